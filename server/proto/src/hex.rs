@@ -1,0 +1,1 @@
+//! Bytes as hexadecimal text, both ways.

@@ -1,0 +1,193 @@
+//! An `echogate serve` process on free ports, stopped when dropped.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, ChildStderr, Command, ExitStatus, Stdio},
+    sync::{Arc, Condvar, Mutex},
+    time::{Duration, Instant},
+};
+
+/// How long a test waits for something that should happen at once, on a machine
+/// with other things to do.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running server and what it has said so far.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    listening: Vec<(String, String)>,
+    log: Arc<Log>,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    lines: Mutex<Vec<String>>,
+    grown: Condvar,
+}
+
+impl Server {
+    /// Starts `program serve` with `arguments` behind the harness's own: `upper`
+    /// and HTTP on free ports of 127.0.0.1.
+    ///
+    /// # Panics
+    ///
+    /// When the server does not start; its log is in the message.
+    pub fn start(program: &str, arguments: &[&str]) -> Server {
+        let mut command = Command::new(program);
+        command
+            .args(["serve", "--http", "127.0.0.1:0", "--listen", "upper=tcp://127.0.0.1:0"])
+            .args(arguments);
+        Self::spawn(command)
+    }
+
+    /// Starts a server by a command of the test's own making.
+    ///
+    /// # Panics
+    ///
+    /// When the server does not start; its log is in the message.
+    pub fn spawn(mut command: Command) -> Server {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|e| panic!("{command:?}: {e}"));
+        let log = Log::of(child.stderr.take().expect("stderr is piped"));
+        let stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        let mut listening = Vec::new();
+        let mut ready = false;
+        for line in stdout.lines().map_while(Result::ok) {
+            let mut words = line.split_whitespace();
+            match (words.next(), words.next(), words.next()) {
+                (Some("listening"), Some(what), Some(url)) => {
+                    listening.push((what.to_owned(), url.to_owned()));
+                }
+                (Some("ready"), ..) => {
+                    ready = true;
+                    break;
+                }
+                _ => {}
+            }
+        }
+        let server = Server { child, listening, log };
+        assert!(ready, "the server did not start: {}", server.log().join("\n"));
+        server
+    }
+
+    /// The URL of the first listener called `what` (`upper`, `http`), as printed.
+    ///
+    /// # Panics
+    ///
+    /// When there is none.
+    pub fn url(&self, what: &str) -> &str {
+        self.listening
+            .iter()
+            .find(|(name, _)| name == what)
+            .map(|(_, url)| url.as_str())
+            .unwrap_or_else(|| panic!("no listener {what:?} in {:?}", self.listening))
+    }
+
+    /// `HOST:PORT` of the first listener called `what`.
+    ///
+    /// # Panics
+    ///
+    /// When there is none.
+    pub fn address(&self, what: &str) -> &str {
+        let url = self.url(what);
+        url.split_once("://").map_or(url, |(_, rest)| rest).trim_end_matches('/')
+    }
+
+    /// `ws://HOST:PORT` and `path`, at the first HTTP listener.
+    ///
+    /// # Panics
+    ///
+    /// When there is no HTTP listener.
+    pub fn ws(&self, path: &str) -> String {
+        format!("ws://{}{path}", self.address("http"))
+    }
+
+    /// The process's number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal by name, as `TERM`.
+    ///
+    /// # Panics
+    ///
+    /// When `kill` cannot be run.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args([format!("-{name}"), self.pid().to_string()])
+            .status()
+            .expect("kill runs");
+        assert!(status.success(), "kill -{name}: {status}");
+    }
+
+    /// Waits for the process to end.
+    ///
+    /// # Panics
+    ///
+    /// When it does not within [`PATIENCE`].
+    pub fn wait(&mut self) -> ExitStatus {
+        let start = Instant::now();
+        loop {
+            match self.child.try_wait().expect("the child can be waited for") {
+                Some(status) => return status,
+                None if start.elapsed() > PATIENCE => {
+                    panic!("the server does not end; its log:\n{}", self.log().join("\n"))
+                }
+                None => std::thread::sleep(Duration::from_millis(5)),
+            }
+        }
+    }
+
+    /// What the server has logged so far, a line each.
+    ///
+    /// # Panics
+    ///
+    /// Never: the log's lock is held by no code that panics.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lines.lock().expect("no holder panics").clone()
+    }
+
+    /// Waits for a line of the log that has all of `parts` in it.
+    ///
+    /// # Panics
+    ///
+    /// When none comes within [`PATIENCE`].
+    pub fn wait_for_log(&self, parts: &[&str]) -> String {
+        let start = Instant::now();
+        let mut lines = self.log.lines.lock().expect("no holder panics");
+        loop {
+            let found = lines.iter().find(|line| parts.iter().all(|part| line.contains(part)));
+            if let Some(line) = found {
+                return line.clone();
+            }
+            let left = PATIENCE.saturating_sub(start.elapsed());
+            assert!(!left.is_zero(), "no line with {parts:?} in:\n{}", lines.join("\n"));
+            lines = self.log.grown.wait_timeout(lines, left).expect("no holder panics").0;
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+impl Log {
+    fn of(stderr: ChildStderr) -> Arc<Log> {
+        let log = Arc::new(Log::default());
+        let writer = log.clone();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                writer.lines.lock().expect("no holder panics").push(line);
+                writer.grown.notify_all();
+            }
+        });
+        log
+    }
+}
