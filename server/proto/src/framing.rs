@@ -43,6 +43,13 @@ pub struct Piece {
     pub ends_message: bool,
 }
 
+impl Piece {
+    /// Payload bytes that go out with this piece, those held back before included.
+    pub fn payload_len(&self) -> usize {
+        self.head.held() + self.payload.len()
+    }
+}
+
 /// Why the upstream's bytes cannot be framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum FramingError {

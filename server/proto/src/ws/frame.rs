@@ -81,6 +81,7 @@ impl From<Kind> for OpCode {
 pub struct Head {
     bytes: [u8; Head::MAX],
     len: u8,
+    held: u8,
 }
 
 impl Head {
@@ -88,7 +89,7 @@ impl Head {
     pub const MAX: usize = 10 + 3;
 
     /// Nothing: the payload that follows continues a frame begun before.
-    pub const NONE: Head = Head { bytes: [0; Head::MAX], len: 0 };
+    pub const NONE: Head = Head { bytes: [0; Head::MAX], len: 0, held: 0 };
 
     /// The head of a frame of `len` payload bytes.
     #[expect(clippy::cast_possible_truncation, reason = "each length is cast in its range")]
@@ -111,15 +112,21 @@ impl Head {
                 10
             }
         };
-        Head { bytes, len: head }
+        Head { bytes, len: head, held: 0 }
     }
 
     /// This head with `held` payload bytes behind it, at most 3 of them.
     pub fn with(mut self, held: &[u8]) -> Head {
         let at = usize::from(self.len);
         self.bytes[at..at + held.len()].copy_from_slice(held);
-        self.len += u8::try_from(held.len()).expect("at most 3 bytes are held back");
+        self.held = u8::try_from(held.len()).expect("at most 3 bytes are held back");
+        self.len += self.held;
         self
+    }
+
+    /// How many of its bytes are payload.
+    pub fn held(&self) -> usize {
+        usize::from(self.held)
     }
 
     /// What goes on the wire.
