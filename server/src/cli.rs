@@ -34,7 +34,7 @@ enum Command {
 #[derive(Args, Debug)]
 struct ServeArgs {
     /// Settings in a TOML file; flags and the environment come before it
-    #[arg(long, value_name = "FILE", env = "ECHOGATE_CONFIG")]
+    #[arg(long, value_name = "FILE", env = "ECHOGATE_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
     #[command(flatten)]
     given: Given,

@@ -29,47 +29,77 @@ pub(crate) const RESERVED_PATHS: [&str; 5] =
 pub struct Given {
     /// Where the page and the WebSocket routes are served (repeatable)
     /// [default: 127.0.0.1:8080 and [::1]:8080]
-    #[arg(long, value_name = "HOST:PORT", env = "ECHOGATE_HTTP", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        env = "ECHOGATE_HTTP",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
     #[serde(deserialize_with = "parsed_list")]
     http: Vec<HostPort>,
 
     /// A service on an endpoint of its own, as upper=tcp://127.0.0.1:7007 (repeatable)
     /// [default: upper on 127.0.0.1:7007 and [::1]:7007]
-    #[arg(long, value_name = "SERVICE=URL", env = "ECHOGATE_LISTEN", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "SERVICE=URL",
+        env = "ECHOGATE_LISTEN",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
     #[serde(rename = "listener")]
     listen: Vec<ListenerSpec>,
 
     /// A WebSocket path bridged to an endpoint, as /ws=tcp://127.0.0.1:7007?framing=message
     /// (repeatable; framing: bytes, text, line or message) [default: /ws to upper, /ws/echo]
-    #[arg(long, value_name = "PATH=URL", env = "ECHOGATE_ROUTE", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "PATH=URL",
+        env = "ECHOGATE_ROUTE",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
     route: Vec<RouteSpec>,
 
     /// Serve the page from this folder instead of the one built in
-    #[arg(long, value_name = "DIR", env = "ECHOGATE_WEB_ROOT")]
+    #[arg(long, value_name = "DIR", env = "ECHOGATE_WEB_ROOT", hide_env_values = true)]
     web_root: Option<PathBuf>,
 
     /// Pages of this origin may connect too, as https://app.example; * is any (repeatable)
     /// [default: only the server's own page]
-    #[arg(long, value_name = "ORIGIN", env = "ECHOGATE_ALLOW_ORIGIN", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "ORIGIN",
+        env = "ECHOGATE_ALLOW_ORIGIN",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
     allow_origin: Vec<String>,
 
     /// A name that this server is known by to its pages, beside addresses and
     /// localhost (repeatable)
-    #[arg(long, value_name = "HOST", env = "ECHOGATE_ALLOW_HOST", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "HOST",
+        env = "ECHOGATE_ALLOW_HOST",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
     allow_host: Vec<String>,
 
     /// How long connections may take to end after SIGTERM or SIGINT, as 10s or 500ms
     /// [default: 10s]
-    #[arg(long, value_name = "TIME", env = "ECHOGATE_DRAIN", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", env = "ECHOGATE_DRAIN", hide_env_values = true, value_parser = parse_duration)]
     #[serde(deserialize_with = "parsed_duration")]
     drain: Option<Duration>,
 
     /// The largest WebSocket message taken, in bytes [default: 16777216]
-    #[arg(long, value_name = "BYTES", env = "ECHOGATE_MAX_MESSAGE")]
+    #[arg(long, value_name = "BYTES", env = "ECHOGATE_MAX_MESSAGE", hide_env_values = true)]
     max_message: Option<u64>,
 
     /// The most connections held at once, of all kinds [default: 20000]
-    #[arg(long, value_name = "N", env = "ECHOGATE_MAX_CONNECTIONS")]
+    #[arg(long, value_name = "N", env = "ECHOGATE_MAX_CONNECTIONS", hide_env_values = true)]
     max_connections: Option<u32>,
 }
 
