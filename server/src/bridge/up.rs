@@ -125,7 +125,10 @@ where
             }
         }
         let payload = &buf[payload.range.unwrap_or_default()];
-        if self.to_upstream.write(cx, &mut self.upstream, payload).is_err() {
+        // After the verdict there is none, and an earlier part may still wait.
+        if !payload.is_empty()
+            && self.to_upstream.write(cx, &mut self.upstream, payload).is_err()
+        {
             self.upstream_broken();
         }
     }
