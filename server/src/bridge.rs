@@ -147,6 +147,12 @@ enum ClientIn {
     Gone(&'static str),
 }
 
+impl ClientIn {
+    fn is_gone(&self) -> bool {
+        matches!(self, ClientIn::Gone(_))
+    }
+}
+
 /// What the upstream may be sent.
 #[derive(Debug, PartialEq, Eq)]
 enum UpstreamOut {
@@ -178,9 +184,12 @@ where
     fn poll(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<End> {
         loop {
             let stage = self.watch.poll(cx);
+            let before = (self.verdict.is_some(), self.client_in.is_gone());
             let idle = self.poll_up(cx);
             let reopened = self.poll_down(cx);
-            if self.settle(stage, idle) || reopened {
+            // What ended on the way down changes what is to be done on the way up.
+            let ended = before != (self.verdict.is_some(), self.client_in.is_gone());
+            if self.settle(stage, idle) || reopened || ended {
                 continue;
             }
             if let Some(end) = self.end() {
