@@ -121,6 +121,8 @@ where
 
     /// The upstream sent what the route's framing cannot carry.
     pub(super) fn framing_failed(&mut self, error: FramingError) {
+        // Nothing of what follows may pass for the rest of a frame that is begun.
+        self.upstream_in = UpstreamIn::Ended;
         let code = match error {
             FramingError::InvalidUtf8 => CloseCode::INVALID_PAYLOAD,
             FramingError::NotAsked | FramingError::ReplyMissing => CloseCode::INTERNAL_ERROR,
