@@ -209,8 +209,11 @@ where
     /// The timer fired: for an ending that takes too long, or for the heartbeat.
     pub(super) fn on_timer(&mut self, now: Instant) -> Option<End> {
         if self.until.is_none() {
-            // As long as it is not read, for the upstream's sake, it cannot be heard.
-            if !self.to_upstream.is_empty() || self.framer.owed() >= MAX_OWED {
+            // As long as it is not read, for the upstream's sake, it cannot be heard;
+            // nor asked, as long as the upstream does not finish a frame it began.
+            let not_read = !self.to_upstream.is_empty() || self.framer.owed() >= MAX_OWED;
+            let not_asked = !self.framer.at_frame_boundary() && self.to_client.is_empty();
+            if not_read || not_asked {
                 self.heartbeat.heard();
             }
             if !self.heartbeat.on_timer(now) {
