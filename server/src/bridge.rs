@@ -79,6 +79,7 @@ where
         framer: Framer::new(options.framing),
         last_byte: None,
         client_in: ClientIn::Open,
+        behind_close: false,
         upstream_out: UpstreamOut::Open,
         upstream_in: UpstreamIn::Open,
         to_upstream: Backlog::default(),
@@ -113,6 +114,9 @@ struct Bridge<'a, C, U> {
     /// The last payload byte of the message that is coming in (framing `line`).
     last_byte: Option<u8>,
     client_in: ClientIn,
+    /// The client sent more behind its Close: left unread, that would make our end of
+    /// the connection a reset, which could destroy our Close.
+    behind_close: bool,
     upstream_out: UpstreamOut,
     upstream_in: UpstreamIn,
     /// What the upstream has not taken yet.
@@ -139,7 +143,7 @@ struct Bridge<'a, C, U> {
 enum ClientIn {
     /// Frames.
     Open,
-    /// Nothing: its Close came, with this code.
+    /// Nothing, or bytes to be thrown away: its Close came, with this code.
     Closed(CloseCode),
     /// Bytes to be thrown away: it broke the protocol.
     Violated,

@@ -197,6 +197,7 @@ where
         if self.close_sent
             && self.client_told
             && upstream_told
+            && !self.behind_close
             && !matches!(self.client_in, ClientIn::Violated)
         {
             return Some(self.as_it_stands());
