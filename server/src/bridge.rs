@@ -219,3 +219,6 @@ where
         self.until.unwrap_or_else(|| self.heartbeat.deadline())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -130,7 +130,7 @@ fn a_client_is_held_back_by_an_upstream_that_does_not_read() {
 /// A server that may have `files` files open.
 fn with_files(files: u32, arguments: &[&str]) -> Server {
     let mut command = Command::new("sh");
-    command.args(["-c", &format!("ulimit -Hn {files} && exec \"$0\" \"$@\""), ECHOGATE]);
+    command.args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\""), ECHOGATE]);
     command.args(["--http", "127.0.0.1:0", "--listen", "upper=tcp://127.0.0.1:0"]);
     command.args(arguments);
     Server::spawn(command)
