@@ -6,7 +6,7 @@ use std::{
     io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use socket2::{Domain, SockRef, Socket, Type};
@@ -52,6 +52,7 @@ pub fn write_until_held_back(stream: &mut TcpStream, bytes: &[u8]) -> usize {
     while sent < bytes.len() {
         match stream.write(&bytes[sent..]) {
             Ok(n) => sent += n,
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
             Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break,
             Err(e) => panic!("after {sent} bytes: {e}"),
         }
@@ -105,17 +106,20 @@ pub fn wait_until_taken(stream: &TcpStream) {
     let port = |address: SocketAddr| format!(":{:04X}", address.port());
     let ours = port(stream.local_addr().expect("a live socket"));
     let theirs = port(stream.peer_addr().expect("a live socket"));
+    let start = Instant::now();
     loop {
         let table = fs::read_to_string("/proc/net/tcp").expect("Linux");
-        // Both directions of the connection: what each end has not sent, and not read.
         let waiting = table.lines().skip(1).any(|line| {
             let words: Vec<_> = line.split_whitespace().collect();
+            let (unsent, unread) = words[4].split_once(':').expect("two queues");
             let between = |a: &str, b: &str| words[1].ends_with(a) && words[2].ends_with(b);
-            (between(&ours, &theirs) || between(&theirs, &ours)) && words[4] != "00000000:00000000"
+            between(&ours, &theirs) && unsent != "00000000"
+                || between(&theirs, &ours) && unread != "00000000"
         });
         if !waiting {
             return;
         }
+        assert!(start.elapsed() < PATIENCE, "the peer does not read");
         thread::yield_now();
     }
 }
