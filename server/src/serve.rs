@@ -169,9 +169,13 @@ impl Shared {
         self.services.end_by(start + within.mul_f64(0.8), start + within.mul_f64(0.9)).await;
         self.bridges.end_by(start + within, start + within).await;
         self.http.end_by(start + within, start + within).await;
-        let cut = self.registry.snapshot().len();
-        if cut > 0 {
-            tracing::warn!("{cut} connections did not end within {within:?} and are cut off");
+        let cut = self.registry.entries();
+        if !cut.is_empty() {
+            let count = cut.len();
+            tracing::warn!("{count} connections did not end within {within:?} and are cut off");
+        }
+        for entry in cut {
+            entry.log_end(&"cut off by the server's end");
         }
     }
 }
