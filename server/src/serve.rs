@@ -7,13 +7,14 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use echogate_proto::endpoint::HostPort;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -27,6 +28,9 @@ use crate::{
     registry::{Kind, Registry},
     service::Service,
 };
+
+/// How long it takes at the most to notice what has arrived.
+const NOTICE: Duration = Duration::from_millis(20);
 
 /// What all connections share.
 #[derive(Debug)]
@@ -164,6 +168,9 @@ impl Shared {
     async fn drain(&self) {
         let start = Instant::now();
         let within = self.settings.drain;
+        // Who has just been accepted is not known to have sent nothing before the
+        // event loop has turned.
+        sleep(NOTICE.min(within / 10)).await;
         self.http.drain.advance(Stage::WhenQuiet);
         self.bridges.end_by(start + within.mul_f64(0.4), start + within.mul_f64(0.5)).await;
         self.services.end_by(start + within.mul_f64(0.8), start + within.mul_f64(0.9)).await;
