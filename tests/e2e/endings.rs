@@ -224,18 +224,6 @@ fn what_an_upstream_still_says_after_the_clients_close_is_delivered_before_the_a
 }
 
 #[test]
-fn a_client_that_never_answers_a_close_is_let_go() {
-    let upstream = Upstream::new();
-    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", "bytes")]);
-    let mut client = RawWs::connect(&server, "/x");
-    drop(upstream.accept());
-    assert_eq!(client.read().close().0, Some(1000));
-    // It says nothing. The connection ends all the same.
-    assert!(client.try_read().map_or(true, |frame| frame.is_none()));
-    server.wait_for_log(&["kind=websocket", "the upstream ended the stream (1000)"]);
-}
-
-#[test]
 fn one_clients_breach_disturbs_nobody() {
     let server = strict_server();
     let mut other = RawWs::connect(&server, "/ws");
@@ -290,7 +278,5 @@ fn an_upstream_that_ends_without_reading_lets_the_client_end() {
     assert_eq!(close.close(), (Some(1000), "the upstream ended the stream"));
     client.send(&flood[sent..sent + (flood.len() - sent) % (flood.len() / 48)]);
     client.send(&ws::close(1000, ""));
-    assert!(client.try_read().map_or(true, |frame| frame.is_none()), "the connection ends");
-    server.wait_for_log(&["kind=websocket", "the upstream ended the stream (1000)"]);
-    assert!(!server.log().iter().any(|line| line.contains("panicked")), "{:#?}", server.log());
+    assert_eq!(client.try_read().unwrap(), None, "the connection ends");
 }

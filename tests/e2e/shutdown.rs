@@ -9,7 +9,8 @@ use echogate_tests::{
     http::{Response, connect},
     server::{PATIENCE, Server},
     tcp::{
-        connect_narrow, noise, read_exactly, read_to_end, wait_until_taken, write_until_held_back,
+        connect_narrow, noise, read_exactly, read_to_end, wait_until_taken, widen,
+        write_until_held_back,
     },
     upstream::Upstream,
     ws::{self, Frame, RawWs, first},
@@ -134,10 +135,11 @@ fn bytes_that_have_arrived_are_answered_and_then_comes_the_end() {
     ws.send_frame(first::TEXT, b"me too");
     server.signal("TERM");
     server.signal("CONT");
-    assert_eq!(read_to_end(&mut tcp), b"JUST IN TIME");
     assert_eq!(ws.read(), Frame { first: first::TEXT, payload: b"ME TOO".to_vec() });
     assert_eq!(ws.read().close().0, Some(1001));
     ws.send(&ws::close(1001, ""));
+    assert_eq!(read_to_end(&mut tcp), b"JUST IN TIME");
+    drop(tcp);
     assert_eq!(server.wait().code(), Some(0));
 }
 
@@ -172,6 +174,7 @@ fn a_tcp_client_gets_all_it_is_owed_and_then_the_end() {
     assert!(sent < flood.len(), "it is held back");
     server.signal("TERM");
     wait_for_ending(&server);
+    widen(&client);
     assert!(read_to_end(&mut client) == flood[..sent].to_ascii_uppercase());
     assert_eq!(server.wait().code(), Some(0));
 }
@@ -223,20 +226,28 @@ fn clients_that_neither_read_nor_answer_are_cut_off_when_time_is_up() {
 
 #[test]
 fn an_http_connection_between_requests_or_within_a_head_is_ended_at_once() {
-    for (first, rest) in [(true, ""), (true, "GET /readyz HTTP/1.1\r\nHo"), (false, "GET /he")] {
+    for rest in ["", "GET /readyz HTTP/1.1\r\nHo"] {
         let mut server = Server::start(ECHOGATE, &["--drain", "1h"]);
         let mut http = connect(server.address("http"));
-        if first {
-            http.write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-            let response = Response::read(&mut http).unwrap();
-            assert_eq!((response.status, response.text().as_str()), (200, "ready\n"));
-        }
+        http.write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let response = Response::read(&mut http).unwrap();
+        assert_eq!((response.status, response.text().as_str()), (200, "ready\n"));
         http.write_all(rest.as_bytes()).unwrap();
         wait_until_taken(&http);
         server.signal("TERM");
         assert!(read_to_end(&mut http).is_empty(), "an orderly end");
         assert_eq!(server.wait().code(), Some(0));
     }
+}
+
+#[test]
+fn a_head_that_never_ends_holds_the_server_no_longer_than_the_drain() {
+    let mut server = Server::start(ECHOGATE, &["--drain", "500ms"]);
+    let mut http = connect(server.address("http"));
+    http.write_all(b"GET /readyz HT").unwrap();
+    wait_until_taken(&http);
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
 }
 
 #[test]
