@@ -2,6 +2,8 @@
 //!
 //! (each module's first line says what it covers)
 
+mod connect;
+
 /// The program under test.
 const ECHOGATE: &str = env!("CARGO_BIN_EXE_echogate-under-test");
 

@@ -4,8 +4,8 @@ use std::{borrow::Cow, io, sync::Arc};
 
 use rustyline::{
     Behavior, ColorMode, Config, Context, Editor, Helper, completion::Completer,
-    error::ReadlineError, highlight::Highlighter, hint::Hinter, history::MemHistory,
-    validate::Validator,
+    config::Configurer as _, error::ReadlineError, highlight::Highlighter, hint::Hinter,
+    history::MemHistory, validate::Validator,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -25,14 +25,16 @@ pub(super) struct Typed {
 
 /// Starts the editor.
 pub(super) fn start() -> io::Result<(Typed, Arc<Screen>)> {
-    let config = Config::builder()
+    let mut config = Config::builder()
         .behavior(Behavior::Stdio)
         .auto_add_history(true)
         // A pasted newline ends a line, as a typed one does.
         .bracketed_paste(false)
         // Without it the prompt is not asked for.
-        .color_mode(ColorMode::Forced)
-        .build();
+        .color_mode(ColorMode::Forced);
+    // The last drawing is never completed: see `Screen::take_prompt`.
+    config.enable_synchronized_output(false);
+    let config = config.build();
     let history = MemHistory::with_config(&config);
     let mut editor = Editor::with_history(config, history).map_err(io_error)?;
     // Terminals that cannot move the cursor have none.
@@ -43,7 +45,7 @@ pub(super) fn start() -> io::Result<(Typed, Arc<Screen>)> {
     let (line_to, lines) = mpsc::unbounded_channel();
     let (stop_to, stopped) = oneshot::channel();
     let drawn_on = screen.clone();
-    // Never joined: it may wait for a key when there is nothing more to type for.
+    // Never joined: it may wait for a key for ever.
     std::thread::spawn(move || {
         if let Err(stop) = edit(editor, &drawn_on, &line_to) {
             stop_to.send(stop).ok();

@@ -29,15 +29,15 @@ const MAX_WAITING: usize = 256 * 1024;
 /// newline at the end, so the cursor goes up before.
 const BELL: &str = "\x1b[A\n";
 
-/// How long an editor that is about to start may take to.
-const EDITOR_START: Duration = Duration::from_secs(1);
+/// How long the editor may take to notice that it is over.
+const CLOSING_TIME: Duration = Duration::from_secs(1);
 
 /// The terminal, shared by the editor's thread and those who show something.
 #[derive(Debug)]
 pub(super) struct Screen {
     state: Mutex<State>,
-    /// The mode is no longer [`Mode::Starting`].
-    started: Condvar,
+    /// The mode is [`Mode::Over`].
+    over: Condvar,
     /// The queue is empty again.
     drawn: Notify,
     /// Makes the editor draw; none if there is an editor that cannot.
@@ -58,10 +58,10 @@ struct State {
 enum Mode {
     /// Who has something to show.
     Open,
-    /// The editor, which may not have changed the terminal's settings yet.
-    Starting,
     /// The editor.
     Editing,
+    /// The editor, which is to leave.
+    Closing,
     /// Nobody any more.
     Over,
 }
@@ -79,7 +79,7 @@ impl Screen {
         }
         Ok(Self {
             state: Mutex::new(State { mode: Mode::Open, waiting: String::new(), found }),
-            started: Condvar::new(),
+            over: Condvar::new(),
             drawn: Notify::new(),
             bell: printer.map(ring),
         })
@@ -94,15 +94,12 @@ impl Screen {
                 match state.mode {
                     Mode::Open => return write(lines),
                     Mode::Over => return Ok(()),
-                    Mode::Starting | Mode::Editing if state.waiting.len() < MAX_WAITING => {
+                    Mode::Editing | Mode::Closing if state.waiting.len() < MAX_WAITING => {
                         state.waiting.push_str(lines);
-                        if let Some(bell) = &self.bell {
-                            // Full: it is pushed already.
-                            bell.try_send(()).ok();
-                        }
+                        self.push_bell();
                         return Ok(());
                     }
-                    Mode::Starting | Mode::Editing => {}
+                    Mode::Editing | Mode::Closing => {}
                 }
             }
             drawn.await;
@@ -112,21 +109,26 @@ impl Screen {
     /// The editor is about to start; not if this says no.
     pub(super) fn begin_edit(&self) -> bool {
         let mut state = self.lock();
-        match (state.mode, &self.bell) {
-            (Mode::Over, _) => return false,
-            // An editor that cannot draw again is just a reader of lines.
-            (_, None) => {}
-            _ => state.mode = Mode::Starting,
+        // An editor that cannot draw again is just a reader of lines.
+        if state.mode == Mode::Open && self.bell.is_some() {
+            state.mode = Mode::Editing;
         }
-        true
+        state.mode != Mode::Over
     }
 
     /// What the editor is to draw as its prompt: what has arrived, then the prompt.
+    /// Never returns when it is to leave, since it cannot be told to: its thread is
+    /// held here, where it does nothing more to the terminal.
     pub(super) fn take_prompt(&self, prompt: &str) -> String {
         let mut state = self.lock();
-        if state.mode == Mode::Starting {
-            state.mode = Mode::Editing;
-            self.started.notify_all();
+        if state.mode == Mode::Closing {
+            self.end(&mut state).ok();
+        }
+        if state.mode == Mode::Over {
+            drop(state);
+            loop {
+                std::thread::park();
+            }
         }
         self.drawn.notify_one();
         std::mem::take(&mut state.waiting) + prompt
@@ -135,13 +137,15 @@ impl Screen {
     /// The editor has returned.
     pub(super) fn end_edit(&self) -> io::Result<()> {
         let mut state = self.lock();
-        if state.mode == Mode::Over {
-            return Ok(());
+        match state.mode {
+            Mode::Over => Ok(()),
+            Mode::Closing => self.end(&mut state),
+            Mode::Open | Mode::Editing => {
+                state.mode = Mode::Open;
+                self.drawn.notify_one();
+                write(&std::mem::take(&mut state.waiting))
+            }
         }
-        state.mode = Mode::Open;
-        self.started.notify_all();
-        self.drawn.notify_one();
-        write(&std::mem::take(&mut state.waiting))
     }
 
     /// Gives the terminal its settings back, for what comes after the last line.
@@ -151,17 +155,31 @@ impl Screen {
 
     /// Ends it, also in the middle of a line: shows what waits and restores.
     pub(super) fn close(&self) -> io::Result<()> {
-        let (mut state, _) = self
-            .started
-            .wait_timeout_while(self.lock(), EDITOR_START, |state| state.mode == Mode::Starting)
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
         if state.mode == Mode::Editing {
-            // Off with the prompt and what was typed.
-            write("\r\x1b[J")?;
+            state.mode = Mode::Closing;
+            self.push_bell();
+            let waited =
+                self.over.wait_timeout_while(state, CLOSING_TIME, |s| s.mode != Mode::Over);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
+        if state.mode != Mode::Over { self.end(&mut state) } else { Ok(()) }
+    }
+
+    /// The last that is done to the terminal.
+    fn end(&self, state: &mut State) -> io::Result<()> {
         state.mode = Mode::Over;
+        self.over.notify_all();
+        self.drawn.notify_one();
         write(&std::mem::take(&mut state.waiting))?;
         state.restore()
+    }
+
+    fn push_bell(&self) {
+        if let Some(bell) = &self.bell {
+            // Full: it is pushed already.
+            bell.try_send(()).ok();
+        }
     }
 
     /// A panic elsewhere leaves nothing here half done.
