@@ -222,7 +222,7 @@ async fn bind(what: &str, at: &HostPort, required: bool) -> Result<Vec<TcpListen
 /// Whether this machine lacks what a default wanted: IPv6.
 fn no_such_family(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
-        || error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
+        || error.raw_os_error() == Some(nix::errno::Errno::EAFNOSUPPORT as i32)
 }
 
 /// The error without its number.

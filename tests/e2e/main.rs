@@ -1,7 +1,9 @@
 //! The end-to-end tests, one binary. Contents:
 //!
+//! - [`connect`]: the native client
 //! - [`readme`]: the README's examples
 
+mod connect;
 mod readme;
 
 /// The program under test.
