@@ -1,6 +1,8 @@
 //! The native client, `echogate connect`, as a process: in pipes, over WebSockets, on
 //! a terminal. The servers it calls here are a few lines each and misbehave as told.
 
+#![allow(clippy::unwrap_used, reason = "the servers of tests are tests")]
+
 mod pipe;
 mod terminal;
 mod upper;
