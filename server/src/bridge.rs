@@ -82,6 +82,7 @@ where
         framer: Framer::new(options.framing),
         last_byte: None,
         client_in: ClientIn::Open,
+        behind_close: false,
         upstream_out: UpstreamOut::Open,
         upstream_in: UpstreamIn::Open,
         to_upstream: Backlog::default(),
@@ -119,6 +120,9 @@ struct Bridge<C, U> {
     /// The last payload byte of the message that is coming in (framing `line`).
     last_byte: Option<u8>,
     client_in: ClientIn,
+    /// The client sent more behind its Close: left unread, that would make our end of
+    /// the connection a reset, which could destroy our Close.
+    behind_close: bool,
     upstream_out: UpstreamOut,
     upstream_in: UpstreamIn,
     /// What the upstream has not taken yet.
@@ -145,12 +149,18 @@ struct Bridge<C, U> {
 enum ClientIn {
     /// Frames.
     Open,
-    /// Nothing: its Close came, with this code.
+    /// Nothing, or bytes to be thrown away: its Close came, with this code.
     Closed(CloseCode),
     /// Bytes to be thrown away: it broke the protocol.
     Violated,
     /// Nothing: it went without a Close.
     Gone(&'static str),
+}
+
+impl ClientIn {
+    fn is_gone(&self) -> bool {
+        matches!(self, ClientIn::Gone(_))
+    }
 }
 
 /// What the upstream may be sent.
@@ -184,9 +194,12 @@ where
     fn poll(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<End> {
         loop {
             let stage = self.watch.poll(cx);
+            let before = (self.verdict.is_some(), self.client_in.is_gone());
             let idle = self.poll_up(cx);
             let reopened = self.poll_down(cx);
-            if self.settle(stage, idle) || reopened {
+            // What ended on the way down changes what is to be done on the way up.
+            let ended = before != (self.verdict.is_some(), self.client_in.is_gone());
+            if self.settle(stage, idle) || reopened || ended {
                 continue;
             }
             if let Some(end) = self.end() {
@@ -212,3 +225,6 @@ where
         self.until.unwrap_or_else(|| self.heartbeat.deadline())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -87,8 +87,13 @@ where
     /// One read from the upstream and one write to the client.
     fn poll_upstream(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // Replies to empty messages wait for nothing.
-        if let Ok(true) = self.frame(cx, &mut [0; HEADROOM]) {
-            return Poll::Ready(());
+        match self.frame(cx, &mut [0; HEADROOM]) {
+            Ok(false) => {}
+            Ok(true) => return Poll::Ready(()),
+            Err(e) => {
+                self.framing_failed(e);
+                return Poll::Ready(());
+            }
         }
         let read = scratch::with(|scratch| {
             let limit = match self.framing {
