@@ -39,7 +39,7 @@ use self::{ending::Verdict, heartbeat::Heartbeat};
 use crate::{
     backlog::Backlog,
     drain::{Drain, Watch},
-    registry::Entry,
+    registry::Registered,
 };
 
 /// What a bridge is told about its route and its limits.
@@ -55,16 +55,19 @@ pub struct Options {
     pub ping_timeout: Duration,
 }
 
-/// Bridges a client and an upstream until both are told of the end. `early` is what
-/// the client sent behind its handshake and was read with it.
-pub async fn run<C, U>(
+/// Bridges a client and an upstream until both are told of the end, and logs it.
+/// `early` is what the client sent behind its handshake and was read with it.
+///
+/// (Not an `async fn`: that would keep every argument twice, and a server holds as
+/// many of these as it has connections.)
+pub fn run<C, U>(
     client: C,
     upstream: U,
-    early: &[u8],
+    early: Vec<u8>,
     options: Options,
-    entry: &Entry,
+    entry: Registered,
     drain: &Drain,
-) -> End
+) -> impl Future<Output = End> + use<C, U>
 where
     C: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
@@ -92,22 +95,25 @@ where
         until: None,
         watch: drain.watch(),
     };
-    let armed = bridge.deadline();
-    let mut timer = pin!(sleep_until(armed));
     let mut early = Some(early).filter(|early| !early.is_empty());
-    poll_fn(|cx| {
-        if let Some(early) = early.take() {
-            bridge.take_early(cx, early);
-        }
-        bridge.poll(cx, timer.as_mut())
-    })
-    .await
+    async move {
+        let mut timer = pin!(sleep_until(bridge.deadline()));
+        let end = poll_fn(|cx| {
+            if let Some(early) = early.take() {
+                bridge.take_early(cx, &early);
+            }
+            bridge.poll(cx, timer.as_mut())
+        });
+        let end = end.await;
+        bridge.entry.log_end(&end);
+        end
+    }
 }
 
-struct Bridge<'a, C, U> {
+struct Bridge<C, U> {
     client: C,
     upstream: U,
-    entry: &'a Entry,
+    entry: Registered,
     framing: Framing,
     decoder: Decoder,
     framer: Framer,
@@ -179,7 +185,7 @@ enum UpstreamIn {
     Ended,
 }
 
-impl<C, U> Bridge<'_, C, U>
+impl<C, U> Bridge<C, U>
 where
     C: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,

@@ -10,6 +10,7 @@ use tokio::{
 use tracing_subscriber::EnvFilter;
 
 use crate::{
+    client,
     config::{Given, Settings},
     serve::Server,
 };
@@ -29,6 +30,8 @@ struct Cli {
 enum Command {
     /// Serve: the services, the gateway and the page (also what happens without a command)
     Serve(ServeArgs),
+    /// Connect to an endpoint: a prompt on a terminal, bytes in and out in a pipe
+    Connect(client::Args),
 }
 
 #[derive(Args, Debug)]
@@ -62,6 +65,7 @@ pub fn main() -> ExitCode {
     };
     let done = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(args) => serve(args),
+        Command::Connect(args) => connect(args),
     };
     done.map_or_else(fail, |()| ExitCode::SUCCESS)
 }
@@ -102,7 +106,7 @@ fn serve(args: ServeArgs) -> Result<(), Failure> {
         .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
         .init();
     raise_file_limit();
-    let runtime = Runtime::new().map_err(|e| Failure::Run(format!("cannot start: {e}")))?;
+    let runtime = runtime()?;
     let served = runtime.block_on(async {
         let server = Server::bind(settings).await?;
         // Before the announcement: who reads it may send a signal at once.
@@ -117,12 +121,27 @@ fn serve(args: ServeArgs) -> Result<(), Failure> {
     served.map_err(Failure::Run)
 }
 
+fn connect(args: client::Args) -> Result<(), Failure> {
+    let runtime = runtime()?;
+    let ended = runtime.block_on(client::run(args));
+    // A read of the standard input may never end.
+    runtime.shutdown_background();
+    ended.map_err(|e| match e {
+        client::Error::Usage(..) => Failure::Usage(e.to_string()),
+        client::Error::Failed(..) => Failure::Run(e.to_string()),
+    })
+}
+
+fn runtime() -> Result<Runtime, Failure> {
+    Runtime::new().map_err(|e| Failure::Run(format!("cannot start: {e}")))
+}
+
 /// A connection needs a file descriptor or two, and the usual soft limit is 1024.
 fn raise_file_limit() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(e) = setrlimit(Resource::Nofile, limit) {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(e) = raised {
         tracing::warn!("cannot raise the limit on open files: {e}");
     }
 }

@@ -15,12 +15,14 @@
 //! - `http`: the page, the API, and the handshake of WebSocket routes
 //! - [`dial`]: reaching a route's upstream
 //! - [`bridge`]: WebSocket on one side, an upstream on the other
+//! - [`client`]: `echogate connect`, the native client
 //! - [`registry`]: who is connected now
 //! - [`drain`]: the end of serving, as connections see it
 //! - [`stream`], `scratch`, `backlog`: what bytes travel on and wait in
 
 pub mod bridge;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod connection;
 pub mod dial;

@@ -12,6 +12,7 @@ use std::{
 };
 
 use serde::Serialize;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// All live connections. Clones are the same.
 #[derive(Clone, Debug, Default)]
@@ -106,8 +107,15 @@ pub struct Snapshot {
 }
 
 impl Registry {
-    /// Enters a connection; dropping the answer takes it out again.
-    pub fn enter(&self, kind: Kind, peer: Option<SocketAddr>, target: Arc<str>) -> Registered {
+    /// Enters a connection; dropping the answer takes it out again and gives back the
+    /// permit that it was accepted with.
+    pub fn enter(
+        &self,
+        kind: Kind,
+        peer: Option<SocketAddr>,
+        target: &Arc<str>,
+        permit: Option<Arc<OwnedSemaphorePermit>>,
+    ) -> Registered {
         let id = self.0.next.fetch_add(1, Ordering::Relaxed) + 1;
         let since_unix =
             SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
@@ -115,14 +123,14 @@ impl Registry {
             id,
             kind,
             peer,
-            target,
+            target: target.clone(),
             since: Instant::now(),
             since_unix,
             received: Count::default(),
             sent: Count::default(),
         });
         self.live().insert(id, entry.clone());
-        Registered { registry: self.clone(), entry }
+        Registered { registry: self.clone(), entry, _permit: permit }
     }
 
     /// What is live now, oldest first.
@@ -194,6 +202,7 @@ impl Entry {
 pub struct Registered {
     registry: Registry,
     entry: Arc<Entry>,
+    _permit: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 impl std::ops::Deref for Registered {

@@ -12,8 +12,8 @@ use std::{
 
 use echogate_proto::endpoint::HostPort;
 use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    net::TcpListener,
+    sync::Semaphore,
     time::{Instant, sleep, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -136,9 +136,12 @@ impl Server {
         let permits = Arc::new(Semaphore::new(shared.settings.max_connections as usize));
         let listeners = TaskTracker::new();
         for (service, listener) in services {
-            let shared = shared.clone();
+            let (shared, name) = (shared.clone(), Arc::from(service.name()));
             let serve = move |stream, peer, permit| {
-                spawn_service(&shared, service, stream, peer, permit);
+                let permit = Some(Arc::new(permit));
+                let entry = shared.registry.enter(Kind::Tcp, Some(peer), &name, permit);
+                let served = connection::serve(stream, service, entry, &shared.services.drain);
+                shared.services.tracker.spawn(served);
             };
             listeners.spawn(listener::accept(listener, permits.clone(), accepting.clone(), serve));
         }
@@ -200,25 +203,6 @@ impl Group {
     }
 }
 
-fn spawn_service(
-    shared: &Arc<Shared>,
-    service: Service,
-    stream: TcpStream,
-    peer: SocketAddr,
-    permit: OwnedSemaphorePermit,
-) {
-    let task = {
-        let shared = shared.clone();
-        async move {
-            let entry = shared.registry.enter(Kind::Tcp, Some(peer), service.name().into());
-            let end = connection::serve(stream, service, &entry, &shared.services.drain).await;
-            entry.log_end(&end);
-            drop(permit);
-        }
-    };
-    shared.services.tracker.spawn(task);
-}
-
 async fn bind(what: &str, at: &HostPort, required: bool) -> Result<Vec<TcpListener>, String> {
     match listener::bind(at).await {
         Ok(listeners) => Ok(listeners),
@@ -233,7 +217,7 @@ async fn bind(what: &str, at: &HostPort, required: bool) -> Result<Vec<TcpListen
 /// Whether this machine lacks what a default wanted: IPv6.
 fn no_such_family(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
-        || error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
+        || error.raw_os_error() == Some(nix::errno::Errno::EAFNOSUPPORT as i32)
 }
 
 /// The error without its number.

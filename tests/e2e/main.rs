@@ -9,13 +9,17 @@
 //! - `shutdown`: SIGTERM with clients of all kinds
 //! - `settings`: flags, environment, file, defaults, and what is wrong with them
 //! - `api`: what the server tells of itself, its log included
+//! - `connect`: the native client
+//! - `readme`: the README's examples
 
 #![expect(clippy::unwrap_used, reason = "in a test it is an assertion")]
 
 mod api;
+mod connect;
 mod endings;
 mod handshake;
 mod limits;
+mod readme;
 mod routes;
 mod settings;
 mod shutdown;

@@ -1,5 +1,6 @@
 //! The harness of the end-to-end tests.
 //!
+//! - [`pty`]: a program on a terminal of its own, and what it shows there
 //! - [`server`]: an `echogate serve` process on free ports, stopped when dropped
 //! - [`http`]: requests and answers by hand, on a stream that stays in hand
 //! - [`ws`]: WebSocket frames by hand, so that every rule can be broken
@@ -7,6 +8,7 @@
 //! - [`tcp`]: what `TcpStream` lacks: resets, small buffers, floods
 
 pub mod http;
+pub mod pty;
 pub mod server;
 pub mod tcp;
 pub mod upstream;

@@ -82,11 +82,10 @@ impl Server {
     ///
     /// When there is none.
     pub fn url(&self, what: &str) -> &str {
-        self.listening
-            .iter()
-            .find(|(name, _)| name == what)
-            .map(|(_, url)| url.as_str())
-            .unwrap_or_else(|| panic!("no listener {what:?} in {:?}", self.listening))
+        self.listening.iter().find(|(name, _)| name == what).map_or_else(
+            || panic!("no listener {what:?} in {:?}", self.listening),
+            |(_, url)| url.as_str(),
+        )
     }
 
     /// `HOST:PORT` of the first listener called `what`.

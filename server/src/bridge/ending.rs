@@ -51,7 +51,7 @@ impl fmt::Display for End {
     }
 }
 
-impl<C, U> Bridge<'_, C, U>
+impl<C, U> Bridge<C, U>
 where
     C: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,

@@ -40,14 +40,14 @@ fn rig_with(framing: Framing, room: usize, early: &[u8]) -> Rig {
     let bridge = tokio::spawn({
         let (drain, early) = (drain.clone(), early.to_vec());
         async move {
-            let entry = Registry::default().enter(Kind::WebSocket, None, "/test".into());
+            let entry = Registry::default().enter(Kind::WebSocket, None, &"/test".into(), None);
             let options = Options {
                 framing,
                 max_message: 1 << 20,
                 ping_interval: INTERVAL,
                 ping_timeout: TIMEOUT,
             };
-            run(client_end, upstream_end, &early, options, &entry, &drain).await
+            run(client_end, upstream_end, early, options, entry, &drain).await
         }
     });
     Rig { client, upstream, bridge, drain, start: Instant::now() }
@@ -478,7 +478,7 @@ async fn a_bridge_that_begins_in_a_drain_ends_as_well() {
     let (_upstream, upstream_end) = duplex(4096);
     let drain = Drain::default();
     drain.advance(Stage::WhenQuiet);
-    let entry = Registry::default().enter(Kind::WebSocket, None, "/test".into());
+    let entry = Registry::default().enter(Kind::WebSocket, None, &"/test".into(), None);
     let options = Options {
         framing: Framing::Message,
         max_message: 1000,
@@ -486,7 +486,7 @@ async fn a_bridge_that_begins_in_a_drain_ends_as_well() {
         ping_timeout: TIMEOUT,
     };
     drop(client);
-    let end = timeout(HOUR, run(client_end, upstream_end, b"", options, &entry, &drain)).await;
+    let end = timeout(HOUR, run(client_end, upstream_end, vec![], options, entry, &drain)).await;
     assert!(end.is_ok());
 }
 

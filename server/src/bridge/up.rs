@@ -19,7 +19,7 @@ use crate::scratch::{self, HEADROOM};
 /// `message`). Those of one read may come on top.
 pub(super) const MAX_OWED: usize = 1024;
 
-impl<C, U> Bridge<'_, C, U>
+impl<C, U> Bridge<C, U>
 where
     C: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
