@@ -37,3 +37,11 @@ const ECHOGATE: &str = env!("CARGO_BIN_EXE_echogate-under-test");
 fn server() -> Server {
     Server::start(ECHOGATE, &[])
 }
+
+/// Raises this process's limit on open files as far as it may, and says how far.
+fn raise_own_limit() -> usize {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("it can be asked");
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("it can be raised to the hard limit");
+    usize::try_from(hard).unwrap_or(usize::MAX)
+}
