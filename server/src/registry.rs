@@ -135,9 +135,14 @@ impl Registry {
 
     /// What is live now, oldest first.
     pub fn snapshot(&self) -> Vec<Snapshot> {
+        self.entries().iter().map(|entry| entry.snapshot()).collect()
+    }
+
+    /// The live connections, oldest first.
+    pub fn entries(&self) -> Vec<Arc<Entry>> {
         let mut all: Vec<_> = self.live().values().cloned().collect();
         all.sort_unstable_by_key(|entry| entry.id);
-        all.iter().map(|entry| entry.snapshot()).collect()
+        all
     }
 
     fn live(&self) -> MutexGuard<'_, HashMap<u64, Arc<Entry>>> {
@@ -159,6 +164,21 @@ impl Entry {
     /// What went to the client.
     pub fn sent(&self) -> &Count {
         &self.sent
+    }
+
+    /// Writes the one line that a connection logs, at its end.
+    pub fn log_end(&self, end: &dyn fmt::Display) {
+        let peer = self.peer.map_or_else(|| "-".to_owned(), |peer| peer.to_string());
+        tracing::info!(
+            id = self.id,
+            kind = %self.kind,
+            peer,
+            target = &*self.target,
+            received = self.received.bytes(),
+            sent = self.sent.bytes(),
+            seconds = format_args!("{:.3}", self.since.elapsed().as_secs_f64()),
+            "{end}"
+        );
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -183,24 +203,6 @@ pub struct Registered {
     registry: Registry,
     entry: Arc<Entry>,
     _permit: Option<Arc<OwnedSemaphorePermit>>,
-}
-
-impl Registered {
-    /// Writes the one line that a connection logs, at its end.
-    pub fn log_end(&self, end: &dyn fmt::Display) {
-        let entry = &self.entry;
-        let peer = entry.peer.map_or_else(|| "-".to_owned(), |peer| peer.to_string());
-        tracing::info!(
-            id = entry.id,
-            kind = %entry.kind,
-            peer,
-            target = &*entry.target,
-            received = entry.received.bytes(),
-            sent = entry.sent.bytes(),
-            seconds = format_args!("{:.3}", entry.since.elapsed().as_secs_f64()),
-            "{end}"
-        );
-    }
 }
 
 impl std::ops::Deref for Registered {

@@ -7,13 +7,14 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use echogate_proto::endpoint::HostPort;
 use tokio::{
     net::TcpListener,
     sync::Semaphore,
-    time::{Instant, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -27,6 +28,9 @@ use crate::{
     registry::{Kind, Registry},
     service::Service,
 };
+
+/// How long it takes at the most to notice what has arrived.
+const NOTICE: Duration = Duration::from_millis(20);
 
 /// What all connections share.
 #[derive(Debug)]
@@ -167,14 +171,21 @@ impl Shared {
     async fn drain(&self) {
         let start = Instant::now();
         let within = self.settings.drain;
+        // Who has just been accepted is not known to have sent nothing before the
+        // event loop has turned.
+        sleep(NOTICE.min(within / 10)).await;
         self.http.drain.advance(Stage::WhenQuiet);
         self.bridges.end_by(start + within.mul_f64(0.4), start + within.mul_f64(0.5)).await;
         self.services.end_by(start + within.mul_f64(0.8), start + within.mul_f64(0.9)).await;
         self.bridges.end_by(start + within, start + within).await;
         self.http.end_by(start + within, start + within).await;
-        let cut = self.registry.snapshot().len();
-        if cut > 0 {
-            tracing::warn!("{cut} connections did not end within {within:?} and are cut off");
+        let cut = self.registry.entries();
+        if !cut.is_empty() {
+            let count = cut.len();
+            tracing::warn!("{count} connections did not end within {within:?} and are cut off");
+        }
+        for entry in cut {
+            entry.log_end(&"cut off by the server's end");
         }
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use echogate_tests::{
     http::{self, connect},
     server::Server,
-    tcp::{connect_narrow, noise, read_exactly, write_until_held_back},
+    tcp::{connect_narrow, noise, read_exactly, widen, write_until_held_back},
     upstream::Upstream,
     ws::{self, RawWs, first},
 };
@@ -35,6 +35,7 @@ fn a_client_that_floods_and_does_not_read_is_held_back_and_then_gets_everything(
     let grown = server.memory("VmHWM") - before;
     assert!(grown < BOUND, "{grown} KiB for a client that does not read");
 
+    widen(&client.stream);
     let whole = sent.div_ceil(frame.len());
     let mut writer = client.stream.try_clone().unwrap();
     let rest = [&flood[sent..whole * frame.len()], &ws::close(1000, "")].concat();
@@ -56,17 +57,16 @@ fn a_client_that_floods_and_does_not_read_is_held_back_and_then_gets_everything(
 
 #[test]
 fn tiny_messages_that_are_never_read_are_held_back() {
-    for frame in [ws::frame(first::TEXT, b""), ws::frame(first::BINARY, b"x")] {
-        let server = server();
-        let before = server.memory("VmHWM");
-        let stream = connect_narrow(server.address("http"));
-        let mut client = RawWs::over(stream, &server, "/ws", &[]);
-        let flood = frame.repeat((48 << 20) / frame.len());
-        let sent = write_until_held_back(&mut client.stream, &flood);
-        assert!(sent < flood.len(), "it is held back");
-        let grown = server.memory("VmHWM") - before;
-        assert!(grown < BOUND, "{grown} KiB for a client that does not read");
-    }
+    let server = server();
+    let before = server.memory("VmHWM");
+    let stream = connect_narrow(server.address("http"));
+    let mut client = RawWs::over(stream, &server, "/ws", &[]);
+    let frames = [ws::frame(first::TEXT, b""), ws::frame(first::BINARY, b"x")].concat();
+    let flood = frames.repeat((48 << 20) / frames.len());
+    let sent = write_until_held_back(&mut client.stream, &flood);
+    assert!(sent < flood.len(), "it is held back");
+    let grown = server.memory("VmHWM") - before;
+    assert!(grown < BOUND, "{grown} KiB for a client that does not read");
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn pings_that_are_never_read_do_not_pile_up() {
     let stream = connect_narrow(server.address("http"));
     let mut client = RawWs::over(stream, &server, "/ws", &[]);
     let pings = ws::frame(first::PING, &[7; 125]).repeat(1_000);
-    for _ in 0..200 {
+    for _ in 0..80 {
         // It may be held back, or its pings be passed over: what it may not is pile up.
         if write_until_held_back(&mut client.stream, &pings) < pings.len() {
             break;

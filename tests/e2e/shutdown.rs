@@ -3,13 +3,14 @@
 //! That something ends in time is seen by what ended it: the server's own end, or the
 //! log's word on what it had to cut off. No time is measured.
 
-use std::{io::Write, net::TcpStream, sync::mpsc};
+use std::{io::Write, net::TcpStream, sync::mpsc, time::Instant};
 
 use echogate_tests::{
     http::{Response, connect},
     server::{PATIENCE, Server},
     tcp::{
-        connect_narrow, noise, read_exactly, read_to_end, wait_until_taken, write_until_held_back,
+        connect_narrow, noise, read_exactly, read_to_end, wait_until_taken, widen,
+        write_until_held_back,
     },
     upstream::Upstream,
     ws::{self, Frame, RawWs, first},
@@ -20,9 +21,15 @@ use crate::{ECHOGATE, server};
 const GOODBYE: &str = "the server is shutting down";
 const CUT: &str = "connections did not end within";
 
-/// Waits until the server has noticed its signal.
+/// Waits until the server has noticed its signal and listens no more.
 fn wait_for_ending(server: &Server) {
     server.wait_for_log(&["ending; a second signal ends at once"]);
+    for what in ["upper", "http"] {
+        let start = Instant::now();
+        while TcpStream::connect(server.address(what)).is_ok() {
+            assert!(start.elapsed() < PATIENCE, "{what} still takes connections");
+        }
+    }
 }
 
 #[test]
@@ -128,23 +135,33 @@ fn bytes_that_have_arrived_are_answered_and_then_comes_the_end() {
     ws.send_frame(first::TEXT, b"me too");
     server.signal("TERM");
     server.signal("CONT");
-    assert_eq!(read_to_end(&mut tcp), b"JUST IN TIME");
     assert_eq!(ws.read(), Frame { first: first::TEXT, payload: b"ME TOO".to_vec() });
     assert_eq!(ws.read().close().0, Some(1001));
     ws.send(&ws::close(1001, ""));
+    assert_eq!(read_to_end(&mut tcp), b"JUST IN TIME");
+    drop(tcp);
     assert_eq!(server.wait().code(), Some(0));
 }
 
 #[test]
-fn a_client_that_the_kernel_has_accepted_is_served() {
+fn clients_that_the_kernel_has_accepted_are_served() {
     let mut server = server();
     server.signal("STOP");
-    // The kernel completes the connection, and takes its bytes.
-    let mut client = connect(server.address("upper"));
-    client.write_all(b"just in time").unwrap();
+    // The kernel completes the connections, and takes their bytes.
+    let mut clients: Vec<_> = (0..300).map(|_| connect(server.address("upper"))).collect();
+    for client in &mut clients {
+        client.write_all(b"just in time").unwrap();
+    }
+    let mut http = connect(server.address("http"));
+    http.write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     server.signal("TERM");
     server.signal("CONT");
-    assert_eq!(read_to_end(&mut client), b"JUST IN TIME");
+    for (i, client) in clients.iter_mut().enumerate() {
+        assert_eq!(read_to_end(client), b"JUST IN TIME", "client {i}");
+    }
+    // Whether it was still ready when it was asked is for nobody to know.
+    assert!(matches!(Response::read(&mut http).unwrap().status, 200 | 503));
+    assert!(read_to_end(&mut http).is_empty(), "and the connection ends");
     assert_eq!(server.wait().code(), Some(0));
 }
 
@@ -157,6 +174,7 @@ fn a_tcp_client_gets_all_it_is_owed_and_then_the_end() {
     assert!(sent < flood.len(), "it is held back");
     server.signal("TERM");
     wait_for_ending(&server);
+    widen(&client);
     assert!(read_to_end(&mut client) == flood[..sent].to_ascii_uppercase());
     assert_eq!(server.wait().code(), Some(0));
 }
@@ -207,22 +225,19 @@ fn clients_that_neither_read_nor_answer_are_cut_off_when_time_is_up() {
 }
 
 #[test]
-fn a_request_that_is_begun_is_answered_and_readyz_says_503() {
-    let mut server = server();
-    let mut http = connect(server.address("http"));
-    http.write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-    let response = Response::read(&mut http).unwrap();
-    assert_eq!((response.status, response.text().as_str()), (200, "ready\n"));
-    // The head of the second is under way when the signal comes.
-    http.write_all(b"GET /readyz HTTP/1.1\r\nHost: ").unwrap();
-    wait_until_taken(&http);
-    server.signal("TERM");
-    wait_for_ending(&server);
-    http.write_all(b"x\r\n\r\n").unwrap();
-    let response = Response::read(&mut http).unwrap();
-    assert_eq!((response.status, response.text().as_str()), (503, "ending\n"));
-    assert!(read_to_end(&mut http).is_empty(), "and the connection ends");
-    assert_eq!(server.wait().code(), Some(0));
+fn an_http_connection_between_requests_or_within_a_head_is_ended_at_once() {
+    for rest in ["", "GET /readyz HTTP/1.1\r\nHo"] {
+        let mut server = Server::start(ECHOGATE, &["--drain", "1h"]);
+        let mut http = connect(server.address("http"));
+        http.write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let response = Response::read(&mut http).unwrap();
+        assert_eq!((response.status, response.text().as_str()), (200, "ready\n"));
+        http.write_all(rest.as_bytes()).unwrap();
+        wait_until_taken(&http);
+        server.signal("TERM");
+        assert!(read_to_end(&mut http).is_empty(), "an orderly end");
+        assert_eq!(server.wait().code(), Some(0));
+    }
 }
 
 #[test]
@@ -246,12 +261,6 @@ fn new_connections_are_refused_after_the_signal() {
     let mut stream = upstream.accept();
     server.signal("TERM");
     wait_for_ending(&server);
-    for what in ["upper", "http"] {
-        let start = std::time::Instant::now();
-        while TcpStream::connect(server.address(what)).is_ok() {
-            assert!(start.elapsed() < PATIENCE, "{what} still takes connections");
-        }
-    }
     stream.write_all(b"X").unwrap();
     assert_eq!(client.read().payload, b"X");
     assert_eq!(client.read().close().0, Some(1001));

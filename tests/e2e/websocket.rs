@@ -116,7 +116,7 @@ async fn many_messages_in_flight_keep_their_order_and_their_boundaries() {
             let expected = if path == "/ws" { upper(message) } else { message.clone() };
             assert!(reply == expected, "message {i} through {path}");
         }
-        sending.await.unwrap();
+        drop(sending.await.unwrap());
     }
 }
 
@@ -138,7 +138,7 @@ async fn the_same_holds_in_memory() {
         let reply = timeout(PATIENCE, from.next()).await.expect("in time").unwrap().unwrap();
         assert!(reply == upper(message), "message {i}");
     }
-    sending.await.unwrap();
+    drop(sending.await.unwrap());
 }
 
 #[tokio::test]

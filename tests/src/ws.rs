@@ -180,8 +180,11 @@ impl RawWs {
     /// The stream's: a reset, above all.
     pub fn try_read(&mut self) -> io::Result<Option<Frame>> {
         let mut head = [0; 2];
-        if self.stream.read(&mut head[..1])? == 0 {
-            return Ok(None);
+        match self.stream.read(&mut head[..1]) {
+            Ok(0) => return Ok(None),
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => return self.try_read(),
+            Err(e) => return Err(e),
         }
         self.stream.read_exact(&mut head[1..])?;
         let len = match head[1] {
