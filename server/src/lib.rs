@@ -1,9 +1,40 @@
-//! The library behind the `echogate` binary.
+//! The library behind the `echogate` binary. How a byte travels:
+//!
+//! ```text
+//! TCP client   listener -> connection -> service
+//! browser      listener -> http -> http::upgrade -> dial -> bridge -> (the same listener ...)
+//! ```
+//!
+//! In reading order:
+//!
+//! - [`cli`]: the command line, and what it runs
+//! - [`config`]: what the server is told, and by what
+//! - [`serve`]: the server: bound, announced, run, drained
+//! - `listener`: binding and accepting
+//! - [`connection`]: one connection to a built-in service, [`service`]
+//! - `http`: the page, the API, and the handshake of WebSocket routes
+//! - [`dial`]: reaching a route's upstream
+//! - [`bridge`]: WebSocket on one side, an upstream on the other
+//! - [`client`]: `echogate connect`, the native client
+//! - [`registry`]: who is connected now
+//! - [`drain`]: the end of serving, as connections see it
+//! - [`stream`], `scratch`, `backlog`: what bytes travel on and wait in
 
-use std::process::ExitCode;
+pub mod bridge;
+pub mod cli;
+pub mod client;
+pub mod config;
+pub mod connection;
+pub mod dial;
+pub mod drain;
+pub mod registry;
+pub mod serve;
+pub mod service;
+pub mod stream;
 
-/// The whole program: reads the command line, does what it says, and answers
-/// with the exit status.
-pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
-}
+mod backlog;
+mod http;
+mod listener;
+mod scratch;
+
+pub use cli::main;

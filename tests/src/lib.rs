@@ -1,5 +1,7 @@
 //! The harness of the end-to-end tests.
 //!
+//! - [`pty`]: a program on a terminal of its own, and what it shows there
 //! - [`server`]: an `echogate serve` process on free ports, stopped when dropped
 
+pub mod pty;
 pub mod server;

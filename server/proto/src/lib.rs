@@ -6,9 +6,15 @@
 //! In reading order:
 //!
 //! - [`endpoint`]: the URLs that name listeners, routes and what the client calls
+//! - [`ws`]: WebSocket frames, as a server reads and writes them
+//! - [`framing`]: a byte stream into WebSocket messages, in four ways
 //! - [`close`]: WebSocket close codes, and what they mean in words
+//! - [`utf8`]: UTF-8 in pieces
 //! - [`hex`]: bytes as hexadecimal text, both ways
 
 pub mod close;
 pub mod endpoint;
+pub mod framing;
 pub mod hex;
+pub mod utf8;
+pub mod ws;

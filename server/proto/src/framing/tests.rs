@@ -1,0 +1,171 @@
+use proptest::prelude::*;
+
+use super::*;
+
+/// What goes on the wire for `input` in pieces of the sizes of `cuts`, with the
+/// stream's end behind it.
+fn wire(framer: &mut Framer, input: &[u8], cuts: &[usize]) -> Result<Vec<u8>, FramingError> {
+    let (mut out, mut rest) = (Vec::new(), input);
+    for cut in cuts.iter().copied().chain([usize::MAX]) {
+        let (mut piece, behind) = rest.split_at(cut.min(rest.len()));
+        rest = behind;
+        while let Some(next) = framer.next(piece)? {
+            out.extend_from_slice(next.head.as_bytes());
+            out.extend_from_slice(&piece[next.payload]);
+            piece = &piece[next.taken..];
+        }
+        assert!(piece.is_empty(), "all input is taken");
+    }
+    if let Some(last) = framer.finish()? {
+        out.extend_from_slice(last.head.as_bytes());
+    }
+    Ok(out)
+}
+
+/// The messages in a server's bytes: opcode and payload, fragments put together.
+fn messages(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
+    let (mut all, mut open): (Vec<(u8, Vec<u8>)>, bool) = (Vec::new(), false);
+    while let [first, second, rest @ ..] = bytes {
+        let (len, at) = match second {
+            126 => (usize::from(u16::from_be_bytes([rest[0], rest[1]])), 2),
+            127 => (usize::try_from(u64::from_be_bytes(rest[..8].try_into().unwrap())).unwrap(), 8),
+            len => (usize::from(*len), 0),
+        };
+        let payload = &rest[at..at + len];
+        if open {
+            assert_eq!(first & 0xf, 0, "a continuation");
+            all.last_mut().unwrap().1.extend_from_slice(payload);
+        } else {
+            assert_ne!(first & 0xf, 0, "a first frame");
+            all.push((first & 0xf, payload.to_vec()));
+        }
+        open = first & 0x80 == 0;
+        bytes = &rest[at + len..];
+    }
+    assert!(bytes.is_empty() && !open, "whole messages");
+    all
+}
+
+fn framed(framing: Framing, input: &[u8], cuts: &[usize]) -> Vec<(u8, Vec<u8>)> {
+    messages(&wire(&mut Framer::new(framing), input, cuts).unwrap())
+}
+
+#[test]
+fn bytes_come_as_binary_messages_of_at_most_64_kib() {
+    let sizes: Vec<_> = framed(Framing::Bytes, &[7; 150_000], &[10])
+        .into_iter()
+        .map(|(opcode, payload)| (opcode, payload.len()))
+        .collect();
+    assert_eq!(sizes, [(2, 10), (2, 65536), (2, 65536), (2, 18918)]);
+}
+
+#[test]
+fn a_character_split_across_reads_arrives_whole() {
+    let text = "a\u{20ac}\u{1f600}".as_bytes();
+    let ones = vec![1; text.len()];
+    let expected: Vec<(u8, Vec<u8>)> = ["a", "\u{20ac}", "\u{1f600}"].map(|s| (1, s.into())).into();
+    assert_eq!(framed(Framing::Text, text, &ones), expected);
+}
+
+#[test]
+fn text_that_is_not_utf8_is_an_error_and_never_replaced() {
+    for framing in [Framing::Text, Framing::Line] {
+        for (bytes, what) in [(&b"ab\xff"[..], "a wrong byte"), (b"ab\xe2\x82", "a cut character")]
+        {
+            let result = wire(&mut Framer::new(framing), bytes, &[]);
+            assert_eq!(result, Err(FramingError::InvalidUtf8), "{what}");
+        }
+    }
+    let result = wire(&mut Framer::new(Framing::Line), b"\xe2\x82\nabc\n", &[]);
+    assert_eq!(result, Err(FramingError::InvalidUtf8), "a character cut by a line's end");
+}
+
+#[test]
+fn lines_come_without_their_ends_wherever_they_are_cut() {
+    let stream = b"one\ntwo\r\n\n\r\nthr\ree\r\r\nlast\r";
+    let expected: Vec<(u8, Vec<u8>)> =
+        ["one", "two", "", "", "thr\ree\r", "last\r"].map(|s| (1, s.into())).into();
+    assert_eq!(framed(Framing::Line, stream, &[]), expected);
+    assert_eq!(framed(Framing::Line, stream, &vec![1; stream.len()]), expected);
+}
+
+#[test]
+fn each_message_gets_its_reply_empty_ones_and_fragments_included() {
+    let mut framer = Framer::new(Framing::Message);
+    framer.expect(OpCode::Binary, true, 0);
+    framer.expect(OpCode::Text, false, 1);
+    framer.expect(OpCode::Continuation, true, 2);
+    framer.expect(OpCode::Text, true, 0);
+    assert_eq!(framer.owed(), 4);
+    let out = wire(&mut framer, "\u{20ac}".as_bytes(), &[]).unwrap();
+    assert_eq!(out, [0x82, 0, 0x01, 1, 0xe2, 0x80, 2, 0x82, 0xac, 0x81, 0]);
+    assert_eq!(framer.owed(), 0);
+}
+
+#[test]
+fn a_reply_that_is_too_long_or_too_short_is_an_error() {
+    let mut framer = Framer::new(Framing::Message);
+    framer.expect(OpCode::Binary, true, 3);
+    assert_eq!(wire(&mut framer, b"abcd", &[]), Err(FramingError::NotAsked));
+    let mut framer = Framer::new(Framing::Message);
+    framer.expect(OpCode::Binary, true, 3);
+    assert_eq!(wire(&mut framer, b"ab", &[]), Err(FramingError::ReplyMissing));
+    assert!(!framer.at_frame_boundary(), "a frame is begun, no Close may come now");
+}
+
+#[test]
+fn a_reply_to_text_must_be_text() {
+    let mut framer = Framer::new(Framing::Message);
+    framer.expect(OpCode::Text, true, 3);
+    assert_eq!(
+        framer.next(b"a"),
+        Ok(Some(Piece {
+            head: Head::new(OpCode::Text, true, 3),
+            payload: 0..1,
+            taken: 1,
+            ends_message: false,
+        }))
+    );
+    assert_eq!(framer.next(b"\xff"), Err(FramingError::InvalidUtf8));
+    assert!(!framer.at_frame_boundary(), "a frame is begun, no Close may come now");
+}
+
+proptest! {
+    #[test]
+    fn bytes_and_text_keep_every_byte(text in ".{0,300}", cuts in proptest::collection::vec(0..9_usize, 0..80)) {
+        for framing in [Framing::Bytes, Framing::Text] {
+            let all: Vec<u8> =
+                framed(framing, text.as_bytes(), &cuts).into_iter().flat_map(|(_, p)| p).collect();
+            prop_assert_eq!(&all, text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn lines_are_the_same_in_any_pieces(
+        lines in proptest::collection::vec("[a-z\r\u{20ac}]{0,5}", 0..20),
+        cuts in proptest::collection::vec(0..9_usize, 0..80),
+    ) {
+        let stream: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let expected: Vec<Vec<u8>> =
+            lines.iter().map(|line| line.strip_suffix('\r').unwrap_or(line).into()).collect();
+        let got: Vec<Vec<u8>> =
+            framed(Framing::Line, stream.as_bytes(), &cuts).into_iter().map(|(_, p)| p).collect();
+        prop_assert_eq!(got, expected);
+    }
+
+    #[test]
+    fn replies_keep_boundaries_and_types_in_any_pieces(
+        sizes in proptest::collection::vec((0..400_usize, any::<bool>()), 0..20),
+        cuts in proptest::collection::vec(0..200_usize, 0..80),
+    ) {
+        let mut framer = Framer::new(Framing::Message);
+        let mut expected = Vec::new();
+        for (i, (size, text)) in sizes.into_iter().enumerate() {
+            let opcode = if text { OpCode::Text } else { OpCode::Binary };
+            framer.expect(opcode, true, size as u64);
+            expected.push((opcode.bits(), vec![u8::try_from(i).unwrap(); size]));
+        }
+        let stream: Vec<u8> = expected.iter().flat_map(|(_, payload)| payload.clone()).collect();
+        prop_assert_eq!(messages(&wire(&mut framer, &stream, &cuts).unwrap()), expected);
+    }
+}

@@ -1,0 +1,106 @@
+//! UTF-8 in pieces: a character may be cut between two of them.
+
+use thiserror::Error;
+
+/// Bytes that no continuation makes UTF-8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("not valid UTF-8")]
+pub struct InvalidUtf8;
+
+/// Validates a stream of UTF-8 piece by piece, and remembers the beginning of a
+/// character that the last piece was cut in.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Utf8Stream {
+    partial: [u8; 4],
+    len: u8,
+}
+
+impl Utf8Stream {
+    /// Takes the next piece.
+    ///
+    /// # Errors
+    ///
+    /// As soon as a byte cannot belong to any UTF-8 text.
+    pub fn push(&mut self, mut piece: &[u8]) -> Result<(), InvalidUtf8> {
+        while self.len > 0 {
+            let Some((&byte, rest)) = piece.split_first() else { return Ok(()) };
+            piece = rest;
+            self.partial[usize::from(self.len)] = byte;
+            self.len += 1;
+            match std::str::from_utf8(self.held()) {
+                Ok(_) => self.len = 0,
+                Err(e) if e.error_len().is_none() => {}
+                Err(_) => return Err(InvalidUtf8),
+            }
+        }
+        let Err(e) = std::str::from_utf8(piece) else { return Ok(()) };
+        if e.error_len().is_some() {
+            return Err(InvalidUtf8);
+        }
+        let tail = &piece[e.valid_up_to()..];
+        self.partial[..tail.len()].copy_from_slice(tail);
+        self.len = u8::try_from(tail.len()).expect("a character begun has at most 3 bytes");
+        Ok(())
+    }
+
+    /// The bytes of the character that the last piece was cut in: 0 to 3 of them.
+    pub fn held(&self) -> &[u8] {
+        &self.partial[..usize::from(self.len)]
+    }
+
+    /// Ends the text, and makes ready for the next one.
+    ///
+    /// # Errors
+    ///
+    /// When it ends within a character.
+    pub fn finish(&mut self) -> Result<(), InvalidUtf8> {
+        match std::mem::take(&mut self.len) {
+            0 => Ok(()),
+            _ => Err(InvalidUtf8),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn check(bytes: &[u8], cuts: &[usize]) -> Result<(), InvalidUtf8> {
+        let mut stream = Utf8Stream::default();
+        let mut rest = bytes;
+        for cut in cuts {
+            let (piece, behind) = rest.split_at((*cut).min(rest.len()));
+            stream.push(piece)?;
+            rest = behind;
+        }
+        stream.push(rest)?;
+        stream.finish()
+    }
+
+    #[test]
+    fn an_error_shows_at_the_first_byte_that_cannot_go_on() {
+        // The prefix of a surrogate, U+D800: `ed` alone may still become a character.
+        let mut stream = Utf8Stream::default();
+        assert_eq!(stream.push(&[0xed]), Ok(()));
+        assert_eq!(stream.held(), [0xed]);
+        assert_eq!(stream.push(&[0xa0]), Err(InvalidUtf8));
+    }
+
+    proptest! {
+        #[test]
+        fn any_pieces_give_the_verdict_on_the_whole(
+            bytes in prop_oneof![
+                any::<String>().prop_map(String::into_bytes),
+                any::<Vec<u8>>(),
+                proptest::collection::vec(
+                    prop_oneof![Just(0xe2_u8), Just(0x82), Just(0xac), Just(0xf0), Just(0x9f), 0..=255_u8],
+                    0..12,
+                ),
+            ],
+            cuts in proptest::collection::vec(0..5_usize, 0..10),
+        ) {
+            prop_assert_eq!(check(&bytes, &cuts).is_ok(), std::str::from_utf8(&bytes).is_ok());
+        }
+    }
+}

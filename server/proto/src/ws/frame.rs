@@ -1,0 +1,189 @@
+//! Opcodes and the heads of frames (RFC 6455 section 5.2).
+
+use crate::close::CloseCode;
+
+/// The largest payload of a control frame, in bytes (RFC 6455 section 5.5).
+pub const MAX_CONTROL: usize = 125;
+
+/// The longest head of a client's frame, in bytes: 2, an 8-byte length, a 4-byte mask.
+pub const MAX_CLIENT_HEAD: usize = 14;
+
+/// What a message consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// UTF-8.
+    Text,
+    /// Any bytes.
+    Binary,
+}
+
+/// The opcodes that the RFC defines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpCode {
+    /// A further fragment of a message.
+    Continuation,
+    /// The first or only frame of a text message.
+    Text,
+    /// The first or only frame of a binary message.
+    Binary,
+    /// The end of what the sender has to say.
+    Close,
+    /// A question whether the peer lives.
+    Ping,
+    /// The answer to a Ping.
+    Pong,
+}
+
+impl OpCode {
+    /// The opcode of 4 bits, if the RFC defines it.
+    pub fn from_bits(bits: u8) -> Option<OpCode> {
+        Some(match bits {
+            0x0 => OpCode::Continuation,
+            0x1 => OpCode::Text,
+            0x2 => OpCode::Binary,
+            0x8 => OpCode::Close,
+            0x9 => OpCode::Ping,
+            0xA => OpCode::Pong,
+            _ => return None,
+        })
+    }
+
+    /// The 4 bits of this opcode.
+    pub fn bits(self) -> u8 {
+        match self {
+            OpCode::Continuation => 0x0,
+            OpCode::Text => 0x1,
+            OpCode::Binary => 0x2,
+            OpCode::Close => 0x8,
+            OpCode::Ping => 0x9,
+            OpCode::Pong => 0xA,
+        }
+    }
+
+    /// Whether frames of this opcode are control frames (RFC 6455 section 5.5).
+    pub fn is_control(self) -> bool {
+        matches!(self, OpCode::Close | OpCode::Ping | OpCode::Pong)
+    }
+}
+
+impl From<Kind> for OpCode {
+    fn from(kind: Kind) -> OpCode {
+        match kind {
+            Kind::Text => OpCode::Text,
+            Kind::Binary => OpCode::Binary,
+        }
+    }
+}
+
+/// The bytes that go out in front of a payload: a server's frame head (2, 4 or 10
+/// bytes, without a mask), and up to 3 bytes of payload held back from earlier.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    bytes: [u8; Head::MAX],
+    len: u8,
+    held: u8,
+}
+
+impl Head {
+    /// The longest head, in bytes.
+    pub const MAX: usize = 10 + 3;
+
+    /// Nothing: the payload that follows continues a frame begun before.
+    pub const NONE: Head = Head { bytes: [0; Head::MAX], len: 0, held: 0 };
+
+    /// The head of a frame of `len` payload bytes.
+    #[expect(clippy::cast_possible_truncation, reason = "each length is cast in its range")]
+    pub fn new(opcode: OpCode, fin: bool, len: u64) -> Head {
+        let mut bytes = [0; Head::MAX];
+        bytes[0] = u8::from(fin) << 7 | opcode.bits();
+        let head = match len {
+            0..126 => {
+                bytes[1] = len as u8;
+                2
+            }
+            126..0x1_0000 => {
+                bytes[1] = 126;
+                bytes[2..4].copy_from_slice(&(len as u16).to_be_bytes());
+                4
+            }
+            _ => {
+                bytes[1] = 127;
+                bytes[2..10].copy_from_slice(&len.to_be_bytes());
+                10
+            }
+        };
+        Head { bytes, len: head, held: 0 }
+    }
+
+    /// This head with `held` payload bytes behind it, at most 3 of them.
+    pub fn with(mut self, held: &[u8]) -> Head {
+        let at = usize::from(self.len);
+        self.bytes[at..at + held.len()].copy_from_slice(held);
+        self.held = u8::try_from(held.len()).expect("at most 3 bytes are held back");
+        self.len += self.held;
+        self
+    }
+
+    /// How many of its bytes are payload.
+    pub fn held(&self) -> usize {
+        usize::from(self.held)
+    }
+
+    /// What goes on the wire.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+
+    /// Whether there is nothing to send.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+/// A whole control frame as it goes on the wire; of a payload over
+/// [`MAX_CONTROL`] bytes only so many are taken.
+pub fn control_frame(opcode: OpCode, payload: &[u8]) -> Vec<u8> {
+    let payload = &payload[..payload.len().min(MAX_CONTROL)];
+    let mut frame = Vec::with_capacity(2 + payload.len());
+    frame.extend_from_slice(Head::new(opcode, true, payload.len() as u64).as_bytes());
+    frame.extend_from_slice(payload);
+    frame
+}
+
+/// A whole Close frame. A code that may not be sent makes it an empty one, as the
+/// answer to a Close without a code is (RFC 6455 section 5.5.1); a reason that
+/// does not fit is cut at a character.
+pub fn close_frame(code: CloseCode, reason: &str) -> Vec<u8> {
+    if !code.may_be_sent() {
+        return control_frame(OpCode::Close, &[]);
+    }
+    let mut payload = code.0.to_be_bytes().to_vec();
+    payload.extend_from_slice(&reason.as_bytes()[..reason.floor_char_boundary(MAX_CONTROL - 2)]);
+    control_frame(OpCode::Close, &payload)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_takes_as_few_bytes_as_it_can() {
+        let head = |len| Head::new(OpCode::Binary, true, len).as_bytes().to_vec();
+        assert_eq!(head(125), [0x82, 125]);
+        assert_eq!(head(126), [0x82, 126, 0, 126]);
+        assert_eq!(head(65535), [0x82, 126, 0xff, 0xff]);
+        assert_eq!(head(65536), [0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
+    }
+
+    #[test]
+    fn a_close_reason_is_cut_at_a_character_so_that_the_frame_fits() {
+        let frame = close_frame(CloseCode::INTERNAL_ERROR, &"ß".repeat(100));
+        assert_eq!(frame[..4], [0x88, 2 + 122, 0x03, 0xf3]);
+        assert_eq!(std::str::from_utf8(&frame[4..]), Ok("ß".repeat(61).as_str()));
+    }
+
+    #[test]
+    fn a_code_that_may_not_be_sent_is_not() {
+        assert_eq!(close_frame(CloseCode::NO_STATUS, "no"), [0x88, 0]);
+    }
+}

@@ -1,0 +1,42 @@
+//! The masking of a client's payload (RFC 6455 section 5.3): every byte is XORed
+//! with one of four, in turn.
+
+/// Masks or unmasks `payload` in place; `key` is rotated so that the next bytes of
+/// the same frame go on with it.
+pub fn apply(payload: &mut [u8], key: &mut [u8; 4]) {
+    let [a, b, c, d] = *key;
+    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    let (words, rest) = payload.as_chunks_mut::<8>();
+    for word in words {
+        *word = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes();
+    }
+    for (byte, k) in rest.iter_mut().zip([a, b, c, d, a, b, c]) {
+        *byte ^= k;
+    }
+    key.rotate_left(rest.len() % 4);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn each_byte_meets_its_key_whatever_the_pieces(
+            payload: Vec<u8>, key: [u8; 4], cuts in proptest::collection::vec(0..40_usize, 0..8),
+        ) {
+            let expected: Vec<u8> =
+                payload.iter().zip(key.iter().cycle()).map(|(byte, k)| byte ^ k).collect();
+            let (mut masked, mut key) = (payload, key);
+            let mut rest = masked.as_mut_slice();
+            for cut in cuts {
+                let (piece, behind) = rest.split_at_mut(cut.min(rest.len()));
+                apply(piece, &mut key);
+                rest = behind;
+            }
+            apply(rest, &mut key);
+            prop_assert_eq!(masked, expected);
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! From the upstream to the client.
+
+use std::{
+    cell::RefCell,
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use echogate_proto::{
+    framing::{Framing, FramingError, MAX_CHUNK, Piece},
+    ws::{
+        OpCode,
+        frame::{close_frame, control_frame},
+    },
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{Bridge, ClientIn, UpstreamIn, up::MAX_OWED};
+use crate::scratch::{self, HEADROOM, READ};
+
+thread_local! {
+    /// Where several frames are put together for one write.
+    static GATHER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+impl<C, U> Bridge<'_, C, U>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    U: AsyncRead + AsyncWrite + Unpin,
+{
+    /// Forwards what the upstream sends, until it or the client makes us wait.
+    /// True when the client may be read again that was not before, for what the
+    /// upstream owed.
+    pub(super) fn poll_down(&mut self, cx: &mut Context<'_>) -> bool {
+        let full = self.framer.owed() >= MAX_OWED;
+        while self.poll_down_step(cx).is_ready() {}
+        full && self.framer.owed() < MAX_OWED
+    }
+
+    /// One step; pending when there is nothing more to do now.
+    fn poll_down_step(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if matches!(self.client_in, ClientIn::Gone(_)) {
+            return self.poll_discard(cx);
+        }
+        let waiting = self.to_client.len();
+        let flushed = self.to_client.poll_flush(cx, &mut self.client);
+        if self.to_client.len() < waiting {
+            self.heartbeat.heard();
+        }
+        match flushed {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Err(_)) => {
+                self.client_gone("the client's connection failed");
+                return Poll::Ready(());
+            }
+            Poll::Ready(Ok(())) => {}
+        }
+        if self.close_sent {
+            return self.poll_tell_client(cx);
+        }
+        if self.framer.at_frame_boundary()
+            && let Some(frame) = self.next_control()
+        {
+            self.send(cx, &frame);
+            return Poll::Ready(());
+        }
+        match self.upstream_in {
+            UpstreamIn::Open => self.poll_upstream(cx),
+            UpstreamIn::Ended => Poll::Pending,
+        }
+    }
+
+    /// The control frame that goes out before any more data, if there is one.
+    fn next_control(&mut self) -> Option<Vec<u8>> {
+        if let Some(payload) = self.pong.take() {
+            return Some(control_frame(OpCode::Pong, &payload));
+        }
+        if let Some(verdict) = &self.verdict {
+            let frame = close_frame(verdict.code, &verdict.reason);
+            self.sent_close();
+            return Some(frame);
+        }
+        self.heartbeat.take_ping().then(|| control_frame(OpCode::Ping, b""))
+    }
+
+    /// One read from the upstream and one write to the client.
+    fn poll_upstream(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // Replies to empty messages wait for nothing.
+        if let Ok(true) = self.frame(cx, &mut [0; HEADROOM]) {
+            return Poll::Ready(());
+        }
+        let read = scratch::with(|scratch| {
+            let limit = match self.framing {
+                Framing::Bytes | Framing::Text => MAX_CHUNK,
+                Framing::Line | Framing::Message => READ,
+            };
+            let mut buf = ReadBuf::new(&mut scratch[HEADROOM..HEADROOM + limit]);
+            let read = Pin::new(&mut self.upstream).poll_read(cx, &mut buf);
+            let end = HEADROOM + buf.filled().len();
+            if matches!(read, Poll::Ready(Ok(()))) && end > HEADROOM {
+                if let Err(e) = self.frame(cx, &mut scratch[..end]) {
+                    self.framing_failed(e);
+                }
+                return Poll::Ready(Ok(true));
+            }
+            read.map_ok(|()| false)
+        });
+        match read {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Ok(true)) => {}
+            Poll::Ready(Ok(false)) => self.upstream_ended(cx),
+            Poll::Ready(Err(e)) => self.upstream_failed(&e),
+        }
+        Poll::Ready(())
+    }
+
+    /// Frames the upstream's bytes in `scratch[HEADROOM..]` and sends them to the
+    /// client in one write. True if there was anything to send.
+    fn frame(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Result<bool, FramingError> {
+        let Some(piece) = self.framer.next(&scratch[HEADROOM..])? else { return Ok(false) };
+        self.entry.sent().add(piece.payload_len(), u64::from(piece.ends_message));
+        // A single frame goes out from where it lies, with its head put before it.
+        let head = piece.head.as_bytes();
+        let start = HEADROOM + piece.payload.start - head.len();
+        scratch[start..start + head.len()].copy_from_slice(head);
+        let end = HEADROOM + piece.payload.end;
+        let mut at = HEADROOM + piece.taken;
+        let mut next = self.next_piece(&scratch[at..]);
+        if matches!(next, Ok(None)) {
+            self.send(cx, &scratch[start..end]);
+            return Ok(true);
+        }
+        GATHER.with_borrow_mut(|out| {
+            out.clear();
+            out.extend_from_slice(&scratch[start..end]);
+            while let Ok(Some(piece)) = next {
+                self.entry.sent().add(piece.payload_len(), u64::from(piece.ends_message));
+                out.extend_from_slice(piece.head.as_bytes());
+                out.extend_from_slice(&scratch[at..][piece.payload]);
+                at += piece.taken;
+                next = self.next_piece(&scratch[at..]);
+            }
+            self.send(cx, out);
+            next.map(|_| true)
+        })
+    }
+
+    /// The next piece, unless a Close waits to go in front of it.
+    fn next_piece(&mut self, input: &[u8]) -> Result<Option<Piece>, FramingError> {
+        if self.verdict.is_some() && self.framer.at_frame_boundary() {
+            return Ok(None);
+        }
+        self.framer.next(input)
+    }
+
+    pub(super) fn send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) {
+        if self.to_client.write(cx, &mut self.client, bytes).is_err() {
+            self.client_gone("the client's connection failed");
+        }
+    }
+
+    /// Shuts our write side when both Close frames have passed.
+    fn poll_tell_client(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let said_all = matches!(self.client_in, ClientIn::Closed(_) | ClientIn::Violated);
+        if !self.client_told && said_all && Pin::new(&mut self.client).poll_shutdown(cx).is_ready()
+        {
+            self.client_told = true;
+        }
+        Poll::Pending
+    }
+
+    /// With the client gone, the upstream's bytes are read and thrown away: left
+    /// unread, they would turn its end into a reset, which could destroy what it was
+    /// sent last.
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.upstream_in == UpstreamIn::Ended {
+            return Poll::Pending;
+        }
+        let read: Poll<io::Result<usize>> = scratch::with(|scratch| {
+            let mut buf = ReadBuf::new(scratch);
+            Pin::new(&mut self.upstream).poll_read(cx, &mut buf).map_ok(|()| buf.filled().len())
+        });
+        match read {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Ok(1..)) => {}
+            Poll::Ready(Ok(0) | Err(_)) => self.upstream_in = UpstreamIn::Ended,
+        }
+        Poll::Ready(())
+    }
+}

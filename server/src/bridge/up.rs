@@ -1,0 +1,167 @@
+//! From the client to the upstream.
+
+use std::{
+    ops::Range,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use echogate_proto::{framing::Framing, ws::Event};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    task::coop::has_budget_remaining,
+};
+
+use super::{Bridge, ClientIn, UpstreamOut};
+use crate::scratch::{self, HEADROOM};
+
+/// Frames that an upstream may owe before no more are read from the client (framing
+/// `message`). Those of one read may come on top.
+pub(super) const MAX_OWED: usize = 1024;
+
+impl<C, U> Bridge<'_, C, U>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    U: AsyncRead + AsyncWrite + Unpin,
+{
+    /// Forwards what the client sends, until it or the upstream makes us wait.
+    /// True when all that the client sent has been read.
+    pub(super) fn poll_up(&mut self, cx: &mut Context<'_>) -> bool {
+        loop {
+            if self.poll_upstream_out(cx).is_pending() && self.verdict.is_none() {
+                return false;
+            }
+            if matches!(self.client_in, ClientIn::Closed(_) | ClientIn::Gone(_))
+                || (self.framer.owed() >= MAX_OWED && self.verdict.is_none())
+            {
+                return false;
+            }
+            let read = scratch::with(|scratch| {
+                let mut buf = ReadBuf::new(&mut scratch[HEADROOM..]);
+                let read = Pin::new(&mut self.client).poll_read(cx, &mut buf);
+                let len = buf.filled().len();
+                if matches!(read, Poll::Ready(Ok(()))) && len > 0 {
+                    self.heartbeat.heard();
+                    self.take_frames(cx, scratch, HEADROOM + len);
+                }
+                read.map_ok(|()| len)
+            });
+            match read {
+                Poll::Pending => return has_budget_remaining(),
+                Poll::Ready(Ok(0)) => self.client_gone("the client went away without a Close"),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(_)) => self.client_gone("the client's connection failed"),
+            }
+        }
+    }
+
+    /// Takes what was read with the handshake.
+    pub(super) fn take_early(&mut self, cx: &mut Context<'_>, early: &[u8]) {
+        let mut bytes = vec![0; HEADROOM];
+        bytes.extend_from_slice(early);
+        let end = bytes.len();
+        self.take_frames(cx, &mut bytes, end);
+    }
+
+    /// Writes what waits for the upstream, and the end of input behind it if that
+    /// has come. Pending as long as the upstream takes no more.
+    fn poll_upstream_out(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let done = match self.upstream_out {
+            UpstreamOut::Shut | UpstreamOut::Broken => return Poll::Ready(()),
+            UpstreamOut::Open => self.to_upstream.poll_flush(cx, &mut self.upstream),
+            UpstreamOut::Ending => match self.to_upstream.poll_flush(cx, &mut self.upstream) {
+                Poll::Ready(Ok(())) => Pin::new(&mut self.upstream).poll_shutdown(cx),
+                other => other,
+            },
+        };
+        match done {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Ok(())) if self.upstream_out == UpstreamOut::Open => {}
+            Poll::Ready(Ok(())) => self.upstream_out = UpstreamOut::Shut,
+            Poll::Ready(Err(_)) => self.upstream_broken(),
+        }
+        Poll::Ready(())
+    }
+
+    /// The upstream takes no more. Why, its read side will tell.
+    fn upstream_broken(&mut self) {
+        self.to_upstream.clear();
+        self.upstream_out = UpstreamOut::Broken;
+    }
+
+    /// Decodes the client's bytes in `scratch[HEADROOM..end]` and sends their payload
+    /// to the upstream in one write: the payload is moved together over the heads
+    /// that lay between.
+    fn take_frames(&mut self, cx: &mut Context<'_>, scratch: &mut [u8], end: usize) {
+        let buf = &mut scratch[..end];
+        let mut at = HEADROOM;
+        let mut payload = Payload::default();
+        if self.framing == Framing::Line {
+            // A line end may be put in where no head left room for it.
+            payload.range = Some(0..0);
+        }
+        while matches!(self.client_in, ClientIn::Open) {
+            match self.decoder.next(buf, &mut at) {
+                Ok(None) => break,
+                Ok(Some(Event::Frame { opcode, fin, len })) if self.forwards() => {
+                    self.framer.expect(opcode, fin, len);
+                }
+                Ok(Some(Event::Payload { range, ends_message })) if self.forwards() => {
+                    self.entry.received().add(range.len(), u64::from(ends_message));
+                    if self.framing == Framing::Line {
+                        self.last_byte = buf[range.clone()].last().copied().or(self.last_byte);
+                        payload.push(buf, range);
+                        if ends_message && self.last_byte.take() != Some(b'\n') {
+                            payload.push_byte(buf, b'\n');
+                        }
+                    } else {
+                        payload.push(buf, range);
+                    }
+                }
+                Ok(Some(Event::Frame { .. } | Event::Payload { .. } | Event::Pong)) => {}
+                Ok(Some(Event::Ping)) => self.pong = Some(self.decoder.control_payload().into()),
+                Ok(Some(Event::Close(code))) => self.client_closed(code),
+                Err(violation) => self.client_violated(violation),
+            }
+        }
+        let payload = &buf[payload.range.unwrap_or_default()];
+        if self.to_upstream.write(cx, &mut self.upstream, payload).is_err() {
+            self.upstream_broken();
+        }
+    }
+
+    /// Whether payload still goes to the upstream. (After [`UpstreamOut::Ending`] is
+    /// set by the very bytes that are decoded, what came before still goes.)
+    fn forwards(&self) -> bool {
+        self.upstream_out == UpstreamOut::Open
+    }
+}
+
+/// Payload in a buffer, moved together as it is found.
+#[derive(Default)]
+struct Payload {
+    range: Option<Range<usize>>,
+}
+
+impl Payload {
+    /// Appends the bytes at `range`, which lie behind all appended before.
+    fn push(&mut self, buf: &mut [u8], range: Range<usize>) {
+        match &mut self.range {
+            // The first is where it is: a message alone is not moved at all.
+            None => self.range = Some(range),
+            Some(all) => {
+                let len = range.len();
+                if range.start != all.end {
+                    buf.copy_within(range, all.end);
+                }
+                all.end += len;
+            }
+        }
+    }
+
+    fn push_byte(&mut self, buf: &mut [u8], byte: u8) {
+        let all = self.range.get_or_insert_default();
+        buf[all.end] = byte;
+        all.end += 1;
+    }
+}

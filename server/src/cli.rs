@@ -1,0 +1,167 @@
+//! The command line.
+
+use std::{io, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{SignalKind, signal},
+};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    client,
+    config::{Given, Settings},
+    serve::Server,
+};
+
+/// A socket workbench: TCP services, a WebSocket gateway to them, and clients in the
+/// terminal and in the browser.
+#[derive(Debug, Parser)]
+#[command(name = "echogate", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve: the services, the gateway and the page (also what happens without a command)
+    Serve(ServeArgs),
+    /// Connect to an endpoint: a prompt on a terminal, bytes in and out in a pipe
+    Connect(client::Args),
+}
+
+#[derive(Args, Debug)]
+struct ServeArgs {
+    /// Settings in a TOML file; flags and the environment come before it
+    #[arg(long, value_name = "FILE", env = "ECHOGATE_CONFIG", hide_env_values = true)]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    given: Given,
+}
+
+/// Why the program fails: one line, and the exit status.
+enum Failure {
+    /// What was asked for makes no sense: status 2.
+    Usage(String),
+    /// It could not be done: status 1.
+    Run(String),
+}
+
+/// The whole program: reads the command line, does what it says, and answers with
+/// the exit status.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) if !e.use_stderr() => {
+            // Help or the version was asked for; a closed stdout is no failure.
+            e.print().ok();
+            return ExitCode::SUCCESS;
+        }
+        Err(e) => return fail(Failure::Usage(one_line(&e))),
+    };
+    let done = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
+        Command::Serve(args) => serve(args),
+        Command::Connect(args) => connect(args),
+    };
+    done.map_or_else(fail, |()| ExitCode::SUCCESS)
+}
+
+fn fail(failure: Failure) -> ExitCode {
+    let (line, status) = match failure {
+        Failure::Usage(line) => (line, 2),
+        Failure::Run(line) => (line, 1),
+    };
+    eprintln!("echogate: {line}");
+    ExitCode::from(status)
+}
+
+/// What is wrong with the command line, and the tip if there is one, in one line.
+fn one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let mut line = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    if line.ends_with(':') {
+        // What follows is a list: the arguments that are missing.
+        line.push(' ');
+        line.push_str(lines.next().unwrap_or_default());
+    }
+    for tip in lines.filter_map(|line| line.strip_prefix("tip: ")) {
+        line.push_str("; ");
+        line.push_str(tip);
+    }
+    line
+}
+
+fn serve(args: ServeArgs) -> Result<(), Failure> {
+    let settings = Settings::load(args.given, args.config.as_deref()).map_err(Failure::Usage)?;
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            EnvFilter::try_from_env("ECHOGATE_LOG").unwrap_or_else(|_| EnvFilter::new("info")),
+        )
+        .with_writer(io::stderr)
+        .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
+        .init();
+    raise_file_limit();
+    let runtime = runtime()?;
+    let served = runtime.block_on(async {
+        let server = Server::bind(settings).await?;
+        // Before the announcement: who reads it may send a signal at once.
+        let stop = stop_signal().map_err(|e| format!("cannot handle signals: {e}"))?;
+        // A closed stdout is no reason not to serve.
+        server.announce(&mut io::stdout().lock()).ok();
+        server.run(stop).await;
+        Ok(())
+    });
+    // What did not end in time is not waited for.
+    runtime.shutdown_background();
+    served.map_err(Failure::Run)
+}
+
+fn connect(args: client::Args) -> Result<(), Failure> {
+    let runtime = runtime()?;
+    let ended = runtime.block_on(client::run(args));
+    // A read of the standard input may never end.
+    runtime.shutdown_background();
+    ended.map_err(|e| match e {
+        client::Error::Usage(..) => Failure::Usage(e.to_string()),
+        client::Error::Failed(..) => Failure::Run(e.to_string()),
+    })
+}
+
+fn runtime() -> Result<Runtime, Failure> {
+    Runtime::new().map_err(|e| Failure::Run(format!("cannot start: {e}")))
+}
+
+/// A connection needs a file descriptor or two, and the usual soft limit is 1024.
+fn raise_file_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(e) = raised {
+        tracing::warn!("cannot raise the limit on open files: {e}");
+    }
+}
+
+/// Ready at the first SIGTERM or SIGINT; the second ends the process at once.
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("ending; a second signal ends at once");
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            std::process::exit(1);
+        });
+    })
+}

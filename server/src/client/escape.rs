@@ -1,0 +1,88 @@
+//! What came from elsewhere, made fit for a terminal and for one line.
+
+use std::{fmt::Write, io};
+
+/// `text` with everything escaped that a terminal would act on: control
+/// characters (as `\n`, `\x1b`) and those that reorder or break a line (as `\u{202e}`).
+pub(super) fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    text.chars().for_each(|c| push_escaped(&mut out, c));
+    out
+}
+
+/// Appends `c` to `out` as [`escape`] does.
+pub(super) fn push_escaped(out: &mut String, c: char) {
+    match c {
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\t' => out.push_str("\\t"),
+        c if c.is_ascii_control() => push_byte(out, c as u8),
+        // C1 controls; line and paragraph separators; the marks, embeddings, overrides
+        // and isolates of bidirectional text.
+        '\u{80}'..='\u{9f}'
+        | '\u{61c}'
+        | '\u{200e}'
+        | '\u{200f}'
+        | '\u{2028}'..='\u{202e}'
+        | '\u{2066}'..='\u{2069}' => {
+            write!(out, "\\u{{{:x}}}", u32::from(c)).expect("a String takes everything");
+        }
+        c => out.push(c),
+    }
+}
+
+/// Appends a byte that is no character, as `\xff`.
+pub(super) fn push_byte(out: &mut String, byte: u8) {
+    write!(out, "\\x{byte:02x}").expect("a String takes everything");
+}
+
+/// The first line of `text`, escaped, at most `limit` characters of it.
+pub(super) fn first_line(text: &str, limit: usize) -> String {
+    let line = text.trim().lines().next().unwrap_or_default().trim_end();
+    match line.char_indices().nth(limit) {
+        Some((end, _)) => escape(&line[..end]) + "…",
+        None => escape(line),
+    }
+}
+
+/// What an error says, as half a sentence without the system's number for it:
+/// `connection refused`, not `Connection refused (os error 111)`.
+pub(super) fn words(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut chars = text.chars();
+    let first = chars.next().unwrap_or_default();
+    // A name (WebSocket) or an abbreviation (DNS) keeps its capitals.
+    let name = chars.clone().take_while(|c| c.is_alphabetic()).any(char::is_uppercase);
+    if name { text.to_owned() } else { first.to_lowercase().chain(chars).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_act_on_is_escaped_and_the_rest_is_left_alone() {
+        assert_eq!(escape("HELLO, 世界 ß e\u{301} 👩‍🚀"), "HELLO, 世界 ß e\u{301} 👩‍🚀");
+        assert_eq!(escape("\x1b[2J\x07\x7f"), "\\x1b[2J\\x07\\x7f");
+        assert_eq!(escape("a\tb\rc\nd\0"), "a\\tb\\rc\\nd\\x00");
+        assert_eq!(escape("\u{9b}2J\u{202e}"), "\\u{9b}2J\\u{202e}");
+    }
+
+    #[test]
+    fn a_first_line_is_one_line_of_bounded_length() {
+        assert_eq!(first_line("\r\n no such route \r\nmore", 80), "no such route");
+        assert_eq!(first_line("äöüß", 4), "äöüß");
+        assert_eq!(first_line("äöüßx", 4), "äöüß…");
+        assert_eq!(first_line("\x1b[31mred", 80), "\\x1b[31mred");
+        assert_eq!(first_line("", 80), "");
+    }
+
+    #[test]
+    fn an_errors_words_are_half_a_sentence_without_a_number() {
+        let words_of = |number| words(&io::Error::from_raw_os_error(number));
+        assert_eq!(words_of(111), "connection refused");
+        assert_eq!(words_of(104), "connection reset by peer");
+        assert_eq!(words(&io::Error::other("DNS is down")), "DNS is down");
+    }
+}

@@ -1,0 +1,186 @@
+//! What is to be called, and whether the options given go with it.
+
+use std::str::FromStr;
+
+use echogate_proto::endpoint::{Address, Endpoint, HostPort};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use super::Args;
+
+/// What is to be called, and how.
+#[derive(Debug)]
+pub(super) enum Target {
+    Tcp(HostPort),
+    Unix(String),
+    WebSocket(Upgrade),
+}
+
+/// A WebSocket to be asked for.
+#[derive(Debug)]
+pub(super) struct Upgrade {
+    pub(super) at: HostPort,
+    /// Path and query, as they stand in the request.
+    pub(super) path: String,
+    /// What the request has beside the headers of the handshake itself.
+    pub(super) headers: HeaderMap,
+}
+
+/// A header of the user's own for the WebSocket request.
+#[derive(Clone, Debug)]
+pub(super) struct Header(HeaderName, HeaderValue);
+
+impl Target {
+    /// What `args` ask for, or why they make no sense.
+    pub(super) fn new(args: &Args) -> Result<Target, String> {
+        let Endpoint { address, options } = &args.url;
+        match address {
+            Address::Ws(at, path) => {
+                let query = args.url.to_string().split_once('?').map(|(_, query)| query.to_owned());
+                let path = query.map_or(path.clone(), |query| format!("{path}?{query}"));
+                Ok(Target::WebSocket(Upgrade { at: at.clone(), path, headers: headers(args)? }))
+            }
+            Address::Wss(..) | Address::Tls(_) | Address::Udp(_) | Address::Service(_) => {
+                Err(format!(
+                    "connect does not speak {} yet: tcp, unix and ws it does",
+                    address.scheme()
+                ))
+            }
+            Address::Tcp(_) | Address::Unix(_) => {
+                if let Some((key, _)) = options.first() {
+                    return Err(format!("unknown option \"{key}\""));
+                }
+                if let Some(flag) = websocket_flag(args) {
+                    return Err(format!("{flag} goes with ws:// only"));
+                }
+                Ok(match address {
+                    Address::Unix(path) => Target::Unix(path.clone()),
+                    Address::Tcp(at) => Target::Tcp(at.clone()),
+                    _ => unreachable!("the outer match leaves these two"),
+                })
+            }
+        }
+    }
+}
+
+/// The first flag given that only a WebSocket has a use for.
+fn websocket_flag(args: &Args) -> Option<&'static str> {
+    let given = [
+        ("--header", !args.header.is_empty()),
+        ("--origin", args.origin.is_some()),
+        ("--protocol", !args.protocol.is_empty()),
+    ];
+    given.iter().find(|(_, given)| *given).map(|(flag, _)| *flag)
+}
+
+fn headers(args: &Args) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
+    for Header(name, value) in &args.header {
+        headers.append(name, value.clone());
+    }
+    if let Some(origin) = &args.origin {
+        let value = HeaderValue::from_str(origin);
+        let value = value.map_err(|_| "--origin: a control character in it".to_owned())?;
+        headers.insert(header::ORIGIN, value);
+    }
+    for protocol in &args.protocol {
+        // A subprotocol is a token (RFC 6455 section 4.1), as a header's name is.
+        if HeaderName::from_str(protocol).is_err() {
+            return Err(format!("--protocol {protocol:?}: not a name"));
+        }
+    }
+    if !args.protocol.is_empty() {
+        let value = HeaderValue::from_str(&args.protocol.join(", "));
+        let value = value.map_err(|_| "--protocol: not a name".to_owned())?;
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, value);
+    }
+    Ok(headers)
+}
+
+impl FromStr for Header {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, value) = text.split_once(':').ok_or("expected NAME:VALUE")?;
+        let name = HeaderName::from_str(name).map_err(|_| "not the name of a header")?;
+        let value = HeaderValue::from_str(value.trim()).map_err(|_| "not a header's value")?;
+        let own = [
+            header::CONNECTION,
+            header::UPGRADE,
+            header::SEC_WEBSOCKET_KEY,
+            header::SEC_WEBSOCKET_VERSION,
+            header::SEC_WEBSOCKET_EXTENSIONS,
+        ];
+        match name {
+            header::SEC_WEBSOCKET_PROTOCOL => Err("use --protocol".to_owned()),
+            name if own.contains(&name) => Err("the WebSocket handshake's own header".to_owned()),
+            name => Ok(Header(name, value)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args as _, FromArgMatches};
+
+    use super::*;
+
+    fn target(arguments: &[&str]) -> Result<Target, String> {
+        let command = Args::augment_args(clap::Command::new("connect").no_binary_name(true));
+        let matches = command.try_get_matches_from(arguments).map_err(|e| e.to_string())?;
+        Target::new(&Args::from_arg_matches(&matches).unwrap())
+    }
+
+    fn upgrade(arguments: &[&str]) -> Upgrade {
+        match target(arguments) {
+            Ok(Target::WebSocket(upgrade)) => upgrade,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn without_a_url_it_is_the_upper_service_of_this_machine() {
+        let Target::Tcp(at) = target(&[]).unwrap() else { panic!() };
+        assert_eq!(at.to_string(), "127.0.0.1:7007");
+    }
+
+    #[test]
+    fn a_websocket_keeps_its_path_and_query() {
+        assert_eq!(upgrade(&["ws://h/a/b?token=1&x=y"]).path, "/a/b?token=1&x=y");
+        assert_eq!(upgrade(&["ws://h"]).path, "/");
+    }
+
+    #[test]
+    fn headers_origin_and_protocols_are_collected() {
+        let headers = upgrade(&[
+            "ws://h",
+            "--header=X-A: 1",
+            "--header=x-a:2",
+            "--origin=http://localhost:1",
+            "--protocol=binary",
+            "--protocol=mqtt",
+        ])
+        .headers;
+        let all = |name| headers.get_all(name).iter().collect::<Vec<_>>();
+        assert_eq!(all("x-a"), ["1", "2"]);
+        assert_eq!(all("origin"), ["http://localhost:1"]);
+        assert_eq!(all("sec-websocket-protocol"), ["binary, mqtt"]);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_its_name() {
+        for (arguments, complaint) in [
+            (&["udp://h:1"][..], "does not speak udp yet"),
+            (&["wss://h"], "does not speak wss yet"),
+            (&["tcp://h:1?framing=line"], "unknown option \"framing\""),
+            (&["tcp://h:1", "--origin=o"], "--origin goes with ws:// only"),
+            (&["ws://h", "--header=Upgrade:h2c"], "handshake's own"),
+            (&["ws://h", "--header=nocolon"], "NAME:VALUE"),
+            (&["ws://h", "--header=a b:c"], "not the name of a header"),
+            (&["ws://h", "--header=Sec-WebSocket-Protocol:x"], "use --protocol"),
+            (&["ws://h", "--protocol=a b"], "not a name"),
+        ] {
+            let error = target(arguments).unwrap_err();
+            assert!(error.contains(complaint), "{arguments:?}: {error}");
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Connections that are WebSockets.
+
+use std::{borrow::Cow, io, time::Duration};
+
+use bytes::Bytes;
+use echogate_proto::close::CloseCode;
+use futures_util::{
+    SinkExt, StreamExt,
+    stream::{SplitSink, SplitStream},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::timeout,
+};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        error::{Error, ProtocolError},
+        protocol::{CloseFrame, Message},
+    },
+};
+
+use super::{
+    escape::escape,
+    handshake::io_error,
+    link::{Inbound, Outbound, Received},
+};
+
+/// How long the peer may take to end the connection after both have sent a Close.
+const CLOSING_TIME: Duration = Duration::from_secs(1);
+
+/// The sending half of a WebSocket.
+#[derive(Debug)]
+pub(super) struct SocketOutbound<S>(SplitSink<WebSocketStream<S>, Message>);
+
+/// The receiving half of a WebSocket.
+#[derive(Debug)]
+pub(super) struct SocketInbound<S> {
+    stream: SplitStream<WebSocketStream<S>>,
+    /// The peer's Close, once it has come.
+    closed: Option<(CloseCode, String)>,
+}
+
+/// The two halves of an open WebSocket.
+pub(super) fn halves<S: AsyncRead + AsyncWrite + Unpin>(
+    socket: WebSocketStream<S>,
+) -> (SocketOutbound<S>, SocketInbound<S>) {
+    let (sink, stream) = socket.split();
+    (SocketOutbound(sink), SocketInbound { stream, closed: None })
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> SocketOutbound<S> {
+    async fn send(&mut self, message: Message) -> io::Result<()> {
+        self.0.send(message).await.map_err(|error| match error {
+            // How the connection ended is for the inbound half to say.
+            Error::Io(_) | Error::Protocol(ProtocolError::SendAfterClosing) => {
+                io::ErrorKind::BrokenPipe.into()
+            }
+            error => io_error(error),
+        })
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Outbound for SocketOutbound<S> {
+    async fn send_bytes(&mut self, bytes: Bytes) -> io::Result<()> {
+        self.send(Message::Binary(bytes)).await
+    }
+
+    /// Sends the line as one text message, without a newline.
+    async fn send_line(&mut self, line: String) -> io::Result<()> {
+        self.send(Message::text(line)).await
+    }
+
+    async fn finish(&mut self) -> io::Result<()> {
+        self.abandon(CloseCode::NORMAL).await
+    }
+
+    async fn abandon(&mut self, code: CloseCode) -> io::Result<()> {
+        let close = CloseFrame { code: code.0.into(), reason: "".into() };
+        self.send(Message::Close(Some(close))).await
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Inbound for SocketInbound<S> {
+    async fn receive(&mut self) -> io::Result<Received> {
+        while self.closed.is_none() {
+            match self.stream.next().await {
+                Some(Ok(Message::Text(text))) => return Ok(Received::Message(text.into())),
+                Some(Ok(Message::Binary(bytes))) => return Ok(Received::Message(bytes)),
+                Some(Ok(Message::Close(close))) => self.closed = Some(code_and_reason(close)),
+                // The library answers pings by itself, while it reads.
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+                Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) | None => {
+                    return Err(broken());
+                }
+                Some(Err(error)) => return Err(io_error(error)),
+            }
+        }
+        // Reading on sends our Close in answer, if it is not the peer's that answers.
+        let rest = async { while let Some(Ok(_)) = self.stream.next().await {} };
+        timeout(CLOSING_TIME, rest).await.ok();
+        let (code, reason) = self.closed.as_ref().expect("the loop above ends with a Close");
+        verdict(*code, reason)
+    }
+}
+
+fn code_and_reason(close: Option<CloseFrame>) -> (CloseCode, String) {
+    close.map_or((CloseCode::NO_STATUS, String::new()), |close| {
+        (CloseCode(close.code.into()), close.reason.to_string())
+    })
+}
+
+/// What a Close means: a clean end, or a failure.
+fn verdict(code: CloseCode, reason: &str) -> io::Result<Received> {
+    let reason = match reason {
+        "" => Cow::Borrowed(""),
+        reason => Cow::Owned(format!(": {}", escape(reason))),
+    };
+    let words = format!("closed by the server ({}, {}){reason}", code.0, code.words());
+    match code {
+        CloseCode::NORMAL | CloseCode::GOING_AWAY | CloseCode::NO_STATUS => {
+            Ok(Received::End(words))
+        }
+        _ => Err(io::Error::other(words)),
+    }
+}
+
+fn broken() -> io::Error {
+    let code = CloseCode::ABNORMAL;
+    io::Error::new(io::ErrorKind::UnexpectedEof, format!("{} ({})", code.words(), code.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{DuplexStream, duplex};
+    use tokio_tungstenite::tungstenite::protocol::Role;
+
+    use super::*;
+
+    type Socket = WebSocketStream<DuplexStream>;
+
+    /// Our halves and the peer, beyond their handshake.
+    async fn connected() -> (SocketOutbound<DuplexStream>, SocketInbound<DuplexStream>, Socket) {
+        let (ours, theirs) = duplex(1024);
+        let ours = WebSocketStream::from_raw_socket(ours, Role::Client, None).await;
+        let theirs = WebSocketStream::from_raw_socket(theirs, Role::Server, None).await;
+        let (outbound, inbound) = halves(ours);
+        (outbound, inbound, theirs)
+    }
+
+    fn close(code: u16, reason: &str) -> Message {
+        Message::Close(Some(CloseFrame { code: code.into(), reason: reason.into() }))
+    }
+
+    #[tokio::test]
+    async fn bytes_are_binary_and_a_line_is_text_without_its_end() {
+        let (mut outbound, _inbound, mut peer) = connected().await;
+        outbound.send_bytes(Bytes::from_static(b"\0\xff")).await.unwrap();
+        outbound.send_line("hello".to_owned()).await.unwrap();
+        outbound.finish().await.unwrap();
+        assert_eq!(peer.next().await.unwrap().unwrap(), Message::binary(&b"\0\xff"[..]));
+        assert_eq!(peer.next().await.unwrap().unwrap(), Message::text("hello"));
+        assert_eq!(peer.next().await.unwrap().unwrap(), close(1000, ""));
+    }
+
+    #[tokio::test]
+    async fn what_is_owed_after_our_close_still_arrives() {
+        let (mut outbound, mut inbound, mut peer) = connected().await;
+        outbound.finish().await.unwrap();
+        peer.send(Message::text("owed")).await.unwrap();
+        let peer = tokio::spawn(async move { while let Some(Ok(_)) = peer.next().await {} });
+        assert_eq!(inbound.receive().await.unwrap(), Received::Message("owed".into()));
+        let Received::End(words) = inbound.receive().await.unwrap() else { panic!() };
+        assert_eq!(words, "closed by the server (1000, closed normally)");
+        peer.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_close_with_a_failures_code_is_a_failure_with_its_reason() {
+        let (_outbound, mut inbound, mut peer) = connected().await;
+        peer.send(close(1011, "upstream reset\x07")).await.unwrap();
+        let peer = tokio::spawn(async move { peer.next().await.unwrap().unwrap() });
+        assert_eq!(
+            inbound.receive().await.unwrap_err().to_string(),
+            "closed by the server (1011, the server, or what lies behind it, failed): \
+             upstream reset\\x07"
+        );
+        assert_eq!(peer.await.unwrap(), close(1011, "upstream reset\x07"), "our answer");
+    }
+
+    #[tokio::test]
+    async fn an_end_without_a_close_is_a_failure() {
+        let (_outbound, mut inbound, peer) = connected().await;
+        drop(peer);
+        assert_eq!(
+            inbound.receive().await.unwrap_err().to_string(),
+            "the connection broke without a goodbye (1006)"
+        );
+    }
+
+    #[tokio::test]
+    async fn pings_are_answered_while_reading() {
+        let (_outbound, mut inbound, mut peer) = connected().await;
+        peer.send(Message::Ping("?".into())).await.unwrap();
+        peer.send(Message::text("after")).await.unwrap();
+        assert_eq!(inbound.receive().await.unwrap(), Received::Message("after".into()));
+        let (_, pong) = tokio::join!(
+            async { timeout(Duration::from_millis(50), inbound.receive()).await.ok() },
+            peer.next()
+        );
+        assert_eq!(pong.unwrap().unwrap(), Message::Pong("?".into()));
+    }
+}

@@ -1,0 +1,389 @@
+//! What the server is told: flags first, then the environment, then the file, then
+//! the defaults.
+
+use std::{
+    fmt::Display,
+    fs,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use clap::Args;
+use echogate_proto::{
+    endpoint::{Address, Endpoint, HostPort},
+    framing::Framing,
+};
+use serde::{Deserialize, Deserializer, de};
+
+use crate::service::Service;
+
+/// Paths that no route can have: the server answers there itself.
+pub(crate) const RESERVED_PATHS: [&str; 5] =
+    ["/", "/healthz", "/readyz", "/version", "/api/connections"];
+
+/// Settings as given in one place: the command line with the environment, or a file.
+/// What is `None` or empty was not given.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Given {
+    /// Where the page and the WebSocket routes are served (repeatable)
+    /// [default: 127.0.0.1:8080 and [::1]:8080]
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        env = "ECHOGATE_HTTP",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    #[serde(deserialize_with = "parsed_list")]
+    http: Vec<HostPort>,
+
+    /// A service on an endpoint of its own, as upper=tcp://127.0.0.1:7007 (repeatable)
+    /// [default: upper on 127.0.0.1:7007 and [::1]:7007]
+    #[arg(
+        long,
+        value_name = "SERVICE=URL",
+        env = "ECHOGATE_LISTEN",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    #[serde(rename = "listener")]
+    listen: Vec<ListenerSpec>,
+
+    /// A WebSocket path bridged to an endpoint, as /ws=tcp://127.0.0.1:7007?framing=message
+    /// (repeatable; framing: bytes, text, line or message) [default: /ws to upper, /ws/echo]
+    #[arg(
+        long,
+        value_name = "PATH=URL",
+        env = "ECHOGATE_ROUTE",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    route: Vec<RouteSpec>,
+
+    /// Serve the page from this folder instead of the one built in
+    #[arg(long, value_name = "DIR", env = "ECHOGATE_WEB_ROOT", hide_env_values = true)]
+    web_root: Option<PathBuf>,
+
+    /// Pages of this origin may connect too, as https://app.example; * is any (repeatable)
+    /// [default: only the server's own page]
+    #[arg(
+        long,
+        value_name = "ORIGIN",
+        env = "ECHOGATE_ALLOW_ORIGIN",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    allow_origin: Vec<String>,
+
+    /// A name that this server is known by to its pages, beside addresses and
+    /// localhost (repeatable)
+    #[arg(
+        long,
+        value_name = "HOST",
+        env = "ECHOGATE_ALLOW_HOST",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    allow_host: Vec<String>,
+
+    /// How long connections may take to end after SIGTERM or SIGINT, as 10s or 500ms
+    /// [default: 10s]
+    #[arg(long, value_name = "TIME", env = "ECHOGATE_DRAIN", hide_env_values = true, value_parser = parse_duration)]
+    #[serde(deserialize_with = "parsed_duration")]
+    drain: Option<Duration>,
+
+    /// The largest WebSocket message taken, in bytes [default: 16777216]
+    #[arg(long, value_name = "BYTES", env = "ECHOGATE_MAX_MESSAGE", hide_env_values = true)]
+    max_message: Option<u64>,
+
+    /// The most connections held at once, of all kinds [default: 20000]
+    #[arg(long, value_name = "N", env = "ECHOGATE_MAX_CONNECTIONS", hide_env_values = true)]
+    max_connections: Option<u32>,
+}
+
+/// `SERVICE=URL`: a service on an endpoint.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(try_from = "RawListener")]
+pub struct ListenerSpec {
+    /// Which service.
+    pub service: Service,
+    /// Where; always `tcp://`.
+    pub at: HostPort,
+}
+
+/// `PATH=URL`: a WebSocket path bridged to an endpoint.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(try_from = "RawRoute")]
+pub struct RouteSpec {
+    /// The path of the request, without a query.
+    pub path: String,
+    /// What it leads to.
+    pub upstream: Upstream,
+    /// Where messages to the client end.
+    pub framing: Framing,
+}
+
+/// What a route leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Upstream {
+    /// A TCP endpoint.
+    Tcp(HostPort),
+    /// A built-in service, in memory.
+    Service(Service),
+    /// The first listener of a service, wherever it is bound: what the default routes
+    /// lead to.
+    Listener(Service),
+}
+
+/// What the server does, every setting decided.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where HTTP is served.
+    pub http: Vec<Bind<HostPort>>,
+    /// The services on endpoints of their own.
+    pub listeners: Vec<Bind<ListenerSpec>>,
+    /// The WebSocket paths.
+    pub routes: Vec<RouteSpec>,
+    /// The page's folder, if not the one built in.
+    pub web_root: Option<PathBuf>,
+    /// Origins whose pages may connect, beside the server's own; `*` is any.
+    pub allow_origin: Vec<String>,
+    /// Names of this server that its pages may use, beside addresses and localhost.
+    pub allow_host: Vec<String>,
+    /// How long connections may take to end.
+    pub drain: Duration,
+    /// The largest WebSocket message taken, in bytes.
+    pub max_message: u64,
+    /// The most connections held at once.
+    pub max_connections: u32,
+}
+
+/// Something to bind.
+#[derive(Clone, Debug)]
+pub struct Bind<T> {
+    /// What, and where.
+    pub spec: T,
+    /// It was asked for; a default may be left out where the machine has no IPv6.
+    pub required: bool,
+}
+
+impl Settings {
+    /// Puts together what was given on the command line and in the environment, the
+    /// file that may have been named, and the defaults.
+    ///
+    /// # Errors
+    ///
+    /// One line that names what is wrong and where.
+    pub fn load(flags: Given, file: Option<&Path>) -> Result<Settings, String> {
+        let file = file.map(Given::from_file).transpose()?.unwrap_or_default();
+        let listeners = first_given(flags.listen, file.listen);
+        let routes = first_given(flags.route, file.route);
+        // With routes alone it is a gateway and opens no service ports.
+        let listeners = match listeners {
+            Some(listeners) => required(listeners),
+            None if routes.is_some() => Vec::new(),
+            None => default_listeners(),
+        };
+        let routes = routes.unwrap_or_else(|| default_routes(&listeners));
+        if let Some(double) = first_double(routes.iter().map(|route| &route.path)) {
+            return Err(format!("route {double} is given twice"));
+        }
+        Ok(Settings {
+            http: first_given(flags.http, file.http).map_or_else(default_http, required),
+            listeners,
+            routes,
+            web_root: flags.web_root.or(file.web_root),
+            allow_origin: first_given(flags.allow_origin, file.allow_origin).unwrap_or_default(),
+            allow_host: first_given(flags.allow_host, file.allow_host).unwrap_or_default(),
+            drain: flags.drain.or(file.drain).unwrap_or(Duration::from_secs(10)),
+            max_message: flags.max_message.or(file.max_message).unwrap_or(16 << 20),
+            max_connections: flags.max_connections.or(file.max_connections).unwrap_or(20_000),
+        })
+    }
+}
+
+impl Given {
+    fn from_file(path: &Path) -> Result<Given, String> {
+        let name = path.display();
+        let text = fs::read_to_string(path).map_err(|e| format!("{name}: {e}"))?;
+        toml::from_str(&text).map_err(|e| {
+            let line = e.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
+            format!("{name}:{line}: {}", e.message().replace('\n', ", "))
+        })
+    }
+}
+
+fn first_given<T>(flags: Vec<T>, file: Vec<T>) -> Option<Vec<T>> {
+    [flags, file].into_iter().find(|given| !given.is_empty())
+}
+
+fn first_double<'a>(mut all: impl Iterator<Item = &'a String>) -> Option<&'a String> {
+    let mut seen = std::collections::HashSet::new();
+    all.find(|item| !seen.insert(*item))
+}
+
+fn required<T>(specs: Vec<T>) -> Vec<Bind<T>> {
+    specs.into_iter().map(|spec| Bind { spec, required: true }).collect()
+}
+
+/// `port` of both loopback addresses, of which IPv4's must be there.
+fn loopback(port: u16) -> [Bind<HostPort>; 2] {
+    [("127.0.0.1", true), ("::1", false)]
+        .map(|(host, required)| Bind { spec: HostPort { host: host.to_owned(), port }, required })
+}
+
+fn default_http() -> Vec<Bind<HostPort>> {
+    loopback(8080).into()
+}
+
+fn default_listeners() -> Vec<Bind<ListenerSpec>> {
+    loopback(7007)
+        .map(|bind| Bind {
+            spec: ListenerSpec { service: Service::Upper, at: bind.spec },
+            required: bind.required,
+        })
+        .into()
+}
+
+/// `/ws` to `upper` and `/ws/echo` to `echo`: over TCP where there is a listener of
+/// the service, in memory where there is none.
+fn default_routes(listeners: &[Bind<ListenerSpec>]) -> Vec<RouteSpec> {
+    [("/ws", Service::Upper), ("/ws/echo", Service::Echo)]
+        .map(|(path, service)| RouteSpec {
+            path: path.to_owned(),
+            upstream: if listeners.iter().any(|bind| bind.spec.service == service) {
+                Upstream::Listener(service)
+            } else {
+                Upstream::Service(service)
+            },
+            framing: Framing::Message,
+        })
+        .into()
+}
+
+impl FromStr for ListenerSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<ListenerSpec, String> {
+        let (service, url) =
+            text.split_once('=').ok_or("expected SERVICE=URL, as upper=tcp://127.0.0.1:7007")?;
+        RawListener { service: service.to_owned(), url: url.to_owned() }.try_into()
+    }
+}
+
+impl FromStr for RouteSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<RouteSpec, String> {
+        let (path, url) =
+            text.split_once('=').ok_or("expected PATH=URL, as /ws=tcp://127.0.0.1:7007")?;
+        RawRoute { path: path.to_owned(), url: url.to_owned() }.try_into()
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawListener {
+    service: String,
+    url: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRoute {
+    path: String,
+    url: String,
+}
+
+impl TryFrom<RawListener> for ListenerSpec {
+    type Error = String;
+
+    fn try_from(raw: RawListener) -> Result<ListenerSpec, String> {
+        let service = raw.service.parse()?;
+        let endpoint = parse_endpoint(&raw.url)?;
+        known_options(&endpoint, &[])?;
+        match endpoint.address {
+            Address::Tcp(at) => Ok(ListenerSpec { service, at }),
+            other => Err(format!("{other}: a listener takes tcp:// only")),
+        }
+    }
+}
+
+impl TryFrom<RawRoute> for RouteSpec {
+    type Error = String;
+
+    fn try_from(raw: RawRoute) -> Result<RouteSpec, String> {
+        let RawRoute { path, url } = raw;
+        if RESERVED_PATHS.contains(&path.as_str()) {
+            return Err(format!("path {path} is the server's own"));
+        }
+        let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
+        if !path.starts_with('/') || !path.chars().all(plain) {
+            return Err(format!(
+                "path \"{path}\": expected / and then letters, digits, or any of / - . _ ~"
+            ));
+        }
+        let endpoint = parse_endpoint(&url)?;
+        known_options(&endpoint, &["framing"])?;
+        let (upstream, default_framing) = match &endpoint.address {
+            Address::Tcp(at) if at.port == 0 => return Err(format!("{url}: port 0 leads nowhere")),
+            Address::Tcp(at) => (Upstream::Tcp(at.clone()), Framing::Bytes),
+            Address::Service(name) => (Upstream::Service(name.parse()?), Framing::Message),
+            other => return Err(format!("{other}: a route takes tcp:// and service: only")),
+        };
+        let framing = endpoint.option("framing").map(str::parse).transpose()?;
+        Ok(RouteSpec { path, upstream, framing: framing.unwrap_or(default_framing) })
+    }
+}
+
+fn parse_endpoint(url: &str) -> Result<Endpoint, String> {
+    url.parse().map_err(|e| format!("{url}: {e}"))
+}
+
+fn known_options(endpoint: &Endpoint, known: &[&str]) -> Result<(), String> {
+    match endpoint.options.iter().find(|(key, _)| !known.contains(&key.as_str())) {
+        None => Ok(()),
+        Some((key, _)) if known.is_empty() => {
+            Err(format!("{endpoint}: unknown option \"{key}\": a listener takes none"))
+        }
+        Some((key, _)) => {
+            Err(format!("{endpoint}: unknown option \"{key}\": expected {}", known.join(", ")))
+        }
+    }
+}
+
+/// A whole number and its unit: `10s`, `500ms`, `2m`, `1h`.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("\"{text}\" is not a time: expected a number and ms, s, m or h, as 10s");
+    let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+    let number: u64 = text[..digits].parse().map_err(|_| wrong())?;
+    let millis = match &text[digits..] {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(millis).map(Duration::from_millis).ok_or_else(wrong)
+}
+
+fn parsed<T: FromStr<Err: Display>, E: de::Error>(text: &str) -> Result<T, E> {
+    text.parse().map_err(|e| E::custom(format!("\"{text}\": {e}")))
+}
+
+fn parsed_list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: Display>,
+{
+    Vec::<String>::deserialize(deserializer)?.iter().map(|text| parsed(text)).collect()
+}
+
+fn parsed_duration<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_duration(&text).map(Some).map_err(de::Error::custom)
+}

@@ -1,0 +1,130 @@
+//! Reaching a route's upstream, and saying why not.
+
+use std::{fmt, io, sync::Arc, time::Duration};
+
+use axum::http::StatusCode;
+use echogate_proto::{close::CloseCode, endpoint::HostPort};
+use tokio::{
+    io::duplex,
+    net::{TcpStream, lookup_host},
+    time::timeout,
+};
+
+use crate::{connection, registry::Kind, serve::Shared, service::Service, stream::Stream};
+
+/// How long an upstream may take to answer, over all its addresses.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bytes in flight, each way, to a service in memory.
+const MEMORY: usize = 64 * 1024;
+
+/// Where a route leads, once the listeners are bound.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// Over TCP.
+    Tcp(HostPort),
+    /// To a built-in service, in memory.
+    Service(Service),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Tcp(at) => write!(f, "tcp://{at}"),
+            Target::Service(service) => write!(f, "service:{service}"),
+        }
+    }
+}
+
+/// Why an upstream was not reached.
+#[derive(Debug)]
+pub struct DialError {
+    /// What a plain client is answered.
+    pub status: StatusCode,
+    /// What a page is told in a Close.
+    pub code: CloseCode,
+    /// Why, in words.
+    pub reason: String,
+}
+
+impl Target {
+    /// Reaches the upstream.
+    ///
+    /// # Errors
+    ///
+    /// Why not, told apart: refused, unresolvable, timed out, out of resources.
+    pub async fn dial(&self, shared: &Arc<Shared>) -> Result<Stream, DialError> {
+        match self {
+            Target::Tcp(at) => match timeout(TIMEOUT, dial_tcp(at)).await {
+                Ok(Ok(stream)) => Ok(Stream::Tcp(stream)),
+                Ok(Err(e)) => Err(DialError::of(&e)),
+                Err(_) => Err(DialError::timed_out()),
+            },
+            Target::Service(service) => Ok(Stream::Memory(serve_in_memory(*service, shared))),
+        }
+    }
+}
+
+async fn dial_tcp(at: &HostPort) -> io::Result<TcpStream> {
+    let addresses = lookup_host((at.host.as_str(), at.port))
+        .await
+        .map_err(|e| io::Error::other(Unresolvable(e)))?;
+    let mut last = io::Error::other(Unresolvable(io::ErrorKind::NotFound.into()));
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
+            Err(e) => last = e,
+        }
+    }
+    Err(last)
+}
+
+fn serve_in_memory(service: Service, shared: &Arc<Shared>) -> tokio::io::DuplexStream {
+    let (ours, theirs) = duplex(MEMORY);
+    let shared = shared.clone();
+    shared.services.tracker.clone().spawn(async move {
+        let entry = shared.registry.enter(Kind::Memory, None, service.name().into());
+        let end = connection::serve(theirs, service, &entry, &shared.services.drain).await;
+        tracing::debug!(id = entry.id(), "memory connection: {end}");
+    });
+    ours
+}
+
+/// A host name without an address.
+#[derive(Debug)]
+struct Unresolvable(io::Error);
+
+impl fmt::Display for Unresolvable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the upstream's host name cannot be resolved: {}", self.0)
+    }
+}
+
+impl std::error::Error for Unresolvable {}
+
+impl DialError {
+    fn of(error: &io::Error) -> DialError {
+        let reason = match error.kind() {
+            io::ErrorKind::ConnectionRefused => "the upstream refused the connection".to_owned(),
+            io::ErrorKind::TimedOut => return DialError::timed_out(),
+            io::ErrorKind::Other
+                if error.get_ref().and_then(|e| e.downcast_ref::<Unresolvable>()).is_some() =>
+            {
+                error.to_string()
+            }
+            _ => format!("the upstream cannot be reached: {error}"),
+        };
+        DialError { status: StatusCode::BAD_GATEWAY, code: CloseCode::INTERNAL_ERROR, reason }
+    }
+
+    fn timed_out() -> DialError {
+        DialError {
+            status: StatusCode::GATEWAY_TIMEOUT,
+            code: CloseCode::INTERNAL_ERROR,
+            reason: "the upstream did not answer in time".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! What the server tells of itself: `/healthz`, `/readyz`, `/version`,
+//! `/api/connections`.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::IntoResponse,
+    routing::get,
+};
+use serde_json::json;
+
+use crate::serve::Shared;
+
+pub(super) fn router() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/version", get(version))
+        .route("/api/connections", get(connections))
+}
+
+/// Whether new connections are welcome: not any more once the end has begun.
+async fn ready(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+    if shared.ending.load(Ordering::Acquire) {
+        (StatusCode::SERVICE_UNAVAILABLE, "ending\n")
+    } else {
+        (StatusCode::OK, "ready\n")
+    }
+}
+
+async fn version() -> impl IntoResponse {
+    Json(json!({ "name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION") }))
+}
+
+async fn connections(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+    ([(header::CACHE_CONTROL, "no-store")], Json(shared.registry.snapshot()))
+}

@@ -1,0 +1,98 @@
+//! HTTP: the page, the WebSocket routes, and what the server tells of itself.
+//!
+//! - [`upgrade`]: GET on a route becomes a WebSocket connection
+//! - [`handshake`]: what makes a request an opening handshake (RFC 6455 section 4.2.1)
+//! - [`policy`]: which pages may connect
+//! - [`api`]: `/healthz`, `/readyz`, `/version`, `/api/connections`
+
+mod api;
+mod handshake;
+mod policy;
+mod upgrade;
+
+use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+
+use axum::{Router, routing::any};
+use echogate_proto::framing::Framing;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
+use tower::ServiceExt;
+
+use crate::{dial::Target, drain::Stage, serve::Shared, stream::Stream};
+
+/// How long a client may take for the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The largest head of a request, in bytes.
+const MAX_HEAD: usize = 16 * 1024;
+
+/// A WebSocket path and where it leads.
+#[derive(Debug)]
+pub(crate) struct Route {
+    /// The path of the request.
+    pub(crate) path: Arc<str>,
+    /// The upstream.
+    pub(crate) target: Target,
+    /// Where messages to the client end.
+    pub(crate) framing: Framing,
+}
+
+/// The client of an HTTP connection. The permit is held for as long as anything of
+/// the connection lives, the WebSocket that it may become included.
+#[derive(Clone, Debug)]
+struct Client {
+    peer: SocketAddr,
+    _permit: Arc<OwnedSemaphorePermit>,
+}
+
+/// Everything that is answered over HTTP.
+pub(crate) fn router(shared: &Arc<Shared>, routes: &[Arc<Route>]) -> Router {
+    let mut router = Router::new().merge(api::router()).fallback(upgrade::no_such_route);
+    for route in routes {
+        let path = route.path.to_string();
+        let route = route.clone();
+        router = router.route(
+            &path,
+            any(move |state, client, request| upgrade::upgrade(route, state, client, request)),
+        );
+    }
+    router.with_state(shared.clone())
+}
+
+/// Serves one HTTP connection until it ends or becomes something else.
+pub(crate) async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    permit: OwnedSemaphorePermit,
+    app: Router,
+    shared: Arc<Shared>,
+) {
+    let client = Client { peer, _permit: Arc::new(permit) };
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(client.clone());
+        app.clone().oneshot(request)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(TokioIo::new(Stream::Tcp(stream)), service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let mut watch = shared.http.drain.watch();
+    let draining = std::future::poll_fn(|cx| match watch.poll(cx) {
+        Stage::Serving => std::task::Poll::Pending,
+        _ => std::task::Poll::Ready(()),
+    });
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = draining => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(e) = ended {
+        tracing::debug!(%peer, "http connection: {e}");
+    }
+}

@@ -1,0 +1,180 @@
+//! GET on a route becomes a WebSocket connection:
+//! handshake, policy, dial, 101, bridge.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Extension,
+    body::Body,
+    extract::State,
+    http::{Request, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use echogate_proto::close::CloseCode;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+
+use super::{Client, Route, handshake::Handshake, policy};
+use crate::{
+    bridge::{self, End},
+    registry::{Kind, Registered},
+    serve::Shared,
+    stream::Stream,
+};
+
+/// Silence of the client after which it is sent a Ping: well below the 60 s at which
+/// proxies cut.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+
+/// How long a client may be silent after a Ping.
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Why a handshake leads to no upstream.
+struct Refusal {
+    /// For clients that can read it.
+    status: StatusCode,
+    /// For pages, which cannot.
+    code: CloseCode,
+    reason: String,
+}
+
+/// Answers a request on a route.
+pub(super) async fn upgrade(
+    route: Arc<Route>,
+    State(shared): State<Arc<Shared>>,
+    Extension(client): Extension<Client>,
+    request: Request<Body>,
+) -> Response {
+    let (mut request, _) = request.into_parts();
+    let handshake = match Handshake::of(&request) {
+        Ok(handshake) => handshake,
+        Err(not) => return not.into_response(),
+    };
+    let Some(on_upgrade) = request.extensions.remove::<OnUpgrade>() else {
+        return (StatusCode::BAD_REQUEST, "this connection cannot be upgraded\n").into_response();
+    };
+    let is_page = request.headers.contains_key(header::ORIGIN);
+    let settings = &shared.settings;
+    let refusal = policy::refusal(&request.headers, &settings.allow_host, &settings.allow_origin)
+        .map(|reason| Refusal { status: StatusCode::FORBIDDEN, code: CloseCode::POLICY, reason });
+    let dialled = match refusal {
+        Some(refusal) => Err(refusal),
+        None => route.target.dial(&shared).await.map_err(|e| Refusal {
+            status: e.status,
+            code: e.code,
+            reason: e.reason,
+        }),
+    };
+    match dialled {
+        Ok(upstream) => {
+            bridge_upgraded(&shared, &route, client, on_upgrade, upstream);
+            handshake.response()
+        }
+        Err(refusal) => {
+            refuse(&shared, &route.path, client, is_page.then_some(on_upgrade), handshake, refusal)
+        }
+    }
+}
+
+/// Answers a request on a path that is none of ours.
+pub(super) async fn no_such_route(
+    State(shared): State<Arc<Shared>>,
+    Extension(client): Extension<Client>,
+    request: Request<Body>,
+) -> Response {
+    let (mut request, _) = request.into_parts();
+    let path = request.uri.path().to_owned();
+    let refusal = Refusal {
+        status: StatusCode::NOT_FOUND,
+        code: CloseCode::POLICY,
+        reason: format!("no such route: {path}"),
+    };
+    match Handshake::of(&request) {
+        Ok(handshake) => {
+            let page = request.headers.contains_key(header::ORIGIN);
+            let on_upgrade = request.extensions.remove::<OnUpgrade>().filter(|_| page);
+            refuse(&shared, &path, client, on_upgrade, handshake, refusal)
+        }
+        Err(_) => (refusal.status, format!("no such path: {path}\n")).into_response(),
+    }
+}
+
+/// Tells a client why it is refused: by the status, or, given a page's upgrade, by a
+/// Close.
+fn refuse(
+    shared: &Arc<Shared>,
+    path: &str,
+    client: Client,
+    page: Option<OnUpgrade>,
+    handshake: Handshake,
+    refusal: Refusal,
+) -> Response {
+    let Refusal { status, code, reason } = refusal;
+    tracing::info!(peer = %client.peer, path, status = status.as_u16(), "refused: {reason}");
+    let Some(on_upgrade) = page else {
+        return (status, format!("{reason}\n")).into_response();
+    };
+    shared.bridges.tracker.spawn(async move {
+        if let Some((stream, _)) = upgraded(on_upgrade).await {
+            bridge::turn_away(stream, code, &reason).await;
+        }
+        drop(client);
+    });
+    handshake.response()
+}
+
+/// Bridges the connection as soon as the 101 is out.
+fn bridge_upgraded(
+    shared: &Arc<Shared>,
+    route: &Arc<Route>,
+    client: Client,
+    on_upgrade: OnUpgrade,
+    upstream: Stream,
+) {
+    let (shared, route) = (shared.clone(), route.clone());
+    shared.bridges.tracker.clone().spawn(async move {
+        if let Some((stream, early)) = upgraded(on_upgrade).await {
+            // A task of its own: it is small, and lives for as long as the connection.
+            shared
+                .bridges
+                .tracker
+                .clone()
+                .spawn(run_bridge(shared, route, client, stream, early, upstream));
+        }
+    });
+}
+
+async fn run_bridge(
+    shared: Arc<Shared>,
+    route: Arc<Route>,
+    client: Client,
+    stream: Stream,
+    early: Bytes,
+    upstream: Stream,
+) {
+    let entry: Registered =
+        shared.registry.enter(Kind::WebSocket, Some(client.peer), route.path.clone());
+    let options = bridge::Options {
+        framing: route.framing,
+        max_message: shared.settings.max_message,
+        ping_interval: PING_INTERVAL,
+        ping_timeout: PING_TIMEOUT,
+    };
+    let end: End =
+        bridge::run(stream, upstream, &early, options, &entry, &shared.bridges.drain).await;
+    entry.log_end(&end);
+}
+
+/// The stream under an upgraded connection, and what was read from it already.
+async fn upgraded(on_upgrade: OnUpgrade) -> Option<(Stream, Bytes)> {
+    let upgraded: Upgraded = on_upgrade
+        .await
+        .inspect_err(|e| tracing::debug!("the connection ended before its upgrade: {e}"))
+        .ok()?;
+    let parts = upgraded
+        .downcast::<TokioIo<Stream>>()
+        .inspect_err(|_| tracing::error!("an upgraded connection on an unknown stream"))
+        .ok()?;
+    Some((parts.io.into_inner(), parts.read_buf))
+}

@@ -1,0 +1,103 @@
+//! Binding, and accepting for as long as the server serves.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use echogate_proto::endpoint::HostPort;
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream, lookup_host},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::sleep,
+};
+use tokio_util::sync::CancellationToken;
+
+/// Connections that the kernel may hold for us to accept. It takes the smaller of
+/// this and `net.core.somaxconn`; with much less, a burst of clients is dropped.
+const BACKLOG: u32 = 4096;
+
+/// How long accepting rests when the system has run out of something.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// Binds every address that `at` names.
+///
+/// # Errors
+///
+/// The first address that cannot be bound, with the reason.
+pub(crate) async fn bind(at: &HostPort) -> io::Result<Vec<TcpListener>> {
+    let mut listeners = Vec::new();
+    for address in lookup_host((at.host.as_str(), at.port)).await? {
+        listeners.push(listen(address)?);
+    }
+    Ok(listeners)
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // Connections of an earlier run that linger in TIME_WAIT do not block the port.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Accepts until `stop`, and hands each connection to `serve`, which is not to wait.
+/// A permit is taken before a connection is: those beyond the limit stay with the
+/// kernel. (So each listener that waits for a client holds one permit.)
+/// No error ends it: one that belongs to a connection is passed over, and when
+/// something has run out (file descriptors, memory) it is logged, waited out and
+/// tried again.
+pub(crate) async fn accept(
+    listener: TcpListener,
+    permits: Arc<Semaphore>,
+    stop: CancellationToken,
+    serve: impl Fn(TcpStream, SocketAddr, OwnedSemaphorePermit),
+) {
+    let mut exhausted = false;
+    loop {
+        let next = async {
+            let permit = permits.clone().acquire_owned().await.expect("it is never closed");
+            Ok((listener.accept().await?, permit))
+        };
+        let accepted: io::Result<_> = tokio::select! {
+            accepted = next => accepted,
+            () = stop.cancelled() => return,
+        };
+        match accepted {
+            Ok(((stream, peer), permit)) => {
+                if std::mem::take(&mut exhausted) {
+                    tracing::info!("accepting connections again");
+                }
+                // Small replies go out at once; that it fails on a connection already
+                // gone is found out by using it.
+                stream.set_nodelay(true).ok();
+                serve(stream, peer, permit);
+            }
+            Err(e) if belongs_to_connection(&e) => tracing::debug!("not accepted: {e}"),
+            Err(e) => {
+                if !std::mem::replace(&mut exhausted, true) {
+                    tracing::warn!("cannot accept connections, trying again: {e}");
+                }
+                sleep(EXHAUSTED_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Whether an error of accept(2) is about the connection that was to be accepted: on
+/// Linux that includes network errors already pending on it.
+fn belongs_to_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::*;
+    matches!(
+        error.kind(),
+        ConnectionAborted
+            | ConnectionReset
+            | ConnectionRefused
+            | Interrupted
+            | PermissionDenied
+            | NetworkDown
+            | NetworkUnreachable
+            | HostUnreachable
+            | TimedOut
+    )
+}

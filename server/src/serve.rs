@@ -1,0 +1,255 @@
+//! The server: bound, announced, run, drained.
+
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use echogate_proto::endpoint::HostPort;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout_at},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    config::{Bind, Settings, Upstream},
+    connection,
+    dial::Target,
+    drain::{Drain, Stage},
+    http::{self, Route},
+    listener,
+    registry::{Kind, Registry},
+    service::Service,
+};
+
+/// What all connections share.
+#[derive(Debug)]
+pub struct Shared {
+    /// Every setting, decided.
+    pub settings: Settings,
+    /// Who is connected.
+    pub registry: Registry,
+    /// Connections to the built-in services.
+    pub services: Group,
+    /// WebSocket connections.
+    pub bridges: Group,
+    /// HTTP connections, before they become WebSockets.
+    pub http: Group,
+    /// The server has begun to end.
+    pub ending: AtomicBool,
+}
+
+/// Connections that end together.
+#[derive(Debug, Default)]
+pub struct Group {
+    /// Tells them to.
+    pub drain: Drain,
+    /// Waits for them.
+    pub tracker: TaskTracker,
+}
+
+/// A server with its listeners bound.
+#[derive(Debug)]
+pub struct Server {
+    shared: Arc<Shared>,
+    http: Vec<TcpListener>,
+    services: Vec<(Service, TcpListener)>,
+    routes: Vec<Arc<Route>>,
+}
+
+impl Server {
+    /// Binds everything that `settings` names.
+    ///
+    /// # Errors
+    ///
+    /// One line that names the address that cannot be bound, and why.
+    pub async fn bind(settings: Settings) -> Result<Server, String> {
+        let mut services = Vec::new();
+        for Bind { spec, required } in &settings.listeners {
+            let what = format!("{}=tcp://{}", spec.service, spec.at);
+            for listener in bind(&what, &spec.at, *required).await? {
+                services.push((spec.service, listener));
+            }
+        }
+        let mut http = Vec::new();
+        for Bind { spec, required } in &settings.http {
+            http.extend(bind(&format!("http://{spec}"), spec, *required).await?);
+        }
+        let routes = settings.routes.iter().map(|route| {
+            let target = match &route.upstream {
+                Upstream::Tcp(at) => Target::Tcp(at.clone()),
+                Upstream::Service(service) => Target::Service(*service),
+                Upstream::Listener(service) => first_address(&services, *service)
+                    .map_or(Target::Service(*service), |at| Target::Tcp(reachable(at))),
+            };
+            Arc::new(Route { path: route.path.as_str().into(), target, framing: route.framing })
+        });
+        let routes = routes.collect();
+        let shared = Arc::new(Shared {
+            settings,
+            registry: Registry::default(),
+            services: Group::default(),
+            bridges: Group::default(),
+            http: Group::default(),
+            ending: AtomicBool::new(false),
+        });
+        Ok(Server { shared, http, services, routes })
+    }
+
+    /// Says what listens where, a line each, and `ready` at the end.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`.
+    pub fn announce(&self, out: &mut impl Write) -> io::Result<()> {
+        for (service, listener) in &self.services {
+            writeln!(out, "listening  {service:<6} tcp://{}", listener.local_addr()?)?;
+        }
+        for listener in &self.http {
+            writeln!(out, "listening  http   http://{}", listener.local_addr()?)?;
+        }
+        for route in &self.routes {
+            writeln!(out, "route      {} -> {} ({})", route.path, route.target, route.framing)?;
+        }
+        if let Some(listener) = self.http.first() {
+            writeln!(out, "page       http://{}/", listener.local_addr()?)?;
+        }
+        writeln!(out, "ready")?;
+        out.flush()
+    }
+
+    /// Serves until `stop` is ready, and then ends every connection within the time
+    /// that the settings give.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let Server { shared, http, services, routes } = self;
+        let accepting = CancellationToken::new();
+        let permits = Arc::new(Semaphore::new(shared.settings.max_connections as usize));
+        let listeners = TaskTracker::new();
+        for (service, listener) in services {
+            let shared = shared.clone();
+            let serve = move |stream, peer, permit| {
+                spawn_service(&shared, service, stream, peer, permit);
+            };
+            listeners.spawn(listener::accept(listener, permits.clone(), accepting.clone(), serve));
+        }
+        let app = http::router(&shared, &routes);
+        for listener in http {
+            let (shared, app) = (shared.clone(), app.clone());
+            let serve = move |stream, peer, permit| {
+                let connection = http::serve(stream, peer, permit, app.clone(), shared.clone());
+                shared.http.tracker.spawn(connection);
+            };
+            listeners.spawn(listener::accept(listener, permits.clone(), accepting.clone(), serve));
+        }
+        stop.await;
+        shared.ending.store(true, Ordering::Release);
+        accepting.cancel();
+        listeners.close();
+        listeners.wait().await;
+        shared.drain().await;
+    }
+}
+
+impl Shared {
+    /// Ends all connections: first those that come through the gateway, because the
+    /// built-in services answer what they have in flight; then the services' own.
+    /// Each group has a part of the time to end when it is quiet, and then some to end
+    /// at the next clean place.
+    async fn drain(&self) {
+        let start = Instant::now();
+        let within = self.settings.drain;
+        self.http.drain.advance(Stage::WhenQuiet);
+        self.bridges.end_by(start + within.mul_f64(0.4), start + within.mul_f64(0.5)).await;
+        self.services.end_by(start + within.mul_f64(0.8), start + within.mul_f64(0.9)).await;
+        self.bridges.end_by(start + within, start + within).await;
+        self.http.end_by(start + within, start + within).await;
+        let cut = self.registry.snapshot().len();
+        if cut > 0 {
+            tracing::warn!("{cut} connections did not end within {within:?} and are cut off");
+        }
+    }
+}
+
+impl Group {
+    /// Ends the group's connections: by `quiet` those that become quiet, by `now` the
+    /// others, as far as they can be ended cleanly.
+    async fn end_by(&self, quiet: Instant, now: Instant) {
+        self.tracker.close();
+        self.drain.advance(Stage::WhenQuiet);
+        if timeout_at(quiet, self.tracker.wait()).await.is_err() {
+            self.drain.advance(Stage::Now);
+            timeout_at(now, self.tracker.wait()).await.ok();
+        }
+    }
+}
+
+fn spawn_service(
+    shared: &Arc<Shared>,
+    service: Service,
+    stream: TcpStream,
+    peer: SocketAddr,
+    permit: OwnedSemaphorePermit,
+) {
+    let task = {
+        let shared = shared.clone();
+        async move {
+            let entry = shared.registry.enter(Kind::Tcp, Some(peer), service.name().into());
+            let end = connection::serve(stream, service, &entry, &shared.services.drain).await;
+            entry.log_end(&end);
+            drop(permit);
+        }
+    };
+    shared.services.tracker.spawn(task);
+}
+
+async fn bind(what: &str, at: &HostPort, required: bool) -> Result<Vec<TcpListener>, String> {
+    match listener::bind(at).await {
+        Ok(listeners) => Ok(listeners),
+        Err(e) if !required && no_such_family(&e) => {
+            tracing::info!("{what}: left out: {e}");
+            Ok(Vec::new())
+        }
+        Err(e) => Err(format!("cannot listen on {what}: {}", plain(&e))),
+    }
+}
+
+/// Whether this machine lacks what a default wanted: IPv6.
+fn no_such_family(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
+        || error.raw_os_error() == Some(nix::errno::Errno::EAFNOSUPPORT as i32)
+}
+
+/// The error without its number.
+pub(crate) fn plain(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "address in use".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        _ => {
+            let text = error.to_string();
+            text.split_once(" (os error").map_or(text.clone(), |(words, _)| words.to_owned())
+        }
+    }
+}
+
+fn first_address(services: &[(Service, TcpListener)], service: Service) -> Option<SocketAddr> {
+    let (_, listener) = services.iter().find(|(name, _)| *name == service)?;
+    listener.local_addr().ok()
+}
+
+/// How a listener is reached from this machine: one bound to all addresses, by
+/// loopback.
+fn reachable(at: SocketAddr) -> HostPort {
+    let host = match at {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => "127.0.0.1".to_owned(),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => "::1".to_owned(),
+        at => at.ip().to_string(),
+    };
+    HostPort { host, port: at.port() }
+}

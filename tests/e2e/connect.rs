@@ -1,0 +1,121 @@
+//! The native client, `echogate connect`, as a process: in pipes, over WebSockets, on
+//! a terminal. The servers it calls here are a few lines each and misbehave as told.
+
+mod pipe;
+mod terminal;
+mod upper;
+mod websocket;
+
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    process::{Child, Command, Output, Stdio},
+    sync::mpsc,
+    thread,
+};
+
+use echogate_tests::server::PATIENCE;
+
+use crate::ECHOGATE;
+
+/// A server for one connection, on a thread of its own; gives its `HOST:PORT`.
+fn serve(connection: impl FnOnce(TcpStream) + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || connection(listener.accept().unwrap().0));
+    address
+}
+
+/// Answers with what comes, upper-cased, and reads only as fast as it can write.
+fn upper(mut stream: TcpStream) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(n @ 1..) = stream.read(&mut buffer) {
+        buffer[..n].make_ascii_uppercase();
+        if stream.write_all(&buffer[..n]).is_err() {
+            break;
+        }
+    }
+}
+
+/// `echogate connect` with pipes for all three standard streams.
+fn connect(arguments: &[&str]) -> Child {
+    Command::new(ECHOGATE)
+        .arg("connect")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// What `echogate connect` says and how it ends, given `input` and then its end.
+fn run(arguments: &[&str], input: &[u8]) -> Output {
+    let mut client = connect(arguments);
+    // Whoever ends early does not read it all.
+    client.stdin.take().unwrap().write_all(input).ok();
+    finish(client)
+}
+
+/// Waits for the end. An input that is still open stays so.
+fn finish(mut client: Child) -> Output {
+    let pid = client.id().to_string();
+    let input = client.stdin.take();
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || sender.send(client.wait_with_output().unwrap()));
+    let output = receiver.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+        Command::new("kill").args(["-KILL", &pid]).status().ok();
+        panic!("the client does not end")
+    });
+    drop(input);
+    output
+}
+
+/// Asserts a failure: its exit status and the one line that it is told in.
+#[track_caller]
+fn assert_fails(output: &Output, status: i32, line: &str) {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(stderr, format!("echogate: {line}\n"));
+    assert_eq!(output.status.code(), Some(status));
+}
+
+/// Asserts a success that said nothing beside `stdout`.
+#[track_caller]
+fn assert_prints(output: &Output, stdout: &[u8]) {
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_eq!(output.status.code(), Some(0));
+    assert!(output.stdout == stdout, "{} bytes came", output.stdout.len());
+}
+
+/// Sends 100 MB through the client at `url`, which is to come back upper-cased, and
+/// looks at the most memory that the client has had.
+fn assert_100_mb_come_back_upper_cased_in_little_memory(url: &str) {
+    const PIECES: usize = 1600;
+    const MAX_MEMORY_KB: usize = 40_000;
+
+    // All byte values, of a length that no buffer has.
+    let piece: Vec<u8> = (0..62_501_u32).map(|i| (i % 251) as u8 ^ (i / 251) as u8).collect();
+    let mut client = connect(&[url]);
+    let mut input = client.stdin.take().unwrap();
+    let mut output = client.stdout.take().unwrap();
+    let sent = piece.clone();
+    let sender = thread::spawn(move || {
+        (0..PIECES).for_each(|_| input.write_all(&sent).unwrap());
+        input
+    });
+    let expected = piece.to_ascii_uppercase();
+    let mut received = vec![0; piece.len()];
+    for i in 0..PIECES {
+        output.read_exact(&mut received).unwrap();
+        assert!(received == expected, "piece {i} of {PIECES}");
+    }
+    let input = sender.join().unwrap();
+    // All is through, and the client still there: it waits for the end of its input.
+    let status = std::fs::read_to_string(format!("/proc/{}/status", client.id())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    let memory: usize = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!(memory < MAX_MEMORY_KB, "{memory} kB");
+    drop(input);
+    assert_eq!(output.read_to_end(&mut received).unwrap(), 0);
+    assert_prints(&finish(client), b"");
+}

@@ -1,0 +1,194 @@
+//! Pipe mode over byte streams: bytes in, bytes out, and how it ends.
+
+use std::{
+    io::{Read, Write},
+    net::{Shutdown, TcpListener},
+    os::unix::net::UnixListener,
+    process::{Command, Stdio},
+    thread,
+};
+
+use super::{
+    assert_100_mb_come_back_upper_cased_in_little_memory, assert_fails, assert_prints, connect,
+    finish, run, serve, upper,
+};
+
+#[test]
+fn a_hundred_megabytes_come_back_whole_in_little_memory() {
+    let address = serve(upper);
+    assert_100_mb_come_back_upper_cased_in_little_memory(&format!("tcp://{address}"));
+}
+
+#[test]
+fn a_server_that_is_dribbled_to_and_dribbles_back_is_read_at_once() {
+    let mut client = connect(&[&format!("tcp://{}", serve(upper))]);
+    let mut input = client.stdin.take().unwrap();
+    let mut output = client.stdout.take().unwrap();
+    for byte in "no newline, and yet no waiting".bytes() {
+        input.write_all(&[byte]).unwrap();
+        let mut reply = [0];
+        output.read_exact(&mut reply).unwrap();
+        assert_eq!(reply[0], byte.to_ascii_uppercase());
+    }
+    drop(input);
+    assert_prints(&finish(client), b"");
+}
+
+#[test]
+fn the_end_of_the_input_half_closes_and_what_still_comes_is_printed() {
+    let address = serve(|mut stream| {
+        let mut heard = String::new();
+        stream.read_to_string(&mut heard).unwrap();
+        write!(stream, "heard {heard:?} to the end").unwrap();
+    });
+    let output = run(&[&format!("tcp://{address}")], b"all of it");
+    assert_prints(&output, b"heard \"all of it\" to the end");
+}
+
+#[test]
+fn a_server_that_closes_first_ends_it_while_the_input_is_open() {
+    let address = serve(|mut stream| stream.write_all(b"bye").unwrap());
+    let output = finish(connect(&[&format!("tcp://{address}")]));
+    assert_prints(&output, b"bye");
+}
+
+#[test]
+fn a_closed_standard_output_is_not_an_error() {
+    let address = serve(|mut stream| while stream.write_all(&[b'x'; 65536]).is_ok() {});
+    let mut client = connect(&[&format!("tcp://{address}")]);
+    let mut head = [0; 10];
+    client.stdout.take().unwrap().read_exact(&mut head).unwrap();
+    assert_prints(&finish(client), b"");
+}
+
+#[test]
+fn a_refused_connection_is_one_line_that_names_the_endpoint() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("tcp://{free}");
+    assert_fails(&run(&[&url], b""), 1, &format!("{url}: connection refused"));
+}
+
+#[test]
+fn a_host_that_does_not_resolve_is_one_line_that_names_it() {
+    let output = run(&["tcp://nowhere.invalid:7007"], b"");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let start = "echogate: tcp://nowhere.invalid:7007: cannot resolve the host's name: ";
+    assert!(stderr.starts_with(start) && stderr.lines().count() == 1, "{stderr}");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn every_address_of_a_host_is_tried() {
+    // `localhost` may be ::1 first, where nobody listens.
+    let address = serve(upper);
+    let port = address.rsplit(':').next().unwrap();
+    assert_prints(&run(&[&format!("tcp://localhost:{port}")], b"hello"), b"HELLO");
+}
+
+#[test]
+fn a_reset_is_a_failure_after_what_came_before_it() {
+    // Whoever closes with unread data resets.
+    let address = serve(|mut stream| {
+        stream.write_all(b"so far").unwrap();
+        stream.peek(&mut [0]).unwrap();
+    });
+    let url = format!("tcp://{address}");
+    let mut client = connect(&[&url]);
+    let mut output = client.stdout.take().unwrap();
+    let mut came = [0; 6];
+    output.read_exact(&mut came).unwrap();
+    let mut input = client.stdin.take().unwrap();
+    input.write_all(b"never read").unwrap();
+    assert_fails(&finish(client), 1, &format!("{url}: connection reset by peer"));
+}
+
+#[test]
+fn a_reset_in_the_middle_of_a_flood_is_a_failure() {
+    let address = serve(|stream| {
+        stream.peek(&mut [0]).unwrap();
+    });
+    let url = format!("tcp://{address}");
+    let output = run(&[&url], &vec![b'x'; 32 << 20]);
+    assert_fails(&output, 1, &format!("{url}: connection reset by peer"));
+}
+
+#[test]
+fn a_server_that_half_closes_first_is_the_end_even_in_the_middle_of_a_flood() {
+    let address = serve(|mut stream| {
+        stream.write_all(b"enough").unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        std::io::copy(&mut stream, &mut std::io::sink()).ok();
+    });
+    let mut client = connect(&[&format!("tcp://{address}")]);
+    let mut input = client.stdin.take().unwrap();
+    thread::spawn(move || while input.write_all(&[b'x'; 65536]).is_ok() {});
+    assert_prints(&finish(client), b"enough");
+}
+
+#[test]
+fn a_unix_socket_is_a_stream_like_any_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let listener = UnixListener::bind(&path).unwrap();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut heard = Vec::new();
+        stream.read_to_end(&mut heard).unwrap();
+        stream.write_all(&heard.to_ascii_uppercase()).unwrap();
+    });
+    let url = format!("unix://{}", path.display());
+    assert_prints(&run(&[&url], b"hello"), b"HELLO");
+    let nowhere = format!("{url}-nowhere");
+    let line = format!("{nowhere}: no such file or directory");
+    assert_fails(&run(&[&nowhere], b""), 1, &line);
+}
+
+#[test]
+fn an_input_that_cannot_be_read_is_named() {
+    let url = format!("tcp://{}", serve(upper));
+    let output = Command::new(crate::ECHOGATE)
+        .args(["connect", &url])
+        .stdin(Stdio::from(std::fs::File::open("/").unwrap()))
+        .output()
+        .unwrap();
+    assert_fails(&output, 1, &format!("{url}: standard input: is a directory"));
+}
+
+#[test]
+fn an_output_that_is_full_is_named() {
+    let url = format!("tcp://{}", serve(|mut stream| stream.write_all(b"some").unwrap()));
+    let output = Command::new(crate::ECHOGATE)
+        .args(["connect", &url])
+        .stdin(Stdio::null())
+        .stdout(std::fs::File::options().write(true).open("/dev/full").unwrap())
+        .output()
+        .unwrap();
+    assert_fails(&output, 1, &format!("{url}: standard output: no space left on device"));
+}
+
+#[test]
+fn an_interrupt_ends_it_at_once_in_the_middle_of_a_transfer() {
+    use std::os::unix::process::ExitStatusExt;
+
+    let address = serve(|mut stream| while stream.write_all(&[b'x'; 65536]).is_ok() {});
+    let mut client = connect(&[&format!("tcp://{address}")]);
+    client.stdout.as_mut().unwrap().read_exact(&mut [0; 100_000]).unwrap();
+    Command::new("kill").args(["-INT", &client.id().to_string()]).status().unwrap();
+    assert_eq!(finish(client).status.signal(), Some(2));
+}
+
+#[test]
+fn what_makes_no_sense_is_a_usage_error() {
+    for (arguments, complaint) in [
+        (&["udp://127.0.0.1:7007"][..], "udp://127.0.0.1:7007: connect does not speak udp yet"),
+        (&["wss://127.0.0.1/"], "wss://127.0.0.1:443/: connect does not speak wss yet"),
+        (&["tcp://127.0.0.1:1", "--origin", "x"], "--origin goes with ws:// only"),
+        (&["127.0.0.1:7007"], "no scheme"),
+        (&["--nonsense"], "--nonsense"),
+    ] {
+        let output = run(arguments, b"");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.contains(complaint), "{arguments:?}: {stderr}");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+    }
+}

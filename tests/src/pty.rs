@@ -1,0 +1,221 @@
+//! A program on a terminal of its own, and what it shows there.
+
+use std::{
+    io::{Read, Write},
+    num::NonZero,
+    os::fd::AsFd,
+    process::{Child, ExitStatus},
+    sync::{Arc, Condvar, Mutex},
+    time::Instant,
+};
+
+use pty_process::{
+    Size,
+    blocking::{Command, Pty, open},
+};
+
+use crate::server::PATIENCE;
+
+/// The height of the terminals.
+pub const ROWS: NonZero<u16> = NonZero::new(24).expect("24 is not 0");
+
+/// The width of the terminals.
+pub const COLUMNS: NonZero<u16> = NonZero::new(80).expect("80 is not 0");
+
+/// A program that has a terminal as its standard streams and controlling terminal.
+pub struct Terminal {
+    pty: Arc<Pty>,
+    child: Child,
+    screen: Arc<Screen>,
+}
+
+#[derive(Default)]
+struct Screen {
+    shown: Mutex<Shown>,
+    grown: Condvar,
+}
+
+#[derive(Default)]
+struct Shown {
+    /// All of it, as it came.
+    raw: String,
+    /// The same without the sequences that move the cursor and erase, and without
+    /// carriage returns.
+    text: String,
+    /// Up to where [`Terminal::wait_for`] has looked.
+    seen: usize,
+    ended: bool,
+}
+
+impl Terminal {
+    /// Starts `program` on a terminal of [`ROWS`] and [`COLUMNS`].
+    ///
+    /// # Panics
+    ///
+    /// When there is no terminal to be had, or no such program.
+    pub fn start(program: &str, arguments: &[&str]) -> Terminal {
+        let (pty, pts) = open().expect("a terminal can be made");
+        pty.resize(Size::new(ROWS.get(), COLUMNS.get())).expect("it can be resized");
+        let command = Command::new(program).args(arguments).env("TERM", "xterm");
+        let child = command.spawn(pts).unwrap_or_else(|e| panic!("{program}: {e}"));
+        let (pty, screen) = (Arc::new(pty), Arc::new(Screen::default()));
+        let (reader, writer) = (pty.clone(), screen.clone());
+        std::thread::spawn(move || writer.fill(&reader));
+        Terminal { pty, child, screen }
+    }
+
+    /// Types `text`; `\r` is the Enter key.
+    ///
+    /// # Panics
+    ///
+    /// When the terminal is gone.
+    pub fn type_in(&self, text: &str) {
+        (&*self.pty).write_all(text.as_bytes()).expect("the terminal takes it");
+    }
+
+    /// Waits until `text` is shown, after what was waited for before, control sequences
+    /// aside; gives all that was shown in between, `text` included.
+    ///
+    /// # Panics
+    ///
+    /// When it is not, within [`PATIENCE`] or before the program ends.
+    pub fn wait_for(&self, text: &str) -> String {
+        let start = Instant::now();
+        let mut shown = self.screen.shown.lock().expect("no holder panics");
+        loop {
+            let new = &shown.text[shown.seen..];
+            if let Some(at) = new.find(text) {
+                let new = new[..at + text.len()].to_owned();
+                shown.seen += new.len();
+                return new;
+            }
+            let left = PATIENCE.saturating_sub(start.elapsed());
+            if shown.ended || left.is_zero() {
+                let (before, new) = shown.text.split_at(shown.seen);
+                let (before, new) = (before.to_owned(), new.to_owned());
+                drop(shown);
+                panic!("no {text:?} in {new:?}, after {before:?}");
+            }
+            shown = self.screen.grown.wait_timeout(shown, left).expect("no holder panics").0;
+        }
+    }
+
+    /// What a person would see now: the lines, however many rows each takes, down to
+    /// the last that is not blank.
+    ///
+    /// # Panics
+    ///
+    /// Never: the screen's lock is held by no code that panics.
+    pub fn lines(&self) -> Vec<String> {
+        let mut parser = vt100::Parser::new(ROWS, COLUMNS, 0);
+        parser.process(self.raw().as_bytes());
+        parser.screen().contents().lines().map(|line| line.trim_end().to_owned()).collect()
+    }
+
+    /// All that has been shown so far, control sequences included.
+    ///
+    /// # Panics
+    ///
+    /// Never: the screen's lock is held by no code that panics.
+    pub fn raw(&self) -> String {
+        self.screen.shown.lock().expect("no holder panics").raw.clone()
+    }
+
+    /// The terminal's settings as `stty -a` names them; what is off has a `-`.
+    ///
+    /// # Panics
+    ///
+    /// When `stty` cannot be run.
+    pub fn settings(&self) -> Vec<String> {
+        let pty = self.pty.as_fd().try_clone_to_owned().expect("it can be shared");
+        let output = std::process::Command::new("stty").arg("-a").stdin(pty).output();
+        let output = output.expect("stty runs").stdout;
+        String::from_utf8_lossy(&output).split([' ', '\n', ';']).map(str::to_owned).collect()
+    }
+
+    /// The program's process number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for the program to end; gives its status and all that it has shown,
+    /// without control sequences.
+    ///
+    /// # Panics
+    ///
+    /// When it does not end within [`PATIENCE`].
+    pub fn wait(mut self) -> (ExitStatus, String) {
+        let shown = self.screen.shown.lock().expect("no holder panics");
+        let waited = self.screen.grown.wait_timeout_while(shown, PATIENCE, |shown| !shown.ended);
+        let text = {
+            let (shown, _) = waited.expect("no holder panics");
+            shown.ended.then(|| shown.text.clone())
+        };
+        let Some(text) = text else { panic!("it does not end; shown: {:?}", self.raw()) };
+        (self.child.wait().expect("it can be waited for"), text)
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+impl Screen {
+    /// Takes what is shown until nobody has the terminal open any more.
+    fn fill(&self, mut pty: &Pty) {
+        let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
+        let mut control = Control::No;
+        // The end is an error here: EIO.
+        while let Ok(n @ 1..) = pty.read(&mut buffer) {
+            bytes.extend_from_slice(&buffer[..n]);
+            let whole = match str::from_utf8(&bytes) {
+                Ok(text) => text.len(),
+                Err(e) if e.error_len().is_none() => e.valid_up_to(),
+                Err(_) => bytes.len(),
+            };
+            let text: Vec<u8> = bytes.drain(..whole).collect();
+            let mut shown = self.shown.lock().expect("no holder panics");
+            for c in String::from_utf8_lossy(&text).chars() {
+                shown.raw.push(c);
+                if !control.takes(c) {
+                    shown.text.push(c);
+                }
+            }
+            self.grown.notify_all();
+        }
+        self.shown.lock().expect("no holder panics").ended = true;
+        self.grown.notify_all();
+    }
+}
+
+/// Whether a character is part of a control sequence, `ESC [ … letter`, or a carriage
+/// return.
+enum Control {
+    No,
+    Escape,
+    Sequence,
+}
+
+impl Control {
+    fn takes(&mut self, c: char) -> bool {
+        let (next, taken) = match (&self, c) {
+            (Control::No, '\r') => (Control::No, true),
+            (Control::No, '\x1b') => (Control::Escape, true),
+            (Control::Escape, '[') => (Control::Sequence, true),
+            (Control::Sequence, '\x40'..='\x7e') | (Control::Escape, _) => (Control::No, true),
+            (Control::Sequence, _) => (Control::Sequence, true),
+            (Control::No, _) => (Control::No, false),
+        };
+        *self = next;
+        taken
+    }
+}
+
+impl std::fmt::Debug for Terminal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Terminal").field("shown", &self.raw()).finish_non_exhaustive()
+    }
+}
