@@ -4,6 +4,8 @@
 //!   [`browser`], which are all that talks to the browser itself
 //! - [`connection`], [`figures`], [`transcript`], [`detail`], [`composer`]: what one sees
 
+#![allow(unreachable_pub, reason = "what the component macro writes is `pub`")]
+
 mod browser;
 mod composer;
 mod connection;

@@ -8,7 +8,7 @@ mod toolchain;
 use std::{fs, path::Path, process::ExitCode};
 
 use anyhow::{Context as _, Result, bail};
-use echogate_web_bundle::{DIST, record, sources, sums};
+use echogate_web_bundle::{DIST, record, sources};
 use toolchain::Toolchain;
 
 fn main() -> ExitCode {

@@ -8,7 +8,7 @@ use super::{browser, detail::Detail, wire::Wire};
 use crate::{
     format,
     payload::Payload,
-    transcript::{Entry, Fate, What},
+    transcript::{Entry, What},
 };
 
 /// The most characters or bytes of a message in its row.
