@@ -69,7 +69,7 @@ impl Ending {
             How::Broken => format!("The server went away: {words} (code {code})."),
         };
         if !self.reason.is_empty() && self.how != How::NotTried {
-            text.push_str(&format!(" It said: “{}”.", self.reason));
+            text.push_str(&format!(" It said: \"{}\".", self.reason));
         }
         if self.unsent > 0 {
             text.push_str(&format!(" {} not sent.", count(self.unsent)));
@@ -129,7 +129,7 @@ mod tests {
         assert_eq!(
             ending.sentences(),
             "The server closed the connection: the server, or what lies behind it, failed (code \
-             1011). It said: “upstream refused”. 1 message was not sent. 12 messages were without \
+             1011). It said: \"upstream refused\". 1 message was not sent. 12 messages were without \
              a reply."
         );
     }

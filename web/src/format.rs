@@ -9,16 +9,14 @@ pub fn size(bytes: u64) -> String {
     if bytes < 10_000 {
         return format!("{} B", grouped(bytes));
     }
-    let mut value = bytes as f64;
-    let mut unit = "B";
-    for larger in ["KiB", "MiB", "GiB", "TiB"] {
-        if value < 1024.0 {
-            break;
+    let mut unit = 1024;
+    for name in ["KiB", "MiB", "GiB"] {
+        if bytes / unit < 1024 {
+            return format!("{} {name}", one_decimal(bytes / unit * 10 + bytes % unit * 10 / unit));
         }
-        value /= 1024.0;
-        unit = larger;
+        unit *= 1024;
     }
-    format!("{value:.1} {unit}")
+    format!("{} TiB", grouped(bytes / unit))
 }
 
 /// A whole number with commas between its thousands.
@@ -41,12 +39,18 @@ pub fn counted(number: u64, word: &str) -> String {
 
 /// A span of time. Browsers round to 0.1 ms or coarser, so nothing finer is shown.
 pub fn span(millis: Millis) -> String {
-    match millis {
-        m if m < 0.05 => "< 0.1 ms".to_owned(),
-        m if m < 99.95 => format!("{m:.1} ms"),
-        m if m < 999.5 => format!("{m:.0} ms"),
-        m => format!("{:.2} s", m / 1000.0),
+    // Whole numbers from here on: what writes fractions would add a tenth to the page.
+    let tenths = (millis * 10.0).round() as u64;
+    match tenths {
+        0 => "< 0.1 ms".to_owned(),
+        1..1_000 => format!("{} ms", one_decimal(tenths)),
+        1_000..9_995 => format!("{} ms", (tenths + 5) / 10),
+        _ => format!("{} s", one_decimal((tenths + 500) / 1_000)),
     }
+}
+
+fn one_decimal(tenths: u64) -> String {
+    format!("{}.{}", grouped(tenths / 10), tenths % 10)
 }
 
 /// The time of day, to the millisecond, in a zone so many minutes ahead of UTC.
@@ -80,9 +84,12 @@ pub fn preview(payload: &Payload, most: usize) -> String {
     }
 }
 
-/// A character that shows: Unicode has a picture for each ASCII control character.
+/// A character that shows: arrows for line ends and tabs, which every font has, and Unicode's
+/// pictures for the other control characters.
 fn visible(c: char) -> char {
     match c {
+        '\n' => '↵',
+        '\t' => '⇥',
         '\0'..='\x1f' => char::from_u32(0x2400 + u32::from(c)).unwrap_or(c),
         '\x7f' => '␡',
         '\u{80}'..='\u{9f}' => '�',
@@ -100,7 +107,8 @@ mod tests {
         assert_eq!(size(9_999), "9,999 B");
         assert_eq!(size(10_240), "10.0 KiB");
         assert_eq!(size(16 << 20), "16.0 MiB");
-        assert_eq!(size(u64::MAX), "16777216.0 TiB");
+        assert_eq!(size(1_234_567_890), "1.1 GiB");
+        assert_eq!(size(u64::MAX), "16,777,215 TiB");
     }
 
     #[test]
@@ -118,7 +126,8 @@ mod tests {
         assert_eq!(span(0.0999), "0.1 ms");
         assert_eq!(span(12.34), "12.3 ms");
         assert_eq!(span(99.96), "100 ms");
-        assert_eq!(span(999.7), "1.00 s");
+        assert_eq!(span(999.7), "1.0 s");
+        assert_eq!(span(61_000.0), "61.0 s");
     }
 
     #[test]
@@ -130,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_preview_stays_on_one_line_and_says_that_it_is_cut() {
-        assert_eq!(preview(&"a\nb\tc".into(), 9), "a␊b␉c");
+        assert_eq!(preview(&"a\nb\tc\r".into(), 9), "a↵b⇥c␍");
         assert_eq!(preview(&"世界世界".into(), 3), "世界世…");
         assert_eq!(preview(&vec![0, 0x61, 0xff].into(), 3), "00 61 ff");
         assert_eq!(preview(&vec![0, 0x61, 0xff].into(), 2), "00 61 …");

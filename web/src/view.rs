@@ -26,6 +26,8 @@ use self::{
 /// Draws the page in place of the notice that it is being loaded.
 #[wasm_bindgen(start)]
 fn start() {
+    // A bug here should be as loud as one in JavaScript.
+    std::panic::set_hook(Box::new(|panic| browser::log_error(&panic.to_string())));
     if let Some(place) = browser::element("page") {
         place.set_text_content(None);
         // The page stays until the browser leaves it.

@@ -37,6 +37,11 @@ pub(super) fn start() -> Start {
     place().start(|name| parameters.as_ref()?.get(name))
 }
 
+/// Writes an error to the browser's console.
+pub(super) fn log_error(text: &str) {
+    web_sys::console::error_1(&JsValue::from_str(text));
+}
+
 /// The element of this id.
 pub(super) fn element(id: &str) -> Option<HtmlElement> {
     document()?.get_element_by_id(id)?.dyn_into().ok()

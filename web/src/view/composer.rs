@@ -22,8 +22,9 @@ pub(super) fn Composer(wire: Wire) -> impl IntoView {
     let open = Memo::new(move |_| matches!(wire.state(), State::Open { .. }));
 
     let choose = move |to: Mode| {
-        let from = mode.get_untracked();
-        if let Some(text) = composer::rewrite(&draft.read_untracked(), from, to) {
+        // Read before it is written: a signal cannot be both at once.
+        let rewritten = composer::rewrite(&draft.read_untracked(), mode.get_untracked(), to);
+        if let Some(text) = rewritten {
             draft.set(text);
         }
         mode.set(to);

@@ -15,14 +15,12 @@ pub(super) fn Connection(wire: Wire) -> impl IntoView {
     let state = Memo::new(move |_| wire.state());
     let busy = move || !matches!(state.get(), State::Idle | State::Closed(_));
 
-    let connect = move || match browser::place().endpoint(&endpoint.read_untracked()) {
-        Ok(url) => {
-            problem.set(String::new());
-            wire.connect(url, place::protocols(&protocol.read_untracked()));
-        }
-        Err(sentence) => {
-            problem.set(sentence);
-            browser::focus("endpoint");
+    let connect = move || {
+        let wanted = browser::place().endpoint(&endpoint.read_untracked());
+        problem.set(wanted.clone().err().unwrap_or_default());
+        match wanted {
+            Ok(url) => wire.connect(url, place::protocols(&protocol.read_untracked())),
+            Err(_) => browser::focus("endpoint"),
         }
     };
     let submit = move |event: SubmitEvent| {

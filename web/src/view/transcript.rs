@@ -83,8 +83,8 @@ fn Empty(hidden: Signal<bool>) -> impl IntoView {
                 <span class="stop">"service"</span>
             </p>
             <p>
-                "Connect and send " <q>"hello"</q> ". The gateway hands the bytes to a TCP service, \
-                 which answers in upper case: " <q>"HELLO"</q> "."
+                "Connect and send " <code>"hello"</code> ". The gateway hands the bytes to a TCP \
+                 service, which answers in upper case: " <code>"HELLO"</code> "."
             </p>
         </div>
     }
