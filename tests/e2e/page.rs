@@ -69,7 +69,7 @@ fn bytes_typed_as_hex_come_back_as_bytes() {
     assert!(page.text(".message").contains("binary"));
     page.click(".line");
     page.wait_for_text(".summary", "1 of 3 bytes changed");
-    assert_eq!(page.text(".both figure:last-child mark"), "41 \nA");
+    assert_eq!(page.text(".both figure:last-child mark"), "41\nA");
 }
 
 #[test]

@@ -21,6 +21,11 @@ pub fn payload(mode: Mode, text: &str) -> Result<Payload, HexError> {
     }
 }
 
+/// Whether all that is wrong with the text is that its last byte is half typed.
+pub fn is_unfinished(text: &str, problem: HexError) -> bool {
+    matches!(problem, HexError::HalfAByte { at, .. } if at == text.chars().count())
+}
+
 /// The same message written for another mode; `None` if it cannot be: bytes that are no text, or
 /// text that a text field would change (it has only one kind of line end).
 pub fn rewrite(text: &str, from: Mode, to: Mode) -> Option<String> {
@@ -52,6 +57,15 @@ mod tests {
         assert_eq!(rewrite("0d 0a", Mode::Hex, Mode::Text), None);
         assert_eq!(rewrite("0", Mode::Hex, Mode::Text), None);
         assert_eq!(rewrite("e4 b8 96", Mode::Hex, Mode::Text).as_deref(), Some("世"));
+    }
+
+    #[test]
+    fn a_byte_half_typed_at_the_end_is_not_yet_an_error() {
+        let unfinished = |text| is_unfinished(text, payload(Mode::Hex, text).unwrap_err());
+        assert!(unfinished("00 6"));
+        assert!(!unfinished("00 6 "));
+        assert!(!unfinished("0 61"));
+        assert!(!unfinished("00 6g"));
     }
 
     proptest! {

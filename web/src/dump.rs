@@ -10,7 +10,7 @@ pub const WIDTH: usize = 8;
 pub struct Line {
     /// Where it starts.
     pub offset: usize,
-    /// The bytes as digits, each byte with a space behind it.
+    /// The bytes as digits; between runs, as between the bytes of one, belongs a space.
     pub digits: Vec<Run>,
     /// How far the digits fall short of a full line, as spaces.
     pub padding: String,
@@ -39,8 +39,10 @@ pub fn lines(bytes: &[u8], other: Option<&[u8]>, most: usize) -> Vec<Line> {
             Line {
                 offset,
                 digits: runs(cells(), |byte, text| {
+                    if !text.is_empty() {
+                        text.push(' ');
+                    }
                     text.extend(hex::pair(byte));
-                    text.push(' ');
                 }),
                 padding: " ".repeat(3 * (WIDTH - chunk.len())),
                 ascii: runs(cells(), |byte, text| {
@@ -89,10 +91,10 @@ mod tests {
             [Line {
                 offset: 0,
                 digits: vec![
-                    run("41 ", true),
-                    run("2c 20 ", false),
-                    run("42 ", true),
-                    run("ff ", false)
+                    run("41", true),
+                    run("2c 20", false),
+                    run("42", true),
+                    run("ff", false)
                 ],
                 padding: " ".repeat(9),
                 ascii: vec![run("A", true), run(", ", false), run("B", true), run("·", false)],
@@ -118,9 +120,9 @@ mod tests {
         #[test]
         fn every_byte_that_is_asked_for_is_shown_once(bytes: Vec<u8>, other: Vec<u8>, most in 0..99usize) {
             let lines = lines(&bytes, Some(&other), most);
-            let digits: String =
-                lines.iter().flat_map(|line| &line.digits).map(|run| &*run.text).collect();
-            prop_assert_eq!(hex::decode(&digits).unwrap(), &bytes[..bytes.len().min(most)]);
+            let runs = lines.iter().flat_map(|line| &line.digits);
+            let digits: Vec<&str> = runs.map(|run| &*run.text).collect();
+            prop_assert_eq!(hex::decode(&digits.join(" ")).unwrap(), &bytes[..bytes.len().min(most)]);
         }
     }
 }

@@ -13,10 +13,17 @@
 //! answers the oldest message of its shape that has no reply yet, and any older one will get none.
 //! What fits no message of ours is a row of its own.
 
-use std::{collections::VecDeque, fmt};
+mod event;
+mod state;
+
+use std::collections::VecDeque;
 
 use echogate_proto::close::CloseCode;
 
+pub use self::{
+    event::{Effect, Event, Refusal},
+    state::State,
+};
 use crate::{
     ending::{Ending, How},
     payload::Payload,
@@ -24,126 +31,6 @@ use crate::{
     time::Millis,
     transcript::{Fate, Transcript, What},
 };
-
-/// Where a connection stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
-    /// Never connected yet.
-    Idle,
-    /// Asked for, not yet there.
-    Connecting,
-    /// Messages can be sent.
-    Open {
-        /// The subprotocol that was agreed on; empty for none.
-        protocol: String,
-    },
-    /// Closing, or calling off a connection that is not yet open.
-    Closing,
-    /// Over.
-    Closed(Ending),
-}
-
-impl State {
-    /// The state's name, for machines.
-    pub fn name(&self) -> &'static str {
-        match self {
-            State::Idle => "idle",
-            State::Connecting => "connecting",
-            State::Open { .. } => "open",
-            State::Closing => "closing",
-            State::Closed(_) => "closed",
-        }
-    }
-
-    /// The state in a few words, for people.
-    pub fn headline(&self) -> &'static str {
-        match self {
-            State::Idle => "Not connected",
-            State::Connecting => "Connecting",
-            State::Open { .. } => "Connected",
-            State::Closing => "Closing",
-            State::Closed(ending) => ending.headline(),
-        }
-    }
-}
-
-/// What happens to a session.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Event {
-    /// Somebody wants a connection.
-    Connect {
-        /// Where to: a `ws://` or `wss://` URL.
-        url: String,
-        /// The subprotocols to offer.
-        protocols: Vec<String>,
-    },
-    /// Somebody wants it closed.
-    Disconnect,
-    /// Somebody wants a message sent.
-    Send(Payload),
-    /// The browser would not even try; its words.
-    Rejected(String),
-    /// The connection is open, with this subprotocol.
-    Opened {
-        /// Empty for none.
-        protocol: String,
-    },
-    /// A message came in.
-    Received(Payload),
-    /// So many bytes lie unsent in the browser: the answer to [`Effect::AskBuffered`].
-    Buffered(usize),
-    /// The connection is over.
-    Ended {
-        /// As the browser reports it.
-        code: CloseCode,
-        /// The reason in the Close frame.
-        reason: String,
-        /// Whether the Close handshake was completed.
-        clean: bool,
-    },
-}
-
-/// What a session wants done.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Effect {
-    /// Open a socket.
-    Open {
-        /// Where to.
-        url: String,
-        /// The subprotocols to offer.
-        protocols: Vec<String>,
-    },
-    /// Hand a message to the socket.
-    Transmit(Payload),
-    /// Say how much lies unsent in the browser, in a little while.
-    AskBuffered,
-    /// Close the socket with code 1000.
-    Close,
-    /// The socket is over: let go of it.
-    Release,
-    /// The message just asked for is not sent.
-    Refuse(Refusal),
-}
-
-/// Why a message is not sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// There is no open connection.
-    NotOpen,
-    /// Too much waits to be sent already.
-    QueueFull,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Refusal::NotOpen => "Not connected: nothing was sent.",
-            Refusal::QueueFull => {
-                "Not sent: too much is waiting already, the server does not keep up."
-            }
-        })
-    }
-}
 
 /// One connection after another to somewhere, and the transcript of them all.
 #[derive(Debug)]

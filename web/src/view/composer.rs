@@ -6,6 +6,7 @@ use super::{browser, wire::Wire};
 use crate::{
     composer::{self, Mode},
     format,
+    payload::Payload,
     session::State,
 };
 
@@ -48,6 +49,9 @@ pub(super) fn Composer(wire: Wire) -> impl IntoView {
             }
         }
     };
+    let unfinished =
+        move || payload.get().is_err_and(|problem| composer::is_unfinished(&draft.read(), problem));
+    let wrong = move || payload.read().is_err() && !unfinished();
     let problem = move || match payload.get() {
         Err(problem) => problem.to_string(),
         Ok(_) if !open.get() => refusal.get(),
@@ -97,7 +101,7 @@ pub(super) fn Composer(wire: Wire) -> impl IntoView {
                 }
                 aria-label="Message"
                 aria-describedby="composer-problem composer-size"
-                aria-invalid=move || payload.read().is_err().then_some("true")
+                aria-invalid=move || wrong().then_some("true")
                 prop:value=draft
                 on:input=move |event| draft.set(event_target_value(&event))
                 on:keydown=key
@@ -111,14 +115,20 @@ pub(super) fn Composer(wire: Wire) -> impl IntoView {
                 "Send"
             </button>
             <p class="below">
-                <span id="composer-problem" class="problem" aria-live="polite">{problem}</span>
+                <span
+                    id="composer-problem"
+                    class=move || if unfinished() { "" } else { "problem" }
+                    aria-live="polite"
+                >
+                    {problem}
+                </span>
                 <span id="composer-size">{size}</span>
             </p>
         </form>
     }
 }
 
-fn describe(payload: &crate::payload::Payload) -> String {
+fn describe(payload: &Payload) -> String {
     match payload.len() {
         0 => format!("empty {} message", payload.kind()),
         bytes => format!("{}, {}", format::counted(bytes as u64, "byte"), payload.kind()),

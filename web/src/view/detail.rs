@@ -59,10 +59,10 @@ fn Side(title: &'static str, payload: Payload, other: Option<Payload>) -> impl I
         .map(|line| {
             view! {
                 <span class="offset">{format!("{:04x}  ", line.offset)}</span>
-                {runs(line.digits)}
+                {runs(line.digits, " ")}
                 {line.padding}
-                " "
-                <span class="ascii">{runs(line.ascii)}</span>
+                "  "
+                <span class="ascii">{runs(line.ascii, "")}</span>
                 "\n"
             }
         })
@@ -84,11 +84,15 @@ fn written_out(payload: &Payload) -> Option<impl IntoView + use<>> {
     long.then(|| view! { <pre class="text" dir="auto">{text}</pre> })
 }
 
-fn runs(runs: Vec<Run>) -> impl IntoView {
+fn runs(runs: Vec<Run>, between: &'static str) -> impl IntoView {
     runs.into_iter()
-        .map(|run| match run.changed {
-            true => view! { <mark>{run.text}</mark> }.into_any(),
-            false => run.text.into_any(),
+        .enumerate()
+        .map(|(i, run)| {
+            let before = if i == 0 { "" } else { between };
+            match run.changed {
+                true => view! { {before} <mark>{run.text}</mark> }.into_any(),
+                false => format!("{before}{}", run.text).into_any(),
+            }
         })
         .collect_view()
 }
