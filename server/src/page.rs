@@ -107,6 +107,11 @@ pub fn router<S: Clone + Send + Sync + 'static>(web_root: Option<&Path>) -> Rout
     router.layer(middleware::map_response(with_headers))
 }
 
+/// Whether `path` is one of the page's own, which no route can have.
+pub(crate) fn has(path: &str) -> bool {
+    FILES.iter().any(|file| file.path == path)
+}
+
 async fn with_headers(mut response: Response) -> Response {
     for (name, value) in HEADERS {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
@@ -190,7 +195,7 @@ fn is_known(headers: &HeaderMap, tag: &HeaderValue) -> bool {
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
-        .map(|known| known.trim())
+        .map(str::trim)
         .any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
 }
 
