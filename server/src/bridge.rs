@@ -14,6 +14,7 @@
 
 mod down;
 mod ending;
+mod gather;
 mod heartbeat;
 mod up;
 
@@ -39,7 +40,7 @@ use self::{ending::Verdict, heartbeat::Heartbeat};
 use crate::{
     backlog::Backlog,
     drain::{Drain, Watch},
-    registry::Entry,
+    registry::Registered,
 };
 
 /// What a bridge is told about its route and its limits.
@@ -55,16 +56,19 @@ pub struct Options {
     pub ping_timeout: Duration,
 }
 
-/// Bridges a client and an upstream until both are told of the end. `early` is what
-/// the client sent behind its handshake and was read with it.
-pub async fn run<C, U>(
+/// Bridges a client and an upstream until both are told of the end, and logs it.
+/// `early` is what the client sent behind its handshake and was read with it.
+///
+/// (Not an `async fn`: that would keep every argument twice, and a server holds as
+/// many of these as it has connections.)
+pub fn run<C, U>(
     client: C,
     upstream: U,
-    early: &[u8],
+    early: Vec<u8>,
     options: Options,
-    entry: &Entry,
+    entry: Registered,
     drain: &Drain,
-) -> End
+) -> impl Future<Output = End> + use<C, U>
 where
     C: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
@@ -79,6 +83,7 @@ where
         framer: Framer::new(options.framing),
         last_byte: None,
         client_in: ClientIn::Open,
+        behind_close: false,
         upstream_out: UpstreamOut::Open,
         upstream_in: UpstreamIn::Open,
         to_upstream: Backlog::default(),
@@ -91,28 +96,34 @@ where
         until: None,
         watch: drain.watch(),
     };
-    let armed = bridge.deadline();
-    let mut timer = pin!(sleep_until(armed));
     let mut early = Some(early).filter(|early| !early.is_empty());
-    poll_fn(|cx| {
-        if let Some(early) = early.take() {
-            bridge.take_early(cx, early);
-        }
-        bridge.poll(cx, timer.as_mut())
-    })
-    .await
+    async move {
+        let mut timer = pin!(sleep_until(bridge.deadline()));
+        let end = poll_fn(|cx| {
+            if let Some(early) = early.take() {
+                bridge.take_early(cx, &early);
+            }
+            bridge.poll(cx, timer.as_mut())
+        });
+        let end = end.await;
+        bridge.entry.log_end(&end);
+        end
+    }
 }
 
-struct Bridge<'a, C, U> {
+struct Bridge<C, U> {
     client: C,
     upstream: U,
-    entry: &'a Entry,
+    entry: Registered,
     framing: Framing,
     decoder: Decoder,
     framer: Framer,
     /// The last payload byte of the message that is coming in (framing `line`).
     last_byte: Option<u8>,
     client_in: ClientIn,
+    /// The client sent more behind its Close: left unread, that would make our end of
+    /// the connection a reset, which could destroy our Close.
+    behind_close: bool,
     upstream_out: UpstreamOut,
     upstream_in: UpstreamIn,
     /// What the upstream has not taken yet.
@@ -139,12 +150,18 @@ struct Bridge<'a, C, U> {
 enum ClientIn {
     /// Frames.
     Open,
-    /// Nothing: its Close came, with this code.
+    /// Nothing, or bytes to be thrown away: its Close came, with this code.
     Closed(CloseCode),
     /// Bytes to be thrown away: it broke the protocol.
     Violated,
     /// Nothing: it went without a Close.
     Gone(&'static str),
+}
+
+impl ClientIn {
+    fn is_gone(&self) -> bool {
+        matches!(self, ClientIn::Gone(_))
+    }
 }
 
 /// What the upstream may be sent.
@@ -169,7 +186,7 @@ enum UpstreamIn {
     Ended,
 }
 
-impl<C, U> Bridge<'_, C, U>
+impl<C, U> Bridge<C, U>
 where
     C: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
@@ -178,9 +195,12 @@ where
     fn poll(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<End> {
         loop {
             let stage = self.watch.poll(cx);
+            let before = (self.verdict.is_some(), self.client_in.is_gone());
             let idle = self.poll_up(cx);
             let reopened = self.poll_down(cx);
-            if self.settle(stage, idle) || reopened {
+            // What ended on the way down changes what is to be done on the way up.
+            let ended = before != (self.verdict.is_some(), self.client_in.is_gone());
+            if self.settle(stage, idle) || reopened || ended {
                 continue;
             }
             if let Some(end) = self.end() {
@@ -206,3 +226,6 @@ where
         self.until.unwrap_or_else(|| self.heartbeat.deadline())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,14 +3,14 @@
 use std::{
     fmt,
     future::poll_fn,
-    io,
+    io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     task::coop::has_budget_remaining,
     time::timeout,
 };
@@ -18,7 +18,7 @@ use tokio::{
 use crate::{
     backlog::Backlog,
     drain::{Drain, Stage, Watch},
-    registry::Entry,
+    registry::{Entry, Registered},
     scratch,
     service::Service,
 };
@@ -48,32 +48,52 @@ impl fmt::Display for End {
     }
 }
 
-/// Serves `service` on `stream` to its end: the client's, or the server's by `drain`.
-pub async fn serve<S>(mut stream: S, service: Service, entry: &Entry, drain: &Drain) -> End
+/// Serves `service` on `stream` to its end, the client's or, by `drain`, the
+/// server's, and logs it.
+///
+/// (Not an `async fn`: that would keep every argument twice, and a server holds as
+/// many of these as it has connections.)
+pub fn serve<S>(
+    mut stream: S,
+    service: Service,
+    entry: Registered,
+    drain: &Drain,
+) -> impl Future<Output = End> + use<S>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut exchange = Exchange { service, backlog: Backlog::default(), watch: drain.watch() };
-    let end = poll_fn(|cx| exchange.poll(cx, &mut stream, entry)).await;
-    let end = match end {
-        Ok(end) => end,
-        Err(e) => return End::Failed(e),
-    };
-    if let Err(e) = poll_fn(|cx| Pin::new(&mut stream).poll_shutdown(cx)).await {
-        return End::Failed(e);
+    async move {
+        let mut end = poll_fn(|cx| exchange.poll(cx, &mut stream, &entry)).await;
+        if let Ok(reached) = end {
+            end = poll_fn(|cx| Pin::new(&mut stream).poll_shutdown(cx)).await.map(|()| reached);
+        }
+        if matches!(end, Ok(End::Drained)) {
+            timeout(LINGER, poll_fn(|cx| poll_to_end(cx, &mut stream))).await.ok();
+        }
+        let end = end.unwrap_or_else(End::Failed);
+        entry.log_end(&end);
+        end
     }
-    if matches!(end, End::Drained) {
-        let mut sink = [0; 1024];
-        let rest = async { while matches!(stream.read(&mut sink).await, Ok(1..)) {} };
-        timeout(LINGER, rest).await.ok();
-    }
-    end
 }
 
 struct Exchange {
     service: Service,
     backlog: Backlog,
     watch: Watch,
+}
+
+/// Reads what still comes, and throws it away.
+fn poll_to_end<S: AsyncRead + Unpin>(cx: &mut Context<'_>, stream: &mut S) -> Poll<()> {
+    scratch::with(|scratch| {
+        loop {
+            let mut buf = ReadBuf::new(scratch);
+            match ready!(Pin::new(&mut *stream).poll_read(cx, &mut buf)) {
+                Ok(()) if !buf.filled().is_empty() => {}
+                _ => return Poll::Ready(()),
+            }
+        }
+    })
 }
 
 impl Exchange {
@@ -121,7 +141,7 @@ impl Exchange {
             let bytes = buf.filled_mut();
             entry.received().add(bytes.len(), 0);
             self.service.answer(bytes);
-            self.backlog.write(cx, stream, bytes)?;
+            self.backlog.write(cx, stream, &mut [IoSlice::new(bytes)])?;
             entry.sent().add(bytes.len(), 0);
             Poll::Ready(Ok(bytes.len()))
         })

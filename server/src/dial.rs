@@ -5,7 +5,7 @@ use std::{fmt, io, sync::Arc, time::Duration};
 use axum::http::StatusCode;
 use echogate_proto::{close::CloseCode, endpoint::HostPort};
 use tokio::{
-    io::duplex,
+    io::{DuplexStream, duplex},
     net::{TcpStream, lookup_host},
     time::timeout,
 };
@@ -82,14 +82,11 @@ async fn dial_tcp(at: &HostPort) -> io::Result<TcpStream> {
     Err(last)
 }
 
-fn serve_in_memory(service: Service, shared: &Arc<Shared>) -> tokio::io::DuplexStream {
+fn serve_in_memory(service: Service, shared: &Arc<Shared>) -> DuplexStream {
     let (ours, theirs) = duplex(MEMORY);
-    let shared = shared.clone();
-    shared.services.tracker.clone().spawn(async move {
-        let entry = shared.registry.enter(Kind::Memory, None, service.name().into());
-        let end = connection::serve(theirs, service, &entry, &shared.services.drain).await;
-        tracing::debug!(id = entry.id(), "memory connection: {end}");
-    });
+    let entry = shared.registry.enter(Kind::Memory, None, &service.name().into(), None);
+    let served = connection::serve(theirs, service, entry, &shared.services.drain);
+    shared.services.tracker.spawn(served);
     ours
 }
 

@@ -3,9 +3,11 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use echogate_proto::endpoint::HostPort;
+use futures_util::FutureExt;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream, lookup_host},
     sync::{OwnedSemaphorePermit, Semaphore},
+    task::unconstrained,
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
@@ -46,7 +48,8 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// kernel. (So each listener that waits for a client holds one permit.)
 /// No error ends it: one that belongs to a connection is passed over, and when
 /// something has run out (file descriptors, memory) it is logged, waited out and
-/// tried again.
+/// tried again. Clients that the kernel has accepted when `stop` comes are not left
+/// to it: closing the listener would reset them.
 pub(crate) async fn accept(
     listener: TcpListener,
     permits: Arc<Semaphore>,
@@ -55,22 +58,15 @@ pub(crate) async fn accept(
 ) {
     let mut exhausted = false;
     loop {
-        let next = async {
-            let permit = permits.clone().acquire_owned().await.expect("it is never closed");
-            Ok((listener.accept().await?, permit))
-        };
-        let accepted: io::Result<_> = tokio::select! {
-            accepted = next => accepted,
-            () = stop.cancelled() => return,
+        let accepted = tokio::select! {
+            accepted = accept_one(&listener, &permits) => accepted,
+            () = stop.cancelled() => break,
         };
         match accepted {
-            Ok(((stream, peer), permit)) => {
+            Ok((stream, peer, permit)) => {
                 if std::mem::take(&mut exhausted) {
                     tracing::info!("accepting connections again");
                 }
-                // Small replies go out at once; that it fails on a connection already
-                // gone is found out by using it.
-                stream.set_nodelay(true).ok();
                 serve(stream, peer, permit);
             }
             Err(e) if belongs_to_connection(&e) => tracing::debug!("not accepted: {e}"),
@@ -82,6 +78,25 @@ pub(crate) async fn accept(
             }
         }
     }
+    for _ in 0..BACKLOG {
+        match unconstrained(accept_one(&listener, &permits)).now_or_never() {
+            Some(Ok((stream, peer, permit))) => serve(stream, peer, permit),
+            Some(Err(e)) if belongs_to_connection(&e) => {}
+            _ => return,
+        }
+    }
+}
+
+async fn accept_one(
+    listener: &TcpListener,
+    permits: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let permit = permits.clone().acquire_owned().await.expect("it is never closed");
+    let (stream, peer) = listener.accept().await?;
+    // Small replies go out at once; that it fails on a connection already gone is
+    // found out by using it.
+    stream.set_nodelay(true).ok();
+    Ok((stream, peer, permit))
 }
 
 /// Whether an error of accept(2) is about the connection that was to be accepted: on

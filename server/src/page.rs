@@ -190,7 +190,7 @@ fn is_known(headers: &HeaderMap, tag: &HeaderValue) -> bool {
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
-        .map(|known| known.trim())
+        .map(str::trim)
         .any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
 }
 

@@ -12,6 +12,7 @@ use std::{
 };
 
 use serde::Serialize;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// All live connections. Clones are the same.
 #[derive(Clone, Debug, Default)]
@@ -106,8 +107,15 @@ pub struct Snapshot {
 }
 
 impl Registry {
-    /// Enters a connection; dropping the answer takes it out again.
-    pub fn enter(&self, kind: Kind, peer: Option<SocketAddr>, target: Arc<str>) -> Registered {
+    /// Enters a connection; dropping the answer takes it out again and gives back the
+    /// permit that it was accepted with.
+    pub fn enter(
+        &self,
+        kind: Kind,
+        peer: Option<SocketAddr>,
+        target: &Arc<str>,
+        permit: Option<Arc<OwnedSemaphorePermit>>,
+    ) -> Registered {
         let id = self.0.next.fetch_add(1, Ordering::Relaxed) + 1;
         let since_unix =
             SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
@@ -115,21 +123,26 @@ impl Registry {
             id,
             kind,
             peer,
-            target,
+            target: target.clone(),
             since: Instant::now(),
             since_unix,
             received: Count::default(),
             sent: Count::default(),
         });
         self.live().insert(id, entry.clone());
-        Registered { registry: self.clone(), entry }
+        Registered { registry: self.clone(), entry, _permit: permit }
     }
 
     /// What is live now, oldest first.
     pub fn snapshot(&self) -> Vec<Snapshot> {
+        self.entries().iter().map(|entry| entry.snapshot()).collect()
+    }
+
+    /// The live connections, oldest first.
+    pub fn entries(&self) -> Vec<Arc<Entry>> {
         let mut all: Vec<_> = self.live().values().cloned().collect();
         all.sort_unstable_by_key(|entry| entry.id);
-        all.iter().map(|entry| entry.snapshot()).collect()
+        all
     }
 
     fn live(&self) -> MutexGuard<'_, HashMap<u64, Arc<Entry>>> {
@@ -153,6 +166,21 @@ impl Entry {
         &self.sent
     }
 
+    /// Writes the one line that a connection logs, at its end.
+    pub fn log_end(&self, end: &dyn fmt::Display) {
+        let peer = self.peer.map_or_else(|| "-".to_owned(), |peer| peer.to_string());
+        tracing::info!(
+            id = self.id,
+            kind = %self.kind,
+            peer,
+            target = &*self.target,
+            received = self.received.bytes(),
+            sent = self.sent.bytes(),
+            seconds = format_args!("{:.3}", self.since.elapsed().as_secs_f64()),
+            "{end}"
+        );
+    }
+
     fn snapshot(&self) -> Snapshot {
         Snapshot {
             id: self.id,
@@ -174,24 +202,7 @@ impl Entry {
 pub struct Registered {
     registry: Registry,
     entry: Arc<Entry>,
-}
-
-impl Registered {
-    /// Writes the one line that a connection logs, at its end.
-    pub fn log_end(&self, end: &dyn fmt::Display) {
-        let entry = &self.entry;
-        let peer = entry.peer.map_or_else(|| "-".to_owned(), |peer| peer.to_string());
-        tracing::info!(
-            id = entry.id,
-            kind = %entry.kind,
-            peer,
-            target = &*entry.target,
-            received = entry.received.bytes(),
-            sent = entry.sent.bytes(),
-            seconds = format_args!("{:.3}", entry.since.elapsed().as_secs_f64()),
-            "{end}"
-        );
-    }
+    _permit: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 impl std::ops::Deref for Registered {

@@ -7,13 +7,14 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use echogate_proto::endpoint::HostPort;
 use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout_at},
+    net::TcpListener,
+    sync::Semaphore,
+    time::{Instant, sleep, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -27,6 +28,9 @@ use crate::{
     registry::{Kind, Registry},
     service::Service,
 };
+
+/// How long it takes at the most to notice what has arrived.
+const NOTICE: Duration = Duration::from_millis(20);
 
 /// What all connections share.
 #[derive(Debug)]
@@ -132,9 +136,12 @@ impl Server {
         let permits = Arc::new(Semaphore::new(shared.settings.max_connections as usize));
         let listeners = TaskTracker::new();
         for (service, listener) in services {
-            let shared = shared.clone();
+            let (shared, name) = (shared.clone(), Arc::from(service.name()));
             let serve = move |stream, peer, permit| {
-                spawn_service(&shared, service, stream, peer, permit);
+                let permit = Some(Arc::new(permit));
+                let entry = shared.registry.enter(Kind::Tcp, Some(peer), &name, permit);
+                let served = connection::serve(stream, service, entry, &shared.services.drain);
+                shared.services.tracker.spawn(served);
             };
             listeners.spawn(listener::accept(listener, permits.clone(), accepting.clone(), serve));
         }
@@ -164,14 +171,21 @@ impl Shared {
     async fn drain(&self) {
         let start = Instant::now();
         let within = self.settings.drain;
+        // Who has just been accepted is not known to have sent nothing before the
+        // event loop has turned.
+        sleep(NOTICE.min(within / 10)).await;
         self.http.drain.advance(Stage::WhenQuiet);
         self.bridges.end_by(start + within.mul_f64(0.4), start + within.mul_f64(0.5)).await;
         self.services.end_by(start + within.mul_f64(0.8), start + within.mul_f64(0.9)).await;
         self.bridges.end_by(start + within, start + within).await;
         self.http.end_by(start + within, start + within).await;
-        let cut = self.registry.snapshot().len();
-        if cut > 0 {
-            tracing::warn!("{cut} connections did not end within {within:?} and are cut off");
+        let cut = self.registry.entries();
+        if !cut.is_empty() {
+            let count = cut.len();
+            tracing::warn!("{count} connections did not end within {within:?} and are cut off");
+        }
+        for entry in cut {
+            entry.log_end(&"cut off by the server's end");
         }
     }
 }
@@ -187,25 +201,6 @@ impl Group {
             timeout_at(now, self.tracker.wait()).await.ok();
         }
     }
-}
-
-fn spawn_service(
-    shared: &Arc<Shared>,
-    service: Service,
-    stream: TcpStream,
-    peer: SocketAddr,
-    permit: OwnedSemaphorePermit,
-) {
-    let task = {
-        let shared = shared.clone();
-        async move {
-            let entry = shared.registry.enter(Kind::Tcp, Some(peer), service.name().into());
-            let end = connection::serve(stream, service, &entry, &shared.services.drain).await;
-            entry.log_end(&end);
-            drop(permit);
-        }
-    };
-    shared.services.tracker.spawn(task);
 }
 
 async fn bind(what: &str, at: &HostPort, required: bool) -> Result<Vec<TcpListener>, String> {

@@ -58,7 +58,7 @@ mod tests {
         let mut bytes: Vec<u8> = (0..=255).collect();
         Service::Upper.answer(&mut bytes);
         for (before, after) in (0..=255_u8).zip(bytes) {
-            let expected = if (b'a'..=b'z').contains(&before) { before - 32 } else { before };
+            let expected = if (97..=122).contains(&before) { before - 32 } else { before };
             assert_eq!(after, expected, "{before:#04x}");
         }
     }

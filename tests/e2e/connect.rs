@@ -1,6 +1,8 @@
 //! The native client, `echogate connect`, as a process: in pipes, over WebSockets, on
 //! a terminal. The servers it calls here are a few lines each and misbehave as told.
 
+#![allow(clippy::unwrap_used, reason = "the servers of tests are tests")]
+
 mod pipe;
 mod terminal;
 mod upper;
@@ -52,9 +54,12 @@ fn connect(arguments: &[&str]) -> Child {
 /// What `echogate connect` says and how it ends, given `input` and then its end.
 fn run(arguments: &[&str], input: &[u8]) -> Output {
     let mut client = connect(arguments);
-    // Whoever ends early does not read it all.
-    client.stdin.take().unwrap().write_all(input).ok();
-    finish(client)
+    let mut stdin = client.stdin.take().unwrap();
+    thread::scope(|scope| {
+        // While the output is read; and whoever ends early does not read it all.
+        scope.spawn(move || stdin.write_all(input).ok());
+        finish(client)
+    })
 }
 
 /// Waits for the end. An input that is still open stays so.

@@ -1,14 +1,41 @@
 //! The end-to-end tests, one binary. Contents:
 //!
-//! - [`connect`]: the native client
-//! - [`dist`]: the committed page is what its sources say
-//! - [`page`]: the page in a browser
-//! - [`readme`]: the README's examples
+//! - `tcp`: the services on raw sockets
+//! - `handshake`: which requests become WebSocket connections, and what the others are told
+//! - `websocket`: messages through the gateway to `upper`
+//! - `routes`: the framings, with an upstream of the test's own
+//! - `endings`: who ends, breaks or breaks the rules, and what the others see of it
+//! - `limits`: clients that flood and do not read, and running out of things
+//! - `shutdown`: SIGTERM with clients of all kinds
+//! - `settings`: flags, environment, file, defaults, and what is wrong with them
+//! - `api`: what the server tells of itself, its log included
+//! - `connect`: the native client
+//! - `page`: the page in a browser
+//! - `dist`: the committed page is what its sources say
+//! - `readme`: the README's examples
 
+#![expect(clippy::unwrap_used, reason = "in a test it is an assertion")]
+
+mod api;
 mod connect;
 mod dist;
+mod endings;
+mod handshake;
+mod limits;
 mod page;
 mod readme;
+mod routes;
+mod settings;
+mod shutdown;
+mod tcp;
+mod websocket;
+
+use echogate_tests::server::Server;
 
 /// The program under test.
 const ECHOGATE: &str = env!("CARGO_BIN_EXE_echogate-under-test");
+
+/// A server with the default routes.
+fn server() -> Server {
+    Server::start(ECHOGATE, &[])
+}

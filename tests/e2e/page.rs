@@ -191,10 +191,12 @@ fn nothing_is_wider_than_a_phone() {
     }
 }
 
-/// Pictures of the page after an exchange: `ECHOGATE_PICTURES=FOLDER cargo test pictures`.
+/// `ECHOGATE_PICTURES=FOLDER cargo test pictures -- --ignored`; web/screenshot.png is its
+/// `readme.png`.
 #[test]
+#[ignore = "writes pictures, into the folder that ECHOGATE_PICTURES names"]
 fn pictures_of_the_page_after_an_exchange() {
-    let Some(folder) = std::env::var_os("ECHOGATE_PICTURES") else { return };
+    let folder = std::env::var_os("ECHOGATE_PICTURES").expect("ECHOGATE_PICTURES names a folder");
     let folder = Path::new(&folder);
     let Some((mut server, mut page)) = page() else { return };
     page.screenshot(&folder.join("before.png"));
@@ -215,7 +217,6 @@ fn pictures_of_the_page_after_an_exchange() {
     page.wait_for_text(LATEST, "00 41 ff");
     page.click(".message:last-child .line");
     page.wait_for("document.querySelector('.dump')");
-    page.type_text("");
     page.click("label[for=mode-text]");
     page.click("#message");
     page.type_text("One more, to be sent");

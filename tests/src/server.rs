@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::http;
+
 /// How long a test waits for something that should happen at once, on a machine
 /// with other things to do.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -80,11 +82,10 @@ impl Server {
     ///
     /// When there is none.
     pub fn url(&self, what: &str) -> &str {
-        self.listening
-            .iter()
-            .find(|(name, _)| name == what)
-            .map(|(_, url)| url.as_str())
-            .unwrap_or_else(|| panic!("no listener {what:?} in {:?}", self.listening))
+        self.listening.iter().find(|(name, _)| name == what).map_or_else(
+            || panic!("no listener {what:?} in {:?}", self.listening),
+            |(_, url)| url.as_str(),
+        )
     }
 
     /// `HOST:PORT` of the first listener called `what`.
@@ -109,6 +110,51 @@ impl Server {
     /// The process's number.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// A figure of the process's memory in KiB, as `VmRSS` or `VmHWM`, from
+    /// `/proc/PID/status`.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such figure.
+    pub fn memory(&self, what: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))
+            .expect("the server runs, on Linux");
+        let line = status.lines().find(|line| line.starts_with(what));
+        let figure = line.and_then(|line| line.split_whitespace().nth(1));
+        figure.and_then(|figure| figure.parse().ok()).unwrap_or_else(|| panic!("{what}: {status}"))
+    }
+
+    /// What `/api/connections` lists now.
+    ///
+    /// # Panics
+    ///
+    /// When it is no list.
+    pub fn connections(&self) -> Vec<serde_json::Value> {
+        let response = http::get(self.address("http"), "/api/connections");
+        assert_eq!(response.status, 200, "{response:?}");
+        serde_json::from_slice(&response.body).expect("JSON: a list")
+    }
+
+    /// Waits until what `/api/connections` lists is as `wanted` wants it.
+    ///
+    /// # Panics
+    ///
+    /// When it is not within [`PATIENCE`].
+    pub fn wait_for_connections(
+        &self,
+        wanted: impl Fn(&[serde_json::Value]) -> bool,
+    ) -> Vec<serde_json::Value> {
+        let start = Instant::now();
+        loop {
+            let connections = self.connections();
+            if wanted(&connections) {
+                return connections;
+            }
+            assert!(start.elapsed() < PATIENCE, "never as wanted: {connections:#?}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     /// Sends a signal by name, as `TERM`.

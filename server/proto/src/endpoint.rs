@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Each may end in options, `?KEY=VALUE&KEY=VALUE`; who takes which is the
-//! business of the place where the endpoint is given. An IPv6 address stands in
+//! business of the place where the endpoint is given. (A WebSocket URL has none:
+//! what follows `?` there is a query, which goes to the server with the path.) An IPv6 address stands in
 //! brackets, as in every URL (RFC 3986 section 3.2.2).
 
 use std::{fmt, str::FromStr};
@@ -34,9 +35,9 @@ pub enum Address {
     Udp(HostPort),
     /// `unix:///PATH`: a stream socket in the file system
     Unix(String),
-    /// `ws://HOST:PORT/PATH`; the port is 80 if none is given
+    /// `ws://HOST:PORT/PATH?QUERY`; the port is 80 if none is given
     Ws(HostPort, String),
-    /// `wss://HOST:PORT/PATH`: WebSocket over TLS; the port is 443 if none is given
+    /// `wss://HOST:PORT/PATH?QUERY`: WebSocket over TLS; the port is 443 if none is given
     Wss(HostPort, String),
     /// `service:NAME`: a built-in service, reached in memory
     Service(String),
@@ -121,9 +122,10 @@ impl FromStr for Endpoint {
         if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
             return Err(EndpointError::BadCharacter);
         }
+        let websocket = text.starts_with("ws:") || text.starts_with("wss:");
         let (url, options) = match text.split_once('?') {
-            Some((url, options)) => (url, parse_options(options)?),
-            None => (text, Vec::new()),
+            Some((url, options)) if !websocket => (url, parse_options(options)?),
+            _ => (text, Vec::new()),
         };
         Ok(Endpoint { address: url.parse()?, options })
     }
@@ -180,12 +182,12 @@ fn authority_only(rest: &str, scheme: &'static str) -> Result<HostPort, Endpoint
     }
 }
 
-/// The end of `scheme://HOST[:PORT][/PATH]`.
+/// The end of `scheme://HOST[:PORT][/PATH][?QUERY]`; the query stays with the path.
 fn authority_and_path(rest: &str, default_port: u16) -> Result<(HostPort, String), EndpointError> {
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
     let (host, port) = split_authority(authority)?;
-    let path = if path.is_empty() { "/" } else { path };
-    Ok((HostPort { host, port: port.unwrap_or(default_port) }, path.to_owned()))
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    Ok((HostPort { host, port: port.unwrap_or(default_port) }, format!("{slash}{path}")))
 }
 
 /// `HOST`, `HOST:PORT`, `[V6]` or `[V6]:PORT`.
@@ -288,6 +290,15 @@ mod tests {
     fn a_websocket_url_has_a_port_and_a_path_even_where_none_is_given() {
         assert_eq!("ws://h".parse::<Endpoint>().unwrap().to_string(), "ws://h:80/");
         assert_eq!("wss://h/a".parse::<Endpoint>().unwrap().to_string(), "wss://h:443/a");
+    }
+
+    #[test]
+    fn a_websocket_url_keeps_its_query_whatever_its_form() {
+        for (text, path) in [("ws://h?token", "/?token"), ("ws://h:1/a?b=c&d", "/a?b=c&d")] {
+            let endpoint: Endpoint = text.parse().unwrap();
+            assert!(matches!(endpoint.address, Address::Ws(_, got) if got == path), "{text}");
+            assert_eq!(endpoint.options, []);
+        }
     }
 
     #[test]

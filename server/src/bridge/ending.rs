@@ -51,7 +51,7 @@ impl fmt::Display for End {
     }
 }
 
-impl<C, U> Bridge<'_, C, U>
+impl<C, U> Bridge<C, U>
 where
     C: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
@@ -121,6 +121,8 @@ where
 
     /// The upstream sent what the route's framing cannot carry.
     pub(super) fn framing_failed(&mut self, error: FramingError) {
+        // Nothing of what follows may pass for the rest of a frame that is begun.
+        self.upstream_in = UpstreamIn::Ended;
         let code = match error {
             FramingError::InvalidUtf8 => CloseCode::INVALID_PAYLOAD,
             FramingError::NotAsked | FramingError::ReplyMissing => CloseCode::INTERNAL_ERROR,
@@ -195,6 +197,7 @@ where
         if self.close_sent
             && self.client_told
             && upstream_told
+            && !self.behind_close
             && !matches!(self.client_in, ClientIn::Violated)
         {
             return Some(self.as_it_stands());
@@ -207,8 +210,11 @@ where
     /// The timer fired: for an ending that takes too long, or for the heartbeat.
     pub(super) fn on_timer(&mut self, now: Instant) -> Option<End> {
         if self.until.is_none() {
-            // As long as it is not read, for the upstream's sake, it cannot be heard.
-            if !self.to_upstream.is_empty() || self.framer.owed() >= MAX_OWED {
+            // As long as it is not read, for the upstream's sake, it cannot be heard;
+            // nor asked, as long as the upstream does not finish a frame it began.
+            let not_read = !self.to_upstream.is_empty() || self.framer.owed() >= MAX_OWED;
+            let not_asked = !self.framer.at_frame_boundary() && self.to_client.is_empty();
+            if not_read || not_asked {
                 self.heartbeat.heard();
             }
             if !self.heartbeat.on_timer(now) {

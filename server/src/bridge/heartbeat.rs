@@ -37,7 +37,7 @@ impl Heartbeat {
     /// When [`Heartbeat::on_timer`] has something to do.
     pub(super) fn deadline(&self) -> Instant {
         match self.asked {
-            Some(asked) if self.heard <= asked => asked + self.timeout,
+            Some(asked) if self.heard < asked => asked + self.timeout,
             _ => self.heard + self.interval,
         }
     }
@@ -45,7 +45,7 @@ impl Heartbeat {
     /// Asks if it is time to; false when the client is to be given up.
     pub(super) fn on_timer(&mut self, now: Instant) -> bool {
         match self.asked {
-            Some(asked) if self.heard <= asked => return now < asked + self.timeout,
+            Some(asked) if self.heard < asked => return now < asked + self.timeout,
             _ => self.asked = None,
         }
         if now >= self.heard + self.interval {

@@ -1,6 +1,7 @@
 //! From the client to the upstream.
 
 use std::{
+    io::IoSlice,
     ops::Range,
     pin::Pin,
     task::{Context, Poll},
@@ -19,7 +20,7 @@ use crate::scratch::{self, HEADROOM};
 /// `message`). Those of one read may come on top.
 pub(super) const MAX_OWED: usize = 1024;
 
-impl<C, U> Bridge<'_, C, U>
+impl<C, U> Bridge<C, U>
 where
     C: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
@@ -31,9 +32,12 @@ where
             if self.poll_upstream_out(cx).is_pending() && self.verdict.is_none() {
                 return false;
             }
-            if matches!(self.client_in, ClientIn::Closed(_) | ClientIn::Gone(_))
-                || (self.framer.owed() >= MAX_OWED && self.verdict.is_none())
-            {
+            let read_on = match self.client_in {
+                ClientIn::Open | ClientIn::Violated => true,
+                ClientIn::Closed(_) => self.behind_close,
+                ClientIn::Gone(_) => false,
+            };
+            if !read_on || (self.framer.owed() >= MAX_OWED && self.verdict.is_none()) {
                 return false;
             }
             let read = scratch::with(|scratch| {
@@ -48,6 +52,7 @@ where
             });
             match read {
                 Poll::Pending => return has_budget_remaining(),
+                Poll::Ready(Ok(0) | Err(_)) if self.behind_close => self.behind_close = false,
                 Poll::Ready(Ok(0)) => self.client_gone("the client went away without a Close"),
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(_)) => self.client_gone("the client's connection failed"),
@@ -120,12 +125,18 @@ where
                 }
                 Ok(Some(Event::Frame { .. } | Event::Payload { .. } | Event::Pong)) => {}
                 Ok(Some(Event::Ping)) => self.pong = Some(self.decoder.control_payload().into()),
-                Ok(Some(Event::Close(code))) => self.client_closed(code),
+                Ok(Some(Event::Close(code))) => {
+                    self.client_closed(code);
+                    self.behind_close = at < end;
+                }
                 Err(violation) => self.client_violated(violation),
             }
         }
         let payload = &buf[payload.range.unwrap_or_default()];
-        if self.to_upstream.write(cx, &mut self.upstream, payload).is_err() {
+        // After the verdict there is none, and an earlier part may still wait.
+        if !payload.is_empty()
+            && self.to_upstream.write(cx, &mut self.upstream, &mut [IoSlice::new(payload)]).is_err()
+        {
             self.upstream_broken();
         }
     }

@@ -17,8 +17,9 @@ const DIAL_TIME: Duration = Duration::from_secs(10);
 /// If none does, the last one's error is the answer.
 pub(super) async fn tcp(at: &HostPort) -> io::Result<TcpStream> {
     let addresses = lookup_host((at.host.as_str(), at.port)).await.map_err(|error| {
-        let words = words(&error);
-        let cause = words.rsplit(": ").next().unwrap_or_default();
+        // Its own words come behind "failed to lookup address information: ".
+        let text = error.to_string();
+        let cause = words(&io::Error::other(text.rsplit(": ").next().unwrap_or_default()));
         io::Error::new(error.kind(), format!("cannot resolve the host's name: {cause}"))
     })?;
     let mut last = io::Error::other("the host's name has no address");

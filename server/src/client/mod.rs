@@ -2,14 +2,14 @@
 //!
 //! In reading order:
 //!
-//! - [`target`]: what is to be called, and whether the options given go with it
-//! - [`dial`]: from an address to a connected stream
-//! - [`handshake`]: from a stream to a WebSocket, or why not
-//! - [`link`]: a connection as both modes see it, and how both directions are driven
-//! - [`stream`], [`websocket`]: connections of bytes, connections of messages
-//! - [`pipe`]: the mode for scripts: bytes in, bytes out
-//! - [`terminal`]: the mode for people: a prompt, and replies above it
-//! - [`escape`]: what came from elsewhere, made fit for a terminal
+//! - `target`: what is to be called, and whether the options given go with it
+//! - `dial`: from an address to a connected stream
+//! - `handshake`: from a stream to a WebSocket, or why not
+//! - `link`: a connection as both modes see it, and how both directions are driven
+//! - `stream`, `websocket`: connections of bytes, connections of messages
+//! - `pipe`: the mode for scripts: bytes in, bytes out
+//! - `terminal`: the mode for people: a prompt, and replies above it
+//! - `escape`: what came from elsewhere, made fit for a terminal
 
 mod dial;
 mod escape;

@@ -43,7 +43,7 @@ pub(crate) struct Route {
 #[derive(Clone, Debug)]
 struct Client {
     peer: SocketAddr,
-    _permit: Arc<OwnedSemaphorePermit>,
+    permit: Arc<OwnedSemaphorePermit>,
 }
 
 /// Everything that is answered over HTTP.
@@ -75,7 +75,7 @@ pub(crate) async fn serve(
     app: Router,
     shared: Arc<Shared>,
 ) {
-    let client = Client { peer, _permit: Arc::new(permit) };
+    let client = Client { peer, permit: Arc::new(permit) };
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(client.clone());
         app.clone().oneshot(request)

@@ -10,18 +10,12 @@ use axum::{
     http::{Request, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
 use echogate_proto::close::CloseCode;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 
 use super::{Client, Route, handshake::Handshake, policy};
-use crate::{
-    bridge::{self, End},
-    registry::{Kind, Registered},
-    serve::Shared,
-    stream::Stream,
-};
+use crate::{bridge, registry::Kind, serve::Shared, stream::Stream};
 
 /// Silence of the client after which it is sent a Ping: well below the 60 s at which
 /// proxies cut.
@@ -134,40 +128,23 @@ fn bridge_upgraded(
 ) {
     let (shared, route) = (shared.clone(), route.clone());
     shared.bridges.tracker.clone().spawn(async move {
-        if let Some((stream, early)) = upgraded(on_upgrade).await {
-            // A task of its own: it is small, and lives for as long as the connection.
-            shared
-                .bridges
-                .tracker
-                .clone()
-                .spawn(run_bridge(shared, route, client, stream, early, upstream));
-        }
+        let Some((stream, early)) = upgraded(on_upgrade).await else { return };
+        let Client { peer, permit } = client;
+        let entry = shared.registry.enter(Kind::WebSocket, Some(peer), &route.path, Some(permit));
+        let options = bridge::Options {
+            framing: route.framing,
+            max_message: shared.settings.max_message,
+            ping_interval: PING_INTERVAL,
+            ping_timeout: PING_TIMEOUT,
+        };
+        let bridge = bridge::run(stream, upstream, early, options, entry, &shared.bridges.drain);
+        // A task of its own: it is small, and lives for as long as the connection.
+        shared.bridges.tracker.spawn(bridge);
     });
 }
 
-async fn run_bridge(
-    shared: Arc<Shared>,
-    route: Arc<Route>,
-    client: Client,
-    stream: Stream,
-    early: Bytes,
-    upstream: Stream,
-) {
-    let entry: Registered =
-        shared.registry.enter(Kind::WebSocket, Some(client.peer), route.path.clone());
-    let options = bridge::Options {
-        framing: route.framing,
-        max_message: shared.settings.max_message,
-        ping_interval: PING_INTERVAL,
-        ping_timeout: PING_TIMEOUT,
-    };
-    let end: End =
-        bridge::run(stream, upstream, &early, options, &entry, &shared.bridges.drain).await;
-    entry.log_end(&end);
-}
-
 /// The stream under an upgraded connection, and what was read from it already.
-async fn upgraded(on_upgrade: OnUpgrade) -> Option<(Stream, Bytes)> {
+async fn upgraded(on_upgrade: OnUpgrade) -> Option<(Stream, Vec<u8>)> {
     let upgraded: Upgraded = on_upgrade
         .await
         .inspect_err(|e| tracing::debug!("the connection ended before its upgrade: {e}"))
@@ -176,5 +153,6 @@ async fn upgraded(on_upgrade: OnUpgrade) -> Option<(Stream, Bytes)> {
         .downcast::<TokioIo<Stream>>()
         .inspect_err(|_| tracing::error!("an upgraded connection on an unknown stream"))
         .ok()?;
-    Some((parts.io.into_inner(), parts.read_buf))
+    // A copy: the buffer it was read into is large.
+    Some((parts.io.into_inner(), parts.read_buf.to_vec()))
 }

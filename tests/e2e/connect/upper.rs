@@ -1,1 +1,111 @@
-//! The client against the real server.
+//! The client against the real server, over TCP and through the gateway.
+
+use echogate_tests::{pty::Terminal, server::Server};
+
+use super::{
+    assert_100_mb_come_back_upper_cased_in_little_memory, assert_fails, assert_prints, connect,
+    finish, run,
+};
+use crate::ECHOGATE;
+
+#[test]
+fn a_hundred_megabytes_come_back_whole_over_tcp() {
+    let server = Server::start(ECHOGATE, &[]);
+    assert_100_mb_come_back_upper_cased_in_little_memory(server.url("upper"));
+}
+
+#[test]
+fn a_hundred_megabytes_come_back_whole_through_the_gateway() {
+    let server = Server::start(ECHOGATE, &[]);
+    assert_100_mb_come_back_upper_cased_in_little_memory(&server.ws("/ws"));
+}
+
+#[test]
+fn ten_megabytes_and_the_end_of_the_input_at_once_are_answered_in_full() {
+    let server = Server::start(ECHOGATE, &[]);
+    let data: Vec<u8> = (0..10_000_000_u32).map(|i| (i % 251) as u8).collect();
+    for url in [server.url("upper"), &server.ws("/ws")] {
+        assert_prints(&run(&[url], &data), &data.to_ascii_uppercase());
+    }
+}
+
+#[test]
+fn a_path_that_is_no_route_is_named_with_404() {
+    let server = Server::start(ECHOGATE, &[]);
+    let url = server.ws("/nope");
+    let output = run(&[&url], b"");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        stderr.starts_with(&format!("echogate: {url}: the server answered 404 Not Found")),
+        "{stderr}"
+    );
+    assert_eq!((output.status.code(), stderr.lines().count()), (Some(1), 1), "{stderr}");
+}
+
+#[test]
+fn a_server_that_shuts_down_ends_both_cleanly() {
+    let mut server = Server::start(ECHOGATE, &[]);
+    let clients = [server.url("upper").to_owned(), server.ws("/ws")].map(|url| {
+        let mut client = connect(&[&url]);
+        // Its reply shows that it is connected.
+        let input = client.stdin.as_mut().unwrap();
+        std::io::Write::write_all(input, b"x").unwrap();
+        let output = client.stdout.as_mut().unwrap();
+        std::io::Read::read_exact(output, &mut [0]).unwrap();
+        client
+    });
+    server.signal("TERM");
+    for client in clients {
+        assert_prints(&finish(client), b"");
+    }
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn a_gateway_without_its_upstream_is_a_failure_in_words() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let server = Server::start(ECHOGATE, &["--route", &format!("/ws/gone=tcp://{free}")]);
+    let url = server.ws("/ws/gone");
+    let output = run(&[&url], b"");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("the server answered 502 Bad Gateway"), "{stderr}");
+    // With an origin the gateway upgrades and closes, so that a page can read why.
+    let origin = format!("http://{}", server.address("http"));
+    let output = run(&[&url, "--origin", &origin], b"");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("closed by the server (1011, "), "{stderr}");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn a_refused_origin_is_told_in_words() {
+    let server = Server::start(ECHOGATE, &[]);
+    let url = server.ws("/ws");
+    let output = run(&[&url, "--origin", "http://evil.example"], b"");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("closed by the server (1008, refused by policy): "), "{stderr}");
+}
+
+#[test]
+fn a_stopped_server_is_a_refused_connection() {
+    let server = Server::start(ECHOGATE, &[]);
+    let url = server.url("upper").to_owned();
+    drop(server);
+    assert_fails(&run(&[&url], b""), 1, &format!("{url}: connection refused"));
+}
+
+#[test]
+fn a_person_at_a_terminal_gets_replies_with_their_times_over_both() {
+    let server = Server::start(ECHOGATE, &[]);
+    for url in [server.url("upper"), &server.ws("/ws")] {
+        let terminal = Terminal::start(ECHOGATE, &["connect", url, "--timing"]);
+        terminal.wait_for("; Ctrl-D ends\n");
+        terminal.wait_for("> ");
+        terminal.type_in("hello, 世界 ß\r");
+        terminal.wait_for("HELLO, 世界 ß  (");
+        terminal.wait_for(" ms)\n");
+        terminal.type_in("\x04");
+        let (status, shown) = terminal.wait();
+        assert_eq!(status.code(), Some(0), "{shown}");
+    }
+}

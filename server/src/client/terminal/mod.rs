@@ -1,9 +1,9 @@
 //! Terminal mode: lines out as they are typed, replies above the prompt as they come.
 //!
-//! - [`editor`]: the prompt, on a thread of its own
-//! - [`screen`]: who writes to the terminal, and when
-//! - [`lines`]: from received bytes to lines that are safe to show
-//! - [`timing`]: which reply belongs to which line
+//! - `editor`: the prompt, on a thread of its own
+//! - `screen`: who writes to the terminal, and when
+//! - `lines`: from received bytes to lines that are safe to show
+//! - `timing`: which reply belongs to which line
 
 mod editor;
 mod lines;

@@ -1,0 +1,171 @@
+//! What the server tells of itself, its log included.
+
+use std::{io::Write, net::Shutdown};
+
+use echogate_tests::{
+    http::{self, connect},
+    server::Server,
+    tcp::{read_exactly, read_to_end},
+    ws::{self, RawWs, first},
+};
+use serde_json::{Value, json};
+
+use crate::{ECHOGATE, server};
+
+#[test]
+fn health_readiness_and_version_are_told() {
+    let server = server();
+    let address = server.address("http");
+    let health = http::get(address, "/healthz");
+    assert_eq!((health.status, health.text().as_str()), (200, "ok\n"));
+    let ready = http::get(address, "/readyz");
+    assert_eq!((ready.status, ready.text().as_str()), (200, "ready\n"));
+    let version = http::get(address, "/version");
+    assert_eq!(version.status, 200);
+    assert_eq!(version.header("content-type"), Some("application/json"));
+    let version: Value = serde_json::from_slice(&version.body).unwrap();
+    assert_eq!(version, json!({ "name": "echogate", "version": env!("CARGO_PKG_VERSION") }));
+}
+
+#[test]
+fn other_methods_are_not_allowed_and_other_paths_not_found() {
+    let server = server();
+    let mut stream = connect(server.address("http"));
+    let post = ["POST /healthz HTTP/1.1", "Host: x", "Content-Length: 0"];
+    assert_eq!(http::exchange(&mut stream, &post).status, 405);
+    assert_eq!(http::get(server.address("http"), "/nothing/here").status, 404);
+    let mut stream = connect(server.address("http"));
+    let head = ["HEAD /healthz HTTP/1.1", "Host: x", "Connection: close"];
+    stream.write_all(format!("{}\r\n\r\n", head.join("\r\n")).as_bytes()).unwrap();
+    let answer = String::from_utf8(read_to_end(&mut stream)).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n\r\n"), "{answer}");
+}
+
+fn of_kind<'a>(connections: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    connections.iter().filter(|connection| connection["kind"] == kind).collect()
+}
+
+#[test]
+fn a_tcp_connection_is_listed_with_its_bytes_for_as_long_as_it_lives() {
+    let server = server();
+    assert_eq!(server.connections(), [] as [Value; 0]);
+    let mut client = connect(server.address("upper"));
+    client.write_all(b"twelve bytes").unwrap();
+    read_exactly(&mut client, 12);
+    let all = server.wait_for_connections(|all| all.len() == 1 && all[0]["bytes_sent"] == 12);
+    let connection = &all[0];
+    assert_eq!(connection["kind"], "tcp");
+    assert_eq!(connection["target"], "upper");
+    assert_eq!(connection["peer"], client.local_addr().unwrap().to_string());
+    assert_eq!(connection["bytes_received"], 12);
+    assert_eq!(
+        (&connection["messages_received"], &connection["messages_sent"]),
+        (&json!(0), &json!(0))
+    );
+    assert!(connection["age"].as_f64().unwrap() >= 0.0);
+    assert!(connection["since"].as_f64().unwrap() > 1.7e9, "seconds since 1970");
+    drop(client);
+    server.wait_for_connections(<[_]>::is_empty);
+}
+
+#[test]
+fn a_websocket_connection_is_listed_with_its_messages_and_its_hop() {
+    let server = server();
+    let mut client = RawWs::connect(&server, "/ws");
+    client.send_frame(first::TEXT, b"hello");
+    client.send_frame(first::BINARY, b"");
+    client.send_frame(first::BINARY_BEGINS, b"in ");
+    client.send_frame(first::PING, b"not counted");
+    client.send_frame(first::LAST, b"two");
+    let mut replies = 0;
+    while replies < 4 {
+        replies += usize::from(client.read().first != first::PONG);
+    }
+    let all = server.wait_for_connections(|all| {
+        of_kind(all, "websocket").first().is_some_and(|c| c["messages_sent"] == 3)
+    });
+    let bridge = of_kind(&all, "websocket")[0];
+    assert_eq!(bridge["target"], "/ws");
+    assert_eq!(bridge["peer"], client.stream.local_addr().unwrap().to_string());
+    assert_eq!((&bridge["bytes_received"], &bridge["bytes_sent"]), (&json!(11), &json!(11)));
+    assert_eq!(bridge["messages_received"], 3);
+    let hop = of_kind(&all, "tcp")[0];
+    assert_eq!(hop["target"], "upper");
+    assert_eq!((&hop["bytes_received"], &hop["bytes_sent"]), (&json!(11), &json!(11)));
+    assert_ne!(hop["id"], bridge["id"]);
+
+    client.send(&ws::close(1000, ""));
+    client.read_close();
+    server.wait_for_connections(<[_]>::is_empty);
+}
+
+#[test]
+fn a_connection_in_memory_is_listed_without_a_peer() {
+    let server = server();
+    let _client = RawWs::connect(&server, "/ws/echo");
+    let all = server.wait_for_connections(|all| all.len() == 2);
+    let memory = of_kind(&all, "memory")[0];
+    assert_eq!((&memory["target"], &memory["peer"]), (&json!("echo"), &Value::Null));
+}
+
+/// The log's lines on connections that ended, of this kind.
+fn ends(server: &Server, kind: &str) -> Vec<String> {
+    let kind = format!("kind={kind} ");
+    server.log().into_iter().filter(|line| line.contains(&kind)).collect()
+}
+
+#[test]
+fn each_connection_logs_one_line_at_its_end() {
+    let mut server = Server::start(ECHOGATE, &["--listen", "echo=tcp://127.0.0.1:0"]);
+    let mut tcp = connect(server.address("echo"));
+    let peer = tcp.local_addr().unwrap();
+    tcp.write_all(b"abc").unwrap();
+    tcp.shutdown(Shutdown::Write).unwrap();
+    read_to_end(&mut tcp);
+    let line = server.wait_for_log(&["kind=tcp", "target=\"echo\""]);
+    for part in [&*format!("peer=\"{peer}\""), "received=3", "sent=3", "the client ended"] {
+        assert!(line.contains(part), "no {part} in {line}");
+    }
+
+    let mut client = RawWs::connect(&server, "/ws");
+    let peer = client.stream.local_addr().unwrap();
+    client.send_frame(first::TEXT, b"hello");
+    client.read();
+    client.send(&ws::close(1000, ""));
+    client.read_close();
+    let line = server.wait_for_log(&["kind=websocket"]);
+    for part in [
+        &*format!("peer=\"{peer}\""),
+        "target=\"/ws\"",
+        "received=5",
+        "sent=5",
+        "the client closed (1000)",
+    ] {
+        assert!(line.contains(part), "no {part} in {line}");
+    }
+    server.wait_for_log(&["kind=tcp", "target=\"upper\"", "received=5"]);
+
+    server.signal("TERM");
+    server.wait();
+    assert_eq!((ends(&server, "tcp").len(), ends(&server, "websocket").len()), (2, 1));
+}
+
+#[test]
+fn connections_that_a_drain_cuts_off_are_logged_too() {
+    let mut server = Server::start(ECHOGATE, &["--drain", "200ms"]);
+    let silent = RawWs::connect(&server, "/ws");
+    server.wait_for_connections(|all| all.len() == 2);
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+    server.wait_for_log(&["kind=websocket", "target=\"/ws\""]);
+    server.wait_for_log(&["kind=tcp", "target=\"upper\""]);
+    drop(silent);
+}
+
+#[test]
+fn a_handshake_that_is_refused_is_logged_with_its_reason() {
+    let server = server();
+    let mut page = RawWs::connect_with(&server, "/ws", &["Origin: http://evil.example"]);
+    page.read_close();
+    server.wait_for_log(&["refused: ", "http://evil.example", "status=403"]);
+}

@@ -1,0 +1,282 @@
+//! Who ends, breaks or breaks the rules, and what the others see of it.
+
+use std::{io::Write, net::Shutdown, sync::mpsc, thread};
+
+use echogate_tests::{
+    http::connect,
+    server::Server,
+    tcp::{noise, read_exactly, read_to_end, reset},
+    upstream::Upstream,
+    ws::{self, Frame, RawWs, first},
+};
+
+use crate::{ECHOGATE, server};
+
+/// A server whose messages are small, so that too big ones are too.
+fn strict_server() -> Server {
+    Server::start(ECHOGATE, &["--max-message", "100000"])
+}
+
+/// Each rule of RFC 6455, broken, and the code of the Close that says so.
+fn breaches() -> Vec<(&'static str, Vec<u8>, u16)> {
+    use ws::frame;
+    vec![
+        ("RSV1", frame(0xc1, b"a"), 1002),
+        ("RSV2", frame(0xa2, b"a"), 1002),
+        ("RSV3 on a Ping", frame(0x99, b"a"), 1002),
+        ("opcode 3", frame(0x83, b"a"), 1002),
+        ("opcode 15", frame(0x8f, b""), 1002),
+        ("no mask", vec![0x81, 0x01, b'a'], 1002),
+        ("no mask on a Close", vec![0x88, 0x02, 0x03, 0xe8], 1002),
+        ("a Ping in fragments", frame(0x09, b"a"), 1002),
+        ("a Close in fragments", frame(0x08, &[3, 0xe8]), 1002),
+        ("a Ping of 126 bytes", frame(0x89, &[0; 126]), 1002),
+        ("a length of 16 bits without need", vec![0x82, 0xfe, 0, 125, 0, 0, 0, 0], 1002),
+        (
+            "a length of 64 bits without need",
+            vec![0x82, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0],
+            1002,
+        ),
+        ("a length of 2^63", vec![0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 1002),
+        ("a last fragment of nothing", frame(0x80, b"a"), 1002),
+        ("a fragment of nothing", frame(0x00, b"a"), 1002),
+        ("a message in a message", [frame(0x01, b"a"), frame(0x81, b"b")].concat(), 1002),
+        ("a binary message in a text", [frame(0x01, b"a"), frame(0x02, b"b")].concat(), 1002),
+        ("a byte that is never UTF-8", frame(0x81, b"\xff"), 1007),
+        ("a surrogate", frame(0x81, b"\xed\xa0\x80"), 1007),
+        ("an overlong slash", frame(0x81, b"\xc0\xaf"), 1007),
+        ("a character beyond Unicode", frame(0x81, b"\xf4\x90\x80\x80"), 1007),
+        ("a character cut by the end", frame(0x81, b"a\xe2\x82"), 1007),
+        (
+            "a character cut across fragments",
+            [frame(0x01, b"a"), frame(0x80, b"\xe2\x82")].concat(),
+            1007,
+        ),
+        ("half a close code", frame(0x88, &[3]), 1002),
+        ("close code 1005", frame(0x88, &1005_u16.to_be_bytes()), 1002),
+        ("close code 1006", frame(0x88, &1006_u16.to_be_bytes()), 1002),
+        ("close code 0", frame(0x88, &[0, 0]), 1002),
+        ("close code 5000", frame(0x88, &5000_u16.to_be_bytes()), 1002),
+        ("a close reason that is not UTF-8", frame(0x88, &[3, 0xe8, 0xff]), 1007),
+        ("a message that is too big", ws::head(0x82, 100_001), 1009),
+        ("a message of 2^62 bytes", ws::head(0x82, 1 << 62), 1009),
+        (
+            "a message that is too big in fragments",
+            [frame(0x02, &[0; 60_000]), frame(0x80, &[0; 60_000])].concat(),
+            1009,
+        ),
+    ]
+}
+
+/// The frames up to the Close, and its code; behind it there must be an orderly end.
+fn close_code(client: &mut RawWs) -> Option<u16> {
+    loop {
+        let frame = client.read();
+        if frame.first == first::CLOSE {
+            let code = frame.close().0;
+            assert_eq!(client.try_read().expect("an orderly end"), None);
+            return code;
+        }
+    }
+}
+
+#[test]
+fn each_breach_of_the_rules_gets_its_close() {
+    let server = strict_server();
+    for (what, bytes, code) in breaches() {
+        let mut client = RawWs::connect(&server, "/ws");
+        client.send(&bytes);
+        assert_eq!(close_code(&mut client), Some(code), "{what}");
+    }
+}
+
+#[test]
+fn the_close_arrives_even_with_unread_data_behind_the_breach() {
+    let server = strict_server();
+    for (what, bytes, code) in breaches() {
+        let mut client = RawWs::connect(&server, "/ws");
+        client.send(&[bytes, noise(1 << 20)].concat());
+        assert_eq!(close_code(&mut client), Some(code), "{what}");
+    }
+}
+
+#[test]
+fn messages_before_a_breach_are_passed_on() {
+    let upstream = Upstream::new();
+    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", "bytes")]);
+    let serving = upstream.serve(|mut stream| read_to_end(&mut stream));
+    let mut client = RawWs::connect(&server, "/x");
+    client.send(&[ws::frame(first::BINARY, b"good"), ws::frame(0x83, b"bad")].concat());
+    assert_eq!(client.read_close().0, Some(1002));
+    assert_eq!(serving.join().unwrap(), b"good");
+}
+
+#[test]
+fn text_that_turns_out_wrong_within_a_frame_that_is_being_answered_ends_the_connection() {
+    let server = server();
+    let mut client = RawWs::connect(&server, "/ws");
+    // The reply to the first half is out, with the head of the whole frame, before the
+    // second half shows the breach: no Close can follow, and nothing may fill the frame.
+    let frame = ws::frame(first::TEXT, b"first half,\xff");
+    client.send(&frame[..frame.len() - 1]);
+    assert_eq!(read_exactly(&mut client.stream, 13), b"\x81\x0cFIRST HALF,");
+    client.send(&frame[frame.len() - 1..]);
+    assert_eq!(read_to_end(&mut client.stream), b"");
+    server.wait_for_log(&["kind=websocket", "a text message is not valid UTF-8; cut off (1006)"]);
+}
+
+#[test]
+fn bytes_behind_a_close_do_not_destroy_the_answer() {
+    let server = server();
+    let mut client = RawWs::connect(&server, "/ws");
+    client.send(&[ws::close(1000, "bye"), noise(2 << 20)].concat());
+    assert_eq!(client.read_close().0, Some(1000));
+}
+
+#[test]
+fn an_upstream_is_told_when_the_client_is_gone() {
+    let upstream = Upstream::new();
+    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", "bytes")]);
+    let endings: [(&str, fn(RawWs)); 4] = [
+        ("the client closed (1000)", |mut client| client.send(&ws::close(1000, ""))),
+        ("the client went away without a Close (1006)", |client| client.shutdown()),
+        ("the client went away without a Close (1006)", |client| drop(client)),
+        ("the client's connection failed (1006)", |client| reset(client.stream)),
+    ];
+    for (i, (how, end)) in endings.into_iter().enumerate() {
+        let mut client = RawWs::connect(&server, "/x");
+        client.send_frame(first::BINARY, b"hello");
+        let mut stream = upstream.accept();
+        assert_eq!(read_exactly(&mut stream, 5), b"hello");
+        end(client);
+        assert!(read_to_end(&mut stream).is_empty(), "{how}");
+        drop(stream);
+        server.wait_for_log(&["kind=websocket", &format!("id={}", i + 1), how]);
+    }
+}
+
+#[test]
+fn what_a_client_sent_before_it_vanished_is_passed_on() {
+    let upstream = Upstream::new();
+    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", "bytes")]);
+    let mut client = RawWs::connect(&server, "/x");
+    let mut stream = upstream.accept();
+    let sent = noise(60_000);
+    client.send_frame(first::BINARY, &sent);
+    client.shutdown();
+    assert!(read_to_end(&mut stream) == sent);
+}
+
+#[test]
+fn a_client_that_vanishes_does_not_leave_its_connections_behind() {
+    let server = server();
+    let mut clients: Vec<_> = (0..20).map(|_| RawWs::connect(&server, "/ws")).collect();
+    for client in &mut clients {
+        client.send_frame(first::BINARY, b"x");
+        client.read();
+    }
+    assert_eq!(server.connections().len(), 40, "each has its hop");
+    for (i, client) in clients.into_iter().enumerate() {
+        if i % 2 == 0 {
+            reset(client.stream);
+        }
+    }
+    server.wait_for_connections(<[_]>::is_empty);
+}
+
+#[test]
+fn an_upstream_that_never_ends_does_not_keep_a_client_that_closed() {
+    let upstream = Upstream::new();
+    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", "bytes")]);
+    let (done, wait) = mpsc::channel::<()>();
+    let serving = upstream.serve(move |mut stream| {
+        assert!(read_to_end(&mut stream).is_empty(), "the end of input comes");
+        // And no end comes back.
+        wait.recv().ok();
+        stream.write_all(b"too late").ok();
+    });
+    let mut client = RawWs::connect(&server, "/x");
+    client.send(&ws::close(3333, ""));
+    assert_eq!(client.read_close().0, Some(3333));
+    done.send(()).unwrap();
+    serving.join().unwrap();
+}
+
+#[test]
+fn what_an_upstream_still_says_after_the_clients_close_is_delivered_before_the_answer() {
+    let upstream = Upstream::new();
+    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", "line")]);
+    let serving = upstream.serve(|mut stream| {
+        assert_eq!(read_to_end(&mut stream), b"question\n");
+        stream.write_all(b"answer\nunfinished").unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+    });
+    let mut client = RawWs::connect(&server, "/x");
+    client.send(&[ws::frame(first::TEXT, b"question"), ws::close(1000, "")].concat());
+    assert_eq!(client.read(), Frame { first: first::TEXT, payload: b"answer".to_vec() });
+    let mut last = client.read();
+    if last.first == first::TEXT_BEGINS {
+        last.payload.extend(client.read().payload);
+    }
+    assert_eq!(last.payload, b"unfinished");
+    assert_eq!(client.read_close().0, Some(1000));
+    serving.join().unwrap();
+}
+
+#[test]
+fn one_clients_breach_disturbs_nobody() {
+    let server = strict_server();
+    let mut other = RawWs::connect(&server, "/ws");
+    let mut tcp = connect(server.address("upper"));
+    for (_, bytes, _) in breaches() {
+        let mut client = RawWs::connect(&server, "/ws");
+        client.send(&bytes);
+        reset(client.stream);
+    }
+    other.send_frame(first::TEXT, b"still here");
+    assert_eq!(other.read().payload, b"STILL HERE");
+    tcp.write_all(b"me too").unwrap();
+    assert_eq!(read_exactly(&mut tcp, 6), b"ME TOO");
+}
+
+#[test]
+fn noise_behind_a_handshake_ends_in_a_close_and_never_in_a_panic() {
+    let server = server();
+    let noise = noise(400_000);
+    let clients: Vec<_> = (0..50)
+        .map(|i| {
+            let mut client = RawWs::connect(&server, "/ws");
+            let noise = noise[i * 7..i * 7 + 20_000].to_vec();
+            thread::spawn(move || {
+                // The server may have hung up in the middle of it.
+                client.stream.write_all(&noise).ok();
+                client.shutdown();
+                let mut all = Vec::new();
+                std::io::Read::read_to_end(&mut client.stream, &mut all).ok();
+            })
+        })
+        .collect();
+    for client in clients {
+        client.join().unwrap();
+    }
+    server.wait_for_connections(<[_]>::is_empty);
+    assert!(!server.log().iter().any(|line| line.contains("panicked")), "{:#?}", server.log());
+}
+
+#[test]
+fn an_upstream_that_ends_without_reading_lets_the_client_end() {
+    let upstream = Upstream::new();
+    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", "bytes")]);
+    let mut client = RawWs::connect(&server, "/x");
+    let stream = upstream.accept();
+    let flood = ws::frame(first::BINARY, &noise(1 << 20)).repeat(48);
+    let sent = echogate_tests::tcp::write_until_held_back(&mut client.stream, &flood);
+    assert!(sent < flood.len(), "the upstream does not read");
+    // It ends its side, and goes on not reading. The client finishes its frame.
+    stream.shutdown(Shutdown::Write).unwrap();
+    let close = client.read();
+    assert_eq!(close.close(), (Some(1000), "the upstream ended the stream"));
+    client.send(&flood[sent..sent + (flood.len() - sent) % (flood.len() / 48)]);
+    client.send(&ws::close(1000, ""));
+    assert_eq!(client.try_read().unwrap(), None, "the connection ends");
+}

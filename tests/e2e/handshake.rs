@@ -1,0 +1,258 @@
+//! Which requests become WebSocket connections, and what the others are told.
+
+use std::net::TcpListener;
+
+use echogate_tests::{
+    http::{Response, connect, exchange},
+    server::Server,
+    ws::{self, RawWs, UPGRADE, first},
+};
+
+use crate::{ECHOGATE, server};
+
+/// Sends a request of these lines, with `Host` put in, and reads the answer.
+fn ask(server: &Server, lines: &[&str]) -> Response {
+    let host = format!("Host: {}", server.address("http"));
+    let lines = [&[lines[0], &host], &lines[1..]].concat();
+    exchange(&mut connect(server.address("http")), &lines)
+}
+
+/// A good handshake with line `i` of [`UPGRADE`] replaced by `lines`.
+fn with(server: &Server, i: usize, lines: &[&str]) -> Response {
+    let mut all = vec!["GET /ws HTTP/1.1"];
+    all.extend(&UPGRADE[..i]);
+    all.extend(lines);
+    all.extend(&UPGRADE[i + 1..]);
+    ask(server, &all)
+}
+
+#[test]
+fn the_answer_proves_that_the_key_was_read() {
+    let server = server();
+    let mut stream = connect(server.address("http"));
+    let response = ws::handshake(&mut stream, &server, "/ws", &[]);
+    assert_eq!(response.status, 101);
+    // The example of RFC 6455 section 1.3.
+    assert_eq!(response.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+    assert!(response.header("upgrade").unwrap().eq_ignore_ascii_case("websocket"));
+    assert!(response.header("connection").unwrap().eq_ignore_ascii_case("upgrade"));
+    assert_eq!(response.header("sec-websocket-extensions"), None);
+    assert_eq!(response.header("sec-websocket-protocol"), None);
+}
+
+#[test]
+fn a_query_belongs_to_no_route_and_disturbs_none() {
+    let server = server();
+    let mut client = RawWs::connect(&server, "/ws?token=abc");
+    client.send_frame(first::TEXT, b"x");
+    assert_eq!(client.read().payload, b"X");
+}
+
+#[test]
+fn a_plain_request_for_a_route_is_told_to_upgrade() {
+    let server = server();
+    let response = ask(&server, &["GET /ws HTTP/1.1"]);
+    assert_eq!(response.status, 426);
+    assert_eq!(response.header("upgrade"), Some("websocket"));
+    assert_eq!(response.header("sec-websocket-version"), Some("13"));
+    assert!(response.text().contains("ws://"), "{response:?}");
+}
+
+#[test]
+fn another_version_is_told_which_one_is_spoken() {
+    let server = server();
+    for version in [&["Sec-WebSocket-Version: 8"][..], &["Sec-WebSocket-Version: 0"], &[]] {
+        let response = with(&server, 2, version);
+        assert_eq!(response.status, 426, "{version:?}");
+        assert_eq!(response.header("sec-websocket-version"), Some("13"));
+    }
+}
+
+#[test]
+fn there_is_exactly_one_key_and_it_has_16_bytes() {
+    let server = server();
+    for keys in [
+        &[][..],
+        &["Sec-WebSocket-Key: "],
+        &["Sec-WebSocket-Key: dGhlIHNhbXBsZQ=="],
+        &["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==, dGhlIHNhbXBsZSBub25jZQ=="],
+        &[UPGRADE[3], UPGRADE[3]],
+    ] {
+        let response = with(&server, 3, keys);
+        assert_eq!(response.status, 400, "{keys:?}");
+        assert!(response.text().contains("Sec-WebSocket-Key"), "{response:?}");
+    }
+}
+
+#[test]
+fn header_values_are_read_as_lists_in_any_case() {
+    let server = server();
+    let response = with(&server, 0, &["connection: keep-alive", "CONNECTION: foo, UpGrAdE"]);
+    assert_eq!(response.status, 101);
+    let response = with(&server, 1, &["upgrade: WebSocket"]);
+    assert_eq!(response.status, 101);
+    let response = with(&server, 0, &["Connection: upgraded"]);
+    assert_eq!(response.status, 426);
+}
+
+#[test]
+fn a_handshake_is_a_get_of_http_1_1() {
+    let server = server();
+    let post = [&["POST /ws HTTP/1.1", "Content-Length: 0"], &UPGRADE[..]].concat();
+    assert_eq!(ask(&server, &post).status, 400);
+    let old = [&["GET /ws HTTP/1.0"], &UPGRADE[..]].concat();
+    assert_eq!(ask(&server, &old).status, 400);
+    assert_eq!(ask(&server, &["POST /ws HTTP/1.1", "Content-Length: 0"]).status, 426);
+}
+
+#[test]
+fn noise_in_place_of_a_request_is_refused_and_nothing_else_happens() {
+    let server = server();
+    let mut stream = connect(server.address("http"));
+    let response = exchange(&mut stream, &["\u{1}\u{2} what is this"]);
+    assert_eq!(response.status, 400);
+    assert_eq!(ask(&server, &["GET /healthz HTTP/1.1"]).status, 200);
+}
+
+#[test]
+fn a_head_without_end_is_refused() {
+    use std::io::{Read, Write};
+    let server = server();
+    let mut stream = connect(server.address("http"));
+    stream.write_all(b"GET /ws HTTP/1.1\r\n").unwrap();
+    // What is written after the refusal meets a closed connection.
+    while stream.write_all(b"X-Filler: 0123456789012345678901234567890123456789\r\n").is_ok() {}
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok();
+    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 431"), "{}", answer.escape_ascii());
+    assert_eq!(ask(&server, &["GET /healthz HTTP/1.1"]).status, 200);
+}
+
+#[test]
+fn a_path_that_is_no_route_is_not_found() {
+    let server = server();
+    let mut stream = connect(server.address("http"));
+    let response = ws::handshake(&mut stream, &server, "/nowhere", &[]);
+    assert_eq!(response.status, 404);
+    assert!(response.text().contains("/nowhere"), "{response:?}");
+    // A page cannot read that: it is upgraded, and told in a Close.
+    let origin = format!("Origin: http://{}", server.address("http"));
+    let mut page = RawWs::connect_with(&server, "/nowhere", &[&origin]);
+    assert_eq!(page.read_close(), (Some(1008), "no such route: /nowhere".to_owned()));
+}
+
+#[test]
+fn binary_is_chosen_if_offered_then_the_first_and_base64_never() {
+    let server = server();
+    for (offers, chosen) in [
+        (&["mqtt"][..], Some("mqtt")),
+        (&["mqtt, binary"], Some("binary")),
+        (&["mqtt", "binary"], Some("binary")),
+        (&["base64"], None),
+        (&["base64, chat"], Some("chat")),
+    ] {
+        let lines: Vec<_> =
+            offers.iter().map(|offer| format!("Sec-WebSocket-Protocol: {offer}")).collect();
+        let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+        let mut stream = connect(server.address("http"));
+        let response = ws::handshake(&mut stream, &server, "/ws", &lines);
+        assert_eq!(response.status, 101);
+        assert_eq!(response.header("sec-websocket-protocol"), chosen, "{offers:?}");
+    }
+}
+
+#[test]
+fn the_servers_own_page_may_connect() {
+    let server = server();
+    let origin = format!("Origin: http://{}", server.address("http"));
+    let mut page = RawWs::connect_with(&server, "/ws", &[&origin]);
+    page.send_frame(first::TEXT, b"mine");
+    assert_eq!(page.read().payload, b"MINE");
+}
+
+#[test]
+fn a_foreign_page_is_told_in_a_close_why_it_may_not_connect() {
+    let server = server();
+    for origin in ["http://evil.example", "null", "http://127.0.0.1:1"] {
+        let line = format!("Origin: {origin}");
+        let mut page = RawWs::connect_with(&server, "/ws", &[&line]);
+        let (code, reason) = page.read_close();
+        assert_eq!(code, Some(1008), "{origin}");
+        assert!(reason.contains(origin) && reason.contains("--allow-origin"), "{reason}");
+    }
+    assert!(!server.log().iter().any(|line| line.contains("kind=tcp")), "nothing was dialled");
+}
+
+#[test]
+fn a_foreign_page_that_keeps_sending_still_gets_its_close() {
+    let server = server();
+    let host = format!("Host: {}", server.address("http"));
+    let head = [&["GET /ws HTTP/1.1", &host, "Origin: http://evil.example"], &UPGRADE[..]].concat();
+    let mut stream = connect(server.address("http"));
+    // The messages are behind the handshake before it is answered.
+    let messages = ws::frame(first::BINARY, &[7; 60_000]).repeat(10);
+    std::io::Write::write_all(
+        &mut stream,
+        &[format!("{}\r\n\r\n", head.join("\r\n")).as_bytes(), &messages].concat(),
+    )
+    .unwrap();
+    assert_eq!(Response::read(&mut stream).unwrap().status, 101);
+    assert_eq!(RawWs { stream }.read_close().0, Some(1008));
+}
+
+#[test]
+fn an_allowed_origin_may_connect() {
+    let server = Server::start(ECHOGATE, &["--allow-origin", "https://friend.example"]);
+    let mut page = RawWs::connect_with(&server, "/ws", &["Origin: https://friend.example"]);
+    page.send_frame(first::TEXT, b"hi");
+    assert_eq!(page.read().payload, b"HI");
+    let mut page = RawWs::connect_with(&server, "/ws", &["Origin: https://friend.example.evil"]);
+    assert_eq!(page.read_close().0, Some(1008));
+}
+
+#[test]
+fn a_strangers_name_for_this_server_is_not_trusted() {
+    let server = server();
+    let mut stream = connect(server.address("http"));
+    let lines = ["GET /ws HTTP/1.1", "Host: evil.example", "Origin: http://evil.example"];
+    let response = exchange(&mut stream, &[&lines[..], &UPGRADE].concat());
+    assert_eq!(response.status, 101);
+    let (code, reason) = RawWs { stream }.read_close();
+    assert_eq!(code, Some(1008));
+    assert!(reason.contains("--allow-host"), "{reason}");
+}
+
+#[test]
+fn an_upstream_that_refuses_is_502_and_for_a_page_a_close() {
+    // A port that was free a moment ago and that nothing listens on.
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let server = Server::start(ECHOGATE, &["--route", &format!("/x=tcp://{address}")]);
+    let mut stream = connect(server.address("http"));
+    let response = ws::handshake(&mut stream, &server, "/x", &[]);
+    assert_eq!(response.status, 502);
+    assert_eq!(response.text(), "the upstream refused the connection\n");
+
+    let origin = format!("Origin: http://{}", server.address("http"));
+    let mut page = RawWs::connect_with(&server, "/x", &[&origin]);
+    assert_eq!(page.read_close(), (Some(1011), "the upstream refused the connection".to_owned()));
+}
+
+#[test]
+fn messages_sent_together_with_the_handshake_are_not_lost() {
+    let server = server();
+    let host = format!("Host: {}", server.address("http"));
+    let head = [&["GET /ws HTTP/1.1", &host], &UPGRADE[..]].concat().join("\r\n");
+    for cut in [0, 1, 3, 7] {
+        let mut stream = connect(server.address("http"));
+        let text = ws::frame(first::TEXT, b"early");
+        let (early, late) = text.split_at(text.len() - cut);
+        let request = [head.as_bytes(), b"\r\n\r\n", early].concat();
+        std::io::Write::write_all(&mut stream, &request).unwrap();
+        assert_eq!(Response::read(&mut stream).unwrap().status, 101);
+        let mut client = RawWs { stream };
+        client.send(late);
+        assert_eq!(client.read().payload, b"EARLY");
+        client.send(&ws::close(1000, ""));
+        assert_eq!(client.read_close().0, Some(1000));
+    }
+}

@@ -1,0 +1,271 @@
+//! Clients that flood and do not read, and running out of things.
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::TcpStream,
+    process::Command,
+    thread,
+};
+
+use echogate_tests::{
+    http::{self, connect},
+    server::Server,
+    tcp::{connect_narrow, noise, read_exactly, widen, write_until_held_back},
+    upstream::Upstream,
+    ws::{self, RawWs, first},
+};
+
+use crate::{ECHOGATE, server};
+
+/// What one client may cost a server at the most, in KiB, with what a thread keeps for
+/// all of them.
+const BOUND: u64 = 6 << 10;
+
+#[test]
+fn a_client_that_floods_and_does_not_read_is_held_back_and_then_gets_everything() {
+    let server = server();
+    let before = server.memory("VmHWM");
+    let stream = connect_narrow(server.address("http"));
+    let mut client = RawWs::over(stream, &server, "/ws", &[]);
+    let message = noise(100_000);
+    let frame = ws::frame(first::BINARY, &message);
+    let flood = frame.repeat(1_500);
+    let sent = write_until_held_back(&mut client.stream, &flood);
+    assert!(sent < flood.len(), "it is held back");
+    let grown = server.memory("VmHWM") - before;
+    assert!(grown < BOUND, "{grown} KiB for a client that does not read");
+
+    widen(&client.stream);
+    let whole = sent.div_ceil(frame.len());
+    let mut writer = client.stream.try_clone().unwrap();
+    let rest = [&flood[sent..whole * frame.len()], &ws::close(1000, "")].concat();
+    let writing = thread::spawn(move || writer.write_all(&rest).unwrap());
+    let expected = message.to_ascii_uppercase();
+    let mut last = None;
+    for i in 0..whole {
+        let frame = client.read();
+        if frame.first == first::CLOSE {
+            last = Some((i, frame));
+            break;
+        }
+        assert!(frame.payload == expected, "message {i} of {whole}");
+    }
+    assert!(last.is_none(), "{last:?} of {whole}");
+    assert_eq!(client.read_close().0, Some(1000));
+    writing.join().unwrap();
+}
+
+#[test]
+fn tiny_messages_that_are_never_read_are_held_back() {
+    let server = server();
+    let before = server.memory("VmHWM");
+    let stream = connect_narrow(server.address("http"));
+    let mut client = RawWs::over(stream, &server, "/ws", &[]);
+    let frames = [ws::frame(first::TEXT, b""), ws::frame(first::BINARY, b"x")].concat();
+    let flood = frames.repeat((48 << 20) / frames.len());
+    let sent = write_until_held_back(&mut client.stream, &flood);
+    assert!(sent < flood.len(), "it is held back");
+    let grown = server.memory("VmHWM") - before;
+    assert!(grown < BOUND, "{grown} KiB for a client that does not read");
+}
+
+#[test]
+fn pings_that_are_never_read_do_not_pile_up() {
+    let server = server();
+    let before = server.memory("VmHWM");
+    let stream = connect_narrow(server.address("http"));
+    let mut client = RawWs::over(stream, &server, "/ws", &[]);
+    let pings = ws::frame(first::PING, &[7; 125]).repeat(1_000);
+    for _ in 0..80 {
+        // It may be held back, or its pings be passed over: what it may not is pile up.
+        if write_until_held_back(&mut client.stream, &pings) < pings.len() {
+            break;
+        }
+    }
+    let grown = server.memory("VmHWM") - before;
+    assert!(grown < BOUND, "{grown} KiB of pings");
+}
+
+#[test]
+fn an_upstream_that_floods_a_client_that_does_not_read_is_held_back() {
+    for framing in ["bytes", "text", "line"] {
+        let upstream = Upstream::new();
+        let server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", framing)]);
+        let before = server.memory("VmHWM");
+        let stream = connect_narrow(server.address("http"));
+        let _client = RawWs::over(stream, &server, "/x", &[]);
+        let mut stream = upstream.accept();
+        // Short lines: each costs a frame.
+        let flood = b"ab\n".repeat(16 << 20);
+        let sent = write_until_held_back(&mut stream, &flood);
+        assert!(sent < flood.len(), "{framing}: it is held back");
+        let grown = server.memory("VmHWM") - before;
+        assert!(grown < BOUND, "{framing}: {grown} KiB for a client that does not read");
+    }
+}
+
+#[test]
+fn a_client_is_held_back_by_an_upstream_that_does_not_read() {
+    let upstream = Upstream::new();
+    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", "bytes")]);
+    let before = server.memory("VmHWM");
+    let mut client = RawWs::connect(&server, "/x");
+    let mut stream = upstream.accept();
+    let frame = ws::frame(first::BINARY, &noise(1 << 20));
+    let flood = frame.repeat(80);
+    let sent = write_until_held_back(&mut client.stream, &flood);
+    assert!(sent < flood.len(), "it is held back");
+    let grown = server.memory("VmHWM") - before;
+    assert!(grown < BOUND, "{grown} KiB for an upstream that does not read");
+
+    let whole = sent.div_ceil(frame.len());
+    let mut writer = client.stream.try_clone().unwrap();
+    let rest = flood[sent..whole * frame.len()].to_vec();
+    let writing = thread::spawn(move || writer.write_all(&rest).unwrap());
+    let got = read_exactly(&mut stream, whole << 20);
+    assert!(got.chunks(1 << 20).all(|chunk| chunk == noise(1 << 20)));
+    writing.join().unwrap();
+}
+
+/// A server that may have `files` files open.
+fn with_files(files: u32, arguments: &[&str]) -> Server {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\""), ECHOGATE]);
+    command.args(["--http", "127.0.0.1:0", "--listen", "upper=tcp://127.0.0.1:0"]);
+    command.args(arguments);
+    Server::spawn(command)
+}
+
+#[test]
+fn running_out_of_files_is_waited_out() {
+    let server = with_files(64, &[]);
+    let mut first = connect(server.address("upper"));
+    first.write_all(b"a").unwrap();
+    assert_eq!(read_exactly(&mut first, 1), b"A");
+
+    // The kernel takes connections for a server that cannot accept them.
+    let mut crowd: Vec<_> = (0..100).map(|_| connect(server.address("upper"))).collect();
+    server.wait_for_log(&["cannot accept connections"]);
+    for _ in 0..10 {
+        first.write_all(b"still served").unwrap();
+        assert_eq!(read_exactly(&mut first, 12), b"STILL SERVED");
+    }
+
+    // The last of the crowd waits until others have gone.
+    let mut last = crowd.pop().unwrap();
+    last.write_all(b"at last").unwrap();
+    last.set_nonblocking(true).unwrap();
+    let early = last.read(&mut [0; 7]).map_err(|e| e.kind());
+    assert_eq!(early, Err(ErrorKind::WouldBlock), "it is not served yet");
+    last.set_nonblocking(false).unwrap();
+    drop(crowd);
+    assert_eq!(read_exactly(&mut last, 7), b"AT LAST");
+    server.wait_for_log(&["accepting connections again"]);
+
+    let warnings = server.log().iter().filter(|line| line.contains("cannot accept")).count();
+    assert!(warnings < 10, "{warnings} warnings: it is said when it begins, not at each try");
+    assert_eq!(http::get(server.address("http"), "/healthz").status, 200);
+}
+
+#[test]
+fn running_out_of_files_fails_a_handshake_but_not_the_server() {
+    let server = with_files(48, &[]);
+    let mut clients = Vec::new();
+    let refused = loop {
+        assert!(clients.len() < 48, "never out of files");
+        let mut stream = connect(server.address("http"));
+        // The hop may get the last file, or there may be none to accept this one with.
+        stream.set_read_timeout(Some(std::time::Duration::from_millis(500))).unwrap();
+        let request = format!(
+            "GET /ws HTTP/1.1\r\nHost: {}\r\n{}\r\n\r\n",
+            server.address("http"),
+            ws::UPGRADE.join("\r\n")
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        match http::Response::read(&mut stream) {
+            Ok(response) if response.status == 101 => clients.push(RawWs { stream }),
+            other => break other.ok(),
+        }
+    };
+    if let Some(refused) = refused {
+        assert_eq!(refused.status, 502, "{refused:?}");
+    }
+    // Those that got through are served, as soon as the hop of the last one is accepted.
+    drop(clients.split_off(clients.len() / 2));
+    for client in &mut clients {
+        client.send_frame(first::TEXT, b"in");
+        assert_eq!(client.read().payload, b"IN");
+    }
+    server.wait_for_connections(|all| all.len() == 2 * clients.len());
+    let mut new = RawWs::connect(&server, "/ws");
+    new.send_frame(first::TEXT, b"new");
+    assert_eq!(new.read().payload, b"NEW");
+}
+
+#[test]
+fn connections_beyond_the_limit_wait_for_a_place() {
+    let server = Server::start(ECHOGATE, &["--max-connections", "4"]);
+    let mut clients: Vec<_> = (0..8).map(|_| connect(server.address("upper"))).collect();
+    for client in &mut clients {
+        client.write_all(b"x").unwrap();
+    }
+    // In whatever order they get in, all are served when those before have gone.
+    for mut client in clients {
+        assert_eq!(read_exactly(&mut client, 1), b"X");
+    }
+}
+
+#[test]
+fn idle_connections_are_cheap() {
+    const WANTED: usize = 5_000;
+    let server = server();
+    // The clients' ends are this process's, the others the server's own: it raises its
+    // limit itself.
+    let have = raise_own_limit();
+    let count = WANTED.min(have.saturating_sub(500));
+    let before = server.memory("VmRSS");
+    let mut clients: Vec<TcpStream> = Vec::with_capacity(count);
+    for i in 0..count {
+        let mut client = TcpStream::connect(server.address("upper")).unwrap();
+        client.write_all(b"a").unwrap();
+        clients.push(client);
+        if i % 100 == 99 {
+            for client in &mut clients[i - 99..] {
+                assert_eq!(read_exactly(client, 1), b"A");
+            }
+        }
+    }
+    let grown = server.memory("VmRSS").saturating_sub(before);
+    #[expect(clippy::cast_precision_loss, reason = "for people to read")]
+    let each = grown as f64 / count as f64;
+    eprintln!("{count} idle TCP connections: {grown} KiB, {each:.2} KiB each");
+    assert!(each < 8.0, "{each} KiB for each idle connection");
+    let mut last = clients.pop().unwrap();
+    last.write_all(b"and still served").unwrap();
+    assert_eq!(read_exactly(&mut last, 16), b"AND STILL SERVED");
+}
+
+#[test]
+fn idle_websocket_connections_are_cheap() {
+    let server = server();
+    let count = 1_000.min(raise_own_limit().saturating_sub(500));
+    let before = server.memory("VmRSS");
+    let mut clients: Vec<_> = (0..count).map(|_| RawWs::connect(&server, "/ws")).collect();
+    for client in &mut clients {
+        client.send_frame(first::TEXT, b"a");
+        assert_eq!(client.read().payload, b"A");
+    }
+    let grown = server.memory("VmRSS").saturating_sub(before);
+    #[expect(clippy::cast_precision_loss, reason = "for people to read")]
+    let each = grown as f64 / count as f64;
+    eprintln!("{count} idle WebSocket connections and their hops: {grown} KiB, {each:.2} KiB each");
+    assert!(each < 16.0, "{each} KiB for each idle connection");
+}
+
+/// Raises this process's limit on open files as far as it may, and says how far.
+fn raise_own_limit() -> usize {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("it can be asked");
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("it can be raised to the hard limit");
+    usize::try_from(hard).unwrap_or(usize::MAX)
+}

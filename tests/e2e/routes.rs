@@ -1,0 +1,341 @@
+//! The framings, with an upstream of the test's own at the other end.
+
+use std::{
+    io::Write,
+    net::{Shutdown, TcpStream},
+    sync::mpsc,
+    thread,
+};
+
+use echogate_tests::{
+    server::Server,
+    tcp::{noise, read_exactly, read_to_end, reset, wait_until_taken},
+    upstream::Upstream,
+    ws::{self, Frame, RawWs, first},
+};
+
+use crate::ECHOGATE;
+
+/// A server with route `/x` to `upstream`.
+fn server(upstream: &Upstream, framing: &str) -> Server {
+    Server::start(ECHOGATE, &["--route", &upstream.route("/x", framing)])
+}
+
+/// Reads messages up to the Close: first bytes and payloads, fragments put together.
+fn messages_to_close(client: &mut RawWs) -> (Vec<(u8, Vec<u8>)>, Option<u16>, String) {
+    let mut messages: Vec<(u8, Vec<u8>)> = Vec::new();
+    let mut open = false;
+    loop {
+        let frame = client.read();
+        if frame.first == first::CLOSE {
+            let (code, reason) = frame.close();
+            assert!(!open, "a Close inside a message");
+            return (messages, code, reason.to_owned());
+        }
+        assert_eq!(frame.first & 0xf == 0, open, "a fragment where one belongs: {frame:?}");
+        if open {
+            messages.last_mut().unwrap().1.extend(frame.payload);
+        } else {
+            messages.push((frame.first & 0xf, frame.payload));
+        }
+        open = frame.first & 0x80 == 0;
+    }
+}
+
+/// What a client gets when the upstream sends these pieces, each when the one before
+/// has been read, and then ends the stream.
+fn delivered(framing: &str, pieces: &'static [&[u8]]) -> (Vec<(u8, Vec<u8>)>, Option<u16>, String) {
+    let upstream = Upstream::new();
+    let server = server(&upstream, framing);
+    let serving = upstream.serve(move |mut stream| {
+        stream.set_nodelay(true).unwrap();
+        for piece in pieces {
+            stream.write_all(piece).unwrap();
+            wait_until_taken(&stream);
+        }
+        stream.shutdown(Shutdown::Write).unwrap();
+        read_to_end(&mut stream)
+    });
+    let mut client = RawWs::connect(&server, "/x");
+    let got = messages_to_close(&mut client);
+    client.send(&ws::close(1000, ""));
+    assert!(serving.join().unwrap().is_empty(), "the client sent nothing");
+    got
+}
+
+fn texts(texts: &[&str]) -> Vec<(u8, Vec<u8>)> {
+    texts.iter().map(|text| (1, text.as_bytes().to_vec())).collect()
+}
+
+const ENDED: &str = "the upstream ended the stream";
+
+#[test]
+fn a_greeting_comes_first_and_the_end_of_the_stream_last() {
+    let (messages, code, reason) = delivered("bytes", &[b"220 ready\r\n"]);
+    assert_eq!(messages, [(2, b"220 ready\r\n".to_vec())]);
+    assert_eq!((code, reason.as_str()), (Some(1000), ENDED));
+}
+
+#[test]
+fn an_upstream_that_says_nothing_and_ends_is_a_clean_close() {
+    for framing in ["bytes", "text", "line", "message"] {
+        let (messages, code, reason) = delivered(framing, &[]);
+        assert_eq!((messages, code, reason.as_str()), (vec![], Some(1000), ENDED), "{framing}");
+    }
+}
+
+#[test]
+fn bytes_arrive_all_in_binary_messages_of_at_most_64_kib() {
+    let upstream = Upstream::new();
+    let server = server(&upstream, "bytes");
+    let data = noise(3_000_000);
+    let sent = data.clone();
+    let serving = upstream.serve(move |mut stream| stream.write_all(&sent).unwrap());
+    let mut client = RawWs::connect(&server, "/x");
+    let (messages, code, _) = messages_to_close(&mut client);
+    assert!(messages.iter().all(|(kind, payload)| *kind == 2 && payload.len() <= 65_536));
+    assert!(messages.into_iter().flat_map(|(_, payload)| payload).eq(data));
+    assert_eq!(code, Some(1000));
+    serving.join().unwrap();
+}
+
+#[test]
+fn bytes_take_the_payload_of_text_and_binary_messages_in_order() {
+    let upstream = Upstream::new();
+    let server = server(&upstream, "bytes");
+    let serving = upstream.serve(|mut stream| read_to_end(&mut stream));
+    let mut client = RawWs::connect(&server, "/x");
+    client.send_frame(first::TEXT, b"text,");
+    client.send_frame(first::BINARY, b"\x00\xff,");
+    client.send_frame(first::TEXT, b"");
+    client.send_frame(first::BINARY_BEGINS, b"in ");
+    client.send_frame(first::PING, b"not this");
+    client.send_frame(first::LAST, b"pieces");
+    client.send(&ws::close(1000, ""));
+    assert_eq!(serving.join().unwrap(), b"text,\x00\xff,in pieces");
+}
+
+#[test]
+fn a_character_split_across_reads_arrives_whole() {
+    let (messages, code, _) =
+        delivered("text", &[b"a\xe2", b"\x82", b"\xac\xf0\x9f", b"\x98\x80", b"z"]);
+    assert_eq!(messages, texts(&["a", "€", "😀", "z"]));
+    assert_eq!(code, Some(1000));
+}
+
+#[test]
+fn text_that_is_not_utf8_closes_with_1007_and_is_never_replaced() {
+    // The last of them ends within a character.
+    const WRONG: [&[&[u8]]; 3] =
+        [&[b"fine", b"\xff"], &[b"fine", b"\xe2", b"\x28"], &[b"fine", b"\xe2\x82"]];
+    for pieces in WRONG {
+        let upstream = Upstream::new();
+        let server = server(&upstream, "text");
+        let serving = upstream.serve(move |mut stream| {
+            for piece in pieces {
+                // It is gone after the wrong byte.
+                if stream.write_all(piece).is_err() {
+                    break;
+                }
+                wait_until_taken(&stream);
+            }
+        });
+        let mut client = RawWs::connect(&server, "/x");
+        let (messages, code, reason) = messages_to_close(&mut client);
+        assert_eq!(messages, texts(&["fine"]));
+        assert_eq!(code, Some(1007));
+        assert_eq!(reason, "the upstream sent text that is not valid UTF-8");
+        serving.join().unwrap();
+    }
+}
+
+#[test]
+fn lines_come_without_their_ends_wherever_they_are_cut() {
+    let (messages, code, _) =
+        delivered("line", &[b"one\ntwo\r\n\nthr", b"ee\r", b"\nfour\r", b"4\n\xe2", b"\x82\xac"]);
+    assert_eq!(messages, texts(&["one", "two", "", "three", "four\r4", "€"]));
+    assert_eq!(code, Some(1000));
+}
+
+#[test]
+fn each_message_becomes_a_line() {
+    let upstream = Upstream::new();
+    let server = server(&upstream, "line");
+    let serving = upstream.serve(|mut stream| read_to_end(&mut stream));
+    let mut client = RawWs::connect(&server, "/x");
+    client.send_frame(first::TEXT, b"one");
+    client.send_frame(first::TEXT, b"two\n");
+    client.send_frame(first::TEXT, b"");
+    client.send_frame(first::TEXT_BEGINS, b"th");
+    client.send_frame(first::LAST, b"ree");
+    client.send_frame(first::TEXT_BEGINS, b"four\n");
+    client.send_frame(first::LAST, b"");
+    client.send_frame(first::BINARY, b"\xff");
+    client.send(&ws::close(1000, ""));
+    assert_eq!(serving.join().unwrap(), b"one\ntwo\n\nthree\nfour\n\xff\n");
+}
+
+#[test]
+fn many_short_messages_in_one_read_become_as_many_lines() {
+    let upstream = Upstream::new();
+    let server = server(&upstream, "line");
+    let serving = upstream.serve(|mut stream| read_to_end(&mut stream));
+    let mut client = RawWs::connect(&server, "/x");
+    let large = noise(300_000);
+    let bytes = [
+        ws::frame(first::TEXT, b"").repeat(5_000),
+        ws::frame(first::BINARY, &large),
+        ws::frame(first::TEXT, b"x").repeat(5_000),
+        ws::close(1000, ""),
+    ]
+    .concat();
+    client.send(&bytes);
+    let got = serving.join().unwrap();
+    assert!(got == [b"\n".repeat(5_000), large, b"\n".to_vec(), b"x\n".repeat(5_000)].concat());
+}
+
+#[test]
+fn a_reply_to_no_message_is_an_error_of_the_upstream() {
+    let (messages, code, reason) = delivered_by("message", |mut stream| {
+        stream.write_all(b"greeting").unwrap();
+        read_to_end(&mut stream);
+    });
+    assert_eq!(messages, []);
+    assert_eq!(code, Some(1011));
+    assert_eq!(reason, "the upstream sent bytes that no message asked for (framing=message)");
+}
+
+/// What a client that says nothing gets from an upstream that does this.
+fn delivered_by(
+    framing: &str,
+    script: impl FnOnce(TcpStream) + Send + 'static,
+) -> (Vec<(u8, Vec<u8>)>, Option<u16>, String) {
+    let upstream = Upstream::new();
+    let server = server(&upstream, framing);
+    let serving = upstream.serve(script);
+    let mut client = RawWs::connect(&server, "/x");
+    let got = messages_to_close(&mut client);
+    client.send(&ws::close(1000, ""));
+    serving.join().unwrap();
+    got
+}
+
+#[test]
+fn an_upstream_that_ends_with_replies_missing_failed() {
+    let upstream = Upstream::new();
+    let server = server(&upstream, "message");
+    let serving = upstream.serve(|mut stream| {
+        assert_eq!(read_exactly(&mut stream, 6), b"onetwo");
+        stream.write_all(b"ONE").unwrap();
+    });
+    let mut client = RawWs::connect(&server, "/x");
+    client.send_frame(first::TEXT, b"one");
+    client.send_frame(first::TEXT, b"two");
+    assert_eq!(client.read().payload, b"ONE");
+    let close = client.read();
+    assert_eq!(
+        close.close(),
+        (Some(1011), "the upstream ended before every message had its reply")
+    );
+    serving.join().unwrap();
+}
+
+#[test]
+fn an_upstream_that_resets_is_told_apart_from_one_that_ends() {
+    for framing in ["bytes", "text", "line", "message"] {
+        let upstream = Upstream::new();
+        let server = server(&upstream, framing);
+        let (go, wait) = mpsc::channel();
+        let serving = upstream.serve(move |mut stream| {
+            if framing != "message" {
+                stream.write_all(b"last words\n").unwrap();
+                wait_until_taken(&stream);
+            }
+            wait.recv().unwrap();
+            reset(stream);
+        });
+        let mut client = RawWs::connect(&server, "/x");
+        if framing != "message" {
+            assert!(client.read().payload.starts_with(b"last words"));
+        }
+        go.send(()).unwrap();
+        let close = client.read();
+        assert_eq!(close.close(), (Some(1011), "the upstream reset the connection"), "{framing}");
+        serving.join().unwrap();
+        client.send(&ws::close(1011, ""));
+        server.wait_for_log(&[
+            "kind=websocket",
+            "target=\"/x\"",
+            "the upstream reset the connection (1011)",
+        ]);
+    }
+}
+
+#[test]
+fn an_upstream_that_resets_while_it_is_sent_data_is_told_so() {
+    let upstream = Upstream::new();
+    let server = server(&upstream, "bytes");
+    let serving = upstream.serve(|mut stream| {
+        read_exactly(&mut stream, 1000);
+        reset(stream);
+    });
+    let mut client = RawWs::connect(&server, "/x");
+    client.send_frame(first::BINARY, &noise(100_000));
+    let close = client.read();
+    assert_eq!(close.close(), (Some(1011), "the upstream reset the connection"));
+    serving.join().unwrap();
+}
+
+#[test]
+fn more_than_all_buffers_hold_goes_both_ways_at_once() {
+    let upstream = Upstream::new();
+    let server = server(&upstream, "bytes");
+    let data = noise(24 << 20);
+    let serving = {
+        let data = data.clone();
+        upstream.serve(move |mut stream| {
+            let mut writer = stream.try_clone().unwrap();
+            let theirs = data.clone();
+            let writing = thread::spawn(move || writer.write_all(&theirs).unwrap());
+            let got = read_exactly(&mut stream, data.len());
+            writing.join().unwrap();
+            got == data
+        })
+    };
+    let mut client = RawWs::connect(&server, "/x");
+    let mut writer = client.stream.try_clone().unwrap();
+    let sent = data.clone();
+    let writing = thread::spawn(move || {
+        for chunk in sent.chunks(100_000) {
+            writer.write_all(&ws::frame(first::BINARY, chunk)).unwrap();
+        }
+    });
+    // A reader of small pieces, slower than everyone else.
+    let mut got = Vec::new();
+    while got.len() < data.len() {
+        let frame = client.read();
+        assert_eq!(frame.first, first::BINARY, "{frame:?}");
+        got.extend(frame.payload);
+    }
+    assert!(got == data, "down");
+    writing.join().unwrap();
+    assert!(serving.join().unwrap(), "up");
+    assert_eq!(client.read().close().0, Some(1000));
+}
+
+#[test]
+fn an_upstream_that_ends_its_side_can_no_longer_be_sent_to_but_is_told_of_the_end() {
+    let upstream = Upstream::new();
+    let server = server(&upstream, "bytes");
+    let serving = upstream.serve(|mut stream| {
+        stream.write_all(b"bye").unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        read_to_end(&mut stream)
+    });
+    let mut client = RawWs::connect(&server, "/x");
+    assert_eq!(client.read(), Frame { first: first::BINARY, payload: b"bye".to_vec() });
+    assert_eq!(client.read().close().0, Some(1000));
+    assert!(serving.join().unwrap().is_empty());
+    client.send(&ws::close(1000, ""));
+    assert!(client.try_read().unwrap().is_none());
+}

@@ -1,0 +1,314 @@
+//! Flags, environment, file, defaults, and what is wrong with them.
+
+use std::{
+    io::Write,
+    net::TcpListener,
+    process::{Command, Output, Stdio},
+};
+
+use echogate_tests::{http, server::Server, ws::RawWs};
+use tempfile::NamedTempFile;
+
+use crate::ECHOGATE;
+
+/// A command without settings from this process's own environment.
+fn echogate() -> Command {
+    let mut command = Command::new(ECHOGATE);
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ECHOGATE_")) {
+        command.env_remove(name);
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    echogate().args(arguments).output().unwrap()
+}
+
+/// The one line that a failure says, and its status.
+fn failure(output: &Output) -> (String, i32) {
+    let said = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(said.lines().count(), 1, "one line: {said:?}");
+    assert!(output.stdout.is_empty(), "nothing on stdout: {output:?}");
+    assert!(said.starts_with("echogate: "), "{said}");
+    (said, output.status.code().expect("no signal"))
+}
+
+fn file(text: &str) -> NamedTempFile {
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file
+}
+
+/// Free ports in place of the defaults, for tests of something else.
+const FREE: [&str; 4] = ["--http", "127.0.0.1:0", "--listen", "upper=tcp://127.0.0.1:0"];
+
+#[test]
+fn a_wrong_flag_is_named_with_status_2() {
+    for (arguments, names) in [
+        (&["--frob"][..], &["--frob"][..]),
+        (&["frob"], &["frob"]),
+        (&["serve", "frob"], &["frob"]),
+        (&["--http"], &["--http"]),
+        (&["--http", "127.0.0.1"], &["--http", "no port"]),
+        (&["--http", "::1:8080"], &["--http", "brackets"]),
+        (&["--http", "127.0.0.1:65536"], &["--http", "65536"]),
+        (&["--listen", "upper"], &["--listen", "SERVICE=URL"]),
+        (&["--listen", "lower=tcp://127.0.0.1:0"], &["--listen", "lower", "upper"]),
+        (&["--listen", "upper=127.0.0.1:7"], &["--listen", "127.0.0.1:7", "no scheme"]),
+        (&["--listen", "upper=http://127.0.0.1:7"], &["--listen", "http"]),
+        (&["--listen", "upper=ws://127.0.0.1:7"], &["--listen", "ws://127.0.0.1:7", "tcp://"]),
+        (&["--listen", "upper=tcp://127.0.0.1:0?a=b"], &["--listen", "\"a\""]),
+        (&["--route", "/x"], &["--route", "PATH=URL"]),
+        (&["--route", "x=tcp://h:1"], &["--route", "\"x\""]),
+        (&["--route", "/{x}=tcp://h:1"], &["--route", "/{x}"]),
+        (&["--route", "/healthz=tcp://h:1"], &["--route", "/healthz"]),
+        (&["--route", "/x=tcp://h:0"], &["--route", "port 0"]),
+        (&["--route", "/x=tcp://h:1?framing=word"], &["--route", "word", "line"]),
+        (&["--route", "/x=tcp://h:1?frame=line"], &["--route", "frame", "framing"]),
+        (&["--route", "/x=service:lower"], &["--route", "lower"]),
+        (&["--route", "/x=udp://h:1"], &["--route", "udp://h:1"]),
+        (&["--route", "/x=tcp://h:1", "--route", "/x=tcp://h:2"], &["/x", "twice"]),
+        (&["--drain", "10"], &["--drain", "10s"]),
+        (&["--drain", "soon"], &["--drain", "soon"]),
+        (&["--drain", "99999999999999999999s"], &["--drain"]),
+        (&["--max-message", "-1"], &["-1"]),
+        (&["--max-message", "1k"], &["--max-message", "1k"]),
+        (&["--max-connections", "4294967296"], &["--max-connections"]),
+        (&["--config", "/nowhere/at/all.toml"], &["/nowhere/at/all.toml"]),
+    ] {
+        let (line, status) = failure(&run(arguments));
+        assert_eq!(status, 2, "{arguments:?}: {line}");
+        for name in names {
+            assert!(line.contains(name), "{arguments:?}: no {name:?} in {line}");
+        }
+    }
+}
+
+#[test]
+fn an_error_in_a_file_is_named_with_its_line() {
+    for (text, line, names) in [
+        ("drain = \"1s\"\nfrob = 1\n", 2, &["frob"][..]),
+        ("\n\ndrain = 10\n", 3, &["string"]),
+        ("drain = \"10\"\n", 1, &["10s"]),
+        ("http = [\"127.0.0.1\"]\n", 1, &["no port"]),
+        ("max-message = -1\n", 1, &["-1"]),
+        ("[[listener]]\nservice = \"upper\"\n", 1, &["url"]),
+        ("[[listener]]\nservice = \"upper\"\nurl = \"tcp://h\"\n", 1, &["no port"]),
+        ("[[listener]]\nservice = \"upper\"\nurl = \"tcp://h:1\"\nfrob = 2\n", 4, &["frob"]),
+        ("[[route]]\npath = \"x\"\nurl = \"tcp://h:1\"\n", 1, &["\"x\""]),
+        ("drain = \"1s\"\ndrain = \"2s\"\n", 2, &["duplicate"]),
+        ("drain = \n", 1, &[]),
+    ] {
+        let file = file(text);
+        let name = file.path().to_str().unwrap();
+        let (said, status) = failure(&run(&["--config", name]));
+        assert_eq!(status, 2, "{text:?}: {said}");
+        assert!(said.contains(&format!("{name}:{line}: ")), "{text:?} line {line}: {said}");
+        for name in names {
+            assert!(said.contains(name), "{text:?}: no {name:?} in {said}");
+        }
+    }
+}
+
+#[test]
+fn an_address_in_use_is_named_with_status_1() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let upper = format!("upper=tcp://{address}");
+    let (line, status) = failure(&run(&["--http", "127.0.0.1:0", "--listen", &upper]));
+    assert_eq!(status, 1, "{line}");
+    assert!(line.contains(&upper) && line.contains("in use"), "{line}");
+
+    let http = address.to_string();
+    let (line, status) = failure(&run(&["--http", &http, "--listen", "upper=tcp://127.0.0.1:0"]));
+    assert_eq!(status, 1, "{line}");
+    assert!(line.contains(&http) && line.contains("in use"), "{line}");
+}
+
+#[test]
+fn an_address_that_is_not_ours_is_named_with_status_1() {
+    let (line, status) =
+        failure(&run(&["--http", "127.0.0.1:0", "--listen", "upper=tcp://192.0.2.1:7007"]));
+    assert_eq!(status, 1, "{line}");
+    assert!(line.contains("192.0.2.1:7007"), "{line}");
+    assert!(!line.contains("os error"), "{line}");
+}
+
+#[test]
+fn help_and_version_are_answers_and_no_errors() {
+    for arguments in [&["--help"][..], &["-h"], &["--version"], &["serve", "--help"], &["help"]] {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        assert!(output.stderr.is_empty(), "{arguments:?}");
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(said.starts_with("echogate ") || said.contains("Usage:"), "{said}");
+    }
+}
+
+#[test]
+fn help_into_a_closed_pipe_is_no_failure() {
+    let status = Command::new("sh")
+        .args(["-c", "\"$0\" --help | true; \"$0\" --help >&-", ECHOGATE])
+        .stderr(Stdio::null())
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn port_0_is_printed_as_the_port_that_was_bound() {
+    let server = Server::start(ECHOGATE, &[]);
+    for what in ["upper", "http"] {
+        let port: u16 = server.address(what).rsplit_once(':').unwrap().1.parse().unwrap();
+        assert_ne!(port, 0);
+        http::connect(server.address(what));
+    }
+    assert!(server.url("upper").starts_with("tcp://127.0.0.1:"));
+    assert!(server.url("http").starts_with("http://127.0.0.1:"));
+}
+
+#[test]
+fn a_server_serves_with_its_stdout_closed() {
+    // Its ports must be known without being printed.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", "exec \"$0\" \"$@\" >&-", ECHOGATE]);
+    command.args(["--http", &port.to_string(), "--listen", "upper=tcp://127.0.0.1:0"]);
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let start = std::time::Instant::now();
+    let answer = loop {
+        if std::net::TcpStream::connect(port).is_ok() {
+            break http::get(&port.to_string(), "/healthz").status;
+        }
+        assert!(child.try_wait().unwrap().is_none(), "it ended");
+        assert!(start.elapsed() < echogate_tests::server::PATIENCE, "it never listens");
+        std::thread::yield_now();
+    };
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(answer, 200);
+}
+
+/// A server by this command, with the free ports of `FREE` unless told not to.
+fn start(command: &mut Command, free: bool) -> Server {
+    let mut whole = echogate();
+    whole.args(command.get_args()).args(if free { &FREE[..] } else { &[] });
+    for (name, value) in command.get_envs() {
+        if let Some(value) = value {
+            whole.env(name, value);
+        }
+    }
+    Server::spawn(whole)
+}
+
+/// Whether the route `/limit` is there and takes a message of `len` bytes.
+fn takes(server: &Server, len: usize) -> bool {
+    let mut client = RawWs::connect(server, "/ws");
+    client.send_frame(echogate_tests::ws::first::BINARY, &vec![b'x'; len]);
+    client.read().payload == vec![b'X'; len]
+}
+
+#[test]
+fn a_flag_comes_before_the_environment_and_that_before_the_file() {
+    let file = file("max-message = 10\n");
+    let config = ["--config", file.path().to_str().unwrap()];
+
+    let server = start(echogate().args(FREE), false);
+    assert!(takes(&server, 1000), "the default");
+
+    let server = start(echogate().args(config), true);
+    assert!(takes(&server, 10) && !takes(&server, 11), "the file");
+
+    let server = start(echogate().args(config).env("ECHOGATE_MAX_MESSAGE", "20"), true);
+    assert!(takes(&server, 20) && !takes(&server, 21), "the environment");
+
+    let server = start(
+        echogate().args(config).args(["--max-message", "30"]).env("ECHOGATE_MAX_MESSAGE", "20"),
+        true,
+    );
+    assert!(takes(&server, 30) && !takes(&server, 31), "the flag");
+}
+
+#[test]
+fn everything_can_be_given_in_the_environment() {
+    let file = file("max-message = 10\n");
+    let server = start(
+        echogate()
+            .env("ECHOGATE_CONFIG", file.path())
+            .env("ECHOGATE_HTTP", "127.0.0.1:0,127.0.0.1:0")
+            .env("ECHOGATE_LISTEN", "upper=tcp://127.0.0.1:0,echo=tcp://127.0.0.1:0")
+            .env("ECHOGATE_ROUTE", "/ws=service:upper,/other=service:echo")
+            .env("ECHOGATE_DRAIN", "1s")
+            .env("ECHOGATE_MAX_CONNECTIONS", "100"),
+        false,
+    );
+    assert!(takes(&server, 10) && !takes(&server, 11));
+    http::connect(server.address("echo"));
+    RawWs::connect(&server, "/other");
+}
+
+#[test]
+fn a_wrong_value_in_the_environment_is_named() {
+    let output = echogate().env("ECHOGATE_DRAIN", "soon").output().unwrap();
+    let (line, status) = failure(&output);
+    assert_eq!(status, 2);
+    assert!(line.contains("soon") && line.contains("--drain"), "{line}");
+}
+
+#[test]
+fn everything_can_be_given_in_a_file() {
+    let file = file(
+        r#"
+        http = ["127.0.0.1:0"]
+        drain = "500ms"
+        max-message = 10
+        max-connections = 100
+        allow-origin = ["https://friend.example"]
+        allow-host = ["gate.example"]
+
+        [[listener]]
+        service = "upper"
+        url = "tcp://127.0.0.1:0"
+
+        [[route]]
+        path = "/ws"
+        url = "service:upper"
+
+        [[route]]
+        path = "/other"
+        url = "service:echo?framing=bytes"
+        "#,
+    );
+    let server = start(echogate().args(["--config", file.path().to_str().unwrap()]), false);
+    assert!(takes(&server, 10) && !takes(&server, 11));
+    http::connect(server.address("upper"));
+    let mut page = RawWs::connect_with(&server, "/other", &["Origin: https://friend.example"]);
+    page.send_frame(echogate_tests::ws::first::TEXT, b"a");
+    assert_eq!(page.read().payload, b"a");
+}
+
+#[test]
+fn with_routes_alone_no_service_port_is_opened() {
+    let mut command = echogate();
+    command.args(["--http", "127.0.0.1:0", "--route", "/x=service:upper"]);
+    let mut server = start(&mut command, false);
+    assert!(
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| server.url("upper").len()))
+            .is_err()
+    );
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn a_listener_is_given_as_often_as_wanted() {
+    let server = Server::start(
+        ECHOGATE,
+        &["--listen", "upper=tcp://127.0.0.1:0", "--listen", "echo=tcp://localhost:0"],
+    );
+    assert!(server.address("echo").contains(':'));
+    let _client = RawWs::connect(&server, "/ws/echo");
+    server.wait_for_connections(|all| all.iter().any(|c| c["target"] == "echo"));
+}

@@ -1,0 +1,308 @@
+//! SIGTERM with clients of all kinds.
+//!
+//! That something ends in time is seen by what ended it: the server's own end, or the
+//! log's word on what it had to cut off. No time is measured.
+
+use std::{io::Write, net::TcpStream, sync::mpsc, time::Instant};
+
+use echogate_tests::{
+    http::{Response, connect},
+    server::{PATIENCE, Server},
+    tcp::{
+        connect_narrow, noise, read_exactly, read_to_end, wait_until_taken, widen,
+        write_until_held_back,
+    },
+    upstream::Upstream,
+    ws::{self, Frame, RawWs, first},
+};
+
+use crate::{ECHOGATE, server};
+
+const GOODBYE: &str = "the server is shutting down";
+const CUT: &str = "connections did not end within";
+
+/// Waits until the server has noticed its signal and listens no more.
+fn wait_for_ending(server: &Server) {
+    server.wait_for_log(&["ending; a second signal ends at once"]);
+    for what in ["upper", "http"] {
+        let start = Instant::now();
+        while TcpStream::connect(server.address(what)).is_ok() {
+            assert!(start.elapsed() < PATIENCE, "{what} still takes connections");
+        }
+    }
+}
+
+#[test]
+fn a_server_without_clients_ends_with_status_0() {
+    for signal in ["TERM", "INT"] {
+        let mut server = server();
+        server.signal(signal);
+        assert_eq!(server.wait().code(), Some(0), "{signal}");
+    }
+}
+
+#[test]
+fn idle_clients_of_all_kinds_are_told() {
+    let mut server = server();
+    let mut tcp: Vec<_> = (0..20).map(|_| connect(server.address("upper"))).collect();
+    let mut ws: Vec<_> = (0..20).map(|_| RawWs::connect(&server, "/ws")).collect();
+    let mut memory: Vec<_> = (0..5).map(|_| RawWs::connect(&server, "/ws/echo")).collect();
+    let mut http = connect(server.address("http"));
+    for client in &mut tcp {
+        client.write_all(b"a").unwrap();
+        assert_eq!(read_exactly(client, 1), b"A");
+    }
+    server.signal("TERM");
+    for client in ws.iter_mut().chain(&mut memory) {
+        assert_eq!(client.read().close(), (Some(1001), GOODBYE));
+        client.send(&ws::close(1001, ""));
+        assert_eq!(client.try_read().unwrap(), None);
+    }
+    for client in &mut tcp {
+        assert!(read_to_end(client).is_empty(), "an orderly end");
+    }
+    assert!(read_to_end(&mut http).is_empty(), "a connection without a request ends too");
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(!server.log().iter().any(|line| line.contains(CUT)), "{:#?}", server.log());
+}
+
+#[test]
+fn replies_that_are_pending_come_before_the_close() {
+    let upstream = Upstream::new();
+    let mut server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", "message")]);
+    let mut client = RawWs::connect(&server, "/x");
+    client.send_frame(first::TEXT, b"one");
+    client.send_frame(first::BINARY, b"two");
+    let mut stream = upstream.accept();
+    assert_eq!(read_exactly(&mut stream, 6), b"onetwo");
+    server.signal("TERM");
+    wait_for_ending(&server);
+    stream.write_all(b"ONETW").unwrap();
+    assert_eq!(client.read(), Frame { first: first::TEXT, payload: b"ONE".to_vec() });
+    stream.write_all(b"O").unwrap();
+    assert_eq!(client.read(), Frame { first: first::BINARY, payload: b"TWO".to_vec() });
+    assert_eq!(client.read().close(), (Some(1001), GOODBYE));
+    client.send(&ws::close(1001, ""));
+    assert!(read_to_end(&mut stream).is_empty(), "the upstream is told of the end");
+    drop(stream);
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn an_upstream_that_is_not_counted_is_asked_to_end_and_heard_out() {
+    for framing in ["bytes", "text", "line"] {
+        let upstream = Upstream::new();
+        let mut server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", framing)]);
+        let mut client = RawWs::connect(&server, "/x");
+        let mut stream = upstream.accept();
+        server.signal("TERM");
+        assert!(read_to_end(&mut stream).is_empty(), "the end of input");
+        stream.write_all(b"last words\n").unwrap();
+        drop(stream);
+        assert!(client.read().payload.starts_with(b"last words"));
+        assert_eq!(client.read().close(), (Some(1001), GOODBYE), "{framing}");
+        client.send(&ws::close(1001, ""));
+        assert_eq!(server.wait().code(), Some(0));
+    }
+}
+
+#[test]
+fn an_upstream_that_does_not_end_costs_its_client_no_close() {
+    let upstream = Upstream::new();
+    let arguments = ["--drain", "2s", "--route", &upstream.route("/x", "bytes")];
+    let mut server = Server::start(ECHOGATE, &arguments);
+    let mut client = RawWs::connect(&server, "/x");
+    let _stream = upstream.accept();
+    server.signal("TERM");
+    assert_eq!(client.read().close(), (Some(1001), GOODBYE));
+    client.send(&ws::close(1001, ""));
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(!server.log().iter().any(|line| line.contains(CUT)), "{:#?}", server.log());
+}
+
+#[test]
+fn bytes_that_have_arrived_are_answered_and_then_comes_the_end() {
+    let mut server = server();
+    let mut tcp = connect(server.address("upper"));
+    let mut ws = RawWs::connect(&server, "/ws");
+    ws.send_frame(first::TEXT, b"a");
+    ws.read();
+    tcp.write_all(b"a").unwrap();
+    read_exactly(&mut tcp, 1);
+    // While it sleeps, the kernel takes bytes for it, and then the signal.
+    server.signal("STOP");
+    tcp.write_all(b"just in time").unwrap();
+    ws.send_frame(first::TEXT, b"me too");
+    server.signal("TERM");
+    server.signal("CONT");
+    assert_eq!(ws.read(), Frame { first: first::TEXT, payload: b"ME TOO".to_vec() });
+    assert_eq!(ws.read().close().0, Some(1001));
+    ws.send(&ws::close(1001, ""));
+    assert_eq!(read_to_end(&mut tcp), b"JUST IN TIME");
+    drop(tcp);
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn clients_that_the_kernel_has_accepted_are_served() {
+    let mut server = server();
+    server.signal("STOP");
+    // The kernel completes the connections, and takes their bytes.
+    let mut clients: Vec<_> = (0..300).map(|_| connect(server.address("upper"))).collect();
+    for client in &mut clients {
+        client.write_all(b"just in time").unwrap();
+    }
+    let mut http = connect(server.address("http"));
+    http.write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    server.signal("TERM");
+    server.signal("CONT");
+    for (i, client) in clients.iter_mut().enumerate() {
+        assert_eq!(read_to_end(client), b"JUST IN TIME", "client {i}");
+    }
+    // Whether it was still ready when it was asked is for nobody to know.
+    assert!(matches!(Response::read(&mut http).unwrap().status, 200 | 503));
+    assert!(read_to_end(&mut http).is_empty(), "and the connection ends");
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn a_tcp_client_gets_all_it_is_owed_and_then_the_end() {
+    let mut server = server();
+    let mut client = connect_narrow(server.address("upper"));
+    let flood = noise(64 << 20);
+    let sent = write_until_held_back(&mut client, &flood);
+    assert!(sent < flood.len(), "it is held back");
+    server.signal("TERM");
+    wait_for_ending(&server);
+    widen(&client);
+    assert!(read_to_end(&mut client) == flood[..sent].to_ascii_uppercase());
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn a_busy_client_is_ended_between_two_messages() {
+    let mut server = Server::start(ECHOGATE, &["--drain", "2s"]);
+    let mut client = RawWs::connect(&server, "/ws");
+    let mut writer = client.stream.try_clone().unwrap();
+    let (sent, progress) = mpsc::channel();
+    let sending = std::thread::spawn(move || {
+        let frame = ws::frame(first::TEXT, b"never quiet");
+        while writer.write_all(&frame).is_ok() {
+            sent.send(()).ok();
+        }
+    });
+    progress.recv().unwrap();
+    server.signal("TERM");
+    loop {
+        let frame = client.read();
+        if frame.first == first::CLOSE {
+            assert_eq!(frame.close(), (Some(1001), GOODBYE));
+            break;
+        }
+        assert_eq!(frame.payload, b"NEVER QUIET");
+    }
+    client.stream.shutdown(std::net::Shutdown::Both).unwrap();
+    sending.join().unwrap();
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn clients_that_neither_read_nor_answer_are_cut_off_when_time_is_up() {
+    let mut server = Server::start(ECHOGATE, &["--drain", "500ms"]);
+    let mut deaf = connect_narrow(server.address("upper"));
+    write_until_held_back(&mut deaf, &noise(64 << 20));
+    let stream = connect_narrow(server.address("http"));
+    let mut deaf_ws = RawWs::over(stream, &server, "/ws", &[]);
+    write_until_held_back(
+        &mut deaf_ws.stream,
+        &ws::frame(first::BINARY, &noise(10_000)).repeat(6_000),
+    );
+    let silent = RawWs::connect(&server, "/ws");
+    server.signal("TERM");
+    server.wait_for_log(&[CUT, "500ms"]);
+    assert_eq!(server.wait().code(), Some(0));
+    drop((deaf, deaf_ws, silent));
+}
+
+#[test]
+fn an_http_connection_between_requests_or_within_a_head_is_ended_at_once() {
+    for rest in ["", "GET /readyz HTTP/1.1\r\nHo"] {
+        let mut server = Server::start(ECHOGATE, &["--drain", "1h"]);
+        let mut http = connect(server.address("http"));
+        http.write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let response = Response::read(&mut http).unwrap();
+        assert_eq!((response.status, response.text().as_str()), (200, "ready\n"));
+        http.write_all(rest.as_bytes()).unwrap();
+        wait_until_taken(&http);
+        server.signal("TERM");
+        assert!(read_to_end(&mut http).is_empty(), "an orderly end");
+        assert_eq!(server.wait().code(), Some(0));
+    }
+}
+
+#[test]
+fn a_head_that_never_ends_holds_the_server_no_longer_than_the_drain() {
+    let mut server = Server::start(ECHOGATE, &["--drain", "500ms"]);
+    let mut http = connect(server.address("http"));
+    http.write_all(b"GET /readyz HT").unwrap();
+    wait_until_taken(&http);
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn new_connections_are_refused_after_the_signal() {
+    let upstream = Upstream::new();
+    let arguments = ["--route", &upstream.route("/x", "message")];
+    let mut server = Server::start(ECHOGATE, &arguments);
+    // One that is owed a reply keeps the server from its end.
+    let mut client = RawWs::connect(&server, "/x");
+    client.send_frame(first::TEXT, b"x");
+    let mut stream = upstream.accept();
+    server.signal("TERM");
+    wait_for_ending(&server);
+    stream.write_all(b"X").unwrap();
+    assert_eq!(client.read().payload, b"X");
+    assert_eq!(client.read().close().0, Some(1001));
+    client.send(&ws::close(1001, ""));
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let mut server = Server::start(ECHOGATE, &["--drain", "1h"]);
+    let mut deaf = connect_narrow(server.address("upper"));
+    write_until_held_back(&mut deaf, &noise(64 << 20));
+    server.signal("TERM");
+    wait_for_ending(&server);
+    server.signal("INT");
+    assert_eq!(server.wait().code(), Some(1));
+}
+
+#[test]
+fn no_time_to_drain_is_an_end_at_once() {
+    let mut server = Server::start(ECHOGATE, &["--drain", "0s"]);
+    let _tcp = connect(server.address("upper"));
+    let _ws = RawWs::connect(&server, "/ws");
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn a_reply_in_the_middle_of_a_frame_is_finished_before_the_close() {
+    let upstream = Upstream::new();
+    let mut server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", "message")]);
+    let mut client = RawWs::connect(&server, "/x");
+    client.send_frame(first::BINARY, &[b'a'; 1000]);
+    let mut stream = upstream.accept();
+    read_exactly(&mut stream, 1000);
+    stream.write_all(&[b'A'; 400]).unwrap();
+    assert_eq!(read_exactly(&mut client.stream, 4 + 400)[..2], [0x82, 126]);
+    server.signal("TERM");
+    wait_for_ending(&server);
+    stream.write_all(&[b'A'; 600]).unwrap();
+    assert_eq!(read_exactly(&mut client.stream, 600), [b'A'; 600]);
+    assert_eq!(client.read().close(), (Some(1001), GOODBYE));
+    client.send(&ws::close(1001, ""));
+    assert_eq!(server.wait().code(), Some(0));
+}

@@ -1,0 +1,159 @@
+//! The services on raw sockets.
+
+use std::{
+    io::{Read, Write},
+    net::Shutdown,
+    thread,
+};
+
+use echogate_tests::{
+    http::connect,
+    server::Server,
+    tcp::{connect_narrow, noise, read_exactly, read_to_end, reset, widen, write_until_held_back},
+};
+
+use crate::{ECHOGATE, server};
+
+#[test]
+fn all_256_byte_values_come_back_and_only_letters_change() {
+    let server = server();
+    let mut client = connect(server.address("upper"));
+    let all: Vec<u8> = (0..=255).collect();
+    client.write_all(&all).unwrap();
+    let expected: Vec<u8> =
+        all.iter().map(|b| if (b'a'..=b'z').contains(b) { b - 32 } else { *b }).collect();
+    assert_eq!(read_exactly(&mut client, 256), expected);
+}
+
+#[test]
+fn each_byte_is_answered_at_once() {
+    let server = server();
+    let mut client = connect(server.address("upper"));
+    // Each is waited for before the next is sent: nothing may wait for more to come.
+    for byte in b"one byte at a time".repeat(20) {
+        client.write_all(&[byte]).unwrap();
+        assert_eq!(read_exactly(&mut client, 1), [byte.to_ascii_uppercase()]);
+    }
+}
+
+#[test]
+fn a_stream_comes_back_whole_and_in_order() {
+    let server = server();
+    let mut client = connect(server.address("upper"));
+    let sent = noise(16 * 64 * 1024);
+    let mut writer = client.try_clone().unwrap();
+    let writing = {
+        let sent = sent.clone();
+        thread::spawn(move || writer.write_all(&sent).unwrap())
+    };
+    assert!(read_exactly(&mut client, sent.len()) == sent.to_ascii_uppercase());
+    writing.join().unwrap();
+}
+
+#[test]
+fn a_client_that_ends_its_side_gets_all_it_is_owed_and_then_the_end() {
+    let server = server();
+    let mut client = connect(server.address("upper"));
+    let sent = noise(200_000);
+    client.write_all(&sent).unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    assert!(read_to_end(&mut client) == sent.to_ascii_uppercase());
+}
+
+#[test]
+fn a_client_that_ends_without_a_word_is_answered_with_the_end() {
+    let server = server();
+    let mut client = connect(server.address("upper"));
+    client.shutdown(Shutdown::Write).unwrap();
+    assert!(read_to_end(&mut client).is_empty());
+    server.wait_for_log(&["kind=tcp", "received=0", "sent=0", "the client ended"]);
+}
+
+#[test]
+fn a_client_that_does_not_read_is_not_read_and_then_gets_everything() {
+    let server = server();
+    let before = server.memory("VmHWM");
+    let mut client = connect_narrow(server.address("upper"));
+    let flood = noise(64 << 20);
+    let sent = write_until_held_back(&mut client, &flood);
+    assert!(sent < flood.len(), "it is held back");
+    let grown = server.memory("VmHWM") - before;
+    assert!(grown < 4 << 10, "{grown} KiB for a client that does not read");
+
+    widen(&client);
+    client.shutdown(Shutdown::Write).unwrap();
+    assert!(read_to_end(&mut client) == flood[..sent].to_ascii_uppercase());
+}
+
+#[test]
+fn two_hundred_clients_are_served_at_once() {
+    let server = server();
+    let mut clients: Vec<_> = (0..200).map(|_| connect(server.address("upper"))).collect();
+    for round in 0..3 {
+        for (i, client) in clients.iter_mut().enumerate() {
+            write!(client, "client {i:03} round {round}").unwrap();
+        }
+        for (i, client) in clients.iter_mut().enumerate().rev() {
+            let reply = read_exactly(client, 18);
+            assert_eq!(reply, format!("CLIENT {i:03} ROUND {round}").into_bytes());
+        }
+    }
+}
+
+#[test]
+fn upper_is_reached_over_ipv6() {
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        eprintln!("skipped: no IPv6 on this machine");
+        return;
+    }
+    let server = Server::spawn({
+        let mut command = std::process::Command::new(ECHOGATE);
+        command.args(["--http", "[::1]:0", "--listen", "upper=tcp://[::1]:0"]);
+        command
+    });
+    assert!(server.address("upper").starts_with("[::1]:"));
+    let mut client = connect(server.address("upper"));
+    client.write_all(b"six").unwrap();
+    assert_eq!(read_exactly(&mut client, 3), b"SIX");
+    assert_eq!(echogate_tests::http::get(server.address("http"), "/healthz").status, 200);
+}
+
+#[test]
+fn a_client_that_resets_its_connection_disturbs_nobody() {
+    let server = server();
+    let mut other = connect(server.address("upper"));
+    other.write_all(b"before").unwrap();
+    assert_eq!(read_exactly(&mut other, 6), b"BEFORE");
+
+    let mut rude = connect(server.address("upper"));
+    rude.write_all(&noise(100_000)).unwrap();
+    reset(rude);
+    let line = server.wait_for_log(&["kind=tcp", "failed: "]);
+    assert!(line.contains("reset") || line.contains("pipe"), "{line}");
+
+    other.write_all(b"after").unwrap();
+    assert_eq!(read_exactly(&mut other, 5), b"AFTER");
+    let mut new = connect(server.address("upper"));
+    new.write_all(b"new").unwrap();
+    assert_eq!(read_exactly(&mut new, 3), b"NEW");
+}
+
+#[test]
+fn echo_gives_back_every_byte_unchanged() {
+    let server = Server::start(ECHOGATE, &["--listen", "echo=tcp://127.0.0.1:0"]);
+    let mut client = connect(server.address("echo"));
+    let sent = noise(10_000);
+    client.write_all(&sent).unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_to_end(&mut client), sent);
+}
+
+#[test]
+fn a_hostile_looking_stream_is_only_bytes() {
+    let server = server();
+    let mut client = connect(server.address("upper"));
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let mut reply = [0; 18];
+    client.read_exact(&mut reply).unwrap();
+    assert_eq!(&reply, b"GET / HTTP/1.1\r\n\r\n");
+}

@@ -1,0 +1,96 @@
+//! HTTP by hand: a request is written as it stands, and the answer's head is read
+//! byte by byte, so that what follows it stays in the stream.
+
+use std::{
+    io::{self, Read, Write},
+    net::TcpStream,
+};
+
+use crate::server::PATIENCE;
+
+/// The head of an answer, and its body if a length was given.
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// The status code.
+    pub status: u16,
+    /// Names in lower case, and values, in order.
+    pub headers: Vec<(String, String)>,
+    /// As many bytes as `Content-Length` says.
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    /// The value of the first header called `name` (in lower case).
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// Reads one answer from `stream`, and nothing behind it.
+    ///
+    /// # Errors
+    ///
+    /// The stream's, its end among them.
+    pub fn read(stream: &mut impl Read) -> io::Result<Response> {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte)?;
+            head.push(byte[0]);
+        }
+        let bad = || io::Error::new(io::ErrorKind::InvalidData, "no HTTP answer");
+        let head = String::from_utf8_lossy(&head).into_owned();
+        let mut lines = head.lines();
+        let status = lines.next().and_then(|line| line.split(' ').nth(1)).ok_or_else(bad)?;
+        let status = status.parse().map_err(|_| bad())?;
+        let headers: Vec<_> = lines
+            .filter_map(|line| line.split_once(':'))
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+            .collect();
+        let mut response = Response { status, headers, body: Vec::new() };
+        if let Some(length) = response.header("content-length") {
+            response.body.resize(length.parse().map_err(|_| bad())?, 0);
+            stream.read_exact(&mut response.body)?;
+        }
+        Ok(response)
+    }
+}
+
+/// Connects to `address` (`HOST:PORT`); what takes longer than [`PATIENCE`] fails.
+///
+/// # Panics
+///
+/// When nothing listens there.
+pub fn connect(address: &str) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap_or_else(|e| panic!("{address}: {e}"));
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout that is not 0");
+    stream.set_write_timeout(Some(PATIENCE)).expect("a timeout that is not 0");
+    stream.set_nodelay(true).expect("a live socket");
+    stream
+}
+
+/// Sends `head` (lines joined by CRLF, without the empty one) and reads the answer.
+///
+/// # Panics
+///
+/// When there is none.
+pub fn exchange(stream: &mut TcpStream, head: &[&str]) -> Response {
+    let request = format!("{}\r\n\r\n", head.join("\r\n"));
+    stream.write_all(request.as_bytes()).expect("the server reads requests");
+    Response::read(stream).expect("the server answers")
+}
+
+/// GETs `path` from `address` on a connection of its own.
+///
+/// # Panics
+///
+/// When there is no answer.
+pub fn get(address: &str, path: &str) -> Response {
+    let request = format!("GET {path} HTTP/1.1");
+    let host = format!("Host: {address}");
+    exchange(&mut connect(address), &[&request, &host, "Connection: close"])
+}

@@ -1,0 +1,134 @@
+//! What `TcpStream` lacks: resets, small buffers, floods, streams that can be told
+//! apart from any other.
+
+use std::{
+    fs,
+    io::{ErrorKind, Read, Write},
+    net::{SocketAddr, TcpStream},
+    thread,
+    time::{Duration, Instant},
+};
+
+use socket2::{Domain, SockRef, Socket, Type};
+
+use crate::server::PATIENCE;
+
+/// Drops the connection so that the peer sees a reset.
+///
+/// # Panics
+///
+/// When the socket is broken.
+pub fn reset(stream: TcpStream) {
+    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("a live socket");
+    drop(stream);
+}
+
+/// Connects with a receive buffer so small that a peer soon finds it full.
+///
+/// # Panics
+///
+/// When nothing listens at `address`.
+pub fn connect_narrow(address: &str) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_recv_buffer_size(8 * 1024).expect("a live socket");
+    let address: SocketAddr = address.parse().expect("an IPv4 address and a port");
+    socket.connect(&address.into()).unwrap_or_else(|e| panic!("{address}: {e}"));
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout that is not 0");
+    stream.set_write_timeout(Some(PATIENCE)).expect("a timeout that is not 0");
+    stream
+}
+
+/// Makes the buffer of [`connect_narrow`] wide, so that what waits comes fast.
+///
+/// # Panics
+///
+/// When the socket is broken.
+pub fn widen(stream: &TcpStream) {
+    SockRef::from(stream).set_recv_buffer_size(1 << 20).expect("a live socket");
+}
+
+/// Writes `bytes` until the peer takes no more for a while, and says how many went.
+/// (A hiccup of the machine ends it early, which a test must not mind.)
+///
+/// # Panics
+///
+/// When the connection is broken.
+pub fn write_until_held_back(stream: &mut TcpStream, bytes: &[u8]) -> usize {
+    stream.set_write_timeout(Some(Duration::from_millis(300))).expect("a live socket");
+    let mut sent = 0;
+    while sent < bytes.len() {
+        match stream.write(&bytes[sent..]) {
+            Ok(n) => sent += n,
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break,
+            Err(e) => panic!("after {sent} bytes: {e}"),
+        }
+    }
+    stream.set_write_timeout(Some(PATIENCE)).expect("a live socket");
+    sent
+}
+
+/// `len` bytes of every value in an order that no shift, loss or repetition leaves
+/// the same.
+pub fn noise(len: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut bytes = vec![0; len];
+    for word in bytes.chunks_mut(8) {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        word.copy_from_slice(&state.to_le_bytes()[..word.len()]);
+    }
+    bytes
+}
+
+/// Everything up to the end of the stream.
+///
+/// # Panics
+///
+/// When it ends by a reset.
+pub fn read_to_end(stream: &mut impl Read) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).expect("an orderly end");
+    bytes
+}
+
+/// Exactly `len` bytes.
+///
+/// # Panics
+///
+/// When fewer come.
+pub fn read_exactly(stream: &mut impl Read, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    stream.read_exact(&mut bytes).expect("as many bytes");
+    bytes
+}
+
+/// Waits until the peer has read everything, so that what is written next is a read
+/// of its own. (The kernel's table tells how much lies in both ends' queues.)
+///
+/// # Panics
+///
+/// When the socket is broken.
+pub fn wait_until_taken(stream: &TcpStream) {
+    let port = |address: SocketAddr| format!(":{:04X}", address.port());
+    let ours = port(stream.local_addr().expect("a live socket"));
+    let theirs = port(stream.peer_addr().expect("a live socket"));
+    let start = Instant::now();
+    loop {
+        let table = fs::read_to_string("/proc/net/tcp").expect("Linux");
+        let waiting = table.lines().skip(1).any(|line| {
+            let words: Vec<_> = line.split_whitespace().collect();
+            let (unsent, unread) = words[4].split_once(':').expect("two queues");
+            let between = |a: &str, b: &str| words[1].ends_with(a) && words[2].ends_with(b);
+            between(&ours, &theirs) && unsent != "00000000"
+                || between(&theirs, &ours) && unread != "00000000"
+        });
+        if !waiting {
+            return;
+        }
+        assert!(start.elapsed() < PATIENCE, "the peer does not read");
+        thread::yield_now();
+    }
+}

@@ -1,0 +1,252 @@
+//! WebSocket by hand: frames are written byte by byte as a test wants them, right or
+//! wrong, and read as they come.
+
+use std::{
+    io::{self, Read, Write},
+    net::{Shutdown, TcpStream},
+};
+
+use crate::{
+    http::{self, Response},
+    server::Server,
+};
+
+/// First bytes of frames: FIN and an opcode.
+pub mod first {
+    /// A whole text message.
+    pub const TEXT: u8 = 0x81;
+    /// A whole binary message.
+    pub const BINARY: u8 = 0x82;
+    /// The last fragment of a message.
+    pub const LAST: u8 = 0x80;
+    /// The first fragment of a text message.
+    pub const TEXT_BEGINS: u8 = 0x01;
+    /// The first fragment of a binary message.
+    pub const BINARY_BEGINS: u8 = 0x02;
+    /// A fragment in the middle.
+    pub const MORE: u8 = 0x00;
+    /// Close.
+    pub const CLOSE: u8 = 0x88;
+    /// Ping.
+    pub const PING: u8 = 0x89;
+    /// Pong.
+    pub const PONG: u8 = 0x8a;
+}
+
+/// The head lines of a good handshake but for the request line and `Host`.
+pub const UPGRADE: [&str; 4] = [
+    "Connection: Upgrade",
+    "Upgrade: websocket",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+];
+
+/// A frame from the server.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// FIN, the reserved bits and the opcode.
+    pub first: u8,
+    /// What it carries.
+    pub payload: Vec<u8>,
+}
+
+impl std::fmt::Debug for Frame {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shown = self.payload[..self.payload.len().min(60)].escape_ascii();
+        write!(f, "{:#04x} [{}] \"{shown}\"", self.first, self.payload.len())
+    }
+}
+
+impl Frame {
+    /// The code and the reason of a Close frame.
+    ///
+    /// # Panics
+    ///
+    /// When it is none, or breaks the rules for one.
+    pub fn close(&self) -> (Option<u16>, &str) {
+        assert_eq!(self.first, first::CLOSE, "a Close: {self:?}");
+        match &self.payload[..] {
+            [] => (None, ""),
+            [a, b, reason @ ..] => (
+                Some(u16::from_be_bytes([*a, *b])),
+                std::str::from_utf8(reason).expect("the reason is UTF-8"),
+            ),
+            [_] => panic!("half a code"),
+        }
+    }
+}
+
+/// A client's frame with first byte `first`, masked, its length in the shortest form.
+///
+/// # Panics
+///
+/// Never: every length has its form.
+pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = head(first, payload.len() as u64);
+    bytes.extend(payload.iter().zip(KEY.iter().cycle()).map(|(byte, k)| byte ^ k));
+    bytes
+}
+
+/// The head of a client's frame of `len` bytes, the mask included: payload that
+/// follows is XORed with [`KEY`].
+///
+/// # Panics
+///
+/// Never: every length has its form.
+pub fn head(first: u8, len: u64) -> Vec<u8> {
+    let mut bytes = vec![first];
+    match len {
+        0..126 => bytes.push(0x80 | u8::try_from(len).expect("it is small")),
+        126..0x1_0000 => {
+            bytes.push(0xfe);
+            bytes.extend(u16::try_from(len).expect("it fits").to_be_bytes());
+        }
+        _ => {
+            bytes.push(0xff);
+            bytes.extend(len.to_be_bytes());
+        }
+    }
+    bytes.extend(KEY);
+    bytes
+}
+
+/// The mask of all frames made here.
+pub const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+
+/// A Close frame.
+pub fn close(code: u16, reason: &str) -> Vec<u8> {
+    frame(first::CLOSE, &[&code.to_be_bytes(), reason.as_bytes()].concat())
+}
+
+/// A client after its handshake.
+#[derive(Debug)]
+pub struct RawWs {
+    /// The bare connection.
+    pub stream: TcpStream,
+}
+
+impl RawWs {
+    /// Connects to `path`.
+    ///
+    /// # Panics
+    ///
+    /// When the answer is not 101.
+    pub fn connect(server: &Server, path: &str) -> RawWs {
+        Self::connect_with(server, path, &[])
+    }
+
+    /// Connects to `path` with more lines in the head of the request.
+    ///
+    /// # Panics
+    ///
+    /// When the answer is not 101.
+    pub fn connect_with(server: &Server, path: &str, more: &[&str]) -> RawWs {
+        Self::over(http::connect(server.address("http")), server, path, more)
+    }
+
+    /// Upgrades a connection made before.
+    ///
+    /// # Panics
+    ///
+    /// When the answer is not 101.
+    pub fn over(mut stream: TcpStream, server: &Server, path: &str, more: &[&str]) -> RawWs {
+        let response = handshake(&mut stream, server, path, more);
+        assert_eq!(response.status, 101, "{response:?}");
+        RawWs { stream }
+    }
+
+    /// Sends bytes as they are.
+    ///
+    /// # Panics
+    ///
+    /// When the connection is broken.
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("the server reads");
+    }
+
+    /// Sends a frame.
+    ///
+    /// # Panics
+    ///
+    /// When the connection is broken.
+    pub fn send_frame(&mut self, first: u8, payload: &[u8]) {
+        self.send(&frame(first, payload));
+    }
+
+    /// The next frame; `None` at the end of the stream.
+    ///
+    /// # Errors
+    ///
+    /// The stream's: a reset, above all.
+    pub fn try_read(&mut self) -> io::Result<Option<Frame>> {
+        let mut head = [0; 2];
+        match self.stream.read(&mut head[..1]) {
+            Ok(0) => return Ok(None),
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => return self.try_read(),
+            Err(e) => return Err(e),
+        }
+        self.stream.read_exact(&mut head[1..])?;
+        let len = match head[1] {
+            126 => {
+                let mut len = [0; 2];
+                self.stream.read_exact(&mut len)?;
+                u64::from(u16::from_be_bytes(len))
+            }
+            127 => {
+                let mut len = [0; 8];
+                self.stream.read_exact(&mut len)?;
+                u64::from_be_bytes(len)
+            }
+            len if len & 0x80 != 0 => {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "a masked frame"));
+            }
+            len => u64::from(len),
+        };
+        let mut payload = vec![0; usize::try_from(len).map_err(io::Error::other)?];
+        self.stream.read_exact(&mut payload)?;
+        Ok(Some(Frame { first: head[0], payload }))
+    }
+
+    /// The next frame.
+    ///
+    /// # Panics
+    ///
+    /// When there is none.
+    pub fn read(&mut self) -> Frame {
+        self.try_read().expect("no reset").expect("a frame, not the end")
+    }
+
+    /// Reads a Close frame, then the end of the stream: nothing else may come.
+    ///
+    /// # Panics
+    ///
+    /// When anything else comes.
+    pub fn read_close(&mut self) -> (Option<u16>, String) {
+        let frame = self.read();
+        let (code, reason) = frame.close();
+        let reason = reason.to_owned();
+        assert_eq!(self.try_read().expect("an orderly end"), None, "nothing follows a Close");
+        (code, reason)
+    }
+
+    /// Ends our side of the connection without a Close.
+    ///
+    /// # Panics
+    ///
+    /// When the connection is broken.
+    pub fn shutdown(&self) {
+        self.stream.shutdown(Shutdown::Write).expect("a live connection");
+    }
+}
+
+/// A handshake for `path` with `more` lines in its head, whatever the answer.
+///
+/// # Panics
+///
+/// When there is no answer.
+pub fn handshake(stream: &mut TcpStream, server: &Server, path: &str, more: &[&str]) -> Response {
+    let request = format!("GET {path} HTTP/1.1");
+    let host = format!("Host: {}", server.address("http"));
+    http::exchange(stream, &[&[&*request, &*host], &UPGRADE[..], more].concat())
+}
