@@ -10,8 +10,8 @@
 //! - `settings`: flags, environment, file, defaults, and what is wrong with them
 //! - `api`: what the server tells of itself, its log included
 //! - `connect`: the native client
-//! - `page`: the page in a browser
 //! - `dist`: the committed page is what its sources say
+//! - `page`: the page in a browser
 //! - `readme`: the README's examples
 
 #![expect(clippy::unwrap_used, reason = "in a test it is an assertion")]
