@@ -1,10 +1,11 @@
 //! The page, in a browser, against the real server.
 
-use std::path::Path;
+use std::{fmt::Write as _, io::Write as _, path::Path};
 
 use echogate_tests::{
     browser::{Page, Scheme},
     server::Server,
+    upstream::Upstream,
 };
 
 use crate::ECHOGATE;
@@ -175,6 +176,27 @@ fn a_link_can_choose_the_path_and_connect_at_once() {
     page.wait_for_text("#state-details", &server.ws("/ws/echo"));
     say(&mut page, "same");
     page.wait_for_text(LATEST, "same");
+}
+
+#[test]
+fn a_flood_is_shown_in_order_and_what_is_let_go_is_counted() {
+    let upstream = Upstream::new();
+    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/flood", "line")]);
+    let url = format!("{}/?path=flood&autoconnect", server.url("http"));
+    let Some(mut page) = Page::open(&url) else { return };
+    let lines = (1..=3000).fold(String::new(), |mut lines, n| {
+        writeln!(lines, "line {n}").unwrap();
+        lines
+    });
+    let mut stream = upstream.accept();
+    stream.write_all(lines.as_bytes()).unwrap();
+    page.wait_for_text(LATEST, "line 3000");
+    // Beside the lines there is the row of the opening.
+    page.wait_for_text("#dropped", "2,001 older rows");
+    assert_eq!(page.eval("document.querySelectorAll('.message').length"), 1000);
+    assert!(page.text("#figure-received").starts_with("3,000 messages"));
+    drop(stream);
+    page.wait_for_text("#state-details", "The server closed the connection: closed normally");
 }
 
 #[test]
