@@ -1,10 +1,11 @@
 //! The page, in a browser, against the real server.
 
-use std::path::Path;
+use std::{fmt::Write as _, io::Write as _, path::Path};
 
 use echogate_tests::{
     browser::{Page, Scheme},
     server::Server,
+    upstream::Upstream,
 };
 
 use crate::ECHOGATE;
@@ -178,6 +179,27 @@ fn a_link_can_choose_the_path_and_connect_at_once() {
 }
 
 #[test]
+fn a_flood_is_shown_in_order_and_what_is_let_go_is_counted() {
+    let upstream = Upstream::new();
+    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/flood", "line")]);
+    let url = format!("{}/?path=flood&autoconnect", server.url("http"));
+    let Some(mut page) = Page::open(&url) else { return };
+    let lines = (1..=3000).fold(String::new(), |mut lines, n| {
+        writeln!(lines, "line {n}").unwrap();
+        lines
+    });
+    let mut stream = upstream.accept();
+    stream.write_all(lines.as_bytes()).unwrap();
+    page.wait_for_text(LATEST, "line 3000");
+    // Beside the lines there is the row of the opening.
+    page.wait_for_text("#dropped", "2,001 older rows");
+    assert_eq!(page.eval("document.querySelectorAll('.message').length"), 1000);
+    assert!(page.text("#figure-received").starts_with("3,000 messages"));
+    drop(stream);
+    page.wait_for_text("#state-details", "The server closed the connection: closed normally");
+}
+
+#[test]
 fn nothing_is_wider_than_a_phone() {
     let Some((_server, mut page)) = connected() else { return };
     say(&mut page, &"a long message without any space in it ".repeat(9).replace(' ', "_"));
@@ -191,10 +213,12 @@ fn nothing_is_wider_than_a_phone() {
     }
 }
 
-/// Pictures of the page after an exchange: `ECHOGATE_PICTURES=FOLDER cargo test pictures`.
+/// `ECHOGATE_PICTURES=FOLDER cargo test pictures -- --ignored`; web/screenshot.png is its
+/// `readme.png`.
 #[test]
+#[ignore = "writes pictures, into the folder that ECHOGATE_PICTURES names"]
 fn pictures_of_the_page_after_an_exchange() {
-    let Some(folder) = std::env::var_os("ECHOGATE_PICTURES") else { return };
+    let folder = std::env::var_os("ECHOGATE_PICTURES").expect("ECHOGATE_PICTURES names a folder");
     let folder = Path::new(&folder);
     let Some((mut server, mut page)) = page() else { return };
     page.screenshot(&folder.join("before.png"));
@@ -215,7 +239,6 @@ fn pictures_of_the_page_after_an_exchange() {
     page.wait_for_text(LATEST, "00 41 ff");
     page.click(".message:last-child .line");
     page.wait_for("document.querySelector('.dump')");
-    page.type_text("");
     page.click("label[for=mode-text]");
     page.click("#message");
     page.type_text("One more, to be sent");

@@ -47,7 +47,7 @@ impl Page {
         };
         let mut pipe = Pipe::start(program);
         let mut browser = |method, parameters: Value| {
-            pipe.call(None, method, &parameters).unwrap_or_else(|e| panic!("{method}: {e}"))
+            pipe.call(None, method, parameters).unwrap_or_else(|e| panic!("{method}: {e}"))
         };
         let target = browser("Target.createTarget", json!({ "url": "about:blank" }));
         let target = json!({ "targetId": target["targetId"], "flatten": true });
@@ -223,7 +223,7 @@ impl Page {
     fn try_eval(&mut self, expression: &str) -> Result<Value, String> {
         let parameters =
             json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
-        let mut answer = self.pipe.call(Some(&self.session), "Runtime.evaluate", &parameters)?;
+        let mut answer = self.pipe.call(Some(&self.session), "Runtime.evaluate", parameters)?;
         match &answer["exceptionDetails"] {
             Value::Null => Ok(answer["result"]["value"].take()),
             details => Err(details.to_string()),
@@ -231,7 +231,7 @@ impl Page {
     }
 
     fn call(&mut self, method: &str, parameters: Value) -> Value {
-        let answer = self.pipe.call(Some(&self.session), method, &parameters);
+        let answer = self.pipe.call(Some(&self.session), method, parameters);
         answer.unwrap_or_else(|e| panic!("{method}: {e}"))
     }
 }

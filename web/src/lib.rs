@@ -5,7 +5,7 @@
 //! - [`session`]: one connection as a state machine: events in, effects out
 //! - [`payload`], [`transcript`], [`ending`], [`stats`], [`time`]: what it is made of
 //! - [`composer`], [`place`]: what somebody typed, and what it means
-//! - [`format`], [`dump`], [`announce`]: how things are said
+//! - [`mod@format`], [`dump`], [`announce`]: how things are said
 //!
 //! What draws it and what talks to the browser is `view`, compiled for WebAssembly alone.
 

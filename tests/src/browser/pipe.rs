@@ -86,11 +86,12 @@ impl Pipe {
         &mut self,
         session: Option<&str>,
         method: &str,
-        parameters: &Value,
+        parameters: Value,
     ) -> Result<Value, String> {
         self.last_id += 1;
         let id = self.last_id;
-        let mut command = json!({ "id": id, "method": method, "params": parameters });
+        let mut command = json!({ "id": id, "method": method });
+        command["params"] = parameters;
         if let Some(session) = session {
             command["sessionId"] = session.into();
         }
