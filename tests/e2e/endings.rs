@@ -133,11 +133,14 @@ fn bytes_behind_a_close_do_not_destroy_the_answer() {
     assert_eq!(client.read_close().0, Some(1000));
 }
 
+/// A way for a client to end.
+type Ending = fn(RawWs);
+
 #[test]
 fn an_upstream_is_told_when_the_client_is_gone() {
     let upstream = Upstream::new();
     let server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", "bytes")]);
-    let endings: [(&str, fn(RawWs)); 4] = [
+    let endings: [(&str, Ending); 4] = [
         ("the client closed (1000)", |mut client| client.send(&ws::close(1000, ""))),
         ("the client went away without a Close (1006)", |client| client.shutdown()),
         ("the client went away without a Close (1006)", |client| drop(client)),

@@ -2,6 +2,7 @@
 //!
 //! - `tcp`: the services on raw sockets
 //! - `handshake`: which requests become WebSocket connections, and what the others are told
+//! - `codec`: the frame decoder against tungstenite's
 //! - `websocket`: messages through the gateway to `upper`
 //! - `routes`: the framings, with an upstream of the test's own
 //! - `endings`: who ends, breaks or breaks the rules, and what the others see of it
@@ -17,6 +18,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test it is an assertion")]
 
 mod api;
+mod codec;
 mod connect;
 mod dist;
 mod endings;
