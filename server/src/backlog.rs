@@ -1,7 +1,7 @@
 //! What a peer does not take yet.
 
 use std::{
-    io,
+    io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -12,7 +12,10 @@ use tokio::io::AsyncWrite;
 /// some, and its owner reads nothing new until there are none: that bounds it to
 /// what one step makes.
 #[derive(Debug, Default)]
-pub(crate) struct Backlog {
+pub(crate) struct Backlog(Option<Box<Waiting>>);
+
+#[derive(Debug)]
+struct Waiting {
     bytes: Vec<u8>,
     written: usize,
 }
@@ -20,22 +23,17 @@ pub(crate) struct Backlog {
 impl Backlog {
     /// Whether all is written.
     pub(crate) fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.0.is_none()
     }
 
     /// How many bytes wait.
     pub(crate) fn len(&self) -> usize {
-        self.bytes.len() - self.written
-    }
-
-    /// Adds bytes behind those that wait.
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
+        self.0.as_ref().map_or(0, |waiting| waiting.bytes.len() - waiting.written)
     }
 
     /// Forgets what waits.
     pub(crate) fn clear(&mut self) {
-        *self = Backlog::default();
+        self.0 = None;
     }
 
     /// Writes what waits; ready when nothing does.
@@ -48,17 +46,17 @@ impl Backlog {
         cx: &mut Context<'_>,
         stream: &mut W,
     ) -> Poll<io::Result<()>> {
-        while self.written < self.bytes.len() {
-            self.written += ready!(poll_some(cx, stream, &self.bytes[self.written..]))?;
+        let Some(waiting) = &mut self.0 else { return Poll::Ready(Ok(())) };
+        while waiting.written < waiting.bytes.len() {
+            let rest = [IoSlice::new(&waiting.bytes[waiting.written..])];
+            waiting.written += ready!(poll_some(cx, stream, &rest))?;
         }
-        if !self.bytes.is_empty() {
-            self.clear();
-        }
+        self.clear();
         Poll::Ready(Ok(()))
     }
 
-    /// Writes `bytes` as far as the stream takes them now, and keeps the rest. To be
-    /// called with nothing waiting.
+    /// Writes `parts` in order as far as the stream takes them now, and keeps the
+    /// rest. To be called with nothing waiting.
     ///
     /// # Errors
     ///
@@ -67,14 +65,16 @@ impl Backlog {
         &mut self,
         cx: &mut Context<'_>,
         stream: &mut W,
-        mut bytes: &[u8],
+        mut parts: &mut [IoSlice<'_>],
     ) -> io::Result<()> {
         debug_assert!(self.is_empty(), "what waits goes first");
-        while !bytes.is_empty() {
-            match poll_some(cx, stream, bytes)? {
-                Poll::Ready(n) => bytes = &bytes[n..],
+        IoSlice::advance_slices(&mut parts, 0); // Empty ones go.
+        while !parts.is_empty() {
+            match poll_some(cx, stream, parts)? {
+                Poll::Ready(n) => IoSlice::advance_slices(&mut parts, n),
                 Poll::Pending => {
-                    self.push(bytes);
+                    let bytes = parts.iter().map(|part| &**part).collect::<Vec<_>>().concat();
+                    self.0 = Some(Box::new(Waiting { bytes, written: 0 }));
                     break;
                 }
             }
@@ -87,9 +87,14 @@ impl Backlog {
 fn poll_some<W: AsyncWrite + Unpin>(
     cx: &mut Context<'_>,
     stream: &mut W,
-    bytes: &[u8],
+    parts: &[IoSlice<'_>],
 ) -> Poll<io::Result<usize>> {
-    match ready!(Pin::new(stream).poll_write(cx, bytes))? {
+    let stream = Pin::new(stream);
+    let written = match parts {
+        [part] => stream.poll_write(cx, part),
+        parts => stream.poll_write_vectored(cx, parts),
+    };
+    match ready!(written)? {
         0 => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
         n => Poll::Ready(Ok(n)),
     }

@@ -14,6 +14,7 @@
 
 mod down;
 mod ending;
+mod gather;
 mod heartbeat;
 mod up;
 

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     future::poll_fn,
-    io,
+    io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -141,7 +141,7 @@ impl Exchange {
             let bytes = buf.filled_mut();
             entry.received().add(bytes.len(), 0);
             self.service.answer(bytes);
-            self.backlog.write(cx, stream, bytes)?;
+            self.backlog.write(cx, stream, &mut [IoSlice::new(bytes)])?;
             entry.sent().add(bytes.len(), 0);
             Poll::Ready(Ok(bytes.len()))
         })

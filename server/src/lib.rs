@@ -13,6 +13,7 @@
 //! - `listener`: binding and accepting
 //! - [`connection`]: one connection to a built-in service, [`service`]
 //! - `http`: the page, the API, and the handshake of WebSocket routes
+//! - [`page`]: the page's files
 //! - [`dial`]: reaching a route's upstream
 //! - [`bridge`]: WebSocket on one side, an upstream on the other
 //! - [`client`]: `echogate connect`, the native client
@@ -27,6 +28,7 @@ pub mod config;
 pub mod connection;
 pub mod dial;
 pub mod drain;
+pub mod page;
 pub mod registry;
 pub mod serve;
 pub mod service;

@@ -145,7 +145,7 @@ impl Server {
             };
             listeners.spawn(listener::accept(listener, permits.clone(), accepting.clone(), serve));
         }
-        let app = http::router(&shared, &routes);
+        let app = http::router(&shared, &routes, shared.settings.web_root.as_deref());
         for listener in http {
             let (shared, app) = (shared.clone(), app.clone());
             let serve = move |stream, peer, permit| {

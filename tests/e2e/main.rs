@@ -11,6 +11,8 @@
 //! - `settings`: flags, environment, file, defaults, and what is wrong with them
 //! - `api`: what the server tells of itself, its log included
 //! - `connect`: the native client
+//! - `dist`: the committed page is what its sources say
+//! - `page`: the page in a browser
 //! - `readme`: the README's examples
 
 #![expect(clippy::unwrap_used, reason = "in a test it is an assertion")]
@@ -18,9 +20,11 @@
 mod api;
 mod codec;
 mod connect;
+mod dist;
 mod endings;
 mod handshake;
 mod limits;
+mod page;
 mod readme;
 mod routes;
 mod settings;

@@ -1,5 +1,6 @@
 //! The harness of the end-to-end tests.
 //!
+//! - [`browser`]: a page in headless Chromium
 //! - [`pty`]: a program on a terminal of its own, and what it shows there
 //! - [`server`]: an `echogate serve` process on free ports, stopped when dropped
 //! - [`http`]: requests and answers by hand, on a stream that stays in hand
@@ -7,6 +8,7 @@
 //! - [`upstream`]: a TCP server whose every move a test decides
 //! - [`tcp`]: what `TcpStream` lacks: resets, small buffers, floods
 
+pub mod browser;
 pub mod http;
 pub mod pty;
 pub mod server;

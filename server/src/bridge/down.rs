@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    io,
+    io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll},
 };
@@ -16,12 +16,12 @@ use echogate_proto::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{Bridge, ClientIn, UpstreamIn, up::MAX_OWED};
+use super::{Bridge, ClientIn, UpstreamIn, gather::Gather, up::MAX_OWED};
 use crate::scratch::{self, HEADROOM, READ};
 
 thread_local! {
     /// Where several frames are put together for one write.
-    static GATHER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static GATHER: RefCell<Gather> = const { RefCell::new(Gather::new()) };
 }
 
 impl<C, U> Bridge<C, U>
@@ -136,17 +136,18 @@ where
             self.send(cx, &scratch[start..end]);
             return Ok(true);
         }
-        GATHER.with_borrow_mut(|out| {
-            out.clear();
-            out.extend_from_slice(&scratch[start..end]);
+        GATHER.with_borrow_mut(|gather| {
+            gather.clear();
+            gather.add(scratch, start..end);
             while let Ok(Some(piece)) = next {
                 self.entry.sent().add(piece.payload_len(), u64::from(piece.ends_message));
-                out.extend_from_slice(piece.head.as_bytes());
-                out.extend_from_slice(&scratch[at..][piece.payload]);
+                gather.copy(piece.head.as_bytes());
+                let payload = at + piece.payload.start..at + piece.payload.end;
+                gather.add(scratch, payload);
                 at += piece.taken;
                 next = self.next_piece(&scratch[at..]);
             }
-            self.send(cx, out);
+            self.send_parts(cx, &mut gather.parts(scratch));
             next.map(|_| true)
         })
     }
@@ -160,7 +161,11 @@ where
     }
 
     pub(super) fn send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) {
-        if self.to_client.write(cx, &mut self.client, bytes).is_err() {
+        self.send_parts(cx, &mut [IoSlice::new(bytes)]);
+    }
+
+    fn send_parts(&mut self, cx: &mut Context<'_>, parts: &mut [IoSlice<'_>]) {
+        if self.to_client.write(cx, &mut self.client, parts).is_err() {
             self.client_gone("the client's connection failed");
         }
     }

@@ -1,6 +1,7 @@
 //! From the client to the upstream.
 
 use std::{
+    io::IoSlice,
     ops::Range,
     pin::Pin,
     task::{Context, Poll},
@@ -133,7 +134,9 @@ where
         }
         let payload = &buf[payload.range.unwrap_or_default()];
         // After the verdict there is none, and an earlier part may still wait.
-        if !payload.is_empty() && self.to_upstream.write(cx, &mut self.upstream, payload).is_err() {
+        if !payload.is_empty()
+            && self.to_upstream.write(cx, &mut self.upstream, &mut [IoSlice::new(payload)]).is_err()
+        {
             self.upstream_broken();
         }
     }

@@ -10,7 +10,7 @@ mod handshake;
 mod policy;
 mod upgrade;
 
-use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, pin::pin, sync::Arc, time::Duration};
 
 use axum::{Router, routing::any};
 use echogate_proto::framing::Framing;
@@ -19,7 +19,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
 use tower::ServiceExt;
 
-use crate::{dial::Target, drain::Stage, serve::Shared, stream::Stream};
+use crate::{dial::Target, drain::Stage, page, serve::Shared, stream::Stream};
 
 /// How long a client may take for the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,8 +47,15 @@ struct Client {
 }
 
 /// Everything that is answered over HTTP.
-pub(crate) fn router(shared: &Arc<Shared>, routes: &[Arc<Route>]) -> Router {
-    let mut router = Router::new().merge(api::router()).fallback(upgrade::no_such_route);
+pub(crate) fn router(
+    shared: &Arc<Shared>,
+    routes: &[Arc<Route>],
+    web_root: Option<&Path>,
+) -> Router {
+    let mut router = Router::new()
+        .merge(api::router())
+        .merge(page::router(web_root))
+        .fallback(upgrade::no_such_route);
     for route in routes {
         let path = route.path.to_string();
         let route = route.clone();

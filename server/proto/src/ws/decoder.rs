@@ -27,9 +27,8 @@ pub struct Decoder {
     /// Payload bytes of that message so far, by its frames' heads.
     message_len: u64,
     text: Utf8Stream,
-    /// The payload of the latest control frame.
-    control: [u8; MAX_CONTROL],
-    control_len: u8,
+    /// The payload of the latest control frame, at most [`MAX_CONTROL`] bytes.
+    control: Vec<u8>,
 }
 
 /// A frame whose payload is being read.
@@ -84,8 +83,7 @@ impl Decoder {
             message: None,
             message_len: 0,
             text: Utf8Stream::default(),
-            control: [0; MAX_CONTROL],
-            control_len: 0,
+            control: Vec::new(),
         }
     }
 
@@ -116,7 +114,7 @@ impl Decoder {
     /// The payload of the control frame that the last event told of; of a Close,
     /// the reason (valid UTF-8).
     pub fn control_payload(&self) -> &[u8] {
-        &self.control[..usize::from(self.control_len)]
+        &self.control
     }
 
     /// Whether the bytes so far end with a whole message.
@@ -149,7 +147,7 @@ impl Decoder {
         let Frame { opcode, fin, left: len, .. } = frame;
         self.frame = Some(frame);
         if opcode.is_control() {
-            self.control_len = 0;
+            self.control.clear();
             return Ok(None);
         }
         match (opcode, self.message) {
@@ -198,10 +196,7 @@ impl Decoder {
         at: &mut usize,
     ) -> Result<Option<Event>, Violation> {
         let range = frame.take(buf, at);
-        let piece = &buf[range];
-        let have = usize::from(self.control_len);
-        self.control[have..have + piece.len()].copy_from_slice(piece);
-        self.control_len = u8::try_from(have + piece.len()).expect("checked with the head");
+        self.control.extend_from_slice(&buf[range]);
         if frame.left > 0 {
             self.frame = Some(frame);
             return Ok(None);
@@ -227,8 +222,7 @@ impl Decoder {
         if std::str::from_utf8(reason).is_err() {
             return Err(Violation::InvalidReason);
         }
-        self.control.copy_within(2..usize::from(self.control_len), 0);
-        self.control_len -= 2;
+        self.control.drain(..2);
         Ok(code)
     }
 }

@@ -1,0 +1,283 @@
+//! A page in headless Chromium, driven as a person would: with keys and clicks.
+//!
+//! Nothing here sleeps. [`Page::wait_for`] watches from inside the page, and a page that throws
+//! or writes an error to the console fails its test.
+
+mod pipe;
+
+use std::{fs, io::Write as _, path::Path};
+
+use serde_json::{Value, json};
+
+use self::pipe::Pipe;
+use crate::server::PATIENCE;
+
+/// A page in a browser of its own.
+#[derive(Debug)]
+pub struct Page {
+    pipe: Pipe,
+    session: String,
+    /// What the console may say all the same: parts of its messages.
+    expected_errors: Vec<String>,
+}
+
+/// A colour scheme that a page can be shown in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// Dark on light.
+    Light,
+    /// Light on dark.
+    Dark,
+}
+
+impl Page {
+    /// Loads a page, 1440 pixels wide; `None`, said loudly, if there is no browser here.
+    ///
+    /// # Panics
+    ///
+    /// When the browser does not start; and, in CI, when there is none.
+    pub fn open(url: &str) -> Option<Page> {
+        let Some(program) = pipe::program() else {
+            assert!(std::env::var_os("CI").is_none(), "no Chromium: install it, or set CHROMIUM");
+            let notice =
+                b"\n*** SKIPPED a browser test: no Chromium found (CHROMIUM names one) ***\n";
+            // Not eprintln: the test runner would keep that to itself.
+            std::io::stderr().write_all(notice).ok();
+            return None;
+        };
+        let mut pipe = Pipe::start(program);
+        let mut browser = |method, parameters: Value| {
+            pipe.call(None, method, parameters).unwrap_or_else(|e| panic!("{method}: {e}"))
+        };
+        let target = browser("Target.createTarget", json!({ "url": "about:blank" }));
+        let target = json!({ "targetId": target["targetId"], "flatten": true });
+        let session = browser("Target.attachToTarget", target)["sessionId"].to_string();
+        let session = session.trim_matches('"').to_owned();
+        let mut page = Page { pipe, session, expected_errors: Vec::new() };
+        for domain in ["Page.enable", "Runtime.enable", "Log.enable"] {
+            page.call(domain, json!({}));
+        }
+        page.show(1440, 900, Scheme::Light);
+        page.call("Page.navigate", json!({ "url": url }));
+        page.wait_for("location.href !== 'about:blank' && document.readyState === 'complete'");
+        Some(page)
+    }
+
+    /// Lets the console say errors with this text in them.
+    pub fn expect_error(&mut self, part: &str) {
+        self.expected_errors.push(part.to_owned());
+    }
+
+    /// Sets the size of the window and the colour scheme.
+    pub fn show(&mut self, width: u32, height: u32, scheme: Scheme) {
+        let size =
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.call("Emulation.setDeviceMetricsOverride", size);
+        let scheme = if scheme == Scheme::Dark { "dark" } else { "light" };
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        self.call("Emulation.setEmulatedMedia", json!({ "features": features }));
+    }
+
+    /// The value of an expression in the page; of what it promises, if it is a promise.
+    ///
+    /// # Panics
+    ///
+    /// When it throws.
+    pub fn eval(&mut self, expression: &str) -> Value {
+        self.try_eval(expression).unwrap_or_else(|e| panic!("{expression}: {e}"))
+    }
+
+    /// Waits until an expression holds, looking whenever the page changes and at each frame.
+    ///
+    /// # Panics
+    ///
+    /// When it does not within [`PATIENCE`]; what the page shows is in the message.
+    pub fn wait_for(&mut self, expression: &str) {
+        let patience = PATIENCE.as_millis();
+        let wait = format!(
+            "new Promise((done) => {{
+                const end = performance.now() + {patience} - 2000;
+                let over = false;
+                const finish = (held) => {{
+                    over = true;
+                    observer.disconnect();
+                    done(held);
+                }};
+                const look = () => {{
+                    if (over) return;
+                    if ({expression}) finish(true);
+                    else if (performance.now() > end) finish(false);
+                }};
+                const observer = new MutationObserver(look);
+                observer.observe(document,
+                    {{ subtree: true, childList: true, attributes: true, characterData: true }});
+                const frame = () => {{ look(); if (!over) requestAnimationFrame(frame); }};
+                frame();
+            }})"
+        );
+        // A navigation takes the page's old contents, and what was watching them, away.
+        let held = self.try_eval(&wait).or_else(|_| self.try_eval(&wait));
+        if held != Ok(Value::Bool(true)) {
+            let shown = self.try_eval("document.body.innerText");
+            panic!("never held: {expression} ({held:?}); the page shows: {shown:?}");
+        }
+    }
+
+    /// Waits until the element that a selector finds has this text in it.
+    ///
+    /// # Panics
+    ///
+    /// When that never comes.
+    pub fn wait_for_text(&mut self, selector: &str, text: &str) {
+        let (selector, text) = (json!(selector), json!(text));
+        self.wait_for(&format!("document.querySelector({selector})?.innerText.includes({text})"));
+    }
+
+    /// The text that an element shows; of all that the selector finds, a line each.
+    pub fn text(&mut self, selector: &str) -> String {
+        let selector = json!(selector);
+        let all = format!("[...document.querySelectorAll({selector})].map((e) => e.innerText)");
+        self.eval(&format!("{all}.join('\\n')")).as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Clicks in the middle of an element.
+    ///
+    /// # Panics
+    ///
+    /// When there is none.
+    pub fn click(&mut self, selector: &str) {
+        let quoted = json!(selector);
+        let at = self.eval(&format!(
+            "(() => {{
+                const element = document.querySelector({quoted});
+                element.scrollIntoView({{ block: 'nearest' }});
+                const box = element.getBoundingClientRect();
+                return {{ x: box.x + box.width / 2, y: box.y + box.height / 2 }};
+            }})()"
+        ));
+        for kind in ["mousePressed", "mouseReleased"] {
+            let event = json!({
+                "type": kind, "x": at["x"], "y": at["y"], "button": "left", "clickCount": 1
+            });
+            self.call("Input.dispatchMouseEvent", event);
+        }
+    }
+
+    /// Types text into whatever has the focus, as an input method does.
+    pub fn type_text(&mut self, text: &str) {
+        self.call("Input.insertText", json!({ "text": text }));
+    }
+
+    /// Presses and releases a key: `Enter`, `Tab`, `Shift+Tab`, `Space`, `ArrowRight`.
+    ///
+    /// # Panics
+    ///
+    /// When the key is none of these.
+    pub fn press(&mut self, key: &str) {
+        let (shift, key) = match key.strip_prefix("Shift+") {
+            Some(key) => (8, key),
+            None => (0, key),
+        };
+        let (key, code, number, text) = match key {
+            "Enter" => ("Enter", "Enter", 13, "\r"),
+            "Tab" => ("Tab", "Tab", 9, ""),
+            "Space" => (" ", "Space", 32, " "),
+            "ArrowRight" => ("ArrowRight", "ArrowRight", 39, ""),
+            other => panic!("no such key here: {other}"),
+        };
+        for kind in [if text.is_empty() { "rawKeyDown" } else { "keyDown" }, "keyUp"] {
+            let text = if kind == "keyUp" { "" } else { text };
+            let event = json!({
+                "type": kind, "modifiers": shift, "key": key, "code": code,
+                "windowsVirtualKeyCode": number, "text": text
+            });
+            self.call("Input.dispatchKeyEvent", event);
+        }
+    }
+
+    /// Writes what the window shows to a file, as PNG.
+    ///
+    /// # Panics
+    ///
+    /// When the file cannot be written.
+    pub fn screenshot(&mut self, file: &Path) {
+        let picture = self.call("Page.captureScreenshot", json!({ "format": "png" }));
+        let bytes = base64(picture["data"].as_str().unwrap_or_default());
+        fs::write(file, bytes).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    }
+
+    /// Fails if the page has thrown or logged an error.
+    ///
+    /// # Panics
+    ///
+    /// With everything that it said.
+    pub fn assert_no_error(&mut self) {
+        let errors: Vec<String> = self.pipe.take_events().iter().filter_map(error).collect();
+        let unexpected: Vec<&String> = errors
+            .iter()
+            .filter(|error| !self.expected_errors.iter().any(|part| error.contains(part)))
+            .collect();
+        assert!(unexpected.is_empty(), "the page has errors: {unexpected:#?}");
+    }
+
+    fn try_eval(&mut self, expression: &str) -> Result<Value, String> {
+        let parameters =
+            json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
+        let mut answer = self.pipe.call(Some(&self.session), "Runtime.evaluate", parameters)?;
+        match &answer["exceptionDetails"] {
+            Value::Null => Ok(answer["result"]["value"].take()),
+            details => Err(details.to_string()),
+        }
+    }
+
+    fn call(&mut self, method: &str, parameters: Value) -> Value {
+        let answer = self.pipe.call(Some(&self.session), method, parameters);
+        answer.unwrap_or_else(|e| panic!("{method}: {e}"))
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.assert_no_error();
+        }
+    }
+}
+
+/// What an event says went wrong, if it does.
+fn error(event: &Value) -> Option<String> {
+    let parameters = &event["params"];
+    match event["method"].as_str()? {
+        "Runtime.exceptionThrown" => Some(parameters["exceptionDetails"].to_string()),
+        "Runtime.consoleAPICalled" if parameters["type"] == "error" => {
+            Some(parameters["args"].to_string())
+        }
+        "Log.entryAdded" if parameters["entry"]["level"] == "error" => {
+            Some(parameters["entry"].to_string())
+        }
+        _ => None,
+    }
+}
+
+/// Decodes base64 (RFC 4648), as the browser writes it.
+fn base64(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
+    let (mut bits, mut count) = (0u32, 0);
+    for digit in text.bytes() {
+        let value = match digit {
+            b'A'..=b'Z' => digit - b'A',
+            b'a'..=b'z' => digit - b'a' + 26,
+            b'0'..=b'9' => digit - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => break,
+        };
+        bits = bits << 6 | u32::from(value);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count) as u8);
+        }
+    }
+    bytes
+}

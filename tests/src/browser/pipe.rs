@@ -1,0 +1,143 @@
+//! Chromium and the pipe that it is driven over: the DevTools protocol, a JSON object at a
+//! time, each ended by a zero byte. The browser ends with the pipe.
+
+use std::{
+    ffi::OsString,
+    io::{BufRead as _, BufReader, Write as _},
+    path::PathBuf,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    time::Instant,
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::server::PATIENCE;
+
+/// What the browser is found by, in this order, unless `CHROMIUM` names it.
+const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+
+const FLAGS: [&str; 13] = [
+    "--headless",
+    "--remote-debugging-pipe",
+    "--no-sandbox",
+    "--no-first-run",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-sync",
+    "--disable-extensions",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-default-apps",
+    "--force-color-profile=srgb",
+    "about:blank",
+];
+
+/// A running Chromium.
+#[derive(Debug)]
+pub(super) struct Pipe {
+    process: Child,
+    to: Option<ChildStdin>,
+    from: Receiver<Value>,
+    /// Messages that came while another was waited for.
+    events: Vec<Value>,
+    last_id: u64,
+    _profile: TempDir,
+}
+
+/// The browser's program, if there is one.
+pub(super) fn program() -> Option<OsString> {
+    let named = std::env::var_os("CHROMIUM").filter(|name| !name.is_empty());
+    named.or_else(|| {
+        let folders: Vec<PathBuf> = std::env::split_paths(&std::env::var_os("PATH")?).collect();
+        let found = |name: &str| folders.iter().map(|f| f.join(name)).find(|path| path.is_file());
+        NAMES.into_iter().find_map(found).map(PathBuf::into_os_string)
+    })
+}
+
+impl Pipe {
+    /// Starts the browser with a new profile.
+    pub(super) fn start(program: OsString) -> Pipe {
+        let profile = tempfile::tempdir().expect("a temporary folder can be made");
+        let mut profile_flag = OsString::from("--user-data-dir=");
+        profile_flag.push(profile.path());
+        // It reads commands on descriptor 3 and writes on 4: the shell moves our pipes there.
+        let mut process = Command::new("sh")
+            .args(["-c", r#"exec "$0" "$@" 3<&0 4>&1 </dev/null >&2"#])
+            .arg(program)
+            .arg(profile_flag)
+            .args(FLAGS)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the shell runs");
+        let (to_us, from) = channel();
+        let output = process.stdout.take().expect("stdout is piped");
+        std::thread::spawn(move || read(output, &to_us));
+        let to = process.stdin.take();
+        Pipe { process, to, from, events: Vec::new(), last_id: 0, _profile: profile }
+    }
+
+    /// Has a command carried out, on the page of that session if one is named; answers with its
+    /// result, or with the browser's words why there is none.
+    pub(super) fn call(
+        &mut self,
+        session: Option<&str>,
+        method: &str,
+        parameters: Value,
+    ) -> Result<Value, String> {
+        self.last_id += 1;
+        let id = self.last_id;
+        let mut command = json!({ "id": id, "method": method });
+        command["params"] = parameters;
+        if let Some(session) = session {
+            command["sessionId"] = session.into();
+        }
+        let mut bytes = command.to_string().into_bytes();
+        bytes.push(0);
+        let to = self.to.as_mut().expect("the pipe is open until this is dropped");
+        to.write_all(&bytes).unwrap_or_else(|e| panic!("{method}: the browser is gone: {e}"));
+        let start = Instant::now();
+        loop {
+            let left = PATIENCE.saturating_sub(start.elapsed());
+            let mut message = match self.from.recv_timeout(left) {
+                Ok(message) => message,
+                Err(RecvTimeoutError::Timeout) => panic!("{method}: no answer in {PATIENCE:?}"),
+                Err(RecvTimeoutError::Disconnected) => panic!("{method}: the browser is gone"),
+            };
+            if message["id"] != id {
+                self.events.push(message);
+            } else if message["error"].is_null() {
+                return Ok(message["result"].take());
+            } else {
+                return Err(message["error"].to_string());
+            }
+        }
+    }
+
+    /// The events that have come so far and were not taken yet.
+    pub(super) fn take_events(&mut self) -> Vec<Value> {
+        self.events.extend(self.from.try_iter());
+        std::mem::take(&mut self.events)
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        // It ends by itself when its input does, and leaves nothing behind.
+        self.to = None;
+        self.process.wait().ok();
+    }
+}
+
+fn read(output: ChildStdout, to: &Sender<Value>) {
+    let messages = BufReader::new(output).split(0).map_while(Result::ok);
+    for message in messages {
+        let message = serde_json::from_slice(&message).expect("the browser speaks JSON");
+        if to.send(message).is_err() {
+            return;
+        }
+    }
+}

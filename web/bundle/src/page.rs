@@ -1,0 +1,63 @@
+//! From sources to a folder that a server can serve.
+
+use std::{fs, io::Write as _, path::Path};
+
+use anyhow::{Context as _, Result};
+use echogate_web_bundle::{
+    record,
+    sources::{self, STATIC},
+    sums,
+};
+use flate2::{Compression, GzBuilder};
+use wasm_bindgen_cli_support::Bindgen;
+
+use crate::toolchain::Toolchain;
+
+/// Builds the page into `to`, an empty folder.
+pub(crate) fn build(root: &Path, to: &Path, toolchain: &Toolchain) -> Result<()> {
+    let module = toolchain.compile(root)?;
+    Bindgen::new()
+        .input_path(module)
+        .web(true)?
+        .typescript(false)
+        .omit_default_module_path(false)
+        .remove_name_section(true)
+        .remove_producers_section(true)
+        .out_name("echogate")
+        .generate(to)
+        .context("wasm-bindgen")?;
+    let from = root.join(STATIC);
+    for name in sources::names(&from)? {
+        fs::copy(from.join(&name), to.join(&name)).with_context(|| name)?;
+    }
+    for name in sources::names(to)? {
+        compress(&to.join(&name)).with_context(|| name)?;
+    }
+    fs::write(to.join(record::NAME), record::write(root, &toolchain.version)?)?;
+    fs::write(to.join(sums::NAME), sums::write(root, to)?)?;
+    Ok(())
+}
+
+/// Writes `FILE.br` and `FILE.gz` beside a file, always the same bytes for the same file.
+fn compress(file: &Path) -> Result<()> {
+    let bytes = fs::read(file)?;
+    let beside = |extension: &str| {
+        let mut path = file.as_os_str().to_owned();
+        path.push(extension);
+        path
+    };
+    let mut brotli = Vec::new();
+    let settings = brotli::enc::BrotliEncoderParams {
+        quality: 11,
+        lgwin: 22,
+        size_hint: bytes.len(),
+        ..Default::default()
+    };
+    brotli::BrotliCompress(&mut bytes.as_slice(), &mut brotli, &settings)?;
+    fs::write(beside(".br"), brotli)?;
+    // No name and no time: the header says only that it is gzip.
+    let mut gzip = GzBuilder::new().write(Vec::new(), Compression::best());
+    gzip.write_all(&bytes)?;
+    fs::write(beside(".gz"), gzip.finish()?)?;
+    Ok(())
+}

@@ -1,0 +1,147 @@
+//! Sizes, times and payloads in few characters.
+
+use echogate_proto::hex;
+
+use crate::{payload::Payload, time::Millis};
+
+/// A number of bytes: exact below 10,000, then in KiB and so on with one decimal.
+pub fn size(bytes: u64) -> String {
+    if bytes < 10_000 {
+        return format!("{} B", grouped(bytes));
+    }
+    let mut unit = 1024;
+    for name in ["KiB", "MiB", "GiB"] {
+        if bytes / unit < 1024 {
+            return format!("{} {name}", one_decimal(bytes / unit * 10 + bytes % unit * 10 / unit));
+        }
+        unit *= 1024;
+    }
+    format!("{} TiB", grouped(bytes / unit))
+}
+
+/// A whole number with commas between its thousands.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `1 word`, or `2 words`.
+pub fn counted(number: u64, word: &str) -> String {
+    format!("{} {word}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
+/// A span of time. Browsers round to 0.1 ms or coarser, so nothing finer is shown.
+pub fn span(millis: Millis) -> String {
+    // Whole numbers from here on: what writes fractions would add a tenth to the page.
+    let tenths = (millis * 10.0).round() as u64;
+    match tenths {
+        0 => "< 0.1 ms".to_owned(),
+        1..1_000 => format!("{} ms", one_decimal(tenths)),
+        1_000..9_995 => format!("{} ms", (tenths + 5) / 10),
+        _ => format!("{} s", one_decimal((tenths + 500) / 1_000)),
+    }
+}
+
+fn one_decimal(tenths: u64) -> String {
+    format!("{}.{}", grouped(tenths / 10), tenths % 10)
+}
+
+/// The time of day, to the millisecond, in a zone so many minutes ahead of UTC.
+pub fn clock(at: Millis, minutes_ahead: i32) -> String {
+    const DAY: i64 = 24 * 60 * 60 * 1000;
+    let millis = (at.floor() as i64 + i64::from(minutes_ahead) * 60_000).rem_euclid(DAY);
+    let (hours, minutes) = (millis / 3_600_000, millis / 60_000 % 60);
+    let (seconds, millis) = (millis / 1000 % 60, millis % 1000);
+    format!("{hours:02}:{minutes:02}:{seconds:02}.{millis:03}")
+}
+
+/// A payload on one line: text with its control characters made visible, bytes as digits; cut
+/// after so many characters or bytes.
+pub fn preview(payload: &Payload, most: usize) -> String {
+    match payload {
+        Payload::Text(text) => {
+            let mut characters = text.chars();
+            let mut line: String = characters.by_ref().take(most).map(visible).collect();
+            if characters.next().is_some() {
+                line.push('…');
+            }
+            line
+        }
+        Payload::Binary(bytes) => {
+            let mut line = hex::encode(&bytes[..bytes.len().min(most)]);
+            if bytes.len() > most {
+                line.push_str(" …");
+            }
+            line
+        }
+    }
+}
+
+/// A character that shows: arrows for line ends and tabs, which every font has, and Unicode's
+/// pictures for the other control characters.
+fn visible(c: char) -> char {
+    match c {
+        '\n' => '↵',
+        '\t' => '⇥',
+        '\0'..='\x1f' => char::from_u32(0x2400 + u32::from(c)).unwrap_or(c),
+        '\x7f' => '␡',
+        '\u{80}'..='\u{9f}' => '�',
+        c => c,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_exact_while_that_is_short() {
+        assert_eq!(size(0), "0 B");
+        assert_eq!(size(9_999), "9,999 B");
+        assert_eq!(size(10_240), "10.0 KiB");
+        assert_eq!(size(16 << 20), "16.0 MiB");
+        assert_eq!(size(1_234_567_890), "1.1 GiB");
+        assert_eq!(size(u64::MAX), "16,777,215 TiB");
+    }
+
+    #[test]
+    fn numbers_are_grouped_and_words_take_their_plural() {
+        assert_eq!(grouped(1), "1");
+        assert_eq!(grouped(123_456), "123,456");
+        assert_eq!(grouped(1_234_567), "1,234,567");
+        assert_eq!(counted(1, "message"), "1 message");
+        assert_eq!(counted(1_000, "message"), "1,000 messages");
+    }
+
+    #[test]
+    fn spans_show_as_many_digits_as_mean_something() {
+        assert_eq!(span(0.0), "< 0.1 ms");
+        assert_eq!(span(0.0999), "0.1 ms");
+        assert_eq!(span(12.34), "12.3 ms");
+        assert_eq!(span(99.96), "100 ms");
+        assert_eq!(span(999.7), "1.0 s");
+        assert_eq!(span(61_000.0), "61.0 s");
+    }
+
+    #[test]
+    fn the_time_of_day_is_the_zones_own() {
+        assert_eq!(clock(0.0, 0), "00:00:00.000");
+        assert_eq!(clock(1_500.9, 120), "02:00:01.500");
+        assert_eq!(clock(0.0, -90), "22:30:00.000");
+    }
+
+    #[test]
+    fn a_preview_stays_on_one_line_and_says_that_it_is_cut() {
+        assert_eq!(preview(&"a\nb\tc\r".into(), 9), "a↵b⇥c␍");
+        assert_eq!(preview(&"世界世界".into(), 3), "世界世…");
+        assert_eq!(preview(&vec![0, 0x61, 0xff].into(), 3), "00 61 ff");
+        assert_eq!(preview(&vec![0, 0x61, 0xff].into(), 2), "00 61 …");
+    }
+}

@@ -1,0 +1,139 @@
+//! Where the page is, and what follows from it: the endpoint it offers first, and what a short
+//! form of an endpoint means.
+
+/// Where the page was loaded from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Whether over HTTPS: then WebSockets go over TLS too.
+    pub secure: bool,
+    /// `HOST:PORT`, without the port where it is the scheme's own.
+    pub host: String,
+}
+
+/// What the page begins with: what its URL's parameters say, in the manner of noVNC, and what goes
+/// without saying.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// The endpoint to offer: `path` on this server, `/ws` if none is given. A link can choose
+    /// the path, never another server.
+    pub endpoint: String,
+    /// The subprotocols to offer: `protocol`.
+    pub protocol: String,
+    /// Whether to connect at once: `autoconnect`.
+    pub autoconnect: bool,
+}
+
+impl Place {
+    /// What the page begins with if its URL has these parameters.
+    pub fn start(&self, parameter: impl Fn(&str) -> Option<String>) -> Start {
+        let path = parameter("path").unwrap_or_else(|| "ws".to_owned());
+        let on = |value: String| !matches!(&*value, "0" | "false" | "no" | "off");
+        Start {
+            endpoint: self.here(path.trim()),
+            protocol: parameter("protocol").unwrap_or_default(),
+            autoconnect: parameter("autoconnect").is_some_and(on),
+        }
+    }
+
+    /// The URL that is meant by what was typed: a `ws://` or `wss://` URL, or a path on this
+    /// server. What is wrong otherwise, in a sentence.
+    pub fn endpoint(&self, typed: &str) -> Result<String, String> {
+        let typed = typed.trim();
+        if typed.starts_with('/') {
+            return Ok(self.here(typed));
+        }
+        let rest = ["ws://", "wss://"].into_iter().find_map(|scheme| typed.strip_prefix(scheme));
+        match rest {
+            Some(rest) if rest.is_empty() || rest.starts_with(['/', '?', '#', ':']) => {
+                Err("There is no host behind the scheme.".to_owned())
+            }
+            Some(rest) if rest.contains(char::is_whitespace) => {
+                Err("There is white space in the endpoint.".to_owned())
+            }
+            Some(_) => Ok(typed.to_owned()),
+            None if typed.is_empty() => Err("No endpoint is given.".to_owned()),
+            None => Err("An endpoint begins with ws:// or wss://, or with / for a path on this \
+                         server."
+                .to_owned()),
+        }
+    }
+
+    fn here(&self, path: &str) -> String {
+        let scheme = if self.secure { "wss" } else { "ws" };
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        format!("{scheme}://{}{slash}{path}", self.host)
+    }
+}
+
+/// The subprotocols in a list with commas or spaces between them.
+pub fn protocols(typed: &str) -> Vec<String> {
+    typed
+        .split(|c: char| c == ',' || c.is_whitespace())
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(secure: bool) -> Place {
+        Place { secure, host: "h:8080".to_owned() }
+    }
+
+    fn start(parameters: &[(&str, &str)]) -> Start {
+        place(false).start(|wanted| {
+            let found = parameters.iter().find(|(name, _)| *name == wanted);
+            found.map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn the_page_offers_its_own_server_first() {
+        let expected = Start {
+            endpoint: "ws://h:8080/ws".to_owned(),
+            protocol: String::new(),
+            autoconnect: false,
+        };
+        assert_eq!(start(&[]), expected);
+        assert_eq!(place(true).start(|_| None).endpoint, "wss://h:8080/ws");
+    }
+
+    #[test]
+    fn parameters_choose_path_and_protocol_and_whether_to_connect() {
+        assert_eq!(start(&[("path", "ws/echo")]).endpoint, "ws://h:8080/ws/echo");
+        assert_eq!(start(&[("path", "/ws/echo")]).endpoint, "ws://h:8080/ws/echo");
+        assert_eq!(start(&[("protocol", "binary")]).protocol, "binary");
+        assert!(start(&[("autoconnect", "")]).autoconnect);
+        assert!(start(&[("autoconnect", "true")]).autoconnect);
+        assert!(!start(&[("autoconnect", "0")]).autoconnect);
+        assert!(!start(&[("autoconnect", "false")]).autoconnect);
+    }
+
+    #[test]
+    fn no_path_leads_to_another_server() {
+        assert_eq!(start(&[("path", "//evil/ws")]).endpoint, "ws://h:8080//evil/ws");
+        assert_eq!(start(&[("path", "wss://evil/")]).endpoint, "ws://h:8080/wss://evil/");
+        assert_eq!(start(&[("path", "@evil/")]).endpoint, "ws://h:8080/@evil/");
+    }
+
+    #[test]
+    fn an_endpoint_is_a_url_or_a_path_here() {
+        let place = place(false);
+        assert_eq!(place.endpoint(" /ws/time ").unwrap(), "ws://h:8080/ws/time");
+        assert_eq!(place.endpoint("wss://o.example/x?y").unwrap(), "wss://o.example/x?y");
+        assert_eq!(place.endpoint("").unwrap_err(), "No endpoint is given.");
+        assert_eq!(place.endpoint("ws://").unwrap_err(), "There is no host behind the scheme.");
+        assert!(place.endpoint("ws://a b").unwrap_err().contains("white space"));
+        for wrong in ["localhost:8080", "http://h/", "tcp://h:1"] {
+            assert!(place.endpoint(wrong).unwrap_err().contains("ws:// or wss://"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn subprotocols_are_listed_with_commas_or_spaces() {
+        assert_eq!(protocols(" binary, base64  mqtt,"), ["binary", "base64", "mqtt"]);
+        assert_eq!(protocols(""), [""; 0]);
+    }
+}
