@@ -189,6 +189,10 @@ impl Settings {
         if let Some(double) = first_double(routes.iter().map(|route| &route.path)) {
             return Err(format!("route {double} is given twice"));
         }
+        let max_connections = flags.max_connections.or(file.max_connections).unwrap_or(20_000);
+        if max_connections == 0 {
+            return Err("max-connections 0 would serve nobody: expected at least 1".to_owned());
+        }
         Ok(Settings {
             http: first_given(flags.http, file.http).map_or_else(default_http, required),
             listeners,
@@ -198,7 +202,7 @@ impl Settings {
             allow_host: first_given(flags.allow_host, file.allow_host).unwrap_or_default(),
             drain: flags.drain.or(file.drain).unwrap_or(Duration::from_secs(10)),
             max_message: flags.max_message.or(file.max_message).unwrap_or(16 << 20),
-            max_connections: flags.max_connections.or(file.max_connections).unwrap_or(20_000),
+            max_connections,
         })
     }
 }

@@ -44,8 +44,9 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Accepts until `stop`, and hands each connection to `serve`, which is not to wait.
-/// A permit is taken before a connection is: those beyond the limit stay with the
-/// kernel. (So each listener that waits for a client holds one permit.)
+/// The first connection beyond the limit waits here for its permit, those behind it
+/// with the kernel. (A permit taken first would be held by each listener that waits
+/// for a client, and with fewer permits than listeners some would starve.)
 /// No error ends it: one that belongs to a connection is passed over, and when
 /// something has run out (file descriptors, memory) it is logged, waited out and
 /// tried again. Clients that the kernel has accepted when `stop` comes are not left
@@ -91,8 +92,8 @@ async fn accept_one(
     listener: &TcpListener,
     permits: &Arc<Semaphore>,
 ) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let permit = permits.clone().acquire_owned().await.expect("it is never closed");
     let (stream, peer) = listener.accept().await?;
+    let permit = permits.clone().acquire_owned().await.expect("it is never closed");
     // Small replies go out at once; that it fails on a connection already gone is
     // found out by using it.
     stream.set_nodelay(true).ok();

@@ -216,6 +216,20 @@ fn connections_beyond_the_limit_wait_for_a_place() {
 }
 
 #[test]
+fn a_limit_of_one_connection_starves_no_listener() {
+    let server = Server::start(ECHOGATE, &["--max-connections", "1"]);
+    for what in ["upper", "upper", "http", "http", "upper", "upper"] {
+        if what == "http" {
+            assert_eq!(http::get(server.address("http"), "/healthz").status, 200);
+        } else {
+            let mut client = connect(server.address("upper"));
+            client.write_all(b"x").unwrap();
+            assert_eq!(read_exactly(&mut client, 1), b"X");
+        }
+    }
+}
+
+#[test]
 fn idle_connections_are_cheap() {
     const WANTED: usize = 5_000;
     let server = server();
