@@ -16,11 +16,10 @@ use echogate_proto::{
 };
 use serde::{Deserialize, Deserializer, de};
 
-use crate::service::Service;
+use crate::{page, service::Service};
 
-/// Paths that no route can have: the server answers there itself.
-pub(crate) const RESERVED_PATHS: [&str; 5] =
-    ["/", "/healthz", "/readyz", "/version", "/api/connections"];
+/// Paths that no route can have, beside the page's: the server answers there itself.
+const RESERVED_PATHS: [&str; 4] = ["/healthz", "/readyz", "/version", "/api/connections"];
 
 /// Settings as given in one place: the command line with the environment, or a file.
 /// What is `None` or empty was not given.
@@ -316,7 +315,7 @@ impl TryFrom<RawRoute> for RouteSpec {
 
     fn try_from(raw: RawRoute) -> Result<RouteSpec, String> {
         let RawRoute { path, url } = raw;
-        if RESERVED_PATHS.contains(&path.as_str()) {
+        if RESERVED_PATHS.contains(&path.as_str()) || page::has(&path) {
             return Err(format!("path {path} is the server's own"));
         }
         let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);

@@ -107,6 +107,11 @@ pub fn router<S: Clone + Send + Sync + 'static>(web_root: Option<&Path>) -> Rout
     router.layer(middleware::map_response(with_headers))
 }
 
+/// Whether `path` is one of the page's own, which no route can have.
+pub(crate) fn has(path: &str) -> bool {
+    FILES.iter().any(|file| file.path == path)
+}
+
 async fn with_headers(mut response: Response) -> Response {
     for (name, value) in HEADERS {
         response.headers_mut().insert(name, HeaderValue::from_static(value));

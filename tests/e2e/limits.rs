@@ -15,7 +15,7 @@ use echogate_tests::{
     ws::{self, RawWs, first},
 };
 
-use crate::{ECHOGATE, server};
+use crate::{ECHOGATE, raise_own_limit, server};
 
 /// What one client may cost a server at the most, in KiB, with what a thread keeps for
 /// all of them.
@@ -260,12 +260,4 @@ fn idle_websocket_connections_are_cheap() {
     let each = grown as f64 / count as f64;
     eprintln!("{count} idle WebSocket connections and their hops: {grown} KiB, {each:.2} KiB each");
     assert!(each < 16.0, "{each} KiB for each idle connection");
-}
-
-/// Raises this process's limit on open files as far as it may, and says how far.
-fn raise_own_limit() -> usize {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("it can be asked");
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("it can be raised to the hard limit");
-    usize::try_from(hard).unwrap_or(usize::MAX)
 }

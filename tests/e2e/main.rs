@@ -2,6 +2,7 @@
 //!
 //! - `tcp`: the services on raw sockets
 //! - `handshake`: which requests become WebSocket connections, and what the others are told
+//! - `codec`: the frame decoder against tungstenite's
 //! - `websocket`: messages through the gateway to `upper`
 //! - `routes`: the framings, with an upstream of the test's own
 //! - `endings`: who ends, breaks or breaks the rules, and what the others see of it
@@ -17,6 +18,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test it is an assertion")]
 
 mod api;
+mod codec;
 mod connect;
 mod dist;
 mod endings;
@@ -38,4 +40,12 @@ const ECHOGATE: &str = env!("CARGO_BIN_EXE_echogate-under-test");
 /// A server with the default routes.
 fn server() -> Server {
     Server::start(ECHOGATE, &[])
+}
+
+/// Raises this process's limit on open files as far as it may, and says how far.
+fn raise_own_limit() -> usize {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("it can be asked");
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("it can be raised to the hard limit");
+    usize::try_from(hard).unwrap_or(usize::MAX)
 }

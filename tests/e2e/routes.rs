@@ -21,8 +21,11 @@ fn server(upstream: &Upstream, framing: &str) -> Server {
     Server::start(ECHOGATE, &["--route", &upstream.route("/x", framing)])
 }
 
+/// Messages (opcode and payload), and the code and the reason of the Close behind them.
+type Delivered = (Vec<(u8, Vec<u8>)>, Option<u16>, String);
+
 /// Reads messages up to the Close: first bytes and payloads, fragments put together.
-fn messages_to_close(client: &mut RawWs) -> (Vec<(u8, Vec<u8>)>, Option<u16>, String) {
+fn messages_to_close(client: &mut RawWs) -> Delivered {
     let mut messages: Vec<(u8, Vec<u8>)> = Vec::new();
     let mut open = false;
     loop {
@@ -44,7 +47,7 @@ fn messages_to_close(client: &mut RawWs) -> (Vec<(u8, Vec<u8>)>, Option<u16>, St
 
 /// What a client gets when the upstream sends these pieces, each when the one before
 /// has been read, and then ends the stream.
-fn delivered(framing: &str, pieces: &'static [&[u8]]) -> (Vec<(u8, Vec<u8>)>, Option<u16>, String) {
+fn delivered(framing: &str, pieces: &'static [&[u8]]) -> Delivered {
     let upstream = Upstream::new();
     let server = server(&upstream, framing);
     let serving = upstream.serve(move |mut stream| {
@@ -206,10 +209,7 @@ fn a_reply_to_no_message_is_an_error_of_the_upstream() {
 }
 
 /// What a client that says nothing gets from an upstream that does this.
-fn delivered_by(
-    framing: &str,
-    script: impl FnOnce(TcpStream) + Send + 'static,
-) -> (Vec<(u8, Vec<u8>)>, Option<u16>, String) {
+fn delivered_by(framing: &str, script: impl FnOnce(TcpStream) + Send + 'static) -> Delivered {
     let upstream = Upstream::new();
     let server = server(&upstream, framing);
     let serving = upstream.serve(script);

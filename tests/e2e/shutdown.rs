@@ -16,7 +16,7 @@ use echogate_tests::{
     ws::{self, Frame, RawWs, first},
 };
 
-use crate::{ECHOGATE, server};
+use crate::{ECHOGATE, raise_own_limit, server};
 
 const GOODBYE: &str = "the server is shutting down";
 const CUT: &str = "connections did not end within";
@@ -140,6 +140,25 @@ fn bytes_that_have_arrived_are_answered_and_then_comes_the_end() {
     ws.send(&ws::close(1001, ""));
     assert_eq!(read_to_end(&mut tcp), b"JUST IN TIME");
     drop(tcp);
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn bytes_that_have_arrived_for_thousands_at_once_are_answered() {
+    let mut server = server();
+    let count = 3_000.min(raise_own_limit().saturating_sub(500));
+    let mut clients: Vec<_> = (0..count).map(|_| connect(server.address("upper"))).collect();
+    server.wait_for_connections(|all| all.len() == count);
+    server.signal("STOP");
+    for client in &mut clients {
+        client.write_all(b"just in time").unwrap();
+    }
+    server.signal("TERM");
+    server.signal("CONT");
+    for (i, client) in clients.iter_mut().enumerate() {
+        assert_eq!(read_to_end(client), b"JUST IN TIME", "client {i}");
+    }
+    drop(clients);
     assert_eq!(server.wait().code(), Some(0));
 }
 

@@ -20,8 +20,9 @@ fn all_256_byte_values_come_back_and_only_letters_change() {
     let mut client = connect(server.address("upper"));
     let all: Vec<u8> = (0..=255).collect();
     client.write_all(&all).unwrap();
+    // By number, so that it is not the library's word again: 97 is a, 122 is z.
     let expected: Vec<u8> =
-        all.iter().map(|b| if (b'a'..=b'z').contains(b) { b - 32 } else { *b }).collect();
+        all.iter().map(|b| if matches!(b, 97..=122) { b - 32 } else { *b }).collect();
     assert_eq!(read_exactly(&mut client, 256), expected);
 }
 
