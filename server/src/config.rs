@@ -65,7 +65,7 @@ pub struct Given {
     #[arg(long, value_name = "DIR", env = "ECHOGATE_WEB_ROOT", hide_env_values = true)]
     web_root: Option<PathBuf>,
 
-    /// Pages of this origin may connect too, as https://app.example; * is any (repeatable)
+    /// Pages of this origin (scheme, host and port) may connect too; * is any (repeatable)
     /// [default: only the server's own page]
     #[arg(
         long,
