@@ -78,7 +78,6 @@ where
         client,
         upstream,
         entry,
-        framing: options.framing,
         decoder: Decoder::new(options.max_message),
         framer: Framer::new(options.framing),
         last_byte: None,
@@ -115,7 +114,6 @@ struct Bridge<C, U> {
     client: C,
     upstream: U,
     entry: Registered,
-    framing: Framing,
     decoder: Decoder,
     framer: Framer,
     /// The last payload byte of the message that is coming in (framing `line`).

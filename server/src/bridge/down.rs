@@ -96,7 +96,7 @@ where
             }
         }
         let read = scratch::with(|scratch| {
-            let limit = match self.framing {
+            let limit = match self.framer.framing() {
                 Framing::Bytes | Framing::Text => MAX_CHUNK,
                 Framing::Line | Framing::Message => READ,
             };

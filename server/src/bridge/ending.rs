@@ -162,7 +162,7 @@ where
         if self.verdict.is_some() {
             return false;
         }
-        let counted = self.framing == Framing::Message;
+        let counted = self.framer.framing() == Framing::Message;
         let nothing_owed = counted && self.framer.owed() == 0 && self.to_upstream.is_empty();
         match self.client_in {
             ClientIn::Closed(_) if nothing_owed => self.close_with(CloseCode::NORMAL, ""),
@@ -269,5 +269,5 @@ where
         io::Result::Ok(())
     };
     // A client that is gone already, or never answers, needs no more.
-    timeout(CLOSE_TIMEOUT, goodbye).await.map_or(Ok(()), |done| done).ok();
+    timeout(CLOSE_TIMEOUT, goodbye).await.ok();
 }

@@ -101,7 +101,7 @@ where
         let buf = &mut scratch[..end];
         let mut at = HEADROOM;
         let mut payload = Payload::default();
-        if self.framing == Framing::Line {
+        if self.framer.framing() == Framing::Line {
             // A line end may be put in where no head left room for it.
             payload.range = Some(0..0);
         }
@@ -113,7 +113,7 @@ where
                 }
                 Ok(Some(Event::Payload { range, ends_message })) if self.forwards() => {
                     self.entry.received().add(range.len(), u64::from(ends_message));
-                    if self.framing == Framing::Line {
+                    if self.framer.framing() == Framing::Line {
                         self.last_byte = buf[range.clone()].last().copied().or(self.last_byte);
                         payload.push(buf, range);
                         if ends_message && self.last_byte.take() != Some(b'\n') {
