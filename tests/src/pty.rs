@@ -100,16 +100,28 @@ impl Terminal {
         }
     }
 
-    /// What a person would see now: the lines, however many rows each takes, down to
-    /// the last that is not blank.
+    /// Waits until a person would see these lines, however many rows each takes, below
+    /// the first and down to the last that is not blank. A drawing may be under way
+    /// when it is asked for, so what is seen now proves nothing.
     ///
     /// # Panics
     ///
-    /// Never: the screen's lock is held by no code that panics.
-    pub fn lines(&self) -> Vec<String> {
-        let mut parser = vt100::Parser::new(ROWS, COLUMNS, 0);
-        parser.process(self.raw().as_bytes());
-        parser.screen().contents().lines().map(|line| line.trim_end().to_owned()).collect()
+    /// When they are not seen within [`PATIENCE`].
+    pub fn wait_for_lines(&self, lines: &[&str]) {
+        let start = Instant::now();
+        let mut shown = self.screen.shown.lock().expect("no holder panics");
+        loop {
+            let seen = seen(&shown.raw);
+            if seen.get(1..).is_some_and(|seen| seen == lines) {
+                return;
+            }
+            let left = PATIENCE.saturating_sub(start.elapsed());
+            if left.is_zero() {
+                drop(shown);
+                panic!("{seen:#?} is seen, and not {lines:#?}");
+            }
+            shown = self.screen.grown.wait_timeout(shown, left).expect("no holder panics").0;
+        }
     }
 
     /// All that has been shown so far, control sequences included.
@@ -189,6 +201,13 @@ impl Screen {
         self.shown.lock().expect("no holder panics").ended = true;
         self.grown.notify_all();
     }
+}
+
+/// What a person would see after `raw`: the lines, down to the last that is not blank.
+fn seen(raw: &str) -> Vec<String> {
+    let mut parser = vt100::Parser::new(ROWS, COLUMNS, 0);
+    parser.process(raw.as_bytes());
+    parser.screen().contents().lines().map(|line| line.trim_end().to_owned()).collect()
 }
 
 /// Whether a character is part of a control sequence, `ESC [ … letter`, or a carriage

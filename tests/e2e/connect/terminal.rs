@@ -73,7 +73,7 @@ fn a_reply_does_not_disturb_the_line_being_typed() {
     let line = format!("> one half{}", "x".repeat(200));
     let reply = format!("ONE HALF{}", "X".repeat(200));
     let lines = ["news", "more", "news", "last news", &line, &reply, ">"];
-    assert_eq!(terminal.lines()[1..], lines);
+    terminal.wait_for_lines(&lines);
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn a_server_that_closes_ends_it_and_leaves_the_terminal_as_it_was() {
     terminal.wait_for("unfinished");
     drop(close);
     terminal.wait_for("closed by the server\n");
-    assert_eq!(terminal.lines()[1..], ["bye", "closed by the server"]);
+    terminal.wait_for_lines(&["bye", "closed by the server"]);
     for name in ["echo", "icanon", "isig", "icrnl"] {
         assert!(is_on(&terminal, name), "{name}");
     }
