@@ -20,23 +20,26 @@ mod up;
 
 use std::{
     future::poll_fn,
-    pin::{Pin, pin},
-    task::{Context, Poll},
+    sync::Arc,
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use echogate_proto::{
     close::CloseCode,
     framing::{Framer, Framing},
-    ws::Decoder,
+    ws::{Control, Decoder},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::{Instant, Sleep, sleep_until},
+    time::Instant,
 };
 
 pub use self::ending::{End, turn_away};
-use self::{ending::Verdict, heartbeat::Heartbeat};
+use self::{
+    ending::{Departure, Verdict},
+    heartbeat::Heartbeat,
+};
 use crate::{
     backlog::Backlog,
     drain::{Drain, Watch},
@@ -64,8 +67,8 @@ pub struct Options {
 pub fn run<C, U>(
     client: C,
     upstream: U,
-    early: Vec<u8>,
-    options: Options,
+    early: &[u8],
+    options: Arc<Options>,
     entry: Registered,
     drain: &Drain,
 ) -> impl Future<Output = End> + use<C, U>
@@ -73,13 +76,13 @@ where
     C: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
 {
-    let now = Instant::now();
     let mut bridge = Bridge {
         client,
         upstream,
         entry,
         decoder: Decoder::new(options.max_message),
         framer: Framer::new(options.framing),
+        options,
         last_byte: None,
         client_in: ClientIn::Open,
         behind_close: false,
@@ -88,23 +91,19 @@ where
         to_upstream: Backlog::default(),
         to_client: Backlog::default(),
         pong: None,
-        heartbeat: Heartbeat::new(now, options.ping_interval, options.ping_timeout),
+        heartbeat: Heartbeat::new(Instant::now()),
         verdict: None,
         close_sent: false,
         client_told: false,
         until: None,
         watch: drain.watch(),
     };
-    let mut early = Some(early).filter(|early| !early.is_empty());
+    if !early.is_empty() {
+        // Whom to wake is said when the task runs.
+        bridge.take_early(&mut Context::from_waker(Waker::noop()), early);
+    }
     async move {
-        let mut timer = pin!(sleep_until(bridge.deadline()));
-        let end = poll_fn(|cx| {
-            if let Some(early) = early.take() {
-                bridge.take_early(cx, &early);
-            }
-            bridge.poll(cx, timer.as_mut())
-        });
-        let end = end.await;
+        let end = poll_fn(|cx| bridge.poll(cx)).await;
         bridge.entry.log_end(&end);
         end
     }
@@ -114,6 +113,7 @@ struct Bridge<C, U> {
     client: C,
     upstream: U,
     entry: Registered,
+    options: Arc<Options>,
     decoder: Decoder,
     framer: Framer,
     /// The last payload byte of the message that is coming in (framing `line`).
@@ -130,11 +130,11 @@ struct Bridge<C, U> {
     to_client: Backlog,
     /// The payload of the latest Ping, to be answered. Of several that wait only the
     /// last is, as RFC 6455 section 5.5.3 allows: that bounds them.
-    pong: Option<Box<[u8]>>,
+    pong: Option<Box<Control>>,
     heartbeat: Heartbeat,
     /// The Close to be sent at the next frame boundary. Once there is one, no more
     /// payload is forwarded to the upstream.
-    verdict: Option<Verdict>,
+    verdict: Option<Box<Verdict>>,
     close_sent: bool,
     /// Our write side towards the client is shut.
     client_told: bool,
@@ -153,7 +153,7 @@ enum ClientIn {
     /// Bytes to be thrown away: it broke the protocol.
     Violated,
     /// Nothing: it went without a Close.
-    Gone(&'static str),
+    Gone(Departure),
 }
 
 impl ClientIn {
@@ -190,12 +190,13 @@ where
     U: AsyncRead + AsyncWrite + Unpin,
 {
     /// Moves what can be moved, until nothing can or all is over.
-    fn poll(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<End> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let now = Instant::now();
         loop {
             let stage = self.watch.poll(cx);
             let before = (self.verdict.is_some(), self.client_in.is_gone());
-            let idle = self.poll_up(cx);
-            let reopened = self.poll_down(cx);
+            let idle = self.poll_up(cx, now);
+            let reopened = self.poll_down(cx, now);
             // What ended on the way down changes what is to be done on the way up.
             let ended = before != (self.verdict.is_some(), self.client_in.is_gone());
             if self.settle(stage, idle) || reopened || ended {
@@ -204,24 +205,16 @@ where
             if let Some(end) = self.end() {
                 return Poll::Ready(end);
             }
-            // The deadline mostly moves away: the timer follows when it fires.
-            let deadline = self.deadline();
-            if deadline < timer.deadline() {
-                timer.as_mut().reset(deadline);
-            }
-            if timer.as_mut().poll(cx).is_pending() {
+            let deadline = self.until.unwrap_or_else(|| self.heartbeat.deadline(&self.options));
+            if now < deadline {
+                self.watch.wake_at(cx, now, deadline);
                 self.framer.shrink();
                 return Poll::Pending;
             }
-            if let Some(end) = self.on_timer(Instant::now()) {
+            if let Some(end) = self.on_timer(now) {
                 return Poll::Ready(end);
             }
-            timer.as_mut().reset(self.deadline());
         }
-    }
-
-    fn deadline(&self) -> Instant {
-        self.until.unwrap_or_else(|| self.heartbeat.deadline())
     }
 }
 

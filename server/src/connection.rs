@@ -12,7 +12,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     task::coop::has_budget_remaining,
-    time::timeout,
+    time::Instant,
 };
 
 use crate::{
@@ -62,14 +62,20 @@ pub fn serve<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut exchange = Exchange { service, backlog: Backlog::default(), watch: drain.watch() };
+    let mut exchange = Exchange::new(service);
+    let mut watch = drain.watch();
     async move {
-        let mut end = poll_fn(|cx| exchange.poll(cx, &mut stream, &entry)).await;
+        let served = poll_fn(|cx| {
+            let stage = watch.poll(cx);
+            exchange.poll(cx, &mut stream, Some(&entry), stage)
+        });
+        let mut end = served.await;
         if let Ok(reached) = end {
             end = poll_fn(|cx| Pin::new(&mut stream).poll_shutdown(cx)).await.map(|()| reached);
         }
         if matches!(end, Ok(End::Drained)) {
-            timeout(LINGER, poll_fn(|cx| poll_to_end(cx, &mut stream))).await.ok();
+            let until = Instant::now() + LINGER;
+            poll_fn(|cx| poll_to_end(cx, &mut stream, &mut watch, until)).await;
         }
         let end = end.unwrap_or_else(End::Failed);
         entry.log_end(&end);
@@ -77,14 +83,18 @@ where
     }
 }
 
-struct Exchange {
-    service: Service,
-    backlog: Backlog,
-    watch: Watch,
-}
-
-/// Reads what still comes, and throws it away.
-fn poll_to_end<S: AsyncRead + Unpin>(cx: &mut Context<'_>, stream: &mut S) -> Poll<()> {
+/// Reads what still comes until the end of it or of the time, and throws it away.
+fn poll_to_end<S: AsyncRead + Unpin>(
+    cx: &mut Context<'_>,
+    stream: &mut S,
+    watch: &mut Watch,
+    until: Instant,
+) -> Poll<()> {
+    let now = Instant::now();
+    if now >= until {
+        return Poll::Ready(());
+    }
+    watch.wake_at(cx, now, until);
     scratch::with(|scratch| {
         loop {
             let mut buf = ReadBuf::new(scratch);
@@ -96,20 +106,32 @@ fn poll_to_end<S: AsyncRead + Unpin>(cx: &mut Context<'_>, stream: &mut S) -> Po
     })
 }
 
+/// A service at work: what has come is answered.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    service: Service,
+    backlog: Backlog,
+}
+
 impl Exchange {
-    /// Answers what comes until an end. Reads only when all answers are written: a
-    /// client that does not read is not read.
-    fn poll<S>(
+    pub(crate) fn new(service: Service) -> Exchange {
+        Exchange { service, backlog: Backlog::default() }
+    }
+
+    /// Answers what comes until an end, by `stage` the server's, and counts it in
+    /// `entry`. Reads only when all answers are written: a client that does not read
+    /// is not read.
+    pub(crate) fn poll<S>(
         &mut self,
         cx: &mut Context<'_>,
         stream: &mut S,
-        entry: &Entry,
+        entry: Option<&Entry>,
+        stage: Stage,
     ) -> Poll<io::Result<End>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         loop {
-            let stage = self.watch.poll(cx);
             ready!(self.backlog.poll_flush(cx, stream))?;
             if stage == Stage::Now {
                 return Poll::Ready(Ok(End::Drained));
@@ -130,7 +152,7 @@ impl Exchange {
         &mut self,
         cx: &mut Context<'_>,
         stream: &mut S,
-        entry: &Entry,
+        entry: Option<&Entry>,
     ) -> Poll<io::Result<usize>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -139,10 +161,12 @@ impl Exchange {
             let mut buf = ReadBuf::new(scratch);
             ready!(Pin::new(&mut *stream).poll_read(cx, &mut buf))?;
             let bytes = buf.filled_mut();
-            entry.received().add(bytes.len(), 0);
             self.service.answer(bytes);
             self.backlog.write(cx, stream, &mut [IoSlice::new(bytes)])?;
-            entry.sent().add(bytes.len(), 0);
+            if let Some(entry) = entry {
+                entry.received().add(bytes.len(), 0);
+                entry.sent().add(bytes.len(), 0);
+            }
             Poll::Ready(Ok(bytes.len()))
         })
     }

@@ -1,22 +1,18 @@
 //! Reaching a route's upstream, and saying why not.
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{fmt, io, time::Duration};
 
 use axum::http::StatusCode;
 use echogate_proto::{close::CloseCode, endpoint::HostPort};
 use tokio::{
-    io::{DuplexStream, duplex},
     net::{TcpStream, lookup_host},
     time::timeout,
 };
 
-use crate::{connection, registry::Kind, serve::Shared, service::Service, stream::Stream};
+use crate::{memory::Memory, service::Service, stream::Stream};
 
 /// How long an upstream may take to answer, over all its addresses.
 const TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Bytes in flight, each way, to a service in memory.
-const MEMORY: usize = 64 * 1024;
 
 /// Where a route leads, once the listeners are bound.
 #[derive(Clone, Debug)]
@@ -53,14 +49,14 @@ impl Target {
     /// # Errors
     ///
     /// Why not, told apart: refused, unresolvable, timed out, out of resources.
-    pub async fn dial(&self, shared: &Arc<Shared>) -> Result<Stream, DialError> {
+    pub async fn dial(&self) -> Result<Stream, DialError> {
         match self {
             Target::Tcp(at) => match timeout(TIMEOUT, dial_tcp(at)).await {
                 Ok(Ok(stream)) => Ok(Stream::Tcp(stream)),
                 Ok(Err(e)) => Err(DialError::of(&e)),
                 Err(_) => Err(DialError::timed_out()),
             },
-            Target::Service(service) => Ok(Stream::Memory(serve_in_memory(*service, shared))),
+            Target::Service(service) => Ok(Stream::Memory(Memory::new(*service).into())),
         }
     }
 }
@@ -80,14 +76,6 @@ async fn dial_tcp(at: &HostPort) -> io::Result<TcpStream> {
         }
     }
     Err(last)
-}
-
-fn serve_in_memory(service: Service, shared: &Arc<Shared>) -> DuplexStream {
-    let (ours, theirs) = duplex(MEMORY);
-    let entry = shared.registry.enter(Kind::Memory, None, &service.name().into(), None);
-    let served = connection::serve(theirs, service, entry, &shared.services.drain);
-    shared.services.tracker.spawn(served);
-    ours
 }
 
 /// A host name without an address.

@@ -1,15 +1,23 @@
-//! The end of serving, in two steps that every connection sees.
+//! What wakes a connection that waits, beside its sockets: the end of serving, in two
+//! steps that every connection sees, and its own alarm.
+//!
+//! An idle connection pays for both with two entries in tables that all share, a
+//! third of what a timer and a list of its own would take.
 
 use std::{
-    pin::Pin,
+    collections::BTreeSet,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU8, Ordering},
     },
-    task::{Context, Poll, Waker},
+    task::{Context, Waker},
 };
 
-use tokio::sync::{Notify, futures::OwnedNotified};
+use slab::Slab;
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
 
 /// How far the end of serving has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,17 +30,44 @@ pub enum Stage {
     Now,
 }
 
-/// Tells connections to end. Clones are the same.
-#[derive(Clone, Debug, Default)]
+/// Tells connections to end, and wakes them when they asked to be. Clones are the same.
+#[derive(Clone, Debug)]
 pub struct Drain(Arc<Inner>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
     stage: AtomicU8,
+    watches: Mutex<Watches>,
+    /// There is a new earliest alarm, or nobody left to be woken.
     changed: Arc<Notify>,
 }
 
+/// Those who watch.
+#[derive(Debug, Default)]
+struct Watches {
+    wakers: Slab<Waker>,
+    /// Who is to be woken when; one alarm each at the most.
+    alarms: BTreeSet<(Instant, usize)>,
+}
+
 impl Drain {
+    /// One that serves; the task that wakes for its alarms ends with it.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    #[expect(clippy::new_without_default, reason = "it starts a task")]
+    pub fn new() -> Drain {
+        let changed = Arc::new(Notify::new());
+        let inner = Arc::new(Inner {
+            stage: AtomicU8::new(Stage::Serving as u8),
+            watches: Mutex::default(),
+            changed: changed.clone(),
+        });
+        tokio::spawn(ring(Arc::downgrade(&inner), changed));
+        Drain(inner)
+    }
+
     /// Where serving stands.
     pub fn stage(&self) -> Stage {
         match self.0.stage.load(Ordering::Acquire) {
@@ -45,26 +80,66 @@ impl Drain {
     /// Moves on to `stage` and wakes everyone who watches.
     pub fn advance(&self, stage: Stage) {
         self.0.stage.fetch_max(stage as u8, Ordering::AcqRel);
-        self.0.changed.notify_waiters();
+        self.0.watches().wakers.iter().for_each(|(_, waker)| waker.wake_by_ref());
     }
 
     /// A view for one task.
     pub(crate) fn watch(&self) -> Watch {
-        Watch {
-            drain: self.clone(),
-            changed: Box::pin(self.0.changed.clone().notified_owned()),
-            waker: None,
+        Watch { drain: self.clone(), key: NO_KEY, alarm: None }
+    }
+}
+
+impl Inner {
+    /// No code panics while it holds the lock.
+    fn watches(&self) -> MutexGuard<'_, Watches> {
+        self.watches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes those whose alarm has come, and says when the next will.
+    fn ring_due(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let Watches { wakers, alarms } = &mut *self.watches();
+        while let Some(&(at, key)) = alarms.first() {
+            if at > now {
+                return Some(at);
+            }
+            alarms.pop_first();
+            wakers[key].wake_by_ref();
+        }
+        None
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.changed.notify_one();
+    }
+}
+
+async fn ring(inner: Weak<Inner>, changed: Arc<Notify>) {
+    while let Some(next) = inner.upgrade().map(|inner| inner.ring_due()) {
+        match next {
+            None => changed.notified().await,
+            Some(next) => tokio::select! {
+                () = sleep_until(next) => {}
+                () = changed.notified() => {}
+            },
         }
     }
 }
 
-/// A task's view of a [`Drain`]: looking costs one atomic load. The list of those to
-/// wake, which all connections share, is touched at the first look only.
+/// No place in the tables. (An `Option` would take twice the memory.)
+const NO_KEY: usize = usize::MAX;
+
+/// A task's view of a [`Drain`]: looking costs one atomic load. The tables, which all
+/// connections share, are touched at the first look and for an alarm only.
 #[derive(Debug)]
 pub(crate) struct Watch {
     drain: Drain,
-    changed: Pin<Box<OwnedNotified>>,
-    waker: Option<Waker>,
+    /// Where its waker is, from the first look on: [`NO_KEY`] until then.
+    key: usize,
+    /// The alarm that is set, or was.
+    alarm: Option<Instant>,
 }
 
 impl Watch {
@@ -73,20 +148,111 @@ impl Watch {
         self.drain.stage()
     }
 
-    /// The stage, and a wake-up at the next one.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Stage {
-        let stage = self.drain.stage();
-        if stage == Stage::Now {
-            return stage;
-        }
-        let known = self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
-        if known && stage == Stage::Serving {
-            return stage;
-        }
-        self.waker = Some(cx.waker().clone());
-        while let Poll::Ready(()) = self.changed.as_mut().poll(cx) {
-            self.changed.set(self.drain.0.changed.clone().notified_owned());
-        }
+    /// The stage, and a wake-up at each that follows, for the task that looks first.
+    pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Stage {
+        self.key(cx);
         self.drain.stage()
+    }
+
+    /// Asks for a wake-up at `at` or, if one was asked for before, between `now` and
+    /// then: alarms mostly move away, and are then left as they are.
+    pub(crate) fn wake_at(&mut self, cx: &Context<'_>, now: Instant, at: Instant) {
+        if self.alarm.is_some_and(|alarm| now < alarm && alarm <= at) {
+            return;
+        }
+        let key = self.key(cx);
+        let mut watches = self.drain.0.watches();
+        if let Some(alarm) = self.alarm.replace(at) {
+            watches.alarms.remove(&(alarm, key));
+        }
+        watches.alarms.insert((at, key));
+        if watches.alarms.first() == Some(&(at, key)) {
+            self.drain.0.changed.notify_one();
+        }
+    }
+
+    fn key(&mut self, cx: &Context<'_>) -> usize {
+        if self.key == NO_KEY {
+            self.key = self.drain.0.watches().wakers.insert(cx.waker().clone());
+        }
+        self.key
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let key = self.key;
+        if key == NO_KEY {
+            return;
+        }
+        let mut watches = self.drain.0.watches();
+        if let Some(alarm) = self.alarm {
+            watches.alarms.remove(&(alarm, key));
+        }
+        let waker = watches.wakers.remove(key);
+        // It may be what keeps a task alive, which may hold a watch of its own.
+        drop(watches);
+        drop(waker);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, task::Poll, time::Duration};
+
+    use super::*;
+
+    /// How many seconds from now a task that asks to be woken then is.
+    async fn woken_after(drain: &Drain, asked: &'static [u64]) -> u64 {
+        let mut watch = drain.watch();
+        let start = Instant::now();
+        let task = tokio::spawn(async move {
+            let mut first = true;
+            poll_fn(|cx| {
+                if !std::mem::take(&mut first) {
+                    return Poll::Ready(());
+                }
+                for &after in asked {
+                    watch.wake_at(cx, start, start + Duration::from_secs(after));
+                }
+                Poll::Pending
+            })
+            .await;
+        });
+        task.await.unwrap();
+        start.elapsed().as_secs()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn alarms_ring_at_their_time() {
+        let drain = Drain::new();
+        let all = tokio::join!(
+            woken_after(&drain, &[30]),
+            woken_after(&drain, &[10]),
+            woken_after(&drain, &[20, 25]),
+            woken_after(&drain, &[20, 5]),
+        );
+        assert_eq!(all, (30, 10, 20, 5));
+        let watches = drain.0.watches();
+        assert!(watches.alarms.is_empty() && watches.wakers.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stage_wakes_everyone() {
+        let drain = Drain::new();
+        let tasks = [1, 2].map(|_| {
+            let mut watch = drain.watch();
+            tokio::spawn(poll_fn(move |cx| match watch.poll(cx) {
+                Stage::Serving => Poll::Pending,
+                stage => Poll::Ready(stage),
+            }))
+        });
+        tokio::task::yield_now().await;
+        drain.advance(Stage::WhenQuiet);
+        for task in tasks {
+            assert_eq!(task.await.unwrap(), Stage::WhenQuiet);
+        }
+        drain.advance(Stage::Serving);
+        assert_eq!(drain.stage(), Stage::WhenQuiet, "there is no way back");
     }
 }

@@ -32,8 +32,6 @@ pub enum Kind {
     Tcp,
     /// A WebSocket connection to a route.
     WebSocket,
-    /// An in-memory connection to a built-in service, made by a route.
-    Memory,
 }
 
 impl fmt::Display for Kind {
@@ -41,7 +39,6 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Kind::Tcp => "tcp",
             Kind::WebSocket => "websocket",
-            Kind::Memory => "memory",
         })
     }
 }
@@ -54,7 +51,6 @@ pub struct Entry {
     peer: Option<SocketAddr>,
     target: Arc<str>,
     since: Instant,
-    since_unix: f64,
     received: Count,
     sent: Count,
 }
@@ -117,15 +113,12 @@ impl Registry {
         permit: Option<Arc<OwnedSemaphorePermit>>,
     ) -> Registered {
         let id = self.0.next.fetch_add(1, Ordering::Relaxed) + 1;
-        let since_unix =
-            SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
         let entry = Arc::new(Entry {
             id,
             kind,
             peer,
             target: target.clone(),
             since: Instant::now(),
-            since_unix,
             received: Count::default(),
             sent: Count::default(),
         });
@@ -182,13 +175,15 @@ impl Entry {
     }
 
     fn snapshot(&self) -> Snapshot {
+        let age = self.since.elapsed();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Snapshot {
             id: self.id,
             kind: self.kind,
             peer: self.peer,
             target: self.target.clone(),
-            since: self.since_unix,
-            age: self.since.elapsed().as_secs_f64(),
+            since: now.saturating_sub(age).as_secs_f64(),
+            age: age.as_secs_f64(),
             bytes_received: self.received.bytes(),
             bytes_sent: self.sent.bytes(),
             messages_received: self.received.messages.load(Ordering::Relaxed),

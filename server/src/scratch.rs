@@ -1,5 +1,5 @@
-//! One buffer per thread for all connections: borrowed within a single step from a
-//! read to the write that answers it, so that an idle connection holds none.
+//! Buffers that all connections of a thread share: borrowed within a single step from
+//! a read to the write that answers it, so that an idle connection holds none.
 
 use std::cell::RefCell;
 
@@ -11,14 +11,16 @@ pub(crate) const HEADROOM: usize = 16;
 pub(crate) const READ: usize = 128 * 1024;
 
 thread_local! {
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; HEADROOM + READ].into());
+    /// Those not lent. There are as many as steps run within each other: two, where a
+    /// bridge's step runs that of a service in memory.
+    static FREE: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Lends the thread's buffer, [`HEADROOM`] + [`READ`] bytes of any content.
-///
-/// # Panics
-///
-/// When it is lent already: a step borrows it once.
+/// Lends a buffer of [`HEADROOM`] + [`READ`] bytes of any content.
 pub(crate) fn with<T>(step: impl FnOnce(&mut [u8]) -> T) -> T {
-    SCRATCH.with_borrow_mut(|scratch| step(scratch))
+    let free = FREE.with_borrow_mut(Vec::pop);
+    let mut buffer = free.unwrap_or_else(|| vec![0; HEADROOM + READ].into());
+    let done = step(&mut buffer);
+    FREE.with_borrow_mut(|free| free.push(buffer));
+    done
 }

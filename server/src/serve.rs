@@ -19,6 +19,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    bridge,
     config::{Bind, Settings, Upstream},
     connection,
     dial::Target,
@@ -28,6 +29,13 @@ use crate::{
     registry::{Kind, Registry},
     service::Service,
 };
+
+/// Silence of the client after which it is sent a Ping: well below the 60 s at which
+/// proxies cut.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+
+/// How long a client may be silent after a Ping.
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long it takes at the most to notice what has arrived.
 const NOTICE: Duration = Duration::from_millis(20);
@@ -50,7 +58,7 @@ pub struct Shared {
 }
 
 /// Connections that end together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Group {
     /// Tells them to.
     pub drain: Drain,
@@ -92,15 +100,21 @@ impl Server {
                 Upstream::Listener(service) => first_address(&services, *service)
                     .map_or(Target::Service(*service), |at| Target::Tcp(reachable(at))),
             };
-            Arc::new(Route { path: route.path.as_str().into(), target, framing: route.framing })
+            let options = bridge::Options {
+                framing: route.framing,
+                max_message: settings.max_message,
+                ping_interval: PING_INTERVAL,
+                ping_timeout: PING_TIMEOUT,
+            };
+            Arc::new(Route { path: route.path.as_str().into(), target, options: options.into() })
         });
         let routes = routes.collect();
         let shared = Arc::new(Shared {
             settings,
             registry: Registry::default(),
-            services: Group::default(),
-            bridges: Group::default(),
-            http: Group::default(),
+            services: Group::new(),
+            bridges: Group::new(),
+            http: Group::new(),
             ending: AtomicBool::new(false),
         });
         Ok(Server { shared, http, services, routes })
@@ -119,7 +133,11 @@ impl Server {
             writeln!(out, "listening  http   http://{}", listener.local_addr()?)?;
         }
         for route in &self.routes {
-            writeln!(out, "route      {} -> {} ({})", route.path, route.target, route.framing)?;
+            writeln!(
+                out,
+                "route      {} -> {} ({})",
+                route.path, route.target, route.options.framing
+            )?;
         }
         if let Some(listener) = self.http.first() {
             writeln!(out, "page       http://{}/", listener.local_addr()?)?;
@@ -191,6 +209,10 @@ impl Shared {
 }
 
 impl Group {
+    fn new() -> Group {
+        Group { drain: Drain::new(), tracker: TaskTracker::new() }
+    }
+
     /// Ends the group's connections: by `quiet` those that become quiet, by `now` the
     /// others, as far as they can be ended cleanly.
     async fn end_by(&self, quiet: Instant, now: Instant) {

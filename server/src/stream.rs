@@ -7,9 +7,11 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
+
+use crate::memory::Memory;
 
 /// One type for all of them, so that what runs on a stream is built once.
 #[derive(Debug)]
@@ -17,7 +19,7 @@ pub enum Stream {
     /// TCP.
     Tcp(TcpStream),
     /// In memory, to a built-in service.
-    Memory(DuplexStream),
+    Memory(Box<Memory>),
 }
 
 macro_rules! on_each {

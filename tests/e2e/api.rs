@@ -100,12 +100,13 @@ fn a_websocket_connection_is_listed_with_its_messages_and_its_hop() {
 }
 
 #[test]
-fn a_connection_in_memory_is_listed_without_a_peer() {
+fn a_service_in_memory_is_no_connection_of_its_own() {
     let server = server();
-    let _client = RawWs::connect(&server, "/ws/echo");
-    let all = server.wait_for_connections(|all| all.len() == 2);
-    let memory = of_kind(&all, "memory")[0];
-    assert_eq!((&memory["target"], &memory["peer"]), (&json!("echo"), &Value::Null));
+    let mut client = RawWs::connect(&server, "/ws/echo");
+    client.send_frame(first::TEXT, b"three");
+    client.read();
+    let all = server.wait_for_connections(|all| all.len() == 1 && all[0]["bytes_sent"] == 5);
+    assert_eq!(all[0]["target"], "/ws/echo");
 }
 
 /// The log's lines on connections that ended, of this kind.

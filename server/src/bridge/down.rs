@@ -14,9 +14,12 @@ use echogate_proto::{
         frame::{close_frame, control_frame},
     },
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
 
-use super::{Bridge, ClientIn, UpstreamIn, gather::Gather, up::MAX_OWED};
+use super::{Bridge, ClientIn, Departure, UpstreamIn, gather::Gather, up::MAX_OWED};
 use crate::scratch::{self, HEADROOM, READ};
 
 thread_local! {
@@ -32,26 +35,26 @@ where
     /// Forwards what the upstream sends, until it or the client makes us wait.
     /// True when the client may be read again that was not before, for what the
     /// upstream owed.
-    pub(super) fn poll_down(&mut self, cx: &mut Context<'_>) -> bool {
+    pub(super) fn poll_down(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let full = self.framer.owed() >= MAX_OWED;
-        while self.poll_down_step(cx).is_ready() {}
+        while self.poll_down_step(cx, now).is_ready() {}
         full && self.framer.owed() < MAX_OWED
     }
 
     /// One step; pending when there is nothing more to do now.
-    fn poll_down_step(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_down_step(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
         if matches!(self.client_in, ClientIn::Gone(_)) {
             return self.poll_discard(cx);
         }
         let waiting = self.to_client.len();
         let flushed = self.to_client.poll_flush(cx, &mut self.client);
         if self.to_client.len() < waiting {
-            self.heartbeat.heard();
+            self.heartbeat.heard(now);
         }
         match flushed {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Err(_)) => {
-                self.client_gone("the client's connection failed");
+                self.client_gone(Departure::Failed);
                 return Poll::Ready(());
             }
             Poll::Ready(Ok(())) => {}
@@ -74,7 +77,7 @@ where
     /// The control frame that goes out before any more data, if there is one.
     fn next_control(&mut self) -> Option<Vec<u8>> {
         if let Some(payload) = self.pong.take() {
-            return Some(control_frame(OpCode::Pong, &payload));
+            return Some(control_frame(OpCode::Pong, payload.as_bytes()));
         }
         if let Some(verdict) = &self.verdict {
             let frame = close_frame(verdict.code, &verdict.reason);
@@ -166,7 +169,7 @@ where
 
     fn send_parts(&mut self, cx: &mut Context<'_>, parts: &mut [IoSlice<'_>]) {
         if self.to_client.write(cx, &mut self.client, parts).is_err() {
-            self.client_gone("the client's connection failed");
+            self.client_gone(Departure::Failed);
         }
     }
 

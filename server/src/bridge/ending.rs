@@ -35,6 +35,27 @@ pub(super) struct Verdict {
     echo: bool,
 }
 
+/// How a client went without a Close.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Departure {
+    /// It ended the stream.
+    WithoutClose,
+    /// Its connection failed.
+    Failed,
+    /// It was given up.
+    Unanswered,
+}
+
+impl Departure {
+    fn words(self) -> &'static str {
+        match self {
+            Departure::WithoutClose => "the client went away without a Close",
+            Departure::Failed => "the client's connection failed",
+            Departure::Unanswered => "the client did not answer a Ping",
+        }
+    }
+}
+
 /// How a connection ended.
 #[derive(Clone, Debug)]
 pub struct End {
@@ -73,7 +94,7 @@ where
     }
 
     /// The client went without a Close: what it sent before is still delivered.
-    pub(super) fn client_gone(&mut self, how: &'static str) {
+    pub(super) fn client_gone(&mut self, how: Departure) {
         self.client_in = ClientIn::Gone(how);
         self.to_client.clear();
         self.end_upstream();
@@ -136,10 +157,10 @@ where
         if self.verdict.is_some() {
             return;
         }
-        self.verdict = Some(match self.client_in {
+        self.verdict = Some(Box::new(match self.client_in {
             ClientIn::Closed(code) => Verdict { code, reason: "".into(), echo: true },
             _ => Verdict { code, reason: reason.into(), echo: false },
-        });
+        }));
         self.until = Some(Instant::now() + GRACE);
         self.end_upstream();
     }
@@ -215,10 +236,10 @@ where
             let not_read = !self.to_upstream.is_empty() || self.framer.owed() >= MAX_OWED;
             let not_asked = !self.framer.at_frame_boundary() && self.to_client.is_empty();
             if not_read || not_asked {
-                self.heartbeat.heard();
+                self.heartbeat.heard(now);
             }
-            if !self.heartbeat.on_timer(now) {
-                self.client_gone("the client did not answer a Ping");
+            if !self.heartbeat.on_timer(now, &self.options) {
+                self.client_gone(Departure::Unanswered);
                 return Some(self.as_it_stands());
             }
             return None;
@@ -231,8 +252,9 @@ where
             return None;
         }
         // A client that is slow but takes what waits for it is not cut off.
-        if !self.close_sent && !self.to_client.is_empty() && now < self.heartbeat.patience_ends() {
-            self.until = Some(self.heartbeat.patience_ends());
+        let patience_ends = self.heartbeat.patience_ends(&self.options);
+        if !self.close_sent && !self.to_client.is_empty() && now < patience_ends {
+            self.until = Some(patience_ends);
             return None;
         }
         Some(self.as_it_stands())
@@ -247,7 +269,7 @@ where
             (Some(verdict), _) => {
                 (CloseCode::ABNORMAL, format!("{}; cut off", verdict.reason).into())
             }
-            (None, ClientIn::Gone(how)) => (CloseCode::ABNORMAL, (*how).into()),
+            (None, ClientIn::Gone(how)) => (CloseCode::ABNORMAL, how.words().into()),
             (None, _) => (CloseCode::ABNORMAL, "cut off".into()),
         };
         End { code, why }

@@ -1,8 +1,8 @@
 //! Whether the client still lives, when it says nothing.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
+
+use super::Options;
 
 /// Asks after a silence, and gives up after another.
 ///
@@ -10,8 +10,6 @@ use tokio::time::Instant;
 /// was slow to: a transfer that moves is never cut.
 #[derive(Debug)]
 pub(super) struct Heartbeat {
-    interval: Duration,
-    timeout: Duration,
     heard: Instant,
     /// Since when an answer is waited for.
     asked: Option<Instant>,
@@ -20,35 +18,35 @@ pub(super) struct Heartbeat {
 }
 
 impl Heartbeat {
-    pub(super) fn new(now: Instant, interval: Duration, timeout: Duration) -> Heartbeat {
-        Heartbeat { interval, timeout, heard: now, asked: None, ping_due: false }
+    pub(super) fn new(now: Instant) -> Heartbeat {
+        Heartbeat { heard: now, asked: None, ping_due: false }
     }
 
     /// Notes a sign of life.
-    pub(super) fn heard(&mut self) {
-        self.heard = Instant::now();
+    pub(super) fn heard(&mut self, now: Instant) {
+        self.heard = now;
     }
 
     /// When silence will have lasted as long as it may after the last sign of life.
-    pub(super) fn patience_ends(&self) -> Instant {
-        self.heard + self.timeout
+    pub(super) fn patience_ends(&self, options: &Options) -> Instant {
+        self.heard + options.ping_timeout
     }
 
     /// When [`Heartbeat::on_timer`] has something to do.
-    pub(super) fn deadline(&self) -> Instant {
+    pub(super) fn deadline(&self, options: &Options) -> Instant {
         match self.asked {
-            Some(asked) if self.heard < asked => asked + self.timeout,
-            _ => self.heard + self.interval,
+            Some(asked) if self.heard < asked => asked + options.ping_timeout,
+            _ => self.heard + options.ping_interval,
         }
     }
 
     /// Asks if it is time to; false when the client is to be given up.
-    pub(super) fn on_timer(&mut self, now: Instant) -> bool {
+    pub(super) fn on_timer(&mut self, now: Instant, options: &Options) -> bool {
         match self.asked {
-            Some(asked) if self.heard < asked => return now < asked + self.timeout,
+            Some(asked) if self.heard < asked => return now < asked + options.ping_timeout,
             _ => self.asked = None,
         }
-        if now >= self.heard + self.interval {
+        if now >= self.heard + options.ping_interval {
             // If the Ping cannot go out, because the client takes nothing, that is
             // silence too.
             self.asked = Some(now);

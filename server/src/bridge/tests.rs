@@ -36,7 +36,7 @@ struct Rig {
 fn rig_with(framing: Framing, room: usize, early: &[u8]) -> Rig {
     let (client, client_end) = duplex(room);
     let (upstream, upstream_end) = duplex(room);
-    let drain = Drain::default();
+    let drain = Drain::new();
     let bridge = tokio::spawn({
         let (drain, early) = (drain.clone(), early.to_vec());
         async move {
@@ -47,7 +47,7 @@ fn rig_with(framing: Framing, room: usize, early: &[u8]) -> Rig {
                 ping_interval: INTERVAL,
                 ping_timeout: TIMEOUT,
             };
-            run(client_end, upstream_end, early, options, entry, &drain).await
+            run(client_end, upstream_end, &early, options.into(), entry, &drain).await
         }
     });
     Rig { client, upstream, bridge, drain, start: Instant::now() }
@@ -476,7 +476,7 @@ async fn a_quiet_client_is_told_of_the_servers_end_at_once() {
 async fn a_bridge_that_begins_in_a_drain_ends_as_well() {
     let (client, client_end) = duplex(4096);
     let (_upstream, upstream_end) = duplex(4096);
-    let drain = Drain::default();
+    let drain = Drain::new();
     drain.advance(Stage::WhenQuiet);
     let entry = Registry::default().enter(Kind::WebSocket, None, &"/test".into(), None);
     let options = Options {
@@ -486,7 +486,8 @@ async fn a_bridge_that_begins_in_a_drain_ends_as_well() {
         ping_timeout: TIMEOUT,
     };
     drop(client);
-    let end = timeout(HOUR, run(client_end, upstream_end, vec![], options, entry, &drain)).await;
+    let end =
+        timeout(HOUR, run(client_end, upstream_end, &[], options.into(), entry, &drain)).await;
     assert!(end.is_ok());
 }
 

@@ -11,9 +11,10 @@ use echogate_proto::{framing::Framing, ws::Event};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     task::coop::has_budget_remaining,
+    time::Instant,
 };
 
-use super::{Bridge, ClientIn, UpstreamOut};
+use super::{Bridge, ClientIn, Departure, UpstreamOut};
 use crate::scratch::{self, HEADROOM};
 
 /// Frames that an upstream may owe before no more are read from the client (framing
@@ -27,7 +28,7 @@ where
 {
     /// Forwards what the client sends, until it or the upstream makes us wait.
     /// True when all that the client sent has been read.
-    pub(super) fn poll_up(&mut self, cx: &mut Context<'_>) -> bool {
+    pub(super) fn poll_up(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         loop {
             if self.poll_upstream_out(cx).is_pending() && self.verdict.is_none() {
                 return false;
@@ -45,7 +46,7 @@ where
                 let read = Pin::new(&mut self.client).poll_read(cx, &mut buf);
                 let len = buf.filled().len();
                 if matches!(read, Poll::Ready(Ok(()))) && len > 0 {
-                    self.heartbeat.heard();
+                    self.heartbeat.heard(now);
                     self.take_frames(cx, scratch, HEADROOM + len);
                 }
                 read.map_ok(|()| len)
@@ -53,9 +54,9 @@ where
             match read {
                 Poll::Pending => return has_budget_remaining(),
                 Poll::Ready(Ok(0) | Err(_)) if self.behind_close => self.behind_close = false,
-                Poll::Ready(Ok(0)) => self.client_gone("the client went away without a Close"),
+                Poll::Ready(Ok(0)) => self.client_gone(Departure::WithoutClose),
                 Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(_)) => self.client_gone("the client's connection failed"),
+                Poll::Ready(Err(_)) => self.client_gone(Departure::Failed),
             }
         }
     }
@@ -124,7 +125,7 @@ where
                     }
                 }
                 Ok(Some(Event::Frame { .. } | Event::Payload { .. } | Event::Pong)) => {}
-                Ok(Some(Event::Ping)) => self.pong = Some(self.decoder.control_payload().into()),
+                Ok(Some(Event::Ping)) => self.pong = self.decoder.take_control(),
                 Ok(Some(Event::Close(code))) => {
                     self.client_closed(code);
                     self.behind_close = at < end;

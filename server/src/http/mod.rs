@@ -13,13 +13,12 @@ mod upgrade;
 use std::{net::SocketAddr, path::Path, pin::pin, sync::Arc, time::Duration};
 
 use axum::{Router, routing::any};
-use echogate_proto::framing::Framing;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
 use tower::ServiceExt;
 
-use crate::{dial::Target, drain::Stage, page, serve::Shared, stream::Stream};
+use crate::{bridge, dial::Target, drain::Stage, page, serve::Shared, stream::Stream};
 
 /// How long a client may take for the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,8 +33,8 @@ pub(crate) struct Route {
     pub(crate) path: Arc<str>,
     /// The upstream.
     pub(crate) target: Target,
-    /// Where messages to the client end.
-    pub(crate) framing: Framing,
+    /// How it is bridged.
+    pub(crate) options: Arc<bridge::Options>,
 }
 
 /// The client of an HTTP connection. The permit is held for as long as anything of

@@ -1,7 +1,7 @@
 //! GET on a route becomes a WebSocket connection:
 //! handshake, policy, dial, 101, bridge.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     Extension,
@@ -16,13 +16,6 @@ use hyper_util::rt::TokioIo;
 
 use super::{Client, Route, handshake::Handshake, policy};
 use crate::{bridge, registry::Kind, serve::Shared, stream::Stream};
-
-/// Silence of the client after which it is sent a Ping: well below the 60 s at which
-/// proxies cut.
-const PING_INTERVAL: Duration = Duration::from_secs(20);
-
-/// How long a client may be silent after a Ping.
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Why a handshake leads to no upstream.
 struct Refusal {
@@ -54,7 +47,7 @@ pub(super) async fn upgrade(
         .map(|reason| Refusal { status: StatusCode::FORBIDDEN, code: CloseCode::POLICY, reason });
     let dialled = match refusal {
         Some(refusal) => Err(refusal),
-        None => route.target.dial(&shared).await.map_err(|e| Refusal {
+        None => route.target.dial().await.map_err(|e| Refusal {
             status: e.status,
             code: e.code,
             reason: e.reason,
@@ -131,13 +124,8 @@ fn bridge_upgraded(
         let Some((stream, early)) = upgraded(on_upgrade).await else { return };
         let Client { peer, permit } = client;
         let entry = shared.registry.enter(Kind::WebSocket, Some(peer), &route.path, Some(permit));
-        let options = bridge::Options {
-            framing: route.framing,
-            max_message: shared.settings.max_message,
-            ping_interval: PING_INTERVAL,
-            ping_timeout: PING_TIMEOUT,
-        };
-        let bridge = bridge::run(stream, upstream, early, options, entry, &shared.bridges.drain);
+        let options = route.options.clone();
+        let bridge = bridge::run(stream, upstream, &early, options, entry, &shared.bridges.drain);
         // A task of its own: it is small, and lives for as long as the connection.
         shared.bridges.tracker.spawn(bridge);
     });

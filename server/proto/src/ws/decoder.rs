@@ -27,8 +27,8 @@ pub struct Decoder {
     /// Payload bytes of that message so far, by its frames' heads.
     message_len: u64,
     text: Utf8Stream,
-    /// The payload of the latest control frame, at most [`MAX_CONTROL`] bytes.
-    control: Vec<u8>,
+    /// The payload of the latest control frame. Most connections never have one.
+    control: Option<Box<Control>>,
 }
 
 /// A frame whose payload is being read.
@@ -83,7 +83,7 @@ impl Decoder {
             message: None,
             message_len: 0,
             text: Utf8Stream::default(),
-            control: Vec::new(),
+            control: None,
         }
     }
 
@@ -102,7 +102,7 @@ impl Decoder {
                 },
                 // A frame or its part without payload is an event of its own.
                 Some(frame) if *at == buf.len() && frame.left > 0 => return Ok(None),
-                Some(frame) if frame.opcode.is_control() => self.take_control(frame, buf, at)?,
+                Some(frame) if frame.opcode.is_control() => self.take_control_part(frame, buf, at)?,
                 Some(frame) => self.take_payload(frame, buf, at)?,
             };
             if event.is_some() {
@@ -114,7 +114,12 @@ impl Decoder {
     /// The payload of the control frame that the last event told of; of a Close,
     /// the reason (valid UTF-8).
     pub fn control_payload(&self) -> &[u8] {
-        &self.control
+        self.control.as_ref().map_or(&[], |control| control.as_bytes())
+    }
+
+    /// Hands over what [`Decoder::control_payload`] shows.
+    pub fn take_control(&mut self) -> Option<Box<Control>> {
+        self.control.take()
     }
 
     /// Whether the bytes so far end with a whole message.
@@ -147,7 +152,7 @@ impl Decoder {
         let Frame { opcode, fin, left: len, .. } = frame;
         self.frame = Some(frame);
         if opcode.is_control() {
-            self.control.clear();
+            self.control = Some(Box::default());
             return Ok(None);
         }
         match (opcode, self.message) {
@@ -189,14 +194,16 @@ impl Decoder {
         Ok(Some(Event::Payload { range, ends_message }))
     }
 
-    fn take_control(
+    fn take_control_part(
         &mut self,
         mut frame: Frame,
         buf: &mut [u8],
         at: &mut usize,
     ) -> Result<Option<Event>, Violation> {
         let range = frame.take(buf, at);
-        self.control.extend_from_slice(&buf[range]);
+        if let Some(control) = &mut self.control {
+            control.push(&buf[range]);
+        }
         if frame.left > 0 {
             self.frame = Some(frame);
             return Ok(None);
@@ -222,8 +229,39 @@ impl Decoder {
         if std::str::from_utf8(reason).is_err() {
             return Err(Violation::InvalidReason);
         }
-        self.control.drain(..2);
+        if let Some(control) = &mut self.control {
+            control.start = 2;
+        }
         Ok(code)
+    }
+}
+
+/// The payload of a control frame.
+#[derive(Debug)]
+pub struct Control {
+    bytes: [u8; MAX_CONTROL],
+    /// Behind the code of a Close.
+    start: u8,
+    end: u8,
+}
+
+impl Default for Control {
+    fn default() -> Control {
+        Control { bytes: [0; MAX_CONTROL], start: 0, end: 0 }
+    }
+}
+
+impl Control {
+    /// At most [`MAX_CONTROL`] bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[usize::from(self.start)..usize::from(self.end)]
+    }
+
+    /// Appends a part; the head has said that they fit together.
+    fn push(&mut self, part: &[u8]) {
+        let end = usize::from(self.end);
+        self.bytes[end..end + part.len()].copy_from_slice(part);
+        self.end += part.len() as u8;
     }
 }
 

@@ -11,7 +11,7 @@ pub mod mask;
 pub mod violation;
 
 pub use self::{
-    decoder::{Decoder, Event},
+    decoder::{Control, Decoder, Event},
     frame::{Head, Kind, OpCode},
     violation::Violation,
 };
