@@ -64,11 +64,13 @@ pub struct Args {
     call: Call,
 
     /// How many connections are made, all before the first message is sent
-    #[arg(long, short, value_name = "N", default_value_t = 50, value_parser = value_parser!(u32).range(1..))]
+    #[arg(long, short, value_name = "N", default_value_t = 50)]
+    #[arg(value_parser = value_parser!(u32).range(1..))]
     connections: u32,
 
     /// The size of a message
-    #[arg(long, short, value_name = "BYTES", default_value_t = 64, value_parser = value_parser!(u64).range(1..))]
+    #[arg(long, short, value_name = "BYTES", default_value_t = 64)]
+    #[arg(value_parser = value_parser!(u64).range(1..))]
     size: u64,
 
     /// How long it is measured, as 10s or 500ms
@@ -81,14 +83,16 @@ pub struct Args {
 
     /// Messages on their way on each connection: so many are sent together, and the next
     /// when all are answered; with --rate, the most there may be
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = value_parser!(u64).range(1..))]
     in_flight: u64,
 
     /// Messages per second over all connections, each due at a time of its own, however
     /// slow the answers are. Latency then counts from the moment a message was due, not
     /// from when it could be sent, so that a stall shows in every message that it held
     /// up (no "coordinated omission") [default: the next when the last is answered]
-    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N")]
+    #[arg(value_parser = value_parser!(u64).range(1..))]
     rate: Option<u64>,
 
     /// What each reply must be
