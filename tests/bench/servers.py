@@ -6,11 +6,13 @@ process of its own, except those that answer by themselves.
 
 import glob
 import os
+import resource
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -24,8 +26,7 @@ daemon off;
 pid {folder}/nginx.pid;
 error_log stderr error;
 worker_processes auto;
-worker_rlimit_nofile 65536;
-events {{ worker_connections 16384; }}
+events {{ worker_connections {connections}; }}
 stream {{
     server {{
         listen 127.0.0.1:{port} backlog=4096;
@@ -37,7 +38,7 @@ stream {{
 
 HAPROXY = """
 global
-    maxconn 16384
+    maxconn {connections}
 defaults
     mode tcp
     timeout connect 10s
@@ -61,6 +62,7 @@ class Server:
         # It prints a line that begins with "listening".
         self.announces = announces
         self.process = None
+        self.complaints = None
 
     @property
     def websocket(self):
@@ -71,14 +73,21 @@ class Server:
         return int(self.url.split("://")[1].split("/")[0].split(":")[1])
 
     def start(self, prefix=()):
-        """Starts it in a process group of its own, with its output thrown away."""
+        """Starts it in a process group of its own."""
+        self.complaints = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
             [*prefix, *self.command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE if self.announces else subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stderr=self.complaints,
             start_new_session=True,
         )
+
+    def last_complaint(self):
+        """The last line that it wrote to stderr."""
+        self.complaints.seek(0)
+        lines = self.complaints.read().decode(errors="replace").split("\n")
+        return next((line for line in reversed(lines) if line.strip()), "")
 
     def accepts(self):
         """Whether it accepts a connection now."""
@@ -93,7 +102,7 @@ class Server:
         end = time.monotonic() + PATIENCE
         while not self.accepts():
             if self.process.poll() is not None:
-                return f"ended with status {self.process.returncode}"
+                return f"ended with status {self.process.returncode}: {self.last_complaint()}"
             if time.monotonic() > end:
                 return "does not listen"
             time.sleep(nap)
@@ -114,6 +123,7 @@ class Server:
                 continue
         if self.process.stdout:
             self.process.stdout.close()
+        self.complaints.close()
         self.process = None
 
 
@@ -153,6 +163,8 @@ def program(name, package):
 def all_servers(echogate, to, folder, framing="message"):
     """Every server that can be run here; `to` is the upstream's port, and configuration
     files go to `folder`."""
+    # Each connection takes two files, and each server a few of its own.
+    most = min(16384, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2 - 100)
     yield gateway("echogate /ws", echogate, f"tcp://127.0.0.1:{to}?framing={framing}")
     yield gateway("echogate service:", echogate, f"service:upper?framing={framing}")
     yield upper("echogate upper", echogate)
@@ -172,12 +184,12 @@ def all_servers(echogate, to, folder, framing="message"):
         port = free_port()
         modules = glob.glob("/usr/lib*/nginx/modules/ngx_stream_module.so")
         module = "".join(f"load_module {module};" for module in modules)
-        settings = NGINX.format(module=module, folder=folder, port=port, upstream=to)
+        settings = NGINX.format(module=module, folder=folder, port=port, upstream=to, connections=most)
         command = [path, "-p", folder, "-c", write(folder, "nginx.conf", settings)]
         yield Server("nginx stream", f"tcp://127.0.0.1:{port}", command)
     if path := program("haproxy", "apt install haproxy"):
         port = free_port()
-        settings = HAPROXY.format(port=port, upstream=to)
+        settings = HAPROXY.format(port=port, upstream=to, connections=most)
         command = [path, "-db", "-f", write(folder, "haproxy.cfg", settings)]
         yield Server("haproxy tcp", f"tcp://127.0.0.1:{port}", command)
 

@@ -200,7 +200,7 @@ impl Connection {
         script.check(self.first * script.size + self.received, inside).map_err(|wrong| {
             let Wrong { at, expected, got } = wrong;
             let (byte, reply) = reply(self.received + at as u64);
-            let [expected, got] = [expected, got].map(|byte| byte.escape_ascii());
+            let [expected, got] = [expected, got].map(u8::escape_ascii);
             format!("byte {byte} of reply {reply} is '{got}' and not '{expected}'")
         })?;
         self.received += inside.len() as u64;

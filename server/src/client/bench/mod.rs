@@ -54,8 +54,8 @@ const FINISH_TIME: Duration = Duration::from_secs(5);
 /// How often the progress is drawn.
 const DRAW_TIME: Duration = Duration::from_millis(250);
 
-/// The most that is in flight on one connection, 256 MiB: it is held in memory.
-const MAX_IN_FLIGHT: u64 = 256 << 20;
+/// The most that is in flight on one connection, 64 MiB: some times that is held in memory.
+const MAX_IN_FLIGHT: u64 = 64 << 20;
 
 /// The command line of `echogate bench`.
 #[derive(clap::Args, Clone, Debug)]
@@ -212,6 +212,7 @@ async fn put_under(
     thread::spawn(move || keeper.pace.keep());
     let mut progress = Progress::new();
     let mut draw = interval(DRAW_TIME);
+    draw.reset();
     let end = sleep(whole);
     pin!(end);
     let mut failures = Vec::new();
@@ -228,6 +229,7 @@ async fn put_under(
             }
             _ = interrupt.recv() => {
                 if stage != Stage::Send {
+                    drop(progress);
                     std::process::exit(1);
                 }
                 load.pace.enter(Stage::Finish);

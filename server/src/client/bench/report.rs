@@ -93,22 +93,23 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Report { url, connections, size, in_flight, .. } = self;
         writeln!(f, "endpoint  {url}")?;
-        write!(f, "load      {connections} connections, {in_flight} messages of {size} bytes ")?;
-        writeln!(f, "in flight on each")?;
+        let s = if *connections == 1 { "" } else { "s" };
+        write!(f, "load      {connections} connection{s}, {size} bytes a message, ")?;
+        writeln!(f, "{in_flight} in flight on each")?;
         if let Some(rate) = self.rate {
-            writeln!(f, "due       {rate} messages/s; {} were not sent in the end", self.unsent)?;
+            writeln!(f, "due       {rate} messages/s; never sent: {}", self.unsent)?;
         }
         writeln!(f, "answered  {} messages in {:.2} s", self.messages, self.seconds)?;
-        write!(f, "rate      {:.0} messages/s", self.messages_per_second)?;
-        writeln!(f, ", {:.2} MB/s each way", self.bytes_per_second / 1e6)?;
+        let megabytes = self.bytes_per_second / 1e6;
+        writeln!(f, "rate      {:.0} messages/s, {megabytes:.2} MB/s", self.messages_per_second)?;
         if let Some(frames) = self.frames_per_message {
             writeln!(f, "frames    {frames:.2} a message")?;
         }
         let Latency { p50, p90, p99, p99_9, max } = self.latency_us;
-        writeln!(f, "latency  {:>9} {:>9} {:>9} {:>9} {:>9}", "p50", "p90", "p99", "p99.9", "max")?;
-        write!(f, "         ")?;
-        [p50, p90, p99, p99_9, max].iter().try_for_each(|us| write!(f, "{:>9} ", time(*us)))?;
-        write!(f, "\nerrors    {}", self.errors)
+        let [p50, p90, p99, p99_9, max] = [p50, p90, p99, p99_9, max].map(time);
+        writeln!(f, "latency {:>9} {:>9} {:>9} {:>9} {:>9}", "p50", "p90", "p99", "p99.9", "max")?;
+        writeln!(f, "        {p50:>9} {p90:>9} {p99:>9} {p99_9:>9} {max:>9}")?;
+        write!(f, "errors    {}", self.errors)
     }
 }
 
