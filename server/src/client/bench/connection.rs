@@ -54,8 +54,8 @@ pub(super) struct Connection {
     sent: u64,
     /// Payload bytes that have come so far.
     received: u64,
-    /// Answers to Pings that are still to be sent.
-    pongs: Vec<u8>,
+    /// Control frames that are still to be sent.
+    control: Vec<u8>,
 }
 
 impl Connection {
@@ -70,7 +70,7 @@ impl Connection {
             ordered_at: load.pace.start,
             sent: 0,
             received: 0,
-            pongs: Vec::new(),
+            control: Vec::new(),
             load,
         }
     }
@@ -130,14 +130,14 @@ impl Connection {
         }
     }
 
-    /// Sends what is ordered, and Pongs between whole messages, as far as the stream
+    /// Sends what is ordered, and control frames between whole messages, as far as the stream
     /// takes it; ready when there is nothing more.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let script = &self.load.script;
         loop {
-            if !self.pongs.is_empty() && self.sent.is_multiple_of(script.wire_size) {
-                let sent = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.pongs))?;
-                self.pongs.drain(..sent);
+            if !self.control.is_empty() && self.sent.is_multiple_of(script.wire_size) {
+                let sent = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.control))?;
+                self.control.drain(..sent);
                 continue;
             }
             let left = self.ordered * script.wire_size - self.sent;
@@ -181,7 +181,7 @@ impl Connection {
                 Event::Frame => count += 1,
                 Event::Payload(range) => self.check(&bytes[range])?,
                 Event::Ping(payload) => {
-                    self.pongs.extend(client_frame(OpCode::Pong, &payload, KEY));
+                    self.control.extend(client_frame(OpCode::Pong, &payload, KEY));
                 }
                 Event::Close(code, reason) => return Err(closed(code, &reason)),
             }
@@ -229,7 +229,8 @@ impl Connection {
     async fn leave(&mut self) -> io::Result<()> {
         if self.frames.is_some() {
             let code = CloseCode::NORMAL.0.to_be_bytes();
-            self.stream.write_all(&client_frame(OpCode::Close, &code, KEY)).await?;
+            self.control.extend(client_frame(OpCode::Close, &code, KEY));
+            self.stream.write_all(&self.control).await?;
         } else {
             self.stream.shutdown().await?;
         }
