@@ -1,4 +1,4 @@
-//! The native client: `echogate connect` and, under [`bench`], `echogate bench`.
+//! The native client: `echogate connect`, and `echogate bench` in `bench`.
 //!
 //! In reading order:
 //!
@@ -9,7 +9,7 @@
 //! - `stream`, `websocket`: connections of bytes, connections of messages
 //! - `pipe`: the mode for scripts: bytes in, bytes out
 //! - `terminal`: the mode for people: a prompt, and replies above it
-//! - [`bench`]: the mode for load: many connections, and every reply checked
+//! - `bench`: the mode for load: many connections, and every reply checked
 //! - `escape`: what came from elsewhere, made fit for a terminal
 
 pub mod bench;
