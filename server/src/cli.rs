@@ -32,6 +32,8 @@ enum Command {
     Serve(ServeArgs),
     /// Connect to an endpoint: a prompt on a terminal, bytes in and out in a pipe
     Connect(client::Args),
+    /// Load an endpoint that answers each message with as many bytes, and measure it
+    Bench(client::bench::Args),
 }
 
 #[derive(Args, Debug)]
@@ -70,7 +72,11 @@ pub fn main() -> ExitCode {
     };
     let done = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(args) => serve(args),
-        Command::Connect(args) => connect(args),
+        Command::Connect(args) => call(client::run(args)),
+        Command::Bench(args) => {
+            raise_file_limit();
+            call(client::bench::run(args))
+        }
     };
     done.map_or_else(fail, |()| ExitCode::SUCCESS)
 }
@@ -126,9 +132,9 @@ fn serve(args: ServeArgs) -> Result<(), Failure> {
     served.map_err(Failure::Run)
 }
 
-fn connect(args: client::Args) -> Result<(), Failure> {
+fn call(client: impl Future<Output = Result<(), client::Error>>) -> Result<(), Failure> {
     let runtime = runtime()?;
-    let ended = runtime.block_on(client::run(args));
+    let ended = runtime.block_on(client);
     // A read of the standard input may never end.
     runtime.shutdown_background();
     ended.map_err(|e| match e {

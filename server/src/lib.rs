@@ -16,7 +16,7 @@
 //! - [`page`]: the page's files
 //! - [`dial`]: reaching a route's upstream
 //! - [`bridge`]: WebSocket on one side, an upstream on the other
-//! - [`client`]: `echogate connect`, the native client
+//! - [`client`]: `echogate connect` and `echogate bench`, the native client
 //! - [`registry`]: who is connected now
 //! - [`drain`]: the end of serving and alarms, as connections see them
 //! - [`stream`], [`memory`], `scratch`, `backlog`: what bytes travel on and wait in

@@ -11,6 +11,7 @@
 //! - `settings`: flags, environment, file, defaults, and what is wrong with them
 //! - `api`: what the server tells of itself, its log included
 //! - `connect`: the native client
+//! - `bench`: the native client as a load
 //! - `dist`: the committed page is what its sources say
 //! - `page`: the page in a browser
 //! - `readme`: the README's examples
@@ -18,6 +19,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test it is an assertion")]
 
 mod api;
+mod bench;
 mod codec;
 mod connect;
 mod dist;

@@ -1,4 +1,4 @@
-//! The native client: `echogate connect`.
+//! The native client: `echogate connect`, and `echogate bench` in `bench`.
 //!
 //! In reading order:
 //!
@@ -9,7 +9,10 @@
 //! - `stream`, `websocket`: connections of bytes, connections of messages
 //! - `pipe`: the mode for scripts: bytes in, bytes out
 //! - `terminal`: the mode for people: a prompt, and replies above it
+//! - `bench`: the mode for load: many connections, and every reply checked
 //! - `escape`: what came from elsewhere, made fit for a terminal
+
+pub mod bench;
 
 mod dial;
 mod escape;
@@ -33,20 +36,12 @@ use self::{
     terminal::Manner,
 };
 
-/// The command line of `echogate connect`.
+/// What is to be called, and how.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Args {
+struct Call {
     /// What to connect to: tcp://HOST:PORT, unix:///PATH or ws://HOST[:PORT][/PATH]
     #[arg(value_name = "URL", default_value = "tcp://127.0.0.1:7007")]
     url: Endpoint,
-
-    /// On a terminal, show each reply's round-trip time
-    #[arg(long)]
-    timing: bool,
-
-    /// On a terminal, show nothing but the replies
-    #[arg(long, short)]
-    quiet: bool,
 
     /// Add a header to the WebSocket request (repeatable)
     #[arg(long, value_name = "NAME:VALUE")]
@@ -59,6 +54,21 @@ pub struct Args {
     /// Offer a WebSocket subprotocol (repeatable, in order of preference)
     #[arg(long, value_name = "NAME")]
     protocol: Vec<String>,
+}
+
+/// The command line of `echogate connect`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    #[command(flatten)]
+    call: Call,
+
+    /// On a terminal, show each reply's round-trip time
+    #[arg(long)]
+    timing: bool,
+
+    /// On a terminal, show nothing but the replies
+    #[arg(long, short)]
+    quiet: bool,
 }
 
 /// Why the client failed: one line that names the endpoint and what went wrong.
@@ -83,8 +93,9 @@ pub enum Error {
 /// When the connection cannot be made or breaks, or the standard input or output
 /// does; a closed standard output is none.
 pub async fn run(args: Args) -> Result<(), Error> {
-    let target = Target::new(&args).map_err(|words| Error::Usage(args.url.clone(), words))?;
-    call(target, &args).await.map_err(|stop| Error::Failed(args.url.clone(), stop.to_string()))
+    let url = &args.call.url;
+    let target = Target::new(&args.call).map_err(|words| Error::Usage(url.clone(), words))?;
+    call(target, &args).await.map_err(|stop| Error::Failed(url.clone(), stop.to_string()))
 }
 
 async fn call(target: Target, args: &Args) -> Result<(), Stop> {
@@ -126,7 +137,7 @@ async fn exchange(
 ) -> Result<(), Stop> {
     if io::stdin().is_terminal() && io::stdout().is_terminal() {
         let manner = Manner { timing: args.timing, quiet: args.quiet };
-        let greeting = format!("connected to {}{from}", args.url);
+        let greeting = format!("connected to {}{from}", args.call.url);
         terminal::run(outbound, inbound, &greeting, manner).await
     } else {
         pipe::run(tokio::io::stdin(), tokio::io::stdout(), outbound, inbound).await

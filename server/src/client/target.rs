@@ -5,7 +5,7 @@ use std::str::FromStr;
 use echogate_proto::endpoint::{Address, Endpoint, HostPort};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::Args;
+use super::Call;
 
 /// What is to be called, and how.
 #[derive(Debug)]
@@ -30,18 +30,18 @@ pub(super) struct Upgrade {
 pub(super) struct Header(HeaderName, HeaderValue);
 
 impl Target {
-    /// What `args` ask for, or why they make no sense.
-    pub(super) fn new(args: &Args) -> Result<Target, String> {
-        let Endpoint { address, options } = &args.url;
+    /// What `call` asks for, or why it makes no sense.
+    pub(super) fn new(call: &Call) -> Result<Target, String> {
+        let Endpoint { address, options } = &call.url;
         match address {
             Address::Ws(at, path) => Ok(Target::WebSocket(Upgrade {
                 at: at.clone(),
                 path: path.clone(),
-                headers: headers(args)?,
+                headers: headers(call)?,
             })),
             Address::Wss(..) | Address::Tls(_) | Address::Udp(_) | Address::Service(_) => {
                 Err(format!(
-                    "connect does not speak {} yet: tcp, unix and ws it does",
+                    "the client does not speak {} yet: tcp, unix and ws it does",
                     address.scheme()
                 ))
             }
@@ -49,7 +49,7 @@ impl Target {
                 if let Some((key, _)) = options.first() {
                     return Err(format!("unknown option \"{key}\""));
                 }
-                if let Some(flag) = websocket_flag(args) {
+                if let Some(flag) = websocket_flag(call) {
                     return Err(format!("{flag} goes with ws:// only"));
                 }
                 Ok(match address {
@@ -63,33 +63,33 @@ impl Target {
 }
 
 /// The first flag given that only a WebSocket has a use for.
-fn websocket_flag(args: &Args) -> Option<&'static str> {
+fn websocket_flag(call: &Call) -> Option<&'static str> {
     let given = [
-        ("--header", !args.header.is_empty()),
-        ("--origin", args.origin.is_some()),
-        ("--protocol", !args.protocol.is_empty()),
+        ("--header", !call.header.is_empty()),
+        ("--origin", call.origin.is_some()),
+        ("--protocol", !call.protocol.is_empty()),
     ];
     given.iter().find(|(_, given)| *given).map(|(flag, _)| *flag)
 }
 
-fn headers(args: &Args) -> Result<HeaderMap, String> {
+fn headers(call: &Call) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
-    for Header(name, value) in &args.header {
+    for Header(name, value) in &call.header {
         headers.append(name, value.clone());
     }
-    if let Some(origin) = &args.origin {
+    if let Some(origin) = &call.origin {
         let value = HeaderValue::from_str(origin);
         let value = value.map_err(|_| "--origin: a control character in it".to_owned())?;
         headers.insert(header::ORIGIN, value);
     }
-    for protocol in &args.protocol {
+    for protocol in &call.protocol {
         // A subprotocol is a token (RFC 6455 section 4.1), as a header's name is.
         if HeaderName::from_str(protocol).is_err() {
             return Err(format!("--protocol {protocol:?}: not a name"));
         }
     }
-    if !args.protocol.is_empty() {
-        let value = HeaderValue::from_str(&args.protocol.join(", "));
+    if !call.protocol.is_empty() {
+        let value = HeaderValue::from_str(&call.protocol.join(", "));
         let value = value.map_err(|_| "--protocol: not a name".to_owned())?;
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, value);
     }
@@ -125,9 +125,9 @@ mod tests {
     use super::*;
 
     fn target(arguments: &[&str]) -> Result<Target, String> {
-        let command = Args::augment_args(clap::Command::new("connect").no_binary_name(true));
+        let command = Call::augment_args(clap::Command::new("connect").no_binary_name(true));
         let matches = command.try_get_matches_from(arguments).map_err(|e| e.to_string())?;
-        Target::new(&Args::from_arg_matches(&matches).unwrap())
+        Target::new(&Call::from_arg_matches(&matches).unwrap())
     }
 
     fn upgrade(arguments: &[&str]) -> Upgrade {

@@ -112,11 +112,7 @@ fn code_and_reason(close: Option<CloseFrame>) -> (CloseCode, String) {
 
 /// What a Close means: a clean end, or a failure.
 fn verdict(code: CloseCode, reason: &str) -> io::Result<Received> {
-    let reason = match reason {
-        "" => Cow::Borrowed(""),
-        reason => Cow::Owned(format!(": {}", escape(reason))),
-    };
-    let words = format!("closed by the server ({}, {}){reason}", code.0, code.words());
+    let words = closed(code, reason);
     match code {
         CloseCode::NORMAL | CloseCode::GOING_AWAY | CloseCode::NO_STATUS => {
             Ok(Received::End(words))
@@ -125,7 +121,17 @@ fn verdict(code: CloseCode, reason: &str) -> io::Result<Received> {
     }
 }
 
-fn broken() -> io::Error {
+/// A Close in words.
+pub(super) fn closed(code: CloseCode, reason: &str) -> String {
+    let reason = match reason {
+        "" => Cow::Borrowed(""),
+        reason => Cow::Owned(format!(": {}", escape(reason))),
+    };
+    format!("closed by the server ({}, {}){reason}", code.0, code.words())
+}
+
+/// The end of a connection without a Close.
+pub(super) fn broken() -> io::Error {
     let code = CloseCode::ABNORMAL;
     io::Error::new(io::ErrorKind::UnexpectedEof, format!("{} ({})", code.words(), code.0))
 }

@@ -180,8 +180,8 @@ fn an_interrupt_ends_it_at_once_in_the_middle_of_a_transfer() {
 #[test]
 fn what_makes_no_sense_is_a_usage_error() {
     for (arguments, complaint) in [
-        (&["udp://127.0.0.1:7007"][..], "udp://127.0.0.1:7007: connect does not speak udp yet"),
-        (&["wss://127.0.0.1/"], "wss://127.0.0.1:443/: connect does not speak wss yet"),
+        (&["udp://127.0.0.1:7007"][..], "udp://127.0.0.1:7007: the client does not speak udp yet"),
+        (&["wss://127.0.0.1/"], "wss://127.0.0.1:443/: the client does not speak wss yet"),
         (&["tcp://127.0.0.1:1", "--origin", "x"], "--origin goes with ws:// only"),
         (&["127.0.0.1:7007"], "no scheme"),
         (&["--nonsense"], "--nonsense"),

@@ -1,0 +1,209 @@
+"""The servers that `compare` runs side by side, and how each is started.
+
+All of them lead to one upstream, an `echogate serve` with its `upper` listener in a
+process of its own, except those that answer by themselves.
+"""
+
+import glob
+import os
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+# How long a server may take until it accepts connections, in seconds.
+PATIENCE = 15.0
+
+NGINX = """
+{module}
+daemon off;
+pid {folder}/nginx.pid;
+error_log stderr error;
+worker_processes auto;
+events {{ worker_connections {connections}; }}
+stream {{
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        proxy_pass 127.0.0.1:{upstream};
+        tcp_nodelay on;
+    }}
+}}
+"""
+
+HAPROXY = """
+global
+    maxconn {connections}
+defaults
+    mode tcp
+    timeout connect 10s
+    timeout client 1h
+    timeout server 1h
+frontend in
+    bind 127.0.0.1:{port} backlog 4096
+    default_backend out
+backend out
+    server upstream 127.0.0.1:{upstream}
+"""
+
+
+class Server:
+    """A server: its name in the tables, its command, and the URL to be loaded."""
+
+    def __init__(self, name, url, command, announces=False):
+        self.name = name
+        self.url = url
+        self.command = command
+        # It prints a line that begins with "listening".
+        self.announces = announces
+        self.process = None
+        self.complaints = None
+
+    @property
+    def websocket(self):
+        return self.url.startswith("ws:")
+
+    @property
+    def port(self):
+        return int(self.url.split("://")[1].split("/")[0].split(":")[1])
+
+    def start(self, prefix=()):
+        """Starts it in a process group of its own."""
+        self.complaints = tempfile.TemporaryFile()
+        self.process = subprocess.Popen(
+            [*prefix, *self.command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if self.announces else subprocess.DEVNULL,
+            stderr=self.complaints,
+            start_new_session=True,
+        )
+
+    def last_complaint(self):
+        """The last line that it wrote to stderr."""
+        self.complaints.seek(0)
+        lines = self.complaints.read().decode(errors="replace").split("\n")
+        return next((line for line in reversed(lines) if line.strip()), "")
+
+    def accepts(self):
+        """Whether it accepts a connection now."""
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+            return True
+        except OSError:
+            return False
+
+    def wait(self, nap=0.02):
+        """Waits until it accepts connections; says why it does not, if it does not."""
+        end = time.monotonic() + PATIENCE
+        while not self.accepts():
+            if self.process.poll() is not None:
+                return f"ended with status {self.process.returncode}: {self.last_complaint()}"
+            if time.monotonic() > end:
+                return "does not listen"
+            time.sleep(nap)
+        return None
+
+    def stop(self):
+        if self.process is None:
+            return
+        for sign in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(self.process.pid, sign)
+            except ProcessLookupError:
+                pass
+            try:
+                self.process.wait(3)
+                break
+            except subprocess.TimeoutExpired:
+                continue
+        if self.process.stdout:
+            self.process.stdout.close()
+        self.complaints.close()
+        self.process = None
+
+
+def free_port():
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return bound.getsockname()[1]
+
+
+def upstream(echogate):
+    """What the others lead to."""
+    return upper("upstream", echogate)
+
+
+def upper(name, echogate):
+    port = free_port()
+    arguments = ["--http", "127.0.0.1:0", "--listen", f"upper=tcp://127.0.0.1:{port}"]
+    return Server(name, f"tcp://127.0.0.1:{port}", [echogate, "serve", *arguments], True)
+
+
+def gateway(name, echogate, target):
+    """An echogate with one route, `/ws`."""
+    port = free_port()
+    arguments = ["--http", f"127.0.0.1:{port}", "--route", f"/ws={target}"]
+    return Server(name, f"ws://127.0.0.1:{port}/ws", [echogate, "serve", *arguments], True)
+
+
+def program(name, package):
+    """Where a program is, or a line on stderr that names what to install."""
+    # Debian keeps servers where a user's PATH may not lead.
+    path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+    if path is None:
+        print(f"compare: no {name}: {package}", file=sys.stderr)
+    return path
+
+
+def all_servers(echogate, to, folder, framing="message"):
+    """Every server that can be run here; `to` is the upstream's port, and configuration
+    files go to `folder`."""
+    # Each connection takes two files, and each server a few of its own.
+    most = min(16384, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2 - 100)
+    yield gateway("echogate /ws", echogate, f"tcp://127.0.0.1:{to}?framing={framing}")
+    yield gateway("echogate service:", echogate, f"service:upper?framing={framing}")
+    yield upper("echogate upper", echogate)
+    if path := program("websockify", "apt install websockify"):
+        port = free_port()
+        command = [path, f"127.0.0.1:{port}", f"127.0.0.1:{to}"]
+        yield Server("websockify", f"ws://127.0.0.1:{port}/", command)
+    if path := program("websocat", "cargo install websocat"):
+        port = free_port()
+        command = [path, "--binary", f"ws-l:127.0.0.1:{port}", f"tcp:127.0.0.1:{to}"]
+        yield Server("websocat", f"ws://127.0.0.1:{port}/", command)
+    if has_websockets():
+        port = free_port()
+        command = [sys.executable, f"{HERE}/websockets_echo.py", str(port)]
+        yield Server("Python websockets", f"ws://127.0.0.1:{port}/", command)
+    if path := program("nginx", "apt install nginx libnginx-mod-stream"):
+        port = free_port()
+        modules = glob.glob("/usr/lib*/nginx/modules/ngx_stream_module.so")
+        module = "".join(f"load_module {module};" for module in modules)
+        settings = NGINX.format(module=module, folder=folder, port=port, upstream=to, connections=most)
+        command = [path, "-p", folder, "-c", write(folder, "nginx.conf", settings)]
+        yield Server("nginx stream", f"tcp://127.0.0.1:{port}", command)
+    if path := program("haproxy", "apt install haproxy"):
+        port = free_port()
+        settings = HAPROXY.format(port=port, upstream=to, connections=most)
+        command = [path, "-db", "-f", write(folder, "haproxy.cfg", settings)]
+        yield Server("haproxy tcp", f"tcp://127.0.0.1:{port}", command)
+
+
+def has_websockets():
+    probe = "import websockets.asyncio.server"
+    found = subprocess.run([sys.executable, "-c", probe], stderr=subprocess.DEVNULL)
+    if found.returncode != 0:
+        print("compare: no Python websockets 13 or later: pip install websockets", file=sys.stderr)
+    return found.returncode == 0
+
+
+def write(folder, name, text):
+    path = os.path.join(folder, name)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+    return path
