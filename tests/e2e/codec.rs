@@ -39,6 +39,11 @@ fn ours(bytes: &[u8], cuts: &[usize]) -> Vec<Item> {
         loop {
             match decoder.next(&mut buf, &mut at) {
                 Ok(None) => break,
+                Ok(Some(Event::Message { opcode, range })) => {
+                    let text = opcode == OpCode::Text;
+                    let kind = if text { Kind::Text } else { Kind::Binary };
+                    items.push(Item::Message(kind, buf[range].to_vec()));
+                }
                 Ok(Some(Event::Frame { opcode, .. })) => match opcode {
                     OpCode::Text => kind = Kind::Text,
                     OpCode::Binary => kind = Kind::Binary,

@@ -109,22 +109,22 @@ where
         while matches!(self.client_in, ClientIn::Open) {
             match self.decoder.next(buf, &mut at) {
                 Ok(None) => break,
+                Ok(Some(Event::Message { opcode, range })) if self.forwards() => {
+                    self.framer.expect(opcode, true, range.len() as u64);
+                    self.take_payload(buf, range, true, &mut payload);
+                }
                 Ok(Some(Event::Frame { opcode, fin, len })) if self.forwards() => {
                     self.framer.expect(opcode, fin, len);
                 }
                 Ok(Some(Event::Payload { range, ends_message })) if self.forwards() => {
-                    self.entry.received().add(range.len(), u64::from(ends_message));
-                    if self.framer.framing() == Framing::Line {
-                        self.last_byte = buf[range.clone()].last().copied().or(self.last_byte);
-                        payload.push(buf, range);
-                        if ends_message && self.last_byte.take() != Some(b'\n') {
-                            payload.push_byte(buf, b'\n');
-                        }
-                    } else {
-                        payload.push(buf, range);
-                    }
+                    self.take_payload(buf, range, ends_message, &mut payload);
                 }
-                Ok(Some(Event::Frame { .. } | Event::Payload { .. } | Event::Pong)) => {}
+                Ok(Some(
+                    Event::Message { .. }
+                    | Event::Frame { .. }
+                    | Event::Payload { .. }
+                    | Event::Pong,
+                )) => {}
                 Ok(Some(Event::Ping)) => self.pong = self.decoder.take_control(),
                 Ok(Some(Event::Close(code))) => {
                     self.client_closed(code);
@@ -139,6 +139,25 @@ where
             && self.to_upstream.write(cx, &mut self.upstream, &mut [IoSlice::new(payload)]).is_err()
         {
             self.upstream_broken();
+        }
+    }
+
+    /// Adds what lies at `range` to what goes to the upstream.
+    fn take_payload(
+        &mut self,
+        buf: &mut [u8],
+        range: Range<usize>,
+        ends_message: bool,
+        payload: &mut Payload,
+    ) {
+        self.entry.received().add(range.len(), u64::from(ends_message));
+        if self.framer.framing() != Framing::Line {
+            return payload.push(buf, range);
+        }
+        self.last_byte = buf[range.clone()].last().copied().or(self.last_byte);
+        payload.push(buf, range);
+        if ends_message && self.last_byte.take() != Some(b'\n') {
+            payload.push_byte(buf, b'\n');
         }
     }
 

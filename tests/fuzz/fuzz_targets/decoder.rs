@@ -31,6 +31,10 @@ fn decode(bytes: &[u8], piece: usize) -> Seen {
             };
             let control = decoder.control_payload().to_vec();
             match event {
+                Event::Message { range, .. } => {
+                    seen.payload.extend_from_slice(&buf[range]);
+                    seen.messages += 1;
+                }
                 Event::Frame { .. } => {}
                 Event::Payload { range, ends_message } => {
                     seen.payload.extend_from_slice(&buf[range]);

@@ -45,7 +45,14 @@ struct Frame {
 /// What the decoder found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The head of a data frame; at least one [`Event::Payload`] follows, an empty
+    /// A message in a single frame that lies in the buffer whole: most are.
+    Message {
+        /// Text or Binary.
+        opcode: OpCode,
+        /// Where its payload lies in the buffer, unmasked.
+        range: Range<usize>,
+    },
+    /// The head of any other data frame; at least one [`Event::Payload`] follows, an empty
     /// one if the frame is empty.
     Frame {
         /// Text, Binary or Continuation.
@@ -97,12 +104,14 @@ impl Decoder {
         loop {
             let event = match self.frame {
                 None => match self.take_head(buf, at)? {
-                    Some(frame) => self.begin(frame)?,
+                    Some(frame) => self.begin(frame, buf, at)?,
                     None => return Ok(None),
                 },
                 // A frame or its part without payload is an event of its own.
                 Some(frame) if *at == buf.len() && frame.left > 0 => return Ok(None),
-                Some(frame) if frame.opcode.is_control() => self.take_control_part(frame, buf, at)?,
+                Some(frame) if frame.opcode.is_control() => {
+                    self.take_control_part(frame, buf, at)?
+                }
                 Some(frame) => self.take_payload(frame, buf, at)?,
             };
             if event.is_some() {
@@ -148,8 +157,24 @@ impl Decoder {
     }
 
     /// Enters a frame. A control frame is told of when its payload is complete.
-    fn begin(&mut self, frame: Frame) -> Result<Option<Event>, Violation> {
+    fn begin(
+        &mut self,
+        mut frame: Frame,
+        buf: &mut [u8],
+        at: &mut usize,
+    ) -> Result<Option<Event>, Violation> {
         let Frame { opcode, fin, left: len, .. } = frame;
+        let is_message = fin && matches!(opcode, OpCode::Text | OpCode::Binary);
+        if is_message && self.message.is_none() && len <= (buf.len() - *at) as u64 {
+            if len > self.max_message {
+                return Err(Violation::TooBig(self.max_message));
+            }
+            let range = frame.take(buf, at);
+            if opcode == OpCode::Text && std::str::from_utf8(&buf[range.clone()]).is_err() {
+                return Err(Violation::InvalidUtf8);
+            }
+            return Ok(Some(Event::Message { opcode, range }));
+        }
         self.frame = Some(frame);
         if opcode.is_control() {
             self.control = Some(Box::default());
@@ -281,6 +306,7 @@ impl Frame {
 
 /// The head at the beginning of `bytes` and its length, or `None` if there is more
 /// to come. What is wrong shows at the first byte that says so.
+#[inline]
 fn parse_head(bytes: &[u8]) -> Result<Option<(Frame, usize)>, Violation> {
     let Some(&first) = bytes.first() else { return Ok(None) };
     if first & 0x70 != 0 {

@@ -46,6 +46,11 @@ fn decode(bytes: &[u8], cuts: &[usize]) -> (Vec<Item>, Option<Violation>) {
             match decoder.next(&mut buf, &mut at) {
                 Err(violation) => return (items, Some(violation)),
                 Ok(None) => break,
+                Ok(Some(Event::Message { opcode, range })) => {
+                    let text = opcode == OpCode::Text;
+                    let kind = if text { Kind::Text } else { Kind::Binary };
+                    items.push(Item::Message(kind, buf[range].to_vec()));
+                }
                 Ok(Some(Event::Frame { opcode, .. })) => match opcode {
                     OpCode::Text => kind = Kind::Text,
                     OpCode::Binary => kind = Kind::Binary,
