@@ -43,6 +43,7 @@ use self::{
 use crate::{
     backlog::Backlog,
     drain::{Drain, Watch},
+    idle::Idle,
     registry::Registered,
 };
 
@@ -57,6 +58,18 @@ pub struct Options {
     pub ping_interval: Duration,
     /// A client silent for so long after a Ping is dropped.
     pub ping_timeout: Duration,
+    /// A connection that carries nothing for so long is ended.
+    pub idle_timeout: Option<Duration>,
+}
+
+/// What holds for one connection.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// The route's.
+    pub options: Arc<Options>,
+    /// The subprotocol `half-close` was agreed on: an empty binary message is the end
+    /// of input, either way, and the other direction goes on.
+    pub half_close: bool,
 }
 
 /// Bridges a client and an upstream until both are told of the end, and logs it.
@@ -68,7 +81,7 @@ pub fn run<C, U>(
     client: C,
     upstream: U,
     early: &[u8],
-    options: Arc<Options>,
+    terms: Terms,
     entry: Registered,
     drain: &Drain,
 ) -> impl Future<Output = End> + use<C, U>
@@ -76,15 +89,17 @@ where
     C: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
 {
+    let Terms { options, half_close } = terms;
     let mut bridge = Bridge {
         client,
         upstream,
         entry,
         decoder: Decoder::new(options.max_message),
         framer: Framer::new(options.framing),
-        options,
         last_byte: None,
         client_in: ClientIn::Open,
+        half_close,
+        input_ended: false,
         behind_close: false,
         upstream_out: UpstreamOut::Open,
         upstream_in: UpstreamIn::Open,
@@ -92,11 +107,13 @@ where
         to_client: Backlog::default(),
         pong: None,
         heartbeat: Heartbeat::new(Instant::now()),
+        idle: Idle::new(options.idle_timeout),
         verdict: None,
         close_sent: false,
         client_told: false,
         until: None,
         watch: drain.watch(),
+        options,
     };
     if !early.is_empty() {
         // Whom to wake is said when the task runs.
@@ -119,6 +136,9 @@ struct Bridge<C, U> {
     /// The last payload byte of the message that is coming in (framing `line`).
     last_byte: Option<u8>,
     client_in: ClientIn,
+    half_close: bool,
+    /// The client has sent its last message, and may still read.
+    input_ended: bool,
     /// The client sent more behind its Close: left unread, that would make our end of
     /// the connection a reset, which could destroy our Close.
     behind_close: bool,
@@ -132,6 +152,7 @@ struct Bridge<C, U> {
     /// last is, as RFC 6455 section 5.5.3 allows: that bounds them.
     pong: Option<Box<Control>>,
     heartbeat: Heartbeat,
+    idle: Option<Box<Idle>>,
     /// The Close to be sent at the next frame boundary. Once there is one, no more
     /// payload is forwarded to the upstream.
     verdict: Option<Box<Verdict>>,
@@ -205,7 +226,7 @@ where
             if let Some(end) = self.end() {
                 return Poll::Ready(end);
             }
-            let deadline = self.until.unwrap_or_else(|| self.heartbeat.deadline(&self.options));
+            let deadline = self.deadline(now);
             if now < deadline {
                 self.watch.wake_at(cx, now, deadline);
                 self.framer.shrink();
@@ -215,6 +236,15 @@ where
                 return Poll::Ready(end);
             }
         }
+    }
+
+    fn deadline(&mut self, now: Instant) -> Instant {
+        if let Some(until) = self.until {
+            return until;
+        }
+        let heartbeat = self.heartbeat.deadline(&self.options);
+        let carried = self.entry.carried();
+        self.idle.as_mut().map_or(heartbeat, |idle| heartbeat.min(idle.deadline(now, carried)))
     }
 }
 

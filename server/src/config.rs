@@ -74,7 +74,8 @@ pub struct Given {
         hide_env_values = true,
         value_delimiter = ','
     )]
-    allow_origin: Vec<String>,
+    #[serde(deserialize_with = "parsed_list")]
+    allow_origin: Vec<Origin>,
 
     /// A name that this server is known by to its pages, beside addresses and
     /// localhost (repeatable)
@@ -97,9 +98,40 @@ pub struct Given {
     #[arg(long, value_name = "BYTES", env = "ECHOGATE_MAX_MESSAGE", hide_env_values = true)]
     max_message: Option<u64>,
 
-    /// The most connections held at once, of all kinds [default: 20000]
+    /// The most connections held at once, TCP and WebSocket together [default: 20000]
     #[arg(long, value_name = "N", env = "ECHOGATE_MAX_CONNECTIONS", hide_env_values = true)]
     max_connections: Option<u32>,
+
+    /// The most connections held from one address [default: 1000, loopback any number]
+    #[arg(long, value_name = "N", env = "ECHOGATE_MAX_PER_ADDRESS", hide_env_values = true)]
+    max_per_address: Option<u32>,
+
+    /// How long a client may take for the head of an HTTP request [default: 10s]
+    #[arg(long, value_name = "TIME", env = "ECHOGATE_HEADER_TIMEOUT", hide_env_values = true, value_parser = parse_duration)]
+    #[serde(deserialize_with = "parsed_duration")]
+    header_timeout: Option<Duration>,
+
+    /// How long an upstream may take to accept a connection [default: 10s]
+    #[arg(long, value_name = "TIME", env = "ECHOGATE_DIAL_TIMEOUT", hide_env_values = true, value_parser = parse_duration)]
+    #[serde(deserialize_with = "parsed_duration")]
+    dial_timeout: Option<Duration>,
+
+    /// How long a connection may carry nothing before it is ended; 0s is for ever
+    /// [default: 0s]
+    #[arg(long, value_name = "TIME", env = "ECHOGATE_IDLE_TIMEOUT", hide_env_values = true, value_parser = parse_duration)]
+    #[serde(deserialize_with = "parsed_duration")]
+    idle_timeout: Option<Duration>,
+
+    /// How long a WebSocket client may say nothing before it is sent a Ping [default: 20s]
+    #[arg(long, value_name = "TIME", env = "ECHOGATE_PING_INTERVAL", hide_env_values = true, value_parser = parse_duration)]
+    #[serde(deserialize_with = "parsed_duration")]
+    ping_interval: Option<Duration>,
+
+    /// How long a WebSocket client may say nothing after a Ping before it is dropped
+    /// [default: 20s]
+    #[arg(long, value_name = "TIME", env = "ECHOGATE_PING_TIMEOUT", hide_env_values = true, value_parser = parse_duration)]
+    #[serde(deserialize_with = "parsed_duration")]
+    ping_timeout: Option<Duration>,
 }
 
 /// `SERVICE=URL`: a service on an endpoint.
@@ -122,6 +154,10 @@ pub struct RouteSpec {
     pub upstream: Upstream,
     /// Where messages to the client end.
     pub framing: Framing,
+    /// The subprotocol chosen if it is offered and `binary` is not.
+    pub protocol: Option<String>,
+    /// The most connections held at once.
+    pub max: Option<u32>,
 }
 
 /// What a route leads to.
@@ -129,6 +165,8 @@ pub struct RouteSpec {
 pub enum Upstream {
     /// A TCP endpoint.
     Tcp(HostPort),
+    /// A stream socket in the file system.
+    Unix(String),
     /// A built-in service, in memory.
     Service(Service),
     /// The first listener of a service, wherever it is bound: what the default routes
@@ -147,8 +185,8 @@ pub struct Settings {
     pub routes: Vec<RouteSpec>,
     /// The page's folder, if not the one built in.
     pub web_root: Option<PathBuf>,
-    /// Origins whose pages may connect, beside the server's own; `*` is any.
-    pub allow_origin: Vec<String>,
+    /// Origins whose pages may connect, beside the server's own.
+    pub allow_origin: Vec<Origin>,
     /// Names of this server that its pages may use, beside addresses and localhost.
     pub allow_host: Vec<String>,
     /// How long connections may take to end.
@@ -157,6 +195,18 @@ pub struct Settings {
     pub max_message: u64,
     /// The most connections held at once.
     pub max_connections: u32,
+    /// The most of one address; if none was given, loopback's are not counted.
+    pub max_per_address: Option<u32>,
+    /// How long the head of a request may take.
+    pub header_timeout: Duration,
+    /// How long an upstream may take to accept.
+    pub dial_timeout: Duration,
+    /// How long a connection may carry nothing, if not for ever.
+    pub idle_timeout: Option<Duration>,
+    /// The silence of a WebSocket client after which it is sent a Ping.
+    pub ping_interval: Duration,
+    /// How long it may be silent after that.
+    pub ping_timeout: Duration,
 }
 
 /// Something to bind.
@@ -193,6 +243,27 @@ impl Settings {
         if max_connections == 0 {
             return Err("max-connections 0 would serve nobody: expected at least 1".to_owned());
         }
+        let max_per_address = flags.max_per_address.or(file.max_per_address);
+        if max_per_address == Some(0) {
+            return Err("max-per-address 0 would serve nobody: expected at least 1".to_owned());
+        }
+        let time = |flag: Option<Duration>, file: Option<Duration>, default| {
+            flag.or(file).unwrap_or(Duration::from_secs(default))
+        };
+        let ping_interval = time(flags.ping_interval, file.ping_interval, 20);
+        let ping_timeout = time(flags.ping_timeout, file.ping_timeout, 20);
+        let header_timeout = time(flags.header_timeout, file.header_timeout, 10);
+        let dial_timeout = time(flags.dial_timeout, file.dial_timeout, 10);
+        for (name, time) in [
+            ("ping-interval", ping_interval),
+            ("ping-timeout", ping_timeout),
+            ("header-timeout", header_timeout),
+            ("dial-timeout", dial_timeout),
+        ] {
+            if time.is_zero() {
+                return Err(format!("{name} 0s leaves no time: expected more"));
+            }
+        }
         Ok(Settings {
             http: first_given(flags.http, file.http).map_or_else(default_http, required),
             listeners,
@@ -200,9 +271,15 @@ impl Settings {
             web_root: flags.web_root.or(file.web_root),
             allow_origin: first_given(flags.allow_origin, file.allow_origin).unwrap_or_default(),
             allow_host: first_given(flags.allow_host, file.allow_host).unwrap_or_default(),
-            drain: flags.drain.or(file.drain).unwrap_or(Duration::from_secs(10)),
+            drain: time(flags.drain, file.drain, 10),
             max_message: flags.max_message.or(file.max_message).unwrap_or(16 << 20),
             max_connections,
+            max_per_address,
+            header_timeout,
+            dial_timeout,
+            idle_timeout: flags.idle_timeout.or(file.idle_timeout).filter(|time| !time.is_zero()),
+            ping_interval,
+            ping_timeout,
         })
     }
 }
@@ -262,6 +339,8 @@ fn default_routes(listeners: &[Bind<ListenerSpec>]) -> Vec<RouteSpec> {
                 Upstream::Service(service)
             },
             framing: Framing::Message,
+            protocol: None,
+            max: None,
         })
         .into()
 }
@@ -329,15 +408,83 @@ impl TryFrom<RawRoute> for RouteSpec {
             ));
         }
         let endpoint = parse_endpoint(&url)?;
-        known_options(&endpoint, &["framing"])?;
+        known_options(&endpoint, &["framing", "max", "protocol"])?;
         let (upstream, default_framing) = match &endpoint.address {
             Address::Tcp(at) if at.port == 0 => return Err(format!("{url}: port 0 leads nowhere")),
             Address::Tcp(at) => (Upstream::Tcp(at.clone()), Framing::Bytes),
+            Address::Unix(path) => (Upstream::Unix(path.clone()), Framing::Bytes),
             Address::Service(name) => (Upstream::Service(name.parse()?), Framing::Message),
-            other => return Err(format!("{other}: a route takes tcp:// and service: only")),
+            other => {
+                return Err(format!("{other}: a route takes tcp://, unix:// and service: only"));
+            }
         };
         let framing = endpoint.option("framing").map(str::parse).transpose()?;
-        Ok(RouteSpec { path, upstream, framing: framing.unwrap_or(default_framing) })
+        let max = endpoint.option("max").map(parse_max).transpose()?;
+        let protocol = endpoint.option("protocol").map(parse_protocol).transpose()?;
+        Ok(RouteSpec { path, upstream, framing: framing.unwrap_or(default_framing), protocol, max })
+    }
+}
+
+/// A route's `max`.
+fn parse_max(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(max @ 1..) => Ok(max),
+        _ => Err(format!("max=\"{text}\": expected a number of connections, 1 at least")),
+    }
+}
+
+/// A subprotocol: a token (RFC 6455 section 4.1).
+fn parse_protocol(text: &str) -> Result<String, String> {
+    let token = |c: char| c.is_ascii_graphic() && !"()<>@,;:\\\"/[]?={}".contains(c);
+    match text {
+        "base64" => Err("protocol=base64 would change the payload, and is not spoken".to_owned()),
+        text if !text.is_empty() && text.chars().all(token) => Ok(text.to_owned()),
+        text => Err(format!("protocol=\"{text}\": expected a name, as mqtt")),
+    }
+}
+
+/// Whose pages may connect: `*`, or `SCHEME://HOST[:PORT]` as a browser's `Origin` says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Anyone's.
+    Any,
+    /// This one's, in lower case.
+    One(String),
+}
+
+impl Origin {
+    /// Whether a page of `origin` is meant.
+    pub fn allows(&self, origin: &str) -> bool {
+        match self {
+            Origin::Any => true,
+            Origin::One(one) => one.eq_ignore_ascii_case(origin),
+        }
+    }
+}
+
+impl FromStr for Origin {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Origin, String> {
+        if text == "*" {
+            return Ok(Origin::Any);
+        }
+        let wrong = || format!("\"{text}\" is no origin: expected SCHEME://HOST[:PORT] or *");
+        let (scheme, authority) = text.split_once("://").ok_or_else(wrong)?;
+        let scheme_ok = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+            && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+        let host_ok = authority.chars().all(|c| c.is_ascii_graphic() && !"/?#@\\".contains(c));
+        if authority.is_empty() || !scheme_ok || !host_ok {
+            return Err(wrong());
+        }
+        // A browser leaves out the port that is the scheme's own.
+        let default_port = match scheme.to_ascii_lowercase().as_str() {
+            "http" => ":80",
+            "https" => ":443",
+            _ => "",
+        };
+        let text = text.strip_suffix(default_port).unwrap_or(text);
+        Ok(Origin::One(text.to_ascii_lowercase()))
     }
 }
 

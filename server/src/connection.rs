@@ -18,6 +18,7 @@ use tokio::{
 use crate::{
     backlog::Backlog,
     drain::{Drain, Stage, Watch},
+    idle::Idle,
     registry::{Entry, Registered},
     scratch,
     service::Service,
@@ -34,6 +35,8 @@ pub enum End {
     EndOfInput,
     /// The server shuts down; the client got all it was owed.
     Drained,
+    /// Nothing was carried for too long.
+    Idle,
     /// The stream failed.
     Failed(io::Error),
 }
@@ -43,6 +46,7 @@ impl fmt::Display for End {
         match self {
             End::EndOfInput => f.write_str("the client ended"),
             End::Drained => f.write_str("the server shut down"),
+            End::Idle => f.write_str("nothing was carried for too long"),
             End::Failed(e) => write!(f, "failed: {e}"),
         }
     }
@@ -57,6 +61,7 @@ pub fn serve<S>(
     mut stream: S,
     service: Service,
     entry: Registered,
+    idle_timeout: Option<Duration>,
     drain: &Drain,
 ) -> impl Future<Output = End> + use<S>
 where
@@ -64,16 +69,26 @@ where
 {
     let mut exchange = Exchange::new(service);
     let mut watch = drain.watch();
+    let mut idle = Idle::new(idle_timeout);
     async move {
         let served = poll_fn(|cx| {
             let stage = watch.poll(cx);
-            exchange.poll(cx, &mut stream, Some(&entry), stage)
+            let polled = exchange.poll(cx, &mut stream, Some(&entry), stage);
+            if let (Some(idle), Poll::Pending) = (&mut idle, &polled) {
+                let now = Instant::now();
+                let deadline = idle.deadline(now, entry.carried());
+                if deadline <= now {
+                    return Poll::Ready(Ok(End::Idle));
+                }
+                watch.wake_at(cx, now, deadline);
+            }
+            polled
         });
         let mut end = served.await;
         if let Ok(reached) = end {
             end = poll_fn(|cx| Pin::new(&mut stream).poll_shutdown(cx)).await.map(|()| reached);
         }
-        if matches!(end, Ok(End::Drained)) {
+        if matches!(end, Ok(End::Drained | End::Idle)) {
             let until = Instant::now() + LINGER;
             poll_fn(|cx| poll_to_end(cx, &mut stream, &mut watch, until)).await;
         }

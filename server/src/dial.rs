@@ -5,20 +5,19 @@ use std::{fmt, io, time::Duration};
 use axum::http::StatusCode;
 use echogate_proto::{close::CloseCode, endpoint::HostPort};
 use tokio::{
-    net::{TcpStream, lookup_host},
+    net::{TcpStream, UnixStream, lookup_host},
     time::timeout,
 };
 
 use crate::{memory::Memory, service::Service, stream::Stream};
-
-/// How long an upstream may take to answer, over all its addresses.
-const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where a route leads, once the listeners are bound.
 #[derive(Clone, Debug)]
 pub enum Target {
     /// Over TCP.
     Tcp(HostPort),
+    /// To a stream socket in the file system.
+    Unix(String),
     /// To a built-in service, in memory.
     Service(Service),
 }
@@ -27,6 +26,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Target::Tcp(at) => write!(f, "tcp://{at}"),
+            Target::Unix(path) => write!(f, "unix://{path}"),
             Target::Service(service) => write!(f, "service:{service}"),
         }
     }
@@ -44,20 +44,29 @@ pub struct DialError {
 }
 
 impl Target {
-    /// Reaches the upstream.
+    /// Reaches the upstream, over all its addresses within `within`.
     ///
     /// # Errors
     ///
     /// Why not, told apart: refused, unresolvable, timed out, out of resources.
-    pub async fn dial(&self) -> Result<Stream, DialError> {
+    pub async fn dial(&self, within: Duration) -> Result<Stream, DialError> {
         match self {
-            Target::Tcp(at) => match timeout(TIMEOUT, dial_tcp(at)).await {
-                Ok(Ok(stream)) => Ok(Stream::Tcp(stream)),
-                Ok(Err(e)) => Err(DialError::of(&e)),
-                Err(_) => Err(DialError::timed_out()),
-            },
+            Target::Tcp(at) => in_time(within, dial_tcp(at)).await.map(Stream::Tcp),
+            Target::Unix(path) => {
+                in_time(within, UnixStream::connect(path)).await.map(Stream::Unix)
+            }
             Target::Service(service) => Ok(Stream::Memory(Memory::new(*service).into())),
         }
+    }
+}
+
+async fn in_time<T>(
+    within: Duration,
+    dialling: impl Future<Output = io::Result<T>>,
+) -> Result<T, DialError> {
+    match timeout(within, dialling).await {
+        Ok(dialled) => dialled.map_err(|e| DialError::of(&e)),
+        Err(_) => Err(DialError::timed_out()),
     }
 }
 

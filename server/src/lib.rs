@@ -18,7 +18,9 @@
 //! - [`bridge`]: WebSocket on one side, an upstream on the other
 //! - [`client`]: `echogate connect` and `echogate bench`, the native client
 //! - [`registry`]: who is connected now
-//! - [`drain`]: the end of serving and alarms, as connections see them
+//! - [`limits`]: how many connections there may be
+//! - [`drain`]: the end of serving and alarms, as connections see them; `idle`: the end of
+//!   a connection that carries nothing
 //! - [`stream`], [`memory`], `scratch`, `backlog`: what bytes travel on and wait in
 
 pub mod bridge;
@@ -28,6 +30,7 @@ pub mod config;
 pub mod connection;
 pub mod dial;
 pub mod drain;
+pub mod limits;
 pub mod memory;
 pub mod page;
 pub mod registry;
@@ -37,6 +40,7 @@ pub mod stream;
 
 mod backlog;
 mod http;
+mod idle;
 mod listener;
 mod scratch;
 

@@ -1,12 +1,11 @@
 //! Binding, and accepting for as long as the server serves.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use echogate_proto::endpoint::HostPort;
 use futures_util::FutureExt;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream, lookup_host},
-    sync::{OwnedSemaphorePermit, Semaphore},
     task::unconstrained,
     time::sleep,
 };
@@ -44,23 +43,23 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Accepts until `stop`, and hands each connection to `serve`, which is not to wait.
-/// The first connection beyond the limit waits here for its permit, those behind it
-/// with the kernel. (A permit taken first would be held by each listener that waits
-/// for a client, and with fewer permits than listeners some would starve.)
+/// Each waits for what `room` gives before it is handed on, and those behind it with
+/// the kernel. (What is asked for before there is a client would be held by each
+/// listener that waits for one, and some might starve.)
 /// No error ends it: one that belongs to a connection is passed over, and when
 /// something has run out (file descriptors, memory) it is logged, waited out and
 /// tried again. Clients that the kernel has accepted when `stop` comes are not left
 /// to it: closing the listener would reset them.
-pub(crate) async fn accept(
+pub(crate) async fn accept<P, F: Future<Output = P>>(
     listener: TcpListener,
-    permits: Arc<Semaphore>,
+    room: impl Fn() -> F,
     stop: CancellationToken,
-    serve: impl Fn(TcpStream, SocketAddr, OwnedSemaphorePermit),
+    serve: impl Fn(TcpStream, SocketAddr, P),
 ) {
     let mut exhausted = false;
     loop {
         let accepted = tokio::select! {
-            accepted = accept_one(&listener, &permits) => accepted,
+            accepted = accept_one(&listener, &room) => accepted,
             () = stop.cancelled() => break,
         };
         match accepted {
@@ -80,7 +79,7 @@ pub(crate) async fn accept(
         }
     }
     for _ in 0..BACKLOG {
-        match unconstrained(accept_one(&listener, &permits)).now_or_never() {
+        match unconstrained(accept_one(&listener, &room)).now_or_never() {
             Some(Ok((stream, peer, permit))) => serve(stream, peer, permit),
             Some(Err(e)) if belongs_to_connection(&e) => {}
             _ => return,
@@ -88,12 +87,12 @@ pub(crate) async fn accept(
     }
 }
 
-async fn accept_one(
+async fn accept_one<P, F: Future<Output = P>>(
     listener: &TcpListener,
-    permits: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    room: impl Fn() -> F,
+) -> io::Result<(TcpStream, SocketAddr, P)> {
     let (stream, peer) = listener.accept().await?;
-    let permit = permits.clone().acquire_owned().await.expect("it is never closed");
+    let permit = room().await;
     // Small replies go out at once; that it fails on a connection already gone is
     // found out by using it.
     stream.set_nodelay(true).ok();

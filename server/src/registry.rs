@@ -11,8 +11,8 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
+use crate::limits::Place;
 use serde::Serialize;
-use tokio::sync::OwnedSemaphorePermit;
 
 /// All live connections. Clones are the same.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +53,7 @@ pub struct Entry {
     since: Instant,
     received: Count,
     sent: Count,
+    _place: Option<Place>,
 }
 
 /// Bytes and messages in one direction.
@@ -103,14 +104,14 @@ pub struct Snapshot {
 }
 
 impl Registry {
-    /// Enters a connection; dropping the answer takes it out again and gives back the
-    /// permit that it was accepted with.
+    /// Enters a connection; dropping the answer takes it out again and gives back its
+    /// place.
     pub fn enter(
         &self,
         kind: Kind,
         peer: Option<SocketAddr>,
         target: &Arc<str>,
-        permit: Option<Arc<OwnedSemaphorePermit>>,
+        place: Option<Place>,
     ) -> Registered {
         let id = self.0.next.fetch_add(1, Ordering::Relaxed) + 1;
         let entry = Arc::new(Entry {
@@ -121,9 +122,10 @@ impl Registry {
             since: Instant::now(),
             received: Count::default(),
             sent: Count::default(),
+            _place: place,
         });
         self.live().insert(id, entry.clone());
-        Registered { registry: self.clone(), entry, _permit: permit }
+        Registered { registry: self.clone(), entry }
     }
 
     /// What is live now, oldest first.
@@ -147,6 +149,11 @@ impl Entry {
     /// Unique among all connections since the start.
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Payload bytes in both directions so far.
+    pub fn carried(&self) -> u64 {
+        self.received.bytes() + self.sent.bytes()
     }
 
     /// What came from the client.
@@ -197,7 +204,6 @@ impl Entry {
 pub struct Registered {
     registry: Registry,
     entry: Arc<Entry>,
-    _permit: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 impl std::ops::Deref for Registered {

@@ -25,17 +25,15 @@ use crate::{
     dial::Target,
     drain::{Drain, Stage},
     http::{self, Route},
+    limits::{Limits, RouteLimit},
     listener,
     registry::{Kind, Registry},
     service::Service,
 };
 
-/// Silence of the client after which it is sent a Ping: well below the 60 s at which
-/// proxies cut.
-const PING_INTERVAL: Duration = Duration::from_secs(20);
-
-/// How long a client may be silent after a Ping.
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// HTTP connections held at once, those that became WebSockets aside. Beyond it clients
+/// wait with the kernel.
+const HTTP_CONNECTIONS: usize = 1024;
 
 /// How long it takes at the most to notice what has arrived.
 const NOTICE: Duration = Duration::from_millis(20);
@@ -45,6 +43,8 @@ const NOTICE: Duration = Duration::from_millis(20);
 pub struct Shared {
     /// Every setting, decided.
     pub settings: Settings,
+    /// How many connections there may be.
+    pub limits: Arc<Limits>,
     /// Who is connected.
     pub registry: Registry,
     /// Connections to the built-in services.
@@ -96,6 +96,7 @@ impl Server {
         let routes = settings.routes.iter().map(|route| {
             let target = match &route.upstream {
                 Upstream::Tcp(at) => Target::Tcp(at.clone()),
+                Upstream::Unix(path) => Target::Unix(path.clone()),
                 Upstream::Service(service) => Target::Service(*service),
                 Upstream::Listener(service) => first_address(&services, *service)
                     .map_or(Target::Service(*service), |at| Target::Tcp(reachable(at))),
@@ -103,14 +104,23 @@ impl Server {
             let options = bridge::Options {
                 framing: route.framing,
                 max_message: settings.max_message,
-                ping_interval: PING_INTERVAL,
-                ping_timeout: PING_TIMEOUT,
+                ping_interval: settings.ping_interval,
+                ping_timeout: settings.ping_timeout,
+                idle_timeout: settings.idle_timeout,
             };
-            Arc::new(Route { path: route.path.as_str().into(), target, options: options.into() })
+            Arc::new(Route {
+                path: route.path.as_str().into(),
+                target,
+                protocol: route.protocol.clone(),
+                limit: route.max.map(|max| RouteLimit::new(max).into()),
+                options: options.into(),
+            })
         });
         let routes = routes.collect();
+        let limits = Limits::new(settings.max_connections, settings.max_per_address);
         let shared = Arc::new(Shared {
             settings,
+            limits: Arc::new(limits),
             registry: Registry::default(),
             services: Group::new(),
             bridges: Group::new(),
@@ -151,26 +161,40 @@ impl Server {
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let Server { shared, http, services, routes } = self;
         let accepting = CancellationToken::new();
-        let permits = Arc::new(Semaphore::new(shared.settings.max_connections as usize));
         let listeners = TaskTracker::new();
         for (service, listener) in services {
             let (shared, name) = (shared.clone(), Arc::from(service.name()));
-            let serve = move |stream, peer, permit| {
-                let permit = Some(Arc::new(permit));
-                let entry = shared.registry.enter(Kind::Tcp, Some(peer), &name, permit);
-                let served = connection::serve(stream, service, entry, &shared.services.drain);
+            let limits = shared.limits.clone();
+            let room = move || {
+                let limits = limits.clone();
+                async move { limits.room().await }
+            };
+            let serve = move |stream, peer: SocketAddr, ()| {
+                let place = match shared.limits.enter(peer.ip(), None) {
+                    Ok(place) => place,
+                    Err(full) => return tracing::info!(%peer, "refused: {full}"),
+                };
+                let entry = shared.registry.enter(Kind::Tcp, Some(peer), &name, Some(place));
+                let (idle, drain) = (shared.settings.idle_timeout, &shared.services.drain);
+                let served = connection::serve(stream, service, entry, idle, drain);
                 shared.services.tracker.spawn(served);
             };
-            listeners.spawn(listener::accept(listener, permits.clone(), accepting.clone(), serve));
+            listeners.spawn(listener::accept(listener, room, accepting.clone(), serve));
         }
+        let permits = Arc::new(Semaphore::new(HTTP_CONNECTIONS));
         let app = http::router(&shared, &routes, shared.settings.web_root.as_deref());
         for listener in http {
             let (shared, app) = (shared.clone(), app.clone());
+            let permits = permits.clone();
+            let room = move || {
+                let permits = permits.clone();
+                async move { permits.acquire_owned().await.expect("it is never closed") }
+            };
             let serve = move |stream, peer, permit| {
                 let connection = http::serve(stream, peer, permit, app.clone(), shared.clone());
                 shared.http.tracker.spawn(connection);
             };
-            listeners.spawn(listener::accept(listener, permits.clone(), accepting.clone(), serve));
+            listeners.spawn(listener::accept(listener, room, accepting.clone(), serve));
         }
         stop.await;
         shared.ending.store(true, Ordering::Release);

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
+    net::{TcpStream, UnixStream},
 };
 
 use crate::memory::Memory;
@@ -18,6 +18,8 @@ use crate::memory::Memory;
 pub enum Stream {
     /// TCP.
     Tcp(TcpStream),
+    /// A stream socket in the file system.
+    Unix(UnixStream),
     /// In memory, to a built-in service.
     Memory(Box<Memory>),
 }
@@ -26,6 +28,7 @@ macro_rules! on_each {
     ($self:ident, $stream:ident => $call:expr) => {
         match $self.get_mut() {
             Stream::Tcp($stream) => $call,
+            Stream::Unix($stream) => $call,
             Stream::Memory($stream) => $call,
         }
     };
@@ -61,6 +64,7 @@ impl AsyncWrite for Stream {
     fn is_write_vectored(&self) -> bool {
         match self {
             Stream::Tcp(stream) => stream.is_write_vectored(),
+            Stream::Unix(stream) => stream.is_write_vectored(),
             Stream::Memory(stream) => stream.is_write_vectored(),
         }
     }

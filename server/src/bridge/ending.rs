@@ -6,7 +6,7 @@ use std::{borrow::Cow, fmt, io, task::Context, time::Duration};
 use echogate_proto::{
     close::CloseCode,
     framing::{Framing, FramingError},
-    ws::{Violation, frame::close_frame},
+    ws::{Head, OpCode, Violation, frame::close_frame},
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -24,6 +24,7 @@ const GRACE: Duration = Duration::from_secs(2);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 const RESET: &str = "the upstream reset the connection";
+const IDLE: &str = "nothing was carried for too long (--idle-timeout)";
 const SHUTDOWN: &str = "the server is shutting down";
 
 /// What the client is told at the end.
@@ -87,6 +88,19 @@ where
         }
     }
 
+    /// The client has sent its last message: the upstream is told of the end of input.
+    pub(super) fn client_input_ended(&mut self) {
+        self.input_ended = true;
+        self.end_upstream();
+    }
+
+    /// The client goes on after its last message.
+    pub(super) fn message_after_end(&mut self) {
+        self.client_in = ClientIn::Violated;
+        let reason = "a message after the end of input (half-close)";
+        self.close_with(CloseCode::PROTOCOL_ERROR, reason);
+    }
+
     /// The client broke the protocol: what it sent before is still delivered.
     pub(super) fn client_violated(&mut self, violation: Violation) {
         self.client_in = ClientIn::Violated;
@@ -113,6 +127,9 @@ where
                 }
                 if self.upstream_out == UpstreamOut::Broken {
                     self.close_with(CloseCode::INTERNAL_ERROR, RESET);
+                } else if self.half_close && self.verdict.is_none() {
+                    // The client may still send; when it has ended too, settle() closes.
+                    self.send(cx, Head::new(OpCode::Binary, true, 0).as_bytes());
                 } else if self.watch.stage() > Stage::Serving {
                     self.close_with(CloseCode::GOING_AWAY, SHUTDOWN);
                 } else {
@@ -187,6 +204,17 @@ where
         let nothing_owed = counted && self.framer.owed() == 0 && self.to_upstream.is_empty();
         match self.client_in {
             ClientIn::Closed(_) if nothing_owed => self.close_with(CloseCode::NORMAL, ""),
+            ClientIn::Open if self.half_close && self.upstream_in == UpstreamIn::Ended => {
+                if self.upstream_out == UpstreamOut::Broken {
+                    self.close_with(CloseCode::INTERNAL_ERROR, RESET);
+                } else if self.input_ended {
+                    self.close_with(CloseCode::NORMAL, "both sides ended the stream");
+                } else if stage > Stage::Serving {
+                    self.close_with(CloseCode::GOING_AWAY, SHUTDOWN);
+                } else {
+                    return false;
+                }
+            }
             ClientIn::Open if stage == Stage::Now => {
                 self.close_with(CloseCode::GOING_AWAY, SHUTDOWN);
             }
@@ -231,6 +259,11 @@ where
     /// The timer fired: for an ending that takes too long, or for the heartbeat.
     pub(super) fn on_timer(&mut self, now: Instant) -> Option<End> {
         if self.until.is_none() {
+            let carried = self.entry.carried();
+            if self.idle.as_mut().is_some_and(|idle| idle.deadline(now, carried) <= now) {
+                self.close_with(CloseCode::GOING_AWAY, IDLE);
+                return None;
+            }
             // As long as it is not read, for the upstream's sake, it cannot be heard;
             // nor asked, as long as the upstream does not finish a frame it began.
             let not_read = !self.to_upstream.is_empty() || self.framer.owed() >= MAX_OWED;

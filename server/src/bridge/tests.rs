@@ -34,6 +34,17 @@ struct Rig {
 
 /// Streams that hold `room` bytes each way.
 fn rig_with(framing: Framing, room: usize, early: &[u8]) -> Rig {
+    let options = Options {
+        framing,
+        max_message: 1 << 20,
+        ping_interval: INTERVAL,
+        ping_timeout: TIMEOUT,
+        idle_timeout: None,
+    };
+    rig_on(Terms { options: options.into(), half_close: false }, room, early)
+}
+
+fn rig_on(terms: Terms, room: usize, early: &[u8]) -> Rig {
     let (client, client_end) = duplex(room);
     let (upstream, upstream_end) = duplex(room);
     let drain = Drain::new();
@@ -41,13 +52,7 @@ fn rig_with(framing: Framing, room: usize, early: &[u8]) -> Rig {
         let (drain, early) = (drain.clone(), early.to_vec());
         async move {
             let entry = Registry::default().enter(Kind::WebSocket, None, &"/test".into(), None);
-            let options = Options {
-                framing,
-                max_message: 1 << 20,
-                ping_interval: INTERVAL,
-                ping_timeout: TIMEOUT,
-            };
-            run(client_end, upstream_end, &early, options.into(), entry, &drain).await
+            run(client_end, upstream_end, &early, terms, entry, &drain).await
         }
     });
     Rig { client, upstream, bridge, drain, start: Instant::now() }
@@ -114,6 +119,129 @@ const PONG: [u8; 6] = [0x8a, 0x80, 0, 0, 0, 0];
 /// What the client gets when the server shuts down.
 fn goodbye() -> Vec<u8> {
     close(CloseCode::GOING_AWAY, "the server is shutting down")
+}
+
+// Half-close
+
+/// A bridge with half-close agreed on.
+fn half_close_rig(framing: Framing) -> Rig {
+    let options = Options {
+        framing,
+        max_message: 1 << 20,
+        ping_interval: INTERVAL,
+        ping_timeout: TIMEOUT,
+        idle_timeout: None,
+    };
+    rig_on(Terms { options: options.into(), half_close: true }, 4096, b"")
+}
+
+/// An empty binary message, from the server.
+const END: [u8; 2] = [0x82, 0];
+
+#[tokio::test(start_paused = true)]
+async fn with_half_close_the_client_may_end_first() {
+    let mut rig = half_close_rig(Framing::Bytes);
+    let sent = [frame(0x82, b"all"), frame(0x82, b"")].concat();
+    rig.client.write_all(&sent).await.unwrap();
+    assert_eq!(rig.at_upstream(3).await, b"all");
+    assert_eq!(rig.upstream.read(&mut [0]).await.unwrap(), 0, "the end of input");
+    sleep(Duration::from_secs(10)).await;
+    rig.upstream.write_all(b"late").await.unwrap();
+    assert_eq!(rig.at_client(6).await, b"\x82\x04late");
+    rig.upstream.shutdown().await.unwrap();
+    assert_eq!(rig.at_client(2).await, END);
+    let goodbye = close(CloseCode::NORMAL, "both sides ended the stream");
+    assert_eq!(rig.at_client(goodbye.len()).await, goodbye);
+    rig.client.write_all(&client_close(1000)).await.unwrap();
+    assert_eq!(rig.end().await.0, 1000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_half_close_the_upstream_may_end_first() {
+    let mut rig = half_close_rig(Framing::Bytes);
+    rig.upstream.write_all(b"all").await.unwrap();
+    rig.upstream.shutdown().await.unwrap();
+    assert_eq!(rig.at_client(7).await, [&b"\x82\x03all"[..], &END].concat());
+    sleep(Duration::from_secs(10)).await;
+    rig.client.write_all(&frame(0x81, b"late")).await.unwrap();
+    assert_eq!(rig.at_upstream(4).await, b"late");
+    rig.client.write_all(&frame(0x82, b"")).await.unwrap();
+    assert_eq!(rig.upstream.read(&mut [0]).await.unwrap(), 0);
+    let goodbye = close(CloseCode::NORMAL, "both sides ended the stream");
+    assert_eq!(rig.at_client(goodbye.len()).await, goodbye);
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_half_close_nothing_may_follow_the_end() {
+    for more in [frame(0x82, b"more"), frame(0x82, b""), frame(0x01, b"")] {
+        let mut rig = half_close_rig(Framing::Bytes);
+        let sent = [frame(0x82, b""), more].concat();
+        rig.client.write_all(&sent).await.unwrap();
+        let reason = "a message after the end of input (half-close)";
+        let goodbye = close(CloseCode::PROTOCOL_ERROR, reason);
+        assert_eq!(rig.at_client(goodbye.len()).await, goodbye);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_half_close_an_empty_text_is_a_message() {
+    let mut rig = half_close_rig(Framing::Line);
+    rig.client.write_all(&frame(0x81, b"")).await.unwrap();
+    assert_eq!(rig.at_upstream(1).await, b"\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_half_close_an_empty_binary_message_is_one() {
+    let mut rig = rig(Framing::Message);
+    rig.client.write_all(&frame(0x82, b"")).await.unwrap();
+    assert_eq!(rig.at_client(2).await, END);
+    rig.client.write_all(&frame(0x82, b"x")).await.unwrap();
+    assert_eq!(rig.at_upstream(1).await, b"x");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_ends_what_is_half_closed() {
+    let mut rig = half_close_rig(Framing::Bytes);
+    rig.upstream.shutdown().await.unwrap();
+    assert_eq!(rig.at_client(2).await, END);
+    rig.drain.advance(Stage::WhenQuiet);
+    assert_eq!(rig.at_client(goodbye().len()).await, goodbye());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_after_the_end_of_input_is_still_told() {
+    let mut rig = half_close_rig(Framing::Bytes);
+    rig.client.write_all(&frame(0x82, b"")).await.unwrap();
+    assert_eq!(rig.upstream.read(&mut [0]).await.unwrap(), 0);
+    rig.client.write_all(&client_close(1000)).await.unwrap();
+    drop(rig.upstream);
+    let mut rest = Vec::new();
+    rig.client.read_to_end(&mut rest).await.unwrap();
+    assert_eq!(rest, [&END[..], &close(CloseCode::NORMAL, "")].concat());
+}
+
+// Idle time
+
+#[tokio::test(start_paused = true)]
+async fn what_carries_nothing_is_ended_where_that_is_asked_for() {
+    let options = Options {
+        framing: Framing::Bytes,
+        max_message: 1 << 20,
+        ping_interval: INTERVAL,
+        ping_timeout: TIMEOUT,
+        idle_timeout: Some(Duration::from_secs(50)),
+    };
+    let mut rig = rig_on(Terms { options: options.into(), half_close: false }, 4096, b"");
+    sleep(Duration::from_secs(10)).await;
+    rig.client.write_all(&frame(0x82, b"x")).await.unwrap();
+    // Pongs are signs of life, and no payload.
+    for _ in 0..2 {
+        assert_eq!(rig.at_client(2).await, PING);
+        rig.client.write_all(&PONG).await.unwrap();
+    }
+    let goodbye = close(CloseCode::GOING_AWAY, "nothing was carried for too long (--idle-timeout)");
+    assert_eq!(rig.at_client(goodbye.len()).await, goodbye);
+    assert_eq!(rig.elapsed().as_secs(), 60);
 }
 
 // Heartbeat
@@ -484,10 +612,11 @@ async fn a_bridge_that_begins_in_a_drain_ends_as_well() {
         max_message: 1000,
         ping_interval: INTERVAL,
         ping_timeout: TIMEOUT,
+        idle_timeout: None,
     };
+    let terms = Terms { options: options.into(), half_close: false };
     drop(client);
-    let end =
-        timeout(HOUR, run(client_end, upstream_end, &[], options.into(), entry, &drain)).await;
+    let end = timeout(HOUR, run(client_end, upstream_end, &[], terms, entry, &drain)).await;
     assert!(end.is_ok());
 }
 

@@ -7,7 +7,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use echogate_proto::{framing::Framing, ws::Event};
+use echogate_proto::{
+    framing::Framing,
+    ws::{Event, OpCode},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     task::coop::has_budget_remaining,
@@ -109,6 +112,14 @@ where
         while matches!(self.client_in, ClientIn::Open) {
             match self.decoder.next(buf, &mut at) {
                 Ok(None) => break,
+                Ok(Some(Event::Message { .. } | Event::Frame { .. })) if self.input_ended => {
+                    self.message_after_end();
+                }
+                Ok(Some(Event::Message { opcode: OpCode::Binary, range }))
+                    if self.half_close && range.is_empty() =>
+                {
+                    self.client_input_ended();
+                }
                 Ok(Some(Event::Message { opcode, range })) if self.forwards() => {
                     self.framer.expect(opcode, true, range.len() as u64);
                     self.take_payload(buf, range, true, &mut payload);

@@ -14,12 +14,14 @@ use serde_json::json;
 
 use crate::serve::Shared;
 
+/// What monitors ask, under whatever name.
+pub(super) fn health() -> Router<Arc<Shared>> {
+    Router::new().route("/healthz", get(|| async { "ok\n" })).route("/readyz", get(ready))
+}
+
+/// What the server's own page asks.
 pub(super) fn router() -> Router<Arc<Shared>> {
-    Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
-        .route("/version", get(version))
-        .route("/api/connections", get(connections))
+    Router::new().route("/version", get(version)).route("/api/connections", get(connections))
 }
 
 /// Whether new connections are welcome: not any more once the end has begun.

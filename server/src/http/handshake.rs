@@ -28,9 +28,12 @@ pub(super) struct Handshake {
     protocol: Option<HeaderValue>,
 }
 
+/// The subprotocol in which an empty binary message means the end of input.
+const HALF_CLOSE: &str = "half-close";
+
 impl Handshake {
-    /// Checks a request's head.
-    pub(super) fn of(request: &Parts) -> Result<Handshake, NotAHandshake> {
+    /// Checks the head of a request on a route whose own subprotocol is `own`.
+    pub(super) fn of(request: &Parts, own: Option<&str>) -> Result<Handshake, NotAHandshake> {
         let headers = &request.headers;
         if !has_token(headers, header::UPGRADE, "websocket")
             || !has_token(headers, header::CONNECTION, "upgrade")
@@ -50,8 +53,13 @@ impl Handshake {
         }
         Ok(Handshake {
             accept: derive_accept_key(key.as_bytes()),
-            protocol: choose_protocol(headers),
+            protocol: choose_protocol(headers, own),
         })
+    }
+
+    /// Whether half-close was agreed on.
+    pub(super) fn half_close(&self) -> bool {
+        self.protocol.as_ref().is_some_and(|protocol| protocol == HALF_CLOSE)
     }
 
     /// The answer that switches protocols.
@@ -126,19 +134,15 @@ fn is_key(key: &[u8]) -> bool {
         if digits.len() == 21 && digits.iter().all(digit))
 }
 
-/// `binary` if it is offered; otherwise the first that is, because a browser fails a
-/// connection whose offer is ignored; never `base64`, which would change the payload.
-fn choose_protocol(headers: &HeaderMap) -> Option<HeaderValue> {
-    let mut offered = values(headers, header::SEC_WEBSOCKET_PROTOCOL);
-    let mut first = None;
-    let chosen = loop {
-        match offered.next() {
-            Some("binary") => break Some("binary"),
-            Some("base64") => {}
-            Some(other) => first = first.or(Some(other)),
-            None => break first,
-        }
-    };
+/// `binary` if it is offered; otherwise `half-close`, the route's own, or the first that
+/// is, because a browser fails a connection whose offer is ignored; never `base64`, which
+/// would change the payload.
+fn choose_protocol(headers: &HeaderMap, own: Option<&str>) -> Option<HeaderValue> {
+    let offered: Vec<_> = values(headers, header::SEC_WEBSOCKET_PROTOCOL)
+        .filter(|offered| *offered != "base64")
+        .collect();
+    let preferred = [Some("binary"), Some(HALF_CLOSE), own].into_iter().flatten();
+    let chosen = preferred.chain(offered.first().copied()).find(|name| offered.contains(name));
     chosen.and_then(|chosen| HeaderValue::from_str(chosen).ok())
 }
 
@@ -153,7 +157,7 @@ mod tests {
         for (name, value) in lines {
             request = request.header(*name, *value);
         }
-        Handshake::of(&request.body(()).unwrap().into_parts().0)
+        Handshake::of(&request.body(()).unwrap().into_parts().0, Some("own"))
     }
 
     const GOOD: [(&str, &str); 4] = [
@@ -198,6 +202,10 @@ mod tests {
             ("base64, binary", Some("binary")),
             ("mqtt, binary", Some("binary")),
             ("base64, mqtt, amqp", Some("mqtt")),
+            ("mqtt, own", Some("own")),
+            ("own, binary", Some("binary")),
+            ("mqtt, own, half-close", Some("half-close")),
+            ("half-close, binary", Some("binary")),
         ] {
             let lines = [&GOOD[..], &[("sec-websocket-protocol", offer)]].concat();
             let protocol = check(&lines).unwrap().protocol;

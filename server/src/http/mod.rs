@@ -10,18 +10,17 @@ mod handshake;
 mod policy;
 mod upgrade;
 
-use std::{net::SocketAddr, path::Path, pin::pin, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, pin::pin, sync::Arc};
 
-use axum::{Router, routing::any};
+use axum::{Router, middleware, routing::any};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
 use tower::ServiceExt;
 
-use crate::{bridge, dial::Target, drain::Stage, page, serve::Shared, stream::Stream};
-
-/// How long a client may take for the head of a request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+use crate::{
+    bridge, dial::Target, drain::Stage, limits::RouteLimit, page, serve::Shared, stream::Stream,
+};
 
 /// The largest head of a request, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
@@ -33,16 +32,18 @@ pub(crate) struct Route {
     pub(crate) path: Arc<str>,
     /// The upstream.
     pub(crate) target: Target,
+    /// The subprotocol chosen if it is offered and none is preferred to it.
+    pub(crate) protocol: Option<String>,
+    /// The most connections.
+    pub(crate) limit: Option<Arc<RouteLimit>>,
     /// How it is bridged.
     pub(crate) options: Arc<bridge::Options>,
 }
 
-/// The client of an HTTP connection. The permit is held for as long as anything of
-/// the connection lives, the WebSocket that it may become included.
-#[derive(Clone, Debug)]
+/// The client of an HTTP connection.
+#[derive(Clone, Copy, Debug)]
 struct Client {
     peer: SocketAddr,
-    permit: Arc<OwnedSemaphorePermit>,
 }
 
 /// Everything that is answered over HTTP.
@@ -51,9 +52,12 @@ pub(crate) fn router(
     routes: &[Arc<Route>],
     web_root: Option<&Path>,
 ) -> Router {
+    let guard = middleware::from_fn_with_state(shared.clone(), policy::guard_host);
     let mut router = Router::new()
         .merge(api::router())
         .merge(page::router(web_root))
+        .layer(guard)
+        .merge(api::health())
         .fallback(upgrade::no_such_route);
     for route in routes {
         let path = route.path.to_string();
@@ -66,7 +70,8 @@ pub(crate) fn router(
     router.with_state(shared.clone())
 }
 
-/// Serves one HTTP connection until it ends or becomes something else.
+/// Serves one HTTP connection until it ends or becomes something else; `permit` is
+/// held until then.
 pub(crate) async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
@@ -74,14 +79,14 @@ pub(crate) async fn serve(
     app: Router,
     shared: Arc<Shared>,
 ) {
-    let client = Client { peer, permit: Arc::new(permit) };
+    let client = Client { peer };
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(client.clone());
+        request.extensions_mut().insert(client);
         app.clone().oneshot(request)
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(shared.settings.header_timeout)
         .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(Stream::Tcp(stream)), service)
         .with_upgrades();
@@ -101,4 +106,5 @@ pub(crate) async fn serve(
     if let Err(e) = ended {
         tracing::debug!(%peer, "http connection: {e}");
     }
+    drop(permit);
 }

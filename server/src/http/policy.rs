@@ -1,9 +1,16 @@
 //! Which pages may connect. A browser lets any page open a WebSocket to any host and
 //! says in `Origin` which page it was; the server has to look (RFC 6455 section 10.2).
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
-use axum::http::{HeaderMap, header};
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+
+use crate::{config::Origin, serve::Shared};
 
 /// The reason that a client is refused for, if it is.
 ///
@@ -11,22 +18,45 @@ use axum::http::{HeaderMap, header};
 /// server served, under a name that no stranger controls: an address, `localhost`, or
 /// a host allowed by name. (Were any name good enough, a stranger's page could have
 /// its name point here: DNS rebinding.)
-pub(super) fn refusal(headers: &HeaderMap, hosts: &[String], origins: &[String]) -> Option<String> {
+pub(super) fn refusal(headers: &HeaderMap, hosts: &[String], origins: &[Origin]) -> Option<String> {
     let origin = headers.get(header::ORIGIN)?.to_str().unwrap_or("(not ASCII)");
-    if origins.iter().any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(origin)) {
+    if origins.iter().any(|allowed| allowed.allows(origin)) {
         return None;
     }
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
+    let host = host(headers);
     let page_host = origin.split_once("://").map_or("", |(_, host)| host);
     if page_host.is_empty() || !page_host.eq_ignore_ascii_case(host) {
         return Some(format!("pages of {origin} may not connect (--allow-origin)"));
     }
-    let name = without_port(host);
+    host_refusal(headers, hosts)
+}
+
+/// The reason that a request under this `Host` is refused for, if it is: a name that a
+/// stranger may control.
+pub(super) fn host_refusal(headers: &HeaderMap, hosts: &[String]) -> Option<String> {
+    let name = without_port(host(headers));
     let trusted = name.parse::<IpAddr>().is_ok()
         || name.eq_ignore_ascii_case("localhost")
         || name.to_ascii_lowercase().ends_with(".localhost")
         || hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(name));
-    (!trusted).then(|| format!("this server is not known as {name} (--allow-host)"))
+    (!trusted).then(|| format!("this server is not known as \"{name}\" (--allow-host)"))
+}
+
+/// Answers requests under a name that a stranger may control with 403: were they
+/// answered, his page could read what this server says of itself (DNS rebinding).
+pub(super) async fn guard_host(
+    State(shared): State<Arc<Shared>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match host_refusal(request.headers(), &shared.settings.allow_host) {
+        Some(reason) => (StatusCode::FORBIDDEN, format!("{reason}\n")).into_response(),
+        None => next.run(request).await,
+    }
+}
+
+fn host(headers: &HeaderMap) -> &str {
+    headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("")
 }
 
 /// The host of `HOST[:PORT]`, an IPv6 address without its brackets.
@@ -48,7 +78,7 @@ mod tests {
             headers.insert(header::ORIGIN, origin.parse().unwrap());
         }
         let hosts = ["gate.example".to_owned()];
-        let origins = ["https://friend.example".to_owned()];
+        let origins = ["https://friend.example".parse().unwrap()];
         refusal(&headers, &hosts, &origins).is_some()
     }
 

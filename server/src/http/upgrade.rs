@@ -7,7 +7,7 @@ use axum::{
     Extension,
     body::Body,
     extract::State,
-    http::{Request, StatusCode, header},
+    http::{HeaderMap, Request, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use echogate_proto::close::CloseCode;
@@ -15,7 +15,15 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 
 use super::{Client, Route, handshake::Handshake, policy};
-use crate::{bridge, registry::Kind, serve::Shared, stream::Stream};
+use crate::{
+    bridge,
+    config::Settings,
+    dial::DialError,
+    limits::{Full, Place},
+    registry::Kind,
+    serve::Shared,
+    stream::Stream,
+};
 
 /// Why a handshake leads to no upstream.
 struct Refusal {
@@ -26,6 +34,22 @@ struct Refusal {
     reason: String,
 }
 
+impl From<DialError> for Refusal {
+    fn from(e: DialError) -> Refusal {
+        Refusal { status: e.status, code: e.code, reason: e.reason }
+    }
+}
+
+impl From<Full> for Refusal {
+    fn from(full: Full) -> Refusal {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Refusal { status, code: CloseCode::TRY_AGAIN_LATER, reason: full.to_string() }
+    }
+}
+
+/// Seconds after which a client that found no place may come again.
+const RETRY_AFTER: u32 = 5;
+
 /// Answers a request on a route.
 pub(super) async fn upgrade(
     route: Arc<Route>,
@@ -34,7 +58,7 @@ pub(super) async fn upgrade(
     request: Request<Body>,
 ) -> Response {
     let (mut request, _) = request.into_parts();
-    let handshake = match Handshake::of(&request) {
+    let handshake = match Handshake::of(&request, route.protocol.as_deref()) {
         Ok(handshake) => handshake,
         Err(not) => return not.into_response(),
     };
@@ -42,26 +66,32 @@ pub(super) async fn upgrade(
         return (StatusCode::BAD_REQUEST, "this connection cannot be upgraded\n").into_response();
     };
     let is_page = request.headers.contains_key(header::ORIGIN);
-    let settings = &shared.settings;
-    let refusal = policy::refusal(&request.headers, &settings.allow_host, &settings.allow_origin)
-        .map(|reason| Refusal { status: StatusCode::FORBIDDEN, code: CloseCode::POLICY, reason });
-    let dialled = match refusal {
-        Some(refusal) => Err(refusal),
-        None => route.target.dial().await.map_err(|e| Refusal {
-            status: e.status,
-            code: e.code,
-            reason: e.reason,
-        }),
-    };
-    match dialled {
-        Ok(upstream) => {
-            bridge_upgraded(&shared, &route, client, on_upgrade, upstream);
+    match admit(&shared, &route, client, &request.headers).await {
+        Ok((place, upstream)) => {
+            let ends = Ends { client, place, upstream, half_close: handshake.half_close() };
+            bridge_upgraded(&shared, &route, on_upgrade, ends);
             handshake.response()
         }
         Err(refusal) => {
             refuse(&shared, &route.path, client, is_page.then_some(on_upgrade), handshake, refusal)
         }
     }
+}
+
+/// Lets a client in if it may come, there is room, and the upstream takes it.
+async fn admit(
+    shared: &Shared,
+    route: &Route,
+    client: Client,
+    headers: &HeaderMap,
+) -> Result<(Place, Stream), Refusal> {
+    let Settings { allow_host, allow_origin, dial_timeout, .. } = &shared.settings;
+    if let Some(reason) = policy::refusal(headers, allow_host, allow_origin) {
+        return Err(Refusal { status: StatusCode::FORBIDDEN, code: CloseCode::POLICY, reason });
+    }
+    let place = shared.limits.enter(client.peer.ip(), route.limit.as_ref())?;
+    let upstream = route.target.dial(*dial_timeout).await?;
+    Ok((place, upstream))
 }
 
 /// Answers a request on a path that is none of ours.
@@ -77,7 +107,7 @@ pub(super) async fn no_such_route(
         code: CloseCode::POLICY,
         reason: format!("no such route: {path}"),
     };
-    match Handshake::of(&request) {
+    match Handshake::of(&request, None) {
         Ok(handshake) => {
             let page = request.headers.contains_key(header::ORIGIN);
             let on_upgrade = request.extensions.remove::<OnUpgrade>().filter(|_| page);
@@ -100,32 +130,38 @@ fn refuse(
     let Refusal { status, code, reason } = refusal;
     tracing::info!(peer = %client.peer, path, status = status.as_u16(), "refused: {reason}");
     let Some(on_upgrade) = page else {
-        return (status, format!("{reason}\n")).into_response();
+        let mut response = (status, format!("{reason}\n")).into_response();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER.into());
+        }
+        return response;
     };
     shared.bridges.tracker.spawn(async move {
         if let Some((stream, _)) = upgraded(on_upgrade).await {
             bridge::turn_away(stream, code, &reason).await;
         }
-        drop(client);
     });
     handshake.response()
 }
 
-/// Bridges the connection as soon as the 101 is out.
-fn bridge_upgraded(
-    shared: &Arc<Shared>,
-    route: &Arc<Route>,
+/// A bridge's ends, and what was agreed on.
+struct Ends {
     client: Client,
-    on_upgrade: OnUpgrade,
+    place: Place,
     upstream: Stream,
-) {
+    half_close: bool,
+}
+
+/// Bridges the connection as soon as the 101 is out.
+fn bridge_upgraded(shared: &Arc<Shared>, route: &Arc<Route>, on_upgrade: OnUpgrade, ends: Ends) {
     let (shared, route) = (shared.clone(), route.clone());
     shared.bridges.tracker.clone().spawn(async move {
         let Some((stream, early)) = upgraded(on_upgrade).await else { return };
-        let Client { peer, permit } = client;
-        let entry = shared.registry.enter(Kind::WebSocket, Some(peer), &route.path, Some(permit));
-        let options = route.options.clone();
-        let bridge = bridge::run(stream, upstream, &early, options, entry, &shared.bridges.drain);
+        let Ends { client, place, upstream, half_close } = ends;
+        let peer = Some(client.peer);
+        let entry = shared.registry.enter(Kind::WebSocket, peer, &route.path, Some(place));
+        let terms = bridge::Terms { options: route.options.clone(), half_close };
+        let bridge = bridge::run(stream, upstream, &early, terms, entry, &shared.bridges.drain);
         // A task of its own: it is small, and lives for as long as the connection.
         shared.bridges.tracker.spawn(bridge);
     });

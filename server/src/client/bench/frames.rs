@@ -233,7 +233,7 @@ mod tests {
             let mut bytes = client_frame(OpCode::Binary, &vec![b'x'; len], [1, 2, 3, 4]);
             let (mut decoder, mut at, mut payload) = (Decoder::new(1 << 20), 0, Vec::new());
             while let Some(event) = decoder.next(&mut bytes, &mut at).unwrap() {
-                if let echogate_proto::ws::Event::Payload { range, .. } = event {
+                if let echogate_proto::ws::Event::Message { range, .. } = event {
                     payload.extend_from_slice(&bytes[range]);
                 }
             }
