@@ -99,6 +99,18 @@ async fn accept_one<P, F: Future<Output = P>>(
     Ok((stream, peer, permit))
 }
 
+/// Bytes that the kernel takes for a client beyond those that it can send at once. With
+/// its own limit, 4 MiB and more, one that reads slowly would seem to stand still, and
+/// a Ping would reach it minutes late.
+const UNSENT: u32 = 128 * 1024;
+
+/// Lets writing to `stream` tell how fast its peer reads.
+pub(crate) fn limit_unsent(stream: &TcpStream) {
+    // Where it cannot be set it is not.
+    #[cfg(any(target_os = "android", target_os = "linux", target_vendor = "apple"))]
+    socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT).ok();
+}
+
 /// Whether an error of accept(2) is about the connection that was to be accepted: on
 /// Linux that includes network errors already pending on it.
 fn belongs_to_connection(error: &io::Error) -> bool {

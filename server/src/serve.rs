@@ -191,6 +191,7 @@ impl Server {
                 async move { permits.acquire_owned().await.expect("it is never closed") }
             };
             let serve = move |stream, peer, permit| {
+                listener::limit_unsent(&stream);
                 let connection = http::serve(stream, peer, permit, app.clone(), shared.clone());
                 shared.http.tracker.spawn(connection);
             };

@@ -142,14 +142,18 @@ fn a_path_that_is_no_route_is_not_found() {
 }
 
 #[test]
-fn binary_is_chosen_if_offered_then_the_first_and_base64_never() {
-    let server = server();
+fn binary_is_chosen_if_offered_then_the_routes_own_then_the_first_and_base64_never() {
+    let server = Server::start(ECHOGATE, &["--route", "/ws=service:upper?protocol=own"]);
     for (offers, chosen) in [
         (&["mqtt"][..], Some("mqtt")),
         (&["mqtt, binary"], Some("binary")),
         (&["mqtt", "binary"], Some("binary")),
         (&["base64"], None),
         (&["base64, chat"], Some("chat")),
+        (&["chat, own"], Some("own")),
+        (&["own", "binary"], Some("binary")),
+        (&["chat, own", "half-close"], Some("half-close")),
+        (&["half-close, binary"], Some("binary")),
     ] {
         let lines: Vec<_> =
             offers.iter().map(|offer| format!("Sec-WebSocket-Protocol: {offer}")).collect();
@@ -220,6 +224,34 @@ fn a_strangers_name_for_this_server_is_not_trusted() {
     let (code, reason) = RawWs { stream }.read_close();
     assert_eq!(code, Some(1008));
     assert!(reason.contains("--allow-host"), "{reason}");
+}
+
+#[test]
+fn a_strangers_name_for_this_server_opens_nothing_a_page_may_read() {
+    let server = Server::start(ECHOGATE, &["--allow-host", "gate.example"]);
+    for path in ["/", "/api/connections", "/version"] {
+        let request = format!("GET {path} HTTP/1.1");
+        for (host, status) in [
+            ("evil.example", 403),
+            ("127.0.0.1.evil.example", 403),
+            ("gate.example:8080", 200),
+            ("localhost", 200),
+            ("[::1]:8080", 200),
+        ] {
+            let host = format!("Host: {host}");
+            let response = exchange(&mut connect(server.address("http")), &[&request, &host]);
+            assert_eq!(response.status, status, "{path} {host}");
+            if status == 403 {
+                assert!(response.text().contains("--allow-host"), "{response:?}");
+            }
+        }
+    }
+    // Monitors ask under any name, and learn nothing.
+    let lines = ["GET /healthz HTTP/1.1", "Host: evil.example"];
+    assert_eq!(exchange(&mut connect(server.address("http")), &lines).status, 200);
+    // A native client is no page, and calls the server what it likes.
+    let lines = [&["GET /ws HTTP/1.1", "Host: gate"], &UPGRADE[..]].concat();
+    assert_eq!(exchange(&mut connect(server.address("http")), &lines).status, 101);
 }
 
 #[test]

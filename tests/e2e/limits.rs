@@ -229,6 +229,162 @@ fn a_limit_of_one_connection_starves_no_listener() {
     }
 }
 
+/// A WebSocket handshake on `/ws`, and its answer.
+fn ask(server: &Server, path: &str) -> (TcpStream, http::Response) {
+    let mut stream = connect(server.address("http"));
+    let response = ws::handshake(&mut stream, server, path, &[]);
+    (stream, response)
+}
+
+#[test]
+fn each_limit_is_told_before_the_upgrade_and_to_a_page_in_a_close() {
+    for (arguments, path, reason) in [
+        (
+            &["--max-connections", "1"][..],
+            "/ws",
+            "the server is full: 1 connections (--max-connections)",
+        ),
+        (
+            &["--max-per-address", "1"],
+            "/ws",
+            "127.0.0.1 has 1 connections, the most it may (--max-per-address)",
+        ),
+        (
+            &["--route", "/few=service:upper?max=1", "--route", "/many=service:upper"],
+            "/few",
+            "the route is full: 1 connections (max=1)",
+        ),
+    ] {
+        let routes = ["--route", "/ws=service:upper"];
+        let server = Server::start(ECHOGATE, &[arguments, &routes].concat());
+        let mut first = RawWs::connect(&server, path);
+        let (_, response) = ask(&server, path);
+        assert_eq!(response.status, 503, "{response:?}");
+        assert_eq!(response.text(), format!("{reason}\n"));
+        assert!(response.header("retry-after").is_some_and(|after| after.parse::<u32>().is_ok()));
+        let origin = format!("Origin: http://{}", server.address("http"));
+        let mut page = RawWs::connect_with(&server, path, &[&origin]);
+        assert_eq!(page.read_close(), (Some(1013), reason.to_owned()));
+        // The page of the server is served all the same.
+        assert_eq!(http::get(server.address("http"), "/").status, 200);
+        if path == "/few" {
+            RawWs::connect(&server, "/many");
+        }
+        // Who is in is not disturbed, and whose place is free again gets it.
+        first.send_frame(first::TEXT, b"in");
+        assert_eq!(first.read().payload, b"IN");
+        first.send(&ws::close(1000, ""));
+        first.read_close();
+        server.wait_for_connections(|all| all.iter().all(|one| one["target"] != path));
+        RawWs::connect(&server, path);
+    }
+}
+
+#[test]
+fn an_address_with_too_many_tcp_connections_gets_no_more() {
+    let server = Server::start(ECHOGATE, &["--max-per-address", "2"]);
+    let mut clients: Vec<_> = (0..2).map(|_| connect(server.address("upper"))).collect();
+    for client in &mut clients {
+        client.write_all(b"x").unwrap();
+        assert_eq!(read_exactly(client, 1), b"X");
+    }
+    let mut third = connect(server.address("upper"));
+    assert_eq!(third.read(&mut [0; 1]).unwrap_or(0), 0, "it is ended");
+    server.wait_for_log(&["refused", "--max-per-address"]);
+    drop(clients);
+    server.wait_for_connections(<[_]>::is_empty);
+    let mut fourth = connect(server.address("upper"));
+    fourth.write_all(b"x").unwrap();
+    assert_eq!(read_exactly(&mut fourth, 1), b"X");
+}
+
+#[test]
+fn what_is_idle_is_ended_where_that_is_asked_for() {
+    let arguments = ["--idle-timeout", "300ms", "--route", "/ws=service:upper"];
+    let server = Server::start(ECHOGATE, &arguments);
+    let mut tcp = connect(server.address("upper"));
+    let mut ws = RawWs::connect(&server, "/ws");
+    let mut busy = connect(server.address("upper"));
+    for _ in 0..20 {
+        busy.write_all(b"x").unwrap();
+        assert_eq!(read_exactly(&mut busy, 1), b"X");
+        thread::sleep(std::time::Duration::from_millis(30));
+    }
+    let (code, reason) = ws.read_close();
+    assert_eq!(code, Some(1001));
+    assert!(reason.contains("--idle-timeout"), "{reason}");
+    assert_eq!(tcp.read(&mut [0; 1]).unwrap(), 0, "an orderly end");
+    assert_eq!(busy.read(&mut [0; 1]).unwrap(), 0, "when it has become idle too");
+}
+
+#[test]
+fn a_head_that_takes_too_long_is_given_up() {
+    let server = Server::start(ECHOGATE, &["--header-timeout", "200ms"]);
+    for bytes in [&b""[..], b"GET /ws HTTP/1.1\r\nHost: localhost\r\n"] {
+        let mut client = connect(server.address("http"));
+        client.write_all(bytes).unwrap();
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).ok();
+        let refused = answer.is_empty() || answer.starts_with(b"HTTP/1.1 408");
+        assert!(refused, "{}", answer.escape_ascii());
+    }
+}
+
+#[test]
+fn an_upstream_that_does_not_accept_is_504() {
+    // Its queue is full: what is sent to it is not answered.
+    let upstream = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+    let upstream = upstream.unwrap();
+    let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    upstream.bind(&any.into()).unwrap();
+    upstream.listen(0).unwrap();
+    let address = upstream.local_addr().unwrap().as_socket().unwrap();
+    let route = format!("/slow=tcp://{address}");
+    let server = Server::start(ECHOGATE, &["--dial-timeout", "300ms", "--route", &route]);
+    let _queued: Vec<_> = (0..4)
+        .map(|_| {
+            let client = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+            let client = client.unwrap();
+            client.set_nonblocking(true).unwrap();
+            client.connect(&address.into()).ok();
+            client
+        })
+        .collect();
+    let (_, response) = ask(&server, "/slow");
+    assert_eq!(response.status, 504, "{response:?}");
+    assert_eq!(response.text(), "the upstream did not answer in time\n");
+}
+
+#[test]
+fn a_client_that_is_slow_but_moves_is_not_dropped_and_one_that_stands_is() {
+    let upstream = Upstream::new();
+    let route = upstream.route("/flood", "bytes");
+    let arguments = ["--ping-interval", "2s", "--ping-timeout", "2s", "--route", &route];
+    let server = Server::start(ECHOGATE, &arguments);
+    let flood = thread::spawn(move || {
+        for _ in 0..2 {
+            let mut stream = upstream.accept();
+            thread::spawn(move || while stream.write_all(&[b'x'; 65_536]).is_ok() {});
+        }
+    });
+    let mut slow = RawWs::connect(&server, "/flood").stream;
+    let mut standing = RawWs::connect(&server, "/flood").stream;
+    flood.join().unwrap();
+    // 8 KB every 50 ms: a buffer of the kernel's usual size would last for 20 s, and
+    // for all of them the client would seem to stand still.
+    let mut buffer = [0; 8_000];
+    for _ in 0..200 {
+        slow.read_exact(&mut buffer).unwrap();
+        thread::sleep(std::time::Duration::from_millis(50));
+    }
+    server.wait_for_log(&["the client did not answer a Ping"]);
+    let live = server.connections();
+    assert_eq!(live.len(), 1, "{live:?}");
+    assert_eq!(live[0]["peer"], slow.local_addr().unwrap().to_string());
+    let mut rest = Vec::new();
+    standing.read_to_end(&mut rest).ok();
+}
+
 #[test]
 fn idle_connections_are_cheap() {
     const WANTED: usize = 5_000;

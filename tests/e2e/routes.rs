@@ -1,13 +1,15 @@
 //! The framings, with an upstream of the test's own at the other end.
 
 use std::{
-    io::Write,
+    io::{Read, Write},
     net::{Shutdown, TcpStream},
+    os::unix::net::UnixListener,
     sync::mpsc,
     thread,
 };
 
 use echogate_tests::{
+    http::connect,
     server::Server,
     tcp::{noise, read_exactly, read_to_end, reset, wait_until_taken},
     upstream::Upstream,
@@ -338,4 +340,75 @@ fn an_upstream_that_ends_its_side_can_no_longer_be_sent_to_but_is_told_of_the_en
     assert!(serving.join().unwrap().is_empty());
     client.send(&ws::close(1000, ""));
     assert!(client.try_read().unwrap().is_none());
+}
+
+#[test]
+fn a_socket_in_the_file_system_is_an_upstream_like_any_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("echo.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let route = format!("/x=unix://{}?framing=bytes", path.display());
+    let server = Server::start(ECHOGATE, &["--route", &route]);
+    let serving = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).unwrap();
+        stream.write_all(&all).unwrap();
+    });
+    let mut client = RawWs::connect(&server, "/x");
+    let payload = noise(300_000);
+    client.send_frame(first::BINARY, &payload);
+    client.send(&ws::close(1000, ""));
+    let (messages, code, _) = messages_to_close(&mut client);
+    assert_eq!(messages.into_iter().flat_map(|(_, payload)| payload).collect::<Vec<_>>(), payload);
+    assert_eq!(code, Some(1000));
+    serving.join().unwrap();
+    // Nobody listens there any more.
+    let mut stream = connect(server.address("http"));
+    let response = ws::handshake(&mut stream, &server, "/x", &[]);
+    assert_eq!(
+        (response.status, &*response.text()),
+        (502, "the upstream refused the connection\n")
+    );
+}
+
+#[test]
+fn with_half_close_either_side_ends_first_and_the_other_goes_on() {
+    const OFFER: &str = "Sec-WebSocket-Protocol: half-close";
+    for client_first in [true, false] {
+        let upstream = Upstream::new();
+        let server = server(&upstream, "bytes");
+        let serving = upstream.serve(move |mut stream| {
+            if client_first {
+                let all = read_to_end(&mut stream);
+                stream.write_all(&all).unwrap();
+                all
+            } else {
+                stream.write_all(b"the last word").unwrap();
+                stream.shutdown(Shutdown::Write).unwrap();
+                read_to_end(&mut stream)
+            }
+        });
+        let mut client = RawWs::connect_with(&server, "/x", &[OFFER]);
+        let payload = noise(200_000);
+        let mut expected = payload.clone();
+        if !client_first {
+            expected = b"the last word".to_vec();
+            assert_eq!(client.read().payload, expected);
+            assert_eq!(client.read(), Frame { first: first::BINARY, payload: vec![] });
+        }
+        client.send_frame(first::BINARY, &payload);
+        client.send_frame(first::BINARY, b"");
+        let (messages, code, reason) = messages_to_close(&mut client);
+        if client_first {
+            let (last, messages) = messages.split_last().unwrap();
+            assert_eq!(*last, (first::BINARY & 0xf, vec![]));
+            let back: Vec<u8> = messages.iter().flat_map(|(_, payload)| payload.clone()).collect();
+            assert!(back == expected);
+        } else {
+            assert!(messages.is_empty());
+        }
+        assert_eq!((code, &*reason), (Some(1000), "both sides ended the stream"));
+        assert!(serving.join().unwrap() == payload);
+    }
 }
