@@ -1,8 +1,13 @@
 //! The command line.
 
-use std::{io, path::PathBuf, process::ExitCode};
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::{Args, Parser, Subcommand};
+use echogate_proto::endpoint::{Endpoint, HostPort};
 use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{SignalKind, signal},
@@ -10,8 +15,9 @@ use tokio::{
 use tracing_subscriber::EnvFilter;
 
 use crate::{
+    check::{self, Attempt},
     client,
-    config::{Given, Settings},
+    config::{Given, RouteSpec, Settings},
     serve::Server,
 };
 
@@ -30,6 +36,11 @@ struct Cli {
 enum Command {
     /// Serve: the services, the gateway and the page (also what happens without a command)
     Serve(ServeArgs),
+    /// Put a TCP service in front of browsers: WebSocket at / and /websockify
+    #[command(after_help = "Example:\n  echogate gateway 6080 localhost:5900")]
+    Gateway(GatewayArgs),
+    /// Say what serve would do with these settings, and what a connection would meet
+    Check(CheckArgs),
     /// Connect to an endpoint: a prompt on a terminal, bytes in and out in a pipe
     Connect(client::Args),
     /// Load an endpoint that answers each message with as many bytes, and measure it
@@ -43,6 +54,42 @@ struct ServeArgs {
     config: Option<PathBuf>,
     #[command(flatten)]
     given: Given,
+}
+
+#[derive(Args, Debug)]
+struct GatewayArgs {
+    /// Where to serve, on loopback unless a host is given
+    #[arg(value_name = "[HOST:]PORT", value_parser = parse_bind)]
+    bind: HostPort,
+    /// The service: HOST:PORT, or a URL as a route takes it
+    #[arg(value_name = "HOST:PORT", value_parser = parse_upstream)]
+    upstream: RouteSpec,
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+#[derive(Args, Debug)]
+struct CheckArgs {
+    /// A WebSocket URL that a client might connect to
+    #[arg(long, value_name = "URL")]
+    url: Option<Endpoint>,
+    /// The origin of the page that connects to it, if it is a page that does
+    #[arg(long, value_name = "ORIGIN", requires = "url")]
+    origin: Option<String>,
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+fn parse_bind(text: &str) -> Result<HostPort, String> {
+    match text.parse() {
+        Ok(port) => Ok(HostPort { host: "localhost".to_owned(), port }),
+        Err(_) => text.parse::<HostPort>().map_err(|e| e.to_string()),
+    }
+}
+
+fn parse_upstream(text: &str) -> Result<RouteSpec, String> {
+    let scheme = if text.contains("://") || text.starts_with("service:") { "" } else { "tcp://" };
+    format!("/={scheme}{text}").parse()
 }
 
 /// Tasks that a thread runs before it asks the system for events again. With tokio's 61
@@ -71,7 +118,9 @@ pub fn main() -> ExitCode {
         Err(e) => return fail(Failure::Usage(one_line(&e))),
     };
     let done = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
-        Command::Serve(args) => serve(args),
+        Command::Serve(args) => args.settings().and_then(serve),
+        Command::Gateway(args) => args.settings().and_then(serve),
+        Command::Check(args) => check(args),
         Command::Connect(args) => call(client::run(args)),
         Command::Bench(args) => {
             raise_file_limit();
@@ -107,8 +156,32 @@ fn one_line(error: &clap::Error) -> String {
     line
 }
 
-fn serve(args: ServeArgs) -> Result<(), Failure> {
-    let settings = Settings::load(args.given, args.config.as_deref()).map_err(Failure::Usage)?;
+impl ServeArgs {
+    fn settings(self) -> Result<Settings, Failure> {
+        Settings::load(self.given, self.config.as_deref()).map_err(Failure::Usage)
+    }
+}
+
+impl GatewayArgs {
+    fn settings(self) -> Result<Settings, Failure> {
+        let Self { bind, upstream, serve: ServeArgs { config, given } } = self;
+        let given = given.into_gateway(bind, &upstream).map_err(Failure::Usage)?;
+        ServeArgs { config, given }.settings()
+    }
+}
+
+fn check(args: CheckArgs) -> Result<(), Failure> {
+    let settings = args.serve.settings()?;
+    let mut out = io::stdout().lock();
+    check::describe(&settings, &mut out).ok();
+    if let Some(url) = args.url {
+        let verdict = check::judge(&settings, &Attempt { url, origin: args.origin });
+        writeln!(out, "{}", verdict.map_err(Failure::Run)?).ok();
+    }
+    Ok(())
+}
+
+fn serve(settings: Settings) -> Result<(), Failure> {
     tracing_subscriber::fmt()
         .with_env_filter(
             EnvFilter::try_from_env("ECHOGATE_LOG").unwrap_or_else(|_| EnvFilter::new("info")),

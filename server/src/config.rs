@@ -2,7 +2,7 @@
 //! the defaults.
 
 use std::{
-    fmt::Display,
+    fmt::{self, Display},
     fs,
     path::{Path, PathBuf},
     str::FromStr,
@@ -285,6 +285,28 @@ impl Settings {
 }
 
 impl Given {
+    /// What `echogate gateway` means: `route` at `/` and `/websockify`, on `bind`.
+    ///
+    /// # Errors
+    ///
+    /// What was given besides and cannot be meant as well.
+    pub fn into_gateway(mut self, bind: HostPort, route: &RouteSpec) -> Result<Given, String> {
+        for (flag, given) in [
+            ("--http", !self.http.is_empty()),
+            ("--listen", !self.listen.is_empty()),
+            ("--route", !self.route.is_empty()),
+        ] {
+            if given {
+                return Err(format!("{flag} does not go with gateway: it is what serve takes"));
+            }
+        }
+        self.http = vec![bind];
+        self.route = ["/", "/websockify"]
+            .map(|path| RouteSpec { path: path.to_owned(), ..route.clone() })
+            .into();
+        Ok(self)
+    }
+
     fn from_file(path: &Path) -> Result<Given, String> {
         let name = path.display();
         let text = fs::read_to_string(path).map_err(|e| format!("{name}: {e}"))?;
@@ -345,6 +367,17 @@ fn default_routes(listeners: &[Bind<ListenerSpec>]) -> Vec<RouteSpec> {
         .into()
 }
 
+impl Display for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Upstream::Tcp(at) => write!(f, "tcp://{at}"),
+            Upstream::Unix(path) => write!(f, "unix://{path}"),
+            Upstream::Service(service) => write!(f, "service:{service}"),
+            Upstream::Listener(service) => write!(f, "the first listener of {service}"),
+        }
+    }
+}
+
 impl FromStr for ListenerSpec {
     type Err = String;
 
@@ -398,7 +431,8 @@ impl TryFrom<RawRoute> for RouteSpec {
 
     fn try_from(raw: RawRoute) -> Result<RouteSpec, String> {
         let RawRoute { path, url } = raw;
-        if RESERVED_PATHS.contains(&path.as_str()) || page::has(&path) {
+        // At / a handshake is told from a request for the page.
+        if RESERVED_PATHS.contains(&path.as_str()) || (page::has(&path) && path != "/") {
             return Err(format!("path {path} is the server's own"));
         }
         let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);

@@ -8,7 +8,7 @@
 //! In reading order:
 //!
 //! - [`cli`]: the command line, and what it runs
-//! - [`config`]: what the server is told, and by what
+//! - [`config`]: what the server is told, and by what; [`check`]: what that means
 //! - [`serve`]: the server: bound, announced, run, drained
 //! - `listener`: binding and accepting
 //! - [`connection`]: one connection to a built-in service, [`service`]
@@ -24,6 +24,7 @@
 //! - [`stream`], [`memory`], `scratch`, `backlog`: what bytes travel on and wait in
 
 pub mod bridge;
+pub mod check;
 pub mod cli;
 pub mod client;
 pub mod config;

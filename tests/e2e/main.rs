@@ -1,6 +1,7 @@
 //! The end-to-end tests, one binary. Contents:
 //!
 //! - `tcp`: the services on raw sockets
+//! - `gateway`: the short form of a gateway, and what `check` tells
 //! - `handshake`: which requests become WebSocket connections, and what the others are told
 //! - `codec`: the frame decoder against tungstenite's
 //! - `websocket`: messages through the gateway to `upper`
@@ -24,6 +25,7 @@ mod codec;
 mod connect;
 mod dist;
 mod endings;
+mod gateway;
 mod handshake;
 mod limits;
 mod page;

@@ -35,9 +35,7 @@ impl Handshake {
     /// Checks the head of a request on a route whose own subprotocol is `own`.
     pub(super) fn of(request: &Parts, own: Option<&str>) -> Result<Handshake, NotAHandshake> {
         let headers = &request.headers;
-        if !has_token(headers, header::UPGRADE, "websocket")
-            || !has_token(headers, header::CONNECTION, "upgrade")
-        {
+        if !wants_upgrade(headers) {
             return Err(NotAHandshake::NoUpgrade);
         }
         if request.method != Method::GET || request.version < Version::HTTP_11 {
@@ -105,6 +103,12 @@ impl IntoResponse for NotAHandshake {
             }
         }
     }
+}
+
+/// Whether a request asks to become a WebSocket connection.
+pub(super) fn wants_upgrade(headers: &HeaderMap) -> bool {
+    has_token(headers, header::UPGRADE, "websocket")
+        && has_token(headers, header::CONNECTION, "upgrade")
 }
 
 /// Whether one of the comma-separated values of a header is `token`, in any case.

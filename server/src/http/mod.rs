@@ -7,12 +7,17 @@
 
 mod api;
 mod handshake;
-mod policy;
+pub(crate) mod policy;
 mod upgrade;
 
 use std::{net::SocketAddr, path::Path, pin::pin, sync::Arc};
 
-use axum::{Router, middleware, routing::any};
+use axum::{
+    Router,
+    extract::Request,
+    middleware::{self, Next},
+    routing::any,
+};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
@@ -53,10 +58,26 @@ pub(crate) fn router(
     web_root: Option<&Path>,
 ) -> Router {
     let guard = middleware::from_fn_with_state(shared.clone(), policy::guard_host);
+    // Where the page is, a handshake leads elsewhere: to the route of that path, if any.
+    let (on_page, routes): (Vec<_>, Vec<_>) =
+        routes.iter().cloned().partition(|route| page::has(&route.path));
+    let page = page::router(web_root).layer(middleware::from_fn_with_state(
+        shared.clone(),
+        move |state, client, request: Request, next: Next| {
+            let path = request.uri().path();
+            let route = on_page.iter().find(|route| &*route.path == path).cloned();
+            async move {
+                match route {
+                    _ if !handshake::wants_upgrade(request.headers()) => next.run(request).await,
+                    Some(route) => upgrade::upgrade(route, state, client, request).await,
+                    None => upgrade::no_such_route(state, client, request).await,
+                }
+            }
+        },
+    ));
     let mut router = Router::new()
-        .merge(api::router())
-        .merge(page::router(web_root))
-        .layer(guard)
+        .merge(api::router().layer(guard.clone()))
+        .merge(page.layer(guard))
         .merge(api::health())
         .fallback(upgrade::no_such_route);
     for route in routes {

@@ -10,6 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
+use super::handshake::wants_upgrade;
 use crate::{config::Origin, serve::Shared};
 
 /// The reason that a client is refused for, if it is.
@@ -18,7 +19,7 @@ use crate::{config::Origin, serve::Shared};
 /// server served, under a name that no stranger controls: an address, `localhost`, or
 /// a host allowed by name. (Were any name good enough, a stranger's page could have
 /// its name point here: DNS rebinding.)
-pub(super) fn refusal(headers: &HeaderMap, hosts: &[String], origins: &[Origin]) -> Option<String> {
+pub(crate) fn refusal(headers: &HeaderMap, hosts: &[String], origins: &[Origin]) -> Option<String> {
     let origin = headers.get(header::ORIGIN)?.to_str().unwrap_or("(not ASCII)");
     if origins.iter().any(|allowed| allowed.allows(origin)) {
         return None;
@@ -50,8 +51,11 @@ pub(super) async fn guard_host(
     next: Next,
 ) -> Response {
     match host_refusal(request.headers(), &shared.settings.allow_host) {
-        Some(reason) => (StatusCode::FORBIDDEN, format!("{reason}\n")).into_response(),
-        None => next.run(request).await,
+        // A handshake has its own rule, and its own way to be told.
+        Some(reason) if !wants_upgrade(request.headers()) => {
+            (StatusCode::FORBIDDEN, format!("{reason}\n")).into_response()
+        }
+        _ => next.run(request).await,
     }
 }
 

@@ -1,0 +1,132 @@
+//! `echogate gateway`, the short form, and `echogate check`, which tells what would be.
+
+use std::process::{Command, Output};
+
+use echogate_tests::{
+    http,
+    server::Server,
+    upstream::Upstream,
+    ws::{RawWs, first},
+};
+
+use crate::ECHOGATE;
+
+fn gateway(arguments: &[&str]) -> Server {
+    let mut command = Command::new(ECHOGATE);
+    command.arg("gateway").args(arguments);
+    Server::spawn(command)
+}
+
+fn run(arguments: &[&str]) -> (String, String, i32) {
+    let Output { stdout, stderr, status } =
+        Command::new("timeout").args(["30", ECHOGATE]).args(arguments).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (text(stdout), text(stderr), status.code().unwrap())
+}
+
+#[test]
+fn a_gateway_serves_websockets_where_websockifys_clients_look_and_the_page_to_others() {
+    let upstream = Upstream::new();
+    let address = upstream.route("", "bytes");
+    let address = address.trim_start_matches("=tcp://").split('?').next().unwrap().to_owned();
+    let server = gateway(&["127.0.0.1:0", &address]);
+    for path in ["/", "/websockify", "/websockify?token=any"] {
+        let mut client = RawWs::connect_with(&server, path, &["Sec-WebSocket-Protocol: binary"]);
+        let mut accepted = upstream.accept();
+        client.send_frame(first::BINARY, b"RFB 003.008\n");
+        let mut line = [0; 12];
+        std::io::Read::read_exact(&mut accepted, &mut line).unwrap();
+        assert_eq!(&line, b"RFB 003.008\n");
+        std::io::Write::write_all(&mut accepted, b"ok").unwrap();
+        let frame = client.read();
+        assert_eq!((frame.first, &*frame.payload), (first::BINARY, &b"ok"[..]));
+    }
+    let page = http::get(server.address("http"), "/");
+    assert_eq!(page.status, 200);
+    assert!(page.text().contains("<html"), "{}", page.text());
+    assert_eq!(http::get(server.address("http"), "/websockify").status, 426);
+    let lines = ["GET /elsewhere HTTP/1.1", "Host: localhost"];
+    let lines = [&lines[..], &echogate_tests::ws::UPGRADE].concat();
+    let mut stream = http::connect(server.address("http"));
+    assert_eq!(http::exchange(&mut stream, &lines).status, 404);
+}
+
+#[test]
+fn with_a_folder_of_ones_own_the_gateway_still_answers_handshakes() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("index.html"), "mine").unwrap();
+    let folder = folder.path().display().to_string();
+    let server = gateway(&["127.0.0.1:0", "service:upper", "--web-root", &folder]);
+    assert_eq!(http::get(server.address("http"), "/").text(), "mine");
+    let mut client = RawWs::connect(&server, "/");
+    client.send_frame(first::TEXT, b"hi");
+    assert_eq!(client.read().payload, b"HI");
+    let origin = format!("Origin: http://{}", server.address("http"));
+    let mut page = RawWs::connect_with(&server, "/nowhere", &[&origin]);
+    assert_eq!(page.read_close(), (Some(1008), "no such route: /nowhere".to_owned()));
+}
+
+#[test]
+fn what_does_not_go_with_a_gateway_is_named() {
+    for (arguments, names) in [
+        (&["gateway", "6080"][..], "HOST:PORT"),
+        (&["gateway", "6080", "localhost"], "no port"),
+        (&["gateway", "x", "localhost:1"], "x"),
+        (&["gateway", "6080", "localhost:1", "--route", "/a=service:upper"], "--route"),
+        (&["gateway", "6080", "localhost:1", "--http", "127.0.0.1:1"], "--http"),
+    ] {
+        let (stdout, stderr, status) = run(arguments);
+        assert_eq!((status, stdout.as_str(), stderr.lines().count()), (2, "", 1), "{stderr}");
+        assert!(stderr.contains(names), "{stderr}");
+    }
+}
+
+#[test]
+fn check_says_what_would_listen_and_lead_where_and_starts_nothing() {
+    let (stdout, stderr, status) = run(&["check"]);
+    assert_eq!((status, stderr.as_str()), (0, ""));
+    for line in [
+        "listen     upper  tcp://127.0.0.1:7007",
+        "listen     upper  tcp://[::1]:7007",
+        "listen     http   http://127.0.0.1:8080",
+        "route      /ws -> the first listener of upper (message)",
+        "route      /ws/echo -> service:echo (message)",
+    ] {
+        assert!(stdout.lines().any(|said| said == line), "{line}: {stdout}");
+    }
+    let (stdout, stderr, status) = run(&["check", "--listen", "frob=tcp://127.0.0.1:0"]);
+    assert_eq!((status, stdout.as_str()), (2, ""));
+    assert!(stderr.contains("frob"), "{stderr}");
+}
+
+#[test]
+fn check_tells_what_a_connection_would_meet() {
+    let settings = ["--route", "/vnc=tcp://vnc.lan:5900", "--allow-host", "gate.example"];
+    for (url, origin, verdict) in [
+        ("ws://localhost:8080/vnc", None, Ok("/vnc -> tcp://vnc.lan:5900 (bytes)")),
+        ("ws://localhost:8080/vnc?x=y", Some("http://localhost:8080"), Ok("/vnc")),
+        ("wss://gate.example/vnc", Some("https://gate.example"), Ok("/vnc")),
+        ("ws://gate.example/vnc", Some("http://gate.example"), Ok("/vnc")),
+        ("ws://localhost:8080/vnc", Some("http://evil.example"), Err("--allow-origin")),
+        ("ws://evil.example/vnc", Some("http://evil.example"), Err("--allow-host")),
+        ("ws://localhost:8080/ws", None, Err("no such route: /ws")),
+        ("tcp://localhost:8080", None, Err("ws://")),
+    ] {
+        let origin = origin.map(|origin| ["--origin", origin]);
+        let mut arguments = vec!["check", "--url", url];
+        arguments.extend(origin.iter().flatten());
+        arguments.extend(settings);
+        let (stdout, stderr, status) = run(&arguments);
+        match verdict {
+            Ok(words) => {
+                let last = stdout.lines().last().unwrap();
+                assert!(last.starts_with("accepted") && last.contains(words), "{stdout}");
+                assert_eq!((stderr.as_str(), status), ("", 0));
+            }
+            Err(words) => {
+                assert!(stderr.contains(words) && stderr.lines().count() == 1, "{stderr}");
+                assert_eq!(status, 1);
+            }
+        }
+    }
+}
