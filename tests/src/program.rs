@@ -36,7 +36,7 @@ pub fn programs<const N: usize>(names: [&str; N]) -> Option<[PathBuf; N]> {
         skip(&format!("no program {name}"));
         return None;
     }
-    Some(found.map(|found| found.unwrap_or_default()))
+    Some(found.map(Result::unwrap_or_default))
 }
 
 /// The folder that `node_modules` is in; `None`, said loudly, if a package is not.

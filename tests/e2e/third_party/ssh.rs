@@ -55,6 +55,8 @@ fn scp_carries_50_mb_there_and_back() {
     let there = format!("{user}@behind-the-gateway:{}", path("there"));
     let copy = |from: &str, to: &str| {
         let mut command = Command::new(&scp);
+        // What runs the proxy command.
+        command.env("SHELL", "/bin/sh");
         command.args(["-q", "-F", "none", "-i", &path("user")]);
         for option in [
             format!("ProxyCommand={proxy}"),
