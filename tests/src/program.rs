@@ -6,8 +6,9 @@
 use std::{
     env,
     fs::{self, File},
-    io::{Read as _, Seek as _, Write as _},
+    io::Write as _,
     net::{TcpListener, TcpStream},
+    os::unix::fs::FileExt as _,
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     sync::atomic::{AtomicU32, Ordering},
@@ -24,6 +25,9 @@ use crate::server::PATIENCE;
 
 /// How long a program may take for all of its work.
 const WORK: Duration = Duration::from_secs(120);
+
+/// How long a program that is told to end may tidy up.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Where these programs are; `None`, said loudly, if one of them is not on this machine.
 ///
@@ -160,10 +164,10 @@ impl Program {
     ///
     /// When the file that it writes to cannot be read.
     pub fn output(&self) -> String {
-        let mut bytes = Vec::new();
-        let mut file = &self.output;
-        file.rewind().expect("it is a file");
-        file.read_to_end(&mut bytes).expect("it is a file");
+        let len = self.output.metadata().expect("it is a file").len();
+        let mut bytes = vec![0; usize::try_from(len).expect("it is short")];
+        // Not by the position in it, which is also where the program writes on.
+        self.output.read_exact_at(&mut bytes, 0).expect("it is a file");
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
@@ -181,11 +185,11 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // Servers leave things behind when they are killed: shared memory, locks.
-        if let Ok(Some(_)) = self.child.try_wait() {
-        } else if let Ok(pid) = i32::try_from(self.child.id()) {
+        let runs = self.child.try_wait().is_ok_and(|status| status.is_none());
+        if let (true, Ok(pid)) = (runs, i32::try_from(self.child.id())) {
+            // Servers that are killed at once leave things behind: shared memory, locks.
             kill(Pid::from_raw(pid), Signal::SIGINT).ok();
-            if self.wait(Duration::from_secs(5)).is_none() {
+            if self.wait(GRACE).is_none() {
                 self.child.kill().ok();
                 self.child.wait().ok();
             }

@@ -20,7 +20,6 @@ use std::{
     net::{Shutdown, TcpStream},
     path::Path,
     process::Command,
-    thread,
 };
 
 use echogate_tests::{server::Server, tcp, upstream::Upstream};
@@ -41,29 +40,23 @@ fn script(node: &Path, packages: &Path, script: &str, arguments: &[&str]) -> Com
     command
 }
 
-/// A server with routes to `upper` and `echo`, and to upstreams that greet and, once told
-/// `go`, end: `/ends` by a FIN, `/breaks` by a reset. A message has at most 1000 bytes.
+/// A server with routes to `upper` and `echo`, and to upstreams that greet one client each and,
+/// once told `go`, end: `/ends` by a FIN, `/breaks` by a reset. A message has at most 1000 bytes.
 fn endings() -> Server {
     let (ends, breaks) = (Upstream::new(), Upstream::new());
     let routes = [ends.route("/ends", "bytes"), breaks.route("/breaks", "bytes")];
-    let greet = |mut stream: &TcpStream| {
+    let greet = |stream: &mut TcpStream| {
         stream.write_all(b"hello").unwrap();
-        tcp::read_exactly(&mut stream, 2);
+        tcp::read_exactly(stream, 2);
     };
-    thread::spawn(move || {
-        loop {
-            let stream = ends.accept();
-            greet(&stream);
-            stream.shutdown(Shutdown::Write).unwrap();
-            tcp::read_to_end(&mut &stream);
-        }
+    ends.serve(move |mut stream| {
+        greet(&mut stream);
+        stream.shutdown(Shutdown::Write).unwrap();
+        tcp::read_to_end(&mut stream);
     });
-    thread::spawn(move || {
-        loop {
-            let stream = breaks.accept();
-            greet(&stream);
-            tcp::reset(stream);
-        }
+    breaks.serve(move |mut stream| {
+        greet(&mut stream);
+        tcp::reset(stream);
     });
     let [ends, breaks] = &routes;
     let routes = ["/ws=service:upper", "/ws/echo=service:echo", ends, breaks];

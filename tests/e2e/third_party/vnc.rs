@@ -1,18 +1,18 @@
 //! An X display behind a route; noVNC, in a page that the same server serves.
 
-use std::{fs, os::unix::fs::symlink, process::Command};
+use std::{fs, os::unix::fs::symlink, process::Command, time::Instant};
 
 use echogate_tests::{
     browser::Page,
     program::{Program, free_port, packages, programs, run},
-    server::Server,
+    server::{PATIENCE, Server},
 };
 
 use crate::ECHOGATE;
 
 #[test]
-fn what_is_drawn_on_a_display_is_seen_by_novnc() {
-    let Some([xvnc, xsetroot]) = programs(["Xtigervnc", "xsetroot"]) else { return };
+fn what_is_drawn_on_a_display_is_seen_by_novnc_and_keys_pressed_there_arrive() {
+    let Some([xvnc, xsetroot, xset]) = programs(["Xtigervnc", "xsetroot", "xset"]) else { return };
     let Some(packages) = packages(&["@novnc/novnc"]) else { return };
     let web = tempfile::tempdir().unwrap();
     fs::write(web.path().join("index.html"), include_str!("vnc/index.html")).unwrap();
@@ -42,6 +42,18 @@ fn what_is_drawn_on_a_display_is_seen_by_novnc() {
     for (colour, seen) in [("#0a96ff", "10,150,255"), ("#00ff00", "0,255,0")] {
         paint(colour);
         page.wait_for(&format!("pixel(3, 3) === '{seen}' && pixel(316, 196) === '{seen}'"));
+    }
+
+    let caps_lock_is = |state: &str| {
+        let mut command = Command::new(&xset);
+        command.args(["-display", &display, "q"]);
+        run(command).contains(&format!("Caps Lock:   {state}"))
+    };
+    assert!(caps_lock_is("off"));
+    page.eval("rfb.sendKey(0xffe5)");
+    let start = Instant::now();
+    while !caps_lock_is("on") {
+        assert!(start.elapsed() < PATIENCE, "the key never arrives");
     }
 
     page.eval("rfb.disconnect()");

@@ -8,21 +8,20 @@ use echogate_tests::{
 use super::endings;
 use crate::server;
 
-/// wscat, connected; `None` where it is not installed.
+/// wscat, called; `None` where it is not installed.
 fn wscat(url: &str, options: &[&str]) -> Option<Terminal> {
     let [node] = programs(["node"])?;
     let program = packages(&["wscat"])?.join("node_modules/wscat/bin/wscat");
     let program = program.display().to_string();
     let arguments = [&[&*program, "--no-color", "-c", url], options].concat();
-    let terminal = Terminal::start(&node.display().to_string(), &arguments);
-    terminal.wait_for("Connected");
-    Some(terminal)
+    Some(Terminal::start(&node.display().to_string(), &arguments))
 }
 
 #[test]
 fn wscat_gets_replies_and_pongs_and_its_own_close_back() {
     let server = server();
     let Some(terminal) = wscat(&server.ws("/ws"), &["-P", "--slash"]) else { return };
+    terminal.wait_for("Connected");
     terminal.type_in("hello, ß\r");
     terminal.wait_for("< HELLO, ß");
     terminal.type_in("/ping there?\r");
@@ -35,8 +34,11 @@ fn wscat_gets_replies_and_pongs_and_its_own_close_back() {
 fn wscat_connects_only_if_its_subprotocol_is_chosen() {
     let server = server();
     let Some(terminal) = wscat(&server.ws("/ws"), &["-s", "mqtt", "-s", "binary"]) else { return };
+    terminal.wait_for("Connected");
     terminal.type_in("hello\r");
     terminal.wait_for("< HELLO");
+    let Some(terminal) = wscat(&server.ws("/ws"), &["-s", "base64"]) else { return };
+    terminal.wait_for("error: Server sent no subprotocol");
 }
 
 #[test]
@@ -49,6 +51,7 @@ fn wscat_sees_why_a_connection_ends() {
         ("/ws", &[], &"x".repeat(1001), "code: 1009, reason: \""),
     ] {
         let Some(terminal) = wscat(&server.ws(path), options) else { return };
+        terminal.wait_for("Connected");
         if !sent.is_empty() {
             terminal.type_in(&format!("{sent}\r"));
         }
