@@ -13,6 +13,7 @@
 //! - `api`: what the server tells of itself, its log included
 //! - `connect`: the native client
 //! - `bench`: the native client as a load
+//! - `third_party`: VNC, MQTT, PostgreSQL, SSH and more, with clients that others made
 //! - `dist`: the committed page is what its sources say
 //! - `page`: the page in a browser
 //! - `readme`: the README's examples
@@ -34,6 +35,7 @@ mod routes;
 mod settings;
 mod shutdown;
 mod tcp;
+mod third_party;
 mod websocket;
 
 use echogate_tests::server::Server;

@@ -3,6 +3,7 @@
 //! - [`browser`]: a page in headless Chromium
 //! - [`pty`]: a program on a terminal of its own, and what it shows there
 //! - [`server`]: an `echogate serve` process on free ports, stopped when dropped
+//! - [`program`]: programs of others, unmodified
 //! - [`http`]: requests and answers by hand, on a stream that stays in hand
 //! - [`ws`]: WebSocket frames by hand, so that every rule can be broken
 //! - [`upstream`]: a TCP server whose every move a test decides
@@ -10,6 +11,7 @@
 
 pub mod browser;
 pub mod http;
+pub mod program;
 pub mod pty;
 pub mod server;
 pub mod tcp;

@@ -1,0 +1,60 @@
+//! `wscat`, on a terminal, where it tells of everything.
+
+use echogate_tests::{
+    program::{packages, programs},
+    pty::Terminal,
+};
+
+use super::endings;
+use crate::server;
+
+/// wscat, called; `None` where it is not installed.
+fn wscat(url: &str, options: &[&str]) -> Option<Terminal> {
+    let [node] = programs(["node"])?;
+    let program = packages(&["wscat"])?.join("node_modules/wscat/bin/wscat");
+    let program = program.display().to_string();
+    let arguments = [&[&*program, "--no-color", "-c", url], options].concat();
+    Some(Terminal::start(&node.display().to_string(), &arguments))
+}
+
+#[test]
+fn wscat_gets_replies_and_pongs_and_its_own_close_back() {
+    let server = server();
+    let Some(terminal) = wscat(&server.ws("/ws"), &["-P", "--slash"]) else { return };
+    terminal.wait_for("Connected");
+    terminal.type_in("hello, ß\r");
+    terminal.wait_for("< HELLO, ß");
+    terminal.type_in("/ping there?\r");
+    terminal.wait_for("Received pong (data: \"there?\")");
+    terminal.type_in("/close 4321 enough\r");
+    terminal.wait_for("Disconnected (code: 4321, reason: \"\")");
+}
+
+#[test]
+fn wscat_connects_only_if_its_subprotocol_is_chosen() {
+    let server = server();
+    let Some(terminal) = wscat(&server.ws("/ws"), &["-s", "mqtt", "-s", "binary"]) else { return };
+    terminal.wait_for("Connected");
+    terminal.type_in("hello\r");
+    terminal.wait_for("< HELLO");
+    let Some(terminal) = wscat(&server.ws("/ws"), &["-s", "base64"]) else { return };
+    terminal.wait_for("error: Server sent no subprotocol");
+}
+
+#[test]
+fn wscat_sees_why_a_connection_ends() {
+    let server = endings();
+    for (path, options, sent, shown) in [
+        ("/ends", &[][..], "go", "code: 1000, reason: \"the upstream ended the stream\""),
+        ("/breaks", &[], "go", "code: 1011, reason: \"the upstream reset the connection\""),
+        ("/ws", &["-o", "http://evil.example"], "", "code: 1008, reason: \""),
+        ("/ws", &[], &"x".repeat(1001), "code: 1009, reason: \""),
+    ] {
+        let Some(terminal) = wscat(&server.ws(path), options) else { return };
+        terminal.wait_for("Connected");
+        if !sent.is_empty() {
+            terminal.type_in(&format!("{sent}\r"));
+        }
+        terminal.wait_for(shown);
+    }
+}

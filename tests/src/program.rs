@@ -1,0 +1,218 @@
+//! Programs and packages that others made: found, run, ended when dropped.
+//!
+//! `.ci/third-party` installs all of them. Where one is missing a test says so and is skipped;
+//! in CI it fails.
+
+use std::{
+    env,
+    fs::{self, File},
+    io::Write as _,
+    net::{TcpListener, TcpStream},
+    os::unix::fs::FileExt as _,
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::server::PATIENCE;
+
+/// How long a program may take for all of its work.
+const WORK: Duration = Duration::from_secs(120);
+
+/// How long a program that is told to end may tidy up.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Where these programs are; `None`, said loudly, if one of them is not on this machine.
+///
+/// # Panics
+///
+/// In CI, when one is missing.
+pub fn programs<const N: usize>(names: [&str; N]) -> Option<[PathBuf; N]> {
+    let found = names.map(|name| find(name).ok_or(name));
+    if let Some(name) = found.iter().find_map(|found| found.as_ref().err()) {
+        skip(&format!("no program {name}"));
+        return None;
+    }
+    Some(found.map(Result::unwrap_or_default))
+}
+
+/// The folder that `node_modules` is in; `None`, said loudly, if a package is not.
+///
+/// # Panics
+///
+/// In CI, when one is missing.
+pub fn packages(names: &[&str]) -> Option<PathBuf> {
+    let folder = installed();
+    for name in names {
+        if !folder.as_ref().is_some_and(|f| f.join("node_modules").join(name).is_dir()) {
+            skip(&format!("no npm package {name}"));
+            return None;
+        }
+    }
+    folder
+}
+
+/// A Python that has the packages of `requirements.txt`; `None`, said loudly, if there is none.
+///
+/// # Panics
+///
+/// In CI, when it is missing.
+pub fn python() -> Option<PathBuf> {
+    let python = installed().map(|folder| folder.join("venv/bin/python"));
+    let python = python.filter(|python| python.is_file());
+    if python.is_none() {
+        skip("no Python with the package websockets");
+    }
+    python
+}
+
+fn skip(missing: &str) {
+    assert!(env::var_os("CI").is_none(), "{missing}: .ci/third-party installs it");
+    let notice =
+        format!("\n*** SKIPPED a third-party test: {missing}; .ci/third-party installs it ***\n");
+    // Not eprintln: the test runner would keep that to itself.
+    std::io::stderr().write_all(notice.as_bytes()).ok();
+}
+
+/// The folder `third-party` of the target folder, which this program is in too.
+fn installed() -> Option<PathBuf> {
+    let program = env::current_exe().ok()?;
+    program.ancestors().map(|folder| folder.join("third-party")).find(|folder| folder.is_dir())
+}
+
+/// A program on `PATH`, or where Debian keeps servers: newest PostgreSQL first.
+fn find(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = env::split_paths(&path).collect();
+    folders.extend(["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from));
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut versions: Vec<PathBuf> = versions.map(|version| version.path()).collect();
+    versions.sort_by_key(|v| v.file_name()?.to_str()?.parse::<u32>().ok());
+    folders.extend(versions.iter().rev().map(|version| version.join("bin")));
+    folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file())
+}
+
+/// A port of 127.0.0.1 that nothing listens on. It is below those that the kernel gives to
+/// whoever asks for any, so that it stays free until the program that it is for has it.
+///
+/// # Panics
+///
+/// Never: the number fits.
+pub fn free_port() -> u16 {
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let next = TAKEN.fetch_add(1, Ordering::Relaxed) + std::process::id() % 1000 * 12;
+        let port = 20_000 + u16::try_from(next % 12_000).expect("it is small");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// A running program and what it has written.
+#[derive(Debug)]
+pub struct Program {
+    name: String,
+    child: Child,
+    output: File,
+}
+
+impl Program {
+    /// Starts a program.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be started.
+    pub fn start(mut command: Command) -> Program {
+        let output = tempfile::tempfile().expect("a temporary file can be made");
+        let copy = || output.try_clone().expect("it is open");
+        command.stdin(Stdio::null()).stdout(copy()).stderr(copy());
+        let child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+        let name = command.get_program().to_string_lossy().into_owned();
+        Program { name, child, output }
+    }
+
+    /// Starts a server and waits until it accepts connections at `port` of 127.0.0.1.
+    ///
+    /// # Panics
+    ///
+    /// When it ends instead, or does not accept within [`PATIENCE`].
+    pub fn serve(command: Command, port: u16) -> Program {
+        let mut program = Program::start(command);
+        let start = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            let ended = program.child.try_wait().expect("a child can be waited for");
+            let waited = start.elapsed();
+            if ended.is_some() || waited > PATIENCE {
+                panic!("{}: {ended:?} after {waited:?}:\n{}", program.name, program.output());
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        program
+    }
+
+    /// What it has written so far, to standard output and standard error.
+    ///
+    /// # Panics
+    ///
+    /// When the file that it writes to cannot be read.
+    pub fn output(&self) -> String {
+        let len = self.output.metadata().expect("it is a file").len();
+        let mut bytes = vec![0; usize::try_from(len).expect("it is short")];
+        // Not by the position in it, which is also where the program writes on.
+        self.output.read_exact_at(&mut bytes, 0).expect("it is a file");
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn wait(&mut self, patience: Duration) -> Option<ExitStatus> {
+        let start = Instant::now();
+        while start.elapsed() < patience {
+            if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
+                return Some(status);
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        None
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let runs = self.child.try_wait().is_ok_and(|status| status.is_none());
+        if let (true, Ok(pid)) = (runs, i32::try_from(self.child.id())) {
+            // Servers that are killed at once leave things behind: shared memory, locks.
+            kill(Pid::from_raw(pid), Signal::SIGINT).ok();
+            if self.wait(GRACE).is_none() {
+                self.child.kill().ok();
+                self.child.wait().ok();
+            }
+        }
+        if thread::panicking() {
+            eprintln!("{} wrote:\n{}", self.name, self.output());
+        }
+    }
+}
+
+/// Runs a program to its end and gives what it has written.
+///
+/// # Panics
+///
+/// When it fails, or takes too long.
+pub fn run(command: Command) -> String {
+    let mut program = Program::start(command);
+    let status = program.wait(WORK);
+    assert!(
+        status.is_some_and(|status| status.success()),
+        "{}: {status:?}:\n{}",
+        program.name,
+        program.output()
+    );
+    program.output()
+}
