@@ -16,7 +16,11 @@ use echogate_proto::{
 };
 use serde::{Deserialize, Deserializer, de};
 
-use crate::{page, service::Service};
+use crate::{
+    page,
+    proxy::{self, Network},
+    service::Service,
+};
 
 /// Paths that no route can have, beside the page's: the server answers there itself.
 const RESERVED_PATHS: [&str; 4] = ["/healthz", "/readyz", "/version", "/api/connections"];
@@ -88,6 +92,29 @@ pub struct Given {
     )]
     allow_host: Vec<String>,
 
+    /// Connections from this network begin with a PROXY header, version 1 or 2, that says
+    /// who the client is, as 10.0.0.0/8 (repeatable)
+    #[arg(
+        long,
+        value_name = "NETWORK",
+        env = "ECHOGATE_PROXY_PROTOCOL_FROM",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    #[serde(deserialize_with = "parsed_list")]
+    proxy_protocol_from: Vec<Network>,
+
+    /// What HTTP proxies in this network say in X-Forwarded-For is believed (repeatable)
+    #[arg(
+        long,
+        value_name = "NETWORK",
+        env = "ECHOGATE_FORWARDED_FROM",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    #[serde(deserialize_with = "parsed_list")]
+    forwarded_from: Vec<Network>,
+
     /// How long connections may take to end after SIGTERM or SIGINT, as 10s or 500ms
     /// [default: 10s]
     #[arg(long, value_name = "TIME", env = "ECHOGATE_DRAIN", hide_env_values = true, value_parser = parse_duration)]
@@ -158,6 +185,8 @@ pub struct RouteSpec {
     pub protocol: Option<String>,
     /// The most connections held at once.
     pub max: Option<u32>,
+    /// The version of the PROXY protocol that tells the upstream of the client.
+    pub proxy: Option<proxy::Version>,
 }
 
 /// What a route leads to.
@@ -189,6 +218,10 @@ pub struct Settings {
     pub allow_origin: Vec<Origin>,
     /// Names of this server that its pages may use, beside addresses and localhost.
     pub allow_host: Vec<String>,
+    /// Where connections begin with a PROXY header.
+    pub proxy_protocol_from: Vec<Network>,
+    /// Whose `X-Forwarded-For` is believed.
+    pub forwarded_from: Vec<Network>,
     /// How long connections may take to end.
     pub drain: Duration,
     /// The largest WebSocket message taken, in bytes.
@@ -271,6 +304,10 @@ impl Settings {
             web_root: flags.web_root.or(file.web_root),
             allow_origin: first_given(flags.allow_origin, file.allow_origin).unwrap_or_default(),
             allow_host: first_given(flags.allow_host, file.allow_host).unwrap_or_default(),
+            proxy_protocol_from: first_given(flags.proxy_protocol_from, file.proxy_protocol_from)
+                .unwrap_or_default(),
+            forwarded_from: first_given(flags.forwarded_from, file.forwarded_from)
+                .unwrap_or_default(),
             drain: time(flags.drain, file.drain, 10),
             max_message: flags.max_message.or(file.max_message).unwrap_or(16 << 20),
             max_connections,
@@ -363,6 +400,7 @@ fn default_routes(listeners: &[Bind<ListenerSpec>]) -> Vec<RouteSpec> {
             framing: Framing::Message,
             protocol: None,
             max: None,
+            proxy: None,
         })
         .into()
 }
@@ -442,7 +480,7 @@ impl TryFrom<RawRoute> for RouteSpec {
             ));
         }
         let endpoint = parse_endpoint(&url)?;
-        known_options(&endpoint, &["framing", "max", "protocol"])?;
+        known_options(&endpoint, &["framing", "max", "protocol", "proxy"])?;
         let (upstream, default_framing) = match &endpoint.address {
             Address::Tcp(at) if at.port == 0 => return Err(format!("{url}: port 0 leads nowhere")),
             Address::Tcp(at) => (Upstream::Tcp(at.clone()), Framing::Bytes),
@@ -455,7 +493,12 @@ impl TryFrom<RawRoute> for RouteSpec {
         let framing = endpoint.option("framing").map(str::parse).transpose()?;
         let max = endpoint.option("max").map(parse_max).transpose()?;
         let protocol = endpoint.option("protocol").map(parse_protocol).transpose()?;
-        Ok(RouteSpec { path, upstream, framing: framing.unwrap_or(default_framing), protocol, max })
+        let proxy = endpoint.option("proxy").map(str::parse).transpose()?;
+        if proxy.is_some() && matches!(upstream, Upstream::Service(_)) {
+            return Err(format!("{url}: proxy goes with upstreams beyond a socket only"));
+        }
+        let framing = framing.unwrap_or(default_framing);
+        Ok(RouteSpec { path, upstream, framing, protocol, max, proxy })
     }
 }
 

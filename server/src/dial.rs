@@ -100,7 +100,8 @@ impl fmt::Display for Unresolvable {
 impl std::error::Error for Unresolvable {}
 
 impl DialError {
-    fn of(error: &io::Error) -> DialError {
+    /// What an error on the way means.
+    pub(crate) fn of(error: &io::Error) -> DialError {
         let reason = match error.kind() {
             io::ErrorKind::ConnectionRefused => "the upstream refused the connection".to_owned(),
             io::ErrorKind::TimedOut => return DialError::timed_out(),

@@ -15,6 +15,7 @@
 //! - `http`: the page, the API, and the handshake of WebSocket routes
 //! - [`page`]: the page's files
 //! - [`dial`]: reaching a route's upstream
+//! - [`proxy`]: clients that come by a proxy, and upstreams that are told of theirs
 //! - [`bridge`]: WebSocket on one side, an upstream on the other
 //! - [`client`]: `echogate connect` and `echogate bench`, the native client
 //! - [`registry`]: who is connected now
@@ -34,6 +35,7 @@ pub mod drain;
 pub mod limits;
 pub mod memory;
 pub mod page;
+pub mod proxy;
 pub mod registry;
 pub mod serve;
 pub mod service;

@@ -1,15 +1,17 @@
 //! Binding, and accepting for as long as the server serves.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use echogate_proto::endpoint::HostPort;
 use futures_util::FutureExt;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream, lookup_host},
-    task::unconstrained,
-    time::sleep,
+    task::{JoinSet, unconstrained},
+    time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
+
+use crate::proxy::{self, Network};
 
 /// Connections that the kernel may hold for us to accept. It takes the smaller of
 /// this and `net.core.somaxconn`; with much less, a burst of clients is dropped.
@@ -42,6 +44,15 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
+/// Connections that come by a proxy, which says who the client is.
+#[derive(Clone, Debug)]
+pub(crate) struct Proxied {
+    /// Where they come from.
+    pub(crate) from: Vec<Network>,
+    /// How long the proxy may take to say it.
+    pub(crate) within: Duration,
+}
+
 /// Accepts until `stop`, and hands each connection to `serve`, which is not to wait.
 /// Each waits for what `room` gives before it is handed on, and those behind it with
 /// the kernel. (What is asked for before there is a client would be held by each
@@ -50,12 +61,27 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// something has run out (file descriptors, memory) it is logged, waited out and
 /// tried again. Clients that the kernel has accepted when `stop` comes are not left
 /// to it: closing the listener would reset them.
-pub(crate) async fn accept<P, F: Future<Output = P>>(
+pub(crate) async fn accept<P, F>(
     listener: TcpListener,
     room: impl Fn() -> F,
+    proxied: Proxied,
     stop: CancellationToken,
-    serve: impl Fn(TcpStream, SocketAddr, P),
-) {
+    serve: impl Fn(TcpStream, SocketAddr, P) + Send + Sync + 'static,
+) where
+    P: Send + 'static,
+    F: Future<Output = P>,
+{
+    let serve = Arc::new(serve);
+    // Those whose proxy has not said yet who they are.
+    let mut unnamed = JoinSet::new();
+    let mut hand_on = |stream, peer: SocketAddr, permit| {
+        while unnamed.try_join_next().is_some() {}
+        if proxied.from.iter().any(|network| network.has(&peer)) {
+            unnamed.spawn(name(stream, peer, permit, proxied.within, serve.clone()));
+        } else {
+            serve(stream, peer, permit);
+        }
+    };
     let mut exhausted = false;
     loop {
         let accepted = tokio::select! {
@@ -67,7 +93,7 @@ pub(crate) async fn accept<P, F: Future<Output = P>>(
                 if std::mem::take(&mut exhausted) {
                     tracing::info!("accepting connections again");
                 }
-                serve(stream, peer, permit);
+                hand_on(stream, peer, permit);
             }
             Err(e) if belongs_to_connection(&e) => tracing::debug!("not accepted: {e}"),
             Err(e) => {
@@ -80,16 +106,34 @@ pub(crate) async fn accept<P, F: Future<Output = P>>(
     }
     for _ in 0..BACKLOG {
         match unconstrained(accept_one(&listener, &room)).now_or_never() {
-            Some(Ok((stream, peer, permit))) => serve(stream, peer, permit),
+            Some(Ok((stream, peer, permit))) => hand_on(stream, peer, permit),
             Some(Err(e)) if belongs_to_connection(&e) => {}
-            _ => return,
+            _ => break,
         }
+    }
+    // What their proxies have said already has arrived.
+    let named = async { while unnamed.join_next().await.is_some() {} };
+    timeout(EXHAUSTED_PAUSE, named).await.ok();
+}
+
+/// Hands on a connection under the address that its proxy says.
+async fn name<P>(
+    mut stream: TcpStream,
+    proxy: SocketAddr,
+    permit: P,
+    within: Duration,
+    serve: Arc<impl Fn(TcpStream, SocketAddr, P)>,
+) {
+    match timeout(within, proxy::read_header(&mut stream)).await {
+        Ok(Ok(client)) => serve(stream, client.unwrap_or(proxy), permit),
+        Ok(Err(e)) => tracing::warn!(%proxy, "{e}"),
+        Err(_) => tracing::warn!(%proxy, "no PROXY header within {within:?}"),
     }
 }
 
 async fn accept_one<P, F: Future<Output = P>>(
     listener: &TcpListener,
-    room: impl Fn() -> F,
+    room: &impl Fn() -> F,
 ) -> io::Result<(TcpStream, SocketAddr, P)> {
     let (stream, peer) = listener.accept().await?;
     let permit = room().await;

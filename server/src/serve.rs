@@ -26,7 +26,7 @@ use crate::{
     drain::{Drain, Stage},
     http::{self, Route},
     limits::{Limits, RouteLimit},
-    listener,
+    listener::{self, Proxied},
     registry::{Kind, Registry},
     service::Service,
 };
@@ -112,6 +112,7 @@ impl Server {
                 path: route.path.as_str().into(),
                 target,
                 protocol: route.protocol.clone(),
+                proxy: route.proxy,
                 limit: route.max.map(|max| RouteLimit::new(max).into()),
                 options: options.into(),
             })
@@ -162,6 +163,10 @@ impl Server {
         let Server { shared, http, services, routes } = self;
         let accepting = CancellationToken::new();
         let listeners = TaskTracker::new();
+        let proxied = Proxied {
+            from: shared.settings.proxy_protocol_from.clone(),
+            within: shared.settings.header_timeout,
+        };
         for (service, listener) in services {
             let (shared, name) = (shared.clone(), Arc::from(service.name()));
             let limits = shared.limits.clone();
@@ -179,7 +184,8 @@ impl Server {
                 let served = connection::serve(stream, service, entry, idle, drain);
                 shared.services.tracker.spawn(served);
             };
-            listeners.spawn(listener::accept(listener, room, accepting.clone(), serve));
+            let proxied = proxied.clone();
+            listeners.spawn(listener::accept(listener, room, proxied, accepting.clone(), serve));
         }
         let permits = Arc::new(Semaphore::new(HTTP_CONNECTIONS));
         let app = http::router(&shared, &routes, shared.settings.web_root.as_deref());
@@ -195,7 +201,8 @@ impl Server {
                 let connection = http::serve(stream, peer, permit, app.clone(), shared.clone());
                 shared.http.tracker.spawn(connection);
             };
-            listeners.spawn(listener::accept(listener, room, accepting.clone(), serve));
+            let proxied = proxied.clone();
+            listeners.spawn(listener::accept(listener, room, proxied, accepting.clone(), serve));
         }
         stop.await;
         shared.ending.store(true, Ordering::Release);

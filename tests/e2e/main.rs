@@ -4,6 +4,7 @@
 //! - `gateway`: the short form of a gateway, and what `check` tells
 //! - `handshake`: which requests become WebSocket connections, and what the others are told
 //! - `codec`: the frame decoder against tungstenite's
+//! - `proxy`: the client's real address, from proxies and for upstreams
 //! - `websocket`: messages through the gateway to `upper`
 //! - `routes`: the framings, with an upstream of the test's own
 //! - `endings`: who ends, breaks or breaks the rules, and what the others see of it
@@ -30,6 +31,7 @@ mod gateway;
 mod handshake;
 mod limits;
 mod page;
+mod proxy;
 mod readme;
 mod routes;
 mod settings;

@@ -24,7 +24,8 @@ use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
 use tower::ServiceExt;
 
 use crate::{
-    bridge, dial::Target, drain::Stage, limits::RouteLimit, page, serve::Shared, stream::Stream,
+    bridge, dial::Target, drain::Stage, limits::RouteLimit, page, proxy, serve::Shared,
+    stream::Stream,
 };
 
 /// The largest head of a request, in bytes.
@@ -39,6 +40,8 @@ pub(crate) struct Route {
     pub(crate) target: Target,
     /// The subprotocol chosen if it is offered and none is preferred to it.
     pub(crate) protocol: Option<String>,
+    /// The version of the PROXY protocol that the upstream is told of the client by.
+    pub(crate) proxy: Option<proxy::Version>,
     /// The most connections.
     pub(crate) limit: Option<Arc<RouteLimit>>,
     /// How it is bridged.
@@ -49,6 +52,8 @@ pub(crate) struct Route {
 #[derive(Clone, Copy, Debug)]
 struct Client {
     peer: SocketAddr,
+    /// The address that it connected to.
+    local: SocketAddr,
 }
 
 /// Everything that is answered over HTTP.
@@ -100,7 +105,9 @@ pub(crate) async fn serve(
     app: Router,
     shared: Arc<Shared>,
 ) {
-    let client = Client { peer };
+    // Of a connection that is gone already nothing more will come.
+    let Ok(local) = stream.local_addr() else { return };
+    let client = Client { peer, local };
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(client);
         app.clone().oneshot(request)

@@ -13,6 +13,7 @@ use axum::{
 use echogate_proto::close::CloseCode;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt;
 
 use super::{Client, Route, handshake::Handshake, policy};
 use crate::{
@@ -20,6 +21,7 @@ use crate::{
     config::Settings,
     dial::DialError,
     limits::{Full, Place},
+    proxy,
     registry::Kind,
     serve::Shared,
     stream::Stream,
@@ -66,6 +68,9 @@ pub(super) async fn upgrade(
         return (StatusCode::BAD_REQUEST, "this connection cannot be upgraded\n").into_response();
     };
     let is_page = request.headers.contains_key(header::ORIGIN);
+    let trusted = &shared.settings.forwarded_from;
+    let peer = proxy::forwarded_for(&request.headers, client.peer, trusted);
+    let client = Client { peer, ..client };
     match admit(&shared, &route, client, &request.headers).await {
         Ok((place, upstream)) => {
             let ends = Ends { client, place, upstream, half_close: handshake.half_close() };
@@ -90,7 +95,11 @@ async fn admit(
         return Err(Refusal { status: StatusCode::FORBIDDEN, code: CloseCode::POLICY, reason });
     }
     let place = shared.limits.enter(client.peer.ip(), route.limit.as_ref())?;
-    let upstream = route.target.dial(*dial_timeout).await?;
+    let mut upstream = route.target.dial(*dial_timeout).await?;
+    if let Some(version) = route.proxy {
+        let told = async { upstream.write_all(&version.header(client.peer, client.local)?).await };
+        told.await.map_err(|e| DialError::of(&e))?;
+    }
     Ok((place, upstream))
 }
 
