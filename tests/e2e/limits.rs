@@ -127,6 +127,47 @@ fn a_client_is_held_back_by_an_upstream_that_does_not_read() {
     writing.join().unwrap();
 }
 
+#[test]
+fn each_connection_that_stalls_costs_a_bounded_amount_and_no_more() {
+    const EACH: u64 = 300 << 20;
+    const PAIRS: u64 = 4;
+    let upstream = Upstream::new();
+    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", "bytes")]);
+    // The first pair pays for what a thread keeps.
+    let mut pairs = Vec::new();
+    let mut before = 0;
+    for i in 0..=PAIRS {
+        let stream = connect_narrow(server.address("http"));
+        let mut client = RawWs::over(stream, &server, "/x", &[]);
+        let mut accepted = upstream.accept();
+        // One message of 300 MiB would be too big; many are not, and 300 MiB the other way.
+        let frame = ws::frame(first::BINARY, &vec![b'x'; 1 << 20]);
+        let up = offer(&mut client.stream, &frame, EACH);
+        let down = offer(&mut accepted, &frame, EACH);
+        assert!(up < EACH && down < EACH, "both are held back");
+        pairs.push((client, accepted));
+        if i == 0 {
+            before = server.memory("VmRSS");
+        }
+    }
+    let grown = server.memory("VmRSS").saturating_sub(before) / PAIRS;
+    assert!(grown < 1 << 10, "{grown} KiB for each connection that stalls both ways");
+}
+
+/// Offers `bytes` again and again up to so many, until they are held back; gives how many
+/// were taken.
+fn offer(stream: &mut TcpStream, bytes: &[u8], up_to: u64) -> u64 {
+    let mut taken = 0;
+    while taken < up_to {
+        let written = write_until_held_back(stream, bytes);
+        taken += written as u64;
+        if written < bytes.len() {
+            break;
+        }
+    }
+    taken
+}
+
 /// A server that may have `files` files open.
 fn with_files(files: u32, arguments: &[&str]) -> Server {
     let mut command = Command::new("sh");

@@ -320,3 +320,87 @@ fn a_listener_is_given_as_often_as_wanted() {
     let _client = RawWs::connect(&server, "/ws/echo");
     server.wait_for_connections(|all| all.iter().any(|c| c["target"] == "echo"));
 }
+
+/// Each setting with a value that is right and one that is wrong, as a flag has them, and
+/// whether it is a list.
+const SETTINGS: [(&str, &str, &str, bool); 16] = [
+    ("http", "127.0.0.1:0", "127.0.0.1", true),
+    ("allow-origin", "https://friend.example", "friend.example/", true),
+    ("allow-origin", "*", "https://friend.example/path", true),
+    ("allow-host", "gate.example", "", true),
+    ("proxy-protocol-from", "10.0.0.0/8", "10.0.0.0/33", true),
+    ("forwarded-from", "::1", "proxy.example", true),
+    ("web-root", "/", "", false),
+    ("drain", "1s", "1", false),
+    ("max-message", "10", "-1", false),
+    ("max-connections", "10", "0", false),
+    ("max-per-address", "10", "0", false),
+    ("header-timeout", "1s", "0s", false),
+    ("dial-timeout", "1s", "0s", false),
+    ("idle-timeout", "0s", "soon", false),
+    ("ping-interval", "500ms", "0s", false),
+    ("ping-timeout", "1m", "1 m", false),
+];
+
+#[test]
+fn flags_environment_and_file_take_and_refuse_the_same() {
+    for (name, right, wrong, is_list) in SETTINGS {
+        for (value, expected) in [(right, 0), (wrong, 2)] {
+            if value.is_empty() {
+                continue;
+            }
+            let toml = match value.parse::<i64>() {
+                Ok(number) if name.starts_with("max") => format!("{name} = {number}"),
+                _ if is_list => format!("{name} = [\"{value}\"]"),
+                _ => format!("{name} = \"{value}\""),
+            };
+            let file = file(&toml);
+            let path = file.path().to_str().unwrap();
+            let variable = format!("ECHOGATE_{}", name.to_ascii_uppercase().replace('-', "_"));
+            let flag = format!("--{name}={value}");
+            for command in [
+                echogate().args(["check", &flag]),
+                echogate().args(["check"]).env(variable, value),
+                echogate().args(["check", "--config", path]),
+            ] {
+                let output = command.output().unwrap();
+                if expected == 0 {
+                    assert!(output.status.success(), "{command:?} {toml}: {output:?}");
+                } else {
+                    let (line, status) = failure(&output);
+                    assert_eq!(status, expected, "{command:?} {toml}: {line}");
+                    let named = line.contains(name) || line.contains(value);
+                    assert!(named, "{command:?} {toml}: {line}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_route_takes_its_options_and_no_others() {
+    for (url, complaint) in [
+        ("tcp://h:1?framing=line&max=5&protocol=mqtt&proxy=v2", None),
+        ("unix:///run/x.sock?proxy=v1", None),
+        ("service:upper?max=1", None),
+        ("tcp://h:1?frame=line", Some("unknown option \"frame\"")),
+        ("tcp://h:1?framing=lines", Some("unknown framing \"lines\"")),
+        ("tcp://h:1?max=0", Some("max=\"0\"")),
+        ("tcp://h:1?max=many", Some("max=\"many\"")),
+        ("tcp://h:1?protocol=base64", Some("base64")),
+        ("tcp://h:1?protocol=a@b", Some("protocol=\"a@b\"")),
+        ("tcp://h:1?proxy=v3", Some("proxy=\"v3\"")),
+        ("service:upper?proxy=v1", Some("proxy")),
+        ("udp://h:1", Some("udp")),
+    ] {
+        let output = echogate().args(["check", &format!("--route=/x={url}")]).output().unwrap();
+        match complaint {
+            None => assert!(output.status.success(), "{url}: {output:?}"),
+            Some(words) => {
+                let (line, status) = failure(&output);
+                assert_eq!(status, 2, "{line}");
+                assert!(line.contains(words), "{line}");
+            }
+        }
+    }
+}
