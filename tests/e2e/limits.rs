@@ -3,7 +3,7 @@
 use std::{
     io::{ErrorKind, Read, Write},
     net::TcpStream,
-    process::Command,
+    process::{Command, Stdio},
     thread,
 };
 
@@ -424,6 +424,32 @@ fn a_client_that_is_slow_but_moves_is_not_dropped_and_one_that_stands_is() {
     assert_eq!(live[0]["peer"], slow.local_addr().unwrap().to_string());
     let mut rest = Vec::new();
     standing.read_to_end(&mut rest).ok();
+}
+
+#[test]
+fn a_client_whose_process_is_stopped_is_found_and_one_that_only_waits_is_kept() {
+    let arguments =
+        ["--ping-interval", "300ms", "--ping-timeout", "700ms", "--route", "/ws=service:upper"];
+    let server = Server::start(ECHOGATE, &arguments);
+    let start = || {
+        let mut command = Command::new(ECHOGATE);
+        command.args(["connect", &server.ws("/ws")]).stdin(Stdio::piped()).stdout(Stdio::null());
+        command.stderr(Stdio::null()).spawn().unwrap()
+    };
+    let mut waiting = start();
+    let mut stopped = start();
+    server.wait_for_connections(|all| all.len() == 2);
+    let stop = Command::new("kill").args(["-STOP", &stopped.id().to_string()]).status();
+    assert!(stop.unwrap().success());
+    server.wait_for_log(&["the client did not answer a Ping"]);
+    // Its kernel answers for it still, so that nothing but the Ping could tell.
+    server.wait_for_connections(|all| all.len() == 1);
+    thread::sleep(std::time::Duration::from_secs(2));
+    assert_eq!(server.connections().len(), 1, "who waits answers every Ping");
+    for child in [&mut waiting, &mut stopped] {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
 }
 
 #[test]
