@@ -8,6 +8,7 @@
 //! - `endings`: who ends, breaks or breaks the rules, and what the others see of it
 //! - `limits`: clients that flood and do not read, and running out of things
 //! - `shutdown`: SIGTERM with clients of all kinds
+//! - `tls`: TLS on every side, and certificates that are read again
 //! - `settings`: flags, environment, file, defaults, and what is wrong with them
 //! - `api`: what the server tells of itself, its log included
 //! - `connect`: the native client
@@ -32,6 +33,7 @@ mod routes;
 mod settings;
 mod shutdown;
 mod tcp;
+mod tls;
 mod websocket;
 
 use echogate_tests::server::Server;
