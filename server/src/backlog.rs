@@ -9,24 +9,24 @@ use std::{
 use tokio::io::AsyncWrite;
 
 /// Bytes that are written before any others. It holds memory only while there are
-/// some, and its owner reads nothing new until there are none: that bounds it to
-/// what one step makes.
+/// some, or while the stream itself holds some back (TLS does), and its owner reads
+/// nothing new until there are none: that bounds it to what one step makes.
 #[derive(Debug, Default)]
 pub(crate) struct Backlog(Option<Box<Waiting>>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Waiting {
     bytes: Vec<u8>,
     written: usize,
 }
 
 impl Backlog {
-    /// Whether all is written.
+    /// Whether all is written and flushed.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_none()
     }
 
-    /// How many bytes wait.
+    /// How many bytes wait here.
     pub(crate) fn len(&self) -> usize {
         self.0.as_ref().map_or(0, |waiting| waiting.bytes.len() - waiting.written)
     }
@@ -36,7 +36,7 @@ impl Backlog {
         self.0 = None;
     }
 
-    /// Writes what waits; ready when nothing does.
+    /// Writes what waits; ready when nothing does, here or in the stream.
     ///
     /// # Errors
     ///
@@ -51,12 +51,13 @@ impl Backlog {
             let rest = [IoSlice::new(&waiting.bytes[waiting.written..])];
             waiting.written += ready!(poll_some(cx, stream, &rest))?;
         }
+        ready!(Pin::new(stream).poll_flush(cx))?;
         self.clear();
         Poll::Ready(Ok(()))
     }
 
-    /// Writes `parts` in order as far as the stream takes them now, and keeps the
-    /// rest. To be called with nothing waiting.
+    /// Writes `parts` in order, behind what waits, as far as the stream takes them now,
+    /// and keeps the rest.
     ///
     /// # Errors
     ///
@@ -67,17 +68,17 @@ impl Backlog {
         stream: &mut W,
         mut parts: &mut [IoSlice<'_>],
     ) -> io::Result<()> {
-        debug_assert!(self.is_empty(), "what waits goes first");
         IoSlice::advance_slices(&mut parts, 0); // Empty ones go.
-        while !parts.is_empty() {
+        while self.is_empty() && !parts.is_empty() {
             match poll_some(cx, stream, parts)? {
                 Poll::Ready(n) => IoSlice::advance_slices(&mut parts, n),
-                Poll::Pending => {
-                    let bytes = parts.iter().map(|part| &**part).collect::<Vec<_>>().concat();
-                    self.0 = Some(Box::new(Waiting { bytes, written: 0 }));
-                    break;
-                }
+                Poll::Pending => self.0 = Some(Box::default()),
             }
+        }
+        if let Some(waiting) = &mut self.0 {
+            parts.iter().for_each(|part| waiting.bytes.extend_from_slice(part));
+        } else if Pin::new(stream).poll_flush(cx)?.is_pending() {
+            self.0 = Some(Box::default());
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use echogate_proto::endpoint::{Address, Endpoint, HostPort};
 
 use crate::{
-    config::{RouteSpec, Settings},
+    config::{Bind, ListenerSpec, RouteSpec, Settings},
     http::policy,
 };
 
@@ -25,11 +25,13 @@ pub struct Attempt {
 ///
 /// Those of `out`.
 pub fn describe(settings: &Settings, out: &mut impl Write) -> io::Result<()> {
-    for listener in &settings.listeners {
-        writeln!(out, "listen     {:<6} tcp://{}", listener.spec.service, listener.spec.at)?;
+    for Bind { spec: ListenerSpec { service, at, tls }, .. } in &settings.listeners {
+        let scheme = if *tls { "tls" } else { "tcp" };
+        writeln!(out, "listen     {service:<6} {scheme}://{at}")?;
     }
-    for http in &settings.http {
-        writeln!(out, "listen     http   http://{}", http.spec)?;
+    let scheme = if settings.tls.is_some() { "https" } else { "http" };
+    for Bind { spec: at, .. } in &settings.http {
+        writeln!(out, "listen     http   {scheme}://{at}")?;
     }
     for route in &settings.routes {
         writeln!(out, "route      {}", describe_route(route))?;

@@ -4,6 +4,7 @@ use std::{
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
+    sync::Arc,
 };
 
 use clap::{Args, Parser, Subcommand};
@@ -19,6 +20,7 @@ use crate::{
     client,
     config::{Given, RouteSpec, Settings},
     serve::Server,
+    tls::identity::Identity,
 };
 
 /// A socket workbench: TCP services, a WebSocket gateway to them, and clients in the
@@ -192,9 +194,11 @@ fn serve(settings: Settings) -> Result<(), Failure> {
     raise_file_limit();
     let runtime = runtime()?;
     let served = runtime.block_on(async {
+        let tls = settings.tls.clone();
         let server = Server::bind(settings).await?;
         // Before the announcement: who reads it may send a signal at once.
         let stop = stop_signal().map_err(|e| format!("cannot handle signals: {e}"))?;
+        reload_at_hangup(tls).map_err(|e| format!("cannot handle signals: {e}"))?;
         // A closed stdout is no reason not to serve.
         server.announce(&mut io::stdout().lock()).ok();
         server.run(stop).await;
@@ -232,6 +236,21 @@ fn raise_file_limit() {
     if let Err(e) = raised {
         tracing::warn!("cannot raise the limit on open files: {e}");
     }
+}
+
+/// Reads the certificate and its key again at each SIGHUP, which ends nothing.
+fn reload_at_hangup(tls: Option<Arc<Identity>>) -> io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            match tls.as_ref().map(|identity| identity.reload()) {
+                None => tracing::info!("SIGHUP: there is nothing to read again"),
+                Some(Ok(())) => tracing::info!("the certificate and its key are read again"),
+                Some(Err(e)) => tracing::warn!("the certificate stays as it was: {e}"),
+            }
+        }
+    });
+    Ok(())
 }
 
 /// Ready at the first SIGTERM or SIGINT; the second ends the process at once.

@@ -6,6 +6,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     str::FromStr,
+    sync::Arc,
     time::Duration,
 };
 
@@ -20,6 +21,7 @@ use crate::{
     page,
     proxy::{self, Network},
     service::Service,
+    tls::{Inside, identity::Identity, trust::Trust},
 };
 
 /// Paths that no route can have, beside the page's: the server answers there itself.
@@ -42,7 +44,8 @@ pub struct Given {
     #[serde(deserialize_with = "parsed_list")]
     http: Vec<HostPort>,
 
-    /// A service on an endpoint of its own, as upper=tcp://127.0.0.1:7007 (repeatable)
+    /// A service on an endpoint of its own, as upper=tcp://127.0.0.1:7007, or tls://
+    /// (repeatable)
     /// [default: upper on 127.0.0.1:7007 and [::1]:7007]
     #[arg(
         long,
@@ -55,7 +58,8 @@ pub struct Given {
     listen: Vec<ListenerSpec>,
 
     /// A WebSocket path bridged to an endpoint, as /ws=tcp://127.0.0.1:7007?framing=message
-    /// (repeatable; framing: bytes, text, line or message) [default: /ws to upper, /ws/echo]
+    /// (repeatable; framing: bytes, text, line or message; with tls://, ca=FILE and
+    /// server-name=NAME say how it is verified) [default: /ws to upper, /ws/echo]
     #[arg(
         long,
         value_name = "PATH=URL",
@@ -64,6 +68,15 @@ pub struct Given {
         value_delimiter = ','
     )]
     route: Vec<RouteSpec>,
+
+    /// The server's certificate in PEM, those that lead to its root behind it: with it, all
+    /// that is HTTP is HTTPS. Read again at SIGHUP
+    #[arg(long, value_name = "FILE", env = "ECHOGATE_TLS_CERT", hide_env_values = true)]
+    tls_cert: Option<PathBuf>,
+
+    /// The certificate's private key in PEM
+    #[arg(long, value_name = "FILE", env = "ECHOGATE_TLS_KEY", hide_env_values = true)]
+    tls_key: Option<PathBuf>,
 
     /// Serve the page from this folder instead of the one built in
     #[arg(long, value_name = "DIR", env = "ECHOGATE_WEB_ROOT", hide_env_values = true)]
@@ -133,12 +146,13 @@ pub struct Given {
     #[arg(long, value_name = "N", env = "ECHOGATE_MAX_PER_ADDRESS", hide_env_values = true)]
     max_per_address: Option<u32>,
 
-    /// How long a client may take for the head of an HTTP request [default: 10s]
+    /// How long a client may take for the head of an HTTP request, and for a TLS handshake
+    /// [default: 10s]
     #[arg(long, value_name = "TIME", env = "ECHOGATE_HEADER_TIMEOUT", hide_env_values = true, value_parser = parse_duration)]
     #[serde(deserialize_with = "parsed_duration")]
     header_timeout: Option<Duration>,
 
-    /// How long an upstream may take to accept a connection [default: 10s]
+    /// How long an upstream may take to accept a connection, TLS included [default: 10s]
     #[arg(long, value_name = "TIME", env = "ECHOGATE_DIAL_TIMEOUT", hide_env_values = true, value_parser = parse_duration)]
     #[serde(deserialize_with = "parsed_duration")]
     dial_timeout: Option<Duration>,
@@ -167,12 +181,14 @@ pub struct Given {
 pub struct ListenerSpec {
     /// Which service.
     pub service: Service,
-    /// Where; always `tcp://`.
+    /// Where.
     pub at: HostPort,
+    /// By `tls://`, not by `tcp://`.
+    pub tls: bool,
 }
 
 /// `PATH=URL`: a WebSocket path bridged to an endpoint.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "RawRoute")]
 pub struct RouteSpec {
     /// The path of the request, without a query.
@@ -190,16 +206,18 @@ pub struct RouteSpec {
 }
 
 /// What a route leads to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Upstream {
     /// A TCP endpoint.
     Tcp(HostPort),
+    /// A TCP endpoint that speaks TLS, and how it is verified.
+    Tls(HostPort, Arc<Trust>),
     /// A stream socket in the file system.
     Unix(String),
     /// A built-in service, in memory.
     Service(Service),
-    /// The first listener of a service, wherever it is bound: what the default routes
-    /// lead to.
+    /// The first plain listener of a service, wherever it is bound: what the default
+    /// routes lead to.
     Listener(Service),
 }
 
@@ -212,6 +230,8 @@ pub struct Settings {
     pub listeners: Vec<Bind<ListenerSpec>>,
     /// The WebSocket paths.
     pub routes: Vec<RouteSpec>,
+    /// The certificate and key of TLS listeners; with them all HTTP is such.
+    pub tls: Option<Arc<Identity>>,
     /// The page's folder, if not the one built in.
     pub web_root: Option<PathBuf>,
     /// Origins whose pages may connect, beside the server's own.
@@ -230,7 +250,7 @@ pub struct Settings {
     pub max_connections: u32,
     /// The most of one address; if none was given, loopback's are not counted.
     pub max_per_address: Option<u32>,
-    /// How long the head of a request may take.
+    /// How long the head of a request may take, or a TLS handshake.
     pub header_timeout: Duration,
     /// How long an upstream may take to accept.
     pub dial_timeout: Duration,
@@ -272,6 +292,12 @@ impl Settings {
         if let Some(double) = first_double(routes.iter().map(|route| &route.path)) {
             return Err(format!("route {double} is given twice"));
         }
+        let tls = identity(flags.tls_cert.or(file.tls_cert), flags.tls_key.or(file.tls_key))?;
+        if tls.is_none()
+            && let Some(Bind { spec, .. }) = listeners.iter().find(|bind| bind.spec.tls)
+        {
+            return Err(format!("listener {spec} needs tls-cert and tls-key"));
+        }
         let max_connections = flags.max_connections.or(file.max_connections).unwrap_or(20_000);
         if max_connections == 0 {
             return Err("max-connections 0 would serve nobody: expected at least 1".to_owned());
@@ -301,6 +327,7 @@ impl Settings {
             http: first_given(flags.http, file.http).map_or_else(default_http, required),
             listeners,
             routes,
+            tls,
             web_root: flags.web_root.or(file.web_root),
             allow_origin: first_given(flags.allow_origin, file.allow_origin).unwrap_or_default(),
             allow_host: first_given(flags.allow_host, file.allow_host).unwrap_or_default(),
@@ -354,6 +381,16 @@ impl Given {
     }
 }
 
+/// The server's certificate and key, if they were given.
+fn identity(cert: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<Arc<Identity>>, String> {
+    match (cert, key) {
+        (None, None) => Ok(None),
+        (Some(cert), Some(key)) => Identity::read(cert, key).map(|identity| Some(identity.into())),
+        (Some(_), None) => Err("tls-cert needs tls-key, its private key".to_owned()),
+        (None, Some(_)) => Err("tls-key needs tls-cert, its certificate".to_owned()),
+    }
+}
+
 fn first_given<T>(flags: Vec<T>, file: Vec<T>) -> Option<Vec<T>> {
     [flags, file].into_iter().find(|given| !given.is_empty())
 }
@@ -380,19 +417,20 @@ fn default_http() -> Vec<Bind<HostPort>> {
 fn default_listeners() -> Vec<Bind<ListenerSpec>> {
     loopback(7007)
         .map(|bind| Bind {
-            spec: ListenerSpec { service: Service::Upper, at: bind.spec },
+            spec: ListenerSpec { service: Service::Upper, at: bind.spec, tls: false },
             required: bind.required,
         })
         .into()
 }
 
-/// `/ws` to `upper` and `/ws/echo` to `echo`: over TCP where there is a listener of
+/// `/ws` to `upper` and `/ws/echo` to `echo`: over TCP where there is a plain listener of
 /// the service, in memory where there is none.
 fn default_routes(listeners: &[Bind<ListenerSpec>]) -> Vec<RouteSpec> {
     [("/ws", Service::Upper), ("/ws/echo", Service::Echo)]
         .map(|(path, service)| RouteSpec {
             path: path.to_owned(),
-            upstream: if listeners.iter().any(|bind| bind.spec.service == service) {
+            upstream: if listeners.iter().any(|bind| bind.spec.service == service && !bind.spec.tls)
+            {
                 Upstream::Listener(service)
             } else {
                 Upstream::Service(service)
@@ -409,6 +447,7 @@ impl Display for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Upstream::Tcp(at) => write!(f, "tcp://{at}"),
+            Upstream::Tls(at, _) => write!(f, "tls://{at}"),
             Upstream::Unix(path) => write!(f, "unix://{path}"),
             Upstream::Service(service) => write!(f, "service:{service}"),
             Upstream::Listener(service) => write!(f, "the first listener of {service}"),
@@ -423,6 +462,13 @@ impl FromStr for ListenerSpec {
         let (service, url) =
             text.split_once('=').ok_or("expected SERVICE=URL, as upper=tcp://127.0.0.1:7007")?;
         RawListener { service: service.to_owned(), url: url.to_owned() }.try_into()
+    }
+}
+
+impl Display for ListenerSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "tls" } else { "tcp" };
+        write!(f, "{}={scheme}://{}", self.service, self.at)
     }
 }
 
@@ -458,8 +504,9 @@ impl TryFrom<RawListener> for ListenerSpec {
         let endpoint = parse_endpoint(&raw.url)?;
         known_options(&endpoint, &[])?;
         match endpoint.address {
-            Address::Tcp(at) => Ok(ListenerSpec { service, at }),
-            other => Err(format!("{other}: a listener takes tcp:// only")),
+            Address::Tcp(at) => Ok(ListenerSpec { service, at, tls: false }),
+            Address::Tls(at) => Ok(ListenerSpec { service, at, tls: true }),
+            other => Err(format!("{other}: a listener takes tcp:// and tls:// only")),
         }
     }
 }
@@ -480,14 +527,26 @@ impl TryFrom<RawRoute> for RouteSpec {
             ));
         }
         let endpoint = parse_endpoint(&url)?;
-        known_options(&endpoint, &["framing", "max", "protocol", "proxy"])?;
+        let known = ["framing", "max", "protocol", "proxy", "ca", "server-name"];
+        let tls = matches!(endpoint.address, Address::Tls(_));
+        known_options(&endpoint, if tls { &known } else { &known[..4] })?;
         let (upstream, default_framing) = match &endpoint.address {
-            Address::Tcp(at) if at.port == 0 => return Err(format!("{url}: port 0 leads nowhere")),
+            Address::Tcp(at) | Address::Tls(at) if at.port == 0 => {
+                return Err(format!("{url}: port 0 leads nowhere"));
+            }
+            Address::Tls(at) => {
+                let name = endpoint.option("server-name").unwrap_or(&at.host);
+                let ca = endpoint.option("ca").map(Path::new);
+                let trust = Trust::new(name, ca, Inside::Bytes)?;
+                (Upstream::Tls(at.clone(), trust.into()), Framing::Bytes)
+            }
             Address::Tcp(at) => (Upstream::Tcp(at.clone()), Framing::Bytes),
             Address::Unix(path) => (Upstream::Unix(path.clone()), Framing::Bytes),
             Address::Service(name) => (Upstream::Service(name.parse()?), Framing::Message),
             other => {
-                return Err(format!("{other}: a route takes tcp://, unix:// and service: only"));
+                return Err(format!(
+                    "{other}: a route takes tcp://, tls://, unix:// and service: only"
+                ));
             }
         };
         let framing = endpoint.option("framing").map(str::parse).transpose()?;

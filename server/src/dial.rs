@@ -1,6 +1,6 @@
 //! Reaching a route's upstream, and saying why not.
 
-use std::{fmt, io, time::Duration};
+use std::{fmt, io, sync::Arc, time::Duration};
 
 use axum::http::StatusCode;
 use echogate_proto::{close::CloseCode, endpoint::HostPort};
@@ -9,13 +9,20 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{memory::Memory, service::Service, stream::Stream};
+use crate::{
+    memory::Memory,
+    service::Service,
+    stream::Stream,
+    tls::trust::{Distrust, Trust},
+};
 
 /// Where a route leads, once the listeners are bound.
 #[derive(Clone, Debug)]
 pub enum Target {
     /// Over TCP.
     Tcp(HostPort),
+    /// By TLS over TCP.
+    Tls(HostPort, Arc<Trust>),
     /// To a stream socket in the file system.
     Unix(String),
     /// To a built-in service, in memory.
@@ -26,6 +33,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Target::Tcp(at) => write!(f, "tcp://{at}"),
+            Target::Tls(at, _) => write!(f, "tls://{at}"),
             Target::Unix(path) => write!(f, "unix://{path}"),
             Target::Service(service) => write!(f, "service:{service}"),
         }
@@ -48,10 +56,15 @@ impl Target {
     ///
     /// # Errors
     ///
-    /// Why not, told apart: refused, unresolvable, timed out, out of resources.
+    /// Why not, told apart: refused, unresolvable, not trusted, timed out, out of
+    /// resources.
     pub async fn dial(&self, within: Duration) -> Result<Stream, DialError> {
         match self {
             Target::Tcp(at) => in_time(within, dial_tcp(at)).await.map(Stream::Tcp),
+            Target::Tls(at, trust) => {
+                let dialling = async { trust.connect("upstream", dial_tcp(at).await?).await };
+                in_time(within, dialling).await.map(|tls| Stream::Tls(tls.into()))
+            }
             Target::Unix(path) => {
                 in_time(within, UnixStream::connect(path)).await.map(Stream::Unix)
             }
@@ -106,7 +119,9 @@ impl DialError {
             io::ErrorKind::ConnectionRefused => "the upstream refused the connection".to_owned(),
             io::ErrorKind::TimedOut => return DialError::timed_out(),
             io::ErrorKind::Other
-                if error.get_ref().and_then(|e| e.downcast_ref::<Unresolvable>()).is_some() =>
+                if error
+                    .get_ref()
+                    .is_some_and(|e| e.is::<Unresolvable>() || e.is::<Distrust>()) =>
             {
                 error.to_string()
             }

@@ -22,7 +22,7 @@
 //! - [`limits`]: how many connections there may be
 //! - [`drain`]: the end of serving and alarms, as connections see them; `idle`: the end of
 //!   a connection that carries nothing
-//! - [`stream`], [`memory`], `scratch`, `backlog`: what bytes travel on and wait in
+//! - [`stream`], [`tls`], [`memory`], `scratch`, `backlog`: what bytes travel on and wait in
 
 pub mod bridge;
 pub mod check;
@@ -40,6 +40,7 @@ pub mod registry;
 pub mod serve;
 pub mod service;
 pub mod stream;
+pub mod tls;
 
 mod backlog;
 mod http;

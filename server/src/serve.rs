@@ -12,6 +12,7 @@ use std::{
 
 use echogate_proto::endpoint::HostPort;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::TcpListener,
     sync::Semaphore,
     time::{Instant, sleep, timeout_at},
@@ -20,15 +21,17 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     bridge,
-    config::{Bind, Settings, Upstream},
+    config::{Bind, ListenerSpec, Settings, Upstream},
     connection,
     dial::Target,
     drain::{Drain, Stage},
     http::{self, Route},
-    limits::{Limits, RouteLimit},
+    limits::{Limits, Place, RouteLimit},
     listener::{self, Proxied},
     registry::{Kind, Registry},
     service::Service,
+    stream::Stream,
+    tls::Inside,
 };
 
 /// HTTP connections held at once, those that became WebSockets aside. Beyond it clients
@@ -71,7 +74,7 @@ pub struct Group {
 pub struct Server {
     shared: Arc<Shared>,
     http: Vec<TcpListener>,
-    services: Vec<(Service, TcpListener)>,
+    services: Vec<(ListenerSpec, TcpListener)>,
     routes: Vec<Arc<Route>>,
 }
 
@@ -84,18 +87,19 @@ impl Server {
     pub async fn bind(settings: Settings) -> Result<Server, String> {
         let mut services = Vec::new();
         for Bind { spec, required } in &settings.listeners {
-            let what = format!("{}=tcp://{}", spec.service, spec.at);
-            for listener in bind(&what, &spec.at, *required).await? {
-                services.push((spec.service, listener));
+            for listener in bind(&spec.to_string(), &spec.at, *required).await? {
+                services.push((spec.clone(), listener));
             }
         }
         let mut http = Vec::new();
         for Bind { spec, required } in &settings.http {
-            http.extend(bind(&format!("http://{spec}"), spec, *required).await?);
+            let what = format!("{}://{spec}", scheme(&settings));
+            http.extend(bind(&what, spec, *required).await?);
         }
         let routes = settings.routes.iter().map(|route| {
             let target = match &route.upstream {
                 Upstream::Tcp(at) => Target::Tcp(at.clone()),
+                Upstream::Tls(at, trust) => Target::Tls(at.clone(), trust.clone()),
                 Upstream::Unix(path) => Target::Unix(path.clone()),
                 Upstream::Service(service) => Target::Service(*service),
                 Upstream::Listener(service) => first_address(&services, *service)
@@ -137,11 +141,13 @@ impl Server {
     ///
     /// Those of `out`.
     pub fn announce(&self, out: &mut impl Write) -> io::Result<()> {
-        for (service, listener) in &self.services {
-            writeln!(out, "listening  {service:<6} tcp://{}", listener.local_addr()?)?;
+        for (ListenerSpec { service, tls, .. }, listener) in &self.services {
+            let scheme = if *tls { "tls" } else { "tcp" };
+            writeln!(out, "listening  {service:<6} {scheme}://{}", listener.local_addr()?)?;
         }
+        let scheme = scheme(&self.shared.settings);
         for listener in &self.http {
-            writeln!(out, "listening  http   http://{}", listener.local_addr()?)?;
+            writeln!(out, "listening  http   {scheme}://{}", listener.local_addr()?)?;
         }
         for route in &self.routes {
             writeln!(
@@ -151,7 +157,7 @@ impl Server {
             )?;
         }
         if let Some(listener) = self.http.first() {
-            writeln!(out, "page       http://{}/", listener.local_addr()?)?;
+            writeln!(out, "page       {scheme}://{}/", listener.local_addr()?)?;
         }
         writeln!(out, "ready")?;
         out.flush()
@@ -167,8 +173,9 @@ impl Server {
             from: shared.settings.proxy_protocol_from.clone(),
             within: shared.settings.header_timeout,
         };
-        for (service, listener) in services {
+        for (ListenerSpec { service, tls, .. }, listener) in services {
             let (shared, name) = (shared.clone(), Arc::from(service.name()));
+            let tls = shared.settings.tls.clone().filter(|_| tls);
             let limits = shared.limits.clone();
             let room = move || {
                 let limits = limits.clone();
@@ -179,10 +186,18 @@ impl Server {
                     Ok(place) => place,
                     Err(full) => return tracing::info!(%peer, "refused: {full}"),
                 };
-                let entry = shared.registry.enter(Kind::Tcp, Some(peer), &name, Some(place));
-                let (idle, drain) = (shared.settings.idle_timeout, &shared.services.drain);
-                let served = connection::serve(stream, service, entry, idle, drain);
-                shared.services.tracker.spawn(served);
+                let Some(identity) = tls.clone() else {
+                    return shared.serve(stream, service, &name, peer, place);
+                };
+                let (shared, name) = (shared.clone(), name.clone());
+                shared.services.tracker.clone().spawn(async move {
+                    let drain = &shared.services.drain;
+                    let within = shared.settings.header_timeout;
+                    let agreed = identity.accept(Inside::Bytes, stream, peer, within, drain).await;
+                    if let Some(stream) = agreed {
+                        shared.serve(stream, service, &name, peer, place);
+                    }
+                });
             };
             let proxied = proxied.clone();
             listeners.spawn(listener::accept(listener, room, proxied, accepting.clone(), serve));
@@ -196,10 +211,25 @@ impl Server {
                 let permits = permits.clone();
                 async move { permits.acquire_owned().await.expect("it is never closed") }
             };
+            let tls = shared.settings.tls.clone();
             let serve = move |stream, peer, permit| {
                 listener::limit_unsent(&stream);
-                let connection = http::serve(stream, peer, permit, app.clone(), shared.clone());
-                shared.http.tracker.spawn(connection);
+                let Some(identity) = tls.clone() else {
+                    let stream = Stream::Tcp(stream);
+                    let connection = http::serve(stream, peer, permit, app.clone(), shared.clone());
+                    shared.http.tracker.spawn(connection);
+                    return;
+                };
+                let (shared, app) = (shared.clone(), app.clone());
+                shared.http.tracker.clone().spawn(async move {
+                    let drain = &shared.http.drain;
+                    let within = shared.settings.header_timeout;
+                    let agreed = identity.accept(Inside::Http, stream, peer, within, drain).await;
+                    if let Some(stream) = agreed {
+                        let stream = Stream::Tls(stream.into());
+                        http::serve(stream, peer, permit, app, shared.clone()).await;
+                    }
+                });
             };
             let proxied = proxied.clone();
             listeners.spawn(listener::accept(listener, room, proxied, accepting.clone(), serve));
@@ -214,6 +244,16 @@ impl Server {
 }
 
 impl Shared {
+    /// Serves a client of a service, in a task of its own.
+    fn serve<S>(&self, stream: S, service: Service, name: &Arc<str>, peer: SocketAddr, place: Place)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let entry = self.registry.enter(Kind::Tcp, Some(peer), name, Some(place));
+        let (idle, drain) = (self.settings.idle_timeout, &self.services.drain);
+        self.services.tracker.spawn(connection::serve(stream, service, entry, idle, drain));
+    }
+
     /// Ends all connections: first those that come through the gateway, because the
     /// built-in services answer what they have in flight; then the services' own.
     /// Each group has a part of the time to end when it is quiet, and then some to end
@@ -287,8 +327,14 @@ pub(crate) fn plain(error: &io::Error) -> String {
     }
 }
 
-fn first_address(services: &[(Service, TcpListener)], service: Service) -> Option<SocketAddr> {
-    let (_, listener) = services.iter().find(|(name, _)| *name == service)?;
+/// What HTTP listeners speak.
+fn scheme(settings: &Settings) -> &'static str {
+    if settings.tls.is_some() { "https" } else { "http" }
+}
+
+/// Where a service is reached without TLS.
+fn first_address(services: &[(ListenerSpec, TcpListener)], service: Service) -> Option<SocketAddr> {
+    let (_, listener) = services.iter().find(|(spec, _)| spec.service == service && !spec.tls)?;
     listener.local_addr().ok()
 }
 

@@ -10,6 +10,7 @@
 //! - `endings`: who ends, breaks or breaks the rules, and what the others see of it
 //! - `limits`: clients that flood and do not read, and running out of things
 //! - `shutdown`: SIGTERM with clients of all kinds
+//! - `tls`: TLS on every side, and certificates that are read again
 //! - `settings`: flags, environment, file, defaults, and what is wrong with them
 //! - `api`: what the server tells of itself, its log included
 //! - `connect`: the native client
@@ -38,6 +39,7 @@ mod settings;
 mod shutdown;
 mod tcp;
 mod third_party;
+mod tls;
 mod websocket;
 
 use echogate_tests::server::Server;

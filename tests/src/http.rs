@@ -78,7 +78,7 @@ pub fn connect(address: &str) -> TcpStream {
 /// # Panics
 ///
 /// When there is none.
-pub fn exchange(stream: &mut TcpStream, head: &[&str]) -> Response {
+pub fn exchange(stream: &mut (impl Read + Write), head: &[&str]) -> Response {
     let request = format!("{}\r\n\r\n", head.join("\r\n"));
     stream.write_all(request.as_bytes()).expect("the server reads requests");
     Response::read(stream).expect("the server answers")

@@ -7,6 +7,7 @@
 //! - [`http`]: requests and answers by hand, on a stream that stays in hand
 //! - [`ws`]: WebSocket frames by hand, so that every rule can be broken
 //! - [`upstream`]: a TCP server whose every move a test decides
+//! - [`tls`]: certificates made for a test, and both ends of TLS
 //! - [`tcp`]: what `TcpStream` lacks: resets, small buffers, floods
 
 pub mod browser;
@@ -15,5 +16,6 @@ pub mod program;
 pub mod pty;
 pub mod server;
 pub mod tcp;
+pub mod tls;
 pub mod upstream;
 pub mod ws;

@@ -31,8 +31,16 @@ impl Upstream {
     ///
     /// When the socket is broken.
     pub fn route(&self, path: &str, framing: &str) -> String {
-        let address = self.listener.local_addr().expect("it is bound");
-        format!("{path}=tcp://{address}?framing={framing}")
+        format!("{path}=tcp://{}?framing={framing}", self.address())
+    }
+
+    /// `HOST:PORT` where it listens.
+    ///
+    /// # Panics
+    ///
+    /// When the socket is broken.
+    pub fn address(&self) -> String {
+        self.listener.local_addr().expect("it is bound").to_string()
     }
 
     /// The next connection. (Accepting has no timeout: the client must have come, or

@@ -120,9 +120,9 @@ pub fn close(code: u16, reason: &str) -> Vec<u8> {
 
 /// A client after its handshake.
 #[derive(Debug)]
-pub struct RawWs {
+pub struct RawWs<S = TcpStream> {
     /// The bare connection.
-    pub stream: TcpStream,
+    pub stream: S,
 }
 
 impl RawWs {
@@ -144,12 +144,23 @@ impl RawWs {
         Self::over(http::connect(server.address("http")), server, path, more)
     }
 
+    /// Ends our side of the connection without a Close.
+    ///
+    /// # Panics
+    ///
+    /// When the connection is broken.
+    pub fn shutdown(&self) {
+        self.stream.shutdown(Shutdown::Write).expect("a live connection");
+    }
+}
+
+impl<S: Read + Write> RawWs<S> {
     /// Upgrades a connection made before.
     ///
     /// # Panics
     ///
     /// When the answer is not 101.
-    pub fn over(mut stream: TcpStream, server: &Server, path: &str, more: &[&str]) -> RawWs {
+    pub fn over(mut stream: S, server: &Server, path: &str, more: &[&str]) -> RawWs<S> {
         let response = handshake(&mut stream, server, path, more);
         assert_eq!(response.status, 101, "{response:?}");
         RawWs { stream }
@@ -229,15 +240,6 @@ impl RawWs {
         assert_eq!(self.try_read().expect("an orderly end"), None, "nothing follows a Close");
         (code, reason)
     }
-
-    /// Ends our side of the connection without a Close.
-    ///
-    /// # Panics
-    ///
-    /// When the connection is broken.
-    pub fn shutdown(&self) {
-        self.stream.shutdown(Shutdown::Write).expect("a live connection");
-    }
 }
 
 /// A handshake for `path` with `more` lines in its head, whatever the answer.
@@ -245,7 +247,12 @@ impl RawWs {
 /// # Panics
 ///
 /// When there is no answer.
-pub fn handshake(stream: &mut TcpStream, server: &Server, path: &str, more: &[&str]) -> Response {
+pub fn handshake(
+    stream: &mut (impl Read + Write),
+    server: &Server,
+    path: &str,
+    more: &[&str],
+) -> Response {
     let request = format!("GET {path} HTTP/1.1");
     let host = format!("Host: {}", server.address("http"));
     http::exchange(stream, &[&[&*request, &*host], &UPGRADE[..], more].concat())

@@ -151,6 +151,10 @@ where
             io::ErrorKind::TimedOut => {
                 self.close_with(CloseCode::INTERNAL_ERROR, "the upstream timed out");
             }
+            // Of TLS only: what came may lack its end.
+            io::ErrorKind::UnexpectedEof => {
+                self.close_with(CloseCode::INTERNAL_ERROR, format!("the upstream was {error}"));
+            }
             _ => {
                 self.close_with(CloseCode::INTERNAL_ERROR, format!("the upstream failed: {error}"));
             }

@@ -1,6 +1,6 @@
 //! From an address to a connected stream.
 
-use std::{future::Future, io, time::Duration};
+use std::{future::Future, io, net::SocketAddr, time::Duration};
 
 use echogate_proto::endpoint::HostPort;
 use tokio::{
@@ -9,6 +9,7 @@ use tokio::{
 };
 
 use super::escape::words;
+use crate::{stream::Stream, tls::trust::Trust};
 
 /// How long one address may take to answer before it counts as silent.
 const DIAL_TIME: Duration = Duration::from_secs(10);
@@ -34,6 +35,18 @@ pub(super) async fn tcp(at: &HostPort) -> io::Result<TcpStream> {
         }
     }
     Err(last)
+}
+
+/// Connects to a host, by TLS if it is said how that is verified; also gives our own
+/// address.
+pub(super) async fn host(at: &HostPort, trust: Option<&Trust>) -> io::Result<(Stream, SocketAddr)> {
+    let stream = tcp(at).await?;
+    let from = stream.local_addr()?;
+    let stream = match trust {
+        None => Stream::Tcp(stream),
+        Some(trust) => Stream::Tls(in_time(trust.connect("server", stream)).await?.into()),
+    };
+    Ok((stream, from))
 }
 
 /// Connects to a stream socket in the file system.

@@ -62,12 +62,11 @@ where
 }
 
 fn request(upgrade: &Upgrade) -> Result<Request<()>, Error> {
-    let Upgrade { at, path, headers } = upgrade;
+    let Upgrade { at, path, headers, trust } = upgrade;
     let mut request = format!("ws://{at}{path}").into_client_request()?;
-    if at.port == 80 {
-        // The default port is left out, as browsers do and `Host` checks expect.
-        let host = at.to_string();
-        let host = host.strip_suffix(":80").unwrap_or(&host);
+    // The default port is left out, as browsers do and `Host` checks expect.
+    let default_port = if trust.is_some() { ":443" } else { ":80" };
+    if let Some(host) = at.to_string().strip_suffix(default_port) {
         request.headers_mut().insert(header::HOST, HeaderValue::from_str(host)?);
     }
     // A header of the user's own replaces the one that would be sent.
@@ -153,7 +152,7 @@ mod tests {
 
     fn upgrade(url: &str, headers: HeaderMap) -> Upgrade {
         let (at, path) = url.split_once('/').unwrap();
-        Upgrade { at: at.parse().unwrap(), path: format!("/{path}"), headers }
+        Upgrade { at: at.parse().unwrap(), path: format!("/{path}"), headers, trust: None }
     }
 
     /// What is said of a server that answers `answer` to the handshake.

@@ -24,7 +24,10 @@ mod target;
 mod terminal;
 mod websocket;
 
-use std::io::{self, IsTerminal};
+use std::{
+    io::{self, IsTerminal},
+    path::PathBuf,
+};
 
 use echogate_proto::endpoint::Endpoint;
 use thiserror::Error as ThisError;
@@ -39,7 +42,8 @@ use self::{
 /// What is to be called, and how.
 #[derive(clap::Args, Clone, Debug)]
 struct Call {
-    /// What to connect to: tcp://HOST:PORT, unix:///PATH or ws://HOST[:PORT][/PATH]
+    /// What to connect to: tcp://HOST:PORT, tls://HOST:PORT, unix:///PATH,
+    /// ws://HOST[:PORT][/PATH] or wss://HOST[:PORT][/PATH]
     #[arg(value_name = "URL", default_value = "tcp://127.0.0.1:7007")]
     url: Endpoint,
 
@@ -54,6 +58,15 @@ struct Call {
     /// Offer a WebSocket subprotocol (repeatable, in order of preference)
     #[arg(long, value_name = "NAME")]
     protocol: Vec<String>,
+
+    /// With TLS, trust the root certificates in this PEM file instead of the system's
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+
+    /// With TLS, the name that is sent and that the certificate has to be for, if it is not
+    /// the URL's host
+    #[arg(long, value_name = "NAME")]
+    server_name: Option<String>,
 }
 
 /// The command line of `echogate connect`.
@@ -107,6 +120,12 @@ async fn call(target: Target, args: &Args) -> Result<(), Stop> {
             let (outbound, inbound) = (StreamOutbound(writer), StreamInbound::new(reader));
             exchange(outbound, inbound, &format!(" (from {from})"), args).await
         }
+        Target::Tls(at, trust) => {
+            let (stream, from) = dial::host(&at, Some(&trust)).await.map_err(Stop::Connection)?;
+            let (reader, writer) = tokio::io::split(stream);
+            let (outbound, inbound) = (StreamOutbound(writer), StreamInbound::new(reader));
+            exchange(outbound, inbound, &format!(" (from {from})"), args).await
+        }
         Target::Unix(path) => {
             let stream = dial::unix(&path).await.map_err(Stop::Connection)?;
             let (reader, writer) = stream.into_split();
@@ -117,8 +136,8 @@ async fn call(target: Target, args: &Args) -> Result<(), Stop> {
 }
 
 async fn call_websocket(upgrade: &Upgrade, args: &Args) -> Result<(), Stop> {
-    let mut stream = dial::tcp(&upgrade.at).await.map_err(Stop::Connection)?;
-    let from = stream.local_addr().map_err(Stop::Connection)?;
+    let dialled = dial::host(&upgrade.at, upgrade.trust.as_ref()).await;
+    let (mut stream, from) = dialled.map_err(Stop::Connection)?;
     match handshake::open(&mut stream, upgrade).await {
         Ok(socket) => {
             let (outbound, inbound) = websocket::halves(socket);

@@ -1,4 +1,4 @@
-//! Connections that are streams of bytes: TCP and Unix sockets.
+//! Connections that are streams of bytes: TCP, TLS and Unix sockets.
 
 use std::io;
 
@@ -27,13 +27,15 @@ impl<R> StreamInbound<R> {
 
 impl<W: AsyncWrite + Unpin> Outbound for StreamOutbound<W> {
     async fn send_bytes(&mut self, bytes: Bytes) -> io::Result<()> {
-        self.0.write_all(&bytes).await
+        self.0.write_all(&bytes).await?;
+        self.0.flush().await
     }
 
     /// Sends the line and a newline, as `nc` does.
     async fn send_line(&mut self, mut line: String) -> io::Result<()> {
         line.push('\n');
-        self.0.write_all(line.as_bytes()).await
+        self.0.write_all(line.as_bytes()).await?;
+        self.0.flush().await
     }
 
     async fn finish(&mut self) -> io::Result<()> {

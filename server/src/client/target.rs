@@ -6,11 +6,13 @@ use echogate_proto::endpoint::{Address, Endpoint, HostPort};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::Call;
+use crate::tls::{Inside, trust::Trust};
 
 /// What is to be called, and how.
 #[derive(Debug)]
 pub(super) enum Target {
     Tcp(HostPort),
+    Tls(HostPort, Trust),
     Unix(String),
     WebSocket(Upgrade),
 }
@@ -23,6 +25,8 @@ pub(super) struct Upgrade {
     pub(super) path: String,
     /// What the request has beside the headers of the handshake itself.
     pub(super) headers: HeaderMap,
+    /// How the server is verified, over TLS.
+    pub(super) trust: Option<Trust>,
 }
 
 /// A header of the user's own for the WebSocket request.
@@ -33,33 +37,44 @@ impl Target {
     /// What `call` asks for, or why it makes no sense.
     pub(super) fn new(call: &Call) -> Result<Target, String> {
         let Endpoint { address, options } = &call.url;
+        if let Some((key, _)) = options.first() {
+            return Err(format!("unknown option \"{key}\""));
+        }
+        let websocket = matches!(address, Address::Ws(..) | Address::Wss(..));
+        if let Some(flag) = websocket_flag(call).filter(|_| !websocket) {
+            return Err(format!("{flag} goes with ws:// and wss:// only"));
+        }
+        let tls = matches!(address, Address::Tls(_) | Address::Wss(..));
+        if let Some(flag) = tls_flag(call).filter(|_| !tls) {
+            return Err(format!("{flag} goes with tls:// and wss:// only"));
+        }
         match address {
-            Address::Ws(at, path) => Ok(Target::WebSocket(Upgrade {
+            Address::Tcp(at) => Ok(Target::Tcp(at.clone())),
+            Address::Tls(at) => Ok(Target::Tls(at.clone(), trust(call, at, Inside::Bytes)?)),
+            Address::Unix(path) => Ok(Target::Unix(path.clone())),
+            Address::Ws(at, path) | Address::Wss(at, path) => Ok(Target::WebSocket(Upgrade {
                 at: at.clone(),
                 path: path.clone(),
                 headers: headers(call)?,
+                trust: tls.then(|| trust(call, at, Inside::Http)).transpose()?,
             })),
-            Address::Wss(..) | Address::Tls(_) | Address::Udp(_) | Address::Service(_) => {
-                Err(format!(
-                    "the client does not speak {} yet: tcp, unix and ws it does",
-                    address.scheme()
-                ))
-            }
-            Address::Tcp(_) | Address::Unix(_) => {
-                if let Some((key, _)) = options.first() {
-                    return Err(format!("unknown option \"{key}\""));
-                }
-                if let Some(flag) = websocket_flag(call) {
-                    return Err(format!("{flag} goes with ws:// only"));
-                }
-                Ok(match address {
-                    Address::Unix(path) => Target::Unix(path.clone()),
-                    Address::Tcp(at) => Target::Tcp(at.clone()),
-                    _ => unreachable!("the outer match leaves these two"),
-                })
-            }
+            Address::Udp(_) | Address::Service(_) => Err(format!(
+                "the client does not speak {} yet: tcp, tls, unix, ws and wss it does",
+                address.scheme()
+            )),
         }
     }
+}
+
+/// How the server at `at` is verified.
+fn trust(call: &Call, at: &HostPort, inside: Inside) -> Result<Trust, String> {
+    Trust::new(call.server_name.as_ref().unwrap_or(&at.host), call.ca.as_deref(), inside)
+}
+
+/// The first flag given that only TLS has a use for.
+fn tls_flag(call: &Call) -> Option<&'static str> {
+    let given = [("--ca", call.ca.is_some()), ("--server-name", call.server_name.is_some())];
+    given.iter().find(|(_, given)| *given).map(|(flag, _)| *flag)
 }
 
 /// The first flag given that only a WebSocket has a use for.
@@ -170,9 +185,13 @@ mod tests {
     fn what_makes_no_sense_is_refused_with_its_name() {
         for (arguments, complaint) in [
             (&["udp://h:1"][..], "does not speak udp yet"),
-            (&["wss://h"], "does not speak wss yet"),
+            (&["tls://h:1", "--ca=/nowhere/ca.pem"], "/nowhere/ca.pem: no such file"),
+            (&["tls://a..b:1"], "\"a..b\" is no name"),
+            (&["tcp://h:1", "--ca=ca.pem"], "--ca goes with tls:// and wss:// only"),
+            (&["ws://h", "--server-name=n"], "--server-name goes with tls:// and wss:// only"),
+            (&["tls://h:1", "--origin=o"], "--origin goes with ws:// and wss:// only"),
             (&["tcp://h:1?framing=line"], "unknown option \"framing\""),
-            (&["tcp://h:1", "--origin=o"], "--origin goes with ws:// only"),
+            (&["tcp://h:1", "--origin=o"], "--origin goes with ws:// and wss:// only"),
             (&["ws://h", "--header=Upgrade:h2c"], "handshake's own"),
             (&["ws://h", "--header=nocolon"], "NAME:VALUE"),
             (&["ws://h", "--header=a b:c"], "not the name of a header"),

@@ -18,7 +18,6 @@ use tokio::{
 use super::{
     Load,
     frames::{Event, Frames, client_frame},
-    open::Stream,
     pace::Stage,
     script::Wrong,
 };
@@ -28,6 +27,7 @@ use crate::{
         websocket::{broken, closed},
     },
     scratch,
+    stream::Stream,
 };
 
 /// How long the goodbye may take.
@@ -142,7 +142,7 @@ impl Connection {
             }
             let left = self.ordered * script.wire_size - self.sent;
             if left == 0 {
-                return Poll::Ready(Ok(()));
+                return Pin::new(&mut self.stream).poll_flush(cx);
             }
             let bytes = script.wire(self.first * script.wire_size + self.sent, left);
             match ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))? {

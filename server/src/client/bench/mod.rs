@@ -36,14 +36,13 @@ use tokio::{
 
 use self::{
     connection::Connection,
-    open::Stream,
     pace::{Pace, Stage},
     report::{Progress, Report},
     script::Script,
     tally::Tallies,
 };
 use super::{Call, Error, escape::words, target::Target};
-use crate::config::parse_duration;
+use crate::{config::parse_duration, stream::Stream};
 
 /// Connections that are being made at once, at most.
 const OPENING: usize = 128;

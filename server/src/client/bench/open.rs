@@ -9,28 +9,22 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::super::{dial, handshake, target::Target};
-
-/// What connections run on.
-pub(super) type Stream = Box<dyn Duplex>;
-
-/// Both directions of a stream.
-pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+use crate::stream::Stream;
 
 /// Connects; gives the stream, and what came on it together with the handshake's answer.
 pub(super) async fn open(target: &Target) -> io::Result<(Stream, Vec<u8>)> {
     match target {
-        Target::Tcp(at) => Ok((Box::new(dial::tcp(at).await?), Vec::new())),
-        Target::Unix(path) => Ok((Box::new(dial::unix(path).await?), Vec::new())),
+        Target::Tcp(at) => Ok((Stream::Tcp(dial::tcp(at).await?), Vec::new())),
+        Target::Tls(at, trust) => Ok((dial::host(at, Some(trust)).await?.0, Vec::new())),
+        Target::Unix(path) => Ok((Stream::Unix(dial::unix(path).await?), Vec::new())),
         Target::WebSocket(upgrade) => {
-            let stream = dial::tcp(&upgrade.at).await?;
+            let (stream, _) = dial::host(&upgrade.at, upgrade.trust.as_ref()).await?;
             let mut stream = Remembering { stream, read: Vec::new() };
             if let Err(error) = handshake::open(&mut stream, upgrade).await.map(drop) {
                 return Err(handshake::refusal(error, &mut stream).await);
             }
             let early = stream.behind_the_head();
-            Ok((Box::new(stream.stream), early))
+            Ok((stream.stream, early))
         }
     }
 }

@@ -1,0 +1,144 @@
+//! The server's certificate and key.
+
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use tokio::{
+    net::TcpStream,
+    time::{sleep, timeout},
+};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        self, InconsistentKeys, ServerConfig,
+        pki_types::{PrivateKeyDer, pem, pem::PemObject},
+    },
+};
+
+use super::{Inside, Tls, certificates, provider, unreadable};
+use crate::drain::{Drain, Stage};
+
+/// How long a handshake under way may still take when the server ends.
+const LAST_HANDSHAKE: Duration = Duration::from_secs(1);
+
+/// The server's certificate and key, as they are in their files or last were.
+pub struct Identity {
+    cert: PathBuf,
+    key: PathBuf,
+    /// For connections from now on.
+    configs: RwLock<Configs>,
+}
+
+struct Configs {
+    http: Arc<ServerConfig>,
+    bytes: Arc<ServerConfig>,
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Identity { cert, key, .. } = self;
+        f.debug_struct("Identity").field("cert", cert).field("key", key).finish_non_exhaustive()
+    }
+}
+
+impl Identity {
+    /// Reads a certificate, with those that lead to its root behind it, and its key.
+    ///
+    /// # Errors
+    ///
+    /// One line that names the file and what is wrong with it.
+    pub fn read(cert: PathBuf, key: PathBuf) -> Result<Identity, String> {
+        let configs = RwLock::new(Configs::read(&cert, &key)?);
+        Ok(Identity { cert, key, configs })
+    }
+
+    /// Reads both files again, for connections from now on. If something is wrong with
+    /// them nothing changes.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Identity::read`].
+    pub fn reload(&self) -> Result<(), String> {
+        let configs = Configs::read(&self.cert, &self.key)?;
+        *self.configs.write().unwrap_or_else(PoisonError::into_inner) = configs;
+        Ok(())
+    }
+
+    /// Agrees on TLS with a client, `within` so much time; none, and a line in the log,
+    /// if the client does not.
+    pub(crate) async fn accept(
+        &self,
+        inside: Inside,
+        stream: TcpStream,
+        peer: SocketAddr,
+        within: Duration,
+        drain: &Drain,
+    ) -> Option<Tls> {
+        let handshake = TlsAcceptor::from(self.config(inside)).accept(stream);
+        let agreed = tokio::select! {
+            agreed = timeout(within, handshake) => {
+                agreed.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            }
+            () = last_call(drain) => Err(io::Error::other("the server shuts down")),
+        };
+        agreed
+            .inspect_err(|e| tracing::debug!(%peer, "no TLS with this client: {e}"))
+            .ok()
+            .map(Tls::from)
+    }
+
+    fn config(&self, inside: Inside) -> Arc<ServerConfig> {
+        let configs = self.configs.read().unwrap_or_else(PoisonError::into_inner);
+        match inside {
+            Inside::Http => configs.http.clone(),
+            Inside::Bytes => configs.bytes.clone(),
+        }
+    }
+}
+
+/// Ready when the server ends and handshakes have had their time.
+async fn last_call(drain: &Drain) {
+    let mut watch = drain.watch();
+    std::future::poll_fn(|cx| match watch.poll(cx) {
+        Stage::Serving => std::task::Poll::Pending,
+        _ => std::task::Poll::Ready(()),
+    })
+    .await;
+    sleep(LAST_HANDSHAKE).await;
+}
+
+impl Configs {
+    fn read(cert: &Path, key: &Path) -> Result<Configs, String> {
+        let (chain, secret) = (certificates(cert)?, private_key(key)?);
+        let config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, secret))
+            .map_err(|e| match e {
+                rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+                    format!("{}: not the key of {}", key.display(), cert.display())
+                }
+                rustls::Error::InvalidCertificate(e) => {
+                    format!("{}: not a certificate: {e}", cert.display())
+                }
+                e => format!("{}: {e}", key.display()),
+            })?;
+        let mut http = config.clone();
+        http.alpn_protocols = Inside::Http.alpn();
+        Ok(Configs { http: http.into(), bytes: config.into() })
+    }
+}
+
+fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    PrivateKeyDer::from_pem_file(file).map_err(|e| match e {
+        pem::Error::NoItemsFound => {
+            let kinds = "PKCS#8, PKCS#1 or SEC1, not encrypted";
+            format!("{}: no private key in it ({kinds})", file.display())
+        }
+        e => unreadable(file, e),
+    })
+}

@@ -1,0 +1,200 @@
+//! Certificates made for a test, and both ends of TLS.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{Shutdown, TcpStream},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair};
+use tempfile::TempDir;
+use tokio_rustls::rustls::{
+    ClientConfig, ClientConnection, ConnectionCommon, RootCertStore, ServerConfig,
+    ServerConnection, SideData, StreamOwned,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName},
+};
+
+use crate::http;
+
+/// A client's end.
+pub type Client = StreamOwned<ClientConnection, TcpStream>;
+
+/// A server's end.
+pub type Served = StreamOwned<ServerConnection, TcpStream>;
+
+/// Whose certificates are good: `ca.pem` in a folder of its own, where the certificates
+/// that it issues lie too.
+#[derive(Debug)]
+pub struct Authority {
+    dir: TempDir,
+    root: Certificate,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// A certificate and its key.
+#[derive(Debug)]
+pub struct Issued {
+    cert: Certificate,
+    key: KeyPair,
+}
+
+impl Authority {
+    /// A new one, that nobody trusts yet.
+    ///
+    /// # Panics
+    ///
+    /// When the machine has no room for temporary files.
+    #[expect(clippy::new_without_default, reason = "it makes files")]
+    pub fn new() -> Authority {
+        let mut params = CertificateParams::new([]).expect("no names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        let root = params.self_signed(&key).expect("a certificate");
+        let dir = tempfile::tempdir().expect("a folder");
+        let authority = Authority { dir, root, issuer: Issuer::new(params, key) };
+        fs::write(authority.file("ca.pem"), authority.root.pem()).expect("room");
+        authority
+    }
+
+    /// The path of a file in its folder.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The path of its own certificate, as a flag takes it.
+    ///
+    /// # Panics
+    ///
+    /// When the path is not UTF-8.
+    pub fn ca(&self) -> String {
+        text(&self.file("ca.pem"))
+    }
+
+    /// A certificate for these names and addresses.
+    ///
+    /// # Panics
+    ///
+    /// When a name is none.
+    pub fn issue(&self, names: &[&str]) -> Issued {
+        let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new(names).expect("names");
+        let cert = params.signed_by(&key, &self.issuer).expect("a certificate");
+        Issued { cert, key }
+    }
+
+    /// Writes a certificate to `cert.pem` and its key to `key.pem`.
+    ///
+    /// # Panics
+    ///
+    /// When there is no room.
+    pub fn install(&self, issued: &Issued) {
+        fs::write(self.file("cert.pem"), issued.cert.pem()).expect("room");
+        fs::write(self.file("key.pem"), issued.key.serialize_pem()).expect("room");
+    }
+
+    /// The flags that make a server use `cert.pem` and `key.pem`.
+    pub fn flags(&self) -> [String; 4] {
+        let (cert, key) = (text(&self.file("cert.pem")), text(&self.file("key.pem")));
+        ["--tls-cert".to_owned(), cert, "--tls-key".to_owned(), key]
+    }
+
+    /// What a client that trusts it needs.
+    ///
+    /// # Panics
+    ///
+    /// Never: its own certificate is one.
+    pub fn trusted(&self) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.root.der().clone()).expect("a certificate");
+        ClientConfig::builder().with_root_certificates(roots).with_no_client_auth().into()
+    }
+
+    /// Connects to `address` and verifies that it is `127.0.0.1`.
+    ///
+    /// # Panics
+    ///
+    /// When the handshake fails.
+    pub fn connect(&self, address: &str) -> Client {
+        let name = ServerName::try_from("127.0.0.1").expect("a name");
+        let conn = ClientConnection::new(self.trusted(), name).expect("a client");
+        let mut client = StreamOwned::new(conn, http::connect(address));
+        client.conn.complete_io(&mut client.sock).expect("a handshake");
+        client
+    }
+}
+
+impl Issued {
+    /// Answers a client's handshake, and tells the name that it asked for.
+    ///
+    /// # Panics
+    ///
+    /// When the handshake fails.
+    pub fn accept(&self, stream: TcpStream) -> (Served, Option<String>) {
+        let key = PrivateKeyDer::try_from(self.key.serialize_der()).expect("a key");
+        let config = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![self.cert.der().clone()], key)
+            .expect("a certificate and its key");
+        let conn = ServerConnection::new(config.into()).expect("a server");
+        let mut served = StreamOwned::new(conn, stream);
+        // Whether the client likes the certificate is its own affair.
+        while served.conn.is_handshaking() {
+            if served.conn.complete_io(&mut served.sock).is_err() {
+                break;
+            }
+        }
+        let name = served.conn.server_name().map(str::to_owned);
+        (served, name)
+    }
+
+    /// The certificate.
+    pub fn der(&self) -> &CertificateDer<'static> {
+        self.cert.der()
+    }
+
+    /// The certificate in PEM.
+    pub fn pem(&self) -> String {
+        self.cert.pem()
+    }
+
+    /// Its key in PEM.
+    pub fn key_pem(&self) -> String {
+        self.key.serialize_pem()
+    }
+}
+
+/// Ends our side: TLS's own end, then TCP's.
+///
+/// # Panics
+///
+/// When the connection is broken.
+pub fn finish<D: SideData, C>(stream: &mut StreamOwned<C, TcpStream>)
+where
+    C: std::ops::DerefMut<Target = ConnectionCommon<D>>,
+{
+    stream.conn.send_close_notify();
+    while stream.conn.wants_write() {
+        stream.conn.write_tls(&mut stream.sock).expect("the peer reads");
+    }
+    stream.sock.shutdown(Shutdown::Write).expect("a live connection");
+}
+
+/// Whether the peer answers `question` with `answer`.
+///
+/// # Panics
+///
+/// When the connection is broken.
+pub fn answers(stream: &mut (impl Read + Write), question: &[u8], answer: &[u8]) -> bool {
+    stream.write_all(question).expect("the peer reads");
+    stream.flush().expect("the peer reads");
+    let mut got = vec![0; answer.len()];
+    stream.read_exact(&mut got).expect("an answer");
+    got == answer
+}
+
+fn text(path: &Path) -> String {
+    path.to_str().expect("UTF-8").to_owned()
+}
