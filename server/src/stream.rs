@@ -13,6 +13,8 @@ use tokio::{
 };
 
 use crate::{memory::Memory, tls::Tls};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 
 /// One type for all of them, so that what runs on a stream is built once.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub enum Stream {
     Unix(UnixStream),
     /// TLS over TCP. (In a box: an idle plain connection pays nothing for it.)
     Tls(Box<Tls>),
+    /// One stream of an HTTP/2 connection.
+    Http2(Box<TokioIo<Upgraded>>),
     /// In memory, to a built-in service.
     Memory(Box<Memory>),
 }
@@ -37,8 +41,15 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.local_addr(),
             Stream::Tls(stream) => stream.local_addr(),
-            Stream::Unix(_) | Stream::Memory(_) => Err(io::ErrorKind::Unsupported.into()),
+            Stream::Unix(_) | Stream::Http2(_) | Stream::Memory(_) => {
+                Err(io::ErrorKind::Unsupported.into())
+            }
         }
+    }
+
+    /// Whether HTTP/2 was agreed on for it.
+    pub fn is_http2(&self) -> bool {
+        matches!(self, Stream::Tls(stream) if stream.is_http2())
     }
 }
 
@@ -48,6 +59,7 @@ macro_rules! on_each {
             Stream::Tcp($stream) => $call,
             Stream::Unix($stream) => $call,
             Stream::Tls($stream) => $call,
+            Stream::Http2($stream) => $call,
             Stream::Memory($stream) => $call,
         }
     };
@@ -85,6 +97,7 @@ impl AsyncWrite for Stream {
             Stream::Tcp(stream) => stream.is_write_vectored(),
             Stream::Unix(stream) => stream.is_write_vectored(),
             Stream::Tls(stream) => stream.is_write_vectored(),
+            Stream::Http2(stream) => stream.is_write_vectored(),
             Stream::Memory(stream) => stream.is_write_vectored(),
         }
     }

@@ -56,7 +56,7 @@ impl Target {
                 at: at.clone(),
                 path: path.clone(),
                 headers: headers(call)?,
-                trust: tls.then(|| trust(call, at, Inside::Http)).transpose()?,
+                trust: tls.then(|| trust(call, at, Inside::WebSocket)).transpose()?,
             })),
             Address::Udp(_) | Address::Service(_) => Err(format!(
                 "the client does not speak {} yet: tcp, tls, unix, ws and wss it does",

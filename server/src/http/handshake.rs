@@ -1,10 +1,14 @@
-//! What makes a request an opening handshake (RFC 6455 section 4.2.1), and the
-//! answer to it.
+//! What makes a request an opening handshake (RFC 6455 section 4.2.1; over HTTP/2,
+//! RFC 8441), and the answer to it.
 
 use axum::{
-    http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, request::Parts},
+    http::{
+        Extensions, HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header,
+        request::Parts,
+    },
     response::{IntoResponse, Response},
 };
+use hyper::ext::Protocol;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 /// Why a request is no opening handshake.
@@ -23,7 +27,8 @@ pub(super) enum NotAHandshake {
 /// A checked opening handshake.
 #[derive(Debug)]
 pub(super) struct Handshake {
-    accept: String,
+    /// The proof that the key was read; none over HTTP/2.
+    accept: Option<String>,
     /// The subprotocol chosen from those that the client offers.
     protocol: Option<HeaderValue>,
 }
@@ -35,7 +40,16 @@ impl Handshake {
     /// Checks the head of a request on a route whose own subprotocol is `own`.
     pub(super) fn of(request: &Parts, own: Option<&str>) -> Result<Handshake, NotAHandshake> {
         let headers = &request.headers;
-        if !wants_upgrade(headers) {
+        if is_http2_handshake(&request.method, &request.extensions) {
+            // There the stream itself is the proof that the key is on HTTP/1.1.
+            return match single(headers, header::SEC_WEBSOCKET_VERSION) {
+                Some(version) if version == "13" => {
+                    Ok(Handshake { accept: None, protocol: choose_protocol(headers, own) })
+                }
+                _ => Err(NotAHandshake::BadVersion),
+            };
+        }
+        if !has_upgrade_tokens(headers) {
             return Err(NotAHandshake::NoUpgrade);
         }
         if request.method != Method::GET || request.version < Version::HTTP_11 {
@@ -50,7 +64,7 @@ impl Handshake {
             return Err(NotAHandshake::BadKey);
         }
         Ok(Handshake {
-            accept: derive_accept_key(key.as_bytes()),
+            accept: Some(derive_accept_key(key.as_bytes())),
             protocol: choose_protocol(headers, own),
         })
     }
@@ -62,12 +76,15 @@ impl Handshake {
 
     /// The answer that switches protocols.
     pub(super) fn response(self) -> Response {
-        let mut response = (
-            StatusCode::SWITCHING_PROTOCOLS,
-            [(header::UPGRADE, "websocket"), (header::CONNECTION, "Upgrade")],
-            [(header::SEC_WEBSOCKET_ACCEPT, self.accept)],
-        )
-            .into_response();
+        let mut response = match self.accept {
+            Some(accept) => (
+                StatusCode::SWITCHING_PROTOCOLS,
+                [(header::UPGRADE, "websocket"), (header::CONNECTION, "Upgrade")],
+                [(header::SEC_WEBSOCKET_ACCEPT, accept)],
+            )
+                .into_response(),
+            None => StatusCode::OK.into_response(),
+        };
         if let Some(protocol) = self.protocol {
             response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
         }
@@ -106,7 +123,18 @@ impl IntoResponse for NotAHandshake {
 }
 
 /// Whether a request asks to become a WebSocket connection.
-pub(super) fn wants_upgrade(headers: &HeaderMap) -> bool {
+pub(super) fn wants_upgrade<B>(request: &Request<B>) -> bool {
+    is_http2_handshake(request.method(), request.extensions())
+        || has_upgrade_tokens(request.headers())
+}
+
+/// Whether a request is an extended CONNECT to WebSocket (RFC 8441 section 4).
+fn is_http2_handshake(method: &Method, extensions: &Extensions) -> bool {
+    method == Method::CONNECT
+        && extensions.get::<Protocol>().is_some_and(|protocol| protocol.as_str() == "websocket")
+}
+
+fn has_upgrade_tokens(headers: &HeaderMap) -> bool {
     has_token(headers, header::UPGRADE, "websocket")
         && has_token(headers, header::CONNECTION, "upgrade")
 }
@@ -152,8 +180,6 @@ fn choose_protocol(headers: &HeaderMap, own: Option<&str>) -> Option<HeaderValue
 
 #[cfg(test)]
 mod tests {
-    use axum::http::Request;
-
     use super::*;
 
     fn check(lines: &[(&str, &str)]) -> Result<Handshake, NotAHandshake> {
@@ -173,7 +199,8 @@ mod tests {
 
     #[test]
     fn the_example_of_rfc_6455_section_1_3_is_answered_as_there() {
-        assert_eq!(check(&GOOD).unwrap().accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        let accept = check(&GOOD).unwrap().accept;
+        assert_eq!(accept.as_deref(), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
     }
 
     #[test]

@@ -10,21 +10,36 @@ mod handshake;
 pub(crate) mod policy;
 mod upgrade;
 
-use std::{net::SocketAddr, path::Path, pin::pin, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    pin::{Pin, pin},
+    sync::Arc,
+};
 
 use axum::{
     Router,
     extract::Request,
+    http::{HeaderValue, header},
     middleware::{self, Next},
     routing::any,
 };
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::sync::OwnedSemaphorePermit;
 use tower::ServiceExt;
 
 use crate::{
-    bridge, dial::Target, drain::Stage, limits::RouteLimit, page, proxy, serve::Shared,
+    bridge,
+    dial::Target,
+    drain::{Drain, Stage},
+    limits::RouteLimit,
+    page, proxy,
+    serve::Shared,
     stream::Stream,
 };
 
@@ -73,7 +88,7 @@ pub(crate) fn router(
             let route = on_page.iter().find(|route| &*route.path == path).cloned();
             async move {
                 match route {
-                    _ if !handshake::wants_upgrade(request.headers()) => next.run(request).await,
+                    _ if !handshake::wants_upgrade(&request) => next.run(request).await,
                     Some(route) => upgrade::upgrade(route, state, client, request).await,
                     None => upgrade::no_such_route(state, client, request).await,
                 }
@@ -110,29 +125,61 @@ pub(crate) async fn serve(
     let client = Client { peer, local };
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(client);
+        name_host(&mut request);
         app.clone().oneshot(request)
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(shared.settings.header_timeout)
-        .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    let mut connection = pin!(connection);
-    let mut watch = shared.http.drain.watch();
-    let draining = std::future::poll_fn(|cx| match watch.poll(cx) {
-        Stage::Serving => std::task::Poll::Pending,
-        _ => std::task::Poll::Ready(()),
-    });
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = draining => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
+    let drain = &shared.http.drain;
+    let ended = if stream.is_http2() {
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(shared.settings.ping_interval)
+            .keep_alive_timeout(shared.settings.ping_timeout)
+            .max_header_list_size(MAX_HEAD as u32)
+            .enable_connect_protocol()
+            .serve_connection(TokioIo::new(stream), service);
+        until_drained(connection, drain, |connection| connection.graceful_shutdown()).await
+    } else {
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(shared.settings.header_timeout)
+            .max_buf_size(MAX_HEAD)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        until_drained(connection, drain, |connection| connection.graceful_shutdown()).await
     };
     if let Err(e) = ended {
         tracing::debug!(%peer, "http connection: {e}");
     }
     drop(permit);
+}
+
+/// HTTP/2 says the host in a place of its own (RFC 9113 section 8.3.1).
+fn name_host(request: &mut hyper::Request<Incoming>) {
+    if !request.headers().contains_key(header::HOST)
+        && let Some(authority) = request.uri().authority()
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        request.headers_mut().insert(header::HOST, host);
+    }
+}
+
+/// Drives a connection; when the server ends, it is told to take no more requests.
+async fn until_drained<C: Future>(
+    connection: C,
+    drain: &Drain,
+    no_more: impl FnOnce(Pin<&mut C>),
+) -> C::Output {
+    let mut connection = pin!(connection);
+    let mut watch = drain.watch();
+    let draining = std::future::poll_fn(|cx| match watch.poll(cx) {
+        Stage::Serving => std::task::Poll::Pending,
+        _ => std::task::Poll::Ready(()),
+    });
+    tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = draining => {
+            no_more(connection.as_mut());
+            connection.await
+        }
+    }
 }

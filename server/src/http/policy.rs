@@ -52,7 +52,7 @@ pub(super) async fn guard_host(
 ) -> Response {
     match host_refusal(request.headers(), &shared.settings.allow_host) {
         // A handshake has its own rule, and its own way to be told.
-        Some(reason) if !wants_upgrade(request.headers()) => {
+        Some(reason) if !wants_upgrade(&request) => {
             (StatusCode::FORBIDDEN, format!("{reason}\n")).into_response()
         }
         _ => next.run(request).await,

@@ -182,10 +182,10 @@ async fn upgraded(on_upgrade: OnUpgrade) -> Option<(Stream, Vec<u8>)> {
         .await
         .inspect_err(|e| tracing::debug!("the connection ended before its upgrade: {e}"))
         .ok()?;
-    let parts = upgraded
-        .downcast::<TokioIo<Stream>>()
-        .inspect_err(|_| tracing::error!("an upgraded connection on an unknown stream"))
-        .ok()?;
-    // A copy: the buffer it was read into is large.
-    Some((parts.io.into_inner(), parts.read_buf.to_vec()))
+    Some(match upgraded.downcast::<TokioIo<Stream>>() {
+        // A copy: the buffer it was read into is large.
+        Ok(parts) => (parts.io.into_inner(), parts.read_buf.to_vec()),
+        // Over HTTP/2 it is one of many streams on its connection.
+        Err(upgraded) => (Stream::Http2(Box::new(TokioIo::new(upgraded))), Vec::new()),
+    })
 }

@@ -95,7 +95,7 @@ impl Identity {
     fn config(&self, inside: Inside) -> Arc<ServerConfig> {
         let configs = self.configs.read().unwrap_or_else(PoisonError::into_inner);
         match inside {
-            Inside::Http => configs.http.clone(),
+            Inside::Http | Inside::WebSocket => configs.http.clone(),
             Inside::Bytes => configs.bytes.clone(),
         }
     }

@@ -31,8 +31,10 @@ use tokio_rustls::{
 /// What is spoken inside of TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Inside {
-    /// HTTP/1.1, which is said in the handshake (ALPN, RFC 7301).
+    /// HTTP, in either version.
     Http,
+    /// HTTP/1.1, to become WebSocket.
+    WebSocket,
     /// Something that has no name there.
     Bytes,
 }
@@ -40,7 +42,8 @@ pub enum Inside {
 impl Inside {
     fn alpn(self) -> Vec<Vec<u8>> {
         match self {
-            Inside::Http => vec![b"http/1.1".to_vec()],
+            Inside::Http => vec![H2.to_vec(), HTTP_1_1.to_vec()],
+            Inside::WebSocket => vec![HTTP_1_1.to_vec()],
             Inside::Bytes => Vec::new(),
         }
     }
@@ -60,7 +63,16 @@ impl<S: Into<TlsStream<TcpStream>>> From<S> for Tls {
     }
 }
 
+/// HTTP/2 and HTTP/1.1, as they are called in the handshake (ALPN, RFC 7301).
+const H2: &[u8] = b"h2";
+const HTTP_1_1: &[u8] = b"http/1.1";
+
 impl Tls {
+    /// Whether HTTP/2 was agreed on.
+    pub(crate) fn is_http2(&self) -> bool {
+        self.0.get_ref().1.alpn_protocol() == Some(H2)
+    }
+
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         self.0.get_ref().0.local_addr()
     }
