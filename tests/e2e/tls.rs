@@ -119,16 +119,14 @@ fn http_1_1_is_what_is_agreed_on() {
 #[test]
 fn a_websocket_over_tls_is_bridged_and_closed() {
     let (authority, server) = secure(&[]);
-    for path in ["/ws", "/ws/echo"] {
+    for (path, capitals) in [("/ws", true), ("/ws/echo", false)] {
         let stream = authority.connect(server.address("http"));
         let origin = format!("Origin: https://{}", server.address("http"));
         let mut client = RawWs::over(stream, &server, path, &[&origin]);
-        for message in [&b"one"[..], b"", &[b'A'; 70_000]] {
+        for message in [&b"one"[..], b"", &[b'a'; 70_000]] {
             client.send_frame(first::BINARY, message);
-            assert_eq!(client.read().payload, message.to_ascii_uppercase(), "{path}").clone();
-            if path == "/ws/echo" {
-                continue;
-            }
+            let expected = if capitals { message.to_ascii_uppercase() } else { message.to_vec() };
+            assert_eq!(client.read().payload, expected, "{path}");
         }
         client.send(&ws::close(1000, ""));
         assert_eq!(client.read_close().0, Some(1000));
@@ -539,7 +537,6 @@ fn the_native_client_says_in_one_line_why_it_does_not_trust_a_server() {
     let (authority, server) = secure(&[]);
     let (ca, strangers) = (authority.ca(), Authority::new().ca());
     let wss = format!("wss://{}/ws", server.address("http"));
-    let plain = format!("tls://{}", server.address("upper"));
     for url in [server.url("echo"), &wss] {
         let output = call(&[url], b"");
         assert_fails(&output, 1, &[url, "the server's certificate is not trusted: its issuer"]);
@@ -549,7 +546,6 @@ fn the_native_client_says_in_one_line_why_it_does_not_trust_a_server() {
         assert_fails(&call(&[url, "--ca", &strangers], b""), 2, &[&strangers, "no such file"]);
         assert_fails(&call(&[url, "--server-name", "a b"], b""), 2, &["\"a b\" is no name"]);
     }
-    let (url, _) = (plain.as_str(), ());
     assert_fails(&call(&["--ca", "x", "tcp://127.0.0.1:7"], b""), 2, &["--ca goes with tls://"]);
     let silent = Upstream::new();
     let address = silent.address();
@@ -557,7 +553,6 @@ fn the_native_client_says_in_one_line_why_it_does_not_trust_a_server() {
     let line = format!("tls://{address}: the server does not speak TLS");
     assert_fails(&call(&[&format!("tls://{address}")], b""), 1, &[&line]);
     serving.join().unwrap();
-    assert!(url.starts_with("tls://"));
 }
 
 #[test]
@@ -696,8 +691,8 @@ fn openssl_and_curl_get_on_with_it() {
         (
             "openssl",
             format!(
-                "(printf hello; sleep 1) | openssl s_client -quiet -verify_return_error \
-                 -CAfile {ca} -connect {} 2>&1",
+                "(printf hello; sleep 1) | timeout 20 openssl s_client -quiet -no_ign_eof -verify_return_error \
+                 -CAfile {ca} -connect {} 2>/dev/null",
                 server.address("echo")
             ),
             "hello",
@@ -705,8 +700,8 @@ fn openssl_and_curl_get_on_with_it() {
         (
             "openssl",
             format!(
-                "(printf hello; sleep 1) | openssl s_client -tls1_2 -quiet -verify_return_error \
-                 -CAfile {ca} -connect {} 2>&1",
+                "(printf hello; sleep 1) | timeout 20 openssl s_client -tls1_2 -quiet -no_ign_eof -verify_return_error \
+                 -CAfile {ca} -connect {} 2>/dev/null",
                 server.address("echo")
             ),
             "hello",
