@@ -318,6 +318,7 @@ fn no_such_family(error: &io::Error) -> bool {
 pub(crate) fn plain(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => "address in use".to_owned(),
+        io::ErrorKind::NotFound => "no such file".to_owned(),
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
         _ => {

@@ -5,6 +5,7 @@
 //! - `handshake`: which requests become WebSocket connections, and what the others are told
 //! - `codec`: the frame decoder against tungstenite's
 //! - `proxy`: the client's real address, from proxies and for upstreams
+//! - `http2`: HTTP/2, and WebSocket on its streams
 //! - `websocket`: messages through the gateway to `upper`
 //! - `routes`: the framings, with an upstream of the test's own
 //! - `endings`: who ends, breaks or breaks the rules, and what the others see of it
@@ -30,6 +31,7 @@ mod dist;
 mod endings;
 mod gateway;
 mod handshake;
+mod http2;
 mod limits;
 mod page;
 mod proxy;

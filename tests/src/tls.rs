@@ -8,7 +8,10 @@ use std::{
     sync::Arc,
 };
 
-use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, IsCa, Issuer,
+    KeyPair,
+};
 use tempfile::TempDir;
 use tokio_rustls::rustls::{
     ClientConfig, ClientConnection, ConnectionCommon, RootCertStore, ServerConfig,
@@ -49,10 +52,13 @@ impl Authority {
     #[expect(clippy::new_without_default, reason = "it makes files")]
     pub fn new() -> Authority {
         let mut params = CertificateParams::new([]).expect("no names");
+        let dir = tempfile::tempdir().expect("a folder");
+        // A name of its own: those of all others would be alike.
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, text(dir.path()));
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
         let root = params.self_signed(&key).expect("a certificate");
-        let dir = tempfile::tempdir().expect("a folder");
         let authority = Authority { dir, root, issuer: Issuer::new(params, key) };
         fs::write(authority.file("ca.pem"), authority.root.pem()).expect("room");
         authority
