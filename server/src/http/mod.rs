@@ -137,7 +137,7 @@ pub(crate) async fn serve(
             .max_header_list_size(MAX_HEAD as u32)
             .enable_connect_protocol()
             .serve_connection(TokioIo::new(stream), service);
-        until_drained(connection, drain, |connection| connection.graceful_shutdown()).await
+        until_drained(connection, drain, http2::Connection::graceful_shutdown).await
     } else {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -145,7 +145,7 @@ pub(crate) async fn serve(
             .max_buf_size(MAX_HEAD)
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
-        until_drained(connection, drain, |connection| connection.graceful_shutdown()).await
+        until_drained(connection, drain, http1::UpgradeableConnection::graceful_shutdown).await
     };
     if let Err(e) = ended {
         tracing::debug!(%peer, "http connection: {e}");
