@@ -100,3 +100,78 @@ fn poll_some<W: AsyncWrite + Unpin>(
         n => Poll::Ready(Ok(n)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    /// Takes `room` bytes at once, and holds them back until a flush finds it `open`.
+    #[derive(Debug, Default)]
+    struct Holding {
+        room: usize,
+        open: bool,
+        held: Vec<u8>,
+        out: Vec<u8>,
+    }
+
+    impl AsyncWrite for Holding {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            let taken = bytes.len().min(self.room - self.held.len());
+            self.held.extend_from_slice(&bytes[..taken]);
+            if taken > 0 { Poll::Ready(Ok(taken)) } else { Poll::Pending }
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            if !self.open {
+                return Poll::Pending;
+            }
+            let held = std::mem::take(&mut self.held);
+            self.out.extend(held);
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.poll_flush(cx)
+        }
+    }
+
+    #[test]
+    fn what_a_stream_holds_back_is_flushed_before_anything_new_is_read() {
+        let cx = &mut Context::from_waker(Waker::noop());
+        let mut stream = Holding { room: 10, ..Holding::default() };
+        let mut backlog = Backlog::default();
+        backlog.write(cx, &mut stream, &mut [IoSlice::new(b"hello")]).unwrap();
+        assert!(!backlog.is_empty(), "it is not out");
+        assert_eq!(backlog.len(), 0, "and yet not here");
+        assert!(backlog.poll_flush(cx, &mut stream).is_pending());
+        stream.open = true;
+        assert!(backlog.poll_flush(cx, &mut stream).is_ready());
+        assert!(backlog.is_empty());
+        assert_eq!(stream.out, b"hello");
+        backlog.write(cx, &mut stream, &mut [IoSlice::new(b", world")]).unwrap();
+        assert!(backlog.is_empty(), "it went out at once");
+        assert_eq!(stream.out, b"hello, world");
+    }
+
+    #[test]
+    fn what_waits_goes_first() {
+        let cx = &mut Context::from_waker(Waker::noop());
+        let mut stream = Holding { room: 3, ..Holding::default() };
+        let mut backlog = Backlog::default();
+        let mut parts = [IoSlice::new(b"on"), IoSlice::new(b"e, ")];
+        backlog.write(cx, &mut stream, &mut parts).unwrap();
+        backlog.write(cx, &mut stream, &mut [IoSlice::new(b"two")]).unwrap();
+        assert_eq!(backlog.len(), 5);
+        stream.open = true;
+        while backlog.poll_flush(cx, &mut stream).is_pending() {
+            assert!(Pin::new(&mut stream).poll_flush(cx).is_ready(), "as a socket drains");
+        }
+        assert_eq!(stream.out, b"one, two");
+    }
+}

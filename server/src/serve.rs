@@ -13,7 +13,7 @@ use std::{
 use echogate_proto::endpoint::HostPort;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::Semaphore,
     time::{Instant, sleep, timeout_at},
 };
@@ -31,7 +31,7 @@ use crate::{
     registry::{Kind, Registry},
     service::Service,
     stream::Stream,
-    tls::Inside,
+    tls::{Inside, Tls},
 };
 
 /// HTTP connections held at once, those that became WebSockets aside. Beyond it clients
@@ -175,7 +175,6 @@ impl Server {
         };
         for (ListenerSpec { service, tls, .. }, listener) in services {
             let (shared, name) = (shared.clone(), Arc::from(service.name()));
-            let tls = shared.settings.tls.clone().filter(|_| tls);
             let limits = shared.limits.clone();
             let room = move || {
                 let limits = limits.clone();
@@ -186,15 +185,12 @@ impl Server {
                     Ok(place) => place,
                     Err(full) => return tracing::info!(%peer, "refused: {full}"),
                 };
-                let Some(identity) = tls.clone() else {
+                if !tls {
                     return shared.serve(stream, service, &name, peer, place);
-                };
+                }
                 let (shared, name) = (shared.clone(), name.clone());
                 shared.services.tracker.clone().spawn(async move {
-                    let drain = &shared.services.drain;
-                    let within = shared.settings.header_timeout;
-                    let agreed = identity.accept(Inside::Bytes, stream, peer, within, drain).await;
-                    if let Some(stream) = agreed {
+                    if let Some(stream) = shared.secure(Inside::Bytes, stream, peer).await {
                         shared.serve(stream, service, &name, peer, place);
                     }
                 });
@@ -211,24 +207,18 @@ impl Server {
                 let permits = permits.clone();
                 async move { permits.acquire_owned().await.expect("it is never closed") }
             };
-            let tls = shared.settings.tls.clone();
             let serve = move |stream, peer, permit| {
                 listener::limit_unsent(&stream);
-                let Some(identity) = tls.clone() else {
-                    let stream = Stream::Tcp(stream);
-                    let connection = http::serve(stream, peer, permit, app.clone(), shared.clone());
-                    shared.http.tracker.spawn(connection);
-                    return;
-                };
                 let (shared, app) = (shared.clone(), app.clone());
                 shared.http.tracker.clone().spawn(async move {
-                    let drain = &shared.http.drain;
-                    let within = shared.settings.header_timeout;
-                    let agreed = identity.accept(Inside::Http, stream, peer, within, drain).await;
-                    if let Some(stream) = agreed {
-                        let stream = Stream::Tls(stream.into());
-                        http::serve(stream, peer, permit, app, shared.clone()).await;
-                    }
+                    let stream = match shared.settings.tls {
+                        None => Stream::Tcp(stream),
+                        Some(_) => match shared.secure(Inside::Http, stream, peer).await {
+                            Some(stream) => Stream::Tls(stream.into()),
+                            None => return,
+                        },
+                    };
+                    http::serve(stream, peer, permit, app, shared).await;
                 });
             };
             let proxied = proxied.clone();
@@ -252,6 +242,16 @@ impl Shared {
         let entry = self.registry.enter(Kind::Tcp, Some(peer), name, Some(place));
         let (idle, drain) = (self.settings.idle_timeout, &self.services.drain);
         self.services.tracker.spawn(connection::serve(stream, service, entry, idle, drain));
+    }
+
+    /// Agrees on TLS with a client, if it does within the time that a head may take.
+    async fn secure(&self, inside: Inside, stream: TcpStream, peer: SocketAddr) -> Option<Tls> {
+        let identity = self.settings.tls.as_ref()?;
+        let drain = match inside {
+            Inside::Http => &self.http.drain,
+            Inside::Bytes => &self.services.drain,
+        };
+        identity.accept(inside, stream, peer, self.settings.header_timeout, drain).await
     }
 
     /// Ends all connections: first those that come through the gateway, because the

@@ -181,8 +181,11 @@ fn an_interrupt_ends_it_at_once_in_the_middle_of_a_transfer() {
 fn what_makes_no_sense_is_a_usage_error() {
     for (arguments, complaint) in [
         (&["udp://127.0.0.1:7007"][..], "udp://127.0.0.1:7007: the client does not speak udp yet"),
-        (&["wss://127.0.0.1/"], "wss://127.0.0.1:443/: the client does not speak wss yet"),
-        (&["tcp://127.0.0.1:1", "--origin", "x"], "--origin goes with ws:// only"),
+        (
+            &["wss://h/?a=b", "--ca", "/nowhere/ca.pem"],
+            "wss://h:443/?a=b: /nowhere/ca.pem: no such",
+        ),
+        (&["tcp://127.0.0.1:1", "--origin", "x"], "--origin goes with ws:// and wss:// only"),
         (&["127.0.0.1:7007"], "no scheme"),
         (&["--nonsense"], "--nonsense"),
     ] {
