@@ -248,7 +248,7 @@ impl Shared {
     async fn secure(&self, inside: Inside, stream: TcpStream, peer: SocketAddr) -> Option<Tls> {
         let identity = self.settings.tls.as_ref()?;
         let drain = match inside {
-            Inside::Http => &self.http.drain,
+            Inside::Http | Inside::WebSocket => &self.http.drain,
             Inside::Bytes => &self.services.drain,
         };
         identity.accept(inside, stream, peer, self.settings.header_timeout, drain).await
