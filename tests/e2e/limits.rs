@@ -341,15 +341,15 @@ fn an_address_with_too_many_tcp_connections_gets_no_more() {
 
 #[test]
 fn what_is_idle_is_ended_where_that_is_asked_for() {
-    let arguments = ["--idle-timeout", "300ms", "--route", "/ws=service:upper"];
+    let arguments = ["--idle-timeout", "2s", "--route", "/ws=service:upper"];
     let server = Server::start(ECHOGATE, &arguments);
     let mut tcp = connect(server.address("upper"));
     let mut ws = RawWs::connect(&server, "/ws");
     let mut busy = connect(server.address("upper"));
-    for _ in 0..20 {
+    for _ in 0..60 {
         busy.write_all(b"x").unwrap();
         assert_eq!(read_exactly(&mut busy, 1), b"X");
-        thread::sleep(std::time::Duration::from_millis(30));
+        thread::sleep(std::time::Duration::from_millis(50));
     }
     let (code, reason) = ws.read_close();
     assert_eq!(code, Some(1001));
@@ -429,7 +429,7 @@ fn a_client_that_is_slow_but_moves_is_not_dropped_and_one_that_stands_is() {
 #[test]
 fn a_client_whose_process_is_stopped_is_found_and_one_that_only_waits_is_kept() {
     let arguments =
-        ["--ping-interval", "300ms", "--ping-timeout", "700ms", "--route", "/ws=service:upper"];
+        ["--ping-interval", "300ms", "--ping-timeout", "3s", "--route", "/ws=service:upper"];
     let server = Server::start(ECHOGATE, &arguments);
     let start = || {
         let mut command = Command::new(ECHOGATE);
@@ -444,7 +444,7 @@ fn a_client_whose_process_is_stopped_is_found_and_one_that_only_waits_is_kept() 
     server.wait_for_log(&["the client did not answer a Ping"]);
     // Its kernel answers for it still, so that nothing but the Ping could tell.
     server.wait_for_connections(|all| all.len() == 1);
-    thread::sleep(std::time::Duration::from_secs(2));
+    thread::sleep(std::time::Duration::from_secs(1));
     assert_eq!(server.connections().len(), 1, "who waits answers every Ping");
     for child in [&mut waiting, &mut stopped] {
         child.kill().unwrap();

@@ -25,16 +25,9 @@ const HEADERS: [&[u8]; 2] = [
     b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x07\xc6\x33\x64\x01\xc3\x50\x01\xbb",
 ];
 
-fn server() -> Server {
-    let arguments = [
-        "--proxy-protocol-from",
-        "127.0.0.2",
-        "--header-timeout",
-        "300ms",
-        "--route",
-        "/ws=service:upper",
-    ];
-    Server::start(ECHOGATE, &arguments)
+fn server(arguments: &[&str]) -> Server {
+    let from = ["--proxy-protocol-from", "127.0.0.2", "--route", "/ws=service:upper"];
+    Server::start(ECHOGATE, &[&from[..], arguments].concat())
 }
 
 /// A connection from the proxy.
@@ -50,7 +43,7 @@ fn from_proxy(address: &str) -> TcpStream {
 
 #[test]
 fn a_proxy_says_who_the_client_is_whatever_the_pieces() {
-    let server = server();
+    let server = server(&[]);
     for header in HEADERS {
         for piece in [1, 7, 100] {
             let mut stream = from_proxy(server.address("upper"));
@@ -78,7 +71,7 @@ fn a_proxy_says_who_the_client_is_whatever_the_pieces() {
 
 #[test]
 fn a_proxy_that_speaks_for_itself_is_the_client() {
-    let server = server();
+    let server = server(&[]);
     for header in [&b"PROXY UNKNOWN\r\n"[..], b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"] {
         let mut stream = from_proxy(server.address("upper"));
         stream.write_all(&[header, b"hello"].concat()).unwrap();
@@ -92,7 +85,7 @@ fn a_proxy_that_speaks_for_itself_is_the_client() {
 
 #[test]
 fn what_a_proxy_sends_instead_of_a_header_ends_its_connection_alone() {
-    let server = server();
+    let server = server(&["--header-timeout", "300ms"]);
     for bytes in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"PROXY TCP4 nonsense\r\n", b"PROXY TCP4", b""] {
         let mut stream = from_proxy(server.address("upper"));
         stream.write_all(bytes).unwrap();
@@ -108,7 +101,7 @@ fn what_a_proxy_sends_instead_of_a_header_ends_its_connection_alone() {
 
 #[test]
 fn from_elsewhere_a_header_is_data() {
-    let server = server();
+    let server = server(&[]);
     let mut stream = http::connect(server.address("upper"));
     stream.write_all(HEADERS[0]).unwrap();
     let expected = HEADERS[0].to_ascii_uppercase();
@@ -158,15 +151,7 @@ fn x_forwarded_for_is_believed_of_trusted_proxies_only() {
 
 #[test]
 fn limits_count_the_client_and_not_its_proxy() {
-    let arguments = [
-        "--proxy-protocol-from",
-        "127.0.0.2",
-        "--max-per-address",
-        "1",
-        "--route",
-        "/ws=service:upper",
-    ];
-    let server = Server::start(ECHOGATE, &arguments);
+    let server = server(&["--max-per-address", "1"]);
     let connect = |ip: &str| {
         let mut stream = from_proxy(server.address("upper"));
         write!(stream, "PROXY TCP4 {ip} 198.51.100.1 1 2\r\nx").unwrap();
