@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use echogate_proto::endpoint::{Address, Endpoint, HostPort};
 
 use crate::{
-    config::{Bind, ListenerSpec, RouteSpec, Settings},
+    config::{Bind, RouteSpec, Settings},
     http::policy,
 };
 
@@ -25,11 +25,10 @@ pub struct Attempt {
 ///
 /// Those of `out`.
 pub fn describe(settings: &Settings, out: &mut impl Write) -> io::Result<()> {
-    for Bind { spec: ListenerSpec { service, at, tls }, .. } in &settings.listeners {
-        let scheme = if *tls { "tls" } else { "tcp" };
-        writeln!(out, "listen     {service:<6} {scheme}://{at}")?;
+    for Bind { spec, .. } in &settings.listeners {
+        writeln!(out, "listen     {:<6} {}://{}", spec.service, spec.scheme(), spec.at)?;
     }
-    let scheme = if settings.tls.is_some() { "https" } else { "http" };
+    let scheme = settings.http_scheme();
     for Bind { spec: at, .. } in &settings.http {
         writeln!(out, "listen     http   {scheme}://{at}")?;
     }

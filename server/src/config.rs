@@ -272,6 +272,11 @@ pub struct Bind<T> {
 }
 
 impl Settings {
+    /// The scheme of the HTTP listeners' URLs.
+    pub fn http_scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+
     /// Puts together what was given on the command line and in the environment, the
     /// file that may have been named, and the defaults.
     ///
@@ -465,10 +470,16 @@ impl FromStr for ListenerSpec {
     }
 }
 
+impl ListenerSpec {
+    /// The scheme of its URL.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls { "tls" } else { "tcp" }
+    }
+}
+
 impl Display for ListenerSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.tls { "tls" } else { "tcp" };
-        write!(f, "{}={scheme}://{}", self.service, self.at)
+        write!(f, "{}={}://{}", self.service, self.scheme(), self.at)
     }
 }
 

@@ -5,6 +5,7 @@ use std::{fmt, io, sync::Arc, time::Duration};
 use axum::http::StatusCode;
 use echogate_proto::{close::CloseCode, endpoint::HostPort};
 use tokio::{
+    io::AsyncWriteExt,
     net::{TcpStream, UnixStream, lookup_host},
     time::timeout,
 };
@@ -52,21 +53,28 @@ pub struct DialError {
 }
 
 impl Target {
-    /// Reaches the upstream, over all its addresses within `within`.
+    /// Reaches the upstream, over all its addresses within `within`, and sends it
+    /// `preface` before anything else, TLS included.
     ///
     /// # Errors
     ///
     /// Why not, told apart: refused, unresolvable, not trusted, timed out, out of
     /// resources.
-    pub async fn dial(&self, within: Duration) -> Result<Stream, DialError> {
+    pub async fn dial(&self, within: Duration, preface: &[u8]) -> Result<Stream, DialError> {
         match self {
-            Target::Tcp(at) => in_time(within, dial_tcp(at)).await.map(Stream::Tcp),
+            Target::Tcp(at) => in_time(within, dial_tcp(at, preface)).await.map(Stream::Tcp),
             Target::Tls(at, trust) => {
-                let dialling = async { trust.connect("upstream", dial_tcp(at).await?).await };
+                let dialling =
+                    async { trust.connect("upstream", dial_tcp(at, preface).await?).await };
                 in_time(within, dialling).await.map(|tls| Stream::Tls(tls.into()))
             }
             Target::Unix(path) => {
-                in_time(within, UnixStream::connect(path)).await.map(Stream::Unix)
+                let dialling = async {
+                    let mut stream = UnixStream::connect(path).await?;
+                    stream.write_all(preface).await?;
+                    Ok(stream)
+                };
+                in_time(within, dialling).await.map(Stream::Unix)
             }
             Target::Service(service) => Ok(Stream::Memory(Memory::new(*service).into())),
         }
@@ -83,15 +91,16 @@ async fn in_time<T>(
     }
 }
 
-async fn dial_tcp(at: &HostPort) -> io::Result<TcpStream> {
+async fn dial_tcp(at: &HostPort, preface: &[u8]) -> io::Result<TcpStream> {
     let addresses = lookup_host((at.host.as_str(), at.port))
         .await
         .map_err(|e| io::Error::other(Unresolvable(e)))?;
     let mut last = io::Error::other(Unresolvable(io::ErrorKind::NotFound.into()));
     for address in addresses {
         match TcpStream::connect(address).await {
-            Ok(stream) => {
+            Ok(mut stream) => {
                 stream.set_nodelay(true)?;
+                stream.write_all(preface).await?;
                 return Ok(stream);
             }
             Err(e) => last = e,
@@ -113,8 +122,7 @@ impl fmt::Display for Unresolvable {
 impl std::error::Error for Unresolvable {}
 
 impl DialError {
-    /// What an error on the way means.
-    pub(crate) fn of(error: &io::Error) -> DialError {
+    fn of(error: &io::Error) -> DialError {
         let reason = match error.kind() {
             io::ErrorKind::ConnectionRefused => "the upstream refused the connection".to_owned(),
             io::ErrorKind::TimedOut => return DialError::timed_out(),

@@ -77,17 +77,18 @@ impl fmt::Display for Version {
 impl Version {
     /// The header that tells an upstream of a connection from `client` to `server`.
     ///
-    /// # Errors
+    /// # Panics
     ///
-    /// None that can be.
-    pub fn header(self, client: SocketAddr, server: SocketAddr) -> io::Result<Vec<u8>> {
+    /// Never: every pair of addresses has its header.
+    pub fn header(self, client: SocketAddr, server: SocketAddr) -> Vec<u8> {
         let canonical = |at: SocketAddr| SocketAddr::new(at.ip().to_canonical(), at.port());
         let addresses = (canonical(client), canonical(server));
         match self {
-            Version::V1 => Ok(v1::Addresses::from(addresses).to_string().into_bytes()),
+            Version::V1 => v1::Addresses::from(addresses).to_string().into_bytes(),
             Version::V2 => {
                 let command = v2::Version::Two | v2::Command::Proxy;
-                v2::Builder::with_addresses(command, v2::Protocol::Stream, addresses).build()
+                let header = v2::Builder::with_addresses(command, v2::Protocol::Stream, addresses);
+                header.build().expect("two addresses fit a header")
             }
         }
     }
@@ -190,12 +191,12 @@ mod tests {
     fn headers_are_as_the_specification_has_them() {
         let (client, server) = (CLIENT.parse().unwrap(), SERVER.parse().unwrap());
         let line = b"PROXY TCP4 192.0.2.7 198.51.100.1 50000 443\r\n";
-        assert_eq!(Version::V1.header(client, server).unwrap(), line);
+        assert_eq!(Version::V1.header(client, server), line);
         let binary =
             b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x07\xc6\x33\x64\x01\xc3\x50\x01\xbb";
-        assert_eq!(Version::V2.header(client, server).unwrap(), binary);
+        assert_eq!(Version::V2.header(client, server), binary);
         let mapped = "[::ffff:192.0.2.7]:50000".parse().unwrap();
-        assert_eq!(Version::V1.header(mapped, server).unwrap(), line);
+        assert_eq!(Version::V1.header(mapped, server), line);
     }
 
     #[tokio::test]
@@ -203,7 +204,7 @@ mod tests {
         for (client, server) in [(CLIENT, SERVER), ("[2001:db8::7]:1", "[2001:db8::1]:2")] {
             let (client, server) = (client.parse().unwrap(), server.parse().unwrap());
             for version in [Version::V1, Version::V2] {
-                let mut bytes = version.header(client, server).unwrap();
+                let mut bytes = version.header(client, server);
                 bytes.extend(b"hello");
                 assert_eq!(read(&bytes).await.unwrap(), (Some(client), b"hello".to_vec()));
             }

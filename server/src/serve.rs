@@ -93,7 +93,7 @@ impl Server {
         }
         let mut http = Vec::new();
         for Bind { spec, required } in &settings.http {
-            let what = format!("{}://{spec}", scheme(&settings));
+            let what = format!("{}://{spec}", settings.http_scheme());
             http.extend(bind(&what, spec, *required).await?);
         }
         let routes = settings.routes.iter().map(|route| {
@@ -141,11 +141,11 @@ impl Server {
     ///
     /// Those of `out`.
     pub fn announce(&self, out: &mut impl Write) -> io::Result<()> {
-        for (ListenerSpec { service, tls, .. }, listener) in &self.services {
-            let scheme = if *tls { "tls" } else { "tcp" };
+        for (spec, listener) in &self.services {
+            let (service, scheme) = (spec.service, spec.scheme());
             writeln!(out, "listening  {service:<6} {scheme}://{}", listener.local_addr()?)?;
         }
-        let scheme = scheme(&self.shared.settings);
+        let scheme = self.shared.settings.http_scheme();
         for listener in &self.http {
             writeln!(out, "listening  http   {scheme}://{}", listener.local_addr()?)?;
         }
@@ -326,11 +326,6 @@ pub(crate) fn plain(error: &io::Error) -> String {
             text.split_once(" (os error").map_or(text.clone(), |(words, _)| words.to_owned())
         }
     }
-}
-
-/// What HTTP listeners speak.
-fn scheme(settings: &Settings) -> &'static str {
-    if settings.tls.is_some() { "https" } else { "http" }
 }
 
 /// Where a service is reached without TLS.

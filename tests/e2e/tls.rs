@@ -473,6 +473,30 @@ fn an_upstream_that_does_not_speak_tls_is_told_apart() {
 }
 
 #[test]
+fn an_upstream_is_told_of_the_client_before_tls_begins() {
+    let authority = Authority::new();
+    let issued = authority.issue(&["127.0.0.1"]);
+    let upstream = Upstream::new();
+    let route = format!("/x=tls://{}?ca={}&proxy=v1", upstream.address(), authority.ca());
+    let server = Server::start(ECHOGATE, &["--route", &route]);
+    let serving = upstream.serve(move |mut stream| {
+        let mut line = Vec::new();
+        while !line.ends_with(b"\r\n") {
+            line.extend(read_exactly(&mut stream, 1));
+        }
+        let (mut served, _) = issued.accept(stream);
+        (line, read_exactly(&mut served, 5))
+    });
+    let mut client = RawWs::connect(&server, "/x");
+    client.send_frame(first::BINARY, b"hello");
+    let (line, payload) = serving.join().unwrap();
+    let port = client.stream.local_addr().unwrap().port();
+    let begin = format!("PROXY TCP4 127.0.0.1 127.0.0.1 {port} ");
+    assert!(line.starts_with(begin.as_bytes()), "{}", line.escape_ascii());
+    assert_eq!(payload, b"hello");
+}
+
+#[test]
 fn an_upstream_that_is_cut_off_does_not_look_like_one_that_ended() {
     let authority = Authority::new();
     for (framing, ends_well) in

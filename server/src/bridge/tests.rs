@@ -32,16 +32,19 @@ struct Rig {
     start: Instant,
 }
 
-/// Streams that hold `room` bytes each way.
-fn rig_with(framing: Framing, room: usize, early: &[u8]) -> Rig {
-    let options = Options {
+fn options(framing: Framing) -> Options {
+    Options {
         framing,
         max_message: 1 << 20,
         ping_interval: INTERVAL,
         ping_timeout: TIMEOUT,
         idle_timeout: None,
-    };
-    rig_on(Terms { options: options.into(), half_close: false }, room, early)
+    }
+}
+
+/// Streams that hold `room` bytes each way.
+fn rig_with(framing: Framing, room: usize, early: &[u8]) -> Rig {
+    rig_on(Terms { options: options(framing).into(), half_close: false }, room, early)
 }
 
 fn rig_on(terms: Terms, room: usize, early: &[u8]) -> Rig {
@@ -125,14 +128,7 @@ fn goodbye() -> Vec<u8> {
 
 /// A bridge with half-close agreed on.
 fn half_close_rig(framing: Framing) -> Rig {
-    let options = Options {
-        framing,
-        max_message: 1 << 20,
-        ping_interval: INTERVAL,
-        ping_timeout: TIMEOUT,
-        idle_timeout: None,
-    };
-    rig_on(Terms { options: options.into(), half_close: true }, 4096, b"")
+    rig_on(Terms { options: options(framing).into(), half_close: true }, 4096, b"")
 }
 
 /// An empty binary message, from the server.

@@ -13,7 +13,6 @@ use axum::{
 use echogate_proto::close::CloseCode;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncWriteExt;
 
 use super::{Client, Route, handshake::Handshake, policy};
 use crate::{
@@ -95,11 +94,8 @@ async fn admit(
         return Err(Refusal { status: StatusCode::FORBIDDEN, code: CloseCode::POLICY, reason });
     }
     let place = shared.limits.enter(client.peer.ip(), route.limit.as_ref())?;
-    let mut upstream = route.target.dial(*dial_timeout).await?;
-    if let Some(version) = route.proxy {
-        let told = async { upstream.write_all(&version.header(client.peer, client.local)?).await };
-        told.await.map_err(|e| DialError::of(&e))?;
-    }
+    let header = route.proxy.map(|version| version.header(client.peer, client.local));
+    let upstream = route.target.dial(*dial_timeout, &header.unwrap_or_default()).await?;
     Ok((place, upstream))
 }
 
