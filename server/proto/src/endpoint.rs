@@ -2,7 +2,7 @@
 //! client connects to.
 //!
 //! ```text
-//! tcp://HOST:PORT   tls://HOST:PORT   udp://HOST:PORT   unix:///PATH
+//! tcp://HOST:PORT   tls://HOST:PORT   udp://HOST:PORT   unix:///PATH   unixgram:///PATH
 //! ws://HOST[:PORT][/PATH]   wss://HOST[:PORT][/PATH]   service:NAME
 //! ```
 //!
@@ -35,6 +35,8 @@ pub enum Address {
     Udp(HostPort),
     /// `unix:///PATH`: a stream socket in the file system
     Unix(String),
+    /// `unixgram:///PATH`: a datagram socket in the file system
+    UnixGram(String),
     /// `ws://HOST:PORT/PATH?QUERY`; the port is 80 if none is given
     Ws(HostPort, String),
     /// `wss://HOST:PORT/PATH?QUERY`: WebSocket over TLS; the port is 443 if none is given
@@ -59,7 +61,7 @@ pub enum EndpointError {
     #[error("no scheme: expected a URL such as tcp://127.0.0.1:7007")]
     NoScheme,
     /// A scheme that is none of ours.
-    #[error("unknown scheme \"{0}\": expected tcp, tls, udp, unix, ws, wss or service")]
+    #[error("unknown scheme \"{0}\": expected tcp, tls, udp, unix, unixgram, ws, wss or service")]
     UnknownScheme(String),
     /// The `//` behind the scheme is missing.
     #[error("expected \"//\" after \"{0}:\"")]
@@ -79,7 +81,7 @@ pub enum EndpointError {
     /// Something follows the port where the scheme has no path.
     #[error("\"{0}\" after the port: a {1} endpoint has no path")]
     StrayPath(String, &'static str),
-    /// `unix:` wants an absolute path.
+    /// `unix:` and `unixgram:` want an absolute path.
     #[error("expected an absolute path, as in unix:///run/echogate.sock")]
     NoPath,
     /// `service:` without a name.
@@ -108,6 +110,7 @@ impl Address {
             Address::Tls(_) => "tls",
             Address::Udp(_) => "udp",
             Address::Unix(_) => "unix",
+            Address::UnixGram(_) => "unixgram",
             Address::Ws(..) => "ws",
             Address::Wss(..) => "wss",
             Address::Service(_) => "service",
@@ -142,12 +145,8 @@ impl FromStr for Address {
             "tcp" => authority_only(behind_slashes("tcp")?, "tcp").map(Address::Tcp),
             "tls" => authority_only(behind_slashes("tls")?, "tls").map(Address::Tls),
             "udp" => authority_only(behind_slashes("udp")?, "udp").map(Address::Udp),
-            "unix" => match behind_slashes("unix")? {
-                path if path.starts_with('/') && path.len() > 1 => {
-                    Ok(Address::Unix(path.to_owned()))
-                }
-                _ => Err(EndpointError::NoPath),
-            },
+            "unix" => absolute_path(behind_slashes("unix")?).map(Address::Unix),
+            "unixgram" => absolute_path(behind_slashes("unixgram")?).map(Address::UnixGram),
             "ws" => authority_and_path(behind_slashes("ws")?, 80)
                 .map(|(host_port, path)| Address::Ws(host_port, path)),
             "wss" => authority_and_path(behind_slashes("wss")?, 443)
@@ -170,6 +169,14 @@ impl FromStr for HostPort {
         let (host, port) = split_authority(text)?;
         let port = port.ok_or(EndpointError::NoPort)?;
         Ok(HostPort { host, port })
+    }
+}
+
+/// The end of `unix:///PATH`.
+fn absolute_path(path: &str) -> Result<String, EndpointError> {
+    match path {
+        path if path.starts_with('/') && path.len() > 1 => Ok(path.to_owned()),
+        _ => Err(EndpointError::NoPath),
     }
 }
 
@@ -244,7 +251,7 @@ impl fmt::Display for Address {
         let scheme = self.scheme();
         match self {
             Address::Tcp(at) | Address::Tls(at) | Address::Udp(at) => write!(f, "{scheme}://{at}"),
-            Address::Unix(path) => write!(f, "unix://{path}"),
+            Address::Unix(path) | Address::UnixGram(path) => write!(f, "{scheme}://{path}"),
             Address::Ws(at, path) | Address::Wss(at, path) => write!(f, "{scheme}://{at}{path}"),
             Address::Service(name) => write!(f, "service:{name}"),
         }
@@ -278,6 +285,7 @@ mod tests {
             "tls://example.net:8443?ca=/etc/ca.pem",
             "udp://0.0.0.0:7007",
             "unix:///run/echogate.sock?mode=600",
+            "unixgram:///run/echogate.sock",
             "ws://localhost:8080/ws/time",
             "wss://[2001:db8::1]:443/",
             "service:upper?framing=line",

@@ -11,10 +11,14 @@
 //! - [`close`]: WebSocket close codes, and what they mean in words
 //! - [`utf8`]: UTF-8 in pieces
 //! - [`hex`]: bytes as hexadecimal text, both ways
+//! - [`live`]: what the server tells of itself: endpoints, connections, changes
+//! - [`operator`]: what the `chat` service's operators and the server say to each other
 
 pub mod close;
 pub mod endpoint;
 pub mod framing;
 pub mod hex;
+pub mod live;
+pub mod operator;
 pub mod utf8;
 pub mod ws;

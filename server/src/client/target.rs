@@ -58,7 +58,7 @@ impl Target {
                 headers: headers(call)?,
                 trust: tls.then(|| trust(call, at, Inside::WebSocket)).transpose()?,
             })),
-            Address::Udp(_) | Address::Service(_) => Err(format!(
+            Address::Udp(_) | Address::UnixGram(_) | Address::Service(_) => Err(format!(
                 "the client does not speak {} yet: tcp, tls, unix, ws and wss it does",
                 address.scheme()
             )),
