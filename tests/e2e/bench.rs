@@ -381,7 +381,7 @@ fn at_a_rate_a_stall_shows_in_all_the_messages_that_it_held_up() {
 #[test]
 fn what_makes_no_sense_is_a_usage_error() {
     for (arguments, complaint) in [
-        (&["udp://127.0.0.1:7007"][..], "the client does not speak udp yet"),
+        (&["udp://127.0.0.1:7007"][..], "bench does not load datagram sockets"),
         (&["tcp://h:1", "--origin=x"], "--origin goes with ws:// and wss:// only"),
         (&["--connections=0"], "--connections"),
         (&["--size=0"], "--size"),

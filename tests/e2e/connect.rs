@@ -1,8 +1,13 @@
-//! The native client, `echogate connect`, as a process: in pipes, over WebSockets, on
-//! a terminal. The servers it calls here are a few lines each and misbehave as told.
+//! The native client, `echogate connect`, as a process: in pipes, over WebSockets, by
+//! datagrams, on a terminal, in messages of any source, over and over again. The servers
+//! it calls here are a few lines each and misbehave as told.
 
 #![allow(clippy::unwrap_used, reason = "the servers of tests are tests")]
 
+mod again;
+mod datagram;
+mod history;
+mod messages;
 mod pipe;
 mod terminal;
 mod upper;

@@ -56,7 +56,9 @@ impl Terminal {
     pub fn start(program: &str, arguments: &[&str]) -> Terminal {
         let (pty, pts) = open().expect("a terminal can be made");
         pty.resize(Size::new(ROWS.get(), COLUMNS.get())).expect("it can be resized");
+        // What a program remembers of its tests is nobody's: nothing can be made in there.
         let command = Command::new(program).args(arguments).env("TERM", "xterm");
+        let command = command.env("XDG_STATE_HOME", "/dev/null");
         let child = command.spawn(pts).unwrap_or_else(|e| panic!("{program}: {e}"));
         let (pty, screen) = (Arc::new(pty), Arc::new(Screen::default()));
         let (reader, writer) = (pty.clone(), screen.clone());

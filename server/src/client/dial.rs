@@ -1,40 +1,67 @@
-//! From an address to a connected stream.
+//! From an address to a connected stream, or a socket for datagrams.
 
-use std::{future::Future, io, net::SocketAddr, time::Duration};
+use std::{
+    future::Future,
+    hash::{BuildHasher, RandomState},
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::unix::net as unix,
+    time::Duration,
+};
 
 use echogate_proto::endpoint::HostPort;
 use tokio::{
-    net::{TcpStream, UnixStream, lookup_host},
+    net::{TcpStream, UdpSocket, UnixDatagram, UnixStream, lookup_host},
     time::timeout,
 };
 
-use super::escape::words;
+use super::{
+    datagram::{Datagrams, OwnFile},
+    escape::words,
+    target::Target,
+};
 use crate::{stream::Stream, tls::trust::Trust};
 
 /// How long one address may take to answer before it counts as silent.
 const DIAL_TIME: Duration = Duration::from_secs(10);
 
-/// Connects to a host: to each of its addresses in turn until one answers.
-/// If none does, the last one's error is the answer.
-pub(super) async fn tcp(at: &HostPort) -> io::Result<TcpStream> {
-    let addresses = lookup_host((at.host.as_str(), at.port)).await.map_err(|error| {
-        // Its own words come behind "failed to lookup address information: ".
-        let text = error.to_string();
-        let cause = words(&io::Error::other(text.rsplit(": ").next().unwrap_or_default()));
-        io::Error::new(error.kind(), format!("cannot resolve the host's name: {cause}"))
-    })?;
-    let mut last = io::Error::other("the host's name has no address");
-    for address in addresses {
-        match in_time(TcpStream::connect(address)).await {
-            Ok(stream) => {
-                // What is sent is meant to go at once, a typed line above all.
-                stream.set_nodelay(true)?;
-                return Ok(stream);
-            }
-            Err(error) => last = error,
+/// Connects to a target that is a stream of bytes; also gives our own address, as it
+/// stands behind the peer's.
+pub(super) async fn stream(target: &Target) -> io::Result<(Stream, String)> {
+    let stream = match target {
+        Target::Tcp(at) => Stream::Tcp(tcp(at).await?),
+        Target::Tls(at, trust) => host(at, Some(trust)).await?.0,
+        Target::Unix(path) => Stream::Unix(unix(path).await?),
+        Target::Udp(_) | Target::UnixGram(_) | Target::WebSocket(_) => {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+    };
+    let from = stream.local_addr().map_or_else(|_| String::new(), |from| format!(" (from {from})"));
+    Ok((stream, from))
+}
+
+/// A socket for a target that takes datagrams; also our own address, as above.
+pub(super) async fn datagrams(target: &Target) -> io::Result<(Datagrams, String)> {
+    match target {
+        Target::Udp(at) => {
+            let socket = udp(at).await?;
+            let from = format!(" (from {})", socket.local_addr()?);
+            Ok((Datagrams::Udp(socket), from))
+        }
+        Target::UnixGram(path) => Ok((unixgram(path)?, String::new())),
+        Target::Tcp(_) | Target::Tls(..) | Target::Unix(_) | Target::WebSocket(_) => {
+            Err(io::ErrorKind::Unsupported.into())
         }
     }
-    Err(last)
+}
+
+/// Connects to a host: to each of its addresses in turn until one answers.
+/// If none does, the last one's error is the answer.
+async fn tcp(at: &HostPort) -> io::Result<TcpStream> {
+    let stream = first(at, async |address| in_time(TcpStream::connect(address)).await).await?;
+    // What is sent is meant to go at once, a typed line above all.
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 /// Connects to a host, by TLS if it is said how that is verified; also gives our own
@@ -50,8 +77,71 @@ pub(super) async fn host(at: &HostPort, trust: Option<&Trust>) -> io::Result<(St
 }
 
 /// Connects to a stream socket in the file system.
-pub(super) async fn unix(path: &str) -> io::Result<UnixStream> {
+async fn unix(path: &str) -> io::Result<UnixStream> {
     in_time(UnixStream::connect(path)).await
+}
+
+/// A socket that sends to a host and hears it alone: at the first of its addresses that
+/// this machine has a way to.
+async fn udp(at: &HostPort) -> io::Result<UdpSocket> {
+    first(at, async |address| {
+        let any: IpAddr = match address {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let socket = UdpSocket::bind((any, 0)).await?;
+        socket.connect(address).await?;
+        Ok(socket)
+    })
+    .await
+}
+
+/// A socket that sends to a datagram socket in the file system and hears it alone, with
+/// an address of its own that replies can go to.
+fn unixgram(path: &str) -> io::Result<Datagrams> {
+    let name = RandomState::new().hash_one(path);
+    let (socket, file) = bind_unixgram(&format!("echogate-{name:016x}"))?;
+    socket.connect(path)?;
+    socket.set_nonblocking(true)?;
+    Ok(Datagrams::Unix { socket: UnixDatagram::from_std(socket)?, _file: file })
+}
+
+/// In Linux's abstract namespace: nothing to be removed, nor to be protected from others.
+#[cfg(target_os = "linux")]
+fn bind_unixgram(name: &str) -> io::Result<(unix::UnixDatagram, Option<OwnFile>)> {
+    use std::os::linux::net::SocketAddrExt;
+
+    let address = unix::SocketAddr::from_abstract_name(name)?;
+    Ok((unix::UnixDatagram::bind_addr(&address)?, None))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn bind_unixgram(name: &str) -> io::Result<(unix::UnixDatagram, Option<OwnFile>)> {
+    let path = std::env::temp_dir().join(name);
+    let socket = unix::UnixDatagram::bind(&path)?;
+    Ok((socket, Some(OwnFile(path))))
+}
+
+/// What `connect` makes of the first of the host's addresses that it is right for, or
+/// the last one's error.
+async fn first<T>(
+    at: &HostPort,
+    connect: impl AsyncFn(SocketAddr) -> io::Result<T>,
+) -> io::Result<T> {
+    let addresses = lookup_host((at.host.as_str(), at.port)).await.map_err(|error| {
+        // Its own words come behind "failed to lookup address information: ".
+        let text = error.to_string();
+        let cause = words(&io::Error::other(text.rsplit(": ").next().unwrap_or_default()));
+        io::Error::new(error.kind(), format!("cannot resolve the host's name: {cause}"))
+    })?;
+    let mut last = io::Error::other("the host's name has no address");
+    for address in addresses {
+        match connect(address).await {
+            Ok(connected) => return Ok(connected),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 async fn in_time<T>(dialling: impl Future<Output = io::Result<T>>) -> io::Result<T> {

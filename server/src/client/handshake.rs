@@ -11,7 +11,7 @@ use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
     tungstenite::{
         client::IntoClientRequest,
-        error::{CapacityError, Error, ProtocolError},
+        error::{CapacityError, Error, ProtocolError, SubProtocolError},
         protocol::WebSocketConfig,
     },
 };
@@ -36,12 +36,12 @@ const REFUSAL_TIME: Duration = Duration::from_secs(1);
 /// The most characters of a refusal's first line that are shown.
 const MAX_SHOWN: usize = 200;
 
-/// Turns `stream` into a WebSocket. It stays the caller's, since a refusal is read
-/// from it by [`refusal`].
+/// Turns `stream` into a WebSocket, and says which subprotocol was agreed on. The stream
+/// stays the caller's, since a refusal is read from it by [`refusal`].
 pub(super) async fn open<'a, S>(
     stream: &'a mut S,
     upgrade: &Upgrade,
-) -> Result<WebSocketStream<&'a mut S>, Error>
+) -> Result<(WebSocketStream<&'a mut S>, Option<HeaderValue>), Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -53,7 +53,9 @@ where
         .max_frame_size(Some(MAX_MESSAGE));
     let opening = client_async_with_config(request(upgrade)?, stream, Some(limits));
     match timeout(HANDSHAKE_TIME, opening).await {
-        Ok(answer) => answer.map(|(socket, _)| socket),
+        Ok(answer) => answer.map(|(socket, response)| {
+            (socket, response.headers().get(header::SEC_WEBSOCKET_PROTOCOL).cloned())
+        }),
         Err(_) => {
             let silence = "no answer to the WebSocket handshake";
             Err(io::Error::new(io::ErrorKind::TimedOut, silence).into())
@@ -62,7 +64,7 @@ where
 }
 
 fn request(upgrade: &Upgrade) -> Result<Request<()>, Error> {
-    let Upgrade { at, path, headers, trust } = upgrade;
+    let Upgrade { at, path, headers, trust, .. } = upgrade;
     let mut request = format!("ws://{at}{path}").into_client_request()?;
     // The default port is left out, as browsers do and `Host` checks expect.
     let default_port = if trust.is_some() { ":443" } else { ":80" };
@@ -130,6 +132,9 @@ pub(super) fn io_error(error: Error) -> io::Error {
             ConnectionAborted,
             "the server closed the connection during the WebSocket handshake",
         ),
+        Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(
+            SubProtocolError::NoSubProtocol,
+        )) => io::Error::new(InvalidData, "the server speaks no subprotocol that was offered"),
         Error::Protocol(ProtocolError::HttparseError(_)) => {
             io::Error::new(InvalidData, "what the server answered is not HTTP")
         }
@@ -152,7 +157,8 @@ mod tests {
 
     fn upgrade(url: &str, headers: HeaderMap) -> Upgrade {
         let (at, path) = url.split_once('/').unwrap();
-        Upgrade { at: at.parse().unwrap(), path: format!("/{path}"), headers, trust: None }
+        let (at, path) = (at.parse().unwrap(), format!("/{path}"));
+        Upgrade { at, path, headers, trust: None, half_close: false }
     }
 
     /// What is said of a server that answers `answer` to the handshake.

@@ -1,21 +1,28 @@
 //! A connection as the two modes see it, whatever it runs over: an outbound and an
 //! inbound half, and how both are driven at once.
 
-use std::{future::Future, io};
+use std::{future::Future, io, time::Duration};
 
 use bytes::Bytes;
 use echogate_proto::close::CloseCode;
 use thiserror::Error;
-use tokio::pin;
+use tokio::{pin, time::timeout};
 
 use super::escape::words;
 
 /// The most that is read, sent or written at once: 64 KiB.
 pub(super) const CHUNK: usize = 64 * 1024;
 
+/// How long a goodbye may take when there is nothing more to wait for.
+const GOODBYE_TIME: Duration = Duration::from_secs(1);
+
 /// The half that sends. When it fails for the end of the connection, the inbound
 /// half tells how that came.
 pub(super) trait Outbound {
+    /// The most that [`Outbound::send_bytes`] takes at once.
+    fn largest(&self) -> usize {
+        CHUNK
+    }
     /// Sends part of a stream of bytes; where there are messages, as a binary one.
     async fn send_bytes(&mut self, bytes: Bytes) -> io::Result<()>;
     /// Sends a line (given without its end) as the transport's users write one.
@@ -58,7 +65,7 @@ pub(super) enum Stop {
 
 impl Stop {
     /// What a peer that takes close codes should be told, unless it is gone.
-    pub(super) fn goodbye(&self) -> Option<CloseCode> {
+    fn goodbye(&self) -> Option<CloseCode> {
         match self {
             Stop::Connection(error) => match error.kind() {
                 io::ErrorKind::FileTooLarge => Some(CloseCode::TOO_BIG),
@@ -101,6 +108,14 @@ pub(super) async fn both<T>(
     }
 }
 
+/// Ends the sending half when nothing more is waited for, because of `stop` or because
+/// the peer is done.
+pub(super) async fn goodbye(outbound: &mut impl Outbound, stop: Option<&Stop>) {
+    if let Some(code) = stop.map_or(Some(CloseCode::NORMAL), Stop::goodbye) {
+        timeout(GOODBYE_TIME, outbound.abandon(code)).await.ok();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::future::{pending, ready};
@@ -119,7 +134,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_end_of_the_upload_waits_for_the_download() {
         let late = async {
-            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
             Ok(7)
         };
         assert_eq!(both(ready(Ok(())), late).await.unwrap(), 7);
@@ -128,7 +143,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_reset_that_only_the_upload_has_seen_is_a_failure_and_a_closed_peer_is_none() {
         let late = || async {
-            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
             Ok(())
         };
         both(ready(failed(io::ErrorKind::ConnectionReset)), late()).await.unwrap_err();

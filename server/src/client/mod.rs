@@ -2,48 +2,58 @@
 //!
 //! In reading order:
 //!
+//! - `options`: the command line of `connect`, and which mode it asks for
 //! - `target`: what is to be called, and whether the options given go with it
-//! - `dial`: from an address to a connected stream
+//! - `call`: one call: from a target to a connection, and what is made of it there
+//! - `dial`: from an address to a connected stream, or a socket for datagrams
 //! - `handshake`: from a stream to a WebSocket, or why not
-//! - `link`: a connection as both modes see it, and how both directions are driven
-//! - `stream`, `websocket`: connections of bytes, connections of messages
+//! - `link`: a connection as all modes see it, and how both directions are driven
+//! - `stream`, `websocket`, `datagram`: connections of bytes, of messages, of datagrams;
+//!   `owed`: replies that are waited for
 //! - `pipe`: the mode for scripts: bytes in, bytes out
-//! - `terminal`: the mode for people: a prompt, and replies above it
+//! - `talk`: the mode in messages, for people and for the clock; `source`: where they come
+//!   from; `show`, `lines`, `timing`: what is shown of what comes back
+//! - `again`: connections one after the other
+//! - `terminal`: a prompt, and what comes above it
 //! - `bench`: the mode for load: many connections, and every reply checked
 //! - `escape`: what came from elsewhere, made fit for a terminal
 
 pub mod bench;
 
+mod again;
+mod call;
+mod datagram;
 mod dial;
 mod escape;
 mod handshake;
+mod lines;
 mod link;
+mod options;
+mod owed;
 mod pipe;
+mod show;
+mod source;
 mod stream;
+mod talk;
 mod target;
 mod terminal;
+mod timing;
 mod websocket;
 
-use std::{
-    io::{self, IsTerminal},
-    path::PathBuf,
-};
+use std::{io, path::PathBuf};
 
 use echogate_proto::endpoint::Endpoint;
 use thiserror::Error as ThisError;
 
-use self::{
-    link::{Inbound, Outbound, Stop},
-    stream::{StreamInbound, StreamOutbound},
-    target::{Header, Target, Upgrade},
-    terminal::Manner,
-};
+use self::{link::Stop, options::Use, target::Header};
+
+pub use self::options::Args;
 
 /// What is to be called, and how.
 #[derive(clap::Args, Clone, Debug)]
 struct Call {
-    /// What to connect to: tcp://HOST:PORT, tls://HOST:PORT, unix:///PATH,
-    /// ws://HOST[:PORT][/PATH] or wss://HOST[:PORT][/PATH]
+    /// What to connect to: tcp://HOST:PORT, tls://HOST:PORT, udp://HOST:PORT,
+    /// unix:///PATH, unixgram:///PATH, ws://HOST[:PORT][/PATH] or wss://HOST[:PORT][/PATH]
     #[arg(value_name = "URL", default_value = "tcp://127.0.0.1:7007")]
     url: Endpoint,
 
@@ -69,21 +79,6 @@ struct Call {
     server_name: Option<String>,
 }
 
-/// The command line of `echogate connect`.
-#[derive(clap::Args, Clone, Debug)]
-pub struct Args {
-    #[command(flatten)]
-    call: Call,
-
-    /// On a terminal, show each reply's round-trip time
-    #[arg(long)]
-    timing: bool,
-
-    /// On a terminal, show nothing but the replies
-    #[arg(long, short)]
-    quiet: bool,
-}
-
 /// Why the client failed: one line that names the endpoint and what went wrong.
 #[derive(Debug, ThisError)]
 pub enum Error {
@@ -107,58 +102,19 @@ pub enum Error {
 /// does; a closed standard output is none.
 pub async fn run(args: Args) -> Result<(), Error> {
     let url = &args.call.url;
-    let target = Target::new(&args.call).map_err(|words| Error::Usage(url.clone(), words))?;
-    call(target, &args).await.map_err(|stop| Error::Failed(url.clone(), stop.to_string()))
-}
-
-async fn call(target: Target, args: &Args) -> Result<(), Stop> {
-    match target {
-        Target::Tcp(at) => {
-            let stream = dial::tcp(&at).await.map_err(Stop::Connection)?;
-            let from = stream.local_addr().map_err(Stop::Connection)?;
-            let (reader, writer) = stream.into_split();
-            let (outbound, inbound) = (StreamOutbound(writer), StreamInbound::new(reader));
-            exchange(outbound, inbound, &format!(" (from {from})"), args).await
+    let usage = |words| Error::Usage(url.clone(), words);
+    let target = args.target().map_err(usage)?;
+    let calls = args.calls();
+    let ended = match args.to_use().map_err(usage)? {
+        Use::Bytes(mut pipe) => call::call(&target, calls.patience, &mut pipe).await.map(drop),
+        Use::Messages(mut talk) => {
+            let ended = calls.hold(&target, &mut talk).await;
+            talk.close(ended)
         }
-        Target::Tls(at, trust) => {
-            let (stream, from) = dial::host(&at, Some(&trust)).await.map_err(Stop::Connection)?;
-            let (reader, writer) = tokio::io::split(stream);
-            let (outbound, inbound) = (StreamOutbound(writer), StreamInbound::new(reader));
-            exchange(outbound, inbound, &format!(" (from {from})"), args).await
-        }
-        Target::Unix(path) => {
-            let stream = dial::unix(&path).await.map_err(Stop::Connection)?;
-            let (reader, writer) = stream.into_split();
-            exchange(StreamOutbound(writer), StreamInbound::new(reader), "", args).await
-        }
-        Target::WebSocket(upgrade) => call_websocket(&upgrade, args).await,
-    }
-}
-
-async fn call_websocket(upgrade: &Upgrade, args: &Args) -> Result<(), Stop> {
-    let dialled = dial::host(&upgrade.at, upgrade.trust.as_ref()).await;
-    let (mut stream, from) = dialled.map_err(Stop::Connection)?;
-    match handshake::open(&mut stream, upgrade).await {
-        Ok(socket) => {
-            let (outbound, inbound) = websocket::halves(socket);
-            exchange(outbound, inbound, &format!(" (from {from})"), args).await
-        }
-        Err(error) => Err(Stop::Connection(handshake::refusal(error, &mut stream).await)),
-    }
-}
-
-/// Uses a connection in the mode that the standard streams ask for.
-async fn exchange(
-    outbound: impl Outbound,
-    inbound: impl Inbound,
-    from: &str,
-    args: &Args,
-) -> Result<(), Stop> {
-    if io::stdin().is_terminal() && io::stdout().is_terminal() {
-        let manner = Manner { timing: args.timing, quiet: args.quiet };
-        let greeting = format!("connected to {}{from}", args.call.url);
-        terminal::run(outbound, inbound, &greeting, manner).await
-    } else {
-        pipe::run(tokio::io::stdin(), tokio::io::stdout(), outbound, inbound).await
+    };
+    match ended {
+        // Who reads our output has seen enough.
+        Err(Stop::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        ended => ended.map_err(|stop| Error::Failed(url.clone(), stop.to_string())),
     }
 }

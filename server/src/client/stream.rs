@@ -49,7 +49,7 @@ impl<W: AsyncWrite + Unpin> Outbound for StreamOutbound<W> {
 
 impl<R: AsyncRead + Unpin> Inbound for StreamInbound<R> {
     async fn receive(&mut self) -> io::Result<Received> {
-        let bytes = read_chunk(&mut self.half, &mut self.buffer).await?;
+        let bytes = read_chunk(&mut self.half, &mut self.buffer, CHUNK).await?;
         if bytes.is_empty() {
             return Ok(Received::End("closed by the server".to_owned()));
         }
@@ -57,15 +57,16 @@ impl<R: AsyncRead + Unpin> Inbound for StreamInbound<R> {
     }
 }
 
-/// The next bytes of `source`, at most [`CHUNK`] of them; none at its end. `buffer`
-/// is only memory to be used again, empty between calls.
+/// The next bytes of `source`, at most `limit` of them; none at its end. `buffer` is
+/// only memory to be used again, empty between calls.
 pub(super) async fn read_chunk(
     source: &mut (impl AsyncRead + Unpin),
     buffer: &mut BytesMut,
+    limit: usize,
 ) -> io::Result<Bytes> {
     use bytes::BufMut;
 
-    buffer.reserve(CHUNK);
-    source.read_buf(&mut buffer.limit(CHUNK)).await?;
+    buffer.reserve(limit);
+    source.read_buf(&mut buffer.limit(limit)).await?;
     Ok(buffer.split().freeze())
 }

@@ -14,6 +14,8 @@ pub(super) enum Target {
     Tcp(HostPort),
     Tls(HostPort, Trust),
     Unix(String),
+    Udp(HostPort),
+    UnixGram(String),
     WebSocket(Upgrade),
 }
 
@@ -27,7 +29,12 @@ pub(super) struct Upgrade {
     pub(super) headers: HeaderMap,
     /// How the server is verified, over TLS.
     pub(super) trust: Option<Trust>,
+    /// The subprotocol [`HALF_CLOSE`] has to be agreed on.
+    pub(super) half_close: bool,
 }
+
+/// The subprotocol in which an empty binary message ends one side alone.
+pub(super) const HALF_CLOSE: &str = "half-close";
 
 /// A header of the user's own for the WebSocket request.
 #[derive(Clone, Debug)]
@@ -57,12 +64,26 @@ impl Target {
                 path: path.clone(),
                 headers: headers(call)?,
                 trust: tls.then(|| trust(call, at, Inside::WebSocket)).transpose()?,
+                half_close: false,
             })),
-            Address::Udp(_) | Address::UnixGram(_) | Address::Service(_) => Err(format!(
-                "the client does not speak {} yet: tcp, tls, unix, ws and wss it does",
-                address.scheme()
-            )),
+            Address::Udp(at) => Ok(Target::Udp(at.clone())),
+            Address::UnixGram(path) => Ok(Target::UnixGram(path.clone())),
+            Address::Service(_) => Err("only a server's own routes lead to service:".to_owned()),
         }
+    }
+
+    /// The same, on the condition that one side can be ended alone.
+    pub(super) fn with_half_close(self) -> Result<Target, String> {
+        let Target::WebSocket(mut upgrade) = self else {
+            return Err("--half-close goes with ws:// and wss:// only".to_owned());
+        };
+        upgrade.half_close = true;
+        let others = upgrade.headers.get(header::SEC_WEBSOCKET_PROTOCOL);
+        let others = others.and_then(|others| others.to_str().ok());
+        let all: Vec<&str> = [HALF_CLOSE].into_iter().chain(others).collect();
+        let all = HeaderValue::from_str(&all.join(", ")).map_err(|error| error.to_string())?;
+        upgrade.headers.insert(header::SEC_WEBSOCKET_PROTOCOL, all);
+        Ok(Target::WebSocket(upgrade))
     }
 }
 
@@ -182,9 +203,25 @@ mod tests {
     }
 
     #[test]
+    fn half_close_is_offered_before_other_subprotocols_and_for_websockets_only() {
+        let offered = |arguments| {
+            let Ok(Target::WebSocket(upgrade)) = target(arguments).unwrap().with_half_close()
+            else {
+                panic!()
+            };
+            upgrade.headers["sec-websocket-protocol"].clone()
+        };
+        assert_eq!(offered(&["ws://h"]), "half-close");
+        assert_eq!(offered(&["ws://h", "--protocol=a", "--protocol=b"]), "half-close, a, b");
+        let error = target(&["tcp://h:1"]).unwrap().with_half_close().unwrap_err();
+        assert_eq!(error, "--half-close goes with ws:// and wss:// only");
+    }
+
+    #[test]
     fn what_makes_no_sense_is_refused_with_its_name() {
         for (arguments, complaint) in [
-            (&["udp://h:1"][..], "does not speak udp yet"),
+            (&["service:upper"][..], "only a server's own routes lead to service:"),
+            (&["udp://h:1", "--origin=o"], "--origin goes with ws:// and wss:// only"),
             (&["tls://h:1", "--ca=/nowhere/ca.pem"], "/nowhere/ca.pem: no such file"),
             (&["tls://a..b:1"], "\"a..b\" is no name"),
             (&["tcp://h:1", "--ca=ca.pem"], "--ca goes with tls:// and wss:// only"),

@@ -1,6 +1,6 @@
 //! Connections that are WebSockets.
 
-use std::{borrow::Cow, io, time::Duration};
+use std::{borrow::Cow, cell::Cell, io, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use echogate_proto::close::CloseCode;
@@ -24,6 +24,7 @@ use super::{
     escape::escape,
     handshake::io_error,
     link::{Inbound, Outbound, Received},
+    owed::Owed,
 };
 
 /// How long the peer may take to end the connection after both have sent a Close.
@@ -31,27 +32,56 @@ const CLOSING_TIME: Duration = Duration::from_secs(1);
 
 /// The sending half of a WebSocket.
 #[derive(Debug)]
-pub(super) struct SocketOutbound<S>(SplitSink<WebSocketStream<S>, Message>);
+pub(super) struct SocketOutbound<S> {
+    sink: SplitSink<WebSocketStream<S>, Message>,
+    goodbye: Goodbye,
+    shared: Rc<Shared>,
+}
 
 /// The receiving half of a WebSocket.
 #[derive(Debug)]
 pub(super) struct SocketInbound<S> {
     stream: SplitStream<WebSocketStream<S>>,
+    half_close: bool,
+    shared: Rc<Shared>,
     /// The peer's Close, once it has come.
     closed: Option<(CloseCode, String)>,
+}
+
+/// How it is said that nothing more will be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Goodbye {
+    /// By a Close: most servers say nothing after it, so the replies are waited for
+    /// before, one for each message, unless nothing comes for so long.
+    Close(Duration),
+    /// By an empty binary message, as the subprotocol `half-close` has it; and so does
+    /// the peer.
+    HalfClose,
+}
+
+/// What both halves know.
+#[derive(Debug, Default)]
+struct Shared {
+    owed: Owed,
+    finished: Cell<bool>,
 }
 
 /// The two halves of an open WebSocket.
 pub(super) fn halves<S: AsyncRead + AsyncWrite + Unpin>(
     socket: WebSocketStream<S>,
+    goodbye: Goodbye,
 ) -> (SocketOutbound<S>, SocketInbound<S>) {
     let (sink, stream) = socket.split();
-    (SocketOutbound(sink), SocketInbound { stream, closed: None })
+    let shared = Rc::<Shared>::default();
+    let half_close = goodbye == Goodbye::HalfClose;
+    let inbound = SocketInbound { stream, half_close, shared: shared.clone(), closed: None };
+    (SocketOutbound { sink, goodbye, shared }, inbound)
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> SocketOutbound<S> {
     async fn send(&mut self, message: Message) -> io::Result<()> {
-        self.0.send(message).await.map_err(|error| match error {
+        self.shared.owed.sent();
+        self.sink.send(message).await.map_err(|error| match error {
             // How the connection ended is for the inbound half to say.
             Error::Io(_) | Error::Protocol(ProtocolError::SendAfterClosing) => {
                 io::ErrorKind::BrokenPipe.into()
@@ -72,7 +102,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Outbound for SocketOutbound<S> {
     }
 
     async fn finish(&mut self) -> io::Result<()> {
-        self.abandon(CloseCode::NORMAL).await
+        self.shared.finished.set(true);
+        match self.goodbye {
+            Goodbye::HalfClose => self.send(Message::Binary(Bytes::new())).await,
+            Goodbye::Close(patience) => {
+                self.shared.owed.paid_or_silent(patience).await;
+                self.abandon(CloseCode::NORMAL).await
+            }
+        }
     }
 
     async fn abandon(&mut self, code: CloseCode) -> io::Result<()> {
@@ -85,8 +122,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inbound for SocketInbound<S> {
     async fn receive(&mut self) -> io::Result<Received> {
         while self.closed.is_none() {
             match self.stream.next().await {
-                Some(Ok(Message::Text(text))) => return Ok(Received::Message(text.into())),
-                Some(Ok(Message::Binary(bytes))) => return Ok(Received::Message(bytes)),
+                Some(Ok(Message::Text(text))) => return Ok(self.message(text.into())),
+                Some(Ok(Message::Binary(bytes))) if self.half_close && bytes.is_empty() => {
+                    // If both have ended the peer's Close follows, and tells how it went.
+                    if !self.shared.finished.get() {
+                        return Ok(Received::End("ended by the server".to_owned()));
+                    }
+                }
+                Some(Ok(Message::Binary(bytes))) => return Ok(self.message(bytes)),
                 Some(Ok(Message::Close(close))) => self.closed = Some(code_and_reason(close)),
                 // The library answers pings by itself, while it reads.
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
@@ -101,6 +144,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inbound for SocketInbound<S> {
         timeout(CLOSING_TIME, rest).await.ok();
         let (code, reason) = self.closed.as_ref().expect("the loop above ends with a Close");
         verdict(*code, reason)
+    }
+}
+
+impl<S> SocketInbound<S> {
+    fn message(&self, payload: Bytes) -> Received {
+        self.shared.owed.came(1);
+        Received::Message(payload)
     }
 }
 
@@ -147,10 +197,16 @@ mod tests {
 
     /// Our halves and the peer, beyond their handshake.
     async fn connected() -> (SocketOutbound<DuplexStream>, SocketInbound<DuplexStream>, Socket) {
+        connected_with(Goodbye::Close(Duration::ZERO)).await
+    }
+
+    async fn connected_with(
+        goodbye: Goodbye,
+    ) -> (SocketOutbound<DuplexStream>, SocketInbound<DuplexStream>, Socket) {
         let (ours, theirs) = duplex(1024);
         let ours = WebSocketStream::from_raw_socket(ours, Role::Client, None).await;
         let theirs = WebSocketStream::from_raw_socket(theirs, Role::Server, None).await;
-        let (outbound, inbound) = halves(ours);
+        let (outbound, inbound) = halves(ours, goodbye);
         (outbound, inbound, theirs)
     }
 
@@ -179,6 +235,48 @@ mod tests {
         let Received::End(words) = inbound.receive().await.unwrap() else { panic!() };
         assert_eq!(words, "closed by the server (1000, closed normally)");
         peer.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_stops_at_a_close_is_heard_out_before_it() {
+        let (mut outbound, mut inbound, mut peer) =
+            connected_with(Goodbye::Close(Duration::from_secs(1))).await;
+        outbound.send_line("hello".to_owned()).await.unwrap();
+        let peer = tokio::spawn(async move {
+            let message = peer.next().await.unwrap().unwrap();
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            peer.send(message).await.unwrap();
+            peer.next().await.unwrap().unwrap()
+        });
+        let reply = async { inbound.receive().await.unwrap() };
+        let (finished, reply) = tokio::join!(outbound.finish(), reply);
+        finished.unwrap();
+        assert_eq!(reply, Received::Message("hello".into()));
+        assert_eq!(peer.await.unwrap(), close(1000, ""));
+    }
+
+    #[tokio::test]
+    async fn with_half_close_an_empty_binary_message_ends_each_side_and_a_close_both() {
+        let (mut outbound, mut inbound, mut peer) = connected_with(Goodbye::HalfClose).await;
+        outbound.finish().await.unwrap();
+        assert_eq!(peer.next().await.unwrap().unwrap(), Message::Binary(Bytes::new()));
+        for message in [Message::text("and the rest"), Message::Binary(Bytes::new())] {
+            peer.send(message).await.unwrap();
+        }
+        peer.send(close(1000, "")).await.unwrap();
+        let peer = tokio::spawn(async move { while let Some(Ok(_)) = peer.next().await {} });
+        assert_eq!(inbound.receive().await.unwrap(), Received::Message("and the rest".into()));
+        let Received::End(words) = inbound.receive().await.unwrap() else { panic!() };
+        assert_eq!(words, "closed by the server (1000, closed normally)");
+        peer.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn with_half_close_the_server_may_end_first() {
+        let (_outbound, mut inbound, mut peer) = connected_with(Goodbye::HalfClose).await;
+        peer.send(Message::Binary(Bytes::new())).await.unwrap();
+        let end = Received::End("ended by the server".to_owned());
+        assert_eq!(inbound.receive().await.unwrap(), end);
     }
 
     #[tokio::test]

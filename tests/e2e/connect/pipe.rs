@@ -180,7 +180,7 @@ fn an_interrupt_ends_it_at_once_in_the_middle_of_a_transfer() {
 #[test]
 fn what_makes_no_sense_is_a_usage_error() {
     for (arguments, complaint) in [
-        (&["udp://127.0.0.1:7007"][..], "udp://127.0.0.1:7007: the client does not speak udp yet"),
+        (&["service:upper"][..], "service:upper: only a server's own routes lead to service:"),
         (
             &["wss://h/?a=b", "--ca", "/nowhere/ca.pem"],
             "wss://h:443/?a=b: /nowhere/ca.pem: no such",

@@ -137,7 +137,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let usage = |words| Error::Usage(args.call.url.clone(), words);
     let failed = |words| Error::Failed(args.call.url.clone(), words);
     let target = Target::new(&args.call).map_err(usage)?;
-    check(&args).map_err(usage)?;
+    check(&args, &target).map_err(usage)?;
     let streams = open_all(&target, args.connections).await.map_err(failed)?;
     let interrupt = signal(SignalKind::interrupt())
         .map_err(|error| failed(format!("cannot handle signals: {}", words(&error))))?;
@@ -154,7 +154,10 @@ pub async fn run(args: Args) -> Result<(), Error> {
 }
 
 /// What each option allows and all of them together do not.
-fn check(args: &Args) -> Result<(), String> {
+fn check(args: &Args, target: &Target) -> Result<(), String> {
+    if matches!(target, Target::Udp(_) | Target::UnixGram(_)) {
+        return Err("bench does not load datagram sockets: tcp, tls, unix, ws, wss".to_owned());
+    }
     if args.duration.is_zero() {
         return Err("--duration 0 measures nothing".to_owned());
     }

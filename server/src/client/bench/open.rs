@@ -14,9 +14,10 @@ use crate::stream::Stream;
 /// Connects; gives the stream, and what came on it together with the handshake's answer.
 pub(super) async fn open(target: &Target) -> io::Result<(Stream, Vec<u8>)> {
     match target {
-        Target::Tcp(at) => Ok((Stream::Tcp(dial::tcp(at).await?), Vec::new())),
-        Target::Tls(at, trust) => Ok((dial::host(at, Some(trust)).await?.0, Vec::new())),
-        Target::Unix(path) => Ok((Stream::Unix(dial::unix(path).await?), Vec::new())),
+        Target::Tcp(_) | Target::Tls(..) | Target::Unix(_) => {
+            Ok((dial::stream(target).await?.0, Vec::new()))
+        }
+        Target::Udp(_) | Target::UnixGram(_) => Err(io::ErrorKind::Unsupported.into()),
         Target::WebSocket(upgrade) => {
             let (stream, _) = dial::host(&upgrade.at, upgrade.trust.as_ref()).await?;
             let mut stream = Remembering { stream, read: Vec::new() };

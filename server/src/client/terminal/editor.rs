@@ -1,33 +1,51 @@
 //! The line editor, on a thread of its own.
 
-use std::{borrow::Cow, io, sync::Arc};
+use std::{
+    borrow::Cow,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use rustyline::{
     Behavior, ColorMode, Config, Context, Editor, Helper, completion::Completer,
     config::Configurer as _, error::ReadlineError, highlight::Highlighter, hint::Hinter,
-    history::MemHistory, validate::Validator,
+    history::FileHistory, validate::Validator,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{
+    mpsc::{self, error::TrySendError},
+    oneshot,
+};
 
-use super::{super::link::Stop, screen::Screen};
+use super::{super::link::Stop, history::MAX_LINES, screen::Screen};
 
 const PROMPT: &str = "> ";
 
+/// The most lines that wait to be sent.
+const MAX_WAITING: usize = 10_000;
+
+/// What is said when there is no room for one more.
+const FULL: &str = "not sent: 10,000 lines wait already\n";
+
 /// What the person at the terminal does.
 #[derive(Debug)]
-pub(super) struct Typed {
-    /// The lines, without their ends; it closes with the input. Unbounded, so that
-    /// the keys work (Ctrl-C) while the server does not read; it holds what was typed.
-    pub(super) lines: mpsc::UnboundedReceiver<String>,
+pub(in super::super) struct Typed {
+    /// The lines, without their ends; it closes with the input. It holds what is typed
+    /// while the server does not read or is away, since the keys (Ctrl-C) work then too.
+    pub(in super::super) lines: mpsc::Receiver<String>,
     /// Why there is no more, other than the end of the input.
-    pub(super) stopped: oneshot::Receiver<Stop>,
+    pub(in super::super) stopped: oneshot::Receiver<Stop>,
 }
 
-/// Starts the editor.
-pub(super) fn start() -> io::Result<(Typed, Arc<Screen>)> {
+/// Starts the editor. Lines typed before are in the file `history`.
+pub(super) fn start(history: Option<PathBuf>) -> io::Result<(Typed, Arc<Screen>)> {
     let mut config = Config::builder()
         .behavior(Behavior::Stdio)
         .auto_add_history(true)
+        // A line that begins with a space is not remembered: it may be a secret.
+        .history_ignore_space(true)
+        .max_history_size(MAX_LINES)
+        .map_err(io_error)?
         // A pasted newline ends a line, as a typed one does.
         .bracketed_paste(false)
         // Without it the prompt is not asked for.
@@ -35,19 +53,22 @@ pub(super) fn start() -> io::Result<(Typed, Arc<Screen>)> {
     // The last drawing is never completed: see `Screen::take_prompt`.
     config.enable_synchronized_output(false);
     let config = config.build();
-    let history = MemHistory::with_config(&config);
-    let mut editor = Editor::with_history(config, history).map_err(io_error)?;
+    let lines_before = FileHistory::with_config(&config);
+    let mut editor = Editor::with_history(config, lines_before).map_err(io_error)?;
+    if let Some(file) = &history {
+        editor.load_history(file).ok();
+    }
     // Terminals that cannot move the cursor have none.
     let printer = editor.create_external_printer().ok();
     let screen = Arc::new(Screen::new(printer)?);
     editor.set_helper(Some(Drawing(screen.clone())));
 
-    let (line_to, lines) = mpsc::unbounded_channel();
+    let (line_to, lines) = mpsc::channel(MAX_WAITING);
     let (stop_to, stopped) = oneshot::channel();
     let drawn_on = screen.clone();
     // Never joined: it may wait for a key for ever.
     std::thread::spawn(move || {
-        if let Err(stop) = edit(editor, &drawn_on, &line_to) {
+        if let Err(stop) = edit(editor, &drawn_on, &line_to, history.as_deref()) {
             stop_to.send(stop).ok();
         }
     });
@@ -56,9 +77,10 @@ pub(super) fn start() -> io::Result<(Typed, Arc<Screen>)> {
 
 /// Reads lines until the end of the input.
 fn edit(
-    mut editor: Editor<Drawing, MemHistory>,
+    mut editor: Editor<Drawing, FileHistory>,
     screen: &Screen,
-    lines: &mpsc::UnboundedSender<String>,
+    lines: &mpsc::Sender<String>,
+    history: Option<&Path>,
 ) -> Result<(), Stop> {
     while screen.begin_edit() {
         let line = editor.readline(PROMPT);
@@ -66,8 +88,13 @@ fn edit(
         match line {
             Ok(line) if line.is_empty() => {}
             Ok(line) => {
-                if lines.send(line).is_err() {
-                    break;
+                if let Some(file) = history {
+                    editor.append_history(file).ok();
+                }
+                match lines.try_send(line) {
+                    Ok(()) => {}
+                    Err(TrySendError::Full(_)) => screen.note(FULL).map_err(Stop::Output)?,
+                    Err(TrySendError::Closed(_)) => break,
                 }
             }
             Err(ReadlineError::Eof) => break,

@@ -1,6 +1,6 @@
 //! From received bytes to lines that are safe to show.
 
-use super::super::escape::{push_byte, push_escaped};
+use super::escape::{push_byte, push_escaped};
 
 /// A line longer than this is shown in pieces, in bytes as shown.
 const MAX_LINE: usize = 8 * 1024;

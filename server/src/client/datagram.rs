@@ -1,0 +1,236 @@
+//! Connections of datagrams: UDP and Unix datagram sockets. There is no connection,
+//! only an address that is sent to and alone heard; and no end but our own.
+
+use std::{cell::RefCell, io, rc::Rc, time::Duration};
+
+use bytes::Bytes;
+use echogate_proto::close::CloseCode;
+use tokio::{
+    net::{UdpSocket, UnixDatagram},
+    sync::Notify,
+};
+
+use super::{
+    link::{CHUNK, Inbound, Outbound, Received},
+    owed::Owed,
+};
+
+/// The most that a datagram of UDP over IPv4 can hold: 65,535 less both headers.
+const LARGEST_UDP: usize = 65_507;
+
+/// Room for the largest datagram that may come: a Unix socket's is bounded by the
+/// sender's buffer, 208 KiB on Linux.
+const LARGEST: usize = 256 * 1024;
+
+/// A socket that is connected to its peer.
+#[derive(Debug)]
+pub(super) enum Datagrams {
+    Udp(UdpSocket),
+    /// With our own address, if that is a file.
+    Unix {
+        socket: UnixDatagram,
+        _file: Option<OwnFile>,
+    },
+}
+
+/// A socket's file, removed with it.
+#[derive(Debug)]
+pub(super) struct OwnFile(pub(super) std::path::PathBuf);
+
+impl Drop for OwnFile {
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.0).ok();
+    }
+}
+
+impl Datagrams {
+    async fn send(&self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Datagrams::Udp(socket) => socket.send(bytes).await,
+            Datagrams::Unix { socket, .. } => socket.send(bytes).await,
+        }
+        .map(drop)
+    }
+
+    async fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Datagrams::Udp(socket) => socket.recv(buffer).await,
+            Datagrams::Unix { socket, .. } => socket.recv(buffer).await,
+        }
+    }
+
+    /// A refusal as what it is for UDP: an ICMP message.
+    fn words(&self, error: io::Error) -> io::Error {
+        match self {
+            Datagrams::Udp(_) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                io::Error::new(error.kind(), "port unreachable: nobody listens there")
+            }
+            _ => error,
+        }
+    }
+}
+
+/// What both halves share.
+#[derive(Debug)]
+struct Shared {
+    socket: Datagrams,
+    owed: Owed,
+    /// Why sending failed. The system reports a failure once, to either half.
+    failed: RefCell<Option<io::Error>>,
+    /// Nothing more will be sent, or sending has failed.
+    over: Notify,
+}
+
+/// The half that sends.
+#[derive(Debug)]
+pub(super) struct DatagramOutbound(Rc<Shared>);
+
+/// The half that receives.
+#[derive(Debug)]
+pub(super) struct DatagramInbound {
+    shared: Rc<Shared>,
+    buffer: Box<[u8]>,
+    silence: Duration,
+}
+
+/// The two halves of a socket. After the last datagram is sent it ends when as many
+/// have come, or nothing comes for `silence`.
+pub(super) fn halves(socket: Datagrams, silence: Duration) -> (DatagramOutbound, DatagramInbound) {
+    let shared = Rc::new(Shared {
+        socket,
+        owed: Owed::default(),
+        failed: RefCell::default(),
+        over: Notify::new(),
+    });
+    let outbound = DatagramOutbound(shared.clone());
+    (outbound, DatagramInbound { shared, buffer: vec![0; LARGEST].into(), silence })
+}
+
+impl DatagramOutbound {
+    async fn send(&self, bytes: &[u8]) -> io::Result<()> {
+        self.0.owed.sent();
+        let sent = self.0.socket.send(bytes).await;
+        sent.map_err(|error| {
+            *self.0.failed.borrow_mut() = Some(error);
+            self.0.over.notify_one();
+            // How it ended is for the inbound half to say.
+            io::ErrorKind::BrokenPipe.into()
+        })
+    }
+}
+
+impl Outbound for DatagramOutbound {
+    fn largest(&self) -> usize {
+        match self.0.socket {
+            Datagrams::Udp(_) => LARGEST_UDP,
+            Datagrams::Unix { .. } => CHUNK,
+        }
+    }
+
+    async fn send_bytes(&mut self, bytes: Bytes) -> io::Result<()> {
+        self.send(&bytes).await
+    }
+
+    /// Sends the line as one datagram, without a newline: where it ends is said already.
+    async fn send_line(&mut self, line: String) -> io::Result<()> {
+        self.send(line.as_bytes()).await
+    }
+
+    async fn finish(&mut self) -> io::Result<()> {
+        self.0.over.notify_one();
+        Ok(())
+    }
+
+    async fn abandon(&mut self, _: CloseCode) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Inbound for DatagramInbound {
+    async fn receive(&mut self) -> io::Result<Received> {
+        let Shared { socket, owed, failed, over } = &*self.shared;
+        let ended = async {
+            over.notified().await;
+            // For the next call, if this one is dropped or a datagram comes first.
+            over.notify_one();
+            match failed.take() {
+                Some(error) => Err(error),
+                None => {
+                    owed.paid_or_silent(self.silence).await;
+                    Ok(())
+                }
+            }
+        };
+        let received = tokio::select! {
+            biased;
+            received = socket.receive(&mut self.buffer) => received,
+            ended = ended => match ended {
+                Ok(()) => return Ok(Received::End("no more replies".to_owned())),
+                Err(error) => Err(error),
+            },
+        };
+        let length = received.map_err(|error| socket.words(error))?;
+        owed.came(1);
+        Ok(Received::Message(Bytes::copy_from_slice(&self.buffer[..length])))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SILENCE: Duration = Duration::from_millis(50);
+
+    /// Our halves and the peer.
+    async fn connected() -> (DatagramOutbound, DatagramInbound, UdpSocket) {
+        let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        socket.connect(peer.local_addr().unwrap()).await.unwrap();
+        peer.connect(socket.local_addr().unwrap()).await.unwrap();
+        let (outbound, inbound) = halves(Datagrams::Udp(socket), SILENCE);
+        (outbound, inbound, peer)
+    }
+
+    fn message(text: &'static str) -> Received {
+        Received::Message(Bytes::from_static(text.as_bytes()))
+    }
+
+    fn end() -> Received {
+        Received::End("no more replies".to_owned())
+    }
+
+    #[tokio::test]
+    async fn each_line_is_a_datagram_without_a_newline_and_so_is_each_reply() {
+        let (mut outbound, mut inbound, peer) = connected().await;
+        outbound.send_line("hello".to_owned()).await.unwrap();
+        outbound.send_line("again".to_owned()).await.unwrap();
+        let mut buffer = [0; 64];
+        assert_eq!(peer.recv(&mut buffer).await.unwrap(), 5);
+        assert_eq!(&buffer[..5], b"hello");
+        peer.send(b"HELLO").await.unwrap();
+        peer.send(b"").await.unwrap();
+        outbound.finish().await.unwrap();
+        assert_eq!(inbound.receive().await.unwrap(), message("HELLO"));
+        assert_eq!(inbound.receive().await.unwrap(), message(""));
+        assert_eq!(inbound.receive().await.unwrap(), end());
+    }
+
+    #[tokio::test]
+    async fn a_reply_that_does_not_come_is_not_waited_for_without_end() {
+        let (mut outbound, mut inbound, _peer) = connected().await;
+        outbound.send_line("hello".to_owned()).await.unwrap();
+        outbound.finish().await.unwrap();
+        assert_eq!(inbound.receive().await.unwrap(), end());
+    }
+
+    #[tokio::test]
+    async fn a_port_that_nobody_has_is_named_whichever_half_hears_of_it() {
+        let (mut outbound, mut inbound, peer) = connected().await;
+        drop(peer);
+        // The first is answered by ICMP, which the second or the reader hears of.
+        outbound.send_line("one".to_owned()).await.unwrap();
+        outbound.send_line("two".to_owned()).await.unwrap_err();
+        let error = inbound.receive().await.unwrap_err();
+        assert_eq!(error.to_string(), "port unreachable: nobody listens there");
+    }
+}

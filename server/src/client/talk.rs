@@ -1,0 +1,309 @@
+//! A conversation in messages: what is typed, what the lines of a pipe are, or what a
+//! clock says; over one connection or, one after the other, over several.
+
+use std::{
+    cell::{Cell, RefCell},
+    future::Future,
+    time::{Duration, Instant},
+};
+
+use tokio::{sync::oneshot, time::timeout};
+
+use super::{
+    call::Conversation,
+    link::{Inbound, Outbound, Received, Stop, both, goodbye},
+    owed::Owed,
+    show::{Form, Show, Sink},
+    source::{Message, Next, Source},
+    terminal::{self, Prompt},
+};
+
+/// How long the end of a line may be waited for before its beginning is shown.
+const LINE_PAUSE: Duration = Duration::from_millis(50);
+
+/// How the conversation goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manner {
+    pub(super) form: Form,
+    /// Each reply's round-trip time is told.
+    pub(super) timing: bool,
+    /// Nothing is said but the replies.
+    pub(super) quiet: bool,
+    /// Each message has a connection of its own.
+    pub(super) once: bool,
+    /// The silence after the last reply that ends it, if a peer that does not end is not
+    /// waited for.
+    pub(super) silence: Option<Duration>,
+}
+
+/// A conversation.
+#[derive(Debug)]
+pub(super) struct Talk {
+    manner: Manner,
+    speaker: Speaker,
+    sink: Sink,
+    /// Where a person is asked to type, until the terminal is taken over for that.
+    prompt: Option<Prompt>,
+    /// Why the conversation is stopped, once it is.
+    stopped: Option<oneshot::Receiver<Stop>>,
+    /// Whether anything has come on the latest connection.
+    heard: bool,
+    /// A connection has been lost, and is to be made again.
+    lost: bool,
+}
+
+/// What there is to say.
+#[derive(Debug)]
+struct Speaker {
+    source: Source,
+    hex: bool,
+    /// Messages that may still be taken from the source.
+    left: u64,
+    /// What has been taken from it and not been sent yet.
+    pending: Option<Message>,
+    /// There is nothing more.
+    over: bool,
+}
+
+/// What both directions of a connection know.
+#[derive(Debug)]
+struct Ledger {
+    show: RefCell<Show>,
+    owed: Owed,
+    finished: Cell<bool>,
+}
+
+impl Talk {
+    /// A conversation of what `source` says, at most `count` messages.
+    pub(super) fn new(source: Source, count: Option<u64>, manner: Manner) -> Talk {
+        let hex = manner.form.hex;
+        let left = count.unwrap_or(u64::MAX);
+        let speaker = Speaker { source, hex, left, pending: None, over: false };
+        let (sink, prompt, stopped) = (Sink::Output, None, None);
+        Talk { manner, speaker, sink, prompt, stopped, heard: false, lost: false }
+    }
+
+    /// A conversation of what a person types, asked as soon as there is a connection.
+    pub(super) fn at(prompt: Prompt, count: Option<u64>, manner: Manner) -> Talk {
+        Talk { prompt: Some(prompt), ..Talk::new(Source::Nobody, count, manner) }
+    }
+
+    /// Takes the next message to be sent. There is none any more if this says no.
+    pub(super) async fn prepare(&mut self) -> Result<bool, Stop> {
+        let Talk { speaker, sink, stopped, .. } = self;
+        unless_stopped(stopped, speaker.prepare(sink)).await
+    }
+
+    /// Whether all has been said.
+    pub(super) fn is_over(&self) -> bool {
+        self.speaker.over
+    }
+
+    /// Whether anything has come on the latest connection.
+    pub(super) fn has_heard(&self) -> bool {
+        self.heard
+    }
+
+    /// Takes the terminal over if there is one to be: `greeting` is said first.
+    pub(super) fn begin(&mut self, greeting: &str) -> Result<(), Stop> {
+        let Some(prompt) = self.prompt.take() else { return Ok(()) };
+        let greeting = (!self.manner.quiet).then_some(greeting);
+        let (typed, screen) = prompt.begin(greeting).map_err(Stop::Input)?;
+        self.speaker.source = Source::Typed(typed.lines);
+        self.stopped = Some(typed.stopped);
+        self.sink = Sink::Screen(screen);
+        Ok(())
+    }
+
+    /// Says that the connection is lost and what is done about it.
+    pub(super) async fn lose(&mut self, words: &str) -> Result<(), Stop> {
+        self.lost = true;
+        self.say(words).await
+    }
+
+    /// Says something about the connection, unless that is not wanted.
+    async fn say(&self, words: &str) -> Result<(), Stop> {
+        if self.manner.quiet { Ok(()) } else { self.sink.say(words).await }
+    }
+
+    /// Gives the terminal back. `ended` is how it all ended, in the peer's words.
+    pub(super) fn close(self, ended: Result<String, Stop>) -> Result<(), Stop> {
+        let Sink::Screen(screen) = &self.sink else { return ended.map(drop) };
+        screen.close().map_err(Stop::Output)?;
+        let unasked = !self.speaker.over && !self.manner.quiet;
+        terminal::farewell(&ended, unasked);
+        ended.map(drop)
+    }
+}
+
+impl Conversation for Talk {
+    async fn hold(
+        &mut self,
+        mut outbound: impl Outbound,
+        inbound: impl Inbound,
+        from: &str,
+    ) -> Result<String, Stop> {
+        if let Some(prompt) = &self.prompt {
+            let greeting = format!("connected to {}{from}; Ctrl-D ends", prompt.url);
+            self.begin(&greeting)?;
+        } else if std::mem::take(&mut self.lost) {
+            self.say("connected again").await?;
+        }
+        let Talk { manner, speaker, sink, stopped, heard, .. } = self;
+        let ledger = Ledger {
+            show: RefCell::new(Show::new(manner.form, manner.timing)),
+            owed: Owed::default(),
+            finished: Cell::new(false),
+        };
+        *heard = false;
+        let ended = {
+            let upload = speaker.upload(&mut outbound, &ledger, manner.once, sink);
+            let download = ledger.download(inbound, sink, heard);
+            unless_stopped(stopped, async {
+                tokio::select! {
+                    ended = both(upload, download) => ended,
+                    () = ledger.silence(manner.silence) => Ok(String::new()),
+                }
+            })
+            .await
+        };
+        goodbye(&mut outbound, ended.as_ref().err()).await;
+        ended
+    }
+
+    async fn meanwhile<T>(
+        &mut self,
+        waiting: impl Future<Output = Result<T, Stop>>,
+    ) -> Result<T, Stop> {
+        unless_stopped(&mut self.stopped, waiting).await
+    }
+}
+
+async fn unless_stopped<T>(
+    stopped: &mut Option<oneshot::Receiver<Stop>>,
+    waiting: impl Future<Output = Result<T, Stop>>,
+) -> Result<T, Stop> {
+    let Some(stopped) = stopped else { return waiting.await };
+    tokio::select! {
+        biased;
+        Ok(stop) = stopped => Err(stop),
+        done = waiting => done,
+    }
+}
+
+impl Speaker {
+    /// Takes the next message from the source, unless one is there already. There is
+    /// none if this says no.
+    async fn prepare(&mut self, sink: &Sink) -> Result<bool, Stop> {
+        while self.pending.is_none() && !self.over {
+            if self.left == 0 {
+                self.over = true;
+                break;
+            }
+            let message = match self.source.next().await? {
+                Next::Message(message) => Ok(message),
+                Next::Line(line) => Message::new(line, self.hex),
+                Next::End => {
+                    self.over = true;
+                    break;
+                }
+            };
+            match message {
+                Ok(message) if message.is_empty() => {}
+                Ok(message) => {
+                    self.pending = Some(message);
+                    self.left -= 1;
+                }
+                Err(what) if self.source.is_typed() => sink.say(&what).await?,
+                Err(what) => return Err(self.source.wrong(&what)),
+            }
+        }
+        Ok(self.pending.is_some())
+    }
+
+    /// Sends what there is to be sent on this connection, and that it is all.
+    async fn upload(
+        &mut self,
+        outbound: &mut impl Outbound,
+        ledger: &Ledger,
+        once: bool,
+        sink: &Sink,
+    ) -> Result<(), Stop> {
+        while self.prepare(sink).await?
+            && let Some(message) = &self.pending
+        {
+            ledger.show.borrow_mut().sent(Instant::now());
+            ledger.owed.sent();
+            message.send(outbound).await.map_err(Stop::Connection)?;
+            self.pending = None;
+            if once {
+                break;
+            }
+        }
+        ledger.finished.set(true);
+        ledger.owed.came(0);
+        outbound.finish().await.map_err(Stop::Connection)
+    }
+}
+
+impl Ledger {
+    /// Shows what comes. Gives the words in which the peer said that it is done.
+    async fn download(
+        &self,
+        mut inbound: impl Inbound,
+        sink: &Sink,
+        heard: &mut bool,
+    ) -> Result<String, Stop> {
+        loop {
+            let pause = self.show.borrow().has_rest();
+            let received = if pause {
+                timeout(LINE_PAUSE, inbound.receive()).await.ok()
+            } else {
+                Some(inbound.receive().await)
+            };
+            *heard |= matches!(received, Some(Ok(Received::Bytes(_) | Received::Message(_))));
+            let (shown, end) = self.take(received);
+            if !shown.is_empty() {
+                sink.show(&shown).await?;
+            }
+            if let Some(end) = end {
+                return end;
+            }
+        }
+    }
+
+    /// What is to be shown of what has come, and whether it is the end.
+    fn take(
+        &self,
+        received: Option<std::io::Result<Received>>,
+    ) -> (Vec<u8>, Option<Result<String, Stop>>) {
+        let mut show = self.show.borrow_mut();
+        match received {
+            // A pause: a prompt without a newline, say.
+            None => (show.rest(), None),
+            Some(Ok(Received::Bytes(bytes))) => {
+                let lines = bytes.iter().filter(|byte| **byte == b'\n').count();
+                self.owed.came(lines.max(1) as u64);
+                (show.bytes(&bytes), None)
+            }
+            Some(Ok(Received::Message(message))) => {
+                self.owed.came(1);
+                (show.message(&message), None)
+            }
+            Some(Ok(Received::End(words))) => (show.rest(), Some(Ok(words))),
+            Some(Err(error)) => (show.rest(), Some(Err(Stop::Connection(error)))),
+        }
+    }
+
+    /// Waits until all has been sent and answered and nothing more comes for `silence`;
+    /// for ever if there is none.
+    async fn silence(&self, silence: Option<Duration>) {
+        let Some(silence) = silence else { return std::future::pending().await };
+        loop {
+            self.owed.paid_and_silent(silence).await;
+            if self.finished.get() {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Connections that are lost and made again.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpListener,
+    thread,
+};
+
+use echogate_tests::{pty::Terminal, tcp::reset};
+
+use super::{assert_fails, connect, finish, run, upper};
+use crate::ECHOGATE;
+
+#[test]
+fn ticks_go_on_over_a_connection_that_is_lost() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("tcp://{}", listener.local_addr().unwrap());
+    let server = thread::spawn(move || {
+        let mut line = String::new();
+        let (stream, _) = listener.accept().unwrap();
+        BufReader::new(&stream).read_line(&mut line).unwrap();
+        (&stream).write_all(b"first\n").unwrap();
+        reset(stream);
+        let (stream, _) = listener.accept().unwrap();
+        BufReader::new(&stream).read_line(&mut line).unwrap();
+        (&stream).write_all(b"second\n").unwrap();
+        drop(stream);
+        upper(listener.accept().unwrap().0);
+        line
+    });
+    let mut client = connect(&[&url, "--reconnect", "--message=tick", "--every=20ms"]);
+    let mut output = BufReader::new(client.stdout.take().unwrap());
+    let mut line = String::new();
+    for expected in ["first\n", "second\n", "TICK\n"] {
+        line.clear();
+        output.read_line(&mut line).unwrap();
+        assert_eq!(line, expected);
+    }
+    drop(output);
+    let ended = finish(client);
+    assert_eq!(ended.status.code(), Some(0));
+    let said = String::from_utf8(ended.stderr).unwrap();
+    let said: Vec<&str> = said.lines().collect();
+    assert_eq!(said.len(), 4, "{said:?}");
+    assert!(said[0].contains("; connecting again in 0."), "{said:?}");
+    assert!(said[2].starts_with("closed by the server; connecting again in 0."), "{said:?}");
+    assert_eq!((said[1], said[3]), ("connected again", "connected again"));
+    assert_eq!(server.join().unwrap(), "tick\ntick\n");
+}
+
+#[test]
+fn a_server_that_is_not_there_yet_is_waited_for() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("tcp://{free}");
+    let mut client = connect(&[&url, "--reconnect"]);
+    let mut stderr = BufReader::new(client.stderr.take().unwrap());
+    let mut line = String::new();
+    stderr.read_line(&mut line).unwrap();
+    assert!(line.starts_with("connection refused; connecting again in 0."), "{line}");
+    let listener = TcpListener::bind(free).unwrap();
+    thread::spawn(move || upper(listener.accept().unwrap().0));
+    client.stdin.as_mut().unwrap().write_all(b"hello\n").unwrap();
+    let mut reply = [0; 6];
+    client.stdout.as_mut().unwrap().read_exact(&mut reply).unwrap();
+    assert_eq!(&reply, b"HELLO\n");
+    drop(client.stdin.take());
+    assert_eq!(finish(client).status.code(), Some(0));
+}
+
+#[test]
+fn once_a_message_that_could_not_be_sent_is_sent_again() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("tcp://{free}");
+    let mut client = connect(&[&url, "--reconnect", "--once", "--message=x"]);
+    let mut stderr = BufReader::new(client.stderr.take().unwrap());
+    stderr.read_line(&mut String::new()).unwrap();
+    let listener = TcpListener::bind(free).unwrap();
+    thread::spawn(move || upper(listener.accept().unwrap().0));
+    let output = finish(client);
+    assert_eq!((output.status.code(), &*output.stdout), (Some(0), &b"X\n"[..]));
+}
+
+#[test]
+fn what_fails_after_all_is_said_is_a_failure() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("tcp://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.read_to_end(&mut Vec::new()).unwrap();
+        reset(stream);
+    });
+    let line = format!("{url}: connection reset by peer");
+    assert_fails(&run(&[&url, "--reconnect"], b"all of it\n"), 1, &line);
+}
+
+#[test]
+fn on_a_terminal_the_prompt_stays_and_lines_typed_while_away_are_sent_later() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let url = format!("tcp://{address}");
+    let terminal = Terminal::start(ECHOGATE, &["connect", &url, "--reconnect"]);
+    let (stream, _) = listener.accept().unwrap();
+    drop(listener);
+    terminal.wait_for("> ");
+    terminal.type_in("unfini");
+    terminal.wait_for("unfini");
+    drop(stream);
+    terminal.wait_for("closed by the server; connecting again in ");
+    terminal.wait_for("> unfini");
+    terminal.type_in("shed\rand more\r");
+    terminal.wait_for("connection refused; connecting again in ");
+    let listener = TcpListener::bind(address).unwrap();
+    let stream = listener.accept().unwrap().0;
+    terminal.wait_for("connected again\n");
+    thread::spawn(move || upper(stream));
+    terminal.wait_for("UNFINISHED\n");
+    terminal.wait_for("AND MORE\n> ");
+    terminal.type_in("\x04");
+    let (status, shown) = terminal.wait();
+    assert_eq!(status.code(), Some(0), "{shown}");
+}
+
+#[test]
+fn on_a_terminal_ctrl_c_works_while_away() {
+    use std::os::unix::process::ExitStatusExt;
+
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("tcp://{}", listener.local_addr().unwrap());
+    let terminal = Terminal::start(ECHOGATE, &["connect", &url, "--reconnect"]);
+    let (stream, _) = listener.accept().unwrap();
+    drop((listener, stream));
+    terminal.wait_for("connection refused; connecting again in ");
+    terminal.type_in("\x03");
+    assert_eq!(terminal.wait().0.signal(), Some(2), "SIGINT");
+}

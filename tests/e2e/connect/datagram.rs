@@ -1,0 +1,182 @@
+//! Datagrams: UDP and Unix sockets, in a pipe and on a terminal.
+
+use std::{
+    io::Write, net::UdpSocket, os::unix::net::UnixDatagram, path::Path, process::Command,
+    sync::mpsc, thread, time::Instant,
+};
+
+use echogate_tests::{
+    program::{Program, free_port, programs},
+    pty::Terminal,
+    server::PATIENCE,
+};
+
+use super::{assert_fails, assert_prints, connect, finish, run};
+use crate::ECHOGATE;
+
+/// A UDP socket and its URL.
+fn udp() -> (UdpSocket, String) {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let url = format!("udp://{}", socket.local_addr().unwrap());
+    (socket, url)
+}
+
+/// Answers each datagram with its upper-cased like, and tells what came.
+fn upper(socket: UdpSocket) -> mpsc::Receiver<Vec<u8>> {
+    let (sender, heard) = mpsc::channel();
+    thread::spawn(move || {
+        let mut buffer = [0; 65_536];
+        while let Ok((n, from)) = socket.recv_from(&mut buffer) {
+            socket.send_to(&buffer[..n].to_ascii_uppercase(), from).unwrap();
+            sender.send(buffer[..n].to_vec()).ok();
+        }
+    });
+    heard
+}
+
+/// The URL of a socket in the file system.
+fn unixgram(path: &Path) -> String {
+    format!("unixgram://{}", path.display())
+}
+
+#[test]
+fn the_reply_to_all_of_the_input_is_printed_and_then_it_ends() {
+    let (socket, url) = udp();
+    upper(socket);
+    // Long before the patience for what does not come is over.
+    assert_prints(&run(&[&url, "--wait", "1h"], b"hello\n"), b"HELLO\n");
+}
+
+#[test]
+fn nothing_in_is_nothing_sent() {
+    let (_socket, url) = udp();
+    assert_prints(&run(&[&url, "--wait", "1h"], b""), b"");
+}
+
+#[test]
+fn each_read_of_the_input_is_a_datagram_and_replies_come_at_once() {
+    let (socket, url) = udp();
+    let heard = upper(socket);
+    let mut client = connect(&[&url]);
+    let mut input = client.stdin.take().unwrap();
+    for part in [&b"one"[..], b"two\n", b"\0\xff"] {
+        input.write_all(part).unwrap();
+        assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), part);
+    }
+    drop(input);
+    assert_prints(&finish(client), b"ONETWO\n\0\xff");
+}
+
+#[test]
+fn what_is_longer_than_a_datagram_goes_in_several() {
+    let (socket, url) = udp();
+    let data: Vec<u8> = (0..65_508_u32).map(|i| (i % 251) as u8).collect();
+    let heard = upper(socket);
+    assert_prints(&run(&[&url], &data), &data.to_ascii_uppercase());
+    let heard: Vec<Vec<u8>> = heard.try_iter().collect();
+    assert!(heard.len() > 1 && heard.iter().all(|datagram| datagram.len() <= 65_507));
+    assert_eq!(heard.concat(), data);
+}
+
+#[test]
+fn a_reply_that_does_not_come_is_waited_for_as_long_as_asked() {
+    let (_socket, url) = udp();
+    let start = Instant::now();
+    assert_prints(&run(&[&url, "--wait", "300ms"], b"hello"), b"");
+    assert!(start.elapsed().as_millis() >= 300);
+}
+
+#[test]
+fn replies_that_are_lost_are_not_missed_for_ever() {
+    let (socket, url) = udp();
+    thread::spawn(move || {
+        let mut buffer = [0; 64];
+        // Every other one.
+        for number in 0.. {
+            let Ok((n, from)) = socket.recv_from(&mut buffer) else { return };
+            if number % 2 == 0 {
+                socket.send_to(&buffer[..n], from).unwrap();
+            }
+        }
+    });
+    let arguments = [&url, "--message=x", "--every=10ms", "--count=5", "--wait=300ms"];
+    assert_prints(&run(&arguments, b""), b"x\nx\nx\n");
+}
+
+#[test]
+fn a_port_that_nobody_has_is_a_failure_in_words() {
+    let (socket, url) = udp();
+    drop(socket);
+    let line = format!("{url}: port unreachable: nobody listens there");
+    assert_fails(&run(&[&url], b"hello"), 1, &line);
+    assert_fails(&run(&[&url, "--every=10ms", "--now"], b""), 1, &line);
+}
+
+#[test]
+fn on_a_terminal_a_line_is_a_datagram_without_a_newline() {
+    let (socket, url) = udp();
+    let heard = upper(socket);
+    let terminal = Terminal::start(ECHOGATE, &["connect", &url]);
+    terminal.wait_for(&format!("connected to {url} (from 127.0.0.1:"));
+    terminal.wait_for("> ");
+    terminal.type_in("hello, 世界\r");
+    terminal.wait_for("HELLO, 世界\n> ");
+    assert_eq!(heard.recv().unwrap(), "hello, 世界".as_bytes());
+    terminal.type_in("\x04");
+    assert_eq!(terminal.wait().0.code(), Some(0));
+}
+
+#[test]
+fn a_unix_datagram_socket_is_answered_at_an_address_of_the_clients_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    thread::spawn(move || {
+        let mut buffer = vec![0; 65_536];
+        while let Ok((n, from)) = socket.recv_from(&mut buffer) {
+            // Through the socket's own type: an abstract address is no path.
+            socket.send_to_addr(&buffer[..n].to_ascii_uppercase(), &from).unwrap();
+        }
+    });
+    assert_prints(&run(&[&unixgram(&path), "--wait", "1h"], b"hello"), b"HELLO");
+    let data = vec![b'x'; 1_000_000];
+    assert_prints(&run(&[&unixgram(&path)], &data), &data.to_ascii_uppercase());
+    let left: Vec<_> = folder.path().read_dir().unwrap().collect();
+    assert_eq!(left.len(), 1, "the server's own: {left:?}");
+}
+
+#[test]
+fn a_unix_datagram_socket_that_is_not_there_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let url = unixgram(&path);
+    assert_fails(&run(&[&url], b"x"), 1, &format!("{url}: no such file or directory"));
+    drop(UnixDatagram::bind(&path).unwrap());
+    assert_fails(&run(&[&url], b"x"), 1, &format!("{url}: connection refused"));
+}
+
+#[test]
+fn socat_answers_both_kinds() {
+    let Some([socat]) = programs(["socat"]) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let port = free_port();
+    for (address, url) in [
+        (format!("UDP4-RECVFROM:{port},fork"), format!("udp://127.0.0.1:{port}")),
+        (format!("UNIX-RECVFROM:{},fork", path.display()), unixgram(&path)),
+    ] {
+        let mut command = Command::new(&socat);
+        command.args([&address, "EXEC:tr a-z A-Z"]);
+        let _server = Program::start(command);
+        let start = Instant::now();
+        // Until it is there nobody listens.
+        let output = loop {
+            let output = run(&[&url, "--wait", "30s"], b"hello");
+            if output.status.success() || start.elapsed() > PATIENCE {
+                break output;
+            }
+        };
+        assert_prints(&output, b"HELLO");
+    }
+}

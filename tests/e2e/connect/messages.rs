@@ -1,0 +1,273 @@
+//! Messages: at the ticks of a clock, from the lines of a pipe, as hexadecimal text, each
+//! by a connection of its own.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use echogate_tests::pty::Terminal;
+use tokio_tungstenite::tungstenite::{Message, accept};
+
+use super::{assert_fails, assert_prints, connect, finish, run, serve, upper};
+use crate::{ECHOGATE, server};
+
+/// A server for any number of connections, one after the other; gives its URL.
+fn serve_each(mut connection: impl FnMut(TcpStream) + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        while let Ok((stream, _)) = listener.accept() {
+            connection(stream);
+        }
+    });
+    format!("tcp://{address}")
+}
+
+/// Reads a line, answers with it, and ends the connection.
+fn answer_a_line(mut stream: TcpStream) {
+    let mut line = String::new();
+    BufReader::new(&stream).read_line(&mut line).unwrap();
+    stream.write_all(line.to_uppercase().as_bytes()).unwrap();
+}
+
+#[test]
+fn a_given_message_is_sent_as_a_line_and_nothing_is_read() {
+    let url = format!("tcp://{}", serve(upper));
+    // The input stays open.
+    assert_prints(&finish(connect(&[&url, "--message", "hello"])), b"HELLO\n");
+}
+
+#[test]
+fn a_message_is_sent_at_each_tick_the_first_at_once() {
+    let url = format!("tcp://{}", serve(upper));
+    let start = Instant::now();
+    let arguments = [&url, "--message=hello", "--every=100ms", "--count=3"];
+    assert_prints(&run(&arguments, b""), b"HELLO\nHELLO\nHELLO\n");
+    assert!(start.elapsed() >= Duration::from_millis(200), "two pauses");
+}
+
+#[test]
+fn the_time_is_that_of_each_tick_with_its_fraction() {
+    let url = format!("tcp://{}", serve(upper));
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+    let before = now();
+    let output = run(&[&url, "--now", "--every=50ms", "--count=3"], b"");
+    let times: Vec<f64> =
+        str::from_utf8(&output.stdout).unwrap().lines().map(|line| line.parse().unwrap()).collect();
+    assert_eq!(times.len(), 3);
+    assert!(before - 1e-5 < times[0] && times[2] < now(), "{before} {times:?}");
+    assert!(times.windows(2).all(|two| two[1] - two[0] > 0.03), "{times:?}");
+}
+
+#[test]
+fn ticks_end_when_the_server_does() {
+    let url = serve_each(answer_a_line);
+    assert_prints(&run(&[&url, "--message=x", "--every=1h"], b""), b"X\n");
+}
+
+#[test]
+fn a_closed_standard_output_ends_the_ticks_and_is_not_an_error() {
+    for more in [&["--once"][..], &[], &["--reconnect"], &["--once", "--reconnect", "--hex"]] {
+        let server = server();
+        let message = if more.contains(&"--hex") { "78" } else { "x" };
+        let arguments = [server.url("upper"), "--every=5ms", "--message", message];
+        let mut client = connect(&[&arguments[..], more].concat());
+        client.stdout.take().unwrap().read_exact(&mut [0; 2]).unwrap();
+        assert_prints(&finish(client), b"");
+    }
+}
+
+#[test]
+fn once_each_message_has_its_own_connection_to_a_server_that_closes() {
+    let (sender, accepted) = mpsc::channel();
+    let url = serve_each(move |stream| {
+        sender.send(()).unwrap();
+        answer_a_line(stream);
+    });
+    assert_prints(&run(&[&url, "--once"], b"one\ntwo\nthree"), b"ONE\nTWO\nTHREE\n");
+    assert_eq!(accepted.try_iter().count(), 3);
+    let ticks = [&url, "--once", "--message=x", "--every=10ms", "--count=4"];
+    assert_prints(&run(&ticks, b""), b"X\nX\nX\nX\n");
+}
+
+#[test]
+fn once_a_reply_in_pieces_is_read_to_its_end() {
+    let url = serve_each(|mut stream| {
+        stream.set_nodelay(true).unwrap();
+        let mut all = String::new();
+        stream.read_to_string(&mut all).unwrap();
+        for part in all.trim_end().chars() {
+            stream.write_all(part.to_string().as_bytes()).unwrap();
+            thread::sleep(Duration::from_millis(20));
+        }
+        stream.write_all(b".\n").unwrap();
+    });
+    assert_prints(&run(&[&url, "--once"], b"one\ntwo\n"), b"one.\ntwo.\n");
+}
+
+#[test]
+fn once_a_server_that_never_closes_is_left_after_its_reply() {
+    let mut held = Vec::new();
+    let url = serve_each(move |stream| {
+        let mut line = String::new();
+        BufReader::new(&stream).read_line(&mut line).unwrap();
+        thread::sleep(Duration::from_millis(400));
+        (&stream).write_all(line.to_uppercase().as_bytes()).unwrap();
+        held.push(stream);
+    });
+    // It takes longer than the silence that ends it: a reply is waited for.
+    assert_prints(&run(&[&url, "--once", "--wait=100ms"], b"one\ntwo\n"), b"ONE\nTWO\n");
+}
+
+#[test]
+fn once_over_a_websocket_and_by_datagrams() {
+    let server = server();
+    let url = server.ws("/ws");
+    assert_prints(&run(&[&url, "--once"], b"one\ntwo\n"), b"ONE\nTWO\n");
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let url = format!("udp://{}", socket.local_addr().unwrap());
+    let (sender, clients) = mpsc::channel();
+    thread::spawn(move || {
+        let mut buffer = [0; 64];
+        while let Ok((n, from)) = socket.recv_from(&mut buffer) {
+            socket.send_to(&buffer[..n], from).unwrap();
+            sender.send(from).unwrap();
+        }
+    });
+    assert_prints(&run(&[&url, "--once"], b"one\ntwo\n"), b"one\ntwo\n");
+    let clients: Vec<_> = clients.try_iter().collect();
+    assert!(clients.len() == 2 && clients[0] != clients[1], "{clients:?}");
+}
+
+#[test]
+fn once_a_server_that_is_not_there_is_a_failure() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("tcp://{free}");
+    let line = format!("{url}: connection refused");
+    assert_fails(&run(&[&url, "--once"], b"one\ntwo\n"), 1, &line);
+}
+
+#[test]
+fn a_count_ends_it_while_the_input_is_open() {
+    let server = server();
+    for url in [server.url("upper"), &server.ws("/ws")] {
+        let mut client = connect(&[url, "--count", "2"]);
+        let mut input = client.stdin.take().unwrap();
+        input.write_all(b"one\ntwo\nthree\n").unwrap();
+        assert_prints(&finish(client), b"ONE\nTWO\n");
+    }
+}
+
+#[test]
+fn a_count_ends_at_a_server_that_never_closes() {
+    let mut held = Vec::new();
+    let url = serve_each(move |stream| {
+        held.push(stream.try_clone().unwrap());
+        upper(stream);
+    });
+    let arguments = [&url, "--message=x", "--every=1ms", "--count=3", "--wait=100ms"];
+    assert_prints(&run(&arguments, b""), b"X\nX\nX\n");
+}
+
+#[test]
+fn hexadecimal_text_goes_in_and_out() {
+    let address = serve(|stream| {
+        let mut socket = accept(stream).unwrap();
+        while let Ok(message) = socket.read() {
+            if let Message::Binary(bytes) = message {
+                socket.send(Message::binary(bytes)).unwrap();
+            }
+        }
+    });
+    let input = b"00 61 ff\n\n0x62,0x63\n";
+    assert_prints(&run(&[&format!("ws://{address}"), "--hex"], input), b"00 61 ff\n62 63\n");
+    let url = format!("tcp://{}", serve(upper));
+    assert_prints(&run(&[&url, "--hex", "--message=61:62"], b""), b"41 42\n");
+}
+
+#[test]
+fn what_is_no_hexadecimal_text_is_named_with_its_line() {
+    let url = format!("tcp://{}", serve(upper));
+    let line =
+        format!("{url}: standard input: line 3: 'z' at character 4 is not a hexadecimal digit");
+    assert_fails(&run(&[&url, "--hex"], b"\n\n61 zz\n"), 1, &line);
+    let line = format!("{url}: --message: \"6\" at character 1 is half a byte");
+    let output = run(&[&url, "--hex", "--message=6"], b"");
+    assert!(String::from_utf8_lossy(&output.stderr).contains(&line));
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn on_a_terminal_hexadecimal_text_is_typed_and_shown_and_a_slip_is_forgiven() {
+    let url = format!("tcp://{}", serve(upper));
+    let terminal = Terminal::start(ECHOGATE, &["connect", &url, "--hex"]);
+    terminal.wait_for("> ");
+    terminal.type_in("6x\r");
+    terminal.wait_for("'x' at character 2 is not a hexadecimal digit\n");
+    terminal.type_in("61 0a ff\r");
+    terminal.wait_for("41 0a ff\n> ");
+    terminal.type_in("\x04");
+    assert_eq!(terminal.wait().0.code(), Some(0));
+}
+
+#[test]
+fn on_a_terminal_once_each_line_has_a_connection_of_its_own() {
+    let url = serve_each(answer_a_line);
+    let terminal = Terminal::start(ECHOGATE, &["connect", &url, "--once", "--count=2"]);
+    terminal.wait_for("each line has a connection of its own; Ctrl-D ends\n");
+    terminal.wait_for("> ");
+    terminal.type_in("one\r");
+    terminal.wait_for("ONE\n> ");
+    terminal.type_in("two\r");
+    terminal.wait_for("TWO\n");
+    let (status, shown) = terminal.wait();
+    assert_eq!(status.code(), Some(0), "{shown}");
+}
+
+#[test]
+fn on_a_terminal_ticks_are_shown_escaped_and_ctrl_c_ends_them() {
+    use std::os::unix::process::ExitStatusExt;
+
+    let url = serve_each(|mut stream| {
+        stream.write_all(b"\x1b[2J\n").unwrap();
+        stream.read_to_end(&mut Vec::new()).ok();
+    });
+    let terminal = Terminal::start(ECHOGATE, &["connect", &url, "--now", "--every=10ms"]);
+    terminal.wait_for("\\x1b[2J\n");
+    terminal.type_in("\x03");
+    assert_eq!(terminal.wait().0.signal(), Some(2), "SIGINT");
+}
+
+#[test]
+fn timing_is_told_beside_the_replies() {
+    let url = format!("tcp://{}", serve(upper));
+    let output = run(&[&url, "--timing", "--message=x", "--every=10ms", "--count=2"], b"");
+    assert_eq!(output.stdout, b"X\nX\n");
+    let times = String::from_utf8(output.stderr).unwrap();
+    let ms = |line: &str| line.strip_suffix(" ms").unwrap().parse::<f64>().unwrap();
+    assert!(times.lines().map(ms).all(|ms| ms > 0.0) && times.lines().count() == 2, "{times}");
+}
+
+#[test]
+fn options_that_make_no_sense_together_are_named() {
+    let url = "tcp://127.0.0.1:1";
+    for (arguments, complaint) in [
+        (&["--every=1s"][..], "<--message <TEXT>|--now>"),
+        (&["--now", "--message=x"], "'--now' cannot be used with '--message <TEXT>'"),
+        (&["--now", "--hex"], "'--now' cannot be used with '--hex'"),
+        (&["--now", "--count=2"], "--count goes with --every where a --message or --now is given"),
+        (&["--now", "--every=0s"], "--every 0 leaves no time between messages"),
+        (&["--count=0"], "0 is not in 1.."),
+        (&["--every=soon", "--now"], "\"soon\" is not a time"),
+        (&["--half-close"], "--half-close goes with ws:// and wss:// only"),
+    ] {
+        let output = run(&[&[url], arguments].concat(), b"");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.contains(complaint), "{arguments:?}: {stderr}");
+        assert_eq!((output.status.code(), stderr.lines().count()), (Some(2), 1), "{arguments:?}");
+    }
+}
