@@ -1,13 +1,15 @@
 //! The command line.
 
 use std::{
-    io::{self, Write},
+    env,
+    io::{self, IsTerminal, Write},
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
 };
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use echogate_proto::endpoint::{Endpoint, HostPort};
 use tokio::{
     runtime::{Builder, Runtime},
@@ -19,6 +21,7 @@ use crate::{
     check::{self, Attempt},
     client,
     config::{Given, RouteSpec, Settings},
+    help,
     serve::Server,
     tls::identity::Identity,
 };
@@ -27,6 +30,7 @@ use crate::{
 /// terminal and in the browser.
 #[derive(Debug, Parser)]
 #[command(name = "echogate", version, args_conflicts_with_subcommands = true)]
+#[command(disable_help_subcommand = true, after_help = help::EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -37,16 +41,28 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve: the services, the gateway and the page (also what happens without a command)
+    #[command(after_help = help::SERVE_EXAMPLES)]
     Serve(ServeArgs),
     /// Put a TCP service in front of browsers: WebSocket at / and /websockify
-    #[command(after_help = "Example:\n  echogate gateway 6080 localhost:5900")]
+    #[command(after_help = help::GATEWAY_EXAMPLES)]
     Gateway(GatewayArgs),
     /// Say what serve would do with these settings, and what a connection would meet
+    #[command(after_help = help::CHECK_EXAMPLES)]
     Check(CheckArgs),
     /// Connect to an endpoint: a prompt on a terminal, bytes in and out in a pipe
     Connect(client::Args),
     /// Load an endpoint that answers each message with as many bytes, and measure it
+    #[command(after_help = help::BENCH_EXAMPLES)]
     Bench(client::bench::Args),
+    /// Show the help on a command, or its manual page
+    #[command(after_help = help::HELP_EXAMPLES)]
+    Help(help::Args),
+    /// Print what makes a shell complete the arguments of echogate
+    #[command(after_help = help::COMPLETIONS_EXAMPLES)]
+    Completions {
+        /// The shell that is to read it
+        shell: Shell,
+    },
 }
 
 #[derive(Args, Debug)]
@@ -128,6 +144,11 @@ pub fn main() -> ExitCode {
             raise_file_limit();
             call(client::bench::run(args))
         }
+        Command::Help(args) => args.show(Cli::command()).map_err(Failure::Usage),
+        Command::Completions { shell } => {
+            help::complete(Cli::command(), shell);
+            Ok(())
+        }
     };
     done.map_or_else(fail, |()| ExitCode::SUCCESS)
 }
@@ -189,7 +210,7 @@ fn serve(settings: Settings) -> Result<(), Failure> {
             EnvFilter::try_from_env("ECHOGATE_LOG").unwrap_or_else(|_| EnvFilter::new("info")),
         )
         .with_writer(io::stderr)
-        .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
+        .with_ansi(in_colour(io::stderr().is_terminal()))
         .init();
     raise_file_limit();
     let runtime = runtime()?;
@@ -207,6 +228,11 @@ fn serve(settings: Settings) -> Result<(), Failure> {
     // What did not end in time is not waited for.
     runtime.shutdown_background();
     served.map_err(Failure::Run)
+}
+
+/// Whether to write in colours: to people, unless they do not want it (no-color.org).
+fn in_colour(terminal: bool) -> bool {
+    terminal && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 fn call(client: impl Future<Output = Result<(), client::Error>>) -> Result<(), Failure> {

@@ -7,7 +7,8 @@
 //!
 //! In reading order:
 //!
-//! - [`cli`]: the command line, and what it runs
+//! - [`cli`]: the command line, and what it runs; `help`: what it tells of itself;
+//!   `nearest`: what a word may have been meant to be
 //! - [`config`]: what the server is told, and by what; [`check`]: what that means
 //! - [`serve`]: the server: bound, announced, run, drained
 //! - `listener`: binding and accepting
@@ -43,9 +44,11 @@ pub mod stream;
 pub mod tls;
 
 mod backlog;
+mod help;
 mod http;
 mod idle;
 mod listener;
+mod nearest;
 mod scratch;
 
 pub use cli::main;

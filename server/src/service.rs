@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use crate::nearest;
+
 /// A built-in service: it answers bytes with as many bytes, at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
@@ -38,7 +40,8 @@ impl FromStr for Service {
     fn from_str(text: &str) -> Result<Service, String> {
         Service::ALL.into_iter().find(|service| service.name() == text).ok_or_else(|| {
             let names = Service::ALL.map(Service::name).join(", ");
-            format!("unknown service \"{text}\": expected one of {names}")
+            let tip = nearest::tip(text, Service::ALL.map(Service::name));
+            format!("unknown service \"{text}\": expected one of {names}{tip}")
         })
     }
 }

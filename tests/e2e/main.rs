@@ -16,6 +16,7 @@
 //! - `api`: what the server tells of itself, its log included
 //! - `connect`: the native client
 //! - `bench`: the native client as a load
+//! - `help`: what the program tells of its own command line
 //! - `third_party`: VNC, MQTT, PostgreSQL, SSH and more, with clients that others made
 //! - `dist`: the committed page is what its sources say
 //! - `page`: the page in a browser
@@ -31,6 +32,7 @@ mod dist;
 mod endings;
 mod gateway;
 mod handshake;
+mod help;
 mod http2;
 mod limits;
 mod page;

@@ -87,10 +87,9 @@ pub struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
-  echogate connect                                     a prompt, to tcp://127.0.0.1:7007
-  printf hello | echogate connect udp://127.0.0.1:7007 a pipe: bytes in, bytes out
-  echogate connect --every 10s --now --once tcp://127.0.0.1:7013
-  echogate connect --half-close ws://127.0.0.1:8080/ws <file >answer";
+  echogate connect                                      a prompt, to tcp://127.0.0.1:7007
+  printf hello | echogate connect udp://127.0.0.1:7007  a pipe: bytes in, bytes out
+  echogate connect --every 10s --now --once tcp://127.0.0.1:7013";
 
 const LONG_EXAMPLES: &str = "\
 On a terminal it is a prompt: a line is a message, Ctrl-D ends our side, and what still comes is
@@ -110,7 +109,7 @@ Examples:
       The time every ten seconds, each by a connection of its own.
   echogate connect --message ping --count 3 --every 1s --timing unix:///run/echogate.sock
       Three messages, and how long each reply took.
-  echo '00 ff 61' | echogate connect --hex wss://echo.example/socket --header 'Authorization: Bearer x'
+  echo '00 ff 61' | echogate connect --hex wss://echo.example/ --header 'Authorization: Bearer x'
       Bytes that are not text, both ways.
   tail -f log | echogate connect --reconnect tls://collector.example:6514 --ca ca.pem
       Lines to a server that may come and go.

@@ -1,0 +1,130 @@
+//! What the program tells of its own command line, and in which colours.
+
+use std::{
+    io::Write,
+    process::{Command, Output, Stdio},
+};
+
+use echogate_tests::pty::Terminal;
+
+use crate::ECHOGATE;
+
+const COMMANDS: [&str; 7] =
+    ["serve", "gateway", "check", "connect", "bench", "help", "completions"];
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(ECHOGATE).args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+/// What a run prints that succeeds.
+#[track_caller]
+fn printed(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{arguments:?}");
+    assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The same, by the program's own name.
+#[track_caller]
+fn asked_for(arguments: &[&str]) -> String {
+    printed(arguments).replace("echogate-under-test", "echogate")
+}
+
+/// What is said of a wrong command line, in one line and with status 2.
+#[track_caller]
+fn complaint(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), stderr.lines().count()), (Some(2), 1), "{stderr}");
+    stderr.trim_end().to_owned()
+}
+
+#[test]
+fn each_command_has_its_help_with_examples() {
+    for command in COMMANDS {
+        let help = printed(&["help", command]);
+        assert!(help.contains("Usage: echogate ") && help.contains("Example"), "{help}");
+        assert_eq!(help, asked_for(&[command, "--help"]));
+        assert!(printed(&[command, "-h"]).contains("Example"));
+    }
+    let help = printed(&["help"]);
+    assert_eq!(help, asked_for(&["--help"]));
+    assert!(COMMANDS.iter().all(|command| help.contains(&format!("\n  {command}"))), "{help}");
+}
+
+#[test]
+fn each_command_has_its_manual_page() {
+    for command in COMMANDS {
+        let page = printed(&["help", "man", command]);
+        assert!(page.contains(&format!(".TH echogate-{command} 1 ")), "{page}");
+        assert!(page.contains(".SH OPTIONS"), "{page}");
+    }
+    let page = printed(&["help", "man"]);
+    assert!(page.contains(".TH echogate 1 ") && page.contains("echogate\\-connect(1)"), "{page}");
+}
+
+#[test]
+fn a_command_that_does_not_exist_is_named_and_a_slip_gets_a_tip() {
+    assert_eq!(
+        complaint(&["help", "conect"]),
+        "echogate: no command \"conect\"; did you mean \"connect\"?"
+    );
+    assert_eq!(complaint(&["help", "man", "42"]), "echogate: no command \"42\"");
+    assert_eq!(
+        complaint(&["help", "check", "x"]),
+        "echogate: \"x\" after \"check\": expected nothing"
+    );
+    assert!(complaint(&["connect", "--evry=1s"]).contains("a similar argument exists: '--every'"));
+    let slip = complaint(&["--listen", "uper=tcp://127.0.0.1:0"]);
+    assert!(slip.contains("did you mean \"upper\"?"), "{slip}");
+}
+
+#[test]
+fn each_shell_has_its_completions_and_bash_reads_them() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = printed(&["completions", shell]);
+        assert!(script.contains("reconnect") && script.contains("gateway"), "{shell}");
+    }
+    let mut bash = Command::new("bash")
+        .args(["--norc", "-s"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let script = printed(&["completions", "bash"])
+        + "COMP_WORDS=(echogate con); COMP_CWORD=1; _echogate echogate con echogate; \
+           echo \"${COMPREPLY[@]}\"\n";
+    bash.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+    let completed = bash.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&completed.stdout), "connect\n");
+}
+
+#[test]
+fn a_closed_standard_output_is_not_an_error() {
+    for command in ["help", "help man", "completions bash", "connect --help", "--version"] {
+        let status = Command::new("sh")
+            .args(["-c", &format!("{ECHOGATE} {command} 2>&1 >/dev/full")])
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8_lossy(&status.stdout), "", "{command}");
+        assert_eq!(status.status.code(), Some(0), "{command}");
+    }
+}
+
+#[test]
+fn colours_are_for_terminals_and_for_those_who_want_them() {
+    for (no_colour, coloured) in [("NO_COLOR=", true), ("NO_COLOR=1", false)] {
+        let help = Terminal::start("/usr/bin/env", &[no_colour, ECHOGATE, "help"]);
+        let (_, shown) = help.wait();
+        assert!(shown.contains("Usage:"), "{shown}");
+        let serve = ["serve", "--http=127.0.0.1:0", "--listen=upper=tcp://127.0.0.1:0"];
+        let arguments = [&[no_colour, ECHOGATE], &serve[..]].concat();
+        let server = Terminal::start("/usr/bin/env", &arguments);
+        server.wait_for("ready");
+        server.type_in("\x03");
+        server.wait_for("a second signal ends at once");
+        assert_eq!(server.raw().contains('\x1b'), coloured, "{:?}", server.raw());
+    }
+    assert!(!printed(&["help"]).contains('\x1b'));
+}
