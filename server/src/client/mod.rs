@@ -12,7 +12,8 @@
 //!   `owed`: replies that are waited for
 //! - `pipe`: the mode for scripts: bytes in, bytes out
 //! - `talk`: the mode in messages, for people and for the clock; `source`: where they come
-//!   from; `show`, `lines`, `timing`: what is shown of what comes back
+//!   from; `ledger`: what was sent and came on one connection; `show`, `lines`, `timing`:
+//!   what is shown of it
 //! - `again`: connections one after the other
 //! - `terminal`: a prompt, and what comes above it
 //! - `bench`: the mode for load: many connections, and every reply checked
@@ -26,6 +27,7 @@ mod datagram;
 mod dial;
 mod escape;
 mod handshake;
+mod ledger;
 mod lines;
 mod link;
 mod options;

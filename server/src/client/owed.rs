@@ -26,7 +26,7 @@ impl Owed {
     }
 
     /// Whether as many have come as were sent.
-    fn paid(&self) -> bool {
+    pub(super) fn paid(&self) -> bool {
         self.replies.get() >= self.sent.get()
     }
 
@@ -37,7 +37,14 @@ impl Owed {
 
     /// Waits until all replies are here, and then nothing comes for `silence`.
     pub(super) async fn paid_and_silent(&self, silence: Duration) {
-        while timeout(silence, self.came.notified()).await.is_ok() || !self.paid() {}
+        loop {
+            while !self.paid() {
+                self.came.notified().await;
+            }
+            if timeout(silence, self.came.notified()).await.is_err() {
+                return;
+            }
+        }
     }
 }
 

@@ -62,13 +62,16 @@ pub(super) struct Form {
 pub(super) struct Show {
     form: Form,
     lines: Lines,
+    /// A line that has been shown as it is and has not come to its end.
+    half: bool,
     /// What round-trip times are told from, if they are wanted.
     trips: Option<RoundTrips>,
 }
 
 impl Show {
     pub(super) fn new(form: Form, timing: bool) -> Show {
-        Show { form, lines: Lines::default(), trips: timing.then(RoundTrips::default) }
+        let trips = timing.then(RoundTrips::default);
+        Show { form, lines: Lines::default(), half: false, trips }
     }
 
     /// A message goes out.
@@ -78,7 +81,8 @@ impl Show {
         }
     }
 
-    /// The next bytes of a stream: each line of it is a reply, to people.
+    /// The next bytes of a stream: each line of it is a reply, but in hexadecimal all that
+    /// came at once.
     pub(super) fn bytes(&mut self, bytes: &[u8]) -> Vec<u8> {
         match self.form {
             Form { hex: true, .. } => self.reply(hex::encode(bytes)),
@@ -87,7 +91,8 @@ impl Show {
                 lines.into_iter().flat_map(|line| self.reply(line)).collect()
             }
             Form { people: false, .. } => {
-                self.tell_time();
+                bytes.iter().filter(|byte| **byte == b'\n').for_each(|_| self.tell_time());
+                self.half = bytes.last() != Some(&b'\n');
                 bytes.to_vec()
             }
         }
@@ -111,13 +116,16 @@ impl Show {
         }
     }
 
-    /// Whether there is a part of a line that is still to be shown.
+    /// Whether a part of a line is held back, or its time.
     pub(super) fn has_rest(&self) -> bool {
-        self.lines.has_rest()
+        self.lines.has_rest() || self.half
     }
 
     /// A line as far as it has come.
     pub(super) fn rest(&mut self) -> Vec<u8> {
+        if std::mem::take(&mut self.half) {
+            self.tell_time();
+        }
         self.lines.take_rest().map_or_else(Vec::new, |line| self.reply(line))
     }
 

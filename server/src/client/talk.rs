@@ -1,25 +1,18 @@
 //! A conversation in messages: what is typed, what the lines of a pipe are, or what a
 //! clock says; over one connection or, one after the other, over several.
 
-use std::{
-    cell::{Cell, RefCell},
-    future::Future,
-    time::{Duration, Instant},
-};
+use std::{future::Future, time::Duration};
 
-use tokio::{sync::oneshot, time::timeout};
+use tokio::sync::oneshot;
 
 use super::{
     call::Conversation,
-    link::{Inbound, Outbound, Received, Stop, both, goodbye},
-    owed::Owed,
-    show::{Form, Show, Sink},
+    ledger::Ledger,
+    link::{Inbound, Outbound, Stop, both, goodbye},
+    show::{Form, Sink},
     source::{Message, Next, Source},
     terminal::{self, Prompt},
 };
-
-/// How long the end of a line may be waited for before its beginning is shown.
-const LINE_PAUSE: Duration = Duration::from_millis(50);
 
 /// How the conversation goes.
 #[derive(Clone, Copy, Debug)]
@@ -63,14 +56,6 @@ struct Speaker {
     pending: Option<Message>,
     /// There is nothing more.
     over: bool,
-}
-
-/// What both directions of a connection know.
-#[derive(Debug)]
-struct Ledger {
-    show: RefCell<Show>,
-    owed: Owed,
-    finished: Cell<bool>,
 }
 
 impl Talk {
@@ -150,11 +135,7 @@ impl Conversation for Talk {
             self.say("connected again").await?;
         }
         let Talk { manner, speaker, sink, stopped, heard, .. } = self;
-        let ledger = Ledger {
-            show: RefCell::new(Show::new(manner.form, manner.timing)),
-            owed: Owed::default(),
-            finished: Cell::new(false),
-        };
+        let ledger = Ledger::new(*manner);
         *heard = false;
         let ended = {
             let upload = speaker.upload(&mut outbound, &ledger, manner.once, sink);
@@ -162,7 +143,7 @@ impl Conversation for Talk {
             unless_stopped(stopped, async {
                 tokio::select! {
                     ended = both(upload, download) => ended,
-                    () = ledger.silence(manner.silence) => Ok(String::new()),
+                    silent = ledger.silence(*manner) => silent.map(|()| String::new()),
                 }
             })
             .await
@@ -232,78 +213,14 @@ impl Speaker {
         while self.prepare(sink).await?
             && let Some(message) = &self.pending
         {
-            ledger.show.borrow_mut().sent(Instant::now());
-            ledger.owed.sent();
+            ledger.sent();
             message.send(outbound).await.map_err(Stop::Connection)?;
             self.pending = None;
             if once {
                 break;
             }
         }
-        ledger.finished.set(true);
-        ledger.owed.came(0);
+        ledger.finished();
         outbound.finish().await.map_err(Stop::Connection)
-    }
-}
-
-impl Ledger {
-    /// Shows what comes. Gives the words in which the peer said that it is done.
-    async fn download(
-        &self,
-        mut inbound: impl Inbound,
-        sink: &Sink,
-        heard: &mut bool,
-    ) -> Result<String, Stop> {
-        loop {
-            let pause = self.show.borrow().has_rest();
-            let received = if pause {
-                timeout(LINE_PAUSE, inbound.receive()).await.ok()
-            } else {
-                Some(inbound.receive().await)
-            };
-            *heard |= matches!(received, Some(Ok(Received::Bytes(_) | Received::Message(_))));
-            let (shown, end) = self.take(received);
-            if !shown.is_empty() {
-                sink.show(&shown).await?;
-            }
-            if let Some(end) = end {
-                return end;
-            }
-        }
-    }
-
-    /// What is to be shown of what has come, and whether it is the end.
-    fn take(
-        &self,
-        received: Option<std::io::Result<Received>>,
-    ) -> (Vec<u8>, Option<Result<String, Stop>>) {
-        let mut show = self.show.borrow_mut();
-        match received {
-            // A pause: a prompt without a newline, say.
-            None => (show.rest(), None),
-            Some(Ok(Received::Bytes(bytes))) => {
-                let lines = bytes.iter().filter(|byte| **byte == b'\n').count();
-                self.owed.came(lines.max(1) as u64);
-                (show.bytes(&bytes), None)
-            }
-            Some(Ok(Received::Message(message))) => {
-                self.owed.came(1);
-                (show.message(&message), None)
-            }
-            Some(Ok(Received::End(words))) => (show.rest(), Some(Ok(words))),
-            Some(Err(error)) => (show.rest(), Some(Err(Stop::Connection(error)))),
-        }
-    }
-
-    /// Waits until all has been sent and answered and nothing more comes for `silence`;
-    /// for ever if there is none.
-    async fn silence(&self, silence: Option<Duration>) {
-        let Some(silence) = silence else { return std::future::pending().await };
-        loop {
-            self.owed.paid_and_silent(silence).await;
-            if self.finished.get() {
-                return;
-            }
-        }
     }
 }

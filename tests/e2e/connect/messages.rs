@@ -253,6 +253,21 @@ fn timing_is_told_beside_the_replies() {
 }
 
 #[test]
+fn a_reply_that_dribbles_in_is_timed_once() {
+    let address = serve(|mut stream| {
+        stream.set_nodelay(true).unwrap();
+        stream.read_exact(&mut [0]).unwrap();
+        for byte in b"in six\n" {
+            stream.write_all(&[*byte]).unwrap();
+        }
+        stream.read_to_end(&mut Vec::new()).ok();
+    });
+    let output = run(&[&format!("tcp://{address}"), "--timing"], b"one\ntwo\nthree\n");
+    assert_eq!(output.stdout, b"in six\n");
+    assert_eq!(output.stderr.iter().filter(|byte| **byte == b'\n').count(), 1, "{output:?}");
+}
+
+#[test]
 fn options_that_make_no_sense_together_are_named() {
     let url = "tcp://127.0.0.1:1";
     for (arguments, complaint) in [
