@@ -25,7 +25,8 @@ use crate::{
 };
 
 /// Paths that no route can have, beside the page's: the server answers there itself.
-const RESERVED_PATHS: [&str; 4] = ["/healthz", "/readyz", "/version", "/api/connections"];
+const RESERVED_PATHS: [&str; 6] =
+    ["/healthz", "/readyz", "/version", "/api/endpoints", "/api/connections", "/api/events"];
 
 /// Settings as given in one place: the command line with the environment, or a file.
 /// What is `None` or empty was not given.

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use echogate_proto::live::Legs;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     task::coop::has_budget_remaining,
@@ -76,7 +77,7 @@ where
             let polled = exchange.poll(cx, &mut stream, Some(&entry), stage);
             if let (Some(idle), Poll::Pending) = (&mut idle, &polled) {
                 let now = Instant::now();
-                let deadline = idle.deadline(now, entry.carried());
+                let deadline = idle.deadline(now, entry.carried_bytes());
                 if deadline <= now {
                     return Poll::Ready(Ok(End::Idle));
                 }
@@ -93,7 +94,7 @@ where
             poll_fn(|cx| poll_to_end(cx, &mut stream, &mut watch, until)).await;
         }
         let end = end.unwrap_or_else(End::Failed);
-        entry.log_end(&end);
+        entry.ended(&end);
         end
     }
 }
@@ -176,11 +177,16 @@ impl Exchange {
             let mut buf = ReadBuf::new(scratch);
             ready!(Pin::new(&mut *stream).poll_read(cx, &mut buf))?;
             let bytes = buf.filled_mut();
+            let begun = entry.filter(|entry| entry.is_watched()).map(|_| Instant::now());
             self.service.answer(bytes);
             self.backlog.write(cx, stream, &mut [IoSlice::new(bytes)])?;
             if let Some(entry) = entry {
                 entry.received().add(bytes.len(), 0);
                 entry.sent().add(bytes.len(), 0);
+                if let Some(begun) = begun {
+                    let service = begun.elapsed().as_secs_f64() * 1e6;
+                    entry.took(Legs::Service { service });
+                }
             }
             Poll::Ready(Ok(bytes.len()))
         })

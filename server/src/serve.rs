@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use echogate_proto::endpoint::HostPort;
+use echogate_proto::{
+    endpoint::HostPort,
+    live::{Endpoints, ListenerInfo, RouteInfo},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -28,7 +31,7 @@ use crate::{
     http::{self, Route},
     limits::{Limits, Place, RouteLimit},
     listener::{self, Proxied},
-    registry::{Kind, Registry},
+    registry::{Arrival, Kind, Peer, Registry},
     service::Service,
     stream::Stream,
     tls::{Inside, Tls},
@@ -50,6 +53,8 @@ pub struct Shared {
     pub limits: Arc<Limits>,
     /// Who is connected.
     pub registry: Registry,
+    /// What is served where.
+    pub endpoints: Endpoints,
     /// Connections to the built-in services.
     pub services: Group,
     /// WebSocket connections.
@@ -121,12 +126,14 @@ impl Server {
                 options: options.into(),
             })
         });
-        let routes = routes.collect();
+        let routes: Vec<_> = routes.collect();
+        let endpoints = endpoints(&services, &routes).map_err(|e| format!("cannot serve: {e}"))?;
         let limits = Limits::new(settings.max_connections, settings.max_per_address);
         let shared = Arc::new(Shared {
             settings,
             limits: Arc::new(limits),
             registry: Registry::default(),
+            endpoints,
             services: Group::new(),
             bridges: Group::new(),
             http: Group::new(),
@@ -141,20 +148,15 @@ impl Server {
     ///
     /// Those of `out`.
     pub fn announce(&self, out: &mut impl Write) -> io::Result<()> {
-        for (spec, listener) in &self.services {
-            let (service, scheme) = (spec.service, spec.scheme());
-            writeln!(out, "listening  {service:<6} {scheme}://{}", listener.local_addr()?)?;
+        for ListenerInfo { service, url } in &self.shared.endpoints.listeners {
+            writeln!(out, "listening  {service:<6} {url}")?;
         }
         let scheme = self.shared.settings.http_scheme();
         for listener in &self.http {
             writeln!(out, "listening  http   {scheme}://{}", listener.local_addr()?)?;
         }
-        for route in &self.routes {
-            writeln!(
-                out,
-                "route      {} -> {} ({})",
-                route.path, route.target, route.options.framing
-            )?;
+        for RouteInfo { path, upstream, framing, .. } in &self.shared.endpoints.routes {
+            writeln!(out, "route      {path} -> {upstream} ({framing})")?;
         }
         if let Some(listener) = self.http.first() {
             writeln!(out, "page       {scheme}://{}/", listener.local_addr()?)?;
@@ -239,7 +241,14 @@ impl Shared {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let entry = self.registry.enter(Kind::Tcp, Some(peer), name, Some(place));
+        let arrival = Arrival {
+            kind: Kind::Tcp,
+            peer: Peer::Address(peer),
+            target: name.clone(),
+            label: None,
+            upstream_from: None,
+        };
+        let entry = self.registry.enter(arrival, Some(place));
         let (idle, drain) = (self.settings.idle_timeout, &self.services.drain);
         self.services.tracker.spawn(connection::serve(stream, service, entry, idle, drain));
     }
@@ -275,7 +284,7 @@ impl Shared {
             tracing::warn!("{count} connections did not end within {within:?} and are cut off");
         }
         for entry in cut {
-            entry.log_end(&"cut off by the server's end");
+            entry.ended(&"cut off by the server's end");
         }
     }
 }
@@ -326,6 +335,24 @@ pub(crate) fn plain(error: &io::Error) -> String {
             text.split_once(" (os error").map_or(text.clone(), |(words, _)| words.to_owned())
         }
     }
+}
+
+/// What is served where, as it is told.
+fn endpoints(
+    services: &[(ListenerSpec, TcpListener)],
+    routes: &[Arc<Route>],
+) -> io::Result<Endpoints> {
+    let listeners = services.iter().map(|(spec, listener)| {
+        let url = format!("{}://{}", spec.scheme(), listener.local_addr()?);
+        Ok(ListenerInfo { service: spec.service.name().to_owned(), url })
+    });
+    let routes = routes.iter().map(|route| RouteInfo {
+        path: route.path.to_string(),
+        upstream: route.target.to_string(),
+        framing: route.options.framing.to_string(),
+        protocol: route.protocol.clone(),
+    });
+    Ok(Endpoints { routes: routes.collect(), listeners: listeners.collect::<io::Result<_>>()? })
 }
 
 /// Where a service is reached without TLS.

@@ -14,6 +14,7 @@
 //! - `tls`: TLS on every side, and certificates that are read again
 //! - `settings`: flags, environment, file, defaults, and what is wrong with them
 //! - `api`: what the server tells of itself, its log included
+//! - `events`: who is connected, live
 //! - `connect`: the native client
 //! - `bench`: the native client as a load
 //! - `third_party`: VNC, MQTT, PostgreSQL, SSH and more, with clients that others made
@@ -29,6 +30,7 @@ mod codec;
 mod connect;
 mod dist;
 mod endings;
+mod events;
 mod gateway;
 mod handshake;
 mod http2;
