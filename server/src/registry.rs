@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     ops::Deref,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -43,20 +43,30 @@ pub enum Change {
 }
 
 /// Who the client is, as far as that is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Peer {
     /// One on the network.
     Address(SocketAddr),
     /// A process of this machine, by its number.
     Process(i32),
+    /// A socket in the file system.
+    Path(Arc<str>),
     /// Nothing is known.
     Unknown,
 }
 
 impl Peer {
+    /// Its address on the network, if it has one.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Peer::Address(address) => Some(address.ip()),
+            Peer::Process(_) | Peer::Path(_) | Peer::Unknown => None,
+        }
+    }
+
     /// What is known, in words.
-    fn named(self) -> Option<String> {
-        (self != Peer::Unknown).then(|| self.to_string())
+    fn named(&self) -> Option<String> {
+        (*self != Peer::Unknown).then(|| self.to_string())
     }
 }
 
@@ -65,6 +75,7 @@ impl fmt::Display for Peer {
         match self {
             Peer::Address(address) => write!(f, "{address}"),
             Peer::Process(id) => write!(f, "process {id}"),
+            Peer::Path(path) => f.write_str(path),
             Peer::Unknown => f.write_str("-"),
         }
     }

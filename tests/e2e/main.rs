@@ -1,6 +1,7 @@
 //! The end-to-end tests, one binary. Contents:
 //!
 //! - `tcp`: the services on raw sockets
+//! - `families`: every kind of socket, and the services `time` and once
 //! - `gateway`: the short form of a gateway, and what `check` tells
 //! - `handshake`: which requests become WebSocket connections, and what the others are told
 //! - `codec`: the frame decoder against tungstenite's
@@ -31,6 +32,7 @@ mod connect;
 mod dist;
 mod endings;
 mod events;
+mod families;
 mod gateway;
 mod handshake;
 mod http2;

@@ -88,6 +88,11 @@ impl Server {
         )
     }
 
+    /// The URLs of all listeners called `what`, in order.
+    pub fn urls(&self, what: &str) -> impl Iterator<Item = String> {
+        self.listening.iter().filter(move |(name, _)| name == what).map(|(_, url)| url.clone())
+    }
+
     /// `HOST:PORT` of the first listener called `what`.
     ///
     /// # Panics

@@ -10,12 +10,10 @@
 //! - `pipe`: the mode for scripts: bytes in, bytes out
 //! - `terminal`: the mode for people: a prompt, and replies above it
 //! - `bench`: the mode for load: many connections, and every reply checked
-//! - `escape`: what came from elsewhere, made fit for a terminal
 
 pub mod bench;
 
 mod dial;
-mod escape;
 mod handshake;
 mod link;
 mod pipe;
@@ -31,6 +29,8 @@ use std::{
 
 use echogate_proto::endpoint::Endpoint;
 use thiserror::Error as ThisError;
+
+use crate::escape;
 
 use self::{
     link::{Inbound, Outbound, Stop},

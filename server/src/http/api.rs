@@ -13,7 +13,7 @@ use axum::{
 use serde_json::json;
 
 use super::events::events;
-use crate::serve::Shared;
+use crate::shared::Shared;
 
 /// What monitors ask, under whatever name.
 pub(super) fn health() -> Router<Arc<Shared>> {

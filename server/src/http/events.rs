@@ -20,7 +20,7 @@ use tokio::{
 use crate::{
     drain::Watch,
     registry::{Change, Entry, Watching},
-    serve::Shared,
+    shared::Shared,
 };
 
 /// How often changes are told, if there are any.

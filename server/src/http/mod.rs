@@ -36,7 +36,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tower::ServiceExt;
 
 use crate::{
-    bridge, dial::Target, drain::Drain, limits::RouteLimit, page, proxy, serve::Shared,
+    bridge, dial::Target, drain::Drain, limits::RouteLimit, page, proxy, shared::Shared,
     stream::Stream,
 };
 

@@ -23,7 +23,7 @@ use crate::{
     limits::{Full, Place},
     proxy,
     registry::{Arrival, Kind, Peer},
-    serve::Shared,
+    shared::Shared,
     stream::Stream,
 };
 
@@ -95,9 +95,10 @@ async fn admit(
     if let Some(reason) = policy::refusal(headers, allow_host, allow_origin) {
         return Err(Refusal { status: StatusCode::FORBIDDEN, code: CloseCode::POLICY, reason });
     }
-    let place = shared.limits.enter(client.peer.ip(), route.limit.as_ref())?;
+    let place = shared.limits.enter(Some(client.peer.ip()), route.limit.as_ref())?;
     let header = route.proxy.map(|version| version.header(client.peer, client.local));
-    let upstream = route.target.dial(*dial_timeout, &header.unwrap_or_default()).await?;
+    let peer = Peer::Address(client.peer);
+    let upstream = route.target.dial(peer, *dial_timeout, &header.unwrap_or_default()).await?;
     Ok((place, upstream))
 }
 
