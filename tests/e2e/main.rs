@@ -2,6 +2,7 @@
 //!
 //! - `tcp`: the services on raw sockets
 //! - `families`: every kind of socket, and the services `time` and once
+//! - `chat`: clients, and the operators who answer them
 //! - `gateway`: the short form of a gateway, and what `check` tells
 //! - `handshake`: which requests become WebSocket connections, and what the others are told
 //! - `codec`: the frame decoder against tungstenite's
@@ -27,6 +28,7 @@
 
 mod api;
 mod bench;
+mod chat;
 mod codec;
 mod connect;
 mod dist;

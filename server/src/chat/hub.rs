@@ -194,7 +194,13 @@ impl State {
     /// Tells all operators. One that is too far behind is left out: it finds its end.
     fn tell(&mut self, event: ToOperator) {
         let event = Arc::new(event);
-        self.operators.retain(|_, operator| operator.try_send(event.clone()).is_ok());
+        self.operators.retain(|id, operator| {
+            let kept = operator.try_send(event.clone()).is_ok();
+            if !kept {
+                tracing::warn!(operator = id, "an operator does not read and is let go");
+            }
+            kept
+        });
     }
 
     /// Keeps a message, as far as there is room, and tells it.
