@@ -16,6 +16,7 @@ mod down;
 mod ending;
 mod gather;
 mod heartbeat;
+mod stopwatch;
 mod up;
 
 use std::{
@@ -39,6 +40,7 @@ pub use self::ending::{End, turn_away};
 use self::{
     ending::{Departure, Verdict},
     heartbeat::Heartbeat,
+    stopwatch::Stopwatch,
 };
 use crate::{
     backlog::Backlog,
@@ -107,6 +109,7 @@ where
         to_client: Backlog::default(),
         pong: None,
         heartbeat: Heartbeat::new(Instant::now()),
+        stopwatch: Stopwatch::default(),
         idle: Idle::new(options.idle_timeout),
         verdict: None,
         close_sent: false,
@@ -121,7 +124,7 @@ where
     }
     async move {
         let end = poll_fn(|cx| bridge.poll(cx)).await;
-        bridge.entry.log_end(&end);
+        bridge.entry.ended(&end);
         end
     }
 }
@@ -152,6 +155,7 @@ struct Bridge<C, U> {
     /// last is, as RFC 6455 section 5.5.3 allows: that bounds them.
     pong: Option<Box<Control>>,
     heartbeat: Heartbeat,
+    stopwatch: Stopwatch,
     idle: Option<Box<Idle>>,
     /// The Close to be sent at the next frame boundary. Once there is one, no more
     /// payload is forwarded to the upstream.
@@ -243,7 +247,7 @@ where
             return until;
         }
         let heartbeat = self.heartbeat.deadline(&self.options);
-        let carried = self.entry.carried();
+        let carried = self.entry.carried_bytes();
         self.idle.as_mut().map_or(heartbeat, |idle| heartbeat.min(idle.deadline(now, carried)))
     }
 }

@@ -26,7 +26,7 @@ pub struct Attempt {
 /// Those of `out`.
 pub fn describe(settings: &Settings, out: &mut impl Write) -> io::Result<()> {
     for Bind { spec, .. } in &settings.listeners {
-        writeln!(out, "listen     {:<6} {}://{}", spec.service, spec.scheme(), spec.at)?;
+        writeln!(out, "listen     {:<6} {}", spec.service, spec.at)?;
     }
     let scheme = settings.http_scheme();
     for Bind { spec: at, .. } in &settings.http {

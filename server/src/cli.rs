@@ -22,6 +22,7 @@ use crate::{
     client,
     config::{Given, RouteSpec, Settings},
     help,
+    inherit::{Inherited, Names},
     serve::Server,
     tls::identity::Identity,
 };
@@ -136,8 +137,8 @@ pub fn main() -> ExitCode {
         Err(e) => return fail(Failure::Usage(one_line(&e))),
     };
     let done = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
-        Command::Serve(args) => args.settings().and_then(serve),
-        Command::Gateway(args) => args.settings().and_then(serve),
+        Command::Serve(args) => serve(|inherited| args.settings(inherited)),
+        Command::Gateway(args) => serve(|inherited| args.settings(inherited)),
         Command::Check(args) => check(args),
         Command::Connect(args) => call(client::run(args)),
         Command::Bench(args) => {
@@ -180,21 +181,21 @@ fn one_line(error: &clap::Error) -> String {
 }
 
 impl ServeArgs {
-    fn settings(self) -> Result<Settings, Failure> {
-        Settings::load(self.given, self.config.as_deref()).map_err(Failure::Usage)
+    fn settings(self, inherited: &Names) -> Result<Settings, Failure> {
+        Settings::load(self.given, self.config.as_deref(), inherited).map_err(Failure::Usage)
     }
 }
 
 impl GatewayArgs {
-    fn settings(self) -> Result<Settings, Failure> {
+    fn settings(self, inherited: &Names) -> Result<Settings, Failure> {
         let Self { bind, upstream, serve: ServeArgs { config, given } } = self;
         let given = given.into_gateway(bind, &upstream).map_err(Failure::Usage)?;
-        ServeArgs { config, given }.settings()
+        ServeArgs { config, given }.settings(inherited)
     }
 }
 
 fn check(args: CheckArgs) -> Result<(), Failure> {
-    let settings = args.serve.settings()?;
+    let settings = args.serve.settings(&Names::default())?;
     let mut out = io::stdout().lock();
     check::describe(&settings, &mut out).ok();
     if let Some(url) = args.url {
@@ -204,7 +205,9 @@ fn check(args: CheckArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn serve(settings: Settings) -> Result<(), Failure> {
+fn serve(settings: impl FnOnce(&Names) -> Result<Settings, Failure>) -> Result<(), Failure> {
+    let inherited = Inherited::from_env().map_err(Failure::Usage)?;
+    let settings = settings(&inherited.names())?;
     tracing_subscriber::fmt()
         .with_env_filter(
             EnvFilter::try_from_env("ECHOGATE_LOG").unwrap_or_else(|_| EnvFilter::new("info")),
@@ -216,7 +219,7 @@ fn serve(settings: Settings) -> Result<(), Failure> {
     let runtime = runtime()?;
     let served = runtime.block_on(async {
         let tls = settings.tls.clone();
-        let server = Server::bind(settings).await?;
+        let server = Server::bind(settings, inherited).await?;
         // Before the announcement: who reads it may send a signal at once.
         let stop = stop_signal().map_err(|e| format!("cannot handle signals: {e}"))?;
         reload_at_hangup(tls).map_err(|e| format!("cannot handle signals: {e}"))?;

@@ -1,31 +1,38 @@
 //! What the server is told: flags first, then the environment, then the file, then
 //! the defaults.
+//!
+//! - `listener`: services on endpoints
+//! - `route`: WebSocket paths and where they lead
+//! - `values`: settings of a single value
+
+mod listener;
+mod route;
+mod values;
 
 use std::{
-    fmt::{self, Display},
     fs,
     path::{Path, PathBuf},
-    str::FromStr,
     sync::Arc,
     time::Duration,
 };
 
 use clap::Args;
-use echogate_proto::{
-    endpoint::{Address, Endpoint, HostPort},
-    framing::Framing,
-};
-use serde::{Deserialize, Deserializer, de};
+use echogate_proto::endpoint::HostPort;
+use jiff::tz::TimeZone;
+use serde::Deserialize;
 
-use crate::{
-    page,
-    proxy::{self, Network},
-    service::Service,
-    tls::{Inside, identity::Identity, trust::Trust},
+pub(crate) use self::values::parse_duration;
+use self::{
+    listener::default_listeners,
+    route::default_routes,
+    values::{identity, operator_token, parsed_duration, parsed_list, parsed_option},
 };
-
-/// Paths that no route can have, beside the page's: the server answers there itself.
-const RESERVED_PATHS: [&str; 4] = ["/healthz", "/readyz", "/version", "/api/connections"];
+pub use self::{
+    listener::{At, ListenerSpec, SocketPath},
+    route::{RouteSpec, Upstream},
+    values::{Origin, Zone},
+};
+use crate::{chat::Token, inherit::Names, proxy::Network, tls::identity::Identity};
 
 /// Settings as given in one place: the command line with the environment, or a file.
 /// What is `None` or empty was not given.
@@ -44,9 +51,10 @@ pub struct Given {
     #[serde(deserialize_with = "parsed_list")]
     http: Vec<HostPort>,
 
-    /// A service on an endpoint of its own, as upper=tcp://127.0.0.1:7007, or tls://
-    /// (repeatable)
-    /// [default: upper on 127.0.0.1:7007 and [::1]:7007]
+    /// A service on an endpoint of its own, as upper=tcp://127.0.0.1:7007 (repeatable;
+    /// tcp, tls, unix, udp, unixgram; ?once answers one message a connection, ?mode=660
+    /// is for sockets in the file system)
+    /// [default: upper on port 7007, time on 7013, chat on 7017, of 127.0.0.1 and [::1]]
     #[arg(
         long,
         value_name = "SERVICE=URL",
@@ -59,7 +67,8 @@ pub struct Given {
 
     /// A WebSocket path bridged to an endpoint, as /ws=tcp://127.0.0.1:7007?framing=message
     /// (repeatable; framing: bytes, text, line or message; with tls://, ca=FILE and
-    /// server-name=NAME say how it is verified) [default: /ws to upper, /ws/echo]
+    /// server-name=NAME say how it is verified)
+    /// [default: /ws to upper, /ws/echo, /ws/time, /ws/chat, /ws/operator]
     #[arg(
         long,
         value_name = "PATH=URL",
@@ -68,6 +77,21 @@ pub struct Given {
         value_delimiter = ','
     )]
     route: Vec<RouteSpec>,
+
+    /// Connections that the kernel holds until they are accepted; beyond them it turns a
+    /// burst of clients away. It takes no more than net.core.somaxconn [default: 4096]
+    #[arg(long, value_name = "N", env = "ECHOGATE_BACKLOG", hide_env_values = true)]
+    backlog: Option<u32>,
+
+    /// The zone in which the service time answers, as Europe/Berlin [default: the system's]
+    #[arg(long, value_name = "NAME", env = "ECHOGATE_TIMEZONE", hide_env_values = true)]
+    #[serde(deserialize_with = "parsed_option")]
+    timezone: Option<Zone>,
+
+    /// What chat's operators have to know: the first line of this file, 16 characters at
+    /// least [default: made at the start, and printed]
+    #[arg(long, value_name = "FILE", env = "ECHOGATE_OPERATOR_TOKEN_FILE", hide_env_values = true)]
+    operator_token_file: Option<PathBuf>,
 
     /// The server's certificate in PEM, those that lead to its root behind it: with it, all
     /// that is HTTP is HTTPS. Read again at SIGHUP
@@ -175,52 +199,6 @@ pub struct Given {
     ping_timeout: Option<Duration>,
 }
 
-/// `SERVICE=URL`: a service on an endpoint.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-#[serde(try_from = "RawListener")]
-pub struct ListenerSpec {
-    /// Which service.
-    pub service: Service,
-    /// Where.
-    pub at: HostPort,
-    /// By `tls://`, not by `tcp://`.
-    pub tls: bool,
-}
-
-/// `PATH=URL`: a WebSocket path bridged to an endpoint.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(try_from = "RawRoute")]
-pub struct RouteSpec {
-    /// The path of the request, without a query.
-    pub path: String,
-    /// What it leads to.
-    pub upstream: Upstream,
-    /// Where messages to the client end.
-    pub framing: Framing,
-    /// The subprotocol chosen if it is offered and `binary` is not.
-    pub protocol: Option<String>,
-    /// The most connections held at once.
-    pub max: Option<u32>,
-    /// The version of the PROXY protocol that tells the upstream of the client.
-    pub proxy: Option<proxy::Version>,
-}
-
-/// What a route leads to.
-#[derive(Clone, Debug)]
-pub enum Upstream {
-    /// A TCP endpoint.
-    Tcp(HostPort),
-    /// A TCP endpoint that speaks TLS, and how it is verified.
-    Tls(HostPort, Arc<Trust>),
-    /// A stream socket in the file system.
-    Unix(String),
-    /// A built-in service, in memory.
-    Service(Service),
-    /// The first plain listener of a service, wherever it is bound: what the default
-    /// routes lead to.
-    Listener(Service),
-}
-
 /// What the server does, every setting decided.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -230,6 +208,12 @@ pub struct Settings {
     pub listeners: Vec<Bind<ListenerSpec>>,
     /// The WebSocket paths.
     pub routes: Vec<RouteSpec>,
+    /// Connections that the kernel holds until they are accepted.
+    pub backlog: u32,
+    /// The zone in which `time` answers.
+    pub timezone: TimeZone,
+    /// What chat's operators have to know, if it was given.
+    pub operator_token: Option<Token>,
     /// The certificate and key of TLS listeners; with them all HTTP is such.
     pub tls: Option<Arc<Identity>>,
     /// The page's folder, if not the one built in.
@@ -278,28 +262,39 @@ impl Settings {
     }
 
     /// Puts together what was given on the command line and in the environment, the
-    /// file that may have been named, and the defaults.
+    /// file that may have been named, and the defaults. What sockets were `inherited`
+    /// takes the place of defaults.
     ///
     /// # Errors
     ///
     /// One line that names what is wrong and where.
-    pub fn load(flags: Given, file: Option<&Path>) -> Result<Settings, String> {
+    pub fn load(flags: Given, file: Option<&Path>, inherited: &Names) -> Result<Settings, String> {
         let file = file.map(Given::from_file).transpose()?.unwrap_or_default();
         let listeners = first_given(flags.listen, file.listen);
         let routes = first_given(flags.route, file.route);
         // With routes alone it is a gateway and opens no service ports.
         let listeners = match listeners {
             Some(listeners) => required(listeners),
-            None if routes.is_some() => Vec::new(),
+            None if routes.is_some() || !inherited.services.is_empty() => Vec::new(),
             None => default_listeners(),
         };
-        let routes = routes.unwrap_or_else(|| default_routes(&listeners));
+        let routes = routes.unwrap_or_else(|| {
+            default_routes(|service| {
+                let is_plain = |bind: &Bind<ListenerSpec>| {
+                    bind.spec.service == service
+                        && matches!(bind.spec.at, At::Tcp(_))
+                        && !bind.spec.once
+                };
+                listeners.iter().any(is_plain)
+            })
+        });
         if let Some(double) = first_double(routes.iter().map(|route| &route.path)) {
             return Err(format!("route {double} is given twice"));
         }
         let tls = identity(flags.tls_cert.or(file.tls_cert), flags.tls_key.or(file.tls_key))?;
         if tls.is_none()
-            && let Some(Bind { spec, .. }) = listeners.iter().find(|bind| bind.spec.tls)
+            && let Some(Bind { spec, .. }) =
+                listeners.iter().find(|bind| matches!(bind.spec.at, At::Tls(_)))
         {
             return Err(format!("listener {spec} needs tls-cert and tls-key"));
         }
@@ -328,10 +323,24 @@ impl Settings {
                 return Err(format!("{name} 0s leaves no time: expected more"));
             }
         }
+        let http = match first_given(flags.http, file.http) {
+            Some(http) => required(http),
+            None if inherited.http => Vec::new(),
+            None => loopback(8080).into(),
+        };
+        let backlog = flags.backlog.or(file.backlog).unwrap_or(4096);
+        if backlog == 0 {
+            return Err("backlog 0 would let nobody in: expected at least 1".to_owned());
+        }
+        let token_file = flags.operator_token_file.or(file.operator_token_file);
+        let timezone = flags.timezone.or(file.timezone);
         Ok(Settings {
-            http: first_given(flags.http, file.http).map_or_else(default_http, required),
+            http,
             listeners,
             routes,
+            backlog,
+            timezone: timezone.map_or_else(TimeZone::system, |Zone(zone)| zone),
+            operator_token: token_file.as_deref().map(operator_token).transpose()?,
             tls,
             web_root: flags.web_root.or(file.web_root),
             allow_origin: first_given(flags.allow_origin, file.allow_origin).unwrap_or_default(),
@@ -386,16 +395,6 @@ impl Given {
     }
 }
 
-/// The server's certificate and key, if they were given.
-fn identity(cert: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<Arc<Identity>>, String> {
-    match (cert, key) {
-        (None, None) => Ok(None),
-        (Some(cert), Some(key)) => Identity::read(cert, key).map(|identity| Some(identity.into())),
-        (Some(_), None) => Err("tls-cert needs tls-key, its private key".to_owned()),
-        (None, Some(_)) => Err("tls-key needs tls-cert, its certificate".to_owned()),
-    }
-}
-
 fn first_given<T>(flags: Vec<T>, file: Vec<T>) -> Option<Vec<T>> {
     [flags, file].into_iter().find(|given| !given.is_empty())
 }
@@ -413,274 +412,4 @@ fn required<T>(specs: Vec<T>) -> Vec<Bind<T>> {
 fn loopback(port: u16) -> [Bind<HostPort>; 2] {
     [("127.0.0.1", true), ("::1", false)]
         .map(|(host, required)| Bind { spec: HostPort { host: host.to_owned(), port }, required })
-}
-
-fn default_http() -> Vec<Bind<HostPort>> {
-    loopback(8080).into()
-}
-
-fn default_listeners() -> Vec<Bind<ListenerSpec>> {
-    loopback(7007)
-        .map(|bind| Bind {
-            spec: ListenerSpec { service: Service::Upper, at: bind.spec, tls: false },
-            required: bind.required,
-        })
-        .into()
-}
-
-/// `/ws` to `upper` and `/ws/echo` to `echo`: over TCP where there is a plain listener of
-/// the service, in memory where there is none.
-fn default_routes(listeners: &[Bind<ListenerSpec>]) -> Vec<RouteSpec> {
-    [("/ws", Service::Upper), ("/ws/echo", Service::Echo)]
-        .map(|(path, service)| RouteSpec {
-            path: path.to_owned(),
-            upstream: if listeners.iter().any(|bind| bind.spec.service == service && !bind.spec.tls)
-            {
-                Upstream::Listener(service)
-            } else {
-                Upstream::Service(service)
-            },
-            framing: Framing::Message,
-            protocol: None,
-            max: None,
-            proxy: None,
-        })
-        .into()
-}
-
-impl Display for Upstream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Upstream::Tcp(at) => write!(f, "tcp://{at}"),
-            Upstream::Tls(at, _) => write!(f, "tls://{at}"),
-            Upstream::Unix(path) => write!(f, "unix://{path}"),
-            Upstream::Service(service) => write!(f, "service:{service}"),
-            Upstream::Listener(service) => write!(f, "the first listener of {service}"),
-        }
-    }
-}
-
-impl FromStr for ListenerSpec {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<ListenerSpec, String> {
-        let (service, url) =
-            text.split_once('=').ok_or("expected SERVICE=URL, as upper=tcp://127.0.0.1:7007")?;
-        RawListener { service: service.to_owned(), url: url.to_owned() }.try_into()
-    }
-}
-
-impl ListenerSpec {
-    /// The scheme of its URL.
-    pub fn scheme(&self) -> &'static str {
-        if self.tls { "tls" } else { "tcp" }
-    }
-}
-
-impl Display for ListenerSpec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={}://{}", self.service, self.scheme(), self.at)
-    }
-}
-
-impl FromStr for RouteSpec {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<RouteSpec, String> {
-        let (path, url) =
-            text.split_once('=').ok_or("expected PATH=URL, as /ws=tcp://127.0.0.1:7007")?;
-        RawRoute { path: path.to_owned(), url: url.to_owned() }.try_into()
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawListener {
-    service: String,
-    url: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawRoute {
-    path: String,
-    url: String,
-}
-
-impl TryFrom<RawListener> for ListenerSpec {
-    type Error = String;
-
-    fn try_from(raw: RawListener) -> Result<ListenerSpec, String> {
-        let service = raw.service.parse()?;
-        let endpoint = parse_endpoint(&raw.url)?;
-        known_options(&endpoint, &[])?;
-        match endpoint.address {
-            Address::Tcp(at) => Ok(ListenerSpec { service, at, tls: false }),
-            Address::Tls(at) => Ok(ListenerSpec { service, at, tls: true }),
-            other => Err(format!("{other}: a listener takes tcp:// and tls:// only")),
-        }
-    }
-}
-
-impl TryFrom<RawRoute> for RouteSpec {
-    type Error = String;
-
-    fn try_from(raw: RawRoute) -> Result<RouteSpec, String> {
-        let RawRoute { path, url } = raw;
-        // At / a handshake is told from a request for the page.
-        if RESERVED_PATHS.contains(&path.as_str()) || (page::has(&path) && path != "/") {
-            return Err(format!("path {path} is the server's own"));
-        }
-        let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
-        if !path.starts_with('/') || !path.chars().all(plain) {
-            return Err(format!(
-                "path \"{path}\": expected / and then letters, digits, or any of / - . _ ~"
-            ));
-        }
-        let endpoint = parse_endpoint(&url)?;
-        let known = ["framing", "max", "protocol", "proxy", "ca", "server-name"];
-        let tls = matches!(endpoint.address, Address::Tls(_));
-        known_options(&endpoint, if tls { &known } else { &known[..4] })?;
-        let (upstream, default_framing) = match &endpoint.address {
-            Address::Tcp(at) | Address::Tls(at) if at.port == 0 => {
-                return Err(format!("{url}: port 0 leads nowhere"));
-            }
-            Address::Tls(at) => {
-                let name = endpoint.option("server-name").unwrap_or(&at.host);
-                let ca = endpoint.option("ca").map(Path::new);
-                let trust = Trust::new(name, ca, Inside::Bytes)?;
-                (Upstream::Tls(at.clone(), trust.into()), Framing::Bytes)
-            }
-            Address::Tcp(at) => (Upstream::Tcp(at.clone()), Framing::Bytes),
-            Address::Unix(path) => (Upstream::Unix(path.clone()), Framing::Bytes),
-            Address::Service(name) => (Upstream::Service(name.parse()?), Framing::Message),
-            other => {
-                return Err(format!(
-                    "{other}: a route takes tcp://, tls://, unix:// and service: only"
-                ));
-            }
-        };
-        let framing = endpoint.option("framing").map(str::parse).transpose()?;
-        let max = endpoint.option("max").map(parse_max).transpose()?;
-        let protocol = endpoint.option("protocol").map(parse_protocol).transpose()?;
-        let proxy = endpoint.option("proxy").map(str::parse).transpose()?;
-        if proxy.is_some() && matches!(upstream, Upstream::Service(_)) {
-            return Err(format!("{url}: proxy goes with upstreams beyond a socket only"));
-        }
-        let framing = framing.unwrap_or(default_framing);
-        Ok(RouteSpec { path, upstream, framing, protocol, max, proxy })
-    }
-}
-
-/// A route's `max`.
-fn parse_max(text: &str) -> Result<u32, String> {
-    match text.parse() {
-        Ok(max @ 1..) => Ok(max),
-        _ => Err(format!("max=\"{text}\": expected a number of connections, 1 at least")),
-    }
-}
-
-/// A subprotocol: a token (RFC 6455 section 4.1).
-fn parse_protocol(text: &str) -> Result<String, String> {
-    let token = |c: char| c.is_ascii_graphic() && !"()<>@,;:\\\"/[]?={}".contains(c);
-    match text {
-        "base64" => Err("protocol=base64 would change the payload, and is not spoken".to_owned()),
-        text if !text.is_empty() && text.chars().all(token) => Ok(text.to_owned()),
-        text => Err(format!("protocol=\"{text}\": expected a name, as mqtt")),
-    }
-}
-
-/// Whose pages may connect: `*`, or `SCHEME://HOST[:PORT]` as a browser's `Origin` says it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// Anyone's.
-    Any,
-    /// This one's, in lower case.
-    One(String),
-}
-
-impl Origin {
-    /// Whether a page of `origin` is meant.
-    pub fn allows(&self, origin: &str) -> bool {
-        match self {
-            Origin::Any => true,
-            Origin::One(one) => one.eq_ignore_ascii_case(origin),
-        }
-    }
-}
-
-impl FromStr for Origin {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Origin, String> {
-        if text == "*" {
-            return Ok(Origin::Any);
-        }
-        let wrong = || format!("\"{text}\" is no origin: expected SCHEME://HOST[:PORT] or *");
-        let (scheme, authority) = text.split_once("://").ok_or_else(wrong)?;
-        let scheme_ok = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-            && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
-        let host_ok = authority.chars().all(|c| c.is_ascii_graphic() && !"/?#@\\".contains(c));
-        if authority.is_empty() || !scheme_ok || !host_ok {
-            return Err(wrong());
-        }
-        // A browser leaves out the port that is the scheme's own.
-        let default_port = match scheme.to_ascii_lowercase().as_str() {
-            "http" => ":80",
-            "https" => ":443",
-            _ => "",
-        };
-        let text = text.strip_suffix(default_port).unwrap_or(text);
-        Ok(Origin::One(text.to_ascii_lowercase()))
-    }
-}
-
-fn parse_endpoint(url: &str) -> Result<Endpoint, String> {
-    url.parse().map_err(|e| format!("{url}: {e}"))
-}
-
-fn known_options(endpoint: &Endpoint, known: &[&str]) -> Result<(), String> {
-    match endpoint.options.iter().find(|(key, _)| !known.contains(&key.as_str())) {
-        None => Ok(()),
-        Some((key, _)) if known.is_empty() => {
-            Err(format!("{endpoint}: unknown option \"{key}\": a listener takes none"))
-        }
-        Some((key, _)) => {
-            Err(format!("{endpoint}: unknown option \"{key}\": expected {}", known.join(", ")))
-        }
-    }
-}
-
-/// A whole number and its unit: `10s`, `500ms`, `2m`, `1h`.
-pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("\"{text}\" is not a time: expected a number and ms, s, m or h, as 10s");
-    let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
-    let number: u64 = text[..digits].parse().map_err(|_| wrong())?;
-    let millis = match &text[digits..] {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return Err(wrong()),
-    };
-    number.checked_mul(millis).map(Duration::from_millis).ok_or_else(wrong)
-}
-
-fn parsed<T: FromStr<Err: Display>, E: de::Error>(text: &str) -> Result<T, E> {
-    text.parse().map_err(|e| E::custom(format!("\"{text}\": {e}")))
-}
-
-fn parsed_list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: FromStr<Err: Display>,
-{
-    Vec::<String>::deserialize(deserializer)?.iter().map(|text| parsed(text)).collect()
-}
-
-fn parsed_duration<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Duration>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    parse_duration(&text).map(Some).map_err(de::Error::custom)
 }

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     future::poll_fn,
-    io::{self, IoSlice},
+    io,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -11,17 +11,15 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    task::coop::has_budget_remaining,
     time::Instant,
 };
 
 use crate::{
-    backlog::Backlog,
-    drain::{Drain, Stage, Watch},
+    drain::{Drain, Watch},
     idle::Idle,
-    registry::{Entry, Registered},
+    registry::Registered,
     scratch,
-    service::Service,
+    service::Exchange,
 };
 
 /// How long a connection that the server ends waits for the client to end its side,
@@ -37,6 +35,10 @@ pub enum End {
     Drained,
     /// Nothing was carried for too long.
     Idle,
+    /// One message was answered, and that is all there is here.
+    Once,
+    /// What was said ended it.
+    Over,
     /// The stream failed.
     Failed(io::Error),
 }
@@ -47,19 +49,21 @@ impl fmt::Display for End {
             End::EndOfInput => f.write_str("the client ended"),
             End::Drained => f.write_str("the server shut down"),
             End::Idle => f.write_str("nothing was carried for too long"),
+            End::Once => f.write_str("its message was answered"),
+            End::Over => f.write_str("the conversation ended"),
             End::Failed(e) => write!(f, "failed: {e}"),
         }
     }
 }
 
-/// Serves `service` on `stream` to its end, the client's or, by `drain`, the
-/// server's, and logs it.
+/// Serves a client on `stream` to the end, its own or, by `drain`, the server's, and
+/// logs it.
 ///
 /// (Not an `async fn`: that would keep every argument twice, and a server holds as
 /// many of these as it has connections.)
-pub fn serve<S>(
+pub(crate) fn serve<S>(
     mut stream: S,
-    service: Service,
+    mut exchange: Exchange,
     entry: Registered,
     idle_timeout: Option<Duration>,
     drain: &Drain,
@@ -67,7 +71,6 @@ pub fn serve<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut exchange = Exchange::new(service);
     let mut watch = drain.watch();
     let mut idle = Idle::new(idle_timeout);
     async move {
@@ -76,7 +79,7 @@ where
             let polled = exchange.poll(cx, &mut stream, Some(&entry), stage);
             if let (Some(idle), Poll::Pending) = (&mut idle, &polled) {
                 let now = Instant::now();
-                let deadline = idle.deadline(now, entry.carried());
+                let deadline = idle.deadline(now, entry.carried_bytes());
                 if deadline <= now {
                     return Poll::Ready(Ok(End::Idle));
                 }
@@ -88,12 +91,12 @@ where
         if let Ok(reached) = end {
             end = poll_fn(|cx| Pin::new(&mut stream).poll_shutdown(cx)).await.map(|()| reached);
         }
-        if matches!(end, Ok(End::Drained | End::Idle)) {
+        if matches!(end, Ok(End::Drained | End::Idle | End::Once | End::Over)) {
             let until = Instant::now() + LINGER;
             poll_fn(|cx| poll_to_end(cx, &mut stream, &mut watch, until)).await;
         }
         let end = end.unwrap_or_else(End::Failed);
-        entry.log_end(&end);
+        entry.ended(&end);
         end
     }
 }
@@ -119,70 +122,4 @@ fn poll_to_end<S: AsyncRead + Unpin>(
             }
         }
     })
-}
-
-/// A service at work: what has come is answered.
-#[derive(Debug)]
-pub(crate) struct Exchange {
-    service: Service,
-    backlog: Backlog,
-}
-
-impl Exchange {
-    pub(crate) fn new(service: Service) -> Exchange {
-        Exchange { service, backlog: Backlog::default() }
-    }
-
-    /// Answers what comes until an end, by `stage` the server's, and counts it in
-    /// `entry`. Reads only when all answers are written: a client that does not read
-    /// is not read.
-    pub(crate) fn poll<S>(
-        &mut self,
-        cx: &mut Context<'_>,
-        stream: &mut S,
-        entry: Option<&Entry>,
-        stage: Stage,
-    ) -> Poll<io::Result<End>>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        loop {
-            ready!(self.backlog.poll_flush(cx, stream))?;
-            if stage == Stage::Now {
-                return Poll::Ready(Ok(End::Drained));
-            }
-            match self.poll_step(cx, stream, entry)? {
-                Poll::Ready(0) => return Poll::Ready(Ok(End::EndOfInput)),
-                Poll::Ready(_) => {}
-                Poll::Pending if stage == Stage::WhenQuiet && has_budget_remaining() => {
-                    return Poll::Ready(Ok(End::Drained));
-                }
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-    }
-
-    /// One read, and the write that answers it.
-    fn poll_step<S>(
-        &mut self,
-        cx: &mut Context<'_>,
-        stream: &mut S,
-        entry: Option<&Entry>,
-    ) -> Poll<io::Result<usize>>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        scratch::with(|scratch| {
-            let mut buf = ReadBuf::new(scratch);
-            ready!(Pin::new(&mut *stream).poll_read(cx, &mut buf))?;
-            let bytes = buf.filled_mut();
-            self.service.answer(bytes);
-            self.backlog.write(cx, stream, &mut [IoSlice::new(bytes)])?;
-            if let Some(entry) = entry {
-                entry.received().add(bytes.len(), 0);
-                entry.sent().add(bytes.len(), 0);
-            }
-            Poll::Ready(Ok(bytes.len()))
-        })
-    }
 }

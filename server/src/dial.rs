@@ -12,7 +12,8 @@ use tokio::{
 
 use crate::{
     memory::Memory,
-    service::Service,
+    registry::Peer,
+    service::Backend,
     stream::Stream,
     tls::trust::{Distrust, Trust},
 };
@@ -27,7 +28,7 @@ pub enum Target {
     /// To a stream socket in the file system.
     Unix(String),
     /// To a built-in service, in memory.
-    Service(Service),
+    Service(Backend),
 }
 
 impl fmt::Display for Target {
@@ -36,7 +37,7 @@ impl fmt::Display for Target {
             Target::Tcp(at) => write!(f, "tcp://{at}"),
             Target::Tls(at, _) => write!(f, "tls://{at}"),
             Target::Unix(path) => write!(f, "unix://{path}"),
-            Target::Service(service) => write!(f, "service:{service}"),
+            Target::Service(backend) => write!(f, "service:{}", backend.service()),
         }
     }
 }
@@ -53,14 +54,19 @@ pub struct DialError {
 }
 
 impl Target {
-    /// Reaches the upstream, over all its addresses within `within`, and sends it
-    /// `preface` before anything else, TLS included.
+    /// Reaches the upstream for a client, over all its addresses within `within`, and
+    /// sends it `preface` before anything else, TLS included.
     ///
     /// # Errors
     ///
     /// Why not, told apart: refused, unresolvable, not trusted, timed out, out of
     /// resources.
-    pub async fn dial(&self, within: Duration, preface: &[u8]) -> Result<Stream, DialError> {
+    pub async fn dial(
+        &self,
+        client: Peer,
+        within: Duration,
+        preface: &[u8],
+    ) -> Result<Stream, DialError> {
         match self {
             Target::Tcp(at) => in_time(within, dial_tcp(at, preface)).await.map(Stream::Tcp),
             Target::Tls(at, trust) => {
@@ -76,7 +82,9 @@ impl Target {
                 };
                 in_time(within, dialling).await.map(Stream::Unix)
             }
-            Target::Service(service) => Ok(Stream::Memory(Memory::new(*service).into())),
+            Target::Service(backend) => {
+                Ok(Stream::Memory(Memory::new(backend.meet(client, false)).into()))
+            }
         }
     }
 }

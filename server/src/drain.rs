@@ -6,11 +6,12 @@
 
 use std::{
     collections::BTreeSet,
+    future::poll_fn,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU8, Ordering},
     },
-    task::{Context, Waker},
+    task::{Context, Poll, Waker},
 };
 
 use slab::Slab;
@@ -152,6 +153,15 @@ impl Watch {
     pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Stage {
         self.key(cx);
         self.drain.stage()
+    }
+
+    /// Waits until serving ends.
+    pub(crate) async fn draining(&mut self) {
+        poll_fn(|cx| match self.poll(cx) {
+            Stage::Serving => Poll::Pending,
+            Stage::WhenQuiet | Stage::Now => Poll::Ready(()),
+        })
+        .await;
     }
 
     /// Asks for a wake-up at `at` or, if one was asked for before, between `now` and

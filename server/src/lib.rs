@@ -10,9 +10,12 @@
 //! - [`cli`]: the command line, and what it runs; `help`: what it tells of itself;
 //!   `nearest`: what a word may have been meant to be
 //! - [`config`]: what the server is told, and by what; [`check`]: what that means
-//! - [`serve`]: the server: bound, announced, run, drained
-//! - `listener`: binding and accepting
-//! - [`connection`]: one connection to a built-in service, [`service`]
+//! - [`serve`]: the server: bound, announced, run; [`shared`]: what its connections share,
+//!   and how they end
+//! - `bind`: from settings to sockets; [`inherit`]: sockets that were bound for us
+//! - `listener`: accepting connections; `datagram`: answering datagrams
+//! - [`connection`]: one connection to a built-in service, [`service`]; [`chat`]: where
+//!   clients and operators meet
 //! - `http`: the page, the API, and the handshake of WebSocket routes
 //! - [`page`]: the page's files
 //! - [`dial`]: reaching a route's upstream
@@ -24,8 +27,10 @@
 //! - [`drain`]: the end of serving and alarms, as connections see them; `idle`: the end of
 //!   a connection that carries nothing
 //! - [`stream`], [`tls`], [`memory`], `scratch`, `backlog`: what bytes travel on and wait in
+//! - `escape`: what came from elsewhere, made fit for a terminal and for one line
 
 pub mod bridge;
+pub mod chat;
 pub mod check;
 pub mod cli;
 pub mod client;
@@ -33,6 +38,7 @@ pub mod config;
 pub mod connection;
 pub mod dial;
 pub mod drain;
+pub mod inherit;
 pub mod limits;
 pub mod memory;
 pub mod page;
@@ -40,10 +46,14 @@ pub mod proxy;
 pub mod registry;
 pub mod serve;
 pub mod service;
+pub mod shared;
 pub mod stream;
 pub mod tls;
 
 mod backlog;
+mod bind;
+mod datagram;
+mod escape;
 mod help;
 mod http;
 mod idle;

@@ -82,21 +82,22 @@ impl Limits {
         drop(self.left.acquire().await);
     }
 
-    /// Takes a place for a client, on a route if it comes by one.
+    /// Takes a place for a client, who may have an address, on a route if it comes by one.
     ///
     /// # Errors
     ///
     /// The limit that is reached.
     pub fn enter(
         self: &Arc<Self>,
-        ip: IpAddr,
+        ip: Option<IpAddr>,
         route: Option<&Arc<RouteLimit>>,
     ) -> Result<Place, Full> {
         let Ok(permit) = self.left.try_acquire() else { return Err(Full::Server(self.max)) };
         permit.forget();
-        let ip = ip.to_canonical();
         let mut place = Place { limits: self.clone(), address: None, route: None };
-        if !ip.is_loopback() || self.loopback_is_limited {
+        if let Some(ip) = ip.map(|ip| ip.to_canonical())
+            && (!ip.is_loopback() || self.loopback_is_limited)
+        {
             let mut counts = self.counts();
             let count = counts.entry(ip).or_default();
             if *count >= self.max_per_address {
@@ -154,7 +155,7 @@ mod tests {
     const THERE: &str = "192.0.2.1";
 
     fn enter(limits: &Arc<Limits>, ip: &str) -> Result<Place, Full> {
-        limits.enter(ip.parse().unwrap(), None)
+        limits.enter(Some(ip.parse().unwrap()), None)
     }
 
     #[test]
@@ -194,7 +195,7 @@ mod tests {
     fn a_route_has_a_limit_of_its_own() {
         let limits = Arc::new(Limits::new(10, None));
         let route = Arc::new(RouteLimit::new(1));
-        let ip = HERE.parse().unwrap();
+        let ip = Some(HERE.parse().unwrap());
         let place = limits.enter(ip, Some(&route)).unwrap();
         assert_eq!(limits.enter(ip, Some(&route)).unwrap_err(), Full::Route(1));
         drop(place);

@@ -1,47 +1,70 @@
-//! Binding, and accepting for as long as the server serves.
+//! Accepting connections for as long as the server serves.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use echogate_proto::endpoint::HostPort;
 use futures_util::FutureExt;
 use tokio::{
-    net::{TcpListener, TcpSocket, TcpStream, lookup_host},
+    net::{TcpListener, UnixListener},
     task::{JoinSet, unconstrained},
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::proxy::{self, Network};
-
-/// Connections that the kernel may hold for us to accept. It takes the smaller of
-/// this and `net.core.somaxconn`; with much less, a burst of clients is dropped.
-const BACKLOG: u32 = 4096;
+use crate::{
+    bind::SocketFile,
+    proxy::{self, Network},
+    registry::Peer,
+    stream::Stream,
+};
 
 /// How long accepting rests when the system has run out of something.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
-/// Binds every address that `at` names.
-///
-/// # Errors
-///
-/// The first address that cannot be bound, with the reason.
-pub(crate) async fn bind(at: &HostPort) -> io::Result<Vec<TcpListener>> {
-    let mut listeners = Vec::new();
-    for address in lookup_host((at.host.as_str(), at.port)).await? {
-        listeners.push(listen(address)?);
-    }
-    Ok(listeners)
+/// Connections that are still accepted, and answered, when the server ends: those that
+/// the kernel has accepted by then, as far as that many.
+const LAST: usize = 4096;
+
+/// What connections are accepted from.
+#[derive(Debug)]
+pub(crate) enum Listener {
+    /// A port.
+    Tcp(TcpListener),
+    /// A socket in the file system, whose file is removed at the end if it is ours.
+    Unix(
+        UnixListener,
+        #[expect(dead_code, reason = "it is there to be dropped")] Option<SocketFile>,
+    ),
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
-    };
-    // Connections of an earlier run that linger in TIME_WAIT do not block the port.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
+impl Listener {
+    /// The next connection, and who it is from.
+    async fn accept(&self) -> io::Result<(Stream, Peer)> {
+        match self {
+            Listener::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                // Small replies go out at once, and a peer that vanished is found out
+                // by the kernel; that this fails on a connection already gone is found
+                // out by using it.
+                stream.set_nodelay(true).ok();
+                socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive()).ok();
+                Ok((Stream::Tcp(stream), Peer::Address(peer)))
+            }
+            Listener::Unix(listener, _) => {
+                let (stream, _) = listener.accept().await?;
+                let process = stream.peer_cred().ok().and_then(|peer| peer.pid());
+                Ok((Stream::Unix(stream), process.map_or(Peer::Unknown, Peer::Process)))
+            }
+        }
+    }
+}
+
+/// A peer that says nothing for a minute is asked, by TCP itself, whether it is there;
+/// after three questions without an answer the connection has failed.
+fn keepalive() -> socket2::TcpKeepalive {
+    socket2::TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(10))
+        .with_retries(3)
 }
 
 /// Connections that come by a proxy, which says who the client is.
@@ -62,11 +85,11 @@ pub(crate) struct Proxied {
 /// tried again. Clients that the kernel has accepted when `stop` comes are not left
 /// to it: closing the listener would reset them.
 pub(crate) async fn accept<P, F>(
-    listener: TcpListener,
+    listener: Listener,
     room: impl Fn() -> F,
     proxied: Proxied,
     stop: CancellationToken,
-    serve: impl Fn(TcpStream, SocketAddr, P) + Send + Sync + 'static,
+    serve: impl Fn(Stream, Peer, P) + Send + Sync + 'static,
 ) where
     P: Send + 'static,
     F: Future<Output = P>,
@@ -74,12 +97,13 @@ pub(crate) async fn accept<P, F>(
     let serve = Arc::new(serve);
     // Those whose proxy has not said yet who they are.
     let mut unnamed = JoinSet::new();
-    let mut hand_on = |stream, peer: SocketAddr, permit| {
+    let mut hand_on = |stream, peer, permit| {
         while unnamed.try_join_next().is_some() {}
-        if proxied.from.iter().any(|network| network.has(&peer)) {
-            unnamed.spawn(name(stream, peer, permit, proxied.within, serve.clone()));
-        } else {
-            serve(stream, peer, permit);
+        match peer {
+            Peer::Address(peer) if proxied.from.iter().any(|network| network.has(&peer)) => {
+                unnamed.spawn(name(stream, peer, permit, proxied.within, serve.clone()));
+            }
+            peer => serve(stream, peer, permit),
         }
     };
     let mut exhausted = false;
@@ -104,7 +128,7 @@ pub(crate) async fn accept<P, F>(
             }
         }
     }
-    for _ in 0..BACKLOG {
+    for _ in 0..LAST {
         match unconstrained(accept_one(&listener, &room)).now_or_never() {
             Some(Ok((stream, peer, permit))) => hand_on(stream, peer, permit),
             Some(Err(e)) if belongs_to_connection(&e) => {}
@@ -118,41 +142,25 @@ pub(crate) async fn accept<P, F>(
 
 /// Hands on a connection under the address that its proxy says.
 async fn name<P>(
-    mut stream: TcpStream,
+    mut stream: Stream,
     proxy: SocketAddr,
     permit: P,
     within: Duration,
-    serve: Arc<impl Fn(TcpStream, SocketAddr, P)>,
+    serve: Arc<impl Fn(Stream, Peer, P)>,
 ) {
     match timeout(within, proxy::read_header(&mut stream)).await {
-        Ok(Ok(client)) => serve(stream, client.unwrap_or(proxy), permit),
+        Ok(Ok(client)) => serve(stream, Peer::Address(client.unwrap_or(proxy)), permit),
         Ok(Err(e)) => tracing::warn!(%proxy, "{e}"),
         Err(_) => tracing::warn!(%proxy, "no PROXY header within {within:?}"),
     }
 }
 
 async fn accept_one<P, F: Future<Output = P>>(
-    listener: &TcpListener,
+    listener: &Listener,
     room: &impl Fn() -> F,
-) -> io::Result<(TcpStream, SocketAddr, P)> {
+) -> io::Result<(Stream, Peer, P)> {
     let (stream, peer) = listener.accept().await?;
-    let permit = room().await;
-    // Small replies go out at once; that it fails on a connection already gone is
-    // found out by using it.
-    stream.set_nodelay(true).ok();
-    Ok((stream, peer, permit))
-}
-
-/// Bytes that the kernel takes for a client beyond those that it can send at once. With
-/// its own limit, 4 MiB and more, one that reads slowly would seem to stand still, and
-/// a Ping would reach it minutes late.
-const UNSENT: u32 = 128 * 1024;
-
-/// Lets writing to `stream` tell how fast its peer reads.
-pub(crate) fn limit_unsent(stream: &TcpStream) {
-    // Where it cannot be set it is not.
-    #[cfg(any(target_os = "android", target_os = "linux", target_vendor = "apple"))]
-    socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT).ok();
+    Ok((stream, peer, room().await))
 }
 
 /// Whether an error of accept(2) is about the connection that was to be accepted: on

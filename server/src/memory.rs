@@ -10,7 +10,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::{connection::Exchange, drain::Stage, service::Service};
+use crate::{drain::Stage, service::Exchange};
 
 /// Bytes in flight each way, at the most.
 const ROOM: usize = 64 * 1024;
@@ -37,9 +37,9 @@ struct Pipe {
 }
 
 impl Memory {
-    /// A connection to `service`.
-    pub fn new(service: Service) -> Memory {
-        Memory { service: Exchange::new(service), ended: None, pipe: Pipe::default() }
+    /// A connection to a service that is at work.
+    pub(crate) fn new(service: Exchange) -> Memory {
+        Memory { service, ended: None, pipe: Pipe::default() }
     }
 
     /// Lets the service take and answer what it can now.

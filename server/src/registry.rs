@@ -3,57 +3,109 @@
 use std::{
     collections::HashMap,
     fmt,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
+    ops::Deref,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
+pub use echogate_proto::live::Kind;
+use echogate_proto::live::{Carried, Connection, Legs};
+use tokio::sync::broadcast;
+
 use crate::limits::Place;
-use serde::Serialize;
+
+/// Changes that a watcher may be behind before it has to look at everything anew.
+const CHANGES: usize = 1024;
 
 /// All live connections. Clones are the same.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Registry(Arc<Inner>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
     next: AtomicU64,
     live: Mutex<HashMap<u64, Arc<Entry>>>,
+    watchers: AtomicUsize,
+    changes: broadcast::Sender<Change>,
 }
 
-/// The transport that a client came by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// A raw TCP connection to a listener.
-    Tcp,
-    /// A WebSocket connection to a route.
-    WebSocket,
+/// A connection that began or ended.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// It began.
+    Opened(Arc<Entry>),
+    /// It ended, and how, in words.
+    Closed(Arc<Entry>, Arc<str>),
 }
 
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Kind::Tcp => "tcp",
-            Kind::WebSocket => "websocket",
-        })
+/// Who the client is, as far as that is known.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Peer {
+    /// One on the network.
+    Address(SocketAddr),
+    /// A process of this machine, by its number.
+    Process(i32),
+    /// A socket in the file system.
+    Path(Arc<str>),
+    /// Nothing is known.
+    Unknown,
+}
+
+impl Peer {
+    /// Its address on the network, if it has one.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Peer::Address(address) => Some(address.ip()),
+            Peer::Process(_) | Peer::Path(_) | Peer::Unknown => None,
+        }
     }
+
+    /// What is known, in words.
+    fn named(&self) -> Option<String> {
+        (*self != Peer::Unknown).then(|| self.to_string())
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Peer::Address(address) => write!(f, "{address}"),
+            Peer::Process(id) => write!(f, "process {id}"),
+            Peer::Path(path) => f.write_str(path),
+            Peer::Unknown => f.write_str("-"),
+        }
+    }
+}
+
+/// What is known of a connection when it begins.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// The transport.
+    pub kind: Kind,
+    /// The client.
+    pub peer: Peer,
+    /// The service's name, or the route's path.
+    pub target: Arc<str>,
+    /// The name that the client gave itself.
+    pub label: Option<Box<str>>,
+    /// The address from which the gateway called the upstream.
+    pub upstream_from: Option<SocketAddr>,
 }
 
 /// A live connection. Its counters have one writer, the connection's task.
 #[derive(Debug)]
 pub struct Entry {
     id: u64,
-    kind: Kind,
-    peer: Option<SocketAddr>,
-    target: Arc<str>,
+    arrival: Arrival,
     since: Instant,
     received: Count,
     sent: Count,
-    _place: Option<Place>,
+    legs: Mutex<Option<Box<Legs>>>,
+    registry: Registry,
 }
 
 /// Bytes and messages in one direction.
@@ -78,59 +130,23 @@ impl Count {
     }
 }
 
-/// A live connection as `/api/connections` shows it.
-#[derive(Clone, Debug, Serialize)]
-pub struct Snapshot {
-    /// Unique among all connections since the start.
-    pub id: u64,
-    /// The transport.
-    pub kind: Kind,
-    /// The client's address; null where the connection is in memory.
-    pub peer: Option<SocketAddr>,
-    /// The service's name, or the route's path.
-    pub target: Arc<str>,
-    /// When it began, in seconds since 1970.
-    pub since: f64,
-    /// How long it has lived, in seconds.
-    pub age: f64,
-    /// Payload bytes from the client.
-    pub bytes_received: u64,
-    /// Payload bytes to the client.
-    pub bytes_sent: u64,
-    /// Messages from the client; 0 for a transport that has none.
-    pub messages_received: u64,
-    /// Messages to the client; 0 for a transport that has none.
-    pub messages_sent: u64,
-}
-
 impl Registry {
     /// Enters a connection; dropping the answer takes it out again and gives back its
     /// place.
-    pub fn enter(
-        &self,
-        kind: Kind,
-        peer: Option<SocketAddr>,
-        target: &Arc<str>,
-        place: Option<Place>,
-    ) -> Registered {
+    pub fn enter(&self, arrival: Arrival, place: Option<Place>) -> Registered {
         let id = self.0.next.fetch_add(1, Ordering::Relaxed) + 1;
         let entry = Arc::new(Entry {
             id,
-            kind,
-            peer,
-            target: target.clone(),
+            arrival,
             since: Instant::now(),
             received: Count::default(),
             sent: Count::default(),
-            _place: place,
+            legs: Mutex::default(),
+            registry: self.clone(),
         });
         self.live().insert(id, entry.clone());
-        Registered { registry: self.clone(), entry }
-    }
-
-    /// What is live now, oldest first.
-    pub fn snapshot(&self) -> Vec<Snapshot> {
-        self.entries().iter().map(|entry| entry.snapshot()).collect()
+        self.tell(|| Change::Opened(entry.clone()));
+        Registered { entry, _place: place }
     }
 
     /// The live connections, oldest first.
@@ -140,8 +156,56 @@ impl Registry {
         all
     }
 
+    /// How many connections are live.
+    pub fn count(&self) -> usize {
+        self.live().len()
+    }
+
+    /// What begins and ends from now on.
+    pub fn watch(&self) -> Watching {
+        self.0.watchers.fetch_add(1, Ordering::AcqRel);
+        Watching { changes: self.0.changes.subscribe(), registry: self.clone() }
+    }
+
+    /// Tells those who watch, if any do.
+    fn tell(&self, change: impl FnOnce() -> Change) {
+        if self.is_watched() {
+            // That nobody listens any more is no error.
+            self.0.changes.send(change()).ok();
+        }
+    }
+
+    fn is_watched(&self) -> bool {
+        self.0.watchers.load(Ordering::Acquire) > 0
+    }
+
     fn live(&self) -> MutexGuard<'_, HashMap<u64, Arc<Entry>>> {
         self.0.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Registry {
+    fn default() -> Registry {
+        Registry(Arc::new(Inner {
+            next: AtomicU64::new(0),
+            live: Mutex::default(),
+            watchers: AtomicUsize::new(0),
+            changes: broadcast::Sender::new(CHANGES),
+        }))
+    }
+}
+
+/// Somebody who watches: as long as there is one, changes are told and legs measured.
+#[derive(Debug)]
+pub struct Watching {
+    /// What begins and ends.
+    pub changes: broadcast::Receiver<Change>,
+    registry: Registry,
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.registry.0.watchers.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -152,7 +216,7 @@ impl Entry {
     }
 
     /// Payload bytes in both directions so far.
-    pub fn carried(&self) -> u64 {
+    pub fn carried_bytes(&self) -> u64 {
         self.received.bytes() + self.sent.bytes()
     }
 
@@ -166,35 +230,61 @@ impl Entry {
         &self.sent
     }
 
-    /// Writes the one line that a connection logs, at its end.
-    pub fn log_end(&self, end: &dyn fmt::Display) {
-        let peer = self.peer.map_or_else(|| "-".to_owned(), |peer| peer.to_string());
+    /// Whether somebody wants to know how long things take.
+    pub fn is_watched(&self) -> bool {
+        self.registry.is_watched()
+    }
+
+    /// Says how long the latest exchange took.
+    pub fn took(&self, legs: Legs) {
+        *self.legs.lock().unwrap_or_else(PoisonError::into_inner) = Some(legs.into());
+    }
+
+    /// Takes it out of those that are live, writes the one line that a connection logs,
+    /// and tells those who watch.
+    pub fn ended(self: &Arc<Self>, end: &dyn fmt::Display) {
+        let Arrival { kind, peer, target, .. } = &self.arrival;
         tracing::info!(
             id = self.id,
-            kind = %self.kind,
-            peer,
-            target = &*self.target,
+            %kind,
+            peer = peer.to_string(),
+            target = &**target,
             received = self.received.bytes(),
             sent = self.sent.bytes(),
             seconds = format_args!("{:.3}", self.since.elapsed().as_secs_f64()),
             "{end}"
         );
+        // Out before it is told: who begins to watch between the two misses neither.
+        self.registry.live().remove(&self.id);
+        self.registry.tell(|| Change::Closed(self.clone(), end.to_string().into()));
     }
 
-    fn snapshot(&self) -> Snapshot {
+    /// What is told of it.
+    pub fn connection(&self) -> Connection {
+        let Arrival { kind, peer, target, label, upstream_from } = &self.arrival;
         let age = self.since.elapsed();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Snapshot {
+        Connection {
             id: self.id,
-            kind: self.kind,
-            peer: self.peer,
-            target: self.target.clone(),
+            kind: *kind,
+            peer: peer.named(),
+            target: target.clone(),
+            label: label.as_ref().map(ToString::to_string),
+            upstream_from: upstream_from.map(|address| address.to_string()),
             since: now.saturating_sub(age).as_secs_f64(),
             age: age.as_secs_f64(),
+            carried: self.carried(),
+        }
+    }
+
+    /// What it has carried.
+    pub fn carried(&self) -> Carried {
+        Carried {
             bytes_received: self.received.bytes(),
             bytes_sent: self.sent.bytes(),
             messages_received: self.received.messages.load(Ordering::Relaxed),
             messages_sent: self.sent.messages.load(Ordering::Relaxed),
+            legs: self.legs.lock().unwrap_or_else(PoisonError::into_inner).as_deref().copied(),
         }
     }
 }
@@ -202,20 +292,20 @@ impl Entry {
 /// A connection's place in the registry, for as long as it is held.
 #[derive(Debug)]
 pub struct Registered {
-    registry: Registry,
     entry: Arc<Entry>,
+    _place: Option<Place>,
 }
 
-impl std::ops::Deref for Registered {
-    type Target = Entry;
+impl Deref for Registered {
+    type Target = Arc<Entry>;
 
-    fn deref(&self) -> &Entry {
+    fn deref(&self) -> &Arc<Entry> {
         &self.entry
     }
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        self.registry.live().remove(&self.entry.id);
+        self.entry.registry.live().remove(&self.entry.id);
     }
 }

@@ -12,9 +12,15 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-use crate::{memory::Memory, tls::Tls};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+
+use crate::{memory::Memory, tls::Tls};
+
+/// Bytes that the kernel takes for a client beyond those that it can send at once. With
+/// its own limit, 4 MiB and more, one that reads slowly would seem to stand still, and
+/// a Ping would reach it minutes late.
+const UNSENT: u32 = 128 * 1024;
 
 /// One type for all of them, so that what runs on a stream is built once.
 #[derive(Debug)]
@@ -44,6 +50,15 @@ impl Stream {
             Stream::Unix(_) | Stream::Http2(_) | Stream::Memory(_) => {
                 Err(io::ErrorKind::Unsupported.into())
             }
+        }
+    }
+
+    /// Lets writing tell how fast the peer reads.
+    pub(crate) fn limit_unsent(&self) {
+        // Where it cannot be set it is not.
+        #[cfg(any(target_os = "android", target_os = "linux", target_vendor = "apple"))]
+        if let Stream::Tcp(stream) = self {
+            socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT).ok();
         }
     }
 

@@ -1,6 +1,8 @@
 //! The end-to-end tests, one binary. Contents:
 //!
 //! - `tcp`: the services on raw sockets
+//! - `families`: every kind of socket, and the services `time` and once
+//! - `chat`: clients, and the operators who answer them
 //! - `gateway`: the short form of a gateway, and what `check` tells
 //! - `handshake`: which requests become WebSocket connections, and what the others are told
 //! - `codec`: the frame decoder against tungstenite's
@@ -14,6 +16,7 @@
 //! - `tls`: TLS on every side, and certificates that are read again
 //! - `settings`: flags, environment, file, defaults, and what is wrong with them
 //! - `api`: what the server tells of itself, its log included
+//! - `events`: who is connected, live
 //! - `connect`: the native client
 //! - `bench`: the native client as a load
 //! - `help`: what the program tells of its own command line
@@ -26,10 +29,13 @@
 
 mod api;
 mod bench;
+mod chat;
 mod codec;
 mod connect;
 mod dist;
 mod endings;
+mod events;
+mod families;
 mod gateway;
 mod handshake;
 mod help;

@@ -323,7 +323,7 @@ fn a_listener_is_given_as_often_as_wanted() {
 
 /// Each setting with a value that is right and one that is wrong, as a flag has them, and
 /// whether it is a list.
-const SETTINGS: [(&str, &str, &str, bool); 16] = [
+const SETTINGS: [(&str, &str, &str, bool); 18] = [
     ("http", "127.0.0.1:0", "127.0.0.1", true),
     ("allow-origin", "https://friend.example", "friend.example/", true),
     ("allow-origin", "*", "https://friend.example/path", true),
@@ -331,6 +331,8 @@ const SETTINGS: [(&str, &str, &str, bool); 16] = [
     ("proxy-protocol-from", "10.0.0.0/8", "10.0.0.0/33", true),
     ("forwarded-from", "::1", "proxy.example", true),
     ("web-root", "/", "", false),
+    ("backlog", "16", "0", false),
+    ("timezone", "Asia/Shanghai", "Asia/Atlantis", false),
     ("drain", "1s", "1", false),
     ("max-message", "10", "-1", false),
     ("max-connections", "10", "0", false),
@@ -350,7 +352,9 @@ fn flags_environment_and_file_take_and_refuse_the_same() {
                 continue;
             }
             let toml = match value.parse::<i64>() {
-                Ok(number) if name.starts_with("max") => format!("{name} = {number}"),
+                Ok(number) if name.starts_with("max") || name == "backlog" => {
+                    format!("{name} = {number}")
+                }
                 _ if is_list => format!("{name} = [\"{value}\"]"),
                 _ => format!("{name} = \"{value}\""),
             };
@@ -375,6 +379,62 @@ fn flags_environment_and_file_take_and_refuse_the_same() {
             }
         }
     }
+}
+
+#[test]
+fn a_listener_takes_its_options_and_no_others() {
+    for (spec, complaint) in [
+        ("upper=tcp://127.0.0.1:0?once", None),
+        ("time=unix:///run/x.sock?mode=0660&once=true", None),
+        ("chat=tls://127.0.0.1:0", Some("needs tls-cert")),
+        ("operator=unix:///run/x.sock?mode=600", None),
+        ("time=udp://127.0.0.1:0", None),
+        ("echo=unixgram:///run/x.sock?mode=666", None),
+        ("upper=tcp://127.0.0.1:0?mode=600", Some("unknown option \"mode\"")),
+        ("upper=udp://127.0.0.1:0?once", Some("unknown option \"once\"")),
+        ("upper=tcp://127.0.0.1:0?once=yes", Some("once=\"yes\"")),
+        ("upper=unix:///run/x.sock?mode=888", Some("mode=\"888\"")),
+        ("upper=unix:///run/x.sock?mode=1777", Some("mode=\"1777\"")),
+        ("chat=udp://127.0.0.1:0", Some("chat needs connections")),
+        ("operator=unixgram:///run/x.sock", Some("operator needs connections")),
+        ("operator=tcp://127.0.0.1:0?once", Some("more than one thing")),
+        ("upper=unix://relative", Some("absolute path")),
+        ("upper=service:echo", Some("a listener takes")),
+    ] {
+        let output = echogate().args(["check", "--listen", spec]).output().unwrap();
+        match complaint {
+            None => assert!(output.status.success(), "{spec}: {output:?}"),
+            Some(words) => {
+                let (line, status) = failure(&output);
+                assert_eq!(status, 2, "{line}");
+                assert!(line.contains(words), "{line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_operators_token_is_read_from_its_file_or_refused() {
+    for (text, complaint) in [
+        ("0123456789abcdef\n", None),
+        ("short\n", Some("not a token")),
+        ("", Some("not a token")),
+        ("0123456789 abcdef", Some("not a token")),
+    ] {
+        let file = file(text);
+        let path = file.path().to_str().unwrap();
+        let output = echogate().args(["check", "--operator-token-file", path]).output().unwrap();
+        match complaint {
+            None => assert!(output.status.success(), "{output:?}"),
+            Some(words) => {
+                let (line, status) = failure(&output);
+                assert_eq!(status, 2, "{line}");
+                assert!(line.contains(path) && line.contains(words), "{line}");
+            }
+        }
+    }
+    let (line, status) = failure(&run(&["check", "--operator-token-file", "/nowhere/token"]));
+    assert_eq!((status, line.trim()), (2, "echogate: /nowhere/token: no such file"));
 }
 
 #[test]

@@ -90,7 +90,7 @@ fn a_tls_listener_answers_and_each_side_ends_its_own() {
     client.write_all(b"the last").unwrap();
     finish(&mut client);
     assert_eq!(read_to_end(&mut client), b"the last", "and TLS's own end");
-    server.wait_for_log(&["kind=tcp", "the client ended"]);
+    server.wait_for_log(&["kind=tls", "the client ended"]);
 }
 
 #[test]
@@ -738,7 +738,7 @@ fn a_client_that_cuts_tcp_off_harms_nobody() {
     let mut client = authority.connect(server.address("echo"));
     assert!(answers(&mut client, b"hello", b"hello"));
     client.sock.shutdown(Shutdown::Both).unwrap();
-    server.wait_for_log(&["kind=tcp", "cut off: TCP ended before TLS did"]);
+    server.wait_for_log(&["kind=tls", "cut off: TCP ended before TLS did"]);
     let stream = authority.connect(server.address("http"));
     let mut client = RawWs::over(stream, &server, "/ws/echo", &[]);
     client.send_frame(first::TEXT, b"hello");

@@ -18,6 +18,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Server {
     child: Child,
     listening: Vec<(String, String)>,
+    printed: Vec<String>,
     log: Arc<Log>,
 }
 
@@ -56,9 +57,10 @@ impl Server {
             .unwrap_or_else(|e| panic!("{command:?}: {e}"));
         let log = Log::of(child.stderr.take().expect("stderr is piped"));
         let stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
-        let mut listening = Vec::new();
+        let (mut listening, mut printed) = (Vec::new(), Vec::new());
         let mut ready = false;
         for line in stdout.lines().map_while(Result::ok) {
+            printed.push(line.clone());
             let mut words = line.split_whitespace();
             match (words.next(), words.next(), words.next()) {
                 (Some("listening"), Some(what), Some(url)) => {
@@ -71,7 +73,7 @@ impl Server {
                 _ => {}
             }
         }
-        let server = Server { child, listening, log };
+        let server = Server { child, listening, printed, log };
         assert!(ready, "the server did not start: {}", server.log().join("\n"));
         server
     }
@@ -86,6 +88,16 @@ impl Server {
             || panic!("no listener {what:?} in {:?}", self.listening),
             |(_, url)| url.as_str(),
         )
+    }
+
+    /// What stands behind `start` in what was printed at the start, if it does.
+    pub fn printed(&self, start: &str) -> Option<String> {
+        self.printed.iter().find_map(|line| line.strip_prefix(start)).map(str::to_owned)
+    }
+
+    /// The URLs of all listeners called `what`, in order.
+    pub fn urls(&self, what: &str) -> impl Iterator<Item = String> {
+        self.listening.iter().filter(move |(name, _)| name == what).map(|(_, url)| url.clone())
     }
 
     /// `HOST:PORT` of the first listener called `what`.

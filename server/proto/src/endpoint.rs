@@ -6,8 +6,8 @@
 //! ws://HOST[:PORT][/PATH]   wss://HOST[:PORT][/PATH]   service:NAME
 //! ```
 //!
-//! Each may end in options, `?KEY=VALUE&KEY=VALUE`; who takes which is the
-//! business of the place where the endpoint is given. (A WebSocket URL has none:
+//! Each may end in options, `?KEY=VALUE&KEY=VALUE`, a KEY alone having the empty value;
+//! who takes which is the business of the place where the endpoint is given. (A WebSocket URL has none:
 //! what follows `?` there is a query, which goes to the server with the path.) An IPv6 address stands in
 //! brackets, as in every URL (RFC 3986 section 3.2.2).
 
@@ -87,8 +87,8 @@ pub enum EndpointError {
     /// `service:` without a name.
     #[error("no service name, as in service:upper")]
     NoService,
-    /// An option without `=`.
-    #[error("bad option \"{0}\": expected KEY=VALUE")]
+    /// An option without a name.
+    #[error("bad option \"{0}\": expected KEY=VALUE or KEY")]
     BadOption(String),
     /// White space or control characters.
     #[error("white space or a control character in the URL")]
@@ -230,8 +230,9 @@ fn parse_options(text: &str) -> Result<Vec<(String, String)>, EndpointError> {
     text.split('&')
         .filter(|pair| !pair.is_empty())
         .map(|pair| match pair.split_once('=') {
-            Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-            _ => Err(EndpointError::BadOption(pair.to_owned())),
+            Some(("", _)) => Err(EndpointError::BadOption(pair.to_owned())),
+            Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
+            None => Ok((pair.to_owned(), String::new())),
         })
         .collect()
 }
@@ -262,7 +263,9 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.address)?;
         for (i, (key, value)) in self.options.iter().enumerate() {
-            write!(f, "{}{key}={value}", if i == 0 { '?' } else { '&' })?;
+            let (before, equals) =
+                (if i == 0 { '?' } else { '&' }, if value.is_empty() { "" } else { "=" });
+            write!(f, "{before}{key}{equals}{value}")?;
         }
         Ok(())
     }
@@ -286,6 +289,7 @@ mod tests {
             "udp://0.0.0.0:7007",
             "unix:///run/echogate.sock?mode=600",
             "unixgram:///run/echogate.sock",
+            "tcp://127.0.0.1:7007?once&a=b",
             "ws://localhost:8080/ws/time",
             "wss://[2001:db8::1]:443/",
             "service:upper?framing=line",
@@ -335,7 +339,7 @@ mod tests {
         assert_eq!(error("tcp://h:1/path"), StrayPath("/path".into(), "tcp"));
         assert_eq!(error("unix://relative"), NoPath);
         assert_eq!(error("service:"), NoService);
-        assert_eq!(error("tcp://h:1?framing"), BadOption("framing".into()));
+        assert_eq!(error("tcp://h:1?=line"), BadOption("=line".into()));
         assert_eq!(error("tcp://h :1"), BadCharacter);
     }
 

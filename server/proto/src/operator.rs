@@ -14,7 +14,7 @@ pub const BYE: &str = "bye";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
 pub enum FromOperator {
-    /// Who it is that speaks. A wrong token is answered with Close 1008.
+    /// Who it is that speaks. A wrong token is answered with an error and the end.
     Token {
         /// The operator's token.
         token: String,

@@ -107,9 +107,11 @@ where
             let read = Pin::new(&mut self.upstream).poll_read(cx, &mut buf);
             let end = HEADROOM + buf.filled().len();
             if matches!(read, Poll::Ready(Ok(()))) && end > HEADROOM {
+                self.stopwatch.upstream_read();
                 if let Err(e) = self.frame(cx, &mut scratch[..end]) {
                     self.framing_failed(e);
                 }
+                self.stopwatch.client_written(&self.entry);
                 return Poll::Ready(Ok(true));
             }
             read.map_ok(|()| false)

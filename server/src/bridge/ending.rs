@@ -263,7 +263,7 @@ where
     /// The timer fired: for an ending that takes too long, or for the heartbeat.
     pub(super) fn on_timer(&mut self, now: Instant) -> Option<End> {
         if self.until.is_none() {
-            let carried = self.entry.carried();
+            let carried = self.entry.carried_bytes();
             if self.idle.as_mut().is_some_and(|idle| idle.deadline(now, carried) <= now) {
                 self.close_with(CloseCode::GOING_AWAY, IDLE);
                 return None;

@@ -16,7 +16,7 @@ use tokio::{
 use super::*;
 use crate::{
     drain::Stage,
-    registry::{Kind, Registry},
+    registry::{Arrival, Kind, Peer, Registry},
 };
 
 const INTERVAL: Duration = Duration::from_secs(20);
@@ -42,6 +42,18 @@ fn options(framing: Framing) -> Options {
     }
 }
 
+/// A place in a registry of its own.
+fn enter() -> Registered {
+    let arrival = Arrival {
+        kind: Kind::WebSocket,
+        peer: Peer::Unknown,
+        target: "/test".into(),
+        label: None,
+        upstream_from: None,
+    };
+    Registry::default().enter(arrival, None)
+}
+
 /// Streams that hold `room` bytes each way.
 fn rig_with(framing: Framing, room: usize, early: &[u8]) -> Rig {
     rig_on(Terms { options: options(framing).into(), half_close: false }, room, early)
@@ -53,10 +65,7 @@ fn rig_on(terms: Terms, room: usize, early: &[u8]) -> Rig {
     let drain = Drain::new();
     let bridge = tokio::spawn({
         let (drain, early) = (drain.clone(), early.to_vec());
-        async move {
-            let entry = Registry::default().enter(Kind::WebSocket, None, &"/test".into(), None);
-            run(client_end, upstream_end, &early, terms, entry, &drain).await
-        }
+        async move { run(client_end, upstream_end, &early, terms, enter(), &drain).await }
     });
     Rig { client, upstream, bridge, drain, start: Instant::now() }
 }
@@ -602,17 +611,9 @@ async fn a_bridge_that_begins_in_a_drain_ends_as_well() {
     let (_upstream, upstream_end) = duplex(4096);
     let drain = Drain::new();
     drain.advance(Stage::WhenQuiet);
-    let entry = Registry::default().enter(Kind::WebSocket, None, &"/test".into(), None);
-    let options = Options {
-        framing: Framing::Message,
-        max_message: 1000,
-        ping_interval: INTERVAL,
-        ping_timeout: TIMEOUT,
-        idle_timeout: None,
-    };
-    let terms = Terms { options: options.into(), half_close: false };
+    let terms = Terms { options: options(Framing::Message).into(), half_close: false };
     drop(client);
-    let end = timeout(HOUR, run(client_end, upstream_end, &[], terms, entry, &drain)).await;
+    let end = timeout(HOUR, run(client_end, upstream_end, &[], terms, enter(), &drain)).await;
     assert!(end.is_ok());
 }
 

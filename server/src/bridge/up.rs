@@ -50,6 +50,7 @@ where
                 let len = buf.filled().len();
                 if matches!(read, Poll::Ready(Ok(()))) && len > 0 {
                     self.heartbeat.heard(now);
+                    self.stopwatch.client_read(&self.entry);
                     self.take_frames(cx, scratch, HEADROOM + len);
                 }
                 read.map_ok(|()| len)
@@ -151,6 +152,7 @@ where
         {
             self.upstream_broken();
         }
+        self.stopwatch.upstream_written(!payload.is_empty());
     }
 
     /// Adds what lies at `range` to what goes to the upstream.

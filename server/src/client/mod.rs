@@ -17,7 +17,6 @@
 //! - `again`: connections one after the other
 //! - `terminal`: a prompt, and what comes above it
 //! - `bench`: the mode for load: many connections, and every reply checked
-//! - `escape`: what came from elsewhere, made fit for a terminal
 
 pub mod bench;
 
@@ -25,7 +24,6 @@ mod again;
 mod call;
 mod datagram;
 mod dial;
-mod escape;
 mod handshake;
 mod ledger;
 mod lines;
@@ -46,6 +44,8 @@ use std::{io, path::PathBuf};
 
 use echogate_proto::endpoint::Endpoint;
 use thiserror::Error as ThisError;
+
+use crate::escape;
 
 use self::{link::Stop, options::Use, target::Header};
 

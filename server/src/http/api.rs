@@ -1,5 +1,5 @@
 //! What the server tells of itself: `/healthz`, `/readyz`, `/version`,
-//! `/api/connections`.
+//! `/api/endpoints`, `/api/connections`.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -12,7 +12,8 @@ use axum::{
 };
 use serde_json::json;
 
-use crate::serve::Shared;
+use super::events::events;
+use crate::shared::Shared;
 
 /// What monitors ask, under whatever name.
 pub(super) fn health() -> Router<Arc<Shared>> {
@@ -21,7 +22,11 @@ pub(super) fn health() -> Router<Arc<Shared>> {
 
 /// What the server's own page asks.
 pub(super) fn router() -> Router<Arc<Shared>> {
-    Router::new().route("/version", get(version)).route("/api/connections", get(connections))
+    Router::new()
+        .route("/version", get(version))
+        .route("/api/endpoints", get(endpoints))
+        .route("/api/connections", get(connections))
+        .route("/api/events", get(events))
 }
 
 /// Whether new connections are welcome: not any more once the end has begun.
@@ -37,6 +42,13 @@ async fn version() -> impl IntoResponse {
     Json(json!({ "name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION") }))
 }
 
+/// They do not change: what listens was bound at the start.
+async fn endpoints(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+    Json(shared.endpoints.clone())
+}
+
 async fn connections(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
-    ([(header::CACHE_CONTROL, "no-store")], Json(shared.registry.snapshot()))
+    let connections: Vec<_> =
+        shared.registry.entries().iter().map(|entry| entry.connection()).collect();
+    ([(header::CACHE_CONTROL, "no-store")], Json(connections))
 }

@@ -3,9 +3,11 @@
 //! - [`upgrade`]: GET on a route becomes a WebSocket connection
 //! - [`handshake`]: what makes a request an opening handshake (RFC 6455 section 4.2.1)
 //! - [`policy`]: which pages may connect
-//! - [`api`]: `/healthz`, `/readyz`, `/version`, `/api/connections`
+//! - [`api`]: `/healthz`, `/readyz`, `/version`, `/api/endpoints`, `/api/connections`
+//! - `events`: `/api/events`
 
 mod api;
+mod events;
 mod handshake;
 pub(crate) mod policy;
 mod upgrade;
@@ -34,12 +36,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tower::ServiceExt;
 
 use crate::{
-    bridge,
-    dial::Target,
-    drain::{Drain, Stage},
-    limits::RouteLimit,
-    page, proxy,
-    serve::Shared,
+    bridge, dial::Target, drain::Drain, limits::RouteLimit, page, proxy, shared::Shared,
     stream::Stream,
 };
 
@@ -171,13 +168,9 @@ async fn until_drained<C: Future>(
 ) -> C::Output {
     let mut connection = pin!(connection);
     let mut watch = drain.watch();
-    let draining = std::future::poll_fn(|cx| match watch.poll(cx) {
-        Stage::Serving => std::task::Poll::Pending,
-        _ => std::task::Poll::Ready(()),
-    });
     tokio::select! {
         ended = connection.as_mut() => ended,
-        () = draining => {
+        () = watch.draining() => {
             no_more(connection.as_mut());
             connection.await
         }

@@ -11,7 +11,7 @@ use axum::{
 };
 
 use super::handshake::wants_upgrade;
-use crate::{config::Origin, serve::Shared};
+use crate::{config::Origin, shared::Shared};
 
 /// The reason that a client is refused for, if it is.
 ///

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use axum::{
     Extension,
     body::Body,
-    extract::State,
-    http::{HeaderMap, Request, StatusCode, header},
+    extract::{Query, State},
+    http::{HeaderMap, Request, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use echogate_proto::close::CloseCode;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
+use serde::Deserialize;
 
 use super::{Client, Route, handshake::Handshake, policy};
 use crate::{
@@ -21,8 +22,8 @@ use crate::{
     dial::DialError,
     limits::{Full, Place},
     proxy,
-    registry::Kind,
-    serve::Shared,
+    registry::{Arrival, Kind, Peer},
+    shared::Shared,
     stream::Stream,
 };
 
@@ -72,7 +73,8 @@ pub(super) async fn upgrade(
     let client = Client { peer, ..client };
     match admit(&shared, &route, client, &request.headers).await {
         Ok((place, upstream)) => {
-            let ends = Ends { client, place, upstream, half_close: handshake.half_close() };
+            let (label, half_close) = (label(&request.uri), handshake.half_close());
+            let ends = Ends { client, label, place, upstream, half_close };
             bridge_upgraded(&shared, &route, on_upgrade, ends);
             handshake.response()
         }
@@ -93,9 +95,10 @@ async fn admit(
     if let Some(reason) = policy::refusal(headers, allow_host, allow_origin) {
         return Err(Refusal { status: StatusCode::FORBIDDEN, code: CloseCode::POLICY, reason });
     }
-    let place = shared.limits.enter(client.peer.ip(), route.limit.as_ref())?;
+    let place = shared.limits.enter(Some(client.peer.ip()), route.limit.as_ref())?;
     let header = route.proxy.map(|version| version.header(client.peer, client.local));
-    let upstream = route.target.dial(*dial_timeout, &header.unwrap_or_default()).await?;
+    let peer = Peer::Address(client.peer);
+    let upstream = route.target.dial(peer, *dial_timeout, &header.unwrap_or_default()).await?;
     Ok((place, upstream))
 }
 
@@ -149,9 +152,25 @@ fn refuse(
     handshake.response()
 }
 
+/// The longest label, in bytes.
+const MAX_LABEL: usize = 64;
+
+/// The name that a client gives itself by `?label=`, by which it finds its connection
+/// in what the API tells: visible ASCII of at most [`MAX_LABEL`] bytes.
+fn label(uri: &Uri) -> Option<Box<str>> {
+    #[derive(Deserialize)]
+    struct Parameters {
+        label: Box<str>,
+    }
+    let Query(Parameters { label }) = Query::try_from_uri(uri).ok()?;
+    let fits = (1..=MAX_LABEL).contains(&label.len());
+    (fits && label.bytes().all(|byte| byte.is_ascii_graphic())).then_some(label)
+}
+
 /// A bridge's ends, and what was agreed on.
 struct Ends {
     client: Client,
+    label: Option<Box<str>>,
     place: Place,
     upstream: Stream,
     half_close: bool,
@@ -162,9 +181,15 @@ fn bridge_upgraded(shared: &Arc<Shared>, route: &Arc<Route>, on_upgrade: OnUpgra
     let (shared, route) = (shared.clone(), route.clone());
     shared.bridges.tracker.clone().spawn(async move {
         let Some((stream, early)) = upgraded(on_upgrade).await else { return };
-        let Ends { client, place, upstream, half_close } = ends;
-        let peer = Some(client.peer);
-        let entry = shared.registry.enter(Kind::WebSocket, peer, &route.path, Some(place));
+        let Ends { client, label, place, upstream, half_close } = ends;
+        let arrival = Arrival {
+            kind: Kind::WebSocket,
+            peer: Peer::Address(client.peer),
+            target: route.path.clone(),
+            label,
+            upstream_from: upstream.local_addr().ok(),
+        };
+        let entry = shared.registry.enter(arrival, Some(place));
         let terms = bridge::Terms { options: route.options.clone(), half_close };
         let bridge = bridge::run(stream, upstream, &early, terms, entry, &shared.bridges.drain);
         // A task of its own: it is small, and lives for as long as the connection.

@@ -2,7 +2,6 @@
 
 use std::{
     fmt, io,
-    net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
@@ -21,7 +20,7 @@ use tokio_rustls::{
 };
 
 use super::{Inside, Tls, certificates, provider, unreadable};
-use crate::drain::{Drain, Stage};
+use crate::{drain::Drain, registry::Peer};
 
 /// How long a handshake under way may still take when the server ends.
 const LAST_HANDSHAKE: Duration = Duration::from_secs(1);
@@ -75,7 +74,7 @@ impl Identity {
         &self,
         inside: Inside,
         stream: TcpStream,
-        peer: SocketAddr,
+        peer: &Peer,
         within: Duration,
         drain: &Drain,
     ) -> Option<Tls> {
@@ -103,12 +102,7 @@ impl Identity {
 
 /// Ready when the server ends and handshakes have had their time.
 async fn last_call(drain: &Drain) {
-    let mut watch = drain.watch();
-    std::future::poll_fn(|cx| match watch.poll(cx) {
-        Stage::Serving => std::task::Poll::Pending,
-        _ => std::task::Poll::Ready(()),
-    })
-    .await;
+    drain.watch().draining().await;
     sleep(LAST_HANDSHAKE).await;
 }
 

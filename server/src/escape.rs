@@ -4,14 +4,24 @@ use std::{fmt::Write, io};
 
 /// `text` with everything escaped that a terminal would act on: control
 /// characters (as `\n`, `\x1b`) and those that reorder or break a line (as `\u{202e}`).
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     text.chars().for_each(|c| push_escaped(&mut out, c));
     out
 }
 
+/// `bytes` as text, escaped likewise; what is not UTF-8 as `\xff`.
+pub(crate) fn bytes(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        chunk.valid().chars().for_each(|c| push_escaped(&mut out, c));
+        chunk.invalid().iter().for_each(|&byte| push_byte(&mut out, byte));
+    }
+    out
+}
+
 /// Appends `c` to `out` as [`escape`] does.
-pub(super) fn push_escaped(out: &mut String, c: char) {
+pub(crate) fn push_escaped(out: &mut String, c: char) {
     match c {
         '\n' => out.push_str("\\n"),
         '\r' => out.push_str("\\r"),
@@ -32,12 +42,12 @@ pub(super) fn push_escaped(out: &mut String, c: char) {
 }
 
 /// Appends a byte that is no character, as `\xff`.
-pub(super) fn push_byte(out: &mut String, byte: u8) {
+pub(crate) fn push_byte(out: &mut String, byte: u8) {
     write!(out, "\\x{byte:02x}").expect("a String takes everything");
 }
 
 /// The first line of `text`, escaped, at most `limit` characters of it.
-pub(super) fn first_line(text: &str, limit: usize) -> String {
+pub(crate) fn first_line(text: &str, limit: usize) -> String {
     let line = text.trim().lines().next().unwrap_or_default().trim_end();
     match line.char_indices().nth(limit) {
         Some((end, _)) => escape(&line[..end]) + "…",
@@ -47,7 +57,7 @@ pub(super) fn first_line(text: &str, limit: usize) -> String {
 
 /// What an error says, as half a sentence without the system's number for it:
 /// `connection refused`, not `Connection refused (os error 111)`.
-pub(super) fn words(error: &io::Error) -> String {
+pub(crate) fn words(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
     let mut chars = text.chars();
@@ -67,6 +77,11 @@ mod tests {
         assert_eq!(escape("\x1b[2J\x07\x7f"), "\\x1b[2J\\x07\\x7f");
         assert_eq!(escape("a\tb\rc\nd\0"), "a\\tb\\rc\\nd\\x00");
         assert_eq!(escape("\u{9b}2J\u{202e}"), "\\u{9b}2J\\u{202e}");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_escaped_one_by_one() {
+        assert_eq!(bytes(b"a\xff\xfeb\n\xe4\xb8"), "a\\xff\\xfeb\\n\\xe4\\xb8");
     }
 
     #[test]

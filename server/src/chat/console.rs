@@ -1,0 +1,1 @@
+//! The operator's console: the terminal of `echogate serve --console`.

@@ -1,0 +1,165 @@
+//! Listeners: services on endpoints of their own.
+
+use std::{
+    fmt::{self, Display},
+    str::FromStr,
+};
+
+use echogate_proto::{
+    endpoint::{Address, HostPort},
+    live::Kind,
+};
+use serde::Deserialize;
+
+use super::{
+    Bind, loopback,
+    values::{known_options, parse_endpoint},
+};
+use crate::service::Service;
+
+/// `SERVICE=URL`: a service on an endpoint.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(try_from = "RawListener")]
+pub struct ListenerSpec {
+    /// Which service.
+    pub service: Service,
+    /// Where.
+    pub at: At,
+    /// One message is answered on each connection, which then ends.
+    pub once: bool,
+}
+
+/// Where a service listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum At {
+    /// `tcp://HOST:PORT`
+    Tcp(HostPort),
+    /// `tls://HOST:PORT`
+    Tls(HostPort),
+    /// `udp://HOST:PORT`
+    Udp(HostPort),
+    /// `unix:///PATH`
+    Unix(SocketPath),
+    /// `unixgram:///PATH`
+    UnixGram(SocketPath),
+}
+
+/// A socket in the file system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SocketPath {
+    /// Where.
+    pub path: String,
+    /// Who may connect, as the mode of a file; what the umask leaves if none is given.
+    pub mode: Option<u32>,
+}
+
+impl At {
+    /// The transport.
+    pub fn kind(&self) -> Kind {
+        match self {
+            At::Tcp(_) => Kind::Tcp,
+            At::Tls(_) => Kind::Tls,
+            At::Udp(_) => Kind::Udp,
+            At::Unix(_) => Kind::Unix,
+            At::UnixGram(_) => Kind::UnixGram,
+        }
+    }
+}
+
+impl Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://", self.kind())?;
+        match self {
+            At::Tcp(at) | At::Tls(at) | At::Udp(at) => write!(f, "{at}"),
+            At::Unix(at) | At::UnixGram(at) => f.write_str(&at.path),
+        }
+    }
+}
+
+impl Display for ListenerSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.service, self.at)
+    }
+}
+
+/// `upper`, `time` and `chat` on ports of their own.
+pub(super) fn default_listeners() -> Vec<Bind<ListenerSpec>> {
+    let ports = [(Service::Upper, 7007), (Service::Time, 7013), (Service::Chat, 7017)];
+    let listeners = ports.into_iter().flat_map(|(service, port)| {
+        loopback(port).map(|Bind { spec: at, required }| {
+            let spec = ListenerSpec { service, at: At::Tcp(at), once: false };
+            Bind { spec, required }
+        })
+    });
+    listeners.collect()
+}
+
+impl FromStr for ListenerSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<ListenerSpec, String> {
+        let (service, url) =
+            text.split_once('=').ok_or("expected SERVICE=URL, as upper=tcp://127.0.0.1:7007")?;
+        RawListener { service: service.to_owned(), url: url.to_owned() }.try_into()
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawListener {
+    service: String,
+    url: String,
+}
+
+impl TryFrom<RawListener> for ListenerSpec {
+    type Error = String;
+
+    fn try_from(raw: RawListener) -> Result<ListenerSpec, String> {
+        let RawListener { service, url } = raw;
+        let service: Service = service.parse()?;
+        let endpoint = parse_endpoint(&url)?;
+        let known: &[_] = match endpoint.address {
+            Address::Tcp(_) | Address::Tls(_) => &["once"],
+            Address::Unix(_) => &["mode", "once"],
+            Address::UnixGram(_) => &["mode"],
+            _ => &[],
+        };
+        known_options(&endpoint, known)?;
+        let socket_path = |path: &String| {
+            let mode = endpoint.option("mode").map(parse_mode).transpose()?;
+            Ok::<_, String>(SocketPath { path: path.clone(), mode })
+        };
+        let at = match &endpoint.address {
+            Address::Tcp(at) => At::Tcp(at.clone()),
+            Address::Tls(at) => At::Tls(at.clone()),
+            Address::Udp(at) => At::Udp(at.clone()),
+            Address::Unix(path) => At::Unix(socket_path(path)?),
+            Address::UnixGram(path) => At::UnixGram(socket_path(path)?),
+            other => {
+                return Err(format!(
+                    "{other}: a listener takes tcp://, tls://, udp://, unix:// and unixgram:// only"
+                ));
+            }
+        };
+        if matches!(at, At::Udp(_) | At::UnixGram(_)) && !service.answers_datagrams() {
+            return Err(format!("{url}: {service} needs connections, and datagrams have none"));
+        }
+        let once = match endpoint.option("once") {
+            None | Some("false") => false,
+            Some("true" | "") => true,
+            Some(other) => return Err(format!("once=\"{other}\": expected true or false")),
+        };
+        if once && service == Service::Operator {
+            return Err(format!("{url}: an operator says more than one thing"));
+        }
+        Ok(ListenerSpec { service, at, once })
+    }
+}
+
+/// The mode of a socket in the file system, as chmod(1) takes it in digits.
+fn parse_mode(text: &str) -> Result<u32, String> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode @ 0..=0o777) if text.len() <= 4 => Ok(mode),
+        _ => Err(format!("mode=\"{text}\": expected a file's mode in octal digits, as 660")),
+    }
+}

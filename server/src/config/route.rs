@@ -1,0 +1,183 @@
+//! Routes: WebSocket paths, and what each leads to.
+
+use std::{
+    fmt::{self, Display},
+    path::Path,
+    str::FromStr,
+    sync::Arc,
+};
+
+use echogate_proto::{
+    endpoint::{Address, HostPort},
+    framing::Framing,
+};
+use serde::Deserialize;
+
+use super::values::{known_options, parse_endpoint};
+use crate::{
+    page, proxy,
+    service::Service,
+    tls::{Inside, trust::Trust},
+};
+
+/// Paths that no route can have, beside the page's: the server answers there itself.
+const RESERVED_PATHS: [&str; 6] =
+    ["/healthz", "/readyz", "/version", "/api/endpoints", "/api/connections", "/api/events"];
+
+/// `PATH=URL`: a WebSocket path bridged to an endpoint.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "RawRoute")]
+pub struct RouteSpec {
+    /// The path of the request, without a query.
+    pub path: String,
+    /// What it leads to.
+    pub upstream: Upstream,
+    /// Where messages to the client end.
+    pub framing: Framing,
+    /// The subprotocol chosen if it is offered and `binary` is not.
+    pub protocol: Option<String>,
+    /// The most connections held at once.
+    pub max: Option<u32>,
+    /// The version of the PROXY protocol that tells the upstream of the client.
+    pub proxy: Option<proxy::Version>,
+}
+
+/// What a route leads to.
+#[derive(Clone, Debug)]
+pub enum Upstream {
+    /// A TCP endpoint.
+    Tcp(HostPort),
+    /// A TCP endpoint that speaks TLS, and how it is verified.
+    Tls(HostPort, Arc<Trust>),
+    /// A stream socket in the file system.
+    Unix(String),
+    /// A built-in service, in memory.
+    Service(Service),
+    /// The first plain listener of a service, wherever it is bound: what the default
+    /// routes lead to.
+    Listener(Service),
+}
+
+/// Each service at a path of its own: by its listener where it has a plain one on TCP,
+/// in memory where it has none.
+pub(super) fn default_routes(has_listener: impl Fn(Service) -> bool) -> Vec<RouteSpec> {
+    let routes = [
+        ("/ws", Service::Upper),
+        ("/ws/echo", Service::Echo),
+        ("/ws/time", Service::Time),
+        ("/ws/chat", Service::Chat),
+        ("/ws/operator", Service::Operator),
+    ];
+    let routes = routes.map(|(path, service)| RouteSpec {
+        path: path.to_owned(),
+        upstream: match has_listener(service) {
+            true => Upstream::Listener(service),
+            false => Upstream::Service(service),
+        },
+        framing: service.framing(),
+        protocol: None,
+        max: None,
+        proxy: None,
+    });
+    routes.into()
+}
+
+impl Display for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Upstream::Tcp(at) => write!(f, "tcp://{at}"),
+            Upstream::Tls(at, _) => write!(f, "tls://{at}"),
+            Upstream::Unix(path) => write!(f, "unix://{path}"),
+            Upstream::Service(service) => write!(f, "service:{service}"),
+            Upstream::Listener(service) => write!(f, "the first listener of {service}"),
+        }
+    }
+}
+
+impl FromStr for RouteSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<RouteSpec, String> {
+        let (path, url) =
+            text.split_once('=').ok_or("expected PATH=URL, as /ws=tcp://127.0.0.1:7007")?;
+        RawRoute { path: path.to_owned(), url: url.to_owned() }.try_into()
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRoute {
+    path: String,
+    url: String,
+}
+
+impl TryFrom<RawRoute> for RouteSpec {
+    type Error = String;
+
+    fn try_from(raw: RawRoute) -> Result<RouteSpec, String> {
+        let RawRoute { path, url } = raw;
+        // At / a handshake is told from a request for the page.
+        if RESERVED_PATHS.contains(&path.as_str()) || (page::has(&path) && path != "/") {
+            return Err(format!("path {path} is the server's own"));
+        }
+        let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
+        if !path.starts_with('/') || !path.chars().all(plain) {
+            return Err(format!(
+                "path \"{path}\": expected / and then letters, digits, or any of / - . _ ~"
+            ));
+        }
+        let endpoint = parse_endpoint(&url)?;
+        let known = ["framing", "max", "protocol", "proxy", "ca", "server-name"];
+        let tls = matches!(endpoint.address, Address::Tls(_));
+        known_options(&endpoint, if tls { &known } else { &known[..4] })?;
+        let (upstream, default_framing) = match &endpoint.address {
+            Address::Tcp(at) | Address::Tls(at) if at.port == 0 => {
+                return Err(format!("{url}: port 0 leads nowhere"));
+            }
+            Address::Tls(at) => {
+                let name = endpoint.option("server-name").unwrap_or(&at.host);
+                let ca = endpoint.option("ca").map(Path::new);
+                let trust = Trust::new(name, ca, Inside::Bytes)?;
+                (Upstream::Tls(at.clone(), trust.into()), Framing::Bytes)
+            }
+            Address::Tcp(at) => (Upstream::Tcp(at.clone()), Framing::Bytes),
+            Address::Unix(path) => (Upstream::Unix(path.clone()), Framing::Bytes),
+            Address::Service(name) => {
+                let service: Service = name.parse()?;
+                (Upstream::Service(service), service.framing())
+            }
+            other => {
+                return Err(format!(
+                    "{other}: a route takes tcp://, tls://, unix:// and service: only"
+                ));
+            }
+        };
+        let framing = endpoint.option("framing").map(str::parse).transpose()?;
+        let max = endpoint.option("max").map(parse_max).transpose()?;
+        let protocol = endpoint.option("protocol").map(parse_protocol).transpose()?;
+        let proxy = endpoint.option("proxy").map(str::parse).transpose()?;
+        if proxy.is_some() && matches!(upstream, Upstream::Service(_)) {
+            return Err(format!("{url}: proxy goes with upstreams beyond a socket only"));
+        }
+        let framing = framing.unwrap_or(default_framing);
+        Ok(RouteSpec { path, upstream, framing, protocol, max, proxy })
+    }
+}
+
+/// A route's `max`.
+fn parse_max(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(max @ 1..) => Ok(max),
+        _ => Err(format!("max=\"{text}\": expected a number of connections, 1 at least")),
+    }
+}
+
+/// A subprotocol: a token (RFC 6455 section 4.1).
+fn parse_protocol(text: &str) -> Result<String, String> {
+    let token = |c: char| c.is_ascii_graphic() && !"()<>@,;:\\\"/[]?={}".contains(c);
+    match text {
+        "base64" => Err("protocol=base64 would change the payload, and is not spoken".to_owned()),
+        text if !text.is_empty() && text.chars().all(token) => Ok(text.to_owned()),
+        text => Err(format!("protocol=\"{text}\": expected a name, as mqtt")),
+    }
+}

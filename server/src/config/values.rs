@@ -1,0 +1,153 @@
+//! Settings that are a single value each.
+
+use std::{
+    fmt::Display,
+    fs,
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::Arc,
+    time::Duration,
+};
+
+use echogate_proto::endpoint::Endpoint;
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Deserializer, de};
+
+use crate::{chat::Token, tls::identity::Identity};
+
+/// Whose pages may connect: `*`, or `SCHEME://HOST[:PORT]` as a browser's `Origin` says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Anyone's.
+    Any,
+    /// This one's, in lower case.
+    One(String),
+}
+
+impl Origin {
+    /// Whether a page of `origin` is meant.
+    pub fn allows(&self, origin: &str) -> bool {
+        match self {
+            Origin::Any => true,
+            Origin::One(one) => one.eq_ignore_ascii_case(origin),
+        }
+    }
+}
+
+impl FromStr for Origin {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Origin, String> {
+        if text == "*" {
+            return Ok(Origin::Any);
+        }
+        let wrong = || format!("\"{text}\" is no origin: expected SCHEME://HOST[:PORT] or *");
+        let (scheme, authority) = text.split_once("://").ok_or_else(wrong)?;
+        let scheme_ok = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+            && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+        let host_ok = authority.chars().all(|c| c.is_ascii_graphic() && !"/?#@\\".contains(c));
+        if authority.is_empty() || !scheme_ok || !host_ok {
+            return Err(wrong());
+        }
+        // A browser leaves out the port that is the scheme's own.
+        let default_port = match scheme.to_ascii_lowercase().as_str() {
+            "http" => ":80",
+            "https" => ":443",
+            _ => "",
+        };
+        let text = text.strip_suffix(default_port).unwrap_or(text);
+        Ok(Origin::One(text.to_ascii_lowercase()))
+    }
+}
+
+pub(super) fn parse_endpoint(url: &str) -> Result<Endpoint, String> {
+    url.parse().map_err(|e| format!("{url}: {e}"))
+}
+
+pub(super) fn known_options(endpoint: &Endpoint, known: &[&str]) -> Result<(), String> {
+    match endpoint.options.iter().find(|(key, _)| !known.contains(&key.as_str())) {
+        None => Ok(()),
+        Some((key, _)) if known.is_empty() => {
+            Err(format!("{endpoint}: unknown option \"{key}\": none is taken here"))
+        }
+        Some((key, _)) => {
+            Err(format!("{endpoint}: unknown option \"{key}\": expected {}", known.join(", ")))
+        }
+    }
+}
+
+/// A whole number and its unit: `10s`, `500ms`, `2m`, `1h`.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("\"{text}\" is not a time: expected a number and ms, s, m or h, as 10s");
+    let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+    let number: u64 = text[..digits].parse().map_err(|_| wrong())?;
+    let millis = match &text[digits..] {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(millis).map(Duration::from_millis).ok_or_else(wrong)
+}
+
+fn parsed<T: FromStr<Err: Display>, E: de::Error>(text: &str) -> Result<T, E> {
+    text.parse().map_err(|e| E::custom(format!("\"{text}\": {e}")))
+}
+
+pub(super) fn parsed_option<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: Display>,
+{
+    parsed(&String::deserialize(deserializer)?).map(Some)
+}
+
+pub(super) fn parsed_list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: Display>,
+{
+    Vec::<String>::deserialize(deserializer)?.iter().map(|text| parsed(text)).collect()
+}
+
+pub(super) fn parsed_duration<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_duration(&text).map(Some).map_err(de::Error::custom)
+}
+
+/// A time zone by its IANA name, as `Europe/Berlin`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Zone(pub TimeZone);
+
+impl FromStr for Zone {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Zone, String> {
+        let unknown = |_| format!("\"{name}\" is no time zone: expected a name as Europe/Berlin");
+        TimeZone::get(name).map(Zone).map_err(unknown)
+    }
+}
+
+/// The server's certificate and key, if they were given.
+pub(super) fn identity(
+    cert: Option<PathBuf>,
+    key: Option<PathBuf>,
+) -> Result<Option<Arc<Identity>>, String> {
+    match (cert, key) {
+        (None, None) => Ok(None),
+        (Some(cert), Some(key)) => Identity::read(cert, key).map(|identity| Some(identity.into())),
+        (Some(_), None) => Err("tls-cert needs tls-key, its private key".to_owned()),
+        (None, Some(_)) => Err("tls-key needs tls-cert, its certificate".to_owned()),
+    }
+}
+
+/// The operators' token: the first line of its file.
+pub(super) fn operator_token(file: &Path) -> Result<Token, String> {
+    let name = file.display();
+    let text =
+        fs::read_to_string(file).map_err(|e| format!("{name}: {}", crate::serve::plain(&e)))?;
+    text.lines().next().unwrap_or_default().parse().map_err(|e| format!("{name}: {e}"))
+}

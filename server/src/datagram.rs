@@ -1,0 +1,224 @@
+//! Services on datagrams: each is answered with one, from the address that it came to.
+//!
+//! A socket has one task and one buffer, so that no flood grows memory: what is not
+//! taken in time the kernel drops, as it may.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    os::fd::AsRawFd,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use echogate_proto::live::Kind;
+use nix::sys::socket::{MsgFlags, UnixAddr, recvfrom, sendto};
+use tokio::{
+    io::Interest,
+    net::{UdpSocket, UnixDatagram},
+    time::{interval, sleep},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    bind::SocketFile,
+    escape,
+    registry::{Arrival, Peer, Registered, Registry},
+    service::Backend,
+};
+
+mod local;
+
+use local::Local;
+
+/// The largest datagram taken: more than any of UDP has, and than a Unix socket's usual
+/// send buffer lets through.
+const MAX_DATAGRAM: usize = 256 * 1024;
+
+/// After so much silence a sender is gone.
+const GONE: Duration = Duration::from_secs(30);
+
+/// How often senders that are gone are looked for.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// Senders of one socket that are listed; those beyond are served as well.
+const LISTED: usize = 1024;
+
+/// How long receiving rests after an error.
+const ERROR_PAUSE: Duration = Duration::from_millis(100);
+
+/// Datagrams that are still answered when the server ends.
+const LAST: usize = 1024;
+
+/// What datagrams are received from.
+#[derive(Debug)]
+pub(crate) enum Datagrams {
+    /// A port.
+    Udp(UdpSocket),
+    /// A socket in the file system, whose file is removed at the end if it is ours.
+    UnixGram(
+        UnixDatagram,
+        #[expect(dead_code, reason = "it is there to be dropped")] Option<SocketFile>,
+    ),
+}
+
+/// Who sent a datagram, and where its answer goes.
+enum Sender {
+    Udp(SocketAddr, Local),
+    UnixGram(UnixAddr),
+}
+
+impl Datagrams {
+    /// # Errors
+    ///
+    /// When the system does not tell where datagrams were sent to.
+    pub(crate) fn udp(socket: UdpSocket) -> io::Result<Datagrams> {
+        local::ask(&socket)?;
+        Ok(Datagrams::Udp(socket))
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Datagrams::Udp(_) => Kind::Udp,
+            Datagrams::UnixGram(..) => Kind::UnixGram,
+        }
+    }
+
+    async fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, Sender)> {
+        match self {
+            Datagrams::Udp(socket) => {
+                let received =
+                    socket.async_io(Interest::READABLE, || local::receive(socket, buffer)).await;
+                received.map(|(len, from, local)| (len, Sender::Udp(from, local)))
+            }
+            Datagrams::UnixGram(socket, _) => {
+                let receive = || Ok(recvfrom::<UnixAddr>(socket.as_raw_fd(), buffer)?);
+                let (len, from) = socket.async_io(Interest::READABLE, receive).await?;
+                Ok((len, Sender::UnixGram(from.unwrap_or_else(UnixAddr::new_unnamed))))
+            }
+        }
+    }
+
+    async fn send(&self, bytes: &[u8], to: &Sender) -> io::Result<()> {
+        match (self, to) {
+            (Datagrams::Udp(socket), Sender::Udp(to, local)) => {
+                socket.async_io(Interest::WRITABLE, || local::send(socket, bytes, *to, local)).await
+            }
+            // Not waited for: that would let a client that does not read stop the others.
+            (Datagrams::UnixGram(socket, _), Sender::UnixGram(to)) => {
+                sendto(socket.as_raw_fd(), bytes, to, MsgFlags::MSG_DONTWAIT)?;
+                Ok(())
+            }
+            _ => unreachable!("a sender is its socket's"),
+        }
+    }
+}
+
+/// Answers datagrams until `stop`.
+pub(crate) async fn serve(
+    socket: Datagrams,
+    backend: Backend,
+    registry: Registry,
+    stop: CancellationToken,
+) {
+    let mut buffer = vec![0; MAX_DATAGRAM];
+    let mut senders = Senders {
+        kind: socket.kind(),
+        target: backend.service().name().into(),
+        registry,
+        all: HashMap::new(),
+    };
+    let mut sweep = interval(SWEEP);
+    loop {
+        tokio::select! {
+            received = socket.receive(&mut buffer) => match received {
+                Ok((len, from)) => answer(&socket, &backend, &mut buffer, len, &from, &mut senders).await,
+                Err(e) => {
+                    tracing::debug!("cannot receive datagrams, trying again: {e}");
+                    sleep(ERROR_PAUSE).await;
+                }
+            },
+            _ = sweep.tick() => senders.sweep(),
+            () = stop.cancelled() => break,
+        }
+    }
+    for _ in 0..LAST {
+        let received = tokio::select! {
+            biased;
+            received = socket.receive(&mut buffer) => received,
+            () = std::future::ready(()) => break,
+        };
+        let Ok((len, from)) = received else { break };
+        answer(&socket, &backend, &mut buffer, len, &from, &mut senders).await;
+    }
+    senders.all.into_values().for_each(|(entry, _)| entry.ended(&"the server shut down"));
+}
+
+async fn answer(
+    socket: &Datagrams,
+    backend: &Backend,
+    buffer: &mut [u8],
+    len: usize,
+    from: &Sender,
+    senders: &mut Senders,
+) {
+    if len == buffer.len() {
+        return tracing::debug!("a datagram of {len} bytes or more is not answered");
+    }
+    let Some(answer) = backend.answer(buffer, len) else { return };
+    let sent = socket.send(&buffer[..answer], from).await;
+    if let Err(e) = &sent {
+        tracing::debug!("a datagram is not answered: {e}");
+    }
+    senders.count(from, len, sent.is_ok().then_some(answer));
+}
+
+/// Who sent something lately.
+struct Senders {
+    kind: Kind,
+    target: Arc<str>,
+    registry: Registry,
+    all: HashMap<Peer, (Registered, Instant)>,
+}
+
+impl Senders {
+    fn count(&mut self, from: &Sender, received: usize, sent: Option<usize>) {
+        let peer = match from {
+            Sender::Udp(from, _) => Peer::Address(*from),
+            Sender::UnixGram(from) => match (from.path(), from.as_abstract()) {
+                (Some(path), _) => Peer::Path(path.to_string_lossy().into()),
+                (None, Some(name)) => Peer::Path(format!("@{}", escape::bytes(name)).into()),
+                (None, None) => Peer::Unknown,
+            },
+        };
+        let now = Instant::now();
+        if !self.all.contains_key(&peer) {
+            if self.all.len() >= LISTED {
+                return;
+            }
+            let arrival = Arrival {
+                kind: self.kind,
+                peer: peer.clone(),
+                target: self.target.clone(),
+                label: None,
+                upstream_from: None,
+            };
+            self.all.insert(peer.clone(), (self.registry.enter(arrival, None), now));
+        }
+        if let Some((entry, last)) = self.all.get_mut(&peer) {
+            *last = now;
+            entry.received().add(received, 1);
+            if let Some(sent) = sent {
+                entry.sent().add(sent, 1);
+            }
+        }
+    }
+
+    fn sweep(&mut self) {
+        let gone = |_: &Peer, (_, last): &mut (Registered, Instant)| last.elapsed() >= GONE;
+        for (_, (entry, _)) in self.all.extract_if(gone) {
+            entry.ended(&format_args!("no datagram for {GONE:?}"));
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! `/api/events`: who is connected, live, as server-sent events.
+
+use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
+
+use axum::{
+    extract::State,
+    http::HeaderName,
+    response::{
+        IntoResponse,
+        sse::{self, KeepAlive, Sse},
+    },
+};
+use echogate_proto::live::{Carried, Closed, Event, Moved};
+use futures_util::stream;
+use tokio::{
+    sync::broadcast::error::TryRecvError,
+    time::{Interval, MissedTickBehavior, interval},
+};
+
+use crate::{
+    drain::Watch,
+    registry::{Change, Entry, Watching},
+    shared::Shared,
+};
+
+/// How often changes are told, if there are any.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Connections that are told of, at most: the oldest. What a page takes in ten times a
+/// second, and so what a watcher costs, stays within that.
+const TOLD: usize = 1000;
+
+/// Keeps proxies in between from holding events back.
+const NO_BUFFERING: (HeaderName, &str) = (HeaderName::from_static("x-accel-buffering"), "no");
+
+/// Answers with all connections, and then with each change, until the server ends.
+pub(super) async fn events(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+    let mut ticks = interval(TICK);
+    // Who takes events slowly gets fewer, not all that were missed.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let reporter = Reporter {
+        watching: shared.registry.watch(),
+        told: None,
+        ticks,
+        drain: shared.http.drain.watch(),
+        shared,
+    };
+    let events = stream::unfold(reporter, |mut reporter| async move {
+        let event = reporter.next().await?;
+        let event = sse::Event::default().json_data(event).expect("numbers and texts are JSON");
+        Some((Ok::<_, Infallible>(event), reporter))
+    });
+    ([NO_BUFFERING], Sse::new(events).keep_alive(KeepAlive::default()))
+}
+
+/// Tells one client what has changed since it was told before.
+struct Reporter {
+    shared: Arc<Shared>,
+    watching: Watching,
+    /// What was told of each connection; none as long as nothing was told at all.
+    told: Option<BTreeMap<u64, (Arc<Entry>, Carried)>>,
+    ticks: Interval,
+    drain: Watch,
+}
+
+impl Reporter {
+    /// What is to be told next, as soon as there is something; none when the server
+    /// ends.
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            tokio::select! {
+                _ = self.ticks.tick() => {}
+                () = self.drain.draining() => return None,
+            }
+            if let Some(event) = self.report() {
+                return Some(event);
+            }
+        }
+    }
+
+    fn report(&mut self) -> Option<Event> {
+        let Some(told) = &mut self.told else { return Some(self.all()) };
+        let (mut opened, mut closed) = (Vec::new(), Vec::new());
+        loop {
+            match self.watching.changes.try_recv() {
+                Ok(Change::Opened(entry)) => {
+                    if told.len() < TOLD && !told.contains_key(&entry.id()) {
+                        let connection = entry.connection();
+                        told.insert(entry.id(), (entry, connection.carried));
+                        opened.push(connection);
+                    }
+                }
+                Ok(Change::Closed(entry, end)) => {
+                    if told.remove(&entry.id()).is_some() {
+                        let (id, end, carried) = (entry.id(), end.to_string(), entry.carried());
+                        closed.push(Closed { id, end, carried });
+                    }
+                }
+                Err(TryRecvError::Lagged(_)) => return Some(self.all()),
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+            }
+        }
+        let mut moved = Vec::new();
+        for (&id, (entry, before)) in told {
+            let carried = entry.carried();
+            if carried != *before {
+                *before = carried;
+                moved.push(Moved { id, carried });
+            }
+        }
+        let quiet = opened.is_empty() && moved.is_empty() && closed.is_empty();
+        let total = self.shared.registry.count();
+        (!quiet).then_some(Event::Changes { total, opened, moved, closed })
+    }
+
+    /// Everything anew.
+    fn all(&mut self) -> Event {
+        // What changes from here on is told later; what has changed is in what follows.
+        self.watching.changes = self.watching.changes.resubscribe();
+        let entries = self.shared.registry.entries();
+        let total = entries.len();
+        let told = entries.into_iter().take(TOLD).map(|entry| (entry.connection(), entry));
+        let (connections, told) =
+            told.map(|(c, entry)| (c.clone(), (c.id, (entry, c.carried)))).unzip();
+        self.told = Some(told);
+        Event::All { total, connections }
+    }
+}

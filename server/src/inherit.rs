@@ -1,0 +1,145 @@
+//! Sockets that the service manager has bound for us (systemd's socket activation:
+//! `LISTEN_FDS`, sd_listen_fds(3)). Each is served by its name (`FileDescriptorName=`):
+//! `http`, or a service's.
+
+use std::{env, io};
+
+use listenfd::ListenFd;
+use tokio::net::{TcpListener, UdpSocket, UnixDatagram, UnixListener};
+
+use crate::{bind::Socket, datagram::Datagrams, listener::Listener, service::Service};
+
+/// What the sockets are for.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    /// One is for HTTP.
+    pub http: bool,
+    /// The services that there is one for.
+    pub services: Vec<Service>,
+}
+
+/// Sockets that were bound for us.
+#[derive(Debug, Default)]
+pub struct Inherited {
+    sockets: Vec<(Purpose, Raw)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Http,
+    Service(Service),
+}
+
+/// A socket that no runtime knows yet.
+#[derive(Debug)]
+enum Raw {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener),
+    Udp(std::net::UdpSocket),
+    UnixGram(std::os::unix::net::UnixDatagram),
+}
+
+impl Inherited {
+    /// Those that the environment tells of, if it is meant for this process.
+    ///
+    /// # Errors
+    ///
+    /// One line that names a socket which cannot be served.
+    pub fn from_env() -> Result<Inherited, String> {
+        // Read first: what follows may forget them.
+        let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let mut names = names.split(':');
+        let mut fds = ListenFd::from_env();
+        let mut sockets = Vec::new();
+        for i in 0..fds.len() {
+            let name = names.next().unwrap_or_default();
+            let wrong = |what: String| format!("inherited socket {} (\"{name}\"): {what}", i + 1);
+            let raw = raw(&mut fds, i).ok_or_else(|| {
+                wrong("neither a listening stream socket nor a datagram socket".to_owned())
+            })?;
+            let purpose = match name {
+                "http" => Purpose::Http,
+                name => Purpose::Service(name.parse().map_err(|e| {
+                    wrong(format!("{e}, or http; FileDescriptorName= gives it one"))
+                })?),
+            };
+            let fits = match (purpose, &raw) {
+                (Purpose::Http, raw) => matches!(raw, Raw::Tcp(_)),
+                (Purpose::Service(_), Raw::Tcp(_) | Raw::Unix(_)) => true,
+                (Purpose::Service(service), _) => service.answers_datagrams(),
+            };
+            if !fits {
+                return Err(wrong("not a socket that this can be served on".to_owned()));
+            }
+            sockets.push((purpose, raw));
+        }
+        Ok(Inherited { sockets })
+    }
+
+    /// What they are for.
+    pub fn names(&self) -> Names {
+        let mut names = Names::default();
+        for (purpose, _) in &self.sockets {
+            match purpose {
+                Purpose::Http => names.http = true,
+                Purpose::Service(service) => names.services.push(*service),
+            }
+        }
+        names
+    }
+
+    /// The sockets, for HTTP and for services.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub(crate) fn into_sockets(self) -> io::Result<Sockets> {
+        let Sockets { mut http, mut services } = Sockets::default();
+        for (purpose, raw) in self.sockets {
+            match (purpose, raw.into_socket()?) {
+                (Purpose::Http, Socket::Stream(listener)) => http.push(listener),
+                (Purpose::Http, Socket::Datagram(_)) => {}
+                (Purpose::Service(service), socket) => services.push((service, socket)),
+            }
+        }
+        Ok(Sockets { http, services })
+    }
+}
+
+/// Sockets as they are served.
+#[derive(Debug, Default)]
+pub(crate) struct Sockets {
+    pub(crate) http: Vec<Listener>,
+    pub(crate) services: Vec<(Service, Socket)>,
+}
+
+/// The socket at `i`, whatever it is of what can be served.
+fn raw(fds: &mut ListenFd, i: usize) -> Option<Raw> {
+    let tcp = fds.take_tcp_listener(i).ok().flatten().map(Raw::Tcp);
+    tcp.or_else(|| fds.take_unix_listener(i).ok().flatten().map(Raw::Unix))
+        .or_else(|| fds.take_udp_socket(i).ok().flatten().map(Raw::Udp))
+        .or_else(|| fds.take_unix_datagram(i).ok().flatten().map(Raw::UnixGram))
+}
+
+impl Raw {
+    fn into_socket(self) -> io::Result<Socket> {
+        Ok(match self {
+            Raw::Tcp(listener) => {
+                listener.set_nonblocking(true)?;
+                Socket::Stream(Listener::Tcp(TcpListener::from_std(listener)?))
+            }
+            Raw::Unix(listener) => {
+                listener.set_nonblocking(true)?;
+                Socket::Stream(Listener::Unix(UnixListener::from_std(listener)?, None))
+            }
+            Raw::Udp(socket) => {
+                socket.set_nonblocking(true)?;
+                Socket::Datagram(Datagrams::udp(UdpSocket::from_std(socket)?)?)
+            }
+            Raw::UnixGram(socket) => {
+                socket.set_nonblocking(true)?;
+                Socket::Datagram(Datagrams::UnixGram(UnixDatagram::from_std(socket)?, None))
+            }
+        })
+    }
+}

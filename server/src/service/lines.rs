@@ -1,0 +1,211 @@
+//! Services that answer one request at a time, or speak unasked.
+
+use std::{
+    fmt,
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Instant,
+};
+
+use echogate_proto::live::Legs;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    task::coop::has_budget_remaining,
+};
+
+use super::requests::{Pause, Request, Requests};
+use crate::{backlog::Backlog, connection::End, drain::Stage, registry::Entry, scratch};
+
+/// What is read at once: it bounds what is answered at once.
+const READ: usize = 4 * 1024;
+
+/// What a service says to one client.
+pub(crate) trait Dialogue: fmt::Debug + Send {
+    /// The longest request, in bytes.
+    fn max_request(&self) -> usize;
+
+    /// Hears a request; what is answered at once is appended to `out`.
+    fn hear(&mut self, request: Request<'_>, out: &mut Vec<u8>) -> Flow;
+
+    /// What is to be said unasked, appended to `out`; pending when that is nothing.
+    fn poll_say(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<Flow> {
+        let _ = (cx, out);
+        Poll::Pending
+    }
+
+    /// The connection has ended.
+    fn ended(&mut self, how: &io::Result<End>) {
+        let _ = how;
+    }
+}
+
+/// How a dialogue goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// It goes on.
+    Goes,
+    /// A message of the client was answered; where that is all, it ends.
+    Answered,
+    /// It ends when what was said is out.
+    Over,
+}
+
+/// One such service with one client.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    dialogue: Box<dyn Dialogue>,
+    once: bool,
+    requests: Requests,
+    pause: Pause,
+    backlog: Backlog,
+    /// How it ends when the backlog is empty.
+    ending: Option<End>,
+}
+
+impl Lines {
+    pub(super) fn new(dialogue: impl Dialogue + 'static, once: bool) -> Lines {
+        Lines {
+            requests: Requests::new(dialogue.max_request()),
+            dialogue: Box::new(dialogue),
+            once,
+            pause: Pause::default(),
+            backlog: Backlog::default(),
+            ending: None,
+        }
+    }
+
+    pub(super) fn poll<S>(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut S,
+        entry: Option<&Entry>,
+        stage: Stage,
+    ) -> Poll<io::Result<End>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let ended = ready!(self.poll_end(cx, stream, entry, stage));
+        self.dialogue.ended(&ended);
+        Poll::Ready(ended)
+    }
+
+    fn poll_end<S>(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut S,
+        entry: Option<&Entry>,
+        stage: Stage,
+    ) -> Poll<io::Result<End>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        loop {
+            ready!(self.backlog.poll_flush(cx, stream))?;
+            if let Some(end) = self.ending.take() {
+                return Poll::Ready(Ok(end));
+            }
+            if stage == Stage::Now {
+                return Poll::Ready(Ok(End::Drained));
+            }
+            let mut out = Vec::new();
+            if let Poll::Ready(flow) = self.dialogue.poll_say(cx, &mut out) {
+                self.flow(flow);
+                self.send(cx, stream, entry, &out)?;
+                continue;
+            }
+            if self.poll_hear(cx, stream, entry)?.is_ready() {
+                continue;
+            }
+            let quiet = stage == Stage::WhenQuiet && has_budget_remaining();
+            if self.requests.has_rest() {
+                if !quiet {
+                    ready!(self.pause.poll(cx));
+                }
+                self.hear_rest(&mut out);
+                self.send(cx, stream, entry, &out)?;
+            } else if quiet {
+                return Poll::Ready(Ok(End::Drained));
+            } else {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// One read, and the write that answers what it completes.
+    fn poll_hear<S>(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut S,
+        entry: Option<&Entry>,
+    ) -> Poll<io::Result<()>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let mut out = Vec::new();
+        let begun = ready!(scratch::with(|scratch| {
+            let mut buf = ReadBuf::new(&mut scratch[..READ]);
+            ready!(Pin::new(&mut *stream).poll_read(cx, &mut buf))?;
+            let begun = Instant::now();
+            let bytes = buf.filled();
+            if bytes.is_empty() {
+                self.hear_rest(&mut out);
+                self.ending.get_or_insert(End::EndOfInput);
+            } else {
+                if let Some(entry) = entry {
+                    entry.received().add(bytes.len(), 0);
+                }
+                self.pause.reset();
+                let (dialogue, once, ending) = (&mut self.dialogue, self.once, &mut self.ending);
+                self.requests.take(bytes, |request| {
+                    *ending = end_of(dialogue.hear(request, &mut out), once);
+                    ending.is_none()
+                });
+            }
+            Poll::Ready(io::Result::Ok(begun))
+        }))?;
+        self.send(cx, stream, entry, &out)?;
+        if let Some(entry) = entry.filter(|entry| entry.is_watched() && !out.is_empty()) {
+            entry.took(Legs::Service { service: begun.elapsed().as_secs_f64() * 1e6 });
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// What came last is a request after all.
+    fn hear_rest(&mut self, out: &mut Vec<u8>) {
+        self.pause.reset();
+        let (dialogue, once, ending) = (&mut self.dialogue, self.once, &mut self.ending);
+        self.requests.end(|request| {
+            *ending = end_of(dialogue.hear(request, out), once);
+            true
+        });
+    }
+
+    fn flow(&mut self, flow: Flow) {
+        self.ending = end_of(flow, self.once);
+    }
+
+    fn send<S: AsyncWrite + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut S,
+        entry: Option<&Entry>,
+        out: &[u8],
+    ) -> io::Result<()> {
+        if out.is_empty() {
+            return Ok(());
+        }
+        if let Some(entry) = entry {
+            entry.sent().add(out.len(), 0);
+        }
+        self.backlog.write(cx, stream, &mut [IoSlice::new(out)])
+    }
+}
+
+fn end_of(flow: Flow, once: bool) -> Option<End> {
+    match flow {
+        Flow::Over => Some(End::Over),
+        Flow::Answered if once => Some(End::Once),
+        Flow::Answered | Flow::Goes => None,
+    }
+}

@@ -1,0 +1,177 @@
+//! What all connections share, and how they end.
+
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use echogate_proto::live::{Endpoints, Kind};
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    config::Settings,
+    connection,
+    drain::{Drain, Stage},
+    limits::{Limits, Place},
+    registry::{Arrival, Peer, Registry},
+    service::Backend,
+    stream::Stream,
+    tls::Inside,
+};
+
+/// How long it takes at the most to notice what has arrived.
+const NOTICE: Duration = Duration::from_millis(20);
+
+/// What all connections share.
+#[derive(Debug)]
+pub struct Shared {
+    /// Every setting, decided.
+    pub settings: Settings,
+    /// How many connections there may be.
+    pub limits: Arc<Limits>,
+    /// Who is connected.
+    pub registry: Registry,
+    /// What is served where.
+    pub endpoints: Endpoints,
+    /// Connections to the built-in services.
+    pub services: Group,
+    /// WebSocket connections.
+    pub bridges: Group,
+    /// HTTP connections, before they become WebSockets.
+    pub http: Group,
+    /// The server has begun to end.
+    pub ending: AtomicBool,
+}
+
+/// Connections that end together.
+#[derive(Debug)]
+pub struct Group {
+    /// Tells them to.
+    pub drain: Drain,
+    /// Waits for them.
+    pub tracker: TaskTracker,
+}
+
+/// How a listener's clients are received.
+#[derive(Debug)]
+pub(crate) struct Reception {
+    /// The service.
+    pub(crate) backend: Backend,
+    /// Its name.
+    pub(crate) target: Arc<str>,
+    /// The transport.
+    pub(crate) kind: Kind,
+    /// One message is answered.
+    pub(crate) once: bool,
+}
+
+impl Shared {
+    /// Nobody is connected yet.
+    pub(crate) fn new(settings: Settings, endpoints: Endpoints) -> Shared {
+        let limits = Limits::new(settings.max_connections, settings.max_per_address);
+        Shared {
+            settings,
+            limits: Arc::new(limits),
+            registry: Registry::default(),
+            endpoints,
+            services: Group::new(),
+            bridges: Group::new(),
+            http: Group::new(),
+            ending: AtomicBool::new(false),
+        }
+    }
+
+    /// Receives a client of a service, in a task of its own, if it may have a place.
+    pub(crate) fn receive(self: &Arc<Self>, how: &Arc<Reception>, stream: Stream, peer: Peer) {
+        let place = match self.limits.enter(peer.ip(), None) {
+            Ok(place) => place,
+            Err(full) => return tracing::info!(%peer, "refused: {full}"),
+        };
+        if how.kind != Kind::Tls {
+            return self.serve(how, stream, peer, place);
+        }
+        let (shared, how) = (self.clone(), how.clone());
+        self.services.tracker.spawn(async move {
+            if let Some(stream) = shared.secured(Inside::Bytes, stream, &peer).await {
+                shared.serve(&how, stream, peer, place);
+            }
+        });
+    }
+
+    fn serve(&self, how: &Reception, stream: Stream, peer: Peer, place: Place) {
+        let exchange = how.backend.meet(peer.clone(), how.once);
+        let arrival = Arrival {
+            kind: how.kind,
+            peer,
+            target: how.target.clone(),
+            label: None,
+            upstream_from: None,
+        };
+        let entry = self.registry.enter(arrival, Some(place));
+        let (idle, drain) = (self.settings.idle_timeout, &self.services.drain);
+        self.services.tracker.spawn(connection::serve(stream, exchange, entry, idle, drain));
+    }
+
+    /// The stream within TLS, where there is a certificate, if the client agrees on it
+    /// within the time that a head may take.
+    pub(crate) async fn secured(
+        &self,
+        inside: Inside,
+        stream: Stream,
+        peer: &Peer,
+    ) -> Option<Stream> {
+        let (Some(identity), Stream::Tcp(tcp)) = (&self.settings.tls, stream) else {
+            return None;
+        };
+        let drain = match inside {
+            Inside::Http | Inside::WebSocket => &self.http.drain,
+            Inside::Bytes => &self.services.drain,
+        };
+        let within = self.settings.header_timeout;
+        let tls = identity.accept(inside, tcp, peer, within, drain).await?;
+        Some(Stream::Tls(tls.into()))
+    }
+
+    /// Ends all connections: first those that come through the gateway, because the
+    /// built-in services answer what they have in flight; then the services' own.
+    /// Each group has a part of the time to end when it is quiet, and then some to end
+    /// at the next clean place.
+    pub(crate) async fn drain(&self) {
+        let start = Instant::now();
+        let within = self.settings.drain;
+        // Who has just been accepted is not known to have sent nothing before the
+        // event loop has turned.
+        sleep(NOTICE.min(within / 10)).await;
+        self.http.drain.advance(Stage::WhenQuiet);
+        self.bridges.end_by(start + within.mul_f64(0.4), start + within.mul_f64(0.5)).await;
+        self.services.end_by(start + within.mul_f64(0.8), start + within.mul_f64(0.9)).await;
+        self.bridges.end_by(start + within, start + within).await;
+        self.http.end_by(start + within, start + within).await;
+        let cut = self.registry.entries();
+        if !cut.is_empty() {
+            let count = cut.len();
+            tracing::warn!("{count} connections did not end within {within:?} and are cut off");
+        }
+        for entry in cut {
+            entry.ended(&"cut off by the server's end");
+        }
+    }
+}
+
+impl Group {
+    fn new() -> Group {
+        Group { drain: Drain::new(), tracker: TaskTracker::new() }
+    }
+
+    /// Ends the group's connections: by `quiet` those that become quiet, by `now` the
+    /// others, as far as they can be ended cleanly.
+    async fn end_by(&self, quiet: Instant, now: Instant) {
+        self.tracker.close();
+        self.drain.advance(Stage::WhenQuiet);
+        if timeout_at(quiet, self.tracker.wait()).await.is_err() {
+            self.drain.advance(Stage::Now);
+            timeout_at(now, self.tracker.wait()).await.ok();
+        }
+    }
+}

@@ -1,0 +1,417 @@
+//! `chat`: clients, and the operators who answer them.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::{Shutdown, TcpStream},
+};
+
+use echogate_proto::operator::{Conversation, Ending, From, FromOperator, ToOperator};
+use echogate_tests::{
+    http::connect,
+    server::Server,
+    tcp::{connect_narrow, read_to_end, reset},
+    ws::{RawWs, first},
+};
+
+use crate::ECHOGATE;
+
+const TOKEN: &str = "correct-horse-battery-staple";
+
+/// A server with `chat` on a port, whose operators know [`TOKEN`].
+fn server() -> Server {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), format!("{TOKEN}\n")).unwrap();
+    let token = ["--operator-token-file", file.path().to_str().unwrap()];
+    let chat = ["--listen", "chat=tcp://127.0.0.1:0"];
+    Server::start(ECHOGATE, &[token, chat].concat())
+}
+
+/// A client on a bare connection.
+struct Client {
+    stream: BufReader<TcpStream>,
+}
+
+impl Client {
+    fn new(server: &Server) -> Client {
+        Client { stream: BufReader::new(connect(server.address("chat"))) }
+    }
+
+    fn peer(&self) -> String {
+        self.stream.get_ref().local_addr().unwrap().to_string()
+    }
+
+    fn say(&mut self, text: &[u8]) {
+        self.stream.get_mut().write_all(text).unwrap();
+    }
+
+    /// The next line, without its end; empty when there is none any more.
+    fn hear(&mut self) -> String {
+        let mut line = String::new();
+        self.stream.read_line(&mut line).unwrap();
+        line.trim_end_matches('\n').to_owned()
+    }
+}
+
+/// An operator at `/ws/operator`.
+struct Operator {
+    socket: RawWs,
+    id: u64,
+    conversations: Vec<Conversation>,
+}
+
+impl Operator {
+    fn new(server: &Server) -> Operator {
+        let mut socket = RawWs::connect(server, "/ws/operator");
+        tell(&mut socket, &FromOperator::Token { token: TOKEN.to_owned() });
+        match told(&mut socket) {
+            ToOperator::Welcome { operator, conversations } => {
+                Operator { socket, id: operator, conversations }
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn say(&mut self, conversation: u64, text: &str) {
+        tell(&mut self.socket, &FromOperator::Say { conversation, text: text.to_owned() });
+    }
+
+    fn told(&mut self) -> ToOperator {
+        told(&mut self.socket)
+    }
+
+    /// The next conversation to begin: its number, and its client.
+    fn opened(&mut self) -> (u64, String) {
+        match self.told() {
+            ToOperator::Opened { conversation } => (conversation.id, conversation.peer),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The next thing said: in which conversation, by whom, and what.
+    fn said(&mut self) -> (u64, From, String) {
+        match self.told() {
+            ToOperator::Said { conversation, message } => {
+                (conversation, message.from, message.text)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn ended(&mut self) -> (u64, Ending) {
+        match self.told() {
+            ToOperator::Ended { conversation, ending } => (conversation, ending),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn error(&mut self) -> String {
+        match self.told() {
+            ToOperator::Error { text } => text,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn tell(socket: &mut RawWs, said: &FromOperator) {
+    socket.send_frame(first::TEXT, &serde_json::to_vec(said).unwrap());
+}
+
+fn told(socket: &mut RawWs) -> ToOperator {
+    let frame = socket.read();
+    assert_eq!(frame.first, first::TEXT, "{frame:?}");
+    serde_json::from_slice(&frame.payload).unwrap()
+}
+
+#[test]
+fn three_clients_and_two_operators_talk_at_once() {
+    let server = server();
+    let mut anna = Operator::new(&server);
+    let mut ben = Operator::new(&server);
+    assert_ne!(anna.id, ben.id);
+    let mut clients: Vec<_> = (0..3)
+        .map(|_| {
+            let client = Client::new(&server);
+            let (id, peer) = anna.opened();
+            assert_eq!(ben.opened(), (id, client.peer()));
+            assert_eq!(peer, client.peer());
+            (client, id)
+        })
+        .collect();
+    for (client, id) in &mut clients {
+        client.say(format!("I am {id}\n").as_bytes());
+        let expected = (*id, From::Client, format!("I am {id}"));
+        assert_eq!(anna.said(), expected);
+        assert_eq!(ben.said(), expected);
+    }
+    // Each client hears its own answer, and each operator hears the other's.
+    for (i, (client, id)) in clients.iter_mut().enumerate() {
+        let answer = format!("hello {id}");
+        let (speaker, listener) =
+            if i == 1 { (&mut ben, &mut anna) } else { (&mut anna, &mut ben) };
+        speaker.say(*id, &answer);
+        let expected = (*id, From::Operator(speaker.id), answer.clone());
+        assert_eq!(speaker.said(), expected);
+        assert_eq!(listener.said(), expected);
+        assert_eq!(client.hear(), answer);
+    }
+    let (client, id) = &mut clients[2];
+    client.say(b"bye\n");
+    assert_eq!(client.hear(), "", "the end");
+    assert_eq!(anna.ended(), (*id, Ending::Client));
+    assert_eq!(ben.ended(), (*id, Ending::Client));
+
+    let (client, id) = &mut clients[1];
+    ben.say(*id, "bye");
+    assert_eq!(client.hear(), "bye");
+    assert_eq!(client.hear(), "", "the end");
+    assert_eq!(anna.said(), (*id, From::Operator(ben.id), "bye".to_owned()));
+    assert_eq!(anna.ended(), (*id, Ending::Operator(ben.id)));
+    anna.say(*id, "too late");
+    assert_eq!(anna.error(), format!("conversation {id} is over"));
+
+    let (mut client, id) = clients.swap_remove(0);
+    client.say(b"still here\n");
+    assert_eq!(anna.said(), (id, From::Client, "still here".to_owned()));
+}
+
+#[test]
+fn messages_wait_for_an_operator_and_the_client_is_told() {
+    let server = server();
+    let mut client = Client::new(&server);
+    client.say(b"anybody?\n");
+    assert_eq!(client.hear(), "* no operator is here yet; your message waits");
+    for i in 1..150 {
+        client.say(format!("number {i}\n").as_bytes());
+    }
+    // One hundred wait; of the others each is refused.
+    for _ in 0..50 {
+        assert_eq!(client.hear(), "* too many messages wait; this one was not kept");
+    }
+    let mut operator = Operator::new(&server);
+    let [conversation] = &operator.conversations[..] else { panic!() };
+    assert_eq!(conversation.peer, client.peer());
+    let texts: Vec<_> = conversation.messages.iter().map(|said| said.text.as_str()).collect();
+    assert_eq!((texts.len(), texts[0], texts[99]), (100, "anybody?", "number 99"));
+    let waiting_since = conversation.waiting_since.unwrap();
+    assert!((conversation.since..conversation.since + 60.0).contains(&waiting_since));
+    let id = conversation.id;
+    operator.say(id, "here I am");
+    assert_eq!(client.hear(), "here I am");
+    operator.said();
+    client.say(b"good\n");
+    assert_eq!(operator.said(), (id, From::Client, "good".to_owned()));
+    assert_eq!(Operator::new(&server).conversations[0].messages.len(), 102);
+}
+
+#[test]
+fn a_client_that_leaves_and_one_that_vanishes_are_told_apart() {
+    let server = server();
+    let mut operator = Operator::new(&server);
+    let client = Client::new(&server);
+    let (id, _) = operator.opened();
+    client.stream.get_ref().shutdown(Shutdown::Write).unwrap();
+    assert_eq!(operator.ended(), (id, Ending::Left));
+
+    let client = Client::new(&server);
+    let (id, _) = operator.opened();
+    reset(client.stream.into_inner());
+    assert_eq!(operator.ended(), (id, Ending::Vanished));
+    let conversations = Operator::new(&server).conversations;
+    let endings: Vec<_> = conversations.iter().map(|conversation| conversation.ending).collect();
+    assert_eq!(endings, [Some(Ending::Left), Some(Ending::Vanished)]);
+}
+
+#[test]
+fn nothing_that_a_terminal_would_act_on_reaches_an_operator() {
+    let server = server();
+    let mut operator = Operator::new(&server);
+    let mut client = Client::new(&server);
+    operator.opened();
+    client.say(b"\x1b[2J\x07red\xff\xfe \xe4\xb8\x96\xe7\x95\x8c \xe2\x80\xae\ttab\r\n");
+    let expected = "\\x1b[2J\\x07red\\xff\\xfe 世界 \\u{202e}\\ttab";
+    assert_eq!(operator.said().2, expected);
+}
+
+#[test]
+fn what_is_no_message_is_answered_with_why() {
+    let server = server();
+    let mut operator = Operator::new(&server);
+    let mut client = Client::new(&server);
+    let (id, _) = operator.opened();
+    client.say(&[vec![b'x'; 5000], b"\n".to_vec()].concat());
+    assert_eq!(client.hear(), "* a message has at most 4096 bytes; this one was not sent");
+    // Nothing is said by lines that are empty.
+    client.say(b"\n  \n\r\nwords\n");
+    assert_eq!(operator.said().2, "words");
+    // Clients that send no newline are heard when they pause.
+    client.say(b"without a newline");
+    assert_eq!(operator.said().2, "without a newline");
+
+    operator.say(id + 7, "who?");
+    assert_eq!(operator.error(), format!("there is no conversation {}", id + 7));
+    operator.say(id, "two\nlines");
+    assert_eq!(operator.error(), "a message is one line");
+    for nonsense in [
+        "nonsense",
+        "{}",
+        "{\"type\":\"say\"}",
+        "{\"type\":\"say\",\"conversation\":-1,\"text\":\"\"}",
+    ] {
+        operator.socket.send_frame(first::TEXT, nonsense.as_bytes());
+        assert!(operator.error().starts_with("not understood: "), "{nonsense}");
+    }
+    tell(&mut operator.socket, &FromOperator::Token { token: TOKEN.to_owned() });
+    assert_eq!(operator.error(), "you are known already");
+    operator.say(id, "after all that");
+    assert_eq!(client.hear(), "after all that");
+}
+
+#[test]
+fn a_stranger_is_told_nothing_and_sent_away() {
+    let server = server();
+    let mut client = Client::new(&server);
+    client.say(b"secret\n");
+    client.hear();
+    let say = FromOperator::Say { conversation: 1, text: "psst".to_owned() };
+    for said in [
+        serde_json::to_string(&FromOperator::Token { token: "wrong".to_owned() }).unwrap(),
+        serde_json::to_string(&say).unwrap(),
+        "nonsense".to_owned(),
+    ] {
+        let mut socket = RawWs::connect(&server, "/ws/operator");
+        socket.send_frame(first::TEXT, said.as_bytes());
+        let answer = told(&mut socket);
+        assert!(matches!(answer, ToOperator::Error { .. }), "{answer:?}");
+        assert_eq!(socket.read_close().0, Some(1000));
+    }
+    server.wait_for_log(&["an operator without the token"]);
+    assert!(!server.log().iter().any(|line| line.contains(TOKEN) || line.contains("secret")));
+}
+
+#[test]
+fn a_token_is_made_and_printed_if_none_is_given() {
+    let server = Server::start(ECHOGATE, &[]);
+    let made = server.printed("operator   token ").expect("it is printed");
+    assert_eq!(made.len(), 32);
+    let mut socket = RawWs::connect(&server, "/ws/operator");
+    tell(&mut socket, &FromOperator::Token { token: made });
+    assert!(matches!(told(&mut socket), ToOperator::Welcome { .. }));
+
+    let given = self::server();
+    assert_eq!(given.printed("operator   token "), None);
+}
+
+#[test]
+fn chat_is_spoken_over_websocket_too_and_ends_with_a_reason() {
+    let server = server();
+    let mut operator = Operator::new(&server);
+    let mut page = RawWs::connect(&server, "/ws/chat");
+    let (id, _) = operator.opened();
+    page.send_frame(first::TEXT, "hello, 世界".as_bytes());
+    assert_eq!(operator.said(), (id, From::Client, "hello, 世界".to_owned()));
+    operator.say(id, "hello, page");
+    let frame = page.read();
+    assert_eq!((frame.first, &*frame.payload), (first::TEXT, &b"hello, page"[..]));
+    operator.said();
+    page.send_frame(first::TEXT, b"bye");
+    assert_eq!(page.read_close().0, Some(1000));
+    assert_eq!(operator.ended(), (id, Ending::Client));
+}
+
+#[test]
+fn an_operator_of_another_page_is_refused() {
+    let server = server();
+    let mut page = RawWs::connect_with(&server, "/ws/operator", &["Origin: http://evil.example"]);
+    assert_eq!(page.read_close().0, Some(1008));
+}
+
+#[test]
+fn a_client_that_does_not_read_stops_nobody_and_grows_nothing() {
+    let server = server();
+    let mut operator = Operator::new(&server);
+    let before = server.memory("VmHWM");
+    let deaf = connect_narrow(server.address("chat"));
+    let (deaf_id, _) = operator.opened();
+    let long = "x".repeat(60_000);
+    let mut errors = 0;
+    // The socket's own buffers take some; then the operator is told.
+    for _ in 0..2000 {
+        operator.say(deaf_id, &long);
+        match operator.told() {
+            ToOperator::Said { .. } => {}
+            ToOperator::Error { text } => {
+                assert_eq!(text, format!("client {deaf_id} does not read; this was not sent"));
+                errors += 1;
+                break;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(errors, 1);
+    let mut client = Client::new(&server);
+    let (id, _) = operator.opened();
+    operator.say(id, "quick");
+    assert_eq!(client.hear(), "quick");
+    let grown = server.memory("VmHWM") - before;
+    assert!(grown < 40 << 10, "{grown} KiB");
+    drop(deaf);
+}
+
+#[test]
+fn an_operator_who_does_not_read_is_let_go() {
+    let server = server();
+    let slow = Operator::new(&server);
+    let mut client = Client::new(&server);
+    let mut quick = Operator::new(&server);
+    // More and more, until it is more than the sockets and the queue hold.
+    let message = [vec![b'z'; 4000], b"\n".to_vec()].concat();
+    while !server.log().iter().any(|line| line.contains("is let go")) {
+        for _ in 0..200 {
+            client.say(&message);
+            quick.said();
+        }
+    }
+    drop(slow);
+    client.say(b"go on\n");
+    while quick.said().2 != "go on" {}
+}
+
+#[test]
+fn a_drain_ends_conversations_and_tells_the_operators() {
+    let mut server = server();
+    let mut operator = Operator::new(&server);
+    let mut client = Client::new(&server);
+    operator.opened();
+    client.say(b"last words\n");
+    operator.said();
+    server.signal("TERM");
+    assert_eq!(client.hear(), "");
+    assert_eq!(server.wait().code(), Some(0));
+    loop {
+        let frame = operator.socket.read();
+        if frame.first == first::CLOSE {
+            break assert_eq!(frame.close().0, Some(1001));
+        }
+    }
+}
+
+#[test]
+fn chat_once_ends_with_the_operators_answer() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), TOKEN).unwrap();
+    let server = Server::start(
+        ECHOGATE,
+        &[
+            &["--operator-token-file", file.path().to_str().unwrap()][..],
+            &["--listen", "chat=tcp://127.0.0.1:0?once"],
+        ]
+        .concat(),
+    );
+    let mut operator = Operator::new(&server);
+    let mut client = Client::new(&server);
+    let (id, _) = operator.opened();
+    client.say(b"question");
+    assert_eq!(operator.said().2, "question");
+    operator.say(id, "answer");
+    assert_eq!(read_to_end(&mut client.stream), b"answer\n");
+}

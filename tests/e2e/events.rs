@@ -1,0 +1,235 @@
+//! Who is connected, live: `/api/events`, and what it tells of a connection.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::{Shutdown, TcpStream},
+};
+
+use echogate_proto::live::{Closed, Connection, Endpoints, Event, Kind, Legs, Moved};
+use echogate_tests::{
+    http::{self, Response, connect},
+    server::Server,
+    tcp::{read_exactly, read_to_end},
+    ws::{RawWs, first},
+};
+
+use crate::{ECHOGATE, raise_own_limit, server};
+
+/// A client of `/api/events`.
+struct Watcher {
+    stream: BufReader<TcpStream>,
+}
+
+impl Watcher {
+    fn new(server: &Server) -> Watcher {
+        let mut stream = connect(server.address("http"));
+        let request = ["GET /api/events HTTP/1.1", "Host: localhost", "Accept: text/event-stream"];
+        stream.write_all(format!("{}\r\n\r\n", request.join("\r\n")).as_bytes()).unwrap();
+        let head = Response::read(&mut stream).unwrap();
+        assert_eq!(head.status, 200);
+        assert_eq!(head.header("content-type"), Some("text/event-stream"));
+        assert_eq!(head.header("cache-control"), Some("no-cache"));
+        Watcher { stream: BufReader::new(stream) }
+    }
+
+    /// The next event; none at the end.
+    fn next(&mut self) -> Option<Event> {
+        loop {
+            let mut line = String::new();
+            if self.stream.read_line(&mut line).unwrap() == 0 {
+                return None;
+            }
+            // The chunks' lengths and the empty lines lie between.
+            if let Some(data) = line.strip_prefix("data: ") {
+                return Some(serde_json::from_str(data).unwrap());
+            }
+        }
+    }
+
+    /// Everything, as told at the start.
+    fn all(&mut self) -> (usize, Vec<Connection>) {
+        match self.next() {
+            Some(Event::All { total, connections }) => (total, connections),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What `wanted` finds in the changes that follow, the first time that it does.
+    fn wait<T>(
+        &mut self,
+        mut wanted: impl FnMut(&[Connection], &[Moved], &[Closed]) -> Option<T>,
+    ) -> T {
+        loop {
+            match self.next() {
+                Some(Event::Changes { opened, moved, closed, .. }) => {
+                    if let Some(found) = wanted(&opened, &moved, &closed) {
+                        return found;
+                    }
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    fn opened(&mut self, kind: Kind) -> Connection {
+        self.wait(|opened, _, _| opened.iter().find(|c| c.kind == kind).cloned())
+    }
+}
+
+#[test]
+fn a_client_is_seen_to_come_to_move_and_to_go() {
+    let server = server();
+    let mut early = connect(server.address("upper"));
+    early.write_all(b"early").unwrap();
+    read_exactly(&mut early, 5);
+    let mut watcher = Watcher::new(&server);
+    let (total, connections) = watcher.all();
+    assert_eq!((total, connections.len()), (1, 1));
+    assert_eq!(connections[0].carried.bytes_sent, 5);
+    assert_eq!(connections[0].carried.legs, None, "nobody watched");
+
+    let mut client = connect(server.address("upper"));
+    let came = watcher.opened(Kind::Tcp);
+    assert_eq!(came.peer, Some(client.local_addr().unwrap().to_string()));
+    assert_eq!(&*came.target, "upper");
+    client.write_all(b"moved").unwrap();
+    let carried = watcher.wait(|_, moved, _| {
+        moved.iter().find(|moved| moved.id == came.id).map(|moved| moved.carried)
+    });
+    assert_eq!((carried.bytes_received, carried.bytes_sent), (5, 5));
+    assert!(matches!(carried.legs, Some(Legs::Service { service }) if service > 0.0));
+    client.shutdown(Shutdown::Write).unwrap();
+    let gone = watcher.wait(|_, _, closed| closed.iter().find(|c| c.id == came.id).cloned());
+    assert_eq!(gone.end, "the client ended");
+    assert_eq!(gone.carried.bytes_sent, 5);
+}
+
+#[test]
+fn a_connection_shorter_than_a_blink_is_seen() {
+    let server = server();
+    let mut watcher = Watcher::new(&server);
+    watcher.all();
+    let mut client = connect(server.address("upper"));
+    client.write_all(b"quick").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    read_to_end(&mut client);
+    let came = watcher.opened(Kind::Tcp);
+    // Its end may have been told with its beginning.
+    assert_eq!(came.peer, Some(client.local_addr().unwrap().to_string()));
+}
+
+#[test]
+fn a_page_finds_its_connection_by_its_label_and_the_hop_behind_it() {
+    let server = server();
+    let mut watcher = Watcher::new(&server);
+    watcher.all();
+    let mut client = RawWs::connect(&server, "/ws?label=me-1&other=x");
+    let (bridge, hop) = {
+        let (mut bridge, mut hop) = (None, None);
+        while bridge.is_none() || hop.is_none() {
+            watcher.wait(|opened, _, _| {
+                for connection in opened {
+                    let place = if connection.kind == Kind::Tcp { &mut hop } else { &mut bridge };
+                    *place = Some(connection.clone());
+                }
+                (!opened.is_empty()).then_some(())
+            });
+        }
+        (bridge.unwrap(), hop.unwrap())
+    };
+    assert_eq!(bridge.label.as_deref(), Some("me-1"));
+    assert!(bridge.upstream_from.is_some());
+    assert_eq!(bridge.upstream_from, hop.peer);
+    assert_eq!((&*bridge.target, &*hop.target), ("/ws", "upper"));
+
+    client.send_frame(first::TEXT, b"timed");
+    client.read();
+    let legs = watcher.wait(|_, moved, _| {
+        moved.iter().find(|moved| moved.id == bridge.id).and_then(|moved| moved.carried.legs)
+    });
+    let Legs::Bridge { up, upstream, down } = legs else { panic!("{legs:?}") };
+    assert!(up > 0.0 && upstream > 0.0 && down > 0.0, "{legs:?}");
+}
+
+#[test]
+fn a_label_that_is_too_long_or_not_visible_ascii_is_none() {
+    let server = server();
+    let long = format!("/ws/echo?label={}", "x".repeat(65));
+    for path in
+        ["/ws/echo", "/ws/echo?label=", "/ws/echo?label=a%20b", "/ws/echo?label=%C3%A4", &long]
+    {
+        let client = RawWs::connect(&server, path);
+        let all = server.wait_for_connections(|all| all.len() == 1);
+        assert!(all[0]["label"].is_null(), "{path}");
+        drop(client);
+        server.wait_for_connections(<[_]>::is_empty);
+    }
+}
+
+#[test]
+fn of_many_connections_the_first_thousand_are_told() {
+    raise_own_limit();
+    let server = server();
+    let clients: Vec<_> = (0..1100).map(|_| connect(server.address("upper"))).collect();
+    server.wait_for_connections(|all| all.len() == 1100);
+    let (total, connections) = Watcher::new(&server).all();
+    assert_eq!((total, connections.len()), (1100, 1000));
+    drop(clients);
+}
+
+#[test]
+fn a_watcher_that_does_not_read_costs_nothing_and_finds_all_anew() {
+    raise_own_limit();
+    let server = server();
+    let mut watcher = Watcher::new(&server);
+    watcher.all();
+    for _ in 0..20 {
+        let clients: Vec<_> = (0..200).map(|_| connect(server.address("upper"))).collect();
+        drop(clients);
+    }
+    let last = connect(server.address("upper"));
+    let peer = Some(last.local_addr().unwrap().to_string());
+    // However much of it was missed, what is told leads to what is.
+    let mut known = std::collections::BTreeMap::new();
+    while known.values().collect::<Vec<_>>() != [&peer] {
+        match watcher.next().unwrap() {
+            Event::All { connections, .. } => {
+                known = connections.into_iter().map(|c| (c.id, c.peer)).collect();
+            }
+            Event::Changes { opened, closed, .. } => {
+                known.extend(opened.into_iter().map(|c| (c.id, c.peer)));
+                for gone in closed {
+                    known.remove(&gone.id);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn watchers_do_not_hold_up_the_servers_end() {
+    let mut server = server();
+    let mut watcher = Watcher::new(&server);
+    watcher.all();
+    server.signal("TERM");
+    while watcher.next().is_some() {}
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(!server.log().iter().any(|line| line.contains("cut off")), "{:?}", server.log());
+}
+
+#[test]
+fn the_endpoints_are_those_that_are_bound() {
+    let server = Server::start(ECHOGATE, &["--route", "/raw=tcp://127.0.0.1:9?protocol=mqtt"]);
+    let endpoints = http::get(server.address("http"), "/api/endpoints");
+    let Endpoints { routes, listeners } = serde_json::from_slice(&endpoints.body).unwrap();
+    assert_eq!((routes.len(), listeners.len()), (1, 1), "the harness gives it a listener");
+    assert_eq!(routes[0].path, "/raw");
+    assert_eq!(routes[0].upstream, "tcp://127.0.0.1:9");
+    assert_eq!((&*routes[0].framing, routes[0].protocol.as_deref()), ("bytes", Some("mqtt")));
+
+    let server = self::server();
+    let endpoints = http::get(server.address("http"), "/api/endpoints");
+    let Endpoints { listeners, .. } = serde_json::from_slice(&endpoints.body).unwrap();
+    let upper = format!("tcp://{}", server.address("upper"));
+    assert!(listeners.iter().any(|listener| listener.url == upper), "{listeners:?}");
+}

@@ -1,0 +1,462 @@
+//! Every socket family: the same script of exchanges on each gives the same bytes.
+
+use std::{
+    collections::HashMap,
+    fs,
+    io::{Read, Write},
+    net::{SocketAddr, UdpSocket},
+    os::{
+        linux::net::SocketAddrExt,
+        unix::{
+            fs::{FileTypeExt, PermissionsExt},
+            net::{SocketAddr as UnixAddr, UnixDatagram, UnixListener, UnixStream},
+        },
+    },
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use echogate_tests::{
+    http::connect,
+    server::{PATIENCE, Server},
+    tcp::{noise, read_exactly},
+    tls::Authority,
+};
+
+use serde_json::Value;
+
+use crate::ECHOGATE;
+
+/// Asks something and gives the answer, of which the length is known.
+type Ask = Box<dyn FnMut(&[u8], usize) -> Vec<u8>>;
+
+/// The families of connections, and those of datagrams.
+const STREAMS: [&str; 5] = ["tcp4", "tcp6", "dual", "tls", "unix"];
+const DATAGRAMS: [&str; 4] = ["udp4", "udp6", "udp-any", "unixgram"];
+
+/// A server of one service by every family.
+struct Families {
+    authority: Authority,
+    dir: tempfile::TempDir,
+    server: Server,
+    urls: HashMap<&'static str, String>,
+}
+
+impl Families {
+    fn of(service: &str) -> Families {
+        let authority = Authority::new();
+        authority.install(&authority.issue(&["127.0.0.1"]));
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name).display().to_string();
+        let endpoints = [
+            ("tcp4", "tcp://127.0.0.1:0".to_owned()),
+            ("tcp6", "tcp://[::1]:0".to_owned()),
+            ("dual", "tcp://[::]:0".to_owned()),
+            ("tls", "tls://127.0.0.1:0".to_owned()),
+            ("unix", format!("unix://{}", path("stream"))),
+            ("udp4", "udp://127.0.0.1:0".to_owned()),
+            ("udp6", "udp://[::1]:0".to_owned()),
+            ("udp-any", "udp://0.0.0.0:0".to_owned()),
+            ("unixgram", format!("unixgram://{}", path("datagram"))),
+        ];
+        let mut command = Command::new(ECHOGATE);
+        command.args(["--http", "127.0.0.1:0", "--timezone", "UTC"]).args(authority.flags());
+        for (_, url) in &endpoints {
+            command.args(["--listen", &format!("{service}={url}")]);
+        }
+        let server = Server::spawn(command);
+        let urls = endpoints.iter().map(|(name, _)| *name).zip(server.urls(service)).collect();
+        Families { authority, dir, server, urls }
+    }
+
+    /// `HOST:PORT`, or a path.
+    fn at(&self, family: &str) -> &str {
+        self.urls[family].split_once("://").unwrap().1
+    }
+
+    fn ask(&self, family: &str) -> Ask {
+        let at = self.at(family).to_owned();
+        let port = || at.rsplit_once(':').unwrap().1.to_owned();
+        match family {
+            "tcp4" | "tcp6" => Box::new(by_stream(connect(&at))),
+            "dual" => Box::new(by_stream(connect(&format!("127.0.0.1:{}", port())))),
+            "tls" => Box::new(by_stream(self.authority.connect(&at))),
+            "unix" => {
+                let stream = UnixStream::connect(at).unwrap();
+                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                Box::new(by_stream(stream))
+            }
+            "udp4" => Box::new(by_udp("127.0.0.1:0", &at)),
+            "udp6" => Box::new(by_udp("[::1]:0", &at)),
+            // Any address of the machine, and the answer has to come from there.
+            "udp-any" => Box::new(by_udp("0.0.0.0:0", &format!("127.1.2.3:{}", port()))),
+            "unixgram" => Box::new(by_unixgram(&at)),
+            other => panic!("{other}"),
+        }
+    }
+}
+
+fn by_stream(mut stream: impl Read + Write) -> impl FnMut(&[u8], usize) -> Vec<u8> {
+    move |bytes, len| {
+        stream.write_all(bytes).unwrap();
+        stream.flush().unwrap();
+        read_exactly(&mut stream, len)
+    }
+}
+
+fn by_udp(from: &str, to: &str) -> impl FnMut(&[u8], usize) -> Vec<u8> + use<> {
+    let socket = UdpSocket::bind(from).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let to: SocketAddr = to.parse().unwrap();
+    move |bytes, _| {
+        socket.send_to(bytes, to).unwrap();
+        let mut buffer = vec![0; 70_000];
+        let (len, from) = socket.recv_from(&mut buffer).unwrap();
+        assert_eq!(from, to, "the answer comes from where it was asked for");
+        buffer.truncate(len);
+        buffer
+    }
+}
+
+fn by_unixgram(to: &str) -> impl FnMut(&[u8], usize) -> Vec<u8> + use<> {
+    // A name that the system chooses, in no folder.
+    let name = format!("echogate-{}-{to}", std::process::id());
+    let socket = UnixDatagram::bind_addr(&UnixAddr::from_abstract_name(name).unwrap()).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.connect(to).unwrap();
+    move |bytes, _| {
+        socket.send(bytes).unwrap();
+        let mut buffer = vec![0; 70_000];
+        let len = socket.recv(&mut buffer).unwrap();
+        buffer.truncate(len);
+        buffer
+    }
+}
+
+fn has_ipv6() -> bool {
+    let has = UdpSocket::bind("[::1]:0").is_ok();
+    if !has {
+        eprintln!("skipped: no IPv6 on this machine");
+    }
+    has
+}
+
+#[test]
+fn upper_and_echo_give_the_same_bytes_on_every_family() {
+    if !has_ipv6() {
+        return;
+    }
+    let all: Vec<u8> = (0..=255).collect();
+    let large = noise(60_000);
+    let script: [&[u8]; 6] =
+        [b"hello", "hello, 世界 ß".as_bytes(), &all, b"\n", &large, b"one more"];
+    for (service, answer) in [
+        ("upper", <[u8]>::to_ascii_uppercase as fn(&[u8]) -> Vec<u8>),
+        ("echo", <[u8]>::to_vec as fn(&[u8]) -> Vec<u8>),
+    ] {
+        let families = Families::of(service);
+        for family in STREAMS.into_iter().chain(DATAGRAMS) {
+            let mut ask = families.ask(family);
+            for bytes in script {
+                let answered = ask(bytes, bytes.len());
+                assert!(answered == answer(bytes), "{service} {family}: {} bytes", bytes.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn time_gives_the_same_answers_on_every_family() {
+    if !has_ipv6() {
+        return;
+    }
+    let families = Families::of("time");
+    for family in STREAMS.into_iter().chain(DATAGRAMS) {
+        let mut ask = families.ask(family);
+        for (request, answer) in [
+            ("1532345678\n", "2018-07-23 11:34:38\n"),
+            ("1532345678.25\r\n", "2018-07-23 11:34:38\n"),
+            ("-1", "1969-12-31 23:59:59"),
+            ("noon\n", "error: not a Unix time: \"noon\"\n"),
+            ("nan", "error: not a Unix time: \"nan\""),
+            ("1e400\n", "error: not a Unix time: \"1e400\"\n"),
+            ("99999999999\n", "5138-11-16 09:46:39\n"),
+            ("999999999999\n", "error: too far away: \"999999999999\"\n"),
+            ("0\n", "1970-01-01 00:00:00\n"),
+        ] {
+            let answered = ask(request.as_bytes(), answer.len());
+            assert_eq!(String::from_utf8_lossy(&answered), answer, "{family}: {request:?}");
+        }
+    }
+}
+
+#[test]
+fn a_datagram_is_answered_by_one_whatever_its_size() {
+    if !has_ipv6() {
+        return;
+    }
+    let families = Families::of("upper");
+    for family in DATAGRAMS {
+        let mut ask = families.ask(family);
+        // The largest that IPv4 has is 65,507; a byte of 0 is a datagram of its own too.
+        for len in [0, 1, 1500, 9000, 65_000, 65_507] {
+            let bytes = noise(len);
+            assert!(ask(&bytes, len) == bytes.to_ascii_uppercase(), "{family}: {len} bytes");
+        }
+    }
+}
+
+#[test]
+fn a_flood_of_datagrams_grows_nothing_and_others_are_still_answered() {
+    let families = Families::of("upper");
+    let before = families.server.memory("VmHWM");
+    let to: SocketAddr = families.at("udp4").parse().unwrap();
+    // From more senders than are listed, none of whom reads.
+    for _ in 0..1500 {
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for _ in 0..20 {
+            sender.send_to(&[b'x'; 1400], to).unwrap();
+        }
+    }
+    let deaf = UnixDatagram::unbound().unwrap();
+    deaf.set_nonblocking(true).unwrap();
+    for _ in 0..1000 {
+        // It has no address, and so no answer.
+        deaf.send_to(b"x", families.at("unixgram")).ok();
+    }
+    let mut ask = families.ask("unixgram");
+    assert_eq!(ask(b"still here", 10), b"STILL HERE");
+    let start = Instant::now();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    loop {
+        // What the kernel drops in a flood is lost, as datagrams may be.
+        socket.send_to(b"here too", to).unwrap();
+        if socket.recv(&mut [0; 100]).is_ok_and(|len| len == 8) {
+            break;
+        }
+        assert!(start.elapsed() < PATIENCE, "never answered");
+    }
+    let grown = families.server.memory("VmHWM") - before;
+    assert!(grown < 4 << 10, "{grown} KiB");
+}
+
+#[test]
+fn clients_are_listed_by_their_kind_with_what_is_known_of_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let (stream, datagram) = (path("stream"), path("datagram"));
+    let server = Server::start(
+        ECHOGATE,
+        &[
+            &["--listen", &format!("upper=unix://{stream}")][..],
+            &["--listen", &format!("upper=unixgram://{datagram}")],
+            &["--listen", "upper=udp://127.0.0.1:0"],
+        ]
+        .concat(),
+    );
+    let udp = server.urls("upper").find_map(|url| url.strip_prefix("udp://").map(str::to_owned));
+    by_udp("127.0.0.1:0", &udp.unwrap())(b"seven b", 7);
+    by_unixgram(&datagram)(b"four", 4);
+    let mut client = UnixStream::connect(&stream).unwrap();
+    client.write_all(b"me").unwrap();
+    read_exactly(&mut client, 2);
+    let entered = |connection: &Value| connection["bytes_sent"] != 0;
+    let mut all = server.wait_for_connections(|all| all.iter().filter(|c| entered(c)).count() == 3);
+    // A datagram is counted when its answer is out, which may be later than others.
+    all.sort_by_key(|connection| connection["kind"].to_string());
+    for (connection, (kind, bytes, messages)) in
+        all.iter().zip([("udp", 7, 1), ("unix", 2, 0), ("unixgram", 4, 1)])
+    {
+        assert_eq!(connection["kind"], kind);
+        for way in ["received", "sent"] {
+            assert_eq!(connection[format!("bytes_{way}")], bytes, "{kind}");
+            assert_eq!(connection[format!("messages_{way}")], messages, "{kind}");
+        }
+    }
+    assert!(all[0]["peer"].as_str().unwrap().starts_with("127.0.0.1:"), "{all:?}");
+    assert_eq!(all[1]["peer"], format!("process {}", std::process::id()));
+    assert!(all[2]["peer"].as_str().unwrap().starts_with("@echogate-"), "{all:?}");
+}
+
+#[test]
+fn a_socket_file_is_there_while_the_server_is_and_no_longer() {
+    let mut families = Families::of("upper");
+    let files = ["stream", "datagram"].map(|name| families.dir.path().join(name));
+    for file in &files {
+        assert!(fs::symlink_metadata(file).unwrap().file_type().is_socket());
+    }
+    families.server.signal("TERM");
+    assert_eq!(families.server.wait().code(), Some(0));
+    assert!(!files.iter().any(|file| file.exists()));
+}
+
+/// A server with `upper` on this socket file alone; or why there is none.
+fn upper_on(path: &Path, mode: &str) -> Result<Server, String> {
+    let listen = format!("upper=unix://{}{mode}", path.display());
+    let mut command = Command::new(ECHOGATE);
+    command.args(["--http", "127.0.0.1:0", "--listen", &listen]);
+    // What fails does so at once; a server is started anew to be kept.
+    let mut probe = Command::new(ECHOGATE);
+    probe.args(command.get_args()).stdin(Stdio::null()).stdout(Stdio::null());
+    let mut child = probe.stderr(Stdio::piped()).spawn().unwrap();
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE {
+        if let Some(status) = child.try_wait().unwrap() {
+            assert_eq!(status.code(), Some(1));
+            let mut said = String::new();
+            child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+            return Err(said);
+        }
+        if UnixStream::connect(path).is_ok()
+            && fs::read_dir(format!("/proc/{}", child.id())).is_ok()
+        {
+            break;
+        }
+        std::thread::yield_now();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // The socket file that it left behind is the next one's to replace.
+    Ok(Server::spawn(command))
+}
+
+#[test]
+fn a_stale_socket_file_is_replaced_and_nothing_else_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("socket");
+    drop(UnixListener::bind(&path).unwrap());
+    assert!(path.exists(), "nobody is behind it any more");
+    drop(upper_on(&path, "").unwrap());
+
+    let path = dir.path().join("alive");
+    let alive = UnixListener::bind(&path).unwrap();
+    let mut refused = Command::new(ECHOGATE);
+    let listen = format!("upper=unix://{}", path.display());
+    let output = refused.args(["--http", "127.0.0.1:0", "--listen", &listen]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said.contains(&listen) && said.contains("in use"), "{said}");
+    drop(alive);
+
+    let path = dir.path().join("file");
+    fs::write(&path, "precious").unwrap();
+    let listen = format!("upper=unix://{}", path.display());
+    let output = Command::new(ECHOGATE)
+        .args(["--http", "127.0.0.1:0", "--listen", &listen])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said.contains("no socket"), "{said}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+}
+
+#[test]
+fn a_socket_files_mode_is_as_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    for mode in ["600", "666", "0640"] {
+        let path = dir.path().join(mode);
+        let server = upper_on(&path, &format!("?mode={mode}")).unwrap();
+        let found = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(found, u32::from_str_radix(mode, 8).unwrap());
+        drop(server);
+    }
+}
+
+#[test]
+fn once_answers_one_message_and_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let unix = format!("echo=unix://{}?once", dir.path().join("once").display());
+    let server = Server::start(
+        ECHOGATE,
+        &["--listen", &unix, "--listen", "time=tcp://127.0.0.1:0?once", "--timezone", "UTC"],
+    );
+    // With a newline at once, without one when it pauses.
+    for (sent, expected) in [("0\n", "1970-01-01 00:00:00\n"), ("0", "1970-01-01 00:00:00")] {
+        let mut client = connect(server.address("time"));
+        client.write_all(sent.as_bytes()).unwrap();
+        let mut all = String::new();
+        client.read_to_string(&mut all).unwrap();
+        assert_eq!(all, expected);
+    }
+    for sent in ["a line\n", "no line", "two\nlines\n"] {
+        let mut client = UnixStream::connect(server.address("echo")).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.write_all(sent.as_bytes()).unwrap();
+        let mut all = String::new();
+        client.read_to_string(&mut all).unwrap();
+        assert_eq!(all, sent);
+    }
+    server.wait_for_log(&["kind=unix", "its message was answered"]);
+}
+
+#[test]
+fn time_answers_a_client_that_sends_no_newline_when_it_pauses() {
+    let server =
+        Server::start(ECHOGATE, &["--listen", "time=tcp://127.0.0.1:0", "--timezone", "UTC"]);
+    let mut client = connect(server.address("time"));
+    for _ in 0..3 {
+        client.write_all(b"1532345678.123456").unwrap();
+        assert_eq!(read_exactly(&mut client, 19), b"2018-07-23 11:34:38");
+    }
+    // A megabyte without a newline is one error, and the connection goes on.
+    client.write_all(&vec![b'7'; 1 << 20]).unwrap();
+    client.write_all(b"\n0\n").unwrap();
+    let expected =
+        format!("error: not a Unix time: \"{}…\"\n1970-01-01 00:00:00\n", "7".repeat(64));
+    assert_eq!(String::from_utf8(read_exactly(&mut client, expected.len())).unwrap(), expected);
+    // What has come is answered at the end, too.
+    client.write_all(b"60").unwrap();
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut rest = String::new();
+    client.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "1970-01-01 00:01:00");
+}
+
+/// Runs this script with the server's program as its argument, in Python: it passes
+/// sockets on as a service manager does.
+const ACTIVATE: &str = r#"
+import fcntl, os, socket, sys
+tcp = socket.create_server(("127.0.0.1", 0))
+udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+udp.bind(("127.0.0.1", 0))
+http = socket.create_server(("127.0.0.1", 0))
+for target, made in enumerate([fcntl.fcntl(s, fcntl.F_DUPFD, 10) for s in (tcp, udp, http)], 3):
+    os.dup2(made, target)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="3", LISTEN_FDNAMES=sys.argv[2])
+os.execv(sys.argv[1], [sys.argv[1]])
+"#;
+
+fn activated(names: &str) -> Command {
+    let mut command = Command::new("python3");
+    command.args(["-c", ACTIVATE, ECHOGATE, names]);
+    command
+}
+
+#[test]
+fn sockets_of_a_service_manager_are_served_by_their_names() {
+    if Command::new("python3").arg("--version").output().is_err() {
+        assert!(std::env::var_os("CI").is_none(), "python3 is missing");
+        return eprintln!("skipped: no python3 to pass sockets on");
+    }
+    let server = Server::spawn(activated("upper:time:http"));
+    let mut client = connect(server.address("upper"));
+    client.write_all(b"activated").unwrap();
+    assert_eq!(read_exactly(&mut client, 9), b"ACTIVATED");
+    let mut ask = by_udp("127.0.0.1:0", server.address("time"));
+    assert!(ask(b"x", 0).starts_with(b"error: "));
+    assert_eq!(echogate_tests::http::get(server.address("http"), "/healthz").status, 200);
+    let all =
+        server.urls("upper").count() + server.urls("time").count() + server.urls("chat").count();
+    assert_eq!(all, 2, "the defaults are left out");
+
+    let output = activated("upper:unknown:http").output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("inherited socket 2 (\"unknown\")"), "{said}");
+    let output = activated("upper:http:echo").output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("inherited socket 2 (\"http\")"), "{said}");
+}
