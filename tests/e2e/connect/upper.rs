@@ -30,6 +30,44 @@ fn ten_megabytes_and_the_end_of_the_input_at_once_are_answered_in_full() {
 }
 
 #[test]
+fn with_half_close_all_is_answered_through_the_gateway_however_late() {
+    let server = Server::start(ECHOGATE, &[]);
+    let data: Vec<u8> = (0..1_000_000_u32).map(|i| (i % 251) as u8).collect();
+    let url = server.ws("/ws");
+    assert_prints(&run(&[&url, "--half-close"], &data), &data.to_ascii_uppercase());
+    let line = format!("{url}: the server has chosen \"binary\", not half-close");
+    assert_fails(&run(&[&url, "--half-close", "--protocol=binary"], b""), 1, &line);
+}
+
+#[test]
+fn datagrams_of_both_kinds_are_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let unixgram = format!("unixgram://{}", folder.path().join("s").display());
+    let listen = ["--listen", "echo=udp://127.0.0.1:0", "--listen", &format!("echo={unixgram}")];
+    let server = Server::start(ECHOGATE, &listen);
+    for url in server.urls("echo") {
+        assert_prints(&run(&[&url, "--wait=1h"], b"hello"), b"hello");
+        let arguments = [&url, "--wait=1h", "--message=x", "--every=10ms", "--count=3", "--once"];
+        assert_prints(&run(&arguments, b""), b"x\nx\nx\n");
+    }
+}
+
+#[test]
+fn the_time_of_each_tick_is_told_back_over_whatever_it_was_sent() {
+    let listen = ["--listen", "time=tcp://127.0.0.1:0", "--listen", "time=udp://127.0.0.1:0"];
+    let server = Server::start(ECHOGATE, &[&listen[..], &["--route", "/t=service:time"]].concat());
+    for url in server.urls("time").chain([server.ws("/t")]) {
+        for more in [&[][..], &["--once"]] {
+            let arguments = [&[&*url, "--now", "--every=10ms", "--count=2"], more].concat();
+            let output = run(&arguments, b"");
+            let text = String::from_utf8(output.stdout).unwrap();
+            let is_time = |line: &str| line.starts_with("20") && line.len() == 19;
+            assert!(text.lines().count() == 2 && text.lines().all(is_time), "{url}: {text}");
+        }
+    }
+}
+
+#[test]
 fn a_path_that_is_no_route_is_named_with_404() {
     let server = Server::start(ECHOGATE, &[]);
     let url = server.ws("/nope");
