@@ -76,7 +76,7 @@ fn netcat_and_socat_are_answered_on_every_family() {
         (format!("printf eight | timeout 20 socat -t 10 - UDP6:[::1]:{udp6},readbytes=5"), "EIGHT"),
         (
             format!(
-                "printf nine | timeout 20 socat -t 10 - UNIX-SENDTO:{datagram},bind={own},readbytes=4"
+                "printf nine | timeout 20 socat -t 10 - UNIX-CLIENT:{datagram},type=2,bind={own},readbytes=4"
             ),
             "NINE",
         ),
