@@ -18,7 +18,44 @@ const ROOM: usize = 64 * 1024;
 /// The client's end of a connection to a service, and the service. To be used by one
 /// task, which after a write tries to read: no wake-up tells it to.
 #[derive(Debug)]
-pub struct Memory {
+pub enum Memory {
+    /// One that answers bytes where they are.
+    Bytes(Mirror),
+    /// Any other.
+    Served(Box<Served>),
+}
+
+impl Memory {
+    /// A connection to a service that is at work.
+    pub(crate) fn new(service: Exchange) -> Memory {
+        match service {
+            Exchange::Bytes(bytes) => Memory::Bytes(Mirror {
+                answer: bytes.answer(),
+                queue: VecDeque::new(),
+                shut: false,
+                blocked: false,
+            }),
+            service @ Exchange::Lines(_) => {
+                Memory::Served(Box::new(Served { service, ended: None, pipe: Pipe::default() }))
+            }
+        }
+    }
+}
+
+/// What is written is read again, answered: two copies in all.
+#[derive(Debug)]
+pub struct Mirror {
+    answer: fn(&mut [u8]),
+    queue: VecDeque<u8>,
+    /// Nothing more is written.
+    shut: bool,
+    /// The client found no room to write.
+    blocked: bool,
+}
+
+/// A service with a pipe each way.
+#[derive(Debug)]
+pub struct Served {
     service: Exchange,
     /// How the service ended; while it has not, it is polled.
     ended: Option<Result<(), io::ErrorKind>>,
@@ -36,12 +73,33 @@ struct Pipe {
     blocked: bool,
 }
 
-impl Memory {
-    /// A connection to a service that is at work.
-    pub(crate) fn new(service: Exchange) -> Memory {
-        Memory { service, ended: None, pipe: Pipe::default() }
+impl Mirror {
+    fn write(&mut self, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.shut {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let begin = self.queue.len();
+        let put = put(&mut self.queue, bytes);
+        let (front, back) = self.queue.as_mut_slices();
+        let in_front = begin.min(front.len());
+        (self.answer)(&mut front[in_front..]);
+        (self.answer)(&mut back[begin - in_front..]);
+        self.blocked = put.is_pending();
+        put
     }
 
+    fn read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !take(&mut self.queue, buf) && !self.shut {
+            return Poll::Pending;
+        }
+        if std::mem::take(&mut self.blocked) {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Served {
     /// Lets the service take and answer what it can now.
     fn drive(&mut self, cx: &mut Context<'_>) {
         if self.ended.is_none()
@@ -51,6 +109,33 @@ impl Memory {
             self.ended = Some(end.map(drop).map_err(|e| e.kind()));
         }
     }
+
+    fn read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.drive(cx);
+        if !take(&mut self.pipe.from_service, buf) {
+            return match self.ended {
+                None => Poll::Pending,
+                Some(Ok(())) => Poll::Ready(Ok(())),
+                Some(Err(kind)) => Poll::Ready(Err(kind.into())),
+            };
+        }
+        // There is room again for what the service could not write.
+        self.drive(cx);
+        if std::mem::take(&mut self.pipe.blocked) {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.ended.is_some() || self.pipe.shut {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let put = put(&mut self.pipe.to_service, bytes);
+        self.drive(cx);
+        self.pipe.blocked = put.is_pending();
+        put
+    }
 }
 
 impl AsyncRead for Memory {
@@ -59,21 +144,10 @@ impl AsyncRead for Memory {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        this.drive(cx);
-        if !take(&mut this.pipe.from_service, buf) {
-            return match this.ended {
-                None => Poll::Pending,
-                Some(Ok(())) => Poll::Ready(Ok(())),
-                Some(Err(kind)) => Poll::Ready(Err(kind.into())),
-            };
+        match self.get_mut() {
+            Memory::Bytes(mirror) => mirror.read(cx, buf),
+            Memory::Served(served) => served.read(cx, buf),
         }
-        // There is room again for what the service could not write.
-        this.drive(cx);
-        if std::mem::take(&mut this.pipe.blocked) {
-            cx.waker().wake_by_ref();
-        }
-        Poll::Ready(Ok(()))
     }
 }
 
@@ -83,14 +157,10 @@ impl AsyncWrite for Memory {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        if this.ended.is_some() || this.pipe.shut {
-            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        match self.get_mut() {
+            Memory::Bytes(mirror) => mirror.write(bytes),
+            Memory::Served(served) => served.write(cx, bytes),
         }
-        let put = put(&mut this.pipe.to_service, bytes);
-        this.drive(cx);
-        this.pipe.blocked = put.is_pending();
-        put
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -98,9 +168,13 @@ impl AsyncWrite for Memory {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        this.pipe.shut = true;
-        this.drive(cx);
+        match self.get_mut() {
+            Memory::Bytes(mirror) => mirror.shut = true,
+            Memory::Served(served) => {
+                served.pipe.shut = true;
+                served.drive(cx);
+            }
+        }
         Poll::Ready(Ok(()))
     }
 }
@@ -167,4 +241,40 @@ fn take(queue: &mut VecDeque<u8>, buf: &mut ReadBuf<'_>) -> bool {
         *queue = VecDeque::new();
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use std::task::Waker;
+
+    use super::*;
+    use crate::{registry::Peer, service::Backend};
+
+    proptest! {
+        #[test]
+        fn what_comes_back_is_what_went_in_answered_whatever_the_order(
+            steps in proptest::collection::vec((any::<bool>(), 1_usize..90_000), 1..60),
+        ) {
+            let cx = &mut Context::from_waker(Waker::noop());
+            let mut memory = Memory::new(Backend::Upper.meet(Peer::Unknown, false));
+            let (mut written, mut read) = (Vec::<u8>::new(), Vec::<u8>::new());
+            let mut buffer = vec![0; 90_000];
+            for (write, len) in steps {
+                if write {
+                    let bytes: Vec<_> = (0..len).map(|i| b'a' + ((written.len() + i) % 29) as u8).collect();
+                    if let Poll::Ready(put) = Pin::new(&mut memory).poll_write(cx, &bytes) {
+                        written.extend(&bytes[..put.unwrap()]);
+                    }
+                } else {
+                    let mut buf = ReadBuf::new(&mut buffer[..len]);
+                    if Pin::new(&mut memory).poll_read(cx, &mut buf).is_ready() {
+                        read.extend(buf.filled());
+                    }
+                }
+                prop_assert!(written.len() - read.len() <= ROOM);
+                prop_assert!(read == written[..read.len()].to_ascii_uppercase());
+            }
+        }
+    }
 }

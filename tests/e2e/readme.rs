@@ -56,7 +56,8 @@ fn can_run(command: &str, path: &str) -> bool {
 
 #[test]
 fn every_example_does_what_it_says() {
-    let server = Server::start(ECHOGATE, &[]);
+    let time = ["--listen", "time=tcp://127.0.0.1:0", "--timezone", "UTC"];
+    let server = Server::start(ECHOGATE, &time);
     let bin = tempfile::tempdir().unwrap();
     symlink(fs::canonicalize(ECHOGATE).unwrap(), bin.path().join("echogate")).unwrap();
     let path = format!("{}:{}", bin.path().display(), env::var("PATH").unwrap());
@@ -71,7 +72,8 @@ fn every_example_does_what_it_says() {
         let here = command
             .replace("127.0.0.1:8080", server.address("http"))
             .replace("127.0.0.1:7007", server.address("upper"))
-            .replace("127.0.0.1 7007", &server.address("upper").replace(':', " "));
+            .replace("127.0.0.1 7007", &server.address("upper").replace(':', " "))
+            .replace("127.0.0.1 7013", &server.address("time").replace(':', " "));
         let ran = Command::new("sh").args(["-c", &here]).env("PATH", &path).output().unwrap();
         let printed = String::from_utf8_lossy(&ran.stdout);
         let complaint = String::from_utf8_lossy(&ran.stderr);

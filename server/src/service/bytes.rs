@@ -41,6 +41,11 @@ impl Bytes {
         Bytes { answer, backlog: Backlog::default(), once: once.then(Box::default) }
     }
 
+    /// What turns what was received into the answer.
+    pub(crate) fn answer(&self) -> fn(&mut [u8]) {
+        self.answer
+    }
+
     pub(super) fn poll<S>(
         &mut self,
         cx: &mut Context<'_>,

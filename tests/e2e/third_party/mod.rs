@@ -4,12 +4,14 @@
 //! - `vnc`: Xtigervnc, and noVNC in the browser
 //! - `mqtt`: mosquitto, and MQTT.js in Node
 //! - `postgres`: PostgreSQL, and its driver for browsers and the like in Node
+//! - `sockets`: nc, socat and Python's `socket`
 //! - `ssh`: sshd, and scp through `echogate connect`
 //! - `websockets`: the Python package, and upstreams of the test's own
 //! - `wscat`: the same for the terminal client
 
 mod mqtt;
 mod postgres;
+mod sockets;
 mod ssh;
 mod vnc;
 mod websockets;
