@@ -14,10 +14,12 @@ use echogate_proto::endpoint::{Endpoint, HostPort};
 use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{SignalKind, signal},
+    sync::mpsc::Receiver,
 };
 use tracing_subscriber::EnvFilter;
 
 use crate::{
+    chat::{self, Seat},
     check::{self, Attempt},
     client,
     config::{Given, RouteSpec, Settings},
@@ -36,14 +38,14 @@ struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    serve: ServeArgs,
+    serve: ServeCommand,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve: the services, the gateway and the page (also what happens without a command)
     #[command(after_help = help::SERVE_EXAMPLES)]
-    Serve(ServeArgs),
+    Serve(ServeCommand),
     /// Put a TCP service in front of browsers: WebSocket at / and /websockify
     #[command(after_help = help::GATEWAY_EXAMPLES)]
     Gateway(GatewayArgs),
@@ -64,6 +66,15 @@ enum Command {
         /// The shell that is to read it
         shell: Shell,
     },
+}
+
+#[derive(Args, Debug)]
+struct ServeCommand {
+    /// Answer chat's clients on this terminal
+    #[arg(long)]
+    console: bool,
+    #[command(flatten)]
+    serve: ServeArgs,
 }
 
 #[derive(Args, Debug)]
@@ -137,8 +148,10 @@ pub fn main() -> ExitCode {
         Err(e) => return fail(Failure::Usage(one_line(&e))),
     };
     let done = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
-        Command::Serve(args) => serve(|inherited| args.settings(inherited)),
-        Command::Gateway(args) => serve(|inherited| args.settings(inherited)),
+        Command::Serve(ServeCommand { console, serve: args }) => {
+            serve(|inherited| args.settings(inherited), console)
+        }
+        Command::Gateway(args) => serve(|inherited| args.settings(inherited), false),
         Command::Check(args) => check(args),
         Command::Connect(args) => call(client::run(args)),
         Command::Bench(args) => {
@@ -205,16 +218,16 @@ fn check(args: CheckArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn serve(settings: impl FnOnce(&Names) -> Result<Settings, Failure>) -> Result<(), Failure> {
+fn serve(
+    settings: impl FnOnce(&Names) -> Result<Settings, Failure>,
+    console: bool,
+) -> Result<(), Failure> {
     let inherited = Inherited::from_env().map_err(Failure::Usage)?;
     let settings = settings(&inherited.names())?;
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            EnvFilter::try_from_env("ECHOGATE_LOG").unwrap_or_else(|_| EnvFilter::new("info")),
-        )
-        .with_writer(io::stderr)
-        .with_ansi(in_colour(io::stderr().is_terminal()))
-        .init();
+    if console && !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
+        return Err(Failure::Usage("--console needs a terminal".to_owned()));
+    }
+    let log = log(console);
     raise_file_limit();
     let runtime = runtime()?;
     let served = runtime.block_on(async {
@@ -225,12 +238,34 @@ fn serve(settings: impl FnOnce(&Names) -> Result<Settings, Failure>) -> Result<(
         reload_at_hangup(tls).map_err(|e| format!("cannot handle signals: {e}"))?;
         // A closed stdout is no reason not to serve.
         server.announce(&mut io::stdout().lock()).ok();
+        let seat = log.map(|log| Seat::take(server.hub().clone(), log)).transpose();
+        let seat = seat.map_err(|e| format!("cannot use the terminal: {e}"))?;
         server.run(stop).await;
+        if let Some(seat) = seat {
+            seat.give_up().await;
+        }
         Ok(())
     });
     // What did not end in time is not waited for.
     runtime.shutdown_background();
     served.map_err(Failure::Run)
+}
+
+/// Starts the log, on the standard error; with a console what matters of it goes there
+/// instead, and is what this gives.
+fn log(console: bool) -> Option<Receiver<String>> {
+    let filter = EnvFilter::try_from_env("ECHOGATE_LOG");
+    let default = if console { "warn" } else { "info" };
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new(default)))
+        .with_ansi(in_colour(!console && io::stderr().is_terminal()));
+    if !console {
+        log.with_writer(io::stderr).init();
+        return None;
+    }
+    let (to_console, lines) = chat::Log::new();
+    log.with_writer(to_console).init();
+    Some(lines)
 }
 
 /// Whether to write in colours: to people, unless they do not want it (no-color.org).

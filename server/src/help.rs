@@ -21,6 +21,7 @@ Examples:
   echogate serve --http 127.0.0.1:9000 --listen upper=tcp://127.0.0.1:9007
   echogate serve --route /vnc=tcp://127.0.0.1:5900
   echogate serve --route '/lines=tcp://127.0.0.1:2525?framing=line'
+  echogate serve --console
   echogate serve --tls-cert cert.pem --tls-key key.pem --config echogate.toml";
 
 pub(crate) const GATEWAY_EXAMPLES: &str = "\

@@ -27,7 +27,8 @@
 //! - [`drain`]: the end of serving and alarms, as connections see them; `idle`: the end of
 //!   a connection that carries nothing
 //! - [`stream`], [`tls`], [`memory`], `scratch`, `backlog`: what bytes travel on and wait in
-//! - `escape`: what came from elsewhere, made fit for a terminal and for one line
+//! - `terminal`: a prompt, and what comes above it; `escape`: what came from elsewhere,
+//!   made fit for it and for one line
 
 pub mod bridge;
 pub mod chat;
@@ -60,6 +61,7 @@ mod idle;
 mod listener;
 mod nearest;
 mod scratch;
+mod terminal;
 
 pub use cli::main;
 

@@ -3,17 +3,22 @@
 //! ```text
 //! client    lines of text  <->  Client    \
 //! operator  JSON lines     <->  Operator   >  Hub
-//! console   the terminal   <->  Console   /
+//! console   a terminal     <->  Seat      /
 //! ```
 //!
 //! Everything meets in the [`Hub`], which keeps what was said and tells it to all
 //! operators. It is bounded: see the constants in `hub`.
 
 mod client;
-pub(crate) mod console;
+mod console;
 mod hub;
 mod operator;
+mod seat;
 mod token;
 
-pub(crate) use self::{client::Client, operator::Operator};
+pub(crate) use self::{
+    client::Client,
+    operator::Operator,
+    seat::{Log, Seat},
+};
 pub use self::{hub::Hub, token::Token};

@@ -9,6 +9,7 @@ use thiserror::Error;
 use tokio::{pin, time::timeout};
 
 use super::escape::words;
+use crate::terminal::Stopped;
 
 /// The most that is read, sent or written at once: 64 KiB.
 pub(super) const CHUNK: usize = 64 * 1024;
@@ -61,6 +62,16 @@ pub(super) enum Stop {
     Output(io::Error),
     #[error("interrupted")]
     Interrupted,
+}
+
+impl From<Stopped> for Stop {
+    fn from(stopped: Stopped) -> Stop {
+        match stopped {
+            Stopped::Interrupted => Stop::Interrupted,
+            Stopped::Input(error) => Stop::Input(error),
+            Stopped::Output(error) => Stop::Output(error),
+        }
+    }
 }
 
 impl Stop {

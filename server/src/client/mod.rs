@@ -15,7 +15,7 @@
 //!   from; `ledger`: what was sent and came on one connection; `show`, `lines`, `timing`:
 //!   what is shown of it
 //! - `again`: connections one after the other
-//! - `terminal`: a prompt, and what comes above it
+//! - `prompt`: a person's prompt
 //! - `bench`: the mode for load: many connections, and every reply checked
 
 pub mod bench;
@@ -31,12 +31,12 @@ mod link;
 mod options;
 mod owed;
 mod pipe;
+mod prompt;
 mod show;
 mod source;
 mod stream;
 mod talk;
 mod target;
-mod terminal;
 mod timing;
 mod websocket;
 

@@ -11,11 +11,11 @@ use super::{
     Call,
     again::Calls,
     pipe::Pipe,
+    prompt::Prompt,
     show::Form,
     source::{Lines, Message, Source, Ticks},
     talk::{Manner, Talk},
     target::Target,
-    terminal::Prompt,
 };
 use crate::config::parse_duration;
 

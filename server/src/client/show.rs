@@ -10,7 +10,8 @@ use std::{
 use echogate_proto::hex;
 use tokio::io::AsyncWriteExt;
 
-use super::{lines::Lines, link::Stop, terminal::screen::Screen, timing::RoundTrips};
+use super::{lines::Lines, link::Stop, timing::RoundTrips};
+use crate::terminal::Screen;
 
 /// Where it is shown.
 #[derive(Debug)]

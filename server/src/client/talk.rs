@@ -9,10 +9,11 @@ use super::{
     call::Conversation,
     ledger::Ledger,
     link::{Inbound, Outbound, Stop, both, goodbye},
+    prompt::{self, Prompt},
     show::{Form, Sink},
     source::{Message, Next, Source},
-    terminal::{self, Prompt},
 };
+use crate::terminal::Stopped;
 
 /// How the conversation goes.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +39,7 @@ pub(super) struct Talk {
     /// Where a person is asked to type, until the terminal is taken over for that.
     prompt: Option<Prompt>,
     /// Why the conversation is stopped, once it is.
-    stopped: Option<oneshot::Receiver<Stop>>,
+    stopped: Option<oneshot::Receiver<Stopped>>,
     /// Whether anything has come on the latest connection.
     heard: bool,
     /// A connection has been lost, and is to be made again.
@@ -116,7 +117,7 @@ impl Talk {
         let Sink::Screen(screen) = &self.sink else { return ended.map(drop) };
         screen.close().map_err(Stop::Output)?;
         let unasked = !self.speaker.over && !self.manner.quiet;
-        terminal::farewell(&ended, unasked);
+        prompt::farewell(&ended, unasked);
         ended.map(drop)
     }
 }
@@ -161,13 +162,13 @@ impl Conversation for Talk {
 }
 
 async fn unless_stopped<T>(
-    stopped: &mut Option<oneshot::Receiver<Stop>>,
+    stopped: &mut Option<oneshot::Receiver<Stopped>>,
     waiting: impl Future<Output = Result<T, Stop>>,
 ) -> Result<T, Stop> {
     let Some(stopped) = stopped else { return waiting.await };
     tokio::select! {
         biased;
-        Ok(stop) = stopped => Err(stop),
+        Ok(stop) = stopped => Err(stop.into()),
         done = waiting => done,
     }
 }

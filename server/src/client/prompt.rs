@@ -1,12 +1,4 @@
-//! The terminal: a prompt, and what comes above it.
-//!
-//! - `editor`: the prompt, on a thread of its own
-//! - `history`: lines typed before, in a file
-//! - `screen`: who writes to the terminal, and when
-
-mod editor;
-mod history;
-pub(super) mod screen;
+//! The prompt of `connect`, and what is said behind it.
 
 use std::{
     io::{self, Write},
@@ -15,8 +7,8 @@ use std::{
 
 use nix::sys::signal::{Signal, raise};
 
-use self::{editor::Typed, screen::Screen};
 use super::link::Stop;
+use crate::terminal::{self, Screen, Typed, history};
 
 /// A prompt that is to be.
 #[derive(Debug)]
@@ -33,7 +25,7 @@ impl Prompt {
         if let Some(greeting) = greeting {
             writeln!(io::stderr(), "{greeting}").ok();
         }
-        editor::start(self.history.then(history::file).flatten())
+        terminal::start(self.history.then(history::file).flatten())
     }
 }
 

@@ -17,7 +17,7 @@ const HEAD: &str = "#V2\n";
 
 /// The file, which is there from now on: in the folder for such things (XDG Base Directory
 /// Specification), if the environment says where that is.
-pub(super) fn file() -> Option<PathBuf> {
+pub(crate) fn file() -> Option<PathBuf> {
     let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let home = || absolute("HOME").map(|home| home.join(".local/state"));
     let folder = absolute("XDG_STATE_HOME").or_else(home)?.join("echogate");

@@ -34,7 +34,7 @@ const CLOSING_TIME: Duration = Duration::from_secs(1);
 
 /// The terminal, shared by the editor's thread and those who show something.
 #[derive(Debug)]
-pub(in super::super) struct Screen {
+pub(crate) struct Screen {
     state: Mutex<State>,
     /// The mode is [`Mode::Over`].
     over: Condvar,
@@ -86,7 +86,7 @@ impl Screen {
     }
 
     /// Shows whole lines, each with its newline. Waits while much has not been drawn.
-    pub(in super::super) async fn show(&self, lines: &str) -> io::Result<()> {
+    pub(crate) async fn show(&self, lines: &str) -> io::Result<()> {
         loop {
             let drawn = self.drawn.notified();
             {
@@ -160,7 +160,7 @@ impl Screen {
     }
 
     /// Ends it, also in the middle of a line: shows what waits and restores.
-    pub(in super::super) fn close(&self) -> io::Result<()> {
+    pub(crate) fn close(&self) -> io::Result<()> {
         let mut state = self.lock();
         if state.mode == Mode::Editing {
             state.mode = Mode::Closing;

@@ -17,7 +17,7 @@ use tokio::sync::{
     oneshot,
 };
 
-use super::{super::link::Stop, history::MAX_LINES, screen::Screen};
+use super::{history::MAX_LINES, screen::Screen};
 
 const PROMPT: &str = "> ";
 
@@ -29,16 +29,27 @@ const FULL: &str = "not sent: 10,000 lines wait already\n";
 
 /// What the person at the terminal does.
 #[derive(Debug)]
-pub(in super::super) struct Typed {
+pub(crate) struct Typed {
     /// The lines, without their ends; it closes with the input. It holds what is typed
     /// while the server does not read or is away, since the keys (Ctrl-C) work then too.
-    pub(in super::super) lines: mpsc::Receiver<String>,
+    pub(crate) lines: mpsc::Receiver<String>,
     /// Why there is no more, other than the end of the input.
-    pub(in super::super) stopped: oneshot::Receiver<Stop>,
+    pub(crate) stopped: oneshot::Receiver<Stopped>,
+}
+
+/// Why nothing more is typed.
+#[derive(Debug)]
+pub(crate) enum Stopped {
+    /// By Ctrl-C.
+    Interrupted,
+    /// The terminal cannot be read.
+    Input(io::Error),
+    /// It cannot be written to.
+    Output(io::Error),
 }
 
 /// Starts the editor. Lines typed before are in the file `history`.
-pub(super) fn start(history: Option<PathBuf>) -> io::Result<(Typed, Arc<Screen>)> {
+pub(crate) fn start(history: Option<PathBuf>) -> io::Result<(Typed, Arc<Screen>)> {
     let mut config = Config::builder()
         .behavior(Behavior::Stdio)
         .auto_add_history(true)
@@ -81,10 +92,10 @@ fn edit(
     screen: &Screen,
     lines: &mpsc::Sender<String>,
     history: Option<&Path>,
-) -> Result<(), Stop> {
+) -> Result<(), Stopped> {
     while screen.begin_edit() {
         let line = editor.readline(PROMPT);
-        screen.end_edit().map_err(Stop::Output)?;
+        screen.end_edit().map_err(Stopped::Output)?;
         match line {
             Ok(line) if line.is_empty() => {}
             Ok(line) => {
@@ -93,16 +104,16 @@ fn edit(
                 }
                 match lines.try_send(line) {
                     Ok(()) => {}
-                    Err(TrySendError::Full(_)) => screen.note(FULL).map_err(Stop::Output)?,
+                    Err(TrySendError::Full(_)) => screen.note(FULL).map_err(Stopped::Output)?,
                     Err(TrySendError::Closed(_)) => break,
                 }
             }
             Err(ReadlineError::Eof) => break,
-            Err(ReadlineError::Interrupted) => return Err(Stop::Interrupted),
-            Err(error) => return Err(Stop::Input(io_error(error))),
+            Err(ReadlineError::Interrupted) => return Err(Stopped::Interrupted),
+            Err(error) => return Err(Stopped::Input(io_error(error))),
         }
     }
-    screen.restore().map_err(Stop::Input)
+    screen.restore().map_err(Stopped::Input)
 }
 
 fn io_error(error: ReadlineError) -> io::Error {

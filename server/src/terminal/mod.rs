@@ -1,0 +1,14 @@
+//! The terminal: a prompt, and what comes above it.
+//!
+//! - `editor`: the prompt, on a thread of its own
+//! - [`history`]: lines typed before, in a file
+//! - `screen`: who writes to the terminal, and when
+
+mod editor;
+pub(crate) mod history;
+mod screen;
+
+pub(crate) use self::{
+    editor::{Stopped, Typed, start},
+    screen::Screen,
+};
