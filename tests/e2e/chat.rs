@@ -8,6 +8,7 @@ use std::{
 use echogate_proto::operator::{Conversation, Ending, From, FromOperator, ToOperator};
 use echogate_tests::{
     http::connect,
+    pty::Terminal,
     server::Server,
     tcp::{connect_narrow, read_to_end, reset},
     ws::{self, RawWs, first},
@@ -420,4 +421,89 @@ fn chat_once_ends_with_the_operators_answer() {
     assert_eq!(operator.said().2, "question");
     operator.say(id, "answer");
     assert_eq!(read_to_end(&mut client.stream), b"answer\n");
+}
+
+/// A server at whose terminal an operator sits.
+fn console() -> (Terminal, String) {
+    let listen = ["--http", "127.0.0.1:0", "--listen", "chat=tcp://127.0.0.1:0"];
+    let terminal = Terminal::start(ECHOGATE, &[&["serve", "--console"], &listen[..]].concat());
+    terminal.wait_for("listening  chat   tcp://");
+    let shown = terminal.wait_for("\n");
+    terminal.wait_for("@? lists what can be typed");
+    terminal.wait_for("> ");
+    (terminal, shown.trim().to_owned())
+}
+
+fn client_of(address: &str) -> Client {
+    Client { stream: BufReader::new(connect(address)) }
+}
+
+#[test]
+fn an_operator_at_the_servers_terminal_answers_each_client() {
+    let (terminal, address) = console();
+    terminal.type_in("hello?\r");
+    terminal.wait_for("nobody is here\n> ");
+    let mut first = client_of(&address);
+    terminal.wait_for(&format!("[1] {} has come\n> ", first.peer()));
+    first.say(b"hi, I am first\n");
+    terminal.wait_for("[1] hi, I am first\n> ");
+    terminal.type_in("hello, first\r");
+    terminal.wait_for("[1] you: hello, first\n> ");
+    assert_eq!(first.hear(), "hello, first");
+
+    let mut second = client_of(&address);
+    terminal.wait_for("[2] ");
+    second.say(b"\x1b[2Jme too\n");
+    terminal.wait_for("[2] \\x1b[2Jme too\n> ");
+    terminal.type_in("@\r");
+    terminal.wait_for(" [1] ");
+    let listed = terminal.wait_for("\n> ");
+    assert!(listed.contains(" [2] ") && listed.contains(", waits for "), "{listed}");
+    terminal.type_in("@2 one moment\r");
+    terminal.wait_for("[2] you: one moment\n> ");
+    assert_eq!(second.hear(), "one moment");
+    // What comes does not disturb the line that is typed.
+    terminal.type_in("so");
+    terminal.wait_for("so");
+    first.say(b"still there?\n");
+    terminal.wait_for("[1] still there?\n> so");
+    terminal.type_in("rry\r");
+    terminal.wait_for("[2] you: sorry\n> ");
+    assert_eq!(second.hear(), "sorry");
+    // The line before comes back.
+    terminal.type_in("\x1b[A\r");
+    terminal.wait_for("[2] you: sorry\n> ");
+    terminal.type_in("@1 bye\r");
+    terminal.wait_for("[1] ended by you\n> ");
+    assert_eq!((first.hear(), first.hear()), ("bye".to_owned(), String::new()));
+    reset(second.stream.into_inner());
+    terminal.wait_for("[2] the client vanished");
+    terminal.wait_for("> ");
+    terminal.type_in("\x03");
+    let (status, shown) = terminal.wait();
+    assert_eq!(status.code(), Some(0), "{shown}");
+}
+
+#[test]
+fn a_console_that_is_closed_leaves_the_server_serving() {
+    let (terminal, address) = console();
+    terminal.type_in("\x04");
+    terminal.wait_for("the console is closed, and the server goes on\n");
+    let mut client = client_of(&address);
+    client.say(b"anybody?\n");
+    assert_eq!(client.hear(), "* no operator is here yet; your message waits");
+    terminal.type_in("\x03");
+    let (status, shown) = terminal.wait();
+    assert_eq!(status.code(), Some(0), "{shown}");
+}
+
+#[test]
+fn a_console_needs_a_terminal() {
+    let output = std::process::Command::new(ECHOGATE)
+        .args(["serve", "--console"])
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "echogate: --console needs a terminal\n");
 }
