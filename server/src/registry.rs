@@ -90,7 +90,15 @@ pub struct Arrival {
     pub peer: Peer,
     /// The service's name, or the route's path.
     pub target: Arc<str>,
-    /// The name that the client gave itself.
+    /// More about a client of the gateway.
+    pub bridged: Option<Box<Bridged>>,
+}
+
+/// What is known of a client of the gateway beside. (In a box: others, of which there
+/// are as many, pay nothing for it.)
+#[derive(Clone, Debug, Default)]
+pub struct Bridged {
+    /// The name that it gave itself.
     pub label: Option<Box<str>>,
     /// The address from which the gateway called the upstream.
     pub upstream_from: Option<SocketAddr>,
@@ -261,7 +269,8 @@ impl Entry {
 
     /// What is told of it.
     pub fn connection(&self) -> Connection {
-        let Arrival { kind, peer, target, label, upstream_from } = &self.arrival;
+        let Arrival { kind, peer, target, bridged } = &self.arrival;
+        let Bridged { label, upstream_from } = bridged.as_deref().cloned().unwrap_or_default();
         let age = self.since.elapsed();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Connection {
@@ -269,7 +278,7 @@ impl Entry {
             kind: *kind,
             peer: peer.named(),
             target: target.clone(),
-            label: label.as_ref().map(ToString::to_string),
+            label: label.map(String::from),
             upstream_from: upstream_from.map(|address| address.to_string()),
             since: now.saturating_sub(age).as_secs_f64(),
             age: age.as_secs_f64(),
