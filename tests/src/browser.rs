@@ -3,6 +3,7 @@
 //! Nothing here sleeps. [`Page::wait_for`] watches from inside the page, and a page that throws
 //! or writes an error to the console fails its test.
 
+mod around;
 mod pipe;
 
 use std::{fs, io::Write as _, path::Path};
@@ -168,7 +169,7 @@ impl Page {
         self.call("Input.insertText", json!({ "text": text }));
     }
 
-    /// Presses and releases a key: `Enter`, `Tab`, `Shift+Tab`, `Space`, `ArrowRight`.
+    /// Presses and releases a key by its name, as `Enter`, `Shift+Tab` or `ArrowUp`.
     ///
     /// # Panics
     ///
@@ -182,7 +183,12 @@ impl Page {
             "Enter" => ("Enter", "Enter", 13, "\r"),
             "Tab" => ("Tab", "Tab", 9, ""),
             "Space" => (" ", "Space", 32, " "),
+            "ArrowUp" => ("ArrowUp", "ArrowUp", 38, ""),
             "ArrowRight" => ("ArrowRight", "ArrowRight", 39, ""),
+            "ArrowDown" => ("ArrowDown", "ArrowDown", 40, ""),
+            "Delete" => ("Delete", "Delete", 46, ""),
+            "End" => ("End", "End", 35, ""),
+            "Escape" => ("Escape", "Escape", 27, ""),
             other => panic!("no such key here: {other}"),
         };
         for kind in [if text.is_empty() { "rawKeyDown" } else { "keyDown" }, "keyUp"] {

@@ -117,6 +117,19 @@ impl Pipe {
         }
     }
 
+    /// Waits for an event that came since events were last taken, or that comes.
+    pub(super) fn wait_for_event(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+        let start = Instant::now();
+        loop {
+            if let Some(event) = self.events.iter().find(|event| wanted(event)) {
+                return event.clone();
+            }
+            let left = PATIENCE.saturating_sub(start.elapsed());
+            let event = self.from.recv_timeout(left);
+            self.events.push(event.expect("the browser tells of it in time"));
+        }
+    }
+
     /// The events that have come so far and were not taken yet.
     pub(super) fn take_events(&mut self) -> Vec<Value> {
         self.events.extend(self.from.try_iter());

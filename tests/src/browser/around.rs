@@ -1,0 +1,88 @@
+//! What is around a page: its language and colours, files, the clipboard, what it costs.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::json;
+
+use super::Page;
+
+impl Page {
+    /// Loads the page anew in a browser that asks for this language.
+    pub fn speaks(&mut self, language: &str) {
+        let agent = self.eval("navigator.userAgent");
+        let it = json!({ "userAgent": agent, "acceptLanguage": language });
+        self.call("Emulation.setUserAgentOverride", it);
+        self.eval("window.is_old = true");
+        self.call("Page.reload", json!({}));
+        self.wait_for("!window.is_old && document.querySelector('#toggle')");
+    }
+
+    /// Shows the page in the reader's own colours, as some systems do on request.
+    pub fn force_colours(&mut self) {
+        let features = json!([{ "name": "forced-colors", "value": "active" }]);
+        self.call("Emulation.setEmulatedMedia", json!({ "features": features }));
+    }
+
+    /// Chooses a file in a field for files.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such field.
+    pub fn pick_file(&mut self, selector: &str, file: &Path) {
+        let field = json!({ "expression": format!("document.querySelector({})", json!(selector)) });
+        let field = self.call("Runtime.evaluate", field);
+        let id = &field["result"]["objectId"];
+        self.call("DOM.setFileInputFiles", json!({ "files": [file], "objectId": id }));
+    }
+
+    /// Lets the page read the clipboard, so that a test can.
+    pub fn allow_clipboard(&mut self) {
+        let it = json!({ "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"] });
+        self.pipe.call(None, "Browser.grantPermissions", it).expect("a browser that can copy");
+    }
+
+    /// Has files that the page offers put into a folder.
+    pub fn download_to(&mut self, folder: &Path) {
+        let it = json!({ "behavior": "allow", "downloadPath": folder, "eventsEnabled": true });
+        self.pipe.call(None, "Browser.setDownloadBehavior", it).expect("a browser that downloads");
+    }
+
+    /// Waits for a file to have come whole into that folder, and says which.
+    ///
+    /// # Panics
+    ///
+    /// When none comes in time.
+    pub fn downloaded(&mut self, folder: &Path) -> PathBuf {
+        let done = self.pipe.wait_for_event(|event| {
+            event["method"] == "Browser.downloadProgress" && event["params"]["state"] == "completed"
+        });
+        let named = done["params"]["filePath"].as_str().map(PathBuf::from);
+        named.unwrap_or_else(|| {
+            let mut files = fs::read_dir(folder).expect("the folder is there");
+            files.next().expect("a file came").expect("it can be read").path()
+        })
+    }
+
+    /// The seconds that the page has spent in its scripts, its styles and its layout so far, and
+    /// in all.
+    pub fn seconds_spent(&mut self) -> [f64; 4] {
+        self.call("Performance.enable", json!({}));
+        let metrics = self.call("Performance.getMetrics", json!({}));
+        let metrics = metrics["metrics"].as_array().cloned().unwrap_or_default();
+        ["ScriptDuration", "RecalcStyleDuration", "LayoutDuration", "TaskDuration"].map(|name| {
+            let metric = metrics.iter().find(|metric| metric["name"] == name);
+            metric.and_then(|metric| metric["value"].as_f64()).unwrap_or_default()
+        })
+    }
+
+    /// What the page's memory holds, in bytes: its objects, and its WebAssembly.
+    pub fn memory(&mut self) -> u64 {
+        self.call("HeapProfiler.collectGarbage", json!({}));
+        let used = self.call("Runtime.getHeapUsage", json!({}));
+        let sum = |name: &str| used[name].as_f64().unwrap_or_default();
+        (sum("usedSize") + sum("embedderHeapUsedSize") + sum("backingStorageSize")) as u64
+    }
+}
