@@ -1,7 +1,10 @@
 //! What a screen reader is told: every change of state, and of the messages as many as one can
 //! listen to.
 
-use crate::{format, time::Millis};
+use crate::{
+    time::Millis,
+    words::{Words, fill},
+};
 
 /// Collects what happens, and says it a sentence at a time.
 #[derive(Debug, Default)]
@@ -29,15 +32,15 @@ impl Announcer {
     }
 
     /// What is to be said now, if anything.
-    pub fn speak(&mut self, now: Millis) -> Option<String> {
+    pub fn speak(&mut self, words: &Words, now: Millis) -> Option<String> {
         let wait = self.wait(now)?;
         if wait > 0.0 {
             return None;
         }
         let messages = match std::mem::take(&mut self.messages) {
             0 => None,
-            1 => Some(format!("Received {}", std::mem::take(&mut self.latest))),
-            many => Some(format!("{} received", format::counted(many, "message"))),
+            1 => Some(fill(words.received_this, &[&std::mem::take(&mut self.latest)])),
+            many => Some(words.counted(many, words.received_many, words.received_many)),
         };
         self.spoken_at = Some(now);
         let sentences: Vec<String> = messages.into_iter().chain(self.state.take()).collect();
@@ -57,13 +60,18 @@ impl Announcer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::words::Language;
+
+    fn speak(announcer: &mut Announcer, now: Millis) -> Option<String> {
+        announcer.speak(Language::English.words(), now)
+    }
 
     #[test]
     fn a_single_message_is_read_out() {
         let mut announcer = Announcer::default();
         announcer.received("HELLO".to_owned());
-        assert_eq!(announcer.speak(0.0).as_deref(), Some("Received HELLO"));
-        assert_eq!(announcer.speak(0.0), None);
+        assert_eq!(speak(&mut announcer, 0.0).as_deref(), Some("Received HELLO"));
+        assert_eq!(speak(&mut announcer, 0.0), None);
     }
 
     #[test]
@@ -72,7 +80,7 @@ mod tests {
         let mut said = Vec::new();
         for now in 0..5000 {
             announcer.received(now.to_string());
-            said.extend(announcer.speak(f64::from(now)));
+            said.extend(speak(&mut announcer, f64::from(now)));
         }
         assert_eq!(said, ["Received 0", "2,000 messages received", "2,000 messages received"]);
         assert_eq!(announcer.wait(5000.0), Some(1000.0));
@@ -82,9 +90,9 @@ mod tests {
     fn a_change_of_state_does_not_wait() {
         let mut announcer = Announcer::default();
         announcer.received("A".to_owned());
-        announcer.speak(0.0);
+        speak(&mut announcer, 0.0);
         announcer.received("B".to_owned());
         announcer.state("Connection lost".to_owned());
-        assert_eq!(announcer.speak(1.0).as_deref(), Some("Received B. Connection lost"));
+        assert_eq!(speak(&mut announcer, 1.0).as_deref(), Some("Received B. Connection lost"));
     }
 }

@@ -1,8 +1,24 @@
 //! From what is typed to what is sent.
+//!
+//! - [`history`]: what was sent before, by the arrow keys
+//! - [`template`]: messages that are worth trying
+//! - [`pace`]: the same again, every so often
+//! - [`transfer`]: a file, piece by piece, and its echo
 
-use echogate_proto::hex::{self, HexError};
+pub mod history;
+pub mod pace;
+pub mod template;
+pub mod transfer;
 
-use crate::payload::Payload;
+use echogate_proto::{
+    close::CloseCode,
+    hex::{self, HexError},
+};
+
+use crate::{
+    payload::Payload,
+    words::{Words, fill},
+};
 
 /// How the composer's text is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +40,34 @@ pub fn payload(mode: Mode, text: &str) -> Result<Payload, HexError> {
 /// Whether all that is wrong with the text is that its last byte is half typed.
 pub fn is_unfinished(text: &str, problem: HexError) -> bool {
     matches!(problem, HexError::HalfAByte { at, .. } if at == text.chars().count())
+}
+
+/// What is wrong with hexadecimal digits, in a sentence.
+pub fn problem(words: &Words, problem: HexError) -> String {
+    match problem {
+        HexError::NotADigit { at, found } => {
+            fill(words.not_a_digit, &[&format!("'{found}'"), &at.to_string()])
+        }
+        HexError::HalfAByte { at, digit } => {
+            fill(words.half_a_byte, &[&digit.to_string(), &at.to_string()])
+        }
+    }
+}
+
+/// The code and reason to close with, if a page may send them: 1000, which stands for nothing
+/// typed, or 3000 to 4999, and at most 123 bytes. Otherwise whether it is the code that is wrong.
+pub fn closing(code: &str, reason: &str) -> Result<(CloseCode, String), bool> {
+    let code = match code.trim() {
+        "" => CloseCode::NORMAL,
+        typed => CloseCode(typed.parse().map_err(|_| true)?),
+    };
+    if !matches!(code.0, 1000 | 3000..=4999) {
+        return Err(true);
+    }
+    if reason.len() > 123 {
+        return Err(false);
+    }
+    Ok((code, reason.to_owned()))
 }
 
 /// The same message written for another mode; `None` if it cannot be: bytes that are no text, or
@@ -66,6 +110,16 @@ mod tests {
         assert!(!unfinished("00 6 "));
         assert!(!unfinished("0 61"));
         assert!(!unfinished("00 6g"));
+    }
+
+    #[test]
+    fn a_page_closes_with_the_codes_that_are_its_own() {
+        assert_eq!(closing(" ", ""), Ok((CloseCode::NORMAL, String::new())));
+        assert_eq!(closing("4001", "bye"), Ok((CloseCode(4001), "bye".to_owned())));
+        for code in ["1001", "2999", "5000", "70000", "-1", "x"] {
+            assert_eq!(closing(code, ""), Err(true), "{code}");
+        }
+        assert_eq!(closing("1000", &"界".repeat(42)), Err(false), "126 bytes");
     }
 
     proptest! {

@@ -2,6 +2,8 @@
 
 use echogate_proto::close::CloseCode;
 
+use crate::words::{self, Words, fill};
+
 /// How a connection ended, or why there never was one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ending {
@@ -39,45 +41,54 @@ pub enum How {
 
 impl Ending {
     /// In a few words.
-    pub fn headline(&self) -> &'static str {
+    pub fn headline(&self, words: &Words) -> &'static str {
         match self.how {
-            How::NotTried | How::NotOpened => "Could not connect",
-            How::CalledOff => "Called off",
-            How::ByUs | How::ByUsUnanswered => "Disconnected",
-            How::ByPeer => "Closed by the server",
-            How::Broken => "Connection lost",
+            How::NotTried | How::NotOpened => words.could_not_connect,
+            How::CalledOff => words.called_off,
+            How::ByUs | How::ByUsUnanswered => words.disconnected,
+            How::ByPeer => words.closed_by_server,
+            How::Broken => words.connection_lost,
         }
     }
 
     /// What happened, in sentences.
-    pub fn sentences(&self) -> String {
-        let (code, words) = (self.code.0, self.code.words());
+    pub fn sentences(&self, words: &Words) -> String {
+        let code = self.code.0.to_string();
+        let parts = [words::close_code(words.language, self.code), &code, &self.reason];
         let mut text = match self.how {
-            How::NotTried => format!("The browser would not try: {}", self.reason),
-            How::CalledOff => "Called off before the connection was open.".to_owned(),
-            How::NotOpened => format!(
-                "Could not connect: nobody answers there, or the server refused; a page is not told \
-                 which (code {code})."
-            ),
-            How::ByUs => format!("You disconnected: {words} (code {code})."),
-            How::ByUsUnanswered => {
-                format!(
-                    "You disconnected, and the server did not answer the goodbye (code {code})."
-                )
-            }
-            How::ByPeer => format!("The server closed the connection: {words} (code {code})."),
-            How::Broken => format!("The server went away: {words} (code {code})."),
+            How::NotTried => fill(words.browser_would_not, &[&self.reason]),
+            How::CalledOff => words.called_off_before.to_owned(),
+            How::NotOpened => fill(words.nobody_answers, &parts),
+            How::ByUs => fill(words.you_disconnected, &parts),
+            How::ByUsUnanswered => fill(words.no_goodbye, &parts),
+            How::ByPeer => fill(words.server_closed, &parts),
+            How::Broken => fill(words.server_went_away, &parts),
         };
         if !self.reason.is_empty() && self.how != How::NotTried {
-            text.push_str(&format!(" It said: \"{}\".", self.reason));
+            text.push_str(&fill(words.it_said, &parts));
         }
         if self.unsent > 0 {
-            text.push_str(&format!(" {} not sent.", count(self.unsent)));
+            text.push_str(&words.counted(
+                self.unsent as u64,
+                words.one_not_sent,
+                words.many_not_sent,
+            ));
         }
         if self.unanswered > 0 {
-            text.push_str(&format!(" {} without a reply.", count(self.unanswered)));
+            let (one, many) = (words.one_without_reply, words.many_without_reply);
+            text.push_str(&words.counted(self.unanswered as u64, one, many));
         }
         text
+    }
+
+    /// What somebody can do about it; empty where nothing is to be done.
+    pub fn advice(&self, words: &Words) -> &'static str {
+        match self.how {
+            How::ByUs | How::ByUsUnanswered | How::CalledOff => "",
+            How::NotTried => words.look_at_endpoint,
+            How::NotOpened => words.look_at_server,
+            How::ByPeer | How::Broken => words::advice(words.language, self.code),
+        }
     }
 
     /// Whether this is what somebody wanted: nothing to worry about.
@@ -90,13 +101,12 @@ impl Ending {
     }
 }
 
-fn count(messages: usize) -> String {
-    if messages == 1 { "1 message was".to_owned() } else { format!("{messages} messages were") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::words::Language;
+
+    const ENGLISH: Language = Language::English;
 
     fn ending(how: How, code: u16) -> Ending {
         Ending { how, code: CloseCode(code), reason: String::new(), unsent: 0, unanswered: 0 }
@@ -105,15 +115,15 @@ mod tests {
     #[test]
     fn a_server_that_says_goodbye_and_one_that_does_not_are_told_apart() {
         let goodbye = ending(How::ByPeer, 1001);
-        assert_eq!(goodbye.headline(), "Closed by the server");
+        assert_eq!(goodbye.headline(ENGLISH.words()), "Closed by the server");
         assert_eq!(
-            goodbye.sentences(),
+            goodbye.sentences(ENGLISH.words()),
             "The server closed the connection: the other side is going away (code 1001)."
         );
         let broken = ending(How::Broken, 1006);
-        assert_eq!(broken.headline(), "Connection lost");
+        assert_eq!(broken.headline(ENGLISH.words()), "Connection lost");
         assert_eq!(
-            broken.sentences(),
+            broken.sentences(ENGLISH.words()),
             "The server went away: the connection broke without a goodbye (code 1006)."
         );
     }
@@ -127,7 +137,7 @@ mod tests {
             ..ending(How::ByPeer, 1011)
         };
         assert_eq!(
-            ending.sentences(),
+            ending.sentences(ENGLISH.words()),
             "The server closed the connection: the server, or what lies behind it, failed (code \
              1011). It said: \"upstream refused\". 1 message was not sent. 12 messages were without \
              a reply."

@@ -32,11 +32,6 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
-/// `1 word`, or `2 words`.
-pub fn counted(number: u64, word: &str) -> String {
-    format!("{} {word}{}", grouped(number), if number == 1 { "" } else { "s" })
-}
-
 /// A span of time. Browsers round to 0.1 ms or coarser, so nothing finer is shown.
 pub fn span(millis: Millis) -> String {
     // Whole numbers from here on: what writes fractions would add a tenth to the page.
@@ -46,6 +41,27 @@ pub fn span(millis: Millis) -> String {
         1..1_000 => format!("{} ms", one_decimal(tenths)),
         1_000..9_995 => format!("{} ms", (tenths + 5) / 10),
         _ => format!("{} s", one_decimal((tenths + 500) / 1_000)),
+    }
+}
+
+/// A span that the server measured, in microseconds.
+pub fn micros(span: f64) -> String {
+    let tenths = (span / 100.0).round() as u64;
+    match span.round() as u64 {
+        whole @ 0..1_000 => format!("{whole} µs"),
+        _ if tenths < 1_000 => format!("{} ms", one_decimal(tenths)),
+        _ => self::span(span / 1000.0),
+    }
+}
+
+/// How long something has lasted: `5 s`, `3 min`, `2 h`, `4 d`.
+pub fn age(seconds: f64) -> String {
+    let seconds = seconds.max(0.0) as u64;
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min", seconds / 60),
+        3_600..86_400 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
     }
 }
 
@@ -112,12 +128,10 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_grouped_and_words_take_their_plural() {
+    fn numbers_are_grouped() {
         assert_eq!(grouped(1), "1");
         assert_eq!(grouped(123_456), "123,456");
         assert_eq!(grouped(1_234_567), "1,234,567");
-        assert_eq!(counted(1, "message"), "1 message");
-        assert_eq!(counted(1_000, "message"), "1,000 messages");
     }
 
     #[test]
@@ -128,6 +142,22 @@ mod tests {
         assert_eq!(span(99.96), "100 ms");
         assert_eq!(span(999.7), "1.0 s");
         assert_eq!(span(61_000.0), "61.0 s");
+    }
+
+    #[test]
+    fn what_the_server_measured_is_finer() {
+        assert_eq!(micros(0.4), "0 µs");
+        assert_eq!(micros(81.6), "82 µs");
+        assert_eq!(micros(1_250.0), "1.3 ms");
+        assert_eq!(micros(2_500_000.0), "2.5 s");
+    }
+
+    #[test]
+    fn ages_are_told_in_their_largest_unit() {
+        assert_eq!(
+            [0.0, 59.9, 60.0, 7_300.0, 2e5].map(age),
+            ["0 s", "59 s", "1 min", "2 h", "2 d"]
+        );
     }
 
     #[test]

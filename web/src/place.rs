@@ -1,6 +1,8 @@
 //! Where the page is, and what follows from it: the endpoint it offers first, and what a short
 //! form of an endpoint means.
 
+use crate::words::Words;
+
 /// Where the page was loaded from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -21,6 +23,33 @@ pub struct Start {
     pub protocol: String,
     /// Whether to connect at once: `autoconnect`.
     pub autoconnect: bool,
+    /// Whether to connect again when a connection is lost: `reconnect`.
+    pub reconnect: bool,
+}
+
+/// Why what was typed is no endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoEndpoint {
+    /// Nothing was typed.
+    Empty,
+    /// A scheme, and no host.
+    NoHost,
+    /// White space.
+    WhiteSpace,
+    /// Neither `ws://` nor `wss://` nor a path.
+    OtherScheme,
+}
+
+impl NoEndpoint {
+    /// In a sentence.
+    pub fn sentence(self, words: &Words) -> &'static str {
+        match self {
+            NoEndpoint::Empty => words.endpoint_empty,
+            NoEndpoint::NoHost => words.endpoint_no_host,
+            NoEndpoint::WhiteSpace => words.endpoint_space,
+            NoEndpoint::OtherScheme => words.endpoint_scheme,
+        }
+    }
 }
 
 impl Place {
@@ -32,12 +61,13 @@ impl Place {
             endpoint: self.here(path.trim()),
             protocol: parameter("protocol").unwrap_or_default(),
             autoconnect: parameter("autoconnect").is_some_and(on),
+            reconnect: parameter("reconnect").is_some_and(on),
         }
     }
 
     /// The URL that is meant by what was typed: a `ws://` or `wss://` URL, or a path on this
-    /// server. What is wrong otherwise, in a sentence.
-    pub fn endpoint(&self, typed: &str) -> Result<String, String> {
+    /// server.
+    pub fn endpoint(&self, typed: &str) -> Result<String, NoEndpoint> {
         let typed = typed.trim();
         if typed.starts_with('/') {
             return Ok(self.here(typed));
@@ -45,20 +75,38 @@ impl Place {
         let rest = ["ws://", "wss://"].into_iter().find_map(|scheme| typed.strip_prefix(scheme));
         match rest {
             Some(rest) if rest.is_empty() || rest.starts_with(['/', '?', '#', ':']) => {
-                Err("There is no host behind the scheme.".to_owned())
+                Err(NoEndpoint::NoHost)
             }
-            Some(rest) if rest.contains(char::is_whitespace) => {
-                Err("There is white space in the endpoint.".to_owned())
-            }
+            Some(rest) if rest.contains(char::is_whitespace) => Err(NoEndpoint::WhiteSpace),
             Some(_) => Ok(typed.to_owned()),
-            None if typed.is_empty() => Err("No endpoint is given.".to_owned()),
-            None => Err("An endpoint begins with ws:// or wss://, or with / for a path on this \
-                         server."
-                .to_owned()),
+            None if typed.is_empty() => Err(NoEndpoint::Empty),
+            None => Err(NoEndpoint::OtherScheme),
         }
     }
 
-    fn here(&self, path: &str) -> String {
+    /// The path on this server that a URL names, query and all; `None` if it is elsewhere.
+    pub fn path<'a>(&self, url: &'a str) -> Option<&'a str> {
+        let path = url.strip_prefix(&*self.here("/"))?;
+        // The slash belongs to the path.
+        Some(&url[url.len() - path.len() - 1..])
+    }
+
+    /// The URL that is really opened: on this server with a label by which the connection is
+    /// found again in what the server tells; elsewhere as it is.
+    pub fn labelled(&self, url: &str, label: &str) -> String {
+        match self.path(url) {
+            Some(path) => {
+                let (before, fragment) = url.split_once('#').unwrap_or((url, ""));
+                let sign = if path.contains('?') { '&' } else { '?' };
+                let hash = if fragment.is_empty() { "" } else { "#" };
+                format!("{before}{sign}label={label}{hash}{fragment}")
+            }
+            None => url.to_owned(),
+        }
+    }
+
+    /// The URL of a path on this server.
+    pub fn here(&self, path: &str) -> String {
         let scheme = if self.secure { "wss" } else { "ws" };
         let slash = if path.starts_with('/') { "" } else { "/" };
         format!("{scheme}://{}{slash}{path}", self.host)
@@ -95,6 +143,7 @@ mod tests {
             endpoint: "ws://h:8080/ws".to_owned(),
             protocol: String::new(),
             autoconnect: false,
+            reconnect: false,
         };
         assert_eq!(start(&[]), expected);
         assert_eq!(place(true).start(|_| None).endpoint, "wss://h:8080/ws");
@@ -108,6 +157,7 @@ mod tests {
         assert!(start(&[("autoconnect", "")]).autoconnect);
         assert!(start(&[("autoconnect", "true")]).autoconnect);
         assert!(!start(&[("autoconnect", "0")]).autoconnect);
+        assert!(start(&[("reconnect", "1")]).reconnect);
         assert!(!start(&[("autoconnect", "false")]).autoconnect);
     }
 
@@ -123,12 +173,22 @@ mod tests {
         let place = place(false);
         assert_eq!(place.endpoint(" /ws/time ").unwrap(), "ws://h:8080/ws/time");
         assert_eq!(place.endpoint("wss://o.example/x?y").unwrap(), "wss://o.example/x?y");
-        assert_eq!(place.endpoint("").unwrap_err(), "No endpoint is given.");
-        assert_eq!(place.endpoint("ws://").unwrap_err(), "There is no host behind the scheme.");
-        assert!(place.endpoint("ws://a b").unwrap_err().contains("white space"));
+        assert_eq!(place.endpoint(""), Err(NoEndpoint::Empty));
+        assert_eq!(place.endpoint("ws://"), Err(NoEndpoint::NoHost));
+        assert_eq!(place.endpoint("ws://a b"), Err(NoEndpoint::WhiteSpace));
         for wrong in ["localhost:8080", "http://h/", "tcp://h:1"] {
-            assert!(place.endpoint(wrong).unwrap_err().contains("ws:// or wss://"), "{wrong}");
+            assert_eq!(place.endpoint(wrong), Err(NoEndpoint::OtherScheme), "{wrong}");
         }
+    }
+
+    #[test]
+    fn only_connections_to_this_server_are_labelled() {
+        let place = place(false);
+        assert_eq!(place.path("ws://h:8080/ws?a=b"), Some("/ws?a=b"));
+        assert_eq!(place.path("ws://h:80801/ws"), None);
+        assert_eq!(place.labelled("ws://h:8080/ws", "x"), "ws://h:8080/ws?label=x");
+        assert_eq!(place.labelled("ws://h:8080/ws?a=b#c", "x"), "ws://h:8080/ws?a=b&label=x#c");
+        assert_eq!(place.labelled("wss://h:8080/ws", "x"), "wss://h:8080/ws");
     }
 
     #[test]

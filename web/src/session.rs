@@ -8,12 +8,18 @@
 //!                         └────────▶ Closed ◀──┴─────────────────────┘   ──Connect──▶ …
 //! ```
 //!
+//! Where it was asked to reconnect, a connection that was lost is not `Closed` but `Waiting`, and
+//! then `Connecting` again.
+//!
 //! A reply is recognised by its place and its shape: the services that this page is made for
 //! answer in order, each message with one of the same type and length. So a message that comes in
 //! answers the oldest message of its shape that has no reply yet, and any older one will get none.
-//! What fits no message of ours is a row of its own.
+//! What fits no message of ours is a row of its own. Of services that answer otherwise [`Pairing`]
+//! tells.
 
+pub mod backoff;
 mod event;
+mod exchange;
 mod state;
 
 use std::collections::VecDeque;
@@ -22,7 +28,7 @@ use echogate_proto::close::CloseCode;
 
 pub use self::{
     event::{Effect, Event, Refusal},
-    state::State,
+    state::{HALF_CLOSE, Halves, State},
 };
 use crate::{
     ending::{Ending, How},
@@ -32,11 +38,28 @@ use crate::{
     transcript::{Fate, Transcript, What},
 };
 
+/// How a service answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pairing {
+    /// Each message with one of the same type and length.
+    #[default]
+    Shape,
+    /// Each message with one, in order.
+    Order,
+    /// When it likes.
+    Never,
+}
+
 /// One connection after another to somewhere, and the transcript of them all.
 #[derive(Debug)]
 pub struct Session {
     state: State,
     url: String,
+    protocols: Vec<String>,
+    pairing: Pairing,
+    reconnect: bool,
+    /// Connections in a row that did not last, or were not made.
+    failures: u32,
     /// Whether this connection was ever open.
     was_open: bool,
     /// Handed to the socket, reply awaited.
@@ -73,6 +96,10 @@ impl Session {
         Session {
             state: State::Idle,
             url: String::new(),
+            protocols: Vec::new(),
+            pairing: Pairing::default(),
+            reconnect: false,
+            failures: 0,
             was_open: false,
             unanswered: VecDeque::new(),
             queue: VecDeque::new(),
@@ -82,6 +109,11 @@ impl Session {
             transcript: Transcript::new(),
             stats: Stats::default(),
         }
+    }
+
+    /// A session that has never connected, with what happened elsewhere.
+    pub fn of(transcript: Transcript) -> Self {
+        Session { transcript, ..Session::new() }
     }
 
     /// Where the connection stands.
@@ -94,9 +126,29 @@ impl Session {
         &self.url
     }
 
+    /// From now on, the service answers so.
+    pub fn pair(&mut self, pairing: Pairing) {
+        self.pairing = pairing;
+    }
+
+    /// How the service answers.
+    pub fn pairing(&self) -> Pairing {
+        self.pairing
+    }
+
+    /// Whether a lost connection is made again.
+    pub fn reconnects(&self) -> bool {
+        self.reconnect
+    }
+
     /// What happened.
     pub fn transcript(&self) -> &Transcript {
         &self.transcript
+    }
+
+    /// What happened, to be pinned, cleared or caught up with.
+    pub fn transcript_mut(&mut self) -> &mut Transcript {
+        &mut self.transcript
     }
 
     /// The counters of the connection, or of the last one.
@@ -109,18 +161,16 @@ impl Session {
         self.queue.len()
     }
 
-    /// Empties the transcript.
-    pub fn clear_transcript(&mut self) {
-        self.transcript.clear();
-    }
-
     /// Takes in what happened at `now`; answers with what is to be done, in order. What makes no
     /// sense in the state that the session is in changes nothing.
     pub fn handle(&mut self, event: Event, now: Millis) -> Vec<Effect> {
         match event {
             Event::Connect { url, protocols } => self.connect(url, protocols),
-            Event::Disconnect => self.disconnect(),
+            Event::Disconnect { code, reason } => self.disconnect(code, reason),
             Event::Send(payload) => self.send(payload, now),
+            Event::HalfClose => self.half_close(now),
+            Event::Reconnect(wanted) => self.reconnect(wanted),
+            Event::Woken => self.woken(now),
             Event::Rejected(words) => self.end(How::NotTried, CloseCode::ABNORMAL, words, now),
             Event::Opened { protocol } => self.opened(protocol, now),
             Event::Received(payload) => self.received(payload, now),
@@ -130,109 +180,66 @@ impl Session {
     }
 
     fn connect(&mut self, url: String, protocols: Vec<String>) -> Vec<Effect> {
-        if !matches!(self.state, State::Idle | State::Closed(_)) {
+        if !self.state.is_at_rest() {
             return Vec::new();
         }
+        self.failures = 0;
+        self.url = url;
+        self.protocols = protocols;
+        self.open()
+    }
+
+    fn open(&mut self) -> Vec<Effect> {
         self.state = State::Connecting;
-        self.url.clone_from(&url);
         self.was_open = false;
         self.buffered = 0;
         self.asked_buffered = false;
-        vec![Effect::Open { url, protocols }]
+        vec![Effect::Open { url: self.url.clone(), protocols: self.protocols.clone() }]
     }
 
-    fn disconnect(&mut self) -> Vec<Effect> {
-        if !matches!(self.state, State::Connecting | State::Open { .. }) {
-            return Vec::new();
+    fn disconnect(&mut self, code: CloseCode, reason: String) -> Vec<Effect> {
+        match &self.state {
+            State::Connecting | State::Open { .. } => {
+                self.state = State::Closing;
+                vec![Effect::Close { code, reason }]
+            }
+            State::Waiting { ending, .. } => {
+                self.state = State::Closed(ending.clone());
+                Vec::new()
+            }
+            State::Idle | State::Closing | State::Closed(_) => Vec::new(),
         }
-        self.state = State::Closing;
-        vec![Effect::Close]
+    }
+
+    fn reconnect(&mut self, wanted: bool) -> Vec<Effect> {
+        self.reconnect = wanted;
+        if let State::Waiting { ending, .. } = &self.state
+            && !wanted
+        {
+            self.state = State::Closed(ending.clone());
+        }
+        Vec::new()
+    }
+
+    fn woken(&mut self, now: Millis) -> Vec<Effect> {
+        match self.state {
+            State::Waiting { until, .. } if now >= until => self.open(),
+            // A timer of an earlier wait, or one that is a little early.
+            State::Waiting { until, .. } => vec![Effect::Wake(until - now)],
+            _ => Vec::new(),
+        }
     }
 
     fn opened(&mut self, protocol: String, now: Millis) -> Vec<Effect> {
         if self.state == State::Connecting {
             self.was_open = true;
-            self.stats = Stats::default();
+            self.failures = 0;
+            self.stats = Stats::new(now);
             let (url, protocol_agreed) = (self.url.clone(), protocol.clone());
             self.transcript.push(now, What::Opened { url, protocol: protocol_agreed });
-            self.state = State::Open { protocol };
+            self.state = State::Open { protocol, ended: Halves::default() };
         }
         Vec::new()
-    }
-
-    fn send(&mut self, payload: Payload, now: Millis) -> Vec<Effect> {
-        if !matches!(self.state, State::Open { .. }) {
-            return vec![Effect::Refuse(Refusal::NotOpen)];
-        }
-        let bytes = self.queued_bytes.saturating_add(payload.len());
-        let full = self.queue.len() >= Self::MAX_QUEUED || bytes > Self::MAX_QUEUED_BYTES;
-        if full && !self.queue.is_empty() {
-            return vec![Effect::Refuse(Refusal::QueueFull)];
-        }
-        let id = self.transcript.push(now, What::Sent(payload.clone(), Fate::Queued));
-        self.queued_bytes = bytes;
-        self.queue.push_back((id, payload));
-        self.transmit(now)
-    }
-
-    fn drained_to(&mut self, bytes: usize, now: Millis) -> Vec<Effect> {
-        self.asked_buffered = false;
-        self.buffered = bytes;
-        self.transmit(now)
-    }
-
-    /// Hands over what the browser may take now.
-    fn transmit(&mut self, now: Millis) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        if !matches!(self.state, State::Open { .. }) {
-            return effects;
-        }
-        while self.buffered < Self::MAX_BUFFERED
-            && let Some((id, payload)) = self.queue.pop_front()
-        {
-            self.queued_bytes -= payload.len();
-            self.buffered += payload.len();
-            self.stats.sent.add(payload.len());
-            self.transcript.settle(id, Fate::Sent);
-            self.unanswered.push_back(Awaited { id, sent: payload.clone(), at: now });
-            if self.unanswered.len() > Self::MAX_UNANSWERED {
-                self.give_up_oldest();
-            }
-            effects.push(Effect::Transmit(payload));
-        }
-        if !self.queue.is_empty() && !self.asked_buffered {
-            self.asked_buffered = true;
-            effects.push(Effect::AskBuffered);
-        }
-        effects
-    }
-
-    fn received(&mut self, payload: Payload, now: Millis) -> Vec<Effect> {
-        if !matches!(self.state, State::Open { .. } | State::Closing) {
-            return Vec::new();
-        }
-        self.stats.received.add(payload.len());
-        let answers = self.unanswered.iter().position(|awaited| awaited.sent.is_like(&payload));
-        for _ in 0..answers.unwrap_or(0) {
-            self.give_up_oldest();
-        }
-        match answers.and_then(|_| self.unanswered.pop_front()) {
-            Some(Awaited { id, at, .. }) => {
-                let round_trip = now - at;
-                self.stats.round_trips.add(round_trip);
-                self.transcript.settle(id, Fate::Answered { reply: payload, round_trip });
-            }
-            None => {
-                self.transcript.push(now, What::Received(payload));
-            }
-        }
-        Vec::new()
-    }
-
-    fn give_up_oldest(&mut self) {
-        if let Some(awaited) = self.unanswered.pop_front() {
-            self.transcript.settle(awaited.id, Fate::Unanswered);
-        }
     }
 
     /// What an end means in the state that the session is in.
@@ -248,7 +255,7 @@ impl Session {
     }
 
     fn end(&mut self, how: How, code: CloseCode, reason: String, now: Millis) -> Vec<Effect> {
-        if matches!(self.state, State::Idle | State::Closed(_)) {
+        if self.state.is_at_rest() {
             return Vec::new();
         }
         let (unsent, unanswered) = (self.queue.len(), self.unanswered.len());
@@ -261,8 +268,14 @@ impl Session {
         }
         let ending = Ending { how, code, reason, unsent, unanswered };
         self.transcript.push(now, What::Ended(ending.clone()));
-        self.state = State::Closed(ending);
-        vec![Effect::Release]
+        if !self.reconnect || !backoff::is_worthwhile(&ending) {
+            self.state = State::Closed(ending);
+            return vec![Effect::Release];
+        }
+        self.failures += 1;
+        let wait = backoff::wait(self.failures);
+        self.state = State::Waiting { ending, attempt: self.failures, until: now + wait };
+        vec![Effect::Release, Effect::Wake(wait)]
     }
 }
 

@@ -1,57 +1,11 @@
 //! What happened on a connection, in order: bounded, and honest about what it let go.
 
+mod entry;
+
 use std::collections::VecDeque;
 
-use crate::{ending::Ending, payload::Payload, time::Millis};
-
-/// One row of the transcript.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Entry {
-    /// Its number, counted from 0 over the life of the transcript.
-    pub id: u64,
-    /// When it began.
-    pub at: Millis,
-    /// What happened.
-    pub what: What,
-}
-
-/// What a row tells of.
-#[derive(Clone, Debug, PartialEq)]
-pub enum What {
-    /// A message that was sent from here, and what became of it.
-    Sent(Payload, Fate),
-    /// A message that answers none of ours.
-    Received(Payload),
-    /// The connection opened, with this subprotocol (often none).
-    Opened {
-        /// Where to.
-        url: String,
-        /// What was agreed; empty for none.
-        protocol: String,
-    },
-    /// The connection ended, or never was.
-    Ended(Ending),
-}
-
-/// What became of a message that was sent.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Fate {
-    /// The browser has not taken it yet: it holds enough that is not sent.
-    Queued,
-    /// On its way; no reply yet.
-    Sent,
-    /// Answered.
-    Answered {
-        /// With what.
-        reply: Payload,
-        /// How long after it was handed to the browser.
-        round_trip: Millis,
-    },
-    /// No reply came, and none will.
-    Unanswered,
-    /// The connection ended before it could be sent.
-    NotSent,
-}
+pub use self::entry::{Entry, Fate, What};
+use crate::time::Millis;
 
 /// What the transcript has let go to stay within its bounds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,10 +16,16 @@ pub struct Dropped {
     pub bytes: u64,
 }
 
-/// The latest rows, oldest first.
+/// The latest rows, oldest first, and those older ones that somebody pinned.
 #[derive(Debug)]
 pub struct Transcript {
     rows: VecDeque<Entry>,
+    /// Pinned rows that are older than all of `rows`.
+    kept: Vec<Entry>,
+    /// In order.
+    pins: Vec<u64>,
+    /// The oldest row that was settled since somebody last asked.
+    settled: Option<u64>,
     next_id: u64,
     bytes: usize,
     dropped: Dropped,
@@ -73,13 +33,23 @@ pub struct Transcript {
 
 impl Transcript {
     /// The most rows that are kept.
-    pub const MAX_ROWS: usize = 1000;
+    pub const MAX_ROWS: usize = 50_000;
     /// The most payload that is kept, in bytes. The latest row stays, whatever its size.
-    pub const MAX_BYTES: usize = 16 << 20;
+    pub const MAX_BYTES: usize = 32 << 20;
+    /// The most rows that can be pinned. A pinned row is not let go.
+    pub const MAX_PINS: usize = 100;
 
     /// An empty transcript.
     pub fn new() -> Self {
-        Transcript { rows: VecDeque::new(), next_id: 0, bytes: 0, dropped: Dropped::default() }
+        Transcript {
+            rows: VecDeque::new(),
+            kept: Vec::new(),
+            pins: Vec::new(),
+            settled: None,
+            next_id: 0,
+            bytes: 0,
+            dropped: Dropped::default(),
+        }
     }
 
     /// Adds a row; answers with its number.
@@ -98,18 +68,90 @@ impl Transcript {
         if let What::Sent(_, fate) = &mut self.rows[index].what {
             self.bytes = self.bytes - fate.bytes() + new.bytes();
             *fate = new;
+            self.settled = Some(self.settled.map_or(id, |oldest| oldest.min(id)));
         }
         self.keep_within_bounds();
     }
 
+    /// The oldest of the rows that were settled since this was last asked.
+    pub fn take_settled(&mut self) -> Option<u64> {
+        self.settled.take()
+    }
+
+    /// Pins a row, or takes its pin away; answers whether it is pinned now.
+    pub fn toggle_pin(&mut self, id: u64) -> bool {
+        let place = self.pins.binary_search(&id);
+        if let Ok(at) = place {
+            self.pins.remove(at);
+            if let Ok(at) = self.kept.binary_search_by_key(&id, |row| row.id) {
+                let row = self.kept.remove(at);
+                self.dropped.rows += 1;
+                self.dropped.bytes += row.what.bytes() as u64;
+            }
+            return false;
+        }
+        let pinned = self.get(id).is_some() && self.pins.len() < Self::MAX_PINS;
+        if pinned && let Err(at) = place {
+            self.pins.insert(at, id);
+        }
+        pinned
+    }
+
+    /// Whether a row is pinned.
+    pub fn is_pinned(&self, id: u64) -> bool {
+        self.pins.binary_search(&id).is_ok()
+    }
+
+    /// The number that the next row will have.
+    pub fn next_id(&self) -> u64 {
+        self.next_id
+    }
+
+    /// The number of the oldest row that is still in its place.
+    pub fn first_id(&self) -> u64 {
+        self.rows.front().map_or(self.next_id, |row| row.id)
+    }
+
+    /// The row at this place in [`Self::rows`].
+    pub fn at(&self, index: usize) -> Option<&Entry> {
+        match index.checked_sub(self.kept.len()) {
+            Some(index) => self.rows.get(index),
+            None => self.kept.get(index),
+        }
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.kept.len() + self.rows.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// The row of this number, unless it was let go.
     pub fn get(&self, id: u64) -> Option<&Entry> {
-        self.index(id).map(|index| &self.rows[index])
+        let kept = || self.kept.binary_search_by_key(&id, |row| row.id).ok();
+        self.index(id).map(|index| &self.rows[index]).or_else(|| kept().map(|at| &self.kept[at]))
     }
 
     /// The rows, oldest first.
-    pub fn rows(&self) -> impl DoubleEndedIterator<Item = &Entry> + ExactSizeIterator {
-        self.rows.iter()
+    pub fn rows(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+        self.kept.iter().chain(&self.rows)
+    }
+
+    /// The rows from this number on, oldest first.
+    pub fn from(&self, id: u64) -> impl Iterator<Item = &Entry> {
+        let kept = self.kept.partition_point(|row| row.id < id);
+        let first = usize::try_from(id.saturating_sub(self.first_id())).unwrap_or(usize::MAX);
+        self.kept[kept..].iter().chain(self.rows.range(first.min(self.rows.len())..))
+    }
+
+    /// Where in [`Self::rows`] the row of this number is.
+    pub fn place(&self, id: u64) -> Option<usize> {
+        let kept = || self.kept.binary_search_by_key(&id, |row| row.id).ok();
+        self.index(id).map(|index| index + self.kept.len()).or_else(kept)
     }
 
     /// What is no longer here.
@@ -120,6 +162,9 @@ impl Transcript {
     /// Forgets every row, and what was let go: somebody asked for it.
     pub fn clear(&mut self) {
         self.rows.clear();
+        self.kept.clear();
+        self.pins.clear();
+        self.settled = None;
         self.bytes = 0;
         self.dropped = Dropped::default();
     }
@@ -137,6 +182,10 @@ impl Transcript {
             let Some(row) = self.rows.pop_front() else { return };
             let bytes = row.what.bytes();
             self.bytes -= bytes;
+            if self.pins.binary_search(&row.id).is_ok() {
+                self.kept.push(row);
+                continue;
+            }
             self.dropped.rows += 1;
             self.dropped.bytes += bytes as u64;
         }
@@ -149,148 +198,5 @@ impl Default for Transcript {
     }
 }
 
-impl What {
-    /// The message that went out.
-    pub fn sent(&self) -> Option<&Payload> {
-        match self {
-            What::Sent(payload, _) => Some(payload),
-            _ => None,
-        }
-    }
-
-    /// The message that came in.
-    pub fn received(&self) -> Option<&Payload> {
-        match self {
-            What::Sent(_, Fate::Answered { reply, .. }) => Some(reply),
-            What::Received(payload) => Some(payload),
-            _ => None,
-        }
-    }
-
-    /// How long the reply took.
-    pub fn round_trip(&self) -> Option<Millis> {
-        match self {
-            What::Sent(_, Fate::Answered { round_trip, .. }) => Some(*round_trip),
-            _ => None,
-        }
-    }
-
-    /// In place of a reply: why there is none.
-    pub fn remark(&self) -> Option<&'static str> {
-        match self {
-            What::Sent(_, Fate::Queued) => Some("waiting to be sent"),
-            What::Sent(_, Fate::Sent) => Some("no reply yet"),
-            What::Sent(_, Fate::Unanswered) => Some("no reply"),
-            What::Sent(_, Fate::NotSent) => Some("not sent"),
-            _ => None,
-        }
-    }
-
-    /// Goes up whenever the row's content changes.
-    pub fn stage(&self) -> u8 {
-        match self {
-            What::Sent(_, Fate::Queued) => 0,
-            What::Sent(_, Fate::Sent) => 1,
-            _ => 2,
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        match self {
-            What::Sent(payload, fate) => payload.len() + fate.bytes(),
-            What::Received(payload) => payload.len(),
-            What::Opened { .. } | What::Ended(_) => 0,
-        }
-    }
-}
-
-impl Fate {
-    fn bytes(&self) -> usize {
-        match self {
-            Fate::Answered { reply, .. } => reply.len(),
-            _ => 0,
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn of_size(bytes: usize) -> What {
-        What::Received(vec![0; bytes].into())
-    }
-
-    #[test]
-    fn the_latest_rows_stay_and_the_rest_is_counted() {
-        let mut transcript = Transcript::new();
-        for _ in 0..Transcript::MAX_ROWS + 3 {
-            transcript.push(0.0, of_size(10));
-        }
-        assert_eq!(transcript.rows().len(), Transcript::MAX_ROWS);
-        assert_eq!(transcript.dropped(), Dropped { rows: 3, bytes: 30 });
-        assert_eq!(transcript.get(2), None);
-        assert_eq!(transcript.get(3).unwrap().id, 3);
-    }
-
-    #[test]
-    fn large_messages_push_out_older_ones_but_the_latest_always_stays() {
-        let mut transcript = Transcript::new();
-        transcript.push(0.0, of_size(1));
-        transcript.push(0.0, of_size(Transcript::MAX_BYTES + 1));
-        assert_eq!(transcript.rows().map(|row| row.id).collect::<Vec<_>>(), [1]);
-        assert_eq!(transcript.dropped(), Dropped { rows: 1, bytes: 1 });
-    }
-
-    #[test]
-    fn a_reply_to_a_row_that_is_gone_changes_nothing() {
-        let mut transcript = Transcript::new();
-        let id = transcript.push(0.0, What::Sent("a".into(), Fate::Sent));
-        transcript.push(0.0, of_size(Transcript::MAX_BYTES));
-        transcript.settle(id, Fate::Answered { reply: "A".into(), round_trip: 1.0 });
-        assert_eq!(transcript.rows().len(), 1);
-        assert_eq!(transcript.dropped(), Dropped { rows: 1, bytes: 1 });
-    }
-
-    #[test]
-    fn numbers_go_on_after_the_transcript_was_cleared() {
-        let mut transcript = Transcript::new();
-        let before = transcript.push(0.0, of_size(1));
-        transcript.clear();
-        let after = transcript.push(0.0, of_size(1));
-        assert!(after > before);
-        assert_eq!(transcript.get(before), None);
-        assert_eq!(transcript.get(after).unwrap().id, after);
-    }
-
-    proptest! {
-        #[test]
-        fn no_byte_is_lost_without_being_counted(
-            sizes in prop::collection::vec(0..Transcript::MAX_BYTES / 3, 0..9),
-            answered: Vec<bool>,
-        ) {
-            let mut transcript = Transcript::new();
-            let mut total = 0;
-            for (i, &size) in sizes.iter().enumerate() {
-                total += size;
-                let id = transcript.push(0.0, What::Sent(vec![0; size].into(), Fate::Sent));
-                if answered.get(i) == Some(&true) {
-                    total += size;
-                    transcript.settle(
-                        id,
-                        Fate::Answered { reply: vec![0; size].into(), round_trip: 0.0 },
-                    );
-                }
-            }
-            let kept: usize = transcript.rows().map(|row| row.what.bytes()).sum();
-            prop_assert_eq!(kept as u64 + transcript.dropped().bytes, total as u64);
-            prop_assert_eq!(kept, transcript.bytes);
-            prop_assert!(kept <= Transcript::MAX_BYTES || transcript.rows().len() == 1);
-            prop_assert_eq!(
-                transcript.rows().len() as u64 + transcript.dropped().rows,
-                sizes.len() as u64
-            );
-        }
-    }
-}
+mod tests;

@@ -1,52 +1,44 @@
 //! The page as it is drawn: thin, over [`crate::session`] and its neighbours.
 //!
-//! - [`wire`]: a session with its socket, redrawn at most once a frame; over [`socket`] and
-//!   [`browser`], which are all that talks to the browser itself
-//! - [`connection`], [`figures`], [`transcript`], [`detail`], [`composer`]: what one sees
+//! - [`app`]: all that there is on the page: its [`model`], drawn at most once a frame on its
+//!   [`screen`]; over [`wire`], a session with its socket and other [`parts`], and [`act`], what
+//!   somebody did
+//! - [`masthead`]; [`connections`] and their [`form`]; [`transcript`], its [`row`]s, how one goes
+//!   about [`reading`] it, and [`detail`]; [`composer`], its [`keys`] and [`file`]; [`way`],
+//!   [`measures`] and [`who`]; [`operator`]: what one sees; each makes its elements once, draws
+//!   what has changed, and says what its buttons and fields do
+//! - [`dom`], [`browser`], [`socket`]: all that talks to the browser itself
 
-#![allow(unreachable_pub, reason = "what the component macro writes is `pub`")]
-
+mod act;
+mod app;
 mod browser;
 mod composer;
-mod connection;
+mod connections;
 mod detail;
-mod figures;
+mod dom;
+mod file;
+mod form;
+mod keys;
+mod masthead;
+mod measures;
+mod model;
+mod operator;
+mod parts;
+mod reading;
+mod row;
+mod screen;
 mod socket;
 mod transcript;
+mod way;
+mod who;
 mod wire;
 
-use leptos::{mount::mount_to, prelude::*};
 use wasm_bindgen::prelude::wasm_bindgen;
-
-use self::{
-    composer::Composer, connection::Connection, figures::Figures, transcript::Transcript,
-    wire::Wire,
-};
 
 /// Draws the page in place of the notice that it is being loaded.
 #[wasm_bindgen(start)]
 fn start() {
     // A bug here should be as loud as one in JavaScript.
     std::panic::set_hook(Box::new(|panic| browser::log_error(&panic.to_string())));
-    if let Some(place) = browser::element("page") {
-        place.set_text_content(None);
-        // The page stays until the browser leaves it.
-        mount_to(place, Page).forget();
-    }
-}
-
-#[component]
-fn Page() -> impl IntoView {
-    let wire = Wire::new();
-    view! {
-        <div class="side">
-            <Connection wire />
-            <Figures wire />
-        </div>
-        <div class="talk">
-            <Transcript wire />
-            <Composer wire />
-        </div>
-        <p id="announcer" class="unseen" role="status">{move || wire.announcement()}</p>
-    }
+    app::start();
 }

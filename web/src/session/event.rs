@@ -1,10 +1,8 @@
 //! What happens to a session, and what it wants done.
 
-use std::fmt;
-
 use echogate_proto::close::CloseCode;
 
-use crate::payload::Payload;
+use crate::{payload::Payload, time::Millis};
 
 /// What happens to a session.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,10 +14,21 @@ pub enum Event {
         /// The subprotocols to offer.
         protocols: Vec<String>,
     },
-    /// Somebody wants it closed.
-    Disconnect,
+    /// Somebody wants it closed, with a code that a page may send.
+    Disconnect {
+        /// 1000, or one from 3000 to 4999.
+        code: CloseCode,
+        /// At most 123 bytes.
+        reason: String,
+    },
     /// Somebody wants a message sent.
     Send(Payload),
+    /// Somebody has nothing more to send, but goes on reading.
+    HalfClose,
+    /// Somebody wants that a lost connection is made again, or does not want it any more.
+    Reconnect(bool),
+    /// The wait that [`Effect::Wake`] asked for is over.
+    Woken,
     /// The browser would not even try; its words.
     Rejected(String),
     /// The connection is open, with this subprotocol.
@@ -56,10 +65,17 @@ pub enum Effect {
     Transmit(Payload),
     /// Say how much lies unsent in the browser, in a little while.
     AskBuffered,
-    /// Close the socket with code 1000.
-    Close,
+    /// Close the socket.
+    Close {
+        /// With this code.
+        code: CloseCode,
+        /// And this reason.
+        reason: String,
+    },
     /// The socket is over: let go of it.
     Release,
+    /// Say [`Event::Woken`] after this long.
+    Wake(Millis),
     /// The message just asked for is not sent.
     Refuse(Refusal),
 }
@@ -69,17 +85,8 @@ pub enum Effect {
 pub enum Refusal {
     /// There is no open connection.
     NotOpen,
+    /// This side has said that it sends nothing more.
+    InputEnded,
     /// Too much waits to be sent already.
     QueueFull,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Refusal::NotOpen => "Not connected: nothing was sent.",
-            Refusal::QueueFull => {
-                "Not sent: too much is waiting already, the server does not keep up."
-            }
-        })
-    }
 }

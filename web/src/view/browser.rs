@@ -1,13 +1,23 @@
 //! What the page asks of the browser, sockets aside.
 
-use js_sys::Date;
-use wasm_bindgen::{JsCast as _, JsValue, closure::Closure};
-use web_sys::{Document, HtmlElement, UrlSearchParams, Window};
+use std::{cell::Cell, rc::Rc};
 
+use js_sys::{Array, Date, Math, Uint8Array};
+use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
+use web_sys::{
+    Blob, BlobPropertyBag, File, HtmlAnchorElement, HtmlElement, Response, Url, UrlSearchParams,
+    Window,
+};
+
+use super::dom::document;
 use crate::{
     place::{Place, Start},
     time::Millis,
+    words::Language,
 };
+
+/// Where the choice of a language is remembered.
+const LANGUAGE: &str = "echogate-language";
 
 /// The time.
 pub(super) fn now() -> Millis {
@@ -37,6 +47,31 @@ pub(super) fn start() -> Start {
     place().start(|name| parameters.as_ref()?.get(name))
 }
 
+/// The part of the page's address behind `#`.
+pub(super) fn hash() -> String {
+    window().location().hash().unwrap_or_default().trim_start_matches('#').to_owned()
+}
+
+/// The language that was chosen here before, or else the browser's.
+pub(super) fn language() -> Language {
+    let storage = window().local_storage().ok().flatten();
+    let chosen = storage.and_then(|storage| storage.get_item(LANGUAGE).ok().flatten());
+    Language::of(&chosen.or_else(|| window().navigator().language()).unwrap_or_default())
+}
+
+/// Remembers the choice of a language, where the browser remembers anything.
+pub(super) fn remember(language: Language) {
+    if let Some(storage) = window().local_storage().ok().flatten() {
+        storage.set_item(LANGUAGE, language.tag()).ok();
+    }
+}
+
+/// A name that nobody else has.
+pub(super) fn label() -> String {
+    let half = || (Math::random() * f64::from(u32::MAX)) as u32;
+    format!("page-{:08x}{:08x}", half(), half())
+}
+
 /// Writes an error to the browser's console.
 pub(super) fn log_error(text: &str) {
     web_sys::console::error_1(&JsValue::from_str(text));
@@ -44,7 +79,7 @@ pub(super) fn log_error(text: &str) {
 
 /// The element of this id.
 pub(super) fn element(id: &str) -> Option<HtmlElement> {
-    document()?.get_element_by_id(id)?.dyn_into().ok()
+    document().get_element_by_id(id)?.dyn_into().ok()
 }
 
 /// Moves the focus to the element of this id.
@@ -55,10 +90,9 @@ pub(super) fn focus(id: &str) {
     }
 }
 
-/// Whether the element of this id has the focus.
-pub(super) fn has_focus(id: &str) -> bool {
-    let focused = document().and_then(|document| document.active_element());
-    focused.is_some_and(|element| element.id() == id)
+/// The id of the element that has the focus.
+pub(super) fn focused() -> String {
+    document().active_element().map(|element| element.id()).unwrap_or_default()
 }
 
 /// Calls back before the next frame is drawn; not before the page is visible.
@@ -66,18 +100,97 @@ pub(super) fn before_next_frame(callback: &Closure<dyn FnMut()>) {
     window().request_animation_frame(callback.as_ref().unchecked_ref()).ok();
 }
 
-/// Calls back after a while.
-pub(super) fn after(span: Millis, callback: &Closure<dyn FnMut()>) {
+/// Calls back after a while; answers with what [`cancel`] takes.
+pub(super) fn after(span: Millis, callback: &Closure<dyn FnMut()>) -> i32 {
+    let (callback, span) = (callback.as_ref().unchecked_ref(), span.ceil() as i32);
     window()
-        .set_timeout_with_callback_and_timeout_and_arguments_0(
-            callback.as_ref().unchecked_ref(),
-            span.ceil() as i32,
-        )
-        .ok();
+        .set_timeout_with_callback_and_timeout_and_arguments_0(callback, span)
+        .unwrap_or_default()
 }
 
-fn document() -> Option<Document> {
-    window().document()
+/// Does not call back after all.
+pub(super) fn cancel(timer: i32) {
+    window().clear_timeout_with_handle(timer);
+}
+
+/// Asks this server for something, and hands on what it answers if that is what was asked for.
+pub(super) fn get(path: &'static str, then: impl FnOnce(String) + 'static) {
+    settled(window().fetch_with_str(path), move |answer| {
+        let response: Option<Response> = answer.and_then(|answer| answer.dyn_into().ok());
+        if let Some(text) = response.filter(Response::ok).and_then(|it| it.text().ok()) {
+            settled(text, |text| {
+                if let Some(text) = text.and_then(|text| text.as_string()) {
+                    then(text);
+                }
+            });
+        }
+    });
+}
+
+/// Reads a part of a file; `None` where the browser cannot.
+pub(super) fn read(
+    file: &File,
+    start: u64,
+    end: u64,
+    then: impl FnOnce(Option<Vec<u8>>) + 'static,
+) {
+    match file.slice_with_f64_and_f64(start as f64, end as f64) {
+        Ok(part) => settled(part.array_buffer(), |bytes| {
+            then(bytes.map(|bytes| Uint8Array::new(&bytes).to_vec()));
+        }),
+        Err(_) => then(None),
+    }
+}
+
+/// Copies text; `then` hears whether it was possible.
+pub(super) fn copy(text: &str, then: impl FnOnce(bool) + 'static) {
+    // There is no clipboard for pages over plain http from another host.
+    let navigator = JsValue::from(window().navigator());
+    let has = js_sys::Reflect::get(&navigator, &"clipboard".into()).is_ok_and(|it| it.is_object());
+    if has {
+        settled(window().navigator().clipboard().write_text(text), |done| then(done.is_some()));
+    } else {
+        then(false);
+    }
+}
+
+#[wasm_bindgen]
+extern "C" {
+    /// A promise, with the `then` that takes functions that are called once.
+    type Later;
+    #[wasm_bindgen(method)]
+    fn then(this: &Later, done: &JsValue, failed: &JsValue) -> JsValue;
+}
+
+/// Hands on what a promise comes to; `None` if it is broken. (Futures would do the same, and
+/// bring along all that it takes to write any value of JavaScript.)
+fn settled<P: JsCast>(promise: P, then: impl FnOnce(Option<JsValue>) + 'static) {
+    type Then = Box<dyn FnOnce(Option<JsValue>)>;
+    let once = |then: Rc<Cell<Option<Then>>>, keep: fn(JsValue) -> Option<JsValue>| {
+        Closure::once_into_js(move |value: JsValue| {
+            if let Some(then) = then.take() {
+                then(keep(value));
+            }
+        })
+    };
+    let then: Then = Box::new(then);
+    let then = Rc::new(Cell::new(Some(then)));
+    let promise: Later = promise.unchecked_into();
+    promise.then(&once(then.clone(), Some), &once(then, |_| None));
+}
+
+/// Offers text as a file to keep.
+pub(super) fn download(name: &str, text: &str) -> Option<()> {
+    let kind = BlobPropertyBag::new();
+    kind.set_type("application/x-ndjson");
+    let parts = Array::of1(&JsValue::from_str(text));
+    let blob = Blob::new_with_str_sequence_and_options(&parts, &kind).ok()?;
+    let url = Url::create_object_url_with_blob(&blob).ok()?;
+    let link: HtmlAnchorElement = document().create_element("a").ok()?.dyn_into().ok()?;
+    link.set_href(&url);
+    link.set_download(name);
+    link.click();
+    Url::revoke_object_url(&url).ok()
 }
 
 fn window() -> Window {

@@ -1,10 +1,11 @@
-//! The browser's WebSocket, as a source of [`Event`]s.
+//! The browser's WebSocket and EventSource, as sources of events.
 
 use echogate_proto::close::CloseCode;
 use js_sys::{Array, ArrayBuffer, JsString, Uint8Array};
 use wasm_bindgen::{JsCast as _, JsValue, closure::Closure};
-use web_sys::{BinaryType, CloseEvent, MessageEvent, WebSocket};
+use web_sys::{BinaryType, CloseEvent, EventSource, MessageEvent, WebSocket};
 
+use super::dom::sure;
 use crate::{payload::Payload, session::Event};
 
 /// A socket and the callbacks that listen to it. Both end together: dropped, it is silent, and
@@ -52,11 +53,11 @@ impl Socket {
     /// Hands over a message. A socket that closes takes it and does nothing with it; its end
     /// says so.
     pub(super) fn send(&self, payload: &Payload) {
-        match payload {
+        let sent = match payload {
             Payload::Text(text) => self.socket.send_with_str(text),
             Payload::Binary(bytes) => self.socket.send_with_u8_array(bytes),
-        }
-        .expect("the session sends only after the socket has opened");
+        };
+        sure(sent, "the session sends only after the socket has opened");
     }
 
     /// How many bytes it has not sent yet.
@@ -64,9 +65,10 @@ impl Socket {
         self.socket.buffered_amount() as usize
     }
 
-    /// Begins to close.
-    pub(super) fn close(&self) {
-        self.socket.close_with_code(CloseCode::NORMAL.0).expect("1000 is a code for everybody");
+    /// Begins to close, with a code and a reason that pages may use.
+    pub(super) fn close(&self, code: CloseCode, reason: &str) {
+        let closed = self.socket.close_with_code_and_reason(code.0, reason);
+        sure(closed, "the composer lets only such codes and reasons through");
     }
 }
 
@@ -75,7 +77,47 @@ impl Drop for Socket {
         self.socket.set_onopen(None);
         self.socket.set_onmessage(None);
         self.socket.set_onclose(None);
-        self.close();
+        self.close(CloseCode::NORMAL, "");
+    }
+}
+
+/// The server's events, for as long as this lives; the browser connects again by itself.
+pub(super) struct Events {
+    source: EventSource,
+    _message: Closure<dyn FnMut(MessageEvent)>,
+    _lost: Closure<dyn FnMut()>,
+}
+
+impl Events {
+    /// Begins to listen; `None` where the browser would not even try.
+    pub(super) fn listen(
+        path: &str,
+        tell: impl Fn(String) + 'static,
+        lost: impl Fn() + 'static,
+    ) -> Option<Events> {
+        let source = EventSource::new(path).ok()?;
+        let message = Closure::new(move |event: MessageEvent| {
+            if let Some(text) = event.data().as_string() {
+                tell(text);
+            }
+        });
+        let lost = Closure::new(lost);
+        source.set_onmessage(Some(message.as_ref().unchecked_ref()));
+        source.set_onerror(Some(lost.as_ref().unchecked_ref()));
+        Some(Events { source, _message: message, _lost: lost })
+    }
+
+    /// Whether the browser has given up.
+    pub(super) fn is_closed(&self) -> bool {
+        self.source.ready_state() == EventSource::CLOSED
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        self.source.set_onmessage(None);
+        self.source.set_onerror(None);
+        self.source.close();
     }
 }
 
@@ -91,5 +133,5 @@ fn payload(data: &JsValue) -> Option<Payload> {
 fn words(thrown: JsValue) -> String {
     thrown
         .dyn_into::<js_sys::Error>()
-        .map_or_else(|other| format!("{other:?}"), |error| error.message().into())
+        .map_or_else(|_| String::new(), |error| error.message().into())
 }

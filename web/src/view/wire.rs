@@ -1,191 +1,240 @@
-//! A session with its socket: carries out what the session wants done, and has the page redrawn
-//! at most once a frame however much happens.
+//! A session with its socket and all that belongs to it on the page: carries out what the
+//! session wants done.
 
-use leptos::prelude::*;
-use wasm_bindgen::closure::Closure;
-
-use super::{browser, socket::Socket};
+use super::{
+    app, browser,
+    parts::{Compose, Form, Reading},
+    socket::Socket,
+};
 use crate::{
-    announce::Announcer,
-    format,
+    composer::{
+        self,
+        transfer::{End, Transfer},
+    },
+    filter::{Filter, Show},
     payload::Payload,
+    place::Start,
     session::{Effect, Event, Refusal, Session, State},
     time::Millis,
+    words::{Words, fill},
 };
-
-/// A handle on one connection's session; copies are handles on the same.
-#[derive(Clone, Copy)]
-pub(super) struct Wire {
-    inner: StoredValue<Inner, LocalStorage>,
-    changed: Trigger,
-    announcement: RwSignal<String>,
-}
-
-struct Inner {
-    session: Session,
-    announcer: Announcer,
-    socket: Option<Socket>,
-    redraw_is_due: bool,
-    speech_is_due: bool,
-    redraw: Closure<dyn FnMut()>,
-    ask_buffered: Closure<dyn FnMut()>,
-    speak: Closure<dyn FnMut()>,
-}
 
 /// How long to wait before looking whether the browser has sent some of what it holds.
 const DRAIN: Millis = 10.0;
 
+/// A connection of the page.
+pub(super) struct Wire {
+    pub(super) id: u32,
+    pub(super) session: Session,
+    socket: Option<Socket>,
+    /// By which the server's side of it is found.
+    pub(super) label: String,
+    /// When to look again how much the browser holds, and when to connect again.
+    ask_at: Option<Millis>,
+    wake_at: Option<Millis>,
+    /// Messages that went either way since the page was loaded: each lights the way up.
+    pub(super) passed: u64,
+    pub(super) form: Form,
+    pub(super) compose: Compose,
+    pub(super) reading: Reading,
+    /// The name of the file that the transcript was loaded from.
+    pub(super) loaded: Option<String>,
+}
+
 impl Wire {
-    pub(super) fn new() -> Wire {
-        // Callbacks outlive no wire: they are part of it.
-        let inner = StoredValue::new_local(Inner {
-            session: Session::new(),
-            announcer: Announcer::default(),
+    pub(super) fn new(id: u32, start: &Start) -> Wire {
+        let mut session = Session::new();
+        session.handle(Event::Reconnect(start.reconnect), 0.0);
+        Wire {
+            id,
+            session,
             socket: None,
-            redraw_is_due: false,
-            speech_is_due: false,
-            redraw: Closure::new(|| {}),
-            ask_buffered: Closure::new(|| {}),
-            speak: Closure::new(|| {}),
-        });
-        let wire = Wire { inner, changed: Trigger::new(), announcement: RwSignal::default() };
-        inner.update_value(|inner| {
-            inner.redraw = Closure::new(move || wire.redraw());
-            inner.speak = Closure::new(move || {
-                wire.inner.update_value(|inner| inner.speech_is_due = false);
-                wire.speak();
-            });
-            inner.ask_buffered = Closure::new(move || {
-                let socket = |inner: &Inner| inner.socket.as_ref().map(Socket::buffered);
-                if let Some(bytes) = wire.inner.with_value(socket) {
-                    wire.tell(Event::Buffered(bytes));
-                }
-            });
-        });
-        wire
-    }
-
-    /// Reads the session; what is drawn from it is drawn again when it has changed.
-    pub(super) fn read<T>(self, read: impl FnOnce(&Session) -> T) -> T {
-        self.changed.track();
-        self.inner.with_value(|inner| read(&inner.session))
-    }
-
-    /// Where the connection stands.
-    pub(super) fn state(self) -> State {
-        self.read(|session| session.state().clone())
-    }
-
-    /// What a screen reader is to say.
-    pub(super) fn announcement(self) -> String {
-        self.announcement.get()
-    }
-
-    /// Connects.
-    pub(super) fn connect(self, url: String, protocols: Vec<String>) {
-        self.tell(Event::Connect { url, protocols });
-    }
-
-    /// Disconnects, or calls off a connection that is not yet open.
-    pub(super) fn disconnect(self) {
-        self.tell(Event::Disconnect);
-    }
-
-    /// Sends a message.
-    pub(super) fn send(self, payload: Payload) -> Result<(), Refusal> {
-        self.tell(Event::Send(payload)).map_or(Ok(()), Err)
-    }
-
-    /// Empties the transcript.
-    pub(super) fn clear_transcript(self) {
-        self.inner.update_value(|inner| inner.session.clear_transcript());
-        self.changed.notify();
+            label: browser::label(),
+            ask_at: None,
+            wake_at: None,
+            passed: 0,
+            form: Form::new(start),
+            compose: Compose::new(),
+            reading: Reading::new(),
+            loaded: None,
+        }
     }
 
     /// Takes in an event and carries out its effects; answers with the refusal among them.
-    fn tell(self, event: Event) -> Option<Refusal> {
-        let mut refusal = None;
-        let effects = self.inner.try_update_value(|inner| inner.handle(event)).unwrap_or_default();
-        for effect in effects {
-            match effect {
-                Effect::Open { url, protocols } => self.open(&url, &protocols),
-                Effect::AskBuffered => {
-                    self.inner.with_value(|inner| browser::after(DRAIN, &inner.ask_buffered));
-                }
-                Effect::Release => self.inner.update_value(|inner| inner.socket = None),
-                Effect::Refuse(why) => refusal = Some(why),
-                Effect::Transmit(payload) => self.with_socket(|socket| socket.send(&payload)),
-                Effect::Close => self.with_socket(Socket::close),
+    pub(super) fn tell(&mut self, event: Event) -> Option<Refusal> {
+        let now = browser::now();
+        if let Event::Received(payload) = &event {
+            self.passed += 1;
+            if let Some(transfer) = &mut self.compose.transfer {
+                transfer.received(payload.bytes(), now);
             }
         }
-        self.request_redraw();
+        let mut refusal = None;
+        for effect in self.session.handle(event, now) {
+            match effect {
+                Effect::Open { url, protocols } => self.open(&url, &protocols),
+                Effect::AskBuffered => self.ask_at = Some(now + DRAIN),
+                Effect::Wake(span) => self.wake_at = Some(now + span),
+                Effect::Release => self.release(now),
+                Effect::Refuse(why) => refusal = Some(why),
+                Effect::Transmit(payload) => {
+                    self.passed += 1;
+                    self.with_socket(|socket| socket.send(&payload));
+                }
+                Effect::Close { code, reason } => {
+                    self.with_socket(|socket| socket.close(code, &reason));
+                }
+            }
+        }
         refusal
     }
 
-    fn open(self, url: &str, protocols: &[String]) {
-        let tell = move |event| {
-            self.tell(event);
+    /// Sends what is in the composer; whether that was possible.
+    pub(super) fn send_draft(&mut self, words: &Words, remember: bool) -> bool {
+        let compose = &mut self.compose;
+        if let Some(template) = compose.template.filter(|template| template.is_fresh_each_time()) {
+            compose.draft = template.draft(browser::now());
+        }
+        let Ok(payload) = composer::payload(compose.draft.mode, &compose.draft.text) else {
+            return false;
         };
-        match Socket::open(url, protocols, tell) {
-            Ok(socket) => self.inner.update_value(|inner| inner.socket = Some(socket)),
-            Err(words) => tell(Event::Rejected(words)),
+        let draft = compose.draft.clone();
+        let sent = self.send(payload, words);
+        if sent && remember {
+            self.compose.history.push(draft);
         }
+        sent
     }
 
-    fn with_socket(self, act: impl FnOnce(&Socket)) {
-        self.inner.with_value(|inner| inner.socket.as_ref().map(act));
+    /// Sends a message; the composer tells why if that is not possible.
+    pub(super) fn send(&mut self, payload: Payload, words: &Words) -> bool {
+        let refusal = self.tell(Event::Send(payload));
+        self.compose.problem = match refusal {
+            None => String::new(),
+            Some(Refusal::NotOpen) => words.not_connected_send.to_owned(),
+            Some(Refusal::InputEnded) => words.input_ended_send.to_owned(),
+            Some(Refusal::QueueFull) => words.queue_full.to_owned(),
+        };
+        refusal.is_none()
     }
 
-    fn request_redraw(self) {
-        self.inner.update_value(|inner| {
-            if !std::mem::replace(&mut inner.redraw_is_due, true) {
-                browser::before_next_frame(&inner.redraw);
-            }
-        });
-    }
-
-    fn redraw(self) {
-        self.inner.update_value(|inner| inner.redraw_is_due = false);
-        self.changed.notify();
-        self.speak();
-    }
-
-    fn speak(self) {
+    /// Does what is due, and says when something will be next.
+    pub(super) fn tick(&mut self, words: &Words) -> Option<Millis> {
         let now = browser::now();
-        let mut sentence = None;
-        self.inner.update_value(|inner| {
-            sentence = inner.announcer.speak(now);
-            if let Some(wait) = inner.announcer.wait(now)
-                && !std::mem::replace(&mut inner.speech_is_due, true)
-            {
-                browser::after(wait, &inner.speak);
+        if self.ask_at.take_if(|at| *at <= now).is_some() {
+            let bytes = self.buffered();
+            self.tell(Event::Buffered(bytes));
+        }
+        if self.wake_at.take_if(|at| *at <= now).is_some() {
+            self.tell(Event::Woken);
+        }
+        self.step_transfer();
+        let mut beat = None;
+        if let Some(mut pace) = self.compose.pace.take() {
+            let due = pace.due(now);
+            let all_sent = (0..due).all(|_| self.send_draft(words, false));
+            if all_sent || self.session.state().takes_messages() {
+                beat = Some(now + pace.wait(now));
+                self.compose.pace = Some(pace);
             }
-        });
-        if let Some(mut sentence) = sentence {
-            // The same sentence again is no change, and would not be read out.
-            if self.announcement.with_untracked(|last| *last == sentence) {
-                sentence.push('\u{a0}');
-            }
-            self.announcement.set(sentence);
+        }
+        let transfer = self.compose.transfer.as_ref().filter(|transfer| transfer.end().is_none());
+        let look = transfer.map(|_| now + DRAIN);
+        [self.ask_at, self.wake_at, beat, look].into_iter().flatten().reduce(f64::min)
+    }
+
+    /// Begins to send the file that was chosen.
+    pub(super) fn start_transfer(&mut self, expect: composer::transfer::Expect) {
+        if let Some(file) = &self.compose.file {
+            let (name, size) = (file.name(), file.size() as u64);
+            self.compose.transfer = Some(Transfer::new(name, size, expect, browser::now()));
         }
     }
-}
 
-impl Inner {
-    fn handle(&mut self, event: Event) -> Vec<Effect> {
-        if let Event::Received(payload) = &event {
-            self.announcer.received(format::preview(payload, 100));
-        }
-        let before = self.session.state().name();
-        let effects = self.session.handle(event, browser::now());
-        let state = self.session.state();
-        if state.name() != before {
-            self.announcer.state(match state {
-                State::Closed(ending) => ending.sentences(),
-                State::Open { .. } => format!("Connected to {}", self.session.url()),
-                other => other.headline().to_owned(),
+    fn step_transfer(&mut self) {
+        let id = self.id;
+        let waiting =
+            self.buffered() + if self.session.queued() > 0 { Session::MAX_BUFFERED } else { 0 };
+        let Some((transfer, file)) = self.compose.transfer.as_mut().zip(self.compose.file.as_ref())
+        else {
+            return;
+        };
+        if let Some(part) = transfer.next(waiting) {
+            browser::read(file, part.start, part.end, move |bytes| {
+                app::with(|app| app.with_wire(id, |wire| wire.piece(bytes)));
             });
         }
-        effects
+    }
+
+    fn piece(&mut self, bytes: Option<Vec<u8>>) {
+        let now = browser::now();
+        let Some(transfer) = self.compose.transfer.as_mut().filter(|it| it.end().is_none()) else {
+            return;
+        };
+        match bytes {
+            None => transfer.finish(End::Unreadable, now),
+            Some(bytes) => {
+                transfer.piece(&bytes, now);
+                if self.tell(Event::Send(bytes.into())).is_some()
+                    && let Some(transfer) = &mut self.compose.transfer
+                {
+                    transfer.finish(End::Lost, now);
+                }
+                self.step_transfer();
+            }
+        }
+    }
+
+    /// Shows rows of this kind with this text.
+    pub(super) fn choose(&mut self, show: Show, text: &str) {
+        self.reading.show = show;
+        text.clone_into(&mut self.reading.text);
+        self.reading.matches.choose(Filter::new(show, text));
+        self.reading.follow = true;
+    }
+
+    /// Looks at what has changed in the transcript.
+    pub(super) fn catch_up(&mut self) {
+        self.reading.matches.update(self.session.transcript_mut());
+    }
+
+    /// The state in a sentence, for a screen reader.
+    pub(super) fn spoken_state(&self, words: &Words) -> String {
+        match self.session.state() {
+            State::Closed(ending) => ending.sentences(words),
+            State::Open { ended, .. } if !ended.ours && !ended.theirs => {
+                fill(words.connected_to, &[self.session.url()])
+            }
+            other => other.headline(words).to_owned(),
+        }
+    }
+
+    fn open(&mut self, url: &str, protocols: &[String]) {
+        let id = self.id;
+        let tell = move |event| app::with(|app| app.heard(id, event));
+        self.label = browser::label();
+        match Socket::open(&browser::place().labelled(url, &self.label), protocols, tell) {
+            Ok(socket) => self.socket = Some(socket),
+            Err(words) => {
+                self.tell(Event::Rejected(words));
+            }
+        }
+    }
+
+    fn release(&mut self, now: Millis) {
+        self.socket = None;
+        self.ask_at = None;
+        self.compose.pace = None;
+        if let Some(transfer) = &mut self.compose.transfer {
+            transfer.finish(End::Lost, now);
+        }
+    }
+
+    fn buffered(&self) -> usize {
+        self.socket.as_ref().map_or(0, Socket::buffered)
+    }
+
+    fn with_socket(&self, act: impl FnOnce(&Socket)) {
+        self.socket.as_ref().map(act);
     }
 }

@@ -1,0 +1,174 @@
+//! What is written, and how it is sent.
+
+use std::io::Write as _;
+
+use echogate_tests::{server::Server, tcp, upstream::Upstream};
+
+use super::{LATEST, choose, connected, count, fill, open, say};
+use crate::ECHOGATE;
+
+#[test]
+fn what_is_typed_comes_back_in_upper_case() {
+    let Some((_server, mut page)) = connected() else { return };
+    say(&mut page, "hello, 世界 ß");
+    page.wait_for_text(LATEST, "HELLO, 世界 ß");
+    let row = page.text(".message");
+    for part in ["hello, 世界 ß", "text", "16 B", "ms"] {
+        assert!(row.contains(part), "{part:?} in {row:?}");
+    }
+    assert_eq!(page.eval("document.querySelector('#message').value"), "", "ready for the next");
+    page.wait_for_text("#announcer", "HELLO, 世界 ß");
+}
+
+#[test]
+fn bytes_typed_as_hex_come_back_as_bytes() {
+    let Some((_server, mut page)) = connected() else { return };
+    page.click("label[for=mode-hex]");
+    say(&mut page, "00 61 ff");
+    page.wait_for_text(LATEST, "00 41 ff");
+    assert!(page.text(".message").contains("binary"));
+}
+
+#[test]
+fn bad_hex_is_named_as_it_is_typed_and_is_not_sent() {
+    let Some((_server, mut page)) = connected() else { return };
+    page.click("label[for=mode-hex]");
+    say(&mut page, "00 6g");
+    page.wait_for_text("#composer-problem", "'g' at character 5 is not a hexadecimal digit");
+    assert_eq!(page.eval("document.querySelector('#message').ariaInvalid"), "true");
+    assert_eq!(count(&mut page, ".message"), 0);
+}
+
+#[test]
+fn an_empty_message_is_sent_by_the_button_and_comes_back_empty() {
+    let Some((_server, mut page)) = connected() else { return };
+    page.click("#message");
+    page.press("Enter");
+    page.click("#send");
+    page.wait_for_text(LATEST, "(empty)");
+    assert_eq!(count(&mut page, ".message"), 1);
+}
+
+#[test]
+fn shift_and_enter_begin_a_new_line() {
+    let Some((_server, mut page)) = connected() else { return };
+    page.click("#message");
+    page.type_text("a");
+    page.press("Shift+Enter");
+    page.type_text("b");
+    page.press("Enter");
+    page.wait_for_text(LATEST, "A↵B");
+}
+
+#[test]
+fn the_arrow_keys_bring_back_what_was_sent() {
+    let Some((_server, mut page)) = connected() else { return };
+    say(&mut page, "first");
+    page.wait_for_text(LATEST, "FIRST");
+    page.click("label[for=mode-hex]");
+    say(&mut page, "61");
+    page.wait_for_text(LATEST, "41");
+    page.click("label[for=mode-text]");
+    page.click("#message");
+    page.type_text("half");
+    page.press("ArrowUp");
+    page.wait_for("document.querySelector('#message').value === '61'");
+    assert_eq!(page.eval("document.querySelector('#mode-hex').checked"), true);
+    page.press("ArrowUp");
+    page.wait_for("document.querySelector('#message').value === 'first'");
+    page.press("ArrowDown");
+    page.press("ArrowDown");
+    page.wait_for("document.querySelector('#message').value === 'half'");
+}
+
+#[test]
+fn templates_are_sent_as_they_are() {
+    let Some((_server, mut page)) = connected() else { return };
+    for (template, size) in [("large", "64.0 KiB"), ("invalid", "11 B"), ("emoji", "B")] {
+        choose(&mut page, "#template", template);
+        page.wait_for("document.querySelector('#message').value.length > 9");
+        page.click("#send");
+        page.wait_for_text(".rows > .message:last-child .round-trip", "ms");
+        page.wait_for_text(".rows > .message:last-child .size", size);
+    }
+}
+
+#[test]
+fn the_time_is_made_anew_each_time_it_is_sent() {
+    let upstream = Upstream::new();
+    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/time", "line")]);
+    let Some(mut page) = open(&server, "/?path=time&autoconnect") else { return };
+    let mut stream = upstream.accept();
+    page.wait_for_text("#state-headline", "Connected");
+    choose(&mut page, "#template", "time");
+    page.wait_for_text("#composer-problem", "made anew each time");
+    fill(&mut page, "#every", "400");
+    page.click("#repeat");
+    let lines: Vec<u64> = (0..4)
+        .map(|_| String::from_utf8(tcp::read_exactly(&mut stream, 11)).unwrap())
+        .map(|line| line.trim_end().parse().unwrap())
+        .collect();
+    assert!(lines[0] > 1_500_000_000 && lines[3] > lines[0], "{lines:?}");
+    page.wait_for_text("#repeat", "Stop");
+    page.click("#repeat");
+    page.wait_for_text("#repeat", "Repeat");
+}
+
+#[test]
+fn a_burst_is_answered_message_for_message() {
+    let Some((_server, mut page)) = connected() else { return };
+    page.click("#message");
+    page.type_text("again");
+    fill(&mut page, "#burst", "500");
+    page.click("#burst-send");
+    page.wait_for_text("#figure-received", "500 messages");
+    page.wait_for_text("#figure-sent", "500 messages");
+    assert_eq!(page.text("#composer-problem"), "");
+    fill(&mut page, "#burst", "0");
+    page.click("#burst-send");
+    page.wait_for_text("#composer-problem", "A number from 1 to 1,000, please.");
+}
+
+#[test]
+fn a_file_is_sent_in_pieces_and_its_echo_compared_byte_by_byte() {
+    let Some((_server, mut page)) = connected() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("three mebibytes");
+    let bytes: Vec<u8> = (0..3u32 << 20).map(|n| (n % 251) as u8).collect();
+    std::fs::write(&path, bytes).unwrap();
+    page.click("label[for=mode-file]");
+    page.pick_file("#file", &path);
+    page.wait_for_text("#file-name", "three mebibytes · 3.0 MiB");
+    assert_eq!(page.eval("document.querySelector('#expect').value"), "0", "the route is known");
+    page.click("#file-start");
+    page.wait_for_text("#file-told", "all 3.0 MiB came back as they should");
+    assert_eq!(page.eval("document.querySelector('.progress').ariaValueNow"), "100");
+    page.wait_for_text("#file-told", "/s");
+    choose(&mut page, "#expect", "1");
+    page.click("#file-start");
+    page.wait_for_text("#file-told", "byte 97 came back as 41 where 61 was expected");
+}
+
+#[test]
+fn a_file_can_be_dropped_and_its_sending_stopped() {
+    let upstream = Upstream::new();
+    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/drop", "bytes")]);
+    let Some(mut page) = open(&server, "/?path=drop&autoconnect") else { return };
+    let mut stream = upstream.accept();
+    page.wait_for_text("#state-headline", "Connected");
+    page.eval(
+        "(() => { const data = new DataTransfer();
+            data.items.add(new File([new Uint8Array(9 << 20)], 'dropped.bin'));
+            for (const kind of ['dragover', 'drop'])
+                document.querySelector('#transcript').dispatchEvent(new DragEvent(kind,
+                    { dataTransfer: data, bubbles: true, cancelable: true })); })()",
+    );
+    page.wait_for_text("#file-name", "dropped.bin · 9.0 MiB");
+    choose(&mut page, "#expect", "1");
+    page.click("#file-start");
+    let piece = tcp::read_exactly(&mut stream, 64 << 10);
+    stream.write_all(&piece).unwrap();
+    page.wait_for_text("#file-told", "64.0 KiB of 9.0 MiB");
+    page.click("#file-start");
+    page.wait_for_text("#file-told", "dropped.bin: stopped after 64.0 KiB");
+}

@@ -1,0 +1,166 @@
+//! Several connections side by side, how they open, end and come back.
+
+use std::io::Write as _;
+
+use echogate_tests::{server::Server, tcp, upstream::Upstream};
+
+use super::{LATEST, connected, count, fill, open, page, page_at, say};
+use crate::ECHOGATE;
+
+#[test]
+fn the_page_loads_without_an_error_and_says_that_it_is_not_connected() {
+    let Some((server, mut page)) = page() else { return };
+    assert_eq!(page.text("#state-headline"), "Not connected");
+    let endpoint = page.eval("document.querySelector('#endpoint').value");
+    assert_eq!(endpoint, server.ws("/ws"));
+    page.assert_no_error();
+}
+
+#[test]
+fn the_endpoints_offered_are_the_servers_routes() {
+    let upstream = Upstream::new();
+    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/vnc", "bytes")]);
+    let Some(mut page) = open(&server, "/") else { return };
+    let url = server.ws("/vnc");
+    page.wait_for(&format!("document.querySelector('#endpoints option[value=\"{url}\"]')"));
+    fill(&mut page, "#endpoint", "/vnc");
+    page.wait_for_text("#leads-to", &format!("leads to tcp://{}", upstream.address()));
+    page.wait_for_text("#leads-to", "framing bytes");
+}
+
+#[test]
+fn each_connection_has_a_transcript_of_its_own() {
+    let Some((server, mut page)) = connected() else { return };
+    say(&mut page, "one");
+    page.wait_for_text(LATEST, "ONE");
+    page.click("#add");
+    page.wait_for_text("#state-headline", "Not connected");
+    fill(&mut page, "#endpoint", "/ws/echo");
+    page.press("Enter");
+    page.wait_for_text("#state-headline", "Connected");
+    page.wait_for_text("#state-details", &server.ws("/ws/echo"));
+    say(&mut page, "two");
+    page.wait_for_text(LATEST, "two");
+    assert_eq!(count(&mut page, ".rows .message"), 1);
+    assert_eq!(count(&mut page, ".wires [data-state=open]"), 2, "both states are seen at once");
+    page.click(".wires li:first-child button");
+    page.wait_for_text(LATEST, "ONE");
+    assert_eq!(page.text(".wires [aria-current] .name"), "/ws");
+    page.click("#remove");
+    page.wait_for_text(LATEST, "two");
+    assert_eq!(count(&mut page, ".wires li"), 1);
+    server.wait_for_connections(|all| all.iter().all(|one| one["target"] != "/ws"));
+}
+
+#[test]
+fn disconnecting_says_that_it_was_wanted() {
+    let Some((_server, mut page)) = connected() else { return };
+    page.click("#toggle");
+    page.wait_for_text("#state-headline", "Disconnected");
+    page.wait_for_text("#state-details", "You disconnected: closed normally (code 1000).");
+    page.wait_for_text(".note:last-child", "You disconnected");
+    page.click("#toggle");
+    page.wait_for_text("#state-headline", "Connected");
+}
+
+#[test]
+fn a_code_and_a_reason_go_with_the_close() {
+    let Some((server, mut page)) = connected() else { return };
+    page.click("#closing summary");
+    fill(&mut page, "#close-code", "1001");
+    page.wait_for_text("#close-problem", "A page may close with 1000, or with 3000 to 4999.");
+    page.click("#toggle");
+    assert_eq!(page.text("#state-headline"), "Connected", "such a code is not sent");
+    fill(&mut page, "#close-code", "4001");
+    fill(&mut page, "#close-reason", "enough");
+    page.click("#toggle");
+    page.wait_for_text("#state-headline", "Disconnected");
+    server.wait_for_log(&["/ws", "4001"]);
+}
+
+#[test]
+fn half_a_connection_can_be_ended_where_both_speak_half_close() {
+    let upstream = Upstream::new();
+    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/half", "bytes")]);
+    let Some(mut page) = open(&server, "/?path=half&protocol=half-close") else { return };
+    page.click("#toggle");
+    let mut stream = upstream.accept();
+    page.wait_for_text("#state-details", "subprotocol half-close");
+    say(&mut page, "all I have");
+    page.click("#half-close");
+    page.wait_for_text("#state-headline", "Connected, your input has ended");
+    assert_eq!(tcp::read_to_end(&mut stream), b"all I have");
+    stream.write_all(b"and the answer").unwrap();
+    page.wait_for_text(".rows > .message:last-child .received", "61 6e 64");
+    say(&mut page, "more");
+    page.wait_for_text("#composer-problem", "Your input has ended");
+    drop(stream);
+    page.wait_for_text("#state-details", "The server closed the connection: closed normally");
+}
+
+#[test]
+fn a_server_that_says_goodbye_is_shown_as_going_away_and_what_to_do_is_said() {
+    let Some((mut server, mut page)) = connected() else { return };
+    page.expect_error("Failed to load resource");
+    page.expect_error("/api/events");
+    server.signal("TERM");
+    page.wait_for_text("#state-headline", "Closed by the server");
+    page.wait_for_text("#state-details", "the other side is going away (code 1001)");
+    page.wait_for_text("#state-advice", "connect again in a moment");
+    assert!(server.wait().success());
+}
+
+#[test]
+fn a_server_that_dies_is_shown_as_gone_without_a_goodbye() {
+    let Some((mut server, mut page)) = connected() else { return };
+    page.expect_error("WebSocket connection to");
+    page.expect_error("Failed to load resource");
+    server.signal("KILL");
+    page.wait_for_text("#state-headline", "Connection lost");
+    page.wait_for_text("#state-details", "the connection broke without a goodbye (code 1006)");
+    page.wait_for_text("#who-note", "The server does not tell");
+    server.wait();
+    page.click("#toggle");
+    page.wait_for_text("#state-headline", "Could not connect");
+    page.wait_for_text("#state-advice", "See whether the server runs");
+}
+
+#[test]
+fn a_lost_connection_comes_back_by_itself_where_that_is_wanted() {
+    let upstream = Upstream::new();
+    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/lost", "line")]);
+    let Some(mut page) = open(&server, "/?path=lost&autoconnect&reconnect") else { return };
+    let stream = upstream.accept();
+    page.wait_for_text("#state-headline", "Connected");
+    assert_eq!(page.eval("document.querySelector('#reconnect').checked"), true);
+    tcp::reset(stream);
+    page.wait_for_text("#state-headline", "Reconnecting");
+    page.wait_for_text("#state-details", "Attempt 1 in");
+    let mut stream = upstream.accept();
+    page.wait_for_text("#state-headline", "Connected");
+    stream.write_all(b"again\n").unwrap();
+    page.wait_for_text(LATEST, "again");
+    tcp::reset(stream);
+    page.wait_for_text("#state-headline", "Reconnecting");
+    page.click("#half-close");
+    page.wait_for_text("#state-headline", "Closed by the server");
+    page.wait_for_text("#state-details", "code 1011");
+}
+
+#[test]
+fn an_endpoint_that_is_none_is_not_tried() {
+    let Some((_server, mut page)) = page() else { return };
+    fill(&mut page, "#endpoint", "http://localhost/");
+    page.press("Enter");
+    page.wait_for_text("#endpoint-problem", "begins with ws:// or wss://");
+    assert_eq!(page.text("#state-headline"), "Not connected");
+}
+
+#[test]
+fn a_link_can_choose_the_path_and_connect_at_once() {
+    let Some((server, mut page)) = page_at("/?path=ws/echo&autoconnect=1") else { return };
+    page.wait_for_text("#state-headline", "Connected");
+    page.wait_for_text("#state-details", &server.ws("/ws/echo"));
+    say(&mut page, "same");
+    page.wait_for_text(LATEST, "same");
+}

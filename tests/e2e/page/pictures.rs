@@ -1,0 +1,101 @@
+//! Pictures of the page's main states, for people to look at: `ECHOGATE_PICTURES=FOLDER cargo
+//! test pictures -- --ignored`; those in web/screenshots are its own.
+
+use std::{io::Write as _, net::TcpStream, path::Path};
+
+use echogate_tests::browser::{Page, Scheme};
+
+use super::{LATEST, choose, fill, page, say};
+
+fn shoot(page: &mut Page, folder: &Path, name: &str, size: (u32, u32), scheme: Scheme) {
+    page.show(size.0, size.1, scheme);
+    page.wait_for(&format!("innerWidth === {}", size.0));
+    page.screenshot(&folder.join(name).with_extension("png"));
+}
+
+#[test]
+#[ignore = "writes pictures, into the folder that ECHOGATE_PICTURES names"]
+fn pictures_of_the_main_states() {
+    let folder = std::env::var_os("ECHOGATE_PICTURES").expect("ECHOGATE_PICTURES names a folder");
+    let folder = Path::new(&folder);
+    let Some((mut server, mut page)) = page() else { return };
+    let wide = (1440, 900);
+    for (name, scheme) in [("before-light", Scheme::Light), ("before-dark", Scheme::Dark)] {
+        shoot(&mut page, folder, name, wide, scheme);
+    }
+    shoot(&mut page, folder, "before-phone", (390, 844), Scheme::Light);
+    page.show(1440, 900, Scheme::Light);
+
+    page.click("#toggle");
+    page.wait_for_text("#state-headline", "Connected");
+    page.click("#message");
+    page.type_text("GET / HTTP/1.1");
+    fill(&mut page, "#burst", "200");
+    page.click("#burst-send");
+    page.wait_for_text("#figure-received", "200 messages");
+    for (text, reply) in [
+        ("hello, 世界 ß", "HELLO, 世界 ß"),
+        ("", "(empty)"),
+        ("GET / HTTP/1.1\nHost: example.net", "HOST"),
+    ] {
+        page.eval("document.querySelector('#message').select()");
+        if text.is_empty() {
+            page.press("Delete");
+        } else {
+            page.type_text(text);
+        }
+        page.click("#send");
+        page.wait_for_text(LATEST, reply);
+    }
+    page.click("label[for=mode-hex]");
+    say(&mut page, "00 61 ff 7a 2d 68 65 78");
+    page.wait_for_text(LATEST, "00 41 ff");
+    let mut client = TcpStream::connect(server.address("upper")).unwrap();
+    client.write_all(b"hello by nc\n").unwrap();
+    page.click("#add");
+    fill(&mut page, "#endpoint", "/ws/echo");
+    page.press("Enter");
+    page.wait_for_text("#state-headline", "Connected");
+    page.click(".wires li:first-child button");
+    page.wait_for_text(LATEST, "00 41 ff");
+    page.click(".message:last-child");
+    page.wait_for("document.querySelector('.dump')");
+    page.click("label[for=mode-text]");
+    page.click("#message");
+    page.type_text("One more, to be sent");
+    page.wait_for_text(".guest .in", "↓");
+    for (name, size, scheme) in [
+        ("wide-light", wide, Scheme::Light),
+        ("wide-dark", wide, Scheme::Dark),
+        ("tablet-light", (768, 1800), Scheme::Light),
+        ("tablet-dark", (768, 1800), Scheme::Dark),
+        ("phone-light", (390, 2600), Scheme::Light),
+        ("phone-dark", (390, 2600), Scheme::Dark),
+        ("tiny", (320, 2800), Scheme::Light),
+        ("workbench", wide, Scheme::Light),
+        ("dark", wide, Scheme::Dark),
+    ] {
+        shoot(&mut page, folder, name, size, scheme);
+    }
+    page.show(390, 844, Scheme::Light);
+    page.wait_for("innerWidth === 390");
+    page.eval("document.querySelector('.talk').scrollIntoView()");
+    page.screenshot(&folder.join("phone.png"));
+    page.show(1440, 900, Scheme::Light);
+    choose(&mut page, "#language", "zh-Hans");
+    page.wait_for_text("#state-headline", "已连接");
+    shoot(&mut page, folder, "chinese", wide, Scheme::Light);
+    choose(&mut page, "#language", "en");
+    page.click("label[for=mode-file]");
+    shoot(&mut page, folder, "file", wide, Scheme::Light);
+    page.expect_error("");
+    server.signal("TERM");
+    page.wait_for_text("#state-headline", "Closed by the server");
+    shoot(&mut page, folder, "closed", wide, Scheme::Light);
+    shoot(&mut page, folder, "closed-dark", wide, Scheme::Dark);
+    server.signal("KILL");
+    server.wait();
+    page.click("#toggle");
+    page.wait_for_text("#state-headline", "Could not connect");
+    shoot(&mut page, folder, "refused", wide, Scheme::Light);
+}

@@ -1,0 +1,169 @@
+//! Keyboard, screen readers, languages, small windows.
+
+use std::{fs, io::Write as _, path::Path};
+
+use echogate_tests::browser::{Page, Scheme};
+
+use super::{LATEST, choose, connected, page, say};
+
+#[test]
+fn the_keyboard_alone_is_enough() {
+    let Some((_server, mut page)) = page() else { return };
+    let focus = |page: &mut Page| page.eval("document.activeElement.id");
+    let go = |page: &mut Page, to: &str, key: &str| {
+        for _ in 0..40 {
+            if focus(page) == to {
+                return;
+            }
+            page.press(key);
+        }
+        panic!("{key} never leads to {to}");
+    };
+    page.press("Tab");
+    assert_eq!(focus(&mut page), "skip", "who reads by ear need not go through all of it");
+    go(&mut page, "toggle", "Tab");
+    page.press("Enter");
+    page.wait_for_text("#state-headline", "Connected");
+    page.wait_for("document.activeElement.id === 'message'");
+    page.type_text("abc");
+    page.press("Enter");
+    page.wait_for_text(LATEST, "ABC");
+    go(&mut page, "transcript", "Shift+Tab");
+    page.press("End");
+    page.wait_for("document.querySelector('[aria-selected=true]')");
+    page.press("Enter");
+    page.wait_for_text(".summary", "3 of 3 bytes changed");
+    page.press("ArrowUp");
+    page.wait_for_text("#detail", "Connected to");
+    page.press("Escape");
+    page.wait_for("document.querySelector('#detail').hidden");
+    let active = "document.querySelector('#transcript').getAttribute('aria-activedescendant')";
+    page.wait_for(&format!("document.getElementById({active})"));
+    go(&mut page, "repeat", "Tab");
+}
+
+#[test]
+fn nothing_is_wider_than_a_small_phone() {
+    let Some((_server, mut page)) = connected() else { return };
+    say(&mut page, &"a long message without any space in it ".repeat(9).replace(' ', "_"));
+    page.wait_for_text(LATEST, "A_LONG");
+    page.click(".message");
+    page.wait_for("document.querySelector('.dump')");
+    // 720 pixels are what is left of 1440 at 200 %, 320 of 1280 at 400 %.
+    for width in [1024, 720, 390, 320] {
+        page.show(width, 844, Scheme::Light);
+        page.wait_for(&format!("innerWidth === {width}"));
+        page.wait_for("document.documentElement.scrollWidth <= innerWidth");
+    }
+    say(&mut page, "still works");
+    page.wait_for_text(LATEST, "STILL WORKS");
+}
+
+#[test]
+fn a_flood_is_counted_for_a_screen_reader_and_not_read_out() {
+    let Some((_server, mut page)) = connected() else { return };
+    page.eval(
+        "(() => { window.said = [];
+            new MutationObserver(() => said.push(document.querySelector('#announcer').innerText))
+                .observe(document.querySelector('#announcer'), { childList: true, subtree: true,
+                    characterData: true }); })()",
+    );
+    page.click("#message");
+    page.type_text("flood");
+    super::fill(&mut page, "#burst", "1000");
+    page.click("#burst-send");
+    page.wait_for("window.said.some((said) => said.includes('messages received'))");
+    let said = page.eval("window.said.length").as_u64().unwrap();
+    assert!(said < 10, "{said} announcements");
+}
+
+#[test]
+fn the_page_speaks_the_browsers_language_and_the_one_that_was_chosen() {
+    let Some((_server, mut page)) = page() else { return };
+    assert_eq!(page.eval("document.documentElement.lang"), "en");
+    page.speaks("zh-CN");
+    page.wait_for_text("#state-headline", "未连接");
+    assert_eq!(page.eval("document.documentElement.lang"), "zh-Hans");
+    page.click("#toggle");
+    page.wait_for_text("#state-headline", "已连接");
+    say(&mut page, "hello");
+    page.wait_for_text(LATEST, "HELLO");
+    choose(&mut page, "#language", "en");
+    page.wait_for_text("#state-headline", "Connected");
+    page.wait_for_text(LATEST, "HELLO");
+    page.speaks("zh-CN");
+    page.wait_for_text("#state-headline", "Not connected");
+}
+
+/// axe-core, where `.ci/third-party` has installed it; said loudly where it has not.
+fn axe() -> Option<String> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let file = root.join(target).join("third-party/node_modules/axe-core/axe.min.js");
+    let script = fs::read_to_string(&file).ok();
+    if script.is_none() {
+        assert!(std::env::var_os("CI").is_none(), "{} is missing", file.display());
+        let notice = b"\n*** SKIPPED: no axe-core; .ci/third-party installs it ***\n";
+        std::io::stderr().write_all(notice).ok();
+    }
+    script
+}
+
+fn assert_accessible(page: &mut Page, axe: &str, when: &str) {
+    page.eval(&format!("{axe}; undefined"));
+    let findings = page.eval(
+        "(async () => {
+            // Colours on their way from one to another are not yet what they will be.
+            await Promise.all(document.getAnimations().map((it) => it.finished.catch(() => {})));
+            const { violations } = await axe.run(document, { resultTypes: ['violations'] });
+            return violations.map(({ id, nodes }) =>
+                `${id}: ${nodes.map((node) => `${node.html} ${node.failureSummary}`).join('; ')}`);
+        })()",
+    );
+    assert_eq!(findings, serde_json::json!([]), "{when}");
+}
+
+#[test]
+fn axe_finds_nothing_in_either_scheme() {
+    let Some(axe) = axe() else { return };
+    let Some((_server, mut page)) = page() else { return };
+    for scheme in [Scheme::Light, Scheme::Dark] {
+        page.show(1440, 900, scheme);
+        assert_accessible(&mut page, &axe, &format!("before, {scheme:?}"));
+    }
+    page.click("#toggle");
+    page.wait_for_text("#state-headline", "Connected");
+    say(&mut page, "hello");
+    page.wait_for_text(LATEST, "HELLO");
+    page.click(".message");
+    page.wait_for_text(".summary", "5 of 5 bytes changed");
+    page.click("#measures summary");
+    page.click("#closing summary");
+    page.wait_for_text(".guest .mine", "you");
+    for (width, scheme) in [(1440, Scheme::Light), (1440, Scheme::Dark), (390, Scheme::Light)] {
+        page.show(width, 900, scheme);
+        page.wait_for(&format!("innerWidth === {width}"));
+        assert_accessible(&mut page, &axe, &format!("connected, {width}, {scheme:?}"));
+    }
+    page.click("label[for=mode-file]");
+    page.wait_for("!document.querySelector('#file-panel').hidden");
+    page.click("#toggle");
+    page.wait_for_text("#state-headline", "Disconnected");
+    assert_accessible(&mut page, &axe, "a file, disconnected");
+    page.eval("location.hash = 'operator'");
+    page.wait_for("!document.querySelector('#operator').hidden");
+    for scheme in [Scheme::Light, Scheme::Dark] {
+        page.show(1440, 900, scheme);
+        assert_accessible(&mut page, &axe, &format!("operator, {scheme:?}"));
+    }
+}
+
+#[test]
+fn forced_colours_leave_every_state_to_be_seen() {
+    let Some((_server, mut page)) = connected() else { return };
+    page.force_colours();
+    page.wait_for("matchMedia('(forced-colors: active)').matches");
+    page.wait_for(
+        "getComputedStyle(document.querySelector('.wire[aria-current]')).outlineStyle === 'solid'",
+    );
+}

@@ -1,0 +1,108 @@
+//! What the page costs, and what it keeps up with.
+
+use std::{
+    io::Write as _,
+    time::{Duration, Instant},
+};
+
+use echogate_tests::{browser::Page, server::Server, upstream::Upstream};
+
+use super::{LATEST, open, page};
+use crate::ECHOGATE;
+
+/// The most that the first view may take over the wire, in bytes.
+const BUDGET: u64 = 120 << 10;
+
+#[test]
+fn the_first_view_is_small_and_comes_from_this_server_alone() {
+    let Some((server, mut page)) = page() else { return };
+    page.wait_for("performance.getEntriesByType('resource').some((it) => it.name.endsWith('.wasm') && it.transferSize)");
+    let entries = page.eval(
+        "[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
+            .map(({ name, transferSize }) => [name, transferSize])",
+    );
+    let mut sum = 0;
+    for entry in entries.as_array().unwrap() {
+        let (name, size) = (entry[0].as_str().unwrap(), entry[1].as_u64().unwrap());
+        assert!(name.starts_with(server.url("http")), "{name}");
+        sum += size;
+    }
+    eprintln!("the first view: {sum} bytes, headers and all");
+    assert!(sum > 30_000, "something was measured: {entries}");
+    assert!(sum <= BUDGET, "{sum} bytes: {entries}");
+}
+
+/// The frames a second that the page is drawn at while `rate` messages a second come in, for so
+/// long; and the bytes of its memory at the beginning and at the end.
+fn stream(rate: u32, span: Duration) -> Option<(f64, [u64; 2])> {
+    let upstream = Upstream::new();
+    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/rate", "line")]);
+    let mut page = open(&server, "/?path=rate&autoconnect")?;
+    let mut stream = upstream.accept();
+    page.wait_for_text("#state-headline", "Connected");
+    let idle = page.eval(
+        "new Promise((done) => { const start = performance.now(); let frames = 0;
+            (function frame() { const span = performance.now() - start;
+                if (span > 2000) done(frames * 1000 / span);
+                else { frames++; requestAnimationFrame(frame); } })(); })",
+    );
+    eprintln!("  idle: {:.1} frames a second", idle.as_f64().unwrap());
+    let mut sent = 0;
+    let mut send = |until: Instant, start: Instant| {
+        while Instant::now() < until {
+            let due = (start.elapsed().as_secs_f64() * f64::from(rate)) as u32;
+            for n in sent..due {
+                writeln!(stream, "message {n} of a stream that goes on and on").unwrap();
+            }
+            sent = due.max(sent);
+            // The stream's own beat, not a wait for anything.
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        sent
+    };
+    let start = Instant::now();
+    // The transcript fills up first: what is let go from then on must come back.
+    let warm = start + span / 2;
+    send(warm, start);
+    let first = memory(&mut page);
+    page.eval("window.frames_drawn = 0; (function frame() { frames_drawn++; requestAnimationFrame(frame); })()");
+    let before = page.seconds_spent();
+    let counted = Instant::now();
+    let sent = send(start + span, start);
+    let seconds = counted.elapsed().as_secs_f64();
+    let frames = page.eval("frames_drawn").as_f64().unwrap() / seconds;
+    let after = page.seconds_spent();
+    for (what, n) in ["scripts", "styles", "layout", "everything"].iter().zip(0..) {
+        eprintln!("  {what}: {:.1} ms a second", (after[n] - before[n]) * 1000.0 / seconds);
+    }
+    page.wait_for_text(LATEST, &format!("message {} of", sent - 1));
+    let last = memory(&mut page);
+    Some((frames, [first, last]))
+}
+
+/// The bytes of the page's objects and of its WebAssembly.
+fn memory(page: &mut Page) -> u64 {
+    let wasm = "import('/echogate.js').then((it) => it.default())
+        .then((wasm) => wasm.memory.buffer.byteLength)";
+    page.memory() + page.eval(wasm).as_u64().unwrap()
+}
+
+#[test]
+#[ignore = "figures of ten seconds, for people: cargo test --release frames -- --ignored --nocapture"]
+fn the_frames_a_second_while_a_thousand_messages_a_second_come_in() {
+    let Some((frames, _)) = stream(1000, Duration::from_secs(10)) else { return };
+    eprintln!("1,000 messages a second: {frames:.1} frames a second");
+}
+
+/// `ECHOGATE_MINUTES=10 cargo test --release memory_is_flat -- --ignored --nocapture`
+#[test]
+#[ignore = "takes minutes: those that ECHOGATE_MINUTES says, or two"]
+fn memory_is_flat_over_a_long_stream() {
+    let minutes = std::env::var("ECHOGATE_MINUTES").map_or(2, |minutes| minutes.parse().unwrap());
+    let span = Duration::from_secs(60 * minutes);
+    let Some((frames, [first, last])) = stream(1000, span) else { return };
+    eprintln!(
+        "{minutes} minutes: {frames:.1} frames a second; {first} bytes at half time, {last} at the end"
+    );
+    assert!(last < first + (8 << 20), "{first} grew to {last}");
+}

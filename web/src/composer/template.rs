@@ -1,0 +1,67 @@
+//! Messages that are worth trying.
+
+use super::Mode;
+use crate::{composer::history::Draft, time::Millis};
+
+/// A message worth trying.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Template {
+    /// The Unix time in seconds; another one each time it is sent.
+    UnixTime,
+    /// The letters again and again, 64 KiB of them.
+    Large,
+    /// Characters of two, three and four bytes, joined and coloured ones among them.
+    Emoji,
+    /// Bytes that are no UTF-8.
+    Invalid,
+}
+
+impl Template {
+    /// All of them.
+    pub const ALL: [Template; 4] =
+        [Template::UnixTime, Template::Large, Template::Emoji, Template::Invalid];
+
+    /// Its name, for machines.
+    pub fn name(self) -> &'static str {
+        match self {
+            Template::UnixTime => "time",
+            Template::Large => "large",
+            Template::Emoji => "emoji",
+            Template::Invalid => "invalid",
+        }
+    }
+
+    /// What it puts into the composer.
+    pub fn draft(self, now: Millis) -> Draft {
+        let (mode, text) = match self {
+            Template::UnixTime => (Mode::Text, ((now / 1000.0) as u64).to_string()),
+            Template::Large => (Mode::Text, ('a'..='z').cycle().take(64 << 10).collect()),
+            Template::Emoji => (Mode::Text, "é ß 世界 👋 👩🏽‍🚀 🏳️‍🌈".to_owned()),
+            Template::Invalid => (Mode::Hex, "68 69 20 c0 af ed a0 80 f5 ff fe".to_owned()),
+        };
+        Draft { mode, text }
+    }
+
+    /// Whether it is to be made anew each time it is sent.
+    pub fn is_fresh_each_time(self) -> bool {
+        self == Template::UnixTime
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::composer;
+
+    #[test]
+    fn templates_are_what_their_names_say() {
+        let bytes = |template: Template| {
+            let draft = template.draft(1_700_000_000_999.0);
+            composer::payload(draft.mode, &draft.text).unwrap().bytes().to_vec()
+        };
+        assert_eq!(bytes(Template::UnixTime), b"1700000000");
+        assert_eq!(bytes(Template::Large).len(), 65536);
+        assert!(std::str::from_utf8(&bytes(Template::Invalid)).is_err());
+        assert!(bytes(Template::Emoji).len() > 20);
+    }
+}

@@ -1,0 +1,94 @@
+use echogate_proto::operator::{Ending, From, Message};
+
+use super::*;
+
+fn conversation(id: u64, waiting_since: Option<f64>) -> Conversation {
+    Conversation {
+        id,
+        peer: format!("127.0.0.1:{id}"),
+        since: 0.0,
+        waiting_since,
+        messages: vec![],
+        ending: None,
+    }
+}
+
+fn welcomed(conversations: Vec<Conversation>) -> Operator {
+    let mut operator = Operator::default();
+    operator.knock();
+    operator.take(ToOperator::Welcome { operator: 3, conversations });
+    operator
+}
+
+fn said(conversation: u64, from: From, at: f64) -> ToOperator {
+    ToOperator::Said { conversation, message: Message { from, at, text: "hi".into() } }
+}
+
+fn order(operator: &Operator) -> Vec<u64> {
+    operator.conversations().map(|conversation| conversation.id).collect()
+}
+
+#[test]
+fn whoever_waits_longest_comes_first() {
+    let mut operator = welcomed(vec![
+        conversation(1, None),
+        conversation(2, Some(20.0)),
+        conversation(3, Some(10.0)),
+    ]);
+    assert_eq!(order(&operator), [3, 2, 1]);
+    assert_eq!(operator.chosen().unwrap().id, 3, "and is looked at first");
+    operator.take(said(3, From::Operator(3), 30.0));
+    assert_eq!(order(&operator), [2, 1, 3]);
+    operator.take(said(1, From::Client, 40.0));
+    operator.take(said(1, From::Client, 50.0));
+    assert_eq!(order(&operator), [2, 1, 3], "it waits since it first asked");
+    operator.take(ToOperator::Ended { conversation: 2, ending: Ending::Left });
+    assert_eq!(order(&operator), [1, 3, 2]);
+}
+
+#[test]
+fn what_was_not_looked_at_is_marked_until_it_is() {
+    let mut operator = welcomed(vec![conversation(1, None), conversation(2, None)]);
+    operator.choose(1);
+    operator.take(said(1, From::Client, 1.0));
+    operator.take(said(2, From::Client, 1.0));
+    operator.take(ToOperator::Opened { conversation: conversation(5, None) });
+    assert_eq!([1, 2, 5].map(|id| operator.is_unread(id)), [false, true, true]);
+    operator.choose(2);
+    assert!(!operator.is_unread(2));
+    operator.choose(99);
+    assert_eq!(operator.chosen().unwrap().id, 2, "there is no such conversation");
+}
+
+#[test]
+fn what_is_said_is_one_line_to_the_conversation_looked_at() {
+    let mut operator = welcomed(vec![conversation(1, Some(1.0))]);
+    let say = FromOperator::Say { conversation: 1, text: "a b".into() };
+    assert_eq!(operator.say(" a\nb "), Some(say));
+    assert_eq!(operator.say("  "), None);
+    operator.take(ToOperator::Ended { conversation: 1, ending: Ending::Client });
+    assert_eq!(operator.say("hello?"), None, "it has ended");
+}
+
+#[test]
+fn a_wrong_token_is_told_from_a_lost_connection() {
+    let mut operator = Operator::default();
+    operator.knock();
+    operator.ended(true, "policy".into());
+    assert_eq!(operator.stage(), &Stage::Refused);
+    let mut operator = welcomed(vec![conversation(1, None)]);
+    operator.ended(true, "gone".into());
+    assert_eq!(operator.stage(), &Stage::Lost("gone".into()));
+    assert_eq!(order(&operator), [1], "what was said can still be read");
+    assert_eq!(operator.say("x"), None);
+}
+
+#[test]
+fn conversations_are_bounded_and_those_that_ended_go_first() {
+    let mut operator =
+        welcomed((0..Operator::MAX as u64).map(|id| conversation(id, None)).collect());
+    operator.take(ToOperator::Ended { conversation: 7, ending: Ending::Client });
+    operator.take(ToOperator::Opened { conversation: conversation(900, None) });
+    assert_eq!(operator.conversations().count(), Operator::MAX);
+    assert!(!order(&operator).contains(&7));
+}

@@ -1,0 +1,182 @@
+//! Plots as the paths of an SVG. All coordinates are whole: tenths of a pixel.
+
+use std::fmt::Write as _;
+
+use crate::{stats::histogram::Bar, time::Millis};
+
+/// The room for a plot, in tenths of a pixel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Across.
+    pub width: u32,
+    /// Down.
+    pub height: u32,
+}
+
+/// The largest value of an axis that begins at 0, and the step between its marks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Axis {
+    /// Where it ends: a whole number of steps.
+    pub end: f64,
+    /// From mark to mark.
+    pub step: f64,
+}
+
+impl Axis {
+    /// An axis of two to five steps of 1, 2 or 5 (tens, tenths, …) that holds `most`.
+    pub fn holding(most: f64) -> Axis {
+        let most = if most.is_finite() && most > 0.0 { most } else { 1.0 };
+        let mut step = 10f64.powi((most / 5.0).log10().floor() as i32);
+        for factor in [2.0, 2.5, 2.0] {
+            if step * 5.0 >= most * 0.999 {
+                break;
+            }
+            step *= factor;
+        }
+        Axis { end: (most / step * 0.999).ceil().max(2.0) * step, step }
+    }
+
+    /// The values at its marks, 0 first.
+    pub fn marks(&self) -> impl Iterator<Item = f64> + use<> {
+        let step = self.step;
+        (0..=(self.end / self.step).round() as u32).map(move |mark| f64::from(mark) * step)
+    }
+
+    /// How far down a value is.
+    pub fn down(&self, value: f64, room: Room) -> u32 {
+        let share = (value / self.end).clamp(0.0, 1.0);
+        room.height - (share * f64::from(room.height)).round() as u32
+    }
+}
+
+/// Points over time: for each pixel across at most the longest and the shortest value, as
+/// upright strokes whose round ends make a point of a single value.
+pub fn points(
+    points: impl Iterator<Item = (Millis, Millis)>,
+    start: Millis,
+    span: Millis,
+    axis: Axis,
+    room: Room,
+) -> String {
+    let mut path = String::new();
+    let mut column: Option<(u32, f64, f64)> = None;
+    let mut stroke = |(x, least, most): (u32, f64, f64)| {
+        let (top, bottom) = (axis.down(most, room), axis.down(least, room));
+        // Writing to a String does not fail.
+        write!(path, "M{x} {top}V{bottom}").ok();
+    };
+    for (at, value) in points {
+        let share = ((at - start) / span).clamp(0.0, 1.0);
+        let x = (share * f64::from(room.width / 10)).round() as u32 * 10;
+        column = match column {
+            Some((here, least, most)) if here == x => Some((x, least.min(value), most.max(value))),
+            before => {
+                before.into_iter().for_each(&mut stroke);
+                Some((x, value, value))
+            }
+        };
+    }
+    column.into_iter().for_each(&mut stroke);
+    path
+}
+
+/// The area below values that follow each other at equal distances.
+pub fn area(values: impl ExactSizeIterator<Item = f64>, axis: Axis, room: Room) -> String {
+    let steps = values.len().saturating_sub(1).max(1) as u32;
+    let mut path = format!("M0 {}", room.height);
+    for (n, value) in (0..).zip(values) {
+        write!(path, "L{} {}", n * room.width / steps, axis.down(value, room)).ok();
+    }
+    write!(path, "L{} {}Z", room.width, room.height).ok();
+    path
+}
+
+/// The bars of a histogram, side by side over the whole width; a bar of few is at least a
+/// pixel high.
+pub fn bars(bars: &[Bar], room: Room) -> String {
+    let most = bars.iter().map(|bar| bar.count).max().unwrap_or(0).max(1);
+    let mut path = String::new();
+    for (n, bar) in (0u32..).zip(bars).filter(|(_, bar)| bar.count > 0) {
+        let height = (u64::from(room.height) * bar.count).div_ceil(most).max(10);
+        let (left, right) = edges(n, bars.len(), room);
+        let gap = if right - left > 30 { 10 } else { 0 };
+        write!(path, "M{left} {}v-{height}H{}v{height}z", room.height, right - gap).ok();
+    }
+    path
+}
+
+/// How far across a value is in the histogram, if any bar holds it.
+pub fn across(bars: &[Bar], value: Millis, room: Room) -> Option<u32> {
+    let at = bars.iter().position(|bar| bar.from <= value && value < bar.to)?;
+    let (left, right) = edges(at as u32, bars.len(), room);
+    let bar = bars[at];
+    let share = (value - bar.from) / (bar.to - bar.from);
+    Some(left + (f64::from(right - left) * share).round() as u32)
+}
+
+fn edges(n: u32, of: usize, room: Room) -> (u32, u32) {
+    let of = of.max(1) as u32;
+    (n * room.width / of, (n + 1) * room.width / of)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const ROOM: Room = Room { width: 1000, height: 500 };
+
+    #[test]
+    fn axes_end_at_round_numbers() {
+        let end = |most| Axis::holding(most).end;
+        assert_eq!([0.9, 1.0, 4.2, 97.0].map(end), [1.0, 1.0, 5.0, 100.0]);
+        assert_eq!(end(0.0), 1.0);
+        assert_eq!(end(f64::NAN), 1.0);
+        assert_eq!(Axis::holding(4.2).marks().collect::<Vec<_>>(), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+    }
+
+    #[test]
+    fn points_of_one_column_are_one_stroke() {
+        let axis = Axis { end: 10.0, step: 5.0 };
+        let path =
+            points([(0.0, 1.0), (0.1, 5.0), (50.0, 10.0)].into_iter(), 0.0, 100.0, axis, ROOM);
+        assert_eq!(path, "M0 250V450M500 0V0");
+    }
+
+    #[test]
+    fn an_area_begins_and_ends_at_the_bottom() {
+        let axis = Axis { end: 10.0, step: 5.0 };
+        assert_eq!(
+            area([0.0, 10.0, 5.0].into_iter(), axis, ROOM),
+            "M0 500L0 500L500 0L1000 250L1000 500Z"
+        );
+    }
+
+    #[test]
+    fn bars_show_even_a_single_one_among_many() {
+        let bar = |count| Bar { from: 0.0, to: 1.0, count };
+        assert_eq!(
+            bars(&[bar(1000), bar(0), bar(1)], ROOM),
+            "M0 500v-500H323v500zM666 500v-10H990v10z"
+        );
+        assert_eq!(bars(&[], ROOM), "");
+    }
+
+    #[test]
+    fn a_value_is_found_across() {
+        let all = [Bar { from: 0.0, to: 1.0, count: 1 }, Bar { from: 1.0, to: 2.0, count: 1 }];
+        assert_eq!(across(&all, 1.5, ROOM), Some(750));
+        assert_eq!(across(&all, 2.0, ROOM), None);
+    }
+
+    proptest! {
+        #[test]
+        fn an_axis_holds_its_values_in_two_to_five_steps(most in 1e-6..1e12) {
+            let axis = Axis::holding(most);
+            let steps = axis.end / axis.step;
+            prop_assert!(axis.end >= most * 0.99, "{axis:?} for {most}");
+            prop_assert!(axis.end <= most * 2.6, "{axis:?} for {most}");
+            prop_assert!((1.9..5.1).contains(&steps), "{axis:?} for {most}");
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Messages both ways: what waits to be sent, and what is awaited.
+
+use super::{Awaited, Effect, HALF_CLOSE, Halves, Pairing, Refusal, Session, State};
+use crate::{
+    payload::Payload,
+    time::Millis,
+    transcript::{Fate, What},
+};
+
+impl Session {
+    pub(super) fn send(&mut self, payload: Payload, now: Millis) -> Vec<Effect> {
+        match &self.state {
+            State::Open { ended: Halves { ours: true, .. }, .. } => {
+                return vec![Effect::Refuse(Refusal::InputEnded)];
+            }
+            State::Open { .. } if self.state.can_half_close() && is_end_of_input(&payload) => {
+                return self.half_close(now);
+            }
+            State::Open { .. } => {}
+            _ => return vec![Effect::Refuse(Refusal::NotOpen)],
+        }
+        let bytes = self.queued_bytes.saturating_add(payload.len());
+        let full = self.queue.len() >= Self::MAX_QUEUED || bytes > Self::MAX_QUEUED_BYTES;
+        if full && !self.queue.is_empty() {
+            return vec![Effect::Refuse(Refusal::QueueFull)];
+        }
+        let id = self.transcript.push(now, What::Sent(payload.clone(), Fate::Queued));
+        self.queued_bytes = bytes;
+        self.queue.push_back((id, payload));
+        self.transmit(now)
+    }
+
+    /// The end of our input follows what was sent before it, like any message.
+    pub(super) fn half_close(&mut self, now: Millis) -> Vec<Effect> {
+        if !self.state.can_half_close() {
+            return vec![Effect::Refuse(Refusal::NotOpen)];
+        }
+        if let State::Open { ended, .. } = &mut self.state {
+            ended.ours = true;
+        }
+        let id = self.transcript.push(now, What::HalfClosed { by_us: true });
+        self.queue.push_back((id, Payload::from(Vec::new())));
+        self.transmit(now)
+    }
+
+    pub(super) fn drained_to(&mut self, bytes: usize, now: Millis) -> Vec<Effect> {
+        self.asked_buffered = false;
+        self.buffered = bytes;
+        self.transmit(now)
+    }
+
+    /// Hands over what the browser may take now.
+    fn transmit(&mut self, now: Millis) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if !matches!(self.state, State::Open { .. }) {
+            return effects;
+        }
+        while self.buffered < Self::MAX_BUFFERED
+            && let Some((id, payload)) = self.queue.pop_front()
+        {
+            self.queued_bytes -= payload.len();
+            self.buffered += payload.len();
+            let ends_input = self.queue.is_empty()
+                && matches!(self.state, State::Open { ended: Halves { ours: true, .. }, .. });
+            if !ends_input {
+                self.stats.sent(payload.len(), now);
+                self.transcript.settle(id, Fate::Sent);
+                if self.pairing != Pairing::Never {
+                    self.unanswered.push_back(Awaited { id, sent: payload.clone(), at: now });
+                }
+                if self.unanswered.len() > Self::MAX_UNANSWERED {
+                    self.give_up_oldest();
+                }
+            }
+            effects.push(Effect::Transmit(payload));
+        }
+        if !self.queue.is_empty() && !self.asked_buffered {
+            self.asked_buffered = true;
+            effects.push(Effect::AskBuffered);
+        }
+        effects
+    }
+
+    pub(super) fn received(&mut self, payload: Payload, now: Millis) -> Vec<Effect> {
+        if !matches!(self.state, State::Open { .. } | State::Closing) {
+            return Vec::new();
+        }
+        if let State::Open { protocol, ended } = &mut self.state
+            && protocol == HALF_CLOSE
+            && is_end_of_input(&payload)
+        {
+            ended.theirs = true;
+            self.transcript.push(now, What::HalfClosed { by_us: false });
+            return Vec::new();
+        }
+        self.stats.received(payload.len(), now);
+        let fits =
+            |awaited: &Awaited| self.pairing == Pairing::Order || awaited.sent.is_like(&payload);
+        let answers = self.unanswered.iter().position(fits);
+        for _ in 0..answers.unwrap_or(0) {
+            self.give_up_oldest();
+        }
+        match answers.and_then(|_| self.unanswered.pop_front()) {
+            Some(Awaited { id, at, .. }) => {
+                let round_trip = now - at;
+                self.stats.answered(round_trip, now);
+                self.transcript.settle(id, Fate::Answered { reply: payload, round_trip });
+            }
+            None => {
+                self.transcript.push(now, What::Received(payload));
+            }
+        }
+        Vec::new()
+    }
+
+    pub(super) fn give_up_oldest(&mut self) {
+        if let Some(awaited) = self.unanswered.pop_front() {
+            self.transcript.settle(awaited.id, Fate::Unanswered);
+        }
+    }
+}
+
+/// Whether a message is the end of input where [`HALF_CLOSE`] is spoken.
+pub(super) fn is_end_of_input(payload: &Payload) -> bool {
+    matches!(payload, Payload::Binary(bytes) if bytes.is_empty())
+}

@@ -1,0 +1,213 @@
+//! Spans of time by size: buckets that grow with what they hold, so that any span is known to
+//! within a sixteenth, in fixed memory.
+
+use crate::time::Millis;
+
+/// Buckets to each doubling.
+const STEPS: u32 = 16;
+/// As many doublings of a microsecond as make more than an hour.
+const DOUBLINGS: u32 = 32;
+
+/// How many spans there were of each size.
+#[derive(Clone, Debug, Default)]
+pub struct Histogram {
+    /// Empty until the first span.
+    buckets: Vec<u32>,
+    count: u64,
+    sum: Millis,
+    least: Millis,
+    most: Millis,
+    last: Millis,
+}
+
+/// A bar of the histogram: the spans from `from` to `to`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bar {
+    /// The shortest span that counts here.
+    pub from: Millis,
+    /// The shortest span that does not any more.
+    pub to: Millis,
+    /// How many there were.
+    pub count: u64,
+}
+
+impl Histogram {
+    /// Counts one.
+    pub fn add(&mut self, span: Millis) {
+        if self.buckets.is_empty() {
+            self.buckets = vec![0; ((DOUBLINGS - 4) * STEPS + STEPS) as usize];
+            (self.least, self.most) = (span, span);
+        }
+        let last = self.buckets.len() - 1;
+        self.buckets[bucket(micros(span)).min(last)] += 1;
+        self.least = self.least.min(span);
+        self.most = self.most.max(span);
+        self.count += 1;
+        self.sum += span;
+        self.last = span;
+    }
+
+    /// How many there were.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The latest; `None` before the first, as all that follow.
+    pub fn last(&self) -> Option<Millis> {
+        self.any(self.last)
+    }
+
+    /// The shortest.
+    pub fn least(&self) -> Option<Millis> {
+        self.any(self.least)
+    }
+
+    /// The longest.
+    pub fn most(&self) -> Option<Millis> {
+        self.any(self.most)
+    }
+
+    /// The arithmetic mean.
+    pub fn mean(&self) -> Option<Millis> {
+        self.any(self.sum / self.count as f64)
+    }
+
+    /// The span that so many of a thousand did not exceed.
+    pub fn quantile(&self, per_mille: u64) -> Option<Millis> {
+        let rank = (self.count * per_mille).div_ceil(1000).max(1);
+        let mut seen = 0;
+        let bucket = self.buckets.iter().position(|&count| {
+            seen += u64::from(count);
+            seen >= rank
+        })?;
+        let middle = (start(bucket) + start(bucket + 1) - 1.0) / 2.0;
+        Some((middle / 1000.0).clamp(self.least, self.most))
+    }
+
+    /// The spans in at most `most` bars, from the shortest to the longest, each bar twice (or
+    /// four times, …) the precision of the buckets wide.
+    pub fn bars(&self, most: usize) -> Vec<Bar> {
+        let filled = |&count: &u32| count > 0;
+        let Some(first) = self.buckets.iter().position(filled) else { return Vec::new() };
+        let last = self.buckets.iter().rposition(filled).unwrap_or(first);
+        let mut width = 1;
+        while last / width - first / width >= most.max(1) {
+            width *= 2;
+        }
+        (first / width..=last / width)
+            .map(|bar| {
+                let (from, to) = (bar * width, (bar + 1) * width);
+                let buckets = &self.buckets[from..to.min(self.buckets.len())];
+                let count = buckets.iter().map(|&count| u64::from(count)).sum();
+                Bar { from: start(from) / 1000.0, to: start(to) / 1000.0, count }
+            })
+            .collect()
+    }
+
+    fn any(&self, value: Millis) -> Option<Millis> {
+        (self.count > 0).then_some(value)
+    }
+}
+
+fn micros(span: Millis) -> u32 {
+    // A cast from a float saturates, and makes 0 of what is no number.
+    (span * 1000.0).round() as u32
+}
+
+/// Which bucket a span in microseconds belongs to: its own below [`STEPS`], and from there on by
+/// its leading bit and the four behind it.
+fn bucket(micros: u32) -> usize {
+    if micros < STEPS {
+        return micros as usize;
+    }
+    let doubling = 31 - micros.leading_zeros() - 4;
+    (doubling * STEPS + (micros >> doubling)) as usize
+}
+
+/// The shortest span of a bucket, in microseconds.
+fn start(bucket: usize) -> f64 {
+    let bucket = bucket as u64;
+    let steps = u64::from(STEPS);
+    if bucket < 2 * steps {
+        return bucket as f64;
+    }
+    let doubling = bucket / steps - 1;
+    ((bucket % steps + steps) << doubling) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn before_the_first_reply_there_is_no_figure() {
+        let none = Histogram::default();
+        assert_eq!((none.last(), none.least(), none.most(), none.mean()), (None, None, None, None));
+        assert_eq!(none.quantile(500), None);
+        assert_eq!(none.bars(10), []);
+    }
+
+    #[test]
+    fn the_summary_holds_least_most_mean_and_last() {
+        let mut histogram = Histogram::default();
+        for span in [2.0, 1.0, 6.0] {
+            histogram.add(span);
+        }
+        assert_eq!(histogram.least(), Some(1.0));
+        assert_eq!(histogram.most(), Some(6.0));
+        assert_eq!(histogram.mean(), Some(3.0));
+        assert_eq!(histogram.last(), Some(6.0));
+        assert_eq!(histogram.quantile(1000), Some(6.0));
+    }
+
+    #[test]
+    fn buckets_follow_each_other_without_a_gap() {
+        for micros in 0..100_000u32 {
+            let bucket = bucket(micros);
+            let (start, next) = (start(bucket), start(bucket + 1));
+            assert!(start <= f64::from(micros) && f64::from(micros) < next, "{micros}");
+        }
+    }
+
+    #[test]
+    fn no_span_is_too_long_or_too_odd() {
+        let mut histogram = Histogram::default();
+        for span in [1e12, f64::NAN, -1.0, 0.0] {
+            histogram.add(span);
+        }
+        assert_eq!(histogram.count(), 4);
+        assert_eq!(histogram.bars(8).iter().map(|bar| bar.count).sum::<u64>(), 4);
+    }
+
+    proptest! {
+        #[test]
+        fn quantiles_are_within_a_sixteenth(
+            mut spans in prop::collection::vec(0..5_000_000u32, 1..200),
+            per_mille in 0..=1000u64,
+        ) {
+            let mut histogram = Histogram::default();
+            for &span in &spans {
+                histogram.add(f64::from(span) / 1000.0);
+            }
+            spans.sort_unstable();
+            let rank = (spans.len() as u64 * per_mille).div_ceil(1000).max(1) as usize;
+            let exact = f64::from(spans[rank - 1]) / 1000.0;
+            let told = histogram.quantile(per_mille).unwrap();
+            prop_assert!((told - exact).abs() <= exact / 16.0 + 0.001, "{told} for {exact}");
+        }
+
+        #[test]
+        fn bars_hold_every_span_and_are_not_too_many(
+            spans in prop::collection::vec(0.0..1e6, 1..50),
+            most in 1..40usize,
+        ) {
+            let mut histogram = Histogram::default();
+            spans.iter().for_each(|&span| histogram.add(span));
+            let bars = histogram.bars(most);
+            prop_assert!(bars.len() <= most);
+            prop_assert_eq!(bars.iter().map(|bar| bar.count).sum::<u64>(), spans.len() as u64);
+            prop_assert!(bars.windows(2).all(|two| two[0].to == two[1].from));
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! How much there was in each of the last seconds.
+
+use crate::time::Millis;
+
+/// Seconds that are remembered.
+pub const SECONDS: usize = 60;
+
+/// Bytes and messages of the last [`SECONDS`] seconds, each second in a place of its own.
+#[derive(Clone, Debug)]
+pub struct Rate {
+    seconds: [Second; SECONDS],
+    /// The latest second that something came in, counted from 1970.
+    latest: u64,
+}
+
+/// What there was in a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Second {
+    /// Bytes.
+    pub bytes: u64,
+    /// Messages.
+    pub messages: u32,
+}
+
+impl Default for Rate {
+    fn default() -> Self {
+        Rate { seconds: [Second::default(); SECONDS], latest: 0 }
+    }
+}
+
+impl Rate {
+    /// Counts a message.
+    pub fn add(&mut self, bytes: usize, now: Millis) {
+        let second = (now / 1000.0) as u64;
+        for gone in (self.latest + 1..=second).rev().take(SECONDS) {
+            self.seconds[place(gone)] = Second::default();
+        }
+        self.latest = self.latest.max(second);
+        let this = &mut self.seconds[place(self.latest)];
+        this.bytes += bytes as u64;
+        this.messages += 1;
+    }
+
+    /// What there was in the last full second.
+    pub fn last(&self, now: Millis) -> Second {
+        self.at((now / 1000.0) as u64 - 1)
+    }
+
+    /// The last [`SECONDS`] seconds, the one that is not over included, oldest first.
+    pub fn seconds(&self, now: Millis) -> impl Iterator<Item = Second> {
+        let second = (now / 1000.0) as u64;
+        (second.saturating_sub(SECONDS as u64 - 1)..=second).map(|second| self.at(second))
+    }
+
+    fn at(&self, second: u64) -> Second {
+        let is_known = second <= self.latest && second + SECONDS as u64 > self.latest;
+        if is_known { self.seconds[place(second)] } else { Second::default() }
+    }
+}
+
+fn place(second: u64) -> usize {
+    (second % SECONDS as u64) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_last_full_second_is_the_rate() {
+        let mut rate = Rate::default();
+        rate.add(10, 100_100.0);
+        rate.add(20, 100_900.0);
+        rate.add(40, 101_100.0);
+        assert_eq!(rate.last(101_500.0), Second { bytes: 30, messages: 2 });
+        assert_eq!(rate.last(102_500.0), Second { bytes: 40, messages: 1 });
+        assert_eq!(rate.last(103_500.0), Second::default());
+        assert_eq!(rate.last(100_500.0 + 60_000.0), Second::default(), "a minute later");
+    }
+
+    proptest! {
+        #[test]
+        fn every_byte_of_the_last_minute_is_in_its_second(
+            waits in prop::collection::vec((0..20_000u32, 0..1000usize), 1..60),
+        ) {
+            let mut rate = Rate::default();
+            let (mut now, mut all) = (1e9, Vec::new());
+            for (wait, bytes) in waits {
+                now += f64::from(wait);
+                rate.add(bytes, now);
+                all.push(((now / 1000.0) as u64, bytes as u64));
+            }
+            let this = (now / 1000.0) as u64;
+            let expected: u64 =
+                all.iter().filter(|(second, _)| second + 60 > this).map(|(_, bytes)| bytes).sum();
+            let told: u64 = rate.seconds(now).map(|second| second.bytes).sum();
+            prop_assert_eq!(told, expected);
+        }
+    }
+}

@@ -1,0 +1,104 @@
+use super::*;
+use proptest::prelude::*;
+
+fn of_size(bytes: usize) -> What {
+    What::Received(vec![0; bytes].into())
+}
+
+#[test]
+fn the_latest_rows_stay_and_the_rest_is_counted() {
+    let mut transcript = Transcript::new();
+    for _ in 0..Transcript::MAX_ROWS + 3 {
+        transcript.push(0.0, of_size(10));
+    }
+    assert_eq!(transcript.len(), Transcript::MAX_ROWS);
+    assert_eq!(transcript.dropped(), Dropped { rows: 3, bytes: 30 });
+    assert_eq!(transcript.get(2), None);
+    assert_eq!(transcript.get(3).unwrap().id, 3);
+}
+
+#[test]
+fn large_messages_push_out_older_ones_but_the_latest_always_stays() {
+    let mut transcript = Transcript::new();
+    transcript.push(0.0, of_size(1));
+    transcript.push(0.0, of_size(Transcript::MAX_BYTES + 1));
+    assert_eq!(transcript.rows().map(|row| row.id).collect::<Vec<_>>(), [1]);
+    assert_eq!(transcript.dropped(), Dropped { rows: 1, bytes: 1 });
+}
+
+#[test]
+fn a_reply_to_a_row_that_is_gone_changes_nothing() {
+    let mut transcript = Transcript::new();
+    let id = transcript.push(0.0, What::Sent("a".into(), Fate::Sent));
+    transcript.push(0.0, of_size(Transcript::MAX_BYTES));
+    transcript.settle(id, Fate::Answered { reply: "A".into(), round_trip: 1.0 });
+    assert_eq!(transcript.len(), 1);
+    assert_eq!(transcript.dropped(), Dropped { rows: 1, bytes: 1 });
+}
+
+#[test]
+fn a_pinned_row_is_not_let_go() {
+    let mut transcript = Transcript::new();
+    let pinned = transcript.push(0.0, of_size(1));
+    assert!(transcript.toggle_pin(pinned));
+    for _ in 0..Transcript::MAX_ROWS {
+        transcript.push(0.0, of_size(0));
+    }
+    assert_eq!(transcript.dropped(), Dropped::default());
+    assert_eq!(transcript.rows().next(), transcript.get(pinned));
+    assert_eq!(transcript.at(0), transcript.get(pinned));
+    assert_eq!(transcript.at(1).unwrap().id, pinned + 1);
+    assert!(!transcript.toggle_pin(pinned));
+    assert_eq!(transcript.dropped(), Dropped { rows: 1, bytes: 1 });
+    assert!(!transcript.toggle_pin(u64::MAX), "there is no such row");
+}
+
+#[test]
+fn what_was_settled_is_told_once() {
+    let mut transcript = Transcript::new();
+    let id = transcript.push(0.0, What::Sent("a".into(), Fate::Queued));
+    transcript.settle(id, Fate::Sent);
+    assert_eq!(transcript.take_settled(), Some(id));
+    assert_eq!(transcript.take_settled(), None);
+}
+
+#[test]
+fn numbers_go_on_after_the_transcript_was_cleared() {
+    let mut transcript = Transcript::new();
+    let before = transcript.push(0.0, of_size(1));
+    transcript.clear();
+    let after = transcript.push(0.0, of_size(1));
+    assert!(after > before);
+    assert_eq!(transcript.get(before), None);
+    assert_eq!(transcript.get(after).unwrap().id, after);
+}
+
+proptest! {
+    #[test]
+    fn no_byte_is_lost_without_being_counted(
+        sizes in prop::collection::vec(0..Transcript::MAX_BYTES / 3, 0..9),
+        answered: Vec<bool>,
+    ) {
+        let mut transcript = Transcript::new();
+        let mut total = 0;
+        for (i, &size) in sizes.iter().enumerate() {
+            total += size;
+            let id = transcript.push(0.0, What::Sent(vec![0; size].into(), Fate::Sent));
+            if answered.get(i) == Some(&true) {
+                total += size;
+                transcript.settle(
+                    id,
+                    Fate::Answered { reply: vec![0; size].into(), round_trip: 0.0 },
+                );
+            }
+        }
+        let kept: usize = transcript.rows().map(|row| row.what.bytes()).sum();
+        prop_assert_eq!(kept as u64 + transcript.dropped().bytes, total as u64);
+        prop_assert_eq!(kept, transcript.bytes);
+        prop_assert!(kept <= Transcript::MAX_BYTES || transcript.len() == 1);
+        prop_assert_eq!(
+            transcript.len() as u64 + transcript.dropped().rows,
+            sizes.len() as u64
+        );
+    }
+}
