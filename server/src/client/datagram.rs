@@ -1,22 +1,27 @@
 //! Connections of datagrams: UDP and Unix datagram sockets. There is no connection,
 //! only an address that is sent to and alone heard; and no end but our own.
 
-use std::{cell::RefCell, io, rc::Rc, time::Duration};
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    io,
+    rc::Rc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use echogate_proto::close::CloseCode;
-use tokio::{
-    net::{UdpSocket, UnixDatagram},
-    sync::Notify,
-};
+use tokio::{io::ReadBuf, net::UnixDatagram, sync::Notify};
 
 use super::{
     link::{CHUNK, Inbound, Outbound, Received},
     owed::Owed,
+    udp::Udp,
 };
 
 /// The most that a datagram of UDP over IPv4 can hold: 65,535 less both headers.
-const LARGEST_UDP: usize = 65_507;
+pub(super) const LARGEST_UDP: usize = 65_507;
 
 /// Room for the largest datagram that may come: a Unix socket's is bounded by the
 /// sender's buffer, 208 KiB on Linux.
@@ -25,7 +30,7 @@ const LARGEST: usize = 256 * 1024;
 /// A socket that is connected to its peer.
 #[derive(Debug)]
 pub(super) enum Datagrams {
-    Udp(UdpSocket),
+    Udp(Udp),
     /// With our own address, if that is a file.
     Unix {
         socket: UnixDatagram,
@@ -44,28 +49,24 @@ impl Drop for OwnFile {
 }
 
 impl Datagrams {
-    async fn send(&self, bytes: &[u8]) -> io::Result<()> {
+    /// Sends a datagram. Only the latest caller is woken.
+    pub(super) fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<()>> {
         match self {
-            Datagrams::Udp(socket) => socket.send(bytes).await,
-            Datagrams::Unix { socket, .. } => socket.send(bytes).await,
-        }
-        .map(drop)
-    }
-
-    async fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Datagrams::Udp(socket) => socket.recv(buffer).await,
-            Datagrams::Unix { socket, .. } => socket.recv(buffer).await,
+            Datagrams::Udp(socket) => socket.poll_send(cx, bytes),
+            Datagrams::Unix { socket, .. } => socket.poll_send(cx, bytes).map_ok(drop),
         }
     }
 
-    /// A refusal as what it is for UDP: an ICMP message.
-    fn words(&self, error: io::Error) -> io::Error {
+    /// Receives a datagram, or as much of it as `buffer` takes. Only the latest caller is
+    /// woken.
+    pub(super) fn poll_receive(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         match self {
-            Datagrams::Udp(_) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                io::Error::new(error.kind(), "port unreachable: nobody listens there")
-            }
-            _ => error,
+            Datagrams::Udp(socket) => socket.poll_receive(cx, buffer),
+            Datagrams::Unix { socket, .. } => socket.poll_recv(cx, buffer),
         }
     }
 }
@@ -109,7 +110,7 @@ pub(super) fn halves(socket: Datagrams, silence: Duration) -> (DatagramOutbound,
 impl DatagramOutbound {
     async fn send(&self, bytes: &[u8]) -> io::Result<()> {
         self.0.owed.sent();
-        let sent = self.0.socket.send(bytes).await;
+        let sent = poll_fn(|cx| self.0.socket.poll_send(cx, bytes)).await;
         sent.map_err(|error| {
             *self.0.failed.borrow_mut() = Some(error);
             self.0.over.notify_one();
@@ -161,22 +162,24 @@ impl Inbound for DatagramInbound {
                 }
             }
         };
-        let received = tokio::select! {
+        let mut buffer = ReadBuf::new(&mut self.buffer);
+        tokio::select! {
             biased;
-            received = socket.receive(&mut self.buffer) => received,
+            received = poll_fn(|cx| socket.poll_receive(cx, &mut buffer)) => received?,
             ended = ended => match ended {
                 Ok(()) => return Ok(Received::End("no more replies".to_owned())),
-                Err(error) => Err(error),
+                Err(error) => return Err(error),
             },
-        };
-        let length = received.map_err(|error| socket.words(error))?;
+        }
         owed.came(1);
-        Ok(Received::Message(Bytes::copy_from_slice(&self.buffer[..length])))
+        Ok(Received::Message(Bytes::copy_from_slice(buffer.filled())))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::UdpSocket;
+
     use super::*;
 
     const SILENCE: Duration = Duration::from_millis(50);
@@ -184,8 +187,7 @@ mod tests {
     /// Our halves and the peer.
     async fn connected() -> (DatagramOutbound, DatagramInbound, UdpSocket) {
         let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        socket.connect(peer.local_addr().unwrap()).await.unwrap();
+        let socket = Udp::new([peer.local_addr().unwrap()]).unwrap();
         peer.connect(socket.local_addr().unwrap()).await.unwrap();
         let (outbound, inbound) = halves(Datagrams::Udp(socket), SILENCE);
         (outbound, inbound, peer)

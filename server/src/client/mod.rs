@@ -9,7 +9,7 @@
 //! - `handshake`: from a stream to a WebSocket, or why not
 //! - `link`: a connection as all modes see it, and how both directions are driven
 //! - `stream`, `websocket`, `datagram`: connections of bytes, of messages, of datagrams;
-//!   `owed`: replies that are waited for
+//!   `udp`: a host's addresses in turn; `owed`: replies that are waited for
 //! - `pipe`: the mode for scripts: bytes in, bytes out
 //! - `talk`: the mode in messages, for people and for the clock; `source`: where they come
 //!   from; `ledger`: what was sent and came on one connection; `show`, `lines`, `timing`:
@@ -38,6 +38,7 @@ mod stream;
 mod talk;
 mod target;
 mod timing;
+mod udp;
 mod websocket;
 
 use std::{io, path::PathBuf};

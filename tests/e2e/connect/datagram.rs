@@ -114,6 +114,16 @@ fn a_port_that_nobody_has_is_a_failure_in_words() {
 }
 
 #[test]
+fn every_address_of_a_host_is_tried_until_one_does_not_refuse() {
+    // `localhost` may be ::1 first, where nobody listens.
+    let (socket, url) = udp();
+    upper(socket);
+    let url = url.replace("127.0.0.1", "localhost");
+    assert_prints(&run(&[&url, "--wait", "1h"], b"hello"), b"HELLO");
+    assert_prints(&run(&[&url, "--once", "--wait", "100ms"], b"one\ntwo\n"), b"ONE\nTWO\n");
+}
+
+#[test]
 fn on_a_terminal_a_line_is_a_datagram_without_a_newline() {
     let (socket, url) = udp();
     let heard = upper(socket);
