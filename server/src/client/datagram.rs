@@ -2,7 +2,7 @@
 //! only an address that is sent to and alone heard; and no end but our own.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     future::poll_fn,
     io,
     rc::Rc,
@@ -15,6 +15,7 @@ use echogate_proto::close::CloseCode;
 use tokio::{io::ReadBuf, net::UnixDatagram, sync::Notify};
 
 use super::{
+    flow::Flow,
     link::{CHUNK, Inbound, Outbound, Received},
     owed::Owed,
     udp::Udp,
@@ -22,6 +23,11 @@ use super::{
 
 /// The most that a datagram of UDP over IPv4 can hold: 65,535 less both headers.
 pub(super) const LARGEST_UDP: usize = 65_507;
+
+/// Datagrams of a pipe that may await their replies. A Unix socket holds 10 on Linux, unless
+/// it is told otherwise, and those of an answer that find no room are lost.
+const MOST_UDP: usize = 32;
+const MOST_UNIX: usize = 8;
 
 /// Room for the largest datagram that may come: a Unix socket's is bounded by the
 /// sender's buffer, 208 KiB on Linux.
@@ -76,6 +82,9 @@ impl Datagrams {
 struct Shared {
     socket: Datagrams,
     owed: Owed,
+    flow: RefCell<Flow>,
+    /// A datagram is waited for: what has come is through.
+    listening: Cell<bool>,
     /// Why sending failed. The system reports a failure once, to either half.
     failed: RefCell<Option<io::Error>>,
     /// Nothing more will be sent, or sending has failed.
@@ -84,7 +93,10 @@ struct Shared {
 
 /// The half that sends.
 #[derive(Debug)]
-pub(super) struct DatagramOutbound(Rc<Shared>);
+pub(super) struct DatagramOutbound {
+    shared: Rc<Shared>,
+    silence: Duration,
+}
 
 /// The half that receives.
 #[derive(Debug)]
@@ -97,23 +109,30 @@ pub(super) struct DatagramInbound {
 /// The two halves of a socket. After the last datagram is sent it ends when as many
 /// have come, or nothing comes for `silence`.
 pub(super) fn halves(socket: Datagrams, silence: Duration) -> (DatagramOutbound, DatagramInbound) {
+    let most = match socket {
+        Datagrams::Udp(_) => MOST_UDP,
+        Datagrams::Unix { .. } => MOST_UNIX,
+    };
     let shared = Rc::new(Shared {
         socket,
         owed: Owed::default(),
+        flow: RefCell::new(Flow::new(most)),
+        listening: Cell::new(false),
         failed: RefCell::default(),
         over: Notify::new(),
     });
-    let outbound = DatagramOutbound(shared.clone());
+    let outbound = DatagramOutbound { shared: shared.clone(), silence };
     (outbound, DatagramInbound { shared, buffer: vec![0; LARGEST].into(), silence })
 }
 
 impl DatagramOutbound {
     async fn send(&self, bytes: &[u8]) -> io::Result<()> {
-        self.0.owed.sent();
-        let sent = poll_fn(|cx| self.0.socket.poll_send(cx, bytes)).await;
+        self.shared.owed.sent();
+        self.shared.flow.borrow_mut().sent(bytes.len());
+        let sent = poll_fn(|cx| self.shared.socket.poll_send(cx, bytes)).await;
         sent.map_err(|error| {
-            *self.0.failed.borrow_mut() = Some(error);
-            self.0.over.notify_one();
+            *self.shared.failed.borrow_mut() = Some(error);
+            self.shared.over.notify_one();
             // How it ended is for the inbound half to say.
             io::ErrorKind::BrokenPipe.into()
         })
@@ -122,9 +141,20 @@ impl DatagramOutbound {
 
 impl Outbound for DatagramOutbound {
     fn largest(&self) -> usize {
-        match self.0.socket {
+        match self.shared.socket {
             Datagrams::Udp(_) => LARGEST_UDP,
             Datagrams::Unix { .. } => CHUNK,
+        }
+    }
+
+    /// Waits for replies while too many are owed. Those that keep out are given up after a
+    /// silence, but not while nobody listens.
+    async fn room(&mut self) {
+        let Shared { owed, flow, listening, .. } = &*self.shared;
+        while flow.borrow().is_full() {
+            if !owed.another(self.silence).await && listening.get() {
+                flow.borrow_mut().give_up();
+            }
         }
     }
 
@@ -138,7 +168,7 @@ impl Outbound for DatagramOutbound {
     }
 
     async fn finish(&mut self) -> io::Result<()> {
-        self.0.over.notify_one();
+        self.shared.over.notify_one();
         Ok(())
     }
 
@@ -149,7 +179,7 @@ impl Outbound for DatagramOutbound {
 
 impl Inbound for DatagramInbound {
     async fn receive(&mut self) -> io::Result<Received> {
-        let Shared { socket, owed, failed, over } = &*self.shared;
+        let Shared { socket, owed, flow, listening, failed, over } = &*self.shared;
         let ended = async {
             over.notified().await;
             // For the next call, if this one is dropped or a datagram comes first.
@@ -162,6 +192,7 @@ impl Inbound for DatagramInbound {
                 }
             }
         };
+        listening.set(true);
         let mut buffer = ReadBuf::new(&mut self.buffer);
         tokio::select! {
             biased;
@@ -171,6 +202,8 @@ impl Inbound for DatagramInbound {
                 Err(error) => return Err(error),
             },
         }
+        listening.set(false);
+        flow.borrow_mut().came();
         owed.came(1);
         Ok(Received::Message(Bytes::copy_from_slice(buffer.filled())))
     }
@@ -178,7 +211,9 @@ impl Inbound for DatagramInbound {
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::UdpSocket;
+    use std::time::Instant;
+
+    use tokio::{net::UdpSocket, time::timeout};
 
     use super::*;
 
@@ -223,6 +258,36 @@ mod tests {
         outbound.send_line("hello".to_owned()).await.unwrap();
         outbound.finish().await.unwrap();
         assert_eq!(inbound.receive().await.unwrap(), end());
+    }
+
+    #[tokio::test]
+    async fn after_many_without_a_reply_each_reply_makes_room_and_so_does_silence() {
+        let (mut outbound, mut inbound, peer) = connected().await;
+        for _ in 0..MOST_UDP {
+            outbound.room().await;
+            outbound.send_line("hello".to_owned()).await.unwrap();
+        }
+        let start = Instant::now();
+        peer.send(b"HELLO").await.unwrap();
+        let (reply, ()) = tokio::join!(inbound.receive(), outbound.room());
+        assert_eq!(reply.unwrap(), message("HELLO"));
+        outbound.send_line("hello".to_owned()).await.unwrap();
+        tokio::select! {
+            () = outbound.room() => assert!(start.elapsed() >= SILENCE),
+            received = inbound.receive() => panic!("{received:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reply_that_is_not_taken_away_is_no_silence() {
+        let (mut outbound, mut inbound, peer) = connected().await;
+        for _ in 0..=MOST_UDP {
+            outbound.send_line("hello".to_owned()).await.unwrap();
+        }
+        peer.send(b"HELLO").await.unwrap();
+        inbound.receive().await.unwrap();
+        outbound.send_line("hello".to_owned()).await.unwrap();
+        timeout(4 * SILENCE, outbound.room()).await.unwrap_err();
     }
 
     #[tokio::test]

@@ -98,7 +98,8 @@ shown. In a pipe bytes go in and out as they are, and the end of the input ends 
 
 A line is sent with a newline over a stream, and without one where messages have ends of their own:
 over WebSocket (as a text message), UDP and Unix datagram sockets. In a pipe each read of the input
-is a datagram, of at most 65,507 bytes over UDP.
+is a datagram, of at most 65,507 bytes over UDP; it waits while 32 of them (8 on a Unix socket) or
+64 KiB are unanswered, for at most --wait.
 
 Examples:
   echogate connect

@@ -211,9 +211,14 @@ impl Speaker {
         once: bool,
         sink: &Sink,
     ) -> Result<(), Stop> {
-        while self.prepare(sink).await?
-            && let Some(message) = &self.pending
-        {
+        loop {
+            if self.source.is_pipe() {
+                outbound.room().await;
+            }
+            if !self.prepare(sink).await? {
+                break;
+            }
+            let Some(message) = &self.pending else { break };
             ledger.sent();
             message.send(outbound).await.map_err(Stop::Connection)?;
             self.pending = None;

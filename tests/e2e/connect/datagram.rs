@@ -8,7 +8,7 @@ use std::{
 use echogate_tests::{
     program::{Program, free_port, programs},
     pty::Terminal,
-    server::PATIENCE,
+    server::{PATIENCE, Server},
 };
 
 use super::{assert_fails, assert_prints, connect, finish, run};
@@ -77,6 +77,41 @@ fn what_is_longer_than_a_datagram_goes_in_several() {
     let heard: Vec<Vec<u8>> = heard.try_iter().collect();
     assert!(heard.len() > 1 && heard.iter().all(|datagram| datagram.len() <= 65_507));
     assert_eq!(heard.concat(), data);
+}
+
+#[test]
+fn what_is_piped_in_faster_than_the_server_takes_it_comes_back_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let echo = format!("echo={}", unixgram(&folder.path().join("s")));
+    let server =
+        Server::start(ECHOGATE, &["--listen", "echo=udp://127.0.0.1:0", "--listen", &echo]);
+    let data: Vec<u8> = (0..1_000_000_u32).map(|i| (i % 251) as u8).collect();
+    let lines: String = (0..20_000).map(|i| format!("line {i}\n")).collect();
+    for url in server.urls("echo") {
+        // A datagram that is lost would be missed for an hour.
+        assert_prints(&run(&[&url, "--wait", "1h"], &data), &data);
+        let each_line = [&url, "--wait", "1h", "--count", "20000"];
+        assert_prints(&run(&each_line, lines.as_bytes()), lines.as_bytes());
+    }
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_sent_all_that_there_is() {
+    let (socket, url) = udp();
+    let heard = thread::spawn(move || {
+        let (mut sum, mut buffer) = (0, [0; 65_536]);
+        while sum < 200 * 64 {
+            sum += socket.recv(&mut buffer).unwrap();
+        }
+    });
+    let mut client = connect(&[&url, "--wait", "100ms"]);
+    let mut input = client.stdin.take().unwrap();
+    for _ in 0..200 {
+        input.write_all(&[b'x'; 64]).unwrap();
+    }
+    drop(input);
+    assert_prints(&finish(client), b"");
+    heard.join().unwrap();
 }
 
 #[test]
