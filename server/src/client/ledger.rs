@@ -52,6 +52,11 @@ impl Ledger {
         self.finished.notify_one();
     }
 
+    /// Waits until all that was sent is answered, or nothing comes for `patience`.
+    pub(super) async fn replies(&self, patience: Duration) {
+        self.owed.paid_or_silent(patience).await;
+    }
+
     /// Shows what comes. Gives the words in which the peer said that it is done.
     pub(super) async fn download(
         &self,
@@ -128,7 +133,8 @@ mod tests {
     async fn left(once: bool, replies: u64) -> (u64, Option<String>) {
         let form = Form { people: false, hex: false };
         let silence = Some(Duration::from_secs(1));
-        let manner = Manner { form, timing: false, quiet: false, once, silence };
+        let patience = Duration::ZERO;
+        let manner = Manner { form, timing: false, quiet: false, once, silence, patience };
         let ledger = Ledger::new(manner);
         ledger.sent();
         ledger.owed.came(replies);

@@ -151,12 +151,14 @@ impl Args {
         let (input, output) = (io::stdin().is_terminal(), io::stdout().is_terminal());
         let form = Form { people: output, hex: self.hex };
         let ends_by_silence = self.once || self.count.is_some() || self.wait.is_some();
+        let patience = self.calls().patience;
         let manner = Manner {
             form,
             timing: self.timing,
             quiet: self.quiet,
             once: self.once,
-            silence: ends_by_silence.then(|| self.calls().patience),
+            silence: ends_by_silence.then_some(patience),
+            patience,
         };
         let talk = if self.is_given() {
             let ticks = Ticks::new(self.given()?, self.every);
