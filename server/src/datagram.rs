@@ -201,8 +201,7 @@ impl Senders {
                 kind: self.kind,
                 peer: peer.clone(),
                 target: self.target.clone(),
-                label: None,
-                upstream_from: None,
+                bridged: None,
             };
             self.all.insert(peer.clone(), (self.registry.enter(arrival, None), now));
         }

@@ -28,9 +28,38 @@ pub struct Registry(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     next: AtomicU64,
-    live: Mutex<HashMap<u64, Arc<Entry>>>,
+    live: Mutex<Live>,
     watchers: AtomicUsize,
     changes: broadcast::Sender<Change>,
+}
+
+#[derive(Debug, Default)]
+struct Live {
+    entries: HashMap<u64, Arc<Entry>>,
+    /// What those that have ended have carried, by kind in the order of [`Kind::ALL`].
+    ended: [Totals; Kind::ALL.len()],
+}
+
+/// Connections of a kind, since the server's start.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Totals {
+    /// Those that are live now.
+    pub live: u64,
+    /// Those that have begun.
+    pub opened: u64,
+    /// What all of them have carried.
+    pub carried: Carried,
+}
+
+impl Totals {
+    fn add(&mut self, entry: &Entry) {
+        let carried = entry.carried();
+        self.opened += 1;
+        self.carried.bytes_received += carried.bytes_received;
+        self.carried.bytes_sent += carried.bytes_sent;
+        self.carried.messages_received += carried.messages_received;
+        self.carried.messages_sent += carried.messages_sent;
+    }
 }
 
 /// A connection that began or ended.
@@ -90,7 +119,15 @@ pub struct Arrival {
     pub peer: Peer,
     /// The service's name, or the route's path.
     pub target: Arc<str>,
-    /// The name that the client gave itself.
+    /// More about a client of the gateway.
+    pub bridged: Option<Box<Bridged>>,
+}
+
+/// What is known of a client of the gateway beside. (In a box: others, of which there
+/// are as many, pay nothing for it.)
+#[derive(Clone, Debug, Default)]
+pub struct Bridged {
+    /// The name that it gave itself.
     pub label: Option<Box<str>>,
     /// The address from which the gateway called the upstream.
     pub upstream_from: Option<SocketAddr>,
@@ -144,21 +181,21 @@ impl Registry {
             legs: Mutex::default(),
             registry: self.clone(),
         });
-        self.live().insert(id, entry.clone());
+        self.live().entries.insert(id, entry.clone());
         self.tell(|| Change::Opened(entry.clone()));
         Registered { entry, _place: place }
     }
 
     /// The live connections, oldest first.
     pub fn entries(&self) -> Vec<Arc<Entry>> {
-        let mut all: Vec<_> = self.live().values().cloned().collect();
+        let mut all: Vec<_> = self.live().entries.values().cloned().collect();
         all.sort_unstable_by_key(|entry| entry.id);
         all
     }
 
     /// How many connections are live.
     pub fn count(&self) -> usize {
-        self.live().len()
+        self.live().entries.len()
     }
 
     /// What begins and ends from now on.
@@ -179,7 +216,28 @@ impl Registry {
         self.0.watchers.load(Ordering::Acquire) > 0
     }
 
-    fn live(&self) -> MutexGuard<'_, HashMap<u64, Arc<Entry>>> {
+    /// All connections since the start, by kind.
+    pub fn totals(&self) -> [(Kind, Totals); Kind::ALL.len()] {
+        let live = self.live();
+        let mut totals = live.ended;
+        for entry in live.entries.values() {
+            let totals = &mut totals[entry.arrival.kind as usize];
+            totals.live += 1;
+            totals.add(entry);
+        }
+        drop(live);
+        Kind::ALL.map(|kind| (kind, totals[kind as usize]))
+    }
+
+    /// Takes a connection out, unless it is out already.
+    fn leave(&self, id: u64) {
+        let mut live = self.live();
+        if let Some(entry) = live.entries.remove(&id) {
+            live.ended[entry.arrival.kind as usize].add(&entry);
+        }
+    }
+
+    fn live(&self) -> MutexGuard<'_, Live> {
         self.0.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -255,13 +313,14 @@ impl Entry {
             "{end}"
         );
         // Out before it is told: who begins to watch between the two misses neither.
-        self.registry.live().remove(&self.id);
+        self.registry.leave(self.id);
         self.registry.tell(|| Change::Closed(self.clone(), end.to_string().into()));
     }
 
     /// What is told of it.
     pub fn connection(&self) -> Connection {
-        let Arrival { kind, peer, target, label, upstream_from } = &self.arrival;
+        let Arrival { kind, peer, target, bridged } = &self.arrival;
+        let Bridged { label, upstream_from } = bridged.as_deref().cloned().unwrap_or_default();
         let age = self.since.elapsed();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Connection {
@@ -269,7 +328,7 @@ impl Entry {
             kind: *kind,
             peer: peer.named(),
             target: target.clone(),
-            label: label.as_ref().map(ToString::to_string),
+            label: label.map(String::from),
             upstream_from: upstream_from.map(|address| address.to_string()),
             since: now.saturating_sub(age).as_secs_f64(),
             age: age.as_secs_f64(),
@@ -306,6 +365,6 @@ impl Deref for Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        self.entry.registry.live().remove(&self.entry.id);
+        self.entry.registry.leave(self.entry.id);
     }
 }

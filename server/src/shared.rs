@@ -101,13 +101,7 @@ impl Shared {
 
     fn serve(&self, how: &Reception, stream: Stream, peer: Peer, place: Place) {
         let exchange = how.backend.meet(peer.clone(), how.once);
-        let arrival = Arrival {
-            kind: how.kind,
-            peer,
-            target: how.target.clone(),
-            label: None,
-            upstream_from: None,
-        };
+        let arrival = Arrival { kind: how.kind, peer, target: how.target.clone(), bridged: None };
         let entry = self.registry.enter(arrival, Some(place));
         let (idle, drain) = (self.settings.idle_timeout, &self.services.drain);
         self.services.tracker.spawn(connection::serve(stream, exchange, entry, idle, drain));

@@ -102,6 +102,39 @@ fn a_websocket_connection_is_listed_with_its_messages_and_its_hop() {
 }
 
 #[test]
+fn sums_since_the_start_are_told_to_prometheus() {
+    let server = server();
+    let metric = |line: &str| {
+        let metrics = http::get(server.address("http"), "/metrics");
+        assert_eq!(metrics.header("content-type"), Some("text/plain; version=0.0.4"));
+        metrics.text().lines().find_map(|found| found.strip_prefix(line)?.trim().parse().ok())
+    };
+    assert_eq!(metric("echogate_connections_total{kind=\"tcp\"}"), Some(0));
+    for _ in 0..2 {
+        let mut client = connect(server.address("upper"));
+        client.write_all(b"seven b").unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        read_to_end(&mut client);
+    }
+    server.wait_for_connections(<[_]>::is_empty);
+    let mut page = RawWs::connect(&server, "/ws/echo");
+    page.send_frame(first::TEXT, b"three");
+    page.read();
+    server.wait_for_connections(|all| all.len() == 1 && all[0]["bytes_sent"] == 5);
+    for (line, expected) in [
+        ("echogate_connections{kind=\"tcp\"}", 0),
+        ("echogate_connections_total{kind=\"tcp\"}", 2),
+        ("echogate_received_bytes_total{kind=\"tcp\"}", 14),
+        ("echogate_sent_bytes_total{kind=\"tcp\"}", 14),
+        ("echogate_connections{kind=\"websocket\"}", 1),
+        ("echogate_received_messages_total{kind=\"websocket\"}", 1),
+        ("echogate_sent_messages_total{kind=\"websocket\"}", 1),
+    ] {
+        assert_eq!(metric(line), Some(expected), "{line}");
+    }
+}
+
+#[test]
 fn a_service_in_memory_is_no_connection_of_its_own() {
     let server = server();
     let mut client = RawWs::connect(&server, "/ws/echo");

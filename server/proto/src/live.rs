@@ -24,6 +24,10 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 6] =
+        [Kind::Tcp, Kind::Tls, Kind::Unix, Kind::Udp, Kind::UnixGram, Kind::WebSocket];
+
     /// Its name, as in JSON.
     pub fn name(self) -> &'static str {
         match self {

@@ -48,8 +48,7 @@ fn enter() -> Registered {
         kind: Kind::WebSocket,
         peer: Peer::Unknown,
         target: "/test".into(),
-        label: None,
-        upstream_from: None,
+        bridged: None,
     };
     Registry::default().enter(arrival, None)
 }

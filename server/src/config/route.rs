@@ -21,8 +21,15 @@ use crate::{
 };
 
 /// Paths that no route can have, beside the page's: the server answers there itself.
-const RESERVED_PATHS: [&str; 6] =
-    ["/healthz", "/readyz", "/version", "/api/endpoints", "/api/connections", "/api/events"];
+const RESERVED_PATHS: [&str; 7] = [
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/version",
+    "/api/endpoints",
+    "/api/connections",
+    "/api/events",
+];
 
 /// `PATH=URL`: a WebSocket path bridged to an endpoint.
 #[derive(Clone, Debug, Deserialize)]

@@ -12,12 +12,15 @@ use axum::{
 };
 use serde_json::json;
 
-use super::events::events;
+use super::{events::events, metrics::metrics};
 use crate::shared::Shared;
 
 /// What monitors ask, under whatever name.
 pub(super) fn health() -> Router<Arc<Shared>> {
-    Router::new().route("/healthz", get(|| async { "ok\n" })).route("/readyz", get(ready))
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
 }
 
 /// What the server's own page asks.

@@ -4,11 +4,12 @@
 //! - [`handshake`]: what makes a request an opening handshake (RFC 6455 section 4.2.1)
 //! - [`policy`]: which pages may connect
 //! - [`api`]: `/healthz`, `/readyz`, `/version`, `/api/endpoints`, `/api/connections`
-//! - `events`: `/api/events`
+//! - `events`: `/api/events`; `metrics`: `/metrics`
 
 mod api;
 mod events;
 mod handshake;
+mod metrics;
 pub(crate) mod policy;
 mod upgrade;
 

@@ -22,7 +22,7 @@ use crate::{
     dial::DialError,
     limits::{Full, Place},
     proxy,
-    registry::{Arrival, Kind, Peer},
+    registry::{Arrival, Bridged, Kind, Peer},
     shared::Shared,
     stream::Stream,
 };
@@ -186,8 +186,7 @@ fn bridge_upgraded(shared: &Arc<Shared>, route: &Arc<Route>, on_upgrade: OnUpgra
             kind: Kind::WebSocket,
             peer: Peer::Address(client.peer),
             target: route.path.clone(),
-            label,
-            upstream_from: upstream.local_addr().ok(),
+            bridged: Some(Bridged { label, upstream_from: upstream.local_addr().ok() }.into()),
         };
         let entry = shared.registry.enter(arrival, Some(place));
         let terms = bridge::Terms { options: route.options.clone(), half_close };

@@ -54,24 +54,45 @@ pub(crate) enum Flow {
 /// One such service with one client.
 #[derive(Debug)]
 pub(crate) struct Lines {
-    dialogue: Box<dyn Dialogue>,
-    once: bool,
+    party: Party,
     requests: Requests,
     pause: Pause,
     backlog: Backlog,
-    /// How it ends when the backlog is empty.
+}
+
+/// Who answers, and for how long.
+#[derive(Debug)]
+struct Party {
+    dialogue: Box<dyn Dialogue>,
+    once: bool,
+    /// How it ends when what was said is out.
     ending: Option<End>,
+}
+
+impl Party {
+    /// Hears a request; whether there may be another.
+    fn hear(&mut self, request: Request<'_>, out: &mut Vec<u8>) -> bool {
+        let flow = self.dialogue.hear(request, out);
+        self.goes(flow);
+        self.ending.is_none()
+    }
+
+    fn goes(&mut self, flow: Flow) {
+        self.ending = match flow {
+            Flow::Over => Some(End::Over),
+            Flow::Answered if self.once => Some(End::Once),
+            Flow::Answered | Flow::Goes => None,
+        };
+    }
 }
 
 impl Lines {
     pub(super) fn new(dialogue: impl Dialogue + 'static, once: bool) -> Lines {
         Lines {
             requests: Requests::new(dialogue.max_request()),
-            dialogue: Box::new(dialogue),
-            once,
+            party: Party { dialogue: Box::new(dialogue), once, ending: None },
             pause: Pause::default(),
             backlog: Backlog::default(),
-            ending: None,
         }
     }
 
@@ -86,7 +107,7 @@ impl Lines {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let ended = ready!(self.poll_end(cx, stream, entry, stage));
-        self.dialogue.ended(&ended);
+        self.party.dialogue.ended(&ended);
         Poll::Ready(ended)
     }
 
@@ -102,15 +123,15 @@ impl Lines {
     {
         loop {
             ready!(self.backlog.poll_flush(cx, stream))?;
-            if let Some(end) = self.ending.take() {
+            if let Some(end) = self.party.ending.take() {
                 return Poll::Ready(Ok(end));
             }
             if stage == Stage::Now {
                 return Poll::Ready(Ok(End::Drained));
             }
             let mut out = Vec::new();
-            if let Poll::Ready(flow) = self.dialogue.poll_say(cx, &mut out) {
-                self.flow(flow);
+            if let Poll::Ready(flow) = self.party.dialogue.poll_say(cx, &mut out) {
+                self.party.goes(flow);
                 self.send(cx, stream, entry, &out)?;
                 continue;
             }
@@ -150,17 +171,13 @@ impl Lines {
             let bytes = buf.filled();
             if bytes.is_empty() {
                 self.hear_rest(&mut out);
-                self.ending.get_or_insert(End::EndOfInput);
+                self.party.ending.get_or_insert(End::EndOfInput);
             } else {
                 if let Some(entry) = entry {
                     entry.received().add(bytes.len(), 0);
                 }
                 self.pause.reset();
-                let (dialogue, once, ending) = (&mut self.dialogue, self.once, &mut self.ending);
-                self.requests.take(bytes, |request| {
-                    *ending = end_of(dialogue.hear(request, &mut out), once);
-                    ending.is_none()
-                });
+                self.requests.take(bytes, |request| self.party.hear(request, &mut out));
             }
             Poll::Ready(io::Result::Ok(begun))
         }))?;
@@ -174,15 +191,7 @@ impl Lines {
     /// What came last is a request after all.
     fn hear_rest(&mut self, out: &mut Vec<u8>) {
         self.pause.reset();
-        let (dialogue, once, ending) = (&mut self.dialogue, self.once, &mut self.ending);
-        self.requests.end(|request| {
-            *ending = end_of(dialogue.hear(request, out), once);
-            true
-        });
-    }
-
-    fn flow(&mut self, flow: Flow) {
-        self.ending = end_of(flow, self.once);
+        self.requests.end(|request| self.party.hear(request, out));
     }
 
     fn send<S: AsyncWrite + Unpin>(
@@ -199,13 +208,5 @@ impl Lines {
             entry.sent().add(out.len(), 0);
         }
         self.backlog.write(cx, stream, &mut [IoSlice::new(out)])
-    }
-}
-
-fn end_of(flow: Flow, once: bool) -> Option<End> {
-    match flow {
-        Flow::Over => Some(End::Over),
-        Flow::Answered if once => Some(End::Once),
-        Flow::Answered | Flow::Goes => None,
     }
 }
