@@ -57,7 +57,8 @@ pub struct Args {
     once: bool,
 
     /// How long silence means that no more replies come, where the server does not say so:
-    /// for datagrams, before a WebSocket's Close, with --once and --count [default: 1s]
+    /// for datagrams, before a WebSocket's Close, with --once and --count, after a line that
+    /// cannot be sent [default: 1s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, help_heading = "When it ends")]
     wait: Option<Duration>,
 

@@ -39,8 +39,8 @@ impl Numbered {
     pub(super) fn write(self, script: &Script, number: u64, message: &mut [u8]) {
         let at = (self.first + number) * script.size;
         message.copy_from_slice(script.wire(at, script.size));
-        for place in 0..self.digits {
-            message[place] = self.digit(number, place);
+        for (place, byte) in message[..self.digits].iter_mut().enumerate() {
+            *byte = self.digit(number, place);
         }
     }
 
