@@ -52,9 +52,11 @@ impl Ledger {
         self.finished.notify_one();
     }
 
-    /// Waits until all that was sent is answered, or nothing comes for `patience`.
-    pub(super) async fn replies(&self, patience: Duration) {
+    /// Waits until all that was sent is answered and shown, or nothing comes for `patience`.
+    pub(super) async fn settle(&self, patience: Duration, sink: &Sink) -> Result<(), Stop> {
         self.owed.paid_or_silent(patience).await;
+        let rest = self.show.borrow_mut().rest();
+        if rest.is_empty() { Ok(()) } else { sink.show(&rest).await }
     }
 
     /// Shows what comes. Gives the words in which the peer said that it is done.
@@ -72,9 +74,14 @@ impl Ledger {
                 Some(inbound.receive().await)
             };
             *heard |= matches!(received, Some(Ok(Received::Bytes(_) | Received::Message(_))));
+            let replies = replies(&received);
             let (shown, end) = self.take(received);
             if !shown.is_empty() {
                 sink.show(&shown).await?;
+            }
+            // Not before: who waits for the last one may end it all.
+            if replies > 0 {
+                self.owed.came(replies);
             }
             if let Some(end) = end {
                 return end;
@@ -91,15 +98,8 @@ impl Ledger {
         match received {
             // A pause: a prompt without a newline, say.
             None => (show.rest(), None),
-            Some(Ok(Received::Bytes(bytes))) => {
-                let lines = bytes.iter().filter(|byte| **byte == b'\n').count();
-                self.owed.came(lines.max(1) as u64);
-                (show.bytes(&bytes), None)
-            }
-            Some(Ok(Received::Message(message))) => {
-                self.owed.came(1);
-                (show.message(&message), None)
-            }
+            Some(Ok(Received::Bytes(bytes))) => (show.bytes(&bytes), None),
+            Some(Ok(Received::Message(message))) => (show.message(&message), None),
             Some(Ok(Received::End(words))) => (show.rest(), Some(Ok(words))),
             Some(Err(error)) => (show.rest(), Some(Err(Stop::Connection(error)))),
         }
@@ -120,6 +120,17 @@ impl Ledger {
         }
         self.owed.paid_and_silent(silence).await;
         Ok(())
+    }
+}
+
+/// How many replies have come, as far as that can be told: of a stream its lines.
+fn replies(received: &Option<io::Result<Received>>) -> u64 {
+    match received {
+        Some(Ok(Received::Bytes(bytes))) => {
+            bytes.iter().filter(|byte| **byte == b'\n').count().max(1) as u64
+        }
+        Some(Ok(Received::Message(_))) => 1,
+        Some(Ok(Received::End(_)) | Err(_)) | None => 0,
     }
 }
 

@@ -226,7 +226,7 @@ impl Speaker {
                 Err(stop) => {
                     // What was sent before is answered yet.
                     (self.over, self.failed) = (true, Some(stop));
-                    ledger.replies(manner.patience).await;
+                    ledger.settle(manner.patience, sink).await?;
                     return self.failed.take().map_or(Ok(()), Err);
                 }
             }
