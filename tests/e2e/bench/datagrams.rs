@@ -82,7 +82,7 @@ fn at_a_rate_messages_are_lost_and_found_too() {
     let results = results(&[&url, "--connections=2", "--in-flight=100", "--rate=500"]);
     let count = |field: &str| results[field].as_u64().unwrap();
     let all = count("lost") + count("messages");
-    assert_eq!((count("lost"), count("unsent")), (all / 10, 0), "{results}");
+    assert!(all > 50 && count("lost") == all / 10, "{results}");
 }
 
 #[test]
