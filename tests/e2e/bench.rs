@@ -1,6 +1,8 @@
 //! `echogate bench`: what it counts, what it finds, what it prints. None of this
 //! measures how fast anything is.
 
+mod datagrams;
+
 use std::{
     io::{ErrorKind, Read, Write},
     net::{TcpListener, TcpStream},
@@ -181,6 +183,7 @@ fn the_json_has_every_field() {
         assert!(number(&results[field]) > 0.0, "{field}: {results}");
     }
     assert!(results["unsent"].is_u64(), "{results}");
+    assert!(results["lost"].is_null() && results["stray"].is_null(), "no datagrams: {results}");
     let latency =
         ["p50", "p90", "p99", "p99.9", "max"].map(|at| number(&results["latency_us"][at]));
     assert!(latency[0] > 0.0 && latency.is_sorted(), "{results}");
@@ -381,8 +384,7 @@ fn at_a_rate_a_stall_shows_in_all_the_messages_that_it_held_up() {
 #[test]
 fn what_makes_no_sense_is_a_usage_error() {
     for (arguments, complaint) in [
-        (&["udp://127.0.0.1:7007"][..], "bench does not load datagram sockets"),
-        (&["tcp://h:1", "--origin=x"], "--origin goes with ws:// and wss:// only"),
+        (&["tcp://h:1", "--origin=x"][..], "--origin goes with ws:// and wss:// only"),
         (&["--connections=0"], "--connections"),
         (&["--size=0"], "--size"),
         (&["--rate=0"], "--rate"),

@@ -4,14 +4,14 @@ use std::{
     future::Future,
     hash::{BuildHasher, RandomState},
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::SocketAddr,
     os::unix::net as unix,
     time::Duration,
 };
 
 use echogate_proto::endpoint::HostPort;
 use tokio::{
-    net::{TcpStream, UdpSocket, UnixDatagram, UnixStream, lookup_host},
+    net::{TcpStream, UnixDatagram, UnixStream, lookup_host},
     time::timeout,
 };
 
@@ -19,6 +19,7 @@ use super::{
     datagram::{Datagrams, OwnFile},
     escape::words,
     target::Target,
+    udp::Udp,
 };
 use crate::{stream::Stream, tls::trust::Trust};
 
@@ -44,8 +45,9 @@ pub(super) async fn stream(target: &Target) -> io::Result<(Stream, String)> {
 pub(super) async fn datagrams(target: &Target) -> io::Result<(Datagrams, String)> {
     match target {
         Target::Udp(at) => {
-            let socket = udp(at).await?;
-            let from = format!(" (from {})", socket.local_addr()?);
+            let socket = Udp::new(addresses(at).await?)?;
+            let from = socket.local_addr();
+            let from = from.map_or_else(String::new, |from| format!(" (from {from})"));
             Ok((Datagrams::Udp(socket), from))
         }
         Target::UnixGram(path) => Ok((unixgram(path)?, String::new())),
@@ -58,10 +60,18 @@ pub(super) async fn datagrams(target: &Target) -> io::Result<(Datagrams, String)
 /// Connects to a host: to each of its addresses in turn until one answers.
 /// If none does, the last one's error is the answer.
 async fn tcp(at: &HostPort) -> io::Result<TcpStream> {
-    let stream = first(at, async |address| in_time(TcpStream::connect(address)).await).await?;
-    // What is sent is meant to go at once, a typed line above all.
-    stream.set_nodelay(true)?;
-    Ok(stream)
+    let mut last = io::Error::other("the host's name has no address");
+    for address in addresses(at).await? {
+        match in_time(TcpStream::connect(address)).await {
+            Ok(stream) => {
+                // What is sent is meant to go at once, a typed line above all.
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 /// Connects to a host, by TLS if it is said how that is verified; also gives our own
@@ -79,21 +89,6 @@ pub(super) async fn host(at: &HostPort, trust: Option<&Trust>) -> io::Result<(St
 /// Connects to a stream socket in the file system.
 async fn unix(path: &str) -> io::Result<UnixStream> {
     in_time(UnixStream::connect(path)).await
-}
-
-/// A socket that sends to a host and hears it alone: at the first of its addresses that
-/// this machine has a way to.
-async fn udp(at: &HostPort) -> io::Result<UdpSocket> {
-    first(at, async |address| {
-        let any: IpAddr = match address {
-            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        let socket = UdpSocket::bind((any, 0)).await?;
-        socket.connect(address).await?;
-        Ok(socket)
-    })
-    .await
 }
 
 /// A socket that sends to a datagram socket in the file system and hears it alone, with
@@ -122,26 +117,14 @@ fn bind_unixgram(name: &str) -> io::Result<(unix::UnixDatagram, Option<OwnFile>)
     Ok((socket, Some(OwnFile(path))))
 }
 
-/// What `connect` makes of the first of the host's addresses that it is right for, or
-/// the last one's error.
-async fn first<T>(
-    at: &HostPort,
-    connect: impl AsyncFn(SocketAddr) -> io::Result<T>,
-) -> io::Result<T> {
-    let addresses = lookup_host((at.host.as_str(), at.port)).await.map_err(|error| {
+/// The host's addresses, in the order in which they are to be tried.
+async fn addresses(at: &HostPort) -> io::Result<impl Iterator<Item = SocketAddr>> {
+    lookup_host((at.host.as_str(), at.port)).await.map_err(|error| {
         // Its own words come behind "failed to lookup address information: ".
         let text = error.to_string();
         let cause = words(&io::Error::other(text.rsplit(": ").next().unwrap_or_default()));
         io::Error::new(error.kind(), format!("cannot resolve the host's name: {cause}"))
-    })?;
-    let mut last = io::Error::other("the host's name has no address");
-    for address in addresses {
-        match connect(address).await {
-            Ok(connected) => return Ok(connected),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
+    })
 }
 
 async fn in_time<T>(dialling: impl Future<Output = io::Result<T>>) -> io::Result<T> {

@@ -52,6 +52,13 @@ impl Ledger {
         self.finished.notify_one();
     }
 
+    /// Waits until all that was sent is answered and shown, or nothing comes for `patience`.
+    pub(super) async fn settle(&self, patience: Duration, sink: &Sink) -> Result<(), Stop> {
+        self.owed.paid_or_silent(patience).await;
+        let rest = self.show.borrow_mut().rest();
+        if rest.is_empty() { Ok(()) } else { sink.show(&rest).await }
+    }
+
     /// Shows what comes. Gives the words in which the peer said that it is done.
     pub(super) async fn download(
         &self,
@@ -67,9 +74,14 @@ impl Ledger {
                 Some(inbound.receive().await)
             };
             *heard |= matches!(received, Some(Ok(Received::Bytes(_) | Received::Message(_))));
+            let replies = replies(&received);
             let (shown, end) = self.take(received);
             if !shown.is_empty() {
                 sink.show(&shown).await?;
+            }
+            // Not before: who waits for the last one may end it all.
+            if replies > 0 {
+                self.owed.came(replies);
             }
             if let Some(end) = end {
                 return end;
@@ -86,15 +98,8 @@ impl Ledger {
         match received {
             // A pause: a prompt without a newline, say.
             None => (show.rest(), None),
-            Some(Ok(Received::Bytes(bytes))) => {
-                let lines = bytes.iter().filter(|byte| **byte == b'\n').count();
-                self.owed.came(lines.max(1) as u64);
-                (show.bytes(&bytes), None)
-            }
-            Some(Ok(Received::Message(message))) => {
-                self.owed.came(1);
-                (show.message(&message), None)
-            }
+            Some(Ok(Received::Bytes(bytes))) => (show.bytes(&bytes), None),
+            Some(Ok(Received::Message(message))) => (show.message(&message), None),
             Some(Ok(Received::End(words))) => (show.rest(), Some(Ok(words))),
             Some(Err(error)) => (show.rest(), Some(Err(Stop::Connection(error)))),
         }
@@ -118,6 +123,17 @@ impl Ledger {
     }
 }
 
+/// How many replies have come, as far as that can be told: of a stream its lines.
+fn replies(received: &Option<io::Result<Received>>) -> u64 {
+    match received {
+        Some(Ok(Received::Bytes(bytes))) => {
+            bytes.iter().filter(|byte| **byte == b'\n').count().max(1) as u64
+        }
+        Some(Ok(Received::Message(_))) => 1,
+        Some(Ok(Received::End(_)) | Err(_)) | None => 0,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::time::Instant;
@@ -128,7 +144,8 @@ mod tests {
     async fn left(once: bool, replies: u64) -> (u64, Option<String>) {
         let form = Form { people: false, hex: false };
         let silence = Some(Duration::from_secs(1));
-        let manner = Manner { form, timing: false, quiet: false, once, silence };
+        let patience = Duration::ZERO;
+        let manner = Manner { form, timing: false, quiet: false, once, silence, patience };
         let ledger = Ledger::new(manner);
         ledger.sent();
         ledger.owed.came(replies);

@@ -24,6 +24,9 @@ pub(super) trait Outbound {
     fn largest(&self) -> usize {
         CHUNK
     }
+    /// Waits until the peer can be expected to take more, where the transport does not see
+    /// to that.
+    async fn room(&mut self) {}
     /// Sends part of a stream of bytes; where there are messages, as a binary one.
     async fn send_bytes(&mut self, bytes: Bytes) -> io::Result<()>;
     /// Sends a line (given without its end) as the transport's users write one.

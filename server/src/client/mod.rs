@@ -9,7 +9,8 @@
 //! - `handshake`: from a stream to a WebSocket, or why not
 //! - `link`: a connection as all modes see it, and how both directions are driven
 //! - `stream`, `websocket`, `datagram`: connections of bytes, of messages, of datagrams;
-//!   `owed`: replies that are waited for
+//!   `udp`: a host's addresses in turn; `owed`: replies that are waited for;
+//!   `flow`: how many datagrams are sent before their replies
 //! - `pipe`: the mode for scripts: bytes in, bytes out
 //! - `talk`: the mode in messages, for people and for the clock; `source`: where they come
 //!   from; `ledger`: what was sent and came on one connection; `show`, `lines`, `timing`:
@@ -24,6 +25,7 @@ mod again;
 mod call;
 mod datagram;
 mod dial;
+mod flow;
 mod handshake;
 mod ledger;
 mod lines;
@@ -38,6 +40,7 @@ mod stream;
 mod talk;
 mod target;
 mod timing;
+mod udp;
 mod websocket;
 
 use std::{io, path::PathBuf};

@@ -57,7 +57,8 @@ pub struct Args {
     once: bool,
 
     /// How long silence means that no more replies come, where the server does not say so:
-    /// for datagrams, before a WebSocket's Close, with --once and --count [default: 1s]
+    /// for datagrams, before a WebSocket's Close, with --once and --count, after a line that
+    /// cannot be sent [default: 1s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, help_heading = "When it ends")]
     wait: Option<Duration>,
 
@@ -98,7 +99,8 @@ shown. In a pipe bytes go in and out as they are, and the end of the input ends 
 
 A line is sent with a newline over a stream, and without one where messages have ends of their own:
 over WebSocket (as a text message), UDP and Unix datagram sockets. In a pipe each read of the input
-is a datagram, of at most 65,507 bytes over UDP.
+is a datagram, of at most 65,507 bytes over UDP; it waits while 32 of them (8 on a Unix socket) or
+64 KiB are unanswered, for at most --wait.
 
 Examples:
   echogate connect
@@ -150,12 +152,14 @@ impl Args {
         let (input, output) = (io::stdin().is_terminal(), io::stdout().is_terminal());
         let form = Form { people: output, hex: self.hex };
         let ends_by_silence = self.once || self.count.is_some() || self.wait.is_some();
+        let patience = self.calls().patience;
         let manner = Manner {
             form,
             timing: self.timing,
             quiet: self.quiet,
             once: self.once,
-            silence: ends_by_silence.then(|| self.calls().patience),
+            silence: ends_by_silence.then_some(patience),
+            patience,
         };
         let talk = if self.is_given() {
             let ticks = Ticks::new(self.given()?, self.every);

@@ -30,9 +30,14 @@ impl Owed {
         self.replies.get() >= self.sent.get()
     }
 
+    /// Waits for a reply, and says whether one has come before `silence` is over.
+    pub(super) async fn another(&self, silence: Duration) -> bool {
+        timeout(silence, self.came.notified()).await.is_ok()
+    }
+
     /// Waits until all replies are here, or nothing comes for `silence`.
     pub(super) async fn paid_or_silent(&self, silence: Duration) {
-        while !self.paid() && timeout(silence, self.came.notified()).await.is_ok() {}
+        while !self.paid() && self.another(silence).await {}
     }
 
     /// Waits until all replies are here, and then nothing comes for `silence`.
@@ -41,7 +46,7 @@ impl Owed {
             while !self.paid() {
                 self.came.notified().await;
             }
-            if timeout(silence, self.came.notified()).await.is_err() {
+            if !self.another(silence).await {
                 return;
             }
         }

@@ -45,6 +45,7 @@ async fn upload(
 ) -> Result<(), Stop> {
     let mut buffer = BytesMut::new();
     loop {
+        outbound.room().await;
         let bytes = read_chunk(&mut input, &mut buffer, outbound.largest()).await;
         let bytes = bytes.map_err(Stop::Input)?;
         if bytes.is_empty() {

@@ -101,6 +101,11 @@ impl Source {
         matches!(self, Source::Typed(_))
     }
 
+    /// Whether there is as much at once as there is.
+    pub(super) fn is_pipe(&self) -> bool {
+        matches!(self, Source::Lines(_))
+    }
+
     /// What is wrong with the line given last.
     pub(super) fn wrong(&self, what: &str) -> Stop {
         let place = match self {

@@ -28,6 +28,8 @@ pub(super) struct Manner {
     /// The silence after the last reply that ends it, if a peer that does not end is not
     /// waited for.
     pub(super) silence: Option<Duration>,
+    /// How long replies are waited for after an input that has failed.
+    pub(super) patience: Duration,
 }
 
 /// A conversation.
@@ -57,6 +59,8 @@ struct Speaker {
     pending: Option<Message>,
     /// There is nothing more.
     over: bool,
+    /// Why not, if that is a failure.
+    failed: Option<Stop>,
 }
 
 impl Talk {
@@ -64,7 +68,7 @@ impl Talk {
     pub(super) fn new(source: Source, count: Option<u64>, manner: Manner) -> Talk {
         let hex = manner.form.hex;
         let left = count.unwrap_or(u64::MAX);
-        let speaker = Speaker { source, hex, left, pending: None, over: false };
+        let speaker = Speaker { source, hex, left, pending: None, over: false, failed: None };
         let (sink, prompt, stopped) = (Sink::Output, None, None);
         Talk { manner, speaker, sink, prompt, stopped, heard: false, lost: false }
     }
@@ -139,7 +143,7 @@ impl Conversation for Talk {
         let ledger = Ledger::new(*manner);
         *heard = false;
         let ended = {
-            let upload = speaker.upload(&mut outbound, &ledger, manner.once, sink);
+            let upload = speaker.upload(&mut outbound, &ledger, *manner, sink);
             let download = ledger.download(inbound, sink, heard);
             unless_stopped(stopped, async {
                 tokio::select! {
@@ -149,6 +153,7 @@ impl Conversation for Talk {
             })
             .await
         };
+        let ended = speaker.failed.take().map_or(ended, Err);
         goodbye(&mut outbound, ended.as_ref().err()).await;
         ended
     }
@@ -208,16 +213,28 @@ impl Speaker {
         &mut self,
         outbound: &mut impl Outbound,
         ledger: &Ledger,
-        once: bool,
+        manner: Manner,
         sink: &Sink,
     ) -> Result<(), Stop> {
-        while self.prepare(sink).await?
-            && let Some(message) = &self.pending
-        {
+        loop {
+            if self.source.is_pipe() {
+                outbound.room().await;
+            }
+            match self.prepare(sink).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(stop) => {
+                    // What was sent before is answered yet.
+                    (self.over, self.failed) = (true, Some(stop));
+                    ledger.settle(manner.patience, sink).await?;
+                    return self.failed.take().map_or(Ok(()), Err);
+                }
+            }
+            let Some(message) = &self.pending else { break };
             ledger.sent();
             message.send(outbound).await.map_err(Stop::Connection)?;
             self.pending = None;
-            if once {
+            if manner.once {
                 break;
             }
         }

@@ -8,7 +8,7 @@ use std::{
 use echogate_tests::{
     program::{Program, free_port, programs},
     pty::Terminal,
-    server::PATIENCE,
+    server::{PATIENCE, Server},
 };
 
 use super::{assert_fails, assert_prints, connect, finish, run};
@@ -80,6 +80,41 @@ fn what_is_longer_than_a_datagram_goes_in_several() {
 }
 
 #[test]
+fn what_is_piped_in_faster_than_the_server_takes_it_comes_back_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let echo = format!("echo={}", unixgram(&folder.path().join("s")));
+    let server =
+        Server::start(ECHOGATE, &["--listen", "echo=udp://127.0.0.1:0", "--listen", &echo]);
+    let data: Vec<u8> = (0..1_000_000_u32).map(|i| (i % 251) as u8).collect();
+    let lines: String = (0..20_000).map(|i| format!("line {i}\n")).collect();
+    for url in server.urls("echo") {
+        // A datagram that is lost would be missed for an hour.
+        assert_prints(&run(&[&url, "--wait", "1h"], &data), &data);
+        let each_line = [&url, "--wait", "1h", "--count", "20000"];
+        assert_prints(&run(&each_line, lines.as_bytes()), lines.as_bytes());
+    }
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_sent_all_that_there_is() {
+    let (socket, url) = udp();
+    let heard = thread::spawn(move || {
+        let (mut sum, mut buffer) = (0, [0; 65_536]);
+        while sum < 200 * 64 {
+            sum += socket.recv(&mut buffer).unwrap();
+        }
+    });
+    let mut client = connect(&[&url, "--wait", "100ms"]);
+    let mut input = client.stdin.take().unwrap();
+    for _ in 0..200 {
+        input.write_all(&[b'x'; 64]).unwrap();
+    }
+    drop(input);
+    assert_prints(&finish(client), b"");
+    heard.join().unwrap();
+}
+
+#[test]
 fn a_reply_that_does_not_come_is_waited_for_as_long_as_asked() {
     let (_socket, url) = udp();
     let start = Instant::now();
@@ -111,6 +146,16 @@ fn a_port_that_nobody_has_is_a_failure_in_words() {
     let line = format!("{url}: port unreachable: nobody listens there");
     assert_fails(&run(&[&url], b"hello"), 1, &line);
     assert_fails(&run(&[&url, "--every=10ms", "--now"], b""), 1, &line);
+}
+
+#[test]
+fn every_address_of_a_host_is_tried_until_one_does_not_refuse() {
+    // `localhost` may be ::1 first, where nobody listens.
+    let (socket, url) = udp();
+    upper(socket);
+    let url = url.replace("127.0.0.1", "localhost");
+    assert_prints(&run(&[&url, "--wait", "1h"], b"hello"), b"HELLO");
+    assert_prints(&run(&[&url, "--once", "--wait", "100ms"], b"one\ntwo\n"), b"ONE\nTWO\n");
 }
 
 #[test]

@@ -202,6 +202,49 @@ fn what_is_no_hexadecimal_text_is_named_with_its_line() {
 }
 
 #[test]
+fn before_it_ends_for_a_wrong_line_the_replies_to_those_before_are_printed() {
+    let tcp = format!(
+        "tcp://{}",
+        serve(|mut stream| {
+            stream.read_exact(&mut [0; 2]).unwrap();
+            stream.write_all(b"1").unwrap();
+            // The second after a while, for which it is waited.
+            thread::sleep(Duration::from_millis(300));
+            stream.write_all(b"2").unwrap();
+            stream.read_to_end(&mut Vec::new()).ok();
+        })
+    );
+    let ws = format!(
+        "ws://{}/",
+        serve(|stream| {
+            let mut socket = accept(stream).unwrap();
+            let messages = [socket.read().unwrap(), socket.read().unwrap()];
+            messages.into_iter().for_each(|_| socket.send(Message::binary(&b"1"[..])).unwrap());
+            while socket.read().is_ok() {}
+        })
+    );
+    for (url, replies) in [(&tcp, "31\n32\n"), (&ws, "31\n31\n")] {
+        let output = run(&[url, "--hex", "--reconnect"], b"61\n62\nzz\n63\n");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), replies);
+        let line = "standard input: line 3: 'z' at character 1 is not a hexadecimal digit";
+        assert_fails(&output, 1, &format!("{url}: {line}"));
+    }
+}
+
+#[test]
+fn after_a_wrong_line_replies_that_do_not_come_are_not_waited_for_without_end() {
+    let url = format!("tcp://{}", serve(|mut stream| drop(stream.read_to_end(&mut Vec::new()))));
+    let line =
+        format!("{url}: standard input: line 2: 'z' at character 1 is not a hexadecimal digit");
+    assert_fails(&run(&[&url, "--hex", "--wait=100ms"], b"61\nzz\n"), 1, &line);
+    // Nor is a server's end taken for the whole story.
+    let url = format!("tcp://{}", serve(|mut stream| stream.read_exact(&mut [0]).unwrap()));
+    let line =
+        format!("{url}: standard input: line 2: 'z' at character 1 is not a hexadecimal digit");
+    assert_fails(&run(&[&url, "--hex", "--wait=1h"], b"61\nzz\n"), 1, &line);
+}
+
+#[test]
 fn on_a_terminal_hexadecimal_text_is_typed_and_shown_and_a_slip_is_forgiven() {
     let url = format!("tcp://{}", serve(upper));
     let terminal = Terminal::start(ECHOGATE, &["connect", &url, "--hex"]);

@@ -19,7 +19,6 @@ use super::{
     Load,
     frames::{Event, Frames, client_frame},
     pace::Stage,
-    script::Wrong,
 };
 use crate::{
     client::{
@@ -194,21 +193,18 @@ impl Connection {
     /// Compares payload with what is due.
     fn check(&mut self, payload: &[u8]) -> Result<(), String> {
         let script = &self.load.script;
-        let reply = |received: u64| (received % script.size + 1, received / script.size + 1);
         let due = usize::try_from(self.ordered * script.size - self.received).unwrap_or(usize::MAX);
         let (inside, beyond) = payload.split_at(payload.len().min(due));
         script.check(self.first * script.size + self.received, inside).map_err(|wrong| {
-            let Wrong { at, expected, got } = wrong;
-            let (byte, reply) = reply(self.received + at as u64);
-            let [expected, got] = [expected, got].map(u8::escape_ascii);
-            format!("byte {byte} of reply {reply} is '{got}' and not '{expected}'")
+            let at = self.received + wrong.at as u64;
+            wrong.words(at % script.size, at / script.size)
         })?;
         self.received += inside.len() as u64;
         if beyond.is_empty() {
             return Ok(());
         }
-        let (_, reply) = reply(self.received);
-        Err(format!("more came than was asked for, behind reply {}", reply - 1))
+        let replies = self.received / script.size;
+        Err(format!("more came than was asked for, behind reply {replies}"))
     }
 
     /// Counts the replies that are complete since `before` bytes had come.

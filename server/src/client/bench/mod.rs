@@ -6,18 +6,22 @@
 //! - `open`: from an endpoint to a connection
 //! - `script`: what is sent, and what has to come back
 //! - `pace`: when it is sent
-//! - `connection`: one connection under load
-//! - `frames`: WebSocket frames, written and read
+//! - `connection`: one connection under load; `frames`: WebSocket frames, written and read
+//! - `exchange`: one socket of datagrams under load; `numbered`: what tells their replies
+//!   apart; `window`: which are on their way
 //! - `tally`: what has been measured
 //! - `report`: what is said of it
 
 mod connection;
+mod exchange;
 mod frames;
+mod numbered;
 mod open;
 mod pace;
 mod report;
 mod script;
 mod tally;
+mod window;
 
 use std::{
     sync::Arc,
@@ -36,13 +40,15 @@ use tokio::{
 
 use self::{
     connection::Connection,
+    exchange::Exchange,
+    open::Opened,
     pace::{Pace, Stage},
     report::{Progress, Report},
     script::Script,
     tally::Tallies,
 };
-use super::{Call, Error, escape::words, target::Target};
-use crate::{config::parse_duration, stream::Stream};
+use super::{Call, Error, datagram::LARGEST_UDP, escape::words, target::Target};
+use crate::config::parse_duration;
 
 /// Connections that are being made at once, at most.
 const OPENING: usize = 128;
@@ -81,7 +87,8 @@ pub struct Args {
     warm_up: Duration,
 
     /// Messages on their way on each connection: so many are sent together, and the next
-    /// when all are answered; with --rate, the most there may be
+    /// when all are answered; of datagrams, the next when one is answered, or lost: not
+    /// answered within 1 s; with --rate, the most there may be
     #[arg(long, value_name = "N", default_value_t = 1)]
     #[arg(value_parser = value_parser!(u64).range(1..))]
     in_flight: u64,
@@ -119,6 +126,7 @@ struct Load {
     url: String,
     connections: u32,
     websocket: bool,
+    datagrams: bool,
     in_flight: u64,
     rate: Option<u64>,
     measured_from: Instant,
@@ -138,11 +146,14 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let failed = |words| Error::Failed(args.call.url.clone(), words);
     let target = Target::new(&args.call).map_err(usage)?;
     check(&args, &target).map_err(usage)?;
-    let streams = open_all(&target, args.connections).await.map_err(failed)?;
+    let opened = open_all(&target, args.connections).await.map_err(failed)?;
     let interrupt = signal(SignalKind::interrupt())
         .map_err(|error| failed(format!("cannot handle signals: {}", words(&error))))?;
     let load = Arc::new(Load::new(&args, &target));
-    let failures = put_under(&load, streams, args.warm_up + args.duration, interrupt).await;
+    let mut failures = put_under(&load, opened, args.warm_up + args.duration, interrupt).await;
+    if failures.is_empty() && load.tallies.is_all_lost() {
+        failures.push("no message was answered".to_owned());
+    }
     let report = Report::new(&load, failures.len());
     report
         .print(args.json)
@@ -155,8 +166,8 @@ pub async fn run(args: Args) -> Result<(), Error> {
 
 /// What each option allows and all of them together do not.
 fn check(args: &Args, target: &Target) -> Result<(), String> {
-    if matches!(target, Target::Udp(_) | Target::UnixGram(_)) {
-        return Err("bench does not load datagram sockets: tcp, tls, unix, ws, wss".to_owned());
+    if matches!(target, Target::Udp(_)) && args.size > LARGEST_UDP as u64 {
+        return Err(format!("--size is more than a datagram holds: {LARGEST_UDP} bytes"));
     }
     if args.duration.is_zero() {
         return Err("--duration 0 measures nothing".to_owned());
@@ -172,6 +183,7 @@ impl Load {
     /// Begins now.
     fn new(args: &Args, target: &Target) -> Load {
         let websocket = matches!(target, Target::WebSocket(_));
+        let datagrams = matches!(target, Target::Udp(_) | Target::UnixGram(_));
         let script = Script::new(args.size, args.in_flight, args.expect, websocket);
         let pace = Pace::new(args.connections as usize, args.rate);
         let measured_from = pace.start + args.warm_up;
@@ -179,6 +191,7 @@ impl Load {
             url: args.call.url.to_string(),
             connections: args.connections,
             websocket,
+            datagrams,
             in_flight: args.in_flight,
             rate: args.rate,
             measured_from,
@@ -190,7 +203,7 @@ impl Load {
 }
 
 /// Makes all connections, or says which one cannot be made.
-async fn open_all(target: &Target, count: u32) -> Result<Vec<(Stream, Vec<u8>)>, String> {
+async fn open_all(target: &Target, count: u32) -> Result<Vec<Opened>, String> {
     let opening = (1..=count).map(|number| async move {
         let opened = open::open(target).await;
         opened.map_err(|error| format!("connection {number}: {}", words(&error)))
@@ -202,13 +215,21 @@ async fn open_all(target: &Target, count: u32) -> Result<Vec<(Stream, Vec<u8>)>,
 /// The first failure ends it.
 async fn put_under(
     load: &Arc<Load>,
-    streams: Vec<(Stream, Vec<u8>)>,
+    opened: Vec<Opened>,
     whole: Duration,
     mut interrupt: Signal,
 ) -> Vec<String> {
     let mut connections = JoinSet::new();
-    for (number, (stream, early)) in streams.into_iter().enumerate() {
-        connections.spawn(Connection::new(number, stream, load.clone()).run(early));
+    for (number, opened) in opened.into_iter().enumerate() {
+        let load = load.clone();
+        match opened {
+            Opened::Stream(stream, early) => {
+                connections.spawn(Connection::new(number, stream, load).run(early))
+            }
+            Opened::Datagrams(socket) => {
+                connections.spawn(Exchange::new(number, socket, load).run())
+            }
+        };
     }
     let keeper = load.clone();
     thread::spawn(move || keeper.pace.keep());

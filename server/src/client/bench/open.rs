@@ -8,16 +8,25 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::super::{dial, handshake, target::Target};
+use super::super::{datagram::Datagrams, dial, handshake, target::Target};
 use crate::stream::Stream;
 
-/// Connects; gives the stream, and what came on it together with the handshake's answer.
-pub(super) async fn open(target: &Target) -> io::Result<(Stream, Vec<u8>)> {
+/// A connection that has been made.
+pub(super) enum Opened {
+    /// A stream, and what has come on it together with the handshake's answer.
+    Stream(Stream, Vec<u8>),
+    Datagrams(Datagrams),
+}
+
+/// Connects.
+pub(super) async fn open(target: &Target) -> io::Result<Opened> {
     match target {
         Target::Tcp(_) | Target::Tls(..) | Target::Unix(_) => {
-            Ok((dial::stream(target).await?.0, Vec::new()))
+            Ok(Opened::Stream(dial::stream(target).await?.0, Vec::new()))
         }
-        Target::Udp(_) | Target::UnixGram(_) => Err(io::ErrorKind::Unsupported.into()),
+        Target::Udp(_) | Target::UnixGram(_) => {
+            Ok(Opened::Datagrams(dial::datagrams(target).await?.0))
+        }
         Target::WebSocket(upgrade) => {
             let (stream, _) = dial::host(&upgrade.at, upgrade.trust.as_ref()).await?;
             let mut stream = Remembering { stream, read: Vec::new() };
@@ -25,7 +34,7 @@ pub(super) async fn open(target: &Target) -> io::Result<(Stream, Vec<u8>)> {
                 return Err(handshake::refusal(error, &mut stream).await);
             }
             let early = stream.behind_the_head();
-            Ok((stream.stream, early))
+            Ok(Opened::Stream(stream.stream, early))
         }
     }
 }

@@ -29,6 +29,10 @@ pub(super) struct Report {
     pub(super) latency_us: Latency,
     /// Connections that failed.
     pub(super) errors: usize,
+    /// Datagrams whose replies have not come in time.
+    pub(super) lost: Option<u64>,
+    /// Replies that came later than that, or again.
+    pub(super) stray: Option<u64>,
     /// Messages that were due and had no room.
     pub(super) unsent: u64,
     pub(super) frames_per_message: Option<f64>,
@@ -74,6 +78,8 @@ impl Report {
                 max: micros(tally.latency.max()),
             },
             errors,
+            lost: load.datagrams.then_some(tally.lost),
+            stray: load.datagrams.then_some(tally.stray),
             unsent: load.pace.waiting(),
             frames_per_message: frames.then(|| tally.frames as f64 / tally.answered as f64),
         }
@@ -109,6 +115,9 @@ impl fmt::Display for Report {
         let [p50, p90, p99, p99_9, max] = [p50, p90, p99, p99_9, max].map(time);
         writeln!(f, "latency {:>9} {:>9} {:>9} {:>9} {:>9}", "p50", "p90", "p99", "p99.9", "max")?;
         writeln!(f, "        {p50:>9} {p90:>9} {p99:>9} {p99_9:>9} {max:>9}")?;
+        if let (Some(lost), Some(stray)) = (self.lost, self.stray) {
+            writeln!(f, "lost      {lost}; replies that came late or twice: {stray}")?;
+        }
         write!(f, "errors    {}", self.errors)
     }
 }

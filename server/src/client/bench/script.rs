@@ -22,7 +22,7 @@ pub(super) struct Script {
     wire: Vec<u8>,
     /// The replies' payload.
     replies: Vec<u8>,
-    expect: Expect,
+    pub(super) expect: Expect,
     in_flight: u64,
 }
 
@@ -33,6 +33,15 @@ pub(super) struct Wrong {
     pub(super) at: usize,
     pub(super) expected: u8,
     pub(super) got: u8,
+}
+
+impl Wrong {
+    /// Says so of the byte that is `byte` of the reply `reply`, both counted from 0.
+    pub(super) fn words(&self, byte: u64, reply: u64) -> String {
+        let [expected, got] = [self.expected, self.got].map(u8::escape_ascii);
+        let (byte, reply) = (byte + 1, reply + 1);
+        format!("byte {byte} of reply {reply} is '{got}' and not '{expected}'")
+    }
 }
 
 impl Script {

@@ -27,6 +27,10 @@ pub(super) struct Tally {
     pub(super) answered: u64,
     /// WebSocket frames that they came in.
     pub(super) frames: u64,
+    /// Datagrams that were measured, and whose replies have not come in time.
+    pub(super) lost: u64,
+    /// Datagrams that were a right reply to what was lost or answered already.
+    pub(super) stray: u64,
 }
 
 /// The tallies of all connections. A few of them share one, so that many take little
@@ -38,7 +42,7 @@ impl Tally {
     fn new(since: Instant) -> Tally {
         let max = MAX_LATENCY.as_nanos() as u64;
         let latency = Histogram::new_with_bounds(1, max, DIGITS).expect("the bounds are in order");
-        Tally { since, latency, last: None, answered: 0, frames: 0 }
+        Tally { since, latency, last: None, answered: 0, frames: 0, lost: 0, stray: 0 }
     }
 
     /// Counts an answer that came `now`, to a message of the moment `at`.
@@ -51,11 +55,20 @@ impl Tally {
         }
     }
 
+    /// Counts a message of the moment `at` as lost.
+    pub(super) fn lose(&mut self, at: Instant) {
+        if at >= self.since {
+            self.lost += 1;
+        }
+    }
+
     fn add(&mut self, other: &Tally) {
         self.latency.add(&other.latency).expect("the bounds are the same");
         self.last = self.last.max(other.last);
         self.answered += other.answered;
         self.frames += other.frames;
+        self.lost += other.lost;
+        self.stray += other.stray;
     }
 }
 
@@ -76,6 +89,12 @@ impl Tallies {
         (0..self.0.len()).map(|number| self.of(number).answered).sum()
     }
 
+    /// Whether messages have been lost and none has been answered.
+    pub(super) fn is_all_lost(&self) -> bool {
+        let sum = self.sum();
+        sum.answered == 0 && sum.lost > 0
+    }
+
     /// All of it.
     pub(super) fn sum(&self) -> Tally {
         let mut sum = Tally::new(self.of(0).since);
@@ -89,14 +108,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_of_the_warm_up_are_answered_and_not_measured() {
+    fn messages_of_the_warm_up_are_answered_or_lost_and_not_measured() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
         let tallies = Tallies::new(at(100));
         tallies.of(0).count(at(99), at(500));
         tallies.of(1).count(at(100), at(102));
+        tallies.of(0).lose(at(99));
+        tallies.of(1).lose(at(100));
         let sum = tallies.sum();
-        assert_eq!((tallies.answered(), sum.latency.len()), (2, 1));
+        assert_eq!((tallies.answered(), sum.latency.len(), sum.lost), (2, 1, 1));
         assert_eq!(sum.last, Some(at(102)));
         let millis = Duration::from_nanos(sum.latency.max()).as_secs_f64() * 1000.0;
         assert!((millis - 2.0).abs() < 0.01, "{millis}");
