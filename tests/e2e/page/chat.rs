@@ -5,9 +5,9 @@ use echogate_tests::{browser::Page, server::Server};
 use super::{LATEST, fill, open, say};
 use crate::ECHOGATE;
 
-const TOKEN: &str = "correct-horse-battery-staple";
+pub(super) const TOKEN: &str = "correct-horse-battery-staple";
 
-fn server() -> Server {
+pub(super) fn server() -> Server {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), TOKEN).unwrap();
     let path = file.path().to_str().unwrap();
@@ -15,7 +15,7 @@ fn server() -> Server {
     Server::start(ECHOGATE, &chat)
 }
 
-fn come_in(page: &mut Page, token: &str) {
+pub(super) fn come_in(page: &mut Page, token: &str) {
     fill(page, "#token", token);
     page.press("Enter");
 }

@@ -5,7 +5,7 @@ use std::{io::Write as _, net::TcpStream, path::Path};
 
 use echogate_tests::browser::{Page, Scheme};
 
-use super::{LATEST, choose, fill, page, say};
+use super::{LATEST, chat, choose, fill, open, page, say};
 
 fn shoot(page: &mut Page, folder: &Path, name: &str, size: (u32, u32), scheme: Scheme) {
     page.show(size.0, size.1, scheme);
@@ -98,4 +98,44 @@ fn pictures_of_the_main_states() {
     page.click("#toggle");
     page.wait_for_text("#state-headline", "Could not connect");
     shoot(&mut page, folder, "refused", wide, Scheme::Light);
+}
+
+#[test]
+#[ignore = "writes pictures, into the folder that ECHOGATE_PICTURES names"]
+fn pictures_of_the_operators_view() {
+    let folder = std::env::var_os("ECHOGATE_PICTURES").expect("ECHOGATE_PICTURES names a folder");
+    let folder = Path::new(&folder);
+    let server = chat::server();
+    let Some(mut page) = open(&server, "/#operator") else { return };
+    shoot(&mut page, folder, "operator-stranger", (1440, 900), Scheme::Light);
+    chat::come_in(&mut page, chat::TOKEN);
+    page.wait_for_text("#desk-told", "You are operator 1.");
+    shoot(&mut page, folder, "operator-alone", (1440, 900), Scheme::Light);
+    let mut clients: Vec<_> =
+        (0..4).map(|_| TcpStream::connect(server.address("chat")).unwrap()).collect();
+    for (client, text) in clients.iter_mut().zip(["hello?", "is this on?", "你好", "bye"]) {
+        client.write_all(text.as_bytes()).unwrap();
+        client.write_all(b"\n").unwrap();
+        page.wait_for_text("#people", "waits");
+    }
+    page.wait_for_text("#people", "The client said bye.");
+    page.click(".people li:first-child button");
+    page.wait_for_text("#said .theirs", "hello?");
+    fill(&mut page, "#answer", "Hello! What can I do for you?");
+    page.press("Enter");
+    page.wait_for_text("#said .ours", "What can I do");
+    clients[0]
+        .write_all(
+            "Which port is the time on, and what does it answer to a line that is no number?\n"
+                .as_bytes(),
+        )
+        .unwrap();
+    page.wait_for_text("#said", "Which port");
+    for (name, size, scheme) in [
+        ("operator", (1440, 900), Scheme::Light),
+        ("operator-dark", (1440, 900), Scheme::Dark),
+        ("operator-phone", (390, 844), Scheme::Light),
+    ] {
+        shoot(&mut page, folder, name, size, scheme);
+    }
 }
