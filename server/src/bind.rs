@@ -3,10 +3,7 @@
 use std::{
     fs, io,
     net::SocketAddr,
-    os::unix::{
-        fs::{FileTypeExt, MetadataExt},
-        net::UnixStream,
-    },
+    os::unix::fs::{FileTypeExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
@@ -153,7 +150,7 @@ fn in_file_system(
             return Err(io::Error::other("something is there that is no socket"));
         }
         // Whatever type it is of: nobody is behind it if this is refused.
-        Ok(_) => match UnixStream::connect(path) {
+        Ok(_) => match knock(path) {
             Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)?,
             _ => return Err(io::ErrorKind::AddrInUse.into()),
         },
@@ -164,6 +161,13 @@ fn in_file_system(
     let bound = bind();
     umask(before);
     Ok(vec![bound?])
+}
+
+/// Connects to a socket file, without waiting for whoever may be behind it.
+fn knock(path: &Path) -> io::Result<()> {
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.connect(&socket2::SockAddr::unix(path)?)
 }
 
 /// The file of a socket that is ours: removed when dropped, if it still is.

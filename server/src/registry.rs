@@ -198,10 +198,11 @@ impl Registry {
         self.live().entries.len()
     }
 
-    /// What begins and ends from now on.
-    pub fn watch(&self) -> Watching {
-        self.0.watchers.fetch_add(1, Ordering::AcqRel);
-        Watching { changes: self.0.changes.subscribe(), registry: self.clone() }
+    /// What begins and ends from now on, unless so many watch already.
+    pub fn watch(&self, most: usize) -> Option<Watching> {
+        let more = |watchers| (watchers < most).then_some(watchers + 1);
+        self.0.watchers.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok()?;
+        Some(Watching { changes: self.0.changes.subscribe(), registry: self.clone() })
     }
 
     /// Tells those who watch, if any do.

@@ -3,13 +3,14 @@
 use std::{
     io::{BufRead, BufReader, Write},
     net::{Shutdown, TcpStream},
+    time::Instant,
 };
 
 use echogate_proto::operator::{Conversation, Ending, From, FromOperator, ToOperator};
 use echogate_tests::{
     http::connect,
     pty::Terminal,
-    server::Server,
+    server::{PATIENCE, Server},
     tcp::{connect_narrow, read_to_end, reset},
     ws::{self, RawWs, first},
 };
@@ -479,9 +480,20 @@ fn an_operator_at_the_servers_terminal_answers_each_client() {
     reset(second.stream.into_inner());
     terminal.wait_for("[2] the client vanished");
     terminal.wait_for("> ");
+    leave(terminal);
+}
+
+/// Ctrl-C: the server ends as it should, and gives the terminal back.
+fn leave(terminal: Terminal) {
     terminal.type_in("\x03");
+    let start = Instant::now();
+    let given_back = ["echo", "icanon", "isig"];
+    while !given_back.iter().all(|name| terminal.settings().iter().any(|it| it == name)) {
+        assert!(start.elapsed() < PATIENCE, "never given back");
+    }
     let (status, shown) = terminal.wait();
     assert_eq!(status.code(), Some(0), "{shown}");
+    assert!(!shown.contains("panicked"), "{shown}");
 }
 
 #[test]
@@ -492,9 +504,7 @@ fn a_console_that_is_closed_leaves_the_server_serving() {
     let mut client = client_of(&address);
     client.say(b"anybody?\n");
     assert_eq!(client.hear(), "* no operator is here yet; your message waits");
-    terminal.type_in("\x03");
-    let (status, shown) = terminal.wait();
-    assert_eq!(status.code(), Some(0), "{shown}");
+    leave(terminal);
 }
 
 #[test]

@@ -207,6 +207,21 @@ fn a_watcher_that_does_not_read_costs_nothing_and_finds_all_anew() {
 }
 
 #[test]
+fn watchers_are_few_and_each_has_a_place() {
+    let server = Server::start(ECHOGATE, &["--max-per-address", "3"]);
+    let watchers: Vec<_> = (0..3).map(|_| Watcher::new(&server)).collect();
+    let refused = http::get(server.address("http"), "/api/events");
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("5")));
+    drop(watchers);
+
+    let server = self::server();
+    let watchers: Vec<_> = (0..64).map(|_| Watcher::new(&server)).collect();
+    assert_eq!(http::get(server.address("http"), "/api/events").status, 503);
+    assert_eq!(http::get(server.address("http"), "/healthz").status, 200);
+    drop(watchers);
+}
+
+#[test]
 fn watchers_do_not_hold_up_the_servers_end() {
     let mut server = server();
     let mut watcher = Watcher::new(&server);

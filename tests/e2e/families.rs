@@ -354,6 +354,37 @@ fn a_stale_socket_file_is_replaced_and_nothing_else_is() {
 }
 
 #[test]
+fn a_socket_file_whose_server_is_stuck_is_in_use() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("stuck");
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&socket2::SockAddr::unix(&path).unwrap()).unwrap();
+    socket.listen(0).unwrap();
+    // Its queue is full: whoever connects now would wait.
+    let _first = UnixStream::connect(&path).unwrap();
+    let listen = format!("upper=unix://{}", path.display());
+    let output =
+        Command::new(ECHOGATE).args(["--http", "127.0.0.1:0", "--listen", &listen]).output();
+    let said = String::from_utf8(output.unwrap().stderr).unwrap();
+    assert!(said.contains("in use"), "{said}");
+}
+
+#[test]
+fn two_time_services_do_not_answer_each_other_for_ever() {
+    let server = Server::start(ECHOGATE, &["--listen", "time=udp://127.0.0.1:0"]);
+    let mut ask = by_udp("127.0.0.1:0", server.address("time"));
+    assert!(ask(b"noon", 0).starts_with(b"error: "));
+    // The first is not answered, and so the second's answer is the one that comes.
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.send_to(b"error: not a Unix time: \"noon\"", server.address("time")).unwrap();
+    socket.send_to(b"0", server.address("time")).unwrap();
+    let mut buffer = [0; 100];
+    let len = socket.recv(&mut buffer).unwrap();
+    assert!(buffer[..len].ends_with(b":00"), "{:?}", buffer[..len].escape_ascii());
+}
+
+#[test]
 fn a_socket_files_mode_is_as_asked() {
     let dir = tempfile::tempdir().unwrap();
     for mode in ["600", "666", "0640"] {

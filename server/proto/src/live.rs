@@ -116,7 +116,7 @@ pub enum Event {
     All {
         /// How many connections there are.
         total: usize,
-        /// The oldest of them, at most 1,000.
+        /// They themselves; of more than 1,000 the oldest.
         connections: Vec<Connection>,
     },
     /// What has changed since the event before.

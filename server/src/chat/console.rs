@@ -43,6 +43,7 @@ const COMMANDS: &str = "\
 text      say text in the selected conversation, or in the only one
 @         list the conversations
 bye       ends the conversation that it is said in
+@?        shows this
 ";
 
 impl Console {

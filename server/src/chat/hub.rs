@@ -1,7 +1,7 @@
 //! Where clients and operators meet, and what is kept of what they say.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -10,7 +10,7 @@ use echogate_proto::operator::{BYE, Conversation, Ending, From, Message, ToOpera
 use tokio::sync::mpsc::{Receiver, Sender, channel, error::TrySendError};
 
 use super::token::Token;
-use crate::registry::Peer;
+use crate::{escape, registry::Peer};
 
 /// Messages that are kept of a conversation, the latest.
 const KEPT: usize = 200;
@@ -18,8 +18,9 @@ const KEPT: usize = 200;
 /// Messages that wait for an operator to come, in one conversation.
 const WAITING: usize = 100;
 
-/// Bytes of text that are kept of all conversations together: 16 MiB.
-const KEPT_BYTES: usize = 16 << 20;
+/// What is kept of all conversations together, in bytes: 4 MiB. An operator who comes is
+/// told all of it in one message, and clients take none beyond 16 MiB.
+const KEPT_BYTES: usize = 4 << 20;
 
 /// Conversations that are kept after their end, the latest.
 const KEPT_ENDED: usize = 50;
@@ -43,7 +44,9 @@ struct State {
     last_operator: u64,
     talks: BTreeMap<u64, Talk>,
     operators: BTreeMap<u64, Sender<Arc<ToOperator>>>,
-    /// Of text kept.
+    /// Conversations that are over, in the order of their ends.
+    ended: VecDeque<u64>,
+    /// What all messages that are kept take.
     bytes: usize,
 }
 
@@ -110,14 +113,20 @@ impl Hub {
     pub(super) fn client_says(&self, id: u64, text: String) -> Heard {
         let mut state = self.state();
         let present = !state.operators.is_empty();
+        let at = now();
+        let message = Message { from: From::Client, at, text };
+        let room = state.make_room(cost(&message));
         let Some(talk) = state.talks.get_mut(&id) else { return Heard::Never };
-        if !present && talk.unseen == WAITING {
+        if talk.to_client.is_none() {
+            // It was ended in this moment, and the client is about to be told.
+            return Heard::Now;
+        }
+        if !present && (talk.unseen == WAITING || !room) {
             return Heard::Never;
         }
         talk.unseen = if present { 0 } else { talk.unseen + 1 };
-        let at = now();
         talk.told.waiting_since.get_or_insert(at);
-        state.keep(id, Message { from: From::Client, at, text });
+        state.keep(id, message);
         if present { Heard::Now } else { Heard::Later }
     }
 
@@ -151,6 +160,10 @@ impl Hub {
     ) -> Result<(), String> {
         if text.contains(['\n', '\r']) {
             return Err("a message is one line".to_owned());
+        }
+        // Clients may be terminals, and so is the console.
+        if text.split('\t').any(|part| escape::escape(part) != part) {
+            return Err("a message has no control characters".to_owned());
         }
         let mut state = self.state();
         let Some(talk) = state.talks.get_mut(&conversation) else {
@@ -203,17 +216,31 @@ impl State {
         });
     }
 
-    /// Keeps a message, as far as there is room, and tells it.
+    /// Tells a message, and keeps it as far as there is room: at the cost of what was
+    /// said before in its conversation, if need be.
     fn keep(&mut self, conversation: u64, message: Message) {
         self.tell(ToOperator::Said { conversation, message: message.clone() });
+        let room = self.make_room(cost(&message));
         let Some(talk) = self.talks.get_mut(&conversation) else { return };
-        self.bytes += message.text.len();
-        talk.told.messages.push(message);
-        while talk.told.messages.len() > KEPT
-            || (self.bytes > KEPT_BYTES && !talk.told.messages.is_empty())
-        {
-            self.bytes -= talk.told.messages.remove(0).text.len();
+        let messages = &mut talk.told.messages;
+        if messages.len() == KEPT || (!room && !messages.is_empty()) {
+            self.bytes -= cost(&messages.remove(0));
         }
+        if self.bytes + cost(&message) <= KEPT_BYTES {
+            self.bytes += cost(&message);
+            messages.push(message);
+        }
+    }
+
+    /// Forgets conversations that are over until so many bytes may be kept. False if that
+    /// was not enough.
+    fn make_room(&mut self, bytes: usize) -> bool {
+        while self.bytes + bytes > KEPT_BYTES
+            && let Some(first) = self.ended.pop_front()
+        {
+            self.forget(first);
+        }
+        self.bytes + bytes <= KEPT_BYTES
     }
 
     fn end(&mut self, conversation: u64, ending: Ending) {
@@ -225,17 +252,106 @@ impl State {
         talk.told.waiting_since = None;
         talk.to_client = None;
         self.tell(ToOperator::Ended { conversation, ending });
-        let mut ended = self.talks.values().filter(|talk| talk.told.ending.is_some());
-        if ended.clone().count() > KEPT_ENDED
-            && let Some(oldest) = ended.next().map(|talk| talk.told.id)
-            && let Some(talk) = self.talks.remove(&oldest)
+        self.ended.push_back(conversation);
+        if self.ended.len() > KEPT_ENDED
+            && let Some(first) = self.ended.pop_front()
         {
-            self.bytes -= talk.told.messages.iter().map(|said| said.text.len()).sum::<usize>();
+            self.forget(first);
         }
     }
+
+    fn forget(&mut self, conversation: u64) {
+        if let Some(talk) = self.talks.remove(&conversation) {
+            self.bytes -= talk.told.messages.iter().map(cost).sum::<usize>();
+        }
+    }
+}
+
+/// What a message takes that is kept, in bytes.
+fn cost(message: &Message) -> usize {
+    size_of::<Message>() + message.text.len()
 }
 
 /// Seconds since 1970.
 fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hub() -> Hub {
+        Hub::new(Token::random().unwrap())
+    }
+
+    fn kept(hub: &Hub) -> usize {
+        let state = hub.state();
+        let all = state.talks.values().flat_map(|talk| &talk.told.messages).map(cost).sum();
+        assert_eq!(state.bytes, all);
+        all
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_and_no_client_is_told_that_it_waits_if_it_does_not() {
+        let hub = hub();
+        let mut refused = 0;
+        let _clients: Vec<_> = (0..20)
+            .map(|_| {
+                let (id, told) = hub.open(&Peer::Unknown);
+                for _ in 0..WAITING {
+                    let heard = hub.client_says(id, "x".repeat(4096));
+                    refused += usize::from(heard == Heard::Never);
+                }
+                told
+            })
+            .collect();
+        let all = 20 * WAITING - refused;
+        assert_eq!(kept(&hub), all * (4096 + size_of::<Message>()));
+        assert!((KEPT_BYTES * 9 / 10..=KEPT_BYTES).contains(&kept(&hub)));
+        // Who is over makes room for who is not.
+        hub.end(1, Ending::Left);
+        let (id, _told) = hub.open(&Peer::Unknown);
+        assert_eq!(hub.client_says(id, "hello".to_owned()), Heard::Later);
+        let (_, conversations, _events) = hub.enter();
+        assert_eq!(conversations.last().unwrap().messages[0].text, "hello");
+    }
+
+    #[test]
+    fn the_conversations_that_ended_last_are_kept() {
+        let hub = hub();
+        let ids: Vec<_> = (0..KEPT_ENDED as u64 + 2).map(|_| hub.open(&Peer::Unknown).0).collect();
+        let (first, others) = ids.split_first().unwrap();
+        others.iter().for_each(|id| hub.end(*id, Ending::Left));
+        hub.end(*first, Ending::Left);
+        let kept: Vec<_> = hub.enter().1.iter().map(|talk| talk.id).collect();
+        assert_eq!(kept.len(), KEPT_ENDED);
+        assert!(kept.contains(first) && !kept.contains(&others[0]) && !kept.contains(&others[1]));
+    }
+
+    #[test]
+    fn nothing_is_said_in_a_conversation_that_is_over() {
+        let hub = hub();
+        let (id, _told) = hub.open(&Peer::Unknown);
+        let (operator, _, mut events) = hub.enter();
+        hub.operator_says(operator, id, BYE).unwrap();
+        assert_eq!(hub.client_says(id, "wait".to_owned()), Heard::Now);
+        let mut told = Vec::new();
+        while let Ok(event) = events.try_recv() {
+            told.push(event);
+        }
+        assert!(matches!(*told[told.len() - 1], ToOperator::Ended { .. }), "{told:?}");
+    }
+
+    #[test]
+    fn an_operator_cannot_act_on_terminals() {
+        let hub = hub();
+        let (id, mut told) = hub.open(&Peer::Unknown);
+        for text in ["\x1b[2J", "a\u{9b}b", "\u{202e}", "bell\x07"] {
+            let refused = hub.operator_says(1, id, text);
+            assert_eq!(refused.unwrap_err(), "a message has no control characters");
+        }
+        hub.operator_says(1, id, "a\ttab, 世界").unwrap();
+        assert_eq!(told.try_recv(), Ok(ToClient::Line("a\ttab, 世界".to_owned())));
+    }
 }

@@ -170,7 +170,10 @@ async fn unless_stopped<T>(
     stopped: &mut Option<oneshot::Receiver<Stopped>>,
     waiting: impl Future<Output = Result<T, Stop>>,
 ) -> Result<T, Stop> {
-    let Some(stopped) = stopped else { return waiting.await };
+    // It says it once.
+    let Some(stopped) = stopped.as_mut().filter(|stopped| !stopped.is_terminated()) else {
+        return waiting.await;
+    };
     tokio::select! {
         biased;
         Ok(stop) = stopped => Err(stop.into()),

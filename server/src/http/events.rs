@@ -3,10 +3,11 @@
 use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
+    Extension,
     extract::State,
-    http::HeaderName,
+    http::{HeaderName, StatusCode, header},
     response::{
-        IntoResponse,
+        IntoResponse, Response,
         sse::{self, KeepAlive, Sse},
     },
 };
@@ -17,8 +18,10 @@ use tokio::{
     time::{Interval, MissedTickBehavior, interval},
 };
 
+use super::Client;
 use crate::{
     drain::Watch,
+    limits::Place,
     registry::{Change, Entry, Watching},
     shared::Shared,
 };
@@ -26,20 +29,35 @@ use crate::{
 /// How often changes are told, if there are any.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Connections that are told of, at most: the oldest. What a page takes in ten times a
+/// Connections that are told of, at most. What a page takes in ten times a
 /// second, and so what a watcher costs, stays within that.
 const TOLD: usize = 1000;
+
+/// Those who may watch at once. They hold their HTTP connections, of which there are not
+/// many more, and look at all that they are told of ten times a second.
+const WATCHERS: usize = 64;
 
 /// Keeps proxies in between from holding events back.
 const NO_BUFFERING: (HeaderName, &str) = (HeaderName::from_static("x-accel-buffering"), "no");
 
-/// Answers with all connections, and then with each change, until the server ends.
-pub(super) async fn events(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+/// Answers with all connections, and then with each change, until the server ends. A
+/// watcher has a place, as a connection has, and there are not many.
+pub(super) async fn events(
+    State(shared): State<Arc<Shared>>,
+    Extension(client): Extension<Client>,
+) -> Response {
+    let place = shared.limits.enter(Some(client.peer.ip()), None);
+    let (Ok(place), Some(watching)) = (place, shared.registry.watch(WATCHERS)) else {
+        let retry = [(header::RETRY_AFTER, "5")];
+        return (StatusCode::SERVICE_UNAVAILABLE, retry, "too many watch already\n")
+            .into_response();
+    };
     let mut ticks = interval(TICK);
     // Who takes events slowly gets fewer, not all that were missed.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let reporter = Reporter {
-        watching: shared.registry.watch(),
+        watching,
+        _place: place,
         told: None,
         ticks,
         drain: shared.http.drain.watch(),
@@ -50,13 +68,14 @@ pub(super) async fn events(State(shared): State<Arc<Shared>>) -> impl IntoRespon
         let event = sse::Event::default().json_data(event).expect("numbers and texts are JSON");
         Some((Ok::<_, Infallible>(event), reporter))
     });
-    ([NO_BUFFERING], Sse::new(events).keep_alive(KeepAlive::default()))
+    ([NO_BUFFERING], Sse::new(events).keep_alive(KeepAlive::default())).into_response()
 }
 
 /// Tells one client what has changed since it was told before.
 struct Reporter {
     shared: Arc<Shared>,
     watching: Watching,
+    _place: Place,
     /// What was told of each connection; none as long as nothing was told at all.
     told: Option<BTreeMap<u64, (Arc<Entry>, Carried)>>,
     ticks: Interval,

@@ -19,6 +19,9 @@ const MAX_REQUEST: usize = 256;
 /// How much of a request an error repeats, in characters.
 const EXCERPT: usize = 64;
 
+/// How an answer begins that is no date.
+pub(super) const ERROR: &[u8] = b"error: ";
+
 /// Years of four digits. (The last day of the last is left out, as some zone has it in
 /// the year 10000.)
 const YEARS: RangeInclusive<i16> = 1..=9999;

@@ -8,7 +8,7 @@ use std::{
 
 use echogate_tests::{pty::Terminal, tcp::reset};
 
-use super::{assert_fails, connect, finish, run, upper};
+use super::{assert_fails, connect, finish, messages::serve_each, run, upper};
 use crate::ECHOGATE;
 
 #[test]
@@ -116,6 +116,38 @@ fn on_a_terminal_the_prompt_stays_and_lines_typed_while_away_are_sent_later() {
     terminal.wait_for("UNFINISHED\n");
     terminal.wait_for("AND MORE\n> ");
     terminal.type_in("\x04");
+    let (status, shown) = terminal.wait();
+    assert_eq!(status.code(), Some(0), "{shown}");
+}
+
+#[test]
+fn on_a_terminal_what_was_typed_before_the_end_is_sent_when_it_is_back() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let url = format!("tcp://{address}");
+    let terminal = Terminal::start(ECHOGATE, &["connect", &url, "--reconnect"]);
+    drop(listener.accept().unwrap());
+    drop(listener);
+    terminal.wait_for("connecting again in ");
+    terminal.type_in("last words\r\x04");
+    terminal.wait_for("connection refused; connecting again in ");
+    terminal.wait_for("connection refused; connecting again in ");
+    let listener = TcpListener::bind(address).unwrap();
+    upper(listener.accept().unwrap().0);
+    terminal.wait_for("LAST WORDS\n");
+    let (status, shown) = terminal.wait();
+    assert_eq!(status.code(), Some(0), "{shown}");
+}
+
+#[test]
+fn on_a_terminal_once_ends_when_all_that_was_typed_is_answered() {
+    let url = serve_each(upper);
+    let terminal = Terminal::start(ECHOGATE, &["connect", &url, "--once"]);
+    terminal.wait_for("> ");
+    terminal.type_in("one\rtwo\rthree\r\x04");
+    for reply in ["ONE", "TWO", "THREE"] {
+        terminal.wait_for(reply);
+    }
     let (status, shown) = terminal.wait();
     assert_eq!(status.code(), Some(0), "{shown}");
 }

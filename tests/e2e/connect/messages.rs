@@ -16,7 +16,7 @@ use super::{assert_fails, assert_prints, connect, finish, run, serve, upper};
 use crate::{ECHOGATE, server};
 
 /// A server for any number of connections, one after the other; gives its URL.
-fn serve_each(mut connection: impl FnMut(TcpStream) + Send + 'static) -> String {
+pub(super) fn serve_each(mut connection: impl FnMut(TcpStream) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
