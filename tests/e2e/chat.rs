@@ -313,7 +313,8 @@ fn chat_is_spoken_over_websocket_too_and_ends_with_a_reason() {
     let server = server();
     let mut operator = Operator::new(&server);
     let mut page = RawWs::connect(&server, "/ws/chat");
-    let (id, _) = operator.opened();
+    let (id, peer) = operator.opened();
+    assert_eq!(peer, page.stream.local_addr().unwrap().to_string(), "not the gateway's");
     page.send_frame(first::TEXT, "hello, 世界".as_bytes());
     assert_eq!(operator.said(), (id, From::Client, "hello, 世界".to_owned()));
     operator.say(id, "hello, page");

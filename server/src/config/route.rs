@@ -66,7 +66,8 @@ pub enum Upstream {
 }
 
 /// Each service at a path of its own: by its listener where it has a plain one on TCP,
-/// in memory where it has none.
+/// in memory where it has none. `chat` always is, so that its operators see where a
+/// client comes from, and not the gateway.
 pub(super) fn default_routes(has_listener: impl Fn(Service) -> bool) -> Vec<RouteSpec> {
     let routes = [
         ("/ws", Service::Upper),
@@ -77,7 +78,7 @@ pub(super) fn default_routes(has_listener: impl Fn(Service) -> bool) -> Vec<Rout
     ];
     let routes = routes.map(|(path, service)| RouteSpec {
         path: path.to_owned(),
-        upstream: match has_listener(service) {
+        upstream: match has_listener(service) && service != Service::Chat {
             true => Upstream::Listener(service),
             false => Upstream::Service(service),
         },
