@@ -4,7 +4,7 @@
 //! taken in time the kernel drops, as it may.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map},
     io,
     net::SocketAddr,
     os::fd::AsRawFd,
@@ -192,25 +192,24 @@ impl Senders {
                 (None, None) => Peer::Unknown,
             },
         };
-        let now = Instant::now();
-        if !self.all.contains_key(&peer) {
-            if self.all.len() >= LISTED {
-                return;
+        let full = self.all.len() >= LISTED;
+        let (entry, last) = match self.all.entry(peer) {
+            hash_map::Entry::Occupied(known) => known.into_mut(),
+            hash_map::Entry::Vacant(_) if full => return,
+            hash_map::Entry::Vacant(new) => {
+                let arrival = Arrival {
+                    kind: self.kind,
+                    peer: new.key().clone(),
+                    target: self.target.clone(),
+                    bridged: None,
+                };
+                new.insert((self.registry.enter(arrival, None), Instant::now()))
             }
-            let arrival = Arrival {
-                kind: self.kind,
-                peer: peer.clone(),
-                target: self.target.clone(),
-                bridged: None,
-            };
-            self.all.insert(peer.clone(), (self.registry.enter(arrival, None), now));
-        }
-        if let Some((entry, last)) = self.all.get_mut(&peer) {
-            *last = now;
-            entry.received().add(received, 1);
-            if let Some(sent) = sent {
-                entry.sent().add(sent, 1);
-            }
+        };
+        *last = Instant::now();
+        entry.received().add(received, 1);
+        if let Some(sent) = sent {
+            entry.sent().add(sent, 1);
         }
     }
 

@@ -3,13 +3,12 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use echogate_proto::operator::{BYE, Conversation, Ending, From, Message, ToOperator};
 use tokio::sync::mpsc::{Receiver, Sender, channel, error::TrySendError};
 
-use super::token::Token;
+use super::{now, token::Token};
 use crate::{escape, registry::Peer};
 
 /// Messages that are kept of a conversation, the latest.
@@ -270,11 +269,6 @@ impl State {
 /// What a message takes that is kept, in bytes.
 fn cost(message: &Message) -> usize {
     size_of::<Message>() + message.text.len()
-}
-
-/// Seconds since 1970.
-fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 #[cfg(test)]

@@ -16,9 +16,16 @@ mod operator;
 mod seat;
 mod token;
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 pub(crate) use self::{
     client::Client,
     operator::Operator,
     seat::{Log, Seat},
 };
 pub use self::{hub::Hub, token::Token};
+
+/// Seconds since 1970, as conversations have them.
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}

@@ -4,7 +4,7 @@ use std::{
     future::pending,
     io::{self, Write},
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use echogate_proto::operator::ToOperator;
@@ -20,6 +20,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use super::{
     Hub,
     console::{Console, Typed},
+    now,
 };
 use crate::terminal::{self, Screen, history};
 
@@ -196,9 +197,4 @@ enum Next {
     Typed(Option<String>),
     /// Something is to be shown.
     Shown(String),
-}
-
-/// Seconds since 1970.
-fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }

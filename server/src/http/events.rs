@@ -138,9 +138,12 @@ impl Reporter {
         self.watching.changes = self.watching.changes.resubscribe();
         let entries = self.shared.registry.entries();
         let total = entries.len();
-        let told = entries.into_iter().take(TOLD).map(|entry| (entry.connection(), entry));
-        let (connections, told) =
-            told.map(|(c, entry)| (c.clone(), (c.id, (entry, c.carried)))).unzip();
+        let told = entries.into_iter().take(TOLD).map(|entry| {
+            let connection = entry.connection();
+            let (id, carried) = (connection.id, connection.carried);
+            (connection, (id, (entry, carried)))
+        });
+        let (connections, told) = told.unzip();
         self.told = Some(told);
         Event::All { total, connections }
     }
