@@ -41,7 +41,19 @@ impl Backlog {
     /// # Errors
     ///
     /// The stream's own.
+    #[inline]
     pub(crate) fn poll_flush<W: AsyncWrite + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut W,
+    ) -> Poll<io::Result<()>> {
+        match self.0 {
+            None => Poll::Ready(Ok(())),
+            Some(_) => self.poll_flush_waiting(cx, stream),
+        }
+    }
+
+    fn poll_flush_waiting<W: AsyncWrite + Unpin>(
         &mut self,
         cx: &mut Context<'_>,
         stream: &mut W,

@@ -20,9 +20,9 @@ mod stopwatch;
 mod up;
 
 use std::{
-    future::poll_fn,
+    pin::Pin,
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -77,8 +77,8 @@ pub struct Terms {
 /// Bridges a client and an upstream until both are told of the end, and logs it.
 /// `early` is what the client sent behind its handshake and was read with it.
 ///
-/// (Not an `async fn`: that would keep every argument twice, and a server holds as
-/// many of these as it has connections.)
+/// (Not an `async fn`: a server holds as many of these as it has connections, and this
+/// one with its task is just within 512 bytes.)
 pub fn run<C, U>(
     client: C,
     upstream: U,
@@ -109,6 +109,7 @@ where
         to_client: Backlog::default(),
         pong: None,
         heartbeat: Heartbeat::new(Instant::now()),
+        ping_due: false,
         stopwatch: Stopwatch::default(),
         idle: Idle::new(options.idle_timeout),
         verdict: None,
@@ -122,11 +123,7 @@ where
         // Whom to wake is said when the task runs.
         bridge.take_early(&mut Context::from_waker(Waker::noop()), early);
     }
-    async move {
-        let end = poll_fn(|cx| bridge.poll(cx)).await;
-        bridge.entry.ended(&end);
-        end
-    }
+    bridge
 }
 
 struct Bridge<C, U> {
@@ -155,6 +152,8 @@ struct Bridge<C, U> {
     /// last is, as RFC 6455 section 5.5.3 allows: that bounds them.
     pong: Option<Box<Control>>,
     heartbeat: Heartbeat,
+    /// A Ping is to go out.
+    ping_due: bool,
     stopwatch: Stopwatch,
     idle: Option<Box<Idle>>,
     /// The Close to be sent at the next frame boundary. Once there is one, no more
@@ -209,13 +208,28 @@ enum UpstreamIn {
     Ended,
 }
 
+impl<C, U> Future for Bridge<C, U>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    U: AsyncRead + AsyncWrite + Unpin,
+{
+    type Output = End;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
+        let bridge = self.get_mut();
+        let end = ready!(bridge.poll_all(cx));
+        bridge.entry.ended(&end);
+        Poll::Ready(end)
+    }
+}
+
 impl<C, U> Bridge<C, U>
 where
     C: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
 {
     /// Moves what can be moved, until nothing can or all is over.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+    fn poll_all(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let now = Instant::now();
         loop {
             let stage = self.watch.poll(cx);

@@ -83,7 +83,7 @@ impl Target {
                 in_time(within, dialling).await.map(Stream::Unix)
             }
             Target::Service(backend) => {
-                Ok(Stream::Memory(Memory::new(backend.meet(client, false)).into()))
+                Ok(Stream::Memory(Memory::new(backend.meet(client, false))))
             }
         }
     }

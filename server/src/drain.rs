@@ -12,6 +12,7 @@ use std::{
         atomic::{AtomicU8, Ordering},
     },
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use slab::Slab;
@@ -38,6 +39,7 @@ pub struct Drain(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     stage: AtomicU8,
+    start: Instant,
     watches: Mutex<Watches>,
     /// There is a new earliest alarm, or nobody left to be woken.
     changed: Arc<Notify>,
@@ -48,8 +50,13 @@ struct Inner {
 struct Watches {
     wakers: Slab<Waker>,
     /// Who is to be woken when; one alarm each at the most.
-    alarms: BTreeSet<(Instant, usize)>,
+    alarms: BTreeSet<Alarm>,
 }
+
+/// A time, in milliseconds since the start, above the 24 bits of whose alarm it is: a
+/// third of the memory that an [`Instant`] and a key would take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Alarm(u64);
 
 impl Drain {
     /// One that serves; the task that wakes for its alarms ends with it.
@@ -62,6 +69,7 @@ impl Drain {
         let changed = Arc::new(Notify::new());
         let inner = Arc::new(Inner {
             stage: AtomicU8::new(Stage::Serving as u8),
+            start: Instant::now(),
             watches: Mutex::default(),
             changed: changed.clone(),
         });
@@ -100,14 +108,31 @@ impl Inner {
     fn ring_due(&self) -> Option<Instant> {
         let now = Instant::now();
         let Watches { wakers, alarms } = &mut *self.watches();
-        while let Some(&(at, key)) = alarms.first() {
+        while let Some(alarm) = alarms.first() {
+            let at = self.start + Duration::from_millis(alarm.0 >> Alarm::KEY_BITS);
             if at > now {
                 return Some(at);
             }
+            wakers[alarm.key()].wake_by_ref();
             alarms.pop_first();
-            wakers[key].wake_by_ref();
         }
         None
+    }
+
+    /// The alarm at `at`, or within the millisecond after it.
+    fn alarm(&self, at: Instant, key: usize) -> Alarm {
+        let after = at.saturating_duration_since(self.start) + Duration::from_nanos(999_999);
+        let millis = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+        Alarm(millis << Alarm::KEY_BITS | key as u64)
+    }
+}
+
+impl Alarm {
+    /// More than a process can have connections.
+    const KEY_BITS: u32 = 24;
+
+    fn key(self) -> usize {
+        (self.0 & ((1 << Alarm::KEY_BITS) - 1)) as usize
     }
 }
 
@@ -171,21 +196,29 @@ impl Watch {
             return;
         }
         let key = self.key(cx);
-        let mut watches = self.drain.0.watches();
-        if let Some(alarm) = self.alarm.replace(at) {
-            watches.alarms.remove(&(alarm, key));
+        let table = &*self.drain.0;
+        let mut watches = table.watches();
+        if let Some(before) = self.alarm.replace(at) {
+            watches.alarms.remove(&table.alarm(before, key));
         }
-        watches.alarms.insert((at, key));
-        if watches.alarms.first() == Some(&(at, key)) {
-            self.drain.0.changed.notify_one();
+        let alarm = table.alarm(at, key);
+        watches.alarms.insert(alarm);
+        if watches.alarms.first() == Some(&alarm) {
+            table.changed.notify_one();
         }
     }
 
+    #[inline]
     fn key(&mut self, cx: &Context<'_>) -> usize {
         if self.key == NO_KEY {
-            self.key = self.drain.0.watches().wakers.insert(cx.waker().clone());
+            self.enter(cx);
         }
         self.key
+    }
+
+    #[cold]
+    fn enter(&mut self, cx: &Context<'_>) {
+        self.key = self.drain.0.watches().wakers.insert(cx.waker().clone());
     }
 }
 
@@ -197,7 +230,7 @@ impl Drop for Watch {
         }
         let mut watches = self.drain.0.watches();
         if let Some(alarm) = self.alarm {
-            watches.alarms.remove(&(alarm, key));
+            watches.alarms.remove(&self.drain.0.alarm(alarm, key));
         }
         let waker = watches.wakers.remove(key);
         // It may be what keeps a task alive, which may hold a watch of its own.
@@ -208,7 +241,7 @@ impl Drop for Watch {
 
 #[cfg(test)]
 mod tests {
-    use std::{future::poll_fn, task::Poll, time::Duration};
+    use std::{future::poll_fn, task::Poll};
 
     use super::*;
 

@@ -104,7 +104,7 @@ impl Limits {
                 return Err(Full::Address(ip, self.max_per_address));
             }
             *count += 1;
-            place.address = Some(ip);
+            place.address = Some(ip.into());
         }
         if let Some(route) = route {
             let more = |used| (used < route.max).then_some(used + 1);
@@ -125,19 +125,20 @@ impl Limits {
 #[derive(Debug)]
 pub struct Place {
     limits: Arc<Limits>,
-    address: Option<IpAddr>,
+    /// If it is counted. (In a box: a connection holds a place as long as it lives.)
+    address: Option<Box<IpAddr>>,
     route: Option<Arc<RouteLimit>>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.limits.left.add_permits(1);
-        if let Some(ip) = self.address {
+        if let Some(ip) = self.address.as_deref() {
             let mut counts = self.limits.counts();
-            if let Some(count) = counts.get_mut(&ip) {
+            if let Some(count) = counts.get_mut(ip) {
                 *count -= 1;
                 if *count == 0 {
-                    counts.remove(&ip);
+                    counts.remove(ip);
                 }
             }
         }

@@ -31,7 +31,7 @@ impl Memory {
         match service {
             Exchange::Bytes(bytes) => Memory::Bytes(Mirror {
                 answer: bytes.answer(),
-                queue: VecDeque::new(),
+                queue: Queue::default(),
                 shut: false,
                 blocked: false,
             }),
@@ -46,7 +46,7 @@ impl Memory {
 #[derive(Debug)]
 pub struct Mirror {
     answer: fn(&mut [u8]),
-    queue: VecDeque<u8>,
+    queue: Queue,
     /// Nothing more is written.
     shut: bool,
     /// The client found no room to write.
@@ -65,8 +65,8 @@ pub struct Served {
 /// What is under way.
 #[derive(Debug, Default)]
 struct Pipe {
-    to_service: VecDeque<u8>,
-    from_service: VecDeque<u8>,
+    to_service: Queue,
+    from_service: Queue,
     /// Nothing more goes to the service.
     shut: bool,
     /// The client found no room to write.
@@ -78,18 +78,13 @@ impl Mirror {
         if self.shut {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        let begin = self.queue.len();
-        let put = put(&mut self.queue, bytes);
-        let (front, back) = self.queue.as_mut_slices();
-        let in_front = begin.min(front.len());
-        (self.answer)(&mut front[in_front..]);
-        (self.answer)(&mut back[begin - in_front..]);
+        let put = self.queue.put(bytes, self.answer);
         self.blocked = put.is_pending();
         put
     }
 
     fn read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if !take(&mut self.queue, buf) && !self.shut {
+        if !self.queue.take(buf) && !self.shut {
             return Poll::Pending;
         }
         if std::mem::take(&mut self.blocked) {
@@ -112,7 +107,7 @@ impl Served {
 
     fn read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.drive(cx);
-        if !take(&mut self.pipe.from_service, buf) {
+        if !self.pipe.from_service.take(buf) {
             return match self.ended {
                 None => Poll::Pending,
                 Some(Ok(())) => Poll::Ready(Ok(())),
@@ -131,7 +126,7 @@ impl Served {
         if self.ended.is_some() || self.pipe.shut {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        let put = put(&mut self.pipe.to_service, bytes);
+        let put = self.pipe.to_service.put(bytes, |_| {});
         self.drive(cx);
         self.pipe.blocked = put.is_pending();
         put
@@ -189,11 +184,7 @@ impl AsyncRead for ServiceEnd<'_> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let pipe = &mut *self.get_mut().0;
-        if take(&mut pipe.to_service, buf) || pipe.shut {
-            Poll::Ready(Ok(()))
-        } else {
-            Poll::Pending
-        }
+        if pipe.to_service.take(buf) || pipe.shut { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 }
 
@@ -203,7 +194,7 @@ impl AsyncWrite for ServiceEnd<'_> {
         _: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        put(&mut self.get_mut().0.from_service, bytes)
+        self.get_mut().0.from_service.put(bytes, |_| {})
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -215,32 +206,46 @@ impl AsyncWrite for ServiceEnd<'_> {
     }
 }
 
-/// Appends as many of `bytes` as there is room for; pending without any.
-fn put(queue: &mut VecDeque<u8>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-    let len = bytes.len().min(ROOM - queue.len());
-    if len == 0 && !bytes.is_empty() {
-        return Poll::Pending;
-    }
-    queue.extend(&bytes[..len]);
-    Poll::Ready(Ok(len))
-}
+/// Bytes under way: at most [`ROOM`]. While there are none it holds no memory.
+#[derive(Debug, Default)]
+#[expect(clippy::box_collection, reason = "idle connections pay for it")]
+struct Queue(Option<Box<VecDeque<u8>>>);
 
-/// Moves as much as fits into `buf`; false when there was nothing. An empty queue
-/// holds no memory.
-fn take(queue: &mut VecDeque<u8>, buf: &mut ReadBuf<'_>) -> bool {
-    if queue.is_empty() {
-        return false;
+impl Queue {
+    /// Appends as many of `bytes` as there is room for, each piece of them as `answer`
+    /// makes it; pending without any room.
+    fn put(&mut self, bytes: &[u8], answer: fn(&mut [u8])) -> Poll<io::Result<usize>> {
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        let queue = self.0.get_or_insert_default();
+        let begin = queue.len();
+        let len = bytes.len().min(ROOM - begin);
+        if len == 0 {
+            return Poll::Pending;
+        }
+        queue.extend(&bytes[..len]);
+        let (front, back) = queue.as_mut_slices();
+        let in_front = begin.min(front.len());
+        answer(&mut front[in_front..]);
+        answer(&mut back[begin - in_front..]);
+        Poll::Ready(Ok(len))
     }
-    let (front, back) = queue.as_slices();
-    let first = front.len().min(buf.remaining());
-    buf.put_slice(&front[..first]);
-    let second = back.len().min(buf.remaining());
-    buf.put_slice(&back[..second]);
-    queue.drain(..first + second);
-    if queue.is_empty() {
-        *queue = VecDeque::new();
+
+    /// Moves as much as fits into `buf`; false when there was nothing.
+    fn take(&mut self, buf: &mut ReadBuf<'_>) -> bool {
+        let Some(queue) = &mut self.0 else { return false };
+        let (front, back) = queue.as_slices();
+        let first = front.len().min(buf.remaining());
+        buf.put_slice(&front[..first]);
+        let second = back.len().min(buf.remaining());
+        buf.put_slice(&back[..second]);
+        queue.drain(..first + second);
+        if queue.is_empty() {
+            self.0 = None;
+        }
+        true
     }
-    true
 }
 
 #[cfg(test)]

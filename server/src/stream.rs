@@ -34,7 +34,7 @@ pub enum Stream {
     /// One stream of an HTTP/2 connection.
     Http2(Box<TokioIo<Upgraded>>),
     /// In memory, to a built-in service.
-    Memory(Box<Memory>),
+    Memory(Memory),
 }
 
 impl Stream {

@@ -69,11 +69,12 @@ pub enum FramingError {
 pub struct Framer {
     framing: Framing,
     text: Utf8Stream,
-    /// Framing `message`: the frames that the upstream owes, in order.
-    owed: VecDeque<Frame>,
-    /// Framing `message`: what is still to come of the frame whose head is out.
-    current: Option<Frame>,
-    /// Framing `message`: whether that frame belongs to a text message.
+    /// Framing `message`: the frames that the upstream owes.
+    owed: Owed,
+    /// Framing `message`: how much is still to come of the first of them, once its head
+    /// is out.
+    left: u64,
+    /// Framing `message`: whether the latest frame belongs to a text message.
     in_text: bool,
     /// Framing `line`: a part of the line is out.
     in_line: bool,
@@ -81,11 +82,48 @@ pub struct Framer {
     held_cr: bool,
 }
 
+/// Frames in order. Those that are alike and follow each other take one place: mostly
+/// that is all there is, and no memory for more is held.
+#[derive(Debug, Default)]
+struct Owed {
+    frames: usize,
+    first: Option<Run>,
+    #[expect(clippy::box_collection, reason = "most connections never have any")]
+    rest: Option<Box<VecDeque<Run>>>,
+}
+
+/// So many frames in a row.
 #[derive(Clone, Copy, Debug)]
-struct Frame {
-    left: u64,
+struct Run {
+    len: u64,
+    count: u32,
     opcode: OpCode,
     fin: bool,
+}
+
+impl Owed {
+    fn push(&mut self, opcode: OpCode, fin: bool, len: u64) {
+        self.frames += 1;
+        match self.rest.as_mut().and_then(|rest| rest.back_mut()).or(self.first.as_mut()) {
+            Some(last) if (last.len, last.opcode, last.fin) == (len, opcode, fin) => {
+                last.count += 1;
+            }
+            Some(_) => {
+                let run = Run { len, count: 1, opcode, fin };
+                self.rest.get_or_insert_default().push_back(run);
+            }
+            None => self.first = Some(Run { len, count: 1, opcode, fin }),
+        }
+    }
+
+    fn pop(&mut self) {
+        let Some(first) = &mut self.first else { return };
+        self.frames -= 1;
+        first.count -= 1;
+        if first.count == 0 {
+            self.first = self.rest.as_mut().and_then(|rest| rest.pop_front());
+        }
+    }
 }
 
 impl Framer {
@@ -94,8 +132,8 @@ impl Framer {
         Framer {
             framing,
             text: Utf8Stream::default(),
-            owed: VecDeque::new(),
-            current: None,
+            owed: Owed::default(),
+            left: 0,
             in_text: false,
             in_line: false,
             held_cr: false,
@@ -111,36 +149,41 @@ impl Framer {
     /// the upstream owes a frame of the same kind and length.
     pub fn expect(&mut self, opcode: OpCode, fin: bool, len: u64) {
         if self.framing == Framing::Message {
-            self.owed.push_back(Frame { left: len, opcode, fin });
+            self.owed.push(opcode, fin, len);
         }
     }
 
     /// How many frames the upstream owes, one begun included; 0 in framings that
     /// keep no count.
     pub fn owed(&self) -> usize {
-        self.owed.len() + usize::from(self.current.is_some())
+        self.owed.frames
     }
 
     /// Gives back the memory of a queue that is empty.
     pub fn shrink(&mut self) {
-        if self.owed.is_empty() && self.owed.capacity() > 0 {
-            self.owed = VecDeque::new();
+        if self.owed() == 0 {
+            self.owed.rest = None;
         }
     }
 
     /// Whether the next byte to the client begins a frame, so that a control frame
     /// may go before it.
     pub fn at_frame_boundary(&self) -> bool {
-        self.current.is_none()
+        self.left == 0
+    }
+
+    /// Whether the next piece needs no input: the reply to an empty message does not.
+    pub fn replies_at_once(&self) -> bool {
+        self.left == 0 && self.owed.first.is_some_and(|run| run.len == 0)
     }
 
     /// The next piece made from the beginning of `input`, or `None` when more is
-    /// needed. In framing `message` an empty input may give pieces too: replies to
-    /// empty messages.
+    /// needed. An empty input gives one if [`Framer::replies_at_once`].
     ///
     /// # Errors
     ///
     /// When the bytes do not fit the framing. Nothing of the piece is to be sent.
+    #[inline]
     pub fn next(&mut self, input: &[u8]) -> Result<Option<Piece>, FramingError> {
         match self.framing {
             _ if input.is_empty() && self.framing != Framing::Message => Ok(None),
@@ -216,35 +259,37 @@ impl Framer {
         Piece { head, payload, taken, ends_message: fin }
     }
 
+    #[inline]
     fn next_reply(&mut self, input: &[u8]) -> Result<Option<Piece>, FramingError> {
-        let (mut frame, head) = match (self.current, self.owed.front()) {
-            (Some(frame), _) => (frame, Head::NONE),
-            (None, Some(&frame)) => (frame, Head::new(frame.opcode, frame.fin, frame.left)),
-            (None, None) if input.is_empty() => return Ok(None),
-            (None, None) => return Err(FramingError::NotAsked),
+        let Some(Run { len, opcode, fin, .. }) = self.owed.first else {
+            return if input.is_empty() { Ok(None) } else { Err(FramingError::NotAsked) };
         };
-        if frame.left > 0 && input.is_empty() {
+        let (head, left) = match self.left {
+            0 => (Head::new(opcode, fin, len), len),
+            left => (Head::NONE, left),
+        };
+        if left > 0 && input.is_empty() {
             return Ok(None);
         }
-        let in_text = match frame.opcode {
+        let taken = usize::try_from(left).map_or(input.len(), |left| left.min(input.len()));
+        let ends_frame = left == taken as u64;
+        let ends_message = ends_frame && fin;
+        let in_text = match opcode {
             OpCode::Continuation => self.in_text,
             opcode => opcode == OpCode::Text,
         };
-        let len = usize::try_from(frame.left).map_or(input.len(), |left| left.min(input.len()));
-        let ends_message = frame.fin && frame.left == len as u64;
         if in_text {
-            self.text.push(&input[..len]).map_err(|_| FramingError::InvalidUtf8)?;
+            self.text.push(&input[..taken]).map_err(|_| FramingError::InvalidUtf8)?;
             if ends_message {
                 self.text.finish().map_err(|_| FramingError::InvalidUtf8)?;
             }
         }
-        if self.current.is_none() {
-            self.owed.pop_front();
-        }
-        frame.left -= len as u64;
-        self.current = (frame.left > 0).then_some(frame);
         self.in_text = in_text;
-        Ok(Some(Piece { head, payload: 0..len, taken: len, ends_message }))
+        self.left = left - taken as u64;
+        if ends_frame {
+            self.owed.pop();
+        }
+        Ok(Some(Piece { head, payload: 0..taken, taken, ends_message }))
     }
 }
 

@@ -84,19 +84,14 @@ where
             self.sent_close();
             return Some(frame);
         }
-        self.heartbeat.take_ping().then(|| control_frame(OpCode::Ping, b""))
+        std::mem::take(&mut self.ping_due).then(|| control_frame(OpCode::Ping, b""))
     }
 
     /// One read from the upstream and one write to the client.
     fn poll_upstream(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // Replies to empty messages wait for nothing.
-        match self.frame(cx, &mut [0; HEADROOM]) {
-            Ok(false) => {}
-            Ok(true) => return Poll::Ready(()),
-            Err(e) => {
-                self.framing_failed(e);
-                return Poll::Ready(());
-            }
+        if self.framer.replies_at_once() {
+            self.frame(cx, &mut [0; HEADROOM]);
+            return Poll::Ready(());
         }
         let read = scratch::with(|scratch| {
             let limit = match self.framer.framing() {
@@ -108,9 +103,7 @@ where
             let end = HEADROOM + buf.filled().len();
             if matches!(read, Poll::Ready(Ok(()))) && end > HEADROOM {
                 self.stopwatch.upstream_read();
-                if let Err(e) = self.frame(cx, &mut scratch[..end]) {
-                    self.framing_failed(e);
-                }
+                self.frame(cx, &mut scratch[..end]);
                 self.stopwatch.client_written(&self.entry);
                 return Poll::Ready(Ok(true));
             }
@@ -126,35 +119,45 @@ where
     }
 
     /// Frames the upstream's bytes in `scratch[HEADROOM..]` and sends them to the
-    /// client in one write. True if there was anything to send.
-    fn frame(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Result<bool, FramingError> {
-        let Some(piece) = self.framer.next(&scratch[HEADROOM..])? else { return Ok(false) };
-        self.entry.sent().add(piece.payload_len(), u64::from(piece.ends_message));
+    /// client in one write.
+    fn frame(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) {
+        let piece = match self.framer.next(&scratch[HEADROOM..]) {
+            Ok(Some(piece)) => piece,
+            Ok(None) => return,
+            Err(e) => return self.framing_failed(e),
+        };
         // A single frame goes out from where it lies, with its head put before it.
         let head = piece.head.as_bytes();
         let start = HEADROOM + piece.payload.start - head.len();
         scratch[start..start + head.len()].copy_from_slice(head);
         let end = HEADROOM + piece.payload.end;
         let mut at = HEADROOM + piece.taken;
-        let mut next = self.next_piece(&scratch[at..]);
-        if matches!(next, Ok(None)) {
-            self.send(cx, &scratch[start..end]);
-            return Ok(true);
+        let (mut bytes, mut messages) = (piece.payload_len(), u64::from(piece.ends_message));
+        if at == scratch.len() && !self.framer.replies_at_once() {
+            self.entry.sent().add(bytes, messages);
+            return self.send(cx, &scratch[start..end]);
         }
         GATHER.with_borrow_mut(|gather| {
             gather.clear();
             gather.add(scratch, start..end);
-            while let Ok(Some(piece)) = next {
-                self.entry.sent().add(piece.payload_len(), u64::from(piece.ends_message));
-                gather.copy(piece.head.as_bytes());
-                let payload = at + piece.payload.start..at + piece.payload.end;
-                gather.add(scratch, payload);
+            let failed = loop {
+                let piece = match self.next_piece(&scratch[at..]) {
+                    Ok(Some(piece)) => piece,
+                    Ok(None) => break None,
+                    Err(e) => break Some(e),
+                };
+                gather.head(&piece.head);
+                gather.add(scratch, at + piece.payload.start..at + piece.payload.end);
                 at += piece.taken;
-                next = self.next_piece(&scratch[at..]);
-            }
+                bytes += piece.payload_len();
+                messages += u64::from(piece.ends_message);
+            };
+            self.entry.sent().add(bytes, messages);
             self.send_parts(cx, &mut gather.parts(scratch));
-            next.map(|_| true)
-        })
+            if let Some(e) = failed {
+                self.framing_failed(e);
+            }
+        });
     }
 
     /// The next piece, unless a Close waits to go in front of it.

@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Bridge, ClientIn, UpstreamIn, UpstreamOut, up::MAX_OWED};
+use super::{Bridge, ClientIn, UpstreamIn, UpstreamOut, heartbeat::Beat, up::MAX_OWED};
 use crate::drain::Stage;
 
 /// How long after the client's end the upstream may go on, and how long a frame that
@@ -275,9 +275,13 @@ where
             if not_read || not_asked {
                 self.heartbeat.heard(now);
             }
-            if !self.heartbeat.on_timer(now, &self.options) {
-                self.client_gone(Departure::Unanswered);
-                return Some(self.as_it_stands());
+            match self.heartbeat.on_timer(now, &self.options) {
+                Beat::Wait => {}
+                Beat::Ask => self.ping_due = true,
+                Beat::GiveUp => {
+                    self.client_gone(Departure::Unanswered);
+                    return Some(self.as_it_stands());
+                }
             }
             return None;
         }

@@ -2,6 +2,8 @@
 
 use std::{io::IoSlice, ops::Range};
 
+use echogate_proto::ws::Head;
+
 /// Payload of at least so many bytes is written from where it lies; less is cheaper
 /// to copy than to point at.
 const WORTH_LENDING: usize = 4096;
@@ -10,53 +12,45 @@ const WORTH_LENDING: usize = 4096;
 #[derive(Debug)]
 pub(super) struct Gather {
     copied: Vec<u8>,
-    parts: Vec<Part>,
-}
-
-#[derive(Debug)]
-enum Part {
-    Copied(Range<usize>),
-    Lent(Range<usize>),
+    /// What is lent, and where among the copied bytes it belongs.
+    lent: Vec<(usize, Range<usize>)>,
 }
 
 impl Gather {
     pub(super) const fn new() -> Gather {
-        Gather { copied: Vec::new(), parts: Vec::new() }
+        Gather { copied: Vec::new(), lent: Vec::new() }
     }
 
     pub(super) fn clear(&mut self) {
         self.copied.clear();
-        self.parts.clear();
+        self.lent.clear();
     }
 
-    /// Appends a copy of `bytes`.
-    pub(super) fn copy(&mut self, bytes: &[u8]) {
-        let start = self.copied.len();
-        self.copied.extend_from_slice(bytes);
-        match self.parts.last_mut() {
-            Some(Part::Copied(last)) => last.end = self.copied.len(),
-            _ => self.parts.push(Part::Copied(start..self.copied.len())),
-        }
+    /// Appends a head.
+    pub(super) fn head(&mut self, head: &Head) {
+        head.append_to(&mut self.copied);
     }
 
     /// Appends the bytes at `range` of `buffer`, the one that [`Gather::parts`] will be
     /// given.
     pub(super) fn add(&mut self, buffer: &[u8], range: Range<usize>) {
         if range.len() < WORTH_LENDING {
-            self.copy(&buffer[range]);
+            self.copied.extend_from_slice(&buffer[range]);
         } else {
-            self.parts.push(Part::Lent(range));
+            self.lent.push((self.copied.len(), range));
         }
     }
 
     /// What to write.
     pub(super) fn parts<'a>(&'a self, buffer: &'a [u8]) -> Vec<IoSlice<'a>> {
-        self.parts
-            .iter()
-            .map(|part| match part {
-                Part::Copied(range) => IoSlice::new(&self.copied[range.clone()]),
-                Part::Lent(range) => IoSlice::new(&buffer[range.clone()]),
-            })
-            .collect()
+        let mut parts = Vec::with_capacity(2 * self.lent.len() + 1);
+        let mut at = 0;
+        for (behind, range) in &self.lent {
+            parts.push(IoSlice::new(&self.copied[at..*behind]));
+            parts.push(IoSlice::new(&buffer[range.clone()]));
+            at = *behind;
+        }
+        parts.push(IoSlice::new(&self.copied[at..]));
+        parts
     }
 }

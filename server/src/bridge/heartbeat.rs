@@ -13,13 +13,22 @@ pub(super) struct Heartbeat {
     heard: Instant,
     /// Since when an answer is waited for.
     asked: Option<Instant>,
+}
+
+/// What is to be done when a deadline has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Beat {
+    /// Nothing.
+    Wait,
     /// A Ping is to go out.
-    ping_due: bool,
+    Ask,
+    /// The client is to be given up.
+    GiveUp,
 }
 
 impl Heartbeat {
     pub(super) fn new(now: Instant) -> Heartbeat {
-        Heartbeat { heard: now, asked: None, ping_due: false }
+        Heartbeat { heard: now, asked: None }
     }
 
     /// Notes a sign of life.
@@ -40,23 +49,21 @@ impl Heartbeat {
         }
     }
 
-    /// Asks if it is time to; false when the client is to be given up.
-    pub(super) fn on_timer(&mut self, now: Instant, options: &Options) -> bool {
+    /// What the time asks for; that a Ping is asked for is noted, so that it is not twice.
+    pub(super) fn on_timer(&mut self, now: Instant, options: &Options) -> Beat {
         match self.asked {
-            Some(asked) if self.heard < asked => return now < asked + options.ping_timeout,
+            Some(asked) if self.heard < asked => {
+                let over = now >= asked + options.ping_timeout;
+                return if over { Beat::GiveUp } else { Beat::Wait };
+            }
             _ => self.asked = None,
         }
-        if now >= self.heard + options.ping_interval {
-            // If the Ping cannot go out, because the client takes nothing, that is
-            // silence too.
-            self.asked = Some(now);
-            self.ping_due = true;
+        if now < self.heard + options.ping_interval {
+            return Beat::Wait;
         }
-        true
-    }
-
-    /// Whether a Ping is to go out now; it is not asked for twice.
-    pub(super) fn take_ping(&mut self) -> bool {
-        std::mem::take(&mut self.ping_due)
+        // If the Ping cannot go out, because the client takes nothing, that is
+        // silence too.
+        self.asked = Some(now);
+        Beat::Ask
     }
 }

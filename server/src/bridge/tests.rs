@@ -892,3 +892,9 @@ async fn deliver(text: String, cuts: Vec<usize>, room: usize, framing: Framing) 
     while client.next().await.is_some() {}
     bridge.await.unwrap();
 }
+
+#[test]
+fn a_bridge_with_its_task_fits_into_512_bytes() {
+    use crate::stream::Stream;
+    assert!(size_of::<Bridge<Stream, Stream>>() <= 400, "112 are tokio's");
+}

@@ -145,6 +145,7 @@ where
                 Err(violation) => self.client_violated(violation),
             }
         }
+        self.entry.received().add(payload.bytes, payload.messages);
         let payload = &buf[payload.range.unwrap_or_default()];
         // After the verdict there is none, and an earlier part may still wait.
         if !payload.is_empty()
@@ -163,7 +164,8 @@ where
         ends_message: bool,
         payload: &mut Payload,
     ) {
-        self.entry.received().add(range.len(), u64::from(ends_message));
+        payload.bytes += range.len();
+        payload.messages += u64::from(ends_message);
         if self.framer.framing() != Framing::Line {
             return payload.push(buf, range);
         }
@@ -185,6 +187,10 @@ where
 #[derive(Default)]
 struct Payload {
     range: Option<Range<usize>>,
+    /// How much of it the client sent.
+    bytes: usize,
+    /// How many of the client's messages end in it.
+    messages: u64,
 }
 
 impl Payload {

@@ -182,11 +182,12 @@ fn bridge_upgraded(shared: &Arc<Shared>, route: &Arc<Route>, on_upgrade: OnUpgra
     shared.bridges.tracker.clone().spawn(async move {
         let Some((stream, early)) = upgraded(on_upgrade).await else { return };
         let Ends { client, label, place, upstream, half_close } = ends;
+        let bridged = Bridged { label, upstream_from: upstream.local_addr().ok() };
         let arrival = Arrival {
             kind: Kind::WebSocket,
             peer: Peer::Address(client.peer),
             target: route.path.clone(),
-            bridged: Some(Bridged { label, upstream_from: upstream.local_addr().ok() }.into()),
+            bridged: bridged.known(),
         };
         let entry = shared.registry.enter(arrival, Some(place));
         let terms = bridge::Terms { options: route.options.clone(), half_close };

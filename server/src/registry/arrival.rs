@@ -69,3 +69,10 @@ pub struct Bridged {
     /// The address from which the gateway called the upstream.
     pub upstream_from: Option<SocketAddr>,
 }
+
+impl Bridged {
+    /// Itself, if anything of it is known.
+    pub(crate) fn known(self) -> Option<Box<Bridged>> {
+        (self.label.is_some() || self.upstream_from.is_some()).then(|| self.into())
+    }
+}

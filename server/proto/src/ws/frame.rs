@@ -134,6 +134,14 @@ impl Head {
         &self.bytes[..usize::from(self.len)]
     }
 
+    /// Appends what goes on the wire.
+    pub fn append_to(&self, out: &mut Vec<u8>) {
+        let end = out.len() + usize::from(self.len);
+        // A copy whose length the compiler knows takes two stores.
+        out.extend_from_slice(&self.bytes);
+        out.truncate(end);
+    }
+
     /// Whether there is nothing to send.
     pub fn is_empty(&self) -> bool {
         self.len == 0

@@ -3,17 +3,24 @@
 
 /// Masks or unmasks `payload` in place; `key` is rotated so that the next bytes of
 /// the same frame go on with it.
+#[inline]
 pub fn apply(payload: &mut [u8], key: &mut [u8; 4]) {
     let [a, b, c, d] = *key;
-    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
-    let (words, rest) = payload.as_chunks_mut::<8>();
-    for word in words {
-        *word = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes();
+    let wide = u128::from_ne_bytes([a, b, c, d, a, b, c, d, a, b, c, d, a, b, c, d]);
+    let (blocks, rest) = payload.as_chunks_mut::<16>();
+    for block in blocks {
+        *block = (u128::from_ne_bytes(*block) ^ wide).to_ne_bytes();
     }
-    for (byte, k) in rest.iter_mut().zip([a, b, c, d, a, b, c]) {
+    let (words, rest) = rest.as_chunks_mut::<4>();
+    for word in words {
+        *word = (u32::from_ne_bytes(*word) ^ u32::from_ne_bytes(*key)).to_ne_bytes();
+    }
+    for (byte, k) in rest.iter_mut().zip(*key) {
         *byte ^= k;
     }
-    key.rotate_left(rest.len() % 4);
+    if !rest.is_empty() {
+        key.rotate_left(rest.len());
+    }
 }
 
 #[cfg(test)]
