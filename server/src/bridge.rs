@@ -47,6 +47,7 @@ use crate::{
     drain::{Drain, Watch},
     idle::Idle,
     registry::Registered,
+    scratch,
 };
 
 /// What a bridge is told about its route and its limits.
@@ -217,7 +218,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
         let bridge = self.get_mut();
-        let end = ready!(bridge.poll_all(cx));
+        let end = ready!(scratch::with(|scratch| bridge.poll_all(cx, scratch)));
         bridge.entry.ended(&end);
         Poll::Ready(end)
     }
@@ -229,13 +230,13 @@ where
     U: AsyncRead + AsyncWrite + Unpin,
 {
     /// Moves what can be moved, until nothing can or all is over.
-    fn poll_all(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+    fn poll_all(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<End> {
         let now = Instant::now();
         loop {
             let stage = self.watch.poll(cx);
             let before = (self.verdict.is_some(), self.client_in.is_gone());
-            let idle = self.poll_up(cx, now);
-            let reopened = self.poll_down(cx, now);
+            let idle = self.poll_up(cx, scratch, now);
+            let reopened = self.poll_down(cx, scratch, now);
             // What ended on the way down changes what is to be done on the way up.
             let ended = before != (self.verdict.is_some(), self.client_in.is_gone());
             if self.settle(stage, idle) || reopened || ended {

@@ -2,9 +2,9 @@
 
 use std::{
     cell::RefCell,
-    io::{self, IoSlice},
+    io::IoSlice,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use echogate_proto::{
@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{Bridge, ClientIn, Departure, UpstreamIn, gather::Gather, up::MAX_OWED};
-use crate::scratch::{self, HEADROOM, READ};
+use crate::scratch::{HEADROOM, READ};
 
 thread_local! {
     /// Where several frames are put together for one write.
@@ -35,16 +35,26 @@ where
     /// Forwards what the upstream sends, until it or the client makes us wait.
     /// True when the client may be read again that was not before, for what the
     /// upstream owed.
-    pub(super) fn poll_down(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+    pub(super) fn poll_down(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut [u8],
+        now: Instant,
+    ) -> bool {
         let full = self.framer.owed() >= MAX_OWED;
-        while self.poll_down_step(cx, now).is_ready() {}
+        while self.poll_down_step(cx, scratch, now).is_ready() {}
         full && self.framer.owed() < MAX_OWED
     }
 
     /// One step; pending when there is nothing more to do now.
-    fn poll_down_step(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
+    fn poll_down_step(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut [u8],
+        now: Instant,
+    ) -> Poll<()> {
         if matches!(self.client_in, ClientIn::Gone(_)) {
-            return self.poll_discard(cx);
+            return self.poll_discard(cx, scratch);
         }
         let waiting = self.to_client.len();
         let flushed = self.to_client.poll_flush(cx, &mut self.client);
@@ -69,7 +79,7 @@ where
             return Poll::Ready(());
         }
         match self.upstream_in {
-            UpstreamIn::Open => self.poll_upstream(cx),
+            UpstreamIn::Open => self.poll_upstream(cx, scratch),
             UpstreamIn::Ended => Poll::Pending,
         }
     }
@@ -88,32 +98,26 @@ where
     }
 
     /// One read from the upstream and one write to the client.
-    fn poll_upstream(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_upstream(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<()> {
         if self.framer.replies_at_once() {
-            self.frame(cx, &mut [0; HEADROOM]);
+            self.frame(cx, &mut scratch[..HEADROOM]);
             return Poll::Ready(());
         }
-        let read = scratch::with(|scratch| {
-            let limit = match self.framer.framing() {
-                Framing::Bytes | Framing::Text => MAX_CHUNK,
-                Framing::Line | Framing::Message => READ,
-            };
-            let mut buf = ReadBuf::new(&mut scratch[HEADROOM..HEADROOM + limit]);
-            let read = Pin::new(&mut self.upstream).poll_read(cx, &mut buf);
-            let end = HEADROOM + buf.filled().len();
-            if matches!(read, Poll::Ready(Ok(()))) && end > HEADROOM {
-                self.stopwatch.upstream_read();
-                self.frame(cx, &mut scratch[..end]);
-                self.stopwatch.client_written(&self.entry);
-                return Poll::Ready(Ok(true));
-            }
-            read.map_ok(|()| false)
-        });
+        let limit = match self.framer.framing() {
+            Framing::Bytes | Framing::Text => MAX_CHUNK,
+            Framing::Line | Framing::Message => READ,
+        };
+        let mut buf = ReadBuf::new(&mut scratch[HEADROOM..HEADROOM + limit]);
+        let read = ready!(Pin::new(&mut self.upstream).poll_read(cx, &mut buf));
+        let len = buf.filled().len();
         match read {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Ok(true)) => {}
-            Poll::Ready(Ok(false)) => self.upstream_ended(cx),
-            Poll::Ready(Err(e)) => self.upstream_failed(&e),
+            Ok(()) if len > 0 => {
+                self.stopwatch.upstream_read();
+                self.frame(cx, &mut scratch[..HEADROOM + len]);
+                self.stopwatch.client_written(&self.entry);
+            }
+            Ok(()) => self.upstream_ended(cx),
+            Err(e) => self.upstream_failed(&e),
         }
         Poll::Ready(())
     }
@@ -191,18 +195,14 @@ where
     /// With the client gone, the upstream's bytes are read and thrown away: left
     /// unread, they would turn its end into a reset, which could destroy what it was
     /// sent last.
-    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_discard(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<()> {
         if self.upstream_in == UpstreamIn::Ended {
             return Poll::Pending;
         }
-        let read: Poll<io::Result<usize>> = scratch::with(|scratch| {
-            let mut buf = ReadBuf::new(scratch);
-            Pin::new(&mut self.upstream).poll_read(cx, &mut buf).map_ok(|()| buf.filled().len())
-        });
-        match read {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Ok(1..)) => {}
-            Poll::Ready(Ok(0) | Err(_)) => self.upstream_in = UpstreamIn::Ended,
+        let mut buf = ReadBuf::new(scratch);
+        let read = ready!(Pin::new(&mut self.upstream).poll_read(cx, &mut buf));
+        if read.is_err() || buf.filled().is_empty() {
+            self.upstream_in = UpstreamIn::Ended;
         }
         Poll::Ready(())
     }

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{Bridge, ClientIn, Departure, UpstreamOut};
-use crate::scratch::{self, HEADROOM};
+use crate::scratch::HEADROOM;
 
 /// Frames that an upstream may owe before no more are read from the client (framing
 /// `message`). Those of one read may come on top.
@@ -31,7 +31,12 @@ where
 {
     /// Forwards what the client sends, until it or the upstream makes us wait.
     /// True when all that the client sent has been read.
-    pub(super) fn poll_up(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+    pub(super) fn poll_up(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut [u8],
+        now: Instant,
+    ) -> bool {
         loop {
             if self.poll_upstream_out(cx).is_pending() && self.verdict.is_none() {
                 return false;
@@ -44,22 +49,18 @@ where
             if !read_on || (self.framer.owed() >= MAX_OWED && self.verdict.is_none()) {
                 return false;
             }
-            let read = scratch::with(|scratch| {
-                let mut buf = ReadBuf::new(&mut scratch[HEADROOM..]);
-                let read = Pin::new(&mut self.client).poll_read(cx, &mut buf);
-                let len = buf.filled().len();
-                if matches!(read, Poll::Ready(Ok(()))) && len > 0 {
+            let mut buf = ReadBuf::new(&mut scratch[HEADROOM..]);
+            let read = Pin::new(&mut self.client).poll_read(cx, &mut buf);
+            let len = buf.filled().len();
+            match read {
+                Poll::Pending => return has_budget_remaining(),
+                Poll::Ready(Ok(())) if len > 0 => {
                     self.heartbeat.heard(now);
                     self.stopwatch.client_read(&self.entry);
                     self.take_frames(cx, scratch, HEADROOM + len);
                 }
-                read.map_ok(|()| len)
-            });
-            match read {
-                Poll::Pending => return has_budget_remaining(),
-                Poll::Ready(Ok(0) | Err(_)) if self.behind_close => self.behind_close = false,
-                Poll::Ready(Ok(0)) => self.client_gone(Departure::WithoutClose),
-                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(_) if self.behind_close => self.behind_close = false,
+                Poll::Ready(Ok(())) => self.client_gone(Departure::WithoutClose),
                 Poll::Ready(Err(_)) => self.client_gone(Departure::Failed),
             }
         }
