@@ -7,9 +7,9 @@ use std::cell::RefCell;
 /// that what is read is aligned as a cache line is.
 pub(crate) const HEADROOM: usize = 64;
 
-/// Bytes read at once, at most. More than 64 KiB, so that a message of that size
-/// and its head come in one read.
-pub(crate) const READ: usize = 128 * 1024;
+/// Bytes read at once, at most. Not just 64 KiB, a common size of messages, which with
+/// its head would take two reads; and enough that a stream takes few.
+pub(crate) const READ: usize = 256 * 1024;
 
 /// Where a buffer begins in memory is a multiple of this. The kernel's copy into a
 /// place that is 1 to 31 bytes further into its page than the source is into its own

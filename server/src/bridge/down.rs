@@ -1,14 +1,13 @@
 //! From the upstream to the client.
 
 use std::{
-    cell::RefCell,
     io::IoSlice,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
 use echogate_proto::{
-    framing::{Framing, FramingError, MAX_CHUNK, Piece},
+    framing::{FramingError, Piece},
     ws::{
         OpCode,
         frame::{close_frame, control_frame},
@@ -20,12 +19,7 @@ use tokio::{
 };
 
 use super::{Bridge, ClientIn, Departure, UpstreamIn, gather::Gather, up::MAX_OWED};
-use crate::scratch::{HEADROOM, READ};
-
-thread_local! {
-    /// Where several frames are put together for one write.
-    static GATHER: RefCell<Gather> = const { RefCell::new(Gather::new()) };
-}
+use crate::scratch::HEADROOM;
 
 impl<C, U> Bridge<C, U>
 where
@@ -103,11 +97,7 @@ where
             self.frame(cx, &mut scratch[..HEADROOM]);
             return Poll::Ready(());
         }
-        let limit = match self.framer.framing() {
-            Framing::Bytes | Framing::Text => MAX_CHUNK,
-            Framing::Line | Framing::Message => READ,
-        };
-        let mut buf = ReadBuf::new(&mut scratch[HEADROOM..HEADROOM + limit]);
+        let mut buf = ReadBuf::new(&mut scratch[HEADROOM..]);
         let read = ready!(Pin::new(&mut self.upstream).poll_read(cx, &mut buf));
         let len = buf.filled().len();
         match read {
@@ -141,8 +131,7 @@ where
             self.entry.sent().add(bytes, messages);
             return self.send(cx, &scratch[start..end]);
         }
-        GATHER.with_borrow_mut(|gather| {
-            gather.clear();
+        Gather::with(|gather| {
             gather.add(scratch, start..end);
             let failed = loop {
                 let piece = match self.next_piece(&scratch[at..]) {
@@ -157,7 +146,10 @@ where
                 messages += u64::from(piece.ends_message);
             };
             self.entry.sent().add(bytes, messages);
-            self.send_parts(cx, &mut gather.parts(scratch));
+            let sent = gather.write(scratch, cx, &mut self.to_client, &mut self.client);
+            if sent.is_err() {
+                self.client_gone(Departure::Failed);
+            }
             if let Some(e) = failed {
                 self.framing_failed(e);
             }
@@ -173,10 +165,7 @@ where
     }
 
     pub(super) fn send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) {
-        self.send_parts(cx, &mut [IoSlice::new(bytes)]);
-    }
-
-    fn send_parts(&mut self, cx: &mut Context<'_>, parts: &mut [IoSlice<'_>]) {
+        let parts = &mut [IoSlice::new(bytes)];
         if self.to_client.write(cx, &mut self.client, parts).is_err() {
             self.client_gone(Departure::Failed);
         }

@@ -1,8 +1,15 @@
-//! Several frames for one write.
+//! Bytes from several places for one write.
 
-use std::{io::IoSlice, ops::Range};
+use std::{cell::RefCell, io, io::IoSlice, ops::Range, task::Context};
 
 use echogate_proto::ws::Head;
+use tokio::io::AsyncWrite;
+
+use crate::backlog::Backlog;
+
+thread_local! {
+    static GATHER: RefCell<Gather> = const { RefCell::new(Gather::new()) };
+}
 
 /// Payload of at least so many bytes is written from where it lies; less is cheaper
 /// to copy than to point at.
@@ -17,13 +24,21 @@ pub(super) struct Gather {
 }
 
 impl Gather {
-    pub(super) const fn new() -> Gather {
+    const fn new() -> Gather {
         Gather { copied: Vec::new(), lent: Vec::new() }
     }
 
-    pub(super) fn clear(&mut self) {
-        self.copied.clear();
-        self.lent.clear();
+    /// Lends an empty one.
+    pub(super) fn with<T>(step: impl FnOnce(&mut Gather) -> T) -> T {
+        GATHER.with_borrow_mut(|gather| {
+            gather.copied.clear();
+            gather.lent.clear();
+            step(gather)
+        })
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.copied.is_empty() && self.lent.is_empty()
     }
 
     /// Appends a head.
@@ -31,7 +46,12 @@ impl Gather {
         head.append_to(&mut self.copied);
     }
 
-    /// Appends the bytes at `range` of `buffer`, the one that [`Gather::parts`] will be
+    /// Appends one byte.
+    pub(super) fn byte(&mut self, byte: u8) {
+        self.copied.push(byte);
+    }
+
+    /// Appends the bytes at `range` of `buffer`, the one that [`Gather::write`] will be
     /// given.
     pub(super) fn add(&mut self, buffer: &[u8], range: Range<usize>) {
         if range.len() < WORTH_LENDING {
@@ -41,8 +61,21 @@ impl Gather {
         }
     }
 
-    /// What to write.
-    pub(super) fn parts<'a>(&'a self, buffer: &'a [u8]) -> Vec<IoSlice<'a>> {
+    /// Writes all of it, behind what waits.
+    ///
+    /// # Errors
+    ///
+    /// The stream's own.
+    pub(super) fn write<W: AsyncWrite + Unpin>(
+        &self,
+        buffer: &[u8],
+        cx: &mut Context<'_>,
+        backlog: &mut Backlog,
+        stream: &mut W,
+    ) -> io::Result<()> {
+        if self.lent.is_empty() {
+            return backlog.write(cx, stream, &mut [IoSlice::new(&self.copied)]);
+        }
         let mut parts = Vec::with_capacity(2 * self.lent.len() + 1);
         let mut at = 0;
         for (behind, range) in &self.lent {
@@ -51,6 +84,7 @@ impl Gather {
             at = *behind;
         }
         parts.push(IoSlice::new(&self.copied[at..]));
-        parts
+        parts.retain(|part| !part.is_empty());
+        backlog.write(cx, stream, &mut parts)
     }
 }

@@ -1,8 +1,6 @@
 //! From the client to the upstream.
 
 use std::{
-    io::IoSlice,
-    ops::Range,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -17,7 +15,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Bridge, ClientIn, Departure, UpstreamOut};
+use super::{Bridge, ClientIn, Departure, UpstreamOut, gather::Gather};
 use crate::scratch::HEADROOM;
 
 /// Frames that an upstream may owe before no more are read from the client (framing
@@ -101,79 +99,81 @@ where
     }
 
     /// Decodes the client's bytes in `scratch[HEADROOM..end]` and sends their payload
-    /// to the upstream in one write: the payload is moved together over the heads
-    /// that lay between.
+    /// to the upstream in one write.
     fn take_frames(&mut self, cx: &mut Context<'_>, scratch: &mut [u8], end: usize) {
         let buf = &mut scratch[..end];
+        Gather::with(|payload| {
+            self.decode(buf, payload);
+            // After the verdict there is none, and an earlier part may still wait.
+            if !payload.is_empty()
+                && payload.write(buf, cx, &mut self.to_upstream, &mut self.upstream).is_err()
+            {
+                self.upstream_broken();
+            }
+            self.stopwatch.upstream_written(!payload.is_empty());
+        });
+    }
+
+    fn decode(&mut self, buf: &mut [u8], payload: &mut Gather) {
         let mut at = HEADROOM;
-        let mut payload = Payload::default();
-        if self.framer.framing() == Framing::Line {
-            // A line end may be put in where no head left room for it.
-            payload.range = Some(0..0);
-        }
+        let (mut bytes, mut messages) = (0, 0);
         while matches!(self.client_in, ClientIn::Open) {
-            match self.decoder.next(buf, &mut at) {
+            let (range, ends_message) = match self.decoder.next(buf, &mut at) {
                 Ok(None) => break,
                 Ok(Some(Event::Message { .. } | Event::Frame { .. })) if self.input_ended => {
                     self.message_after_end();
+                    continue;
                 }
                 Ok(Some(Event::Message { opcode: OpCode::Binary, range }))
                     if self.half_close && range.is_empty() =>
                 {
                     self.client_input_ended();
+                    continue;
                 }
                 Ok(Some(Event::Message { opcode, range })) if self.forwards() => {
                     self.framer.expect(opcode, true, range.len() as u64);
-                    self.take_payload(buf, range, true, &mut payload);
-                }
-                Ok(Some(Event::Frame { opcode, fin, len })) if self.forwards() => {
-                    self.framer.expect(opcode, fin, len);
+                    (range, true)
                 }
                 Ok(Some(Event::Payload { range, ends_message })) if self.forwards() => {
-                    self.take_payload(buf, range, ends_message, &mut payload);
+                    (range, ends_message)
                 }
-                Ok(Some(
-                    Event::Message { .. }
-                    | Event::Frame { .. }
-                    | Event::Payload { .. }
-                    | Event::Pong,
-                )) => {}
-                Ok(Some(Event::Ping)) => self.pong = self.decoder.take_control(),
-                Ok(Some(Event::Close(code))) => {
-                    self.client_closed(code);
-                    self.behind_close = at < end;
+                Ok(Some(other)) => {
+                    self.take_other(&other, at < buf.len());
+                    continue;
                 }
-                Err(violation) => self.client_violated(violation),
+                Err(violation) => {
+                    self.client_violated(violation);
+                    continue;
+                }
+            };
+            bytes += range.len();
+            messages += u64::from(ends_message);
+            if self.framer.framing() == Framing::Line {
+                self.last_byte = buf[range.clone()].last().copied().or(self.last_byte);
+                payload.add(buf, range);
+                if ends_message && self.last_byte.take() != Some(b'\n') {
+                    payload.byte(b'\n');
+                }
+            } else {
+                payload.add(buf, range);
             }
         }
-        self.entry.received().add(payload.bytes, payload.messages);
-        let payload = &buf[payload.range.unwrap_or_default()];
-        // After the verdict there is none, and an earlier part may still wait.
-        if !payload.is_empty()
-            && self.to_upstream.write(cx, &mut self.upstream, &mut [IoSlice::new(payload)]).is_err()
-        {
-            self.upstream_broken();
-        }
-        self.stopwatch.upstream_written(!payload.is_empty());
+        self.entry.received().add(bytes, messages);
     }
 
-    /// Adds what lies at `range` to what goes to the upstream.
-    fn take_payload(
-        &mut self,
-        buf: &mut [u8],
-        range: Range<usize>,
-        ends_message: bool,
-        payload: &mut Payload,
-    ) {
-        payload.bytes += range.len();
-        payload.messages += u64::from(ends_message);
-        if self.framer.framing() != Framing::Line {
-            return payload.push(buf, range);
-        }
-        self.last_byte = buf[range.clone()].last().copied().or(self.last_byte);
-        payload.push(buf, range);
-        if ends_message && self.last_byte.take() != Some(b'\n') {
-            payload.push_byte(buf, b'\n');
+    /// Takes what is no payload to be forwarded; `more` says whether anything lies
+    /// behind it.
+    fn take_other(&mut self, event: &Event, more: bool) {
+        match *event {
+            Event::Frame { opcode, fin, len } if self.forwards() => {
+                self.framer.expect(opcode, fin, len);
+            }
+            Event::Ping => self.pong = self.decoder.take_control(),
+            Event::Close(code) => {
+                self.client_closed(code);
+                self.behind_close = more;
+            }
+            Event::Message { .. } | Event::Frame { .. } | Event::Payload { .. } | Event::Pong => {}
         }
     }
 
@@ -181,38 +181,5 @@ where
     /// set by the very bytes that are decoded, what came before still goes.)
     fn forwards(&self) -> bool {
         self.upstream_out == UpstreamOut::Open
-    }
-}
-
-/// Payload in a buffer, moved together as it is found.
-#[derive(Default)]
-struct Payload {
-    range: Option<Range<usize>>,
-    /// How much of it the client sent.
-    bytes: usize,
-    /// How many of the client's messages end in it.
-    messages: u64,
-}
-
-impl Payload {
-    /// Appends the bytes at `range`, which lie behind all appended before.
-    fn push(&mut self, buf: &mut [u8], range: Range<usize>) {
-        match &mut self.range {
-            // The first is where it is: a message alone is not moved at all.
-            None => self.range = Some(range),
-            Some(all) => {
-                let len = range.len();
-                if range.start != all.end {
-                    buf.copy_within(range, all.end);
-                }
-                all.end += len;
-            }
-        }
-    }
-
-    fn push_byte(&mut self, buf: &mut [u8], byte: u8) {
-        let all = self.range.get_or_insert_default();
-        buf[all.end] = byte;
-        all.end += 1;
     }
 }

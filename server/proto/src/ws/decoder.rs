@@ -293,6 +293,7 @@ impl Control {
 impl Frame {
     /// Unmasks what `buf` has of this frame's payload from `*at` on, and says where
     /// it lies.
+    #[inline]
     fn take(&mut self, buf: &mut [u8], at: &mut usize) -> Range<usize> {
         let here = buf.len() - *at;
         let len = usize::try_from(self.left).map_or(here, |left| left.min(here));
