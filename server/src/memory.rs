@@ -10,10 +10,10 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::{drain::Stage, service::Exchange};
+use crate::{drain::Stage, scratch::READ, service::Exchange};
 
-/// Bytes in flight each way, at the most.
-const ROOM: usize = 64 * 1024;
+/// Bytes in flight each way, at the most: what is read at once finds room.
+const ROOM: usize = READ;
 
 /// The client's end of a connection to a service, and the service. To be used by one
 /// task, which after a write tries to read: no wake-up tells it to.
