@@ -1,7 +1,6 @@
 //! The command line.
 
 use std::{
-    env,
     io::{self, IsTerminal, Write},
     path::PathBuf,
     process::ExitCode,
@@ -11,20 +10,15 @@ use std::{
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use echogate_proto::endpoint::{Endpoint, HostPort};
-use tokio::{
-    runtime::{Builder, Runtime},
-    signal::unix::{SignalKind, signal},
-    sync::mpsc::Receiver,
-};
-use tracing_subscriber::EnvFilter;
 
 use crate::{
-    chat::{self, Seat},
+    chat::Seat,
     check::{self, Attempt},
     client,
     config::{Given, RouteSpec, Settings},
     help,
     inherit::{Inherited, Names},
+    process,
     serve::Server,
     tls::identity::Identity,
 };
@@ -122,11 +116,6 @@ fn parse_upstream(text: &str) -> Result<RouteSpec, String> {
     format!("/={scheme}{text}").parse()
 }
 
-/// Tasks that a thread runs before it asks the system for events again. With tokio's 61
-/// a few hundred busy connections are asked after in the middle of every round, and
-/// those at its end wait.
-const EVENT_INTERVAL: u32 = 512;
-
 /// Why the program fails: one line, and the exit status.
 enum Failure {
     /// What was asked for makes no sense: status 2.
@@ -155,7 +144,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check(args),
         Command::Connect(args) => call(client::run(args)),
         Command::Bench(args) => {
-            raise_file_limit();
+            process::raise_file_limit();
             call(client::bench::run(args))
         }
         Command::Help(args) => args.show(Cli::command()).map_err(Failure::Usage),
@@ -227,14 +216,14 @@ fn serve(
     if console && !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
         return Err(Failure::Usage("--console needs a terminal".to_owned()));
     }
-    let log = log(console);
-    raise_file_limit();
-    let runtime = runtime()?;
+    let log = process::log(console);
+    process::raise_file_limit();
+    let runtime = process::runtime().map_err(Failure::Run)?;
     let served = runtime.block_on(async {
         let tls = settings.tls.clone();
         let server = Server::bind(settings, inherited).await?;
         // Before the announcement: who reads it may send a signal at once.
-        let stop = stop_signal().map_err(|e| format!("cannot handle signals: {e}"))?;
+        let stop = process::stop().map_err(|e| format!("cannot handle signals: {e}"))?;
         reload_at_hangup(tls).map_err(|e| format!("cannot handle signals: {e}"))?;
         // A closed stdout is no reason not to serve.
         server.announce(&mut io::stdout().lock()).ok();
@@ -251,30 +240,8 @@ fn serve(
     served.map_err(Failure::Run)
 }
 
-/// Starts the log, on the standard error; with a console what matters of it goes there
-/// instead, and is what this gives.
-fn log(console: bool) -> Option<Receiver<String>> {
-    let filter = EnvFilter::try_from_env("ECHOGATE_LOG");
-    let default = if console { "warn" } else { "info" };
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new(default)))
-        .with_ansi(in_colour(!console && io::stderr().is_terminal()));
-    if !console {
-        log.with_writer(io::stderr).init();
-        return None;
-    }
-    let (to_console, lines) = chat::Log::new();
-    log.with_writer(to_console).init();
-    Some(lines)
-}
-
-/// Whether to write in colours: to people, unless they do not want it (no-color.org).
-fn in_colour(terminal: bool) -> bool {
-    terminal && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-}
-
 fn call(client: impl Future<Output = Result<(), client::Error>>) -> Result<(), Failure> {
-    let runtime = runtime()?;
+    let runtime = process::runtime().map_err(Failure::Run)?;
     let ended = runtime.block_on(client);
     // A read of the standard input may never end.
     runtime.shutdown_background();
@@ -284,27 +251,9 @@ fn call(client: impl Future<Output = Result<(), client::Error>>) -> Result<(), F
     })
 }
 
-fn runtime() -> Result<Runtime, Failure> {
-    Builder::new_multi_thread()
-        .enable_all()
-        .event_interval(EVENT_INTERVAL)
-        .build()
-        .map_err(|e| Failure::Run(format!("cannot start: {e}")))
-}
-
-/// A connection needs a file descriptor or two, and the usual soft limit is 1024.
-fn raise_file_limit() {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let raised = getrlimit(Resource::RLIMIT_NOFILE)
-        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
-    if let Err(e) = raised {
-        tracing::warn!("cannot raise the limit on open files: {e}");
-    }
-}
-
 /// Reads the certificate and its key again at each SIGHUP, which ends nothing.
 fn reload_at_hangup(tls: Option<Arc<Identity>>) -> io::Result<()> {
-    let mut hangup = signal(SignalKind::hangup())?;
+    let mut hangup = process::hangup()?;
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
             match tls.as_ref().map(|identity| identity.reload()) {
@@ -315,24 +264,4 @@ fn reload_at_hangup(tls: Option<Arc<Identity>>) -> io::Result<()> {
         }
     });
     Ok(())
-}
-
-/// Ready at the first SIGTERM or SIGINT; the second ends the process at once.
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("ending; a second signal ends at once");
-        tokio::spawn(async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            std::process::exit(1);
-        });
-    })
 }

@@ -8,7 +8,7 @@
 //! In reading order:
 //!
 //! - [`cli`]: the command line, and what it runs; `help`: what it tells of itself;
-//!   `nearest`: what a word may have been meant to be
+//!   `nearest`: what a word may have been meant to be; `process`: what it needs of the system
 //! - [`config`]: what the server is told, and by what; [`check`]: what that means
 //! - [`serve`]: the server: bound, announced, run; [`shared`]: what its connections share,
 //!   and how they end
@@ -60,6 +60,7 @@ mod http;
 mod idle;
 mod listener;
 mod nearest;
+mod process;
 mod scratch;
 mod terminal;
 
