@@ -4,7 +4,6 @@ use std::{
     io::{self, IsTerminal, Write},
     path::PathBuf,
     process::ExitCode,
-    sync::Arc,
 };
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -20,7 +19,6 @@ use crate::{
     inherit::{Inherited, Names},
     process,
     serve::Server,
-    tls::identity::Identity,
 };
 
 /// A socket workbench: TCP services, a WebSocket gateway to them, and clients in the
@@ -73,7 +71,8 @@ struct ServeCommand {
 
 #[derive(Args, Debug)]
 struct ServeArgs {
-    /// Settings in a TOML file; flags and the environment come before it
+    /// Settings in a TOML file; flags and the environment come before it. Read again at
+    /// SIGHUP, without an end to any connection
     #[arg(long, value_name = "FILE", env = "ECHOGATE_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -137,10 +136,8 @@ pub fn main() -> ExitCode {
         Err(e) => return fail(Failure::Usage(one_line(&e))),
     };
     let done = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
-        Command::Serve(ServeCommand { console, serve: args }) => {
-            serve(|inherited| args.settings(inherited), console)
-        }
-        Command::Gateway(args) => serve(|inherited| args.settings(inherited), false),
+        Command::Serve(ServeCommand { console, .. }) => serve(console),
+        Command::Gateway(_) => serve(false),
         Command::Check(args) => check(args),
         Command::Connect(args) => call(client::run(args)),
         Command::Bench(args) => {
@@ -183,21 +180,21 @@ fn one_line(error: &clap::Error) -> String {
 }
 
 impl ServeArgs {
-    fn settings(self, inherited: &Names) -> Result<Settings, Failure> {
-        Settings::load(self.given, self.config.as_deref(), inherited).map_err(Failure::Usage)
+    fn settings(self, inherited: &Names) -> Result<Settings, String> {
+        Settings::load(self.given, self.config.as_deref(), inherited)
     }
 }
 
 impl GatewayArgs {
-    fn settings(self, inherited: &Names) -> Result<Settings, Failure> {
+    fn settings(self, inherited: &Names) -> Result<Settings, String> {
         let Self { bind, upstream, serve: ServeArgs { config, given } } = self;
-        let given = given.into_gateway(bind, &upstream).map_err(Failure::Usage)?;
+        let given = given.into_gateway(bind, &upstream)?;
         ServeArgs { config, given }.settings(inherited)
     }
 }
 
 fn check(args: CheckArgs) -> Result<(), Failure> {
-    let settings = args.serve.settings(&Names::default())?;
+    let settings = args.serve.settings(&Names::default()).map_err(Failure::Usage)?;
     let mut out = io::stdout().lock();
     check::describe(&settings, &mut out).ok();
     if let Some(url) = args.url {
@@ -207,12 +204,12 @@ fn check(args: CheckArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn serve(
-    settings: impl FnOnce(&Names) -> Result<Settings, Failure>,
-    console: bool,
-) -> Result<(), Failure> {
+/// Serves by the settings of the command line, which are read again at each SIGHUP: all
+/// of them, and the files that they name, as if it were the start.
+fn serve(console: bool) -> Result<(), Failure> {
     let inherited = Inherited::from_env().map_err(Failure::Usage)?;
-    let settings = settings(&inherited.names())?;
+    let names = inherited.names();
+    let settings = settings(&names).map_err(Failure::Usage)?;
     if console && !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
         return Err(Failure::Usage("--console needs a terminal".to_owned()));
     }
@@ -220,16 +217,19 @@ fn serve(
     process::raise_file_limit();
     let runtime = process::runtime().map_err(Failure::Run)?;
     let served = runtime.block_on(async {
-        let tls = settings.tls.clone();
         let server = Server::bind(settings, inherited).await?;
         // Before the announcement: who reads it may send a signal at once.
         let stop = process::stop().map_err(|e| format!("cannot handle signals: {e}"))?;
-        reload_at_hangup(tls).map_err(|e| format!("cannot handle signals: {e}"))?;
+        let mut hangup = process::hangup().map_err(|e| format!("cannot handle signals: {e}"))?;
         // A closed stdout is no reason not to serve.
         server.announce(&mut io::stdout().lock()).ok();
         let seat = log.map(|log| Seat::take(server.hub().clone(), log)).transpose();
         let seat = seat.map_err(|e| format!("cannot use the terminal: {e}"))?;
-        server.run(stop).await;
+        let reload = async || {
+            hangup.recv().await;
+            self::settings(&names)
+        };
+        server.run(reload, stop).await;
         if let Some(seat) = seat {
             seat.give_up().await;
         }
@@ -238,6 +238,17 @@ fn serve(
     // What did not end in time is not waited for.
     runtime.shutdown_background();
     served.map_err(Failure::Run)
+}
+
+/// What the command line says to serve.
+fn settings(inherited: &Names) -> Result<Settings, String> {
+    let cli = Cli::try_parse().map_err(|e| one_line(&e))?;
+    match cli.command {
+        None => cli.serve.serve.settings(inherited),
+        Some(Command::Serve(args)) => args.serve.settings(inherited),
+        Some(Command::Gateway(args)) => args.settings(inherited),
+        Some(_) => Err("this command serves nothing".to_owned()),
+    }
 }
 
 fn call(client: impl Future<Output = Result<(), client::Error>>) -> Result<(), Failure> {
@@ -249,19 +260,4 @@ fn call(client: impl Future<Output = Result<(), client::Error>>) -> Result<(), F
         client::Error::Usage(..) => Failure::Usage(e.to_string()),
         client::Error::Failed(..) => Failure::Run(e.to_string()),
     })
-}
-
-/// Reads the certificate and its key again at each SIGHUP, which ends nothing.
-fn reload_at_hangup(tls: Option<Arc<Identity>>) -> io::Result<()> {
-    let mut hangup = process::hangup()?;
-    tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
-            match tls.as_ref().map(|identity| identity.reload()) {
-                None => tracing::info!("SIGHUP: there is nothing to read again"),
-                Some(Ok(())) => tracing::info!("the certificate and its key are read again"),
-                Some(Err(e)) => tracing::warn!("the certificate stays as it was: {e}"),
-            }
-        }
-    });
-    Ok(())
 }
