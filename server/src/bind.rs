@@ -1,38 +1,54 @@
-//! From settings to bound sockets.
+//! Sockets, bound.
 
 use std::{
     fs, io,
     net::SocketAddr,
-    os::unix::fs::{FileTypeExt, MetadataExt},
+    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use echogate_proto::{endpoint::HostPort, live::Kind};
 use nix::sys::stat::{Mode, umask};
+use socket2::SockRef;
 use tokio::net::{TcpSocket, UdpSocket, UnixDatagram, UnixSocket, lookup_host};
 
 use crate::{
-    config::{At, Bind, ListenerSpec, SocketPath},
+    config::{At, SocketPath},
     datagram::Datagrams,
     listener::Listener,
 };
 
-/// A bound socket of a service.
-#[derive(Debug)]
+/// A bound socket. Clones are the same.
+#[derive(Clone, Debug)]
 pub(crate) enum Socket {
     /// Connections come.
-    Stream(Listener),
+    Stream(Arc<Listener>),
     /// Datagrams come.
-    Datagram(Datagrams),
+    Datagram(Arc<Datagrams>),
+}
+
+impl From<Listener> for Socket {
+    fn from(listener: Listener) -> Socket {
+        Socket::Stream(listener.into())
+    }
+}
+
+impl From<Datagrams> for Socket {
+    fn from(socket: Datagrams) -> Socket {
+        Socket::Datagram(socket.into())
+    }
 }
 
 impl Socket {
     /// The transport, with TLS on it or not.
     pub(crate) fn kind(&self, tls: bool) -> Kind {
         match self {
-            Socket::Stream(Listener::Tcp(_)) if tls => Kind::Tls,
-            Socket::Stream(Listener::Tcp(_)) => Kind::Tcp,
-            Socket::Stream(Listener::Unix(..)) => Kind::Unix,
+            Socket::Stream(listener) => match **listener {
+                Listener::Tcp(_) if tls => Kind::Tls,
+                Listener::Tcp(_) => Kind::Tcp,
+                Listener::Unix(..) => Kind::Unix,
+            },
             Socket::Datagram(socket) => socket.kind(),
         }
     }
@@ -47,93 +63,149 @@ impl Socket {
             at.as_pathname().unwrap_or(Path::new("-")).display().to_string()
         };
         match self {
-            Socket::Stream(Listener::Tcp(listener)) => Ok(listener.local_addr()?.to_string()),
-            Socket::Stream(Listener::Unix(listener, _)) => listener.local_addr().map(path),
-            Socket::Datagram(Datagrams::Udp(socket)) => Ok(socket.local_addr()?.to_string()),
-            Socket::Datagram(Datagrams::UnixGram(socket, _)) => socket.local_addr().map(path),
+            Socket::Stream(listener) => match &**listener {
+                Listener::Tcp(listener) => Ok(listener.local_addr()?.to_string()),
+                Listener::Unix(listener, _) => listener.local_addr().map(path),
+            },
+            Socket::Datagram(socket) => match &**socket {
+                Datagrams::Udp(socket) => Ok(socket.local_addr()?.to_string()),
+                Datagrams::UnixGram(socket, _) => socket.local_addr().map(path),
+            },
         }
     }
-}
 
-/// Binds what `bind` names, each of its addresses; none where a default may be left out.
-///
-/// # Errors
-///
-/// One line that names what cannot be bound, and why.
-pub(crate) async fn service(
-    bind: &Bind<ListenerSpec>,
-    backlog: u32,
-) -> Result<Vec<Socket>, String> {
-    let bound = match &bind.spec.at {
-        At::Tcp(at) | At::Tls(at) => tcp(at, backlog)
-            .await
-            .map(|listeners| listeners.into_iter().map(Socket::Stream).collect()),
-        At::Udp(at) => udp(at).await,
-        At::Unix(at) => in_file_system(at, || {
-            let socket = UnixSocket::new_stream()?;
-            socket.bind(&at.path)?;
-            let listener = socket.listen(backlog)?;
-            Ok(Socket::Stream(Listener::Unix(listener, Some(SocketFile::of(&at.path)?))))
-        }),
-        At::UnixGram(at) => in_file_system(at, || {
-            let socket = UnixDatagram::bind(&at.path)?;
-            Ok(Socket::Datagram(Datagrams::UnixGram(socket, Some(SocketFile::of(&at.path)?))))
-        }),
-    };
-    or_left_out(bound, &bind.spec.to_string(), bind.required)
-}
-
-/// Binds an address for HTTP, likewise.
-///
-/// # Errors
-///
-/// One line that names what cannot be bound, and why.
-pub(crate) async fn http(
-    bind: &Bind<HostPort>,
-    scheme: &str,
-    backlog: u32,
-) -> Result<Vec<Listener>, String> {
-    let what = format!("{scheme}://{}", bind.spec);
-    or_left_out(tcp(&bind.spec, backlog).await, &what, bind.required)
-}
-
-fn or_left_out<T>(bound: io::Result<Vec<T>>, what: &str, required: bool) -> Result<Vec<T>, String> {
-    match bound {
-        Err(e) if !required && no_such_family(&e) => {
-            tracing::info!("{what}: left out: {e}");
-            Ok(Vec::new())
+    /// The address that it is bound to by TCP, if that is what it is.
+    pub(crate) fn tcp(&self) -> Option<SocketAddr> {
+        match self {
+            Socket::Stream(listener) => match &**listener {
+                Listener::Tcp(listener) => listener.local_addr().ok(),
+                Listener::Unix(..) => None,
+            },
+            Socket::Datagram(_) => None,
         }
-        bound => bound.map_err(|e| format!("cannot listen on {what}: {}", crate::serve::plain(&e))),
     }
-}
 
-/// Whether this machine lacks what a default wanted: IPv6.
-fn no_such_family(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
-        || error.raw_os_error() == Some(nix::errno::Errno::EAFNOSUPPORT as i32)
-}
+    /// Has the kernel hold another number of connections until they are accepted.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub(crate) fn set_backlog(&self, backlog: u32) -> io::Result<()> {
+        let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+        match self {
+            Socket::Stream(listener) => match &**listener {
+                Listener::Tcp(listener) => SockRef::from(listener).listen(backlog),
+                Listener::Unix(listener, _) => SockRef::from(listener).listen(backlog),
+            },
+            Socket::Datagram(_) => Ok(()),
+        }
+    }
 
-async fn tcp(at: &HostPort, backlog: u32) -> io::Result<Vec<Listener>> {
-    let listen = |address: SocketAddr| {
-        let socket = match address {
-            SocketAddr::V4(_) => TcpSocket::new_v4()?,
-            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    /// Gives its file another mode, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub(crate) fn set_mode(&self, mode: Option<u32>) -> io::Result<()> {
+        let file = match self {
+            Socket::Stream(listener) => match &**listener {
+                Listener::Unix(_, file) => file,
+                Listener::Tcp(_) => return Ok(()),
+            },
+            Socket::Datagram(socket) => match &**socket {
+                Datagrams::UnixGram(_, file) => file,
+                Datagrams::Udp(_) => return Ok(()),
+            },
         };
-        // Connections of an earlier run that linger in TIME_WAIT do not block the port.
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(backlog).map(Listener::Tcp)
-    };
-    lookup_host((at.host.as_str(), at.port)).await?.map(listen).collect()
+        file.as_ref().map_or(Ok(()), |file| file.set_mode(mode))
+    }
 }
 
-async fn udp(at: &HostPort) -> io::Result<Vec<Socket>> {
-    let mut sockets = Vec::new();
-    for address in lookup_host((at.host.as_str(), at.port)).await? {
-        let socket = UdpSocket::bind(address).await?;
-        sockets.push(Socket::Datagram(Datagrams::udp(socket)?));
+/// What a socket is bound to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Binding {
+    Tcp(SocketAddr),
+    Udp(SocketAddr),
+    Unix(SocketPath),
+    UnixGram(SocketPath),
+}
+
+impl Binding {
+    /// What is meant by `at`: each address of a host.
+    ///
+    /// # Errors
+    ///
+    /// That the host is not known.
+    pub(crate) async fn all(at: &At) -> io::Result<Vec<Binding>> {
+        Ok(match at {
+            At::Tcp(at) | At::Tls(at) => addresses(at).await?.map(Binding::Tcp).collect(),
+            At::Udp(at) => addresses(at).await?.map(Binding::Udp).collect(),
+            At::Unix(at) => vec![Binding::Unix(at.clone())],
+            At::UnixGram(at) => vec![Binding::UnixGram(at.clone())],
+        })
     }
-    Ok(sockets)
+
+    /// Whether any port will do.
+    pub(crate) fn is_any_port(&self) -> bool {
+        matches!(self, Binding::Tcp(at) | Binding::Udp(at) if at.port() == 0)
+    }
+
+    /// Whether a socket that was bound to `other`, and so to `socket`, is bound to this.
+    pub(crate) fn is_met_by(&self, other: &Binding, socket: &Socket) -> bool {
+        match (self, other) {
+            (Binding::Tcp(at), Binding::Tcp(before)) | (Binding::Udp(at), Binding::Udp(before)) => {
+                at == before || socket.at().is_ok_and(|bound| bound == at.to_string())
+            }
+            (Binding::Unix(at), Binding::Unix(before))
+            | (Binding::UnixGram(at), Binding::UnixGram(before)) => at.path == before.path,
+            _ => false,
+        }
+    }
+
+    /// The mode of its file, if one was given.
+    pub(crate) fn mode(&self) -> Option<u32> {
+        match self {
+            Binding::Unix(at) | Binding::UnixGram(at) => at.mode,
+            Binding::Tcp(_) | Binding::Udp(_) => None,
+        }
+    }
+
+    /// Binds a socket; the kernel holds `backlog` connections until they are accepted.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub(crate) async fn bind(&self, backlog: u32) -> io::Result<Socket> {
+        match self {
+            Binding::Tcp(at) => tcp(*at, backlog).map(Socket::from),
+            Binding::Udp(at) => Ok(Datagrams::udp(UdpSocket::bind(at).await?)?.into()),
+            Binding::Unix(at) => in_file_system(at, || {
+                let socket = UnixSocket::new_stream()?;
+                socket.bind(&at.path)?;
+                let listener = socket.listen(backlog)?;
+                Ok(Listener::Unix(listener, Some(SocketFile::of(&at.path)?)).into())
+            }),
+            Binding::UnixGram(at) => in_file_system(at, || {
+                let socket = UnixDatagram::bind(&at.path)?;
+                Ok(Datagrams::UnixGram(socket, Some(SocketFile::of(&at.path)?)).into())
+            }),
+        }
+    }
+}
+
+async fn addresses(at: &HostPort) -> io::Result<impl Iterator<Item = SocketAddr>> {
+    lookup_host((at.host.as_str(), at.port)).await
+}
+
+fn tcp(at: SocketAddr, backlog: u32) -> io::Result<Listener> {
+    let socket = match at {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // Connections of an earlier run that linger in TIME_WAIT do not block the port.
+    socket.set_reuseaddr(true)?;
+    socket.bind(at)?;
+    socket.listen(backlog).map(Listener::Tcp)
 }
 
 /// Binds a socket in the file system. One that is there already is replaced if nothing
@@ -141,7 +213,7 @@ async fn udp(at: &HostPort) -> io::Result<Vec<Socket>> {
 fn in_file_system(
     at: &SocketPath,
     bind: impl FnOnce() -> io::Result<Socket>,
-) -> io::Result<Vec<Socket>> {
+) -> io::Result<Socket> {
     let path = Path::new(&at.path);
     match fs::symlink_metadata(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
@@ -155,12 +227,12 @@ fn in_file_system(
             _ => return Err(io::ErrorKind::AddrInUse.into()),
         },
     }
-    let Some(mode) = at.mode else { return Ok(vec![bind()?]) };
+    let Some(mode) = at.mode else { return bind() };
     // The mode is there from the first moment: nobody else can come in between.
     let before = umask(Mode::from_bits_truncate(!mode & 0o777));
     let bound = bind();
     umask(before);
-    Ok(vec![bound?])
+    bound
 }
 
 /// Connects to a socket file, without waiting for whoever may be behind it.
@@ -183,12 +255,31 @@ impl SocketFile {
         let (device, inode) = fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))?;
         Ok(SocketFile { path: path.into(), device, inode })
     }
+
+    /// Whether what is there now is the file that was made for the socket.
+    fn is_ours(&self) -> bool {
+        let ours = |file: fs::Metadata| file.dev() == self.device && file.ino() == self.inode;
+        fs::symlink_metadata(&self.path).is_ok_and(ours)
+    }
+
+    /// What the umask leaves, if no mode is given.
+    fn set_mode(&self, mode: Option<u32>) -> io::Result<()> {
+        if !self.is_ours() {
+            return Ok(());
+        }
+        let mode = mode.unwrap_or_else(|| {
+            // Meanwhile strict, and not lax.
+            let mask = umask(Mode::from_bits_truncate(0o077));
+            umask(mask);
+            0o777 & !mask.bits()
+        });
+        fs::set_permissions(&self.path, fs::Permissions::from_mode(mode))
+    }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let ours = |file: fs::Metadata| file.dev() == self.device && file.ino() == self.inode;
-        if fs::symlink_metadata(&self.path).is_ok_and(ours) {
+        if self.is_ours() {
             fs::remove_file(&self.path).ok();
         }
     }

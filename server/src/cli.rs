@@ -1,32 +1,24 @@
 //! The command line.
 
 use std::{
-    env,
     io::{self, IsTerminal, Write},
     path::PathBuf,
     process::ExitCode,
-    sync::Arc,
 };
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use echogate_proto::endpoint::{Endpoint, HostPort};
-use tokio::{
-    runtime::{Builder, Runtime},
-    signal::unix::{SignalKind, signal},
-    sync::mpsc::Receiver,
-};
-use tracing_subscriber::EnvFilter;
 
 use crate::{
-    chat::{self, Seat},
+    chat::Seat,
     check::{self, Attempt},
     client,
     config::{Given, RouteSpec, Settings},
     help,
     inherit::{Inherited, Names},
+    process,
     serve::Server,
-    tls::identity::Identity,
 };
 
 /// A socket workbench: TCP services, a WebSocket gateway to them, and clients in the
@@ -79,7 +71,8 @@ struct ServeCommand {
 
 #[derive(Args, Debug)]
 struct ServeArgs {
-    /// Settings in a TOML file; flags and the environment come before it
+    /// Settings in a TOML file; flags and the environment come before it. Read again at
+    /// SIGHUP, without an end to any connection
     #[arg(long, value_name = "FILE", env = "ECHOGATE_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -122,11 +115,6 @@ fn parse_upstream(text: &str) -> Result<RouteSpec, String> {
     format!("/={scheme}{text}").parse()
 }
 
-/// Tasks that a thread runs before it asks the system for events again. With tokio's 61
-/// a few hundred busy connections are asked after in the middle of every round, and
-/// those at its end wait.
-const EVENT_INTERVAL: u32 = 512;
-
 /// Why the program fails: one line, and the exit status.
 enum Failure {
     /// What was asked for makes no sense: status 2.
@@ -148,14 +136,12 @@ pub fn main() -> ExitCode {
         Err(e) => return fail(Failure::Usage(one_line(&e))),
     };
     let done = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
-        Command::Serve(ServeCommand { console, serve: args }) => {
-            serve(|inherited| args.settings(inherited), console)
-        }
-        Command::Gateway(args) => serve(|inherited| args.settings(inherited), false),
+        Command::Serve(ServeCommand { console, .. }) => serve(console),
+        Command::Gateway(_) => serve(false),
         Command::Check(args) => check(args),
         Command::Connect(args) => call(client::run(args)),
         Command::Bench(args) => {
-            raise_file_limit();
+            process::raise_file_limit();
             call(client::bench::run(args))
         }
         Command::Help(args) => args.show(Cli::command()).map_err(Failure::Usage),
@@ -194,21 +180,21 @@ fn one_line(error: &clap::Error) -> String {
 }
 
 impl ServeArgs {
-    fn settings(self, inherited: &Names) -> Result<Settings, Failure> {
-        Settings::load(self.given, self.config.as_deref(), inherited).map_err(Failure::Usage)
+    fn settings(self, inherited: &Names) -> Result<Settings, String> {
+        Settings::load(self.given, self.config.as_deref(), inherited)
     }
 }
 
 impl GatewayArgs {
-    fn settings(self, inherited: &Names) -> Result<Settings, Failure> {
+    fn settings(self, inherited: &Names) -> Result<Settings, String> {
         let Self { bind, upstream, serve: ServeArgs { config, given } } = self;
-        let given = given.into_gateway(bind, &upstream).map_err(Failure::Usage)?;
+        let given = given.into_gateway(bind, &upstream)?;
         ServeArgs { config, given }.settings(inherited)
     }
 }
 
 fn check(args: CheckArgs) -> Result<(), Failure> {
-    let settings = args.serve.settings(&Names::default())?;
+    let settings = args.serve.settings(&Names::default()).map_err(Failure::Usage)?;
     let mut out = io::stdout().lock();
     check::describe(&settings, &mut out).ok();
     if let Some(url) = args.url {
@@ -218,29 +204,32 @@ fn check(args: CheckArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn serve(
-    settings: impl FnOnce(&Names) -> Result<Settings, Failure>,
-    console: bool,
-) -> Result<(), Failure> {
+/// Serves by the settings of the command line, which are read again at each SIGHUP: all
+/// of them, and the files that they name, as if it were the start.
+fn serve(console: bool) -> Result<(), Failure> {
     let inherited = Inherited::from_env().map_err(Failure::Usage)?;
-    let settings = settings(&inherited.names())?;
+    let names = inherited.names();
+    let settings = settings(&names).map_err(Failure::Usage)?;
     if console && !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
         return Err(Failure::Usage("--console needs a terminal".to_owned()));
     }
-    let log = log(console);
-    raise_file_limit();
-    let runtime = runtime()?;
+    let log = process::log(console).map_err(Failure::Usage)?;
+    process::raise_file_limit();
+    let runtime = process::runtime().map_err(Failure::Run)?;
     let served = runtime.block_on(async {
-        let tls = settings.tls.clone();
         let server = Server::bind(settings, inherited).await?;
         // Before the announcement: who reads it may send a signal at once.
-        let stop = stop_signal().map_err(|e| format!("cannot handle signals: {e}"))?;
-        reload_at_hangup(tls).map_err(|e| format!("cannot handle signals: {e}"))?;
+        let stop = process::stop().map_err(|e| format!("cannot handle signals: {e}"))?;
+        let mut hangup = process::hangup().map_err(|e| format!("cannot handle signals: {e}"))?;
         // A closed stdout is no reason not to serve.
         server.announce(&mut io::stdout().lock()).ok();
         let seat = log.map(|log| Seat::take(server.hub().clone(), log)).transpose();
         let seat = seat.map_err(|e| format!("cannot use the terminal: {e}"))?;
-        server.run(stop).await;
+        let reload = async || {
+            hangup.recv().await;
+            self::settings(&names)
+        };
+        server.run(reload, stop).await;
         if let Some(seat) = seat {
             seat.give_up().await;
         }
@@ -251,88 +240,24 @@ fn serve(
     served.map_err(Failure::Run)
 }
 
-/// Starts the log, on the standard error; with a console what matters of it goes there
-/// instead, and is what this gives.
-fn log(console: bool) -> Option<Receiver<String>> {
-    let filter = EnvFilter::try_from_env("ECHOGATE_LOG");
-    let default = if console { "warn" } else { "info" };
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new(default)))
-        .with_ansi(in_colour(!console && io::stderr().is_terminal()));
-    if !console {
-        log.with_writer(io::stderr).init();
-        return None;
+/// What the command line says to serve.
+fn settings(inherited: &Names) -> Result<Settings, String> {
+    let cli = Cli::try_parse().map_err(|e| one_line(&e))?;
+    match cli.command {
+        None => cli.serve.serve.settings(inherited),
+        Some(Command::Serve(args)) => args.serve.settings(inherited),
+        Some(Command::Gateway(args)) => args.settings(inherited),
+        Some(_) => Err("this command serves nothing".to_owned()),
     }
-    let (to_console, lines) = chat::Log::new();
-    log.with_writer(to_console).init();
-    Some(lines)
-}
-
-/// Whether to write in colours: to people, unless they do not want it (no-color.org).
-fn in_colour(terminal: bool) -> bool {
-    terminal && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 fn call(client: impl Future<Output = Result<(), client::Error>>) -> Result<(), Failure> {
-    let runtime = runtime()?;
+    let runtime = process::runtime().map_err(Failure::Run)?;
     let ended = runtime.block_on(client);
     // A read of the standard input may never end.
     runtime.shutdown_background();
     ended.map_err(|e| match e {
         client::Error::Usage(..) => Failure::Usage(e.to_string()),
         client::Error::Failed(..) => Failure::Run(e.to_string()),
-    })
-}
-
-fn runtime() -> Result<Runtime, Failure> {
-    Builder::new_multi_thread()
-        .enable_all()
-        .event_interval(EVENT_INTERVAL)
-        .build()
-        .map_err(|e| Failure::Run(format!("cannot start: {e}")))
-}
-
-/// A connection needs a file descriptor or two, and the usual soft limit is 1024.
-fn raise_file_limit() {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let raised = getrlimit(Resource::RLIMIT_NOFILE)
-        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
-    if let Err(e) = raised {
-        tracing::warn!("cannot raise the limit on open files: {e}");
-    }
-}
-
-/// Reads the certificate and its key again at each SIGHUP, which ends nothing.
-fn reload_at_hangup(tls: Option<Arc<Identity>>) -> io::Result<()> {
-    let mut hangup = signal(SignalKind::hangup())?;
-    tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
-            match tls.as_ref().map(|identity| identity.reload()) {
-                None => tracing::info!("SIGHUP: there is nothing to read again"),
-                Some(Ok(())) => tracing::info!("the certificate and its key are read again"),
-                Some(Err(e)) => tracing::warn!("the certificate stays as it was: {e}"),
-            }
-        }
-    });
-    Ok(())
-}
-
-/// Ready at the first SIGTERM or SIGINT; the second ends the process at once.
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("ending; a second signal ends at once");
-        tokio::spawn(async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            std::process::exit(1);
-        });
     })
 }

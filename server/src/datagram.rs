@@ -23,9 +23,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     bind::SocketFile,
+    door::Door,
     escape,
     registry::{Arrival, Peer, Registered, Registry},
-    service::Backend,
+    shared::Reception,
 };
 
 mod local;
@@ -57,10 +58,7 @@ pub(crate) enum Datagrams {
     /// A port.
     Udp(UdpSocket),
     /// A socket in the file system, whose file is removed at the end if it is ours.
-    UnixGram(
-        UnixDatagram,
-        #[expect(dead_code, reason = "it is there to be dropped")] Option<SocketFile>,
-    ),
+    UnixGram(UnixDatagram, Option<SocketFile>),
 }
 
 /// Who sent a datagram, and where its answer goes.
@@ -115,25 +113,21 @@ impl Datagrams {
     }
 }
 
-/// Answers datagrams until `stop`.
+/// Answers datagrams until `stop`, each by the service that is behind `door` when it
+/// comes.
 pub(crate) async fn serve(
-    socket: Datagrams,
-    backend: Backend,
+    socket: Arc<Datagrams>,
+    door: Door,
     registry: Registry,
     stop: CancellationToken,
 ) {
     let mut buffer = vec![0; MAX_DATAGRAM];
-    let mut senders = Senders {
-        kind: socket.kind(),
-        target: backend.service().name().into(),
-        registry,
-        all: HashMap::new(),
-    };
+    let mut senders = Senders { registry, all: HashMap::new() };
     let mut sweep = interval(SWEEP);
     loop {
         tokio::select! {
             received = socket.receive(&mut buffer) => match received {
-                Ok((len, from)) => answer(&socket, &backend, &mut buffer, len, &from, &mut senders).await,
+                Ok((len, from)) => answer(&socket, &door, &mut buffer, len, &from, &mut senders).await,
                 Err(e) => {
                     tracing::debug!("cannot receive datagrams, trying again: {e}");
                     sleep(ERROR_PAUSE).await;
@@ -150,14 +144,14 @@ pub(crate) async fn serve(
             () = std::future::ready(()) => break,
         };
         let Ok((len, from)) = received else { break };
-        answer(&socket, &backend, &mut buffer, len, &from, &mut senders).await;
+        answer(&socket, &door, &mut buffer, len, &from, &mut senders).await;
     }
-    senders.all.into_values().for_each(|(entry, _)| entry.ended(&"the server shut down"));
+    senders.all.into_values().for_each(|(entry, _)| entry.ended(&"the socket was closed"));
 }
 
 async fn answer(
     socket: &Datagrams,
-    backend: &Backend,
+    door: &Door,
     buffer: &mut [u8],
     len: usize,
     from: &Sender,
@@ -166,24 +160,23 @@ async fn answer(
     if len == buffer.len() {
         return tracing::debug!("a datagram of {len} bytes or more is not answered");
     }
-    let Some(answer) = backend.answer(buffer, len) else { return };
+    let Some(how) = door.reception() else { return };
+    let Some(answer) = how.backend.answer(buffer, len) else { return };
     let sent = socket.send(&buffer[..answer], from).await;
     if let Err(e) = &sent {
         tracing::debug!("a datagram is not answered: {e}");
     }
-    senders.count(from, len, sent.is_ok().then_some(answer));
+    senders.count(&how, from, len, sent.is_ok().then_some(answer));
 }
 
 /// Who sent something lately.
 struct Senders {
-    kind: Kind,
-    target: Arc<str>,
     registry: Registry,
     all: HashMap<Peer, (Registered, Instant)>,
 }
 
 impl Senders {
-    fn count(&mut self, from: &Sender, received: usize, sent: Option<usize>) {
+    fn count(&mut self, how: &Reception, from: &Sender, received: usize, sent: Option<usize>) {
         let peer = match from {
             Sender::Udp(from, _) => Peer::Address(*from),
             Sender::UnixGram(from) => match (from.path(), from.as_abstract()) {
@@ -198,9 +191,9 @@ impl Senders {
             hash_map::Entry::Vacant(_) if full => return,
             hash_map::Entry::Vacant(new) => {
                 let arrival = Arrival {
-                    kind: self.kind,
+                    kind: how.kind,
                     peer: new.key().clone(),
-                    target: self.target.clone(),
+                    target: how.target.clone(),
                     bridged: None,
                 };
                 new.insert((self.registry.enter(arrival, None), Instant::now()))

@@ -21,13 +21,8 @@ pub struct Names {
 /// Sockets that were bound for us.
 #[derive(Debug, Default)]
 pub struct Inherited {
-    sockets: Vec<(Purpose, Raw)>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Purpose {
-    Http,
-    Service(Service),
+    /// With the service that each is for, if it is not HTTP.
+    sockets: Vec<(Option<Service>, Raw)>,
 }
 
 /// A socket that no runtime knows yet.
@@ -57,21 +52,21 @@ impl Inherited {
             let raw = raw(&mut fds, i).ok_or_else(|| {
                 wrong("neither a listening stream socket nor a datagram socket".to_owned())
             })?;
-            let purpose = match name {
-                "http" => Purpose::Http,
-                name => Purpose::Service(name.parse().map_err(|e| {
+            let service: Option<Service> = match name {
+                "http" => None,
+                name => Some(name.parse().map_err(|e| {
                     wrong(format!("{e}, or http; FileDescriptorName= gives it one"))
                 })?),
             };
-            let fits = match (purpose, &raw) {
-                (Purpose::Http, raw) => matches!(raw, Raw::Tcp(_)),
-                (Purpose::Service(_), Raw::Tcp(_) | Raw::Unix(_)) => true,
-                (Purpose::Service(service), _) => service.answers_datagrams(),
+            let fits = match (service, &raw) {
+                (None, raw) => matches!(raw, Raw::Tcp(_)),
+                (Some(_), Raw::Tcp(_) | Raw::Unix(_)) => true,
+                (Some(service), _) => service.answers_datagrams(),
             };
             if !fits {
                 return Err(wrong("not a socket that this can be served on".to_owned()));
             }
-            sockets.push((purpose, raw));
+            sockets.push((service, raw));
         }
         Ok(Inherited { sockets })
     }
@@ -79,38 +74,24 @@ impl Inherited {
     /// What they are for.
     pub fn names(&self) -> Names {
         let mut names = Names::default();
-        for (purpose, _) in &self.sockets {
-            match purpose {
-                Purpose::Http => names.http = true,
-                Purpose::Service(service) => names.services.push(*service),
+        for (service, _) in &self.sockets {
+            match service {
+                None => names.http = true,
+                Some(service) => names.services.push(*service),
             }
         }
         names
     }
 
-    /// The sockets, for HTTP and for services.
+    /// The sockets, and what each is for: HTTP, if it is no service.
     ///
     /// # Errors
     ///
     /// The system's.
-    pub(crate) fn into_sockets(self) -> io::Result<Sockets> {
-        let Sockets { mut http, mut services } = Sockets::default();
-        for (purpose, raw) in self.sockets {
-            match (purpose, raw.into_socket()?) {
-                (Purpose::Http, Socket::Stream(listener)) => http.push(listener),
-                (Purpose::Http, Socket::Datagram(_)) => {}
-                (Purpose::Service(service), socket) => services.push((service, socket)),
-            }
-        }
-        Ok(Sockets { http, services })
+    pub(crate) fn into_sockets(self) -> io::Result<Vec<(Option<Service>, Socket)>> {
+        let socket = |(service, raw): (_, Raw)| Ok((service, raw.into_socket()?));
+        self.sockets.into_iter().map(socket).collect()
     }
-}
-
-/// Sockets as they are served.
-#[derive(Debug, Default)]
-pub(crate) struct Sockets {
-    pub(crate) http: Vec<Listener>,
-    pub(crate) services: Vec<(Service, Socket)>,
 }
 
 /// The socket at `i`, whatever it is of what can be served.
@@ -126,19 +107,19 @@ impl Raw {
         Ok(match self {
             Raw::Tcp(listener) => {
                 listener.set_nonblocking(true)?;
-                Socket::Stream(Listener::Tcp(TcpListener::from_std(listener)?))
+                Listener::Tcp(TcpListener::from_std(listener)?).into()
             }
             Raw::Unix(listener) => {
                 listener.set_nonblocking(true)?;
-                Socket::Stream(Listener::Unix(UnixListener::from_std(listener)?, None))
+                Listener::Unix(UnixListener::from_std(listener)?, None).into()
             }
             Raw::Udp(socket) => {
                 socket.set_nonblocking(true)?;
-                Socket::Datagram(Datagrams::udp(UdpSocket::from_std(socket)?)?)
+                Datagrams::udp(UdpSocket::from_std(socket)?)?.into()
             }
             Raw::UnixGram(socket) => {
                 socket.set_nonblocking(true)?;
-                Socket::Datagram(Datagrams::UnixGram(UnixDatagram::from_std(socket)?, None))
+                Datagrams::UnixGram(UnixDatagram::from_std(socket)?, None).into()
             }
         })
     }

@@ -8,12 +8,15 @@
 //! In reading order:
 //!
 //! - [`cli`]: the command line, and what it runs; `help`: what it tells of itself;
-//!   `nearest`: what a word may have been meant to be
+//!   `nearest`: what a word may have been meant to be; `process`: what it needs of the system
 //! - [`config`]: what the server is told, and by what; [`check`]: what that means
-//! - [`serve`]: the server: bound, announced, run; [`shared`]: what its connections share,
+//! - [`serve`]: the server: bound, announced, run, by other settings if need be;
+//!   `generation`: what holds under some settings; [`shared`]: what its connections share,
 //!   and how they end
-//! - `bind`: from settings to sockets; [`inherit`]: sockets that were bound for us
-//! - `listener`: accepting connections; `datagram`: answering datagrams
+//! - `sockets`: those that the settings name; `bind`: how they are bound; [`inherit`]:
+//!   sockets that were bound for us
+//! - `listener`: accepting connections; `door`: how they come in; `datagram`: answering
+//!   datagrams
 //! - [`connection`]: one connection to a built-in service, [`service`]; [`chat`]: where
 //!   clients and operators meet
 //! - `http`: the page, the API, and the handshake of WebSocket routes
@@ -54,13 +57,17 @@ pub mod tls;
 mod backlog;
 mod bind;
 mod datagram;
+mod door;
 mod escape;
+mod generation;
 mod help;
 mod http;
 mod idle;
 mod listener;
 mod nearest;
+mod process;
 mod scratch;
+mod sockets;
 mod terminal;
 
 pub use cli::main;

@@ -1,11 +1,12 @@
 //! How many connections there may be at once: in all, from one address, on one route.
+//! The limits may change while there are some: those that are there are counted on.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     fmt,
     net::IpAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU32, Ordering},
     },
 };
@@ -15,20 +16,30 @@ use tokio::sync::Semaphore;
 /// The limits, and how far they are used up.
 #[derive(Debug)]
 pub struct Limits {
-    max: u32,
-    /// Places that are left, of `max`.
+    /// Places that are left in all.
     left: Semaphore,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Debug)]
+struct Counts {
+    max: u32,
+    /// Places that are taken beyond `max` since it was lowered: the next that are given
+    /// back are nobody's.
+    beyond: u32,
     max_per_address: u32,
     /// Loopback's many clients may be those of a proxy.
     loopback_is_limited: bool,
-    per_address: Mutex<HashMap<IpAddr, u32>>,
+    per_address: HashMap<Arc<IpAddr>, u32>,
+    /// By the route's path, for as long as a route or a connection has it.
+    per_route: HashMap<Box<str>, Weak<AtomicU32>>,
 }
 
-/// The limit of one route.
-#[derive(Debug)]
+/// The limit of one route. Those of one path count together, whatever each allows.
+#[derive(Clone, Debug)]
 pub struct RouteLimit {
-    max: u32,
-    used: AtomicU32,
+    max: Option<u32>,
+    used: Arc<AtomicU32>,
 }
 
 /// Which limit is reached.
@@ -56,30 +67,57 @@ impl fmt::Display for Full {
     }
 }
 
-impl RouteLimit {
-    /// At most `max` connections.
-    pub fn new(max: u32) -> RouteLimit {
-        RouteLimit { max, used: AtomicU32::new(0) }
-    }
-}
-
 impl Limits {
     /// At most `max` connections, and of one address at most `max_per_address`; without
     /// that, 1000, and any number from loopback.
     pub fn new(max: u32, max_per_address: Option<u32>) -> Limits {
-        Limits {
-            max,
-            left: Semaphore::new(max as usize),
-            max_per_address: max_per_address.unwrap_or(1000),
-            loopback_is_limited: max_per_address.is_some(),
-            per_address: Mutex::default(),
-        }
+        let limits = Limits {
+            left: Semaphore::new(0),
+            counts: Mutex::new(Counts {
+                max: 0,
+                beyond: 0,
+                max_per_address: 0,
+                loopback_is_limited: false,
+                per_address: HashMap::new(),
+                per_route: HashMap::new(),
+            }),
+        };
+        limits.set(max, max_per_address);
+        limits
     }
 
-    /// Waits until there is room for one more.
-    pub async fn room(&self) {
-        // Not taken yet: whoever needs it takes it by `enter`, at once.
-        drop(self.left.acquire().await);
+    /// Other limits, for who comes from now on; those who wait are let in as far as there
+    /// is room then.
+    pub fn set(&self, max: u32, max_per_address: Option<u32>) {
+        let mut counts = self.counts();
+        counts.max_per_address = max_per_address.unwrap_or(1000);
+        counts.loopback_is_limited = max_per_address.is_some();
+        if let Some(fewer) = counts.max.checked_sub(max) {
+            let free = self.left.forget_permits(fewer as usize);
+            counts.beyond += fewer - u32::try_from(free).unwrap_or(fewer);
+        } else {
+            let more = max - counts.max;
+            let owed = more.min(counts.beyond);
+            counts.beyond -= owed;
+            self.left.add_permits((more - owed) as usize);
+        }
+        counts.max = max;
+    }
+
+    /// The limit of the route at `path`: at most `max` connections, if not any number.
+    pub fn route(&self, path: &str, max: Option<u32>) -> RouteLimit {
+        let per_route = &mut self.counts().per_route;
+        per_route.retain(|_, used| used.strong_count() > 0);
+        let used = per_route.get(path).and_then(Weak::upgrade).unwrap_or_default();
+        per_route.insert(path.into(), Arc::downgrade(&used));
+        RouteLimit { max, used }
+    }
+
+    /// Waits for a place, and takes it.
+    pub async fn room(self: &Arc<Self>) -> Place {
+        let permit = self.left.acquire().await.expect("it is never closed");
+        permit.forget();
+        Place { limits: self.clone(), address: None, route: None }
     }
 
     /// Takes a place for a client, who may have an address, on a route if it comes by one.
@@ -90,34 +128,26 @@ impl Limits {
     pub fn enter(
         self: &Arc<Self>,
         ip: Option<IpAddr>,
-        route: Option<&Arc<RouteLimit>>,
+        route: Option<&RouteLimit>,
     ) -> Result<Place, Full> {
-        let Ok(permit) = self.left.try_acquire() else { return Err(Full::Server(self.max)) };
+        let Ok(permit) = self.left.try_acquire() else {
+            return Err(Full::Server(self.counts().max));
+        };
         permit.forget();
-        let mut place = Place { limits: self.clone(), address: None, route: None };
-        if let Some(ip) = ip.map(|ip| ip.to_canonical())
-            && (!ip.is_loopback() || self.loopback_is_limited)
-        {
-            let mut counts = self.counts();
-            let count = counts.entry(ip).or_default();
-            if *count >= self.max_per_address {
-                return Err(Full::Address(ip, self.max_per_address));
+        let mut place = Place { limits: self.clone(), address: None, route: None }.of(ip)?;
+        if let Some(RouteLimit { max, used }) = route {
+            let max = max.unwrap_or(u32::MAX);
+            let more = |used| (used < max).then_some(used + 1);
+            if used.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_err() {
+                return Err(Full::Route(max));
             }
-            *count += 1;
-            place.address = Some(ip.into());
-        }
-        if let Some(route) = route {
-            let more = |used| (used < route.max).then_some(used + 1);
-            if route.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_err() {
-                return Err(Full::Route(route.max));
-            }
-            place.route = Some(route.clone());
+            place.route = Some(used.clone());
         }
         Ok(place)
     }
 
-    fn counts(&self) -> MutexGuard<'_, HashMap<IpAddr, u32>> {
-        self.per_address.lock().unwrap_or_else(PoisonError::into_inner)
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -125,25 +155,55 @@ impl Limits {
 #[derive(Debug)]
 pub struct Place {
     limits: Arc<Limits>,
-    /// If it is counted. (In a box: a connection holds a place as long as it lives.)
-    address: Option<Box<IpAddr>>,
-    route: Option<Arc<RouteLimit>>,
+    /// One of the keys: a connection pays for a pointer.
+    address: Option<Arc<IpAddr>>,
+    route: Option<Arc<AtomicU32>>,
+}
+
+impl Place {
+    /// The place of a client at this address, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// When the address has as many as it may; the place is given back.
+    pub fn of(mut self, ip: Option<IpAddr>) -> Result<Place, Full> {
+        let Some(ip) = ip.map(|ip| ip.to_canonical()) else { return Ok(self) };
+        let mut counts = self.limits.counts();
+        let max = match ip.is_loopback() && !counts.loopback_is_limited {
+            true => u32::MAX,
+            false => counts.max_per_address,
+        };
+        let address = match counts.per_address.entry(Arc::new(ip)) {
+            Entry::Occupied(mut has) if *has.get() < max => {
+                *has.get_mut() += 1;
+                Some(has.key().clone())
+            }
+            Entry::Vacant(none) if max > 0 => Some(none.insert_entry(1).key().clone()),
+            _ => None,
+        };
+        drop(counts);
+        self.address = Some(address.ok_or(Full::Address(ip, max))?);
+        Ok(self)
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.limits.left.add_permits(1);
-        if let Some(ip) = self.address.as_deref() {
-            let mut counts = self.limits.counts();
-            if let Some(count) = counts.get_mut(ip) {
-                *count -= 1;
-                if *count == 0 {
-                    counts.remove(ip);
-                }
+        let mut counts = self.limits.counts();
+        match counts.beyond.checked_sub(1) {
+            Some(fewer) => counts.beyond = fewer,
+            None => self.limits.left.add_permits(1),
+        }
+        if let Some(ip) = &self.address
+            && let Some(count) = counts.per_address.get_mut(ip)
+        {
+            *count -= 1;
+            if *count == 0 {
+                counts.per_address.remove(ip);
             }
         }
-        if let Some(route) = &self.route {
-            route.used.fetch_sub(1, Ordering::AcqRel);
+        if let Some(used) = &self.route {
+            used.fetch_sub(1, Ordering::AcqRel);
         }
     }
 }
@@ -175,10 +235,9 @@ mod tests {
         let place = enter(&limits, THERE).unwrap();
         let full = Full::Address(THERE.parse().unwrap(), 1);
         assert_eq!(enter(&limits, "::ffff:192.0.2.1").unwrap_err(), full);
-        enter(&limits, HERE).unwrap();
         drop(place);
         drop(enter(&limits, THERE).unwrap());
-        assert!(limits.counts().is_empty());
+        assert!(limits.counts().per_address.is_empty());
         assert_eq!(limits.left.available_permits(), 10, "what is refused takes no place");
     }
 
@@ -195,11 +254,62 @@ mod tests {
     #[test]
     fn a_route_has_a_limit_of_its_own() {
         let limits = Arc::new(Limits::new(10, None));
-        let route = Arc::new(RouteLimit::new(1));
+        let route = limits.route("/ws", Some(1));
         let ip = Some(HERE.parse().unwrap());
         let place = limits.enter(ip, Some(&route)).unwrap();
         assert_eq!(limits.enter(ip, Some(&route)).unwrap_err(), Full::Route(1));
+        limits.enter(ip, Some(&limits.route("/other", Some(1)))).unwrap();
         drop(place);
         limits.enter(ip, Some(&route)).unwrap();
+    }
+
+    #[test]
+    fn a_route_that_is_limited_anew_counts_on() {
+        let limits = Arc::new(Limits::new(10, None));
+        let free = limits.route("/ws", None);
+        let place = limits.enter(None, Some(&free)).unwrap();
+        drop(free);
+        let limited = limits.route("/ws", Some(1));
+        assert_eq!(limits.enter(None, Some(&limited)).unwrap_err(), Full::Route(1));
+        drop((place, limited));
+        limits.route("/other", None);
+        assert_eq!(limits.counts().per_route.len(), 1, "nobody has the other any more");
+    }
+
+    #[test]
+    fn a_limit_that_is_lowered_and_raised_is_right_at_every_step() {
+        let limits = Arc::new(Limits::new(3, None));
+        let mut places: Vec<_> = (0..3).map(|_| enter(&limits, HERE).unwrap()).collect();
+        limits.set(1, None);
+        places.pop();
+        assert_eq!(enter(&limits, HERE).unwrap_err(), Full::Server(1), "2 of 1");
+        limits.set(2, None);
+        assert_eq!(enter(&limits, HERE).unwrap_err(), Full::Server(2), "2 of 2");
+        limits.set(4, None);
+        places.extend((0..2).map(|_| enter(&limits, HERE).unwrap()));
+        assert_eq!(enter(&limits, HERE).unwrap_err(), Full::Server(4), "4 of 4");
+        limits.set(1, None);
+        limits.set(3, None);
+        places.truncate(2);
+        let _third = enter(&limits, HERE).unwrap();
+        assert_eq!(enter(&limits, HERE).unwrap_err(), Full::Server(3), "3 of 3");
+        assert_eq!(limits.counts().beyond, 0);
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_let_in_by_a_limit_that_is_raised_and_only_as_far() {
+        let limits = Arc::new(Limits::new(1, None));
+        let place = limits.room().await;
+        let waiting = || {
+            let limits = limits.clone();
+            tokio::spawn(async move { limits.room().await })
+        };
+        let (first, second) = (waiting(), waiting());
+        tokio::task::yield_now().await;
+        limits.set(2, None);
+        let first = first.await.unwrap();
+        assert!(!second.is_finished());
+        drop((place, first));
+        second.await.unwrap();
     }
 }

@@ -5,14 +5,15 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use futures_util::FutureExt;
 use tokio::{
     net::{TcpListener, UnixListener},
-    task::{JoinSet, unconstrained},
+    task::unconstrained,
     time::{sleep, timeout},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     bind::SocketFile,
-    proxy::{self, Network},
+    door::{Admitted, Door},
+    proxy,
     registry::Peer,
     stream::Stream,
 };
@@ -20,7 +21,10 @@ use crate::{
 /// How long accepting rests when the system has run out of something.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
-/// Connections that are still accepted, and answered, when the server ends: those that
+/// How long a proxy may still take to say who a client is when the server ends.
+const LAST_HEADER: Duration = Duration::from_millis(100);
+
+/// Connections that are still accepted, and answered, when the listener ends: those that
 /// the kernel has accepted by then, as far as that many.
 const LAST: usize = 4096;
 
@@ -30,10 +34,7 @@ pub(crate) enum Listener {
     /// A port.
     Tcp(TcpListener),
     /// A socket in the file system, whose file is removed at the end if it is ours.
-    Unix(
-        UnixListener,
-        #[expect(dead_code, reason = "it is there to be dropped")] Option<SocketFile>,
-    ),
+    Unix(UnixListener, Option<SocketFile>),
 }
 
 impl Listener {
@@ -67,57 +68,40 @@ fn keepalive() -> socket2::TcpKeepalive {
         .with_retries(3)
 }
 
-/// Connections that come by a proxy, which says who the client is.
-#[derive(Clone, Debug)]
-pub(crate) struct Proxied {
-    /// Where they come from.
-    pub(crate) from: Vec<Network>,
-    /// How long the proxy may take to say it.
-    pub(crate) within: Duration,
-}
-
-/// Accepts until `stop`, and hands each connection to `serve`, which is not to wait.
-/// Each waits for what `room` gives before it is handed on, and those behind it with
-/// the kernel. (What is asked for before there is a client would be held by each
-/// listener that waits for one, and some might starve.)
+/// Accepts until `stop`, and lets each connection in by `door`, in tasks of their own.
+/// Each waits there until there is room, and those behind it with the kernel. (A place
+/// that is asked for before there is a client would be held by each listener that waits
+/// for one, and some might starve.)
 /// No error ends it: one that belongs to a connection is passed over, and when
 /// something has run out (file descriptors, memory) it is logged, waited out and
 /// tried again. Clients that the kernel has accepted when `stop` comes are not left
-/// to it: closing the listener would reset them.
-pub(crate) async fn accept<P, F>(
-    listener: Listener,
-    room: impl Fn() -> F,
-    proxied: Proxied,
+/// to it: closing the listener would reset them. Those whom there is no room for yet, or
+/// whose proxy has not said who they are, are in `tasks`.
+pub(crate) async fn accept(
+    listener: Arc<Listener>,
+    door: Door,
     stop: CancellationToken,
-    serve: impl Fn(Stream, Peer, P) + Send + Sync + 'static,
-) where
-    P: Send + 'static,
-    F: Future<Output = P>,
-{
-    let serve = Arc::new(serve);
-    // Those whose proxy has not said yet who they are.
-    let mut unnamed = JoinSet::new();
-    let mut hand_on = |stream, peer, permit| {
-        while unnamed.try_join_next().is_some() {}
-        match peer {
-            Peer::Address(peer) if proxied.from.iter().any(|network| network.has(&peer)) => {
-                unnamed.spawn(name(stream, peer, permit, proxied.within, serve.clone()));
-            }
-            peer => serve(stream, peer, permit),
-        }
-    };
+    tasks: TaskTracker,
+) {
     let mut exhausted = false;
     loop {
         let accepted = tokio::select! {
-            accepted = accept_one(&listener, &room) => accepted,
+            accepted = listener.accept() => accepted,
             () = stop.cancelled() => break,
         };
         match accepted {
-            Ok((stream, peer, permit)) => {
+            Ok((stream, peer)) => {
                 if std::mem::take(&mut exhausted) {
                     tracing::info!("accepting connections again");
                 }
-                hand_on(stream, peer, permit);
+                let admitted = tokio::select! {
+                    admitted = door.admit() => admitted,
+                    () = stop.cancelled() => {
+                        tasks.spawn(let_in(stream, peer, door.admit(), door.ending(), tasks.clone()));
+                        break;
+                    }
+                };
+                hand_on(stream, peer, admitted, &tasks);
             }
             Err(e) if belongs_to_connection(&e) => tracing::debug!("not accepted: {e}"),
             Err(e) => {
@@ -129,38 +113,55 @@ pub(crate) async fn accept<P, F>(
         }
     }
     for _ in 0..LAST {
-        match unconstrained(accept_one(&listener, &room)).now_or_never() {
-            Some(Ok((stream, peer, permit))) => hand_on(stream, peer, permit),
+        match unconstrained(listener.accept()).now_or_never() {
+            Some(Ok((stream, peer))) => {
+                tasks.spawn(let_in(stream, peer, door.admit(), door.ending(), tasks.clone()));
+            }
             Some(Err(e)) if belongs_to_connection(&e) => {}
             _ => break,
         }
     }
-    // What their proxies have said already has arrived.
-    let named = async { while unnamed.join_next().await.is_some() {} };
-    timeout(EXHAUSTED_PAUSE, named).await.ok();
 }
 
-/// Hands on a connection under the address that its proxy says.
-async fn name<P>(
-    mut stream: Stream,
-    proxy: SocketAddr,
-    permit: P,
-    within: Duration,
-    serve: Arc<impl Fn(Stream, Peer, P)>,
+/// Lets in a connection whose listener is gone, as soon as there is room; when the server
+/// ends, only if there is.
+async fn let_in(
+    stream: Stream,
+    peer: Peer,
+    admitted: impl Future<Output = Admitted>,
+    ending: CancellationToken,
+    tasks: TaskTracker,
 ) {
-    match timeout(within, proxy::read_header(&mut stream)).await {
-        Ok(Ok(client)) => serve(stream, Peer::Address(client.unwrap_or(proxy)), permit),
-        Ok(Err(e)) => tracing::warn!(%proxy, "{e}"),
-        Err(_) => tracing::warn!(%proxy, "no PROXY header within {within:?}"),
+    tokio::select! {
+        biased;
+        admitted = admitted => hand_on(stream, peer, admitted, &tasks),
+        () = ending.cancelled() => {}
     }
 }
 
-async fn accept_one<P, F: Future<Output = P>>(
-    listener: &Listener,
-    room: &impl Fn() -> F,
-) -> io::Result<(Stream, Peer, P)> {
-    let (stream, peer) = listener.accept().await?;
-    Ok((stream, peer, room().await))
+fn hand_on(stream: Stream, peer: Peer, admitted: Admitted, tasks: &TaskTracker) {
+    if let Peer::Address(proxy) = peer
+        && let Some(within) = admitted.proxied(&proxy)
+    {
+        tasks.spawn(name(stream, proxy, admitted, within));
+    } else {
+        admitted.serve(stream, peer);
+    }
+}
+
+/// Serves a connection under the address that its proxy says.
+async fn name(mut stream: Stream, proxy: SocketAddr, admitted: Admitted, within: Duration) {
+    let ending = admitted.shared().ending.clone();
+    let said = tokio::select! {
+        said = timeout(within, proxy::read_header(&mut stream)) => said,
+        // What it has said by then has arrived.
+        () = async { ending.cancelled().await; sleep(LAST_HEADER).await } => return,
+    };
+    match said {
+        Ok(Ok(client)) => admitted.serve(stream, Peer::Address(client.unwrap_or(proxy))),
+        Ok(Err(e)) => tracing::warn!(%proxy, "{e}"),
+        Err(_) => tracing::warn!(%proxy, "no PROXY header within {within:?}"),
+    }
 }
 
 /// Whether an error of accept(2) is about the connection that was to be accepted: on

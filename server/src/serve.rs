@@ -1,57 +1,49 @@
 //! The server: bound, announced, run, drained.
+//!
+//! - `reload`: from some settings to others while it runs
+
+mod reload;
 
 use std::{
+    collections::HashMap,
     io::{self, Write},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    sync::{Arc, atomic::Ordering},
+    pin::pin,
+    sync::Arc,
 };
 
-use echogate_proto::{
-    endpoint::HostPort,
-    live::{Endpoints, ListenerInfo, RouteInfo},
-};
-use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    bind::{self, Socket},
-    bridge,
+    bind::Socket,
     chat::{Hub, Token},
-    config::{At, ListenerSpec, RouteSpec, Settings, Upstream},
+    config::Settings,
     datagram,
-    dial::Target,
-    http::{self, Route},
-    inherit::{Inherited, Sockets},
-    limits::RouteLimit,
-    listener::{self, Listener, Proxied},
-    registry::Peer,
-    service::{Backend, Service},
-    shared::{Reception, Shared},
-    stream::Stream,
-    tls::Inside,
+    door::Door,
+    generation::{Current, Generation},
+    inherit::Inherited,
+    listener,
+    shared::Shared,
+    sockets::Sockets,
 };
 
-/// HTTP connections held at once, those that became WebSockets aside. Beyond it clients
-/// wait with the kernel.
-const HTTP_CONNECTIONS: usize = 1024;
-
-/// A server with its listeners bound.
+/// A server with its sockets bound.
 #[derive(Debug)]
 pub struct Server {
-    shared: Arc<Shared>,
-    http: Vec<Listener>,
-    services: Vec<Offer>,
-    routes: Vec<Arc<Route>>,
+    current: Arc<Current>,
+    sockets: Sockets,
     hub: Arc<Hub>,
+    /// The sockets at work, by their number.
+    at_work: HashMap<u64, AtWork>,
+    /// What runs there, and clients whose proxies have not said yet who they are.
+    tasks: TaskTracker,
 }
 
-/// A service on a socket.
+/// A socket that is served.
 #[derive(Debug)]
-struct Offer {
-    backend: Backend,
-    socket: Socket,
-    tls: bool,
-    once: bool,
+struct AtWork {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
 }
 
 impl Server {
@@ -63,51 +55,17 @@ impl Server {
     pub async fn bind(settings: Settings, inherited: Inherited) -> Result<Server, String> {
         let token = settings.operator_token.clone().map_or_else(Token::random, Ok)?;
         let hub = Arc::new(Hub::new(token));
-        let backend = |service| match service {
-            Service::Upper => Backend::Upper,
-            Service::Echo => Backend::Echo,
-            Service::Time => Backend::Time(settings.timezone.clone()),
-            Service::Chat => Backend::Chat(hub.clone()),
-            Service::Operator => Backend::Operator(hub.clone()),
-        };
-        let Sockets { mut http, services } = inherited
-            .into_sockets()
-            .map_err(|e| format!("cannot use the inherited sockets: {}", plain(&e)))?;
-        let mut services: Vec<_> = services
-            .into_iter()
-            .map(|(service, socket)| Offer {
-                backend: backend(service),
-                socket,
-                tls: false,
-                once: false,
-            })
-            .collect();
-        for bind in &settings.listeners {
-            let ListenerSpec { service, at, once } = &bind.spec;
-            let tls = matches!(at, At::Tls(_));
-            for socket in bind::service(bind, settings.backlog).await? {
-                services.push(Offer { backend: backend(*service), socket, tls, once: *once });
-            }
-        }
-        for at in &settings.http {
-            http.extend(bind::http(at, settings.http_scheme(), settings.backlog).await?);
-        }
-        let target = |upstream: &Upstream| match upstream {
-            Upstream::Tcp(at) => Target::Tcp(at.clone()),
-            Upstream::Tls(at, trust) => Target::Tls(at.clone(), trust.clone()),
-            Upstream::Unix(path) => Target::Unix(path.clone()),
-            Upstream::Service(service) => Target::Service(backend(*service)),
-            Upstream::Listener(service) => reachable(&services, *service)
-                .map_or_else(|| Target::Service(backend(*service)), Target::Tcp),
-        };
-        let routes: Vec<_> = settings
-            .routes
-            .iter()
-            .map(|route| Arc::new(bridged(route, target(&route.upstream), &settings)))
-            .collect();
-        let endpoints = endpoints(&services, &routes).map_err(|e| format!("cannot serve: {e}"))?;
-        let shared = Arc::new(Shared::new(settings, endpoints));
-        Ok(Server { shared, http, services, routes, hub })
+        let sockets = Sockets::inherited(inherited)?.renewed(&settings).await?;
+        let nobody = Shared::new(settings.clone());
+        let first = Generation::new(settings, &sockets, &hub, &nobody)
+            .map_err(|e| format!("cannot serve: {e}"))?;
+        Ok(Server {
+            current: Current::new(first).into(),
+            sockets,
+            hub,
+            at_work: HashMap::new(),
+            tasks: TaskTracker::new(),
+        })
     }
 
     /// Where the clients of `chat` and its operators meet.
@@ -121,122 +79,74 @@ impl Server {
     ///
     /// Those of `out`.
     pub fn announce(&self, out: &mut impl Write) -> io::Result<()> {
-        let Endpoints { listeners, routes } = &self.shared.endpoints;
-        for ListenerInfo { service, url } in listeners {
-            writeln!(out, "listening  {service:<6} {url}")?;
-        }
-        let scheme = self.shared.settings.http_scheme();
-        let mut http = Vec::new();
-        for listener in &self.http {
-            if let Listener::Tcp(listener) = listener {
-                http.push(listener.local_addr()?);
-            }
-        }
-        for at in &http {
-            writeln!(out, "listening  http   {scheme}://{at}")?;
-        }
-        for RouteInfo { path, upstream, framing, .. } in routes {
-            writeln!(out, "route      {path} -> {upstream} ({framing})")?;
-        }
-        if let Some(at) = http.first() {
-            writeln!(out, "page       {scheme}://{at}/")?;
-        }
-        if self.has_operators() && self.shared.settings.operator_token.is_none() {
-            writeln!(out, "operator   token {}", self.hub.token().reveal())?;
+        let token = self.token_line();
+        for line in self.current.get().lines.iter().chain(&token) {
+            writeln!(out, "{line}")?;
         }
         writeln!(out, "ready")?;
         out.flush()
     }
 
-    /// Whether there is a way for operators to come.
-    fn has_operators(&self) -> bool {
-        let by_route =
-            |route: &Arc<Route>| matches!(route.target, Target::Service(Backend::Operator(_)));
-        let by_listener = |offer: &Offer| matches!(offer.backend, Backend::Operator(_));
-        self.routes.iter().any(by_route) || self.services.iter().any(by_listener)
+    /// Says the operators' token, if nobody but this server can: it was made here.
+    fn token_line(&self) -> Option<String> {
+        let Generation { shared, has_operators, .. } = &*self.current.get();
+        (*has_operators && shared.settings.operator_token.is_none())
+            .then(|| format!("operator   token {}", self.hub.token().reveal()))
     }
 
     /// Serves until `stop` is ready, and then ends every connection within the time
-    /// that the settings give.
-    pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Server { shared, http, services, routes, .. } = self;
-        let accepting = CancellationToken::new();
-        let listeners = TaskTracker::new();
-        let proxied = Proxied {
-            from: shared.settings.proxy_protocol_from.clone(),
-            within: shared.settings.header_timeout,
-        };
-        for Offer { backend, socket, tls, once } in services {
-            let (shared, stop) = (shared.clone(), accepting.clone());
-            let kind = socket.kind(tls);
-            match socket {
-                Socket::Datagram(socket) => {
-                    let registry = shared.registry.clone();
-                    listeners.spawn(datagram::serve(socket, backend, registry, stop));
-                }
-                Socket::Stream(listener) => {
-                    let limits = shared.limits.clone();
-                    let room = move || {
-                        let limits = limits.clone();
-                        async move { limits.room().await }
-                    };
-                    let target = backend.service().name().into();
-                    let how = Arc::new(Reception { backend, target, kind, once });
-                    let serve = move |stream, peer, ()| shared.receive(&how, stream, peer);
-                    listeners.spawn(listener::accept(listener, room, proxied.clone(), stop, serve));
-                }
+    /// that the settings give. `reload` is ready whenever the settings are to be others,
+    /// and says which, or what is wrong with them.
+    pub async fn run(
+        mut self,
+        mut reload: impl AsyncFnMut() -> Result<Settings, String>,
+        stop: impl Future<Output = ()>,
+    ) {
+        let mut stop = pin!(stop);
+        self.set_to_work();
+        loop {
+            let next = async {
+                let settings = reload().await?;
+                self.next(settings).await
+            };
+            let next = tokio::select! {
+                next = next => next,
+                () = &mut stop => break,
+            };
+            match next {
+                Ok(next) => self.turn_to(next).await,
+                Err(why) => tracing::warn!("SIGHUP: the settings stay as they were: {why}"),
             }
         }
-        let permits = Arc::new(Semaphore::new(HTTP_CONNECTIONS));
-        let app = http::router(&shared, &routes, shared.settings.web_root.as_deref());
-        for listener in http {
-            let (shared, app) = (shared.clone(), app.clone());
-            let permits = permits.clone();
-            let room = move || {
-                let permits = permits.clone();
-                async move { permits.acquire_owned().await.expect("it is never closed") }
-            };
-            let serve = move |stream: Stream, peer, permit| {
-                stream.limit_unsent();
-                let (shared, app) = (shared.clone(), app.clone());
-                shared.http.tracker.clone().spawn(async move {
-                    let stream = match shared.settings.tls {
-                        None => Some(stream),
-                        Some(_) => shared.secured(Inside::Http, stream, &peer).await,
-                    };
-                    if let (Some(stream), Peer::Address(peer)) = (stream, peer) {
-                        http::serve(stream, peer, permit, app, shared).await;
-                    }
-                });
-            };
-            let proxied = proxied.clone();
-            listeners.spawn(listener::accept(listener, room, proxied, accepting.clone(), serve));
-        }
-        stop.await;
-        shared.ending.store(true, Ordering::Release);
-        accepting.cancel();
-        listeners.close();
-        listeners.wait().await;
+        let Server { current, sockets, tasks, .. } = self;
+        let shared = current.get().shared.clone();
+        shared.ending.cancel();
+        drop(sockets);
+        tasks.close();
+        tasks.wait().await;
         shared.drain().await;
     }
-}
 
-/// A route as it is served.
-fn bridged(route: &RouteSpec, target: Target, settings: &Settings) -> Route {
-    let options = bridge::Options {
-        framing: route.framing,
-        max_message: settings.max_message,
-        ping_interval: settings.ping_interval,
-        ping_timeout: settings.ping_timeout,
-        idle_timeout: settings.idle_timeout,
-    };
-    Route {
-        path: route.path.as_str().into(),
-        target,
-        protocol: route.protocol.clone(),
-        proxy: route.proxy,
-        limit: route.max.map(|max| RouteLimit::new(max).into()),
-        options: options.into(),
+    /// Serves on those sockets that are not served yet.
+    fn set_to_work(&mut self) {
+        let shared = self.current.get().shared.clone();
+        for held in self.sockets.iter() {
+            self.at_work.entry(held.id).or_insert_with(|| {
+                let stop = shared.ending.child_token();
+                let door = Door { socket: held.id, current: self.current.clone() };
+                let (until, tasks) = (stop.clone(), self.tasks.clone());
+                let task = match held.socket.clone() {
+                    Socket::Stream(listener) => {
+                        self.tasks.spawn(listener::accept(listener, door, until, tasks))
+                    }
+                    Socket::Datagram(socket) => {
+                        let registry = shared.registry.clone();
+                        self.tasks.spawn(datagram::serve(socket, door, registry, until))
+                    }
+                };
+                AtWork { stop, task }
+            });
+        }
     }
 }
 
@@ -252,38 +162,4 @@ pub(crate) fn plain(error: &io::Error) -> String {
             text.split_once(" (os error").map_or(text.clone(), |(words, _)| words.to_owned())
         }
     }
-}
-
-/// What is served where, as it is told.
-fn endpoints(services: &[Offer], routes: &[Arc<Route>]) -> io::Result<Endpoints> {
-    let listeners = services.iter().map(|Offer { backend, socket, tls, .. }| {
-        let service = backend.service().name().to_owned();
-        Ok(ListenerInfo { service, url: format!("{}://{}", socket.kind(*tls), socket.at()?) })
-    });
-    let routes = routes.iter().map(|route| RouteInfo {
-        path: route.path.to_string(),
-        upstream: route.target.to_string(),
-        framing: route.options.framing.to_string(),
-        protocol: route.protocol.clone(),
-    });
-    Ok(Endpoints { routes: routes.collect(), listeners: listeners.collect::<io::Result<_>>()? })
-}
-
-/// Where a service is reached by plain TCP from this machine: where it is bound to all
-/// addresses, by loopback.
-fn reachable(services: &[Offer], service: Service) -> Option<HostPort> {
-    let at = services.iter().find_map(|offer| match &offer.socket {
-        Socket::Stream(Listener::Tcp(listener))
-            if offer.backend.service() == service && !offer.tls && !offer.once =>
-        {
-            listener.local_addr().ok()
-        }
-        _ => None,
-    })?;
-    let host = match at.ip() {
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    Some(HostPort { host: host.to_string(), port: at.port() })
 }

@@ -1,13 +1,13 @@
 //! What all connections share, and how they end.
 
-use std::{
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use echogate_proto::live::{Endpoints, Kind};
-use tokio::time::{Instant, sleep, timeout_at};
-use tokio_util::task::TaskTracker;
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep, timeout_at},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     config::Settings,
@@ -23,29 +23,36 @@ use crate::{
 /// How long it takes at the most to notice what has arrived.
 const NOTICE: Duration = Duration::from_millis(20);
 
-/// What all connections share.
-#[derive(Debug)]
+/// HTTP connections held at once, those that became WebSockets aside. Beyond it clients
+/// wait with the kernel.
+const HTTP_CONNECTIONS: usize = 1024;
+
+/// What all connections share: the settings that they began under, and beside them what
+/// is the same under all settings.
+#[derive(Clone, Debug)]
 pub struct Shared {
     /// Every setting, decided.
     pub settings: Settings,
+    /// What is served where.
+    pub endpoints: Endpoints,
     /// How many connections there may be.
     pub limits: Arc<Limits>,
     /// Who is connected.
     pub registry: Registry,
-    /// What is served where.
-    pub endpoints: Endpoints,
     /// Connections to the built-in services.
     pub services: Group,
     /// WebSocket connections.
     pub bridges: Group,
     /// HTTP connections, before they become WebSockets.
     pub http: Group,
+    /// How many of those there may be.
+    pub http_permits: Arc<Semaphore>,
     /// The server has begun to end.
-    pub ending: AtomicBool,
+    pub ending: CancellationToken,
 }
 
-/// Connections that end together.
-#[derive(Debug)]
+/// Connections that end together. Clones are the same.
+#[derive(Clone, Debug)]
 pub struct Group {
     /// Tells them to.
     pub drain: Drain,
@@ -67,24 +74,36 @@ pub(crate) struct Reception {
 }
 
 impl Shared {
-    /// Nobody is connected yet.
-    pub(crate) fn new(settings: Settings, endpoints: Endpoints) -> Shared {
+    /// Nobody is connected yet, and nothing is served.
+    pub(crate) fn new(settings: Settings) -> Shared {
         let limits = Limits::new(settings.max_connections, settings.max_per_address);
         Shared {
             settings,
+            endpoints: Endpoints::default(),
             limits: Arc::new(limits),
             registry: Registry::default(),
-            endpoints,
             services: Group::new(),
             bridges: Group::new(),
             http: Group::new(),
-            ending: AtomicBool::new(false),
+            http_permits: Arc::new(Semaphore::new(HTTP_CONNECTIONS)),
+            ending: CancellationToken::new(),
         }
     }
 
-    /// Receives a client of a service, in a task of its own, if it may have a place.
-    pub(crate) fn receive(self: &Arc<Self>, how: &Arc<Reception>, stream: Stream, peer: Peer) {
-        let place = match self.limits.enter(peer.ip(), None) {
+    /// The same under other settings. (The limits stay as they are until they are set.)
+    pub(crate) fn under(&self, settings: Settings, endpoints: Endpoints) -> Shared {
+        Shared { settings, endpoints, ..self.clone() }
+    }
+
+    /// Receives a client of a service, in a task of its own, if it may have its place.
+    pub(crate) fn receive(
+        self: &Arc<Self>,
+        how: &Arc<Reception>,
+        stream: Stream,
+        peer: Peer,
+        place: Place,
+    ) {
+        let place = match place.of(peer.ip()) {
             Ok(place) => place,
             Err(full) => return tracing::info!(%peer, "refused: {full}"),
         };

@@ -14,6 +14,7 @@
 //! - `limits`: clients that flood and do not read, and running out of things
 //! - `shutdown`: SIGTERM with clients of all kinds
 //! - `tls`: TLS on every side, and certificates that are read again
+//! - `reload`: SIGHUP, by which the settings are read again
 //! - `settings`: flags, environment, file, defaults, and what is wrong with them
 //! - `api`: what the server tells of itself, its log included
 //! - `events`: who is connected, live
@@ -44,6 +45,7 @@ mod limits;
 mod page;
 mod proxy;
 mod readme;
+mod reload;
 mod routes;
 mod settings;
 mod shutdown;

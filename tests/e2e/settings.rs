@@ -2,11 +2,15 @@
 
 use std::{
     io::Write,
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     process::{Command, Output, Stdio},
 };
 
-use echogate_tests::{http, server::Server, ws::RawWs};
+use echogate_tests::{
+    http,
+    server::Server,
+    ws::{RawWs, handshake},
+};
 use tempfile::NamedTempFile;
 
 use crate::ECHOGATE;
@@ -187,7 +191,7 @@ fn a_server_serves_with_its_stdout_closed() {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let start = std::time::Instant::now();
     let answer = loop {
-        if std::net::TcpStream::connect(port).is_ok() {
+        if TcpStream::connect(port).is_ok() {
             break http::get(&port.to_string(), "/healthz").status;
         }
         assert!(child.try_wait().unwrap().is_none(), "it ended");
@@ -263,6 +267,19 @@ fn a_wrong_value_in_the_environment_is_named() {
     let (line, status) = failure(&output);
     assert_eq!(status, 2);
     assert!(line.contains("soon") && line.contains("--drain"), "{line}");
+}
+
+#[test]
+fn how_much_is_logged_is_a_level_or_an_error() {
+    let (said, status) = failure(&echogate().env("ECHOGATE_LOG", "info=x=y").output().unwrap());
+    assert!(said.contains("ECHOGATE_LOG") && status == 2, "{said}");
+    // At the level of warnings the start of a connection is nothing to be told.
+    let server = start(echogate().env("ECHOGATE_LOG", "warn,echogate::http=info"), true);
+    assert!(takes(&server, 10));
+    let mut stream = TcpStream::connect(server.address("http")).unwrap();
+    handshake(&mut stream, &server, "/none", &[]);
+    server.wait_for_log(&["refused: no such route: /none"]);
+    assert!(server.log().iter().all(|line| line.contains("refused")), "{:?}", server.log());
 }
 
 #[test]

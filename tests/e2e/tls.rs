@@ -290,7 +290,7 @@ fn a_new_certificate_is_shown_from_sighup_on_and_a_broken_one_never() {
     authority.install(&new);
     assert_eq!(&shown("http"), old.der(), "not before it is told");
     server.signal("HUP");
-    server.wait_for_log(&["the certificate and its key are read again"]);
+    server.wait_for_log(&["SIGHUP: the settings are read again"]);
     assert_eq!(&shown("http"), new.der());
     assert_eq!(&shown("echo"), new.der());
     assert!(answers(&mut before, b"still here", b"still here"));
@@ -303,12 +303,12 @@ fn a_new_certificate_is_shown_from_sighup_on_and_a_broken_one_never() {
     ] {
         fs::write(&key, &broken).unwrap();
         server.signal("HUP");
-        server.wait_for_log(&["WARN", "the certificate stays as it was: ", complaint]);
+        server.wait_for_log(&["WARN", "SIGHUP: the settings stay as they were: ", complaint]);
         assert_eq!(&shown("echo"), new.der());
     }
     fs::remove_file(&key).unwrap();
     server.signal("HUP");
-    server.wait_for_log(&["WARN", "the certificate stays as it was: ", "key.pem: no such file"]);
+    server.wait_for_log(&["WARN", "SIGHUP: the settings stay", "key.pem: no such file"]);
     assert_eq!(&shown("http"), new.der());
     assert!(answers(&mut before, b"still here", b"still here"));
 }
@@ -318,7 +318,7 @@ fn sighup_ends_nothing_without_tls_either() {
     let mut server = crate::server();
     let mut client = http::connect(server.address("upper"));
     server.signal("HUP");
-    server.wait_for_log(&["SIGHUP"]);
+    server.wait_for_log(&["SIGHUP: the settings are read again"]);
     assert!(answers(&mut client, b"still here", b"STILL HERE"));
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0));

@@ -215,11 +215,20 @@ impl Server {
     ///
     /// When none comes within [`PATIENCE`].
     pub fn wait_for_log(&self, parts: &[&str]) -> String {
+        self.wait_for_log_again(parts, 0)
+    }
+
+    /// Waits for such a line that has `before` others like it before it.
+    ///
+    /// # Panics
+    ///
+    /// When none comes within [`PATIENCE`].
+    pub fn wait_for_log_again(&self, parts: &[&str], before: usize) -> String {
         let start = Instant::now();
         let mut lines = self.log.lines.lock().expect("no holder panics");
         loop {
-            let found = lines.iter().find(|line| parts.iter().all(|part| line.contains(part)));
-            if let Some(line) = found {
+            let like = |line: &&String| parts.iter().all(|part| line.contains(part));
+            if let Some(line) = lines.iter().filter(like).nth(before) {
                 return line.clone();
             }
             let left = PATIENCE.saturating_sub(start.elapsed());

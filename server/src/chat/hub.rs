@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
 use echogate_proto::operator::{BYE, Conversation, Ending, From, Message, ToOperator};
@@ -33,7 +33,7 @@ const OPERATOR_BEHIND: usize = 1024;
 /// Where all meet.
 #[derive(Debug)]
 pub struct Hub {
-    token: Token,
+    token: RwLock<Token>,
     state: Mutex<State>,
 }
 
@@ -81,12 +81,17 @@ pub(super) enum Heard {
 impl Hub {
     /// Nobody is there yet.
     pub fn new(token: Token) -> Hub {
-        Hub { token, state: Mutex::default() }
+        Hub { token: RwLock::new(token), state: Mutex::default() }
     }
 
     /// What operators have to know.
-    pub fn token(&self) -> &Token {
-        &self.token
+    pub fn token(&self) -> Token {
+        self.token.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Something else that operators have to know who come from now on.
+    pub fn set_token(&self, token: Token) {
+        *self.token.write().unwrap_or_else(PoisonError::into_inner) = token;
     }
 
     /// A client has come: the number of its conversation, and what it is to be told.

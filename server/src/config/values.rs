@@ -138,7 +138,9 @@ pub(super) fn identity(
 ) -> Result<Option<Arc<Identity>>, String> {
     match (cert, key) {
         (None, None) => Ok(None),
-        (Some(cert), Some(key)) => Identity::read(cert, key).map(|identity| Some(identity.into())),
+        (Some(cert), Some(key)) => {
+            Identity::read(&cert, &key).map(|identity| Some(identity.into()))
+        }
         (Some(_), None) => Err("tls-cert needs tls-key, its private key".to_owned()),
         (None, Some(_)) => Err("tls-key needs tls-cert, its certificate".to_owned()),
     }

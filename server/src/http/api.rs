@@ -1,7 +1,7 @@
 //! What the server tells of itself: `/healthz`, `/readyz`, `/version`,
 //! `/api/endpoints`, `/api/connections`.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 
 use axum::{
     Json, Router,
@@ -34,7 +34,7 @@ pub(super) fn router() -> Router<Arc<Shared>> {
 
 /// Whether new connections are welcome: not any more once the end has begun.
 async fn ready(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
-    if shared.ending.load(Ordering::Acquire) {
+    if shared.ending.is_cancelled() {
         (StatusCode::SERVICE_UNAVAILABLE, "ending\n")
     } else {
         (StatusCode::OK, "ready\n")
@@ -45,7 +45,6 @@ async fn version() -> impl IntoResponse {
     Json(json!({ "name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION") }))
 }
 
-/// They do not change: what listens was bound at the start.
 async fn endpoints(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
     Json(shared.endpoints.clone())
 }

@@ -37,8 +37,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tower::ServiceExt;
 
 use crate::{
-    bridge, dial::Target, drain::Drain, limits::RouteLimit, page, proxy, shared::Shared,
-    stream::Stream,
+    bridge, dial::Target, drain::Drain, generation::Current, limits::RouteLimit, page, proxy,
+    shared::Shared, stream::Stream,
 };
 
 /// The largest head of a request, in bytes.
@@ -56,7 +56,7 @@ pub(crate) struct Route {
     /// The version of the PROXY protocol that the upstream is told of the client by.
     pub(crate) proxy: Option<proxy::Version>,
     /// The most connections.
-    pub(crate) limit: Option<Arc<RouteLimit>>,
+    pub(crate) limit: RouteLimit,
     /// How it is bridged.
     pub(crate) options: Arc<bridge::Options>,
 }
@@ -110,13 +110,13 @@ pub(crate) fn router(
 }
 
 /// Serves one HTTP connection until it ends or becomes something else; `permit` is
-/// held until then.
+/// held until then. Each request is answered by what holds when it comes.
 pub(crate) async fn serve(
     stream: Stream,
     peer: SocketAddr,
     permit: OwnedSemaphorePermit,
-    app: Router,
-    shared: Arc<Shared>,
+    current: Arc<Current>,
+    shared: &Shared,
 ) {
     // Of a connection that is gone already nothing more will come.
     let Ok(local) = stream.local_addr() else { return };
@@ -124,7 +124,7 @@ pub(crate) async fn serve(
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(client);
         name_host(&mut request);
-        app.clone().oneshot(request)
+        current.get().app.clone().oneshot(request)
     });
     let drain = &shared.http.drain;
     let ended = if stream.is_http2() {

@@ -95,7 +95,7 @@ async fn admit(
     if let Some(reason) = policy::refusal(headers, allow_host, allow_origin) {
         return Err(Refusal { status: StatusCode::FORBIDDEN, code: CloseCode::POLICY, reason });
     }
-    let place = shared.limits.enter(Some(client.peer.ip()), route.limit.as_ref())?;
+    let place = shared.limits.enter(Some(client.peer.ip()), Some(&route.limit))?;
     let header = route.proxy.map(|version| version.header(client.peer, client.local));
     let peer = Peer::Address(client.peer);
     let upstream = route.target.dial(peer, *dial_timeout, &header.unwrap_or_default()).await?;

@@ -1,11 +1,6 @@
 //! The server's certificate and key.
 
-use std::{
-    fmt, io,
-    path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
-};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
 use tokio::{
     net::TcpStream,
@@ -25,24 +20,11 @@ use crate::{drain::Drain, registry::Peer};
 /// How long a handshake under way may still take when the server ends.
 const LAST_HANDSHAKE: Duration = Duration::from_secs(1);
 
-/// The server's certificate and key, as they are in their files or last were.
+/// The server's certificate and key, as they were in their files.
+#[derive(Debug)]
 pub struct Identity {
-    cert: PathBuf,
-    key: PathBuf,
-    /// For connections from now on.
-    configs: RwLock<Configs>,
-}
-
-struct Configs {
     http: Arc<ServerConfig>,
     bytes: Arc<ServerConfig>,
-}
-
-impl fmt::Debug for Identity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Identity { cert, key, .. } = self;
-        f.debug_struct("Identity").field("cert", cert).field("key", key).finish_non_exhaustive()
-    }
 }
 
 impl Identity {
@@ -51,21 +33,23 @@ impl Identity {
     /// # Errors
     ///
     /// One line that names the file and what is wrong with it.
-    pub fn read(cert: PathBuf, key: PathBuf) -> Result<Identity, String> {
-        let configs = RwLock::new(Configs::read(&cert, &key)?);
-        Ok(Identity { cert, key, configs })
-    }
-
-    /// Reads both files again, for connections from now on. If something is wrong with
-    /// them nothing changes.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Identity::read`].
-    pub fn reload(&self) -> Result<(), String> {
-        let configs = Configs::read(&self.cert, &self.key)?;
-        *self.configs.write().unwrap_or_else(PoisonError::into_inner) = configs;
-        Ok(())
+    pub fn read(cert: &Path, key: &Path) -> Result<Identity, String> {
+        let (chain, secret) = (certificates(cert)?, private_key(key)?);
+        let config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, secret))
+            .map_err(|e| match e {
+                rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+                    format!("{}: not the key of {}", key.display(), cert.display())
+                }
+                rustls::Error::InvalidCertificate(e) => {
+                    format!("{}: not a certificate: {e}", cert.display())
+                }
+                e => format!("{}: {e}", key.display()),
+            })?;
+        let mut http = config.clone();
+        http.alpn_protocols = Inside::Http.alpn();
+        Ok(Identity { http: http.into(), bytes: config.into() })
     }
 
     /// Agrees on TLS with a client, `within` so much time; none, and a line in the log,
@@ -92,10 +76,9 @@ impl Identity {
     }
 
     fn config(&self, inside: Inside) -> Arc<ServerConfig> {
-        let configs = self.configs.read().unwrap_or_else(PoisonError::into_inner);
         match inside {
-            Inside::Http | Inside::WebSocket => configs.http.clone(),
-            Inside::Bytes => configs.bytes.clone(),
+            Inside::Http | Inside::WebSocket => self.http.clone(),
+            Inside::Bytes => self.bytes.clone(),
         }
     }
 }
@@ -104,27 +87,6 @@ impl Identity {
 async fn last_call(drain: &Drain) {
     drain.watch().draining().await;
     sleep(LAST_HANDSHAKE).await;
-}
-
-impl Configs {
-    fn read(cert: &Path, key: &Path) -> Result<Configs, String> {
-        let (chain, secret) = (certificates(cert)?, private_key(key)?);
-        let config = ServerConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, secret))
-            .map_err(|e| match e {
-                rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
-                    format!("{}: not the key of {}", key.display(), cert.display())
-                }
-                rustls::Error::InvalidCertificate(e) => {
-                    format!("{}: not a certificate: {e}", cert.display())
-                }
-                e => format!("{}: {e}", key.display()),
-            })?;
-        let mut http = config.clone();
-        http.alpn_protocols = Inside::Http.alpn();
-        Ok(Configs { http: http.into(), bytes: config.into() })
-    }
 }
 
 fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, String> {

@@ -1,0 +1,194 @@
+//! What holds from one reading of the settings to the next.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use axum::Router;
+use echogate_proto::{
+    endpoint::HostPort,
+    live::{Endpoints, ListenerInfo, RouteInfo},
+};
+
+use crate::{
+    bridge,
+    chat::Hub,
+    config::{RouteSpec, Settings, Upstream},
+    dial::Target,
+    http::{self, Route},
+    limits::Limits,
+    service::{Backend, Service},
+    shared::{Reception, Shared},
+    sockets::{Held, Sockets},
+};
+
+/// The generation that holds now: what comes takes it at its beginning, and keeps it.
+#[derive(Debug)]
+pub(crate) struct Current(RwLock<Arc<Generation>>);
+
+impl Current {
+    pub(crate) fn new(first: Generation) -> Current {
+        Current(RwLock::new(first.into()))
+    }
+
+    pub(crate) fn get(&self) -> Arc<Generation> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set(&self, next: Generation) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = next.into();
+    }
+}
+
+/// Everything that is decided by the settings.
+#[derive(Debug)]
+pub(crate) struct Generation {
+    pub(crate) shared: Arc<Shared>,
+    /// All that is answered over HTTP.
+    pub(crate) app: Router,
+    /// How clients of services are received, by their listener's socket.
+    receptions: HashMap<u64, Arc<Reception>>,
+    /// What is served where, in lines.
+    pub(crate) lines: Vec<String>,
+    /// There is a way for operators to come.
+    pub(crate) has_operators: bool,
+}
+
+impl Generation {
+    /// What `settings` and `sockets` come to; what lives on does so in `before`.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub(crate) fn new(
+        settings: Settings,
+        sockets: &Sockets,
+        hub: &Arc<Hub>,
+        before: &Shared,
+    ) -> io::Result<Generation> {
+        let backend = |service| match service {
+            Service::Upper => Backend::Upper,
+            Service::Echo => Backend::Echo,
+            Service::Time => Backend::Time(settings.timezone.clone()),
+            Service::Chat => Backend::Chat(hub.clone()),
+            Service::Operator => Backend::Operator(hub.clone()),
+        };
+        let target = |upstream: &Upstream| match upstream {
+            Upstream::Tcp(at) => Target::Tcp(at.clone()),
+            Upstream::Tls(at, trust) => Target::Tls(at.clone(), trust.clone()),
+            Upstream::Unix(path) => Target::Unix(path.clone()),
+            Upstream::Service(service) => Target::Service(backend(*service)),
+            Upstream::Listener(service) => reachable(sockets, *service)
+                .map_or_else(|| Target::Service(backend(*service)), Target::Tcp),
+        };
+        let reception = |held: &Held| {
+            let service = held.offer.service?;
+            let reception = Reception {
+                backend: backend(service),
+                target: service.name().into(),
+                kind: held.socket.kind(held.offer.tls),
+                once: held.offer.once,
+            };
+            Some((held.id, reception.into()))
+        };
+        let receptions: HashMap<u64, Arc<Reception>> =
+            sockets.iter().filter_map(reception).collect();
+        let routes: Vec<Arc<Route>> = settings
+            .routes
+            .iter()
+            .map(|route| bridged(route, target(&route.upstream), &settings, &before.limits).into())
+            .collect();
+        let is_operator = |backend: &Backend| matches!(backend, Backend::Operator(_));
+        let has_operators = receptions.values().any(|how| is_operator(&how.backend))
+            || routes.iter().any(|route| match &route.target {
+                Target::Service(backend) => is_operator(backend),
+                _ => false,
+            });
+        let endpoints = endpoints(sockets, &routes)?;
+        let lines = lines(sockets, &endpoints)?;
+        let shared = Arc::new(before.under(settings, endpoints));
+        let app = http::router(&shared, &routes, shared.settings.web_root.as_deref());
+        Ok(Generation { shared, app, receptions, lines, has_operators })
+    }
+
+    /// Receives those who had come to a socket before it was closed as `before` did.
+    pub(crate) fn keep_reception(&mut self, socket: u64, before: &Generation) {
+        let how = before.reception(socket).map(|how| (socket, how.clone()));
+        self.receptions.extend(how);
+    }
+
+    /// How clients of a socket are received; none where it is for HTTP.
+    pub(crate) fn reception(&self, socket: u64) -> Option<&Arc<Reception>> {
+        self.receptions.get(&socket)
+    }
+}
+
+/// A route as it is served.
+fn bridged(route: &RouteSpec, target: Target, settings: &Settings, limits: &Limits) -> Route {
+    let options = bridge::Options {
+        framing: route.framing,
+        max_message: settings.max_message,
+        ping_interval: settings.ping_interval,
+        ping_timeout: settings.ping_timeout,
+        idle_timeout: settings.idle_timeout,
+    };
+    Route {
+        path: route.path.as_str().into(),
+        target,
+        protocol: route.protocol.clone(),
+        proxy: route.proxy,
+        limit: limits.route(&route.path, route.max),
+        options: options.into(),
+    }
+}
+
+/// What is served where, as it is told.
+fn endpoints(sockets: &Sockets, routes: &[Arc<Route>]) -> io::Result<Endpoints> {
+    let services = sockets.iter().filter_map(|held| Some((held.offer.service?, held)));
+    let listeners = services.map(|(service, held)| {
+        Ok(ListenerInfo { service: service.name().to_owned(), url: held.url()? })
+    });
+    let routes = routes.iter().map(|route| RouteInfo {
+        path: route.path.to_string(),
+        upstream: route.target.to_string(),
+        framing: route.options.framing.to_string(),
+        protocol: route.protocol.clone(),
+    });
+    Ok(Endpoints { routes: routes.collect(), listeners: listeners.collect::<io::Result<_>>()? })
+}
+
+/// The same in lines, HTTP included.
+fn lines(sockets: &Sockets, endpoints: &Endpoints) -> io::Result<Vec<String>> {
+    let Endpoints { listeners, routes } = endpoints;
+    let mut lines: Vec<_> = listeners
+        .iter()
+        .map(|ListenerInfo { service, url }| format!("listening  {service:<6} {url}"))
+        .collect();
+    let http = sockets.iter().filter(|held| held.offer.service.is_none()).map(Held::url);
+    let http: Vec<String> = http.collect::<io::Result<_>>()?;
+    lines.extend(http.iter().map(|url| format!("listening  http   {url}")));
+    lines.extend(routes.iter().map(|RouteInfo { path, upstream, framing, .. }| {
+        format!("route      {path} -> {upstream} ({framing})")
+    }));
+    lines.extend(http.first().map(|url| format!("page       {url}/")));
+    Ok(lines)
+}
+
+/// Where a service is reached by plain TCP from this machine: where it is bound to all
+/// addresses, by loopback.
+fn reachable(sockets: &Sockets, service: Service) -> Option<HostPort> {
+    let at = sockets.iter().find_map(|held| {
+        let offer = held.offer;
+        let plain = offer.service == Some(service) && !offer.tls && !offer.once;
+        held.socket.tcp().filter(|_| plain)
+    })?;
+    let host = match at.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    Some(HostPort { host: host.to_string(), port: at.port() })
+}

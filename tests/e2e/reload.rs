@@ -1,0 +1,187 @@
+//! SIGHUP: the settings are read again, and no connection notices.
+//!
+//! - `connections`: who is there and who comes meanwhile, to the end of the server
+//! - `listeners`: sockets that come, go, stay, and change what they are for
+//! - `routes`: WebSocket paths, and how they are bridged
+//! - `limits`: limits that are lowered and raised, with connections that live
+//! - `others`: every other setting
+//! - `wrong`: settings that are wrong, and sockets that cannot be bound
+
+mod connections;
+mod limits;
+mod listeners;
+mod others;
+mod routes;
+mod wrong;
+
+use std::{
+    fs,
+    net::TcpStream,
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use echogate_tests::{
+    http::{self, connect},
+    program::free_port,
+    server::{PATIENCE, Server},
+    ws::{self, RawWs, first},
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::ECHOGATE;
+
+/// What the log says at the end of each reading, good or bad.
+const READ: &str = "SIGHUP: the settings";
+
+/// A server whose settings are in a file, which a test changes.
+struct Reloaded {
+    server: Server,
+    dir: TempDir,
+}
+
+impl Reloaded {
+    fn new(settings: &str) -> Reloaded {
+        Reloaded::with(settings, |_| {})
+    }
+
+    /// With more in its command.
+    fn with(settings: &str, more: impl FnOnce(&mut Command)) -> Reloaded {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("echogate.toml");
+        fs::write(&file, settings).unwrap();
+        let mut command = Command::new(ECHOGATE);
+        command.arg("serve").arg("--config").arg(&file);
+        more(&mut command);
+        Reloaded { server: Server::spawn(command), dir }
+    }
+
+    /// A file in a folder of its own.
+    fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Changes the settings, has them read, and says what the log says of that.
+    fn read(&self, settings: &str) -> String {
+        self.write(settings);
+        self.hangup()
+    }
+
+    /// Changes the settings, which are read whole at any moment.
+    fn write(&self, settings: &str) {
+        fs::write(self.file("new"), settings).unwrap();
+        fs::rename(self.file("new"), self.file("echogate.toml")).unwrap();
+    }
+
+    /// Has the settings read as they are.
+    fn hangup(&self) -> String {
+        let before = self.server.log().iter().filter(|line| line.contains(READ)).count();
+        self.server.signal("HUP");
+        self.server.wait_for_log_again(&[READ], before)
+    }
+
+    /// Has these settings taken.
+    fn take(&self, settings: &str) {
+        let said = self.read(settings);
+        assert!(said.contains("SIGHUP: the settings are read again"), "{said}");
+    }
+
+    /// Has these settings turned down, and says why they were.
+    fn refuse(&self, settings: &str) -> String {
+        let said = self.read(settings);
+        assert!(said.contains("WARN"), "{said}");
+        let why = said.split_once("SIGHUP: the settings stay as they were: ");
+        why.unwrap_or_else(|| panic!("{said}")).1.to_owned()
+    }
+
+    /// What `/api/endpoints` tells.
+    fn endpoints(&self) -> Value {
+        let response = http::get(self.server.address("http"), "/api/endpoints");
+        serde_json::from_slice(&response.body).unwrap()
+    }
+
+    /// The first listener of a service, as it is told now.
+    fn now(&self, service: &str) -> String {
+        let endpoints = self.endpoints();
+        let listeners = endpoints["listeners"].as_array().unwrap();
+        let found = listeners.iter().find(|listener| listener["service"] == service);
+        let url = found.unwrap_or_else(|| panic!("no {service}: {endpoints}"))["url"].as_str();
+        url.unwrap().split_once("://").unwrap().1.to_owned()
+    }
+}
+
+/// Settings: HTTP on a free port, and these lines.
+fn http_and(more: &str) -> String {
+    format!("http = [\"127.0.0.1:0\"]\n{more}\n")
+}
+
+fn listener(service: &str, url: &str) -> String {
+    format!("[[listener]]\nservice = \"{service}\"\nurl = \"{url}\"\n")
+}
+
+fn route(path: &str, url: &str) -> String {
+    format!("[[route]]\npath = \"{path}\"\nurl = \"{url}\"\n")
+}
+
+/// Whether a WebSocket client's words come back in capitals.
+fn uppers(client: &mut RawWs) -> bool {
+    client.send_frame(first::TEXT, b"still here");
+    client.read().payload == b"STILL HERE"
+}
+
+/// What a WebSocket handshake on `path` is answered with.
+fn handshake(server: &Server, path: &str, more: &[&str]) -> http::Response {
+    let mut stream = connect(server.address("http"));
+    ws::handshake(&mut stream, server, path, more)
+}
+
+fn free_address() -> String {
+    format!("127.0.0.1:{}", free_port())
+}
+
+/// Waits until nothing listens at `address` any more.
+fn wait_until_closed(address: &str) {
+    let start = Instant::now();
+    while TcpStream::connect(address).is_ok() {
+        assert!(start.elapsed() < PATIENCE, "{address} still takes connections");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn what_came_and_went_is_logged_and_nothing_else() {
+    let kept = http_and(&listener("upper", "tcp://127.0.0.1:0"));
+    let (old, new) = (free_address(), free_address());
+    let before = [&kept, &listener("echo", &format!("tcp://{old}")), &route("/x", "service:echo")];
+    let reloaded = Reloaded::new(&before.map(String::as_str).concat());
+    let after = [
+        &kept,
+        &listener("time", &format!("tcp://{new}")),
+        &route("/x", "service:echo?framing=line"),
+        &route("/y", "service:time"),
+    ];
+    reloaded.take(&after.map(String::as_str).concat());
+    let log = |reloaded: &Reloaded| -> Vec<String> {
+        let all = reloaded.server.log().into_iter();
+        all.filter_map(|line| line.split_once("SIGHUP: ").map(|(_, said)| said.to_owned()))
+            .collect()
+    };
+    reloaded.server.wait_for_log(&["SIGHUP: new", "/y"]);
+    let said = log(&reloaded);
+    assert_eq!(
+        said,
+        [
+            "the settings are read again".to_owned(),
+            format!("gone  listening  echo   tcp://{old}"),
+            "gone  route      /x -> service:echo (message)".to_owned(),
+            format!("new   listening  time   tcp://{new}"),
+            "new   route      /x -> service:echo (line)".to_owned(),
+            "new   route      /y -> service:time (line)".to_owned(),
+        ]
+    );
+    reloaded.hangup();
+    let again = log(&reloaded);
+    assert_eq!(again[said.len()..], ["the settings are read again"]);
+}

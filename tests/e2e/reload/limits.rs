@@ -1,0 +1,155 @@
+//! Limits that are lowered and raised, with connections that live.
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::{Shutdown, TcpStream},
+    time::Duration,
+};
+
+use echogate_tests::{
+    http::connect,
+    server::Server,
+    tcp::{read_exactly, read_to_end},
+    tls::answers,
+    ws::RawWs,
+};
+
+use super::{Reloaded, handshake, http_and, listener, route, uppers};
+
+fn settings(limits: &str, options: &str) -> String {
+    let upper = listener("upper", "tcp://127.0.0.1:0");
+    http_and(&format!("{limits}\n{upper}{}", route("/ws", &format!("service:upper{options}"))))
+}
+
+/// Whether a WebSocket client finds a place, which it gives back.
+fn has_room(server: &Server) -> bool {
+    let live = server.connections().len();
+    let status = handshake(server, "/ws", &[]).status;
+    server.wait_for_connections(|all| all.len() == live);
+    match status {
+        101 => true,
+        503 => false,
+        other => panic!("{other}"),
+    }
+}
+
+/// A client of `upper` that is served.
+fn served(server: &Server) -> TcpStream {
+    let mut client = connect(server.address("upper"));
+    assert!(answers(&mut client, b"hello", b"HELLO"));
+    client
+}
+
+#[test]
+fn a_limit_that_is_lowered_refuses_until_enough_have_ended() {
+    let reloaded = Reloaded::new(&settings("max-connections = 5", ""));
+    let server = &reloaded.server;
+    let mut clients: Vec<_> = (0..4).map(|_| served(server)).collect();
+    assert!(has_room(server));
+    reloaded.take(&settings("max-connections = 2", ""));
+    for left in (2..=4).rev() {
+        assert!(!has_room(server), "{left} of 2");
+        let mut one = clients.pop().unwrap();
+        assert!(answers(&mut one, b"still here", b"STILL HERE"));
+        drop(one);
+        server.wait_for_connections(|all| all.len() == left - 1);
+    }
+    assert!(has_room(server), "1 of 2");
+    let _second = served(server);
+    assert!(!has_room(server), "2 of 2");
+}
+
+#[test]
+fn a_limit_that_is_raised_admits_who_waits_at_once() {
+    let reloaded = Reloaded::new(&settings("max-connections = 1", ""));
+    let server = &reloaded.server;
+    let first = served(server);
+    let mut waiting: Vec<_> = (0..3).map(|_| connect(server.address("upper"))).collect();
+    for client in &mut waiting {
+        client.write_all(b"waiting").unwrap();
+    }
+    assert!(!has_room(server));
+    waiting[0].set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let early = waiting[0].read(&mut [0]).unwrap_err();
+    assert_eq!(early.kind(), ErrorKind::WouldBlock, "it waits with the kernel");
+    waiting[0].set_read_timeout(Some(echogate_tests::server::PATIENCE)).unwrap();
+    reloaded.take(&settings("max-connections = 4", ""));
+    for client in &mut waiting {
+        assert_eq!(read_exactly(client, 7), b"WAITING");
+    }
+    assert!(!has_room(server), "4 of 4");
+    drop(first);
+    server.wait_for_connections(|all| all.len() == 3);
+    assert!(has_room(server));
+    // Down below what lives, and up again: what was owed is made good.
+    reloaded.take(&settings("max-connections = 1", ""));
+    assert!(!has_room(server));
+    reloaded.take(&settings("max-connections = 4", ""));
+    assert!(has_room(server));
+    let _fourth = served(server);
+    assert!(!has_room(server));
+}
+
+#[test]
+fn who_waits_for_room_is_served_though_its_listener_goes() {
+    let reloaded = Reloaded::new(&settings("max-connections = 1", ""));
+    let server = &reloaded.server;
+    let first = served(server);
+    let mut waiting: Vec<_> = (0..10).map(|_| connect(server.address("upper"))).collect();
+    for client in &mut waiting {
+        client.write_all(b"waiting").unwrap();
+        // It makes room for the next by itself, whoever that is.
+        client.shutdown(Shutdown::Write).unwrap();
+    }
+    reloaded.take(&http_and(&format!("max-connections = 1\n{}", route("/ws", "service:upper"))));
+    assert!(TcpStream::connect(server.address("upper")).is_err());
+    assert!(!has_room(server));
+    drop(first);
+    for client in &mut waiting {
+        assert_eq!(read_to_end(client), b"WAITING");
+    }
+    server.wait_for_connections(<[_]>::is_empty);
+    assert!(has_room(server));
+}
+
+#[test]
+fn those_who_came_before_their_address_was_limited_are_counted() {
+    let reloaded = Reloaded::new(&settings("", ""));
+    let server = &reloaded.server;
+    let mut clients: Vec<_> = (0..3).map(|_| served(server)).collect();
+    reloaded.take(&settings("max-per-address = 3", ""));
+    assert!(!has_room(server), "loopback has 3 of 3");
+    drop(clients.pop());
+    server.wait_for_connections(|all| all.len() == 2);
+    assert!(has_room(server));
+    reloaded.take(&settings("max-per-address = 2", ""));
+    assert!(!has_room(server));
+    reloaded.take(&settings("", ""));
+    assert!(has_room(server), "loopback may have any number again");
+}
+
+#[test]
+fn a_route_counts_those_who_came_by_it_under_any_settings() {
+    let reloaded = Reloaded::new(&settings("", ""));
+    let server = &reloaded.server;
+    let mut first = RawWs::connect(server, "/ws");
+    let second = RawWs::connect(server, "/ws");
+    reloaded.take(&settings("", "?max=2"));
+    assert!(!has_room(server), "2 of 2, who came when there was no limit");
+    reloaded.take(&settings("", "?max=3"));
+    assert!(has_room(server));
+    reloaded.take(&settings("", "?max=1"));
+    assert!(!has_room(server));
+    drop(second);
+    server.wait_for_connections(|all| all.len() == 1);
+    assert!(!has_room(server), "1 of 1");
+    // It goes, and comes back.
+    reloaded.take(&http_and(&route("/other", "service:upper?max=1")));
+    assert_eq!(handshake(server, "/other", &[]).status, 101);
+    reloaded.take(&settings("", "?max=1"));
+    assert!(!has_room(server), "who came before it went is there still");
+    assert!(uppers(&mut first));
+    drop(first);
+    server.wait_for_connections(<[_]>::is_empty);
+    assert!(has_room(server));
+}

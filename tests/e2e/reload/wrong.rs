@@ -1,0 +1,102 @@
+//! Settings that are wrong, and sockets that cannot be bound: everything stays.
+
+use std::{
+    fs,
+    net::{TcpListener, TcpStream},
+    process::Command,
+};
+
+use echogate_tests::{http::connect, tls::answers, ws::RawWs};
+
+use super::{Reloaded, free_address, handshake, http_and, listener, route, uppers};
+use crate::ECHOGATE;
+
+#[test]
+fn a_wrong_file_is_named_as_at_the_start_and_changes_nothing() {
+    let good = http_and(&listener("upper", "tcp://127.0.0.1:0"));
+    let reloaded = Reloaded::new(&good);
+    let server = &reloaded.server;
+    let before = reloaded.endpoints();
+    let mut client = connect(server.address("upper"));
+    let mut ws = RawWs::connect(server, "/ws");
+    let file = reloaded.file("echogate.toml");
+    for (more, complaint) in [
+        ("frob = 1", "unknown field `frob`"),
+        ("drain = \"soon\"", "\"soon\" is not a time"),
+        ("max-connections = 0", "max-connections 0 would serve nobody"),
+        ("[[listener]", "echogate.toml:2: "),
+        ("[[listener]]\nservice = \"uper\"\nurl = \"tcp://127.0.0.1:0\"", "unknown service"),
+        ("[[route]]\npath = \"/healthz\"\nurl = \"service:upper\"", "/healthz is the server's own"),
+        ("[[listener]]\nservice = \"upper\"\nurl = \"tls://127.0.0.1:0\"", "needs tls-cert"),
+        ("tls-cert = \"/no/such\"\ntls-key = \"/no/such\"", "/no/such: no such file"),
+        ("operator-token-file = \"/no/such\"", "/no/such: no such file"),
+    ] {
+        // What is right in it is not taken either.
+        let said = reloaded.refuse(&format!("allow-host = [\"x\"]\n{more}\n"));
+        assert!(said.contains(complaint), "{said}");
+        let mut start = Command::new(ECHOGATE);
+        let started = start.arg("serve").arg("--config").arg(&file).output().unwrap();
+        let at_start = String::from_utf8(started.stderr).unwrap();
+        assert_eq!(at_start.trim_end(), format!("echogate: {said}"));
+        assert_eq!(reloaded.endpoints(), before);
+        assert!(answers(&mut client, b"still here", b"STILL HERE"));
+    }
+    fs::remove_file(&file).unwrap();
+    let said = reloaded.hangup();
+    assert!(said.contains("stay as they were: ") && said.contains("echogate.toml: "), "{said}");
+    assert!(uppers(&mut ws));
+    assert!(answers(&mut connect(server.address("upper")), b"and new ones", b"AND NEW ONES"));
+    reloaded.take(&good);
+}
+
+#[test]
+fn what_cannot_be_bound_is_named_and_nothing_is_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let (socket, nowhere) = (dir.path().join("new.sock"), dir.path().join("no/such.sock"));
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = holder.local_addr().unwrap();
+    let (old, new) = (free_address(), free_address());
+    let good = http_and(&listener("upper", &format!("tcp://{old}")));
+    let reloaded = Reloaded::new(&good);
+    let server = &reloaded.server;
+    let mut client = connect(&old);
+    let before = reloaded.endpoints();
+    for (wrong, name) in [
+        (
+            listener("echo", &format!("tcp://{taken}")),
+            format!("echo=tcp://{taken}: address in use"),
+        ),
+        (
+            listener("echo", &format!("unix://{}", nowhere.display())),
+            format!("unix://{}: no such file", nowhere.display()),
+        ),
+        (
+            listener("echo", "tcp://no.such.host.invalid:7"),
+            "echo=tcp://no.such.host.invalid:7: ".to_owned(),
+        ),
+    ] {
+        let all = [
+            http_and("max-connections = 1"),
+            listener("time", &format!("tcp://{new}")),
+            listener("time", &format!("unix://{}", socket.display())),
+            wrong,
+            route("/only", "service:time"),
+        ];
+        let said = reloaded.refuse(&all.concat());
+        assert!(
+            said.contains(&format!("cannot listen on {name}")) || said.contains(&name),
+            "{said}"
+        );
+        assert!(TcpStream::connect(&new).is_err(), "what was bound for it is closed");
+        assert!(!socket.exists(), "and its file removed");
+        assert_eq!(reloaded.endpoints(), before);
+        assert_eq!(handshake(server, "/only", &[]).status, 404);
+        assert!(answers(&mut client, b"still here", b"STILL HERE"));
+        assert!(answers(&mut connect(&old), b"there is room", b"THERE IS ROOM"));
+    }
+    let said = reloaded.refuse(&format!("http = [\"127.0.0.1:0\", \"{taken}\"]\n"));
+    assert!(said.contains(&format!("cannot listen on http://{taken}: address in use")), "{said}");
+    drop(holder);
+    reloaded.take(&format!("http = [\"127.0.0.1:0\", \"{taken}\"]\n"));
+    assert_eq!(echogate_tests::http::get(&taken.to_string(), "/healthz").status, 200);
+}
