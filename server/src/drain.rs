@@ -122,7 +122,8 @@ impl Inner {
     /// The alarm at `at`, or within the millisecond after it.
     fn alarm(&self, at: Instant, key: usize) -> Alarm {
         let after = at.saturating_duration_since(self.start) + Duration::from_nanos(999_999);
-        let millis = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+        // No later than in 34 years.
+        let millis = after.as_millis().min(u128::from(u64::MAX >> Alarm::KEY_BITS)) as u64;
         Alarm(millis << Alarm::KEY_BITS | key as u64)
     }
 }
@@ -278,6 +279,19 @@ mod tests {
         assert_eq!(all, (30, 10, 20, 5));
         let watches = drain.0.watches();
         assert!(watches.alarms.is_empty() && watches.wakers.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_alarm_that_is_too_far_away_does_not_ring() {
+        // Five seconds more than there is room for.
+        const FAR: u64 = (1 << 40) / 1000 + 5;
+        let drain = Drain::new();
+        let far = tokio::spawn({
+            let drain = drain.clone();
+            async move { woken_after(&drain, &[FAR]).await }
+        });
+        assert_eq!(woken_after(&drain, &[10]).await, 10);
+        assert!(!far.is_finished());
     }
 
     #[tokio::test(start_paused = true)]
