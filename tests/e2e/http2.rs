@@ -185,7 +185,8 @@ async fn a_stream_that_is_not_read_holds_its_upstream_back_and_no_other_stream()
     let (sent, _stream) = flood.await.unwrap();
     assert!(sent < 64 << 20, "it is held back");
     let grown = server.memory("VmRSS").saturating_sub(before);
-    assert!(grown < 4 << 10, "{grown} KiB");
+    // Of 64 MiB, with the buffers that threads keep.
+    assert!(grown < 8 << 10, "{grown} KiB");
     let response = send.send_request(handshake("/upper", &[VERSION])).await.unwrap();
     let mut other = Client::over(response).await;
     other.send(&ws::frame(first::TEXT, b"other")).await;

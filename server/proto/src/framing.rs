@@ -243,7 +243,9 @@ impl Framer {
         };
         let body = line.strip_suffix(b"\r").unwrap_or(line);
         self.held_cr = end.is_none() && body.len() < line.len();
-        self.text.push(body).map_err(|_| FramingError::InvalidUtf8)?;
+        for part in [held, body] {
+            self.text.push(part).map_err(|_| FramingError::InvalidUtf8)?;
+        }
         if end.is_some() {
             self.text.finish().map_err(|_| FramingError::InvalidUtf8)?;
         } else if body.is_empty() && held.is_empty() {

@@ -893,6 +893,19 @@ async fn deliver(text: String, cuts: Vec<usize>, room: usize, framing: Framing) 
     bridge.await.unwrap();
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_upstream_that_has_ended_its_side_owes_no_replies() {
+    let terms = Terms { options: options(Framing::Message).into(), half_close: true };
+    let mut rig = rig_on(terms, 4096, b"");
+    rig.upstream.shutdown().await.unwrap();
+    assert_eq!(rig.at_client(2).await, [0x82, 0], "the end of the upstream's side");
+    rig.client.write_all(&frame(0x82, b"x").repeat(3000)).await.unwrap();
+    assert_eq!(rig.at_upstream(3000).await, vec![b'x'; 3000]);
+    rig.client.write_all(&frame(0x82, b"")).await.unwrap();
+    assert_eq!(rig.at_client(4).await[..1], [0x88], "a Close, since both sides have ended");
+    assert_eq!(rig.elapsed(), Duration::ZERO);
+}
+
 #[test]
 fn a_bridge_with_its_task_fits_into_512_bytes() {
     use crate::stream::Stream;

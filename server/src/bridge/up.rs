@@ -15,7 +15,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Bridge, ClientIn, Departure, UpstreamOut, gather::Gather};
+use super::{Bridge, ClientIn, Departure, UpstreamIn, UpstreamOut, gather::Gather};
 use crate::scratch::HEADROOM;
 
 /// Frames that an upstream may owe before no more are read from the client (framing
@@ -131,7 +131,7 @@ where
                     continue;
                 }
                 Ok(Some(Event::Message { opcode, range })) if self.forwards() => {
-                    self.framer.expect(opcode, true, range.len() as u64);
+                    self.expect(opcode, true, range.len() as u64);
                     (range, true)
                 }
                 Ok(Some(Event::Payload { range, ends_message })) if self.forwards() => {
@@ -166,7 +166,7 @@ where
     fn take_other(&mut self, event: &Event, more: bool) {
         match *event {
             Event::Frame { opcode, fin, len } if self.forwards() => {
-                self.framer.expect(opcode, fin, len);
+                self.expect(opcode, fin, len);
             }
             Event::Ping => self.pong = self.decoder.take_control(),
             Event::Close(code) => {
@@ -174,6 +174,14 @@ where
                 self.behind_close = more;
             }
             Event::Message { .. } | Event::Frame { .. } | Event::Payload { .. } | Event::Pong => {}
+        }
+    }
+
+    /// Notes that the upstream owes a frame, unless it has ended its side already
+    /// (half-close).
+    fn expect(&mut self, opcode: OpCode, fin: bool, len: u64) {
+        if self.upstream_in == UpstreamIn::Open {
+            self.framer.expect(opcode, fin, len);
         }
     }
 

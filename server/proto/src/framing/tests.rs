@@ -96,6 +96,14 @@ fn lines_come_without_their_ends_wherever_they_are_cut() {
 }
 
 #[test]
+fn a_carriage_return_within_a_character_is_no_text() {
+    for cuts in [&[][..], &[1], &[2], &[1, 1]] {
+        let wire = wire(&mut Framer::new(Framing::Line), b"\xc3\r\xa9\n", cuts);
+        assert_eq!(wire, Err(FramingError::InvalidUtf8), "{cuts:?}");
+    }
+}
+
+#[test]
 fn each_message_gets_its_reply_empty_ones_and_fragments_included() {
     let mut framer = Framer::new(Framing::Message);
     framer.expect(OpCode::Binary, true, 0);
