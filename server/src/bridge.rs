@@ -78,8 +78,8 @@ pub struct Terms {
 /// Bridges a client and an upstream until both are told of the end, and logs it.
 /// `early` is what the client sent behind its handshake and was read with it.
 ///
-/// (Not an `async fn`: a server holds as many of these as it has connections, and this
-/// one with its task is just within 512 bytes.)
+/// (Not an `async fn`: that would keep every argument twice, and a server holds as many
+/// of these as it has connections.)
 pub fn run<C, U>(
     client: C,
     upstream: U,

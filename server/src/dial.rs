@@ -68,11 +68,11 @@ impl Target {
         preface: &[u8],
     ) -> Result<Stream, DialError> {
         match self {
-            Target::Tcp(at) => in_time(within, dial_tcp(at, preface)).await.map(Stream::Tcp),
+            Target::Tcp(at) => in_time(within, dial_tcp(at, preface)).await.map(Stream::from),
             Target::Tls(at, trust) => {
                 let dialling =
                     async { trust.connect("upstream", dial_tcp(at, preface).await?).await };
-                in_time(within, dialling).await.map(|tls| Stream::Tls(tls.into()))
+                in_time(within, dialling).await.map(Stream::from)
             }
             Target::Unix(path) => {
                 let dialling = async {
@@ -80,7 +80,7 @@ impl Target {
                     stream.write_all(preface).await?;
                     Ok(stream)
                 };
-                in_time(within, dialling).await.map(Stream::Unix)
+                in_time(within, dialling).await.map(Stream::from)
             }
             Target::Service(backend) => {
                 Ok(Stream::Memory(Memory::new(backend.meet(client, false))))

@@ -29,6 +29,8 @@
 //! - [`limits`]: how many connections there may be
 //! - [`drain`]: the end of serving and alarms, as connections see them; `idle`: the end of
 //!   a connection that carries nothing
+//! - [`event_loop`]: the threads that carry connections once they are set up, and their
+//!   sockets
 //! - [`stream`], [`tls`], [`memory`], `scratch`, `backlog`: what bytes travel on and wait in
 //! - `terminal`: a prompt, and what comes above it; `escape`: what came from elsewhere,
 //!   made fit for it and for one line
@@ -42,6 +44,7 @@ pub mod config;
 pub mod connection;
 pub mod dial;
 pub mod drain;
+pub mod event_loop;
 pub mod inherit;
 pub mod limits;
 pub mod memory;

@@ -48,12 +48,12 @@ impl Listener {
                 // out by using it.
                 stream.set_nodelay(true).ok();
                 socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive()).ok();
-                Ok((Stream::Tcp(stream), Peer::Address(peer)))
+                Ok((Stream::from(stream), Peer::Address(peer)))
             }
             Listener::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
                 let process = stream.peer_cred().ok().and_then(|peer| peer.pid());
-                Ok((Stream::Unix(stream), process.map_or(Peer::Unknown, Peer::Process)))
+                Ok((Stream::from(stream), process.map_or(Peer::Unknown, Peer::Process)))
             }
         }
     }

@@ -19,7 +19,7 @@ use crate::chat;
 /// those at its end wait.
 const EVENT_INTERVAL: u32 = 512;
 
-/// What runs everything.
+/// What runs everything but connections that are set up: event loops carry those.
 pub(crate) fn runtime() -> Result<Runtime, String> {
     Builder::new_multi_thread()
         .enable_all()

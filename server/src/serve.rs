@@ -56,7 +56,8 @@ impl Server {
         let token = settings.operator_token.clone().map_or_else(Token::random, Ok)?;
         let hub = Arc::new(Hub::new(token));
         let sockets = Sockets::inherited(inherited)?.renewed(&settings).await?;
-        let nobody = Shared::new(settings.clone());
+        let nobody = Shared::new(settings.clone())
+            .map_err(|e| format!("cannot start the event loops: {e}"))?;
         let first = Generation::new(settings, &sockets, &hub, &nobody)
             .map_err(|e| format!("cannot serve: {e}"))?;
         Ok(Server {

@@ -1,8 +1,9 @@
 //! What all connections share, and how they end.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use echogate_proto::live::{Endpoints, Kind};
+use futures_util::FutureExt;
 use tokio::{
     sync::Semaphore,
     time::{Instant, sleep, timeout_at},
@@ -13,6 +14,7 @@ use crate::{
     config::Settings,
     connection,
     drain::{Drain, Stage},
+    event_loop::EventLoops,
     limits::{Limits, Place},
     registry::{Arrival, Peer, Registry},
     service::Backend,
@@ -37,6 +39,8 @@ pub struct Shared {
     pub endpoints: Endpoints,
     /// How many connections there may be.
     pub limits: Arc<Limits>,
+    /// Where they are carried.
+    pub loops: EventLoops,
     /// Who is connected.
     pub registry: Registry,
     /// Connections to the built-in services.
@@ -75,19 +79,24 @@ pub(crate) struct Reception {
 
 impl Shared {
     /// Nobody is connected yet, and nothing is served.
-    pub(crate) fn new(settings: Settings) -> Shared {
+    ///
+    /// # Errors
+    ///
+    /// The system's, about the event loops.
+    pub(crate) fn new(settings: Settings) -> io::Result<Shared> {
         let limits = Limits::new(settings.max_connections, settings.max_per_address);
-        Shared {
+        Ok(Shared {
             settings,
             endpoints: Endpoints::default(),
             limits: Arc::new(limits),
+            loops: EventLoops::start()?,
             registry: Registry::default(),
             services: Group::new(),
             bridges: Group::new(),
             http: Group::new(),
             http_permits: Arc::new(Semaphore::new(HTTP_CONNECTIONS)),
             ending: CancellationToken::new(),
-        }
+        })
     }
 
     /// The same under other settings. (The limits stay as they are until they are set.)
@@ -123,7 +132,12 @@ impl Shared {
         let arrival = Arrival { kind: how.kind, peer, target: how.target.clone(), bridged: None };
         let entry = self.registry.enter(arrival, Some(place));
         let (idle, drain) = (self.settings.idle_timeout, &self.services.drain);
-        self.services.tracker.spawn(connection::serve(stream, exchange, entry, idle, drain));
+        self.carry(&self.services, connection::serve(stream, exchange, entry, idle, drain));
+    }
+
+    /// Carries a connection of `group` to its end, on an event loop.
+    pub(crate) fn carry(&self, group: &Group, connection: impl Future + Send + 'static) {
+        self.loops.spawn(group.tracker.track_future(connection).map(drop));
     }
 
     /// The stream within TLS, where there is a certificate, if the client agrees on it
@@ -134,7 +148,7 @@ impl Shared {
         stream: Stream,
         peer: &Peer,
     ) -> Option<Stream> {
-        let (Some(identity), Stream::Tcp(tcp)) = (&self.settings.tls, stream) else {
+        let (Some(identity), Stream::Plain(socket)) = (&self.settings.tls, stream) else {
             return None;
         };
         let drain = match inside {
@@ -142,8 +156,8 @@ impl Shared {
             Inside::Bytes => &self.services.drain,
         };
         let within = self.settings.header_timeout;
-        let tls = identity.accept(inside, tcp, peer, within, drain).await?;
-        Some(Stream::Tls(tls.into()))
+        let tls = identity.accept(inside, socket, peer, within, drain).await?;
+        Some(tls.into())
     }
 
     /// Ends all connections: first those that come through the gateway, because the

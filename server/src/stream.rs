@@ -15,7 +15,7 @@ use tokio::{
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 
-use crate::{memory::Memory, tls::Tls};
+use crate::{event_loop::StreamSocket, memory::Memory, tls::Tls};
 
 /// Bytes that the kernel takes for a client beyond those that it can send at once. With
 /// its own limit, 4 MiB and more, one that reads slowly would seem to stand still, and
@@ -25,16 +25,32 @@ const UNSENT: u32 = 128 * 1024;
 /// One type for all of them, so that what runs on a stream is built once.
 #[derive(Debug)]
 pub enum Stream {
-    /// TCP.
-    Tcp(TcpStream),
-    /// A stream socket in the file system.
-    Unix(UnixStream),
+    /// TCP, or a socket in the file system.
+    Plain(StreamSocket),
     /// TLS over TCP. (In a box: an idle plain connection pays nothing for it.)
     Tls(Box<Tls>),
     /// One stream of an HTTP/2 connection.
     Http2(Box<TokioIo<Upgraded>>),
     /// In memory, to a built-in service.
     Memory(Memory),
+}
+
+impl From<TcpStream> for Stream {
+    fn from(stream: TcpStream) -> Stream {
+        Stream::Plain(StreamSocket::Tcp(stream))
+    }
+}
+
+impl From<UnixStream> for Stream {
+    fn from(stream: UnixStream) -> Stream {
+        Stream::Plain(StreamSocket::Unix(stream))
+    }
+}
+
+impl From<Tls> for Stream {
+    fn from(stream: Tls) -> Stream {
+        Stream::Tls(stream.into())
+    }
 }
 
 impl Stream {
@@ -45,11 +61,9 @@ impl Stream {
     /// The socket's, and that there is none.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         match self {
-            Stream::Tcp(stream) => stream.local_addr(),
+            Stream::Plain(socket) => socket.local_addr(),
             Stream::Tls(stream) => stream.local_addr(),
-            Stream::Unix(_) | Stream::Http2(_) | Stream::Memory(_) => {
-                Err(io::ErrorKind::Unsupported.into())
-            }
+            Stream::Http2(_) | Stream::Memory(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
@@ -57,7 +71,7 @@ impl Stream {
     pub(crate) fn limit_unsent(&self) {
         // Where it cannot be set it is not.
         #[cfg(any(target_os = "android", target_os = "linux", target_vendor = "apple"))]
-        if let Stream::Tcp(stream) = self {
+        if let Stream::Plain(StreamSocket::Tcp(stream)) = self {
             socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT).ok();
         }
     }
@@ -71,8 +85,7 @@ impl Stream {
 macro_rules! on_each {
     ($self:ident, $stream:ident => $call:expr) => {
         match $self.get_mut() {
-            Stream::Tcp($stream) => $call,
-            Stream::Unix($stream) => $call,
+            Stream::Plain($stream) => $call,
             Stream::Tls($stream) => $call,
             Stream::Http2($stream) => $call,
             Stream::Memory($stream) => $call,
@@ -109,8 +122,7 @@ impl AsyncWrite for Stream {
 
     fn is_write_vectored(&self) -> bool {
         match self {
-            Stream::Tcp(stream) => stream.is_write_vectored(),
-            Stream::Unix(stream) => stream.is_write_vectored(),
+            Stream::Plain(stream) => stream.is_write_vectored(),
             Stream::Tls(stream) => stream.is_write_vectored(),
             Stream::Http2(stream) => stream.is_write_vectored(),
             Stream::Memory(stream) => stream.is_write_vectored(),

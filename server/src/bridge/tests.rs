@@ -907,7 +907,8 @@ async fn an_upstream_that_has_ended_its_side_owes_no_replies() {
 }
 
 #[test]
-fn a_bridge_with_its_task_fits_into_512_bytes() {
+fn a_bridge_is_small() {
     use crate::stream::Stream;
-    assert!(size_of::<Bridge<Stream, Stream>>() <= 400, "112 are tokio's");
+    // With what tracks it, it fits into a place of 448 bytes.
+    assert!(size_of::<Bridge<Stream, Stream>>() <= 400);
 }

@@ -11,12 +11,11 @@ use echogate_proto::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    task::coop::has_budget_remaining,
     time::Instant,
 };
 
 use super::{Bridge, ClientIn, Departure, UpstreamIn, UpstreamOut, gather::Gather};
-use crate::scratch::HEADROOM;
+use crate::{event_loop::has_budget_remaining, scratch::HEADROOM};
 
 /// Frames that an upstream may owe before no more are read from the client (framing
 /// `message`). Those of one read may come on top.

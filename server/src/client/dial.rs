@@ -30,9 +30,9 @@ const DIAL_TIME: Duration = Duration::from_secs(10);
 /// stands behind the peer's.
 pub(super) async fn stream(target: &Target) -> io::Result<(Stream, String)> {
     let stream = match target {
-        Target::Tcp(at) => Stream::Tcp(tcp(at).await?),
+        Target::Tcp(at) => Stream::from(tcp(at).await?),
         Target::Tls(at, trust) => host(at, Some(trust)).await?.0,
-        Target::Unix(path) => Stream::Unix(unix(path).await?),
+        Target::Unix(path) => Stream::from(unix(path).await?),
         Target::Udp(_) | Target::UnixGram(_) | Target::WebSocket(_) => {
             return Err(io::ErrorKind::Unsupported.into());
         }
@@ -80,8 +80,8 @@ pub(super) async fn host(at: &HostPort, trust: Option<&Trust>) -> io::Result<(St
     let stream = tcp(at).await?;
     let from = stream.local_addr()?;
     let stream = match trust {
-        None => Stream::Tcp(stream),
-        Some(trust) => Stream::Tls(in_time(trust.connect("server", stream)).await?.into()),
+        None => Stream::from(stream),
+        Some(trust) => in_time(trust.connect("server", stream)).await?.into(),
     };
     Ok((stream, from))
 }

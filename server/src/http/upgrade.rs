@@ -190,10 +190,16 @@ fn bridge_upgraded(shared: &Arc<Shared>, route: &Arc<Route>, on_upgrade: OnUpgra
             bridged: bridged.known(),
         };
         let entry = shared.registry.enter(arrival, Some(place));
+        let is_http2 = matches!(stream, Stream::Http2(_));
         let terms = bridge::Terms { options: route.options.clone(), half_close };
         let bridge = bridge::run(stream, upstream, &early, terms, entry, &shared.bridges.drain);
         // A task of its own: it is small, and lives for as long as the connection.
-        shared.bridges.tracker.spawn(bridge);
+        if is_http2 {
+            // Its bytes come and go by tasks of the runtime.
+            shared.bridges.tracker.spawn(bridge);
+        } else {
+            shared.carry(&shared.bridges, bridge);
+        }
     });
 }
 

@@ -8,13 +8,13 @@ use std::{
 };
 
 use echogate_proto::live::Legs;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    task::coop::has_budget_remaining,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::requests::Pause;
-use crate::{backlog::Backlog, connection::End, drain::Stage, registry::Entry, scratch};
+use crate::{
+    backlog::Backlog, connection::End, drain::Stage, event_loop::has_budget_remaining,
+    registry::Entry, scratch,
+};
 
 /// One such service with one client.
 #[derive(Debug)]

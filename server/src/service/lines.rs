@@ -9,13 +9,13 @@ use std::{
 };
 
 use echogate_proto::live::Legs;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    task::coop::has_budget_remaining,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::requests::{Pause, Request, Requests};
-use crate::{backlog::Backlog, connection::End, drain::Stage, registry::Entry, scratch};
+use crate::{
+    backlog::Backlog, connection::End, drain::Stage, event_loop::has_budget_remaining,
+    registry::Entry, scratch,
+};
 
 /// What is read at once: it bounds what is answered at once.
 const READ: usize = 4 * 1024;

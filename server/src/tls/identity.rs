@@ -2,10 +2,7 @@
 
 use std::{io, path::Path, sync::Arc, time::Duration};
 
-use tokio::{
-    net::TcpStream,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
@@ -15,7 +12,7 @@ use tokio_rustls::{
 };
 
 use super::{Inside, Tls, certificates, provider, unreadable};
-use crate::{drain::Drain, registry::Peer};
+use crate::{drain::Drain, event_loop::StreamSocket, registry::Peer};
 
 /// How long a handshake under way may still take when the server ends.
 const LAST_HANDSHAKE: Duration = Duration::from_secs(1);
@@ -57,7 +54,7 @@ impl Identity {
     pub(crate) async fn accept(
         &self,
         inside: Inside,
-        stream: TcpStream,
+        stream: StreamSocket,
         peer: &Peer,
         within: Duration,
         drain: &Drain,

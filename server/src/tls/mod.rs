@@ -16,10 +16,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::{
     TlsStream,
     rustls::{
@@ -27,6 +24,8 @@ use tokio_rustls::{
         pki_types::{CertificateDer, pem, pem::PemObject},
     },
 };
+
+use crate::event_loop::StreamSocket;
 
 /// What is spoken inside of TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,9 +54,9 @@ const CUT_OFF: &str = "cut off: TCP ended before TLS did (no close_notify)";
 /// A TLS connection. What is written goes out with the next flush at the latest; an end
 /// of TCP alone is no end, but an error of kind `UnexpectedEof`.
 #[derive(Debug)]
-pub struct Tls(TlsStream<TcpStream>);
+pub struct Tls(TlsStream<StreamSocket>);
 
-impl<S: Into<TlsStream<TcpStream>>> From<S> for Tls {
+impl<S: Into<TlsStream<StreamSocket>>> From<S> for Tls {
     fn from(stream: S) -> Tls {
         Tls(stream.into())
     }

@@ -51,7 +51,7 @@ impl Trust {
     /// The stream's, and a [`Distrust`].
     pub(crate) async fn connect(&self, who: &str, stream: TcpStream) -> io::Result<Tls> {
         let config = self.config.clone().map_err(|none| io::Error::other(Distrust(none)))?;
-        let connected = TlsConnector::from(config).connect(self.name.clone(), stream).await;
+        let connected = TlsConnector::from(config).connect(self.name.clone(), stream.into()).await;
         connected.map(Tls::from).map_err(|e| match self.failure(who, &e) {
             Some(words) => io::Error::other(Distrust(words)),
             None => e,

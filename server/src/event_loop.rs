@@ -1,0 +1,296 @@
+//! Event loops: a thread for each core, and the connections that it carries.
+//!
+//! A connection is set up in the runtime (tokio's), where everything else runs as well;
+//! once bytes are all that it is about, it is carried here. What the system says of a
+//! socket leads to the connection's task by two look-ups in arrays, without a queue, a
+//! lock or an atomic operation on the way:
+//!
+//! ```text
+//! epoll_wait -> Interest (whose socket, ready for what) -> Task -> StreamSocket: read, write
+//! ```
+//!
+//! A task stays on the loop that it was given to. Anything may wake it: a timer of the
+//! runtime, an alarm, another connection; that goes by the loop's inbox.
+
+mod stream_socket;
+
+use std::{
+    cell::RefCell,
+    fmt, io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+    thread,
+};
+
+use futures_util::future::BoxFuture;
+use mio::{Events, Token, event::Event};
+use slab::Slab;
+use tokio::{runtime::Handle, task::coop};
+
+pub use self::stream_socket::StreamSocket;
+
+/// Events taken from the system at once.
+const EVENTS: usize = 1024;
+
+/// Reads and writes of one task before others have their turn.
+const BUDGET: u32 = 128;
+
+/// The token of the inbox; those of sockets are keys.
+const INBOX: Token = Token(usize::MAX);
+
+/// All of them. Clones are the same; with the last the threads end, and what they carry.
+#[derive(Clone, Debug)]
+pub struct EventLoops(Arc<[Remote]>);
+
+/// A loop, as others see it.
+#[derive(Debug)]
+struct Remote(Arc<Inbox>);
+
+/// What others leave for a loop.
+struct Inbox {
+    letters: Mutex<Letters>,
+    /// Tells the loop that there is something, when there was nothing.
+    waker: mio::Waker,
+    /// Tasks that the loop was given and that have not ended.
+    load: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Letters {
+    new: Vec<BoxFuture<'static, ()>>,
+    woken: Vec<usize>,
+    ended: bool,
+}
+
+impl EventLoops {
+    /// One for each core.
+    ///
+    /// # Errors
+    ///
+    /// The system's: it has no more threads or file descriptors to give.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime, which the tasks may use.
+    pub fn start() -> io::Result<EventLoops> {
+        EventLoops::of(thread::available_parallelism().map_or(1, usize::from))
+    }
+
+    fn of(threads: usize) -> io::Result<EventLoops> {
+        let start = |n| {
+            let poll = mio::Poll::new()?;
+            let inbox = Arc::new(Inbox {
+                letters: Mutex::default(),
+                waker: mio::Waker::new(poll.registry(), INBOX)?,
+                load: AtomicUsize::new(0),
+            });
+            let remote = Remote(inbox.clone());
+            let runtime = Handle::current();
+            thread::Builder::new().name(format!("loop-{n}")).spawn(move || {
+                let _entered = runtime.enter();
+                EventLoop { inbox, tasks: Slab::new() }.run(poll);
+            })?;
+            Ok(remote)
+        };
+        Ok(EventLoops((0..threads).map(start).collect::<io::Result<_>>()?))
+    }
+
+    /// Runs `task` on the loop that has the fewest.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let inboxes = self.0.iter().map(|Remote(inbox)| inbox);
+        let least = inboxes.min_by_key(|inbox| inbox.load.load(Ordering::Relaxed));
+        let inbox = least.expect("there is one");
+        inbox.load.fetch_add(1, Ordering::Relaxed);
+        inbox.leave(|letters| letters.new.push(Box::pin(task)));
+    }
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        self.0.leave(|letters| letters.ended = true);
+    }
+}
+
+impl Inbox {
+    fn leave(&self, letter: impl FnOnce(&mut Letters)) {
+        let mut letters = self.letters();
+        let was_empty = letters.new.is_empty() && letters.woken.is_empty();
+        letter(&mut letters);
+        drop(letters);
+        if was_empty {
+            self.waker.wake().expect("an eventfd takes what is written");
+        }
+    }
+
+    /// No code panics while it holds the lock.
+    fn letters(&self) -> MutexGuard<'_, Letters> {
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbox").field("load", &self.load).finish_non_exhaustive()
+    }
+}
+
+/// One loop, on its own thread.
+struct EventLoop {
+    inbox: Arc<Inbox>,
+    tasks: Slab<Task>,
+}
+
+struct Task {
+    future: BoxFuture<'static, ()>,
+    bell: Arc<Bell>,
+    /// The same bell, as futures know it.
+    waker: Waker,
+}
+
+/// Wakes a task, from any thread.
+struct Bell {
+    inbox: Arc<Inbox>,
+    key: usize,
+    /// It is in the inbox already.
+    rung: AtomicBool,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Bell>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Bell>) {
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            self.inbox.leave(|letters| letters.woken.push(self.key));
+        }
+    }
+}
+
+impl EventLoop {
+    fn run(mut self, poll: mio::Poll) {
+        HERE.set(Some(Here { poll, interests: Slab::new(), task: 0, budget: 0 }));
+        let mut events = Events::with_capacity(EVENTS);
+        loop {
+            match here(|here| here.poll.poll(&mut events, None)) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                polled => polled.expect("epoll_wait takes these arguments"),
+            }
+            let mut has_letters = false;
+            for event in &events {
+                if event.token() == INBOX {
+                    has_letters = true;
+                } else if let Some(task) = here(|here| here.note(event)) {
+                    self.poll_task(task);
+                }
+            }
+            // After the sockets: who is told to end when nothing has come knows what has.
+            if has_letters && !self.read_letters() {
+                break;
+            }
+        }
+        // First what uses the sockets.
+        self.tasks.clear();
+        HERE.set(None);
+    }
+
+    /// False when the loop is to end.
+    fn read_letters(&mut self) -> bool {
+        let Letters { new, woken, ended } = std::mem::take(&mut *self.inbox.letters());
+        for key in woken {
+            if let Some(task) = self.tasks.get(key) {
+                task.bell.rung.store(false, Ordering::Release);
+                self.poll_task(key);
+            }
+        }
+        for future in new {
+            let entry = self.tasks.vacant_entry();
+            let key = entry.key();
+            let inbox = self.inbox.clone();
+            let bell = Arc::new(Bell { inbox, key, rung: AtomicBool::new(false) });
+            entry.insert(Task { future, waker: bell.clone().into(), bell });
+            self.poll_task(key);
+        }
+        !ended
+    }
+
+    fn poll_task(&mut self, key: usize) {
+        let Some(Task { future, waker, .. }) = self.tasks.get_mut(key) else { return };
+        here(|here| (here.task, here.budget) = (key, BUDGET));
+        let poll = || future.as_mut().poll(&mut Context::from_waker(waker));
+        // A panic, which has been printed, ends its own task.
+        if !matches!(catch_unwind(AssertUnwindSafe(poll)), Ok(Poll::Pending)) {
+            drop(self.tasks.remove(key));
+            self.inbox.load.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+thread_local! {
+    static HERE: RefCell<Option<Here>> = const { RefCell::new(None) };
+}
+
+/// What a loop's sockets know of it.
+struct Here {
+    poll: mio::Poll,
+    interests: Slab<Interest>,
+    /// The task that is polled.
+    task: usize,
+    /// Reads and writes that are left to it.
+    budget: u32,
+}
+
+/// A socket, as its loop sees it.
+struct Interest {
+    task: usize,
+    ready: Ready,
+}
+
+/// What a socket is ready for, as far as is known.
+#[derive(Clone, Copy)]
+struct Ready {
+    read: bool,
+    write: bool,
+    /// The end is to be read, or an error: no more will be told of it.
+    read_closed: bool,
+}
+
+/// Gives what this thread's sockets know.
+///
+/// # Panics
+///
+/// On threads that are no event loop's.
+fn here<T>(f: impl FnOnce(&mut Here) -> T) -> T {
+    HERE.with_borrow_mut(|here| f(here.as_mut().expect("this is an event loop")))
+}
+
+/// Whether this thread is an event loop's.
+fn is_here() -> bool {
+    HERE.with_borrow(Option::is_some)
+}
+
+/// Whether the task that runs, here or in the runtime, still has its turn. When it has
+/// not, a socket that is pending need not be one on which nothing has arrived.
+pub(crate) fn has_budget_remaining() -> bool {
+    coop::has_budget_remaining()
+        && HERE.with_borrow(|here| here.as_ref().is_none_or(|here| here.budget > 0))
+}
+
+impl Here {
+    /// Notes what a socket is ready for, and says whose it is.
+    fn note(&mut self, event: &Event) -> Option<usize> {
+        // It may be one that an earlier event of the same batch has ended.
+        let Interest { task, ready } = self.interests.get_mut(event.token().0)?;
+        ready.read_closed |= event.is_read_closed() || event.is_error();
+        ready.read |= event.is_readable() || ready.read_closed;
+        ready.write |= event.is_writable() || event.is_write_closed() || event.is_error();
+        Some(*task)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,212 @@
+use std::{net::SocketAddr, pin::Pin, sync::mpsc, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream, UnixStream},
+    sync::oneshot,
+    time::{sleep, timeout},
+};
+
+use super::*;
+
+/// More than anything here takes.
+const LONG: Duration = Duration::from_secs(20);
+
+/// A connection over TCP: one end, and the other as the server has it.
+async fn connection() -> (TcpStream, StreamSocket) {
+    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    (client, listener.accept().await.unwrap().0.into())
+}
+
+/// Answers every byte until the end.
+async fn echo(mut socket: StreamSocket) {
+    let mut buf = [0; 1000];
+    while let Ok(n @ 1..) = socket.read(&mut buf).await {
+        socket.write_all(&buf[..n]).await.unwrap();
+    }
+    socket.shutdown().await.unwrap();
+}
+
+async fn answers(client: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin), len: usize) {
+    let sent: Vec<u8> = (0..len).map(|n| (n % 251) as u8).collect();
+    let mut got = vec![0; len];
+    let (mut from, mut to) = tokio::io::split(client);
+    let exchange = async { tokio::try_join!(to.write_all(&sent), from.read_exact(&mut got)) };
+    timeout(LONG, exchange).await.expect("an answer").unwrap();
+    assert!(got == sent);
+}
+
+/// Ends its side, and is told of the other's end.
+async fn ends(client: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin)) {
+    client.shutdown().await.unwrap();
+    assert_eq!(timeout(LONG, client.read(&mut [0])).await.expect("an end").unwrap(), 0);
+}
+
+#[tokio::test]
+async fn sockets_carry_bytes_and_the_end() {
+    let loops = EventLoops::start().unwrap();
+    let (mut tcp, socket) = connection().await;
+    loops.spawn(echo(socket));
+    let (mut unix, socket) = UnixStream::pair().unwrap();
+    loops.spawn(echo(StreamSocket::Unix(socket)));
+    answers(&mut tcp, 1).await;
+    answers(&mut unix, 1).await;
+    answers(&mut tcp, 10_000_000).await;
+    answers(&mut unix, 10_000_000).await;
+    ends(&mut tcp).await;
+    ends(&mut unix).await;
+}
+
+#[tokio::test]
+async fn what_came_before_and_with_the_end_is_read() {
+    let loops = EventLoops::start().unwrap();
+    let (mut client, socket) = connection().await;
+    client.write_all(b"all of it").await.unwrap();
+    client.shutdown().await.unwrap();
+    loops.spawn(echo(socket));
+    let mut got = Vec::new();
+    timeout(LONG, client.read_to_end(&mut got)).await.expect("an end").unwrap();
+    assert_eq!(got, b"all of it");
+}
+
+#[tokio::test]
+async fn a_reset_is_an_error() {
+    let loops = EventLoops::start().unwrap();
+    let (client, mut socket) = connection().await;
+    let (tell, told) = oneshot::channel();
+    loops.spawn(async move {
+        let first = socket.read(&mut [0; 10]).await;
+        tell.send((first, socket.write(b"x").await)).unwrap();
+    });
+    sleep(Duration::from_millis(20)).await;
+    socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(client);
+    let (read, written) = timeout(LONG, told).await.expect("an end").unwrap();
+    assert_eq!(read.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    assert_eq!(written.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+}
+
+#[tokio::test]
+async fn a_task_is_woken_by_what_is_not_on_its_loop() {
+    let loops = EventLoops::of(1).unwrap();
+    let (ask, asked) = oneshot::channel();
+    let (tell, told) = oneshot::channel();
+    loops.spawn(async move {
+        let n: u32 = asked.await.unwrap();
+        sleep(Duration::from_millis(1)).await;
+        tell.send(n + 1).unwrap();
+    });
+    sleep(Duration::from_millis(20)).await;
+    ask.send(1).unwrap();
+    assert_eq!(timeout(LONG, told).await.expect("it is woken").unwrap(), 2);
+}
+
+#[tokio::test]
+async fn who_never_pauses_leaves_others_their_turn() {
+    let loops = EventLoops::of(1).unwrap();
+    let (one, other) = UnixStream::pair().unwrap();
+    loops.spawn(async {
+        let (mut one, mut other) = (StreamSocket::Unix(one), StreamSocket::Unix(other));
+        // What is written can be read at once.
+        while one.write_all(b"x").await.is_ok() {
+            other.read_exact(&mut [0]).await.unwrap();
+        }
+    });
+    let (mut client, socket) = connection().await;
+    loops.spawn(echo(socket));
+    for _ in 0..20 {
+        answers(&mut client, 100).await;
+    }
+}
+
+#[tokio::test]
+async fn a_turn_ends() {
+    let loops = EventLoops::of(1).unwrap();
+    let (_client, mut socket) = connection().await;
+    let (tell, told) = oneshot::channel();
+    loops.spawn(async move {
+        let mut written = 0;
+        let within_a_turn = std::future::poll_fn(|cx| {
+            assert!(has_budget_remaining());
+            while let Poll::Ready(done) =
+                tokio::io::AsyncWrite::poll_write(Pin::new(&mut socket), cx, b"x")
+            {
+                written += done.unwrap();
+            }
+            assert!(!has_budget_remaining());
+            Poll::Ready(written)
+        });
+        tell.send(within_a_turn.await).unwrap();
+    });
+    assert_eq!(timeout(LONG, told).await.expect("it ends").unwrap(), BUDGET as usize);
+    assert!(has_budget_remaining(), "no turn, no end");
+}
+
+#[tokio::test]
+async fn a_panic_ends_its_own_task() {
+    let loops = EventLoops::of(1).unwrap();
+    let (mut client, socket) = connection().await;
+    loops.spawn(echo(socket));
+    let (mut unlucky, mut socket) = connection().await;
+    loops.spawn(async move {
+        socket.read_exact(&mut [0]).await.unwrap();
+        panic!("as this test wants it");
+    });
+    unlucky.write_all(b"x").await.unwrap();
+    assert_eq!(timeout(LONG, unlucky.read(&mut [0])).await.expect("an end").unwrap(), 0);
+    answers(&mut client, 100).await;
+}
+
+/// Tells when it is dropped.
+struct Tells(mpsc::Sender<()>);
+
+impl Drop for Tells {
+    fn drop(&mut self) {
+        self.0.send(()).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn tasks_end_with_the_loops() {
+    let loops = EventLoops::start().unwrap();
+    let (tell, told) = mpsc::channel();
+    for _ in 0..10 {
+        let (socket, tells) = (connection().await, Tells(tell.clone()));
+        loops.spawn(async move {
+            let _tells = tells;
+            echo(socket.1).await;
+            drop(socket.0);
+        });
+    }
+    let same = loops.clone();
+    drop(loops);
+    assert!(told.recv_timeout(Duration::from_millis(20)).is_err(), "not all of them are gone");
+    drop(same);
+    for _ in 0..10 {
+        told.recv_timeout(LONG).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_task_goes_where_there_are_fewest() {
+    let loops = EventLoops::of(3).unwrap();
+    let loads = || -> Vec<_> {
+        loops.0.iter().map(|Remote(inbox)| inbox.load.load(Ordering::Relaxed)).collect()
+    };
+    let mut ends = Vec::new();
+    for _ in 0..6 {
+        let (end, ended) = oneshot::channel::<()>();
+        ends.push(end);
+        loops.spawn(async { drop(ended.await) });
+    }
+    assert_eq!(loads(), [2, 2, 2]);
+    drop(ends);
+    timeout(LONG, async {
+        while loads() != [0, 0, 0] {
+            sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await
+    .expect("they end");
+}
