@@ -186,17 +186,23 @@ impl Senders {
             },
         };
         let full = self.all.len() >= LISTED;
+        let enter = |peer: &Peer| {
+            let (peer, target) = (peer.clone(), how.target.clone());
+            let arrival = Arrival { kind: how.kind, peer, target, bridged: None };
+            (self.registry.enter(arrival, None), Instant::now())
+        };
         let (entry, last) = match self.all.entry(peer) {
-            hash_map::Entry::Occupied(known) => known.into_mut(),
+            hash_map::Entry::Occupied(mut known) => {
+                if known.get().0.target() != &*how.target {
+                    let (entry, _) = known.insert(enter(known.key()));
+                    entry.ended(&"the socket is another service's now");
+                }
+                known.into_mut()
+            }
             hash_map::Entry::Vacant(_) if full => return,
             hash_map::Entry::Vacant(new) => {
-                let arrival = Arrival {
-                    kind: how.kind,
-                    peer: new.key().clone(),
-                    target: how.target.clone(),
-                    bridged: None,
-                };
-                new.insert((self.registry.enter(arrival, None), Instant::now()))
+                let entered = enter(new.key());
+                new.insert(entered)
             }
         };
         *last = Instant::now();

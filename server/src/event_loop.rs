@@ -24,6 +24,7 @@ use std::{
     },
     task::{Context, Poll, Wake, Waker},
     thread,
+    time::Duration,
 };
 
 use futures_util::future::BoxFuture;
@@ -175,22 +176,37 @@ impl EventLoop {
     fn run(mut self, poll: mio::Poll) {
         HERE.set(Some(Here { poll, interests: Slab::new(), task: 0, budget: 0 }));
         let mut events = Events::with_capacity(EVENTS);
+        let (mut has_letters, mut woken, mut unheard) = (false, Vec::new(), 0);
         loop {
-            match here(|here| here.poll.poll(&mut events, None)) {
+            let wait = (has_letters || !woken.is_empty()).then_some(Duration::ZERO);
+            match here(|here| here.poll.poll(&mut events, wait)) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 polled => polled.expect("epoll_wait takes these arguments"),
             }
-            let mut has_letters = false;
+            let mut told = 0;
             for event in &events {
+                told += 1;
                 if event.token() == INBOX {
                     has_letters = true;
                 } else if let Some(task) = here(|here| here.note(event)) {
                     self.poll_task(task);
                 }
             }
-            // After the sockets: who is told to end when nothing has come knows what has.
-            if has_letters && !self.read_letters() {
-                break;
+            unheard = if told < EVENTS { 0 } else { usize::saturating_sub(unheard, 1) };
+            if unheard > 0 {
+                continue;
+            }
+            // Who is told to end if nothing has come knows by now what came before that.
+            std::mem::take(&mut woken).into_iter().for_each(|key| self.wake(key));
+            if std::mem::take(&mut has_letters) {
+                let letters = std::mem::take(&mut *self.inbox.letters());
+                if letters.ended {
+                    break;
+                }
+                letters.new.into_iter().for_each(|future| self.begin(future));
+                woken = letters.woken;
+                // As many times as it takes the system to tell of every socket.
+                unheard = 1 + here(|here| here.interests.len()) / EVENTS;
             }
         }
         // First what uses the sockets.
@@ -198,24 +214,20 @@ impl EventLoop {
         HERE.set(None);
     }
 
-    /// False when the loop is to end.
-    fn read_letters(&mut self) -> bool {
-        let Letters { new, woken, ended } = std::mem::take(&mut *self.inbox.letters());
-        for key in woken {
-            if let Some(task) = self.tasks.get(key) {
-                task.bell.rung.store(false, Ordering::Release);
-                self.poll_task(key);
-            }
-        }
-        for future in new {
-            let entry = self.tasks.vacant_entry();
-            let key = entry.key();
-            let inbox = self.inbox.clone();
-            let bell = Arc::new(Bell { inbox, key, rung: AtomicBool::new(false) });
-            entry.insert(Task { future, waker: bell.clone().into(), bell });
+    fn begin(&mut self, future: BoxFuture<'static, ()>) {
+        let entry = self.tasks.vacant_entry();
+        let (inbox, key) = (self.inbox.clone(), entry.key());
+        let bell = Arc::new(Bell { inbox, key, rung: AtomicBool::new(false) });
+        entry.insert(Task { future, waker: bell.clone().into(), bell });
+        self.poll_task(key);
+    }
+
+    fn wake(&mut self, key: usize) {
+        if let Some(task) = self.tasks.get(key) {
+            // A swap, so that what its ringer did before is seen by the poll.
+            task.bell.rung.swap(false, Ordering::AcqRel);
             self.poll_task(key);
         }
-        !ended
     }
 
     fn poll_task(&mut self, key: usize) {
@@ -224,8 +236,9 @@ impl EventLoop {
         let poll = || future.as_mut().poll(&mut Context::from_waker(waker));
         // A panic, which has been printed, ends its own task.
         if !matches!(catch_unwind(AssertUnwindSafe(poll)), Ok(Poll::Pending)) {
-            drop(self.tasks.remove(key));
             self.inbox.load.fetch_sub(1, Ordering::Relaxed);
+            let ended = self.tasks.remove(key);
+            catch_unwind(AssertUnwindSafe(|| drop(ended))).ok();
         }
     }
 }
@@ -274,21 +287,24 @@ fn is_here() -> bool {
 }
 
 /// Whether the task that runs, here or in the runtime, still has its turn. When it has
-/// not, a socket that is pending need not be one on which nothing has arrived.
+/// not, a socket that is pending need not be one on which nothing has arrived, and the
+/// task will be polled again.
 pub(crate) fn has_budget_remaining() -> bool {
     coop::has_budget_remaining()
         && HERE.with_borrow(|here| here.as_ref().is_none_or(|here| here.budget > 0))
 }
 
 impl Here {
-    /// Notes what a socket is ready for, and says whose it is.
+    /// Notes what a socket is ready for, and says whose it is if it was not before.
     fn note(&mut self, event: &Event) -> Option<usize> {
         // It may be one that an earlier event of the same batch has ended.
         let Interest { task, ready } = self.interests.get_mut(event.token().0)?;
+        let before = *ready;
         ready.read_closed |= event.is_read_closed() || event.is_error();
         ready.read |= event.is_readable() || ready.read_closed;
         ready.write |= event.is_writable() || event.is_write_closed() || event.is_error();
-        Some(*task)
+        let more = ready.read && !before.read || ready.write && !before.write;
+        more.then_some(*task)
     }
 }
 

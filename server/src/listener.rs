@@ -2,7 +2,6 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use futures_util::FutureExt;
 use tokio::{
     net::{TcpListener, UnixListener},
     task::unconstrained,
@@ -23,6 +22,9 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a proxy may still take to say who a client is when the server ends.
 const LAST_HEADER: Duration = Duration::from_millis(100);
+
+/// How long it takes at the most to notice that there is one more.
+const LAST_NOTICE: Duration = Duration::from_millis(20);
 
 /// Connections that are still accepted, and answered, when the listener ends: those that
 /// the kernel has accepted by then, as far as that many.
@@ -113,11 +115,11 @@ pub(crate) async fn accept(
         }
     }
     for _ in 0..LAST {
-        match unconstrained(listener.accept()).now_or_never() {
-            Some(Ok((stream, peer))) => {
+        match timeout(LAST_NOTICE, unconstrained(listener.accept())).await {
+            Ok(Ok((stream, peer))) => {
                 tasks.spawn(let_in(stream, peer, door.admit(), door.ending(), tasks.clone()));
             }
-            Some(Err(e)) if belongs_to_connection(&e) => {}
+            Ok(Err(e)) if belongs_to_connection(&e) => {}
             _ => break,
         }
     }

@@ -168,7 +168,7 @@ impl Shared {
         let start = Instant::now();
         let within = self.settings.drain;
         // Who has just been accepted is not known to have sent nothing before the
-        // event loop has turned.
+        // runtime has asked the system.
         sleep(NOTICE.min(within / 10)).await;
         self.http.drain.advance(Stage::WhenQuiet);
         self.bridges.end_by(start + within.mul_f64(0.4), start + within.mul_f64(0.5)).await;

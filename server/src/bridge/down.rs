@@ -188,7 +188,7 @@ where
         if self.upstream_in == UpstreamIn::Ended {
             return Poll::Pending;
         }
-        let mut buf = ReadBuf::new(scratch);
+        let mut buf = ReadBuf::new(&mut scratch[HEADROOM..]);
         let read = ready!(Pin::new(&mut self.upstream).poll_read(cx, &mut buf));
         if read.is_err() || buf.filled().is_empty() {
             self.upstream_in = UpstreamIn::Ended;

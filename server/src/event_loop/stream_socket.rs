@@ -15,6 +15,10 @@ use tokio::{
 
 use super::{Interest, Ready, here, is_here};
 
+/// More than the system takes at once (IOV_MAX on Linux and macOS) would make a write
+/// that was taken whole look like one that was not.
+const MAX_PARTS: usize = 1024;
+
 /// A connected socket. It begins in the runtime; a task of an event loop that reads or
 /// writes it takes it there by that, and from then on no other task can use it.
 #[derive(Debug)]
@@ -71,8 +75,9 @@ impl OnLoop {
     }
 
     /// Reads or writes up to `len` bytes if the socket is `ready` for it, as often as the
-    /// task's budget allows. Fewer than that say that there is no more now, and what comes
-    /// will be told; unless the end has been told of, with which nothing more is.
+    /// task's budget allows; beyond it the task will be polled again. Fewer bytes say that
+    /// there is no more now, and what comes will be told; unless the end has been told of,
+    /// with which nothing more is.
     #[inline]
     fn poll_io(
         &mut self,
@@ -82,15 +87,14 @@ impl OnLoop {
         mut io: impl FnMut(&mut Socket) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         here(|here| {
-            let state = &mut here.interests[self.key].ready;
-            if !*ready(state) {
-                return Poll::Pending;
-            }
             if here.budget == 0 {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            here.budget -= 1;
+            let state = &mut here.interests[self.key].ready;
+            if !*ready(state) {
+                return Poll::Pending;
+            }
             loop {
                 match io(&mut self.socket) {
                     Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -99,6 +103,7 @@ impl OnLoop {
                         return Poll::Pending;
                     }
                     done => {
+                        here.budget -= 1;
                         let less = done.as_ref().is_ok_and(|&n| 0 < n && n < len);
                         if less && !state.read_closed {
                             *ready(state) = false;
@@ -123,6 +128,7 @@ impl OnLoop {
     }
 
     fn poll_write(&mut self, cx: &Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let bufs = &bufs[..bufs.len().min(MAX_PARTS)];
         let len = bufs.iter().map(|buf| buf.len()).sum();
         self.poll_io(
             cx,

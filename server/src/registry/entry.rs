@@ -60,6 +60,11 @@ impl Entry {
         self.arrival.kind
     }
 
+    /// What it came to: a service or a route.
+    pub fn target(&self) -> &str {
+        &self.arrival.target
+    }
+
     /// Payload bytes in both directions so far.
     pub fn carried_bytes(&self) -> u64 {
         self.received.bytes() + self.sent.bytes()

@@ -20,6 +20,7 @@ use echogate_tests::{
     upstream::Upstream,
     ws::{self, RawWs, first},
 };
+use serde_json::Value;
 
 use super::{Reloaded, free_address, http_and, listener, route, wait_until_closed};
 
@@ -230,6 +231,9 @@ fn datagrams_are_answered_by_what_holds_when_they_come() {
     assert_eq!(ask(&socket, &at, b"0"), b"1970-01-01 01:00:00");
     reloaded.take(&zone("UTC", &listener("echo", &format!("udp://{at}"))));
     assert_eq!(ask(&socket, &at, b"hello"), b"hello");
+    // Who sends is listed where its datagrams go now.
+    let listed = |live: &[Value]| live.len() == 1 && live[0]["target"] == "echo";
+    reloaded.server.wait_for_connections(listed);
     reloaded.take(&http_and(&route("/ws", "service:upper")));
     UdpSocket::bind(&at).expect("it is closed");
     reloaded.server.wait_for_connections(<[_]>::is_empty);
