@@ -899,7 +899,9 @@ async fn an_upstream_that_has_ended_its_side_owes_no_replies() {
     let mut rig = rig_on(terms, 4096, b"");
     rig.upstream.shutdown().await.unwrap();
     assert_eq!(rig.at_client(2).await, [0x82, 0], "the end of the upstream's side");
-    rig.client.write_all(&frame(0x82, b"x").repeat(3000)).await.unwrap();
+    let frames = frame(0x82, b"x").repeat(3000);
+    let taken = timeout(HOUR, rig.client.write_all(&frames)).await;
+    taken.expect("they are taken within the hour").unwrap();
     assert_eq!(rig.at_upstream(3000).await, vec![b'x'; 3000]);
     rig.client.write_all(&frame(0x82, b"")).await.unwrap();
     assert_eq!(rig.at_client(4).await[..1], [0x88], "a Close, since both sides have ended");
