@@ -18,7 +18,7 @@ use crate::{
     drain::{Drain, Watch},
     idle::Idle,
     registry::Registered,
-    scratch::{self, HEADROOM},
+    scratch,
     service::Exchange,
 };
 
@@ -115,7 +115,7 @@ fn poll_to_end<S: AsyncRead + Unpin>(
     watch.wake_at(cx, now, until);
     scratch::with(|scratch| {
         loop {
-            let mut buf = ReadBuf::new(&mut scratch[HEADROOM..]);
+            let mut buf = ReadBuf::new(scratch);
             match ready!(Pin::new(&mut *stream).poll_read(cx, &mut buf)) {
                 Ok(()) if !buf.filled().is_empty() => {}
                 _ => return Poll::Ready(()),

@@ -12,12 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::requests::Pause;
 use crate::{
-    backlog::Backlog,
-    connection::End,
-    drain::Stage,
-    event_loop::has_budget_remaining,
-    registry::Entry,
-    scratch::{self, HEADROOM},
+    backlog::Backlog, connection::End, drain::Stage, event_loop::has_budget_remaining,
+    registry::Entry, scratch,
 };
 
 /// One such service with one client.
@@ -96,7 +92,7 @@ impl Bytes {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         scratch::with(|scratch| {
-            let mut buf = ReadBuf::new(&mut scratch[HEADROOM..]);
+            let mut buf = ReadBuf::new(scratch);
             ready!(Pin::new(&mut *stream).poll_read(cx, &mut buf))?;
             let bytes = buf.filled_mut();
             let begun = entry.filter(|entry| entry.is_watched()).map(|_| Instant::now());
