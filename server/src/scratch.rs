@@ -7,11 +7,11 @@ use std::cell::RefCell;
 /// that what is read is aligned as a cache line is.
 pub(crate) const HEADROOM: usize = 64;
 
-/// Bytes read at once behind the headroom, at most. Not just 64 KiB, a common size of messages, which with
-/// its head would take two reads; and enough that a stream takes few. Not a multiple of
-/// a page either: where the bytes of a stream lie in the pages of the kernel would then
-/// be the same at each read, and never that which is copied fastest (a tenth more CPU
-/// time, measured on AMD EPYC).
+/// Bytes read at once behind the headroom, at most. Not just 64 KiB, a common size of
+/// messages, which with its head would take two reads; and enough that a stream takes
+/// few. Not a multiple of a page either: where the bytes of a stream lie in the pages of
+/// the kernel would then be the same at each read, and never that which is copied
+/// fastest (a tenth more CPU time, measured on AMD EPYC).
 pub(crate) const READ: usize = 256 * 1024 - HEADROOM;
 
 /// Where a buffer begins in memory is a multiple of this. The kernel's copy into a
