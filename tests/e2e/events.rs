@@ -3,12 +3,13 @@
 use std::{
     io::{BufRead, BufReader, Write},
     net::{Shutdown, TcpStream},
+    time::Instant,
 };
 
 use echogate_proto::live::{Closed, Connection, Endpoints, Event, Kind, Legs, Moved};
 use echogate_tests::{
     http::{self, Response, connect},
-    server::Server,
+    server::{PATIENCE, Server},
     tcp::{read_exactly, read_to_end},
     ws::{RawWs, first},
 };
@@ -34,7 +35,10 @@ impl Watcher {
 
     /// The next event; none at the end.
     fn next(&mut self) -> Option<Event> {
+        let start = Instant::now();
         loop {
+            // There are comments in between, however long nothing happens.
+            assert!(start.elapsed() < PATIENCE, "no event comes");
             let mut line = String::new();
             if self.stream.read_line(&mut line).unwrap() == 0 {
                 return None;
@@ -175,6 +179,23 @@ fn of_many_connections_the_first_thousand_are_told() {
     let (total, connections) = Watcher::new(&server).all();
     assert_eq!((total, connections.len()), (1100, 1000));
     drop(clients);
+}
+
+#[test]
+fn who_was_one_too_many_is_told_of_when_there_is_room() {
+    raise_own_limit();
+    let server = server();
+    let mut clients: Vec<_> = (0..1001).map(|_| connect(server.address("upper"))).collect();
+    server.wait_for_connections(|all| all.len() == 1001);
+    let mut watcher = Watcher::new(&server);
+    assert_eq!(watcher.all().1.len(), 1000);
+    clients.drain(..10);
+    loop {
+        if let Event::All { total, connections, .. } = watcher.next().unwrap() {
+            assert_eq!(total, connections.len());
+            break;
+        }
+    }
 }
 
 #[test]

@@ -59,6 +59,7 @@ pub(super) async fn events(
         watching,
         _place: place,
         told: None,
+        untold: false,
         ticks,
         drain: shared.http.drain.watch(),
         shared,
@@ -78,6 +79,8 @@ struct Reporter {
     _place: Place,
     /// What was told of each connection; none as long as nothing was told at all.
     told: Option<BTreeMap<u64, (Arc<Entry>, Carried)>>,
+    /// There have been more than are told of.
+    untold: bool,
     ticks: Interval,
     drain: Watch,
 }
@@ -103,7 +106,9 @@ impl Reporter {
         loop {
             match self.watching.changes.try_recv() {
                 Ok(Change::Opened(entry)) => {
-                    if told.len() < TOLD && !told.contains_key(&entry.id()) {
+                    if told.len() >= TOLD {
+                        self.untold = true;
+                    } else if !told.contains_key(&entry.id()) {
                         let connection = entry.connection();
                         told.insert(entry.id(), (entry, connection.carried));
                         opened.push(connection);
@@ -119,6 +124,10 @@ impl Reporter {
                 Err(TryRecvError::Empty | TryRecvError::Closed) => break,
             }
         }
+        let total = self.shared.registry.count();
+        if self.untold && total <= TOLD {
+            return Some(self.all());
+        }
         let mut moved = Vec::new();
         for (&id, (entry, before)) in told {
             let carried = entry.carried();
@@ -128,7 +137,6 @@ impl Reporter {
             }
         }
         let quiet = opened.is_empty() && moved.is_empty() && closed.is_empty();
-        let total = self.shared.registry.count();
         (!quiet).then_some(Event::Changes { total, opened, moved, closed })
     }
 
@@ -138,6 +146,7 @@ impl Reporter {
         self.watching.changes = self.watching.changes.resubscribe();
         let entries = self.shared.registry.entries();
         let total = entries.len();
+        self.untold = total > TOLD;
         let told = entries.into_iter().take(TOLD).map(|entry| {
             let connection = entry.connection();
             let (id, carried) = (connection.id, connection.carried);
