@@ -1,6 +1,11 @@
 //! `/api/events`: who is connected, live, as server-sent events.
 
-use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, btree_map},
+    convert::Infallible,
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     Extension,
@@ -106,12 +111,15 @@ impl Reporter {
         loop {
             match self.watching.changes.try_recv() {
                 Ok(Change::Opened(entry)) => {
-                    if told.len() >= TOLD {
-                        self.untold = true;
-                    } else if !told.contains_key(&entry.id()) {
-                        let connection = entry.connection();
-                        told.insert(entry.id(), (entry, connection.carried));
-                        opened.push(connection);
+                    let full = told.len() >= TOLD;
+                    match told.entry(entry.id()) {
+                        btree_map::Entry::Occupied(_) => {}
+                        btree_map::Entry::Vacant(_) if full => self.untold = true,
+                        btree_map::Entry::Vacant(new) => {
+                            let connection = entry.connection();
+                            new.insert((entry, connection.carried));
+                            opened.push(connection);
+                        }
                     }
                 }
                 Ok(Change::Closed(entry, end)) => {
