@@ -170,6 +170,41 @@ fn the_messages_counted_are_those_that_the_server_has_seen() {
 }
 
 #[test]
+fn each_message_can_have_a_connection_of_its_own() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("tcp://{}", listener.local_addr().unwrap());
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (stream, tell) = (stream.unwrap(), tell.clone());
+            thread::spawn(move || tell.send(upper(stream, |_| ())).unwrap());
+        }
+    });
+    let results = results(&[&url, "--once", "--connections=3", "--size=33"]);
+    let messages = results["messages"].as_u64().unwrap();
+    assert_eq!(results["once"], true);
+    for _ in 0..messages {
+        assert_eq!(told.recv_timeout(PATIENCE).unwrap(), 33);
+    }
+    // Those that the end met before they had sent anything.
+    let silent: Vec<u64> = told.try_iter().collect();
+    assert!(silent.len() <= 3 && silent.iter().all(|&bytes| bytes == 0), "{silent:?}");
+}
+
+#[test]
+fn connections_are_made_and_ended_through_the_gateway() {
+    let server = server();
+    let url = server.ws("/ws");
+    let results = results(&[&url, "--once", "--connections=2"]);
+    assert_eq!(results["frames_per_message"], 1.0, "{results}");
+    let refused = run_short(&[&server.ws("/nowhere"), "--once", "--connections=1"]);
+    assert_fails(&refused, 1, "404 Not Found: no such route: /nowhere");
+    let output = run_short(&[&url, "--once"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("50 connections, 64 bytes a message, a new one for each\n"), "{text}");
+}
+
+#[test]
 fn the_json_has_every_field() {
     let server = server();
     let url = server.ws("/ws");
@@ -391,6 +426,8 @@ fn what_makes_no_sense_is_a_usage_error() {
         (&["--duration=0s"], "--duration 0 measures nothing"),
         (&["--size=1000000", "--in-flight=1000"], "more than 64 MiB"),
         (&["--expect=lower"], "--expect"),
+        (&["--once", "--rate=9"], "--rate"),
+        (&["udp://127.0.0.1:1", "--once"], "--once is for connections, and datagrams have none"),
     ] {
         let output = run(arguments);
         let stderr = String::from_utf8_lossy(&output.stderr);

@@ -49,6 +49,8 @@ pub(super) struct Connection {
     ordered: u64,
     /// When the latest of them were.
     ordered_at: Instant,
+    /// When it was begun, if it is there for one message and its latency counts from then.
+    begun: Option<Instant>,
     /// Bytes of messages sent so far.
     sent: u64,
     /// Payload bytes that have come so far.
@@ -67,6 +69,7 @@ impl Connection {
             first: load.script.first_message(number),
             ordered: 0,
             ordered_at: load.pace.start,
+            begun: None,
             sent: 0,
             received: 0,
             control: Vec::new(),
@@ -74,7 +77,12 @@ impl Connection {
         }
     }
 
-    /// Sends and checks until the end is called for and everything is answered, then
+    /// It is for one message, whose latency counts from `begun`.
+    pub(super) fn begun_at(self, begun: Instant) -> Connection {
+        Connection { begun: Some(begun), ..self }
+    }
+
+    /// Sends and checks until the end is called for, or there is no more to send, and everything is answered, then
     /// says goodbye. `early` is what has come already.
     ///
     /// # Errors
@@ -95,9 +103,9 @@ impl Connection {
         loop {
             let answered = self.received == self.ordered * self.load.script.size;
             match self.load.pace.stage() {
-                Stage::Send => self.order(),
-                Stage::Finish | Stage::GiveUp if answered => return Poll::Ready(Ok(())),
-                Stage::Finish => {}
+                Stage::Send if self.begun.is_none() || self.ordered == 0 => self.order(),
+                _ if answered => return Poll::Ready(Ok(())),
+                Stage::Send | Stage::Finish => {}
                 Stage::GiveUp => {
                     let reply = self.received / self.load.script.size + 1;
                     return Poll::Ready(Err(format!("reply {reply} has not come")));
@@ -125,7 +133,7 @@ impl Connection {
         };
         if more > 0 {
             self.ordered += more;
-            self.ordered_at = Instant::now();
+            self.ordered_at = self.begun.unwrap_or_else(Instant::now);
         }
     }
 

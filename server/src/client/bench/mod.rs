@@ -68,7 +68,8 @@ pub struct Args {
     #[command(flatten)]
     call: Call,
 
-    /// How many connections are made, all before the first message is sent
+    /// How many connections are made, all before the first message is sent; with --once, at
+    /// the same time
     #[arg(long, short, value_name = "N", default_value_t = 50)]
     #[arg(value_parser = value_parser!(u32).range(1..))]
     connections: u32,
@@ -101,6 +102,11 @@ pub struct Args {
     #[arg(value_parser = value_parser!(u64).range(1..))]
     rate: Option<u64>,
 
+    /// Make a new connection for each message, and end it when that is answered. Latency then
+    /// counts from the moment the connection was begun
+    #[arg(long, conflicts_with_all = ["rate", "in_flight"])]
+    once: bool,
+
     /// What each reply must be
     #[arg(long, value_enum, default_value_t = Expect::Upper)]
     expect: Expect,
@@ -129,6 +135,7 @@ struct Load {
     datagrams: bool,
     in_flight: u64,
     rate: Option<u64>,
+    once: bool,
     measured_from: Instant,
     script: Script,
     pace: Pace,
@@ -146,11 +153,18 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let failed = |words| Error::Failed(args.call.url.clone(), words);
     let target = Target::new(&args.call).map_err(usage)?;
     check(&args, &target).map_err(usage)?;
-    let opened = open_all(&target, args.connections).await.map_err(failed)?;
+    let opened = match args.once {
+        true => Vec::new(),
+        false => open_all(&target, args.connections).await.map_err(failed)?,
+    };
     let interrupt = signal(SignalKind::interrupt())
         .map_err(|error| failed(format!("cannot handle signals: {}", words(&error))))?;
     let load = Arc::new(Load::new(&args, &target));
-    let mut failures = put_under(&load, opened, args.warm_up + args.duration, interrupt).await;
+    let connections = match args.once {
+        true => call_over_and_over(&load, target),
+        false => put_under(&load, opened),
+    };
+    let mut failures = attend(&load, connections, args.warm_up + args.duration, interrupt).await;
     if failures.is_empty() && load.tallies.is_all_lost() {
         failures.push("no message was answered".to_owned());
     }
@@ -168,6 +182,9 @@ pub async fn run(args: Args) -> Result<(), Error> {
 fn check(args: &Args, target: &Target) -> Result<(), String> {
     if matches!(target, Target::Udp(_)) && args.size > LARGEST_UDP as u64 {
         return Err(format!("--size is more than a datagram holds: {LARGEST_UDP} bytes"));
+    }
+    if args.once && matches!(target, Target::Udp(_) | Target::UnixGram(_)) {
+        return Err("--once is for connections, and datagrams have none".to_owned());
     }
     if args.duration.is_zero() {
         return Err("--duration 0 measures nothing".to_owned());
@@ -194,6 +211,7 @@ impl Load {
             datagrams,
             in_flight: args.in_flight,
             rate: args.rate,
+            once: args.once,
             measured_from,
             script,
             pace,
@@ -204,21 +222,21 @@ impl Load {
 
 /// Makes all connections, or says which one cannot be made.
 async fn open_all(target: &Target, count: u32) -> Result<Vec<Opened>, String> {
-    let opening = (1..=count).map(|number| async move {
-        let opened = open::open(target).await;
-        opened.map_err(|error| format!("connection {number}: {}", words(&error)))
-    });
+    let opening = (0..count as usize).map(|number| open(target, number));
     stream::iter(opening).buffered(OPENING).try_collect().await
 }
 
-/// Runs the load for the time `whole`, and gives what failed on which connection.
-/// The first failure ends it.
-async fn put_under(
-    load: &Arc<Load>,
-    opened: Vec<Opened>,
-    whole: Duration,
-    mut interrupt: Signal,
-) -> Vec<String> {
+/// Makes the connection `number`, counted from 0.
+async fn open(target: &Target, number: usize) -> Result<Opened, String> {
+    let opened = open::open(target).await;
+    opened.map_err(|error| format!("connection {}: {}", number + 1, words(&error)))
+}
+
+/// What becomes of connections.
+type Connections = JoinSet<Result<(), String>>;
+
+/// Begins to send on connections that have been made.
+fn put_under(load: &Arc<Load>, opened: Vec<Opened>) -> Connections {
     let mut connections = JoinSet::new();
     for (number, opened) in opened.into_iter().enumerate() {
         let load = load.clone();
@@ -231,6 +249,36 @@ async fn put_under(
             }
         };
     }
+    connections
+}
+
+/// Begins to make connections for one message each, so many at a time.
+fn call_over_and_over(load: &Arc<Load>, target: Target) -> Connections {
+    let target = Arc::new(target);
+    let call = |number| {
+        let (load, target) = (load.clone(), target.clone());
+        async move {
+            while load.pace.stage() == Stage::Send {
+                let begun = Instant::now();
+                if let Opened::Stream(stream, early) = open(&target, number).await? {
+                    let connection = Connection::new(number, stream, load.clone());
+                    connection.begun_at(begun).run(early).await?;
+                }
+            }
+            Ok(())
+        }
+    };
+    (0..load.connections as usize).map(call).collect()
+}
+
+/// Runs the load for the time `whole`, and gives what failed on which connection.
+/// The first failure ends it.
+async fn attend(
+    load: &Arc<Load>,
+    mut connections: Connections,
+    whole: Duration,
+    mut interrupt: Signal,
+) -> Vec<String> {
     let keeper = load.clone();
     thread::spawn(move || keeper.pace.keep());
     let mut progress = Progress::new();

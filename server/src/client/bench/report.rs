@@ -19,6 +19,8 @@ pub(super) struct Report {
     pub(super) in_flight: u64,
     /// Messages per second that were asked for.
     pub(super) rate: Option<u64>,
+    /// Each message had a connection of its own.
+    pub(super) once: bool,
     /// From the end of the warm-up to the last answer.
     pub(super) seconds: f64,
     /// Answered in that time.
@@ -66,6 +68,7 @@ impl Report {
             size: load.script.size,
             in_flight: load.in_flight,
             rate: load.rate,
+            once: load.once,
             seconds,
             messages,
             messages_per_second,
@@ -101,7 +104,10 @@ impl fmt::Display for Report {
         writeln!(f, "endpoint  {url}")?;
         let s = if *connections == 1 { "" } else { "s" };
         write!(f, "load      {connections} connection{s}, {size} bytes a message, ")?;
-        writeln!(f, "{in_flight} in flight on each")?;
+        match self.once {
+            true => writeln!(f, "a new one for each")?,
+            false => writeln!(f, "{in_flight} in flight on each")?,
+        }
         if let Some(rate) = self.rate {
             writeln!(f, "due       {rate} messages/s; never sent: {}", self.unsent)?;
         }
