@@ -38,6 +38,7 @@ pub(crate) const BENCH_EXAMPLES: &str = "\
 Examples:
   echogate bench ws://127.0.0.1:8080/ws --connections 100 --duration 5s
   echogate bench --rate 10000 --json
+  echogate bench --once --connections 4 ws://127.0.0.1:8080/ws
   echogate bench --expect echo --size 65536 tls://localhost:7443 --ca cert.pem";
 
 pub(crate) const HELP_EXAMPLES: &str = "\

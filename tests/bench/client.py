@@ -1,5 +1,5 @@
 """A client by hand for what `echogate bench` does not do: connections that are held
-idle, made and ended again, or carry one long stream."""
+idle, or carry one long stream."""
 
 import socket
 import threading
