@@ -16,6 +16,7 @@ mod stream_socket;
 
 use std::{
     cell::RefCell,
+    collections::VecDeque,
     fmt, io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
@@ -34,8 +35,9 @@ use tokio::{runtime::Handle, task::coop};
 
 pub use self::stream_socket::StreamSocket;
 
-/// Events taken from the system at once.
-const EVENTS: usize = 1024;
+/// Events taken from the system, and tasks polled because others woke them, before it is
+/// the other's turn.
+const BATCH: usize = 1024;
 
 /// Reads and writes of one task before others have their turn.
 const BUDGET: u32 = 128;
@@ -78,10 +80,10 @@ impl EventLoops {
     ///
     /// Outside of a tokio runtime, which the tasks may use.
     pub fn start() -> io::Result<EventLoops> {
-        EventLoops::of(thread::available_parallelism().map_or(1, usize::from))
+        EventLoops::of(thread::available_parallelism().map_or(1, usize::from), BATCH)
     }
 
-    fn of(threads: usize) -> io::Result<EventLoops> {
+    fn of(threads: usize, batch: usize) -> io::Result<EventLoops> {
         let start = |n| {
             let poll = mio::Poll::new()?;
             let inbox = Arc::new(Inbox {
@@ -93,7 +95,7 @@ impl EventLoops {
             let runtime = Handle::current();
             thread::Builder::new().name(format!("loop-{n}")).spawn(move || {
                 let _entered = runtime.enter();
-                EventLoop { inbox, tasks: Slab::new() }.run(poll);
+                EventLoop { inbox, tasks: Slab::new() }.run(poll, batch);
             })?;
             Ok(remote)
         };
@@ -173,10 +175,10 @@ impl Wake for Bell {
 }
 
 impl EventLoop {
-    fn run(mut self, poll: mio::Poll) {
+    fn run(mut self, poll: mio::Poll, batch: usize) {
         HERE.set(Some(Here { poll, interests: Slab::new(), task: 0, budget: 0 }));
-        let mut events = Events::with_capacity(EVENTS);
-        let (mut has_letters, mut woken, mut unheard) = (false, Vec::new(), 0);
+        let mut events = Events::with_capacity(batch);
+        let (mut has_letters, mut woken, mut unheard) = (false, VecDeque::new(), 0);
         loop {
             let wait = (has_letters || !woken.is_empty()).then_some(Duration::ZERO);
             match here(|here| here.poll.poll(&mut events, wait)) {
@@ -192,21 +194,22 @@ impl EventLoop {
                     self.poll_task(task);
                 }
             }
-            unheard = if told < EVENTS { 0 } else { usize::saturating_sub(unheard, 1) };
+            unheard = if told < batch { 0 } else { usize::saturating_sub(unheard, 1) };
             if unheard > 0 {
                 continue;
             }
             // Who is told to end if nothing has come knows by now what came before that.
-            std::mem::take(&mut woken).into_iter().for_each(|key| self.wake(key));
-            if std::mem::take(&mut has_letters) {
+            let turn = woken.len().min(batch);
+            woken.drain(..turn).for_each(|key| self.wake(key));
+            if woken.is_empty() && std::mem::take(&mut has_letters) {
                 let letters = std::mem::take(&mut *self.inbox.letters());
                 if letters.ended {
                     break;
                 }
                 letters.new.into_iter().for_each(|future| self.begin(future));
-                woken = letters.woken;
+                woken = letters.woken.into();
                 // As many times as it takes the system to tell of every socket.
-                unheard = 1 + here(|here| here.interests.len()) / EVENTS;
+                unheard = 1 + here(|here| here.interests.len()) / batch;
             }
         }
         // First what uses the sockets.

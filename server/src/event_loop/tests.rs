@@ -1,9 +1,9 @@
-use std::{net::SocketAddr, pin::Pin, sync::mpsc, time::Duration};
+use std::{io::Write, net::SocketAddr, os::fd::AsFd, pin::Pin, sync::mpsc, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::{TcpListener, TcpStream, UnixStream},
-    sync::oneshot,
+    sync::{broadcast, oneshot},
     time::{sleep, timeout},
 };
 
@@ -89,7 +89,7 @@ async fn a_reset_is_an_error() {
 
 #[tokio::test]
 async fn a_task_is_woken_by_what_is_not_on_its_loop() {
-    let loops = EventLoops::of(1).unwrap();
+    let loops = EventLoops::of(1, BATCH).unwrap();
     let (ask, asked) = oneshot::channel();
     let (tell, told) = oneshot::channel();
     loops.spawn(async move {
@@ -103,8 +103,79 @@ async fn a_task_is_woken_by_what_is_not_on_its_loop() {
 }
 
 #[tokio::test]
+async fn who_is_woken_has_heard_before_what_had_come_then() {
+    let loops = EventLoops::of(1, 2).unwrap();
+    let mut others = Vec::new();
+    for _ in 0..5 {
+        let (client, socket) = UnixStream::pair().unwrap();
+        loops.spawn(echo(StreamSocket::Unix(socket)));
+        others.push(client);
+    }
+    let (mut client, socket) = UnixStream::pair().unwrap();
+    let (ask, mut asked) = oneshot::channel::<()>();
+    let (tell, told) = oneshot::channel();
+    loops.spawn(async move {
+        let (mut socket, mut buf) = (StreamSocket::Unix(socket), [0; 10]);
+        let has_heard = std::future::poll_fn(|cx| {
+            let is_asked = Pin::new(&mut asked).poll(cx).is_ready();
+            let read = Pin::new(&mut socket).poll_read(cx, &mut ReadBuf::new(&mut buf));
+            if is_asked || read.is_ready() { Poll::Ready(read.is_ready()) } else { Poll::Pending }
+        });
+        tell.send(has_heard.await).unwrap();
+    });
+    // It knows all of them, and then pauses.
+    sleep(Duration::from_millis(20)).await;
+    let (pausing, pauses) = oneshot::channel();
+    let (go_on, goes_on) = mpsc::channel::<()>();
+    loops.spawn(async move {
+        pausing.send(()).unwrap();
+        goes_on.recv().unwrap();
+    });
+    pauses.await.unwrap();
+    // In this order the system tells of it: the inbox, the others, the client.
+    loops.spawn(async {});
+    for other in &mut others {
+        other.write_all(b"x").await.unwrap();
+    }
+    client.write_all(b"x").await.unwrap();
+    ask.send(()).unwrap();
+    go_on.send(()).unwrap();
+    assert!(timeout(LONG, told).await.expect("it is woken").unwrap());
+}
+
+#[tokio::test]
+async fn many_who_are_woken_leave_sockets_their_turn() {
+    let loops = EventLoops::of(1, 2).unwrap();
+    let (client, socket) = UnixStream::pair().unwrap();
+    let (tell, told) = mpsc::channel();
+    let tells = tell.clone();
+    loops.spawn(async move {
+        StreamSocket::Unix(socket).read_exact(&mut [0]).await.unwrap();
+        tells.send("what came").unwrap();
+    });
+    let (ask, _) = broadcast::channel(1);
+    for _ in 0..9 {
+        let (mut asked, tells) = (ask.subscribe(), tell.clone());
+        let client = client.as_fd().try_clone_to_owned().unwrap();
+        loops.spawn(async move {
+            asked.recv().await.unwrap();
+            // Who is not the first finds nobody there.
+            std::os::unix::net::UnixStream::from(client).write_all(b"x").ok();
+            tells.send("one was woken").unwrap();
+        });
+    }
+    sleep(Duration::from_millis(20)).await;
+    let (go_on, goes_on) = mpsc::channel::<()>();
+    loops.spawn(async move { goes_on.recv().unwrap() });
+    ask.send(()).unwrap();
+    go_on.send(()).unwrap();
+    let order: Vec<_> = (0..10).map(|_| told.recv_timeout(LONG).unwrap()).collect();
+    assert!(order[..9].contains(&"what came"), "{order:?}");
+}
+
+#[tokio::test]
 async fn who_never_pauses_leaves_others_their_turn() {
-    let loops = EventLoops::of(1).unwrap();
+    let loops = EventLoops::of(1, BATCH).unwrap();
     let (one, other) = UnixStream::pair().unwrap();
     loops.spawn(async {
         let (mut one, mut other) = (StreamSocket::Unix(one), StreamSocket::Unix(other));
@@ -122,7 +193,7 @@ async fn who_never_pauses_leaves_others_their_turn() {
 
 #[tokio::test]
 async fn a_turn_ends() {
-    let loops = EventLoops::of(1).unwrap();
+    let loops = EventLoops::of(1, BATCH).unwrap();
     let (_client, mut socket) = connection().await;
     let (tell, told) = oneshot::channel();
     loops.spawn(async move {
@@ -142,7 +213,7 @@ async fn a_turn_ends() {
 
 #[tokio::test]
 async fn after_a_turn_comes_another_whatever_the_task_waits_for() {
-    let loops = EventLoops::of(1).unwrap();
+    let loops = EventLoops::of(1, BATCH).unwrap();
     let (_client, mut socket) = connection().await;
     let (tell, told) = oneshot::channel();
     loops.spawn(async move {
@@ -172,7 +243,7 @@ fn nothing_comes(socket: &mut StreamSocket, cx: &mut Context<'_>) {
 
 #[tokio::test]
 async fn a_panic_ends_its_own_task() {
-    let loops = EventLoops::of(1).unwrap();
+    let loops = EventLoops::of(1, BATCH).unwrap();
     let (mut client, socket) = connection().await;
     loops.spawn(echo(socket));
     let (mut unlucky, mut socket) = connection().await;
@@ -217,7 +288,7 @@ async fn tasks_end_with_the_loops() {
 
 #[tokio::test]
 async fn a_task_goes_where_there_are_fewest() {
-    let loops = EventLoops::of(3).unwrap();
+    let loops = EventLoops::of(3, BATCH).unwrap();
     let loads = || -> Vec<_> {
         loops.0.iter().map(|Remote(inbox)| inbox.load.load(Ordering::Relaxed)).collect()
     };
