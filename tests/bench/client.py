@@ -2,6 +2,7 @@
 idle, or carry one long stream."""
 
 import socket
+import ssl
 import threading
 
 KEY = b"\x37\xfa\x21\x3d"
@@ -15,6 +16,9 @@ class Client:
         self.rest = b""
         self.socket = socket.create_connection(("127.0.0.1", server.port), timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if server.ca:
+            context = ssl.create_default_context(cafile=server.ca)
+            self.socket = context.wrap_socket(self.socket, server_hostname="127.0.0.1")
         if self.websocket:
             self.upgrade(server)
 

@@ -29,7 +29,8 @@ worker_processes auto;
 events {{ worker_connections {connections}; }}
 stream {{
     server {{
-        listen 127.0.0.1:{port} backlog=4096;
+        listen 127.0.0.1:{port} backlog=4096{ssl};
+        {certificate}
         proxy_pass 127.0.0.1:{upstream};
         tcp_nodelay on;
     }}
@@ -45,20 +46,46 @@ defaults
     timeout client 1h
     timeout server 1h
 frontend in
-    bind 127.0.0.1:{port} backlog 4096
+    bind 127.0.0.1:{port} backlog 4096 {ssl}
     default_backend out
 backend out
     server upstream 127.0.0.1:{upstream}
 """
 
 
+class Certificate:
+    """A certificate for localhost, made anew, in files of a folder."""
+
+    def __init__(self, folder):
+        self.cert, self.key, self.both = (
+            os.path.join(folder, name) for name in ("cert.pem", "key.pem", "both.pem")
+        )
+        openssl = program("openssl", "apt install openssl") or sys.exit(1)
+        command = [
+            openssl, "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+            "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+            "-addext", "basicConstraints=critical,CA:FALSE", "-days", "2",
+            "-out", self.cert, "-keyout", self.key,
+        ]
+        subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+        with open(self.both, "wb") as both:
+            for part in (self.cert, self.key):
+                with open(part, "rb") as file:
+                    both.write(file.read())
+        # nginx gives up being root before it has read them.
+        for path in (self.cert, self.key, self.both):
+            os.chmod(path, 0o644)
+
+
 class Server:
     """A server: its name in the tables, its command, and the URL to be loaded."""
 
-    def __init__(self, name, url, command, announces=False):
+    def __init__(self, name, url, command, announces=False, ca=None):
         self.name = name
         self.url = url
         self.command = command
+        # The certificate by which it is trusted, if it speaks TLS.
+        self.ca = ca
         # It prints a line that begins with "listening".
         self.announces = announces
         self.process = None
@@ -66,7 +93,7 @@ class Server:
 
     @property
     def websocket(self):
-        return self.url.startswith("ws:")
+        return self.url.startswith("ws")
 
     @property
     def port(self):
@@ -138,17 +165,24 @@ def upstream(echogate):
     return upper("upstream", echogate)
 
 
-def upper(name, echogate):
+def upper(name, echogate, tls=None):
+    """An echogate with a listener, in TLS if it gets a certificate."""
     port = free_port()
-    arguments = ["--http", "127.0.0.1:0", "--listen", f"upper=tcp://127.0.0.1:{port}"]
-    return Server(name, f"tcp://127.0.0.1:{port}", [echogate, "serve", *arguments], True)
+    url = f"{'tls' if tls else 'tcp'}://127.0.0.1:{port}"
+    command = [echogate, "serve", "--http", "127.0.0.1:0", "--listen", f"upper={url}"]
+    return Server(name, url, command + identity(tls), True, tls and tls.cert)
 
 
-def gateway(name, echogate, target):
-    """An echogate with one route, `/ws`."""
+def gateway(name, echogate, target, tls=None):
+    """An echogate with one route, `/ws`, in TLS if it gets a certificate."""
     port = free_port()
-    arguments = ["--http", f"127.0.0.1:{port}", "--route", f"/ws={target}"]
-    return Server(name, f"ws://127.0.0.1:{port}/ws", [echogate, "serve", *arguments], True)
+    url = f"{'wss' if tls else 'ws'}://127.0.0.1:{port}/ws"
+    command = [echogate, "serve", "--http", f"127.0.0.1:{port}", "--route", f"/ws={target}"]
+    return Server(name, url, command + identity(tls), True, tls and tls.cert)
+
+
+def identity(tls):
+    return ["--tls-cert", tls.cert, "--tls-key", tls.key] if tls else []
 
 
 def program(name, package):
@@ -160,14 +194,15 @@ def program(name, package):
     return path
 
 
-def all_servers(echogate, to, folder, framing="message"):
+def all_servers(echogate, to, folder, framing="message", tls=None):
     """Every server that can be run here; `to` is the upstream's port, and configuration
-    files go to `folder`."""
-    # Each connection takes two files, and each server a few of its own.
-    most = min(16384, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2 - 100)
-    yield gateway("echogate /ws", echogate, f"tcp://127.0.0.1:{to}?framing={framing}")
-    yield gateway("echogate service:", echogate, f"service:upper?framing={framing}")
-    yield upper("echogate upper", echogate)
+    files go to `folder`. With a certificate those that speak TLS, and they speak it."""
+    yield gateway("echogate /ws", echogate, f"tcp://127.0.0.1:{to}?framing={framing}", tls)
+    yield gateway("echogate service:", echogate, f"service:upper?framing={framing}", tls)
+    yield upper("echogate upper", echogate, tls)
+    yield from proxies(to, folder, tls)
+    if tls:
+        return
     if path := program("websockify", "apt install websockify"):
         port = free_port()
         command = [path, f"127.0.0.1:{port}", f"127.0.0.1:{to}"]
@@ -180,18 +215,30 @@ def all_servers(echogate, to, folder, framing="message"):
         port = free_port()
         command = [sys.executable, f"{HERE}/websockets_echo.py", str(port)]
         yield Server("Python websockets", f"ws://127.0.0.1:{port}/", command)
+
+
+def proxies(to, folder, tls):
+    """Plain TCP proxies, which end TLS if they get a certificate."""
+    # Each connection takes two files, and each server a few of its own.
+    most = min(16384, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2 - 100)
+    scheme, ca = ("tls", tls.cert) if tls else ("tcp", None)
     if path := program("nginx", "apt install nginx libnginx-mod-stream"):
         port = free_port()
         modules = glob.glob("/usr/lib*/nginx/modules/ngx_stream_module.so")
         module = "".join(f"load_module {module};" for module in modules)
-        settings = NGINX.format(module=module, folder=folder, port=port, upstream=to, connections=most)
+        certificate = tls and f"ssl_certificate {tls.cert}; ssl_certificate_key {tls.key};"
+        settings = NGINX.format(
+            module=module, folder=folder, port=port, upstream=to, connections=most,
+            ssl=" ssl" if tls else "", certificate=certificate or "",
+        )
         command = [path, "-p", folder, "-c", write(folder, "nginx.conf", settings)]
-        yield Server("nginx stream", f"tcp://127.0.0.1:{port}", command)
+        yield Server("nginx stream", f"{scheme}://127.0.0.1:{port}", command, ca=ca)
     if path := program("haproxy", "apt install haproxy"):
         port = free_port()
-        settings = HAPROXY.format(port=port, upstream=to, connections=most)
+        ssl = f"ssl crt {tls.both}" if tls else ""
+        settings = HAPROXY.format(port=port, upstream=to, connections=most, ssl=ssl)
         command = [path, "-db", "-f", write(folder, "haproxy.cfg", settings)]
-        yield Server("haproxy tcp", f"tcp://127.0.0.1:{port}", command)
+        yield Server("haproxy tcp", f"{scheme}://127.0.0.1:{port}", command, ca=ca)
 
 
 def has_websockets():
