@@ -205,6 +205,14 @@ fn connections_are_made_and_ended_through_the_gateway() {
 }
 
 #[test]
+fn a_connection_that_is_never_made_is_an_error_in_the_end() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}", silent.local_addr().unwrap());
+    let output = run_short(&[&url, "--once", "--connections=1"]);
+    assert_fails(&output, 1, "connection 1: it has not been made");
+}
+
+#[test]
 fn the_json_has_every_field() {
     let server = server();
     let url = server.ws("/ws");

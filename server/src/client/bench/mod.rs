@@ -260,7 +260,13 @@ fn call_over_and_over(load: &Arc<Load>, target: Target) -> Connections {
         async move {
             while load.pace.stage() == Stage::Send {
                 let begun = Instant::now();
-                if let Opened::Stream(stream, early) = open(&target, number).await? {
+                let opened = tokio::select! {
+                    opened = open(&target, number) => opened?,
+                    () = load.pace.given_up(number) => {
+                        return Err(format!("connection {}: it has not been made", number + 1));
+                    }
+                };
+                if let Opened::Stream(stream, early) = opened {
                     let connection = Connection::new(number, stream, load.clone());
                     connection.begun_at(begun).run(early).await?;
                 }

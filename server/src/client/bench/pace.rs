@@ -1,8 +1,9 @@
 //! When messages are sent: at the answer to the last ones, or when they are due.
 
 use std::{
+    future::poll_fn,
     sync::atomic::{AtomicU8, AtomicU64, Ordering},
-    task::Waker,
+    task::{Poll, Waker},
     thread,
     time::{Duration, Instant},
 };
@@ -62,6 +63,15 @@ impl Pace {
             1 => Stage::Finish,
             _ => Stage::GiveUp,
         }
+    }
+
+    /// Waits until answers do not count any more, in place of `lane`'s connection.
+    pub(super) async fn given_up(&self, lane: usize) {
+        poll_fn(|cx| {
+            self.wake(lane, cx.waker());
+            if self.stage() == Stage::GiveUp { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 
     /// Goes on to `stage`.
