@@ -1,6 +1,6 @@
 //! Reaching a route's upstream, and saying why not.
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::http::StatusCode;
 use echogate_proto::{close::CloseCode, endpoint::HostPort};
@@ -11,6 +11,7 @@ use tokio::{
 };
 
 use crate::{
+    legs::{Leg, Legs},
     memory::Memory,
     registry::Peer,
     service::Backend,
@@ -23,6 +24,8 @@ use crate::{
 pub enum Target {
     /// Over TCP.
     Tcp(HostPort),
+    /// Over TCP, to a listener of this server.
+    Listener(SocketAddr, Legs),
     /// By TLS over TCP.
     Tls(HostPort, Arc<Trust>),
     /// To a stream socket in the file system.
@@ -35,6 +38,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Target::Tcp(at) => write!(f, "tcp://{at}"),
+            Target::Listener(at, _) => write!(f, "tcp://{at}"),
             Target::Tls(at, _) => write!(f, "tls://{at}"),
             Target::Unix(path) => write!(f, "unix://{path}"),
             Target::Service(backend) => write!(f, "service:{}", backend.service()),
@@ -69,6 +73,11 @@ impl Target {
     ) -> Result<Stream, DialError> {
         match self {
             Target::Tcp(at) => in_time(within, dial_tcp(at, preface)).await.map(Stream::from),
+            Target::Listener(at, legs) => {
+                let leg = Leg { is_introduced: !preface.is_empty() };
+                let dialling = async { prepared(legs.connect(*at, leg).await?, preface).await };
+                in_time(within, dialling).await.map(Stream::from)
+            }
             Target::Tls(at, trust) => {
                 let dialling =
                     async { trust.connect("upstream", dial_tcp(at, preface).await?).await };
@@ -106,15 +115,17 @@ async fn dial_tcp(at: &HostPort, preface: &[u8]) -> io::Result<TcpStream> {
     let mut last = io::Error::other(Unresolvable(io::ErrorKind::NotFound.into()));
     for address in addresses {
         match TcpStream::connect(address).await {
-            Ok(mut stream) => {
-                stream.set_nodelay(true)?;
-                stream.write_all(preface).await?;
-                return Ok(stream);
-            }
+            Ok(stream) => return prepared(stream, preface).await,
             Err(e) => last = e,
         }
     }
     Err(last)
+}
+
+async fn prepared(mut stream: TcpStream, preface: &[u8]) -> io::Result<TcpStream> {
+    stream.set_nodelay(true)?;
+    stream.write_all(preface).await?;
+    Ok(stream)
 }
 
 /// A host name without an address.

@@ -28,19 +28,44 @@ pub(crate) struct Admitted {
     current: Arc<Current>,
     generation: Arc<Generation>,
     to: To,
+    /// Proxies say at their connections' beginning who the client is.
+    may_be_proxied: bool,
 }
 
-/// What it comes to, and its place there.
+/// What it comes to, and its place there. (A bridge's has its client's.)
 #[derive(Debug)]
 enum To {
     Http(OwnedSemaphorePermit),
-    Service(Arc<Reception>, Place),
+    Service(Arc<Reception>, Option<Place>),
 }
 
 impl Door {
     /// How clients of the service here are received; none where HTTP is.
     pub(crate) fn reception(&self) -> Option<Arc<Reception>> {
         self.current.get().reception(self.socket).cloned()
+    }
+
+    /// Lets in a client that has come, if there is room or it needs none.
+    pub(crate) fn admit_at_once(&self, peer: &Peer) -> Option<Admitted> {
+        let (current, generation) = (self.current.clone(), self.current.get());
+        let shared = &generation.shared;
+        let mut may_be_proxied = true;
+        let to = match generation.reception(self.socket).cloned() {
+            Some(how) => {
+                let leg = match peer {
+                    Peer::Address(peer) => shared.legs.take(peer),
+                    _ => None,
+                };
+                may_be_proxied = leg.is_none_or(|leg| leg.is_introduced);
+                let place = match leg {
+                    Some(_) => None,
+                    None => Some(shared.limits.room_at_once()?),
+                };
+                To::Service(how, place)
+            }
+            None => To::Http(shared.http_permits.clone().try_acquire_owned().ok()?),
+        };
+        Some(Admitted { current, generation, to, may_be_proxied })
     }
 
     /// Waits until there is room for a client that has come. It finds what holds now,
@@ -50,13 +75,13 @@ impl Door {
         let how = generation.reception(self.socket).cloned();
         async move {
             let to = match how {
-                Some(how) => To::Service(how, generation.shared.limits.room().await),
+                Some(how) => To::Service(how, Some(generation.shared.limits.room().await)),
                 None => {
                     let permits = generation.shared.http_permits.clone();
                     To::Http(permits.acquire_owned().await.expect("it is never closed"))
                 }
             };
-            Admitted { current, generation, to }
+            Admitted { current, generation, to, may_be_proxied: true }
         }
     }
 
@@ -76,13 +101,14 @@ impl Admitted {
     /// the proxy may take for that.
     pub(crate) fn proxied(&self, peer: &SocketAddr) -> Option<Duration> {
         let settings = &self.shared().settings;
-        let proxied = settings.proxy_protocol_from.iter().any(|network| network.has(peer));
+        let proxied = self.may_be_proxied
+            && settings.proxy_protocol_from.iter().any(|network| network.has(peer));
         proxied.then_some(settings.header_timeout)
     }
 
     /// Serves it, in a task of its own.
     pub(crate) fn serve(self, stream: Stream, peer: Peer) {
-        let Admitted { current, generation, to } = self;
+        let Admitted { current, generation, to, .. } = self;
         let shared = generation.shared.clone();
         let permit = match to {
             To::Service(how, place) => return shared.receive(&how, stream, peer, place),

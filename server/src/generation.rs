@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -77,12 +77,17 @@ impl Generation {
             Service::Operator => Backend::Operator(hub.clone()),
         };
         let target = |upstream: &Upstream| match upstream {
-            Upstream::Tcp(at) => Target::Tcp(at.clone()),
+            Upstream::Tcp(at) => match own(sockets, at) {
+                Some(here) => Target::Listener(here, before.legs.clone()),
+                None => Target::Tcp(at.clone()),
+            },
             Upstream::Tls(at, trust) => Target::Tls(at.clone(), trust.clone()),
             Upstream::Unix(path) => Target::Unix(path.clone()),
             Upstream::Service(service) => Target::Service(backend(*service)),
-            Upstream::Listener(service) => reachable(sockets, *service)
-                .map_or_else(|| Target::Service(backend(*service)), Target::Tcp),
+            Upstream::Listener(service) => match reachable(sockets, *service) {
+                Some(here) => Target::Listener(here, before.legs.clone()),
+                None => Target::Service(backend(*service)),
+            },
         };
         let reception = |held: &Held| {
             let service = held.offer.service?;
@@ -179,16 +184,31 @@ fn lines(sockets: &Sockets, endpoints: &Endpoints) -> io::Result<Vec<String>> {
 
 /// Where a service is reached by plain TCP from this machine: where it is bound to all
 /// addresses, by loopback.
-fn reachable(sockets: &Sockets, service: Service) -> Option<HostPort> {
+fn reachable(sockets: &Sockets, service: Service) -> Option<SocketAddr> {
     let at = sockets.iter().find_map(|held| {
         let offer = held.offer;
         let plain = offer.service == Some(service) && !offer.tls && !offer.once;
         held.socket.tcp().filter(|_| plain)
     })?;
-    let host = match at.ip() {
+    let ip = match at.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => IpAddr::V6(Ipv6Addr::LOCALHOST),
         ip => ip,
     };
-    Some(HostPort { host: host.to_string(), port: at.port() })
+    Some(SocketAddr::new(ip, at.port()))
+}
+
+/// The address `at`, if a listener of this server is reached there by plain TCP.
+fn own(sockets: &Sockets, at: &HostPort) -> Option<SocketAddr> {
+    let to = SocketAddr::new(at.host.parse().ok()?, at.port);
+    let any = match to.ip() {
+        IpAddr::V4(Ipv4Addr::LOCALHOST) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(Ipv6Addr::LOCALHOST) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        ip => ip,
+    };
+    let is_there = |held: &Held| {
+        let is_bound = |bound| bound == to || bound == SocketAddr::new(any, to.port());
+        held.offer.service.is_some() && held.socket.tcp().is_some_and(is_bound)
+    };
+    sockets.iter().any(is_there).then_some(to)
 }

@@ -4,6 +4,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     net::{TcpListener, UnixListener},
+    sync::Semaphore,
     task::unconstrained,
     time::{sleep, timeout},
 };
@@ -19,6 +20,9 @@ use crate::{
 
 /// How long accepting rests when the system has run out of something.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// Clients of a listener that wait for room, besides those that wait with the kernel.
+const LINE: usize = 128;
 
 /// How long a proxy may still take to say who a client is when the server ends.
 const LAST_HEADER: Duration = Duration::from_millis(100);
@@ -71,9 +75,10 @@ fn keepalive() -> socket2::TcpKeepalive {
 }
 
 /// Accepts until `stop`, and lets each connection in by `door`, in tasks of their own.
-/// Each waits there until there is room, and those behind it with the kernel. (A place
-/// that is asked for before there is a client would be held by each listener that waits
-/// for one, and some might starve.)
+/// Who finds no room waits for it, and beyond [`LINE`] of them those behind with the
+/// kernel: among them may be who needs no room, as bridges of clients that have theirs. (A
+/// place that is asked for before there is a client would be held by each listener that
+/// waits for one, and some might starve.)
 /// No error ends it: one that belongs to a connection is passed over, and when
 /// something has run out (file descriptors, memory) it is logged, waited out and
 /// tried again. Clients that the kernel has accepted when `stop` comes are not left
@@ -86,6 +91,7 @@ pub(crate) async fn accept(
     tasks: TaskTracker,
 ) {
     let mut exhausted = false;
+    let line = Arc::new(Semaphore::new(LINE));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -96,14 +102,20 @@ pub(crate) async fn accept(
                 if std::mem::take(&mut exhausted) {
                     tracing::info!("accepting connections again");
                 }
-                let admitted = tokio::select! {
-                    admitted = door.admit() => admitted,
-                    () = stop.cancelled() => {
-                        tasks.spawn(let_in(stream, peer, door.admit(), door.ending(), tasks.clone()));
-                        break;
-                    }
+                if let Some(admitted) = door.admit_at_once(&peer) {
+                    hand_on(stream, peer, admitted, &tasks);
+                    continue;
+                }
+                let admitted = door.admit();
+                let in_line = tokio::select! {
+                    in_line = line.clone().acquire_owned() => in_line.ok(),
+                    () = stop.cancelled() => None,
                 };
-                hand_on(stream, peer, admitted, &tasks);
+                let let_in = let_in(stream, peer, admitted, door.ending(), tasks.clone());
+                tasks.spawn(async move {
+                    let_in.await;
+                    drop(in_line);
+                });
             }
             Err(e) if belongs_to_connection(&e) => tracing::debug!("not accepted: {e}"),
             Err(e) => {
@@ -116,9 +128,13 @@ pub(crate) async fn accept(
     }
     for _ in 0..LAST {
         match timeout(LAST_NOTICE, unconstrained(listener.accept())).await {
-            Ok(Ok((stream, peer))) => {
-                tasks.spawn(let_in(stream, peer, door.admit(), door.ending(), tasks.clone()));
-            }
+            Ok(Ok((stream, peer))) => match door.admit_at_once(&peer) {
+                Some(admitted) => hand_on(stream, peer, admitted, &tasks),
+                None => {
+                    let admitted = door.admit();
+                    tasks.spawn(let_in(stream, peer, admitted, door.ending(), tasks.clone()));
+                }
+            },
             Ok(Err(e)) if belongs_to_connection(&e) => {}
             _ => break,
         }

@@ -15,6 +15,7 @@ use crate::{
     connection,
     drain::{Drain, Stage},
     event_loop::EventLoops,
+    legs::Legs,
     limits::{Limits, Place},
     registry::{Arrival, Peer, Registry},
     service::Backend,
@@ -39,6 +40,8 @@ pub struct Shared {
     pub endpoints: Endpoints,
     /// How many connections there may be.
     pub limits: Arc<Limits>,
+    /// Which of them come from here.
+    pub legs: Legs,
     /// Where they are carried.
     pub loops: EventLoops,
     /// Who is connected.
@@ -89,6 +92,7 @@ impl Shared {
             settings,
             endpoints: Endpoints::default(),
             limits: Arc::new(limits),
+            legs: Legs::default(),
             loops: EventLoops::start()?,
             registry: Registry::default(),
             services: Group::new(),
@@ -110,9 +114,9 @@ impl Shared {
         how: &Arc<Reception>,
         stream: Stream,
         peer: Peer,
-        place: Place,
+        place: Option<Place>,
     ) {
-        let place = match place.of(peer.ip()) {
+        let place = match place.map(|place| place.of(peer.ip())).transpose() {
             Ok(place) => place,
             Err(full) => return tracing::info!(%peer, "refused: {full}"),
         };
@@ -127,10 +131,10 @@ impl Shared {
         });
     }
 
-    fn serve(&self, how: &Reception, stream: Stream, peer: Peer, place: Place) {
+    fn serve(&self, how: &Reception, stream: Stream, peer: Peer, place: Option<Place>) {
         let exchange = how.backend.meet(peer.clone(), how.once);
         let arrival = Arrival { kind: how.kind, peer, target: how.target.clone(), bridged: None };
-        let entry = self.registry.enter(arrival, Some(place));
+        let entry = self.registry.enter(arrival, place);
         let (idle, drain) = (self.settings.idle_timeout, &self.services.drain);
         self.carry(&self.services, connection::serve(stream, exchange, entry, idle, drain));
     }

@@ -2,7 +2,7 @@
 
 use std::{
     io::{ErrorKind, Read, Write},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     process::{Command, Stdio},
     thread,
 };
@@ -318,6 +318,25 @@ fn each_limit_is_told_before_the_upgrade_and_to_a_page_in_a_close() {
         first.read_close();
         server.wait_for_connections(|all| all.iter().all(|one| one["target"] != path));
         RawWs::connect(&server, path);
+    }
+}
+
+#[test]
+fn a_client_whose_upstream_is_a_listener_here_takes_one_place() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let listener = format!("upper=tcp://0.0.0.0:{port}");
+    let route = format!("/ws=tcp://127.0.0.1:{port}?framing=message");
+    for limit in ["--max-connections", "--max-per-address"] {
+        for route in [&[][..], &["--listen", &listener, "--route", &route]] {
+            let server = Server::start(ECHOGATE, &[&[limit, "3"], route].concat());
+            let mut clients = [(); 3].map(|()| RawWs::connect(&server, "/ws"));
+            assert_eq!(ask(&server, "/ws").1.status, 503, "{limit} {route:?}");
+            for client in &mut clients {
+                client.send_frame(first::TEXT, b"in");
+                assert_eq!(client.read().payload, b"IN", "{limit} {route:?}");
+            }
+            assert_eq!(server.connections().len(), 6, "{limit} {route:?}");
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
 };
 
 use echogate_tests::{
@@ -146,6 +146,28 @@ fn x_forwarded_for_is_believed_of_trusted_proxies_only() {
         let live = server.wait_for_connections(|all| all.len() == 1);
         let own = client.stream.local_addr().unwrap().to_string();
         assert_eq!(live[0]["peer"], expected.unwrap_or(&own));
+    }
+}
+
+#[test]
+fn bridges_to_listeners_here_are_no_proxies() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let listener = format!("upper=tcp://127.0.0.1:{port}");
+    let route = format!("/ws=tcp://127.0.0.1:{port}?framing=message&proxy=v2");
+    // Bridges come from there, too.
+    let everyone = ["--proxy-protocol-from", "127.0.0.0/8"];
+    for (route, header) in
+        [(&[][..], HEADERS[0]), (&["--listen", &listener, "--route", &route], HEADERS[1])]
+    {
+        let server = Server::start(ECHOGATE, &[&everyone[..], route].concat());
+        let mut stream = from_proxy(server.address("http"));
+        stream.write_all(header).unwrap();
+        let mut client = RawWs::over(stream, &server, "/ws", &[]);
+        client.send_frame(first::TEXT, b"hello");
+        assert_eq!(client.read().payload, b"HELLO", "{route:?}");
+        drop(client);
+        let is_told = !route.is_empty();
+        server.wait_for_log(&["kind=tcp", if is_told { "192.0.2.7:50000" } else { "127.0.0.1:" }]);
     }
 }
 
