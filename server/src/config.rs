@@ -4,13 +4,14 @@
 //! - `listener`: services on endpoints
 //! - `route`: WebSocket paths and where they lead
 //! - `values`: settings of a single value
+//! - `file`: all of them in a file
 
+mod file;
 mod listener;
 mod route;
 mod values;
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -269,7 +270,7 @@ impl Settings {
     ///
     /// One line that names what is wrong and where.
     pub fn load(flags: Given, file: Option<&Path>, inherited: &Names) -> Result<Settings, String> {
-        let file = file.map(Given::from_file).transpose()?.unwrap_or_default();
+        let file = file.map(file::read).transpose()?.unwrap_or_default();
         let listeners = first_given(flags.listen, file.listen);
         let routes = first_given(flags.route, file.route);
         // With routes alone it is a gateway and opens no service ports.
@@ -383,15 +384,6 @@ impl Given {
             .map(|path| RouteSpec { path: path.to_owned(), ..route.clone() })
             .into();
         Ok(self)
-    }
-
-    fn from_file(path: &Path) -> Result<Given, String> {
-        let name = path.display();
-        let text = fs::read_to_string(path).map_err(|e| format!("{name}: {e}"))?;
-        toml::from_str(&text).map_err(|e| {
-            let line = e.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
-            format!("{name}:{line}: {}", e.message().replace('\n', ", "))
-        })
     }
 }
 

@@ -97,6 +97,10 @@ fn a_wrong_flag_is_named_with_status_2() {
     }
 }
 
+/// A listener and a route, with which nothing is wrong.
+const TABLES: &str = "[[listener]]\nservice = \"upper\"\nurl = \"tcp://h:1\"\n\
+                      [[route]]\npath = \"/x\"\nurl = \"tcp://h:1\"\n";
+
 #[test]
 fn an_error_in_a_file_is_named_with_its_line() {
     for (text, line, names) in [
@@ -106,9 +110,23 @@ fn an_error_in_a_file_is_named_with_its_line() {
         ("http = [\"127.0.0.1\"]\n", 1, &["no port"]),
         ("max-message = -1\n", 1, &["-1"]),
         ("[[listener]]\nservice = \"upper\"\n", 1, &["url"]),
-        ("[[listener]]\nservice = \"upper\"\nurl = \"tcp://h\"\n", 1, &["no port"]),
+        ("[[listener]]\nservice = \"upper\"\nurl = \"tcp://h\"\n", 3, &["no port"]),
         ("[[listener]]\nservice = \"upper\"\nurl = \"tcp://h:1\"\nfrob = 2\n", 4, &["frob"]),
-        ("[[route]]\npath = \"x\"\nurl = \"tcp://h:1\"\n", 1, &["\"x\""]),
+        ("[[route]]\npath = \"ws\"\nurl = \"tcp://h:1\"\n", 2, &["\"ws\""]),
+        (&format!("{TABLES}[[route]]\nurl = \"tcp://h:1\"\n"), 8, &["path"]),
+        (&format!("{TABLES}[[route]]\n\nframing = \"line\"\n"), 9, &["framing"]),
+        (
+            &format!("{TABLES}[[route]]\nurl = \"tcp://h:1?framing=word\"\npath = \"/y\"\n"),
+            8,
+            &["word"],
+        ),
+        (
+            &format!("{TABLES}[[listener]]\nurl = \"tcp://h:1?foo\"\nservice = \"echo\"\n"),
+            8,
+            &["foo"],
+        ),
+        (&format!("{TABLES}[[listener]]\nurl = \"tcp://h:1\"\nservice = \"nope\"\n"), 9, &["nope"]),
+        (&format!("{TABLES}[[listener]]\nservice = \"chat\"\nurl = \"udp://h:1\"\n"), 9, &["chat"]),
         ("drain = \"1s\"\ndrain = \"2s\"\n", 2, &["duplicate"]),
         ("drain = \n", 1, &[]),
     ] {
