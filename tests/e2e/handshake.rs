@@ -255,6 +255,22 @@ fn a_strangers_name_for_this_server_opens_nothing_a_page_may_read() {
 }
 
 #[test]
+fn a_request_is_for_one_host_and_a_whole_url_says_which() {
+    let server = server();
+    for (lines, status) in [
+        (&["GET /api/connections HTTP/1.1"][..], 400),
+        (&["GET /api/connections HTTP/1.0"], 403),
+        (&["GET /healthz HTTP/1.0"], 200),
+        (&["GET /api/connections HTTP/1.1", "Host: localhost", "Host: evil.example"], 400),
+        (&["GET http://evil.example/api/connections HTTP/1.1", "Host: localhost"], 403),
+        (&["GET http://localhost/api/connections HTTP/1.1", "Host: evil.example"], 200),
+    ] {
+        let response = exchange(&mut connect(server.address("http")), lines);
+        assert_eq!(response.status, status, "{lines:?}: {response:?}");
+    }
+}
+
+#[test]
 fn an_upstream_that_refuses_is_502_and_for_a_page_a_close() {
     // A port that was free a moment ago and that nothing listens on.
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

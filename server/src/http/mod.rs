@@ -23,8 +23,9 @@ use std::{
 use axum::{
     Router,
     extract::Request,
-    http::{HeaderValue, header},
+    http::{HeaderValue, StatusCode, Version, header},
     middleware::{self, Next},
+    response::IntoResponse,
     routing::any,
 };
 use hyper::{
@@ -124,7 +125,13 @@ pub(crate) async fn serve(
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(client);
         name_host(&mut request);
-        current.get().app.clone().oneshot(request)
+        let app = has_one_host(&request).then(|| current.get().app.clone());
+        async move {
+            match app {
+                Some(app) => app.oneshot(request).await,
+                None => Ok((StatusCode::BAD_REQUEST, "one Host is needed\n").into_response()),
+            }
+        }
     });
     let drain = &shared.http.drain;
     let ended = if stream.is_http2() {
@@ -151,14 +158,20 @@ pub(crate) async fn serve(
     drop(permit);
 }
 
-/// HTTP/2 says the host in a place of its own (RFC 9113 section 8.3.1).
+/// HTTP/2 says the host in a place of its own (RFC 9113 section 8.3.1), and so does a target
+/// that is a whole URL, whatever `Host` says (RFC 9112 section 3.2.2).
 fn name_host(request: &mut hyper::Request<Incoming>) {
-    if !request.headers().contains_key(header::HOST)
-        && let Some(authority) = request.uri().authority()
+    if let Some(authority) = request.uri().authority()
         && let Ok(host) = HeaderValue::from_str(authority.as_str())
     {
         request.headers_mut().insert(header::HOST, host);
     }
+}
+
+/// Whether it is clear for which host a request is (RFC 9112 section 3.2).
+fn has_one_host(request: &hyper::Request<Incoming>) -> bool {
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    hosts == 1 || hosts == 0 && request.version() != Version::HTTP_11
 }
 
 /// Drives a connection; when the server ends, it is told to take no more requests.

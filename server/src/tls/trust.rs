@@ -73,7 +73,10 @@ impl Trust {
                     }
                     Expired | ExpiredContext { .. } => "has expired".to_owned(),
                     NotValidYet | NotValidYetContext { .. } => "is not valid yet".to_owned(),
-                    BadSignature => "is not trusted: its issuer has not signed it".to_owned(),
+                    // An authority of the issuer's name, with a key that this cannot be by.
+                    BadSignature | UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+                        "is not trusted: its issuer has not signed it".to_owned()
+                    }
                     UnknownIssuer => "is not trusted: its issuer is unknown".to_owned(),
                     why if why.to_string().contains("CaUsedAsEndEntity") => {
                         "is not trusted: it is an authority's (CA:TRUE), no server's".to_owned()
