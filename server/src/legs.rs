@@ -32,7 +32,7 @@ impl Legs {
     pub(crate) async fn connect(&self, to: SocketAddr, leg: Leg) -> io::Result<TcpStream> {
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
-        let from = {
+        let known = {
             // Before it is known it cannot be asked for.
             let mut legs = self.lock();
             match socket.connect(&to.into()) {
@@ -41,16 +41,16 @@ impl Legs {
             }
             let from = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::Unsupported)?;
             legs.insert(from, leg);
-            from
+            Known { legs: self, from }
         };
-        let connecting = async {
-            let stream = TcpStream::from_std(socket.into())?;
-            stream.writable().await?;
-            stream.take_error()?.map_or(Ok(stream), Err)
-        };
-        connecting.await.inspect_err(|_| {
-            self.take(&from);
-        })
+        let stream = TcpStream::from_std(socket.into())?;
+        stream.writable().await?;
+        if let Some(e) = stream.take_error()? {
+            return Err(e);
+        }
+        // From now on the listener has it.
+        std::mem::forget(known);
+        Ok(stream)
     }
 
     /// Whether the connection that has come from there is one; asked once.
@@ -61,5 +61,61 @@ impl Legs {
     /// No code panics while it holds the lock.
     fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, Leg>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One that may come to nothing, and then is forgotten.
+struct Known<'a> {
+    legs: &'a Legs,
+    from: SocketAddr,
+}
+
+impl Drop for Known<'_> {
+    fn drop(&mut self) {
+        self.legs.take(&self.from);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, net::Ipv4Addr, pin::pin, task::Poll};
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const LEG: Leg = Leg { is_introduced: false };
+
+    async fn listener() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let at = listener.local_addr().unwrap();
+        (listener, at)
+    }
+
+    #[tokio::test]
+    async fn its_listener_knows_it_once_and_a_stranger_never() {
+        let (legs, (listener, at)) = (Legs::default(), listener().await);
+        let _leg = legs.connect(at, LEG).await.unwrap();
+        let (_accepted, from) = listener.accept().await.unwrap();
+        assert!(legs.take(&from).is_some());
+        assert!(legs.take(&from).is_none());
+        let _stranger = TcpStream::connect(at).await.unwrap();
+        let (_accepted, from) = listener.accept().await.unwrap();
+        assert!(legs.take(&from).is_none());
+    }
+
+    #[tokio::test]
+    async fn what_comes_to_nothing_is_forgotten() {
+        let (legs, (listener, at)) = (Legs::default(), listener().await);
+        {
+            let mut given_up = pin!(legs.connect(at, LEG));
+            let polled = poll_fn(|cx| Poll::Ready(given_up.as_mut().poll(cx).is_pending())).await;
+            assert!(polled, "it is under way");
+            assert_eq!(legs.lock().len(), 1);
+        }
+        assert_eq!(legs.lock().len(), 0);
+        drop(listener);
+        legs.connect(at, LEG).await.unwrap_err();
+        assert_eq!(legs.lock().len(), 0);
     }
 }
