@@ -163,7 +163,8 @@ pub struct Given {
     #[arg(long, value_name = "BYTES", env = "ECHOGATE_MAX_MESSAGE", hide_env_values = true)]
     max_message: Option<u64>,
 
-    /// The most connections held at once, TCP and WebSocket together [default: 20000]
+    /// The most connections held at once, TCP and WebSocket together; a WebSocket whose upstream
+    /// is a listener here is one [default: 20000]
     #[arg(long, value_name = "N", env = "ECHOGATE_MAX_CONNECTIONS", hide_env_values = true)]
     max_connections: Option<u32>,
 
@@ -333,6 +334,10 @@ impl Settings {
         if backlog == 0 {
             return Err("backlog 0 would let nobody in: expected at least 1".to_owned());
         }
+        let web_root = flags.web_root.or(file.web_root);
+        if let Some(folder) = web_root.as_deref().filter(|folder| !folder.is_dir()) {
+            return Err(format!("web-root {}: no such folder", folder.display()));
+        }
         let token_file = flags.operator_token_file.or(file.operator_token_file);
         let timezone = flags.timezone.or(file.timezone);
         Ok(Settings {
@@ -343,7 +348,7 @@ impl Settings {
             timezone: timezone.map_or_else(TimeZone::system, |Zone(zone)| zone),
             operator_token: token_file.as_deref().map(operator_token).transpose()?,
             tls,
-            web_root: flags.web_root.or(file.web_root),
+            web_root,
             allow_origin: first_given(flags.allow_origin, file.allow_origin).unwrap_or_default(),
             allow_host: first_given(flags.allow_host, file.allow_host).unwrap_or_default(),
             proxy_protocol_from: first_given(flags.proxy_protocol_from, file.proxy_protocol_from)

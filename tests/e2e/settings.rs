@@ -87,6 +87,7 @@ fn a_wrong_flag_is_named_with_status_2() {
         (&["--max-message", "1k"], &["--max-message", "1k"]),
         (&["--max-connections", "0"], &["max-connections 0"]),
         (&["--max-connections", "4294967296"], &["--max-connections"]),
+        (&["--web-root", "/nowhere/at/all"], &["web-root", "/nowhere/at/all"]),
         (&["--config", "/nowhere/at/all.toml"], &["/nowhere/at/all.toml"]),
     ] {
         let (line, status) = failure(&run(arguments));
