@@ -46,23 +46,17 @@ impl Door {
     }
 
     /// Lets in a client that has come, if there is room or it needs none.
-    pub(crate) fn admit_at_once(&self, peer: &Peer) -> Option<Admitted> {
+    pub(crate) fn admit_at_once(&self, stream: &Stream, peer: &Peer) -> Option<Admitted> {
         let (current, generation) = (self.current.clone(), self.current.get());
         let shared = &generation.shared;
-        let mut may_be_proxied = true;
+        let leg = match peer {
+            Peer::Address(peer) => shared.legs.take(*peer, || stream.local_addr()),
+            _ => None,
+        };
+        let may_be_proxied = leg.is_none_or(|leg| leg.is_introduced);
         let to = match generation.reception(self.socket).cloned() {
-            Some(how) => {
-                let leg = match peer {
-                    Peer::Address(peer) => shared.legs.take(peer),
-                    _ => None,
-                };
-                may_be_proxied = leg.is_none_or(|leg| leg.is_introduced);
-                let place = match leg {
-                    Some(_) => None,
-                    None => Some(shared.limits.room_at_once()?),
-                };
-                To::Service(how, place)
-            }
+            Some(how) if leg.is_some() => To::Service(how, None),
+            Some(how) => To::Service(how, Some(shared.limits.room_at_once()?)),
             None => To::Http(shared.http_permits.clone().try_acquire_owned().ok()?),
         };
         Some(Admitted { current, generation, to, may_be_proxied })

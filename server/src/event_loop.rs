@@ -208,8 +208,9 @@ impl EventLoop {
                 }
                 letters.new.into_iter().for_each(|future| self.begin(future));
                 woken = letters.woken.into();
-                // As many times as it takes the system to tell of every socket.
-                unheard = 1 + here(|here| here.interests.len()) / batch;
+                // As many times as it takes the system to tell of every socket: kqueue tells of
+                // reading and writing apart.
+                unheard = 1 + 2 * here(|here| here.interests.len()) / batch;
             }
         }
         // First what uses the sockets.

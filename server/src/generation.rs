@@ -198,17 +198,45 @@ fn reachable(sockets: &Sockets, service: Service) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, at.port()))
 }
 
-/// The address `at`, if a listener of this server is reached there by plain TCP.
+/// The address that is meant by `at`, if a listener of this server is reached there by
+/// plain TCP, by loopback or the address that it is bound to.
 fn own(sockets: &Sockets, at: &HostPort) -> Option<SocketAddr> {
-    let to = SocketAddr::new(at.host.parse().ok()?, at.port);
-    let any = match to.ip() {
-        IpAddr::V4(Ipv4Addr::LOCALHOST) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        IpAddr::V6(Ipv6Addr::LOCALHOST) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        ip => ip,
+    let services = || sockets.iter().filter(|held| held.offer.service.is_some());
+    let is_there =
+        |to: &SocketAddr| services().filter_map(|held| held.socket.tcp()).any(|at| leads(*to, at));
+    let here = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    let meant = match at.host.parse() {
+        Ok(ip) => vec![ip],
+        Err(_) if at.host == "localhost" => here.to_vec(),
+        Err(_) => return None,
     };
-    let is_there = |held: &Held| {
-        let is_bound = |bound| bound == to || bound == SocketAddr::new(any, to.port());
-        held.offer.service.is_some() && held.socket.tcp().is_some_and(is_bound)
+    meant.into_iter().map(|ip: IpAddr| SocketAddr::new(ip, at.port)).find(is_there)
+}
+
+/// Whether `to` leads to what is bound to `at`. (What is bound to IPv6's any address may
+/// have IPv4, too.)
+fn leads(to: SocketAddr, at: SocketAddr) -> bool {
+    let is_any = match at.ip() {
+        IpAddr::V4(ip) => ip.is_unspecified() && to.is_ipv4(),
+        IpAddr::V6(ip) => ip.is_unspecified(),
     };
-    sockets.iter().any(is_there).then_some(to)
+    at == to || at.port() == to.port() && is_any && to.ip().is_loopback()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_leads_here_is_loopback_or_the_very_address() {
+        let leads = |to: &str, at: &str| leads(to.parse().unwrap(), at.parse().unwrap());
+        assert!(leads("192.0.2.1:7", "192.0.2.1:7"));
+        assert!(leads("127.0.0.1:7", "0.0.0.0:7"));
+        assert!(leads("127.0.0.2:7", "[::]:7"));
+        assert!(leads("[::1]:7", "[::]:7"));
+        assert!(!leads("[::1]:7", "0.0.0.0:7"));
+        assert!(!leads("192.0.2.1:7", "0.0.0.0:7"), "it may be another machine");
+        assert!(!leads("127.0.0.1:8", "0.0.0.0:7"));
+        assert!(!leads("127.0.0.1:7", "127.0.0.2:7"));
+    }
 }

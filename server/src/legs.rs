@@ -12,9 +12,19 @@ use nix::errno::Errno;
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpStream;
 
-/// Those that are under way, by the address that they come from. Clones are the same.
+/// Those that are under way, until their listener has accepted them. (One whose listener is
+/// gone by then stays; there are never more than a machine has ports.) Clones are the same.
 #[derive(Clone, Debug, Default)]
-pub struct Legs(Arc<Mutex<HashMap<SocketAddr, Leg>>>);
+pub struct Legs(Arc<Mutex<HashMap<Ends, Leg>>>);
+
+/// Where one comes from and where it leads.
+type Ends = (SocketAddr, SocketAddr);
+
+/// The same whether IPv4 is written as such, or as a listener for both families sees it.
+fn ends(from: SocketAddr, to: SocketAddr) -> Ends {
+    let plain = |at: SocketAddr| SocketAddr::new(at.ip().to_canonical(), at.port());
+    (plain(from), plain(to))
+}
 
 /// What is known of one.
 #[derive(Clone, Copy, Debug)]
@@ -40,26 +50,38 @@ impl Legs {
                 _ => {}
             }
             let from = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::Unsupported)?;
-            legs.insert(from, leg);
-            Known { legs: self, from }
+            let ends = ends(from, to);
+            legs.insert(ends, leg);
+            Known { legs: self, ends }
         };
-        let stream = TcpStream::from_std(socket.into())?;
-        stream.writable().await?;
-        if let Some(e) = stream.take_error()? {
+        // Of a tuple the first is dropped first: it is forgotten before its port is free.
+        let dialled = (known, TcpStream::from_std(socket.into())?);
+        dialled.1.writable().await?;
+        if let Some(e) = dialled.1.take_error()? {
             return Err(e);
         }
         // From now on the listener has it.
+        let (known, stream) = dialled;
         std::mem::forget(known);
         Ok(stream)
     }
 
-    /// Whether the connection that has come from there is one; asked once.
-    pub(crate) fn take(&self, from: &SocketAddr) -> Option<Leg> {
-        self.lock().remove(from)
+    /// Whether a connection that has come from there is one, and which; asked once. `to`
+    /// says what it has called.
+    pub(crate) fn take(
+        &self,
+        from: SocketAddr,
+        to: impl FnOnce() -> io::Result<SocketAddr>,
+    ) -> Option<Leg> {
+        let mut legs = self.lock();
+        if legs.is_empty() {
+            return None;
+        }
+        legs.remove(&ends(from, to().ok()?))
     }
 
     /// No code panics while it holds the lock.
-    fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, Leg>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Ends, Leg>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -67,12 +89,12 @@ impl Legs {
 /// One that may come to nothing, and then is forgotten.
 struct Known<'a> {
     legs: &'a Legs,
-    from: SocketAddr,
+    ends: Ends,
 }
 
 impl Drop for Known<'_> {
     fn drop(&mut self) {
-        self.legs.take(&self.from);
+        self.legs.lock().remove(&self.ends);
     }
 }
 
@@ -97,11 +119,16 @@ mod tests {
         let (legs, (listener, at)) = (Legs::default(), listener().await);
         let _leg = legs.connect(at, LEG).await.unwrap();
         let (_accepted, from) = listener.accept().await.unwrap();
-        assert!(legs.take(&from).is_some());
-        assert!(legs.take(&from).is_none());
+        assert!(legs.take(from, || Ok(SocketAddr::from(([127, 0, 0, 1], 1)))).is_none());
+        let as_both_see_it = "::ffff:127.0.0.1".parse().unwrap();
+        let from = SocketAddr::new(as_both_see_it, from.port());
+        assert!(legs.take(from, || Ok(at)).is_some());
+        assert!(legs.take(from, || Ok(at)).is_none());
+        let _other = legs.connect(at, LEG).await.unwrap();
+        listener.accept().await.unwrap();
         let _stranger = TcpStream::connect(at).await.unwrap();
         let (_accepted, from) = listener.accept().await.unwrap();
-        assert!(legs.take(&from).is_none());
+        assert!(legs.take(from, || Ok(at)).is_none());
     }
 
     #[tokio::test]

@@ -21,7 +21,9 @@ use crate::{
 /// How long accepting rests when the system has run out of something.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
-/// Clients of a listener that wait for room, besides those that wait with the kernel.
+/// Clients of a listener that wait for room, besides those that wait with the kernel. (A
+/// bridge behind more than so many, who all came while its client got the last place, waits
+/// with them.)
 const LINE: usize = 128;
 
 /// How long a proxy may still take to say who a client is when the server ends.
@@ -102,7 +104,7 @@ pub(crate) async fn accept(
                 if std::mem::take(&mut exhausted) {
                     tracing::info!("accepting connections again");
                 }
-                if let Some(admitted) = door.admit_at_once(&peer) {
+                if let Some(admitted) = door.admit_at_once(&stream, &peer) {
                     hand_on(stream, peer, admitted, &tasks);
                     continue;
                 }
@@ -128,7 +130,7 @@ pub(crate) async fn accept(
     }
     for _ in 0..LAST {
         match timeout(LAST_NOTICE, unconstrained(listener.accept())).await {
-            Ok(Ok((stream, peer))) => match door.admit_at_once(&peer) {
+            Ok(Ok((stream, peer))) => match door.admit_at_once(&stream, &peer) {
                 Some(admitted) => hand_on(stream, peer, admitted, &tasks),
                 None => {
                     let admitted = door.admit();

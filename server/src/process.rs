@@ -28,7 +28,7 @@ pub(crate) fn runtime() -> Result<Runtime, String> {
         .map_err(|e| format!("cannot start: {e}"))
 }
 
-/// A connection needs a file descriptor or two, and the usual soft limit is 1024.
+/// A connection needs up to three file descriptors, and the usual soft limit is 1024.
 pub(crate) fn raise_file_limit() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let raised = getrlimit(Resource::RLIMIT_NOFILE)

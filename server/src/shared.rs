@@ -27,7 +27,7 @@ use crate::{
 const NOTICE: Duration = Duration::from_millis(20);
 
 /// HTTP connections held at once, those that became WebSockets aside. Beyond it clients
-/// wait with the kernel.
+/// wait.
 const HTTP_CONNECTIONS: usize = 1024;
 
 /// What all connections share: the settings that they began under, and beside them what

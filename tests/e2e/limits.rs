@@ -323,9 +323,9 @@ fn each_limit_is_told_before_the_upgrade_and_to_a_page_in_a_close() {
 
 #[test]
 fn a_client_whose_upstream_is_a_listener_here_takes_one_place() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let listener = format!("upper=tcp://0.0.0.0:{port}");
-    let route = format!("/ws=tcp://127.0.0.1:{port}?framing=message");
+    let at = TcpListener::bind("127.77.0.1:0").unwrap().local_addr().unwrap();
+    let listener = format!("upper=tcp://{at}");
+    let route = format!("/ws=tcp://{at}?framing=message");
     for limit in ["--max-connections", "--max-per-address"] {
         for route in [&[][..], &["--listen", &listener, "--route", &route]] {
             let server = Server::start(ECHOGATE, &[&[limit, "3"], route].concat());

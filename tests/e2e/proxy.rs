@@ -151,9 +151,9 @@ fn x_forwarded_for_is_believed_of_trusted_proxies_only() {
 
 #[test]
 fn bridges_to_listeners_here_are_no_proxies() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let listener = format!("upper=tcp://127.0.0.1:{port}");
-    let route = format!("/ws=tcp://127.0.0.1:{port}?framing=message&proxy=v2");
+    let at = TcpListener::bind("127.77.0.2:0").unwrap().local_addr().unwrap();
+    let listener = format!("upper=tcp://{at}");
+    let route = format!("/ws=tcp://{at}?framing=message&proxy=v2");
     // Bridges come from there, too.
     let everyone = ["--proxy-protocol-from", "127.0.0.0/8"];
     for (route, header) in

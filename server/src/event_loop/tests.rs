@@ -164,7 +164,10 @@ async fn many_who_are_woken_leave_sockets_their_turn() {
             tells.send("one was woken").unwrap();
         });
     }
-    sleep(Duration::from_millis(20)).await;
+    // They all wait when a task that began behind them has run.
+    let (run, runs) = oneshot::channel();
+    loops.spawn(async { run.send(()).unwrap() });
+    runs.await.unwrap();
     let (go_on, goes_on) = mpsc::channel::<()>();
     loops.spawn(async move { goes_on.recv().unwrap() });
     ask.send(()).unwrap();

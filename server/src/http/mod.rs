@@ -124,8 +124,8 @@ pub(crate) async fn serve(
     let client = Client { peer, local };
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(client);
-        name_host(&mut request);
         let app = has_one_host(&request).then(|| current.get().app.clone());
+        name_host(&mut request);
         async move {
             match app {
                 Some(app) => app.oneshot(request).await,
@@ -162,7 +162,9 @@ pub(crate) async fn serve(
 /// that is a whole URL, whatever `Host` says (RFC 9112 section 3.2.2).
 fn name_host(request: &mut hyper::Request<Incoming>) {
     if let Some(authority) = request.uri().authority()
-        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+        // Before the @ is a user's name.
+        && let Some(host) = authority.as_str().rsplit('@').next()
+        && let Ok(host) = HeaderValue::from_str(host)
     {
         request.headers_mut().insert(header::HOST, host);
     }

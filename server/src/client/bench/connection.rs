@@ -82,8 +82,8 @@ impl Connection {
         Connection { begun: Some(begun), ..self }
     }
 
-    /// Sends and checks until the end is called for, or there is no more to send, and everything is answered, then
-    /// says goodbye. `early` is what has come already.
+    /// Sends and checks until the end is called for, or there is no more to send, and
+    /// everything is answered, then says goodbye. `early` is what has come already.
     ///
     /// # Errors
     ///
