@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use crate::{
-    legs::{Leg, Legs},
+    hairpin::{Hairpin, Hairpins},
     memory::Memory,
     registry::Peer,
     service::Backend,
@@ -25,7 +25,7 @@ pub enum Target {
     /// Over TCP.
     Tcp(HostPort),
     /// Over TCP, to a listener of this server.
-    Listener(SocketAddr, Legs),
+    Listener(SocketAddr, Hairpins),
     /// By TLS over TCP.
     Tls(HostPort, Arc<Trust>),
     /// To a stream socket in the file system.
@@ -73,9 +73,10 @@ impl Target {
     ) -> Result<Stream, DialError> {
         match self {
             Target::Tcp(at) => in_time(within, dial_tcp(at, preface)).await.map(Stream::from),
-            Target::Listener(at, legs) => {
-                let leg = Leg { is_introduced: !preface.is_empty() };
-                let dialling = async { prepared(legs.connect(*at, leg).await?, preface).await };
+            Target::Listener(at, hairpins) => {
+                let hairpin = Hairpin { is_introduced: !preface.is_empty() };
+                let dialling =
+                    async { prepared(hairpins.connect(*at, hairpin).await?, preface).await };
                 in_time(within, dialling).await.map(Stream::from)
             }
             Target::Tls(at, trust) => {

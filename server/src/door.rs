@@ -32,7 +32,7 @@ pub(crate) struct Admitted {
     may_be_proxied: bool,
 }
 
-/// What it comes to, and its place there. (A bridge's has its client's.)
+/// What it comes to, and its place there. (A hairpin's is that of its bridge's client.)
 #[derive(Debug)]
 enum To {
     Http(OwnedSemaphorePermit),
@@ -45,37 +45,31 @@ impl Door {
         self.current.get().reception(self.socket).cloned()
     }
 
-    /// Lets in a client that has come, if there is room or it needs none.
-    pub(crate) fn admit_at_once(&self, stream: &Stream, peer: &Peer) -> Option<Admitted> {
-        let (current, generation) = (self.current.clone(), self.current.get());
-        let shared = &generation.shared;
-        let leg = match peer {
-            Peer::Address(peer) => shared.legs.take(*peer, || stream.local_addr()),
-            _ => None,
-        };
-        let may_be_proxied = leg.is_none_or(|leg| leg.is_introduced);
-        let to = match generation.reception(self.socket).cloned() {
-            Some(how) if leg.is_some() => To::Service(how, None),
-            Some(how) => To::Service(how, Some(shared.limits.room_at_once()?)),
-            None => To::Http(shared.http_permits.clone().try_acquire_owned().ok()?),
-        };
-        Some(Admitted { current, generation, to, may_be_proxied })
-    }
-
-    /// Waits until there is room for a client that has come. It finds what holds now,
-    /// and not what may when there is.
-    pub(crate) fn admit(&self) -> impl Future<Output = Admitted> + use<> {
+    /// Waits until there is room for a client that has come, if it needs any. It finds what
+    /// holds now, and not what may when there is.
+    pub(crate) fn admit(
+        &self,
+        stream: &Stream,
+        peer: &Peer,
+    ) -> impl Future<Output = Admitted> + use<> {
         let (current, generation) = (self.current.clone(), self.current.get());
         let how = generation.reception(self.socket).cloned();
+        let hairpin = match peer {
+            Peer::Address(peer) => generation.shared.hairpins.take(*peer, || stream.local_addr()),
+            _ => None,
+        };
         async move {
+            let shared = &generation.shared;
             let to = match how {
-                Some(how) => To::Service(how, Some(generation.shared.limits.room().await)),
+                Some(how) if hairpin.is_some() => To::Service(how, None),
+                Some(how) => To::Service(how, Some(shared.limits.room().await)),
                 None => {
-                    let permits = generation.shared.http_permits.clone();
+                    let permits = shared.http_permits.clone();
                     To::Http(permits.acquire_owned().await.expect("it is never closed"))
                 }
             };
-            Admitted { current, generation, to, may_be_proxied: true }
+            let may_be_proxied = hairpin.is_none_or(|hairpin| hairpin.is_introduced);
+            Admitted { current, generation, to, may_be_proxied }
         }
     }
 

@@ -76,18 +76,14 @@ impl Generation {
             Service::Chat => Backend::Chat(hub.clone()),
             Service::Operator => Backend::Operator(hub.clone()),
         };
+        let here = |at| Target::Listener(at, before.hairpins.clone());
         let target = |upstream: &Upstream| match upstream {
-            Upstream::Tcp(at) => match own(sockets, at) {
-                Some(here) => Target::Listener(here, before.legs.clone()),
-                None => Target::Tcp(at.clone()),
-            },
+            Upstream::Tcp(at) => own(sockets, at).map_or_else(|| Target::Tcp(at.clone()), here),
             Upstream::Tls(at, trust) => Target::Tls(at.clone(), trust.clone()),
             Upstream::Unix(path) => Target::Unix(path.clone()),
             Upstream::Service(service) => Target::Service(backend(*service)),
-            Upstream::Listener(service) => match reachable(sockets, *service) {
-                Some(here) => Target::Listener(here, before.legs.clone()),
-                None => Target::Service(backend(*service)),
-            },
+            Upstream::Listener(service) => reachable(sockets, *service)
+                .map_or_else(|| Target::Service(backend(*service)), here),
         };
         let reception = |held: &Held| {
             let service = held.offer.service?;

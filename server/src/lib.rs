@@ -26,8 +26,8 @@
 //! - [`bridge`]: WebSocket on one side, an upstream on the other
 //! - [`client`]: `echogate connect` and `echogate bench`, the native client
 //! - [`registry`]: who is connected now
-//! - [`limits`]: how many connections there may be; [`legs`]: those of bridges to listeners
-//!   here
+//! - [`limits`]: how many connections there may be; [`hairpin`]: those of bridges to
+//!   listeners here
 //! - [`drain`]: the end of serving and alarms, as connections see them; `idle`: the end of
 //!   a connection that carries nothing
 //! - [`event_loop`]: the threads that carry connections once they are set up, and their
@@ -46,8 +46,8 @@ pub mod connection;
 pub mod dial;
 pub mod drain;
 pub mod event_loop;
+pub mod hairpin;
 pub mod inherit;
-pub mod legs;
 pub mod limits;
 pub mod memory;
 pub mod page;

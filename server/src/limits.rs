@@ -120,12 +120,6 @@ impl Limits {
         Place { limits: self.clone(), address: None, route: None }
     }
 
-    /// Takes a place, if there is one.
-    pub fn room_at_once(self: &Arc<Self>) -> Option<Place> {
-        self.left.try_acquire().ok()?.forget();
-        Some(Place { limits: self.clone(), address: None, route: None })
-    }
-
     /// Takes a place for a client, who may have an address, on a route if it comes by one.
     ///
     /// # Errors
@@ -136,10 +130,11 @@ impl Limits {
         ip: Option<IpAddr>,
         route: Option<&RouteLimit>,
     ) -> Result<Place, Full> {
-        let Some(place) = self.room_at_once() else {
+        let Ok(permit) = self.left.try_acquire() else {
             return Err(Full::Server(self.counts().max));
         };
-        let mut place = place.of(ip)?;
+        permit.forget();
+        let mut place = Place { limits: self.clone(), address: None, route: None }.of(ip)?;
         if let Some(RouteLimit { max, used }) = route {
             let max = max.unwrap_or(u32::MAX);
             let more = |used| (used < max).then_some(used + 1);

@@ -2,6 +2,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::Semaphore,
@@ -104,11 +105,11 @@ pub(crate) async fn accept(
                 if std::mem::take(&mut exhausted) {
                     tracing::info!("accepting connections again");
                 }
-                if let Some(admitted) = door.admit_at_once(&stream, &peer) {
+                let mut admitted = Box::pin(door.admit(&stream, &peer));
+                if let Some(admitted) = (&mut admitted).now_or_never() {
                     hand_on(stream, peer, admitted, &tasks);
                     continue;
                 }
-                let admitted = door.admit();
                 let in_line = tokio::select! {
                     in_line = line.clone().acquire_owned() => in_line.ok(),
                     () = stop.cancelled() => None,
@@ -130,13 +131,10 @@ pub(crate) async fn accept(
     }
     for _ in 0..LAST {
         match timeout(LAST_NOTICE, unconstrained(listener.accept())).await {
-            Ok(Ok((stream, peer))) => match door.admit_at_once(&stream, &peer) {
-                Some(admitted) => hand_on(stream, peer, admitted, &tasks),
-                None => {
-                    let admitted = door.admit();
-                    tasks.spawn(let_in(stream, peer, admitted, door.ending(), tasks.clone()));
-                }
-            },
+            Ok(Ok((stream, peer))) => {
+                let admitted = door.admit(&stream, &peer);
+                tasks.spawn(let_in(stream, peer, admitted, door.ending(), tasks.clone()));
+            }
             Ok(Err(e)) if belongs_to_connection(&e) => {}
             _ => break,
         }

@@ -15,7 +15,7 @@ use crate::{
     connection,
     drain::{Drain, Stage},
     event_loop::EventLoops,
-    legs::Legs,
+    hairpin::Hairpins,
     limits::{Limits, Place},
     registry::{Arrival, Peer, Registry},
     service::Backend,
@@ -41,7 +41,7 @@ pub struct Shared {
     /// How many connections there may be.
     pub limits: Arc<Limits>,
     /// Which of them come from here.
-    pub legs: Legs,
+    pub hairpins: Hairpins,
     /// Where they are carried.
     pub loops: EventLoops,
     /// Who is connected.
@@ -92,7 +92,7 @@ impl Shared {
             settings,
             endpoints: Endpoints::default(),
             limits: Arc::new(limits),
-            legs: Legs::default(),
+            hairpins: Hairpins::default(),
             loops: EventLoops::start()?,
             registry: Registry::default(),
             services: Group::new(),
@@ -108,7 +108,7 @@ impl Shared {
         Shared { settings, endpoints, ..self.clone() }
     }
 
-    /// Receives a client of a service, in a task of its own, if it may have its place.
+    /// Receives a client of a service, who needs no place if it comes by a hairpin, in a task of its own, if it may have its place.
     pub(crate) fn receive(
         self: &Arc<Self>,
         how: &Arc<Reception>,

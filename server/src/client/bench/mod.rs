@@ -155,15 +155,15 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let target = Target::new(&args.call).map_err(usage)?;
     check(&args, &target).map_err(usage)?;
     let opened = match args.once {
-        true => Vec::new(),
-        false => open_all(&target, args.connections).await.map_err(failed)?,
+        true => None,
+        false => Some(open_all(&target, args.connections).await.map_err(failed)?),
     };
     let interrupt = signal(SignalKind::interrupt())
         .map_err(|error| failed(format!("cannot handle signals: {}", words(&error))))?;
     let load = Arc::new(Load::new(&args, &target));
-    let connections = match args.once {
-        true => call_over_and_over(&load, target),
-        false => put_under(&load, opened),
+    let connections = match opened {
+        Some(opened) => put_under(&load, opened),
+        None => call_over_and_over(&load, target),
     };
     let mut failures = attend(&load, connections, args.warm_up + args.duration, interrupt).await;
     if failures.is_empty() && load.tallies.is_all_lost() {

@@ -1,4 +1,4 @@
-//! Connections that bridges make to this server's own listeners. Each is a part of its
+//! Hairpins: connections that bridges make to this server's own listeners. Each is a part of its
 //! client's connection: it needs no place beside it, and no proxy tells who it is from.
 
 use std::{
@@ -13,9 +13,10 @@ use socket2::{Domain, Socket, Type};
 use tokio::net::TcpStream;
 
 /// Those that are under way, until their listener has accepted them. (One whose listener is
-/// gone by then stays; there are never more than a machine has ports.) Clones are the same.
+/// gone by then stays; of each listener there are never more than a machine has ports.)
+/// Clones are the same.
 #[derive(Clone, Debug, Default)]
-pub struct Legs(Arc<Mutex<HashMap<Ends, Leg>>>);
+pub struct Hairpins(Arc<Mutex<HashMap<Ends, Hairpin>>>);
 
 /// Where one comes from and where it leads.
 type Ends = (SocketAddr, SocketAddr);
@@ -28,40 +29,40 @@ fn ends(from: SocketAddr, to: SocketAddr) -> Ends {
 
 /// What is known of one.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Leg {
+pub(crate) struct Hairpin {
     /// It begins with a PROXY header.
     pub(crate) is_introduced: bool,
 }
 
-impl Legs {
-    /// Connects to a listener of this server, which knows it by [`Legs::take`].
+impl Hairpins {
+    /// Connects to a listener of this server, which knows it by [`Hairpins::take`].
     ///
     /// # Errors
     ///
     /// The system's.
-    pub(crate) async fn connect(&self, to: SocketAddr, leg: Leg) -> io::Result<TcpStream> {
+    pub(crate) async fn connect(&self, to: SocketAddr, hairpin: Hairpin) -> io::Result<TcpStream> {
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
         let known = {
             // Before it is known it cannot be asked for.
-            let mut legs = self.lock();
+            let mut hairpins = self.lock();
             match socket.connect(&to.into()) {
                 Err(e) if e.raw_os_error() != Some(Errno::EINPROGRESS as i32) => return Err(e),
                 _ => {}
             }
             let from = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::Unsupported)?;
             let ends = ends(from, to);
-            legs.insert(ends, leg);
-            Known { legs: self, ends }
+            hairpins.insert(ends, hairpin);
+            Known { hairpins: self, ends }
         };
-        // Of a tuple the first is dropped first: it is forgotten before its port is free.
-        let dialled = (known, TcpStream::from_std(socket.into())?);
-        dialled.1.writable().await?;
-        if let Some(e) = dialled.1.take_error()? {
+        let stream = TcpStream::from_std(socket.into())?;
+        // Declared behind the stream: it is forgotten before its port is free.
+        let known = known;
+        stream.writable().await?;
+        if let Some(e) = stream.take_error()? {
             return Err(e);
         }
         // From now on the listener has it.
-        let (known, stream) = dialled;
         std::mem::forget(known);
         Ok(stream)
     }
@@ -72,29 +73,29 @@ impl Legs {
         &self,
         from: SocketAddr,
         to: impl FnOnce() -> io::Result<SocketAddr>,
-    ) -> Option<Leg> {
-        let mut legs = self.lock();
-        if legs.is_empty() {
+    ) -> Option<Hairpin> {
+        let mut hairpins = self.lock();
+        if hairpins.is_empty() {
             return None;
         }
-        legs.remove(&ends(from, to().ok()?))
+        hairpins.remove(&ends(from, to().ok()?))
     }
 
     /// No code panics while it holds the lock.
-    fn lock(&self) -> MutexGuard<'_, HashMap<Ends, Leg>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Ends, Hairpin>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// One that may come to nothing, and then is forgotten.
 struct Known<'a> {
-    legs: &'a Legs,
+    hairpins: &'a Hairpins,
     ends: Ends,
 }
 
 impl Drop for Known<'_> {
     fn drop(&mut self) {
-        self.legs.lock().remove(&self.ends);
+        self.hairpins.lock().remove(&self.ends);
     }
 }
 
@@ -106,7 +107,7 @@ mod tests {
 
     use super::*;
 
-    const LEG: Leg = Leg { is_introduced: false };
+    const HAIRPIN: Hairpin = Hairpin { is_introduced: false };
 
     async fn listener() -> (TcpListener, SocketAddr) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
@@ -116,33 +117,33 @@ mod tests {
 
     #[tokio::test]
     async fn its_listener_knows_it_once_and_a_stranger_never() {
-        let (legs, (listener, at)) = (Legs::default(), listener().await);
-        let _leg = legs.connect(at, LEG).await.unwrap();
+        let (hairpins, (listener, at)) = (Hairpins::default(), listener().await);
+        let _hairpin = hairpins.connect(at, HAIRPIN).await.unwrap();
         let (_accepted, from) = listener.accept().await.unwrap();
-        assert!(legs.take(from, || Ok(SocketAddr::from(([127, 0, 0, 1], 1)))).is_none());
+        assert!(hairpins.take(from, || Ok(SocketAddr::from(([127, 0, 0, 1], 1)))).is_none());
         let as_both_see_it = "::ffff:127.0.0.1".parse().unwrap();
         let from = SocketAddr::new(as_both_see_it, from.port());
-        assert!(legs.take(from, || Ok(at)).is_some());
-        assert!(legs.take(from, || Ok(at)).is_none());
-        let _other = legs.connect(at, LEG).await.unwrap();
+        assert!(hairpins.take(from, || Ok(at)).is_some());
+        assert!(hairpins.take(from, || Ok(at)).is_none());
+        let _other = hairpins.connect(at, HAIRPIN).await.unwrap();
         listener.accept().await.unwrap();
         let _stranger = TcpStream::connect(at).await.unwrap();
         let (_accepted, from) = listener.accept().await.unwrap();
-        assert!(legs.take(from, || Ok(at)).is_none());
+        assert!(hairpins.take(from, || Ok(at)).is_none());
     }
 
     #[tokio::test]
     async fn what_comes_to_nothing_is_forgotten() {
-        let (legs, (listener, at)) = (Legs::default(), listener().await);
+        let (hairpins, (listener, at)) = (Hairpins::default(), listener().await);
         {
-            let mut given_up = pin!(legs.connect(at, LEG));
+            let mut given_up = pin!(hairpins.connect(at, HAIRPIN));
             let polled = poll_fn(|cx| Poll::Ready(given_up.as_mut().poll(cx).is_pending())).await;
             assert!(polled, "it is under way");
-            assert_eq!(legs.lock().len(), 1);
+            assert_eq!(hairpins.lock().len(), 1);
         }
-        assert_eq!(legs.lock().len(), 0);
+        assert_eq!(hairpins.lock().len(), 0);
         drop(listener);
-        legs.connect(at, LEG).await.unwrap_err();
-        assert_eq!(legs.lock().len(), 0);
+        hairpins.connect(at, HAIRPIN).await.unwrap_err();
+        assert_eq!(hairpins.lock().len(), 0);
     }
 }
