@@ -26,6 +26,7 @@
 //! - [`bridge`]: WebSocket on one side, an upstream on the other
 //! - [`client`]: `echogate connect` and `echogate bench`, the native client
 //! - [`registry`]: who is connected now
+//! - [`counters`]: what was refused or lost, by reason
 //! - [`limits`]: how many connections there may be; [`hairpin`]: those of bridges to
 //!   listeners here
 //! - [`drain`]: the end of serving and alarms, as connections see them; `idle`: the end of
@@ -43,6 +44,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod connection;
+pub mod counters;
 pub mod dial;
 pub mod drain;
 pub mod event_loop;

@@ -13,6 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     config::Settings,
     connection,
+    counters::Counters,
     drain::{Drain, Stage},
     event_loop::EventLoops,
     hairpin::Hairpins,
@@ -40,6 +41,8 @@ pub struct Shared {
     pub endpoints: Endpoints,
     /// How many connections there may be.
     pub limits: Arc<Limits>,
+    /// What was refused or lost.
+    pub counters: Arc<Counters>,
     /// Which of them come from here.
     pub hairpins: Hairpins,
     /// Where they are carried.
@@ -92,6 +95,7 @@ impl Shared {
             settings,
             endpoints: Endpoints::default(),
             limits: Arc::new(limits),
+            counters: Arc::default(),
             hairpins: Hairpins::default(),
             loops: EventLoops::start()?,
             registry: Registry::default(),
