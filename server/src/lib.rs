@@ -76,6 +76,7 @@ mod process;
 mod scratch;
 mod sockets;
 mod terminal;
+mod unacknowledged;
 
 pub use cli::main;
 

@@ -13,19 +13,12 @@ use echogate_proto::{
         frame::{close_frame, control_frame},
     },
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::Instant,
-};
+use tokio::{io::ReadBuf, time::Instant};
 
-use super::{Bridge, ClientIn, Departure, UpstreamIn, gather::Gather, up::MAX_OWED};
-use crate::scratch::HEADROOM;
+use super::{Bridge, ClientIn, UpstreamIn, gather::Gather, up::MAX_OWED};
+use crate::{scratch::HEADROOM, stream::Transport};
 
-impl<C, U> Bridge<C, U>
-where
-    C: AsyncRead + AsyncWrite + Unpin,
-    U: AsyncRead + AsyncWrite + Unpin,
-{
+impl<C: Transport, U: Transport> Bridge<C, U> {
     /// Forwards what the upstream sends, until it or the client makes us wait.
     /// True when the client may be read again that was not before, for what the
     /// upstream owed.
@@ -47,7 +40,7 @@ where
         scratch: &mut [u8],
         now: Instant,
     ) -> Poll<()> {
-        if matches!(self.client_in, ClientIn::Gone(_)) {
+        if self.client_unwritable {
             return self.poll_discard(cx, scratch);
         }
         let waiting = self.to_client.len();
@@ -58,33 +51,36 @@ where
         match flushed {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Err(_)) => {
-                self.client_gone(Departure::Failed);
+                self.client_not_writable();
                 return Poll::Ready(());
             }
             Poll::Ready(Ok(())) => {}
         }
         if self.close_sent {
-            return self.poll_tell_client(cx);
+            self.tell_client(cx);
+            return self.poll_discard(cx, scratch);
         }
-        if self.framer.at_frame_boundary()
-            && let Some(frame) = self.next_control()
-        {
-            self.send(cx, &frame);
+        if let Some(frames) = self.next_control() {
+            self.send(cx, &frames);
             return Poll::Ready(());
         }
         match self.upstream_in {
+            _ if self.client_in.is_gone() && self.replies_are_done() => {
+                self.tell_client(cx);
+                self.poll_discard(cx, scratch)
+            }
             UpstreamIn::Open => self.poll_upstream(cx, scratch),
             UpstreamIn::Ended => Poll::Pending,
         }
     }
 
-    /// The control frame that goes out before any more data, if there is one.
+    /// The control frames that go out before any more data, if there are some.
     fn next_control(&mut self) -> Option<Vec<u8>> {
-        if let Some(payload) = self.pong.take() {
-            return Some(control_frame(OpCode::Pong, payload.as_bytes()));
+        if let Some(pongs) = self.pongs.take() {
+            return Some(pongs.into_bytes());
         }
-        if let Some(verdict) = &self.verdict {
-            let frame = close_frame(verdict.code, &verdict.reason);
+        if let Some(close) = self.due_close() {
+            let frame = close_frame(close.code, &close.reason);
             self.sent_close();
             return Some(frame);
         }
@@ -148,7 +144,7 @@ where
             self.entry.sent().add(bytes, messages);
             let sent = gather.write(scratch, cx, &mut self.to_client, &mut self.client);
             if sent.is_err() {
-                self.client_gone(Departure::Failed);
+                self.client_not_writable();
             }
             if let Some(e) = failed {
                 self.framing_failed(e);
@@ -156,9 +152,9 @@ where
         });
     }
 
-    /// The next piece, unless a Close waits to go in front of it.
+    /// The next piece, unless a Close is to go in front of it.
     fn next_piece(&mut self, input: &[u8]) -> Result<Option<Piece>, FramingError> {
-        if self.verdict.is_some() && self.framer.at_frame_boundary() {
+        if self.due_close().is_some() {
             return Ok(None);
         }
         self.framer.next(input)
@@ -166,24 +162,25 @@ where
 
     pub(super) fn send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) {
         let parts = &mut [IoSlice::new(bytes)];
-        if self.to_client.write(cx, &mut self.client, parts).is_err() {
-            self.client_gone(Departure::Failed);
+        if !self.client_unwritable
+            && self.to_client.write(cx, &mut self.client, parts).is_err()
+        {
+            self.client_not_writable();
         }
     }
 
-    /// Shuts our write side when both Close frames have passed.
-    fn poll_tell_client(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let said_all = matches!(self.client_in, ClientIn::Closed(_) | ClientIn::Violated);
+    /// Shuts our write side when nothing more is to be said and the client has said all.
+    fn tell_client(&mut self, cx: &mut Context<'_>) {
+        let said_all = !matches!(self.client_in, ClientIn::Open);
         if !self.client_told && said_all && Pin::new(&mut self.client).poll_shutdown(cx).is_ready()
         {
             self.client_told = true;
         }
-        Poll::Pending
     }
 
-    /// With the client gone, the upstream's bytes are read and thrown away: left
-    /// unread, they would turn its end into a reset, which could destroy what it was
-    /// sent last.
+    /// When the client gets no more, the upstream's bytes are read and thrown away: left
+    /// unread, they would turn the end of its connection into a reset, which could destroy
+    /// what it was sent last.
     fn poll_discard(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<()> {
         if self.upstream_in == UpstreamIn::Ended {
             return Poll::Pending;
@@ -192,6 +189,9 @@ where
         let read = ready!(Pin::new(&mut self.upstream).poll_read(cx, &mut buf));
         if read.is_err() || buf.filled().is_empty() {
             self.upstream_in = UpstreamIn::Ended;
+        }
+        if read.is_err() {
+            self.upstream_broken();
         }
         Poll::Ready(())
     }

@@ -124,7 +124,42 @@ fn a_reply_that_is_too_long_or_too_short_is_an_error() {
     let mut framer = Framer::new(Framing::Message);
     framer.expect(OpCode::Binary, true, 3);
     assert_eq!(wire(&mut framer, b"ab", &[]), Err(FramingError::ReplyMissing));
-    assert!(!framer.at_frame_boundary(), "a frame is begun, no Close may come now");
+}
+
+#[test]
+fn a_reply_of_which_a_part_has_arrived_goes_out_in_fragments() {
+    let mut framer = Framer::new(Framing::Message);
+    framer.expect(OpCode::Text, true, 6);
+    framer.expect(OpCode::Binary, false, 2);
+    framer.expect(OpCode::Continuation, true, 2);
+    let out = part(&mut framer, b"abcdefghij", &[1, 3, 3, 1]).unwrap();
+    assert_eq!(out, b"\x01\x01a\x00\x03bcd\x80\x02ef\x02\x01g\x00\x01h\x80\x02ij");
+}
+
+#[test]
+fn the_valid_beginning_of_text_arrives_however_it_is_cut() {
+    let input = "gr\u{fc}\u{df} dich".as_bytes();
+    let input = [input, b"\xff and more"].concat();
+    for cut in 0..input.len() {
+        let mut framer = Framer::new(Framing::Text);
+        let (mut out, mut failed) = (Vec::new(), None);
+        for mut piece in [&input[..cut], &input[cut..]] {
+            while failed.is_none() {
+                match framer.next(piece) {
+                    Ok(None) => break,
+                    Ok(Some(next)) => {
+                        next.head.append_to(&mut out);
+                        out.extend_from_slice(&piece[next.payload]);
+                        piece = &piece[next.taken..];
+                    }
+                    Err(e) => failed = Some(e),
+                }
+            }
+        }
+        let all: Vec<u8> = messages(&out).into_iter().flat_map(|(_, payload)| payload).collect();
+        assert_eq!(String::from_utf8(all).unwrap(), "gr\u{fc}\u{df} dich", "cut at {cut}");
+        assert_eq!(failed, Some(FramingError::InvalidUtf8), "cut at {cut}");
+    }
 }
 
 #[test]
@@ -134,14 +169,13 @@ fn a_reply_to_text_must_be_text() {
     assert_eq!(
         framer.next(b"a"),
         Ok(Some(Piece {
-            head: Head::new(OpCode::Text, true, 3),
+            head: Head::new(OpCode::Text, false, 1),
             payload: 0..1,
             taken: 1,
             ends_message: false,
         }))
     );
     assert_eq!(framer.next(b"\xff"), Err(FramingError::InvalidUtf8));
-    assert!(!framer.at_frame_boundary(), "a frame is begun, no Close may come now");
 }
 
 proptest! {
