@@ -44,6 +44,7 @@ use tokio::time::Instant;
 
 pub use self::ending::{End, turn_away};
 use self::{
+    down::PartialReply,
     ending::{Disconnect, Ending},
     heartbeat::Heartbeat,
     pongs::Pongs,
@@ -119,6 +120,7 @@ where
         upstream_out: UpstreamOut::Open,
         upstream_in: UpstreamIn::Open,
         undecoded: Undecoded::new(early),
+        partial_reply: None,
         to_upstream: Backlog::default(),
         to_client: Backlog::default(),
         pongs: None,
@@ -163,6 +165,8 @@ struct Bridge<C, U> {
     upstream_in: UpstreamIn,
     /// What was read from the client and not decoded yet.
     undecoded: Option<Box<Undecoded>>,
+    /// What was read from the upstream and waits for the rest of a reply.
+    partial_reply: Option<Box<PartialReply>>,
     /// What the upstream has not taken yet.
     to_upstream: Backlog,
     /// What the client has not taken yet.
@@ -272,12 +276,20 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
     }
 
     fn deadline(&mut self, now: Instant) -> Instant {
+        let ends = self.deadline_of_end(now);
+        // A part of a reply does not go out while the client does not take what waits before.
+        let reply = self.partial_reply.as_ref().filter(|_| self.to_client.is_empty());
+        reply.map_or(ends, |reply| reply.until.min(ends))
+    }
+
+    fn deadline_of_end(&mut self, now: Instant) -> Instant {
         if let Some(deadline) = self.ending.as_ref().and_then(|ending| ending.deadline()) {
             return deadline;
         }
         let heartbeat = self.heartbeat.deadline(&self.options);
         let delivered = self.delivered_bytes();
-        self.idle.as_mut().map_or(heartbeat, |idle| heartbeat.min(idle.deadline(now, delivered)))
+        let idle = self.idle.as_mut().map(|idle| idle.deadline(now, delivered));
+        idle.map_or(heartbeat, |idle| heartbeat.min(idle))
     }
 
     /// Bytes that moved so far: those that wait to be written have not.

@@ -141,8 +141,11 @@ impl Shared {
     fn serve(&self, how: &Reception, stream: Stream, peer: Peer, place: Option<Place>) {
         let exchange = how.backend.meet(peer.clone(), how.once);
         let arrival = Arrival { kind: how.kind, peer, target: how.target.clone(), bridged: None };
+        // The idle time of a bridge's connection to a listener here is the bridge's: that
+        // ends it with the right Close.
+        let idle = place.as_ref().and(self.settings.idle_timeout);
         let entry = self.registry.enter(arrival, place);
-        let (idle, drain) = (self.settings.idle_timeout, &self.services.drain);
+        let drain = &self.services.drain;
         self.carry(&self.services, connection::serve(stream, exchange, entry, idle, drain));
     }
 

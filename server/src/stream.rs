@@ -25,10 +25,6 @@ const UNSENT: u32 = 128 * 1024;
 /// A stream of bytes as a relay uses it: what reading and writing do not tell, and how it
 /// ends when not in order.
 pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin {
-    /// Whether [`Transport::has_ended`] and [`Transport::has_failed`] know anything before
-    /// reading or writing does.
-    fn reports_end(&self) -> bool;
-
     /// Whether the connection is known to have failed, or the peer to have ended its side,
     /// although there may be bytes to read.
     fn has_ended(&self) -> bool;
@@ -126,10 +122,6 @@ macro_rules! on_each {
 }
 
 impl Transport for Stream {
-    fn reports_end(&self) -> bool {
-        self.socket().is_some()
-    }
-
     fn has_ended(&self) -> bool {
         self.socket().is_some_and(StreamSocket::has_ended)
     }

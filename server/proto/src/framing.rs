@@ -23,9 +23,9 @@ pub enum Framing {
     Text,
     /// One text message for a line, without the line's end.
     Line,
-    /// As many bytes back as each message had, as a message of the same type. A reply of
-    /// which only a part has arrived goes out in fragments (RFC 6455 section 5.4), so that
-    /// control frames can go in between.
+    /// As many bytes back as each message had, in frames of the same type and size. A reply
+    /// that comes in parts too slowly or is too large goes out in fragments (RFC 6455 section
+    /// 5.4), so that control frames can go in between.
     Message,
 }
 
@@ -161,6 +161,11 @@ impl Framer {
         self.owed.frames
     }
 
+    /// Whether a part of a reply went out as a fragment, and the rest has not.
+    pub fn is_within_reply(&self) -> bool {
+        self.left > 0
+    }
+
     /// Gives back the memory of a queue that is empty.
     pub fn shrink(&mut self) {
         if self.owed() == 0 {
@@ -173,8 +178,10 @@ impl Framer {
         self.left == 0 && self.owed.first.is_some_and(|run| run.len == 0)
     }
 
-    /// The next piece made from the beginning of `input`, or `None` when more is
-    /// needed. An empty input gives one if [`Framer::replies_at_once`].
+    /// The next piece made from the beginning of `input`, or `None` when more is needed: then
+    /// the input, if there is any, is a part of a reply, to be given again with what follows
+    /// it, or as it is to [`Framer::next_part`]. An empty input gives a piece if
+    /// [`Framer::replies_at_once`].
     ///
     /// # Errors
     ///
@@ -190,7 +197,19 @@ impl Framer {
             }
             Framing::Text => self.next_text(input).map(Some),
             Framing::Line => self.next_line(input).map(Some),
-            Framing::Message => self.next_reply(input),
+            Framing::Message => self.next_reply(input, false),
+        }
+    }
+
+    /// The part of a reply that `input` is, as a fragment, where [`Framer::next`] needs more.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn next_part(&mut self, input: &[u8]) -> Result<Option<Piece>, FramingError> {
+        match self.framing {
+            Framing::Message => self.next_reply(input, true),
+            _ => Ok(None),
         }
     }
 
@@ -266,7 +285,7 @@ impl Framer {
     }
 
     #[inline]
-    fn next_reply(&mut self, input: &[u8]) -> Result<Option<Piece>, FramingError> {
+    fn next_reply(&mut self, input: &[u8], in_parts: bool) -> Result<Option<Piece>, FramingError> {
         let Some(Run { len, opcode, fin, .. }) = self.owed.first else {
             return if input.is_empty() { Ok(None) } else { Err(FramingError::NotAsked) };
         };
@@ -278,7 +297,7 @@ impl Framer {
             0 => (opcode, len),
             left => (OpCode::Continuation, left),
         };
-        if left > 0 && input.is_empty() {
+        if left > input.len() as u64 && (input.is_empty() || !in_parts) {
             return Ok(None);
         }
         let taken = usize::try_from(left).map_or(input.len(), |left| left.min(input.len()));

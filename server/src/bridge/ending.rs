@@ -43,6 +43,8 @@ pub(super) struct Ending {
     close: Option<PendingClose>,
     /// When the client's part of the ending is cut short.
     until: Option<Instant>,
+    /// No more replies of the upstream are waited for.
+    no_more_replies: bool,
     /// How what the client sent reaches the upstream, when the client has ended.
     delivery: Option<Delivery>,
 }
@@ -294,11 +296,13 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         self.framer.framing() == Framing::Message
     }
 
-    /// Whether the upstream is known to have answered everything that the client sent.
+    /// Whether the upstream is known to have answered everything that the client sent, or has
+    /// had its time to.
     pub(super) fn replies_are_done(&self) -> bool {
         let all_answered =
             self.counts_replies() && self.framer.owed() == 0 && self.to_upstream.is_empty();
-        all_answered || self.upstream_in == UpstreamIn::Ended
+        let no_more = self.ending.as_ref().is_some_and(|ending| ending.no_more_replies);
+        all_answered || no_more || self.upstream_in == UpstreamIn::Ended
     }
 
     /// What follows from both sides' states together; true if that changed them.
@@ -379,9 +383,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
     fn client_is_done(&self) -> bool {
         match self.client_in {
             ClientIn::Gone(_) => self.client_unwritable || self.client_told,
-            ClientIn::Closed(_) => {
-                self.client_unwritable || self.client_told && !self.behind_close
-            }
+            ClientIn::Closed(_) => self.client_unwritable || self.client_told && !self.behind_close,
             ClientIn::Open | ClientIn::Violated => false,
         }
     }
@@ -439,17 +441,25 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
             return self.idle_for_too_long();
         }
         self.heartbeat.running_since(running_since);
-        // A client that is not read cannot be heard.
-        if self.holds_client_back() || self.undecoded.is_some() {
-            self.heartbeat.heard(now);
-            // Where its end is not reported, a write finds it.
-            self.ping_due |= !self.client.reports_end();
-        }
         match self.heartbeat.on_timer(now, &self.options) {
             Beat::Wait => {}
             Beat::Ask => self.ping_due = true,
+            // A client that is not read cannot be heard. That its kernel took the Ping has to do.
+            Beat::GiveUp if self.is_not_read() && self.client_took_all() => {
+                self.heartbeat.heard(now);
+            }
             Beat::GiveUp => self.client_lost(Disconnect::NoPong),
         }
+    }
+
+    fn is_not_read(&self) -> bool {
+        self.holds_client_back() || self.undecoded.is_some()
+    }
+
+    /// Whether the client's kernel has acknowledged all that was sent, as far as that is told.
+    fn client_took_all(&self) -> bool {
+        self.to_client.is_empty()
+            && self.client.in_flight().is_none_or(|in_flight| in_flight.is_nothing())
     }
 
     /// Whether the connection has been idle for too long.
@@ -484,9 +494,10 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         if matches!(self.client_in, ClientIn::Closed(_)) && !self.has_pending_close() {
             return self.close_with(CloseCode::NORMAL, "");
         }
+        let waits_for_replies = self.client_in.is_gone()
+            || self.pending_close().is_some_and(|close| close.after_replies);
         let ending = self.ending();
-        if let Some(close) = ending.close.as_mut().filter(|close| close.after_replies) {
-            close.after_replies = false;
+        if waits_for_replies && !std::mem::replace(&mut ending.no_more_replies, true) {
             ending.until = Some(now + GRACE);
             return;
         }

@@ -92,7 +92,12 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
     }
 
     /// Decodes what was left, if the task `goes_on`, and keeps what is left then.
-    fn take_undecoded(&mut self, cx: &mut Context<'_>, mut undecoded: Box<Undecoded>, goes_on: bool) {
+    fn take_undecoded(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut undecoded: Box<Undecoded>,
+        goes_on: bool,
+    ) {
         if goes_on {
             undecoded.at = self.take_frames(cx, &mut undecoded.bytes, undecoded.at);
         }

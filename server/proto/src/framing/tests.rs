@@ -8,7 +8,9 @@ fn part(framer: &mut Framer, input: &[u8], cuts: &[usize]) -> Result<Vec<u8>, Fr
     for cut in cuts.iter().copied().chain([usize::MAX]) {
         let (mut piece, behind) = rest.split_at(cut.min(rest.len()));
         rest = behind;
-        while let Some(next) = framer.next(piece)? {
+        while let Some(next) =
+            framer.next(piece)?.map_or_else(|| framer.next_part(piece), |next| Ok(Some(next)))?
+        {
             next.head.append_to(&mut out);
             out.extend_from_slice(&piece[next.payload]);
             piece = &piece[next.taken..];
@@ -137,6 +139,15 @@ fn a_reply_of_which_a_part_has_arrived_goes_out_in_fragments() {
 }
 
 #[test]
+fn a_reply_that_has_arrived_whole_is_one_frame() {
+    let mut framer = Framer::new(Framing::Message);
+    framer.expect(OpCode::Text, true, 3);
+    assert_eq!(framer.next(b"ab"), Ok(None));
+    let whole = framer.next(b"abc").unwrap().unwrap();
+    assert_eq!((whole.head, whole.payload), (Head::new(OpCode::Text, true, 3), 0..3));
+}
+
+#[test]
 fn the_valid_beginning_of_text_arrives_however_it_is_cut() {
     let input = "gr\u{fc}\u{df} dich".as_bytes();
     let input = [input, b"\xff and more"].concat();
@@ -167,7 +178,7 @@ fn a_reply_to_text_must_be_text() {
     let mut framer = Framer::new(Framing::Message);
     framer.expect(OpCode::Text, true, 3);
     assert_eq!(
-        framer.next(b"a"),
+        framer.next_part(b"a"),
         Ok(Some(Piece {
             head: Head::new(OpCode::Text, false, 1),
             payload: 0..1,
@@ -175,7 +186,7 @@ fn a_reply_to_text_must_be_text() {
             ends_message: false,
         }))
     );
-    assert_eq!(framer.next(b"\xff"), Err(FramingError::InvalidUtf8));
+    assert_eq!(framer.next_part(b"\xff"), Err(FramingError::InvalidUtf8));
 }
 
 proptest! {
