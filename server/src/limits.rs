@@ -251,6 +251,23 @@ mod tests {
     }
 
     #[test]
+    fn an_ipv6_address_is_counted_as_its_network() {
+        let limits = Arc::new(Limits::new(10, Some(1)));
+        let _first = enter(&limits, "2001:db8:0:1::1").unwrap();
+        let full = enter(&limits, "2001:db8:0:1:ffff::2").unwrap_err();
+        assert_eq!(
+            full.to_string(),
+            "2001:db8:0:1::/64 has 1 connections, the most it may (--max-per-address)"
+        );
+        let _other_network = enter(&limits, "2001:db8:0:2::1").unwrap();
+        let _ipv4 = [enter(&limits, "192.0.2.1").unwrap(), enter(&limits, "192.0.2.2").unwrap()];
+        let _link_local = [enter(&limits, "fe80::1").unwrap(), enter(&limits, "fe80::2").unwrap()];
+        let _loopback = enter(&limits, "::1").unwrap();
+        let full = enter(&limits, "fe80::1").unwrap_err().to_string();
+        assert!(full.starts_with("fe80::1 has"), "{full}");
+    }
+
+    #[test]
     fn an_address_is_counted_in_either_notation() {
         let limits = Arc::new(Limits::new(10, Some(1)));
         let place = enter(&limits, THERE).unwrap();

@@ -15,7 +15,7 @@ use axum::http::HeaderMap;
 use ipnet::IpNet;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use crate::authority::Authority;
+use crate::{authority::Authority, escape};
 
 /// The length of the longest header of version 1 in bytes, its line end included.
 const MAX_V1: usize = 107;
@@ -167,8 +167,9 @@ async fn read_v1(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<End
         }
         line.push(stream.read_u8().await?);
     }
-    let line = std::str::from_utf8(&line[..line.len() - 2]).map_err(bad)?;
-    parse_v1(line).ok_or_else(|| bad(format!("the line is \"{}\"", line.escape_debug())))
+    let line = &line[..line.len() - 2];
+    let parsed = std::str::from_utf8(line).ok().and_then(parse_v1);
+    parsed.ok_or_else(|| bad(format!("the line is \"{}\"", escape::bytes(line))))
 }
 
 /// The addresses of a line of version 1, without its line end.

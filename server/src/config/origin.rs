@@ -137,6 +137,9 @@ fn parse_setting(text: &str) -> Result<Origin, &'static str> {
     if authority.contains('@') {
         return Err("an origin has no user name");
     }
+    if !authority.contains('[') && authority.matches(':').count() > 1 {
+        return Err("an IPv6 address stands in brackets");
+    }
     let host_end = authority.rfind(']').map_or(0, |bracket| bracket + 1);
     let colon = authority[host_end..].find(':').map(|colon| host_end + colon);
     let host = Host::parse_setting(&authority[..colon.unwrap_or(authority.len())])?;
@@ -222,7 +225,7 @@ mod tests {
             (" https://friend.example", "SCHEME://HOST"),
             ("https://friend.example ", "white space"),
             ("https://münchen.example", "xn--"),
-            ("https://::1", "not a host"),
+            ("https://::1", "brackets"),
         ] {
             let error = wrong.parse::<AllowedOrigin>().unwrap_err();
             assert!(error.contains(reason) && error.contains(wrong), "{wrong}: {error}");

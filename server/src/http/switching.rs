@@ -25,7 +25,8 @@ pub(super) struct SwitchingHead(Arc<OnceLock<Vec<u8>>>);
 
 impl SwitchingHead {
     /// Sets the head from the headers of a 101, which hyper is about to write; no other answer
-    /// follows on the connection.
+    /// follows on the connection. Only headers of a handshake are written (axum adds
+    /// `Content-Length`, which a 101 must not have).
     pub(super) fn set(&self, headers: &HeaderMap) {
         let mut head = b"HTTP/1.1 101 Switching Protocols\r\n".to_vec();
         for (name, value) in headers {
@@ -34,7 +35,7 @@ impl SwitchingHead {
                 header::CONNECTION => "Connection",
                 header::SEC_WEBSOCKET_ACCEPT => "Sec-WebSocket-Accept",
                 header::SEC_WEBSOCKET_PROTOCOL => "Sec-WebSocket-Protocol",
-                ref other => other.as_str(),
+                _ => continue,
             };
             head.extend([name.as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
         }
