@@ -80,6 +80,8 @@ struct Client {
     peer: SocketAddr,
     /// The address that the client connected to.
     local: SocketAddr,
+    /// Whether the connection is a TLS connection.
+    is_tls: bool,
     /// What trusted HTTP proxies say of the request.
     forwarded: Forwarded,
 }
@@ -138,13 +140,15 @@ pub(crate) async fn serve(
 ) {
     // Of a connection that is gone already nothing more will come.
     let Ok(local) = destination.map_or_else(|| stream.local_addr(), Ok) else { return };
+    let is_tls = matches!(stream, Stream::Tls(_));
     let switching = SwitchingHead::default();
     let head = switching.clone();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         let generation = current.get();
         let trusted = &generation.shared.settings.forwarded_from;
         let forwarded = proxy::forwarded(request.headers(), peer, trusted);
-        request.extensions_mut().insert(Client { peer: forwarded.client, local, forwarded });
+        let client = Client { peer: forwarded.client, local, is_tls, forwarded };
+        request.extensions_mut().insert(client);
         // A Host beside :authority or a whole URL may be any, but there is at most one.
         let is_required = request.version() == Version::HTTP_11;
         let checked = policy::check_host(request.headers(), is_required);

@@ -101,9 +101,9 @@ async fn admit(
 
 /// Checks whether a page that sent these headers may connect at all.
 fn check_policy(shared: &Shared, client: &Client, headers: &HeaderMap) -> Result<(), Refusal> {
-    let Settings { allow_host, allow_origin, tls, .. } = &shared.settings;
+    let Settings { allow_host, allow_origin, .. } = &shared.settings;
     let addressed = policy::Addressed {
-        is_tls: tls.is_some(),
+        is_tls: client.is_tls,
         forwarded: Some(&client.forwarded),
         hosts: allow_host,
         origins: allow_origin,
@@ -123,16 +123,17 @@ pub(super) async fn no_such_route(
     request: Request<Body>,
 ) -> Response {
     let (mut request, _) = request.into_parts();
-    let path = escape(request.uri.path());
+    let path = request.uri.path().to_owned();
     let Ok(handshake) = Handshake::of(&request, None) else {
-        return (StatusCode::NOT_FOUND, format!("no such path: {path}\n")).into_response();
+        let reason = format!("no such path: {}\n", escape(&path));
+        return (StatusCode::NOT_FOUND, reason).into_response();
     };
     // A page that may not connect does not learn which routes there are.
     let refusal =
         check_policy(&shared, &client, &request.headers).err().unwrap_or_else(|| Refusal {
             status: StatusCode::NOT_FOUND,
             code: CloseCode::POLICY,
-            reason: format!("no such route: {path}"),
+            reason: format!("no such route: {}", escape(&path)),
         });
     let is_page = policy::is_page(&request.headers);
     let on_upgrade = request.extensions.remove::<OnUpgrade>().filter(|_| is_page);
