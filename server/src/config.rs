@@ -178,7 +178,8 @@ pub struct Given {
     #[arg(long, value_name = "N", env = "ECHOGATE_MAX_CONNECTIONS", hide_env_values = true)]
     max_connections: Option<u32>,
 
-    /// The most connections held from one address [default: 1000, loopback any number]
+    /// The most connections held from one IPv4 address or IPv6 /64 network [default: 1000, loopback
+    /// any number]
     #[arg(long, value_name = "N", env = "ECHOGATE_MAX_PER_ADDRESS", hide_env_values = true)]
     max_per_address: Option<u32>,
 
@@ -244,7 +245,8 @@ pub struct Settings {
     pub max_message: u64,
     /// The most connections held at once.
     pub max_connections: u32,
-    /// The most of one address; if none was given, loopback's are not counted.
+    /// The most connections of one IPv4 address or IPv6 /64 network; if none was given,
+    /// connections from loopback are not counted.
     pub max_per_address: Option<u32>,
     /// How long the head of a request may take, or a TLS handshake.
     pub header_timeout: Duration,

@@ -408,6 +408,19 @@ fn a_strangers_name_for_this_server_opens_nothing_a_page_may_read() {
 }
 
 #[test]
+fn a_server_for_other_machines_says_under_which_hosts_it_answers() {
+    let start = |http: &str, more: &[&str]| {
+        let mut command = std::process::Command::new(ECHOGATE);
+        command.args(["serve", "--http", http, "--route", "/x=service:upper"]).args(more);
+        Server::spawn(command)
+    };
+    let hosts = start("0.0.0.0:0", &[]).printed("hosts ").unwrap();
+    assert!(hosts.contains("--allow-host"), "{hosts}");
+    assert_eq!(start("127.0.0.1:0", &[]).printed("hosts "), None);
+    assert_eq!(start("0.0.0.0:0", &["--allow-host", "gate.example"]).printed("hosts "), None);
+}
+
+#[test]
 fn a_host_that_is_none_is_refused_in_words_on_every_path() {
     let server = server();
     for host in [
