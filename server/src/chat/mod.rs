@@ -21,7 +21,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub(crate) use self::{
     client::Client,
     operator::Operator,
-    seat::{Log, Seat},
+    seat::Seat,
 };
 pub use self::{hub::Hub, token::Token};
 
