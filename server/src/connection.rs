@@ -96,7 +96,10 @@ where
             poll_fn(|cx| poll_to_end(cx, &mut stream, &mut watch, until)).await;
         }
         let end = end.unwrap_or_else(End::Failed);
-        entry.ended(&end);
+        match end {
+            End::EndOfInput | End::Failed(_) => entry.ended_by_client(&end),
+            _ => entry.ended(&end),
+        }
         end
     }
 }

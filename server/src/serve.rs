@@ -126,10 +126,8 @@ impl Server {
         shared.ending.cancel();
         drop(sockets);
         tasks.close();
-        let accepted = start + shared.settings.drain.mul_f64(ACCEPTING);
-        if timeout_at(accepted, tasks.wait()).await.is_err() {
-            tracing::warn!("some clients that had just connected are not served any more");
-        }
+        // Clients that are not accepted by then are cut off with the process.
+        timeout_at(start + shared.settings.drain.mul_f64(ACCEPTING), tasks.wait()).await.ok();
         shared.drain(start).await;
     }
 
