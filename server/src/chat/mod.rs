@@ -7,13 +7,15 @@
 //! ```
 //!
 //! Everything meets in the [`Hub`], which keeps what was said and tells it to all
-//! operators. It is bounded: see the constants in `hub`.
+//! operators. It is bounded: see the constants in `hub`, and `shares` for how clients share
+//! what it keeps.
 
 mod client;
 mod console;
 mod hub;
 mod operator;
 mod seat;
+mod shares;
 mod token;
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -1,8 +1,12 @@
 //! The terminal that an operator sits at: `echogate serve --console`.
 
-use std::{future::pending, io, sync::Arc, time::Duration};
+use std::{
+    future::{pending, poll_fn},
+    io,
+    sync::Arc,
+    time::Duration,
+};
 
-use echogate_proto::operator::ToOperator;
 use nix::sys::signal::{Signal, raise};
 use tokio::{
     runtime::Handle,
@@ -57,16 +61,15 @@ impl Seat {
 struct Present {
     hub: Arc<Hub>,
     operator: u64,
-    events: Receiver<Arc<ToOperator>>,
     console: Console,
 }
 
 impl Present {
     /// Also gives what is to be shown first.
     fn new(hub: &Arc<Hub>) -> (Present, String) {
-        let (operator, conversations, events) = hub.enter();
+        let (operator, conversations) = hub.enter();
         let (console, greeting) = Console::new(operator, &conversations);
-        (Present { hub: hub.clone(), operator, events, console }, greeting)
+        (Present { hub: hub.clone(), operator, console }, greeting)
     }
 
     /// What is to be shown of a line that was typed.
@@ -82,8 +85,8 @@ impl Present {
 
     /// What is to be shown of what happens next.
     async fn told(&mut self) -> String {
-        if let Some(event) = self.events.recv().await {
-            return self.console.told(&event);
+        if let Some(event) = poll_fn(|cx| self.hub.poll_event(self.operator, cx)).await {
+            return self.console.told(&event.told);
         }
         let (present, greeting) = Present::new(&self.hub);
         *self = present;

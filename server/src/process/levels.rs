@@ -106,7 +106,7 @@ mod tests {
             ("echogate=", "unknown level \"\""),
             ("echogate::http", "unknown level \"echogate::http\""),
             ("=info", "unknown module \"\""),
-            ("info=x=y", "unknown level \"x=y\""),
+            ("echogate=x=y", "unknown level \"x=y\""),
             ("info=debug", "unknown module \"info\""),
             ("echogate::htttp=debug", "\"echogate::http\""),
             ("echogate::htt=debug", "unknown module"),

@@ -142,6 +142,7 @@ impl Lines {
                 self.send(cx, stream, entry, &out)?;
                 continue;
             }
+            ready!(self.party.dialogue.poll_ready(cx));
             if self.poll_hear(cx, stream, entry)?.is_ready() {
                 continue;
             }
@@ -170,7 +171,6 @@ impl Lines {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        ready!(self.party.dialogue.poll_ready(cx));
         let mut out = Vec::new();
         let begun = ready!(scratch::with(|scratch| {
             let mut buf = ReadBuf::new(&mut scratch[..READ]);

@@ -146,7 +146,7 @@ mod tests {
         assert!(!requests.ends_at_pause());
         requests.take(b"half a", |_| true);
         assert!(!requests.ends_at_pause());
-        let mut rest = Vec::new();
+        let mut rest: Vec<u8> = Vec::new();
         requests.end(|request| {
             rest.extend(request.bytes);
             true
