@@ -90,7 +90,9 @@ pub(crate) fn log(console: bool) -> Result<Option<Receiver<String>>, String> {
     let output = Output::start("log", LOG_QUEUE, move |text| sink.write(text)).map_err(cannot)?;
     LOG.set(output.clone()).map_err(|_| cannot(io::ErrorKind::AlreadyExists.into()))?;
     let layer = fmt::layer().with_ansi(in_colour(!console && io::stderr().is_terminal()));
-    registry().with(layer.with_writer(move || LogWriter(output.clone())).with_filter(levels)).init();
+    registry()
+        .with(layer.with_writer(move || LogWriter(output.clone())).with_filter(levels))
+        .init();
     panic::set_hook(Box::new(|panic| {
         let backtrace = Backtrace::capture();
         match backtrace.status() {

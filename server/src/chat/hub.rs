@@ -236,8 +236,12 @@ impl Hub {
         self.change(|state| {
             state.last_operator += 1;
             let id = state.last_operator;
-            let queue =
-                Queue { events: VecDeque::new(), bytes: 0, last_taken: Instant::now(), waker: None };
+            let queue = Queue {
+                events: VecDeque::new(),
+                bytes: 0,
+                last_taken: Instant::now(),
+                waker: None,
+            };
             state.operators.insert(id, queue);
             for talk in state.talks.values_mut() {
                 talk.unseen = 0;
@@ -248,11 +252,7 @@ impl Hub {
     }
 
     /// The next event for an operator; none if the operator was let go.
-    pub(super) fn poll_event(
-        &self,
-        operator: u64,
-        cx: &Context<'_>,
-    ) -> Poll<Option<Arc<Event>>> {
+    pub(super) fn poll_event(&self, operator: u64, cx: &Context<'_>) -> Poll<Option<Arc<Event>>> {
         let mut state = self.state();
         let Some(queue) = state.operators.get_mut(&operator) else { return Poll::Ready(None) };
         if let Some(event) = queue.events.pop_front() {
@@ -554,7 +554,9 @@ mod tests {
         let mut open = Vec::new();
         for _ in 0..30 {
             let (id, told) = hub.open(&address(1));
-            (0..WAITING).for_each(|_| drop(says(&hub, id, &"x".repeat(4096))));
+            for _ in 0..WAITING {
+                says(&hub, id, &"x".repeat(4096));
+            }
             open.push(told);
         }
         let (id, _told) = hub.open(&address(2));
@@ -563,7 +565,9 @@ mod tests {
         }
         let (other, _told) = hub.open(&address(1));
         let before = hub.state().talks[&id].told.messages.len();
-        (0..WAITING).for_each(|_| drop(says(&hub, other, &"x".repeat(4096))));
+        for _ in 0..WAITING {
+            says(&hub, other, &"x".repeat(4096));
+        }
         assert_eq!(hub.state().talks[&id].told.messages.len(), before);
         assert_eq!(before, WAITING);
     }

@@ -20,11 +20,7 @@ mod token;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-pub(crate) use self::{
-    client::Client,
-    operator::Operator,
-    seat::Seat,
-};
+pub(crate) use self::{client::Client, operator::Operator, seat::Seat};
 pub use self::{hub::Hub, token::Token};
 
 /// Seconds since 1970, as conversations have them.

@@ -61,8 +61,10 @@ fn known(module: &str) -> Result<String, String> {
         return Ok(module.to_owned());
     }
     let tip = nearest::tip(module, MODULES.split(' '));
-    Err(format!("unknown module \"{module}\": expected echogate or one of its modules, as \
-                 echogate::http{tip}"))
+    Err(format!(
+        "unknown module \"{module}\": expected echogate or one of its modules, as \
+                 echogate::http{tip}"
+    ))
 }
 
 #[cfg(test)]

@@ -121,7 +121,11 @@ impl Entry {
                 )
             };
         }
-        if debug { log!(debug) } else { log!(info) }
+        if debug {
+            log!(debug);
+        } else {
+            log!(info);
+        }
         // Out before it is told: who begins to watch between the two misses neither.
         self.registry.leave(self.id);
         self.registry.tell(|| Change::Closed(self.clone(), end.to_string().into()));
