@@ -42,9 +42,9 @@ const LAST_ACCEPTS: Duration = Duration::from_millis(250);
 /// How many of those are accepted before other tasks have a turn.
 const LAST_AT_ONCE: usize = 64;
 
-/// How long a listener must have accepted without an error before the next shortage of
-/// file descriptors or memory is logged again.
-const RECOVERED: Duration = Duration::from_secs(10);
+/// How long after a shortage of file descriptors or memory was logged the next is not: it
+/// may come and go with each connection.
+const SHORTAGE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What connections are accepted from.
 #[derive(Debug)]
@@ -125,7 +125,8 @@ pub(crate) async fn accept(
     stop: CancellationToken,
     tasks: TaskTracker,
 ) {
-    let mut exhausted: Option<Instant> = None;
+    let mut exhausted = false;
+    let mut warned: Option<Instant> = None;
     let line = Arc::new(Semaphore::new(LINE));
     loop {
         let accepted = tokio::select! {
@@ -134,8 +135,7 @@ pub(crate) async fn accept(
         };
         match accepted {
             Ok((stream, peer)) => {
-                if exhausted.is_some_and(|last| last.elapsed() > RECOVERED) {
-                    exhausted = None;
+                if std::mem::take(&mut exhausted) {
                     tracing::info!("accepting connections again");
                 }
                 let mut admitted = Box::pin(door.admit(&stream, &peer));
@@ -155,7 +155,8 @@ pub(crate) async fn accept(
             }
             Err(e) if belongs_to_connection(&e) => tracing::debug!("not accepted: {e}"),
             Err(e) => {
-                if exhausted.replace(Instant::now()).is_none() {
+                if !exhausted && warned.is_none_or(|at| at.elapsed() > SHORTAGE_INTERVAL) {
+                    (exhausted, warned) = (true, Some(Instant::now()));
                     tracing::warn!("cannot accept connections, trying again: {e}");
                 }
                 tokio::select! {
