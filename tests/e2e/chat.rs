@@ -11,7 +11,7 @@ use echogate_tests::{
     http::connect,
     pty::Terminal,
     server::{PATIENCE, Server},
-    tcp::{connect_narrow, read_to_end, reset, wait_until_taken},
+    tcp::{connect_narrow, noise, read_to_end, reset, wait_until_taken, write_until_held_back},
     ws::{self, RawWs, first},
 };
 
@@ -371,8 +371,9 @@ fn a_client_that_does_not_read_stops_nobody_and_grows_nothing() {
 fn an_operator_who_does_not_read_is_let_go() {
     let server = server();
     let slow = Operator::new(&server);
-    let mut client = Client::new(&server);
     let mut quick = Operator::new(&server);
+    let mut client = Client::new(&server);
+    quick.opened();
     // More and more, until it is more than the sockets and the queue hold.
     let message = [vec![b'z'; 4000], b"\n".to_vec()].concat();
     while !server.log().iter().any(|line| line.contains("is let go")) {
@@ -393,12 +394,12 @@ fn thousands_of_lines_at_once_reach_an_operator_who_reads() {
     let (id, _) = operator.opened();
     let lines: Vec<u8> = (0..LINES).flat_map(|i| format!("{i}\n").into_bytes()).collect();
     client.say(&lines);
-    // Another client is heard before all of them are.
+    // Another client is heard, too.
     let mut other = Client::new(&server);
     other.say(b"me too\n");
     let mut heard = 0;
-    let mut other_heard_after = None;
-    while heard < LINES || other_heard_after.is_none() {
+    let mut other_is_heard = false;
+    while heard < LINES || !other_is_heard {
         match operator.told() {
             ToOperator::Said { conversation, message } if conversation == id => {
                 assert_eq!(message.text, heard.to_string());
@@ -406,7 +407,7 @@ fn thousands_of_lines_at_once_reach_an_operator_who_reads() {
             }
             ToOperator::Said { message, .. } => {
                 assert_eq!(message.text, "me too");
-                other_heard_after = Some(heard);
+                other_is_heard = true;
             }
             ToOperator::Opened { .. } => {}
             told => panic!("{told:?}"),
@@ -614,6 +615,38 @@ fn a_console_that_is_closed_leaves_the_server_serving() {
     client.say(b"anybody?\n");
     assert_eq!(client.hear(), "* no operator is here yet; your message waits");
     leave(terminal);
+}
+
+#[test]
+fn a_console_gives_the_terminal_back_at_the_second_signal() {
+    let listen = ["--http", "127.0.0.1:0", "--listen", "upper=tcp://127.0.0.1:0"];
+    let arguments = [&["serve", "--console", "--drain", "1h"], &listen[..]].concat();
+    let terminal = Terminal::start(ECHOGATE, &arguments);
+    terminal.wait_for("listening  upper  tcp://");
+    let address = terminal.wait_for("\n").trim().to_owned();
+    terminal.wait_for("> ");
+    let found = |it: &Terminal| it.settings().iter().any(|name| name == "echo");
+    assert!(!found(&terminal), "the console has it");
+    // A client that keeps the server from its end.
+    let mut deaf = connect_narrow(&address);
+    write_until_held_back(&mut deaf, &noise(64 << 20));
+    let signal = || {
+        let pid = terminal.pid().to_string();
+        assert!(
+            std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success()
+        );
+    };
+    signal();
+    let start = Instant::now();
+    while TcpStream::connect(&address).is_ok() {
+        assert!(start.elapsed() < PATIENCE, "it still takes connections");
+    }
+    signal();
+    let start = Instant::now();
+    while !found(&terminal) {
+        assert!(start.elapsed() < PATIENCE, "never given back");
+    }
+    assert_eq!(terminal.wait().0.code(), Some(1));
 }
 
 #[test]

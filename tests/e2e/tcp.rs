@@ -113,7 +113,7 @@ fn upper_is_reached_over_ipv6() {
         return;
     }
     let server = Server::spawn({
-        let mut command = std::process::Command::new(ECHOGATE);
+        let mut command = Command::new(ECHOGATE);
         command.args(["--http", "[::1]:0", "--listen", "upper=tcp://[::1]:0"]);
         command
     });

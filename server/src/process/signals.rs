@@ -2,13 +2,16 @@
 //! whatever in, still ends at the second signal.
 
 use std::{
-    io::{self, IsTerminal},
+    io,
     os::fd::{AsFd, OwnedFd},
     process, thread,
     time::Duration,
 };
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::termios::{SetArg, Termios, tcgetattr, tcsetattr},
+};
 use tokio::{
     runtime,
     signal::unix::{Signal, SignalKind, signal},
@@ -97,6 +100,7 @@ impl Handler {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+        self.terminals.restore();
         process::exit(1);
     }
 
@@ -108,20 +112,17 @@ impl Handler {
     }
 }
 
-/// The standard streams that are terminals.
-struct Terminals(Vec<OwnedFd>);
+/// The standard streams that are terminals, with the settings that each was found with.
+struct Terminals(Vec<(OwnedFd, Termios)>);
 
 impl Terminals {
     fn of_this_process() -> io::Result<Terminals> {
         let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
         let mut terminals = Vec::new();
-        for (is_terminal, stream) in [
-            (stdin.is_terminal(), stdin.as_fd()),
-            (stdout.is_terminal(), stdout.as_fd()),
-            (stderr.is_terminal(), stderr.as_fd()),
-        ] {
-            if is_terminal {
-                terminals.push(stream.try_clone_to_owned()?);
+        for stream in [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()] {
+            // Only a terminal has settings.
+            if let Ok(settings) = tcgetattr(stream) {
+                terminals.push((stream.try_clone_to_owned()?, settings));
             }
         }
         Ok(Terminals(terminals))
@@ -129,10 +130,19 @@ impl Terminals {
 
     /// Whether one of them has been closed at its other end.
     fn any_hung_up(&self) -> bool {
-        self.0.iter().any(|terminal| {
+        self.0.iter().any(|(terminal, _)| {
             let mut asked = [PollFd::new(terminal.as_fd(), PollFlags::empty())];
             poll(&mut asked, PollTimeout::ZERO).is_ok()
                 && asked[0].revents().is_some_and(|it| it.contains(PollFlags::POLLHUP))
         })
+    }
+
+    /// Gives those back as they were found that the console has changed.
+    fn restore(&self) {
+        for (terminal, found) in &self.0 {
+            if tcgetattr(terminal).is_ok_and(|now| now != *found) {
+                tcsetattr(terminal, SetArg::TCSANOW, found).ok();
+            }
+        }
     }
 }
