@@ -10,6 +10,8 @@ pub(super) struct Case {
     pub(super) number: String,
     /// What the client does.
     pub(super) title: String,
+    /// The subprotocol that the client offers and the server must choose.
+    pub(super) subprotocol: Option<&'static str>,
     /// What the client sends and receives, up to the end.
     pub(super) rounds: Vec<Round>,
     /// The status code of the server's Close frame; `None` for an empty Close frame.
@@ -73,11 +75,18 @@ impl Case {
         Case {
             number: number.into(),
             title: title.into(),
+            subprotocol: None,
             rounds: vec![Round::default()],
             close_code: None,
             unfinished: None,
             may_be_cut: false,
         }
+    }
+
+    /// Offers a subprotocol.
+    pub(super) fn subprotocol(mut self, name: &'static str) -> Case {
+        self.subprotocol = Some(name);
+        self
     }
 
     /// Sends frames in one write, when all that is expected so far has been received.
@@ -86,11 +95,7 @@ impl Case {
     }
 
     /// Sends frames in several writes, when all that is expected so far has been received.
-    pub(super) fn send_in(
-        mut self,
-        chop: Chop,
-        frames: impl IntoIterator<Item = Vec<u8>>,
-    ) -> Case {
+    pub(super) fn send_in(mut self, chop: Chop, frames: impl IntoIterator<Item = Vec<u8>>) -> Case {
         let frames = frames.into_iter();
         let in_chops_of = |octets: Vec<u8>, chop| Octets { octets, chop };
         let sent = match chop {

@@ -5,7 +5,10 @@ use echogate_tests::{
     ws::{self, first},
 };
 
-use super::case::{Case, Chop, last, ping, text, text_begins};
+use super::{
+    case::{Case, Chop, last, ping, text, text_begins},
+    utf8::GREEK,
+};
 
 const HELLO: &str = "Hello World!";
 
@@ -24,7 +27,10 @@ fn behind_close() -> Vec<Case> {
     };
     let large = b"BAsd7&jh23".repeat(256 * 1024 / 10 + 1)[..256 * 1024].to_vec();
     vec![
-        Case::new("7.1.1", "a message, then a Close frame").send([text(HELLO)]).text(HELLO).closes(),
+        Case::new("7.1.1", "a message, then a Close frame")
+            .send([text(HELLO)])
+            .text(HELLO)
+            .closes(),
         closing("7.1.2", "two Close frames", vec![], ws::frame(first::CLOSE, b"")),
         closing("7.1.3", "a Ping behind the Close frame", vec![], ping("")),
         closing("7.1.4", "a message behind the Close frame", vec![], text(HELLO)),
@@ -43,7 +49,7 @@ fn payloads() -> Vec<Case> {
         Case::new(number, title).send([ws::frame(first::CLOSE, payload)])
     };
     let with_reason = |reason: &[u8]| [&[0x03, 0xe8], reason].concat();
-    let surrogate = "κόσμε".bytes().chain(*b"\xed\xa0\x80edited").collect::<Vec<_>>();
+    let surrogate = [GREEK, b"\xed\xa0\x80edited"].concat();
     vec![
         closing("7.3.1", "an empty Close frame", b"").ends_by(None),
         closing("7.3.2", "a Close frame of one octet", b"a").fails_by(1002),
@@ -57,8 +63,7 @@ fn payloads() -> Vec<Case> {
 
 /// Status codes that a client may send, and those that it may not.
 fn status_codes() -> Vec<Case> {
-    let valid =
-        [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999];
+    let valid = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999];
     let invalid = [0, 999, 1004, 1005, 1006, 1016, 1100, 2000, 2999];
     let with_code = |family: &str, i: usize, code| {
         Case::new(format!("{family}.{}", i + 1), format!("the status code {code}"))

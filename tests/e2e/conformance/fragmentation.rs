@@ -27,10 +27,7 @@ pub(super) fn cases() -> Vec<Case> {
     for (i, (chop, how)) in (6..).zip(CHOPS) {
         cases.push(
             Case::new(format!("5.{i}"), format!("a Ping between two fragments, {how}"))
-                .send_in(
-                    chop,
-                    [text_begins("fragment1"), ping("ping payload"), last("fragment2")],
-                )
+                .send_in(chop, [text_begins("fragment1"), ping("ping payload"), last("fragment2")])
                 .pong("ping payload")
                 .text("fragment1fragment2")
                 .closes(),
@@ -74,10 +71,7 @@ pub(super) fn cases() -> Vec<Case> {
                 .unfinished(1, begin.concat())
                 .send_in(chop, [text_begins(begin[0]), more(begin[1]), ping("pongme 1!")])
                 .pong("pongme 1!")
-                .send_in(
-                    chop,
-                    [more(end[0]), more(end[1]), ping("pongme 2!"), last("fragment5")],
-                )
+                .send_in(chop, [more(end[0]), more(end[1]), ping("pongme 2!"), last("fragment5")])
                 .pong("pongme 2!")
                 .text([begin.concat(), end.concat(), "fragment5".to_owned()].concat())
                 .closes(),

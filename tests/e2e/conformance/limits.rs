@@ -31,18 +31,17 @@ enum Kind {
 use Kind::{Binary, Text};
 
 impl Kind {
-    /// A payload in which an octet that is lost, repeated or moved shows.
+    /// A payload in which octets that are lost, repeated or moved show.
     fn payload(self, len: usize) -> Vec<u8> {
-        let mut payload = noise(len);
+        // A prime number of octets, so that no buffer has a multiple of it.
+        let mut block = noise(65_521);
         if let Text = self {
-            for octet in &mut payload {
-                *octet = b' ' + (*octet & 0x3f);
-            }
-            // Letters that `upper` changes, too.
-            for octet in payload.iter_mut().step_by(7) {
-                *octet = b'a' + (*octet & 0xf);
+            for octet in &mut block {
+                *octet = b' ' + *octet % 95;
             }
         }
+        let mut payload = block.repeat(len.div_ceil(block.len()));
+        payload.truncate(len);
         payload
     }
 
@@ -87,17 +86,7 @@ fn large() -> impl Iterator<Item = Case> {
 }
 
 fn in_fragments() -> impl Iterator<Item = Case> {
-    let sizes = [
-        64,
-        256,
-        KIB,
-        4 * KIB,
-        16 * KIB,
-        64 * KIB,
-        256 * KIB,
-        MIB,
-        4 * MIB,
-    ];
+    let sizes = [64, 256, KIB, 4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, MIB, 4 * MIB];
     kinds("9.3", "9.4").into_iter().flat_map(move |(family, kind)| {
         (1..).zip(sizes).map(move |(i, size)| {
             let payload = kind.payload(4 * MIB);

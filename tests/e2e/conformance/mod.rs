@@ -15,11 +15,13 @@
 //! - `replies`: the server's frames, read and checked
 //! - `framing` (family 1), `pings` (2), `reserved_bits` (3), `opcodes` (4), `fragmentation` (5),
 //!   `utf8` (6), `closing` (7), `limits` (9 and 10): the cases
+//! - `half_close`: cases of the subprotocol `half-close`, which Autobahn does not know
 
 mod case;
 mod closing;
 mod fragmentation;
 mod framing;
+mod half_close;
 mod limits;
 mod opcodes;
 mod pings;
@@ -48,9 +50,9 @@ macro_rules! suites {
 
 suites! {
     over_tcp(Service::UPPER, Transport::Plain):
-        framing pings reserved_bits opcodes fragmentation utf8 closing limits;
+        framing pings reserved_bits opcodes fragmentation utf8 closing half_close limits;
     in_memory(Service::ECHO, Transport::Plain):
-        framing pings reserved_bits opcodes fragmentation utf8 closing limits;
+        framing pings reserved_bits opcodes fragmentation utf8 closing half_close limits;
     over_tcp_and_tls(Service::UPPER, Transport::Tls):
         framing pings reserved_bits opcodes fragmentation closing;
     in_memory_and_tls(Service::ECHO, Transport::Tls):

@@ -1,8 +1,12 @@
 //! Family 2: Pings and Pongs.
 
-use echogate_tests::ws;
+use echogate_tests::ws::{self, RawWs, first};
 
-use super::case::{Case, Chop, binary, ping, pong, text};
+use super::{
+    case::{Case, Chop, binary, ping, pong, text},
+    play::Service,
+};
+use crate::server;
 
 const NOT_UTF8: &[u8] = &[0x00, 0xff, 0xfe, 0xfd, 0xfc, 0xfb, 0x00, 0xff];
 const UNSOLICITED: &[u8] = b"unsolicited pong payload";
@@ -43,16 +47,14 @@ fn batch(number: &str, title: &str, chop: Chop, count: usize) -> Case {
 }
 
 fn beyond_autobahn() -> Vec<Case> {
-    let reply_between = (0..8).fold(
-        Case::new("E2.2", "8 Pings and 8 messages in turn, frame-wise"),
-        |case, i| {
+    let reply_between =
+        (0..8).fold(Case::new("E2.2", "8 Pings and 8 messages in turn, frame-wise"), |case, i| {
             let payload = format!("payload {i}");
             case.send_in(Chop::Frames, [ping(&payload)])
                 .pong(payload.clone())
                 .send([binary(&payload)])
                 .binary(payload)
-        },
-    );
+        });
     vec![
         batch("E2.1", "16 Pings", Chop::Whole, 16),
         reply_between.closes(),
@@ -67,4 +69,25 @@ fn beyond_autobahn() -> Vec<Case> {
             .text("before")
             .fails_by(1002),
     ]
+}
+
+/// A batch beyond any bound: Pongs are left out only behind the first 15, and never the last.
+#[test]
+fn of_1000_pings_in_one_write_the_first_15_and_the_last_are_answered() {
+    const COUNT: usize = 1000;
+    let server = server();
+    for service in [Service::UPPER, Service::ECHO] {
+        let mut client = RawWs::connect(&server, service.path);
+        client.send(&(0..COUNT).flat_map(|i| ping(i.to_string())).collect::<Vec<_>>());
+        let mut answered = Vec::new();
+        while answered.last() != Some(&(COUNT - 1)) {
+            let frame = client.read();
+            assert_eq!(frame.first, first::PONG, "{frame:?}");
+            answered.push(str::from_utf8(&frame.payload).unwrap().parse::<usize>().unwrap());
+        }
+        assert!(answered.is_sorted_by(|a, b| a < b), "in order, each once: {answered:?}");
+        assert!(answered.starts_with(&(0..15).collect::<Vec<_>>()), "{answered:?}");
+        client.send(&ws::close(1000, ""));
+        assert_eq!(client.read_close(), (Some(1000), String::new()));
+    }
 }

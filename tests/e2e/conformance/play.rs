@@ -23,7 +23,7 @@ use crate::ECHOGATE;
 
 /// A default route, and what its service makes of a payload.
 pub(super) struct Service {
-    path: &'static str,
+    pub(super) path: &'static str,
     reply: fn(&[u8]) -> Vec<u8>,
 }
 
@@ -54,11 +54,7 @@ pub(super) enum Transport {
 /// # Panics
 ///
 /// When a case fails; the message names all that do.
-pub(super) fn run(
-    service: &Service,
-    transport: Transport,
-    cases: impl IntoIterator<Item = Case>,
-) {
+pub(super) fn run(service: &Service, transport: Transport, cases: impl IntoIterator<Item = Case>) {
     let authority = (transport == Transport::Tls).then(|| {
         let authority = Authority::new();
         authority.install(&authority.issue(&["127.0.0.1"]));
@@ -115,7 +111,7 @@ async fn play_on(
     service: &Service,
     case: &Case,
 ) -> Result<(), String> {
-    upgrade(&mut stream, address, service.path).await?;
+    upgrade(&mut stream, address, service.path, case.subprotocol).await?;
     let (read, mut write) = split(stream);
     let mut replies = Replies::new(read);
     let (last, rounds) = case.rounds.split_last().ok_or("a case without a round")?;
@@ -136,13 +132,11 @@ async fn upgrade(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     address: &str,
     path: &str,
+    subprotocol: Option<&str>,
 ) -> Result<(), String> {
-    let mut request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n");
-    for line in ws::UPGRADE {
-        request.push_str(line);
-        request.push_str("\r\n");
-    }
-    request.push_str("\r\n");
+    let start = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{}", ws::UPGRADE.join("\r\n"));
+    let offer = subprotocol.map(|name| format!("\r\nSec-WebSocket-Protocol: {name}"));
+    let request = format!("{start}{}\r\n\r\n", offer.unwrap_or_default());
     let failed = |e: std::io::Error| format!("the opening handshake: {e}");
     stream.write_all(request.as_bytes()).await.map_err(failed)?;
     stream.flush().await.map_err(failed)?;
@@ -151,7 +145,12 @@ async fn upgrade(
         head.push(stream.read_u8().await.map_err(failed)?);
     }
     let response = Response::read(&mut &head[..]).map_err(failed)?;
-    if response.status == 101 { Ok(()) } else { Err(format!("{response:?}")) }
+    let chosen = response.header("sec-websocket-protocol");
+    if response.status == 101 && chosen == subprotocol {
+        Ok(())
+    } else {
+        Err(format!("the opening handshake: {response:?}"))
+    }
 }
 
 async fn send(stream: &mut (impl AsyncWrite + Unpin), sent: &[Octets]) -> Result<(), String> {

@@ -42,6 +42,7 @@ const CONTINUATION: u8 = 0;
 const TEXT: u8 = 1;
 const BINARY: u8 = 2;
 const CLOSE: u8 = 8;
+const PING: u8 = 9;
 const PONG: u8 = 10;
 
 const BUFFER: usize = 256 * 1024;
@@ -197,7 +198,12 @@ fn head(octets: &[u8]) -> Result<Option<(Frame, usize)>, String> {
         CONTINUATION | TEXT | BINARY => {}
         CLOSE | PONG if fin && missing <= 125 => {}
         CLOSE | PONG => return Err("a control frame in fragments, or of over 125 octets".into()),
-        _ => return Err(format!("an unexpected opcode: {opcode}")),
+        PING => {
+            return Err(
+                "a Ping from the server: nothing was received for its heartbeat interval".into()
+            );
+        }
+        _ => return Err(format!("a reserved opcode: {opcode}")),
     }
     let missing = usize::try_from(missing).map_err(|e| e.to_string())?;
     Ok(Some((Frame { opcode, fin, missing, control: Vec::new() }, len)))

@@ -7,7 +7,8 @@ use echogate_tests::ws::{self, first};
 
 use super::case::{Case, Chop, fragments, last, more, text, text_begins};
 
-const GREEK: &[u8] = "κόσμε".as_bytes();
+/// `κόσμε` with an omicron that takes three octets.
+pub(super) const GREEK: &[u8] = "κ\u{1f79}σμε".as_bytes();
 const MIXED: &str = "Hello-µ@ßöäüàá-UTF-8!!";
 
 pub(super) fn cases() -> Vec<Case> {
@@ -240,10 +241,7 @@ fn beyond_autobahn() -> Vec<Case> {
         for (kind, chop) in [(1, Chop::Whole), (2, Chop::Frames), (3, Chop::Octets(1))] {
             cases.push(
                 Case::new(format!("E6.{kind}.{at}"), "two fragments, a Ping between them")
-                    .send_in(
-                        chop,
-                        [text_begins(start), ws::frame(first::PING, b"p"), last(end)],
-                    )
+                    .send_in(chop, [text_begins(start), ws::frame(first::PING, b"p"), last(end)])
                     .pong("p")
                     .text(payload)
                     .closes(),
