@@ -5,6 +5,7 @@
 //! - `chat`: clients, and the operators who answer them
 //! - `gateway`: the short form of a gateway, and what `check` tells
 //! - `handshake`: which requests become WebSocket connections, and what the others are told
+//! - `conformance`: the WebSocket protocol, case by case, on both default routes and over TLS
 //! - `codec`: the frame decoder against tungstenite's
 //! - `proxy`: the client's real address, from proxies and for upstreams
 //! - `http2`: HTTP/2, and WebSocket on its streams
@@ -35,6 +36,7 @@ mod api;
 mod bench;
 mod chat;
 mod codec;
+mod conformance;
 mod connect;
 mod dist;
 mod endings;
