@@ -1,5 +1,11 @@
 //! How many connections there may be at once: in all, from one address, on one route.
 //! The limits may change while there are some: those that are there are counted on.
+//!
+//! - `http`: the limit on HTTP connections
+//! - `share`: permits of which an address may have a share
+
+pub(crate) mod http;
+pub(crate) mod share;
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -7,11 +13,21 @@ use std::{
     net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
 };
 
 use tokio::sync::Semaphore;
+
+use self::http::{HttpLimit, HttpPermit};
+use crate::counters::Refusal;
+
+/// HTTP connections at once, those that became WebSockets aside.
+const HTTP_CONNECTIONS: usize = 1024;
+
+/// Connections to HTTP listeners that are being set up: their PROXY header is read, or their
+/// TLS handshake made.
+const HTTP_SET_UPS: usize = 1024;
 
 /// The limits, and how far they are used up.
 #[derive(Debug)]
@@ -19,6 +35,10 @@ pub struct Limits {
     /// Places that are left in all.
     left: Semaphore,
     counts: Mutex<Counts>,
+    /// Clients that wait for a place.
+    waiting: AtomicUsize,
+    http: Arc<HttpLimit>,
+    http_set_ups: Arc<HttpLimit>,
 }
 
 #[derive(Debug)]
@@ -67,6 +87,17 @@ impl fmt::Display for Full {
     }
 }
 
+impl Full {
+    /// The reason that the refusal is counted by.
+    pub(crate) fn refusal(self) -> Refusal {
+        match self {
+            Full::Server(_) => Refusal::MaxConnections,
+            Full::Address(..) => Refusal::MaxPerAddress,
+            Full::Route(_) => Refusal::MaxPerRoute,
+        }
+    }
+}
+
 impl Limits {
     /// At most `max` connections, and of one address at most `max_per_address`; without
     /// that, 1000, and any number from loopback.
@@ -81,6 +112,9 @@ impl Limits {
                 per_address: HashMap::new(),
                 per_route: HashMap::new(),
             }),
+            waiting: AtomicUsize::new(0),
+            http: Arc::new(HttpLimit::new(HTTP_CONNECTIONS)),
+            http_set_ups: Arc::new(HttpLimit::new(HTTP_SET_UPS)),
         };
         limits.set(max, max_per_address);
         limits
@@ -115,9 +149,39 @@ impl Limits {
 
     /// Waits for a place, and takes it.
     pub async fn room(self: &Arc<Self>) -> Place {
-        let permit = self.left.acquire().await.expect("it is never closed");
+        let permit = match self.left.try_acquire() {
+            Ok(permit) => permit,
+            Err(_) => {
+                let _waiting = Waiting::new(&self.waiting);
+                self.left.acquire().await.expect("it is never closed")
+            }
+        };
         permit.forget();
         Place { limits: self.clone(), address: None, route: None }
+    }
+
+    /// The permit of an HTTP connection, counted by its client's address if there is one.
+    pub(crate) fn http(&self, ip: Option<IpAddr>) -> Arc<HttpPermit> {
+        self.http.admit(ip.map(|ip| self.counts().counted_by(ip)))
+    }
+
+    /// The permit of a connection to an HTTP listener until it is set up.
+    pub(crate) fn http_set_up(&self, ip: Option<IpAddr>) -> Arc<HttpPermit> {
+        self.http_set_ups.admit(ip.map(|ip| self.counts().counted_by(ip)))
+    }
+
+    /// How far the limits are used up.
+    pub(crate) fn usage(&self) -> Usage {
+        let counts = self.counts();
+        Usage {
+            max: counts.max,
+            max_per_address: counts.max_per_address,
+            waiting: self.waiting.load(Ordering::Relaxed),
+            http: self.http.in_use(),
+            max_http: self.http.max(),
+            http_set_ups: self.http_set_ups.in_use(),
+            max_http_set_ups: self.http_set_ups.max(),
+        }
     }
 
     /// Takes a place for a client, who may have an address, on a route if it comes by one.
@@ -151,6 +215,46 @@ impl Limits {
     }
 }
 
+impl Counts {
+    /// The address that a client's connections are counted by, and the most that it may have.
+    fn counted_by(&self, ip: IpAddr) -> (IpAddr, u32) {
+        let ip = ip.to_canonical();
+        match ip.is_loopback() && !self.loopback_is_limited {
+            true => (ip, u32::MAX),
+            false => (ip, self.max_per_address),
+        }
+    }
+}
+
+/// The limits, and how far they are used up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Usage {
+    pub(crate) max: u32,
+    pub(crate) max_per_address: u32,
+    /// Clients that wait for a place.
+    pub(crate) waiting: usize,
+    pub(crate) http: usize,
+    pub(crate) max_http: usize,
+    pub(crate) http_set_ups: usize,
+    pub(crate) max_http_set_ups: usize,
+}
+
+/// Counts a client for as long as it waits.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl Waiting<'_> {
+    fn new(count: &AtomicUsize) -> Waiting<'_> {
+        count.fetch_add(1, Ordering::Relaxed);
+        Waiting(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// A client's place, given back when dropped.
 #[derive(Debug)]
 pub struct Place {
@@ -167,12 +271,9 @@ impl Place {
     ///
     /// When the address has as many as it may; the place is given back.
     pub fn of(mut self, ip: Option<IpAddr>) -> Result<Place, Full> {
-        let Some(ip) = ip.map(|ip| ip.to_canonical()) else { return Ok(self) };
+        let Some(ip) = ip else { return Ok(self) };
         let mut counts = self.limits.counts();
-        let max = match ip.is_loopback() && !counts.loopback_is_limited {
-            true => u32::MAX,
-            false => counts.max_per_address,
-        };
+        let (ip, max) = counts.counted_by(ip);
         let address = match counts.per_address.entry(Arc::new(ip)) {
             Entry::Occupied(mut has) if *has.get() < max => {
                 *has.get_mut() += 1;

@@ -13,6 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     bind::SocketFile,
+    counters::Refusal,
     door::{Admitted, Door},
     proxy,
     registry::Peer,
@@ -172,13 +173,20 @@ async fn name(mut stream: Stream, proxy: SocketAddr, admitted: Admitted, within:
     let ending = admitted.shared().ending.clone();
     let said = tokio::select! {
         said = timeout(within, proxy::read_header(&mut stream)) => said,
+        () = admitted.revoked() => return,
         // What it has said by then has arrived.
         () = async { ending.cancelled().await; sleep(LAST_HEADER).await } => return,
     };
     match said {
         Ok(Ok(client)) => admitted.serve(stream, Peer::Address(client.unwrap_or(proxy))),
-        Ok(Err(e)) => tracing::warn!(%proxy, "{e}"),
-        Err(_) => tracing::warn!(%proxy, "no PROXY header within {within:?}"),
+        Ok(Err(e)) => {
+            admitted.shared().counters.refused(Refusal::ProxyHeader);
+            tracing::warn!(%proxy, "{e}");
+        }
+        Err(_) => {
+            admitted.shared().counters.refused(Refusal::ProxyHeader);
+            tracing::warn!(%proxy, "no PROXY header within {within:?}");
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::{
@@ -73,6 +74,20 @@ impl Stream {
         #[cfg(any(target_os = "android", target_os = "linux", target_vendor = "apple"))]
         if let Stream::Plain(StreamSocket::Tcp(stream)) = self {
             socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT).ok();
+        }
+    }
+
+    /// Makes closing the TCP connection a reset: bytes that the peer has not taken are
+    /// discarded (`SO_LINGER` of 0 s).
+    pub(crate) fn reset_on_close(&self) {
+        let socket = match self {
+            Stream::Plain(socket) => socket,
+            Stream::Tls(stream) => stream.socket(),
+            Stream::Http2(_) | Stream::Memory(_) => return,
+        };
+        if let StreamSocket::Tcp(stream) = socket {
+            // Where it cannot be set the kernel sends what it has.
+            socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO)).ok();
         }
     }
 

@@ -5,27 +5,24 @@
 //! - [`policy`]: which pages may connect
 //! - [`api`]: `/healthz`, `/readyz`, `/version`, `/api/endpoints`, `/api/connections`
 //! - `events`: `/api/events`; `metrics`: `/metrics`
+//! - `connection`: the deadlines of a connection
 
 mod api;
+mod connection;
 mod events;
 mod handshake;
 mod metrics;
 pub(crate) mod policy;
 mod upgrade;
 
-use std::{
-    net::SocketAddr,
-    path::Path,
-    pin::{Pin, pin},
-    sync::Arc,
-};
+use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use axum::{
     Router,
     extract::Request,
     http::{HeaderValue, StatusCode, Version, header},
     middleware::{self, Next},
-    response::IntoResponse,
+    response::{IntoResponse, Response},
     routing::any,
 };
 use hyper::{
@@ -34,16 +31,35 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::sync::OwnedSemaphorePermit;
 use tower::ServiceExt;
 
+use self::connection::{Activity, Answer, Ended, HttpStream, Timeouts, drive};
 use crate::{
-    bridge, dial::Target, drain::Drain, generation::Current, limits::RouteLimit, page, proxy,
-    shared::Shared, stream::Stream,
+    bridge,
+    dial::Target,
+    generation::Current,
+    limits::{RouteLimit, http::HttpPermit},
+    page, proxy,
+    shared::Shared,
+    stream::Stream,
 };
 
 /// The largest head of a request, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
+
+/// Streams of an HTTP/2 connection: more than the WebSockets that a browser opens to one host,
+/// which it opens on one connection.
+const STREAMS: u32 = 256;
+
+/// Bytes of one HTTP/2 stream that a client may send before they are read.
+const STREAM_WINDOW: u32 = 128 * 1024;
+
+/// Bytes of all HTTP/2 streams together: more than theirs, so that streams that are not read
+/// leave room for the others.
+const CONNECTION_WINDOW: u32 = (STREAMS + 1) * STREAM_WINDOW;
+
+/// Bytes of one HTTP/2 stream that wait to be sent.
+const STREAM_BUFFER: usize = 64 * 1024;
 
 /// A WebSocket path and where it leads.
 #[derive(Debug)]
@@ -82,20 +98,20 @@ pub(crate) fn router(
         routes.iter().cloned().partition(|route| page::has(&route.path));
     let page = page::router(web_root).layer(middleware::from_fn_with_state(
         shared.clone(),
-        move |state, client, request: Request, next: Next| {
+        move |state, client, permit, request: Request, next: Next| {
             let path = request.uri().path();
             let route = on_page.iter().find(|route| &*route.path == path).cloned();
             async move {
                 match route {
                     _ if !handshake::wants_upgrade(&request) => next.run(request).await,
-                    Some(route) => upgrade::upgrade(route, state, client, request).await,
-                    None => upgrade::no_such_route(state, client, request).await,
+                    Some(route) => upgrade::upgrade(route, state, client, permit, request).await,
+                    None => upgrade::no_such_route(state, client, permit, request).await,
                 }
             }
         },
     ));
     let mut router = Router::new()
-        .merge(api::router().layer(guard.clone()))
+        .merge(api::router(shared).layer(guard.clone()))
         .merge(page.layer(guard))
         .merge(api::health())
         .fallback(upgrade::no_such_route);
@@ -104,58 +120,86 @@ pub(crate) fn router(
         let route = route.clone();
         router = router.route(
             &path,
-            any(move |state, client, request| upgrade::upgrade(route, state, client, request)),
+            any(move |state, client, permit, request| {
+                upgrade::upgrade(route, state, client, permit, request)
+            }),
         );
     }
     router.with_state(shared.clone())
 }
 
-/// Serves one HTTP connection until it ends or becomes something else; `permit` is
-/// held until then. Each request is answered by what holds when it comes.
+/// Serves one HTTP connection until it ends, becomes something else, does not keep a deadline
+/// or loses its permit. Each request is answered by the configuration that holds when it comes.
 pub(crate) async fn serve(
     stream: Stream,
     peer: SocketAddr,
-    permit: OwnedSemaphorePermit,
+    permit: Arc<HttpPermit>,
     current: Arc<Current>,
     shared: &Shared,
 ) {
     // Of a connection that is gone already nothing more will come.
     let Ok(local) = stream.local_addr() else { return };
     let client = Client { peer, local };
+    let is_http2 = stream.is_http2();
+    let activity = Activity::new(permit, is_http2);
+    let io = TokioIo::new(HttpStream::new(stream, activity.clone()));
+    let requests = activity.clone();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        requests.request_came();
         request.extensions_mut().insert(client);
-        let app = has_one_host(&request).then(|| current.get().app.clone());
-        name_host(&mut request);
+        request.extensions_mut().insert(requests.permit().clone());
+        let current = current.clone();
+        let activity = requests.clone();
         async move {
-            match app {
-                Some(app) => app.oneshot(request).await,
-                None => Ok((StatusCode::BAD_REQUEST, "one Host is needed\n").into_response()),
-            }
+            name_host(&mut request);
+            // A WebSocket is counted by its own limits.
+            let answering = match handshake::wants_upgrade(&request) {
+                true => None,
+                false => Some(activity.answer().await),
+            };
+            let response = match ambiguous(&request) {
+                Some(reason) => (StatusCode::BAD_REQUEST, reason).into_response(),
+                None => current.get().app.clone().oneshot(request).await?,
+            };
+            Ok::<Response<Answer>, std::convert::Infallible>(response.map(|body| match answering {
+                Some(answering) => answering.with(body),
+                None => body.into(),
+            }))
         }
     });
-    let drain = &shared.http.drain;
-    let ended = if stream.is_http2() {
+    let (drain, timeouts) = (&shared.http.drain, Timeouts::from(&shared.settings));
+    let ended = if is_http2 {
+        // No PINGs: a connection without streams is closed when it is idle, and WebSockets
+        // have their own.
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
-            .keep_alive_interval(shared.settings.ping_interval)
-            .keep_alive_timeout(shared.settings.ping_timeout)
             .max_header_list_size(MAX_HEAD as u32)
+            .max_concurrent_streams(STREAMS)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(STREAM_BUFFER)
             .enable_connect_protocol()
-            .serve_connection(TokioIo::new(stream), service);
-        until_drained(connection, drain, http2::Connection::graceful_shutdown).await
+            .serve_connection(io, service);
+        drive(connection, &activity, timeouts, drain, http2::Connection::graceful_shutdown).await
     } else {
         let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(shared.settings.header_timeout)
+            // It would count the time between two requests as that of a head.
+            .header_read_timeout(None)
             .max_buf_size(MAX_HEAD)
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(io, service)
             .with_upgrades();
-        until_drained(connection, drain, http1::UpgradeableConnection::graceful_shutdown).await
+        let close = http1::UpgradeableConnection::graceful_shutdown;
+        drive(connection, &activity, timeouts, drain, close).await
     };
-    if let Err(e) = ended {
-        tracing::debug!(%peer, "http connection: {e}");
+    match ended {
+        Ended::Done(Ok(())) => {}
+        Ended::Done(Err(e)) => tracing::debug!(%peer, "http connection: {e}"),
+        Ended::TimedOut => tracing::debug!(%peer, "http connection: closed at its deadline"),
+        Ended::Revoked(reason) => {
+            shared.counters.refused(reason);
+            tracing::debug!(%peer, "http connection: closed for another one");
+        }
     }
-    drop(permit);
 }
 
 /// HTTP/2 says the host in a place of its own (RFC 9113 section 8.3.1), and so does a target
@@ -170,25 +214,14 @@ fn name_host(request: &mut hyper::Request<Incoming>) {
     }
 }
 
-/// Whether it is clear for which host a request is (RFC 9112 section 3.2).
-fn has_one_host(request: &hyper::Request<Incoming>) -> bool {
-    let hosts = request.headers().get_all(header::HOST).iter().count();
-    hosts == 1 || hosts == 0 && request.version() != Version::HTTP_11
-}
-
-/// Drives a connection; when the server ends, it is told to take no more requests.
-async fn until_drained<C: Future>(
-    connection: C,
-    drain: &Drain,
-    no_more: impl FnOnce(Pin<&mut C>),
-) -> C::Output {
-    let mut connection = pin!(connection);
-    let mut watch = drain.watch();
-    tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = watch.draining() => {
-            no_more(connection.as_mut());
-            connection.await
-        }
+/// Why a request is ambiguous, if it is: it must name one host (RFC 9112 section 3.2), and one
+/// origin at most (RFC 6454 section 7.3).
+fn ambiguous(request: &hyper::Request<Incoming>) -> Option<&'static str> {
+    let count = |name| request.headers().get_all(name).iter().count();
+    match count(header::HOST) {
+        1 => {}
+        0 if request.version() != Version::HTTP_11 => {}
+        _ => return Some("exactly one Host header is required\n"),
     }
+    (count(header::ORIGIN) > 1).then_some("at most one Origin header is allowed\n")
 }

@@ -72,6 +72,11 @@ impl Tls {
         self.0.get_ref().1.alpn_protocol() == Some(H2)
     }
 
+    /// The socket below TLS.
+    pub(crate) fn socket(&self) -> &StreamSocket {
+        self.0.get_ref().0
+    }
+
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         self.0.get_ref().0.local_addr()
     }
