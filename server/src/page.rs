@@ -132,7 +132,8 @@ async fn is_public(folder: &Path, path: &str) -> bool {
     let path = path.strip_prefix('/').unwrap_or(&path);
     let names = || path.trim_end_matches('/').split('/');
     let is_hidden = |name: &str| name.starts_with('.') && name != ".well-known";
-    if path.ends_with("//") || !path.is_empty() && names().any(|name| name.is_empty() || is_hidden(name))
+    if path.ends_with("//")
+        || !path.is_empty() && names().any(|name| name.is_empty() || is_hidden(name))
     {
         return false;
     }

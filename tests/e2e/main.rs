@@ -12,6 +12,7 @@
 //! - `routes`: the framings, with an upstream of the test's own
 //! - `endings`: who ends, breaks or breaks the rules, and what the others see of it
 //! - `limits`: clients that flood and do not read, and running out of things
+//! - `isolation`: clients that hold HTTP connections, and what the others see of it
 //! - `shutdown`: SIGTERM with clients of all kinds
 //! - `tls`: TLS on every side, and certificates that are read again
 //! - `reload`: SIGHUP, by which the settings are read again
@@ -41,6 +42,7 @@ mod gateway;
 mod handshake;
 mod help;
 mod http2;
+mod isolation;
 mod limits;
 mod page;
 mod proxy;

@@ -60,11 +60,7 @@ async fn with_headers(mut response: Response) -> Response {
 
 /// Refuses requests of pages of other origins with 403. They could not read the answer, but
 /// they could keep others from getting one.
-async fn guard_origin(
-    State(shared): State<Arc<Shared>>,
-    request: Request,
-    next: Next,
-) -> Response {
+async fn guard_origin(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     match foreign(&shared, request.headers()) {
         Some(reason) => {
             shared.counters.refused(Refusal::Policy);

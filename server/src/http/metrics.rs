@@ -42,14 +42,24 @@ pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoRespo
     let usage = shared.limits.usage();
     let dropped = shared.counters.datagrams_dropped();
     for (name, what, help, figure) in [
-        ("connections_limit", "gauge", "The most connections (--max-connections).", usage.max.into()),
+        (
+            "connections_limit",
+            "gauge",
+            "The most connections (--max-connections).",
+            usage.max.into(),
+        ),
         (
             "connections_per_address_limit",
             "gauge",
             "The most connections of one address (--max-per-address).",
             usage.max_per_address.into(),
         ),
-        ("waiting_clients", "gauge", "Clients that wait for a connection to end.", usage.waiting as u64),
+        (
+            "waiting_clients",
+            "gauge",
+            "Clients that wait for a connection to end.",
+            usage.waiting as u64,
+        ),
         ("http_connections", "gauge", "HTTP connections that are open now.", usage.http as u64),
         ("http_connections_limit", "gauge", "The most HTTP connections.", usage.max_http as u64),
         (
