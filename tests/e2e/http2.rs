@@ -53,6 +53,13 @@ type Connection =
 
 /// A server by HTTPS, and a TLS connection to it that agreed on HTTP/2.
 async fn connect_tls(arguments: &[&str]) -> (Server, TlsStream<TcpStream>) {
+    let (server, connector) = start(arguments);
+    let stream = connect_to(&server, &connector).await;
+    (server, stream)
+}
+
+/// A server by HTTPS, and a client's TLS that trusts it and offers HTTP/2 only.
+fn start(arguments: &[&str]) -> (Server, TlsConnector) {
     let authority = Authority::new();
     authority.install(&authority.issue(&["localhost"]));
     let mut command = Command::new(ECHOGATE);
@@ -61,10 +68,19 @@ async fn connect_tls(arguments: &[&str]) -> (Server, TlsStream<TcpStream>) {
     let server = Server::spawn(command);
     let mut config = Arc::unwrap_or_clone(authority.trusted());
     config.alpn_protocols = vec![b"h2".to_vec()];
+    (server, TlsConnector::from(Arc::new(config)))
+}
+
+/// Another TLS connection to a server.
+async fn connect_to(server: &Server, connector: &TlsConnector) -> TlsStream<TcpStream> {
     let stream = TcpStream::connect(server.address("http")).await.unwrap();
-    let name = ServerName::try_from("localhost").unwrap();
-    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
-    (server, stream)
+    connector.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap()
+}
+
+/// Waits for the end of a connection, however it ends.
+async fn wait_for_end(stream: &mut TlsStream<TcpStream>) {
+    let read = async { while stream.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {} };
+    timeout(PATIENCE, read).await.expect("it is closed");
 }
 
 const VERSION: (&str, &str) = ("sec-websocket-version", "13");
@@ -250,38 +266,31 @@ async fn streams_whose_upstreams_do_not_read_leave_room_for_the_others() {
 
 #[tokio::test]
 async fn a_connection_that_carries_a_websocket_is_no_http_connection() {
-    let (server, mut send) = connect(&[
-        "--header-timeout",
-        "1h",
-        "--max-per-address",
-        "1",
-        "--route",
-        "/ws=service:upper",
-    ])
-    .await;
+    let limits = ["--header-timeout", "1h", "--max-per-address", "1"];
+    let (server, connector) = start(&[&limits[..], &["--route", "/ws=service:upper"]].concat());
+    let stream = TokioIo::new(connect_to(&server, &connector).await);
+    let (mut send, connection) =
+        Builder::new(executor()).handshake::<_, String>(stream).await.unwrap();
+    tokio::spawn(connection);
     let response = send.send_request(handshake("/ws", &[VERSION])).await.unwrap();
     let mut client = Client::over(response).await;
-    // Another connection of this address, which may have one.
-    let mut other = TcpStream::connect(server.address("http")).await.unwrap();
-    let mut third = TcpStream::connect(server.address("http")).await.unwrap();
-    let mut end = [0];
-    let closed = timeout(PATIENCE, other.read(&mut end)).await.unwrap();
-    assert_eq!(closed.unwrap_or(0), 0, "for the third");
+    // This address may have one HTTP connection besides.
+    let mut second = connect_to(&server, &connector).await;
+    let mut third = connect_to(&server, &connector).await;
+    wait_for_end(&mut second).await;
     client.send(&ws::frame(first::TEXT, b"on")).await;
     assert_eq!(client.read().await.1, b"ON");
-    // When its last WebSocket has ended it is one again.
+    // When its last WebSocket has ended the first is one again.
     client.send(&ws::close(1000, "")).await;
     client.read_close().await;
     drop(client);
-    let closed = timeout(PATIENCE, third.read(&mut end)).await.unwrap();
-    assert_eq!(closed.unwrap_or(0), 0, "for that of the WebSocket");
+    wait_for_end(&mut third).await;
 }
 
 #[tokio::test]
 async fn a_connection_without_a_request_is_closed() {
     let (_server, mut silent) = connect_tls(&["--header-timeout", "300ms"]).await;
-    let mut rest = Vec::new();
-    timeout(PATIENCE, silent.read_to_end(&mut rest)).await.expect("it is closed").ok();
+    wait_for_end(&mut silent).await;
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ use crate::{
 /// ones wait, so that stalled answers of one connection hold a bounded number of files.
 const ANSWERS: usize = 32;
 
-/// The largest part of an answer that is handed over to HTTP at once, in bytes.
+/// The largest part of an answer that is handed over to HTTP/2 at once, in bytes.
 const PART: usize = 64 * 1024;
 
 /// The time that a connection whose deadline has passed has for an orderly end (HTTP/2's
@@ -245,7 +245,8 @@ impl Answering {
     }
 }
 
-/// The body of an answer, in parts of limited size, each of which is progress.
+/// The body of an answer. Each part of it that HTTP takes is progress; over HTTP/2, where no
+/// other sign shows that the client takes an answer, parts are of limited size.
 #[derive(Debug)]
 pub(super) struct Answer {
     body: Body,
@@ -273,10 +274,12 @@ impl HttpBody for Answer {
             Some(rest) => Poll::Ready(Some(Ok(Frame::data(rest)))),
             None => Pin::new(&mut answer.body).poll_frame(cx),
         };
-        if frame.is_ready()
-            && let Some(answering) = &answer.answering
-        {
-            answering.activity.permit.touch();
+        let Some(Answering { activity, .. }) = &answer.answering else { return frame };
+        if frame.is_ready() {
+            activity.permit.touch();
+        }
+        if !activity.is_http2 {
+            return frame;
         }
         frame.map_ok(|frame| match frame.into_data() {
             Ok(mut data) => {
