@@ -1,6 +1,6 @@
 //! Reaching a route's upstream, and saying why not.
 
-use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{error::Error, fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::http::StatusCode;
 use echogate_proto::{close::CloseCode, endpoint::HostPort};
@@ -142,7 +142,7 @@ impl fmt::Display for Unresolvable {
     }
 }
 
-impl std::error::Error for Unresolvable {}
+impl Error for Unresolvable {}
 
 impl DialError {
     fn of(error: &io::Error) -> DialError {
@@ -152,10 +152,14 @@ impl DialError {
                 (Refusal::UpstreamRefused, "the upstream refused the connection".to_owned())
             }
             io::ErrorKind::TimedOut => return DialError::timed_out(),
-            io::ErrorKind::Other if inner.is_some_and(|e| e.is::<Unresolvable>()) => {
+            io::ErrorKind::Other
+                if inner.is_some_and(<dyn Error + Send + Sync>::is::<Unresolvable>) =>
+            {
                 (Refusal::UpstreamUnresolved, error.to_string())
             }
-            io::ErrorKind::Other if inner.is_some_and(|e| e.is::<Distrust>()) => {
+            io::ErrorKind::Other
+                if inner.is_some_and(<dyn Error + Send + Sync>::is::<Distrust>) =>
+            {
                 (Refusal::UpstreamFailed, error.to_string())
             }
             _ => (Refusal::UpstreamFailed, format!("the upstream cannot be reached: {error}")),

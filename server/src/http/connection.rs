@@ -206,6 +206,7 @@ pub(super) async fn drive<C: Future>(
     let mut timer = pin!(sleep_until(next(Instant::now())));
     loop {
         tokio::select! {
+            biased;
             ended = connection.as_mut() => return Ended::Done(ended),
             () = watch.draining(), if !is_draining => {
                 is_draining = true;
