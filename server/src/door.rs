@@ -35,7 +35,6 @@ pub(crate) struct Admitted {
 /// What it comes to, and its place there. (A hairpin's is that of its bridge's client.)
 #[derive(Debug)]
 enum To {
-    /// HTTP, with a permit to be set up.
     Http(Arc<HttpPermit>),
     Service(Arc<Reception>, Option<Place>),
 }
@@ -65,7 +64,7 @@ impl Door {
             let to = match how {
                 Some(how) if hairpin.is_some() => To::Service(how, None),
                 Some(how) => To::Service(how, Some(shared.limits.room().await)),
-                None => To::Http(shared.limits.http_set_up(ip)),
+                None => To::Http(shared.limits.http(ip).await),
             };
             let may_be_proxied = hairpin.is_none_or(|hairpin| hairpin.is_introduced);
             Admitted { current, generation, to, may_be_proxied }
@@ -101,7 +100,7 @@ impl Admitted {
     /// Waits until the client has to leave before it is served.
     pub(crate) async fn revoked(&self) {
         match &self.to {
-            To::Http(set_up) => self.shared().counters.refused(set_up.revoked().await),
+            To::Http(permit) => self.shared().counters.refused(permit.revoked().await),
             To::Service(..) => pending().await,
         }
     }
@@ -110,9 +109,9 @@ impl Admitted {
     pub(crate) fn serve(self, stream: Stream, peer: Peer) {
         let Admitted { current, generation, to, .. } = self;
         let shared = generation.shared.clone();
-        let set_up = match to {
+        let permit = match to {
             To::Service(how, place) => return shared.receive(&how, stream, peer, place),
-            To::Http(set_up) => set_up,
+            To::Http(permit) => permit,
         };
         stream.limit_unsent();
         shared.http.tracker.clone().spawn(async move {
@@ -120,11 +119,9 @@ impl Admitted {
                 None => Some(stream),
                 Some(_) => tokio::select! {
                     stream = shared.secured(Inside::Http, stream, &peer) => stream,
-                    reason = set_up.revoked() => return shared.counters.refused(reason),
+                    reason = permit.revoked() => return shared.counters.refused(reason),
                 },
             };
-            let permit = shared.limits.http(shared.counted_by(&peer));
-            drop(set_up);
             if let (Some(stream), Peer::Address(peer)) = (stream, peer) {
                 http::serve(stream, peer, permit, current, &shared).await;
             }

@@ -15,19 +15,22 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU32, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::sync::Semaphore;
 
-use self::http::{HttpLimit, HttpPermit};
+use self::http::{CountedBy, HttpLimits, HttpPermit};
 use crate::counters::Refusal;
 
 /// HTTP connections at once, those that became WebSockets aside.
 const HTTP_CONNECTIONS: usize = 1024;
 
-/// Connections to HTTP listeners that are being set up: their PROXY header is read, or their
-/// TLS handshake made.
-const HTTP_SET_UPS: usize = 1024;
+/// HTTP connections at once whose first request has not come.
+const HTTP_SET_UPS: usize = 4096;
+
+/// The time in which none of the latter is closed for another.
+const HTTP_SET_UP_GRACE: Duration = Duration::from_secs(2);
 
 /// The limits, and how far they are used up.
 #[derive(Debug)]
@@ -37,8 +40,7 @@ pub struct Limits {
     counts: Mutex<Counts>,
     /// Clients that wait for a place.
     waiting: AtomicUsize,
-    http: Arc<HttpLimit>,
-    http_set_ups: Arc<HttpLimit>,
+    http: Arc<HttpLimits>,
 }
 
 #[derive(Debug)]
@@ -113,8 +115,7 @@ impl Limits {
                 per_route: HashMap::new(),
             }),
             waiting: AtomicUsize::new(0),
-            http: Arc::new(HttpLimit::new(HTTP_CONNECTIONS)),
-            http_set_ups: Arc::new(HttpLimit::new(HTTP_SET_UPS)),
+            http: HttpLimits::new(HTTP_SET_UPS, HTTP_SET_UP_GRACE, HTTP_CONNECTIONS).into(),
         };
         limits.set(max, max_per_address);
         limits
@@ -160,14 +161,15 @@ impl Limits {
         Place { limits: self.clone(), address: None, route: None }
     }
 
-    /// The permit of an HTTP connection, counted by its client's address if there is one.
-    pub(crate) fn http(&self, ip: Option<IpAddr>) -> Arc<HttpPermit> {
-        self.http.admit(ip.map(|ip| self.counts().counted_by(ip)))
+    /// The permit of an HTTP connection, counted by its client's address if there is one; as
+    /// soon as there is room.
+    pub(crate) fn http(&self, ip: Option<IpAddr>) -> impl Future<Output = Arc<HttpPermit>> + use<> {
+        self.http.clone().admit(self.http_counted_by(ip))
     }
 
-    /// The permit of a connection to an HTTP listener until it is set up.
-    pub(crate) fn http_set_up(&self, ip: Option<IpAddr>) -> Arc<HttpPermit> {
-        self.http_set_ups.admit(ip.map(|ip| self.counts().counted_by(ip)))
+    /// The address by which an HTTP connection is counted, and its limit.
+    pub(crate) fn http_counted_by(&self, ip: Option<IpAddr>) -> Option<CountedBy> {
+        ip.map(|ip| self.counts().counted_by(ip))
     }
 
     /// How far the limits are used up.
@@ -177,10 +179,10 @@ impl Limits {
             max: counts.max,
             max_per_address: counts.max_per_address,
             waiting: self.waiting.load(Ordering::Relaxed),
-            http: self.http.in_use(),
-            max_http: self.http.max(),
-            http_set_ups: self.http_set_ups.in_use(),
-            max_http_set_ups: self.http_set_ups.max(),
+            http: self.http.established.in_use(),
+            max_http: self.http.established.max(),
+            http_set_ups: self.http.set_ups.in_use(),
+            max_http_set_ups: self.http.set_ups.max(),
         }
     }
 
@@ -217,7 +219,7 @@ impl Limits {
 
 impl Counts {
     /// The address that a client's connections are counted by, and the most that it may have.
-    fn counted_by(&self, ip: IpAddr) -> (IpAddr, u32) {
+    fn counted_by(&self, ip: IpAddr) -> CountedBy {
         let ip = ip.to_canonical();
         match ip.is_loopback() && !self.loopback_is_limited {
             true => (ip, u32::MAX),

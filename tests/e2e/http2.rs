@@ -268,23 +268,33 @@ async fn streams_whose_upstreams_do_not_read_leave_room_for_the_others() {
 async fn a_connection_that_carries_a_websocket_is_no_http_connection() {
     let limits = ["--header-timeout", "1h", "--max-per-address", "1"];
     let (server, connector) = start(&[&limits[..], &["--route", "/ws=service:upper"]].concat());
-    let stream = TokioIo::new(connect_to(&server, &connector).await);
-    let (mut send, connection) =
-        Builder::new(executor()).handshake::<_, String>(stream).await.unwrap();
-    tokio::spawn(connection);
+    let open = async || {
+        let stream = TokioIo::new(connect_to(&server, &connector).await);
+        let opened = Builder::new(executor()).handshake::<_, String>(stream).await;
+        let (send, connection) = opened.unwrap();
+        (send, tokio::spawn(connection))
+    };
+    let (mut send, _) = open().await;
     let response = send.send_request(handshake("/ws", &[VERSION])).await.unwrap();
     let mut client = Client::over(response).await;
     // This address may have one HTTP connection besides.
-    let mut second = connect_to(&server, &connector).await;
-    let mut third = connect_to(&server, &connector).await;
-    wait_for_end(&mut second).await;
+    let mut others = Vec::new();
+    for _ in 0..2 {
+        let (mut send, connection) = open().await;
+        let response = send.send_request(get("/healthz")).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        others.push((send, connection));
+    }
+    let (_third, end_of_third) = others.pop().unwrap();
+    let (_second, end_of_second) = others.pop().unwrap();
+    timeout(PATIENCE, end_of_second).await.expect("it is closed for the third").unwrap().ok();
     client.send(&ws::frame(first::TEXT, b"on")).await;
     assert_eq!(client.read().await.1, b"ON");
     // When its last WebSocket has ended the first is one again.
     client.send(&ws::close(1000, "")).await;
     client.read_close().await;
     drop(client);
-    wait_for_end(&mut third).await;
+    timeout(PATIENCE, end_of_third).await.expect("it is closed for the first").unwrap().ok();
 }
 
 #[tokio::test]

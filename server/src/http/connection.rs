@@ -33,7 +33,7 @@ use crate::{
     counters::Refusal,
     drain::Drain,
     event_loop::StreamSocket,
-    limits::http::{HttpPermit, Timestamp},
+    limits::http::{CountedBy, HttpPermit, Timestamp},
     stream::Stream,
 };
 
@@ -70,6 +70,8 @@ impl From<&Settings> for Timeouts {
 #[derive(Debug)]
 pub(super) struct Activity {
     permit: Arc<HttpPermit>,
+    /// The address by which the connection is counted from its first request on.
+    counted_by: Option<CountedBy>,
     is_http2: bool,
     /// A request has come.
     has_requests: AtomicBool,
@@ -85,9 +87,15 @@ pub(super) struct Activity {
 }
 
 impl Activity {
-    pub(super) fn new(permit: Arc<HttpPermit>, is_http2: bool) -> Arc<Activity> {
+    pub(super) fn new(
+        permit: Arc<HttpPermit>,
+        counted_by: Option<CountedBy>,
+        is_http2: bool,
+    ) -> Arc<Activity> {
+        permit.touch();
         Arc::new(Activity {
             permit,
+            counted_by,
             is_http2,
             has_requests: AtomicBool::new(false),
             has_head: AtomicBool::new(false),
@@ -105,9 +113,11 @@ impl Activity {
 
     /// Notes that the head of a request is complete.
     pub(super) fn request_came(&self) {
-        self.has_requests.store(true, Ordering::Relaxed);
         self.has_head.store(false, Ordering::Relaxed);
         self.permit.touch();
+        if !self.has_requests.swap(true, Ordering::Relaxed) {
+            self.permit.establish(self.counted_by);
+        }
     }
 
     /// Waits until the connection may have another request answered.

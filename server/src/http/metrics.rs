@@ -65,7 +65,7 @@ pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoRespo
         (
             "http_set_ups",
             "gauge",
-            "HTTP connections whose TLS handshake or PROXY header is under way.",
+            "HTTP connections whose first request has not come.",
             usage.http_set_ups as u64,
         ),
         ("http_set_ups_limit", "gauge", "The most of those.", usage.max_http_set_ups as u64),

@@ -40,6 +40,7 @@ use crate::{
     generation::Current,
     limits::{RouteLimit, http::HttpPermit},
     page, proxy,
+    registry::Peer,
     shared::Shared,
     stream::Stream,
 };
@@ -141,7 +142,9 @@ pub(crate) async fn serve(
     let Ok(local) = stream.local_addr() else { return };
     let client = Client { peer, local };
     let is_http2 = stream.is_http2();
-    let activity = Activity::new(permit, is_http2);
+    let counted_by = shared.counted_by(&Peer::Address(peer));
+    let counted_by = shared.limits.http_counted_by(counted_by);
+    let activity = Activity::new(permit, counted_by, is_http2);
     let io = TokioIo::new(HttpStream::new(stream, activity.clone()));
     let requests = activity.clone();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
