@@ -27,10 +27,10 @@ use crate::counters::Refusal;
 const HTTP_CONNECTIONS: usize = 1024;
 
 /// HTTP connections at once whose first request has not come.
-const HTTP_SET_UPS: usize = 4096;
+const HTTP_SET_UPS: usize = 1536;
 
 /// The time in which none of the latter is closed for another.
-const HTTP_SET_UP_GRACE: Duration = Duration::from_secs(2);
+const HTTP_SET_UP_GRACE: Duration = Duration::from_secs(5);
 
 /// The limits, and how far they are used up.
 #[derive(Debug)]
