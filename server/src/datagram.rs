@@ -158,12 +158,14 @@ async fn answer(
     senders: &mut Senders,
 ) {
     if len == buffer.len() {
+        door.counters().datagram_dropped();
         return tracing::debug!("a datagram of {len} bytes or more is not answered");
     }
     let Some(how) = door.reception() else { return };
     let Some(answer) = how.backend.answer(buffer, len) else { return };
     let sent = socket.send(&buffer[..answer], from).await;
     if let Err(e) = &sent {
+        door.counters().datagram_dropped();
         tracing::debug!("a datagram is not answered: {e}");
     }
     senders.count(&how, from, len, sent.is_ok().then_some(answer));

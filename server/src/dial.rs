@@ -1,6 +1,6 @@
 //! Reaching a route's upstream, and saying why not.
 
-use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{error::Error, fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::http::StatusCode;
 use echogate_proto::{close::CloseCode, endpoint::HostPort};
@@ -11,6 +11,7 @@ use tokio::{
 };
 
 use crate::{
+    counters::Refusal,
     hairpin::{Hairpin, Hairpins},
     memory::Memory,
     registry::Peer,
@@ -55,6 +56,8 @@ pub struct DialError {
     pub code: CloseCode,
     /// Why, in words.
     pub reason: String,
+    /// The reason that the refused client is counted by.
+    pub refusal: Refusal,
 }
 
 impl Target {
@@ -139,23 +142,30 @@ impl fmt::Display for Unresolvable {
     }
 }
 
-impl std::error::Error for Unresolvable {}
+impl Error for Unresolvable {}
 
 impl DialError {
     fn of(error: &io::Error) -> DialError {
-        let reason = match error.kind() {
-            io::ErrorKind::ConnectionRefused => "the upstream refused the connection".to_owned(),
+        let inner = error.get_ref();
+        let (refusal, reason) = match error.kind() {
+            io::ErrorKind::ConnectionRefused => {
+                (Refusal::UpstreamRefused, "the upstream refused the connection".to_owned())
+            }
             io::ErrorKind::TimedOut => return DialError::timed_out(),
             io::ErrorKind::Other
-                if error
-                    .get_ref()
-                    .is_some_and(|e| e.is::<Unresolvable>() || e.is::<Distrust>()) =>
+                if inner.is_some_and(<dyn Error + Send + Sync>::is::<Unresolvable>) =>
             {
-                error.to_string()
+                (Refusal::UpstreamUnresolved, error.to_string())
             }
-            _ => format!("the upstream cannot be reached: {error}"),
+            io::ErrorKind::Other
+                if inner.is_some_and(<dyn Error + Send + Sync>::is::<Distrust>) =>
+            {
+                (Refusal::UpstreamFailed, error.to_string())
+            }
+            _ => (Refusal::UpstreamFailed, format!("the upstream cannot be reached: {error}")),
         };
-        DialError { status: StatusCode::BAD_GATEWAY, code: CloseCode::INTERNAL_ERROR, reason }
+        let (status, code) = (StatusCode::BAD_GATEWAY, CloseCode::INTERNAL_ERROR);
+        DialError { status, code, reason, refusal }
     }
 
     fn timed_out() -> DialError {
@@ -163,6 +173,7 @@ impl DialError {
             status: StatusCode::GATEWAY_TIMEOUT,
             code: CloseCode::INTERNAL_ERROR,
             reason: "the upstream did not answer in time".to_owned(),
+            refusal: Refusal::UpstreamTimeout,
         }
     }
 }

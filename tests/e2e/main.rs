@@ -15,6 +15,7 @@
 //! - `aborts`: ends that are not in order, and what the other side sees of them
 //! - `limits`: clients that flood and do not read, and running out of things
 //! - `output`: standard streams that nobody reads
+//! - `isolation`: clients that hold HTTP connections, and what the others see of it
 //! - `shutdown`: SIGTERM with clients of all kinds
 //! - `tls`: TLS on every side, and certificates that are read again
 //! - `reload`: SIGHUP, by which the settings are read again
@@ -46,6 +47,7 @@ mod gateway;
 mod handshake;
 mod help;
 mod http2;
+mod isolation;
 mod limits;
 mod output;
 mod page;
