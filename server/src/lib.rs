@@ -21,7 +21,7 @@
 //!   clients and operators meet
 //! - `http`: the page, the API, and the handshake of WebSocket routes
 //! - [`page`]: the page's files
-//! - [`dial`]: reaching a route's upstream
+//! - [`dial`]: reaching a route's upstream; `net`: host names, and connections to hosts
 //! - [`proxy`]: clients that come by a proxy, and upstreams that are told of theirs
 //! - [`bridge`]: WebSocket on one side, an upstream on the other
 //! - [`client`]: `echogate connect` and `echogate bench`, the native client
@@ -72,6 +72,7 @@ mod http;
 mod idle;
 mod listener;
 mod nearest;
+mod net;
 mod process;
 mod scratch;
 mod sockets;
