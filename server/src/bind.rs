@@ -86,6 +86,14 @@ impl Socket {
         }
     }
 
+    /// The socket that datagrams come to, if that is what it is.
+    pub(crate) fn datagrams(&self) -> Option<&Datagrams> {
+        match self {
+            Socket::Datagram(socket) => Some(socket),
+            Socket::Stream(_) => None,
+        }
+    }
+
     /// Has the kernel hold another number of connections until they are accepted.
     ///
     /// # Errors

@@ -40,9 +40,14 @@ enum To {
 }
 
 impl Door {
-    /// How clients of the service here are received; none where HTTP is.
-    pub(crate) fn reception(&self) -> Option<Arc<Reception>> {
-        self.current.get().reception(self.socket).cloned()
+    /// The configuration in force.
+    pub(crate) fn generation(&self) -> Arc<Generation> {
+        self.current.get()
+    }
+
+    /// How `generation` has clients of the service here received; none where HTTP is.
+    pub(crate) fn reception<'a>(&self, generation: &'a Generation) -> Option<&'a Reception> {
+        generation.reception(self.socket).map(Arc::as_ref)
     }
 
     /// Waits until there is room for a client that has come, if it needs any. It finds what
