@@ -15,6 +15,7 @@
 //! - `limits`: clients that flood and do not read, and running out of things
 //! - `shutdown`: SIGTERM with clients of all kinds
 //! - `tls`: TLS on every side, and certificates that are read again
+//! - `certificates`: which are trusted as they are, and TLS handshakes that fail
 //! - `reload`: SIGHUP, by which the settings are read again
 //! - `settings`: flags, environment, file, defaults, and what is wrong with them
 //! - `api`: what the server tells of itself, its log included
@@ -32,6 +33,7 @@
 mod addresses;
 mod api;
 mod bench;
+mod certificates;
 mod chat;
 mod codec;
 mod connect;
