@@ -203,6 +203,9 @@ impl Binding {
 }
 
 async fn addresses(at: &HostPort) -> io::Result<impl Iterator<Item = SocketAddr>> {
+    if at.host == "*" {
+        return Err(io::Error::other("all addresses of this machine are written 0.0.0.0 or [::]"));
+    }
     let addresses = resolve::addresses(at).await;
     addresses.map(Vec::into_iter).map_err(|error| error.of_host(&at.host))
 }

@@ -139,12 +139,11 @@ impl Limit {
 
     /// The failure `error` of an upstream of which so many addresses were tried.
     fn error(&self, error: &io::Error, tried: usize) -> DialError {
+        let is_distrust = error.get_ref().and_then(|e| e.downcast_ref::<Distrust>()).is_some();
         let mut reason = match error.kind() {
             io::ErrorKind::TimedOut => return self.timed_out(),
             io::ErrorKind::ConnectionRefused => "the upstream refused the connection".to_owned(),
-            io::ErrorKind::Other if error.get_ref().is_some_and(|e| e.is::<Distrust>()) => {
-                error.to_string()
-            }
+            _ if is_distrust => error.to_string(),
             // Only a Unix socket's connect fails like this.
             io::ErrorKind::WouldBlock => "the upstream's listen backlog is full".to_owned(),
             _ => format!("the upstream cannot be reached: {}", words(error)),

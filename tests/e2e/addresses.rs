@@ -183,3 +183,12 @@ fn a_name_that_does_not_resolve_is_told_in_the_same_words_everywhere() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.ends_with(&words), "{said}, not {words}");
 }
+
+#[test]
+fn the_address_of_a_listener_is_no_asterisk() {
+    let output =
+        Command::new(ECHOGATE).args(["gateway", "*:6080", "127.0.0.1:1"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("cannot listen on http://*:6080: "), "{said}");
+    assert!(said.contains("0.0.0.0 or [::]"), "{said}");
+}

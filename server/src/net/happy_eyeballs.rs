@@ -5,7 +5,6 @@ use std::{io, net::SocketAddr, time::Duration};
 
 use echogate_proto::endpoint::HostPort;
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use thiserror::Error;
 use tokio::{
     net::TcpStream,
     time::{Instant, sleep, timeout_at},
@@ -18,19 +17,15 @@ use super::resolve::{self, ResolveError};
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// Why no address of a host was connected to.
-#[derive(Debug, Error)]
+#[derive(Debug)]
 pub(crate) enum ConnectError {
     /// The host's name has no address.
-    #[error("{0}")]
     Unresolved(ResolveError),
     /// The resolver did not answer in time.
-    #[error("the name servers did not answer in time")]
     ResolverTimedOut,
     /// Not all addresses failed before the time was over.
-    #[error("no answer in time")]
     TimedOut,
     /// All of `tried` addresses failed.
-    #[error("{cause}")]
     Failed {
         /// How many addresses the host has.
         tried: usize,

@@ -83,16 +83,18 @@ impl fmt::Display for ResolveError {
 
 impl std::error::Error for ResolveError {}
 
-/// The addresses of a name, each with port 0.
+/// The addresses of a name, each with any port.
 type Answer = Result<Arc<[SocketAddr]>, ResolveError>;
+
+/// Blocks until a name's addresses are known, each with any port.
+type LookUp = Box<dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync>;
 
 /// A resolver with its cache. Clones share both.
 #[derive(Clone)]
 struct Resolver(Arc<Inner>);
 
 struct Inner {
-    /// Blocks until a name's addresses are known.
-    look_up: Box<dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync>,
+    look_up: LookUp,
     table: Mutex<Table>,
 }
 
