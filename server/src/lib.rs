@@ -21,11 +21,12 @@
 //!   clients and operators meet
 //! - `http`: the page, the API, and the handshake of WebSocket routes
 //! - [`page`]: the page's files
-//! - [`dial`]: reaching a route's upstream; `net`: host names, and connections to hosts
+//! - [`dial`]: reaching a route's upstream
 //! - [`proxy`]: clients that come by a proxy, and upstreams that are told of theirs
 //! - [`bridge`]: WebSocket on one side, an upstream on the other
 //! - [`client`]: `echogate connect` and `echogate bench`, the native client
 //! - [`registry`]: who is connected now
+//! - `net`: host names, and connections to hosts, for gateway and client
 //! - [`counters`]: what was refused or lost, by reason
 //! - [`limits`]: how many connections there may be; [`hairpin`]: those of bridges to
 //!   listeners here
