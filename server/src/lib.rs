@@ -78,6 +78,7 @@ mod process;
 mod scratch;
 mod sockets;
 mod terminal;
+mod unacknowledged;
 
 pub use cli::main;
 

@@ -11,6 +11,7 @@
 //! - `websocket`: messages through the gateway to `upper`
 //! - `routes`: the framings, with an upstream of the test's own
 //! - `endings`: who ends, breaks or breaks the rules, and what the others see of it
+//! - `aborts`: ends that are not in order, and what the other side sees of them
 //! - `addresses`: host names with several addresses, some of them dead
 //! - `limits`: clients that flood and do not read, and running out of things
 //! - `shutdown`: SIGTERM with clients of all kinds
@@ -30,6 +31,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test it is an assertion")]
 
+mod aborts;
 mod addresses;
 mod api;
 mod bench;
