@@ -237,9 +237,6 @@ impl<C: Transport, U: Transport> Future for Bridge<C, U> {
         if bridge.aborted {
             bridge.upstream.reset_on_drop();
         }
-        if bridge.client_unwritable {
-            bridge.client.reset_on_drop();
-        }
         bridge.entry.ended(&end);
         Poll::Ready(end)
     }

@@ -19,8 +19,8 @@ use tokio::{io::ReadBuf, time::Instant};
 use super::{Bridge, ClientIn, UpstreamIn, gather::Gather, up::MAX_OWED};
 use crate::{scratch::HEADROOM, stream::Transport};
 
-/// How long a part of a reply waits for the rest (framing `message`). Most replies that come
-/// in parts come within this time, and then go out in one frame.
+/// How long a part of a reply waits for more (framing `message`). Most replies that come in
+/// parts do so without such a pause, and go out in one frame.
 const PARTIAL_REPLY_TIME: Duration = Duration::from_millis(200);
 
 /// A part of a reply that waits for the rest.
@@ -77,6 +77,10 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
                 return Poll::Ready(());
             }
             Poll::Ready(Ok(())) => {}
+        }
+        if let Some(reply) = self.partial_reply.as_mut().filter(|_| waiting > 0) {
+            // The upstream has not been read meanwhile.
+            reply.until = now + PARTIAL_REPLY_TIME;
         }
         if self.close_sent {
             self.tell_client(cx);
@@ -136,10 +140,16 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
             }
             Poll::Ready(Ok(())) if len > 0 => {
                 self.stopwatch.upstream_read();
-                // A large reply comes in fragments anyway.
-                let is_large = end == scratch.len() || self.framer.is_within_reply();
-                let parts = if is_large { Parts::Send } else { Parts::Wait(now) };
-                if self.frame(cx, &mut scratch[..end], parts) {
+                // The rest of a reply that goes out in fragments does so, too.
+                let is_begun = self.framer.is_within_reply();
+                let parts = if is_begun { Parts::Send } else { Parts::Wait(now) };
+                let mut sent = self.frame(cx, &mut scratch[..end], parts);
+                let kept = self.partial_reply.as_ref().map_or(0, |reply| reply.bytes.len());
+                if HEADROOM + kept == scratch.len() {
+                    // There is no room for more of it.
+                    sent = self.frame(cx, scratch, Parts::Send);
+                }
+                if sent {
                     self.stopwatch.client_written(&self.entry);
                 }
             }
@@ -162,7 +172,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         let piece = match self.next_piece(&scratch[HEADROOM..], parts) {
             Ok(Some(piece)) => piece,
             Ok(None) => {
-                self.hold_back(&scratch[HEADROOM..], parts, held);
+                self.hold_back(&scratch[HEADROOM..], parts, held.map(|held| held.bytes));
                 return false;
             }
             Err(e) => {
@@ -209,19 +219,17 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         true
     }
 
-    /// Keeps a part of a reply until the rest comes: `held`, the part that was kept before, if
-    /// it has grown.
-    fn hold_back(&mut self, part: &[u8], parts: Parts, held: Option<Box<PartialReply>>) {
+    /// Keeps a part of a reply until the rest comes, in the memory of a part before if there
+    /// is one.
+    fn hold_back(&mut self, part: &[u8], parts: Parts, memory: Option<Vec<u8>>) {
         let Parts::Wait(now) = parts else { return };
-        if part.is_empty() {
-            return;
+        if !part.is_empty() {
+            let mut bytes = memory.unwrap_or_default();
+            bytes.clear();
+            bytes.extend_from_slice(part);
+            self.partial_reply =
+                Some(PartialReply { bytes, until: now + PARTIAL_REPLY_TIME }.into());
         }
-        let mut reply = held.unwrap_or_else(|| {
-            Box::new(PartialReply { bytes: Vec::new(), until: now + PARTIAL_REPLY_TIME })
-        });
-        reply.bytes.clear();
-        reply.bytes.extend_from_slice(part);
-        self.partial_reply = Some(reply);
     }
 
     /// The next piece, unless a Close is to go in front of it.

@@ -178,8 +178,17 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
     /// the kernel, and is read to its end.
     pub(super) fn client_not_writable(&mut self) {
         self.client_unwritable = true;
-        self.to_client.clear();
+        self.discard_to_client();
         self.pongs = None;
+    }
+
+    /// Throws away what waits for the client, whose connection then must not end as if it had
+    /// got everything.
+    fn discard_to_client(&mut self) {
+        if !self.to_client.is_empty() {
+            self.to_client.clear();
+            self.client.reset_on_drop();
+        }
     }
 
     /// The upstream ended its side: so does the client's, when all is delivered.
@@ -517,7 +526,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         if !self.upstream_is_done(Instant::now()) {
             self.aborted = true;
         }
-        self.client_unwritable |= !self.client_is_done();
+        self.discard_to_client();
         End { code: CloseCode::ABNORMAL, why: "cut off by the server's end".into() }
     }
 
