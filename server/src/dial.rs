@@ -181,3 +181,47 @@ async fn prepared(mut stream: TcpStream, preface: &[u8]) -> io::Result<TcpStream
     stream.write_all(preface).await?;
     Ok(stream)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_told_apart_by_status_reason_and_counter() {
+        let limit = Limit { within: Duration::from_secs(10), deadline: Instant::now() };
+        let told = |error: io::Error, tried| {
+            let DialError { status, refusal, reason, .. } = limit.error(&error, tried);
+            (status.as_u16(), refusal, reason)
+        };
+        let kind = |kind: io::ErrorKind| told(kind.into(), 1);
+        assert_eq!(
+            told(io::ErrorKind::ConnectionRefused.into(), 2),
+            (
+                502,
+                Refusal::UpstreamRefused,
+                "the upstream refused the connection (2 addresses tried)".to_owned()
+            )
+        );
+        let silent = "the upstream did not answer within 10s (--dial-timeout)".to_owned();
+        assert_eq!(kind(io::ErrorKind::TimedOut), (504, Refusal::UpstreamTimeout, silent));
+        assert_eq!(
+            kind(io::ErrorKind::NetworkUnreachable),
+            (
+                502,
+                Refusal::UpstreamFailed,
+                "the upstream cannot be reached: network unreachable".to_owned()
+            )
+        );
+        let full = "the upstream's listen backlog is full".to_owned();
+        assert_eq!(kind(io::ErrorKind::WouldBlock), (502, Refusal::UpstreamFailed, full));
+        let unresolved = DialError::unresolved(&"no such name");
+        assert_eq!(
+            (unresolved.status.as_u16(), unresolved.refusal, &*unresolved.reason),
+            (
+                502,
+                Refusal::UpstreamUnresolved,
+                "the upstream's host name cannot be resolved: no such name"
+            )
+        );
+    }
+}
