@@ -14,6 +14,7 @@
 //! - `aborts`: ends that are not in order, and what the other side sees of them
 //! - `addresses`: host names with several addresses, some of them dead
 //! - `limits`: clients that flood and do not read, and running out of things
+//! - `output`: standard streams that nobody reads
 //! - `shutdown`: SIGTERM with clients of all kinds
 //! - `tls`: TLS on every side, and certificates that are read again
 //! - `certificates`: which are trusted as they are, and TLS handshakes that fail
@@ -48,6 +49,7 @@ mod handshake;
 mod help;
 mod http2;
 mod limits;
+mod output;
 mod page;
 mod proxy;
 mod readme;
