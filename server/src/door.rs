@@ -5,7 +5,6 @@ use std::{future::pending, net::SocketAddr, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    counters::Counters,
     generation::{Current, Generation},
     http,
     limits::{Place, http::HttpPermit},
@@ -40,9 +39,14 @@ enum To {
 }
 
 impl Door {
-    /// How clients of the service here are received; none where HTTP is.
-    pub(crate) fn reception(&self) -> Option<Arc<Reception>> {
-        self.current.get().reception(self.socket).cloned()
+    /// The configuration in force.
+    pub(crate) fn generation(&self) -> Arc<Generation> {
+        self.current.get()
+    }
+
+    /// How `generation` has clients of the service here received; none where HTTP is.
+    pub(crate) fn reception<'a>(&self, generation: &'a Generation) -> Option<&'a Reception> {
+        generation.reception(self.socket).map(Arc::as_ref)
     }
 
     /// Waits until there is room for a client that has come, if it needs any. It finds what
@@ -69,11 +73,6 @@ impl Door {
             let may_be_proxied = hairpin.is_none_or(|hairpin| hairpin.is_introduced);
             Admitted { current, generation, to, may_be_proxied }
         }
-    }
-
-    /// Counters of what is refused or lost.
-    pub(crate) fn counters(&self) -> Arc<Counters> {
-        self.current.get().shared.counters.clone()
     }
 
     /// Tells when the server has begun to end.
