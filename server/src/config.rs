@@ -109,8 +109,8 @@ pub struct Given {
     #[arg(long, value_name = "FILE", env = "ECHOGATE_TLS_KEY", hide_env_values = true)]
     tls_key: Option<PathBuf>,
 
-    /// Serve the page from this folder instead of the one built in; without its dot files, and
-    /// what symbolic links outside of it point to
+    /// Serve the page from this folder instead of the one built in; without its dot files.
+    /// Symbolic links in it are followed, wherever they lead
     #[arg(long, value_name = "DIR", env = "ECHOGATE_WEB_ROOT", hide_env_values = true)]
     web_root: Option<PathBuf>,
 

@@ -170,8 +170,8 @@ fn refuse(
 ) -> Response {
     let Refused { status, code, reason, counted_as } = refused;
     shared.counters.refused(counted_as);
-    let path = escape(request.uri.path());
-    tracing::info!(peer = %client.peer, path, status = status.as_u16(), "refused: {reason}");
+    let path = format!("\"{}\"", escape(request.uri.path()));
+    tracing::info!(peer = %client.peer, %path, status = status.as_u16(), "refused: {reason}");
     let is_page = policy::is_page(&request.headers);
     let on_upgrade = request.extensions.remove::<OnUpgrade>().filter(|_| is_page);
     // Without the route's own subprotocol: the answer is to be the same on every path.
