@@ -10,7 +10,7 @@ use axum::{
     http::{HeaderMap, Request, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
-use echogate_proto::close::CloseCode;
+use echogate_proto::{close::CloseCode, framing::Framing};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
@@ -61,7 +61,8 @@ pub(super) async fn upgrade(
     request: Request<Body>,
 ) -> Response {
     let (mut request, _) = request.into_parts();
-    let handshake = match Handshake::of(&request, route.protocol.as_deref()) {
+    let handshake = match Handshake::of(&request, route.protocol.as_deref(), route.options.framing)
+    {
         Ok(handshake) => handshake,
         Err(not) => return not.into_response(),
     };
@@ -124,7 +125,7 @@ pub(super) async fn no_such_route(
 ) -> Response {
     let (mut request, _) = request.into_parts();
     let path = request.uri.path().to_owned();
-    let Ok(handshake) = Handshake::of(&request, None) else {
+    let Ok(handshake) = Handshake::of(&request, None, Framing::default()) else {
         let reason = format!("no such path: {}\n", escape(&path));
         return (StatusCode::NOT_FOUND, reason).into_response();
     };
