@@ -142,7 +142,7 @@ pub(crate) async fn serve(
     let Ok(local) = destination.map_or_else(|| stream.local_addr(), Ok) else { return };
     let is_tls = matches!(stream, Stream::Tls(_));
     let switching = SwitchingHead::default();
-    let head = switching.clone();
+    let (head, began) = (switching.clone(), switching.clone());
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         let generation = current.get();
         let trusted = &generation.shared.settings.forwarded_from;
@@ -187,7 +187,11 @@ pub(crate) async fn serve(
             .with_upgrades();
         until_drained(connection, drain, http1::UpgradeableConnection::graceful_shutdown).await
     };
-    if let Err(e) = ended {
+    if began.began_with_tls() {
+        // hyper's 400 in plain HTTP tells a TLS client more than an alert: curl, Go and urllib3
+        // recognise it and say so.
+        tracing::debug!(%peer, "a TLS client on a plain HTTP port");
+    } else if let Err(e) = ended {
         tracing::debug!(%peer, "http connection: {e}");
     }
     drop(permit);

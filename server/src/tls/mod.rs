@@ -2,9 +2,11 @@
 //!
 //! - [`Tls`]: a connection, either end of it
 //! - [`identity`]: the server's certificate and key
+//! - `plain_http`: the answer to HTTP without TLS on the HTTPS port
 //! - [`trust`]: which certificates of others are good
 
 pub mod identity;
+mod plain_http;
 pub mod trust;
 
 use std::{
