@@ -218,7 +218,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         let mut start = range.start;
         if crlf {
             for at in range.clone() {
-                let before = std::mem::replace(&mut last, Some(buf[at]));
+                let before = last.replace(buf[at]);
                 if buf[at] == b'\n' && before != Some(b'\r') {
                     payload.add(buf, start..at);
                     payload.byte(b'\r');
