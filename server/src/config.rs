@@ -72,7 +72,9 @@ pub struct Given {
     listen: Vec<ListenerSpec>,
 
     /// A WebSocket path bridged to an endpoint, as /ws=tcp://127.0.0.1:7007?framing=message
-    /// (repeatable). Options: framing=bytes, text, line or message; max=N connections;
+    /// (repeatable). Options: framing=bytes, text, line or message, with chunk=N, the
+    /// largest message in bytes (bytes, text), invalid=close, replace or binary for what is not
+    /// UTF-8 (text, line), newline=lf or crlf towards the upstream (line); max=N connections;
     /// protocol=NAME, its subprotocol; proxy=v1 or v2, by which PROXY header it is told of the
     /// client; with tls://, ca=FILE and server-name=NAME say how it is verified
     /// [default: /ws to upper, /ws/echo, /ws/time, /ws/chat, /ws/operator]
