@@ -41,9 +41,22 @@ impl FromStr for Network {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Network, String> {
-        text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).map(Network).map_err(
-            |_| format!("\"{text}\" is no network: expected one as 10.0.0.0/8, or an address"),
-        )
+        let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        let network: IpNet = network.map_err(|_| {
+            let text = escape::escape(text);
+            format!("\"{text}\" is no network: expected one as 10.0.0.0/8, or an address")
+        })?;
+        if network.trunc() != network {
+            let (whole, one) = (network.trunc(), network.addr());
+            return Err(format!("\"{text}\" is no network: expected {whole}, or {one} alone"));
+        }
+        // An IPv4-mapped client is compared as IPv4.
+        let mapped = match network {
+            IpNet::V6(v6) => v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(96)),
+            IpNet::V4(_) => None,
+        };
+        let unmapped = mapped.and_then(|(ip, len)| IpNet::new(ip.into(), len).ok());
+        Ok(Network(unmapped.unwrap_or(network)))
     }
 }
 
