@@ -22,6 +22,7 @@ use crate::{
     inherit::{Inherited, Names},
     process,
     serve::Server,
+    service::Service,
 };
 
 /// A socket workbench: TCP services, a WebSocket gateway to them, and clients in the
@@ -258,6 +259,10 @@ fn serve(console: bool) -> Result<(), Failure> {
     let settings = settings(&names).map_err(Failure::Usage)?;
     if console && !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
         return Err(Failure::Usage("--console needs a terminal".to_owned()));
+    }
+    if console {
+        let served = settings.check_served(Service::Chat, &names);
+        served.map_err(|why| Failure::Usage(format!("--console {why}")))?;
     }
     let log = process::log(console).map_err(Failure::Usage)?;
     process::raise_file_limit();

@@ -260,78 +260,28 @@ impl Settings {
     ///
     /// One line that names what is wrong and where.
     pub fn load(sources: &Sources, inherited: &Names) -> Result<Settings, String> {
-        let given_routes = sources.find("route", |given| list(&given.route));
-        let given_listeners = sources.find("listen", |given| list(&given.listen));
-        let given_http = sources.find("http", |given| list(&given.http)).map(|(all, name)| {
-            (all.into_iter().map(|BindAddress(at)| at).collect::<Vec<_>>(), name)
-        });
-
-        // With routes alone it is a gateway and opens no service ports.
-        let has_listeners = !inherited.services.is_empty();
-        let listeners = match &given_listeners {
-            Some((listeners, _)) => required(listeners.clone()),
-            None if given_routes.is_some() || has_listeners => Vec::new(),
-            None => default_listeners(),
-        };
-        let http = match &given_http {
-            Some((http, _)) => required(http.clone()),
-            None if inherited.http => Vec::new(),
-            None => loopback(8080).into(),
-        };
-        check_addresses(
-            (&listeners, given_listeners.map(|(_, name)| name)),
-            (&http, given_http.map(|(_, name)| name)),
-        )?;
-        if let Some((routes, name)) = &given_routes {
-            for (i, route) in routes.iter().enumerate() {
-                if routes[..i].iter().any(|before| before.path == route.path) {
-                    let name = name.element(i);
-                    return Err(format!("{name}: path {} is given twice", route.path));
-                }
-            }
-        }
-        let routes = given_routes.map_or_else(
-            || {
-                default_routes(|service| {
-                    let is_plain = |bind: &Bind<ListenerSpec>| {
-                        bind.spec.service == service
-                            && matches!(bind.spec.at, At::Tcp(_))
-                            && !bind.spec.once
-                    };
-                    listeners.iter().any(is_plain)
-                })
-            },
-            |(routes, _)| routes,
-        );
-
+        let Endpoints { http, listeners, routes } = Endpoints::of(sources, inherited)?;
         let tls = identity(
             sources.find("tls-cert", |given| given.tls_cert.clone()),
             sources.find("tls-key", |given| given.tls_key.clone()),
         )?;
+        let is_tls = |bind: &Bind<ListenerSpec>| matches!(bind.spec.at, At::Tls(_));
         if tls.is_none()
-            && let Some(Bind { spec, .. }) =
-                listeners.iter().find(|bind| matches!(bind.spec.at, At::Tls(_)))
+            && let Some((given, setting)) = sources.find("listen", |given| list(&given.listen))
+            && let Some(i) = listeners.iter().position(is_tls)
         {
-            return Err(format!("listener {spec} needs tls-cert and tls-key"));
+            let (setting, spec) = (setting.element(i), &given[i]);
+            return Err(format!("{setting}: {spec} needs tls-cert and tls-key"));
         }
-        let is_served = |service: Service| {
-            let leads_there = |route: &RouteSpec| match route.upstream {
-                Upstream::Service(other) | Upstream::Listener(other) => other == service,
-                _ => false,
-            };
-            listeners.iter().any(|bind| bind.spec.service == service)
-                || inherited.services.contains(&service)
-                || routes.iter().any(leads_there)
-        };
-        let has_effect = |name: Setting<'_>, service: Service| match is_served(service) {
+        let has_effect = |setting: Setting<'_>, service: Service| match is_served(
+            service, &listeners, &routes, inherited,
+        ) {
             true => Ok(()),
-            false => Err(format!(
-                "{name} has no effect: no listener and no route is of service {service}"
-            )),
+            false => Err(format!("{setting} {}", without_effect(service))),
         };
         let timezone = match sources.find("timezone", |given| given.timezone.clone()) {
-            Some((Zone(zone), name)) => {
-                has_effect(name, Service::Time)?;
+            Some((Zone(zone), setting)) => {
+                has_effect(setting, Service::Time)?;
                 zone
             }
             None => TimeZone::system(),
@@ -339,16 +289,15 @@ impl Settings {
         let token_file =
             sources.find("operator-token-file", |given| given.operator_token_file.clone());
         let operator_token = match token_file {
-            Some((file, name)) => {
-                has_effect(name, Service::Operator)?;
-                let token = operator_token(&file).map_err(|why| format!("{name}: {why}"))?;
-                Some(token)
+            Some((file, setting)) => {
+                has_effect(setting, Service::Operator)?;
+                Some(operator_token(&file).map_err(|why| format!("{setting}: {why}"))?)
             }
             None => None,
         };
         let web_root = match sources.find("web-root", |given| given.web_root.clone()) {
-            Some((folder, name)) if !folder.is_dir() => {
-                return Err(format!("{name}: {}: no such folder", folder.display()));
+            Some((folder, setting)) if !folder.is_dir() => {
+                return Err(format!("{setting}: {}: no such folder", folder.display()));
             }
             found => found.map(|(folder, _)| folder),
         };
@@ -386,9 +335,84 @@ impl Settings {
             ping_timeout: timeout(|given| given.ping_timeout, 20),
         })
     }
+
+    /// Checks that a flag which is for `service` alone has something to act on.
+    ///
+    /// # Errors
+    ///
+    /// Half a sentence that says why it has no effect.
+    pub(crate) fn check_served(&self, service: Service, inherited: &Names) -> Result<(), String> {
+        match is_served(service, &self.listeners, &self.routes, inherited) {
+            true => Ok(()),
+            false => Err(without_effect(service)),
+        }
+    }
 }
 
-fn required<T>(specs: Vec<T>) -> Vec<Bind<T>> {
+/// What is served, and where: of the settings, or by default.
+struct Endpoints {
+    http: Vec<Bind<HostPort>>,
+    listeners: Vec<Bind<ListenerSpec>>,
+    routes: Vec<RouteSpec>,
+}
+
+impl Endpoints {
+    fn of(sources: &Sources, inherited: &Names) -> Result<Endpoints, String> {
+        let (routes, route) = sources.find("route", |given| list(&given.route)).unzip();
+        let (listeners, listen) = sources.find("listen", |given| list(&given.listen)).unzip();
+        let (http, http_setting) = sources.find("http", |given| list(&given.http)).unzip();
+
+        // With routes alone it is a gateway and opens no service ports.
+        let is_gateway = routes.is_some() || !inherited.services.is_empty();
+        let listeners = match listeners {
+            Some(listeners) => required(listeners),
+            None if is_gateway => Vec::new(),
+            None => default_listeners(),
+        };
+        let http = match http {
+            Some(http) => required(http.into_iter().map(|BindAddress(at)| at)),
+            None if inherited.http => Vec::new(),
+            None => loopback(8080).into(),
+        };
+        check_addresses((&listeners, listen), (&http, http_setting))?;
+        let is_plain =
+            |bind: &Bind<ListenerSpec>| matches!(bind.spec.at, At::Tcp(_)) && !bind.spec.once;
+        let has_plain = |service: Service| {
+            listeners.iter().any(|bind| bind.spec.service == service && is_plain(bind))
+        };
+        let routes = routes.unwrap_or_else(|| default_routes(has_plain));
+        for (i, RouteSpec { path, .. }) in routes.iter().enumerate() {
+            if let Some(setting) = route
+                && routes[..i].iter().any(|before| before.path == *path)
+            {
+                return Err(format!("{}: path {path} is given twice", setting.element(i)));
+            }
+        }
+        Ok(Endpoints { http, listeners, routes })
+    }
+}
+
+/// Whether a listener, a route or an inherited socket leads to `service`.
+fn is_served(
+    service: Service,
+    listeners: &[Bind<ListenerSpec>],
+    routes: &[RouteSpec],
+    inherited: &Names,
+) -> bool {
+    let leads_there = |route: &RouteSpec| match route.upstream {
+        Upstream::Service(other) | Upstream::Listener(other) => other == service,
+        _ => false,
+    };
+    listeners.iter().any(|bind| bind.spec.service == service)
+        || inherited.services.contains(&service)
+        || routes.iter().any(leads_there)
+}
+
+fn without_effect(service: Service) -> String {
+    format!("has no effect: no listener and no route is of service {service}")
+}
+
+fn required<T>(specs: impl IntoIterator<Item = T>) -> Vec<Bind<T>> {
     specs.into_iter().map(|spec| Bind { spec, required: true }).collect()
 }
 

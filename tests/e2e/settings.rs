@@ -8,6 +8,7 @@ use std::{
 
 use echogate_tests::{
     http,
+    pty::Terminal,
     server::Server,
     ws::{RawWs, handshake},
 };
@@ -406,6 +407,7 @@ const SETTINGS: [Setting; 22] = [
         &[
             ("upper=tcp://*:7", "0.0.0.0"),
             ("upper=udp://*:7", "0.0.0.0"),
+            ("upper=tls://h:7", "tls-cert"),
             ("upper=tcp://a..b:7", "host name"),
             ("uper=tcp://h:7", "upper"),
             ("echo=unix:///x.sock?mode=0", "mode=\"0\""),
@@ -435,7 +437,10 @@ const SETTINGS: [Setting; 22] = [
             ("/x=tcp://*:1", "bad host"),
             ("/x=tcp://0.0.0.0:1", "127.0.0.1"),
             ("/x=tcp://[::]:1", "[::1]"),
+            ("/x=tcp://[::ffff:0.0.0.0]:1", "[::1]"),
+            ("/x=tcp://[fe80::1]:1", "interface"),
             ("/x=tcp://224.0.0.1:1", "address of many"),
+            ("/x=tcp://[ff02::1]:1", "address of many"),
             ("/x=tcp://255.255.255.255:1", "address of many"),
             ("/x=tcp://h:1?max=0", "nobody"),
             ("/x=tcp://h:1?max=+1", "max"),
@@ -684,6 +689,27 @@ fn the_environment_is_of_the_commands_that_serve() {
 }
 
 #[test]
+fn a_misspelt_variable_is_named_unless_it_is_empty() {
+    let output = echogate().arg("check").env("ECHOGATE_HTPP", "127.0.0.1:1").output().unwrap();
+    let (line, status) = failure(&output);
+    assert_eq!(status, 2, "{line}");
+    assert!(line.contains("ECHOGATE_HTPP is no setting: did you mean ECHOGATE_HTTP?"), "{line}");
+    for (name, value) in [("ECHOGATE_HTPP", ""), ("ECHOGATE_PORT", "tcp://10.0.0.1:8080")] {
+        let output = echogate().arg("check").env(name, value).output().unwrap();
+        assert!(output.status.success(), "{name}: {output:?}");
+    }
+}
+
+#[test]
+fn a_console_without_chat_has_no_effect() {
+    let arguments = ["serve", "--console", "--http=127.0.0.1:0", "--route=/x=service:upper"];
+    let terminal = Terminal::start(ECHOGATE, &arguments);
+    let (status, said) = terminal.wait();
+    assert!(said.contains("--console has no effect: no listener and no route"), "{said}");
+    assert_eq!(status.code(), Some(2), "{said}");
+}
+
+#[test]
 fn two_sockets_cannot_have_one_address() {
     for (arguments, words) in [
         (&["--http", "127.0.0.1:1", "--http", "127.0.0.1:1"][..], &["--http"][..]),
@@ -752,7 +778,7 @@ fn a_listener_takes_its_options_and_no_others() {
     for (spec, complaint) in [
         ("upper=tcp://127.0.0.1:0?once", None),
         ("time=unix:///run/x.sock?mode=0660&once=true", None),
-        ("chat=tls://127.0.0.1:0", Some("needs tls-cert")),
+        ("chat=tls://127.0.0.1:0", Some("--listen: chat=tls://127.0.0.1:0 needs tls-cert")),
         ("operator=unix:///run/x.sock?mode=600", None),
         ("time=udp://127.0.0.1:0", None),
         ("echo=unixgram:///run/x.sock?mode=666", None),

@@ -4,6 +4,7 @@
 //! elements of a list are separated by commas; white space around values is ignored.
 
 use std::{
+    collections::BTreeMap,
     env,
     ffi::{OsStr, OsString},
     path::PathBuf,
@@ -25,25 +26,49 @@ pub(super) fn config() -> Option<PathBuf> {
     (!value.is_empty()).then(|| value.into())
 }
 
-/// Reads the settings that `value_of` has the variables of.
+/// Reads the settings of these variables, of which others are left alone.
 ///
 /// # Errors
 ///
-/// One line that names the variable and what is wrong with its value.
-pub(super) fn read(value_of: impl Fn(&str) -> Option<OsString>) -> Result<Given, String> {
+/// One line that names the variable and what is wrong with its value, or with its name.
+pub(super) fn read(variables: &BTreeMap<OsString, OsString>) -> Result<Given, String> {
     let command = command();
+    let names = command.get_arguments().filter_map(Arg::get_long).map(variable);
+    let names: Vec<String> = names.chain(["config", "log"].map(variable)).collect();
+    for (name, value) in variables {
+        if let Some(meant) = name.to_str().and_then(|name| misspelt(name, &names))
+            && !trimmed(value).is_empty()
+        {
+            return Err(format!("{} is no setting: did you mean {meant}?", name.display()));
+        }
+    }
     let mut all = Vec::new();
     for arg in command.get_arguments() {
         let Some(flag) = arg.get_long() else { continue };
         let name = variable(flag);
-        let Some(value) = value_of(&name) else { continue };
-        let arguments = arguments(arg, flag, &value).map_err(|why| format!("{name}: {why}"))?;
+        let Some(value) = variables.get(OsStr::new(&name)) else { continue };
+        let arguments = arguments(arg, flag, value).map_err(|why| format!("{name}: {why}"))?;
         // Each variable by itself: an error is known to be of its value.
         command.clone().try_get_matches_from(&arguments).map_err(|e| complaint(&name, &e))?;
         all.extend(arguments);
     }
     let matches = command.try_get_matches_from(all).map_err(|e| e.to_string())?;
     Given::from_arg_matches(&matches).map_err(|e| e.to_string())
+}
+
+/// Which of `names` was meant by a variable that is none of them but very like one. Others that
+/// begin with `ECHOGATE_` may be of other programs: images and Kubernetes set such.
+fn misspelt<'a>(name: &str, names: &'a [String]) -> Option<&'a str> {
+    let prefix = variable("");
+    let given = name.strip_prefix(&prefix)?;
+    let slips = |known: &str| {
+        let known = known.strip_prefix(&prefix).unwrap_or(known);
+        let slips = strsim::osa_distance(given, known);
+        let most = if known.len() > 5 { 2 } else { 1 };
+        (slips <= most).then_some(slips)
+    };
+    let alike = names.iter().filter_map(|known| slips(known).map(|slips| (slips, known)));
+    alike.min().filter(|(slips, _)| *slips > 0).map(|(_, known)| known.as_str())
 }
 
 /// Adds to the help of each setting in `command` the variable that gives it, too.
@@ -117,6 +142,26 @@ mod tests {
             assert!(arg.get_long().is_some(), "{arg}");
             assert_eq!(arg.get_env(), None, "{arg}");
             assert_eq!(arg.get_value_delimiter(), None, "{arg}");
+        }
+    }
+
+    #[test]
+    fn a_slip_in_a_name_is_told_from_the_variables_of_others() {
+        let names = ["http", "log", "route", "max-connections", "listen"].map(variable);
+        for (given, meant) in [
+            ("ECHOGATE_HTTP", None),
+            ("ECHOGATE_HTPP", Some("ECHOGATE_HTTP")),
+            ("ECHOGATE_ROUTES", Some("ECHOGATE_ROUTE")),
+            ("ECHOGATE_MAX_CONECTIONS", Some("ECHOGATE_MAX_CONNECTIONS")),
+            ("ECHOGATE_LISTENER", Some("ECHOGATE_LISTEN")),
+            ("ECHOGATE_VERSION", None),
+            ("ECHOGATE_PORT", None),
+            ("ECHOGATE_SERVICE_HOST", None),
+            ("ECHOGATE_PORT_8080_TCP", None),
+            ("HTPP", None),
+            ("HTTP", None),
+        ] {
+            assert_eq!(misspelt(given, &names), meant, "{given}");
         }
     }
 

@@ -192,12 +192,15 @@ fn check_upstream(HostPort { host, port }: &HostPort) -> Result<(), String> {
     check_host(host)?;
     let Ok(ip) = host.parse::<IpAddr>() else { return Ok(()) };
     let loopback = if ip.is_ipv4() { "127.0.0.1" } else { "[::1]" };
-    match ip {
-        ip if ip.is_unspecified() => Err(format!(
+    match ip.to_canonical() {
+        canonical if canonical.is_unspecified() => Err(format!(
             "{ip} is an address to listen on, not one to connect to: this machine is {loopback}"
         )),
-        ip if ip.is_multicast() || ip == Ipv4Addr::BROADCAST => {
+        canonical if canonical.is_multicast() || canonical == Ipv4Addr::BROADCAST => {
             Err(format!("{ip} is the address of many, and a connection has one other end"))
+        }
+        IpAddr::V6(ip) if ip.is_unicast_link_local() => {
+            Err(format!("{ip} is of one network alone: name its interface, as [{ip}%eth0]"))
         }
         _ => Ok(()),
     }

@@ -38,7 +38,7 @@ impl Sources {
     ///
     /// One line that names the variable, or the file and the line, and what is wrong there.
     pub fn read(flags: Given, config: Option<&Path>) -> Result<Sources, String> {
-        let environment = environment::read(|name| std::env::var_os(name))?;
+        let environment = environment::read(&std::env::vars_os().collect())?;
         let variable = environment::config();
         let (lines, file) = match config.or(variable.as_deref()) {
             Some(path) => file::read(path)?,
