@@ -13,6 +13,7 @@ use std::{
 use clap::{Arg, ArgAction, Args, Command, FromArgMatches, error::ContextKind};
 
 use super::Given;
+use crate::escape::escape;
 
 /// The variable of the flag `--flag`.
 pub(super) fn variable(flag: &str) -> String {
@@ -127,7 +128,10 @@ fn complaint(name: &str, error: &clap::Error) -> String {
     let why = std::error::Error::source(error)
         .map_or_else(|| error.kind().to_string(), ToString::to_string);
     match error.get(ContextKind::InvalidValue) {
-        Some(value) => format!("invalid value '{value}' for {name}: {why}"),
+        Some(value) => {
+            let value = escape(&value.to_string());
+            format!("invalid value '{value}' for {name}: {why}")
+        }
         None => format!("{name}: {why}"),
     }
 }
