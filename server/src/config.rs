@@ -105,8 +105,9 @@ pub struct Given {
     #[serde(deserialize_with = "path")]
     tls_key: Option<PathBuf>,
 
-    /// Serve the page from this folder instead of the one built in, without the Content-Security-Policy
-    /// of that one
+    /// Serve the page from this folder instead of the one built in: without that one's
+    /// Content-Security-Policy, the folder's dot files, and what symbolic links outside of it
+    /// point to
     #[arg(long, value_name = "DIR")]
     #[serde(deserialize_with = "path")]
     web_root: Option<PathBuf>,
@@ -155,17 +156,34 @@ pub struct Given {
     #[serde(deserialize_with = "parsed_option")]
     max_connections: Option<Count>,
 
-    /// The most connections held from one IPv4 address or IPv6 /64 network [default: 1000, loopback
-    /// any number]
+    /// The most connections held from one IPv4 address or IPv6 /64 network, and the most HTTP
+    /// connections besides [default: 1000, loopback any number]
     #[arg(long, value_name = "N")]
     #[serde(deserialize_with = "parsed_option")]
     max_per_address: Option<Count>,
+
+    /// Do not answer /api/connections, /api/events and /api/endpoints, which show everyone who
+    /// can reach the HTTP port the address, label and byte counts of every client, and where
+    /// the routes lead
+    #[arg(long)]
+    no_api: bool,
 
     /// How long a client may take for the head of an HTTP request, and for a TLS handshake
     /// [default: 10s]
     #[arg(long, value_name = "TIME")]
     #[serde(deserialize_with = "parsed_option")]
     header_timeout: Option<Timeout>,
+
+    /// How long a client may take no byte of an HTTP response before its connection is reset
+    /// [default: 30s]
+    #[arg(long, value_name = "TIME")]
+    #[serde(deserialize_with = "parsed_option")]
+    write_timeout: Option<Timeout>,
+
+    /// How long an HTTP connection is kept open for the next request [default: 60s]
+    #[arg(long, value_name = "TIME")]
+    #[serde(deserialize_with = "parsed_option")]
+    keep_alive_timeout: Option<Timeout>,
 
     /// How long an upstream may take to accept a connection, TLS included [default: 10s]
     #[arg(long, value_name = "TIME")]
@@ -226,8 +244,14 @@ pub struct Settings {
     /// The most connections of one IPv4 address or IPv6 /64 network; if none was given,
     /// connections from loopback are not counted.
     pub max_per_address: Option<u32>,
+    /// Whether `/api/*` is answered.
+    pub api: bool,
     /// How long the head of a request may take, or a TLS handshake.
     pub header_timeout: Duration,
+    /// How long an HTTP client may take no byte of a response.
+    pub write_timeout: Duration,
+    /// How long an HTTP connection may wait for the next request.
+    pub keep_alive_timeout: Duration,
     /// How long an upstream may take to accept.
     pub dial_timeout: Duration,
     /// How long a connection may carry nothing, if not for ever.
@@ -328,7 +352,10 @@ impl Settings {
                 .map_or(16 << 20, |Size(bytes)| bytes),
             max_connections: count(|given| given.max_connections).unwrap_or(20_000),
             max_per_address: count(|given| given.max_per_address),
+            api: sources.value(|given| given.no_api.then_some(())).is_none(),
             header_timeout: timeout(|given| given.header_timeout, 10),
+            write_timeout: timeout(|given| given.write_timeout, 30),
+            keep_alive_timeout: timeout(|given| given.keep_alive_timeout, 60),
             dial_timeout: timeout(|given| given.dial_timeout, 10),
             idle_timeout: time(|given| given.idle_timeout).filter(|time| !time.is_zero()),
             ping_interval: timeout(|given| given.ping_interval, 20),

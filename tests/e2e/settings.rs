@@ -1,8 +1,10 @@
 //! Flags, environment, file, defaults, and what is wrong with them.
 
 use std::{
+    fs::Permissions,
     io::Write,
     net::{TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt,
     process::{Command, Output, Stdio},
 };
 
@@ -10,6 +12,7 @@ use echogate_tests::{
     http,
     pty::Terminal,
     server::Server,
+    tls::Authority,
     ws::{RawWs, handshake},
 };
 use tempfile::NamedTempFile;
@@ -313,8 +316,30 @@ fn a_wrong_value_in_the_environment_is_named() {
 
 #[test]
 fn how_much_is_logged_is_a_level_or_an_error() {
-    let (said, status) = failure(&echogate().env("ECHOGATE_LOG", "info=x=y").output().unwrap());
-    assert!(said.contains("ECHOGATE_LOG") && status == 2, "{said}");
+    for (wrong, expected) in [
+        ("info=x=y", "unknown module \"info\""),
+        ("verbose", "unknown level \"verbose\": expected off, error, warn, info, debug or trace"),
+        ("all", "unknown level \"all\""),
+        ("infos", "did you mean \"info\"?"),
+        ("echogate=verbose", "unknown level \"verbose\""),
+        ("echogate::htpp=debug", "did you mean \"echogate::http\"?"),
+    ] {
+        for command in ["serve", "check"] {
+            let output = echogate().arg(command).env("ECHOGATE_LOG", wrong).output().unwrap();
+            let (said, status) = failure(&output);
+            assert!(said.starts_with("echogate: ECHOGATE_LOG: ") && status == 2, "{said}");
+            assert!(said.contains(expected), "{said}");
+        }
+    }
+    for level in ["warning", "Debug ", "", " , info,", "echogate::serve = warn"] {
+        let server = start(echogate().env("ECHOGATE_LOG", level), true);
+        let mut stream = TcpStream::connect(server.address("http")).unwrap();
+        handshake(&mut stream, &server, "/none", &[]);
+        server.signal("TERM");
+        if level != "warning" {
+            server.wait_for_log(&["ending; a second signal ends at once"]);
+        }
+    }
     // At the level of warnings the start of a connection is nothing to be told.
     let server = start(echogate().env("ECHOGATE_LOG", "warn,echogate::http=info"), true);
     assert!(takes(&server, 10));
@@ -385,7 +410,7 @@ type Setting = (&'static str, &'static [&'static str], &'static [(&'static str, 
 
 /// All settings whose values can be judged by themselves. (No service is on the addresses: they
 /// are only checked.)
-const SETTINGS: [Setting; 22] = [
+const SETTINGS: [Setting; 24] = [
     (
         "http",
         &["127.0.0.1:0", "[::1]:80", "localhost:1", "my_host-1.example.:65535"],
@@ -531,6 +556,8 @@ const SETTINGS: [Setting; 22] = [
     ("max-connections", &["10"], &[("0", "nobody"), ("+1", "\"+1\""), ("many", "many")]),
     ("max-per-address", &["10"], &[("0", "nobody"), ("1k", "1k")]),
     ("header-timeout", &["1s"], &[("0s", "no time"), ("0ms", "no time"), ("10", "10s")]),
+    ("write-timeout", &["1s"], &[("0s", "no time")]),
+    ("keep-alive-timeout", &["1m"], &[("0s", "no time")]),
     ("dial-timeout", &["1s"], &[("0h", "no time"), ("soon", "10s")]),
     ("idle-timeout", &["0s", "1h"], &[("0", "10s"), ("never", "10s")]),
     ("ping-interval", &["500ms"], &[("0s", "no time"), ("1 m", "10s")]),
@@ -603,9 +630,28 @@ fn every_setting_is_judged_above() {
     for (name, ..) in SETTINGS {
         assert!(variables.contains(&&*variable(name)), "{name}: {variables:?}");
     }
-    // The file's own name is the other one.
-    assert_eq!(variables.len(), SETTINGS.len() + 1, "{variables:?}");
-    assert!(variables.contains(&"ECHOGATE_CONFIG"));
+    let others = ["ECHOGATE_CONFIG", "ECHOGATE_NO_API"];
+    assert_eq!(variables.len(), SETTINGS.len() + others.len(), "{variables:?}");
+    assert!(others.iter().all(|other| variables.contains(other)), "{variables:?}");
+}
+
+#[test]
+fn a_switch_is_true_or_false_in_the_environment_and_in_a_file() {
+    for (value, is_right) in [("true", true), ("false", true), ("", true), ("yes", false)] {
+        let output = echogate().arg("check").env("ECHOGATE_NO_API", value).output().unwrap();
+        if is_right {
+            assert!(output.status.success(), "{value}: {output:?}");
+        } else {
+            let (line, status) = failure(&output);
+            assert_eq!(status, 2, "{line}");
+            assert!(line.contains("ECHOGATE_NO_API: \"yes\": expected true or false"), "{line}");
+        }
+    }
+    let file = file("no-api = \"yes\"\n");
+    let path = file.path().to_str().unwrap();
+    let (line, status) = failure(&run(&["check", "--config", path]));
+    assert_eq!(status, 2, "{line}");
+    assert!(line.contains(&format!("{path}:1: no-api: ")), "{line}");
 }
 
 #[test]
@@ -858,4 +904,47 @@ fn a_route_takes_its_options_and_no_others() {
             }
         }
     }
+}
+
+#[test]
+fn files_of_secrets_that_others_can_read_or_change_are_warned_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let token = dir.path().join("token");
+    std::fs::write(&token, "correct-horse-battery-staple").unwrap();
+    let authority = Authority::new();
+    authority.install(&authority.issue(&["localhost"]));
+    let (cert, key) = (authority.file("cert.pem"), authority.file("key.pem"));
+    let secrets = [&token, &key];
+    for (mode, who) in [
+        (0o600, None),
+        (0o640, None),
+        (0o644, Some("every user can read this secret (mode 0644)")),
+        (0o660, Some("its group can change this secret (mode 0660)")),
+        (0o666, Some("every user can change this secret (mode 0666)")),
+    ] {
+        for secret in secrets {
+            std::fs::set_permissions(secret, Permissions::from_mode(mode)).unwrap();
+        }
+        let mut check = echogate();
+        check.arg("check").arg("--operator-token-file").arg(&token);
+        let output = check.arg("--tls-cert").arg(&cert).arg("--tls-key").arg(&key).output();
+        let output = output.unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        let warnings: Vec<_> = said.lines().collect();
+        let Some(who) = who else {
+            assert_eq!(warnings, [""; 0], "{mode:o}");
+            continue;
+        };
+        assert_eq!(warnings.len(), 2, "{said}");
+        for secret in secrets {
+            let named = |line: &&&str| line.contains(secret.to_str().unwrap());
+            let line = warnings.iter().find(named).unwrap();
+            assert!(line.contains(" WARN ") && line.contains(who), "{line}");
+        }
+    }
+    // At the start, too, where the last mode still is.
+    let mut serve = echogate();
+    serve.arg("serve").arg("--operator-token-file").arg(&token).args(FREE);
+    Server::spawn(serve).wait_for_log(&["WARN", "every user can change this secret"]);
 }
