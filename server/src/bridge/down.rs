@@ -129,7 +129,11 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         let held = self.partial_reply.as_ref().map_or(&[][..], |reply| &reply.bytes);
         let start = HEADROOM + held.len();
         scratch[HEADROOM..start].copy_from_slice(held);
-        let mut buf = ReadBuf::new(&mut scratch[start..]);
+        let room = match self.framer.framing() {
+            Framing::Line => LINE_READ.min(scratch.len() - start),
+            _ => scratch.len() - start,
+        };
+        let mut buf = ReadBuf::new(&mut scratch[start..start + room]);
         let read = Pin::new(&mut self.upstream).poll_read(cx, &mut buf);
         let len = buf.filled().len();
         let end = start + len;
