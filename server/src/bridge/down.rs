@@ -23,6 +23,10 @@ use crate::{scratch::HEADROOM, stream::Transport};
 /// parts do so without such a pause, and go out in one frame.
 const PARTIAL_REPLY_TIME: Duration = Duration::from_millis(200);
 
+/// Bytes read from the upstream at once in framing `line`, where each may be a message: they
+/// take less than 1 ms.
+const LINE_READ: usize = 32 * 1024;
+
 /// A part of a reply, or of a line, that waits for the rest.
 #[derive(Debug)]
 pub(super) struct PartialReply {
