@@ -153,6 +153,7 @@ fn a_client_that_does_not_speak_tls_is_logged_in_words() {
     command.env("ECHOGATE_LOG", "debug").args(["--http", "127.0.0.1:0"]).args(authority.flags());
     let server = Server::spawn(command);
     let mut client = http::connect(server.address("http"));
-    client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    // Neither TLS nor HTTP, which is answered in words.
+    client.write_all(b"\x17hello, anybody there?\r\n").unwrap();
     server.wait_for_log(&["no TLS with this client: the client does not speak TLS"]);
 }

@@ -191,7 +191,7 @@ fn a_refused_page_cannot_tell_which_routes_there_are() {
 
     let mut stream = connect(server.address("http"));
     let twice = ws::handshake(&mut stream, &server, "/there", &[&own, lines[0]]);
-    assert_eq!(twice.status, 400, "{twice:?}");
+    assert_eq!(twice.status, 403, "{twice:?}");
 }
 
 /// The status of a GET with more lines in its head.
