@@ -15,7 +15,7 @@ use crate::{
     check::{self, Attempt},
     client,
     config::{Given, RouteSpec, Settings},
-    help,
+    escape, help,
     inherit::{Inherited, Names},
     process,
     serve::Server,
@@ -129,9 +129,9 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) if !e.use_stderr() => {
-            // Help or the version was asked for; a closed stdout is no failure.
-            e.print().ok();
-            return ExitCode::SUCCESS;
+            // Help or the version was asked for.
+            let printed = e.print().map_err(|e| output_failed(&e));
+            return printed.map_or_else(fail, |()| ExitCode::SUCCESS);
         }
         Err(e) => return fail(Failure::Usage(one_line(&e))),
     };
@@ -144,10 +144,12 @@ pub fn main() -> ExitCode {
             process::raise_file_limit();
             call(client::bench::run(args))
         }
-        Command::Help(args) => args.show(Cli::command()).map_err(Failure::Usage),
+        Command::Help(args) => args.show(Cli::command()).map_err(|e| match e {
+            help::Error::Unknown(what) => Failure::Usage(what),
+            help::Error::Output(e) => output_failed(&e),
+        }),
         Command::Completions { shell } => {
-            help::complete(Cli::command(), shell);
-            Ok(())
+            help::complete(Cli::command(), shell).map_err(|e| output_failed(&e))
         }
     };
     done.map_or_else(fail, |()| ExitCode::SUCCESS)
@@ -158,8 +160,13 @@ fn fail(failure: Failure) -> ExitCode {
         Failure::Usage(line) => (line, 2),
         Failure::Run(line) => (line, 1),
     };
-    eprintln!("echogate: {line}");
+    // Where nobody can be told, the status says it.
+    writeln!(io::stderr(), "echogate: {line}").ok();
     ExitCode::from(status)
+}
+
+fn output_failed(error: &io::Error) -> Failure {
+    Failure::Run(format!("standard output: {}", escape::words(error)))
 }
 
 /// What is wrong with the command line, and the tip if there is one, in one line.
@@ -195,11 +202,13 @@ impl GatewayArgs {
 
 fn check(args: CheckArgs) -> Result<(), Failure> {
     let settings = args.serve.settings(&Names::default()).map_err(Failure::Usage)?;
-    let mut out = io::stdout().lock();
-    check::describe(&settings, &mut out).ok();
+    let mut text = Vec::new();
+    check::describe(&settings, &mut text).map_err(|e| output_failed(&e))?;
+    help::print(&text).map_err(|e| output_failed(&e))?;
     if let Some(url) = args.url {
         let verdict = check::judge(&settings, &Attempt { url, origin: args.origin });
-        writeln!(out, "{}", verdict.map_err(Failure::Run)?).ok();
+        let line = format!("{}\n", verdict.map_err(Failure::Run)?);
+        help::print(line.as_bytes()).map_err(|e| output_failed(&e))?;
     }
     Ok(())
 }

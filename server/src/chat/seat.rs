@@ -22,7 +22,7 @@ use super::{
     console::{Console, Typed},
     now,
 };
-use crate::terminal::{self, Screen, history};
+use crate::terminal::{self, Deadly, Screen, history};
 
 /// Lines of the log that wait to be shown. More are not kept: showing them never holds
 /// up what they tell of.
@@ -77,7 +77,7 @@ impl Seat {
     ///
     /// The terminal's.
     pub(crate) fn take(hub: Arc<Hub>, log: Receiver<String>) -> io::Result<Seat> {
-        let (typed, screen) = terminal::start(history::file())?;
+        let (typed, screen) = terminal::start(history::file(), Deadly::Handled)?;
         let leave = CancellationToken::new();
         let task = tokio::spawn(sit(hub, typed, screen, log, leave.clone()));
         Ok(Seat { leave, task })

@@ -8,7 +8,7 @@ use std::{
 };
 
 use echogate_proto::{
-    endpoint::{Address, HostPort},
+    endpoint::{Address, HostPort, UnixPath},
     framing::Framing,
 };
 use serde::Deserialize;
@@ -57,7 +57,7 @@ pub enum Upstream {
     /// A TCP endpoint that speaks TLS, and how it is verified.
     Tls(HostPort, Arc<Trust>),
     /// A stream socket in the file system.
-    Unix(String),
+    Unix(UnixPath),
     /// A built-in service, in memory.
     Service(Service),
     /// The first plain listener of a service, wherever it is bound: what the default

@@ -2,9 +2,10 @@
 //!
 //! - [`Tls`]: a connection, either end of it
 //! - [`identity`]: the server's certificate and key
-//! - [`trust`]: which certificates of others are good
+//! - [`trust`]: which certificates of others are good; `insecure`: any
 
 pub mod identity;
+mod insecure;
 pub mod trust;
 
 use std::{

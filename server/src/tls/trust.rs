@@ -11,7 +11,7 @@ use tokio_rustls::{
     },
 };
 
-use super::{Inside, Tls, certificates, provider};
+use super::{Inside, Tls, certificates, insecure, provider};
 
 /// How the certificate of a server is verified.
 #[derive(Clone, Debug)]
@@ -41,6 +41,18 @@ impl Trust {
             Err(none) => Err(none),
         };
         Ok(Trust { name: parsed, config })
+    }
+
+    /// Any certificate is taken; `name` is only sent (`--insecure`).
+    ///
+    /// # Errors
+    ///
+    /// One line that names what is wrong with the name.
+    pub fn none(name: &str, inside: Inside) -> Result<Trust, String> {
+        let name = ServerName::try_from(name.to_owned())
+            .map_err(|_| format!("\"{name}\" is no name that a certificate could be for"))?;
+        let config = insecure::config(inside).map_err(|e| e.to_string())?;
+        Ok(Trust { name, config: Ok(config.into()) })
     }
 
     /// Agrees on TLS with the server at the other end of `stream`, which errors call

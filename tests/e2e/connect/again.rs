@@ -38,10 +38,11 @@ fn ticks_go_on_over_a_connection_that_is_lost() {
     }
     drop(output);
     let ended = finish(client);
-    assert_eq!(ended.status.code(), Some(0));
+    assert_eq!(ended.status.code(), Some(1));
     let said = String::from_utf8(ended.stderr).unwrap();
     let said: Vec<&str> = said.lines().collect();
-    assert_eq!(said.len(), 4, "{said:?}");
+    assert_eq!(said.len(), 5, "{said:?}");
+    assert!(said[4].ends_with(": standard output: broken pipe"), "{said:?}");
     assert!(said[0].contains("; connecting again in 0."), "{said:?}");
     assert!(said[2].starts_with("closed by the server; connecting again in 0."), "{said:?}");
     assert_eq!((said[1], said[3]), ("connected again", "connected again"));
