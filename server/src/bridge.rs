@@ -10,44 +10,54 @@
 //!
 //! Each direction reads only when what it read before is written, so that a peer
 //! that does not read stops the other from being read, and memory is bounded by one
-//! step's worth each way. How a connection ends is decided in ending.rs.
+//! step's worth each way.
+//!
+//! How a connection ends is decided in ending.rs. The upstream's connection ends in order
+//! (FIN, with TLS after a close_notify) only when the client has said that it has sent
+//! everything: by its Close, or by the end of input of half-close. After anything else, as
+//! a client that vanishes, breaks the protocol or is given up, it ends by a reset, so that
+//! no upload that was cut off looks complete. Either way the upstream first gets what the
+//! client sent before: delivery.rs waits for that.
 
+mod delivery;
 mod down;
 mod ending;
 mod gather;
 mod heartbeat;
+mod pongs;
 mod stopwatch;
 mod up;
 
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use echogate_proto::{
     close::CloseCode,
     framing::{Framer, Framing},
-    ws::{Control, Decoder},
+    ws::Decoder,
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::Instant,
-};
+use tokio::time::Instant;
 
 pub use self::ending::{End, turn_away};
 use self::{
-    ending::{Departure, Verdict},
+    down::PartialReply,
+    ending::{Disconnect, Ending},
     heartbeat::Heartbeat,
+    pongs::Pongs,
     stopwatch::Stopwatch,
+    up::Undecoded,
 };
 use crate::{
     backlog::Backlog,
-    drain::{Drain, Watch},
+    drain::{Drain, Stage, Watch},
     idle::Idle,
     registry::Registered,
     scratch,
+    stream::Transport,
 };
 
 /// What a bridge is told about its route and its limits.
@@ -80,7 +90,7 @@ pub struct Terms {
 ///
 /// (Not an `async fn`: that would keep every argument twice, and a server holds as many
 /// of these as it has connections.)
-pub fn run<C, U>(
+pub(crate) fn run<C, U>(
     client: C,
     upstream: U,
     early: &[u8],
@@ -89,11 +99,11 @@ pub fn run<C, U>(
     drain: &Drain,
 ) -> impl Future<Output = End> + use<C, U>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
-    U: AsyncRead + AsyncWrite + Unpin,
+    C: Transport,
+    U: Transport,
 {
     let Terms { options, half_close } = terms;
-    let mut bridge = Bridge {
+    Bridge {
         client,
         upstream,
         entry,
@@ -101,30 +111,29 @@ where
         framer: Framer::new(options.framing),
         last_byte: None,
         client_in: ClientIn::Open,
+        client_unwritable: false,
         half_close,
         input_ended: false,
+        only_empty_fragments: false,
         behind_close: false,
+        aborted: false,
         upstream_out: UpstreamOut::Open,
         upstream_in: UpstreamIn::Open,
+        undecoded: Undecoded::new(early),
+        partial_reply: None,
         to_upstream: Backlog::default(),
         to_client: Backlog::default(),
-        pong: None,
+        pongs: None,
         heartbeat: Heartbeat::new(Instant::now()),
         ping_due: false,
         stopwatch: Stopwatch::default(),
         idle: Idle::new(options.idle_timeout),
-        verdict: None,
+        ending: None,
         close_sent: false,
         client_told: false,
-        until: None,
         watch: drain.watch(),
         options,
-    };
-    if !early.is_empty() {
-        // Whom to wake is said when the task runs.
-        bridge.take_early(&mut Context::from_waker(Waker::noop()), early);
     }
-    bridge
 }
 
 struct Bridge<C, U> {
@@ -137,34 +146,43 @@ struct Bridge<C, U> {
     /// The last payload byte of the message that is coming in (framing `line`).
     last_byte: Option<u8>,
     client_in: ClientIn,
+    /// The client can or may not be written to any more: its connection has failed in that
+    /// direction, or it was given up. What it sent before may still have to be read.
+    client_unwritable: bool,
     half_close: bool,
     /// The client has sent its last message, and may still read.
     input_ended: bool,
+    /// A binary message has begun, of which there were only empty fragments so far: with
+    /// half-close it is the end of input if it ends like that.
+    only_empty_fragments: bool,
     /// The client sent more behind its Close: left unread, that would make our end of
     /// the connection a reset, which could destroy our Close.
     behind_close: bool,
+    /// What the upstream got is not all that the client meant to send: the connection to it
+    /// is to end by a reset.
+    aborted: bool,
     upstream_out: UpstreamOut,
     upstream_in: UpstreamIn,
+    /// What was read from the client and not decoded yet.
+    undecoded: Option<Box<Undecoded>>,
+    /// What was read from the upstream and waits for the rest of a reply.
+    partial_reply: Option<Box<PartialReply>>,
     /// What the upstream has not taken yet.
     to_upstream: Backlog,
     /// What the client has not taken yet.
     to_client: Backlog,
-    /// The payload of the latest Ping, to be answered. Of several that wait only the
-    /// last is, as RFC 6455 section 5.5.3 allows: that bounds them.
-    pong: Option<Box<Control>>,
+    /// Answers to Pings that were not written yet.
+    pongs: Option<Box<Pongs>>,
     heartbeat: Heartbeat,
     /// A Ping is to go out.
     ping_due: bool,
     stopwatch: Stopwatch,
     idle: Option<Box<Idle>>,
-    /// The Close to be sent at the next frame boundary. Once there is one, no more
-    /// payload is forwarded to the upstream.
-    verdict: Option<Box<Verdict>>,
+    /// What is known of an ending in progress.
+    ending: Option<Box<Ending>>,
     close_sent: bool,
     /// Our write side towards the client is shut.
     client_told: bool,
-    /// When an ending in progress is cut short.
-    until: Option<Instant>,
     watch: Watch,
 }
 
@@ -177,8 +195,8 @@ enum ClientIn {
     Closed(CloseCode),
     /// Bytes to be thrown away: it broke the protocol.
     Violated,
-    /// Nothing: it went without a Close.
-    Gone(Departure),
+    /// Nothing: its connection ended without a Close.
+    Gone(Disconnect),
 }
 
 impl ClientIn {
@@ -192,9 +210,10 @@ impl ClientIn {
 enum UpstreamOut {
     /// Payload.
     Open,
-    /// Payload that waits, then the end of input. Nothing more is added.
+    /// Payload that waits, then the end of input, or of an aborted connection nothing.
+    /// Nothing more is added.
     Ending,
-    /// Nothing: it was told of the end.
+    /// Nothing: all is written, the end of input included if it was due.
     Shut,
     /// Nothing: it takes no more.
     Broken,
@@ -209,40 +228,38 @@ enum UpstreamIn {
     Ended,
 }
 
-impl<C, U> Future for Bridge<C, U>
-where
-    C: AsyncRead + AsyncWrite + Unpin,
-    U: AsyncRead + AsyncWrite + Unpin,
-{
+impl<C: Transport, U: Transport> Future for Bridge<C, U> {
     type Output = End;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
         let bridge = self.get_mut();
         let end = ready!(scratch::with(|scratch| bridge.poll_all(cx, scratch)));
+        if bridge.aborted {
+            bridge.upstream.reset_on_drop();
+        }
         bridge.entry.ended(&end);
         Poll::Ready(end)
     }
 }
 
-impl<C, U> Bridge<C, U>
-where
-    C: AsyncRead + AsyncWrite + Unpin,
-    U: AsyncRead + AsyncWrite + Unpin,
-{
+impl<C: Transport, U: Transport> Bridge<C, U> {
     /// Moves what can be moved, until nothing can or all is over.
     fn poll_all(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<End> {
         let now = Instant::now();
         loop {
             let stage = self.watch.poll(cx);
-            let before = (self.verdict.is_some(), self.client_in.is_gone());
+            if stage == Stage::Cut {
+                return Poll::Ready(self.cut());
+            }
+            let before = (self.has_pending_close(), self.client_in.is_gone());
             let idle = self.poll_up(cx, scratch, now);
             let reopened = self.poll_down(cx, scratch, now);
             // What ended on the way down changes what is to be done on the way up.
-            let ended = before != (self.verdict.is_some(), self.client_in.is_gone());
+            let ended = before != (self.has_pending_close(), self.client_in.is_gone());
             if self.settle(stage, idle) || reopened || ended {
                 continue;
             }
-            if let Some(end) = self.end() {
+            if let Some(end) = self.end(now) {
                 return Poll::Ready(end);
             }
             let deadline = self.deadline(now);
@@ -251,19 +268,31 @@ where
                 self.framer.shrink();
                 return Poll::Pending;
             }
-            if let Some(end) = self.on_timer(now) {
-                return Poll::Ready(end);
-            }
+            self.on_timer(now);
         }
     }
 
     fn deadline(&mut self, now: Instant) -> Instant {
-        if let Some(until) = self.until {
-            return until;
+        let ends = self.deadline_of_end(now);
+        // A part of a reply does not go out while the client does not take what waits before.
+        let reply = self.partial_reply.as_ref().filter(|_| self.to_client.is_empty());
+        reply.map_or(ends, |reply| reply.until.min(ends))
+    }
+
+    fn deadline_of_end(&mut self, now: Instant) -> Instant {
+        if let Some(deadline) = self.ending.as_ref().and_then(|ending| ending.deadline()) {
+            return deadline;
         }
         let heartbeat = self.heartbeat.deadline(&self.options);
-        let carried = self.entry.carried_bytes();
-        self.idle.as_mut().map_or(heartbeat, |idle| heartbeat.min(idle.deadline(now, carried)))
+        let delivered = self.delivered_bytes();
+        let idle = self.idle.as_mut().map(|idle| idle.deadline(now, delivered));
+        idle.map_or(heartbeat, |idle| heartbeat.min(idle))
+    }
+
+    /// Bytes that moved so far: those that wait to be written have not.
+    fn delivered_bytes(&self) -> u64 {
+        let waiting = self.to_client.len() + self.to_upstream.len();
+        self.entry.carried_bytes().wrapping_sub(waiting as u64)
     }
 }
 

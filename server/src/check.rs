@@ -53,15 +53,22 @@ pub fn judge(settings: &Settings, attempt: &Attempt) -> Result<String, String> {
     let path = path.split('?').next().unwrap_or_default();
     let mut headers = HeaderMap::new();
     headers.insert(header::HOST, value(&host_header(at, &url.address))?);
+    policy::check_host(&headers, true).map_err(|reason| format!("{url}: {reason} (400)"))?;
     if let Some(origin) = origin {
         headers.insert(header::ORIGIN, value(origin)?);
     }
-    let Some(route) = settings.routes.iter().find(|route| route.path == path) else {
-        return Err(format!("{url}: no such route: {path} (404; for a page Close 1008)"));
+    let addressed = policy::Addressed {
+        is_tls: settings.tls.is_some(),
+        forwarded: None,
+        hosts: &settings.allow_host,
+        origins: &settings.allow_origin,
     };
-    match policy::refusal(&headers, &settings.allow_host, &settings.allow_origin) {
-        Some(reason) => Err(format!("{url}: {reason} (Close 1008)")),
-        None => Ok(format!("accepted   {}", describe_route(route))),
+    if let Some(reason) = addressed.refusal(&headers) {
+        return Err(format!("{url}: {reason} (403; for a page Close 1008)"));
+    }
+    match settings.routes.iter().find(|route| route.path == path) {
+        Some(route) => Ok(format!("accepted   {}", describe_route(route))),
+        None => Err(format!("{url}: no such route: {path} (404; for a page Close 1008)")),
     }
 }
 

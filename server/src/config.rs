@@ -3,11 +3,13 @@
 //!
 //! - `listener`: services on endpoints
 //! - `route`: WebSocket paths and where they lead
+//! - `origin`: whose pages may connect
 //! - `values`: settings of a single value
 //! - `file`: all of them in a file
 
 mod file;
 mod listener;
+mod origin;
 mod route;
 mod values;
 
@@ -22,7 +24,6 @@ use echogate_proto::endpoint::HostPort;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 
-pub(crate) use self::values::parse_duration;
 use self::{
     listener::default_listeners,
     route::default_routes,
@@ -30,10 +31,14 @@ use self::{
 };
 pub use self::{
     listener::{At, ListenerSpec, SocketPath},
+    origin::{AllowedOrigin, Origin},
     route::{RouteSpec, Upstream},
-    values::{Origin, Zone},
+    values::Zone,
 };
-use crate::{chat::Token, inherit::Names, proxy::Network, tls::identity::Identity};
+pub(crate) use self::{origin::default_port, values::parse_duration};
+use crate::{
+    authority::AllowedHost, chat::Token, inherit::Names, proxy::Network, tls::identity::Identity,
+};
 
 /// Settings as given in one place: the command line with the environment, or a file.
 /// What is `None` or empty was not given.
@@ -108,8 +113,9 @@ pub struct Given {
     #[arg(long, value_name = "DIR", env = "ECHOGATE_WEB_ROOT", hide_env_values = true)]
     web_root: Option<PathBuf>,
 
-    /// Pages of this origin (scheme, host and port) may connect too; * is any (repeatable)
-    /// [default: only the server's own page]
+    /// Pages of this origin may connect, too: https://app.example[:PORT], null (pages without an
+    /// origin, as sandboxed frames and most browsers' local files; any site can make such), file://,
+    /// or * for every page (repeatable) [default: only the server's own page]
     #[arg(
         long,
         value_name = "ORIGIN",
@@ -118,10 +124,10 @@ pub struct Given {
         value_delimiter = ','
     )]
     #[serde(deserialize_with = "parsed_list")]
-    allow_origin: Vec<Origin>,
+    allow_origin: Vec<AllowedOrigin>,
 
-    /// A name that this server is known by to its pages, beside addresses and
-    /// localhost (repeatable)
+    /// A host name under which the page, the API, /metrics and the page's WebSockets are answered,
+    /// beside IP addresses and localhost: a name alone, without scheme or port (repeatable)
     #[arg(
         long,
         value_name = "HOST",
@@ -129,7 +135,8 @@ pub struct Given {
         hide_env_values = true,
         value_delimiter = ','
     )]
-    allow_host: Vec<String>,
+    #[serde(deserialize_with = "parsed_list")]
+    allow_host: Vec<AllowedHost>,
 
     /// Connections from this network begin with a PROXY header, version 1 or 2, that says
     /// who the client is, as 10.0.0.0/8 (repeatable)
@@ -143,7 +150,9 @@ pub struct Given {
     #[serde(deserialize_with = "parsed_list")]
     proxy_protocol_from: Vec<Network>,
 
-    /// What HTTP proxies in this network say in X-Forwarded-For is believed (repeatable)
+    /// Believe HTTP proxies in this network: the client is whom X-Forwarded-For names, and an
+    /// Origin is compared with X-Forwarded-Host and X-Forwarded-Proto where they are sent
+    /// (repeatable)
     #[arg(
         long,
         value_name = "NETWORK",
@@ -169,7 +178,8 @@ pub struct Given {
     #[arg(long, value_name = "N", env = "ECHOGATE_MAX_CONNECTIONS", hide_env_values = true)]
     max_connections: Option<u32>,
 
-    /// The most connections held from one address [default: 1000, loopback any number]
+    /// The most connections held from one IPv4 address or IPv6 /64 network [default: 1000, loopback
+    /// any number]
     #[arg(long, value_name = "N", env = "ECHOGATE_MAX_PER_ADDRESS", hide_env_values = true)]
     max_per_address: Option<u32>,
 
@@ -222,12 +232,12 @@ pub struct Settings {
     /// The page's folder, if not the one built in.
     pub web_root: Option<PathBuf>,
     /// Origins whose pages may connect, beside the server's own.
-    pub allow_origin: Vec<Origin>,
+    pub allow_origin: Vec<AllowedOrigin>,
     /// Names of this server that its pages may use, beside addresses and localhost.
-    pub allow_host: Vec<String>,
+    pub allow_host: Vec<AllowedHost>,
     /// Where connections begin with a PROXY header.
     pub proxy_protocol_from: Vec<Network>,
-    /// Whose `X-Forwarded-For` is believed.
+    /// Networks of the HTTP proxies whose `X-Forwarded-*` headers are believed.
     pub forwarded_from: Vec<Network>,
     /// How long connections may take to end.
     pub drain: Duration,
@@ -235,7 +245,8 @@ pub struct Settings {
     pub max_message: u64,
     /// The most connections held at once.
     pub max_connections: u32,
-    /// The most of one address; if none was given, loopback's are not counted.
+    /// The most connections of one IPv4 address or IPv6 /64 network; if none was given,
+    /// connections from loopback are not counted.
     pub max_per_address: Option<u32>,
     /// How long the head of a request may take, or a TLS handshake.
     pub header_timeout: Duration,

@@ -10,16 +10,17 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, ReadBuf},
     time::Instant,
 };
 
 use crate::{
-    drain::{Drain, Watch},
+    drain::{Drain, Stage, Watch},
     idle::Idle,
     registry::Registered,
     scratch,
     service::Exchange,
+    stream::Transport,
 };
 
 /// How long a connection that the server ends waits for the client to end its side,
@@ -39,6 +40,8 @@ pub enum End {
     Once,
     /// What was said ended it.
     Over,
+    /// The time for the server's end is over.
+    Cut,
     /// The stream failed.
     Failed(io::Error),
 }
@@ -51,6 +54,7 @@ impl fmt::Display for End {
             End::Idle => f.write_str("nothing was carried for too long"),
             End::Once => f.write_str("its message was answered"),
             End::Over => f.write_str("the conversation ended"),
+            End::Cut => f.write_str("cut off by the server's end"),
             End::Failed(e) => write!(f, "failed: {e}"),
         }
     }
@@ -69,25 +73,44 @@ pub(crate) fn serve<S>(
     drain: &Drain,
 ) -> impl Future<Output = End> + use<S>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: Transport,
 {
     let mut watch = drain.watch();
     let mut idle = Idle::new(idle_timeout);
     async move {
         let served = poll_fn(|cx| {
             let stage = watch.poll(cx);
+            if stage == Stage::Cut {
+                return Poll::Ready(Ok(End::Cut));
+            }
             let polled = exchange.poll(cx, &mut stream, Some(&entry), stage);
             if let (Some(idle), Poll::Pending) = (&mut idle, &polled) {
                 let now = Instant::now();
-                let deadline = idle.deadline(now, entry.carried_bytes());
+                let delivered = entry.carried_bytes().wrapping_sub(exchange.unsent() as u64);
+                let mut deadline = idle.deadline(now, delivered);
                 if deadline <= now {
-                    return Poll::Ready(Ok(End::Idle));
+                    let moving = stream.in_flight().filter(|bytes| !bytes.is_nothing());
+                    let acknowledged = moving.map(|bytes| bytes.acknowledged);
+                    if idle.is_over(now, watch.running_since(now), acknowledged) {
+                        return Poll::Ready(Ok(End::Idle));
+                    }
+                    deadline = idle.deadline(now, delivered);
                 }
                 watch.wake_at(cx, now, deadline);
             }
             polled
         });
-        let mut end = served.await;
+        let end = served.await;
+        let unsent = exchange.unsent();
+        let in_flight = stream.in_flight().is_some_and(|bytes| !bytes.is_nothing());
+        if matches!(end, Ok(End::Idle | End::Cut)) && (unsent > 0 || in_flight) {
+            // The end of the stream would tell the client that it has got everything.
+            stream.reset_on_drop();
+            let end = end.unwrap_or_else(End::Failed);
+            entry.ended(&format_args!("{end}; {unsent} bytes were not delivered"));
+            return end;
+        }
+        let mut end = end;
         if let Ok(reached) = end {
             end = poll_fn(|cx| Pin::new(&mut stream).poll_shutdown(cx)).await.map(|()| reached);
         }

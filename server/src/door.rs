@@ -94,8 +94,9 @@ impl Admitted {
         proxied.then_some(settings.header_timeout)
     }
 
-    /// Serves it, in a task of its own.
-    pub(crate) fn serve(self, stream: Stream, peer: Peer) {
+    /// Serves it, in a task of its own. `destination` is the address that the client connected
+    /// to, where a PROXY header named it.
+    pub(crate) fn serve(self, stream: Stream, peer: Peer, destination: Option<SocketAddr>) {
         let Admitted { current, generation, to, .. } = self;
         let shared = generation.shared.clone();
         let permit = match to {
@@ -109,7 +110,7 @@ impl Admitted {
                 Some(_) => shared.secured(Inside::Http, stream, &peer).await,
             };
             if let (Some(stream), Peer::Address(peer)) = (stream, peer) {
-                http::serve(stream, peer, permit, current, &shared).await;
+                http::serve(stream, peer, destination, permit, current, &shared).await;
             }
         });
     }

@@ -9,7 +9,7 @@ use std::{
     future::poll_fn,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
     time::Duration,
@@ -30,6 +30,8 @@ pub enum Stage {
     WhenQuiet,
     /// A connection ends at the next place where it can be ended cleanly.
     Now,
+    /// A connection ends at once: by a reset where something is owed.
+    Cut,
 }
 
 /// Tells connections to end, and wakes them when they asked to be. Clones are the same.
@@ -40,6 +42,10 @@ pub struct Drain(Arc<Inner>);
 struct Inner {
     stage: AtomicU8,
     start: Instant,
+    /// When somebody looked at the clock last, and since when the process has been running
+    /// without a break: both in milliseconds since the start.
+    looked: AtomicU64,
+    running_since: AtomicU64,
     watches: Mutex<Watches>,
     /// There is a new earliest alarm, or nobody left to be woken.
     changed: Arc<Notify>,
@@ -70,6 +76,8 @@ impl Drain {
         let inner = Arc::new(Inner {
             stage: AtomicU8::new(Stage::Serving as u8),
             start: Instant::now(),
+            looked: AtomicU64::new(0),
+            running_since: AtomicU64::new(0),
             watches: Mutex::default(),
             changed: changed.clone(),
         });
@@ -82,7 +90,8 @@ impl Drain {
         match self.0.stage.load(Ordering::Acquire) {
             0 => Stage::Serving,
             1 => Stage::WhenQuiet,
-            _ => Stage::Now,
+            2 => Stage::Now,
+            _ => Stage::Cut,
         }
     }
 
@@ -104,9 +113,24 @@ impl Inner {
         self.watches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Looks at the clock, and says since when the process has been running without a break:
+    /// while there are alarms somebody looks each [`TICK`], so that a much longer time means
+    /// that the process was stopped (SIGSTOP, a virtual machine that was paused).
+    fn running_since(&self, now: Instant) -> Instant {
+        let millis = now.saturating_duration_since(self.start).as_millis();
+        let millis = u64::try_from(millis).unwrap_or(u64::MAX);
+        let looked = self.looked.load(Ordering::Acquire);
+        if millis.saturating_sub(looked) >= BREAK.as_millis() as u64 {
+            self.running_since.fetch_max(millis, Ordering::AcqRel);
+        }
+        self.looked.fetch_max(millis, Ordering::AcqRel);
+        self.start + Duration::from_millis(self.running_since.load(Ordering::Acquire))
+    }
+
     /// Wakes those whose alarm has come, and says when the next will.
     fn ring_due(&self) -> Option<Instant> {
         let now = Instant::now();
+        self.running_since(now);
         let Watches { wakers, alarms } = &mut *self.watches();
         while let Some(alarm) = alarms.first() {
             let at = self.start + Duration::from_millis(alarm.0 >> Alarm::KEY_BITS);
@@ -148,12 +172,19 @@ async fn ring(inner: Weak<Inner>, changed: Arc<Notify>) {
         match next {
             None => changed.notified().await,
             Some(next) => tokio::select! {
-                () = sleep_until(next) => {}
+                () = sleep_until(next.min(Instant::now() + TICK)) => {}
                 () = changed.notified() => {}
             },
         }
     }
 }
+
+/// How often somebody looks at the clock while there are alarms.
+const TICK: Duration = Duration::from_secs(1);
+
+/// A time without a look at the clock that cannot be explained by a busy machine: the
+/// process did not run.
+const BREAK: Duration = Duration::from_secs(3);
 
 /// No place in the tables. (An `Option` would take twice the memory.)
 const NO_KEY: usize = usize::MAX;
@@ -181,11 +212,17 @@ impl Watch {
         self.drain.stage()
     }
 
+    /// Since when the process has been running without a break. Time in which it did not run
+    /// is nobody's silence.
+    pub(crate) fn running_since(&self, now: Instant) -> Instant {
+        self.drain.0.running_since(now)
+    }
+
     /// Waits until serving ends.
     pub(crate) async fn draining(&mut self) {
         poll_fn(|cx| match self.poll(cx) {
             Stage::Serving => Poll::Pending,
-            Stage::WhenQuiet | Stage::Now => Poll::Ready(()),
+            Stage::WhenQuiet | Stage::Now | Stage::Cut => Poll::Ready(()),
         })
         .await;
     }

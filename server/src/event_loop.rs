@@ -25,7 +25,7 @@ use std::{
     },
     task::{Context, Poll, Wake, Waker},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_util::future::BoxFuture;
@@ -39,8 +39,22 @@ pub use self::stream_socket::StreamSocket;
 /// the other's turn.
 const BATCH: usize = 1024;
 
-/// Reads and writes of one task before others have their turn.
+/// Reads and writes of one task before others have their turn, at most.
 const BUDGET: u32 = 128;
+
+/// Reads and writes that a task may make before the clock is looked at. Most turns make
+/// fewer: those of small messages pay for no look.
+const UNTIMED: u32 = 4;
+
+/// Bytes in one read or write from which on the clock is looked at before the next.
+const BULK: usize = 16 * 1024;
+
+/// How long a task may go on from the moment when the clock was first looked at.
+const TIME_SLICE: Duration = Duration::from_micros(500);
+
+/// How long tasks whose turn was cut short go on, all together, before sockets and
+/// wake-ups have their turn again.
+const YIELDED_SLICE: Duration = Duration::from_millis(1);
 
 /// The token of the inbox; those of sockets are keys.
 const INBOX: Token = Token(usize::MAX);
@@ -95,7 +109,7 @@ impl EventLoops {
             let runtime = Handle::current();
             thread::Builder::new().name(format!("loop-{n}")).spawn(move || {
                 let _entered = runtime.enter();
-                EventLoop { inbox, tasks: Slab::new() }.run(poll, batch);
+                EventLoop { inbox, tasks: Slab::new(), yielded: VecDeque::new() }.run(poll, batch);
             })?;
             Ok(remote)
         };
@@ -145,6 +159,9 @@ impl fmt::Debug for Inbox {
 struct EventLoop {
     inbox: Arc<Inbox>,
     tasks: Slab<Task>,
+    /// Tasks whose turn was cut short, in order. They go on when sockets and wake-ups
+    /// have had their turn: whoever floods delays nobody else by more than one slice.
+    yielded: VecDeque<usize>,
 }
 
 struct Task {
@@ -152,6 +169,8 @@ struct Task {
     bell: Arc<Bell>,
     /// The same bell, as futures know it.
     waker: Waker,
+    /// The task is in [`EventLoop::yielded`].
+    has_yielded: bool,
 }
 
 /// Wakes a task, from any thread.
@@ -176,11 +195,12 @@ impl Wake for Bell {
 
 impl EventLoop {
     fn run(mut self, poll: mio::Poll, batch: usize) {
-        HERE.set(Some(Here { poll, interests: Slab::new(), task: 0, budget: 0 }));
+        HERE.set(Some(Here { poll, interests: Slab::new(), task: 0, turn: Turn::default() }));
         let mut events = Events::with_capacity(batch);
         let (mut has_letters, mut woken, mut unheard) = (false, VecDeque::new(), 0);
         loop {
-            let wait = (has_letters || !woken.is_empty()).then_some(Duration::ZERO);
+            let busy = has_letters || !woken.is_empty() || !self.yielded.is_empty();
+            let wait = busy.then_some(Duration::ZERO);
             match here(|here| here.poll.poll(&mut events, wait)) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 polled => polled.expect("epoll_wait takes these arguments"),
@@ -194,6 +214,7 @@ impl EventLoop {
                     self.poll_task(task);
                 }
             }
+            self.resume_yielded();
             unheard = if told < batch { 0 } else { usize::saturating_sub(unheard, 1) };
             if unheard > 0 {
                 continue;
@@ -222,7 +243,7 @@ impl EventLoop {
         let entry = self.tasks.vacant_entry();
         let (inbox, key) = (self.inbox.clone(), entry.key());
         let bell = Arc::new(Bell { inbox, key, rung: AtomicBool::new(false) });
-        entry.insert(Task { future, waker: bell.clone().into(), bell });
+        entry.insert(Task { future, waker: bell.clone().into(), bell, has_yielded: false });
         self.poll_task(key);
     }
 
@@ -234,15 +255,35 @@ impl EventLoop {
         }
     }
 
+    /// Lets tasks whose turn was cut short go on for [`YIELDED_SLICE`], one at least.
+    fn resume_yielded(&mut self) {
+        if self.yielded.is_empty() {
+            return;
+        }
+        let until = Instant::now() + YIELDED_SLICE;
+        for _ in 0..self.yielded.len() {
+            let Some(key) = self.yielded.pop_front() else { return };
+            if let Some(task) = self.tasks.get_mut(key).filter(|task| task.has_yielded) {
+                task.has_yielded = false;
+                self.poll_task(key);
+            }
+            if Instant::now() >= until {
+                return;
+            }
+        }
+    }
+
     fn poll_task(&mut self, key: usize) {
-        let Some(Task { future, waker, .. }) = self.tasks.get_mut(key) else { return };
-        here(|here| (here.task, here.budget) = (key, BUDGET));
+        let Some(Task { future, waker, has_yielded, .. }) = self.tasks.get_mut(key) else { return };
+        here(|here| (here.task, here.turn) = (key, Turn::default()));
         let poll = || future.as_mut().poll(&mut Context::from_waker(waker));
         // A panic, which has been printed, ends its own task.
         if !matches!(catch_unwind(AssertUnwindSafe(poll)), Ok(Poll::Pending)) {
             self.inbox.load.fetch_sub(1, Ordering::Relaxed);
             let ended = self.tasks.remove(key);
             catch_unwind(AssertUnwindSafe(|| drop(ended))).ok();
+        } else if here(|here| here.turn.is_over) && !std::mem::replace(has_yielded, true) {
+            self.yielded.push_back(key);
         }
     }
 }
@@ -257,8 +298,49 @@ struct Here {
     interests: Slab<Interest>,
     /// The task that is polled.
     task: usize,
-    /// Reads and writes that are left to it.
-    budget: u32,
+    /// Its turn.
+    turn: Turn,
+}
+
+/// What a task has done since it was polled, and whether it may go on.
+#[derive(Clone, Copy, Default)]
+struct Turn {
+    /// Reads and writes so far.
+    operations: u32,
+    /// One of them moved [`BULK`] bytes.
+    bulk: bool,
+    /// When the turn ends, once the clock has been looked at.
+    until: Option<Instant>,
+    /// The task was told to wait for its next turn.
+    is_over: bool,
+}
+
+impl Turn {
+    /// Whether the task may read or write once more. If not, it has to return, and will
+    /// be polled again.
+    #[inline]
+    fn goes_on(&mut self) -> bool {
+        if self.operations < UNTIMED && !self.bulk {
+            return true;
+        }
+        self.goes_on_by_the_clock()
+    }
+
+    fn goes_on_by_the_clock(&mut self) -> bool {
+        let over = self.operations >= BUDGET || {
+            let now = Instant::now();
+            now >= *self.until.get_or_insert(now + TIME_SLICE)
+        };
+        self.is_over |= over;
+        !over
+    }
+
+    /// Counts a read or write of `len` bytes.
+    #[inline]
+    fn count(&mut self, len: usize) {
+        self.operations += 1;
+        self.bulk |= len >= BULK;
+    }
 }
 
 /// A socket, as its loop sees it.
@@ -274,6 +356,9 @@ struct Ready {
     write: bool,
     /// The end is to be read, or an error: no more will be told of it.
     read_closed: bool,
+    /// The connection has failed: the peer has reset it, or the kernel has given it up.
+    /// What had come before can still be read.
+    failed: bool,
 }
 
 /// Gives what this thread's sockets know.
@@ -295,7 +380,26 @@ fn is_here() -> bool {
 /// task will be polled again.
 pub(crate) fn has_budget_remaining() -> bool {
     coop::has_budget_remaining()
-        && HERE.with_borrow(|here| here.as_ref().is_none_or(|here| here.budget > 0))
+        && HERE.with_borrow(|here| here.as_ref().is_none_or(|here| !here.turn.is_over))
+}
+
+/// Asks whether the task that runs may go on with work that is no read or write, as it
+/// must before each part of such work that takes a noticeable time. If not, the task has
+/// to return, and will be polled again.
+pub(crate) fn goes_on(cx: &Context<'_>) -> bool {
+    let on_loop = HERE.with_borrow_mut(|here| {
+        here.as_mut().map(|here| {
+            here.turn.bulk = true;
+            here.turn.goes_on()
+        })
+    });
+    on_loop.unwrap_or_else(|| {
+        let goes_on = coop::has_budget_remaining();
+        if !goes_on {
+            cx.waker().wake_by_ref();
+        }
+        goes_on
+    })
 }
 
 impl Here {
@@ -307,7 +411,13 @@ impl Here {
         ready.read_closed |= event.is_read_closed() || event.is_error();
         ready.read |= event.is_readable() || ready.read_closed;
         ready.write |= event.is_writable() || event.is_write_closed() || event.is_error();
-        let more = ready.read && !before.read || ready.write && !before.write;
+        // Both directions are closed by a reset, and by two ends; those are no failure.
+        ready.failed |= event.is_error();
+        let more = ready.read && !before.read
+            || ready.write && !before.write
+            // Whoever does not read for now has to know it nevertheless.
+            || ready.read_closed && !before.read_closed
+            || ready.failed && !before.failed;
         more.then_some(*task)
     }
 }

@@ -109,7 +109,8 @@ impl Generation {
                 _ => false,
             });
         let endpoints = endpoints(sockets, &routes)?;
-        let lines = lines(sockets, &endpoints)?;
+        let mut lines = lines(sockets, &endpoints)?;
+        lines.extend(host_hint(sockets, &settings));
         let shared = Arc::new(before.under(settings, endpoints));
         let app = http::router(&shared, &routes, shared.settings.web_root.as_deref());
         Ok(Generation { shared, app, receptions, lines, has_operators })
@@ -176,6 +177,16 @@ fn lines(sockets: &Sockets, endpoints: &Endpoints) -> io::Result<Vec<String>> {
     }));
     lines.extend(http.first().map(|url| format!("page       {url}/")));
     Ok(lines)
+}
+
+/// A line about host names, where HTTP is reachable from other machines and no name is allowed:
+/// pages, and programs that send an `Origin`, are refused under all names but `localhost`.
+fn host_hint(sockets: &Sockets, settings: &Settings) -> Option<String> {
+    let mut http = sockets.iter().filter(|held| held.offer.service.is_none());
+    let is_exposed = http.any(|held| held.socket.tcp().is_some_and(|at| !at.ip().is_loopback()));
+    (is_exposed && settings.allow_host.is_empty()).then(|| {
+        "hosts      localhost and IP addresses (allow a host name with --allow-host)".to_owned()
+    })
 }
 
 /// Where a service is reached by plain TCP from this machine: where it is bound to all

@@ -1,31 +1,85 @@
-//! The end of connections that carry nothing for long, where that is asked for.
+//! The idle timeout of a connection (`--idle-timeout`).
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What is known of a connection that may not be idle for ever.
+/// Since when a connection has moved no byte.
 #[derive(Debug)]
 pub(crate) struct Idle {
     timeout: Duration,
     since: Instant,
-    /// Bytes carried until then.
-    carried: u64,
+    /// Bytes that had been delivered then.
+    delivered: u64,
+    /// Bytes that the peers' kernels had acknowledged when that was last looked at.
+    acknowledged: u64,
 }
 
 impl Idle {
-    /// For a new connection; none if it may be idle for ever.
+    /// For a new connection; none without a timeout.
     pub(crate) fn new(timeout: Option<Duration>) -> Option<Box<Idle>> {
         let since = Instant::now();
-        timeout.map(|timeout| Box::new(Idle { timeout, since, carried: 0 }))
+        timeout.map(|timeout| Box::new(Idle { timeout, since, delivered: 0, acknowledged: 0 }))
     }
 
-    /// When the connection, which has carried so many bytes by now, will have been
-    /// idle for too long.
-    pub(crate) fn deadline(&mut self, now: Instant, carried: u64) -> Instant {
-        if carried != self.carried {
-            (self.carried, self.since) = (carried, now);
+    /// When the connection will have been idle for too long. `delivered` are the bytes that
+    /// were read from its peers and written to them so far, without those that wait to be
+    /// written: a slow transfer that moves is not idle.
+    pub(crate) fn deadline(&mut self, now: Instant, delivered: u64) -> Instant {
+        if delivered != self.delivered {
+            (self.delivered, self.since) = (delivered, now);
         }
         self.since + self.timeout
+    }
+
+    /// Whether the connection has been idle for too long, once the deadline has passed.
+    ///
+    /// It has not been if the process itself did not run in that time, or if bytes that the
+    /// kernel holds go on to reach a peer. `acknowledged` is what the peers have acknowledged
+    /// so far, if anything is in flight to them: a peer that takes nothing of it is given up
+    /// after twice the timeout at most.
+    pub(crate) fn is_over(
+        &mut self,
+        now: Instant,
+        running_since: Instant,
+        acknowledged: Option<u64>,
+    ) -> bool {
+        self.since = self.since.max(running_since);
+        if let Some(acknowledged) = acknowledged.filter(|sum| *sum != self.acknowledged) {
+            (self.acknowledged, self.since) = (acknowledged, now);
+        }
+        self.since + self.timeout <= now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(10);
+
+    fn idle() -> (Box<Idle>, Instant) {
+        let idle = Idle::new(Some(TIMEOUT)).unwrap();
+        let start = idle.since;
+        (idle, start)
+    }
+
+    #[test]
+    fn delivered_bytes_and_acknowledged_bytes_are_activity() {
+        let (mut idle, start) = idle();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(idle.deadline(at(4), 0), at(10));
+        assert_eq!(idle.deadline(at(6), 5), at(16));
+        assert!(!idle.is_over(at(16), start, Some(7)), "bytes were in flight and arrived");
+        assert!(idle.is_over(at(26), start, Some(7)), "no more of them did");
+    }
+
+    #[test]
+    fn time_in_which_the_process_did_not_run_is_no_idleness() {
+        let (mut idle, start) = idle();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert!(!idle.is_over(at(100), at(95), None));
+        assert_eq!(idle.deadline(at(100), 0), at(105));
+        assert!(idle.is_over(at(105), at(95), None));
     }
 }

@@ -22,7 +22,8 @@
 //! - `http`: the page, the API, and the handshake of WebSocket routes
 //! - [`page`]: the page's files
 //! - [`dial`]: reaching a route's upstream
-//! - [`proxy`]: clients that come by a proxy, and upstreams that are told of theirs
+//! - [`proxy`]: the PROXY protocol, and the headers by which HTTP proxies name their clients
+//! - [`authority`]: hosts and ports as `Host` and `Origin` write them
 //! - [`bridge`]: WebSocket on one side, an upstream on the other
 //! - [`client`]: `echogate connect` and `echogate bench`, the native client
 //! - [`registry`]: who is connected now
@@ -37,6 +38,7 @@
 //! - `terminal`: a prompt, and what comes above it; `escape`: what came from elsewhere,
 //!   made fit for it and for one line
 
+pub mod authority;
 pub mod bridge;
 pub mod chat;
 pub mod check;
@@ -76,6 +78,7 @@ mod process;
 mod scratch;
 mod sockets;
 mod terminal;
+mod unacknowledged;
 
 pub use cli::main;
 

@@ -4,7 +4,7 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     fmt,
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU32, Ordering},
@@ -47,7 +47,7 @@ pub struct RouteLimit {
 pub enum Full {
     /// So many connections in all.
     Server(u32),
-    /// So many from one address.
+    /// So many from one address, or one IPv6 network.
     Address(IpAddr, u32),
     /// So many on the route.
     Route(u32),
@@ -60,7 +60,11 @@ impl fmt::Display for Full {
                 write!(f, "the server is full: {max} connections (--max-connections)")
             }
             Full::Address(ip, max) => {
-                write!(f, "{ip} has {max} connections, the most it may (--max-per-address)")
+                let counted = if is_counted_by_network(ip) { "/64" } else { "" };
+                write!(
+                    f,
+                    "{ip}{counted} has {max} connections, the most it may (--max-per-address)"
+                )
             }
             Full::Route(max) => write!(f, "the route is full: {max} connections (max={max})"),
         }
@@ -167,7 +171,7 @@ impl Place {
     ///
     /// When the address has as many as it may; the place is given back.
     pub fn of(mut self, ip: Option<IpAddr>) -> Result<Place, Full> {
-        let Some(ip) = ip.map(|ip| ip.to_canonical()) else { return Ok(self) };
+        let Some(ip) = ip.map(counted_as) else { return Ok(self) };
         let mut counts = self.limits.counts();
         let max = match ip.is_loopback() && !counts.loopback_is_limited {
             true => u32::MAX,
@@ -185,6 +189,23 @@ impl Place {
         self.address = Some(address.ok_or(Full::Address(ip, max))?);
         Ok(self)
     }
+}
+
+/// The address that `ip` is counted under. An IPv6 address counts as its /64 network, of which
+/// one client has all addresses (RFC 6177); but loopback, and link-local addresses, whose network
+/// is the same on every link, count alone.
+fn counted_as(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(v6) if !v6.is_loopback() && !v6.is_unicast_link_local() => {
+            Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into()
+        }
+        ip => ip,
+    }
+}
+
+/// Whether `ip`, of [`counted_as`], stands for a /64 network.
+fn is_counted_by_network(ip: &IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(v6) if !v6.is_loopback() && !v6.is_unicast_link_local())
 }
 
 impl Drop for Place {
@@ -227,6 +248,23 @@ mod tests {
         assert_eq!(enter(&limits, HERE).unwrap_err(), Full::Server(2));
         drop(first);
         enter(&limits, HERE).unwrap();
+    }
+
+    #[test]
+    fn an_ipv6_address_is_counted_as_its_network() {
+        let limits = Arc::new(Limits::new(10, Some(1)));
+        let _first = enter(&limits, "2001:db8:0:1::1").unwrap();
+        let full = enter(&limits, "2001:db8:0:1:ffff::2").unwrap_err();
+        assert_eq!(
+            full.to_string(),
+            "2001:db8:0:1::/64 has 1 connections, the most it may (--max-per-address)"
+        );
+        let _other_network = enter(&limits, "2001:db8:0:2::1").unwrap();
+        let _ipv4 = [enter(&limits, "192.0.2.1").unwrap(), enter(&limits, "192.0.2.2").unwrap()];
+        let _link_local = [enter(&limits, "fe80::1").unwrap(), enter(&limits, "fe80::2").unwrap()];
+        let _loopback = enter(&limits, "::1").unwrap();
+        let full = enter(&limits, "fe80::1").unwrap_err().to_string();
+        assert!(full.starts_with("fe80::1 has"), "{full}");
     }
 
     #[test]

@@ -163,7 +163,7 @@ fn hand_on(stream: Stream, peer: Peer, admitted: Admitted, tasks: &TaskTracker) 
     {
         tasks.spawn(name(stream, proxy, admitted, within));
     } else {
-        admitted.serve(stream, peer);
+        admitted.serve(stream, peer, None);
     }
 }
 
@@ -176,7 +176,10 @@ async fn name(mut stream: Stream, proxy: SocketAddr, admitted: Admitted, within:
         () = async { ending.cancelled().await; sleep(LAST_HEADER).await } => return,
     };
     match said {
-        Ok(Ok(client)) => admitted.serve(stream, Peer::Address(client.unwrap_or(proxy))),
+        Ok(Ok(named)) => {
+            let source = named.map_or(proxy, |ends| ends.source);
+            admitted.serve(stream, Peer::Address(source), named.map(|ends| ends.destination));
+        }
         Ok(Err(e)) => tracing::warn!(%proxy, "{e}"),
         Err(_) => tracing::warn!(%proxy, "no PROXY header within {within:?}"),
     }

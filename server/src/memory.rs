@@ -42,6 +42,19 @@ impl Memory {
     }
 }
 
+impl Memory {
+    /// Ends the connection as a reset does: the service learns that its client has failed.
+    pub(crate) fn reset(&mut self) {
+        if let Memory::Served(served) = self
+            && served.ended.is_none()
+        {
+            let reset = io::ErrorKind::ConnectionReset;
+            served.service.failed(reset.into());
+            served.ended = Some(Err(reset));
+        }
+    }
+}
+
 /// What is written is read again, answered: two copies in all.
 #[derive(Debug)]
 pub struct Mirror {

@@ -27,6 +27,9 @@ use crate::{
 /// How long it takes at the most to notice what has arrived.
 const NOTICE: Duration = Duration::from_millis(20);
 
+/// How long connections may take that are cut off: they need one turn on their event loop.
+const CUT: Duration = Duration::from_millis(200);
+
 /// HTTP connections held at once, those that became WebSockets aside. Beyond it clients
 /// wait.
 const HTTP_CONNECTIONS: usize = 1024;
@@ -138,8 +141,11 @@ impl Shared {
     fn serve(&self, how: &Reception, stream: Stream, peer: Peer, place: Option<Place>) {
         let exchange = how.backend.meet(peer.clone(), how.once);
         let arrival = Arrival { kind: how.kind, peer, target: how.target.clone(), bridged: None };
+        // The idle time of a bridge's connection to a listener here is the bridge's: that
+        // ends it with the right Close.
+        let idle = place.as_ref().and(self.settings.idle_timeout);
         let entry = self.registry.enter(arrival, place);
-        let (idle, drain) = (self.settings.idle_timeout, &self.services.drain);
+        let drain = &self.services.drain;
         self.carry(&self.services, connection::serve(stream, exchange, entry, idle, drain));
     }
 
@@ -183,12 +189,14 @@ impl Shared {
         self.services.end_by(start + within.mul_f64(0.8), start + within.mul_f64(0.9)).await;
         self.bridges.end_by(start + within, start + within).await;
         self.http.end_by(start + within, start + within).await;
-        let cut = self.registry.entries();
-        if !cut.is_empty() {
-            let count = cut.len();
+        let count = self.registry.count();
+        if count > 0 {
             tracing::warn!("{count} connections did not end within {within:?} and are cut off");
+            let until = Instant::now() + CUT;
+            self.bridges.end(Stage::Cut, until).await;
+            self.services.end(Stage::Cut, until).await;
         }
-        for entry in cut {
+        for entry in self.registry.entries() {
             entry.ended(&"cut off by the server's end");
         }
     }
@@ -203,10 +211,14 @@ impl Group {
     /// others, as far as they can be ended cleanly.
     async fn end_by(&self, quiet: Instant, now: Instant) {
         self.tracker.close();
-        self.drain.advance(Stage::WhenQuiet);
-        if timeout_at(quiet, self.tracker.wait()).await.is_err() {
-            self.drain.advance(Stage::Now);
-            timeout_at(now, self.tracker.wait()).await.ok();
+        if !self.end(Stage::WhenQuiet, quiet).await {
+            self.end(Stage::Now, now).await;
         }
+    }
+
+    /// Has the group's connections end as `stage` says; whether all do until then.
+    async fn end(&self, stage: Stage, until: Instant) -> bool {
+        self.drain.advance(stage);
+        timeout_at(until, self.tracker.wait()).await.is_ok()
     }
 }

@@ -15,12 +15,31 @@ use tokio::{
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 
-use crate::{event_loop::StreamSocket, memory::Memory, tls::Tls};
+use crate::{event_loop::StreamSocket, memory::Memory, tls::Tls, unacknowledged::InFlight};
 
 /// Bytes that the kernel takes for a client beyond those that it can send at once. With
 /// its own limit, 4 MiB and more, one that reads slowly would seem to stand still, and
 /// a Ping would reach it minutes late.
 const UNSENT: u32 = 128 * 1024;
+
+/// A stream of bytes as a relay uses it: what reading and writing do not tell, and how it
+/// ends when not in order.
+pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin {
+    /// Whether the connection is known to have failed, or the peer to have ended its side,
+    /// although there may be bytes to read.
+    fn has_ended(&self) -> bool;
+
+    /// Whether the connection is known to have failed, although there may be bytes to read.
+    fn has_failed(&self) -> bool;
+
+    /// What was written and the peer has not acknowledged; none where nobody tells.
+    fn in_flight(&self) -> Option<InFlight>;
+
+    /// Has the connection end by a reset when the stream is dropped, and not in order: what
+    /// is in flight is discarded, and a peer that reads learns that something is missing.
+    /// TLS ends without its close_notify. A Unix socket knows no reset and just ends.
+    fn reset_on_drop(&mut self);
+}
 
 /// One type for all of them, so that what runs on a stream is built once.
 #[derive(Debug)]
@@ -76,6 +95,15 @@ impl Stream {
         }
     }
 
+    /// The socket below, where it is the stream's own.
+    fn socket(&self) -> Option<&StreamSocket> {
+        match self {
+            Stream::Plain(socket) => Some(socket),
+            Stream::Tls(stream) => Some(stream.socket()),
+            Stream::Http2(_) | Stream::Memory(_) => None,
+        }
+    }
+
     /// Whether HTTP/2 was agreed on for it.
     pub fn is_http2(&self) -> bool {
         matches!(self, Stream::Tls(stream) if stream.is_http2())
@@ -91,6 +119,36 @@ macro_rules! on_each {
             Stream::Memory($stream) => $call,
         }
     };
+}
+
+impl Transport for Stream {
+    fn has_ended(&self) -> bool {
+        self.socket().is_some_and(StreamSocket::has_ended)
+    }
+
+    fn has_failed(&self) -> bool {
+        self.socket().is_some_and(StreamSocket::has_failed)
+    }
+
+    fn in_flight(&self) -> Option<InFlight> {
+        match self {
+            Stream::Plain(socket) => socket.in_flight(),
+            Stream::Tls(stream) => stream.socket().in_flight(),
+            Stream::Http2(_) => None,
+            // The service has taken what was written.
+            Stream::Memory(_) => Some(InFlight::NOTHING),
+        }
+    }
+
+    fn reset_on_drop(&mut self) {
+        match self {
+            Stream::Plain(socket) => socket.reset_when_closed(),
+            Stream::Tls(stream) => stream.socket().reset_when_closed(),
+            // Dropped before its end it is reset (RFC 9113 section 5.4.2).
+            Stream::Http2(_) => {}
+            Stream::Memory(stream) => stream.reset(),
+        }
+    }
 }
 
 impl AsyncRead for Stream {

@@ -6,7 +6,7 @@ use echogate_tests::{
     http::{self, connect},
     server::Server,
     tcp::{read_exactly, read_to_end},
-    ws::{self, RawWs, first},
+    ws::{self, BROWSER, RawWs, first},
 };
 use serde_json::{Value, json};
 
@@ -201,7 +201,8 @@ fn connections_that_a_drain_cuts_off_are_logged_too() {
 #[test]
 fn a_handshake_that_is_refused_is_logged_with_its_reason() {
     let server = server();
-    let mut page = RawWs::connect_with(&server, "/ws", &["Origin: http://evil.example"]);
+    let stranger = ["Origin: http://evil.example", BROWSER];
+    let mut page = RawWs::connect_with(&server, "/ws", &stranger);
     page.read_close();
     server.wait_for_log(&["refused: ", "http://evil.example", "status=403"]);
 }

@@ -12,7 +12,7 @@ use echogate_tests::{
     pty::Terminal,
     server::{PATIENCE, Server},
     tcp::{connect_narrow, read_to_end, reset},
-    ws::{self, RawWs, first},
+    ws::{self, BROWSER, RawWs, first},
 };
 
 use crate::ECHOGATE;
@@ -329,7 +329,8 @@ fn chat_is_spoken_over_websocket_too_and_ends_with_a_reason() {
 #[test]
 fn an_operator_of_another_page_is_refused() {
     let server = server();
-    let mut page = RawWs::connect_with(&server, "/ws/operator", &["Origin: http://evil.example"]);
+    let stranger = ["Origin: http://evil.example", BROWSER];
+    let mut page = RawWs::connect_with(&server, "/ws/operator", &stranger);
     assert_eq!(page.read_close().0, Some(1008));
 }
 

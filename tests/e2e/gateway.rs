@@ -6,7 +6,7 @@ use echogate_tests::{
     http,
     server::Server,
     upstream::Upstream,
-    ws::{RawWs, first},
+    ws::{BROWSER, RawWs, first},
 };
 
 use crate::ECHOGATE;
@@ -62,7 +62,7 @@ fn with_a_folder_of_ones_own_the_gateway_still_answers_handshakes() {
     client.send_frame(first::TEXT, b"hi");
     assert_eq!(client.read().payload, b"HI");
     let origin = format!("Origin: http://{}", server.address("http"));
-    let mut page = RawWs::connect_with(&server, "/nowhere", &[&origin]);
+    let mut page = RawWs::connect_with(&server, "/nowhere", &[&origin, BROWSER]);
     assert_eq!(page.read_close(), (Some(1008), "no such route: /nowhere".to_owned()));
 }
 
@@ -108,6 +108,8 @@ fn check_tells_what_a_connection_would_meet() {
         ("wss://gate.example/vnc", Some("https://gate.example"), Ok("/vnc")),
         ("ws://gate.example/vnc", Some("http://gate.example"), Ok("/vnc")),
         ("ws://localhost:8080/vnc", Some("http://evil.example"), Err("--allow-origin")),
+        ("ws://gate.example:443/vnc", Some("https://gate.example"), Ok("/vnc")),
+        ("ws://localhost:8080/vnc", Some("ftp://localhost:8080"), Err("--allow-origin")),
         ("ws://evil.example/vnc", Some("http://evil.example"), Err("--allow-host")),
         ("ws://localhost:8080/ws", None, Err("no such route: /ws")),
         ("tcp://localhost:8080", None, Err("ws://")),

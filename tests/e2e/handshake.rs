@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use echogate_tests::{
     http::{Response, connect, exchange},
     server::Server,
-    ws::{self, RawWs, UPGRADE, first},
+    ws::{self, BROWSER, RawWs, UPGRADE, first},
 };
 
 use crate::{ECHOGATE, server};
@@ -17,12 +17,12 @@ fn ask(server: &Server, lines: &[&str]) -> Response {
     exchange(&mut connect(server.address("http")), &lines)
 }
 
-/// A good handshake with line `i` of [`UPGRADE`] replaced by `lines`.
+/// A good handshake with line `i` of [`UPGRADE`] replaced by `lines`, or with these behind it.
 fn with(server: &Server, i: usize, lines: &[&str]) -> Response {
     let mut all = vec!["GET /ws HTTP/1.1"];
     all.extend(&UPGRADE[..i]);
     all.extend(lines);
-    all.extend(&UPGRADE[i + 1..]);
+    all.extend(UPGRADE.iter().skip(i + 1));
     ask(server, &all)
 }
 
@@ -38,6 +38,53 @@ fn the_answer_proves_that_the_key_was_read() {
     assert!(response.header("connection").unwrap().eq_ignore_ascii_case("upgrade"));
     assert_eq!(response.header("sec-websocket-extensions"), None);
     assert_eq!(response.header("sec-websocket-protocol"), None);
+}
+
+/// The head of an answer as it is written, without what follows.
+fn raw_head(stream: &mut impl std::io::Read) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).unwrap()
+}
+
+#[test]
+fn a_101_says_upgrade_alone_and_its_names_are_written_as_in_rfc_6455() {
+    let server = server();
+    for connection in ["Upgrade", "Upgrade, close", "close, Upgrade", "keep-alive, Upgrade"] {
+        let mut stream = connect(server.address("http"));
+        let host = server.address("http");
+        // Another answer may still be on its way.
+        let request = format!(
+            "GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\nGET /ws HTTP/1.1\r\nHost: {host}\r\n\
+             Connection: {connection}\r\nSec-WebSocket-Protocol: mqtt\r\n{}\r\n\r\n",
+            UPGRADE[1..].join("\r\n")
+        );
+        std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
+        let health = raw_head(&mut stream);
+        assert!(health.contains("\r\nContent-Length: 3\r\n"), "{health}");
+        std::io::Read::read_exact(&mut stream, &mut [0; 3]).unwrap();
+        let head = raw_head(&mut stream);
+        let (status, lines) = head.trim_end().split_once("\r\n").unwrap();
+        let mut lines: Vec<_> = lines.lines().collect();
+        lines.sort_unstable();
+        assert_eq!(status, "HTTP/1.1 101 Switching Protocols");
+        assert_eq!(
+            lines,
+            [
+                "Connection: Upgrade",
+                "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
+                "Sec-WebSocket-Protocol: mqtt",
+                "Upgrade: websocket",
+            ]
+        );
+        let mut client = RawWs { stream };
+        client.send_frame(first::TEXT, b"hello");
+        assert_eq!(client.read().payload, b"HELLO");
+    }
 }
 
 #[test]
@@ -56,6 +103,31 @@ fn a_plain_request_for_a_route_is_told_to_upgrade() {
     assert_eq!(response.header("upgrade"), Some("websocket"));
     assert_eq!(response.header("sec-websocket-version"), Some("13"));
     assert!(response.text().contains("ws://"), "{response:?}");
+}
+
+#[test]
+fn a_proxy_that_takes_the_upgrade_away_is_named() {
+    let server = server();
+    let gateway = Server::start(ECHOGATE, &["--route", "/=service:echo"]);
+    for lost in [&UPGRADE[1..], &UPGRADE[2..]] {
+        let ws = [&["GET /ws HTTP/1.1"], lost].concat();
+        let root = [&["GET / HTTP/1.0"], lost].concat();
+        for response in [ask(&server, &ws), ask(&gateway, &root)] {
+            assert_eq!(response.status, 426, "{response:?}");
+            let text = response.text();
+            assert!(text.contains("proxy") && text.contains("Upgrade"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_subprotocol_that_is_no_token_is_refused() {
+    let server = server();
+    for offer in ["a b", "mqtt, a/b"] {
+        let response = with(&server, 4, &[&format!("Sec-WebSocket-Protocol: {offer}")]);
+        assert_eq!(response.status, 400, "{offer}");
+        assert!(response.text().contains("Sec-WebSocket-Protocol"), "{response:?}");
+    }
 }
 
 #[test]
@@ -137,7 +209,7 @@ fn a_path_that_is_no_route_is_not_found() {
     assert!(response.text().contains("/nowhere"), "{response:?}");
     // A page cannot read that: it is upgraded, and told in a Close.
     let origin = format!("Origin: http://{}", server.address("http"));
-    let mut page = RawWs::connect_with(&server, "/nowhere", &[&origin]);
+    let mut page = RawWs::connect_with(&server, "/nowhere", &[&origin, BROWSER]);
     assert_eq!(page.read_close(), (Some(1008), "no such route: /nowhere".to_owned()));
 }
 
@@ -179,7 +251,7 @@ fn a_foreign_page_is_told_in_a_close_why_it_may_not_connect() {
     let server = server();
     for origin in ["http://evil.example", "null", "http://127.0.0.1:1"] {
         let line = format!("Origin: {origin}");
-        let mut page = RawWs::connect_with(&server, "/ws", &[&line]);
+        let mut page = RawWs::connect_with(&server, "/ws", &[&line, BROWSER]);
         let (code, reason) = page.read_close();
         assert_eq!(code, Some(1008), "{origin}");
         assert!(reason.contains(origin) && reason.contains("--allow-origin"), "{reason}");
@@ -188,10 +260,83 @@ fn a_foreign_page_is_told_in_a_close_why_it_may_not_connect() {
 }
 
 #[test]
+fn a_program_that_sends_an_origin_is_told_by_the_status() {
+    let server = server();
+    for (path, origin) in [("/ws", "http://evil.example"), ("/nowhere", "http://evil.example")] {
+        let line = format!("Origin: {origin}");
+        let mut stream = connect(server.address("http"));
+        let response = ws::handshake(&mut stream, &server, path, &[&line]);
+        assert_eq!(response.status, 403, "{response:?}");
+        assert!(response.text().contains("--allow-origin"), "{response:?}");
+        let mut stream = connect(server.address("http"));
+        let more = [&line, "Sec-Fetch-Site: cross-site"];
+        assert_eq!(ws::handshake(&mut stream, &server, path, &more).status, 101);
+    }
+    let origin = format!("Origin: http://{}", server.address("http"));
+    let mut stream = connect(server.address("http"));
+    assert_eq!(ws::handshake(&mut stream, &server, "/nowhere", &[&origin]).status, 404);
+}
+
+#[test]
+fn a_foreign_page_cannot_tell_which_routes_there_are() {
+    let server = server();
+    let stranger = ["Origin: http://evil.example", BROWSER];
+    let told = ["/ws", "/ws/time", "/nowhere", "/", "/metrics/none"]
+        .map(|path| RawWs::connect_with(&server, path, &stranger).read_close());
+    assert!(told.iter().all(|close| *close == told[0]), "{told:?}");
+    assert!(told[0].1.contains("--allow-origin"), "{told:?}");
+}
+
+#[test]
+fn two_origins_are_refused() {
+    let server = Server::start(ECHOGATE, &["--allow-origin", "*"]);
+    let origin = format!("Origin: http://{}", server.address("http"));
+    let mut page = RawWs::connect_with(&server, "/ws", &[&origin, &origin, BROWSER]);
+    let (code, reason) = page.read_close();
+    assert!(code == Some(1008) && reason.contains("Origin"), "{code:?} {reason}");
+    let mut stream = connect(server.address("http"));
+    let response = ws::handshake(&mut stream, &server, "/ws", &[&origin, &origin]);
+    assert_eq!(response.status, 403, "{response:?}");
+}
+
+#[test]
+fn a_page_without_a_host_may_connect_where_it_is_allowed() {
+    for (allowed, refused) in [("null", "file://"), ("file://", "null")] {
+        let server = Server::start(ECHOGATE, &["--allow-origin", allowed]);
+        let line = format!("Origin: {allowed}");
+        let mut page = RawWs::connect_with(&server, "/ws", &[&line, BROWSER]);
+        page.send_frame(first::TEXT, b"hi");
+        assert_eq!(page.read().payload, b"HI");
+        let line = format!("Origin: {refused}");
+        let mut page = RawWs::connect_with(&server, "/ws", &[&line, BROWSER]);
+        assert_eq!(page.read_close().0, Some(1008), "{refused}");
+    }
+}
+
+#[test]
+fn the_default_port_and_the_dot_of_the_root_change_no_origin() {
+    let server = Server::start(ECHOGATE, &["--allow-host", "gate.example"]);
+    for (host, origin, status) in [
+        ("gate.example:443", "https://gate.example", 101),
+        ("gate.example:80", "http://gate.example", 101),
+        ("gate.example.", "https://gate.example", 101),
+        ("GATE.example", "https://gate.example", 101),
+        ("gate.example:8443", "https://gate.example", 403),
+        ("gate.example", "ftp://gate.example", 403),
+    ] {
+        let lines = [format!("Host: {host}"), format!("Origin: {origin}")];
+        let head = [&["GET /ws HTTP/1.1", &*lines[0], &*lines[1]], &UPGRADE[..]].concat();
+        let response = exchange(&mut connect(server.address("http")), &head);
+        assert_eq!(response.status, status, "{host} {origin}: {response:?}");
+    }
+}
+
+#[test]
 fn a_foreign_page_that_keeps_sending_still_gets_its_close() {
     let server = server();
     let host = format!("Host: {}", server.address("http"));
-    let head = [&["GET /ws HTTP/1.1", &host, "Origin: http://evil.example"], &UPGRADE[..]].concat();
+    let page = ["GET /ws HTTP/1.1", &host, "Origin: http://evil.example", BROWSER];
+    let head = [&page[..], &UPGRADE].concat();
     let mut stream = connect(server.address("http"));
     // The messages are behind the handshake before it is answered.
     let messages = ws::frame(first::BINARY, &[7; 60_000]).repeat(10);
@@ -210,7 +355,8 @@ fn an_allowed_origin_may_connect() {
     let mut page = RawWs::connect_with(&server, "/ws", &["Origin: https://friend.example"]);
     page.send_frame(first::TEXT, b"hi");
     assert_eq!(page.read().payload, b"HI");
-    let mut page = RawWs::connect_with(&server, "/ws", &["Origin: https://friend.example.evil"]);
+    let stranger = ["Origin: https://friend.example.evil", BROWSER];
+    let mut page = RawWs::connect_with(&server, "/ws", &stranger);
     assert_eq!(page.read_close().0, Some(1008));
 }
 
@@ -218,7 +364,7 @@ fn an_allowed_origin_may_connect() {
 fn a_strangers_name_for_this_server_is_not_trusted() {
     let server = server();
     let mut stream = connect(server.address("http"));
-    let lines = ["GET /ws HTTP/1.1", "Host: evil.example", "Origin: http://evil.example"];
+    let lines = ["GET /ws HTTP/1.1", "Host: evil.example", "Origin: http://evil.example", BROWSER];
     let response = exchange(&mut stream, &[&lines[..], &UPGRADE].concat());
     assert_eq!(response.status, 101);
     let (code, reason) = RawWs { stream }.read_close();
@@ -229,12 +375,14 @@ fn a_strangers_name_for_this_server_is_not_trusted() {
 #[test]
 fn a_strangers_name_for_this_server_opens_nothing_a_page_may_read() {
     let server = Server::start(ECHOGATE, &["--allow-host", "gate.example"]);
-    for path in ["/", "/api/connections", "/version"] {
+    for path in ["/", "/api/connections", "/version", "/metrics"] {
         let request = format!("GET {path} HTTP/1.1");
         for (host, status) in [
             ("evil.example", 403),
             ("127.0.0.1.evil.example", 403),
             ("gate.example:8080", 200),
+            ("gate.example.", 200),
+            ("192.0.2.1:9100", 200),
             ("localhost", 200),
             ("[::1]:8080", 200),
         ] {
@@ -243,6 +391,11 @@ fn a_strangers_name_for_this_server_opens_nothing_a_page_may_read() {
             assert_eq!(response.status, status, "{path} {host}");
             if status == 403 {
                 assert!(response.text().contains("--allow-host"), "{response:?}");
+                // Nor does a request that asks for an upgrade which is not taken there.
+                let lines = [&[&*request, &host], &UPGRADE[..]].concat();
+                let response = exchange(&mut connect(server.address("http")), &lines);
+                let expected = if path == "/" { 404 } else { 403 };
+                assert_eq!(response.status, expected, "{path} {host}: {response:?}");
             }
         }
     }
@@ -252,6 +405,57 @@ fn a_strangers_name_for_this_server_opens_nothing_a_page_may_read() {
     // A native client is no page, and calls the server what it likes.
     let lines = [&["GET /ws HTTP/1.1", "Host: gate"], &UPGRADE[..]].concat();
     assert_eq!(exchange(&mut connect(server.address("http")), &lines).status, 101);
+}
+
+#[test]
+fn a_server_for_other_machines_says_under_which_hosts_it_answers() {
+    let start = |http: &str, more: &[&str]| {
+        let mut command = std::process::Command::new(ECHOGATE);
+        command.args(["serve", "--http", http, "--route", "/x=service:upper"]).args(more);
+        Server::spawn(command)
+    };
+    let hosts = start("0.0.0.0:0", &[]).printed("hosts ").unwrap();
+    assert!(hosts.contains("--allow-host"), "{hosts}");
+    assert_eq!(start("127.0.0.1:0", &[]).printed("hosts "), None);
+    assert_eq!(start("0.0.0.0:0", &["--allow-host", "gate.example"]).printed("hosts "), None);
+}
+
+#[test]
+fn a_host_that_is_none_is_refused_in_words_on_every_path() {
+    let server = server();
+    for host in [
+        "",
+        "127.0.0.1:80.evil.example",
+        "[::1]evil.example",
+        "localhost:80@evil.example",
+        "user@localhost",
+        "127.0.0.1:x",
+        "127.0.0.1:99999",
+        "local host",
+        "localhost/",
+        "::1",
+    ] {
+        for path in ["/", "/healthz", "/api/connections", "/ws", "/nowhere"] {
+            let lines = [format!("GET {path} HTTP/1.1"), format!("Host: {host}")];
+            let head = [&[&*lines[0], &*lines[1]], &UPGRADE[..]].concat();
+            let response = exchange(&mut connect(server.address("http")), &head);
+            assert_eq!(response.status, 400, "{path} {host:?}: {response:?}");
+            assert!(response.text().contains("Host header"), "{response:?}");
+        }
+    }
+    let userinfo = ["GET http://user@localhost/healthz HTTP/1.1", "Host: localhost"];
+    assert_eq!(exchange(&mut connect(server.address("http")), &userinfo).status, 400);
+}
+
+#[test]
+fn what_reorders_a_line_reaches_neither_log_nor_answer() {
+    let server = server();
+    let response = ask(&server, &["GET /a\u{202e}b\u{2028}c HTTP/1.1"]);
+    assert_eq!(response.text(), "no such path: /a\\u{202e}b\\u{2028}c\n");
+    let head = [&["GET /d\u{202e}e HTTP/1.1"], &UPGRADE[..]].concat();
+    assert_eq!(ask(&server, &head).text(), "no such route: /d\\u{202e}e\n");
+    let log = server.wait_for_log(&["no such route: /d\\u{202e}e", "path=\"/d\\u{202e}e\""]);
+    assert!(!log.contains('\u{202e}'), "{log}");
 }
 
 #[test]
@@ -281,7 +485,7 @@ fn an_upstream_that_refuses_is_502_and_for_a_page_a_close() {
     assert_eq!(response.text(), "the upstream refused the connection\n");
 
     let origin = format!("Origin: http://{}", server.address("http"));
-    let mut page = RawWs::connect_with(&server, "/x", &[&origin]);
+    let mut page = RawWs::connect_with(&server, "/x", &[&origin, BROWSER]);
     assert_eq!(page.read_close(), (Some(1011), "the upstream refused the connection".to_owned()));
 }
 

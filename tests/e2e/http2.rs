@@ -161,6 +161,9 @@ async fn what_is_refused_is_told_as_over_http_1_1() {
     }
     let stranger = [VERSION, ("origin", "https://stranger.example")];
     let response = send.send_request(handshake("/few", &stranger)).await.unwrap();
+    assert_eq!(response.status(), StatusCode::FORBIDDEN, "a program");
+    let stranger = [&stranger[..], &[("sec-fetch-site", "cross-site")]].concat();
+    let response = send.send_request(handshake("/few", &stranger)).await.unwrap();
     let (code, reason) = Client::over(response).await.read_close().await;
     assert!(code == 1008 && reason.contains("--allow-origin"), "{code} {reason}");
     let response = send.send_request(handshake("/few", &[VERSION])).await.unwrap();

@@ -12,7 +12,7 @@ use echogate_tests::{
     server::Server,
     tcp::{connect_narrow, noise, read_exactly, widen, write_until_held_back},
     upstream::Upstream,
-    ws::{self, RawWs, first},
+    ws::{self, BROWSER, RawWs, first},
 };
 
 use crate::{ECHOGATE, raise_own_limit, server};
@@ -304,7 +304,7 @@ fn each_limit_is_told_before_the_upgrade_and_to_a_page_in_a_close() {
         assert_eq!(response.text(), format!("{reason}\n"));
         assert!(response.header("retry-after").is_some_and(|after| after.parse::<u32>().is_ok()));
         let origin = format!("Origin: http://{}", server.address("http"));
-        let mut page = RawWs::connect_with(&server, path, &[&origin]);
+        let mut page = RawWs::connect_with(&server, path, &[&origin, BROWSER]);
         assert_eq!(page.read_close(), (Some(1013), reason.to_owned()));
         // The page of the server is served all the same.
         assert_eq!(http::get(server.address("http"), "/").status, 200);

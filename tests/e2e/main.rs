@@ -11,6 +11,7 @@
 //! - `websocket`: messages through the gateway to `upper`
 //! - `routes`: the framings, with an upstream of the test's own
 //! - `endings`: who ends, breaks or breaks the rules, and what the others see of it
+//! - `aborts`: ends that are not in order, and what the other side sees of them
 //! - `limits`: clients that flood and do not read, and running out of things
 //! - `shutdown`: SIGTERM with clients of all kinds
 //! - `tls`: TLS on every side, and certificates that are read again
@@ -28,6 +29,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test it is an assertion")]
 
+mod aborts;
 mod api;
 mod bench;
 mod chat;

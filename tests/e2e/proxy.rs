@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream},
 };
 
 use echogate_tests::{
@@ -10,7 +10,7 @@ use echogate_tests::{
     server::{PATIENCE, Server},
     tcp::read_exactly,
     upstream::Upstream,
-    ws::{RawWs, first},
+    ws::{self, RawWs, UPGRADE, first},
 };
 use socket2::{Domain, Socket, Type};
 
@@ -26,7 +26,9 @@ const HEADERS: [&[u8]; 2] = [
 ];
 
 fn server(arguments: &[&str]) -> Server {
-    let from = ["--proxy-protocol-from", "127.0.0.2", "--route", "/ws=service:upper"];
+    let from = ["--proxy-protocol-from", "127.0.0.2", "--forwarded-from", "127.0.0.0/8"];
+    let from =
+        [&from[..], &["--forwarded-from", "192.0.2.7"], &["--route", "/ws=service:upper"]].concat();
     Server::start(ECHOGATE, &[&from[..], arguments].concat())
 }
 
@@ -147,6 +149,162 @@ fn x_forwarded_for_is_believed_of_trusted_proxies_only() {
         let own = client.stream.local_addr().unwrap().to_string();
         assert_eq!(live[0]["peer"], expected.unwrap_or(&own));
     }
+}
+
+/// Sends a handshake with raw bytes in a header line, and reads the answer.
+fn handshake_with(server: &Server, line: &[u8]) -> RawWs {
+    let mut stream = http::connect(server.address("http"));
+    let host = format!("Host: {}", server.address("http"));
+    let head = [&["GET /x HTTP/1.1", &host], &UPGRADE[..]].concat().join("\r\n");
+    stream.write_all(&[head.as_bytes(), b"\r\n", line, b"\r\n\r\n"].concat()).unwrap();
+    assert_eq!(http::Response::read(&mut stream).unwrap().status, 101);
+    RawWs { stream }
+}
+
+#[test]
+fn no_byte_in_x_forwarded_for_hides_the_address_that_the_proxy_appended() {
+    let upstream = Upstream::new();
+    let route = format!("{}&proxy=v1", upstream.route("/x", "bytes"));
+    let server = Server::start(ECHOGATE, &["--forwarded-from", "127.0.0.1", "--route", &route]);
+    for line in [
+        &b"X-Forwarded-For: \xff, 203.0.113.9"[..],
+        b"X-Forwarded-For: \xe4\xb8\x96, unknown, 203.0.113.9",
+        b"X-Forwarded-For: \xff\r\nX-Forwarded-For: 203.0.113.9",
+        b"Forwarded: for=\xff, for=203.0.113.9;proto=https",
+    ] {
+        let mut client = handshake_with(&server, line);
+        let mut accepted = upstream.accept();
+        let expected = format!("PROXY TCP4 203.0.113.9 127.0.0.1 0 {}\r\n", port(&server));
+        let told = read_exactly(&mut accepted, expected.len());
+        assert_eq!(String::from_utf8_lossy(&told), expected, "{}", line.escape_ascii());
+        let live = server.wait_for_connections(|all| all.len() == 1);
+        assert_eq!(live[0]["peer"], "203.0.113.9:0");
+        client.send(&ws::close(1000, ""));
+        drop(accepted);
+        server.wait_for_connections(<[_]>::is_empty);
+    }
+}
+
+fn port(server: &Server) -> u16 {
+    server.address("http").parse::<SocketAddr>().unwrap().port()
+}
+
+#[test]
+fn an_upstream_is_told_of_both_ends_whatever_their_families() {
+    let upstream = Upstream::new();
+    let routes = ["v1", "v2"].map(|version| {
+        format!("{}&proxy={version}", upstream.route(&format!("/{version}"), "bytes"))
+    });
+    let server = server(&["--route", &routes[0], "--route", &routes[1]]);
+    let port = port(&server);
+    // The destination that the proxy announced is passed on; without one it is our own address,
+    // and beside an IPv6 address an IPv4 address is mapped.
+    for (line, more, expected) in [
+        (
+            "PROXY TCP6 2001:db8::7 2001:db8::1 50000 443\r\n",
+            &[][..],
+            "PROXY TCP6 2001:db8::7 2001:db8::1 50000 443\r\n".to_owned(),
+        ),
+        (
+            "PROXY TCP4 192.0.2.7 198.51.100.1 50000 443\r\n",
+            &["X-Forwarded-For: 2001:db8::9"],
+            "PROXY TCP6 2001:db8::9 ::ffff:198.51.100.1 0 443\r\n".to_owned(),
+        ),
+        (
+            "PROXY UNKNOWN\r\n",
+            &["X-Forwarded-For: 2001:db8::9"],
+            format!("PROXY TCP6 2001:db8::9 ::ffff:127.0.0.1 0 {port}\r\n"),
+        ),
+    ] {
+        for version in ["v1", "v2"] {
+            let mut stream = from_proxy(server.address("http"));
+            stream.write_all(line.as_bytes()).unwrap();
+            let _client = RawWs::over(stream, &server, &format!("/{version}"), more);
+            let mut accepted = upstream.accept();
+            let told =
+                read_exactly(&mut accepted, if version == "v1" { expected.len() } else { 52 });
+            if version == "v1" {
+                assert_eq!(String::from_utf8_lossy(&told), expected);
+                continue;
+            }
+            let fields: Vec<_> = expected.trim_end().split(' ').collect();
+            let ip = |text: &str| text.parse::<Ipv6Addr>().unwrap().octets().to_vec();
+            let port = |text: &str| text.parse::<u16>().unwrap().to_be_bytes().to_vec();
+            let addresses =
+                [ip(fields[2]), ip(fields[3]), port(fields[4]), port(fields[5])].concat();
+            assert_eq!(told[..16], *b"\r\n\r\n\0\r\nQUIT\n\x21\x21\0\x24", "{expected}");
+            assert_eq!(told[16..], addresses, "{expected}");
+        }
+    }
+}
+
+#[test]
+fn a_header_of_version_2_with_a_client_certificate_in_it_is_read() {
+    let server = server(&[]);
+    for tlvs in [5_000, 65_535 - 12] {
+        let mut header = HEADERS[1].to_vec();
+        header[14..16].copy_from_slice(&u16::try_from(tlvs + 12).unwrap().to_be_bytes());
+        header.extend(vec![b'x'; tlvs]);
+        header.extend(b"hello");
+        let mut stream = from_proxy(server.address("upper"));
+        stream.write_all(&header).unwrap();
+        assert_eq!(read_exactly(&mut stream, 5), b"HELLO");
+        let live = server.wait_for_connections(|all| all.len() == 1);
+        assert_eq!(live[0]["peer"], "192.0.2.7:50000");
+        drop(stream);
+        server.wait_for_connections(<[_]>::is_empty);
+    }
+}
+
+#[test]
+fn x_forwarded_for_counts_on_every_path() {
+    let arguments = ["--forwarded-from", "127.0.0.1", "--max-per-address", "1"];
+    let server = Server::start(ECHOGATE, &arguments);
+    let host = format!("Host: {}", server.address("http"));
+    let watch = |client: &str| {
+        let mut stream = http::connect(server.address("http"));
+        let client = format!("X-Forwarded-For: {client}");
+        let head = ["GET /api/events HTTP/1.1", &host, &client];
+        (http::exchange(&mut stream, &head).status, stream)
+    };
+    let (first, _watching) = watch("203.0.113.1");
+    assert_eq!(first, 200);
+    let (second, _watching) = watch("203.0.113.2");
+    assert_eq!(second, 200, "another client of the same proxy");
+    assert_eq!(watch("203.0.113.1").0, 503);
+    let mut stream = http::connect(server.address("http"));
+    let more = ["X-Forwarded-For: 203.0.113.3"];
+    assert_eq!(ws::handshake(&mut stream, &server, "/nowhere", &more).status, 404);
+    server.wait_for_log(&["no such route", "203.0.113.3"]);
+}
+
+#[test]
+fn a_page_behind_a_proxy_is_compared_with_the_host_and_scheme_that_the_proxy_names() {
+    let trusting = ["--forwarded-from", "127.0.0.1", "--allow-host", "gate.example"];
+    let trusting = Server::start(ECHOGATE, &trusting);
+    let wary = Server::start(ECHOGATE, &["--allow-host", "gate.example"]);
+    let host = "X-Forwarded-Host: gate.example";
+    for (origin, more, expected) in [
+        ("https://gate.example", &[host, "X-Forwarded-Proto: https"][..], 101),
+        ("https://gate.example", &[host, "X-Forwarded-Proto: wss"], 101),
+        ("https://gate.example", &[host], 101),
+        ("https://gate.example", &["Forwarded: host=gate.example;proto=https"], 101),
+        ("http://gate.example", &[host, "X-Forwarded-Proto: https"], 403),
+        ("https://evil.example", &["X-Forwarded-Host: evil.example"], 403),
+    ] {
+        let origin = format!("Origin: {origin}");
+        let lines = [&[&*origin], more].concat();
+        let status = |server: &Server| {
+            let mut stream = http::connect(server.address("http"));
+            ws::handshake(&mut stream, server, "/ws", &lines).status
+        };
+        assert_eq!(status(&trusting), expected, "{lines:?}");
+        assert_eq!(status(&wary), 403, "{lines:?} of a stranger");
+    }
+    // A page that had its name resolve to this server could send that itself.
+    let rebinding = ["GET /api/connections HTTP/1.1", "Host: evil.example", host];
+    let mut stream = http::connect(trusting.address("http"));
+    assert_eq!(http::exchange(&mut stream, &rebinding).status, 403);
 }
 
 #[test]

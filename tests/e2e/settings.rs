@@ -359,11 +359,19 @@ fn a_listener_is_given_as_often_as_wanted() {
 
 /// Each setting with a value that is right and one that is wrong, as a flag has them, and
 /// whether it is a list.
-const SETTINGS: [(&str, &str, &str, bool); 18] = [
+const SETTINGS: [(&str, &str, &str, bool); 26] = [
     ("http", "127.0.0.1:0", "127.0.0.1", true),
     ("allow-origin", "https://friend.example", "friend.example/", true),
     ("allow-origin", "*", "https://friend.example/path", true),
-    ("allow-host", "gate.example", "", true),
+    ("allow-origin", "null", "wss://friend.example", true),
+    ("allow-origin", "file://", "file:///page.html", true),
+    ("allow-origin", "https://friend.example:443", "https://*.example", true),
+    ("allow-host", "gate.example", "gate.example:8080", true),
+    ("allow-host", "127.0.0.1", "https://gate.example", true),
+    ("allow-host", "::1", "*.example", true),
+    ("allow-host", "[::1]", "gate.example/path", true),
+    ("allow-host", "GATE.example.", " gate.example", true),
+    ("allow-host", "gate_1.example", "", true),
     ("proxy-protocol-from", "10.0.0.0/8", "10.0.0.0/33", true),
     ("forwarded-from", "::1", "proxy.example", true),
     ("web-root", "/", "", false),

@@ -21,7 +21,7 @@ use echogate_tests::{
     tcp::{noise, read_exactly, read_to_end},
     tls::{Authority, answers, finish},
     upstream::Upstream,
-    ws::{self, RawWs, first},
+    ws::{self, BROWSER, RawWs, first},
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
@@ -144,8 +144,16 @@ fn a_websocket_over_tls_is_bridged_and_closed() {
 fn a_page_of_another_scheme_is_a_stranger_where_its_host_is() {
     let (authority, server) = secure(&[]);
     let stream = authority.connect(server.address("http"));
-    let mut client = RawWs::over(stream, &server, "/ws", &["Origin: https://evil.example"]);
+    let mut client =
+        RawWs::over(stream, &server, "/ws", &["Origin: https://evil.example", BROWSER]);
     assert_eq!(client.read_close().0, Some(1008));
+    // By plain HTTP anybody on the way can answer under this host.
+    let plain = format!("Origin: http://{}", server.address("http"));
+    let stream = authority.connect(server.address("http"));
+    let mut client = RawWs::over(stream, &server, "/ws", &[&plain, BROWSER]);
+    let (code, reason) = client.read_close();
+    assert_eq!(code, Some(1008));
+    assert!(reason.contains("https") && reason.contains("--allow-origin"), "{reason}");
 }
 
 #[test]
@@ -365,7 +373,7 @@ fn refused(authority: &Authority, names: &[&str], options: &str) -> (Response, S
     let server = Server::start(ECHOGATE, &["--route", &route]);
     let answer = ws::handshake(&mut http::connect(server.address("http")), &server, "/x", &[]);
     let origin = format!("Origin: http://{}", server.address("http"));
-    let mut page = RawWs::connect_with(&server, "/x", &[&origin]);
+    let mut page = RawWs::connect_with(&server, "/x", &[&origin, BROWSER]);
     let (code, reason) = page.read_close();
     assert_eq!(code, Some(1011));
     (answer, reason)

@@ -105,6 +105,26 @@ pub fn read_exactly(stream: &mut impl Read, len: usize) -> Vec<u8> {
     bytes
 }
 
+/// Bytes that were written and that the peer's kernel has not acknowledged. (The kernel's
+/// table tells.)
+///
+/// # Panics
+///
+/// When the socket is broken.
+pub fn unacknowledged(stream: &TcpStream) -> usize {
+    let port = |address: SocketAddr| format!(":{:04X}", address.port());
+    let ours = port(stream.local_addr().expect("a live socket"));
+    let theirs = port(stream.peer_addr().expect("a live socket"));
+    let table = fs::read_to_string("/proc/net/tcp").expect("Linux");
+    let line = table
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .find(|words| words[1].ends_with(&ours) && words[2].ends_with(&theirs));
+    let line = line.expect("a live socket");
+    let (unsent, _) = line[4].split_once(':').expect("two queues");
+    usize::from_str_radix(unsent, 16).expect("a number")
+}
+
 /// Waits until the peer has read everything, so that what is written next is a read
 /// of its own. (The kernel's table tells how much lies in both ends' queues.)
 ///

@@ -41,6 +41,10 @@ pub const UPGRADE: [&str; 4] = [
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
 ];
 
+/// A head line of browsers: a handshake with an `Origin` and this line is that of a page.
+pub const BROWSER: &str = "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 \
+    (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36";
+
 /// A frame from the server.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Frame {

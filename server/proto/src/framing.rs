@@ -9,7 +9,7 @@ use std::{collections::VecDeque, fmt, ops::Range, str::FromStr};
 use thiserror::Error;
 
 use crate::{
-    utf8::Utf8Stream,
+    utf8::{InvalidUtf8, Utf8Stream},
     ws::{Head, OpCode},
 };
 
@@ -23,7 +23,9 @@ pub enum Framing {
     Text,
     /// One text message for a line, without the line's end.
     Line,
-    /// As many bytes back as each message had, in frames of the same type and size.
+    /// As many bytes back as each message had, in frames of the same type and size. A reply
+    /// that comes in parts too slowly or is too large goes out in fragments (RFC 6455 section
+    /// 5.4), so that control frames can go in between.
     Message,
 }
 
@@ -33,7 +35,7 @@ pub const MAX_CHUNK: usize = 64 * 1024;
 /// Bytes on their way to the client: a head, and payload behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// A frame's head, with payload bytes that were held back; may be empty.
+    /// A frame's head, with payload bytes that were held back; empty if nothing goes out.
     pub head: Head,
     /// Where the payload lies in the input; may be empty.
     pub payload: Range<usize>,
@@ -71,8 +73,8 @@ pub struct Framer {
     text: Utf8Stream,
     /// Framing `message`: the frames that the upstream owes.
     owed: Owed,
-    /// Framing `message`: how much is still to come of the first of them, once its head
-    /// is out.
+    /// Framing `message`: how much is still to come of the first of them, once a part of
+    /// it is out.
     left: u64,
     /// Framing `message`: whether the latest frame belongs to a text message.
     in_text: bool,
@@ -159,6 +161,11 @@ impl Framer {
         self.owed.frames
     }
 
+    /// Whether a part of a reply went out as a fragment, and the rest has not.
+    pub fn is_within_reply(&self) -> bool {
+        self.left > 0
+    }
+
     /// Gives back the memory of a queue that is empty.
     pub fn shrink(&mut self) {
         if self.owed() == 0 {
@@ -166,19 +173,15 @@ impl Framer {
         }
     }
 
-    /// Whether the next byte to the client begins a frame, so that a control frame
-    /// may go before it.
-    pub fn at_frame_boundary(&self) -> bool {
-        self.left == 0
-    }
-
     /// Whether the next piece needs no input: the reply to an empty message does not.
     pub fn replies_at_once(&self) -> bool {
         self.left == 0 && self.owed.first.is_some_and(|run| run.len == 0)
     }
 
-    /// The next piece made from the beginning of `input`, or `None` when more is
-    /// needed. An empty input gives one if [`Framer::replies_at_once`].
+    /// The next piece made from the beginning of `input`, or `None` when more is needed: then
+    /// the input, if there is any, is a part of a reply, to be given again with what follows
+    /// it, or as it is to [`Framer::next_part`]. An empty input gives a piece if
+    /// [`Framer::replies_at_once`].
     ///
     /// # Errors
     ///
@@ -194,7 +197,19 @@ impl Framer {
             }
             Framing::Text => self.next_text(input).map(Some),
             Framing::Line => self.next_line(input).map(Some),
-            Framing::Message => self.next_reply(input),
+            Framing::Message => self.next_reply(input, false),
+        }
+    }
+
+    /// The part of a reply that `input` is, as a fragment, where [`Framer::next`] needs more.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn next_part(&mut self, input: &[u8]) -> Result<Option<Piece>, FramingError> {
+        match self.framing {
+            Framing::Message => self.next_reply(input, true),
+            _ => Ok(None),
         }
     }
 
@@ -217,9 +232,17 @@ impl Framer {
     }
 
     fn next_text(&mut self, input: &[u8]) -> Result<Piece, FramingError> {
-        let taken = input.len().min(MAX_CHUNK);
         let before = self.text;
-        self.text.push(&input[..taken]).map_err(|_| FramingError::InvalidUtf8)?;
+        let mut taken = input.len().min(MAX_CHUNK);
+        match self.text.push(&input[..taken]) {
+            Ok(()) => {}
+            Err(InvalidUtf8 { valid_up_to: 0 }) => return Err(FramingError::InvalidUtf8),
+            // What is valid goes out, however the reads fall. The next call finds the error.
+            Err(InvalidUtf8 { valid_up_to }) => {
+                self.text = Utf8Stream::default();
+                taken = valid_up_to;
+            }
+        }
         let total = before.held().len() + taken - self.text.held().len();
         if total == 0 {
             let nothing = Piece { head: Head::NONE, payload: 0..0, taken, ends_message: false };
@@ -262,24 +285,23 @@ impl Framer {
     }
 
     #[inline]
-    fn next_reply(&mut self, input: &[u8]) -> Result<Option<Piece>, FramingError> {
+    fn next_reply(&mut self, input: &[u8], in_parts: bool) -> Result<Option<Piece>, FramingError> {
         let Some(Run { len, opcode, fin, .. }) = self.owed.first else {
             return if input.is_empty() { Ok(None) } else { Err(FramingError::NotAsked) };
         };
-        let (head, left) = match self.left {
-            0 => (Head::new(opcode, fin, len), len),
-            left => (Head::NONE, left),
-        };
-        if left > 0 && input.is_empty() {
-            return Ok(None);
-        }
-        let taken = usize::try_from(left).map_or(input.len(), |left| left.min(input.len()));
-        let ends_frame = left == taken as u64;
-        let ends_message = ends_frame && fin;
         let in_text = match opcode {
             OpCode::Continuation => self.in_text,
             opcode => opcode == OpCode::Text,
         };
+        let (opcode, left) = match self.left {
+            0 => (opcode, len),
+            left => (OpCode::Continuation, left),
+        };
+        if left > input.len() as u64 && (input.is_empty() || !in_parts) {
+            return Ok(None);
+        }
+        let taken = usize::try_from(left).map_or(input.len(), |left| left.min(input.len()));
+        let ends_message = left == taken as u64 && fin;
         if in_text {
             self.text.push(&input[..taken]).map_err(|_| FramingError::InvalidUtf8)?;
             if ends_message {
@@ -288,9 +310,10 @@ impl Framer {
         }
         self.in_text = in_text;
         self.left = left - taken as u64;
-        if ends_frame {
+        if self.left == 0 {
             self.owed.pop();
         }
+        let head = Head::new(opcode, ends_message, taken as u64);
         Ok(Some(Piece { head, payload: 0..taken, taken, ends_message }))
     }
 }

@@ -5,7 +5,10 @@ use thiserror::Error;
 /// Bytes that no continuation makes UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("not valid UTF-8")]
-pub struct InvalidUtf8;
+pub struct InvalidUtf8 {
+    /// How many bytes of the piece belong to whole characters before the first error.
+    pub valid_up_to: usize,
+}
 
 /// Validates a stream of UTF-8 piece by piece, and remembers the beginning of a
 /// character that the last piece was cut in.
@@ -22,6 +25,7 @@ impl Utf8Stream {
     ///
     /// As soon as a byte cannot belong to any UTF-8 text.
     pub fn push(&mut self, mut piece: &[u8]) -> Result<(), InvalidUtf8> {
+        let len = piece.len();
         while self.len > 0 {
             let Some((&byte, rest)) = piece.split_first() else { return Ok(()) };
             piece = rest;
@@ -30,12 +34,13 @@ impl Utf8Stream {
             match std::str::from_utf8(self.held()) {
                 Ok(_) => self.len = 0,
                 Err(e) if e.error_len().is_none() => {}
-                Err(_) => return Err(InvalidUtf8),
+                Err(_) => return Err(InvalidUtf8 { valid_up_to: 0 }),
             }
         }
+        let completing = len - piece.len();
         let Err(e) = std::str::from_utf8(piece) else { return Ok(()) };
         if e.error_len().is_some() {
-            return Err(InvalidUtf8);
+            return Err(InvalidUtf8 { valid_up_to: completing + e.valid_up_to() });
         }
         let tail = &piece[e.valid_up_to()..];
         self.partial[..tail.len()].copy_from_slice(tail);
@@ -56,7 +61,7 @@ impl Utf8Stream {
     pub fn finish(&mut self) -> Result<(), InvalidUtf8> {
         match std::mem::take(&mut self.len) {
             0 => Ok(()),
-            _ => Err(InvalidUtf8),
+            _ => Err(InvalidUtf8 { valid_up_to: 0 }),
         }
     }
 }
@@ -84,7 +89,21 @@ mod tests {
         let mut stream = Utf8Stream::default();
         assert_eq!(stream.push(&[0xed]), Ok(()));
         assert_eq!(stream.held(), [0xed]);
-        assert_eq!(stream.push(&[0xa0]), Err(InvalidUtf8));
+        assert_eq!(stream.push(&[0xa0]), Err(InvalidUtf8 { valid_up_to: 0 }));
+    }
+
+    #[test]
+    fn an_error_tells_how_much_is_valid_before_it() {
+        for (before, piece, valid_up_to) in [
+            (&b""[..], &b"abc\xffdef"[..], 3),
+            (b"\xe2\x82", b"\xacab\xff", 3),
+            (b"\xe2", b"\x82\xff", 0),
+            (b"", b"a\xe2\x82\xffb", 1),
+        ] {
+            let mut stream = Utf8Stream::default();
+            stream.push(before).unwrap();
+            assert_eq!(stream.push(piece), Err(InvalidUtf8 { valid_up_to }), "{piece:?}");
+        }
     }
 
     proptest! {

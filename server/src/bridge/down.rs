@@ -4,6 +4,7 @@ use std::{
     io::IoSlice,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use echogate_proto::{
@@ -13,19 +14,33 @@ use echogate_proto::{
         frame::{close_frame, control_frame},
     },
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::Instant,
-};
+use tokio::{io::ReadBuf, time::Instant};
 
-use super::{Bridge, ClientIn, Departure, UpstreamIn, gather::Gather, up::MAX_OWED};
-use crate::scratch::HEADROOM;
+use super::{Bridge, ClientIn, UpstreamIn, gather::Gather, up::MAX_OWED};
+use crate::{scratch::HEADROOM, stream::Transport};
 
-impl<C, U> Bridge<C, U>
-where
-    C: AsyncRead + AsyncWrite + Unpin,
-    U: AsyncRead + AsyncWrite + Unpin,
-{
+/// How long a part of a reply waits for more (framing `message`). Most replies that come in
+/// parts do so without such a pause, and go out in one frame.
+const PARTIAL_REPLY_TIME: Duration = Duration::from_millis(200);
+
+/// A part of a reply that waits for the rest.
+#[derive(Debug)]
+pub(super) struct PartialReply {
+    bytes: Vec<u8>,
+    /// When it goes out as a fragment.
+    pub(super) until: Instant,
+}
+
+/// What becomes of a part of a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Parts {
+    /// It waits for the rest, from now on.
+    Wait(Instant),
+    /// It goes out as a fragment.
+    Send,
+}
+
+impl<C: Transport, U: Transport> Bridge<C, U> {
     /// Forwards what the upstream sends, until it or the client makes us wait.
     /// True when the client may be read again that was not before, for what the
     /// upstream owed.
@@ -47,7 +62,7 @@ where
         scratch: &mut [u8],
         now: Instant,
     ) -> Poll<()> {
-        if matches!(self.client_in, ClientIn::Gone(_)) {
+        if self.client_unwritable {
             return self.poll_discard(cx, scratch);
         }
         let waiting = self.to_client.len();
@@ -58,33 +73,40 @@ where
         match flushed {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Err(_)) => {
-                self.client_gone(Departure::Failed);
+                self.client_not_writable();
                 return Poll::Ready(());
             }
             Poll::Ready(Ok(())) => {}
         }
-        if self.close_sent {
-            return self.poll_tell_client(cx);
+        if let Some(reply) = self.partial_reply.as_mut().filter(|_| waiting > 0) {
+            // The upstream has not been read meanwhile.
+            reply.until = now + PARTIAL_REPLY_TIME;
         }
-        if self.framer.at_frame_boundary()
-            && let Some(frame) = self.next_control()
-        {
-            self.send(cx, &frame);
+        if self.close_sent {
+            self.tell_client(cx);
+            return self.poll_discard(cx, scratch);
+        }
+        if let Some(frames) = self.next_control() {
+            self.send(cx, &frames);
             return Poll::Ready(());
         }
         match self.upstream_in {
-            UpstreamIn::Open => self.poll_upstream(cx, scratch),
+            _ if self.client_in.is_gone() && self.replies_are_done() => {
+                self.tell_client(cx);
+                self.poll_discard(cx, scratch)
+            }
+            UpstreamIn::Open => self.poll_upstream(cx, scratch, now),
             UpstreamIn::Ended => Poll::Pending,
         }
     }
 
-    /// The control frame that goes out before any more data, if there is one.
+    /// The control frames that go out before any more data, if there are some.
     fn next_control(&mut self) -> Option<Vec<u8>> {
-        if let Some(payload) = self.pong.take() {
-            return Some(control_frame(OpCode::Pong, payload.as_bytes()));
+        if let Some(pongs) = self.pongs.take() {
+            return Some(pongs.into_bytes());
         }
-        if let Some(verdict) = &self.verdict {
-            let frame = close_frame(verdict.code, &verdict.reason);
+        if let Some(close) = self.due_close() {
+            let frame = close_frame(close.code, &close.reason);
             self.sent_close();
             return Some(frame);
         }
@@ -92,33 +114,71 @@ where
     }
 
     /// One read from the upstream and one write to the client.
-    fn poll_upstream(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<()> {
+    fn poll_upstream(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut [u8],
+        now: Instant,
+    ) -> Poll<()> {
         if self.framer.replies_at_once() {
-            self.frame(cx, &mut scratch[..HEADROOM]);
+            self.frame(cx, &mut scratch[..HEADROOM], Parts::Wait(now));
             return Poll::Ready(());
         }
-        let mut buf = ReadBuf::new(&mut scratch[HEADROOM..]);
-        let read = ready!(Pin::new(&mut self.upstream).poll_read(cx, &mut buf));
+        let held = self.partial_reply.as_ref().map_or(&[][..], |reply| &reply.bytes);
+        let start = HEADROOM + held.len();
+        scratch[HEADROOM..start].copy_from_slice(held);
+        let mut buf = ReadBuf::new(&mut scratch[start..]);
+        let read = Pin::new(&mut self.upstream).poll_read(cx, &mut buf);
         let len = buf.filled().len();
+        let end = start + len;
         match read {
-            Ok(()) if len > 0 => {
-                self.stopwatch.upstream_read();
-                self.frame(cx, &mut scratch[..HEADROOM + len]);
-                self.stopwatch.client_written(&self.entry);
+            Poll::Pending => {
+                if self.partial_reply.as_ref().is_none_or(|reply| now < reply.until) {
+                    return Poll::Pending;
+                }
+                self.frame(cx, &mut scratch[..end], Parts::Send);
             }
-            Ok(()) => self.upstream_ended(cx),
-            Err(e) => self.upstream_failed(&e),
+            Poll::Ready(Ok(())) if len > 0 => {
+                self.stopwatch.upstream_read();
+                // The rest of a reply that goes out in fragments does so, too.
+                let is_begun = self.framer.is_within_reply();
+                let parts = if is_begun { Parts::Send } else { Parts::Wait(now) };
+                let mut sent = self.frame(cx, &mut scratch[..end], parts);
+                let kept = self.partial_reply.as_ref().map_or(0, |reply| reply.bytes.len());
+                if HEADROOM + kept == scratch.len() {
+                    // There is no room for more of it.
+                    sent = self.frame(cx, scratch, Parts::Send);
+                }
+                if sent {
+                    self.stopwatch.client_written(&self.entry);
+                }
+            }
+            Poll::Ready(done) => {
+                self.frame(cx, &mut scratch[..end], Parts::Send);
+                match done {
+                    Ok(()) => self.upstream_ended(cx),
+                    Err(e) => self.upstream_failed(&e),
+                }
+            }
         }
         Poll::Ready(())
     }
 
     /// Frames the upstream's bytes in `scratch[HEADROOM..]` and sends them to the
-    /// client in one write.
-    fn frame(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) {
-        let piece = match self.framer.next(&scratch[HEADROOM..]) {
+    /// client in one write; whether there was anything to be sent. A part of a reply at their
+    /// end is kept back or sent as `parts` says.
+    fn frame(&mut self, cx: &mut Context<'_>, scratch: &mut [u8], parts: Parts) -> bool {
+        let held = self.partial_reply.take();
+        let piece = match self.next_piece(&scratch[HEADROOM..], parts) {
             Ok(Some(piece)) => piece,
-            Ok(None) => return,
-            Err(e) => return self.framing_failed(e),
+            Ok(None) => {
+                self.hold_back(&scratch[HEADROOM..], parts, held.map(|held| held.bytes));
+                return false;
+            }
+            Err(e) => {
+                self.framing_failed(e);
+                return false;
+            }
         };
         // A single frame goes out from where it lies, with its head put before it.
         let head = piece.head.as_bytes();
@@ -129,12 +189,13 @@ where
         let (mut bytes, mut messages) = (piece.payload_len(), u64::from(piece.ends_message));
         if at == scratch.len() && !self.framer.replies_at_once() {
             self.entry.sent().add(bytes, messages);
-            return self.send(cx, &scratch[start..end]);
+            self.send(cx, &scratch[start..end]);
+            return true;
         }
         Gather::with(|gather| {
             gather.add(scratch, start..end);
             let failed = loop {
-                let piece = match self.next_piece(&scratch[at..]) {
+                let piece = match self.next_piece(&scratch[at..], parts) {
                     Ok(Some(piece)) => piece,
                     Ok(None) => break None,
                     Err(e) => break Some(e),
@@ -148,43 +209,61 @@ where
             self.entry.sent().add(bytes, messages);
             let sent = gather.write(scratch, cx, &mut self.to_client, &mut self.client);
             if sent.is_err() {
-                self.client_gone(Departure::Failed);
+                self.client_not_writable();
             }
-            if let Some(e) = failed {
-                self.framing_failed(e);
+            match failed {
+                Some(e) => self.framing_failed(e),
+                None => self.hold_back(&scratch[at..], parts, None),
             }
         });
+        true
     }
 
-    /// The next piece, unless a Close waits to go in front of it.
-    fn next_piece(&mut self, input: &[u8]) -> Result<Option<Piece>, FramingError> {
-        if self.verdict.is_some() && self.framer.at_frame_boundary() {
+    /// Keeps a part of a reply until the rest comes, in the memory of a part before if there
+    /// is one.
+    fn hold_back(&mut self, part: &[u8], parts: Parts, memory: Option<Vec<u8>>) {
+        let Parts::Wait(now) = parts else { return };
+        if !part.is_empty() {
+            let mut bytes = memory.unwrap_or_default();
+            bytes.clear();
+            bytes.extend_from_slice(part);
+            self.partial_reply =
+                Some(PartialReply { bytes, until: now + PARTIAL_REPLY_TIME }.into());
+        }
+    }
+
+    /// The next piece, unless a Close is to go in front of it.
+    fn next_piece(&mut self, input: &[u8], parts: Parts) -> Result<Option<Piece>, FramingError> {
+        if self.due_close().is_some() {
             return Ok(None);
         }
-        self.framer.next(input)
+        match self.framer.next(input)? {
+            None if parts == Parts::Send => self.framer.next_part(input),
+            next => Ok(next),
+        }
     }
 
     pub(super) fn send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) {
         let parts = &mut [IoSlice::new(bytes)];
-        if self.to_client.write(cx, &mut self.client, parts).is_err() {
-            self.client_gone(Departure::Failed);
+        if !self.client_unwritable && self.to_client.write(cx, &mut self.client, parts).is_err() {
+            self.client_not_writable();
         }
     }
 
-    /// Shuts our write side when both Close frames have passed.
-    fn poll_tell_client(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let said_all = matches!(self.client_in, ClientIn::Closed(_) | ClientIn::Violated);
+    /// Shuts our write side when nothing more is to be said and the client has said all.
+    fn tell_client(&mut self, cx: &mut Context<'_>) {
+        let said_all = !matches!(self.client_in, ClientIn::Open);
         if !self.client_told && said_all && Pin::new(&mut self.client).poll_shutdown(cx).is_ready()
         {
             self.client_told = true;
         }
-        Poll::Pending
     }
 
-    /// With the client gone, the upstream's bytes are read and thrown away: left
-    /// unread, they would turn its end into a reset, which could destroy what it was
-    /// sent last.
+    /// When the client gets no more, the upstream's bytes are read and thrown away: left
+    /// unread, they would turn the end of its connection into a reset, which could destroy
+    /// what it was sent last.
     fn poll_discard(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<()> {
+        self.partial_reply = None;
         if self.upstream_in == UpstreamIn::Ended {
             return Poll::Pending;
         }
@@ -192,6 +271,9 @@ where
         let read = ready!(Pin::new(&mut self.upstream).poll_read(cx, &mut buf));
         if read.is_err() || buf.filled().is_empty() {
             self.upstream_in = UpstreamIn::Ended;
+        }
+        if read.is_err() {
+            self.upstream_broken();
         }
         Poll::Ready(())
     }

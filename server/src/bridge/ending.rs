@@ -13,12 +13,21 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Bridge, ClientIn, UpstreamIn, UpstreamOut, heartbeat::Beat, up::MAX_OWED};
-use crate::drain::Stage;
+use super::{
+    Bridge, ClientIn, UpstreamIn, UpstreamOut,
+    delivery::{Delivery, STALL},
+    heartbeat::Beat,
+    up::MAX_OWED,
+};
+use crate::{drain::Stage, stream::Transport};
 
-/// How long after the client's end the upstream may go on, and how long a frame that
-/// is begun may take to its end when a Close waits behind it.
+/// How long after the client's end the upstream may go on, and how long what is written to
+/// the client may take before a Close that waits behind it is given up.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// How long what a client sent before it broke the protocol may take to be answered, where
+/// the framing does not tell whether an answer is owed.
+const VIOLATION_GRACE: Duration = Duration::from_millis(200);
 
 /// How long the client may take to answer a Close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,32 +36,58 @@ const RESET: &str = "the upstream reset the connection";
 const IDLE: &str = "nothing was carried for too long (--idle-timeout)";
 const SHUTDOWN: &str = "the server is shutting down";
 
-/// What the client is told at the end.
+/// An ending in progress.
+#[derive(Debug, Default)]
+pub(super) struct Ending {
+    /// The Close that is to be sent to the client, or was.
+    close: Option<PendingClose>,
+    /// When the client's part of the ending is cut short.
+    until: Option<Instant>,
+    /// No more replies of the upstream are waited for.
+    no_more_replies: bool,
+    /// How what the client sent reaches the upstream, when the client has ended.
+    delivery: Option<Delivery>,
+}
+
+impl Ending {
+    /// When something is to be done about it.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let next_look = self.delivery.as_ref().map(Delivery::next_look);
+        [self.until, next_look].into_iter().flatten().min()
+    }
+}
+
+/// A Close that is to be sent to the client.
 #[derive(Clone, Debug)]
-pub(super) struct Verdict {
+pub(super) struct PendingClose {
     pub(super) code: CloseCode,
     pub(super) reason: Cow<'static, str>,
     /// It answers the client's own Close.
     echo: bool,
+    /// It waits for replies to what the client sent before.
+    after_replies: bool,
 }
 
-/// How a client went without a Close.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Departure {
-    /// It ended the stream.
+/// How a client's connection ended without a Close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Disconnect {
+    /// The client ended the stream: a FIN.
     WithoutClose,
-    /// Its connection failed.
+    /// The connection failed: a reset, a timeout, TLS without its end.
     Failed,
-    /// It was given up.
-    Unanswered,
+    /// The client did not answer a Ping and was given up.
+    NoPong,
+    /// The client did not answer a Close, or did not take what was to be sent before it.
+    NoCloseReply,
 }
 
-impl Departure {
+impl Disconnect {
     fn words(self) -> &'static str {
         match self {
-            Departure::WithoutClose => "the client went away without a Close",
-            Departure::Failed => "the client's connection failed",
-            Departure::Unanswered => "the client did not answer a Ping",
+            Disconnect::WithoutClose => "the client went away without a Close",
+            Disconnect::Failed => "the client's connection failed",
+            Disconnect::NoPong => "the client did not answer a Ping",
+            Disconnect::NoCloseReply => "cut off",
         }
     }
 }
@@ -73,18 +108,14 @@ impl fmt::Display for End {
     }
 }
 
-impl<C, U> Bridge<C, U>
-where
-    C: AsyncRead + AsyncWrite + Unpin,
-    U: AsyncRead + AsyncWrite + Unpin,
-{
+impl<C: Transport, U: Transport> Bridge<C, U> {
     /// The client's Close came: the upstream is told of the end of input, and what it
     /// still sends is delivered before the Close is answered.
     pub(super) fn client_closed(&mut self, code: CloseCode) {
         self.client_in = ClientIn::Closed(code);
         self.end_upstream();
         if !self.close_sent {
-            self.until = Some(Instant::now() + GRACE);
+            self.ending().until = Some(Instant::now() + GRACE);
         }
     }
 
@@ -96,23 +127,68 @@ where
 
     /// The client goes on after its last message.
     pub(super) fn message_after_end(&mut self) {
-        self.client_in = ClientIn::Violated;
         let reason = "a message after the end of input (half-close)";
-        self.close_with(CloseCode::PROTOCOL_ERROR, reason);
+        self.client_violates(CloseCode::PROTOCOL_ERROR, reason.into());
     }
 
-    /// The client broke the protocol: what it sent before is still delivered.
+    /// The client broke the protocol.
     pub(super) fn client_violated(&mut self, violation: Violation) {
-        self.client_in = ClientIn::Violated;
-        self.close_with(violation.close_code(), violation.to_string());
+        self.client_violates(violation.close_code(), violation.to_string().into());
     }
 
-    /// The client went without a Close: what it sent before is still delivered.
-    pub(super) fn client_gone(&mut self, how: Departure) {
-        self.client_in = ClientIn::Gone(how);
-        self.to_client.clear();
-        self.end_upstream();
-        self.until = Some(Instant::now() + GRACE);
+    /// What the client sent before is still delivered and answered, and then it gets its
+    /// Close.
+    fn client_violates(&mut self, code: CloseCode, reason: Cow<'static, str>) {
+        self.client_in = ClientIn::Violated;
+        self.abort_upstream();
+        self.close_with(code, reason);
+        if !self.close_sent {
+            let grace = if self.counts_replies() { GRACE } else { VIOLATION_GRACE };
+            let ending = self.ending();
+            ending.until = Some(Instant::now() + grace);
+            if let Some(close) = &mut ending.close {
+                close.after_replies = true;
+            }
+        }
+    }
+
+    /// The client ended the stream without a Close. What it sent before is still delivered,
+    /// and it gets the replies to that: it may have ended its own side only.
+    pub(super) fn client_ended(&mut self) {
+        self.client_in = ClientIn::Gone(Disconnect::WithoutClose);
+        self.abort_upstream();
+        if !self.close_sent {
+            let grace = if self.counts_replies() { STALL } else { GRACE };
+            self.ending().until = Some(Instant::now() + grace);
+        }
+    }
+
+    /// Nothing more comes from the client, and it takes nothing. What it sent before is
+    /// still delivered.
+    pub(super) fn client_lost(&mut self, how: Disconnect) {
+        self.client_not_writable();
+        if !matches!(self.client_in, ClientIn::Closed(_)) {
+            self.client_in = ClientIn::Gone(how);
+            self.abort_upstream();
+        }
+        self.ending().until = None;
+    }
+
+    /// Nothing can be written to the client any more. What it sent before may still lie in
+    /// the kernel, and is read to its end.
+    pub(super) fn client_not_writable(&mut self) {
+        self.client_unwritable = true;
+        self.discard_to_client();
+        self.pongs = None;
+    }
+
+    /// Throws away what waits for the client, whose connection then must not end as if it had
+    /// got everything.
+    fn discard_to_client(&mut self) {
+        if !self.to_client.is_empty() {
+            self.to_client.clear();
+            self.client.reset_on_drop();
+        }
     }
 
     /// The upstream ended its side: so does the client's, when all is delivered.
@@ -127,7 +203,7 @@ where
                 }
                 if self.upstream_out == UpstreamOut::Broken {
                     self.close_with(CloseCode::INTERNAL_ERROR, RESET);
-                } else if self.half_close && self.verdict.is_none() {
+                } else if self.half_close && !self.has_pending_close() {
                     // The client may still send; when it has ended too, settle() closes.
                     self.send(cx, Head::new(OpCode::Binary, true, 0).as_bytes());
                 } else if self.watch.stage() > Stage::Serving {
@@ -142,8 +218,7 @@ where
     /// The upstream failed.
     pub(super) fn upstream_failed(&mut self, error: &io::Error) {
         self.upstream_in = UpstreamIn::Ended;
-        self.upstream_out = UpstreamOut::Broken;
-        self.to_upstream.clear();
+        self.upstream_broken();
         match error.kind() {
             io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
                 self.close_with(CloseCode::INTERNAL_ERROR, RESET);
@@ -151,7 +226,7 @@ where
             io::ErrorKind::TimedOut => {
                 self.close_with(CloseCode::INTERNAL_ERROR, "the upstream timed out");
             }
-            // Of TLS only: what came may lack its end.
+            // TLS without close_notify: the stream may be truncated.
             io::ErrorKind::UnexpectedEof => {
                 self.close_with(CloseCode::INTERNAL_ERROR, format!("the upstream was {error}"));
             }
@@ -163,7 +238,7 @@ where
 
     /// The upstream sent what the route's framing cannot carry.
     pub(super) fn framing_failed(&mut self, error: FramingError) {
-        // Nothing of what follows may pass for the rest of a frame that is begun.
+        // Nothing of what follows may pass for the rest of a message that is begun.
         self.upstream_in = UpstreamIn::Ended;
         let code = match error {
             FramingError::InvalidUtf8 => CloseCode::INVALID_PAYLOAD,
@@ -172,39 +247,80 @@ where
         self.close_with(code, error.to_string());
     }
 
-    /// Decides on the Close, if none is decided on yet. A client that closed first
-    /// gets its own code back (RFC 6455 section 5.5.1).
+    /// Decides on the Close, if none is decided on yet and there is a client to be sent it. A
+    /// client that closed first gets its own code back (RFC 6455 section 5.5.1).
     fn close_with(&mut self, code: CloseCode, reason: impl Into<Cow<'static, str>>) {
-        if self.verdict.is_some() {
+        if self.has_pending_close() || self.client_in.is_gone() {
             return;
         }
-        self.verdict = Some(Box::new(match self.client_in {
-            ClientIn::Closed(code) => Verdict { code, reason: "".into(), echo: true },
-            _ => Verdict { code, reason: reason.into(), echo: false },
-        }));
-        self.until = Some(Instant::now() + GRACE);
-        self.end_upstream();
+        let (code, reason, echo) = match self.client_in {
+            ClientIn::Closed(code) => (code, "".into(), true),
+            _ => (code, reason.into(), false),
+        };
+        let ending = self.ending();
+        ending.close = Some(PendingClose { code, reason, echo, after_replies: false });
+        ending.until = Some(Instant::now() + GRACE);
     }
 
+    /// The upstream gets what waits, and then the end of input.
     fn end_upstream(&mut self) {
         if self.upstream_out == UpstreamOut::Open {
             self.upstream_out = UpstreamOut::Ending;
         }
     }
 
+    /// The upstream gets what waits, and then a reset, unless it has got the end of input.
+    fn abort_upstream(&mut self) {
+        self.aborted |= !self.input_ended;
+        self.end_upstream();
+    }
+
+    fn ending(&mut self) -> &mut Ending {
+        self.ending.get_or_insert_default()
+    }
+
+    fn pending_close(&self) -> Option<&PendingClose> {
+        self.ending.as_ref()?.close.as_ref()
+    }
+
+    /// Whether it is decided which Close the client gets.
+    pub(super) fn has_pending_close(&self) -> bool {
+        self.pending_close().is_some()
+    }
+
+    /// The Close that is to be sent now, if there is one.
+    pub(super) fn due_close(&self) -> Option<&PendingClose> {
+        let close = self.pending_close()?;
+        (!close.after_replies || self.replies_are_done()).then_some(close)
+    }
+
     /// The Close is on its way.
     pub(super) fn sent_close(&mut self) {
         self.close_sent = true;
-        self.until = Some(Instant::now() + CLOSE_TIMEOUT);
+        self.ending().until = Some(Instant::now() + CLOSE_TIMEOUT);
+    }
+
+    /// Whether the framing tells which replies the upstream owes.
+    fn counts_replies(&self) -> bool {
+        self.framer.framing() == Framing::Message
+    }
+
+    /// Whether the upstream is known to have answered everything that the client sent, or has
+    /// had its time to.
+    pub(super) fn replies_are_done(&self) -> bool {
+        let all_answered =
+            self.counts_replies() && self.framer.owed() == 0 && self.to_upstream.is_empty();
+        let no_more = self.ending.as_ref().is_some_and(|ending| ending.no_more_replies);
+        all_answered || no_more || self.upstream_in == UpstreamIn::Ended
     }
 
     /// What follows from both sides' states together; true if that changed them.
     /// `idle` says that all the client sent has been read.
     pub(super) fn settle(&mut self, stage: Stage, idle: bool) -> bool {
-        if self.verdict.is_some() {
+        if self.has_pending_close() {
             return false;
         }
-        let counted = self.framer.framing() == Framing::Message;
+        let counted = self.counts_replies();
         let nothing_owed = counted && self.framer.owed() == 0 && self.to_upstream.is_empty();
         match self.client_in {
             ClientIn::Closed(_) if nothing_owed => self.close_with(CloseCode::NORMAL, ""),
@@ -219,7 +335,7 @@ where
                     return false;
                 }
             }
-            ClientIn::Open if stage == Stage::Now => {
+            ClientIn::Open if stage >= Stage::Now => {
                 self.close_with(CloseCode::GOING_AWAY, SHUTDOWN);
             }
             ClientIn::Open
@@ -240,80 +356,200 @@ where
     }
 
     /// The end, when everything that belongs to it is done.
-    pub(super) fn end(&self) -> Option<End> {
-        let upstream_told = matches!(self.upstream_out, UpstreamOut::Shut | UpstreamOut::Broken);
-        let upstream_done = self.upstream_in == UpstreamIn::Ended;
-        if matches!(self.client_in, ClientIn::Gone(_)) {
-            return (upstream_told && upstream_done || self.close_sent)
-                .then(|| self.as_it_stands());
+    pub(super) fn end(&mut self, now: Instant) -> Option<End> {
+        let client_done = self.client_is_done();
+        if !client_done && !self.client_has_left_unread() {
+            if let Some(ending) = &mut self.ending {
+                ending.delivery = None;
+            }
+            return None;
         }
-        if self.close_sent
-            && self.client_told
-            && upstream_told
-            && !self.behind_close
-            && !matches!(self.client_in, ClientIn::Violated)
-        {
+        if client_done && self.upstream_is_done(now) {
             return Some(self.as_it_stands());
         }
-        // A frame is begun that nothing will end: no Close can come any more.
-        let cut = self.verdict.is_some() && !self.framer.at_frame_boundary();
-        (cut && upstream_done && self.to_client.is_empty()).then(|| self.as_it_stands())
+        let stall = match self.client_in {
+            ClientIn::Closed(_) => STALL,
+            _ => STALL.min(self.options.ping_timeout),
+        };
+        let waiting = self.to_upstream.len() + self.framer.owed();
+        let in_flight = self.upstream.in_flight();
+        let new = || Delivery::new(now, stall, waiting);
+        let delivery = self.ending().delivery.get_or_insert_with(new);
+        delivery.look(now, waiting, in_flight);
+        if !delivery.has_stalled(now) {
+            return None;
+        }
+        self.aborted = true;
+        if !client_done {
+            let failed = self.client_unwritable || self.client.has_failed();
+            let how = if failed { Disconnect::Failed } else { Disconnect::WithoutClose };
+            self.client_lost(how);
+        }
+        Some(self.given_up())
     }
 
-    /// The timer fired: for an ending that takes too long, or for the heartbeat.
-    pub(super) fn on_timer(&mut self, now: Instant) -> Option<End> {
-        if self.until.is_none() {
-            let carried = self.entry.carried_bytes();
-            if self.idle.as_mut().is_some_and(|idle| idle.deadline(now, carried) <= now) {
-                self.close_with(CloseCode::GOING_AWAY, IDLE);
-                return None;
+    /// Whether nothing more is read from the client, nor written to it.
+    fn client_is_done(&self) -> bool {
+        match self.client_in {
+            ClientIn::Gone(_) => self.client_unwritable || self.client_told,
+            ClientIn::Closed(_) => self.client_unwritable || self.client_told && !self.behind_close,
+            ClientIn::Open | ClientIn::Violated => false,
+        }
+    }
+
+    /// Whether the client is known to have ended although it is not read, for the upstream's
+    /// sake: what it sent is owed to the upstream only as long as that takes any of it.
+    fn client_has_left_unread(&self) -> bool {
+        self.holds_client_back() && (self.client_unwritable || self.client.has_ended())
+    }
+
+    /// Whether the client is not read because the upstream has to take or answer what came
+    /// before.
+    pub(super) fn holds_client_back(&self) -> bool {
+        let full = !self.to_upstream.is_empty() || self.framer.owed() >= MAX_OWED;
+        full && !self.has_pending_close()
+    }
+
+    /// Whether everything that the client sent has been delivered, as far as that can be.
+    fn upstream_is_done(&self, now: Instant) -> bool {
+        match self.upstream_out {
+            UpstreamOut::Open | UpstreamOut::Ending => false,
+            UpstreamOut::Broken => true,
+            UpstreamOut::Shut if self.upstream_in == UpstreamIn::Ended && !self.aborted => true,
+            // A close of the socket would answer what the upstream still sends with a reset,
+            // which may overtake what is in flight; and a reset is due if this is aborted.
+            UpstreamOut::Shut => match self.upstream.in_flight() {
+                Some(in_flight) => in_flight.is_nothing(),
+                None => self.delivery().is_some_and(|delivery| delivery.has_waited_blindly(now)),
+            },
+        }
+    }
+
+    fn delivery(&self) -> Option<&Delivery> {
+        self.ending.as_ref()?.delivery.as_ref()
+    }
+
+    /// The timer fired: for an ending that takes too long, for the heartbeat, or because the
+    /// connection is idle.
+    pub(super) fn on_timer(&mut self, now: Instant) {
+        if self.client_is_done() {
+            self.ending().until = None;
+            return;
+        }
+        if let Some(until) = self.ending.as_ref().and_then(|ending| ending.until) {
+            if until <= now {
+                self.overdue(now);
             }
-            // As long as it is not read, for the upstream's sake, it cannot be heard;
-            // nor asked, as long as the upstream does not finish a frame it began.
-            let not_read = !self.to_upstream.is_empty() || self.framer.owed() >= MAX_OWED;
-            let not_asked = !self.framer.at_frame_boundary() && self.to_client.is_empty();
-            if not_read || not_asked {
+            return;
+        }
+        if self.delivery().is_some() {
+            return;
+        }
+        let running_since = self.watch.running_since(now);
+        if self.is_idle(now, running_since) {
+            return self.idle_for_too_long();
+        }
+        self.heartbeat.running_since(running_since);
+        match self.heartbeat.on_timer(now, &self.options) {
+            Beat::Wait => {}
+            Beat::Ask => self.ping_due = true,
+            // A client that is not read cannot be heard. That its kernel took the Ping has to do.
+            Beat::GiveUp if self.is_not_read() && self.client_took_all() => {
                 self.heartbeat.heard(now);
             }
-            match self.heartbeat.on_timer(now, &self.options) {
-                Beat::Wait => {}
-                Beat::Ask => self.ping_due = true,
-                Beat::GiveUp => {
-                    self.client_gone(Departure::Unanswered);
-                    return Some(self.as_it_stands());
-                }
-            }
-            return None;
+            Beat::GiveUp => self.client_lost(Disconnect::NoPong),
         }
-        if self.until.is_some_and(|until| now < until) {
-            return None;
+    }
+
+    fn is_not_read(&self) -> bool {
+        self.holds_client_back() || self.undecoded.is_some()
+    }
+
+    /// Whether the client's kernel has acknowledged all that was sent, as far as that is told.
+    fn client_took_all(&self) -> bool {
+        self.to_client.is_empty()
+            && self.client.in_flight().is_none_or(|in_flight| in_flight.is_nothing())
+    }
+
+    /// Whether the connection has been idle for too long.
+    fn is_idle(&mut self, now: Instant, running_since: Instant) -> bool {
+        let delivered = self.delivered_bytes();
+        let Some(idle) = &mut self.idle else { return false };
+        if now < idle.deadline(now, delivered) {
+            return false;
         }
-        if self.verdict.is_none() && matches!(self.client_in, ClientIn::Closed(_)) {
-            self.close_with(CloseCode::NORMAL, "");
-            return None;
+        let in_flight = [self.client.in_flight(), self.upstream.in_flight()];
+        let moving = in_flight.into_iter().flatten().filter(|side| !side.is_nothing());
+        let acknowledged = moving.map(|side| side.acknowledged).reduce(|sum, more| sum + more);
+        idle.is_over(now, running_since, acknowledged)
+    }
+
+    fn idle_for_too_long(&mut self) {
+        if !self.to_upstream.is_empty() {
+            self.aborted = true;
+        }
+        if !self.to_client.is_empty() {
+            // The client takes nothing, and would not take a Close.
+            return self.client_lost(Disconnect::NoCloseReply);
+        }
+        self.close_with(CloseCode::GOING_AWAY, IDLE);
+    }
+
+    /// The client's part of the ending takes too long.
+    fn overdue(&mut self, now: Instant) {
+        if self.close_sent {
+            return self.client_lost(Disconnect::NoCloseReply);
+        }
+        if matches!(self.client_in, ClientIn::Closed(_)) && !self.has_pending_close() {
+            return self.close_with(CloseCode::NORMAL, "");
+        }
+        let waits_for_replies = self.client_in.is_gone()
+            || self.pending_close().is_some_and(|close| close.after_replies);
+        let ending = self.ending();
+        if waits_for_replies && !std::mem::replace(&mut ending.no_more_replies, true) {
+            ending.until = Some(now + GRACE);
+            return;
         }
         // A client that is slow but takes what waits for it is not cut off.
         let patience_ends = self.heartbeat.patience_ends(&self.options);
-        if !self.close_sent && !self.to_client.is_empty() && now < patience_ends {
-            self.until = Some(patience_ends);
-            return None;
+        if !self.to_client.is_empty() && now < patience_ends {
+            self.ending().until = Some(patience_ends);
+        } else if let ClientIn::Gone(how) = self.client_in {
+            self.client_lost(how);
+        } else {
+            self.client_lost(Disconnect::NoCloseReply);
         }
-        Some(self.as_it_stands())
+    }
+
+    /// Ends at once, because the time for the server's end is over.
+    pub(super) fn cut(&mut self) -> End {
+        if !self.upstream_is_done(Instant::now()) {
+            self.aborted = true;
+        }
+        self.discard_to_client();
+        End { code: CloseCode::ABNORMAL, why: "cut off by the server's end".into() }
     }
 
     fn as_it_stands(&self) -> End {
-        let (code, why) = match (&self.verdict, &self.client_in) {
-            (Some(verdict), _) if self.close_sent && !verdict.echo => {
-                (verdict.code, verdict.reason.clone())
+        let (code, why) = match (self.pending_close(), &self.client_in) {
+            (Some(close), _) if self.close_sent && !close.echo => {
+                (close.code, close.reason.clone())
             }
             (_, ClientIn::Closed(code)) => (*code, "the client closed".into()),
-            (Some(verdict), _) => {
-                (CloseCode::ABNORMAL, format!("{}; cut off", verdict.reason).into())
-            }
+            (Some(close), _) => (CloseCode::ABNORMAL, format!("{}; cut off", close.reason).into()),
             (None, ClientIn::Gone(how)) => (CloseCode::ABNORMAL, how.words().into()),
             (None, _) => (CloseCode::ABNORMAL, "cut off".into()),
         };
         End { code, why }
+    }
+
+    /// The end of a connection whose upstream did not take everything.
+    fn given_up(&self) -> End {
+        let unsent = self.upstream.in_flight().map_or(0, |in_flight| in_flight.unsent as usize);
+        let lost = self.to_upstream.len() + unsent;
+        let End { code, why } = self.as_it_stands();
+        let why = format!("{why}; the upstream stopped reading, {lost} bytes were not delivered");
+        End { code, why: why.into() }
     }
 }
 

@@ -36,6 +36,12 @@ impl Heartbeat {
         self.heard = now;
     }
 
+    /// Notes since when the process has been running without a break: what a client sent in
+    /// the meantime has not been read.
+    pub(super) fn running_since(&mut self, at: Instant) {
+        self.heard = self.heard.max(at);
+    }
+
     /// When silence will have lasted as long as it may after the last sign of life.
     pub(super) fn patience_ends(&self, options: &Options) -> Instant {
         self.heard + options.ping_timeout

@@ -9,23 +9,39 @@ use echogate_proto::{
     framing::Framing,
     ws::{Event, OpCode},
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::Instant,
+use tokio::{io::ReadBuf, time::Instant};
+
+use super::{Bridge, ClientIn, Disconnect, UpstreamIn, UpstreamOut, gather::Gather};
+use crate::{
+    event_loop::{goes_on, has_budget_remaining},
+    scratch::HEADROOM,
+    stream::Transport,
 };
 
-use super::{Bridge, ClientIn, Departure, UpstreamIn, UpstreamOut, gather::Gather};
-use crate::{event_loop::has_budget_remaining, scratch::HEADROOM};
-
 /// Frames that an upstream may owe before no more are read from the client (framing
-/// `message`). Those of one read may come on top.
+/// `message`).
 pub(super) const MAX_OWED: usize = 1024;
 
-impl<C, U> Bridge<C, U>
-where
-    C: AsyncRead + AsyncWrite + Unpin,
-    U: AsyncRead + AsyncWrite + Unpin,
-{
+/// Frames that are decoded in one go. It takes some 0.1 ms, after which others may have
+/// their turn.
+const MAX_FRAMES: usize = 2048;
+
+/// Bytes that were read from the client and not decoded yet: what was read with the
+/// handshake, and what lay behind [`MAX_FRAMES`] or [`MAX_OWED`] frames in one read.
+#[derive(Debug)]
+pub(super) struct Undecoded {
+    bytes: Vec<u8>,
+    at: usize,
+}
+
+impl Undecoded {
+    /// `bytes` that are still to be decoded, if there are any.
+    pub(super) fn new(bytes: &[u8]) -> Option<Box<Undecoded>> {
+        (!bytes.is_empty()).then(|| Box::new(Undecoded { bytes: bytes.to_vec(), at: 0 }))
+    }
+}
+
+impl<C: Transport, U: Transport> Bridge<C, U> {
     /// Forwards what the client sends, until it or the upstream makes us wait.
     /// True when all that the client sent has been read.
     pub(super) fn poll_up(
@@ -35,7 +51,7 @@ where
         now: Instant,
     ) -> bool {
         loop {
-            if self.poll_upstream_out(cx).is_pending() && self.verdict.is_none() {
+            if self.poll_upstream_out(cx).is_pending() && !self.has_pending_close() {
                 return false;
             }
             let read_on = match self.client_in {
@@ -43,7 +59,15 @@ where
                 ClientIn::Closed(_) => self.behind_close,
                 ClientIn::Gone(_) => false,
             };
-            if !read_on || (self.framer.owed() >= MAX_OWED && self.verdict.is_none()) {
+            if !read_on || self.holds_client_back() {
+                return false;
+            }
+            if let Some(undecoded) = self.undecoded.take() {
+                let goes_on = goes_on(cx);
+                self.take_undecoded(cx, undecoded, goes_on);
+                if goes_on {
+                    continue;
+                }
                 return false;
             }
             let mut buf = ReadBuf::new(&mut scratch[HEADROOM..]);
@@ -54,21 +78,31 @@ where
                 Poll::Ready(Ok(())) if len > 0 => {
                     self.heartbeat.heard(now);
                     self.stopwatch.client_read(&self.entry);
-                    self.take_frames(cx, scratch, HEADROOM + len);
+                    let bytes = &mut scratch[HEADROOM..HEADROOM + len];
+                    let taken = self.take_frames(cx, bytes, 0);
+                    if matches!(self.client_in, ClientIn::Open) {
+                        self.undecoded = Undecoded::new(&bytes[taken..]);
+                    }
                 }
                 Poll::Ready(_) if self.behind_close => self.behind_close = false,
-                Poll::Ready(Ok(())) => self.client_gone(Departure::WithoutClose),
-                Poll::Ready(Err(_)) => self.client_gone(Departure::Failed),
+                Poll::Ready(Ok(())) => self.client_ended(),
+                Poll::Ready(Err(_)) => self.client_lost(Disconnect::Failed),
             }
         }
     }
 
-    /// Takes what was read with the handshake.
-    pub(super) fn take_early(&mut self, cx: &mut Context<'_>, early: &[u8]) {
-        let mut bytes = vec![0; HEADROOM];
-        bytes.extend_from_slice(early);
-        let end = bytes.len();
-        self.take_frames(cx, &mut bytes, end);
+    /// Decodes what was left, if the task `goes_on`, and keeps what is left then.
+    fn take_undecoded(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut undecoded: Box<Undecoded>,
+        goes_on: bool,
+    ) {
+        if goes_on {
+            undecoded.at = self.take_frames(cx, &mut undecoded.bytes, undecoded.at);
+        }
+        let is_left = undecoded.at < undecoded.bytes.len();
+        self.undecoded = (is_left && matches!(self.client_in, ClientIn::Open)).then_some(undecoded);
     }
 
     /// Writes what waits for the upstream, and the end of input behind it if that
@@ -78,7 +112,9 @@ where
             UpstreamOut::Shut | UpstreamOut::Broken => return Poll::Ready(()),
             UpstreamOut::Open => self.to_upstream.poll_flush(cx, &mut self.upstream),
             UpstreamOut::Ending => match self.to_upstream.poll_flush(cx, &mut self.upstream) {
-                Poll::Ready(Ok(())) => Pin::new(&mut self.upstream).poll_shutdown(cx),
+                Poll::Ready(Ok(())) if !self.aborted => {
+                    Pin::new(&mut self.upstream).poll_shutdown(cx)
+                }
                 other => other,
             },
         };
@@ -92,31 +128,35 @@ where
     }
 
     /// The upstream takes no more. Why, its read side will tell.
-    fn upstream_broken(&mut self) {
+    pub(super) fn upstream_broken(&mut self) {
         self.to_upstream.clear();
         self.upstream_out = UpstreamOut::Broken;
     }
 
-    /// Decodes the client's bytes in `scratch[HEADROOM..end]` and sends their payload
-    /// to the upstream in one write.
-    fn take_frames(&mut self, cx: &mut Context<'_>, scratch: &mut [u8], end: usize) {
-        let buf = &mut scratch[..end];
+    /// Decodes the client's bytes in `buf` from `at` on and sends their payload to the
+    /// upstream in one write. Returns how far it came: not to the end if there are many
+    /// frames, or if nothing more is to be decoded.
+    fn take_frames(&mut self, cx: &mut Context<'_>, buf: &mut [u8], at: usize) -> usize {
         Gather::with(|payload| {
-            self.decode(buf, payload);
-            // After the verdict there is none, and an earlier part may still wait.
+            let taken = self.decode(buf, at, payload);
+            // After the Close there is none, and an earlier part may still wait.
             if !payload.is_empty()
                 && payload.write(buf, cx, &mut self.to_upstream, &mut self.upstream).is_err()
             {
                 self.upstream_broken();
             }
             self.stopwatch.upstream_written(!payload.is_empty());
-        });
+            taken
+        })
     }
 
-    fn decode(&mut self, buf: &mut [u8], payload: &mut Gather) {
-        let mut at = HEADROOM;
-        let (mut bytes, mut messages) = (0, 0);
-        while matches!(self.client_in, ClientIn::Open) {
+    fn decode(&mut self, buf: &mut [u8], mut at: usize, payload: &mut Gather) -> usize {
+        let (mut bytes, mut messages, mut frames) = (0, 0, 0);
+        while matches!(self.client_in, ClientIn::Open)
+            && frames < MAX_FRAMES
+            && (self.framer.owed() < MAX_OWED || self.has_pending_close())
+        {
+            frames += 1;
             let (range, ends_message) = match self.decoder.next(buf, &mut at) {
                 Ok(None) => break,
                 Ok(Some(Event::Message { .. } | Event::Frame { .. })) if self.input_ended => {
@@ -125,6 +165,12 @@ where
                 }
                 Ok(Some(Event::Message { opcode: OpCode::Binary, range }))
                     if self.half_close && range.is_empty() =>
+                {
+                    self.client_input_ended();
+                    continue;
+                }
+                Ok(Some(Event::Payload { ends_message: true, .. }))
+                    if std::mem::take(&mut self.only_empty_fragments) =>
                 {
                     self.client_input_ended();
                     continue;
@@ -158,6 +204,7 @@ where
             }
         }
         self.entry.received().add(bytes, messages);
+        at
     }
 
     /// Takes what is no payload to be forwarded; `more` says whether anything lies
@@ -165,28 +212,54 @@ where
     fn take_other(&mut self, event: &Event, more: bool) {
         match *event {
             Event::Frame { opcode, fin, len } if self.forwards() => {
-                self.expect(opcode, fin, len);
+                self.expect_fragment(opcode, fin, len);
             }
-            Event::Ping => self.pong = self.decoder.take_control(),
+            Event::Ping => {
+                let payload = self.decoder.take_control();
+                let payload = payload.as_ref().map_or(&[][..], |control| control.as_bytes());
+                if !self.client_unwritable {
+                    self.pongs.get_or_insert_default().answer(payload);
+                }
+            }
             Event::Close(code) => {
                 self.client_closed(code);
                 self.behind_close = more;
             }
-            Event::Message { .. } | Event::Frame { .. } | Event::Payload { .. } | Event::Pong => {}
+            Event::Message { ref range, .. } | Event::Payload { ref range, .. } => {
+                // Thrown away: what the upstream got is not all. (If it takes no more it
+                // knows that by itself.)
+                self.aborted |= !range.is_empty() && self.upstream_out != UpstreamOut::Broken;
+            }
+            Event::Frame { .. } | Event::Pong => {}
+        }
+    }
+
+    /// Notes that the upstream owes a fragment. With half-close an empty binary message is no
+    /// message but the end of input, whatever fragments it comes in (RFC 6455 section 5.4:
+    /// they have no meaning): empty ones at its beginning are owed nothing.
+    fn expect_fragment(&mut self, opcode: OpCode, fin: bool, len: u64) {
+        match opcode {
+            OpCode::Binary if self.half_close && len == 0 => self.only_empty_fragments = true,
+            OpCode::Continuation if self.only_empty_fragments && len == 0 => {}
+            OpCode::Continuation if std::mem::take(&mut self.only_empty_fragments) => {
+                self.expect(OpCode::Binary, fin, len);
+            }
+            _ => self.expect(opcode, fin, len),
         }
     }
 
     /// Notes that the upstream owes a frame, unless it has ended its side already
-    /// (half-close).
+    /// (half-close), or nothing more goes to the client.
     fn expect(&mut self, opcode: OpCode, fin: bool, len: u64) {
-        if self.upstream_in == UpstreamIn::Open {
+        if self.upstream_in == UpstreamIn::Open && !self.has_pending_close() {
             self.framer.expect(opcode, fin, len);
         }
     }
 
-    /// Whether payload still goes to the upstream. (After [`UpstreamOut::Ending`] is
-    /// set by the very bytes that are decoded, what came before still goes.)
+    /// Whether payload still goes to the upstream. While a Close waits for its answer it
+    /// does as far as the upstream takes it: nothing may hold the answer back.
     fn forwards(&self) -> bool {
         self.upstream_out == UpstreamOut::Open
+            && (!self.has_pending_close() || self.to_upstream.is_empty())
     }
 }

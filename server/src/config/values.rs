@@ -15,51 +15,6 @@ use serde::{Deserialize, Deserializer, de};
 
 use crate::{chat::Token, tls::identity::Identity};
 
-/// Whose pages may connect: `*`, or `SCHEME://HOST[:PORT]` as a browser's `Origin` says it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// Anyone's.
-    Any,
-    /// This one's, in lower case.
-    One(String),
-}
-
-impl Origin {
-    /// Whether a page of `origin` is meant.
-    pub fn allows(&self, origin: &str) -> bool {
-        match self {
-            Origin::Any => true,
-            Origin::One(one) => one.eq_ignore_ascii_case(origin),
-        }
-    }
-}
-
-impl FromStr for Origin {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Origin, String> {
-        if text == "*" {
-            return Ok(Origin::Any);
-        }
-        let wrong = || format!("\"{text}\" is no origin: expected SCHEME://HOST[:PORT] or *");
-        let (scheme, authority) = text.split_once("://").ok_or_else(wrong)?;
-        let scheme_ok = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-            && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
-        let host_ok = authority.chars().all(|c| c.is_ascii_graphic() && !"/?#@\\".contains(c));
-        if authority.is_empty() || !scheme_ok || !host_ok {
-            return Err(wrong());
-        }
-        // A browser leaves out the port that is the scheme's own.
-        let default_port = match scheme.to_ascii_lowercase().as_str() {
-            "http" => ":80",
-            "https" => ":443",
-            _ => "",
-        };
-        let text = text.strip_suffix(default_port).unwrap_or(text);
-        Ok(Origin::One(text.to_ascii_lowercase()))
-    }
-}
-
 pub(super) fn parse_endpoint(url: &str) -> Result<Endpoint, String> {
     url.parse().map_err(|e| format!("{url}: {e}"))
 }

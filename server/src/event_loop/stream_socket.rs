@@ -3,17 +3,21 @@
 use std::{
     io::{self, IoSlice, Read, Write},
     net::{Shutdown, SocketAddr},
+    os::fd::{AsFd, BorrowedFd},
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use mio::{Token, event::Source};
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
 };
 
 use super::{Interest, Ready, here, is_here};
+use crate::unacknowledged::InFlight;
 
 /// More than the system takes at once (IOV_MAX on Linux and macOS) would make a write
 /// that was taken whole look like one that was not.
@@ -61,7 +65,7 @@ impl OnLoop {
         let key = here(|here| {
             let task = here.task;
             // What has come already is found by reading it.
-            let ready = Ready { read: true, write: true, read_closed: false };
+            let ready = Ready { read: true, write: true, read_closed: false, failed: false };
             let key = here.interests.insert(Interest { task, ready });
             let all = mio::Interest::READABLE | mio::Interest::WRITABLE;
             let source: &mut dyn Source = on_each!(&mut socket, stream => stream);
@@ -74,25 +78,20 @@ impl OnLoop {
         Ok(OnLoop { socket, key })
     }
 
-    /// Reads or writes up to `len` bytes if the socket is `ready` for it, as often as the
-    /// task's budget allows; beyond it the task will be polled again. Fewer bytes say that
-    /// there is no more now, and what comes will be told; unless the end has been told of,
-    /// with which nothing more is.
+    /// Reads or writes up to `len` bytes if the socket is `ready` for it and the task's
+    /// turn is not over; after the turn the task is polled again. A short read or write
+    /// means that the kernel's buffer is empty or full: epoll will report the next change.
+    /// After a reported end of the stream it reports no more, so that readiness stays.
     #[inline]
     fn poll_io(
         &mut self,
-        cx: &Context<'_>,
         ready: impl Fn(&mut Ready) -> &mut bool,
         len: usize,
         mut io: impl FnMut(&mut Socket) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         here(|here| {
-            if here.budget == 0 {
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
             let state = &mut here.interests[self.key].ready;
-            if !*ready(state) {
+            if !*ready(state) || !here.turn.goes_on() {
                 return Poll::Pending;
             }
             loop {
@@ -103,7 +102,7 @@ impl OnLoop {
                         return Poll::Pending;
                     }
                     done => {
-                        here.budget -= 1;
+                        here.turn.count(*done.as_ref().unwrap_or(&0));
                         let less = done.as_ref().is_ok_and(|&n| 0 < n && n < len);
                         if less && !state.read_closed {
                             *ready(state) = false;
@@ -115,11 +114,10 @@ impl OnLoop {
         })
     }
 
-    fn poll_read(&mut self, cx: &Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(&mut self, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let room = buf.initialize_unfilled();
         let len = room.len();
         let read = self.poll_io(
-            cx,
             |ready| &mut ready.read,
             len,
             |socket| on_each!(socket, stream => stream.read(room)),
@@ -127,11 +125,10 @@ impl OnLoop {
         read.map_ok(|n| buf.advance(n))
     }
 
-    fn poll_write(&mut self, cx: &Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write(&mut self, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let bufs = &bufs[..bufs.len().min(MAX_PARTS)];
         let len = bufs.iter().map(|buf| buf.len()).sum();
         self.poll_io(
-            cx,
             |ready| &mut ready.write,
             len,
             |socket| {
@@ -148,6 +145,12 @@ impl OnLoop {
             // The peer's end may have come first.
             if e.kind() == io::ErrorKind::NotConnected { Ok(()) } else { Err(e) }
         })
+    }
+}
+
+impl AsFd for OnLoop {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        on_each!(&self.socket, stream => stream.as_fd())
     }
 }
 
@@ -175,6 +178,50 @@ impl StreamSocket {
             StreamSocket::Tcp(stream) => stream.local_addr(),
             _ => Err(io::ErrorKind::Unsupported.into()),
         }
+    }
+
+    /// Whether the connection is known to have failed: the peer has reset it, or the kernel
+    /// has given it up. What had come before can still be read.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.ready().is_some_and(|ready| ready.failed)
+    }
+
+    /// Whether the connection is known to have failed or the peer to have ended its side.
+    /// What had come before can still be read.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ready().is_some_and(|ready| ready.failed || ready.read_closed)
+    }
+
+    /// What the event loop knows, if the socket is on one.
+    fn ready(&self) -> Option<Ready> {
+        let StreamSocket::OnLoop(socket) = self else { return None };
+        Some(here(|here| here.interests[socket.key].ready))
+    }
+
+    /// What is on its way to the peer, as far as the kernel tells: nothing on a Unix socket,
+    /// where bytes are with the peer as soon as they are written.
+    pub(crate) fn in_flight(&self) -> Option<InFlight> {
+        match self {
+            StreamSocket::Tcp(stream) => InFlight::on(stream),
+            StreamSocket::OnLoop(socket) if matches!(socket.socket, Socket::Tcp(_)) => {
+                InFlight::on(socket)
+            }
+            StreamSocket::OnLoop(_) | StreamSocket::Unix(_) | StreamSocket::Lost => {
+                Some(InFlight::NOTHING)
+            }
+        }
+    }
+
+    /// Has TCP reset the connection when the socket is closed (`SO_LINGER` 0), which discards
+    /// what is in flight. A Unix socket knows no reset.
+    pub(crate) fn reset_when_closed(&self) {
+        let set = |socket: SockRef<'_>| socket.set_linger(Some(Duration::ZERO));
+        // That it fails on a connection that is gone already makes no difference.
+        match self {
+            StreamSocket::Tcp(stream) => set(stream.into()).ok(),
+            StreamSocket::OnLoop(socket) => set(socket.into()).ok(),
+            StreamSocket::Unix(_) | StreamSocket::Lost => None,
+        };
     }
 
     /// It, on the event loop if this is one's thread.
@@ -214,7 +261,7 @@ impl AsyncRead for StreamSocket {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.here()? {
-            StreamSocket::OnLoop(socket) => socket.poll_read(cx, buf),
+            StreamSocket::OnLoop(socket) => socket.poll_read(buf),
             StreamSocket::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             StreamSocket::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
             StreamSocket::Lost => Poll::Ready(Err(lost())),
@@ -237,7 +284,7 @@ impl AsyncWrite for StreamSocket {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self.here()? {
-            StreamSocket::OnLoop(socket) => socket.poll_write(cx, bufs),
+            StreamSocket::OnLoop(socket) => socket.poll_write(bufs),
             StreamSocket::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             StreamSocket::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             StreamSocket::Lost => Poll::Ready(Err(lost())),

@@ -17,19 +17,18 @@ use crate::shared::Shared;
 
 /// What monitors ask, under whatever name.
 pub(super) fn health() -> Router<Arc<Shared>> {
-    Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
+    Router::new().route("/healthz", get(|| async { "ok\n" })).route("/readyz", get(ready))
 }
 
-/// What the server's own page asks.
+/// What tells of the server and its clients: for its own page and for monitors that use a host
+/// name which no stranger controls.
 pub(super) fn router() -> Router<Arc<Shared>> {
     Router::new()
         .route("/version", get(version))
         .route("/api/endpoints", get(endpoints))
         .route("/api/connections", get(connections))
         .route("/api/events", get(events))
+        .route("/metrics", get(metrics))
 }
 
 /// Whether new connections are welcome: not any more once the end has begun.

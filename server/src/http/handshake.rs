@@ -16,12 +16,17 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 pub(super) enum NotAHandshake {
     /// It is a plain request.
     NoUpgrade,
+    /// It has a `Sec-WebSocket-Key`, but not `Upgrade: websocket` and `Connection: Upgrade`: a
+    /// proxy took these hop-by-hop headers away (RFC 9110 section 7.6.1).
+    UpgradeLost,
     /// A method other than GET, or HTTP/1.0.
     BadRequestLine,
-    /// Another version of the protocol than 13.
+    /// A version of the protocol other than 13.
     BadVersion,
     /// Not exactly one key of 16 bytes in base64.
     BadKey,
+    /// A subprotocol is offered under a name that is no token (RFC 9110 section 5.6.2).
+    BadProtocol,
 }
 
 /// A checked opening handshake.
@@ -44,13 +49,18 @@ impl Handshake {
             // There the stream itself is the proof that the key is on HTTP/1.1.
             return match single(headers, header::SEC_WEBSOCKET_VERSION) {
                 Some(version) if version == "13" => {
-                    Ok(Handshake { accept: None, protocol: choose_protocol(headers, own) })
+                    Ok(Handshake { accept: None, protocol: choose_protocol(headers, own)? })
                 }
                 _ => Err(NotAHandshake::BadVersion),
             };
         }
         if !has_upgrade_tokens(headers) {
-            return Err(NotAHandshake::NoUpgrade);
+            let has_key = headers.contains_key(header::SEC_WEBSOCKET_KEY);
+            return Err(if has_key {
+                NotAHandshake::UpgradeLost
+            } else {
+                NotAHandshake::NoUpgrade
+            });
         }
         if request.method != Method::GET || request.version < Version::HTTP_11 {
             return Err(NotAHandshake::BadRequestLine);
@@ -65,7 +75,7 @@ impl Handshake {
         }
         Ok(Handshake {
             accept: Some(derive_accept_key(key.as_bytes())),
-            protocol: choose_protocol(headers, own),
+            protocol: choose_protocol(headers, own)?,
         })
     }
 
@@ -94,38 +104,55 @@ impl Handshake {
 
 impl IntoResponse for NotAHandshake {
     fn into_response(self) -> Response {
-        let upgrade = [
-            (header::UPGRADE, "websocket"),
-            (header::CONNECTION, "Upgrade"),
-            (header::SEC_WEBSOCKET_VERSION, "13"),
-        ];
-        match self {
+        let (status, reason) = match self {
             NotAHandshake::NoUpgrade => (
                 StatusCode::UPGRADE_REQUIRED,
-                upgrade,
-                "this path speaks WebSocket: connect to it with ws://\n",
-            )
-                .into_response(),
-            NotAHandshake::BadRequestLine => {
-                (StatusCode::BAD_REQUEST, "a WebSocket handshake is a GET of HTTP/1.1\n")
-                    .into_response()
-            }
-            NotAHandshake::BadVersion => {
-                (StatusCode::UPGRADE_REQUIRED, upgrade, "only WebSocket version 13 is spoken\n")
-                    .into_response()
-            }
-            NotAHandshake::BadKey => {
-                (StatusCode::BAD_REQUEST, "expected one Sec-WebSocket-Key of 16 bytes in base64\n")
-                    .into_response()
-            }
+                "this path speaks WebSocket: connect to it with ws:// or wss://\n",
+            ),
+            NotAHandshake::UpgradeLost => (
+                StatusCode::UPGRADE_REQUIRED,
+                "Sec-WebSocket-Key is there, but not \"Upgrade: websocket\" with \"Connection: \
+                 Upgrade\": a proxy in between took them away. It has to speak HTTP/1.1 to this \
+                 server and to pass both on (nginx: proxy_http_version 1.1; proxy_set_header \
+                 Upgrade $http_upgrade; proxy_set_header Connection \"upgrade\";)\n",
+            ),
+            NotAHandshake::BadRequestLine => (
+                StatusCode::BAD_REQUEST,
+                "a WebSocket handshake is a GET of HTTP/1.1 (nginx: proxy_http_version 1.1;)\n",
+            ),
+            NotAHandshake::BadVersion => (
+                StatusCode::UPGRADE_REQUIRED,
+                "exactly one Sec-WebSocket-Version header is required, and only 13 is spoken\n",
+            ),
+            NotAHandshake::BadKey => (
+                StatusCode::BAD_REQUEST,
+                "exactly one Sec-WebSocket-Key header of 16 bytes in base64 is required\n",
+            ),
+            NotAHandshake::BadProtocol => (
+                StatusCode::BAD_REQUEST,
+                "Sec-WebSocket-Protocol has a name that is no token (letters, digits and \
+                 !#$%&'*+-.^_`|~)\n",
+            ),
+        };
+        let mut response = (status, reason).into_response();
+        if status == StatusCode::UPGRADE_REQUIRED {
+            let required = [
+                (header::UPGRADE, "websocket"),
+                (header::CONNECTION, "Upgrade"),
+                (header::SEC_WEBSOCKET_VERSION, "13"),
+            ];
+            let required = required.map(|(name, value)| (name, HeaderValue::from_static(value)));
+            response.headers_mut().extend(required);
         }
+        response
     }
 }
 
-/// Whether a request asks to become a WebSocket connection.
+/// Whether a request asks to become a WebSocket connection, or did before a proxy passed it on.
 pub(super) fn wants_upgrade<B>(request: &Request<B>) -> bool {
     is_http2_handshake(request.method(), request.extensions())
         || has_upgrade_tokens(request.headers())
+        || request.headers().contains_key(header::SEC_WEBSOCKET_KEY)
 }
 
 /// Whether a request is an extended CONNECT to WebSocket (RFC 8441 section 4).
@@ -166,16 +193,36 @@ fn is_key(key: &[u8]) -> bool {
         if digits.len() == 21 && digits.iter().all(digit))
 }
 
-/// `binary` if it is offered; otherwise `half-close`, the route's own, or the first that
-/// is, because a browser fails a connection whose offer is ignored; never `base64`, which
-/// would change the payload.
-fn choose_protocol(headers: &HeaderMap, own: Option<&str>) -> Option<HeaderValue> {
+/// Chooses a subprotocol: `binary` if it is offered; otherwise `half-close`, the route's `own`, or
+/// the first that is, because a browser fails a connection whose offer is ignored; never `base64`,
+/// which would change the payload.
+///
+/// # Errors
+///
+/// [`NotAHandshake::BadProtocol`].
+fn choose_protocol(
+    headers: &HeaderMap,
+    own: Option<&str>,
+) -> Result<Option<HeaderValue>, NotAHandshake> {
+    let lines = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL);
+    if !lines.into_iter().all(|line| is_token_list(line.as_bytes())) {
+        return Err(NotAHandshake::BadProtocol);
+    }
     let offered: Vec<_> = values(headers, header::SEC_WEBSOCKET_PROTOCOL)
         .filter(|offered| *offered != "base64")
         .collect();
     let preferred = [Some("binary"), Some(HALF_CLOSE), own].into_iter().flatten();
     let chosen = preferred.chain(offered.first().copied()).find(|name| offered.contains(name));
-    chosen.and_then(|chosen| HeaderValue::from_str(chosen).ok())
+    Ok(chosen.and_then(|chosen| HeaderValue::from_str(chosen).ok()))
+}
+
+/// Whether a header value is a list of tokens; empty elements are none (RFC 9110 section 5.6.1).
+fn is_token_list(value: &[u8]) -> bool {
+    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).all(|element| {
+        element
+            .iter()
+            .all(|&byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+    })
 }
 
 #[cfg(test)]
@@ -207,8 +254,8 @@ mod tests {
     fn what_is_missing_or_wrong_is_told_apart() {
         use NotAHandshake::*;
         for (i, value, expected) in [
-            (0, "keep-alive", NoUpgrade),
-            (1, "h2c", NoUpgrade),
+            (0, "keep-alive", UpgradeLost),
+            (1, "h2c", UpgradeLost),
             (2, "8", BadVersion),
             (3, "short==", BadKey),
             (3, "dGhlIHNhbXBsZSBub25jZR==", BadKey),
@@ -223,6 +270,7 @@ mod tests {
         }
         let twice = [&GOOD[..], &GOOD[3..]].concat();
         assert_eq!(check(&twice).unwrap_err(), BadKey, "two keys");
+        assert_eq!(check(&GOOD[..3][1..]).unwrap_err(), NoUpgrade, "neither key nor Connection");
     }
 
     #[test]
@@ -243,5 +291,20 @@ mod tests {
             assert_eq!(protocol.as_ref().map(|p| p.to_str().unwrap()), chosen, "{offer}");
         }
         assert!(check(&GOOD).unwrap().protocol.is_none());
+    }
+
+    #[test]
+    fn a_subprotocol_that_is_no_token_is_refused_beside_others_too() {
+        for offer in ["a b", "mqtt, a b", "a/b", "a;q=1", "\"mqtt\"", "mqtt, (x)", "{}", "ä"] {
+            let lines = [&GOOD[..], &[("sec-websocket-protocol", offer)]].concat();
+            assert_eq!(check(&lines).unwrap_err(), NotAHandshake::BadProtocol, "{offer}");
+        }
+        for (offer, chosen) in
+            [("v1.x+y, mqtt", Some("v1.x+y")), ("", None), (",mqtt,", Some("mqtt"))]
+        {
+            let lines = [&GOOD[..], &[("sec-websocket-protocol", offer)]].concat();
+            let protocol = check(&lines).unwrap().protocol;
+            assert_eq!(protocol.as_ref().map(|p| p.to_str().unwrap()), chosen, "{offer}");
+        }
     }
 }

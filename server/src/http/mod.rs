@@ -2,7 +2,8 @@
 //!
 //! - [`upgrade`]: GET on a route becomes a WebSocket connection
 //! - [`handshake`]: what makes a request an opening handshake (RFC 6455 section 4.2.1)
-//! - [`policy`]: which pages may connect
+//! - [`policy`]: which pages may connect, and under which hosts requests are answered
+//! - [`switching`]: the head of a 101 as it is written
 //! - [`api`]: `/healthz`, `/readyz`, `/version`, `/api/endpoints`, `/api/connections`
 //! - `events`: `/api/events`; `metrics`: `/metrics`
 
@@ -11,9 +12,11 @@ mod events;
 mod handshake;
 mod metrics;
 pub(crate) mod policy;
+mod switching;
 mod upgrade;
 
 use std::{
+    convert::Infallible,
     net::SocketAddr,
     path::Path,
     pin::{Pin, pin},
@@ -37,9 +40,17 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::sync::OwnedSemaphorePermit;
 use tower::ServiceExt;
 
+use self::switching::{Switching, SwitchingHead};
 use crate::{
-    bridge, dial::Target, drain::Drain, generation::Current, limits::RouteLimit, page, proxy,
-    shared::Shared, stream::Stream,
+    bridge,
+    dial::Target,
+    drain::Drain,
+    generation::Current,
+    limits::RouteLimit,
+    page,
+    proxy::{self, Forwarded},
+    shared::Shared,
+    stream::Stream,
 };
 
 /// The largest head of a request, in bytes.
@@ -62,12 +73,17 @@ pub(crate) struct Route {
     pub(crate) options: Arc<bridge::Options>,
 }
 
-/// The client of an HTTP connection.
-#[derive(Clone, Copy, Debug)]
+/// The client of a request, resolved once.
+#[derive(Clone, Debug)]
 struct Client {
+    /// The client's address, as trusted proxies name it.
     peer: SocketAddr,
-    /// The address that it connected to.
+    /// The address that the client connected to.
     local: SocketAddr,
+    /// Whether the connection is a TLS connection.
+    is_tls: bool,
+    /// What trusted HTTP proxies say of the request.
+    forwarded: Forwarded,
 }
 
 /// Everything that is answered over HTTP.
@@ -80,7 +96,8 @@ pub(crate) fn router(
     // Where the page is, a handshake leads elsewhere: to the route of that path, if any.
     let (on_page, routes): (Vec<_>, Vec<_>) =
         routes.iter().cloned().partition(|route| page::has(&route.path));
-    let page = page::router(web_root).layer(middleware::from_fn_with_state(
+    let page = page::router(web_root).layer(guard.clone());
+    let page = page.layer(middleware::from_fn_with_state(
         shared.clone(),
         move |state, client, request: Request, next: Next| {
             let path = request.uri().path();
@@ -95,8 +112,8 @@ pub(crate) fn router(
         },
     ));
     let mut router = Router::new()
-        .merge(api::router().layer(guard.clone()))
-        .merge(page.layer(guard))
+        .merge(api::router().layer(guard))
+        .merge(page)
         .merge(api::health())
         .fallback(upgrade::no_such_route);
     for route in routes {
@@ -111,26 +128,43 @@ pub(crate) fn router(
 }
 
 /// Serves one HTTP connection until it ends or becomes something else; `permit` is
-/// held until then. Each request is answered by what holds when it comes.
+/// held until then. Each request is answered by what holds when it comes. `destination` is the
+/// address that the client connected to, where a PROXY header named it.
 pub(crate) async fn serve(
     stream: Stream,
     peer: SocketAddr,
+    destination: Option<SocketAddr>,
     permit: OwnedSemaphorePermit,
     current: Arc<Current>,
     shared: &Shared,
 ) {
     // Of a connection that is gone already nothing more will come.
-    let Ok(local) = stream.local_addr() else { return };
-    let client = Client { peer, local };
+    let Ok(local) = destination.map_or_else(|| stream.local_addr(), Ok) else { return };
+    let is_tls = matches!(stream, Stream::Tls(_));
+    let switching = SwitchingHead::default();
+    let head = switching.clone();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        let generation = current.get();
+        let trusted = &generation.shared.settings.forwarded_from;
+        let forwarded = proxy::forwarded(request.headers(), peer, trusted);
+        let client = Client { peer: forwarded.client, local, is_tls, forwarded };
         request.extensions_mut().insert(client);
-        let app = has_one_host(&request).then(|| current.get().app.clone());
+        // A Host beside :authority or a whole URL may be any, but there is at most one.
+        let is_required = request.version() == Version::HTTP_11;
+        let checked = policy::check_host(request.headers(), is_required);
         name_host(&mut request);
+        let checked = checked.and_then(|()| policy::check_host(request.headers(), false));
+        let app = checked.map(|()| generation.app.clone());
+        let head = head.clone();
         async move {
-            match app {
-                Some(app) => app.oneshot(request).await,
-                None => Ok((StatusCode::BAD_REQUEST, "one Host is needed\n").into_response()),
+            let response = match app {
+                Ok(app) => app.oneshot(request).await?,
+                Err(reason) => (StatusCode::BAD_REQUEST, format!("{reason}\n")).into_response(),
+            };
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                head.set(response.headers());
             }
+            Ok::<_, Infallible>(response)
         }
     });
     let drain = &shared.http.drain;
@@ -148,7 +182,8 @@ pub(crate) async fn serve(
             .timer(TokioTimer::new())
             .header_read_timeout(shared.settings.header_timeout)
             .max_buf_size(MAX_HEAD)
-            .serve_connection(TokioIo::new(stream), service)
+            .title_case_headers(true)
+            .serve_connection(TokioIo::new(Switching::new(stream, switching)), service)
             .with_upgrades();
         until_drained(connection, drain, http1::UpgradeableConnection::graceful_shutdown).await
     };
@@ -158,22 +193,15 @@ pub(crate) async fn serve(
     drop(permit);
 }
 
-/// HTTP/2 says the host in a place of its own (RFC 9113 section 8.3.1), and so does a target
-/// that is a whole URL, whatever `Host` says (RFC 9112 section 3.2.2).
+/// Puts the host of the request's target into `Host`: in HTTP/2 it stands in a pseudo-header (RFC
+/// 9113 section 8.3.1), and a target that is a whole URL counts whatever `Host` says (RFC 9112
+/// section 3.2.2).
 fn name_host(request: &mut hyper::Request<Incoming>) {
     if let Some(authority) = request.uri().authority()
-        // Before the @ is a user's name.
-        && let Some(host) = authority.as_str().rsplit('@').next()
-        && let Ok(host) = HeaderValue::from_str(host)
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
     {
         request.headers_mut().insert(header::HOST, host);
     }
-}
-
-/// Whether it is clear for which host a request is (RFC 9112 section 3.2).
-fn has_one_host(request: &hyper::Request<Incoming>) -> bool {
-    let hosts = request.headers().get_all(header::HOST).iter().count();
-    hosts == 1 || hosts == 0 && request.version() != Version::HTTP_11
 }
 
 /// Drives a connection; when the server ends, it is told to take no more requests.

@@ -15,11 +15,12 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 
-use super::{Client, Route, handshake::Handshake, policy};
+use super::{Client, Route, handshake::Handshake, policy, switching::Switching};
 use crate::{
     bridge,
     config::Settings,
     dial::DialError,
+    escape::escape,
     limits::{Full, Place},
     proxy,
     registry::{Arrival, Bridged, Kind, Peer},
@@ -67,11 +68,8 @@ pub(super) async fn upgrade(
     let Some(on_upgrade) = request.extensions.remove::<OnUpgrade>() else {
         return (StatusCode::BAD_REQUEST, "this connection cannot be upgraded\n").into_response();
     };
-    let is_page = request.headers.contains_key(header::ORIGIN);
-    let trusted = &shared.settings.forwarded_from;
-    let peer = proxy::forwarded_for(&request.headers, client.peer, trusted);
-    let client = Client { peer, ..client };
-    match admit(&shared, &route, client, &request.headers).await {
+    let is_page = policy::is_page(&request.headers);
+    match admit(&shared, &route, &client, &request.headers).await {
         Ok((place, upstream)) => {
             let (label, half_close) = (label(&request.uri), handshake.half_close());
             let ends = Ends { client, label, place, upstream, half_close };
@@ -79,7 +77,7 @@ pub(super) async fn upgrade(
             handshake.response()
         }
         Err(refusal) => {
-            refuse(&shared, &route.path, client, is_page.then_some(on_upgrade), handshake, refusal)
+            refuse(&shared, &route.path, &client, is_page.then_some(on_upgrade), handshake, refusal)
         }
     }
 }
@@ -88,18 +86,34 @@ pub(super) async fn upgrade(
 async fn admit(
     shared: &Shared,
     route: &Route,
-    client: Client,
+    client: &Client,
     headers: &HeaderMap,
 ) -> Result<(Place, Stream), Refusal> {
-    let Settings { allow_host, allow_origin, dial_timeout, .. } = &shared.settings;
-    if let Some(reason) = policy::refusal(headers, allow_host, allow_origin) {
-        return Err(Refusal { status: StatusCode::FORBIDDEN, code: CloseCode::POLICY, reason });
-    }
+    check_policy(shared, client, headers)?;
     let place = shared.limits.enter(Some(client.peer.ip()), Some(&route.limit))?;
-    let header = route.proxy.map(|version| version.header(client.peer, client.local));
+    let ends = proxy::Ends { source: client.peer, destination: client.local };
+    let header = route.proxy.map(|version| version.header(Some(ends)));
     let peer = Peer::Address(client.peer);
-    let upstream = route.target.dial(peer, *dial_timeout, &header.unwrap_or_default()).await?;
+    let within = shared.settings.dial_timeout;
+    let upstream = route.target.dial(peer, within, &header.unwrap_or_default()).await?;
     Ok((place, upstream))
+}
+
+/// Checks whether a page that sent these headers may connect at all.
+fn check_policy(shared: &Shared, client: &Client, headers: &HeaderMap) -> Result<(), Refusal> {
+    let Settings { allow_host, allow_origin, .. } = &shared.settings;
+    let addressed = policy::Addressed {
+        is_tls: client.is_tls,
+        forwarded: Some(&client.forwarded),
+        hosts: allow_host,
+        origins: allow_origin,
+    };
+    match addressed.refusal(headers) {
+        None => Ok(()),
+        Some(reason) => {
+            Err(Refusal { status: StatusCode::FORBIDDEN, code: CloseCode::POLICY, reason })
+        }
+    }
 }
 
 /// Answers a request on a path that is none of ours.
@@ -110,19 +124,20 @@ pub(super) async fn no_such_route(
 ) -> Response {
     let (mut request, _) = request.into_parts();
     let path = request.uri.path().to_owned();
-    let refusal = Refusal {
-        status: StatusCode::NOT_FOUND,
-        code: CloseCode::POLICY,
-        reason: format!("no such route: {path}"),
+    let Ok(handshake) = Handshake::of(&request, None) else {
+        let reason = format!("no such path: {}\n", escape(&path));
+        return (StatusCode::NOT_FOUND, reason).into_response();
     };
-    match Handshake::of(&request, None) {
-        Ok(handshake) => {
-            let page = request.headers.contains_key(header::ORIGIN);
-            let on_upgrade = request.extensions.remove::<OnUpgrade>().filter(|_| page);
-            refuse(&shared, &path, client, on_upgrade, handshake, refusal)
-        }
-        Err(_) => (refusal.status, format!("no such path: {path}\n")).into_response(),
-    }
+    // A page that may not connect does not learn which routes there are.
+    let refusal =
+        check_policy(&shared, &client, &request.headers).err().unwrap_or_else(|| Refusal {
+            status: StatusCode::NOT_FOUND,
+            code: CloseCode::POLICY,
+            reason: format!("no such route: {}", escape(&path)),
+        });
+    let is_page = policy::is_page(&request.headers);
+    let on_upgrade = request.extensions.remove::<OnUpgrade>().filter(|_| is_page);
+    refuse(&shared, &path, &client, on_upgrade, handshake, refusal)
 }
 
 /// Tells a client why it is refused: by the status, or, given a page's upgrade, by a
@@ -130,7 +145,7 @@ pub(super) async fn no_such_route(
 fn refuse(
     shared: &Arc<Shared>,
     path: &str,
-    client: Client,
+    client: &Client,
     page: Option<OnUpgrade>,
     handshake: Handshake,
     refusal: Refusal,
@@ -209,9 +224,9 @@ async fn upgraded(on_upgrade: OnUpgrade) -> Option<(Stream, Vec<u8>)> {
         .await
         .inspect_err(|e| tracing::debug!("the connection ended before its upgrade: {e}"))
         .ok()?;
-    Some(match upgraded.downcast::<TokioIo<Stream>>() {
+    Some(match upgraded.downcast::<TokioIo<Switching<Stream>>>() {
         // A copy: the buffer it was read into is large.
-        Ok(parts) => (parts.io.into_inner(), parts.read_buf.to_vec()),
+        Ok(parts) => (parts.io.into_inner().into_inner(), parts.read_buf.to_vec()),
         // Over HTTP/2 it is one of many streams on its connection.
         Err(upgraded) => (Stream::Http2(Box::new(TokioIo::new(upgraded))), Vec::new()),
     })

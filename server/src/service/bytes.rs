@@ -46,6 +46,11 @@ impl Bytes {
         self.answer
     }
 
+    /// How many bytes of answers the client has not taken.
+    pub(super) fn unsent(&self) -> usize {
+        self.backlog.len()
+    }
+
     pub(super) fn poll<S>(
         &mut self,
         cx: &mut Context<'_>,
@@ -58,7 +63,7 @@ impl Bytes {
     {
         loop {
             ready!(self.backlog.poll_flush(cx, stream))?;
-            if stage == Stage::Now {
+            if stage >= Stage::Now {
                 return Poll::Ready(Ok(End::Drained));
             }
             match self.poll_step(cx, stream, entry)? {

@@ -96,6 +96,16 @@ impl Lines {
         }
     }
 
+    /// How many bytes of answers the client has not taken.
+    pub(super) fn unsent(&self) -> usize {
+        self.backlog.len()
+    }
+
+    /// The client's connection has failed.
+    pub(super) fn failed(&mut self, error: io::Error) {
+        self.party.dialogue.ended(&Err(error));
+    }
+
     pub(super) fn poll<S>(
         &mut self,
         cx: &mut Context<'_>,
@@ -126,7 +136,7 @@ impl Lines {
             if let Some(end) = self.party.ending.take() {
                 return Poll::Ready(Ok(end));
             }
-            if stage == Stage::Now {
+            if stage >= Stage::Now {
                 return Poll::Ready(Ok(End::Drained));
             }
             let mut out = Vec::new();

@@ -167,6 +167,23 @@ pub(crate) enum Exchange {
 }
 
 impl Exchange {
+    /// Tells the service that its client's connection has failed. It is not to be polled any
+    /// more.
+    pub(crate) fn failed(&mut self, error: io::Error) {
+        match self {
+            Exchange::Bytes(_) => {}
+            Exchange::Lines(lines) => lines.failed(error),
+        }
+    }
+
+    /// How many bytes of answers the client has not taken.
+    pub(crate) fn unsent(&self) -> usize {
+        match self {
+            Exchange::Bytes(bytes) => bytes.unsent(),
+            Exchange::Lines(lines) => lines.unsent(),
+        }
+    }
+
     /// Answers what comes until an end, by `stage` the server's, and counts it in
     /// `entry`. Reads only when all answers are written: a client that does not read
     /// is not read.

@@ -73,8 +73,13 @@ impl Tls {
         self.0.get_ref().1.alpn_protocol() == Some(H2)
     }
 
+    /// The socket below.
+    pub(crate) fn socket(&self) -> &StreamSocket {
+        self.0.get_ref().0
+    }
+
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.get_ref().0.local_addr()
+        self.socket().local_addr()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The client against the real server, over TCP and through the gateway.
 
-use echogate_tests::{pty::Terminal, server::Server};
+use echogate_tests::{pty::Terminal, server::Server, ws::BROWSER};
 
 use super::{
     assert_100_mb_come_back_upper_cased_in_little_memory, assert_fails, assert_prints, connect,
@@ -107,9 +107,9 @@ fn a_gateway_without_its_upstream_is_a_failure_in_words() {
     let output = run(&[&url], b"");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains("the server answered 502 Bad Gateway"), "{stderr}");
-    // With an origin the gateway upgrades and closes, so that a page can read why.
+    // A page is upgraded, so that it can read the reason in a Close.
     let origin = format!("http://{}", server.address("http"));
-    let output = run(&[&url, "--origin", &origin], b"");
+    let output = run(&[&url, "--origin", &origin, "--header", BROWSER], b"");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains("closed by the server (1011, "), "{stderr}");
     assert_eq!(output.status.code(), Some(1));
@@ -119,9 +119,16 @@ fn a_gateway_without_its_upstream_is_a_failure_in_words() {
 fn a_refused_origin_is_told_in_words() {
     let server = Server::start(ECHOGATE, &[]);
     let url = server.ws("/ws");
-    let output = run(&[&url, "--origin", "http://evil.example"], b"");
+    let stranger = [&*url, "--origin", "http://evil.example"];
+    let output = run(&stranger, b"");
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(stderr.contains("closed by the server (1008, refused by policy): "), "{stderr}");
+    let reason = "origin http://evil.example is not allowed (--allow-origin)";
+    let status = format!("the server answered 403 Forbidden: {reason}");
+    assert!(stderr.contains(&status), "{stderr}");
+    let output = run(&[&stranger[..], &["--header", BROWSER]].concat(), b"");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let close = format!("closed by the server (1008, refused by policy): {reason}");
+    assert!(stderr.contains(&close), "{stderr}");
 }
 
 #[test]

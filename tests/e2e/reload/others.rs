@@ -13,7 +13,7 @@ use echogate_tests::{
     tls::Authority,
     tls::answers,
     upstream::Upstream,
-    ws::{RawWs, first},
+    ws::{BROWSER, RawWs, first},
 };
 
 use super::{Reloaded, handshake, http_and, listener, route, uppers};
@@ -25,7 +25,7 @@ const UPPER: &str = "[[listener]]\nservice = \"upper\"\nurl = \"tcp://127.0.0.1:
 fn who_may_connect() {
     let reloaded = Reloaded::new(&http_and(UPPER));
     let server = &reloaded.server;
-    let friend = ["Origin: https://friend.example"];
+    let friend = ["Origin: https://friend.example", BROWSER];
     let refused = |origin: &[&str]| {
         let mut client = RawWs::connect_with(server, "/ws", origin);
         client.send_frame(first::TEXT, b"hello");

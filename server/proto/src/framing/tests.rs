@@ -8,7 +8,9 @@ fn part(framer: &mut Framer, input: &[u8], cuts: &[usize]) -> Result<Vec<u8>, Fr
     for cut in cuts.iter().copied().chain([usize::MAX]) {
         let (mut piece, behind) = rest.split_at(cut.min(rest.len()));
         rest = behind;
-        while let Some(next) = framer.next(piece)? {
+        while let Some(next) =
+            framer.next(piece)?.map_or_else(|| framer.next_part(piece), |next| Ok(Some(next)))?
+        {
             next.head.append_to(&mut out);
             out.extend_from_slice(&piece[next.payload]);
             piece = &piece[next.taken..];
@@ -124,7 +126,51 @@ fn a_reply_that_is_too_long_or_too_short_is_an_error() {
     let mut framer = Framer::new(Framing::Message);
     framer.expect(OpCode::Binary, true, 3);
     assert_eq!(wire(&mut framer, b"ab", &[]), Err(FramingError::ReplyMissing));
-    assert!(!framer.at_frame_boundary(), "a frame is begun, no Close may come now");
+}
+
+#[test]
+fn a_reply_of_which_a_part_has_arrived_goes_out_in_fragments() {
+    let mut framer = Framer::new(Framing::Message);
+    framer.expect(OpCode::Text, true, 6);
+    framer.expect(OpCode::Binary, false, 2);
+    framer.expect(OpCode::Continuation, true, 2);
+    let out = part(&mut framer, b"abcdefghij", &[1, 3, 3, 1]).unwrap();
+    assert_eq!(out, b"\x01\x01a\x00\x03bcd\x80\x02ef\x02\x01g\x00\x01h\x80\x02ij");
+}
+
+#[test]
+fn a_reply_that_has_arrived_whole_is_one_frame() {
+    let mut framer = Framer::new(Framing::Message);
+    framer.expect(OpCode::Text, true, 3);
+    assert_eq!(framer.next(b"ab"), Ok(None));
+    let whole = framer.next(b"abc").unwrap().unwrap();
+    assert_eq!((whole.head, whole.payload), (Head::new(OpCode::Text, true, 3), 0..3));
+}
+
+#[test]
+fn the_valid_beginning_of_text_arrives_however_it_is_cut() {
+    let input = "gr\u{fc}\u{df} dich".as_bytes();
+    let input = [input, b"\xff and more"].concat();
+    for cut in 0..input.len() {
+        let mut framer = Framer::new(Framing::Text);
+        let (mut out, mut failed) = (Vec::new(), None);
+        for mut piece in [&input[..cut], &input[cut..]] {
+            while failed.is_none() {
+                match framer.next(piece) {
+                    Ok(None) => break,
+                    Ok(Some(next)) => {
+                        next.head.append_to(&mut out);
+                        out.extend_from_slice(&piece[next.payload]);
+                        piece = &piece[next.taken..];
+                    }
+                    Err(e) => failed = Some(e),
+                }
+            }
+        }
+        let all: Vec<u8> = messages(&out).into_iter().flat_map(|(_, payload)| payload).collect();
+        assert_eq!(String::from_utf8(all).unwrap(), "gr\u{fc}\u{df} dich", "cut at {cut}");
+        assert_eq!(failed, Some(FramingError::InvalidUtf8), "cut at {cut}");
+    }
 }
 
 #[test]
@@ -132,16 +178,15 @@ fn a_reply_to_text_must_be_text() {
     let mut framer = Framer::new(Framing::Message);
     framer.expect(OpCode::Text, true, 3);
     assert_eq!(
-        framer.next(b"a"),
+        framer.next_part(b"a"),
         Ok(Some(Piece {
-            head: Head::new(OpCode::Text, true, 3),
+            head: Head::new(OpCode::Text, false, 1),
             payload: 0..1,
             taken: 1,
             ends_message: false,
         }))
     );
-    assert_eq!(framer.next(b"\xff"), Err(FramingError::InvalidUtf8));
-    assert!(!framer.at_frame_boundary(), "a frame is begun, no Close may come now");
+    assert_eq!(framer.next_part(b"\xff"), Err(FramingError::InvalidUtf8));
 }
 
 proptest! {

@@ -1,0 +1,48 @@
+//! Pongs that wait to be sent.
+
+use echogate_proto::ws::{Head, OpCode};
+
+/// Pings that are answered one by one while their Pongs wait to be sent. Of more only the
+/// latest is answered, as RFC 6455 section 5.5.3 allows: that bounds the memory.
+const MAX_WAITING: u8 = 16;
+
+/// The Pong frames that answer the client's Pings, in order.
+#[derive(Debug, Default)]
+pub(super) struct Pongs {
+    frames: Vec<u8>,
+    count: u8,
+    /// Where the latest frame begins.
+    latest: usize,
+}
+
+impl Pongs {
+    /// Adds the answer to a Ping.
+    pub(super) fn answer(&mut self, payload: &[u8]) {
+        if self.count == MAX_WAITING {
+            self.frames.truncate(self.latest);
+        } else {
+            self.count += 1;
+        }
+        self.latest = self.frames.len();
+        self.frames.extend(Head::new(OpCode::Pong, true, payload.len() as u64).as_bytes());
+        self.frames.extend(payload);
+    }
+
+    /// The frames as they go on the wire.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.frames
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_pings_and_the_latest_are_answered() {
+        let mut pongs = Pongs::default();
+        (0..100_u8).for_each(|ping| pongs.answer(&[ping]));
+        let answered: Vec<u8> = pongs.into_bytes().chunks(3).map(|frame| frame[2]).collect();
+        assert_eq!(answered, (0..15).chain([99]).collect::<Vec<u8>>());
+    }
+}

@@ -1,0 +1,304 @@
+//! Ends that are not in order: an upstream gets what came before, and then a reset; a
+//! client that is cut off does not see an end that looks complete.
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::TcpStream,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use echogate_tests::{
+    http::connect,
+    server::Server,
+    tcp::{connect_narrow, noise, read_exactly, reset, unacknowledged, write_until_held_back},
+    tls::Authority,
+    upstream::Upstream,
+    ws::{self, RawWs, first},
+};
+
+use crate::ECHOGATE;
+
+/// How an upstream sees a connection end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    /// A FIN: that was all.
+    Fin,
+    /// A reset: something is missing.
+    Reset,
+}
+
+/// Everything up to the end, and how that came.
+fn read_to_end_or_reset(stream: &mut impl Read) -> (Vec<u8>, Seen) {
+    let mut bytes = Vec::new();
+    match stream.read_to_end(&mut bytes) {
+        Ok(_) => (bytes, Seen::Fin),
+        Err(e) if e.kind() == ErrorKind::ConnectionReset => (bytes, Seen::Reset),
+        Err(e) => panic!("after {} bytes: {e}", bytes.len()),
+    }
+}
+
+/// A server with a route `/x` in framing `bytes`, and what leads there.
+fn server_with(arguments: &[&str]) -> (Server, Upstream) {
+    let upstream = Upstream::new();
+    let route = upstream.route("/x", "bytes");
+    let server = Server::start(ECHOGATE, &[arguments, &["--route", &route]].concat());
+    (server, upstream)
+}
+
+/// The first half of a frame.
+fn half_a_frame() -> Vec<u8> {
+    let mut bytes = ws::head(first::BINARY, 1000);
+    bytes.extend([0; 500]);
+    bytes
+}
+
+/// What a client does after it has sent its message, and what the upstream sees of it.
+type Act = (&'static str, Seen, fn(RawWs));
+
+const ACTS: [Act; 10] = [
+    ("a Close", Seen::Fin, |mut client| {
+        client.send(&ws::close(1000, ""));
+        client.read_close();
+    }),
+    ("a Close that is not waited for", Seen::Fin, |mut client| {
+        client.send(&ws::close(1000, ""));
+    }),
+    ("a reset", Seen::Reset, |client| reset(client.stream)),
+    ("a FIN", Seen::Reset, |client| drop(client)),
+    ("a FIN of its own side only", Seen::Reset, |mut client| {
+        client.shutdown();
+        client.stream.read_to_end(&mut Vec::new()).unwrap();
+    }),
+    ("a FIN inside a frame", Seen::Reset, |mut client| client.send(&half_a_frame())),
+    ("a reset inside a frame", Seen::Reset, |mut client| {
+        client.send(&half_a_frame());
+        reset(client.stream);
+    }),
+    ("a violation", Seen::Reset, |mut client| {
+        client.send(&ws::frame(0x83, b""));
+        client.read_close();
+    }),
+    ("a message that is too large", Seen::Reset, |mut client| {
+        client.send(&ws::head(first::BINARY, 1 << 30));
+        client.read_close();
+    }),
+    ("no answer to a Ping", Seen::Reset, |mut client| {
+        client.stream.read_to_end(&mut Vec::new()).ok();
+    }),
+];
+
+#[test]
+fn only_a_close_ends_the_upstream_in_order() {
+    let (server, upstream) = server_with(&["--ping-interval", "500ms", "--ping-timeout", "500ms"]);
+    for (what, expected, act) in ACTS {
+        let mut client = RawWs::connect(&server, "/x");
+        let mut stream = upstream.accept();
+        let sent = noise(100_000);
+        client.send_frame(first::BINARY, &sent);
+        let acting = thread::spawn(move || act(client));
+        let (got, seen) = read_to_end_or_reset(&mut stream);
+        assert!(got.starts_with(&sent), "{what}: {} bytes", got.len());
+        assert_eq!(seen, expected, "{what}");
+        acting.join().unwrap();
+    }
+}
+
+#[test]
+fn a_client_that_is_cut_off_within_tls_does_not_look_complete_to_a_tls_upstream() {
+    let authority = Authority::new();
+    authority.install(&authority.issue(&["localhost", "127.0.0.1"]));
+    let upstream = Upstream::new();
+    let flags = authority.flags();
+    let route = format!("/x=tls://{}?ca={}", upstream.address(), authority.ca());
+    let flags: Vec<&str> = flags.iter().map(String::as_str).chain(["--route", &route]).collect();
+    let server = Server::start(ECHOGATE, &flags);
+    let issued = authority.issue(&["127.0.0.1"]);
+    for is_close in [true, false] {
+        let client = thread::scope(|scope| {
+            let client = scope.spawn(|| {
+                let stream = authority.connect(server.address("http"));
+                RawWs::over(stream, &server, "/x", &[])
+            });
+            let (mut stream, _) = issued.accept(upstream.accept());
+            let mut client = client.join().unwrap();
+            client.send_frame(first::BINARY, b"all of it?");
+            if is_close {
+                client.send(&ws::close(1000, ""));
+                client.read_close();
+            } else {
+                drop(client);
+            }
+            let mut got = Vec::new();
+            let end = stream.read_to_end(&mut got);
+            assert_eq!(got, b"all of it?");
+            end.map_err(|e| e.kind())
+        });
+        match client {
+            Ok(_) => assert!(is_close, "TCP's end without TLS's is taken for everything"),
+            Err(e) => assert!(!is_close, "{e:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_was_sent_before_a_close_is_delivered_however_late_the_upstream_reads_it() {
+    let (server, upstream) = server_with(&[]);
+    let mut client = RawWs::connect(&server, "/x");
+    let mut stream = upstream.accept();
+    // Fill everything on the way, and then a last message with the Close in one write.
+    let flood = ws::frame(first::BINARY, &noise(1 << 20)).repeat(64);
+    let sent = write_until_held_back(&mut client.stream, &flood);
+    let frame = flood.len() / 64;
+    let rest = flood[sent..sent.next_multiple_of(frame)].to_vec();
+    let messages = sent.next_multiple_of(frame) / frame;
+    let closing = thread::spawn(move || {
+        client.send(&[rest, ws::close(1000, "")].concat());
+        client.read_close()
+    });
+    // Longer than a client waits for the answer to its Close.
+    thread::sleep(Duration::from_secs(8));
+    let (got, seen) = read_to_end_or_reset(&mut stream);
+    assert_eq!((got.len(), seen), (messages << 20, Seen::Fin));
+    assert!(got == noise(1 << 20).repeat(messages));
+    closing.join().unwrap();
+}
+
+#[test]
+fn a_write_that_fails_ends_that_direction_only() {
+    let (server, upstream) = server_with(&[]);
+    let mut client = RawWs::connect(&server, "/x");
+    let mut stream = upstream.accept();
+    // More than the upstream takes: some waits in the kernel for the server to read it.
+    let sent = ws::frame(first::BINARY, &noise(1 << 20)).repeat(64);
+    let written = write_until_held_back(&mut client.stream, &sent);
+    let arrived = written - unacknowledged(&client.stream);
+    // Closed: what is sent to it from now on fails.
+    drop(client);
+    let mut talk = stream.try_clone().unwrap();
+    let talking = thread::spawn(move || {
+        while talk.write_all(b"and another thing").is_ok() {
+            thread::sleep(Duration::from_millis(10));
+        }
+    });
+    thread::sleep(Duration::from_millis(500));
+    let (got, seen) = read_to_end_or_reset(&mut stream);
+    let heads = 64 * ws::head(first::BINARY, 1 << 20).len();
+    assert!(got.len() + heads >= arrived, "{} of {arrived} bytes", got.len());
+    assert_eq!(seen, Seen::Reset);
+    talking.join().unwrap();
+}
+
+#[test]
+fn a_client_that_is_gone_is_noticed_while_its_upstream_does_not_read() {
+    let arguments = ["--ping-interval", "1s", "--ping-timeout", "1s", "--max-connections", "1"];
+    let (server, upstream) = server_with(&arguments);
+    let flood = ws::frame(first::BINARY, &noise(1 << 20)).repeat(64);
+    for end in [reset as fn(TcpStream), |stream| drop(stream)] {
+        let mut client = RawWs::connect(&server, "/x");
+        let stream = upstream.accept();
+        write_until_held_back(&mut client.stream, &flood);
+        end(client.stream);
+        server.wait_for_connections(<[_]>::is_empty);
+        drop(stream);
+    }
+    server.wait_for_log(&["bytes were not delivered (1006)"]);
+}
+
+#[test]
+fn a_slow_transfer_is_not_idle_and_a_stalled_one_is_reset() {
+    let server = Server::start(ECHOGATE, &["--idle-timeout", "1s"]);
+    let mut client = connect_narrow(server.address("upper"));
+    let sent = vec![b'x'; 4 << 20];
+    let mut writer = client.try_clone().unwrap();
+    let writing = thread::spawn(move || {
+        writer.write_all(&sent).ok();
+        sent.len()
+    });
+    // Slowly, but all the time, for longer than a connection may be idle.
+    let mut got = 0;
+    for _ in 0..40 {
+        got += read_exactly(&mut client, 16 * 1024).len();
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(got, 40 * 16 * 1024, "it was not cut");
+    // And now not at all: what is owed is not delivered, and must not look so.
+    server.wait_for_log(&["kind=tcp", "bytes were not delivered"]);
+    let (rest, seen) = read_to_end_or_reset(&mut client);
+    assert_eq!(seen, Seen::Reset);
+    assert!(got + rest.len() < writing.join().unwrap());
+}
+
+#[test]
+fn the_idle_timeout_of_a_bridge_over_tcp_is_told_as_such() {
+    let server = Server::start(ECHOGATE, &["--idle-timeout", "1s"]);
+    let mut clients: Vec<_> = (0..50).map(|_| RawWs::connect(&server, "/ws")).collect();
+    for client in &mut clients {
+        let close = client.read();
+        assert_eq!(close.close().0, Some(1001), "{close:?}");
+        client.send(&ws::close(1001, ""));
+    }
+}
+
+#[test]
+fn time_in_which_the_process_was_stopped_is_no_idleness() {
+    let arguments = ["--idle-timeout", "3s", "--ping-interval", "2s", "--ping-timeout", "2s"];
+    let server = Server::start(ECHOGATE, &arguments);
+    let mut client = RawWs::connect(&server, "/ws");
+    let mut tcp = connect(server.address("upper"));
+    client.send_frame(first::TEXT, b"before");
+    assert_eq!(client.read().payload, b"BEFORE");
+    server.signal("STOP");
+    thread::sleep(Duration::from_secs(6));
+    server.signal("CONT");
+    client.send_frame(first::TEXT, b"after");
+    let mut frame = client.read();
+    while frame.first == first::PING {
+        frame = client.read();
+    }
+    assert_eq!(frame.payload, b"AFTER");
+    tcp.write_all(b"after").unwrap();
+    assert_eq!(read_exactly(&mut tcp, 5), b"AFTER");
+}
+
+#[test]
+fn what_the_drain_cuts_off_does_not_look_complete() {
+    let (mut server, upstream) = server_with(&["--drain", "1s"]);
+    // A client in the middle of a message, another whose upstream does not read, and one
+    // of a service that does not read its answers.
+    let mut client = RawWs::connect(&server, "/x");
+    let mut half = upstream.accept();
+    client.send(&half_a_frame());
+    let mut flooding = RawWs::connect(&server, "/x");
+    let mut unread = upstream.accept();
+    write_until_held_back(
+        &mut flooding.stream,
+        &ws::frame(first::BINARY, &noise(1 << 20)).repeat(64),
+    );
+    let mut tcp = connect_narrow(server.address("upper"));
+    write_until_held_back(&mut tcp, &noise(32 << 20));
+    assert_eq!(read_exactly(&mut half, 500).len(), 500);
+    server.signal("TERM");
+    let half: JoinHandle<_> = thread::spawn(move || read_to_end_or_reset(&mut half));
+    assert_eq!(server.wait().code(), Some(0));
+    assert_eq!(half.join().unwrap(), (Vec::new(), Seen::Reset));
+    assert_eq!(read_to_end_or_reset(&mut unread).1, Seen::Reset);
+    assert_eq!(read_to_end_or_reset(&mut tcp).1, Seen::Reset);
+}
+
+#[test]
+fn a_reply_that_stalls_or_breaks_off_lets_control_frames_through() {
+    let upstream = Upstream::new();
+    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", "message")]);
+    let mut client = RawWs::connect(&server, "/x");
+    let mut stream = upstream.accept();
+    client.send_frame(first::TEXT, b"0123456789");
+    read_exactly(&mut stream, 10);
+    stream.write_all(b"01234").unwrap();
+    let part = client.read();
+    assert_eq!((part.first, &part.payload[..]), (first::TEXT_BEGINS, &b"01234"[..]));
+    client.send_frame(first::PING, b"?");
+    assert_eq!(client.read().first, first::PONG);
+    reset(stream);
+    assert_eq!(client.read().close(), (Some(1011), "the upstream reset the connection"));
+}
