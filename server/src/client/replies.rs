@@ -261,7 +261,7 @@ mod tests {
         let wait = Wait::For(300 * MS);
         assert_eq!(over(wait, last, &[]).await, (300, wrong("no reply within 300 ms")));
         assert_eq!(over(default, Expected::Optional, &[]).await, (1000, Ok(())));
-        assert_eq!(over(Wait::For(0 * MS), each, &[]).await.1, Ok(()), "none is expected");
+        assert_eq!(over(Wait::For(Duration::ZERO), each, &[]).await.1, Ok(()), "none is expected");
     }
 
     #[tokio::test]
