@@ -1,7 +1,8 @@
 //! The command line.
 
 use std::{
-    io::{self, IsTerminal, Write},
+    future::pending,
+    io::{self, IsTerminal},
     path::PathBuf,
     process::ExitCode,
 };
@@ -9,6 +10,7 @@ use std::{
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use echogate_proto::endpoint::{Endpoint, HostPort};
+use tokio::task::spawn_blocking;
 
 use crate::{
     chat::Seat,
@@ -17,7 +19,7 @@ use crate::{
     config::{Given, RouteSpec, Settings},
     escape, help,
     inherit::{Inherited, Names},
-    process,
+    process::{self, Signals},
     serve::Server,
 };
 
@@ -126,6 +128,7 @@ enum Failure {
 /// The whole program: reads the command line, does what it says, and answers with
 /// the exit status.
 pub fn main() -> ExitCode {
+    let _flush = process::FlushAtEnd;
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) if !e.use_stderr() => {
@@ -160,8 +163,7 @@ fn fail(failure: Failure) -> ExitCode {
         Failure::Usage(line) => (line, 2),
         Failure::Run(line) => (line, 1),
     };
-    // Where nobody can be told, the status says it.
-    writeln!(io::stderr(), "echogate: {line}").ok();
+    process::show(format!("echogate: {line}\n").as_bytes());
     ExitCode::from(status)
 }
 
@@ -201,6 +203,7 @@ impl GatewayArgs {
 }
 
 fn check(args: CheckArgs) -> Result<(), Failure> {
+    process::log(false).map_err(Failure::Usage)?;
     let settings = args.serve.settings(&Names::default()).map_err(Failure::Usage)?;
     let mut text = Vec::new();
     check::describe(&settings, &mut text).map_err(|e| output_failed(&e))?;
@@ -216,29 +219,43 @@ fn check(args: CheckArgs) -> Result<(), Failure> {
 /// Serves by the settings of the command line, which are read again at each SIGHUP: all
 /// of them, and the files that they name, as if it were the start.
 fn serve(console: bool) -> Result<(), Failure> {
-    let inherited = Inherited::from_env().map_err(Failure::Usage)?;
-    let names = inherited.names();
-    let settings = settings(&names).map_err(Failure::Usage)?;
     if console && !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
         return Err(Failure::Usage("--console needs a terminal".to_owned()));
     }
     let log = process::log(console).map_err(Failure::Usage)?;
+    let inherited = Inherited::from_env().map_err(Failure::Usage)?;
+    let names = inherited.names();
+    let settings = settings(&names).map_err(Failure::Usage)?;
+    process::open_stdout().map_err(Failure::Run)?;
     process::raise_file_limit();
     let runtime = process::runtime().map_err(Failure::Run)?;
     let served = runtime.block_on(async {
         let server = Server::bind(settings, inherited).await?;
         // Before the announcement: who reads it may send a signal at once.
-        let stop = process::stop().map_err(|e| format!("cannot handle signals: {e}"))?;
-        let mut hangup = process::hangup().map_err(|e| format!("cannot handle signals: {e}"))?;
-        // A closed stdout is no reason not to serve.
-        server.announce(&mut io::stdout().lock()).ok();
-        let seat = log.map(|log| Seat::take(server.hub().clone(), log)).transpose();
-        let seat = seat.map_err(|e| format!("cannot use the terminal: {e}"))?;
-        let reload = async || {
-            hangup.recv().await;
-            self::settings(&names)
+        let Signals { stop, mut reload } =
+            process::signals().map_err(|e| format!("cannot handle signals: {e}"))?;
+        process::print(server.announcement().as_bytes());
+        // What is announced later is shown where the console lets it appear.
+        let announce: fn(&[u8]) = if console { process::show } else { process::print };
+        let seat = match log {
+            Some(log) => {
+                process::flush_stdout();
+                let seat = Seat::take(server.hub().clone(), log);
+                Some(seat.map_err(|e| format!("cannot use the terminal: {e}"))?)
+            }
+            None => None,
         };
-        server.run(reload, stop).await;
+        let reload = async || {
+            // None comes any more when the thread that handles signals is gone.
+            if reload.recv().await.is_none() {
+                pending::<()>().await;
+            }
+            let names = names.clone();
+            // Reading files may block.
+            let read = spawn_blocking(move || self::settings(&names)).await;
+            read.unwrap_or_else(|e| Err(e.to_string()))
+        };
+        server.run(reload, stop.cancelled(), announce).await;
         if let Some(seat) = seat {
             seat.give_up().await;
         }

@@ -100,17 +100,15 @@ where
             }
             polled
         });
-        let end = served.await;
-        let unsent = exchange.unsent();
-        let in_flight = stream.in_flight().is_some_and(|bytes| !bytes.is_nothing());
-        if matches!(end, Ok(End::Idle | End::Cut)) && (unsent > 0 || in_flight) {
+        let mut end = served.await;
+        if let Ok(cut @ (End::Idle | End::Cut)) = &end
+            && let Some(lost) = undelivered(&exchange, &stream)
+        {
             // The end of the stream would tell the client that it has got everything.
             stream.reset_on_drop();
-            let end = end.unwrap_or_else(End::Failed);
-            entry.ended(&format_args!("{end}; {unsent} bytes were not delivered"));
-            return end;
+            entry.ended(&format_args!("{cut}; {lost} bytes were not delivered"));
+            return end.unwrap_or_else(End::Failed);
         }
-        let mut end = end;
         if let Ok(reached) = end {
             end = poll_fn(|cx| Pin::new(&mut stream).poll_shutdown(cx)).await.map(|()| reached);
         }
@@ -119,9 +117,19 @@ where
             poll_fn(|cx| poll_to_end(cx, &mut stream, &mut watch, until)).await;
         }
         let end = end.unwrap_or_else(End::Failed);
-        entry.ended(&end);
+        match end {
+            End::EndOfInput | End::Failed(_) => entry.ended_by_client(&end),
+            _ => entry.ended(&end),
+        }
         end
     }
+}
+
+/// How many bytes of answers at least the client has not got, if there are any.
+fn undelivered(exchange: &Exchange, stream: &impl Transport) -> Option<usize> {
+    let in_flight = stream.in_flight().filter(|bytes| !bytes.is_nothing());
+    let unsent = exchange.unsent() + in_flight.map_or(0, |bytes| bytes.unsent as usize);
+    (unsent > 0 || in_flight.is_some()).then_some(unsent)
 }
 
 /// Reads what still comes until the end of it or of the time, and throws it away.

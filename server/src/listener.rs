@@ -3,17 +3,19 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
+use socket2::SockRef;
 use tokio::{
-    net::{TcpListener, UnixListener},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::Semaphore,
-    task::unconstrained,
-    time::{sleep, timeout},
+    task::yield_now,
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     bind::SocketFile,
     door::{Admitted, Door},
+    event_loop::StreamSocket,
     proxy,
     registry::Peer,
     stream::Stream,
@@ -30,12 +32,19 @@ const LINE: usize = 128;
 /// How long a proxy may still take to say who a client is when the server ends.
 const LAST_HEADER: Duration = Duration::from_millis(100);
 
-/// How long it takes at the most to notice that there is one more.
-const LAST_NOTICE: Duration = Duration::from_millis(20);
-
 /// Connections that are still accepted, and answered, when the listener ends: those that
-/// the kernel has accepted by then, as far as that many.
+/// the kernel has accepted by then, as far as that many. None is waited for.
 const LAST: usize = 4096;
+
+/// How long accepting those may take in all, at whatever rate further ones come.
+const LAST_ACCEPTS: Duration = Duration::from_millis(250);
+
+/// How many of those are accepted before other tasks have a turn.
+const LAST_AT_ONCE: usize = 64;
+
+/// How long after a shortage of file descriptors or memory was logged the next is not: it
+/// may come and go with each connection.
+const SHORTAGE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What connections are accepted from.
 #[derive(Debug)]
@@ -52,20 +61,42 @@ impl Listener {
         match self {
             Listener::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                // Small replies go out at once, and a peer that vanished is found out
-                // by the kernel; that this fails on a connection already gone is found
-                // out by using it.
-                stream.set_nodelay(true).ok();
-                socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive()).ok();
-                Ok((Stream::from(stream), Peer::Address(peer)))
+                Ok(of_tcp(stream, peer))
             }
-            Listener::Unix(listener, _) => {
-                let (stream, _) = listener.accept().await?;
-                let process = stream.peer_cred().ok().and_then(|peer| peer.pid());
-                Ok((Stream::from(stream), process.map_or(Peer::Unknown, Peer::Process)))
-            }
+            Listener::Unix(listener, _) => Ok(of_unix(listener.accept().await?.0)),
         }
     }
+
+    /// A connection that the kernel has accepted, if there is one, also where the runtime
+    /// has not heard of it yet.
+    fn accept_now(&self) -> io::Result<Option<(Stream, Peer)>> {
+        let socket = match self {
+            Listener::Tcp(listener) => SockRef::from(listener),
+            Listener::Unix(listener, _) => SockRef::from(listener),
+        };
+        let (stream, address) = match socket.accept() {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            accepted => accepted?,
+        };
+        stream.set_nonblocking(true)?;
+        Ok(Some(match address.as_socket() {
+            Some(peer) => of_tcp(TcpStream::from_std(stream.into())?, peer),
+            None => of_unix(UnixStream::from_std(stream.into())?),
+        }))
+    }
+}
+
+fn of_tcp(stream: TcpStream, peer: SocketAddr) -> (Stream, Peer) {
+    // Small replies go out at once, and a peer that vanished is found out by the kernel;
+    // that this fails on a connection already gone is found out by using it.
+    stream.set_nodelay(true).ok();
+    SockRef::from(&stream).set_tcp_keepalive(&keepalive()).ok();
+    (Stream::from(stream), Peer::Address(peer))
+}
+
+fn of_unix(stream: UnixStream) -> (Stream, Peer) {
+    let process = stream.peer_cred().ok().and_then(|peer| peer.pid());
+    (Stream::from(stream), process.map_or(Peer::Unknown, Peer::Process))
 }
 
 /// A peer that says nothing for a minute is asked, by TCP itself, whether it is there;
@@ -85,8 +116,9 @@ fn keepalive() -> socket2::TcpKeepalive {
 /// No error ends it: one that belongs to a connection is passed over, and when
 /// something has run out (file descriptors, memory) it is logged, waited out and
 /// tried again. Clients that the kernel has accepted when `stop` comes are not left
-/// to it: closing the listener would reset them. Those whom there is no room for yet, or
-/// whose proxy has not said who they are, are in `tasks`.
+/// to it: closing the listener would reset them. Those that come while these are accepted
+/// may be, within [`LAST_ACCEPTS`]. Those whom there is no room for yet, or whose proxy has
+/// not said who they are, are in `tasks`.
 pub(crate) async fn accept(
     listener: Arc<Listener>,
     door: Door,
@@ -94,6 +126,7 @@ pub(crate) async fn accept(
     tasks: TaskTracker,
 ) {
     let mut exhausted = false;
+    let mut warned: Option<Instant> = None;
     let line = Arc::new(Semaphore::new(LINE));
     loop {
         let accepted = tokio::select! {
@@ -122,21 +155,36 @@ pub(crate) async fn accept(
             }
             Err(e) if belongs_to_connection(&e) => tracing::debug!("not accepted: {e}"),
             Err(e) => {
-                if !std::mem::replace(&mut exhausted, true) {
+                if !exhausted && warned.is_none_or(|at| at.elapsed() > SHORTAGE_INTERVAL) {
+                    (exhausted, warned) = (true, Some(Instant::now()));
                     tracing::warn!("cannot accept connections, trying again: {e}");
                 }
-                sleep(EXHAUSTED_PAUSE).await;
+                tokio::select! {
+                    () = sleep(EXHAUSTED_PAUSE) => {}
+                    () = stop.cancelled() => break,
+                }
             }
         }
     }
-    for _ in 0..LAST {
-        match timeout(LAST_NOTICE, unconstrained(listener.accept())).await {
-            Ok(Ok((stream, peer))) => {
+    let start = Instant::now();
+    for accepted in 1..=LAST {
+        match listener.accept_now() {
+            Ok(Some((stream, peer))) => {
                 let admitted = door.admit(&stream, &peer);
                 tasks.spawn(let_in(stream, peer, admitted, door.ending(), tasks.clone()));
             }
-            Ok(Err(e)) if belongs_to_connection(&e) => {}
-            _ => break,
+            Err(e) if belongs_to_connection(&e) => {}
+            Ok(None) => break,
+            Err(e) => {
+                tracing::warn!("cannot accept the last connections: {e}");
+                break;
+            }
+        }
+        if start.elapsed() > LAST_ACCEPTS {
+            break;
+        }
+        if accepted % LAST_AT_ONCE == 0 {
+            yield_now().await;
         }
     }
 }
@@ -170,18 +218,40 @@ fn hand_on(stream: Stream, peer: Peer, admitted: Admitted, tasks: &TaskTracker) 
 /// Serves a connection under the address that its proxy says.
 async fn name(mut stream: Stream, proxy: SocketAddr, admitted: Admitted, within: Duration) {
     let ending = admitted.shared().ending.clone();
+    let header = async {
+        if !has_begun(&mut stream).await {
+            return None;
+        }
+        Some(proxy::read_header(&mut stream).await)
+    };
     let said = tokio::select! {
-        said = timeout(within, proxy::read_header(&mut stream)) => said,
+        said = timeout(within, header) => said,
         // What it has said by then has arrived.
         () = async { ending.cancelled().await; sleep(LAST_HEADER).await } => return,
     };
     match said {
-        Ok(Ok(named)) => {
+        Ok(Some(Ok(named))) => {
             let source = named.map_or(proxy, |ends| ends.source);
             admitted.serve(stream, Peer::Address(source), named.map(|ends| ends.destination));
         }
-        Ok(Err(e)) => tracing::warn!(%proxy, "{e}"),
+        Ok(Some(Err(e))) if e.kind() == io::ErrorKind::UnexpectedEof => {
+            tracing::warn!(%proxy, "the connection ended within its PROXY header");
+        }
+        Ok(Some(Err(e))) => tracing::warn!(%proxy, "{e}"),
+        // A health check of the proxy.
+        Ok(None) => tracing::debug!(%proxy, "the connection ended before its PROXY header"),
         Err(_) => tracing::warn!(%proxy, "no PROXY header within {within:?}"),
+    }
+}
+
+/// Waits for the first byte of a connection; false if it ends or fails without one.
+async fn has_begun(stream: &mut Stream) -> bool {
+    match stream {
+        Stream::Plain(StreamSocket::Tcp(stream)) => {
+            stream.peek(&mut [0]).await.is_ok_and(|peeked| peeked > 0)
+        }
+        // No proxy comes by anything else.
+        _ => true,
     }
 }
 

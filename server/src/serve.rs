@@ -4,14 +4,12 @@
 
 mod reload;
 
-use std::{
-    collections::HashMap,
-    io::{self, Write},
-    pin::pin,
-    sync::Arc,
-};
+use std::{collections::HashMap, io, pin::pin, sync::Arc};
 
-use tokio::task::JoinHandle;
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, timeout_at},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -26,6 +24,9 @@ use crate::{
     shared::Shared,
     sockets::Sockets,
 };
+
+/// The part of the drain's time within which the last clients are accepted.
+const ACCEPTING: f64 = 0.3;
 
 /// A server with its sockets bound.
 #[derive(Debug)]
@@ -74,18 +75,11 @@ impl Server {
         &self.hub
     }
 
-    /// Says what listens where, a line each, and `ready` at the end.
-    ///
-    /// # Errors
-    ///
-    /// Those of `out`.
-    pub fn announce(&self, out: &mut impl Write) -> io::Result<()> {
+    /// What listens where, a line each, and `ready` at the end.
+    pub fn announcement(&self) -> String {
         let token = self.token_line();
-        for line in self.current.get().lines.iter().chain(&token) {
-            writeln!(out, "{line}")?;
-        }
-        writeln!(out, "ready")?;
-        out.flush()
+        let lines = &self.current.get().lines;
+        lines.iter().chain(&token).map(|line| format!("{line}\n")).collect::<String>() + "ready\n"
     }
 
     /// Says the operators' token, if nobody but this server can: it was made here.
@@ -96,12 +90,14 @@ impl Server {
     }
 
     /// Serves until `stop` is ready, and then ends every connection within the time
-    /// that the settings give. `reload` is ready whenever the settings are to be others,
-    /// and says which, or what is wrong with them.
+    /// that the settings give, which counts from there. `reload` is ready whenever the
+    /// settings are to be others, and says which, or what is wrong with them. `announce` is
+    /// given a line that is not for the log; it must not block.
     pub async fn run(
         mut self,
         mut reload: impl AsyncFnMut() -> Result<Settings, String>,
         stop: impl Future<Output = ()>,
+        announce: impl Fn(&[u8]),
     ) {
         let mut stop = pin!(stop);
         self.set_to_work();
@@ -111,21 +107,28 @@ impl Server {
                 self.next(settings).await
             };
             let next = tokio::select! {
-                next = next => next,
+                biased;
                 () = &mut stop => break,
+                next = next => next,
             };
             match next {
-                Ok(next) => self.turn_to(next).await,
+                Ok(next) => tokio::select! {
+                    biased;
+                    () = &mut stop => break,
+                    () = self.turn_to(next, &announce) => {}
+                },
                 Err(why) => tracing::warn!("SIGHUP: the settings stay as they were: {why}"),
             }
         }
+        let start = Instant::now();
         let Server { current, sockets, tasks, .. } = self;
         let shared = current.get().shared.clone();
         shared.ending.cancel();
         drop(sockets);
         tasks.close();
-        tasks.wait().await;
-        shared.drain().await;
+        // Clients that are not accepted by then are cut off with the process.
+        timeout_at(start + shared.settings.drain.mul_f64(ACCEPTING), tasks.wait()).await.ok();
+        shared.drain(start).await;
     }
 
     /// Serves on those sockets that are not served yet.

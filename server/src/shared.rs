@@ -177,9 +177,8 @@ impl Shared {
     /// Ends all connections: first those that come through the gateway, because the
     /// built-in services answer what they have in flight; then the services' own.
     /// Each group has a part of the time to end when it is quiet, and then some to end
-    /// at the next clean place.
-    pub(crate) async fn drain(&self) {
-        let start = Instant::now();
+    /// at the next clean place. The time counts from `start`.
+    pub(crate) async fn drain(&self, start: Instant) {
         let within = self.settings.drain;
         // Who has just been accepted is not known to have sent nothing before the
         // runtime has asked the system.

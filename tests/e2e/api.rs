@@ -1,14 +1,19 @@
 //! What the server tells of itself, its log included.
 
-use std::{io::Write, net::Shutdown};
+use std::{
+    io::Write,
+    net::{Shutdown, SocketAddr, TcpStream},
+    process::Command,
+};
 
 use echogate_tests::{
     http::{self, connect},
     server::Server,
-    tcp::{read_exactly, read_to_end},
+    tcp::{read_exactly, read_to_end, reset},
     ws::{self, BROWSER, RawWs, first},
 };
 use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
 
 use crate::{ECHOGATE, server};
 
@@ -189,7 +194,9 @@ fn each_connection_logs_one_line_at_its_end() {
 #[test]
 fn connections_that_a_drain_cuts_off_are_logged_too() {
     let mut server = Server::start(ECHOGATE, &["--drain", "200ms"]);
-    let silent = RawWs::connect(&server, "/ws");
+    let mut silent = RawWs::connect(&server, "/ws");
+    silent.send_frame(first::TEXT, b"a");
+    silent.read();
     server.wait_for_connections(|all| all.len() == 2);
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0));
@@ -205,4 +212,42 @@ fn a_handshake_that_is_refused_is_logged_with_its_reason() {
     let mut page = RawWs::connect_with(&server, "/ws", &stranger);
     page.read_close();
     server.wait_for_log(&["refused: ", "http://evil.example", "status=403"]);
+}
+
+#[test]
+fn connections_of_health_checks_are_logged_for_debugging_only() {
+    let mut command = Command::new(ECHOGATE);
+    command
+        .args(["serve", "--http", "127.0.0.1:0", "--listen", "upper=tcp://127.0.0.1:0"])
+        .args(["--proxy-protocol-from", "127.0.0.2", "--header-timeout", "30s"])
+        .env("ECHOGATE_LOG", "debug");
+    let mut server = Server::spawn(command);
+    // By a FIN and by a reset, on each listener, and from where a PROXY header is expected.
+    for what in ["upper", "http"] {
+        drop(connect(server.address(what)));
+        reset(connect(server.address(what)));
+        drop(from_proxy(server.address(what)));
+        reset(from_proxy(server.address(what)));
+    }
+    server.wait_for_log_again(&["DEBUG", "kind=tcp", "target=\"upper\""], 1);
+    server.wait_for_log_again(&["DEBUG", "the connection ended before its PROXY header"], 3);
+    // A header that is cut off is worth a warning.
+    let mut cut = from_proxy(server.address("upper"));
+    cut.write_all(b"PROXY TCP4").unwrap();
+    drop(cut);
+    server.wait_for_log(&["WARN", "the connection ended within its PROXY header"]);
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+    let loud = |line: &&String| line.contains(" INFO ") || line.contains(" WARN ");
+    let loud: Vec<_> = server.log().iter().filter(loud).cloned().collect();
+    let [cut, ending] = &loud[..] else { panic!("{loud:#?}") };
+    assert!(cut.contains("within its PROXY header") && ending.contains("ending"), "{loud:#?}");
+}
+
+/// A connection from 127.0.0.2.
+fn from_proxy(address: &str) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
+    socket.connect(&address.parse::<SocketAddr>().unwrap().into()).unwrap();
+    socket.into()
 }

@@ -1,7 +1,7 @@
 //! `chat`: clients, and the operators who answer them.
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{Shutdown, TcpStream},
     time::Instant,
 };
@@ -11,7 +11,7 @@ use echogate_tests::{
     http::connect,
     pty::Terminal,
     server::{PATIENCE, Server},
-    tcp::{connect_narrow, read_to_end, reset},
+    tcp::{connect_narrow, noise, read_to_end, reset, wait_until_taken, write_until_held_back},
     ws::{self, BROWSER, RawWs, first},
 };
 
@@ -251,7 +251,9 @@ fn what_is_no_message_is_answered_with_why() {
     client.say(b"\n  \n\r\nwords\n");
     assert_eq!(operator.said().2, "words");
     // Clients that send no newline are heard when they pause.
-    client.say(b"without a newline");
+    let mut other = Client::new(&server);
+    operator.opened();
+    other.say(b"without a newline");
     assert_eq!(operator.said().2, "without a newline");
 
     operator.say(id + 7, "who?");
@@ -370,8 +372,9 @@ fn a_client_that_does_not_read_stops_nobody_and_grows_nothing() {
 fn an_operator_who_does_not_read_is_let_go() {
     let server = server();
     let slow = Operator::new(&server);
-    let mut client = Client::new(&server);
     let mut quick = Operator::new(&server);
+    let mut client = Client::new(&server);
+    quick.opened();
     // More and more, until it is more than the sockets and the queue hold.
     let message = [vec![b'z'; 4000], b"\n".to_vec()].concat();
     while !server.log().iter().any(|line| line.contains("is let go")) {
@@ -381,6 +384,112 @@ fn an_operator_who_does_not_read_is_let_go() {
     drop(slow);
     client.say(b"go on\n");
     while quick.said().2 != "go on" {}
+}
+
+#[test]
+fn thousands_of_lines_at_once_reach_an_operator_who_reads() {
+    const LINES: usize = 3000;
+    let server = server();
+    let mut operator = Operator::new(&server);
+    let mut client = Client::new(&server);
+    let (id, _) = operator.opened();
+    let lines: Vec<u8> = (0..LINES).flat_map(|i| format!("{i}\n").into_bytes()).collect();
+    client.say(&lines);
+    // Another client is heard, too.
+    let mut other = Client::new(&server);
+    other.say(b"me too\n");
+    let mut heard = 0;
+    let mut other_is_heard = false;
+    while heard < LINES || !other_is_heard {
+        match operator.told() {
+            ToOperator::Said { conversation, message } if conversation == id => {
+                assert_eq!(message.text, heard.to_string());
+                heard += 1;
+            }
+            ToOperator::Said { message, .. } => {
+                assert_eq!(message.text, "me too");
+                other_is_heard = true;
+            }
+            ToOperator::Opened { .. } => {}
+            told => panic!("{told:?}"),
+        }
+    }
+    operator.say(id, "enough");
+    assert_eq!(client.hear(), "enough");
+    assert!(!server.log().iter().any(|line| line.contains("is let go")));
+}
+
+#[test]
+fn lines_that_wait_for_an_operator_who_stops_reading_reach_the_others() {
+    let server = server();
+    let stopped = Operator::new(&server);
+    let mut operator = Operator::new(&server);
+    let mut client = Client::new(&server);
+    let (id, _) = operator.opened();
+    // More than the sockets on the way to the one who does not read take.
+    let line = [vec![b'z'; 4000], b"\n".to_vec()].concat();
+    let lines = 8 << 20 >> 12;
+    let writer = client.stream.get_ref().try_clone().unwrap();
+    let sending = std::thread::spawn(move || {
+        (0..lines).for_each(|_| (&writer).write_all(&line).unwrap());
+    });
+    (0..lines).for_each(|_| assert_eq!(operator.said().0, id));
+    sending.join().unwrap();
+    server.wait_for_log(&["WARN", "an operator does not read and is let go"]);
+    client.say(b"bye\n");
+    assert_eq!(operator.ended(), (id, Ending::Client));
+    drop(stopped);
+}
+
+#[test]
+fn clients_that_fill_the_room_for_messages_leave_some_to_others() {
+    let server = server();
+    let message = [vec![b'z'; 4000], b"\n".to_vec()].concat();
+    let mut full = Vec::new();
+    for _ in 0..12 {
+        let mut client = Client::new(&server);
+        client.say(&message.repeat(100));
+        assert_eq!(client.hear(), "* no operator is here yet; your message waits");
+        wait_until_taken(client.stream.get_ref());
+        full.push(client);
+    }
+    let mut client = Client::new(&server);
+    client.say(b"hello?\n");
+    assert_eq!(client.hear(), "* no operator is here yet; your message waits");
+    let operator = Operator::new(&server);
+    let conversation = operator.conversations.last().unwrap();
+    assert_eq!(conversation.messages[0].text, "hello?");
+    // Those with the most were told that they gave way.
+    assert!(full[0].hear().starts_with("* too many messages of all clients wait"));
+}
+
+#[test]
+fn a_client_that_compares_what_it_receives_with_bye_sees_it() {
+    let server = server();
+    let mut operator = Operator::new(&server);
+    // As the tutorials have it: what one recv gives is an answer, and "bye" is the end.
+    let mut client = connect(server.address("chat"));
+    let (id, _) = operator.opened();
+    let mut buffer = [0; 1024];
+    for (question, answer) in [("hello", "hello to you\n"), ("is that all?", "bye")] {
+        client.write_all(question.as_bytes()).unwrap();
+        assert_eq!(operator.said().2, question);
+        operator.say(id, answer.trim_end());
+        operator.said();
+        let len = client.read(&mut buffer).unwrap();
+        assert_eq!(std::str::from_utf8(&buffer[..len]).unwrap(), answer);
+    }
+    assert_eq!(client.read(&mut buffer).unwrap(), 0, "and then the end");
+    assert_eq!(operator.ended(), (id, Ending::Operator(operator.id)));
+
+    let mut page = RawWs::connect(&server, "/ws/chat");
+    let (id, _) = operator.opened();
+    operator.say(id, "bye");
+    // The end of the line is not known before the end of the stream: fragments.
+    let frame = page.read();
+    assert_eq!((frame.first, &*frame.payload), (first::TEXT_BEGINS, &b"bye"[..]));
+    assert_eq!(page.read().payload, b"");
+    assert_eq!(page.read().close().0, Some(1000));
 }
 
 #[test]
@@ -478,7 +587,7 @@ fn an_operator_at_the_servers_terminal_answers_each_client() {
     terminal.wait_for("[2] you: sorry\n> ");
     terminal.type_in("@1 bye\r");
     terminal.wait_for("[1] ended by you\n> ");
-    assert_eq!((first.hear(), first.hear()), ("bye".to_owned(), String::new()));
+    assert_eq!(read_to_end(&mut first.stream), b"bye");
     reset(second.stream.into_inner());
     terminal.wait_for("[2] the client vanished");
     terminal.wait_for("> ");
@@ -507,6 +616,38 @@ fn a_console_that_is_closed_leaves_the_server_serving() {
     client.say(b"anybody?\n");
     assert_eq!(client.hear(), "* no operator is here yet; your message waits");
     leave(terminal);
+}
+
+#[test]
+fn a_console_gives_the_terminal_back_at_the_second_signal() {
+    let listen = ["--http", "127.0.0.1:0", "--listen", "upper=tcp://127.0.0.1:0"];
+    let arguments = [&["serve", "--console", "--drain", "1h"], &listen[..]].concat();
+    let terminal = Terminal::start(ECHOGATE, &arguments);
+    terminal.wait_for("listening  upper  tcp://");
+    let address = terminal.wait_for("\n").trim().to_owned();
+    terminal.wait_for("> ");
+    let found = |it: &Terminal| it.settings().iter().any(|name| name == "echo");
+    assert!(!found(&terminal), "the console has it");
+    // A client that keeps the server from its end.
+    let mut deaf = connect_narrow(&address);
+    write_until_held_back(&mut deaf, &noise(64 << 20));
+    let signal = || {
+        let pid = terminal.pid().to_string();
+        assert!(
+            std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success()
+        );
+    };
+    signal();
+    let start = Instant::now();
+    while TcpStream::connect(&address).is_ok() {
+        assert!(start.elapsed() < PATIENCE, "it still takes connections");
+    }
+    signal();
+    let start = Instant::now();
+    while !found(&terminal) {
+        assert!(start.elapsed() < PATIENCE, "never given back");
+    }
+    assert_eq!(terminal.wait().0.code(), Some(1));
 }
 
 #[test]

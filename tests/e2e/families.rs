@@ -175,11 +175,12 @@ fn time_gives_the_same_answers_on_every_family() {
     for family in STREAMS.into_iter().chain(DATAGRAMS) {
         let mut ask = families.ask(family);
         for (request, answer) in [
+            // Without newlines first: a client that has sent one sends lines.
+            ("-1", "1969-12-31 23:59:59"),
+            ("nan", "error: not a Unix time: \"nan\""),
             ("1532345678\n", "2018-07-23 11:34:38\n"),
             ("1532345678.25\r\n", "2018-07-23 11:34:38\n"),
-            ("-1", "1969-12-31 23:59:59"),
             ("noon\n", "error: not a Unix time: \"noon\"\n"),
-            ("nan", "error: not a Unix time: \"nan\""),
             ("1e400\n", "error: not a Unix time: \"1e400\"\n"),
             ("99999999999\n", "5138-11-16 09:46:39\n"),
             ("999999999999\n", "error: too far away: \"999999999999\"\n"),
@@ -444,6 +445,27 @@ fn time_answers_a_client_that_sends_no_newline_when_it_pauses() {
     let mut rest = String::new();
     client.read_to_string(&mut rest).unwrap();
     assert_eq!(rest, "1970-01-01 00:01:00");
+}
+
+#[test]
+fn a_line_of_a_client_that_sends_lines_may_come_in_halves() {
+    let server = Server::start(
+        ECHOGATE,
+        &["--listen", "time=tcp://127.0.0.1:0", "--timezone", "UTC", "--drain", "2s"],
+    );
+    let mut client = connect(server.address("time"));
+    client.write_all(b"0\n15323").unwrap();
+    assert_eq!(read_exactly(&mut client, 20), b"1970-01-01 00:00:00\n");
+    // Longer than the pause that ends a request of a client without newlines: a segment
+    // that TCP sends again after its least time-out.
+    std::thread::sleep(Duration::from_millis(250));
+    client.write_all(b"45678\n15323").unwrap();
+    assert_eq!(read_exactly(&mut client, 20), b"2018-07-23 11:34:38\n");
+    // The end of the server does not make a time of the half either.
+    server.signal("TERM");
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).unwrap();
+    assert_eq!(rest, b"");
 }
 
 /// Runs this script with the server's program as its argument, in Python: it passes

@@ -13,6 +13,7 @@
 //! - `endings`: who ends, breaks or breaks the rules, and what the others see of it
 //! - `aborts`: ends that are not in order, and what the other side sees of them
 //! - `limits`: clients that flood and do not read, and running out of things
+//! - `output`: standard streams that nobody reads
 //! - `shutdown`: SIGTERM with clients of all kinds
 //! - `tls`: TLS on every side, and certificates that are read again
 //! - `reload`: SIGHUP, by which the settings are read again
@@ -44,6 +45,7 @@ mod handshake;
 mod help;
 mod http2;
 mod limits;
+mod output;
 mod page;
 mod proxy;
 mod readme;

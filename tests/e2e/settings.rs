@@ -1,14 +1,17 @@
 //! Flags, environment, file, defaults, and what is wrong with them.
 
 use std::{
+    fs::Permissions,
     io::Write,
     net::{TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt,
     process::{Command, Output, Stdio},
 };
 
 use echogate_tests::{
     http,
     server::Server,
+    tls::Authority,
     ws::{RawWs, handshake},
 };
 use tempfile::NamedTempFile;
@@ -290,8 +293,30 @@ fn a_wrong_value_in_the_environment_is_named() {
 
 #[test]
 fn how_much_is_logged_is_a_level_or_an_error() {
-    let (said, status) = failure(&echogate().env("ECHOGATE_LOG", "info=x=y").output().unwrap());
-    assert!(said.contains("ECHOGATE_LOG") && status == 2, "{said}");
+    for (wrong, expected) in [
+        ("info=x=y", "unknown module \"info\""),
+        ("verbose", "unknown level \"verbose\": expected off, error, warn, info, debug or trace"),
+        ("all", "unknown level \"all\""),
+        ("infos", "did you mean \"info\"?"),
+        ("echogate=verbose", "unknown level \"verbose\""),
+        ("echogate::htpp=debug", "did you mean \"echogate::http\"?"),
+    ] {
+        for command in ["serve", "check"] {
+            let output = echogate().arg(command).env("ECHOGATE_LOG", wrong).output().unwrap();
+            let (said, status) = failure(&output);
+            assert!(said.starts_with("echogate: ECHOGATE_LOG: ") && status == 2, "{said}");
+            assert!(said.contains(expected), "{said}");
+        }
+    }
+    for level in ["warning", "Debug ", "", " , info,", "echogate::serve = warn"] {
+        let server = start(echogate().env("ECHOGATE_LOG", level), true);
+        let mut stream = TcpStream::connect(server.address("http")).unwrap();
+        handshake(&mut stream, &server, "/none", &[]);
+        server.signal("TERM");
+        if level != "warning" {
+            server.wait_for_log(&["ending; a second signal ends at once"]);
+        }
+    }
     // At the level of warnings the start of a connection is nothing to be told.
     let server = start(echogate().env("ECHOGATE_LOG", "warn,echogate::http=info"), true);
     assert!(takes(&server, 10));
@@ -507,4 +532,47 @@ fn a_route_takes_its_options_and_no_others() {
             }
         }
     }
+}
+
+#[test]
+fn files_of_secrets_that_others_can_read_or_change_are_warned_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let token = dir.path().join("token");
+    std::fs::write(&token, "correct-horse-battery-staple").unwrap();
+    let authority = Authority::new();
+    authority.install(&authority.issue(&["localhost"]));
+    let (cert, key) = (authority.file("cert.pem"), authority.file("key.pem"));
+    let secrets = [&token, &key];
+    for (mode, who) in [
+        (0o600, None),
+        (0o640, None),
+        (0o644, Some("every user can read this secret (mode 0644)")),
+        (0o660, Some("its group can change this secret (mode 0660)")),
+        (0o666, Some("every user can change this secret (mode 0666)")),
+    ] {
+        for secret in secrets {
+            std::fs::set_permissions(secret, Permissions::from_mode(mode)).unwrap();
+        }
+        let mut check = echogate();
+        check.arg("check").arg("--operator-token-file").arg(&token);
+        let output = check.arg("--tls-cert").arg(&cert).arg("--tls-key").arg(&key).output();
+        let output = output.unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        let warnings: Vec<_> = said.lines().collect();
+        let Some(who) = who else {
+            assert_eq!(warnings, [""; 0], "{mode:o}");
+            continue;
+        };
+        assert_eq!(warnings.len(), 2, "{said}");
+        for secret in secrets {
+            let named = |line: &&&str| line.contains(secret.to_str().unwrap());
+            let line = warnings.iter().find(named).unwrap();
+            assert!(line.contains(" WARN ") && line.contains(who), "{line}");
+        }
+    }
+    // At the start, too, where the last mode still is.
+    let mut serve = echogate();
+    serve.arg("serve").arg("--operator-token-file").arg(&token).args(FREE);
+    Server::spawn(serve).wait_for_log(&["WARN", "every user can change this secret"]);
 }

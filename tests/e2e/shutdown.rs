@@ -3,7 +3,16 @@
 //! That something ends in time is seen by what ended it: the server's own end, or the
 //! log's word on what it had to cut off. No time is measured.
 
-use std::{io::Write, net::TcpStream, sync::mpsc, time::Instant};
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    os::fd::AsFd,
+    process::{Child, Command, ExitStatus},
+    sync::mpsc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
 
 use echogate_tests::{
     http::{Response, connect},
@@ -15,6 +24,8 @@ use echogate_tests::{
     upstream::Upstream,
     ws::{self, Frame, RawWs, first},
 };
+
+use pty_process::blocking::{Command as PtyCommand, Pty, open};
 
 use crate::{ECHOGATE, raise_own_limit, server};
 
@@ -326,4 +337,90 @@ fn a_reply_that_has_begun_is_finished_before_the_close() {
     assert_eq!(client.read().close(), (Some(1001), GOODBYE));
     client.send(&ws::close(1001, ""));
     assert_eq!(server.wait().code(), Some(0));
+}
+
+/// Clients of `address` that come one after the other, often, until none is let in any more.
+pub(crate) fn keep_coming(address: &str) -> Vec<JoinHandle<()>> {
+    let (came, coming) = mpsc::channel();
+    let clients = (0..4)
+        .map(|_| {
+            let (address, came) = (address.to_owned(), came.clone());
+            std::thread::spawn(move || {
+                while let Ok(mut client) = TcpStream::connect(&address) {
+                    client.set_read_timeout(Some(PATIENCE)).ok();
+                    client.write_all(b"x").ok();
+                    client.read_exact(&mut [0]).ok();
+                    came.send(()).ok();
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+            })
+        })
+        .collect();
+    (0..20).for_each(|_| coming.recv().unwrap());
+    clients
+}
+
+#[test]
+fn clients_that_keep_coming_do_not_delay_the_end() {
+    let mut server = Server::start(ECHOGATE, &["--drain", "2s"]);
+    let clients = keep_coming(server.address("upper"));
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+    clients.into_iter().for_each(|client| client.join().unwrap());
+    assert!(!server.log().iter().any(|line| line.contains(CUT)), "{:#?}", server.log());
+}
+
+/// A server on a terminal of its own, and the other end of that.
+fn on_terminal() -> (Child, Pty, BufReader<File>) {
+    let (pty, pts) = open().unwrap();
+    let command = PtyCommand::new(ECHOGATE);
+    let child = command.args(["serve", "--http", "127.0.0.1:0"]).spawn(pts).unwrap();
+    let reader = BufReader::new(File::from(pty.as_fd().try_clone_to_owned().unwrap()));
+    let mut terminal = (child, pty, reader);
+    shown(&mut terminal.2, "ready");
+    terminal
+}
+
+/// Reads what a terminal shows, up to a line with `text` in it.
+fn shown(terminal: &mut BufReader<File>, text: &str) {
+    let mut line = String::new();
+    while !line.contains(text) {
+        line.clear();
+        assert!(terminal.read_line(&mut line).unwrap() > 0, "no {text}");
+    }
+}
+
+/// Waits for a process, which is ended if it takes too long.
+fn status(child: &mut Child) -> ExitStatus {
+    let start = Instant::now();
+    loop {
+        match child.try_wait().unwrap() {
+            Some(status) => return status,
+            None if start.elapsed() > PATIENCE => {
+                child.kill().unwrap();
+                panic!("it does not end");
+            }
+            None => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+}
+
+#[test]
+fn a_server_whose_terminal_is_closed_ends() {
+    let (mut child, pty, reader) = on_terminal();
+    drop((pty, reader));
+    assert_eq!(status(&mut child).code(), Some(0));
+}
+
+#[test]
+fn a_hangup_with_the_terminal_there_is_a_reload() {
+    let (mut child, pty, mut reader) = on_terminal();
+    let pid = child.id().to_string();
+    for _ in 0..2 {
+        assert!(Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
+        shown(&mut reader, "SIGHUP: the settings are read again");
+    }
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert_eq!(status(&mut child).code(), Some(0));
+    drop(pty);
 }

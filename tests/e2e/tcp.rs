@@ -3,6 +3,7 @@
 use std::{
     io::{Read, Write},
     net::Shutdown,
+    process::Command,
     thread,
 };
 
@@ -63,7 +64,11 @@ fn a_client_that_ends_its_side_gets_all_it_is_owed_and_then_the_end() {
 
 #[test]
 fn a_client_that_ends_without_a_word_is_answered_with_the_end() {
-    let server = server();
+    let mut command = Command::new(ECHOGATE);
+    command.args(["serve", "--http", "127.0.0.1:0", "--listen", "upper=tcp://127.0.0.1:0"]);
+    // It might be a health check, of which only those who debug are told.
+    command.env("ECHOGATE_LOG", "debug");
+    let server = Server::spawn(command);
     let mut client = connect(server.address("upper"));
     client.shutdown(Shutdown::Write).unwrap();
     assert!(read_to_end(&mut client).is_empty());
@@ -108,7 +113,7 @@ fn upper_is_reached_over_ipv6() {
         return;
     }
     let server = Server::spawn({
-        let mut command = std::process::Command::new(ECHOGATE);
+        let mut command = Command::new(ECHOGATE);
         command.args(["--http", "[::1]:0", "--listen", "upper=tcp://[::1]:0"]);
         command
     });

@@ -48,14 +48,25 @@ impl Server {
     /// # Panics
     ///
     /// When the server does not start; its log is in the message.
-    pub fn spawn(mut command: Command) -> Server {
+    pub fn spawn(command: Command) -> Server {
+        let (server, log) = Server::spawn_with_unread_log(command);
+        server.read_log(log);
+        server
+    }
+
+    /// Starts a server whose log nobody reads before [`Server::read_log`].
+    ///
+    /// # Panics
+    ///
+    /// When the server does not start; its log is in the message.
+    pub fn spawn_with_unread_log(mut command: Command) -> (Server, ChildStderr) {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|e| panic!("{command:?}: {e}"));
-        let log = Log::of(child.stderr.take().expect("stderr is piped"));
+        let log = child.stderr.take().expect("stderr is piped");
         let stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
         let (mut listening, mut printed) = (Vec::new(), Vec::new());
         let mut ready = false;
@@ -73,9 +84,23 @@ impl Server {
                 _ => {}
             }
         }
-        let server = Server { child, listening, printed, log };
-        assert!(ready, "the server did not start: {}", server.log().join("\n"));
-        server
+        let server = Server { child, listening, printed, log: Arc::default() };
+        if !ready {
+            let said = BufReader::new(log).lines().map_while(Result::ok).collect::<Vec<_>>();
+            panic!("the server did not start: {}", said.join("\n"));
+        }
+        (server, log)
+    }
+
+    /// Reads the log from here on.
+    pub fn read_log(&self, stderr: ChildStderr) {
+        let log = self.log.clone();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                log.lines.lock().expect("no holder panics").push(line);
+                log.grown.notify_all();
+            }
+        });
     }
 
     /// The URL of the first listener called `what` (`upper`, `http`), as printed.
@@ -242,19 +267,5 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.child.kill().ok();
         self.child.wait().ok();
-    }
-}
-
-impl Log {
-    fn of(stderr: ChildStderr) -> Arc<Log> {
-        let log = Arc::new(Log::default());
-        let writer = log.clone();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                writer.lines.lock().expect("no holder panics").push(line);
-                writer.grown.notify_all();
-            }
-        });
-        log
     }
 }

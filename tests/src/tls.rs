@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::{Shutdown, TcpStream},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -99,6 +100,8 @@ impl Authority {
     pub fn install(&self, issued: &Issued) {
         fs::write(self.file("cert.pem"), issued.cert.pem()).expect("room");
         fs::write(self.file("key.pem"), issued.key.serialize_pem()).expect("room");
+        let owner_only = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(self.file("key.pem"), owner_only).expect("it is ours");
     }
 
     /// The flags that make a server use `cert.pem` and `key.pem`.

@@ -7,22 +7,20 @@
 //! ```
 //!
 //! Everything meets in the [`Hub`], which keeps what was said and tells it to all
-//! operators. It is bounded: see the constants in `hub`.
+//! operators. It is bounded: see the constants in `hub`, and `shares` for how clients share
+//! what it keeps.
 
 mod client;
 mod console;
 mod hub;
 mod operator;
 mod seat;
+mod shares;
 mod token;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-pub(crate) use self::{
-    client::Client,
-    operator::Operator,
-    seat::{Log, Seat},
-};
+pub(crate) use self::{client::Client, operator::Operator, seat::Seat};
 pub use self::{hub::Hub, token::Token};
 
 /// Seconds since 1970, as conversations have them.

@@ -7,7 +7,6 @@ use std::{
 };
 
 use echogate_proto::operator::{FromOperator, ToOperator};
-use tokio::sync::mpsc::Receiver;
 
 use super::hub::Hub;
 use crate::{
@@ -24,7 +23,8 @@ const MAX_LINE: usize = 64 * 1024;
 pub(crate) struct Operator {
     hub: Arc<Hub>,
     peer: Peer,
-    entered: Option<(u64, Receiver<Arc<ToOperator>>)>,
+    /// Its number, when it has said the token.
+    entered: Option<u64>,
 }
 
 impl Operator {
@@ -36,14 +36,14 @@ impl Operator {
     fn obey(&mut self, line: &[u8]) -> Result<Option<ToOperator>, String> {
         let said: FromOperator =
             serde_json::from_slice(line).map_err(|e| format!("not understood: {e}"))?;
-        match (said, &self.entered) {
-            (FromOperator::Say { conversation, text }, Some((id, _))) => {
-                self.hub.operator_says(*id, conversation, &text).map(|()| None)
+        match (said, self.entered) {
+            (FromOperator::Say { conversation, text }, Some(id)) => {
+                self.hub.operator_says(id, conversation, &text).map(|()| None)
             }
             (FromOperator::Token { .. }, Some(_)) => Err("you are known already".to_owned()),
             (FromOperator::Token { token }, None) if self.hub.token().is(&token) => {
-                let (operator, conversations, receiver) = self.hub.enter();
-                self.entered = Some((operator, receiver));
+                let (operator, conversations) = self.hub.enter();
+                self.entered = Some(operator);
                 tracing::info!(operator, peer = self.peer.to_string(), "an operator has come");
                 Ok(Some(ToOperator::Welcome { operator, conversations }))
             }
@@ -77,10 +77,10 @@ impl Dialogue for Operator {
     }
 
     fn poll_say(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<Flow> {
-        let Some((_, told)) = &mut self.entered else { return Poll::Pending };
-        match ready!(told.poll_recv(cx)) {
+        let Some(id) = self.entered else { return Poll::Pending };
+        match ready!(self.hub.poll_event(id, cx)) {
             Some(event) => {
-                push_line(out, &event);
+                push_line(out, &event.told);
                 Poll::Ready(Flow::Goes)
             }
             None => {
@@ -92,7 +92,7 @@ impl Dialogue for Operator {
     }
 
     fn ended(&mut self, _: &io::Result<End>) {
-        if let Some((id, _)) = self.entered.take() {
+        if let Some(id) = self.entered.take() {
             self.hub.leave(id);
             tracing::info!(operator = id, "an operator has gone");
         }
@@ -101,8 +101,8 @@ impl Dialogue for Operator {
 
 impl Drop for Operator {
     fn drop(&mut self) {
-        if let Some((id, _)) = &self.entered {
-            self.hub.leave(*id);
+        if let Some(id) = self.entered {
+            self.hub.leave(id);
         }
     }
 }

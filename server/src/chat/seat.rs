@@ -1,21 +1,20 @@
 //! The terminal that an operator sits at: `echogate serve --console`.
 
 use std::{
-    future::pending,
-    io::{self, Write},
+    future::{pending, poll_fn},
+    io,
     sync::Arc,
     time::Duration,
 };
 
-use echogate_proto::operator::ToOperator;
 use nix::sys::signal::{Signal, raise};
 use tokio::{
-    sync::mpsc::{Receiver, Sender, channel},
-    task::JoinHandle,
+    runtime::Handle,
+    sync::mpsc::Receiver,
+    task::{JoinHandle, spawn_blocking},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::fmt::MakeWriter;
 
 use super::{
     Hub,
@@ -24,44 +23,8 @@ use super::{
 };
 use crate::terminal::{self, Deadly, Screen, history};
 
-/// Lines of the log that wait to be shown. More are not kept: showing them never holds
-/// up what they tell of.
-const LOGGED: usize = 1024;
-
 /// How long a terminal may take to be given back.
 const GIVING_UP: Duration = Duration::from_secs(2);
-
-/// Where the log goes while a line is edited: above it.
-#[derive(Clone, Debug)]
-pub(crate) struct Log(Sender<String>);
-
-impl Log {
-    /// The log, and what is to be shown of it.
-    pub(crate) fn new() -> (Log, Receiver<String>) {
-        let (to_screen, lines) = channel(LOGGED);
-        (Log(to_screen), lines)
-    }
-}
-
-impl MakeWriter<'_> for Log {
-    type Writer = Log;
-
-    fn make_writer(&self) -> Log {
-        self.clone()
-    }
-}
-
-impl Write for Log {
-    /// Takes a whole entry.
-    fn write(&mut self, entry: &[u8]) -> io::Result<usize> {
-        self.0.try_send(String::from_utf8_lossy(entry).into_owned()).ok();
-        Ok(entry.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 /// An operator at a terminal, for as long as the server serves.
 #[derive(Debug)]
@@ -79,7 +42,10 @@ impl Seat {
     pub(crate) fn take(hub: Arc<Hub>, log: Receiver<String>) -> io::Result<Seat> {
         let (typed, screen) = terminal::start(history::file(), Deadly::Handled)?;
         let leave = CancellationToken::new();
-        let task = tokio::spawn(sit(hub, typed, screen, log, leave.clone()));
+        let sitting = sit(hub, typed, screen, log, leave.clone());
+        // On a thread of its own: a terminal may block whoever writes to it.
+        let runtime = Handle::current();
+        let task = spawn_blocking(move || runtime.block_on(sitting));
         Ok(Seat { leave, task })
     }
 
@@ -95,16 +61,15 @@ impl Seat {
 struct Present {
     hub: Arc<Hub>,
     operator: u64,
-    events: Receiver<Arc<ToOperator>>,
     console: Console,
 }
 
 impl Present {
     /// Also gives what is to be shown first.
     fn new(hub: &Arc<Hub>) -> (Present, String) {
-        let (operator, conversations, events) = hub.enter();
+        let (operator, conversations) = hub.enter();
         let (console, greeting) = Console::new(operator, &conversations);
-        (Present { hub: hub.clone(), operator, events, console }, greeting)
+        (Present { hub: hub.clone(), operator, console }, greeting)
     }
 
     /// What is to be shown of a line that was typed.
@@ -120,8 +85,8 @@ impl Present {
 
     /// What is to be shown of what happens next.
     async fn told(&mut self) -> String {
-        if let Some(event) = self.events.recv().await {
-            return self.console.told(&event);
+        if let Some(event) = poll_fn(|cx| self.hub.poll_event(self.operator, cx)).await {
+            return self.console.told(&event.told);
         }
         let (present, greeting) = Present::new(&self.hub);
         *self = present;

@@ -3,6 +3,7 @@
 use std::{
     fmt::Display,
     fs,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     str::FromStr,
     sync::Arc,
@@ -94,7 +95,9 @@ pub(super) fn identity(
     match (cert, key) {
         (None, None) => Ok(None),
         (Some(cert), Some(key)) => {
-            Identity::read(&cert, &key).map(|identity| Some(identity.into()))
+            let identity = Identity::read(&cert, &key)?;
+            warn_of_access(&key);
+            Ok(Some(identity.into()))
         }
         (Some(_), None) => Err("tls-cert needs tls-key, its private key".to_owned()),
         (None, Some(_)) => Err("tls-key needs tls-cert, its certificate".to_owned()),
@@ -106,5 +109,61 @@ pub(super) fn operator_token(file: &Path) -> Result<Token, String> {
     let name = file.display();
     let text =
         fs::read_to_string(file).map_err(|e| format!("{name}: {}", crate::serve::plain(&e)))?;
-    text.lines().next().unwrap_or_default().parse().map_err(|e| format!("{name}: {e}"))
+    let token =
+        text.lines().next().unwrap_or_default().parse().map_err(|e| format!("{name}: {e}"))?;
+    warn_of_access(file);
+    Ok(token)
+}
+
+/// Permissions that the file of a secret should not give: reading and writing to others,
+/// writing to its group. (Its group may read: that is how services share a certificate.)
+const TOO_OPEN: u32 = 0o026;
+
+/// Warns, as far as a log is started, if a file that holds a secret can be read or changed
+/// by other users. It is no error: secrets that are mounted into a container often have
+/// mode 0644, and nobody else is there.
+fn warn_of_access(file: &Path) {
+    if let Ok(metadata) = fs::metadata(file)
+        && metadata.is_file()
+        && let Some(who) = exposure(metadata.mode())
+    {
+        tracing::warn!(
+            "{}: {who} this secret (mode {:04o}); chmod 600 makes it yours alone",
+            file.display(),
+            metadata.mode() & 0o7777
+        );
+    }
+}
+
+/// Who can do what with a file of this mode that they should not, if anyone can.
+fn exposure(mode: u32) -> Option<&'static str> {
+    match mode & TOO_OPEN {
+        0 => None,
+        open if open & 0o002 != 0 => Some("every user can change"),
+        open if open & 0o020 != 0 => Some("its group can change"),
+        _ => Some("every user can read"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_exposed_by_what_others_may_do_and_its_group_may_write() {
+        for (mode, expected) in [
+            (0o100_600, None),
+            (0o100_400, None),
+            (0o100_640, None),
+            (0o100_440, None),
+            (0o100_604, Some("every user can read")),
+            (0o100_644, Some("every user can read")),
+            (0o100_660, Some("its group can change")),
+            (0o100_664, Some("its group can change")),
+            (0o100_602, Some("every user can change")),
+            (0o100_666, Some("every user can change")),
+        ] {
+            assert_eq!(exposure(mode), expected, "{mode:o}");
+        }
+    }
 }

@@ -7,13 +7,16 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use echogate_proto::live::{Carried, Connection, Kind, Legs};
 
 use super::{Arrival, Bridged, Change, Registry};
 use crate::limits::Place;
+
+/// How long the connection of a health check is open at most.
+const HEALTH_CHECK: Duration = Duration::from_secs(5);
 
 /// A live connection. Its counters have one writer, the connection's task.
 #[derive(Debug)]
@@ -93,17 +96,36 @@ impl Entry {
     /// Takes it out of those that are live, writes the one line that a connection logs,
     /// and tells those who watch.
     pub fn ended(self: &Arc<Self>, end: &dyn fmt::Display) {
+        self.end(end, false);
+    }
+
+    /// The same where the client ended the connection. One that has carried nothing until
+    /// then, and not for long, was a health check: its line is for debugging only.
+    pub fn ended_by_client(self: &Arc<Self>, end: &dyn fmt::Display) {
+        self.end(end, self.carried_bytes() == 0 && self.since.elapsed() < HEALTH_CHECK);
+    }
+
+    fn end(self: &Arc<Self>, end: &dyn fmt::Display, debug: bool) {
         let Arrival { kind, peer, target, .. } = &self.arrival;
-        tracing::info!(
-            id = self.id,
-            %kind,
-            peer = peer.to_string(),
-            target = &**target,
-            received = self.received.bytes(),
-            sent = self.sent.bytes(),
-            seconds = format_args!("{:.3}", self.since.elapsed().as_secs_f64()),
-            "{end}"
-        );
+        macro_rules! log {
+            ($level:ident) => {
+                tracing::$level!(
+                    id = self.id,
+                    %kind,
+                    peer = peer.to_string(),
+                    target = &**target,
+                    received = self.received.bytes(),
+                    sent = self.sent.bytes(),
+                    seconds = format_args!("{:.3}", self.since.elapsed().as_secs_f64()),
+                    "{end}"
+                )
+            };
+        }
+        if debug {
+            log!(debug);
+        } else {
+            log!(info);
+        }
         // Out before it is told: who begins to watch between the two misses neither.
         self.registry.leave(self.id);
         self.registry.tell(|| Change::Closed(self.clone(), end.to_string().into()));

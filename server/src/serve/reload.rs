@@ -1,7 +1,5 @@
 //! From some settings to others while the server runs: all of them, or none.
 
-use std::io::Write;
-
 use super::{AtWork, Server};
 use crate::{chat::Token, config::Settings, generation::Generation, sockets::Sockets};
 
@@ -34,8 +32,9 @@ impl Server {
     }
 
     /// Turns to other settings, closes the sockets that have no part in them, and says
-    /// what has changed.
-    pub(super) async fn turn_to(&mut self, next: Next) {
+    /// what has changed. Everything is in effect at the first poll; what is waited for is
+    /// that the sockets are closed, which goes on where this is dropped.
+    pub(super) async fn turn_to(&mut self, next: Next, announce: impl Fn(&[u8])) {
         let Next { sockets, mut generation, token } = next;
         let said = self.token_line();
         let before = self.current.get();
@@ -55,14 +54,14 @@ impl Server {
         self.current.set(generation);
         self.set_to_work();
         gone.iter().for_each(|(_, work)| work.stop.cancel());
+        if let Some(line) = self.token_line().filter(|line| said.as_ref() != Some(line)) {
+            // As at the start, and not in the log.
+            announce(format!("{line}\n").as_bytes());
+        }
         for (_, work) in gone {
             work.task.await.ok();
         }
         log_changes(&before.lines, &self.current.get().lines);
-        if let Some(line) = self.token_line().filter(|line| said.as_ref() != Some(line)) {
-            // As at the start, and not in the log.
-            writeln!(std::io::stdout(), "{line}").ok();
-        }
     }
 }
 

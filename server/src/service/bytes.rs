@@ -104,10 +104,13 @@ impl Bytes {
             if let (Some(once), Some(last)) = (&mut self.once, bytes.last()) {
                 **once = Once { begun: true, ended: *last == b'\n', ..Once::default() };
             }
+            // Also where the answer fails.
+            if let Some(entry) = entry {
+                entry.received().add(bytes.len(), 0);
+            }
             (self.answer)(bytes);
             self.backlog.write(cx, stream, &mut [IoSlice::new(bytes)])?;
             if let Some(entry) = entry {
-                entry.received().add(bytes.len(), 0);
                 entry.sent().add(bytes.len(), 0);
                 if let Some(begun) = begun {
                     entry.took(Legs::Service { service: begun.elapsed().as_secs_f64() * 1e6 });

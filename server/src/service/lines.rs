@@ -25,6 +25,13 @@ pub(crate) trait Dialogue: fmt::Debug + Send {
     /// The longest request, in bytes.
     fn max_request(&self) -> usize;
 
+    /// Ready when the client may be read. Until then what it sends stays in the kernel; the
+    /// task is woken when that changes.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let _ = cx;
+        Poll::Ready(())
+    }
+
     /// Hears a request; what is answered at once is appended to `out`.
     fn hear(&mut self, request: Request<'_>, out: &mut Vec<u8>) -> Flow;
 
@@ -145,11 +152,12 @@ impl Lines {
                 self.send(cx, stream, entry, &out)?;
                 continue;
             }
+            ready!(self.party.dialogue.poll_ready(cx));
             if self.poll_hear(cx, stream, entry)?.is_ready() {
                 continue;
             }
             let quiet = stage == Stage::WhenQuiet && has_budget_remaining();
-            if self.requests.has_rest() {
+            if self.requests.ends_at_pause() {
                 if !quiet {
                     ready!(self.pause.poll(cx));
                 }

@@ -9,7 +9,8 @@ use std::{
 use tokio::time::{Sleep, sleep};
 
 /// After this much silence what has come is a request, also without a newline: for
-/// clients that send `str(time.time())` and wait.
+/// clients that send `str(time.time())` and wait. A client that has sent a newline is known
+/// to send lines, and the rest of a line may take as long as it takes.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// What a client asks: a line, or what came before a pause or the end of input.
@@ -30,12 +31,14 @@ pub(super) struct Requests {
     begun: Vec<u8>,
     /// More has come than is kept.
     too_long: bool,
+    /// A newline has come.
+    in_lines: bool,
 }
 
 impl Requests {
     /// Of at most `max` bytes each.
     pub(super) fn new(max: usize) -> Requests {
-        Requests { max, begun: Vec::new(), too_long: false }
+        Requests { max, begun: Vec::new(), too_long: false, in_lines: false }
     }
 
     /// Takes what was read, and gives the requests that it completes to `hear`, which
@@ -44,6 +47,7 @@ impl Requests {
         while let Some(end) = bytes.iter().position(|&byte| byte == b'\n') {
             let (line, rest) = (&bytes[..end], &bytes[end + 1..]);
             bytes = rest;
+            self.in_lines = true;
             self.keep(line);
             if !self.finish(true, &mut hear) {
                 return;
@@ -52,8 +56,12 @@ impl Requests {
         self.keep(bytes);
     }
 
-    /// Whether a request has begun.
-    pub(super) fn has_rest(&self) -> bool {
+    /// Whether a request has begun that a pause would end.
+    pub(super) fn ends_at_pause(&self) -> bool {
+        self.has_rest() && !self.in_lines
+    }
+
+    fn has_rest(&self) -> bool {
         !self.begun.is_empty() || self.too_long
     }
 
@@ -126,6 +134,24 @@ mod tests {
     fn of_a_request_that_is_too_long_the_beginning_is_kept_and_the_next_is_whole() {
         let all = requests(3, &[b"abc", b"def", b"ghi\nxyz\n"]);
         assert_eq!(all, [(b"abc".to_vec(), true, true), (b"xyz".to_vec(), true, false)]);
+    }
+
+    #[test]
+    fn a_pause_ends_no_request_of_a_client_that_sends_lines() {
+        let mut requests = Requests::new(10);
+        requests.take(b"no", |_| true);
+        assert!(requests.ends_at_pause());
+        requests.end(|_| true);
+        requests.take(b"line\n", |_| true);
+        assert!(!requests.ends_at_pause());
+        requests.take(b"half a", |_| true);
+        assert!(!requests.ends_at_pause());
+        let mut rest: Vec<u8> = Vec::new();
+        requests.end(|request| {
+            rest.extend(request.bytes);
+            true
+        });
+        assert_eq!(rest, b"half a", "the end of input does end it");
     }
 
     proptest! {

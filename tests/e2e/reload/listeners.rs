@@ -23,6 +23,7 @@ use echogate_tests::{
 use serde_json::Value;
 
 use super::{Reloaded, free_address, http_and, listener, route, wait_until_closed};
+use crate::shutdown::keep_coming;
 
 #[test]
 fn a_listener_that_is_added_serves_and_one_that_is_removed_is_closed() {
@@ -318,4 +319,16 @@ fn a_socket_of_the_service_manager_stays() {
     assert!(answers(&mut connect(&reloaded.now("echo")), b"new", b"new"));
     reloaded.take(&http_and(""));
     assert!(answers(&mut connect(&upper), b"after", b"AFTER"));
+}
+
+#[test]
+fn a_listener_whose_clients_keep_coming_goes_all_the_same() {
+    let gone = free_address();
+    let mut reloaded =
+        Reloaded::new(&(http_and("drain = \"2s\"") + &listener("upper", &format!("tcp://{gone}"))));
+    let clients = keep_coming(&gone);
+    reloaded.take(&http_and("drain = \"2s\""));
+    clients.into_iter().for_each(|client| client.join().unwrap());
+    reloaded.server.signal("TERM");
+    assert_eq!(reloaded.server.wait().code(), Some(0));
 }

@@ -100,3 +100,17 @@ fn what_cannot_be_bound_is_named_and_nothing_is_taken() {
     reloaded.take(&format!("http = [\"127.0.0.1:0\", \"{taken}\"]\n"));
     assert_eq!(echogate_tests::http::get(&taken.to_string(), "/healthz").status, 200);
 }
+
+#[test]
+fn settings_that_cannot_be_read_to_their_end_do_not_delay_a_signal() {
+    let mut reloaded = Reloaded::new(&http_and(&listener("upper", "tcp://127.0.0.1:0")));
+    let file = reloaded.file("echogate.toml");
+    fs::remove_file(&file).unwrap();
+    assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
+    reloaded.server.signal("HUP");
+    // It is open for reading as soon as it can be opened for writing.
+    let _writer = fs::OpenOptions::new().write(true).open(&file).unwrap();
+    assert!(answers(&mut connect(reloaded.server.address("upper")), b"one", b"ONE"));
+    reloaded.server.signal("TERM");
+    assert_eq!(reloaded.server.wait().code(), Some(0));
+}

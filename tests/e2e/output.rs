@@ -1,0 +1,242 @@
+//! Standard output and standard error: that nobody reads them stops nothing.
+
+use std::{
+    fs::File,
+    io::{PipeReader, PipeWriter, Read, Write, pipe},
+    net::TcpStream,
+    os::fd::OwnedFd,
+    process::{Child, ChildStderr, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use echogate_tests::{
+    http::{self, connect},
+    program::free_port,
+    server::{PATIENCE, Server},
+    tcp::{connect_narrow, noise, read_exactly, read_to_end, write_until_held_back},
+    ws::{RawWs, first},
+};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
+use crate::ECHOGATE;
+
+/// How often a connection without a route is logged in [`fill_log`]: with such long paths
+/// that is more than the pipe and the server's queue hold.
+const REFUSED: usize = 700;
+
+/// A server whose log nobody reads, and has not been able to write all of it for a while.
+fn with_stuck_log(more: &[&str]) -> (Server, ChildStderr, TcpStream) {
+    let mut command = Command::new(ECHOGATE);
+    command
+        .args(["serve", "--http", "127.0.0.1:0", "--listen", "upper=tcp://127.0.0.1:0"])
+        .args(more);
+    let (server, log) = Server::spawn_with_unread_log(command);
+    let client = connect(server.address("upper"));
+    fill_log(&server);
+    (server, log, client)
+}
+
+fn fill_log(server: &Server) {
+    let path = format!("/{}", "x".repeat(6000));
+    let mut http = connect(server.address("http"));
+    for i in 0..REFUSED {
+        let request = [
+            format!("GET {path}{i} HTTP/1.1"),
+            "Host: 127.0.0.1".to_owned(),
+            "Upgrade: websocket".to_owned(),
+            "Connection: Upgrade".to_owned(),
+            "Sec-WebSocket-Version: 13".to_owned(),
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==".to_owned(),
+        ];
+        let lines: Vec<_> = request.iter().map(String::as_str).collect();
+        assert_eq!(http::exchange(&mut http, &lines).status, 404);
+    }
+}
+
+/// Whether a client of `upper` is answered.
+fn is_served(client: &mut TcpStream) -> bool {
+    client.write_all(b"served").unwrap();
+    read_exactly(client, 6) == b"SERVED"
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_nobody_and_then_tells_what_is_lost() {
+    let (mut server, log, mut before) = with_stuck_log(&[]);
+    assert!(is_served(&mut before));
+    for _ in 0..1000 {
+        assert!(is_served(&mut connect(server.address("upper"))));
+    }
+    let mut ws = RawWs::connect(&server, "/ws");
+    ws.send_frame(first::TEXT, b"a");
+    assert_eq!(ws.read().payload, b"A");
+    drop(ws);
+    assert!(is_served(&mut before));
+
+    server.read_log(log);
+    let told = server.wait_for_log(&[" WARN ", " log lines were dropped: the reader of"]);
+    let number = |line: &str| -> usize {
+        let words: Vec<_> = line.split(' ').collect();
+        let at = words.windows(2).position(|two| two == ["log", "lines"]).unwrap();
+        words[at - 1].parse().unwrap()
+    };
+    assert!(number(&told) > 0, "{told}");
+    drop(before);
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+    server.wait_for_log(&["ending; a second signal ends at once"]);
+    // Every line is whole, and each that was logged is there or counted.
+    let lines = server.log();
+    let year = |line: &String| line.starts_with("20") && line.contains("Z ");
+    assert!(lines.iter().all(year), "{:?}", lines.iter().find(|line| !year(line)));
+    let is_of = |line: &&String| line.contains("no such route") || line.contains("kind=");
+    let lost: usize =
+        lines.iter().filter(|line| line.contains("were dropped")).map(|it| number(it)).sum();
+    assert_eq!(lines.iter().filter(is_of).count() + lost, REFUSED + 1000 + 1 + 2);
+}
+
+#[test]
+fn a_server_whose_log_nobody_reads_ends_by_its_signals() {
+    let (mut server, log, mut client) = with_stuck_log(&[]);
+    server.signal("TERM");
+    assert_eq!(read_to_end(&mut client), b"", "it is told");
+    drop(client);
+    assert_eq!(server.wait().code(), Some(0));
+    drop(log);
+
+    let (mut server, log, client) = with_stuck_log(&["--drain", "1h"]);
+    let mut deaf = connect_narrow(server.address("upper"));
+    write_until_held_back(&mut deaf, &noise(64 << 20));
+    server.signal("TERM");
+    let start = Instant::now();
+    while TcpStream::connect(server.address("upper")).is_ok() {
+        assert!(start.elapsed() < PATIENCE, "it still takes connections");
+    }
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(1));
+    drop((log, client, deaf));
+}
+
+#[test]
+fn a_log_whose_reader_is_gone_stops_nobody() {
+    let (mut server, log, mut before) = with_stuck_log(&[]);
+    drop(log);
+    fill_log(&server);
+    assert!(is_served(&mut before));
+    drop(before);
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+/// A pipe that takes nothing more.
+fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = pipe().unwrap();
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+    while writer.write(&[b'\n'; 4096]).is_ok() {}
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
+    (reader, writer)
+}
+
+/// A child that is ended when dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+#[test]
+fn a_standard_output_that_nobody_reads_stops_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let (config, token) = (dir.path().join("echogate.toml"), dir.path().join("token"));
+    std::fs::write(&token, "correct-horse-battery-staple").unwrap();
+    let port = free_port();
+    let settings = |more: &str| {
+        let listener =
+            format!("[[listener]]\nservice = \"upper\"\nurl = \"tcp://127.0.0.1:{port}\"\n");
+        std::fs::write(&config, format!("http = [\"127.0.0.1:0\"]\n{more}\n{listener}")).unwrap();
+    };
+    settings(&format!("operator-token-file = {:?}", token.to_str().unwrap()));
+    let (reader, writer) = full_pipe();
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let mut command = Command::new(ECHOGATE);
+    command.arg("serve").arg("--config").arg(&config).stdin(Stdio::null());
+    command.stdout(OwnedFd::from(writer)).stderr(log.reopen().unwrap());
+    let mut running = Running(command.spawn().unwrap());
+    drop(command);
+    let address = format!("127.0.0.1:{port}");
+    let start = Instant::now();
+    let mut client = loop {
+        match TcpStream::connect(&address) {
+            Ok(client) => break client,
+            Err(e) => assert!(start.elapsed() < PATIENCE, "{e}"),
+        }
+    };
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert!(is_served(&mut client));
+    // A token that is made has to be printed, which keeps the reload from nothing.
+    settings("");
+    let pid = running.0.id().to_string();
+    let signal = |name: &str| {
+        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+    };
+    signal("-HUP");
+    let start = Instant::now();
+    while !std::fs::read_to_string(log.path()).unwrap().contains("the settings are read again") {
+        assert!(start.elapsed() < PATIENCE, "no reload");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(is_served(&mut client));
+    drop(client);
+    signal("-TERM");
+    assert_eq!(ended(&mut running.0), Some(0));
+    drop(reader);
+}
+
+#[test]
+fn what_is_printed_is_there_when_the_reader_comes_late() {
+    let (mut reader, writer) = full_pipe();
+    let mut command = Command::new(ECHOGATE);
+    command.args(["serve", "--http", "127.0.0.1:0", "--listen", "upper=tcp://127.0.0.1:0"]);
+    command.stdin(Stdio::null()).stdout(OwnedFd::from(writer)).stderr(Stdio::null());
+    let running = Running(command.spawn().unwrap());
+    drop(command);
+    let mut said = Vec::new();
+    let mut buffer = [0; 1024];
+    while !said.ends_with(b"ready\n") {
+        let read = reader.read(&mut buffer).unwrap();
+        assert!(read > 0, "{}", String::from_utf8_lossy(&said));
+        said.extend_from_slice(&buffer[..read]);
+    }
+    let said = String::from_utf8(said).unwrap();
+    assert!(said.trim_start().starts_with("listening  upper  tcp://"), "{}", said.trim_start());
+    drop(running);
+}
+
+#[test]
+fn a_failure_to_start_is_told_whole() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = Command::new(ECHOGATE)
+        .args(["serve", "--http", &address])
+        .stdin(Stdio::null())
+        .stdout(File::create("/dev/null").unwrap())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(said, format!("echogate: cannot listen on http://{address}: address in use\n"));
+}
+
+/// The status of a child that ends, none if by a signal.
+fn ended(child: &mut Child) -> Option<i32> {
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        assert!(start.elapsed() < PATIENCE, "it does not end");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
