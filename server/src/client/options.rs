@@ -115,10 +115,10 @@ is a datagram, of at most 65,507 bytes over UDP; it waits while 32 of them (8 on
 
 When the input has ended: over TCP, TLS, Unix sockets and with --half-close the server is told so,
 and is read from until it ends its side. WebSocket and datagrams have no such end. There a reply
-is waited for after the last message (with --message, --now, --count and --once, and where lines
-are messages, one for each), for 30 s, and then until nothing has come for 1 s, or for twice as
-long as the slowest reply took; then the WebSocket is closed. What a server says before the first
-message is no reply. --wait TIME sets one limit for all of that, for every transport: nc -q TIME.
+is waited for after the last message (with --message, --now, --count and --once, one for each), for
+30 s, and then until nothing has come for 1 s, or for twice as long as the slowest reply took; then
+the WebSocket is closed. What a server says before the first message is no reply. --wait TIME sets
+one limit for all of that, over every transport.
 
 When the server ends its side first, the input is still sent as long as the server takes it and
 there is no pause in it of 1 s or --wait.

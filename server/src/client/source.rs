@@ -104,11 +104,13 @@ impl Source {
         matches!(self, Source::Typed(_))
     }
 
-    /// Which replies are missing if they do not come: a person sees what comes, and decides.
+    /// Which replies are missing if they do not come, where messages are not counted. A person
+    /// sees what comes, and decides; not every line of a pipe need be a question.
     pub(super) fn expected(&self) -> Expected {
         match self {
             Source::Nobody | Source::Typed(_) => Expected::Optional,
-            Source::Lines(_) | Source::Ticks(_) => Expected::Each,
+            Source::Lines(_) => Expected::AfterLast,
+            Source::Ticks(_) => Expected::Each,
         }
     }
 

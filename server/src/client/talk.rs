@@ -271,7 +271,7 @@ impl Speaker {
             }
         }
         let by_silence = manner.ends_by_silence;
-        let expected = self.source.expected();
+        let expected = if by_silence { Expected::Each } else { self.source.expected() };
         let Ledger { peer, replies, .. } = ledger;
         let ended = finish(outbound, peer, replies, manner.wait, expected, by_silence).await;
         ledger.show_rest(sink).await?;

@@ -27,7 +27,7 @@ pub(super) fn handle(screen: Arc<Screen>, deadly: Deadly) -> io::Result<()> {
         Deadly::Handled => &[],
     };
     let mut signals = Signals::new([&[SIGTSTP, SIGCONT], deadly].concat())?;
-    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+    thread::Builder::new().name("terminal-signals".to_owned()).spawn(move || {
         for signal in signals.forever() {
             match signal {
                 SIGCONT => screen.resume(),

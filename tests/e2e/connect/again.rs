@@ -154,6 +154,21 @@ fn on_a_terminal_once_ends_when_all_that_was_typed_is_answered() {
 }
 
 #[test]
+fn on_a_terminal_once_waits_for_a_slow_reply() {
+    let url = serve_each(|mut stream| {
+        let mut line = String::new();
+        BufReader::new(&stream).read_line(&mut line).unwrap();
+        thread::sleep(std::time::Duration::from_millis(1500));
+        stream.write_all(line.to_uppercase().as_bytes()).unwrap();
+    });
+    let terminal = Terminal::start(ECHOGATE, &["connect", &url, "--once"]);
+    terminal.wait_for("> ");
+    terminal.type_in("slow\r\x04");
+    terminal.wait_for("SLOW\n");
+    assert_eq!(terminal.wait().0.code(), Some(0));
+}
+
+#[test]
 fn on_a_terminal_ctrl_c_works_while_away() {
     use std::os::unix::process::ExitStatusExt;
 

@@ -131,6 +131,7 @@ fn answers_to_messages_in_a_row_are_all_waited_for_however_slow() {
         }
     });
     assert_prints(&run(&[&url, "--count=2"], b"1\n2\n"), b"one\ntwo\n");
+    assert_prints(&run(&[&url, "--text"], b"1\n2\n"), b"one\ntwo\n");
     let every = [&url, "--message=x", "--every=100ms", "--count=2"];
     assert_prints(&run(&every, b""), b"one\ntwo\n");
 }

@@ -5,6 +5,7 @@ use std::{
     io::{Read, Write},
     net::TcpStream,
     os::unix::{ffi::OsStrExt, net::UnixListener},
+    process::Command,
     thread,
 };
 
@@ -12,6 +13,7 @@ use echogate_tests::tls::{Authority, finish as finish_tls};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{assert_fails, assert_prints, connect, finish, run, serve};
+use crate::ECHOGATE;
 
 /// Reads the head of a request.
 fn request(stream: &mut TcpStream) -> String {
@@ -76,6 +78,18 @@ fn a_close_code_that_may_not_be_sent_is_told_as_it_was_sent() {
         let line = format!("{url}: the server sent close code {code}, which may not be sent");
         assert_fails(&finish(connect(&[&url])), 1, &line);
     }
+}
+
+#[test]
+fn bench_takes_the_same_servers_and_tells_the_same_codes() {
+    let head = HEAD.replace(": Upgrade", ": keep-alive, Upgrade");
+    let head = format!("HTTP/1.1 103 Early Hints\r\n\r\n{head}\r\n");
+    let url = format!("ws://{}/", serve_101(head, b"\x88\x02\x03\xee".to_vec()));
+    let mut bench = Command::new(ECHOGATE);
+    bench.args(["bench", &url, "--connections=1", "--duration=1h"]);
+    let output = bench.output().unwrap();
+    let words = "connection 1: the server sent close code 1006, which may not be sent";
+    assert_fails(&output, 1, &format!("{url}: {words}"));
 }
 
 #[test]
