@@ -14,12 +14,13 @@ use echogate_proto::{
 };
 use nix::sys::stat::{Mode, umask};
 use socket2::SockRef;
-use tokio::net::{TcpSocket, UdpSocket, UnixDatagram, UnixSocket, lookup_host};
+use tokio::net::{TcpSocket, UdpSocket, UnixDatagram, UnixSocket};
 
 use crate::{
     config::{At, SocketPath},
     datagram::Datagrams,
     listener::Listener,
+    net::resolve,
 };
 
 /// A bound socket. Clones are the same.
@@ -85,6 +86,14 @@ impl Socket {
                 Listener::Unix(..) => None,
             },
             Socket::Datagram(_) => None,
+        }
+    }
+
+    /// The socket that datagrams come to, if that is what it is.
+    pub(crate) fn datagrams(&self) -> Option<&Datagrams> {
+        match self {
+            Socket::Datagram(socket) => Some(socket),
+            Socket::Stream(_) => None,
         }
     }
 
@@ -197,7 +206,11 @@ impl Binding {
 }
 
 async fn addresses(at: &HostPort) -> io::Result<impl Iterator<Item = SocketAddr>> {
-    lookup_host((at.host.as_str(), at.port)).await
+    if at.host == "*" {
+        return Err(io::Error::other("all addresses of this machine are written 0.0.0.0 or [::]"));
+    }
+    let addresses = resolve::addresses(at).await;
+    addresses.map(Vec::into_iter).map_err(|error| error.of_host(&at.host))
 }
 
 fn tcp(at: SocketAddr, backlog: u32) -> io::Result<Listener> {

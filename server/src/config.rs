@@ -109,7 +109,8 @@ pub struct Given {
     #[arg(long, value_name = "FILE", env = "ECHOGATE_TLS_KEY", hide_env_values = true)]
     tls_key: Option<PathBuf>,
 
-    /// Serve the page from this folder instead of the one built in
+    /// Serve the page from this folder instead of the one built in; without its dot files, and
+    /// what symbolic links outside of it point to
     #[arg(long, value_name = "DIR", env = "ECHOGATE_WEB_ROOT", hide_env_values = true)]
     web_root: Option<PathBuf>,
 
@@ -178,16 +179,33 @@ pub struct Given {
     #[arg(long, value_name = "N", env = "ECHOGATE_MAX_CONNECTIONS", hide_env_values = true)]
     max_connections: Option<u32>,
 
-    /// The most connections held from one IPv4 address or IPv6 /64 network [default: 1000, loopback
-    /// any number]
+    /// The most connections held from one IPv4 address or IPv6 /64 network, and the most HTTP
+    /// connections besides [default: 1000, loopback any number]
     #[arg(long, value_name = "N", env = "ECHOGATE_MAX_PER_ADDRESS", hide_env_values = true)]
     max_per_address: Option<u32>,
+
+    /// Do not answer /api/connections, /api/events and /api/endpoints, which show everyone who
+    /// can reach the HTTP port the address, label and byte counts of every client, and where
+    /// the routes lead
+    #[arg(long, env = "ECHOGATE_NO_API", hide_env_values = true)]
+    no_api: bool,
 
     /// How long a client may take for the head of an HTTP request, and for a TLS handshake
     /// [default: 10s]
     #[arg(long, value_name = "TIME", env = "ECHOGATE_HEADER_TIMEOUT", hide_env_values = true, value_parser = parse_duration)]
     #[serde(deserialize_with = "parsed_duration")]
     header_timeout: Option<Duration>,
+
+    /// How long a client may take no byte of an HTTP response before its connection is reset
+    /// [default: 30s]
+    #[arg(long, value_name = "TIME", env = "ECHOGATE_WRITE_TIMEOUT", hide_env_values = true, value_parser = parse_duration)]
+    #[serde(deserialize_with = "parsed_duration")]
+    write_timeout: Option<Duration>,
+
+    /// How long an HTTP connection is kept open for the next request [default: 60s]
+    #[arg(long, value_name = "TIME", env = "ECHOGATE_KEEP_ALIVE_TIMEOUT", hide_env_values = true, value_parser = parse_duration)]
+    #[serde(deserialize_with = "parsed_duration")]
+    keep_alive_timeout: Option<Duration>,
 
     /// How long an upstream may take to accept a connection, TLS included [default: 10s]
     #[arg(long, value_name = "TIME", env = "ECHOGATE_DIAL_TIMEOUT", hide_env_values = true, value_parser = parse_duration)]
@@ -248,8 +266,14 @@ pub struct Settings {
     /// The most connections of one IPv4 address or IPv6 /64 network; if none was given,
     /// connections from loopback are not counted.
     pub max_per_address: Option<u32>,
+    /// Whether `/api/*` is answered.
+    pub api: bool,
     /// How long the head of a request may take, or a TLS handshake.
     pub header_timeout: Duration,
+    /// How long an HTTP client may take no byte of a response.
+    pub write_timeout: Duration,
+    /// How long an HTTP connection may wait for the next request.
+    pub keep_alive_timeout: Duration,
     /// How long an upstream may take to accept.
     pub dial_timeout: Duration,
     /// How long a connection may carry nothing, if not for ever.
@@ -326,11 +350,15 @@ impl Settings {
         let ping_interval = time(flags.ping_interval, file.ping_interval, 20);
         let ping_timeout = time(flags.ping_timeout, file.ping_timeout, 20);
         let header_timeout = time(flags.header_timeout, file.header_timeout, 10);
+        let write_timeout = time(flags.write_timeout, file.write_timeout, 30);
+        let keep_alive_timeout = time(flags.keep_alive_timeout, file.keep_alive_timeout, 60);
         let dial_timeout = time(flags.dial_timeout, file.dial_timeout, 10);
         for (name, time) in [
             ("ping-interval", ping_interval),
             ("ping-timeout", ping_timeout),
             ("header-timeout", header_timeout),
+            ("write-timeout", write_timeout),
+            ("keep-alive-timeout", keep_alive_timeout),
             ("dial-timeout", dial_timeout),
         ] {
             if time.is_zero() {
@@ -371,7 +399,10 @@ impl Settings {
             max_message: flags.max_message.or(file.max_message).unwrap_or(16 << 20),
             max_connections,
             max_per_address,
+            api: !(flags.no_api || file.no_api),
             header_timeout,
+            write_timeout,
+            keep_alive_timeout,
             dial_timeout,
             idle_timeout: flags.idle_timeout.or(file.idle_timeout).filter(|time| !time.is_zero()),
             ping_interval,

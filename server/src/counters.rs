@@ -17,7 +17,7 @@ pub enum Refusal {
     MaxPerAddress,
     /// `max=` of the route is reached.
     MaxPerRoute,
-    /// All HTTP connections are in use.
+    /// A limit on HTTP connections, or on answers of the API, is reached.
     MaxHttp,
     /// The upstream refused the connection.
     UpstreamRefused,

@@ -1,7 +1,8 @@
 //! Services on datagrams: each is answered with one, from the address that it came to.
 //!
 //! A socket has one task and one buffer, so that no flood grows memory: what is not
-//! taken in time the kernel drops, as it may.
+//! taken in time the kernel drops, as it may. What might come back for ever is not answered
+//! (`loops`).
 
 use std::{
     collections::{HashMap, hash_map},
@@ -14,6 +15,7 @@ use std::{
 
 use echogate_proto::live::Kind;
 use nix::sys::socket::{MsgFlags, UnixAddr, recvfrom, sendto};
+use thiserror::Error;
 use tokio::{
     io::Interest,
     net::{UdpSocket, UnixDatagram},
@@ -25,13 +27,17 @@ use crate::{
     bind::SocketFile,
     door::Door,
     escape,
+    generation::Generation,
     registry::{Arrival, Peer, Registered, Registry},
     shared::Reception,
 };
 
 mod local;
+mod loops;
 
 use local::Local;
+pub(crate) use loops::OwnSockets;
+use loops::{Loop, MAX_RETURNS, Returns, SILENCE, Watched};
 
 /// The largest datagram taken: more than any of UDP has, and than a Unix socket's usual
 /// send buffer lets through.
@@ -65,6 +71,40 @@ pub(crate) enum Datagrams {
 enum Sender {
     Udp(SocketAddr, Local),
     UnixGram(UnixAddr),
+}
+
+impl Sender {
+    /// # Errors
+    ///
+    /// Datagrams from there are not answered, whatever they say.
+    fn check(&self, own: &OwnSockets) -> Result<(), Dropped> {
+        let is_own = match self {
+            Sender::Udp(from, _) if loops::answers_anything(from.port()) => {
+                return Err(Dropped::AnsweringPort);
+            }
+            Sender::Udp(from, _) => own.has_address(*from),
+            Sender::UnixGram(from) => from.path().is_some_and(|path| own.has_path(path)),
+        };
+        if is_own { Err(Dropped::OwnSocket) } else { Ok(()) }
+    }
+
+    fn watched(&self, returns: &Returns) -> Watched {
+        match self {
+            Sender::Udp(from, _) => returns.sender(from),
+            Sender::UnixGram(from) => returns.sender(from),
+        }
+    }
+
+    fn peer(&self) -> Peer {
+        match self {
+            Sender::Udp(from, _) => Peer::Address(*from),
+            Sender::UnixGram(from) => match (from.path(), from.as_abstract()) {
+                (Some(path), _) => Peer::Path(path.to_string_lossy().into()),
+                (None, Some(name)) => Peer::Path(format!("@{}", escape::bytes(name)).into()),
+                (None, None) => Peer::Unknown,
+            },
+        }
+    }
 }
 
 impl Datagrams {
@@ -122,18 +162,19 @@ pub(crate) async fn serve(
     stop: CancellationToken,
 ) {
     let mut buffer = vec![0; MAX_DATAGRAM];
-    let mut senders = Senders { registry, all: HashMap::new() };
+    let senders = Senders { registry, all: HashMap::new() };
+    let mut server = Server { socket: socket.clone(), door, senders, returns: Returns::new() };
     let mut sweep = interval(SWEEP);
     loop {
         tokio::select! {
             received = socket.receive(&mut buffer) => match received {
-                Ok((len, from)) => answer(&socket, &door, &mut buffer, len, &from, &mut senders).await,
+                Ok((len, from)) => server.answer(&mut buffer, len, &from).await,
                 Err(e) => {
                     tracing::debug!("cannot receive datagrams, trying again: {e}");
                     sleep(ERROR_PAUSE).await;
                 }
             },
-            _ = sweep.tick() => senders.sweep(),
+            _ = sweep.tick() => server.senders.sweep(),
             () = stop.cancelled() => break,
         }
     }
@@ -144,29 +185,76 @@ pub(crate) async fn serve(
             () = std::future::ready(()) => break,
         };
         let Ok((len, from)) = received else { break };
-        answer(&socket, &door, &mut buffer, len, &from, &mut senders).await;
+        server.answer(&mut buffer, len, &from).await;
     }
-    senders.all.into_values().for_each(|(entry, _)| entry.ended(&"the socket was closed"));
+    server.senders.all.into_values().for_each(|(entry, _)| entry.ended(&"the socket was closed"));
 }
 
-async fn answer(
-    socket: &Datagrams,
-    door: &Door,
-    buffer: &mut [u8],
-    len: usize,
-    from: &Sender,
-    senders: &mut Senders,
-) {
-    if len == buffer.len() {
-        return tracing::debug!("a datagram of {len} bytes or more is not answered");
+/// A service on one datagram socket.
+struct Server {
+    socket: Arc<Datagrams>,
+    door: Door,
+    senders: Senders,
+    returns: Returns,
+}
+
+/// Why a datagram is not answered.
+#[derive(Debug, Error)]
+enum Dropped {
+    #[error("it is too long")]
+    TooLong,
+    #[error("it comes from a socket of this server")]
+    OwnSocket,
+    #[error("a service on its sender's port answers whatever comes")]
+    AnsweringPort,
+    #[error("its sender is not answered for {SILENCE:?}, because of a loop")]
+    Loop,
+    #[error("the service does not answer it")]
+    Service,
+    #[error("{0}")]
+    Send(#[from] io::Error),
+}
+
+impl Server {
+    /// Answers the datagram in `buffer[..len]`, or counts it as dropped.
+    async fn answer(&mut self, buffer: &mut [u8], len: usize, from: &Sender) {
+        let generation = self.door.generation();
+        if let Err(why) = self.try_answer(&generation, buffer, len, from).await {
+            generation.shared.counters.datagram_dropped();
+            tracing::debug!(peer = %from.peer(), "a datagram of {len} bytes is not answered: {why}");
+        }
     }
-    let Some(how) = door.reception() else { return };
-    let Some(answer) = how.backend.answer(buffer, len) else { return };
-    let sent = socket.send(&buffer[..answer], from).await;
-    if let Err(e) = &sent {
-        tracing::debug!("a datagram is not answered: {e}");
+
+    async fn try_answer(
+        &mut self,
+        generation: &Generation,
+        buffer: &mut [u8],
+        len: usize,
+        from: &Sender,
+    ) -> Result<(), Dropped> {
+        if len == buffer.len() {
+            return Err(Dropped::TooLong);
+        }
+        let Some(how) = self.door.reception(generation) else { return Ok(()) };
+        from.check(&generation.own_datagram_sockets)?;
+        let (watched, now) = (from.watched(&self.returns), Instant::now());
+        match self.returns.received(watched, &buffer[..len], now) {
+            Loop::No => {}
+            Loop::Silenced => return Err(Dropped::Loop),
+            Loop::Found => {
+                let peer = from.peer();
+                tracing::warn!(%peer, "datagram loop: {MAX_RETURNS} datagrams in a row were equal \
+                    to the answer just sent; the sender is not answered for {SILENCE:?}");
+                return Err(Dropped::Loop);
+            }
+        }
+        let answer = how.backend.answer(buffer, len).ok_or(Dropped::Service)?;
+        let sent = self.socket.send(&buffer[..answer], from).await;
+        self.senders.count(how, from, len, sent.is_ok().then_some(answer), now);
+        sent?;
+        self.returns.answered(watched, &buffer[..answer]);
+        Ok(())
     }
-    senders.count(&how, from, len, sent.is_ok().then_some(answer));
 }
 
 /// Who sent something lately.
@@ -176,20 +264,20 @@ struct Senders {
 }
 
 impl Senders {
-    fn count(&mut self, how: &Reception, from: &Sender, received: usize, sent: Option<usize>) {
-        let peer = match from {
-            Sender::Udp(from, _) => Peer::Address(*from),
-            Sender::UnixGram(from) => match (from.path(), from.as_abstract()) {
-                (Some(path), _) => Peer::Path(path.to_string_lossy().into()),
-                (None, Some(name)) => Peer::Path(format!("@{}", escape::bytes(name)).into()),
-                (None, None) => Peer::Unknown,
-            },
-        };
+    fn count(
+        &mut self,
+        how: &Reception,
+        from: &Sender,
+        received: usize,
+        sent: Option<usize>,
+        now: Instant,
+    ) {
+        let peer = from.peer();
         let full = self.all.len() >= LISTED;
         let enter = |peer: &Peer| {
             let (peer, target) = (peer.clone(), how.target.clone());
             let arrival = Arrival { kind: how.kind, peer, target, bridged: None };
-            (self.registry.enter(arrival, None), Instant::now())
+            (self.registry.enter(arrival, None), now)
         };
         let (entry, last) = match self.all.entry(peer) {
             hash_map::Entry::Occupied(mut known) => {
@@ -205,7 +293,7 @@ impl Senders {
                 new.insert(entered)
             }
         };
-        *last = Instant::now();
+        *last = now;
         entry.received().add(received, 1);
         if let Some(sent) = sent {
             entry.sent().add(sent, 1);

@@ -9,13 +9,16 @@ use echogate_proto::{
 };
 use tokio::{
     io::AsyncWriteExt,
-    net::{TcpStream, UnixStream, lookup_host},
-    time::timeout,
+    net::{TcpStream, UnixStream},
+    time::{Instant, timeout_at},
 };
 
 use crate::{
+    counters::Refusal,
+    escape::words,
     hairpin::{Hairpin, Hairpins},
     memory::Memory,
+    net::happy_eyeballs::{self, ConnectError},
     registry::Peer,
     service::Backend,
     stream::Stream,
@@ -52,40 +55,47 @@ impl fmt::Display for Target {
 /// Why an upstream was not reached.
 #[derive(Debug)]
 pub struct DialError {
-    /// What a plain client is answered.
+    /// The answer to a client that can read an HTTP status.
     pub status: StatusCode,
-    /// What a page is told in a Close.
+    /// The status code of the Close frame for a page, which cannot.
     pub code: CloseCode,
-    /// Why, in words.
+    /// The reason, for both.
     pub reason: String,
+    /// The counter of `/metrics` that the failure belongs to.
+    pub refusal: Refusal,
 }
 
 impl Target {
-    /// Reaches the upstream for a client, over all its addresses within `within`, and
-    /// sends it `preface` before anything else, TLS included.
+    /// Connects to the upstream for a client within `within`, the look-up of its name and
+    /// the TLS handshake included, and sends it `preface` before anything else, TLS included.
     ///
     /// # Errors
     ///
-    /// Why not, told apart: refused, unresolvable, not trusted, timed out, out of
-    /// resources.
+    /// A failure whose kind [`DialError::refusal`] tells: the upstream refused, did not
+    /// answer in time, has no address, or could not be reached or trusted.
     pub async fn dial(
         &self,
         client: Peer,
         within: Duration,
         preface: &[u8],
     ) -> Result<Stream, DialError> {
+        let limit = Limit { within, deadline: Instant::now() + within };
         match self {
-            Target::Tcp(at) => in_time(within, dial_tcp(at, preface)).await.map(Stream::from),
+            Target::Tcp(at) => {
+                let stream = limit.connect(at).await?;
+                limit.apply(prepared(stream, preface)).await.map(Stream::from)
+            }
             Target::Listener(at, hairpins) => {
                 let hairpin = Hairpin { is_introduced: !preface.is_empty() };
                 let dialling =
                     async { prepared(hairpins.connect(*at, hairpin).await?, preface).await };
-                in_time(within, dialling).await.map(Stream::from)
+                limit.apply(dialling).await.map(Stream::from)
             }
             Target::Tls(at, trust) => {
-                let dialling =
-                    async { trust.connect("upstream", dial_tcp(at, preface).await?).await };
-                in_time(within, dialling).await.map(Stream::from)
+                let stream = limit.connect(at).await?;
+                let handshake =
+                    async { trust.connect("upstream", prepared(stream, preface).await?).await };
+                limit.apply(handshake).await.map(Stream::from)
             }
             Target::Unix(path) => {
                 let dialling = async {
@@ -93,7 +103,7 @@ impl Target {
                     stream.write_all(preface).await?;
                     Ok(stream)
                 };
-                in_time(within, dialling).await.map(Stream::from)
+                limit.apply(dialling).await.map(Stream::from)
             }
             Target::Service(backend) => {
                 Ok(Stream::Memory(Memory::new(backend.meet(client, false))))
@@ -102,28 +112,71 @@ impl Target {
     }
 }
 
-async fn in_time<T>(
+/// The time that all steps of reaching an upstream may take together.
+struct Limit {
     within: Duration,
-    dialling: impl Future<Output = io::Result<T>>,
-) -> Result<T, DialError> {
-    match timeout(within, dialling).await {
-        Ok(dialled) => dialled.map_err(|e| DialError::of(&e)),
-        Err(_) => Err(DialError::timed_out()),
+    deadline: Instant,
+}
+
+impl Limit {
+    async fn connect(&self, at: &HostPort) -> Result<TcpStream, DialError> {
+        let connected = happy_eyeballs::connect(at, self.deadline).await;
+        connected.map_err(|error| match error {
+            ConnectError::Unresolved(cause) => DialError::unresolved(&cause),
+            ConnectError::ResolverTimedOut => {
+                let cause = format!("no answer within {:?} (--dial-timeout)", self.within);
+                DialError { status: StatusCode::GATEWAY_TIMEOUT, ..DialError::unresolved(&cause) }
+            }
+            ConnectError::TimedOut => self.timed_out(),
+            ConnectError::Failed { tried, cause } => self.error(&cause, tried),
+        })
+    }
+
+    /// Runs a step within what is left of the time.
+    async fn apply<T>(&self, step: impl Future<Output = io::Result<T>>) -> Result<T, DialError> {
+        match timeout_at(self.deadline, step).await {
+            Ok(done) => done.map_err(|error| self.error(&error, 1)),
+            Err(_) => Err(self.timed_out()),
+        }
+    }
+
+    /// The failure `error` of an upstream of which so many addresses were tried.
+    fn error(&self, error: &io::Error, tried: usize) -> DialError {
+        let is_distrust = error.get_ref().and_then(|e| e.downcast_ref::<Distrust>()).is_some();
+        let mut reason = match error.kind() {
+            io::ErrorKind::TimedOut => return self.timed_out(),
+            io::ErrorKind::ConnectionRefused => "the upstream refused the connection".to_owned(),
+            _ if is_distrust => error.to_string(),
+            // Only a Unix socket's connect fails like this.
+            io::ErrorKind::WouldBlock => "the upstream's listen backlog is full".to_owned(),
+            _ => format!("the upstream cannot be reached: {}", words(error)),
+        };
+        if tried > 1 {
+            reason += &format!(" ({tried} addresses tried)");
+        }
+        let refusal = match error.kind() {
+            io::ErrorKind::ConnectionRefused => Refusal::UpstreamRefused,
+            _ => Refusal::UpstreamFailed,
+        };
+        DialError::new(StatusCode::BAD_GATEWAY, refusal, reason)
+    }
+
+    fn timed_out(&self) -> DialError {
+        let reason =
+            format!("the upstream did not answer within {:?} (--dial-timeout)", self.within);
+        DialError::new(StatusCode::GATEWAY_TIMEOUT, Refusal::UpstreamTimeout, reason)
     }
 }
 
-async fn dial_tcp(at: &HostPort, preface: &[u8]) -> io::Result<TcpStream> {
-    let addresses = lookup_host((at.host.as_str(), at.port))
-        .await
-        .map_err(|e| io::Error::other(Unresolvable(e)))?;
-    let mut last = io::Error::other(Unresolvable(io::ErrorKind::NotFound.into()));
-    for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => return prepared(stream, preface).await,
-            Err(e) => last = e,
-        }
+impl DialError {
+    fn new(status: StatusCode, refusal: Refusal, reason: String) -> DialError {
+        DialError { status, code: CloseCode::INTERNAL_ERROR, reason, refusal }
     }
-    Err(last)
+
+    fn unresolved(cause: &impl fmt::Display) -> DialError {
+        let reason = format!("the upstream's host name cannot be resolved: {cause}");
+        DialError::new(StatusCode::BAD_GATEWAY, Refusal::UpstreamUnresolved, reason)
+    }
 }
 
 async fn prepared(mut stream: TcpStream, preface: &[u8]) -> io::Result<TcpStream> {
@@ -132,40 +185,46 @@ async fn prepared(mut stream: TcpStream, preface: &[u8]) -> io::Result<TcpStream
     Ok(stream)
 }
 
-/// A host name without an address.
-#[derive(Debug)]
-struct Unresolvable(io::Error);
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl fmt::Display for Unresolvable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the upstream's host name cannot be resolved: {}", self.0)
-    }
-}
-
-impl std::error::Error for Unresolvable {}
-
-impl DialError {
-    fn of(error: &io::Error) -> DialError {
-        let reason = match error.kind() {
-            io::ErrorKind::ConnectionRefused => "the upstream refused the connection".to_owned(),
-            io::ErrorKind::TimedOut => return DialError::timed_out(),
-            io::ErrorKind::Other
-                if error
-                    .get_ref()
-                    .is_some_and(|e| e.is::<Unresolvable>() || e.is::<Distrust>()) =>
-            {
-                error.to_string()
-            }
-            _ => format!("the upstream cannot be reached: {error}"),
+    #[test]
+    fn failures_are_told_apart_by_status_reason_and_counter() {
+        let limit = Limit { within: Duration::from_secs(10), deadline: Instant::now() };
+        let told = |error: io::Error, tried| {
+            let DialError { status, refusal, reason, .. } = limit.error(&error, tried);
+            (status.as_u16(), refusal, reason)
         };
-        DialError { status: StatusCode::BAD_GATEWAY, code: CloseCode::INTERNAL_ERROR, reason }
-    }
-
-    fn timed_out() -> DialError {
-        DialError {
-            status: StatusCode::GATEWAY_TIMEOUT,
-            code: CloseCode::INTERNAL_ERROR,
-            reason: "the upstream did not answer in time".to_owned(),
-        }
+        let kind = |kind: io::ErrorKind| told(kind.into(), 1);
+        assert_eq!(
+            told(io::ErrorKind::ConnectionRefused.into(), 2),
+            (
+                502,
+                Refusal::UpstreamRefused,
+                "the upstream refused the connection (2 addresses tried)".to_owned()
+            )
+        );
+        let silent = "the upstream did not answer within 10s (--dial-timeout)".to_owned();
+        assert_eq!(kind(io::ErrorKind::TimedOut), (504, Refusal::UpstreamTimeout, silent));
+        assert_eq!(
+            kind(io::ErrorKind::NetworkUnreachable),
+            (
+                502,
+                Refusal::UpstreamFailed,
+                "the upstream cannot be reached: network unreachable".to_owned()
+            )
+        );
+        let full = "the upstream's listen backlog is full".to_owned();
+        assert_eq!(kind(io::ErrorKind::WouldBlock), (502, Refusal::UpstreamFailed, full));
+        let unresolved = DialError::unresolved(&"no such name");
+        assert_eq!(
+            (unresolved.status.as_u16(), unresolved.refusal, &*unresolved.reason),
+            (
+                502,
+                Refusal::UpstreamUnresolved,
+                "the upstream's host name cannot be resolved: no such name"
+            )
+        );
     }
 }

@@ -1,14 +1,13 @@
 //! What a socket's clients come in by: what they find is what holds when they come.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::pending, net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     generation::{Current, Generation},
     http,
-    limits::Place,
+    limits::{Place, http::HttpPermit},
     registry::Peer,
     shared::{Reception, Shared},
     stream::Stream,
@@ -35,14 +34,19 @@ pub(crate) struct Admitted {
 /// What it comes to, and its place there. (A hairpin's is that of its bridge's client.)
 #[derive(Debug)]
 enum To {
-    Http(OwnedSemaphorePermit),
+    Http(Arc<HttpPermit>),
     Service(Arc<Reception>, Option<Place>),
 }
 
 impl Door {
-    /// How clients of the service here are received; none where HTTP is.
-    pub(crate) fn reception(&self) -> Option<Arc<Reception>> {
-        self.current.get().reception(self.socket).cloned()
+    /// The configuration in force.
+    pub(crate) fn generation(&self) -> Arc<Generation> {
+        self.current.get()
+    }
+
+    /// How `generation` has clients of the service here received; none where HTTP is.
+    pub(crate) fn reception<'a>(&self, generation: &'a Generation) -> Option<&'a Reception> {
+        generation.reception(self.socket).map(Arc::as_ref)
     }
 
     /// Waits until there is room for a client that has come, if it needs any. It finds what
@@ -53,6 +57,7 @@ impl Door {
         peer: &Peer,
     ) -> impl Future<Output = Admitted> + use<> {
         let (current, generation) = (self.current.clone(), self.current.get());
+        let ip = generation.shared.counted_by(peer);
         let how = generation.reception(self.socket).cloned();
         let hairpin = match peer {
             Peer::Address(peer) => generation.shared.hairpins.take(*peer, || stream.local_addr()),
@@ -63,10 +68,7 @@ impl Door {
             let to = match how {
                 Some(how) if hairpin.is_some() => To::Service(how, None),
                 Some(how) => To::Service(how, Some(shared.limits.room().await)),
-                None => {
-                    let permits = shared.http_permits.clone();
-                    To::Http(permits.acquire_owned().await.expect("it is never closed"))
-                }
+                None => To::Http(shared.limits.http(ip).await),
             };
             let may_be_proxied = hairpin.is_none_or(|hairpin| hairpin.is_introduced);
             Admitted { current, generation, to, may_be_proxied }
@@ -94,6 +96,14 @@ impl Admitted {
         proxied.then_some(settings.header_timeout)
     }
 
+    /// Waits until the client has to leave before it is served.
+    pub(crate) async fn revoked(&self) {
+        match &self.to {
+            To::Http(permit) => self.shared().counters.refused(permit.revoked().await),
+            To::Service(..) => pending().await,
+        }
+    }
+
     /// Serves it, in a task of its own. `destination` is the address that the client connected
     /// to, where a PROXY header named it.
     pub(crate) fn serve(self, stream: Stream, peer: Peer, destination: Option<SocketAddr>) {
@@ -107,7 +117,10 @@ impl Admitted {
         shared.http.tracker.clone().spawn(async move {
             let stream = match shared.settings.tls {
                 None => Some(stream),
-                Some(_) => shared.secured(Inside::Http, stream, &peer).await,
+                Some(_) => tokio::select! {
+                    stream = shared.secured(Inside::Http, stream, &peer) => stream,
+                    reason = permit.revoked() => return shared.counters.refused(reason),
+                },
             };
             if let (Some(stream), Peer::Address(peer)) = (stream, peer) {
                 http::serve(stream, peer, destination, permit, current, &shared).await;

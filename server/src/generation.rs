@@ -17,6 +17,7 @@ use crate::{
     bridge,
     chat::Hub,
     config::{RouteSpec, Settings, Upstream},
+    datagram::OwnSockets,
     dial::Target,
     http::{self, Route},
     limits::Limits,
@@ -51,6 +52,8 @@ pub(crate) struct Generation {
     pub(crate) app: Router,
     /// How clients of services are received, by their listener's socket.
     receptions: HashMap<u64, Arc<Reception>>,
+    /// The datagram sockets, none of which is answered by another.
+    pub(crate) own_datagram_sockets: OwnSockets,
     /// What is served where, in lines.
     pub(crate) lines: Vec<String>,
     /// There is a way for operators to come.
@@ -109,11 +112,13 @@ impl Generation {
                 _ => false,
             });
         let endpoints = endpoints(sockets, &routes)?;
+        let own_datagram_sockets =
+            sockets.iter().filter_map(|held| held.socket.datagrams()).collect();
         let mut lines = lines(sockets, &endpoints)?;
         lines.extend(host_hint(sockets, &settings));
         let shared = Arc::new(before.under(settings, endpoints));
         let app = http::router(&shared, &routes, shared.settings.web_root.as_deref());
-        Ok(Generation { shared, app, receptions, lines, has_operators })
+        Ok(Generation { shared, app, receptions, own_datagram_sockets, lines, has_operators })
     }
 
     /// Receives those who had come to a socket before it was closed as `before` did.

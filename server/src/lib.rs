@@ -27,6 +27,7 @@
 //! - [`bridge`]: WebSocket on one side, an upstream on the other
 //! - [`client`]: `echogate connect` and `echogate bench`, the native client
 //! - [`registry`]: who is connected now
+//! - `net`: host names, and connections to hosts, for gateway and client
 //! - [`counters`]: what was refused or lost, by reason
 //! - [`limits`]: how many connections there may be; [`hairpin`]: those of bridges to
 //!   listeners here
@@ -74,6 +75,7 @@ mod http;
 mod idle;
 mod listener;
 mod nearest;
+mod net;
 mod process;
 mod scratch;
 mod sockets;

@@ -1,5 +1,11 @@
 //! How many connections there may be at once: in all, from one address, on one route.
 //! The limits may change while there are some: those that are there are counted on.
+//!
+//! - `http`: the limit on HTTP connections
+//! - `share`: permits of which an address may have a share
+
+pub(crate) mod http;
+pub(crate) mod share;
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -7,11 +13,24 @@ use std::{
     net::{IpAddr, Ipv6Addr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::sync::Semaphore;
+
+use self::http::{CountedBy, HttpLimits, HttpPermit};
+use crate::counters::Refusal;
+
+/// HTTP connections at once, those that became WebSockets aside.
+const HTTP_CONNECTIONS: usize = 1024;
+
+/// HTTP connections at once whose first request has not come.
+const HTTP_SET_UPS: usize = 1536;
+
+/// The time in which none of the latter is closed for another.
+const HTTP_SET_UP_GRACE: Duration = Duration::from_secs(5);
 
 /// The limits, and how far they are used up.
 #[derive(Debug)]
@@ -19,6 +38,9 @@ pub struct Limits {
     /// Places that are left in all.
     left: Semaphore,
     counts: Mutex<Counts>,
+    /// Clients that wait for a place.
+    waiting: AtomicUsize,
+    http: Arc<HttpLimits>,
 }
 
 #[derive(Debug)]
@@ -71,6 +93,17 @@ impl fmt::Display for Full {
     }
 }
 
+impl Full {
+    /// The reason that the refusal is counted by.
+    pub(crate) fn refusal(self) -> Refusal {
+        match self {
+            Full::Server(_) => Refusal::MaxConnections,
+            Full::Address(..) => Refusal::MaxPerAddress,
+            Full::Route(_) => Refusal::MaxPerRoute,
+        }
+    }
+}
+
 impl Limits {
     /// At most `max` connections, and of one address at most `max_per_address`; without
     /// that, 1000, and any number from loopback.
@@ -85,6 +118,8 @@ impl Limits {
                 per_address: HashMap::new(),
                 per_route: HashMap::new(),
             }),
+            waiting: AtomicUsize::new(0),
+            http: HttpLimits::new(HTTP_SET_UPS, HTTP_SET_UP_GRACE, HTTP_CONNECTIONS).into(),
         };
         limits.set(max, max_per_address);
         limits
@@ -119,9 +154,40 @@ impl Limits {
 
     /// Waits for a place, and takes it.
     pub async fn room(self: &Arc<Self>) -> Place {
-        let permit = self.left.acquire().await.expect("it is never closed");
+        let permit = match self.left.try_acquire() {
+            Ok(permit) => permit,
+            Err(_) => {
+                let _waiting = Waiting::new(&self.waiting);
+                self.left.acquire().await.expect("it is never closed")
+            }
+        };
         permit.forget();
         Place { limits: self.clone(), address: None, route: None }
+    }
+
+    /// The permit of an HTTP connection, counted by its client's address if there is one; as
+    /// soon as there is room.
+    pub(crate) fn http(&self, ip: Option<IpAddr>) -> impl Future<Output = Arc<HttpPermit>> + use<> {
+        self.http.clone().admit(self.http_counted_by(ip))
+    }
+
+    /// The address by which an HTTP connection is counted, and its limit.
+    pub(crate) fn http_counted_by(&self, ip: Option<IpAddr>) -> Option<CountedBy> {
+        ip.map(|ip| self.counts().counted_by(ip))
+    }
+
+    /// How far the limits are used up.
+    pub(crate) fn usage(&self) -> Usage {
+        let counts = self.counts();
+        Usage {
+            max: counts.max,
+            max_per_address: counts.max_per_address,
+            waiting: self.waiting.load(Ordering::Relaxed),
+            http: self.http.established.in_use(),
+            max_http: self.http.established.max(),
+            http_set_ups: self.http.set_ups.in_use(),
+            max_http_set_ups: self.http.set_ups.max(),
+        }
     }
 
     /// Takes a place for a client, who may have an address, on a route if it comes by one.
@@ -155,6 +221,46 @@ impl Limits {
     }
 }
 
+impl Counts {
+    /// The address that a client's connections are counted by, and the most that it may have.
+    fn counted_by(&self, ip: IpAddr) -> CountedBy {
+        let ip = counted_as(ip);
+        match ip.is_loopback() && !self.loopback_is_limited {
+            true => (ip, u32::MAX),
+            false => (ip, self.max_per_address),
+        }
+    }
+}
+
+/// The limits, and how far they are used up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Usage {
+    pub(crate) max: u32,
+    pub(crate) max_per_address: u32,
+    /// Clients that wait for a place.
+    pub(crate) waiting: usize,
+    pub(crate) http: usize,
+    pub(crate) max_http: usize,
+    pub(crate) http_set_ups: usize,
+    pub(crate) max_http_set_ups: usize,
+}
+
+/// Counts a client for as long as it waits.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl Waiting<'_> {
+    fn new(count: &AtomicUsize) -> Waiting<'_> {
+        count.fetch_add(1, Ordering::Relaxed);
+        Waiting(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// A client's place, given back when dropped.
 #[derive(Debug)]
 pub struct Place {
@@ -171,12 +277,9 @@ impl Place {
     ///
     /// When the address has as many as it may; the place is given back.
     pub fn of(mut self, ip: Option<IpAddr>) -> Result<Place, Full> {
-        let Some(ip) = ip.map(counted_as) else { return Ok(self) };
+        let Some(ip) = ip else { return Ok(self) };
         let mut counts = self.limits.counts();
-        let max = match ip.is_loopback() && !counts.loopback_is_limited {
-            true => u32::MAX,
-            false => counts.max_per_address,
-        };
+        let (ip, max) = counts.counted_by(ip);
         let address = match counts.per_address.entry(Arc::new(ip)) {
             Entry::Occupied(mut has) if *has.get() < max => {
                 *has.get_mut() += 1;
@@ -194,7 +297,7 @@ impl Place {
 /// The address that `ip` is counted under. An IPv6 address counts as its /64 network, of which
 /// one client has all addresses (RFC 6177); but loopback, and link-local addresses, whose network
 /// is the same on every link, count alone.
-fn counted_as(ip: IpAddr) -> IpAddr {
+pub(crate) fn counted_as(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(v6) if !v6.is_loopback() && !v6.is_unicast_link_local() => {
             Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into()

@@ -14,6 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     bind::SocketFile,
+    counters::Refusal,
     door::{Admitted, Door},
     event_loop::StreamSocket,
     proxy,
@@ -226,6 +227,7 @@ async fn name(mut stream: Stream, proxy: SocketAddr, admitted: Admitted, within:
     };
     let said = tokio::select! {
         said = timeout(within, header) => said,
+        () = admitted.revoked() => return,
         // What it has said by then has arrived.
         () = async { ending.cancelled().await; sleep(LAST_HEADER).await } => return,
     };
@@ -234,13 +236,21 @@ async fn name(mut stream: Stream, proxy: SocketAddr, admitted: Admitted, within:
             let source = named.map_or(proxy, |ends| ends.source);
             admitted.serve(stream, Peer::Address(source), named.map(|ends| ends.destination));
         }
-        Ok(Some(Err(e))) if e.kind() == io::ErrorKind::UnexpectedEof => {
-            tracing::warn!(%proxy, "the connection ended within its PROXY header");
-        }
-        Ok(Some(Err(e))) => tracing::warn!(%proxy, "{e}"),
         // A health check of the proxy.
         Ok(None) => tracing::debug!(%proxy, "the connection ended before its PROXY header"),
-        Err(_) => tracing::warn!(%proxy, "no PROXY header within {within:?}"),
+        Ok(Some(Err(e))) => {
+            admitted.shared().counters.refused(Refusal::ProxyHeader);
+            match e.kind() {
+                io::ErrorKind::UnexpectedEof => {
+                    tracing::warn!(%proxy, "the connection ended within its PROXY header");
+                }
+                _ => tracing::warn!(%proxy, "{e}"),
+            }
+        }
+        Err(_) => {
+            admitted.shared().counters.refused(Refusal::ProxyHeader);
+            tracing::warn!(%proxy, "no PROXY header within {within:?}");
+        }
     }
 }
 

@@ -1,19 +1,21 @@
-//! The page: the files of `web/dist`, built into the binary; or a folder's.
+//! The page: the files of `web/dist`, built into the binary; or those of a folder.
 //!
 //! Browsers ask again each time (`Cache-Control: no-cache`) and are told by the ETag, which is
 //! the hash of the very bytes sent, whether there is anything new.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use axum::{
     Router,
     body::Bytes,
     extract::Request,
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
-    middleware,
+    middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, get_service},
 };
+use percent_encoding::percent_decode_str;
+use tokio::fs::canonicalize;
 use tower_http::services::ServeDir;
 
 /// What the page may do: run its own script and WebAssembly, and open WebSockets anywhere, for
@@ -30,6 +32,9 @@ const HEADERS: [(HeaderName, &str); 5] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     (header::CACHE_CONTROL, "no-cache"),
 ];
+
+/// Bytes that are read of a folder's file at once.
+const READ: usize = 16 * 1024;
 
 /// One file of the page, in the encodings that it is served in.
 struct File {
@@ -91,10 +96,21 @@ const SUMS: &str = include_str!("../../web/dist/SHA256SUMS");
 pub fn router<S: Clone + Send + Sync + 'static>(web_root: Option<&Path>) -> Router<S> {
     let router = match web_root {
         Some(folder) => {
-            let folder = ServeDir::new(folder);
+            let files = ServeDir::new(folder).with_buf_chunk_size(READ);
+            let folder: Arc<Path> = folder.into();
+            let guard = middleware::from_fn(move |request: Request, next: Next| {
+                let folder = folder.clone();
+                async move {
+                    match is_public(&folder, request.uri().path()).await {
+                        true => next.run(request).await,
+                        false => StatusCode::NOT_FOUND.into_response(),
+                    }
+                }
+            });
             Router::new()
-                .route("/", get_service(folder.clone()))
-                .route("/{*path}", get_service(folder))
+                .route("/", get_service(files.clone()))
+                .route("/{*path}", get_service(files))
+                .layer(guard)
         }
         None => FILES.iter().fold(Router::new(), |router, file| {
             let tags = file.variants.each_ref().map(Variant::tag);
@@ -105,6 +121,33 @@ pub fn router<S: Clone + Send + Sync + 'static>(web_root: Option<&Path>) -> Rout
         }),
     };
     router.layer(middleware::map_response(with_headers))
+}
+
+/// Whether a folder's file at `path` may be served: its name begins with no dot, nor does that
+/// of a folder above it (but for `.well-known`, RFC 8615), and no symbolic link leads out of
+/// `folder`. Nor has the path an empty segment: a redirection to `//NAME/` would lead to
+/// another host.
+async fn is_public(folder: &Path, path: &str) -> bool {
+    let Ok(path) = percent_decode_str(path).decode_utf8() else { return false };
+    let path = path.strip_prefix('/').unwrap_or(&path);
+    let names = || path.trim_end_matches('/').split('/');
+    let is_hidden = |name: &str| name.starts_with('.') && name != ".well-known";
+    if path.ends_with("//")
+        || !path.is_empty() && names().any(|name| name.is_empty() || is_hidden(name))
+    {
+        return false;
+    }
+    let Ok(folder) = canonicalize(folder).await else { return false };
+    // A folder is answered with its index.
+    for name in [path, &format!("{path}/index.html")] {
+        // What is not there is not found by the service either.
+        if let Ok(file) = canonicalize(folder.join(name.trim_matches('/'))).await
+            && !file.starts_with(&folder)
+        {
+            return false;
+        }
+    }
+    true
 }
 
 /// Whether `path` is one of the page's own, which no route can have.

@@ -1,23 +1,20 @@
 //! What all connections share, and how they end.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
 use echogate_proto::live::{Endpoints, Kind};
 use futures_util::FutureExt;
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, sleep, timeout_at},
-};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     config::Settings,
     connection,
-    counters::Counters,
+    counters::{Counters, Refusal},
     drain::{Drain, Stage},
     event_loop::EventLoops,
     hairpin::Hairpins,
-    limits::{Limits, Place},
+    limits::{Limits, Place, share::Shares},
     registry::{Arrival, Peer, Registry},
     service::Backend,
     stream::Stream,
@@ -30,9 +27,11 @@ const NOTICE: Duration = Duration::from_millis(20);
 /// How long connections may take that are cut off: they need one turn on their event loop.
 const CUT: Duration = Duration::from_millis(200);
 
-/// HTTP connections held at once, those that became WebSockets aside. Beyond it clients
-/// wait.
-const HTTP_CONNECTIONS: usize = 1024;
+/// Clients that may watch `/api/events` at once, and those of one address.
+const WATCHERS: (usize, usize) = (64, 16);
+
+/// Answers to `/api/connections` under way at once, and those to one address.
+const LISTINGS: (usize, usize) = (64, 16);
 
 /// What all connections share: the settings that they began under, and beside them what
 /// is the same under all settings.
@@ -58,8 +57,10 @@ pub struct Shared {
     pub bridges: Group,
     /// HTTP connections, before they become WebSockets.
     pub http: Group,
-    /// How many of those there may be.
-    pub http_permits: Arc<Semaphore>,
+    /// Clients of `/api/events`.
+    pub watchers: Arc<Shares>,
+    /// Answers to `/api/connections` under way.
+    pub listings: Arc<Shares>,
     /// The server has begun to end.
     pub ending: CancellationToken,
 }
@@ -105,7 +106,8 @@ impl Shared {
             services: Group::new(),
             bridges: Group::new(),
             http: Group::new(),
-            http_permits: Arc::new(Semaphore::new(HTTP_CONNECTIONS)),
+            watchers: Arc::new(Shares::new(WATCHERS.0, WATCHERS.1)),
+            listings: Arc::new(Shares::new(LISTINGS.0, LISTINGS.1)),
             ending: CancellationToken::new(),
         })
     }
@@ -113,6 +115,15 @@ impl Shared {
     /// The same under other settings. (The limits stay as they are until they are set.)
     pub(crate) fn under(&self, settings: Settings, endpoints: Endpoints) -> Shared {
         Shared { settings, endpoints, ..self.clone() }
+    }
+
+    /// The address that an HTTP connection is counted by; none where it may be that of a
+    /// proxy, which has many clients.
+    pub(crate) fn counted_by(&self, peer: &Peer) -> Option<IpAddr> {
+        let Peer::Address(peer) = peer else { return None };
+        let Settings { proxy_protocol_from, forwarded_from, .. } = &self.settings;
+        let mut proxies = proxy_protocol_from.iter().chain(forwarded_from);
+        (!proxies.any(|network| network.has(peer))).then(|| peer.ip())
     }
 
     /// Receives a client of a service, who needs no place if it comes by a hairpin, in a task of its own, if it may have its place.
@@ -125,7 +136,10 @@ impl Shared {
     ) {
         let place = match place.map(|place| place.of(peer.ip())).transpose() {
             Ok(place) => place,
-            Err(full) => return tracing::info!(%peer, "refused: {full}"),
+            Err(full) => {
+                self.counters.refused(full.refusal());
+                return tracing::info!(%peer, "refused: {full}");
+            }
         };
         if how.kind != Kind::Tls {
             return self.serve(how, stream, peer, place);
@@ -170,8 +184,11 @@ impl Shared {
             Inside::Bytes => &self.services.drain,
         };
         let within = self.settings.header_timeout;
-        let tls = identity.accept(inside, socket, peer, within, drain).await?;
-        Some(tls.into())
+        let tls = identity.accept(inside, socket, peer, within, drain).await;
+        if tls.is_none() {
+            self.counters.refused(Refusal::Tls);
+        }
+        tls.map(Stream::from)
     }
 
     /// Ends all connections: first those that come through the gateway, because the

@@ -150,8 +150,8 @@ fn what_was_sent_before_a_close_is_delivered_however_late_the_upstream_reads_it(
     let flood = ws::frame(first::BINARY, &noise(1 << 20)).repeat(64);
     let sent = write_until_held_back(&mut client.stream, &flood);
     let frame = flood.len() / 64;
-    let rest = flood[sent..sent.next_multiple_of(frame)].to_vec();
-    let messages = sent.next_multiple_of(frame) / frame;
+    let messages = sent.div_ceil(frame);
+    let rest = flood[sent..messages * frame].to_vec();
     let closing = thread::spawn(move || {
         client.send(&[rest, ws::close(1000, "")].concat());
         client.read_close()

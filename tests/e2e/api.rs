@@ -251,3 +251,15 @@ fn from_proxy(address: &str) -> TcpStream {
     socket.connect(&address.parse::<SocketAddr>().unwrap().into()).unwrap();
     socket.into()
 }
+
+#[test]
+fn datagrams_that_cannot_be_answered_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("echo.sock");
+    let listener = format!("echo=unixgram://{}", path.display());
+    let server = Server::start(ECHOGATE, &["--listen", &listener]);
+    // It has no address to which an answer could go.
+    let nameless = std::os::unix::net::UnixDatagram::unbound().unwrap();
+    nameless.send_to(b"hello", &path).unwrap();
+    server.wait_for_metric("echogate_datagrams_dropped_total", |count| count == 1);
+}

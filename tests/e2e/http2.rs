@@ -1,6 +1,6 @@
 //! HTTP/2, and WebSocket on its streams (RFC 8441).
 
-use std::{process::Command, sync::Arc};
+use std::{future::poll_fn, pin::Pin, process::Command, sync::Arc, time::Duration};
 
 use echogate_tests::{
     server::{PATIENCE, Server},
@@ -10,22 +10,56 @@ use echogate_tests::{
     ws::{self, first},
 };
 use hyper::{
-    Method, Request, Response, StatusCode, body::Incoming, client::conn::http2::SendRequest,
-    ext::Protocol, upgrade::Upgraded,
+    Method, Request, Response, StatusCode,
+    body::{Body, Incoming},
+    client::conn::http2::{Builder, SendRequest},
+    ext::Protocol,
+    upgrade::Upgraded,
 };
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    task::spawn_blocking,
+    task::{JoinSet, spawn_blocking},
     time::timeout,
 };
-use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
+use tokio_rustls::{TlsConnector, client::TlsStream, rustls::pki_types::ServerName};
 
-use crate::ECHOGATE;
+use crate::{ECHOGATE, raise_own_limit};
 
 /// A server by HTTPS, and a connection to it by HTTP/2.
 async fn connect(arguments: &[&str]) -> (Server, SendRequest<String>) {
+    let (server, send, connection) = connect_with(arguments, &Builder::new(executor())).await;
+    tokio::spawn(connection);
+    (server, send)
+}
+
+fn executor() -> TokioExecutor {
+    TokioExecutor::new()
+}
+
+/// The same with settings of the client's, and its connection's future.
+async fn connect_with(
+    arguments: &[&str],
+    client: &Builder<TokioExecutor>,
+) -> (Server, SendRequest<String>, Connection) {
+    let (server, stream) = connect_tls(arguments).await;
+    let (send, connection) = client.handshake(TokioIo::new(stream)).await.unwrap();
+    (server, send, connection)
+}
+
+type Connection =
+    hyper::client::conn::http2::Connection<TokioIo<TlsStream<TcpStream>>, String, TokioExecutor>;
+
+/// A server by HTTPS, and a TLS connection to it that agreed on HTTP/2.
+async fn connect_tls(arguments: &[&str]) -> (Server, TlsStream<TcpStream>) {
+    let (server, connector) = start(arguments);
+    let stream = connect_to(&server, &connector).await;
+    (server, stream)
+}
+
+/// A server by HTTPS, and a client's TLS that trusts it and offers HTTP/2 only.
+fn start(arguments: &[&str]) -> (Server, TlsConnector) {
     let authority = Authority::new();
     authority.install(&authority.issue(&["localhost"]));
     let mut command = Command::new(ECHOGATE);
@@ -34,14 +68,19 @@ async fn connect(arguments: &[&str]) -> (Server, SendRequest<String>) {
     let server = Server::spawn(command);
     let mut config = Arc::unwrap_or_clone(authority.trusted());
     config.alpn_protocols = vec![b"h2".to_vec()];
+    (server, TlsConnector::from(Arc::new(config)))
+}
+
+/// Another TLS connection to a server.
+async fn connect_to(server: &Server, connector: &TlsConnector) -> TlsStream<TcpStream> {
     let stream = TcpStream::connect(server.address("http")).await.unwrap();
-    let name = ServerName::try_from("localhost").unwrap();
-    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
-    let executor = TokioExecutor::new();
-    let made = hyper::client::conn::http2::handshake(executor, TokioIo::new(stream)).await;
-    let (send, connection) = made.unwrap();
-    tokio::spawn(connection);
-    (server, send)
+    connector.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap()
+}
+
+/// Waits for the end of a connection, however it ends.
+async fn wait_for_end(stream: &mut TlsStream<TcpStream>) {
+    let read = async { while stream.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {} };
+    timeout(PATIENCE, read).await.expect("it is closed");
 }
 
 const VERSION: (&str, &str) = ("sec-websocket-version", "13");
@@ -194,4 +233,141 @@ async fn a_stream_that_is_not_read_holds_its_upstream_back_and_no_other_stream()
     let mut other = Client::over(response).await;
     other.send(&ws::frame(first::TEXT, b"other")).await;
     assert_eq!(other.read().await.1, b"OTHER");
+}
+
+/// Sends bytes until no more are taken.
+async fn send_until_held_back(client: &mut Client, bytes: &[u8]) {
+    let mut sent = 0;
+    while let Ok(written) = timeout(HELD_BACK, client.0.write(bytes)).await {
+        sent += written.unwrap();
+        assert!(sent < 64 << 20, "it is held back");
+    }
+}
+
+/// A client is held back when it can write nothing for so long.
+const HELD_BACK: Duration = Duration::from_millis(500);
+
+#[tokio::test]
+async fn streams_whose_upstreams_do_not_read_leave_room_for_the_others() {
+    let upstream = Upstream::new();
+    let route = upstream.route("/stuck", "bytes");
+    let (_server, mut send) =
+        connect(&["--route", &route, "--route", "/upper=service:upper"]).await;
+    let response = send.send_request(handshake("/upper", &[VERSION])).await.unwrap();
+    let mut healthy = Client::over(response).await;
+    let mut stuck = Vec::new();
+    for _ in 0..2 {
+        let response = send.send_request(handshake("/stuck", &[VERSION])).await.unwrap();
+        let mut client = Client::over(response).await;
+        send_until_held_back(&mut client, &ws::frame(first::BINARY, &noise(100_000))).await;
+        stuck.push(client);
+    }
+    let message = noise(300_000);
+    healthy.send(&ws::frame(first::BINARY, &message)).await;
+    assert!(healthy.read().await == (first::BINARY, message.to_ascii_uppercase()));
+}
+
+#[tokio::test]
+async fn a_connection_that_carries_a_websocket_is_no_http_connection() {
+    let limits = ["--header-timeout", "1h", "--max-per-address", "1"];
+    let (server, connector) = start(&[&limits[..], &["--route", "/ws=service:upper"]].concat());
+    let open = async || {
+        let stream = TokioIo::new(connect_to(&server, &connector).await);
+        let opened = Builder::new(executor()).handshake::<_, String>(stream).await;
+        let (send, connection) = opened.unwrap();
+        (send, tokio::spawn(connection))
+    };
+    let (mut send, _) = open().await;
+    let response = send.send_request(handshake("/ws", &[VERSION])).await.unwrap();
+    let mut client = Client::over(response).await;
+    // This address may have one HTTP connection besides.
+    let mut others = Vec::new();
+    for _ in 0..2 {
+        let (mut send, connection) = open().await;
+        let response = send.send_request(get("/healthz")).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        others.push((send, connection));
+    }
+    let (_third, end_of_third) = others.pop().unwrap();
+    let (_second, end_of_second) = others.pop().unwrap();
+    timeout(PATIENCE, end_of_second).await.expect("it is closed for the third").unwrap().ok();
+    client.send(&ws::frame(first::TEXT, b"on")).await;
+    assert_eq!(client.read().await.1, b"ON");
+    // When its last WebSocket has ended the first is one again.
+    client.send(&ws::close(1000, "")).await;
+    client.read_close().await;
+    drop(client);
+    timeout(PATIENCE, end_of_third).await.expect("it is closed for the first").unwrap().ok();
+}
+
+#[tokio::test]
+async fn a_connection_without_a_request_is_closed() {
+    let (_server, mut silent) = connect_tls(&["--header-timeout", "300ms"]).await;
+    wait_for_end(&mut silent).await;
+}
+
+#[tokio::test]
+async fn a_connection_without_streams_is_closed_though_it_sends_pings() {
+    let mut client = Builder::new(executor());
+    client.timer(TokioTimer::new()).keep_alive_while_idle(true);
+    client.keep_alive_interval(Duration::from_millis(50));
+    let (_server, mut send, connection) =
+        connect_with(&["--keep-alive-timeout", "300ms"], &client).await;
+    let connection = tokio::spawn(connection);
+    let response = send.send_request(get("/healthz")).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    timeout(PATIENCE, connection).await.expect("it is closed").unwrap().expect("by GOAWAY");
+}
+
+#[tokio::test]
+async fn answers_that_are_not_read_hold_little_memory() {
+    const CONNECTIONS: usize = 500;
+    const REQUESTS: usize = 200;
+    raise_own_limit();
+    let mut client = Builder::new(executor());
+    client.initial_stream_window_size(1);
+    let (server, send, connection) = connect_with(&[], &client).await;
+    tokio::spawn(connection);
+    let mut connections = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut client = TcpStream::connect(server.address("upper")).await.unwrap();
+        client.write_all(b"a").await.unwrap();
+        client.read_exact(&mut [0]).await.unwrap();
+        connections.push(client);
+    }
+    let before = server.memory("VmRSS");
+    let asked = (0..REQUESTS).map(|_| send.clone().send_request(get("/api/connections")));
+    let mut asked: JoinSet<_> = asked.collect();
+    let mut answers = Vec::new();
+    // As many as one connection has answered at once.
+    while answers.len() < 32 {
+        let answer = timeout(PATIENCE, asked.join_next()).await.unwrap().unwrap();
+        let answer = answer.unwrap().unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        answers.push(answer);
+    }
+    let grown = server.memory("VmRSS").saturating_sub(before);
+    // Made whole they were 130 KiB each.
+    assert!(grown < 8 << 10, "{grown} KiB for {REQUESTS} answers");
+}
+
+#[tokio::test]
+async fn a_list_of_many_connections_is_whole() {
+    const CONNECTIONS: usize = 200;
+    let (server, mut send) = connect(&[]).await;
+    let mut connections = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut client = TcpStream::connect(server.address("upper")).await.unwrap();
+        client.write_all(b"a").await.unwrap();
+        client.read_exact(&mut [0]).await.unwrap();
+        connections.push(client);
+    }
+    let mut body = send.send_request(get("/api/connections")).await.unwrap().into_body();
+    let mut text = Vec::new();
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        text.extend(frame.unwrap().into_data().unwrap());
+    }
+    let listed: Vec<serde_json::Value> = serde_json::from_slice(&text).unwrap();
+    let ids: Vec<_> = listed.iter().map(|one| one["id"].as_u64().unwrap()).collect();
+    assert!(ids.is_sorted() && ids.len() == CONNECTIONS, "{ids:?}");
 }

@@ -412,7 +412,7 @@ fn an_upstream_that_does_not_accept_is_504() {
         .collect();
     let (_, response) = ask(&server, "/slow");
     assert_eq!(response.status, 504, "{response:?}");
-    assert_eq!(response.text(), "the upstream did not answer in time\n");
+    assert_eq!(response.text(), "the upstream did not answer within 300ms (--dial-timeout)\n");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! - `chat`: clients, and the operators who answer them
 //! - `gateway`: the short form of a gateway, and what `check` tells
 //! - `handshake`: which requests become WebSocket connections, and what the others are told
+//! - `conformance`: the WebSocket protocol, case by case, on both default routes and over TLS
 //! - `codec`: the frame decoder against tungstenite's
 //! - `proxy`: the client's real address, from proxies and for upstreams
 //! - `http2`: HTTP/2, and WebSocket on its streams
@@ -12,10 +13,13 @@
 //! - `routes`: the framings, with an upstream of the test's own
 //! - `endings`: who ends, breaks or breaks the rules, and what the others see of it
 //! - `aborts`: ends that are not in order, and what the other side sees of them
+//! - `addresses`: host names with several addresses, some of them dead
 //! - `limits`: clients that flood and do not read, and running out of things
 //! - `output`: standard streams that nobody reads
+//! - `isolation`: clients that hold HTTP connections, and what the others see of it
 //! - `shutdown`: SIGTERM with clients of all kinds
 //! - `tls`: TLS on every side, and certificates that are read again
+//! - `certificates`: which are trusted as they are, and TLS handshakes that fail
 //! - `reload`: SIGHUP, by which the settings are read again
 //! - `settings`: flags, environment, file, defaults, and what is wrong with them
 //! - `api`: what the server tells of itself, its log included
@@ -31,10 +35,13 @@
 #![expect(clippy::unwrap_used, reason = "in a test it is an assertion")]
 
 mod aborts;
+mod addresses;
 mod api;
 mod bench;
+mod certificates;
 mod chat;
 mod codec;
+mod conformance;
 mod connect;
 mod dist;
 mod endings;
@@ -44,6 +51,7 @@ mod gateway;
 mod handshake;
 mod help;
 mod http2;
+mod isolation;
 mod limits;
 mod output;
 mod page;

@@ -384,7 +384,7 @@ fn a_listener_is_given_as_often_as_wanted() {
 
 /// Each setting with a value that is right and one that is wrong, as a flag has them, and
 /// whether it is a list.
-const SETTINGS: [(&str, &str, &str, bool); 26] = [
+const SETTINGS: [(&str, &str, &str, bool); 28] = [
     ("http", "127.0.0.1:0", "127.0.0.1", true),
     ("allow-origin", "https://friend.example", "friend.example/", true),
     ("allow-origin", "*", "https://friend.example/path", true),
@@ -407,6 +407,8 @@ const SETTINGS: [(&str, &str, &str, bool); 26] = [
     ("max-connections", "10", "0", false),
     ("max-per-address", "10", "0", false),
     ("header-timeout", "1s", "0s", false),
+    ("write-timeout", "1s", "0s", false),
+    ("keep-alive-timeout", "1m", "0s", false),
     ("dial-timeout", "1s", "0s", false),
     ("idle-timeout", "0s", "soon", false),
     ("ping-interval", "500ms", "0s", false),

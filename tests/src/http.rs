@@ -92,5 +92,36 @@ pub fn exchange(stream: &mut (impl Read + Write), head: &[&str]) -> Response {
 pub fn get(address: &str, path: &str) -> Response {
     let request = format!("GET {path} HTTP/1.1");
     let host = format!("Host: {address}");
-    exchange(&mut connect(address), &[&request, &host, "Connection: close"])
+    let mut stream = connect(address);
+    let mut response = exchange(&mut stream, &[&request, &host, "Connection: close"]);
+    if response.header("transfer-encoding") == Some("chunked") {
+        response.body = read_chunks(&mut stream).expect("a whole body");
+    }
+    response
+}
+
+/// Reads a chunked body (RFC 9112 section 7.1).
+///
+/// # Errors
+///
+/// The stream's, and that it is none.
+pub fn read_chunks(stream: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let mut line = Vec::new();
+        while !line.ends_with(b"\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte)?;
+            line.push(byte[0]);
+        }
+        let size = String::from_utf8_lossy(&line);
+        let size = usize::from_str_radix(size.trim(), 16).map_err(io::Error::other)?;
+        let start = body.len();
+        body.resize(start + size + 2, 0);
+        stream.read_exact(&mut body[start..])?;
+        body.truncate(start + size);
+        if size == 0 {
+            return Ok(body);
+        }
+    }
 }

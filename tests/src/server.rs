@@ -194,6 +194,35 @@ impl Server {
         }
     }
 
+    /// A figure of `/metrics`: the line that begins with `name`, its labels included.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such figure.
+    pub fn metric(&self, name: &str) -> u64 {
+        let metrics = http::get(self.address("http"), "/metrics").text();
+        let figure = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let figure = figure.and_then(|figure| figure.parse().ok());
+        figure.unwrap_or_else(|| panic!("no {name} in {metrics}"))
+    }
+
+    /// Waits until a figure of `/metrics` is as `wanted` wants it.
+    ///
+    /// # Panics
+    ///
+    /// When it is not within [`PATIENCE`].
+    pub fn wait_for_metric(&self, name: &str, wanted: impl Fn(u64) -> bool) {
+        let start = Instant::now();
+        loop {
+            let figure = self.metric(name);
+            if wanted(figure) {
+                return;
+            }
+            assert!(start.elapsed() < PATIENCE, "{name} is never as wanted: {figure}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     /// Sends a signal by name, as `TERM`.
     ///
     /// # Panics

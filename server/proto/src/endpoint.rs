@@ -24,6 +24,11 @@ use std::{
 
 use thiserror::Error;
 
+/// The longest path of a Unix socket that the system takes, in bytes (`sun_path` without its
+/// end).
+const MAX_UNIX_PATH: usize =
+    if cfg!(any(target_os = "linux", target_arch = "wasm32")) { 107 } else { 103 };
+
 /// An endpoint and the options given with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
@@ -114,6 +119,9 @@ pub enum EndpointError {
     /// An option without a name.
     #[error("bad option \"{0}\": expected KEY=VALUE or KEY")]
     BadOption(String),
+    /// A path that no Unix socket can have.
+    #[error("the path of a Unix socket has at most {MAX_UNIX_PATH} bytes, this one {0}")]
+    LongPath(usize),
     /// White space or control characters.
     #[error("white space or a control character in the URL")]
     BadCharacter,
@@ -237,6 +245,7 @@ fn absolute_path(path: &str) -> Result<UnixPath, EndpointError> {
     match path {
         path if path.starts_with('/') && path.len() > 1 => match decode(path)? {
             bytes if bytes.contains(&0) => Err(EndpointError::BadEscape(path.to_owned())),
+            bytes if bytes.len() > MAX_UNIX_PATH => Err(EndpointError::LongPath(bytes.len())),
             bytes => Ok(UnixPath(bytes)),
         },
         _ => Err(EndpointError::NoPath),
@@ -594,6 +603,16 @@ mod tests {
         let endpoint: Endpoint = "tcp://h:1?framing=line&a=b&framing=text".parse().unwrap();
         assert_eq!(endpoint.option("framing"), Some("text"));
         assert_eq!(endpoint.option("none"), None);
+    }
+
+    #[test]
+    fn the_path_of_a_unix_socket_is_as_long_as_the_system_takes_it() {
+        let path = |len: usize| format!("/{}", "x".repeat(len - 1));
+        for scheme in ["unix", "unixgram"] {
+            assert!(format!("{scheme}://{}", path(MAX_UNIX_PATH)).parse::<Endpoint>().is_ok());
+            let long = format!("{scheme}://{}?mode=600", path(MAX_UNIX_PATH + 1));
+            assert_eq!(error(&long), EndpointError::LongPath(MAX_UNIX_PATH + 1));
+        }
     }
 
     #[test]

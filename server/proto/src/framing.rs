@@ -78,6 +78,8 @@ pub struct Framer {
     left: u64,
     /// Framing `message`: whether the latest frame belongs to a text message.
     in_text: bool,
+    /// Framing `message`: whether more frames of the latest message are to come.
+    in_message: bool,
     /// Framing `line`: a part of the line is out.
     in_line: bool,
     /// Framing `line`: a carriage return is held back; it may belong to the line's end.
@@ -137,6 +139,7 @@ impl Framer {
             owed: Owed::default(),
             left: 0,
             in_text: false,
+            in_message: false,
             in_line: false,
             held_cr: false,
         }
@@ -217,11 +220,11 @@ impl Framer {
     ///
     /// # Errors
     ///
-    /// When the stream ended where it must not: within a character, or with replies
-    /// missing.
+    /// When the stream ended where it must not: within a character, with replies missing, or
+    /// with only some of a message's fragments.
     pub fn finish(&mut self) -> Result<Option<Piece>, FramingError> {
         self.text.finish().map_err(|_| FramingError::InvalidUtf8)?;
-        if self.owed() > 0 {
+        if self.owed() > 0 || self.in_message {
             return Err(FramingError::ReplyMissing);
         }
         if !self.in_line && !self.held_cr {
@@ -309,6 +312,7 @@ impl Framer {
             }
         }
         self.in_text = in_text;
+        self.in_message = !ends_message;
         self.left = left - taken as u64;
         if self.left == 0 {
             self.owed.pop();

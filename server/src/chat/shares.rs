@@ -2,10 +2,10 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
 };
 
-use crate::registry::Peer;
+use crate::{limits::counted_as, registry::Peer};
 
 /// Clients that share one part of the memory: those of one IPv4 address or one IPv6
 /// network of 64 bits, or all that have no address.
@@ -14,10 +14,7 @@ pub(super) struct Holder(Option<IpAddr>);
 
 impl Holder {
     pub(super) fn of(peer: &Peer) -> Holder {
-        Holder(peer.ip().map(|ip| match ip.to_canonical() {
-            IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
-            ip => ip,
-        }))
+        Holder(peer.ip().map(counted_as))
     }
 }
 

@@ -11,8 +11,8 @@ use std::{
 
 use echogate_proto::endpoint::{HostPort, UnixPath};
 use tokio::{
-    net::{TcpStream, UnixDatagram, UnixStream, lookup_host},
-    time::timeout,
+    net::{TcpStream, UnixDatagram, UnixStream},
+    time::{Instant, timeout},
 };
 
 use super::{
@@ -21,9 +21,17 @@ use super::{
     target::Target,
     udp::Udp,
 };
-use crate::{stream::Stream, tls::trust::Trust};
+use crate::{
+    net::{
+        happy_eyeballs::{self, ConnectError},
+        resolve,
+    },
+    stream::Stream,
+    tls::trust::Trust,
+};
 
-/// How long one address may take to answer before it counts as silent.
+/// How long a connection may take, the look-up of the host's name included, and then as
+/// long again for the TLS handshake.
 const DIAL_TIME: Duration = Duration::from_secs(10);
 
 /// Connects to a target that is a stream of bytes; also gives our own address, as it
@@ -57,21 +65,21 @@ pub(super) async fn datagrams(target: &Target) -> io::Result<(Datagrams, String)
     }
 }
 
-/// Connects to a host: to each of its addresses in turn until one answers.
-/// If none does, the last one's error is the answer.
+/// Connects to the first of a host's addresses that accepts.
 async fn tcp(at: &HostPort) -> io::Result<TcpStream> {
-    let mut last = io::Error::other("the host's name has no address");
-    for address in addresses(at).await? {
-        match in_time(TcpStream::connect(address)).await {
-            Ok(stream) => {
-                // What is sent is meant to go at once, a typed line above all.
-                stream.set_nodelay(true)?;
-                return Ok(stream);
-            }
-            Err(error) => last = error,
+    let connected = happy_eyeballs::connect(at, Instant::now() + DIAL_TIME).await;
+    let stream = connected.map_err(|error| match error {
+        ConnectError::Unresolved(error) => error.of_host(&at.host),
+        ConnectError::ResolverTimedOut => resolver_silent(at),
+        ConnectError::TimedOut => silent("no answer"),
+        ConnectError::Failed { tried: 0 | 1, cause } => cause,
+        ConnectError::Failed { tried, cause } => {
+            io::Error::new(cause.kind(), format!("{} ({tried} addresses tried)", words(&cause)))
         }
-    }
-    Err(last)
+    })?;
+    // What is sent is meant to go at once, a typed line above all.
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 /// Connects to a host, by TLS if it is said how that is verified; also gives our own
@@ -118,20 +126,25 @@ fn bind_unixgram(name: &str) -> io::Result<(unix::UnixDatagram, Option<OwnFile>)
 }
 
 /// The host's addresses, in the order in which they are to be tried.
-async fn addresses(at: &HostPort) -> io::Result<impl Iterator<Item = SocketAddr>> {
-    lookup_host((at.host.as_str(), at.port)).await.map_err(|error| {
-        // Its own words come behind "failed to lookup address information: ".
-        let text = error.to_string();
-        let cause = words(&io::Error::other(text.rsplit(": ").next().unwrap_or_default()));
-        io::Error::new(error.kind(), format!("cannot resolve the host's name: {cause}"))
-    })
+async fn addresses(at: &HostPort) -> io::Result<Vec<SocketAddr>> {
+    match timeout(DIAL_TIME, resolve::addresses(at)).await {
+        Ok(addresses) => addresses.map_err(|error| error.of_host(&at.host)),
+        Err(_) => Err(resolver_silent(at)),
+    }
 }
 
 async fn in_time<T>(dialling: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    timeout(DIAL_TIME, dialling).await.unwrap_or_else(|_| {
-        let silence = format!("no answer within {} seconds", DIAL_TIME.as_secs());
-        Err(io::Error::new(io::ErrorKind::TimedOut, silence))
-    })
+    timeout(DIAL_TIME, dialling).await.unwrap_or_else(|_| Err(silent("no answer")))
+}
+
+/// The error for the peer's silence, which `what` says.
+fn silent(what: &str) -> io::Error {
+    let silence = format!("{what} within {} seconds", DIAL_TIME.as_secs());
+    io::Error::new(io::ErrorKind::TimedOut, silence)
+}
+
+fn resolver_silent(at: &HostPort) -> io::Error {
+    silent(&format!("cannot resolve the host name \"{}\": no answer", at.host))
 }
 
 #[cfg(test)]

@@ -1,37 +1,90 @@
-//! What the server tells of itself: `/healthz`, `/readyz`, `/version`,
-//! `/api/endpoints`, `/api/connections`.
+//! What the server says of itself: `/healthz`, `/readyz`, `/version`, `/metrics`,
+//! `/api/endpoints`, `/api/connections`, `/api/events`.
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use axum::{
-    Json, Router,
-    extract::State,
-    http::{StatusCode, header},
-    response::IntoResponse,
+    Extension, Json, Router,
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
     routing::get,
 };
+use futures_util::stream;
 use serde_json::json;
 
-use super::{events::events, metrics::metrics};
-use crate::shared::Shared;
+use super::{Client, events::events, metrics::metrics, upgrade::refused_by_policy};
+use crate::{counters::Refusal, limits::share::Share, registry::Entry, shared::Shared};
 
-/// What monitors ask, under whatever name.
+/// Connections in one part of the answer to `/api/connections`: some 20 KB.
+const PART: usize = 64;
+
+/// Headers of every answer: it is no document, and no other origin may embed it.
+const HEADERS: [(HeaderName, &str); 3] = [
+    (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+];
+
+/// Paths for monitors, answered under any name of this server.
 pub(super) fn health() -> Router<Arc<Shared>> {
-    Router::new().route("/healthz", get(|| async { "ok\n" })).route("/readyz", get(ready))
-}
-
-/// What tells of the server and its clients: for its own page and for monitors that use a host
-/// name which no stranger controls.
-pub(super) fn router() -> Router<Arc<Shared>> {
     Router::new()
-        .route("/version", get(version))
-        .route("/api/endpoints", get(endpoints))
-        .route("/api/connections", get(connections))
-        .route("/api/events", get(events))
-        .route("/metrics", get(metrics))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .layer(middleware::map_response(with_headers))
 }
 
-/// Whether new connections are welcome: not any more once the end has begun.
+/// Paths for the server's own page, and for monitors that use a host name which no stranger
+/// controls. Without `api` all of `/api/*` is left out.
+pub(super) fn router(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
+    let mut router = Router::new().route("/version", get(version)).route("/metrics", get(metrics));
+    if shared.settings.api {
+        router = router
+            .route("/api/endpoints", get(endpoints))
+            .route("/api/connections", get(connections))
+            .route("/api/events", get(events));
+    }
+    router
+        .layer(middleware::from_fn_with_state(shared.clone(), guard_origin))
+        .layer(middleware::map_response(with_headers))
+}
+
+async fn with_headers(mut response: Response) -> Response {
+    for (name, value) in HEADERS {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Refuses requests of pages of other origins with 403. They could not read the answer, but
+/// they could keep others from getting one.
+async fn guard_origin(
+    State(shared): State<Arc<Shared>>,
+    Extension(client): Extension<Client>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match foreign(&shared, &client, request.headers()) {
+        Some(reason) => {
+            shared.counters.refused(Refusal::Policy);
+            (StatusCode::FORBIDDEN, format!("{reason}\n")).into_response()
+        }
+        None => next.run(request).await,
+    }
+}
+
+/// The reason that a request is one of a page of another origin, if it is.
+fn foreign(shared: &Shared, client: &Client, headers: &HeaderMap) -> Option<String> {
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    if let Some(b"cross-site" | b"same-site") = site {
+        return Some("pages of other origins may not use the API".to_owned());
+    }
+    refused_by_policy(shared, client, headers).map(|refused| refused.reason)
+}
+
+/// Whether new connections are welcome: not any more once the server has begun to end.
 async fn ready(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
     if shared.ending.is_cancelled() {
         (StatusCode::SERVICE_UNAVAILABLE, "ending\n")
@@ -48,8 +101,64 @@ async fn endpoints(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
     Json(shared.endpoints.clone())
 }
 
-async fn connections(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
-    let connections: Vec<_> =
-        shared.registry.entries().iter().map(|entry| entry.connection()).collect();
-    ([(header::CACHE_CONTROL, "no-store")], Json(connections))
+/// Lists the live connections, oldest first, as a JSON array. The array is made part by part
+/// while the client takes it: it is no snapshot, and an answer holds one part only.
+async fn connections(
+    State(shared): State<Arc<Shared>>,
+    Extension(client): Extension<Client>,
+) -> Response {
+    let Some(share) = shared.listings.take(client.peer.ip()) else {
+        return too_many(&shared, "too many answers to /api/connections are under way\n");
+    };
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    let first = shared.registry.entries_after(0, PART);
+    if first.len() < PART {
+        // With its length.
+        let array = ["[", &joined(&first), "]"].concat();
+        return (headers, array).into_response();
+    }
+    let listing = Listing { shared, last: Some(0), _share: share };
+    (headers, Body::from_stream(stream::iter(listing))).into_response()
+}
+
+/// The parts of a long array of connections.
+struct Listing {
+    shared: Arc<Shared>,
+    /// The id of the last connection that was listed; none when the array is closed.
+    last: Option<u64>,
+    _share: Share,
+}
+
+impl Iterator for Listing {
+    type Item = Result<String, Infallible>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let last = self.last?;
+        let entries = self.shared.registry.entries_after(last, PART);
+        self.last = entries.last().map(|entry| entry.id());
+        let opening = if last == 0 { "[" } else { "," };
+        Some(Ok(match self.last {
+            Some(_) => [opening, &joined(&entries)].concat(),
+            // Since the first look all connections may have ended.
+            None if last == 0 => "[]".to_owned(),
+            None => "]".to_owned(),
+        }))
+    }
+}
+
+/// The objects of an array, without its brackets.
+fn joined(entries: &[Arc<Entry>]) -> String {
+    let objects = entries.iter().map(|entry| {
+        serde_json::to_string(&entry.connection()).expect("numbers and texts are JSON")
+    });
+    objects.collect::<Vec<_>>().join(",")
+}
+
+/// 503 to a client of which there are too many already.
+pub(super) fn too_many(shared: &Shared, reason: &'static str) -> Response {
+    shared.counters.refused(Refusal::MaxHttp);
+    (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "5")], reason).into_response()
 }

@@ -10,7 +10,7 @@ use std::{
 use axum::{
     Extension,
     extract::State,
-    http::{HeaderName, StatusCode, header},
+    http::HeaderName,
     response::{
         IntoResponse, Response,
         sse::{self, KeepAlive, Sse},
@@ -23,10 +23,14 @@ use tokio::{
     time::{Interval, MissedTickBehavior, interval},
 };
 
-use super::Client;
+use super::{Client, api::too_many};
 use crate::{
     drain::Watch,
-    limits::Place,
+    limits::{
+        Place,
+        http::{Exemption, HttpPermit},
+        share::Share,
+    },
     registry::{Change, Entry, Watching},
     shared::Shared,
 };
@@ -38,31 +42,29 @@ const TICK: Duration = Duration::from_millis(100);
 /// second, and so what a watcher costs, stays within that.
 const TOLD: usize = 1000;
 
-/// Those who may watch at once. They hold their HTTP connections, of which there are not
-/// many more, and look at all that they are told of ten times a second.
-const WATCHERS: usize = 64;
-
 /// Keeps proxies in between from holding events back.
 const NO_BUFFERING: (HeaderName, &str) = (HeaderName::from_static("x-accel-buffering"), "no");
 
 /// Answers with all connections, and then with each change, until the server ends. A
-/// watcher has a place, as a connection has, and there are not many.
+/// watcher is counted by the limits as a WebSocket is, and is one of a small number.
 pub(super) async fn events(
     State(shared): State<Arc<Shared>>,
     Extension(client): Extension<Client>,
+    Extension(permit): Extension<Arc<HttpPermit>>,
 ) -> Response {
     let place = shared.limits.enter(Some(client.peer.ip()), None);
-    let (Ok(place), Some(watching)) = (place, shared.registry.watch(WATCHERS)) else {
-        let retry = [(header::RETRY_AFTER, "5")];
-        return (StatusCode::SERVICE_UNAVAILABLE, retry, "too many watch already\n")
-            .into_response();
+    let (Ok(place), Some(share)) = (place, shared.watchers.take(client.peer.ip())) else {
+        return too_many(&shared, "too many clients watch /api/events already\n");
     };
+    let watching = shared.registry.watch();
     let mut ticks = interval(TICK);
     // Who takes events slowly gets fewer, not all that were missed.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let reporter = Reporter {
         watching,
         _place: place,
+        _share: share,
+        _exemption: permit.exempt(),
         told: None,
         untold: false,
         ticks,
@@ -82,6 +84,8 @@ struct Reporter {
     shared: Arc<Shared>,
     watching: Watching,
     _place: Place,
+    _share: Share,
+    _exemption: Exemption,
     /// What was told of each connection; none as long as nothing was told at all.
     told: Option<BTreeMap<u64, (Arc<Entry>, Carried)>>,
     /// There have been more than are told of.

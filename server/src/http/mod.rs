@@ -6,8 +6,10 @@
 //! - [`switching`]: the head of a 101 as it is written
 //! - [`api`]: `/healthz`, `/readyz`, `/version`, `/api/endpoints`, `/api/connections`
 //! - `events`: `/api/events`; `metrics`: `/metrics`
+//! - `connection`: the deadlines of a connection
 
 mod api;
+mod connection;
 mod events;
 mod handshake;
 mod metrics;
@@ -15,20 +17,14 @@ pub(crate) mod policy;
 mod switching;
 mod upgrade;
 
-use std::{
-    convert::Infallible,
-    net::SocketAddr,
-    path::Path,
-    pin::{Pin, pin},
-    sync::Arc,
-};
+use std::{convert::Infallible, net::SocketAddr, path::Path, sync::Arc};
 
 use axum::{
     Router,
     extract::Request,
     http::{HeaderValue, StatusCode, Version, header},
     middleware::{self, Next},
-    response::IntoResponse,
+    response::{IntoResponse, Response},
     routing::any,
 };
 use hyper::{
@@ -37,24 +33,40 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::sync::OwnedSemaphorePermit;
 use tower::ServiceExt;
 
-use self::switching::{Switching, SwitchingHead};
+use self::{
+    connection::{Activity, Answer, Ended, HttpStream, Timeouts, drive},
+    switching::{Switching, SwitchingHead},
+};
 use crate::{
     bridge,
     dial::Target,
-    drain::Drain,
     generation::Current,
-    limits::RouteLimit,
+    limits::{RouteLimit, http::HttpPermit},
     page,
     proxy::{self, Forwarded},
+    registry::Peer,
     shared::Shared,
     stream::Stream,
 };
 
 /// The largest head of a request, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
+
+/// Streams of an HTTP/2 connection: more than the WebSockets that a browser opens to one host,
+/// which it opens on one connection.
+const STREAMS: u32 = 256;
+
+/// Bytes of one HTTP/2 stream that a client may send before they are read.
+const STREAM_WINDOW: u32 = 128 * 1024;
+
+/// Bytes of all HTTP/2 streams together: more than theirs, so that streams that are not read
+/// leave room for the others.
+const CONNECTION_WINDOW: u32 = (STREAMS + 1) * STREAM_WINDOW;
+
+/// Bytes of one HTTP/2 stream that wait to be sent.
+const STREAM_BUFFER: usize = 64 * 1024;
 
 /// A WebSocket path and where it leads.
 #[derive(Debug)]
@@ -99,20 +111,20 @@ pub(crate) fn router(
     let page = page::router(web_root).layer(guard.clone());
     let page = page.layer(middleware::from_fn_with_state(
         shared.clone(),
-        move |state, client, request: Request, next: Next| {
+        move |state, client, permit, request: Request, next: Next| {
             let path = request.uri().path();
             let route = on_page.iter().find(|route| &*route.path == path).cloned();
             async move {
                 match route {
                     _ if !handshake::wants_upgrade(&request) => next.run(request).await,
-                    Some(route) => upgrade::upgrade(route, state, client, request).await,
-                    None => upgrade::no_such_route(state, client, request).await,
+                    Some(route) => upgrade::upgrade(route, state, client, permit, request).await,
+                    None => upgrade::no_such_route(state, client, permit, request).await,
                 }
             }
         },
     ));
     let mut router = Router::new()
-        .merge(api::router().layer(guard))
+        .merge(api::router(shared).layer(guard))
         .merge(page)
         .merge(api::health())
         .fallback(upgrade::no_such_route);
@@ -121,76 +133,104 @@ pub(crate) fn router(
         let route = route.clone();
         router = router.route(
             &path,
-            any(move |state, client, request| upgrade::upgrade(route, state, client, request)),
+            any(move |state, client, permit, request| {
+                upgrade::upgrade(route, state, client, permit, request)
+            }),
         );
     }
     router.with_state(shared.clone())
 }
 
-/// Serves one HTTP connection until it ends or becomes something else; `permit` is
-/// held until then. Each request is answered by what holds when it comes. `destination` is the
-/// address that the client connected to, where a PROXY header named it.
+/// Serves one HTTP connection until it ends, becomes something else, does not keep a deadline
+/// or loses its permit. Each request is answered by the configuration that holds when it comes.
+/// `destination` is the address that the client connected to, where a PROXY header named it.
 pub(crate) async fn serve(
     stream: Stream,
     peer: SocketAddr,
     destination: Option<SocketAddr>,
-    permit: OwnedSemaphorePermit,
+    permit: Arc<HttpPermit>,
     current: Arc<Current>,
     shared: &Shared,
 ) {
     // Of a connection that is gone already nothing more will come.
     let Ok(local) = destination.map_or_else(|| stream.local_addr(), Ok) else { return };
     let is_tls = matches!(stream, Stream::Tls(_));
+    let is_http2 = stream.is_http2();
+    let counted_by = shared.counted_by(&Peer::Address(peer));
+    let counted_by = shared.limits.http_counted_by(counted_by);
+    let activity = Activity::new(permit, counted_by, is_http2);
+    let stream = HttpStream::new(stream, activity.clone());
     let switching = SwitchingHead::default();
     let head = switching.clone();
+    let requests = activity.clone();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        requests.request_came();
         let generation = current.get();
         let trusted = &generation.shared.settings.forwarded_from;
         let forwarded = proxy::forwarded(request.headers(), peer, trusted);
         let client = Client { peer: forwarded.client, local, is_tls, forwarded };
         request.extensions_mut().insert(client);
-        // A Host beside :authority or a whole URL may be any, but there is at most one.
-        let is_required = request.version() == Version::HTTP_11;
-        let checked = policy::check_host(request.headers(), is_required);
-        name_host(&mut request);
-        let checked = checked.and_then(|()| policy::check_host(request.headers(), false));
-        let app = checked.map(|()| generation.app.clone());
+        request.extensions_mut().insert(requests.permit().clone());
+        let activity = requests.clone();
         let head = head.clone();
         async move {
-            let response = match app {
-                Ok(app) => app.oneshot(request).await?,
+            // A Host beside :authority or a whole URL may be any, but there is at most one.
+            let is_required = request.version() == Version::HTTP_11;
+            let checked = policy::check_host(request.headers(), is_required);
+            name_host(&mut request);
+            let checked = checked.and_then(|()| policy::check_host(request.headers(), false));
+            // A WebSocket is counted by its own limits.
+            let answering = match handshake::wants_upgrade(&request) {
+                true => None,
+                false => Some(activity.answer().await),
+            };
+            let response = match checked {
+                Ok(()) => generation.app.clone().oneshot(request).await?,
                 Err(reason) => (StatusCode::BAD_REQUEST, format!("{reason}\n")).into_response(),
             };
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 head.set(response.headers());
             }
-            Ok::<_, Infallible>(response)
+            Ok::<Response<Answer>, Infallible>(response.map(|body| match answering {
+                Some(answering) => answering.with(body),
+                None => body.into(),
+            }))
         }
     });
-    let drain = &shared.http.drain;
-    let ended = if stream.is_http2() {
+    let (drain, timeouts) = (&shared.http.drain, Timeouts::from(&shared.settings));
+    let ended = if is_http2 {
+        // No PINGs: a connection without streams is closed when it is idle, and WebSockets
+        // have their own.
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
-            .keep_alive_interval(shared.settings.ping_interval)
-            .keep_alive_timeout(shared.settings.ping_timeout)
             .max_header_list_size(MAX_HEAD as u32)
+            .max_concurrent_streams(STREAMS)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(STREAM_BUFFER)
             .enable_connect_protocol()
             .serve_connection(TokioIo::new(stream), service);
-        until_drained(connection, drain, http2::Connection::graceful_shutdown).await
+        drive(connection, &activity, timeouts, drain, http2::Connection::graceful_shutdown).await
     } else {
         let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(shared.settings.header_timeout)
+            // It would count the time between two requests as that of a head.
+            .header_read_timeout(None)
             .max_buf_size(MAX_HEAD)
             .title_case_headers(true)
             .serve_connection(TokioIo::new(Switching::new(stream, switching)), service)
             .with_upgrades();
-        until_drained(connection, drain, http1::UpgradeableConnection::graceful_shutdown).await
+        let close = http1::UpgradeableConnection::graceful_shutdown;
+        drive(connection, &activity, timeouts, drain, close).await
     };
-    if let Err(e) = ended {
-        tracing::debug!(%peer, "http connection: {e}");
+    match ended {
+        Ended::Done(Ok(())) => {}
+        Ended::Done(Err(e)) => tracing::debug!(%peer, "http connection: {e}"),
+        Ended::TimedOut => tracing::debug!(%peer, "http connection: closed at its deadline"),
+        Ended::Revoked(reason) => {
+            shared.counters.refused(reason);
+            tracing::debug!(%peer, "http connection: closed for another one");
+        }
     }
-    drop(permit);
 }
 
 /// Puts the host of the request's target into `Host`: in HTTP/2 it stands in a pseudo-header (RFC
@@ -201,22 +241,5 @@ fn name_host(request: &mut hyper::Request<Incoming>) {
         && let Ok(host) = HeaderValue::from_str(authority.as_str())
     {
         request.headers_mut().insert(header::HOST, host);
-    }
-}
-
-/// Drives a connection; when the server ends, it is told to take no more requests.
-async fn until_drained<C: Future>(
-    connection: C,
-    drain: &Drain,
-    no_more: impl FnOnce(Pin<&mut C>),
-) -> C::Output {
-    let mut connection = pin!(connection);
-    let mut watch = drain.watch();
-    tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = watch.draining() => {
-            no_more(connection.as_mut());
-            connection.await
-        }
     }
 }

@@ -7,7 +7,7 @@ use axum::{
     Extension,
     body::Body,
     extract::{Query, State},
-    http::{HeaderMap, Request, StatusCode, Uri, header},
+    http::{HeaderMap, Request, StatusCode, Uri, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use echogate_proto::close::CloseCode;
@@ -15,38 +15,49 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 
-use super::{Client, Route, handshake::Handshake, policy, switching::Switching};
+use super::{
+    Client, Route, connection::HttpStream, handshake::Handshake, policy, switching::Switching,
+};
 use crate::{
     bridge,
     config::Settings,
+    counters::Refusal,
     dial::DialError,
     escape::escape,
-    limits::{Full, Place},
+    limits::{
+        Full, Place,
+        http::{Exemption, HttpPermit},
+    },
     proxy,
     registry::{Arrival, Bridged, Kind, Peer},
     shared::Shared,
     stream::Stream,
 };
 
-/// Why a handshake leads to no upstream.
-struct Refusal {
+/// A handshake that leads to no upstream.
+pub(super) struct Refused {
     /// For clients that can read it.
     status: StatusCode,
     /// For pages, which cannot.
     code: CloseCode,
-    reason: String,
+    pub(super) reason: String,
+    counted_as: Refusal,
 }
 
-impl From<DialError> for Refusal {
-    fn from(e: DialError) -> Refusal {
-        Refusal { status: e.status, code: e.code, reason: e.reason }
+impl From<DialError> for Refused {
+    fn from(e: DialError) -> Refused {
+        Refused { status: e.status, code: e.code, reason: e.reason, counted_as: e.refusal }
     }
 }
 
-impl From<Full> for Refusal {
-    fn from(full: Full) -> Refusal {
-        let status = StatusCode::SERVICE_UNAVAILABLE;
-        Refusal { status, code: CloseCode::TRY_AGAIN_LATER, reason: full.to_string() }
+impl From<Full> for Refused {
+    fn from(full: Full) -> Refused {
+        Refused {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            code: CloseCode::TRY_AGAIN_LATER,
+            reason: full.to_string(),
+            counted_as: full.refusal(),
+        }
     }
 }
 
@@ -58,6 +69,7 @@ pub(super) async fn upgrade(
     route: Arc<Route>,
     State(shared): State<Arc<Shared>>,
     Extension(client): Extension<Client>,
+    Extension(permit): Extension<Arc<HttpPermit>>,
     request: Request<Body>,
 ) -> Response {
     let (mut request, _) = request.into_parts();
@@ -65,42 +77,33 @@ pub(super) async fn upgrade(
         Ok(handshake) => handshake,
         Err(not) => return not.into_response(),
     };
+    if let Some(refused) = refused_by_policy(&shared, &client, &request.headers) {
+        return refuse(&shared, &client, permit, request, refused);
+    }
     let Some(on_upgrade) = request.extensions.remove::<OnUpgrade>() else {
         return (StatusCode::BAD_REQUEST, "this connection cannot be upgraded\n").into_response();
     };
-    let is_page = policy::is_page(&request.headers);
-    match admit(&shared, &route, &client, &request.headers).await {
-        Ok((place, upstream)) => {
+    match admit(&shared, &route, &client, &permit).await {
+        Ok((place, exemption, upstream)) => {
             let (label, half_close) = (label(&request.uri), handshake.half_close());
-            let ends = Ends { client, label, place, upstream, half_close };
+            let ends = Ends { client, label, place, exemption, upstream, half_close };
             bridge_upgraded(&shared, &route, on_upgrade, ends);
             handshake.response()
         }
-        Err(refusal) => {
-            refuse(&shared, &route.path, &client, is_page.then_some(on_upgrade), handshake, refusal)
+        Err(refused) => {
+            request.extensions.insert(on_upgrade);
+            refuse(&shared, &client, permit, request, refused)
         }
     }
 }
 
-/// Lets a client in if it may come, there is room, and the upstream takes it.
-async fn admit(
+/// The refusal of a page that may not connect. It is the same on every path, whether there is a
+/// route or not.
+pub(super) fn refused_by_policy(
     shared: &Shared,
-    route: &Route,
     client: &Client,
     headers: &HeaderMap,
-) -> Result<(Place, Stream), Refusal> {
-    check_policy(shared, client, headers)?;
-    let place = shared.limits.enter(Some(client.peer.ip()), Some(&route.limit))?;
-    let ends = proxy::Ends { source: client.peer, destination: client.local };
-    let header = route.proxy.map(|version| version.header(Some(ends)));
-    let peer = Peer::Address(client.peer);
-    let within = shared.settings.dial_timeout;
-    let upstream = route.target.dial(peer, within, &header.unwrap_or_default()).await?;
-    Ok((place, upstream))
-}
-
-/// Checks whether a page that sent these headers may connect at all.
-fn check_policy(shared: &Shared, client: &Client, headers: &HeaderMap) -> Result<(), Refusal> {
+) -> Option<Refused> {
     let Settings { allow_host, allow_origin, .. } = &shared.settings;
     let addressed = policy::Addressed {
         is_tls: client.is_tls,
@@ -108,60 +111,88 @@ fn check_policy(shared: &Shared, client: &Client, headers: &HeaderMap) -> Result
         hosts: allow_host,
         origins: allow_origin,
     };
-    match addressed.refusal(headers) {
-        None => Ok(()),
-        Some(reason) => {
-            Err(Refusal { status: StatusCode::FORBIDDEN, code: CloseCode::POLICY, reason })
-        }
-    }
+    Some(Refused {
+        status: StatusCode::FORBIDDEN,
+        code: CloseCode::POLICY,
+        reason: addressed.refusal(headers)?,
+        counted_as: Refusal::Policy,
+    })
+}
+
+/// Admits a client if there is room and the upstream accepts the connection. While the
+/// upstream is dialled the client is counted by the limits of WebSockets only.
+async fn admit(
+    shared: &Shared,
+    route: &Route,
+    client: &Client,
+    permit: &Arc<HttpPermit>,
+) -> Result<(Place, Exemption, Stream), Refused> {
+    let place = shared.limits.enter(Some(client.peer.ip()), Some(&route.limit))?;
+    let exemption = permit.exempt();
+    let ends = proxy::Ends { source: client.peer, destination: client.local };
+    let header = route.proxy.map(|version| version.header(Some(ends)));
+    let (peer, within) = (Peer::Address(client.peer), shared.settings.dial_timeout);
+    let upstream = route.target.dial(peer, within, &header.unwrap_or_default()).await?;
+    Ok((place, exemption, upstream))
 }
 
 /// Answers a request on a path that is none of ours.
 pub(super) async fn no_such_route(
     State(shared): State<Arc<Shared>>,
     Extension(client): Extension<Client>,
+    Extension(permit): Extension<Arc<HttpPermit>>,
     request: Request<Body>,
 ) -> Response {
-    let (mut request, _) = request.into_parts();
-    let path = request.uri.path().to_owned();
-    let Ok(handshake) = Handshake::of(&request, None) else {
-        let reason = format!("no such path: {}\n", escape(&path));
-        return (StatusCode::NOT_FOUND, reason).into_response();
-    };
+    let (request, _) = request.into_parts();
+    let path = escape(request.uri.path());
+    if Handshake::of(&request, None).is_err() {
+        return (StatusCode::NOT_FOUND, format!("no such path: {path}\n")).into_response();
+    }
     // A page that may not connect does not learn which routes there are.
-    let refusal =
-        check_policy(&shared, &client, &request.headers).err().unwrap_or_else(|| Refusal {
+    let refused =
+        refused_by_policy(&shared, &client, &request.headers).unwrap_or_else(|| Refused {
             status: StatusCode::NOT_FOUND,
             code: CloseCode::POLICY,
-            reason: format!("no such route: {}", escape(&path)),
+            reason: format!("no such route: {path}"),
+            counted_as: Refusal::NoRoute,
         });
-    let is_page = policy::is_page(&request.headers);
-    let on_upgrade = request.extensions.remove::<OnUpgrade>().filter(|_| is_page);
-    refuse(&shared, &path, &client, on_upgrade, handshake, refusal)
+    refuse(&shared, &client, permit, request, refused)
 }
 
-/// Tells a client why it is refused: by the status, or, given a page's upgrade, by a
-/// Close.
+/// Gives a client the reason for which it is refused: by the status, or, to a page, by a Close
+/// frame behind the upgrade. A page's connection keeps its permit until it is closed.
 fn refuse(
     shared: &Arc<Shared>,
-    path: &str,
     client: &Client,
-    page: Option<OnUpgrade>,
-    handshake: Handshake,
-    refusal: Refusal,
+    permit: Arc<HttpPermit>,
+    mut request: Parts,
+    refused: Refused,
 ) -> Response {
-    let Refusal { status, code, reason } = refusal;
+    let Refused { status, code, reason, counted_as } = refused;
+    shared.counters.refused(counted_as);
+    let path = escape(request.uri.path());
     tracing::info!(peer = %client.peer, path, status = status.as_u16(), "refused: {reason}");
-    let Some(on_upgrade) = page else {
+    let is_page = policy::is_page(&request.headers);
+    let on_upgrade = request.extensions.remove::<OnUpgrade>().filter(|_| is_page);
+    // Without the route's own subprotocol: the answer is to be the same on every path.
+    let handshake = Handshake::of(&request, None);
+    let (Some(on_upgrade), Ok(handshake)) = (on_upgrade, handshake) else {
         let mut response = (status, format!("{reason}\n")).into_response();
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER.into());
         }
         return response;
     };
+    let counters = shared.counters.clone();
     shared.bridges.tracker.spawn(async move {
-        if let Some((stream, _)) = upgraded(on_upgrade).await {
-            bridge::turn_away(stream, code, &reason).await;
+        let closed = async {
+            if let Some((stream, _)) = upgraded(on_upgrade).await {
+                bridge::turn_away(stream, code, &reason).await;
+            }
+        };
+        tokio::select! {
+            () = closed => {}
+            reason = permit.revoked() => counters.refused(reason),
         }
     });
     handshake.response()
@@ -187,6 +218,7 @@ struct Ends {
     client: Client,
     label: Option<Box<str>>,
     place: Place,
+    exemption: Exemption,
     upstream: Stream,
     half_close: bool,
 }
@@ -196,7 +228,7 @@ fn bridge_upgraded(shared: &Arc<Shared>, route: &Arc<Route>, on_upgrade: OnUpgra
     let (shared, route) = (shared.clone(), route.clone());
     shared.bridges.tracker.clone().spawn(async move {
         let Some((stream, early)) = upgraded(on_upgrade).await else { return };
-        let Ends { client, label, place, upstream, half_close } = ends;
+        let Ends { client, label, place, exemption, upstream, half_close } = ends;
         let bridged = Bridged { label, upstream_from: upstream.local_addr().ok() };
         let arrival = Arrival {
             kind: Kind::WebSocket,
@@ -211,8 +243,12 @@ fn bridge_upgraded(shared: &Arc<Shared>, route: &Arc<Route>, on_upgrade: OnUpgra
         // A task of its own: it is small, and lives for as long as the connection.
         if is_http2 {
             // Its bytes come and go by tasks of the runtime.
-            shared.bridges.tracker.spawn(bridge);
+            shared.bridges.tracker.spawn(async move {
+                bridge.await;
+                drop(exemption);
+            });
         } else {
+            exemption.keep();
             shared.carry(&shared.bridges, bridge);
         }
     });
@@ -224,9 +260,9 @@ async fn upgraded(on_upgrade: OnUpgrade) -> Option<(Stream, Vec<u8>)> {
         .await
         .inspect_err(|e| tracing::debug!("the connection ended before its upgrade: {e}"))
         .ok()?;
-    Some(match upgraded.downcast::<TokioIo<Switching<Stream>>>() {
+    Some(match upgraded.downcast::<TokioIo<Switching<HttpStream>>>() {
         // A copy: the buffer it was read into is large.
-        Ok(parts) => (parts.io.into_inner().into_inner(), parts.read_buf.to_vec()),
+        Ok(parts) => (parts.io.into_inner().into_inner().into_inner(), parts.read_buf.to_vec()),
         // Over HTTP/2 it is one of many streams on its connection.
         Err(upgraded) => (Stream::Http2(Box::new(TokioIo::new(upgraded))), Vec::new()),
     })

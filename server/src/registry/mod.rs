@@ -7,7 +7,8 @@ mod arrival;
 mod entry;
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
+    ops::Bound,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -41,7 +42,7 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct Live {
-    entries: HashMap<u64, Arc<Entry>>,
+    entries: BTreeMap<u64, Arc<Entry>>,
     /// What those that have ended have carried, by kind in the order of [`Kind::ALL`].
     ended: [Totals; Kind::ALL.len()],
 }
@@ -90,9 +91,15 @@ impl Registry {
 
     /// The live connections, oldest first.
     pub fn entries(&self) -> Vec<Arc<Entry>> {
-        let mut all: Vec<_> = self.live().entries.values().cloned().collect();
-        all.sort_unstable_by_key(|entry| entry.id());
-        all
+        self.live().entries.values().cloned().collect()
+    }
+
+    /// At most `most` of the live connections that came after that of the id `id`, oldest
+    /// first. (The first id is 1.)
+    pub fn entries_after(&self, id: u64, most: usize) -> Vec<Arc<Entry>> {
+        let live = self.live();
+        let after = live.entries.range((Bound::Excluded(id), Bound::Unbounded));
+        after.take(most).map(|(_, entry)| entry.clone()).collect()
     }
 
     /// How many connections are live.
@@ -100,11 +107,10 @@ impl Registry {
         self.live().entries.len()
     }
 
-    /// What begins and ends from now on, unless so many watch already.
-    pub fn watch(&self, most: usize) -> Option<Watching> {
-        let more = |watchers| (watchers < most).then_some(watchers + 1);
-        self.0.watchers.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok()?;
-        Some(Watching { changes: self.0.changes.subscribe(), registry: self.clone() })
+    /// Watches the connections that begin and end from now on.
+    pub fn watch(&self) -> Watching {
+        self.0.watchers.fetch_add(1, Ordering::AcqRel);
+        Watching { changes: self.0.changes.subscribe(), registry: self.clone() }
     }
 
     /// Tells those who watch, if any do.

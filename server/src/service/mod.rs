@@ -142,8 +142,7 @@ impl Backend {
         match self {
             Backend::Upper => bytes[..len].make_ascii_uppercase(),
             Backend::Echo => {}
-            // Its own kind of answer, which two such services would send each other for ever.
-            Backend::Time(_) if bytes[..len].starts_with(time::ERROR) => return None,
+            Backend::Time(_) if time::is_error(&bytes[..len]) => return None,
             Backend::Time(zone) => {
                 let answer = time::answer(&bytes[..len], zone);
                 bytes[..answer.len()].copy_from_slice(&answer);

@@ -20,7 +20,7 @@ const MAX_REQUEST: usize = 256;
 const EXCERPT: usize = 64;
 
 /// How an answer begins that is no date.
-pub(super) const ERROR: &[u8] = b"error: ";
+const ERROR: &[u8] = b"error: ";
 
 /// Years of four digits. (The last day of the last is left out, as some zone has it in
 /// the year 10000.)
@@ -52,6 +52,12 @@ impl Dialogue for Time {
         out.extend(request.line.then_some(b'\n'));
         Flow::Answered
     }
+}
+
+/// Whether a datagram is an error of such a service, which two of them would send each other
+/// for ever. It may have been upper-cased on the way, by an `upper`.
+pub(super) fn is_error(datagram: &[u8]) -> bool {
+    datagram.get(..ERROR.len()).is_some_and(|start| start.eq_ignore_ascii_case(ERROR))
 }
 
 /// Answers a datagram.
@@ -152,6 +158,15 @@ mod tests {
         assert_eq!(utc(b"a\"b\x1b\xff\n"), "error: not a Unix time: \"a\\\"b\\x1b\\xff\"\n");
         let long = utc(&[b'x'; 1000]);
         assert_eq!(long, format!("error: not a Unix time: \"{}…\"", "x".repeat(64)));
+    }
+
+    #[test]
+    fn an_error_is_known_as_one_in_lower_and_upper_case() {
+        for request in ["noon", "253402207201"] {
+            let error = answer(request.as_bytes(), &TimeZone::UTC);
+            assert!(is_error(&error) && is_error(&error.to_ascii_uppercase()), "{request}");
+        }
+        assert!(![&b""[..], b"0", b"error", b"1970-01-01 00:00:00"].into_iter().any(is_error));
     }
 
     #[test]

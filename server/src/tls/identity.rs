@@ -11,7 +11,7 @@ use tokio_rustls::{
     },
 };
 
-use super::{Inside, Tls, certificates, provider, unreadable};
+use super::{Inside, Tls, certificates, provider, unreadable, words};
 use crate::{drain::Drain, event_loop::StreamSocket, registry::Peer};
 
 /// How long a handshake under way may still take when the server ends.
@@ -67,7 +67,10 @@ impl Identity {
             () = last_call(drain) => Err(io::Error::other("the server shuts down")),
         };
         agreed
-            .inspect_err(|e| tracing::debug!(%peer, "no TLS with this client: {e}"))
+            .inspect_err(|e| {
+                let why = words::of_handshake("client", e).unwrap_or_else(|| e.to_string());
+                tracing::debug!(%peer, "no TLS with this client: {why}");
+            })
             .ok()
             .map(Tls::from)
     }

@@ -2,11 +2,15 @@
 //!
 //! - [`Tls`]: a connection, either end of it
 //! - [`identity`]: the server's certificate and key
-//! - [`trust`]: which certificates of others are good; `insecure`: any
+//! - [`trust`]: which certificates of others are good
+//! - `verifier`: how a server's certificate is verified by those that the user has named, or
+//!   not at all
+//! - `words`: what failed, in words
 
 pub mod identity;
-mod insecure;
 pub mod trust;
+mod verifier;
+mod words;
 
 use std::{
     io::{self, IoSlice},
@@ -49,9 +53,6 @@ impl Inside {
     }
 }
 
-/// How a stream ended that may lack its end (RFC 8446 section 6.1).
-const CUT_OFF: &str = "cut off: TCP ended before TLS did (no close_notify)";
-
 /// A TLS connection. What is written goes out with the next flush at the latest; an end
 /// of TCP alone is no end, but an error of kind `UnexpectedEof`.
 #[derive(Debug)]
@@ -89,10 +90,7 @@ impl AsyncRead for Tls {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().0).poll_read(cx, buf).map_err(|e| match e.kind() {
-            io::ErrorKind::UnexpectedEof => io::Error::new(e.kind(), CUT_OFF),
-            _ => e,
-        })
+        Pin::new(&mut self.get_mut().0).poll_read(cx, buf).map_err(words::of_connection)
     }
 }
 

@@ -6,12 +6,17 @@ use tokio::net::TcpStream;
 use tokio_rustls::{
     TlsConnector,
     rustls::{
-        self, CertificateError, ClientConfig, RootCertStore,
+        self, CertificateError, ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier,
+        client::WantsClientCert,
         pki_types::{CertificateDer, ServerName},
     },
 };
 
-use super::{Inside, Tls, certificates, insecure, provider};
+use super::{
+    Inside, Tls, certificates, provider,
+    verifier::{self, AnyCertificate, Named},
+    words,
+};
 
 /// How the certificate of a server is verified.
 #[derive(Clone, Debug)]
@@ -23,8 +28,9 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// The certificate has to be for `name`, and one of the roots in the file `ca` has
-    /// to vouch for it, or without that one of the system's.
+    /// The certificate has to be for `name`, and issued by one of the certificates in the
+    /// file `ca`, or be one of them itself; without a file it has to be issued by one of the
+    /// system's roots.
     ///
     /// # Errors
     ///
@@ -32,14 +38,15 @@ impl Trust {
     pub fn new(name: &str, ca: Option<&Path>, inside: Inside) -> Result<Trust, String> {
         let parsed = ServerName::try_from(name.to_owned())
             .map_err(|_| format!("\"{name}\" is no name that a certificate could be for"))?;
-        let roots = match ca {
-            Some(file) => Ok(roots_of(file)?),
-            None => system_roots(),
+        let config = match ca {
+            Some(file) => Ok(named(file)?),
+            None => system_roots().map(|roots| config().with_root_certificates(roots)),
         };
-        let config = match roots {
-            Ok(roots) => Ok(Arc::new(config(roots, inside).map_err(|e| e.to_string())?)),
-            Err(none) => Err(none),
-        };
+        let config = config.map(|config| {
+            let mut config = config.with_no_client_auth();
+            config.alpn_protocols = inside.alpn();
+            config.into()
+        });
         Ok(Trust { name: parsed, config })
     }
 
@@ -51,7 +58,10 @@ impl Trust {
     pub fn none(name: &str, inside: Inside) -> Result<Trust, String> {
         let name = ServerName::try_from(name.to_owned())
             .map_err(|_| format!("\"{name}\" is no name that a certificate could be for"))?;
-        let config = insecure::config(inside).map_err(|e| e.to_string())?;
+        let verifier = Arc::new(AnyCertificate::new());
+        let config = config().dangerous().with_custom_certificate_verifier(verifier);
+        let mut config = config.with_no_client_auth();
+        config.alpn_protocols = inside.alpn();
         Ok(Trust { name, config: Ok(config.into()) })
     }
 
@@ -74,35 +84,28 @@ impl Trust {
     fn failure(&self, who: &str, error: &io::Error) -> Option<String> {
         use CertificateError::*;
 
-        if error.kind() == io::ErrorKind::UnexpectedEof {
-            return Some(format!("the {who} ended the connection during the TLS handshake"));
-        }
-        Some(match error.get_ref()?.downcast_ref()? {
-            rustls::Error::InvalidCertificate(why) => {
-                let what = match why {
-                    NotValidForName | NotValidForNameContext { .. } => {
-                        format!("is not for {}", self.name.to_str())
-                    }
-                    Expired | ExpiredContext { .. } => "has expired".to_owned(),
-                    NotValidYet | NotValidYetContext { .. } => "is not valid yet".to_owned(),
-                    // An authority of the issuer's name, with a key that this cannot be by.
-                    BadSignature | UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
-                        "is not trusted: its issuer has not signed it".to_owned()
-                    }
-                    UnknownIssuer => "is not trusted: its issuer is unknown".to_owned(),
-                    why if why.to_string().contains("CaUsedAsEndEntity") => {
-                        "is not trusted: it is an authority's (CA:TRUE), no server's".to_owned()
-                    }
-                    why => format!("is not trusted: {why}"),
-                };
-                format!("the {who}'s certificate {what}")
+        let cause = error.get_ref().and_then(|e| e.downcast_ref());
+        let Some(rustls::Error::InvalidCertificate(why)) = cause else {
+            return words::of_handshake(who, error);
+        };
+        let what = match why {
+            NotValidForName | NotValidForNameContext { .. } => {
+                format!("is not for {}", self.name.to_str())
             }
-            rustls::Error::InvalidMessage(_) => format!("the {who} does not speak TLS"),
-            rustls::Error::AlertReceived(alert) => {
-                format!("the {who} refused the TLS handshake: {alert:?}")
+            Expired | ExpiredContext { .. } => "has expired".to_owned(),
+            NotValidYet | NotValidYetContext { .. } => "is not valid yet".to_owned(),
+            // An authority of the issuer's name, with a key that this cannot be by.
+            BadSignature | UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+                "is not trusted: its issuer has not signed it".to_owned()
             }
-            e => format!("the TLS handshake with the {who} failed: {e}"),
-        })
+            UnknownIssuer => "is not trusted: its issuer is unknown".to_owned(),
+            why if verifier::is_authority(why) => {
+                "is not trusted: it is an authority's (CA:TRUE), and not the one that was named"
+                    .to_owned()
+            }
+            why => format!("is not trusted: {why}"),
+        };
+        Some(format!("the {who}'s certificate {what}"))
     }
 }
 
@@ -118,21 +121,23 @@ impl fmt::Display for Distrust {
 
 impl Error for Distrust {}
 
-fn config(roots: RootCertStore, inside: Inside) -> Result<ClientConfig, rustls::Error> {
-    let mut config = ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = inside.alpn();
-    Ok(config)
+/// The configuration of a client, up to how it verifies a server's certificate.
+fn config() -> ConfigBuilder<ClientConfig, WantsVerifier> {
+    ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .expect("the provider has cipher suites for TLS 1.2 and 1.3")
 }
 
-fn roots_of(file: &Path) -> Result<RootCertStore, String> {
+/// The same, with the verification by the certificates in a file.
+fn named(file: &Path) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, String> {
+    let wrong = |e: &dyn fmt::Display| format!("{}: not a certificate: {e}", file.display());
+    let certificates = certificates(file)?;
     let mut roots = RootCertStore::empty();
-    for cert in certificates(file)? {
-        roots.add(cert).map_err(|e| format!("{}: not a certificate: {e}", file.display()))?;
+    for certificate in &certificates {
+        roots.add(certificate.clone()).map_err(|e| wrong(&e))?;
     }
-    Ok(roots)
+    let verifier = Named::new(roots, certificates).map_err(|e| wrong(&e))?;
+    Ok(config().dangerous().with_custom_certificate_verifier(Arc::new(verifier)))
 }
 
 /// The roots that this system trusts, or that it has none.

@@ -169,7 +169,7 @@ fn a_count_ends_at_a_server_that_never_closes() {
         held.push(stream.try_clone().unwrap());
         upper(stream);
     });
-    let arguments = [&url, "--message=x", "--every=1ms", "--count=3", "--wait=100ms"];
+    let arguments = [&url, "--message=x", "--every=1ms", "--count=3"];
     assert_prints(&run(&arguments, b""), b"X\nX\nX\n");
 }
 

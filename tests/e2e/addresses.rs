@@ -1,0 +1,194 @@
+//! Host names with several addresses, as `libnss_wrapper` makes them up for one process.
+
+use std::{
+    io::{Read, Write},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Command, Output, Stdio},
+    thread,
+};
+
+use echogate_tests::{
+    http,
+    server::{PATIENCE, Server},
+    ws,
+};
+use socket2::{Domain, Socket, Type};
+
+use crate::ECHOGATE;
+
+/// The addresses of `host.example`, in the order in which the resolver gives them.
+const ADDRESSES: [Ipv4Addr; 3] =
+    [Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 0, 0, 3), Ipv4Addr::LOCALHOST];
+
+/// A file of hosts with `host.example`.
+struct Hosts {
+    dir: tempfile::TempDir,
+}
+
+impl Hosts {
+    /// `None` where the library is not installed.
+    ///
+    /// # Panics
+    ///
+    /// In CI, when it is not.
+    fn new() -> Option<Hosts> {
+        let mut probe = Command::new("true");
+        let said = probe.env("LD_PRELOAD", LIBRARY).output().unwrap().stderr;
+        if !said.is_empty() {
+            assert!(std::env::var_os("CI").is_none(), "{LIBRARY} is missing");
+            eprintln!("skipped: no {LIBRARY} (Debian: libnss-wrapper) to make up host names");
+            return None;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let lines = ADDRESSES.map(|address| format!("{address} host.example\n"));
+        std::fs::write(dir.path().join("hosts"), lines.concat()).unwrap();
+        Some(Hosts { dir })
+    }
+
+    fn file(&self) -> PathBuf {
+        self.dir.path().join("hosts")
+    }
+
+    /// The program under test, for which `host.example` has [`ADDRESSES`].
+    fn command(&self) -> Command {
+        let mut command = Command::new(ECHOGATE);
+        command.env("LD_PRELOAD", LIBRARY).env("NSS_WRAPPER_HOSTS", self.file());
+        command
+    }
+
+    fn server(&self, arguments: &[&str]) -> Server {
+        let mut command = self.command();
+        command.args(["serve", "--http", "127.0.0.1:0"]).args(arguments);
+        Server::spawn(command)
+    }
+
+    /// Runs `echogate connect` with this input.
+    fn connect(&self, arguments: &[&str], input: &[u8]) -> Output {
+        let mut command = self.command();
+        command.arg("connect").args(arguments).stdin(Stdio::piped());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        child.wait_with_output().unwrap()
+    }
+}
+
+const LIBRARY: &str = "libnss_wrapper.so";
+
+/// An address that answers no attempt to connect: the listen backlog there is full.
+struct Dead {
+    _listener: Socket,
+    _queued: Vec<Socket>,
+}
+
+impl Dead {
+    fn bind(address: SocketAddr) -> std::io::Result<Dead> {
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        listener.bind(&address.into())?;
+        listener.listen(0)?;
+        let queued = (0..4).map(|_| {
+            let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            client.set_nonblocking(true).unwrap();
+            client.connect(&address.into()).ok();
+            client
+        });
+        Ok(Dead { _queued: queued.collect(), _listener: listener })
+    }
+}
+
+/// A listener at the last of the addresses, and all before it dead at the same port.
+fn last_is_alive() -> (TcpListener, [Dead; 2]) {
+    loop {
+        let alive = TcpListener::bind((ADDRESSES[2], 0)).unwrap();
+        let port = alive.local_addr().unwrap().port();
+        let dead = |ip: Ipv4Addr| Dead::bind(SocketAddr::new(IpAddr::V4(ip), port));
+        // Another program may have the port there.
+        if let (Ok(first), Ok(second)) = (dead(ADDRESSES[0]), dead(ADDRESSES[1])) {
+            return (alive, [first, second]);
+        }
+    }
+}
+
+fn echo(mut stream: TcpStream) {
+    let mut buffer = [0; 1024];
+    while let Ok(len @ 1..) = stream.read(&mut buffer) {
+        stream.write_all(&buffer[..len]).unwrap();
+    }
+}
+
+fn handshake(server: &Server, path: &str) -> http::Response {
+    let mut client = http::connect(server.address("http"));
+    ws::handshake(&mut client, server, path, &[])
+}
+
+#[test]
+fn addresses_that_do_not_answer_do_not_make_an_upstream_unreachable() {
+    let Some(hosts) = Hosts::new() else { return };
+    let (alive, _dead) = last_is_alive();
+    let route = format!("/r=tcp://host.example:{}", alive.local_addr().unwrap().port());
+    // The kernel's own patience with the first address alone is minutes.
+    let within = format!("{}s", PATIENCE.as_secs());
+    let server = hosts.server(&["--route", &route, "--dial-timeout", &within]);
+    let response = handshake(&server, "/r");
+    assert_eq!(response.status, 101, "{response:?}");
+    alive.accept().unwrap();
+}
+
+#[test]
+fn the_client_reaches_a_host_by_any_of_its_addresses() {
+    let Some(hosts) = Hosts::new() else { return };
+    let (alive, _dead) = last_is_alive();
+    let url = format!("tcp://host.example:{}", alive.local_addr().unwrap().port());
+    thread::spawn(move || echo(alive.accept().unwrap().0));
+    let output = hosts.connect(&[&url], b"hello");
+    assert_eq!(output.stdout, b"hello", "{output:?}");
+}
+
+#[test]
+fn where_all_addresses_refuse_it_is_said_how_many_were_tried() {
+    let Some(hosts) = Hosts::new() else { return };
+    // A socket that is bound to a port of every address and does not listen.
+    let holder = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    holder.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into()).unwrap();
+    let port = holder.local_addr().unwrap().as_socket().unwrap().port();
+    let route = format!("/r=tcp://host.example:{port}");
+    let server = hosts.server(&["--route", &route]);
+    let response = handshake(&server, "/r");
+    assert_eq!(
+        (response.status, response.text().trim_end()),
+        (502, "the upstream refused the connection (3 addresses tried)")
+    );
+    let url = format!("tcp://host.example:{port}");
+    let output = hosts.connect(&[&url], b"");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        format!("echogate: {url}: connection refused (3 addresses tried)\n")
+    );
+}
+
+#[test]
+fn a_name_that_does_not_resolve_is_told_in_the_same_words_everywhere() {
+    let Some(hosts) = Hosts::new() else { return };
+    let server = hosts.server(&["--route", "/r=tcp://nowhere.invalid:7"]);
+    let response = handshake(&server, "/r");
+    let cause = response.text();
+    let cause = cause.trim_end().strip_prefix("the upstream's host name cannot be resolved: ");
+    let (status, cause) = (response.status, cause.unwrap_or_else(|| panic!("{response:?}")));
+    assert_eq!(status, 502);
+    let words = format!("cannot resolve the host name \"nowhere.invalid\": {cause}\n");
+    let output = hosts.connect(&["tcp://nowhere.invalid:7"], b"");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.ends_with(&words), "{said}, not {words}");
+    let output = hosts.command().args(["--http", "nowhere.invalid:7"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.ends_with(&words), "{said}, not {words}");
+}
+
+#[test]
+fn the_address_of_a_listener_is_no_asterisk() {
+    let output =
+        Command::new(ECHOGATE).args(["gateway", "*:6080", "127.0.0.1:1"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("cannot listen on http://*:6080: "), "{said}");
+    assert!(said.contains("0.0.0.0 or [::]"), "{said}");
+}

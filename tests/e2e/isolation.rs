@@ -1,0 +1,366 @@
+//! Clients that hold HTTP connections, and what the others see of it: nothing.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{Shutdown, TcpStream},
+    os::unix::fs::symlink,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use echogate_tests::{
+    http::{self, Response, connect},
+    server::{PATIENCE, Server},
+    tcp::{connect_narrow, read_exactly, read_to_end},
+    tls::Authority,
+    ws::{self, RawWs, first},
+};
+
+use crate::{ECHOGATE, raise_own_limit, server};
+
+/// More clients than there may be HTTP connections.
+const CROWD: usize = 1_100;
+
+/// The name in `/metrics` of clients that were refused for this reason.
+fn refused(reason: &str) -> String {
+    format!("echogate_refused_total{{reason=\"{reason}\"}}")
+}
+
+/// Clients that each send `bytes`, and then nothing.
+fn crowd(server: &Server, count: usize, bytes: &[u8]) -> Vec<TcpStream> {
+    raise_own_limit();
+    let clients = (0..count).map(|_| {
+        let mut client = connect_narrow(server.address("http"));
+        client.write_all(bytes).unwrap();
+        client
+    });
+    clients.collect()
+}
+
+/// A request of a handshake.
+fn handshake(path: &str) -> Vec<u8> {
+    let head = ["GET ", path, " HTTP/1.1\r\nHost: localhost\r\n", &ws::UPGRADE.join("\r\n")];
+    [&head.concat(), "\r\n\r\n"].concat().into()
+}
+
+/// Health, the page and WebSockets are there for everyone.
+fn all_is_served(server: &Server) {
+    for path in ["/healthz", "/readyz", "/", "/api/connections"] {
+        assert_eq!(http::get(server.address("http"), path).status, 200, "{path}");
+    }
+    let mut client = RawWs::connect(server, "/ws");
+    client.send_frame(first::TEXT, b"served");
+    assert_eq!(client.read().payload, b"SERVED");
+}
+
+/// A listener whose backlog is full: a connection to it is neither accepted nor refused.
+fn unresponsive() -> (socket2::Socket, Vec<socket2::Socket>, std::net::SocketAddr) {
+    let stream = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+    let listener = stream().unwrap();
+    listener.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap().as_socket().unwrap();
+    let queued = (0..4).map(|_| {
+        let client = stream().unwrap();
+        client.set_nonblocking(true).unwrap();
+        client.connect(&address.into()).ok();
+        client
+    });
+    let queued = queued.collect();
+    (listener, queued, address)
+}
+
+#[test]
+fn clients_that_wait_for_a_dead_upstream_keep_no_one_out() {
+    let (_listener, _queued, address) = unresponsive();
+    let dead = format!("/dead=tcp://{address}");
+    let routes = ["--dial-timeout", "1h", "--route", &dead, "--route", "/ws=service:upper"];
+    let server = Server::start(ECHOGATE, &routes);
+    let clients = crowd(&server, CROWD, &handshake("/dead"));
+    all_is_served(&server);
+    // None of them had to leave for another, and none is an HTTP connection.
+    server.wait_for_metric("echogate_http_connections", |count| count == 1);
+    assert_eq!(server.metric(&refused("http_full")), 0);
+    drop(clients);
+}
+
+#[test]
+fn silent_clients_keep_no_one_out() {
+    for limit in [&[][..], &["--max-per-address", "5"]] {
+        let server = Server::start(ECHOGATE, &[&["--header-timeout", "1h"], limit].concat());
+        let clients = crowd(&server, CROWD, b"");
+        all_is_served(&server);
+        drop(clients);
+    }
+}
+
+#[test]
+fn clients_that_do_not_read_their_answers_keep_no_one_out() {
+    let server = Server::start(ECHOGATE, &["--write-timeout", "1h"]);
+    let request = b"GET /echogate_bg.wasm HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(20);
+    let clients = crowd(&server, CROWD, &request);
+    all_is_served(&server);
+    drop(clients);
+}
+
+#[test]
+fn half_open_tls_handshakes_keep_no_one_out() {
+    let authority = Authority::new();
+    authority.install(&authority.issue(&["127.0.0.1"]));
+    let flags = authority.flags();
+    let mut arguments = vec!["--header-timeout", "1h"];
+    arguments.extend(flags.iter().map(String::as_str));
+    let server = Server::start(ECHOGATE, &arguments);
+    let get = |client: &mut _| {
+        let host = format!("Host: {}", server.address("http"));
+        http::exchange(client, &["GET /healthz HTTP/1.1", &host]).status
+    };
+    let mut before = authority.connect(server.address("http"));
+    assert_eq!(get(&mut before), 200);
+    let clients = crowd(&server, CROWD, &[0x16, 3, 1]);
+    assert_eq!(get(&mut authority.connect(server.address("http"))), 200);
+    assert_eq!(get(&mut before), 200, "those that are set up are counted apart");
+    drop(clients);
+}
+
+#[test]
+fn pages_that_are_turned_away_are_within_the_limits() {
+    let server = Server::start(ECHOGATE, &["--max-per-address", "5"]);
+    let origin = "Origin: http://evil.example";
+    let pages: Vec<_> = (0..50).map(|_| RawWs::connect_with(&server, "/ws", &[origin])).collect();
+    // Five, of which one asks for this figure.
+    server.wait_for_metric(&refused("address"), |count| count >= 46);
+    assert_eq!(server.metric(&refused("policy")), 50);
+    drop(pages);
+}
+
+#[test]
+fn a_client_that_does_not_read_its_answer_is_reset() {
+    let server = Server::start(ECHOGATE, &["--write-timeout", "300ms"]);
+    let request = b"GET /echogate_bg.wasm HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(50);
+    let mut clients = crowd(&server, 1, &request);
+    read_exactly(&mut clients[0], 1);
+    // The one that asks.
+    server.wait_for_metric("echogate_http_connections", |count| count == 1);
+    let mut rest = Vec::new();
+    let ended = clients[0].read_to_end(&mut rest).map_err(|e| e.kind());
+    assert_eq!(ended, Err(std::io::ErrorKind::ConnectionReset));
+}
+
+#[test]
+fn a_kept_connection_has_a_time_of_its_own() {
+    let request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let server = Server::start(ECHOGATE, &["--header-timeout", "300ms"]);
+    let mut client = connect(server.address("http"));
+    for _ in 0..2 {
+        client.write_all(request).unwrap();
+        assert_eq!(Response::read(&mut client).unwrap().status, 200);
+        // Longer than a head may take.
+        thread::sleep(Duration::from_millis(700));
+    }
+    client.write_all(&request[..10]).unwrap();
+    assert!(read_to_end(&mut client).is_empty(), "a head that is begun is waited for no longer");
+
+    let server = Server::start(ECHOGATE, &["--keep-alive-timeout", "200ms"]);
+    let mut client = connect(server.address("http"));
+    client.write_all(request).unwrap();
+    assert_eq!(Response::read(&mut client).unwrap().status, 200);
+    assert!(read_to_end(&mut client).is_empty(), "it is closed when it is idle");
+}
+
+#[test]
+fn a_refused_page_cannot_tell_which_routes_there_are() {
+    let route = "/there=service:upper?protocol=mqtt";
+    let server = Server::start(ECHOGATE, &["--route", route]);
+    let lines = ["Origin: http://evil.example", "Sec-WebSocket-Protocol: amqp, mqtt"];
+    let [there, not_there] = ["/there", "/not/there"].map(|path| {
+        let mut stream = connect(server.address("http"));
+        let mut response = ws::handshake(&mut stream, &server, path, &lines);
+        response.headers.retain(|(name, _)| name != "date");
+        (response.status, response.headers, RawWs { stream }.read_close())
+    });
+    assert_eq!(there, not_there);
+    assert_eq!(there.2.0, Some(1008));
+    // A page of this server is told.
+    let own = format!("Origin: http://{}", server.address("http"));
+    let (_, reason) = RawWs::connect_with(&server, "/not/there", &[&own]).read_close();
+    assert_eq!(reason, "no such route: /not/there");
+
+    let mut stream = connect(server.address("http"));
+    let twice = ws::handshake(&mut stream, &server, "/there", &[&own, lines[0]]);
+    assert_eq!(twice.status, 400, "{twice:?}");
+}
+
+/// The status of a GET with more lines in its head.
+fn status(server: &Server, path: &str, more: &[&str]) -> u16 {
+    let request = format!("GET {path} HTTP/1.1");
+    let host = format!("Host: {}", server.address("http"));
+    let head = [&[&*request, &host, "Connection: close"], more].concat();
+    http::exchange(&mut connect(server.address("http")), &head).status
+}
+
+#[test]
+fn the_api_answers_no_pages_of_other_origins() {
+    let server = server();
+    let own = format!("Origin: http://{}", server.address("http"));
+    for path in ["/api/connections", "/api/events", "/api/endpoints", "/version"] {
+        for (line, expected) in [
+            ("Sec-Fetch-Site: same-origin", 200),
+            ("Sec-Fetch-Site: none", 200),
+            (&*own, 200),
+            ("Sec-Fetch-Site: cross-site", 403),
+            ("Sec-Fetch-Site: same-site", 403),
+            ("Origin: http://evil.example", 403),
+        ] {
+            assert_eq!(status(&server, path, &[line]), expected, "{path} {line}");
+        }
+    }
+    assert_eq!(status(&server, "/healthz", &["Sec-Fetch-Site: cross-site"]), 200);
+    for path in ["/api/connections", "/version", "/healthz", "/metrics"] {
+        let answer = http::get(server.address("http"), path);
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
+        assert_eq!(answer.header("cross-origin-resource-policy"), Some("same-origin"), "{path}");
+        let policy = answer.header("content-security-policy");
+        assert!(policy.is_some_and(|policy| policy.contains("default-src 'none'")), "{path}");
+    }
+}
+
+#[test]
+fn the_api_can_be_turned_off() {
+    let server = Server::start(ECHOGATE, &["--no-api"]);
+    for path in ["/api/connections", "/api/events", "/api/endpoints"] {
+        assert_eq!(http::get(server.address("http"), path).status, 404, "{path}");
+    }
+    for path in ["/healthz", "/metrics", "/version", "/"] {
+        assert_eq!(http::get(server.address("http"), path).status, 200, "{path}");
+    }
+    RawWs::connect(&server, "/ws");
+}
+
+#[test]
+fn a_web_root_is_served_without_what_is_hidden_or_outside() {
+    let dir = tempfile::tempdir().unwrap();
+    let (root, outside) = (dir.path().join("root"), dir.path().join("outside"));
+    for folder in [".git", ".well-known", "sub", "index"] {
+        fs::create_dir_all(root.join(folder)).unwrap();
+    }
+    fs::create_dir(&outside).unwrap();
+    for file in
+        ["root/index.html", "root/.git/config", "root/.env", "root/.well-known/x", "outside/secret"]
+    {
+        fs::write(dir.path().join(file), "text").unwrap();
+    }
+    symlink("../index.html", root.join("sub/inside")).unwrap();
+    symlink(&outside, root.join("out")).unwrap();
+    symlink(outside.join("secret"), root.join("secret")).unwrap();
+    symlink(outside.join("secret"), root.join("index/index.html")).unwrap();
+    let server = Server::start(ECHOGATE, &["--web-root", root.to_str().unwrap()]);
+    for (path, expected) in [
+        ("/", 200),
+        ("/index.html", 200),
+        ("/sub/inside", 200),
+        ("/.well-known/x", 200),
+        ("/.git/config", 404),
+        ("/%2egit/config", 404),
+        ("/.env", 404),
+        ("/secret", 404),
+        ("/out/secret", 404),
+        ("/index/", 404),
+        ("/not/there", 404),
+        ("/sub", 307),
+        ("//sub", 404),
+        ("/%2fsub", 404),
+    ] {
+        assert_eq!(status(&server, path, &[]), expected, "{path}");
+    }
+}
+
+#[test]
+fn who_is_refused_is_counted_by_reason() {
+    let (_listener, _queued, address) = unresponsive();
+    let timed_out = format!("/timed-out=tcp://{address}");
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = free.local_addr().unwrap();
+    drop(free);
+    let nobody = format!("/nobody=tcp://{at}");
+    let mut command = Command::new(ECHOGATE);
+    command.args(["serve", "--http", "127.0.0.1:0", "--listen", "upper=tcp://127.0.0.1:0"]);
+    for route in [
+        &*timed_out,
+        &nobody,
+        "/unknown=tcp://no-such-host.invalid:1",
+        "/missing=unix:///no/such/socket",
+        "/few=service:upper?max=1",
+        "/many=service:upper",
+    ] {
+        command.args(["--route", route]);
+    }
+    command.args(["--dial-timeout", "1s", "--max-connections", "3"]);
+    command.args(["--proxy-protocol-from", "127.0.0.2"]);
+    let server = Server::spawn(command);
+    let ask = |path: &str| {
+        let mut stream = connect(server.address("http"));
+        ws::handshake(&mut stream, &server, path, &[]).status
+    };
+    for (reason, path, status) in [
+        ("route", "/not/there", 404),
+        ("upstream_timeout", "/timed-out", 504),
+        ("upstream_refused", "/nobody", 502),
+        ("unresolved", "/unknown", 502),
+        ("upstream_failed", "/missing", 502),
+    ] {
+        assert_eq!(server.metric(&refused(reason)), 0, "{reason}");
+        assert_eq!(ask(path), status, "{reason}");
+        assert_eq!(server.metric(&refused(reason)), 1, "{reason}");
+    }
+    let _few = RawWs::connect(&server, "/few");
+    assert_eq!(ask("/few"), 503);
+    assert_eq!(server.metric(&refused("route_full")), 1);
+    let _many = [(); 2].map(|()| RawWs::connect(&server, "/many"));
+    assert_eq!(ask("/many"), 503);
+    assert_eq!(server.metric(&refused("full")), 1);
+    // A client of a service waits.
+    let waiting = connect(server.address("upper"));
+    server.wait_for_metric("echogate_waiting_clients", |count| count == 1);
+    waiting.shutdown(Shutdown::Both).unwrap();
+    let evil = ["Origin: http://evil.example"];
+    RawWs::connect_with(&server, "/many", &evil).read_close();
+    assert_eq!(server.metric(&refused("policy")), 1);
+    let proxy = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    proxy.bind(&std::net::SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
+    let http: std::net::SocketAddr = server.address("http").parse().unwrap();
+    proxy.connect(&http.into()).unwrap();
+    (&proxy).write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    server.wait_for_metric(&refused("proxy_header"), |count| count == 1);
+    assert_eq!(server.metric("echogate_connections_limit"), 3);
+    assert_eq!(server.metric("echogate_http_connections_limit"), 1024);
+}
+
+#[test]
+fn a_tls_handshake_that_fails_is_counted() {
+    let authority = Authority::new();
+    authority.install(&authority.issue(&["127.0.0.1"]));
+    let flags = authority.flags();
+    let mut arguments = vec!["--tls-cert", &flags[1], "--tls-key", &flags[3]];
+    arguments.extend(["--listen", "echo=tls://127.0.0.1:0"]);
+    let server = Server::start(ECHOGATE, &arguments);
+    for what in ["http", "echo"] {
+        let mut client = connect(server.address(what));
+        client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+        client.read_to_end(&mut Vec::new()).ok();
+    }
+    let host = format!("Host: {}", server.address("http"));
+    let start = Instant::now();
+    loop {
+        let mut client = authority.connect(server.address("http"));
+        let metrics = http::exchange(&mut client, &["GET /metrics HTTP/1.1", &host]).text();
+        // The client may see the end of its connection before it is counted.
+        if metrics.contains(&format!("{} 2\n", refused("tls"))) {
+            break;
+        }
+        assert!(start.elapsed() < PATIENCE, "{metrics}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
