@@ -9,9 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio_tungstenite::tungstenite::{Message, WebSocket, accept};
+use tokio_tungstenite::tungstenite::{Message, WebSocket, accept, protocol::Role};
 
-use super::{assert_fails, assert_prints, run};
+use super::{assert_fails, assert_prints, interop, run, serve};
 use crate::ECHOGATE;
 
 const MS: Duration = Duration::from_millis(1);
@@ -81,10 +81,33 @@ fn a_greeting_does_not_pay_for_the_answer() {
     let url = serve_ws(|socket| {
         say(socket, "welcome");
         hear(socket);
-        thread::sleep(1500 * MS);
+        thread::sleep(600 * MS);
         say(socket, "answer");
     });
     assert_all_print(&url, &["welcome", "answer"]);
+}
+
+#[test]
+fn a_greeting_before_the_first_message_is_no_reply_at_all() {
+    // In the same segment as the 101, so that it comes first for certain.
+    let greet = |mut stream: TcpStream, answers: bool| {
+        let request = interop::request(&mut stream);
+        let answer = interop::answer(&request, interop::HEAD) + "\r\n";
+        stream.write_all(&[answer.as_bytes(), b"\x81\x07welcome"].concat()).unwrap();
+        let mut socket = WebSocket::from_raw_socket(stream, Role::Server, None);
+        hear(&mut socket);
+        if answers {
+            thread::sleep(1500 * MS);
+            say(&mut socket, "answer");
+        }
+        while socket.read().is_ok() {}
+    };
+    let url = format!("ws://{}/", serve(move |stream| greet(stream, true)));
+    assert_prints(&run(&[&url, "--message=q"], b""), b"welcome\nanswer\n");
+    let url = format!("ws://{}/", serve(move |stream| greet(stream, false)));
+    let output = run(&[&url, "--message=q", "--wait=1s"], b"");
+    assert_eq!(output.stdout, b"welcome\n");
+    assert_fails(&output, 1, &format!("{url}: no reply within 1 second"));
 }
 
 #[test]

@@ -16,7 +16,7 @@ use super::{assert_fails, assert_prints, connect, finish, run, serve};
 use crate::ECHOGATE;
 
 /// Reads the head of a request.
-fn request(stream: &mut TcpStream) -> String {
+pub(super) fn request(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -31,14 +31,20 @@ fn request(stream: &mut TcpStream) -> String {
 fn serve_101(head: String, frames: Vec<u8>) -> String {
     serve(move |mut stream| {
         let request = request(&mut stream);
-        let key = request.split("Sec-WebSocket-Key: ").nth(1).unwrap().lines().next().unwrap();
-        let head = head.replace("KEY", &derive_accept_key(key.as_bytes()));
+        let head = answer(&request, &head);
         stream.write_all(&[head.as_bytes(), &frames].concat()).unwrap();
         stream.read_to_end(&mut Vec::new()).ok();
     })
 }
 
-const HEAD: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+/// `head` as the answer to `request`: with the right `Sec-WebSocket-Accept` for `KEY`.
+pub(super) fn answer(request: &str, head: &str) -> String {
+    let key = request.split("Sec-WebSocket-Key: ").nth(1).unwrap().lines().next().unwrap();
+    head.replace("KEY", &derive_accept_key(key.as_bytes()))
+}
+
+/// The head of a good answer, but for its last line.
+pub(super) const HEAD: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
                     Connection: Upgrade\r\nSec-WebSocket-Accept: KEY\r\n";
 
 /// `hello` as text, then a Close.
