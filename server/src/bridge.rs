@@ -37,7 +37,7 @@ use std::{
 
 use echogate_proto::{
     close::CloseCode,
-    framing::{Framer, Framing},
+    framing::{Framer, Framing, FramingOptions},
     ws::Decoder,
 };
 use tokio::time::Instant;
@@ -65,6 +65,8 @@ use crate::{
 pub struct Options {
     /// Where messages to the client end.
     pub framing: Framing,
+    /// The options of the framing.
+    pub framing_options: FramingOptions,
     /// The largest message taken from the client, in bytes.
     pub max_message: u64,
     /// After this much silence of the client it is sent a Ping.
@@ -108,7 +110,7 @@ where
         upstream,
         entry,
         decoder: Decoder::new(options.max_message),
-        framer: Framer::new(options.framing),
+        framer: Framer::with_options(options.framing, &options.framing_options),
         last_byte: None,
         client_in: ClientIn::Open,
         client_unwritable: false,
@@ -276,7 +278,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         let ends = self.deadline_of_end(now);
         // A part of a reply does not go out while the client does not take what waits before.
         let reply = self.partial_reply.as_ref().filter(|_| self.to_client.is_empty());
-        reply.map_or(ends, |reply| reply.until.min(ends))
+        reply.and_then(|reply| reply.until).map_or(ends, |until| until.min(ends))
     }
 
     fn deadline_of_end(&mut self, now: Instant) -> Instant {

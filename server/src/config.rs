@@ -72,7 +72,9 @@ pub struct Given {
     listen: Vec<ListenerSpec>,
 
     /// A WebSocket path bridged to an endpoint, as /ws=tcp://127.0.0.1:7007?framing=message
-    /// (repeatable). Options: framing=bytes, text, line or message; max=N connections;
+    /// (repeatable). Options: framing=bytes, text, line or message, with chunk=N, the
+    /// largest message in bytes (bytes, text), invalid=close, replace or binary for what is not
+    /// UTF-8 (text, line), newline=lf or crlf towards the upstream (line); max=N connections;
     /// protocol=NAME, its subprotocol; proxy=v1 or v2, by which PROXY header it is told of the
     /// client; with tls://, ca=FILE and server-name=NAME say how it is verified
     /// [default: /ws to upper, /ws/echo, /ws/time, /ws/chat, /ws/operator]
@@ -109,8 +111,8 @@ pub struct Given {
     #[arg(long, value_name = "FILE", env = "ECHOGATE_TLS_KEY", hide_env_values = true)]
     tls_key: Option<PathBuf>,
 
-    /// Serve the page from this folder instead of the one built in; without its dot files, and
-    /// what symbolic links outside of it point to
+    /// Serve the page from this folder instead of the one built in; without its dot files.
+    /// Symbolic links in it are followed, wherever they lead
     #[arg(long, value_name = "DIR", env = "ECHOGATE_WEB_ROOT", hide_env_values = true)]
     web_root: Option<PathBuf>,
 

@@ -137,6 +137,7 @@ impl Generation {
 fn bridged(route: &RouteSpec, target: Target, settings: &Settings, limits: &Limits) -> Route {
     let options = bridge::Options {
         framing: route.framing,
+        framing_options: route.framing_options,
         max_message: settings.max_message,
         ping_interval: settings.ping_interval,
         ping_timeout: settings.ping_timeout,

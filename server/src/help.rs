@@ -20,7 +20,7 @@ pub(crate) const SERVE_EXAMPLES: &str = "\
 Examples:
   echogate serve --http 127.0.0.1:9000 --listen upper=tcp://127.0.0.1:9007
   echogate serve --route /vnc=tcp://127.0.0.1:5900
-  echogate serve --route '/lines=tcp://127.0.0.1:2525?framing=line'
+  echogate serve --route '/lines=tcp://127.0.0.1:2525?framing=line&newline=crlf'
   echogate serve --console
   echogate serve --tls-cert cert.pem --tls-key key.pem --config echogate.toml";
 

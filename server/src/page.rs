@@ -3,7 +3,7 @@
 //! Browsers ask again each time (`Cache-Control: no-cache`) and are told by the ETag, which is
 //! the hash of the very bytes sent, whether there is anything new.
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
 use axum::{
     Router,
@@ -15,7 +15,6 @@ use axum::{
     routing::{get, get_service},
 };
 use percent_encoding::percent_decode_str;
-use tokio::fs::canonicalize;
 use tower_http::services::ServeDir;
 
 /// What the page may do: run its own script and WebAssembly, and open WebSockets anywhere, for
@@ -97,14 +96,10 @@ pub fn router<S: Clone + Send + Sync + 'static>(web_root: Option<&Path>) -> Rout
     let router = match web_root {
         Some(folder) => {
             let files = ServeDir::new(folder).with_buf_chunk_size(READ);
-            let folder: Arc<Path> = folder.into();
-            let guard = middleware::from_fn(move |request: Request, next: Next| {
-                let folder = folder.clone();
-                async move {
-                    match is_public(&folder, request.uri().path()).await {
-                        true => next.run(request).await,
-                        false => StatusCode::NOT_FOUND.into_response(),
-                    }
+            let guard = middleware::from_fn(|request: Request, next: Next| async move {
+                match is_public(request.uri().path()) {
+                    true => next.run(request).await,
+                    false => StatusCode::NOT_FOUND.into_response(),
                 }
             });
             Router::new()
@@ -124,30 +119,15 @@ pub fn router<S: Clone + Send + Sync + 'static>(web_root: Option<&Path>) -> Rout
 }
 
 /// Whether a folder's file at `path` may be served: its name begins with no dot, nor does that
-/// of a folder above it (but for `.well-known`, RFC 8615), and no symbolic link leads out of
-/// `folder`. Nor has the path an empty segment: a redirection to `//NAME/` would lead to
-/// another host.
-async fn is_public(folder: &Path, path: &str) -> bool {
+/// of a folder above it (but for `.well-known`, RFC 8615). Nor has the path an empty segment: a
+/// redirection to `//NAME/` would lead to another host.
+fn is_public(path: &str) -> bool {
     let Ok(path) = percent_decode_str(path).decode_utf8() else { return false };
     let path = path.strip_prefix('/').unwrap_or(&path);
-    let names = || path.trim_end_matches('/').split('/');
+    let mut names = path.trim_end_matches('/').split('/');
     let is_hidden = |name: &str| name.starts_with('.') && name != ".well-known";
-    if path.ends_with("//")
-        || !path.is_empty() && names().any(|name| name.is_empty() || is_hidden(name))
-    {
-        return false;
-    }
-    let Ok(folder) = canonicalize(folder).await else { return false };
-    // A folder is answered with its index.
-    for name in [path, &format!("{path}/index.html")] {
-        // What is not there is not found by the service either.
-        if let Ok(file) = canonicalize(folder.join(name.trim_matches('/'))).await
-            && !file.starts_with(&folder)
-        {
-            return false;
-        }
-    }
-    true
+    !path.ends_with("//")
+        && (path.is_empty() || names.all(|name| !name.is_empty() && !is_hidden(name)))
 }
 
 /// Whether `path` is one of the page's own, which no route can have.

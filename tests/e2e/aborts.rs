@@ -11,7 +11,10 @@ use std::{
 use echogate_tests::{
     http::connect,
     server::Server,
-    tcp::{connect_narrow, noise, read_exactly, reset, unacknowledged, write_until_held_back},
+    tcp::{
+        connect_narrow, noise, read_exactly, reset, unacknowledged, wait_until_taken,
+        write_until_held_back,
+    },
     tls::Authority,
     upstream::Upstream,
     ws::{self, RawWs, first},
@@ -96,6 +99,8 @@ fn only_a_close_ends_the_upstream_in_order() {
         let mut stream = upstream.accept();
         let sent = noise(100_000);
         client.send_frame(first::BINARY, &sent);
+        // A reset throws away what is still on its way.
+        wait_until_taken(&client.stream);
         let acting = thread::spawn(move || act(client));
         let (got, seen) = read_to_end_or_reset(&mut stream);
         assert!(got.starts_with(&sent), "{what}: {} bytes", got.len());
@@ -177,7 +182,10 @@ fn a_write_that_fails_ends_that_direction_only() {
     drop(client);
     let mut talk = stream.try_clone().unwrap();
     let talking = thread::spawn(move || {
-        while talk.write_all(b"and another thing").is_ok() {
+        loop {
+            if let Err(e) = talk.write_all(b"and another thing") {
+                return e.kind();
+            }
             thread::sleep(Duration::from_millis(10));
         }
     });
@@ -185,8 +193,9 @@ fn a_write_that_fails_ends_that_direction_only() {
     let (got, seen) = read_to_end_or_reset(&mut stream);
     let heads = 64 * ws::head(first::BINARY, 1 << 20).len();
     assert!(got.len() + heads >= arrived, "{} of {arrived} bytes", got.len());
-    assert_eq!(seen, Seen::Reset);
-    talking.join().unwrap();
+    // Whichever of the two comes first learns of the reset.
+    let failed = talking.join().unwrap();
+    assert!(seen == Seen::Reset || failed == ErrorKind::ConnectionReset, "{failed:?}");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use echogate_tests::{
     server::{PATIENCE, Server},
     tcp::{connect_narrow, read_exactly, read_to_end},
     tls::Authority,
-    ws::{self, RawWs, first},
+    ws::{self, BROWSER, RawWs, first},
 };
 
 use crate::{ECHOGATE, raise_own_limit, server};
@@ -129,7 +129,8 @@ fn half_open_tls_handshakes_keep_no_one_out() {
 fn pages_that_are_turned_away_are_within_the_limits() {
     let server = Server::start(ECHOGATE, &["--max-per-address", "5"]);
     let origin = "Origin: http://evil.example";
-    let pages: Vec<_> = (0..50).map(|_| RawWs::connect_with(&server, "/ws", &[origin])).collect();
+    let pages: Vec<_> =
+        (0..50).map(|_| RawWs::connect_with(&server, "/ws", &[origin, BROWSER])).collect();
     // Five, of which one asks for this figure.
     server.wait_for_metric(&refused("address"), |count| count >= 46);
     assert_eq!(server.metric(&refused("policy")), 50);
@@ -174,7 +175,7 @@ fn a_kept_connection_has_a_time_of_its_own() {
 fn a_refused_page_cannot_tell_which_routes_there_are() {
     let route = "/there=service:upper?protocol=mqtt";
     let server = Server::start(ECHOGATE, &["--route", route]);
-    let lines = ["Origin: http://evil.example", "Sec-WebSocket-Protocol: amqp, mqtt"];
+    let lines = ["Origin: http://evil.example", BROWSER, "Sec-WebSocket-Protocol: amqp, mqtt"];
     let [there, not_there] = ["/there", "/not/there"].map(|path| {
         let mut stream = connect(server.address("http"));
         let mut response = ws::handshake(&mut stream, &server, path, &lines);
@@ -240,22 +241,20 @@ fn the_api_can_be_turned_off() {
 }
 
 #[test]
-fn a_web_root_is_served_without_what_is_hidden_or_outside() {
+fn a_web_root_is_served_without_what_is_hidden() {
     let dir = tempfile::tempdir().unwrap();
     let (root, outside) = (dir.path().join("root"), dir.path().join("outside"));
-    for folder in [".git", ".well-known", "sub", "index"] {
+    for folder in [".git", ".well-known", "sub"] {
         fs::create_dir_all(root.join(folder)).unwrap();
     }
     fs::create_dir(&outside).unwrap();
     for file in
-        ["root/index.html", "root/.git/config", "root/.env", "root/.well-known/x", "outside/secret"]
+        ["root/index.html", "root/.git/config", "root/.env", "root/.well-known/x", "outside/file"]
     {
         fs::write(dir.path().join(file), "text").unwrap();
     }
     symlink("../index.html", root.join("sub/inside")).unwrap();
-    symlink(&outside, root.join("out")).unwrap();
-    symlink(outside.join("secret"), root.join("secret")).unwrap();
-    symlink(outside.join("secret"), root.join("index/index.html")).unwrap();
+    symlink(&outside, root.join("linked")).unwrap();
     let server = Server::start(ECHOGATE, &["--web-root", root.to_str().unwrap()]);
     for (path, expected) in [
         ("/", 200),
@@ -265,9 +264,7 @@ fn a_web_root_is_served_without_what_is_hidden_or_outside() {
         ("/.git/config", 404),
         ("/%2egit/config", 404),
         ("/.env", 404),
-        ("/secret", 404),
-        ("/out/secret", 404),
-        ("/index/", 404),
+        ("/linked/file", 200),
         ("/not/there", 404),
         ("/sub", 307),
         ("//sub", 404),
@@ -325,7 +322,7 @@ fn who_is_refused_is_counted_by_reason() {
     let waiting = connect(server.address("upper"));
     server.wait_for_metric("echogate_waiting_clients", |count| count == 1);
     waiting.shutdown(Shutdown::Both).unwrap();
-    let evil = ["Origin: http://evil.example"];
+    let evil = ["Origin: http://evil.example", BROWSER];
     RawWs::connect_with(&server, "/many", &evil).read_close();
     assert_eq!(server.metric(&refused("policy")), 1);
     let proxy = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();

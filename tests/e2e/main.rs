@@ -28,6 +28,7 @@
 //! - `bench`: the native client as a load
 //! - `help`: what the program tells of its own command line
 //! - `third_party`: VNC, MQTT, PostgreSQL, SSH and more, with clients that others made
+//! - `tutorials`: programs of the kind that tutorials on sockets teach, on either side
 //! - `dist`: the committed page is what its sources say
 //! - `page`: the page in a browser
 //! - `readme`: the README's examples
@@ -64,6 +65,7 @@ mod shutdown;
 mod tcp;
 mod third_party;
 mod tls;
+mod tutorials;
 mod websocket;
 
 use echogate_tests::server::Server;

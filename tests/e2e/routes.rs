@@ -163,6 +163,158 @@ fn lines_come_without_their_ends_wherever_they_are_cut() {
 }
 
 #[test]
+fn no_carriage_return_of_a_line_ending_reaches_the_client_however_it_is_cut() {
+    const PIECES: &[&[u8]] = &[
+        b":irc.example NOTICE * :hi\r\n:irc.example 001 me :welcome\r",
+        b"\nPING :1\r\n\r",
+        b"\n",
+        b"a\rb\r",
+        b"\n",
+    ];
+    for framing in ["line", "line&invalid=replace", "line&invalid=binary"] {
+        let (messages, code, _) = delivered(framing, PIECES);
+        let expected =
+            [":irc.example NOTICE * :hi", ":irc.example 001 me :welcome", "PING :1", "", "a\rb"];
+        assert_eq!(messages, texts(&expected), "{framing}");
+        assert_eq!(code, Some(1000), "{framing}");
+    }
+}
+
+#[test]
+fn with_newline_crlf_each_line_of_a_message_ends_in_it() {
+    let upstream = Upstream::new();
+    let server = server(&upstream, "line&newline=crlf");
+    let serving = upstream.serve(|mut stream| read_to_end(&mut stream));
+    let mut client = RawWs::connect(&server, "/x");
+    client.send_frame(first::TEXT, b"DATA");
+    client.send_frame(first::TEXT, b"Subject: x\n\nline\r\nlast");
+    client.send_frame(first::TEXT, b".\r\n");
+    client.send_frame(first::TEXT, b"");
+    client.send_frame(first::TEXT_BEGINS, b"in ");
+    client.send_frame(first::MORE, b"pieces\r");
+    client.send_frame(first::MORE, b"\nand ");
+    client.send_frame(first::LAST, b"more\r");
+    client.send_frame(first::BINARY, &b"\n".repeat(5000));
+    client.send(&ws::close(1000, ""));
+    let expected = [
+        &b"DATA\r\nSubject: x\r\n\r\nline\r\nlast\r\n.\r\n\r\nin pieces\r\nand more\r\n"[..],
+        &b"\r\n".repeat(5000),
+    ];
+    assert!(serving.join().unwrap() == expected.concat());
+}
+
+#[test]
+fn a_line_that_is_not_utf8_disturbs_no_other_where_it_may_come() {
+    const PIECES: &[&[u8]] =
+        &[b"one\ncaf\xe9\r\ntwo \xe2\x82", b"\xac\nthree \xf0\x9f", b"\n", b"last \xe2\x82"];
+    let (messages, code, reason) = delivered("line&invalid=replace", PIECES);
+    let expected = ["one", "caf\u{fffd}", "two \u{20ac}", "three \u{fffd}", "last \u{fffd}"];
+    assert_eq!(messages, texts(&expected));
+    assert_eq!((code, reason.as_str()), (Some(1000), ENDED));
+    let (messages, code, reason) = delivered("line&invalid=binary", PIECES);
+    let expected: [(u8, &[u8]); 5] = [
+        (1, b"one"),
+        (2, b"caf\xe9"),
+        (1, "two \u{20ac}".as_bytes()),
+        (2, b"three \xf0\x9f"),
+        (2, b"last \xe2\x82"),
+    ];
+    assert_eq!(messages, expected.map(|(opcode, payload)| (opcode, payload.to_vec())));
+    assert_eq!((code, reason.as_str()), (Some(1000), ENDED));
+    // What is not said is "close".
+    let got = delivered_by("line", |mut stream| {
+        stream.write_all(b"caf\xe9\nmore\n").unwrap();
+        read_to_end(&mut stream);
+    });
+    assert_eq!((got.0, got.1), (vec![], Some(1007)));
+}
+
+#[test]
+fn text_that_is_not_utf8_is_replaced_or_comes_as_it_is() {
+    const PIECES: &[&[u8]] = &[b"fine", b"caf\xe9 \xe2\x82", b"\xac\xf0"];
+    let (messages, code, _) = delivered("text&invalid=replace", PIECES);
+    let all: Vec<u8> = messages.iter().flat_map(|(_, payload)| payload.clone()).collect();
+    assert_eq!(String::from_utf8(all).unwrap(), "finecaf\u{fffd} \u{20ac}\u{fffd}");
+    assert!(messages.iter().all(|(opcode, _)| *opcode == 1), "{messages:?}");
+    assert_eq!(code, Some(1000));
+    let (messages, code, _) = delivered("text&invalid=binary", PIECES);
+    let expected: [(u8, &[u8]); 4] =
+        [(1, b"fine"), (2, b"caf\xe9 "), (1, b"\xe2\x82\xac"), (2, b"\xf0")];
+    assert_eq!(messages, expected.map(|(opcode, payload)| (opcode, payload.to_vec())));
+    assert_eq!(code, Some(1000));
+}
+
+#[test]
+fn a_long_line_and_much_that_is_not_utf8_arrive_whole() {
+    let long = "x".repeat(300_000);
+    let garbage = vec![0xff; 200_000];
+    for (invalid, expected) in [
+        ("replace", vec![(1, long.clone()), (1, "\u{fffd}".repeat(garbage.len()))]),
+        ("binary", vec![(2, long.clone())]),
+    ] {
+        let upstream = Upstream::new();
+        let server = server(&upstream, &format!("line&invalid={invalid}"));
+        let (line, invalid_line) = (long.clone(), garbage.clone());
+        let serving = upstream.serve(move |mut stream| {
+            stream.write_all(&[line.as_bytes(), b"\r\n", &invalid_line, b"\n"].concat()).unwrap();
+        });
+        let mut client = RawWs::connect(&server, "/x");
+        let (messages, code, _) = messages_to_close(&mut client);
+        assert_eq!((messages.len(), code), (2, Some(1000)), "{invalid}");
+        for (got, (opcode, payload)) in messages.iter().zip(&expected) {
+            assert!(got.0 == *opcode && got.1 == payload.as_bytes(), "{invalid}");
+        }
+        if invalid == "binary" {
+            assert!(messages[1] == (2, garbage.clone()));
+        }
+        serving.join().unwrap();
+    }
+}
+
+#[test]
+fn no_message_is_larger_than_the_chunk_that_the_route_names() {
+    let text = "\u{20ac}uro \u{1f600} ".repeat(30_000);
+    for (framing, kind, chunk) in [("bytes", 2, 32_768), ("text", 1, 32_768), ("text", 1, 125)] {
+        let upstream = Upstream::new();
+        let server = server(&upstream, &format!("{framing}&chunk={chunk}"));
+        let sent = text.clone();
+        let serving = upstream.serve(move |mut stream| {
+            stream.write_all(sent.as_bytes()).unwrap();
+        });
+        let mut client = RawWs::connect(&server, "/x");
+        let (messages, code, _) = messages_to_close(&mut client);
+        assert!(messages.iter().all(|(opcode, payload)| *opcode == kind && payload.len() <= chunk));
+        assert!(messages.into_iter().flat_map(|(_, payload)| payload).eq(text.bytes()));
+        assert_eq!(code, Some(1000), "{framing} {chunk}");
+        serving.join().unwrap();
+    }
+}
+
+#[test]
+fn the_agreed_subprotocol_fits_the_framing() {
+    const OFFER: &str = "Sec-WebSocket-Protocol: binary.ircv3.net, text.ircv3.net";
+    for (framing, agreed) in [
+        ("line", "text.ircv3.net"),
+        ("text", "text.ircv3.net"),
+        ("bytes", "binary.ircv3.net"),
+        ("message", "binary.ircv3.net"),
+    ] {
+        let upstream = Upstream::new();
+        let server = server(&upstream, framing);
+        let mut stream = connect(server.address("http"));
+        let response = ws::handshake(&mut stream, &server, "/x", &[OFFER]);
+        assert_eq!(response.status, 101, "{framing}");
+        assert_eq!(response.header("sec-websocket-protocol"), Some(agreed), "{framing}");
+    }
+    let upstream = Upstream::new();
+    let server = server(&upstream, "line");
+    let mut stream = connect(server.address("http"));
+    let alone = ["Sec-WebSocket-Protocol: binary.ircv3.net"];
+    let response = ws::handshake(&mut stream, &server, "/x", &alone);
+    assert_eq!((response.status, response.header("sec-websocket-protocol")), (101, None));
+}
+
+#[test]
 fn each_message_becomes_a_line() {
     let upstream = Upstream::new();
     let server = server(&upstream, "line");

@@ -756,3 +756,48 @@ fn a_client_that_cuts_tcp_off_harms_nobody() {
     let end = client.stream.read(&mut [0; 10]);
     assert!(matches!(end, Ok(0)) || end.is_err_and(|e| e.kind() == ErrorKind::UnexpectedEof));
 }
+
+#[test]
+fn plain_http_on_the_https_port_is_answered_with_400_in_words() {
+    const WORDS: &str =
+        "this port speaks TLS: use https:// or wss:// with it, not http:// or ws://\n";
+    let (authority, server) = secure(&[]);
+    let address = server.address("http");
+    let host = format!("Host: {address}");
+    let mut stream = http::connect(address);
+    let response = http::exchange(&mut stream, &["GET / HTTP/1.1", &host]);
+    assert_eq!((response.status, &*response.text()), (400, WORDS));
+    assert_eq!(response.header("connection"), Some("close"));
+    assert!(read_to_end(&mut stream).is_empty(), "the connection ends");
+    // The answer outlives a request of which nothing was read when it went out.
+    let mut stream = http::connect(address);
+    let head = format!("POST / HTTP/1.1\r\n{host}\r\nContent-Length: 100000\r\n\r\n");
+    stream.write_all(&[head.as_bytes(), &noise(100_000)].concat()).unwrap();
+    let response = Response::read(&mut stream).unwrap();
+    assert_eq!((response.status, &*response.text()), (400, WORDS));
+    assert!(read_to_end(&mut stream).is_empty(), "and not by a reset");
+    let mut stream = http::connect(address);
+    let response = ws::handshake(&mut stream, &server, "/ws", &[]);
+    assert_eq!((response.status, &*response.text()), (400, WORDS));
+    server.wait_for_log_again(&["plain HTTP on the HTTPS port"], 2);
+    // What is neither gets no HTTP, and TLS goes on.
+    let mut stream = http::connect(address);
+    stream.write_all(b"\x00\x01 what is this?").unwrap();
+    assert!(!read_to_end(&mut stream).starts_with(b"HTTP"));
+    assert_eq!(get(&authority, &server, "/healthz").status, 200);
+}
+
+#[test]
+fn a_tls_client_on_a_plain_http_port_is_named_in_the_log() {
+    let mut command = Command::new(ECHOGATE);
+    command.env("ECHOGATE_LOG", "debug");
+    command.args(["serve", "--http", "127.0.0.1:0", "--listen", "upper=tcp://127.0.0.1:0"]);
+    let server = Server::spawn(command);
+    // A ClientHello, or as much of it as a client that gives up sends.
+    let mut stream = http::connect(server.address("http"));
+    stream.write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").unwrap();
+    let answer = read_to_end(&mut stream);
+    assert!(answer.starts_with(b"HTTP/1.1 400 "), "{}", answer.escape_ascii());
+    server.wait_for_log(&["DEBUG", "a TLS client on a plain HTTP port"]);
+    assert_eq!(http::get(server.address("http"), "/healthz").status, 200);
+}

@@ -4,12 +4,15 @@
 //! where one ends. [`Framing`] names the rules; [`Framer`] applies one to what comes
 //! from the upstream and says, piece by piece, which bytes go out in front of which.
 
+mod options;
+
 use std::{collections::VecDeque, fmt, ops::Range, str::FromStr};
 
 use thiserror::Error;
 
+pub use self::options::{FramingOptions, InvalidText, MAX_CHUNK, MIN_CHUNK, Newline};
 use crate::{
-    utf8::{InvalidUtf8, Utf8Stream},
+    utf8::{InvalidUtf8, REPLACEMENT, Utf8Stream, cut_character},
     ws::{Head, OpCode},
 };
 
@@ -29,8 +32,26 @@ pub enum Framing {
     Message,
 }
 
-/// The largest payload of a message in framing `bytes` and `text`, in bytes.
-pub const MAX_CHUNK: usize = 64 * 1024;
+impl Framing {
+    /// Whether the messages of this framing are those of a WebSocket subprotocol. Only
+    /// subprotocols that are known to prescribe one type of messages do not fit.
+    pub fn fits(self, protocol: &str) -> bool {
+        match self {
+            Framing::Text | Framing::Line => protocol != "binary.ircv3.net",
+            Framing::Bytes => protocol != "text.ircv3.net",
+            Framing::Message => true,
+        }
+    }
+
+    /// Whether all its messages to the client are text.
+    pub fn is_text(self) -> bool {
+        matches!(self, Framing::Text | Framing::Line)
+    }
+}
+
+/// The longest line, in bytes, that framing `line` holds back until it is complete, for
+/// [`InvalidText::Binary`].
+const MAX_HELD_LINE: usize = 64 * 1024;
 
 /// Bytes on their way to the client: a head, and payload behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +67,11 @@ pub struct Piece {
 }
 
 impl Piece {
+    /// A piece of `taken` bytes of which nothing goes out yet.
+    fn nothing(taken: usize) -> Piece {
+        Piece { head: Head::NONE, payload: 0..0, taken, ends_message: false }
+    }
+
     /// Payload bytes that go out with this piece, those held back before included.
     pub fn payload_len(&self) -> usize {
         self.head.held() + self.payload.len()
@@ -70,6 +96,12 @@ pub enum FramingError {
 #[derive(Debug)]
 pub struct Framer {
     framing: Framing,
+    invalid: InvalidText,
+    /// Framing `bytes` and `text`: the largest payload of a message.
+    chunk: u32,
+    /// Framing `line` with [`InvalidText::Binary`]: the length of the beginning of the next
+    /// input that is known to have no line ending.
+    searched: u32,
     text: Utf8Stream,
     /// Framing `message`: the frames that the upstream owes.
     owed: Owed,
@@ -131,10 +163,19 @@ impl Owed {
 }
 
 impl Framer {
-    /// A framer for a new connection.
+    /// A framer for a new connection, with the default options.
     pub fn new(framing: Framing) -> Framer {
+        Framer::with_options(framing, &FramingOptions::default())
+    }
+
+    /// A framer for a new connection.
+    #[expect(clippy::cast_possible_truncation, reason = "at most MAX_CHUNK")]
+    pub fn with_options(framing: Framing, options: &FramingOptions) -> Framer {
         Framer {
             framing,
+            invalid: options.invalid,
+            chunk: options.chunk.clamp(MIN_CHUNK, MAX_CHUNK) as u32,
+            searched: 0,
             text: Utf8Stream::default(),
             owed: Owed::default(),
             left: 0,
@@ -182,8 +223,9 @@ impl Framer {
     }
 
     /// The next piece made from the beginning of `input`, or `None` when more is needed: then
-    /// the input, if there is any, is a part of a reply, to be given again with what follows
-    /// it, or as it is to [`Framer::next_part`]. An empty input gives a piece if
+    /// the input, if there is any, is a part of a reply or (with [`InvalidText::Binary`]) of a
+    /// line, to be given again with what follows it, or as it is to [`Framer::next_part`] or, at
+    /// the end of the stream, to [`Framer::next_at_end`]. An empty input gives a piece if
     /// [`Framer::replies_at_once`].
     ///
     /// # Errors
@@ -194,11 +236,14 @@ impl Framer {
         match self.framing {
             _ if input.is_empty() && self.framing != Framing::Message => Ok(None),
             Framing::Bytes => {
-                let len = input.len().min(MAX_CHUNK);
+                let len = input.len().min(self.chunk as usize);
                 let head = Head::new(OpCode::Binary, true, len as u64);
                 Ok(Some(Piece { head, payload: 0..len, taken: len, ends_message: true }))
             }
             Framing::Text => self.next_text(input).map(Some),
+            Framing::Line if self.invalid == InvalidText::Binary => {
+                Ok(self.next_line_of_any_bytes(input))
+            }
             Framing::Line => self.next_line(input).map(Some),
             Framing::Message => self.next_reply(input, false),
         }
@@ -216,29 +261,91 @@ impl Framer {
         }
     }
 
-    /// The last piece, when the upstream has ended: an unfinished line.
+    /// What [`Framer::next_part`] gives, at the end of the stream: an unfinished line that was
+    /// held back is complete then.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn next_at_end(&mut self, input: &[u8]) -> Result<Option<Piece>, FramingError> {
+        match self.framing {
+            Framing::Line if !input.is_empty() => {
+                Ok(Some(self.whole_line(input, input, input.len())))
+            }
+            _ => self.next_part(input),
+        }
+    }
+
+    /// Whether invalid UTF-8 is to be replaced before the bytes are framed.
+    pub fn replaces_invalid(&self) -> bool {
+        self.invalid == InvalidText::Replace
+    }
+
+    /// What is to be framed in place of `input` if that is not valid UTF-8, behind `headroom`
+    /// bytes of any value. A character that `input` is cut in stays as it is.
+    pub fn replace_invalid(&mut self, input: &[u8], headroom: usize) -> Option<Vec<u8>> {
+        let mut text = self.text;
+        if text.push(input).is_ok() {
+            return None;
+        }
+        let input = [self.text.held(), input].concat();
+        self.text = Utf8Stream::default();
+        let cut_at = input.len() - cut_character(&input);
+        let mut text = vec![0; headroom];
+        for chunk in input[..cut_at].utf8_chunks() {
+            text.extend_from_slice(chunk.valid().as_bytes());
+            if !chunk.invalid().is_empty() {
+                text.extend_from_slice(REPLACEMENT);
+            }
+        }
+        text.extend_from_slice(&input[cut_at..]);
+        Some(text)
+    }
+
+    /// The last piece, when the upstream has ended: the end of an unfinished line, or of text
+    /// that ended within a character.
     ///
     /// # Errors
     ///
     /// When the stream ended where it must not: within a character, with replies missing, or
     /// with only some of a message's fragments.
     pub fn finish(&mut self) -> Result<Option<Piece>, FramingError> {
-        self.text.finish().map_err(|_| FramingError::InvalidUtf8)?;
+        let text = self.text;
+        let cut = self.text.finish().is_err();
+        if cut && self.invalid == InvalidText::Close {
+            return Err(FramingError::InvalidUtf8);
+        }
         if self.owed() > 0 || self.in_message {
             return Err(FramingError::ReplyMissing);
         }
-        if !self.in_line && !self.held_cr {
-            return Ok(None);
+        let held = match self.invalid {
+            InvalidText::Replace if cut => REPLACEMENT,
+            _ if cut => text.held(),
+            _ if std::mem::take(&mut self.held_cr) => b"\r",
+            _ => b"",
+        };
+        if self.framing == Framing::Text {
+            let opcode =
+                if self.invalid == InvalidText::Binary { OpCode::Binary } else { OpCode::Text };
+            let head = Head::new(opcode, true, held.len() as u64).with(held);
+            return Ok(cut.then_some(Piece { head, payload: 0..0, taken: 0, ends_message: true }));
         }
-        let held: &[u8] = if std::mem::take(&mut self.held_cr) { b"\r" } else { b"" };
-        Ok(Some(self.line_piece(held, 0..0, 0, true)))
+        let is_unfinished = self.in_line || !held.is_empty();
+        Ok(is_unfinished.then(|| self.line_piece(OpCode::Text, held, 0..0, 0, true)))
     }
 
     fn next_text(&mut self, input: &[u8]) -> Result<Piece, FramingError> {
         let before = self.text;
-        let mut taken = input.len().min(MAX_CHUNK);
+        let mut opcode = OpCode::Text;
+        let mut taken = input.len().min(self.chunk as usize - before.held().len());
         match self.text.push(&input[..taken]) {
             Ok(()) => {}
+            Err(_) if self.invalid == InvalidText::Binary => {
+                opcode = OpCode::Binary;
+                self.text = Utf8Stream::default();
+                let cut_at = taken - cut_character(&input[..taken]);
+                self.text.push(&input[cut_at..taken]).map_err(|_| FramingError::InvalidUtf8)?;
+            }
             Err(InvalidUtf8 { valid_up_to: 0 }) => return Err(FramingError::InvalidUtf8),
             // What is valid goes out, however the reads fall. The next call finds the error.
             Err(InvalidUtf8 { valid_up_to }) => {
@@ -248,12 +355,11 @@ impl Framer {
         }
         let total = before.held().len() + taken - self.text.held().len();
         if total == 0 {
-            let nothing = Piece { head: Head::NONE, payload: 0..0, taken, ends_message: false };
-            return Ok(nothing);
+            return Ok(Piece::nothing(taken));
         }
         // What is held back now was not all of what was held back before: the
         // character of before is complete, or `total` would be 0.
-        let head = Head::new(OpCode::Text, true, total as u64).with(before.held());
+        let head = Head::new(opcode, true, total as u64).with(before.held());
         let payload = 0..taken - self.text.held().len();
         Ok(Piece { head, payload, taken, ends_message: true })
     }
@@ -262,26 +368,75 @@ impl Framer {
         let end = input.iter().position(|&byte| byte == b'\n');
         let taken = end.map_or(input.len(), |end| end + 1);
         let line = &input[..end.unwrap_or(input.len())];
+        let before = self.text;
+        let (cr, body) = self.strip_cr(line, end.is_some());
+        for part in [cr, body] {
+            self.text.push(part).map_err(|_| FramingError::InvalidUtf8)?;
+        }
+        if end.is_some() {
+            self.text.finish().map_err(|_| FramingError::InvalidUtf8)?;
+        }
+        // A carriage return within a character is an error above.
+        let held = if cr.is_empty() { before.held() } else { cr };
+        let kept = self.text.held().len();
+        if end.is_none() && held.len() + body.len() == kept {
+            return Ok(Piece::nothing(taken));
+        }
+        Ok(self.line_piece(OpCode::Text, held, 0..body.len() - kept, taken, end.is_some()))
+    }
+
+    /// The next line, whole and as a binary message if it is not valid UTF-8; `None` when more
+    /// is needed. A line of more than [`MAX_HELD_LINE`] is a binary message in any case.
+    fn next_line_of_any_bytes(&mut self, input: &[u8]) -> Option<Piece> {
+        let searched = std::mem::take(&mut self.searched) as usize;
+        let end = input[searched..].iter().position(|&byte| byte == b'\n');
+        let end = end.map(|end| searched + end);
+        let line = &input[..end.unwrap_or(input.len())];
+        let taken = end.map_or(input.len(), |end| end + 1);
+        if !self.in_line && line.len() <= MAX_HELD_LINE {
+            if end.is_none() {
+                self.searched = u32::try_from(line.len()).expect("at most MAX_HELD_LINE");
+                return None;
+            }
+            return Some(self.whole_line(line.strip_suffix(b"\r").unwrap_or(line), line, taken));
+        }
+        let (cr, body) = self.strip_cr(line, end.is_some());
+        if end.is_none() && cr.is_empty() && body.is_empty() {
+            return Some(Piece::nothing(taken));
+        }
+        Some(self.line_piece(OpCode::Binary, cr, 0..body.len(), taken, end.is_some()))
+    }
+
+    /// A line that was held back until it was complete.
+    fn whole_line(&mut self, body: &[u8], line: &[u8], taken: usize) -> Piece {
+        let is_text = line.len() <= MAX_HELD_LINE && std::str::from_utf8(body).is_ok();
+        let opcode = if is_text { OpCode::Text } else { OpCode::Binary };
+        self.line_piece(opcode, b"", 0..body.len(), taken, true)
+    }
+
+    /// A part of a line without the carriage return at its end, and the one held back before
+    /// it if that is data: one at the end of a part is held back unless the line `ended` there.
+    fn strip_cr<'a>(&mut self, line: &'a [u8], ended: bool) -> (&'static [u8], &'a [u8]) {
         // A carriage return held back is data, unless the line end comes next.
         let held: &[u8] = match std::mem::take(&mut self.held_cr) {
             true if !line.is_empty() => b"\r",
             _ => b"",
         };
         let body = line.strip_suffix(b"\r").unwrap_or(line);
-        self.held_cr = end.is_none() && body.len() < line.len();
-        for part in [held, body] {
-            self.text.push(part).map_err(|_| FramingError::InvalidUtf8)?;
-        }
-        if end.is_some() {
-            self.text.finish().map_err(|_| FramingError::InvalidUtf8)?;
-        } else if body.is_empty() && held.is_empty() {
-            return Ok(Piece { head: Head::NONE, payload: 0..0, taken, ends_message: false });
-        }
-        Ok(self.line_piece(held, 0..body.len(), taken, end.is_some()))
+        self.held_cr = !ended && body.len() < line.len();
+        (held, body)
     }
 
-    fn line_piece(&mut self, held: &[u8], payload: Range<usize>, taken: usize, fin: bool) -> Piece {
-        let opcode = if self.in_line { OpCode::Continuation } else { OpCode::Text };
+    /// A piece of a line, which has type `opcode` if it is the first.
+    fn line_piece(
+        &mut self,
+        opcode: OpCode,
+        held: &[u8],
+        payload: Range<usize>,
+        taken: usize,
+        fin: bool,
+    ) -> Piece {
+        let opcode = if self.in_line { OpCode::Continuation } else { opcode };
         self.in_line = !fin;
         let head = Head::new(opcode, fin, (held.len() + payload.len()) as u64).with(held);
         Piece { head, payload, taken, ends_message: fin }

@@ -2,6 +2,18 @@
 
 use thiserror::Error;
 
+/// U+FFFD, which stands for bytes that are not valid UTF-8.
+pub const REPLACEMENT: &[u8] = "\u{fffd}".as_bytes();
+
+/// The length of the beginning of a character that `bytes` ends in: 0 to 3.
+pub fn cut_character(bytes: &[u8]) -> usize {
+    let is_cut = |len: &usize| {
+        let end = &bytes[bytes.len() - len..];
+        std::str::from_utf8(end).is_err_and(|e| e.valid_up_to() == 0 && e.error_len().is_none())
+    };
+    (1..=bytes.len().min(3)).find(is_cut).unwrap_or(0)
+}
+
 /// Bytes that no continuation makes UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("not valid UTF-8")]

@@ -8,7 +8,7 @@ use std::{
 };
 
 use echogate_proto::{
-    framing::{FramingError, Piece},
+    framing::{Framing, FramingError, Piece},
     ws::{
         OpCode,
         frame::{close_frame, control_frame},
@@ -23,12 +23,12 @@ use crate::{scratch::HEADROOM, stream::Transport};
 /// parts do so without such a pause, and go out in one frame.
 const PARTIAL_REPLY_TIME: Duration = Duration::from_millis(200);
 
-/// A part of a reply that waits for the rest.
+/// A part of a reply, or of a line, that waits for the rest.
 #[derive(Debug)]
 pub(super) struct PartialReply {
     bytes: Vec<u8>,
-    /// When it goes out as a fragment.
-    pub(super) until: Instant,
+    /// When it goes out as a fragment; a part of a line does not.
+    pub(super) until: Option<Instant>,
 }
 
 /// What becomes of a part of a reply.
@@ -38,6 +38,8 @@ enum Parts {
     Wait(Instant),
     /// It goes out as a fragment.
     Send,
+    /// It is all that there is: the stream has ended.
+    Finish,
 }
 
 impl<C: Transport, U: Transport> Bridge<C, U> {
@@ -80,7 +82,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         }
         if let Some(reply) = self.partial_reply.as_mut().filter(|_| waiting > 0) {
             // The upstream has not been read meanwhile.
-            reply.until = now + PARTIAL_REPLY_TIME;
+            reply.until = reply.until.map(|_| now + PARTIAL_REPLY_TIME);
         }
         if self.close_sent {
             self.tell_client(cx);
@@ -133,7 +135,8 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         let end = start + len;
         match read {
             Poll::Pending => {
-                if self.partial_reply.as_ref().is_none_or(|reply| now < reply.until) {
+                let until = self.partial_reply.as_ref().and_then(|reply| reply.until);
+                if until.is_none_or(|until| now < until) {
                     return Poll::Pending;
                 }
                 self.frame(cx, &mut scratch[..end], Parts::Send);
@@ -154,7 +157,8 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
                 }
             }
             Poll::Ready(done) => {
-                self.frame(cx, &mut scratch[..end], Parts::Send);
+                let parts = if done.is_ok() { Parts::Finish } else { Parts::Send };
+                self.frame(cx, &mut scratch[..end], parts);
                 match done {
                     Ok(()) => self.upstream_ended(cx),
                     Err(e) => self.upstream_failed(&e),
@@ -168,6 +172,16 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
     /// client in one write; whether there was anything to be sent. A part of a reply at their
     /// end is kept back or sent as `parts` says.
     fn frame(&mut self, cx: &mut Context<'_>, scratch: &mut [u8], parts: Parts) -> bool {
+        if self.framer.replaces_invalid()
+            && let Some(mut text) = self.framer.replace_invalid(&scratch[HEADROOM..], HEADROOM)
+        {
+            return self.frame_valid(cx, &mut text, parts);
+        }
+        self.frame_valid(cx, scratch, parts)
+    }
+
+    /// Frames bytes in which invalid UTF-8 is replaced if it is to be.
+    fn frame_valid(&mut self, cx: &mut Context<'_>, scratch: &mut [u8], parts: Parts) -> bool {
         let held = self.partial_reply.take();
         let piece = match self.next_piece(&scratch[HEADROOM..], parts) {
             Ok(Some(piece)) => piece,
@@ -227,8 +241,9 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
             let mut bytes = memory.unwrap_or_default();
             bytes.clear();
             bytes.extend_from_slice(part);
-            self.partial_reply =
-                Some(PartialReply { bytes, until: now + PARTIAL_REPLY_TIME }.into());
+            let is_reply = self.framer.framing() == Framing::Message;
+            let until = is_reply.then(|| now + PARTIAL_REPLY_TIME);
+            self.partial_reply = Some(PartialReply { bytes, until }.into());
         }
     }
 
@@ -239,6 +254,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         }
         match self.framer.next(input)? {
             None if parts == Parts::Send => self.framer.next_part(input),
+            None if parts == Parts::Finish => self.framer.next_at_end(input),
             next => Ok(next),
         }
     }

@@ -203,7 +203,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
                 }
                 if self.upstream_out == UpstreamOut::Broken {
                     self.close_with(CloseCode::INTERNAL_ERROR, RESET);
-                } else if self.half_close && !self.has_pending_close() {
+                } else if self.half_close && matches!(self.client_in, ClientIn::Open) {
                     // The client may still send; when it has ended too, settle() closes.
                     self.send(cx, Head::new(OpCode::Binary, true, 0).as_bytes());
                 } else if self.watch.stage() > Stage::Serving {

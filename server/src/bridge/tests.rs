@@ -2,9 +2,12 @@
 //! soon as nothing else can happen, so that hours pass at once and every moment is
 //! exact.
 
-use echogate_proto::ws::{
-    OpCode,
-    frame::{close_frame, control_frame},
+use echogate_proto::{
+    framing::Newline,
+    ws::{
+        OpCode,
+        frame::{close_frame, control_frame},
+    },
 };
 use proptest::prelude::*;
 use tokio::{
@@ -52,6 +55,7 @@ struct Rig {
 fn options(framing: Framing) -> Options {
     Options {
         framing,
+        framing_options: FramingOptions::default(),
         max_message: 1 << 20,
         ping_interval: INTERVAL,
         ping_timeout: TIMEOUT,
@@ -246,7 +250,7 @@ async fn a_drain_ends_what_is_half_closed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reset_after_the_end_of_input_is_still_told() {
+async fn after_its_close_the_client_is_told_of_no_end_of_input() {
     let mut rig = half_close_rig(Framing::Bytes);
     rig.client.write_all(&frame(0x82, b"")).await.unwrap();
     assert_eq!(rig.upstream.read(&mut [0]).await.unwrap(), 0);
@@ -254,7 +258,7 @@ async fn a_reset_after_the_end_of_input_is_still_told() {
     drop(rig.upstream);
     let mut rest = Vec::new();
     rig.client.read_to_end(&mut rest).await.unwrap();
-    assert_eq!(rest, [&END[..], &close(CloseCode::NORMAL, "")].concat());
+    assert_eq!(rest, close(CloseCode::NORMAL, ""));
 }
 
 // Idle time
@@ -263,6 +267,7 @@ async fn a_reset_after_the_end_of_input_is_still_told() {
 async fn what_carries_nothing_is_ended_where_that_is_asked_for() {
     let options = Options {
         framing: Framing::Bytes,
+        framing_options: FramingOptions::default(),
         max_message: 1 << 20,
         ping_interval: INTERVAL,
         ping_timeout: TIMEOUT,
@@ -1005,6 +1010,43 @@ async fn an_upstream_that_has_ended_its_side_owes_no_replies() {
     rig.client.write_all(&frame(0x82, b"")).await.unwrap();
     assert_eq!(rig.at_client(4).await[..1], [0x88], "a Close, since both sides have ended");
     assert_eq!(rig.elapsed(), Duration::ZERO);
+}
+
+/// A message of framing `line` as the upstream gets it with `newline=crlf`.
+fn with_crlf(message: &str) -> String {
+    let ended = if message.ends_with('\n') { message.to_owned() } else { format!("{message}\n") };
+    ended.replace("\r\n", "\n").replace('\n', "\r\n")
+}
+
+proptest! {
+    #[test]
+    fn with_crlf_every_line_ending_is_one_in_any_fragments(
+        messages in proptest::collection::vec(proptest::collection::vec("[a\r\n]{0,4}", 1..4), 1..8),
+    ) {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap()
+            .block_on(async {
+                let mut options = options(Framing::Line);
+                options.framing_options.newline = Newline::CrLf;
+                let terms = Terms { options: options.into(), half_close: false };
+                let mut rig = rig_on(terms, 4096, b"");
+                let (mut sent, mut expected) = (Vec::new(), String::new());
+                for fragments in &messages {
+                    for (i, fragment) in fragments.iter().enumerate() {
+                        let opcode = if i == 0 { 0x01 } else { 0x00 };
+                        let fin = if i + 1 == fragments.len() { 0x80 } else { 0x00 };
+                        sent.extend(frame(fin | opcode, fragment.as_bytes()));
+                    }
+                    expected += &with_crlf(&fragments.concat());
+                }
+                rig.client.write_all(&sent).await.unwrap();
+                let got = rig.at_upstream(expected.len()).await;
+                assert_eq!(String::from_utf8(got).unwrap(), expected);
+            });
+    }
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! From the client to the upstream.
 
 use std::{
+    ops::Range,
     pin::Pin,
     task::{Context, Poll},
 };
 
 use echogate_proto::{
-    framing::Framing,
+    framing::{Framing, Newline},
     ws::{Event, OpCode},
 };
 use tokio::{io::ReadBuf, time::Instant};
@@ -194,17 +195,47 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
             bytes += range.len();
             messages += u64::from(ends_message);
             if self.framer.framing() == Framing::Line {
-                self.last_byte = buf[range.clone()].last().copied().or(self.last_byte);
-                payload.add(buf, range);
-                if ends_message && self.last_byte.take() != Some(b'\n') {
-                    payload.byte(b'\n');
-                }
+                self.add_line(buf, range, ends_message, payload);
             } else {
                 payload.add(buf, range);
             }
         }
         self.entry.received().add(bytes, messages);
         at
+    }
+
+    /// Adds a part of a message (framing `line`), and the line ending that the upstream wants
+    /// behind the message and within it ([`Newline`]).
+    fn add_line(
+        &mut self,
+        buf: &[u8],
+        range: Range<usize>,
+        ends_message: bool,
+        payload: &mut Gather,
+    ) {
+        let crlf = self.options.framing_options.newline == Newline::CrLf;
+        let mut last = self.last_byte;
+        let mut start = range.start;
+        if crlf {
+            for at in range.clone() {
+                let before = last.replace(buf[at]);
+                if buf[at] == b'\n' && before != Some(b'\r') {
+                    payload.add(buf, start..at);
+                    payload.byte(b'\r');
+                    start = at;
+                }
+            }
+        } else {
+            last = buf[range.clone()].last().copied().or(last);
+        }
+        payload.add(buf, start..range.end);
+        if ends_message && last != Some(b'\n') {
+            if crlf && last != Some(b'\r') {
+                payload.byte(b'\r');
+            }
+            payload.byte(b'\n');
+        }
+        self.last_byte = last.filter(|_| !ends_message);
     }
 
     /// Takes what is no payload to be forwarded; `more` says whether anything lies

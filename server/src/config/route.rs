@@ -8,8 +8,8 @@ use std::{
 };
 
 use echogate_proto::{
-    endpoint::{Address, HostPort, UnixPath},
-    framing::Framing,
+    endpoint::{Address, Endpoint, HostPort, UnixPath},
+    framing::{Framing, FramingOptions, MAX_CHUNK, MIN_CHUNK},
 };
 use serde::Deserialize;
 
@@ -41,6 +41,8 @@ pub struct RouteSpec {
     pub upstream: Upstream,
     /// Where messages to the client end.
     pub framing: Framing,
+    /// The options of the framing.
+    pub framing_options: FramingOptions,
     /// The subprotocol chosen if it is offered and `binary` is not.
     pub protocol: Option<String>,
     /// The most connections held at once.
@@ -83,6 +85,7 @@ pub(super) fn default_routes(has_listener: impl Fn(Service) -> bool) -> Vec<Rout
             false => Upstream::Service(service),
         },
         framing: service.framing(),
+        framing_options: FramingOptions::default(),
         protocol: None,
         max: None,
         proxy: None,
@@ -135,9 +138,19 @@ impl TryFrom<RawRoute> for RouteSpec {
             ));
         }
         let endpoint = parse_endpoint(&url)?;
-        let known = ["framing", "max", "protocol", "proxy", "ca", "server-name"];
+        let known = [
+            "framing",
+            "chunk",
+            "invalid",
+            "newline",
+            "max",
+            "protocol",
+            "proxy",
+            "ca",
+            "server-name",
+        ];
         let tls = matches!(endpoint.address, Address::Tls(_));
-        known_options(&endpoint, if tls { &known } else { &known[..4] })?;
+        known_options(&endpoint, if tls { &known } else { &known[..7] })?;
         let (upstream, default_framing) = match &endpoint.address {
             Address::Tcp(at) | Address::Tls(at) if at.port == 0 => {
                 return Err(format!("{url}: port 0 leads nowhere"));
@@ -168,7 +181,46 @@ impl TryFrom<RawRoute> for RouteSpec {
             return Err(format!("{url}: proxy goes with upstreams beyond a socket only"));
         }
         let framing = framing.unwrap_or(default_framing);
-        Ok(RouteSpec { path, upstream, framing, protocol, max, proxy })
+        let framing_options =
+            parse_framing_options(&endpoint, framing).map_err(|e| format!("{url}: {e}"))?;
+        if let Some(protocol) = protocol.as_ref().filter(|protocol| !framing.fits(protocol)) {
+            return Err(format!("{url}: protocol={protocol} does not fit framing={framing}"));
+        }
+        Ok(RouteSpec { path, upstream, framing, framing_options, protocol, max, proxy })
+    }
+}
+
+/// A route's `chunk`, `invalid` and `newline`, each of which needs a framing that it has an effect
+/// on.
+fn parse_framing_options(endpoint: &Endpoint, framing: Framing) -> Result<FramingOptions, String> {
+    let option = |key: &str, framings: [Framing; 2]| match endpoint.option(key) {
+        Some(_) if !framings.contains(&framing) => {
+            let [one, other] = framings;
+            let needed = if one == other { one.to_string() } else { format!("{one} or {other}") };
+            Err(format!("{key} needs framing={needed}, and the framing here is {framing}"))
+        }
+        value => Ok(value),
+    };
+    let mut options = FramingOptions::default();
+    if let Some(chunk) = option("chunk", [Framing::Bytes, Framing::Text])? {
+        options.chunk = parse_chunk(chunk)?;
+    }
+    if let Some(invalid) = option("invalid", [Framing::Text, Framing::Line])? {
+        options.invalid = invalid.parse()?;
+    }
+    if let Some(newline) = option("newline", [Framing::Line, Framing::Line])? {
+        options.newline = newline.parse()?;
+    }
+    Ok(options)
+}
+
+/// A route's `chunk`.
+fn parse_chunk(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(chunk @ MIN_CHUNK..=MAX_CHUNK) => Ok(chunk),
+        _ => {
+            Err(format!("chunk=\"{text}\": expected a number of bytes, {MIN_CHUNK} to {MAX_CHUNK}"))
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use axum::{
     },
     response::{IntoResponse, Response},
 };
+use echogate_proto::framing::Framing;
 use hyper::ext::Protocol;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -42,14 +43,19 @@ pub(super) struct Handshake {
 const HALF_CLOSE: &str = "half-close";
 
 impl Handshake {
-    /// Checks the head of a request on a route whose own subprotocol is `own`.
-    pub(super) fn of(request: &Parts, own: Option<&str>) -> Result<Handshake, NotAHandshake> {
+    /// Checks the head of a request on a route of this `framing` whose own subprotocol is `own`.
+    pub(super) fn of(
+        request: &Parts,
+        own: Option<&str>,
+        framing: Framing,
+    ) -> Result<Handshake, NotAHandshake> {
         let headers = &request.headers;
         if is_http2_handshake(&request.method, &request.extensions) {
             // There the stream itself is the proof that the key is on HTTP/1.1.
             return match single(headers, header::SEC_WEBSOCKET_VERSION) {
                 Some(version) if version == "13" => {
-                    Ok(Handshake { accept: None, protocol: choose_protocol(headers, own)? })
+                    let protocol = choose_protocol(headers, own, framing)?;
+                    Ok(Handshake { accept: None, protocol })
                 }
                 _ => Err(NotAHandshake::BadVersion),
             };
@@ -75,7 +81,7 @@ impl Handshake {
         }
         Ok(Handshake {
             accept: Some(derive_accept_key(key.as_bytes())),
-            protocol: choose_protocol(headers, own)?,
+            protocol: choose_protocol(headers, own, framing)?,
         })
     }
 
@@ -195,7 +201,8 @@ fn is_key(key: &[u8]) -> bool {
 
 /// Chooses a subprotocol: `binary` if it is offered; otherwise `half-close`, the route's `own`, or
 /// the first that is, because a browser fails a connection whose offer is ignored; never `base64`,
-/// which would change the payload.
+/// which would change the payload, nor one that does not fit the `framing`. Where the messages to
+/// the client are text, `binary` is chosen only if nothing else is offered.
 ///
 /// # Errors
 ///
@@ -203,16 +210,19 @@ fn is_key(key: &[u8]) -> bool {
 fn choose_protocol(
     headers: &HeaderMap,
     own: Option<&str>,
+    framing: Framing,
 ) -> Result<Option<HeaderValue>, NotAHandshake> {
     let lines = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL);
     if !lines.into_iter().all(|line| is_token_list(line.as_bytes())) {
         return Err(NotAHandshake::BadProtocol);
     }
     let offered: Vec<_> = values(headers, header::SEC_WEBSOCKET_PROTOCOL)
-        .filter(|offered| *offered != "base64")
+        .filter(|offered| *offered != "base64" && framing.fits(offered))
         .collect();
-    let preferred = [Some("binary"), Some(HALF_CLOSE), own].into_iter().flatten();
-    let chosen = preferred.chain(offered.first().copied()).find(|name| offered.contains(name));
+    let binary = Some("binary").filter(|_| !framing.is_text());
+    let preferred = [binary, Some(HALF_CLOSE), own].into_iter().flatten();
+    let first = offered.iter().find(|name| **name != "binary").or(offered.first());
+    let chosen = preferred.chain(first.copied()).find(|name| offered.contains(name));
     Ok(chosen.and_then(|chosen| HeaderValue::from_str(chosen).ok()))
 }
 
@@ -230,11 +240,15 @@ mod tests {
     use super::*;
 
     fn check(lines: &[(&str, &str)]) -> Result<Handshake, NotAHandshake> {
+        check_on(Framing::Bytes, lines)
+    }
+
+    fn check_on(framing: Framing, lines: &[(&str, &str)]) -> Result<Handshake, NotAHandshake> {
         let mut request = Request::get("/ws");
         for (name, value) in lines {
             request = request.header(*name, *value);
         }
-        Handshake::of(&request.body(()).unwrap().into_parts().0, Some("own"))
+        Handshake::of(&request.body(()).unwrap().into_parts().0, Some("own"), framing)
     }
 
     const GOOD: [(&str, &str); 4] = [
@@ -291,6 +305,30 @@ mod tests {
             assert_eq!(protocol.as_ref().map(|p| p.to_str().unwrap()), chosen, "{offer}");
         }
         assert!(check(&GOOD).unwrap().protocol.is_none());
+    }
+
+    #[test]
+    fn the_chosen_subprotocol_fits_the_framing() {
+        use Framing::{Bytes, Line, Message, Text};
+        let both = "binary.ircv3.net, text.ircv3.net";
+        for (framing, offer, chosen) in [
+            (Line, both, Some("text.ircv3.net")),
+            (Text, both, Some("text.ircv3.net")),
+            (Bytes, both, Some("binary.ircv3.net")),
+            (Bytes, "text.ircv3.net, binary.ircv3.net", Some("binary.ircv3.net")),
+            (Message, both, Some("binary.ircv3.net")),
+            (Line, "binary.ircv3.net", None),
+            (Bytes, "text.ircv3.net", None),
+            (Line, "binary, text.ircv3.net", Some("text.ircv3.net")),
+            (Line, "binary, own", Some("own")),
+            (Line, "binary", Some("binary")),
+            (Bytes, "text.ircv3.net, binary", Some("binary")),
+        ] {
+            let lines = [&GOOD[..], &[("sec-websocket-protocol", offer)]].concat();
+            let protocol = check_on(framing, &lines).unwrap().protocol;
+            let protocol = protocol.as_ref().map(|p| p.to_str().unwrap());
+            assert_eq!(protocol, chosen, "{offer} on a route of framing {framing}");
+        }
     }
 
     #[test]

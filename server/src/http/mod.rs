@@ -161,7 +161,7 @@ pub(crate) async fn serve(
     let activity = Activity::new(permit, counted_by, is_http2);
     let stream = HttpStream::new(stream, activity.clone());
     let switching = SwitchingHead::default();
-    let head = switching.clone();
+    let (head, began) = (switching.clone(), switching.clone());
     let requests = activity.clone();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         requests.request_came();
@@ -222,6 +222,11 @@ pub(crate) async fn serve(
         let close = http1::UpgradeableConnection::graceful_shutdown;
         drive(connection, &activity, timeouts, drain, close).await
     };
+    if began.began_with_tls() {
+        // hyper's 400 in plain HTTP tells a TLS client more than an alert: curl, Go and urllib3
+        // recognise it and say so.
+        return tracing::debug!(%peer, "a TLS client on a plain HTTP port");
+    }
     match ended {
         Ended::Done(Ok(())) => {}
         Ended::Done(Err(e)) => tracing::debug!(%peer, "http connection: {e}"),

@@ -9,7 +9,10 @@
 use std::{
     io::{self, IoSlice},
     pin::Pin,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -19,9 +22,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// The first bytes of the head that hyper writes.
 const STATUS_LINE: &[u8] = b"HTTP/1.1 101 ";
 
-/// The head to write in place of hyper's next 101, once there is one. Clones are the same.
+/// The content type of a TLS record of a handshake (RFC 8446 section 5.1), its first byte.
+const TLS_HANDSHAKE: u8 = 22;
+
+/// The head to write in place of hyper's next 101, once there is one, and whether the client began
+/// with TLS. Clones are the same.
 #[derive(Clone, Debug, Default)]
-pub(super) struct SwitchingHead(Arc<OnceLock<Vec<u8>>>);
+pub(super) struct SwitchingHead {
+    head: Arc<OnceLock<Vec<u8>>>,
+    began_with_tls: Arc<AtomicBool>,
+}
 
 impl SwitchingHead {
     /// Sets the head from the headers of a 101, which hyper is about to write; no other answer
@@ -40,7 +50,12 @@ impl SwitchingHead {
             head.extend([name.as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
         }
         head.extend(b"\r\n");
-        self.0.set(head).ok();
+        self.head.set(head).ok();
+    }
+
+    /// Whether the client's first byte was that of a TLS handshake.
+    pub(super) fn began_with_tls(&self) -> bool {
+        self.began_with_tls.load(Ordering::Relaxed)
     }
 }
 
@@ -51,11 +66,13 @@ pub(super) struct Switching<S> {
     head: SwitchingHead,
     /// The bytes of the head that are written.
     written: usize,
+    /// The client's first byte has been looked at.
+    has_begun: bool,
 }
 
 impl<S> Switching<S> {
     pub(super) fn new(stream: S, head: SwitchingHead) -> Switching<S> {
-        Switching { stream, head, written: 0 }
+        Switching { stream, head, written: 0, has_begun: false }
     }
 
     /// The stream within, after the upgrade.
@@ -70,7 +87,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Switching<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let start = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if !self.has_begun
+            && let Some(&first) = buf.filled().get(start)
+        {
+            self.has_begun = true;
+            self.head.began_with_tls.store(first == TLS_HANDSHAKE, Ordering::Relaxed);
+        }
+        read
     }
 }
 
@@ -80,7 +105,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Switching<S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let Switching { stream, head: SwitchingHead(head), written } = &mut *self;
+        let Switching { stream, head: SwitchingHead { head, .. }, written, .. } = &mut *self;
         let Some(head) = head.get() else { return Pin::new(stream).poll_write(cx, buf) };
         // hyper's head is the last that it writes, and whole in its buffer; in front of it there
         // may be the rest of the answer before.
@@ -104,7 +129,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Switching<S> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.head.0.get().is_some() {
+        if self.head.head.get().is_some() {
             let first = bufs.iter().find(|buf| !buf.is_empty());
             return self.poll_write(cx, first.map_or(&[], |buf| buf));
         }

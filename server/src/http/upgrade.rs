@@ -10,7 +10,7 @@ use axum::{
     http::{HeaderMap, Request, StatusCode, Uri, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use echogate_proto::close::CloseCode;
+use echogate_proto::{close::CloseCode, framing::Framing};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
@@ -73,7 +73,8 @@ pub(super) async fn upgrade(
     request: Request<Body>,
 ) -> Response {
     let (mut request, _) = request.into_parts();
-    let handshake = match Handshake::of(&request, route.protocol.as_deref()) {
+    let handshake = match Handshake::of(&request, route.protocol.as_deref(), route.options.framing)
+    {
         Ok(handshake) => handshake,
         Err(not) => return not.into_response(),
     };
@@ -145,7 +146,7 @@ pub(super) async fn no_such_route(
 ) -> Response {
     let (request, _) = request.into_parts();
     let path = escape(request.uri.path());
-    if Handshake::of(&request, None).is_err() {
+    if Handshake::of(&request, None, Framing::default()).is_err() {
         return (StatusCode::NOT_FOUND, format!("no such path: {path}\n")).into_response();
     }
     // A page that may not connect does not learn which routes there are.
@@ -170,12 +171,12 @@ fn refuse(
 ) -> Response {
     let Refused { status, code, reason, counted_as } = refused;
     shared.counters.refused(counted_as);
-    let path = escape(request.uri.path());
-    tracing::info!(peer = %client.peer, path, status = status.as_u16(), "refused: {reason}");
+    let path = format!("\"{}\"", escape(request.uri.path()));
+    tracing::info!(peer = %client.peer, %path, status = status.as_u16(), "refused: {reason}");
     let is_page = policy::is_page(&request.headers);
     let on_upgrade = request.extensions.remove::<OnUpgrade>().filter(|_| is_page);
     // Without the route's own subprotocol: the answer is to be the same on every path.
-    let handshake = Handshake::of(&request, None);
+    let handshake = Handshake::of(&request, None, Framing::default());
     let (Some(on_upgrade), Ok(handshake)) = (on_upgrade, handshake) else {
         let mut response = (status, format!("{reason}\n")).into_response();
         if status == StatusCode::SERVICE_UNAVAILABLE {

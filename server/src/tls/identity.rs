@@ -11,7 +11,7 @@ use tokio_rustls::{
     },
 };
 
-use super::{Inside, Tls, certificates, provider, unreadable, words};
+use super::{Inside, Tls, certificates, plain_http, provider, unreadable, words};
 use crate::{drain::Drain, event_loop::StreamSocket, registry::Peer};
 
 /// How long a handshake under way may still take when the server ends.
@@ -59,7 +59,13 @@ impl Identity {
         within: Duration,
         drain: &Drain,
     ) -> Option<Tls> {
-        let handshake = TlsAcceptor::from(self.config(inside)).accept(stream);
+        let handshake = async {
+            if inside == Inside::Http && plain_http::comes_on(&stream).await? {
+                plain_http::refuse(stream).await?;
+                return Err(io::Error::other("plain HTTP on the HTTPS port, answered with 400"));
+            }
+            TlsAcceptor::from(self.config(inside)).accept(stream).await
+        };
         let agreed = tokio::select! {
             agreed = timeout(within, handshake) => {
                 agreed.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))

@@ -2,7 +2,7 @@
 
 import sys
 
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 URL = sys.argv[2]
@@ -61,7 +61,15 @@ def endings():
 
     assert_ends("/ends", go, 1000, "the upstream ended the stream")
     assert_ends("/breaks", go, 1011, "reset")
-    assert_ends("/ws", nothing, 1008, "http://evil.example", origin="http://evil.example")
+    # A program that says it is a page is refused by the status, a page by a Close.
+    try:
+        client("/ws", origin="http://evil.example")
+        raise AssertionError("it is refused")
+    except InvalidStatus as refused:
+        assert refused.response.status_code == 403, refused
+        assert b"http://evil.example" in refused.response.body, refused.response.body
+    page = {"origin": "http://evil.example", "user_agent_header": "Mozilla/5.0"}
+    assert_ends("/ws", nothing, 1008, "http://evil.example", **page)
     assert_ends("/ws", lambda ws: ws.send(b"x" * 1001), 1009, "1000")
     assert_ends("/ws", lambda ws: ws.send(b"\xff", text=True), 1007, "UTF-8")
     # Not masked.

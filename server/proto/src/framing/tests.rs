@@ -189,6 +189,183 @@ fn a_reply_to_text_must_be_text() {
     assert_eq!(framer.next_part(b"\xff"), Err(FramingError::InvalidUtf8));
 }
 
+/// The messages that a framing with options makes of `input` in pieces of the sizes of `cuts`: as
+/// a bridge does, what a framer does not take is given again with what follows.
+fn framed_with(
+    framing: Framing,
+    options: FramingOptions,
+    input: &[u8],
+    cuts: &[usize],
+) -> Result<Vec<(u8, Vec<u8>)>, FramingError> {
+    let mut framer = Framer::with_options(framing, &options);
+    let (mut out, mut held, mut rest) = (Vec::new(), Vec::new(), input);
+    for cut in cuts.iter().copied().chain([usize::MAX]) {
+        let (piece, behind) = rest.split_at(cut.min(rest.len()));
+        rest = behind;
+        let replaced =
+            if framer.replaces_invalid() { framer.replace_invalid(piece, 0) } else { None };
+        held.extend_from_slice(replaced.as_deref().unwrap_or(piece));
+        let mut at = 0;
+        while let Some(next) = framer.next(&held[at..])? {
+            next.head.append_to(&mut out);
+            out.extend_from_slice(&held[at..][next.payload]);
+            at += next.taken;
+        }
+        held.drain(..at);
+    }
+    if let Some(last) = framer.next_at_end(&held)? {
+        last.head.append_to(&mut out);
+        out.extend_from_slice(&held[last.payload]);
+        held.drain(..last.taken);
+    }
+    assert!(held.is_empty(), "all input is taken");
+    if let Some(last) = framer.finish()? {
+        out.extend_from_slice(last.head.as_bytes());
+    }
+    Ok(messages(&out))
+}
+
+fn invalid(invalid: InvalidText) -> FramingOptions {
+    FramingOptions { invalid, ..FramingOptions::default() }
+}
+
+/// Every way to cut `len` bytes in two, all bytes apart, and no cut.
+fn all_cuts(len: usize) -> Vec<Vec<usize>> {
+    (0..len).map(|cut| vec![cut]).chain([vec![1; len], vec![]]).collect()
+}
+
+#[test]
+fn a_line_that_is_not_utf8_is_replaced_or_binary_and_the_others_are_text() {
+    let input = b"caf\xc3\xa9\r\ncaf\xe9\r\n\xe2\x82\n\xe2\x82\xac\n\nend \xf0\x9f";
+    let replaced: Vec<(u8, Vec<u8>)> =
+        ["caf\u{e9}", "caf\u{fffd}", "\u{fffd}", "\u{20ac}", "", "end \u{fffd}"]
+            .map(|s| (1, s.into()))
+            .into();
+    let binary: [(u8, &[u8]); 6] = [
+        (1, "caf\u{e9}".as_bytes()),
+        (2, b"caf\xe9"),
+        (2, b"\xe2\x82"),
+        (1, "\u{20ac}".as_bytes()),
+        (1, b""),
+        (2, b"end \xf0\x9f"),
+    ];
+    let binary = binary.map(|(opcode, payload)| (opcode, payload.to_vec()));
+    for cuts in all_cuts(input.len()) {
+        let got = framed_with(Framing::Line, invalid(InvalidText::Replace), input, &cuts).unwrap();
+        assert_eq!(got, replaced, "{cuts:?}");
+        let got = framed_with(Framing::Line, invalid(InvalidText::Binary), input, &cuts).unwrap();
+        assert_eq!(got, binary, "{cuts:?}");
+    }
+}
+
+#[test]
+fn a_line_that_is_not_held_back_to_its_end_is_binary_however_it_is_cut() {
+    let (fits, long) = ("x".repeat(MAX_HELD_LINE - 1), "x".repeat(MAX_HELD_LINE));
+    let input = format!("{fits}\r\n{long}\r\nx\r\n{long}x");
+    let expected =
+        [(1, fits.clone()), (2, long.clone()), (1, "x".to_owned()), (2, long.clone() + "x")];
+    let expected = expected.map(|(opcode, payload)| (opcode, payload.into_bytes()));
+    for cuts in [vec![], vec![1000; 300], vec![MAX_HELD_LINE; 4], vec![MAX_HELD_LINE + 1; 4]] {
+        let options = invalid(InvalidText::Binary);
+        let got = framed_with(Framing::Line, options, input.as_bytes(), &cuts).unwrap();
+        assert!(got == expected, "{:?}", got.iter().map(|m| (m.0, m.1.len())).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn text_that_is_not_utf8_is_a_binary_message_of_what_has_arrived() {
+    let options = invalid(InvalidText::Binary);
+    let input = b"abc\xe9\xe2\x82\xac\xf0";
+    let got = framed_with(Framing::Text, options, input, &[2, 4, 1]).unwrap();
+    let expected: [(u8, &[u8]); 4] =
+        [(1, b"ab"), (2, b"c\xe9"), (1, b"\xe2\x82\xac"), (2, b"\xf0")];
+    assert_eq!(got, expected.map(|(opcode, payload)| (opcode, payload.to_vec())));
+}
+
+#[test]
+fn the_options_are_read_and_what_is_unknown_is_refused() {
+    assert_eq!("replace".parse(), Ok(InvalidText::Replace));
+    assert_eq!("crlf".parse(), Ok(Newline::CrLf));
+    assert!("".parse::<InvalidText>().is_err());
+    assert!("CRLF".parse::<Newline>().is_err());
+}
+
+proptest! {
+    #[test]
+    fn no_message_is_longer_than_the_chunk_and_no_byte_is_lost(
+        text in "[a\u{e9}\u{20ac}\u{1f600}]{0,900}",
+        chunk in MIN_CHUNK..=600,
+        cuts in proptest::collection::vec(0..700_usize, 0..20),
+    ) {
+        let options = FramingOptions { chunk, ..FramingOptions::default() };
+        for framing in [Framing::Bytes, Framing::Text] {
+            let got = framed_with(framing, options, text.as_bytes(), &cuts).unwrap();
+            prop_assert!(got.iter().all(|(_, payload)| payload.len() <= chunk));
+            let all: Vec<u8> = got.into_iter().flat_map(|(_, payload)| payload).collect();
+            prop_assert_eq!(&all, text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn replaced_text_is_the_same_in_any_pieces(
+        input in any_text(),
+        cuts in proptest::collection::vec(0..9_usize, 0..80),
+    ) {
+        let options = invalid(InvalidText::Replace);
+        let expected = String::from_utf8_lossy(&input).into_owned();
+        let got = framed_with(Framing::Text, options, &input, &cuts).unwrap();
+        let got: Vec<u8> = got.into_iter().flat_map(|(_, payload)| payload).collect();
+        prop_assert_eq!(String::from_utf8(got).unwrap(), &*expected);
+        let got = framed_with(Framing::Line, options, &input, &cuts).unwrap();
+        prop_assert_eq!(got, lines_of(expected.as_bytes()));
+    }
+
+    #[test]
+    fn binary_lines_and_text_keep_every_byte_in_any_pieces(
+        input in any_text(),
+        cuts in proptest::collection::vec(0..9_usize, 0..80),
+    ) {
+        let options = invalid(InvalidText::Binary);
+        let got = framed_with(Framing::Line, options, &input, &cuts).unwrap();
+        prop_assert_eq!(got, lines_of(&input));
+        let got = framed_with(Framing::Text, options, &input, &cuts).unwrap();
+        for (opcode, payload) in &got {
+            prop_assert!(*opcode == 2 || std::str::from_utf8(payload).is_ok());
+        }
+        let all: Vec<u8> = got.into_iter().flat_map(|(_, payload)| payload).collect();
+        prop_assert_eq!(all, input);
+    }
+}
+
+/// Bytes that are text in part, with line endings.
+fn any_text() -> impl Strategy<Value = Vec<u8>> {
+    let byte = prop_oneof![
+        Just(b'\n'),
+        Just(b'\r'),
+        Just(b'a'),
+        Just(0xe2_u8),
+        Just(0x82),
+        Just(0xac),
+        Just(0xf0),
+        Just(0x9f),
+        0..=255_u8
+    ];
+    proptest::collection::vec(byte, 0..120)
+}
+
+/// The messages of framing `line`: text where a line is valid UTF-8, else binary.
+fn lines_of(input: &[u8]) -> Vec<(u8, Vec<u8>)> {
+    let (whole, rest) =
+        input.split_at(input.iter().rposition(|&b| b == b'\n').map_or(0, |i| i + 1));
+    let lines = whole.split_inclusive(|&byte| byte == b'\n').map(|line| {
+        let line = &line[..line.len() - 1];
+        line.strip_suffix(b"\r").unwrap_or(line)
+    });
+    let last = Some(rest).filter(|rest| !rest.is_empty());
+    let kind = |line: &[u8]| if std::str::from_utf8(line).is_ok() { 1 } else { 2 };
+    lines.chain(last).map(|line| (kind(line), line.to_vec())).collect()
+}
+
 proptest! {
     #[test]
     fn bytes_and_text_keep_every_byte(text in ".{0,300}", cuts in proptest::collection::vec(0..9_usize, 0..80)) {
