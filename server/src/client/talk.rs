@@ -274,7 +274,10 @@ impl Speaker {
         let expected = if by_silence { Expected::Each } else { self.source.expected() };
         let Ledger { peer, replies, .. } = ledger;
         let ended = finish(outbound, peer, replies, manner.wait, expected, by_silence).await;
-        ledger.show_rest(sink).await?;
+        if !matches!(ended, Ok(Uploaded::Finished)) {
+            // Nothing more is waited for, not even the end of a line.
+            ledger.show_rest(sink).await?;
+        }
         ended
     }
 
