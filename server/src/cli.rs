@@ -7,7 +7,10 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{
+    Args, CommandFactory, FromArgMatches, Parser, Subcommand,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 use clap_complete::Shell;
 use echogate_proto::endpoint::{Endpoint, HostPort};
 use tokio::task::spawn_blocking;
@@ -16,11 +19,12 @@ use crate::{
     chat::Seat,
     check::{self, Attempt},
     client,
-    config::{Given, RouteSpec, Settings},
+    config::{self, BindAddress, Given, RouteSpec, Settings, Sources},
     escape, help,
     inherit::{Inherited, Names},
     process::{self, Signals},
     serve::Server,
+    service::Service,
 };
 
 /// A socket workbench: TCP services, a WebSocket gateway to them, and clients in the
@@ -75,7 +79,7 @@ struct ServeCommand {
 struct ServeArgs {
     /// Settings in a TOML file; flags and the environment come before it. Read again at
     /// SIGHUP, without an end to any connection
-    #[arg(long, value_name = "FILE", env = "ECHOGATE_CONFIG", hide_env_values = true)]
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
     given: Given,
@@ -85,7 +89,7 @@ struct ServeArgs {
 struct GatewayArgs {
     /// Where to serve, on loopback unless a host is given
     #[arg(value_name = "[HOST:]PORT", value_parser = parse_bind)]
-    bind: HostPort,
+    bind: BindAddress,
     /// The service: HOST:PORT, or a URL as a route takes it
     #[arg(value_name = "HOST:PORT", value_parser = parse_upstream)]
     upstream: RouteSpec,
@@ -105,10 +109,12 @@ struct CheckArgs {
     serve: ServeArgs,
 }
 
-fn parse_bind(text: &str) -> Result<HostPort, String> {
+fn parse_bind(text: &str) -> Result<BindAddress, String> {
     match text.parse() {
-        Ok(port) => Ok(HostPort { host: "localhost".to_owned(), port }),
-        Err(_) => text.parse::<HostPort>().map_err(|e| e.to_string()),
+        Ok(port) if text.bytes().all(|b| b.is_ascii_digit()) => {
+            Ok(BindAddress(HostPort { host: "localhost".to_owned(), port }))
+        }
+        _ => text.parse(),
     }
 }
 
@@ -129,7 +135,7 @@ enum Failure {
 /// the exit status.
 pub fn main() -> ExitCode {
     let _flush = process::FlushAtEnd;
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(e) if !e.use_stderr() => {
             // Help or the version was asked for.
@@ -147,12 +153,12 @@ pub fn main() -> ExitCode {
             process::raise_file_limit();
             call(client::bench::run(args))
         }
-        Command::Help(args) => args.show(Cli::command()).map_err(|e| match e {
+        Command::Help(args) => args.show(Cli::whole_command()).map_err(|e| match e {
             help::Error::Unknown(what) => Failure::Usage(what),
             help::Error::Output(e) => output_failed(&e),
         }),
         Command::Completions { shell } => {
-            help::complete(Cli::command(), shell).map_err(|e| output_failed(&e))
+            help::complete(Cli::whole_command(), shell).map_err(|e| output_failed(&e))
         }
     };
     done.map_or_else(fail, |()| ExitCode::SUCCESS)
@@ -173,6 +179,9 @@ fn output_failed(error: &io::Error) -> Failure {
 
 /// What is wrong with the command line, and the tip if there is one, in one line.
 fn one_line(error: &clap::Error) -> String {
+    if let Some(line) = misplaced(error) {
+        return line;
+    }
     let text = error.to_string();
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let mut line = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
@@ -188,17 +197,55 @@ fn one_line(error: &clap::Error) -> String {
     line
 }
 
+/// Where the flags belong that stand before a command, if that is what is wrong.
+fn misplaced(error: &clap::Error) -> Option<String> {
+    let command = match error.get(ContextKind::InvalidSubcommand)? {
+        ContextValue::String(command) if error.kind() == ErrorKind::ArgumentConflict => command,
+        _ => return None,
+    };
+    let flags = match error.get(ContextKind::PriorArg)? {
+        ContextValue::String(flag) => flag.clone(),
+        ContextValue::Strings(flags) => flags.join(" "),
+        _ => return None,
+    };
+    let all = Cli::command();
+    let takes = |flag: &str| {
+        let flag = flag.split_whitespace().next()?.strip_prefix("--")?;
+        all.find_subcommand(command)?.get_arguments().find(|arg| arg.get_long() == Some(flag))
+    };
+    Some(match takes(&flags) {
+        Some(_) => format!("{flags} goes behind {command}: echogate {command} … {flags}"),
+        None => format!("{flags} does not go with {command}: it is a flag of serve"),
+    })
+}
+
+impl Cli {
+    fn read() -> Result<Cli, clap::Error> {
+        Cli::from_arg_matches(&Cli::whole_command().try_get_matches()?)
+    }
+
+    /// The command line, with the environment's variables in its help.
+    fn whole_command() -> clap::Command {
+        let commands = ["serve", "gateway", "check"];
+        let all = config::with_variables(Cli::command());
+        commands.into_iter().fold(all, |all, name| all.mut_subcommand(name, config::with_variables))
+    }
+}
+
 impl ServeArgs {
+    fn sources(self) -> Result<Sources, String> {
+        Sources::read(self.given, self.config.as_deref())
+    }
+
     fn settings(self, inherited: &Names) -> Result<Settings, String> {
-        Settings::load(self.given, self.config.as_deref(), inherited)
+        Settings::load(&self.sources()?, inherited)
     }
 }
 
 impl GatewayArgs {
     fn settings(self, inherited: &Names) -> Result<Settings, String> {
-        let Self { bind, upstream, serve: ServeArgs { config, given } } = self;
-        let given = given.into_gateway(bind, &upstream)?;
-        ServeArgs { config, given }.settings(inherited)
+        let Self { bind, upstream, serve } = self;
+        Settings::load(&serve.sources()?.into_gateway(bind, &upstream)?, inherited)
     }
 }
 
@@ -226,6 +273,10 @@ fn serve(console: bool) -> Result<(), Failure> {
     let inherited = Inherited::from_env().map_err(Failure::Usage)?;
     let names = inherited.names();
     let settings = settings(&names).map_err(Failure::Usage)?;
+    if console {
+        let served = settings.check_served(Service::Chat, &names);
+        served.map_err(|why| Failure::Usage(format!("--console {why}")))?;
+    }
     process::open_stdout().map_err(Failure::Run)?;
     process::raise_file_limit();
     let runtime = process::runtime().map_err(Failure::Run)?;
@@ -268,7 +319,7 @@ fn serve(console: bool) -> Result<(), Failure> {
 
 /// What the command line says to serve.
 fn settings(inherited: &Names) -> Result<Settings, String> {
-    let cli = Cli::try_parse().map_err(|e| one_line(&e))?;
+    let cli = Cli::read().map_err(|e| one_line(&e))?;
     match cli.command {
         None => cli.serve.serve.settings(inherited),
         Some(Command::Serve(args)) => args.serve.settings(inherited),

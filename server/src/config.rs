@@ -1,23 +1,25 @@
-//! What the server is told: flags first, then the environment, then the file, then
+//! The settings of the server: flags first, then the environment, then the file, then
 //! the defaults.
 //!
+//! - `addresses`: no two sockets on one
+//! - `sources`: what was given, where, and under which name
+//! - `environment`: all settings in variables
 //! - `listener`: services on endpoints
 //! - `route`: WebSocket paths and where they lead
 //! - `origin`: whose pages may connect
 //! - `values`: settings of a single value
 //! - `file`: all of them in a file
 
+mod addresses;
+mod environment;
 mod file;
 mod listener;
 mod origin;
 mod route;
+mod sources;
 mod values;
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use clap::Args;
 use echogate_proto::endpoint::HostPort;
@@ -25,50 +27,45 @@ use jiff::tz::TimeZone;
 use serde::Deserialize;
 
 use self::{
+    addresses::check_addresses,
     listener::default_listeners,
     route::default_routes,
-    values::{identity, operator_token, parsed_duration, parsed_list, parsed_option},
+    sources::{Setting, list},
+    values::{
+        Count, Size, Time, Timeout, filled_list, identity, operator_token, parsed_list,
+        parsed_option, path,
+    },
 };
+pub(crate) use self::{environment::with_variables, origin::default_port, values::parse_duration};
 pub use self::{
     listener::{At, ListenerSpec, SocketPath},
     origin::{AllowedOrigin, Origin},
     route::{RouteSpec, Upstream},
-    values::Zone,
+    sources::Sources,
+    values::{BindAddress, Zone},
 };
-pub(crate) use self::{origin::default_port, values::parse_duration};
 use crate::{
-    authority::AllowedHost, chat::Token, inherit::Names, proxy::Network, tls::identity::Identity,
+    authority::AllowedHost, chat::Token, inherit::Names, proxy::Network, service::Service,
+    tls::identity::Identity,
 };
 
-/// Settings as given in one place: the command line with the environment, or a file.
-/// What is `None` or empty was not given.
+/// The settings of one source: the command line, the environment or a file. What is `None`
+/// or empty was not given. Its flags have their variables by name (`environment`).
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Given {
     /// Where the page and the WebSocket routes are served (repeatable)
     /// [default: 127.0.0.1:8080 and [::1]:8080]
-    #[arg(
-        long,
-        value_name = "HOST:PORT",
-        env = "ECHOGATE_HTTP",
-        hide_env_values = true,
-        value_delimiter = ','
-    )]
+    #[arg(long, value_name = "HOST:PORT")]
     #[serde(deserialize_with = "parsed_list")]
-    http: Vec<HostPort>,
+    http: Vec<BindAddress>,
 
     /// A service on an endpoint of its own, as upper=tcp://127.0.0.1:7007 (repeatable;
     /// tcp, tls, unix, udp, unixgram; ?once answers one message a connection, ?mode=660
     /// is for sockets in the file system)
     /// [default: upper on port 7007, time on 7013, chat on 7017, of 127.0.0.1 and [::1]]
-    #[arg(
-        long,
-        value_name = "SERVICE=URL",
-        env = "ECHOGATE_LISTEN",
-        hide_env_values = true,
-        value_delimiter = ','
-    )]
-    #[serde(rename = "listener")]
+    #[arg(long, value_name = "SERVICE=URL")]
+    #[serde(rename = "listener", deserialize_with = "filled_list")]
     listen: Vec<ListenerSpec>,
 
     /// A WebSocket path bridged to an endpoint, as /ws=tcp://127.0.0.1:7007?framing=message
@@ -78,158 +75,139 @@ pub struct Given {
     /// protocol=NAME, its subprotocol; proxy=v1 or v2, by which PROXY header it is told of the
     /// client; with tls://, ca=FILE and server-name=NAME say how it is verified
     /// [default: /ws to upper, /ws/echo, /ws/time, /ws/chat, /ws/operator]
-    #[arg(
-        long,
-        value_name = "PATH=URL",
-        env = "ECHOGATE_ROUTE",
-        hide_env_values = true,
-        value_delimiter = ','
-    )]
+    #[arg(long, value_name = "PATH=URL")]
+    #[serde(deserialize_with = "filled_list")]
     route: Vec<RouteSpec>,
 
     /// Connections that the kernel holds until they are accepted; beyond them it turns a
     /// burst of clients away. It takes no more than net.core.somaxconn [default: 4096]
-    #[arg(long, value_name = "N", env = "ECHOGATE_BACKLOG", hide_env_values = true)]
-    backlog: Option<u32>,
+    #[arg(long, value_name = "N")]
+    #[serde(deserialize_with = "parsed_option")]
+    backlog: Option<Count>,
 
     /// The zone in which the service time answers, as Europe/Berlin [default: the system's]
-    #[arg(long, value_name = "NAME", env = "ECHOGATE_TIMEZONE", hide_env_values = true)]
+    #[arg(long, value_name = "NAME")]
     #[serde(deserialize_with = "parsed_option")]
     timezone: Option<Zone>,
 
     /// What chat's operators have to know: the first line of this file, 16 characters at
     /// least [default: made at the start, and printed]
-    #[arg(long, value_name = "FILE", env = "ECHOGATE_OPERATOR_TOKEN_FILE", hide_env_values = true)]
+    #[arg(long, value_name = "FILE")]
+    #[serde(deserialize_with = "path")]
     operator_token_file: Option<PathBuf>,
 
     /// The server's certificate in PEM, those that lead to its root behind it: with it, all
     /// that is HTTP is HTTPS. Read again at SIGHUP
-    #[arg(long, value_name = "FILE", env = "ECHOGATE_TLS_CERT", hide_env_values = true)]
+    #[arg(long, value_name = "FILE")]
+    #[serde(deserialize_with = "path")]
     tls_cert: Option<PathBuf>,
 
     /// The certificate's private key in PEM
-    #[arg(long, value_name = "FILE", env = "ECHOGATE_TLS_KEY", hide_env_values = true)]
+    #[arg(long, value_name = "FILE")]
+    #[serde(deserialize_with = "path")]
     tls_key: Option<PathBuf>,
 
-    /// Serve the page from this folder instead of the one built in; without its dot files.
-    /// Symbolic links in it are followed, wherever they lead
-    #[arg(long, value_name = "DIR", env = "ECHOGATE_WEB_ROOT", hide_env_values = true)]
+    /// Serve the page from this folder instead of the one built in: without that one's
+    /// Content-Security-Policy, and without the folder's dot files. Symbolic links in it are
+    /// followed, wherever they lead
+    #[arg(long, value_name = "DIR")]
+    #[serde(deserialize_with = "path")]
     web_root: Option<PathBuf>,
 
     /// Pages of this origin may connect, too: https://app.example[:PORT], null (pages without an
     /// origin, as sandboxed frames and most browsers' local files; any site can make such), file://,
     /// or * for every page (repeatable) [default: only the server's own page]
-    #[arg(
-        long,
-        value_name = "ORIGIN",
-        env = "ECHOGATE_ALLOW_ORIGIN",
-        hide_env_values = true,
-        value_delimiter = ','
-    )]
+    #[arg(long, value_name = "ORIGIN")]
     #[serde(deserialize_with = "parsed_list")]
     allow_origin: Vec<AllowedOrigin>,
 
     /// A host name under which the page, the API, /metrics and the page's WebSockets are answered,
     /// beside IP addresses and localhost: a name alone, without scheme or port (repeatable)
-    #[arg(
-        long,
-        value_name = "HOST",
-        env = "ECHOGATE_ALLOW_HOST",
-        hide_env_values = true,
-        value_delimiter = ','
-    )]
+    #[arg(long, value_name = "HOST")]
     #[serde(deserialize_with = "parsed_list")]
     allow_host: Vec<AllowedHost>,
 
     /// Connections from this network begin with a PROXY header, version 1 or 2, that says
     /// who the client is, as 10.0.0.0/8 (repeatable)
-    #[arg(
-        long,
-        value_name = "NETWORK",
-        env = "ECHOGATE_PROXY_PROTOCOL_FROM",
-        hide_env_values = true,
-        value_delimiter = ','
-    )]
+    #[arg(long, value_name = "NETWORK")]
     #[serde(deserialize_with = "parsed_list")]
     proxy_protocol_from: Vec<Network>,
 
     /// Believe HTTP proxies in this network: the client is whom X-Forwarded-For names, and an
     /// Origin is compared with X-Forwarded-Host and X-Forwarded-Proto where they are sent
     /// (repeatable)
-    #[arg(
-        long,
-        value_name = "NETWORK",
-        env = "ECHOGATE_FORWARDED_FROM",
-        hide_env_values = true,
-        value_delimiter = ','
-    )]
+    #[arg(long, value_name = "NETWORK")]
     #[serde(deserialize_with = "parsed_list")]
     forwarded_from: Vec<Network>,
 
     /// How long connections may take to end after SIGTERM or SIGINT, as 10s or 500ms
     /// [default: 10s]
-    #[arg(long, value_name = "TIME", env = "ECHOGATE_DRAIN", hide_env_values = true, value_parser = parse_duration)]
-    #[serde(deserialize_with = "parsed_duration")]
-    drain: Option<Duration>,
+    #[arg(long, value_name = "TIME")]
+    #[serde(deserialize_with = "parsed_option")]
+    drain: Option<Time>,
 
-    /// The largest WebSocket message taken, in bytes [default: 16777216]
-    #[arg(long, value_name = "BYTES", env = "ECHOGATE_MAX_MESSAGE", hide_env_values = true)]
-    max_message: Option<u64>,
+    /// The largest WebSocket message taken, in bytes, or as 64K or 16M (powers of 1024)
+    /// [default: 16M]
+    #[arg(long, value_name = "SIZE")]
+    #[serde(deserialize_with = "parsed_option")]
+    max_message: Option<Size>,
 
     /// The most connections held at once, TCP and WebSocket together; a WebSocket whose upstream
     /// is a listener here is one [default: 20000]
-    #[arg(long, value_name = "N", env = "ECHOGATE_MAX_CONNECTIONS", hide_env_values = true)]
-    max_connections: Option<u32>,
+    #[arg(long, value_name = "N")]
+    #[serde(deserialize_with = "parsed_option")]
+    max_connections: Option<Count>,
 
     /// The most connections held from one IPv4 address or IPv6 /64 network, and the most HTTP
     /// connections besides [default: 1000, loopback any number]
-    #[arg(long, value_name = "N", env = "ECHOGATE_MAX_PER_ADDRESS", hide_env_values = true)]
-    max_per_address: Option<u32>,
+    #[arg(long, value_name = "N")]
+    #[serde(deserialize_with = "parsed_option")]
+    max_per_address: Option<Count>,
 
     /// Do not answer /api/connections, /api/events and /api/endpoints, which show everyone who
     /// can reach the HTTP port the address, label and byte counts of every client, and where
     /// the routes lead
-    #[arg(long, env = "ECHOGATE_NO_API", hide_env_values = true)]
+    #[arg(long)]
     no_api: bool,
 
     /// How long a client may take for the head of an HTTP request, and for a TLS handshake
     /// [default: 10s]
-    #[arg(long, value_name = "TIME", env = "ECHOGATE_HEADER_TIMEOUT", hide_env_values = true, value_parser = parse_duration)]
-    #[serde(deserialize_with = "parsed_duration")]
-    header_timeout: Option<Duration>,
+    #[arg(long, value_name = "TIME")]
+    #[serde(deserialize_with = "parsed_option")]
+    header_timeout: Option<Timeout>,
 
     /// How long a client may take no byte of an HTTP response before its connection is reset
     /// [default: 30s]
-    #[arg(long, value_name = "TIME", env = "ECHOGATE_WRITE_TIMEOUT", hide_env_values = true, value_parser = parse_duration)]
-    #[serde(deserialize_with = "parsed_duration")]
-    write_timeout: Option<Duration>,
+    #[arg(long, value_name = "TIME")]
+    #[serde(deserialize_with = "parsed_option")]
+    write_timeout: Option<Timeout>,
 
     /// How long an HTTP connection is kept open for the next request [default: 60s]
-    #[arg(long, value_name = "TIME", env = "ECHOGATE_KEEP_ALIVE_TIMEOUT", hide_env_values = true, value_parser = parse_duration)]
-    #[serde(deserialize_with = "parsed_duration")]
-    keep_alive_timeout: Option<Duration>,
+    #[arg(long, value_name = "TIME")]
+    #[serde(deserialize_with = "parsed_option")]
+    keep_alive_timeout: Option<Timeout>,
 
     /// How long an upstream may take to accept a connection, TLS included [default: 10s]
-    #[arg(long, value_name = "TIME", env = "ECHOGATE_DIAL_TIMEOUT", hide_env_values = true, value_parser = parse_duration)]
-    #[serde(deserialize_with = "parsed_duration")]
-    dial_timeout: Option<Duration>,
+    #[arg(long, value_name = "TIME")]
+    #[serde(deserialize_with = "parsed_option")]
+    dial_timeout: Option<Timeout>,
 
     /// How long a connection may carry nothing before it is ended; 0s is for ever
     /// [default: 0s]
-    #[arg(long, value_name = "TIME", env = "ECHOGATE_IDLE_TIMEOUT", hide_env_values = true, value_parser = parse_duration)]
-    #[serde(deserialize_with = "parsed_duration")]
-    idle_timeout: Option<Duration>,
+    #[arg(long, value_name = "TIME")]
+    #[serde(deserialize_with = "parsed_option")]
+    idle_timeout: Option<Time>,
 
     /// How long a WebSocket client may say nothing before it is sent a Ping [default: 20s]
-    #[arg(long, value_name = "TIME", env = "ECHOGATE_PING_INTERVAL", hide_env_values = true, value_parser = parse_duration)]
-    #[serde(deserialize_with = "parsed_duration")]
-    ping_interval: Option<Duration>,
+    #[arg(long, value_name = "TIME")]
+    #[serde(deserialize_with = "parsed_option")]
+    ping_interval: Option<Timeout>,
 
     /// How long a WebSocket client may say nothing after a Ping before it is dropped
     /// [default: 20s]
-    #[arg(long, value_name = "TIME", env = "ECHOGATE_PING_TIMEOUT", hide_env_values = true, value_parser = parse_duration)]
-    #[serde(deserialize_with = "parsed_duration")]
-    ping_timeout: Option<Duration>,
+    #[arg(long, value_name = "TIME")]
+    #[serde(deserialize_with = "parsed_option")]
+    ping_timeout: Option<Timeout>,
 }
 
 /// What the server does, every setting decided.
@@ -301,152 +279,169 @@ impl Settings {
         if self.tls.is_some() { "https" } else { "http" }
     }
 
-    /// Puts together what was given on the command line and in the environment, the
-    /// file that may have been named, and the defaults. What sockets were `inherited`
-    /// takes the place of defaults.
+    /// Decides every setting by what was given and the defaults. Sockets that were `inherited`
+    /// take the place of defaults.
     ///
     /// # Errors
     ///
     /// One line that names what is wrong and where.
-    pub fn load(flags: Given, file: Option<&Path>, inherited: &Names) -> Result<Settings, String> {
-        let file = file.map(file::read).transpose()?.unwrap_or_default();
-        let listeners = first_given(flags.listen, file.listen);
-        let routes = first_given(flags.route, file.route);
-        // With routes alone it is a gateway and opens no service ports.
-        let listeners = match listeners {
-            Some(listeners) => required(listeners),
-            None if routes.is_some() || !inherited.services.is_empty() => Vec::new(),
-            None => default_listeners(),
-        };
-        let routes = routes.unwrap_or_else(|| {
-            default_routes(|service| {
-                let is_plain = |bind: &Bind<ListenerSpec>| {
-                    bind.spec.service == service
-                        && matches!(bind.spec.at, At::Tcp(_))
-                        && !bind.spec.once
-                };
-                listeners.iter().any(is_plain)
-            })
-        });
-        if let Some(double) = first_double(routes.iter().map(|route| &route.path)) {
-            return Err(format!("route {double} is given twice"));
-        }
-        let tls = identity(flags.tls_cert.or(file.tls_cert), flags.tls_key.or(file.tls_key))?;
+    pub fn load(sources: &Sources, inherited: &Names) -> Result<Settings, String> {
+        let Endpoints { http, listeners, routes } = Endpoints::of(sources, inherited)?;
+        let tls = identity(
+            sources.find("tls-cert", |given| given.tls_cert.clone()),
+            sources.find("tls-key", |given| given.tls_key.clone()),
+        )?;
+        let is_tls = |bind: &Bind<ListenerSpec>| matches!(bind.spec.at, At::Tls(_));
         if tls.is_none()
-            && let Some(Bind { spec, .. }) =
-                listeners.iter().find(|bind| matches!(bind.spec.at, At::Tls(_)))
+            && let Some((given, setting)) = sources.find("listen", |given| list(&given.listen))
+            && let Some(i) = listeners.iter().position(is_tls)
         {
-            return Err(format!("listener {spec} needs tls-cert and tls-key"));
+            let (setting, spec) = (setting.element(i), &given[i]);
+            return Err(format!("{setting}: {spec} needs tls-cert and tls-key"));
         }
-        let max_connections = flags.max_connections.or(file.max_connections).unwrap_or(20_000);
-        if max_connections == 0 {
-            return Err("max-connections 0 would serve nobody: expected at least 1".to_owned());
-        }
-        let max_per_address = flags.max_per_address.or(file.max_per_address);
-        if max_per_address == Some(0) {
-            return Err("max-per-address 0 would serve nobody: expected at least 1".to_owned());
-        }
-        let time = |flag: Option<Duration>, file: Option<Duration>, default| {
-            flag.or(file).unwrap_or(Duration::from_secs(default))
+        let has_effect = |setting: Setting<'_>, service: Service| match is_served(
+            service, &listeners, &routes, inherited,
+        ) {
+            true => Ok(()),
+            false => Err(format!("{setting} {}", without_effect(service))),
         };
-        let ping_interval = time(flags.ping_interval, file.ping_interval, 20);
-        let ping_timeout = time(flags.ping_timeout, file.ping_timeout, 20);
-        let header_timeout = time(flags.header_timeout, file.header_timeout, 10);
-        let write_timeout = time(flags.write_timeout, file.write_timeout, 30);
-        let keep_alive_timeout = time(flags.keep_alive_timeout, file.keep_alive_timeout, 60);
-        let dial_timeout = time(flags.dial_timeout, file.dial_timeout, 10);
-        for (name, time) in [
-            ("ping-interval", ping_interval),
-            ("ping-timeout", ping_timeout),
-            ("header-timeout", header_timeout),
-            ("write-timeout", write_timeout),
-            ("keep-alive-timeout", keep_alive_timeout),
-            ("dial-timeout", dial_timeout),
-        ] {
-            if time.is_zero() {
-                return Err(format!("{name} 0s leaves no time: expected more"));
+        let timezone = match sources.find("timezone", |given| given.timezone.clone()) {
+            Some((Zone(zone), setting)) => {
+                has_effect(setting, Service::Time)?;
+                zone
             }
-        }
-        let http = match first_given(flags.http, file.http) {
-            Some(http) => required(http),
-            None if inherited.http => Vec::new(),
-            None => loopback(8080).into(),
+            None => TimeZone::system(),
         };
-        let backlog = flags.backlog.or(file.backlog).unwrap_or(4096);
-        if backlog == 0 {
-            return Err("backlog 0 would let nobody in: expected at least 1".to_owned());
-        }
-        let web_root = flags.web_root.or(file.web_root);
-        if let Some(folder) = web_root.as_deref().filter(|folder| !folder.is_dir()) {
-            return Err(format!("web-root {}: no such folder", folder.display()));
-        }
-        let token_file = flags.operator_token_file.or(file.operator_token_file);
-        let timezone = flags.timezone.or(file.timezone);
+        let token_file =
+            sources.find("operator-token-file", |given| given.operator_token_file.clone());
+        let operator_token = match token_file {
+            Some((file, setting)) => {
+                has_effect(setting, Service::Operator)?;
+                Some(operator_token(&file).map_err(|why| format!("{setting}: {why}"))?)
+            }
+            None => None,
+        };
+        let web_root = match sources.find("web-root", |given| given.web_root.clone()) {
+            Some((folder, setting)) if !folder.is_dir() => {
+                return Err(format!("{setting}: {}: no such folder", folder.display()));
+            }
+            found => found.map(|(folder, _)| folder),
+        };
+        let timeout = |get: fn(&Given) -> Option<Timeout>, default| {
+            sources.value(get).map_or(Duration::from_secs(default), |Timeout(time)| time)
+        };
+        let count =
+            |get: fn(&Given) -> Option<Count>| sources.value(get).map(|Count(number)| number);
+        let time = |get: fn(&Given) -> Option<Time>| sources.value(get).map(|Time(time)| time);
         Ok(Settings {
             http,
             listeners,
             routes,
-            backlog,
-            timezone: timezone.map_or_else(TimeZone::system, |Zone(zone)| zone),
-            operator_token: token_file.as_deref().map(operator_token).transpose()?,
+            backlog: count(|given| given.backlog).unwrap_or(4096),
+            timezone,
+            operator_token,
             tls,
             web_root,
-            allow_origin: first_given(flags.allow_origin, file.allow_origin).unwrap_or_default(),
-            allow_host: first_given(flags.allow_host, file.allow_host).unwrap_or_default(),
-            proxy_protocol_from: first_given(flags.proxy_protocol_from, file.proxy_protocol_from)
+            allow_origin: sources.value(|given| list(&given.allow_origin)).unwrap_or_default(),
+            allow_host: sources.value(|given| list(&given.allow_host)).unwrap_or_default(),
+            proxy_protocol_from: sources
+                .value(|given| list(&given.proxy_protocol_from))
                 .unwrap_or_default(),
-            forwarded_from: first_given(flags.forwarded_from, file.forwarded_from)
-                .unwrap_or_default(),
-            drain: time(flags.drain, file.drain, 10),
-            max_message: flags.max_message.or(file.max_message).unwrap_or(16 << 20),
-            max_connections,
-            max_per_address,
-            api: !(flags.no_api || file.no_api),
-            header_timeout,
-            write_timeout,
-            keep_alive_timeout,
-            dial_timeout,
-            idle_timeout: flags.idle_timeout.or(file.idle_timeout).filter(|time| !time.is_zero()),
-            ping_interval,
-            ping_timeout,
+            forwarded_from: sources.value(|given| list(&given.forwarded_from)).unwrap_or_default(),
+            drain: time(|given| given.drain).unwrap_or(Duration::from_secs(10)),
+            max_message: sources
+                .value(|given| given.max_message)
+                .map_or(16 << 20, |Size(bytes)| bytes),
+            max_connections: count(|given| given.max_connections).unwrap_or(20_000),
+            max_per_address: count(|given| given.max_per_address),
+            api: sources.value(|given| given.no_api.then_some(())).is_none(),
+            header_timeout: timeout(|given| given.header_timeout, 10),
+            write_timeout: timeout(|given| given.write_timeout, 30),
+            keep_alive_timeout: timeout(|given| given.keep_alive_timeout, 60),
+            dial_timeout: timeout(|given| given.dial_timeout, 10),
+            idle_timeout: time(|given| given.idle_timeout).filter(|time| !time.is_zero()),
+            ping_interval: timeout(|given| given.ping_interval, 20),
+            ping_timeout: timeout(|given| given.ping_timeout, 20),
         })
     }
-}
 
-impl Given {
-    /// What `echogate gateway` means: `route` at `/` and `/websockify`, on `bind`.
+    /// Checks that a flag which is for `service` alone has something to act on.
     ///
     /// # Errors
     ///
-    /// What was given besides and cannot be meant as well.
-    pub fn into_gateway(mut self, bind: HostPort, route: &RouteSpec) -> Result<Given, String> {
-        for (flag, given) in [
-            ("--http", !self.http.is_empty()),
-            ("--listen", !self.listen.is_empty()),
-            ("--route", !self.route.is_empty()),
-        ] {
-            if given {
-                return Err(format!("{flag} does not go with gateway: it is what serve takes"));
-            }
+    /// Half a sentence that says why it has no effect.
+    pub(crate) fn check_served(&self, service: Service, inherited: &Names) -> Result<(), String> {
+        match is_served(service, &self.listeners, &self.routes, inherited) {
+            true => Ok(()),
+            false => Err(without_effect(service)),
         }
-        self.http = vec![bind];
-        self.route = ["/", "/websockify"]
-            .map(|path| RouteSpec { path: path.to_owned(), ..route.clone() })
-            .into();
-        Ok(self)
     }
 }
 
-fn first_given<T>(flags: Vec<T>, file: Vec<T>) -> Option<Vec<T>> {
-    [flags, file].into_iter().find(|given| !given.is_empty())
+/// What is served, and where: of the settings, or by default.
+struct Endpoints {
+    http: Vec<Bind<HostPort>>,
+    listeners: Vec<Bind<ListenerSpec>>,
+    routes: Vec<RouteSpec>,
 }
 
-fn first_double<'a>(mut all: impl Iterator<Item = &'a String>) -> Option<&'a String> {
-    let mut seen = std::collections::HashSet::new();
-    all.find(|item| !seen.insert(*item))
+impl Endpoints {
+    fn of(sources: &Sources, inherited: &Names) -> Result<Endpoints, String> {
+        let (routes, route) = sources.find("route", |given| list(&given.route)).unzip();
+        let (listeners, listen) = sources.find("listen", |given| list(&given.listen)).unzip();
+        let (http, http_setting) = sources.find("http", |given| list(&given.http)).unzip();
+
+        // With routes alone it is a gateway and opens no service ports.
+        let is_gateway = routes.is_some() || !inherited.services.is_empty();
+        let listeners = match listeners {
+            Some(listeners) => required(listeners),
+            None if is_gateway => Vec::new(),
+            None => default_listeners(),
+        };
+        let http = match http {
+            Some(http) => required(http.into_iter().map(|BindAddress(at)| at)),
+            None if inherited.http => Vec::new(),
+            None => loopback(8080).into(),
+        };
+        check_addresses((&listeners, listen), (&http, http_setting))?;
+        let is_plain =
+            |bind: &Bind<ListenerSpec>| matches!(bind.spec.at, At::Tcp(_)) && !bind.spec.once;
+        let has_plain = |service: Service| {
+            listeners.iter().any(|bind| bind.spec.service == service && is_plain(bind))
+        };
+        let routes = routes.unwrap_or_else(|| default_routes(has_plain));
+        for (i, RouteSpec { path, .. }) in routes.iter().enumerate() {
+            if let Some(setting) = route
+                && routes[..i].iter().any(|before| before.path == *path)
+            {
+                return Err(format!("{}: path {path} is given twice", setting.element(i)));
+            }
+        }
+        Ok(Endpoints { http, listeners, routes })
+    }
 }
 
-fn required<T>(specs: Vec<T>) -> Vec<Bind<T>> {
+/// Whether a listener, a route or an inherited socket leads to `service`.
+fn is_served(
+    service: Service,
+    listeners: &[Bind<ListenerSpec>],
+    routes: &[RouteSpec],
+    inherited: &Names,
+) -> bool {
+    let leads_there = |route: &RouteSpec| match route.upstream {
+        Upstream::Service(other) | Upstream::Listener(other) => other == service,
+        _ => false,
+    };
+    listeners.iter().any(|bind| bind.spec.service == service)
+        || inherited.services.contains(&service)
+        || routes.iter().any(leads_there)
+}
+
+fn without_effect(service: Service) -> String {
+    format!("has no effect: no listener and no route is of service {service}")
+}
+
+fn required<T>(specs: impl IntoIterator<Item = T>) -> Vec<Bind<T>> {
     specs.into_iter().map(|spec| Bind { spec, required: true }).collect()
 }
 

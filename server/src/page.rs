@@ -17,15 +17,14 @@ use axum::{
 use percent_encoding::percent_decode_str;
 use tower_http::services::ServeDir;
 
-/// What the page may do: run its own script and WebAssembly, and open WebSockets anywhere, for
+/// What the built-in page may do: run its own script and WebAssembly, and open WebSockets anywhere, for
 /// it is a workbench. Nothing inline, nothing from elsewhere, no frame around it.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
     script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' data:; \
     connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// What goes with every answer.
-const HEADERS: [(HeaderName, &str); 5] = [
-    (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+const HEADERS: [(HeaderName, &str); 4] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
@@ -107,13 +106,18 @@ pub fn router<S: Clone + Send + Sync + 'static>(web_root: Option<&Path>) -> Rout
                 .route("/{*path}", get_service(files))
                 .layer(guard)
         }
-        None => FILES.iter().fold(Router::new(), |router, file| {
-            let tags = file.variants.each_ref().map(Variant::tag);
-            router.route(
-                file.path,
-                get(move |request: Request| async move { file.answer(&tags, request.headers()) }),
-            )
-        }),
+        None => FILES
+            .iter()
+            .fold(Router::new(), |router, file| {
+                let tags = file.variants.each_ref().map(Variant::tag);
+                router.route(
+                    file.path,
+                    get(move |request: Request| async move {
+                        file.answer(&tags, request.headers())
+                    }),
+                )
+            })
+            .layer(middleware::map_response(with_policy)),
     };
     router.layer(middleware::map_response(with_headers))
 }
@@ -133,6 +137,14 @@ fn is_public(path: &str) -> bool {
 /// Whether `path` is one of the page's own, which no route can have.
 pub(crate) fn has(path: &str) -> bool {
     FILES.iter().any(|file| file.path == path)
+}
+
+/// Adds the policy of the built-in page. A folder's pages are other programs', with needs of
+/// their own (inline scripts, fonts, media, frames): the policy would stop them.
+async fn with_policy(mut response: Response) -> Response {
+    let policy = HeaderValue::from_static(CONTENT_SECURITY_POLICY);
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    response
 }
 
 async fn with_headers(mut response: Response) -> Response {

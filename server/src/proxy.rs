@@ -41,9 +41,22 @@ impl FromStr for Network {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Network, String> {
-        text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).map(Network).map_err(
-            |_| format!("\"{text}\" is no network: expected one as 10.0.0.0/8, or an address"),
-        )
+        let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        let network: IpNet = network.map_err(|_| {
+            let text = escape::escape(text);
+            format!("\"{text}\" is no network: expected one as 10.0.0.0/8, or an address")
+        })?;
+        if network.trunc() != network {
+            let (whole, one) = (network.trunc(), network.addr());
+            return Err(format!("\"{text}\" is no network: expected {whole}, or {one} alone"));
+        }
+        // An IPv4-mapped client is compared as IPv4.
+        let mapped = match network {
+            IpNet::V6(v6) => v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(96)),
+            IpNet::V4(_) => None,
+        };
+        let unmapped = mapped.and_then(|(ip, len)| IpNet::new(ip.into(), len).ok());
+        Ok(Network(unmapped.unwrap_or(network)))
     }
 }
 
@@ -540,9 +553,21 @@ mod tests {
     }
 
     #[test]
+    fn a_network_of_mapped_addresses_is_one_of_ipv4() {
+        for (mapped, ipv4) in
+            [("::ffff:10.0.0.0/104", "10.0.0.0/8"), ("::ffff:10.0.0.1", "10.0.0.1")]
+        {
+            assert_eq!(mapped.parse::<Network>().unwrap(), ipv4.parse().unwrap());
+        }
+        let all: Network = "::/0".parse().unwrap();
+        assert!(all.has(&"[2001:db8::1]:1".parse().unwrap()));
+        assert!(!all.has(&"10.0.0.1:1".parse().unwrap()), "IPv6 alone");
+    }
+
+    #[test]
     fn networks_are_said_in_full_or_as_one_address() {
         assert!("10.0.0.0/8".parse::<Network>().is_ok() && "::1".parse::<Network>().is_ok());
-        for wrong in ["", "10.0.0.0/33", "example.com", "10.0.0"] {
+        for wrong in ["", "10.0.0.0/33", "10.0.0.1/8", "2001:db8::1/32", "example.com", "10.0.0"] {
             assert!(wrong.parse::<Network>().unwrap_err().contains(wrong));
         }
     }

@@ -57,7 +57,10 @@ fn with_a_folder_of_ones_own_the_gateway_still_answers_handshakes() {
     std::fs::write(folder.path().join("index.html"), "mine").unwrap();
     let folder = folder.path().display().to_string();
     let server = gateway(&["127.0.0.1:0", "service:upper", "--web-root", &folder]);
-    assert_eq!(http::get(server.address("http"), "/").text(), "mine");
+    let page = http::get(server.address("http"), "/");
+    assert_eq!(page.text(), "mine");
+    // It may have inline scripts, fonts and frames, which the built-in page has not.
+    assert_eq!(page.header("content-security-policy"), None);
     let mut client = RawWs::connect(&server, "/");
     client.send_frame(first::TEXT, b"hi");
     assert_eq!(client.read().payload, b"HI");
@@ -74,10 +77,48 @@ fn what_does_not_go_with_a_gateway_is_named() {
         (&["gateway", "x", "localhost:1"], "x"),
         (&["gateway", "6080", "localhost:1", "--route", "/a=service:upper"], "--route"),
         (&["gateway", "6080", "localhost:1", "--http", "127.0.0.1:1"], "--http"),
+        (&["gateway", "6080", "localhost:1", "--listen", "upper=tcp://h:1"], "--listen"),
+        (&["gateway", "*:6080", "localhost:1"], "0.0.0.0"),
+        (&["gateway", "+6080", "localhost:1"], "+6080"),
+        (&["gateway", ":6080", "localhost:1"], "no host"),
+        (&["gateway", "6080", "*:1"], "bad host"),
+        (&["gateway", "6080", "0.0.0.0:1"], "127.0.0.1"),
+        (&["gateway", "6080", "localhost:0"], "port 0"),
+        (&["--drain", "1s", "gateway", "6080", "localhost:1"], "echogate gateway … --drain"),
+        (&["--http=h:1", "--drain=1s", "check"], "echogate check … --http"),
+        (&["--drain", "1s", "connect"], "--drain <TIME> does not go with connect"),
     ] {
         let (stdout, stderr, status) = run(arguments);
         assert_eq!((status, stdout.as_str(), stderr.lines().count()), (2, "", 1), "{stderr}");
         assert!(stderr.contains(names), "{stderr}");
+    }
+}
+
+#[test]
+fn what_the_environment_or_a_file_says_against_a_gateway_is_named_there() {
+    let gateway = || {
+        let mut command = Command::new("timeout");
+        command.args(["30", ECHOGATE, "gateway", "127.0.0.1:0", "localhost:1"]);
+        command
+    };
+    for (name, value, toml) in [
+        ("HTTP", "127.0.0.1:1", "http = [\"127.0.0.1:1\"]"),
+        ("LISTEN", "upper=tcp://h:1", "[[listener]]\nservice = \"upper\"\nurl = \"tcp://h:1\""),
+        ("ROUTE", "/a=service:upper", "[[route]]\npath = \"/a\"\nurl = \"service:upper\""),
+    ] {
+        let variable = format!("ECHOGATE_{name}");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, toml).unwrap();
+        let place = format!("{}:1: ", file.path().display());
+        for (output, named) in [
+            (gateway().env(&variable, value).output(), &variable),
+            (gateway().arg("--config").arg(file.path()).output(), &place),
+        ] {
+            let Output { stderr, status, .. } = output.unwrap();
+            let said = String::from_utf8(stderr).unwrap();
+            assert_eq!((status.code(), said.lines().count()), (Some(2), 1), "{said}");
+            assert!(said.contains(named) && said.contains("does not go with gateway"), "{said}");
+        }
     }
 }
 

@@ -186,7 +186,7 @@ fn a_refused_page_cannot_tell_which_routes_there_are() {
     assert_eq!(there.2.0, Some(1008));
     // A page of this server is told.
     let own = format!("Origin: http://{}", server.address("http"));
-    let (_, reason) = RawWs::connect_with(&server, "/not/there", &[&own]).read_close();
+    let (_, reason) = RawWs::connect_with(&server, "/not/there", &[&own, BROWSER]).read_close();
     assert_eq!(reason, "no such route: /not/there");
 
     let mut stream = connect(server.address("http"));

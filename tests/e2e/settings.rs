@@ -10,6 +10,7 @@ use std::{
 
 use echogate_tests::{
     http,
+    pty::Terminal,
     server::Server,
     tls::Authority,
     ws::{RawWs, handshake},
@@ -82,13 +83,13 @@ fn a_wrong_flag_is_named_with_status_2() {
         (&["--route", "/x=tcp://h:1?frame=line"], &["--route", "frame", "framing"]),
         (&["--route", "/x=service:lower"], &["--route", "lower"]),
         (&["--route", "/x=udp://h:1"], &["--route", "udp://h:1"]),
-        (&["--route", "/x=tcp://h:1", "--route", "/x=tcp://h:2"], &["/x", "twice"]),
+        (&["--route", "/x=tcp://h:1", "--route", "/x=tcp://h:2"], &["--route", "/x", "twice"]),
         (&["--drain", "10"], &["--drain", "10s"]),
         (&["--drain", "soon"], &["--drain", "soon"]),
         (&["--drain", "99999999999999999999s"], &["--drain"]),
         (&["--max-message", "-1"], &["-1"]),
-        (&["--max-message", "1k"], &["--max-message", "1k"]),
-        (&["--max-connections", "0"], &["max-connections 0"]),
+        (&["--max-message", "1kB"], &["--max-message", "1kB", "KiB"]),
+        (&["--max-connections", "0"], &["--max-connections", "nobody"]),
         (&["--max-connections", "4294967296"], &["--max-connections"]),
         (&["--web-root", "/nowhere/at/all"], &["web-root", "/nowhere/at/all"]),
         (&["--config", "/nowhere/at/all.toml"], &["/nowhere/at/all.toml"]),
@@ -109,7 +110,28 @@ const TABLES: &str = "[[listener]]\nservice = \"upper\"\nurl = \"tcp://h:1\"\n\
 fn an_error_in_a_file_is_named_with_its_line() {
     for (text, line, names) in [
         ("drain = \"1s\"\nfrob = 1\n", 2, &["frob"][..]),
-        ("\n\ndrain = 10\n", 3, &["string"]),
+        ("\n\ndrain = 10\n", 3, &["drain: ", "10s"]),
+        ("drain = true\n", 1, &["drain: ", "not a boolean"]),
+        ("drain = \"\"\n", 1, &["drain: "]),
+        ("drain = \"1s\"\nhttp = []\n", 2, &["http: ", "empty"]),
+        ("listener = []\n", 1, &["listener: ", "empty"]),
+        ("route = []\n", 1, &["route: ", "empty"]),
+        ("http = [\n\"127.0.0.1:0\",\n\"::1:0\"]\n", 3, &["http: ", "brackets"]),
+        ("allow-host = [\n\"a\",\n\"a b\"]\n", 3, &["allow-host: ", "white space"]),
+        ("\nweb-root = \"/nowhere/at/all\"\n", 2, &["web-root: ", "no such folder"]),
+        ("\ntls-cert = \"x.pem\"\n", 2, &["tls-cert needs tls-key"]),
+        ("\ntls-key = \"x.pem\"\n", 2, &["tls-key needs tls-cert"]),
+        (
+            &format!("{TABLES}[[route]]\nurl = \"tcp://h:1\"\npath = \"/x\"\n"),
+            7,
+            &["route: ", "/x", "twice"],
+        ),
+        (
+            &format!("{TABLES}[[listener]]\nservice = \"echo\"\nurl = \"tcp://h:1\"\n"),
+            7,
+            &["listener", "same address"],
+        ),
+        ("http = [\"h:1\",\n\"h:1\"]\n", 2, &["http", "same address"]),
         ("drain = \"10\"\n", 1, &["10s"]),
         ("http = [\"127.0.0.1\"]\n", 1, &["no port"]),
         ("max-message = -1\n", 1, &["-1"]),
@@ -288,7 +310,8 @@ fn a_wrong_value_in_the_environment_is_named() {
     let output = echogate().env("ECHOGATE_DRAIN", "soon").output().unwrap();
     let (line, status) = failure(&output);
     assert_eq!(status, 2);
-    assert!(line.contains("soon") && line.contains("--drain"), "{line}");
+    assert!(line.contains("soon") && line.contains("ECHOGATE_DRAIN"), "{line}");
+    assert!(!line.contains("--"), "{line}");
 }
 
 #[test]
@@ -382,70 +405,216 @@ fn a_listener_is_given_as_often_as_wanted() {
     server.wait_for_connections(|all| all.iter().any(|c| c["target"] == "echo"));
 }
 
-/// Each setting with a value that is right and one that is wrong, as a flag has them, and
-/// whether it is a list.
-const SETTINGS: [(&str, &str, &str, bool); 28] = [
-    ("http", "127.0.0.1:0", "127.0.0.1", true),
-    ("allow-origin", "https://friend.example", "friend.example/", true),
-    ("allow-origin", "*", "https://friend.example/path", true),
-    ("allow-origin", "null", "wss://friend.example", true),
-    ("allow-origin", "file://", "file:///page.html", true),
-    ("allow-origin", "https://friend.example:443", "https://*.example", true),
-    ("allow-host", "gate.example", "gate.example:8080", true),
-    ("allow-host", "127.0.0.1", "https://gate.example", true),
-    ("allow-host", "::1", "*.example", true),
-    ("allow-host", "[::1]", "gate.example/path", true),
-    ("allow-host", "GATE.example.", " gate.example", true),
-    ("allow-host", "gate_1.example", "", true),
-    ("proxy-protocol-from", "10.0.0.0/8", "10.0.0.0/33", true),
-    ("forwarded-from", "::1", "proxy.example", true),
-    ("web-root", "/", "", false),
-    ("backlog", "16", "0", false),
-    ("timezone", "Asia/Shanghai", "Asia/Atlantis", false),
-    ("drain", "1s", "1", false),
-    ("max-message", "10", "-1", false),
-    ("max-connections", "10", "0", false),
-    ("max-per-address", "10", "0", false),
-    ("header-timeout", "1s", "0s", false),
-    ("write-timeout", "1s", "0s", false),
-    ("keep-alive-timeout", "1m", "0s", false),
-    ("dial-timeout", "1s", "0s", false),
-    ("idle-timeout", "0s", "soon", false),
-    ("ping-interval", "500ms", "0s", false),
-    ("ping-timeout", "1m", "1 m", false),
+/// A setting: its flag, values that it takes, values that it refuses and words of the reason.
+type Setting = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
+
+/// All settings whose values can be judged by themselves. (No service is on the addresses: they
+/// are only checked.)
+const SETTINGS: [Setting; 24] = [
+    (
+        "http",
+        &["127.0.0.1:0", "[::1]:80", "localhost:1", "my_host-1.example.:65535"],
+        &[
+            ("127.0.0.1", "no port"),
+            (":80", "no host"),
+            ("*:80", "0.0.0.0"),
+            ("a*:80", "patterns"),
+            ("a..b:80", "host name"),
+            ("999.0.0.1:80", "IPv4"),
+            ("h:65536", "65536"),
+            ("h:-1", "-1"),
+            ("http://h:80", "brackets"),
+        ],
+    ),
+    (
+        "listen",
+        &["upper=tcp://127.0.0.1:0", "time=udp://[::]:0", "echo=unix:///x.sock?mode=0660"],
+        &[
+            ("upper=tcp://*:7", "0.0.0.0"),
+            ("upper=udp://*:7", "0.0.0.0"),
+            ("upper=tls://h:7", "tls-cert"),
+            ("upper=tcp://a..b:7", "host name"),
+            ("uper=tcp://h:7", "upper"),
+            ("echo=unix:///x.sock?mode=0", "mode=\"0\""),
+            ("echo=unix:///x.sock?mode=444", "nobody write"),
+            ("echo=unix:///x.sock?mode=+660", "octal"),
+            ("echo=unix:///x.sock?mode=", "octal"),
+            ("echo=unix:///x.sock?mode=660&mode=600", "twice"),
+        ],
+    ),
+    (
+        "route",
+        &["/=tcp://h:1", "/a.b/~c_-/=tcp://[::1]:1?max=1", "/healthz/x=service:upper"],
+        &[
+            ("x=tcp://h:1", "expected /"),
+            ("/x?y=tcp://h:1", "expected /"),
+            ("/x#y=tcp://h:1", "expected /"),
+            ("/x%20=tcp://h:1", "expected /"),
+            ("/x y=tcp://h:1", "expected /"),
+            ("/a/../b=tcp://h:1", "resolve"),
+            ("/.=tcp://h:1", "resolve"),
+            ("/metrics=tcp://h:1", "own"),
+            ("/api=tcp://h:1", "own"),
+            ("/api/anything=tcp://h:1", "own"),
+            ("/style.css=tcp://h:1", "own"),
+            ("/x=tcp://h:0", "port 0"),
+            ("/x=tls://h:0", "port 0"),
+            ("/x=tcp://*:1", "bad host"),
+            ("/x=tcp://0.0.0.0:1", "127.0.0.1"),
+            ("/x=tcp://[::]:1", "[::1]"),
+            ("/x=tcp://[::ffff:0.0.0.0]:1", "[::1]"),
+            ("/x=tcp://[fe80::1]:1", "interface"),
+            ("/x=tcp://224.0.0.1:1", "address of many"),
+            ("/x=tcp://[ff02::1]:1", "address of many"),
+            ("/x=tcp://255.255.255.255:1", "address of many"),
+            ("/x=tcp://h:1?max=0", "nobody"),
+            ("/x=tcp://h:1?max=+1", "max"),
+            ("/x=tcp://h:1?max=4294967296", "max"),
+            ("/x=tcp://h:1?max=1&max=2", "twice"),
+            ("/x=tls://h:1?ca=", "no value"),
+            ("/x=tls://h:1?server-name", "no value"),
+            ("/x=tcp://h:1?ca=/x.pem", "unknown option"),
+            ("/x=unix:///x.sock?mode=660", "unknown option"),
+        ],
+    ),
+    (
+        "allow-origin",
+        &["https://friend.example", "*", "null", "file://", "https://friend.example:443"],
+        &[
+            ("friend.example/", "SCHEME://HOST"),
+            ("https://friend.example/path", "no path"),
+            ("wss://friend.example", "http or https"),
+            ("file:///page.html", "file://"),
+            ("https://*.example", "patterns"),
+        ],
+    ),
+    (
+        "allow-host",
+        &["gate.example", "127.0.0.1", "::1", "[::1]", "GATE.example.", "gate_1.example"],
+        &[
+            ("gate.example:8080", "without a port"),
+            ("https://gate.example", "without a scheme"),
+            ("*.example", "patterns"),
+            ("gate.example/path", "without a path"),
+            ("a b", "white space"),
+        ],
+    ),
+    (
+        "proxy-protocol-from",
+        &["10.0.0.0/8", "::1", "::/0", "::ffff:10.0.0.0/104"],
+        &[
+            ("10.0.0.0/33", "no network"),
+            ("10.0.0.1/8", "10.0.0.0/8"),
+            ("proxy.example", "no network"),
+        ],
+    ),
+    (
+        "forwarded-from",
+        &["10.0.0.1", "10.0.0.1/32", "2001:db8::/32"],
+        &[("2001:db8::1/32", "2001:db8::/32"), ("10.0.0.0/-1", "no network"), ("*", "no network")],
+    ),
+    ("web-root", &["/"], &[("/nowhere/at/all", "no such folder"), ("/dev/null", "no such folder")]),
+    ("tls-cert", &[], &[("/nowhere/cert.pem", "its private key")]),
+    ("tls-key", &[], &[("/nowhere/key.pem", "its certificate")]),
+    ("operator-token-file", &[], &[("/nowhere/token", "no such file")]),
+    (
+        "backlog",
+        &["1", "4096"],
+        &[("0", "nobody"), ("-1", "\"-1\""), ("4294967296", "to 4294967295")],
+    ),
+    (
+        "timezone",
+        &["Asia/Shanghai", "UTC"],
+        &[("Asia/Atlantis", "no time zone"), ("+8", "no time zone")],
+    ),
+    (
+        "drain",
+        &["1s", "0s", "500ms"],
+        &[
+            ("1", "10s"),
+            ("-1s", "10s"),
+            ("1.5s", "10s"),
+            ("1d", "10s"),
+            ("s", "10s"),
+            ("18446744073709551615h", "too long"),
+            ("99999999999999999999s", "too long"),
+        ],
+    ),
+    (
+        "max-message",
+        &["1", "16M", "16MiB", "16m", "1G", "64K", "64KiB"],
+        &[
+            ("0", "no message"),
+            ("0K", "no message"),
+            ("-1", "16M"),
+            ("1.5M", "16M"),
+            ("16MB", "16M"),
+            ("M", "16M"),
+            ("17179869184G", "16M"),
+        ],
+    ),
+    ("max-connections", &["10"], &[("0", "nobody"), ("+1", "\"+1\""), ("many", "many")]),
+    ("max-per-address", &["10"], &[("0", "nobody"), ("1k", "1k")]),
+    ("header-timeout", &["1s"], &[("0s", "no time"), ("0ms", "no time"), ("10", "10s")]),
+    ("write-timeout", &["1s"], &[("0s", "no time")]),
+    ("keep-alive-timeout", &["1m"], &[("0s", "no time")]),
+    ("dial-timeout", &["1s"], &[("0h", "no time"), ("soon", "10s")]),
+    ("idle-timeout", &["0s", "1h"], &[("0", "10s"), ("never", "10s")]),
+    ("ping-interval", &["500ms"], &[("0s", "no time"), ("1 m", "10s")]),
+    ("ping-timeout", &["1m"], &[("0m", "no time"), ("1M", "10s")]),
 ];
 
-#[test]
-fn flags_environment_and_file_take_and_refuse_the_same() {
-    for (name, right, wrong, is_list) in SETTINGS {
-        for (value, expected) in [(right, 0), (wrong, 2)] {
-            if value.is_empty() {
-                continue;
+/// The same setting in a file: its text, and the key as messages name it.
+fn in_a_file(name: &str, value: &str) -> (String, String) {
+    let is_list = ["http", "allow-origin", "allow-host", "proxy-protocol-from", "forwarded-from"];
+    let table = |table: &str, key: &str| {
+        let (name, url) = value.split_once("=").unwrap_or(("", ""));
+        (format!("[[{table}]]\n{key} = {name:?}\nurl = {url:?}\n"), table.to_owned())
+    };
+    match name {
+        "listen" => table("listener", "service"),
+        // The first = is that of the setting, except behind a query.
+        "route" => match value.split_once("?y=") {
+            Some((path, url)) => {
+                (format!("[[route]]\npath = \"{path}?y\"\nurl = {url:?}\n"), "route".to_owned())
             }
-            let toml = match value.parse::<i64>() {
-                Ok(number) if name.starts_with("max") || name == "backlog" => {
-                    format!("{name} = {number}")
-                }
-                _ if is_list => format!("{name} = [\"{value}\"]"),
-                _ => format!("{name} = \"{value}\""),
-            };
+            None => table("route", "path"),
+        },
+        name if is_list.contains(&name) => (format!("{name} = [{value:?}]\n"), name.to_owned()),
+        name => (format!("{name} = {value:?}\n"), name.to_owned()),
+    }
+}
+
+fn variable(name: &str) -> String {
+    format!("ECHOGATE_{}", name.to_ascii_uppercase().replace('-', "_"))
+}
+
+#[test]
+fn flags_environment_and_file_take_and_refuse_the_same_and_name_themselves() {
+    for (name, right, wrong) in SETTINGS {
+        let right = right.iter().map(|value| (value, None));
+        for (value, reason) in right.chain(wrong.iter().map(|(value, why)| (value, Some(*why)))) {
+            let (toml, key) = in_a_file(name, value);
             let file = file(&toml);
             let path = file.path().to_str().unwrap();
-            let variable = format!("ECHOGATE_{}", name.to_ascii_uppercase().replace('-', "_"));
             let flag = format!("--{name}={value}");
-            for command in [
-                echogate().args(["check", &flag]),
-                echogate().args(["check"]).env(variable, value),
-                echogate().args(["check", "--config", path]),
+            for (command, names) in [
+                (echogate().args(["check", &flag]), &[&*format!("--{name}")][..]),
+                (echogate().arg("check").env(variable(name), value), &[&*variable(name)]),
+                (echogate().args(["check", "--config", path]), &[&*format!("{path}:"), &*key]),
             ] {
                 let output = command.output().unwrap();
-                if expected == 0 {
+                let Some(reason) = reason else {
                     assert!(output.status.success(), "{command:?} {toml}: {output:?}");
-                } else {
-                    let (line, status) = failure(&output);
-                    assert_eq!(status, expected, "{command:?} {toml}: {line}");
-                    let named = line.contains(name) || line.contains(value);
-                    assert!(named, "{command:?} {toml}: {line}");
+                    continue;
+                };
+                let (line, status) = failure(&output);
+                assert_eq!(status, 2, "{command:?} {toml}: {line}");
+                for words in names.iter().chain([&reason]) {
+                    assert!(line.contains(words), "{command:?} {toml}: no {words:?} in {line}");
+                }
+                if !names[0].starts_with("--") {
+                    assert!(!line.contains(&format!("--{name}")), "{command:?} {toml}: {line}");
                 }
             }
         }
@@ -453,11 +622,209 @@ fn flags_environment_and_file_take_and_refuse_the_same() {
 }
 
 #[test]
+fn every_setting_is_judged_above() {
+    let help = String::from_utf8(run(&["check", "--help"]).stdout).unwrap();
+    let words: Vec<&str> = help.split_whitespace().collect();
+    let pairs = words.windows(2).filter(|pair| pair[0] == "[env:");
+    let variables: Vec<&str> = pairs.map(|pair| pair[1].trim_end_matches(']')).collect();
+    for (name, ..) in SETTINGS {
+        assert!(variables.contains(&&*variable(name)), "{name}: {variables:?}");
+    }
+    let others = ["ECHOGATE_CONFIG", "ECHOGATE_NO_API"];
+    assert_eq!(variables.len(), SETTINGS.len() + others.len(), "{variables:?}");
+    assert!(others.iter().all(|other| variables.contains(other)), "{variables:?}");
+}
+
+#[test]
+fn a_switch_is_true_or_false_in_the_environment_and_in_a_file() {
+    for (value, is_right) in [("true", true), ("false", true), ("", true), ("yes", false)] {
+        let output = echogate().arg("check").env("ECHOGATE_NO_API", value).output().unwrap();
+        if is_right {
+            assert!(output.status.success(), "{value}: {output:?}");
+        } else {
+            let (line, status) = failure(&output);
+            assert_eq!(status, 2, "{line}");
+            assert!(line.contains("ECHOGATE_NO_API: \"yes\": expected true or false"), "{line}");
+        }
+    }
+    let file = file("no-api = \"yes\"\n");
+    let path = file.path().to_str().unwrap();
+    let (line, status) = failure(&run(&["check", "--config", path]));
+    assert_eq!(status, 2, "{line}");
+    assert!(line.contains(&format!("{path}:1: no-api: ")), "{line}");
+}
+
+#[test]
+fn an_empty_variable_is_not_given_and_an_empty_flag_or_key_is_wrong() {
+    let mut all = echogate();
+    for name in SETTINGS.iter().map(|(name, ..)| name).chain(&["config"]) {
+        all.env(variable(name), "");
+        let (line, status) = failure(&run(&["check", &format!("--{name}=")]));
+        assert_eq!(status, 2, "{line}");
+        assert!(line.contains(&format!("--{name}")), "{line}");
+        if *name == "config" {
+            continue;
+        }
+        let (toml, key) = in_a_file(name, "");
+        let file = file(&toml);
+        let path = file.path().to_str().unwrap();
+        let (line, status) = failure(&run(&["check", "--config", path]));
+        assert_eq!(status, 2, "{toml}: {line}");
+        let named = line.contains(&format!("{path}:")) && line.contains(&format!(": {key}: "));
+        assert!(named, "{toml}: {line}");
+    }
+    let with = all.arg("check").output().unwrap();
+    assert_eq!(with, echogate().arg("check").output().unwrap());
+    assert!(with.status.success(), "{with:?}");
+    // An empty one does not hide the file's.
+    let file = file("http = [\"127.0.0.1:9\"]\n");
+    let output = all.arg("--config").arg(file.path()).output().unwrap();
+    assert!(String::from_utf8(output.stdout).unwrap().contains("http://127.0.0.1:9\n"));
+}
+
+#[test]
+fn lists_of_the_environment_have_commas_and_perhaps_spaces() {
+    let mut command = echogate();
+    command
+        .env("ECHOGATE_HTTP", " 127.0.0.1:1, [::1]:1 ,")
+        .env("ECHOGATE_LISTEN", "upper=tcp://127.0.0.1:2 , echo=udp://127.0.0.1:2")
+        .env("ECHOGATE_ROUTE", "/a=service:upper,\n/b=service:echo")
+        .env("ECHOGATE_ALLOW_HOST", "a.example, b.example")
+        .env("ECHOGATE_DRAIN", " 1s ")
+        .args(["check", "--url", "ws://b.example/b"]);
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    for line in [
+        "listen     upper  tcp://127.0.0.1:2",
+        "listen     echo   udp://127.0.0.1:2",
+        "listen     http   http://127.0.0.1:1",
+        "listen     http   http://[::1]:1",
+        "accepted   /b -> service:echo (message)",
+    ] {
+        assert!(said.lines().any(|said| said == line), "{line}: {said} {:?}", output.stderr);
+    }
+    assert!(said.contains("route      /a -> service:upper (message)"), "{said}");
+}
+
+#[test]
+fn a_flag_is_one_element_of_a_list_whatever_commas_it_has() {
+    for (arguments, words) in [
+        (&["--route", "/x=tcp://h:1?protocol=a,b"][..], "protocol=\"a,b\""),
+        (&["--http", "127.0.0.1:1,127.0.0.1:2"], "'127.0.0.1:1,127.0.0.1:2'"),
+    ] {
+        let (line, status) = failure(&run(&[&["check"], arguments].concat()));
+        assert_eq!(status, 2, "{line}");
+        assert!(line.contains(words), "{line}");
+    }
+    let output = run(&["check", "--listen", "upper=unix:///run/a,b.sock"]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    // Where it is shown, the comma may be percent-encoded.
+    let is_whole = |said: &str| said.contains("/run/a,b.sock") || said.contains("/run/a%2Cb.sock");
+    assert!(is_whole(&said), "{said} {:?}", output.stderr);
+}
+
+#[test]
+fn the_environment_is_of_the_commands_that_serve() {
+    let mut command = echogate();
+    let output = command.env("ECHOGATE_HTTP", "nonsense").args(["help", "connect"]).output();
+    assert!(output.unwrap().status.success());
+    let mut command = echogate();
+    command.env("ECHOGATE_HTTP", "nonsense").args(["connect", "tcp://127.0.0.1:1"]);
+    let (line, status) = failure(&command.output().unwrap());
+    assert!(status == 1 && line.contains("refused"), "{line}");
+}
+
+#[test]
+fn a_misspelt_variable_is_named_unless_it_is_empty() {
+    let output = echogate().arg("check").env("ECHOGATE_HTPP", "127.0.0.1:1").output().unwrap();
+    let (line, status) = failure(&output);
+    assert_eq!(status, 2, "{line}");
+    assert!(line.contains("ECHOGATE_HTPP is no setting: did you mean ECHOGATE_HTTP?"), "{line}");
+    for (name, value) in [("ECHOGATE_HTPP", ""), ("ECHOGATE_PORT", "tcp://10.0.0.1:8080")] {
+        let output = echogate().arg("check").env(name, value).output().unwrap();
+        assert!(output.status.success(), "{name}: {output:?}");
+    }
+}
+
+#[test]
+fn a_console_without_chat_has_no_effect() {
+    let arguments = ["serve", "--console", "--http=127.0.0.1:0", "--route=/x=service:upper"];
+    let terminal = Terminal::start(ECHOGATE, &arguments);
+    let (status, said) = terminal.wait();
+    assert!(said.contains("--console has no effect: no listener and no route"), "{said}");
+    assert_eq!(status.code(), Some(2), "{said}");
+}
+
+#[test]
+fn two_sockets_cannot_have_one_address() {
+    for (arguments, words) in [
+        (&["--http", "127.0.0.1:1", "--http", "127.0.0.1:1"][..], &["--http"][..]),
+        (&["--http", "[::1]:1", "--http", "[0::1]:1"], &["--http"]),
+        (&["--http", "h:1", "--listen", "upper=tcp://H:1"], &["--http", "--listen"]),
+        (&["--listen", "upper=tcp://h:1", "--listen", "upper=tcp://h:1"], &["--listen"]),
+        (&["--listen", "upper=unix:///x", "--listen", "time=unixgram:///x"], &["--listen"]),
+        (&["--http", "127.0.0.1:7007"], &["--http", "upper=tcp://127.0.0.1:7007", "default"]),
+        (&["--listen", "upper=tcp://[::1]:8080"], &["--listen", "HTTP on [::1]:8080", "default"]),
+    ] {
+        let (line, status) = failure(&run(&[&["check"], arguments].concat()));
+        assert_eq!(status, 2, "{line}");
+        for words in [&["same address"], words].concat() {
+            assert!(line.contains(words), "{arguments:?}: no {words:?} in {line}");
+        }
+    }
+    for arguments in [
+        &["--http", "127.0.0.1:0", "--http", "127.0.0.1:0"][..],
+        &["--listen", "upper=tcp://h:1", "--listen", "upper=udp://h:1"],
+        &["--listen", "upper=tcp://127.0.0.1:1", "--listen", "upper=tcp://127.0.0.2:1"],
+    ] {
+        let output = run(&[&["check"], arguments].concat());
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+    }
+}
+
+#[test]
+fn settings_of_a_service_that_is_not_served_are_refused() {
+    let token = file("0123456789abcdef\n");
+    let token = token.path().to_str().unwrap();
+    let route = ["--route", "/x=service:upper"];
+    for (setting, service, others) in [
+        (["--timezone", "UTC"], "service time", &["--listen", "time=udp://127.0.0.1:0"][..]),
+        (["--timezone", "UTC"], "service time", &["--route", "/y=service:time"]),
+        (
+            ["--operator-token-file", token],
+            "service operator",
+            &["--listen", "operator=tcp://127.0.0.1:0"],
+        ),
+        (["--operator-token-file", token], "service operator", &["--route", "/y=service:operator"]),
+    ] {
+        let arguments = [&["check"], &setting[..], &route].concat();
+        let (line, status) = failure(&run(&arguments));
+        assert_eq!(status, 2, "{line}");
+        assert!(line.contains(setting[0]) && line.contains(service), "{line}");
+        let output = run(&[&arguments, others].concat());
+        assert!(output.status.success(), "{setting:?} {others:?}: {output:?}");
+        let output = run(&[&["check"], &setting[..]].concat());
+        assert!(output.status.success(), "{setting:?} with the defaults: {output:?}");
+    }
+}
+
+#[test]
+fn a_file_may_have_numbers_as_numbers_or_as_text() {
+    for text in ["max-message = 10", "max-message = \"10\"", "max-message = 0x0A"] {
+        let file = file(text);
+        let server = start(echogate().args(["--config", file.path().to_str().unwrap()]), true);
+        assert!(takes(&server, 10) && !takes(&server, 11), "{text}");
+    }
+    let server = start(echogate().args(["--max-message", "1K"]), true);
+    assert!(takes(&server, 1024) && !takes(&server, 1025));
+}
+
+#[test]
 fn a_listener_takes_its_options_and_no_others() {
     for (spec, complaint) in [
         ("upper=tcp://127.0.0.1:0?once", None),
         ("time=unix:///run/x.sock?mode=0660&once=true", None),
-        ("chat=tls://127.0.0.1:0", Some("needs tls-cert")),
+        ("chat=tls://127.0.0.1:0", Some("--listen: chat=tls://127.0.0.1:0 needs tls-cert")),
         ("operator=unix:///run/x.sock?mode=600", None),
         ("time=udp://127.0.0.1:0", None),
         ("echo=unixgram:///run/x.sock?mode=666", None),
@@ -505,7 +872,10 @@ fn an_operators_token_is_read_from_its_file_or_refused() {
         }
     }
     let (line, status) = failure(&run(&["check", "--operator-token-file", "/nowhere/token"]));
-    assert_eq!((status, line.trim()), (2, "echogate: /nowhere/token: no such file"));
+    assert_eq!(
+        (status, line.trim()),
+        (2, "echogate: --operator-token-file: /nowhere/token: no such file")
+    );
 }
 
 #[test]

@@ -680,8 +680,8 @@ fn what_is_wrong_with_a_certificate_is_named_at_the_start_with_status_2() {
         assert_fails(&output, 2, parts);
         assert!(output.stdout.is_empty());
     }
-    assert_fails(&wrong(&["--tls-cert", &cert]), 2, &["tls-cert needs tls-key"]);
-    assert_fails(&wrong(&["--tls-key", &key]), 2, &["tls-key needs tls-cert"]);
+    assert_fails(&wrong(&["--tls-cert", &cert]), 2, &["--tls-cert needs --tls-key"]);
+    assert_fails(&wrong(&["--tls-key", &key]), 2, &["--tls-key needs --tls-cert"]);
     let listener = "upper=tls://127.0.0.1:0";
     assert_fails(&wrong(&["--listen", listener]), 2, &[listener, "needs tls-cert and tls-key"]);
     for (route, parts) in [

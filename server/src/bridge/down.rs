@@ -23,6 +23,10 @@ use crate::{scratch::HEADROOM, stream::Transport};
 /// parts do so without such a pause, and go out in one frame.
 const PARTIAL_REPLY_TIME: Duration = Duration::from_millis(200);
 
+/// Bytes read from the upstream at once in framing `line`, where each may be a message: they
+/// take less than 1 ms.
+const LINE_READ: usize = 32 * 1024;
+
 /// A part of a reply, or of a line, that waits for the rest.
 #[derive(Debug)]
 pub(super) struct PartialReply {
@@ -129,7 +133,11 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         let held = self.partial_reply.as_ref().map_or(&[][..], |reply| &reply.bytes);
         let start = HEADROOM + held.len();
         scratch[HEADROOM..start].copy_from_slice(held);
-        let mut buf = ReadBuf::new(&mut scratch[start..]);
+        let room = match self.framer.framing() {
+            Framing::Line => LINE_READ.min(scratch.len() - start),
+            _ => scratch.len() - start,
+        };
+        let mut buf = ReadBuf::new(&mut scratch[start..start + room]);
         let read = Pin::new(&mut self.upstream).poll_read(cx, &mut buf);
         let len = buf.filled().len();
         let end = start + len;

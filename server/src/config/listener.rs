@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::{
     Bind, loopback,
-    values::{known_options, parse_endpoint},
+    values::{check_host, known_options, parse_endpoint},
 };
 use crate::service::Service;
 
@@ -141,6 +141,12 @@ impl TryFrom<RawListener> for ListenerSpec {
                 ));
             }
         };
+        if let At::Tcp(HostPort { host, .. })
+        | At::Tls(HostPort { host, .. })
+        | At::Udp(HostPort { host, .. }) = &at
+        {
+            check_host(host).map_err(|why| format!("{url}: {why}"))?;
+        }
         if matches!(at, At::Udp(_) | At::UnixGram(_)) && !service.answers_datagrams() {
             return Err(format!("{url}: {service} needs connections, and datagrams have none"));
         }
@@ -156,10 +162,15 @@ impl TryFrom<RawListener> for ListenerSpec {
     }
 }
 
-/// The mode of a socket in the file system, as chmod(1) takes it in digits.
+/// The mode of a socket in the file system, as chmod(1) takes it in digits. Connecting takes the
+/// permission to write.
 fn parse_mode(text: &str) -> Result<u32, String> {
+    let is_octal = matches!(text.len(), 1..=4) && text.bytes().all(|b| matches!(b, b'0'..=b'7'));
     match u32::from_str_radix(text, 8) {
-        Ok(mode @ 0..=0o777) if text.len() <= 4 => Ok(mode),
+        Ok(mode @ 0..=0o777) if is_octal && mode & 0o222 != 0 => Ok(mode),
+        Ok(0..=0o777) if is_octal => Err(format!(
+            "mode=\"{text}\" lets nobody write, which connecting takes: expected 660 or the like"
+        )),
         _ => Err(format!("mode=\"{text}\": expected a file's mode in octal digits, as 660")),
     }
 }

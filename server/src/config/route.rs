@@ -2,6 +2,7 @@
 
 use std::{
     fmt::{self, Display},
+    net::{IpAddr, Ipv4Addr},
     path::Path,
     str::FromStr,
     sync::Arc,
@@ -13,23 +14,17 @@ use echogate_proto::{
 };
 use serde::Deserialize;
 
-use super::values::{known_options, parse_endpoint};
+use super::values::{Count, check_host, known_options, parse_endpoint};
 use crate::{
+    escape::escape,
     page, proxy,
     service::Service,
     tls::{Inside, trust::Trust},
 };
 
-/// Paths that no route can have, beside the page's: the server answers there itself.
-const RESERVED_PATHS: [&str; 7] = [
-    "/healthz",
-    "/readyz",
-    "/metrics",
-    "/version",
-    "/api/endpoints",
-    "/api/connections",
-    "/api/events",
-];
+/// Paths that no route can have, beside the page's and those below `/api`: the server answers
+/// there itself.
+const RESERVED_PATHS: [&str; 5] = ["/healthz", "/readyz", "/metrics", "/version", "/api"];
 
 /// `PATH=URL`: a WebSocket path bridged to an endpoint.
 #[derive(Clone, Debug, Deserialize)]
@@ -127,16 +122,7 @@ impl TryFrom<RawRoute> for RouteSpec {
 
     fn try_from(raw: RawRoute) -> Result<RouteSpec, String> {
         let RawRoute { path, url } = raw;
-        // At / a handshake is told from a request for the page.
-        if RESERVED_PATHS.contains(&path.as_str()) || (page::has(&path) && path != "/") {
-            return Err(format!("path {path} is the server's own"));
-        }
-        let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
-        if !path.starts_with('/') || !path.chars().all(plain) {
-            return Err(format!(
-                "path \"{path}\": expected / and then letters, digits, or any of / - . _ ~"
-            ));
-        }
+        check_path(&path)?;
         let endpoint = parse_endpoint(&url)?;
         let known = [
             "framing",
@@ -151,12 +137,18 @@ impl TryFrom<RawRoute> for RouteSpec {
         ];
         let tls = matches!(endpoint.address, Address::Tls(_));
         known_options(&endpoint, if tls { &known } else { &known[..7] })?;
+        if let Address::Tcp(at) | Address::Tls(at) = &endpoint.address {
+            check_upstream(at).map_err(|why| format!("{url}: {why}"))?;
+        }
         let (upstream, default_framing) = match &endpoint.address {
-            Address::Tcp(at) | Address::Tls(at) if at.port == 0 => {
-                return Err(format!("{url}: port 0 leads nowhere"));
-            }
             Address::Tls(at) => {
                 let name = endpoint.option("server-name").unwrap_or(&at.host);
+                if let Some(empty) = ["ca", "server-name"]
+                    .into_iter()
+                    .find(|key| endpoint.option(key).is_some_and(str::is_empty))
+                {
+                    return Err(format!("{url}: {empty} has no value"));
+                }
                 let ca = endpoint.option("ca").map(Path::new);
                 let trust = Trust::new(name, ca, Inside::Bytes)?;
                 (Upstream::Tls(at.clone(), trust.into()), Framing::Bytes)
@@ -224,12 +216,51 @@ fn parse_chunk(text: &str) -> Result<usize, String> {
     }
 }
 
+/// Checks that a handshake can ask for `path`, and that none but a route answers there.
+fn check_path(path: &str) -> Result<(), String> {
+    // At / a handshake is told from a request for the page.
+    let is_reserved = RESERVED_PATHS.contains(&path) || path.starts_with("/api/");
+    if is_reserved || (page::has(path) && path != "/") {
+        return Err(format!("path {path} is the server's own"));
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
+    if !path.starts_with('/') || !path.chars().all(plain) {
+        return Err(format!(
+            "path \"{}\": expected / and then letters, digits, or any of / - . _ ~",
+            escape(path)
+        ));
+    }
+    if path.split('/').any(|segment| matches!(segment, "." | "..")) {
+        return Err(format!("path \"{path}\": clients resolve . and .. before they ask"));
+    }
+    Ok(())
+}
+
+/// Checks that connections to `at` are possible.
+fn check_upstream(HostPort { host, port }: &HostPort) -> Result<(), String> {
+    if *port == 0 {
+        return Err("port 0 leads nowhere".to_owned());
+    }
+    check_host(host)?;
+    let Ok(ip) = host.parse::<IpAddr>() else { return Ok(()) };
+    let loopback = if ip.is_ipv4() { "127.0.0.1" } else { "[::1]" };
+    match ip.to_canonical() {
+        canonical if canonical.is_unspecified() => Err(format!(
+            "{ip} is an address to listen on, not one to connect to: this machine is {loopback}"
+        )),
+        canonical if canonical.is_multicast() || canonical == Ipv4Addr::BROADCAST => {
+            Err(format!("{ip} is the address of many, and a connection has one other end"))
+        }
+        IpAddr::V6(ip) if ip.is_unicast_link_local() => {
+            Err(format!("{ip} is of one network alone: name its interface, as [{ip}%eth0]"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A route's `max`.
 fn parse_max(text: &str) -> Result<u32, String> {
-    match text.parse() {
-        Ok(max @ 1..) => Ok(max),
-        _ => Err(format!("max=\"{text}\": expected a number of connections, 1 at least")),
-    }
+    text.parse().map(|Count(max)| max).map_err(|why| format!("max=\"{text}\": {why}"))
 }
 
 /// A subprotocol: a token (RFC 6455 section 4.1).

@@ -114,6 +114,7 @@ async fn a_folder_is_served_in_place_of_what_is_built_in() {
     let router = || router(Some(folder.path()));
     let index = ask(router(), "GET", "/", &[]).await;
     assert_eq!(header_of(&index, "cache-control"), Some("no-cache"));
+    assert_eq!(header_of(&index, "content-security-policy"), None, "it is another program's");
     assert_eq!(body(index).await, "<p>mine");
     for missing in ["/style.css", "/../Cargo.toml", "/%2e%2e/Cargo.toml"] {
         let response = ask(router(), "GET", missing, &[]).await;

@@ -23,7 +23,7 @@ fn a_wrong_file_is_named_as_at_the_start_and_changes_nothing() {
     for (more, complaint) in [
         ("frob = 1", "unknown field `frob`"),
         ("drain = \"soon\"", "\"soon\" is not a time"),
-        ("max-connections = 0", "max-connections 0 would serve nobody"),
+        ("max-connections = 0", "max-connections: 0 would let nobody in"),
         ("[[listener]", "echogate.toml:2: "),
         ("[[listener]]\nservice = \"uper\"\nurl = \"tcp://127.0.0.1:0\"", "unknown service"),
         ("[[route]]\npath = \"/healthz\"\nurl = \"service:upper\"", "/healthz is the server's own"),
