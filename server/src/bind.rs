@@ -8,7 +8,10 @@ use std::{
     sync::Arc,
 };
 
-use echogate_proto::{endpoint::HostPort, live::Kind};
+use echogate_proto::{
+    endpoint::{HostPort, UnixPath},
+    live::Kind,
+};
 use nix::sys::stat::{Mode, umask};
 use socket2::SockRef;
 use tokio::net::{TcpSocket, UdpSocket, UnixDatagram, UnixSocket};
@@ -227,7 +230,7 @@ fn in_file_system(
     at: &SocketPath,
     bind: impl FnOnce() -> io::Result<Socket>,
 ) -> io::Result<Socket> {
-    let path = Path::new(&at.path);
+    let path: &Path = at.path.as_ref();
     match fs::symlink_metadata(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
         Err(e) => return Err(e),
@@ -264,9 +267,9 @@ pub(crate) struct SocketFile {
 }
 
 impl SocketFile {
-    fn of(path: &str) -> io::Result<SocketFile> {
+    fn of(path: &UnixPath) -> io::Result<SocketFile> {
         let (device, inode) = fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))?;
-        Ok(SocketFile { path: path.into(), device, inode })
+        Ok(SocketFile { path: AsRef::<Path>::as_ref(path).into(), device, inode })
     }
 
     /// Whether what is there now is the file that was made for the socket.

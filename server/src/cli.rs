@@ -2,7 +2,7 @@
 
 use std::{
     future::pending,
-    io::{self, IsTerminal, Write},
+    io::{self, IsTerminal},
     path::PathBuf,
     process::ExitCode,
 };
@@ -20,7 +20,7 @@ use crate::{
     check::{self, Attempt},
     client,
     config::{self, BindAddress, Given, RouteSpec, Settings, Sources},
-    help,
+    escape, help,
     inherit::{Inherited, Names},
     process::{self, Signals},
     serve::Server,
@@ -138,9 +138,9 @@ pub fn main() -> ExitCode {
     let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(e) if !e.use_stderr() => {
-            // Help or the version was asked for; a closed stdout is no failure.
-            e.print().ok();
-            return ExitCode::SUCCESS;
+            // Help or the version was asked for.
+            let printed = e.print().map_err(|e| output_failed(&e));
+            return printed.map_or_else(fail, |()| ExitCode::SUCCESS);
         }
         Err(e) => return fail(Failure::Usage(one_line(&e))),
     };
@@ -153,10 +153,12 @@ pub fn main() -> ExitCode {
             process::raise_file_limit();
             call(client::bench::run(args))
         }
-        Command::Help(args) => args.show(Cli::whole_command()).map_err(Failure::Usage),
+        Command::Help(args) => args.show(Cli::whole_command()).map_err(|e| match e {
+            help::Error::Unknown(what) => Failure::Usage(what),
+            help::Error::Output(e) => output_failed(&e),
+        }),
         Command::Completions { shell } => {
-            help::complete(Cli::whole_command(), shell);
-            Ok(())
+            help::complete(Cli::whole_command(), shell).map_err(|e| output_failed(&e))
         }
     };
     done.map_or_else(fail, |()| ExitCode::SUCCESS)
@@ -169,6 +171,10 @@ fn fail(failure: Failure) -> ExitCode {
     };
     process::show(format!("echogate: {line}\n").as_bytes());
     ExitCode::from(status)
+}
+
+fn output_failed(error: &io::Error) -> Failure {
+    Failure::Run(format!("standard output: {}", escape::words(error)))
 }
 
 /// What is wrong with the command line, and the tip if there is one, in one line.
@@ -246,11 +252,13 @@ impl GatewayArgs {
 fn check(args: CheckArgs) -> Result<(), Failure> {
     process::log(false).map_err(Failure::Usage)?;
     let settings = args.serve.settings(&Names::default()).map_err(Failure::Usage)?;
-    let mut out = io::stdout().lock();
-    check::describe(&settings, &mut out).ok();
+    let mut text = Vec::new();
+    check::describe(&settings, &mut text).map_err(|e| output_failed(&e))?;
+    help::print(&text).map_err(|e| output_failed(&e))?;
     if let Some(url) = args.url {
         let verdict = check::judge(&settings, &Attempt { url, origin: args.origin });
-        writeln!(out, "{}", verdict.map_err(Failure::Run)?).ok();
+        let line = format!("{}\n", verdict.map_err(Failure::Run)?);
+        help::print(line.as_bytes()).map_err(|e| output_failed(&e))?;
     }
     Ok(())
 }

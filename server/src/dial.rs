@@ -3,7 +3,10 @@
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::http::StatusCode;
-use echogate_proto::{close::CloseCode, endpoint::HostPort};
+use echogate_proto::{
+    close::CloseCode,
+    endpoint::{HostPort, UnixPath},
+};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpStream, UnixStream},
@@ -32,7 +35,7 @@ pub enum Target {
     /// By TLS over TCP.
     Tls(HostPort, Arc<Trust>),
     /// To a stream socket in the file system.
-    Unix(String),
+    Unix(UnixPath),
     /// To a built-in service, in memory.
     Service(Backend),
 }

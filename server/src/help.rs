@@ -63,31 +63,51 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// Shows it on the standard output; a closed one is no failure. `program` is the whole
-    /// command line.
+    /// Shows it on the standard output. `program` is the whole command line.
     ///
     /// # Errors
     ///
-    /// When there is no such command.
-    pub(crate) fn show(self, mut program: Command) -> Result<(), String> {
+    /// When there is no such command, or the output fails.
+    pub(crate) fn show(self, mut program: Command) -> Result<(), Error> {
         program.build();
         let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
         if let ["man", names @ ..] = &words[..] {
             let page = Man::new(find(&program, names)?.clone());
             let page = page.source(concat!("echogate ", env!("CARGO_PKG_VERSION")));
             let mut text = Vec::new();
-            page.render(&mut text).map_err(|error| error.to_string())?;
-            io::stdout().write_all(&text).ok();
-            return Ok(());
+            page.render(&mut text).map_err(Error::Output)?;
+            return print(&text).map_err(Error::Output);
         }
         find(&program, &words)?;
         // What `--help` shows, which is not always the long form.
         let line = [&["echogate"], &words[..], &["--help"]].concat();
         if let Err(help) = program.try_get_matches_from(line) {
-            help.print().ok();
+            return help.print().and_then(|()| io::stdout().flush()).map_err(Error::Output);
         }
         Ok(())
     }
+}
+
+/// Why help is not shown.
+#[derive(Debug)]
+pub(crate) enum Error {
+    /// There is no such command, in words.
+    Unknown(String),
+    /// The standard output failed.
+    Output(io::Error),
+}
+
+impl From<String> for Error {
+    fn from(unknown: String) -> Error {
+        Error::Unknown(unknown)
+    }
+}
+
+/// Writes `text` to the standard output, all of it.
+pub(crate) fn print(text: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text)?;
+    out.flush()
 }
 
 /// The command of that name, in at most one word; without a name the whole program.
@@ -103,10 +123,9 @@ fn find<'a>(program: &'a Command, names: &[&str]) -> Result<&'a Command, String>
     })
 }
 
-/// Prints what makes `shell` complete the arguments of `program`; a closed standard output
-/// is no failure.
-pub(crate) fn complete(mut program: Command, shell: Shell) {
+/// Prints what makes `shell` complete the arguments of `program`.
+pub(crate) fn complete(mut program: Command, shell: Shell) -> io::Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut program, "echogate", &mut script);
-    io::stdout().write_all(&script).ok();
+    print(&script)
 }

@@ -6,8 +6,11 @@
 
 mod again;
 mod datagram;
+mod done;
 mod history;
+mod interop;
 mod messages;
+mod output;
 mod pipe;
 mod terminal;
 mod upper;
@@ -34,7 +37,7 @@ fn serve(connection: impl FnOnce(TcpStream) + Send + 'static) -> String {
 }
 
 /// Answers with what comes, upper-cased, and reads only as fast as it can write.
-fn upper(mut stream: TcpStream) {
+fn upper(mut stream: impl Read + Write) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(n @ 1..) = stream.read(&mut buffer) {
         buffer[..n].make_ascii_uppercase();

@@ -101,18 +101,6 @@ fn each_shell_has_its_completions_and_bash_reads_them() {
 }
 
 #[test]
-fn a_closed_standard_output_is_not_an_error() {
-    for command in ["help", "help man", "completions bash", "connect --help", "--version"] {
-        let status = Command::new("sh")
-            .args(["-c", &format!("{ECHOGATE} {command} 2>&1 >/dev/full")])
-            .output()
-            .unwrap();
-        assert_eq!(String::from_utf8_lossy(&status.stdout), "", "{command}");
-        assert_eq!(status.status.code(), Some(0), "{command}");
-    }
-}
-
-#[test]
 fn colours_are_for_terminals_and_for_those_who_want_them() {
     for (no_colour, coloured) in [("NO_COLOR=", true), ("NO_COLOR=1", false)] {
         let help = Terminal::start("/usr/bin/env", &[no_colour, ECHOGATE, "help"]);

@@ -8,10 +8,19 @@
 //!
 //! Each may end in options, `?KEY=VALUE&KEY=VALUE`, a KEY alone having the empty value;
 //! who takes which is the business of the place where the endpoint is given. (A WebSocket URL has none:
-//! what follows `?` there is a query, which goes to the server with the path.) An IPv6 address stands in
-//! brackets, as in every URL (RFC 3986 section 3.2.2).
+//! what follows `?` there is a query, which goes to the server with the path.)
+//!
+//! URLs are taken as people have them: schemes in any case; an IPv6 address in brackets (RFC 3986
+//! section 3.2.2), with or without a zone (`[fe80::1%25eth0]` as in RFC 6874, or `%eth0`); names
+//! beyond ASCII, which become `xn--` names with the feature `idn`; `USER:PASSWORD@` in front of a
+//! WebSocket server's host. The path of a Unix socket and options stand for themselves, `%XX`
+//! for any byte. What browsers encode in a WebSocket's path and query is encoded.
 
-use std::{fmt, str::FromStr};
+use std::{
+    fmt::{self, Write},
+    net::Ipv6Addr,
+    str::FromStr,
+};
 
 use thiserror::Error;
 
@@ -27,7 +36,22 @@ pub struct Endpoint {
     pub address: Address,
     /// What stood behind `?`, in order; empty where there was none.
     pub options: Vec<(String, String)>,
+    /// What stood before `@` in a WebSocket URL.
+    pub credentials: Option<Credentials>,
 }
+
+/// A user's name and password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The name.
+    pub user: String,
+    /// The password, empty where none is given.
+    pub password: String,
+}
+
+/// The path of a socket in the file system, absolute: any bytes but 0.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct UnixPath(Vec<u8>);
 
 /// What an endpoint's URL names, its options aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,9 +63,9 @@ pub enum Address {
     /// `udp://HOST:PORT`
     Udp(HostPort),
     /// `unix:///PATH`: a stream socket in the file system
-    Unix(String),
+    Unix(UnixPath),
     /// `unixgram:///PATH`: a datagram socket in the file system
-    UnixGram(String),
+    UnixGram(UnixPath),
     /// `ws://HOST:PORT/PATH?QUERY`; the port is 80 if none is given
     Ws(HostPort, String),
     /// `wss://HOST:PORT/PATH?QUERY`: WebSocket over TLS; the port is 443 if none is given
@@ -50,7 +74,7 @@ pub enum Address {
     Service(String),
 }
 
-/// A host name or address (IPv6 without its brackets) and a port.
+/// A host name or address (IPv6 without its brackets, its zone behind `%`) and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostPort {
     /// A name, or an IPv4 or IPv6 address.
@@ -101,6 +125,18 @@ pub enum EndpointError {
     /// White space or control characters.
     #[error("white space or a control character in the URL")]
     BadCharacter,
+    /// A `%` without two hexadecimal digits, or a byte that cannot stand there.
+    #[error("bad percent-encoding in \"{0}\": expected % and two hexadecimal digits (%25 for %)")]
+    BadEscape(String),
+    /// A name beyond ASCII that is no domain name.
+    #[error("bad host \"{0}\": no domain name")]
+    BadName(String),
+    /// `USER@` where no request could carry it.
+    #[error("{0}://USER@HOST: a user name goes with ws:// and wss:// only")]
+    StrayUser(&'static str),
+    /// `#` in a WebSocket URL (RFC 6455 section 3).
+    #[error("a WebSocket URL has no fragment: write # as %23")]
+    Fragment,
 }
 
 impl Endpoint {
@@ -130,42 +166,66 @@ impl FromStr for Endpoint {
     type Err = EndpointError;
 
     fn from_str(text: &str) -> Result<Self, EndpointError> {
-        if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        if text.chars().any(char::is_control) || text.trim() != text {
             return Err(EndpointError::BadCharacter);
         }
-        let websocket = text.starts_with("ws:") || text.starts_with("wss:");
-        let (url, options) = match text.split_once('?') {
-            Some((url, options)) if !websocket => (url, parse_options(options)?),
-            _ => (text, Vec::new()),
+        let (scheme, rest) = text.split_once(':').ok_or(EndpointError::NoScheme)?;
+        let websocket = ["ws", "wss"].iter().any(|ws| scheme.eq_ignore_ascii_case(ws));
+        if websocket {
+            let (url, credentials) = take_credentials(rest)?;
+            let address = parse_address(scheme, &url)?;
+            return Ok(Endpoint { address, options: Vec::new(), credentials });
+        }
+        let (rest, options) = match rest.split_once('?') {
+            Some((rest, options)) => (rest, parse_options(options)?),
+            None => (rest, Vec::new()),
         };
-        Ok(Endpoint { address: url.parse()?, options })
+        Ok(Endpoint { address: parse_address(scheme, rest)?, options, credentials: None })
     }
 }
 
-impl FromStr for Address {
-    type Err = EndpointError;
+/// `//USER:PASSWORD@HOST…` without the part up to `@`, and what that says.
+fn take_credentials(rest: &str) -> Result<(String, Option<Credentials>), EndpointError> {
+    let authority = rest.strip_prefix("//").unwrap_or_default();
+    let authority = &authority[..authority.find(['/', '?', '#']).unwrap_or(authority.len())];
+    let Some((given, _)) = authority.rsplit_once('@') else { return Ok((rest.to_owned(), None)) };
+    let (user, password) = given.split_once(':').unwrap_or((given, ""));
+    let (user, password) = (decode_text(user)?, decode_text(password)?);
+    let behind = &rest["//".len() + given.len() + "@".len()..];
+    Ok((format!("//{behind}"), Some(Credentials { user, password })))
+}
 
-    fn from_str(url: &str) -> Result<Self, EndpointError> {
-        let (scheme, rest) = url.split_once(':').ok_or(EndpointError::NoScheme)?;
-        let behind_slashes =
-            |scheme| rest.strip_prefix("//").ok_or(EndpointError::NoSlashes(scheme));
-        match scheme {
-            "tcp" => authority_only(behind_slashes("tcp")?, "tcp").map(Address::Tcp),
-            "tls" => authority_only(behind_slashes("tls")?, "tls").map(Address::Tls),
-            "udp" => authority_only(behind_slashes("udp")?, "udp").map(Address::Udp),
-            "unix" => absolute_path(behind_slashes("unix")?).map(Address::Unix),
-            "unixgram" => absolute_path(behind_slashes("unixgram")?).map(Address::UnixGram),
-            "ws" => authority_and_path(behind_slashes("ws")?, 80)
-                .map(|(host_port, path)| Address::Ws(host_port, path)),
-            "wss" => authority_and_path(behind_slashes("wss")?, 443)
-                .map(|(host_port, path)| Address::Wss(host_port, path)),
-            "service" if rest.is_empty() || rest.contains('/') => Err(EndpointError::NoService),
-            "service" => Ok(Address::Service(rest.to_owned())),
-            // `127.0.0.1:7007` and `[::1]:7007` have a colon, but no scheme.
-            other if other.contains(['.', '[']) || rest.parse::<u16>().is_ok() => {
-                Err(EndpointError::NoScheme)
-            }
-            other => Err(EndpointError::UnknownScheme(other.to_owned())),
+/// The address of which `rest` follows the colon behind `scheme`.
+fn parse_address(scheme: &str, rest: &str) -> Result<Address, EndpointError> {
+    let behind_slashes = |scheme| rest.strip_prefix("//").ok_or(EndpointError::NoSlashes(scheme));
+    match &*scheme.to_ascii_lowercase() {
+        "tcp" => authority_only(behind_slashes("tcp")?, "tcp").map(Address::Tcp),
+        "tls" => authority_only(behind_slashes("tls")?, "tls").map(Address::Tls),
+        "udp" => authority_only(behind_slashes("udp")?, "udp").map(Address::Udp),
+        "unix" => absolute_path(behind_slashes("unix")?).map(Address::Unix),
+        "unixgram" => absolute_path(behind_slashes("unixgram")?).map(Address::UnixGram),
+        "ws" => authority_and_path(behind_slashes("ws")?, 80)
+            .map(|(host_port, path)| Address::Ws(host_port, path)),
+        "wss" => authority_and_path(behind_slashes("wss")?, 443)
+            .map(|(host_port, path)| Address::Wss(host_port, path)),
+        "service" if rest.is_empty() || rest.contains('/') => Err(EndpointError::NoService),
+        "service" if rest.contains(char::is_whitespace) => Err(EndpointError::BadCharacter),
+        "service" => Ok(Address::Service(rest.to_owned())),
+        // `127.0.0.1:7007` and `[::1]:7007` have a colon, but no scheme.
+        _ if scheme.contains(['.', '[']) || rest.parse::<u16>().is_ok() => {
+            Err(EndpointError::NoScheme)
+        }
+        _ if scheme.contains(char::is_whitespace) => Err(EndpointError::BadCharacter),
+        _ => Err(EndpointError::UnknownScheme(scheme.to_owned())),
+    }
+}
+
+impl HostPort {
+    /// The host, an IPv6 address without its zone: that means something to one machine alone.
+    pub fn without_zone(&self) -> &str {
+        match self.host.split_once('%') {
+            Some((address, _)) => address,
+            None => &self.host,
         }
     }
 }
@@ -181,10 +241,13 @@ impl FromStr for HostPort {
 }
 
 /// The end of `unix:///PATH`.
-fn absolute_path(path: &str) -> Result<String, EndpointError> {
+fn absolute_path(path: &str) -> Result<UnixPath, EndpointError> {
     match path {
-        path if path.len() > MAX_UNIX_PATH => Err(EndpointError::LongPath(path.len())),
-        path if path.starts_with('/') && path.len() > 1 => Ok(path.to_owned()),
+        path if path.starts_with('/') && path.len() > 1 => match decode(path)? {
+            bytes if bytes.contains(&0) => Err(EndpointError::BadEscape(path.to_owned())),
+            bytes if bytes.len() > MAX_UNIX_PATH => Err(EndpointError::LongPath(bytes.len())),
+            bytes => Ok(UnixPath(bytes)),
+        },
         _ => Err(EndpointError::NoPath),
     }
 }
@@ -193,6 +256,7 @@ fn absolute_path(path: &str) -> Result<String, EndpointError> {
 fn authority_only(rest: &str, scheme: &'static str) -> Result<HostPort, EndpointError> {
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     match path {
+        _ if authority.contains('@') => Err(EndpointError::StrayUser(scheme)),
         "" | "/" => authority.parse(),
         stray => Err(EndpointError::StrayPath(stray.to_owned(), scheme)),
     }
@@ -200,17 +264,23 @@ fn authority_only(rest: &str, scheme: &'static str) -> Result<HostPort, Endpoint
 
 /// The end of `scheme://HOST[:PORT][/PATH][?QUERY]`; the query stays with the path.
 fn authority_and_path(rest: &str, default_port: u16) -> Result<(HostPort, String), EndpointError> {
+    if rest.contains('#') {
+        return Err(EndpointError::Fragment);
+    }
     let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
     let (host, port) = split_authority(authority)?;
-    let slash = if path.starts_with('/') { "" } else { "/" };
-    Ok((HostPort { host, port: port.unwrap_or(default_port) }, format!("{slash}{path}")))
+    Ok((HostPort { host, port: port.unwrap_or(default_port) }, request_target(path)))
 }
 
 /// `HOST`, `HOST:PORT`, `[V6]` or `[V6]:PORT`.
 fn split_authority(text: &str) -> Result<(String, Option<u16>), EndpointError> {
+    if text.contains(char::is_whitespace) {
+        return Err(EndpointError::BadCharacter);
+    }
     let bad_host = || EndpointError::BadHost(text.to_owned());
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
         let (host, rest) = rest.split_once(']').ok_or_else(bad_host)?;
+        let host = parse_v6(host).ok_or_else(bad_host)?;
         match rest {
             "" => (host, None),
             _ => (host, Some(rest.strip_prefix(':').ok_or_else(bad_host)?)),
@@ -218,13 +288,10 @@ fn split_authority(text: &str) -> Result<(String, Option<u16>), EndpointError> {
     } else {
         match text.split_once(':') {
             Some((_, port)) if port.contains(':') => return Err(bad_host()),
-            Some((host, port)) => (host, Some(port)),
-            None => (text, None),
+            Some((host, port)) => (parse_name(host)?, Some(port)),
+            None => (parse_name(text)?, None),
         }
     };
-    if host.is_empty() {
-        return Err(EndpointError::NoHost);
-    }
     let port = match port {
         Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
             Some(digits.parse().map_err(|_| EndpointError::BadPort(digits.to_owned()))?)
@@ -232,7 +299,110 @@ fn split_authority(text: &str) -> Result<(String, Option<u16>), EndpointError> {
         Some(other) => return Err(EndpointError::BadPort(other.to_owned())),
         None => None,
     };
-    Ok((host.to_owned(), port))
+    Ok((host, port))
+}
+
+/// What stands in brackets: an address, and perhaps its zone.
+fn parse_v6(text: &str) -> Option<String> {
+    let (address, zone) = match text.split_once('%') {
+        Some((address, zone)) => (address, Some(zone)),
+        None => (text, None),
+    };
+    address.parse::<Ipv6Addr>().ok()?;
+    let Some(zone) = zone else { return Some(address.to_owned()) };
+    // RFC 6874 encodes the % before the zone.
+    let zone = zone.strip_prefix("25").filter(|zone| !zone.is_empty()).unwrap_or(zone);
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
+    (!zone.is_empty() && zone.chars().all(plain)).then(|| format!("{address}%{zone}"))
+}
+
+/// A host's name, or an IPv4 address.
+fn parse_name(text: &str) -> Result<String, EndpointError> {
+    let name = decode_text(text)?;
+    let plain = |c: char| !c.is_whitespace() && !c.is_control() && !"/?#@[]:%".contains(c);
+    match &*name {
+        "" => Err(EndpointError::NoHost),
+        name if !name.chars().all(plain) => Err(EndpointError::BadName(name.to_owned())),
+        name if name.is_ascii() => Ok(name.to_owned()),
+        name => to_ascii(name).ok_or_else(|| EndpointError::BadName(name.to_owned())),
+    }
+}
+
+/// A name as the domain name system has it.
+#[cfg(feature = "idn")]
+fn to_ascii(name: &str) -> Option<String> {
+    idna::domain_to_ascii(name).ok().filter(|name| !name.is_empty())
+}
+
+#[cfg(not(feature = "idn"))]
+fn to_ascii(_: &str) -> Option<String> {
+    None
+}
+
+/// Path and query as they stand in a request: with what browsers encode there encoded (the path
+/// and the special-query percent-encode sets of the URL standard).
+fn request_target(text: &str) -> String {
+    let (path, query) = match text.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (text, None),
+    };
+    let mut target = String::new();
+    if !path.starts_with('/') {
+        target.push('/');
+    }
+    encode(&mut target, path.as_bytes(), " \"<>^`{}", false);
+    if let Some(query) = query {
+        target.push('?');
+        encode(&mut target, query.as_bytes(), " \"<>'", false);
+    }
+    target
+}
+
+/// Appends `bytes` to `out`, those encoded that are in `set`, control characters, white space or
+/// no text, and all beyond ASCII unless that is to be read by people.
+fn encode(out: &mut String, bytes: &[u8], set: &str, for_people: bool) {
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            let is_plain = !c.is_control() && !c.is_whitespace() && !set.contains(c);
+            if is_plain && (c.is_ascii() || for_people) {
+                out.push(c);
+            } else {
+                push_encoded(out, c.encode_utf8(&mut [0; 4]).as_bytes());
+            }
+        }
+        push_encoded(out, chunk.invalid());
+    }
+}
+
+fn push_encoded(out: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        write!(out, "%{byte:02X}").expect("a String takes everything");
+    }
+}
+
+/// The bytes that `text` stands for.
+fn decode(text: &str) -> Result<Vec<u8>, EndpointError> {
+    let bad = || EndpointError::BadEscape(text.to_owned());
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, behind @ ..] = rest {
+        rest = behind;
+        if *first != b'%' {
+            bytes.push(*first);
+            continue;
+        }
+        let [high, low, behind @ ..] = rest else { return Err(bad()) };
+        let digit = |byte: u8| char::from(byte).to_digit(16);
+        let (high, low) = (digit(*high).ok_or_else(bad)?, digit(*low).ok_or_else(bad)?);
+        bytes.push((high << 4 | low) as u8);
+        rest = behind;
+    }
+    Ok(bytes)
+}
+
+/// The text that `text` stands for.
+fn decode_text(text: &str) -> Result<String, EndpointError> {
+    String::from_utf8(decode(text)?).map_err(|_| EndpointError::BadEscape(text.to_owned()))
 }
 
 fn parse_options(text: &str) -> Result<Vec<(String, String)>, EndpointError> {
@@ -240,8 +410,8 @@ fn parse_options(text: &str) -> Result<Vec<(String, String)>, EndpointError> {
         .filter(|pair| !pair.is_empty())
         .map(|pair| match pair.split_once('=') {
             Some(("", _)) => Err(EndpointError::BadOption(pair.to_owned())),
-            Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
-            None => Ok((pair.to_owned(), String::new())),
+            Some((key, value)) => Ok((decode_text(key)?, decode_text(value)?)),
+            None => Ok((decode_text(pair)?, String::new())),
         })
         .collect()
 }
@@ -249,12 +419,57 @@ fn parse_options(text: &str) -> Result<Vec<(String, String)>, EndpointError> {
 impl fmt::Display for HostPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
+            write!(f, "[{}]:{}", self.host.replace('%', "%25"), self.port)
         } else {
             write!(f, "{}:{}", self.host, self.port)
         }
     }
 }
+
+impl AsRef<[u8]> for UnixPath {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+#[cfg(unix)]
+impl AsRef<std::path::Path> for UnixPath {
+    fn as_ref(&self) -> &std::path::Path {
+        use std::os::unix::ffi::OsStrExt;
+
+        std::ffi::OsStr::from_bytes(&self.0).as_ref()
+    }
+}
+
+impl fmt::Display for UnixPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        encode(&mut text, &self.0, "%?#,", true);
+        f.write_str(&text)
+    }
+}
+
+/// A password is for the server alone.
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        encode(&mut text, self.user.as_bytes(), IN_CREDENTIALS, false);
+        if !self.password.is_empty() {
+            text.push(':');
+            encode(&mut text, self.password.as_bytes(), IN_CREDENTIALS, false);
+        }
+        f.write_str(&text)
+    }
+}
+
+/// What is encoded in a name or a password.
+const IN_CREDENTIALS: &str = "%:/?#@[]\"<>^`{}|\\";
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -270,13 +485,22 @@ impl fmt::Display for Address {
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.address)?;
-        for (i, (key, value)) in self.options.iter().enumerate() {
-            let (before, equals) =
-                (if i == 0 { '?' } else { '&' }, if value.is_empty() { "" } else { "=" });
-            write!(f, "{before}{key}{equals}{value}")?;
+        match (&self.credentials, &self.address) {
+            (Some(credentials), Address::Ws(at, path) | Address::Wss(at, path)) => {
+                write!(f, "{}://{credentials}@{at}{path}", self.address.scheme())?;
+            }
+            (_, address) => write!(f, "{address}")?,
         }
-        Ok(())
+        let mut text = String::new();
+        for (key, value) in &self.options {
+            text.push(if text.is_empty() { '?' } else { '&' });
+            encode(&mut text, key.as_bytes(), "%&=#,", true);
+            if !value.is_empty() {
+                text.push('=');
+                encode(&mut text, value.as_bytes(), "%&#,", true);
+            }
+        }
+        f.write_str(&text)
     }
 }
 
@@ -302,6 +526,11 @@ mod tests {
             "ws://localhost:8080/ws/time",
             "wss://[2001:db8::1]:443/",
             "service:upper?framing=line",
+            "unix:///a%20dir/b%25%3F%2C%FF/世界",
+            "tls://h:1?ca=/My%20Dir/a%26b.pem",
+            "tcp://[fe80::1%25eth0]:1",
+            "ws://user:p%40ss@h:80/",
+            "wss://token@h:443/a?b",
         ] {
             assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), text);
         }
@@ -311,6 +540,53 @@ mod tests {
     fn a_websocket_url_has_a_port_and_a_path_even_where_none_is_given() {
         assert_eq!("ws://h".parse::<Endpoint>().unwrap().to_string(), "ws://h:80/");
         assert_eq!("wss://h/a".parse::<Endpoint>().unwrap().to_string(), "wss://h:443/a");
+    }
+
+    #[test]
+    fn urls_are_taken_as_people_have_them() {
+        for (text, expected) in [
+            ("WS://h/", "ws://h:80/"),
+            ("Tcp://h:1", "tcp://h:1"),
+            ("WSS://h?A=b", "wss://h:443/?A=b"),
+            ("UNIX:///S", "unix:///S"),
+            ("ws://h/chât/世 界", "ws://h:80/ch%C3%A2t/%E4%B8%96%20%E7%95%8C"),
+            ("ws://h?filter={\"a\":1}&q=<b>'", "ws://h:80/?filter={%22a%22:1}&q=%3Cb%3E%27"),
+            ("ws://h/{a}^`%20%zz", "ws://h:80/%7Ba%7D%5E%60%20%zz"),
+            ("tcp://[fe80::1%eth0]:1", "tcp://[fe80::1%25eth0]:1"),
+            ("tcp://[fe80::1%2]:1", "tcp://[fe80::1%252]:1"),
+            ("ws://a:b:c@d@h/", "ws://a:b%3Ac%40d@h:80/"),
+            ("ws://:secret@h/", "ws://:secret@h:80/"),
+            ("unix:///a dir/s", "unix:///a%20dir/s"),
+            ("unix:///a%2c%62", "unix:///a%2Cb"),
+            ("tls://h:1?ca=/a b", "tls://h:1?ca=/a%20b"),
+        ] {
+            let endpoint: Endpoint = text.parse().unwrap();
+            assert_eq!(endpoint.to_string(), expected);
+            assert_eq!(expected.parse(), Ok(endpoint));
+        }
+    }
+
+    #[cfg(feature = "idn")]
+    #[test]
+    fn names_beyond_ascii_are_domain_names() {
+        for host in ["münchen.test", "MÜNCHEN.test", "m%C3%BCnchen.test"] {
+            let endpoint: Endpoint = format!("ws://{host}/").parse().unwrap();
+            assert_eq!(endpoint.to_string(), "ws://xn--mnchen-3ya.test:80/");
+        }
+        assert_eq!(error("tcp://\u{2060}:1"), EndpointError::BadName("\u{2060}".to_owned()));
+    }
+
+    #[test]
+    fn credentials_and_paths_stand_for_any_text_and_any_byte() {
+        let endpoint: Endpoint = "ws://us%65r:p%3A%40@h".parse().unwrap();
+        let credentials = Credentials { user: "user".to_owned(), password: "p:@".to_owned() };
+        assert_eq!(endpoint.credentials, Some(credentials));
+        assert!(!format!("{endpoint:?}").contains("p:@"));
+        let Address::Unix(path) = "unix:///%ff%00"[..11].parse::<Endpoint>().unwrap().address
+        else {
+            panic!()
+        };
+        assert_eq!(AsRef::<[u8]>::as_ref(&path), b"/\xff");
     }
 
     #[test]
@@ -360,11 +636,24 @@ mod tests {
         assert_eq!(error("service:"), NoService);
         assert_eq!(error("tcp://h:1?=line"), BadOption("=line".into()));
         assert_eq!(error("tcp://h :1"), BadCharacter);
+        assert_eq!(error("ws://h /a"), BadCharacter);
+        assert_eq!(error("ws://h/a\tb"), BadCharacter);
+        assert_eq!(error("unix:///a\0"), BadCharacter);
+        assert_eq!(error(" tcp://h:1"), BadCharacter);
+        assert_eq!(error("unix:///a%zz"), BadEscape("/a%zz".into()));
+        assert_eq!(error("unix:///a%00"), BadEscape("/a%00".into()));
+        assert_eq!(error("tcp://user:pass@h:1"), StrayUser("tcp"));
+        assert_eq!(error("ws://h/a#b"), Fragment);
+        assert_eq!(error("tcp://[h]:1"), BadHost("[h]:1".into()));
+        assert_eq!(error("tcp://[fe80::1%]:1"), BadHost("[fe80::1%]:1".into()));
+        assert_eq!(error("tcp://a%20b:1"), BadName("a b".into()));
     }
 
     proptest! {
         #[test]
-        fn no_text_makes_it_panic_and_what_it_accepts_it_writes_back(text in "\\PC{0,40}") {
+        fn no_text_makes_it_panic_and_what_it_accepts_it_writes_back(
+            text in "((tcp|ws|unix|tls)://)?[/\\[]?\\PC{0,40}",
+        ) {
             if let Ok(endpoint) = text.parse::<Endpoint>() {
                 prop_assert_eq!(endpoint.to_string().parse::<Endpoint>().unwrap(), endpoint);
             }

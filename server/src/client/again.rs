@@ -12,6 +12,7 @@ use super::{
     call::{Conversation, call},
     escape::words,
     link::Stop,
+    replies::Wait,
     talk::Talk,
     target::Target,
 };
@@ -27,8 +28,8 @@ pub(super) struct Calls {
     pub(super) once: bool,
     /// A new one when one fails or is ended before all is said.
     pub(super) reconnect: bool,
-    /// How long replies that do not come are waited for.
-    pub(super) patience: Duration,
+    /// How long the peer is waited for when all has been sent.
+    pub(super) wait: Wait,
 }
 
 impl Calls {
@@ -48,7 +49,7 @@ impl Calls {
     async fn hold_on(self, target: &Target, talk: &mut Talk) -> Result<String, Stop> {
         let mut pauses = Pauses::new();
         loop {
-            let lost = match call(target, self.patience, talk).await {
+            let lost = match call(target, self.wait, talk).await {
                 Ok(words) if self.once || !self.reconnect || talk.is_over() => return Ok(words),
                 Ok(words) => words,
                 Err(Stop::Connection(error)) if self.reconnect && !talk.is_over() => words(&error),

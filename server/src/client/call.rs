@@ -1,13 +1,14 @@
 //! One call: from a target to a connection, and what is made of it there.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, io};
 
 use super::{
     datagram, dial, handshake,
     link::{Inbound, Outbound, Stop},
+    replies::{SILENCE, Wait},
     stream::{StreamInbound, StreamOutbound},
     target::{HALF_CLOSE, Target, Upgrade},
-    websocket::{self, Goodbye},
+    websocket::{self, Form},
 };
 
 /// What is done with a connection.
@@ -30,11 +31,11 @@ pub(super) trait Conversation {
     }
 }
 
-/// Connects and holds `conversation`. Where there is no end of the peer's that could be
-/// waited for, replies that do not come are waited for as long as `patience`.
+/// Connects and holds `conversation`. Where a peer cannot say that it is sent too much, replies
+/// are waited for as `wait` has it.
 pub(super) async fn call(
     target: &Target,
-    patience: Duration,
+    wait: Wait,
     conversation: &mut impl Conversation,
 ) -> Result<String, Stop> {
     match target {
@@ -48,36 +49,34 @@ pub(super) async fn call(
         Target::Udp(_) | Target::UnixGram(_) => {
             let dialling = async { dial::datagrams(target).await.map_err(Stop::Connection) };
             let (socket, from) = conversation.meanwhile(dialling).await?;
-            let (outbound, inbound) = datagram::halves(socket, patience);
+            let silence = match wait {
+                Wait::For(time) => time,
+                Wait::Default | Wait::Forever => SILENCE,
+            };
+            let (outbound, inbound) = datagram::halves(socket, silence);
             conversation.hold(outbound, inbound, &from).await
         }
-        Target::WebSocket(upgrade) => call_websocket(upgrade, patience, conversation).await,
+        Target::WebSocket(upgrade) => call_websocket(upgrade, conversation).await,
     }
 }
 
 async fn call_websocket(
     upgrade: &Upgrade,
-    patience: Duration,
     conversation: &mut impl Conversation,
 ) -> Result<String, Stop> {
-    let dialling =
-        async { dial::host(&upgrade.at, upgrade.trust.as_ref()).await.map_err(Stop::Connection) };
-    let (mut stream, from) = conversation.meanwhile(dialling).await?;
-    let opening = async { Ok(handshake::open(&mut stream, upgrade).await) };
-    let (socket, protocol) = match conversation.meanwhile(opening).await? {
-        Ok(opened) => opened,
-        Err(error) => {
-            return Err(Stop::Connection(handshake::refusal(error, &mut stream).await));
-        }
+    let opening = async {
+        let (mut stream, from) = dial::host(&upgrade.at, upgrade.trust.as_ref()).await?;
+        let agreed = handshake::open(&mut stream, upgrade).await?;
+        Ok((stream, agreed, from))
     };
-    let goodbye = match protocol {
-        Some(protocol) if protocol == HALF_CLOSE => Goodbye::HalfClose,
-        Some(protocol) if upgrade.half_close => {
-            let words = format!("the server has chosen {protocol:?}, not half-close");
-            return Err(Stop::Connection(std::io::Error::other(words)));
-        }
-        _ => Goodbye::Close(patience),
-    };
-    let (outbound, inbound) = websocket::halves(socket, goodbye);
+    let opening = async { opening.await.map_err(Stop::Connection) };
+    let (stream, agreed, from) = conversation.meanwhile(opening).await?;
+    let half_close = agreed.protocol.as_deref() == Some(HALF_CLOSE);
+    if let Some(protocol) = agreed.protocol.filter(|_| upgrade.half_close && !half_close) {
+        let words = format!("the server has chosen {protocol:?}, not half-close");
+        return Err(Stop::Connection(io::Error::other(words)));
+    }
+    let form = Form { half_close, binary: upgrade.binary };
+    let (outbound, inbound) = websocket::halves(stream, agreed.early, form).await;
     conversation.hold(outbound, inbound, &format!(" (from {from})")).await
 }

@@ -12,12 +12,11 @@ use std::{
 
 use bytes::Bytes;
 use echogate_proto::close::CloseCode;
-use tokio::{io::ReadBuf, net::UnixDatagram, sync::Notify};
+use tokio::{io::ReadBuf, net::UnixDatagram, sync::Notify, time::timeout};
 
 use super::{
     flow::Flow,
     link::{CHUNK, Inbound, Outbound, Received},
-    owed::Owed,
     udp::Udp,
 };
 
@@ -81,13 +80,14 @@ impl Datagrams {
 #[derive(Debug)]
 struct Shared {
     socket: Datagrams,
-    owed: Owed,
+    /// A datagram has come.
+    came: Notify,
     flow: RefCell<Flow>,
     /// A datagram is waited for: what has come is through.
     listening: Cell<bool>,
     /// Why sending failed. The system reports a failure once, to either half.
     failed: RefCell<Option<io::Error>>,
-    /// Nothing more will be sent, or sending has failed.
+    /// Sending has failed.
     over: Notify,
 }
 
@@ -95,6 +95,7 @@ struct Shared {
 #[derive(Debug)]
 pub(super) struct DatagramOutbound {
     shared: Rc<Shared>,
+    /// How long replies are waited for before more is sent.
     silence: Duration,
 }
 
@@ -103,11 +104,10 @@ pub(super) struct DatagramOutbound {
 pub(super) struct DatagramInbound {
     shared: Rc<Shared>,
     buffer: Box<[u8]>,
-    silence: Duration,
 }
 
-/// The two halves of a socket. After the last datagram is sent it ends when as many
-/// have come, or nothing comes for `silence`.
+/// The two halves of a socket. Before more is sent than the peer can be expected to take,
+/// replies are waited for until nothing comes for `silence`.
 pub(super) fn halves(socket: Datagrams, silence: Duration) -> (DatagramOutbound, DatagramInbound) {
     let most = match socket {
         Datagrams::Udp(_) => MOST_UDP,
@@ -115,19 +115,18 @@ pub(super) fn halves(socket: Datagrams, silence: Duration) -> (DatagramOutbound,
     };
     let shared = Rc::new(Shared {
         socket,
-        owed: Owed::default(),
+        came: Notify::new(),
         flow: RefCell::new(Flow::new(most)),
         listening: Cell::new(false),
         failed: RefCell::default(),
         over: Notify::new(),
     });
     let outbound = DatagramOutbound { shared: shared.clone(), silence };
-    (outbound, DatagramInbound { shared, buffer: vec![0; LARGEST].into(), silence })
+    (outbound, DatagramInbound { shared, buffer: vec![0; LARGEST].into() })
 }
 
 impl DatagramOutbound {
     async fn send(&self, bytes: &[u8]) -> io::Result<()> {
-        self.shared.owed.sent();
         self.shared.flow.borrow_mut().sent(bytes.len());
         let sent = poll_fn(|cx| self.shared.socket.poll_send(cx, bytes)).await;
         sent.map_err(|error| {
@@ -147,12 +146,16 @@ impl Outbound for DatagramOutbound {
         }
     }
 
+    fn half_closes(&self) -> bool {
+        false
+    }
+
     /// Waits for replies while too many are owed. Those that keep out are given up after a
     /// silence, but not while nobody listens.
     async fn room(&mut self) {
-        let Shared { owed, flow, listening, .. } = &*self.shared;
+        let Shared { came, flow, listening, .. } = &*self.shared;
         while flow.borrow().is_full() {
-            if !owed.another(self.silence).await && listening.get() {
+            if timeout(self.silence, came.notified()).await.is_err() && listening.get() {
                 flow.borrow_mut().give_up();
             }
         }
@@ -168,7 +171,6 @@ impl Outbound for DatagramOutbound {
     }
 
     async fn finish(&mut self) -> io::Result<()> {
-        self.shared.over.notify_one();
         Ok(())
     }
 
@@ -179,16 +181,12 @@ impl Outbound for DatagramOutbound {
 
 impl Inbound for DatagramInbound {
     async fn receive(&mut self) -> io::Result<Received> {
-        let Shared { socket, owed, flow, listening, failed, over } = &*self.shared;
-        let ended = async {
-            over.notified().await;
-            // For the next call, if this one is dropped or a datagram comes first.
-            over.notify_one();
-            match failed.take() {
-                Some(error) => Err(error),
-                None => {
-                    owed.paid_or_silent(self.silence).await;
-                    Ok(())
+        let Shared { socket, came, flow, listening, failed, over } = &*self.shared;
+        let failure = async {
+            loop {
+                over.notified().await;
+                if let Some(error) = failed.take() {
+                    return error;
                 }
             }
         };
@@ -197,14 +195,11 @@ impl Inbound for DatagramInbound {
         tokio::select! {
             biased;
             received = poll_fn(|cx| socket.poll_receive(cx, &mut buffer)) => received?,
-            ended = ended => match ended {
-                Ok(()) => return Ok(Received::End("no more replies".to_owned())),
-                Err(error) => return Err(error),
-            },
+            error = failure => return Err(error),
         }
         listening.set(false);
         flow.borrow_mut().came();
-        owed.came(1);
+        came.notify_one();
         Ok(Received::Message(Bytes::copy_from_slice(buffer.filled())))
     }
 }

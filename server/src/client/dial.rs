@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use echogate_proto::endpoint::HostPort;
+use echogate_proto::endpoint::{HostPort, UnixPath};
 use tokio::{
     net::{TcpStream, UnixDatagram, UnixStream},
     time::{Instant, timeout},
@@ -95,13 +95,13 @@ pub(super) async fn host(at: &HostPort, trust: Option<&Trust>) -> io::Result<(St
 }
 
 /// Connects to a stream socket in the file system.
-async fn unix(path: &str) -> io::Result<UnixStream> {
+async fn unix(path: &UnixPath) -> io::Result<UnixStream> {
     in_time(UnixStream::connect(path)).await
 }
 
 /// A socket that sends to a datagram socket in the file system and hears it alone, with
 /// an address of its own that replies can go to.
-fn unixgram(path: &str) -> io::Result<Datagrams> {
+fn unixgram(path: &UnixPath) -> io::Result<Datagrams> {
     let name = RandomState::new().hash_one(path);
     let (socket, file) = bind_unixgram(&format!("echogate-{name:016x}"))?;
     socket.connect(path)?;

@@ -1,143 +1,292 @@
-//! The WebSocket handshake: what is asked, and why it was refused.
+//! The opening handshake of a WebSocket (RFC 6455 section 4): the request, the checks of the
+//! answer, and in words why it was refused.
 
 use std::{io, time::Duration};
 
-use http::{HeaderMap, HeaderValue, Request, Response, header};
+use echogate_proto::endpoint::HostPort;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::timeout,
 };
-use tokio_tungstenite::{
-    WebSocketStream, client_async_with_config,
-    tungstenite::{
-        client::IntoClientRequest,
-        error::{CapacityError, Error, ProtocolError, SubProtocolError},
-        protocol::WebSocketConfig,
-    },
+use tokio_tungstenite::tungstenite::{
+    error::{CapacityError, Error},
+    handshake::{client::generate_key, derive_accept_key},
 };
 
 use super::{
     escape::{escape, first_line, words},
-    link::CHUNK,
     target::Upgrade,
 };
 
 /// How long the handshake may take: a gateway may have to dial first.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(30);
 
-/// The largest message that is taken or sent, 16 MiB: it is held in memory whole.
-const MAX_MESSAGE: usize = 16 << 20;
+/// The most bytes that the head of the answer may have, those of interim responses included.
+const MAX_HEAD: usize = 64 * 1024;
+
+/// The most headers that the answer may have.
+const MAX_HEADERS: usize = 128;
 
 /// How much of a refusal's body is looked at for its first line, in bytes, and how
 /// long that may take.
-const MAX_REFUSAL: u64 = 1024;
+const MAX_REFUSAL: usize = 1024;
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
 
 /// The most characters of a refusal's first line that are shown.
 const MAX_SHOWN: usize = 200;
 
-/// Turns `stream` into a WebSocket, and says which subprotocol was agreed on. The stream
-/// stays the caller's, since a refusal is read from it by [`refusal`].
-pub(super) async fn open<'a, S>(
-    stream: &'a mut S,
-    upgrade: &Upgrade,
-) -> Result<(WebSocketStream<&'a mut S>, Option<HeaderValue>), Error>
+/// What the handshake has agreed on.
+#[derive(Debug)]
+pub(super) struct Agreed {
+    /// The subprotocol.
+    pub(super) protocol: Option<String>,
+    /// What was read behind the head of the answer: the first frames, or part of them.
+    pub(super) early: Vec<u8>,
+}
+
+/// Asks the server at the other end of `stream` for a WebSocket.
+///
+/// # Errors
+///
+/// The stream's, and in words why the answer is none, or a refusal.
+pub(super) async fn open<S>(stream: &mut S, upgrade: &Upgrade) -> io::Result<Agreed>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let limits = WebSocketConfig::default()
-        .read_buffer_size(CHUNK)
-        .write_buffer_size(CHUNK)
-        .max_write_buffer_size(MAX_MESSAGE + 2 * CHUNK)
-        .max_message_size(Some(MAX_MESSAGE))
-        .max_frame_size(Some(MAX_MESSAGE));
-    let opening = client_async_with_config(request(upgrade)?, stream, Some(limits));
-    match timeout(HANDSHAKE_TIME, opening).await {
-        Ok(answer) => answer.map(|(socket, response)| {
-            (socket, response.headers().get(header::SEC_WEBSOCKET_PROTOCOL).cloned())
-        }),
-        Err(_) => {
-            let silence = "no answer to the WebSocket handshake";
-            Err(io::Error::new(io::ErrorKind::TimedOut, silence).into())
+    let key = generate_key();
+    let asking = async {
+        stream.write_all(&request(upgrade, &key)).await?;
+        stream.flush().await?;
+        answer(stream).await
+    };
+    let (answer, rest) = timeout(HANDSHAKE_TIME, asking).await.unwrap_or_else(|_| {
+        let silence = "no answer to the WebSocket handshake within 30 seconds";
+        Err(io::Error::new(io::ErrorKind::TimedOut, silence))
+    })?;
+    if answer.status != StatusCode::SWITCHING_PROTOCOLS {
+        return Err(refusal(&answer, rest, stream).await);
+    }
+    match answer.agreed(upgrade, &key) {
+        Ok(protocol) => Ok(Agreed { protocol, early: rest }),
+        Err(wrong) => Err(io::Error::new(io::ErrorKind::InvalidData, wrong)),
+    }
+}
+
+/// The request as it goes out.
+fn request(upgrade: &Upgrade, key: &str) -> Vec<u8> {
+    let Upgrade { at, path, headers, trust, .. } = upgrade;
+    let mut request = format!("GET {path} HTTP/1.1\r\n").into_bytes();
+    let mut add = |name: &str, value: &[u8]| {
+        request.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
+    };
+    if !headers.contains_key(header::HOST) {
+        add("Host", host(at, trust.is_some()).as_bytes());
+    }
+    add("Connection", b"Upgrade");
+    add("Upgrade", b"websocket");
+    add("Sec-WebSocket-Version", b"13");
+    add("Sec-WebSocket-Key", key.as_bytes());
+    for (name, value) in headers {
+        add(&capitals(name), value.as_bytes());
+    }
+    request.extend(b"\r\n");
+    request
+}
+
+/// `Host` without the scheme's own port, as browsers send it and checks of it expect, and
+/// without an IPv6 zone, which means something to this machine alone (RFC 6874 section 4).
+fn host(at: &HostPort, tls: bool) -> String {
+    let host = at.without_zone();
+    let default_port = if tls { ":443" } else { ":80" };
+    let all = HostPort { host: host.to_owned(), port: at.port }.to_string();
+    all.strip_suffix(default_port).map_or(all.clone(), str::to_owned)
+}
+
+/// A header's name in the usual capitals, which some servers compare by.
+fn capitals(name: &HeaderName) -> String {
+    let word = |word: &str| match word {
+        "websocket" => "WebSocket".to_owned(),
+        word => word[..1].to_uppercase() + &word[1..],
+    };
+    let words = name.as_str().split('-').map(|part| match part {
+        "" => String::new(),
+        part => word(part),
+    });
+    words.collect::<Vec<_>>().join("-")
+}
+
+/// The head of an answer.
+#[derive(Debug)]
+struct Answer {
+    status: StatusCode,
+    reason: String,
+    headers: HeaderMap,
+}
+
+/// Reads the head of the answer; also gives what was read behind it. Interim responses (1xx
+/// but 101, RFC 9110 section 15.2) are passed over.
+async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<(Answer, Vec<u8>)> {
+    let mut bytes = Vec::new();
+    let mut read = 0;
+    loop {
+        while let Some((answer, len)) = parse(&bytes)? {
+            bytes.drain(..len);
+            if !answer.status.is_informational() || answer.status == StatusCode::SWITCHING_PROTOCOLS
+            {
+                return Ok((answer, bytes));
+            }
+        }
+        if read > MAX_HEAD {
+            let words = "the answer to the WebSocket handshake has a head of more than 64 KiB";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, words));
+        }
+        bytes.reserve(4096);
+        match stream.read_buf(&mut bytes).await? {
+            0 => {
+                let words = "the server closed the connection during the WebSocket handshake";
+                return Err(io::Error::new(io::ErrorKind::ConnectionAborted, words));
+            }
+            more => read += more,
         }
     }
 }
 
-fn request(upgrade: &Upgrade) -> Result<Request<()>, Error> {
-    let Upgrade { at, path, headers, trust, .. } = upgrade;
-    let mut request = format!("ws://{at}{path}").into_client_request()?;
-    // The default port is left out, as browsers do and `Host` checks expect.
-    let default_port = if trust.is_some() { ":443" } else { ":80" };
-    if let Some(host) = at.to_string().strip_suffix(default_port) {
-        request.headers_mut().insert(header::HOST, HeaderValue::from_str(host)?);
+/// The head that `bytes` begin with, if it is whole, and its length.
+fn parse(bytes: &[u8]) -> io::Result<Option<(Answer, usize)>> {
+    let wrong = |words| io::Error::new(io::ErrorKind::InvalidData, words);
+    let not_http = || match bytes {
+        // A record of TLS: an alert.
+        [0x15, 3, ..] => wrong("what the server answered is not HTTP but TLS: try wss://"),
+        _ => wrong("what the server answered is not HTTP"),
+    };
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut response = httparse::Response::new(&mut headers);
+    let len = match response.parse(bytes) {
+        Ok(httparse::Status::Complete(len)) => len,
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(httparse::Error::TooManyHeaders) => {
+            return Err(wrong("the answer to the WebSocket handshake has more than 128 headers"));
+        }
+        Err(_) => return Err(not_http()),
+    };
+    let status = response.code.and_then(|code| StatusCode::from_u16(code).ok());
+    let status = status.ok_or_else(not_http)?;
+    let reason = response.reason.unwrap_or_default().to_owned();
+    let mut headers = HeaderMap::new();
+    for httparse::Header { name, value } in response.headers {
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| not_http())?;
+        headers.append(name, HeaderValue::from_bytes(value).map_err(|_| not_http())?);
     }
-    // A header of the user's own replaces the one that would be sent.
-    let own = request.headers_mut();
-    for name in headers.keys() {
-        own.remove(name);
-    }
-    for (name, value) in headers {
-        own.append(name, value.clone());
-    }
-    Ok(request)
+    Ok(Some((Answer { status, reason, headers }, len)))
 }
 
-/// Why [`open`] failed, in words. What the server says beside its status is still
-/// to be read from `stream`.
-pub(super) async fn refusal(error: Error, stream: &mut (impl AsyncRead + Unpin)) -> io::Error {
-    let Error::Http(response) = error else { return io_error(error) };
-    let (parts, start) = response.into_parts();
-    let status = parts.status;
-    let mut answer = format!("the server answered {status}");
-    if let Some(place) = parts.headers.get(header::LOCATION).filter(|_| status.is_redirection()) {
-        answer += &format!(" to {}", escape(&String::from_utf8_lossy(place.as_bytes())));
+impl Answer {
+    /// The subprotocol that a 101 has chosen, or what is wrong with it.
+    fn agreed(&self, upgrade: &Upgrade, key: &str) -> Result<Option<String>, String> {
+        for (name, token) in [(header::UPGRADE, "websocket"), (header::CONNECTION, "upgrade")] {
+            if !self.tokens(&name).iter().any(|given| given.eq_ignore_ascii_case(token)) {
+                let header = capitals(&name);
+                return Err(format!("the server's 101 has no \"{header}: {token}\""));
+            }
+        }
+        let accept = self.tokens(&header::SEC_WEBSOCKET_ACCEPT);
+        match &accept[..] {
+            [] => return Err("the server's 101 has no Sec-WebSocket-Accept".to_owned()),
+            [accept] if *accept == derive_accept_key(key.as_bytes()) => {}
+            _ => return Err("the server's Sec-WebSocket-Accept does not fit the key".to_owned()),
+        }
+        if let Some(extension) = self.tokens(&header::SEC_WEBSOCKET_EXTENSIONS).first() {
+            let extension = escape(extension);
+            return Err(format!(
+                "the server chose the extension \"{extension}\", which was not offered"
+            ));
+        }
+        let offered = tokens(&upgrade.headers, &header::SEC_WEBSOCKET_PROTOCOL);
+        let chosen = self.tokens(&header::SEC_WEBSOCKET_PROTOCOL);
+        match &chosen[..] {
+            [] if offered.is_empty() => Ok(None),
+            [] => Err("the server speaks no subprotocol that was offered".to_owned()),
+            [one] if offered.contains(one) => Ok(Some(one.clone())),
+            [one] => Err(format!(
+                "the server chose the subprotocol \"{}\", which was not offered",
+                escape(one)
+            )),
+            _ => Err("the server chose more than one subprotocol".to_owned()),
+        }
     }
-    let response = Response::from_parts(parts, start.unwrap_or_default());
-    let line = body_line(response, stream).await;
+
+    fn tokens(&self, name: &HeaderName) -> Vec<String> {
+        tokens(&self.headers, name)
+    }
+
+    fn text(&self, name: HeaderName) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap_or(""))
+    }
+}
+
+/// The elements of a list that may be spread over several headers (RFC 9110 section 5.6.1).
+fn tokens(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
+    let values = headers
+        .get_all(name)
+        .iter()
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let elements = |value: String| {
+        value.split(',').map(|element| element.trim().to_owned()).collect::<Vec<_>>()
+    };
+    values.flat_map(elements).filter(|element| !element.is_empty()).collect()
+}
+
+/// A refusal in words: its status, and the first line of its body, of which `body` has come.
+async fn refusal(
+    answer: &Answer,
+    body: Vec<u8>,
+    stream: &mut (impl AsyncRead + Unpin),
+) -> io::Error {
+    let Answer { status, reason, .. } = answer;
+    let reason = match &**reason {
+        "" => status.canonical_reason().unwrap_or_default(),
+        reason => reason,
+    };
+    let mut text = format!("the server answered {} {}", status.as_u16(), escape(reason));
+    text.truncate(text.trim_end().len());
+    if status.is_redirection() && answer.headers.contains_key(header::LOCATION) {
+        let location = answer.headers[header::LOCATION].as_bytes();
+        text += &format!(" to {}", escape(&String::from_utf8_lossy(location)));
+    }
+    let line = body_line(answer, body, stream).await;
     if !line.is_empty() {
-        answer += &format!(": {line}");
+        text += &format!(": {line}");
     }
-    io::Error::other(answer)
+    io::Error::other(text)
 }
 
 /// The first line of a refusal's body, if it is meant for people.
-async fn body_line(response: Response<Vec<u8>>, stream: &mut (impl AsyncRead + Unpin)) -> String {
-    let header = |name| response.headers().get(name).map_or("", |v| v.to_str().unwrap_or(""));
-    if header(header::CONTENT_TYPE).starts_with("text/html") {
+async fn body_line(
+    answer: &Answer,
+    mut body: Vec<u8>,
+    stream: &mut (impl AsyncRead + Unpin),
+) -> String {
+    if answer.text(header::CONTENT_TYPE).starts_with("text/html") {
         return String::new();
     }
-    let chunked = header(header::TRANSFER_ENCODING).contains("chunked");
-    let length = content_length(response.headers()).unwrap_or(MAX_REFUSAL).min(MAX_REFUSAL);
-    let mut body = response.into_body();
-    let missing = length.saturating_sub(body.len() as u64);
-    timeout(REFUSAL_TIME, stream.take(missing).read_to_end(&mut body)).await.ok();
-    body.truncate(MAX_REFUSAL as usize);
+    let chunked = answer.text(header::TRANSFER_ENCODING).contains("chunked");
+    let length = answer.text(header::CONTENT_LENGTH).parse().unwrap_or(MAX_REFUSAL);
+    let missing = length.min(MAX_REFUSAL).saturating_sub(body.len());
+    timeout(REFUSAL_TIME, stream.take(missing as u64).read_to_end(&mut body)).await.ok();
+    body.truncate(MAX_REFUSAL);
     let body = String::from_utf8_lossy(&body);
     // A chunk begins with a line that holds its size.
     let body = if chunked { body.split_once('\n').map_or("", |(_, rest)| rest) } else { &body };
     first_line(body, MAX_SHOWN)
 }
 
-fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
 /// An error of the WebSocket library as one of the system's kind, in words.
 pub(super) fn io_error(error: Error) -> io::Error {
-    use io::ErrorKind::{ConnectionAborted, FileTooLarge, InvalidData};
+    use io::ErrorKind::{FileTooLarge, InvalidData};
 
     match error {
         Error::Io(error) => error,
-        Error::Protocol(ProtocolError::HandshakeIncomplete) => io::Error::new(
-            ConnectionAborted,
-            "the server closed the connection during the WebSocket handshake",
-        ),
-        Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(
-            SubProtocolError::NoSubProtocol,
-        )) => io::Error::new(InvalidData, "the server speaks no subprotocol that was offered"),
-        Error::Protocol(ProtocolError::HttparseError(_)) => {
-            io::Error::new(InvalidData, "what the server answered is not HTTP")
-        }
         Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => io::Error::new(
             FileTooLarge,
             format!("a message of {size} bytes where {max_size} is the most that is taken"),
@@ -151,33 +300,61 @@ pub(super) fn io_error(error: Error) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncWriteExt, duplex};
+    use tokio::io::duplex;
 
     use super::*;
 
     fn upgrade(url: &str, headers: HeaderMap) -> Upgrade {
         let (at, path) = url.split_once('/').unwrap();
         let (at, path) = (at.parse().unwrap(), format!("/{path}"));
-        Upgrade { at, path, headers, trust: None, half_close: false }
+        Upgrade { at, path, headers, trust: None, half_close: false, binary: false }
     }
 
-    /// What is said of a server that answers `answer` to the handshake.
-    async fn said_of(answer: &[u8]) -> String {
-        let (mut ours, mut theirs) = duplex(4096);
-        theirs.write_all(answer).await.unwrap();
-        theirs.shutdown().await.unwrap();
-        let opened = open(&mut ours, &upgrade("h:1/x", HeaderMap::new())).await;
-        let error = opened.err().unwrap();
-        refusal(error, &mut ours).await.to_string()
+    /// The handshake with a server that answers `answer`, where `KEY` stands for the right
+    /// `Sec-WebSocket-Accept`.
+    async fn opened_offering(protocols: &str, answer: &str) -> Result<Agreed, String> {
+        let (mut ours, theirs) = duplex(1 << 17);
+        let answer = answer.to_owned();
+        let server = async move {
+            let (reader, mut writer) = tokio::io::split(theirs);
+            let mut request = Vec::new();
+            let mut reader = reader;
+            while !request.ends_with(b"\r\n\r\n") {
+                request.push(reader.read_u8().await.unwrap());
+            }
+            let request = String::from_utf8(request).unwrap();
+            let key = request.split("Sec-WebSocket-Key: ").nth(1).unwrap();
+            let key = derive_accept_key(key.lines().next().unwrap().as_bytes());
+            writer.write_all(answer.replace("KEY", &key).as_bytes()).await.unwrap();
+            writer.shutdown().await.unwrap();
+            reader.read_to_end(&mut Vec::new()).await.ok();
+        };
+        let mut headers = HeaderMap::new();
+        if !protocols.is_empty() {
+            headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocols.parse().unwrap());
+        }
+        let upgrade = upgrade("h:1/x", headers);
+        tokio::select! {
+            opened = open(&mut ours, &upgrade) => opened.map_err(|error| error.to_string()),
+            () = server => panic!("the client has gone"),
+        }
     }
+
+    async fn opened(answer: &str) -> Result<Agreed, String> {
+        opened_offering("", answer).await
+    }
+
+    const GOOD: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\n\
+                        Connection: Upgrade\r\nSec-WebSocket-Accept: KEY\r\n";
 
     #[test]
-    fn the_host_header_names_the_port_unless_it_is_the_default() {
-        let host =
-            |url| request(&upgrade(url, HeaderMap::new())).unwrap().headers()["host"].clone();
-        assert_eq!(host("localhost:8080/ws"), "localhost:8080");
-        assert_eq!(host("localhost:80/ws"), "localhost");
-        assert_eq!(host("[::1]:80/ws"), "[::1]");
+    fn the_host_header_names_the_port_unless_it_is_the_default_and_no_zone() {
+        let host = |at: &str, tls| host(&at.parse().unwrap(), tls);
+        assert_eq!(host("localhost:8080", false), "localhost:8080");
+        assert_eq!(host("localhost:80", false), "localhost");
+        assert_eq!(host("localhost:443", true), "localhost");
+        assert_eq!(host("[::1]:80", false), "[::1]");
+        assert_eq!(host("[fe80::1%25eth0]:80", false), "[fe80::1]");
     }
 
     #[test]
@@ -186,44 +363,109 @@ mod tests {
         headers.append("x-a", HeaderValue::from_static("1"));
         headers.append("x-a", HeaderValue::from_static("2"));
         headers.append("host", HeaderValue::from_static("other"));
-        let request = request(&upgrade("h:1/x", headers)).unwrap();
-        assert_eq!(request.headers().get_all("x-a").iter().collect::<Vec<_>>(), ["1", "2"]);
-        assert_eq!(request.headers().get_all("host").iter().collect::<Vec<_>>(), ["other"]);
+        headers.append("sec-websocket-protocol", HeaderValue::from_static("a, b"));
+        let request = request(&upgrade("h:1/x?y", headers), "K");
+        assert_eq!(
+            String::from_utf8(request).unwrap(),
+            "GET /x?y HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: K\r\nX-A: 1\r\nX-A: 2\r\n\
+             Host: other\r\nSec-WebSocket-Protocol: a, b\r\n\r\n"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_101_is_taken_in_every_form_that_the_rfcs_allow() {
+        let forms = ["keep-alive, Upgrade", "upgrade, Keep-Alive", "Upgrade, close"];
+        let mut answers: Vec<String> = forms
+            .map(|form| GOOD.replace("Connection: Upgrade", &format!("Connection: {form}")))
+            .into();
+        let two = "Connection: keep-alive\r\nConnection: Upgrade";
+        answers.push(GOOD.replace("Connection: Upgrade", two));
+        answers.push(format!("{GOOD}Sec-WebSocket-Extensions: \r\n"));
+        for interim in ["100 Continue", "102 Processing", "103 Early Hints\r\nLink: </a>"] {
+            answers.push(format!("HTTP/1.1 {interim}\r\n\r\n").repeat(2) + GOOD);
+        }
+        for answer in answers {
+            let agreed = opened(&format!("{answer}\r\nframes")).await.expect(&answer);
+            assert_eq!((agreed.protocol, &*agreed.early), (None, &b"frames"[..]), "{answer}");
+        }
+        let chosen = format!("{GOOD}Sec-WebSocket-Protocol: b\r\n\r\n");
+        let agreed = opened_offering("a, b", &chosen).await.unwrap();
+        assert_eq!(agreed.protocol.as_deref(), Some("b"));
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_with_a_101_is_named() {
+        for (answer, complaint) in [
+            (GOOD.replace("WebSocket", "h2c"), "the server's 101 has no \"Upgrade: websocket\""),
+            (
+                GOOD.replace("n: Upgrade", "n: close"),
+                "the server's 101 has no \"Connection: upgrade\"",
+            ),
+            (GOOD.replace("KEY", "x"), "the server's Sec-WebSocket-Accept does not fit the key"),
+            (GOOD.replace("Sec-", "X-"), "the server's 101 has no Sec-WebSocket-Accept"),
+            (
+                format!("{GOOD}Sec-WebSocket-Extensions: permessage-deflate; x=1\r\n"),
+                "the server chose the extension \"permessage-deflate; x=1\", which was not offered",
+            ),
+            (
+                format!("{GOOD}Sec-WebSocket-Protocol: mqtt\r\n"),
+                "the server chose the subprotocol \"mqtt\", which was not offered",
+            ),
+        ] {
+            assert_eq!(opened(&format!("{answer}\r\n")).await.unwrap_err(), complaint);
+        }
+        let none = opened_offering("a, b", &format!("{GOOD}\r\n")).await.unwrap_err();
+        assert_eq!(none, "the server speaks no subprotocol that was offered");
     }
 
     #[tokio::test]
     async fn a_refusal_is_named_with_its_status_and_its_first_line() {
-        let not_found =
-            b"HTTP/1.1 404 Not Found\r\nContent-Length: 16\r\n\r\nno route\x1b[2J\nmore";
-        assert_eq!(said_of(not_found).await, "the server answered 404 Not Found: no route\\x1b[2J");
-        let html = b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\n\r\n<html>";
-        assert_eq!(said_of(html).await, "the server answered 502 Bad Gateway");
-        let chunked =
-            b"HTTP/1.1 503 Service Unavailable\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbusy\r\n0\r\n\r\n";
-        assert_eq!(said_of(chunked).await, "the server answered 503 Service Unavailable: busy");
-        let moved =
-            b"HTTP/1.1 301 Moved Permanently\r\nLocation: wss://h/\r\nContent-Length: 0\r\n\r\n";
-        assert_eq!(said_of(moved).await, "the server answered 301 Moved Permanently to wss://h/");
+        for (answer, words) in [
+            (
+                "HTTP/1.1 404 Not Found\r\nContent-Length: 16\r\n\r\nno route\x1b[2J\nmore",
+                "the server answered 404 Not Found: no route\\x1b[2J",
+            ),
+            (
+                "HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\n\r\n<html>",
+                "the server answered 502 Bad Gateway",
+            ),
+            (
+                "HTTP/1.1 503\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbusy\r\n0\r\n\r\n",
+                "the server answered 503 Service Unavailable: busy",
+            ),
+            (
+                "HTTP/1.1 301 Moved Permanently\r\nLocation: wss://h/\r\nContent-Length: 0\r\n\r\n",
+                "the server answered 301 Moved Permanently to wss://h/",
+            ),
+        ] {
+            assert_eq!(opened(answer).await.unwrap_err(), words);
+        }
     }
 
     #[tokio::test]
     async fn what_is_no_handshake_at_all_is_said_in_words() {
-        assert_eq!(said_of(b"GET /X HTTP/1.1\r\n").await, "what the server answered is not HTTP");
-        assert_eq!(
-            said_of(b"").await,
-            "the server closed the connection during the WebSocket handshake"
-        );
-        assert_eq!(
-            said_of(b"HTTP/1.1 101 Switching Protocols\r\n\r\n").await,
-            "WebSocket protocol error: No \"Upgrade: websocket\" header"
-        );
+        let closed = "the server closed the connection during the WebSocket handshake";
+        for (answer, words) in [
+            ("GET /X HTTP/1.1\r\n", "what the server answered is not HTTP"),
+            (
+                "\x15\x03\x03\0\x02\x02\x46",
+                "what the server answered is not HTTP but TLS: try wss://",
+            ),
+            ("", closed),
+            ("HTTP/1.1 103 Early Hints\r\n\r\n", closed),
+        ] {
+            assert_eq!(opened(answer).await.unwrap_err(), words);
+        }
+        let endless = format!("HTTP/1.1 200 OK\r\nA: {}", "x".repeat(2 * MAX_HEAD));
+        let words = "the answer to the WebSocket handshake has a head of more than 64 KiB";
+        assert_eq!(opened(&endless[..MAX_HEAD + 5000]).await.unwrap_err(), words);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_server_that_does_not_answer_is_given_up() {
         let (mut ours, _theirs) = duplex(4096);
-        let opened = open(&mut ours, &upgrade("h:1/x", HeaderMap::new())).await;
-        let error = io_error(opened.err().unwrap());
+        let error = open(&mut ours, &upgrade("h:1/x", HeaderMap::new())).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }

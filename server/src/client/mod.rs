@@ -9,7 +9,7 @@
 //! - `handshake`: from a stream to a WebSocket, or why not
 //! - `link`: a connection as all modes see it, and how both directions are driven
 //! - `stream`, `websocket`, `datagram`: connections of bytes, of messages, of datagrams;
-//!   `udp`: a host's addresses in turn; `owed`: replies that are waited for;
+//!   `udp`: a host's addresses in turn; `replies`: which are waited for, and how long;
 //!   `flow`: how many datagrams are sent before their replies
 //! - `pipe`: the mode for scripts: bytes in, bytes out
 //! - `talk`: the mode in messages, for people and for the clock; `source`: where they come
@@ -31,9 +31,9 @@ mod ledger;
 mod lines;
 mod link;
 mod options;
-mod owed;
 mod pipe;
 mod prompt;
+mod replies;
 mod show;
 mod source;
 mod stream;
@@ -43,14 +43,17 @@ mod timing;
 mod udp;
 mod websocket;
 
-use std::{io, path::PathBuf};
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
 
 use echogate_proto::endpoint::Endpoint;
 use thiserror::Error as ThisError;
 
 use crate::escape;
 
-use self::{link::Stop, options::Use, target::Header};
+use self::{options::Use, target::Header};
 
 pub use self::options::Args;
 
@@ -58,7 +61,8 @@ pub use self::options::Args;
 #[derive(clap::Args, Clone, Debug)]
 struct Call {
     /// What to connect to: tcp://HOST:PORT, tls://HOST:PORT, udp://HOST:PORT,
-    /// unix:///PATH, unixgram:///PATH, ws://HOST[:PORT][/PATH] or wss://HOST[:PORT][/PATH]
+    /// unix:///PATH, unixgram:///PATH, ws://[USER:PASSWORD@]HOST[:PORT][/PATH] or wss://...;
+    /// in a PATH %XX is any byte
     #[arg(value_name = "URL", default_value = "tcp://127.0.0.1:7007")]
     url: Endpoint,
 
@@ -78,10 +82,29 @@ struct Call {
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
 
+    /// With TLS, take any certificate: whoever answers may read and change everything
+    #[arg(long, short = 'k', conflicts_with = "ca")]
+    insecure: bool,
+
     /// With TLS, the name that is sent and that the certificate has to be for, if it is not
     /// the URL's host
     #[arg(long, value_name = "NAME")]
     server_name: Option<String>,
+}
+
+impl Call {
+    /// The URL as errors name it, and the credentials that stood in it nowhere.
+    fn url(&self) -> Endpoint {
+        Endpoint { credentials: None, ..self.url.clone() }
+    }
+
+    /// Warns of what makes the connection unsafe.
+    fn warn(&self) {
+        if self.insecure {
+            let words = "warning: the server's certificate is not verified (--insecure)";
+            writeln!(io::stderr(), "echogate: {words}").ok();
+        }
+    }
 }
 
 /// Why the client failed: one line that names the endpoint and what went wrong.
@@ -103,23 +126,20 @@ pub enum Error {
 ///
 /// # Errors
 ///
-/// When the connection cannot be made or breaks, or the standard input or output
-/// does; a closed standard output is none.
+/// When the connection cannot be made or breaks, or the standard input or output does, when
+/// the input cannot be sent whole, or a reply does not come.
 pub async fn run(args: Args) -> Result<(), Error> {
-    let url = &args.call.url;
+    let url = args.call.url();
     let usage = |words| Error::Usage(url.clone(), words);
     let target = args.target().map_err(usage)?;
+    args.call.warn();
     let calls = args.calls();
     let ended = match args.to_use().map_err(usage)? {
-        Use::Bytes(mut pipe) => call::call(&target, calls.patience, &mut pipe).await.map(drop),
+        Use::Bytes(mut pipe) => call::call(&target, calls.wait, &mut pipe).await.map(drop),
         Use::Messages(mut talk) => {
             let ended = calls.hold(&target, &mut talk).await;
             talk.close(ended)
         }
     };
-    match ended {
-        // Who reads our output has seen enough.
-        Err(Stop::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        ended => ended.map_err(|stop| Error::Failed(url.clone(), stop.to_string())),
-    }
+    ended.map_err(|stop| Error::Failed(url.clone(), stop.to_string()))
 }

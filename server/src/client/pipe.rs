@@ -1,17 +1,35 @@
 //! Pipe mode: bytes in, bytes out, and nothing else.
 
+use std::time::Duration;
+
 use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    time::{Instant, timeout},
+};
 
 use super::{
     call::Conversation,
-    link::{Inbound, Outbound, Received, Stop, both, goodbye},
+    link::{
+        CHUNK, End, Inbound, Outbound, Peer, Received, Stop, Uploaded, both, complete, finish,
+        goodbye, leave,
+    },
+    replies::{Expected, Replies, Wait},
     stream::read_chunk,
 };
 
+/// How long the rest of an input that cannot be sent is counted.
+const COUNTING_TIME: Duration = Duration::from_secs(1);
+
+/// A pause after which an input counts as one whose end is not in sight.
+const COUNTING_PAUSE: Duration = Duration::from_millis(100);
+
 /// Bytes in, bytes out.
 #[derive(Debug)]
-pub(super) struct Pipe;
+pub(super) struct Pipe {
+    /// How long the peer is waited for when the input has ended.
+    pub(super) wait: Wait,
+}
 
 impl Conversation for Pipe {
     async fn hold(
@@ -20,21 +38,26 @@ impl Conversation for Pipe {
         inbound: impl Inbound,
         _: &str,
     ) -> Result<String, Stop> {
-        run(tokio::io::stdin(), tokio::io::stdout(), outbound, inbound).await
+        run(tokio::io::stdin(), tokio::io::stdout(), outbound, inbound, self.wait).await
     }
 }
 
-/// Sends all of `input` and writes to `output` what comes, until the peer is done.
-/// At the end of the input it says so to the peer and goes on reading. Holds one
-/// chunk in each direction: who does not read is not read from. Where messages are
+/// Sends all of `input` and writes to `output` what comes, until both sides are done. At the
+/// end of the input the peer is told so and is still read from. At the end of the peer's side
+/// the input is still sent, as long as the peer takes it and there is no pause in it. Holds
+/// one chunk in each direction: who does not read is not read from. Where messages are
 /// sent, each read of the input is one.
 async fn run(
     input: impl AsyncRead + Unpin,
     output: impl AsyncWrite + Unpin,
     mut outbound: impl Outbound,
     inbound: impl Inbound,
+    wait: Wait,
 ) -> Result<String, Stop> {
-    let ended = both(upload(input, &mut outbound), download(inbound, output)).await;
+    let (peer, replies) = (Peer::default(), Replies::default());
+    let upload = upload(input, &mut outbound, &peer, &replies, wait);
+    let ended = both(upload, download(inbound, output, &peer, &replies), &peer).await;
+    let ended = ended.and_then(|words| complete(words, &replies));
     goodbye(&mut outbound, ended.as_ref().err()).await;
     ended
 }
@@ -42,30 +65,83 @@ async fn run(
 async fn upload(
     mut input: impl AsyncRead + Unpin,
     outbound: &mut impl Outbound,
-) -> Result<(), Stop> {
+    peer: &Peer,
+    replies: &Replies,
+    wait: Wait,
+) -> Result<Uploaded, Stop> {
+    if outbound.has_close() {
+        replies.greeting().await;
+    }
     let mut buffer = BytesMut::new();
     loop {
         outbound.room().await;
-        let bytes = read_chunk(&mut input, &mut buffer, outbound.largest()).await;
-        let bytes = bytes.map_err(Stop::Input)?;
+        let bytes = tokio::select! {
+            biased;
+            bytes = read_chunk(&mut input, &mut buffer, outbound.largest()) => {
+                bytes.map_err(Stop::Input)?
+            }
+            () = peer.done(wait.for_input()) => return leave(outbound).await,
+        };
         if bytes.is_empty() {
-            return outbound.finish().await.map_err(Stop::Connection);
+            break;
         }
-        outbound.send_bytes(bytes).await.map_err(Stop::Connection)?;
+        replies.sent();
+        let length = bytes.len() as u64;
+        let sent = tokio::select! {
+            biased;
+            sent = outbound.send_bytes(bytes) => sent,
+            () = peer.closed() => Err(std::io::ErrorKind::BrokenPipe.into()),
+        };
+        match sent {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+                return Err(Stop::Unsent(unsent(length, &mut input).await));
+            }
+            Err(error) => return Err(Stop::Connection(error)),
+        }
     }
+    finish(outbound, peer, replies, wait, Expected::AfterLast, false).await
+}
+
+/// Says how much of the input could not be sent: `length` bytes and what `input` still holds,
+/// as far as that can be read without a pause.
+async fn unsent(mut length: u64, input: &mut (impl AsyncRead + Unpin)) -> String {
+    let mut buffer = BytesMut::new();
+    let start = Instant::now();
+    let mut at_least = "at least ";
+    while start.elapsed() < COUNTING_TIME {
+        let next = timeout(COUNTING_PAUSE, read_chunk(input, &mut buffer, CHUNK)).await;
+        match next {
+            Ok(Ok(bytes)) if !bytes.is_empty() => length += bytes.len() as u64,
+            Ok(Ok(_)) => {
+                at_least = "";
+                break;
+            }
+            Ok(Err(_)) | Err(_) => break,
+        }
+    }
+    format!(
+        "closed by the server before all of the input was sent; {at_least}{length} bytes were not"
+    )
 }
 
 async fn download(
     mut inbound: impl Inbound,
     mut output: impl AsyncWrite + Unpin,
-) -> Result<String, Stop> {
+    peer: &Peer,
+    replies: &Replies,
+) -> Result<End, Stop> {
     loop {
-        match inbound.receive().await.map_err(Stop::Connection)? {
-            Received::Bytes(bytes) | Received::Message(bytes) => {
-                output.write_all(&bytes).await.map_err(Stop::Output)?;
-                output.flush().await.map_err(Stop::Output)?;
-            }
-            Received::End(words) => return Ok(words),
+        let received = inbound.receive().await.map_err(Stop::Connection)?;
+        if let Received::Bytes(bytes) | Received::Message(bytes) = &received {
+            output.write_all(bytes).await.map_err(Stop::Output)?;
+            output.flush().await.map_err(Stop::Output)?;
+        }
+        match received {
+            Received::Bytes(_) => replies.came(1),
+            Received::Message(_) => replies.messages(1),
+            Received::HalfClosed => peer.ended(true),
+            Received::End(end) => return Ok(end),
         }
     }
 }
@@ -84,7 +160,8 @@ mod tests {
         output: impl AsyncWrite + Unpin,
     ) -> Result<String, Stop> {
         let (reader, writer) = split(stream);
-        run(input, output, StreamOutbound(writer), StreamInbound::new(reader)).await
+        let (outbound, inbound) = (StreamOutbound(writer), StreamInbound::new(reader));
+        run(input, output, outbound, inbound, Wait::Default).await
     }
 
     #[tokio::test]
@@ -118,7 +195,7 @@ mod tests {
         assert!(output == data);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_peer_that_ends_first_is_not_kept_waiting_for_by_an_open_input() {
         let (ours, mut theirs) = duplex(64);
         let (_open, input) = duplex(1);
@@ -127,6 +204,31 @@ mod tests {
         let mut output = Vec::new();
         run_over(ours, input, &mut output).await.unwrap();
         assert_eq!(output, b"bye");
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_ends_first_gets_the_rest_of_the_input() {
+        let (ours, theirs) = duplex(16);
+        let (mut reader, mut writer) = split(theirs);
+        let peer = async move {
+            writer.shutdown().await.unwrap();
+            let mut heard = Vec::new();
+            reader.read_to_end(&mut heard).await.unwrap();
+            heard
+        };
+        let data: Vec<u8> = (0..1_000_000_u32).map(|i| i as u8).collect();
+        let (ended, heard) = tokio::join!(run_over(ours, &data[..], sink()), peer);
+        ended.unwrap();
+        assert!(heard == data);
+    }
+
+    #[tokio::test]
+    async fn an_input_that_cannot_be_sent_is_a_failure_that_says_how_much() {
+        let (ours, theirs) = duplex(16);
+        drop(theirs);
+        let stop = run_over(ours, &[b'x'; 200_000][..], sink()).await.unwrap_err();
+        let words = "closed by the server before all of the input was sent; 200000 bytes were not";
+        assert_eq!(stop.to_string(), words);
     }
 
     #[tokio::test]

@@ -5,10 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use nix::sys::signal::{Signal, raise};
+use signal_hook::{consts::SIGINT, low_level::emulate_default_handler};
 
 use super::link::Stop;
-use crate::terminal::{self, Screen, Typed, history};
+use crate::terminal::{self, Deadly, Screen, Typed, history};
 
 /// A prompt that is to be.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ impl Prompt {
         if let Some(greeting) = greeting {
             writeln!(io::stderr(), "{greeting}").ok();
         }
-        terminal::start(self.history.then(history::file).flatten())
+        terminal::start(self.history.then(history::file).flatten(), Deadly::Default)
     }
 }
 
@@ -36,7 +36,7 @@ pub(super) fn farewell(ended: &Result<String, Stop>, unasked: bool) {
         Ok(words) if unasked && !words.is_empty() => {
             writeln!(io::stderr(), "{words}").ok();
         }
-        Err(Stop::Interrupted) => raise(Signal::SIGINT).unwrap_or_default(),
+        Err(Stop::Interrupted) => emulate_default_handler(SIGINT).unwrap_or_default(),
         _ => {}
     }
 }

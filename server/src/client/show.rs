@@ -17,16 +17,27 @@ use crate::terminal::Screen;
 #[derive(Debug)]
 pub(super) enum Sink {
     /// On a terminal, above the prompt.
-    Screen(Arc<Screen>),
+    Screen(Held),
     /// On the standard output.
     Output,
+}
+
+/// A terminal that was taken over, and is given back however the conversation ends.
+#[derive(Debug)]
+pub(super) struct Held(pub(super) Arc<Screen>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Nothing is left to be done where it has been closed before.
+        self.0.close().ok();
+    }
 }
 
 impl Sink {
     /// Shows replies.
     pub(super) async fn show(&self, shown: &[u8]) -> Result<(), Stop> {
         let written = match self {
-            Sink::Screen(screen) => screen.show(&String::from_utf8_lossy(shown)).await,
+            Sink::Screen(Held(screen)) => screen.show(&String::from_utf8_lossy(shown)).await,
             Sink::Output => {
                 let mut output = tokio::io::stdout();
                 match output.write_all(shown).await {

@@ -15,7 +15,10 @@ use tokio::{
     time::{Interval, MissedTickBehavior, interval},
 };
 
-use super::link::{Outbound, Stop};
+use super::{
+    link::{Outbound, Stop},
+    replies::Expected,
+};
 
 /// The longest line that is taken from a pipe, 1 MiB: it is held in memory whole.
 const MAX_LINE: usize = 1 << 20;
@@ -99,6 +102,16 @@ impl Source {
     /// Whether a line that cannot be sent is to be typed again.
     pub(super) fn is_typed(&self) -> bool {
         matches!(self, Source::Typed(_))
+    }
+
+    /// Which replies are missing if they do not come, where messages are not counted. A person
+    /// sees what comes, and decides; not every line of a pipe need be a question.
+    pub(super) fn expected(&self) -> Expected {
+        match self {
+            Source::Nobody | Source::Typed(_) => Expected::Optional,
+            Source::Lines(_) => Expected::AfterLast,
+            Source::Ticks(_) => Expected::Each,
+        }
     }
 
     /// Whether there is as much at once as there is.

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use echogate_proto::close::CloseCode;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::link::{CHUNK, Inbound, Outbound, Received};
+use super::link::{CHUNK, End, Inbound, Outbound, Received};
 
 /// The writing half of a stream.
 #[derive(Debug)]
@@ -26,6 +26,10 @@ impl<R> StreamInbound<R> {
 }
 
 impl<W: AsyncWrite + Unpin> Outbound for StreamOutbound<W> {
+    fn half_closes(&self) -> bool {
+        true
+    }
+
     async fn send_bytes(&mut self, bytes: Bytes) -> io::Result<()> {
         self.0.write_all(&bytes).await?;
         self.0.flush().await
@@ -51,7 +55,8 @@ impl<R: AsyncRead + Unpin> Inbound for StreamInbound<R> {
     async fn receive(&mut self) -> io::Result<Received> {
         let bytes = read_chunk(&mut self.half, &mut self.buffer, CHUNK).await?;
         if bytes.is_empty() {
-            return Ok(Received::End("closed by the server".to_owned()));
+            let words = "closed by the server".to_owned();
+            return Ok(Received::End(End { words, may_read: true }));
         }
         Ok(Received::Bytes(bytes))
     }

@@ -1,16 +1,17 @@
 //! A conversation in messages: what is typed, what the lines of a pipe are, or what a
 //! clock says; over one connection or, one after the other, over several.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, io, time::Duration};
 
 use tokio::sync::oneshot;
 
 use super::{
     call::Conversation,
     ledger::Ledger,
-    link::{Inbound, Outbound, Stop, both, goodbye},
+    link::{Inbound, Outbound, Stop, Uploaded, both, complete, finish, goodbye, leave},
     prompt::{self, Prompt},
-    show::{Form, Sink},
+    replies::{Expected, Wait},
+    show::{Form, Held, Sink},
     source::{Message, Next, Source},
 };
 use crate::terminal::Stopped;
@@ -25,11 +26,12 @@ pub(super) struct Manner {
     pub(super) quiet: bool,
     /// Each message has a connection of its own.
     pub(super) once: bool,
-    /// The silence after the last reply that ends it, if a peer that does not end is not
-    /// waited for.
-    pub(super) silence: Option<Duration>,
-    /// How long replies are waited for after an input that has failed.
-    pub(super) patience: Duration,
+    /// A connection that is lost is made again.
+    pub(super) reconnect: bool,
+    /// How long the peer is waited for when all has been sent.
+    pub(super) wait: Wait,
+    /// Silence is an end, whatever the transport.
+    pub(super) ends_by_silence: bool,
 }
 
 /// A conversation.
@@ -55,6 +57,10 @@ struct Speaker {
     hex: bool,
     /// Messages that may still be taken from the source.
     left: u64,
+    /// The number of messages is set.
+    is_counted: bool,
+    /// Messages sent.
+    sent: u64,
     /// What has been taken from it and not been sent yet.
     pending: Option<Message>,
     /// There is nothing more.
@@ -68,7 +74,10 @@ impl Talk {
     pub(super) fn new(source: Source, count: Option<u64>, manner: Manner) -> Talk {
         let hex = manner.form.hex;
         let left = count.unwrap_or(u64::MAX);
-        let speaker = Speaker { source, hex, left, pending: None, over: false, failed: None };
+        let is_counted = count.is_some();
+        let (pending, failed) = (None, None);
+        let speaker =
+            Speaker { source, hex, left, is_counted, sent: 0, pending, over: false, failed };
         let (sink, prompt, stopped) = (Sink::Output, None, None);
         Talk { manner, speaker, sink, prompt, stopped, heard: false, lost: false }
     }
@@ -101,7 +110,7 @@ impl Talk {
         let (typed, screen) = prompt.begin(greeting).map_err(Stop::Input)?;
         self.speaker.source = Source::Typed(typed.lines);
         self.stopped = Some(typed.stopped);
-        self.sink = Sink::Screen(screen);
+        self.sink = Sink::Screen(Held(screen));
         Ok(())
     }
 
@@ -118,7 +127,7 @@ impl Talk {
 
     /// Gives the terminal back. `ended` is how it all ended, in the peer's words.
     pub(super) fn close(self, ended: Result<String, Stop>) -> Result<(), Stop> {
-        let Sink::Screen(screen) = &self.sink else { return ended.map(drop) };
+        let Sink::Screen(Held(screen)) = &self.sink else { return ended.map(drop) };
         screen.close().map_err(Stop::Output)?;
         let unasked = !self.speaker.over && !self.manner.quiet;
         prompt::farewell(&ended, unasked);
@@ -145,14 +154,9 @@ impl Conversation for Talk {
         let ended = {
             let upload = speaker.upload(&mut outbound, &ledger, *manner, sink);
             let download = ledger.download(inbound, sink, heard);
-            unless_stopped(stopped, async {
-                tokio::select! {
-                    ended = both(upload, download) => ended,
-                    silent = ledger.silence(*manner) => silent.map(|()| String::new()),
-                }
-            })
-            .await
+            unless_stopped(stopped, both(upload, download, &ledger.peer)).await
         };
+        let ended = ended.and_then(|words| complete(words, &ledger.replies));
         let ended = speaker.failed.take().map_or(ended, Err);
         goodbye(&mut outbound, ended.as_ref().err()).await;
         ended
@@ -211,37 +215,107 @@ impl Speaker {
         Ok(self.pending.is_some())
     }
 
-    /// Sends what there is to be sent on this connection, and that it is all.
+    /// Sends what there is to be sent on this connection, and waits for the replies.
     async fn upload(
         &mut self,
         outbound: &mut impl Outbound,
         ledger: &Ledger,
         manner: Manner,
         sink: &Sink,
-    ) -> Result<(), Stop> {
+    ) -> Result<Uploaded, Stop> {
+        if outbound.has_close() && !self.source.is_typed() {
+            ledger.replies.greeting().await;
+        }
         loop {
             if self.source.is_pipe() {
                 outbound.room().await;
             }
-            match self.prepare(sink).await {
+            let pause = self.pause(manner);
+            let prepared = tokio::select! {
+                biased;
+                prepared = self.prepare(sink) => prepared,
+                () = ledger.peer.done(pause) => return self.leave(outbound, manner).await,
+            };
+            match prepared {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(stop) => {
                     // What was sent before is answered yet.
                     (self.over, self.failed) = (true, Some(stop));
-                    ledger.settle(manner.patience, sink).await?;
-                    return self.failed.take().map_or(Ok(()), Err);
+                    tokio::select! {
+                        _ = ledger.replies.over(manner.wait, Expected::Optional) => {}
+                        () = ledger.peer.done(Some(Duration::ZERO)) => {}
+                    }
+                    ledger.show_rest(sink).await?;
+                    return self.failed.take().map_or(Ok(Uploaded::Over), Err);
                 }
             }
             let Some(message) = &self.pending else { break };
             ledger.sent();
-            message.send(outbound).await.map_err(Stop::Connection)?;
+            let sent = tokio::select! {
+                biased;
+                sent = message.send(outbound) => sent,
+                () = ledger.peer.closed() => Err(io::ErrorKind::BrokenPipe.into()),
+            };
+            match sent {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                    return Err(self.unsent(manner).unwrap_or(Stop::Connection(error)));
+                }
+                Err(error) => return Err(Stop::Connection(error)),
+            }
             self.pending = None;
+            self.sent += 1;
             if manner.once {
                 break;
             }
         }
-        ledger.finished();
-        outbound.finish().await.map_err(Stop::Connection)
+        let by_silence = manner.ends_by_silence;
+        let expected = if by_silence { Expected::Each } else { self.source.expected() };
+        let Ledger { peer, replies, .. } = ledger;
+        let ended = finish(outbound, peer, replies, manner.wait, expected, by_silence).await;
+        if !matches!(ended, Ok(Uploaded::Finished)) {
+            // Nothing more is waited for, not even the end of a line.
+            ledger.show_rest(sink).await?;
+        }
+        ended
+    }
+
+    /// How long the source may be silent when the peer has ended its side; none if messages
+    /// are certain to come.
+    fn pause(&self, manner: Manner) -> Option<Duration> {
+        match &self.source {
+            _ if manner.reconnect => Some(Duration::ZERO),
+            Source::Lines(_) => manner.wait.for_input(),
+            Source::Ticks(_) if self.is_counted => None,
+            // A person, or a clock that never ends.
+            Source::Ticks(_) | Source::Typed(_) | Source::Nobody => Some(Duration::ZERO),
+        }
+    }
+
+    /// Ends the upload because the peer has ended and nothing more is there to be sent.
+    async fn leave(&self, outbound: &mut impl Outbound, manner: Manner) -> Result<Uploaded, Stop> {
+        let is_missing = self.is_counted && matches!(self.source, Source::Ticks(_));
+        if let Some(unsent) = self.unsent(manner).filter(|_| is_missing) {
+            return Err(unsent);
+        }
+        leave(outbound).await
+    }
+
+    /// What is missing, where that is a failure: not of what a person types or of a clock
+    /// that never ends, nor where it is sent over another connection.
+    fn unsent(&self, manner: Manner) -> Option<Stop> {
+        let sent = self.sent;
+        let what = match &self.source {
+            _ if manner.reconnect => return None,
+            Source::Lines(_) => format!("{sent} messages were sent, and the next could not be"),
+            Source::Ticks(_) if self.is_counted || self.sent == 0 => {
+                let left = if self.is_counted { self.left } else { 0 };
+                let all = sent + left + u64::from(self.pending.is_some());
+                format!("{sent} of {all} were sent")
+            }
+            Source::Ticks(_) | Source::Typed(_) | Source::Nobody => return None,
+        };
+        Some(Stop::Unsent(format!("closed by the server before all messages were sent; {what}")))
     }
 }

@@ -2,7 +2,8 @@
 
 use std::str::FromStr;
 
-use echogate_proto::endpoint::{Address, Endpoint, HostPort};
+use data_encoding::BASE64;
+use echogate_proto::endpoint::{Address, Credentials, Endpoint, HostPort, UnixPath};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::Call;
@@ -13,9 +14,9 @@ use crate::tls::{Inside, trust::Trust};
 pub(super) enum Target {
     Tcp(HostPort),
     Tls(HostPort, Trust),
-    Unix(String),
+    Unix(UnixPath),
     Udp(HostPort),
-    UnixGram(String),
+    UnixGram(UnixPath),
     WebSocket(Upgrade),
 }
 
@@ -31,6 +32,8 @@ pub(super) struct Upgrade {
     pub(super) trust: Option<Trust>,
     /// The subprotocol [`HALF_CLOSE`] has to be agreed on.
     pub(super) half_close: bool,
+    /// Lines are binary messages, too.
+    pub(super) binary: bool,
 }
 
 /// The subprotocol in which an empty binary message ends one side alone.
@@ -40,10 +43,18 @@ pub(super) const HALF_CLOSE: &str = "half-close";
 #[derive(Clone, Debug)]
 pub(super) struct Header(HeaderName, HeaderValue);
 
+impl Call {
+    /// Whether messages have ends of their own there.
+    pub(super) fn has_messages(&self) -> bool {
+        use Address::{Udp, UnixGram, Ws, Wss};
+        matches!(self.url.address, Udp(_) | UnixGram(_) | Ws(..) | Wss(..))
+    }
+}
+
 impl Target {
     /// What `call` asks for, or why it makes no sense.
     pub(super) fn new(call: &Call) -> Result<Target, String> {
-        let Endpoint { address, options } = &call.url;
+        let Endpoint { address, options, .. } = &call.url;
         if let Some((key, _)) = options.first() {
             return Err(format!("unknown option \"{key}\""));
         }
@@ -65,11 +76,21 @@ impl Target {
                 headers: headers(call)?,
                 trust: tls.then(|| trust(call, at, Inside::WebSocket)).transpose()?,
                 half_close: false,
+                binary: false,
             })),
             Address::Udp(at) => Ok(Target::Udp(at.clone())),
             Address::UnixGram(path) => Ok(Target::UnixGram(path.clone())),
             Address::Service(_) => Err("only a server's own routes lead to service:".to_owned()),
         }
+    }
+
+    /// The same, with messages in the form that `flag` asks for: `--text` or `--binary`.
+    pub(super) fn with_form(self, flag: &str) -> Result<Target, String> {
+        let Target::WebSocket(mut upgrade) = self else {
+            return Err(format!("{flag} goes with ws:// and wss:// only"));
+        };
+        upgrade.binary = flag == "--binary";
+        Ok(Target::WebSocket(upgrade))
     }
 
     /// The same, on the condition that one side can be ended alone.
@@ -89,12 +110,20 @@ impl Target {
 
 /// How the server at `at` is verified.
 fn trust(call: &Call, at: &HostPort, inside: Inside) -> Result<Trust, String> {
-    Trust::new(call.server_name.as_ref().unwrap_or(&at.host), call.ca.as_deref(), inside)
+    let name = call.server_name.as_deref().unwrap_or(at.without_zone());
+    match call.insecure {
+        true => Trust::none(name, inside),
+        false => Trust::new(name, call.ca.as_deref(), inside),
+    }
 }
 
 /// The first flag given that only TLS has a use for.
 fn tls_flag(call: &Call) -> Option<&'static str> {
-    let given = [("--ca", call.ca.is_some()), ("--server-name", call.server_name.is_some())];
+    let given = [
+        ("--ca", call.ca.is_some()),
+        ("--insecure", call.insecure),
+        ("--server-name", call.server_name.is_some()),
+    ];
     given.iter().find(|(_, given)| *given).map(|(flag, _)| *flag)
 }
 
@@ -117,6 +146,15 @@ fn headers(call: &Call) -> Result<HeaderMap, String> {
         let value = HeaderValue::from_str(origin);
         let value = value.map_err(|_| "--origin: a control character in it".to_owned())?;
         headers.insert(header::ORIGIN, value);
+    }
+    if let Some(Credentials { user, password }) = &call.url.credentials
+        && !headers.contains_key(header::AUTHORIZATION)
+    {
+        let basic = BASE64.encode(format!("{user}:{password}").as_bytes());
+        let mut value = HeaderValue::from_str(&format!("Basic {basic}"))
+            .map_err(|_| "the user name cannot stand in a header".to_owned())?;
+        value.set_sensitive(true);
+        headers.insert(header::AUTHORIZATION, value);
     }
     for protocol in &call.protocol {
         // A subprotocol is a token (RFC 6455 section 4.1), as a header's name is.

@@ -1,6 +1,13 @@
 //! Connections that are WebSockets.
 
-use std::{borrow::Cow, cell::Cell, io, rc::Rc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    fmt, io,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use echogate_proto::close::CloseCode;
@@ -9,23 +16,26 @@ use futures_util::{
     stream::{SplitSink, SplitStream},
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     time::timeout,
 };
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
         error::{Error, ProtocolError},
-        protocol::{CloseFrame, Message},
+        protocol::{CloseFrame, Message, Role, WebSocketConfig},
     },
 };
 
 use super::{
+    bench::frames::{Event, Frames},
     escape::escape,
     handshake::io_error,
-    link::{Inbound, Outbound, Received},
-    owed::Owed,
+    link::{CHUNK, End, Inbound, Outbound, Received},
 };
+
+/// The largest message that is taken or sent, 16 MiB: it is held in memory whole.
+const MAX_MESSAGE: usize = 16 << 20;
 
 /// How long the peer may take to end the connection after both have sent a Close.
 const CLOSING_TIME: Duration = Duration::from_secs(1);
@@ -33,54 +43,58 @@ const CLOSING_TIME: Duration = Duration::from_secs(1);
 /// The sending half of a WebSocket.
 #[derive(Debug)]
 pub(super) struct SocketOutbound<S> {
-    sink: SplitSink<WebSocketStream<S>, Message>,
-    goodbye: Goodbye,
-    shared: Rc<Shared>,
+    sink: SplitSink<WebSocketStream<Observed<S>>, Message>,
+    form: Form,
+    finished: Rc<Cell<bool>>,
 }
 
 /// The receiving half of a WebSocket.
 #[derive(Debug)]
 pub(super) struct SocketInbound<S> {
-    stream: SplitStream<WebSocketStream<S>>,
+    stream: SplitStream<WebSocketStream<Observed<S>>>,
     half_close: bool,
-    shared: Rc<Shared>,
+    /// Our side has ended.
+    finished: Rc<Cell<bool>>,
     /// The peer's Close, once it has come.
-    closed: Option<(CloseCode, String)>,
+    close: Rc<RefCell<Option<Close>>>,
 }
 
-/// How it is said that nothing more will be sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Goodbye {
-    /// By a Close: most servers say nothing after it, so the replies are waited for
-    /// before, one for each message, unless nothing comes for so long.
-    Close(Duration),
-    /// By an empty binary message, as the subprotocol `half-close` has it; and so does
-    /// the peer.
-    HalfClose,
+/// How messages are sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Form {
+    /// The subprotocol `half-close` is agreed on: an empty binary message ends one side.
+    pub(super) half_close: bool,
+    /// Lines are binary messages, too.
+    pub(super) binary: bool,
 }
 
-/// What both halves know.
-#[derive(Debug, Default)]
-struct Shared {
-    owed: Owed,
-    finished: Cell<bool>,
-}
-
-/// The two halves of an open WebSocket.
-pub(super) fn halves<S: AsyncRead + AsyncWrite + Unpin>(
-    socket: WebSocketStream<S>,
-    goodbye: Goodbye,
+/// The two halves of an open WebSocket, of which `early` was read with the answer to the
+/// handshake.
+pub(super) async fn halves<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    early: Vec<u8>,
+    form: Form,
 ) -> (SocketOutbound<S>, SocketInbound<S>) {
+    let limits = WebSocketConfig::default()
+        .read_buffer_size(CHUNK)
+        .write_buffer_size(CHUNK)
+        .max_write_buffer_size(MAX_MESSAGE + 2 * CHUNK)
+        .max_message_size(Some(MAX_MESSAGE))
+        .max_frame_size(Some(MAX_MESSAGE));
+    let mut observed = Observed::new(stream);
+    observed.observe(&early);
+    let close = observed.close.clone();
+    let role = Role::Client;
+    let socket = WebSocketStream::from_partially_read(observed, early, role, Some(limits)).await;
     let (sink, stream) = socket.split();
-    let shared = Rc::<Shared>::default();
-    let half_close = goodbye == Goodbye::HalfClose;
-    let inbound = SocketInbound { stream, half_close, shared: shared.clone(), closed: None };
-    (SocketOutbound { sink, goodbye, shared }, inbound)
+    let finished = Rc::<Cell<bool>>::default();
+    let inbound =
+        SocketInbound { stream, half_close: form.half_close, finished: finished.clone(), close };
+    (SocketOutbound { sink, form, finished }, inbound)
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> SocketOutbound<S> {
     async fn send(&mut self, message: Message) -> io::Result<()> {
-        self.shared.owed.sent();
         self.sink.send(message).await.map_err(|error| match error {
             // How the connection ended is for the inbound half to say.
             Error::Io(_) | Error::Protocol(ProtocolError::SendAfterClosing) => {
@@ -92,23 +106,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SocketOutbound<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Outbound for SocketOutbound<S> {
+    fn half_closes(&self) -> bool {
+        self.form.half_close
+    }
+
+    fn has_close(&self) -> bool {
+        true
+    }
+
     async fn send_bytes(&mut self, bytes: Bytes) -> io::Result<()> {
         self.send(Message::Binary(bytes)).await
     }
 
-    /// Sends the line as one text message, without a newline.
+    /// Sends the line as one message, without a newline.
     async fn send_line(&mut self, line: String) -> io::Result<()> {
-        self.send(Message::text(line)).await
+        let binary = self.form.binary;
+        self.send(if binary { Message::binary(line) } else { Message::text(line) }).await
     }
 
     async fn finish(&mut self) -> io::Result<()> {
-        self.shared.finished.set(true);
-        match self.goodbye {
-            Goodbye::HalfClose => self.send(Message::Binary(Bytes::new())).await,
-            Goodbye::Close(patience) => {
-                self.shared.owed.paid_or_silent(patience).await;
-                self.abandon(CloseCode::NORMAL).await
-            }
+        self.finished.set(true);
+        match self.form.half_close {
+            true => self.send(Message::Binary(Bytes::new())).await,
+            false => Ok(()),
         }
     }
 
@@ -120,64 +140,142 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Outbound for SocketOutbound<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Inbound for SocketInbound<S> {
     async fn receive(&mut self) -> io::Result<Received> {
-        while self.closed.is_none() {
-            match self.stream.next().await {
-                Some(Ok(Message::Text(text))) => return Ok(self.message(text.into())),
+        loop {
+            let closed = match self.stream.next().await {
+                Some(Ok(Message::Text(text))) => return Ok(Received::Message(text.into())),
                 Some(Ok(Message::Binary(bytes))) if self.half_close && bytes.is_empty() => {
                     // If both have ended the peer's Close follows, and tells how it went.
-                    if !self.shared.finished.get() {
-                        return Ok(Received::End("ended by the server".to_owned()));
+                    if self.finished.get() {
+                        continue;
                     }
+                    return Ok(Received::HalfClosed);
                 }
-                Some(Ok(Message::Binary(bytes))) => return Ok(self.message(bytes)),
-                Some(Ok(Message::Close(close))) => self.closed = Some(code_and_reason(close)),
+                Some(Ok(Message::Binary(bytes))) => return Ok(Received::Message(bytes)),
                 // The library answers pings by itself, while it reads.
-                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
+                Some(Ok(Message::Close(_))) => Ok(()),
                 Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) | None => {
-                    return Err(broken());
+                    Err(broken())
                 }
-                Some(Err(error)) => return Err(io_error(error)),
+                Some(Err(error)) => Err(io_error(error)),
+            };
+            // The code as it was sent: the library gives another for one that may not be.
+            let Some(close) = self.close.take() else {
+                closed?;
+                return Err(broken());
+            };
+            // Reading on sends our Close in answer, if it is not the peer's that answers.
+            let rest = async { while let Some(Ok(_)) = self.stream.next().await {} };
+            timeout(CLOSING_TIME, rest).await.ok();
+            return close.ends();
+        }
+    }
+}
+
+/// A stream that a WebSocket's Close is looked for on, as it was sent.
+#[derive(Debug)]
+struct Observed<S> {
+    stream: S,
+    /// None after a violation, which is the library's to name.
+    frames: Option<Frames>,
+    close: Rc<RefCell<Option<Close>>>,
+}
+
+impl<S> Observed<S> {
+    fn new(stream: S) -> Observed<S> {
+        Observed { stream, frames: Some(Frames::default()), close: Rc::default() }
+    }
+
+    /// Looks at the next bytes from the peer.
+    fn observe(&mut self, bytes: &[u8]) {
+        let Some(frames) = &mut self.frames else { return };
+        let mut at = 0;
+        loop {
+            match frames.next(bytes, &mut at) {
+                Ok(Some(Event::Close(close))) => {
+                    *self.close.borrow_mut() = Some(close);
+                    self.frames = None;
+                    return;
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => return,
+                Err(_) => {
+                    self.frames = None;
+                    return;
+                }
             }
         }
-        // Reading on sends our Close in answer, if it is not the peer's that answers.
-        let rest = async { while let Some(Ok(_)) = self.stream.next().await {} };
-        timeout(CLOSING_TIME, rest).await.ok();
-        let (code, reason) = self.closed.as_ref().expect("the loop above ends with a Close");
-        verdict(*code, reason)
     }
 }
 
-impl<S> SocketInbound<S> {
-    fn message(&self, payload: Bytes) -> Received {
-        self.shared.owed.came(1);
-        Received::Message(payload)
+impl<S: AsyncRead + Unpin> AsyncRead for Observed<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        self.observe(&buf.filled()[before..]);
+        Poll::Ready(Ok(()))
     }
 }
 
-fn code_and_reason(close: Option<CloseFrame>) -> (CloseCode, String) {
-    close.map_or((CloseCode::NO_STATUS, String::new()), |close| {
-        (CloseCode(close.code.into()), close.reason.to_string())
-    })
+impl<S: AsyncWrite + Unpin> AsyncWrite for Observed<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }
 
-/// What a Close means: a clean end, or a failure.
-fn verdict(code: CloseCode, reason: &str) -> io::Result<Received> {
-    let words = closed(code, reason);
-    match code {
-        CloseCode::NORMAL | CloseCode::GOING_AWAY | CloseCode::NO_STATUS => {
-            Ok(Received::End(words))
+/// A Close frame of the server's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Close {
+    /// The code, if there was one.
+    pub(super) code: Option<CloseCode>,
+    pub(super) reason: String,
+}
+
+impl Close {
+    /// What it means: a clean end, or a failure.
+    fn ends(&self) -> io::Result<Received> {
+        let words = self.to_string();
+        match self.code {
+            None | Some(CloseCode::NORMAL | CloseCode::GOING_AWAY) => {
+                Ok(Received::End(End { words, may_read: false }))
+            }
+            Some(_) => Err(io::Error::other(words)),
         }
-        _ => Err(io::Error::other(words)),
     }
 }
 
-/// A Close in words.
-pub(super) fn closed(code: CloseCode, reason: &str) -> String {
-    let reason = match reason {
-        "" => Cow::Borrowed(""),
-        reason => Cow::Owned(format!(": {}", escape(reason))),
-    };
-    format!("closed by the server ({}, {}){reason}", code.0, code.words())
+impl fmt::Display for Close {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.code {
+            Some(code) if !code.may_be_sent() => {
+                write!(f, "the server sent close code {}, which may not be sent", code.0)?;
+            }
+            code => {
+                let code = code.unwrap_or(CloseCode::NO_STATUS);
+                write!(f, "closed by the server ({}, {})", code.0, code.words())?;
+            }
+        }
+        match &*self.reason {
+            "" => Ok(()),
+            reason => write!(f, ": {}", escape(reason)),
+        }
+    }
 }
 
 /// The end of a connection without a Close.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use echogate_proto::{
-    endpoint::{Address, HostPort},
+    endpoint::{Address, HostPort, UnixPath},
     live::Kind,
 };
 use serde::Deserialize;
@@ -48,7 +48,7 @@ pub enum At {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SocketPath {
     /// Where.
-    pub path: String,
+    pub path: UnixPath,
     /// Who may connect, as the mode of a file; what the umask leaves if none is given.
     pub mode: Option<u32>,
 }
@@ -71,7 +71,7 @@ impl Display for At {
         write!(f, "{}://", self.kind())?;
         match self {
             At::Tcp(at) | At::Tls(at) | At::Udp(at) => write!(f, "{at}"),
-            At::Unix(at) | At::UnixGram(at) => f.write_str(&at.path),
+            At::Unix(at) | At::UnixGram(at) => write!(f, "{}", at.path),
         }
     }
 }
@@ -125,7 +125,7 @@ impl TryFrom<RawListener> for ListenerSpec {
             _ => &[],
         };
         known_options(&endpoint, known)?;
-        let socket_path = |path: &String| {
+        let socket_path = |path: &UnixPath| {
             let mode = endpoint.option("mode").map(parse_mode).transpose()?;
             Ok::<_, String>(SocketPath { path: path.clone(), mode })
         };

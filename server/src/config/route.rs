@@ -9,7 +9,7 @@ use std::{
 };
 
 use echogate_proto::{
-    endpoint::{Address, Endpoint, HostPort},
+    endpoint::{Address, Endpoint, HostPort, UnixPath},
     framing::{Framing, FramingOptions, MAX_CHUNK, MIN_CHUNK},
 };
 use serde::Deserialize;
@@ -54,7 +54,7 @@ pub enum Upstream {
     /// A TCP endpoint that speaks TLS, and how it is verified.
     Tls(HostPort, Arc<Trust>),
     /// A stream socket in the file system.
-    Unix(String),
+    Unix(UnixPath),
     /// A built-in service, in memory.
     Service(Service),
     /// The first plain listener of a service, wherever it is bound: what the default

@@ -7,17 +7,26 @@ use std::{
     sync::Arc,
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use rustyline::{
-    Behavior, ColorMode, Config, Context, Editor, Helper, completion::Completer,
-    config::Configurer as _, error::ReadlineError, highlight::Highlighter, hint::Hinter,
-    history::FileHistory, validate::Validator,
+    Behavior, Cmd, ColorMode, ConditionalEventHandler, Config, Context, Editor, Event,
+    EventContext, EventHandler, Helper, KeyEvent, completion::Completer, config::Configurer as _,
+    error::ReadlineError, highlight::Highlighter, hint::Hinter, history::FileHistory,
+    validate::Validator,
 };
 use tokio::sync::{
     mpsc::{self, error::TrySendError},
     oneshot,
 };
 
-use super::{history::MAX_LINES, screen::Screen};
+use super::{
+    history::MAX_LINES,
+    screen::Screen,
+    signals::{self, Deadly},
+};
 
 const PROMPT: &str = "> ";
 
@@ -48,8 +57,9 @@ pub(crate) enum Stopped {
     Output(io::Error),
 }
 
-/// Starts the editor. Lines typed before are in the file `history`.
-pub(crate) fn start(history: Option<PathBuf>) -> io::Result<(Typed, Arc<Screen>)> {
+/// Starts the editor. Lines typed before are in the file `history`; `deadly` signals end the
+/// program, the terminal being given back.
+pub(crate) fn start(history: Option<PathBuf>, deadly: Deadly) -> io::Result<(Typed, Arc<Screen>)> {
     let mut config = Config::builder()
         .behavior(Behavior::Stdio)
         .auto_add_history(true)
@@ -73,6 +83,8 @@ pub(crate) fn start(history: Option<PathBuf>) -> io::Result<(Typed, Arc<Screen>)
     let printer = editor.create_external_printer().ok();
     let screen = Arc::new(Screen::new(printer)?);
     editor.set_helper(Some(Drawing(screen.clone())));
+    editor.bind_sequence(KeyEvent::ctrl('Z'), EventHandler::Conditional(Box::new(Suspend)));
+    signals::handle(screen.clone(), deadly)?;
 
     let (line_to, lines) = mpsc::channel(MAX_WAITING);
     let (stop_to, stopped) = oneshot::channel();
@@ -121,6 +133,19 @@ fn io_error(error: ReadlineError) -> io::Error {
         ReadlineError::Io(error) => error,
         ReadlineError::Errno(errno) => errno.into(),
         error => io::Error::other(error.to_string()),
+    }
+}
+
+/// Ctrl-Z, which the terminal does not turn into a signal while a line is edited.
+#[derive(Debug)]
+struct Suspend;
+
+impl ConditionalEventHandler for Suspend {
+    /// Sends SIGTSTP to the foreground processes, as the terminal would. The rest is done where
+    /// that signal is handled.
+    fn handle(&self, _: &Event, _: u16, _: bool, _: &EventContext<'_>) -> Option<Cmd> {
+        kill(Pid::from_raw(0), Signal::SIGTSTP).ok();
+        Some(Cmd::Noop)
     }
 }
 

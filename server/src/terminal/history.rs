@@ -3,7 +3,7 @@
 
 use std::{
     env,
-    fs::{DirBuilder, OpenOptions},
+    fs::{self, DirBuilder, OpenOptions},
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -31,7 +31,13 @@ fn make(folder: &Path, file: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(file) {
         Ok(mut file) => file.write_all(HEAD.as_bytes()),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        // Of a fifo or a device the editor would wait for what never comes.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            match fs::metadata(file)?.is_file() {
+                true => Ok(()),
+                false => Err(error),
+            }
+        }
         Err(error) => Err(error),
     }
 }

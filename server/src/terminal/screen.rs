@@ -40,6 +40,9 @@ pub(crate) struct Screen {
     over: Condvar,
     /// The queue is empty again.
     drawn: Notify,
+    /// The terminal's settings as they were found. Apart from the rest: it is held by nobody
+    /// who writes, so that a signal need not wait for a terminal that takes nothing.
+    found: Mutex<Termios>,
     /// Makes the editor draw; none if there is an editor that cannot.
     bell: Option<SyncSender<()>>,
 }
@@ -49,8 +52,10 @@ struct State {
     mode: Mode,
     /// What has not been drawn: whole lines.
     waiting: String,
-    /// The terminal's settings as they were found.
-    found: Termios,
+    /// The terminal's settings between two lines.
+    between: Termios,
+    /// The terminal's settings while a line is edited, once one has been.
+    editing: Option<Termios>,
 }
 
 /// Who writes to the terminal.
@@ -78,7 +83,13 @@ impl Screen {
             tcsetattr(io::stdin(), SetArg::TCSADRAIN, &raw)?;
         }
         Ok(Self {
-            state: Mutex::new(State { mode: Mode::Open, waiting: String::new(), found }),
+            state: Mutex::new(State {
+                mode: Mode::Open,
+                waiting: String::new(),
+                between: raw,
+                editing: None,
+            }),
+            found: Mutex::new(found),
             over: Condvar::new(),
             drawn: Notify::new(),
             bell: printer.map(ring),
@@ -136,6 +147,9 @@ impl Screen {
                 std::thread::park();
             }
         }
+        if state.editing.is_none() {
+            state.editing = tcgetattr(io::stdin()).ok();
+        }
         self.drawn.notify_one();
         std::mem::take(&mut state.waiting) + prompt
     }
@@ -156,7 +170,30 @@ impl Screen {
 
     /// Gives the terminal its settings back, for what comes after the last line.
     pub(super) fn restore(&self) -> io::Result<()> {
-        self.lock().restore()
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(tcsetattr(io::stdin(), SetArg::TCSANOW, &found)?)
+    }
+
+    /// Gives the terminal its settings back because the process is stopped or ended by a
+    /// signal, whatever others are doing.
+    pub(super) fn give_back(&self) {
+        // A terminal that is gone needs none.
+        self.restore().ok();
+    }
+
+    /// Takes the terminal over again when the process goes on after it was stopped: the shell
+    /// has given the terminal settings of its own, and written to it.
+    pub(super) fn resume(&self) {
+        let state = self.lock();
+        let settings = match state.mode {
+            Mode::Open => Some(&state.between),
+            Mode::Editing | Mode::Closing => state.editing.as_ref().or(Some(&state.between)),
+            Mode::Over => None,
+        };
+        if let Some(settings) = settings {
+            tcsetattr(io::stdin(), SetArg::TCSANOW, settings).ok();
+            self.push_bell();
+        }
     }
 
     /// Ends it, also in the middle of a line: shows what waits and restores.
@@ -177,8 +214,9 @@ impl Screen {
         state.mode = Mode::Over;
         self.over.notify_all();
         self.drawn.notify_one();
-        write(&std::mem::take(&mut state.waiting))?;
-        state.restore()
+        let written = write(&std::mem::take(&mut state.waiting));
+        self.restore()?;
+        written
     }
 
     fn push_bell(&self) {
@@ -191,12 +229,6 @@ impl Screen {
     /// A panic elsewhere leaves nothing here half done.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn restore(&self) -> io::Result<()> {
-        Ok(tcsetattr(io::stdin(), SetArg::TCSANOW, &self.found)?)
     }
 }
 

@@ -4,7 +4,8 @@
 //! - [`identity`]: the server's certificate and key
 //! - `plain_http`: the answer to HTTP without TLS on the HTTPS port
 //! - [`trust`]: which certificates of others are good
-//! - `verifier`: how a server's certificate is verified by those that the user has named
+//! - `verifier`: how a server's certificate is verified by those that the user has named, or
+//!   not at all
 //! - `words`: what failed, in words
 
 pub mod identity;

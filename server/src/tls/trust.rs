@@ -14,7 +14,7 @@ use tokio_rustls::{
 
 use super::{
     Inside, Tls, certificates, provider,
-    verifier::{self, Named},
+    verifier::{self, AnyCertificate, Named},
     words,
 };
 
@@ -48,6 +48,21 @@ impl Trust {
             config.into()
         });
         Ok(Trust { name: parsed, config })
+    }
+
+    /// Any certificate is taken; `name` is only sent (`--insecure`).
+    ///
+    /// # Errors
+    ///
+    /// One line that names what is wrong with the name.
+    pub fn none(name: &str, inside: Inside) -> Result<Trust, String> {
+        let name = ServerName::try_from(name.to_owned())
+            .map_err(|_| format!("\"{name}\" is no name that a certificate could be for"))?;
+        let verifier = Arc::new(AnyCertificate::new());
+        let config = config().dangerous().with_custom_certificate_verifier(verifier);
+        let mut config = config.with_no_client_auth();
+        config.alpn_protocols = inside.alpn();
+        Ok(Trust { name, config: Ok(config.into()) })
     }
 
     /// Agrees on TLS with the server at the other end of `stream`, which errors call

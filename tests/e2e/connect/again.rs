@@ -38,10 +38,11 @@ fn ticks_go_on_over_a_connection_that_is_lost() {
     }
     drop(output);
     let ended = finish(client);
-    assert_eq!(ended.status.code(), Some(0));
+    assert_eq!(ended.status.code(), Some(1));
     let said = String::from_utf8(ended.stderr).unwrap();
     let said: Vec<&str> = said.lines().collect();
-    assert_eq!(said.len(), 4, "{said:?}");
+    assert_eq!(said.len(), 5, "{said:?}");
+    assert!(said[4].ends_with(": standard output: broken pipe"), "{said:?}");
     assert!(said[0].contains("; connecting again in 0."), "{said:?}");
     assert!(said[2].starts_with("closed by the server; connecting again in 0."), "{said:?}");
     assert_eq!((said[1], said[3]), ("connected again", "connected again"));
@@ -150,6 +151,21 @@ fn on_a_terminal_once_ends_when_all_that_was_typed_is_answered() {
     }
     let (status, shown) = terminal.wait();
     assert_eq!(status.code(), Some(0), "{shown}");
+}
+
+#[test]
+fn on_a_terminal_once_waits_for_a_slow_reply() {
+    let url = serve_each(|mut stream| {
+        let mut line = String::new();
+        BufReader::new(&stream).read_line(&mut line).unwrap();
+        thread::sleep(std::time::Duration::from_millis(1500));
+        stream.write_all(line.to_uppercase().as_bytes()).unwrap();
+    });
+    let terminal = Terminal::start(ECHOGATE, &["connect", &url, "--once"]);
+    terminal.wait_for("> ");
+    terminal.type_in("slow\r\x04");
+    terminal.wait_for("SLOW\n");
+    assert_eq!(terminal.wait().0.code(), Some(0));
 }
 
 #[test]

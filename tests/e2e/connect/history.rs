@@ -55,6 +55,19 @@ fn without_history_or_a_place_for_it_nothing_is_remembered_and_all_else_works() 
 }
 
 #[test]
+fn a_history_file_that_is_a_fifo_or_a_device_is_not_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("echogate/history");
+    fs::create_dir(folder.path().join("echogate")).unwrap();
+    nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    // Whoever opened it would wait for a writer for ever.
+    type_all(at_the_prompt(folder.path(), &[]), &["forget me"]);
+    fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", &file).unwrap();
+    type_all(at_the_prompt(folder.path(), &[]), &["forget me"]);
+}
+
+#[test]
 fn clients_at_once_lose_none_of_each_others_lines_and_old_ones_are_dropped() {
     const CLIENTS: usize = 4;
     const LINES: usize = 20;

@@ -1,12 +1,16 @@
 //! Pipe mode over byte streams: bytes in, bytes out, and how it ends.
 
 use std::{
-    io::{Read, Write},
-    net::{Shutdown, TcpListener},
+    io::{BufRead, BufReader, Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
     os::unix::net::UnixListener,
     process::{Command, Stdio},
+    sync::mpsc,
     thread,
+    time::Duration,
 };
+
+use echogate_tests::tcp::noise;
 
 use super::{
     assert_100_mb_come_back_upper_cased_in_little_memory, assert_fails, assert_prints, connect,
@@ -53,12 +57,13 @@ fn a_server_that_closes_first_ends_it_while_the_input_is_open() {
 }
 
 #[test]
-fn a_closed_standard_output_is_not_an_error() {
+fn a_closed_standard_output_is_a_failure() {
     let address = serve(|mut stream| while stream.write_all(&[b'x'; 65536]).is_ok() {});
-    let mut client = connect(&[&format!("tcp://{address}")]);
+    let url = format!("tcp://{address}");
+    let mut client = connect(&[&url]);
     let mut head = [0; 10];
     client.stdout.take().unwrap().read_exact(&mut head).unwrap();
-    assert_prints(&finish(client), b"");
+    assert_fails(&finish(client), 1, &format!("{url}: standard output: broken pipe"));
 }
 
 #[test]
@@ -113,17 +118,100 @@ fn a_reset_in_the_middle_of_a_flood_is_a_failure() {
     assert_fails(&output, 1, &format!("{url}: connection reset by peer"));
 }
 
+/// Reads all that comes from a client after ending the server's own side.
+fn receive_only<S: Read>(mut stream: S, end: impl FnOnce(&S)) -> Vec<u8> {
+    end(&stream);
+    let mut heard = Vec::new();
+    stream.read_to_end(&mut heard).unwrap();
+    heard
+}
+
 #[test]
-fn a_server_that_half_closes_first_is_the_end_even_in_the_middle_of_a_flood() {
-    let address = serve(|mut stream| {
-        stream.write_all(b"enough").unwrap();
-        stream.shutdown(Shutdown::Write).unwrap();
-        std::io::copy(&mut stream, &mut std::io::sink()).ok();
+fn a_server_that_ends_its_side_first_gets_all_of_the_input() {
+    let data = noise(3_000_000);
+    let lines: String = (0..1000).map(|i| format!("line {i}\n")).collect();
+    for (flags, input) in [(&[][..], &data[..]), (&["--count=1000"], lines.as_bytes())] {
+        let (sender, heard) = mpsc::channel();
+        let address = serve(move |stream| {
+            let end = |stream: &TcpStream| stream.shutdown(Shutdown::Write).unwrap();
+            sender.send(receive_only(stream, end)).unwrap();
+        });
+        assert_prints(&run(&[&[&*format!("tcp://{address}")], flags].concat(), input), b"");
+        assert!(heard.recv().unwrap() == input, "{flags:?}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let listener = UnixListener::bind(&path).unwrap();
+    let server = thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        receive_only(stream, |stream| stream.shutdown(Shutdown::Write).unwrap())
     });
-    let mut client = connect(&[&format!("tcp://{address}")]);
+    assert_prints(&run(&[&format!("unix://{}", path.display())], &data), b"");
+    assert!(server.join().unwrap() == data);
+}
+
+#[test]
+fn an_input_that_pauses_after_the_servers_end_is_waited_for_as_long_as_asked() {
+    let (sender, heard) = mpsc::channel();
+    let address = serve(move |stream| {
+        let end = |stream: &TcpStream| stream.shutdown(Shutdown::Write).unwrap();
+        sender.send(receive_only(stream, end)).unwrap();
+    });
+    let mut client = connect(&[&format!("tcp://{address}"), "--wait=forever"]);
+    let mut input = client.stdin.take().unwrap();
+    input.write_all(b"first, ").unwrap();
+    thread::sleep(Duration::from_millis(1500));
+    input.write_all(b"second").unwrap();
+    drop(input);
+    assert_prints(&finish(client), b"");
+    assert_eq!(heard.recv().unwrap(), b"first, second");
+}
+
+#[test]
+fn an_input_that_cannot_be_sent_is_a_failure_that_says_how_much() {
+    // It has ended its side and then does not read any more.
+    let serve_enough = || {
+        serve(|mut stream| {
+            stream.write_all(b"enough").unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+            stream.read_exact(&mut [0; 100_000]).unwrap();
+        })
+    };
+    let url = format!("tcp://{}", serve_enough());
+    let output = run(&[&url], &vec![b'x'; 32 << 20]);
+    assert_eq!((output.status.code(), &*output.stdout), (Some(1), &b"enough"[..]));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let words = format!("echogate: {url}: closed by the server before all of the input was sent; ");
+    let count = stderr.strip_prefix(&words).and_then(|rest| rest.strip_suffix(" bytes were not\n"));
+    let count: u64 = count.unwrap_or_else(|| panic!("{stderr}")).parse().unwrap();
+    assert!(count > 20 << 20, "{count}");
+    // Of an input without an end it is said that this is not all.
+    let url = format!("tcp://{}", serve_enough());
+    let mut client = connect(&[&url]);
     let mut input = client.stdin.take().unwrap();
     thread::spawn(move || while input.write_all(&[b'x'; 65536]).is_ok() {});
-    assert_prints(&finish(client), b"enough");
+    let output = finish(client);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("before all of the input was sent; at least "), "{stderr}");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn messages_that_cannot_be_sent_are_a_failure() {
+    let answer_two = || {
+        serve(|mut stream| {
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            for _ in 0..2 {
+                reader.read_line(&mut String::new()).unwrap();
+                stream.write_all(b"ok\n").unwrap();
+            }
+        })
+    };
+    let url = format!("tcp://{}", answer_two());
+    let output = run(&[&url, "--message=x", "--every=100ms", "--count=9"], b"");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains(" of 9 were sent") || stderr.contains("reset by peer"), "{stderr}");
+    assert_eq!((output.status.code(), &*output.stdout), (Some(1), &b"ok\nok\n"[..]));
 }
 
 #[test]

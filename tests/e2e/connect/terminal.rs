@@ -4,10 +4,13 @@ use std::{
     io::{Read, Write},
     net::Shutdown,
     os::unix::{net::UnixListener, process::ExitStatusExt},
+    process::Command,
     sync::mpsc,
+    thread,
+    time::Instant,
 };
 
-use echogate_tests::pty::Terminal;
+use echogate_tests::{pty::Terminal, server::PATIENCE};
 use tokio_tungstenite::tungstenite::{Message, accept};
 
 use super::{serve, upper};
@@ -302,4 +305,106 @@ fn over_a_websocket_each_line_is_a_text_message_and_ctrl_d_closes() {
     let heard: Vec<Message> = heard.iter().collect();
     assert!(matches!(&heard[..], [Message::Text(text), Message::Close(_)] if *text == "hello ß"));
     assert_eq!(terminal.wait().0.code(), Some(0));
+}
+
+/// Waits until the terminal has, or has not, the settings of a shell.
+#[track_caller]
+fn wait_until_cooked(terminal: &Terminal, cooked: bool) {
+    let start = Instant::now();
+    let wanted: &[&str] = if cooked { &["echo", "icanon", "isig"] } else { &["-echo", "-icanon"] };
+    while !wanted.iter().all(|name| terminal.settings().iter().any(|setting| setting == name)) {
+        assert!(start.elapsed() < PATIENCE, "{wanted:?} are not set");
+        thread::yield_now();
+    }
+}
+
+fn kill(pid: u32, signal: &str) {
+    let status = Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status();
+    assert!(status.unwrap().success());
+}
+
+#[test]
+fn a_signal_ends_it_and_leaves_the_terminal_as_it_was() {
+    for (signal, number) in [("HUP", 1), ("INT", 2), ("QUIT", 3), ("TERM", 15)] {
+        let terminal = at_the_prompt(&serve(upper), &[]);
+        terminal.type_in("unfinished");
+        terminal.wait_for("unfinished");
+        wait_until_cooked(&terminal, false);
+        kill(terminal.pid(), signal);
+        wait_until_cooked(&terminal, true);
+        assert_eq!(terminal.wait().0.signal(), Some(number), "{signal}");
+    }
+}
+
+#[test]
+fn a_process_that_is_stopped_gives_the_terminal_back_and_takes_it_again() {
+    let terminal = at_the_prompt(&serve(upper), &[]);
+    terminal.type_in("abc");
+    terminal.wait_for("abc");
+    for _ in 0..3 {
+        kill(terminal.pid(), "TSTP");
+        wait_until_cooked(&terminal, true);
+        kill(terminal.pid(), "CONT");
+        wait_until_cooked(&terminal, false);
+        terminal.wait_for("> abc");
+    }
+    terminal.type_in("\x7fx\r");
+    terminal.wait_for("ABX\n> ");
+}
+
+#[test]
+fn ctrl_z_and_fg_bring_the_prompt_back_with_the_line_in_it() {
+    let url = format!("tcp://{}", serve(upper));
+    let shell = ["HISTFILE=", "PS1=$ ", "bash", "--norc", "--noprofile", "--noediting", "-i"];
+    let terminal = Terminal::start("/usr/bin/env", &shell);
+    terminal.wait_for("$ ");
+    terminal.type_in(&format!("{ECHOGATE} connect --no-history {url}\n"));
+    terminal.wait_for("; Ctrl-D ends");
+    terminal.wait_for("> ");
+    for _ in 0..2 {
+        terminal.type_in("abc");
+        terminal.wait_for("abc");
+        terminal.type_in("\x1a");
+        terminal.wait_for("Stopped");
+        terminal.wait_for("$ ");
+        wait_until_cooked(&terminal, true);
+        terminal.type_in("fg\n");
+        terminal.wait_for("> abc");
+        wait_until_cooked(&terminal, false);
+        terminal.type_in("\x7f\x7fxyz\r");
+        terminal.wait_for("AXYZ\n> ");
+    }
+    terminal.type_in("\x04");
+    terminal.wait_for("$ ");
+}
+
+#[test]
+fn lines_typed_into_a_pipeline_are_text_messages_and_each_reply_is_a_line() {
+    for (flag, is_text) in [("", true), ("--binary", false)] {
+        let (sender, heard) = mpsc::channel();
+        let address = serve(move |stream| {
+            let mut socket = accept(stream).unwrap();
+            while let Ok(message) = socket.read() {
+                if !message.is_close() {
+                    socket.send(Message::text("{}")).unwrap();
+                    socket.send(Message::text("{}")).unwrap();
+                }
+                sender.send(message).unwrap();
+            }
+        });
+        let pipeline = format!("{ECHOGATE} connect {flag} ws://{address}/ | cat");
+        let terminal = Terminal::start("/bin/sh", &["-c", &pipeline]);
+        terminal.type_in("hello\r");
+        let message = heard.recv_timeout(PATIENCE).unwrap();
+        match is_text {
+            true => {
+                assert_eq!(message, Message::text("hello"));
+                terminal.wait_for("hello\n{}\n{}\n");
+            }
+            // As the bytes that they are.
+            false => assert_eq!(message, Message::binary(&b"hello\n"[..])),
+        }
+        terminal.type_in("\x04");
+        assert_eq!(terminal.wait().0.code(), Some(0));
+    }
 }

@@ -61,7 +61,7 @@ fn the_input_goes_out_as_binary_messages_of_at_most_64_kib() {
         }
     });
     let data = vec![7; 200_000];
-    assert_prints(&run(&[&url], &data), b"");
+    assert_prints(&run(&[&url, "--wait=0s"], &data), b"");
     let mut messages: Vec<Message> = messages.iter().collect();
     assert_eq!(messages.pop().unwrap(), close(1000, ""));
     assert!(messages.iter().all(|message| message.is_binary() && message.len() <= 65536));
@@ -93,7 +93,7 @@ fn what_the_server_owes_after_the_close_is_still_printed() {
         socket.get_mut().write_all(b"\x82\x04owed").unwrap();
         socket.read().ok();
     });
-    let output = run(&[&url], b"all of it");
+    let output = run(&[&url, "--wait=300ms"], b"all of it");
     assert_prints(&output, b"owed");
 }
 
@@ -141,7 +141,7 @@ fn a_message_beyond_the_limit_is_refused_with_1009() {
 }
 
 #[test]
-fn a_closed_standard_output_says_going_away_and_is_not_an_error() {
+fn a_closed_standard_output_says_going_away_and_is_a_failure() {
     let (sender, told) = std::sync::mpsc::channel();
     let url = serve_ws(move |mut socket| {
         let mut writer = socket.get_ref().try_clone().unwrap();
@@ -150,7 +150,7 @@ fn a_closed_standard_output_says_going_away_and_is_not_an_error() {
     });
     let mut client = connect(&[&url]);
     client.stdout.take().unwrap().read_exact(&mut [0; 10]).unwrap();
-    assert_prints(&finish(client), b"");
+    assert_fails(&finish(client), 1, &format!("{url}: standard output: broken pipe"));
     assert_eq!(told.recv().unwrap(), close(1001, ""));
 }
 
@@ -199,4 +199,47 @@ fn the_request_has_the_query_the_origin_the_headers_and_the_protocols() {
     let arguments =
         [&url, "--origin", "http://o", "--header", "X-Key: 1", "--protocol=a", "--protocol=b"];
     assert_prints(&run(&arguments, b""), b"/a?b=c http://o 1 a, b");
+}
+
+#[test]
+fn with_half_close_a_server_that_ends_its_side_first_gets_all_of_the_input() {
+    let address = serve(|stream| {
+        #[expect(clippy::result_large_err, reason = "the library's own type")]
+        let callback = |_: &Request, mut response: Response| {
+            response.headers_mut().insert("sec-websocket-protocol", "half-close".parse().unwrap());
+            Ok(response)
+        };
+        let mut socket = accept_hdr(stream, callback).unwrap();
+        socket.send(Message::text("enough")).unwrap();
+        socket.send(Message::Binary(Vec::new().into())).unwrap();
+        let mut len = 0;
+        loop {
+            match socket.read().unwrap() {
+                Message::Binary(bytes) if bytes.is_empty() => break,
+                message => len += message.len(),
+            }
+        }
+        socket.close(Some(CloseFrame { code: 1000.into(), reason: "".into() })).unwrap();
+        assert_eq!(len, 2_000_000);
+        while socket.read().is_ok() {}
+    });
+    let url = format!("ws://{address}/");
+    assert_prints(&run(&[&url, "--half-close"], &vec![b'x'; 2_000_000]), b"enough");
+}
+
+#[test]
+fn an_input_that_cannot_be_sent_after_a_close_is_a_failure_that_says_how_much() {
+    let (done, ended) = std::sync::mpsc::channel::<()>();
+    let url = serve_ws(move |mut socket| {
+        socket.read().unwrap();
+        socket.get_mut().write_all(b"\x88\x02\x03\xe8").unwrap();
+        // Nothing more is read.
+        ended.recv().ok();
+    });
+    let output = run(&[&url], &vec![b'x'; 32 << 20]);
+    drop(done);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let words = format!("echogate: {url}: closed by the server before all of the input was sent; ");
+    assert!(stderr.starts_with(&words) && stderr.ends_with(" bytes were not\n"), "{stderr}");
+    assert_eq!(output.status.code(), Some(1));
 }

@@ -21,10 +21,7 @@ use super::{
     pace::Stage,
 };
 use crate::{
-    client::{
-        escape::words,
-        websocket::{broken, closed},
-    },
+    client::{escape::words, websocket::broken},
     scratch,
     stream::Stream,
 };
@@ -190,7 +187,7 @@ impl Connection {
                 Event::Ping(payload) => {
                     self.control.extend(client_frame(OpCode::Pong, &payload, KEY));
                 }
-                Event::Close(code, reason) => return Err(closed(code, &reason)),
+                Event::Close(close) => return Err(close.to_string()),
             }
         }
         self.frames = Some(frames);

@@ -8,6 +8,8 @@ use echogate_proto::{
     ws::{Head, OpCode, Violation, frame::MAX_CONTROL, mask},
 };
 
+use crate::client::websocket::Close;
+
 /// The longest head of a server's frame, in bytes: 2 and an 8-byte length.
 const MAX_HEAD: usize = 10;
 
@@ -24,7 +26,7 @@ pub(super) fn client_frame(opcode: OpCode, payload: &[u8], mut key: [u8; 4]) -> 
 
 /// Reads a server's frames, in any pieces. It keeps no payload of data frames.
 #[derive(Debug, Default)]
-pub(super) struct Frames {
+pub(in crate::client) struct Frames {
     /// A head that has arrived in part.
     head: [u8; MAX_HEAD],
     head_len: usize,
@@ -38,15 +40,15 @@ pub(super) struct Frames {
 
 /// What has been found.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Event {
+pub(in crate::client) enum Event {
     /// The head of a data frame.
     Frame,
     /// Payload of a data frame, and where it lies in the caller's buffer.
     Payload(Range<usize>),
     /// A Ping, and what is to be sent back.
     Ping(Vec<u8>),
-    /// A Close, its code and its reason.
-    Close(CloseCode, String),
+    /// A Close.
+    Close(Close),
 }
 
 impl Frames {
@@ -56,7 +58,11 @@ impl Frames {
     /// # Errors
     ///
     /// What the server did wrong, after which this is of no more use.
-    pub(super) fn next(&mut self, bytes: &[u8], at: &mut usize) -> Result<Option<Event>, String> {
+    pub(in crate::client) fn next(
+        &mut self,
+        bytes: &[u8],
+        at: &mut usize,
+    ) -> Result<Option<Event>, String> {
         loop {
             let Some((opcode, left)) = self.frame else {
                 match self.take_head(bytes, at)? {
@@ -143,13 +149,14 @@ impl Frames {
     }
 
     fn close(&self) -> Event {
-        match self.control[..] {
-            [a, b, ref reason @ ..] => Event::Close(
-                CloseCode(u16::from_be_bytes([a, b])),
+        let (code, reason) = match self.control[..] {
+            [a, b, ref reason @ ..] => (
+                Some(CloseCode(u16::from_be_bytes([a, b]))),
                 String::from_utf8_lossy(reason).into_owned(),
             ),
-            _ => Event::Close(CloseCode::NO_STATUS, String::new()),
-        }
+            _ => (None, String::new()),
+        };
+        Event::Close(Close { code, reason })
     }
 }
 
@@ -207,8 +214,8 @@ mod tests {
             let (count, payload, others) = read(&pieces).unwrap();
             prop_assert_eq!(count, 4);
             prop_assert_eq!(payload, [&[1; 125][..], &[2; 126], &[3; 70_000]].concat());
-            let close = Event::Close(CloseCode::INTERNAL_ERROR, "why".to_owned());
-            prop_assert_eq!(others, [Event::Ping(b"?".to_vec()), close]);
+            let close = Close { code: Some(CloseCode::INTERNAL_ERROR), reason: "why".to_owned() };
+            prop_assert_eq!(others, [Event::Ping(b"?".to_vec()), Event::Close(close)]);
         }
     }
 

@@ -14,7 +14,7 @@
 
 mod connection;
 mod exchange;
-mod frames;
+pub(super) mod frames;
 mod numbered;
 mod open;
 mod pace;
@@ -150,10 +150,11 @@ struct Load {
 ///
 /// When a connection cannot be made or breaks, or a reply is not what it must be.
 pub async fn run(args: Args) -> Result<(), Error> {
-    let usage = |words| Error::Usage(args.call.url.clone(), words);
-    let failed = |words| Error::Failed(args.call.url.clone(), words);
+    let usage = |words| Error::Usage(args.call.url(), words);
+    let failed = |words| Error::Failed(args.call.url(), words);
     let target = Target::new(&args.call).map_err(usage)?;
     check(&args, &target).map_err(usage)?;
+    args.call.warn();
     let opened = match args.once {
         true => None,
         false => Some(open_all(&target, args.connections).await.map_err(failed)?),
@@ -206,7 +207,7 @@ impl Load {
         let pace = Pace::new(args.connections as usize, args.rate);
         let measured_from = pace.start + args.warm_up;
         Load {
-            url: args.call.url.to_string(),
+            url: args.call.url().to_string(),
             connections: args.connections,
             websocket,
             datagrams,

@@ -19,10 +19,6 @@ fn message(text: &'static str) -> Received {
     Received::Message(Bytes::from_static(text.as_bytes()))
 }
 
-fn end() -> Received {
-    Received::End("no more replies".to_owned())
-}
-
 #[tokio::test]
 async fn each_line_is_a_datagram_without_a_newline_and_so_is_each_reply() {
     let (mut outbound, mut inbound, peer) = connected().await;
@@ -33,18 +29,8 @@ async fn each_line_is_a_datagram_without_a_newline_and_so_is_each_reply() {
     assert_eq!(&buffer[..5], b"hello");
     peer.send(b"HELLO").await.unwrap();
     peer.send(b"").await.unwrap();
-    outbound.finish().await.unwrap();
     assert_eq!(inbound.receive().await.unwrap(), message("HELLO"));
     assert_eq!(inbound.receive().await.unwrap(), message(""));
-    assert_eq!(inbound.receive().await.unwrap(), end());
-}
-
-#[tokio::test]
-async fn a_reply_that_does_not_come_is_not_waited_for_without_end() {
-    let (mut outbound, mut inbound, _peer) = connected().await;
-    outbound.send_line("hello".to_owned()).await.unwrap();
-    outbound.finish().await.unwrap();
-    assert_eq!(inbound.receive().await.unwrap(), end());
 }
 
 #[tokio::test]

@@ -5,18 +5,24 @@ use super::*;
 
 type Socket = WebSocketStream<DuplexStream>;
 
+const HALF_CLOSE: Form = Form { half_close: true, binary: false };
+
+fn closed_normally() -> Received {
+    let words = "closed by the server (1000, closed normally)".to_owned();
+    Received::End(End { words, may_read: false })
+}
+
 /// Our halves and the peer, beyond their handshake.
 async fn connected() -> (SocketOutbound<DuplexStream>, SocketInbound<DuplexStream>, Socket) {
-    connected_with(Goodbye::Close(Duration::ZERO)).await
+    connected_with(Form::default()).await
 }
 
 async fn connected_with(
-    goodbye: Goodbye,
+    form: Form,
 ) -> (SocketOutbound<DuplexStream>, SocketInbound<DuplexStream>, Socket) {
     let (ours, theirs) = duplex(1024);
-    let ours = WebSocketStream::from_raw_socket(ours, Role::Client, None).await;
     let theirs = WebSocketStream::from_raw_socket(theirs, Role::Server, None).await;
-    let (outbound, inbound) = halves(ours, goodbye);
+    let (outbound, inbound) = halves(ours, Vec::new(), form).await;
     (outbound, inbound, theirs)
 }
 
@@ -30,6 +36,7 @@ async fn bytes_are_binary_and_a_line_is_text_without_its_end() {
     outbound.send_bytes(Bytes::from_static(b"\0\xff")).await.unwrap();
     outbound.send_line("hello".to_owned()).await.unwrap();
     outbound.finish().await.unwrap();
+    outbound.abandon(CloseCode::NORMAL).await.unwrap();
     assert_eq!(peer.next().await.unwrap().unwrap(), Message::binary(&b"\0\xff"[..]));
     assert_eq!(peer.next().await.unwrap().unwrap(), Message::text("hello"));
     assert_eq!(peer.next().await.unwrap().unwrap(), close(1000, ""));
@@ -38,36 +45,36 @@ async fn bytes_are_binary_and_a_line_is_text_without_its_end() {
 #[tokio::test]
 async fn what_is_owed_after_our_close_still_arrives() {
     let (mut outbound, mut inbound, mut peer) = connected().await;
-    outbound.finish().await.unwrap();
+    outbound.abandon(CloseCode::NORMAL).await.unwrap();
     peer.send(Message::text("owed")).await.unwrap();
     let peer = tokio::spawn(async move { while let Some(Ok(_)) = peer.next().await {} });
     assert_eq!(inbound.receive().await.unwrap(), Received::Message("owed".into()));
-    let Received::End(words) = inbound.receive().await.unwrap() else { panic!() };
-    assert_eq!(words, "closed by the server (1000, closed normally)");
+    assert_eq!(inbound.receive().await.unwrap(), closed_normally());
     peer.await.unwrap();
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_server_that_stops_at_a_close_is_heard_out_before_it() {
-    let (mut outbound, mut inbound, mut peer) =
-        connected_with(Goodbye::Close(Duration::from_secs(1))).await;
-    outbound.send_line("hello".to_owned()).await.unwrap();
-    let peer = tokio::spawn(async move {
-        let message = peer.next().await.unwrap().unwrap();
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        peer.send(message).await.unwrap();
-        peer.next().await.unwrap().unwrap()
-    });
-    let reply = async { inbound.receive().await.unwrap() };
-    let (finished, reply) = tokio::join!(outbound.finish(), reply);
-    finished.unwrap();
-    assert_eq!(reply, Received::Message("hello".into()));
-    assert_eq!(peer.await.unwrap(), close(1000, ""));
+#[tokio::test]
+async fn a_close_code_is_told_as_it_was_sent_and_in_whichever_order_both_close() {
+    for code in [999, 1004, 1005, 1006, 1015, 2999] {
+        for ours_first in [false, true] {
+            let (ours, mut theirs) = duplex(1024);
+            let (mut outbound, mut inbound) = halves(ours, Vec::new(), Form::default()).await;
+            if ours_first {
+                outbound.abandon(CloseCode::NORMAL).await.unwrap();
+            }
+            let close = [&[0x88, 5][..], &u16::to_be_bytes(code), b"why"].concat();
+            tokio::io::AsyncWriteExt::write_all(&mut theirs, &close).await.unwrap();
+            tokio::io::AsyncWriteExt::shutdown(&mut theirs).await.unwrap();
+            let error = inbound.receive().await.unwrap_err().to_string();
+            let words = format!("the server sent close code {code}, which may not be sent: why");
+            assert_eq!(error, words, "our Close first: {ours_first}");
+        }
+    }
 }
 
 #[tokio::test]
 async fn with_half_close_an_empty_binary_message_ends_each_side_and_a_close_both() {
-    let (mut outbound, mut inbound, mut peer) = connected_with(Goodbye::HalfClose).await;
+    let (mut outbound, mut inbound, mut peer) = connected_with(HALF_CLOSE).await;
     outbound.finish().await.unwrap();
     assert_eq!(peer.next().await.unwrap().unwrap(), Message::Binary(Bytes::new()));
     for message in [Message::text("and the rest"), Message::Binary(Bytes::new())] {
@@ -76,17 +83,19 @@ async fn with_half_close_an_empty_binary_message_ends_each_side_and_a_close_both
     peer.send(close(1000, "")).await.unwrap();
     let peer = tokio::spawn(async move { while let Some(Ok(_)) = peer.next().await {} });
     assert_eq!(inbound.receive().await.unwrap(), Received::Message("and the rest".into()));
-    let Received::End(words) = inbound.receive().await.unwrap() else { panic!() };
-    assert_eq!(words, "closed by the server (1000, closed normally)");
+    assert_eq!(inbound.receive().await.unwrap(), closed_normally());
     peer.await.unwrap();
 }
 
 #[tokio::test]
 async fn with_half_close_the_server_may_end_first() {
-    let (_outbound, mut inbound, mut peer) = connected_with(Goodbye::HalfClose).await;
+    let (_outbound, mut inbound, mut peer) = connected_with(HALF_CLOSE).await;
     peer.send(Message::Binary(Bytes::new())).await.unwrap();
-    let end = Received::End("ended by the server".to_owned());
-    assert_eq!(inbound.receive().await.unwrap(), end);
+    peer.send(close(1000, "")).await.unwrap();
+    assert_eq!(inbound.receive().await.unwrap(), Received::HalfClosed);
+    let peer = tokio::spawn(async move { while let Some(Ok(_)) = peer.next().await {} });
+    assert_eq!(inbound.receive().await.unwrap(), closed_normally());
+    peer.await.unwrap();
 }
 
 #[tokio::test]
