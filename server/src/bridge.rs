@@ -226,6 +226,8 @@ enum UpstreamOut {
 enum UpstreamIn {
     /// Bytes.
     Open,
+    /// Bytes to be thrown away: the framing cannot carry them.
+    Unframed,
     /// Nothing: it ended or failed.
     Ended,
 }
@@ -293,7 +295,9 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
 
     /// Bytes that moved so far: those that wait to be written have not.
     fn delivered_bytes(&self) -> u64 {
-        let waiting = self.to_client.len() + self.to_upstream.len();
+        let part = self.partial_reply.as_ref().map_or(0, |reply| reply.len());
+        // A part that waits for the rest has been read, and is counted when it is sent.
+        let waiting = self.to_client.len() + self.to_upstream.len() + part;
         self.entry.carried_bytes().wrapping_sub(waiting as u64)
     }
 }

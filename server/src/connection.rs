@@ -10,7 +10,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, ReadBuf},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Instant,
 };
 
@@ -26,6 +26,9 @@ use crate::{
 /// How long a connection that the server ends waits for the client to end its side,
 /// so that bytes under way do not turn the goodbye into a reset.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// How long the client may take to make room for the end of the stream.
+const SHUTDOWN: Duration = Duration::from_secs(10);
 
 /// How a connection ended.
 #[derive(Debug)]
@@ -110,7 +113,9 @@ where
             return end.unwrap_or_else(End::Failed);
         }
         if let Ok(reached) = end {
-            end = poll_fn(|cx| Pin::new(&mut stream).poll_shutdown(cx)).await.map(|()| reached);
+            let until = Instant::now() + SHUTDOWN;
+            let shut = poll_fn(|cx| poll_shutdown(cx, &mut stream, &mut watch, until)).await;
+            end = shut.map(|()| reached);
         }
         if matches!(end, Ok(End::Drained | End::Idle | End::Once | End::Over)) {
             let until = Instant::now() + LINGER;
@@ -130,6 +135,25 @@ fn undelivered(exchange: &Exchange, stream: &impl Transport) -> Option<usize> {
     let in_flight = stream.in_flight().filter(|bytes| !bytes.is_nothing());
     let unsent = exchange.unsent() + in_flight.map_or(0, |bytes| bytes.unsent as usize);
     (unsent > 0 || in_flight.is_some()).then_some(unsent)
+}
+
+/// Ends our side, if the client lets us before the time or the server's end cuts that short: in
+/// TLS a last record needs room.
+fn poll_shutdown<S: AsyncWrite + Unpin>(
+    cx: &mut Context<'_>,
+    stream: &mut S,
+    watch: &mut Watch,
+    until: Instant,
+) -> Poll<io::Result<()>> {
+    let shut = Pin::new(stream).poll_shutdown(cx);
+    if shut.is_pending() {
+        let now = Instant::now();
+        if now >= until || watch.poll(cx) == Stage::Cut {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        watch.wake_at(cx, now, until);
+    }
+    shut
 }
 
 /// Reads what still comes until the end of it or of the time, and throws it away.

@@ -182,9 +182,8 @@ async fn ring(inner: Weak<Inner>, changed: Arc<Notify>) {
 /// How often somebody looks at the clock while there are alarms.
 const TICK: Duration = Duration::from_secs(1);
 
-/// A time without a look at the clock that cannot be explained by a busy machine: the
-/// process did not run.
-const BREAK: Duration = Duration::from_secs(3);
+/// A time without a look at the clock after which the process is taken not to have run.
+const BREAK: Duration = Duration::from_millis(1500);
 
 /// No place in the tables. (An `Option` would take twice the memory.)
 const NO_KEY: usize = usize::MAX;

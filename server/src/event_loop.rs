@@ -386,20 +386,31 @@ pub(crate) fn has_budget_remaining() -> bool {
 /// Asks whether the task that runs may go on with work that is no read or write, as it
 /// must before each part of such work that takes a noticeable time. If not, the task has
 /// to return, and will be polled again.
-pub(crate) fn goes_on(cx: &Context<'_>) -> bool {
+pub(crate) fn goes_on(cx: &mut Context<'_>) -> bool {
     let on_loop = HERE.with_borrow_mut(|here| {
         here.as_mut().map(|here| {
             here.turn.bulk = true;
             here.turn.goes_on()
         })
     });
-    on_loop.unwrap_or_else(|| {
-        let goes_on = coop::has_budget_remaining();
-        if !goes_on {
-            cx.waker().wake_by_ref();
+    on_loop.unwrap_or_else(|| takes_budget(cx))
+}
+
+/// The same before a read of a stream that does not ask by itself, as those of HTTP/2. On an
+/// event loop each socket does.
+pub(crate) fn goes_on_in_runtime(cx: &mut Context<'_>) -> bool {
+    is_here() || takes_budget(cx)
+}
+
+/// Takes from the budget of a task of the runtime, if any is left.
+fn takes_budget(cx: &mut Context<'_>) -> bool {
+    match coop::poll_proceed(cx) {
+        Poll::Ready(taken) => {
+            taken.made_progress();
+            true
         }
-        goes_on
-    })
+        Poll::Pending => false,
+    }
 }
 
 impl Here {

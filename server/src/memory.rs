@@ -10,7 +10,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::{drain::Stage, scratch::READ, service::Exchange};
+use crate::{drain::Stage, scratch::READ, service::Exchange, unacknowledged::InFlight};
 
 /// Bytes in flight each way, at the most: what is read at once finds room.
 const ROOM: usize = READ;
@@ -43,6 +43,17 @@ impl Memory {
 }
 
 impl Memory {
+    /// What the service has been given and has not finished with: something from the end of its
+    /// input until its own end.
+    pub(crate) fn in_flight(&self) -> InFlight {
+        match self {
+            Memory::Served(served) if served.pipe.shut && served.ended.is_none() => {
+                InFlight::unfinished(served.pipe.to_service.len())
+            }
+            Memory::Served(_) | Memory::Bytes(_) => InFlight::NOTHING,
+        }
+    }
+
     /// Ends the connection as a reset does: the service learns that its client has failed.
     pub(crate) fn reset(&mut self) {
         if let Memory::Served(served) = self
@@ -121,6 +132,9 @@ impl Served {
     fn read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.drive(cx);
         if !self.pipe.from_service.take(buf) {
+            if self.pipe.to_service.has_room() && std::mem::take(&mut self.pipe.blocked) {
+                cx.waker().wake_by_ref();
+            }
             return match self.ended {
                 None => Poll::Pending,
                 Some(Ok(())) => Poll::Ready(Ok(())),
@@ -139,8 +153,13 @@ impl Served {
         if self.ended.is_some() || self.pipe.shut {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        let put = self.pipe.to_service.put(bytes, |_| {});
+        let mut put = self.pipe.to_service.put(bytes, |_| {});
         self.drive(cx);
+        if put.is_pending() {
+            // The service may have made room without an answer that would be read.
+            put = self.pipe.to_service.put(bytes, |_| {});
+            self.drive(cx);
+        }
         self.pipe.blocked = put.is_pending();
         put
     }
@@ -243,6 +262,14 @@ impl Queue {
         answer(&mut front[in_front..]);
         answer(&mut back[begin - in_front..]);
         Poll::Ready(Ok(len))
+    }
+
+    fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |queue| queue.len())
+    }
+
+    fn has_room(&self) -> bool {
+        self.len() < ROOM
     }
 
     /// Moves as much as fits into `buf`; false when there was nothing.

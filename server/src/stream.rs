@@ -135,8 +135,7 @@ impl Transport for Stream {
             Stream::Plain(socket) => socket.in_flight(),
             Stream::Tls(stream) => stream.socket().in_flight(),
             Stream::Http2(_) => None,
-            // The service has taken what was written.
-            Stream::Memory(_) => Some(InFlight::NOTHING),
+            Stream::Memory(stream) => Some(stream.in_flight()),
         }
     }
 

@@ -20,6 +20,12 @@ impl InFlight {
     /// Nothing is in flight.
     pub(crate) const NOTHING: InFlight = InFlight { acknowledged: 0, segments: 0, unsent: 0 };
 
+    /// At least `unsent` bytes, and the end behind them.
+    pub(crate) fn unfinished(unsent: usize) -> InFlight {
+        let unsent = u32::try_from(unsent).unwrap_or(u32::MAX);
+        InFlight { acknowledged: 0, segments: 1, unsent }
+    }
+
     /// Whether everything that was written has reached the peer's kernel.
     pub(crate) fn is_nothing(&self) -> bool {
         self.segments == 0 && self.unsent == 0

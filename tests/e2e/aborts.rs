@@ -199,6 +199,35 @@ fn a_write_that_fails_ends_that_direction_only() {
 }
 
 #[test]
+fn messages_that_nobody_takes_the_replies_to_are_delivered_all_the_same() {
+    let upstream = Upstream::new();
+    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", "message")]);
+    let mut client = RawWs::connect(&server, "/x");
+    let mut stream = upstream.accept();
+    // More than an upstream may owe replies to at once.
+    let messages: Vec<u8> = (0..5000).flat_map(|_| ws::frame(first::BINARY, b"message")).collect();
+    client.send(&messages);
+    while unacknowledged(&client.stream) > 0 {
+        thread::yield_now();
+    }
+    // Closed with replies unread: what is sent to it from now on fails.
+    drop(client);
+    let mut got = 0;
+    let mut buf = [0; 700];
+    loop {
+        match stream.read(&mut buf) {
+            Ok(0) => panic!("{got} bytes, then a FIN"),
+            Ok(n) => {
+                got += n;
+                stream.write_all(&buf[..n]).ok();
+            }
+            Err(_) => break,
+        }
+    }
+    assert_eq!(got, 5000 * 7);
+}
+
+#[test]
 fn a_client_that_is_gone_is_noticed_while_its_upstream_does_not_read() {
     let arguments = ["--ping-interval", "1s", "--ping-timeout", "1s", "--max-connections", "1"];
     let (server, upstream) = server_with(&arguments);
@@ -211,7 +240,7 @@ fn a_client_that_is_gone_is_noticed_while_its_upstream_does_not_read() {
         server.wait_for_connections(<[_]>::is_empty);
         drop(stream);
     }
-    server.wait_for_log(&["bytes were not delivered (1006)"]);
+    server.wait_for_log(&["bytes were not delivered to the upstream (1006)"]);
 }
 
 #[test]

@@ -210,6 +210,12 @@ impl Framer {
         self.left > 0
     }
 
+    /// Forgets the frames that the upstream owes: nobody takes them any more.
+    pub fn forget_owed(&mut self) {
+        self.owed = Owed::default();
+        self.left = 0;
+    }
+
     /// Gives back the memory of a queue that is empty.
     pub fn shrink(&mut self) {
         if self.owed() == 0 {

@@ -24,8 +24,10 @@ pub(super) struct Delivery {
     progress: Instant,
     /// How long it may take nothing.
     stall: Duration,
-    /// Bytes, or replies that are owed for them, that wait here.
-    waiting: usize,
+    /// Bytes that are not written yet.
+    unwritten: usize,
+    /// Replies that the upstream owes, as far as they hold the client back.
+    owed: usize,
     /// Bytes that the upstream's kernel has acknowledged.
     acknowledged: u64,
     /// When to look again, and how long after that.
@@ -34,21 +36,35 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
-    /// One that begins `now`, with `waiting` bytes that are not written yet.
-    pub(super) fn new(now: Instant, stall: Duration, waiting: usize) -> Delivery {
-        let interval = FIRST_LOOK;
-        Delivery { progress: now, stall, waiting, acknowledged: 0, look: now, interval }
+    /// A delivery that begins `now`; the upstream may take nothing for `stall`.
+    pub(super) fn new(now: Instant, stall: Duration) -> Delivery {
+        Delivery {
+            progress: now,
+            stall,
+            unwritten: 0,
+            owed: 0,
+            acknowledged: 0,
+            look: now,
+            interval: FIRST_LOOK,
+        }
     }
 
-    /// Looks how far it is. `waiting` is what is not written yet, and `in_flight` what is
-    /// written and not acknowledged, as far as the kernel tells.
-    pub(super) fn look(&mut self, now: Instant, waiting: usize, in_flight: Option<InFlight>) {
+    /// Notes how far the delivery is: bytes that are not written yet, replies that are owed
+    /// and hold the client back, and what is written and not acknowledged, as far as the kernel
+    /// tells.
+    pub(super) fn look(
+        &mut self,
+        now: Instant,
+        unwritten: usize,
+        owed: usize,
+        in_flight: Option<InFlight>,
+    ) {
         let acknowledged = in_flight.map_or(0, |in_flight| in_flight.acknowledged);
-        if waiting < self.waiting || acknowledged > self.acknowledged {
+        if unwritten < self.unwritten || owed < self.owed || acknowledged > self.acknowledged {
             self.progress = now;
             self.interval = FIRST_LOOK;
         }
-        (self.waiting, self.acknowledged) = (waiting, acknowledged);
+        (self.unwritten, self.owed, self.acknowledged) = (unwritten, owed, acknowledged);
         if self.look <= now {
             self.look = now + self.interval;
             self.interval = (self.interval * 2).min(LATER_LOOKS);
@@ -58,7 +74,7 @@ impl Delivery {
     /// When to look again. While bytes wait here the upstream's socket tells of progress.
     pub(super) fn next_look(&self) -> Instant {
         let stalled = self.progress + self.stall;
-        if self.waiting > 0 { stalled } else { stalled.min(self.look) }
+        if self.unwritten > 0 { stalled } else { stalled.min(self.look) }
     }
 
     /// Whether the upstream has taken nothing for too long.

@@ -35,6 +35,12 @@ pub(super) struct PartialReply {
     pub(super) until: Option<Instant>,
 }
 
+impl PartialReply {
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
 /// What becomes of a part of a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Parts {
@@ -102,6 +108,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
                 self.poll_discard(cx, scratch)
             }
             UpstreamIn::Open => self.poll_upstream(cx, scratch, now),
+            UpstreamIn::Unframed => self.poll_discard(cx, scratch),
             UpstreamIn::Ended => Poll::Pending,
         }
     }

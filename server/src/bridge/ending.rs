@@ -45,6 +45,8 @@ pub(super) struct Ending {
     until: Option<Instant>,
     /// No more replies of the upstream are waited for.
     no_more_replies: bool,
+    /// Bytes of the client that are known not to reach the upstream.
+    undelivered: usize,
     /// How what the client sent reaches the upstream, when the client has ended.
     delivery: Option<Delivery>,
 }
@@ -179,6 +181,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
     pub(super) fn client_not_writable(&mut self) {
         self.client_unwritable = true;
         self.discard_to_client();
+        self.framer.forget_owed();
         self.pongs = None;
     }
 
@@ -239,7 +242,9 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
     /// The upstream sent what the route's framing cannot carry.
     pub(super) fn framing_failed(&mut self, error: FramingError) {
         // Nothing of what follows may pass for the rest of a message that is begun.
-        self.upstream_in = UpstreamIn::Ended;
+        if self.upstream_in == UpstreamIn::Open {
+            self.upstream_in = UpstreamIn::Unframed;
+        }
         let code = match error {
             FramingError::InvalidUtf8 => CloseCode::INVALID_PAYLOAD,
             FramingError::NotAsked | FramingError::ReplyMissing => CloseCode::INTERNAL_ERROR,
@@ -254,12 +259,23 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
             return;
         }
         let (code, reason, echo) = match self.client_in {
-            ClientIn::Closed(code) => (code, "".into(), true),
+            ClientIn::Closed(code) if self.undelivered() == 0 => (code, "".into(), true),
             _ => (code, reason.into(), false),
         };
         let ending = self.ending();
         ending.close = Some(PendingClose { code, reason, echo, after_replies: false });
         ending.until = Some(Instant::now() + GRACE);
+    }
+
+    /// Notes that so many bytes of the client do not reach the upstream.
+    pub(super) fn give_up(&mut self, bytes: usize) {
+        if bytes > 0 {
+            self.ending().undelivered += bytes;
+        }
+    }
+
+    fn undelivered(&self) -> usize {
+        self.ending.as_ref().map_or(0, |ending| ending.undelivered)
     }
 
     /// The upstream gets what waits, and then the end of input.
@@ -311,7 +327,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         let all_answered =
             self.counts_replies() && self.framer.owed() == 0 && self.to_upstream.is_empty();
         let no_more = self.ending.as_ref().is_some_and(|ending| ending.no_more_replies);
-        all_answered || no_more || self.upstream_in == UpstreamIn::Ended
+        all_answered || no_more || self.upstream_in != UpstreamIn::Open
     }
 
     /// What follows from both sides' states together; true if that changed them.
@@ -371,11 +387,11 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
             ClientIn::Closed(_) => STALL,
             _ => STALL.min(self.options.ping_timeout),
         };
-        let waiting = self.to_upstream.len() + self.framer.owed();
-        let in_flight = self.upstream.in_flight();
-        let new = || Delivery::new(now, stall, waiting);
+        let owed = if client_done { 0 } else { self.framer.owed() };
+        let (unwritten, in_flight) = (self.to_upstream.len(), self.upstream.in_flight());
+        let new = || Delivery::new(now, stall);
         let delivery = self.ending().delivery.get_or_insert_with(new);
-        delivery.look(now, waiting, in_flight);
+        delivery.look(now, unwritten, owed, in_flight);
         if !delivery.has_stalled(now) {
             return None;
         }
@@ -418,6 +434,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
             UpstreamOut::Shut if self.upstream_in == UpstreamIn::Ended && !self.aborted => true,
             // A close of the socket would answer what the upstream still sends with a reset,
             // which may overtake what is in flight; and a reset is due if this is aborted.
+            UpstreamOut::Shut if self.upstream.has_failed() => true,
             UpstreamOut::Shut => match self.upstream.in_flight() {
                 Some(in_flight) => in_flight.is_nothing(),
                 None => self.delivery().is_some_and(|delivery| delivery.has_waited_blindly(now)),
@@ -453,9 +470,13 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         match self.heartbeat.on_timer(now, &self.options) {
             Beat::Wait => {}
             Beat::Ask => self.ping_due = true,
-            // A client that is not read cannot be heard. That its kernel took the Ping has to do.
-            Beat::GiveUp if self.is_not_read() && self.client_took_all() => {
+            // A client that is not read cannot be heard. That its kernel took the Ping has to do;
+            // if not, what it sent before is still owed to the upstream.
+            Beat::GiveUp if self.is_not_read() => {
                 self.heartbeat.heard(now);
+                if !self.client_took_all() {
+                    self.client_not_writable();
+                }
             }
             Beat::GiveUp => self.client_lost(Disconnect::NoPong),
         }
@@ -540,16 +561,19 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
             (None, ClientIn::Gone(how)) => (CloseCode::ABNORMAL, how.words().into()),
             (None, _) => (CloseCode::ABNORMAL, "cut off".into()),
         };
+        let why = match self.undelivered() {
+            0 => why,
+            lost => format!("{why}; {lost} bytes were not delivered to the upstream").into(),
+        };
         End { code, why }
     }
 
-    /// The end of a connection whose upstream did not take everything.
-    fn given_up(&self) -> End {
+    /// The end of a connection whose upstream took nothing for too long.
+    fn given_up(&mut self) -> End {
         let unsent = self.upstream.in_flight().map_or(0, |in_flight| in_flight.unsent as usize);
-        let lost = self.to_upstream.len() + unsent;
-        let End { code, why } = self.as_it_stands();
-        let why = format!("{why}; the upstream stopped reading, {lost} bytes were not delivered");
-        End { code, why: why.into() }
+        let undecoded = self.undecoded.as_ref().map_or(0, |undecoded| undecoded.len());
+        self.give_up(self.to_upstream.len() + unsent + undecoded);
+        self.as_it_stands()
     }
 }
 

@@ -588,11 +588,52 @@ async fn an_upstream_that_takes_nothing_is_given_up_and_the_log_says_what_is_los
     assert_eq!(rig.client.read(&mut [0]).await.unwrap(), 0, "it is answered");
     let (code, why, seconds) = rig.end().await;
     assert_eq!(code, 1000);
-    assert_eq!(
-        why,
-        "the client closed; the upstream stopped reading, 900 bytes were not delivered"
-    );
+    assert_eq!(why, "the client closed; 900 bytes were not delivered to the upstream");
     assert_eq!(seconds, 2 + 60, "after the client's end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstream_that_breaks_the_framing_is_read_on_so_that_it_takes_the_rest() {
+    let mut rig = rig_with(Framing::Text, 100, b"");
+    let mut upstream = std::mem::replace(&mut rig.upstream, duplex(1).0);
+    // It echoes, and takes nothing more while its echo is not taken.
+    let echoing = tokio::spawn(async move {
+        let (mut all, mut buf) = (Vec::<u8>::new(), [0; 50]);
+        loop {
+            match upstream.read(&mut buf).await {
+                Ok(0) | Err(_) => return all,
+                Ok(n) => {
+                    all.extend(&buf[..n]);
+                    // Nobody takes the echo any more when all is delivered.
+                    upstream.write_all(&buf[..n]).await.ok();
+                }
+            }
+        }
+    });
+    let sent = [&[b'x'; 500][..], b"\xff", &[b'y'; 500]].concat();
+    let frames = [frame(0x82, &sent), client_close(1000)].concat();
+    let client = tokio::spawn(async move {
+        rig.client.write_all(&frames).await.unwrap();
+        rig.client.read_to_end(&mut Vec::new()).await.unwrap();
+    });
+    assert_eq!(echoing.await.unwrap(), sent);
+    client.await.unwrap();
+    assert!(rig.start.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstream_that_breaks_off_with_bytes_owed_to_it_is_told_to_the_client() {
+    let sent = [frame(0x82, &[7; 1000]), client_close(1000)].concat();
+    let mut rig = rig_with(Framing::Bytes, 100, &sent);
+    sleep(Duration::from_secs(1)).await;
+    drop(rig.upstream);
+    rig.upstream = duplex(1).0;
+    let (code, reason) = (CloseCode::INTERNAL_ERROR, "the upstream reset the connection");
+    let expected = close(code, reason);
+    assert_eq!(rig.at_client(expected.len()).await, expected);
+    let (code, why, _) = rig.end().await;
+    assert_eq!(code, 1011);
+    assert_eq!(why, format!("{reason}; 900 bytes were not delivered to the upstream"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,7 +14,7 @@ use tokio::{io::ReadBuf, time::Instant};
 
 use super::{Bridge, ClientIn, Disconnect, UpstreamIn, UpstreamOut, gather::Gather};
 use crate::{
-    event_loop::{goes_on, has_budget_remaining},
+    event_loop::{goes_on, goes_on_in_runtime, has_budget_remaining},
     scratch::HEADROOM,
     stream::Transport,
 };
@@ -39,6 +39,10 @@ impl Undecoded {
     /// `bytes` that are still to be decoded, if there are any.
     pub(super) fn new(bytes: &[u8]) -> Option<Box<Undecoded>> {
         (!bytes.is_empty()).then(|| Box::new(Undecoded { bytes: bytes.to_vec(), at: 0 }))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len() - self.at
     }
 }
 
@@ -69,6 +73,9 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
                 if goes_on {
                     continue;
                 }
+                return false;
+            }
+            if !goes_on_in_runtime(cx) {
                 return false;
             }
             let mut buf = ReadBuf::new(&mut scratch[HEADROOM..]);
@@ -130,6 +137,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
 
     /// The upstream takes no more. Why, its read side will tell.
     pub(super) fn upstream_broken(&mut self) {
+        self.give_up(self.to_upstream.len());
         self.to_upstream.clear();
         self.upstream_out = UpstreamOut::Broken;
     }
@@ -260,6 +268,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
                 // Thrown away: what the upstream got is not all. (If it takes no more it
                 // knows that by itself.)
                 self.aborted |= !range.is_empty() && self.upstream_out != UpstreamOut::Broken;
+                self.give_up(range.len());
             }
             Event::Frame { .. } | Event::Pong => {}
         }
@@ -282,7 +291,8 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
     /// Notes that the upstream owes a frame, unless it has ended its side already
     /// (half-close), or nothing more goes to the client.
     fn expect(&mut self, opcode: OpCode, fin: bool, len: u64) {
-        if self.upstream_in == UpstreamIn::Open && !self.has_pending_close() {
+        let is_answered = self.upstream_in == UpstreamIn::Open && !self.client_unwritable;
+        if is_answered && !self.has_pending_close() {
             self.framer.expect(opcode, fin, len);
         }
     }

@@ -65,6 +65,8 @@ pub(crate) struct Lines {
     requests: Requests,
     pause: Pause,
     backlog: Backlog,
+    /// Why nothing can be written to the client any more.
+    write_error: Option<io::Error>,
 }
 
 /// Who answers, and for how long.
@@ -100,6 +102,7 @@ impl Lines {
             party: Party { dialogue: Box::new(dialogue), once, ending: None },
             pause: Pause::default(),
             backlog: Backlog::default(),
+            write_error: None,
         }
     }
 
@@ -139,9 +142,11 @@ impl Lines {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         loop {
-            ready!(self.backlog.poll_flush(cx, stream))?;
+            if let Err(e) = ready!(self.backlog.poll_flush(cx, stream)) {
+                self.write_failed(e);
+            }
             if let Some(end) = self.party.ending.take() {
-                return Poll::Ready(Ok(end));
+                return Poll::Ready(self.write_error.take().map_or(Ok(end), Err));
             }
             if stage >= Stage::Now {
                 return Poll::Ready(Ok(End::Drained));
@@ -149,7 +154,7 @@ impl Lines {
             let mut out = Vec::new();
             if let Poll::Ready(flow) = self.party.dialogue.poll_say(cx, &mut out) {
                 self.party.goes(flow);
-                self.send(cx, stream, entry, &out)?;
+                self.send(cx, stream, entry, &out);
                 continue;
             }
             ready!(self.party.dialogue.poll_ready(cx));
@@ -162,7 +167,7 @@ impl Lines {
                     ready!(self.pause.poll(cx));
                 }
                 self.hear_rest(&mut out);
-                self.send(cx, stream, entry, &out)?;
+                self.send(cx, stream, entry, &out);
             } else if quiet {
                 return Poll::Ready(Ok(End::Drained));
             } else {
@@ -199,7 +204,7 @@ impl Lines {
             }
             Poll::Ready(io::Result::Ok(begun))
         }))?;
-        self.send(cx, stream, entry, &out)?;
+        self.send(cx, stream, entry, &out);
         if let Some(entry) = entry.filter(|entry| entry.is_watched() && !out.is_empty()) {
             entry.took(Legs::Service { service: begun.elapsed().as_secs_f64() * 1e6 });
         }
@@ -218,13 +223,22 @@ impl Lines {
         stream: &mut S,
         entry: Option<&Entry>,
         out: &[u8],
-    ) -> io::Result<()> {
-        if out.is_empty() {
-            return Ok(());
+    ) {
+        if out.is_empty() || self.write_error.is_some() {
+            return;
         }
         if let Some(entry) = entry {
             entry.sent().add(out.len(), 0);
         }
-        self.backlog.write(cx, stream, &mut [IoSlice::new(out)])
+        if let Err(e) = self.backlog.write(cx, stream, &mut [IoSlice::new(out)]) {
+            self.write_failed(e);
+        }
+    }
+
+    /// Notes that the client takes no more. What it sent before may still lie in the kernel,
+    /// and is read to its end.
+    fn write_failed(&mut self, error: io::Error) {
+        self.backlog.clear();
+        self.write_error.get_or_insert(error);
     }
 }
