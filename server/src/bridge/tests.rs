@@ -594,31 +594,20 @@ async fn an_upstream_that_takes_nothing_is_given_up_and_the_log_says_what_is_los
 
 #[tokio::test(start_paused = true)]
 async fn an_upstream_that_breaks_the_framing_is_read_on_so_that_it_takes_the_rest() {
-    let mut rig = rig_with(Framing::Text, 100, b"");
-    let mut upstream = std::mem::replace(&mut rig.upstream, duplex(1).0);
-    // It echoes, and takes nothing more while its echo is not taken.
-    let echoing = tokio::spawn(async move {
-        let (mut all, mut buf) = (Vec::<u8>::new(), [0; 50]);
-        loop {
-            match upstream.read(&mut buf).await {
-                Ok(0) | Err(_) => return all,
-                Ok(n) => {
-                    all.extend(&buf[..n]);
-                    // Nobody takes the echo any more when all is delivered.
-                    upstream.write_all(&buf[..n]).await.ok();
-                }
-            }
-        }
-    });
     let sent = [&[b'x'; 500][..], b"\xff", &[b'y'; 500]].concat();
     let frames = [frame(0x82, &sent), client_close(1000)].concat();
-    let client = tokio::spawn(async move {
-        rig.client.write_all(&frames).await.unwrap();
-        rig.client.read_to_end(&mut Vec::new()).await.unwrap();
-    });
-    assert_eq!(echoing.await.unwrap(), sent);
-    client.await.unwrap();
-    assert!(rig.start.elapsed() < Duration::from_secs(5));
+    let Rig { mut client, mut upstream, start, .. } = rig_with(Framing::Text, 100, &frames);
+    let client = tokio::spawn(async move { client.read_to_end(&mut Vec::new()).await });
+    // It echoes, and takes nothing more while its echo is not taken.
+    let (mut got, mut buf) = (Vec::<u8>::new(), [0; 50]);
+    while let Ok(n @ 1..) = upstream.read(&mut buf).await {
+        got.extend(&buf[..n]);
+        // At the end nobody takes it any more.
+        upstream.write_all(&buf[..n]).await.ok();
+    }
+    assert_eq!(got, sent);
+    client.await.unwrap().unwrap();
+    assert!(start.elapsed() < Duration::from_secs(5));
 }
 
 #[tokio::test(start_paused = true)]
