@@ -114,9 +114,9 @@ pub struct Given {
     #[serde(deserialize_with = "path")]
     web_root: Option<PathBuf>,
 
-    /// Pages of this origin may connect, too: https://app.example[:PORT], null (pages without an
-    /// origin, as sandboxed frames and most browsers' local files; any site can make such), file://,
-    /// or * for every page (repeatable) [default: only the server's own page]
+    /// Pages of this origin may connect, too: SCHEME://HOST[:PORT], null (pages without an origin,
+    /// as sandboxed frames and most browsers' local files; any site can make such), file://, or *
+    /// for every page (repeatable) [default: only the server's own page]
     #[arg(long, value_name = "ORIGIN")]
     #[serde(deserialize_with = "parsed_list")]
     allow_origin: Vec<AllowedOrigin>,
