@@ -284,13 +284,18 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
     }
 
     fn deadline_of_end(&mut self, now: Instant) -> Instant {
-        if let Some(deadline) = self.ending.as_ref().and_then(|ending| ending.deadline()) {
-            return deadline;
+        let ending = self.ending.as_ref();
+        let ends = ending.and_then(|ending| ending.deadline());
+        // A client that has left unread is still sent Pings: they find out whether it is gone.
+        let is_asked = self.client_has_left_unread()
+            && ending.is_none_or(|ending| !ending.cuts_the_client_short());
+        if let Some(ends) = ends.filter(|_| !is_asked) {
+            return ends;
         }
         let heartbeat = self.heartbeat.deadline(&self.options);
         let delivered = self.delivered_bytes();
         let idle = self.idle.as_mut().map(|idle| idle.deadline(now, delivered));
-        idle.map_or(heartbeat, |idle| heartbeat.min(idle))
+        [ends, idle].into_iter().flatten().fold(heartbeat, Instant::min)
     }
 
     /// Bytes that moved so far: those that wait to be written have not.

@@ -180,10 +180,10 @@ async fn ring(inner: Weak<Inner>, changed: Arc<Notify>) {
 }
 
 /// How often somebody looks at the clock while there are alarms.
-const TICK: Duration = Duration::from_secs(1);
+const TICK: Duration = Duration::from_millis(500);
 
 /// A time without a look at the clock after which the process is taken not to have run.
-const BREAK: Duration = Duration::from_millis(1500);
+const BREAK: Duration = Duration::from_secs(1);
 
 /// No place in the tables. (An `Option` would take twice the memory.)
 const NO_KEY: usize = usize::MAX;

@@ -49,6 +49,13 @@ impl Delivery {
         }
     }
 
+    /// Sets how long the upstream may take nothing, from `now` on if that changes.
+    pub(super) fn set_stall(&mut self, now: Instant, stall: Duration) {
+        if stall != self.stall {
+            (self.stall, self.progress) = (stall, now);
+        }
+    }
+
     /// Notes how far the delivery is: bytes that are not written yet, replies that are owed
     /// and hold the client back, and what is written and not acknowledged, as far as the kernel
     /// tells.

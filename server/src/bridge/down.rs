@@ -24,8 +24,8 @@ use crate::{scratch::HEADROOM, stream::Transport};
 const PARTIAL_REPLY_TIME: Duration = Duration::from_millis(200);
 
 /// Bytes read from the upstream at once in framing `line`, where each may be a message: they
-/// take less than 1 ms.
-const LINE_READ: usize = 32 * 1024;
+/// take some 1 ms at the most.
+const LINE_READ: usize = 4 * 1024;
 
 /// A part of a reply, or of a line, that waits for the rest.
 #[derive(Debug)]

@@ -57,6 +57,11 @@ impl Ending {
         let next_look = self.delivery.as_ref().map(Delivery::next_look);
         [self.until, next_look].into_iter().flatten().min()
     }
+
+    /// Whether the client's part has a deadline.
+    pub(super) fn cuts_the_client_short(&self) -> bool {
+        self.until.is_some()
+    }
 }
 
 /// A Close that is to be sent to the client.
@@ -373,6 +378,10 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
 
     /// The end, when everything that belongs to it is done.
     pub(super) fn end(&mut self, now: Instant) -> Option<End> {
+        if self.client_in.is_gone() && !self.client_unwritable && self.client.has_failed() {
+            // It had ended its side, and now takes nothing any more.
+            self.client_not_writable();
+        }
         let client_done = self.client_is_done();
         if !client_done && !self.client_has_left_unread() {
             if let Some(ending) = &mut self.ending {
@@ -383,14 +392,18 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         if client_done && self.upstream_is_done(now) {
             return Some(self.as_it_stands());
         }
-        let stall = match self.client_in {
-            ClientIn::Closed(_) => STALL,
-            _ => STALL.min(self.options.ping_timeout),
+        // Unread bytes of a client that has ended its side may end in a Close.
+        let may_be_clean = match self.client_in {
+            ClientIn::Closed(_) => true,
+            ClientIn::Open => !self.client_unwritable && !self.client.has_failed(),
+            ClientIn::Violated | ClientIn::Gone(_) => false,
         };
+        let stall = if may_be_clean { STALL } else { STALL.min(self.options.ping_timeout) };
         let owed = if client_done { 0 } else { self.framer.owed() };
         let (unwritten, in_flight) = (self.to_upstream.len(), self.upstream.in_flight());
         let new = || Delivery::new(now, stall);
         let delivery = self.ending().delivery.get_or_insert_with(new);
+        delivery.set_stall(now, stall);
         delivery.look(now, unwritten, owed, in_flight);
         if !delivery.has_stalled(now) {
             return None;
@@ -415,7 +428,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
 
     /// Whether the client is known to have ended although it is not read, for the upstream's
     /// sake: what it sent is owed to the upstream only as long as that takes any of it.
-    fn client_has_left_unread(&self) -> bool {
+    pub(super) fn client_has_left_unread(&self) -> bool {
         self.holds_client_back() && (self.client_unwritable || self.client.has_ended())
     }
 
@@ -459,7 +472,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
             }
             return;
         }
-        if self.delivery().is_some() {
+        if self.delivery().is_some() && !self.client_has_left_unread() {
             return;
         }
         let running_since = self.watch.running_since(now);

@@ -13,12 +13,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::requests::{Pause, Request, Requests};
 use crate::{
-    backlog::Backlog, connection::End, drain::Stage, event_loop::has_budget_remaining,
-    registry::Entry, scratch,
+    backlog::Backlog,
+    connection::End,
+    drain::Stage,
+    event_loop::{goes_on, has_budget_remaining},
+    registry::Entry,
+    scratch,
 };
 
-/// What is read at once: it bounds what is answered at once.
-const READ: usize = 4 * 1024;
+/// Bytes read at once, of which each may be a request: they take less than 1 ms to answer.
+const READ: usize = 512;
 
 /// What a service says to one client.
 pub(crate) trait Dialogue: fmt::Debug + Send {
@@ -158,6 +162,9 @@ impl Lines {
                 continue;
             }
             ready!(self.party.dialogue.poll_ready(cx));
+            if !goes_on(cx) {
+                return Poll::Pending;
+            }
             if self.poll_hear(cx, stream, entry)?.is_ready() {
                 continue;
             }
