@@ -205,6 +205,16 @@ impl Framer {
         self.owed.frames
     }
 
+    /// How many of `room` bytes to read, so that a read does not end within a reply where more
+    /// replies are owed than fit: those of the first ones that are alike and fit whole.
+    pub fn whole_replies(&self, room: usize) -> usize {
+        let Some(Run { len, count, .. }) = self.owed.first else { return room };
+        let Ok(len @ 1..) = usize::try_from(len) else { return room };
+        let fit = (room / len).min(count as usize);
+        let is_more_owed = len.saturating_mul(count as usize) > room;
+        if is_more_owed && fit > 0 && self.left == 0 { fit * len } else { room }
+    }
+
     /// Whether a part of a reply went out as a fragment, and the rest has not.
     pub fn is_within_reply(&self) -> bool {
         self.left > 0

@@ -21,7 +21,7 @@ use crate::{scratch::HEADROOM, stream::Transport};
 
 /// How long a part of a reply waits for more (framing `message`). Most replies that come in
 /// parts do so without such a pause, and go out in one frame.
-const PARTIAL_REPLY_TIME: Duration = Duration::from_millis(200);
+const PARTIAL_REPLY_TIME: Duration = Duration::from_millis(500);
 
 /// Bytes read from the upstream at once in framing `line`, where each may be a message: they
 /// take some 1 ms at the most.
@@ -139,10 +139,13 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         }
         let held = self.partial_reply.as_ref().map_or(&[][..], |reply| &reply.bytes);
         let start = HEADROOM + held.len();
+        let held_len = held.len();
         scratch[HEADROOM..start].copy_from_slice(held);
+        let room = scratch.len() - start;
         let room = match self.framer.framing() {
-            Framing::Line => LINE_READ.min(scratch.len() - start),
-            _ => scratch.len() - start,
+            Framing::Line => room.min(LINE_READ),
+            Framing::Message => self.framer.whole_replies(room + held_len) - held_len,
+            Framing::Bytes | Framing::Text => room,
         };
         let mut buf = ReadBuf::new(&mut scratch[start..start + room]);
         let read = Pin::new(&mut self.upstream).poll_read(cx, &mut buf);

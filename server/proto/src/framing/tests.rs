@@ -139,6 +139,17 @@ fn a_reply_of_which_a_part_has_arrived_goes_out_in_fragments() {
 }
 
 #[test]
+fn a_read_ends_with_a_reply_where_more_are_owed_than_fit() {
+    let mut framer = Framer::new(Framing::Message);
+    assert_eq!(framer.whole_replies(100), 100, "nothing is owed");
+    (0..3).for_each(|_| framer.expect(OpCode::Binary, true, 40));
+    assert_eq!(framer.whole_replies(100), 80);
+    assert_eq!(framer.whole_replies(120), 120);
+    assert_eq!(framer.whole_replies(1000), 1000, "all of them fit");
+    assert_eq!(framer.whole_replies(30), 30, "not even one fits");
+}
+
+#[test]
 fn a_reply_that_has_arrived_whole_is_one_frame() {
     let mut framer = Framer::new(Framing::Message);
     framer.expect(OpCode::Text, true, 3);
