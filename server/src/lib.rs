@@ -35,7 +35,8 @@
 //!   a connection that carries nothing
 //! - [`event_loop`]: the threads that carry connections once they are set up, and their
 //!   sockets
-//! - [`stream`], [`tls`], [`memory`], `scratch`, `backlog`: what bytes travel on and wait in
+//! - [`stream`], [`tls`], [`memory`], `scratch`, `backlog`: what bytes travel on and wait in;
+//!   `unacknowledged`: what of them a peer's kernel has not acknowledged
 //! - `terminal`: a prompt, and what comes above it; `escape`: what came from elsewhere,
 //!   made fit for it and for one line
 

@@ -141,7 +141,8 @@ impl Page {
         self.eval(&format!("{all}.join('\\n')")).as_str().unwrap_or_default().to_owned()
     }
 
-    /// Clicks in the middle of an element.
+    /// Clicks in the middle of an element, once it has not moved for two frames: a hint above it
+    /// that goes away would otherwise move it away from under the click.
     ///
     /// # Panics
     ///
@@ -149,9 +150,17 @@ impl Page {
     pub fn click(&mut self, selector: &str) {
         let quoted = json!(selector);
         let at = self.eval(&format!(
-            "(() => {{
+            "(async () => {{
                 const element = document.querySelector({quoted});
                 element.scrollIntoView({{ block: 'nearest' }});
+                const frame = () => new Promise(requestAnimationFrame);
+                const place = () => JSON.stringify(element.getBoundingClientRect());
+                let before;
+                do {{
+                    before = place();
+                    await frame();
+                    await frame();
+                }} while (place() !== before);
                 const box = element.getBoundingClientRect();
                 return {{ x: box.x + box.width / 2, y: box.y + box.height / 2 }};
             }})()"
