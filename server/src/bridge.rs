@@ -160,8 +160,8 @@ struct Bridge<C, U> {
     /// The client sent more behind its Close: left unread, that would make our end of
     /// the connection a reset, which could destroy our Close.
     behind_close: bool,
-    /// What the upstream got is not all that the client meant to send: the connection to it
-    /// is to end by a reset.
+    /// The connection to the upstream is to end by a reset: the upstream did not get all that
+    /// the client meant to send.
     aborted: bool,
     upstream_out: UpstreamOut,
     upstream_in: UpstreamIn,

@@ -396,8 +396,8 @@ pub(crate) fn goes_on(cx: &mut Context<'_>) -> bool {
     on_loop.unwrap_or_else(|| takes_budget(cx))
 }
 
-/// The same before a read of a stream that does not ask by itself, as those of HTTP/2. On an
-/// event loop each socket does.
+/// [`goes_on`] for a read of a stream that takes nothing from the task's budget by itself, as those
+/// of HTTP/2. On an event loop the answer is yes: there each socket asks.
 pub(crate) fn goes_on_in_runtime(cx: &mut Context<'_>) -> bool {
     is_here() || takes_budget(cx)
 }

@@ -126,7 +126,9 @@ impl Shared {
         (!proxies.any(|network| network.has(peer))).then(|| peer.ip())
     }
 
-    /// Receives a client of a service, who needs no place if it comes by a hairpin, in a task of its own, if it may have its place.
+    /// Spawns a task that serves an accepted connection to a service, unless its client's address has
+    /// as many as it may. `place` is none for a bridge's connection to a listener of this server,
+    /// which its client's own place covers.
     pub(crate) fn receive(
         self: &Arc<Self>,
         how: &Arc<Reception>,

@@ -34,12 +34,12 @@ impl InFlight {
     /// What the kernel knows about `socket`; none where it does not tell: not TCP, or
     /// not Linux.
     pub(crate) fn on(socket: &impl AsFd) -> Option<InFlight> {
-        linux::in_flight(socket)
+        system::in_flight(socket)
     }
 }
 
 #[cfg(any(target_os = "android", target_os = "linux"))]
-mod linux {
+mod system {
     use std::os::fd::AsFd;
 
     use nix::{getsockopt_impl, libc, sockopt_impl, sys::socket::getsockopt};
@@ -78,7 +78,7 @@ mod linux {
 }
 
 #[cfg(not(any(target_os = "android", target_os = "linux")))]
-mod linux {
+mod system {
     use std::os::fd::AsFd;
 
     use super::InFlight;

@@ -379,7 +379,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
     /// The end, when everything that belongs to it is done.
     pub(super) fn end(&mut self, now: Instant) -> Option<End> {
         if self.client_in.is_gone() && !self.client_unwritable && self.client.has_failed() {
-            // It had ended its side, and now takes nothing any more.
+            // The client had ended its side only, and now its connection has failed.
             self.client_not_writable();
         }
         let client_done = self.client_is_done();
