@@ -14,7 +14,7 @@ use toml::{
 };
 
 use super::{Given, ListenerSpec, RouteSpec};
-use crate::escape::escape;
+use crate::text::escape::escape;
 
 /// The lines on which the settings of a file stand.
 #[derive(Debug, Default)]
@@ -42,8 +42,8 @@ impl Lines {
 /// One line that names the file, the line, the key and what is wrong there.
 pub(super) fn read(path: &Path) -> Result<(Lines, Given), String> {
     let name = path.display();
-    let text =
-        fs::read_to_string(path).map_err(|e| format!("{name}: {}", crate::serve::plain(&e)))?;
+    let text = fs::read_to_string(path)
+        .map_err(|e| format!("{name}: {}", crate::text::io_error::describe(&e)))?;
     let given = toml::from_str(&text).map_err(|e| {
         let why = e.message();
         let at = place(&text, why).or(e.span()).map_or(0, |span| span.start);

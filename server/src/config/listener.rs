@@ -20,18 +20,18 @@ use crate::service::Service;
 /// `SERVICE=URL`: a service on an endpoint.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(try_from = "RawListener")]
-pub struct ListenerSpec {
+pub(crate) struct ListenerSpec {
     /// Which service.
-    pub service: Service,
+    pub(crate) service: Service,
     /// Where.
-    pub at: At,
+    pub(crate) at: At,
     /// One message is answered on each connection, which then ends.
-    pub once: bool,
+    pub(crate) once: bool,
 }
 
 /// Where a service listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum At {
+pub(crate) enum At {
     /// `tcp://HOST:PORT`
     Tcp(HostPort),
     /// `tls://HOST:PORT`
@@ -46,16 +46,16 @@ pub enum At {
 
 /// A socket in the file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SocketPath {
+pub(crate) struct SocketPath {
     /// Where.
-    pub path: UnixPath,
+    pub(crate) path: UnixPath,
     /// Who may connect, as the mode of a file; what the umask leaves if none is given.
-    pub mode: Option<u32>,
+    pub(crate) mode: Option<u32>,
 }
 
 impl At {
     /// The transport.
-    pub fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> Kind {
         match self {
             At::Tcp(_) => Kind::Tcp,
             At::Tls(_) => Kind::Tls,

@@ -16,10 +16,13 @@ use serde::Deserialize;
 
 use super::values::{Count, check_host, known_options, parse_endpoint};
 use crate::{
-    escape::escape,
-    page, proxy,
+    http::assets,
+    net::{
+        proxy,
+        tls::{Inside, trust::Trust},
+    },
     service::Service,
-    tls::{Inside, trust::Trust},
+    text::escape::escape,
 };
 
 /// Paths that no route can have, beside the page's and those below `/api`: the server answers
@@ -29,26 +32,26 @@ const RESERVED_PATHS: [&str; 5] = ["/healthz", "/readyz", "/metrics", "/version"
 /// `PATH=URL`: a WebSocket path bridged to an endpoint.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "RawRoute")]
-pub struct RouteSpec {
+pub(crate) struct RouteSpec {
     /// The path of the request, without a query.
-    pub path: String,
+    pub(crate) path: String,
     /// What it leads to.
-    pub upstream: Upstream,
+    pub(crate) upstream: Upstream,
     /// Where messages to the client end.
-    pub framing: Framing,
+    pub(crate) framing: Framing,
     /// The options of the framing.
-    pub framing_options: FramingOptions,
+    pub(crate) framing_options: FramingOptions,
     /// The subprotocol chosen if it is offered and `binary` is not.
-    pub protocol: Option<String>,
+    pub(crate) protocol: Option<String>,
     /// The most connections held at once.
-    pub max: Option<u32>,
+    pub(crate) max: Option<u32>,
     /// The version of the PROXY protocol that tells the upstream of the client.
-    pub proxy: Option<proxy::Version>,
+    pub(crate) proxy: Option<proxy::Version>,
 }
 
 /// What a route leads to.
 #[derive(Clone, Debug)]
-pub enum Upstream {
+pub(crate) enum Upstream {
     /// A TCP endpoint.
     Tcp(HostPort),
     /// A TCP endpoint that speaks TLS, and how it is verified.
@@ -220,7 +223,7 @@ fn parse_chunk(text: &str) -> Result<usize, String> {
 fn check_path(path: &str) -> Result<(), String> {
     // At / a handshake is told from a request for the page.
     let is_reserved = RESERVED_PATHS.contains(&path) || path.starts_with("/api/");
-    if is_reserved || (page::has(path) && path != "/") {
+    if is_reserved || (assets::has(path) && path != "/") {
         return Err(format!("path {path} is the server's own"));
     }
     let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);

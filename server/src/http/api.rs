@@ -15,8 +15,12 @@ use axum::{
 use futures_util::stream;
 use serde_json::json;
 
-use super::{Client, events::events, metrics::metrics, upgrade::refused_by_policy};
-use crate::{counters::Refusal, limits::share::Share, registry::Entry, shared::Shared};
+use super::{events::events, metrics::metrics};
+use crate::{
+    connections::{counters::Refusal, limits::share::Share, registry::Entry},
+    context::Shared,
+    gateway::{Client, upgrade::refused_by_policy},
+};
 
 /// Connections in one part of the answer to `/api/connections`: some 20 KB.
 const PART: usize = 64;

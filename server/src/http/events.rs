@@ -23,16 +23,19 @@ use tokio::{
     time::{Interval, MissedTickBehavior, interval},
 };
 
-use super::{Client, api::too_many};
+use super::api::too_many;
 use crate::{
-    drain::Watch,
-    limits::{
-        Place,
-        http::{Exemption, HttpPermit},
-        share::Share,
+    connections::{
+        limits::{
+            Place,
+            http::{Exemption, HttpPermit},
+            share::Share,
+        },
+        registry::{Change, Entry, Watching},
     },
-    registry::{Change, Entry, Watching},
-    shared::Shared,
+    context::Shared,
+    gateway::Client,
+    runtime::drain::Watch,
 };
 
 /// How often changes are told, if there are any.

@@ -4,7 +4,11 @@ use std::{fmt::Write, sync::Arc};
 
 use axum::{extract::State, http::header, response::IntoResponse};
 
-use crate::{counters::Counters, process, registry::Totals, shared::Shared};
+use crate::{
+    cli::process,
+    connections::{counters::Counters, registry::Totals},
+    context::Shared,
+};
 
 /// A figure of each kind of connection: its name, its type, what it is, and where it is
 /// found.

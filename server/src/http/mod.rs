@@ -1,21 +1,15 @@
-//! HTTP: the page, the WebSocket routes, and what the server tells of itself.
+//! HTTP: the page, the API, and the connections on which WebSocket routes are asked for.
 //!
-//! - [`upgrade`]: GET on a route becomes a WebSocket connection
-//! - [`handshake`]: what makes a request an opening handshake (RFC 6455 section 4.2.1)
-//! - [`policy`]: which pages may connect, and under which hosts requests are answered
-//! - [`switching`]: the head of a 101 as it is written
 //! - [`api`]: `/healthz`, `/readyz`, `/version`, `/api/endpoints`, `/api/connections`
 //! - `events`: `/api/events`; `metrics`: `/metrics`
-//! - `connection`: the deadlines of a connection
+//! - [`connection`]: the deadlines of a connection
+//! - [`assets`]: the files of the page
 
-mod api;
-mod connection;
+pub(crate) mod api;
+pub(crate) mod assets;
+pub(crate) mod connection;
 mod events;
-mod handshake;
 mod metrics;
-pub(crate) mod policy;
-mod switching;
-mod upgrade;
 
 use std::{convert::Infallible, net::SocketAddr, path::Path, sync::Arc};
 
@@ -35,20 +29,17 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tower::ServiceExt;
 
-use self::{
-    connection::{Activity, Answer, Ended, HttpStream, Timeouts, drive},
-    switching::{Switching, SwitchingHead},
-};
+use self::connection::{Activity, Answer, Ended, HttpStream, Timeouts, drive};
 use crate::{
-    bridge,
-    dial::Target,
-    generation::Current,
-    limits::{RouteLimit, http::HttpPermit},
-    page,
-    proxy::{self, Forwarded},
-    registry::Peer,
-    shared::Shared,
-    stream::Stream,
+    connections::{limits::http::HttpPermit, registry::Peer},
+    context::Shared,
+    gateway::{
+        Client, Route, handshake, origin,
+        switching::{Switching, SwitchingHead},
+        upgrade,
+    },
+    net::{proxy, stream::Stream},
+    server::snapshot::Current,
 };
 
 /// The largest head of a request, in bytes.
@@ -68,47 +59,17 @@ const CONNECTION_WINDOW: u32 = (STREAMS + 1) * STREAM_WINDOW;
 /// Bytes of one HTTP/2 stream that wait to be sent.
 const STREAM_BUFFER: usize = 64 * 1024;
 
-/// A WebSocket path and where it leads.
-#[derive(Debug)]
-pub(crate) struct Route {
-    /// The path of the request.
-    pub(crate) path: Arc<str>,
-    /// The upstream.
-    pub(crate) target: Target,
-    /// The subprotocol chosen if it is offered and none is preferred to it.
-    pub(crate) protocol: Option<String>,
-    /// The version of the PROXY protocol that the upstream is told of the client by.
-    pub(crate) proxy: Option<proxy::Version>,
-    /// The most connections.
-    pub(crate) limit: RouteLimit,
-    /// How it is bridged.
-    pub(crate) options: Arc<bridge::Options>,
-}
-
-/// The client of a request, resolved once.
-#[derive(Clone, Debug)]
-struct Client {
-    /// The client's address, as trusted proxies name it.
-    peer: SocketAddr,
-    /// The address that the client connected to.
-    local: SocketAddr,
-    /// Whether the connection is a TLS connection.
-    is_tls: bool,
-    /// What trusted HTTP proxies say of the request.
-    forwarded: Forwarded,
-}
-
 /// Everything that is answered over HTTP.
 pub(crate) fn router(
     shared: &Arc<Shared>,
     routes: &[Arc<Route>],
     web_root: Option<&Path>,
 ) -> Router {
-    let guard = middleware::from_fn_with_state(shared.clone(), policy::guard_host);
+    let guard = middleware::from_fn_with_state(shared.clone(), origin::guard_host);
     // Where the page is, a handshake leads elsewhere: to the route of that path, if any.
     let (on_page, routes): (Vec<_>, Vec<_>) =
-        routes.iter().cloned().partition(|route| page::has(&route.path));
-    let page = page::router(web_root).layer(guard.clone());
+        routes.iter().cloned().partition(|route| assets::has(&route.path));
+    let page = assets::router(web_root).layer(guard.clone());
     let page = page.layer(middleware::from_fn_with_state(
         shared.clone(),
         move |state, client, permit, request: Request, next: Next| {
@@ -176,9 +137,9 @@ pub(crate) async fn serve(
         async move {
             // A Host beside :authority or a whole URL may be any, but there is at most one.
             let is_required = request.version() == Version::HTTP_11;
-            let checked = policy::check_host(request.headers(), is_required);
+            let checked = origin::check_host(request.headers(), is_required);
             name_host(&mut request);
-            let checked = checked.and_then(|()| policy::check_host(request.headers(), false));
+            let checked = checked.and_then(|()| origin::check_host(request.headers(), false));
             // A WebSocket is counted by its own limits.
             let answering = match handshake::wants_upgrade(&request) {
                 true => None,
