@@ -12,7 +12,7 @@ use crate::{
     connections::{
         counters::{Counters, Refusal},
         limits::{Limits, Place, share::Shares},
-        registry::{Arrival, Peer, Registry},
+        registry::{ConnectionInfo, Peer, Registry},
     },
     net::{hairpin::Hairpins, stream::Stream, tls::Inside},
     runtime::drain::{Drain, Stage},
@@ -35,7 +35,7 @@ const LISTINGS: (usize, usize) = (64, 16);
 /// What all connections share: the settings that they began under, and beside them what
 /// is the same under all settings.
 #[derive(Clone, Debug)]
-pub(crate) struct Shared {
+pub(crate) struct ServerContext {
     /// Every setting, decided.
     pub(crate) settings: Settings,
     /// What is served where.
@@ -51,11 +51,11 @@ pub(crate) struct Shared {
     /// Who is connected.
     pub(crate) registry: Registry,
     /// Connections to the built-in services.
-    pub(crate) services: Group,
+    pub(crate) services: ConnectionGroup,
     /// WebSocket connections.
-    pub(crate) bridges: Group,
+    pub(crate) bridges: ConnectionGroup,
     /// HTTP connections, before they become WebSockets.
-    pub(crate) http: Group,
+    pub(crate) http: ConnectionGroup,
     /// Clients of `/api/events`.
     pub(crate) watchers: Arc<Shares>,
     /// Answers to `/api/connections` under way.
@@ -66,7 +66,7 @@ pub(crate) struct Shared {
 
 /// Connections that end together. Clones are the same.
 #[derive(Clone, Debug)]
-pub(crate) struct Group {
+pub(crate) struct ConnectionGroup {
     /// Tells them to.
     pub(crate) drain: Drain,
     /// Waits for them.
@@ -75,7 +75,7 @@ pub(crate) struct Group {
 
 /// How a listener's clients are received.
 #[derive(Debug)]
-pub(crate) struct Reception {
+pub(crate) struct ListenerService {
     /// The service.
     pub(crate) backend: Backend,
     /// Its name.
@@ -86,15 +86,15 @@ pub(crate) struct Reception {
     pub(crate) once: bool,
 }
 
-impl Shared {
+impl ServerContext {
     /// Nobody is connected yet, and nothing is served.
     ///
     /// # Errors
     ///
     /// The system's, about the event loops.
-    pub(crate) fn new(settings: Settings) -> io::Result<Shared> {
+    pub(crate) fn new(settings: Settings) -> io::Result<ServerContext> {
         let limits = Limits::new(settings.max_connections, settings.max_per_address);
-        Ok(Shared {
+        Ok(ServerContext {
             settings,
             endpoints: Endpoints::default(),
             limits: Arc::new(limits),
@@ -102,9 +102,9 @@ impl Shared {
             hairpins: Hairpins::default(),
             loops: EventLoops::start()?,
             registry: Registry::default(),
-            services: Group::new(),
-            bridges: Group::new(),
-            http: Group::new(),
+            services: ConnectionGroup::new(),
+            bridges: ConnectionGroup::new(),
+            http: ConnectionGroup::new(),
             watchers: Arc::new(Shares::new(WATCHERS.0, WATCHERS.1)),
             listings: Arc::new(Shares::new(LISTINGS.0, LISTINGS.1)),
             ending: CancellationToken::new(),
@@ -112,8 +112,8 @@ impl Shared {
     }
 
     /// The same under other settings. (The limits stay as they are until they are set.)
-    pub(crate) fn under(&self, settings: Settings, endpoints: Endpoints) -> Shared {
-        Shared { settings, endpoints, ..self.clone() }
+    pub(crate) fn under(&self, settings: Settings, endpoints: Endpoints) -> ServerContext {
+        ServerContext { settings, endpoints, ..self.clone() }
     }
 
     /// The address that an HTTP connection is counted by; none where it may be that of a
@@ -130,7 +130,7 @@ impl Shared {
     /// which its client's own place covers.
     pub(crate) fn receive(
         self: &Arc<Self>,
-        how: &Arc<Reception>,
+        how: &Arc<ListenerService>,
         stream: Stream,
         peer: Peer,
         place: Option<Place>,
@@ -145,17 +145,18 @@ impl Shared {
         if how.kind != Kind::Tls {
             return self.serve(how, stream, peer, place);
         }
-        let (shared, how) = (self.clone(), how.clone());
+        let (context, how) = (self.clone(), how.clone());
         self.services.tracker.spawn(async move {
-            if let Some(stream) = shared.secured(Inside::Bytes, stream, &peer).await {
-                shared.serve(&how, stream, peer, place);
+            if let Some(stream) = context.secured(Inside::Bytes, stream, &peer).await {
+                context.serve(&how, stream, peer, place);
             }
         });
     }
 
-    fn serve(&self, how: &Reception, stream: Stream, peer: Peer, place: Option<Place>) {
+    fn serve(&self, how: &ListenerService, stream: Stream, peer: Peer, place: Option<Place>) {
         let exchange = how.backend.meet(peer.clone(), how.once);
-        let arrival = Arrival { kind: how.kind, peer, target: how.target.clone(), bridged: None };
+        let arrival =
+            ConnectionInfo { kind: how.kind, peer, target: how.target.clone(), bridged: None };
         // The idle time of a bridge's connection to a listener here is the bridge's: that
         // ends it with the right Close.
         let idle = place.as_ref().and(self.settings.idle_timeout);
@@ -165,7 +166,7 @@ impl Shared {
     }
 
     /// Carries a connection of `group` to its end, on an event loop.
-    pub(crate) fn carry(&self, group: &Group, connection: impl Future + Send + 'static) {
+    pub(crate) fn carry(&self, group: &ConnectionGroup, connection: impl Future + Send + 'static) {
         self.loops.spawn(group.tracker.track_future(connection).map(drop));
     }
 
@@ -219,9 +220,9 @@ impl Shared {
     }
 }
 
-impl Group {
-    fn new() -> Group {
-        Group { drain: Drain::new(), tracker: TaskTracker::new() }
+impl ConnectionGroup {
+    fn new() -> ConnectionGroup {
+        ConnectionGroup { drain: Drain::new(), tracker: TaskTracker::new() }
     }
 
     /// Ends the group's connections: by `quiet` those that become quiet, by `now` the

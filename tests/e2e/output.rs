@@ -226,7 +226,10 @@ fn a_failure_to_start_is_told_whole() {
         .unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(said, format!("echogate: cannot listen on http://{address}: address already in use\n"));
+    assert_eq!(
+        said,
+        format!("echogate: cannot listen on http://{address}: address already in use\n")
+    );
 }
 
 /// The status of a child that ends, none if by a signal.

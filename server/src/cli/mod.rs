@@ -22,11 +22,8 @@ use tokio::task::spawn_blocking;
 use self::{check::Attempt, process::Signals};
 use crate::{
     client,
-    config::{self, BindAddress, Given, RouteSpec, Settings, Sources},
-    server::{
-        Server,
-        sockets::systemd::{Inherited, Names},
-    },
+    config::{self, ActivatedNames, BindAddress, Given, RouteSpec, Settings, Sources},
+    server::{Server, sockets::systemd::ActivatedSockets},
     service::{Service, chat::Seat},
     text::escape,
 };
@@ -241,13 +238,13 @@ impl ServeArgs {
         Sources::read(self.given, self.config.as_deref())
     }
 
-    fn settings(self, inherited: &Names) -> Result<Settings, String> {
+    fn settings(self, inherited: &ActivatedNames) -> Result<Settings, String> {
         Settings::load(&self.sources()?, inherited)
     }
 }
 
 impl GatewayArgs {
-    fn settings(self, inherited: &Names) -> Result<Settings, String> {
+    fn settings(self, inherited: &ActivatedNames) -> Result<Settings, String> {
         let Self { bind, upstream, serve } = self;
         Settings::load(&serve.sources()?.into_gateway(bind, &upstream)?, inherited)
     }
@@ -255,7 +252,7 @@ impl GatewayArgs {
 
 fn check(args: CheckArgs) -> Result<(), Failure> {
     process::log(false).map_err(Failure::Usage)?;
-    let settings = args.serve.settings(&Names::default()).map_err(Failure::Usage)?;
+    let settings = args.serve.settings(&ActivatedNames::default()).map_err(Failure::Usage)?;
     let mut text = Vec::new();
     check::describe(&settings, &mut text).map_err(|e| output_failed(&e))?;
     help::print(&text).map_err(|e| output_failed(&e))?;
@@ -274,7 +271,7 @@ fn serve(console: bool) -> Result<(), Failure> {
         return Err(Failure::Usage("--console needs a terminal".to_owned()));
     }
     let log = process::log(console).map_err(Failure::Usage)?;
-    let inherited = Inherited::from_env().map_err(Failure::Usage)?;
+    let inherited = ActivatedSockets::from_env().map_err(Failure::Usage)?;
     let names = inherited.names();
     let settings = settings(&names).map_err(Failure::Usage)?;
     if console {
@@ -322,7 +319,7 @@ fn serve(console: bool) -> Result<(), Failure> {
 }
 
 /// What the command line says to serve.
-fn settings(inherited: &Names) -> Result<Settings, String> {
+fn settings(inherited: &ActivatedNames) -> Result<Settings, String> {
     let cli = Cli::read().map_err(|e| one_line(&e))?;
     match cli.command {
         None => cli.serve.serve.settings(inherited),

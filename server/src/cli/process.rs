@@ -15,10 +15,7 @@ use std::{
     io::{self, IsTerminal, Write},
     os::fd::{AsFd, BorrowedFd},
     panic,
-    sync::{
-        OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{OnceLock, atomic::Ordering},
     time::Duration,
 };
 
@@ -31,6 +28,7 @@ use tracing_subscriber::{filter::LevelFilter, fmt, prelude::*, registry};
 
 use self::output::Output;
 pub(crate) use self::signals::{Signals, signals};
+use crate::connections::counters::LOG_LINES_DROPPED;
 
 /// Tasks that a thread runs before it asks the system for events again. With tokio's 61
 /// a few hundred busy connections, those of `echogate bench` above all, are asked after
@@ -48,9 +46,6 @@ static LOG: OnceLock<Output> = OnceLock::new();
 
 /// Standard output, as far as [`print`] is used for it.
 static STDOUT: OnceLock<Output> = OnceLock::new();
-
-/// Lines of the log that nobody will read.
-static LOG_LINES_DROPPED: AtomicU64 = AtomicU64::new(0);
 
 /// What runs everything but connections that are set up: event loops carry those.
 pub(crate) fn runtime() -> Result<Runtime, String> {
@@ -157,12 +152,6 @@ impl Drop for FlushAtEnd {
     }
 }
 
-/// How many lines of the log were dropped since the start, because the reader of standard
-/// error was too slow or gone.
-pub(crate) fn log_lines_dropped() -> u64 {
-    LOG_LINES_DROPPED.load(Ordering::Relaxed)
-}
-
 /// Counts the lines of `text` as dropped and returns their number.
 fn count_dropped(text: &[u8]) -> u64 {
     let lines = text.iter().filter(|byte| **byte == b'\n').count() as u64;
@@ -192,7 +181,7 @@ struct LogSink {
     stderr: File,
     /// The console, as long as there is one.
     console: Option<Sender<String>>,
-    /// Of [`log_lines_dropped`] those that the log has mentioned.
+    /// The part of [`LOG_LINES_DROPPED`] that the log has mentioned.
     reported: u64,
 }
 
@@ -200,7 +189,7 @@ impl LogSink {
     /// Writes entries. Those that were dropped since the last time were dropped behind them,
     /// and what is logged here comes next.
     fn write(&mut self, entries: &[u8]) {
-        let dropped = log_lines_dropped() - self.reported;
+        let dropped = LOG_LINES_DROPPED.load(Ordering::Relaxed) - self.reported;
         if dropped > 0 {
             self.reported += dropped;
             let reader = if self.console.is_some() { "console" } else { "standard error" };

@@ -10,6 +10,7 @@
 //! - `values`: settings of a single value
 //! - `file`: all of them in a file
 
+mod activated;
 mod addresses;
 mod environment;
 mod file;
@@ -26,6 +27,10 @@ use echogate_proto::endpoint::HostPort;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 
+pub(crate) use self::{
+    activated::ActivatedNames, environment::with_variables, origin::default_port,
+    values::parse_duration,
+};
 use self::{
     addresses::check_addresses,
     listener::default_listeners,
@@ -36,17 +41,15 @@ use self::{
         parsed_option, path,
     },
 };
-pub(crate) use self::{environment::with_variables, origin::default_port, values::parse_duration};
 pub(crate) use self::{
-    listener::{At, ListenerSpec, SocketPath},
+    listener::{ListenAddr, ListenerSpec, SocketPath},
     origin::{AllowedOrigin, Origin},
-    route::{RouteSpec, Upstream},
+    route::{PAGE_PATHS, RouteSpec, Upstream},
     sources::Sources,
     values::{BindAddress, Zone},
 };
 use crate::{
     net::{authority::AllowedHost, proxy::Network, tls::identity::Identity},
-    server::sockets::systemd::Names,
     service::{Service, chat::Token},
 };
 
@@ -286,13 +289,13 @@ impl Settings {
     /// # Errors
     ///
     /// One line that names what is wrong and where.
-    pub(crate) fn load(sources: &Sources, inherited: &Names) -> Result<Settings, String> {
+    pub(crate) fn load(sources: &Sources, inherited: &ActivatedNames) -> Result<Settings, String> {
         let Endpoints { http, listeners, routes } = Endpoints::of(sources, inherited)?;
         let tls = identity(
             sources.find("tls-cert", |given| given.tls_cert.clone()),
             sources.find("tls-key", |given| given.tls_key.clone()),
         )?;
-        let is_tls = |bind: &Bind<ListenerSpec>| matches!(bind.spec.at, At::Tls(_));
+        let is_tls = |bind: &Bind<ListenerSpec>| matches!(bind.spec.at, ListenAddr::Tls(_));
         if tls.is_none()
             && let Some((given, setting)) = sources.find("listen", |given| list(&given.listen))
             && let Some(i) = listeners.iter().position(is_tls)
@@ -371,7 +374,11 @@ impl Settings {
     /// # Errors
     ///
     /// Half a sentence that says why it has no effect.
-    pub(crate) fn check_served(&self, service: Service, inherited: &Names) -> Result<(), String> {
+    pub(crate) fn check_served(
+        &self,
+        service: Service,
+        inherited: &ActivatedNames,
+    ) -> Result<(), String> {
         match is_served(service, &self.listeners, &self.routes, inherited) {
             true => Ok(()),
             false => Err(without_effect(service)),
@@ -387,7 +394,7 @@ struct Endpoints {
 }
 
 impl Endpoints {
-    fn of(sources: &Sources, inherited: &Names) -> Result<Endpoints, String> {
+    fn of(sources: &Sources, inherited: &ActivatedNames) -> Result<Endpoints, String> {
         let (routes, route) = sources.find("route", |given| list(&given.route)).unzip();
         let (listeners, listen) = sources.find("listen", |given| list(&given.listen)).unzip();
         let (http, http_setting) = sources.find("http", |given| list(&given.http)).unzip();
@@ -405,8 +412,9 @@ impl Endpoints {
             None => loopback(8080).into(),
         };
         check_addresses((&listeners, listen), (&http, http_setting))?;
-        let is_plain =
-            |bind: &Bind<ListenerSpec>| matches!(bind.spec.at, At::Tcp(_)) && !bind.spec.once;
+        let is_plain = |bind: &Bind<ListenerSpec>| {
+            matches!(bind.spec.at, ListenAddr::Tcp(_)) && !bind.spec.once
+        };
         let has_plain = |service: Service| {
             listeners.iter().any(|bind| bind.spec.service == service && is_plain(bind))
         };
@@ -427,7 +435,7 @@ fn is_served(
     service: Service,
     listeners: &[Bind<ListenerSpec>],
     routes: &[RouteSpec],
-    inherited: &Names,
+    inherited: &ActivatedNames,
 ) -> bool {
     let leads_there = |route: &RouteSpec| match route.upstream {
         Upstream::Service(other) | Upstream::Listener(other) => other == service,

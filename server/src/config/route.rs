@@ -16,7 +16,6 @@ use serde::Deserialize;
 
 use super::values::{Count, check_host, known_options, parse_endpoint};
 use crate::{
-    http::assets,
     net::{
         proxy,
         tls::{Inside, trust::Trust},
@@ -25,8 +24,13 @@ use crate::{
     text::escape::escape,
 };
 
-/// Paths that no route can have, beside the page's and those below `/api`: the server answers
-/// there itself.
+/// Paths of the page's files. A route may have only `/` of them: there an opening handshake is
+/// told apart from a request for the page.
+pub(crate) const PAGE_PATHS: [&str; 6] =
+    ["/", "/style.css", "/start.js", "/echogate.js", "/echogate_bg.wasm", "/favicon.svg"];
+
+/// Further paths that no route can have, beside those below `/api`: the server answers there
+/// itself.
 const RESERVED_PATHS: [&str; 5] = ["/healthz", "/readyz", "/metrics", "/version", "/api"];
 
 /// `PATH=URL`: a WebSocket path bridged to an endpoint.
@@ -221,9 +225,8 @@ fn parse_chunk(text: &str) -> Result<usize, String> {
 
 /// Checks that a handshake can ask for `path`, and that none but a route answers there.
 fn check_path(path: &str) -> Result<(), String> {
-    // At / a handshake is told from a request for the page.
-    let is_reserved = RESERVED_PATHS.contains(&path) || path.starts_with("/api/");
-    if is_reserved || (assets::has(path) && path != "/") {
+    let is_page = PAGE_PATHS.contains(&path) && path != "/";
+    if is_page || RESERVED_PATHS.contains(&path) || path.starts_with("/api/") {
         return Err(format!("path {path} is the server's own"));
     }
     let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);

@@ -69,6 +69,10 @@ impl Refusal {
     }
 }
 
+/// Log lines that were dropped since the start of the process, because the reader of standard
+/// error was too slow or gone.
+pub(crate) static LOG_LINES_DROPPED: AtomicU64 = AtomicU64::new(0);
+
 /// Counters that all connections share.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {

@@ -15,7 +15,7 @@ use axum::{
 
 use crate::{
     config::{AllowedOrigin, Origin, default_port},
-    context::Shared,
+    context::ServerContext,
     net::{
         authority::{AllowedHost, Authority},
         proxy::Forwarded,
@@ -97,12 +97,12 @@ fn host_refusal(addressed: &Authority, hosts: &[AllowedHost]) -> Option<String> 
 /// could read the answer (DNS rebinding). What proxies say in `X-Forwarded-Host` is not asked
 /// here: such a page could send it, and its browser may be where a trusted proxy is.
 pub(crate) async fn guard_host(
-    State(shared): State<Arc<Shared>>,
+    State(context): State<Arc<ServerContext>>,
     request: Request,
     next: Next,
 ) -> Response {
     let refusal = match host_of(request.headers()) {
-        Some(addressed) => host_refusal(&addressed, &shared.settings.allow_host),
+        Some(addressed) => host_refusal(&addressed, &context.settings.allow_host),
         None => Some("the request has no Host header".to_owned()),
     };
     match refusal {

@@ -24,9 +24,9 @@ use crate::{
             Full, Place,
             http::{Exemption, HttpPermit},
         },
-        registry::{Arrival, Bridged, Kind, Peer},
+        registry::{ConnectionInfo, GatewayInfo, Kind, Peer},
     },
-    context::Shared,
+    context::ServerContext,
     gateway::{bridge, dial::DialError},
     http::connection::HttpStream,
     net::{proxy, stream::Stream},
@@ -66,7 +66,7 @@ const RETRY_AFTER: u32 = 5;
 /// Answers a request on a route.
 pub(crate) async fn upgrade(
     route: Arc<Route>,
-    State(shared): State<Arc<Shared>>,
+    State(context): State<Arc<ServerContext>>,
     Extension(client): Extension<Client>,
     Extension(permit): Extension<Arc<HttpPermit>>,
     request: Request<Body>,
@@ -77,22 +77,22 @@ pub(crate) async fn upgrade(
         Ok(handshake) => handshake,
         Err(not) => return not.into_response(),
     };
-    if let Some(refused) = refused_by_policy(&shared, &client, &request.headers) {
-        return refuse(&shared, &client, permit, request, refused);
+    if let Some(refused) = refused_by_policy(&context, &client, &request.headers) {
+        return refuse(&context, &client, permit, request, refused);
     }
     let Some(on_upgrade) = request.extensions.remove::<OnUpgrade>() else {
         return (StatusCode::BAD_REQUEST, "this connection cannot be upgraded\n").into_response();
     };
-    match admit(&shared, &route, &client, &permit).await {
+    match admit(&context, &route, &client, &permit).await {
         Ok((place, exemption, upstream)) => {
             let (label, half_close) = (label(&request.uri), handshake.half_close());
             let ends = Ends { client, label, place, exemption, upstream, half_close };
-            bridge_upgraded(&shared, &route, on_upgrade, ends);
+            bridge_upgraded(&context, &route, on_upgrade, ends);
             handshake.response()
         }
         Err(refused) => {
             request.extensions.insert(on_upgrade);
-            refuse(&shared, &client, permit, request, refused)
+            refuse(&context, &client, permit, request, refused)
         }
     }
 }
@@ -100,11 +100,11 @@ pub(crate) async fn upgrade(
 /// The refusal of a page that may not connect. It is the same on every path, whether there is a
 /// route or not.
 pub(crate) fn refused_by_policy(
-    shared: &Shared,
+    context: &ServerContext,
     client: &Client,
     headers: &HeaderMap,
 ) -> Option<Refused> {
-    let Settings { allow_host, allow_origin, .. } = &shared.settings;
+    let Settings { allow_host, allow_origin, .. } = &context.settings;
     let addressed = origin::Addressed {
         is_tls: client.is_tls,
         forwarded: Some(&client.forwarded),
@@ -122,23 +122,23 @@ pub(crate) fn refused_by_policy(
 /// Admits a client if there is room and the upstream accepts the connection. While the
 /// upstream is dialled the client is counted by the limits of WebSockets only.
 async fn admit(
-    shared: &Shared,
+    context: &ServerContext,
     route: &Route,
     client: &Client,
     permit: &Arc<HttpPermit>,
 ) -> Result<(Place, Exemption, Stream), Refused> {
-    let place = shared.limits.enter(Some(client.peer.ip()), Some(&route.limit))?;
+    let place = context.limits.enter(Some(client.peer.ip()), Some(&route.limit))?;
     let exemption = permit.exempt();
     let ends = proxy::Ends { source: client.peer, destination: client.local };
     let header = route.proxy.map(|version| version.header(Some(ends)));
-    let (peer, within) = (Peer::Address(client.peer), shared.settings.dial_timeout);
+    let (peer, within) = (Peer::Address(client.peer), context.settings.dial_timeout);
     let upstream = route.target.dial(peer, within, &header.unwrap_or_default()).await?;
     Ok((place, exemption, upstream))
 }
 
 /// Answers a request on a path that is none of ours.
 pub(crate) async fn no_such_route(
-    State(shared): State<Arc<Shared>>,
+    State(context): State<Arc<ServerContext>>,
     Extension(client): Extension<Client>,
     Extension(permit): Extension<Arc<HttpPermit>>,
     request: Request<Body>,
@@ -150,26 +150,26 @@ pub(crate) async fn no_such_route(
     }
     // A page that may not connect does not learn which routes there are.
     let refused =
-        refused_by_policy(&shared, &client, &request.headers).unwrap_or_else(|| Refused {
+        refused_by_policy(&context, &client, &request.headers).unwrap_or_else(|| Refused {
             status: StatusCode::NOT_FOUND,
             code: CloseCode::POLICY,
             reason: format!("no such route: {path}"),
             counted_as: Refusal::NoRoute,
         });
-    refuse(&shared, &client, permit, request, refused)
+    refuse(&context, &client, permit, request, refused)
 }
 
 /// Gives a client the reason for which it is refused: by the status, or, to a page, by a Close
 /// frame behind the upgrade. A page's connection keeps its permit until it is closed.
 fn refuse(
-    shared: &Arc<Shared>,
+    context: &Arc<ServerContext>,
     client: &Client,
     permit: Arc<HttpPermit>,
     mut request: Parts,
     refused: Refused,
 ) -> Response {
     let Refused { status, code, reason, counted_as } = refused;
-    shared.counters.refused(counted_as);
+    context.counters.refused(counted_as);
     let path = format!("\"{}\"", escape(request.uri.path()));
     tracing::info!(peer = %client.peer, %path, status = status.as_u16(), "refused: {reason}");
     let is_page = origin::is_page(&request.headers);
@@ -183,8 +183,8 @@ fn refuse(
         }
         return response;
     };
-    let counters = shared.counters.clone();
-    shared.bridges.tracker.spawn(async move {
+    let counters = context.counters.clone();
+    context.bridges.tracker.spawn(async move {
         let closed = async {
             if let Some((stream, _)) = upgraded(on_upgrade).await {
                 bridge::turn_away(stream, code, &reason).await;
@@ -224,32 +224,37 @@ struct Ends {
 }
 
 /// Bridges the connection as soon as the 101 is out.
-fn bridge_upgraded(shared: &Arc<Shared>, route: &Arc<Route>, on_upgrade: OnUpgrade, ends: Ends) {
-    let (shared, route) = (shared.clone(), route.clone());
-    shared.bridges.tracker.clone().spawn(async move {
+fn bridge_upgraded(
+    context: &Arc<ServerContext>,
+    route: &Arc<Route>,
+    on_upgrade: OnUpgrade,
+    ends: Ends,
+) {
+    let (context, route) = (context.clone(), route.clone());
+    context.bridges.tracker.clone().spawn(async move {
         let Some((stream, early)) = upgraded(on_upgrade).await else { return };
         let Ends { client, label, place, exemption, upstream, half_close } = ends;
-        let bridged = Bridged { label, upstream_from: upstream.local_addr().ok() };
-        let arrival = Arrival {
+        let bridged = GatewayInfo { label, upstream_from: upstream.local_addr().ok() };
+        let arrival = ConnectionInfo {
             kind: Kind::WebSocket,
             peer: Peer::Address(client.peer),
             target: route.path.clone(),
             bridged: bridged.known(),
         };
-        let entry = shared.registry.enter(arrival, Some(place));
+        let entry = context.registry.enter(arrival, Some(place));
         let is_http2 = matches!(stream, Stream::Http2(_));
         let terms = bridge::Terms { options: route.options.clone(), half_close };
-        let bridge = bridge::run(stream, upstream, &early, terms, entry, &shared.bridges.drain);
+        let bridge = bridge::run(stream, upstream, &early, terms, entry, &context.bridges.drain);
         // A task of its own: it is small, and lives for as long as the connection.
         if is_http2 {
             // Its bytes come and go by tasks of the runtime.
-            shared.bridges.tracker.spawn(async move {
+            context.bridges.tracker.spawn(async move {
                 bridge.await;
                 drop(exemption);
             });
         } else {
             exemption.keep();
-            shared.carry(&shared.bridges, bridge);
+            context.carry(&context.bridges, bridge);
         }
     });
 }

@@ -18,7 +18,7 @@ use serde_json::json;
 use super::{events::events, metrics::metrics};
 use crate::{
     connections::{counters::Refusal, limits::share::Share, registry::Entry},
-    context::Shared,
+    context::ServerContext,
     gateway::{Client, upgrade::refused_by_policy},
 };
 
@@ -33,7 +33,7 @@ const HEADERS: [(HeaderName, &str); 3] = [
 ];
 
 /// Paths for monitors, answered under any name of this server.
-pub(super) fn health() -> Router<Arc<Shared>> {
+pub(super) fn health() -> Router<Arc<ServerContext>> {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
@@ -42,16 +42,16 @@ pub(super) fn health() -> Router<Arc<Shared>> {
 
 /// Paths for the server's own page, and for monitors that use a host name which no stranger
 /// controls. Without `api` all of `/api/*` is left out.
-pub(super) fn router(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
+pub(super) fn router(context: &Arc<ServerContext>) -> Router<Arc<ServerContext>> {
     let mut router = Router::new().route("/version", get(version)).route("/metrics", get(metrics));
-    if shared.settings.api {
+    if context.settings.api {
         router = router
             .route("/api/endpoints", get(endpoints))
             .route("/api/connections", get(connections))
             .route("/api/events", get(events));
     }
     router
-        .layer(middleware::from_fn_with_state(shared.clone(), guard_origin))
+        .layer(middleware::from_fn_with_state(context.clone(), guard_origin))
         .layer(middleware::map_response(with_headers))
 }
 
@@ -65,14 +65,14 @@ async fn with_headers(mut response: Response) -> Response {
 /// Refuses requests of pages of other origins with 403. They could not read the answer, but
 /// they could keep others from getting one.
 async fn guard_origin(
-    State(shared): State<Arc<Shared>>,
+    State(context): State<Arc<ServerContext>>,
     Extension(client): Extension<Client>,
     request: Request,
     next: Next,
 ) -> Response {
-    match foreign(&shared, &client, request.headers()) {
+    match foreign(&context, &client, request.headers()) {
         Some(reason) => {
-            shared.counters.refused(Refusal::Policy);
+            context.counters.refused(Refusal::Policy);
             (StatusCode::FORBIDDEN, format!("{reason}\n")).into_response()
         }
         None => next.run(request).await,
@@ -80,17 +80,17 @@ async fn guard_origin(
 }
 
 /// The reason that a request is one of a page of another origin, if it is.
-fn foreign(shared: &Shared, client: &Client, headers: &HeaderMap) -> Option<String> {
+fn foreign(context: &ServerContext, client: &Client, headers: &HeaderMap) -> Option<String> {
     let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     if let Some(b"cross-site" | b"same-site") = site {
         return Some("pages of other origins may not use the API".to_owned());
     }
-    refused_by_policy(shared, client, headers).map(|refused| refused.reason)
+    refused_by_policy(context, client, headers).map(|refused| refused.reason)
 }
 
 /// Whether new connections are welcome: not any more once the server has begun to end.
-async fn ready(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
-    if shared.ending.is_cancelled() {
+async fn ready(State(context): State<Arc<ServerContext>>) -> impl IntoResponse {
+    if context.ending.is_cancelled() {
         (StatusCode::SERVICE_UNAVAILABLE, "ending\n")
     } else {
         (StatusCode::OK, "ready\n")
@@ -101,36 +101,36 @@ async fn version() -> impl IntoResponse {
     Json(json!({ "name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION") }))
 }
 
-async fn endpoints(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
-    Json(shared.endpoints.clone())
+async fn endpoints(State(context): State<Arc<ServerContext>>) -> impl IntoResponse {
+    Json(context.endpoints.clone())
 }
 
 /// Lists the live connections, oldest first, as a JSON array. The array is made part by part
 /// while the client takes it: it is no snapshot, and an answer holds one part only.
 async fn connections(
-    State(shared): State<Arc<Shared>>,
+    State(context): State<Arc<ServerContext>>,
     Extension(client): Extension<Client>,
 ) -> Response {
-    let Some(share) = shared.listings.take(client.peer.ip()) else {
-        return too_many(&shared, "too many answers to /api/connections are under way\n");
+    let Some(share) = context.listings.take(client.peer.ip()) else {
+        return too_many(&context, "too many answers to /api/connections are under way\n");
     };
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ];
-    let first = shared.registry.entries_after(0, PART);
+    let first = context.registry.entries_after(0, PART);
     if first.len() < PART {
         // With its length.
         let array = ["[", &joined(&first), "]"].concat();
         return (headers, array).into_response();
     }
-    let listing = Listing { shared, last: Some(0), _share: share };
+    let listing = Listing { context, last: Some(0), _share: share };
     (headers, Body::from_stream(stream::iter(listing))).into_response()
 }
 
 /// The parts of a long array of connections.
 struct Listing {
-    shared: Arc<Shared>,
+    context: Arc<ServerContext>,
     /// The id of the last connection that was listed; none when the array is closed.
     last: Option<u64>,
     _share: Share,
@@ -141,7 +141,7 @@ impl Iterator for Listing {
 
     fn next(&mut self) -> Option<Self::Item> {
         let last = self.last?;
-        let entries = self.shared.registry.entries_after(last, PART);
+        let entries = self.context.registry.entries_after(last, PART);
         self.last = entries.last().map(|entry| entry.id());
         let opening = if last == 0 { "[" } else { "," };
         Some(Ok(match self.last {
@@ -162,7 +162,7 @@ fn joined(entries: &[Arc<Entry>]) -> String {
 }
 
 /// 503 to a client of which there are too many already.
-pub(super) fn too_many(shared: &Shared, reason: &'static str) -> Response {
-    shared.counters.refused(Refusal::MaxHttp);
+pub(super) fn too_many(context: &ServerContext, reason: &'static str) -> Response {
+    context.counters.refused(Refusal::MaxHttp);
     (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "5")], reason).into_response()
 }

@@ -134,11 +134,6 @@ fn is_public(path: &str) -> bool {
         && (path.is_empty() || names.all(|name| !name.is_empty() && !is_hidden(name)))
 }
 
-/// Whether `path` is one of the page's own, which no route can have.
-pub(crate) fn has(path: &str) -> bool {
-    FILES.iter().any(|file| file.path == path)
-}
-
 /// Adds the policy of the built-in page. A folder's pages are other programs', with needs of
 /// their own (inline scripts, fonts, media, frames): the policy would stop them.
 async fn with_policy(mut response: Response) -> Response {

@@ -33,7 +33,7 @@ use crate::{
         },
         registry::{Change, Entry, Watching},
     },
-    context::Shared,
+    context::ServerContext,
     gateway::Client,
     runtime::drain::Watch,
 };
@@ -51,15 +51,15 @@ const NO_BUFFERING: (HeaderName, &str) = (HeaderName::from_static("x-accel-buffe
 /// Answers with all connections, and then with each change, until the server ends. A
 /// watcher is counted by the limits as a WebSocket is, and is one of a small number.
 pub(super) async fn events(
-    State(shared): State<Arc<Shared>>,
+    State(context): State<Arc<ServerContext>>,
     Extension(client): Extension<Client>,
     Extension(permit): Extension<Arc<HttpPermit>>,
 ) -> Response {
-    let place = shared.limits.enter(Some(client.peer.ip()), None);
-    let (Ok(place), Some(share)) = (place, shared.watchers.take(client.peer.ip())) else {
-        return too_many(&shared, "too many clients watch /api/events already\n");
+    let place = context.limits.enter(Some(client.peer.ip()), None);
+    let (Ok(place), Some(share)) = (place, context.watchers.take(client.peer.ip())) else {
+        return too_many(&context, "too many clients watch /api/events already\n");
     };
-    let watching = shared.registry.watch();
+    let watching = context.registry.watch();
     let mut ticks = interval(TICK);
     // Who takes events slowly gets fewer, not all that were missed.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -71,8 +71,8 @@ pub(super) async fn events(
         told: None,
         untold: false,
         ticks,
-        drain: shared.http.drain.watch(),
-        shared,
+        drain: context.http.drain.watch(),
+        context,
     };
     let events = stream::unfold(reporter, |mut reporter| async move {
         let event = reporter.next().await?;
@@ -84,7 +84,7 @@ pub(super) async fn events(
 
 /// Tells one client what has changed since it was told before.
 struct Reporter {
-    shared: Arc<Shared>,
+    context: Arc<ServerContext>,
     watching: Watching,
     _place: Place,
     _share: Share,
@@ -139,7 +139,7 @@ impl Reporter {
                 Err(TryRecvError::Empty | TryRecvError::Closed) => break,
             }
         }
-        let total = self.shared.registry.count();
+        let total = self.context.registry.count();
         if self.untold && total <= TOLD {
             return Some(self.all());
         }
@@ -159,7 +159,7 @@ impl Reporter {
     fn all(&mut self) -> Event {
         // What changes from here on is told later; what has changed is in what follows.
         self.watching.changes = self.watching.changes.resubscribe();
-        let entries = self.shared.registry.entries();
+        let entries = self.context.registry.entries();
         let total = entries.len();
         self.untold = total > TOLD;
         let told = entries.into_iter().take(TOLD).map(|entry| {

@@ -31,8 +31,9 @@ use tower::ServiceExt;
 
 use self::connection::{Activity, Answer, Ended, HttpStream, Timeouts, drive};
 use crate::{
+    config::PAGE_PATHS,
     connections::{limits::http::HttpPermit, registry::Peer},
-    context::Shared,
+    context::ServerContext,
     gateway::{
         Client, Route, handshake, origin,
         switching::{Switching, SwitchingHead},
@@ -61,17 +62,17 @@ const STREAM_BUFFER: usize = 64 * 1024;
 
 /// Everything that is answered over HTTP.
 pub(crate) fn router(
-    shared: &Arc<Shared>,
+    context: &Arc<ServerContext>,
     routes: &[Arc<Route>],
     web_root: Option<&Path>,
 ) -> Router {
-    let guard = middleware::from_fn_with_state(shared.clone(), origin::guard_host);
+    let guard = middleware::from_fn_with_state(context.clone(), origin::guard_host);
     // Where the page is, a handshake leads elsewhere: to the route of that path, if any.
     let (on_page, routes): (Vec<_>, Vec<_>) =
-        routes.iter().cloned().partition(|route| assets::has(&route.path));
+        routes.iter().cloned().partition(|route| PAGE_PATHS.contains(&&*route.path));
     let page = assets::router(web_root).layer(guard.clone());
     let page = page.layer(middleware::from_fn_with_state(
-        shared.clone(),
+        context.clone(),
         move |state, client, permit, request: Request, next: Next| {
             let path = request.uri().path();
             let route = on_page.iter().find(|route| &*route.path == path).cloned();
@@ -85,7 +86,7 @@ pub(crate) fn router(
         },
     ));
     let mut router = Router::new()
-        .merge(api::router(shared).layer(guard))
+        .merge(api::router(context).layer(guard))
         .merge(page)
         .merge(api::health())
         .fallback(upgrade::no_such_route);
@@ -99,7 +100,7 @@ pub(crate) fn router(
             }),
         );
     }
-    router.with_state(shared.clone())
+    router.with_state(context.clone())
 }
 
 /// Serves one HTTP connection until it ends, becomes something else, does not keep a deadline
@@ -111,14 +112,14 @@ pub(crate) async fn serve(
     destination: Option<SocketAddr>,
     permit: Arc<HttpPermit>,
     current: Arc<Current>,
-    shared: &Shared,
+    context: &ServerContext,
 ) {
     // Of a connection that is gone already nothing more will come.
     let Ok(local) = destination.map_or_else(|| stream.local_addr(), Ok) else { return };
     let is_tls = matches!(stream, Stream::Tls(_));
     let is_http2 = stream.is_http2();
-    let counted_by = shared.counted_by(&Peer::Address(peer));
-    let counted_by = shared.limits.http_counted_by(counted_by);
+    let counted_by = context.counted_by(&Peer::Address(peer));
+    let counted_by = context.limits.http_counted_by(counted_by);
     let activity = Activity::new(permit, counted_by, is_http2);
     let stream = HttpStream::new(stream, activity.clone());
     let switching = SwitchingHead::default();
@@ -126,8 +127,8 @@ pub(crate) async fn serve(
     let requests = activity.clone();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         requests.request_came();
-        let generation = current.get();
-        let trusted = &generation.shared.settings.forwarded_from;
+        let snapshot = current.get();
+        let trusted = &snapshot.context.settings.forwarded_from;
         let forwarded = proxy::forwarded(request.headers(), peer, trusted);
         let client = Client { peer: forwarded.client, local, is_tls, forwarded };
         request.extensions_mut().insert(client);
@@ -146,7 +147,7 @@ pub(crate) async fn serve(
                 false => Some(activity.answer().await),
             };
             let response = match checked {
-                Ok(()) => generation.app.clone().oneshot(request).await?,
+                Ok(()) => snapshot.app.clone().oneshot(request).await?,
                 Err(reason) => (StatusCode::BAD_REQUEST, format!("{reason}\n")).into_response(),
             };
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -158,7 +159,7 @@ pub(crate) async fn serve(
             }))
         }
     });
-    let (drain, timeouts) = (&shared.http.drain, Timeouts::from(&shared.settings));
+    let (drain, timeouts) = (&context.http.drain, Timeouts::from(&context.settings));
     let ended = if is_http2 {
         // No PINGs: a connection without streams is closed when it is idle, and WebSockets
         // have their own.
@@ -193,7 +194,7 @@ pub(crate) async fn serve(
         Ended::Done(Err(e)) => tracing::debug!(%peer, "http connection: {e}"),
         Ended::TimedOut => tracing::debug!(%peer, "http connection: closed at its deadline"),
         Ended::Revoked(reason) => {
-            shared.counters.refused(reason);
+            context.counters.refused(reason);
             tracing::debug!(%peer, "http connection: closed for another one");
         }
     }

@@ -16,7 +16,7 @@ use crate::{
     connections::{counters::Refusal, registry::Peer},
     net::{proxy, stream::Stream},
     server::{
-        admission::{Admitted, Door},
+        admission::{Admission, Admitted},
         sockets::bind::SocketFile,
     },
 };
@@ -28,7 +28,7 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 /// Clients of a listener that wait for room, besides those that wait with the kernel. (A
 /// bridge behind more than so many, who all came while its client got the last place, waits
 /// with them.)
-const LINE: usize = 128;
+const MAX_WAITING: usize = 128;
 
 /// How long a proxy may still take to say who a client is when the server ends.
 const LAST_HEADER: Duration = Duration::from_millis(100);
@@ -109,10 +109,10 @@ fn keepalive() -> socket2::TcpKeepalive {
         .with_retries(3)
 }
 
-/// Accepts until `stop`, and lets each connection in by `door`, in tasks of their own.
-/// Who finds no room waits for it, and beyond [`LINE`] of them those behind with the
+/// Accepts until `stop`, and lets each connection in by `admission`, in tasks of their own.
+/// Who finds no room waits for it, and beyond [`MAX_WAITING`] of them those behind with the
 /// kernel: among them may be who needs no room, as bridges of clients that have theirs. (A
-/// place that is asked for before there is a client would be held by each listener that
+/// place that is asked for before there is a client would be bound by each listener that
 /// waits for one, and some might starve.)
 /// No error ends it: one that belongs to a connection is passed over, and when
 /// something has run out (file descriptors, memory) it is logged, waited out and
@@ -122,13 +122,13 @@ fn keepalive() -> socket2::TcpKeepalive {
 /// not said who they are, are in `tasks`.
 pub(crate) async fn accept(
     listener: Arc<Listener>,
-    door: Door,
+    admission: Admission,
     stop: CancellationToken,
     tasks: TaskTracker,
 ) {
     let mut exhausted = false;
     let mut warned: Option<Instant> = None;
-    let line = Arc::new(Semaphore::new(LINE));
+    let line = Arc::new(Semaphore::new(MAX_WAITING));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -139,18 +139,19 @@ pub(crate) async fn accept(
                 if std::mem::take(&mut exhausted) {
                     tracing::info!("accepting connections again");
                 }
-                let mut admitted = Box::pin(door.admit(&stream, &peer));
+                let mut admitted = Box::pin(admission.admit(&stream, &peer));
                 if let Some(admitted) = (&mut admitted).now_or_never() {
-                    hand_on(stream, peer, admitted, &tasks);
+                    dispatch(stream, peer, admitted, &tasks);
                     continue;
                 }
                 let in_line = tokio::select! {
                     in_line = line.clone().acquire_owned() => in_line.ok(),
                     () = stop.cancelled() => None,
                 };
-                let let_in = let_in(stream, peer, admitted, door.ending(), tasks.clone());
+                let wait_for_permit =
+                    wait_for_permit(stream, peer, admitted, admission.ending(), tasks.clone());
                 tasks.spawn(async move {
-                    let_in.await;
+                    wait_for_permit.await;
                     drop(in_line);
                 });
             }
@@ -171,8 +172,14 @@ pub(crate) async fn accept(
     for accepted in 1..=LAST {
         match listener.accept_now() {
             Ok(Some((stream, peer))) => {
-                let admitted = door.admit(&stream, &peer);
-                tasks.spawn(let_in(stream, peer, admitted, door.ending(), tasks.clone()));
+                let admitted = admission.admit(&stream, &peer);
+                tasks.spawn(wait_for_permit(
+                    stream,
+                    peer,
+                    admitted,
+                    admission.ending(),
+                    tasks.clone(),
+                ));
             }
             Err(e) if belongs_to_connection(&e) => {}
             Ok(None) => break,
@@ -192,7 +199,7 @@ pub(crate) async fn accept(
 
 /// Lets in a connection whose listener is gone, as soon as there is room; when the server
 /// ends, only if there is.
-async fn let_in(
+async fn wait_for_permit(
     stream: Stream,
     peer: Peer,
     admitted: impl Future<Output = Admitted>,
@@ -201,12 +208,12 @@ async fn let_in(
 ) {
     tokio::select! {
         biased;
-        admitted = admitted => hand_on(stream, peer, admitted, &tasks),
+        admitted = admitted => dispatch(stream, peer, admitted, &tasks),
         () = ending.cancelled() => {}
     }
 }
 
-fn hand_on(stream: Stream, peer: Peer, admitted: Admitted, tasks: &TaskTracker) {
+fn dispatch(stream: Stream, peer: Peer, admitted: Admitted, tasks: &TaskTracker) {
     if let Peer::Address(proxy) = peer
         && let Some(within) = admitted.proxied(&proxy)
     {
@@ -218,7 +225,7 @@ fn hand_on(stream: Stream, peer: Peer, admitted: Admitted, tasks: &TaskTracker) 
 
 /// Serves a connection under the address that its proxy says.
 async fn name(mut stream: Stream, proxy: SocketAddr, admitted: Admitted, within: Duration) {
-    let ending = admitted.shared().ending.clone();
+    let ending = admitted.context().ending.clone();
     let header = async {
         if !has_begun(&mut stream).await {
             return None;
@@ -239,7 +246,7 @@ async fn name(mut stream: Stream, proxy: SocketAddr, admitted: Admitted, within:
         // A health check of the proxy.
         Ok(None) => tracing::debug!(%proxy, "the connection ended before its PROXY header"),
         Ok(Some(Err(e))) => {
-            admitted.shared().counters.refused(Refusal::ProxyHeader);
+            admitted.context().counters.refused(Refusal::ProxyHeader);
             match e.kind() {
                 io::ErrorKind::UnexpectedEof => {
                     tracing::warn!(%proxy, "the connection ended within its PROXY header");
@@ -248,7 +255,7 @@ async fn name(mut stream: Stream, proxy: SocketAddr, admitted: Admitted, within:
             }
         }
         Err(_) => {
-            admitted.shared().counters.refused(Refusal::ProxyHeader);
+            admitted.context().counters.refused(Refusal::ProxyHeader);
             tracing::warn!(%proxy, "no PROXY header within {within:?}");
         }
     }

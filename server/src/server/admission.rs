@@ -9,15 +9,15 @@ use crate::{
         limits::{Place, http::HttpPermit},
         registry::Peer,
     },
-    context::{Reception, Shared},
+    context::{ListenerService, ServerContext},
     http,
     net::{stream::Stream, tls::Inside},
-    server::snapshot::{Current, Generation},
+    server::snapshot::{Current, Snapshot},
 };
 
 /// The way in at one socket.
 #[derive(Clone, Debug)]
-pub(crate) struct Door {
+pub(crate) struct Admission {
     pub(crate) socket: u64,
     pub(crate) current: Arc<Current>,
 }
@@ -26,7 +26,7 @@ pub(crate) struct Door {
 #[derive(Debug)]
 pub(crate) struct Admitted {
     current: Arc<Current>,
-    generation: Arc<Generation>,
+    snapshot: Arc<Snapshot>,
     to: To,
     /// Proxies say at their connections' beginning who the client is.
     may_be_proxied: bool,
@@ -36,18 +36,21 @@ pub(crate) struct Admitted {
 #[derive(Debug)]
 enum To {
     Http(Arc<HttpPermit>),
-    Service(Arc<Reception>, Option<Place>),
+    Service(Arc<ListenerService>, Option<Place>),
 }
 
-impl Door {
+impl Admission {
     /// The configuration in force.
-    pub(crate) fn generation(&self) -> Arc<Generation> {
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         self.current.get()
     }
 
-    /// How `generation` has clients of the service here received; none where HTTP is.
-    pub(crate) fn reception<'a>(&self, generation: &'a Generation) -> Option<&'a Reception> {
-        generation.reception(self.socket).map(Arc::as_ref)
+    /// How `snapshot` has clients of the service here received; none where HTTP is.
+    pub(crate) fn listener_service<'a>(
+        &self,
+        snapshot: &'a Snapshot,
+    ) -> Option<&'a ListenerService> {
+        snapshot.listener_service(self.socket).map(Arc::as_ref)
     }
 
     /// Waits until there is room for a client that has come, if it needs any. It finds what
@@ -57,41 +60,41 @@ impl Door {
         stream: &Stream,
         peer: &Peer,
     ) -> impl Future<Output = Admitted> + use<> {
-        let (current, generation) = (self.current.clone(), self.current.get());
-        let ip = generation.shared.counted_by(peer);
-        let how = generation.reception(self.socket).cloned();
+        let (current, snapshot) = (self.current.clone(), self.current.get());
+        let ip = snapshot.context.counted_by(peer);
+        let how = snapshot.listener_service(self.socket).cloned();
         let hairpin = match peer {
-            Peer::Address(peer) => generation.shared.hairpins.take(*peer, || stream.local_addr()),
+            Peer::Address(peer) => snapshot.context.hairpins.take(*peer, || stream.local_addr()),
             _ => None,
         };
         async move {
-            let shared = &generation.shared;
+            let context = &snapshot.context;
             let to = match how {
                 Some(how) if hairpin.is_some() => To::Service(how, None),
-                Some(how) => To::Service(how, Some(shared.limits.room().await)),
-                None => To::Http(shared.limits.http(ip).await),
+                Some(how) => To::Service(how, Some(context.limits.room().await)),
+                None => To::Http(context.limits.http(ip).await),
             };
             let may_be_proxied = hairpin.is_none_or(|hairpin| hairpin.is_introduced);
-            Admitted { current, generation, to, may_be_proxied }
+            Admitted { current, snapshot, to, may_be_proxied }
         }
     }
 
     /// Tells when the server has begun to end.
     pub(crate) fn ending(&self) -> CancellationToken {
-        self.current.get().shared.ending.clone()
+        self.current.get().context.ending.clone()
     }
 }
 
 impl Admitted {
     /// What it shares with others.
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.generation.shared
+    pub(crate) fn context(&self) -> &Arc<ServerContext> {
+        &self.snapshot.context
     }
 
     /// Whether a client from there comes by a proxy, which says who it is, and how long
     /// the proxy may take for that.
     pub(crate) fn proxied(&self, peer: &SocketAddr) -> Option<Duration> {
-        let settings = &self.shared().settings;
+        let settings = &self.context().settings;
         let proxied = self.may_be_proxied
             && settings.proxy_protocol_from.iter().any(|network| network.has(peer));
         proxied.then_some(settings.header_timeout)
@@ -100,7 +103,7 @@ impl Admitted {
     /// Waits until the client has to leave before it is served.
     pub(crate) async fn revoked(&self) {
         match &self.to {
-            To::Http(permit) => self.shared().counters.refused(permit.revoked().await),
+            To::Http(permit) => self.context().counters.refused(permit.revoked().await),
             To::Service(..) => pending().await,
         }
     }
@@ -108,23 +111,23 @@ impl Admitted {
     /// Serves it, in a task of its own. `destination` is the address that the client connected
     /// to, where a PROXY header named it.
     pub(crate) fn serve(self, stream: Stream, peer: Peer, destination: Option<SocketAddr>) {
-        let Admitted { current, generation, to, .. } = self;
-        let shared = generation.shared.clone();
+        let Admitted { current, snapshot, to, .. } = self;
+        let context = snapshot.context.clone();
         let permit = match to {
-            To::Service(how, place) => return shared.receive(&how, stream, peer, place),
+            To::Service(how, place) => return context.receive(&how, stream, peer, place),
             To::Http(permit) => permit,
         };
         stream.limit_unsent();
-        shared.http.tracker.clone().spawn(async move {
-            let stream = match shared.settings.tls {
+        context.http.tracker.clone().spawn(async move {
+            let stream = match context.settings.tls {
                 None => Some(stream),
                 Some(_) => tokio::select! {
-                    stream = shared.secured(Inside::Http, stream, &peer) => stream,
-                    reason = permit.revoked() => return shared.counters.refused(reason),
+                    stream = context.secured(Inside::Http, stream, &peer) => stream,
+                    reason = permit.revoked() => return context.counters.refused(reason),
                 },
             };
             if let (Some(stream), Peer::Address(peer)) = (stream, peer) {
-                http::serve(stream, peer, destination, permit, current, &shared).await;
+                http::serve(stream, peer, destination, permit, current, &context).await;
             }
         });
     }

@@ -24,9 +24,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    connections::registry::{Arrival, Peer, Registered, Registry},
-    context::Reception,
-    server::{admission::Door, snapshot::Generation, sockets::bind::SocketFile},
+    connections::registry::{ConnectionInfo, Peer, Registered, Registry},
+    context::ListenerService,
+    server::{admission::Admission, snapshot::Snapshot, sockets::bind::SocketFile},
     text::escape,
 };
 
@@ -151,17 +151,17 @@ impl Datagrams {
     }
 }
 
-/// Answers datagrams until `stop`, each by the service that is behind `door` when it
+/// Answers datagrams until `stop`, each by the service that is behind `admission` when it
 /// comes.
 pub(crate) async fn serve(
     socket: Arc<Datagrams>,
-    door: Door,
+    admission: Admission,
     registry: Registry,
     stop: CancellationToken,
 ) {
     let mut buffer = vec![0; MAX_DATAGRAM];
     let senders = Senders { registry, all: HashMap::new() };
-    let mut server = Server { socket: socket.clone(), door, senders, returns: Returns::new() };
+    let mut server = Server { socket: socket.clone(), admission, senders, returns: Returns::new() };
     let mut sweep = interval(SWEEP);
     loop {
         tokio::select! {
@@ -191,7 +191,7 @@ pub(crate) async fn serve(
 /// A service on one datagram socket.
 struct Server {
     socket: Arc<Datagrams>,
-    door: Door,
+    admission: Admission,
     senders: Senders,
     returns: Returns,
 }
@@ -216,16 +216,16 @@ enum Dropped {
 impl Server {
     /// Answers the datagram in `buffer[..len]`, or counts it as dropped.
     async fn answer(&mut self, buffer: &mut [u8], len: usize, from: &Sender) {
-        let generation = self.door.generation();
-        if let Err(why) = self.try_answer(&generation, buffer, len, from).await {
-            generation.shared.counters.datagram_dropped();
+        let snapshot = self.admission.snapshot();
+        if let Err(why) = self.try_answer(&snapshot, buffer, len, from).await {
+            snapshot.context.counters.datagram_dropped();
             tracing::debug!(peer = %from.peer(), "a datagram of {len} bytes is not answered: {why}");
         }
     }
 
     async fn try_answer(
         &mut self,
-        generation: &Generation,
+        snapshot: &Snapshot,
         buffer: &mut [u8],
         len: usize,
         from: &Sender,
@@ -233,8 +233,8 @@ impl Server {
         if len == buffer.len() {
             return Err(Dropped::TooLong);
         }
-        let Some(how) = self.door.reception(generation) else { return Ok(()) };
-        from.check(&generation.own_datagram_sockets)?;
+        let Some(how) = self.admission.listener_service(snapshot) else { return Ok(()) };
+        from.check(&snapshot.own_datagram_sockets)?;
         let (watched, now) = (from.watched(&self.returns), Instant::now());
         match self.returns.received(watched, &buffer[..len], now) {
             Loop::No => {}
@@ -264,7 +264,7 @@ struct Senders {
 impl Senders {
     fn count(
         &mut self,
-        how: &Reception,
+        how: &ListenerService,
         from: &Sender,
         received: usize,
         sent: Option<usize>,
@@ -274,7 +274,7 @@ impl Senders {
         let full = self.all.len() >= LISTED;
         let enter = |peer: &Peer| {
             let (peer, target) = (peer.clone(), how.target.clone());
-            let arrival = Arrival { kind: how.kind, peer, target, bridged: None };
+            let arrival = ConnectionInfo { kind: how.kind, peer, target, bridged: None };
             (self.registry.enter(arrival, None), now)
         };
         let (entry, last) = match self.all.entry(peer) {

@@ -18,13 +18,13 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
-    admission::Door,
-    snapshot::{Current, Generation},
-    sockets::{Sockets, bind::Socket, systemd::Inherited},
+    admission::Admission,
+    snapshot::{Current, Snapshot},
+    sockets::{BoundSockets, bind::Socket, systemd::ActivatedSockets},
 };
 use crate::{
     config::Settings,
-    context::Shared,
+    context::ServerContext,
     service::chat::{Hub, Token},
 };
 
@@ -35,17 +35,17 @@ const ACCEPTING: f64 = 0.3;
 #[derive(Debug)]
 pub(crate) struct Server {
     current: Arc<Current>,
-    sockets: Sockets,
+    sockets: BoundSockets,
     hub: Arc<Hub>,
     /// The sockets at work, by their number.
-    at_work: HashMap<u64, AtWork>,
+    running: HashMap<u64, Running>,
     /// What runs there, and clients whose proxies have not said yet who they are.
     tasks: TaskTracker,
 }
 
 /// A socket that is served.
 #[derive(Debug)]
-struct AtWork {
+struct Running {
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -56,19 +56,22 @@ impl Server {
     /// # Errors
     ///
     /// One line that names the address that cannot be bound, and why.
-    pub(crate) async fn bind(settings: Settings, inherited: Inherited) -> Result<Server, String> {
+    pub(crate) async fn bind(
+        settings: Settings,
+        inherited: ActivatedSockets,
+    ) -> Result<Server, String> {
         let token = settings.operator_token.clone().map_or_else(Token::random, Ok)?;
         let hub = Arc::new(Hub::new(token));
-        let sockets = Sockets::inherited(inherited)?.renewed(&settings).await?;
-        let nobody = Shared::new(settings.clone())
+        let sockets = BoundSockets::inherited(inherited)?.reconcile(&settings).await?;
+        let nobody = ServerContext::new(settings.clone())
             .map_err(|e| format!("cannot start the event loops: {e}"))?;
-        let first = Generation::new(settings, &sockets, &hub, &nobody)
+        let first = Snapshot::new(settings, &sockets, &hub, &nobody)
             .map_err(|e| format!("cannot serve: {e}"))?;
         Ok(Server {
             current: Current::new(first).into(),
             sockets,
             hub,
-            at_work: HashMap::new(),
+            running: HashMap::new(),
             tasks: TaskTracker::new(),
         })
     }
@@ -87,8 +90,8 @@ impl Server {
 
     /// Says the operators' token, if nobody but this server can: it was made here.
     fn token_line(&self) -> Option<String> {
-        let Generation { shared, has_operators, .. } = &*self.current.get();
-        (*has_operators && shared.settings.operator_token.is_none())
+        let Snapshot { context, has_operators, .. } = &*self.current.get();
+        (*has_operators && context.settings.operator_token.is_none())
             .then(|| format!("operator   token {}", self.hub.token().reveal()))
     }
 
@@ -103,7 +106,7 @@ impl Server {
         announce: impl Fn(&[u8]),
     ) {
         let mut stop = pin!(stop);
-        self.set_to_work();
+        self.start_listeners();
         loop {
             let next = async {
                 let settings = reload().await?;
@@ -118,40 +121,40 @@ impl Server {
                 Ok(next) => tokio::select! {
                     biased;
                     () = &mut stop => break,
-                    () = self.turn_to(next, &announce) => {}
+                    () = self.commit(next, &announce) => {}
                 },
                 Err(why) => tracing::warn!("SIGHUP: the settings stay as they were: {why}"),
             }
         }
         let start = Instant::now();
         let Server { current, sockets, tasks, .. } = self;
-        let shared = current.get().shared.clone();
-        shared.ending.cancel();
+        let context = current.get().context.clone();
+        context.ending.cancel();
         drop(sockets);
         tasks.close();
         // Clients that are not accepted by then are cut off with the process.
-        timeout_at(start + shared.settings.drain.mul_f64(ACCEPTING), tasks.wait()).await.ok();
-        shared.drain(start).await;
+        timeout_at(start + context.settings.drain.mul_f64(ACCEPTING), tasks.wait()).await.ok();
+        context.drain(start).await;
     }
 
     /// Serves on those sockets that are not served yet.
-    fn set_to_work(&mut self) {
-        let shared = self.current.get().shared.clone();
-        for held in self.sockets.iter() {
-            self.at_work.entry(held.id).or_insert_with(|| {
-                let stop = shared.ending.child_token();
-                let door = Door { socket: held.id, current: self.current.clone() };
+    fn start_listeners(&mut self) {
+        let context = self.current.get().context.clone();
+        for bound in self.sockets.iter() {
+            self.running.entry(bound.id).or_insert_with(|| {
+                let stop = context.ending.child_token();
+                let admission = Admission { socket: bound.id, current: self.current.clone() };
                 let (until, tasks) = (stop.clone(), self.tasks.clone());
-                let task = match held.socket.clone() {
+                let task = match bound.socket.clone() {
                     Socket::Stream(listener) => {
-                        self.tasks.spawn(accept::accept(listener, door, until, tasks))
+                        self.tasks.spawn(accept::accept(listener, admission, until, tasks))
                     }
                     Socket::Datagram(socket) => {
-                        let registry = shared.registry.clone();
-                        self.tasks.spawn(datagrams::serve(socket, door, registry, until))
+                        let registry = context.registry.clone();
+                        self.tasks.spawn(datagrams::serve(socket, admission, registry, until))
                     }
                 };
-                AtWork { stop, task }
+                Running { stop, task }
             });
         }
     }

@@ -1,16 +1,16 @@
 //! From some settings to others while the server runs: all of them, or none.
 
-use super::{AtWork, Server};
+use super::{Running, Server};
 use crate::{
     config::Settings,
-    server::{snapshot::Generation, sockets::Sockets},
+    server::{snapshot::Snapshot, sockets::BoundSockets},
     service::chat::Token,
 };
 
 /// What is to hold next: its sockets are bound, and nothing can fail any more.
 pub(super) struct Next {
-    sockets: Sockets,
-    generation: Generation,
+    sockets: BoundSockets,
+    snapshot: Snapshot,
     /// What operators have to know, if it is something else.
     token: Option<Token>,
 }
@@ -23,40 +23,41 @@ impl Server {
     /// One line that names what cannot be had.
     pub(super) async fn next(&self, settings: Settings) -> Result<Next, String> {
         let now = self.current.get();
-        let token = match (&now.shared.settings.operator_token, &settings.operator_token) {
+        let token = match (&now.context.settings.operator_token, &settings.operator_token) {
             (_, Some(token)) => Some(token.clone()),
             (Some(_), None) => Some(Token::random()?),
             // It was made before.
             (None, None) => None,
         };
-        let sockets = self.sockets.renewed(&settings).await?;
-        let generation = Generation::new(settings, &sockets, &self.hub, &now.shared)
+        let sockets = self.sockets.reconcile(&settings).await?;
+        let snapshot = Snapshot::new(settings, &sockets, &self.hub, &now.context)
             .map_err(|e| format!("cannot serve: {e}"))?;
-        Ok(Next { sockets, generation, token })
+        Ok(Next { sockets, snapshot, token })
     }
 
     /// Turns to other settings, closes the sockets that have no part in them, and says
     /// what has changed. Everything is in effect at the first poll; what is waited for is
     /// that the sockets are closed, which goes on where this is dropped.
-    pub(super) async fn turn_to(&mut self, next: Next, announce: impl Fn(&[u8])) {
-        let Next { sockets, mut generation, token } = next;
+    pub(super) async fn commit(&mut self, next: Next, announce: impl Fn(&[u8])) {
+        let Next { sockets, mut snapshot, token } = next;
         let said = self.token_line();
         let before = self.current.get();
-        let gone: Vec<(u64, AtWork)> = self.at_work.extract_if(|id, _| !sockets.has(*id)).collect();
+        let gone: Vec<(u64, Running)> =
+            self.running.extract_if(|id, _| !sockets.has(*id)).collect();
         for (id, _) in &gone {
-            generation.keep_reception(*id, &before);
+            snapshot.keep_listener_service(*id, &before);
         }
-        let settings = &generation.shared.settings;
+        let settings = &snapshot.context.settings;
         let backlog = settings.backlog;
-        let backlog = (backlog != before.shared.settings.backlog).then_some(backlog);
-        sockets.adapt(&self.sockets, backlog);
+        let backlog = (backlog != before.context.settings.backlog).then_some(backlog);
+        sockets.apply_options(&self.sockets, backlog);
         self.sockets = sockets;
-        generation.shared.limits.set(settings.max_connections, settings.max_per_address);
+        snapshot.context.limits.set(settings.max_connections, settings.max_per_address);
         if let Some(token) = token {
             self.hub.set_token(token);
         }
-        self.current.set(generation);
-        self.set_to_work();
+        self.current.set(snapshot);
+        self.start_listeners();
         gone.iter().for_each(|(_, work)| work.stop.cancel());
         if let Some(line) = self.token_line().filter(|line| said.as_ref() != Some(line)) {
             // As at the start, and not in the log.

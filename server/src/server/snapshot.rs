@@ -16,42 +16,42 @@ use echogate_proto::{
 use crate::{
     config::{RouteSpec, Settings, Upstream},
     connections::limits::Limits,
-    context::{Reception, Shared},
+    context::{ListenerService, ServerContext},
     gateway::{Route, bridge, dial::Target},
     http,
     server::{
         datagrams::OwnSockets,
-        sockets::{Held, Sockets},
+        sockets::{BoundSocket, BoundSockets},
     },
     service::{Backend, Service, chat::Hub},
 };
 
-/// The generation that holds now: what comes takes it at its beginning, and keeps it.
+/// The snapshot that holds now: what comes takes it at its beginning, and keeps it.
 #[derive(Debug)]
-pub(crate) struct Current(RwLock<Arc<Generation>>);
+pub(crate) struct Current(RwLock<Arc<Snapshot>>);
 
 impl Current {
-    pub(crate) fn new(first: Generation) -> Current {
+    pub(crate) fn new(first: Snapshot) -> Current {
         Current(RwLock::new(first.into()))
     }
 
-    pub(crate) fn get(&self) -> Arc<Generation> {
+    pub(crate) fn get(&self) -> Arc<Snapshot> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(crate) fn set(&self, next: Generation) {
+    pub(crate) fn set(&self, next: Snapshot) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = next.into();
     }
 }
 
 /// Everything that is decided by the settings.
 #[derive(Debug)]
-pub(crate) struct Generation {
-    pub(crate) shared: Arc<Shared>,
+pub(crate) struct Snapshot {
+    pub(crate) context: Arc<ServerContext>,
     /// All that is answered over HTTP.
     pub(crate) app: Router,
     /// How clients of services are received, by their listener's socket.
-    receptions: HashMap<u64, Arc<Reception>>,
+    listener_services: HashMap<u64, Arc<ListenerService>>,
     /// The datagram sockets, none of which is answered by another.
     pub(crate) own_datagram_sockets: OwnSockets,
     /// What is served where, in lines.
@@ -60,7 +60,7 @@ pub(crate) struct Generation {
     pub(crate) has_operators: bool,
 }
 
-impl Generation {
+impl Snapshot {
     /// What `settings` and `sockets` come to; what lives on does so in `before`.
     ///
     /// # Errors
@@ -68,10 +68,10 @@ impl Generation {
     /// The system's.
     pub(crate) fn new(
         settings: Settings,
-        sockets: &Sockets,
+        sockets: &BoundSockets,
         hub: &Arc<Hub>,
-        before: &Shared,
-    ) -> io::Result<Generation> {
+        before: &ServerContext,
+    ) -> io::Result<Snapshot> {
         let backend = |service| match service {
             Service::Upper => Backend::Upper,
             Service::Echo => Backend::Echo,
@@ -88,48 +88,48 @@ impl Generation {
             Upstream::Listener(service) => reachable(sockets, *service)
                 .map_or_else(|| Target::Service(backend(*service)), here),
         };
-        let reception = |held: &Held| {
-            let service = held.offer.service?;
-            let reception = Reception {
+        let listener_service = |bound: &BoundSocket| {
+            let service = bound.role.service?;
+            let listener_service = ListenerService {
                 backend: backend(service),
                 target: service.name().into(),
-                kind: held.socket.kind(held.offer.tls),
-                once: held.offer.once,
+                kind: bound.socket.kind(bound.role.tls),
+                once: bound.role.once,
             };
-            Some((held.id, reception.into()))
+            Some((bound.id, listener_service.into()))
         };
-        let receptions: HashMap<u64, Arc<Reception>> =
-            sockets.iter().filter_map(reception).collect();
+        let listener_services: HashMap<u64, Arc<ListenerService>> =
+            sockets.iter().filter_map(listener_service).collect();
         let routes: Vec<Arc<Route>> = settings
             .routes
             .iter()
             .map(|route| bridged(route, target(&route.upstream), &settings, &before.limits).into())
             .collect();
         let is_operator = |backend: &Backend| matches!(backend, Backend::Operator(_));
-        let has_operators = receptions.values().any(|how| is_operator(&how.backend))
+        let has_operators = listener_services.values().any(|how| is_operator(&how.backend))
             || routes.iter().any(|route| match &route.target {
                 Target::Service(backend) => is_operator(backend),
                 _ => false,
             });
         let endpoints = endpoints(sockets, &routes)?;
         let own_datagram_sockets =
-            sockets.iter().filter_map(|held| held.socket.datagrams()).collect();
+            sockets.iter().filter_map(|bound| bound.socket.datagrams()).collect();
         let mut lines = lines(sockets, &endpoints)?;
         lines.extend(host_hint(sockets, &settings));
-        let shared = Arc::new(before.under(settings, endpoints));
-        let app = http::router(&shared, &routes, shared.settings.web_root.as_deref());
-        Ok(Generation { shared, app, receptions, own_datagram_sockets, lines, has_operators })
+        let context = Arc::new(before.under(settings, endpoints));
+        let app = http::router(&context, &routes, context.settings.web_root.as_deref());
+        Ok(Snapshot { context, app, listener_services, own_datagram_sockets, lines, has_operators })
     }
 
     /// Receives those who had come to a socket before it was closed as `before` did.
-    pub(crate) fn keep_reception(&mut self, socket: u64, before: &Generation) {
-        let how = before.reception(socket).map(|how| (socket, how.clone()));
-        self.receptions.extend(how);
+    pub(crate) fn keep_listener_service(&mut self, socket: u64, before: &Snapshot) {
+        let how = before.listener_service(socket).map(|how| (socket, how.clone()));
+        self.listener_services.extend(how);
     }
 
     /// How clients of a socket are received; none where it is for HTTP.
-    pub(crate) fn reception(&self, socket: u64) -> Option<&Arc<Reception>> {
-        self.receptions.get(&socket)
+    pub(crate) fn listener_service(&self, socket: u64) -> Option<&Arc<ListenerService>> {
+        self.listener_services.get(&socket)
     }
 }
 
@@ -154,10 +154,10 @@ fn bridged(route: &RouteSpec, target: Target, settings: &Settings, limits: &Limi
 }
 
 /// What is served where, as it is told.
-fn endpoints(sockets: &Sockets, routes: &[Arc<Route>]) -> io::Result<Endpoints> {
-    let services = sockets.iter().filter_map(|held| Some((held.offer.service?, held)));
-    let listeners = services.map(|(service, held)| {
-        Ok(ListenerInfo { service: service.name().to_owned(), url: held.url()? })
+fn endpoints(sockets: &BoundSockets, routes: &[Arc<Route>]) -> io::Result<Endpoints> {
+    let services = sockets.iter().filter_map(|bound| Some((bound.role.service?, bound)));
+    let listeners = services.map(|(service, bound)| {
+        Ok(ListenerInfo { service: service.name().to_owned(), url: bound.url()? })
     });
     let routes = routes.iter().map(|route| RouteInfo {
         path: route.path.to_string(),
@@ -169,13 +169,13 @@ fn endpoints(sockets: &Sockets, routes: &[Arc<Route>]) -> io::Result<Endpoints> 
 }
 
 /// The same in lines, HTTP included.
-fn lines(sockets: &Sockets, endpoints: &Endpoints) -> io::Result<Vec<String>> {
+fn lines(sockets: &BoundSockets, endpoints: &Endpoints) -> io::Result<Vec<String>> {
     let Endpoints { listeners, routes } = endpoints;
     let mut lines: Vec<_> = listeners
         .iter()
         .map(|ListenerInfo { service, url }| format!("listening  {service:<6} {url}"))
         .collect();
-    let http = sockets.iter().filter(|held| held.offer.service.is_none()).map(Held::url);
+    let http = sockets.iter().filter(|bound| bound.role.service.is_none()).map(BoundSocket::url);
     let http: Vec<String> = http.collect::<io::Result<_>>()?;
     lines.extend(http.iter().map(|url| format!("listening  http   {url}")));
     lines.extend(routes.iter().map(|RouteInfo { path, upstream, framing, .. }| {
@@ -187,9 +187,9 @@ fn lines(sockets: &Sockets, endpoints: &Endpoints) -> io::Result<Vec<String>> {
 
 /// A line about host names, where HTTP is reachable from other machines and no name is allowed:
 /// pages, and programs that send an `Origin`, are refused under all names but `localhost`.
-fn host_hint(sockets: &Sockets, settings: &Settings) -> Option<String> {
-    let mut http = sockets.iter().filter(|held| held.offer.service.is_none());
-    let is_exposed = http.any(|held| held.socket.tcp().is_some_and(|at| !at.ip().is_loopback()));
+fn host_hint(sockets: &BoundSockets, settings: &Settings) -> Option<String> {
+    let mut http = sockets.iter().filter(|bound| bound.role.service.is_none());
+    let is_exposed = http.any(|bound| bound.socket.tcp().is_some_and(|at| !at.ip().is_loopback()));
     (is_exposed && settings.allow_host.is_empty()).then(|| {
         "hosts      localhost and IP addresses (allow a host name with --allow-host)".to_owned()
     })
@@ -197,11 +197,11 @@ fn host_hint(sockets: &Sockets, settings: &Settings) -> Option<String> {
 
 /// Where a service is reached by plain TCP from this machine: where it is bound to all
 /// addresses, by loopback.
-fn reachable(sockets: &Sockets, service: Service) -> Option<SocketAddr> {
-    let at = sockets.iter().find_map(|held| {
-        let offer = held.offer;
-        let plain = offer.service == Some(service) && !offer.tls && !offer.once;
-        held.socket.tcp().filter(|_| plain)
+fn reachable(sockets: &BoundSockets, service: Service) -> Option<SocketAddr> {
+    let at = sockets.iter().find_map(|bound| {
+        let role = bound.role;
+        let plain = role.service == Some(service) && !role.tls && !role.once;
+        bound.socket.tcp().filter(|_| plain)
     })?;
     let ip = match at.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -213,10 +213,11 @@ fn reachable(sockets: &Sockets, service: Service) -> Option<SocketAddr> {
 
 /// The address that is meant by `at`, if a listener of this server is reached there by
 /// plain TCP, by loopback or the address that it is bound to.
-fn own(sockets: &Sockets, at: &HostPort) -> Option<SocketAddr> {
-    let services = || sockets.iter().filter(|held| held.offer.service.is_some());
-    let is_there =
-        |to: &SocketAddr| services().filter_map(|held| held.socket.tcp()).any(|at| leads(*to, at));
+fn own(sockets: &BoundSockets, at: &HostPort) -> Option<SocketAddr> {
+    let services = || sockets.iter().filter(|bound| bound.role.service.is_some());
+    let is_there = |to: &SocketAddr| {
+        services().filter_map(|bound| bound.socket.tcp()).any(|at| leads(*to, at))
+    };
     let here = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
     let meant = match at.host.parse() {
         Ok(ip) => vec![ip],

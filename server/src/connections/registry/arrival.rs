@@ -49,7 +49,7 @@ impl fmt::Display for Peer {
 
 /// What is known of a connection when it begins.
 #[derive(Clone, Debug)]
-pub(crate) struct Arrival {
+pub(crate) struct ConnectionInfo {
     /// The transport.
     pub(crate) kind: Kind,
     /// The client.
@@ -57,22 +57,22 @@ pub(crate) struct Arrival {
     /// The service's name, or the route's path.
     pub(crate) target: Arc<str>,
     /// More about a client of the gateway.
-    pub(crate) bridged: Option<Box<Bridged>>,
+    pub(crate) bridged: Option<Box<GatewayInfo>>,
 }
 
 /// What is known of a client of the gateway beside. (In a box: others, of which there
 /// are as many, pay nothing for it.)
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Bridged {
+pub(crate) struct GatewayInfo {
     /// The name that it gave itself.
     pub(crate) label: Option<Box<str>>,
     /// The address from which the gateway called the upstream.
     pub(crate) upstream_from: Option<SocketAddr>,
 }
 
-impl Bridged {
+impl GatewayInfo {
     /// Itself, if anything of it is known.
-    pub(crate) fn known(self) -> Option<Box<Bridged>> {
+    pub(crate) fn known(self) -> Option<Box<GatewayInfo>> {
         (self.label.is_some() || self.upstream_from.is_some()).then(|| self.into())
     }
 }

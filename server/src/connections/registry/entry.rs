@@ -12,7 +12,7 @@ use std::{
 
 use echogate_proto::live::{Carried, Connection, Kind, Legs};
 
-use super::{Arrival, Bridged, Change, Registry};
+use super::{Change, ConnectionInfo, GatewayInfo, Registry};
 use crate::connections::limits::Place;
 
 /// How long the connection of a health check is open at most.
@@ -22,7 +22,7 @@ const HEALTH_CHECK: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Entry {
     id: u64,
-    arrival: Arrival,
+    arrival: ConnectionInfo,
     since: Instant,
     received: Count,
     sent: Count,
@@ -106,7 +106,7 @@ impl Entry {
     }
 
     fn end(self: &Arc<Self>, end: &dyn fmt::Display, debug: bool) {
-        let Arrival { kind, peer, target, .. } = &self.arrival;
+        let ConnectionInfo { kind, peer, target, .. } = &self.arrival;
         macro_rules! log {
             ($level:ident) => {
                 tracing::$level!(
@@ -133,8 +133,8 @@ impl Entry {
 
     /// What is told of it.
     pub(crate) fn connection(&self) -> Connection {
-        let Arrival { kind, peer, target, bridged } = &self.arrival;
-        let Bridged { label, upstream_from } = bridged.as_deref().cloned().unwrap_or_default();
+        let ConnectionInfo { kind, peer, target, bridged } = &self.arrival;
+        let GatewayInfo { label, upstream_from } = bridged.as_deref().cloned().unwrap_or_default();
         let age = self.since.elapsed();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Connection {
@@ -172,7 +172,7 @@ pub(crate) struct Registered {
 impl Registered {
     pub(super) fn new(
         id: u64,
-        arrival: Arrival,
+        arrival: ConnectionInfo,
         registry: Registry,
         place: Option<Place>,
     ) -> Registered {

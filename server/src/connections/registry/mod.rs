@@ -20,7 +20,7 @@ pub(crate) use echogate_proto::live::Kind;
 use tokio::sync::broadcast;
 
 pub(crate) use self::{
-    arrival::{Arrival, Bridged, Peer},
+    arrival::{ConnectionInfo, GatewayInfo, Peer},
     entry::{Entry, Registered},
 };
 use crate::connections::limits::Place;
@@ -81,7 +81,7 @@ pub(crate) enum Change {
 impl Registry {
     /// Enters a connection; dropping the answer takes it out again and gives back its
     /// place.
-    pub(crate) fn enter(&self, arrival: Arrival, place: Option<Place>) -> Registered {
+    pub(crate) fn enter(&self, arrival: ConnectionInfo, place: Option<Place>) -> Registered {
         let id = self.0.next.fetch_add(1, Ordering::Relaxed) + 1;
         let registered = Registered::new(id, arrival, self.clone(), place);
         self.live().entries.insert(id, registered.clone());

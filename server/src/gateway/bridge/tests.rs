@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::connections::registry::{Arrival, Kind, Peer, Registry};
+use crate::connections::registry::{ConnectionInfo, Kind, Peer, Registry};
 use echogate_event_loop::InFlight;
 
 const INTERVAL: Duration = Duration::from_secs(20);
@@ -63,7 +63,7 @@ fn options(framing: Framing) -> Options {
 
 /// A place in a registry of its own.
 fn enter() -> Registered {
-    let arrival = Arrival {
+    let arrival = ConnectionInfo {
         kind: Kind::WebSocket,
         peer: Peer::Unknown,
         target: "/test".into(),

@@ -2,6 +2,7 @@ use axum::body::{Body, to_bytes};
 use tower::ServiceExt as _;
 
 use super::*;
+use crate::config::PAGE_PATHS;
 
 async fn ask(router: Router, method: &str, path: &str, headers: &[(&str, &str)]) -> Response {
     let mut request = Request::builder().method(method).uri(path);
@@ -28,6 +29,11 @@ fn chosen(accept: &str) -> &'static str {
     headers.insert(header::ACCEPT_ENCODING, accept.parse().unwrap());
     const ENCODINGS: [&str; 3] = ["br", "gzip", "identity"];
     ENCODINGS[choose(&headers, ENCODINGS)]
+}
+
+#[test]
+fn the_settings_know_the_paths_of_all_files() {
+    assert_eq!(FILES.each_ref().map(|file| file.path), PAGE_PATHS);
 }
 
 #[tokio::test]

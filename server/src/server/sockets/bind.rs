@@ -1,4 +1,4 @@
-//! Sockets, bound.
+//! BoundSockets, bound.
 
 use std::{
     fs, io,
@@ -17,7 +17,7 @@ use socket2::SockRef;
 use tokio::net::{TcpSocket, UdpSocket, UnixDatagram, UnixSocket};
 
 use crate::{
-    config::{At, SocketPath},
+    config::{ListenAddr, SocketPath},
     net::resolve,
     server::{accept::Listener, datagrams::Datagrams},
 };
@@ -134,41 +134,44 @@ impl Socket {
 
 /// What a socket is bound to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Binding {
+pub(crate) enum BindAddr {
     Tcp(SocketAddr),
     Udp(SocketAddr),
     Unix(SocketPath),
     UnixGram(SocketPath),
 }
 
-impl Binding {
+impl BindAddr {
     /// What is meant by `at`: each address of a host.
     ///
     /// # Errors
     ///
     /// That the host is not known.
-    pub(crate) async fn all(at: &At) -> io::Result<Vec<Binding>> {
+    pub(crate) async fn all(at: &ListenAddr) -> io::Result<Vec<BindAddr>> {
         Ok(match at {
-            At::Tcp(at) | At::Tls(at) => addresses(at).await?.map(Binding::Tcp).collect(),
-            At::Udp(at) => addresses(at).await?.map(Binding::Udp).collect(),
-            At::Unix(at) => vec![Binding::Unix(at.clone())],
-            At::UnixGram(at) => vec![Binding::UnixGram(at.clone())],
+            ListenAddr::Tcp(at) | ListenAddr::Tls(at) => {
+                addresses(at).await?.map(BindAddr::Tcp).collect()
+            }
+            ListenAddr::Udp(at) => addresses(at).await?.map(BindAddr::Udp).collect(),
+            ListenAddr::Unix(at) => vec![BindAddr::Unix(at.clone())],
+            ListenAddr::UnixGram(at) => vec![BindAddr::UnixGram(at.clone())],
         })
     }
 
     /// Whether any port will do.
     pub(crate) fn is_any_port(&self) -> bool {
-        matches!(self, Binding::Tcp(at) | Binding::Udp(at) if at.port() == 0)
+        matches!(self, BindAddr::Tcp(at) | BindAddr::Udp(at) if at.port() == 0)
     }
 
     /// Whether a socket that was bound to `other`, and so to `socket`, is bound to this.
-    pub(crate) fn is_met_by(&self, other: &Binding, socket: &Socket) -> bool {
+    pub(crate) fn is_bound_to(&self, other: &BindAddr, socket: &Socket) -> bool {
         match (self, other) {
-            (Binding::Tcp(at), Binding::Tcp(before)) | (Binding::Udp(at), Binding::Udp(before)) => {
+            (BindAddr::Tcp(at), BindAddr::Tcp(before))
+            | (BindAddr::Udp(at), BindAddr::Udp(before)) => {
                 at == before || socket.at().is_ok_and(|bound| bound == at.to_string())
             }
-            (Binding::Unix(at), Binding::Unix(before))
-            | (Binding::UnixGram(at), Binding::UnixGram(before)) => at.path == before.path,
+            (BindAddr::Unix(at), BindAddr::Unix(before))
+            | (BindAddr::UnixGram(at), BindAddr::UnixGram(before)) => at.path == before.path,
             _ => false,
         }
     }
@@ -176,8 +179,8 @@ impl Binding {
     /// The mode of its file, if one was given.
     pub(crate) fn mode(&self) -> Option<u32> {
         match self {
-            Binding::Unix(at) | Binding::UnixGram(at) => at.mode,
-            Binding::Tcp(_) | Binding::Udp(_) => None,
+            BindAddr::Unix(at) | BindAddr::UnixGram(at) => at.mode,
+            BindAddr::Tcp(_) | BindAddr::Udp(_) => None,
         }
     }
 
@@ -188,15 +191,15 @@ impl Binding {
     /// The system's.
     pub(crate) async fn bind(&self, backlog: u32) -> io::Result<Socket> {
         match self {
-            Binding::Tcp(at) => tcp(*at, backlog).map(Socket::from),
-            Binding::Udp(at) => Ok(Datagrams::udp(UdpSocket::bind(at).await?)?.into()),
-            Binding::Unix(at) => in_file_system(at, || {
+            BindAddr::Tcp(at) => tcp(*at, backlog).map(Socket::from),
+            BindAddr::Udp(at) => Ok(Datagrams::udp(UdpSocket::bind(at).await?)?.into()),
+            BindAddr::Unix(at) => bind_unix_path(at, || {
                 let socket = UnixSocket::new_stream()?;
                 socket.bind(&at.path)?;
                 let listener = socket.listen(backlog)?;
                 Ok(Listener::Unix(listener, Some(SocketFile::of(&at.path)?)).into())
             }),
-            Binding::UnixGram(at) => in_file_system(at, || {
+            BindAddr::UnixGram(at) => bind_unix_path(at, || {
                 let socket = UnixDatagram::bind(&at.path)?;
                 Ok(Datagrams::UnixGram(socket, Some(SocketFile::of(&at.path)?)).into())
             }),
@@ -225,7 +228,7 @@ fn tcp(at: SocketAddr, backlog: u32) -> io::Result<Listener> {
 
 /// Binds a socket in the file system. One that is there already is replaced if nothing
 /// answers on it.
-fn in_file_system(
+fn bind_unix_path(
     at: &SocketPath,
     bind: impl FnOnce() -> io::Result<Socket>,
 ) -> io::Result<Socket> {
@@ -237,7 +240,7 @@ fn in_file_system(
             return Err(io::Error::other("something is there that is no socket"));
         }
         // Whatever type it is of: nobody is behind it if this is refused.
-        Ok(_) => match knock(path) {
+        Ok(_) => match probe(path) {
             Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)?,
             _ => return Err(io::ErrorKind::AddrInUse.into()),
         },
@@ -251,7 +254,7 @@ fn in_file_system(
 }
 
 /// Connects to a socket file, without waiting for whoever may be behind it.
-fn knock(path: &Path) -> io::Result<()> {
+fn probe(path: &Path) -> io::Result<()> {
     let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     socket.connect(&socket2::SockAddr::unix(path)?)

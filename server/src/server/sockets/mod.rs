@@ -9,29 +9,29 @@ use std::{
 };
 
 use self::{
-    bind::{Binding, Socket},
-    systemd::Inherited,
+    bind::{BindAddr, Socket},
+    systemd::ActivatedSockets,
 };
 use crate::{
-    config::{At, Bind, Settings},
+    config::{Bind, ListenAddr, Settings},
     service::Service,
     text::io_error,
 };
 
 /// A socket, and what it is for. Clones are the same.
 #[derive(Clone, Debug)]
-pub(crate) struct Held {
+pub(crate) struct BoundSocket {
     /// Unique among all sockets since the start.
     pub(crate) id: u64,
     pub(crate) socket: Socket,
-    pub(crate) offer: Offer,
+    pub(crate) role: SocketRole,
     /// What it was bound to; none if that was not by us.
-    binding: Option<Binding>,
+    binding: Option<BindAddr>,
 }
 
 /// What is offered on a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Offer {
+pub(crate) struct SocketRole {
     /// A service; none is HTTP.
     pub(crate) service: Option<Service>,
     /// It is spoken within TLS.
@@ -42,20 +42,20 @@ pub(crate) struct Offer {
 
 /// All sockets that are served: first those that were bound for us.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Sockets(Vec<Held>);
+pub(crate) struct BoundSockets(Vec<BoundSocket>);
 
-impl Held {
-    fn new(socket: Socket, offer: Offer, binding: Option<Binding>) -> Held {
+impl BoundSocket {
+    fn new(socket: Socket, role: SocketRole, binding: Option<BindAddr>) -> BoundSocket {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        Held { id: NEXT.fetch_add(1, Ordering::Relaxed), socket, offer, binding }
+        BoundSocket { id: NEXT.fetch_add(1, Ordering::Relaxed), socket, role, binding }
     }
 
     /// Whether it is the socket that `binding` would get. Where any port will do it is,
     /// if it does the same work there.
-    fn meets(&self, binding: &Binding, offer: Offer) -> bool {
+    fn matches(&self, binding: &BindAddr, role: SocketRole) -> bool {
         self.binding.as_ref().is_some_and(|own| match binding.is_any_port() {
-            true => own == binding && self.offer.service == offer.service,
-            false => binding.is_met_by(own, &self.socket),
+            true => own == binding && self.role.service == role.service,
+            false => binding.is_bound_to(own, &self.socket),
         })
     }
 
@@ -66,27 +66,28 @@ impl Held {
     /// The system's.
     pub(crate) fn url(&self) -> io::Result<String> {
         let at = self.socket.at()?;
-        Ok(match self.offer {
-            Offer { service: Some(_), tls, .. } => format!("{}://{at}", self.socket.kind(tls)),
-            Offer { tls: false, .. } => format!("http://{at}"),
-            Offer { tls: true, .. } => format!("https://{at}"),
+        Ok(match self.role {
+            SocketRole { service: Some(_), tls, .. } => format!("{}://{at}", self.socket.kind(tls)),
+            SocketRole { tls: false, .. } => format!("http://{at}"),
+            SocketRole { tls: true, .. } => format!("https://{at}"),
         })
     }
 }
 
-impl Sockets {
+impl BoundSockets {
     /// Those that were bound for us.
     ///
     /// # Errors
     ///
     /// One line that says why they cannot be used.
-    pub(crate) fn inherited(inherited: Inherited) -> Result<Sockets, String> {
+    pub(crate) fn inherited(inherited: ActivatedSockets) -> Result<BoundSockets, String> {
         let sockets = inherited
             .into_sockets()
             .map_err(|e| format!("cannot use the inherited sockets: {}", io_error::describe(&e)))?;
-        let held =
-            |(service, socket)| Held::new(socket, Offer { service, tls: false, once: false }, None);
-        Ok(Sockets(sockets.into_iter().map(held).collect()))
+        let bound = |(service, socket)| {
+            BoundSocket::new(socket, SocketRole { service, tls: false, once: false }, None)
+        };
+        Ok(BoundSockets(sockets.into_iter().map(bound).collect()))
     }
 
     /// The sockets that `settings` name, and those that were bound for us: the same as
@@ -95,26 +96,26 @@ impl Sockets {
     /// # Errors
     ///
     /// One line that names what cannot be bound, and why.
-    pub(crate) async fn renewed(&self, settings: &Settings) -> Result<Sockets, String> {
+    pub(crate) async fn reconcile(&self, settings: &Settings) -> Result<BoundSockets, String> {
         let tls = settings.tls.is_some();
-        let (mut renewed, mut before): (Vec<Held>, Vec<Held>) =
-            self.iter().cloned().partition(|held| held.binding.is_none());
-        for held in renewed.iter_mut().filter(|held| held.offer.service.is_none()) {
-            held.offer.tls = tls;
+        let (mut reconcile, mut before): (Vec<BoundSocket>, Vec<BoundSocket>) =
+            self.iter().cloned().partition(|bound| bound.binding.is_none());
+        for bound in reconcile.iter_mut().filter(|bound| bound.role.service.is_none()) {
+            bound.role.tls = tls;
         }
         let listeners = settings.listeners.iter().map(|Bind { spec, required }| {
-            let within = matches!(spec.at, At::Tls(_));
-            let offer = Offer { service: Some(spec.service), tls: within, once: spec.once };
-            (spec.at.clone(), offer, spec.to_string(), *required)
+            let within = matches!(spec.at, ListenAddr::Tls(_));
+            let role = SocketRole { service: Some(spec.service), tls: within, once: spec.once };
+            (spec.at.clone(), role, spec.to_string(), *required)
         });
         let http = settings.http.iter().map(|Bind { spec, required }| {
-            let offer = Offer { service: None, tls, once: false };
+            let role = SocketRole { service: None, tls, once: false };
             let what = format!("{}://{spec}", settings.http_scheme());
-            (At::Tcp(spec.clone()), offer, what, *required)
+            (ListenAddr::Tcp(spec.clone()), role, what, *required)
         });
-        for (at, offer, what, required) in listeners.chain(http) {
-            match take_or_bind(&at, offer, &mut before, settings.backlog).await {
-                Ok(held) => renewed.extend(held),
+        for (at, role, what, required) in listeners.chain(http) {
+            match take_or_bind(&at, role, &mut before, settings.backlog).await {
+                Ok(bound) => reconcile.extend(bound),
                 Err(e) if !required && no_such_family(&e) => {
                     tracing::info!("{what}: left out: {e}");
                 }
@@ -123,28 +124,28 @@ impl Sockets {
                 }
             }
         }
-        Ok(Sockets(renewed))
+        Ok(BoundSockets(reconcile))
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Held> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &BoundSocket> {
         self.0.iter()
     }
 
     pub(crate) fn has(&self, id: u64) -> bool {
-        self.iter().any(|held| held.id == id)
+        self.iter().any(|bound| bound.id == id)
     }
 
     /// Sets what can be set on those that were in `before` already, where it is something
     /// else now. What fails is logged.
-    pub(crate) fn adapt(&self, before: &Sockets, backlog: Option<u32>) {
-        for held in self.iter().filter(|held| held.binding.is_some()) {
-            let Some(old) = before.iter().find(|old| old.id == held.id) else { continue };
-            let mode = |held: &Held| held.binding.as_ref().and_then(Binding::mode);
-            let mut set = backlog.map_or(Ok(()), |backlog| held.socket.set_backlog(backlog));
-            if mode(old) != mode(held) {
-                set = set.and(held.socket.set_mode(mode(held)));
+    pub(crate) fn apply_options(&self, before: &BoundSockets, backlog: Option<u32>) {
+        for bound in self.iter().filter(|bound| bound.binding.is_some()) {
+            let Some(old) = before.iter().find(|old| old.id == bound.id) else { continue };
+            let mode = |bound: &BoundSocket| bound.binding.as_ref().and_then(BindAddr::mode);
+            let mut set = backlog.map_or(Ok(()), |backlog| bound.socket.set_backlog(backlog));
+            if mode(old) != mode(bound) {
+                set = set.and(bound.socket.set_mode(mode(bound)));
             }
-            if let (Err(e), Ok(url)) = (set, held.url()) {
+            if let (Err(e), Ok(url)) = (set, bound.url()) {
                 tracing::warn!("{url} stays in part as it was: {}", io_error::describe(&e));
             }
         }
@@ -153,17 +154,17 @@ impl Sockets {
 
 /// A socket for each address of `at`: taken from `before`, or bound.
 async fn take_or_bind(
-    at: &At,
-    offer: Offer,
-    before: &mut Vec<Held>,
+    at: &ListenAddr,
+    role: SocketRole,
+    before: &mut Vec<BoundSocket>,
     backlog: u32,
-) -> io::Result<Vec<Held>> {
+) -> io::Result<Vec<BoundSocket>> {
     let mut all = Vec::new();
-    for binding in Binding::all(at).await? {
-        let found = before.iter().position(|held| held.meets(&binding, offer));
+    for binding in BindAddr::all(at).await? {
+        let found = before.iter().position(|bound| bound.matches(&binding, role));
         all.push(match found.map(|found| before.remove(found)) {
-            Some(held) => Held { offer, binding: Some(binding), ..held },
-            None => Held::new(binding.bind(backlog).await?, offer, Some(binding)),
+            Some(bound) => BoundSocket { role, binding: Some(binding), ..bound },
+            None => BoundSocket::new(binding.bind(backlog).await?, role, Some(binding)),
         });
     }
     Ok(all)

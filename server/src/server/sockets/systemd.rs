@@ -1,4 +1,4 @@
-//! Sockets that the service manager has bound for us (systemd's socket activation:
+//! BoundSockets that the service manager has bound for us (systemd's socket activation:
 //! `LISTEN_FDS`, sd_listen_fds(3)). Each is served by its name (`FileDescriptorName=`):
 //! `http`, or a service's.
 
@@ -8,22 +8,14 @@ use listenfd::ListenFd;
 use tokio::net::{TcpListener, UdpSocket, UnixDatagram, UnixListener};
 
 use crate::{
+    config::ActivatedNames,
     server::{accept::Listener, datagrams::Datagrams, sockets::bind::Socket},
     service::Service,
 };
 
-/// What the sockets are for.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Names {
-    /// One is for HTTP.
-    pub(crate) http: bool,
-    /// The services that there is one for.
-    pub(crate) services: Vec<Service>,
-}
-
-/// Sockets that were bound for us.
+/// BoundSockets that were bound for us.
 #[derive(Debug, Default)]
-pub(crate) struct Inherited {
+pub(crate) struct ActivatedSockets {
     /// With the service that each is for, if it is not HTTP.
     sockets: Vec<(Option<Service>, Raw)>,
 }
@@ -37,13 +29,13 @@ enum Raw {
     UnixGram(std::os::unix::net::UnixDatagram),
 }
 
-impl Inherited {
+impl ActivatedSockets {
     /// Those that the environment tells of, if it is meant for this process.
     ///
     /// # Errors
     ///
     /// One line that names a socket which cannot be served.
-    pub(crate) fn from_env() -> Result<Inherited, String> {
+    pub(crate) fn from_env() -> Result<ActivatedSockets, String> {
         // Read first: what follows may forget them.
         let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut names = names.split(':');
@@ -71,12 +63,12 @@ impl Inherited {
             }
             sockets.push((service, raw));
         }
-        Ok(Inherited { sockets })
+        Ok(ActivatedSockets { sockets })
     }
 
     /// What they are for.
-    pub(crate) fn names(&self) -> Names {
-        let mut names = Names::default();
+    pub(crate) fn names(&self) -> ActivatedNames {
+        let mut names = ActivatedNames::default();
         for (service, _) in &self.sockets {
             match service {
                 None => names.http = true,
