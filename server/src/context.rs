@@ -1,99 +1,93 @@
-//! What all connections share, and how they end.
+//! The server context: what all connections share.
 
-use std::{io, net::IpAddr, sync::Arc, time::Duration};
+use std::{io, net::IpAddr, sync::Arc};
 
+use echogate_event_loop::EventLoops;
 use echogate_proto::live::{Endpoints, Kind};
 use futures_util::FutureExt;
-use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     config::Settings,
     connections::{
-        counters::{Counters, Refusal},
-        limits::{Limits, Place, share::Shares},
-        registry::{ConnectionInfo, Peer, Registry},
+        counters::Counters,
+        limits::{Limits, share::Shares},
+        registry::{Peer, Registry},
     },
-    net::{hairpin::Hairpins, stream::Stream, tls::Inside},
-    runtime::drain::{Drain, Stage},
-    service::{Backend, connection},
+    net::hairpin::Hairpins,
+    runtime::drain::Drain,
+    service::Backend,
 };
-use echogate_event_loop::EventLoops;
 
-/// How long it takes at the most to notice what has arrived.
-const NOTICE: Duration = Duration::from_millis(20);
+/// Subscribers of `/api/events` at once: in all, and of one address.
+const MAX_SUBSCRIBERS: (usize, usize) = (64, 16);
 
-/// How long connections may take that are cut off: they need one turn on their event loop.
-const CUT: Duration = Duration::from_millis(200);
+/// Answers to `/api/connections` under way at once: in all, and to one address.
+const MAX_LISTINGS: (usize, usize) = (64, 16);
 
-/// Clients that may watch `/api/events` at once, and those of one address.
-const WATCHERS: (usize, usize) = (64, 16);
-
-/// Answers to `/api/connections` under way at once, and those to one address.
-const LISTINGS: (usize, usize) = (64, 16);
-
-/// What all connections share: the settings that they began under, and beside them what
-/// is the same under all settings.
+/// What connections share. The first two fields belong to one configuration, the others live
+/// as long as the server. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct ServerContext {
-    /// Every setting, decided.
+    /// The settings in force when the connection was accepted.
     pub(crate) settings: Settings,
-    /// What is served where.
+    /// The listeners and routes under these settings.
     pub(crate) endpoints: Endpoints,
-    /// How many connections there may be.
+    /// The limits on connections.
     pub(crate) limits: Arc<Limits>,
-    /// What was refused or lost.
+    /// Counters of what was refused or lost.
     pub(crate) counters: Arc<Counters>,
-    /// Which of them come from here.
+    /// Connections of bridges to this server's own listeners.
     pub(crate) hairpins: Hairpins,
-    /// Where they are carried.
+    /// The threads that carry established connections.
     pub(crate) loops: EventLoops,
-    /// Who is connected.
+    /// All live connections.
     pub(crate) registry: Registry,
     /// Connections to the built-in services.
     pub(crate) services: ConnectionGroup,
     /// WebSocket connections.
     pub(crate) bridges: ConnectionGroup,
-    /// HTTP connections, before they become WebSockets.
+    /// HTTP connections that have not become WebSockets.
     pub(crate) http: ConnectionGroup,
-    /// Clients of `/api/events`.
-    pub(crate) watchers: Arc<Shares>,
-    /// Answers to `/api/connections` under way.
+    /// Permits of the subscribers of `/api/events`.
+    pub(crate) subscribers: Arc<Shares>,
+    /// Permits of answers to `/api/connections`.
     pub(crate) listings: Arc<Shares>,
-    /// The server has begun to end.
-    pub(crate) ending: CancellationToken,
+    /// Cancelled when the server begins to shut down.
+    pub(crate) shutting_down: CancellationToken,
 }
 
-/// Connections that end together. Clones are the same.
+/// Connections that are shut down in the same phases. Clones are the same group.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionGroup {
-    /// Tells them to.
+    /// Tells the connections how far the shutdown is.
     pub(crate) drain: Drain,
-    /// Waits for them.
+    /// Waits for the connections' tasks.
     pub(crate) tracker: TaskTracker,
 }
 
-/// How a listener's clients are received.
+/// The service that answers on a listener.
 #[derive(Debug)]
 pub(crate) struct ListenerService {
     /// The service.
     pub(crate) backend: Backend,
     /// Its name.
     pub(crate) target: Arc<str>,
-    /// The transport.
+    /// The listener's transport.
     pub(crate) kind: Kind,
-    /// One message is answered.
+    /// Each connection ends after the answer to its first message.
     pub(crate) once: bool,
 }
 
 impl ServerContext {
-    /// Nobody is connected yet, and nothing is served.
+    /// The context of a server without listeners and routes.
     ///
     /// # Errors
     ///
-    /// The system's, about the event loops.
+    /// There are not enough threads or file descriptors for the event loops.
     pub(crate) fn new(settings: Settings) -> io::Result<ServerContext> {
         let limits = Limits::new(settings.max_connections, settings.max_per_address);
+        let group = || ConnectionGroup { drain: Drain::new(), tracker: TaskTracker::new() };
         Ok(ServerContext {
             settings,
             endpoints: Endpoints::default(),
@@ -102,21 +96,21 @@ impl ServerContext {
             hairpins: Hairpins::default(),
             loops: EventLoops::start()?,
             registry: Registry::default(),
-            services: ConnectionGroup::new(),
-            bridges: ConnectionGroup::new(),
-            http: ConnectionGroup::new(),
-            watchers: Arc::new(Shares::new(WATCHERS.0, WATCHERS.1)),
-            listings: Arc::new(Shares::new(LISTINGS.0, LISTINGS.1)),
-            ending: CancellationToken::new(),
+            services: group(),
+            bridges: group(),
+            http: group(),
+            subscribers: Arc::new(Shares::new(MAX_SUBSCRIBERS.0, MAX_SUBSCRIBERS.1)),
+            listings: Arc::new(Shares::new(MAX_LISTINGS.0, MAX_LISTINGS.1)),
+            shutting_down: CancellationToken::new(),
         })
     }
 
-    /// The same under other settings. (The limits stay as they are until they are set.)
-    pub(crate) fn under(&self, settings: Settings, endpoints: Endpoints) -> ServerContext {
+    /// The same context under another configuration. The limits stay until they are set.
+    pub(crate) fn with_settings(&self, settings: Settings, endpoints: Endpoints) -> ServerContext {
         ServerContext { settings, endpoints, ..self.clone() }
     }
 
-    /// The address that an HTTP connection is counted by; none where it may be that of a
+    /// The address by which an HTTP connection is counted; none where it may be that of a
     /// proxy, which has many clients.
     pub(crate) fn counted_by(&self, peer: &Peer) -> Option<IpAddr> {
         let Peer::Address(peer) = peer else { return None };
@@ -125,118 +119,12 @@ impl ServerContext {
         (!proxies.any(|network| network.has(peer))).then(|| peer.ip())
     }
 
-    /// Spawns a task that serves an accepted connection to a service, unless its client's address has
-    /// as many as it may. `place` is none for a bridge's connection to a listener of this server,
-    /// which its client's own place covers.
-    pub(crate) fn receive(
-        self: &Arc<Self>,
-        how: &Arc<ListenerService>,
-        stream: Stream,
-        peer: Peer,
-        place: Option<Place>,
-    ) {
-        let place = match place.map(|place| place.of(peer.ip())).transpose() {
-            Ok(place) => place,
-            Err(full) => {
-                self.counters.refused(full.refusal());
-                return tracing::info!(%peer, "refused: {full}");
-            }
-        };
-        if how.kind != Kind::Tls {
-            return self.serve(how, stream, peer, place);
-        }
-        let (context, how) = (self.clone(), how.clone());
-        self.services.tracker.spawn(async move {
-            if let Some(stream) = context.secured(Inside::Bytes, stream, &peer).await {
-                context.serve(&how, stream, peer, place);
-            }
-        });
-    }
-
-    fn serve(&self, how: &ListenerService, stream: Stream, peer: Peer, place: Option<Place>) {
-        let exchange = how.backend.meet(peer.clone(), how.once);
-        let arrival =
-            ConnectionInfo { kind: how.kind, peer, target: how.target.clone(), bridged: None };
-        // The idle time of a bridge's connection to a listener here is the bridge's: that
-        // ends it with the right Close.
-        let idle = place.as_ref().and(self.settings.idle_timeout);
-        let entry = self.registry.enter(arrival, place);
-        let drain = &self.services.drain;
-        self.carry(&self.services, connection::serve(stream, exchange, entry, idle, drain));
-    }
-
-    /// Carries a connection of `group` to its end, on an event loop.
-    pub(crate) fn carry(&self, group: &ConnectionGroup, connection: impl Future + Send + 'static) {
-        self.loops.spawn(group.tracker.track_future(connection).map(drop));
-    }
-
-    /// The stream within TLS, where there is a certificate, if the client agrees on it
-    /// within the time that a head may take.
-    pub(crate) async fn secured(
+    /// Carries a connection of `group` to its end on an event loop.
+    pub(crate) fn spawn_on_loop(
         &self,
-        inside: Inside,
-        stream: Stream,
-        peer: &Peer,
-    ) -> Option<Stream> {
-        let (Some(identity), Stream::Plain(socket)) = (&self.settings.tls, stream) else {
-            return None;
-        };
-        let drain = match inside {
-            Inside::Http | Inside::WebSocket => &self.http.drain,
-            Inside::Bytes => &self.services.drain,
-        };
-        let within = self.settings.header_timeout;
-        let tls = identity.accept(inside, socket, peer, within, drain).await;
-        if tls.is_none() {
-            self.counters.refused(Refusal::Tls);
-        }
-        tls.map(Stream::from)
-    }
-
-    /// Ends all connections: first those that come through the gateway, because the
-    /// built-in services answer what they have in flight; then the services' own.
-    /// Each group has a part of the time to end when it is quiet, and then some to end
-    /// at the next clean place. The time counts from `start`.
-    pub(crate) async fn drain(&self, start: Instant) {
-        let within = self.settings.drain;
-        // Who has just been accepted is not known to have sent nothing before the
-        // runtime has asked the system.
-        sleep(NOTICE.min(within / 10)).await;
-        self.http.drain.advance(Stage::WhenQuiet);
-        self.bridges.end_by(start + within.mul_f64(0.4), start + within.mul_f64(0.5)).await;
-        self.services.end_by(start + within.mul_f64(0.8), start + within.mul_f64(0.9)).await;
-        self.bridges.end_by(start + within, start + within).await;
-        self.http.end_by(start + within, start + within).await;
-        let count = self.registry.count();
-        if count > 0 {
-            tracing::warn!("{count} connections did not end within {within:?} and are cut off");
-            let until = Instant::now() + CUT;
-            self.bridges.end(Stage::Cut, until).await;
-            self.services.end(Stage::Cut, until).await;
-        }
-        for entry in self.registry.entries() {
-            entry.ended(&"cut off by the server's end");
-        }
-    }
-}
-
-impl ConnectionGroup {
-    fn new() -> ConnectionGroup {
-        ConnectionGroup { drain: Drain::new(), tracker: TaskTracker::new() }
-    }
-
-    /// Ends the group's connections: by `quiet` those that become quiet, by `now` the
-    /// others, as far as they can be ended cleanly.
-    async fn end_by(&self, quiet: Instant, now: Instant) {
-        self.tracker.close();
-        if !self.end(Stage::WhenQuiet, quiet).await {
-            self.end(Stage::Now, now).await;
-        }
-    }
-
-    /// Has the group's connections end as `stage` says; whether all do until then.
-    async fn end(&self, stage: Stage, until: Instant) -> bool {
-        self.drain.advance(stage);
-        timeout_at(until, self.tracker.wait()).await.is_ok()
+        group: &ConnectionGroup,
+        connection: impl Future + Send + 'static,
+    ) {
+        self.loops.spawn(group.tracker.track_future(connection).map(drop));
     }
 }

@@ -183,7 +183,7 @@ fn a_standard_output_that_nobody_reads_stops_nobody() {
     };
     signal("-HUP");
     let start = Instant::now();
-    while !std::fs::read_to_string(log.path()).unwrap().contains("the settings are read again") {
+    while !std::fs::read_to_string(log.path()).unwrap().contains("configuration reloaded") {
         assert!(start.elapsed() < PATIENCE, "no reload");
         std::thread::sleep(Duration::from_millis(5));
     }

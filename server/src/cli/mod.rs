@@ -23,7 +23,7 @@ use self::{check::Attempt, process::Signals};
 use crate::{
     client,
     config::{self, ActivatedNames, BindAddress, Given, RouteSpec, Settings, Sources},
-    server::{Server, sockets::systemd::ActivatedSockets},
+    server::{ActivatedSockets, Server},
     service::{Service, chat::Seat},
     text::escape,
 };

@@ -254,7 +254,7 @@ fn bridge_upgraded(
             });
         } else {
             exemption.keep();
-            context.carry(&context.bridges, bridge);
+            context.spawn_on_loop(&context.bridges, bridge);
         }
     });
 }

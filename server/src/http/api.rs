@@ -90,7 +90,7 @@ fn foreign(context: &ServerContext, client: &Client, headers: &HeaderMap) -> Opt
 
 /// Whether new connections are welcome: not any more once the server has begun to end.
 async fn ready(State(context): State<Arc<ServerContext>>) -> impl IntoResponse {
-    if context.ending.is_cancelled() {
+    if context.shutting_down.is_cancelled() {
         (StatusCode::SERVICE_UNAVAILABLE, "ending\n")
     } else {
         (StatusCode::OK, "ready\n")

@@ -56,7 +56,7 @@ pub(super) async fn events(
     Extension(permit): Extension<Arc<HttpPermit>>,
 ) -> Response {
     let place = context.limits.enter(Some(client.peer.ip()), None);
-    let (Ok(place), Some(share)) = (place, context.watchers.take(client.peer.ip())) else {
+    let (Ok(place), Some(share)) = (place, context.subscribers.take(client.peer.ip())) else {
         return too_many(&context, "too many clients watch /api/events already\n");
     };
     let watching = context.registry.watch();

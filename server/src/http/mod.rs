@@ -11,7 +11,7 @@ pub(crate) mod connection;
 mod events;
 mod metrics;
 
-use std::{convert::Infallible, net::SocketAddr, path::Path, sync::Arc};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
@@ -40,7 +40,6 @@ use crate::{
         upgrade,
     },
     net::{proxy, stream::Stream},
-    server::snapshot::Current,
 };
 
 /// The largest head of a request, in bytes.
@@ -60,17 +59,26 @@ const CONNECTION_WINDOW: u32 = (STREAMS + 1) * STREAM_WINDOW;
 /// Bytes of one HTTP/2 stream that wait to be sent.
 const STREAM_BUFFER: usize = 64 * 1024;
 
-/// Everything that is answered over HTTP.
-pub(crate) fn router(
-    context: &Arc<ServerContext>,
-    routes: &[Arc<Route>],
-    web_root: Option<&Path>,
-) -> Router {
+/// The answers to HTTP requests under one configuration.
+#[derive(Debug)]
+pub(crate) struct Site {
+    context: Arc<ServerContext>,
+    router: Router,
+}
+
+impl Site {
+    /// The page, the API and `routes`.
+    pub(crate) fn new(context: &Arc<ServerContext>, routes: &[Arc<Route>]) -> Site {
+        Site { context: context.clone(), router: router(context, routes) }
+    }
+}
+
+fn router(context: &Arc<ServerContext>, routes: &[Arc<Route>]) -> Router {
     let guard = middleware::from_fn_with_state(context.clone(), origin::guard_host);
     // Where the page is, a handshake leads elsewhere: to the route of that path, if any.
     let (on_page, routes): (Vec<_>, Vec<_>) =
         routes.iter().cloned().partition(|route| PAGE_PATHS.contains(&&*route.path));
-    let page = assets::router(web_root).layer(guard.clone());
+    let page = assets::router(context.settings.web_root.as_deref()).layer(guard.clone());
     let page = page.layer(middleware::from_fn_with_state(
         context.clone(),
         move |state, client, permit, request: Request, next: Next| {
@@ -104,14 +112,14 @@ pub(crate) fn router(
 }
 
 /// Serves one HTTP connection until it ends, becomes something else, does not keep a deadline
-/// or loses its permit. Each request is answered by the configuration that holds when it comes.
+/// or loses its permit. Each request is answered by the `site` of the time when it arrives.
 /// `destination` is the address that the client connected to, where a PROXY header named it.
 pub(crate) async fn serve(
     stream: Stream,
     peer: SocketAddr,
     destination: Option<SocketAddr>,
     permit: Arc<HttpPermit>,
-    current: Arc<Current>,
+    site: impl Fn() -> Arc<Site> + Clone + Send + Sync + 'static,
     context: &ServerContext,
 ) {
     // Of a connection that is gone already nothing more will come.
@@ -127,8 +135,8 @@ pub(crate) async fn serve(
     let requests = activity.clone();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         requests.request_came();
-        let snapshot = current.get();
-        let trusted = &snapshot.context.settings.forwarded_from;
+        let site = site();
+        let trusted = &site.context.settings.forwarded_from;
         let forwarded = proxy::forwarded(request.headers(), peer, trusted);
         let client = Client { peer: forwarded.client, local, is_tls, forwarded };
         request.extensions_mut().insert(client);
@@ -147,7 +155,7 @@ pub(crate) async fn serve(
                 false => Some(activity.answer().await),
             };
             let response = match checked {
-                Ok(()) => snapshot.app.clone().oneshot(request).await?,
+                Ok(()) => site.router.clone().oneshot(request).await?,
                 Err(reason) => (StatusCode::BAD_REQUEST, format!("{reason}\n")).into_response(),
             };
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {

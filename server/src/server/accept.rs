@@ -1,134 +1,71 @@
-//! Accepting connections for as long as the server serves.
+//! The accept loop of a listener: accept, admit, read the PROXY header, dispatch.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
-use socket2::SockRef;
 use tokio::{
-    net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::Semaphore,
     task::yield_now,
     time::{Instant, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use super::{
+    admission::{Admission, Admitted},
+    dispatch,
+};
 use crate::{
     connections::{counters::Refusal, registry::Peer},
-    net::{proxy, stream::Stream},
-    server::{
-        admission::{Admission, Admitted},
-        sockets::bind::SocketFile,
+    net::{
+        listener::{Listener, belongs_to_connection, has_begun},
+        proxy,
+        stream::Stream,
     },
 };
-use echogate_event_loop::StreamSocket;
 
-/// How long accepting rests when the system has run out of something.
-const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+/// The pause of accepting when file descriptors or memory have run out.
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 
-/// Clients of a listener that wait for room, besides those that wait with the kernel. (A
-/// bridge behind more than so many, who all came while its client got the last place, waits
-/// with them.)
+/// The least time between two log lines about such a shortage, which may come and go with each
+/// connection.
+const SHORTAGE_LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Accepted connections of a listener that wait for a permit. Further ones wait in the kernel.
+/// A connection of our own bridge, which needs no permit, may be among the latter.
 const MAX_WAITING: usize = 128;
 
-/// How long a proxy may still take to say who a client is when the server ends.
-const LAST_HEADER: Duration = Duration::from_millis(100);
+/// The time that a proxy still has for its PROXY header when the shutdown begins.
+const FINAL_HEADER_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Connections that are still accepted, and answered, when the listener ends: those that
-/// the kernel has accepted by then, as far as that many. None is waited for.
-const LAST: usize = 4096;
+/// Connections that are accepted at most when the listener is closed: those that the kernel
+/// has accepted by then.
+const FINAL_ACCEPTS: usize = 4096;
 
-/// How long accepting those may take in all, at whatever rate further ones come.
-const LAST_ACCEPTS: Duration = Duration::from_millis(250);
+/// The time in which those are accepted, at whatever rate further ones arrive.
+const FINAL_ACCEPTS_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// How many of those are accepted before other tasks have a turn.
-const LAST_AT_ONCE: usize = 64;
+/// Final accepts before other tasks have a turn.
+const FINAL_ACCEPTS_BATCH: usize = 64;
 
-/// How long after a shortage of file descriptors or memory was logged the next is not: it
-/// may come and go with each connection.
-const SHORTAGE_INTERVAL: Duration = Duration::from_secs(10);
-
-/// What connections are accepted from.
-#[derive(Debug)]
-pub(crate) enum Listener {
-    /// A port.
-    Tcp(TcpListener),
-    /// A socket in the file system, whose file is removed at the end if it is ours.
-    Unix(UnixListener, Option<SocketFile>),
-}
-
-impl Listener {
-    /// The next connection, and who it is from.
-    async fn accept(&self) -> io::Result<(Stream, Peer)> {
-        match self {
-            Listener::Tcp(listener) => {
-                let (stream, peer) = listener.accept().await?;
-                Ok(of_tcp(stream, peer))
-            }
-            Listener::Unix(listener, _) => Ok(of_unix(listener.accept().await?.0)),
-        }
-    }
-
-    /// A connection that the kernel has accepted, if there is one, also where the runtime
-    /// has not heard of it yet.
-    fn accept_now(&self) -> io::Result<Option<(Stream, Peer)>> {
-        let socket = match self {
-            Listener::Tcp(listener) => SockRef::from(listener),
-            Listener::Unix(listener, _) => SockRef::from(listener),
-        };
-        let (stream, address) = match socket.accept() {
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-            accepted => accepted?,
-        };
-        stream.set_nonblocking(true)?;
-        Ok(Some(match address.as_socket() {
-            Some(peer) => of_tcp(TcpStream::from_std(stream.into())?, peer),
-            None => of_unix(UnixStream::from_std(stream.into())?),
-        }))
-    }
-}
-
-fn of_tcp(stream: TcpStream, peer: SocketAddr) -> (Stream, Peer) {
-    // Small replies go out at once, and a peer that vanished is found out by the kernel;
-    // that this fails on a connection already gone is found out by using it.
-    stream.set_nodelay(true).ok();
-    SockRef::from(&stream).set_tcp_keepalive(&keepalive()).ok();
-    (Stream::from(stream), Peer::Address(peer))
-}
-
-fn of_unix(stream: UnixStream) -> (Stream, Peer) {
-    let process = stream.peer_cred().ok().and_then(|peer| peer.pid());
-    (Stream::from(stream), process.map_or(Peer::Unknown, Peer::Process))
-}
-
-/// A peer that says nothing for a minute is asked, by TCP itself, whether it is there;
-/// after three questions without an answer the connection has failed.
-fn keepalive() -> socket2::TcpKeepalive {
-    socket2::TcpKeepalive::new()
-        .with_time(Duration::from_secs(60))
-        .with_interval(Duration::from_secs(10))
-        .with_retries(3)
-}
-
-/// Accepts until `stop`, and lets each connection in by `admission`, in tasks of their own.
-/// Who finds no room waits for it, and beyond [`MAX_WAITING`] of them those behind with the
-/// kernel: among them may be who needs no room, as bridges of clients that have theirs. (A
-/// place that is asked for before there is a client would be bound by each listener that
-/// waits for one, and some might starve.)
-/// No error ends it: one that belongs to a connection is passed over, and when
-/// something has run out (file descriptors, memory) it is logged, waited out and
-/// tried again. Clients that the kernel has accepted when `stop` comes are not left
-/// to it: closing the listener would reset them. Those that come while these are accepted
-/// may be, within [`LAST_ACCEPTS`]. Those whom there is no room for yet, or whose proxy has
-/// not said who they are, are in `tasks`.
-pub(crate) async fn accept(
+/// Accepts connections until `stop`, and dispatches each in a task of its own.
+///
+/// Where the connection limit is reached, up to [`MAX_WAITING`] accepted connections wait for a
+/// permit. Permits are taken after accept(2), not before: a listener that waits for a client
+/// would hold a permit that another listener needs, and hairpins need none.
+///
+/// No error ends the loop: an error that belongs to a connection is skipped; a shortage of file
+/// descriptors or memory is logged and waited out. Closing a listener resets the connections in
+/// its backlog, so after `stop` those that the kernel has accepted are still accepted. In
+/// `tasks` are connections that wait for a permit or for a PROXY header.
+pub(super) async fn accept(
     listener: Arc<Listener>,
     admission: Admission,
     stop: CancellationToken,
     tasks: TaskTracker,
 ) {
-    let mut exhausted = false;
-    let mut warned: Option<Instant> = None;
-    let line = Arc::new(Semaphore::new(MAX_WAITING));
+    let mut is_short = false;
+    let mut logged: Option<Instant> = None;
+    let waiting = Arc::new(Semaphore::new(MAX_WAITING));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -136,50 +73,50 @@ pub(crate) async fn accept(
         };
         match accepted {
             Ok((stream, peer)) => {
-                if std::mem::take(&mut exhausted) {
+                if std::mem::take(&mut is_short) {
                     tracing::info!("accepting connections again");
                 }
                 let mut admitted = Box::pin(admission.admit(&stream, &peer));
                 if let Some(admitted) = (&mut admitted).now_or_never() {
-                    dispatch(stream, peer, admitted, &tasks);
+                    read_proxy_header_and_dispatch(stream, peer, admitted, &tasks);
                     continue;
                 }
-                let in_line = tokio::select! {
-                    in_line = line.clone().acquire_owned() => in_line.ok(),
+                let is_waiting = tokio::select! {
+                    is_waiting = waiting.clone().acquire_owned() => is_waiting.ok(),
                     () = stop.cancelled() => None,
                 };
-                let wait_for_permit =
-                    wait_for_permit(stream, peer, admitted, admission.ending(), tasks.clone());
+                let shutting_down = admission.shutting_down();
+                let served = wait_for_permit(stream, peer, admitted, shutting_down, tasks.clone());
                 tasks.spawn(async move {
-                    wait_for_permit.await;
-                    drop(in_line);
+                    served.await;
+                    drop(is_waiting);
                 });
             }
             Err(e) if belongs_to_connection(&e) => tracing::debug!("not accepted: {e}"),
             Err(e) => {
-                if !exhausted && warned.is_none_or(|at| at.elapsed() > SHORTAGE_INTERVAL) {
-                    (exhausted, warned) = (true, Some(Instant::now()));
+                if !is_short && logged.is_none_or(|at| at.elapsed() > SHORTAGE_LOG_INTERVAL) {
+                    (is_short, logged) = (true, Some(Instant::now()));
                     tracing::warn!("cannot accept connections, trying again: {e}");
                 }
                 tokio::select! {
-                    () = sleep(EXHAUSTED_PAUSE) => {}
+                    () = sleep(SHORTAGE_PAUSE) => {}
                     () = stop.cancelled() => break,
                 }
             }
         }
     }
+    accept_final(&listener, &admission, &tasks).await;
+}
+
+/// Accepts the connections that the kernel has accepted, without waiting for any.
+async fn accept_final(listener: &Listener, admission: &Admission, tasks: &TaskTracker) {
     let start = Instant::now();
-    for accepted in 1..=LAST {
+    for accepted in 1..=FINAL_ACCEPTS {
         match listener.accept_now() {
             Ok(Some((stream, peer))) => {
                 let admitted = admission.admit(&stream, &peer);
-                tasks.spawn(wait_for_permit(
-                    stream,
-                    peer,
-                    admitted,
-                    admission.ending(),
-                    tasks.clone(),
-                ));
+                let shutting_down = admission.shutting_down();
+                tasks.spawn(wait_for_permit(stream, peer, admitted, shutting_down, tasks.clone()));
             }
             Err(e) if belongs_to_connection(&e) => {}
             Ok(None) => break,
@@ -188,60 +125,71 @@ pub(crate) async fn accept(
                 break;
             }
         }
-        if start.elapsed() > LAST_ACCEPTS {
+        if start.elapsed() > FINAL_ACCEPTS_TIMEOUT {
             break;
         }
-        if accepted % LAST_AT_ONCE == 0 {
+        if accepted % FINAL_ACCEPTS_BATCH == 0 {
             yield_now().await;
         }
     }
 }
 
-/// Lets in a connection whose listener is gone, as soon as there is room; when the server
-/// ends, only if there is.
+/// Dispatches a connection as soon as it has its permit; at the shutdown only if it has one at
+/// once.
 async fn wait_for_permit(
     stream: Stream,
     peer: Peer,
     admitted: impl Future<Output = Admitted>,
-    ending: CancellationToken,
+    shutting_down: CancellationToken,
     tasks: TaskTracker,
 ) {
     tokio::select! {
         biased;
-        admitted = admitted => dispatch(stream, peer, admitted, &tasks),
-        () = ending.cancelled() => {}
+        admitted = admitted => read_proxy_header_and_dispatch(stream, peer, admitted, &tasks),
+        () = shutting_down.cancelled() => {}
     }
 }
 
-fn dispatch(stream: Stream, peer: Peer, admitted: Admitted, tasks: &TaskTracker) {
+fn read_proxy_header_and_dispatch(
+    stream: Stream,
+    peer: Peer,
+    admitted: Admitted,
+    tasks: &TaskTracker,
+) {
     if let Peer::Address(proxy) = peer
-        && let Some(within) = admitted.proxied(&proxy)
+        && let Some(within) = admitted.proxy_header_timeout(&proxy)
     {
-        tasks.spawn(name(stream, proxy, admitted, within));
+        tasks.spawn(read_proxy_header(stream, proxy, admitted, within));
     } else {
-        admitted.serve(stream, peer, None);
+        dispatch::serve(admitted, stream, peer, None);
     }
 }
 
-/// Serves a connection under the address that its proxy says.
-async fn name(mut stream: Stream, proxy: SocketAddr, admitted: Admitted, within: Duration) {
-    let ending = admitted.context().ending.clone();
+/// Dispatches a connection under the addresses that its PROXY header names.
+async fn read_proxy_header(
+    mut stream: Stream,
+    proxy: SocketAddr,
+    admitted: Admitted,
+    within: Duration,
+) {
+    let shutting_down = admitted.context().shutting_down.clone();
     let header = async {
         if !has_begun(&mut stream).await {
             return None;
         }
         Some(proxy::read_header(&mut stream).await)
     };
-    let said = tokio::select! {
-        said = timeout(within, header) => said,
+    let header = tokio::select! {
+        header = timeout(within, header) => header,
         () = admitted.revoked() => return,
-        // What it has said by then has arrived.
-        () = async { ending.cancelled().await; sleep(LAST_HEADER).await } => return,
+        // What the proxy sent before the shutdown has arrived by then.
+        () = async { shutting_down.cancelled().await; sleep(FINAL_HEADER_TIMEOUT).await } => return,
     };
-    match said {
+    match header {
         Ok(Some(Ok(named))) => {
             let source = named.map_or(proxy, |ends| ends.source);
-            admitted.serve(stream, Peer::Address(source), named.map(|ends| ends.destination));
+            let destination = named.map(|ends| ends.destination);
+            dispatch::serve(admitted, stream, Peer::Address(source), destination);
         }
         // A health check of the proxy.
         Ok(None) => tracing::debug!(%proxy, "the connection ended before its PROXY header"),
@@ -256,36 +204,7 @@ async fn name(mut stream: Stream, proxy: SocketAddr, admitted: Admitted, within:
         }
         Err(_) => {
             admitted.context().counters.refused(Refusal::ProxyHeader);
-            tracing::warn!(%proxy, "no PROXY header within {within:?}");
+            tracing::warn!(%proxy, "no PROXY header within {within:?} (--header-timeout)");
         }
     }
-}
-
-/// Waits for the first byte of a connection; false if it ends or fails without one.
-async fn has_begun(stream: &mut Stream) -> bool {
-    match stream {
-        Stream::Plain(StreamSocket::Tcp(stream)) => {
-            stream.peek(&mut [0]).await.is_ok_and(|peeked| peeked > 0)
-        }
-        // No proxy comes by anything else.
-        _ => true,
-    }
-}
-
-/// Whether an error of accept(2) is about the connection that was to be accepted: on
-/// Linux that includes network errors already pending on it.
-fn belongs_to_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::*;
-    matches!(
-        error.kind(),
-        ConnectionAborted
-            | ConnectionReset
-            | ConnectionRefused
-            | Interrupted
-            | PermissionDenied
-            | NetworkDown
-            | NetworkUnreachable
-            | HostUnreachable
-            | TimedOut
-    )
 }

@@ -1,26 +1,37 @@
-//! The server: bound, announced, run, drained.
+//! The server: sockets are bound, announced, served, and shut down.
 //!
-//! - `reload`: from some settings to others while it runs
+//! ```text
+//! accept -> admission -> (PROXY header) -> dispatch -> http, or a service on an event loop
+//! ```
+//!
+//! - [`accept`]: the accept loop of a listener; [`datagrams`]: the receive loop of a datagram
+//!   socket
+//! - [`admission`]: a permit, and the configuration that a connection keeps
+//! - [`dispatch`]: TLS, then HTTP or a service
+//! - [`snapshot`]: one configuration and what is derived from it; [`reload`]: from one to the
+//!   next
+//! - [`sockets`]: the sockets that the settings name
+//! - [`shutdown`]: the end of all connections, in phases
 
 mod accept;
 mod admission;
 mod datagrams;
+mod dispatch;
 mod reload;
-pub(crate) mod snapshot;
-pub(crate) mod sockets;
+mod shutdown;
+mod snapshot;
+mod sockets;
 
 use std::{collections::HashMap, pin::pin, sync::Arc};
 
-use tokio::{
-    task::JoinHandle,
-    time::{Instant, timeout_at},
-};
+use tokio::{sync::watch, task::JoinHandle, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub(crate) use self::sockets::systemd::ActivatedSockets;
 use self::{
     admission::Admission,
-    snapshot::{Current, Snapshot},
-    sockets::{BoundSockets, bind::Socket, systemd::ActivatedSockets},
+    snapshot::{CurrentSnapshot, Snapshot},
+    sockets::{BoundSockets, bind::Socket},
 };
 use crate::{
     config::Settings,
@@ -28,47 +39,44 @@ use crate::{
     service::chat::{Hub, Token},
 };
 
-/// The part of the drain's time within which the last clients are accepted.
-const ACCEPTING: f64 = 0.3;
-
 /// A server with its sockets bound.
 #[derive(Debug)]
 pub(crate) struct Server {
-    current: Arc<Current>,
+    current: Arc<CurrentSnapshot>,
     sockets: BoundSockets,
     hub: Arc<Hub>,
-    /// The sockets at work, by their number.
-    running: HashMap<u64, Running>,
-    /// What runs there, and clients whose proxies have not said yet who they are.
+    /// The sockets that are served, by their identifiers.
+    running: HashMap<u64, RunningSocket>,
+    /// The loops of those sockets, and connections that are not dispatched yet.
     tasks: TaskTracker,
 }
 
 /// A socket that is served.
 #[derive(Debug)]
-struct Running {
+struct RunningSocket {
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl Server {
-    /// Binds everything that `settings` name, beside what was `inherited`.
+    /// Binds the sockets that `settings` name, beside those that a service manager passed.
     ///
     /// # Errors
     ///
     /// One line that names the address that cannot be bound, and why.
     pub(crate) async fn bind(
         settings: Settings,
-        inherited: ActivatedSockets,
+        activated: ActivatedSockets,
     ) -> Result<Server, String> {
         let token = settings.operator_token.clone().map_or_else(Token::random, Ok)?;
         let hub = Arc::new(Hub::new(token));
-        let sockets = BoundSockets::inherited(inherited)?.reconcile(&settings).await?;
-        let nobody = ServerContext::new(settings.clone())
+        let sockets = BoundSockets::activated(activated)?.reconcile(&settings).await?;
+        let context = ServerContext::new(settings.clone())
             .map_err(|e| format!("cannot start the event loops: {e}"))?;
-        let first = Snapshot::new(settings, &sockets, &hub, &nobody)
+        let first = Snapshot::new(settings, &sockets, &hub, &context)
             .map_err(|e| format!("cannot serve: {e}"))?;
         Ok(Server {
-            current: Current::new(first).into(),
+            current: Arc::new(watch::Sender::new(first.into())),
             sockets,
             hub,
             running: HashMap::new(),
@@ -76,29 +84,34 @@ impl Server {
         })
     }
 
-    /// Where the clients of `chat` and its operators meet.
+    /// The conversations of `chat`.
     pub(crate) fn hub(&self) -> &Arc<Hub> {
         &self.hub
     }
 
-    /// What listens where, a line each, and `ready` at the end.
+    /// One line for each socket and route, and `ready` as the last one.
     pub(crate) fn announcement(&self) -> String {
         let token = self.token_line();
-        let lines = &self.current.get().lines;
+        let lines = &self.snapshot().lines;
         lines.iter().chain(&token).map(|line| format!("{line}\n")).collect::<String>() + "ready\n"
     }
 
-    /// Says the operators' token, if nobody but this server can: it was made here.
+    /// A line with the operators' token, if it was generated here: nobody else knows it.
     fn token_line(&self) -> Option<String> {
-        let Snapshot { context, has_operators, .. } = &*self.current.get();
+        let Snapshot { context, has_operators, .. } = &*self.snapshot();
         (*has_operators && context.settings.operator_token.is_none())
             .then(|| format!("operator   token {}", self.hub.token().reveal()))
     }
 
-    /// Serves until `stop` is ready, and then ends every connection within the time
-    /// that the settings give, which counts from there. `reload` is ready whenever the
-    /// settings are to be others, and says which, or what is wrong with them. `announce` is
-    /// given a line that is not for the log; it must not block.
+    /// The configuration in force.
+    fn snapshot(&self) -> Arc<Snapshot> {
+        self.current.borrow().clone()
+    }
+
+    /// Serves until `stop` is ready, and then ends every connection within `--drain`, counted
+    /// from there. `reload` is ready whenever a reload is asked for, with the new settings or
+    /// what is wrong with them. `announce` receives lines that are not for the log, and must
+    /// not block.
     pub(crate) async fn run(
         mut self,
         mut reload: impl AsyncFnMut() -> Result<Settings, String>,
@@ -108,41 +121,39 @@ impl Server {
         let mut stop = pin!(stop);
         self.start_listeners();
         loop {
-            let next = async {
+            let prepared = async {
                 let settings = reload().await?;
-                self.next(settings).await
+                self.prepare(settings).await
             };
-            let next = tokio::select! {
+            let prepared = tokio::select! {
                 biased;
                 () = &mut stop => break,
-                next = next => next,
+                prepared = prepared => prepared,
             };
-            match next {
-                Ok(next) => tokio::select! {
+            match prepared {
+                Ok(prepared) => tokio::select! {
                     biased;
                     () = &mut stop => break,
-                    () = self.commit(next, &announce) => {}
+                    () = self.commit(prepared, &announce) => {}
                 },
-                Err(why) => tracing::warn!("SIGHUP: the settings stay as they were: {why}"),
+                Err(why) => {
+                    tracing::warn!("SIGHUP: reload rejected, configuration unchanged: {why}");
+                }
             }
         }
         let start = Instant::now();
-        let Server { current, sockets, tasks, .. } = self;
-        let context = current.get().context.clone();
-        context.ending.cancel();
-        drop(sockets);
-        tasks.close();
-        // Clients that are not accepted by then are cut off with the process.
-        timeout_at(start + context.settings.drain.mul_f64(ACCEPTING), tasks.wait()).await.ok();
-        context.drain(start).await;
+        let context = self.snapshot().context.clone();
+        context.shutting_down.cancel();
+        drop(self.sockets);
+        shutdown::end_connections(&context, &self.tasks, start).await;
     }
 
-    /// Serves on those sockets that are not served yet.
+    /// Serves the bound sockets that are not served yet.
     fn start_listeners(&mut self) {
-        let context = self.current.get().context.clone();
+        let context = self.snapshot().context.clone();
         for bound in self.sockets.iter() {
             self.running.entry(bound.id).or_insert_with(|| {
-                let stop = context.ending.child_token();
+                let stop = context.shutting_down.child_token();
                 let admission = Admission { socket: bound.id, current: self.current.clone() };
                 let (until, tasks) = (stop.clone(), self.tasks.clone());
                 let task = match bound.socket.clone() {
@@ -154,7 +165,7 @@ impl Server {
                         self.tasks.spawn(datagrams::serve(socket, admission, registry, until))
                     }
                 };
-                Running { stop, task }
+                RunningSocket { stop, task }
             });
         }
     }

@@ -1,50 +1,49 @@
-//! From some settings to others while the server runs: all of them, or none.
+//! SIGHUP: from one configuration to the next while the server runs, all or nothing.
+//!
+//! [`Server::prepare`] does everything that can fail and changes nothing; [`Server::commit`]
+//! cannot fail.
 
-use super::{Running, Server};
-use crate::{
-    config::Settings,
-    server::{snapshot::Snapshot, sockets::BoundSockets},
-    service::chat::Token,
-};
+use super::{RunningSocket, Server, snapshot::Snapshot, sockets::BoundSockets};
+use crate::{config::Settings, service::chat::Token};
 
-/// What is to hold next: its sockets are bound, and nothing can fail any more.
-pub(super) struct Next {
+/// A prepared reload: committing it cannot fail.
+pub(super) struct Prepared {
     sockets: BoundSockets,
     snapshot: Snapshot,
-    /// What operators have to know, if it is something else.
+    /// The operators' token, if it changes.
     token: Option<Token>,
 }
 
 impl Server {
-    /// Makes ready for other settings. Nothing changes yet.
+    /// Binds the sockets of `settings` that are not bound yet, and builds their snapshot.
     ///
     /// # Errors
     ///
-    /// One line that names what cannot be had.
-    pub(super) async fn next(&self, settings: Settings) -> Result<Next, String> {
-        let now = self.current.get();
+    /// One line that names the address that cannot be bound or used, and why.
+    pub(super) async fn prepare(&self, settings: Settings) -> Result<Prepared, String> {
+        let now = self.snapshot();
         let token = match (&now.context.settings.operator_token, &settings.operator_token) {
             (_, Some(token)) => Some(token.clone()),
             (Some(_), None) => Some(Token::random()?),
-            // It was made before.
+            // The generated token stays.
             (None, None) => None,
         };
         let sockets = self.sockets.reconcile(&settings).await?;
         let snapshot = Snapshot::new(settings, &sockets, &self.hub, &now.context)
             .map_err(|e| format!("cannot serve: {e}"))?;
-        Ok(Next { sockets, snapshot, token })
+        Ok(Prepared { sockets, snapshot, token })
     }
 
-    /// Turns to other settings, closes the sockets that have no part in them, and says
-    /// what has changed. Everything is in effect at the first poll; what is waited for is
-    /// that the sockets are closed, which goes on where this is dropped.
-    pub(super) async fn commit(&mut self, next: Next, announce: impl Fn(&[u8])) {
-        let Next { sockets, mut snapshot, token } = next;
-        let said = self.token_line();
-        let before = self.current.get();
-        let gone: Vec<(u64, Running)> =
+    /// Puts the prepared configuration into force, closes the sockets that have no part in it,
+    /// and logs what has changed. Everything is in effect after the first poll; the rest is
+    /// waiting for sockets to be closed, which continues if this future is dropped.
+    pub(super) async fn commit(&mut self, prepared: Prepared, announce: impl Fn(&[u8])) {
+        let Prepared { sockets, mut snapshot, token } = prepared;
+        let token_line_before = self.token_line();
+        let before = self.snapshot();
+        let closed: Vec<(u64, RunningSocket)> =
             self.running.extract_if(|id, _| !sockets.has(*id)).collect();
-        for (id, _) in &gone {
+        for (id, _) in &closed {
             snapshot.keep_listener_service(*id, &before);
         }
         let settings = &snapshot.context.settings;
@@ -56,26 +55,28 @@ impl Server {
         if let Some(token) = token {
             self.hub.set_token(token);
         }
-        self.current.set(snapshot);
+        self.current.send_replace(snapshot.into());
         self.start_listeners();
-        gone.iter().for_each(|(_, work)| work.stop.cancel());
-        if let Some(line) = self.token_line().filter(|line| said.as_ref() != Some(line)) {
-            // As at the start, and not in the log.
+        closed.iter().for_each(|(_, running)| running.stop.cancel());
+        if let Some(line) = self.token_line()
+            && token_line_before.as_ref() != Some(&line)
+        {
+            // A secret: to the terminal as at the start, and not into the log.
             announce(format!("{line}\n").as_bytes());
         }
-        for (_, work) in gone {
-            work.task.await.ok();
+        for (_, running) in closed {
+            running.task.await.ok();
         }
-        log_changes(&before.lines, &self.current.get().lines);
+        log_changes(&before.lines, &self.snapshot().lines);
     }
 }
 
 fn log_changes(before: &[String], now: &[String]) {
-    tracing::info!("SIGHUP: the settings are read again");
+    tracing::info!("SIGHUP: configuration reloaded");
     for line in before.iter().filter(|line| !now.contains(line)) {
-        tracing::info!("SIGHUP: gone  {line}");
+        tracing::info!("SIGHUP: removed  {line}");
     }
     for line in now.iter().filter(|line| !before.contains(line)) {
-        tracing::info!("SIGHUP: new   {line}");
+        tracing::info!("SIGHUP: added    {line}");
     }
 }

@@ -4,52 +4,37 @@ use std::{
     collections::HashMap,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::{Arc, PoisonError, RwLock},
+    sync::Arc,
 };
 
-use axum::Router;
 use echogate_proto::{
     endpoint::HostPort,
     live::{Endpoints, ListenerInfo, RouteInfo},
 };
+use tokio::sync::watch;
 
+use super::{
+    datagrams::OwnSockets,
+    sockets::{BoundSocket, BoundSockets},
+};
 use crate::{
     config::{RouteSpec, Settings, Upstream},
     connections::limits::Limits,
     context::{ListenerService, ServerContext},
     gateway::{Route, bridge, dial::Target},
-    http,
-    server::{
-        datagrams::OwnSockets,
-        sockets::{BoundSocket, BoundSockets},
-    },
+    http::Site,
     service::{Backend, Service, chat::Hub},
 };
 
-/// The snapshot that holds now: what comes takes it at its beginning, and keeps it.
-#[derive(Debug)]
-pub(crate) struct Current(RwLock<Arc<Snapshot>>);
-
-impl Current {
-    pub(crate) fn new(first: Snapshot) -> Current {
-        Current(RwLock::new(first.into()))
-    }
-
-    pub(crate) fn get(&self) -> Arc<Snapshot> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(crate) fn set(&self, next: Snapshot) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = next.into();
-    }
-}
+/// The snapshot in force. A connection takes it when it is accepted, and keeps it.
+pub(super) type CurrentSnapshot = watch::Sender<Arc<Snapshot>>;
 
 /// Everything that is decided by the settings.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(crate) context: Arc<ServerContext>,
-    /// All that is answered over HTTP.
-    pub(crate) app: Router,
+    /// The answers to HTTP requests.
+    pub(crate) site: Arc<Site>,
     /// How clients of services are received, by their listener's socket.
     listener_services: HashMap<u64, Arc<ListenerService>>,
     /// The datagram sockets, none of which is answered by another.
@@ -116,9 +101,16 @@ impl Snapshot {
             sockets.iter().filter_map(|bound| bound.socket.datagrams()).collect();
         let mut lines = lines(sockets, &endpoints)?;
         lines.extend(host_hint(sockets, &settings));
-        let context = Arc::new(before.under(settings, endpoints));
-        let app = http::router(&context, &routes, context.settings.web_root.as_deref());
-        Ok(Snapshot { context, app, listener_services, own_datagram_sockets, lines, has_operators })
+        let context = Arc::new(before.with_settings(settings, endpoints));
+        let site = Arc::new(Site::new(&context, &routes));
+        Ok(Snapshot {
+            context,
+            site,
+            listener_services,
+            own_datagram_sockets,
+            lines,
+            has_operators,
+        })
     }
 
     /// Receives those who had come to a socket before it was closed as `before` did.

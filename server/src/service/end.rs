@@ -9,13 +9,13 @@ pub(crate) enum End {
     InputEnded,
     /// The server shuts down; the client got all it was owed.
     Drained,
-    /// Nothing was carried for too long.
+    /// The idle timeout has passed.
     Idle,
-    /// One message was answered, and that is all there is here.
+    /// The only message that is answered here was answered.
     Once,
-    /// What was said ended it.
+    /// A message ended the conversation.
     Over,
-    /// The time for the server's end is over.
+    /// The time of the shutdown is over.
     Cut,
     /// The stream failed.
     Failed(io::Error),
@@ -26,10 +26,10 @@ impl fmt::Display for End {
         match self {
             End::InputEnded => f.write_str("the client ended"),
             End::Drained => f.write_str("the server shut down"),
-            End::Idle => f.write_str("nothing was carried for too long"),
+            End::Idle => f.write_str("idle timeout (--idle-timeout)"),
             End::Once => f.write_str("its message was answered"),
             End::Over => f.write_str("the conversation ended"),
-            End::Cut => f.write_str("cut off by the server's end"),
+            End::Cut => f.write_str("cut off at the end of the shutdown (--drain)"),
             End::Failed(e) => write!(f, "failed: {e}"),
         }
     }

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Datagrams;
+use crate::net::datagram_socket::DatagramSocket;
 
 /// The ports of echo, discard, daytime, qotd, chargen and time (IANA), and 0, to which no
 /// answer can be sent. DNS, NTP and the like are not among them: what they send bears a mark
@@ -46,13 +46,13 @@ pub(crate) struct OwnSockets {
     unix: Vec<PathBuf>,
 }
 
-impl<'a> FromIterator<&'a Datagrams> for OwnSockets {
-    fn from_iter<I: IntoIterator<Item = &'a Datagrams>>(sockets: I) -> OwnSockets {
+impl<'a> FromIterator<&'a DatagramSocket> for OwnSockets {
+    fn from_iter<I: IntoIterator<Item = &'a DatagramSocket>>(sockets: I) -> OwnSockets {
         let mut own = OwnSockets::default();
         for socket in sockets {
             match socket {
-                Datagrams::Udp(socket) => own.udp.extend(socket.local_addr().ok()),
-                Datagrams::UnixGram(socket, _) => {
+                DatagramSocket::Udp(socket) => own.udp.extend(socket.local_addr().ok()),
+                DatagramSocket::UnixGram(socket, _) => {
                     let address = socket.local_addr().ok();
                     own.unix.extend(address.and_then(|at| at.as_pathname().map(Path::to_owned)));
                 }

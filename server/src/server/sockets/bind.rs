@@ -1,25 +1,15 @@
-//! BoundSockets, bound.
+//! Binding of sockets.
 
-use std::{
-    fs, io,
-    net::SocketAddr,
-    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fs, io, net::SocketAddr, os::unix::fs::FileTypeExt, path::Path, sync::Arc};
 
-use echogate_proto::{
-    endpoint::{HostPort, UnixPath},
-    live::Kind,
-};
+use echogate_proto::{endpoint::HostPort, live::Kind};
 use nix::sys::stat::{Mode, umask};
 use socket2::SockRef;
 use tokio::net::{TcpSocket, UdpSocket, UnixDatagram, UnixSocket};
 
 use crate::{
     config::{ListenAddr, SocketPath},
-    net::resolve,
-    server::{accept::Listener, datagrams::Datagrams},
+    net::{datagram_socket::DatagramSocket, listener::Listener, resolve, socket_file::SocketFile},
 };
 
 /// A bound socket. Clones are the same.
@@ -27,8 +17,8 @@ use crate::{
 pub(crate) enum Socket {
     /// Connections come.
     Stream(Arc<Listener>),
-    /// Datagrams come.
-    Datagram(Arc<Datagrams>),
+    /// DatagramSocket come.
+    Datagram(Arc<DatagramSocket>),
 }
 
 impl From<Listener> for Socket {
@@ -37,8 +27,8 @@ impl From<Listener> for Socket {
     }
 }
 
-impl From<Datagrams> for Socket {
-    fn from(socket: Datagrams) -> Socket {
+impl From<DatagramSocket> for Socket {
+    fn from(socket: DatagramSocket) -> Socket {
         Socket::Datagram(socket.into())
     }
 }
@@ -71,8 +61,8 @@ impl Socket {
                 Listener::Unix(listener, _) => listener.local_addr().map(path),
             },
             Socket::Datagram(socket) => match &**socket {
-                Datagrams::Udp(socket) => Ok(socket.local_addr()?.to_string()),
-                Datagrams::UnixGram(socket, _) => socket.local_addr().map(path),
+                DatagramSocket::Udp(socket) => Ok(socket.local_addr()?.to_string()),
+                DatagramSocket::UnixGram(socket, _) => socket.local_addr().map(path),
             },
         }
     }
@@ -89,7 +79,7 @@ impl Socket {
     }
 
     /// The socket that datagrams come to, if that is what it is.
-    pub(crate) fn datagrams(&self) -> Option<&Datagrams> {
+    pub(crate) fn datagrams(&self) -> Option<&DatagramSocket> {
         match self {
             Socket::Datagram(socket) => Some(socket),
             Socket::Stream(_) => None,
@@ -124,8 +114,8 @@ impl Socket {
                 Listener::Tcp(_) => return Ok(()),
             },
             Socket::Datagram(socket) => match &**socket {
-                Datagrams::UnixGram(_, file) => file,
-                Datagrams::Udp(_) => return Ok(()),
+                DatagramSocket::UnixGram(_, file) => file,
+                DatagramSocket::Udp(_) => return Ok(()),
             },
         };
         file.as_ref().map_or(Ok(()), |file| file.set_mode(mode))
@@ -192,7 +182,7 @@ impl BindAddr {
     pub(crate) async fn bind(&self, backlog: u32) -> io::Result<Socket> {
         match self {
             BindAddr::Tcp(at) => tcp(*at, backlog).map(Socket::from),
-            BindAddr::Udp(at) => Ok(Datagrams::udp(UdpSocket::bind(at).await?)?.into()),
+            BindAddr::Udp(at) => Ok(DatagramSocket::udp(UdpSocket::bind(at).await?)?.into()),
             BindAddr::Unix(at) => bind_unix_path(at, || {
                 let socket = UnixSocket::new_stream()?;
                 socket.bind(&at.path)?;
@@ -201,7 +191,7 @@ impl BindAddr {
             }),
             BindAddr::UnixGram(at) => bind_unix_path(at, || {
                 let socket = UnixDatagram::bind(&at.path)?;
-                Ok(Datagrams::UnixGram(socket, Some(SocketFile::of(&at.path)?)).into())
+                Ok(DatagramSocket::UnixGram(socket, Some(SocketFile::of(&at.path)?)).into())
             }),
         }
     }
@@ -258,47 +248,4 @@ fn probe(path: &Path) -> io::Result<()> {
     let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     socket.connect(&socket2::SockAddr::unix(path)?)
-}
-
-/// The file of a socket that is ours: removed when dropped, if it still is.
-#[derive(Debug)]
-pub(crate) struct SocketFile {
-    path: PathBuf,
-    device: u64,
-    inode: u64,
-}
-
-impl SocketFile {
-    fn of(path: &UnixPath) -> io::Result<SocketFile> {
-        let (device, inode) = fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))?;
-        Ok(SocketFile { path: AsRef::<Path>::as_ref(path).into(), device, inode })
-    }
-
-    /// Whether what is there now is the file that was made for the socket.
-    fn is_ours(&self) -> bool {
-        let ours = |file: fs::Metadata| file.dev() == self.device && file.ino() == self.inode;
-        fs::symlink_metadata(&self.path).is_ok_and(ours)
-    }
-
-    /// What the umask leaves, if no mode is given.
-    fn set_mode(&self, mode: Option<u32>) -> io::Result<()> {
-        if !self.is_ours() {
-            return Ok(());
-        }
-        let mode = mode.unwrap_or_else(|| {
-            // Meanwhile strict, and not lax.
-            let mask = umask(Mode::from_bits_truncate(0o077));
-            umask(mask);
-            0o777 & !mask.bits()
-        });
-        fs::set_permissions(&self.path, fs::Permissions::from_mode(mode))
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if self.is_ours() {
-            fs::remove_file(&self.path).ok();
-        }
-    }
 }

@@ -80,8 +80,8 @@ impl BoundSockets {
     /// # Errors
     ///
     /// One line that says why they cannot be used.
-    pub(crate) fn inherited(inherited: ActivatedSockets) -> Result<BoundSockets, String> {
-        let sockets = inherited
+    pub(crate) fn activated(activated: ActivatedSockets) -> Result<BoundSockets, String> {
+        let sockets = activated
             .into_sockets()
             .map_err(|e| format!("cannot use the inherited sockets: {}", io_error::describe(&e)))?;
         let bound = |(service, socket)| {
@@ -146,7 +146,7 @@ impl BoundSockets {
                 set = set.and(bound.socket.set_mode(mode(bound)));
             }
             if let (Err(e), Ok(url)) = (set, bound.url()) {
-                tracing::warn!("{url} stays in part as it was: {}", io_error::describe(&e));
+                tracing::warn!("{url} could not apply the listen backlog or the file mode: {}", io_error::describe(&e));
             }
         }
     }

@@ -7,9 +7,10 @@ use std::{env, io};
 use listenfd::ListenFd;
 use tokio::net::{TcpListener, UdpSocket, UnixDatagram, UnixListener};
 
+use super::bind::Socket;
 use crate::{
     config::ActivatedNames,
-    server::{accept::Listener, datagrams::Datagrams, sockets::bind::Socket},
+    net::{datagram_socket::DatagramSocket, listener::Listener},
     service::Service,
 };
 
@@ -110,11 +111,11 @@ impl Raw {
             }
             Raw::Udp(socket) => {
                 socket.set_nonblocking(true)?;
-                Datagrams::udp(UdpSocket::from_std(socket)?)?.into()
+                DatagramSocket::udp(UdpSocket::from_std(socket)?)?.into()
             }
             Raw::UnixGram(socket) => {
                 socket.set_nonblocking(true)?;
-                Datagrams::UnixGram(UnixDatagram::from_std(socket)?, None).into()
+                DatagramSocket::UnixGram(UnixDatagram::from_std(socket)?, None).into()
             }
         })
     }

@@ -1,5 +1,5 @@
-//! The local address of a UDP datagram: a socket bound to all addresses is told which
-//! of them was meant (IP_PKTINFO, RFC 3542 section 6), and answers from there.
+//! The local address of a UDP datagram (IP_PKTINFO, RFC 3542 section 6): a socket that is bound
+//! to all addresses answers from the one that the client sent to.
 
 use std::{
     io::{self, IoSlice, IoSliceMut},
@@ -16,16 +16,16 @@ use nix::{
 };
 use tokio::net::UdpSocket;
 
-/// Where a datagram was sent to, if the system tells.
+/// The local address that a datagram was sent to, if the system tells it.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Local {
+pub(crate) enum PacketInfo {
     V4(in_pktinfo),
     V6(in6_pktinfo),
     Unknown,
 }
 
-/// Asks for it to be told.
-pub(super) fn ask(socket: &UdpSocket) -> io::Result<()> {
+/// Has the system tell it with each datagram.
+pub(crate) fn enable(socket: &UdpSocket) -> io::Result<()> {
     match socket.local_addr()? {
         SocketAddr::V4(_) => setsockopt(socket, sockopt::Ipv4PacketInfo, &true)?,
         SocketAddr::V6(_) => setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true)?,
@@ -33,11 +33,11 @@ pub(super) fn ask(socket: &UdpSocket) -> io::Result<()> {
     Ok(())
 }
 
-/// Receives one datagram: its length, its sender, and where it was sent to.
-pub(super) fn receive(
+/// Receives one datagram: its length, its sender, and the address that it was sent to.
+pub(crate) fn receive(
     socket: &UdpSocket,
     buffer: &mut [u8],
-) -> io::Result<(usize, SocketAddr, Local)> {
+) -> io::Result<(usize, SocketAddr, PacketInfo)> {
     let mut parts = [IoSliceMut::new(buffer)];
     let mut space = nix::cmsg_space!(in_pktinfo, in6_pktinfo);
     let message = recvmsg::<SockaddrStorage>(
@@ -46,9 +46,9 @@ pub(super) fn receive(
         Some(&mut space),
         MsgFlags::empty(),
     )?;
-    let local = message.cmsgs()?.find_map(|told| match told {
-        ControlMessageOwned::Ipv4PacketInfo(info) => Some(Local::V4(info)),
-        ControlMessageOwned::Ipv6PacketInfo(info) => Some(Local::V6(info)),
+    let local = message.cmsgs()?.find_map(|message| match message {
+        ControlMessageOwned::Ipv4PacketInfo(info) => Some(PacketInfo::V4(info)),
+        ControlMessageOwned::Ipv6PacketInfo(info) => Some(PacketInfo::V6(info)),
         _ => None,
     });
     let from = message.address.and_then(|from| {
@@ -56,15 +56,15 @@ pub(super) fn receive(
         v4.or_else(|| from.as_sockaddr_in6().map(|&v6| SocketAddr::V6(v6.into())))
     });
     let from = from.ok_or_else(|| io::Error::other("a datagram without a sender"))?;
-    Ok((message.bytes, from, local.unwrap_or(Local::Unknown)))
+    Ok((message.bytes, from, local.unwrap_or(PacketInfo::Unknown)))
 }
 
-/// Sends one datagram from where the one that it answers was sent to.
-pub(super) fn send(
+/// Sends one datagram from the address `local`.
+pub(crate) fn send(
     socket: &UdpSocket,
     bytes: &[u8],
     to: SocketAddr,
-    local: &Local,
+    local: &PacketInfo,
 ) -> io::Result<()> {
     let to = SockaddrStorage::from(to);
     let parts = [IoSlice::new(bytes)];
@@ -73,12 +73,12 @@ pub(super) fn send(
         sendmsg(socket, &parts, control, MsgFlags::empty(), Some(&to)).map(|_| ())
     };
     match local {
-        // By which interface is for the routes to say.
-        Local::V4(info) => {
+        // The interface is chosen by the routing table.
+        PacketInfo::V4(info) => {
             send(&[ControlMessage::Ipv4PacketInfo(&in_pktinfo { ipi_ifindex: 0, ..*info })])?;
         }
-        Local::V6(info) => send(&[ControlMessage::Ipv6PacketInfo(info)])?,
-        Local::Unknown => send(&[])?,
+        PacketInfo::V6(info) => send(&[ControlMessage::Ipv6PacketInfo(info)])?,
+        PacketInfo::Unknown => send(&[])?,
     }
     Ok(())
 }
