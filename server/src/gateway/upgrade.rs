@@ -234,12 +234,12 @@ fn bridge_upgraded(
     context.bridges.tracker.clone().spawn(async move {
         let Some((stream, early)) = upgraded(on_upgrade).await else { return };
         let Ends { client, label, place, exemption, upstream, half_close } = ends;
-        let bridged = GatewayInfo { label, upstream_from: upstream.local_addr().ok() };
+        let gateway = GatewayInfo { label, upstream_from: upstream.local_addr().ok() };
         let arrival = ConnectionInfo {
             kind: Kind::WebSocket,
             peer: Peer::Address(client.peer),
             target: route.path.clone(),
-            bridged: bridged.known(),
+            gateway: gateway.if_any(),
         };
         let entry = context.registry.enter(arrival, Some(place));
         let is_http2 = matches!(stream, Stream::Http2(_));

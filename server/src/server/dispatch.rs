@@ -84,7 +84,7 @@ fn spawn_service(
 ) {
     let exchange = service.backend.meet(peer.clone(), service.once);
     let target = service.target.clone();
-    let info = ConnectionInfo { kind: service.kind, peer, target, bridged: None };
+    let info = ConnectionInfo { kind: service.kind, peer, target, gateway: None };
     // A hairpin has the idle timeout of its bridge, which ends it by the right Close.
     let idle = permit.as_ref().and(context.settings.idle_timeout);
     let entry = context.registry.enter(info, permit);

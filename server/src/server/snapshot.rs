@@ -88,7 +88,7 @@ impl Snapshot {
         let routes: Vec<Arc<Route>> = settings
             .routes
             .iter()
-            .map(|route| bridged(route, target(&route.upstream), &settings, &before.limits).into())
+            .map(|route| built(route, target(&route.upstream), &settings, &before.limits).into())
             .collect();
         let is_operator = |backend: &Backend| matches!(backend, Backend::Operator(_));
         let has_operators = listener_services.values().any(|how| is_operator(&how.backend))
@@ -126,7 +126,7 @@ impl Snapshot {
 }
 
 /// A route as it is served.
-fn bridged(route: &RouteSpec, target: Target, settings: &Settings, limits: &Limits) -> Route {
+fn built(route: &RouteSpec, target: Target, settings: &Settings, limits: &Limits) -> Route {
     let options = bridge::Options {
         framing: route.framing,
         framing_options: route.framing_options,

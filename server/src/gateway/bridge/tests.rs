@@ -67,7 +67,7 @@ fn enter() -> Registered {
         kind: Kind::WebSocket,
         peer: Peer::Unknown,
         target: "/test".into(),
-        bridged: None,
+        gateway: None,
     };
     Registry::default().enter(arrival, None)
 }

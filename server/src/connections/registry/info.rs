@@ -1,4 +1,4 @@
-//! What is known of a connection when it begins.
+//! What is known of a connection when it is accepted.
 
 use std::{
     fmt,
@@ -8,21 +8,21 @@ use std::{
 
 use echogate_proto::live::Kind;
 
-/// Who the client is, as far as that is known.
+/// A client, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Peer {
-    /// One on the network.
+    /// A network address.
     Address(SocketAddr),
-    /// A process of this machine, by its number.
+    /// The identifier of a process on this machine.
     Process(i32),
-    /// A socket in the file system.
+    /// The path of a Unix socket.
     Path(Arc<str>),
-    /// Nothing is known.
+    /// An unnamed Unix socket whose process is not known.
     Unknown,
 }
 
 impl Peer {
-    /// Its address on the network, if it has one.
+    /// The IP address, if the client has one.
     pub(crate) fn ip(&self) -> Option<IpAddr> {
         match self {
             Peer::Address(address) => Some(address.ip()),
@@ -30,8 +30,8 @@ impl Peer {
         }
     }
 
-    /// What is known, in words.
-    pub(super) fn named(&self) -> Option<String> {
+    /// The description for the API; none if nothing is known.
+    pub(super) fn description(&self) -> Option<String> {
         (*self != Peer::Unknown).then(|| self.to_string())
     }
 }
@@ -47,7 +47,7 @@ impl fmt::Display for Peer {
     }
 }
 
-/// What is known of a connection when it begins.
+/// What is known of a connection when it is accepted.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionInfo {
     /// The transport.
@@ -56,23 +56,23 @@ pub(crate) struct ConnectionInfo {
     pub(crate) peer: Peer,
     /// The service's name, or the route's path.
     pub(crate) target: Arc<str>,
-    /// More about a client of the gateway.
-    pub(crate) bridged: Option<Box<GatewayInfo>>,
+    /// Further information about a client of the gateway.
+    pub(crate) gateway: Option<Box<GatewayInfo>>,
 }
 
-/// What is known of a client of the gateway beside. (In a box: others, of which there
-/// are as many, pay nothing for it.)
+/// Further information about a client of the gateway. In a box, so that other connections do not
+/// pay for it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct GatewayInfo {
-    /// The name that it gave itself.
+    /// The name that the client gave itself (`?label=`).
     pub(crate) label: Option<Box<str>>,
-    /// The address from which the gateway called the upstream.
+    /// The local address of the connection to the upstream.
     pub(crate) upstream_from: Option<SocketAddr>,
 }
 
 impl GatewayInfo {
-    /// Itself, if anything of it is known.
-    pub(crate) fn known(self) -> Option<Box<GatewayInfo>> {
+    /// The information in a box, if there is any.
+    pub(crate) fn if_any(self) -> Option<Box<GatewayInfo>> {
         (self.label.is_some() || self.upstream_from.is_some()).then(|| self.into())
     }
 }
