@@ -18,3 +18,24 @@ const WEB: &[&[&str]] = &[];
 fn the_pages_modules_import_only_those_below_them() {
     assert_layers("web/src", WEB);
 }
+
+/// The server: see `server/ARCHITECTURE.md`.
+const SERVER: &[&[&str]] = &[
+    &["crate"],
+    &["cli"],
+    &["client", "console"],
+    &["server"],
+    &["http"],
+    &["gateway"],
+    &["context"],
+    &["config"],
+    &["service"],
+    &["net"],
+    &["connections"],
+    &["runtime", "terminal", "text"],
+];
+
+#[test]
+fn the_servers_modules_import_only_those_below_them() {
+    assert_layers("server/src", SERVER);
+}
