@@ -1,7 +1,14 @@
 //! What a socket's clients come in by: what they find is what holds when they come.
 
-use std::{future::pending, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    future::{pending, poll_fn},
+    net::SocketAddr,
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -68,7 +75,7 @@ impl Door {
             let to = match how {
                 Some(how) if hairpin.is_some() => To::Service(how, None),
                 Some(how) => To::Service(how, Some(shared.limits.room().await)),
-                None => To::Http(shared.limits.http(ip).await),
+                None => To::Http(shared.limits.http(ip)),
             };
             let may_be_proxied = hairpin.is_none_or(|hairpin| hairpin.is_introduced);
             Admitted { current, generation, to, may_be_proxied }
@@ -104,9 +111,16 @@ impl Admitted {
         }
     }
 
+    /// Notes that the client has sent something.
+    pub(crate) fn begin(&self) {
+        if let To::Http(permit) = &self.to {
+            permit.begin();
+        }
+    }
+
     /// Serves it, in a task of its own. `destination` is the address that the client connected
     /// to, where a PROXY header named it.
-    pub(crate) fn serve(self, stream: Stream, peer: Peer, destination: Option<SocketAddr>) {
+    pub(crate) fn serve(self, mut stream: Stream, peer: Peer, destination: Option<SocketAddr>) {
         let Admitted { current, generation, to, .. } = self;
         let shared = generation.shared.clone();
         let permit = match to {
@@ -115,16 +129,52 @@ impl Admitted {
         };
         stream.limit_unsent();
         shared.http.tracker.clone().spawn(async move {
-            let stream = match shared.settings.tls {
-                None => Some(stream),
-                Some(_) => tokio::select! {
-                    stream = shared.secured(Inside::Http, stream, &peer) => stream,
-                    reason = permit.revoked() => return shared.counters.refused(reason),
-                },
-            };
-            if let (Some(stream), Peer::Address(peer)) = (stream, peer) {
-                http::serve(stream, peer, destination, permit, current, &shared).await;
+            let since = Instant::now();
+            let deadline = since + shared.settings.header_timeout;
+            let mut drain = shared.http.drain.watch();
+            tokio::select! {
+                // Also where its end has come first: that is found by reading it.
+                _ = stream.has_begun() => permit.begin(),
+                reason = permit.revoked() => return shared.counters.refused(reason),
+                () = drain.draining() => {}
+                () = sleep_until(deadline) => {
+                    return tracing::debug!(%peer, "http connection: nothing was sent");
+                }
             }
+            // In a box, so that a silent connection costs little.
+            Box::pin(set_up(stream, peer, destination, permit, current, shared, since)).await;
         });
+    }
+}
+
+/// Serves an HTTP connection on which the first byte has come. `since` is when it was waited for.
+async fn set_up(
+    mut stream: Stream,
+    peer: Peer,
+    destination: Option<SocketAddr>,
+    permit: Arc<HttpPermit>,
+    current: Arc<Current>,
+    shared: Arc<Shared>,
+    mut since: Instant,
+) {
+    if shared.settings.tls.is_some() {
+        let within = shared.settings.header_timeout.saturating_sub(since.elapsed());
+        let mut handshake = pin!(shared.secured(Inside::Http, stream, &peer, within));
+        // After the first time the handshake is polled where bytes have come, or at its end.
+        let handshake = poll_fn(|cx| {
+            permit.touch();
+            handshake.as_mut().poll(cx)
+        });
+        let secured = tokio::select! {
+            secured = handshake => secured,
+            reason = permit.revoked() => return shared.counters.refused(reason),
+        };
+        match secured {
+            Some(secured) => (stream, since) = (secured, Instant::now()),
+            None => return,
+        }
+    }
+    if let Peer::Address(peer) = peer {
+        http::serve(stream, peer, destination, permit, since, current, &shared).await;
     }
 }

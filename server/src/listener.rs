@@ -16,7 +16,6 @@ use crate::{
     bind::SocketFile,
     counters::Refusal,
     door::{Admitted, Door},
-    event_loop::StreamSocket,
     proxy,
     registry::Peer,
     stream::Stream,
@@ -220,9 +219,10 @@ fn hand_on(stream: Stream, peer: Peer, admitted: Admitted, tasks: &TaskTracker) 
 async fn name(mut stream: Stream, proxy: SocketAddr, admitted: Admitted, within: Duration) {
     let ending = admitted.shared().ending.clone();
     let header = async {
-        if !has_begun(&mut stream).await {
+        if !stream.has_begun().await {
             return None;
         }
+        admitted.begin();
         Some(proxy::read_header(&mut stream).await)
     };
     let said = tokio::select! {
@@ -251,17 +251,6 @@ async fn name(mut stream: Stream, proxy: SocketAddr, admitted: Admitted, within:
             admitted.shared().counters.refused(Refusal::ProxyHeader);
             tracing::warn!(%proxy, "no PROXY header within {within:?}");
         }
-    }
-}
-
-/// Waits for the first byte of a connection; false if it ends or fails without one.
-async fn has_begun(stream: &mut Stream) -> bool {
-    match stream {
-        Stream::Plain(StreamSocket::Tcp(stream)) => {
-            stream.peek(&mut [0]).await.is_ok_and(|peeked| peeked > 0)
-        }
-        // No proxy comes by anything else.
-        _ => true,
     }
 }
 

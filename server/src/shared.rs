@@ -148,7 +148,8 @@ impl Shared {
         }
         let (shared, how) = (self.clone(), how.clone());
         self.services.tracker.spawn(async move {
-            if let Some(stream) = shared.secured(Inside::Bytes, stream, &peer).await {
+            let within = shared.settings.header_timeout;
+            if let Some(stream) = shared.secured(Inside::Bytes, stream, &peer, within).await {
                 shared.serve(&how, stream, peer, place);
             }
         });
@@ -171,12 +172,13 @@ impl Shared {
     }
 
     /// The stream within TLS, where there is a certificate, if the client agrees on it
-    /// within the time that a head may take.
+    /// `within` so much time.
     pub(crate) async fn secured(
         &self,
         inside: Inside,
         stream: Stream,
         peer: &Peer,
+        within: Duration,
     ) -> Option<Stream> {
         let (Some(identity), Stream::Plain(socket)) = (&self.settings.tls, stream) else {
             return None;
@@ -185,7 +187,6 @@ impl Shared {
             Inside::Http | Inside::WebSocket => &self.http.drain,
             Inside::Bytes => &self.services.drain,
         };
-        let within = self.settings.header_timeout;
         let tls = identity.accept(inside, socket, peer, within, drain).await;
         if tls.is_none() {
             self.counters.refused(Refusal::Tls);

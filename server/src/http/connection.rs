@@ -21,7 +21,10 @@ use std::{
 };
 
 use axum::body::{Body, Bytes};
-use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use hyper::{
+    body::{Body as HttpBody, Frame, SizeHint},
+    rt::Executor,
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
@@ -41,8 +44,9 @@ use crate::{
 /// ones wait, so that stalled answers of one connection hold a bounded number of files.
 const ANSWERS: usize = 32;
 
-/// The largest part of an answer that is handed over to HTTP/2 at once, in bytes.
-const PART: usize = 64 * 1024;
+/// The largest part of an answer that is handed over to HTTP/2 at once, in bytes. A client that
+/// takes so much of each answer within `--write-timeout` does not stall.
+const PART: usize = 16 * 1024;
 
 /// The time that a connection whose deadline has passed has for an orderly end (HTTP/2's
 /// GOAWAY, TLS's close_notify).
@@ -73,6 +77,8 @@ pub(super) struct Activity {
     /// The address by which the connection is counted from its first request on.
     counted_by: Option<CountedBy>,
     is_http2: bool,
+    /// When the first request was waited for.
+    since: Instant,
     /// A request has come.
     has_requests: AtomicBool,
     /// A part of a request's head has been read since the last request (HTTP/1.1).
@@ -91,12 +97,13 @@ impl Activity {
         permit: Arc<HttpPermit>,
         counted_by: Option<CountedBy>,
         is_http2: bool,
+        since: Instant,
     ) -> Arc<Activity> {
-        permit.touch();
         Arc::new(Activity {
             permit,
             counted_by,
             is_http2,
+            since,
             has_requests: AtomicBool::new(false),
             has_head: AtomicBool::new(false),
             head_begun: Timestamp::now(),
@@ -118,19 +125,24 @@ impl Activity {
         if !self.has_requests.swap(true, Ordering::Relaxed) {
             self.permit.establish(self.counted_by);
         }
+        self.changed.notify_one();
     }
 
     /// Waits until the connection may have another request answered.
     pub(super) async fn answer(self: Arc<Self>) -> Answering {
         let permit = self.answers.clone().acquire_owned().await;
-        Answering { _permit: permit.expect("the semaphore is never closed"), activity: self }
+        Answering {
+            _permit: permit.expect("the semaphore is never closed"),
+            activity: self,
+            taking: TAKING.try_with(Arc::clone).ok(),
+        }
     }
 
+    /// Notes that bytes came.
     fn read(&self) {
-        let first = self.has_requests.load(Ordering::Relaxed)
-            && !self.is_http2
-            && !self.has_head.swap(true, Ordering::Relaxed);
-        if first {
+        if !self.has_requests.load(Ordering::Relaxed) {
+            self.permit.touch();
+        } else if !self.is_http2 && !self.has_head.swap(true, Ordering::Relaxed) {
             self.head_begun.touch();
             self.changed.notify_one();
         }
@@ -167,15 +179,16 @@ impl Activity {
         if self.permit.is_exempt() {
             return None;
         }
-        Some(if self.is_idle() {
-            progress + timeouts.keep_alive
+        if !self.has_requests.load(Ordering::Relaxed) {
+            Some(self.since + timeouts.header)
         } else if self.answers.available_permits() < ANSWERS {
-            progress + timeouts.write
+            // Over HTTP/2 each has its own.
+            (!self.is_http2).then(|| progress + timeouts.write)
         } else if self.has_head.load(Ordering::Relaxed) {
-            self.head_begun.get().max(progress) + timeouts.header
+            Some(self.head_begun.get().max(progress) + timeouts.header)
         } else {
-            progress + timeouts.header
-        })
+            Some(progress + timeouts.keep_alive)
+        }
     }
 
     /// Whether everything that was asked has been answered, and nothing more is begun.
@@ -210,7 +223,8 @@ pub(super) async fn drive<C: Future>(
     let mut watch = drain.watch();
     let mut is_draining = false;
     let mut is_closing = false;
-    // Without a deadline this looks for one now and then: the end of an exemption tells none.
+    // Without a deadline the connection looks for one now and then: the end of an exemption is
+    // not notified.
     let idle = timeouts.header.min(timeouts.write).min(timeouts.keep_alive);
     let next = |now: Instant| activity.deadline(&timeouts).unwrap_or(now + idle);
     let mut timer = pin!(sleep_until(next(Instant::now())));
@@ -242,17 +256,105 @@ pub(super) async fn drive<C: Future>(
     }
 }
 
+tokio::task_local! {
+    /// How the client takes the answer on the HTTP/2 stream whose task is polled.
+    static TAKING: Arc<Taking>;
+}
+
+/// How a client takes one answer of an HTTP/2 connection.
+#[derive(Debug)]
+struct Taking {
+    /// A part of the answer waits for the client.
+    is_due: AtomicBool,
+    /// The last time that there was progress.
+    progress: Timestamp,
+    /// A part waits again.
+    due: Notify,
+}
+
+impl Taking {
+    fn new() -> Taking {
+        Taking { is_due: AtomicBool::new(false), progress: Timestamp::now(), due: Notify::new() }
+    }
+
+    /// Notes that a part waits for the client; the one before was taken.
+    fn is_due(&self) {
+        self.progress.touch();
+        if !self.is_due.swap(true, Ordering::Relaxed) {
+            self.due.notify_one();
+        }
+    }
+
+    /// Notes that all parts were taken, and there is no other yet.
+    fn is_done(&self) {
+        self.is_due.store(false, Ordering::Relaxed);
+    }
+
+    /// Waits until a part is not taken for the time `within`.
+    async fn stalled(&self, within: Duration) {
+        loop {
+            let deadline = self.progress.get() + within;
+            if !self.is_due.load(Ordering::Relaxed) {
+                self.due.notified().await;
+            } else if deadline > Instant::now() {
+                sleep_until(deadline).await;
+            } else {
+                return;
+            }
+        }
+    }
+}
+
+/// Spawns the tasks of an HTTP/2 connection. The task of a stream whose answer the client does not
+/// take within `--write-timeout` is dropped, which resets the stream and leaves the others alone.
+#[derive(Clone, Debug)]
+pub(super) struct StreamExecutor {
+    write: Duration,
+}
+
+impl From<Timeouts> for StreamExecutor {
+    fn from(timeouts: Timeouts) -> StreamExecutor {
+        StreamExecutor { write: timeouts.write }
+    }
+}
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for StreamExecutor {
+    fn execute(&self, stream: F) {
+        let (within, taking) = (self.write, Arc::new(Taking::new()));
+        tokio::spawn(TAKING.scope(taking.clone(), async move {
+            tokio::select! {
+                biased;
+                () = stream => {}
+                () = taking.stalled(within) => {
+                    tracing::debug!("an answer over HTTP/2 was not taken within {within:?}");
+                }
+            }
+        }));
+    }
+}
+
 /// A request that is being answered.
 #[derive(Debug)]
 pub(super) struct Answering {
     _permit: OwnedSemaphorePermit,
     activity: Arc<Activity>,
+    /// Of an HTTP/2 stream.
+    taking: Option<Arc<Taking>>,
 }
 
 impl Answering {
     /// The answer's body, whose end is the end of answering.
     pub(super) fn with(self, body: Body) -> Answer {
+        if let Some(taking) = &self.taking {
+            taking.is_due();
+        }
         Answer { body, rest: None, answering: Some(self) }
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.activity.changed.notify_one();
     }
 }
 
@@ -285,9 +387,15 @@ impl HttpBody for Answer {
             Some(rest) => Poll::Ready(Some(Ok(Frame::data(rest)))),
             None => Pin::new(&mut answer.body).poll_frame(cx),
         };
-        let Some(Answering { activity, .. }) = &answer.answering else { return frame };
+        let Some(Answering { activity, taking, .. }) = &answer.answering else { return frame };
         if frame.is_ready() {
             activity.permit.touch();
+        }
+        if let Some(taking) = taking {
+            match frame {
+                Poll::Ready(_) => taking.is_due(),
+                Poll::Pending => taking.is_done(),
+            }
         }
         if !activity.is_http2 {
             return frame;

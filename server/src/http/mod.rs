@@ -32,11 +32,12 @@ use hyper::{
     server::conn::{http1, http2},
     service::service_fn,
 };
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::time::Instant;
 use tower::ServiceExt;
 
 use self::{
-    connection::{Activity, Answer, Ended, HttpStream, Timeouts, drive},
+    connection::{Activity, Answer, Ended, HttpStream, StreamExecutor, Timeouts, drive},
     switching::{Switching, SwitchingHead},
 };
 use crate::{
@@ -143,12 +144,14 @@ pub(crate) fn router(
 
 /// Serves one HTTP connection until it ends, becomes something else, does not keep a deadline
 /// or loses its permit. Each request is answered by the configuration that holds when it comes.
+/// The first one is waited for `since` then.
 /// `destination` is the address that the client connected to, where a PROXY header named it.
 pub(crate) async fn serve(
     stream: Stream,
     peer: SocketAddr,
     destination: Option<SocketAddr>,
     permit: Arc<HttpPermit>,
+    since: Instant,
     current: Arc<Current>,
     shared: &Shared,
 ) {
@@ -158,7 +161,7 @@ pub(crate) async fn serve(
     let is_http2 = stream.is_http2();
     let counted_by = shared.counted_by(&Peer::Address(peer));
     let counted_by = shared.limits.http_counted_by(counted_by);
-    let activity = Activity::new(permit, counted_by, is_http2);
+    let activity = Activity::new(permit, counted_by, is_http2, since);
     let stream = HttpStream::new(stream, activity.clone());
     let switching = SwitchingHead::default();
     let (head, began) = (switching.clone(), switching.clone());
@@ -201,7 +204,7 @@ pub(crate) async fn serve(
     let ended = if is_http2 {
         // No PINGs: a connection without streams is closed when it is idle, and WebSockets
         // have their own.
-        let connection = http2::Builder::new(TokioExecutor::new())
+        let connection = http2::Builder::new(StreamExecutor::from(timeouts))
             .timer(TokioTimer::new())
             .max_header_list_size(MAX_HEAD as u32)
             .max_concurrent_streams(STREAMS)
