@@ -516,3 +516,32 @@ fn map_len(result: &Poll<io::Result<()>>) -> Poll<io::Result<usize>> {
         Poll::Ready(_) => Poll::Ready(Ok(0)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WITHIN: Duration = Duration::from_secs(2);
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_stalls_only_while_a_part_of_it_waits_for_the_client() {
+        let taking = Arc::new(Taking::new());
+        let watched = taking.clone();
+        let stalled = tokio::spawn(async move {
+            watched.stalled(WITHIN).await;
+            Instant::now()
+        });
+        tokio::time::sleep(2 * WITHIN).await;
+        assert!(!stalled.is_finished(), "nothing is due");
+        taking.is_due();
+        tokio::time::sleep(WITHIN / 2).await;
+        taking.is_due();
+        tokio::time::sleep(WITHIN / 2).await;
+        taking.is_done();
+        tokio::time::sleep(2 * WITHIN).await;
+        assert!(!stalled.is_finished(), "all was taken");
+        taking.is_due();
+        let last = Instant::now();
+        assert_eq!(stalled.await.unwrap(), last + WITHIN);
+    }
+}

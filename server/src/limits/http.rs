@@ -48,7 +48,7 @@ struct Held {
     active: BTreeMap<u64, Holder>,
 }
 
-/// The limits of both kinds.
+/// The limits before and after the first request.
 #[derive(Debug)]
 pub(crate) struct HttpLimits {
     pub(crate) set_ups: HttpLimit,
