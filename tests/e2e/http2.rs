@@ -21,7 +21,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     task::{JoinSet, spawn_blocking},
-    time::timeout,
+    time::{Instant, sleep, timeout},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream, rustls::pki_types::ServerName};
 
@@ -325,7 +325,7 @@ async fn a_connection_without_streams_is_closed_though_it_sends_pings() {
     client.timer(TokioTimer::new()).keep_alive_while_idle(true);
     client.keep_alive_interval(Duration::from_millis(50));
     let (_server, mut send, connection) =
-        connect_with(&["--keep-alive-timeout", "300ms"], &client).await;
+        connect_with(&["--keep-alive-timeout", "300ms", "--header-timeout", "1h"], &client).await;
     let connection = tokio::spawn(connection);
     let response = send.send_request(get("/healthz")).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
@@ -362,6 +362,70 @@ async fn answers_that_are_not_read_hold_little_memory() {
     let grown = server.memory("VmRSS").saturating_sub(before);
     // Made whole they were 130 KiB each.
     assert!(grown < 8 << 10, "{grown} KiB for {REQUESTS} answers");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_taken_is_reset_though_others_are() {
+    let (server, connector) = start(&["--write-timeout", "2s", "--header-timeout", "1h"]);
+    let mut connections = Vec::new();
+    // More than are listed in one part.
+    for _ in 0..100 {
+        let mut client = TcpStream::connect(server.address("upper")).await.unwrap();
+        client.write_all(b"a").await.unwrap();
+        client.read_exact(&mut [0]).await.unwrap();
+        connections.push(client);
+    }
+    let open = async |window| {
+        let stream = TokioIo::new(connect_to(&server, &connector).await);
+        let mut client = Builder::new(executor());
+        client.initial_stream_window_size(window);
+        let (send, connection) = client.handshake::<_, String>(stream).await.unwrap();
+        tokio::spawn(connection);
+        send
+    };
+    // Three connections, which may have further ones answered, hold all the answers to
+    // /api/connections that there may be at once.
+    let mut stalled = Vec::new();
+    let mut sends = [open(100).await, open(100).await, open(100).await];
+    for (send, answers) in sends.iter_mut().zip([22, 21, 21]) {
+        for _ in 0..answers {
+            let answer = send.send_request(get("/api/connections")).await.unwrap();
+            assert_eq!(answer.status(), StatusCode::OK);
+            stalled.push(answer.into_body());
+        }
+    }
+    let mut other = open(1 << 20).await;
+    let answer = other.send_request(get("/api/connections")).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let read = async |body: &mut Incoming| poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await;
+    let start = Instant::now();
+    loop {
+        // These are answered all the time.
+        for send in &mut sends {
+            let answer = send.send_request(get("/healthz")).await.unwrap();
+            assert_eq!(answer.status(), StatusCode::OK);
+        }
+        let answer = other.send_request(get("/api/connections")).await.unwrap();
+        if answer.status() == StatusCode::OK {
+            break;
+        }
+        assert!(start.elapsed() < PATIENCE, "the answers that stall are never given up");
+        sleep(Duration::from_millis(50)).await;
+    }
+    // Those whose time is not over are whole now that they are read.
+    let mut reset = 0;
+    for mut body in stalled {
+        let end = timeout(PATIENCE, async {
+            loop {
+                match read(&mut body).await {
+                    Some(Ok(_)) => {}
+                    end => break end,
+                }
+            }
+        });
+        reset += usize::from(end.await.expect("each ends").is_some());
+    }
+    assert!(reset > 0, "the client is told");
 }
 
 #[tokio::test]

@@ -17,10 +17,15 @@ pub(crate) mod upgrade;
 
 use std::{net::SocketAddr, sync::Arc};
 
+use hyper::upgrade::Upgraded;
+
 use self::dial::Target;
 use crate::{
     connections::limits::RouteLimit,
-    net::proxy::{self, Forwarded},
+    net::{
+        proxy::{self, Forwarded},
+        stream::Stream,
+    },
 };
 
 /// A WebSocket path and where it leads.
@@ -52,3 +57,9 @@ pub(crate) struct Client {
     /// What trusted HTTP proxies say of the request.
     pub(crate) forwarded: Forwarded,
 }
+
+/// Takes the stream of an upgraded HTTP/1.1 connection out of hyper, with what was read of it
+/// beyond the request; or gives back the stream of an HTTP/2 connection. An extension of each
+/// request: only the owner of HTTP connections knows their type.
+#[derive(Clone, Copy)]
+pub(crate) struct Reclaim(pub(crate) fn(Upgraded) -> Result<(Stream, Vec<u8>), Upgraded>);

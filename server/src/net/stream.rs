@@ -96,6 +96,17 @@ impl Stream {
         }
     }
 
+    /// Waits for the first byte of a TCP connection; false if it ends or fails without one. The
+    /// first byte of another stream is not waited for.
+    pub(crate) async fn has_begun(&mut self) -> bool {
+        match self {
+            Stream::Plain(StreamSocket::Tcp(stream)) => {
+                stream.peek(&mut [0]).await.is_ok_and(|peeked| peeked > 0)
+            }
+            _ => true,
+        }
+    }
+
     /// The socket below, where it is the stream's own.
     fn socket(&self) -> Option<&StreamSocket> {
         match self {
