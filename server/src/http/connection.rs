@@ -136,7 +136,7 @@ impl Activity {
         Answering {
             _permit: permit.expect("the semaphore is never closed"),
             activity: self,
-            taking: TAKING.try_with(Arc::clone).ok(),
+            progress: PROGRESS.try_with(Arc::clone).ok(),
         }
     }
 
@@ -259,45 +259,49 @@ pub(super) async fn drive<C: Future>(
 }
 
 tokio::task_local! {
-    /// How the client takes the answer on the HTTP/2 stream whose task is polled.
-    static TAKING: Arc<Taking>;
+    /// The progress of the answer on the HTTP/2 stream whose task is polled.
+    static PROGRESS: Arc<AnswerProgress>;
 }
 
-/// How a client takes one answer of an HTTP/2 connection.
+/// The progress of one answer on an HTTP/2 connection.
 #[derive(Debug)]
-struct Taking {
-    /// A part of the answer waits for the client.
-    is_due: AtomicBool,
-    /// The last time that there was progress.
-    progress: Timestamp,
-    /// A part waits again.
-    due: Notify,
+struct AnswerProgress {
+    /// A part of the answer waits to be taken by the client.
+    has_pending_part: AtomicBool,
+    /// The time when the last part was taken, or the first one began to wait.
+    last: Timestamp,
+    /// A part waits where none did before.
+    part_pending: Notify,
 }
 
-impl Taking {
-    fn new() -> Taking {
-        Taking { is_due: AtomicBool::new(false), progress: Timestamp::now(), due: Notify::new() }
-    }
-
-    /// Notes that a part waits for the client; the one before was taken.
-    fn is_due(&self) {
-        self.progress.touch();
-        if !self.is_due.swap(true, Ordering::Relaxed) {
-            self.due.notify_one();
+impl AnswerProgress {
+    fn new() -> AnswerProgress {
+        AnswerProgress {
+            has_pending_part: AtomicBool::new(false),
+            last: Timestamp::now(),
+            part_pending: Notify::new(),
         }
     }
 
-    /// Notes that all parts were taken, and there is no other yet.
-    fn is_done(&self) {
-        self.is_due.store(false, Ordering::Relaxed);
+    /// Notes that a part waits for the client, which has taken the one before.
+    fn next_part(&self) {
+        self.last.touch();
+        if !self.has_pending_part.swap(true, Ordering::Relaxed) {
+            self.part_pending.notify_one();
+        }
     }
 
-    /// Waits until a part is not taken for the time `within`.
+    /// Notes that the client has taken all parts that there are so far.
+    fn no_part(&self) {
+        self.has_pending_part.store(false, Ordering::Relaxed);
+    }
+
+    /// Waits until the client has taken no part for the time `within` although one waits.
     async fn stalled(&self, within: Duration) {
         loop {
-            let deadline = self.progress.get() + within;
-            if !self.is_due.load(Ordering::Relaxed) {
-                self.due.notified().await;
+            let deadline = self.last.get() + within;
+            if !self.has_pending_part.load(Ordering::Relaxed) {
+                self.part_pending.notified().await;
             } else if deadline > Instant::now() {
                 sleep_until(deadline).await;
             } else {
@@ -322,12 +326,12 @@ impl From<Timeouts> for StreamExecutor {
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for StreamExecutor {
     fn execute(&self, stream: F) {
-        let (within, taking) = (self.write, Arc::new(Taking::new()));
-        tokio::spawn(TAKING.scope(taking.clone(), async move {
+        let (within, progress) = (self.write, Arc::new(AnswerProgress::new()));
+        tokio::spawn(PROGRESS.scope(progress.clone(), async move {
             tokio::select! {
                 biased;
                 () = stream => {}
-                () = taking.stalled(within) => {
+                () = progress.stalled(within) => {
                     tracing::debug!("an answer over HTTP/2 was not taken within {within:?}");
                 }
             }
@@ -341,14 +345,14 @@ pub(super) struct Answering {
     _permit: OwnedSemaphorePermit,
     activity: Arc<Activity>,
     /// Of an HTTP/2 stream.
-    taking: Option<Arc<Taking>>,
+    progress: Option<Arc<AnswerProgress>>,
 }
 
 impl Answering {
     /// The answer's body, whose end is the end of answering.
     pub(super) fn with(self, body: Body) -> Answer {
-        if let Some(taking) = &self.taking {
-            taking.is_due();
+        if let Some(progress) = &self.progress {
+            progress.next_part();
         }
         Answer { body, rest: None, answering: Some(self) }
     }
@@ -389,14 +393,14 @@ impl HttpBody for Answer {
             Some(rest) => Poll::Ready(Some(Ok(Frame::data(rest)))),
             None => Pin::new(&mut answer.body).poll_frame(cx),
         };
-        let Some(Answering { activity, taking, .. }) = &answer.answering else { return frame };
+        let Some(Answering { activity, progress, .. }) = &answer.answering else { return frame };
         if frame.is_ready() {
             activity.permit.touch();
         }
-        if let Some(taking) = taking {
+        if let Some(progress) = progress {
             match frame {
-                Poll::Ready(_) => taking.is_due(),
-                Poll::Pending => taking.is_done(),
+                Poll::Ready(_) => progress.next_part(),
+                Poll::Pending => progress.no_part(),
             }
         }
         if !activity.is_http2 {
@@ -527,22 +531,22 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_stalls_only_while_a_part_of_it_waits_for_the_client() {
-        let taking = Arc::new(Taking::new());
-        let watched = taking.clone();
+        let progress = Arc::new(AnswerProgress::new());
+        let watched = progress.clone();
         let stalled = tokio::spawn(async move {
             watched.stalled(WITHIN).await;
             Instant::now()
         });
         tokio::time::sleep(2 * WITHIN).await;
         assert!(!stalled.is_finished(), "nothing is due");
-        taking.is_due();
+        progress.next_part();
         tokio::time::sleep(WITHIN / 2).await;
-        taking.is_due();
+        progress.next_part();
         tokio::time::sleep(WITHIN / 2).await;
-        taking.is_done();
+        progress.no_part();
         tokio::time::sleep(2 * WITHIN).await;
         assert!(!stalled.is_finished(), "all was taken");
-        taking.is_due();
+        progress.next_part();
         let last = Instant::now();
         assert_eq!(stalled.await.unwrap(), last + WITHIN);
     }
