@@ -1,7 +1,7 @@
 //! What the server says of itself: `/healthz`, `/readyz`, `/version`, `/metrics`,
 //! `/api/endpoints`, `/api/connections`, `/api/events`.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     Extension, Json, Router,
@@ -22,6 +22,9 @@ use crate::{
     gateway::{Client, upgrade::refused_by_policy},
 };
 
+/// How long an event loop may take to answer before `/healthz` reports it.
+const LOOP_ANSWER: Duration = Duration::from_secs(1);
+
 /// Connections in one part of the answer to `/api/connections`: some 20 KB.
 const PART: usize = 64;
 
@@ -35,7 +38,7 @@ const HEADERS: [(HeaderName, &str); 3] = [
 /// Paths for monitors, answered under any name of this server.
 pub(super) fn health() -> Router<Arc<ServerContext>> {
     Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/healthz", get(healthy))
         .route("/readyz", get(ready))
         .layer(middleware::map_response(with_headers))
 }
@@ -86,6 +89,15 @@ fn foreign(context: &ServerContext, client: &Client, headers: &HeaderMap) -> Opt
         return Some("pages of other origins may not use the API".to_owned());
     }
     refused_by_policy(context, client, headers).map(|refused| refused.reason)
+}
+
+/// Reports whether the process works: 503 names an event loop that does not answer, whose
+/// connections stand still.
+async fn healthy(State(context): State<Arc<ServerContext>>) -> (StatusCode, String) {
+    match context.loops.ping(LOOP_ANSWER).await {
+        Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
+        Err(stuck) => (StatusCode::SERVICE_UNAVAILABLE, format!("{stuck}\n")),
+    }
 }
 
 /// Whether new connections are welcome: not any more once the server has begun to end.
