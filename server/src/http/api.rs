@@ -1,7 +1,7 @@
 //! The API: `/healthz`, `/readyz`, `/version`, `/metrics`,
 //! `/api/endpoints`, `/api/connections`, `/api/events`.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     Extension, Json, Router,
@@ -22,6 +22,9 @@ use crate::{
     gateway::{Client, upgrade::refused_by_policy},
 };
 
+/// The time in which each event loop must answer a health check.
+const LOOP_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// Connections in one part of the answer to `/api/connections`, which takes some 20 KB.
 const PART: usize = 64;
 
@@ -35,7 +38,7 @@ const HEADERS: [(HeaderName, &str); 3] = [
 /// Paths for health checks, answered whatever `Host` says.
 pub(super) fn health() -> Router<Arc<ServerContext>> {
     Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/healthz", get(healthy))
         .route("/readyz", get(ready))
         .layer(middleware::map_response(with_headers))
 }
@@ -88,7 +91,15 @@ fn foreign(context: &ServerContext, client: &Client, headers: &HeaderMap) -> Opt
     refused_by_policy(context, client, headers).map(|refused| refused.reason)
 }
 
-/// Readiness: 503 from the begin of the shutdown.
+/// Liveness: 503 names an event loop that does not answer, so that its connections are stalled.
+async fn healthy(State(context): State<Arc<ServerContext>>) -> (StatusCode, String) {
+    match context.loops.ping(LOOP_TIMEOUT).await {
+        Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
+        Err(stuck) => (StatusCode::SERVICE_UNAVAILABLE, format!("{stuck}\n")),
+    }
+}
+
+/// Readiness: 503 from the start of the shutdown.
 async fn ready(State(context): State<Arc<ServerContext>>) -> impl IntoResponse {
     if context.shutting_down.is_cancelled() {
         (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n")

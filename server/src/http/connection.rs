@@ -450,7 +450,7 @@ impl HttpStream {
     /// The stream itself.
     pub(super) fn into_inner(mut self) -> Stream {
         self.activity.is_writing.store(false, Ordering::Relaxed);
-        mem::replace(&mut self.stream, Stream::Plain(StreamSocket::Lost))
+        mem::replace(&mut self.stream, Stream::Plain(StreamSocket::Failed))
     }
 }
 

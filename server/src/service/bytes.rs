@@ -16,7 +16,7 @@ use crate::{
     runtime::{buffer_pool, drain::Stage, write_buffer::Backlog},
     service::end::End,
 };
-use echogate_event_loop::has_budget_remaining;
+use echogate_event_loop::has_turn;
 
 /// One such service with one client.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ impl Bytes {
             match self.poll_step(cx, stream, entry)? {
                 Poll::Ready(0) => return Poll::Ready(Ok(End::InputEnded)),
                 Poll::Ready(_) => {}
-                Poll::Pending if !has_budget_remaining() => return Poll::Pending,
+                Poll::Pending if !has_turn() => return Poll::Pending,
                 Poll::Pending if stage == Stage::WhenQuiet => {
                     return Poll::Ready(Ok(End::Drained));
                 }

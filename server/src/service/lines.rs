@@ -17,7 +17,7 @@ use crate::{
     runtime::{buffer_pool, drain::Stage, write_buffer::Backlog},
     service::end::End,
 };
-use echogate_event_loop::{goes_on, has_budget_remaining};
+use echogate_event_loop::{has_turn, may_continue};
 
 /// Bytes read at once, of which each may be a request: they take less than 1 ms to answer.
 const READ: usize = 512;
@@ -160,13 +160,13 @@ impl Lines {
                 continue;
             }
             ready!(self.party.dialogue.poll_ready(cx));
-            if !goes_on(cx) {
+            if !may_continue(cx) {
                 return Poll::Pending;
             }
             if self.poll_hear(cx, stream, entry)?.is_ready() {
                 continue;
             }
-            let quiet = stage == Stage::WhenQuiet && has_budget_remaining();
+            let quiet = stage == Stage::WhenQuiet && has_turn();
             if self.requests.ends_at_pause() {
                 if !quiet {
                     ready!(self.pause.poll(cx));

@@ -14,7 +14,7 @@ use tokio::{io::ReadBuf, time::Instant};
 
 use super::{Bridge, ClientIn, Disconnect, UpstreamIn, UpstreamOut, gather::Gather};
 use crate::{net::stream::Transport, runtime::buffer_pool::HEADROOM};
-use echogate_event_loop::{goes_on, goes_on_in_runtime, has_budget_remaining};
+use echogate_event_loop::{has_turn, may_continue, may_continue_in_runtime};
 
 /// Frames that an upstream may owe before no more are read from the client (framing
 /// `message`).
@@ -65,21 +65,21 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
                 return false;
             }
             if let Some(undecoded) = self.undecoded.take() {
-                let goes_on = goes_on(cx);
-                self.take_undecoded(cx, undecoded, goes_on);
-                if goes_on {
+                let may_continue = may_continue(cx);
+                self.take_undecoded(cx, undecoded, may_continue);
+                if may_continue {
                     continue;
                 }
                 return false;
             }
-            if !goes_on_in_runtime(cx) {
+            if !may_continue_in_runtime(cx) {
                 return false;
             }
             let mut buf = ReadBuf::new(&mut scratch[HEADROOM..]);
             let read = Pin::new(&mut self.client).poll_read(cx, &mut buf);
             let len = buf.filled().len();
             match read {
-                Poll::Pending => return has_budget_remaining(),
+                Poll::Pending => return has_turn(),
                 Poll::Ready(Ok(())) if len > 0 => {
                     self.heartbeat.heard(now);
                     self.stopwatch.client_read(&self.entry);
@@ -96,14 +96,14 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         }
     }
 
-    /// Decodes what was left, if the task `goes_on`, and keeps what is left then.
+    /// Decodes what was left, if the task `may_continue`, and keeps what is left then.
     fn take_undecoded(
         &mut self,
         cx: &mut Context<'_>,
         mut undecoded: Box<Undecoded>,
-        goes_on: bool,
+        may_continue: bool,
     ) {
-        if goes_on {
+        if may_continue {
             undecoded.at = self.take_frames(cx, &mut undecoded.bytes, undecoded.at);
         }
         let is_left = undecoded.at < undecoded.bytes.len();
