@@ -263,7 +263,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
             if self.settle(stage, idle) || reopened || ended {
                 continue;
             }
-            if let Some(end) = self.end(now) {
+            if let Some(end) = self.end(cx, now) {
                 return Poll::Ready(end);
             }
             let deadline = self.deadline(now);

@@ -32,6 +32,13 @@ pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin {
     /// Whether the connection is known to have failed, although there may be bytes to read.
     fn has_failed(&self) -> bool;
 
+    /// Whether a failure of the connection wakes the task that uses the stream. Where it does
+    /// not, a flush finds it: hyper reports RST_STREAM with CANCEL or NO_ERROR to a reader of an
+    /// HTTP/2 stream as an end in order, and to a writer as an error.
+    fn wakes_on_failure(&self) -> bool {
+        true
+    }
+
     /// What was written and the peer has not acknowledged; none where nobody tells.
     fn in_flight(&self) -> Option<InFlight>;
 
@@ -128,6 +135,10 @@ impl Transport for Stream {
 
     fn has_failed(&self) -> bool {
         self.socket().is_some_and(StreamSocket::has_failed)
+    }
+
+    fn wakes_on_failure(&self) -> bool {
+        !matches!(self, Stream::Http2(_))
     }
 
     fn in_flight(&self) -> Option<InFlight> {

@@ -10,12 +10,34 @@ use crate::unacknowledged::InFlight;
 /// How long an upstream may take none of what a client sent before its Close.
 pub(super) const STALL: Duration = Duration::from_secs(60);
 
-/// How often the kernel is asked what is still in flight, at first and later.
-const FIRST_LOOK: Duration = Duration::from_millis(5);
-const LATER_LOOKS: Duration = Duration::from_millis(200);
+/// The interval at which a state that nobody reports is polled, at first and later.
+const FIRST_INTERVAL: Duration = Duration::from_millis(5);
+const MAX_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How long bytes in flight are waited for where the kernel does not tell of them.
 const BLIND_WAIT: Duration = Duration::from_millis(200);
+
+/// The times at which a state that nobody reports is polled, at growing intervals.
+#[derive(Debug)]
+pub(super) struct Polling {
+    pub(super) next: Instant,
+    interval: Duration,
+}
+
+impl Polling {
+    /// Polling that begins `now`.
+    pub(super) fn new(now: Instant) -> Polling {
+        Polling { next: now, interval: FIRST_INTERVAL }
+    }
+
+    /// Sets the time after `now` that is next, if one has come.
+    pub(super) fn advance(&mut self, now: Instant) {
+        if self.next <= now {
+            self.next = now + self.interval;
+            self.interval = (self.interval * 2).min(MAX_INTERVAL);
+        }
+    }
+}
 
 /// A delivery in progress.
 #[derive(Debug)]
@@ -30,9 +52,8 @@ pub(super) struct Delivery {
     owed: usize,
     /// Bytes that the upstream's kernel has acknowledged.
     acknowledged: u64,
-    /// When to look again, and how long after that.
-    look: Instant,
-    interval: Duration,
+    /// When the kernel is asked what is still in flight.
+    polling: Polling,
 }
 
 impl Delivery {
@@ -44,8 +65,7 @@ impl Delivery {
             unwritten: 0,
             owed: 0,
             acknowledged: 0,
-            look: now,
-            interval: FIRST_LOOK,
+            polling: Polling::new(now),
         }
     }
 
@@ -69,19 +89,16 @@ impl Delivery {
         let acknowledged = in_flight.map_or(0, |in_flight| in_flight.acknowledged);
         if unwritten < self.unwritten || owed < self.owed || acknowledged > self.acknowledged {
             self.progress = now;
-            self.interval = FIRST_LOOK;
+            self.polling.interval = FIRST_INTERVAL;
         }
         (self.unwritten, self.owed, self.acknowledged) = (unwritten, owed, acknowledged);
-        if self.look <= now {
-            self.look = now + self.interval;
-            self.interval = (self.interval * 2).min(LATER_LOOKS);
-        }
+        self.polling.advance(now);
     }
 
     /// When to look again. While bytes wait here the upstream's socket tells of progress.
     pub(super) fn next_look(&self) -> Instant {
         let stalled = self.progress + self.stall;
-        if self.unwritten > 0 { stalled } else { stalled.min(self.look) }
+        if self.unwritten > 0 { stalled } else { stalled.min(self.polling.next) }
     }
 
     /// Whether the upstream has taken nothing for too long.

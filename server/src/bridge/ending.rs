@@ -1,7 +1,13 @@
 //! How a connection ends: what each side's end means for the other, and which Close
 //! the client gets (RFC 6455 section 7).
 
-use std::{borrow::Cow, fmt, io, task::Context, time::Duration};
+use std::{
+    borrow::Cow,
+    fmt, io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use echogate_proto::{
     close::CloseCode,
@@ -15,7 +21,7 @@ use tokio::{
 
 use super::{
     Bridge, ClientIn, UpstreamIn, UpstreamOut,
-    delivery::{Delivery, STALL},
+    delivery::{Delivery, Polling, STALL},
     heartbeat::Beat,
     up::MAX_OWED,
 };
@@ -49,13 +55,17 @@ pub(super) struct Ending {
     undelivered: usize,
     /// How what the client sent reaches the upstream, when the client has ended.
     delivery: Option<Delivery>,
+    /// When the client, which has ended its side, is asked whether its connection has failed;
+    /// none where that wakes the task.
+    client_polling: Option<Polling>,
 }
 
 impl Ending {
     /// When something is to be done about it.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let next_look = self.delivery.as_ref().map(Delivery::next_look);
-        [self.until, next_look].into_iter().flatten().min()
+        let next_poll = self.client_polling.as_ref().map(|polling| polling.next);
+        [self.until, next_look, next_poll].into_iter().flatten().min()
     }
 
     /// Whether the client's part has a deadline.
@@ -377,11 +387,8 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
     }
 
     /// The end, when everything that belongs to it is done.
-    pub(super) fn end(&mut self, now: Instant) -> Option<End> {
-        if self.client_in.is_gone() && !self.client_unwritable && self.client.has_failed() {
-            // The client had ended its side only, and now its connection has failed.
-            self.client_not_writable();
-        }
+    pub(super) fn end(&mut self, cx: &mut Context<'_>, now: Instant) -> Option<End> {
+        self.check_ended_client(cx, now);
         let client_done = self.client_is_done();
         if !client_done && !self.client_has_left_unread() {
             if let Some(ending) = &mut self.ending {
@@ -415,6 +422,32 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
             self.client_lost(how);
         }
         Some(self.given_up())
+    }
+
+    /// Finds out whether the connection of a client that has ended its side has failed since:
+    /// then nobody takes the replies to what it sent.
+    fn check_ended_client(&mut self, cx: &mut Context<'_>, now: Instant) {
+        let awaits_replies = self.client_in.is_gone() && !self.client_unwritable;
+        if awaits_replies && self.client_has_failed(cx) {
+            self.client_not_writable();
+        }
+        let is_polled = awaits_replies
+            && !self.client_unwritable
+            && !self.client_told
+            && !self.client.wakes_on_failure();
+        if is_polled {
+            let new = || Polling::new(now);
+            self.ending().client_polling.get_or_insert_with(new).advance(now);
+        } else if let Some(ending) = &mut self.ending {
+            ending.client_polling = None;
+        }
+    }
+
+    fn client_has_failed(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.client.wakes_on_failure() {
+            return self.client.has_failed();
+        }
+        matches!(Pin::new(&mut self.client).poll_flush(cx), Poll::Ready(Err(_)))
     }
 
     /// Whether nothing more is read from the client, nor written to it.
