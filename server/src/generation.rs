@@ -135,7 +135,7 @@ impl Generation {
 
 /// A route as it is served.
 fn bridged(route: &RouteSpec, target: Target, settings: &Settings, limits: &Limits) -> Route {
-    let options = bridge::Options {
+    let options = bridge::BridgeConfig {
         framing: route.framing,
         framing_options: route.framing_options,
         max_message: settings.max_message,

@@ -92,6 +92,18 @@ pub enum FramingError {
     ReplyMissing,
 }
 
+/// The treatment of the rest of an input that is only a part of a reply or of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// The rest is to be given again, with what follows it.
+    Wait,
+    /// The rest of a reply goes out as a fragment; that of a line waits.
+    Send,
+    /// The stream has ended: the rest of a reply goes out as a fragment, that of a line as a
+    /// line.
+    Last,
+}
+
 /// Frames what an upstream sends.
 #[derive(Debug)]
 pub struct Framer {
@@ -104,7 +116,7 @@ pub struct Framer {
     searched: u32,
     text: Utf8Stream,
     /// Framing `message`: the frames that the upstream owes.
-    owed: Owed,
+    expected: Expected,
     /// Framing `message`: how much is still to come of the first of them, once a part of
     /// it is out.
     left: u64,
@@ -121,7 +133,7 @@ pub struct Framer {
 /// Frames in order. Those that are alike and follow each other take one place: mostly
 /// that is all there is, and no memory for more is held.
 #[derive(Debug, Default)]
-struct Owed {
+struct Expected {
     frames: usize,
     first: Option<Run>,
     #[expect(clippy::box_collection, reason = "most connections never have any")]
@@ -137,7 +149,7 @@ struct Run {
     fin: bool,
 }
 
-impl Owed {
+impl Expected {
     fn push(&mut self, opcode: OpCode, fin: bool, len: u64) {
         self.frames += 1;
         match self.rest.as_mut().and_then(|rest| rest.back_mut()).or(self.first.as_mut()) {
@@ -177,7 +189,7 @@ impl Framer {
             chunk: options.chunk.clamp(MIN_CHUNK, MAX_CHUNK) as u32,
             searched: 0,
             text: Utf8Stream::default(),
-            owed: Owed::default(),
+            expected: Expected::default(),
             left: 0,
             in_text: false,
             in_message: false,
@@ -195,20 +207,20 @@ impl Framer {
     /// the upstream owes a frame of the same kind and length.
     pub fn expect(&mut self, opcode: OpCode, fin: bool, len: u64) {
         if self.framing == Framing::Message {
-            self.owed.push(opcode, fin, len);
+            self.expected.push(opcode, fin, len);
         }
     }
 
     /// How many frames the upstream owes, one begun included; 0 in framings that
     /// keep no count.
-    pub fn owed(&self) -> usize {
-        self.owed.frames
+    pub fn expected(&self) -> usize {
+        self.expected.frames
     }
 
     /// How many of `room` bytes to read, so that a read does not end within a reply where more
-    /// replies are owed than fit: those of the first ones that are alike and fit whole.
+    /// replies are expected than fit: those of the first ones that are alike and fit whole.
     pub fn whole_replies(&self, room: usize) -> usize {
-        let Some(Run { len, count, .. }) = self.owed.first else { return room };
+        let Some(Run { len, count, .. }) = self.expected.first else { return room };
         let Ok(len @ 1..) = usize::try_from(len) else { return room };
         let fit = (room / len).min(count as usize);
         let is_more_owed = len.saturating_mul(count as usize) > room;
@@ -221,36 +233,36 @@ impl Framer {
     }
 
     /// Forgets the frames that the upstream owes: nobody takes them any more.
-    pub fn forget_owed(&mut self) {
-        self.owed = Owed::default();
+    pub fn forget_expected(&mut self) {
+        self.expected = Expected::default();
         self.left = 0;
     }
 
     /// Gives back the memory of a queue that is empty.
     pub fn shrink(&mut self) {
-        if self.owed() == 0 {
-            self.owed.rest = None;
+        if self.expected() == 0 {
+            self.expected.rest = None;
         }
     }
 
     /// Whether the next piece needs no input: the reply to an empty message does not.
     pub fn replies_at_once(&self) -> bool {
-        self.left == 0 && self.owed.first.is_some_and(|run| run.len == 0)
+        self.left == 0 && self.expected.first.is_some_and(|run| run.len == 0)
     }
 
     /// The next piece made from the beginning of `input`, or `None` when more is needed: then
     /// the input, if there is any, is a part of a reply or (with [`InvalidText::Binary`]) of a
-    /// line, to be given again with what follows it, or as it is to [`Framer::next_part`] or, at
-    /// the end of the stream, to [`Framer::next_at_end`]. An empty input gives a piece if
+    /// line, and `rest` says what becomes of it. An empty input gives a piece if
     /// [`Framer::replies_at_once`].
     ///
     /// # Errors
     ///
     /// When the bytes do not fit the framing. Nothing of the piece is to be sent.
     #[inline]
-    pub fn next(&mut self, input: &[u8]) -> Result<Option<Piece>, FramingError> {
+    pub fn next(&mut self, input: &[u8], rest: Rest) -> Result<Option<Piece>, FramingError> {
         match self.framing {
-            _ if input.is_empty() && self.framing != Framing::Message => Ok(None),
+            Framing::Message => self.next_reply(input, rest),
+            _ if input.is_empty() => Ok(None),
             Framing::Bytes => {
                 let len = input.len().min(self.chunk as usize);
                 let head = Head::new(OpCode::Binary, true, len as u64);
@@ -258,37 +270,20 @@ impl Framer {
             }
             Framing::Text => self.next_text(input).map(Some),
             Framing::Line if self.invalid == InvalidText::Binary => {
-                Ok(self.next_line_of_any_bytes(input))
+                Ok(self.next_line_of_any_bytes(input, rest))
             }
             Framing::Line => self.next_line(input).map(Some),
-            Framing::Message => self.next_reply(input, false),
         }
     }
 
-    /// The part of a reply that `input` is, as a fragment, where [`Framer::next`] needs more.
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn next_part(&mut self, input: &[u8]) -> Result<Option<Piece>, FramingError> {
+    /// Whether `more`, behind `held` bytes for which [`Framer::next`] has returned `None`, does
+    /// not complete a piece either. False where only `next` can tell.
+    pub fn needs_more(&self, held: usize, more: &[u8]) -> bool {
+        let len = held + more.len();
         match self.framing {
-            Framing::Message => self.next_reply(input, true),
-            _ => Ok(None),
-        }
-    }
-
-    /// What [`Framer::next_part`] gives, at the end of the stream: an unfinished line that was
-    /// held back is complete then.
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn next_at_end(&mut self, input: &[u8]) -> Result<Option<Piece>, FramingError> {
-        match self.framing {
-            Framing::Line if !input.is_empty() => {
-                Ok(Some(self.whole_line(input, input, input.len())))
-            }
-            _ => self.next_part(input),
+            Framing::Message => self.expected.first.is_some_and(|run| run.len > len as u64),
+            Framing::Line => len <= MAX_HELD_LINE && !more.contains(&b'\n'),
+            Framing::Bytes | Framing::Text => false,
         }
     }
 
@@ -331,7 +326,7 @@ impl Framer {
         if cut && self.invalid == InvalidText::Close {
             return Err(FramingError::InvalidUtf8);
         }
-        if self.owed() > 0 || self.in_message {
+        if self.expected() > 0 || self.in_message {
             return Err(FramingError::ReplyMissing);
         }
         let held = match self.invalid {
@@ -403,13 +398,16 @@ impl Framer {
 
     /// The next line, whole and as a binary message if it is not valid UTF-8; `None` when more
     /// is needed. A line of more than [`MAX_HELD_LINE`] is a binary message in any case.
-    fn next_line_of_any_bytes(&mut self, input: &[u8]) -> Option<Piece> {
+    fn next_line_of_any_bytes(&mut self, input: &[u8], rest: Rest) -> Option<Piece> {
         let searched = std::mem::take(&mut self.searched) as usize;
         let end = input[searched..].iter().position(|&byte| byte == b'\n');
         let end = end.map(|end| searched + end);
         let line = &input[..end.unwrap_or(input.len())];
         let taken = end.map_or(input.len(), |end| end + 1);
         if !self.in_line && line.len() <= MAX_HELD_LINE {
+            if end.is_none() && rest == Rest::Last {
+                return Some(self.whole_line(line, line, taken));
+            }
             if end.is_none() {
                 self.searched = u32::try_from(line.len()).expect("at most MAX_HELD_LINE");
                 return None;
@@ -459,8 +457,8 @@ impl Framer {
     }
 
     #[inline]
-    fn next_reply(&mut self, input: &[u8], in_parts: bool) -> Result<Option<Piece>, FramingError> {
-        let Some(Run { len, opcode, fin, .. }) = self.owed.first else {
+    fn next_reply(&mut self, input: &[u8], rest: Rest) -> Result<Option<Piece>, FramingError> {
+        let Some(Run { len, opcode, fin, .. }) = self.expected.first else {
             return if input.is_empty() { Ok(None) } else { Err(FramingError::NotAsked) };
         };
         let in_text = match opcode {
@@ -471,7 +469,7 @@ impl Framer {
             0 => (opcode, len),
             left => (OpCode::Continuation, left),
         };
-        if left > input.len() as u64 && (input.is_empty() || !in_parts) {
+        if left > input.len() as u64 && (input.is_empty() || rest == Rest::Wait) {
             return Ok(None);
         }
         let taken = usize::try_from(left).map_or(input.len(), |left| left.min(input.len()));
@@ -486,7 +484,7 @@ impl Framer {
         self.in_message = !ends_message;
         self.left = left - taken as u64;
         if self.left == 0 {
-            self.owed.pop();
+            self.expected.pop();
         }
         let head = Head::new(opcode, ends_message, taken as u64);
         Ok(Some(Piece { head, payload: 0..taken, taken, ends_message }))

@@ -82,7 +82,7 @@ pub(crate) struct Route {
     /// The most connections.
     pub(crate) limit: RouteLimit,
     /// How it is bridged.
-    pub(crate) options: Arc<bridge::Options>,
+    pub(crate) options: Arc<bridge::BridgeConfig>,
 }
 
 /// The client of a request, resolved once.

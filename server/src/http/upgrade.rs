@@ -188,7 +188,7 @@ fn refuse(
     shared.bridges.tracker.spawn(async move {
         let closed = async {
             if let Some((stream, _)) = upgraded(on_upgrade).await {
-                bridge::turn_away(stream, code, &reason).await;
+                bridge::reject(stream, code, &reason).await;
             }
         };
         tokio::select! {
@@ -239,8 +239,9 @@ fn bridge_upgraded(shared: &Arc<Shared>, route: &Arc<Route>, on_upgrade: OnUpgra
         };
         let entry = shared.registry.enter(arrival, Some(place));
         let is_http2 = matches!(stream, Stream::Http2(_));
-        let terms = bridge::Terms { options: route.options.clone(), half_close };
-        let bridge = bridge::run(stream, upstream, &early, terms, entry, &shared.bridges.drain);
+        let negotiated = bridge::Negotiated { config: route.options.clone(), half_close };
+        let bridge =
+            bridge::run(stream, upstream, &early, negotiated, entry, &shared.bridges.drain);
         // A task of its own: it is small, and lives for as long as the connection.
         if is_http2 {
             // Its bytes come and go by tasks of the runtime.

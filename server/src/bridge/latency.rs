@@ -9,7 +9,7 @@ use crate::registry::Entry;
 
 /// Nothing as long as nobody watches.
 #[derive(Debug, Default)]
-pub(super) struct Stopwatch(Option<Box<Leg>>);
+pub(super) struct Latency(Option<Box<Leg>>);
 
 /// The leg that an exchange is on, and since when.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ enum Leg {
     Down { since: Instant, up: Duration, upstream: Duration },
 }
 
-impl Stopwatch {
+impl Latency {
     /// Bytes of the client were read.
     pub(super) fn client_read(&mut self, entry: &Entry) {
         match (entry.is_watched(), &self.0) {
