@@ -396,14 +396,9 @@ pub(crate) fn goes_on(cx: &mut Context<'_>) -> bool {
     on_loop.unwrap_or_else(|| takes_budget(cx))
 }
 
-/// [`goes_on`] for a read of a stream that takes nothing from the task's budget by itself, as those
-/// of HTTP/2. On an event loop the answer is yes: there each socket asks.
-pub(crate) fn goes_on_in_runtime(cx: &mut Context<'_>) -> bool {
-    is_here() || takes_budget(cx)
-}
-
-/// Takes from the budget of a task of the runtime, if any is left.
-fn takes_budget(cx: &mut Context<'_>) -> bool {
+/// Takes from the budget of a task of the runtime, if any is left. Reads of a stream that take
+/// nothing from it by themselves, as those of HTTP/2, have to.
+pub(crate) fn takes_budget(cx: &mut Context<'_>) -> bool {
     match coop::poll_proceed(cx) {
         Poll::Ready(taken) => {
             taken.made_progress();

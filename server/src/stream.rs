@@ -15,7 +15,12 @@ use tokio::{
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 
-use crate::{event_loop::StreamSocket, memory::Memory, tls::Tls, unacknowledged::InFlight};
+use crate::{
+    event_loop::{StreamSocket, takes_budget},
+    memory::Memory,
+    tls::Tls,
+    unacknowledged::InFlight,
+};
 
 /// Bytes that the kernel takes for a client beyond those that it can send at once. With
 /// its own limit, 4 MiB and more, one that reads slowly would seem to stand still, and
@@ -167,7 +172,13 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        on_each!(self, stream => Pin::new(stream).poll_read(cx, buf))
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::Http2(_) if !takes_budget(cx) => Poll::Pending,
+            Stream::Http2(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::Memory(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
     }
 }
 

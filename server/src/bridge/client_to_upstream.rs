@@ -18,11 +18,7 @@ use super::{
     close::{ClientIn, ClientOut, Disconnect, UpstreamEnd, UpstreamIn, UpstreamOut},
     gather::Gather,
 };
-use crate::{
-    event_loop::{goes_on, goes_on_in_runtime, has_budget_remaining},
-    scratch::HEADROOM,
-    stream::Transport,
-};
+use crate::{event_loop::goes_on, scratch::HEADROOM, stream::Transport};
 
 /// Replies that may be expected before no more frames are read from the client (framing
 /// `message`).
@@ -53,7 +49,8 @@ impl Undecoded {
 
 impl<C: Transport, U: Transport> Bridge<C, U> {
     /// Forwards what the client sends, until nothing more has arrived or the upstream takes no
-    /// more. True when everything the client sent has been read.
+    /// more. True when nothing more could be read: everything the client sent has been, unless
+    /// the task's budget is used up.
     pub(super) fn poll_client_to_upstream(
         &mut self,
         cx: &mut Context<'_>,
@@ -80,14 +77,11 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
                 }
                 return false;
             }
-            if !goes_on_in_runtime(cx) {
-                return false;
-            }
             let mut buf = ReadBuf::new(&mut scratch[HEADROOM..]);
             let read = Pin::new(&mut self.client).poll_read(cx, &mut buf);
             let len = buf.filled().len();
             match read {
-                Poll::Pending => return has_budget_remaining(),
+                Poll::Pending => return true,
                 Poll::Ready(Ok(())) if len > 0 => {
                     self.heartbeat.activity(now);
                     self.latency.client_read(&self.entry);

@@ -45,7 +45,7 @@ use super::{
     delivery::{Delivery, Polling, STALL},
     timeouts::{CLOSE_TIMEOUT, GRACE, VIOLATION_GRACE},
 };
-use crate::{drain::Stage, stream::Transport};
+use crate::{drain::Stage, event_loop::has_budget_remaining, stream::Transport};
 
 const RESET: &str = "the upstream reset the connection";
 const SHUTDOWN: &str = "the server is shutting down";
@@ -460,12 +460,15 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
 
     /// Decides on the Close, or ends the upstream's input, where that follows from the states of
     /// both sides together or from the server's shutdown; true if it does. `idle` says that
-    /// everything the client sent has been read.
+    /// nothing more could be read from the client.
     pub(super) fn advance_close(&mut self, stage: Stage, idle: bool) -> bool {
         if self.close_is_decided() {
             return false;
         }
-        let is_quiet = stage == Stage::WhenQuiet && idle && self.decoder.at_message_boundary();
+        let is_quiet = stage == Stage::WhenQuiet
+            && idle
+            && has_budget_remaining()
+            && self.decoder.at_message_boundary();
         if let Some((code, reason)) = self.next_close(stage, is_quiet) {
             self.close_with(code, reason);
         } else if is_quiet

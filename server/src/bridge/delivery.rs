@@ -31,6 +31,9 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
     /// The end of the connection, once the client is done and everything that it sent is
     /// delivered or given up.
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>, now: Instant) -> Option<End> {
+        if self.client_in.is_open() && self.closing.is_none() && !self.holds_client_back() {
+            return None;
+        }
         self.check_ended_client(cx, now);
         let client_done = self.client_is_done();
         if !client_done && !self.client_has_ended_unread() {
