@@ -1,10 +1,17 @@
 //! HTTP/2, and WebSocket on its streams (RFC 8441).
 
-use std::{future::poll_fn, pin::Pin, process::Command, sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    io::{ErrorKind, Read, Write},
+    pin::Pin,
+    process::Command,
+    sync::Arc,
+    time::Duration,
+};
 
 use echogate_tests::{
     server::{PATIENCE, Server},
-    tcp::{noise, write_until_held_back},
+    tcp::{noise, read_exactly, write_until_held_back},
     tls::Authority,
     upstream::Upstream,
     ws::{self, first},
@@ -278,6 +285,58 @@ async fn streams_whose_upstreams_do_not_read_leave_room_for_the_others() {
     let message = noise(300_000);
     healthy.send(&ws::frame(first::BINARY, &message)).await;
     assert!(healthy.read_message().await == (first::BINARY, message.to_ascii_uppercase()));
+}
+
+#[tokio::test]
+async fn a_stream_that_is_reset_resets_its_upstream_though_replies_are_owed() {
+    let upstream = Arc::new(Upstream::new());
+    let route = upstream.route("/owing", "message");
+    let (_server, stream) = connect_tls(&["--route", &route]).await;
+    let (send, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let mut send = send.ready().await.unwrap();
+    // An answer follows the settings that allow an extended CONNECT.
+    let (answer, _) = send.send_request(get("/healthz").map(drop), true).unwrap();
+    answer.await.unwrap();
+    for ends_before in [false, true] {
+        let mut request = handshake("/owing", &[VERSION]).map(drop);
+        request.extensions_mut().insert(h2::ext::Protocol::from_static("websocket"));
+        send = send.ready().await.unwrap();
+        let (response, mut stream) = send.send_request(request, false).unwrap();
+        assert_eq!(response.await.unwrap().status(), StatusCode::OK);
+        stream.send_data(ws::frame(first::BINARY, b"all").into(), ends_before).unwrap();
+        let upstream = upstream.clone();
+        let mut upstream = spawn_blocking(move || {
+            let mut stream = upstream.accept();
+            assert_eq!(read_exactly(&mut stream, 3), b"all");
+            stream
+        })
+        .await
+        .unwrap();
+        stream.send_reset(h2::Reason::CANCEL);
+        let read = spawn_blocking(move || upstream.read(&mut [0])).await.unwrap();
+        let error = read.expect_err("no end in order").kind();
+        assert_eq!(error, ErrorKind::ConnectionReset, "ends before: {ends_before}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_is_ended_without_a_close_still_carries_the_replies_that_are_owed() {
+    let upstream = Upstream::new();
+    let (_server, mut send) = connect(&["--route", &upstream.route("/late", "message")]).await;
+    let response = send.send_request(handshake("/late", &[VERSION])).await.unwrap();
+    let mut client = Client::over(response).await;
+    client.send(&ws::frame(first::TEXT, b"late")).await;
+    client.0.shutdown().await.unwrap();
+    let upstream = spawn_blocking(move || {
+        let mut stream = upstream.accept();
+        assert_eq!(read_exactly(&mut stream, 4), b"late");
+        // Longer than a client is asked whether it is still there.
+        std::thread::sleep(Duration::from_millis(300));
+        stream.write_all(b"LATE").unwrap();
+    });
+    assert_eq!(client.read().await, (first::TEXT, b"LATE".to_vec()));
+    upstream.await.unwrap();
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+use super::streams::UpstreamStream;
 use crate::{
     connections::{counters::Refusal, registry::Peer},
     gateway::in_memory::Memory,
@@ -79,24 +80,24 @@ impl Target {
         client: Peer,
         within: Duration,
         preface: &[u8],
-    ) -> Result<Stream, DialError> {
+    ) -> Result<UpstreamStream, DialError> {
         let limit = Limit { within, deadline: Instant::now() + within };
-        match self {
+        let stream: Stream = match self {
             Target::Tcp(at) => {
                 let stream = limit.connect(at).await?;
-                limit.apply(prepared(stream, preface)).await.map(Stream::from)
+                limit.apply(prepared(stream, preface)).await?.into()
             }
             Target::Listener(at, hairpins) => {
                 let hairpin = Hairpin { is_introduced: !preface.is_empty() };
                 let dialling =
                     async { prepared(hairpins.connect(*at, hairpin).await?, preface).await };
-                limit.apply(dialling).await.map(Stream::from)
+                limit.apply(dialling).await?.into()
             }
             Target::Tls(at, trust) => {
                 let stream = limit.connect(at).await?;
                 let handshake =
                     async { trust.connect("upstream", prepared(stream, preface).await?).await };
-                limit.apply(handshake).await.map(Stream::from)
+                limit.apply(handshake).await?.into()
             }
             Target::Unix(path) => {
                 let dialling = async {
@@ -104,12 +105,13 @@ impl Target {
                     stream.write_all(preface).await?;
                     Ok(stream)
                 };
-                limit.apply(dialling).await.map(Stream::from)
+                limit.apply(dialling).await?.into()
             }
             Target::Service(backend) => {
-                Ok(Stream::Memory(Memory::new(backend.meet(client, false))))
+                return Ok(UpstreamStream::InMemory(Memory::new(backend.meet(client, false))));
             }
-        }
+        };
+        Ok(UpstreamStream::Net(stream))
     }
 }
 

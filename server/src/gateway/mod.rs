@@ -5,6 +5,7 @@
 //! - [`origin`]: the pages that may connect, and the hosts under which requests are answered
 //! - [`switching`]: the head of a 101 response as it is written
 //! - [`dial`]: the connection to an upstream; [`in_memory`]: one to a built-in service
+//! - [`streams`]: the streams of the two sides of a bridge
 //! - [`bridge`]: the relay between client and upstream
 
 pub(crate) mod bridge;
@@ -12,6 +13,7 @@ pub(crate) mod dial;
 pub(crate) mod handshake;
 pub(crate) mod in_memory;
 pub(crate) mod origin;
+pub(crate) mod streams;
 pub(crate) mod switching;
 pub(crate) mod upgrade;
 
@@ -42,7 +44,7 @@ pub(crate) struct Route {
     /// The most connections.
     pub(crate) limit: RouteLimit,
     /// How it is bridged.
-    pub(crate) options: Arc<bridge::Options>,
+    pub(crate) options: Arc<bridge::BridgeConfig>,
 }
 
 /// The client of a request, resolved once.

@@ -12,10 +12,14 @@ use axum::{
 };
 use echogate_proto::{close::CloseCode, framing::Framing};
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 
-use super::{Client, Reclaim, Route, handshake::Handshake, origin};
+use super::{
+    Client, Reclaim, Route,
+    handshake::Handshake,
+    origin,
+    streams::{ClientStream, Http2Stream, UpstreamStream},
+};
 use crate::{
     config::Settings,
     connections::{
@@ -28,7 +32,7 @@ use crate::{
     },
     context::ServerContext,
     gateway::{bridge, dial::DialError},
-    net::{proxy, stream::Stream},
+    net::proxy,
     text::escape::escape,
 };
 
@@ -125,7 +129,7 @@ async fn admit(
     route: &Route,
     client: &Client,
     permit: &Arc<HttpPermit>,
-) -> Result<(Place, Exemption, Stream), Refused> {
+) -> Result<(Place, Exemption, UpstreamStream), Refused> {
     let place = context.limits.enter(Some(client.peer.ip()), Some(&route.limit))?;
     let exemption = permit.exempt();
     let ends = proxy::Ends { source: client.peer, destination: client.local };
@@ -186,7 +190,7 @@ fn refuse(
     context.bridges.tracker.spawn(async move {
         let closed = async {
             if let Some((stream, _)) = upgrade.finish().await {
-                bridge::turn_away(stream, code, &reason).await;
+                bridge::reject(stream, code, &reason).await;
             }
         };
         tokio::select! {
@@ -218,7 +222,7 @@ struct Ends {
     label: Option<Box<str>>,
     place: Place,
     exemption: Exemption,
-    upstream: Stream,
+    upstream: UpstreamStream,
     half_close: bool,
 }
 
@@ -228,7 +232,7 @@ fn bridge_upgraded(context: &Arc<ServerContext>, route: &Arc<Route>, upgrade: Up
     context.bridges.tracker.clone().spawn(async move {
         let Some((stream, early)) = upgrade.finish().await else { return };
         let Ends { client, label, place, exemption, upstream, half_close } = ends;
-        let gateway = GatewayInfo { label, upstream_from: upstream.local_addr().ok() };
+        let gateway = GatewayInfo { label, upstream_from: upstream.local_addr() };
         let arrival = ConnectionInfo {
             kind: Kind::WebSocket,
             peer: Peer::Address(client.peer),
@@ -236,9 +240,10 @@ fn bridge_upgraded(context: &Arc<ServerContext>, route: &Arc<Route>, upgrade: Up
             gateway: gateway.if_any(),
         };
         let entry = context.registry.enter(arrival, Some(place));
-        let is_http2 = matches!(stream, Stream::Http2(_));
-        let terms = bridge::Terms { options: route.options.clone(), half_close };
-        let bridge = bridge::run(stream, upstream, &early, terms, entry, &context.bridges.drain);
+        let is_http2 = matches!(stream, ClientStream::Http2(_));
+        let negotiated = bridge::Negotiated { config: route.options.clone(), half_close };
+        let bridge =
+            bridge::run(stream, upstream, &early, negotiated, entry, &context.bridges.drain);
         // A task of its own: it is small, and lives for as long as the connection.
         if is_http2 {
             // Its bytes come and go by tasks of the runtime.
@@ -267,14 +272,15 @@ impl Upgrade {
     }
 
     /// The stream under the connection, and what was read of it beyond the request.
-    async fn finish(self) -> Option<(Stream, Vec<u8>)> {
+    async fn finish(self) -> Option<(ClientStream, Vec<u8>)> {
         let upgraded = self
             .on_upgrade
             .await
             .inspect_err(|e| tracing::debug!("the connection ended before its upgrade: {e}"))
             .ok()?;
-        Some((self.reclaim.0)(upgraded).unwrap_or_else(|upgraded| {
-            (Stream::Http2(Box::new(TokioIo::new(upgraded))), Vec::new())
-        }))
+        Some(match (self.reclaim.0)(upgraded) {
+            Ok((stream, read)) => (ClientStream::Net(stream), read),
+            Err(upgraded) => (ClientStream::Http2(Http2Stream::new(upgraded).into()), Vec::new()),
+        })
     }
 }

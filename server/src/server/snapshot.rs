@@ -127,7 +127,7 @@ impl Snapshot {
 
 /// A route as it is served.
 fn built(route: &RouteSpec, target: Target, settings: &Settings, limits: &Limits) -> Route {
-    let options = bridge::Options {
+    let options = bridge::BridgeConfig {
         framing: route.framing,
         framing_options: route.framing_options,
         max_message: settings.max_message,

@@ -16,7 +16,6 @@ mod words;
 
 use std::{
     io::{self, IoSlice},
-    net::SocketAddr,
     path::Path,
     pin::Pin,
     sync::Arc,
@@ -79,10 +78,6 @@ impl Tls {
     /// The socket below.
     pub(crate) fn socket(&self) -> &StreamSocket {
         self.0.get_ref().0
-    }
-
-    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket().local_addr()
     }
 }
 

@@ -1,4 +1,5 @@
-//! From the client to the upstream.
+//! The direction from the client to the upstream: frames are decoded, and their payload is
+//! written.
 
 use std::{
     ops::Range,
@@ -12,20 +13,24 @@ use echogate_proto::{
 };
 use tokio::{io::ReadBuf, time::Instant};
 
-use super::{Bridge, ClientIn, Disconnect, UpstreamIn, UpstreamOut, gather::Gather};
+use super::{
+    Bridge,
+    close::{ClientIn, ClientOut, Disconnect, UpstreamEnd, UpstreamIn, UpstreamOut},
+    gather::Gather,
+};
 use crate::{net::stream::Transport, runtime::buffer_pool::HEADROOM};
-use echogate_event_loop::{has_turn, may_continue, may_continue_in_runtime};
+use echogate_event_loop::may_continue;
 
-/// Frames that an upstream may owe before no more are read from the client (framing
+/// Replies that may be expected before no more frames are read from the client (framing
 /// `message`).
-pub(super) const MAX_OWED: usize = 1024;
+pub(super) const MAX_EXPECTED: usize = 1024;
 
-/// Frames that are decoded in one go. It takes some 0.1 ms, after which others may have
-/// their turn.
+/// Frames that are decoded in one step. It takes some 0.1 ms, after which other connections may
+/// have their turn.
 const MAX_FRAMES: usize = 2048;
 
-/// Bytes that were read from the client and not decoded yet: what was read with the
-/// handshake, and what lay behind [`MAX_FRAMES`] or [`MAX_OWED`] frames in one read.
+/// Bytes that were read from the client and are not decoded yet: those read together with the
+/// handshake, and those behind [`MAX_FRAMES`] or [`MAX_EXPECTED`] frames in one read.
 #[derive(Debug)]
 pub(super) struct Undecoded {
     bytes: Vec<u8>,
@@ -33,7 +38,7 @@ pub(super) struct Undecoded {
 }
 
 impl Undecoded {
-    /// `bytes` that are still to be decoded, if there are any.
+    /// Keeps `bytes`, if there are any.
     pub(super) fn new(bytes: &[u8]) -> Option<Box<Undecoded>> {
         (!bytes.is_empty()).then(|| Box::new(Undecoded { bytes: bytes.to_vec(), at: 0 }))
     }
@@ -44,21 +49,22 @@ impl Undecoded {
 }
 
 impl<C: Transport, U: Transport> Bridge<C, U> {
-    /// Forwards what the client sends, until it or the upstream makes us wait.
-    /// True when all that the client sent has been read.
-    pub(super) fn poll_up(
+    /// Forwards what the client sends, until nothing more has arrived or the upstream takes no
+    /// more. True when nothing more could be read: everything the client sent has been, unless
+    /// the task's budget is used up.
+    pub(super) fn poll_client_to_upstream(
         &mut self,
         cx: &mut Context<'_>,
         scratch: &mut [u8],
         now: Instant,
     ) -> bool {
         loop {
-            if self.poll_upstream_out(cx).is_pending() && !self.has_pending_close() {
+            if self.poll_upstream_out(cx).is_pending() && !self.close_is_decided() {
                 return false;
             }
             let read_on = match self.client_in {
-                ClientIn::Open | ClientIn::Violated => true,
-                ClientIn::Closed(_) => self.behind_close,
+                ClientIn::Open | ClientIn::InputEnded | ClientIn::Violated => true,
+                ClientIn::Closed { more, .. } => more,
                 ClientIn::Gone(_) => false,
             };
             if !read_on || self.holds_client_back() {
@@ -72,31 +78,30 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
                 }
                 return false;
             }
-            if !may_continue_in_runtime(cx) {
-                return false;
-            }
             let mut buf = ReadBuf::new(&mut scratch[HEADROOM..]);
             let read = Pin::new(&mut self.client).poll_read(cx, &mut buf);
             let len = buf.filled().len();
             match read {
-                Poll::Pending => return has_turn(),
+                Poll::Pending => return true,
                 Poll::Ready(Ok(())) if len > 0 => {
-                    self.heartbeat.heard(now);
-                    self.stopwatch.client_read(&self.entry);
+                    self.heartbeat.activity(now);
+                    self.latency.client_read(&self.entry);
                     let bytes = &mut scratch[HEADROOM..HEADROOM + len];
                     let taken = self.take_frames(cx, bytes, 0);
-                    if matches!(self.client_in, ClientIn::Open) {
+                    if self.client_in.is_open() {
                         self.undecoded = Undecoded::new(&bytes[taken..]);
                     }
                 }
-                Poll::Ready(_) if self.behind_close => self.behind_close = false,
-                Poll::Ready(Ok(())) => self.client_ended(),
-                Poll::Ready(Err(_)) => self.client_lost(Disconnect::Failed),
+                Poll::Ready(end) => match &mut self.client_in {
+                    ClientIn::Closed { more, .. } => *more = false,
+                    _ if end.is_ok() => self.client_ended(),
+                    _ => self.client_lost(Disconnect::Failed),
+                },
             }
         }
     }
 
-    /// Decodes what was left, if the task `may_continue`, and keeps what is left then.
+    /// Decodes what was left undecoded, if the task `may_continue`, and keeps what is left then.
     fn take_undecoded(
         &mut self,
         cx: &mut Context<'_>,
@@ -107,17 +112,17 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
             undecoded.at = self.take_frames(cx, &mut undecoded.bytes, undecoded.at);
         }
         let is_left = undecoded.at < undecoded.bytes.len();
-        self.undecoded = (is_left && matches!(self.client_in, ClientIn::Open)).then_some(undecoded);
+        self.undecoded = (is_left && self.client_in.is_open()).then_some(undecoded);
     }
 
-    /// Writes what waits for the upstream, and the end of input behind it if that
-    /// has come. Pending as long as the upstream takes no more.
+    /// Writes what waits for the upstream, and the end of input behind it if that is due. Pending
+    /// as long as the upstream takes no more.
     fn poll_upstream_out(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let done = match self.upstream_out {
             UpstreamOut::Shut | UpstreamOut::Broken => return Poll::Ready(()),
             UpstreamOut::Open => self.to_upstream.poll_flush(cx, &mut self.upstream),
             UpstreamOut::Ending => match self.to_upstream.poll_flush(cx, &mut self.upstream) {
-                Poll::Ready(Ok(())) if !self.aborted => {
+                Poll::Ready(Ok(())) if self.upstream_end != UpstreamEnd::Reset => {
                     Pin::new(&mut self.upstream).poll_shutdown(cx)
                 }
                 other => other,
@@ -132,40 +137,35 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         Poll::Ready(())
     }
 
-    /// The upstream takes no more. Why, its read side will tell.
-    pub(super) fn upstream_broken(&mut self) {
-        self.give_up(self.to_upstream.len());
-        self.to_upstream.clear();
-        self.upstream_out = UpstreamOut::Broken;
-    }
-
     /// Decodes the client's bytes in `buf` from `at` on and sends their payload to the
-    /// upstream in one write. Returns how far it came: not to the end if there are many
-    /// frames, or if nothing more is to be decoded.
+    /// upstream in one write. Returns the position up to which bytes are decoded: not the end if
+    /// there are many frames, or if nothing more is to be decoded.
     fn take_frames(&mut self, cx: &mut Context<'_>, buf: &mut [u8], at: usize) -> usize {
         Gather::with(|payload| {
             let taken = self.decode(buf, at, payload);
-            // After the Close there is none, and an earlier part may still wait.
+            // Behind the Close there is no payload, and earlier payload may still wait.
             if !payload.is_empty()
                 && payload.write(buf, cx, &mut self.to_upstream, &mut self.upstream).is_err()
             {
                 self.upstream_broken();
             }
-            self.stopwatch.upstream_written(!payload.is_empty());
+            self.latency.upstream_written(!payload.is_empty());
             taken
         })
     }
 
     fn decode(&mut self, buf: &mut [u8], mut at: usize, payload: &mut Gather) -> usize {
         let (mut bytes, mut messages, mut frames) = (0, 0, 0);
-        while matches!(self.client_in, ClientIn::Open)
+        while self.client_in.is_open()
             && frames < MAX_FRAMES
-            && (self.framer.owed() < MAX_OWED || self.has_pending_close())
+            && (self.framer.expected() < MAX_EXPECTED || self.close_is_decided())
         {
             frames += 1;
             let (range, ends_message) = match self.decoder.next(buf, &mut at) {
                 Ok(None) => break,
-                Ok(Some(Event::Message { .. } | Event::Frame { .. })) if self.input_ended => {
+                Ok(Some(Event::Message { .. } | Event::Frame { .. }))
+                    if matches!(self.client_in, ClientIn::InputEnded) =>
+                {
                     self.message_after_end();
                     continue;
                 }
@@ -209,8 +209,8 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         at
     }
 
-    /// Adds a part of a message (framing `line`), and the line ending that the upstream wants
-    /// behind the message and within it ([`Newline`]).
+    /// Adds a part of a message (framing `line`), with the line endings that the upstream is to
+    /// get behind the message and within it ([`Newline`]).
     fn add_line(
         &mut self,
         buf: &[u8],
@@ -218,7 +218,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         ends_message: bool,
         payload: &mut Gather,
     ) {
-        let crlf = self.options.framing_options.newline == Newline::CrLf;
+        let crlf = self.config.framing_options.newline == Newline::CrLf;
         let mut last = self.last_byte;
         let mut start = range.start;
         if crlf {
@@ -243,8 +243,8 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         self.last_byte = last.filter(|_| !ends_message);
     }
 
-    /// Takes what is no payload to be forwarded; `more` says whether anything lies
-    /// behind it.
+    /// Handles an event that is no payload to be forwarded; `more` says whether bytes lie behind
+    /// it.
     fn take_other(&mut self, event: &Event, more: bool) {
         match *event {
             Event::Frame { opcode, fin, len } if self.forwards() => {
@@ -253,27 +253,26 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
             Event::Ping => {
                 let payload = self.decoder.take_control();
                 let payload = payload.as_ref().map_or(&[][..], |control| control.as_bytes());
-                if !self.client_unwritable {
+                if self.client_out != ClientOut::Failed {
                     self.pongs.get_or_insert_default().answer(payload);
                 }
             }
-            Event::Close(code) => {
-                self.client_closed(code);
-                self.behind_close = more;
-            }
+            Event::Close(code) => self.client_closed(code, more),
             Event::Message { ref range, .. } | Event::Payload { ref range, .. } => {
-                // Thrown away: what the upstream got is not all. (If it takes no more it
-                // knows that by itself.)
-                self.aborted |= !range.is_empty() && self.upstream_out != UpstreamOut::Broken;
-                self.give_up(range.len());
+                // Discarded payload: the upstream, if its connection has not failed, is to learn
+                // that something is missing.
+                if !range.is_empty() && self.upstream_out != UpstreamOut::Broken {
+                    self.upstream_end = UpstreamEnd::Reset;
+                }
+                self.add_undelivered(range.len());
             }
             Event::Frame { .. } | Event::Pong => {}
         }
     }
 
-    /// Notes that the upstream owes a fragment. With half-close an empty binary message is no
-    /// message but the end of input, whatever fragments it comes in (RFC 6455 section 5.4:
-    /// they have no meaning): empty ones at its beginning are owed nothing.
+    /// Expects a reply to a fragment. With half-close an empty binary message is no message but
+    /// the end of input, in whatever fragments it comes (RFC 6455 section 5.4: they have no
+    /// meaning): no replies are expected to empty fragments at the beginning of a message.
     fn expect_fragment(&mut self, opcode: OpCode, fin: bool, len: u64) {
         match opcode {
             OpCode::Binary if self.half_close && len == 0 => self.only_empty_fragments = true,
@@ -285,19 +284,20 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         }
     }
 
-    /// Notes that the upstream owes a frame, unless it has ended its side already
-    /// (half-close), or nothing more goes to the client.
+    /// Expects a reply to a frame, unless the upstream has ended its side already (half-close) or
+    /// nothing more is sent to the client.
     fn expect(&mut self, opcode: OpCode, fin: bool, len: u64) {
-        let is_answered = self.upstream_in == UpstreamIn::Open && !self.client_unwritable;
-        if is_answered && !self.has_pending_close() {
+        let is_answered =
+            self.upstream_in == UpstreamIn::Open && self.client_out != ClientOut::Failed;
+        if is_answered && !self.close_is_decided() {
             self.framer.expect(opcode, fin, len);
         }
     }
 
-    /// Whether payload still goes to the upstream. While a Close waits for its answer it
-    /// does as far as the upstream takes it: nothing may hold the answer back.
+    /// Whether payload still goes to the upstream. While a Close waits for its answer, payload
+    /// does as far as the upstream takes it at once: nothing may hold the answer back.
     fn forwards(&self) -> bool {
         self.upstream_out == UpstreamOut::Open
-            && (!self.has_pending_close() || self.to_upstream.is_empty())
+            && (!self.close_is_decided() || self.to_upstream.is_empty())
     }
 }

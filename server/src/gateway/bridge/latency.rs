@@ -1,5 +1,6 @@
-//! How long the legs of an exchange take, while somebody watches. One exchange is
-//! measured at a time, from its first bytes to the first of its answer.
+//! The latency of a request's legs, measured while the connection is watched: from the client's
+//! bytes to the write to the upstream, to the first bytes of the reply, and to the write to the
+//! client. One exchange is measured at a time.
 
 use std::time::{Duration, Instant};
 
@@ -7,11 +8,11 @@ use echogate_proto::live::Legs;
 
 use crate::connections::registry::Entry;
 
-/// Nothing as long as nobody watches.
+/// The measurement in progress; none while the connection is not watched.
 #[derive(Debug, Default)]
-pub(super) struct Stopwatch(Option<Box<Leg>>);
+pub(super) struct Latency(Option<Box<Leg>>);
 
-/// The leg that an exchange is on, and since when.
+/// The current leg of an exchange, its beginning, and the duration of the legs before.
 #[derive(Debug)]
 enum Leg {
     Up { since: Instant },
@@ -19,8 +20,8 @@ enum Leg {
     Down { since: Instant, up: Duration, upstream: Duration },
 }
 
-impl Stopwatch {
-    /// Bytes of the client were read.
+impl Latency {
+    /// Event: bytes of the client were read.
     pub(super) fn client_read(&mut self, entry: &Entry) {
         match (entry.is_watched(), &self.0) {
             (true, None) => self.0 = Some(Leg::Up { since: Instant::now() }.into()),
@@ -29,7 +30,7 @@ impl Stopwatch {
         }
     }
 
-    /// What they held was written to the upstream, if they held `any` payload.
+    /// Event: the payload of those bytes, if there was `any`, was written to the upstream.
     pub(super) fn upstream_written(&mut self, any: bool) {
         if let Some(Leg::Up { since }) = self.0.as_deref() {
             let leg = Leg::Upstream { since: Instant::now(), up: since.elapsed() };
@@ -37,7 +38,7 @@ impl Stopwatch {
         }
     }
 
-    /// Bytes of the upstream were read.
+    /// Event: bytes of the upstream were read.
     pub(super) fn upstream_read(&mut self) {
         if let Some(&Leg::Upstream { since, up }) = self.0.as_deref() {
             let upstream = since.elapsed();
@@ -45,7 +46,7 @@ impl Stopwatch {
         }
     }
 
-    /// They were written to the client.
+    /// Event: those bytes were written to the client.
     pub(super) fn client_written(&mut self, entry: &Entry) {
         if let Some(&Leg::Down { since, up, upstream }) = self.0.as_deref() {
             let [up, upstream, down] =

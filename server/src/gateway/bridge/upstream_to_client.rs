@@ -1,4 +1,4 @@
-//! From the upstream to the client.
+//! The direction from the upstream to the client: bytes are framed, and the frames are written.
 
 use std::{
     io::IoSlice,
@@ -8,30 +8,32 @@ use std::{
 };
 
 use echogate_proto::{
-    framing::{Framing, FramingError, Piece},
-    ws::{
-        OpCode,
-        frame::{close_frame, control_frame},
-    },
+    framing::{Framing, FramingError, Piece, Rest},
+    ws::{OpCode, frame::control_frame},
 };
 use tokio::{io::ReadBuf, time::Instant};
 
-use super::{Bridge, ClientIn, UpstreamIn, gather::Gather, up::MAX_OWED};
+use super::{
+    Bridge,
+    client_to_upstream::MAX_EXPECTED,
+    close::{ClientOut, UpstreamIn},
+    gather::Gather,
+};
 use crate::{net::stream::Transport, runtime::buffer_pool::HEADROOM};
 
-/// How long a part of a reply waits for more (framing `message`). Most replies that come in
-/// parts do so without such a pause, and go out in one frame.
+/// How long a part of a reply waits for more (framing `message`). Most replies that arrive in
+/// parts have no such pause, and are sent in one frame.
 const PARTIAL_REPLY_TIME: Duration = Duration::from_millis(500);
 
-/// Bytes read from the upstream at once in framing `line`, where each may be a message: they
-/// take some 1 ms at the most.
+/// Bytes read from the upstream at once in framing `line`, where each may be a message: framing
+/// them takes some 1 ms at the most.
 const LINE_READ: usize = 4 * 1024;
 
 /// A part of a reply, or of a line, that waits for the rest.
 #[derive(Debug)]
 pub(super) struct PartialReply {
     bytes: Vec<u8>,
-    /// When it goes out as a fragment; a part of a line does not.
+    /// The time at which it is sent as a fragment; none for a part of a line.
     pub(super) until: Option<Instant>,
 }
 
@@ -39,32 +41,27 @@ impl PartialReply {
     pub(super) fn len(&self) -> usize {
         self.bytes.len()
     }
-}
 
-/// What becomes of a part of a reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Parts {
-    /// It waits for the rest, from now on.
-    Wait(Instant),
-    /// It goes out as a fragment.
-    Send,
-    /// It is all that there is: the stream has ended.
-    Finish,
+    /// Appends what follows.
+    fn append(&mut self, bytes: &[u8], now: Instant) {
+        self.bytes.extend_from_slice(bytes);
+        self.until = self.until.map(|_| now + PARTIAL_REPLY_TIME);
+    }
 }
 
 impl<C: Transport, U: Transport> Bridge<C, U> {
-    /// Forwards what the upstream sends, until it or the client makes us wait.
-    /// True when the client may be read again that was not before, for what the
-    /// upstream owed.
-    pub(super) fn poll_down(
+    /// Forwards what the upstream sends, until nothing more has arrived or the client takes no
+    /// more. True when the client may be read again that was not, because of the number of
+    /// expected replies.
+    pub(super) fn poll_upstream_to_client(
         &mut self,
         cx: &mut Context<'_>,
         scratch: &mut [u8],
         now: Instant,
     ) -> bool {
-        let full = self.framer.owed() >= MAX_OWED;
+        let full = self.framer.expected() >= MAX_EXPECTED;
         while self.poll_down_step(cx, scratch, now).is_ready() {}
-        full && self.framer.owed() < MAX_OWED
+        full && self.framer.expected() < MAX_EXPECTED
     }
 
     /// One step; pending when there is nothing more to do now.
@@ -74,13 +71,13 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         scratch: &mut [u8],
         now: Instant,
     ) -> Poll<()> {
-        if self.client_unwritable {
+        if self.client_out == ClientOut::Failed {
             return self.poll_discard(cx, scratch);
         }
         let waiting = self.to_client.len();
         let flushed = self.to_client.poll_flush(cx, &mut self.client);
         if self.to_client.len() < waiting {
-            self.heartbeat.heard(now);
+            self.heartbeat.activity(now);
         }
         match flushed {
             Poll::Pending => return Poll::Pending,
@@ -94,8 +91,8 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
             // The upstream has not been read meanwhile.
             reply.until = reply.until.map(|_| now + PARTIAL_REPLY_TIME);
         }
-        if self.close_sent {
-            self.tell_client(cx);
+        if self.close_is_sent() {
+            self.shut_client(cx);
             return self.poll_discard(cx, scratch);
         }
         if let Some(frames) = self.next_control() {
@@ -104,7 +101,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         }
         match self.upstream_in {
             _ if self.client_in.is_gone() && self.replies_are_done() => {
-                self.tell_client(cx);
+                self.shut_client(cx);
                 self.poll_discard(cx, scratch)
             }
             UpstreamIn::Open => self.poll_upstream(cx, scratch, now),
@@ -118,10 +115,8 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         if let Some(pongs) = self.pongs.take() {
             return Some(pongs.into_bytes());
         }
-        if let Some(close) = self.due_close() {
-            let frame = close_frame(close.code, &close.reason);
-            self.sent_close();
-            return Some(frame);
+        if let Some(close) = self.take_due_close() {
+            return Some(close);
         }
         std::mem::take(&mut self.ping_due).then(|| control_frame(OpCode::Ping, b""))
     }
@@ -134,49 +129,60 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         now: Instant,
     ) -> Poll<()> {
         if self.framer.replies_at_once() {
-            self.frame(cx, &mut scratch[..HEADROOM], Parts::Wait(now));
+            self.frame(cx, &mut scratch[..HEADROOM], Rest::Wait, now);
             return Poll::Ready(());
         }
-        let held = self.partial_reply.as_ref().map_or(&[][..], |reply| &reply.bytes);
-        let start = HEADROOM + held.len();
-        let held_len = held.len();
-        scratch[HEADROOM..start].copy_from_slice(held);
+        let held = self.partial_reply.as_ref().map_or(0, |reply| reply.len());
+        let start = HEADROOM + held;
         let room = scratch.len() - start;
         let room = match self.framer.framing() {
             Framing::Line => room.min(LINE_READ),
-            Framing::Message => self.framer.whole_replies(room + held_len) - held_len,
+            Framing::Message => self.framer.whole_replies(room + held) - held,
             Framing::Bytes | Framing::Text => room,
         };
         let mut buf = ReadBuf::new(&mut scratch[start..start + room]);
         let read = Pin::new(&mut self.upstream).poll_read(cx, &mut buf);
         let len = buf.filled().len();
         let end = start + len;
-        match read {
-            Poll::Pending => {
-                let until = self.partial_reply.as_ref().and_then(|reply| reply.until);
-                if until.is_none_or(|until| now < until) {
+        if let Some(reply) = &mut self.partial_reply {
+            match read {
+                Poll::Pending if reply.until.is_none_or(|until| now < until) => {
                     return Poll::Pending;
                 }
-                self.frame(cx, &mut scratch[..end], Parts::Send);
+                Poll::Ready(Ok(()))
+                    if (1..room).contains(&len)
+                        && self.framer.needs_more(held, &scratch[start..end]) =>
+                {
+                    reply.append(&scratch[start..end], now);
+                    self.latency.upstream_read();
+                    return Poll::Ready(());
+                }
+                _ => scratch[HEADROOM..start].copy_from_slice(&reply.bytes),
+            }
+        }
+        match read {
+            Poll::Pending if held == 0 => return Poll::Pending,
+            Poll::Pending => {
+                self.frame(cx, &mut scratch[..end], Rest::Send, now);
             }
             Poll::Ready(Ok(())) if len > 0 => {
-                self.stopwatch.upstream_read();
-                // The rest of a reply that goes out in fragments does so, too.
+                self.latency.upstream_read();
+                // The rest of a reply of which a fragment is sent is sent in fragments, too.
                 let is_begun = self.framer.is_within_reply();
-                let parts = if is_begun { Parts::Send } else { Parts::Wait(now) };
-                let mut sent = self.frame(cx, &mut scratch[..end], parts);
-                let kept = self.partial_reply.as_ref().map_or(0, |reply| reply.bytes.len());
+                let rest = if is_begun { Rest::Send } else { Rest::Wait };
+                let mut sent = self.frame(cx, &mut scratch[..end], rest, now);
+                let kept = self.partial_reply.as_ref().map_or(0, |reply| reply.len());
                 if HEADROOM + kept == scratch.len() {
                     // There is no room for more of it.
-                    sent = self.frame(cx, scratch, Parts::Send);
+                    sent = self.frame(cx, scratch, Rest::Send, now);
                 }
                 if sent {
-                    self.stopwatch.client_written(&self.entry);
+                    self.latency.client_written(&self.entry);
                 }
             }
             Poll::Ready(done) => {
-                let parts = if done.is_ok() { Parts::Finish } else { Parts::Send };
-                self.frame(cx, &mut scratch[..end], parts);
+                let rest = if done.is_ok() { Rest::Last } else { Rest::Send };
+                self.frame(cx, &mut scratch[..end], rest, now);
                 match done {
                     Ok(()) => self.upstream_ended(cx),
                     Err(e) => self.upstream_failed(&e),
@@ -186,25 +192,38 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         Poll::Ready(())
     }
 
-    /// Frames the upstream's bytes in `scratch[HEADROOM..]` and sends them to the
-    /// client in one write; whether there was anything to be sent. A part of a reply at their
-    /// end is kept back or sent as `parts` says.
-    fn frame(&mut self, cx: &mut Context<'_>, scratch: &mut [u8], parts: Parts) -> bool {
+    /// Frames the upstream's bytes in `scratch[HEADROOM..]` and sends them to the client in one
+    /// write; whether there was anything to be sent. A part of a reply at their end is kept back
+    /// or sent, as `rest` says.
+    fn frame(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut [u8],
+        rest: Rest,
+        now: Instant,
+    ) -> bool {
         if self.framer.replaces_invalid()
             && let Some(mut text) = self.framer.replace_invalid(&scratch[HEADROOM..], HEADROOM)
         {
-            return self.frame_valid(cx, &mut text, parts);
+            return self.frame_valid(cx, &mut text, rest, now);
         }
-        self.frame_valid(cx, scratch, parts)
+        self.frame_valid(cx, scratch, rest, now)
     }
 
     /// Frames bytes in which invalid UTF-8 is replaced if it is to be.
-    fn frame_valid(&mut self, cx: &mut Context<'_>, scratch: &mut [u8], parts: Parts) -> bool {
+    fn frame_valid(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut [u8],
+        rest: Rest,
+        now: Instant,
+    ) -> bool {
         let held = self.partial_reply.take();
-        let piece = match self.next_piece(&scratch[HEADROOM..], parts) {
+        let piece = match self.next_piece(&scratch[HEADROOM..], rest) {
             Ok(Some(piece)) => piece,
             Ok(None) => {
-                self.hold_back(&scratch[HEADROOM..], parts, held.map(|held| held.bytes));
+                let memory = held.map(|held| held.bytes).unwrap_or_default();
+                self.hold_back(&scratch[HEADROOM..], rest, now, memory);
                 return false;
             }
             Err(e) => {
@@ -212,7 +231,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
                 return false;
             }
         };
-        // A single frame goes out from where it lies, with its head put before it.
+        // A single frame is sent from where its payload lies, with its head put before that.
         let head = piece.head.as_bytes();
         let start = HEADROOM + piece.payload.start - head.len();
         scratch[start..start + head.len()].copy_from_slice(head);
@@ -227,7 +246,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         Gather::with(|gather| {
             gather.add(scratch, start..end);
             let failed = loop {
-                let piece = match self.next_piece(&scratch[at..], parts) {
+                let piece = match self.next_piece(&scratch[at..], rest) {
                     Ok(Some(piece)) => piece,
                     Ok(None) => break None,
                     Err(e) => break Some(e),
@@ -245,57 +264,52 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
             }
             match failed {
                 Some(e) => self.framing_failed(e),
-                None => self.hold_back(&scratch[at..], parts, None),
+                None => self.hold_back(&scratch[at..], rest, now, Vec::new()),
             }
         });
         true
     }
 
-    /// Keeps a part of a reply until the rest comes, in the memory of a part before if there
-    /// is one.
-    fn hold_back(&mut self, part: &[u8], parts: Parts, memory: Option<Vec<u8>>) {
-        let Parts::Wait(now) = parts else { return };
-        if !part.is_empty() {
-            let mut bytes = memory.unwrap_or_default();
-            bytes.clear();
-            bytes.extend_from_slice(part);
+    /// Keeps a part of a reply or of a line until the rest comes, in `memory`.
+    fn hold_back(&mut self, part: &[u8], rest: Rest, now: Instant, mut memory: Vec<u8>) {
+        if rest == Rest::Wait && !part.is_empty() {
+            memory.clear();
+            memory.extend_from_slice(part);
             let is_reply = self.framer.framing() == Framing::Message;
             let until = is_reply.then(|| now + PARTIAL_REPLY_TIME);
-            self.partial_reply = Some(PartialReply { bytes, until }.into());
+            self.partial_reply = Some(PartialReply { bytes: memory, until }.into());
         }
     }
 
-    /// The next piece, unless a Close is to go in front of it.
-    fn next_piece(&mut self, input: &[u8], parts: Parts) -> Result<Option<Piece>, FramingError> {
-        if self.due_close().is_some() {
-            return Ok(None);
-        }
-        match self.framer.next(input)? {
-            None if parts == Parts::Send => self.framer.next_part(input),
-            None if parts == Parts::Finish => self.framer.next_at_end(input),
-            next => Ok(next),
-        }
+    /// The next piece, unless a Close is to be sent in front of it.
+    fn next_piece(&mut self, input: &[u8], rest: Rest) -> Result<Option<Piece>, FramingError> {
+        if self.close_is_due() { Ok(None) } else { self.framer.next(input, rest) }
     }
 
+    /// Writes `bytes` to the client, or keeps what it does not take.
     pub(super) fn send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) {
         let parts = &mut [IoSlice::new(bytes)];
-        if !self.client_unwritable && self.to_client.write(cx, &mut self.client, parts).is_err() {
+        if self.client_out != ClientOut::Failed
+            && self.to_client.write(cx, &mut self.client, parts).is_err()
+        {
             self.client_not_writable();
         }
     }
 
-    /// Shuts our write side when nothing more is to be said and the client has said all.
-    fn tell_client(&mut self, cx: &mut Context<'_>) {
-        let said_all = !matches!(self.client_in, ClientIn::Open);
-        if !self.client_told && said_all && Pin::new(&mut self.client).poll_shutdown(cx).is_ready()
+    /// Shuts the write side towards a client to which nothing more is to be sent, once its input
+    /// has ended.
+    fn shut_client(&mut self, cx: &mut Context<'_>) {
+        if self.client_out == ClientOut::Open
+            && !self.client_in.is_open()
+            && Pin::new(&mut self.client).poll_shutdown(cx).is_ready()
         {
-            self.client_told = true;
+            self.client_out = ClientOut::Shut;
         }
     }
 
-    /// When the client gets no more, the upstream's bytes are read and thrown away: left
-    /// unread, they would turn the end of its connection into a reset, which could destroy
-    /// what it was sent last.
+    /// Reads and discards the upstream's bytes when the client gets no more. Left unread, they
+    /// would turn the end of the upstream's connection into a reset, which could destroy what it
+    /// was sent last.
     fn poll_discard(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<()> {
         self.partial_reply = None;
         if self.upstream_in == UpstreamIn::Ended {
