@@ -22,7 +22,7 @@ use crate::{
         stream::Stream,
         tls::trust::{Distrust, Trust},
     },
-    service::Backend,
+    service::backend::ServiceInstance,
     text::escape::words,
 };
 
@@ -38,7 +38,7 @@ pub(crate) enum Target {
     /// To a stream socket in the file system.
     Unix(UnixPath),
     /// To a built-in service, in memory.
-    Service(Backend),
+    Service(ServiceInstance),
 }
 
 impl fmt::Display for Target {
@@ -107,7 +107,7 @@ impl Target {
                 limit.apply(dialling).await.map(Stream::from)
             }
             Target::Service(backend) => {
-                Ok(Stream::Memory(Memory::new(backend.meet(client, false))))
+                Ok(Stream::Memory(Memory::new(backend.open(client, false))))
             }
         }
     }

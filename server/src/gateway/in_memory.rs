@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
     runtime::{buffer_pool::READ, drain::Stage},
-    service::Exchange,
+    service::backend::ServiceConnection,
 };
 use echogate_event_loop::InFlight;
 
@@ -31,15 +31,15 @@ pub(crate) enum Memory {
 
 impl Memory {
     /// A connection to a service that is at work.
-    pub(crate) fn new(service: Exchange) -> Memory {
+    pub(crate) fn new(service: ServiceConnection) -> Memory {
         match service {
-            Exchange::Bytes(bytes) => Memory::Bytes(Mirror {
-                answer: bytes.answer(),
+            ServiceConnection::Bytes(bytes) => Memory::Bytes(Mirror {
+                answer: bytes.transform(),
                 queue: Queue::default(),
                 shut: false,
                 blocked: false,
             }),
-            service @ Exchange::Lines(_) => {
+            service @ ServiceConnection::Lines(_) => {
                 Memory::Served(Box::new(Served { service, ended: None, pipe: Pipe::default() }))
             }
         }
@@ -84,7 +84,7 @@ pub(crate) struct Mirror {
 /// A service with a pipe each way.
 #[derive(Debug)]
 pub(crate) struct Served {
-    service: Exchange,
+    service: ServiceConnection,
     /// How the service ended; while it has not, it is polled.
     ended: Option<Result<(), io::ErrorKind>>,
     pipe: Pipe,
@@ -298,7 +298,7 @@ mod tests {
     use std::task::Waker;
 
     use super::*;
-    use crate::{connections::registry::Peer, service::Backend};
+    use crate::{connections::registry::Peer, service::backend::ServiceInstance};
 
     proptest! {
         #[test]
@@ -306,7 +306,7 @@ mod tests {
             steps in proptest::collection::vec((any::<bool>(), 1_usize..90_000), 1..60),
         ) {
             let cx = &mut Context::from_waker(Waker::noop());
-            let mut memory = Memory::new(Backend::Upper.meet(Peer::Unknown, false));
+            let mut memory = Memory::new(ServiceInstance::Upper.open(Peer::Unknown, false));
             let (mut written, mut read) = (Vec::<u8>::new(), Vec::<u8>::new());
             let mut buffer = vec![0; 90_000];
             for (write, len) in steps {
