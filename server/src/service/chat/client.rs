@@ -19,7 +19,7 @@ use tokio_util::sync::PollSemaphore;
 use super::{
     conversations::{Delivery, ToClient},
     hub::Hub,
-    operators::{IN_FLIGHT_PER_CLIENT, InFlightPermit},
+    operator_queues::{IN_FLIGHT_PER_CLIENT, InFlightPermit},
 };
 use crate::{
     connections::registry::Peer,

@@ -13,7 +13,7 @@ use tokio::sync::{
 
 use super::{
     conversations::{Conversations, Delivery, ToClient, unix_time},
-    operators::{Event, IN_FLIGHT, InFlightPermit, Operators},
+    operator_queues::{Event, IN_FLIGHT, InFlightPermit, Operators},
     token::Token,
 };
 use crate::{connections::registry::Peer, text::escape};

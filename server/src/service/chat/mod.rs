@@ -12,7 +12,7 @@
 //! - `hub`: what clients and operators do
 //! - `conversations`: conversations and the messages that are kept of them
 //! - `memory_shares`: the memory for messages, shared fairly between clients
-//! - `operators`: events for operators, queued until an operator takes them
+//! - `operator_queues`: events for operators, queued until an operator takes them
 //! - `token`: the secret that operators present
 //!
 //! All of it is bounded, by the constants in these files.
@@ -22,7 +22,7 @@ mod conversations;
 mod hub;
 mod memory_shares;
 mod operator;
-mod operators;
+mod operator_queues;
 mod token;
 
 pub(crate) use self::{
