@@ -369,7 +369,7 @@ fn a_client_that_does_not_read_stops_nobody_and_grows_nothing() {
 }
 
 #[test]
-fn an_operator_who_does_not_read_is_let_go() {
+fn an_operator_who_does_not_read_is_disconnected() {
     let server = server();
     let slow = Operator::new(&server);
     let mut quick = Operator::new(&server);
