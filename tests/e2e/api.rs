@@ -214,7 +214,9 @@ fn each_connection_logs_one_line_at_its_end() {
     tcp.shutdown(Shutdown::Write).unwrap();
     read_to_end(&mut tcp);
     let line = server.wait_for_log(&["kind=tcp", "target=\"echo\""]);
-    for part in [&*format!("peer=\"{peer}\""), "received=3", "sent=3", "the client ended"] {
+    for part in
+        [&*format!("peer=\"{peer}\""), "received=3", "sent=3", "the client closed the connection"]
+    {
         assert!(line.contains(part), "no {part} in {line}");
     }
 

@@ -90,7 +90,7 @@ fn a_tls_listener_answers_and_each_side_ends_its_own() {
     client.write_all(b"the last").unwrap();
     finish(&mut client);
     assert_eq!(read_to_end(&mut client), b"the last", "and TLS's own end");
-    server.wait_for_log(&["kind=tls", "the client ended"]);
+    server.wait_for_log(&["kind=tls", "the client closed the connection"]);
 }
 
 #[test]

@@ -23,8 +23,9 @@ use self::{check::Attempt, process::Signals};
 use crate::{
     client,
     config::{self, ActivatedNames, BindAddress, Given, RouteSpec, Settings, Sources},
+    console::ConsoleOperator,
     server::{ActivatedSockets, Server},
-    service::{Service, chat::Seat},
+    service::Service,
     text::escape,
 };
 
@@ -289,11 +290,11 @@ fn serve(console: bool) -> Result<(), Failure> {
         process::print(server.announcement().as_bytes());
         // What is announced later is shown where the console lets it appear.
         let announce: fn(&[u8]) = if console { process::show } else { process::print };
-        let seat = match log {
+        let operator = match log {
             Some(log) => {
                 process::flush_stdout();
-                let seat = Seat::take(server.hub().clone(), log);
-                Some(seat.map_err(|e| format!("cannot use the terminal: {e}"))?)
+                let operator = ConsoleOperator::start(server.hub().clone(), log);
+                Some(operator.map_err(|e| format!("cannot use the terminal: {e}"))?)
             }
             None => None,
         };
@@ -308,8 +309,8 @@ fn serve(console: bool) -> Result<(), Failure> {
             read.unwrap_or_else(|e| Err(e.to_string()))
         };
         server.run(reload, stop.cancelled(), announce).await;
-        if let Some(seat) = seat {
-            seat.give_up().await;
+        if let Some(operator) = operator {
+            operator.stop().await;
         }
         Ok(())
     });

@@ -23,7 +23,7 @@ use crate::{
         stream::Stream,
         tls::trust::{Distrust, Trust},
     },
-    service::Backend,
+    service::backend::ServiceInstance,
     text::escape::words,
 };
 
@@ -39,7 +39,7 @@ pub(crate) enum Target {
     /// To a stream socket in the file system.
     Unix(UnixPath),
     /// To a built-in service, in memory.
-    Service(Backend),
+    Service(ServiceInstance),
 }
 
 impl fmt::Display for Target {
@@ -108,7 +108,7 @@ impl Target {
                 limit.apply(dialling).await?.into()
             }
             Target::Service(backend) => {
-                return Ok(UpstreamStream::InMemory(Memory::new(backend.meet(client, false))));
+                return Ok(UpstreamStream::InMemory(Memory::new(backend.open(client, false))));
             }
         };
         Ok(UpstreamStream::Net(stream))

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
     runtime::{buffer_pool::READ, drain::Stage},
-    service::Exchange,
+    service::backend::ServiceConnection,
 };
 use echogate_event_loop::InFlight;
 
@@ -38,14 +38,14 @@ enum Service {
 
 impl Memory {
     /// A connection to a service that is at work.
-    pub(crate) fn new(service: Exchange) -> Memory {
+    pub(crate) fn new(service: ServiceConnection) -> Memory {
         let service = match service {
-            Exchange::Bytes(bytes) => Service::Bytes(Mirror {
-                answer: bytes.answer(),
+            ServiceConnection::Bytes(bytes) => Service::Bytes(Mirror {
+                answer: bytes.transform(),
                 queue: Queue::default(),
                 shut: false,
             }),
-            service @ Exchange::Lines(_) => {
+            service @ ServiceConnection::Lines(_) => {
                 Service::Served(Box::new(Served { service, ended: None, pipe: Pipe::default() }))
             }
         };
@@ -87,7 +87,7 @@ struct Mirror {
 /// A service with a pipe each way.
 #[derive(Debug)]
 struct Served {
-    service: Exchange,
+    service: ServiceConnection,
     /// How the service ended; while it has not, it is polled.
     ended: Option<Result<(), io::ErrorKind>>,
     pipe: Pipe,
@@ -297,7 +297,7 @@ mod tests {
     use std::task::Waker;
 
     use super::*;
-    use crate::{connections::registry::Peer, service::Backend};
+    use crate::{connections::registry::Peer, service::backend::ServiceInstance};
 
     proptest! {
         #[test]
@@ -305,7 +305,7 @@ mod tests {
             steps in proptest::collection::vec((any::<bool>(), 1_usize..90_000), 1..60),
         ) {
             let cx = &mut Context::from_waker(Waker::noop());
-            let mut memory = Memory::new(Backend::Upper.meet(Peer::Unknown, false));
+            let mut memory = Memory::new(ServiceInstance::Upper.open(Peer::Unknown, false));
             let (mut written, mut read) = (Vec::<u8>::new(), Vec::<u8>::new());
             let mut buffer = vec![0; 90_000];
             for (write, len) in steps {

@@ -124,14 +124,14 @@ fn spawn_service(
     peer: Peer,
     permit: Option<Place>,
 ) {
-    let exchange = service.backend.meet(peer.clone(), service.once);
+    let session = service.backend.open(peer.clone(), service.once);
     let target = service.target.clone();
     let info = ConnectionInfo { kind: service.kind, peer, target, gateway: None };
     // A hairpin has the idle timeout of its bridge, which ends it by the right Close.
     let idle = permit.as_ref().and(context.settings.idle_timeout);
     let entry = context.registry.enter(info, permit);
     let group = &context.services;
-    let connection = connection::serve(stream, exchange, entry, idle, &group.drain);
+    let connection = connection::serve(stream, session, entry, idle, &group.drain);
     context.spawn_on_loop(group, connection);
 }
 

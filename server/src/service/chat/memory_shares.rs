@@ -1,4 +1,4 @@
-//! Who takes how much of the memory for messages, so that it can be shared fairly.
+//! The memory for messages, shared fairly between clients.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -7,8 +7,8 @@ use std::{
 
 use crate::connections::{limits::counted_as, registry::Peer};
 
-/// Clients that share one part of the memory: those of one IPv4 address or one IPv6
-/// network of 64 bits, or all that have no address.
+/// The owner of one share of the memory: all clients of one IPv4 address or of one IPv6 network of
+/// 64 bits, or all clients without an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Holder(Option<IpAddr>);
 
@@ -18,9 +18,9 @@ impl Holder {
     }
 }
 
-/// Bytes by conversation and by holder, each with an index by size.
+/// The memory taken by each conversation and each holder, in bytes, indexed by size.
 #[derive(Debug, Default)]
-pub(super) struct Shares {
+pub(super) struct MemoryShares {
     total: usize,
     conversations: HashMap<u64, usize>,
     holders: HashMap<Holder, Share>,
@@ -33,17 +33,18 @@ struct Share {
     by_size: BTreeSet<(usize, u64)>,
 }
 
-impl Shares {
+impl MemoryShares {
+    /// The memory taken by all conversations, in bytes.
     pub(super) fn total(&self) -> usize {
         self.total
     }
 
-    /// `conversation` of `holder` takes `bytes` more.
+    /// Adds `bytes` to a conversation of `holder`.
     pub(super) fn add(&mut self, holder: Holder, conversation: u64, bytes: usize) {
         self.change(holder, conversation, |size| size + bytes);
     }
 
-    /// `conversation` of `holder` takes `bytes` less.
+    /// Subtracts `bytes` from a conversation of `holder`.
     pub(super) fn remove(&mut self, holder: Holder, conversation: u64, bytes: usize) {
         self.change(holder, conversation, |size| size - bytes);
     }
@@ -68,15 +69,10 @@ impl Shares {
         }
     }
 
-    /// The conversation that has to give up memory so that `conversation` of `holder` can
-    /// have `bytes` more: the largest of the largest holder. None if that would be
-    /// unfair to it: it would have no more than the other then.
-    pub(super) fn largest_beside(
-        &self,
-        holder: Holder,
-        conversation: u64,
-        bytes: usize,
-    ) -> Option<u64> {
+    /// The conversation that gives up memory so that a conversation of `holder` can take `bytes`
+    /// more: the largest one of the largest holder. None if that is unfair: if the victim is not
+    /// larger than the conversation would become.
+    pub(super) fn victim(&self, holder: Holder, conversation: u64, bytes: usize) -> Option<u64> {
         let own = self.holders.get(&holder).map_or(0, |share| share.total);
         if let Some((size, largest)) = self.by_size.last()
             && *largest != holder
@@ -107,23 +103,23 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_conversation_of_the_largest_holder_gives_way_to_smaller_ones() {
+    fn the_victim_is_the_largest_conversation_of_the_largest_holder() {
         let (one, two) = (holder("192.0.2.1:5"), holder("192.0.2.2:5"));
-        let mut shares = Shares::default();
-        assert_eq!(shares.largest_beside(one, 1, 10), None);
+        let mut shares = MemoryShares::default();
+        assert_eq!(shares.victim(one, 1, 10), None);
         shares.add(one, 1, 60);
         shares.add(one, 2, 50);
         shares.add(two, 3, 80);
         assert_eq!(shares.total(), 190);
-        // Of the other holder, which has 110.
-        assert_eq!(shares.largest_beside(two, 3, 10), Some(1));
-        assert_eq!(shares.largest_beside(two, 4, 10), Some(1));
-        assert_eq!(shares.largest_beside(two, 3, 30), None, "it would have as much");
-        // Within the holder itself.
-        assert_eq!(shares.largest_beside(one, 2, 9), Some(1));
-        assert_eq!(shares.largest_beside(one, 2, 10), None);
-        assert_eq!(shares.largest_beside(one, 5, 10), Some(1));
-        assert_eq!(shares.largest_beside(one, 1, 10), None, "it is the largest");
+        // The other holder has 110 bytes.
+        assert_eq!(shares.victim(two, 3, 10), Some(1));
+        assert_eq!(shares.victim(two, 4, 10), Some(1));
+        assert_eq!(shares.victim(two, 3, 30), None, "they would be of the same size");
+        // Within one holder.
+        assert_eq!(shares.victim(one, 2, 9), Some(1));
+        assert_eq!(shares.victim(one, 2, 10), None);
+        assert_eq!(shares.victim(one, 5, 10), Some(1));
+        assert_eq!(shares.victim(one, 1, 10), None, "it is the largest");
         shares.remove(one, 1, 60);
         shares.remove(one, 2, 50);
         shares.remove(two, 3, 80);
