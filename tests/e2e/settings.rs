@@ -341,7 +341,7 @@ fn how_much_is_logged_is_a_level_or_an_error() {
         }
     }
     // At the level of warnings the start of a connection is nothing to be told.
-    let server = start(echogate().env("ECHOGATE_LOG", "warn,echogate::http=info"), true);
+    let server = start(echogate().env("ECHOGATE_LOG", "warn,echogate::gateway=info"), true);
     assert!(takes(&server, 10));
     let mut stream = TcpStream::connect(server.address("http")).unwrap();
     handshake(&mut stream, &server, "/none", &[]);
