@@ -138,8 +138,8 @@ fn urls_are_requested_as_browsers_do() {
 #[test]
 fn what_no_url_can_mean_is_named() {
     for (url, complaint) in [
-        ("tcp://user:pass@127.0.0.1:1", "a user name goes with ws:// and wss:// only"),
-        ("ws://127.0.0.1:1/#a", "a WebSocket URL has no fragment: write # as %23"),
+        ("tcp://user:pass@127.0.0.1:1", "a user name is possible with ws:// and wss:// only"),
+        ("ws://127.0.0.1:1/#a", "a WebSocket URL has no fragment: encode # as %23"),
         ("unix:///a%zz", "bad percent-encoding in \"/a%zz\""),
         ("tcp://[::g]:1", "bad host \"[::g]:1\""),
     ] {
