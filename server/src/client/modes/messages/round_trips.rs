@@ -1,28 +1,28 @@
-//! Which reply belongs to which line, as far as order can tell.
+//! Round-trip times: the oldest message without a reply is paired with the next reply.
 
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
 };
 
-/// Lines without a reply that are remembered; beyond it the oldest is forgotten.
-const MAX_UNANSWERED: usize = 1024;
+/// Messages without a reply that are remembered; beyond that the oldest is dropped.
+const MAX_PENDING: usize = 1024;
 
-/// When the lines were sent that wait for their replies, the oldest first.
+/// The times at which the messages without a reply were sent, the oldest first.
 #[derive(Debug, Default)]
 pub(super) struct RoundTrips(VecDeque<Instant>);
 
 impl RoundTrips {
-    /// A line goes out.
+    /// Counts a message as sent.
     pub(super) fn sent(&mut self, at: Instant) {
-        if self.0.len() == MAX_UNANSWERED {
+        if self.0.len() == MAX_PENDING {
             self.0.pop_front();
         }
         self.0.push_back(at);
     }
 
-    /// A reply is here: how long the oldest unanswered line has waited for it, or
-    /// nothing if none waits and the server speaks for itself.
+    /// Counts a reply as received, and returns its round-trip time; none if no message is pending,
+    /// as with a message that the server sends unasked.
     pub(super) fn received(&mut self, at: Instant) -> Option<Duration> {
         self.0.pop_front().map(|sent| at.saturating_duration_since(sent))
     }
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn replies_answer_the_lines_in_order() {
+    fn replies_are_paired_with_messages_in_order() {
         let start = Instant::now();
         let after = |ms| start + Duration::from_millis(ms);
         let mut trips = RoundTrips::default();
@@ -46,9 +46,9 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_never_answers_does_not_fill_the_memory() {
+    fn a_server_that_never_replies_does_not_fill_the_memory() {
         let mut trips = RoundTrips::default();
-        (0..10 * MAX_UNANSWERED).for_each(|_| trips.sent(Instant::now()));
-        assert_eq!(trips.0.len(), MAX_UNANSWERED);
+        (0..10 * MAX_PENDING).for_each(|_| trips.sent(Instant::now()));
+        assert_eq!(trips.0.len(), MAX_PENDING);
     }
 }

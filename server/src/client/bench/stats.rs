@@ -1,4 +1,4 @@
-//! What has been measured so far.
+//! Statistics of the measurement.
 
 use std::{
     sync::{Mutex, MutexGuard},
@@ -8,45 +8,44 @@ use std::{
 
 use hdrhistogram::Histogram;
 
-/// The longest latency that is told apart from longer ones.
+/// The largest latency that is recorded exactly; larger ones count as this one.
 const MAX_LATENCY: Duration = Duration::from_secs(3600);
 
-/// Digits of a latency that count.
+/// Significant digits of a latency.
 const DIGITS: u8 = 3;
 
-/// What some of the connections have measured.
+/// The statistics of some connections.
 #[derive(Debug)]
-pub(super) struct Tally {
-    /// From when on messages are measured.
+pub(super) struct Stats {
+    /// The begin of the measurement.
     since: Instant,
     /// Latencies in nanoseconds.
     pub(super) latency: Histogram<u64>,
-    /// When the last of the measured messages was answered.
+    /// The time of the last measured reply.
     pub(super) last: Option<Instant>,
-    /// Messages answered, measured or not.
+    /// Messages answered, including the warm-up.
     pub(super) answered: u64,
-    /// WebSocket frames that they came in.
+    /// WebSocket frames of the replies.
     pub(super) frames: u64,
-    /// Datagrams that were measured, and whose replies have not come in time.
+    /// Measured datagrams without a reply in time.
     pub(super) lost: u64,
-    /// Datagrams that were a right reply to what was lost or answered already.
+    /// Valid replies to messages that were lost or answered before.
     pub(super) stray: u64,
 }
 
-/// The tallies of all connections. A few of them share one, so that many take little
-/// memory and rarely meet.
+/// The statistics of all connections, in a few shards: that limits both memory and contention.
 #[derive(Debug)]
-pub(super) struct Tallies(Vec<Mutex<Tally>>);
+pub(super) struct ShardedStats(Vec<Mutex<Stats>>);
 
-impl Tally {
-    fn new(since: Instant) -> Tally {
+impl Stats {
+    fn new(since: Instant) -> Stats {
         let max = MAX_LATENCY.as_nanos() as u64;
         let latency = Histogram::new_with_bounds(1, max, DIGITS).expect("the bounds are in order");
-        Tally { since, latency, last: None, answered: 0, frames: 0, lost: 0, stray: 0 }
+        Stats { since, latency, last: None, answered: 0, frames: 0, lost: 0, stray: 0 }
     }
 
-    /// Counts an answer that came `now`, to a message of the moment `at`.
-    pub(super) fn count(&mut self, at: Instant, now: Instant) {
+    /// Records a reply received `now` to a message whose latency counts from `at`.
+    pub(super) fn record(&mut self, at: Instant, now: Instant) {
         self.answered += 1;
         if at >= self.since {
             let latency = now.saturating_duration_since(at).as_nanos();
@@ -55,14 +54,14 @@ impl Tally {
         }
     }
 
-    /// Counts a message of the moment `at` as lost.
-    pub(super) fn lose(&mut self, at: Instant) {
+    /// Records the loss of a message whose latency counts from `at`.
+    pub(super) fn record_loss(&mut self, at: Instant) {
         if at >= self.since {
             self.lost += 1;
         }
     }
 
-    fn add(&mut self, other: &Tally) {
+    fn add(&mut self, other: &Stats) {
         self.latency.add(&other.latency).expect("the bounds are the same");
         self.last = self.last.max(other.last);
         self.answered += other.answered;
@@ -72,32 +71,32 @@ impl Tally {
     }
 }
 
-impl Tallies {
-    /// For messages from the moment `since` on.
-    pub(super) fn new(since: Instant) -> Tallies {
+impl ShardedStats {
+    /// Creates statistics that measure messages from `since` on.
+    pub(super) fn new(since: Instant) -> ShardedStats {
         let count = 4 * thread::available_parallelism().map_or(1, usize::from);
-        Tallies((0..count).map(|_| Mutex::new(Tally::new(since))).collect())
+        ShardedStats((0..count).map(|_| Mutex::new(Stats::new(since))).collect())
     }
 
-    /// The one that the connection `number` counts in.
-    pub(super) fn of(&self, number: usize) -> MutexGuard<'_, Tally> {
+    /// The shard of the connection `number`.
+    pub(super) fn of(&self, number: usize) -> MutexGuard<'_, Stats> {
         self.0[number % self.0.len()].lock().expect("no holder panics")
     }
 
-    /// Messages answered so far, measured or not.
+    /// Messages answered so far, including the warm-up.
     pub(super) fn answered(&self) -> u64 {
         (0..self.0.len()).map(|number| self.of(number).answered).sum()
     }
 
-    /// Whether messages have been lost and none has been answered.
+    /// Whether messages were lost and none was answered.
     pub(super) fn is_all_lost(&self) -> bool {
         let sum = self.sum();
         sum.answered == 0 && sum.lost > 0
     }
 
-    /// All of it.
-    pub(super) fn sum(&self) -> Tally {
-        let mut sum = Tally::new(self.of(0).since);
+    /// The sum of all shards.
+    pub(super) fn sum(&self) -> Stats {
+        let mut sum = Stats::new(self.of(0).since);
         (0..self.0.len()).for_each(|number| sum.add(&self.of(number)));
         sum
     }
@@ -108,16 +107,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_of_the_warm_up_are_answered_or_lost_and_not_measured() {
+    fn messages_of_the_warm_up_are_counted_and_not_measured() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
-        let tallies = Tallies::new(at(100));
-        tallies.of(0).count(at(99), at(500));
-        tallies.of(1).count(at(100), at(102));
-        tallies.of(0).lose(at(99));
-        tallies.of(1).lose(at(100));
-        let sum = tallies.sum();
-        assert_eq!((tallies.answered(), sum.latency.len(), sum.lost), (2, 1, 1));
+        let stats = ShardedStats::new(at(100));
+        stats.of(0).record(at(99), at(500));
+        stats.of(1).record(at(100), at(102));
+        stats.of(0).record_loss(at(99));
+        stats.of(1).record_loss(at(100));
+        let sum = stats.sum();
+        assert_eq!((stats.answered(), sum.latency.len(), sum.lost), (2, 1, 1));
         assert_eq!(sum.last, Some(at(102)));
         let millis = Duration::from_nanos(sum.latency.max()).as_secs_f64() * 1000.0;
         assert!((millis - 2.0).abs() < 0.01, "{millis}");

@@ -1,24 +1,24 @@
-//! From received bytes to lines that are safe to show.
+//! TerminalLines of received bytes, escaped so that they are safe to show on a terminal.
 
-use super::escape::{push_byte, push_escaped};
+use crate::client::escape::{push_byte, push_escaped};
 
-/// A line longer than this is shown in pieces, in bytes as shown.
+/// The length at which a line is split, in bytes as shown.
 const MAX_LINE: usize = 8 * 1024;
 
-/// Cuts a stream of bytes into lines, escaped for the terminal. A line ends in a
-/// newline, with or without a carriage return before it.
+/// A splitter of a byte stream into escaped lines. A line ends with a newline, with or without a
+/// carriage return before it.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
-    /// The line so far, escaped.
+pub(super) struct TerminalLines {
+    /// The line that is being built, escaped.
     line: String,
-    /// A carriage return whose newline may still come.
+    /// A carriage return was the last character; a newline may follow.
     carriage_return: bool,
-    /// The start of a character whose rest has not come: at most 3 bytes.
+    /// The bytes of an incomplete character: at most 3.
     held: Vec<u8>,
 }
 
-impl Lines {
-    /// Takes the next bytes and gives the lines that they complete.
+impl TerminalLines {
+    /// Adds bytes, and returns the lines that they complete.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Vec<String> {
         let mut bytes = bytes;
         let joined;
@@ -48,12 +48,12 @@ impl Lines {
         lines
     }
 
-    /// Whether there is a part of a line that [`Lines::take_rest`] would give.
+    /// Whether [`TerminalLines::take_rest`] would return part of a line.
     pub(super) fn has_rest(&self) -> bool {
         !self.line.is_empty() || self.carriage_return || !self.held.is_empty()
     }
 
-    /// The line as far as it has come. What comes next begins a new one.
+    /// Takes the incomplete line. The next bytes begin a new line.
     pub(super) fn take_rest(&mut self) -> Option<String> {
         if !self.has_rest() {
             return None;
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn lines_end_in_newlines_and_the_rest_is_kept() {
-        let mut lines = Lines::default();
+        let mut lines = TerminalLines::default();
         assert_eq!(lines.push(b"one\ntwo\r\n\nthr"), ["one", "two", ""]);
         assert_eq!(lines.push(b"ee\r"), [""; 0]);
         assert_eq!(lines.push(b"\n"), ["three"]);
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_character_split_across_reads_arrives_whole() {
-        let mut lines = Lines::default();
+        let mut lines = TerminalLines::default();
         for byte in "世ß".bytes() {
             assert_eq!(lines.push(&[byte]), [""; 0]);
         }
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn what_is_not_utf_8_or_would_move_the_cursor_is_escaped() {
-        let mut lines = Lines::default();
+        let mut lines = TerminalLines::default();
         assert_eq!(lines.push(b"a\xffb\x1b[2J\rc\xe4\xb8\n"), ["a\\xffb\\x1b[2J\\rc\\xe4\\xb8"]);
         lines.push(b"\xe4\xb8");
         assert_eq!(lines.take_rest().unwrap(), "\\xe4\\xb8");
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_line_without_end_is_given_in_pieces() {
-        let mut lines = Lines::default();
+        let mut lines = TerminalLines::default();
         let pieces = lines.push(&[b'x'; 3 * MAX_LINE]);
         assert!(pieces.len() >= 2 && pieces.iter().all(|piece| piece.len() <= MAX_LINE + 8));
     }
@@ -142,10 +142,10 @@ mod tests {
         #[test]
         fn the_cuts_between_reads_do_not_matter(bytes: Vec<u8>, cut: prop::sample::Index) {
             let cut = cut.index(bytes.len() + 1);
-            let mut whole = Lines::default();
+            let mut whole = TerminalLines::default();
             let mut expected = whole.push(&bytes);
             expected.extend(whole.take_rest());
-            let mut halves = Lines::default();
+            let mut halves = TerminalLines::default();
             let mut lines = halves.push(&bytes[..cut]);
             lines.extend(halves.push(&bytes[cut..]));
             lines.extend(halves.take_rest());
@@ -154,7 +154,7 @@ mod tests {
 
         #[test]
         fn no_control_character_comes_through(bytes: Vec<u8>) {
-            let mut lines = Lines::default();
+            let mut lines = TerminalLines::default();
             let mut shown = lines.push(&bytes);
             shown.extend(lines.take_rest());
             prop_assert!(shown.iter().all(|line| !line.contains(char::is_control)));

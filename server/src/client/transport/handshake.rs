@@ -1,5 +1,5 @@
-//! The opening handshake of a WebSocket (RFC 6455 section 4): the request, the checks of the
-//! answer, and in words why it was refused.
+//! The opening handshake of a WebSocket (RFC 6455 section 4): the request, the validation of the
+//! response, and the errors of a rejected handshake.
 
 use std::{io, time::Duration};
 
@@ -9,71 +9,67 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::timeout,
 };
-use tokio_tungstenite::tungstenite::{
-    error::{CapacityError, Error},
-    handshake::{client::generate_key, derive_accept_key},
-};
+use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
 
-use super::{
-    escape::{escape, first_line, words},
+use crate::client::{
+    escape::{escape, first_line},
     target::Upgrade,
 };
 
-/// How long the handshake may take: a gateway may have to dial first.
-const HANDSHAKE_TIME: Duration = Duration::from_secs(30);
+/// The time limit of the handshake. A gateway may have to dial its upstream first.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The most bytes that the head of the answer may have, those of interim responses included.
+/// The largest response head, in bytes, interim responses included.
 const MAX_HEAD: usize = 64 * 1024;
 
-/// The most headers that the answer may have.
+/// The most header fields of a response.
 const MAX_HEADERS: usize = 128;
 
-/// How much of a refusal's body is looked at for its first line, in bytes, and how
-/// long that may take.
-const MAX_REFUSAL: usize = 1024;
-const REFUSAL_TIME: Duration = Duration::from_secs(1);
+/// The most bytes of a rejection's body that are read for its first line, and the time limit.
+const MAX_BODY: usize = 1024;
+const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The most characters of a refusal's first line that are shown.
+/// The most characters of the first line that are shown.
 const MAX_SHOWN: usize = 200;
 
-/// What the handshake has agreed on.
+/// The result of a handshake.
 #[derive(Debug)]
-pub(super) struct Agreed {
-    /// The subprotocol.
+pub(in crate::client) struct Agreed {
+    /// The negotiated subprotocol.
     pub(super) protocol: Option<String>,
-    /// What was read behind the head of the answer: the first frames, or part of them.
-    pub(super) early: Vec<u8>,
+    /// The bytes read after the response head: the first frames, or part of them.
+    pub(in crate::client) early: Vec<u8>,
 }
 
-/// Asks the server at the other end of `stream` for a WebSocket.
+/// Performs the handshake on `stream`.
 ///
 /// # Errors
 ///
-/// The stream's, and in words why the answer is none, or a refusal.
-pub(super) async fn open<S>(stream: &mut S, upgrade: &Upgrade) -> io::Result<Agreed>
+/// When the stream fails, the response is invalid, or the server rejects the handshake.
+pub(in crate::client) async fn open<S>(stream: &mut S, upgrade: &Upgrade) -> io::Result<Agreed>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let key = generate_key();
-    let asking = async {
+    let exchange = async {
         stream.write_all(&request(upgrade, &key)).await?;
         stream.flush().await?;
-        answer(stream).await
+        read_response(stream).await
     };
-    let (answer, rest) = timeout(HANDSHAKE_TIME, asking).await.unwrap_or_else(|_| {
-        let silence = "no answer to the WebSocket handshake within 30 seconds";
-        Err(io::Error::new(io::ErrorKind::TimedOut, silence))
+    let (response, rest) = timeout(HANDSHAKE_TIMEOUT, exchange).await.unwrap_or_else(|_| {
+        let error = "no response to the WebSocket handshake within 30 seconds";
+        Err(io::Error::new(io::ErrorKind::TimedOut, error))
     })?;
-    if answer.status != StatusCode::SWITCHING_PROTOCOLS {
-        return Err(refusal(&answer, rest, stream).await);
+    if response.status != StatusCode::SWITCHING_PROTOCOLS {
+        return Err(rejection(&response, rest, stream).await);
     }
-    match answer.agreed(upgrade, &key) {
+    match response.negotiated_protocol(upgrade, &key) {
         Ok(protocol) => Ok(Agreed { protocol, early: rest }),
-        Err(wrong) => Err(io::Error::new(io::ErrorKind::InvalidData, wrong)),
+        Err(reason) => Err(io::Error::new(io::ErrorKind::InvalidData, reason)),
     }
 }
 
-/// The request as it goes out.
+/// The bytes of the request.
 fn request(upgrade: &Upgrade, key: &str) -> Vec<u8> {
     let Upgrade { at, path, headers, trust, .. } = upgrade;
     let mut request = format!("GET {path} HTTP/1.1\r\n").into_bytes();
@@ -94,8 +90,8 @@ fn request(upgrade: &Upgrade, key: &str) -> Vec<u8> {
     request
 }
 
-/// `Host` without the scheme's own port, as browsers send it and checks of it expect, and
-/// without an IPv6 zone, which means something to this machine alone (RFC 6874 section 4).
+/// The value of `Host`: without the default port of the scheme, as browsers send it, and without
+/// an IPv6 zone, which has a meaning on this machine only (RFC 6874 section 4).
 fn host(at: &HostPort, tls: bool) -> String {
     let host = at.without_zone();
     let default_port = if tls { ":443" } else { ":80" };
@@ -103,7 +99,7 @@ fn host(at: &HostPort, tls: bool) -> String {
     all.strip_suffix(default_port).map_or(all.clone(), str::to_owned)
 }
 
-/// A header's name in the usual capitals, which some servers compare by.
+/// The name of a header field in the usual capitals: some servers compare it with case.
 fn capitals(name: &HeaderName) -> String {
     let word = |word: &str| match word {
         "websocket" => "WebSocket".to_owned(),
@@ -116,49 +112,50 @@ fn capitals(name: &HeaderName) -> String {
     words.collect::<Vec<_>>().join("-")
 }
 
-/// The head of an answer.
+/// The head of a response.
 #[derive(Debug)]
-struct Answer {
+struct Response {
     status: StatusCode,
     reason: String,
     headers: HeaderMap,
 }
 
-/// Reads the head of the answer; also gives what was read behind it. Interim responses (1xx
-/// but 101, RFC 9110 section 15.2) are passed over.
-async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<(Answer, Vec<u8>)> {
+/// Reads the response head, and returns it with the bytes read after it. Interim responses (1xx
+/// except 101, RFC 9110 section 15.2) are skipped.
+async fn read_response(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<(Response, Vec<u8>)> {
     let mut bytes = Vec::new();
     let mut read = 0;
     loop {
-        while let Some((answer, len)) = parse(&bytes)? {
+        while let Some((response, len)) = parse(&bytes)? {
             bytes.drain(..len);
-            if !answer.status.is_informational() || answer.status == StatusCode::SWITCHING_PROTOCOLS
-            {
-                return Ok((answer, bytes));
+            let status = response.status;
+            if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
+                return Ok((response, bytes));
             }
         }
         if read > MAX_HEAD {
-            let words = "the answer to the WebSocket handshake has a head of more than 64 KiB";
-            return Err(io::Error::new(io::ErrorKind::InvalidData, words));
+            let error = "the head of the response to the WebSocket handshake exceeds 64 KiB";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, error));
         }
         bytes.reserve(4096);
         match stream.read_buf(&mut bytes).await? {
             0 => {
-                let words = "the server closed the connection during the WebSocket handshake";
-                return Err(io::Error::new(io::ErrorKind::ConnectionAborted, words));
+                let error = "the server closed the connection during the WebSocket handshake";
+                return Err(io::Error::new(io::ErrorKind::ConnectionAborted, error));
             }
             more => read += more,
         }
     }
 }
 
-/// The head that `bytes` begin with, if it is whole, and its length.
-fn parse(bytes: &[u8]) -> io::Result<Option<(Answer, usize)>> {
-    let wrong = |words| io::Error::new(io::ErrorKind::InvalidData, words);
+/// Parses the response head at the start of `bytes`: the head and its length, or none if it is
+/// incomplete.
+fn parse(bytes: &[u8]) -> io::Result<Option<(Response, usize)>> {
+    let invalid = |text| io::Error::new(io::ErrorKind::InvalidData, text);
     let not_http = || match bytes {
-        // A record of TLS: an alert.
-        [0x15, 3, ..] => wrong("what the server answered is not HTTP but TLS: try wss://"),
-        _ => wrong("what the server answered is not HTTP"),
+        // A TLS record of the type alert.
+        [0x15, 3, ..] => invalid("the response is TLS, not HTTP: use wss:// instead of ws://"),
+        _ => invalid("the response is not HTTP"),
     };
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut headers);
@@ -166,7 +163,7 @@ fn parse(bytes: &[u8]) -> io::Result<Option<(Answer, usize)>> {
         Ok(httparse::Status::Complete(len)) => len,
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(httparse::Error::TooManyHeaders) => {
-            return Err(wrong("the answer to the WebSocket handshake has more than 128 headers"));
+            return Err(invalid("the response to the WebSocket handshake has over 128 headers"));
         }
         Err(_) => return Err(not_http()),
     };
@@ -178,41 +175,43 @@ fn parse(bytes: &[u8]) -> io::Result<Option<(Answer, usize)>> {
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| not_http())?;
         headers.append(name, HeaderValue::from_bytes(value).map_err(|_| not_http())?);
     }
-    Ok(Some((Answer { status, reason, headers }, len)))
+    Ok(Some((Response { status, reason, headers }, len)))
 }
 
-impl Answer {
-    /// The subprotocol that a 101 has chosen, or what is wrong with it.
-    fn agreed(&self, upgrade: &Upgrade, key: &str) -> Result<Option<String>, String> {
+impl Response {
+    /// The subprotocol that a 101 response selects, or the reason why the response is invalid.
+    fn negotiated_protocol(&self, upgrade: &Upgrade, key: &str) -> Result<Option<String>, String> {
         for (name, token) in [(header::UPGRADE, "websocket"), (header::CONNECTION, "upgrade")] {
             if !self.tokens(&name).iter().any(|given| given.eq_ignore_ascii_case(token)) {
                 let header = capitals(&name);
-                return Err(format!("the server's 101 has no \"{header}: {token}\""));
+                return Err(format!("the 101 response has no \"{header}: {token}\""));
             }
         }
         let accept = self.tokens(&header::SEC_WEBSOCKET_ACCEPT);
         match &accept[..] {
-            [] => return Err("the server's 101 has no Sec-WebSocket-Accept".to_owned()),
+            [] => return Err("the 101 response has no Sec-WebSocket-Accept".to_owned()),
             [accept] if *accept == derive_accept_key(key.as_bytes()) => {}
-            _ => return Err("the server's Sec-WebSocket-Accept does not fit the key".to_owned()),
+            _ => {
+                return Err("Sec-WebSocket-Accept does not match the key of the request".to_owned());
+            }
         }
         if let Some(extension) = self.tokens(&header::SEC_WEBSOCKET_EXTENSIONS).first() {
             let extension = escape(extension);
             return Err(format!(
-                "the server chose the extension \"{extension}\", which was not offered"
+                "the server selected the extension \"{extension}\", which was not offered"
             ));
         }
         let offered = tokens(&upgrade.headers, &header::SEC_WEBSOCKET_PROTOCOL);
         let chosen = self.tokens(&header::SEC_WEBSOCKET_PROTOCOL);
         match &chosen[..] {
             [] if offered.is_empty() => Ok(None),
-            [] => Err("the server speaks no subprotocol that was offered".to_owned()),
+            [] => Err("the server supports none of the offered subprotocols".to_owned()),
             [one] if offered.contains(one) => Ok(Some(one.clone())),
             [one] => Err(format!(
-                "the server chose the subprotocol \"{}\", which was not offered",
+                "the server selected the subprotocol \"{}\", which was not offered",
                 escape(one)
             )),
-            _ => Err("the server chose more than one subprotocol".to_owned()),
+            _ => Err("the server selected more than one subprotocol".to_owned()),
         }
     }
 
@@ -225,7 +224,7 @@ impl Answer {
     }
 }
 
-/// The elements of a list that may be spread over several headers (RFC 9110 section 5.6.1).
+/// The elements of a list that may be split over several header fields (RFC 9110 section 5.6.1).
 fn tokens(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
     let values = headers
         .get_all(name)
@@ -237,65 +236,49 @@ fn tokens(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
     values.flat_map(elements).filter(|element| !element.is_empty()).collect()
 }
 
-/// A refusal in words: its status, and the first line of its body, of which `body` has come.
-async fn refusal(
-    answer: &Answer,
+/// The error of a rejected handshake: the status and the first line of the body, of which `body`
+/// has been read.
+async fn rejection(
+    response: &Response,
     body: Vec<u8>,
     stream: &mut (impl AsyncRead + Unpin),
 ) -> io::Error {
-    let Answer { status, reason, .. } = answer;
+    let Response { status, reason, .. } = response;
     let reason = match &**reason {
         "" => status.canonical_reason().unwrap_or_default(),
         reason => reason,
     };
-    let mut text = format!("the server answered {} {}", status.as_u16(), escape(reason));
+    let mut text = format!("the server responded {} {}", status.as_u16(), escape(reason));
     text.truncate(text.trim_end().len());
-    if status.is_redirection() && answer.headers.contains_key(header::LOCATION) {
-        let location = answer.headers[header::LOCATION].as_bytes();
+    if status.is_redirection() && response.headers.contains_key(header::LOCATION) {
+        let location = response.headers[header::LOCATION].as_bytes();
         text += &format!(" to {}", escape(&String::from_utf8_lossy(location)));
     }
-    let line = body_line(answer, body, stream).await;
+    let line = body_line(response, body, stream).await;
     if !line.is_empty() {
         text += &format!(": {line}");
     }
     io::Error::other(text)
 }
 
-/// The first line of a refusal's body, if it is meant for people.
+/// The first line of the body, unless the body is HTML.
 async fn body_line(
-    answer: &Answer,
+    response: &Response,
     mut body: Vec<u8>,
     stream: &mut (impl AsyncRead + Unpin),
 ) -> String {
-    if answer.text(header::CONTENT_TYPE).starts_with("text/html") {
+    if response.text(header::CONTENT_TYPE).starts_with("text/html") {
         return String::new();
     }
-    let chunked = answer.text(header::TRANSFER_ENCODING).contains("chunked");
-    let length = answer.text(header::CONTENT_LENGTH).parse().unwrap_or(MAX_REFUSAL);
-    let missing = length.min(MAX_REFUSAL).saturating_sub(body.len());
-    timeout(REFUSAL_TIME, stream.take(missing as u64).read_to_end(&mut body)).await.ok();
-    body.truncate(MAX_REFUSAL);
+    let chunked = response.text(header::TRANSFER_ENCODING).contains("chunked");
+    let length = response.text(header::CONTENT_LENGTH).parse().unwrap_or(MAX_BODY);
+    let missing = length.min(MAX_BODY).saturating_sub(body.len());
+    timeout(BODY_TIMEOUT, stream.take(missing as u64).read_to_end(&mut body)).await.ok();
+    body.truncate(MAX_BODY);
     let body = String::from_utf8_lossy(&body);
-    // A chunk begins with a line that holds its size.
+    // The first line of a chunk is its size.
     let body = if chunked { body.split_once('\n').map_or("", |(_, rest)| rest) } else { &body };
     first_line(body, MAX_SHOWN)
-}
-
-/// An error of the WebSocket library as one of the system's kind, in words.
-pub(super) fn io_error(error: Error) -> io::Error {
-    use io::ErrorKind::{FileTooLarge, InvalidData};
-
-    match error {
-        Error::Io(error) => error,
-        Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => io::Error::new(
-            FileTooLarge,
-            format!("a message of {size} bytes where {max_size} is the most that is taken"),
-        ),
-        error => {
-            let text = words(&io::Error::other(error.to_string()));
-            io::Error::new(InvalidData, first_line(&text, MAX_SHOWN))
-        }
-    }
 }
 
 #[cfg(test)]
@@ -310,8 +293,8 @@ mod tests {
         Upgrade { at, path, headers, trust: None, half_close: false, binary: false }
     }
 
-    /// The handshake with a server that answers `answer`, where `KEY` stands for the right
-    /// `Sec-WebSocket-Accept`.
+    /// Performs the handshake with a server that sends `answer`, in which `KEY` stands for the
+    /// right `Sec-WebSocket-Accept`.
     async fn opened_offering(protocols: &str, answer: &str) -> Result<Agreed, String> {
         let (mut ours, theirs) = duplex(1 << 17);
         let answer = answer.to_owned();
@@ -336,7 +319,7 @@ mod tests {
         let upgrade = upgrade("h:1/x", headers);
         tokio::select! {
             opened = open(&mut ours, &upgrade) => opened.map_err(|error| error.to_string()),
-            () = server => panic!("the client has gone"),
+            () = server => panic!("the client has disconnected"),
         }
     }
 
@@ -348,7 +331,7 @@ mod tests {
                         Connection: Upgrade\r\nSec-WebSocket-Accept: KEY\r\n";
 
     #[test]
-    fn the_host_header_names_the_port_unless_it_is_the_default_and_no_zone() {
+    fn the_host_header_has_no_default_port_and_no_zone() {
         let host = |at: &str, tls| host(&at.parse().unwrap(), tls);
         assert_eq!(host("localhost:8080", false), "localhost:8080");
         assert_eq!(host("localhost:80", false), "localhost");
@@ -358,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_of_ones_own_are_added_and_replace_what_would_be_sent() {
+    fn headers_of_the_user_are_added_and_replace_the_default_ones() {
         let mut headers = HeaderMap::new();
         headers.append("x-a", HeaderValue::from_static("1"));
         headers.append("x-a", HeaderValue::from_static("2"));
@@ -374,7 +357,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_101_is_taken_in_every_form_that_the_rfcs_allow() {
+    async fn a_101_is_accepted_in_every_form_that_the_rfcs_allow() {
         let forms = ["keep-alive, Upgrade", "upgrade, Keep-Alive", "Upgrade, close"];
         let mut answers: Vec<String> = forms
             .map(|form| GOOD.replace("Connection: Upgrade", &format!("Connection: {form}")))
@@ -395,48 +378,51 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_wrong_with_a_101_is_named() {
+    async fn an_invalid_101_response_is_refused_with_the_reason() {
         for (answer, complaint) in [
-            (GOOD.replace("WebSocket", "h2c"), "the server's 101 has no \"Upgrade: websocket\""),
+            (GOOD.replace("WebSocket", "h2c"), "the 101 response has no \"Upgrade: websocket\""),
             (
                 GOOD.replace("n: Upgrade", "n: close"),
-                "the server's 101 has no \"Connection: upgrade\"",
+                "the 101 response has no \"Connection: upgrade\"",
             ),
-            (GOOD.replace("KEY", "x"), "the server's Sec-WebSocket-Accept does not fit the key"),
-            (GOOD.replace("Sec-", "X-"), "the server's 101 has no Sec-WebSocket-Accept"),
+            (
+                GOOD.replace("KEY", "x"),
+                "Sec-WebSocket-Accept does not match the key of the request",
+            ),
+            (GOOD.replace("Sec-", "X-"), "the 101 response has no Sec-WebSocket-Accept"),
             (
                 format!("{GOOD}Sec-WebSocket-Extensions: permessage-deflate; x=1\r\n"),
-                "the server chose the extension \"permessage-deflate; x=1\", which was not offered",
+                "the server selected the extension \"permessage-deflate; x=1\", which was not offered",
             ),
             (
                 format!("{GOOD}Sec-WebSocket-Protocol: mqtt\r\n"),
-                "the server chose the subprotocol \"mqtt\", which was not offered",
+                "the server selected the subprotocol \"mqtt\", which was not offered",
             ),
         ] {
             assert_eq!(opened(&format!("{answer}\r\n")).await.unwrap_err(), complaint);
         }
         let none = opened_offering("a, b", &format!("{GOOD}\r\n")).await.unwrap_err();
-        assert_eq!(none, "the server speaks no subprotocol that was offered");
+        assert_eq!(none, "the server supports none of the offered subprotocols");
     }
 
     #[tokio::test]
-    async fn a_refusal_is_named_with_its_status_and_its_first_line() {
+    async fn a_rejection_is_reported_with_its_status_and_its_first_line() {
         for (answer, words) in [
             (
                 "HTTP/1.1 404 Not Found\r\nContent-Length: 16\r\n\r\nno route\x1b[2J\nmore",
-                "the server answered 404 Not Found: no route\\x1b[2J",
+                "the server responded 404 Not Found: no route\\x1b[2J",
             ),
             (
                 "HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\n\r\n<html>",
-                "the server answered 502 Bad Gateway",
+                "the server responded 502 Bad Gateway",
             ),
             (
                 "HTTP/1.1 503\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbusy\r\n0\r\n\r\n",
-                "the server answered 503 Service Unavailable: busy",
+                "the server responded 503 Service Unavailable: busy",
             ),
             (
                 "HTTP/1.1 301 Moved Permanently\r\nLocation: wss://h/\r\nContent-Length: 0\r\n\r\n",
-                "the server answered 301 Moved Permanently to wss://h/",
+                "the server responded 301 Moved Permanently to wss://h/",
             ),
         ] {
             assert_eq!(opened(answer).await.unwrap_err(), words);
@@ -444,13 +430,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_handshake_at_all_is_said_in_words() {
+    async fn a_response_that_is_no_handshake_is_reported() {
         let closed = "the server closed the connection during the WebSocket handshake";
         for (answer, words) in [
-            ("GET /X HTTP/1.1\r\n", "what the server answered is not HTTP"),
+            ("GET /X HTTP/1.1\r\n", "the response is not HTTP"),
             (
                 "\x15\x03\x03\0\x02\x02\x46",
-                "what the server answered is not HTTP but TLS: try wss://",
+                "the response is TLS, not HTTP: use wss:// instead of ws://",
             ),
             ("", closed),
             ("HTTP/1.1 103 Early Hints\r\n\r\n", closed),
@@ -458,12 +444,12 @@ mod tests {
             assert_eq!(opened(answer).await.unwrap_err(), words);
         }
         let endless = format!("HTTP/1.1 200 OK\r\nA: {}", "x".repeat(2 * MAX_HEAD));
-        let words = "the answer to the WebSocket handshake has a head of more than 64 KiB";
+        let words = "the head of the response to the WebSocket handshake exceeds 64 KiB";
         assert_eq!(opened(&endless[..MAX_HEAD + 5000]).await.unwrap_err(), words);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_server_that_does_not_answer_is_given_up() {
+    async fn a_server_that_does_not_respond_times_out() {
         let (mut ours, _theirs) = duplex(4096);
         let error = open(&mut ours, &upgrade("h:1/x", HeaderMap::new())).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
