@@ -436,7 +436,7 @@ fn what_makes_no_sense_is_a_usage_error() {
         (&["--size=0"], "--size"),
         (&["--rate=0"], "--rate"),
         (&["--duration=0s"], "--duration 0 is invalid"),
-        (&["--size=1000000", "--in-flight=1000"], "more than 64 MiB"),
+        (&["--size=1000000", "--in-flight=1000"], "exceeds 64 MiB"),
         (&["--expect=lower"], "--expect"),
         (&["--once", "--rate=9"], "--rate"),
         (

@@ -21,7 +21,7 @@ use super::{
     console::{Console, Typed},
     now,
 };
-use crate::terminal::{self, Deadly, Screen, history};
+use crate::terminal::{self, FatalSignals, Screen, history};
 
 /// How long a terminal may take to be given back.
 const GIVING_UP: Duration = Duration::from_secs(2);
@@ -40,7 +40,7 @@ impl Seat {
     ///
     /// The terminal's.
     pub(crate) fn take(hub: Arc<Hub>, log: Receiver<String>) -> io::Result<Seat> {
-        let (typed, screen) = terminal::start(history::file(), Deadly::Handled)?;
+        let (typed, screen) = terminal::start(history::file(), FatalSignals::Handled)?;
         let leave = CancellationToken::new();
         let sitting = sit(hub, typed, screen, log, leave.clone());
         // On a thread of its own: a terminal may block whoever writes to it.

@@ -73,7 +73,7 @@ impl Target {
             Address::Udp(at) => Ok(Target::Udp(at.clone())),
             Address::UnixGram(path) => Ok(Target::UnixGram(path.clone())),
             Address::Service(_) => {
-                Err("service: is valid as the upstream of a route only".to_owned())
+                Err("a service: URL is valid as the upstream of a route only".to_owned())
             }
         }
     }
@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn an_invalid_combination_is_refused_with_the_name_of_the_option() {
         for (arguments, complaint) in [
-            (&["service:upper"][..], "service: is valid as the upstream of a route only"),
+            (&["service:upper"][..], "a service: URL is valid as the upstream of a route only"),
             (&["udp://h:1", "--origin=o"], "--origin is valid with ws:// and wss:// only"),
             (&["tls://h:1", "--ca=/nowhere/ca.pem"], "/nowhere/ca.pem: no such file"),
             (&["tls://a..b:1"], "\"a..b\" is no name"),

@@ -71,7 +71,7 @@ fn what_was_not_offered_is_named() {
         ("Sec-WebSocket-Protocol: mqtt", "subprotocol \"mqtt\""),
     ] {
         let url = format!("ws://{}/", serve_101(format!("{HEAD}{header}\r\n\r\n"), Vec::new()));
-        let line = format!("{url}: the server chose the {what}, which was not offered");
+        let line = format!("{url}: the server selected the {what}, which was not offered");
         assert_fails(&run(&[&url], b""), 1, &line);
     }
 }

@@ -272,7 +272,7 @@ fn what_makes_no_sense_is_a_usage_error() {
     for (arguments, complaint) in [
         (
             &["service:upper"][..],
-            "service:upper: service: is valid as the upstream of a route only",
+            "service:upper: a service: URL is valid as the upstream of a route only",
         ),
         (
             &["wss://h/?a=b", "--ca", "/nowhere/ca.pem"],

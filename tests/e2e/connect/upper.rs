@@ -35,7 +35,8 @@ fn with_half_close_all_is_answered_through_the_gateway_however_late() {
     let data: Vec<u8> = (0..1_000_000_u32).map(|i| (i % 251) as u8).collect();
     let url = server.ws("/ws");
     assert_prints(&run(&[&url, "--half-close"], &data), &data.to_ascii_uppercase());
-    let line = format!("{url}: the server chose the subprotocol \"binary\" instead of half-close");
+    let line =
+        format!("{url}: the server selected the subprotocol \"binary\" instead of half-close");
     assert_fails(&run(&[&url, "--half-close", "--protocol=binary"], b""), 1, &line);
 }
 

@@ -107,7 +107,7 @@ impl Connection {
         let half_close = agreed.protocol.as_deref() == Some(HALF_CLOSE);
         if let Some(protocol) = agreed.protocol.filter(|_| upgrade.half_close && !half_close) {
             return Err(io::Error::other(format!(
-                "the server chose the subprotocol {protocol:?} instead of half-close"
+                "the server selected the subprotocol {protocol:?} instead of half-close"
             )));
         }
         let format = MessageFormat { half_close, binary: upgrade.binary };
