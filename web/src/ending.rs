@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(broken.headline(ENGLISH.words()), "Connection lost");
         assert_eq!(
             broken.sentences(ENGLISH.words()),
-            "The server went away: the connection broke without a goodbye (code 1006)."
+            "The server went away: the connection ended without a Close frame (code 1006)."
         );
     }
 
@@ -138,9 +138,8 @@ mod tests {
         };
         assert_eq!(
             ending.sentences(ENGLISH.words()),
-            "The server closed the connection: the server, or what lies behind it, failed (code \
-             1011). It said: \"upstream refused\". 1 message was not sent. 12 messages were without \
-             a reply."
+            "The server closed the connection: the server or its upstream failed (code 1011). It \
+             said: \"upstream refused\". 1 message was not sent. 12 messages were without a reply."
         );
     }
 

@@ -117,7 +117,7 @@ fn a_server_that_dies_is_shown_as_gone_without_a_goodbye() {
     page.expect_error("Failed to load resource");
     server.signal("KILL");
     page.wait_for_text("#state-headline", "Connection lost");
-    page.wait_for_text("#state-details", "the connection broke without a goodbye (code 1006)");
+    page.wait_for_text("#state-details", "the connection ended without a Close frame (code 1006)");
     page.wait_for_text("#who-note", "The server does not tell");
     server.wait();
     page.click("#toggle");

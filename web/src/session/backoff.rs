@@ -1,22 +1,15 @@
 //! How long to wait before a lost connection is made again.
 
-use echogate_proto::close::CloseCode;
+use echogate_proto::{backoff, close::CloseCode};
 
 use crate::{
     ending::{Ending, How},
     time::Millis,
 };
 
-/// The first wait.
-pub const FIRST: Millis = 500.0;
-/// The longest wait.
-pub const LONGEST: Millis = 30_000.0;
-
-/// The wait before the attempt of this number, from 1: each twice as long as the one before, as
-/// far as [`LONGEST`].
+/// The delay before reconnection attempt `attempt`, counted from 1.
 pub fn wait(attempt: u32) -> Millis {
-    let doubled = FIRST * f64::from(1u32 << attempt.saturating_sub(1).min(10));
-    doubled.min(LONGEST)
+    backoff::delay(attempt, 0.0).as_secs_f64() * 1000.0
 }
 
 /// Whether it makes sense to try again after such an end: not where it was wanted, and not where
@@ -36,7 +29,7 @@ mod tests {
     #[test]
     fn waits_double_up_to_a_bound() {
         assert_eq!([1, 2, 3, 4].map(wait), [500.0, 1000.0, 2000.0, 4000.0]);
-        assert_eq!([7, 100, u32::MAX].map(wait), [LONGEST; 3]);
+        assert_eq!([7, 100, u32::MAX].map(wait), [30_000.0; 3]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Where a connection stands.
 
+pub use echogate_proto::ws::HALF_CLOSE;
+
 use crate::{ending::Ending, time::Millis, words::Words};
 
 /// Where a connection stands.
@@ -39,9 +41,6 @@ pub struct Halves {
     /// The other side sends nothing more.
     pub theirs: bool,
 }
-
-/// The subprotocol in which an empty binary message is the end of input.
-pub const HALF_CLOSE: &str = "half-close";
 
 impl State {
     /// The state's name, for machines.

@@ -301,17 +301,17 @@ fn a_lost_connection_is_made_again_with_ever_longer_waits() {
     let mut session = after([Event::Reconnect(true), connect(), opened()]);
     assert_eq!(
         session.handle(ended(1006, false), 1000.0),
-        [Effect::Release, Effect::Wake(backoff::FIRST)]
+        [Effect::Release, Effect::Wake(backoff::wait(1))]
     );
     assert_eq!(session.handle(Event::Woken, 1100.0), [Effect::Wake(400.0)], "too early");
     let open = Effect::Open { url: "ws://h/ws".to_owned(), protocols: vec![] };
     assert_eq!(session.handle(Event::Woken, 1500.0), [open]);
     let effects = session.handle(ended(1006, false), 1600.0);
-    assert_eq!(effects, [Effect::Release, Effect::Wake(2.0 * backoff::FIRST)]);
+    assert_eq!(effects, [Effect::Release, Effect::Wake(backoff::wait(2))]);
     session.handle(connect(), 1700.0);
     session.handle(opened(), 1800.0);
     let effects = session.handle(ended(1011, true), 1900.0);
-    assert_eq!(effects, [Effect::Release, Effect::Wake(backoff::FIRST)], "it was open since");
+    assert_eq!(effects, [Effect::Release, Effect::Wake(backoff::wait(1))], "it was open since");
 }
 
 #[test]
