@@ -16,7 +16,6 @@ use tokio::{
 };
 
 use super::{
-    escape::words,
     target::Target,
     transport::datagram::{DatagramSocket, SocketFile, Udp},
 };
@@ -26,6 +25,7 @@ use crate::net::{
     stream::Stream,
     tls::trust::Trust,
 };
+use crate::text::io_error::describe;
 
 /// The time limit of a connection attempt, name resolution included. The TLS handshake has the
 /// same limit of its own.
@@ -74,7 +74,7 @@ async fn tcp(at: &HostPort) -> io::Result<TcpStream> {
         ConnectError::TimedOut => timed_out("no answer"),
         ConnectError::Failed { tried: 0 | 1, cause } => cause,
         ConnectError::Failed { tried, cause } => {
-            io::Error::new(cause.kind(), format!("{} ({tried} addresses tried)", words(&cause)))
+            io::Error::new(cause.kind(), format!("{} ({tried} addresses tried)", describe(&cause)))
         }
     })?;
     // Typed lines must be sent without delay.

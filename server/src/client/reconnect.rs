@@ -9,13 +9,13 @@ use echogate_proto::backoff;
 use tokio::time::sleep;
 
 use super::{
-    escape::words,
     modes::messages::Messages,
     pending_replies::{SILENCE, Wait},
     session::SessionError,
     target::Target,
     transport::Connection,
 };
+use crate::text::io_error::describe;
 
 /// The rules by which connections are made.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +70,7 @@ impl ConnectionPolicy {
             let reason = match ended {
                 Ok(description) if self.once || !retry => return Ok(description),
                 Ok(description) => description,
-                Err(SessionError::Connection(error)) if retry => words(&error),
+                Err(SessionError::Connection(error)) if retry => describe(&error),
                 Err(error) => return Err(error),
             };
             failures = if messages.take_received() { 1 } else { failures + 1 };

@@ -16,11 +16,11 @@ use tokio::{
 };
 
 use super::{
-    escape::words,
     pending_replies::{Expected, PendingReplies, Wait},
     transport::{End, Sender},
 };
 use crate::terminal::Stopped;
+use crate::text::io_error::describe;
 
 /// The time limit of a Close when no reply is awaited any more.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -35,7 +35,7 @@ const INPUT_CHECK: Duration = Duration::from_millis(100);
 /// The reason why a session ended before both directions had ended.
 #[derive(Debug, Error)]
 pub(super) enum SessionError {
-    #[error("{}", words(.0))]
+    #[error("{}", describe(.0))]
     Connection(io::Error),
     /// Part of the input could not be sent. The text says how much.
     #[error("{0}")]
@@ -43,9 +43,9 @@ pub(super) enum SessionError {
     /// A reply is missing. The text says which.
     #[error("{0}")]
     NoReply(String),
-    #[error("standard input: {}", words(.0))]
+    #[error("standard input: {}", describe(.0))]
     Input(io::Error),
-    #[error("standard output: {}", words(.0))]
+    #[error("standard output: {}", describe(.0))]
     Output(io::Error),
     #[error("interrupted")]
     Interrupted,

@@ -14,6 +14,7 @@ use tokio::{
 };
 
 use super::streams::UpstreamStream;
+use crate::text::io_error::describe;
 use crate::{
     connections::{counters::Refusal, registry::Peer},
     gateway::in_memory::Memory,
@@ -24,7 +25,6 @@ use crate::{
         tls::trust::{Distrust, Trust},
     },
     service::backend::ServiceInstance,
-    text::escape::words,
 };
 
 /// Where a route leads, once the listeners are bound.
@@ -152,7 +152,7 @@ impl Limit {
             _ if is_distrust => error.to_string(),
             // Only a Unix socket's connect fails like this.
             io::ErrorKind::WouldBlock => "the upstream's listen backlog is full".to_owned(),
-            _ => format!("the upstream cannot be reached: {}", words(error)),
+            _ => format!("the upstream cannot be reached: {}", describe(error)),
         };
         if tried > 1 {
             reason += &format!(" ({tried} addresses tried)");

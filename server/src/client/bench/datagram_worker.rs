@@ -15,7 +15,8 @@ use tokio::{
 };
 
 use super::{Load, schedule::Stage, sequence::Sequence, window::Window};
-use crate::client::{escape::words, transport::datagram::DatagramSocket};
+use crate::client::transport::datagram::DatagramSocket;
+use crate::text::io_error::describe;
 
 /// The time after which a message without a reply counts as lost.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(1);
@@ -73,7 +74,7 @@ impl DatagramWorker {
                 Stage::Finish | Stage::GiveUp => return Poll::Ready(Ok(())),
             }
             if let Poll::Ready(Err(error)) = self.poll_send(cx) {
-                return Poll::Ready(Err(words(&error)));
+                return Poll::Ready(Err(describe(&error)));
             }
             ready!(self.poll_receive(cx))?;
         }
@@ -115,7 +116,7 @@ impl DatagramWorker {
     /// Receives one datagram and checks it.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), String>> {
         let mut buffer = ReadBuf::new(&mut self.buffer);
-        ready!(self.socket.poll_receive(cx, &mut buffer)).map_err(|error| words(&error))?;
+        ready!(self.socket.poll_receive(cx, &mut buffer)).map_err(|error| describe(&error))?;
         let len = buffer.filled().len();
         Poll::Ready(self.process(len))
     }

@@ -46,8 +46,9 @@ use self::{
     stats::ShardedStats,
     stream_worker::StreamWorker,
 };
-use super::{Error, args::TargetArgs, escape::words, target::Target, transport::datagram::MAX_UDP};
+use super::{Error, args::TargetArgs, target::Target, transport::datagram::MAX_UDP};
 use crate::config::parse_duration;
+use crate::text::io_error::describe;
 
 /// The most connection attempts at once.
 const MAX_DIALS: usize = 128;
@@ -155,7 +156,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Error> {
         false => Some(open_all(&target, args.connections).await.map_err(failed)?),
     };
     let interrupt = signal(SignalKind::interrupt())
-        .map_err(|error| failed(format!("cannot handle signals: {}", words(&error))))?;
+        .map_err(|error| failed(format!("cannot handle signals: {}", describe(&error))))?;
     let load = Arc::new(Load::new(&args, &target));
     let workers = match opened {
         Some(opened) => spawn_workers(&load, opened),
@@ -168,7 +169,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Error> {
     let report = Report::new(&load, failures.len());
     report
         .print(args.json)
-        .map_err(|error| failed(format!("standard output: {}", words(&error))))?;
+        .map_err(|error| failed(format!("standard output: {}", describe(&error))))?;
     match failures.into_iter().next() {
         Some(failure) => Err(failed(failure)),
         None => Ok(()),
@@ -226,7 +227,7 @@ async fn open_all(target: &Target, count: u32) -> Result<Vec<Opened>, String> {
 /// Makes the connection `number`, counted from 0, or describes the failure.
 async fn open(target: &Target, number: usize) -> Result<Opened, String> {
     let opened = open::open(target).await;
-    opened.map_err(|error| format!("connection {}: {}", number + 1, words(&error)))
+    opened.map_err(|error| format!("connection {}: {}", number + 1, describe(&error)))
 }
 
 /// The tasks of the connections.

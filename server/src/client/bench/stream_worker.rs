@@ -19,11 +19,9 @@ use tokio::{
 };
 
 use super::{Load, schedule::Stage};
+use crate::text::io_error::describe;
 use crate::{
-    client::{
-        escape::words,
-        transport::websocket::{Close, abnormal_closure},
-    },
+    client::transport::websocket::{Close, abnormal_closure},
     net::stream::Stream,
     runtime::buffer_pool,
 };
@@ -117,7 +115,7 @@ impl StreamWorker {
                 while let Poll::Ready(received) = self.poll_receive(cx) {
                     received?;
                 }
-                return Poll::Ready(Err(words(&error)));
+                return Poll::Ready(Err(describe(&error)));
             }
             ready!(self.poll_receive(cx))?;
         }
@@ -166,7 +164,7 @@ impl StreamWorker {
         buffer_pool::with(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))
-                .map_err(|error| words(&error))?;
+                .map_err(|error| describe(&error))?;
             Poll::Ready(match buffer.filled_mut() {
                 [] if self.decoder.is_some() => Err(abnormal_closure().to_string()),
                 [] => Err("closed by the server".to_owned()),

@@ -31,7 +31,8 @@ use tokio_tungstenite::{
 };
 
 use super::{ByteStream, CHUNK, End, Received};
-use crate::client::escape::{escape, first_line, words};
+use crate::client::escape::{escape, first_line};
+use crate::text::io_error::describe;
 
 /// The largest message that is sent or received, in bytes: it is held in memory completely.
 const MAX_MESSAGE: usize = 16 << 20;
@@ -317,7 +318,7 @@ fn io_error(error: Error) -> io::Error {
             format!("a message of {size} bytes exceeds the limit of {max_size} bytes"),
         ),
         error => {
-            let text = words(&io::Error::other(error.to_string()));
+            let text = describe(&io::Error::other(error.to_string()));
             io::Error::new(io::ErrorKind::InvalidData, first_line(&text, MAX_ERROR))
         }
     }
