@@ -35,7 +35,7 @@ pub enum Outcome {
     ClosedHereUnanswered,
     /// The peer closed it with a Close frame.
     ClosedByPeer,
-    /// It ended without a Close frame.
+    /// The connection ended without a Close frame.
     Lost,
 }
 

@@ -1,7 +1,7 @@
 //! The inputs of the page besides its source files: a text with one fact per line, stored as
 //! `web/dist/BUILT-WITH`.
 //!
-//! It includes only the page's part of the root's manifest and lockfile, so that an update of one of
+//! The text includes only the page's part of the root's manifest and lockfile, so that an update of one of
 //! the server's dependencies does not make the page stale.
 
 use std::{

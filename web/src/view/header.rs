@@ -11,8 +11,8 @@ use super::{
 use crate::i18n::{Language, Texts};
 
 pub(super) struct Header {
-    bench: El,
-    desk: El,
+    workbench: El,
+    chat: El,
 }
 
 impl Header {
@@ -25,9 +25,9 @@ impl Header {
                 slot.set_text_content(Some(content));
             }
         }
-        let bench = text("a", texts.workbench).attr("href", "#");
-        let desk = text("a", texts.operator).attr("href", "#operator");
-        let views = el("nav").attr("aria-label", texts.views).child(&bench).child(&desk);
+        let workbench = text("a", texts.workbench).attr("href", "#");
+        let chat = text("a", texts.operator).attr("href", "#operator");
+        let views = el("nav").attr("aria-label", texts.views).child(&workbench).child(&chat);
         let language = el("select").id(id::LANGUAGE).action(Action::SetLanguage);
         for one in Language::ALL {
             let mut option =
@@ -42,12 +42,12 @@ impl Header {
                 expect_ok(slot.append_child(&child.node), "the header takes new children");
             }
         }
-        Header { bench, desk }
+        Header { workbench, chat }
     }
 
     pub(super) fn draw(&mut self, at_operator: bool) {
-        self.bench.set_if("aria-current", "page", !at_operator);
-        self.desk.set_if("aria-current", "page", at_operator);
+        self.workbench.set_if("aria-current", "page", !at_operator);
+        self.chat.set_if("aria-current", "page", at_operator);
     }
 }
 
