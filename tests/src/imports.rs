@@ -156,9 +156,7 @@ fn arrows(path: &[String], source: &str, modules: &BTreeSet<Vec<String>>) -> Vec
                 inline.pop_if(|(_, around)| *around == depth);
             }
             "mod" if next(2) == "{" => inline.push((next(1), depth)),
-            "crate" | "self" | "super"
-                if next(1) == "::" && (at == 0 || tokens[at - 1].1 != "::") =>
-            {
+            "crate" | "self" | "super" if next(1) == "::" && begins_path(&tokens[..at]) => {
                 let inside = inline.iter().map(|(name, _)| (*name).to_owned());
                 let here: Vec<String> = module.iter().cloned().chain(inside).collect();
                 let mut leaves = Vec::new();
@@ -174,6 +172,12 @@ fn arrows(path: &[String], source: &str, modules: &BTreeSet<Vec<String>>) -> Vec
         }
     }
     arrows
+}
+
+/// Whether a keyword after these tokens begins a path of code: not one inside a path, and not the
+/// one in `pub(in …)`.
+fn begins_path(before: &[(usize, &str)]) -> bool {
+    !matches!(before, [.., (_, "::")] | [.., (_, "("), (_, "in")])
 }
 
 /// The absolute path that is meant inside a module by one that begins with a keyword.
@@ -413,6 +417,7 @@ mod tests {
             #[cfg(test)]
             mod tests { use crate::top; fn f() { {} } }
             pub(crate) fn f() {}
+            pub(in crate::top) fn g() {}
         "####;
         let files =
             [("top.rs", ""), MIDDLE, BESIDE, ("low.rs", low), ("low/tests.rs", "use crate::top;")];

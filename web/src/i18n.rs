@@ -1,12 +1,12 @@
-//! What the page says, in the languages that it speaks: each sentence stands beside its
-//! translation, so that none can be missing.
+//! The page's texts in all languages: each stands beside its translation, so that none can be
+//! missing.
 
-mod closing;
+mod close_codes;
 mod table;
 
 pub use self::{
-    closing::{advice, close_code},
-    table::Words,
+    close_codes::{advice, close_code},
+    table::Texts,
 };
 
 /// A language of the page.
@@ -19,10 +19,10 @@ pub enum Language {
 }
 
 impl Language {
-    /// All of them.
+    /// All languages.
     pub const ALL: [Language; 2] = [Language::English, Language::Chinese];
 
-    /// The tag by which HTML and the browser know it.
+    /// The BCP 47 tag.
     pub fn tag(self) -> &'static str {
         match self {
             Language::English => "en",
@@ -30,7 +30,7 @@ impl Language {
         }
     }
 
-    /// Its name, in itself.
+    /// The language's name in the language itself.
     pub fn name(self) -> &'static str {
         match self {
             Language::English => "English",
@@ -38,8 +38,7 @@ impl Language {
         }
     }
 
-    /// The language meant by a tag, as a browser or a reader's earlier choice names it; English
-    /// for all that the page does not speak.
+    /// The language of a BCP 47 tag; English for languages that the page does not have.
     pub fn of(tag: &str) -> Language {
         match tag.split('-').next() {
             Some(first) if first.eq_ignore_ascii_case("zh") => Language::Chinese,
@@ -47,8 +46,8 @@ impl Language {
         }
     }
 
-    /// Everything that is said in it.
-    pub fn words(self) -> &'static Words {
+    /// The texts of the language.
+    pub fn texts(self) -> &'static Texts {
         match self {
             Language::English => &table::ENGLISH,
             Language::Chinese => &table::CHINESE,
@@ -56,7 +55,7 @@ impl Language {
     }
 }
 
-/// A sentence with its gaps filled: `{0}` by the first of `parts`, and so on.
+/// A text with its placeholders filled: `{0}` by the first of `parts`, and so on.
 pub fn fill(sentence: &str, parts: &[&str]) -> String {
     let mut text = String::with_capacity(sentence.len() + 16);
     let mut rest = sentence;
@@ -76,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_browsers_language_chooses_and_english_is_for_all_others() {
+    fn the_browsers_language_is_chosen_or_else_english() {
         assert_eq!(Language::of("zh-CN"), Language::Chinese);
         assert_eq!(Language::of("ZH"), Language::Chinese);
         assert_eq!(Language::of("de-AT"), Language::English);
@@ -87,14 +86,14 @@ mod tests {
     }
 
     #[test]
-    fn gaps_are_filled_in_any_order_and_what_is_no_gap_stays() {
+    fn placeholders_are_filled_in_any_order_and_other_braces_stay() {
         assert_eq!(fill("{1} of {0}", &["a", "b"]), "b of a");
         assert_eq!(fill("{0}{0}", &["{0}"]), "{0}{0}");
         assert_eq!(fill("{2} {", &["a"]), "{2} {");
     }
 
     #[test]
-    fn a_translation_has_the_gaps_of_its_sentence() {
+    fn a_translation_has_the_placeholders_of_its_sentence() {
         let gaps = |text: &str| {
             let mut gaps: Vec<char> =
                 text.split('{').skip(1).filter_map(|s| s.chars().next()).collect();

@@ -1,5 +1,6 @@
-//! What the server tells, out of JSON, and what it is told, as JSON: the types of
-//! [`echogate_proto`]. That both sides mean the same is tested against what is derived there.
+//! The JSON format of the server's API: reads events and answers into the types of
+//! [`echogate_proto`], writes an operator's messages. The tests compare it with the serde
+//! implementations that are derived there.
 
 use echogate_proto::{
     live::{
@@ -10,7 +11,7 @@ use echogate_proto::{
 
 use crate::json::{Json, quote};
 
-/// An event of `/api/events`.
+/// Reads an event of `/api/events`.
 pub fn event(text: &str) -> Option<Event> {
     let it = Json::read(text)?;
     let total = it.whole("total")? as usize;
@@ -30,7 +31,7 @@ pub fn event(text: &str) -> Option<Event> {
     })
 }
 
-/// What `/api/endpoints` answers.
+/// Reads the answer of `/api/endpoints`.
 pub fn endpoints(text: &str) -> Option<Endpoints> {
     let it = Json::read(text)?;
     let routes = it.list("routes", |it| {
@@ -47,7 +48,7 @@ pub fn endpoints(text: &str) -> Option<Endpoints> {
     Some(Endpoints { routes, listeners })
 }
 
-/// What an operator is told.
+/// Reads a message to an operator.
 pub fn to_operator(text: &str) -> Option<ToOperator> {
     let it = Json::read(text)?;
     Some(match it.text("type")? {
@@ -69,10 +70,10 @@ pub fn to_operator(text: &str) -> Option<ToOperator> {
     })
 }
 
-/// What an operator says.
-pub fn from_operator(said: &FromOperator) -> String {
+/// Writes a message from an operator.
+pub fn from_operator(message: &FromOperator) -> String {
     let mut json = String::new();
-    let text = match said {
+    let text = match message {
         FromOperator::Token { token } => {
             json.push_str(r#"{"type":"token","token":"#);
             token
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn events_are_read_as_the_server_means_them() {
+    fn events_are_read_as_the_server_writes_them() {
         let service = Some(Legs::Service { service: 12.5 });
         let bridge = Some(Legs::Bridge { up: 1.0, upstream: 2.5, down: 3.0 });
         let connections: Vec<Connection> =
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn endpoints_are_read_as_the_server_means_them() {
+    fn endpoints_are_read_as_the_server_writes_them() {
         let route = RouteInfo {
             path: "/ws".into(),
             upstream: "tcp://h:1".into(),
@@ -215,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn operators_and_the_server_understand_each_other() {
+    fn messages_of_operators_are_read_and_written_as_the_server_does() {
         let said = |from| Message { from, at: 1.5, text: "hé".into() };
         let conversation = |ending| Conversation {
             id: 1,

@@ -1,34 +1,34 @@
-//! A transcript as JSON Lines, to be kept, sent to somebody, and read back.
+//! A transcript as JSON Lines: written for export, read on import.
 //!
-//! A row is an object: `at` in milliseconds since 1970, and what happened. Payloads stand as
+//! A row is an object: `at` in milliseconds since 1970, and the event. Payloads are
 //! `{"text": …}` or `{"hex": "00 61 ff"}`.
 
 use echogate_proto::{close::CloseCode, hex};
 
 use crate::{
-    ending::{Ending, How},
+    close_reason::{CloseReason, Outcome},
     json::{Json, quote},
     payload::Payload,
-    transcript::{Fate, Transcript, What},
+    transcript::{Delivery, EntryKind, Transcript},
 };
 
-/// The ways to end, by name.
-const ENDS: [(How, &str); 7] = [
-    (How::NotTried, "not-tried"),
-    (How::CalledOff, "called-off"),
-    (How::NotOpened, "not-opened"),
-    (How::ByUs, "by-us"),
-    (How::ByUsUnanswered, "by-us-unanswered"),
-    (How::ByPeer, "by-peer"),
-    (How::Broken, "broken"),
+/// The names of outcomes in the file.
+const OUTCOMES: [(Outcome, &str); 7] = [
+    (Outcome::Rejected, "not-tried"),
+    (Outcome::Cancelled, "called-off"),
+    (Outcome::NotOpened, "not-opened"),
+    (Outcome::ClosedHere, "by-us"),
+    (Outcome::ClosedHereUnanswered, "by-us-unanswered"),
+    (Outcome::ClosedByPeer, "by-peer"),
+    (Outcome::Lost, "broken"),
 ];
 
-/// The whole transcript, a line for each row.
+/// Writes a transcript, a line for each row.
 pub fn write(transcript: &Transcript) -> String {
     let mut text = String::new();
     for entry in transcript.rows() {
         text.push_str(&format!("{{\"at\":{}", entry.at as u64));
-        write_what(&entry.what, &mut text);
+        write_kind(&entry.kind, &mut text);
         if transcript.is_pinned(entry.id) {
             text.push_str(",\"pinned\":true");
         }
@@ -37,14 +37,14 @@ pub fn write(transcript: &Transcript) -> String {
     text
 }
 
-/// Reads back what [`write()`] wrote; the number of the line that is none of it, from 1,
-/// otherwise. Empty lines do no harm.
+/// Reads the output of [`write()`]; the error is the number, from 1, of the first line that is not
+/// a row. Empty lines are skipped.
 pub fn read(text: &str) -> Result<Transcript, usize> {
     let mut transcript = Transcript::new();
     for (number, line) in (1usize..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
         let row = Json::read(line).ok_or(number)?;
         let at = row.number("at").ok_or(number)?;
-        let id = transcript.push(at, read_what(&row).ok_or(number)?);
+        let id = transcript.push(at, read_kind(&row).ok_or(number)?);
         if row.get("pinned") == Some(&Json::Bool(true)) {
             transcript.toggle_pin(id);
         }
@@ -52,21 +52,24 @@ pub fn read(text: &str) -> Result<Transcript, usize> {
     Ok(transcript)
 }
 
-fn write_what(what: &What, text: &mut String) {
+fn write_kind(kind: &EntryKind, text: &mut String) {
     let mut member = |name: &str, value: &str| {
         text.push_str(&format!(",\"{name}\":"));
         quote(value, text);
     };
-    match what {
-        What::Opened { url, protocol } => {
+    match kind {
+        EntryKind::Opened { url, protocol } => {
             member("opened", url);
             if !protocol.is_empty() {
                 member("protocol", protocol);
             }
         }
-        What::HalfClosed { by_us } => member("input_ended_by", if *by_us { "us" } else { "them" }),
-        What::Ended(Ending { how, code, reason, .. }) => {
-            let name = ENDS.iter().find(|(named, _)| named == how).map_or("", |(_, name)| name);
+        EntryKind::HalfClosed { by_us } => {
+            member("input_ended_by", if *by_us { "us" } else { "them" });
+        }
+        EntryKind::Ended(CloseReason { outcome, code, reason, .. }) => {
+            let name =
+                OUTCOMES.iter().find(|(named, _)| named == outcome).map_or("", |(_, name)| name);
             text.push_str(&format!(
                 ",\"closed\":{{\"code\":{},\"how\":\"{name}\",\"reason\":",
                 code.0
@@ -74,15 +77,15 @@ fn write_what(what: &What, text: &mut String) {
             quote(reason, text);
             text.push('}');
         }
-        What::Sent(..) | What::Received(_) => {}
+        EntryKind::Sent(..) | EntryKind::Received(_) => {}
     }
-    for (name, payload) in [("sent", what.sent()), ("received", what.received())] {
+    for (name, payload) in [("sent", kind.sent()), ("received", kind.received())] {
         if let Some(payload) = payload {
             text.push_str(&format!(",\"{name}\":"));
             write_payload(payload, text);
         }
     }
-    if let Some(span) = what.round_trip() {
+    if let Some(span) = kind.round_trip() {
         text.push_str(&format!(",\"round_trip_us\":{}", (span * 1000.0).round() as u64));
     }
 }
@@ -101,29 +104,35 @@ fn write_payload(payload: &Payload, text: &mut String) {
     text.push('}');
 }
 
-fn read_what(row: &Json) -> Option<What> {
+fn read_kind(row: &Json) -> Option<EntryKind> {
     if let Some(closed) = row.get("closed") {
         let name = closed.text("how")?;
-        let (how, _) = *ENDS.iter().find(|(_, known)| *known == name)?;
+        let (outcome, _) = *OUTCOMES.iter().find(|(_, known)| *known == name)?;
         let code = CloseCode(closed.whole("code")?.try_into().ok()?);
         let reason = closed.text("reason")?.to_owned();
-        return Some(What::Ended(Ending { how, code, reason, unsent: 0, unanswered: 0 }));
+        return Some(EntryKind::Ended(CloseReason {
+            outcome,
+            code,
+            reason,
+            unsent: 0,
+            unanswered: 0,
+        }));
     }
     if let Some(url) = row.text("opened") {
         let protocol = row.text("protocol").unwrap_or_default().to_owned();
-        return Some(What::Opened { url: url.to_owned(), protocol });
+        return Some(EntryKind::Opened { url: url.to_owned(), protocol });
     }
     if let Some(by) = row.text("input_ended_by") {
-        return Some(What::HalfClosed { by_us: by == "us" });
+        return Some(EntryKind::HalfClosed { by_us: by == "us" });
     }
     match (row.get("sent"), row.get("received")) {
-        (Some(sent), None) => Some(What::Sent(read_payload(sent)?, Fate::Unanswered)),
+        (Some(sent), None) => Some(EntryKind::Sent(read_payload(sent)?, Delivery::Unanswered)),
         (Some(sent), Some(reply)) => {
             let round_trip = row.number("round_trip_us").unwrap_or(0.0) / 1000.0;
             let reply = read_payload(reply)?;
-            Some(What::Sent(read_payload(sent)?, Fate::Answered { reply, round_trip }))
+            Some(EntryKind::Sent(read_payload(sent)?, Delivery::Answered { reply, round_trip }))
         }
-        (None, Some(received)) => Some(What::Received(read_payload(received)?)),
+        (None, Some(received)) => Some(EntryKind::Received(read_payload(received)?)),
         (None, None) => None,
     }
 }
@@ -140,19 +149,19 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn any_what() -> impl Strategy<Value = What> {
+    fn any_kind() -> impl Strategy<Value = EntryKind> {
         let text = "\\PC{0,9}";
         let payload = prop_oneof![
             text.prop_map(|text| Payload::from(&*text)),
             prop::collection::vec(any::<u8>(), 0..9).prop_map(Payload::from),
         ];
-        let ending = (prop::sample::select(&ENDS[..]), any::<u16>(), text);
+        let cause = (prop::sample::select(&OUTCOMES[..]), any::<u16>(), text);
         prop_oneof![
-            payload.clone().prop_map(What::Received),
-            (text, text).prop_map(|(url, protocol)| What::Opened { url, protocol }),
-            any::<bool>().prop_map(|by_us| What::HalfClosed { by_us }),
-            ending.prop_map(|((how, _), code, reason)| What::Ended(Ending {
-                how,
+            payload.clone().prop_map(EntryKind::Received),
+            (text, text).prop_map(|(url, protocol)| EntryKind::Opened { url, protocol }),
+            any::<bool>().prop_map(|by_us| EntryKind::HalfClosed { by_us }),
+            cause.prop_map(|((outcome, _), code, reason)| EntryKind::Ended(CloseReason {
+                outcome,
                 code: CloseCode(code),
                 reason,
                 unsent: 0,
@@ -160,11 +169,11 @@ mod tests {
             })),
             (payload.clone(), proptest::option::of((payload, 0..9000u32))).prop_map(
                 |(sent, reply)| {
-                    let answered = |(reply, micros)| Fate::Answered {
+                    let answered = |(reply, micros)| Delivery::Answered {
                         reply,
                         round_trip: f64::from(micros) / 1000.0,
                     };
-                    What::Sent(sent, reply.map_or(Fate::Unanswered, answered))
+                    EntryKind::Sent(sent, reply.map_or(Delivery::Unanswered, answered))
                 }
             ),
         ]
@@ -172,12 +181,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back_the_same(
-            rows in prop::collection::vec((0..1u64 << 40, any_what(), any::<bool>()), 0..9),
+        fn an_exported_transcript_is_read_back_the_same(
+            rows in prop::collection::vec((0..1u64 << 40, any_kind(), any::<bool>()), 0..9),
         ) {
             let mut transcript = Transcript::new();
-            for (at, what, pin) in rows {
-                let id = transcript.push(at as f64, what);
+            for (at, kind, pin) in rows {
+                let id = transcript.push(at as f64, kind);
                 if pin {
                     transcript.toggle_pin(id);
                 }
@@ -190,11 +199,11 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_easy_to_read_for_other_programs() {
+    fn rows_are_plain_objects() {
         let mut transcript = Transcript::new();
-        let answered = Fate::Answered { reply: "A".into(), round_trip: 0.5 };
-        transcript.push(1.0, What::Sent("a".into(), answered));
-        transcript.push(2.0, What::Received(vec![0, 255].into()));
+        let answered = Delivery::Answered { reply: "A".into(), round_trip: 0.5 };
+        transcript.push(1.0, EntryKind::Sent("a".into(), answered));
+        transcript.push(2.0, EntryKind::Received(vec![0, 255].into()));
         assert_eq!(
             write(&transcript),
             concat!(
@@ -207,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_line_that_is_wrong_is_named() {
+    fn the_first_invalid_line_is_named() {
         let right = r#"{"at":1,"sent":{"text":"a"}}"#;
         for wrong in ["{}", "hello", r#"{"at":1}"#, r#"{"at":1,"received":{"hex":"0"}}"#] {
             assert_eq!(read(&format!("{right}\n\n{wrong}\n")).unwrap_err(), 3, "{wrong}");

@@ -1,33 +1,33 @@
-//! Bytes side by side: a hex dump that knows which bytes differ from another payload's.
+//! A hex dump that marks the bytes that differ from another payload.
 
 use echogate_proto::hex;
 
-/// Bytes in a line.
+/// Bytes per line.
 pub const WIDTH: usize = 8;
 
 /// One line of a dump.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// Where it starts.
+    /// The offset of its first byte.
     pub offset: usize,
-    /// The bytes as digits; between runs, as between the bytes of one, belongs a space.
+    /// The bytes as hexadecimal digits; the caller puts a space between runs.
     pub digits: Vec<Run>,
-    /// How far the digits fall short of a full line, as spaces.
+    /// Spaces that fill the digits up to a full line.
     pub padding: String,
-    /// The bytes as ASCII, with `·` for what has no picture.
+    /// The bytes as ASCII, `·` for those that are not printable.
     pub ascii: Vec<Run>,
 }
 
-/// Neighbours that are alike.
+/// Adjacent bytes that all differ, or all do not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
-    /// What to show.
+    /// The text of these bytes.
     pub text: String,
-    /// Whether these bytes differ from the other payload's in the same place.
+    /// Whether these bytes differ from the other payload at the same offsets.
     pub changed: bool,
 }
 
-/// The first `most` bytes, line by line, compared with `other` if there is one.
+/// The dump of the first `most` bytes, compared with `other` if there is one.
 pub fn lines(bytes: &[u8], other: Option<&[u8]>, most: usize) -> Vec<Line> {
     let shown = &bytes[..bytes.len().min(most)];
     let changed = |at: usize| other.is_some_and(|other| other.get(at).copied() != Some(bytes[at]));
@@ -54,7 +54,7 @@ pub fn lines(bytes: &[u8], other: Option<&[u8]>, most: usize) -> Vec<Line> {
         .collect()
 }
 
-/// In how many places two payloads differ; a place that only one of them has counts.
+/// The number of offsets at which two payloads differ, those that only one has included.
 pub fn differences(one: &[u8], other: &[u8]) -> usize {
     let unequal = one.iter().zip(other).filter(|(one, other)| one != other).count();
     unequal + one.len().abs_diff(other.len())
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_one_of_them_has_is_a_difference() {
+    fn a_byte_that_only_one_payload_has_is_a_difference() {
         assert_eq!(lines(b"ab", Some(b"a"), 100)[0].ascii, [run("a", false), run("b", true)]);
         assert_eq!(differences(b"ab", b"a"), 1);
         assert_eq!(differences(b"ab", b"AB"), 2);
@@ -118,7 +118,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_byte_that_is_asked_for_is_shown_once(bytes: Vec<u8>, other: Vec<u8>, most in 0..99usize) {
+        fn every_requested_byte_is_shown_once(bytes: Vec<u8>, other: Vec<u8>, most in 0..99usize) {
             let lines = lines(&bytes, Some(&other), most);
             let runs = lines.iter().flat_map(|line| &line.digits);
             let digits: Vec<&str> = runs.map(|run| &*run.text).collect();
