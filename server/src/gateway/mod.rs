@@ -60,8 +60,11 @@ pub(crate) struct Client {
     pub(crate) forwarded: Forwarded,
 }
 
-/// Takes the stream of an upgraded HTTP/1.1 connection out of hyper, with what was read of it
-/// beyond the request; or gives back the stream of an HTTP/2 connection. An extension of each
-/// request: only the owner of HTTP connections knows their type.
+/// Takes the stream of an upgraded HTTP/1.1 connection out of hyper, or gives back the stream of
+/// an HTTP/2 connection. An extension of each request: only the layer that drives HTTP connections
+/// knows their type.
 #[derive(Clone, Copy)]
-pub(crate) struct Reclaim(pub(crate) fn(Upgraded) -> Result<(Stream, Vec<u8>), Upgraded>);
+pub(crate) struct Reclaim(pub(crate) fn(Upgraded) -> Result<Reclaimed, Upgraded>);
+
+/// The stream of an upgraded HTTP/1.1 connection, and what was read of it beyond the request.
+pub(crate) type Reclaimed = (Stream, Vec<u8>);

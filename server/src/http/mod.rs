@@ -37,7 +37,7 @@ use crate::{
     connections::{limits::http::HttpPermit, registry::Peer},
     context::ServerContext,
     gateway::{
-        Client, Reclaim, Route, handshake, origin,
+        Client, Reclaim, Reclaimed, Route, handshake, origin,
         switching::{Switching, SwitchingHead},
         upgrade,
     },
@@ -215,7 +215,7 @@ pub(crate) async fn serve(
 
 /// Takes the stream of an upgraded HTTP/1.1 connection out of hyper, with what was read of it
 /// beyond the request.
-fn reclaim(upgraded: Upgraded) -> Result<(Stream, Vec<u8>), Upgraded> {
+fn reclaim(upgraded: Upgraded) -> Result<Reclaimed, Upgraded> {
     let parts = upgraded.downcast::<TokioIo<Switching<HttpStream>>>()?;
     // A copy: the buffer that it was read into is large.
     Ok((parts.io.into_inner().into_inner().into_inner(), parts.read_buf.to_vec()))
