@@ -15,8 +15,8 @@ use tokio::{io::ReadBuf, time::Instant};
 
 use super::{
     Bridge,
-    close::{ClientIn, ClientOut, Disconnect, UpstreamEnd, UpstreamIn, UpstreamOut},
     gather::Gather,
+    state::{ClientIn, ClientOut, Disconnect, UpstreamEnd, UpstreamIn, UpstreamOut},
 };
 use crate::{event_loop::goes_on, scratch::HEADROOM, stream::Transport};
 
