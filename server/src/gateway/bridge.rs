@@ -12,9 +12,9 @@
 //! read stops the other peer from being read, and memory is bounded by one step's worth each
 //! way.
 //!
-//! The end of a connection takes three files: the closing handshake and its states, with their
-//! diagram, are in close.rs, the deadlines in timeouts.rs, and the delivery of what the client
-//! sent before its end in delivery.rs. The upstream's connection ends in order (FIN, with TLS
+//! The end of a connection takes four files: its states, with their diagram, are in state.rs, the
+//! closing handshake is in close.rs, the deadlines are in timeouts.rs, and the delivery of what
+//! the client sent before its end is in delivery.rs. The upstream's connection ends in order (FIN, with TLS
 //! after a close_notify) only when the client has declared its input complete, by its Close or
 //! by the end of input of half-close. In every other case, such as a client that vanishes,
 //! breaks the protocol or does not answer, it ends by a reset, so that no truncated upload looks
@@ -27,6 +27,7 @@ mod gather;
 mod heartbeat;
 mod latency;
 mod pongs;
+mod state;
 mod timeouts;
 mod upstream_to_client;
 
@@ -46,10 +47,10 @@ use tokio::time::Instant;
 pub(crate) use self::close::{End, reject};
 use self::{
     client_to_upstream::Undecoded,
-    close::{ClientIn, ClientOut, Closing, UpstreamEnd, UpstreamIn, UpstreamOut},
     heartbeat::Heartbeat,
     latency::Latency,
     pongs::Pongs,
+    state::{ClientIn, ClientOut, Closing, UpstreamEnd, UpstreamIn, UpstreamOut},
     upstream_to_client::PartialReply,
 };
 use crate::{

@@ -15,8 +15,8 @@ use tokio::{io::ReadBuf, time::Instant};
 
 use super::{
     Bridge,
-    close::{ClientIn, ClientOut, Disconnect, UpstreamEnd, UpstreamIn, UpstreamOut},
     gather::Gather,
+    state::{ClientIn, ClientOut, Disconnect, UpstreamEnd, UpstreamIn, UpstreamOut},
 };
 use crate::{net::stream::Transport, runtime::buffer_pool::HEADROOM};
 use echogate_event_loop::may_continue;

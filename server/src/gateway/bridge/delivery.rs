@@ -13,7 +13,8 @@ use tokio::time::Instant;
 use super::{
     Bridge,
     client_to_upstream::MAX_EXPECTED,
-    close::{ClientIn, ClientOut, Disconnect, End, UpstreamEnd, UpstreamIn, UpstreamOut},
+    close::End,
+    state::{ClientIn, ClientOut, Disconnect, UpstreamEnd, UpstreamIn, UpstreamOut},
 };
 use crate::net::stream::Transport;
 use echogate_event_loop::InFlight;

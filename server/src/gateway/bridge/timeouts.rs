@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use super::{
     Bridge,
-    close::{ClientIn, CloseStage, Disconnect, Replies, UpstreamEnd},
     heartbeat::Beat,
+    state::{ClientIn, CloseStage, Disconnect, Replies, UpstreamEnd},
 };
 use crate::net::stream::Transport;
 

@@ -16,8 +16,8 @@ use tokio::{io::ReadBuf, time::Instant};
 use super::{
     Bridge,
     client_to_upstream::MAX_EXPECTED,
-    close::{ClientOut, UpstreamIn},
     gather::Gather,
+    state::{ClientOut, UpstreamIn},
 };
 use crate::{net::stream::Transport, runtime::buffer_pool::HEADROOM};
 
