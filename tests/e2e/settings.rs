@@ -337,7 +337,7 @@ fn how_much_is_logged_is_a_level_or_an_error() {
         handshake(&mut stream, &server, "/none", &[]);
         server.signal("TERM");
         if level != "warning" {
-            server.wait_for_log(&["ending; a second signal ends at once"]);
+            server.wait_for_log(&["shutting down; a second signal exits immediately"]);
         }
     }
     // At the level of warnings the start of a connection is nothing to be told.

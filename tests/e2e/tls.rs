@@ -311,7 +311,11 @@ fn a_new_certificate_is_shown_from_sighup_on_and_a_broken_one_never() {
     ] {
         fs::write(&key, &broken).unwrap();
         server.signal("HUP");
-        server.wait_for_log(&["WARN", "SIGHUP: reload rejected, configuration unchanged: ", complaint]);
+        server.wait_for_log(&[
+            "WARN",
+            "SIGHUP: reload rejected, configuration unchanged: ",
+            complaint,
+        ]);
         assert_eq!(&shown("echo"), new.der());
     }
     fs::remove_file(&key).unwrap();

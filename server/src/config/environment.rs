@@ -12,7 +12,7 @@ use std::{
 
 use clap::{Arg, ArgAction, Args, Command, FromArgMatches, error::ContextKind};
 
-use super::Given;
+use super::ConfigLayer;
 use crate::text::escape::escape;
 
 /// The variable of the flag `--flag`.
@@ -32,7 +32,7 @@ pub(super) fn config() -> Option<PathBuf> {
 /// # Errors
 ///
 /// One line that names the variable and what is wrong with its value, or with its name.
-pub(super) fn read(variables: &BTreeMap<OsString, OsString>) -> Result<Given, String> {
+pub(super) fn read(variables: &BTreeMap<OsString, OsString>) -> Result<ConfigLayer, String> {
     let command = command();
     let names = command.get_arguments().filter_map(Arg::get_long).map(variable);
     let names: Vec<String> = names.chain(["config", "log"].map(variable)).collect();
@@ -54,7 +54,7 @@ pub(super) fn read(variables: &BTreeMap<OsString, OsString>) -> Result<Given, St
         all.extend(arguments);
     }
     let matches = command.try_get_matches_from(all).map_err(|e| e.to_string())?;
-    Given::from_arg_matches(&matches).map_err(|e| e.to_string())
+    ConfigLayer::from_arg_matches(&matches).map_err(|e| e.to_string())
 }
 
 /// Which of `names` was meant by a variable that is none of them but very like one. Others that
@@ -89,7 +89,7 @@ pub(crate) fn with_variables(command: Command) -> Command {
 
 fn command() -> Command {
     let command = Command::new("environment").no_binary_name(true);
-    Given::augment_args(command.disable_help_flag(true))
+    ConfigLayer::augment_args(command.disable_help_flag(true))
 }
 
 /// The arguments that say the same as `value` in the variable of `arg`.

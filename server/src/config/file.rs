@@ -13,7 +13,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{Given, ListenerSpec, RouteSpec};
+use super::{ConfigLayer, ListenerSpec, RouteSpec};
 use crate::text::escape::escape;
 
 /// The lines on which the settings of a file stand.
@@ -40,7 +40,7 @@ impl Lines {
 /// # Errors
 ///
 /// One line that names the file, the line, the key and what is wrong there.
-pub(super) fn read(path: &Path) -> Result<(Lines, Given), String> {
+pub(super) fn read(path: &Path) -> Result<(Lines, ConfigLayer), String> {
     let name = path.display();
     let text = fs::read_to_string(path)
         .map_err(|e| format!("{name}: {}", crate::text::io_error::describe(&e)))?;

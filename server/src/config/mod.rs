@@ -57,7 +57,7 @@ use crate::{
 /// or empty was not given. Its flags have their variables by name (`environment`).
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Given {
+pub(crate) struct ConfigLayer {
     /// Where the page and the WebSocket routes are served (repeatable)
     /// [default: 127.0.0.1:8080 and [::1]:8080]
     #[arg(long, value_name = "HOST:PORT")]
@@ -331,12 +331,13 @@ impl Settings {
             }
             found => found.map(|(folder, _)| folder),
         };
-        let timeout = |get: fn(&Given) -> Option<Timeout>, default| {
+        let timeout = |get: fn(&ConfigLayer) -> Option<Timeout>, default| {
             sources.value(get).map_or(Duration::from_secs(default), |Timeout(time)| time)
         };
         let count =
-            |get: fn(&Given) -> Option<Count>| sources.value(get).map(|Count(number)| number);
-        let time = |get: fn(&Given) -> Option<Time>| sources.value(get).map(|Time(time)| time);
+            |get: fn(&ConfigLayer) -> Option<Count>| sources.value(get).map(|Count(number)| number);
+        let time =
+            |get: fn(&ConfigLayer) -> Option<Time>| sources.value(get).map(|Time(time)| time);
         Ok(Settings {
             http,
             listeners,

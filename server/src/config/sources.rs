@@ -6,11 +6,11 @@ use std::{
     path::Path,
 };
 
-use super::{BindAddress, Given, RouteSpec, environment, file};
+use super::{BindAddress, ConfigLayer, RouteSpec, environment, file};
 
 /// All that was given, by source.
 #[derive(Debug)]
-pub(crate) struct Sources([(Source, Given); 3]);
+pub(crate) struct Sources([(Source, ConfigLayer); 3]);
 
 /// A place where settings are given.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl Sources {
     /// # Errors
     ///
     /// One line that names the variable, or the file and the line, and what is wrong there.
-    pub(crate) fn read(flags: Given, config: Option<&Path>) -> Result<Sources, String> {
+    pub(crate) fn read(flags: ConfigLayer, config: Option<&Path>) -> Result<Sources, String> {
         let environment = environment::read(&std::env::vars_os().collect())?;
         let variable = environment::config();
         let (lines, file) = match config.or(variable.as_deref()) {
@@ -73,7 +73,7 @@ impl Sources {
                 "listen" => "it opens no service ports, serve does",
                 _ => "its second argument is the upstream; serve takes routes",
             };
-            return Err(format!("{name} does not go with gateway: {instead}"));
+            return Err(format!("{name} cannot be used with gateway: {instead}"));
         }
         let [(_, flags), ..] = &mut self.0;
         flags.http = vec![address];
@@ -84,7 +84,7 @@ impl Sources {
     }
 
     /// The value of a setting, if it was given.
-    pub(super) fn value<T>(&self, get: impl Fn(&Given) -> Option<T>) -> Option<T> {
+    pub(super) fn value<T>(&self, get: impl Fn(&ConfigLayer) -> Option<T>) -> Option<T> {
         self.0.iter().find_map(|(_, given)| get(given))
     }
 
@@ -92,7 +92,7 @@ impl Sources {
     pub(super) fn find<T>(
         &self,
         flag: &'static str,
-        get: impl Fn(&Given) -> Option<T>,
+        get: impl Fn(&ConfigLayer) -> Option<T>,
     ) -> Option<(T, Setting<'_>)> {
         self.0.iter().find_map(|(source, given)| {
             get(given).map(|value| (value, Setting { source, flag, index: 0 }))

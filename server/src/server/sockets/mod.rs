@@ -146,7 +146,10 @@ impl BoundSockets {
                 set = set.and(bound.socket.set_mode(mode(bound)));
             }
             if let (Err(e), Ok(url)) = (set, bound.url()) {
-                tracing::warn!("{url} could not apply the listen backlog or the file mode: {}", io_error::describe(&e));
+                tracing::warn!(
+                    "{url} could not apply the listen backlog or the file mode: {}",
+                    io_error::describe(&e)
+                );
             }
         }
     }
