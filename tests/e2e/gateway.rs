@@ -81,7 +81,7 @@ fn what_does_not_go_with_a_gateway_is_named() {
         (&["gateway", "*:6080", "localhost:1"], "0.0.0.0"),
         (&["gateway", "+6080", "localhost:1"], "+6080"),
         (&["gateway", ":6080", "localhost:1"], "no host"),
-        (&["gateway", "6080", "*:1"], "bad host"),
+        (&["gateway", "6080", "*:1"], "invalid host"),
         (&["gateway", "6080", "0.0.0.0:1"], "127.0.0.1"),
         (&["gateway", "6080", "localhost:0"], "port 0"),
         (&["--drain", "1s", "gateway", "6080", "localhost:1"], "echogate gateway … --drain"),

@@ -259,7 +259,7 @@ fn who_does_not_speak_tls_is_ended_and_harms_nobody() {
             client.read_to_end(&mut Vec::new()).ok();
         }
     }
-    server.wait_for_log(&["DEBUG", "no TLS with this client"]);
+    server.wait_for_log(&["DEBUG", "TLS handshake failed"]);
     assert!(answers(&mut other, b"still here", b"still here"));
     assert_eq!(get(&authority, &server, "/healthz").status, 200);
     assert!(!server.log().iter().any(|l| l.contains("panicked")), "{:#?}", server.log());
@@ -276,7 +276,7 @@ fn a_handshake_that_does_not_come_is_not_waited_for() {
         assert!(read_to_end(&mut silent).is_empty());
         assert!(read_to_end(&mut slow).is_empty());
     }
-    server.wait_for_log(&["DEBUG", "no TLS with this client: timed out"]);
+    server.wait_for_log(&["DEBUG", "TLS handshake failed: timed out"]);
 }
 
 #[test]
@@ -305,7 +305,7 @@ fn a_new_certificate_is_shown_from_sighup_on_and_a_broken_one_never() {
 
     let key = authority.file("key.pem");
     for (broken, complaint) in [
-        (other.key_pem(), "not the key of"),
+        (other.key_pem(), "not the private key of"),
         (String::new(), "no private key"),
         (new.key_pem().replace('M', "!"), "key.pem: not PEM"),
     ] {
@@ -669,7 +669,7 @@ fn what_is_wrong_with_a_certificate_is_named_at_the_start_with_status_2() {
         put("junk.pem", "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n");
     let nowhere = "/nowhere/at/all.pem";
     for (cert, key, parts) in [
-        (&*cert, &*other, &[&*other, "not the key of", &*cert][..]),
+        (&*cert, &*other, &[&*other, "not the private key of", &*cert][..]),
         (&empty, &key, &[&empty, "no certificate in it"]),
         (&cert, &empty, &[&empty, "no private key in it"]),
         (&cert, &cert, &[&cert, "no private key in it"]),

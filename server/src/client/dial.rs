@@ -25,7 +25,7 @@ use crate::net::{
     happy_eyeballs::{self, ConnectError},
     resolve,
     stream::Stream,
-    tls::trust::Trust,
+    tls::client::ClientTls,
 };
 
 /// How long a connection may take, the look-up of the host's name included, and then as
@@ -82,7 +82,10 @@ async fn tcp(at: &HostPort) -> io::Result<TcpStream> {
 
 /// Connects to a host, by TLS if it is said how that is verified; also gives our own
 /// address.
-pub(super) async fn host(at: &HostPort, trust: Option<&Trust>) -> io::Result<(Stream, SocketAddr)> {
+pub(super) async fn host(
+    at: &HostPort,
+    trust: Option<&ClientTls>,
+) -> io::Result<(Stream, SocketAddr)> {
     let stream = tcp(at).await?;
     let from = stream.local_addr()?;
     let stream = match trust {

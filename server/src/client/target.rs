@@ -7,13 +7,13 @@ use echogate_proto::endpoint::{Address, Credentials, Endpoint, HostPort, UnixPat
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::Call;
-use crate::net::tls::{Inside, trust::Trust};
+use crate::net::tls::{AppProtocol, client::ClientTls};
 
 /// What is to be called, and how.
 #[derive(Debug)]
 pub(super) enum Target {
     Tcp(HostPort),
-    Tls(HostPort, Trust),
+    Tls(HostPort, ClientTls),
     Unix(UnixPath),
     Udp(HostPort),
     UnixGram(UnixPath),
@@ -29,7 +29,7 @@ pub(super) struct Upgrade {
     /// What the request has beside the headers of the handshake itself.
     pub(super) headers: HeaderMap,
     /// How the server is verified, over TLS.
-    pub(super) trust: Option<Trust>,
+    pub(super) trust: Option<ClientTls>,
     /// The subprotocol [`HALF_CLOSE`] has to be agreed on.
     pub(super) half_close: bool,
     /// Lines are binary messages, too.
@@ -68,13 +68,13 @@ impl Target {
         }
         match address {
             Address::Tcp(at) => Ok(Target::Tcp(at.clone())),
-            Address::Tls(at) => Ok(Target::Tls(at.clone(), trust(call, at, Inside::Bytes)?)),
+            Address::Tls(at) => Ok(Target::Tls(at.clone(), trust(call, at, AppProtocol::Bytes)?)),
             Address::Unix(path) => Ok(Target::Unix(path.clone())),
             Address::Ws(at, path) | Address::Wss(at, path) => Ok(Target::WebSocket(Upgrade {
                 at: at.clone(),
                 path: path.clone(),
                 headers: headers(call)?,
-                trust: tls.then(|| trust(call, at, Inside::WebSocket)).transpose()?,
+                trust: tls.then(|| trust(call, at, AppProtocol::WebSocket)).transpose()?,
                 half_close: false,
                 binary: false,
             })),
@@ -109,11 +109,11 @@ impl Target {
 }
 
 /// How the server at `at` is verified.
-fn trust(call: &Call, at: &HostPort, inside: Inside) -> Result<Trust, String> {
+fn trust(call: &Call, at: &HostPort, inside: AppProtocol) -> Result<ClientTls, String> {
     let name = call.server_name.as_deref().unwrap_or(at.without_zone());
     match call.insecure {
-        true => Trust::none(name, inside),
-        false => Trust::new(name, call.ca.as_deref(), inside),
+        true => ClientTls::insecure(name, inside),
+        false => ClientTls::new(name, call.ca.as_deref(), inside),
     }
 }
 

@@ -20,7 +20,7 @@ use std::{net::SocketAddr, sync::Arc};
 use self::dial::Target;
 use crate::{
     connections::limits::RouteLimit,
-    net::proxy::{self, Forwarded},
+    net::{forwarded::Forwarded, proxy_protocol},
 };
 
 /// A WebSocket path and where it leads.
@@ -33,7 +33,7 @@ pub(crate) struct Route {
     /// The subprotocol chosen if it is offered and none is preferred to it.
     pub(crate) protocol: Option<String>,
     /// The version of the PROXY protocol that the upstream is told of the client by.
-    pub(crate) proxy: Option<proxy::Version>,
+    pub(crate) proxy: Option<proxy_protocol::Version>,
     /// The most connections.
     pub(crate) limit: RouteLimit,
     /// How it is bridged.

@@ -18,7 +18,7 @@ use crate::{
     connections::{counters::Refusal, registry::Peer},
     net::{
         listener::{Listener, belongs_to_connection, has_begun},
-        proxy,
+        proxy_protocol,
         stream::Stream,
     },
 };
@@ -177,7 +177,7 @@ async fn read_proxy_header(
         if !has_begun(&mut stream).await {
             return None;
         }
-        Some(proxy::read_header(&mut stream).await)
+        Some(proxy_protocol::read_header(&mut stream).await)
     };
     let header = tokio::select! {
         header = timeout(within, header) => header,

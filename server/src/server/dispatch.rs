@@ -12,7 +12,7 @@ use crate::{
     },
     context::{ListenerService, ServerContext},
     http,
-    net::{stream::Stream, tls::Inside},
+    net::{stream::Stream, tls::AppProtocol},
     service::connection,
 };
 
@@ -37,7 +37,7 @@ pub(super) fn serve(
         let stream = match context.settings.tls {
             None => Some(stream),
             Some(_) => tokio::select! {
-                stream = accept_tls(&context, Inside::Http, stream, &peer) => stream,
+                stream = accept_tls(&context, AppProtocol::Http, stream, &peer) => stream,
                 reason = permit.revoked() => return context.counters.refused(reason),
             },
         };
@@ -69,7 +69,7 @@ fn serve_service(
     }
     let (context, service) = (context.clone(), service.clone());
     context.services.tracker.clone().spawn(async move {
-        if let Some(stream) = accept_tls(&context, Inside::Bytes, stream, &peer).await {
+        if let Some(stream) = accept_tls(&context, AppProtocol::Bytes, stream, &peer).await {
             spawn_service(&context, &service, stream, peer, permit);
         }
     });
@@ -97,19 +97,19 @@ fn spawn_service(
 /// counted.
 async fn accept_tls(
     context: &ServerContext,
-    inside: Inside,
+    protocol: AppProtocol,
     stream: Stream,
     peer: &Peer,
 ) -> Option<Stream> {
-    let (Some(identity), Stream::Plain(socket)) = (&context.settings.tls, stream) else {
+    let (Some(server_tls), Stream::Plain(socket)) = (&context.settings.tls, stream) else {
         return None;
     };
-    let drain = match inside {
-        Inside::Http | Inside::WebSocket => &context.http.drain,
-        Inside::Bytes => &context.services.drain,
+    let drain = match protocol {
+        AppProtocol::Http | AppProtocol::WebSocket => &context.http.drain,
+        AppProtocol::Bytes => &context.services.drain,
     };
     let within = context.settings.header_timeout;
-    let tls = identity.accept(inside, socket, peer, within, drain).await;
+    let tls = server_tls.accept(protocol, socket, peer, within, drain).await;
     if tls.is_none() {
         context.counters.refused(Refusal::Tls);
     }
