@@ -28,10 +28,10 @@ pub(crate) struct ConfigLayer {
     #[arg(long, value_name = "HOST:PORT")]
     pub(super) http: Vec<BindAddress>,
 
-    /// Run a built-in service on an endpoint, as upper=tcp://127.0.0.1:7007 (repeatable). The scheme
-    /// is tcp, tls, unix, udp or unixgram. Options of the URL: ?once ends each connection after one
-    /// message; ?mode=660 sets the permissions of a Unix socket [default: upper on port 7007, time
-    /// on 7013, chat on 7017, each on 127.0.0.1 and ::1]
+    /// Run a built-in service on an endpoint, as upper=tcp://127.0.0.1:7007 (repeatable). The
+    /// scheme is tcp, tls, unix, udp or unixgram. Options of the URL: ?once ends each connection
+    /// after one message; ?mode=660 sets the permissions of a Unix socket [default: upper on port
+    /// 7007, time on 7013, chat on 7017, each on 127.0.0.1 and ::1]
     #[arg(long, value_name = "SERVICE=URL")]
     pub(super) listen: Vec<ListenerSpec>,
 
@@ -75,13 +75,13 @@ pub(crate) struct ConfigLayer {
     pub(super) web_root: Option<PathBuf>,
 
     /// Accept WebSocket connections from pages of this origin, besides the server's own pages
-    /// (repeatable): SCHEME://HOST[:PORT]; null for pages without an origin, such as sandboxed frames
-    /// and local files (any site can create these); file://; or * for all pages
+    /// (repeatable): SCHEME://HOST[:PORT]; null for pages without an origin, such as sandboxed
+    /// frames and local files (any site can create these); file://; or * for all pages
     #[arg(long, value_name = "ORIGIN")]
     pub(super) allow_origin: Vec<AllowedOrigin>,
 
-    /// Accept requests whose Host header is this name, without scheme or port (repeatable) [default:
-    /// IP addresses and localhost]
+    /// Accept requests whose Host header is this name, besides IP addresses and localhost: a host
+    /// name without scheme and port (repeatable)
     #[arg(long, value_name = "HOST")]
     pub(super) allow_host: Vec<AllowedHost>,
 
@@ -90,8 +90,8 @@ pub(crate) struct ConfigLayer {
     #[arg(long, value_name = "NETWORK")]
     pub(super) proxy_protocol_from: Vec<Network>,
 
-    /// Trust X-Forwarded-For, X-Forwarded-Host, X-Forwarded-Proto and Forwarded in requests from this
-    /// network, as 10.0.0.0/8 (repeatable)
+    /// Trust X-Forwarded-For, X-Forwarded-Host, X-Forwarded-Proto and Forwarded in requests from
+    /// this network, as 10.0.0.0/8 (repeatable)
     #[arg(long, value_name = "NETWORK")]
     pub(super) forwarded_from: Vec<Network>,
 
@@ -137,8 +137,8 @@ pub(crate) struct ConfigLayer {
     #[arg(long, value_name = "TIME")]
     pub(super) dial_timeout: Option<Timeout>,
 
-    /// Close a connection on which no data has passed for this long; 0s disables the limit [default:
-    /// 0s]
+    /// Close a connection on which no data has passed for this long; 0s disables the limit
+    /// [default: 0s]
     #[arg(long, value_name = "TIME")]
     pub(super) idle_timeout: Option<Time>,
 

@@ -23,8 +23,8 @@ use crate::{
     text::escape::escape,
 };
 
-/// Paths of the page's files. A route may use only `/` of these: there the server answers an opening
-/// handshake by the route and any other request by the page.
+/// Paths of the page's files. A route may use only `/` of these: there the server answers an
+/// opening handshake by the route and any other request by the page.
 pub(crate) const PAGE_PATHS: [&str; 6] =
     ["/", "/style.css", "/start.js", "/echogate.js", "/echogate_bg.wasm", "/favicon.svg"];
 

@@ -93,7 +93,10 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
         _ => 0,
     };
     if number.is_empty() || millis == 0 {
-        return Err("not a time: expected a number and ms, s, m or h, as 10s".to_owned());
+        let text = escape(text);
+        return Err(format!(
+            "\"{text}\" is not a time: expected a number and ms, s, m or h, as 10s"
+        ));
     }
     let number = parse_number(number).and_then(|number| number.checked_mul(millis));
     number.map(Duration::from_millis).ok_or_else(|| "the time is too long".to_owned())

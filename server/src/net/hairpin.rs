@@ -60,8 +60,8 @@ impl Hairpins {
             PendingEntry { hairpins: self, pair }
         };
         let stream = TcpStream::from_std(socket.into())?;
-        // Declared after the stream, hence dropped before it: the entry is removed while the port is
-        // still taken.
+        // Declared after the stream, hence dropped before it: the entry is removed while the port
+        // is still taken.
         let entry = entry;
         stream.writable().await?;
         if let Some(e) = stream.take_error()? {

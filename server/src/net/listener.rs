@@ -14,7 +14,7 @@ use crate::connections::registry::Peer;
 pub(crate) enum Listener {
     /// A TCP port.
     Tcp(TcpListener),
-    /// A Unix socket. Its file, if this process made it, is removed with the listener.
+    /// A Unix socket, and its file if this process created it.
     Unix(UnixListener, Option<SocketFile>),
 }
 
@@ -34,8 +34,8 @@ impl Listener {
         }
     }
 
-    /// Accepts a connection that the kernel has ready, even if the runtime has not learnt of it
-    /// yet; none if there is no such connection.
+    /// Accepts a connection that is in the kernel's queue, even if the runtime has not been
+    /// notified of it yet; None if the queue is empty.
     ///
     /// # Errors
     ///
@@ -58,7 +58,7 @@ impl Listener {
 }
 
 fn from_tcp(stream: TcpStream, peer: SocketAddr) -> (Stream, Peer) {
-    // Both fail on a connection that is gone already, which its first read reports.
+    // Both fail on a connection that is closed already; its first read reports that.
     stream.set_nodelay(true).ok();
     SockRef::from(&stream).set_tcp_keepalive(&keepalive()).ok();
     (Stream::from(stream), Peer::Address(peer))
@@ -69,8 +69,8 @@ fn from_unix(stream: UnixStream) -> (Stream, Peer) {
     (Stream::from(stream), process.map_or(Peer::Unknown, Peer::Process))
 }
 
-/// TCP keepalive: after a minute of silence the kernel probes the peer, and reports the
-/// connection as failed after three probes without an answer.
+/// TCP keepalive: the kernel probes a peer that has been silent for a minute, and reports the
+/// connection as failed after three unanswered probes.
 fn keepalive() -> TcpKeepalive {
     TcpKeepalive::new()
         .with_time(Duration::from_secs(60))
@@ -78,8 +78,8 @@ fn keepalive() -> TcpKeepalive {
         .with_retries(3)
 }
 
-/// Waits for the first byte of a TCP connection; false if it ends or fails without one. True
-/// at once for other streams.
+/// Waits for the first byte of a TCP connection; false if it ends or fails without one. Other
+/// streams return true at once.
 pub(crate) async fn has_begun(stream: &mut Stream) -> bool {
     match stream {
         Stream::Plain(StreamSocket::Tcp(stream)) => {
@@ -89,8 +89,8 @@ pub(crate) async fn has_begun(stream: &mut Stream) -> bool {
     }
 }
 
-/// Whether an error of accept(2) concerns only the connection that was to be accepted: on
-/// Linux that includes network errors that are already pending on it.
+/// Whether an error of accept(2) concerns only the connection to be accepted. On Linux that
+/// includes pending network errors of the connection.
 pub(crate) fn belongs_to_connection(error: &io::Error) -> bool {
     use io::ErrorKind::*;
     matches!(

@@ -26,7 +26,10 @@ fn a_wrong_file_is_named_as_at_the_start_and_changes_nothing() {
         ("max-connections = 0", "max-connections: invalid value \"0\": expected a number from 1"),
         ("[[listener]", "echogate.toml:2: "),
         ("[[listener]]\nservice = \"uper\"\nurl = \"tcp://127.0.0.1:0\"", "unknown service"),
-        ("[[route]]\npath = \"/healthz\"\nurl = \"service:upper\"", "/healthz is reserved by the server"),
+        (
+            "[[route]]\npath = \"/healthz\"\nurl = \"service:upper\"",
+            "/healthz is reserved by the server",
+        ),
         ("[[listener]]\nservice = \"upper\"\nurl = \"tls://127.0.0.1:0\"", "needs tls-cert"),
         ("tls-cert = \"/no/such\"\ntls-key = \"/no/such\"", "/no/such: no such file"),
         ("operator-token-file = \"/no/such\"", "/no/such: no such file"),

@@ -120,7 +120,8 @@ impl AsyncWrite for Tls {
         Pin::new(&mut self.get_mut().0).poll_flush(cx)
     }
 
-    /// Ends the sending direction: close_notify, then the TCP half-close. The peer may go on sending.
+    /// Ends the sending direction: close_notify, then the TCP half-close. The peer may go on
+    /// sending.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().0).poll_shutdown(cx)
     }

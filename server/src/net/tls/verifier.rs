@@ -29,8 +29,8 @@ pub(super) struct Verifier {
 /// or if it is one of them.
 ///
 /// The second rule is needed for self-signed certificates that are marked as CA certificates
-/// (CA:TRUE), as `openssl req -x509` makes them: rustls accepts none of those for a server. curl and
-/// browsers do if they trust that very certificate.
+/// (CA:TRUE), as `openssl req -x509` makes them: rustls accepts none of those for a server. curl
+/// and browsers do if they trust that very certificate.
 #[derive(Debug)]
 struct CaFile {
     issuers: Arc<WebPkiServerVerifier>,
