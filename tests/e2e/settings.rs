@@ -111,7 +111,7 @@ fn an_error_in_a_file_is_named_with_its_line() {
     for (text, line, names) in [
         ("drain = \"1s\"\nfrob = 1\n", 2, &["frob"][..]),
         ("\n\ndrain = 10\n", 3, &["drain: ", "10s"]),
-        ("drain = true\n", 1, &["drain: ", "not a boolean"]),
+        ("drain = true\n", 1, &["drain: ", "found boolean"]),
         ("drain = \"\"\n", 1, &["drain: "]),
         ("drain = \"1s\"\nhttp = []\n", 2, &["http: ", "empty"]),
         ("listener = []\n", 1, &["listener: ", "empty"]),
@@ -331,7 +331,7 @@ fn how_much_is_logged_is_a_level_or_an_error() {
             assert!(said.contains(expected), "{said}");
         }
     }
-    for level in ["warning", "Debug ", "", " , info,", "echogate::serve = warn"] {
+    for level in ["warning", "Debug ", "", " , info,", "echogate::server = warn"] {
         let server = start(echogate().env("ECHOGATE_LOG", level), true);
         let mut stream = TcpStream::connect(server.address("http")).unwrap();
         handshake(&mut stream, &server, "/none", &[]);
@@ -341,7 +341,7 @@ fn how_much_is_logged_is_a_level_or_an_error() {
         }
     }
     // At the level of warnings the start of a connection is nothing to be told.
-    let server = start(echogate().env("ECHOGATE_LOG", "warn,echogate::http=info"), true);
+    let server = start(echogate().env("ECHOGATE_LOG", "warn,echogate::gateway=info"), true);
     assert!(takes(&server, 10));
     let mut stream = TcpStream::connect(server.address("http")).unwrap();
     handshake(&mut stream, &server, "/none", &[]);
@@ -514,7 +514,7 @@ const SETTINGS: [Setting; 24] = [
         &[
             ("2001:db8::1/32", "2001:db8::/32"),
             ("10.0.0.0/-1", "not a network"),
-            ("*", "no network"),
+            ("*", "not a network"),
         ],
     ),
     (

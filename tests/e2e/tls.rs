@@ -586,7 +586,7 @@ fn the_native_client_says_in_one_line_why_it_does_not_trust_a_server() {
         assert_fails(&output, 1, &[url, "the server's certificate is not for other.example"]);
         // That authority's folder is gone.
         assert_fails(&call(&[url, "--ca", &strangers], b""), 2, &[&strangers, "no such file"]);
-        assert_fails(&call(&[url, "--server-name", "a b"], b""), 2, &["\"a b\" is no name"]);
+        assert_fails(&call(&[url, "--server-name", "a b"], b""), 2, &["\"a b\" is not a name"]);
     }
     assert_fails(&call(&["--ca", "x", "tcp://127.0.0.1:7"], b""), 2, &["--ca goes with tls://"]);
     let silent = Upstream::new();
@@ -692,7 +692,7 @@ fn what_is_wrong_with_a_certificate_is_named_at_the_start_with_status_2() {
         ("/x=tls://h:1?ca=/nowhere/at/all.pem", &["--route", nowhere, "no such file"][..]),
         ("/x=tcp://h:1?ca=/x", &["--route", "unknown option \"ca\""]),
         ("/x=tls://h:0", &["--route", "port 0"]),
-        ("/x=tls://h:1?server-name=a..b", &["--route", "\"a..b\" is no name"]),
+        ("/x=tls://h:1?server-name=a..b", &["--route", "\"a..b\" is not a name"]),
     ] {
         assert_fails(&wrong(&["--route", route]), 2, parts);
     }

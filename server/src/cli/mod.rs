@@ -115,7 +115,7 @@ fn fail(failure: Failure) -> ExitCode {
 }
 
 fn output_failed(error: &io::Error) -> Failure {
-    Failure::Run(format!("cannot write to standard output: {}", io_error::describe(error)))
+    Failure::Run(format!("standard output: {}", io_error::describe(error)))
 }
 
 /// Flushes standard output and the log when dropped, also after a panic.

@@ -111,11 +111,11 @@ fn add(arguments: &mut Arguments, flag: &Arg, value: &Spanned<DeValue<'_>>) -> R
         }
         (ArgAction::Append, DeValue::Array(_)) => {}
         (ArgAction::Append, other) => {
-            let why = format!("expected a list of strings, not a {}", other.type_str());
+            let why = format!("expected a list of strings, found {}", other.type_str());
             return Err(Located::new(value, why));
         }
         (_, DeValue::Array(_)) => {
-            return Err(Located::new(value, "expected a single value, not a list"));
+            return Err(Located::new(value, "expected a single value, found array"));
         }
         _ => {}
     }
@@ -131,7 +131,7 @@ fn add(arguments: &mut Arguments, flag: &Arg, value: &Spanned<DeValue<'_>>) -> R
             Ok(Value::Boolean(value)) if is_switch => value.to_string(),
             Ok(other) => {
                 let expected = if is_switch { "true or false" } else { "a string or a number" };
-                let why = format!("expected {expected}, not a {}", other.type_str());
+                let why = format!("expected {expected}, found {}", other.type_str());
                 return Err(Located::new(element, why));
             }
             Err(e) => return Err(Located::new(element, e.message())),
@@ -151,7 +151,7 @@ fn parse_tables<T>(value: &Spanned<DeValue<'_>>, parse: ParseTable<T>) -> Result
         }
         DeValue::Array(tables) => tables.iter().map(parse).collect(),
         other => {
-            let why = format!("expected a list of tables, not a {}", other.type_str());
+            let why = format!("expected a list of tables, found {}", other.type_str());
             Err(Located::new(value, why))
         }
     }
@@ -180,7 +180,7 @@ fn strings<'a>(
     keys: [&str; 2],
 ) -> Result<[(usize, &'a str); 2], Located> {
     let Some(entries) = table.get_ref().as_table() else {
-        let why = format!("expected a table, not a {}", table.get_ref().type_str());
+        let why = format!("expected a table, found {}", table.get_ref().type_str());
         return Err(Located::new(table, why));
     };
     if let Some((unknown, _)) = entries.iter().find(|(key, _)| !keys.contains(&&**key.get_ref())) {
@@ -193,7 +193,7 @@ fn strings<'a>(
             return Err(Located::new(table, format!("the key {key} is missing")));
         };
         let text = value.get_ref().as_str().ok_or_else(|| {
-            let why = format!("{key}: expected a string, not a {}", value.get_ref().type_str());
+            let why = format!("{key}: expected a string, found {}", value.get_ref().type_str());
             Located::new(value, why)
         })?;
         Ok((value.span().start, text))
