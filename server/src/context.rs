@@ -16,7 +16,7 @@ use crate::{
     },
     net::hairpin::Hairpins,
     runtime::drain::Drain,
-    service::Backend,
+    service::backend::ServiceInstance,
 };
 
 /// Subscribers of `/api/events` at once: in all, and of one address.
@@ -70,7 +70,7 @@ pub(crate) struct ConnectionGroup {
 #[derive(Debug)]
 pub(crate) struct ListenerService {
     /// The service.
-    pub(crate) backend: Backend,
+    pub(crate) backend: ServiceInstance,
     /// Its name.
     pub(crate) target: Arc<str>,
     /// The listener's transport.

@@ -18,6 +18,7 @@ mod cli;
 mod client;
 mod config;
 mod connections;
+mod console;
 mod context;
 mod gateway;
 mod http;
@@ -35,6 +36,6 @@ pub use cli::main;
 pub mod internals {
     /// The answer of the service `upper` to a datagram of `bytes`, in their place.
     pub fn upper(bytes: &mut [u8]) {
-        crate::service::Backend::Upper.answer(bytes, bytes.len());
+        crate::service::backend::ServiceInstance::Upper.answer(bytes, bytes.len());
     }
 }

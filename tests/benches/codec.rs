@@ -6,7 +6,7 @@ use std::{hint::black_box, io::Cursor};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use echogate::internals;
 use echogate_proto::{
-    framing::{Framer, Framing},
+    framing::{Framer, Framing, Rest},
     ws::{Decoder, OpCode},
 };
 use tokio_tungstenite::tungstenite::protocol::{
@@ -97,7 +97,7 @@ fn frame(c: &mut Criterion) {
                     framer.expect(OpCode::Binary, true, size as u64);
                 }
                 let mut rest = black_box(bytes.as_slice());
-                while let Some(piece) = framer.next(rest).expect("what was asked for") {
+                while let Some(piece) = framer.next(rest, Rest::Wait).expect("what was asked for") {
                     rest = &rest[piece.taken..];
                     black_box(piece);
                 }

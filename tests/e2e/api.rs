@@ -4,11 +4,12 @@ use std::{
     io::Write,
     net::{Shutdown, SocketAddr, TcpStream},
     process::Command,
+    time::Instant,
 };
 
 use echogate_tests::{
     http::{self, connect},
-    server::Server,
+    server::{PATIENCE, Server},
     tcp::{read_exactly, read_to_end, reset},
     ws::{self, BROWSER, RawWs, first},
 };
@@ -30,6 +31,55 @@ fn health_readiness_and_version_are_told() {
     assert_eq!(version.header("content-type"), Some("application/json"));
     let version: Value = serde_json::from_slice(&version.body).unwrap();
     assert_eq!(version, json!({ "name": "echogate", "version": env!("CARGO_PKG_VERSION") }));
+}
+
+/// Stops one thread of the server, as a debugger does, until it is dropped.
+#[cfg(target_os = "linux")]
+struct StoppedThread(nix::unistd::Pid);
+
+#[cfg(target_os = "linux")]
+impl StoppedThread {
+    fn named(server: &Server, name: &str) -> StoppedThread {
+        use nix::sys::{
+            ptrace,
+            wait::{WaitPidFlag, waitpid},
+        };
+        let threads = std::fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
+        let thread = threads
+            .map(|thread| thread.unwrap())
+            .find(|thread| {
+                std::fs::read_to_string(thread.path().join("comm")).unwrap().trim() == name
+            })
+            .expect("a thread of this name");
+        let thread =
+            nix::unistd::Pid::from_raw(thread.file_name().to_str().unwrap().parse().unwrap());
+        ptrace::seize(thread, ptrace::Options::empty()).expect("permission to trace a child");
+        ptrace::interrupt(thread).unwrap();
+        waitpid(thread, Some(WaitPidFlag::__WALL)).unwrap();
+        StoppedThread(thread)
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for StoppedThread {
+    fn drop(&mut self) {
+        nix::sys::ptrace::detach(self.0, None).unwrap();
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn health_names_an_event_loop_that_does_not_answer() {
+    let server = server();
+    let stopped = StoppedThread::named(&server, "loop-0");
+    let health = http::get(server.address("http"), "/healthz");
+    assert_eq!((health.status, health.text().as_str()), (503, "event loop 0 does not answer\n"));
+    drop(stopped);
+    // Other loops, too, may take longer on a machine with other things to do.
+    let until = Instant::now() + PATIENCE;
+    while http::get(server.address("http"), "/healthz").status != 200 {
+        assert!(Instant::now() < until, "the loop answers again");
+    }
 }
 
 #[test]
@@ -164,7 +214,9 @@ fn each_connection_logs_one_line_at_its_end() {
     tcp.shutdown(Shutdown::Write).unwrap();
     read_to_end(&mut tcp);
     let line = server.wait_for_log(&["kind=tcp", "target=\"echo\""]);
-    for part in [&*format!("peer=\"{peer}\""), "received=3", "sent=3", "the client ended"] {
+    for part in
+        [&*format!("peer=\"{peer}\""), "received=3", "sent=3", "the client closed the connection"]
+    {
         assert!(line.contains(part), "no {part} in {line}");
     }
 

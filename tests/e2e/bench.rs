@@ -202,7 +202,10 @@ fn connections_are_made_and_ended_through_the_gateway() {
     assert_fails(&refused, 1, "404 Not Found: no such route: /nowhere");
     let output = run_short(&[&url, "--once"]);
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("50 connections, 64 bytes a message, a new one for each\n"), "{text}");
+    assert!(
+        text.contains("50 connections, 64 bytes per message, a new one per message\n"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -210,7 +213,7 @@ fn a_connection_that_is_never_made_is_an_error_in_the_end() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ws://{}", silent.local_addr().unwrap());
     let output = run_short(&[&url, "--once", "--connections=1"]);
-    assert_fails(&output, 1, "connection 1: it has not been made");
+    assert_fails(&output, 1, "connection 1: not established in time");
 }
 
 #[test]
@@ -264,7 +267,7 @@ fn a_wrong_byte_is_found_and_named() {
     });
     let output = run_short(&[&url, "--connections=1", "--size=100"]);
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(stderr.contains(": connection 1: byte 7 of reply 11 is '\\n' and not '"), "{stderr}");
+    assert!(stderr.contains(": connection 1: byte 7 of reply 11 is '\\n', expected '"), "{stderr}");
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("answered  10 messages"), "what came before counts: {text}");
@@ -277,7 +280,7 @@ fn a_wrong_byte_is_found_behind_a_gateway() {
     let served = upstream.serve(|stream| upper(stream, |bytes| bytes[0] = b'?'));
     let output = run_short(&[&server.ws("/wrong"), "--connections=1", "--json"]);
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(stderr.contains(": connection 1: byte 1 of reply 1 is '?' and not '"), "{stderr}");
+    assert!(stderr.contains(": connection 1: byte 1 of reply 1 is '?', expected '"), "{stderr}");
     let results: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&results["errors"], &results["messages"]), (&1.into(), &0.into()), "{results}");
     served.join().unwrap();
@@ -291,7 +294,7 @@ fn more_than_was_asked_for_is_found() {
         stream.read_exact(&mut [0]).ok();
     });
     let output = run_short(&[&url, "--connections=1", "--size=5", "--expect=any"]);
-    assert_fails(&output, 1, "connection 1: more came than was asked for, behind reply 1");
+    assert_fails(&output, 1, "connection 1: unexpected bytes after reply 1: more than was sent");
 }
 
 #[test]
@@ -428,15 +431,18 @@ fn at_a_rate_a_stall_shows_in_all_the_messages_that_it_held_up() {
 #[test]
 fn what_makes_no_sense_is_a_usage_error() {
     for (arguments, complaint) in [
-        (&["tcp://h:1", "--origin=x"][..], "--origin goes with ws:// and wss:// only"),
+        (&["tcp://h:1", "--origin=x"][..], "--origin is valid with ws:// and wss:// only"),
         (&["--connections=0"], "--connections"),
         (&["--size=0"], "--size"),
         (&["--rate=0"], "--rate"),
-        (&["--duration=0s"], "--duration 0 measures nothing"),
-        (&["--size=1000000", "--in-flight=1000"], "more than 64 MiB"),
+        (&["--duration=0s"], "--duration 0 is invalid"),
+        (&["--size=1000000", "--in-flight=1000"], "exceeds 64 MiB"),
         (&["--expect=lower"], "--expect"),
         (&["--once", "--rate=9"], "--rate"),
-        (&["udp://127.0.0.1:1", "--once"], "--once is for connections, and datagrams have none"),
+        (
+            &["udp://127.0.0.1:1", "--once"],
+            "--once requires connections, which datagram sockets do not have",
+        ),
     ] {
         let output = run(arguments);
         let stderr = String::from_utf8_lossy(&output.stderr);

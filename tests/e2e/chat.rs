@@ -174,7 +174,7 @@ fn three_clients_and_two_operators_talk_at_once() {
     assert_eq!(anna.said(), (*id, From::Operator(ben.id), "bye".to_owned()));
     assert_eq!(anna.ended(), (*id, Ending::Operator(ben.id)));
     anna.say(*id, "too late");
-    assert_eq!(anna.error(), format!("conversation {id} is over"));
+    assert_eq!(anna.error(), format!("conversation {id} has ended"));
 
     let (mut client, id) = clients.swap_remove(0);
     client.say(b"still here\n");
@@ -186,13 +186,13 @@ fn messages_wait_for_an_operator_and_the_client_is_told() {
     let server = server();
     let mut client = Client::new(&server);
     client.say(b"anybody?\n");
-    assert_eq!(client.hear(), "* no operator is here yet; your message waits");
+    assert_eq!(client.hear(), "* no operator is online; your message is queued");
     for i in 1..150 {
         client.say(format!("number {i}\n").as_bytes());
     }
     // One hundred wait; of the others each is refused.
     for _ in 0..50 {
-        assert_eq!(client.hear(), "* too many messages wait; this one was not kept");
+        assert_eq!(client.hear(), "* too many messages are queued; this one was discarded");
     }
     let mut operator = Operator::new(&server);
     let [conversation] = &operator.conversations[..] else { panic!() };
@@ -246,7 +246,7 @@ fn what_is_no_message_is_answered_with_why() {
     let mut client = Client::new(&server);
     let (id, _) = operator.opened();
     client.say(&[vec![b'x'; 5000], b"\n".to_vec()].concat());
-    assert_eq!(client.hear(), "* a message has at most 4096 bytes; this one was not sent");
+    assert_eq!(client.hear(), "* message too long (limit: 4096 bytes); it was not sent");
     // Nothing is said by lines that are empty.
     client.say(b"\n  \n\r\nwords\n");
     assert_eq!(operator.said().2, "words");
@@ -257,9 +257,9 @@ fn what_is_no_message_is_answered_with_why() {
     assert_eq!(operator.said().2, "without a newline");
 
     operator.say(id + 7, "who?");
-    assert_eq!(operator.error(), format!("there is no conversation {}", id + 7));
+    assert_eq!(operator.error(), format!("conversation {} does not exist", id + 7));
     operator.say(id, "two\nlines");
-    assert_eq!(operator.error(), "a message is one line");
+    assert_eq!(operator.error(), "a message must be a single line");
     for nonsense in [
         "nonsense",
         "{}",
@@ -267,10 +267,10 @@ fn what_is_no_message_is_answered_with_why() {
         "{\"type\":\"say\",\"conversation\":-1,\"text\":\"\"}",
     ] {
         operator.socket.send_frame(first::TEXT, nonsense.as_bytes());
-        assert!(operator.error().starts_with("not understood: "), "{nonsense}");
+        assert!(operator.error().starts_with("invalid request: "), "{nonsense}");
     }
     tell(&mut operator.socket, &FromOperator::Token { token: TOKEN.to_owned() });
-    assert_eq!(operator.error(), "you are known already");
+    assert_eq!(operator.error(), "already authenticated");
     operator.say(id, "after all that");
     assert_eq!(client.hear(), "after all that");
 }
@@ -293,7 +293,7 @@ fn a_stranger_is_told_nothing_and_sent_away() {
         assert!(matches!(answer, ToOperator::Error { .. }), "{answer:?}");
         assert_eq!(socket.read().close().0, Some(1000));
     }
-    server.wait_for_log(&["an operator without the token"]);
+    server.wait_for_log(&["operator authentication failed"]);
     assert!(!server.log().iter().any(|line| line.contains(TOKEN) || line.contains("secret")));
 }
 
@@ -351,7 +351,7 @@ fn a_client_that_does_not_read_stops_nobody_and_grows_nothing() {
         match operator.told() {
             ToOperator::Said { .. } => {}
             ToOperator::Error { text } => {
-                assert_eq!(text, format!("client {deaf_id} does not read; this was not sent"));
+                assert_eq!(text, format!("not sent: client {deaf_id} does not read its messages"));
                 errors += 1;
                 break;
             }
@@ -369,7 +369,7 @@ fn a_client_that_does_not_read_stops_nobody_and_grows_nothing() {
 }
 
 #[test]
-fn an_operator_who_does_not_read_is_let_go() {
+fn an_operator_who_does_not_read_is_disconnected() {
     let server = server();
     let slow = Operator::new(&server);
     let mut quick = Operator::new(&server);
@@ -377,7 +377,7 @@ fn an_operator_who_does_not_read_is_let_go() {
     quick.opened();
     // More and more, until it is more than the sockets and the queue hold.
     let message = [vec![b'z'; 4000], b"\n".to_vec()].concat();
-    while !server.log().iter().any(|line| line.contains("is let go")) {
+    while !server.log().iter().any(|line| line.contains("does not read its events")) {
         client.say(&message.repeat(50));
         (0..50).for_each(|_| drop(quick.said()));
     }
@@ -416,7 +416,7 @@ fn thousands_of_lines_at_once_reach_an_operator_who_reads() {
     }
     operator.say(id, "enough");
     assert_eq!(client.hear(), "enough");
-    assert!(!server.log().iter().any(|line| line.contains("is let go")));
+    assert!(!server.log().iter().any(|line| line.contains("does not read its events")));
 }
 
 #[test]
@@ -435,7 +435,7 @@ fn lines_that_wait_for_an_operator_who_stops_reading_reach_the_others() {
     });
     (0..lines).for_each(|_| assert_eq!(operator.said().0, id));
     sending.join().unwrap();
-    server.wait_for_log(&["WARN", "an operator does not read and is let go"]);
+    server.wait_for_log(&["WARN", "operator disconnected: it does not read its events"]);
     client.say(b"bye\n");
     assert_eq!(operator.ended(), (id, Ending::Client));
     drop(stopped);
@@ -449,18 +449,18 @@ fn clients_that_fill_the_room_for_messages_leave_some_to_others() {
     for _ in 0..12 {
         let mut client = Client::new(&server);
         client.say(&message.repeat(100));
-        assert_eq!(client.hear(), "* no operator is here yet; your message waits");
+        assert_eq!(client.hear(), "* no operator is online; your message is queued");
         wait_until_taken(client.stream.get_ref());
         full.push(client);
     }
     let mut client = Client::new(&server);
     client.say(b"hello?\n");
-    assert_eq!(client.hear(), "* no operator is here yet; your message waits");
+    assert_eq!(client.hear(), "* no operator is online; your message is queued");
     let operator = Operator::new(&server);
     let conversation = operator.conversations.last().unwrap();
     assert_eq!(conversation.messages[0].text, "hello?");
     // Those with the most were told that they gave way.
-    assert!(full[0].hear().starts_with("* too many messages of all clients wait"));
+    assert!(full[0].hear().starts_with("* too many messages of all clients are queued"));
 }
 
 #[test]
@@ -541,7 +541,7 @@ fn console() -> (Terminal, String) {
     let terminal = Terminal::start(ECHOGATE, &[&["serve", "--console"], &listen[..]].concat());
     terminal.wait_for("listening  chat   tcp://");
     let shown = terminal.wait_for("\n");
-    terminal.wait_for("@? lists what can be typed");
+    terminal.wait_for("type @? for help");
     terminal.wait_for("> ");
     (terminal, shown.trim().to_owned())
 }
@@ -554,9 +554,9 @@ fn client_of(address: &str) -> Client {
 fn an_operator_at_the_servers_terminal_answers_each_client() {
     let (terminal, address) = console();
     terminal.type_in("hello?\r");
-    terminal.wait_for("nobody is here\n> ");
+    terminal.wait_for("no open conversations\n> ");
     let mut first = client_of(&address);
-    terminal.wait_for(&format!("[1] {} has come\n> ", first.peer()));
+    terminal.wait_for(&format!("[1] {} connected\n> ", first.peer()));
     first.say(b"hi, I am first\n");
     terminal.wait_for("[1] hi, I am first\n> ");
     terminal.type_in("hello, first\r");
@@ -570,7 +570,7 @@ fn an_operator_at_the_servers_terminal_answers_each_client() {
     terminal.type_in("@\r");
     terminal.wait_for(" [1] ");
     let listed = terminal.wait_for("\n> ");
-    assert!(listed.contains(" [2] ") && listed.contains(", waits for "), "{listed}");
+    assert!(listed.contains(" [2] ") && listed.contains(", waiting for "), "{listed}");
     terminal.type_in("@2 one moment\r");
     terminal.wait_for("[2] you: one moment\n> ");
     assert_eq!(second.hear(), "one moment");
@@ -586,10 +586,10 @@ fn an_operator_at_the_servers_terminal_answers_each_client() {
     terminal.type_in("\x1b[A\r");
     terminal.wait_for("[2] you: sorry\n> ");
     terminal.type_in("@1 bye\r");
-    terminal.wait_for("[1] ended by you\n> ");
+    terminal.wait_for("[1] you ended the conversation\n> ");
     assert_eq!(read_to_end(&mut first.stream), b"bye");
     reset(second.stream.into_inner());
-    terminal.wait_for("[2] the client vanished");
+    terminal.wait_for("[2] the connection to the client was lost");
     terminal.wait_for("> ");
     leave(terminal);
 }
@@ -611,10 +611,10 @@ fn leave(terminal: Terminal) {
 fn a_console_that_is_closed_leaves_the_server_serving() {
     let (terminal, address) = console();
     terminal.type_in("\x04");
-    terminal.wait_for("the console is closed, and the server goes on\n");
+    terminal.wait_for("console closed; the server is still running\n");
     let mut client = client_of(&address);
     client.say(b"anybody?\n");
-    assert_eq!(client.hear(), "* no operator is here yet; your message waits");
+    assert_eq!(client.hear(), "* no operator is online; your message is queued");
     leave(terminal);
 }
 
@@ -658,5 +658,8 @@ fn a_console_needs_a_terminal() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "echogate: --console needs a terminal on standard input and standard output\n");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        "echogate: --console needs a terminal on standard input and standard output\n"
+    );
 }

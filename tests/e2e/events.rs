@@ -104,7 +104,7 @@ fn a_client_is_seen_to_come_to_move_and_to_go() {
     assert!(matches!(carried.legs, Some(Legs::Service { service }) if service > 0.0));
     client.shutdown(Shutdown::Write).unwrap();
     let gone = watcher.wait(|_, _, closed| closed.iter().find(|c| c.id == came.id).cloned());
-    assert_eq!(gone.end, "the client ended");
+    assert_eq!(gone.end, "the client closed the connection");
     assert_eq!(gone.carried.bytes_sent, 5);
 }
 

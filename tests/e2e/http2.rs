@@ -1,10 +1,17 @@
 //! HTTP/2, and WebSocket on its streams (RFC 8441).
 
-use std::{future::poll_fn, pin::Pin, process::Command, sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    io::{ErrorKind, Read, Write},
+    pin::Pin,
+    process::Command,
+    sync::Arc,
+    time::Duration,
+};
 
 use echogate_tests::{
     server::{PATIENCE, Server},
-    tcp::{noise, write_until_held_back},
+    tcp::{noise, read_exactly, write_until_held_back},
     tls::Authority,
     upstream::Upstream,
     ws::{self, first},
@@ -21,7 +28,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     task::{JoinSet, spawn_blocking},
-    time::timeout,
+    time::{Instant, sleep, timeout},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream, rustls::pki_types::ServerName};
 
@@ -281,6 +288,58 @@ async fn streams_whose_upstreams_do_not_read_leave_room_for_the_others() {
 }
 
 #[tokio::test]
+async fn a_stream_that_is_reset_resets_its_upstream_though_replies_are_owed() {
+    let upstream = Arc::new(Upstream::new());
+    let route = upstream.route("/owing", "message");
+    let (_server, stream) = connect_tls(&["--route", &route]).await;
+    let (send, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let mut send = send.ready().await.unwrap();
+    // An answer follows the settings that allow an extended CONNECT.
+    let (answer, _) = send.send_request(get("/healthz").map(drop), true).unwrap();
+    answer.await.unwrap();
+    for ends_before in [false, true] {
+        let mut request = handshake("/owing", &[VERSION]).map(drop);
+        request.extensions_mut().insert(h2::ext::Protocol::from_static("websocket"));
+        send = send.ready().await.unwrap();
+        let (response, mut stream) = send.send_request(request, false).unwrap();
+        assert_eq!(response.await.unwrap().status(), StatusCode::OK);
+        stream.send_data(ws::frame(first::BINARY, b"all").into(), ends_before).unwrap();
+        let upstream = upstream.clone();
+        let mut upstream = spawn_blocking(move || {
+            let mut stream = upstream.accept();
+            assert_eq!(read_exactly(&mut stream, 3), b"all");
+            stream
+        })
+        .await
+        .unwrap();
+        stream.send_reset(h2::Reason::CANCEL);
+        let read = spawn_blocking(move || upstream.read(&mut [0])).await.unwrap();
+        let error = read.expect_err("no end in order").kind();
+        assert_eq!(error, ErrorKind::ConnectionReset, "ends before: {ends_before}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_is_ended_without_a_close_still_carries_the_replies_that_are_owed() {
+    let upstream = Upstream::new();
+    let (_server, mut send) = connect(&["--route", &upstream.route("/late", "message")]).await;
+    let response = send.send_request(handshake("/late", &[VERSION])).await.unwrap();
+    let mut client = Client::over(response).await;
+    client.send(&ws::frame(first::TEXT, b"late")).await;
+    client.0.shutdown().await.unwrap();
+    let upstream = spawn_blocking(move || {
+        let mut stream = upstream.accept();
+        assert_eq!(read_exactly(&mut stream, 4), b"late");
+        // Longer than a client is asked whether it is still there.
+        std::thread::sleep(Duration::from_millis(300));
+        stream.write_all(b"LATE").unwrap();
+    });
+    assert_eq!(client.read().await, (first::TEXT, b"LATE".to_vec()));
+    upstream.await.unwrap();
+}
+
+#[tokio::test]
 async fn a_connection_that_carries_a_websocket_is_no_http_connection() {
     let limits = ["--header-timeout", "1h", "--max-per-address", "1"];
     let (server, connector) = start(&[&limits[..], &["--route", "/ws=service:upper"]].concat());
@@ -325,7 +384,7 @@ async fn a_connection_without_streams_is_closed_though_it_sends_pings() {
     client.timer(TokioTimer::new()).keep_alive_while_idle(true);
     client.keep_alive_interval(Duration::from_millis(50));
     let (_server, mut send, connection) =
-        connect_with(&["--keep-alive-timeout", "300ms"], &client).await;
+        connect_with(&["--keep-alive-timeout", "300ms", "--header-timeout", "1h"], &client).await;
     let connection = tokio::spawn(connection);
     let response = send.send_request(get("/healthz")).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
@@ -362,6 +421,70 @@ async fn answers_that_are_not_read_hold_little_memory() {
     let grown = server.memory("VmRSS").saturating_sub(before);
     // Made whole they were 130 KiB each.
     assert!(grown < 8 << 10, "{grown} KiB for {REQUESTS} answers");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_taken_is_reset_though_others_are() {
+    let (server, connector) = start(&["--write-timeout", "2s", "--header-timeout", "1h"]);
+    let mut connections = Vec::new();
+    // More than are listed in one part.
+    for _ in 0..100 {
+        let mut client = TcpStream::connect(server.address("upper")).await.unwrap();
+        client.write_all(b"a").await.unwrap();
+        client.read_exact(&mut [0]).await.unwrap();
+        connections.push(client);
+    }
+    let open = async |window| {
+        let stream = TokioIo::new(connect_to(&server, &connector).await);
+        let mut client = Builder::new(executor());
+        client.initial_stream_window_size(window);
+        let (send, connection) = client.handshake::<_, String>(stream).await.unwrap();
+        tokio::spawn(connection);
+        send
+    };
+    // Three connections, which may have further ones answered, hold all the answers to
+    // /api/connections that there may be at once.
+    let mut stalled = Vec::new();
+    let mut sends = [open(100).await, open(100).await, open(100).await];
+    for (send, answers) in sends.iter_mut().zip([22, 21, 21]) {
+        for _ in 0..answers {
+            let answer = send.send_request(get("/api/connections")).await.unwrap();
+            assert_eq!(answer.status(), StatusCode::OK);
+            stalled.push(answer.into_body());
+        }
+    }
+    let mut other = open(1 << 20).await;
+    let answer = other.send_request(get("/api/connections")).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let read = async |body: &mut Incoming| poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await;
+    let start = Instant::now();
+    loop {
+        // These are answered all the time.
+        for send in &mut sends {
+            let answer = send.send_request(get("/healthz")).await.unwrap();
+            assert_eq!(answer.status(), StatusCode::OK);
+        }
+        let answer = other.send_request(get("/api/connections")).await.unwrap();
+        if answer.status() == StatusCode::OK {
+            break;
+        }
+        assert!(start.elapsed() < PATIENCE, "the answers that stall are never given up");
+        sleep(Duration::from_millis(50)).await;
+    }
+    // Those whose time is not over are whole now that they are read.
+    let mut reset = 0;
+    for mut body in stalled {
+        let end = timeout(PATIENCE, async {
+            loop {
+                match read(&mut body).await {
+                    Some(Ok(_)) => {}
+                    end => break end,
+                }
+            }
+        });
+        reset += usize::from(end.await.expect("each ends").is_some());
+    }
+    assert!(reset > 0, "the client is told");
 }
 
 #[tokio::test]

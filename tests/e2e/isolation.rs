@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     net::{Shutdown, TcpStream},
     os::unix::fs::symlink,
     process::Command,
@@ -17,6 +17,7 @@ use echogate_tests::{
     tls::Authority,
     ws::{self, BROWSER, RawWs, first},
 };
+use tokio_rustls::rustls::{ClientConnection, StreamOwned, pki_types::ServerName};
 
 use crate::{ECHOGATE, raise_own_limit, server};
 
@@ -28,6 +29,9 @@ fn refused(reason: &str) -> String {
     format!("echogate_refused_total{{reason=\"{reason}\"}}")
 }
 
+/// More clients than there may be HTTP connections before their first request.
+const SET_UP_CROWD: usize = 4_500;
+
 /// Clients that each send `bytes`, and then nothing.
 fn crowd(server: &Server, count: usize, bytes: &[u8]) -> Vec<TcpStream> {
     raise_own_limit();
@@ -37,6 +41,21 @@ fn crowd(server: &Server, count: usize, bytes: &[u8]) -> Vec<TcpStream> {
         client
     });
     clients.collect()
+}
+
+/// Waits until one of the clients is at the end of its connection, and drops it.
+fn wait_for_one_end(clients: &mut Vec<TcpStream>) {
+    let start = Instant::now();
+    let has_ended = |mut client: &TcpStream| {
+        client.set_nonblocking(true).unwrap();
+        client.read(&mut [0]).map_or_else(|e| e.kind() != ErrorKind::WouldBlock, |read| read == 0)
+    };
+    while !clients.iter().any(has_ended) {
+        assert!(start.elapsed() < PATIENCE, "none is closed");
+        thread::sleep(Duration::from_millis(2));
+    }
+    let ended = clients.iter().position(has_ended).unwrap();
+    clients.remove(ended);
 }
 
 /// A request of a handshake.
@@ -97,6 +116,60 @@ fn silent_clients_keep_no_one_out() {
 }
 
 #[test]
+fn no_one_waits_for_clients_that_send_nothing_or_little() {
+    for bytes in [&b""[..], b"GET /healthz HTTP/1.1\r\n"] {
+        let server = Server::start(ECHOGATE, &["--header-timeout", "1h"]);
+        let clients = crowd(&server, SET_UP_CROWD, bytes);
+        let start = Instant::now();
+        assert_eq!(http::get(server.address("http"), "/healthz").status, 200);
+        // Clients are not asked to leave after a time, but at once.
+        assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+        drop(clients);
+    }
+}
+
+#[test]
+fn clients_that_have_begun_a_request_do_not_leave_for_silent_ones() {
+    let server = Server::start(ECHOGATE, &["--header-timeout", "1h"]);
+    let (begin, rest) = (b"GET /healthz HTTP/1.1\r\n", b"Host: localhost\r\n\r\n");
+    let mut begun = crowd(&server, 100, begin);
+    let silent = crowd(&server, SET_UP_CROWD, b"");
+    server.wait_for_metric(&refused("http_full"), |count| count >= 300);
+    for client in &mut begun {
+        client.write_all(rest).unwrap();
+        assert_eq!(Response::read(client).unwrap().status, 200);
+    }
+    drop(silent);
+}
+
+#[test]
+fn a_tls_handshake_under_way_does_not_leave_for_those_that_stall() {
+    let authority = Authority::new();
+    authority.install(&authority.issue(&["localhost"]));
+    let flags = authority.flags();
+    let mut arguments = vec!["--header-timeout", "1h", "--max-per-address", "5"];
+    arguments.extend(flags.iter().map(String::as_str));
+    let server = Server::start(ECHOGATE, &arguments);
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut client = ClientConnection::new(authority.trusted(), name).unwrap();
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).unwrap();
+    let mut others = crowd(&server, 4, &[0x16]);
+    let mut slow = connect(server.address("http"));
+    let (bytes, rest) = hello.split_at(50);
+    for byte in bytes {
+        slow.write_all(&[*byte]).unwrap();
+        // Now there are too many of one address, and one of the others is closed.
+        others.extend(crowd(&server, 1, &[0x16]));
+        wait_for_one_end(&mut others);
+    }
+    slow.write_all(rest).unwrap();
+    let host = format!("Host: {}", server.address("http"));
+    let mut stream = StreamOwned::new(client, slow);
+    assert_eq!(http::exchange(&mut stream, &["GET /healthz HTTP/1.1", &host]).status, 200);
+}
+
+#[test]
 fn clients_that_do_not_read_their_answers_keep_no_one_out() {
     let server = Server::start(ECHOGATE, &["--write-timeout", "1h"]);
     let request = b"GET /echogate_bg.wasm HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(20);
@@ -147,7 +220,7 @@ fn a_client_that_does_not_read_its_answer_is_reset() {
     server.wait_for_metric("echogate_http_connections", |count| count == 1);
     let mut rest = Vec::new();
     let ended = clients[0].read_to_end(&mut rest).map_err(|e| e.kind());
-    assert_eq!(ended, Err(std::io::ErrorKind::ConnectionReset));
+    assert_eq!(ended, Err(ErrorKind::ConnectionReset));
 }
 
 #[test]
@@ -164,7 +237,8 @@ fn a_kept_connection_has_a_time_of_its_own() {
     client.write_all(&request[..10]).unwrap();
     assert!(read_to_end(&mut client).is_empty(), "a head that is begun is waited for no longer");
 
-    let server = Server::start(ECHOGATE, &["--keep-alive-timeout", "200ms"]);
+    let timeouts = ["--keep-alive-timeout", "200ms", "--header-timeout", "1h"];
+    let server = Server::start(ECHOGATE, &timeouts);
     let mut client = connect(server.address("http"));
     client.write_all(request).unwrap();
     assert_eq!(Response::read(&mut client).unwrap().status, 200);

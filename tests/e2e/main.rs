@@ -29,6 +29,7 @@
 //! - `help`: what the program tells of its own command line
 //! - `third_party`: VNC, MQTT, PostgreSQL, SSH and more, with clients that others made
 //! - `tutorials`: programs of the kind that tutorials on sockets teach, on either side
+//! - `imports`: modules import only those below them
 //! - `dist`: the committed page is what its sources say
 //! - `page`: the page in a browser
 //! - `readme`: the README's examples
@@ -52,6 +53,7 @@ mod gateway;
 mod handshake;
 mod help;
 mod http2;
+mod imports;
 mod isolation;
 mod limits;
 mod output;

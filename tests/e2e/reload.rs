@@ -34,7 +34,7 @@ use tempfile::TempDir;
 use crate::ECHOGATE;
 
 /// What the log says at the end of each reading, good or bad.
-const READ: &str = "SIGHUP: the settings";
+const READ: &str = "configuration ";
 
 /// A server whose settings are in a file, which a test changes.
 struct Reloaded {

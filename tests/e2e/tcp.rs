@@ -72,7 +72,7 @@ fn a_client_that_ends_without_a_word_is_answered_with_the_end() {
     let mut client = connect(server.address("upper"));
     client.shutdown(Shutdown::Write).unwrap();
     assert!(read_to_end(&mut client).is_empty());
-    server.wait_for_log(&["kind=tcp", "received=0", "sent=0", "the client ended"]);
+    server.wait_for_log(&["kind=tcp", "received=0", "sent=0", "the client closed the connection"]);
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn a_client_that_resets_its_connection_disturbs_nobody() {
     let mut rude = connect(server.address("upper"));
     rude.write_all(&noise(100_000)).unwrap();
     reset(rude);
-    let line = server.wait_for_log(&["kind=tcp", "failed: "]);
+    let line = server.wait_for_log(&["kind=tcp", "connection failed: "]);
     assert!(line.contains("reset") || line.contains("pipe"), "{line}");
 
     other.write_all(b"after").unwrap();

@@ -90,7 +90,7 @@ fn a_tls_listener_answers_and_each_side_ends_its_own() {
     client.write_all(b"the last").unwrap();
     finish(&mut client);
     assert_eq!(read_to_end(&mut client), b"the last", "and TLS's own end");
-    server.wait_for_log(&["kind=tls", "the client ended"]);
+    server.wait_for_log(&["kind=tls", "the client closed the connection"]);
 }
 
 #[test]
@@ -588,7 +588,11 @@ fn the_native_client_says_in_one_line_why_it_does_not_trust_a_server() {
         assert_fails(&call(&[url, "--ca", &strangers], b""), 2, &[&strangers, "no such file"]);
         assert_fails(&call(&[url, "--server-name", "a b"], b""), 2, &["\"a b\" is not a name"]);
     }
-    assert_fails(&call(&["--ca", "x", "tcp://127.0.0.1:7"], b""), 2, &["--ca goes with tls://"]);
+    assert_fails(
+        &call(&["--ca", "x", "tcp://127.0.0.1:7"], b""),
+        2,
+        &["--ca is valid with tls://"],
+    );
     let silent = Upstream::new();
     let address = silent.address();
     let serving = silent.serve(|mut stream| stream.write_all(b"220 hello\r\n").unwrap());

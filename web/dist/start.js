@@ -1,7 +1,7 @@
-// All that is not compiled from Rust: start it, and say so where that fails.
+// Starts the WebAssembly module, and shows an error if that fails.
 import init from "./echogate.js";
 
 init().catch((error) => {
-  document.getElementById("page").textContent = `The page could not start: ${error}`;
+  document.getElementById("page").textContent = `The page failed to start: ${error}`;
   throw error;
 });

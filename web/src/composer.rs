@@ -1,9 +1,9 @@
-//! From what is typed to what is sent.
+//! Typed text and the messages that it stands for.
 //!
-//! - [`history`]: what was sent before, by the arrow keys
-//! - [`template`]: messages that are worth trying
-//! - [`pace`]: the same again, every so often
-//! - [`transfer`]: a file, piece by piece, and its echo
+//! - [`history`]: sent messages, recalled with the arrow keys
+//! - [`template`]: ready-made messages
+//! - [`pace`]: repeated sending
+//! - [`transfer`]: a file sent in parts, and the comparison of its echo
 
 pub mod history;
 pub mod pace;
@@ -16,20 +16,20 @@ use echogate_proto::{
 };
 
 use crate::{
+    i18n::{Texts, fill},
     payload::Payload,
-    words::{Words, fill},
 };
 
-/// How the composer's text is read.
+/// The notation of the composer's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// As it is, sent as a text message.
+    /// Plain text, sent as a text message.
     Text,
-    /// As hexadecimal digits, sent as a binary message.
+    /// Hexadecimal digits, sent as a binary message.
     Hex,
 }
 
-/// The message that the text stands for.
+/// Converts the text to a message.
 pub fn payload(mode: Mode, text: &str) -> Result<Payload, HexError> {
     match mode {
         Mode::Text => Ok(text.into()),
@@ -37,42 +37,51 @@ pub fn payload(mode: Mode, text: &str) -> Result<Payload, HexError> {
     }
 }
 
-/// Whether all that is wrong with the text is that its last byte is half typed.
+/// Whether the only error in the text is that its last byte has one digit yet.
 pub fn is_unfinished(text: &str, problem: HexError) -> bool {
     matches!(problem, HexError::HalfAByte { at, .. } if at == text.chars().count())
 }
 
-/// What is wrong with hexadecimal digits, in a sentence.
-pub fn problem(words: &Words, problem: HexError) -> String {
-    match problem {
+/// An error in hexadecimal digits as a sentence.
+pub fn hex_error(texts: &Texts, error: HexError) -> String {
+    match error {
         HexError::NotADigit { at, found } => {
-            fill(words.not_a_digit, &[&format!("'{found}'"), &at.to_string()])
+            fill(texts.not_a_digit, &[&format!("'{found}'"), &at.to_string()])
         }
         HexError::HalfAByte { at, digit } => {
-            fill(words.half_a_byte, &[&digit.to_string(), &at.to_string()])
+            fill(texts.half_a_byte, &[&digit.to_string(), &at.to_string()])
         }
     }
 }
 
-/// The code and reason to close with, if a page may send them: 1000, which stands for nothing
-/// typed, or 3000 to 4999, and at most 123 bytes. Otherwise whether it is the code that is wrong.
-pub fn closing(code: &str, reason: &str) -> Result<(CloseCode, String), bool> {
+/// The error in a typed status code and reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseError {
+    /// The code is neither 1000 nor from 3000 to 4999.
+    Code,
+    /// The reason has more than 123 bytes.
+    Reason,
+}
+
+/// Parses a typed status code, 1000 if it is empty, and a reason; browsers let pages send 1000 and
+/// 3000 to 4999, and at most 123 bytes.
+pub fn parse_close(code: &str, reason: &str) -> Result<(CloseCode, String), CloseError> {
     let code = match code.trim() {
         "" => CloseCode::NORMAL,
-        typed => CloseCode(typed.parse().map_err(|_| true)?),
+        typed => CloseCode(typed.parse().map_err(|_| CloseError::Code)?),
     };
     if !matches!(code.0, 1000 | 3000..=4999) {
-        return Err(true);
+        return Err(CloseError::Code);
     }
     if reason.len() > 123 {
-        return Err(false);
+        return Err(CloseError::Reason);
     }
     Ok((code, reason.to_owned()))
 }
 
-/// The same message written for another mode; `None` if it cannot be: bytes that are no text, or
-/// text that a text field would change (it has only one kind of line end).
-pub fn rewrite(text: &str, from: Mode, to: Mode) -> Option<String> {
+/// The same message in another mode; `None` for bytes that are not UTF-8, and for text with carriage
+/// returns, which a text field would change.
+pub fn convert(text: &str, from: Mode, to: Mode) -> Option<String> {
     let payload = payload(from, text).ok()?;
     match to {
         Mode::Hex => Some(hex::encode(payload.bytes())),
@@ -96,15 +105,15 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_as_text_stays_as_it_is() {
-        assert_eq!(rewrite("ff", Mode::Hex, Mode::Text), None);
-        assert_eq!(rewrite("0d 0a", Mode::Hex, Mode::Text), None);
-        assert_eq!(rewrite("0", Mode::Hex, Mode::Text), None);
-        assert_eq!(rewrite("e4 b8 96", Mode::Hex, Mode::Text).as_deref(), Some("世"));
+    fn bytes_that_a_text_field_cannot_hold_are_not_converted() {
+        assert_eq!(convert("ff", Mode::Hex, Mode::Text), None);
+        assert_eq!(convert("0d 0a", Mode::Hex, Mode::Text), None);
+        assert_eq!(convert("0", Mode::Hex, Mode::Text), None);
+        assert_eq!(convert("e4 b8 96", Mode::Hex, Mode::Text).as_deref(), Some("世"));
     }
 
     #[test]
-    fn a_byte_half_typed_at_the_end_is_not_yet_an_error() {
+    fn one_digit_at_the_end_is_an_unfinished_byte() {
         let unfinished = |text| is_unfinished(text, payload(Mode::Hex, text).unwrap_err());
         assert!(unfinished("00 6"));
         assert!(!unfinished("00 6 "));
@@ -113,20 +122,20 @@ mod tests {
     }
 
     #[test]
-    fn a_page_closes_with_the_codes_that_are_its_own() {
-        assert_eq!(closing(" ", ""), Ok((CloseCode::NORMAL, String::new())));
-        assert_eq!(closing("4001", "bye"), Ok((CloseCode(4001), "bye".to_owned())));
+    fn a_page_closes_with_1000_and_with_3000_to_4999() {
+        assert_eq!(parse_close(" ", ""), Ok((CloseCode::NORMAL, String::new())));
+        assert_eq!(parse_close("4001", "bye"), Ok((CloseCode(4001), "bye".to_owned())));
         for code in ["1001", "2999", "5000", "70000", "-1", "x"] {
-            assert_eq!(closing(code, ""), Err(true), "{code}");
+            assert_eq!(parse_close(code, ""), Err(CloseError::Code), "{code}");
         }
-        assert_eq!(closing("1000", &"界".repeat(42)), Err(false), "126 bytes");
+        assert_eq!(parse_close("1000", &"界".repeat(42)), Err(CloseError::Reason), "126 bytes");
     }
 
     proptest! {
         #[test]
         fn text_goes_to_hex_and_back_unchanged(text in "[^\r]{0,20}") {
-            let hex = rewrite(&text, Mode::Text, Mode::Hex).unwrap();
-            prop_assert_eq!(rewrite(&hex, Mode::Hex, Mode::Text).unwrap(), text);
+            let hex = convert(&text, Mode::Text, Mode::Hex).unwrap();
+            prop_assert_eq!(convert(&hex, Mode::Hex, Mode::Text).unwrap(), text);
         }
     }
 }

@@ -1,19 +1,19 @@
-//! Which rows of a transcript are shown: those of a kind, with a text or bytes in them.
+//! A filter for the rows of a transcript: by kind, and by a text or bytes in them.
 
 use echogate_proto::hex;
 
 use crate::{
     payload::Payload,
-    transcript::{Entry, Transcript, What},
+    transcript::{Entry, EntryKind, Transcript},
 };
 
-/// What somebody wants to see.
+/// The rows that the user wants to see.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     show: Show,
-    /// In lower case; empty for everything.
+    /// The text to find, in lower case; empty to find everything.
     text: String,
-    /// What the text means as hexadecimal digits, if it can: sought in binary messages.
+    /// The bytes that the text stands for, if it is hexadecimal digits: searched in binary messages.
     bytes: Option<Vec<u8>>,
 }
 
@@ -23,55 +23,55 @@ pub enum Show {
     /// Every row.
     #[default]
     All,
-    /// Messages that were sent, and their replies.
+    /// Sent messages and their replies.
     Sent,
-    /// Messages that answer none of ours.
+    /// Received messages that are no replies.
     Received,
-    /// Beginnings and ends.
+    /// Connects and closes.
     Events,
     /// Pinned rows.
     Pinned,
 }
 
 impl Show {
-    /// All of them.
+    /// All kinds, in the order of the page's list.
     pub const ALL: [Show; 5] = [Show::All, Show::Sent, Show::Received, Show::Events, Show::Pinned];
 }
 
 impl Filter {
-    /// Rows of this kind in which the text occurs, in whatever case.
+    /// A filter for rows of this kind in which the text occurs, in upper or lower case.
     pub fn new(show: Show, text: &str) -> Filter {
         let bytes = hex::decode(text).ok().filter(|bytes| !bytes.is_empty());
         Filter { show, text: text.to_lowercase(), bytes }
     }
 
-    /// Whether it lets everything pass.
+    /// Whether every row passes.
     pub fn is_off(&self) -> bool {
         self.show == Show::All && self.text.is_empty()
     }
 
     /// Whether a row passes.
     pub fn passes(&self, row: &Entry, pinned: bool) -> bool {
-        let shown = match (self.show, &row.what) {
-            (Show::All, _) | (Show::Sent, What::Sent(..)) | (Show::Received, What::Received(_)) => {
-                true
-            }
-            (Show::Events, What::Sent(..) | What::Received(_)) => false,
+        let shown = match (self.show, &row.kind) {
+            (Show::All, _)
+            | (Show::Sent, EntryKind::Sent(..))
+            | (Show::Received, EntryKind::Received(_)) => true,
+            (Show::Events, EntryKind::Sent(..) | EntryKind::Received(_)) => false,
             (Show::Events, _) => true,
             (Show::Pinned, _) => pinned,
             _ => false,
         };
-        shown && (self.text.is_empty() || self.occurs(&row.what))
+        shown && (self.text.is_empty() || self.occurs(&row.kind))
     }
 
-    fn occurs(&self, what: &What) -> bool {
-        match what {
-            What::Opened { url, .. } => self.in_text(url),
-            What::Ended(ending) => {
-                self.in_text(&ending.reason) || self.text == ending.code.0.to_string()
+    fn occurs(&self, kind: &EntryKind) -> bool {
+        match kind {
+            EntryKind::Opened { url, .. } => self.in_text(url),
+            EntryKind::Ended(cause) => {
+                self.in_text(&cause.reason) || self.text == cause.code.0.to_string()
             }
-            What::HalfClosed { .. } => false,
-            What::Sent(..) | What::Received(_) => [what.sent(), what.received()]
+            EntryKind::HalfClosed { .. } => false,
+            EntryKind::Sent(..) | EntryKind::Received(_) => [kind.sent(), kind.received()]
                 .into_iter()
                 .flatten()
                 .any(|payload| self.in_payload(payload)),
@@ -93,18 +93,18 @@ impl Filter {
     }
 }
 
-/// The rows that pass a filter, kept up to date at the cost of what is new.
+/// The rows that pass a filter, updated incrementally.
 #[derive(Debug, Default)]
 pub struct Matches {
     filter: Filter,
     ids: Vec<u64>,
-    /// Rows below this number have been looked at.
-    seen: u64,
+    /// Rows below this number have been examined.
+    examined: u64,
 }
 
 impl Matches {
-    /// Those of another filter.
-    pub fn choose(&mut self, filter: Filter) {
+    /// Replaces the filter.
+    pub fn set_filter(&mut self, filter: Filter) {
         *self = Matches { filter, ..Matches::default() };
     }
 
@@ -113,31 +113,31 @@ impl Matches {
         &self.filter
     }
 
-    /// Looks at what has changed since the last time.
+    /// Examines the rows that were added or changed since the last call.
     pub fn update(&mut self, transcript: &mut Transcript) {
-        let settled = transcript.take_settled();
+        let changed = transcript.take_oldest_changed();
         if self.filter.is_off() {
             return;
         }
         let first = transcript.first_id();
-        // A reply may hold what was sought, and what was sought may be gone.
-        self.seen = settled.map_or(self.seen, |settled| self.seen.min(settled));
-        let stale = self.ids.partition_point(|&id| id < self.seen);
+        // A late reply may match, and matching rows may have been dropped.
+        self.examined = changed.map_or(self.examined, |changed| self.examined.min(changed));
+        let stale = self.ids.partition_point(|&id| id < self.examined);
         self.ids.truncate(stale);
         self.ids.retain(|&id| id >= first || transcript.is_pinned(id));
         let passing = |row: &&Entry| self.filter.passes(row, transcript.is_pinned(row.id));
-        for row in transcript.from(self.seen).filter(passing) {
+        for row in transcript.rows_from(self.examined).filter(passing) {
             self.ids.push(row.id);
         }
-        self.seen = transcript.next_id();
+        self.examined = transcript.next_id();
     }
 
-    /// How many rows are shown of the transcript that this is kept for.
+    /// The number of matching rows.
     pub fn len(&self, transcript: &Transcript) -> usize {
         if self.filter.is_off() { transcript.len() } else { self.ids.len() }
     }
 
-    /// The row shown at this place.
+    /// The matching row at this index.
     pub fn at<'a>(&self, transcript: &'a Transcript, index: usize) -> Option<&'a Entry> {
         if self.filter.is_off() {
             return transcript.at(index);
@@ -145,10 +145,10 @@ impl Matches {
         self.ids.get(index).and_then(|&id| transcript.get(id))
     }
 
-    /// The place at which a row is shown.
-    pub fn place(&self, transcript: &Transcript, id: u64) -> Option<usize> {
+    /// The index of a row among those that match.
+    pub fn position(&self, transcript: &Transcript, id: u64) -> Option<usize> {
         if self.filter.is_off() {
-            return transcript.place(id);
+            return transcript.position(id);
         }
         self.ids.binary_search(&id).ok()
     }
@@ -157,7 +157,7 @@ impl Matches {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transcript::Fate;
+    use crate::transcript::Delivery;
 
     fn shown(matches: &Matches, transcript: &Transcript) -> Vec<u64> {
         let rows = (0..matches.len(transcript)).map(|at| matches.at(transcript, at).unwrap().id);
@@ -166,17 +166,18 @@ mod tests {
 
     fn filled() -> Transcript {
         let mut transcript = Transcript::new();
-        transcript.push(0.0, What::Opened { url: "ws://h/ws".into(), protocol: String::new() });
-        transcript.push(0.0, What::Sent("Hello".into(), Fate::Sent));
-        transcript.push(0.0, What::Received("world".into()));
-        transcript.push(0.0, What::Received(vec![0, 0x61, 0xff].into()));
+        transcript
+            .push(0.0, EntryKind::Opened { url: "ws://h/ws".into(), protocol: String::new() });
+        transcript.push(0.0, EntryKind::Sent("Hello".into(), Delivery::Sent));
+        transcript.push(0.0, EntryKind::Received("world".into()));
+        transcript.push(0.0, EntryKind::Received(vec![0, 0x61, 0xff].into()));
         transcript
     }
 
     fn found(show: Show, text: &str) -> Vec<u64> {
         let (mut transcript, mut matches) = (filled(), Matches::default());
         transcript.toggle_pin(2);
-        matches.choose(Filter::new(show, text));
+        matches.set_filter(Filter::new(show, text));
         matches.update(&mut transcript);
         shown(&matches, &transcript)
     }
@@ -196,23 +197,23 @@ mod tests {
     #[test]
     fn a_reply_that_comes_later_is_found() {
         let (mut transcript, mut matches) = (filled(), Matches::default());
-        matches.choose(Filter::new(Show::All, "late"));
+        matches.set_filter(Filter::new(Show::All, "late"));
         matches.update(&mut transcript);
         assert_eq!(shown(&matches, &transcript), [0u64; 0]);
-        transcript.settle(1, Fate::Answered { reply: "LATER".into(), round_trip: 1.0 });
-        let new = transcript.push(0.0, What::Received("too late".into()));
+        transcript.set_delivery(1, Delivery::Answered { reply: "LATER".into(), round_trip: 1.0 });
+        let new = transcript.push(0.0, EntryKind::Received("too late".into()));
         matches.update(&mut transcript);
         assert_eq!(shown(&matches, &transcript), [1, new]);
-        assert_eq!(matches.place(&transcript, new), Some(1));
+        assert_eq!(matches.position(&transcript, new), Some(1));
     }
 
     #[test]
-    fn rows_that_are_let_go_are_not_found_any_more() {
+    fn dropped_rows_are_not_found_any_more() {
         let (mut transcript, mut matches) = (filled(), Matches::default());
-        matches.choose(Filter::new(Show::All, "world"));
+        matches.set_filter(Filter::new(Show::All, "world"));
         matches.update(&mut transcript);
         for _ in 0..Transcript::MAX_ROWS {
-            transcript.push(0.0, What::Received("".into()));
+            transcript.push(0.0, EntryKind::Received("".into()));
         }
         matches.update(&mut transcript);
         assert_eq!(matches.len(&transcript), 0);

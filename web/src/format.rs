@@ -1,4 +1,4 @@
-//! Sizes, times and payloads in few characters.
+//! Sizes, times and payloads as short texts.
 
 use echogate_proto::hex;
 
@@ -32,9 +32,9 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
-/// A span of time. Browsers round to 0.1 ms or coarser, so nothing finer is shown.
+/// A duration measured by the browser, whose clock has a resolution of 0.1 ms or coarser.
 pub fn span(millis: Millis) -> String {
-    // Whole numbers from here on: what writes fractions would add a tenth to the page.
+    // Integers from here on: the formatting of floats would add a tenth to the page's size.
     let tenths = (millis * 10.0).round() as u64;
     match tenths {
         0 => "< 0.1 ms".to_owned(),
@@ -44,7 +44,7 @@ pub fn span(millis: Millis) -> String {
     }
 }
 
-/// A span that the server measured, in microseconds.
+/// A duration measured by the server, in microseconds.
 pub fn micros(span: f64) -> String {
     let tenths = (span / 100.0).round() as u64;
     match span.round() as u64 {
@@ -54,7 +54,7 @@ pub fn micros(span: f64) -> String {
     }
 }
 
-/// How long something has lasted: `5 s`, `3 min`, `2 h`, `4 d`.
+/// An age in its largest unit: `5 s`, `3 min`, `2 h`, `4 d`.
 pub fn age(seconds: f64) -> String {
     let seconds = seconds.max(0.0) as u64;
     match seconds {
@@ -69,7 +69,7 @@ fn one_decimal(tenths: u64) -> String {
     format!("{}.{}", grouped(tenths / 10), tenths % 10)
 }
 
-/// The time of day, to the millisecond, in a zone so many minutes ahead of UTC.
+/// The time of day to the millisecond, in a time zone `minutes_ahead` of UTC.
 pub fn clock(at: Millis, minutes_ahead: i32) -> String {
     const DAY: i64 = 24 * 60 * 60 * 1000;
     let millis = (at.floor() as i64 + i64::from(minutes_ahead) * 60_000).rem_euclid(DAY);
@@ -78,8 +78,8 @@ pub fn clock(at: Millis, minutes_ahead: i32) -> String {
     format!("{hours:02}:{minutes:02}:{seconds:02}.{millis:03}")
 }
 
-/// A payload on one line: text with its control characters made visible, bytes as digits; cut
-/// after so many characters or bytes.
+/// A payload on one line: text with visible control characters, bytes as hexadecimal digits; cut
+/// after `most` characters or bytes.
 pub fn preview(payload: &Payload, most: usize) -> String {
     match payload {
         Payload::Text(text) => {
@@ -100,8 +100,8 @@ pub fn preview(payload: &Payload, most: usize) -> String {
     }
 }
 
-/// A character that shows: arrows for line ends and tabs, which every font has, and Unicode's
-/// pictures for the other control characters.
+/// A visible substitute for a control character: arrows for line ends and tabs, which every font
+/// has, Unicode's control pictures for the others.
 fn visible(c: char) -> char {
     match c {
         '\n' => '↵',
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_show_as_many_digits_as_mean_something() {
+    fn durations_show_significant_digits_only() {
         assert_eq!(span(0.0), "< 0.1 ms");
         assert_eq!(span(0.0999), "0.1 ms");
         assert_eq!(span(12.34), "12.3 ms");
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_measured_is_finer() {
+    fn durations_of_the_server_are_shown_in_microseconds() {
         assert_eq!(micros(0.4), "0 µs");
         assert_eq!(micros(81.6), "82 µs");
         assert_eq!(micros(1_250.0), "1.3 ms");
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn ages_are_told_in_their_largest_unit() {
+    fn ages_are_shown_in_their_largest_unit() {
         assert_eq!(
             [0.0, 59.9, 60.0, 7_300.0, 2e5].map(age),
             ["0 s", "59 s", "1 min", "2 h", "2 d"]

@@ -1,5 +1,5 @@
-//! JSON (RFC 8259), as little of it as the page needs. What is derived for the types that the
-//! server shares would take a third of all that the page may weigh; this takes a fiftieth.
+//! A reader and writer of JSON (RFC 8259), as far as the page needs it. The implementations that
+//! serde derives would be a third of the page's size; this module is a fiftieth of it.
 
 use std::{iter::Peekable, str::CharIndices};
 
@@ -10,7 +10,7 @@ pub enum Json {
     Null,
     /// `true` or `false`.
     Bool(bool),
-    /// A number, to fifteen digits or so.
+    /// A number, exact to about fifteen digits.
     Number(f64),
     /// A string.
     Text(String),
@@ -20,19 +20,19 @@ pub enum Json {
     Object(Vec<(String, Json)>),
 }
 
-/// How deep values may be in each other.
-const DEPTH: u32 = 32;
+/// The most levels of arrays and objects in each other.
+const MAX_DEPTH: u32 = 32;
 
 impl Json {
-    /// Reads one value, with nothing but white space around it.
+    /// Reads a text that consists of one value.
     pub fn read(text: &str) -> Option<Json> {
         let mut reader = Reader { text, rest: text.char_indices().peekable() };
-        let value = reader.value(DEPTH)?;
+        let value = reader.value(MAX_DEPTH)?;
         reader.space();
         reader.rest.next().is_none().then_some(value)
     }
 
-    /// The member of this name.
+    /// The object's member of this name.
     pub fn get(&self, name: &str) -> Option<&Json> {
         match self {
             Json::Object(members) => {
@@ -42,12 +42,12 @@ impl Json {
         }
     }
 
-    /// The string of this name.
+    /// The member of this name, if it is a string.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.get(name)?.as_text()
     }
 
-    /// The number of this name.
+    /// The member of this name, if it is a number.
     pub fn number(&self, name: &str) -> Option<f64> {
         match self.get(name)? {
             Json::Number(number) => Some(*number),
@@ -55,12 +55,12 @@ impl Json {
         }
     }
 
-    /// The whole number of this name.
+    /// The member of this name, if it is a number, as an integer.
     pub fn whole(&self, name: &str) -> Option<u64> {
         self.number(name).map(|number| number as u64)
     }
 
-    /// The array of this name, each element read in the same way.
+    /// The member of this name, if it is an array of which `read` accepts every element.
     pub fn list<T>(&self, name: &str, read: impl Fn(&Json) -> Option<T>) -> Option<Vec<T>> {
         match self.get(name)? {
             Json::List(values) => values.iter().map(read).collect(),
@@ -68,7 +68,7 @@ impl Json {
         }
     }
 
-    /// The string that it is.
+    /// The value, if it is a string.
     pub fn as_text(&self) -> Option<&str> {
         match self {
             Json::Text(text) => Some(text),
@@ -77,7 +77,7 @@ impl Json {
     }
 }
 
-/// Writes a string with its quotes.
+/// Appends a string in quotes, escaped.
 pub fn quote(text: &str, into: &mut String) {
     into.push('"');
     for c in text.chars() {
@@ -175,7 +175,8 @@ impl Reader<'_> {
         }
     }
 
-    /// A character by its number; of those beyond 0xffff by two, and by the two halves of none.
+    /// The character of a `\u` escape; of two, where the first is a high surrogate. A surrogate
+    /// without its counterpart is an error.
     fn escaped(&mut self) -> Option<char> {
         let unit = self.unit()?;
         if !(0xd800..0xdc00).contains(&unit) {
@@ -214,7 +215,7 @@ impl Reader<'_> {
         Some(Json::Number(sign * if power < 0 { number / scale } else { number * scale }))
     }
 
-    /// Digits, at least one; what is beyond the eighteenth only counts towards the power.
+    /// Reads at least one digit. Digits beyond the eighteenth only raise the power of ten.
     fn digits(&mut self, into: &mut u64, power: &mut i32, fraction: bool) -> Option<&str> {
         let start = self.rest.peek()?.0;
         let mut end = start;

@@ -1,39 +1,42 @@
 //! The browser client of echogate.
 //!
-//! What the page knows and decides is plain Rust, compiled and tested natively. In reading order:
+//! The page's logic is plain Rust, compiled and tested natively. In reading order:
 //!
 //! - [`session`]: one connection as a state machine: events in, effects out
-//! - [`payload`], [`transcript`], [`ending`], [`stats`], [`time`]: what it is made of
-//! - [`composer`], [`place`]: what somebody typed, and what it means
-//! - [`list`], [`filter`], [`record`]: a transcript in sight, searched, and in a file
-//! - [`live`], [`way`]: the server's side of it
-//! - [`operator`]: the other end of a chat
-//! - [`json`], [`told`]: what the server says, and how
-//! - [`mod@format`], [`dump`], [`plot`], [`announce`], [`words`]: how things are said and drawn
+//! - [`payload`], [`transcript`], [`close_reason`], [`stats`], [`time`]: the parts of a session
+//! - [`composer`], [`location`]: typed text, and the messages and endpoints that it stands for
+//! - [`virtual_list`], [`filter`], [`export`]: a transcript scrolled, searched, and as a file
+//! - [`live`], [`latency_path`]: the server's connections, and where the time of a round trip goes
+//! - [`operator`]: the operator's side of the `chat` service
+//! - [`json`], [`wire`]: the server's JSON
+//! - [`mod@format`], [`hexdump`], [`plot`], [`live_region`], [`i18n`]: texts and drawings
+//! - [`redraw`]: when something is drawn again without an event
 //!
-//! What draws it and what talks to the browser is `view`, compiled for WebAssembly alone.
+//! The elements of the page and its calls to the browser are `view`, compiled for WebAssembly
+//! alone.
 
-pub mod announce;
+pub mod close_reason;
 pub mod composer;
-pub mod dump;
-pub mod ending;
+pub mod export;
 pub mod filter;
 pub mod format;
+pub mod hexdump;
+pub mod i18n;
 pub mod json;
-pub mod list;
+pub mod latency_path;
 pub mod live;
+pub mod live_region;
+pub mod location;
 pub mod operator;
 pub mod payload;
-pub mod place;
 pub mod plot;
-pub mod record;
+pub mod redraw;
 pub mod session;
 pub mod stats;
 pub mod time;
-pub mod told;
 pub mod transcript;
-pub mod way;
-pub mod words;
+pub mod virtual_list;
+pub mod wire;
 
 #[cfg(target_arch = "wasm32")]
 mod view;

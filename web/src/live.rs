@@ -1,148 +1,148 @@
-//! Who is connected to the server now, kept up to date by what it tells at `/api/events`.
+//! The server's connections, kept up to date by the events of `/api/events`.
 
 use echogate_proto::live::{Carried, Connection, Endpoints, Event, Kind};
 
 use crate::{composer::transfer::Expect, session::Pairing, time::Millis};
 
-/// Everybody that is connected, and lately was.
+/// The connections that are open or ended a short while ago.
 #[derive(Debug, Default)]
 pub struct Live {
-    /// In the order of their numbers, in which they came.
-    guests: Vec<Guest>,
+    /// Ordered by number, which is the order of arrival.
+    rows: Vec<ConnectionRow>,
     total: usize,
     is_connected: bool,
-    /// Whether the server has told of itself at all.
-    is_known: bool,
+    /// Whether any event has been received.
+    has_data: bool,
 }
 
-/// Somebody who is connected, or lately was.
+/// A connection that is open or ended a short while ago.
 #[derive(Clone, Debug)]
-pub struct Guest {
-    /// What the server tells of the connection.
+pub struct ConnectionRow {
+    /// The connection as the server reports it.
     pub connection: Connection,
-    /// When it came, by the page's clock.
+    /// When it was accepted, by the page's clock.
     began: Millis,
-    /// When it last carried something; the beginning of time if it has not since it is known.
-    pub moved: Millis,
-    /// How it ended, in the server's words, and when.
+    /// When it last carried bytes; before all time if it has not while it was observed.
+    pub last_traffic: Millis,
+    /// The end as the server words it, and its time.
     pub ended: Option<(String, Millis)>,
 }
 
 impl Live {
-    /// How long a connection that has ended is still shown.
-    pub const LINGER: Millis = 4000.0;
-    /// The most connections that are remembered here.
+    /// How long an ended connection is still shown.
+    pub const ENDED_SHOWN: Millis = 4000.0;
+    /// The most connections that are kept.
     pub const MAX: usize = 2000;
 
-    /// Takes in what the server told at `now`.
-    pub fn take(&mut self, event: Event, now: Millis) {
-        (self.is_connected, self.is_known) = (true, true);
+    /// Applies an event received at `now`.
+    pub fn apply(&mut self, event: Event, now: Millis) {
+        (self.is_connected, self.has_data) = (true, true);
         match event {
             Event::All { total, connections } => {
                 self.total = total;
-                self.guests.clear();
+                self.rows.clear();
                 connections.into_iter().for_each(|connection| self.open(connection, now));
             }
             Event::Changes { total, opened, moved, closed } => {
                 self.total = total;
                 opened.into_iter().for_each(|connection| self.open(connection, now));
                 for change in moved {
-                    self.carry(change.id, change.carried, now);
+                    self.update_traffic(change.id, change.carried, now);
                 }
                 for change in closed {
-                    self.carry(change.id, change.carried, now);
-                    if let Some(guest) = self.find(change.id) {
-                        guest.ended = Some((change.end, now));
+                    self.update_traffic(change.id, change.carried, now);
+                    if let Some(row) = self.find(change.id) {
+                        row.ended = Some((change.end, now));
                     }
                 }
             }
         }
     }
 
-    /// The stream of events has broken; the browser tries to have it again.
-    pub fn lost(&mut self) {
+    /// The stream of events is interrupted; the browser reconnects it.
+    pub fn disconnected(&mut self) {
         self.is_connected = false;
     }
 
-    /// Whether what is known is up to date.
+    /// Whether the rows are up to date.
     pub fn is_connected(&self) -> bool {
         self.is_connected
     }
 
-    /// Whether the server has ever told of itself.
-    pub fn is_known(&self) -> bool {
-        self.is_known
+    /// Whether any event has been received.
+    pub fn has_data(&self) -> bool {
+        self.has_data
     }
 
-    /// How many are connected, those included that are not known here.
+    /// The number of open connections, those included that are not kept here.
     pub fn total(&self) -> usize {
         self.total
     }
 
-    /// Forgets those that ended a while ago; whether there are others of that kind.
-    pub fn tidy(&mut self, now: Millis) -> bool {
-        self.guests
-            .retain(|guest| !matches!(guest.ended, Some((_, at)) if now - at >= Self::LINGER));
-        self.guests.iter().any(|guest| guest.ended.is_some())
+    /// Removes connections that ended a while ago; returns when the next one is due.
+    pub fn remove_ended(&mut self, now: Millis) -> Option<Millis> {
+        let due = |row: &ConnectionRow| row.ended.as_ref().map(|(_, at)| at + Self::ENDED_SHOWN);
+        self.rows.retain(|row| due(row).is_none_or(|due| now < due));
+        self.rows.iter().filter_map(due).reduce(f64::min)
     }
 
-    /// The latest first.
-    pub fn guests(&self) -> impl Iterator<Item = &Guest> {
-        self.guests.iter().rev()
+    /// The rows, the latest first.
+    pub fn rows(&self) -> impl Iterator<Item = &ConnectionRow> {
+        self.rows.iter().rev()
     }
 
-    /// The WebSocket connection that named itself so.
-    pub fn labelled(&self, label: &str) -> Option<&Guest> {
-        self.guests().find(|guest| guest.connection.label.as_deref() == Some(label))
+    /// The WebSocket connection with this label.
+    pub fn with_label(&self, label: &str) -> Option<&ConnectionRow> {
+        self.rows().find(|row| row.connection.label.as_deref() == Some(label))
     }
 
-    /// The connection that the gateway made for this one, if it was to this server too.
-    pub fn behind(&self, guest: &Guest) -> Option<&Guest> {
-        let from = guest.connection.upstream_from.as_ref()?;
-        self.guests().find(|other| other.connection.peer.as_ref() == Some(from))
+    /// The connection that the gateway opened for this one, if it leads to this server.
+    pub fn upstream_of(&self, row: &ConnectionRow) -> Option<&ConnectionRow> {
+        let from = row.connection.upstream_from.as_ref()?;
+        self.rows().find(|other| other.connection.peer.as_ref() == Some(from))
     }
 
     fn open(&mut self, connection: Connection, now: Millis) {
-        if self.guests.len() >= Self::MAX {
+        if self.rows.len() >= Self::MAX {
             return;
         }
         let began = now - connection.age * 1000.0;
-        let guest = Guest { connection, began, moved: f64::NEG_INFINITY, ended: None };
-        match self.guests.binary_search_by_key(&guest.connection.id, |it| it.connection.id) {
-            Ok(at) => self.guests[at] = guest,
-            Err(at) => self.guests.insert(at, guest),
+        let row = ConnectionRow { connection, began, last_traffic: f64::NEG_INFINITY, ended: None };
+        match self.rows.binary_search_by_key(&row.connection.id, |it| it.connection.id) {
+            Ok(at) => self.rows[at] = row,
+            Err(at) => self.rows.insert(at, row),
         }
     }
 
-    fn find(&mut self, id: u64) -> Option<&mut Guest> {
-        let at = self.guests.binary_search_by_key(&id, |guest| guest.connection.id).ok()?;
-        Some(&mut self.guests[at])
+    fn find(&mut self, id: u64) -> Option<&mut ConnectionRow> {
+        let at = self.rows.binary_search_by_key(&id, |row| row.connection.id).ok()?;
+        Some(&mut self.rows[at])
     }
 
-    fn carry(&mut self, id: u64, carried: Carried, now: Millis) {
-        if let Some(guest) = self.find(id) {
-            let before = &mut guest.connection.carried;
+    fn update_traffic(&mut self, id: u64, carried: Carried, now: Millis) {
+        if let Some(row) = self.find(id) {
+            let before = &mut row.connection.carried;
             let moved = (before.bytes_received, before.bytes_sent)
                 != (carried.bytes_received, carried.bytes_sent);
             *before = carried;
             if moved {
-                guest.moved = now;
+                row.last_traffic = now;
             }
         }
     }
 }
 
-impl Guest {
-    /// How long it has lived, in seconds.
+impl ConnectionRow {
+    /// The connection's age in seconds; after its end, its lifetime.
     pub fn age(&self, now: Millis) -> f64 {
         let until = self.ended.as_ref().map_or(now, |&(_, at)| at);
         (until - self.began) / 1000.0
     }
 }
 
-/// The service that a route leads to, as far as the server's endpoints tell: a built-in one, or
-/// one at an address where the server listens.
-pub fn service<'a>(endpoints: &'a Endpoints, path: &str) -> Option<&'a str> {
+/// The service that a route leads to, if the server's endpoints say: a built-in one, or one at an
+/// address where the server listens.
+pub fn service_of_route<'a>(endpoints: &'a Endpoints, path: &str) -> Option<&'a str> {
     let path = path.split(['?', '#']).next().unwrap_or_default();
     let route = endpoints.routes.iter().find(|route| route.path == path)?;
     if let Some(name) = route.upstream.strip_prefix("service:") {
@@ -153,8 +153,8 @@ pub fn service<'a>(endpoints: &'a Endpoints, path: &str) -> Option<&'a str> {
     Some(&listener.service)
 }
 
-/// What a service should answer to a file.
-pub fn expected(service: Option<&str>) -> Expect {
+/// The answer that a service should give to a file.
+pub fn expected_reply(service: Option<&str>) -> Expect {
     match service {
         Some("upper") => Expect::Upper,
         Some("echo") => Expect::Same,
@@ -162,8 +162,8 @@ pub fn expected(service: Option<&str>) -> Expect {
     }
 }
 
-/// How a service answers messages.
-pub fn pairing(service: Option<&str>) -> Pairing {
+/// The rule for pairing the replies of a service.
+pub fn pairing_of(service: Option<&str>) -> Pairing {
     match service {
         Some("time") => Pairing::Order,
         Some("chat" | "operator") => Pairing::Never,
@@ -171,8 +171,8 @@ pub fn pairing(service: Option<&str>) -> Pairing {
     }
 }
 
-/// The transport's name as people write it.
-pub fn kind(kind: Kind) -> &'static str {
+/// The usual spelling of a transport's name.
+pub fn transport_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Tcp => "TCP",
         Kind::Tls => "TLS",

@@ -1,70 +1,70 @@
-//! An operator of the `chat` service: what the server has told, and what can be said.
+//! An operator of the `chat` service: the conversations as the server reports them, and the
+//! operator's messages.
 
 use echogate_proto::operator::{Conversation, FromOperator, ToOperator};
 
-/// Where an operator stands.
+/// The state of an operator.
 #[derive(Debug, Default)]
 pub struct Operator {
-    stage: Stage,
+    sign_in: SignIn,
     conversations: Vec<Conversation>,
     chosen: Option<u64>,
-    /// Conversations with something in them that was not looked at.
+    /// Conversations with messages that the operator has not seen.
     unread: Vec<u64>,
-    problem: Option<String>,
+    error: Option<String>,
 }
 
-/// How far an operator has come.
+/// The progress of signing in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Stage {
+pub enum SignIn {
     /// There is no connection.
     #[default]
-    Away,
-    /// The token is not yet accepted.
-    Knocking,
-    /// In, under this number.
-    In(u64),
+    SignedOut,
+    /// The token has not been accepted yet.
+    SigningIn,
+    /// The token was accepted; the operator's number.
+    SignedIn(u64),
     /// The token was wrong.
-    Refused,
-    /// The connection ended; how, in a sentence.
-    Lost(String),
+    WrongToken,
+    /// The connection ended; the reason in a sentence.
+    Disconnected(String),
 }
 
 impl Operator {
-    /// The most conversations that are remembered; of those beyond it the oldest that have
-    /// ended go.
+    /// The most conversations; beyond it the oldest ended one is removed.
     pub const MAX: usize = 500;
-    /// The most messages of a conversation that are remembered.
+    /// The most messages of a conversation.
     pub const MAX_MESSAGES: usize = 1000;
 
-    /// A connection is being made.
-    pub fn knock(&mut self) {
-        *self = Operator { stage: Stage::Knocking, ..Operator::default() };
+    /// A connection is being opened.
+    pub fn signing_in(&mut self) {
+        *self = Operator { sign_in: SignIn::SigningIn, ..Operator::default() };
     }
 
-    /// The connection is open: what to say first.
+    /// The connection is open; returns the message to send first.
     pub fn opened(&self, token: &str) -> FromOperator {
         FromOperator::Token { token: token.to_owned() }
     }
 
-    /// The connection is over; `refused` if the server said that it is for the token.
+    /// The connection is closed; `refused` if the server may have refused the token.
     pub fn ended(&mut self, refused: bool, sentence: String) {
-        self.stage = if refused && self.stage == Stage::Knocking {
-            Stage::Refused
+        self.sign_in = if refused && self.sign_in == SignIn::SigningIn {
+            SignIn::WrongToken
         } else {
-            Stage::Lost(sentence)
+            SignIn::Disconnected(sentence)
         };
     }
 
-    /// Somebody left.
-    pub fn left(&mut self) {
+    /// The operator signs out.
+    pub fn sign_out(&mut self) {
         *self = Operator::default();
     }
 
-    /// Takes in what the server says.
-    pub fn take(&mut self, message: ToOperator) {
+    /// Applies a message from the server.
+    pub fn apply(&mut self, message: ToOperator) {
         match message {
             ToOperator::Welcome { operator, conversations } => {
-                self.stage = Stage::In(operator);
+                self.sign_in = SignIn::SignedIn(operator);
                 self.conversations = conversations;
                 let first = self.waiting().next().map(|conversation| conversation.id);
                 self.chosen = first;
@@ -98,11 +98,11 @@ impl Operator {
                     conversation.waiting_since = None;
                 }
             }
-            ToOperator::Error { text } => self.problem = Some(text),
+            ToOperator::Error { text } => self.error = Some(text),
         }
     }
 
-    /// Looks at a conversation.
+    /// Selects a conversation.
     pub fn choose(&mut self, id: u64) {
         if self.conversations.iter().any(|conversation| conversation.id == id) {
             self.chosen = Some(id);
@@ -110,50 +110,50 @@ impl Operator {
         }
     }
 
-    /// What to send to say this line in the conversation that is looked at; `None` if that one
-    /// has ended, or there is nothing to say.
+    /// The message that says this text as one line in the selected conversation; `None` if that one
+    /// has ended or the text is empty.
     pub fn say(&mut self, text: &str) -> Option<FromOperator> {
         let conversation = self.chosen()?;
         let text: String = text.trim().split(['\r', '\n']).collect::<Vec<_>>().join(" ");
-        let possible = conversation.ending.is_none() && !text.is_empty() && self.is_in();
+        let possible = conversation.ending.is_none() && !text.is_empty() && self.is_signed_in();
         let conversation = conversation.id;
-        self.problem = None;
+        self.error = None;
         possible.then_some(FromOperator::Say { conversation, text })
     }
 
-    /// How far it has come.
-    pub fn stage(&self) -> &Stage {
-        &self.stage
+    /// The progress of signing in.
+    pub fn sign_in(&self) -> &SignIn {
+        &self.sign_in
     }
 
-    /// Whether the server has let this operator in.
-    pub fn is_in(&self) -> bool {
-        matches!(self.stage, Stage::In(_))
+    /// Whether the server has accepted the token.
+    pub fn is_signed_in(&self) -> bool {
+        matches!(self.sign_in, SignIn::SignedIn(_))
     }
 
-    /// What could not be done, in the server's words.
-    pub fn problem(&self) -> Option<&str> {
-        self.problem.as_deref()
+    /// The server's last error message.
+    pub fn error(&self) -> Option<&str> {
+        self.error.as_deref()
     }
 
-    /// The conversation that is looked at.
+    /// The selected conversation.
     pub fn chosen(&self) -> Option<&Conversation> {
         self.conversations.iter().find(|conversation| Some(conversation.id) == self.chosen)
     }
 
-    /// Whether something was said there that was not looked at.
+    /// Whether a conversation has messages that the operator has not seen.
     pub fn is_unread(&self, id: u64) -> bool {
         self.unread.contains(&id)
     }
 
-    /// All conversations in the order in which they want to be looked at: first those that wait,
-    /// the longest first; then those that go on; then those that have ended, the latest first.
+    /// All conversations by urgency: first those that wait, the longest first; then the answered
+    /// ones; then those that have ended, the latest first.
     pub fn conversations(&self) -> impl Iterator<Item = &Conversation> {
-        let going_on = self.conversations.iter().filter(|conversation| {
+        let answered = self.conversations.iter().filter(|conversation| {
             conversation.ending.is_none() && conversation.waiting_since.is_none()
         });
-        let over = self.conversations.iter().rev().filter(|it| it.ending.is_some());
-        self.waiting().chain(going_on).chain(over)
+        let ended = self.conversations.iter().rev().filter(|it| it.ending.is_some());
+        self.waiting().chain(answered).chain(ended)
     }
 
     fn waiting(&self) -> impl Iterator<Item = &Conversation> {
@@ -175,8 +175,8 @@ impl Operator {
 
     fn keep_within_bounds(&mut self) {
         if self.conversations.len() > Self::MAX {
-            let over = self.conversations.iter().position(|it| it.ending.is_some());
-            let gone = self.conversations.remove(over.unwrap_or(0));
+            let ended = self.conversations.iter().position(|it| it.ending.is_some());
+            let gone = self.conversations.remove(ended.unwrap_or(0));
             self.unread.retain(|&unread| unread != gone.id);
         }
     }

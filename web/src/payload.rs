@@ -1,8 +1,8 @@
-//! What one WebSocket message carries.
+//! The payload of a WebSocket message.
 
 use std::sync::Arc;
 
-/// The payload of one message. Cheap to clone: the bytes are shared.
+/// The payload of one message. A clone shares the bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Payload {
     /// A text message.
@@ -12,7 +12,7 @@ pub enum Payload {
 }
 
 impl Payload {
-    /// The bytes that travel.
+    /// The bytes on the wire.
     pub fn bytes(&self) -> &[u8] {
         match self {
             Payload::Text(text) => text.as_bytes(),
@@ -20,17 +20,17 @@ impl Payload {
         }
     }
 
-    /// How many bytes travel.
+    /// The number of bytes on the wire.
     pub fn len(&self) -> usize {
         self.bytes().len()
     }
 
-    /// Whether it carries no bytes: a legal message all the same.
+    /// Whether the message is empty, which is legal.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The message's type, in a word.
+    /// The message's type: `text` or `binary`.
     pub fn kind(&self) -> &'static str {
         match self {
             Payload::Text(_) => "text",
@@ -38,9 +38,9 @@ impl Payload {
         }
     }
 
-    /// Whether both are of the same type and length, as a request and its reply are where the
-    /// service keeps lengths.
-    pub fn is_like(&self, other: &Payload) -> bool {
+    /// Whether both have the same type and length, as a request and the reply of a service that
+    /// answers byte for byte.
+    pub fn has_shape_of(&self, other: &Payload) -> bool {
         self.kind() == other.kind() && self.len() == other.len()
     }
 }

@@ -1,24 +1,24 @@
-//! Plots as the paths of an SVG. All coordinates are whole: tenths of a pixel.
+//! Plots as SVG paths. Coordinates are integers in tenths of a pixel.
 
 use std::fmt::Write as _;
 
 use crate::{stats::histogram::Bar, time::Millis};
 
-/// The room for a plot, in tenths of a pixel.
+/// The size of a plot, in tenths of a pixel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Room {
-    /// Across.
+pub struct PlotSize {
+    /// The width.
     pub width: u32,
-    /// Down.
+    /// The height.
     pub height: u32,
 }
 
-/// The largest value of an axis that begins at 0, and the step between its marks.
+/// An axis that begins at 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Axis {
-    /// Where it ends: a whole number of steps.
+    /// The largest value: a whole number of steps.
     pub end: f64,
-    /// From mark to mark.
+    /// The distance between marks.
     pub step: f64,
 }
 
@@ -42,32 +42,32 @@ impl Axis {
         (0..=(self.end / self.step).round() as u32).map(move |mark| f64::from(mark) * step)
     }
 
-    /// How far down a value is.
-    pub fn down(&self, value: f64, room: Room) -> u32 {
+    /// The y coordinate of a value.
+    pub fn y(&self, value: f64, size: PlotSize) -> u32 {
         let share = (value / self.end).clamp(0.0, 1.0);
-        room.height - (share * f64::from(room.height)).round() as u32
+        size.height - (share * f64::from(size.height)).round() as u32
     }
 }
 
-/// Points over time: for each pixel across at most the longest and the shortest value, as
-/// upright strokes whose round ends make a point of a single value.
+/// Points over time: for each pixel column a vertical stroke from the smallest to the largest value;
+/// round line caps make a dot of a single value.
 pub fn points(
     points: impl Iterator<Item = (Millis, Millis)>,
     start: Millis,
     span: Millis,
     axis: Axis,
-    room: Room,
+    size: PlotSize,
 ) -> String {
     let mut path = String::new();
     let mut column: Option<(u32, f64, f64)> = None;
     let mut stroke = |(x, least, most): (u32, f64, f64)| {
-        let (top, bottom) = (axis.down(most, room), axis.down(least, room));
+        let (top, bottom) = (axis.y(most, size), axis.y(least, size));
         // Writing to a String does not fail.
         write!(path, "M{x} {top}V{bottom}").ok();
     };
     for (at, value) in points {
         let share = ((at - start) / span).clamp(0.0, 1.0);
-        let x = (share * f64::from(room.width / 10)).round() as u32 * 10;
+        let x = (share * f64::from(size.width / 10)).round() as u32 * 10;
         column = match column {
             Some((here, least, most)) if here == x => Some((x, least.min(value), most.max(value))),
             before => {
@@ -80,43 +80,42 @@ pub fn points(
     path
 }
 
-/// The area below values that follow each other at equal distances.
-pub fn area(values: impl ExactSizeIterator<Item = f64>, axis: Axis, room: Room) -> String {
+/// The area below values at equal distances.
+pub fn area(values: impl ExactSizeIterator<Item = f64>, axis: Axis, size: PlotSize) -> String {
     let steps = values.len().saturating_sub(1).max(1) as u32;
-    let mut path = format!("M0 {}", room.height);
+    let mut path = format!("M0 {}", size.height);
     for (n, value) in (0..).zip(values) {
-        write!(path, "L{} {}", n * room.width / steps, axis.down(value, room)).ok();
+        write!(path, "L{} {}", n * size.width / steps, axis.y(value, size)).ok();
     }
-    write!(path, "L{} {}Z", room.width, room.height).ok();
+    write!(path, "L{} {}Z", size.width, size.height).ok();
     path
 }
 
-/// The bars of a histogram, side by side over the whole width; a bar of few is at least a
-/// pixel high.
-pub fn bars(bars: &[Bar], room: Room) -> String {
+/// The bars of a histogram over the whole width, each at least a pixel high.
+pub fn bars(bars: &[Bar], size: PlotSize) -> String {
     let most = bars.iter().map(|bar| bar.count).max().unwrap_or(0).max(1);
     let mut path = String::new();
     for (n, bar) in (0u32..).zip(bars).filter(|(_, bar)| bar.count > 0) {
-        let height = (u64::from(room.height) * bar.count).div_ceil(most).max(10);
-        let (left, right) = edges(n, bars.len(), room);
+        let height = (u64::from(size.height) * bar.count).div_ceil(most).max(10);
+        let (left, right) = edges(n, bars.len(), size);
         let gap = if right - left > 30 { 10 } else { 0 };
-        write!(path, "M{left} {}v-{height}H{}v{height}z", room.height, right - gap).ok();
+        write!(path, "M{left} {}v-{height}H{}v{height}z", size.height, right - gap).ok();
     }
     path
 }
 
-/// How far across a value is in the histogram, if any bar holds it.
-pub fn across(bars: &[Bar], value: Millis, room: Room) -> Option<u32> {
+/// The x coordinate of a value in the histogram, if a bar contains it.
+pub fn x_of(bars: &[Bar], value: Millis, size: PlotSize) -> Option<u32> {
     let at = bars.iter().position(|bar| bar.from <= value && value < bar.to)?;
-    let (left, right) = edges(at as u32, bars.len(), room);
+    let (left, right) = edges(at as u32, bars.len(), size);
     let bar = bars[at];
     let share = (value - bar.from) / (bar.to - bar.from);
     Some(left + (f64::from(right - left) * share).round() as u32)
 }
 
-fn edges(n: u32, of: usize, room: Room) -> (u32, u32) {
+fn edges(n: u32, of: usize, size: PlotSize) -> (u32, u32) {
     let of = of.max(1) as u32;
-    (n * room.width / of, (n + 1) * room.width / of)
+    (n * size.width / of, (n + 1) * size.width / of)
 }
 
 #[cfg(test)]
@@ -124,7 +123,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const ROOM: Room = Room { width: 1000, height: 500 };
+    const SIZE: PlotSize = PlotSize { width: 1000, height: 500 };
 
     #[test]
     fn axes_end_at_round_numbers() {
@@ -139,7 +138,7 @@ mod tests {
     fn points_of_one_column_are_one_stroke() {
         let axis = Axis { end: 10.0, step: 5.0 };
         let path =
-            points([(0.0, 1.0), (0.1, 5.0), (50.0, 10.0)].into_iter(), 0.0, 100.0, axis, ROOM);
+            points([(0.0, 1.0), (0.1, 5.0), (50.0, 10.0)].into_iter(), 0.0, 100.0, axis, SIZE);
         assert_eq!(path, "M0 250V450M500 0V0");
     }
 
@@ -147,7 +146,7 @@ mod tests {
     fn an_area_begins_and_ends_at_the_bottom() {
         let axis = Axis { end: 10.0, step: 5.0 };
         assert_eq!(
-            area([0.0, 10.0, 5.0].into_iter(), axis, ROOM),
+            area([0.0, 10.0, 5.0].into_iter(), axis, SIZE),
             "M0 500L0 500L500 0L1000 250L1000 500Z"
         );
     }
@@ -156,17 +155,17 @@ mod tests {
     fn bars_show_even_a_single_one_among_many() {
         let bar = |count| Bar { from: 0.0, to: 1.0, count };
         assert_eq!(
-            bars(&[bar(1000), bar(0), bar(1)], ROOM),
+            bars(&[bar(1000), bar(0), bar(1)], SIZE),
             "M0 500v-500H323v500zM666 500v-10H990v10z"
         );
-        assert_eq!(bars(&[], ROOM), "");
+        assert_eq!(bars(&[], SIZE), "");
     }
 
     #[test]
     fn a_value_is_found_across() {
         let all = [Bar { from: 0.0, to: 1.0, count: 1 }, Bar { from: 1.0, to: 2.0, count: 1 }];
-        assert_eq!(across(&all, 1.5, ROOM), Some(750));
-        assert_eq!(across(&all, 2.0, ROOM), None);
+        assert_eq!(x_of(&all, 1.5, SIZE), Some(750));
+        assert_eq!(x_of(&all, 2.0, SIZE), None);
     }
 
     proptest! {

@@ -1,5 +1,5 @@
-//! One connection, as a state machine that knows neither socket nor clock: events go in with the
-//! time at which they happened, effects come out for somebody to carry out.
+//! One connection as a state machine without socket and clock: events go in with the time at which
+//! they happened, effects come out for the caller to carry out.
 //!
 //! ```text
 //!   Idle ──Connect──▶ Connecting ──Opened──▶ Open ──Disconnect──▶ Closing
@@ -8,14 +8,13 @@
 //!                         └────────▶ Closed ◀──┴─────────────────────┘   ──Connect──▶ …
 //! ```
 //!
-//! Where it was asked to reconnect, a connection that was lost is not `Closed` but `Waiting`, and
-//! then `Connecting` again.
+//! With reconnection enabled, a lost connection is not `Closed` but `Waiting`, and then `Connecting`
+//! again.
 //!
-//! A reply is recognised by its place and its shape: the services that this page is made for
-//! answer in order, each message with one of the same type and length. So a message that comes in
-//! answers the oldest message of its shape that has no reply yet, and any older one will get none.
-//! What fits no message of ours is a row of its own. Of services that answer otherwise [`Pairing`]
-//! tells.
+//! A reply is recognised by its order and its shape: `upper` and `echo` answer in order, each message
+//! with one of the same type and length. A received message answers the oldest message of its shape
+//! that has no reply yet; older ones count as unanswered. A message that answers none is a row of its
+//! own. [`Pairing`] selects another rule for other services.
 
 pub mod backoff;
 mod event;
@@ -31,26 +30,26 @@ pub use self::{
     state::{HALF_CLOSE, Halves, State},
 };
 use crate::{
-    ending::{Ending, How},
+    close_reason::{CloseReason, Outcome},
     payload::Payload,
     stats::Stats,
     time::Millis,
-    transcript::{Fate, Transcript, What},
+    transcript::{Delivery, EntryKind, Transcript},
 };
 
-/// How a service answers.
+/// The rule by which received messages are paired with sent ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pairing {
-    /// Each message with one of the same type and length.
+    /// The oldest sent message of the same type and length.
     #[default]
     Shape,
-    /// Each message with one, in order.
+    /// The oldest sent message.
     Order,
-    /// When it likes.
+    /// None.
     Never,
 }
 
-/// One connection after another to somewhere, and the transcript of them all.
+/// A series of connections to one endpoint, and their transcript.
 #[derive(Debug)]
 pub struct Session {
     state: State,
@@ -58,40 +57,40 @@ pub struct Session {
     protocols: Vec<String>,
     pairing: Pairing,
     reconnect: bool,
-    /// Connections in a row that did not last, or were not made.
+    /// Failed or lost connections in a row.
     failures: u32,
-    /// Whether this connection was ever open.
+    /// Whether the current connection has been open.
     was_open: bool,
-    /// Handed to the socket, reply awaited.
-    unanswered: VecDeque<Awaited>,
-    /// Not yet handed to the socket.
+    /// Messages handed to the socket whose reply is outstanding.
+    unanswered: VecDeque<PendingReply>,
+    /// Messages not yet handed to the socket.
     queue: VecDeque<(u64, Payload)>,
     queued_bytes: usize,
-    /// What lies unsent in the browser, at most.
+    /// An upper bound of the bytes that the browser has not sent.
     buffered: usize,
-    asked_buffered: bool,
+    polled_buffered: bool,
     transcript: Transcript,
     stats: Stats,
 }
 
 #[derive(Debug)]
-struct Awaited {
+struct PendingReply {
     id: u64,
     sent: Payload,
     at: Millis,
 }
 
 impl Session {
-    /// While the browser holds this much unsent, in bytes, it is given no more.
+    /// The browser is given no more while it holds this many unsent bytes.
     pub const MAX_BUFFERED: usize = 1 << 20;
-    /// The most bytes that wait here to be sent. A single message may always wait.
+    /// The most bytes in the queue. A single message of any size is accepted.
     pub const MAX_QUEUED_BYTES: usize = 16 << 20;
-    /// The most messages that wait here to be sent.
+    /// The most messages in the queue.
     pub const MAX_QUEUED: usize = 1000;
-    /// The most messages whose reply is awaited; beyond it the oldest counts as unanswered.
+    /// The most messages whose reply is outstanding; beyond it the oldest counts as unanswered.
     pub const MAX_UNANSWERED: usize = 1000;
 
-    /// A session that has never connected.
+    /// A session that has not connected yet.
     pub fn new() -> Self {
         Session {
             state: State::Idle,
@@ -105,64 +104,64 @@ impl Session {
             queue: VecDeque::new(),
             queued_bytes: 0,
             buffered: 0,
-            asked_buffered: false,
+            polled_buffered: false,
             transcript: Transcript::new(),
             stats: Stats::default(),
         }
     }
 
-    /// A session that has never connected, with what happened elsewhere.
-    pub fn of(transcript: Transcript) -> Self {
+    /// A session that has not connected yet, with a transcript from a file.
+    pub fn from_transcript(transcript: Transcript) -> Self {
         Session { transcript, ..Session::new() }
     }
 
-    /// Where the connection stands.
+    /// The state of the connection.
     pub fn state(&self) -> &State {
         &self.state
     }
 
-    /// Where the connection goes, or last went.
+    /// The URL of the current or last connection.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// From now on, the service answers so.
-    pub fn pair(&mut self, pairing: Pairing) {
+    /// Sets the rule for pairing replies.
+    pub fn set_pairing(&mut self, pairing: Pairing) {
         self.pairing = pairing;
     }
 
-    /// How the service answers.
+    /// The rule for pairing replies.
     pub fn pairing(&self) -> Pairing {
         self.pairing
     }
 
-    /// Whether a lost connection is made again.
+    /// Whether a lost connection is opened again.
     pub fn reconnects(&self) -> bool {
         self.reconnect
     }
 
-    /// What happened.
+    /// The transcript.
     pub fn transcript(&self) -> &Transcript {
         &self.transcript
     }
 
-    /// What happened, to be pinned, cleared or caught up with.
+    /// The transcript, to pin and clear rows.
     pub fn transcript_mut(&mut self) -> &mut Transcript {
         &mut self.transcript
     }
 
-    /// The counters of the connection, or of the last one.
+    /// The statistics of the current or last connection.
     pub fn stats(&self) -> &Stats {
         &self.stats
     }
 
-    /// How many messages wait here to be sent.
+    /// The number of messages in the queue.
     pub fn queued(&self) -> usize {
         self.queue.len()
     }
 
-    /// Takes in what happened at `now`; answers with what is to be done, in order. What makes no
-    /// sense in the state that the session is in changes nothing.
+    /// Handles an event that happened at `now`; returns the effects to carry out, in order. An event
+    /// that does not fit the state changes nothing.
     pub fn handle(&mut self, event: Event, now: Millis) -> Vec<Effect> {
         match event {
             Event::Connect { url, protocols } => self.connect(url, protocols),
@@ -170,12 +169,14 @@ impl Session {
             Event::Send(payload) => self.send(payload, now),
             Event::HalfClose => self.half_close(now),
             Event::Reconnect(wanted) => self.reconnect(wanted),
-            Event::Woken => self.woken(now),
-            Event::Rejected(words) => self.end(How::NotTried, CloseCode::ABNORMAL, words, now),
+            Event::TimerExpired => self.woken(now),
+            Event::Rejected(error) => self.end(Outcome::Rejected, CloseCode::ABNORMAL, error, now),
             Event::Opened { protocol } => self.opened(protocol, now),
             Event::Received(payload) => self.received(payload, now),
             Event::Buffered(bytes) => self.drained_to(bytes, now),
-            Event::Ended { code, reason, clean } => self.end(self.how(clean), code, reason, now),
+            Event::Ended { code, reason, clean } => {
+                self.end(self.outcome(clean), code, reason, now)
+            }
         }
     }
 
@@ -193,7 +194,7 @@ impl Session {
         self.state = State::Connecting;
         self.was_open = false;
         self.buffered = 0;
-        self.asked_buffered = false;
+        self.polled_buffered = false;
         vec![Effect::Open { url: self.url.clone(), protocols: self.protocols.clone() }]
     }
 
@@ -203,8 +204,8 @@ impl Session {
                 self.state = State::Closing;
                 vec![Effect::Close { code, reason }]
             }
-            State::Waiting { ending, .. } => {
-                self.state = State::Closed(ending.clone());
+            State::Waiting { cause, .. } => {
+                self.state = State::Closed(cause.clone());
                 Vec::new()
             }
             State::Idle | State::Closing | State::Closed(_) => Vec::new(),
@@ -213,10 +214,10 @@ impl Session {
 
     fn reconnect(&mut self, wanted: bool) -> Vec<Effect> {
         self.reconnect = wanted;
-        if let State::Waiting { ending, .. } = &self.state
+        if let State::Waiting { cause, .. } = &self.state
             && !wanted
         {
-            self.state = State::Closed(ending.clone());
+            self.state = State::Closed(cause.clone());
         }
         Vec::new()
     }
@@ -224,8 +225,8 @@ impl Session {
     fn woken(&mut self, now: Millis) -> Vec<Effect> {
         match self.state {
             State::Waiting { until, .. } if now >= until => self.open(),
-            // A timer of an earlier wait, or one that is a little early.
-            State::Waiting { until, .. } => vec![Effect::Wake(until - now)],
+            // A timer of an earlier wait, or one that fired early.
+            State::Waiting { until, .. } => vec![Effect::StartTimer(until - now)],
             _ => Vec::new(),
         }
     }
@@ -236,46 +237,52 @@ impl Session {
             self.failures = 0;
             self.stats = Stats::new(now);
             let (url, protocol_agreed) = (self.url.clone(), protocol.clone());
-            self.transcript.push(now, What::Opened { url, protocol: protocol_agreed });
+            self.transcript.push(now, EntryKind::Opened { url, protocol: protocol_agreed });
             self.state = State::Open { protocol, ended: Halves::default() };
         }
         Vec::new()
     }
 
-    /// What an end means in the state that the session is in.
-    fn how(&self, clean: bool) -> How {
+    /// The outcome that the end of the socket means in the current state.
+    fn outcome(&self, clean: bool) -> Outcome {
         match (&self.state, self.was_open, clean) {
-            (State::Closing, false, _) => How::CalledOff,
-            (_, false, _) => How::NotOpened,
-            (State::Closing, true, true) => How::ByUs,
-            (State::Closing, true, false) => How::ByUsUnanswered,
-            (_, true, true) => How::ByPeer,
-            (_, true, false) => How::Broken,
+            (State::Closing, false, _) => Outcome::Cancelled,
+            (_, false, _) => Outcome::NotOpened,
+            (State::Closing, true, true) => Outcome::ClosedHere,
+            (State::Closing, true, false) => Outcome::ClosedHereUnanswered,
+            (_, true, true) => Outcome::ClosedByPeer,
+            (_, true, false) => Outcome::Lost,
         }
     }
 
-    fn end(&mut self, how: How, code: CloseCode, reason: String, now: Millis) -> Vec<Effect> {
+    fn end(
+        &mut self,
+        outcome: Outcome,
+        code: CloseCode,
+        reason: String,
+        now: Millis,
+    ) -> Vec<Effect> {
         if self.state.is_at_rest() {
             return Vec::new();
         }
         let (unsent, unanswered) = (self.queue.len(), self.unanswered.len());
         for (id, _) in self.queue.drain(..) {
-            self.transcript.settle(id, Fate::NotSent);
+            self.transcript.set_delivery(id, Delivery::NotSent);
         }
         self.queued_bytes = 0;
         while !self.unanswered.is_empty() {
             self.give_up_oldest();
         }
-        let ending = Ending { how, code, reason, unsent, unanswered };
-        self.transcript.push(now, What::Ended(ending.clone()));
-        if !self.reconnect || !backoff::is_worthwhile(&ending) {
-            self.state = State::Closed(ending);
-            return vec![Effect::Release];
+        let cause = CloseReason { outcome, code, reason, unsent, unanswered };
+        self.transcript.push(now, EntryKind::Ended(cause.clone()));
+        if !self.reconnect || !backoff::is_worthwhile(&cause) {
+            self.state = State::Closed(cause);
+            return vec![Effect::DropSocket];
         }
         self.failures += 1;
         let wait = backoff::wait(self.failures);
-        self.state = State::Waiting { ending, attempt: self.failures, until: now + wait };
-        vec![Effect::Release, Effect::Wake(wait)]
+        self.state = State::Waiting { cause, attempt: self.failures, until: now + wait };
+        vec![Effect::DropSocket, Effect::StartTimer(wait)]
     }
 }
 

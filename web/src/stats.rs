@@ -1,8 +1,8 @@
-//! What is measured on one connection.
+//! Measurements of one connection.
 //!
-//! - [`histogram`]: how long replies took, by how many took how long
-//! - [`series`]: when they took how long
-//! - [`rate`]: how much went each way, second by second
+//! - [`histogram`]: the distribution of round trips
+//! - [`series`]: recent round trips over time
+//! - [`rate`]: throughput per second
 
 pub mod histogram;
 pub mod rate;
@@ -11,52 +11,52 @@ pub mod series;
 pub use self::{histogram::Histogram, rate::Rate, series::Series};
 use crate::time::Millis;
 
-/// What went over one connection.
+/// The measurements of one connection.
 #[derive(Clone, Debug, Default)]
 pub struct Stats {
-    /// When it opened.
+    /// When the connection opened.
     pub since: Millis,
-    /// Messages handed to the browser.
+    /// Messages sent to the browser's socket.
     pub sent: Traffic,
-    /// Messages that arrived.
+    /// Messages received.
     pub received: Traffic,
-    /// How long replies took.
+    /// The distribution of round trips.
     pub round_trips: Histogram,
-    /// How long replies took, and when.
-    pub latest: Series,
+    /// Recent round trips over time.
+    pub recent: Series,
 }
 
-/// Messages one way.
+/// Messages in one direction.
 #[derive(Clone, Debug, Default)]
 pub struct Traffic {
-    /// How many.
+    /// The number of messages.
     pub messages: u64,
-    /// Their payload.
+    /// Their payload bytes.
     pub bytes: u64,
-    /// Their payload, second by second.
+    /// Bytes and messages per second.
     pub rate: Rate,
 }
 
 impl Stats {
-    /// Those of a connection that opens now.
+    /// The measurements of a connection that opens now.
     pub fn new(now: Millis) -> Self {
         Stats { since: now, ..Stats::default() }
     }
 
-    /// Counts a message that went out.
+    /// Counts a sent message.
     pub fn sent(&mut self, bytes: usize, now: Millis) {
         self.sent.add(bytes, now);
     }
 
-    /// Counts a message that came in.
+    /// Counts a received message.
     pub fn received(&mut self, bytes: usize, now: Millis) {
         self.received.add(bytes, now);
     }
 
-    /// Counts a reply that took so long.
+    /// Counts a reply.
     pub fn answered(&mut self, round_trip: Millis, now: Millis) {
         self.round_trips.add(round_trip);
-        self.latest.add(now, round_trip);
+        self.recent.add(now, round_trip);
     }
 }
 

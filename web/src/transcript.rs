@@ -1,97 +1,97 @@
-//! What happened on a connection, in order: bounded, and honest about what it let go.
+//! The transcript of a connection: bounded, with a count of the rows that were dropped.
 
 mod entry;
 
 use std::collections::VecDeque;
 
-pub use self::entry::{Entry, Fate, What};
+pub use self::entry::{Delivery, Entry, EntryKind};
 use crate::time::Millis;
 
-/// What the transcript has let go to stay within its bounds.
+/// Rows that the transcript has dropped to stay within its bounds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dropped {
-    /// How many rows.
+    /// The number of rows.
     pub rows: u64,
-    /// The bytes of the messages in them.
+    /// The payload bytes in them.
     pub bytes: u64,
 }
 
-/// The latest rows, oldest first, and those older ones that somebody pinned.
+/// The latest rows, oldest first, and older ones that the user pinned.
 #[derive(Debug)]
 pub struct Transcript {
     rows: VecDeque<Entry>,
     /// Pinned rows that are older than all of `rows`.
-    kept: Vec<Entry>,
-    /// In order.
+    older_pins: Vec<Entry>,
+    /// The numbers of pinned rows, ascending.
     pins: Vec<u64>,
-    /// The oldest row that was settled since somebody last asked.
-    settled: Option<u64>,
+    /// The oldest row whose delivery changed since the last [`Self::take_oldest_changed`].
+    oldest_changed: Option<u64>,
     next_id: u64,
     bytes: usize,
     dropped: Dropped,
 }
 
 impl Transcript {
-    /// The most rows that are kept.
+    /// The most rows, pinned ones aside.
     pub const MAX_ROWS: usize = 50_000;
-    /// The most payload that is kept, in bytes. The latest row stays, whatever its size.
+    /// The most payload bytes. The latest row stays, whatever its size.
     pub const MAX_BYTES: usize = 32 << 20;
-    /// The most rows that can be pinned. A pinned row is not let go.
+    /// The most pinned rows. A pinned row is not dropped.
     pub const MAX_PINS: usize = 100;
 
     /// An empty transcript.
     pub fn new() -> Self {
         Transcript {
             rows: VecDeque::new(),
-            kept: Vec::new(),
+            older_pins: Vec::new(),
             pins: Vec::new(),
-            settled: None,
+            oldest_changed: None,
             next_id: 0,
             bytes: 0,
             dropped: Dropped::default(),
         }
     }
 
-    /// Adds a row; answers with its number.
-    pub fn push(&mut self, at: Millis, what: What) -> u64 {
+    /// Adds a row; returns its number.
+    pub fn push(&mut self, at: Millis, kind: EntryKind) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
-        self.bytes += what.bytes();
-        self.rows.push_back(Entry { id, at, what });
+        self.bytes += kind.bytes();
+        self.rows.push_back(Entry { id, at, kind });
         self.keep_within_bounds();
         id
     }
 
-    /// Says what became of a message that was sent; nothing if its row is gone.
-    pub fn settle(&mut self, id: u64, new: Fate) {
+    /// Updates the delivery of a sent message, unless its row was dropped.
+    pub fn set_delivery(&mut self, id: u64, new: Delivery) {
         let Some(index) = self.index(id) else { return };
-        if let What::Sent(_, fate) = &mut self.rows[index].what {
-            self.bytes = self.bytes - fate.bytes() + new.bytes();
-            *fate = new;
-            self.settled = Some(self.settled.map_or(id, |oldest| oldest.min(id)));
+        if let EntryKind::Sent(_, delivery) = &mut self.rows[index].kind {
+            self.bytes = self.bytes - delivery.bytes() + new.bytes();
+            *delivery = new;
+            self.oldest_changed = Some(self.oldest_changed.map_or(id, |oldest| oldest.min(id)));
         }
         self.keep_within_bounds();
     }
 
-    /// The oldest of the rows that were settled since this was last asked.
-    pub fn take_settled(&mut self) -> Option<u64> {
-        self.settled.take()
+    /// The oldest row whose delivery changed since the last call.
+    pub fn take_oldest_changed(&mut self) -> Option<u64> {
+        self.oldest_changed.take()
     }
 
-    /// Pins a row, or takes its pin away; answers whether it is pinned now.
+    /// Pins or unpins a row; returns whether it is pinned now.
     pub fn toggle_pin(&mut self, id: u64) -> bool {
-        let place = self.pins.binary_search(&id);
-        if let Ok(at) = place {
+        let found = self.pins.binary_search(&id);
+        if let Ok(at) = found {
             self.pins.remove(at);
-            if let Ok(at) = self.kept.binary_search_by_key(&id, |row| row.id) {
-                let row = self.kept.remove(at);
+            if let Ok(at) = self.older_pins.binary_search_by_key(&id, |row| row.id) {
+                let row = self.older_pins.remove(at);
                 self.dropped.rows += 1;
-                self.dropped.bytes += row.what.bytes() as u64;
+                self.dropped.bytes += row.kind.bytes() as u64;
             }
             return false;
         }
         let pinned = self.get(id).is_some() && self.pins.len() < Self::MAX_PINS;
-        if pinned && let Err(at) = place {
+        if pinned && let Err(at) = found {
             self.pins.insert(at, id);
         }
         pinned
@@ -102,69 +102,71 @@ impl Transcript {
         self.pins.binary_search(&id).is_ok()
     }
 
-    /// The number that the next row will have.
+    /// The number of the next row.
     pub fn next_id(&self) -> u64 {
         self.next_id
     }
 
-    /// The number of the oldest row that is still in its place.
+    /// The number of the oldest row, older pinned ones aside.
     pub fn first_id(&self) -> u64 {
         self.rows.front().map_or(self.next_id, |row| row.id)
     }
 
-    /// The row at this place in [`Self::rows`].
+    /// The row at this index in [`Self::rows`].
     pub fn at(&self, index: usize) -> Option<&Entry> {
-        match index.checked_sub(self.kept.len()) {
+        match index.checked_sub(self.older_pins.len()) {
             Some(index) => self.rows.get(index),
-            None => self.kept.get(index),
+            None => self.older_pins.get(index),
         }
     }
 
-    /// How many rows there are.
+    /// The number of rows.
     pub fn len(&self) -> usize {
-        self.kept.len() + self.rows.len()
+        self.older_pins.len() + self.rows.len()
     }
 
-    /// Whether there is no row.
+    /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The row of this number, unless it was let go.
+    /// The row of this number, unless it was dropped.
     pub fn get(&self, id: u64) -> Option<&Entry> {
-        let kept = || self.kept.binary_search_by_key(&id, |row| row.id).ok();
-        self.index(id).map(|index| &self.rows[index]).or_else(|| kept().map(|at| &self.kept[at]))
+        let older = || self.older_pins.binary_search_by_key(&id, |row| row.id).ok();
+        self.index(id)
+            .map(|index| &self.rows[index])
+            .or_else(|| older().map(|at| &self.older_pins[at]))
     }
 
     /// The rows, oldest first.
     pub fn rows(&self) -> impl DoubleEndedIterator<Item = &Entry> {
-        self.kept.iter().chain(&self.rows)
+        self.older_pins.iter().chain(&self.rows)
     }
 
     /// The rows from this number on, oldest first.
-    pub fn from(&self, id: u64) -> impl Iterator<Item = &Entry> {
-        let kept = self.kept.partition_point(|row| row.id < id);
+    pub fn rows_from(&self, id: u64) -> impl Iterator<Item = &Entry> {
+        let older = self.older_pins.partition_point(|row| row.id < id);
         let first = usize::try_from(id.saturating_sub(self.first_id())).unwrap_or(usize::MAX);
-        self.kept[kept..].iter().chain(self.rows.range(first.min(self.rows.len())..))
+        self.older_pins[older..].iter().chain(self.rows.range(first.min(self.rows.len())..))
     }
 
-    /// Where in [`Self::rows`] the row of this number is.
-    pub fn place(&self, id: u64) -> Option<usize> {
-        let kept = || self.kept.binary_search_by_key(&id, |row| row.id).ok();
-        self.index(id).map(|index| index + self.kept.len()).or_else(kept)
+    /// The index in [`Self::rows`] of the row of this number.
+    pub fn position(&self, id: u64) -> Option<usize> {
+        let older = || self.older_pins.binary_search_by_key(&id, |row| row.id).ok();
+        self.index(id).map(|index| index + self.older_pins.len()).or_else(older)
     }
 
-    /// What is no longer here.
+    /// The rows that were dropped.
     pub fn dropped(&self) -> Dropped {
         self.dropped
     }
 
-    /// Forgets every row, and what was let go: somebody asked for it.
+    /// Removes all rows and resets the count of dropped ones.
     pub fn clear(&mut self) {
         self.rows.clear();
-        self.kept.clear();
+        self.older_pins.clear();
         self.pins.clear();
-        self.settled = None;
+        self.oldest_changed = None;
         self.bytes = 0;
         self.dropped = Dropped::default();
     }
@@ -180,10 +182,10 @@ impl Transcript {
             && (self.rows.len() > Self::MAX_ROWS || self.bytes > Self::MAX_BYTES)
         {
             let Some(row) = self.rows.pop_front() else { return };
-            let bytes = row.what.bytes();
+            let bytes = row.kind.bytes();
             self.bytes -= bytes;
             if self.pins.binary_search(&row.id).is_ok() {
-                self.kept.push(row);
+                self.older_pins.push(row);
                 continue;
             }
             self.dropped.rows += 1;

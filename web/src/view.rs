@@ -1,44 +1,52 @@
-//! The page as it is drawn: thin, over [`crate::session`] and its neighbours.
+//! The page's elements: a thin view of [`crate::session`] and its neighbours.
 //!
-//! - [`app`]: all that there is on the page: its [`model`], drawn at most once a frame on its
-//!   [`screen`]; over [`wire`], a session with its socket and other [`parts`], and [`act`], what
-//!   somebody did
-//! - [`masthead`]; [`connections`] and their [`form`]; [`transcript`], its [`row`]s, how one goes
-//!   about [`reading`] it, and [`detail`]; [`composer`], its [`keys`] and [`file`]; [`way`],
-//!   [`measures`] and [`who`]; [`operator`]: what one sees; each makes its elements once, draws
-//!   what has changed, and says what its buttons and fields do
-//! - [`dom`], [`browser`], [`socket`]: all that talks to the browser itself
+//! - [`app`]: the page's state and clock; draws the [`model`] on the [`screen`] at most once per
+//!   frame, carries out [`command`]s
+//! - panels: [`header`]; [`sidebar`] with its [`endpoint_form`]; [`transcript_panel`] with [`row`],
+//!   [`detail`], [`transcript_input`] and [`transcript_file`]; [`composer`] with [`keys`] and
+//!   [`file_panel`]; [`latency_panel`], [`charts`] and [`connection_list`]; [`operator_panel`].
+//!   A panel makes its elements once, draws what has changed and answers when it wants to be drawn
+//!   again; its `act` handles the user's events and returns a command
+//! - [`connection`]: a session with its socket and its [`forms`]; [`operator_session`]: the same for
+//!   the operator; callbacks [`dispatch`] their events to the application
+//! - [`user_event`]s name an [`action`]; [`dom`], [`browser`] and [`socket`] are the calls to the
+//!   browser
 
-mod act;
+mod action;
 mod app;
 mod browser;
+mod charts;
+mod command;
 mod composer;
-mod connections;
+mod connection;
+mod connection_list;
 mod detail;
+mod dispatch;
 mod dom;
-mod file;
-mod form;
+mod endpoint_form;
+mod file_panel;
+mod forms;
+mod header;
 mod keys;
-mod masthead;
-mod measures;
+mod latency_panel;
 mod model;
-mod operator;
-mod parts;
-mod reading;
+mod operator_panel;
+mod operator_session;
 mod row;
 mod screen;
+mod sidebar;
 mod socket;
-mod transcript;
-mod way;
-mod who;
-mod wire;
+mod transcript_file;
+mod transcript_input;
+mod transcript_panel;
+mod user_event;
 
 use wasm_bindgen::prelude::wasm_bindgen;
 
-/// Draws the page in place of the notice that it is being loaded.
+/// Draws the page in place of the loading notice.
 #[wasm_bindgen(start)]
 fn start() {
-    // A bug here should be as loud as one in JavaScript.
+    // A panic is reported like an uncaught exception.
     std::panic::set_hook(Box::new(|panic| browser::log_error(&panic.to_string())));
     app::start();
 }

@@ -1,4 +1,4 @@
-//! Stream sockets, in the runtime or on an event loop.
+//! Stream sockets: in the runtime, then on an event loop.
 
 use std::{
     io::{self, IoSlice, Read, Write},
@@ -6,6 +6,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
     pin::Pin,
     task::{Context, Poll},
+    thread,
     time::Duration,
 };
 
@@ -16,32 +17,41 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-use super::{Interest, Ready, here, is_here};
-use crate::InFlight;
+use crate::{
+    InFlight,
+    state::{LoopState, Ready, Registration, WRONG_LOOP, is_loop_thread, try_with_loop, with_loop},
+};
 
-/// More than the system takes at once (IOV_MAX on Linux and macOS) would make a write
-/// that was taken whole look like one that was not.
-const MAX_PARTS: usize = 1024;
+/// Buffers in one write. With more than the system takes at once (`IOV_MAX` of Linux and macOS)
+/// a write that filled all of them would look like a short one.
+const MAX_BUFFERS: usize = 1024;
 
-/// A connected socket. It begins in the runtime; a task of an event loop that reads or
-/// writes it takes it there by that, and from then on no other task can use it.
+/// The panic message about a socket that has left its task.
+pub(crate) const WRONG_TASK: &str =
+    "a socket on an event loop was used by another task than the first";
+
+/// A connected stream socket. It begins in the runtime. The first read or write by a task of an
+/// event loop moves it to that loop, where it stays with that task.
 #[derive(Debug)]
 pub enum StreamSocket {
-    /// TCP, in the runtime.
+    /// A TCP socket in the runtime.
     Tcp(TcpStream),
-    /// A socket in the file system, in the runtime.
+    /// A Unix socket in the runtime.
     Unix(UnixStream),
-    /// Either, on an event loop.
+    /// A socket of either kind on an event loop.
     OnLoop(OnLoop),
-    /// It could not be taken to an event loop, and was closed.
-    Lost,
+    /// No socket: it could not be moved to an event loop, and was closed.
+    Failed,
 }
 
-/// A socket on the event loop of this thread.
+/// A socket on an event loop.
 #[derive(Debug)]
 pub struct OnLoop {
     socket: Socket,
+    /// The key of the registration on that loop.
     key: usize,
+    /// The number of that loop.
+    loop_number: u32,
 }
 
 #[derive(Debug)]
@@ -60,28 +70,31 @@ macro_rules! on_each {
 }
 
 impl OnLoop {
-    /// Enters this thread's event loop, for the task that is polled.
+    /// Registers `socket` with this thread's event loop, for the task that is being polled.
     fn new(mut socket: Socket) -> io::Result<OnLoop> {
-        let key = here(|here| {
-            let task = here.task;
-            // What has come already is found by reading it.
+        with_loop(|state| {
+            // Bytes that arrived before are found by reading.
             let ready = Ready { read: true, write: true, read_closed: false, failed: false };
-            let key = here.interests.insert(Interest { task, ready });
-            let all = mio::Interest::READABLE | mio::Interest::WRITABLE;
+            let key = state.registrations.insert(Registration { task: state.task, ready });
+            let both = mio::Interest::READABLE | mio::Interest::WRITABLE;
             let source: &mut dyn Source = on_each!(&mut socket, stream => stream);
-            let entered = source.register(here.poll.registry(), Token(key), all);
-            if entered.is_err() {
-                here.interests.remove(key);
+            if let Err(e) = source.register(state.poll.registry(), Token(key), both) {
+                state.registrations.remove(key);
+                return Err(e);
             }
-            entered.map(|()| key)
-        })?;
-        Ok(OnLoop { socket, key })
+            Ok(OnLoop { socket, key, loop_number: state.number })
+        })
     }
 
-    /// Reads or writes up to `len` bytes if the socket is `ready` for it and the task's
-    /// turn is not over; after the turn the task is polled again. A short read or write
-    /// means that the kernel's buffer is empty or full: epoll will report the next change.
-    /// After a reported end of the stream it reports no more, so that readiness stays.
+    /// Reads or writes up to `len` bytes if the socket is `ready` for it and the task's turn is not
+    /// over. Pending stores no waker: the task is polled when the socket becomes ready, and after
+    /// others if its turn is over. A short read or write means that the kernel's buffer is empty or
+    /// full: the system will report the next change. After a reported end of the stream it reports
+    /// no more, so that readiness to read stays.
+    ///
+    /// # Panics
+    ///
+    /// When another task than the first that used the socket polls it, on any thread.
     #[inline]
     fn poll_io(
         &mut self,
@@ -89,9 +102,13 @@ impl OnLoop {
         len: usize,
         mut io: impl FnMut(&mut Socket) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        here(|here| {
-            let state = &mut here.interests[self.key].ready;
-            if !*ready(state) || !here.turn.goes_on() {
+        with_loop(|state| {
+            let LoopState { number, registrations, task, turn, .. } = state;
+            assert_eq!(*number, self.loop_number, "{WRONG_LOOP}");
+            let registration = &mut registrations[self.key];
+            assert_eq!(*task, registration.task, "{WRONG_TASK}");
+            let state = &mut registration.ready;
+            if !*ready(state) || !turn.may_continue() {
                 return Poll::Pending;
             }
             loop {
@@ -102,9 +119,9 @@ impl OnLoop {
                         return Poll::Pending;
                     }
                     done => {
-                        here.turn.count(*done.as_ref().unwrap_or(&0));
-                        let less = done.as_ref().is_ok_and(|&n| 0 < n && n < len);
-                        if less && !state.read_closed {
+                        turn.count(*done.as_ref().unwrap_or(&0));
+                        let is_short = done.as_ref().is_ok_and(|&n| 0 < n && n < len);
+                        if is_short && !state.read_closed {
                             *ready(state) = false;
                         }
                         return Poll::Ready(done);
@@ -114,19 +131,31 @@ impl OnLoop {
         })
     }
 
+    /// Known readiness.
+    ///
+    /// # Panics
+    ///
+    /// On a thread other than the loop's.
+    fn ready(&self) -> Ready {
+        with_loop(|state| {
+            assert_eq!(state.number, self.loop_number, "{WRONG_LOOP}");
+            state.registrations[self.key].ready
+        })
+    }
+
     fn poll_read(&mut self, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let room = buf.initialize_unfilled();
-        let len = room.len();
+        let unfilled = buf.initialize_unfilled();
+        let len = unfilled.len();
         let read = self.poll_io(
             |ready| &mut ready.read,
             len,
-            |socket| on_each!(socket, stream => stream.read(room)),
+            |socket| on_each!(socket, stream => stream.read(unfilled)),
         );
         read.map_ok(|n| buf.advance(n))
     }
 
     fn poll_write(&mut self, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let bufs = &bufs[..bufs.len().min(MAX_PARTS)];
+        let bufs = &bufs[..bufs.len().min(MAX_BUFFERS)];
         let len = bufs.iter().map(|buf| buf.len()).sum();
         self.poll_io(
             |ready| &mut ready.write,
@@ -142,7 +171,7 @@ impl OnLoop {
 
     fn shutdown(&self) -> io::Result<()> {
         on_each!(&self.socket, stream => stream.shutdown(Shutdown::Write)).or_else(|e| {
-            // The peer's end may have come first.
+            // The peer may have closed the connection before.
             if e.kind() == io::ErrorKind::NotConnected { Ok(()) } else { Err(e) }
         })
     }
@@ -155,9 +184,21 @@ impl AsFd for OnLoop {
 }
 
 impl Drop for OnLoop {
-    /// (Who is closed is taken from the system's list by that.)
+    /// Removes the registration. (Closing the file descriptor removes it from epoll and kqueue.)
+    ///
+    /// # Panics
+    ///
+    /// On a thread other than the loop's. If that thread is unwinding already the registration
+    /// is left behind instead, where it does no harm: a second panic would abort the process.
     fn drop(&mut self) {
-        here(|here| here.interests.remove(self.key));
+        let is_removed = try_with_loop(|state| {
+            let is_own = state.number == self.loop_number;
+            if is_own {
+                state.registrations.remove(self.key);
+            }
+            is_own
+        });
+        assert!(is_removed == Some(true) || thread::panicking(), "{WRONG_LOOP}");
     }
 }
 
@@ -168,11 +209,11 @@ impl From<TcpStream> for StreamSocket {
 }
 
 impl StreamSocket {
-    /// The address that it is bound to.
+    /// The address that a TCP socket in the runtime is bound to.
     ///
     /// # Errors
     ///
-    /// The socket's, and that it has none or is no longer in the runtime.
+    /// The system's; [`Unsupported`](io::ErrorKind::Unsupported) for all other sockets.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         match self {
             StreamSocket::Tcp(stream) => stream.local_addr(),
@@ -181,76 +222,77 @@ impl StreamSocket {
     }
 
     /// Whether the connection is known to have failed: the peer has reset it, or the kernel
-    /// has given it up. What had come before can still be read.
+    /// has given it up. Bytes that arrived before can still be read.
     pub fn has_failed(&self) -> bool {
         self.ready().is_some_and(|ready| ready.failed)
     }
 
     /// Whether the connection is known to have failed or the peer to have ended its side.
-    /// What had come before can still be read.
+    /// Bytes that arrived before can still be read.
     pub fn has_ended(&self) -> bool {
         self.ready().is_some_and(|ready| ready.failed || ready.read_closed)
     }
 
-    /// What the event loop knows, if the socket is on one.
+    /// Known readiness, if the socket is on an event loop.
     fn ready(&self) -> Option<Ready> {
         let StreamSocket::OnLoop(socket) = self else { return None };
-        Some(here(|here| here.interests[socket.key].ready))
+        Some(socket.ready())
     }
 
-    /// What is on its way to the peer, as far as the kernel tells: nothing on a Unix socket,
-    /// where bytes are with the peer as soon as they are written.
+    /// Bytes under way to the peer, as far as the kernel tells: none on a Unix socket, where
+    /// written bytes are with the peer at once.
     pub fn in_flight(&self) -> Option<InFlight> {
         match self {
             StreamSocket::Tcp(stream) => InFlight::on(stream),
             StreamSocket::OnLoop(socket) if matches!(socket.socket, Socket::Tcp(_)) => {
                 InFlight::on(socket)
             }
-            StreamSocket::OnLoop(_) | StreamSocket::Unix(_) | StreamSocket::Lost => {
+            StreamSocket::OnLoop(_) | StreamSocket::Unix(_) | StreamSocket::Failed => {
                 Some(InFlight::NOTHING)
             }
         }
     }
 
     /// Has TCP reset the connection when the socket is closed (`SO_LINGER` 0), which discards
-    /// what is in flight. A Unix socket knows no reset.
+    /// bytes in flight. Unix sockets have no reset.
     pub fn reset_when_closed(&self) {
         let set = |socket: SockRef<'_>| socket.set_linger(Some(Duration::ZERO));
-        // That it fails on a connection that is gone already makes no difference.
+        // The call fails on a connection that is gone, which makes no difference.
         match self {
             StreamSocket::Tcp(stream) => set(stream.into()).ok(),
             StreamSocket::OnLoop(socket) => set(socket.into()).ok(),
-            StreamSocket::Unix(_) | StreamSocket::Lost => None,
+            StreamSocket::Unix(_) | StreamSocket::Failed => None,
         };
     }
 
-    /// It, on the event loop if this is one's thread.
+    /// The socket, moved to this thread's event loop if there is one.
     #[inline]
-    fn here(self: Pin<&mut Self>) -> io::Result<&mut StreamSocket> {
+    fn on_loop(self: Pin<&mut Self>) -> io::Result<&mut StreamSocket> {
         let socket = self.get_mut();
-        if !matches!(socket, StreamSocket::OnLoop(_)) && is_here() {
-            socket.come()?;
+        if !matches!(socket, StreamSocket::OnLoop(_)) && is_loop_thread() {
+            socket.adopt()?;
         }
         Ok(socket)
     }
 
+    /// Moves the socket from the runtime to this thread's event loop.
     #[cold]
-    fn come(&mut self) -> io::Result<()> {
-        let socket = match std::mem::replace(self, StreamSocket::Lost) {
+    fn adopt(&mut self) -> io::Result<()> {
+        let socket = match std::mem::replace(self, StreamSocket::Failed) {
             StreamSocket::Tcp(stream) => {
                 Socket::Tcp(mio::net::TcpStream::from_std(stream.into_std()?))
             }
             StreamSocket::Unix(stream) => {
                 Socket::Unix(mio::net::UnixStream::from_std(stream.into_std()?))
             }
-            StreamSocket::OnLoop(_) | StreamSocket::Lost => return Err(lost()),
+            StreamSocket::OnLoop(_) | StreamSocket::Failed => return Err(not_connected()),
         };
         *self = StreamSocket::OnLoop(OnLoop::new(socket)?);
         Ok(())
     }
 }
 
-fn lost() -> io::Error {
+fn not_connected() -> io::Error {
     io::ErrorKind::NotConnected.into()
 }
 
@@ -260,11 +302,11 @@ impl AsyncRead for StreamSocket {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.here()? {
+        match self.on_loop()? {
             StreamSocket::OnLoop(socket) => socket.poll_read(buf),
             StreamSocket::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             StreamSocket::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
-            StreamSocket::Lost => Poll::Ready(Err(lost())),
+            StreamSocket::Failed => Poll::Ready(Err(not_connected())),
         }
     }
 }
@@ -283,11 +325,11 @@ impl AsyncWrite for StreamSocket {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self.here()? {
+        match self.on_loop()? {
             StreamSocket::OnLoop(socket) => socket.poll_write(bufs),
             StreamSocket::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             StreamSocket::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            StreamSocket::Lost => Poll::Ready(Err(lost())),
+            StreamSocket::Failed => Poll::Ready(Err(not_connected())),
         }
     }
 
@@ -295,7 +337,7 @@ impl AsyncWrite for StreamSocket {
         true
     }
 
-    /// Nothing is held back here.
+    /// Does nothing: writes are not buffered.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
@@ -305,7 +347,7 @@ impl AsyncWrite for StreamSocket {
             StreamSocket::OnLoop(socket) => Poll::Ready(socket.shutdown()),
             StreamSocket::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             StreamSocket::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
-            StreamSocket::Lost => Poll::Ready(Err(lost())),
+            StreamSocket::Failed => Poll::Ready(Err(not_connected())),
         }
     }
 }

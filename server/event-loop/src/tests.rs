@@ -1,25 +1,28 @@
-use std::{io::Write, net::SocketAddr, os::fd::AsFd, pin::Pin, sync::mpsc, time::Duration};
+use std::{net::SocketAddr, sync::mpsc};
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, UnixStream},
-    sync::{broadcast, oneshot},
     time::{sleep, timeout},
 };
 
 use super::*;
 
-/// More than anything here takes.
+mod contract;
+mod health;
+mod turns;
+
+/// Longer than anything here takes.
 const LONG: Duration = Duration::from_secs(20);
 
-/// A connection over TCP: one end, and the other as the server has it.
+/// Both ends of a TCP connection, the client's and the server's.
 async fn connection() -> (TcpStream, StreamSocket) {
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     (client, listener.accept().await.unwrap().0.into())
 }
 
-/// Answers every byte until the end.
+/// Echoes every byte until the end of the stream.
 async fn echo(mut socket: StreamSocket) {
     let mut buf = [0; 1000];
     while let Ok(n @ 1..) = socket.read(&mut buf).await {
@@ -37,10 +40,22 @@ async fn answers(client: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin), len: 
     assert!(got == sent);
 }
 
-/// Ends its side, and is told of the other's end.
+/// Ends the client's side, and waits for the end of the other.
 async fn ends(client: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin)) {
     client.shutdown().await.unwrap();
     assert_eq!(timeout(LONG, client.read(&mut [0])).await.expect("an end").unwrap(), 0);
+}
+
+/// Blocks the loop with the fewest tasks until the result is dropped.
+async fn block(loops: &EventLoops) -> mpsc::Sender<()> {
+    let (release, released) = mpsc::channel();
+    let (sender, blocked) = oneshot::channel();
+    loops.spawn(async move {
+        sender.send(()).unwrap();
+        released.recv().ok();
+    });
+    blocked.await.unwrap();
+    release
 }
 
 #[tokio::test]
@@ -59,7 +74,7 @@ async fn sockets_carry_bytes_and_the_end() {
 }
 
 #[tokio::test]
-async fn what_came_before_and_with_the_end_is_read() {
+async fn bytes_that_arrive_before_the_task_begins_are_read() {
     let loops = EventLoops::start().unwrap();
     let (mut client, socket) = connection().await;
     client.write_all(b"all of it").await.unwrap();
@@ -74,261 +89,109 @@ async fn what_came_before_and_with_the_end_is_read() {
 async fn a_reset_is_an_error() {
     let loops = EventLoops::start().unwrap();
     let (client, mut socket) = connection().await;
-    let (tell, told) = oneshot::channel();
+    let (sender, receiver) = oneshot::channel();
     loops.spawn(async move {
         let first = socket.read(&mut [0; 10]).await;
-        tell.send((first, socket.write(b"x").await)).unwrap();
+        sender.send((first, socket.write(b"x").await)).unwrap();
     });
-    sleep(Duration::from_millis(20)).await;
+    loops.ping(LONG).await.unwrap();
     socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
     drop(client);
-    let (read, written) = timeout(LONG, told).await.expect("an end").unwrap();
+    let (read, written) = timeout(LONG, receiver).await.expect("an end").unwrap();
     assert_eq!(read.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
     assert_eq!(written.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
 }
 
 #[tokio::test]
-async fn a_task_is_woken_by_what_is_not_on_its_loop() {
-    let loops = EventLoops::of(1, BATCH).unwrap();
-    let (ask, asked) = oneshot::channel();
-    let (tell, told) = oneshot::channel();
+async fn timers_and_channels_of_the_runtime_wake_a_task() {
+    let loops = EventLoops::with_threads(1, BATCH).unwrap();
+    let (request, requested) = oneshot::channel();
+    let (sender, receiver) = oneshot::channel();
     loops.spawn(async move {
-        let n: u32 = asked.await.unwrap();
+        let n: u32 = requested.await.unwrap();
         sleep(Duration::from_millis(1)).await;
-        tell.send(n + 1).unwrap();
+        sender.send(n + 1).unwrap();
     });
-    sleep(Duration::from_millis(20)).await;
-    ask.send(1).unwrap();
-    assert_eq!(timeout(LONG, told).await.expect("it is woken").unwrap(), 2);
-}
-
-#[tokio::test]
-async fn who_is_woken_has_heard_before_what_had_come_then() {
-    let loops = EventLoops::of(1, 2).unwrap();
-    let mut others = Vec::new();
-    for _ in 0..5 {
-        let (client, socket) = UnixStream::pair().unwrap();
-        loops.spawn(echo(StreamSocket::Unix(socket)));
-        others.push(client);
-    }
-    let (mut client, socket) = UnixStream::pair().unwrap();
-    let (ask, mut asked) = oneshot::channel::<()>();
-    let (tell, told) = oneshot::channel();
-    loops.spawn(async move {
-        let (mut socket, mut buf) = (StreamSocket::Unix(socket), [0; 10]);
-        let has_heard = std::future::poll_fn(|cx| {
-            let is_asked = Pin::new(&mut asked).poll(cx).is_ready();
-            let read = Pin::new(&mut socket).poll_read(cx, &mut ReadBuf::new(&mut buf));
-            if is_asked || read.is_ready() { Poll::Ready(read.is_ready()) } else { Poll::Pending }
-        });
-        tell.send(has_heard.await).unwrap();
-    });
-    // It knows all of them, and then pauses.
-    sleep(Duration::from_millis(20)).await;
-    let (pausing, pauses) = oneshot::channel();
-    let (go_on, goes_on) = mpsc::channel::<()>();
-    loops.spawn(async move {
-        pausing.send(()).unwrap();
-        goes_on.recv().unwrap();
-    });
-    pauses.await.unwrap();
-    // In this order the system tells of it: the inbox, the others, the client.
-    loops.spawn(async {});
-    for other in &mut others {
-        other.write_all(b"x").await.unwrap();
-    }
-    client.write_all(b"x").await.unwrap();
-    ask.send(()).unwrap();
-    go_on.send(()).unwrap();
-    assert!(timeout(LONG, told).await.expect("it is woken").unwrap());
-}
-
-#[tokio::test]
-async fn many_who_are_woken_leave_sockets_their_turn() {
-    let loops = EventLoops::of(1, 2).unwrap();
-    let (client, socket) = UnixStream::pair().unwrap();
-    let (tell, told) = mpsc::channel();
-    let tells = tell.clone();
-    loops.spawn(async move {
-        StreamSocket::Unix(socket).read_exact(&mut [0]).await.unwrap();
-        tells.send("what came").unwrap();
-    });
-    let (ask, _) = broadcast::channel(1);
-    for _ in 0..9 {
-        let (mut asked, tells) = (ask.subscribe(), tell.clone());
-        let client = client.as_fd().try_clone_to_owned().unwrap();
-        loops.spawn(async move {
-            asked.recv().await.unwrap();
-            // Who is not the first finds nobody there.
-            std::os::unix::net::UnixStream::from(client).write_all(b"x").ok();
-            tells.send("one was woken").unwrap();
-        });
-    }
-    // They all wait when a task that began behind them has run.
-    let (run, runs) = oneshot::channel();
-    loops.spawn(async { run.send(()).unwrap() });
-    runs.await.unwrap();
-    let (go_on, goes_on) = mpsc::channel::<()>();
-    loops.spawn(async move { goes_on.recv().unwrap() });
-    ask.send(()).unwrap();
-    go_on.send(()).unwrap();
-    let order: Vec<_> = (0..10).map(|_| told.recv_timeout(LONG).unwrap()).collect();
-    assert!(order[..9].contains(&"what came"), "{order:?}");
-}
-
-#[tokio::test]
-async fn who_never_pauses_leaves_others_their_turn() {
-    let loops = EventLoops::of(1, BATCH).unwrap();
-    let (one, other) = UnixStream::pair().unwrap();
-    loops.spawn(async {
-        let (mut one, mut other) = (StreamSocket::Unix(one), StreamSocket::Unix(other));
-        // What is written can be read at once.
-        while one.write_all(b"x").await.is_ok() {
-            other.read_exact(&mut [0]).await.unwrap();
-        }
-    });
-    let (mut client, socket) = connection().await;
-    loops.spawn(echo(socket));
-    for _ in 0..20 {
-        answers(&mut client, 100).await;
-    }
-}
-
-#[tokio::test]
-async fn a_turn_ends() {
-    let loops = EventLoops::of(1, BATCH).unwrap();
-    let (_client, mut socket) = connection().await;
-    let (tell, told) = oneshot::channel();
-    loops.spawn(async move {
-        let mut written = 0;
-        let within_a_turn = std::future::poll_fn(|cx| {
-            assert!(has_budget_remaining());
-            while let Poll::Ready(done) = Pin::new(&mut socket).poll_write(cx, b"x") {
-                written += done.unwrap();
-            }
-            assert!(!has_budget_remaining());
-            Poll::Ready(written)
-        });
-        tell.send(within_a_turn.await).unwrap();
-    });
-    let written = timeout(LONG, told).await.expect("it ends").unwrap();
-    assert!((UNTIMED as usize..=BUDGET as usize).contains(&written), "{written}");
-}
-
-/// Takes turns without an end, each longer than it may be, and counts them in `turns`.
-async fn flood(turns: Arc<AtomicUsize>) {
-    std::future::poll_fn(|cx| {
-        turns.fetch_add(1, Ordering::Relaxed);
-        while goes_on(cx) {
-            thread::sleep(TIME_SLICE / 10);
-        }
-        Poll::<()>::Pending
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_socket_waits_for_few_turns_of_tasks_that_flood_however_many_they_are() {
-    const FLOODS: usize = 200;
-    let loops = EventLoops::of(1, BATCH).unwrap();
-    let turns = Arc::new(AtomicUsize::new(0));
-    for _ in 0..FLOODS {
-        loops.spawn(flood(turns.clone()));
-    }
-    let (mut client, socket) = connection().await;
-    loops.spawn(echo(socket));
-    // The first answer tells that all floods have begun: tasks begin in order.
-    answers(&mut client, 1).await;
-    let mut waited = Vec::new();
-    for _ in 0..20 {
-        let before = turns.load(Ordering::Relaxed);
-        answers(&mut client, 1).await;
-        waited.push(turns.load(Ordering::Relaxed) - before);
-    }
-    waited.sort_unstable();
-    // Of the other threads' delays here, a median knows nothing.
-    assert!(waited[waited.len() / 2] < FLOODS / 4, "{waited:?}");
-}
-
-#[tokio::test]
-async fn after_a_turn_comes_another_whatever_the_task_waits_for() {
-    let loops = EventLoops::of(1, BATCH).unwrap();
-    let (_client, mut socket) = connection().await;
-    let (tell, told) = oneshot::channel();
-    loops.spawn(async move {
-        let mut polls = 0;
-        std::future::poll_fn(|cx| {
-            polls += 1;
-            nothing_comes(&mut socket, cx);
-            if polls == 2 {
-                return Poll::Ready(());
-            }
-            while Pin::new(&mut socket).poll_write(cx, b"x").is_ready() {}
-            assert!(!has_budget_remaining());
-            nothing_comes(&mut socket, cx);
-            Poll::Pending
-        })
-        .await;
-        tell.send(()).unwrap();
-    });
-    timeout(LONG, told).await.expect("it is polled again").unwrap();
-}
-
-fn nothing_comes(socket: &mut StreamSocket, cx: &mut Context<'_>) {
-    let mut buf = [0; 10];
-    assert!(Pin::new(socket).poll_read(cx, &mut ReadBuf::new(&mut buf)).is_pending());
+    loops.ping(LONG).await.unwrap();
+    request.send(1).unwrap();
+    assert_eq!(timeout(LONG, receiver).await.expect("a wake").unwrap(), 2);
 }
 
 #[tokio::test]
 async fn a_panic_ends_its_own_task() {
-    let loops = EventLoops::of(1, BATCH).unwrap();
+    let loops = EventLoops::with_threads(1, BATCH).unwrap();
     let (mut client, socket) = connection().await;
     loops.spawn(echo(socket));
-    let (mut unlucky, mut socket) = connection().await;
+    let (mut other, mut socket) = connection().await;
     loops.spawn(async move {
         socket.read_exact(&mut [0]).await.unwrap();
-        panic!("as this test wants it");
+        panic!("expected by this test");
     });
-    unlucky.write_all(b"x").await.unwrap();
-    assert_eq!(timeout(LONG, unlucky.read(&mut [0])).await.expect("an end").unwrap(), 0);
+    other.write_all(b"x").await.unwrap();
+    assert_eq!(timeout(LONG, other.read(&mut [0])).await.expect("an end").unwrap(), 0);
     answers(&mut client, 100).await;
 }
 
-/// Tells when it is dropped.
-struct Tells(mpsc::Sender<()>);
+/// Panics when it is dropped.
+struct PanicOnDrop;
 
-impl Drop for Tells {
+impl Drop for PanicOnDrop {
+    fn drop(&mut self) {
+        panic!("expected by this test");
+    }
+}
+
+#[tokio::test]
+async fn a_panic_in_a_destructor_ends_there() {
+    let loops = EventLoops::with_threads(1, BATCH).unwrap();
+    let (sender, dropped) = mpsc::channel();
+    let (last, first) = (SendOnDrop(sender), PanicOnDrop);
+    loops.spawn(async { drop(PanicOnDrop) });
+    loops.spawn(async move {
+        let _held = (first, last);
+        std::future::pending::<()>().await;
+    });
+    loops.ping(LONG).await.unwrap();
+    drop(loops);
+    dropped.recv_timeout(LONG).unwrap();
+}
+
+/// Sends when it is dropped.
+struct SendOnDrop(mpsc::Sender<()>);
+
+impl Drop for SendOnDrop {
     fn drop(&mut self) {
         self.0.send(()).unwrap();
     }
 }
 
 #[tokio::test]
-async fn tasks_end_with_the_loops() {
+async fn tasks_are_dropped_with_the_last_handle() {
     let loops = EventLoops::start().unwrap();
-    let (tell, told) = mpsc::channel();
+    let (sender, dropped) = mpsc::channel();
     for _ in 0..10 {
-        let (socket, tells) = (connection().await, Tells(tell.clone()));
+        let (socket, on_drop) = (connection().await, SendOnDrop(sender.clone()));
         loops.spawn(async move {
-            let _tells = tells;
+            let _on_drop = on_drop;
             echo(socket.1).await;
             drop(socket.0);
         });
     }
     let same = loops.clone();
     drop(loops);
-    assert!(told.recv_timeout(Duration::from_millis(20)).is_err(), "not all of them are gone");
+    same.ping(LONG).await.unwrap();
+    assert!(dropped.try_recv().is_err(), "a handle is left");
     drop(same);
     for _ in 0..10 {
-        told.recv_timeout(LONG).unwrap();
+        dropped.recv_timeout(LONG).unwrap();
     }
 }
 
 #[tokio::test]
-async fn a_task_goes_where_there_are_fewest() {
-    let loops = EventLoops::of(3, BATCH).unwrap();
+async fn a_task_is_placed_on_the_loop_with_the_fewest() {
+    let loops = EventLoops::with_threads(3, BATCH).unwrap();
     let loads = || -> Vec<_> {
-        loops.0.iter().map(|Remote(inbox)| inbox.load.load(Ordering::Relaxed)).collect()
+        loops.0.iter().map(|handle| handle.inbox.load.load(Ordering::Relaxed)).collect()
     };
     let mut ends = Vec::new();
     for _ in 0..6 {
@@ -344,5 +207,5 @@ async fn a_task_goes_where_there_are_fewest() {
         }
     })
     .await
-    .expect("they end");
+    .expect("ended tasks");
 }

@@ -1,33 +1,33 @@
-//! Bytes as hexadecimal text, both ways.
+//! Hexadecimal text: encoding and decoding of bytes.
 //!
-//! Written as `00 61 ff`. Read with more patience: digits of either case; white space,
-//! `,` `:` `-` or nothing between bytes; `0x` or `\x` in front of them. So what `xxd -p`,
-//! a packet capture, a colon-separated address or a C array prints can be pasted as it is.
+//! The encoder writes `00 61 ff`. The decoder accepts digits of either case; white space, `,` `:`
+//! `-` or nothing between bytes; and `0x` or `\x` in front of them, so that the output of `xxd -p`,
+//! packet captures, colon-separated addresses and C arrays can be pasted unchanged.
 
 use thiserror::Error;
 
-/// Why a text is not a row of bytes. Positions count characters, the first being 1.
+/// The reason why a text is not hexadecimal. Positions count characters from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum HexError {
-    /// A character that is neither a digit nor a separator.
+    /// A character is neither a digit nor a separator.
     #[error("{found:?} at character {at} is not a hexadecimal digit")]
     NotADigit {
-        /// Where it stands.
+        /// The position of the character.
         at: usize,
-        /// What it is.
+        /// The character.
         found: char,
     },
-    /// One digit where two make a byte.
+    /// The second digit of a byte is missing.
     #[error("\"{digit}\" at character {at} is half a byte: a byte has two digits, as in 0{digit}")]
     HalfAByte {
-        /// Where it stands.
+        /// The position of the digit.
         at: usize,
-        /// The digit that stands alone.
+        /// The digit.
         digit: char,
     },
 }
 
-/// Reads bytes from hexadecimal text; the empty text is no bytes.
+/// Decodes hexadecimal text; the empty text gives no bytes.
 ///
 /// ```
 /// use echogate_proto::hex;
@@ -62,7 +62,7 @@ pub fn decode(text: &str) -> Result<Vec<u8>, HexError> {
     Ok(bytes)
 }
 
-/// Writes bytes as pairs of lower-case digits with a space between them.
+/// Encodes bytes as pairs of lower-case digits, separated by spaces.
 ///
 /// ```
 /// assert_eq!(echogate_proto::hex::encode(&[0x00, 0x61, 0xff]), "00 61 ff");

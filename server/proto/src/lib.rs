@@ -1,19 +1,20 @@
 //! The pure logic shared by echogate's server, native client and page.
 //!
-//! Nothing here opens a socket, reads a clock or knows of tokio or JavaScript:
-//! bytes and times come in as arguments, and it all builds for wasm32.
+//! This crate has no I/O and no clock: bytes and times are arguments. It builds for wasm32.
 //!
 //! In reading order:
 //!
-//! - [`endpoint`]: the URLs that name listeners, routes and what the client calls
-//! - [`ws`]: WebSocket frames, as a server reads and writes them
-//! - [`framing`]: a byte stream into WebSocket messages, in four ways
-//! - [`close`]: WebSocket close codes, and what they mean in words
-//! - [`utf8`]: UTF-8 in pieces
-//! - [`hex`]: bytes as hexadecimal text, both ways
-//! - [`live`]: what the server tells of itself: endpoints, connections, changes
-//! - [`operator`]: what the `chat` service's operators and the server say to each other
+//! - [`endpoint`]: the URLs of listeners, upstreams and the client's targets
+//! - [`ws`]: the frames of the WebSocket protocol, for servers and clients
+//! - [`framing`]: a byte stream as WebSocket messages, in four ways
+//! - [`close`]: WebSocket close codes and their descriptions
+//! - [`backoff`]: the delays between reconnection attempts
+//! - [`utf8`]: incremental UTF-8 validation
+//! - [`hex`]: hexadecimal text
+//! - [`live`]: the JSON types of the HTTP API: endpoints, connections, events
+//! - [`operator`]: the JSON types of the operator protocol of the `chat` service
 
+pub mod backoff;
 pub mod close;
 pub mod endpoint;
 pub mod framing;

@@ -1,11 +1,10 @@
-//! What the server tells of itself as JSON: its endpoints, who is connected, and how
-//! that changes.
+//! The JSON types of the server's HTTP API: endpoints, connections, and events.
 
 use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-/// The transport that a client came by.
+/// The transport of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -15,20 +14,20 @@ pub enum Kind {
     Tls,
     /// A stream socket in the file system.
     Unix,
-    /// Datagrams of one sender; a connection for as long as some come.
+    /// UDP datagrams of one sender, counted as a connection while they continue.
     Udp,
-    /// Datagrams of one sender to a socket in the file system, likewise.
+    /// Datagrams of one sender to a socket in the file system, counted likewise.
     UnixGram,
     /// A WebSocket connection to a route.
     WebSocket,
 }
 
 impl Kind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Kind; 6] =
         [Kind::Tcp, Kind::Tls, Kind::Unix, Kind::Udp, Kind::UnixGram, Kind::WebSocket];
 
-    /// Its name, as in JSON.
+    /// The name of the kind, as in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Tcp => "tcp",
@@ -50,94 +49,94 @@ impl fmt::Display for Kind {
 /// A live connection: an element of the array at `/api/connections`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Connection {
-    /// Unique among all connections since the server's start.
+    /// The identifier, unique since the start of the server.
     pub id: u64,
     /// The transport.
     pub kind: Kind,
-    /// The client: its address, or what is known of it; null where nothing is.
+    /// The address of the client, or another description; null if unknown.
     pub peer: Option<String>,
-    /// The service's name, or the route's path.
+    /// The name of the service, or the path of the route.
     pub target: Arc<str>,
-    /// The name that a WebSocket client gave itself: `?label=` in its URL.
+    /// The label that a WebSocket client chose with `?label=` in its URL.
     pub label: Option<String>,
-    /// The address from which the gateway called the upstream of a WebSocket connection:
-    /// the `peer` of the connection behind it, if that is to this server too.
+    /// The local address of the gateway's connection to the upstream. If the upstream is a
+    /// service of this server, that connection has this address as its `peer`.
     pub upstream_from: Option<String>,
-    /// When it began, in seconds since 1970.
+    /// The time of its begin, in seconds since 1970.
     pub since: f64,
-    /// How long it has lived, in seconds.
+    /// The age, in seconds.
     pub age: f64,
-    /// What it has carried.
+    /// The traffic so far.
     #[serde(flatten)]
     pub carried: Carried,
 }
 
-/// What a connection has carried.
+/// The traffic of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Carried {
     /// Payload bytes from the client.
     pub bytes_received: u64,
     /// Payload bytes to the client.
     pub bytes_sent: u64,
-    /// Messages from the client; 0 for a transport that has none.
+    /// Messages from the client; 0 for a byte stream.
     pub messages_received: u64,
-    /// Messages to the client; 0 for a transport that has none.
+    /// Messages to the client; 0 for a byte stream.
     pub messages_sent: u64,
-    /// How long the legs of the latest exchange took; null as long as none was measured.
+    /// The latencies of the latest exchange; null if none was measured.
     pub legs: Option<Legs>,
 }
 
-/// How long the legs of an exchange took in the server, in microseconds. They are taken
-/// while somebody watches.
+/// The latencies of the legs of one exchange in the server, in microseconds. They are measured
+/// while a client subscribes to events.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Legs {
-    /// Of a WebSocket connection.
+    /// The legs of a WebSocket connection.
     Bridge {
-        /// From the client's bytes read to their payload written to the upstream.
+        /// From reading the client's bytes to writing their payload to the upstream.
         up: f64,
-        /// From there to the upstream's first bytes in answer, read.
+        /// From that write to reading the first bytes of the upstream's reply.
         upstream: f64,
-        /// From there to their frames written to the client.
+        /// From that read to writing the reply to the client.
         down: f64,
     },
-    /// Of a service's connection.
+    /// The leg of a connection to a service.
     Service {
-        /// From the client's bytes read to the answer written.
+        /// From reading the client's bytes to writing the reply.
         service: f64,
     },
 }
 
-/// What `/api/events` sends, each as the data of one server-sent event.
+/// An event of `/api/events`: the data of one server-sent event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum Event {
-    /// Everything anew: at the start, and where more happened at once than is told.
+    /// The complete state: sent at the start, and after more changes than one event reports.
     All {
-        /// How many connections there are.
+        /// The number of connections.
         total: usize,
-        /// They themselves; of more than 1,000 the oldest.
+        /// The connections; if there are more than 1,000, the oldest.
         connections: Vec<Connection>,
     },
-    /// What has changed since the event before.
+    /// The changes since the previous event.
     Changes {
-        /// How many connections there are.
+        /// The number of connections.
         total: usize,
-        /// Those that began. Some of them may have ended since: see `closed`.
+        /// New connections. Some of them may be in `closed` as well.
         opened: Vec<Connection>,
-        /// Those that carried something.
+        /// Connections with new traffic.
         moved: Vec<Moved>,
-        /// Those that ended.
+        /// Connections that ended.
         closed: Vec<Closed>,
     },
 }
 
-/// A connection that carried something.
+/// A connection with new traffic.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Moved {
-    /// Which.
+    /// The identifier of the connection.
     pub id: u64,
-    /// All that it has carried by now.
+    /// Its traffic so far.
     #[serde(flatten)]
     pub carried: Carried,
 }
@@ -145,43 +144,43 @@ pub struct Moved {
 /// A connection that ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Closed {
-    /// Which.
+    /// The identifier of the connection.
     pub id: u64,
-    /// How, in words.
+    /// The reason of the end.
     pub end: String,
-    /// All that it has carried.
+    /// Its total traffic.
     #[serde(flatten)]
     pub carried: Carried,
 }
 
-/// What the server offers: the object at `/api/endpoints`.
+/// The routes and listeners of the server: the object at `/api/endpoints`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoints {
-    /// The WebSocket paths.
+    /// The WebSocket routes.
     pub routes: Vec<RouteInfo>,
-    /// The services on endpoints of their own.
+    /// The listeners of services.
     pub listeners: Vec<ListenerInfo>,
 }
 
-/// A WebSocket path.
+/// A WebSocket route.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteInfo {
-    /// The path of its URL.
+    /// The path.
     pub path: String,
-    /// Where it leads, as a URL.
+    /// The URL of the upstream.
     pub upstream: String,
-    /// Where messages to the client end: `bytes`, `text`, `line` or `message`.
+    /// The framing: `bytes`, `text`, `line` or `message`.
     pub framing: String,
-    /// The subprotocol that it speaks, if it was given one.
+    /// The subprotocol, if one is configured.
     pub protocol: Option<String>,
 }
 
-/// A service on an endpoint of its own.
+/// A listener of a service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListenerInfo {
-    /// The service's name.
+    /// The name of the service.
     pub service: String,
-    /// Where it is reached, as a URL.
+    /// The URL at which clients reach it.
     pub url: String,
 }
 

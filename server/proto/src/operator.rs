@@ -1,122 +1,122 @@
-//! What the `chat` service's operators and the server say to each other on
-//! `/ws/operator`: a JSON object in each text message.
+//! The operator protocol of the `chat` service on `/ws/operator`: one JSON object in each text
+//! message.
 //!
-//! The operator begins with [`FromOperator::Token`]; until it is right nothing else is
-//! said. Then comes [`ToOperator::Welcome`] with all there is, and after it each
-//! thing as it happens, what other operators do included.
+//! The operator first sends [`FromOperator::Token`]. If the token is right, the server sends
+//! [`ToOperator::Welcome`] with the current state, and from then on each change, including those
+//! that other operators cause.
 
 use serde::{Deserialize, Serialize};
 
-/// The text that ends a conversation, from either side.
+/// The message that ends a conversation, from either side.
 pub const BYE: &str = "bye";
 
-/// What an operator says.
+/// A message from an operator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
 pub enum FromOperator {
-    /// Who it is that speaks. A wrong token is answered with an error and the end.
+    /// Authentication. After a wrong token the server sends an error and closes.
     Token {
-        /// The operator's token.
+        /// The operator token.
         token: String,
     },
     /// A message to a client. The text [`BYE`] ends the conversation.
     Say {
-        /// The conversation's number.
+        /// The number of the conversation.
         conversation: u64,
-        /// One line.
+        /// The text, one line.
         text: String,
     },
 }
 
-/// What the server says to an operator.
+/// A message to an operator.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum ToOperator {
-    /// The token was right.
+    /// The token is right; the current state follows.
     Welcome {
-        /// The number by which other operators know this one.
+        /// The number of this operator.
         operator: u64,
-        /// All conversations that are open or ended lately, oldest first.
+        /// The conversations that are open or ended recently, oldest first.
         conversations: Vec<Conversation>,
     },
-    /// A client has come.
+    /// A client has connected.
     Opened {
-        /// Its conversation, still without messages.
+        /// Its conversation, which has no messages yet.
         conversation: Conversation,
     },
-    /// Somebody said something.
+    /// A new message.
     Said {
-        /// The conversation's number.
+        /// The number of the conversation.
         conversation: u64,
-        /// What was said.
+        /// The message.
         message: Message,
     },
-    /// A conversation is over.
+    /// A conversation has ended.
     Ended {
-        /// The conversation's number.
+        /// The number of the conversation.
         conversation: u64,
-        /// How.
+        /// The way in which it ended.
         ending: Ending,
     },
-    /// What was asked for could not be done.
+    /// A request of this operator failed.
     Error {
-        /// Why, in one line.
+        /// The reason, one line.
         text: String,
     },
 }
 
-/// A client's conversation with the operators.
+/// A conversation of a client with the operators.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Conversation {
-    /// Its number, from 1.
+    /// The number, from 1.
     pub id: u64,
-    /// The client: its address, or what is known of it.
+    /// The address of the client, or another description.
     pub peer: String,
-    /// When it began, in seconds since 1970.
+    /// The time of its begin, in seconds since 1970.
     pub since: f64,
-    /// Since when the client waits for an answer, in seconds since 1970; null if it
-    /// does not.
+    /// The time since when the client waits for a reply, in seconds since 1970; null if it does
+    /// not wait.
     pub waiting_since: Option<f64>,
-    /// What was said lately, oldest first.
+    /// The latest messages, oldest first.
     pub messages: Vec<Message>,
-    /// How it ended; null as long as it goes on.
+    /// The way in which it ended; null while it is open.
     pub ending: Option<Ending>,
 }
 
-/// Something said.
+/// A message of a conversation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Message {
-    /// Who said it.
+    /// The author.
     pub from: From,
-    /// When, in seconds since 1970.
+    /// The time, in seconds since 1970.
     pub at: f64,
-    /// One line, without its end. Bytes that are not UTF-8 stand as `\xNN`.
+    /// The text: one line without its line ending. Invalid UTF-8 is shown as `\xNN`.
     pub text: String,
 }
 
-/// Who says something.
+/// The author of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum From {
     /// The client.
     Client,
-    /// The operator of that number.
+    /// The operator with that number.
     Operator(u64),
 }
 
-/// How a conversation ended.
+/// The way in which a conversation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Ending {
     /// The client said [`BYE`].
     Client,
-    /// The operator of that number said [`BYE`].
+    /// The operator with that number said [`BYE`].
     Operator(u64),
-    /// The client closed its connection without a word.
+    /// The client closed its connection without [`BYE`].
     Left,
-    /// The client's connection broke.
+    /// The client's connection failed.
     Vanished,
-    /// The server shut down, or the client was silent for too long.
+    /// The server shut down, or the client exceeded the idle timeout.
     Server,
 }
 
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_thing_said_is_an_object_with_its_type() {
+    fn each_message_is_an_object_with_its_type() {
         let say = FromOperator::Say { conversation: 3, text: "hello".into() };
         let json = r#"{"type":"say","conversation":3,"text":"hello"}"#;
         assert_eq!(serde_json::to_string(&say).unwrap(), json);
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_operator_does_not_say_is_refused() {
+    fn an_unknown_message_of_an_operator_is_refused() {
         for json in [r#"{"type":"token"}"#, r#"{"type":"kill","conversation":1}"#, "[]", "say"] {
             serde_json::from_str::<FromOperator>(json).unwrap_err();
         }

@@ -1,11 +1,11 @@
-//! UTF-8 in pieces: a character may be cut between two of them.
+//! Incremental UTF-8 validation: a character may be split between two pieces.
 
 use thiserror::Error;
 
-/// U+FFFD, which stands for bytes that are not valid UTF-8.
+/// U+FFFD, the replacement for bytes that are not valid UTF-8.
 pub const REPLACEMENT: &[u8] = "\u{fffd}".as_bytes();
 
-/// The length of the beginning of a character that `bytes` ends in: 0 to 3.
+/// The length of an incomplete character at the end of `bytes`: 0 to 3.
 pub fn cut_character(bytes: &[u8]) -> usize {
     let is_cut = |len: &usize| {
         let end = &bytes[bytes.len() - len..];
@@ -14,16 +14,16 @@ pub fn cut_character(bytes: &[u8]) -> usize {
     (1..=bytes.len().min(3)).find(is_cut).unwrap_or(0)
 }
 
-/// Bytes that no continuation makes UTF-8.
+/// The error of bytes that no continuation makes valid UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("not valid UTF-8")]
 pub struct InvalidUtf8 {
-    /// How many bytes of the piece belong to whole characters before the first error.
+    /// The number of bytes of the piece that form complete characters before the first error.
     pub valid_up_to: usize,
 }
 
-/// Validates a stream of UTF-8 piece by piece, and remembers the beginning of a
-/// character that the last piece was cut in.
+/// A validator of UTF-8 that comes in pieces. It stores the beginning of a character that the
+/// last piece was split in.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Utf8Stream {
     partial: [u8; 4],
@@ -31,11 +31,11 @@ pub struct Utf8Stream {
 }
 
 impl Utf8Stream {
-    /// Takes the next piece.
+    /// Validates the next piece.
     ///
     /// # Errors
     ///
-    /// As soon as a byte cannot belong to any UTF-8 text.
+    /// At the first byte that cannot belong to any UTF-8 text.
     pub fn push(&mut self, mut piece: &[u8]) -> Result<(), InvalidUtf8> {
         let len = piece.len();
         while self.len > 0 {
@@ -56,20 +56,20 @@ impl Utf8Stream {
         }
         let tail = &piece[e.valid_up_to()..];
         self.partial[..tail.len()].copy_from_slice(tail);
-        self.len = u8::try_from(tail.len()).expect("a character begun has at most 3 bytes");
+        self.len = u8::try_from(tail.len()).expect("an incomplete character has at most 3 bytes");
         Ok(())
     }
 
-    /// The bytes of the character that the last piece was cut in: 0 to 3 of them.
+    /// The bytes of an incomplete character at the end of the last piece: 0 to 3.
     pub fn held(&self) -> &[u8] {
         &self.partial[..usize::from(self.len)]
     }
 
-    /// Ends the text, and makes ready for the next one.
+    /// Ends the text and resets the validator.
     ///
     /// # Errors
     ///
-    /// When it ends within a character.
+    /// When the text ends within a character.
     pub fn finish(&mut self) -> Result<(), InvalidUtf8> {
         match std::mem::take(&mut self.len) {
             0 => Ok(()),

@@ -17,8 +17,9 @@ use super::{
 };
 use crate::{
     config::{ActivatedNames, BindAddress, ConfigLayer, RouteSpec, Settings, Sources},
+    console::ConsoleOperator,
     server::{ActivatedSockets, Server},
-    service::{Service, chat::Seat},
+    service::Service,
 };
 
 #[derive(Args, Debug)]
@@ -126,7 +127,7 @@ async fn serve(
     let operator = match console_log {
         Some(log) => {
             stdout::flush();
-            let operator = Seat::take(server.hub().clone(), log);
+            let operator = ConsoleOperator::start(server.hub().clone(), log);
             Some(operator.map_err(|e| format!("cannot use the terminal: {e}"))?)
         }
         None => None,
@@ -134,7 +135,7 @@ async fn serve(
     let reload = async || next_reload(&mut reload, names.clone()).await;
     server.run(reload, stop.cancelled(), announce).await;
     if let Some(operator) = operator {
-        operator.give_up().await;
+        operator.stop().await;
     }
     Ok(())
 }

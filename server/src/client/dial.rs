@@ -1,25 +1,23 @@
-//! From an address to a connected stream, or a socket for datagrams.
+//! Dialling: from an address to a connected stream or datagram socket.
 
 use std::{
     future::Future,
     hash::{BuildHasher, RandomState},
     io,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::unix::net as unix,
     time::Duration,
 };
 
 use echogate_proto::endpoint::{HostPort, UnixPath};
 use tokio::{
-    net::{TcpStream, UnixDatagram, UnixStream},
+    net::{TcpStream, UdpSocket, UnixDatagram, UnixStream},
     time::{Instant, timeout},
 };
 
 use super::{
-    datagram::{Datagrams, OwnFile},
-    escape::words,
     target::Target,
-    udp::Udp,
+    transport::datagram::{DatagramSocket, SocketFile, Udp},
 };
 use crate::net::{
     happy_eyeballs::{self, ConnectError},
@@ -27,13 +25,14 @@ use crate::net::{
     stream::Stream,
     tls::client::ClientTls,
 };
+use crate::text::io_error::describe;
 
-/// How long a connection may take, the look-up of the host's name included, and then as
-/// long again for the TLS handshake.
-const DIAL_TIME: Duration = Duration::from_secs(10);
+/// The time limit of a connection attempt, name resolution included. The TLS handshake has the
+/// same limit of its own.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Connects to a target that is a stream of bytes; also gives our own address, as it
-/// stands behind the peer's.
+/// Connects to a byte stream target. Also returns the local address in the form
+/// ` (from ADDRESS)`, empty if there is none to show.
 pub(super) async fn stream(target: &Target) -> io::Result<(Stream, String)> {
     let stream = match target {
         Target::Tcp(at) => Stream::from(tcp(at).await?),
@@ -43,18 +42,17 @@ pub(super) async fn stream(target: &Target) -> io::Result<(Stream, String)> {
             return Err(io::ErrorKind::Unsupported.into());
         }
     };
-    let from = stream.local_addr().map_or_else(|_| String::new(), |from| format!(" (from {from})"));
-    Ok((stream, from))
+    let local = stream.local_addr().map_or_else(|_| String::new(), in_parentheses);
+    Ok((stream, local))
 }
 
-/// A socket for a target that takes datagrams; also our own address, as above.
-pub(super) async fn datagrams(target: &Target) -> io::Result<(Datagrams, String)> {
+/// Opens a socket for a datagram target. Also returns the local address as [`stream`] does.
+pub(super) async fn datagrams(target: &Target) -> io::Result<(DatagramSocket, String)> {
     match target {
         Target::Udp(at) => {
-            let socket = Udp::new(addresses(at).await?)?;
-            let from = socket.local_addr();
-            let from = from.map_or_else(String::new, |from| format!(" (from {from})"));
-            Ok((Datagrams::Udp(socket), from))
+            let socket = udp(at).await?;
+            let local = socket.local_addr().map_or_else(|_| String::new(), in_parentheses);
+            Ok((DatagramSocket::Udp(Udp::new(socket)), local))
         }
         Target::UnixGram(path) => Ok((unixgram(path)?, String::new())),
         Target::Tcp(_) | Target::Tls(..) | Target::Unix(_) | Target::WebSocket(_) => {
@@ -63,89 +61,114 @@ pub(super) async fn datagrams(target: &Target) -> io::Result<(Datagrams, String)
     }
 }
 
-/// Connects to the first of a host's addresses that accepts.
+fn in_parentheses(local: SocketAddr) -> String {
+    format!(" (from {local})")
+}
+
+/// Connects to the first address of a host that accepts.
 async fn tcp(at: &HostPort) -> io::Result<TcpStream> {
-    let connected = happy_eyeballs::connect(at, Instant::now() + DIAL_TIME).await;
+    let connected = happy_eyeballs::connect(at, Instant::now() + DIAL_TIMEOUT).await;
     let stream = connected.map_err(|error| match error {
         ConnectError::Unresolved(error) => error.of_host(&at.host),
-        ConnectError::ResolverTimedOut => resolver_silent(at),
-        ConnectError::TimedOut => silent("no answer"),
+        ConnectError::ResolverTimedOut => resolver_timed_out(at),
+        ConnectError::TimedOut => timed_out("no answer"),
         ConnectError::Failed { tried: 0 | 1, cause } => cause,
         ConnectError::Failed { tried, cause } => {
-            io::Error::new(cause.kind(), format!("{} ({tried} addresses tried)", words(&cause)))
+            io::Error::new(cause.kind(), format!("{} ({tried} addresses tried)", describe(&cause)))
         }
     })?;
-    // What is sent is meant to go at once, a typed line above all.
+    // Typed lines must be sent without delay.
     stream.set_nodelay(true)?;
     Ok(stream)
 }
 
-/// Connects to a host, by TLS if it is said how that is verified; also gives our own
-/// address.
+/// Connects to a host, over TLS if `trust` is given. Also returns the local address.
 pub(super) async fn host(
     at: &HostPort,
     trust: Option<&ClientTls>,
 ) -> io::Result<(Stream, SocketAddr)> {
     let stream = tcp(at).await?;
-    let from = stream.local_addr()?;
+    let local = stream.local_addr()?;
     let stream = match trust {
         None => Stream::from(stream),
         Some(trust) => in_time(trust.connect("server", stream)).await?.into(),
     };
-    Ok((stream, from))
+    Ok((stream, local))
 }
 
-/// Connects to a stream socket in the file system.
+/// Connects to a Unix stream socket.
 async fn unix(path: &UnixPath) -> io::Result<UnixStream> {
     in_time(UnixStream::connect(path)).await
 }
 
-/// A socket that sends to a datagram socket in the file system and hears it alone, with
-/// an address of its own that replies can go to.
-fn unixgram(path: &UnixPath) -> io::Result<Datagrams> {
+/// Opens a UDP socket for the first address of a host that this machine has a route to. Connecting
+/// a UDP socket sends nothing, so it does not show whether a server listens there. Where all
+/// addresses are loopback ones, as for `localhost`, IPv4 is preferred: most servers that listen on
+/// one loopback address listen on 127.0.0.1.
+async fn udp(at: &HostPort) -> io::Result<UdpSocket> {
+    let resolved = timeout(DIAL_TIMEOUT, resolve::addresses(at)).await;
+    let resolved = resolved.map_err(|_| resolver_timed_out(at))?;
+    let mut addresses = resolved.map_err(|error| error.of_host(&at.host))?;
+    if addresses.iter().all(|address| address.ip().is_loopback()) {
+        addresses.sort_by_key(SocketAddr::is_ipv6);
+    }
+    let mut result = Err(io::Error::other("the host name has no address"));
+    for address in addresses {
+        result = connect_udp(address).await;
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
+}
+
+async fn connect_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+    let unspecified = match address {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let socket = UdpSocket::bind((unspecified, 0)).await?;
+    socket.connect(address).await?;
+    Ok(socket)
+}
+
+/// Opens a datagram socket that is connected to `path`, with a local address for the replies.
+fn unixgram(path: &UnixPath) -> io::Result<DatagramSocket> {
     let name = RandomState::new().hash_one(path);
     let (socket, file) = bind_unixgram(&format!("echogate-{name:016x}"))?;
     socket.connect(path)?;
     socket.set_nonblocking(true)?;
-    Ok(Datagrams::Unix { socket: UnixDatagram::from_std(socket)?, _file: file })
+    Ok(DatagramSocket::Unix { socket: UnixDatagram::from_std(socket)?, _file: file })
 }
 
-/// In Linux's abstract namespace: nothing to be removed, nor to be protected from others.
+/// Binds a socket in Linux's abstract namespace, where no file has to be removed or protected.
 #[cfg(target_os = "linux")]
-fn bind_unixgram(name: &str) -> io::Result<(unix::UnixDatagram, Option<OwnFile>)> {
+fn bind_unixgram(name: &str) -> io::Result<(unix::UnixDatagram, Option<SocketFile>)> {
     use std::os::linux::net::SocketAddrExt;
 
     let address = unix::SocketAddr::from_abstract_name(name)?;
     Ok((unix::UnixDatagram::bind_addr(&address)?, None))
 }
 
+/// Binds a socket in the directory for temporary files.
 #[cfg(not(target_os = "linux"))]
-fn bind_unixgram(name: &str) -> io::Result<(unix::UnixDatagram, Option<OwnFile>)> {
+fn bind_unixgram(name: &str) -> io::Result<(unix::UnixDatagram, Option<SocketFile>)> {
     let path = std::env::temp_dir().join(name);
     let socket = unix::UnixDatagram::bind(&path)?;
-    Ok((socket, Some(OwnFile(path))))
-}
-
-/// The host's addresses, in the order in which they are to be tried.
-async fn addresses(at: &HostPort) -> io::Result<Vec<SocketAddr>> {
-    match timeout(DIAL_TIME, resolve::addresses(at)).await {
-        Ok(addresses) => addresses.map_err(|error| error.of_host(&at.host)),
-        Err(_) => Err(resolver_silent(at)),
-    }
+    Ok((socket, Some(SocketFile(path))))
 }
 
 async fn in_time<T>(dialling: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    timeout(DIAL_TIME, dialling).await.unwrap_or_else(|_| Err(silent("no answer")))
+    timeout(DIAL_TIMEOUT, dialling).await.unwrap_or_else(|_| Err(timed_out("no answer")))
 }
 
-/// The error for the peer's silence, which `what` says.
-fn silent(what: &str) -> io::Error {
-    let silence = format!("{what} within {} seconds", DIAL_TIME.as_secs());
-    io::Error::new(io::ErrorKind::TimedOut, silence)
+fn timed_out(what: &str) -> io::Error {
+    let text = format!("{what} within {} seconds", DIAL_TIMEOUT.as_secs());
+    io::Error::new(io::ErrorKind::TimedOut, text)
 }
 
-fn resolver_silent(at: &HostPort) -> io::Error {
-    silent(&format!("cannot resolve the host name \"{}\": no answer", at.host))
+fn resolver_timed_out(at: &HostPort) -> io::Error {
+    timed_out(&format!("cannot resolve the host name \"{}\": no answer", at.host))
 }
 
 #[cfg(test)]
@@ -153,8 +176,15 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_host_that_does_not_answer_is_given_up() {
+    async fn a_host_that_does_not_answer_times_out() {
         let error = in_time(std::future::pending::<io::Result<()>>()).await.unwrap_err();
         assert_eq!(error.to_string(), "no answer within 10 seconds");
+    }
+
+    #[tokio::test]
+    async fn udp_to_localhost_prefers_ipv4() {
+        let at = HostPort { host: "localhost".to_owned(), port: 9 };
+        let socket = udp(&at).await.unwrap();
+        assert_eq!(socket.peer_addr().unwrap(), SocketAddr::from(([127, 0, 0, 1], 9)));
     }
 }

@@ -1,15 +1,18 @@
-//! What is to be called, and whether the options given go with it.
+//! The validated target of a connection.
 
 use std::str::FromStr;
 
 use data_encoding::BASE64;
-use echogate_proto::endpoint::{Address, Credentials, Endpoint, HostPort, UnixPath};
+use echogate_proto::{
+    endpoint::{Address, Credentials, Endpoint, HostPort, UnixPath},
+    ws::HALF_CLOSE,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::Call;
+use super::args::TargetArgs;
 use crate::net::tls::{AppProtocol, client::ClientTls};
 
-/// What is to be called, and how.
+/// The target of a connection.
 #[derive(Debug)]
 pub(super) enum Target {
     Tcp(HostPort),
@@ -20,83 +23,74 @@ pub(super) enum Target {
     WebSocket(Upgrade),
 }
 
-/// A WebSocket to be asked for.
+/// A WebSocket upgrade request.
 #[derive(Debug)]
 pub(super) struct Upgrade {
     pub(super) at: HostPort,
-    /// Path and query, as they stand in the request.
+    /// The request target: path and query.
     pub(super) path: String,
-    /// What the request has beside the headers of the handshake itself.
+    /// The header fields besides those of the handshake.
     pub(super) headers: HeaderMap,
-    /// How the server is verified, over TLS.
+    /// The verification of the server, over TLS.
     pub(super) trust: Option<ClientTls>,
-    /// The subprotocol [`HALF_CLOSE`] has to be agreed on.
+    /// The server must select the subprotocol [`HALF_CLOSE`].
     pub(super) half_close: bool,
-    /// Lines are binary messages, too.
+    /// Lines are sent as binary messages instead of text messages.
     pub(super) binary: bool,
 }
 
-/// The subprotocol in which an empty binary message ends one side alone.
-pub(super) const HALF_CLOSE: &str = "half-close";
-
-/// A header of the user's own for the WebSocket request.
+/// A header field that the user adds to the WebSocket request.
 #[derive(Clone, Debug)]
 pub(super) struct Header(HeaderName, HeaderValue);
 
-impl Call {
-    /// Whether messages have ends of their own there.
-    pub(super) fn has_messages(&self) -> bool {
-        use Address::{Udp, UnixGram, Ws, Wss};
-        matches!(self.url.address, Udp(_) | UnixGram(_) | Ws(..) | Wss(..))
-    }
-}
-
 impl Target {
-    /// What `call` asks for, or why it makes no sense.
-    pub(super) fn new(call: &Call) -> Result<Target, String> {
-        let Endpoint { address, options, .. } = &call.url;
+    /// Validates the target and its options.
+    pub(super) fn new(args: &TargetArgs) -> Result<Target, String> {
+        let Endpoint { address, options, .. } = &args.url;
         if let Some((key, _)) = options.first() {
-            return Err(format!("unknown option \"{key}\""));
+            return Err(format!("unknown option \"{key}\": the URL of a client has none"));
         }
         let websocket = matches!(address, Address::Ws(..) | Address::Wss(..));
-        if let Some(flag) = websocket_flag(call).filter(|_| !websocket) {
-            return Err(format!("{flag} goes with ws:// and wss:// only"));
+        if let Some(flag) = websocket_flag(args).filter(|_| !websocket) {
+            return Err(format!("{flag} is valid with ws:// and wss:// only"));
         }
         let tls = matches!(address, Address::Tls(_) | Address::Wss(..));
-        if let Some(flag) = tls_flag(call).filter(|_| !tls) {
-            return Err(format!("{flag} goes with tls:// and wss:// only"));
+        if let Some(flag) = tls_flag(args).filter(|_| !tls) {
+            return Err(format!("{flag} is valid with tls:// and wss:// only"));
         }
         match address {
             Address::Tcp(at) => Ok(Target::Tcp(at.clone())),
-            Address::Tls(at) => Ok(Target::Tls(at.clone(), trust(call, at, AppProtocol::Bytes)?)),
+            Address::Tls(at) => Ok(Target::Tls(at.clone(), trust(args, at, AppProtocol::Bytes)?)),
             Address::Unix(path) => Ok(Target::Unix(path.clone())),
             Address::Ws(at, path) | Address::Wss(at, path) => Ok(Target::WebSocket(Upgrade {
                 at: at.clone(),
                 path: path.clone(),
-                headers: headers(call)?,
-                trust: tls.then(|| trust(call, at, AppProtocol::WebSocket)).transpose()?,
+                headers: headers(args)?,
+                trust: tls.then(|| trust(args, at, AppProtocol::WebSocket)).transpose()?,
                 half_close: false,
                 binary: false,
             })),
             Address::Udp(at) => Ok(Target::Udp(at.clone())),
             Address::UnixGram(path) => Ok(Target::UnixGram(path.clone())),
-            Address::Service(_) => Err("only a server's own routes lead to service:".to_owned()),
+            Address::Service(_) => {
+                Err("a service: URL is valid as the upstream of a route only".to_owned())
+            }
         }
     }
 
-    /// The same, with messages in the form that `flag` asks for: `--text` or `--binary`.
+    /// Sets the message format to that of `flag`: `--text` or `--binary`.
     pub(super) fn with_form(self, flag: &str) -> Result<Target, String> {
         let Target::WebSocket(mut upgrade) = self else {
-            return Err(format!("{flag} goes with ws:// and wss:// only"));
+            return Err(format!("{flag} is valid with ws:// and wss:// only"));
         };
         upgrade.binary = flag == "--binary";
         Ok(Target::WebSocket(upgrade))
     }
 
-    /// The same, on the condition that one side can be ended alone.
+    /// Requires the subprotocol [`HALF_CLOSE`].
     pub(super) fn with_half_close(self) -> Result<Target, String> {
         let Target::WebSocket(mut upgrade) = self else {
-            return Err("--half-close goes with ws:// and wss:// only".to_owned());
+            return Err("--half-close is valid with ws:// and wss:// only".to_owned());
         };
         upgrade.half_close = true;
         let others = upgrade.headers.get(header::SEC_WEBSOCKET_PROTOCOL);
@@ -108,63 +102,63 @@ impl Target {
     }
 }
 
-/// How the server at `at` is verified.
-fn trust(call: &Call, at: &HostPort, inside: AppProtocol) -> Result<ClientTls, String> {
-    let name = call.server_name.as_deref().unwrap_or(at.without_zone());
-    match call.insecure {
-        true => ClientTls::insecure(name, inside),
-        false => ClientTls::new(name, call.ca.as_deref(), inside),
+/// The verification of the server at `at`.
+fn trust(args: &TargetArgs, at: &HostPort, protocol: AppProtocol) -> Result<ClientTls, String> {
+    let name = args.server_name.as_deref().unwrap_or(at.without_zone());
+    match args.insecure {
+        true => ClientTls::insecure(name, protocol),
+        false => ClientTls::new(name, args.ca.as_deref(), protocol),
     }
 }
 
-/// The first flag given that only TLS has a use for.
-fn tls_flag(call: &Call) -> Option<&'static str> {
+/// The first given option that is for TLS only.
+fn tls_flag(args: &TargetArgs) -> Option<&'static str> {
     let given = [
-        ("--ca", call.ca.is_some()),
-        ("--insecure", call.insecure),
-        ("--server-name", call.server_name.is_some()),
+        ("--ca", args.ca.is_some()),
+        ("--insecure", args.insecure),
+        ("--server-name", args.server_name.is_some()),
     ];
     given.iter().find(|(_, given)| *given).map(|(flag, _)| *flag)
 }
 
-/// The first flag given that only a WebSocket has a use for.
-fn websocket_flag(call: &Call) -> Option<&'static str> {
+/// The first given option that is for WebSocket only.
+fn websocket_flag(args: &TargetArgs) -> Option<&'static str> {
     let given = [
-        ("--header", !call.header.is_empty()),
-        ("--origin", call.origin.is_some()),
-        ("--protocol", !call.protocol.is_empty()),
+        ("--header", !args.header.is_empty()),
+        ("--origin", args.origin.is_some()),
+        ("--protocol", !args.protocol.is_empty()),
     ];
     given.iter().find(|(_, given)| *given).map(|(flag, _)| *flag)
 }
 
-fn headers(call: &Call) -> Result<HeaderMap, String> {
+fn headers(args: &TargetArgs) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
-    for Header(name, value) in &call.header {
+    for Header(name, value) in &args.header {
         headers.append(name, value.clone());
     }
-    if let Some(origin) = &call.origin {
+    if let Some(origin) = &args.origin {
         let value = HeaderValue::from_str(origin);
-        let value = value.map_err(|_| "--origin: a control character in it".to_owned())?;
+        let value = value.map_err(|_| "--origin: a control character is not allowed".to_owned())?;
         headers.insert(header::ORIGIN, value);
     }
-    if let Some(Credentials { user, password }) = &call.url.credentials
+    if let Some(Credentials { user, password }) = &args.url.credentials
         && !headers.contains_key(header::AUTHORIZATION)
     {
         let basic = BASE64.encode(format!("{user}:{password}").as_bytes());
         let mut value = HeaderValue::from_str(&format!("Basic {basic}"))
-            .map_err(|_| "the user name cannot stand in a header".to_owned())?;
+            .map_err(|_| "the user name cannot be sent in a header".to_owned())?;
         value.set_sensitive(true);
         headers.insert(header::AUTHORIZATION, value);
     }
-    for protocol in &call.protocol {
-        // A subprotocol is a token (RFC 6455 section 4.1), as a header's name is.
+    for protocol in &args.protocol {
+        // A subprotocol is a token (RFC 6455 section 4.1), like the name of a header field.
         if HeaderName::from_str(protocol).is_err() {
-            return Err(format!("--protocol {protocol:?}: not a name"));
+            return Err(format!("--protocol {protocol:?}: not a token"));
         }
     }
-    if !call.protocol.is_empty() {
-        let value = HeaderValue::from_str(&call.protocol.join(", "));
-        let value = value.map_err(|_| "--protocol: not a name".to_owned())?;
+    if !args.protocol.is_empty() {
+        let value = HeaderValue::from_str(&args.protocol.join(", "));
+        let value = value.map_err(|_| "--protocol: not a token".to_owned())?;
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, value);
     }
     Ok(headers)
@@ -175,8 +169,9 @@ impl FromStr for Header {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, value) = text.split_once(':').ok_or("expected NAME:VALUE")?;
-        let name = HeaderName::from_str(name).map_err(|_| "not the name of a header")?;
-        let value = HeaderValue::from_str(value.trim()).map_err(|_| "not a header's value")?;
+        let name = HeaderName::from_str(name).map_err(|_| "not the name of a header field")?;
+        let value =
+            HeaderValue::from_str(value.trim()).map_err(|_| "not the value of a header field")?;
         let own = [
             header::CONNECTION,
             header::UPGRADE,
@@ -186,7 +181,9 @@ impl FromStr for Header {
         ];
         match name {
             header::SEC_WEBSOCKET_PROTOCOL => Err("use --protocol".to_owned()),
-            name if own.contains(&name) => Err("the WebSocket handshake's own header".to_owned()),
+            name if own.contains(&name) => {
+                Err("this header is set by the WebSocket handshake".to_owned())
+            }
             name => Ok(Header(name, value)),
         }
     }
@@ -199,9 +196,9 @@ mod tests {
     use super::*;
 
     fn target(arguments: &[&str]) -> Result<Target, String> {
-        let command = Call::augment_args(clap::Command::new("connect").no_binary_name(true));
+        let command = TargetArgs::augment_args(clap::Command::new("connect").no_binary_name(true));
         let matches = command.try_get_matches_from(arguments).map_err(|e| e.to_string())?;
-        Target::new(&Call::from_arg_matches(&matches).unwrap())
+        Target::new(&TargetArgs::from_arg_matches(&matches).unwrap())
     }
 
     fn upgrade(arguments: &[&str]) -> Upgrade {
@@ -212,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_url_it_is_the_upper_service_of_this_machine() {
+    fn the_default_is_the_upper_service_of_this_machine() {
         let Target::Tcp(at) = target(&[]).unwrap() else { panic!() };
         assert_eq!(at.to_string(), "127.0.0.1:7007");
     }
@@ -252,26 +249,26 @@ mod tests {
         assert_eq!(offered(&["ws://h"]), "half-close");
         assert_eq!(offered(&["ws://h", "--protocol=a", "--protocol=b"]), "half-close, a, b");
         let error = target(&["tcp://h:1"]).unwrap().with_half_close().unwrap_err();
-        assert_eq!(error, "--half-close goes with ws:// and wss:// only");
+        assert_eq!(error, "--half-close is valid with ws:// and wss:// only");
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused_with_its_name() {
+    fn an_invalid_combination_is_refused_with_the_name_of_the_option() {
         for (arguments, complaint) in [
-            (&["service:upper"][..], "only a server's own routes lead to service:"),
-            (&["udp://h:1", "--origin=o"], "--origin goes with ws:// and wss:// only"),
+            (&["service:upper"][..], "a service: URL is valid as the upstream of a route only"),
+            (&["udp://h:1", "--origin=o"], "--origin is valid with ws:// and wss:// only"),
             (&["tls://h:1", "--ca=/nowhere/ca.pem"], "/nowhere/ca.pem: no such file"),
-            (&["tls://a..b:1"], "\"a..b\" is no name"),
-            (&["tcp://h:1", "--ca=ca.pem"], "--ca goes with tls:// and wss:// only"),
-            (&["ws://h", "--server-name=n"], "--server-name goes with tls:// and wss:// only"),
-            (&["tls://h:1", "--origin=o"], "--origin goes with ws:// and wss:// only"),
+            (&["tls://a..b:1"], "\"a..b\" is not a name"),
+            (&["tcp://h:1", "--ca=ca.pem"], "--ca is valid with tls:// and wss:// only"),
+            (&["ws://h", "--server-name=n"], "--server-name is valid with tls:// and wss:// only"),
+            (&["tls://h:1", "--origin=o"], "--origin is valid with ws:// and wss:// only"),
             (&["tcp://h:1?framing=line"], "unknown option \"framing\""),
-            (&["tcp://h:1", "--origin=o"], "--origin goes with ws:// and wss:// only"),
-            (&["ws://h", "--header=Upgrade:h2c"], "handshake's own"),
+            (&["tcp://h:1", "--origin=o"], "--origin is valid with ws:// and wss:// only"),
+            (&["ws://h", "--header=Upgrade:h2c"], "set by the WebSocket handshake"),
             (&["ws://h", "--header=nocolon"], "NAME:VALUE"),
-            (&["ws://h", "--header=a b:c"], "not the name of a header"),
+            (&["ws://h", "--header=a b:c"], "not the name of a header field"),
             (&["ws://h", "--header=Sec-WebSocket-Protocol:x"], "use --protocol"),
-            (&["ws://h", "--protocol=a b"], "not a name"),
+            (&["ws://h", "--protocol=a b"], "not a token"),
         ] {
             let error = target(arguments).unwrap_err();
             assert!(error.contains(complaint), "{arguments:?}: {error}");

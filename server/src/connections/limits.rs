@@ -15,9 +15,9 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU32, AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
+use nix::sys::resource::{Resource, getrlimit};
 use tokio::sync::Semaphore;
 
 use self::http::{CountedBy, HttpLimits, HttpPermit};
@@ -27,10 +27,10 @@ use crate::connections::counters::Refusal;
 const HTTP_CONNECTIONS: usize = 1024;
 
 /// HTTP connections at once whose first request has not come.
-const HTTP_SET_UPS: usize = 1536;
+const HTTP_SET_UPS: usize = 4096;
 
-/// The time in which none of the latter is closed for another.
-const HTTP_SET_UP_GRACE: Duration = Duration::from_secs(5);
+/// The part of the process's file descriptors that the latter may take, if that is less.
+const HTTP_SET_UPS_PART: usize = 4;
 
 /// The limits, and how far they are used up.
 #[derive(Debug)]
@@ -119,7 +119,7 @@ impl Limits {
                 per_route: HashMap::new(),
             }),
             waiting: AtomicUsize::new(0),
-            http: HttpLimits::new(HTTP_SET_UPS, HTTP_SET_UP_GRACE, HTTP_CONNECTIONS).into(),
+            http: HttpLimits::new(http_set_ups(), HTTP_CONNECTIONS).into(),
         };
         limits.set(max, max_per_address);
         limits
@@ -165,10 +165,9 @@ impl Limits {
         Place { limits: self.clone(), address: None, route: None }
     }
 
-    /// The permit of an HTTP connection, counted by its client's address if there is one; as
-    /// soon as there is room.
-    pub(crate) fn http(&self, ip: Option<IpAddr>) -> impl Future<Output = Arc<HttpPermit>> + use<> {
-        self.http.clone().admit(self.http_counted_by(ip))
+    /// The permit of an HTTP connection, counted by its client's address if there is one.
+    pub(crate) fn http(&self, ip: Option<IpAddr>) -> Arc<HttpPermit> {
+        self.http.admit(self.http_counted_by(ip))
     }
 
     /// The address by which an HTTP connection is counted, and its limit.
@@ -219,6 +218,13 @@ impl Limits {
     fn counts(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The most HTTP connections whose first request has not come.
+fn http_set_ups() -> usize {
+    let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
+    let part = usize::try_from(files).unwrap_or(usize::MAX) / HTTP_SET_UPS_PART;
+    part.clamp(1, HTTP_SET_UPS)
 }
 
 impl Counts {

@@ -13,6 +13,8 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+use super::streams::UpstreamStream;
+use crate::text::io_error::describe;
 use crate::{
     connections::{counters::Refusal, registry::Peer},
     gateway::in_memory::Memory,
@@ -22,8 +24,7 @@ use crate::{
         stream::Stream,
         tls::client::{ClientTls, TlsError},
     },
-    service::Backend,
-    text::escape::words,
+    service::backend::ServiceInstance,
 };
 
 /// Where a route leads, once the listeners are bound.
@@ -38,7 +39,7 @@ pub(crate) enum Target {
     /// To a stream socket in the file system.
     Unix(UnixPath),
     /// To a built-in service, in memory.
-    Service(Backend),
+    Service(ServiceInstance),
 }
 
 impl fmt::Display for Target {
@@ -79,24 +80,24 @@ impl Target {
         client: Peer,
         within: Duration,
         preface: &[u8],
-    ) -> Result<Stream, DialError> {
+    ) -> Result<UpstreamStream, DialError> {
         let limit = Limit { within, deadline: Instant::now() + within };
-        match self {
+        let stream: Stream = match self {
             Target::Tcp(at) => {
                 let stream = limit.connect(at).await?;
-                limit.apply(prepared(stream, preface)).await.map(Stream::from)
+                limit.apply(prepared(stream, preface)).await?.into()
             }
             Target::Listener(at, hairpins) => {
                 let hairpin = Hairpin { has_proxy_header: !preface.is_empty() };
                 let dialling =
                     async { prepared(hairpins.connect(*at, hairpin).await?, preface).await };
-                limit.apply(dialling).await.map(Stream::from)
+                limit.apply(dialling).await?.into()
             }
             Target::Tls(at, trust) => {
                 let stream = limit.connect(at).await?;
                 let handshake =
                     async { trust.connect("upstream", prepared(stream, preface).await?).await };
-                limit.apply(handshake).await.map(Stream::from)
+                limit.apply(handshake).await?.into()
             }
             Target::Unix(path) => {
                 let dialling = async {
@@ -104,12 +105,13 @@ impl Target {
                     stream.write_all(preface).await?;
                     Ok(stream)
                 };
-                limit.apply(dialling).await.map(Stream::from)
+                limit.apply(dialling).await?.into()
             }
             Target::Service(backend) => {
-                Ok(Stream::Memory(Memory::new(backend.meet(client, false))))
+                return Ok(UpstreamStream::InMemory(Memory::new(backend.open(client, false))));
             }
-        }
+        };
+        Ok(UpstreamStream::Net(stream))
     }
 }
 
@@ -150,7 +152,7 @@ impl Limit {
             _ if is_tls_error => error.to_string(),
             // Only a Unix socket's connect fails like this.
             io::ErrorKind::WouldBlock => "the upstream's listen backlog is full".to_owned(),
-            _ => format!("the upstream cannot be reached: {}", words(error)),
+            _ => format!("the upstream cannot be reached: {}", describe(error)),
         };
         if tried > 1 {
             reason += &format!(" ({tried} addresses tried)");

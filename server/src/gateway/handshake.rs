@@ -8,7 +8,7 @@ use axum::{
     },
     response::{IntoResponse, Response},
 };
-use echogate_proto::framing::Framing;
+use echogate_proto::{framing::Framing, ws::HALF_CLOSE};
 use hyper::ext::Protocol;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -38,9 +38,6 @@ pub(crate) struct Handshake {
     /// The subprotocol chosen from those that the client offers.
     protocol: Option<HeaderValue>,
 }
-
-/// The subprotocol in which an empty binary message means the end of input.
-const HALF_CLOSE: &str = "half-close";
 
 impl Handshake {
     /// Checks the head of a request on a route of this `framing` whose own subprotocol is `own`.

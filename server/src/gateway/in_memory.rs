@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
     runtime::{buffer_pool::READ, drain::Stage},
-    service::Exchange,
+    service::backend::ServiceConnection,
 };
 use echogate_event_loop::InFlight;
 
@@ -22,7 +22,14 @@ const ROOM: usize = READ;
 /// The client's end of a connection to a service, and the service. To be used by one
 /// task, which after a write tries to read: no wake-up tells it to.
 #[derive(Debug)]
-pub(crate) enum Memory {
+pub(crate) struct Memory {
+    service: Service,
+    /// The client found no room to write, and is woken when there is some.
+    blocked: bool,
+}
+
+#[derive(Debug)]
+enum Service {
     /// One that answers bytes where they are.
     Bytes(Mirror),
     /// Any other.
@@ -31,36 +38,34 @@ pub(crate) enum Memory {
 
 impl Memory {
     /// A connection to a service that is at work.
-    pub(crate) fn new(service: Exchange) -> Memory {
-        match service {
-            Exchange::Bytes(bytes) => Memory::Bytes(Mirror {
-                answer: bytes.answer(),
+    pub(crate) fn new(service: ServiceConnection) -> Memory {
+        let service = match service {
+            ServiceConnection::Bytes(bytes) => Service::Bytes(Mirror {
+                answer: bytes.transform(),
                 queue: Queue::default(),
                 shut: false,
-                blocked: false,
             }),
-            service @ Exchange::Lines(_) => {
-                Memory::Served(Box::new(Served { service, ended: None, pipe: Pipe::default() }))
+            service @ ServiceConnection::Lines(_) => {
+                Service::Served(Box::new(Served { service, ended: None, pipe: Pipe::default() }))
             }
-        }
+        };
+        Memory { service, blocked: false }
     }
-}
 
-impl Memory {
     /// What the service has been given and has not finished with: something from the end of its
     /// input until its own end.
     pub(crate) fn in_flight(&self) -> InFlight {
-        match self {
-            Memory::Served(served) if served.pipe.shut && served.ended.is_none() => {
+        match &self.service {
+            Service::Served(served) if served.pipe.shut && served.ended.is_none() => {
                 InFlight::unfinished(served.pipe.to_service.len())
             }
-            Memory::Served(_) | Memory::Bytes(_) => InFlight::NOTHING,
+            Service::Served(_) | Service::Bytes(_) => InFlight::NOTHING,
         }
     }
 
     /// Ends the connection as a reset does: the service learns that its client has failed.
     pub(crate) fn reset(&mut self) {
-        if let Memory::Served(served) = self
+        if let Service::Served(served) = &mut self.service
             && served.ended.is_none()
         {
             let reset = io::ErrorKind::ConnectionReset;
@@ -72,19 +77,17 @@ impl Memory {
 
 /// What is written is read again, answered: two copies in all.
 #[derive(Debug)]
-pub(crate) struct Mirror {
+struct Mirror {
     answer: fn(&mut [u8]),
     queue: Queue,
     /// Nothing more is written.
     shut: bool,
-    /// The client found no room to write.
-    blocked: bool,
 }
 
 /// A service with a pipe each way.
 #[derive(Debug)]
-pub(crate) struct Served {
-    service: Exchange,
+struct Served {
+    service: ServiceConnection,
     /// How the service ended; while it has not, it is polled.
     ended: Option<Result<(), io::ErrorKind>>,
     pipe: Pipe,
@@ -97,8 +100,6 @@ struct Pipe {
     from_service: Queue,
     /// Nothing more goes to the service.
     shut: bool,
-    /// The client found no room to write.
-    blocked: bool,
 }
 
 impl Mirror {
@@ -106,19 +107,11 @@ impl Mirror {
         if self.shut {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        let put = self.queue.put(bytes, self.answer);
-        self.blocked = put.is_pending();
-        put
+        self.queue.put(bytes, self.answer)
     }
 
-    fn read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if !self.queue.take(buf) && !self.shut {
-            return Poll::Pending;
-        }
-        if std::mem::take(&mut self.blocked) {
-            cx.waker().wake_by_ref();
-        }
-        Poll::Ready(Ok(()))
+    fn read(&mut self, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.queue.take(buf) || self.shut { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 }
 
@@ -136,9 +129,6 @@ impl Served {
     fn read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.drive(cx);
         if !self.pipe.from_service.take(buf) {
-            if self.pipe.to_service.has_room() && std::mem::take(&mut self.pipe.blocked) {
-                cx.waker().wake_by_ref();
-            }
             return match self.ended {
                 None => Poll::Pending,
                 Some(Ok(())) => Poll::Ready(Ok(())),
@@ -147,10 +137,12 @@ impl Served {
         }
         // There is room again for what the service could not write.
         self.drive(cx);
-        if std::mem::take(&mut self.pipe.blocked) {
-            cx.waker().wake_by_ref();
-        }
         Poll::Ready(Ok(()))
+    }
+
+    /// Whether a write succeeds or fails at once.
+    fn takes_writes(&self) -> bool {
+        self.ended.is_some() || self.pipe.to_service.has_room()
     }
 
     fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
@@ -164,7 +156,6 @@ impl Served {
             put = self.pipe.to_service.put(bytes, |_| {});
             self.drive(cx);
         }
-        self.pipe.blocked = put.is_pending();
         put
     }
 }
@@ -175,10 +166,15 @@ impl AsyncRead for Memory {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Memory::Bytes(mirror) => mirror.read(cx, buf),
-            Memory::Served(served) => served.read(cx, buf),
+        let memory = self.get_mut();
+        let (read, takes_writes) = match &mut memory.service {
+            Service::Bytes(mirror) => (mirror.read(buf), mirror.queue.has_room()),
+            Service::Served(served) => (served.read(cx, buf), served.takes_writes()),
+        };
+        if takes_writes && std::mem::take(&mut memory.blocked) {
+            cx.waker().wake_by_ref();
         }
+        read
     }
 }
 
@@ -188,10 +184,13 @@ impl AsyncWrite for Memory {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Memory::Bytes(mirror) => mirror.write(bytes),
-            Memory::Served(served) => served.write(cx, bytes),
-        }
+        let memory = self.get_mut();
+        let written = match &mut memory.service {
+            Service::Bytes(mirror) => mirror.write(bytes),
+            Service::Served(served) => served.write(cx, bytes),
+        };
+        memory.blocked = written.is_pending();
+        written
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -199,9 +198,9 @@ impl AsyncWrite for Memory {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Memory::Bytes(mirror) => mirror.shut = true,
-            Memory::Served(served) => {
+        match &mut self.get_mut().service {
+            Service::Bytes(mirror) => mirror.shut = true,
+            Service::Served(served) => {
                 served.pipe.shut = true;
                 served.drive(cx);
             }
@@ -298,7 +297,7 @@ mod tests {
     use std::task::Waker;
 
     use super::*;
-    use crate::{connections::registry::Peer, service::Backend};
+    use crate::{connections::registry::Peer, service::backend::ServiceInstance};
 
     proptest! {
         #[test]
@@ -306,7 +305,7 @@ mod tests {
             steps in proptest::collection::vec((any::<bool>(), 1_usize..90_000), 1..60),
         ) {
             let cx = &mut Context::from_waker(Waker::noop());
-            let mut memory = Memory::new(Backend::Upper.meet(Peer::Unknown, false));
+            let mut memory = Memory::new(ServiceInstance::Upper.open(Peer::Unknown, false));
             let (mut written, mut read) = (Vec::<u8>::new(), Vec::<u8>::new());
             let mut buffer = vec![0; 90_000];
             for (write, len) in steps {

@@ -5,6 +5,7 @@
 //! - [`origin`]: the pages that may connect, and the hosts under which requests are answered
 //! - [`switching`]: the head of a 101 response as it is written
 //! - [`dial`]: the connection to an upstream; [`in_memory`]: one to a built-in service
+//! - [`streams`]: the streams of the two sides of a bridge
 //! - [`bridge`]: the relay between client and upstream
 
 pub(crate) mod bridge;
@@ -12,15 +13,18 @@ pub(crate) mod dial;
 pub(crate) mod handshake;
 pub(crate) mod in_memory;
 pub(crate) mod origin;
+pub(crate) mod streams;
 pub(crate) mod switching;
 pub(crate) mod upgrade;
 
 use std::{net::SocketAddr, sync::Arc};
 
+use hyper::upgrade::Upgraded;
+
 use self::dial::Target;
 use crate::{
     connections::limits::RouteLimit,
-    net::{forwarded::Forwarded, proxy_protocol},
+    net::{forwarded::Forwarded, proxy_protocol, stream::Stream},
 };
 
 /// A WebSocket path and where it leads.
@@ -37,7 +41,7 @@ pub(crate) struct Route {
     /// The most connections.
     pub(crate) limit: RouteLimit,
     /// How it is bridged.
-    pub(crate) options: Arc<bridge::Options>,
+    pub(crate) options: Arc<bridge::BridgeConfig>,
 }
 
 /// The client of a request, resolved once.
@@ -52,3 +56,12 @@ pub(crate) struct Client {
     /// What trusted HTTP proxies say of the request.
     pub(crate) forwarded: Forwarded,
 }
+
+/// Takes the stream of an upgraded HTTP/1.1 connection out of hyper, or gives back the stream of
+/// an HTTP/2 connection. An extension of each request: only the layer that drives HTTP connections
+/// knows their type.
+#[derive(Clone, Copy)]
+pub(crate) struct Reclaim(pub(crate) fn(Upgraded) -> Result<Reclaimed, Upgraded>);
+
+/// The stream of an upgraded HTTP/1.1 connection, and what was read of it beyond the request.
+pub(crate) type Reclaimed = (Stream, Vec<u8>);

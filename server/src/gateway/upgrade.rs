@@ -7,15 +7,19 @@ use axum::{
     Extension,
     body::Body,
     extract::{Query, State},
-    http::{HeaderMap, Request, StatusCode, Uri, header, request::Parts},
+    http::{Extensions, HeaderMap, Request, StatusCode, Uri, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use echogate_proto::{close::CloseCode, framing::Framing};
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
+use hyper::upgrade::OnUpgrade;
 use serde::Deserialize;
 
-use super::{Client, Route, handshake::Handshake, origin, switching::Switching};
+use super::{
+    Client, Reclaim, Route,
+    handshake::Handshake,
+    origin,
+    streams::{ClientStream, Http2Stream, UpstreamStream},
+};
 use crate::{
     config::Settings,
     connections::{
@@ -28,8 +32,7 @@ use crate::{
     },
     context::ServerContext,
     gateway::{bridge, dial::DialError},
-    http::connection::HttpStream,
-    net::{proxy_protocol::ProxiedAddresses, stream::Stream},
+    net::proxy_protocol::ProxiedAddresses,
     text::escape::escape,
 };
 
@@ -80,18 +83,18 @@ pub(crate) async fn upgrade(
     if let Some(refused) = refused_by_policy(&context, &client, &request.headers) {
         return refuse(&context, &client, permit, request, refused);
     }
-    let Some(on_upgrade) = request.extensions.remove::<OnUpgrade>() else {
+    let Some(upgrade) = Upgrade::take(&mut request.extensions) else {
         return (StatusCode::BAD_REQUEST, "this connection cannot be upgraded\n").into_response();
     };
     match admit(&context, &route, &client, &permit).await {
         Ok((place, exemption, upstream)) => {
             let (label, half_close) = (label(&request.uri), handshake.half_close());
             let ends = Ends { client, label, place, exemption, upstream, half_close };
-            bridge_upgraded(&context, &route, on_upgrade, ends);
+            bridge_upgraded(&context, &route, upgrade, ends);
             handshake.response()
         }
         Err(refused) => {
-            request.extensions.insert(on_upgrade);
+            request.extensions.insert(upgrade.on_upgrade);
             refuse(&context, &client, permit, request, refused)
         }
     }
@@ -126,7 +129,7 @@ async fn admit(
     route: &Route,
     client: &Client,
     permit: &Arc<HttpPermit>,
-) -> Result<(Place, Exemption, Stream), Refused> {
+) -> Result<(Place, Exemption, UpstreamStream), Refused> {
     let place = context.limits.enter(Some(client.peer.ip()), Some(&route.limit))?;
     let exemption = permit.exempt();
     let addresses = ProxiedAddresses { source: client.peer, destination: client.local };
@@ -173,10 +176,10 @@ fn refuse(
     let path = format!("\"{}\"", escape(request.uri.path()));
     tracing::info!(peer = %client.peer, %path, status = status.as_u16(), "refused: {reason}");
     let is_page = origin::is_page(&request.headers);
-    let on_upgrade = request.extensions.remove::<OnUpgrade>().filter(|_| is_page);
+    let upgrade = Upgrade::take(&mut request.extensions).filter(|_| is_page);
     // Without the route's own subprotocol: the answer is to be the same on every path.
     let handshake = Handshake::of(&request, None, Framing::default());
-    let (Some(on_upgrade), Ok(handshake)) = (on_upgrade, handshake) else {
+    let (Some(upgrade), Ok(handshake)) = (upgrade, handshake) else {
         let mut response = (status, format!("{reason}\n")).into_response();
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER.into());
@@ -186,8 +189,8 @@ fn refuse(
     let counters = context.counters.clone();
     context.bridges.tracker.spawn(async move {
         let closed = async {
-            if let Some((stream, _)) = upgraded(on_upgrade).await {
-                bridge::turn_away(stream, code, &reason).await;
+            if let Some((stream, _)) = upgrade.finish().await {
+                bridge::reject(stream, code, &reason).await;
             }
         };
         tokio::select! {
@@ -219,32 +222,28 @@ struct Ends {
     label: Option<Box<str>>,
     place: Place,
     exemption: Exemption,
-    upstream: Stream,
+    upstream: UpstreamStream,
     half_close: bool,
 }
 
 /// Bridges the connection as soon as the 101 is out.
-fn bridge_upgraded(
-    context: &Arc<ServerContext>,
-    route: &Arc<Route>,
-    on_upgrade: OnUpgrade,
-    ends: Ends,
-) {
+fn bridge_upgraded(context: &Arc<ServerContext>, route: &Arc<Route>, upgrade: Upgrade, ends: Ends) {
     let (context, route) = (context.clone(), route.clone());
     context.bridges.tracker.clone().spawn(async move {
-        let Some((stream, early)) = upgraded(on_upgrade).await else { return };
+        let Some((stream, early)) = upgrade.finish().await else { return };
         let Ends { client, label, place, exemption, upstream, half_close } = ends;
-        let bridged = GatewayInfo { label, upstream_from: upstream.local_addr().ok() };
+        let gateway = GatewayInfo { label, upstream_from: upstream.local_addr() };
         let arrival = ConnectionInfo {
             kind: Kind::WebSocket,
             peer: Peer::Address(client.peer),
             target: route.path.clone(),
-            bridged: bridged.known(),
+            gateway: gateway.if_any(),
         };
         let entry = context.registry.enter(arrival, Some(place));
-        let is_http2 = matches!(stream, Stream::Http2(_));
-        let terms = bridge::Terms { options: route.options.clone(), half_close };
-        let bridge = bridge::run(stream, upstream, &early, terms, entry, &context.bridges.drain);
+        let is_http2 = matches!(stream, ClientStream::Http2(_));
+        let negotiated = bridge::Negotiated { config: route.options.clone(), half_close };
+        let bridge =
+            bridge::run(stream, upstream, &early, negotiated, entry, &context.bridges.drain);
         // A task of its own: it is small, and lives for as long as the connection.
         if is_http2 {
             // Its bytes come and go by tasks of the runtime.
@@ -259,16 +258,29 @@ fn bridge_upgraded(
     });
 }
 
-/// The stream under an upgraded connection, and what was read from it already.
-async fn upgraded(on_upgrade: OnUpgrade) -> Option<(Stream, Vec<u8>)> {
-    let upgraded: Upgraded = on_upgrade
-        .await
-        .inspect_err(|e| tracing::debug!("the connection ended before its upgrade: {e}"))
-        .ok()?;
-    Some(match upgraded.downcast::<TokioIo<Switching<HttpStream>>>() {
-        // A copy: the buffer it was read into is large.
-        Ok(parts) => (parts.io.into_inner().into_inner().into_inner(), parts.read_buf.to_vec()),
-        // Over HTTP/2 it is one of many streams on its connection.
-        Err(upgraded) => (Stream::Http2(Box::new(TokioIo::new(upgraded))), Vec::new()),
-    })
+/// A connection that is upgraded as soon as its 101 response is written.
+struct Upgrade {
+    on_upgrade: OnUpgrade,
+    reclaim: Reclaim,
+}
+
+impl Upgrade {
+    /// Takes the upgrade of a request; none if its connection cannot be upgraded.
+    fn take(extensions: &mut Extensions) -> Option<Upgrade> {
+        let reclaim = *extensions.get()?;
+        extensions.remove().map(|on_upgrade| Upgrade { on_upgrade, reclaim })
+    }
+
+    /// The stream under the connection, and what was read of it beyond the request.
+    async fn finish(self) -> Option<(ClientStream, Vec<u8>)> {
+        let upgraded = self
+            .on_upgrade
+            .await
+            .inspect_err(|e| tracing::debug!("the connection ended before its upgrade: {e}"))
+            .ok()?;
+        Some(match (self.reclaim.0)(upgraded) {
+            Ok((stream, read)) => (ClientStream::Net(stream), read),
+            Err(upgraded) => (ClientStream::Http2(Http2Stream::new(upgraded).into()), Vec::new()),
+        })
+    }
 }

@@ -1,7 +1,7 @@
-//! What the server says of itself: `/healthz`, `/readyz`, `/version`, `/metrics`,
+//! The API: `/healthz`, `/readyz`, `/version`, `/metrics`,
 //! `/api/endpoints`, `/api/connections`, `/api/events`.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     Extension, Json, Router,
@@ -22,26 +22,29 @@ use crate::{
     gateway::{Client, upgrade::refused_by_policy},
 };
 
-/// Connections in one part of the answer to `/api/connections`: some 20 KB.
+/// The time in which each event loop must answer a health check.
+const LOOP_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Connections in one part of the answer to `/api/connections`, which takes some 20 KB.
 const PART: usize = 64;
 
-/// Headers of every answer: it is no document, and no other origin may embed it.
+/// Headers of every answer: not a document, not to be embedded by other origins.
 const HEADERS: [(HeaderName, &str); 3] = [
     (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
-/// Paths for monitors, answered under any name of this server.
+/// Paths for health checks, answered whatever `Host` says.
 pub(super) fn health() -> Router<Arc<ServerContext>> {
     Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/healthz", get(healthy))
         .route("/readyz", get(ready))
         .layer(middleware::map_response(with_headers))
 }
 
-/// Paths for the server's own page, and for monitors that use a host name which no stranger
-/// controls. Without `api` all of `/api/*` is left out.
+/// Paths for the page and for monitoring, answered under allowed hosts only. `--no-api` leaves
+/// out `/api/*`.
 pub(super) fn router(context: &Arc<ServerContext>) -> Router<Arc<ServerContext>> {
     let mut router = Router::new().route("/version", get(version)).route("/metrics", get(metrics));
     if context.settings.api {
@@ -62,8 +65,8 @@ async fn with_headers(mut response: Response) -> Response {
     response
 }
 
-/// Refuses requests of pages of other origins with 403. They could not read the answer, but
-/// they could keep others from getting one.
+/// Refuses requests of pages of other origins with 403: they cannot read an answer, but could
+/// use up the limits.
 async fn guard_origin(
     State(context): State<Arc<ServerContext>>,
     Extension(client): Extension<Client>,
@@ -79,7 +82,7 @@ async fn guard_origin(
     }
 }
 
-/// The reason that a request is one of a page of another origin, if it is.
+/// The reason for which a request is refused as that of a page of another origin, if it is one.
 fn foreign(context: &ServerContext, client: &Client, headers: &HeaderMap) -> Option<String> {
     let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     if let Some(b"cross-site" | b"same-site") = site {
@@ -88,10 +91,18 @@ fn foreign(context: &ServerContext, client: &Client, headers: &HeaderMap) -> Opt
     refused_by_policy(context, client, headers).map(|refused| refused.reason)
 }
 
-/// Whether new connections are welcome: not any more once the server has begun to end.
+/// Liveness: 503 names an event loop that does not answer, so that its connections are stalled.
+async fn healthy(State(context): State<Arc<ServerContext>>) -> (StatusCode, String) {
+    match context.loops.ping(LOOP_TIMEOUT).await {
+        Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
+        Err(stuck) => (StatusCode::SERVICE_UNAVAILABLE, format!("{stuck}\n")),
+    }
+}
+
+/// Readiness: 503 from the start of the shutdown.
 async fn ready(State(context): State<Arc<ServerContext>>) -> impl IntoResponse {
     if context.shutting_down.is_cancelled() {
-        (StatusCode::SERVICE_UNAVAILABLE, "ending\n")
+        (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n")
     } else {
         (StatusCode::OK, "ready\n")
     }
@@ -105,14 +116,17 @@ async fn endpoints(State(context): State<Arc<ServerContext>>) -> impl IntoRespon
     Json(context.endpoints.clone())
 }
 
-/// Lists the live connections, oldest first, as a JSON array. The array is made part by part
-/// while the client takes it: it is no snapshot, and an answer holds one part only.
+/// Lists the live connections, oldest first, as a JSON array. The array is generated in parts
+/// while the client reads it: it is not a snapshot, and an answer holds one part in memory.
 async fn connections(
     State(context): State<Arc<ServerContext>>,
     Extension(client): Extension<Client>,
 ) -> Response {
     let Some(share) = context.listings.take(client.peer.ip()) else {
-        return too_many(&context, "too many answers to /api/connections are under way\n");
+        return too_many(
+            &context,
+            "too many answers to /api/connections under way (64, and 16 to one address)\n",
+        );
     };
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
@@ -120,7 +134,7 @@ async fn connections(
     ];
     let first = context.registry.entries_after(0, PART);
     if first.len() < PART {
-        // With its length.
+        // In one piece, with Content-Length.
         let array = ["[", &joined(&first), "]"].concat();
         return (headers, array).into_response();
     }
@@ -131,7 +145,7 @@ async fn connections(
 /// The parts of a long array of connections.
 struct Listing {
     context: Arc<ServerContext>,
-    /// The id of the last connection that was listed; none when the array is closed.
+    /// The identifier of the last listed connection; none when the array is closed.
     last: Option<u64>,
     _share: Share,
 }
@@ -146,7 +160,7 @@ impl Iterator for Listing {
         let opening = if last == 0 { "[" } else { "," };
         Some(Ok(match self.last {
             Some(_) => [opening, &joined(&entries)].concat(),
-            // Since the first look all connections may have ended.
+            // All connections have ended since the first part was counted.
             None if last == 0 => "[]".to_owned(),
             None => "]".to_owned(),
         }))
@@ -161,7 +175,7 @@ fn joined(entries: &[Arc<Entry>]) -> String {
     objects.collect::<Vec<_>>().join(",")
 }
 
-/// 503 to a client of which there are too many already.
+/// Answers 503: a limit on clients of this kind is reached.
 pub(super) fn too_many(context: &ServerContext, reason: &'static str) -> Response {
     context.counters.refused(Refusal::MaxHttp);
     (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "5")], reason).into_response()

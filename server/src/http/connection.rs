@@ -21,7 +21,10 @@ use std::{
 };
 
 use axum::body::{Body, Bytes};
-use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use hyper::{
+    body::{Body as HttpBody, Frame, SizeHint},
+    rt::Executor,
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
@@ -43,8 +46,9 @@ use echogate_event_loop::StreamSocket;
 /// ones wait, so that stalled answers of one connection hold a bounded number of files.
 const ANSWERS: usize = 32;
 
-/// The largest part of an answer that is handed over to HTTP/2 at once, in bytes.
-const PART: usize = 64 * 1024;
+/// The largest part of an answer that is handed over to HTTP/2 at once, in bytes. A client that
+/// takes so much of each answer within `--write-timeout` does not stall.
+const PART: usize = 16 * 1024;
 
 /// The time that a connection whose deadline has passed has for an orderly end (HTTP/2's
 /// GOAWAY, TLS's close_notify).
@@ -52,7 +56,7 @@ const CLOSING: Duration = Duration::from_secs(1);
 
 /// Deadlines of a connection, from the settings.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Timeouts {
+pub(super) struct Timeouts {
     header: Duration,
     write: Duration,
     keep_alive: Duration,
@@ -70,11 +74,13 @@ impl From<&Settings> for Timeouts {
 
 /// The activity of one connection.
 #[derive(Debug)]
-pub(crate) struct Activity {
+pub(super) struct Activity {
     permit: Arc<HttpPermit>,
     /// The address by which the connection is counted from its first request on.
     counted_by: Option<CountedBy>,
     is_http2: bool,
+    /// When the first request was waited for.
+    since: Instant,
     /// A request has come.
     has_requests: AtomicBool,
     /// A part of a request's head has been read since the last request (HTTP/1.1).
@@ -89,16 +95,17 @@ pub(crate) struct Activity {
 }
 
 impl Activity {
-    pub(crate) fn new(
+    pub(super) fn new(
         permit: Arc<HttpPermit>,
         counted_by: Option<CountedBy>,
         is_http2: bool,
+        since: Instant,
     ) -> Arc<Activity> {
-        permit.touch();
         Arc::new(Activity {
             permit,
             counted_by,
             is_http2,
+            since,
             has_requests: AtomicBool::new(false),
             has_head: AtomicBool::new(false),
             head_begun: Timestamp::now(),
@@ -109,30 +116,35 @@ impl Activity {
         })
     }
 
-    pub(crate) fn permit(&self) -> &Arc<HttpPermit> {
+    pub(super) fn permit(&self) -> &Arc<HttpPermit> {
         &self.permit
     }
 
     /// Notes that the head of a request is complete.
-    pub(crate) fn request_came(&self) {
+    pub(super) fn request_came(&self) {
         self.has_head.store(false, Ordering::Relaxed);
         self.permit.touch();
         if !self.has_requests.swap(true, Ordering::Relaxed) {
             self.permit.establish(self.counted_by);
         }
+        self.changed.notify_one();
     }
 
     /// Waits until the connection may have another request answered.
-    pub(crate) async fn answer(self: Arc<Self>) -> Answering {
+    pub(super) async fn answer(self: Arc<Self>) -> Answering {
         let permit = self.answers.clone().acquire_owned().await;
-        Answering { _permit: permit.expect("the semaphore is never closed"), activity: self }
+        Answering {
+            _permit: permit.expect("the semaphore is never closed"),
+            activity: self,
+            progress: PROGRESS.try_with(Arc::clone).ok(),
+        }
     }
 
+    /// Notes that bytes came.
     fn read(&self) {
-        let first = self.has_requests.load(Ordering::Relaxed)
-            && !self.is_http2
-            && !self.has_head.swap(true, Ordering::Relaxed);
-        if first {
+        if !self.has_requests.load(Ordering::Relaxed) {
+            self.permit.touch();
+        } else if !self.is_http2 && !self.has_head.swap(true, Ordering::Relaxed) {
             self.head_begun.touch();
             self.changed.notify_one();
         }
@@ -169,15 +181,16 @@ impl Activity {
         if self.permit.is_exempt() {
             return None;
         }
-        Some(if self.is_idle() {
-            progress + timeouts.keep_alive
+        if !self.has_requests.load(Ordering::Relaxed) {
+            Some(self.since + timeouts.header)
         } else if self.answers.available_permits() < ANSWERS {
-            progress + timeouts.write
+            // Over HTTP/2 each has its own.
+            (!self.is_http2).then(|| progress + timeouts.write)
         } else if self.has_head.load(Ordering::Relaxed) {
-            self.head_begun.get().max(progress) + timeouts.header
+            Some(self.head_begun.get().max(progress) + timeouts.header)
         } else {
-            progress + timeouts.header
-        })
+            Some(progress + timeouts.keep_alive)
+        }
     }
 
     /// Whether everything that was asked has been answered, and nothing more is begun.
@@ -190,7 +203,7 @@ impl Activity {
 }
 
 /// How a connection was driven to its end.
-pub(crate) enum Ended<T> {
+pub(super) enum Ended<T> {
     /// By itself.
     Done(T),
     /// Its permit was taken away.
@@ -201,7 +214,7 @@ pub(crate) enum Ended<T> {
 
 /// Drives a connection to its end. When the server ends, `close` tells it to take no more
 /// requests.
-pub(crate) async fn drive<C: Future>(
+pub(super) async fn drive<C: Future>(
     connection: C,
     activity: &Activity,
     timeouts: Timeouts,
@@ -212,7 +225,8 @@ pub(crate) async fn drive<C: Future>(
     let mut watch = drain.watch();
     let mut is_draining = false;
     let mut is_closing = false;
-    // Without a deadline this looks for one now and then: the end of an exemption tells none.
+    // Without a deadline the connection looks for one now and then: the end of an exemption is
+    // not notified.
     let idle = timeouts.header.min(timeouts.write).min(timeouts.keep_alive);
     let next = |now: Instant| activity.deadline(&timeouts).unwrap_or(now + idle);
     let mut timer = pin!(sleep_until(next(Instant::now())));
@@ -244,24 +258,116 @@ pub(crate) async fn drive<C: Future>(
     }
 }
 
+tokio::task_local! {
+    /// The progress of the answer on the HTTP/2 stream whose task is polled.
+    static PROGRESS: Arc<AnswerProgress>;
+}
+
+/// The progress of one answer on an HTTP/2 connection.
+#[derive(Debug)]
+struct AnswerProgress {
+    /// A part of the answer waits to be taken by the client.
+    has_pending_part: AtomicBool,
+    /// The time when the last part was taken, or the first one began to wait.
+    last: Timestamp,
+    /// A part waits where none did before.
+    part_pending: Notify,
+}
+
+impl AnswerProgress {
+    fn new() -> AnswerProgress {
+        AnswerProgress {
+            has_pending_part: AtomicBool::new(false),
+            last: Timestamp::now(),
+            part_pending: Notify::new(),
+        }
+    }
+
+    /// Notes that a part waits for the client, which has taken the one before.
+    fn next_part(&self) {
+        self.last.touch();
+        if !self.has_pending_part.swap(true, Ordering::Relaxed) {
+            self.part_pending.notify_one();
+        }
+    }
+
+    /// Notes that the client has taken all parts that there are so far.
+    fn no_part(&self) {
+        self.has_pending_part.store(false, Ordering::Relaxed);
+    }
+
+    /// Waits until the client has taken no part for the time `within` although one waits.
+    async fn stalled(&self, within: Duration) {
+        loop {
+            let deadline = self.last.get() + within;
+            if !self.has_pending_part.load(Ordering::Relaxed) {
+                self.part_pending.notified().await;
+            } else if deadline > Instant::now() {
+                sleep_until(deadline).await;
+            } else {
+                return;
+            }
+        }
+    }
+}
+
+/// Spawns the tasks of an HTTP/2 connection. The task of a stream whose answer the client does not
+/// take within `--write-timeout` is dropped, which resets the stream and leaves the others alone.
+#[derive(Clone, Debug)]
+pub(super) struct StreamExecutor {
+    write: Duration,
+}
+
+impl From<Timeouts> for StreamExecutor {
+    fn from(timeouts: Timeouts) -> StreamExecutor {
+        StreamExecutor { write: timeouts.write }
+    }
+}
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for StreamExecutor {
+    fn execute(&self, stream: F) {
+        let (within, progress) = (self.write, Arc::new(AnswerProgress::new()));
+        tokio::spawn(PROGRESS.scope(progress.clone(), async move {
+            tokio::select! {
+                biased;
+                () = stream => {}
+                () = progress.stalled(within) => {
+                    tracing::debug!("an answer over HTTP/2 was not taken within {within:?}");
+                }
+            }
+        }));
+    }
+}
+
 /// A request that is being answered.
 #[derive(Debug)]
-pub(crate) struct Answering {
+pub(super) struct Answering {
     _permit: OwnedSemaphorePermit,
     activity: Arc<Activity>,
+    /// Of an HTTP/2 stream.
+    progress: Option<Arc<AnswerProgress>>,
 }
 
 impl Answering {
     /// The answer's body, whose end is the end of answering.
-    pub(crate) fn with(self, body: Body) -> Answer {
+    pub(super) fn with(self, body: Body) -> Answer {
+        if let Some(progress) = &self.progress {
+            progress.next_part();
+        }
         Answer { body, rest: None, answering: Some(self) }
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.activity.changed.notify_one();
     }
 }
 
 /// The body of an answer. Each part of it that HTTP takes is progress; over HTTP/2, where no
 /// other sign shows that the client takes an answer, parts are of limited size.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(super) struct Answer {
     body: Body,
     /// What is left of the last part.
     rest: Option<Bytes>,
@@ -287,9 +393,15 @@ impl HttpBody for Answer {
             Some(rest) => Poll::Ready(Some(Ok(Frame::data(rest)))),
             None => Pin::new(&mut answer.body).poll_frame(cx),
         };
-        let Some(Answering { activity, .. }) = &answer.answering else { return frame };
+        let Some(Answering { activity, progress, .. }) = &answer.answering else { return frame };
         if frame.is_ready() {
             activity.permit.touch();
+        }
+        if let Some(progress) = progress {
+            match frame {
+                Poll::Ready(_) => progress.next_part(),
+                Poll::Pending => progress.no_part(),
+            }
         }
         if !activity.is_http2 {
             return frame;
@@ -325,20 +437,20 @@ impl HttpBody for Answer {
 /// that is dropped while a write waits is reset, so that the kernel does not keep the bytes of
 /// a client that does not read.
 #[derive(Debug)]
-pub(crate) struct HttpStream {
+pub(super) struct HttpStream {
     stream: Stream,
     activity: Arc<Activity>,
 }
 
 impl HttpStream {
-    pub(crate) fn new(stream: Stream, activity: Arc<Activity>) -> HttpStream {
+    pub(super) fn new(stream: Stream, activity: Arc<Activity>) -> HttpStream {
         HttpStream { stream, activity }
     }
 
     /// The stream itself.
-    pub(crate) fn into_inner(mut self) -> Stream {
+    pub(super) fn into_inner(mut self) -> Stream {
         self.activity.is_writing.store(false, Ordering::Relaxed);
-        mem::replace(&mut self.stream, Stream::Plain(StreamSocket::Lost))
+        mem::replace(&mut self.stream, Stream::Plain(StreamSocket::Failed))
     }
 }
 
@@ -408,5 +520,34 @@ fn map_len(result: &Poll<io::Result<()>>) -> Poll<io::Result<usize>> {
     match result {
         Poll::Pending => Poll::Pending,
         Poll::Ready(_) => Poll::Ready(Ok(0)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WITHIN: Duration = Duration::from_secs(2);
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_stalls_only_while_a_part_of_it_waits_for_the_client() {
+        let progress = Arc::new(AnswerProgress::new());
+        let watched = progress.clone();
+        let stalled = tokio::spawn(async move {
+            watched.stalled(WITHIN).await;
+            Instant::now()
+        });
+        tokio::time::sleep(2 * WITHIN).await;
+        assert!(!stalled.is_finished(), "nothing is due");
+        progress.next_part();
+        tokio::time::sleep(WITHIN / 2).await;
+        progress.next_part();
+        tokio::time::sleep(WITHIN / 2).await;
+        progress.no_part();
+        tokio::time::sleep(2 * WITHIN).await;
+        assert!(!stalled.is_finished(), "all was taken");
+        progress.next_part();
+        let last = Instant::now();
+        assert_eq!(stalled.await.unwrap(), last + WITHIN);
     }
 }

@@ -25,17 +25,19 @@ use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
     service::service_fn,
+    upgrade::Upgraded,
 };
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::time::Instant;
 use tower::ServiceExt;
 
-use self::connection::{Activity, Answer, Ended, HttpStream, Timeouts, drive};
+use self::connection::{Activity, Answer, Ended, HttpStream, StreamExecutor, Timeouts, drive};
 use crate::{
     config::PAGE_PATHS,
     connections::{limits::http::HttpPermit, registry::Peer},
     context::ServerContext,
     gateway::{
-        Client, Route, handshake, origin,
+        Client, Reclaim, Reclaimed, Route, handshake, origin,
         switching::{Switching, SwitchingHead},
         upgrade,
     },
@@ -112,13 +114,15 @@ fn router(context: &Arc<ServerContext>, routes: &[Arc<Route>]) -> Router {
 }
 
 /// Serves one HTTP connection until it ends, becomes something else, does not keep a deadline
-/// or loses its permit. Each request is answered by the `site` of the time when it arrives.
+/// or loses its permit. Each request is answered by the `site` of the time when it arrives. The
+/// deadline of the first request counts from `since`.
 /// `destination` is the address that the client connected to, where a PROXY header named it.
 pub(crate) async fn serve(
     stream: Stream,
     peer: SocketAddr,
     destination: Option<SocketAddr>,
     permit: Arc<HttpPermit>,
+    since: Instant,
     site: impl Fn() -> Arc<Site> + Clone + Send + Sync + 'static,
     context: &ServerContext,
 ) {
@@ -128,7 +132,7 @@ pub(crate) async fn serve(
     let is_http2 = stream.is_http2();
     let counted_by = context.counted_by(&Peer::Address(peer));
     let counted_by = context.limits.http_counted_by(counted_by);
-    let activity = Activity::new(permit, counted_by, is_http2);
+    let activity = Activity::new(permit, counted_by, is_http2, since);
     let stream = HttpStream::new(stream, activity.clone());
     let switching = SwitchingHead::default();
     let (head, began) = (switching.clone(), switching.clone());
@@ -141,6 +145,7 @@ pub(crate) async fn serve(
         let client = Client { peer: forwarded.client, local, is_tls, forwarded };
         request.extensions_mut().insert(client);
         request.extensions_mut().insert(requests.permit().clone());
+        request.extensions_mut().insert(Reclaim(reclaim));
         let activity = requests.clone();
         let head = head.clone();
         async move {
@@ -171,7 +176,7 @@ pub(crate) async fn serve(
     let ended = if is_http2 {
         // No PINGs: a connection without streams is closed when it is idle, and WebSockets
         // have their own.
-        let connection = http2::Builder::new(TokioExecutor::new())
+        let connection = http2::Builder::new(StreamExecutor::from(timeouts))
             .timer(TokioTimer::new())
             .max_header_list_size(MAX_HEAD as u32)
             .max_concurrent_streams(STREAMS)
@@ -206,6 +211,14 @@ pub(crate) async fn serve(
             tracing::debug!(%peer, "http connection: closed for another one");
         }
     }
+}
+
+/// Takes the stream of an upgraded HTTP/1.1 connection out of hyper, with what was read of it
+/// beyond the request.
+fn reclaim(upgraded: Upgraded) -> Result<Reclaimed, Upgraded> {
+    let parts = upgraded.downcast::<TokioIo<Switching<HttpStream>>>()?;
+    // A copy: the buffer that it was read into is large.
+    Ok((parts.io.into_inner().into_inner().into_inner(), parts.read_buf.to_vec()))
 }
 
 /// Puts the host of the request's target into `Host`: in HTTP/2 it stands in a pseudo-header (RFC

@@ -2,7 +2,6 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
-use echogate_event_loop::StreamSocket;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
@@ -76,17 +75,6 @@ fn keepalive() -> TcpKeepalive {
         .with_time(Duration::from_secs(60))
         .with_interval(Duration::from_secs(10))
         .with_retries(3)
-}
-
-/// Waits for the first byte of a TCP connection; false if it ends or fails without one. Other
-/// streams return true at once.
-pub(crate) async fn has_begun(stream: &mut Stream) -> bool {
-    match stream {
-        Stream::Plain(StreamSocket::Tcp(stream)) => {
-            stream.peek(&mut [0]).await.is_ok_and(|peeked| peeked > 0)
-        }
-        _ => true,
-    }
 }
 
 /// Whether an error of accept(2) concerns only the connection to be accepted. On Linux that

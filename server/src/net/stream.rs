@@ -1,30 +1,22 @@
-//! The streams that connections come on and upstreams are reached by.
+//! Streams of bytes over sockets, with TLS or without.
 
-use std::{
-    io::{self, IoSlice},
-    net::SocketAddr,
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::{io, net::SocketAddr};
 
+use echogate_event_loop::{InFlight, StreamSocket};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
 };
 
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
+use super::tls::Tls;
 
-use crate::{gateway::in_memory::Memory, net::tls::Tls};
-use echogate_event_loop::{InFlight, StreamSocket};
-
-/// Bytes that the kernel takes for a client beyond those that it can send at once. With
-/// its own limit, 4 MiB and more, one that reads slowly would seem to stand still, and
-/// a Ping would reach it minutes late.
+/// Bytes that the kernel accepts for a client beyond those that it can send at once. With the
+/// default limit, 4 MiB and more, a slow reader would seem to be stalled, and a Ping would reach
+/// it minutes late.
 const UNSENT: u32 = 128 * 1024;
 
-/// A stream of bytes as a relay uses it: what reading and writing do not tell, and how it
-/// ends when not in order.
+/// A stream of bytes as a relay uses it: what reads and writes do not report, and an end that is
+/// not orderly.
 pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin {
     /// Whether the connection is known to have failed, or the peer to have ended its side,
     /// although there may be bytes to read.
@@ -33,27 +25,139 @@ pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin {
     /// Whether the connection is known to have failed, although there may be bytes to read.
     fn has_failed(&self) -> bool;
 
-    /// What was written and the peer has not acknowledged; none where nobody tells.
+    /// Whether a failure of the connection wakes the task that uses the stream. Where it does
+    /// not, a flush reports it.
+    fn wakes_on_failure(&self) -> bool {
+        true
+    }
+
+    /// Bytes that were written and that the peer has not acknowledged; none where that is not
+    /// known.
     fn in_flight(&self) -> Option<InFlight>;
 
-    /// Has the connection end by a reset when the stream is dropped, and not in order: what
-    /// is in flight is discarded, and a peer that reads learns that something is missing.
-    /// TLS ends without its close_notify. A Unix socket knows no reset and just ends.
+    /// Has the connection end by a reset when the stream is dropped: bytes in flight are
+    /// discarded, and a peer that reads learns that something is missing. TLS ends without
+    /// close_notify. A Unix socket has no reset and is closed.
     fn reset_on_drop(&mut self);
 }
 
-/// One type for all of them, so that what runs on a stream is built once.
+/// A stream over a socket. One type for all of them, so that code over streams is compiled once.
 #[derive(Debug)]
 pub(crate) enum Stream {
-    /// TCP, or a socket in the file system.
+    /// A TCP or Unix socket.
     Plain(StreamSocket),
-    /// TLS over TCP. (In a box: an idle plain connection pays nothing for it.)
+    /// TLS over TCP. In a box, so that an idle plain connection does not pay for it.
     Tls(Box<Tls>),
-    /// One stream of an HTTP/2 connection.
-    Http2(Box<TokioIo<Upgraded>>),
-    /// In memory, to a built-in service.
-    Memory(Memory),
 }
+
+/// Forwards `AsyncRead` and `AsyncWrite` of an enum to the stream in each of its variants.
+macro_rules! forward_io {
+    ($enum:ident { $($variant:ident),+ $(,)? }) => {
+        impl tokio::io::AsyncRead for $enum {
+            fn poll_read(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+                buf: &mut tokio::io::ReadBuf<'_>,
+            ) -> std::task::Poll<std::io::Result<()>> {
+                match self.get_mut() {
+                    $($enum::$variant(stream) => std::pin::Pin::new(stream).poll_read(cx, buf),)+
+                }
+            }
+        }
+
+        impl tokio::io::AsyncWrite for $enum {
+            fn poll_write(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+                buf: &[u8],
+            ) -> std::task::Poll<std::io::Result<usize>> {
+                match self.get_mut() {
+                    $($enum::$variant(stream) => std::pin::Pin::new(stream).poll_write(cx, buf),)+
+                }
+            }
+
+            fn poll_write_vectored(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+                bufs: &[std::io::IoSlice<'_>],
+            ) -> std::task::Poll<std::io::Result<usize>> {
+                match self.get_mut() {
+                    $($enum::$variant(stream) => {
+                        std::pin::Pin::new(stream).poll_write_vectored(cx, bufs)
+                    })+
+                }
+            }
+
+            fn is_write_vectored(&self) -> bool {
+                match self {
+                    $($enum::$variant(stream) => stream.is_write_vectored(),)+
+                }
+            }
+
+            fn poll_flush(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<std::io::Result<()>> {
+                match self.get_mut() {
+                    $($enum::$variant(stream) => std::pin::Pin::new(stream).poll_flush(cx),)+
+                }
+            }
+
+            fn poll_shutdown(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<std::io::Result<()>> {
+                match self.get_mut() {
+                    $($enum::$variant(stream) => std::pin::Pin::new(stream).poll_shutdown(cx),)+
+                }
+            }
+        }
+    };
+}
+
+/// Forwards `Transport`, `AsyncRead` and `AsyncWrite` of an enum to the transport in each of its
+/// variants.
+macro_rules! forward_transport {
+    ($enum:ident { $($variant:ident),+ $(,)? }) => {
+        $crate::net::stream::forward_io!($enum { $($variant),+ });
+
+        impl $crate::net::stream::Transport for $enum {
+            fn has_ended(&self) -> bool {
+                match self {
+                    $($enum::$variant(stream) => stream.has_ended(),)+
+                }
+            }
+
+            fn has_failed(&self) -> bool {
+                match self {
+                    $($enum::$variant(stream) => stream.has_failed(),)+
+                }
+            }
+
+            fn wakes_on_failure(&self) -> bool {
+                match self {
+                    $($enum::$variant(stream) => stream.wakes_on_failure(),)+
+                }
+            }
+
+            fn in_flight(&self) -> Option<echogate_event_loop::InFlight> {
+                match self {
+                    $($enum::$variant(stream) => $crate::net::stream::Transport::in_flight(stream),)+
+                }
+            }
+
+            fn reset_on_drop(&mut self) {
+                match self {
+                    $($enum::$variant(stream) => stream.reset_on_drop(),)+
+                }
+            }
+        }
+    };
+}
+
+pub(crate) use {forward_io, forward_transport};
+
+forward_io!(Stream { Plain, Tls });
 
 impl From<TcpStream> for Stream {
     fn from(stream: TcpStream) -> Stream {
@@ -74,125 +178,65 @@ impl From<Tls> for Stream {
 }
 
 impl Stream {
-    /// The address that the peer of a TCP connection, TLS within or not, has called.
+    /// The local address of a TCP connection, with TLS or without.
     ///
     /// # Errors
     ///
-    /// The socket's, and that there is none.
+    /// Those of getsockname(2); `Unsupported` for other sockets.
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket().local_addr()
+    }
+
+    /// Waits for the first byte of a TCP connection; false if it ends or fails without one. True
+    /// at once for other streams.
+    pub(crate) async fn has_begun(&mut self) -> bool {
         match self {
-            Stream::Plain(socket) => socket.local_addr(),
-            Stream::Tls(stream) => stream.local_addr(),
-            Stream::Http2(_) | Stream::Memory(_) => Err(io::ErrorKind::Unsupported.into()),
+            Stream::Plain(StreamSocket::Tcp(stream)) => {
+                stream.peek(&mut [0]).await.is_ok_and(|peeked| peeked > 0)
+            }
+            _ => true,
         }
     }
 
-    /// Lets writing tell how fast the peer reads.
+    /// Bounds the bytes that the kernel accepts without being able to send them, so that
+    /// backpressure shows how fast the peer reads.
     pub(crate) fn limit_unsent(&self) {
-        // Where it cannot be set it is not.
+        // An error leaves the default limit.
         #[cfg(any(target_os = "android", target_os = "linux", target_vendor = "apple"))]
         if let Stream::Plain(StreamSocket::Tcp(stream)) = self {
             socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT).ok();
         }
     }
 
-    /// The socket below, where it is the stream's own.
-    fn socket(&self) -> Option<&StreamSocket> {
+    /// The socket of the stream.
+    fn socket(&self) -> &StreamSocket {
         match self {
-            Stream::Plain(socket) => Some(socket),
-            Stream::Tls(stream) => Some(stream.socket()),
-            Stream::Http2(_) | Stream::Memory(_) => None,
+            Stream::Plain(socket) => socket,
+            Stream::Tls(stream) => stream.socket(),
         }
     }
 
-    /// Whether HTTP/2 was agreed on for it.
+    /// Whether HTTP/2 was negotiated (ALPN).
     pub(crate) fn is_http2(&self) -> bool {
         matches!(self, Stream::Tls(stream) if stream.is_http2())
     }
 }
 
-macro_rules! on_each {
-    ($self:ident, $stream:ident => $call:expr) => {
-        match $self.get_mut() {
-            Stream::Plain($stream) => $call,
-            Stream::Tls($stream) => $call,
-            Stream::Http2($stream) => $call,
-            Stream::Memory($stream) => $call,
-        }
-    };
-}
-
 impl Transport for Stream {
     fn has_ended(&self) -> bool {
-        self.socket().is_some_and(StreamSocket::has_ended)
+        self.socket().has_ended()
     }
 
     fn has_failed(&self) -> bool {
-        self.socket().is_some_and(StreamSocket::has_failed)
+        self.socket().has_failed()
     }
 
     fn in_flight(&self) -> Option<InFlight> {
-        match self {
-            Stream::Plain(socket) => socket.in_flight(),
-            Stream::Tls(stream) => stream.socket().in_flight(),
-            Stream::Http2(_) => None,
-            Stream::Memory(stream) => Some(stream.in_flight()),
-        }
+        self.socket().in_flight()
     }
 
     fn reset_on_drop(&mut self) {
-        match self {
-            Stream::Plain(socket) => socket.reset_when_closed(),
-            Stream::Tls(stream) => stream.socket().reset_when_closed(),
-            // Dropped before its end it is reset (RFC 9113 section 5.4.2).
-            Stream::Http2(_) => {}
-            Stream::Memory(stream) => stream.reset(),
-        }
-    }
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        on_each!(self, stream => Pin::new(stream).poll_read(cx, buf))
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        on_each!(self, stream => Pin::new(stream).poll_write(cx, buf))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        on_each!(self, stream => Pin::new(stream).poll_write_vectored(cx, bufs))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Stream::Plain(stream) => stream.is_write_vectored(),
-            Stream::Tls(stream) => stream.is_write_vectored(),
-            Stream::Http2(stream) => stream.is_write_vectored(),
-            Stream::Memory(stream) => stream.is_write_vectored(),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        on_each!(self, stream => Pin::new(stream).poll_flush(cx))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        on_each!(self, stream => Pin::new(stream).poll_shutdown(cx))
+        self.socket().reset_when_closed();
     }
 }
 

@@ -1,8 +1,12 @@
-//! What wakes a connection that waits, beside its sockets: the end of serving, in two
-//! steps that every connection sees, and its own alarm.
+//! Shutdown stages and timers: what wakes a connection besides its sockets.
 //!
-//! An idle connection pays for both with two entries in tables that all share, a
-//! third of what a timer and a list of its own would take.
+//! ```text
+//! Serving --> WhenQuiet --> Now --> Cut
+//! ```
+//!
+//! All connections of a group share one [`Drain`] with two tables, of wakers and of timers. An
+//! idle connection has one entry in each, a third of the memory that a tokio timer and a
+//! notification of its own would take.
 
 use std::{
     collections::BTreeSet,
@@ -21,20 +25,29 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// How far the end of serving has come.
+/// How far the shutdown of a group of connections is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
-    /// Nothing ends yet.
+    /// No shutdown.
     Serving,
     /// A connection answers what has arrived and ends when nothing is owed.
     WhenQuiet,
-    /// A connection ends at the next place where it can be ended cleanly.
+    /// A connection ends at the next message boundary.
     Now,
     /// A connection ends at once: by a reset where something is owed.
     Cut,
 }
 
-/// Tells connections to end, and wakes them when they asked to be. Clones are the same.
+/// The interval at which the clock is looked at while there are timers.
+const TICK: Duration = Duration::from_millis(500);
+
+/// A time without a look at the clock after which the process is taken to have been stopped.
+const STOPPED: Duration = Duration::from_secs(1);
+
+/// The key of a watch that is not in the tables. (An `Option` would take twice the memory.)
+const NO_KEY: usize = usize::MAX;
+
+/// The shutdown stage of a group of connections, and their timers. Clones are the same.
 #[derive(Clone, Debug)]
 pub(crate) struct Drain(Arc<Inner>);
 
@@ -42,30 +55,24 @@ pub(crate) struct Drain(Arc<Inner>);
 struct Inner {
     stage: AtomicU8,
     start: Instant,
-    /// When somebody looked at the clock last, and since when the process has been running
-    /// without a break: both in milliseconds since the start.
-    looked: AtomicU64,
+    /// The last look at the clock, and the time since which the process has been running
+    /// without a break: both in milliseconds since `start`.
+    last_look: AtomicU64,
     running_since: AtomicU64,
-    watches: Mutex<Watches>,
-    /// There is a new earliest alarm, or nobody left to be woken.
+    tables: Mutex<Tables>,
+    /// There is a new earliest timer, or the last handle was dropped.
     changed: Arc<Notify>,
 }
 
-/// Those who watch.
 #[derive(Debug, Default)]
-struct Watches {
+struct Tables {
     wakers: Slab<Waker>,
-    /// Who is to be woken when; one alarm each at the most.
-    alarms: BTreeSet<Alarm>,
+    /// The time of each timer and the key of the waker that it wakes; at most one timer each.
+    timers: BTreeSet<(Instant, usize)>,
 }
 
-/// A time, in milliseconds since the start, above the 24 bits of whose alarm it is: a
-/// third of the memory that an [`Instant`] and a key would take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Alarm(u64);
-
 impl Drain {
-    /// One that serves; the task that wakes for its alarms ends with it.
+    /// A group that is not being shut down. The task that runs its timers ends with it.
     ///
     /// # Panics
     ///
@@ -75,16 +82,16 @@ impl Drain {
         let inner = Arc::new(Inner {
             stage: AtomicU8::new(Stage::Serving as u8),
             start: Instant::now(),
-            looked: AtomicU64::new(0),
+            last_look: AtomicU64::new(0),
             running_since: AtomicU64::new(0),
-            watches: Mutex::default(),
+            tables: Mutex::default(),
             changed: changed.clone(),
         });
-        tokio::spawn(ring(Arc::downgrade(&inner), changed));
+        tokio::spawn(run_timers(Arc::downgrade(&inner), changed));
         Drain(inner)
     }
 
-    /// Where serving stands.
+    /// The current stage.
     pub(crate) fn stage(&self) -> Stage {
         match self.0.stage.load(Ordering::Acquire) {
             0 => Stage::Serving,
@@ -94,69 +101,51 @@ impl Drain {
         }
     }
 
-    /// Moves on to `stage` and wakes everyone who watches.
+    /// Moves on to `stage`, never back, and wakes all watching tasks.
     pub(crate) fn advance(&self, stage: Stage) {
         self.0.stage.fetch_max(stage as u8, Ordering::AcqRel);
-        self.0.watches().wakers.iter().for_each(|(_, waker)| waker.wake_by_ref());
+        self.0.tables().wakers.iter().for_each(|(_, waker)| waker.wake_by_ref());
     }
 
     /// A view for one task.
     pub(crate) fn watch(&self) -> Watch {
-        Watch { drain: self.clone(), key: NO_KEY, alarm: None }
+        Watch { drain: self.clone(), key: NO_KEY, timer: None }
     }
 }
 
 impl Inner {
     /// No code panics while it holds the lock.
-    fn watches(&self) -> MutexGuard<'_, Watches> {
-        self.watches.lock().unwrap_or_else(PoisonError::into_inner)
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks at the clock, and says since when the process has been running without a break:
-    /// while there are alarms somebody looks each [`TICK`], so that a much longer time means
-    /// that the process was stopped (SIGSTOP, a virtual machine that was paused).
+    /// The time since which the process has been running without a break. While there are
+    /// timers the clock is looked at every [`TICK`], so that a much longer time between two
+    /// looks means that the process was stopped (SIGSTOP, a paused virtual machine).
     fn running_since(&self, now: Instant) -> Instant {
         let millis = now.saturating_duration_since(self.start).as_millis();
         let millis = u64::try_from(millis).unwrap_or(u64::MAX);
-        let looked = self.looked.load(Ordering::Acquire);
-        if millis.saturating_sub(looked) >= BREAK.as_millis() as u64 {
+        let last_look = self.last_look.load(Ordering::Acquire);
+        if millis.saturating_sub(last_look) >= STOPPED.as_millis() as u64 {
             self.running_since.fetch_max(millis, Ordering::AcqRel);
         }
-        self.looked.fetch_max(millis, Ordering::AcqRel);
+        self.last_look.fetch_max(millis, Ordering::AcqRel);
         self.start + Duration::from_millis(self.running_since.load(Ordering::Acquire))
     }
 
-    /// Wakes those whose alarm has come, and says when the next will.
-    fn ring_due(&self) -> Option<Instant> {
+    /// Wakes the tasks whose timers have expired, and returns the time of the next timer.
+    fn run_expired(&self) -> Option<Instant> {
         let now = Instant::now();
         self.running_since(now);
-        let Watches { wakers, alarms } = &mut *self.watches();
-        while let Some(alarm) = alarms.first() {
-            let at = self.start + Duration::from_millis(alarm.0 >> Alarm::KEY_BITS);
+        let Tables { wakers, timers } = &mut *self.tables();
+        while let Some(&(at, key)) = timers.first() {
             if at > now {
                 return Some(at);
             }
-            wakers[alarm.key()].wake_by_ref();
-            alarms.pop_first();
+            wakers[key].wake_by_ref();
+            timers.pop_first();
         }
         None
-    }
-
-    /// The alarm at `at`, or within the millisecond after it.
-    fn alarm(&self, at: Instant, key: usize) -> Alarm {
-        let after = at.saturating_duration_since(self.start) + Duration::from_nanos(999_999);
-        // No later than in 34 years.
-        let millis = after.as_millis().min(u128::from(u64::MAX >> Alarm::KEY_BITS)) as u64;
-        Alarm(millis << Alarm::KEY_BITS | key as u64)
-    }
-}
-
-impl Alarm {
-    /// More than a process can have connections.
-    const KEY_BITS: u32 = 24;
-
-    fn key(self) -> usize {
-        (self.0 & ((1 << Alarm::KEY_BITS) - 1)) as usize
     }
 }
 
@@ -166,8 +155,8 @@ impl Drop for Inner {
     }
 }
 
-async fn ring(inner: Weak<Inner>, changed: Arc<Notify>) {
-    while let Some(next) = inner.upgrade().map(|inner| inner.ring_due()) {
+async fn run_timers(inner: Weak<Inner>, changed: Arc<Notify>) {
+    while let Some(next) = inner.upgrade().map(|inner| inner.run_expired()) {
         match next {
             None => changed.notified().await,
             Some(next) => tokio::select! {
@@ -178,45 +167,36 @@ async fn ring(inner: Weak<Inner>, changed: Arc<Notify>) {
     }
 }
 
-/// How often somebody looks at the clock while there are alarms.
-const TICK: Duration = Duration::from_millis(500);
-
-/// A time without a look at the clock after which the process is taken not to have run.
-const BREAK: Duration = Duration::from_secs(1);
-
-/// No place in the tables. (An `Option` would take twice the memory.)
-const NO_KEY: usize = usize::MAX;
-
-/// A task's view of a [`Drain`]: looking costs one atomic load. The tables, which all
-/// connections share, are touched at the first look and for an alarm only.
+/// A task's view of a [`Drain`]. A poll costs one atomic load; the shared tables are touched at
+/// the first poll and to set a timer only.
 #[derive(Debug)]
 pub(crate) struct Watch {
     drain: Drain,
-    /// Where its waker is, from the first look on: [`NO_KEY`] until then.
+    /// The key of its waker, which the first poll registers; [`NO_KEY`] until then.
     key: usize,
-    /// The alarm that is set, or was.
-    alarm: Option<Instant>,
+    /// The timer that is set, or was.
+    timer: Option<Instant>,
 }
 
 impl Watch {
-    /// The stage, and no wake-up.
+    /// The current stage, without a wake-up at the next.
     pub(crate) fn stage(&self) -> Stage {
         self.drain.stage()
     }
 
-    /// The stage, and a wake-up at each that follows, for the task that looks first.
+    /// The current stage. The task that polls first is woken at each further stage.
     pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Stage {
         self.key(cx);
         self.drain.stage()
     }
 
-    /// Since when the process has been running without a break. Time in which it did not run
-    /// is nobody's silence.
+    /// The time since which the process has been running without a break. Time in which it was
+    /// stopped does not count as a peer's silence.
     pub(crate) fn running_since(&self, now: Instant) -> Instant {
         self.drain.0.running_since(now)
     }
 
-    /// Waits until serving ends.
+    /// Waits until the shutdown begins.
     pub(crate) async fn draining(&mut self) {
         poll_fn(|cx| match self.poll(cx) {
             Stage::Serving => Poll::Pending,
@@ -225,36 +205,34 @@ impl Watch {
         .await;
     }
 
-    /// Asks for a wake-up at `at` or, if one was asked for before, between `now` and
-    /// then: alarms mostly move away, and are then left as they are.
+    /// Sets the timer to `at`. A timer that expires between `now` and then stays as it is:
+    /// deadlines mostly move away, and the early wake-up sets the timer again.
     pub(crate) fn wake_at(&mut self, cx: &Context<'_>, now: Instant, at: Instant) {
-        if self.alarm.is_some_and(|alarm| now < alarm && alarm <= at) {
+        if self.timer.is_some_and(|timer| now < timer && timer <= at) {
             return;
         }
         let key = self.key(cx);
-        let table = &*self.drain.0;
-        let mut watches = table.watches();
-        if let Some(before) = self.alarm.replace(at) {
-            watches.alarms.remove(&table.alarm(before, key));
+        let mut tables = self.drain.0.tables();
+        if let Some(before) = self.timer.replace(at) {
+            tables.timers.remove(&(before, key));
         }
-        let alarm = table.alarm(at, key);
-        watches.alarms.insert(alarm);
-        if watches.alarms.first() == Some(&alarm) {
-            table.changed.notify_one();
+        tables.timers.insert((at, key));
+        if tables.timers.first() == Some(&(at, key)) {
+            self.drain.0.changed.notify_one();
         }
     }
 
     #[inline]
     fn key(&mut self, cx: &Context<'_>) -> usize {
         if self.key == NO_KEY {
-            self.enter(cx);
+            self.register(cx);
         }
         self.key
     }
 
     #[cold]
-    fn enter(&mut self, cx: &Context<'_>) {
-        self.key = self.drain.0.watches().wakers.insert(cx.waker().clone());
+    fn register(&mut self, cx: &Context<'_>) {
+        self.key = self.drain.0.tables().wakers.insert(cx.waker().clone());
     }
 }
 
@@ -264,13 +242,13 @@ impl Drop for Watch {
         if key == NO_KEY {
             return;
         }
-        let mut watches = self.drain.0.watches();
-        if let Some(alarm) = self.alarm {
-            watches.alarms.remove(&self.drain.0.alarm(alarm, key));
+        let mut tables = self.drain.0.tables();
+        if let Some(timer) = self.timer {
+            tables.timers.remove(&(timer, key));
         }
-        let waker = watches.wakers.remove(key);
-        // It may be what keeps a task alive, which may hold a watch of its own.
-        drop(watches);
+        let waker = tables.wakers.remove(key);
+        // The waker may be the last owner of a task that holds a watch: drop it unlocked.
+        drop(tables);
         drop(waker);
     }
 }
@@ -281,7 +259,7 @@ mod tests {
 
     use super::*;
 
-    /// How many seconds from now a task that asks to be woken then is.
+    /// The seconds after which a task is woken that sets its timer to each of `asked` in turn.
     async fn woken_after(drain: &Drain, asked: &'static [u64]) -> u64 {
         let mut watch = drain.watch();
         let start = Instant::now();
@@ -303,7 +281,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn alarms_ring_at_their_time() {
+    async fn timers_expire_at_their_time() {
         let drain = Drain::new();
         let all = tokio::join!(
             woken_after(&drain, &[30]),
@@ -312,25 +290,12 @@ mod tests {
             woken_after(&drain, &[20, 5]),
         );
         assert_eq!(all, (30, 10, 20, 5));
-        let watches = drain.0.watches();
-        assert!(watches.alarms.is_empty() && watches.wakers.is_empty());
+        let tables = drain.0.tables();
+        assert!(tables.timers.is_empty() && tables.wakers.is_empty());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_alarm_that_is_too_far_away_does_not_ring() {
-        // Five seconds more than there is room for.
-        const FAR: u64 = (1 << 40) / 1000 + 5;
-        let drain = Drain::new();
-        let far = tokio::spawn({
-            let drain = drain.clone();
-            async move { woken_after(&drain, &[FAR]).await }
-        });
-        assert_eq!(woken_after(&drain, &[10]).await, 10);
-        assert!(!far.is_finished());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_stage_wakes_everyone() {
+    async fn a_stage_wakes_all_tasks() {
         let drain = Drain::new();
         let tasks = [1, 2].map(|_| {
             let mut watch = drain.watch();
@@ -345,6 +310,6 @@ mod tests {
             assert_eq!(task.await.unwrap(), Stage::WhenQuiet);
         }
         drain.advance(Stage::Serving);
-        assert_eq!(drain.stage(), Stage::WhenQuiet, "there is no way back");
+        assert_eq!(drain.stage(), Stage::WhenQuiet, "stages never go back");
     }
 }

@@ -4,27 +4,27 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Since when a connection has moved no byte.
+/// The time since which a connection has carried no bytes.
 #[derive(Debug)]
 pub(crate) struct Idle {
     timeout: Duration,
     since: Instant,
-    /// Bytes that had been delivered then.
+    /// Bytes that had been delivered at `since`.
     delivered: u64,
-    /// Bytes that the peers' kernels had acknowledged when that was last looked at.
+    /// Bytes that the peers' kernels had acknowledged at the last check.
     acknowledged: u64,
 }
 
 impl Idle {
-    /// For a new connection; none without a timeout.
+    /// The idle timeout of a new connection; none without `--idle-timeout`.
     pub(crate) fn new(timeout: Option<Duration>) -> Option<Box<Idle>> {
         let since = Instant::now();
         timeout.map(|timeout| Box::new(Idle { timeout, since, delivered: 0, acknowledged: 0 }))
     }
 
-    /// When the connection will have been idle for too long. `delivered` are the bytes that
-    /// were read from its peers and written to them so far, without those that wait to be
-    /// written: a slow transfer that moves is not idle.
+    /// The time at which the idle timeout passes. `delivered` are the bytes that were read from
+    /// the peers and written to them so far, without those that wait to be written: a slow
+    /// transfer is not idle.
     pub(crate) fn deadline(&mut self, now: Instant, delivered: u64) -> Instant {
         if delivered != self.delivered {
             (self.delivered, self.since) = (delivered, now);
@@ -32,12 +32,12 @@ impl Idle {
         self.since + self.timeout
     }
 
-    /// Whether the connection has been idle for too long, once the deadline has passed.
+    /// Whether the connection is idle, once the deadline has passed.
     ///
-    /// It has not been if the process itself did not run in that time, or if bytes that the
-    /// kernel holds go on to reach a peer. `acknowledged` is what the peers have acknowledged
-    /// so far, if anything is in flight to them: a peer that takes nothing of it is given up
-    /// after twice the timeout at most.
+    /// Time in which the process was stopped does not count, and bytes that peers acknowledge
+    /// do. `acknowledged` are the bytes that the peers have acknowledged so far, if any are in
+    /// flight to them. A peer that acknowledges nothing is given up after twice the timeout at
+    /// most.
     pub(crate) fn is_over(
         &mut self,
         now: Instant,
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn time_in_which_the_process_did_not_run_is_no_idleness() {
+    fn time_in_which_the_process_was_stopped_does_not_count() {
         let (mut idle, start) = idle();
         let at = |seconds| start + Duration::from_secs(seconds);
         assert!(!idle.is_over(at(100), at(95), None));

@@ -1,4 +1,4 @@
-//! What a peer does not take yet.
+//! A write buffer: bytes that a peer does not accept yet.
 
 use std::{
     io::{self, IoSlice},
@@ -8,9 +8,9 @@ use std::{
 
 use tokio::io::AsyncWrite;
 
-/// Bytes that are written before any others. It holds memory only while there are
-/// some, or while the stream itself holds some back (TLS does), and its owner reads
-/// nothing new until there are none: that bounds it to what one step makes.
+/// Bytes that are written before any others. Empty, it holds no memory. Its owner reads nothing
+/// new until the buffer is empty, which bounds it to the output of one poll. It also stands for
+/// bytes that the stream itself buffers (TLS), until they are flushed.
 #[derive(Debug, Default)]
 pub(crate) struct Backlog(Option<Box<Waiting>>);
 
@@ -21,26 +21,26 @@ struct Waiting {
 }
 
 impl Backlog {
-    /// Whether all is written and flushed.
+    /// Whether all bytes are written and flushed.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_none()
     }
 
-    /// How many bytes wait here.
+    /// The number of buffered bytes, without those that the stream buffers.
     pub(crate) fn len(&self) -> usize {
         self.0.as_ref().map_or(0, |waiting| waiting.bytes.len() - waiting.written)
     }
 
-    /// Forgets what waits.
+    /// Discards the buffered bytes.
     pub(crate) fn clear(&mut self) {
         self.0 = None;
     }
 
-    /// Writes what waits; ready when nothing does, here or in the stream.
+    /// Writes the buffered bytes; ready when none are left, here or in the stream.
     ///
     /// # Errors
     ///
-    /// The stream's own.
+    /// Those of the stream.
     #[inline]
     pub(crate) fn poll_flush<W: AsyncWrite + Unpin>(
         &mut self,
@@ -68,19 +68,19 @@ impl Backlog {
         Poll::Ready(Ok(()))
     }
 
-    /// Writes `parts` in order, behind what waits, as far as the stream takes them now,
-    /// and keeps the rest.
+    /// Writes `parts` in order behind the buffered bytes, as far as the stream accepts them now,
+    /// and buffers the rest.
     ///
     /// # Errors
     ///
-    /// The stream's own.
+    /// Those of the stream.
     pub(crate) fn write<W: AsyncWrite + Unpin>(
         &mut self,
         cx: &mut Context<'_>,
         stream: &mut W,
         mut parts: &mut [IoSlice<'_>],
     ) -> io::Result<()> {
-        IoSlice::advance_slices(&mut parts, 0); // Empty ones go.
+        IoSlice::advance_slices(&mut parts, 0); // Removes empty parts.
         while self.is_empty() && !parts.is_empty() {
             match poll_some(cx, stream, parts)? {
                 Poll::Ready(n) => IoSlice::advance_slices(&mut parts, n),
@@ -96,7 +96,7 @@ impl Backlog {
     }
 }
 
-/// One write, of which nothing written is an error.
+/// One write. Zero bytes written are an error of kind `WriteZero`.
 fn poll_some<W: AsyncWrite + Unpin>(
     cx: &mut Context<'_>,
     stream: &mut W,
@@ -119,7 +119,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes `room` bytes at once, and holds them back until a flush finds it `open`.
+    /// A stream that accepts `room` bytes, and buffers them until a flush finds it `open`.
     #[derive(Debug, Default)]
     struct Holding {
         room: usize,
@@ -154,25 +154,25 @@ mod tests {
     }
 
     #[test]
-    fn what_a_stream_holds_back_is_flushed_before_anything_new_is_read() {
+    fn bytes_that_the_stream_buffers_are_flushed_before_anything_new_is_read() {
         let cx = &mut Context::from_waker(Waker::noop());
         let mut stream = Holding { room: 10, ..Holding::default() };
         let mut backlog = Backlog::default();
         backlog.write(cx, &mut stream, &mut [IoSlice::new(b"hello")]).unwrap();
-        assert!(!backlog.is_empty(), "it is not out");
-        assert_eq!(backlog.len(), 0, "and yet not here");
+        assert!(!backlog.is_empty(), "not flushed");
+        assert_eq!(backlog.len(), 0, "but not buffered here");
         assert!(backlog.poll_flush(cx, &mut stream).is_pending());
         stream.open = true;
         assert!(backlog.poll_flush(cx, &mut stream).is_ready());
         assert!(backlog.is_empty());
         assert_eq!(stream.out, b"hello");
         backlog.write(cx, &mut stream, &mut [IoSlice::new(b", world")]).unwrap();
-        assert!(backlog.is_empty(), "it went out at once");
+        assert!(backlog.is_empty(), "written at once");
         assert_eq!(stream.out, b"hello, world");
     }
 
     #[test]
-    fn what_waits_goes_first() {
+    fn buffered_bytes_are_written_first() {
         let cx = &mut Context::from_waker(Waker::noop());
         let mut stream = Holding { room: 3, ..Holding::default() };
         let mut backlog = Backlog::default();

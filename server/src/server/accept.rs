@@ -17,7 +17,7 @@ use super::{
 use crate::{
     connections::{counters::Refusal, registry::Peer},
     net::{
-        listener::{Listener, belongs_to_connection, has_begun},
+        listener::{Listener, belongs_to_connection},
         proxy_protocol,
         stream::Stream,
     },
@@ -174,9 +174,10 @@ async fn read_proxy_header(
 ) {
     let shutting_down = admitted.context().shutting_down.clone();
     let header = async {
-        if !has_begun(&mut stream).await {
+        if !stream.has_begun().await {
             return None;
         }
+        admitted.begin();
         Some(proxy_protocol::read_header(&mut stream).await)
     };
     let header = tokio::select! {

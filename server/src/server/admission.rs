@@ -66,7 +66,7 @@ impl Admission {
             let destination = match service {
                 Some(service) if hairpin.is_some() => Destination::Service(service, None),
                 Some(service) => Destination::Service(service, Some(limits.room().await)),
-                None => Destination::Http(limits.http(counted_by).await),
+                None => Destination::Http(limits.http(counted_by)),
             };
             let may_have_proxy_header = hairpin.is_none_or(|hairpin| hairpin.has_proxy_header);
             Admitted { current, snapshot, destination, may_have_proxy_header }
@@ -91,6 +91,13 @@ impl Admitted {
         let is_proxy = self.may_have_proxy_header
             && settings.proxy_protocol_from.iter().any(|network| network.contains(peer));
         is_proxy.then_some(settings.header_timeout)
+    }
+
+    /// Notes that the first byte of the client has arrived.
+    pub(super) fn begin(&self) {
+        if let Destination::Http(permit) = &self.destination {
+            permit.begin();
+        }
     }
 
     /// Waits until the permit is taken away before the connection is dispatched.

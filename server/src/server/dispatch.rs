@@ -1,13 +1,18 @@
 //! Dispatch of an admitted connection: TLS where there is some, then HTTP, or a service on an
 //! event loop.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{future::poll_fn, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use super::admission::{Admitted, Destination};
+use tokio::time::{Instant, sleep_until};
+
+use super::{
+    admission::{Admitted, Destination},
+    snapshot::CurrentSnapshot,
+};
 use crate::{
     connections::{
         counters::Refusal,
-        limits::Place,
+        limits::{Place, http::HttpPermit},
         registry::{ConnectionInfo, Kind, Peer},
     },
     context::{ListenerService, ServerContext},
@@ -20,7 +25,7 @@ use crate::{
 /// client connected to, where a PROXY header named it.
 pub(super) fn serve(
     admitted: Admitted,
-    stream: Stream,
+    mut stream: Stream,
     peer: Peer,
     destination: Option<SocketAddr>,
 ) {
@@ -34,18 +39,54 @@ pub(super) fn serve(
     };
     stream.limit_unsent();
     context.http.tracker.clone().spawn(async move {
-        let stream = match context.settings.tls {
-            None => Some(stream),
-            Some(_) => tokio::select! {
-                stream = accept_tls(&context, AppProtocol::Http, stream, &peer) => stream,
-                reason = permit.revoked() => return context.counters.refused(reason),
-            },
-        };
-        if let (Some(stream), Peer::Address(peer)) = (stream, peer) {
-            let site = move || current.borrow().site.clone();
-            http::serve(stream, peer, destination, permit, site, &context).await;
+        let since = Instant::now();
+        let deadline = since + context.settings.header_timeout;
+        let mut watch = context.http.drain.watch();
+        tokio::select! {
+            // Also at the end of the stream, which the first read reports.
+            _ = stream.has_begun() => permit.begin(),
+            reason = permit.revoked() => return context.counters.refused(reason),
+            () = watch.draining() => {}
+            () = sleep_until(deadline) => {
+                return tracing::debug!(%peer, "http connection: no byte within --header-timeout");
+            }
         }
+        // In a box: the future of a silent connection stays small.
+        Box::pin(serve_http(stream, peer, destination, permit, current, context, since)).await;
     });
+}
+
+/// Serves an HTTP connection whose first byte has arrived. `since` is when it was accepted.
+async fn serve_http(
+    mut stream: Stream,
+    peer: Peer,
+    destination: Option<SocketAddr>,
+    permit: Arc<HttpPermit>,
+    current: Arc<CurrentSnapshot>,
+    context: Arc<ServerContext>,
+    mut since: Instant,
+) {
+    if context.settings.tls.is_some() {
+        let within = context.settings.header_timeout.saturating_sub(since.elapsed());
+        let mut handshake = pin!(accept_tls(&context, AppProtocol::Http, stream, &peer, within));
+        // The handshake is polled when bytes have arrived: each poll is progress.
+        let handshake = poll_fn(|cx| {
+            permit.touch();
+            handshake.as_mut().poll(cx)
+        });
+        let secured = tokio::select! {
+            secured = handshake => secured,
+            reason = permit.revoked() => return context.counters.refused(reason),
+        };
+        match secured {
+            Some(secured) => (stream, since) = (secured, Instant::now()),
+            None => return,
+        }
+    }
+    if let Peer::Address(peer) = peer {
+        let site = move || current.borrow().site.clone();
+        http::serve(stream, peer, destination, permit, since, site, &context).await;
+    }
 }
 
 /// Serves a connection to a service, unless its client's address has as many connections as it
@@ -69,7 +110,9 @@ fn serve_service(
     }
     let (context, service) = (context.clone(), service.clone());
     context.services.tracker.clone().spawn(async move {
-        if let Some(stream) = accept_tls(&context, AppProtocol::Bytes, stream, &peer).await {
+        let within = context.settings.header_timeout;
+        if let Some(stream) = accept_tls(&context, AppProtocol::Bytes, stream, &peer, within).await
+        {
             spawn_service(&context, &service, stream, peer, permit);
         }
     });
@@ -82,24 +125,25 @@ fn spawn_service(
     peer: Peer,
     permit: Option<Place>,
 ) {
-    let exchange = service.backend.meet(peer.clone(), service.once);
+    let session = service.backend.open(peer.clone(), service.once);
     let target = service.target.clone();
-    let info = ConnectionInfo { kind: service.kind, peer, target, bridged: None };
+    let info = ConnectionInfo { kind: service.kind, peer, target, gateway: None };
     // A hairpin has the idle timeout of its bridge, which ends it by the right Close.
     let idle = permit.as_ref().and(context.settings.idle_timeout);
     let entry = context.registry.enter(info, permit);
     let group = &context.services;
-    let connection = connection::serve(stream, exchange, entry, idle, &group.drain);
+    let connection = connection::serve(stream, session, entry, idle, &group.drain);
     context.spawn_on_loop(group, connection);
 }
 
-/// Shakes hands in TLS within `--header-timeout`. None if that fails, which is logged and
+/// Shakes hands in TLS within the time `within`. None if that fails, which is logged and
 /// counted.
 async fn accept_tls(
     context: &ServerContext,
     protocol: AppProtocol,
     stream: Stream,
     peer: &Peer,
+    within: Duration,
 ) -> Option<Stream> {
     let (Some(server_tls), Stream::Plain(socket)) = (&context.settings.tls, stream) else {
         return None;
@@ -108,7 +152,6 @@ async fn accept_tls(
         AppProtocol::Http | AppProtocol::WebSocket => &context.http.drain,
         AppProtocol::Bytes => &context.services.drain,
     };
-    let within = context.settings.header_timeout;
     let tls = server_tls.accept(protocol, socket, peer, within, drain).await;
     if tls.is_none() {
         context.counters.refused(Refusal::Tls);

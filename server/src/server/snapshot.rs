@@ -23,7 +23,7 @@ use crate::{
     context::{ListenerService, ServerContext},
     gateway::{Route, bridge, dial::Target},
     http::Site,
-    service::{Backend, Service, chat::Hub},
+    service::{Service, backend::ServiceInstance, chat::Hub},
 };
 
 /// The snapshot in force. A connection takes it when it is accepted, and keeps it.
@@ -58,11 +58,11 @@ impl Snapshot {
         before: &ServerContext,
     ) -> io::Result<Snapshot> {
         let backend = |service| match service {
-            Service::Upper => Backend::Upper,
-            Service::Echo => Backend::Echo,
-            Service::Time => Backend::Time(settings.timezone.clone()),
-            Service::Chat => Backend::Chat(hub.clone()),
-            Service::Operator => Backend::Operator(hub.clone()),
+            Service::Upper => ServiceInstance::Upper,
+            Service::Echo => ServiceInstance::Echo,
+            Service::Time => ServiceInstance::Time(settings.timezone.clone()),
+            Service::Chat => ServiceInstance::Chat(hub.clone()),
+            Service::Operator => ServiceInstance::Operator(hub.clone()),
         };
         let here = |at| Target::Listener(at, before.hairpins.clone());
         let target = |upstream: &Upstream| match upstream {
@@ -88,9 +88,10 @@ impl Snapshot {
         let routes: Vec<Arc<Route>> = settings
             .routes
             .iter()
-            .map(|route| bridged(route, target(&route.upstream), &settings, &before.limits).into())
+            .map(|route| built(route, target(&route.upstream), &settings, &before.limits).into())
             .collect();
-        let is_operator = |backend: &Backend| matches!(backend, Backend::Operator(_));
+        let is_operator =
+            |backend: &ServiceInstance| matches!(backend, ServiceInstance::Operator(_));
         let has_operators = listener_services.values().any(|how| is_operator(&how.backend))
             || routes.iter().any(|route| match &route.target {
                 Target::Service(backend) => is_operator(backend),
@@ -126,8 +127,8 @@ impl Snapshot {
 }
 
 /// A route as it is served.
-fn bridged(route: &RouteSpec, target: Target, settings: &Settings, limits: &Limits) -> Route {
-    let options = bridge::Options {
+fn built(route: &RouteSpec, target: Target, settings: &Settings, limits: &Limits) -> Route {
+    let options = bridge::BridgeConfig {
         framing: route.framing,
         framing_options: route.framing_options,
         max_message: settings.max_message,

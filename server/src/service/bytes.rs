@@ -1,4 +1,4 @@
-//! Services that answer bytes with as many bytes, at once.
+//! Services that answer each byte with one byte, as soon as it arrives.
 
 use std::{
     io::{self, IoSlice},
@@ -10,49 +10,51 @@ use std::{
 use echogate_proto::live::Legs;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::requests::Pause;
+use super::{end::End, line_reader::IdleFlush};
 use crate::{
     connections::registry::Entry,
     runtime::{buffer_pool, drain::Stage, write_buffer::Backlog},
-    service::end::End,
 };
-use echogate_event_loop::has_budget_remaining;
+use echogate_event_loop::has_turn;
 
-/// One such service with one client.
+/// Such a service's side of one connection.
 #[derive(Debug)]
-pub(crate) struct Bytes {
-    /// Turns what was received into the answer.
-    answer: fn(&mut [u8]),
+pub(crate) struct ByteConnection {
+    /// Turns received bytes into their answer, in place.
+    transform: fn(&mut [u8]),
     backlog: Backlog,
-    /// If one message is answered only: its end, once it has begun.
-    once: Option<Box<Once>>,
+    /// Finds the end of the first message, where only that one is answered.
+    once: Option<Box<FirstMessage>>,
 }
 
-/// How one message is told from what follows: a newline ends it, or a pause.
+/// The state of the only message that is answered. It ends with a newline or when nothing
+/// arrives for a while.
 #[derive(Debug, Default)]
-struct Once {
-    pause: Pause,
-    /// It has begun.
+struct FirstMessage {
+    flush: IdleFlush,
+    /// A byte of the message has arrived.
     begun: bool,
-    /// A newline was the last that came.
+    /// The last byte that arrived was a newline.
     ended: bool,
 }
 
-impl Bytes {
-    pub(super) fn new(answer: fn(&mut [u8]), once: bool) -> Bytes {
-        Bytes { answer, backlog: Backlog::default(), once: once.then(Box::default) }
+impl ByteConnection {
+    pub(super) fn new(transform: fn(&mut [u8]), once: bool) -> ByteConnection {
+        let once = once.then(Box::default);
+        ByteConnection { transform, backlog: Backlog::default(), once }
     }
 
-    /// What turns what was received into the answer.
-    pub(crate) fn answer(&self) -> fn(&mut [u8]) {
-        self.answer
+    /// The function that turns received bytes into their answer, in place.
+    pub(crate) fn transform(&self) -> fn(&mut [u8]) {
+        self.transform
     }
 
-    /// How many bytes of answers the client has not taken.
+    /// The number of bytes of answers that the client has not taken.
     pub(super) fn unsent(&self) -> usize {
         self.backlog.len()
     }
 
+    /// See [`ServiceConnection::poll`](super::backend::ServiceConnection::poll).
     pub(super) fn poll<S>(
         &mut self,
         cx: &mut Context<'_>,
@@ -71,7 +73,7 @@ impl Bytes {
             match self.poll_step(cx, stream, entry)? {
                 Poll::Ready(0) => return Poll::Ready(Ok(End::InputEnded)),
                 Poll::Ready(_) => {}
-                Poll::Pending if !has_budget_remaining() => return Poll::Pending,
+                Poll::Pending if !has_turn() => return Poll::Pending,
                 Poll::Pending if stage == Stage::WhenQuiet => {
                     return Poll::Ready(Ok(End::Drained));
                 }
@@ -80,7 +82,7 @@ impl Bytes {
                         return Poll::Pending;
                     };
                     if !once.ended {
-                        ready!(once.pause.poll(cx));
+                        ready!(once.flush.poll(cx));
                     }
                     return Poll::Ready(Ok(End::Once));
                 }
@@ -88,7 +90,7 @@ impl Bytes {
         }
     }
 
-    /// One read, and the write that answers it.
+    /// Reads once and writes the answer. Returns the number of bytes read.
     fn poll_step<S>(
         &mut self,
         cx: &mut Context<'_>,
@@ -104,13 +106,14 @@ impl Bytes {
             let bytes = buf.filled_mut();
             let begun = entry.filter(|entry| entry.is_watched()).map(|_| Instant::now());
             if let (Some(once), Some(last)) = (&mut self.once, bytes.last()) {
-                **once = Once { begun: true, ended: *last == b'\n', ..Once::default() };
+                let ended = *last == b'\n';
+                **once = FirstMessage { begun: true, ended, ..FirstMessage::default() };
             }
-            // Also where the answer fails.
+            // Received bytes count even if writing their answer fails.
             if let Some(entry) = entry {
                 entry.received().add(bytes.len(), 0);
             }
-            (self.answer)(bytes);
+            (self.transform)(bytes);
             self.backlog.write(cx, stream, &mut [IoSlice::new(bytes)])?;
             if let Some(entry) = entry {
                 entry.sent().add(bytes.len(), 0);

@@ -1,4 +1,4 @@
-//! One connection to a built-in service, whatever stream it came on.
+//! A connection to a built-in service, on a stream of any kind.
 
 use std::{
     future::poll_fn,
@@ -13,7 +13,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::end::End;
+use super::{backend::ServiceConnection, end::End};
 use crate::{
     connections::registry::Registered,
     net::stream::Transport,
@@ -22,24 +22,24 @@ use crate::{
         drain::{Drain, Stage, Watch},
         idle_timeout::Idle,
     },
-    service::Exchange,
 };
 
-/// How long a connection that the server ends waits for the client to end its side,
-/// so that bytes under way do not turn the goodbye into a reset.
+/// Time for the client to end its side after the server ended the connection. Closing the socket
+/// while bytes from the client are in flight would reset the connection, and the client could lose
+/// the last answer.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// How long the client may take to make room for the end of the stream.
+/// Time for the client to make room for the end of the stream, if output is in the way.
 const SHUTDOWN: Duration = Duration::from_secs(10);
 
-/// Serves a client on `stream` to the end, its own or, by `drain`, the server's, and
-/// logs it.
+/// Serves a client on `stream` until the client, the service or, by `drain`, the server ends the
+/// connection, and logs the end.
 ///
-/// (Not an `async fn`: that would keep every argument twice, and a server holds as
-/// many of these as it has connections.)
+/// An `async fn` would keep every argument twice in its future, of which a server holds one per
+/// connection.
 pub(crate) fn serve<S>(
     mut stream: S,
-    mut exchange: Exchange,
+    mut connection: ServiceConnection,
     entry: Registered,
     idle_timeout: Option<Duration>,
     drain: &Drain,
@@ -55,10 +55,10 @@ where
             if stage == Stage::Cut {
                 return Poll::Ready(Ok(End::Cut));
             }
-            let polled = exchange.poll(cx, &mut stream, Some(&entry), stage);
+            let polled = connection.poll(cx, &mut stream, Some(&entry), stage);
             if let (Some(idle), Poll::Pending) = (&mut idle, &polled) {
                 let now = Instant::now();
-                let delivered = entry.carried_bytes().wrapping_sub(exchange.unsent() as u64);
+                let delivered = entry.carried_bytes().wrapping_sub(connection.unsent() as u64);
                 let mut deadline = idle.deadline(now, delivered);
                 if deadline <= now {
                     let moving = stream.in_flight().filter(|bytes| !bytes.is_nothing());
@@ -74,9 +74,9 @@ where
         });
         let mut end = served.await;
         if let Ok(cut @ (End::Idle | End::Cut)) = &end
-            && let Some(lost) = undelivered(&exchange, &stream)
+            && let Some(lost) = undelivered(&connection, &stream)
         {
-            // The end of the stream would tell the client that it has got everything.
+            // An orderly end would tell the client that the output is complete.
             stream.reset_on_drop();
             entry.ended(&format_args!("{cut}; {lost} bytes were not delivered"));
             return end.unwrap_or_else(End::Failed);
@@ -86,7 +86,7 @@ where
             let shut = poll_fn(|cx| poll_shutdown(cx, &mut stream, &mut watch, until)).await;
             end = shut.map(|()| reached);
         }
-        if matches!(end, Ok(End::Drained | End::Idle | End::Once | End::Over)) {
+        if matches!(end, Ok(End::Drained | End::Idle | End::Once | End::Closed)) {
             let until = Instant::now() + LINGER;
             poll_fn(|cx| poll_to_end(cx, &mut stream, &mut watch, until)).await;
         }
@@ -99,15 +99,15 @@ where
     }
 }
 
-/// How many bytes of answers at least the client has not got, if there are any.
-fn undelivered(exchange: &Exchange, stream: &impl Transport) -> Option<usize> {
+/// The least number of bytes of answers that have not reached the client, if there are any.
+fn undelivered(connection: &ServiceConnection, stream: &impl Transport) -> Option<usize> {
     let in_flight = stream.in_flight().filter(|bytes| !bytes.is_nothing());
-    let unsent = exchange.unsent() + in_flight.map_or(0, |bytes| bytes.unsent as usize);
+    let unsent = connection.unsent() + in_flight.map_or(0, |bytes| bytes.unsent as usize);
     (unsent > 0 || in_flight.is_some()).then_some(unsent)
 }
 
-/// Ends our side, if the client lets us before the time or the server's end cuts that short: in
-/// TLS a last record needs room.
+/// Ends the server's side, unless `until` passes or the drain reaches [`Stage::Cut`] first: with
+/// TLS the last record needs room.
 fn poll_shutdown<S: AsyncWrite + Unpin>(
     cx: &mut Context<'_>,
     stream: &mut S,
@@ -125,7 +125,7 @@ fn poll_shutdown<S: AsyncWrite + Unpin>(
     shut
 }
 
-/// Reads what still comes until the end of it or of the time, and throws it away.
+/// Reads and discards input until it ends or `until` passes.
 fn poll_to_end<S: AsyncRead + Unpin>(
     cx: &mut Context<'_>,
     stream: &mut S,

@@ -1,21 +1,21 @@
-//! The ends of a connection to a service, as the log words them.
+//! The ends of a connection to a service, with their texts in the log.
 
 use std::{fmt, io};
 
-/// How a connection ended.
+/// The reason for which a connection ended.
 #[derive(Debug)]
 pub(crate) enum End {
-    /// The client ended its side and got all it was owed.
+    /// The client ended its side and all answers were written.
     InputEnded,
-    /// The server shuts down; the client got all it was owed.
+    /// The server shuts down, and all answers were written.
     Drained,
     /// The idle timeout has passed.
     Idle,
-    /// The only message that is answered here was answered.
+    /// The one message of the connection was answered.
     Once,
-    /// A message ended the conversation.
-    Over,
-    /// The time of the shutdown is over.
+    /// The service closed the connection.
+    Closed,
+    /// The deadline of the shutdown has passed.
     Cut,
     /// The stream failed.
     Failed(io::Error),
@@ -24,13 +24,13 @@ pub(crate) enum End {
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            End::InputEnded => f.write_str("the client ended"),
+            End::InputEnded => f.write_str("the client closed the connection"),
             End::Drained => f.write_str("the server shut down"),
             End::Idle => f.write_str("idle timeout (--idle-timeout)"),
-            End::Once => f.write_str("its message was answered"),
-            End::Over => f.write_str("the conversation ended"),
+            End::Once => f.write_str("the only message was answered (?once)"),
+            End::Closed => f.write_str("the service closed the connection"),
             End::Cut => f.write_str("cut off at the end of the shutdown (--drain)"),
-            End::Failed(e) => write!(f, "failed: {e}"),
+            End::Failed(e) => write!(f, "connection failed: {e}"),
         }
     }
 }

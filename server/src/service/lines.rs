@@ -1,4 +1,4 @@
-//! Services that answer one request at a time, or speak unasked.
+//! Services that answer one request at a time, or push text to their clients.
 
 use std::{
     fmt,
@@ -11,113 +11,118 @@ use std::{
 use echogate_proto::live::Legs;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::requests::{Pause, Request, Requests};
+use super::{
+    end::End,
+    line_reader::{IdleFlush, LineReader, Request},
+};
 use crate::{
     connections::registry::Entry,
     runtime::{buffer_pool, drain::Stage, write_buffer::Backlog},
-    service::end::End,
 };
-use echogate_event_loop::{goes_on, has_budget_remaining};
+use echogate_event_loop::{has_turn, may_continue};
 
-/// Bytes read at once, of which each may be a request: they take less than 1 ms to answer.
+/// The limit of one read, in bytes. Each byte may be a request; answering all of them takes less
+/// than 1 ms.
 const READ: usize = 512;
 
-/// What a service says to one client.
-pub(crate) trait Dialogue: fmt::Debug + Send {
-    /// The longest request, in bytes.
+/// A service's behaviour towards one client.
+pub(crate) trait LineService: fmt::Debug + Send {
+    /// The limit of a request, in bytes.
     fn max_request(&self) -> usize;
 
-    /// Ready when the client may be read. Until then what it sends stays in the kernel; the
-    /// task is woken when that changes.
+    /// Ready when requests may be read from the client. While pending, the client's bytes stay in
+    /// the kernel; the task is woken when that changes.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let _ = cx;
         Poll::Ready(())
     }
 
-    /// Hears a request; what is answered at once is appended to `out`.
-    fn hear(&mut self, request: Request<'_>, out: &mut Vec<u8>) -> Flow;
+    /// Handles a request and appends an immediate answer, if there is one, to `out`.
+    fn on_line(&mut self, request: Request<'_>, out: &mut Vec<u8>) -> Flow;
 
-    /// What is to be said unasked, appended to `out`; pending when that is nothing.
-    fn poll_say(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<Flow> {
+    /// Appends text that answers no request to `out`; pending while there is none.
+    fn poll_push(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<Flow> {
         let _ = (cx, out);
         Poll::Pending
     }
 
-    /// The connection has ended.
+    /// Called once when the connection has ended.
     fn ended(&mut self, how: &io::Result<End>) {
         let _ = how;
     }
 }
 
-/// How a dialogue goes on.
+/// The effect of a request, or of pushed text, on the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flow {
-    /// It goes on.
-    Goes,
-    /// A message of the client was answered; where that is all, it ends.
-    Answered,
-    /// It ends when what was said is out.
-    Over,
+    /// The connection stays open.
+    Continue,
+    /// A message of the client was answered: the connection closes if it is for one message.
+    Replied,
+    /// The connection closes when all output is written.
+    Close,
 }
 
-/// One such service with one client.
+/// Such a service's side of one connection.
 #[derive(Debug)]
-pub(crate) struct Lines {
-    party: Party,
-    requests: Requests,
-    pause: Pause,
+pub(crate) struct LineConnection {
+    handler: LineHandler,
+    reader: LineReader,
+    flush: IdleFlush,
     backlog: Backlog,
-    /// Why nothing can be written to the client any more.
+    /// The first error of a write to the client. Nothing is written afterwards.
     write_error: Option<io::Error>,
 }
 
-/// Who answers, and for how long.
+/// The service, and the state of its connection as far as the service decides it.
 #[derive(Debug)]
-struct Party {
-    dialogue: Box<dyn Dialogue>,
+struct LineHandler {
+    service: Box<dyn LineService>,
+    /// The connection closes after one answered message.
     once: bool,
-    /// How it ends when what was said is out.
-    ending: Option<End>,
+    /// The reason to close the connection when all output is written.
+    end: Option<End>,
 }
 
-impl Party {
-    /// Hears a request; whether there may be another.
-    fn hear(&mut self, request: Request<'_>, out: &mut Vec<u8>) -> bool {
-        let flow = self.dialogue.hear(request, out);
-        self.goes(flow);
-        self.ending.is_none()
+impl LineHandler {
+    /// Handles a request. Returns whether the connection takes another one.
+    fn on_line(&mut self, request: Request<'_>, out: &mut Vec<u8>) -> bool {
+        let flow = self.service.on_line(request, out);
+        self.apply(flow);
+        self.end.is_none()
     }
 
-    fn goes(&mut self, flow: Flow) {
-        self.ending = match flow {
-            Flow::Over => Some(End::Over),
-            Flow::Answered if self.once => Some(End::Once),
-            Flow::Answered | Flow::Goes => None,
+    fn apply(&mut self, flow: Flow) {
+        self.end = match flow {
+            Flow::Close => Some(End::Closed),
+            Flow::Replied if self.once => Some(End::Once),
+            Flow::Replied | Flow::Continue => None,
         };
     }
 }
 
-impl Lines {
-    pub(super) fn new(dialogue: impl Dialogue + 'static, once: bool) -> Lines {
-        Lines {
-            requests: Requests::new(dialogue.max_request()),
-            party: Party { dialogue: Box::new(dialogue), once, ending: None },
-            pause: Pause::default(),
+impl LineConnection {
+    pub(super) fn new(service: impl LineService + 'static, once: bool) -> LineConnection {
+        LineConnection {
+            reader: LineReader::new(service.max_request()),
+            handler: LineHandler { service: Box::new(service), once, end: None },
+            flush: IdleFlush::default(),
             backlog: Backlog::default(),
             write_error: None,
         }
     }
 
-    /// How many bytes of answers the client has not taken.
+    /// The number of bytes of answers that the client has not taken.
     pub(super) fn unsent(&self) -> usize {
         self.backlog.len()
     }
 
-    /// The client's connection has failed.
+    /// Tells the service that the client's connection has failed.
     pub(super) fn failed(&mut self, error: io::Error) {
-        self.party.dialogue.ended(&Err(error));
+        self.handler.service.ended(&Err(error));
     }
 
+    /// See [`ServiceConnection::poll`](super::backend::ServiceConnection::poll).
     pub(super) fn poll<S>(
         &mut self,
         cx: &mut Context<'_>,
@@ -129,7 +134,7 @@ impl Lines {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let ended = ready!(self.poll_end(cx, stream, entry, stage));
-        self.party.dialogue.ended(&ended);
+        self.handler.service.ended(&ended);
         Poll::Ready(ended)
     }
 
@@ -147,31 +152,31 @@ impl Lines {
             if let Err(e) = ready!(self.backlog.poll_flush(cx, stream)) {
                 self.write_failed(e);
             }
-            if let Some(end) = self.party.ending.take() {
+            if let Some(end) = self.handler.end.take() {
                 return Poll::Ready(self.write_error.take().map_or(Ok(end), Err));
             }
             if stage >= Stage::Now {
                 return Poll::Ready(Ok(End::Drained));
             }
             let mut out = Vec::new();
-            if let Poll::Ready(flow) = self.party.dialogue.poll_say(cx, &mut out) {
-                self.party.goes(flow);
+            if let Poll::Ready(flow) = self.handler.service.poll_push(cx, &mut out) {
+                self.handler.apply(flow);
                 self.send(cx, stream, entry, &out);
                 continue;
             }
-            ready!(self.party.dialogue.poll_ready(cx));
-            if !goes_on(cx) {
+            ready!(self.handler.service.poll_ready(cx));
+            if !may_continue(cx) {
                 return Poll::Pending;
             }
-            if self.poll_hear(cx, stream, entry)?.is_ready() {
+            if self.poll_read(cx, stream, entry)?.is_ready() {
                 continue;
             }
-            let quiet = stage == Stage::WhenQuiet && has_budget_remaining();
-            if self.requests.ends_at_pause() {
+            let quiet = stage == Stage::WhenQuiet && has_turn();
+            if self.reader.flushes_when_idle() {
                 if !quiet {
-                    ready!(self.pause.poll(cx));
+                    ready!(self.flush.poll(cx));
                 }
-                self.hear_rest(&mut out);
+                self.flush_partial(&mut out);
                 self.send(cx, stream, entry, &out);
             } else if quiet {
                 return Poll::Ready(Ok(End::Drained));
@@ -181,8 +186,8 @@ impl Lines {
         }
     }
 
-    /// One read, and the write that answers what it completes.
-    fn poll_hear<S>(
+    /// Reads once and sends the answers to the requests that the read completes.
+    fn poll_read<S>(
         &mut self,
         cx: &mut Context<'_>,
         stream: &mut S,
@@ -198,14 +203,14 @@ impl Lines {
             let begun = Instant::now();
             let bytes = buf.filled();
             if bytes.is_empty() {
-                self.hear_rest(&mut out);
-                self.party.ending.get_or_insert(End::InputEnded);
+                self.flush_partial(&mut out);
+                self.handler.end.get_or_insert(End::InputEnded);
             } else {
                 if let Some(entry) = entry {
                     entry.received().add(bytes.len(), 0);
                 }
-                self.pause.reset();
-                self.requests.take(bytes, |request| self.party.hear(request, &mut out));
+                self.flush.reset();
+                self.reader.take(bytes, |request| self.handler.on_line(request, &mut out));
             }
             Poll::Ready(io::Result::Ok(begun))
         }))?;
@@ -216,10 +221,10 @@ impl Lines {
         Poll::Ready(Ok(()))
     }
 
-    /// What came last is a request after all.
-    fn hear_rest(&mut self, out: &mut Vec<u8>) {
-        self.pause.reset();
-        self.requests.end(|request| self.party.hear(request, out));
+    /// Handles a partial request as a whole one.
+    fn flush_partial(&mut self, out: &mut Vec<u8>) {
+        self.flush.reset();
+        self.reader.flush(|request| self.handler.on_line(request, out));
     }
 
     fn send<S: AsyncWrite + Unpin>(
@@ -240,8 +245,8 @@ impl Lines {
         }
     }
 
-    /// Notes that the client takes no more. What it sent before may still lie in the kernel,
-    /// and is read to its end.
+    /// Discards all output. Requests that the client sent before may still be in the kernel, and
+    /// are read to their end.
     fn write_failed(&mut self, error: io::Error) {
         self.backlog.clear();
         self.write_error.get_or_insert(error);

@@ -1,4 +1,4 @@
-//! `time`: a Unix time is answered with its date and time of day.
+//! `time`: answers a Unix time with its date and time of day.
 //!
 //! ```text
 //! 1532345678        2018-07-23 11:34:38
@@ -10,23 +10,26 @@ use std::ops::RangeInclusive;
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::{Dialogue, Flow, Request};
+use super::{
+    line_reader::Request,
+    lines::{Flow, LineService},
+};
 use crate::text::escape;
 
-/// The longest request, in bytes.
+/// The limit of a request, in bytes.
 const MAX_REQUEST: usize = 256;
 
-/// How much of a request an error repeats, in characters.
+/// The limit of a request's excerpt in an error, in characters.
 const EXCERPT: usize = 64;
 
-/// How an answer begins that is no date.
+/// The beginning of every error.
 const ERROR: &[u8] = b"error: ";
 
-/// Years of four digits. (The last day of the last is left out, as some zone has it in
-/// the year 10000.)
+/// The years of four digits. The last day of 9999 (UTC) is out of range: in some zones it lies
+/// in the year 10000.
 const YEARS: RangeInclusive<i16> = 1..=9999;
 
-/// The service with one client.
+/// The service's side of one connection.
 #[derive(Debug)]
 pub(super) struct Time {
     zone: TimeZone,
@@ -38,29 +41,29 @@ impl Time {
     }
 }
 
-impl Dialogue for Time {
+impl LineService for Time {
     fn max_request(&self) -> usize {
         MAX_REQUEST
     }
 
-    /// Answers with a newline if the request had one.
-    fn hear(&mut self, request: Request<'_>, out: &mut Vec<u8>) -> Flow {
+    /// The answer ends with a newline if the request did.
+    fn on_line(&mut self, request: Request<'_>, out: &mut Vec<u8>) -> Flow {
         match request.too_long {
             true => out.extend(error(request.bytes)),
             false => out.extend(formatted(request.bytes, &self.zone)),
         }
         out.extend(request.line.then_some(b'\n'));
-        Flow::Answered
+        Flow::Replied
     }
 }
 
-/// Whether a datagram is an error of such a service, which two of them would send each other
-/// for ever. It may have been upper-cased on the way, by an `upper`.
+/// Whether a datagram is an error from such a service, perhaps upper-cased by `upper` on its
+/// way. Errors are not answered: two such services would send each other errors forever.
 pub(super) fn is_error(datagram: &[u8]) -> bool {
     datagram.get(..ERROR.len()).is_some_and(|start| start.eq_ignore_ascii_case(ERROR))
 }
 
-/// Answers a datagram.
+/// The answer to a datagram.
 pub(super) fn answer(bytes: &[u8], zone: &TimeZone) -> Vec<u8> {
     let line = bytes.strip_suffix(b"\n");
     let request = line.map_or(bytes, |line| line.strip_suffix(b"\r").unwrap_or(line));
@@ -81,7 +84,7 @@ fn formatted(request: &[u8], zone: &TimeZone) -> Vec<u8> {
     let date = date.map(|time| time.to_zoned(zone.clone()));
     match date.filter(|date| YEARS.contains(&date.year())) {
         Some(date) => date.strftime("%Y-%m-%d %H:%M:%S").to_string().into_bytes(),
-        None => format!("error: too far away: \"{}\"", excerpt(request)).into(),
+        None => format!("error: out of range: \"{}\"", excerpt(request)).into(),
     }
 }
 
@@ -89,8 +92,8 @@ fn error(request: &[u8]) -> Vec<u8> {
     format!("error: not a Unix time: \"{}\"", excerpt(request)).into()
 }
 
-/// The second that a decimal number of seconds since 1970 lies in. None if it is no such
-/// number; none within if it is too large to be counted.
+/// Parses a decimal number of seconds since 1970, rounded down to a whole second. The outer
+/// option is none if `text` is not such a number, the inner one if the number is out of range.
 fn parse(text: &str) -> Option<Option<i64>> {
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
     let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, "0"));
@@ -103,7 +106,7 @@ fn parse(text: &str) -> Option<Option<i64>> {
     Some(if text.starts_with('-') { (-whole).checked_sub(below) } else { Some(whole) })
 }
 
-/// The beginning of a request, as it may stand between quotation marks in a line.
+/// The beginning of a request, escaped for a quoted string in one line.
 fn excerpt(request: &[u8]) -> String {
     let text = escape::bytes(request).replace('"', "\\\"");
     match text.char_indices().nth(EXCERPT) {
@@ -142,14 +145,14 @@ mod tests {
     }
 
     #[test]
-    fn the_zone_is_the_one_of_that_day() {
+    fn the_zones_offset_on_that_day_applies() {
         let zone = TimeZone::get("Europe/Berlin").unwrap();
         assert_eq!(answer(b"1532345678", &zone), b"2018-07-23 13:34:38");
         assert_eq!(answer(b"0\n", &zone), b"1970-01-01 01:00:00\n");
     }
 
     #[test]
-    fn nonsense_is_named() {
+    fn a_request_that_is_not_a_number_is_quoted_in_the_error() {
         for request in
             ["", "noon", "1e9", "nan", "inf", "-Infinity", "0x10", "1.", ".5", "--1", "1 2"]
         {
@@ -161,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_known_as_one_in_lower_and_upper_case() {
+    fn an_error_is_recognised_in_lower_and_upper_case() {
         for request in ["noon", "253402207201"] {
             let error = answer(request.as_bytes(), &TimeZone::UTC);
             assert!(is_error(&error) && is_error(&error.to_ascii_uppercase()), "{request}");
@@ -170,13 +173,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_far_away_is_said_to_be() {
+    fn a_time_out_of_range_is_an_error() {
         for request in
             ["253402207201", "-62135596801", "99999999999999999999", "9223372036854775807"]
         {
-            assert_eq!(utc(request.as_bytes()), format!("error: too far away: \"{request}\""));
+            assert_eq!(utc(request.as_bytes()), format!("error: out of range: \"{request}\""));
         }
-        assert!(utc(b"-9223372036854775807.5").starts_with("error: too far away"));
+        assert!(utc(b"-9223372036854775807.5").starts_with("error: out of range"));
     }
 
     proptest! {

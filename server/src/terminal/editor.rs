@@ -1,4 +1,4 @@
-//! The line editor, on a thread of its own.
+//! The line editor, on its own thread.
 
 use std::{
     borrow::Cow,
@@ -25,80 +25,84 @@ use tokio::sync::{
 use super::{
     history::MAX_LINES,
     screen::Screen,
-    signals::{self, Deadly},
+    signals::{self, FatalSignals},
 };
 
 const PROMPT: &str = "> ";
 
-/// The most lines that wait to be sent.
-const MAX_WAITING: usize = 10_000;
+/// The most typed lines in the queue.
+const MAX_QUEUED: usize = 10_000;
 
-/// What is said when there is no room for one more.
-const FULL: &str = "not sent: 10,000 lines wait already\n";
+/// The notice for a line that does not fit in the queue.
+const QUEUE_FULL: &str = "line discarded: 10,000 lines are waiting to be sent\n";
 
-/// What the person at the terminal does.
+/// The input of the user at the terminal.
 #[derive(Debug)]
 pub(crate) struct Typed {
-    /// The lines, without their ends; it closes with the input. It holds what is typed
-    /// while the server does not read or is away, since the keys (Ctrl-C) work then too.
+    /// The lines without their newlines; closed at the end of the input. The queue holds lines that
+    /// are typed while the peer does not read or is disconnected, so that the editor and Ctrl-C
+    /// keep working.
     pub(crate) lines: mpsc::Receiver<String>,
-    /// Why there is no more, other than the end of the input.
+    /// The reason of the end, unless the input has ended regularly.
     pub(crate) stopped: oneshot::Receiver<Stopped>,
 }
 
-/// Why nothing more is typed.
+/// The reason why the editor stopped.
 #[derive(Debug)]
 pub(crate) enum Stopped {
-    /// By Ctrl-C.
+    /// The user pressed Ctrl-C.
     Interrupted,
     /// The terminal cannot be read.
     Input(io::Error),
-    /// It cannot be written to.
+    /// The terminal cannot be written to.
     Output(io::Error),
 }
 
-/// Starts the editor. Lines typed before are in the file `history`; `deadly` signals end the
-/// program, the terminal being given back.
-pub(crate) fn start(history: Option<PathBuf>, deadly: Deadly) -> io::Result<(Typed, Arc<Screen>)> {
+/// Starts the editor, with the history in the file `history`. `fatal` signals terminate the
+/// process after the terminal has been restored.
+pub(crate) fn start(
+    history: Option<PathBuf>,
+    fatal: FatalSignals,
+) -> io::Result<(Typed, Arc<Screen>)> {
     let mut config = Config::builder()
         .behavior(Behavior::Stdio)
         .auto_add_history(true)
-        // A line that begins with a space is not remembered: it may be a secret.
+        // A line that begins with a space is not kept: it may be a secret.
         .history_ignore_space(true)
         .max_history_size(MAX_LINES)
         .map_err(io_error)?
-        // A pasted newline ends a line, as a typed one does.
+        // A pasted newline ends a line like a typed one.
         .bracketed_paste(false)
-        // Without it the prompt is not asked for.
+        // The editor calls `highlight_prompt` with colours only.
         .color_mode(ColorMode::Forced);
-    // The last drawing is never completed: see `Screen::take_prompt`.
+    // An update that `Screen::take_prompt` interrupts is never completed.
     config.enable_synchronized_output(false);
     let config = config.build();
-    let lines_before = FileHistory::with_config(&config);
-    let mut editor = Editor::with_history(config, lines_before).map_err(io_error)?;
+    let file_history = FileHistory::with_config(&config);
+    let mut editor = Editor::with_history(config, file_history).map_err(io_error)?;
     if let Some(file) = &history {
         editor.load_history(file).ok();
     }
-    // Terminals that cannot move the cursor have none.
+    // Terminals that cannot move the cursor have no external printer.
     let printer = editor.create_external_printer().ok();
     let screen = Arc::new(Screen::new(printer)?);
     editor.set_helper(Some(Drawing(screen.clone())));
     editor.bind_sequence(KeyEvent::ctrl('Z'), EventHandler::Conditional(Box::new(Suspend)));
-    signals::handle(screen.clone(), deadly)?;
+    signals::handle(screen.clone(), fatal)?;
 
-    let (line_to, lines) = mpsc::channel(MAX_WAITING);
+    let (line_to, lines) = mpsc::channel(MAX_QUEUED);
     let (stop_to, stopped) = oneshot::channel();
-    let drawn_on = screen.clone();
-    // Never joined: it may wait for a key for ever.
+    let editor_screen = screen.clone();
+    // The thread is never joined, since it may be waiting for a key.
     std::thread::spawn(move || {
-        if let Err(stop) = edit(editor, &drawn_on, &line_to, history.as_deref()) {
+        if let Err(stop) = edit(editor, &editor_screen, &line_to, history.as_deref()) {
             stop_to.send(stop).ok();
         }
     });
     Ok((Typed { lines, stopped }, screen))
 }
 
-/// Reads lines until the end of the input.
+/// Reads lines until the end of the input or a failure.
 fn edit(
     mut editor: Editor<Drawing, FileHistory>,
     screen: &Screen,
@@ -116,7 +120,9 @@ fn edit(
                 }
                 match lines.try_send(line) {
                     Ok(()) => {}
-                    Err(TrySendError::Full(_)) => screen.note(FULL).map_err(Stopped::Output)?,
+                    Err(TrySendError::Full(_)) => {
+                        screen.write_between(QUEUE_FULL).map_err(Stopped::Output)?;
+                    }
                     Err(TrySendError::Closed(_)) => break,
                 }
             }
@@ -136,20 +142,20 @@ fn io_error(error: ReadlineError) -> io::Error {
     }
 }
 
-/// Ctrl-Z, which the terminal does not turn into a signal while a line is edited.
+/// The handler of Ctrl-Z, which the terminal does not turn into a signal while a line is edited.
 #[derive(Debug)]
 struct Suspend;
 
 impl ConditionalEventHandler for Suspend {
-    /// Sends SIGTSTP to the foreground processes, as the terminal would. The rest is done where
-    /// that signal is handled.
+    /// Sends SIGTSTP to the foreground process group, as the terminal would. The handler of that
+    /// signal restores the terminal.
     fn handle(&self, _: &Event, _: u16, _: bool, _: &EventContext<'_>) -> Option<Cmd> {
         kill(Pid::from_raw(0), Signal::SIGTSTP).ok();
         Some(Cmd::Noop)
     }
 }
 
-/// What the editor asks while it draws.
+/// The helper that the editor calls while it draws.
 #[derive(Debug)]
 struct Drawing(Arc<Screen>);
 
@@ -162,7 +168,7 @@ impl Highlighter for Drawing {
 impl Completer for Drawing {
     type Candidate = String;
 
-    /// Tab is a character like any other: what completes any text is a tab.
+    /// Completes any text with a tab, so that the tab key enters a tab.
     fn complete(
         &self,
         _: &str,

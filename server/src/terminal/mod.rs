@@ -1,9 +1,9 @@
-//! The terminal: a prompt, and what comes above it.
+//! The terminal: a line editor with a prompt, and output above it.
 //!
-//! - `editor`: the prompt, on a thread of its own
-//! - [`history`]: lines typed before, in a file
-//! - `screen`: who writes to the terminal, and when
-//! - `signals`: the terminal is given back when the program is stopped or ended
+//! - `editor`: the line editor, on its own thread
+//! - [`history`]: the history file
+//! - `screen`: the output, ordered with what the editor draws
+//! - `signals`: the terminal settings when the process is stopped or terminated
 
 mod editor;
 pub(crate) mod history;
@@ -13,5 +13,5 @@ mod signals;
 pub(crate) use self::{
     editor::{Stopped, Typed, start},
     screen::Screen,
-    signals::Deadly,
+    signals::FatalSignals,
 };

@@ -1,13 +1,12 @@
-//! The one place that writes to the terminal, beside the line editor itself.
+//! Output to the terminal, ordered with what the line editor draws.
 //!
-//! The editor draws on its own thread, and what arrives must appear above the line
-//! being edited, in order, whatever the moment: while it is edited, between two
-//! lines, at the very end. So everything goes through one queue, and what empties
-//! it depends on the [`Mode`]. While a line is edited the editor does: it asks for
-//! its prompt whenever it draws ([`Screen::take_prompt`]), with the cursor where the
-//! prompt begins, and what has arrived goes in front of it. A bell pushed from
-//! outside makes it draw. (The editor's own printer, given the text itself, would
-//! keep or reorder what comes in the moment a line ends.)
+//! The editor draws on its own thread. Output must appear above the line being edited, in order, at
+//! any time: during editing, between two lines, and at the end. It goes through one queue, and the
+//! [`Mode`] decides who writes the queue to the terminal. During editing the editor does: it asks
+//! for its prompt whenever it draws ([`Screen::take_prompt`]), with the cursor where the prompt
+//! begins, and gets the queued output in front of the prompt. A redraw request makes it draw. The
+//! external printer of the editor is not given the output itself, since it may delay or reorder
+//! text that comes when a line ends.
 
 use std::{
     io::{self, Write},
@@ -22,62 +21,62 @@ use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 use rustyline::ExternalPrinter;
 use tokio::sync::Notify;
 
-/// What may wait to be drawn: 256 KiB. Beyond it the server is not read from.
-const MAX_WAITING: usize = 256 * 1024;
+/// The most bytes in the queue; beyond that [`Screen::show`] waits.
+const MAX_QUEUED: usize = 256 * 1024;
 
-/// What the editor prints when the bell is pushed: nothing to be seen. It wants a
-/// newline at the end, so the cursor goes up before.
-const BELL: &str = "\x1b[A\n";
+/// The text that the external printer prints for a redraw: cursor up and newline, which shows
+/// nothing. The printer requires the newline.
+const REDRAW: &str = "\x1b[A\n";
 
-/// How long the editor may take to notice that it is over.
-const CLOSING_TIME: Duration = Duration::from_secs(1);
+/// The time that the editor has to stop at the end.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The terminal, shared by the editor's thread and those who show something.
+/// The terminal, shared by the thread of the editor and the tasks that write output.
 #[derive(Debug)]
 pub(crate) struct Screen {
     state: Mutex<State>,
-    /// The mode is [`Mode::Over`].
-    over: Condvar,
-    /// The queue is empty again.
+    /// The mode has become [`Mode::Closed`].
+    closed: Condvar,
+    /// The queue has been emptied.
     drawn: Notify,
-    /// The terminal's settings as they were found. Apart from the rest: it is held by nobody
-    /// who writes, so that a signal need not wait for a terminal that takes nothing.
-    found: Mutex<Termios>,
-    /// Makes the editor draw; none if there is an editor that cannot.
-    bell: Option<SyncSender<()>>,
+    /// The original terminal settings. They have a lock of their own that is never held during a
+    /// write, so that the signal thread does not wait for a blocked terminal.
+    original: Mutex<Termios>,
+    /// Sends redraw requests; none if the editor cannot redraw.
+    redraw: Option<SyncSender<()>>,
 }
 
 #[derive(Debug)]
 struct State {
     mode: Mode,
-    /// What has not been drawn: whole lines.
-    waiting: String,
-    /// The terminal's settings between two lines.
+    /// The queue: complete lines.
+    queue: String,
+    /// The terminal settings between two lines.
     between: Termios,
-    /// The terminal's settings while a line is edited, once one has been.
+    /// The terminal settings during editing, once they are known.
     editing: Option<Termios>,
 }
 
-/// Who writes to the terminal.
+/// The writer of the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
-    /// Who has something to show.
+    /// Any task, directly.
     Open,
     /// The editor.
     Editing,
-    /// The editor, which is to leave.
+    /// The editor, which has been asked to stop.
     Closing,
-    /// Nobody any more.
-    Over,
+    /// None: the screen is closed.
+    Closed,
 }
 
 impl Screen {
-    /// Takes the terminal over. `printer` is the editor's.
+    /// Changes the terminal settings for editing. `printer` is the external printer of the editor.
     pub(super) fn new(printer: Option<impl ExternalPrinter + Send + 'static>) -> io::Result<Self> {
-        let found = tcgetattr(io::stdin())?;
-        // The editor sets and restores this for each line. Between two lines it shall
-        // not be undone: what is typed then would be echoed, a Ctrl-D be lost.
-        let mut raw = found.clone();
+        let original = tcgetattr(io::stdin())?;
+        // The editor changes and restores the settings for each line. The same settings hold
+        // between two lines, where typed characters would be echoed otherwise, and Ctrl-D lost.
+        let mut raw = original.clone();
         if printer.is_some() {
             raw.local_flags &= !(LocalFlags::ECHO | LocalFlags::ICANON | LocalFlags::ISIG);
             tcsetattr(io::stdin(), SetArg::TCSADRAIN, &raw)?;
@@ -85,18 +84,18 @@ impl Screen {
         Ok(Self {
             state: Mutex::new(State {
                 mode: Mode::Open,
-                waiting: String::new(),
+                queue: String::new(),
                 between: raw,
                 editing: None,
             }),
-            found: Mutex::new(found),
-            over: Condvar::new(),
+            original: Mutex::new(original),
+            closed: Condvar::new(),
             drawn: Notify::new(),
-            bell: printer.map(ring),
+            redraw: printer.map(spawn_redraw),
         })
     }
 
-    /// Shows whole lines, each with its newline. Waits while much has not been drawn.
+    /// Writes complete lines, each with its newline. Waits while the queue is full.
     pub(crate) async fn show(&self, lines: &str) -> io::Result<()> {
         loop {
             let drawn = self.drawn.notified();
@@ -104,10 +103,10 @@ impl Screen {
                 let mut state = self.lock();
                 match state.mode {
                     Mode::Open => return write(lines),
-                    Mode::Over => return Ok(()),
-                    Mode::Editing | Mode::Closing if state.waiting.len() < MAX_WAITING => {
-                        state.waiting.push_str(lines);
-                        self.push_bell();
+                    Mode::Closed => return Ok(()),
+                    Mode::Editing | Mode::Closing if state.queue.len() < MAX_QUEUED => {
+                        state.queue.push_str(lines);
+                        self.request_redraw();
                         return Ok(());
                     }
                     Mode::Editing | Mode::Closing => {}
@@ -117,31 +116,31 @@ impl Screen {
         }
     }
 
-    /// Shows whole lines between two that are edited.
-    pub(super) fn note(&self, lines: &str) -> io::Result<()> {
+    /// Writes complete lines, if no line is being edited.
+    pub(super) fn write_between(&self, lines: &str) -> io::Result<()> {
         let state = self.lock();
         if state.mode == Mode::Open { write(lines) } else { Ok(()) }
     }
 
-    /// The editor is about to start; not if this says no.
+    /// Enters [`Mode::Editing`]. Returns false if the screen is closed.
     pub(super) fn begin_edit(&self) -> bool {
         let mut state = self.lock();
-        // An editor that cannot draw again is just a reader of lines.
-        if state.mode == Mode::Open && self.bell.is_some() {
+        // An editor that cannot redraw leaves the terminal to the output.
+        if state.mode == Mode::Open && self.redraw.is_some() {
             state.mode = Mode::Editing;
         }
-        state.mode != Mode::Over
+        state.mode != Mode::Closed
     }
 
-    /// What the editor is to draw as its prompt: what has arrived, then the prompt.
-    /// Never returns when it is to leave, since it cannot be told to: its thread is
-    /// held here, where it does nothing more to the terminal.
+    /// The text that the editor draws as its prompt: the queued output, then the prompt. Never
+    /// returns after the screen has been closed: the editor cannot be cancelled, so its thread is
+    /// parked here, where it does not write to the terminal any more.
     pub(super) fn take_prompt(&self, prompt: &str) -> String {
         let mut state = self.lock();
         if state.mode == Mode::Closing {
-            self.end(&mut state).ok();
+            self.finish(&mut state).ok();
         }
-        if state.mode == Mode::Over {
+        if state.mode == Mode::Closed {
             drop(state);
             loop {
                 std::thread::park();
@@ -151,97 +150,95 @@ impl Screen {
             state.editing = tcgetattr(io::stdin()).ok();
         }
         self.drawn.notify_one();
-        std::mem::take(&mut state.waiting) + prompt
+        std::mem::take(&mut state.queue) + prompt
     }
 
-    /// The editor has returned.
+    /// Leaves [`Mode::Editing`] after the editor has returned a line.
     pub(super) fn end_edit(&self) -> io::Result<()> {
         let mut state = self.lock();
         match state.mode {
-            Mode::Over => Ok(()),
-            Mode::Closing => self.end(&mut state),
+            Mode::Closed => Ok(()),
+            Mode::Closing => self.finish(&mut state),
             Mode::Open | Mode::Editing => {
                 state.mode = Mode::Open;
                 self.drawn.notify_one();
-                write(&std::mem::take(&mut state.waiting))
+                write(&std::mem::take(&mut state.queue))
             }
         }
     }
 
-    /// Gives the terminal its settings back, for what comes after the last line.
+    /// Restores the original terminal settings.
     pub(super) fn restore(&self) -> io::Result<()> {
-        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(tcsetattr(io::stdin(), SetArg::TCSANOW, &found)?)
+        let original = self.original.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(tcsetattr(io::stdin(), SetArg::TCSANOW, &original)?)
     }
 
-    /// Gives the terminal its settings back because the process is stopped or ended by a
-    /// signal, whatever others are doing.
-    pub(super) fn give_back(&self) {
-        // A terminal that is gone needs none.
+    /// Restores the original terminal settings before a signal stops or terminates the process, at
+    /// any time.
+    pub(super) fn restore_for_signal(&self) {
+        // A terminal that has been closed needs no settings.
         self.restore().ok();
     }
 
-    /// Takes the terminal over again when the process goes on after it was stopped: the shell
-    /// has given the terminal settings of its own, and written to it.
+    /// Sets the editor's terminal settings again when the process continues after a stop, since the
+    /// shell has changed them, and requests a redraw.
     pub(super) fn resume(&self) {
         let state = self.lock();
         let settings = match state.mode {
             Mode::Open => Some(&state.between),
             Mode::Editing | Mode::Closing => state.editing.as_ref().or(Some(&state.between)),
-            Mode::Over => None,
+            Mode::Closed => None,
         };
         if let Some(settings) = settings {
             tcsetattr(io::stdin(), SetArg::TCSANOW, settings).ok();
-            self.push_bell();
+            self.request_redraw();
         }
     }
 
-    /// Ends it, also in the middle of a line: shows what waits and restores.
+    /// Closes the screen, also while a line is edited: writes the queue and restores the settings.
     pub(crate) fn close(&self) -> io::Result<()> {
         let mut state = self.lock();
         if state.mode == Mode::Editing {
             state.mode = Mode::Closing;
-            self.push_bell();
+            self.request_redraw();
             let waited =
-                self.over.wait_timeout_while(state, CLOSING_TIME, |s| s.mode != Mode::Over);
+                self.closed.wait_timeout_while(state, CLOSE_TIMEOUT, |s| s.mode != Mode::Closed);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        if state.mode != Mode::Over { self.end(&mut state) } else { Ok(()) }
+        if state.mode != Mode::Closed { self.finish(&mut state) } else { Ok(()) }
     }
 
-    /// The last that is done to the terminal.
-    fn end(&self, state: &mut State) -> io::Result<()> {
-        state.mode = Mode::Over;
-        self.over.notify_all();
+    /// Enters [`Mode::Closed`], writes the queue and restores the settings.
+    fn finish(&self, state: &mut State) -> io::Result<()> {
+        state.mode = Mode::Closed;
+        self.closed.notify_all();
         self.drawn.notify_one();
-        let written = write(&std::mem::take(&mut state.waiting));
+        let written = write(&std::mem::take(&mut state.queue));
         self.restore()?;
         written
     }
 
-    fn push_bell(&self) {
-        if let Some(bell) = &self.bell {
-            // Full: it is pushed already.
-            bell.try_send(()).ok();
+    fn request_redraw(&self) {
+        if let Some(redraw) = &self.redraw {
+            // A full channel holds a request already.
+            redraw.try_send(()).ok();
         }
     }
 
-    /// A panic elsewhere leaves nothing here half done.
+    /// Locks the state. A panic of another holder leaves the state consistent.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A bell that makes the editor draw. Its own thread, since the printer may block
-/// until the next line is edited.
-fn ring(mut printer: impl ExternalPrinter + Send + 'static) -> SyncSender<()> {
-    let (bell, rung) = sync_channel(1);
-    std::thread::spawn(
-        move || {
-            while rung.recv().is_ok() && printer.print(BELL.to_owned()).is_ok() {}
-        },
-    );
-    bell
+/// Spawns the thread that forwards redraw requests to the editor. The printer may block until the
+/// next line is edited.
+fn spawn_redraw(mut printer: impl ExternalPrinter + Send + 'static) -> SyncSender<()> {
+    let (redraw, requests) = sync_channel(1);
+    std::thread::spawn(move || {
+        while requests.recv().is_ok() && printer.print(REDRAW.to_owned()).is_ok() {}
+    });
+    redraw
 }
 
 fn write(text: &str) -> io::Result<()> {

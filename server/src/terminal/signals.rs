@@ -1,5 +1,5 @@
-//! Signals, as a program has to take them that changes the terminal's settings: with its default
-//! actions the terminal would keep those settings when the program ends or is stopped.
+//! Signal handling for the terminal settings: with the default actions the terminal would keep the
+//! editor's settings when the process is stopped or terminated.
 
 use std::{io, sync::Arc, thread};
 
@@ -11,29 +11,29 @@ use signal_hook::{
 
 use super::Screen;
 
-/// Which signals end the program.
+/// The signals that terminate the process after the terminal has been restored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Deadly {
-    /// Those that end a program by default, once the terminal is given back.
+pub(crate) enum FatalSignals {
+    /// The signals that terminate a process by default.
     Default,
     /// None: the program handles them itself, and closes the screen.
     Handled,
 }
 
-/// Handles the signals from now on, on a thread of its own.
-pub(super) fn handle(screen: Arc<Screen>, deadly: Deadly) -> io::Result<()> {
-    let deadly: &[i32] = match deadly {
-        Deadly::Default => &[SIGHUP, SIGINT, SIGQUIT, SIGTERM],
-        Deadly::Handled => &[],
+/// Starts the thread that handles the signals.
+pub(super) fn handle(screen: Arc<Screen>, fatal: FatalSignals) -> io::Result<()> {
+    let fatal: &[i32] = match fatal {
+        FatalSignals::Default => &[SIGHUP, SIGINT, SIGQUIT, SIGTERM],
+        FatalSignals::Handled => &[],
     };
-    let mut signals = Signals::new([&[SIGTSTP, SIGCONT], deadly].concat())?;
+    let mut signals = Signals::new([&[SIGTSTP, SIGCONT], fatal].concat())?;
     thread::Builder::new().name("terminal-signals".to_owned()).spawn(move || {
         for signal in signals.forever() {
             match signal {
                 SIGCONT => screen.resume(),
                 signal => {
-                    screen.give_back();
-                    // Returns from SIGTSTP alone, when the process goes on.
+                    screen.restore_for_signal();
+                    // Returns after SIGTSTP only, when the process continues.
                     emulate_default_handler(signal).ok();
                 }
             }

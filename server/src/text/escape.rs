@@ -2,8 +2,6 @@
 
 use std::fmt::Write;
 
-pub(crate) use super::io_error::describe as words;
-
 /// Escapes the characters that a terminal acts on: control characters (`\n`, `\x1b`) and characters
 /// that reorder or break a line (`\u{202e}`).
 pub(crate) fn escape(text: &str) -> String {

@@ -135,8 +135,8 @@ fn a_wrong_byte_or_length_is_an_error() {
     let shorter: Answer = |_, reply| vec![reply[1..].to_vec()];
     let longer: Answer = |_, reply| vec![[&reply[..], &reply[..]].concat()];
     for (answer, words) in [
-        (number, "byte 3 of reply 3 is '\\n' and not '"),
-        (body, "byte 21 of reply 3 is '\\n' and not '"),
+        (number, "byte 3 of reply 3 is '\\n', expected '"),
+        (body, "byte 21 of reply 3 is '\\n', expected '"),
         (shorter, "a reply is shorter than its message"),
         (longer, "a reply is longer than its message"),
     ] {
@@ -154,25 +154,22 @@ fn a_server_that_never_answers_is_a_failure_and_not_waited_for() {
     assert_fails(&output, 1, &format!("{url}: no message was answered"));
     assert_eq!(heard.try_iter().count(), 6);
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        text.contains("\nlost      6; replies that came late or twice: 0\nerrors    1"),
-        "{text}"
-    );
+    assert!(text.contains("\nlost      6; late or duplicate replies: 0\nerrors    1"), "{text}");
 }
 
 #[test]
 fn a_port_that_nobody_has_is_a_failure_in_words() {
     let url = format!("udp://{}", UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
     let output = run_short(&[&url, "--connections=1"]);
-    assert_fails(&output, 1, "connection 1: port unreachable: nobody listens there");
+    assert_fails(&output, 1, "connection 1: port unreachable: no process listens on it");
     let folder = tempfile::tempdir().unwrap();
     let url = format!("unixgram://{}", folder.path().join("s").display());
     assert_fails(&run_short(&[&url]), 1, "connection 1: no such file or directory");
 }
 
 #[test]
-fn every_address_of_a_host_is_tried() {
-    // `localhost` may be ::1 first, where nobody listens.
+fn localhost_is_127_0_0_1_first() {
+    // The resolver may give ::1 first, where no process listens.
     let (url, heard) = serve(|_, reply| vec![reply]);
     let url = url.replace("127.0.0.1", "localhost");
     assert_eq!(results(&[&url, "--connections=3"])["lost"], 0);
@@ -182,5 +179,5 @@ fn every_address_of_a_host_is_tried() {
 #[test]
 fn what_is_larger_than_a_datagram_is_a_usage_error() {
     let output = run(&[&["udp://127.0.0.1:7007", "--size=65508"], &SHORT[..]].concat());
-    assert_fails(&output, 2, "--size is more than a datagram holds: 65507 bytes");
+    assert_fails(&output, 2, "--size exceeds the largest UDP datagram: 65507 bytes");
 }

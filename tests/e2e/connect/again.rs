@@ -43,9 +43,9 @@ fn ticks_go_on_over_a_connection_that_is_lost() {
     let said: Vec<&str> = said.lines().collect();
     assert_eq!(said.len(), 5, "{said:?}");
     assert!(said[4].ends_with(": standard output: broken pipe"), "{said:?}");
-    assert!(said[0].contains("; connecting again in 0."), "{said:?}");
-    assert!(said[2].starts_with("closed by the server; connecting again in 0."), "{said:?}");
-    assert_eq!((said[1], said[3]), ("connected again", "connected again"));
+    assert!(said[0].contains("; reconnecting in 0."), "{said:?}");
+    assert!(said[2].starts_with("closed by the server; reconnecting in 0."), "{said:?}");
+    assert_eq!((said[1], said[3]), ("reconnected", "reconnected"));
     assert_eq!(server.join().unwrap(), "tick\ntick\n");
 }
 
@@ -57,7 +57,7 @@ fn a_server_that_is_not_there_yet_is_waited_for() {
     let mut stderr = BufReader::new(client.stderr.take().unwrap());
     let mut line = String::new();
     stderr.read_line(&mut line).unwrap();
-    assert!(line.starts_with("connection refused; connecting again in 0."), "{line}");
+    assert!(line.starts_with("connection refused; reconnecting in 0."), "{line}");
     let listener = TcpListener::bind(free).unwrap();
     thread::spawn(move || upper(listener.accept().unwrap().0));
     client.stdin.as_mut().unwrap().write_all(b"hello\n").unwrap();
@@ -66,6 +66,29 @@ fn a_server_that_is_not_there_yet_is_waited_for() {
     assert_eq!(&reply, b"HELLO\n");
     drop(client.stdin.take());
     assert_eq!(finish(client).status.code(), Some(0));
+}
+
+#[test]
+fn the_delay_grows_with_each_failure_after_a_connection_with_replies() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("tcp://{}", listener.local_addr().unwrap());
+    let mut client = connect(&[&url, "--reconnect"]);
+    let mut stderr = BufReader::new(client.stderr.take().unwrap());
+    let (mut stream, _) = listener.accept().unwrap();
+    drop(listener);
+    stream.write_all(b"hello\n").unwrap();
+    client.stdout.as_mut().unwrap().read_exact(&mut [0; 6]).unwrap();
+    drop(stream);
+    let mut delay = || {
+        let mut line = String::new();
+        stderr.read_line(&mut line).unwrap();
+        let (_, delay) = line.split_once("reconnecting in ").unwrap();
+        delay.strip_suffix(" s\n").unwrap().parse::<f64>().unwrap()
+    };
+    let (first, second) = (delay(), delay());
+    assert!(first <= 0.5 && second > 0.7, "{first} {second}");
+    client.kill().unwrap();
+    client.wait().unwrap();
 }
 
 #[test]
@@ -106,13 +129,13 @@ fn on_a_terminal_the_prompt_stays_and_lines_typed_while_away_are_sent_later() {
     terminal.type_in("unfini");
     terminal.wait_for("unfini");
     drop(stream);
-    terminal.wait_for("closed by the server; connecting again in ");
+    terminal.wait_for("closed by the server; reconnecting in ");
     terminal.wait_for("> unfini");
     terminal.type_in("shed\rand more\r");
-    terminal.wait_for("connection refused; connecting again in ");
+    terminal.wait_for("connection refused; reconnecting in ");
     let listener = TcpListener::bind(address).unwrap();
     let stream = listener.accept().unwrap().0;
-    terminal.wait_for("connected again\n");
+    terminal.wait_for("reconnected\n");
     thread::spawn(move || upper(stream));
     terminal.wait_for("UNFINISHED\n");
     terminal.wait_for("AND MORE\n> ");
@@ -129,10 +152,10 @@ fn on_a_terminal_what_was_typed_before_the_end_is_sent_when_it_is_back() {
     let terminal = Terminal::start(ECHOGATE, &["connect", &url, "--reconnect"]);
     drop(listener.accept().unwrap());
     drop(listener);
-    terminal.wait_for("connecting again in ");
+    terminal.wait_for("reconnecting in ");
     terminal.type_in("last words\r\x04");
-    terminal.wait_for("connection refused; connecting again in ");
-    terminal.wait_for("connection refused; connecting again in ");
+    terminal.wait_for("connection refused; reconnecting in ");
+    terminal.wait_for("connection refused; reconnecting in ");
     let listener = TcpListener::bind(address).unwrap();
     upper(listener.accept().unwrap().0);
     terminal.wait_for("LAST WORDS\n");
@@ -177,7 +200,7 @@ fn on_a_terminal_ctrl_c_works_while_away() {
     let terminal = Terminal::start(ECHOGATE, &["connect", &url, "--reconnect"]);
     let (stream, _) = listener.accept().unwrap();
     drop((listener, stream));
-    terminal.wait_for("connection refused; connecting again in ");
+    terminal.wait_for("connection refused; reconnecting in ");
     terminal.type_in("\x03");
     assert_eq!(terminal.wait().0.signal(), Some(2), "SIGINT");
 }

@@ -144,14 +144,14 @@ fn replies_that_are_lost_are_not_missed_for_ever() {
 fn a_port_that_nobody_has_is_a_failure_in_words() {
     let (socket, url) = udp();
     drop(socket);
-    let line = format!("{url}: port unreachable: nobody listens there");
+    let line = format!("{url}: port unreachable: no process listens on it");
     assert_fails(&run(&[&url], b"hello"), 1, &line);
     assert_fails(&run(&[&url, "--every=10ms", "--now"], b""), 1, &line);
 }
 
 #[test]
-fn every_address_of_a_host_is_tried_until_one_does_not_refuse() {
-    // `localhost` may be ::1 first, where nobody listens.
+fn localhost_is_127_0_0_1_first() {
+    // The resolver may give ::1 first, where no process listens.
     let (socket, url) = udp();
     upper(socket);
     let url = url.replace("127.0.0.1", "localhost");

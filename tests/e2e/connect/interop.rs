@@ -71,7 +71,7 @@ fn what_was_not_offered_is_named() {
         ("Sec-WebSocket-Protocol: mqtt", "subprotocol \"mqtt\""),
     ] {
         let url = format!("ws://{}/", serve_101(format!("{HEAD}{header}\r\n\r\n"), Vec::new()));
-        let line = format!("{url}: the server chose the {what}, which was not offered");
+        let line = format!("{url}: the server selected the {what}, which was not offered");
         assert_fails(&run(&[&url], b""), 1, &line);
     }
 }
@@ -81,7 +81,7 @@ fn a_close_code_that_may_not_be_sent_is_told_as_it_was_sent() {
     for code in [999, 1004, 1005, 1006, 1015, 2999] {
         let close = [&[0x88, 2][..], &u16::to_be_bytes(code)].concat();
         let url = format!("ws://{}/", serve_101(format!("{HEAD}\r\n"), close));
-        let line = format!("{url}: the server sent close code {code}, which may not be sent");
+        let line = format!("{url}: the server sent close code {code}, which must not be sent");
         assert_fails(&finish(connect(&[&url])), 1, &line);
     }
 }
@@ -94,7 +94,7 @@ fn bench_takes_the_same_servers_and_tells_the_same_codes() {
     let mut bench = Command::new(ECHOGATE);
     bench.args(["bench", &url, "--connections=1", "--duration=1h"]);
     let output = bench.output().unwrap();
-    let words = "connection 1: the server sent close code 1006, which may not be sent";
+    let words = "connection 1: the server sent close code 1006, which must not be sent";
     assert_fails(&output, 1, &format!("{url}: {words}"));
 }
 
@@ -105,7 +105,7 @@ fn a_server_that_speaks_tls_is_named_as_such() {
         stream.write_all(b"\x15\x03\x03\x00\x02\x02\x46").unwrap();
     });
     let url = format!("ws://{address}/");
-    let line = format!("{url}: what the server answered is not HTTP but TLS: try wss://");
+    let line = format!("{url}: the response is TLS, not HTTP: use wss:// instead of ws://");
     assert_fails(&run(&[&url], b""), 1, &line);
 }
 
@@ -131,15 +131,15 @@ fn urls_are_requested_as_browsers_do() {
         // What stood before the @ is the server's alone.
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert!(stderr.starts_with(&format!("echogate: ws://{address}/")), "{stderr}");
-        assert!(stderr.ends_with(": the server answered 401 Unauthorized\n"), "{stderr}");
+        assert!(stderr.ends_with(": the server responded 401 Unauthorized\n"), "{stderr}");
     }
 }
 
 #[test]
 fn what_no_url_can_mean_is_named() {
     for (url, complaint) in [
-        ("tcp://user:pass@127.0.0.1:1", "a user name goes with ws:// and wss:// only"),
-        ("ws://127.0.0.1:1/#a", "a WebSocket URL has no fragment: write # as %23"),
+        ("tcp://user:pass@127.0.0.1:1", "a user name is possible with ws:// and wss:// only"),
+        ("ws://127.0.0.1:1/#a", "a WebSocket URL has no fragment: encode # as %23"),
         ("unix:///a%zz", "bad percent-encoding in \"/a%zz\""),
         ("tcp://[::g]:1", "bad host \"[::g]:1\""),
     ] {
@@ -166,7 +166,7 @@ fn an_ipv6_zone_is_part_of_the_address_and_of_no_host_header() {
     });
     for zone in ["%251", "%1"] {
         let output = run(&[&format!("ws://[::1{zone}]:{port}/")], b"");
-        let words = format!("the server answered 400 Bad: Host: [::1]:{port}\n");
+        let words = format!("the server responded 400 Bad: Host: [::1]:{port}\n");
         assert!(String::from_utf8_lossy(&output.stderr).ends_with(&words), "{output:?}");
     }
 }
@@ -204,5 +204,5 @@ fn with_insecure_any_certificate_is_taken_and_it_is_said() {
     assert_eq!((output.status.code(), &*output.stdout), (Some(0), &b"HELLO"[..]));
     let output = run(&["tcp://127.0.0.1:1", "--insecure"], b"");
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(stderr.contains("--insecure goes with tls:// and wss:// only"), "{stderr}");
+    assert!(stderr.contains("--insecure is valid with tls:// and wss:// only"), "{stderr}");
 }

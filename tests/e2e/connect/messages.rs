@@ -284,7 +284,7 @@ fn on_a_terminal_hexadecimal_text_is_typed_and_shown_and_a_slip_is_forgiven() {
 fn on_a_terminal_once_each_line_has_a_connection_of_its_own() {
     let url = serve_each(answer_a_line);
     let terminal = Terminal::start(ECHOGATE, &["connect", &url, "--once", "--count=2"]);
-    terminal.wait_for("each line has a connection of its own; Ctrl-D ends\n");
+    terminal.wait_for("one connection for each line; Ctrl-D ends the input\n");
     terminal.wait_for("> ");
     terminal.type_in("one\r");
     terminal.wait_for("ONE\n> ");
@@ -340,12 +340,12 @@ fn options_that_make_no_sense_together_are_named() {
         (&["--every=1s"][..], "<--message <TEXT>|--now>"),
         (&["--now", "--message=x"], "'--now' cannot be used with '--message <TEXT>'"),
         (&["--now", "--hex"], "'--now' cannot be used with '--hex'"),
-        (&["--now", "--count=2"], "--count goes with --every where a --message or --now is given"),
-        (&["--now", "--every=0s"], "--every 0 leaves no time between messages"),
+        (&["--now", "--count=2"], "--count with --message or --now requires --every"),
+        (&["--now", "--every=0s"], "--every 0 is invalid"),
         (&["--count=0"], "0 is not in 1.."),
         (&["--every=soon", "--now"], "\"soon\" is not a time"),
-        (&["--half-close"], "--half-close goes with ws:// and wss:// only"),
-        (&["--text"], "--text goes with ws:// and wss:// only"),
+        (&["--half-close"], "--half-close is valid with ws:// and wss:// only"),
+        (&["--text"], "--text is valid with ws:// and wss:// only"),
         (
             &["--wait=soon"],
             "\"soon\" is not a time: expected a number and ms, s, m or h, as 10s, or forever",

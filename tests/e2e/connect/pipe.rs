@@ -181,8 +181,9 @@ fn an_input_that_cannot_be_sent_is_a_failure_that_says_how_much() {
     let output = run(&[&url], &vec![b'x'; 32 << 20]);
     assert_eq!((output.status.code(), &*output.stdout), (Some(1), &b"enough"[..]));
     let stderr = String::from_utf8(output.stderr).unwrap();
-    let words = format!("echogate: {url}: closed by the server before all of the input was sent; ");
-    let count = stderr.strip_prefix(&words).and_then(|rest| rest.strip_suffix(" bytes were not\n"));
+    let words = format!("echogate: {url}: closed by the server before all input was sent: ");
+    let count =
+        stderr.strip_prefix(&words).and_then(|rest| rest.strip_suffix(" bytes were not sent\n"));
     let count: u64 = count.unwrap_or_else(|| panic!("{stderr}")).parse().unwrap();
     assert!(count > 20 << 20, "{count}");
     // Of an input without an end it is said that this is not all.
@@ -192,7 +193,7 @@ fn an_input_that_cannot_be_sent_is_a_failure_that_says_how_much() {
     thread::spawn(move || while input.write_all(&[b'x'; 65536]).is_ok() {});
     let output = finish(client);
     let stderr = String::from_utf8(output.stderr).unwrap();
-    assert!(stderr.contains("before all of the input was sent; at least "), "{stderr}");
+    assert!(stderr.contains("before all input was sent: at least "), "{stderr}");
     assert_eq!(output.status.code(), Some(1));
 }
 
@@ -269,12 +270,15 @@ fn an_interrupt_ends_it_at_once_in_the_middle_of_a_transfer() {
 #[test]
 fn what_makes_no_sense_is_a_usage_error() {
     for (arguments, complaint) in [
-        (&["service:upper"][..], "service:upper: only a server's own routes lead to service:"),
+        (
+            &["service:upper"][..],
+            "service:upper: a service: URL is valid as the upstream of a route only",
+        ),
         (
             &["wss://h/?a=b", "--ca", "/nowhere/ca.pem"],
             "wss://h:443/?a=b: /nowhere/ca.pem: no such",
         ),
-        (&["tcp://127.0.0.1:1", "--origin", "x"], "--origin goes with ws:// and wss:// only"),
+        (&["tcp://127.0.0.1:1", "--origin", "x"], "--origin is valid with ws:// and wss:// only"),
         (&["127.0.0.1:7007"], "no scheme"),
         (&["--nonsense"], "--nonsense"),
     ] {

@@ -35,7 +35,8 @@ fn with_half_close_all_is_answered_through_the_gateway_however_late() {
     let data: Vec<u8> = (0..1_000_000_u32).map(|i| (i % 251) as u8).collect();
     let url = server.ws("/ws");
     assert_prints(&run(&[&url, "--half-close"], &data), &data.to_ascii_uppercase());
-    let line = format!("{url}: the server has chosen \"binary\", not half-close");
+    let line =
+        format!("{url}: the server selected the subprotocol \"binary\" instead of half-close");
     assert_fails(&run(&[&url, "--half-close", "--protocol=binary"], b""), 1, &line);
 }
 
@@ -74,7 +75,7 @@ fn a_path_that_is_no_route_is_named_with_404() {
     let output = run(&[&url], b"");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(
-        stderr.starts_with(&format!("echogate: {url}: the server answered 404 Not Found")),
+        stderr.starts_with(&format!("echogate: {url}: the server responded 404 Not Found")),
         "{stderr}"
     );
     assert_eq!((output.status.code(), stderr.lines().count()), (Some(1), 1), "{stderr}");
@@ -106,7 +107,7 @@ fn a_gateway_without_its_upstream_is_a_failure_in_words() {
     let url = server.ws("/ws/gone");
     let output = run(&[&url], b"");
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(stderr.contains("the server answered 502 Bad Gateway"), "{stderr}");
+    assert!(stderr.contains("the server responded 502 Bad Gateway"), "{stderr}");
     // A page is upgraded, so that it can read the reason in a Close.
     let origin = format!("http://{}", server.address("http"));
     let output = run(&[&url, "--origin", &origin, "--header", BROWSER], b"");
@@ -123,7 +124,7 @@ fn a_refused_origin_is_told_in_words() {
     let output = run(&stranger, b"");
     let stderr = String::from_utf8_lossy(&output.stderr);
     let reason = "origin http://evil.example is not allowed (--allow-origin)";
-    let status = format!("the server answered 403 Forbidden: {reason}");
+    let status = format!("the server responded 403 Forbidden: {reason}");
     assert!(stderr.contains(&status), "{stderr}");
     let output = run(&[&stranger[..], &["--header", BROWSER]].concat(), b"");
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -144,7 +145,7 @@ fn a_person_at_a_terminal_gets_replies_with_their_times_over_both() {
     let server = Server::start(ECHOGATE, &[]);
     for url in [server.url("upper"), &server.ws("/ws")] {
         let terminal = Terminal::start(ECHOGATE, &["connect", url, "--timing"]);
-        terminal.wait_for("; Ctrl-D ends\n");
+        terminal.wait_for("; Ctrl-D ends the input\n");
         terminal.wait_for("> ");
         terminal.type_in("hello, 世界 ß\r");
         terminal.wait_for("HELLO, 世界 ß  (");

@@ -110,7 +110,7 @@ fn a_clean_close_by_the_server_is_a_success() {
 fn any_other_close_is_a_failure_with_its_code_words_and_reason() {
     let url = saying(close(1011, "upstream \x1b[31mreset"));
     let line = format!(
-        "{url}: closed by the server (1011, the server, or what lies behind it, failed): \
+        "{url}: closed by the server (1011, the server or its upstream failed): \
          upstream \\x1b[31mreset"
     );
     assert_fails(&finish(connect(&[&url])), 1, &line);
@@ -122,7 +122,7 @@ fn any_other_close_is_a_failure_with_its_code_words_and_reason() {
 #[test]
 fn an_end_without_a_close_is_a_failure() {
     let url = serve_ws(drop);
-    let line = format!("{url}: the connection broke without a goodbye (1006)");
+    let line = format!("{url}: the connection ended without a Close frame (1006)");
     assert_fails(&finish(connect(&[&url])), 1, &line);
 }
 
@@ -134,8 +134,7 @@ fn a_message_beyond_the_limit_is_refused_with_1009() {
         socket.get_mut().write_all(b"\x82\x7f\0\0\0\0\x40\0\0\0").unwrap();
         sender.send(socket.read().unwrap()).unwrap();
     });
-    let line =
-        format!("{url}: a message of 1073741824 bytes where 16777216 is the most that is taken");
+    let line = format!("{url}: a message of 1073741824 bytes exceeds the limit of 16777216 bytes");
     assert_fails(&finish(connect(&[&url])), 1, &line);
     assert_eq!(told.recv().unwrap(), close(1009, ""));
 }
@@ -163,14 +162,14 @@ fn a_refused_handshake_is_named_with_status_and_first_line() {
         stream.read_to_end(&mut Vec::new()).unwrap();
     });
     let url = format!("ws://{address}/nope");
-    let line = format!("{url}: the server answered 404 Not Found: no route \"/nope\"");
+    let line = format!("{url}: the server responded 404 Not Found: no route \"/nope\"");
     assert_fails(&run(&[&url], b""), 1, &line);
 }
 
 #[test]
 fn a_server_that_speaks_no_http_is_named_as_such() {
     let url = format!("ws://{}/ws", serve(super::upper));
-    let line = format!("{url}: what the server answered is not HTTP");
+    let line = format!("{url}: the response is not HTTP");
     assert_fails(&run(&[&url], b""), 1, &line);
 }
 
@@ -239,7 +238,7 @@ fn an_input_that_cannot_be_sent_after_a_close_is_a_failure_that_says_how_much() 
     let output = run(&[&url], &vec![b'x'; 32 << 20]);
     drop(done);
     let stderr = String::from_utf8(output.stderr).unwrap();
-    let words = format!("echogate: {url}: closed by the server before all of the input was sent; ");
-    assert!(stderr.starts_with(&words) && stderr.ends_with(" bytes were not\n"), "{stderr}");
+    let words = format!("echogate: {url}: closed by the server before all input was sent: ");
+    assert!(stderr.starts_with(&words) && stderr.ends_with(" bytes were not sent\n"), "{stderr}");
     assert_eq!(output.status.code(), Some(1));
 }

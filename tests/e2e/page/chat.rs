@@ -1,5 +1,7 @@
 //! Both ends of a chat, in two pages.
 
+use std::{io::Write as _, net::TcpStream};
+
 use echogate_tests::{browser::Page, server::Server};
 
 use super::{LATEST, fill, open, say};
@@ -15,7 +17,7 @@ pub(super) fn server() -> Server {
     Server::start(ECHOGATE, &chat)
 }
 
-pub(super) fn come_in(page: &mut Page, token: &str) {
+pub(super) fn sign_in(page: &mut Page, token: &str) {
     fill(page, "#token", token);
     page.press("Enter");
 }
@@ -24,28 +26,28 @@ pub(super) fn come_in(page: &mut Page, token: &str) {
 fn a_client_and_an_operator_talk_until_one_says_bye() {
     let server = server();
     let Some(mut operator) = open(&server, "/#operator") else { return };
-    come_in(&mut operator, "wrong-horse-battery-staple");
-    operator.wait_for_text("#desk-told", "The token is not right.");
-    come_in(&mut operator, TOKEN);
-    operator.wait_for_text("#desk-told", "You are operator 1.");
-    operator.wait_for_text("#people", "Nobody is here yet.");
+    sign_in(&mut operator, "wrong-horse-battery-staple");
+    operator.wait_for_text("#operator-status", "Wrong token.");
+    sign_in(&mut operator, TOKEN);
+    operator.wait_for_text("#operator-status", "You are operator 1.");
+    operator.wait_for_text("#conversations", "No conversations yet.");
 
     let Some(mut client) = open(&server, "/?path=ws/chat&autoconnect") else { return };
     client.wait_for_text("#state-headline", "Connected");
     say(&mut client, "is anybody there?");
-    operator.wait_for_text(".people .wire", "waits");
-    operator.click(".people .wire");
-    operator.wait_for_text("#said .theirs", "is anybody there?");
+    operator.wait_for_text(".conversations .entry", "waiting");
+    operator.click(".conversations .entry");
+    operator.wait_for_text("#chat-log .theirs", "is anybody there?");
     fill(&mut operator, "#answer", "I am, 世界");
     operator.press("Enter");
     client.wait_for_text(LATEST, "I am, 世界");
-    operator.wait_for_text("#said .ours", "I am, 世界");
-    operator.wait_for_text(".people .wire", "answered");
+    operator.wait_for_text("#chat-log .ours", "I am, 世界");
+    operator.wait_for_text(".conversations .entry", "answered");
     say(&mut client, "bye");
-    operator.wait_for_text(".people .wire", "The client said bye.");
+    operator.wait_for_text(".conversations .entry", "The client ended the chat.");
     client.wait_for_text("#state-headline", "Closed by the server");
-    operator.click("#come-in");
-    operator.wait_for_text("#desk-told", "Give the token");
+    operator.click("#sign-in");
+    operator.wait_for_text("#operator-status", "Enter the token");
 }
 
 #[test]
@@ -55,9 +57,27 @@ fn an_operator_ends_a_conversation() {
     client.wait_for_text("#state-headline", "Connected");
     say(&mut client, "hello?");
     let Some(mut operator) = open(&server, "/#operator") else { return };
-    come_in(&mut operator, TOKEN);
-    operator.wait_for_text("#said .theirs", "hello?");
-    operator.click("#bye");
-    operator.wait_for_text(".people .wire", "Operator 1 said bye.");
+    sign_in(&mut operator, TOKEN);
+    operator.wait_for_text("#chat-log .theirs", "hello?");
+    operator.click("#end-chat");
+    operator.wait_for_text(".conversations .entry", "Operator 1 ended the chat.");
     client.wait_for_text("#state-headline", "Closed by the server");
+}
+
+#[test]
+fn the_log_is_not_redrawn_while_waiting_times_change() {
+    let server = server();
+    let Some(mut operator) = open(&server, "/#operator") else { return };
+    sign_in(&mut operator, TOKEN);
+    operator.wait_for_text("#operator-status", "You are operator 1.");
+    let mut client = TcpStream::connect(server.address("chat")).unwrap();
+    client.write_all(b"hello?\n").unwrap();
+    operator.wait_for_text(".conversations .entry", "waiting");
+    operator.click(".conversations .entry");
+    operator.wait_for_text("#chat-log .theirs", "hello?");
+    operator.eval("document.querySelector('#chat-log li').is_first = true");
+    let waiting = "document.querySelector('.conversations .headline').innerText";
+    let before = operator.eval(waiting);
+    operator.wait_for(&format!("{waiting} !== {before}"));
+    assert_eq!(operator.eval("document.querySelector('#chat-log li').is_first"), true);
 }

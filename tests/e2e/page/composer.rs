@@ -94,15 +94,15 @@ fn templates_are_sent_as_they_are() {
 }
 
 #[test]
-fn the_time_is_made_anew_each_time_it_is_sent() {
+fn the_time_is_refreshed_with_each_send() {
     let upstream = Upstream::new();
     let server = Server::start(ECHOGATE, &["--route", &upstream.route("/time", "line")]);
     let Some(mut page) = open(&server, "/?path=time&autoconnect") else { return };
     let mut stream = upstream.accept();
     page.wait_for_text("#state-headline", "Connected");
     choose(&mut page, "#template", "time");
-    page.wait_for_text("#composer-problem", "made anew each time");
-    fill(&mut page, "#every", "400");
+    page.wait_for_text("#composer-problem", "refreshed with each send");
+    fill(&mut page, "#interval", "400");
     page.click("#repeat");
     let lines: Vec<u64> = (0..4)
         .map(|_| String::from_utf8(tcp::read_exactly(&mut stream, 11)).unwrap())
@@ -126,7 +126,7 @@ fn a_burst_is_answered_message_for_message() {
     assert_eq!(page.text("#composer-problem"), "");
     fill(&mut page, "#burst", "0");
     page.click("#burst-send");
-    page.wait_for_text("#composer-problem", "A number from 1 to 1,000, please.");
+    page.wait_for_text("#composer-problem", "Enter a number from 1 to 1,000.");
 }
 
 #[test]
@@ -141,12 +141,12 @@ fn a_file_is_sent_in_pieces_and_its_echo_compared_byte_by_byte() {
     page.wait_for_text("#file-name", "three mebibytes · 3.0 MiB");
     assert_eq!(page.eval("document.querySelector('#expect').value"), "0", "the route is known");
     page.click("#file-start");
-    page.wait_for_text("#file-told", "all 3.0 MiB came back as they should");
+    page.wait_for_text("#file-status", "3.0 MiB echoed, every byte matches");
     assert_eq!(page.eval("document.querySelector('.progress').ariaValueNow"), "100");
-    page.wait_for_text("#file-told", "/s");
+    page.wait_for_text("#file-status", "/s");
     choose(&mut page, "#expect", "1");
     page.click("#file-start");
-    page.wait_for_text("#file-told", "byte 97 came back as 41 where 61 was expected");
+    page.wait_for_text("#file-status", "byte 97 came back as 41 where 61 was expected");
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn a_file_can_be_dropped_and_its_sending_stopped() {
     page.click("#file-start");
     let piece = tcp::read_exactly(&mut stream, 64 << 10);
     stream.write_all(&piece).unwrap();
-    page.wait_for_text("#file-told", "64.0 KiB of 9.0 MiB");
+    page.wait_for_text("#file-status", "64.0 KiB of 9.0 MiB");
     page.click("#file-start");
-    page.wait_for_text("#file-told", "dropped.bin: stopped after 64.0 KiB");
+    page.wait_for_text("#file-status", "dropped.bin: stopped after 64.0 KiB");
 }

@@ -24,8 +24,8 @@ fn the_endpoints_offered_are_the_servers_routes() {
     let url = server.ws("/vnc");
     page.wait_for(&format!("document.querySelector('#endpoints option[value=\"{url}\"]')"));
     fill(&mut page, "#endpoint", "/vnc");
-    page.wait_for_text("#leads-to", &format!("leads to tcp://{}", upstream.address()));
-    page.wait_for_text("#leads-to", "framing bytes");
+    page.wait_for_text("#route", &format!("tcp://{}", upstream.address()));
+    page.wait_for_text("#route", "framing bytes");
 }
 
 #[test]
@@ -42,13 +42,17 @@ fn each_connection_has_a_transcript_of_its_own() {
     say(&mut page, "two");
     page.wait_for_text(LATEST, "two");
     assert_eq!(count(&mut page, ".rows .message"), 1);
-    assert_eq!(count(&mut page, ".wires [data-state=open]"), 2, "both states are seen at once");
-    page.click(".wires li:first-child button");
+    assert_eq!(
+        count(&mut page, ".connections [data-state=open]"),
+        2,
+        "both states are seen at once"
+    );
+    page.click(".connections li:first-child button");
     page.wait_for_text(LATEST, "ONE");
-    assert_eq!(page.text(".wires [aria-current] .name"), "/ws");
+    assert_eq!(page.text(".connections [aria-current] .name"), "/ws");
     page.click("#remove");
     page.wait_for_text(LATEST, "two");
-    assert_eq!(count(&mut page, ".wires li"), 1);
+    assert_eq!(count(&mut page, ".connections li"), 1);
     server.wait_for_connections(|all| all.iter().all(|one| one["target"] != "/ws"));
 }
 
@@ -88,18 +92,18 @@ fn half_a_connection_can_be_ended_where_both_speak_half_close() {
     page.wait_for_text("#state-details", "subprotocol half-close");
     say(&mut page, "all I have");
     page.click("#half-close");
-    page.wait_for_text("#state-headline", "Connected, your input has ended");
+    page.wait_for_text("#state-headline", "Connected · you have finished sending");
     assert_eq!(tcp::read_to_end(&mut stream), b"all I have");
     stream.write_all(b"and the answer").unwrap();
     page.wait_for_text(".rows > .message:last-child .received", "61 6e 64");
     say(&mut page, "more");
-    page.wait_for_text("#composer-problem", "Your input has ended");
+    page.wait_for_text("#composer-problem", "You have finished sending");
     drop(stream);
     page.wait_for_text("#state-details", "The server closed the connection: closed normally");
 }
 
 #[test]
-fn a_server_that_says_goodbye_is_shown_as_going_away_and_what_to_do_is_said() {
+fn a_server_that_sends_a_close_frame_is_shown_as_going_away_with_advice() {
     let Some((mut server, mut page)) = connected() else { return };
     page.expect_error("Failed to load resource");
     page.expect_error("/api/events");
@@ -111,18 +115,18 @@ fn a_server_that_says_goodbye_is_shown_as_going_away_and_what_to_do_is_said() {
 }
 
 #[test]
-fn a_server_that_dies_is_shown_as_gone_without_a_goodbye() {
+fn a_server_that_dies_is_shown_as_lost_without_a_close_frame() {
     let Some((mut server, mut page)) = connected() else { return };
     page.expect_error("WebSocket connection to");
     page.expect_error("Failed to load resource");
     server.signal("KILL");
     page.wait_for_text("#state-headline", "Connection lost");
-    page.wait_for_text("#state-details", "the connection broke without a goodbye (code 1006)");
-    page.wait_for_text("#who-note", "The server does not tell");
+    page.wait_for_text("#state-details", "Connection lost: no Close frame (code 1006)");
+    page.wait_for_text("#clients-note", "Live updates lost");
     server.wait();
     page.click("#toggle");
     page.wait_for_text("#state-headline", "Could not connect");
-    page.wait_for_text("#state-advice", "See whether the server runs");
+    page.wait_for_text("#state-advice", "Check that the server is running");
 }
 
 #[test]

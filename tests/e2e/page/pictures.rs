@@ -56,14 +56,14 @@ fn pictures_of_the_main_states() {
     fill(&mut page, "#endpoint", "/ws/echo");
     page.press("Enter");
     page.wait_for_text("#state-headline", "Connected");
-    page.click(".wires li:first-child button");
+    page.click(".connections li:first-child button");
     page.wait_for_text(LATEST, "00 41 ff");
     page.click(".message:last-child");
-    page.wait_for("document.querySelector('.dump')");
+    page.wait_for("document.querySelector('.hexdump')");
     page.click("label[for=mode-text]");
     page.click("#message");
     page.type_text("One more, to be sent");
-    page.wait_for_text(".guest .in", "↓");
+    page.wait_for_text(".client .in", "↓");
     for (name, size, scheme) in [
         ("wide-light", wide, Scheme::Light),
         ("wide-dark", wide, Scheme::Dark),
@@ -79,7 +79,7 @@ fn pictures_of_the_main_states() {
     }
     page.show(390, 844, Scheme::Light);
     page.wait_for("innerWidth === 390");
-    page.eval("document.querySelector('.talk').scrollIntoView()");
+    page.eval("document.querySelector('.main-column').scrollIntoView()");
     page.screenshot(&folder.join("phone.png"));
     page.show(1440, 900, Scheme::Light);
     choose(&mut page, "#language", "zh-Hans");
@@ -108,29 +108,29 @@ fn pictures_of_the_operators_view() {
     let server = chat::server();
     let Some(mut page) = open(&server, "/#operator") else { return };
     shoot(&mut page, folder, "operator-stranger", (1440, 900), Scheme::Light);
-    chat::come_in(&mut page, chat::TOKEN);
-    page.wait_for_text("#desk-told", "You are operator 1.");
+    chat::sign_in(&mut page, chat::TOKEN);
+    page.wait_for_text("#operator-status", "You are operator 1.");
     shoot(&mut page, folder, "operator-alone", (1440, 900), Scheme::Light);
     let mut clients: Vec<_> =
         (0..4).map(|_| TcpStream::connect(server.address("chat")).unwrap()).collect();
     for (client, text) in clients.iter_mut().zip(["hello?", "is this on?", "你好", "bye"]) {
         client.write_all(text.as_bytes()).unwrap();
         client.write_all(b"\n").unwrap();
-        page.wait_for_text("#people", "waits");
+        page.wait_for_text("#conversations", "waiting");
     }
-    page.wait_for_text("#people", "The client said bye.");
-    page.click(".people li:first-child button");
-    page.wait_for_text("#said .theirs", "hello?");
+    page.wait_for_text("#conversations", "The client ended the chat.");
+    page.click(".conversations li:first-child button");
+    page.wait_for_text("#chat-log .theirs", "hello?");
     fill(&mut page, "#answer", "Hello! What can I do for you?");
     page.press("Enter");
-    page.wait_for_text("#said .ours", "What can I do");
+    page.wait_for_text("#chat-log .ours", "What can I do");
     clients[0]
         .write_all(
             "Which port is the time on, and what does it answer to a line that is no number?\n"
                 .as_bytes(),
         )
         .unwrap();
-    page.wait_for_text("#said", "Which port");
+    page.wait_for_text("#chat-log", "Which port");
     for (name, size, scheme) in [
         ("operator", (1440, 900), Scheme::Light),
         ("operator-dark", (1440, 900), Scheme::Dark),

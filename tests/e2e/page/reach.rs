@@ -32,7 +32,7 @@ fn the_keyboard_alone_is_enough() {
     page.press("End");
     page.wait_for("document.querySelector('[aria-selected=true]')");
     page.press("Enter");
-    page.wait_for_text(".summary", "3 of 3 bytes changed");
+    page.wait_for_text(".summary", "differs in 3 of 3 bytes");
     page.press("ArrowUp");
     page.wait_for_text("#detail", "Connected to");
     page.press("Escape");
@@ -48,7 +48,7 @@ fn nothing_is_wider_than_a_small_phone() {
     say(&mut page, &"a long message without any space in it ".repeat(9).replace(' ', "_"));
     page.wait_for_text(LATEST, "A_LONG");
     page.click(".message");
-    page.wait_for("document.querySelector('.dump')");
+    page.wait_for("document.querySelector('.hexdump')");
     // 720 pixels are what is left of 1440 at 200 %, 320 of 1280 at 400 %.
     for width in [1024, 720, 390, 320] {
         page.show(width, 844, Scheme::Light);
@@ -136,10 +136,10 @@ fn axe_finds_nothing_in_either_scheme() {
     say(&mut page, "hello");
     page.wait_for_text(LATEST, "HELLO");
     page.click(".message");
-    page.wait_for_text(".summary", "5 of 5 bytes changed");
-    page.click("#measures summary");
+    page.wait_for_text(".summary", "differs in 5 of 5 bytes");
+    page.click("#charts summary");
     page.click("#closing summary");
-    page.wait_for_text(".guest .mine", "you");
+    page.wait_for_text(".client .mine", "you");
     for (width, scheme) in [(1440, Scheme::Light), (1440, Scheme::Dark), (390, Scheme::Light)] {
         page.show(width, 900, scheme);
         page.wait_for(&format!("innerWidth === {width}"));
@@ -164,6 +164,6 @@ fn forced_colours_leave_every_state_to_be_seen() {
     page.force_colours();
     page.wait_for("matchMedia('(forced-colors: active)').matches");
     page.wait_for(
-        "getComputedStyle(document.querySelector('.wire[aria-current]')).outlineStyle === 'solid'",
+        "getComputedStyle(document.querySelector('.entry[aria-current]')).outlineStyle === 'solid'",
     );
 }

@@ -76,7 +76,7 @@ fn rows_are_found_by_their_kind_their_text_and_their_bytes() {
     page.wait_for_text("#row-count", "1 of 4 rows");
     page.wait_for_text(LATEST, "de ad be ef");
     fill(&mut page, "#search", "nowhere");
-    page.wait_for_text(".view", "No row has that in it.");
+    page.wait_for_text(".view", "No matching rows.");
     page.eval("document.querySelector('#search').select()");
     page.press("Delete");
     page.wait_for_text("#row-count", "4 rows");
@@ -92,9 +92,9 @@ fn an_opened_row_shows_both_sides_with_what_changed_marked() {
     say(&mut page, "00 61 ff");
     page.wait_for_text(LATEST, "00 41 ff");
     page.click(".message");
-    page.wait_for_text(".summary", "1 of 3 bytes changed");
+    page.wait_for_text(".summary", "differs in 1 of 3 bytes");
     assert_eq!(page.text(".both figure:last-child mark"), "41\nA");
-    page.click("#again");
+    page.click("#edit-row");
     page.wait_for("document.querySelector('#message').value === '00 61 ff'");
     page.click("#close-detail");
     page.wait_for("document.querySelector('#detail').hidden");
@@ -153,9 +153,9 @@ fn a_transcript_is_kept_as_json_lines_and_loaded_again() {
     page.pick_file("#load", &file);
     page.wait_for_text("#state-headline", "From a file");
     page.wait_for_text(".rows .message .received", "KEEP, 世界");
-    assert_eq!(count(&mut page, ".wires li"), 2);
+    assert_eq!(count(&mut page, ".connections li"), 2);
     let other = folder.path().join("other.txt");
     std::fs::write(&other, "no JSON").unwrap();
     page.pick_file("#load", &other);
-    page.wait_for_text("#transcript-note", "other.txt: line 1 is no row of a transcript.");
+    page.wait_for_text("#transcript-note", "other.txt is not an echogate transcript (line 1).");
 }

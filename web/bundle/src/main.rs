@@ -1,6 +1,6 @@
-//! `cargo page` builds the page into `web/dist`. `cargo page --check` builds it anew and
-//! compares: exit status 0 if the committed bytes are what the sources give, 1 if not, 2 if
-//! that cannot be told here.
+//! `cargo page` builds the page into `web/dist`. `cargo page --check` builds it into a temporary
+//! folder and compares: exit status 0 if the committed bytes are reproduced, 1 if not, 2 if they
+//! cannot be compared here.
 
 mod page;
 mod toolchain;
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// The repository that this program was built in.
+/// The root of the repository that this program was built in.
 fn root() -> &'static Path {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.ancestors().nth(2).expect("web/bundle is two folders below the root")
@@ -33,7 +33,7 @@ fn root() -> &'static Path {
 fn build(root: &Path) -> Result<ExitCode> {
     let toolchain = Toolchain::find(None)?;
     let dist = root.join(DIST);
-    // Built beside it first: a build that fails leaves the last one in place.
+    // Built in a temporary folder first: a failed build leaves the last one in place.
     let new = tempfile::tempdir_in(root.join("web"))?;
     page::build(root, new.path(), &toolchain)?;
     if dist.exists() {
@@ -50,7 +50,7 @@ fn build(root: &Path) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints a file's size, and what of it travels to a browser that takes brotli.
+/// Prints a file's size, and its size with brotli.
 fn report(dist: &Path, name: &str) -> Result<()> {
     let size = |name: &str| fs::metadata(dist.join(name)).map(|file| file.len());
     match size(&format!("{name}.br")) {
@@ -69,22 +69,22 @@ fn check(root: &Path) -> Result<ExitCode> {
     page::build(root, new.path(), &toolchain)?;
     if toolchain.version != built_by {
         bail!(
-            "the page builds, but its bytes cannot be compared: {DIST} is the work of {built_by}, \
-             and here is {}",
+            "the page builds, but its bytes cannot be compared: {DIST} was built with {built_by}, \
+             this is {}",
             toolchain.version
         );
     }
     let differing = differing(&root.join(DIST), new.path())?;
     for name in &differing {
-        println!("{DIST}/{name} is not what the sources give");
+        println!("{DIST}/{name} differs from the build of the sources");
     }
     if differing.is_empty() {
-        println!("{DIST} is what the sources give, byte for byte ({built_by})");
+        println!("{DIST} equals the build of the sources, byte for byte ({built_by})");
     }
     Ok(ExitCode::from(u8::from(!differing.is_empty())))
 }
 
-/// The names of the files that are not the same in both folders, or not in both.
+/// The names of files that differ between two folders, or are missing in one.
 fn differing(one: &Path, other: &Path) -> Result<Vec<String>> {
     let mut names = sources::names(one)?;
     names.extend(sources::names(other)?);

@@ -1,4 +1,4 @@
-//! From sources to a folder that a server can serve.
+//! The build of the page: from sources to a folder that a server can serve.
 
 use std::{fs, io::Write as _, path::Path};
 
@@ -38,7 +38,7 @@ pub(crate) fn build(root: &Path, to: &Path, toolchain: &Toolchain) -> Result<()>
     Ok(())
 }
 
-/// Writes `FILE.br` and `FILE.gz` beside a file, always the same bytes for the same file.
+/// Writes `FILE.br` and `FILE.gz` beside a file, reproducibly.
 fn compress(file: &Path) -> Result<()> {
     let bytes = fs::read(file)?;
     let beside = |extension: &str| {
@@ -55,7 +55,7 @@ fn compress(file: &Path) -> Result<()> {
     };
     brotli::BrotliCompress(&mut bytes.as_slice(), &mut brotli, &settings)?;
     fs::write(beside(".br"), brotli)?;
-    // No name and no time: the header says only that it is gzip.
+    // No name and no time in the header, for reproducible bytes.
     let mut gzip = GzBuilder::new().write(Vec::new(), Compression::best());
     gzip.write_all(&bytes)?;
     fs::write(beside(".gz"), gzip.finish()?)?;

@@ -1,8 +1,8 @@
-//! What determines the page besides its source files: a text of one fact a line, kept as
+//! The inputs of the page besides its source files: a text with one fact per line, stored as
 //! `web/dist/BUILT-WITH`.
 //!
-//! Of the root's manifest and lockfile only the page's part is in it, so that a dependency of
-//! the server can move without making the page stale.
+//! The text includes only the page's part of the root's manifest and lockfile, so that an update of one of
+//! the server's dependencies does not make the page stale.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,11 +19,11 @@ use crate::sources::PACKAGES;
 /// The record's name in `web/dist`.
 pub const NAME: &str = "BUILT-WITH";
 
-/// What begins the line that names the compiler: the one fact that a machine without
-/// that compiler cannot know.
+/// The prefix of the line with the compiler, the only fact that a machine without that compiler
+/// cannot determine.
 pub const COMPILER: &str = "compiler: ";
 
-/// The whole record, for a page built by `compiler` (what `rustc --version` says).
+/// The whole record, for a page built by `compiler`, the output of `rustc --version`.
 pub fn write(root: &Path, compiler: &str) -> Result<String> {
     let mut text = format!("{COMPILER}{compiler}\n");
     for fact in facts(root)? {
@@ -33,12 +33,12 @@ pub fn write(root: &Path, compiler: &str) -> Result<String> {
     Ok(text)
 }
 
-/// The compiler that a record names.
+/// The compiler in a record.
 pub fn compiler(record: &str) -> Option<&str> {
     record.lines().find_map(|line| line.strip_prefix(COMPILER))
 }
 
-/// All but the compiler: the profiles, the workspace's settings, the dependencies as asked for
+/// All facts but the compiler: the profiles, the workspace's settings, the dependencies as requested
 /// and as locked.
 pub fn facts(root: &Path) -> Result<Vec<String>> {
     let workspace: Table = read(root, "Cargo.toml")?;
@@ -52,8 +52,8 @@ pub fn facts(root: &Path) -> Result<Vec<String>> {
         facts.push(format!("edition: {edition}"));
     }
     let manifests = manifests(root)?;
-    let asked: BTreeSet<&String> = manifests.values().flat_map(dependencies).collect();
-    for name in asked {
+    let requested: BTreeSet<&String> = manifests.values().flat_map(dependencies).collect();
+    for name in requested {
         if let Some(version) = at(&workspace, &["workspace", "dependencies", name]) {
             facts.push(format!("dependency {name}: {version}"));
         }
@@ -74,7 +74,7 @@ struct Locked {
     version: String,
     #[serde(default)]
     checksum: String,
-    /// `NAME`, or `NAME VERSION` where the lockfile has several of that name.
+    /// `NAME`, or `NAME VERSION` if the lockfile has several versions.
     #[serde(default)]
     dependencies: Vec<String>,
 }
@@ -86,8 +86,8 @@ impl Locked {
     }
 }
 
-/// A line for each locked package that the page's packages reach, but for those that only their
-/// tests use.
+/// A line for each locked package that the page's packages depend on, development dependencies
+/// aside.
 fn locked(lockfile: &Lockfile, manifests: &BTreeMap<&str, Table>) -> BTreeSet<String> {
     let mut wanted: Vec<&str> = manifests.keys().copied().collect();
     let mut lines = BTreeSet::new();
@@ -107,7 +107,7 @@ fn locked(lockfile: &Lockfile, manifests: &BTreeMap<&str, Table>) -> BTreeSet<St
     lines
 }
 
-/// The names of a manifest's dependencies for every target; not those of its tests.
+/// The names of a manifest's dependencies for all targets, development dependencies aside.
 fn dependencies(manifest: &Table) -> impl Iterator<Item = &String> {
     let of_targets = manifest
         .get("target")
@@ -182,7 +182,7 @@ mod tests {
     "#;
 
     #[test]
-    fn what_the_page_reaches_is_recorded_and_nothing_else() {
+    fn only_dependencies_of_the_page_are_recorded() {
         let manifest = "[dependencies]\na = '1'\n[dev-dependencies]\nonly-tests = '1'";
         assert_eq!(
             lines(LOCKFILE, manifest),
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn the_dependencies_of_one_target_count() {
+    fn dependencies_of_a_target_are_recorded() {
         let manifest = "[target.'cfg(target_arch = \"wasm32\")'.dependencies]\na = '1'";
         assert_eq!(lines(LOCKFILE, manifest).len(), 3);
     }

@@ -5,18 +5,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The workspace's own packages that are compiled into the page or write it: name, folder.
+/// The workspace's packages that are compiled into the page or build it: name, folder.
 pub const PACKAGES: [(&str, &str); 3] = [
     ("echogate-proto", "server/proto"),
     ("echogate-web", "web"),
     ("echogate-web-bundle", "web/bundle"),
 ];
 
-/// Where the files lie that are served as they are.
+/// The folder of files that are served unchanged.
 pub const STATIC: &str = "web/static";
 
-/// Every source of the page, from `root`, sorted, with `/` between the parts: the packages'
-/// manifests and everything under their `src`, and what is served as it is.
+/// Every source of the page as a path under `root` with `/` as the separator, sorted: the packages'
+/// manifests, all files under their `src`, and the files that are served unchanged.
 pub fn files(root: &Path) -> io::Result<Vec<String>> {
     let mut files = Vec::new();
     for (_, folder) in PACKAGES {
@@ -28,7 +28,7 @@ pub fn files(root: &Path) -> io::Result<Vec<String>> {
     Ok(files)
 }
 
-/// The names in `folder`, sorted.
+/// The names of a folder's entries, sorted.
 pub fn names(folder: &Path) -> io::Result<Vec<String>> {
     let mut names = std::fs::read_dir(folder)?
         .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))

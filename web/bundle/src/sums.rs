@@ -1,5 +1,5 @@
-//! `web/dist/SHA256SUMS`: the hash of every source and every artefact of the page, in the
-//! form that `sha256sum --check` reads from the root of the repository.
+//! `web/dist/SHA256SUMS`: the hash of every source and artefact of the page, in the format of
+//! `sha256sum --check`, which runs in the root of the repository.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,8 +16,8 @@ use crate::{DIST, record, sources};
 /// The list's name in `web/dist`.
 pub const NAME: &str = "SHA256SUMS";
 
-/// The whole list, for sources under `root` and artefacts in `dist`, which may be a folder
-/// that only later becomes `web/dist`.
+/// The whole list, for sources under `root` and artefacts in `dist`, which may be a temporary
+/// folder.
 pub fn write(root: &Path, dist: &Path) -> Result<String> {
     Ok(now(root, dist)?.into_iter().fold(String::new(), |mut text, (path, sum)| {
         writeln!(text, "{sum}  {path}").expect("a String takes every line");
@@ -25,8 +25,8 @@ pub fn write(root: &Path, dist: &Path) -> Result<String> {
     }))
 }
 
-/// What has changed under `root` since its `web/dist` was built, as a sentence each; nothing if
-/// the page is what its sources say.
+/// The changes under `root` since its `web/dist` was built, a sentence each; empty if the page is up
+/// to date.
 pub fn stale(root: &Path) -> Result<Vec<String>> {
     let dist = root.join(DIST);
     let list = fs::read_to_string(dist.join(NAME)).with_context(|| format!("{DIST}/{NAME}"))?;
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
     use crate::sources::{PACKAGES, STATIC};
 
-    /// A repository as small as one can be, with a page built from it.
+    /// A minimal repository with a page built from it.
     fn built() -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
         let put = |path: &str, text: &str| {

@@ -1,4 +1,4 @@
-//! The compiler for the page: one that has the target.
+//! A compiler that has the page's target.
 
 use std::{
     ffi::OsString,
@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-/// What the page is compiled for.
+/// The target of the page.
 pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 
 /// A compiler that has the target, and its cargo.
@@ -16,15 +16,15 @@ pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 pub(crate) struct Toolchain {
     cargo: OsString,
     rustc: OsString,
-    /// What `rustc --version` says.
+    /// The output of `rustc --version`.
     pub(crate) version: String,
-    /// A toolchain of its own is not rustup's business.
+    /// Whether the toolchain is not managed by rustup.
     outside_rustup: bool,
 }
 
 impl Toolchain {
-    /// The one of this version if it is here, otherwise the one that this program was started
-    /// with, otherwise the system's.
+    /// The toolchain of this version if it is installed, or else the one that runs this program, or else
+    /// the system's.
     pub(crate) fn find(version: Option<&str>) -> Result<Toolchain> {
         let current = Toolchain::at(
             std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()),
@@ -45,7 +45,7 @@ impl Toolchain {
         }
     }
 
-    /// `None` if there is no such compiler or it lacks the target.
+    /// The toolchain of this compiler; `None` if it is missing or lacks the target.
     fn at(cargo: OsString, rustc: OsString, outside_rustup: bool) -> Option<Toolchain> {
         let ask = |arguments: &[&str]| {
             let output = Command::new(&rustc).args(arguments).output().ok()?;
@@ -58,16 +58,16 @@ impl Toolchain {
         Some(Toolchain { cargo, rustc, version, outside_rustup })
     }
 
-    /// Compiles the page's library; answers with the module's path.
+    /// Compiles the page's library; returns the module's path.
     ///
-    /// Whatever the caller's environment says about flags and profiles is left out, and every
-    /// path that the compiler might write into the module is mapped to the same name
-    /// everywhere: the same sources give the same bytes in any folder, for any user.
+    /// Flags and profiles of the caller's environment are ignored, and all paths that the compiler may
+    /// write into the module are mapped to fixed names: the same sources give the same bytes in any
+    /// folder, for any user.
     pub(crate) fn compile(&self, root: &Path) -> Result<PathBuf> {
         let target = std::env::var_os("CARGO_TARGET_DIR")
             .map_or_else(|| root.join("target"), |target| root.join(target))
             .join("page");
-        // So that the sources of every dependency are where they will be compiled.
+        // The sources of all dependencies have to be present before their paths are mapped.
         self.cargo(root, &["fetch", "--locked", "--target", TARGET], "")?;
         let mut flags = vec![remap(root, "/echogate"), remap(&target, "/target")];
         let registries = cargo_home()?.join("registry/src");

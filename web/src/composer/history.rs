@@ -1,40 +1,53 @@
-//! What was sent before, to be had again by the arrow keys, as in a shell.
+//! Sent messages, recalled with the arrow keys as in a shell.
 
 use std::collections::VecDeque;
 
-use super::Mode;
+use echogate_proto::hex;
 
-/// What was sent, and where in it somebody is.
+use super::Mode;
+use crate::payload::Payload;
+
+/// Sent messages and the position among them.
 #[derive(Debug, Default)]
 pub struct History {
     sent: VecDeque<Draft>,
-    /// How far back: 0 is the draft that is not sent yet.
+    /// Steps back in the history; 0 is the unsent draft.
     back: usize,
-    /// The draft that somebody left to go back.
+    /// The unsent draft while an older message is shown.
     draft: Option<Draft>,
 }
 
-/// What is in the composer, and how it is read.
+/// The text in the composer and its notation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draft {
-    /// How the text is read.
+    /// The notation.
     pub mode: Mode,
     /// The text.
     pub text: String,
 }
 
+impl Draft {
+    /// A message as it would be typed.
+    pub fn of(payload: &Payload) -> Draft {
+        match payload {
+            Payload::Text(text) => Draft { mode: Mode::Text, text: text.to_string() },
+            Payload::Binary(bytes) => Draft { mode: Mode::Hex, text: hex::encode(bytes) },
+        }
+    }
+}
+
 impl History {
-    /// The most messages that are remembered.
+    /// The most messages that are kept.
     pub const MAX: usize = 100;
-    /// The longest text that is remembered, in bytes.
+    /// The longest text that is kept, in bytes.
     pub const MAX_TEXT: usize = 1 << 16;
 
-    /// Remembers what was sent, unless it is what was sent just before; and goes to the front.
+    /// Adds a sent message, unless it equals the last one, and returns to the newest position.
     pub fn push(&mut self, draft: Draft) {
         self.back = 0;
         self.draft = None;
-        let worth = !draft.text.is_empty() && draft.text.len() <= Self::MAX_TEXT;
-        if !worth || self.sent.back() == Some(&draft) {
+        let fits = !draft.text.is_empty() && draft.text.len() <= Self::MAX_TEXT;
+        if !fits || self.sent.back() == Some(&draft) {
             return;
         }
         if self.sent.len() == Self::MAX {
@@ -43,17 +56,17 @@ impl History {
         self.sent.push_back(draft);
     }
 
-    /// What was sent before what is shown; nothing at the oldest. `now` is what is shown.
-    pub fn older(&mut self, now: Draft) -> Option<Draft> {
+    /// The message before the one shown, `shown`; `None` at the oldest.
+    pub fn older(&mut self, shown: Draft) -> Option<Draft> {
         let index = self.sent.len().checked_sub(self.back + 1)?;
         if self.back == 0 {
-            self.draft = Some(now);
+            self.draft = Some(shown);
         }
         self.back += 1;
         Some(self.sent[index].clone())
     }
 
-    /// What was sent after what is shown, and in the end the draft that was left.
+    /// The message after the one shown, and finally the unsent draft.
     pub fn newer(&mut self) -> Option<Draft> {
         self.back = self.back.checked_sub(1)?;
         if self.back == 0 {
@@ -72,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn one_goes_back_and_forth_and_finds_the_draft_again() {
+    fn the_history_leads_back_and_forth_and_to_the_draft() {
         let mut history = History::default();
         for text in ["a", "b", "b", ""] {
             history.push(draft(text));
@@ -86,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn sending_goes_to_the_front() {
+    fn sending_returns_to_the_newest_position() {
         let mut history = History::default();
         history.push(draft("a"));
         history.older(draft(""));
@@ -95,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_bounded() {
+    fn the_history_is_bounded() {
         let mut history = History::default();
         for n in 0..2 * History::MAX {
             history.push(draft(&n.to_string()));

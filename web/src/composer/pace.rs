@@ -1,59 +1,58 @@
-//! The same message again: every so often, or many at once.
+//! Repeated sending: at an interval, or many messages at once.
 
 use crate::time::Millis;
 
-/// How a message is repeated.
+/// The schedule of a repeated message.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pace {
-    /// The time between two, and when the next is due.
-    every: Millis,
+    interval: Millis,
     next: Millis,
     sent: u64,
 }
 
-/// How often a message can be repeated, in milliseconds.
+/// The intervals that can be chosen, in milliseconds.
 pub const EVERY: std::ops::RangeInclusive<u32> = 1..=86_400_000;
-/// How many messages can be sent at once.
+/// The numbers of messages that can be sent at once.
 pub const BURST: std::ops::RangeInclusive<u32> = 1..=1000;
 
 impl Pace {
-    /// The most messages that are made up for at once after a pause, as when the browser
-    /// does not let a page in the background work.
+    /// The most overdue messages sent at once after a pause, as when the browser suspends a page in
+    /// the background.
     pub const MAX_LATE: u32 = 100;
 
-    /// From now on, every so often; the first at once.
-    pub fn new(every: Millis, now: Millis) -> Pace {
-        Pace { every, next: now, sent: 0 }
+    /// A schedule that begins now.
+    pub fn new(interval: Millis, now: Millis) -> Pace {
+        Pace { interval, next: now, sent: 0 }
     }
 
-    /// How many are due now; they count as sent.
+    /// The number of messages that are due; they count as sent.
     pub fn due(&mut self, now: Millis) -> u32 {
         let mut due = 0;
         while self.next <= now && due < Self::MAX_LATE {
-            self.next += self.every;
+            self.next += self.interval;
             due += 1;
         }
         if self.next <= now {
-            // What could not be made up for is let go: the beat goes on from here.
-            self.next = now + self.every;
+            // Overdue messages beyond the bound are skipped.
+            self.next = now + self.interval;
         }
         self.sent += u64::from(due);
         due
     }
 
-    /// How long until the next is due.
-    pub fn wait(&self, now: Millis) -> Millis {
-        (self.next - now).max(0.0)
+    /// When the next message is due.
+    pub fn next(&self) -> Millis {
+        self.next
     }
 
-    /// How many were sent.
+    /// The number of messages sent.
     pub fn sent(&self) -> u64 {
         self.sent
     }
 }
 
-/// The number typed, if it is one of these.
-pub fn number(typed: &str, range: &std::ops::RangeInclusive<u32>) -> Option<u32> {
+/// The typed number, if it is in the range.
+pub fn parse_number(typed: &str, range: &std::ops::RangeInclusive<u32>) -> Option<u32> {
     typed.trim().parse().ok().filter(|number| range.contains(number))
 }
 
@@ -62,30 +61,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_beat_does_not_drift() {
+    fn the_schedule_does_not_drift() {
         let mut pace = Pace::new(100.0, 0.0);
         assert_eq!(pace.due(0.0), 1);
         assert_eq!(pace.due(99.0), 0);
         assert_eq!(pace.due(130.0), 1);
-        assert_eq!(pace.wait(130.0), 70.0);
-        assert_eq!(pace.due(400.0), 3, "what was missed is made up for");
+        assert_eq!(pace.next(), 200.0);
+        assert_eq!(pace.due(400.0), 3, "overdue messages are sent");
         assert_eq!(pace.sent(), 5);
     }
 
     #[test]
-    fn after_a_long_pause_there_is_no_flood() {
+    fn overdue_messages_after_a_long_pause_are_bounded() {
         let mut pace = Pace::new(1.0, 0.0);
         assert_eq!(pace.due(1e9), Pace::MAX_LATE);
         assert_eq!(pace.due(1e9), 0);
-        assert_eq!(pace.wait(1e9), 1.0);
+        assert_eq!(pace.next(), 1e9 + 1.0);
     }
 
     #[test]
     fn only_sensible_numbers_count() {
-        assert_eq!(number(" 100 ", &EVERY), Some(100));
+        assert_eq!(parse_number(" 100 ", &EVERY), Some(100));
         for typed in ["", "0", "-1", "1.5", "99999999999"] {
-            assert_eq!(number(typed, &EVERY), None, "{typed}");
+            assert_eq!(parse_number(typed, &EVERY), None, "{typed}");
         }
-        assert_eq!(number("1001", &BURST), None);
+        assert_eq!(parse_number("1001", &BURST), None);
     }
 }

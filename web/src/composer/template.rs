@@ -1,27 +1,27 @@
-//! Messages that are worth trying.
+//! Ready-made messages.
 
 use super::Mode;
 use crate::{composer::history::Draft, time::Millis};
 
-/// A message worth trying.
+/// A ready-made message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Template {
-    /// The Unix time in seconds; another one each time it is sent.
+    /// The Unix time in seconds, refreshed with each send.
     UnixTime,
-    /// The letters again and again, 64 KiB of them.
+    /// 64 KiB of letters.
     Large,
-    /// Characters of two, three and four bytes, joined and coloured ones among them.
+    /// Characters of two to four bytes, with joiners and modifiers.
     Emoji,
-    /// Bytes that are no UTF-8.
+    /// Bytes that are not UTF-8.
     Invalid,
 }
 
 impl Template {
-    /// All of them.
+    /// All templates.
     pub const ALL: [Template; 4] =
         [Template::UnixTime, Template::Large, Template::Emoji, Template::Invalid];
 
-    /// Its name, for machines.
+    /// The template's name in the page's attributes.
     pub fn name(self) -> &'static str {
         match self {
             Template::UnixTime => "time",
@@ -31,7 +31,7 @@ impl Template {
         }
     }
 
-    /// What it puts into the composer.
+    /// The draft that the template puts into the composer.
     pub fn draft(self, now: Millis) -> Draft {
         let (mode, text) = match self {
             Template::UnixTime => (Mode::Text, ((now / 1000.0) as u64).to_string()),
@@ -42,8 +42,8 @@ impl Template {
         Draft { mode, text }
     }
 
-    /// Whether it is to be made anew each time it is sent.
-    pub fn is_fresh_each_time(self) -> bool {
+    /// Whether the draft is refreshed with each send.
+    pub fn is_refreshed(self) -> bool {
         self == Template::UnixTime
     }
 }

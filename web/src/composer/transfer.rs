@@ -1,14 +1,13 @@
-//! A file on its way through a service, piece by piece, and what comes back compared with what
-//! should.
+//! A file sent in parts, and the comparison of its echo.
 //!
-//! What comes back is a stream: where its messages begin and end does not matter. Only so much is
-//! on the way at once, so that a large file takes no more memory than that.
+//! The echo is a stream whose message boundaries do not matter. The bytes in flight are bounded, so
+//! that a large file takes no more memory than that.
 
 use std::{collections::VecDeque, ops::Range};
 
 use crate::time::Millis;
 
-/// What a service should answer.
+/// The answer that a service should give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expect {
     /// The same bytes, `a` to `z` as `A` to `Z`.
@@ -19,77 +18,87 @@ pub enum Expect {
     Anything,
 }
 
-/// A file on its way.
+/// A file transfer.
 #[derive(Debug)]
 pub struct Transfer {
     name: String,
     size: u64,
     expect: Expect,
     started: Millis,
-    /// Read so far, or being read.
-    asked: u64,
+    /// Bytes read from the file, or being read.
+    requested: u64,
     sent: u64,
-    /// Came back as it should.
+    /// Bytes that came back as expected.
     verified: u64,
-    /// What should still come back of what was sent.
+    /// Bytes that are still expected back.
     expected: VecDeque<u8>,
     end: Option<(End, Millis)>,
 }
 
-/// How a transfer ended.
+/// The end of a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// All was sent, and came back as it should if that was asked for.
+    /// Everything was sent and, if compared, came back as expected.
     Done,
-    /// The byte at this place, from 0, came back wrong.
-    Wrong {
-        /// Which.
+    /// A byte came back different.
+    Mismatch {
+        /// The byte's offset.
         at: u64,
-        /// What should have come.
+        /// The expected byte.
         expected: u8,
-        /// What came.
+        /// The received byte.
         found: u8,
     },
-    /// Somebody stopped it.
+    /// The user stopped it.
     Stopped,
-    /// The connection ended before.
+    /// The connection ended first.
     Lost,
     /// The file could not be read.
     Unreadable,
 }
 
 impl Transfer {
-    /// The bytes of a piece: one message.
-    pub const PIECE: u64 = 64 << 10;
-    /// The most that is on the way, in bytes: sent, and not yet back.
-    pub const ON_THE_WAY: u64 = 1 << 20;
+    /// The size of a part, which is one message.
+    pub const PART: u64 = 64 << 10;
+    /// The most bytes in flight: sent and not yet back.
+    pub const MAX_IN_FLIGHT: u64 = 1 << 20;
 
-    /// A file that begins now.
+    /// A transfer that begins now.
     pub fn new(name: String, size: u64, expect: Expect, now: Millis) -> Transfer {
         let expected = VecDeque::new();
         let end = (size == 0).then_some((End::Done, now));
-        Transfer { name, size, expect, started: now, asked: 0, sent: 0, verified: 0, expected, end }
+        Transfer {
+            name,
+            size,
+            expect,
+            started: now,
+            requested: 0,
+            sent: 0,
+            verified: 0,
+            expected,
+            end,
+        }
     }
 
-    /// The part of the file to read next and hand to [`Self::piece`], if it is time for one.
-    /// `waiting` bytes were handed over and not yet sent.
-    pub fn next(&mut self, waiting: usize) -> Option<Range<u64>> {
-        let reading = self.asked > self.sent;
-        let on_the_way = match self.expect {
-            Expect::Anything => waiting as u64,
-            _ => (self.sent - self.verified).max(waiting as u64),
+    /// The part of the file to read next and pass to [`Self::part_read`], if there is room for one.
+    /// `unsent` is the number of bytes that the page and the browser have not sent yet.
+    pub fn next_part(&mut self, unsent: usize) -> Option<Range<u64>> {
+        let reading = self.requested > self.sent;
+        let in_flight = match self.expect {
+            Expect::Anything => unsent as u64,
+            _ => (self.sent - self.verified).max(unsent as u64),
         };
-        let room = on_the_way.saturating_add(Self::PIECE) <= Self::ON_THE_WAY;
-        if reading || !room || self.asked == self.size || self.end.is_some() {
+        let room = in_flight.saturating_add(Self::PART) <= Self::MAX_IN_FLIGHT;
+        if reading || !room || self.requested == self.size || self.end.is_some() {
             return None;
         }
-        let start = self.asked;
-        self.asked = (start + Self::PIECE).min(self.size);
-        Some(start..self.asked)
+        let start = self.requested;
+        self.requested = (start + Self::PART).min(self.size);
+        Some(start..self.requested)
     }
 
-    /// Takes in the piece that was asked for: it is being sent.
-    pub fn piece(&mut self, bytes: &[u8], now: Millis) {
+    /// A part was read and is being sent.
+    pub fn part_read(&mut self, bytes: &[u8], now: Millis) {
         self.sent += bytes.len() as u64;
         match self.expect {
             Expect::Upper => self.expected.extend(bytes.iter().map(u8::to_ascii_uppercase)),
@@ -99,17 +108,17 @@ impl Transfer {
         }
     }
 
-    /// Compares what came back.
+    /// Compares received bytes with those expected.
     pub fn received(&mut self, bytes: &[u8], now: Millis) {
         if self.end.is_some() || self.expect == Expect::Anything {
             return;
         }
         for &found in bytes {
-            // What comes beyond what was sent belongs to something else.
+            // Bytes beyond those sent belong to another exchange.
             let Some(expected) = self.expected.pop_front() else { break };
             if expected != found {
                 let at = self.verified;
-                return self.finish(End::Wrong { at, expected, found }, now);
+                return self.finish(End::Mismatch { at, expected, found }, now);
             }
             self.verified += 1;
         }
@@ -118,7 +127,7 @@ impl Transfer {
         }
     }
 
-    /// Ends it, unless it has ended.
+    /// Ends the transfer, unless it has ended.
     pub fn finish(&mut self, end: End, now: Millis) {
         if self.end.is_none() {
             self.end = Some((end, now));
@@ -126,7 +135,7 @@ impl Transfer {
         }
     }
 
-    /// How it ended, if it has.
+    /// The end, if the transfer has ended.
     pub fn end(&self) -> Option<End> {
         self.end.map(|(end, _)| end)
     }
@@ -141,22 +150,22 @@ impl Transfer {
         self.size
     }
 
-    /// What is expected to come back.
+    /// The expected answer.
     pub fn expect(&self) -> Expect {
         self.expect
     }
 
-    /// How much of it is done: verified, where that was asked for, and sent otherwise.
+    /// The bytes that are done: verified, or sent where nothing is compared.
     pub fn done(&self) -> u64 {
         if self.expect == Expect::Anything { self.sent } else { self.verified }
     }
 
-    /// How far it is, in hundredths.
+    /// The progress in percent.
     pub fn percent(&self) -> u64 {
         (self.done() * 100).checked_div(self.size).unwrap_or(100)
     }
 
-    /// Bytes a second so far, as far as they are done.
+    /// The average rate of done bytes per second.
     pub fn per_second(&self, now: Millis) -> u64 {
         let until = self.end.map_or(now, |(_, at)| at);
         let span = (until - self.started).max(1.0);
@@ -171,20 +180,20 @@ mod tests {
 
     fn run(file: &[u8], expect: Expect, service: impl Fn(u64, u8) -> u8, chunk: usize) -> Transfer {
         let mut transfer = Transfer::new("f".to_owned(), file.len() as u64, expect, 0.0);
-        let mut wire: VecDeque<u8> = VecDeque::new();
-        let mut place = 0;
+        let mut in_flight: VecDeque<u8> = VecDeque::new();
+        let mut offset = 0;
         while transfer.end().is_none() {
-            while let Some(range) = transfer.next(0) {
-                let piece = &file[range.start as usize..range.end as usize];
-                transfer.piece(piece, 1.0);
-                wire.extend(piece);
+            while let Some(range) = transfer.next_part(0) {
+                let part = &file[range.start as usize..range.end as usize];
+                transfer.part_read(part, 1.0);
+                in_flight.extend(part);
             }
-            assert!(wire.len() as u64 <= Transfer::ON_THE_WAY, "memory is bounded");
-            let back: Vec<u8> = wire
-                .drain(..chunk.min(wire.len()))
+            assert!(in_flight.len() as u64 <= Transfer::MAX_IN_FLIGHT, "memory is bounded");
+            let back: Vec<u8> = in_flight
+                .drain(..chunk.min(in_flight.len()))
                 .map(|byte| {
-                    place += 1;
-                    service(place - 1, byte)
+                    offset += 1;
+                    service(offset - 1, byte)
                 })
                 .collect();
             transfer.received(&back, 2.0);
@@ -193,22 +202,22 @@ mod tests {
     }
 
     #[test]
-    fn one_wrong_byte_is_found_and_named() {
+    fn one_different_byte_is_found_and_named() {
         let file = vec![b'a'; 300_000];
         let flip = |at, byte: u8| if at == 200_001 { b'x' } else { byte.to_ascii_uppercase() };
         let transfer = run(&file, Expect::Upper, flip, 70_000);
-        let wrong = End::Wrong { at: 200_001, expected: b'A', found: b'x' };
+        let wrong = End::Mismatch { at: 200_001, expected: b'A', found: b'x' };
         assert_eq!(transfer.end(), Some(wrong));
         assert_eq!(transfer.percent(), 66);
     }
 
     #[test]
-    fn without_a_check_it_is_done_when_it_is_sent() {
+    fn without_a_comparison_the_transfer_is_done_when_it_is_sent() {
         let mut transfer = Transfer::new("f".to_owned(), 10, Expect::Anything, 0.0);
-        assert_eq!(transfer.next(usize::MAX), None, "the browser holds enough");
-        assert_eq!(transfer.next(0), Some(0..10));
-        assert_eq!(transfer.next(0), None, "that piece is being read");
-        transfer.piece(&[0; 10], 1000.0);
+        assert_eq!(transfer.next_part(usize::MAX), None, "the browser holds enough");
+        assert_eq!(transfer.next_part(0), Some(0..10));
+        assert_eq!(transfer.next_part(0), None, "that part is being read");
+        transfer.part_read(&[0; 10], 1000.0);
         assert_eq!(transfer.end(), Some(End::Done));
         assert_eq!(transfer.per_second(9e9), 10);
     }
@@ -217,14 +226,14 @@ mod tests {
     fn an_empty_file_is_done_at_once() {
         let mut transfer = Transfer::new("f".to_owned(), 0, Expect::Same, 0.0);
         assert_eq!((transfer.end(), transfer.percent()), (Some(End::Done), 100));
-        assert_eq!(transfer.next(0), None);
+        assert_eq!(transfer.next_part(0), None);
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(16))]
 
         #[test]
-        fn whatever_the_chunks_a_true_echo_is_verified(
+        fn a_true_echo_in_any_chunks_is_verified(
             file in prop::collection::vec(any::<u8>(), 0..200_000),
             chunk in 1..100_000usize,
         ) {

@@ -65,7 +65,7 @@ fn what_is_no_json_is_not_read() {
         assert_eq!(Json::read(wrong), None, "{wrong}");
         assert!(serde_json::from_str::<Value>(wrong).is_err(), "{wrong}");
     }
-    assert_eq!(Json::read(&"[".repeat(100_000)), None, "nor what would fill the stack");
+    assert_eq!(Json::read(&"[".repeat(100_000)), None, "nor a value that would fill the stack");
 }
 
 #[test]

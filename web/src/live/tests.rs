@@ -27,59 +27,60 @@ fn moved(id: u64, bytes: u64) -> Event {
 }
 
 #[test]
-fn a_client_appears_moves_and_is_gone_a_while_after_its_end() {
+fn a_connection_appears_carries_bytes_and_is_removed_a_while_after_its_end() {
     let mut live = Live::default();
-    live.take(opened(vec![connection(7, Kind::Tcp, "a:1")]), 0.0);
-    live.take(moved(7, 5), 10.0);
-    let guest = live.guests().next().unwrap();
-    assert_eq!((guest.moved, guest.connection.carried.bytes_received), (10.0, 5));
-    assert_eq!(guest.age(4000.0), 5.0);
+    live.apply(opened(vec![connection(7, Kind::Tcp, "a:1")]), 0.0);
+    live.apply(moved(7, 5), 10.0);
+    let row = live.rows().next().unwrap();
+    assert_eq!((row.last_traffic, row.connection.carried.bytes_received), (10.0, 5));
+    assert_eq!(row.age(4000.0), 5.0);
     let end = Closed { id: 7, end: "end of stream".into(), carried: Carried::default() };
     let event = Event::Changes { total: 0, opened: vec![], moved: vec![], closed: vec![end] };
-    live.take(event, 20.0);
-    assert_eq!(live.guests().next().unwrap().age(9999.0), 1.02, "it grows no older");
-    assert!(live.tidy(20.0 + Live::LINGER - 1.0));
-    assert!(!live.tidy(20.0 + Live::LINGER));
-    assert_eq!(live.guests().count(), 0);
+    live.apply(event, 20.0);
+    assert_eq!(live.rows().next().unwrap().age(9999.0), 1.02, "it grows no older");
+    let due = 20.0 + Live::ENDED_SHOWN;
+    assert_eq!(live.remove_ended(due - 1.0), Some(due));
+    assert_eq!(live.remove_ended(due), None);
+    assert_eq!(live.rows().count(), 0);
 }
 
 #[test]
-fn everything_anew_forgets_what_was() {
+fn a_full_list_replaces_the_rows() {
     let mut live = Live::default();
-    live.take(opened(vec![connection(1, Kind::Tcp, "a:1")]), 0.0);
-    live.lost();
+    live.apply(opened(vec![connection(1, Kind::Tcp, "a:1")]), 0.0);
+    live.disconnected();
     assert!(!live.is_connected());
     let connections = vec![connection(2, Kind::Udp, "b:1")];
-    live.take(Event::All { total: 5000, connections }, 1.0);
+    live.apply(Event::All { total: 5000, connections }, 1.0);
     assert!(live.is_connected());
     assert_eq!(live.total(), 5000);
-    assert_eq!(live.guests().map(|guest| guest.connection.id).collect::<Vec<_>>(), [2]);
+    assert_eq!(live.rows().map(|row| row.connection.id).collect::<Vec<_>>(), [2]);
 }
 
 #[test]
-fn ones_own_connection_and_the_one_behind_it_are_found() {
+fn the_pages_own_connection_and_its_upstream_are_found() {
     let mut live = Live::default();
     let mut ours = connection(1, Kind::WebSocket, "a:1");
     ours.label = Some("x".into());
     ours.upstream_from = Some("g:9".into());
-    live.take(
+    live.apply(
         opened(vec![ours, connection(2, Kind::Tcp, "g:9"), connection(3, Kind::Tcp, "c:1")]),
         0.0,
     );
-    let ours = live.labelled("x").unwrap();
-    assert_eq!(live.behind(ours).unwrap().connection.id, 2);
-    assert!(live.labelled("y").is_none());
+    let ours = live.with_label("x").unwrap();
+    assert_eq!(live.upstream_of(ours).unwrap().connection.id, 2);
+    assert!(live.with_label("y").is_none());
 }
 
 #[test]
-fn the_end_of_one_that_is_not_known_changes_nothing() {
+fn an_event_about_an_unknown_connection_changes_nothing() {
     let mut live = Live::default();
-    live.take(moved(9, 1), 0.0);
-    assert_eq!(live.guests().count(), 0);
+    live.apply(moved(9, 1), 0.0);
+    assert_eq!(live.rows().count(), 0);
 }
 
 #[test]
-fn what_a_route_answers_follows_from_where_it_leads() {
+fn the_service_of_a_route_decides_pairing_and_expected_reply() {
     let route = |path: &str, upstream: &str| RouteInfo {
         path: path.into(),
         upstream: upstream.into(),
@@ -95,12 +96,12 @@ fn what_a_route_answers_follows_from_where_it_leads() {
         ],
         listeners: vec![listener],
     };
-    assert_eq!(service(&endpoints, "/ws"), Some("upper"));
-    assert_eq!(service(&endpoints, "/ws/echo?a=b"), Some("echo"));
-    assert_eq!(service(&endpoints, "/vnc"), None);
-    assert_eq!(service(&endpoints, "/none"), None);
-    assert_eq!(expected(Some("upper")), Expect::Upper);
-    assert_eq!(expected(None), Expect::Anything);
-    assert_eq!(pairing(Some("chat")), Pairing::Never);
-    assert_eq!(pairing(None), Pairing::Shape);
+    assert_eq!(service_of_route(&endpoints, "/ws"), Some("upper"));
+    assert_eq!(service_of_route(&endpoints, "/ws/echo?a=b"), Some("echo"));
+    assert_eq!(service_of_route(&endpoints, "/vnc"), None);
+    assert_eq!(service_of_route(&endpoints, "/none"), None);
+    assert_eq!(expected_reply(Some("upper")), Expect::Upper);
+    assert_eq!(expected_reply(None), Expect::Anything);
+    assert_eq!(pairing_of(Some("chat")), Pairing::Never);
+    assert_eq!(pairing_of(None), Pairing::Shape);
 }

@@ -15,8 +15,8 @@ fn conversation(id: u64, waiting_since: Option<f64>) -> Conversation {
 
 fn welcomed(conversations: Vec<Conversation>) -> Operator {
     let mut operator = Operator::default();
-    operator.knock();
-    operator.take(ToOperator::Welcome { operator: 3, conversations });
+    operator.signing_in();
+    operator.apply(ToOperator::Welcome { operator: 3, conversations });
     operator
 }
 
@@ -29,30 +29,30 @@ fn order(operator: &Operator) -> Vec<u64> {
 }
 
 #[test]
-fn whoever_waits_longest_comes_first() {
+fn the_longest_wait_comes_first() {
     let mut operator = welcomed(vec![
         conversation(1, None),
         conversation(2, Some(20.0)),
         conversation(3, Some(10.0)),
     ]);
     assert_eq!(order(&operator), [3, 2, 1]);
-    assert_eq!(operator.chosen().unwrap().id, 3, "and is looked at first");
-    operator.take(said(3, From::Operator(3), 30.0));
+    assert_eq!(operator.chosen().unwrap().id, 3, "and is selected");
+    operator.apply(said(3, From::Operator(3), 30.0));
     assert_eq!(order(&operator), [2, 1, 3]);
-    operator.take(said(1, From::Client, 40.0));
-    operator.take(said(1, From::Client, 50.0));
+    operator.apply(said(1, From::Client, 40.0));
+    operator.apply(said(1, From::Client, 50.0));
     assert_eq!(order(&operator), [2, 1, 3], "it waits since it first asked");
-    operator.take(ToOperator::Ended { conversation: 2, ending: Ending::Left });
+    operator.apply(ToOperator::Ended { conversation: 2, ending: Ending::Left });
     assert_eq!(order(&operator), [1, 3, 2]);
 }
 
 #[test]
-fn what_was_not_looked_at_is_marked_until_it_is() {
+fn unseen_messages_are_marked_until_their_conversation_is_selected() {
     let mut operator = welcomed(vec![conversation(1, None), conversation(2, None)]);
     operator.choose(1);
-    operator.take(said(1, From::Client, 1.0));
-    operator.take(said(2, From::Client, 1.0));
-    operator.take(ToOperator::Opened { conversation: conversation(5, None) });
+    operator.apply(said(1, From::Client, 1.0));
+    operator.apply(said(2, From::Client, 1.0));
+    operator.apply(ToOperator::Opened { conversation: conversation(5, None) });
     assert_eq!([1, 2, 5].map(|id| operator.is_unread(id)), [false, true, true]);
     operator.choose(2);
     assert!(!operator.is_unread(2));
@@ -61,34 +61,34 @@ fn what_was_not_looked_at_is_marked_until_it_is() {
 }
 
 #[test]
-fn what_is_said_is_one_line_to_the_conversation_looked_at() {
+fn an_answer_is_one_line_to_the_selected_conversation() {
     let mut operator = welcomed(vec![conversation(1, Some(1.0))]);
     let say = FromOperator::Say { conversation: 1, text: "a b".into() };
     assert_eq!(operator.say(" a\nb "), Some(say));
     assert_eq!(operator.say("  "), None);
-    operator.take(ToOperator::Ended { conversation: 1, ending: Ending::Client });
+    operator.apply(ToOperator::Ended { conversation: 1, ending: Ending::Client });
     assert_eq!(operator.say("hello?"), None, "it has ended");
 }
 
 #[test]
-fn a_wrong_token_is_told_from_a_lost_connection() {
+fn a_wrong_token_and_a_lost_connection_are_told_apart() {
     let mut operator = Operator::default();
-    operator.knock();
+    operator.signing_in();
     operator.ended(true, "policy".into());
-    assert_eq!(operator.stage(), &Stage::Refused);
+    assert_eq!(operator.sign_in(), &SignIn::WrongToken);
     let mut operator = welcomed(vec![conversation(1, None)]);
     operator.ended(true, "gone".into());
-    assert_eq!(operator.stage(), &Stage::Lost("gone".into()));
-    assert_eq!(order(&operator), [1], "what was said can still be read");
+    assert_eq!(operator.sign_in(), &SignIn::Disconnected("gone".into()));
+    assert_eq!(order(&operator), [1], "the messages can still be read");
     assert_eq!(operator.say("x"), None);
 }
 
 #[test]
-fn conversations_are_bounded_and_those_that_ended_go_first() {
+fn conversations_are_bounded_and_ended_ones_are_removed_first() {
     let mut operator =
         welcomed((0..Operator::MAX as u64).map(|id| conversation(id, None)).collect());
-    operator.take(ToOperator::Ended { conversation: 7, ending: Ending::Client });
-    operator.take(ToOperator::Opened { conversation: conversation(900, None) });
+    operator.apply(ToOperator::Ended { conversation: 7, ending: Ending::Client });
+    operator.apply(ToOperator::Opened { conversation: conversation(900, None) });
     assert_eq!(operator.conversations().count(), Operator::MAX);
     assert!(!order(&operator).contains(&7));
 }

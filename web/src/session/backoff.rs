@@ -1,31 +1,27 @@
-//! How long to wait before a lost connection is made again.
+//! The wait before a lost connection is opened again.
 
-use echogate_proto::close::CloseCode;
+use echogate_proto::{backoff, close::CloseCode};
 
 use crate::{
-    ending::{Ending, How},
+    close_reason::{CloseReason, Outcome},
     time::Millis,
 };
 
-/// The first wait.
-pub const FIRST: Millis = 500.0;
-/// The longest wait.
-pub const LONGEST: Millis = 30_000.0;
-
-/// The wait before the attempt of this number, from 1: each twice as long as the one before, as
-/// far as [`LONGEST`].
+/// The wait before an attempt, numbered from 1.
 pub fn wait(attempt: u32) -> Millis {
-    let doubled = FIRST * f64::from(1u32 << attempt.saturating_sub(1).min(10));
-    doubled.min(LONGEST)
+    backoff::delay(attempt, 0.0).as_secs_f64() * 1000.0
 }
 
-/// Whether it makes sense to try again after such an end: not where it was wanted, and not where
-/// the answer would be the same.
-pub fn is_worthwhile(ending: &Ending) -> bool {
-    match ending.how {
-        How::NotTried | How::CalledOff | How::ByUs | How::ByUsUnanswered => false,
-        How::NotOpened | How::Broken => true,
-        How::ByPeer => !matches!(ending.code, CloseCode::NORMAL | CloseCode::POLICY),
+/// Whether a new attempt makes sense: not after an end by the user, and not where the server would
+/// answer the same again.
+pub fn is_worthwhile(cause: &CloseReason) -> bool {
+    match cause.outcome {
+        Outcome::Rejected
+        | Outcome::Cancelled
+        | Outcome::ClosedHere
+        | Outcome::ClosedHereUnanswered => false,
+        Outcome::NotOpened | Outcome::Lost => true,
+        Outcome::ClosedByPeer => !matches!(cause.code, CloseCode::NORMAL | CloseCode::POLICY),
     }
 }
 
@@ -36,23 +32,29 @@ mod tests {
     #[test]
     fn waits_double_up_to_a_bound() {
         assert_eq!([1, 2, 3, 4].map(wait), [500.0, 1000.0, 2000.0, 4000.0]);
-        assert_eq!([7, 100, u32::MAX].map(wait), [LONGEST; 3]);
+        assert_eq!([7, 100, u32::MAX].map(wait), [30_000.0; 3]);
     }
 
     #[test]
-    fn what_was_wanted_or_would_be_refused_again_is_not_tried_again() {
-        let ending = |how, code| Ending {
-            how,
+    fn an_end_by_the_user_or_a_refusal_for_good_is_not_tried_again() {
+        let cause = |outcome, code| CloseReason {
+            outcome,
             code: CloseCode(code),
             reason: String::new(),
             unsent: 0,
             unanswered: 0,
         };
-        for (how, code) in [(How::Broken, 1006), (How::NotOpened, 1006), (How::ByPeer, 1001)] {
-            assert!(is_worthwhile(&ending(how, code)), "{how:?} {code}");
+        for (outcome, code) in
+            [(Outcome::Lost, 1006), (Outcome::NotOpened, 1006), (Outcome::ClosedByPeer, 1001)]
+        {
+            assert!(is_worthwhile(&cause(outcome, code)), "{outcome:?} {code}");
         }
-        for (how, code) in [(How::ByUs, 1000), (How::ByPeer, 1000), (How::ByPeer, 1008)] {
-            assert!(!is_worthwhile(&ending(how, code)), "{how:?} {code}");
+        for (outcome, code) in [
+            (Outcome::ClosedHere, 1000),
+            (Outcome::ClosedByPeer, 1000),
+            (Outcome::ClosedByPeer, 1008),
+        ] {
+            assert!(!is_worthwhile(&cause(outcome, code)), "{outcome:?} {code}");
         }
     }
 }

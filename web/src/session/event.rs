@@ -1,92 +1,92 @@
-//! What happens to a session, and what it wants done.
+//! The events that a session handles, and the effects that it asks for.
 
 use echogate_proto::close::CloseCode;
 
 use crate::{payload::Payload, time::Millis};
 
-/// What happens to a session.
+/// An event that a session handles.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// Somebody wants a connection.
+    /// The user connects.
     Connect {
-        /// Where to: a `ws://` or `wss://` URL.
+        /// A `ws://` or `wss://` URL.
         url: String,
         /// The subprotocols to offer.
         protocols: Vec<String>,
     },
-    /// Somebody wants it closed, with a code that a page may send.
+    /// The user disconnects.
     Disconnect {
-        /// 1000, or one from 3000 to 4999.
+        /// 1000, or 3000 to 4999: the codes that browsers let pages send.
         code: CloseCode,
         /// At most 123 bytes.
         reason: String,
     },
-    /// Somebody wants a message sent.
+    /// The user sends a message.
     Send(Payload),
-    /// Somebody has nothing more to send, but goes on reading.
+    /// The user finishes sending and goes on receiving.
     HalfClose,
-    /// Somebody wants that a lost connection is made again, or does not want it any more.
+    /// The user switches reconnection on or off.
     Reconnect(bool),
-    /// The wait that [`Effect::Wake`] asked for is over.
-    Woken,
-    /// The browser would not even try; its words.
+    /// The timer of [`Effect::StartTimer`] has expired.
+    TimerExpired,
+    /// The browser rejected the URL; its error message.
     Rejected(String),
-    /// The connection is open, with this subprotocol.
+    /// The opening handshake succeeded.
     Opened {
-        /// Empty for none.
+        /// The subprotocol, empty for none.
         protocol: String,
     },
-    /// A message came in.
+    /// A message was received.
     Received(Payload),
-    /// So many bytes lie unsent in the browser: the answer to [`Effect::AskBuffered`].
+    /// The number of bytes that the browser has not sent: the answer to [`Effect::PollBuffered`].
     Buffered(usize),
-    /// The connection is over.
+    /// The socket is closed.
     Ended {
-        /// As the browser reports it.
+        /// The status code as the browser reports it.
         code: CloseCode,
         /// The reason in the Close frame.
         reason: String,
-        /// Whether the Close handshake was completed.
+        /// Whether the closing handshake was completed.
         clean: bool,
     },
 }
 
-/// What a session wants done.
+/// An effect that a session asks its caller for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// Open a socket.
     Open {
-        /// Where to.
+        /// The URL to connect to.
         url: String,
         /// The subprotocols to offer.
         protocols: Vec<String>,
     },
     /// Hand a message to the socket.
     Transmit(Payload),
-    /// Say how much lies unsent in the browser, in a little while.
-    AskBuffered,
+    /// Report [`Event::Buffered`] after a short while.
+    PollBuffered,
     /// Close the socket.
     Close {
-        /// With this code.
+        /// The status code.
         code: CloseCode,
-        /// And this reason.
+        /// The reason.
         reason: String,
     },
-    /// The socket is over: let go of it.
-    Release,
-    /// Say [`Event::Woken`] after this long.
-    Wake(Millis),
-    /// The message just asked for is not sent.
+    /// Drop the socket.
+    DropSocket,
+    /// Report [`Event::TimerExpired`] after this time.
+    StartTimer(Millis),
+    /// The message of the event is not sent.
     Refuse(Refusal),
 }
 
-/// Why a message is not sent.
+/// The reason why a message is not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// There is no open connection.
+    /// The connection is not open.
     NotOpen,
-    /// This side has said that it sends nothing more.
+    /// This side has finished sending.
     InputEnded,
-    /// Too much waits to be sent already.
+    /// The queue is full.
     QueueFull,
 }

@@ -1,10 +1,10 @@
-//! Messages both ways: what waits to be sent, and what is awaited.
+//! Messages in both directions: the queue of those to send, and the replies outstanding.
 
-use super::{Awaited, Effect, HALF_CLOSE, Halves, Pairing, Refusal, Session, State};
+use super::{Effect, HALF_CLOSE, Halves, Pairing, PendingReply, Refusal, Session, State};
 use crate::{
     payload::Payload,
     time::Millis,
-    transcript::{Fate, What},
+    transcript::{Delivery, EntryKind},
 };
 
 impl Session {
@@ -24,13 +24,13 @@ impl Session {
         if full && !self.queue.is_empty() {
             return vec![Effect::Refuse(Refusal::QueueFull)];
         }
-        let id = self.transcript.push(now, What::Sent(payload.clone(), Fate::Queued));
+        let id = self.transcript.push(now, EntryKind::Sent(payload.clone(), Delivery::Queued));
         self.queued_bytes = bytes;
         self.queue.push_back((id, payload));
         self.transmit(now)
     }
 
-    /// The end of our input follows what was sent before it, like any message.
+    /// Queues the end of input behind the messages before it.
     pub(super) fn half_close(&mut self, now: Millis) -> Vec<Effect> {
         if !self.state.can_half_close() {
             return vec![Effect::Refuse(Refusal::NotOpen)];
@@ -38,18 +38,18 @@ impl Session {
         if let State::Open { ended, .. } = &mut self.state {
             ended.ours = true;
         }
-        let id = self.transcript.push(now, What::HalfClosed { by_us: true });
+        let id = self.transcript.push(now, EntryKind::HalfClosed { by_us: true });
         self.queue.push_back((id, Payload::from(Vec::new())));
         self.transmit(now)
     }
 
     pub(super) fn drained_to(&mut self, bytes: usize, now: Millis) -> Vec<Effect> {
-        self.asked_buffered = false;
+        self.polled_buffered = false;
         self.buffered = bytes;
         self.transmit(now)
     }
 
-    /// Hands over what the browser may take now.
+    /// Hands queued messages to the browser, as far as it takes them.
     fn transmit(&mut self, now: Millis) -> Vec<Effect> {
         let mut effects = Vec::new();
         if !matches!(self.state, State::Open { .. }) {
@@ -64,9 +64,9 @@ impl Session {
                 && matches!(self.state, State::Open { ended: Halves { ours: true, .. }, .. });
             if !ends_input {
                 self.stats.sent(payload.len(), now);
-                self.transcript.settle(id, Fate::Sent);
+                self.transcript.set_delivery(id, Delivery::Sent);
                 if self.pairing != Pairing::Never {
-                    self.unanswered.push_back(Awaited { id, sent: payload.clone(), at: now });
+                    self.unanswered.push_back(PendingReply { id, sent: payload.clone(), at: now });
                 }
                 if self.unanswered.len() > Self::MAX_UNANSWERED {
                     self.give_up_oldest();
@@ -74,9 +74,9 @@ impl Session {
             }
             effects.push(Effect::Transmit(payload));
         }
-        if !self.queue.is_empty() && !self.asked_buffered {
-            self.asked_buffered = true;
-            effects.push(Effect::AskBuffered);
+        if !self.queue.is_empty() && !self.polled_buffered {
+            self.polled_buffered = true;
+            effects.push(Effect::PollBuffered);
         }
         effects
     }
@@ -90,24 +90,25 @@ impl Session {
             && is_end_of_input(&payload)
         {
             ended.theirs = true;
-            self.transcript.push(now, What::HalfClosed { by_us: false });
+            self.transcript.push(now, EntryKind::HalfClosed { by_us: false });
             return Vec::new();
         }
         self.stats.received(payload.len(), now);
-        let fits =
-            |awaited: &Awaited| self.pairing == Pairing::Order || awaited.sent.is_like(&payload);
+        let fits = |awaited: &PendingReply| {
+            self.pairing == Pairing::Order || awaited.sent.has_shape_of(&payload)
+        };
         let answers = self.unanswered.iter().position(fits);
         for _ in 0..answers.unwrap_or(0) {
             self.give_up_oldest();
         }
         match answers.and_then(|_| self.unanswered.pop_front()) {
-            Some(Awaited { id, at, .. }) => {
+            Some(PendingReply { id, at, .. }) => {
                 let round_trip = now - at;
                 self.stats.answered(round_trip, now);
-                self.transcript.settle(id, Fate::Answered { reply: payload, round_trip });
+                self.transcript.set_delivery(id, Delivery::Answered { reply: payload, round_trip });
             }
             None => {
-                self.transcript.push(now, What::Received(payload));
+                self.transcript.push(now, EntryKind::Received(payload));
             }
         }
         Vec::new()
@@ -115,12 +116,12 @@ impl Session {
 
     pub(super) fn give_up_oldest(&mut self) {
         if let Some(awaited) = self.unanswered.pop_front() {
-            self.transcript.settle(awaited.id, Fate::Unanswered);
+            self.transcript.set_delivery(awaited.id, Delivery::Unanswered);
         }
     }
 }
 
-/// Whether a message is the end of input where [`HALF_CLOSE`] is spoken.
+/// Whether a message is the end of input under the [`HALF_CLOSE`] subprotocol.
 pub(super) fn is_end_of_input(payload: &Payload) -> bool {
     matches!(payload, Payload::Binary(bytes) if bytes.is_empty())
 }

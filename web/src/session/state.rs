@@ -1,50 +1,49 @@
-//! Where a connection stands.
+//! The state of a connection.
 
-use crate::{ending::Ending, time::Millis, words::Words};
+pub use echogate_proto::ws::HALF_CLOSE;
 
-/// Where a connection stands.
+use crate::{close_reason::CloseReason, i18n::Texts, time::Millis};
+
+/// The state of a connection.
 #[derive(Clone, Debug, PartialEq)]
 pub enum State {
-    /// Never connected yet.
+    /// Not connected yet.
     Idle,
-    /// Asked for, not yet there.
+    /// The opening handshake is under way.
     Connecting,
-    /// Messages can be sent.
+    /// Messages can be exchanged.
     Open {
-        /// The subprotocol that was agreed on; empty for none.
+        /// The negotiated subprotocol, empty for none.
         protocol: String,
-        /// Which sides have said that they send nothing more.
+        /// The sides that have finished sending.
         ended: Halves,
     },
-    /// Closing, or calling off a connection that is not yet open.
+    /// The closing handshake is under way, or a connection not yet open is being cancelled.
     Closing,
-    /// Over, and to be made again.
+    /// Closed, to be opened again.
     Waiting {
-        /// How it ended.
-        ending: Ending,
-        /// Which attempt in a row comes next, from 1.
+        /// The reason why it ended.
+        cause: CloseReason,
+        /// The number of the next attempt in a row, from 1.
         attempt: u32,
-        /// When it comes.
+        /// The time of the next attempt.
         until: Millis,
     },
-    /// Over.
-    Closed(Ending),
+    /// Closed.
+    Closed(CloseReason),
 }
 
-/// The halves of a connection that have ended, where `half-close` is spoken.
+/// The directions of a connection that have ended, under the `half-close` subprotocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Halves {
-    /// This side sends nothing more.
+    /// This side has finished sending.
     pub ours: bool,
-    /// The other side sends nothing more.
+    /// The peer has finished sending.
     pub theirs: bool,
 }
 
-/// The subprotocol in which an empty binary message is the end of input.
-pub const HALF_CLOSE: &str = "half-close";
-
 impl State {
-    /// The state's name, for machines.
+    /// The state's name in the page's attributes.
     pub fn name(&self) -> &'static str {
         match self {
             State::Idle => "idle",
@@ -56,21 +55,21 @@ impl State {
         }
     }
 
-    /// The state in a few words, for people.
-    pub fn headline(&self, words: &Words) -> &'static str {
+    /// The state as a heading of a few words.
+    pub fn headline(&self, texts: &Texts) -> &'static str {
         match self {
-            State::Idle => words.not_connected,
-            State::Connecting => words.connecting,
-            State::Open { ended: Halves { ours: true, .. }, .. } => words.you_ended_input,
-            State::Open { ended: Halves { theirs: true, .. }, .. } => words.they_ended_input,
-            State::Open { .. } => words.connected,
-            State::Closing => words.closing,
-            State::Waiting { .. } => words.reconnecting,
-            State::Closed(ending) => ending.headline(words),
+            State::Idle => texts.not_connected,
+            State::Connecting => texts.connecting,
+            State::Open { ended: Halves { ours: true, .. }, .. } => texts.you_ended_input,
+            State::Open { ended: Halves { theirs: true, .. }, .. } => texts.they_ended_input,
+            State::Open { .. } => texts.connected,
+            State::Closing => texts.closing,
+            State::Waiting { .. } => texts.reconnecting,
+            State::Closed(cause) => cause.headline(texts),
         }
     }
 
-    /// Whether a connection can be asked for: there is none, and none on its way.
+    /// Whether a connection can be opened: there is none, and none under way.
     pub fn is_at_rest(&self) -> bool {
         matches!(self, State::Idle | State::Waiting { .. } | State::Closed(_))
     }
@@ -80,16 +79,16 @@ impl State {
         matches!(self, State::Open { ended: Halves { ours: false, .. }, .. })
     }
 
-    /// Whether this side can end its input and go on reading.
+    /// Whether this side can finish sending and go on receiving.
     pub fn can_half_close(&self) -> bool {
         self.takes_messages()
             && matches!(self, State::Open { protocol, .. } if protocol == HALF_CLOSE)
     }
 
-    /// How the last connection ended, if it has.
-    pub fn ending(&self) -> Option<&Ending> {
+    /// The reason why the last connection ended, if it has.
+    pub fn close_reason(&self) -> Option<&CloseReason> {
         match self {
-            State::Closed(ending) | State::Waiting { ending, .. } => Some(ending),
+            State::Closed(cause) | State::Waiting { cause, .. } => Some(cause),
             _ => None,
         }
     }

@@ -1,70 +1,70 @@
-//! Spans of time by size: buckets that grow with what they hold, so that any span is known to
-//! within a sixteenth, in fixed memory.
+//! A histogram of durations with logarithmic buckets: fixed memory, and an error of at most a
+//! sixteenth.
 
 use crate::time::Millis;
 
-/// Buckets to each doubling.
+/// Buckets per power of two.
 const STEPS: u32 = 16;
-/// As many doublings of a microsecond as make more than an hour.
+/// Powers of two of a microsecond, which reach beyond an hour.
 const DOUBLINGS: u32 = 32;
 
-/// How many spans there were of each size.
+/// The number of durations in each bucket.
 #[derive(Clone, Debug, Default)]
 pub struct Histogram {
-    /// Empty until the first span.
+    /// Empty until the first duration.
     buckets: Vec<u32>,
     count: u64,
     sum: Millis,
-    least: Millis,
-    most: Millis,
+    min: Millis,
+    max: Millis,
     last: Millis,
 }
 
-/// A bar of the histogram: the spans from `from` to `to`.
+/// A bar of the histogram: the durations from `from` to `to`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bar {
-    /// The shortest span that counts here.
+    /// The lower bound, included.
     pub from: Millis,
-    /// The shortest span that does not any more.
+    /// The upper bound, excluded.
     pub to: Millis,
-    /// How many there were.
+    /// The number of durations.
     pub count: u64,
 }
 
 impl Histogram {
-    /// Counts one.
+    /// Adds a duration.
     pub fn add(&mut self, span: Millis) {
         if self.buckets.is_empty() {
             self.buckets = vec![0; ((DOUBLINGS - 4) * STEPS + STEPS) as usize];
-            (self.least, self.most) = (span, span);
+            (self.min, self.max) = (span, span);
         }
         let last = self.buckets.len() - 1;
         self.buckets[bucket(micros(span)).min(last)] += 1;
-        self.least = self.least.min(span);
-        self.most = self.most.max(span);
+        self.min = self.min.min(span);
+        self.max = self.max.max(span);
         self.count += 1;
         self.sum += span;
         self.last = span;
     }
 
-    /// How many there were.
+    /// The number of durations.
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// The latest; `None` before the first, as all that follow.
+    /// The last duration; `None`, as from the methods below, before the first.
     pub fn last(&self) -> Option<Millis> {
         self.any(self.last)
     }
 
-    /// The shortest.
-    pub fn least(&self) -> Option<Millis> {
-        self.any(self.least)
+    /// The shortest duration.
+    pub fn min(&self) -> Option<Millis> {
+        self.any(self.min)
     }
 
-    /// The longest.
-    pub fn most(&self) -> Option<Millis> {
-        self.any(self.most)
+    /// The longest duration.
+    pub fn max(&self) -> Option<Millis> {
+        self.any(self.max)
     }
 
     /// The arithmetic mean.
@@ -72,7 +72,7 @@ impl Histogram {
         self.any(self.sum / self.count as f64)
     }
 
-    /// The span that so many of a thousand did not exceed.
+    /// The duration that `per_mille` of a thousand do not exceed.
     pub fn quantile(&self, per_mille: u64) -> Option<Millis> {
         let rank = (self.count * per_mille).div_ceil(1000).max(1);
         let mut seen = 0;
@@ -81,11 +81,11 @@ impl Histogram {
             seen >= rank
         })?;
         let middle = (start(bucket) + start(bucket + 1) - 1.0) / 2.0;
-        Some((middle / 1000.0).clamp(self.least, self.most))
+        Some((middle / 1000.0).clamp(self.min, self.max))
     }
 
-    /// The spans in at most `most` bars, from the shortest to the longest, each bar twice (or
-    /// four times, …) the precision of the buckets wide.
+    /// The durations in at most `most` bars, from the shortest to the longest; a bar is a power of two
+    /// of buckets wide.
     pub fn bars(&self, most: usize) -> Vec<Bar> {
         let filled = |&count: &u32| count > 0;
         let Some(first) = self.buckets.iter().position(filled) else { return Vec::new() };
@@ -110,12 +110,12 @@ impl Histogram {
 }
 
 fn micros(span: Millis) -> u32 {
-    // A cast from a float saturates, and makes 0 of what is no number.
+    // A cast from a float saturates, and turns NaN into 0.
     (span * 1000.0).round() as u32
 }
 
-/// Which bucket a span in microseconds belongs to: its own below [`STEPS`], and from there on by
-/// its leading bit and the four behind it.
+/// The bucket of a duration in microseconds: its own below [`STEPS`]; from there on given by its
+/// leading bit and the four after it.
 fn bucket(micros: u32) -> usize {
     if micros < STEPS {
         return micros as usize;
@@ -124,7 +124,7 @@ fn bucket(micros: u32) -> usize {
     (doubling * STEPS + (micros >> doubling)) as usize
 }
 
-/// The shortest span of a bucket, in microseconds.
+/// The lower bound of a bucket, in microseconds.
 fn start(bucket: usize) -> f64 {
     let bucket = bucket as u64;
     let steps = u64::from(STEPS);
@@ -143,19 +143,19 @@ mod tests {
     #[test]
     fn before_the_first_reply_there_is_no_figure() {
         let none = Histogram::default();
-        assert_eq!((none.last(), none.least(), none.most(), none.mean()), (None, None, None, None));
+        assert_eq!((none.last(), none.min(), none.max(), none.mean()), (None, None, None, None));
         assert_eq!(none.quantile(500), None);
         assert_eq!(none.bars(10), []);
     }
 
     #[test]
-    fn the_summary_holds_least_most_mean_and_last() {
+    fn the_summary_holds_minimum_maximum_mean_and_last() {
         let mut histogram = Histogram::default();
         for span in [2.0, 1.0, 6.0] {
             histogram.add(span);
         }
-        assert_eq!(histogram.least(), Some(1.0));
-        assert_eq!(histogram.most(), Some(6.0));
+        assert_eq!(histogram.min(), Some(1.0));
+        assert_eq!(histogram.max(), Some(6.0));
         assert_eq!(histogram.mean(), Some(3.0));
         assert_eq!(histogram.last(), Some(6.0));
         assert_eq!(histogram.quantile(1000), Some(6.0));
@@ -193,8 +193,8 @@ mod tests {
             spans.sort_unstable();
             let rank = (spans.len() as u64 * per_mille).div_ceil(1000).max(1) as usize;
             let exact = f64::from(spans[rank - 1]) / 1000.0;
-            let told = histogram.quantile(per_mille).unwrap();
-            prop_assert!((told - exact).abs() <= exact / 16.0 + 0.001, "{told} for {exact}");
+            let estimate = histogram.quantile(per_mille).unwrap();
+            prop_assert!((estimate - exact).abs() <= exact / 16.0 + 0.001, "{estimate} for {exact}");
         }
 
         #[test]

@@ -1,19 +1,19 @@
-//! How much there was in each of the last seconds.
+//! Bytes and messages in each of the last seconds.
 
 use crate::time::Millis;
 
-/// Seconds that are remembered.
+/// The seconds that are kept.
 pub const SECONDS: usize = 60;
 
-/// Bytes and messages of the last [`SECONDS`] seconds, each second in a place of its own.
+/// Bytes and messages of the last [`SECONDS`] seconds, in a ring.
 #[derive(Clone, Debug)]
 pub struct Rate {
     seconds: [Second; SECONDS],
-    /// The latest second that something came in, counted from 1970.
+    /// The latest second with a message, counted from 1970.
     latest: u64,
 }
 
-/// What there was in a second.
+/// The traffic of one second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Second {
     /// Bytes.
@@ -33,20 +33,20 @@ impl Rate {
     pub fn add(&mut self, bytes: usize, now: Millis) {
         let second = (now / 1000.0) as u64;
         for gone in (self.latest + 1..=second).rev().take(SECONDS) {
-            self.seconds[place(gone)] = Second::default();
+            self.seconds[slot(gone)] = Second::default();
         }
         self.latest = self.latest.max(second);
-        let this = &mut self.seconds[place(self.latest)];
+        let this = &mut self.seconds[slot(self.latest)];
         this.bytes += bytes as u64;
         this.messages += 1;
     }
 
-    /// What there was in the last full second.
+    /// The traffic of the last full second.
     pub fn last(&self, now: Millis) -> Second {
         self.at((now / 1000.0) as u64 - 1)
     }
 
-    /// The last [`SECONDS`] seconds, the one that is not over included, oldest first.
+    /// The last [`SECONDS`] seconds, the current one included, oldest first.
     pub fn seconds(&self, now: Millis) -> impl Iterator<Item = Second> {
         let second = (now / 1000.0) as u64;
         (second.saturating_sub(SECONDS as u64 - 1)..=second).map(|second| self.at(second))
@@ -54,11 +54,11 @@ impl Rate {
 
     fn at(&self, second: u64) -> Second {
         let is_known = second <= self.latest && second + SECONDS as u64 > self.latest;
-        if is_known { self.seconds[place(second)] } else { Second::default() }
+        if is_known { self.seconds[slot(second)] } else { Second::default() }
     }
 }
 
-fn place(second: u64) -> usize {
+fn slot(second: u64) -> usize {
     (second % SECONDS as u64) as usize
 }
 
@@ -94,8 +94,8 @@ mod tests {
             let this = (now / 1000.0) as u64;
             let expected: u64 =
                 all.iter().filter(|(second, _)| second + 60 > this).map(|(_, bytes)| bytes).sum();
-            let told: u64 = rate.seconds(now).map(|second| second.bytes).sum();
-            prop_assert_eq!(told, expected);
+            let reported: u64 = rate.seconds(now).map(|second| second.bytes).sum();
+            prop_assert_eq!(reported, expected);
         }
     }
 }

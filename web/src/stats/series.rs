@@ -1,4 +1,4 @@
-//! Values in the order of their times; the latest of them.
+//! The latest values of a series over time.
 
 use std::collections::VecDeque;
 
@@ -11,7 +11,7 @@ pub struct Series {
 }
 
 impl Series {
-    /// The most values that are kept.
+    /// The most values.
     pub const MAX: usize = 4000;
 
     /// Adds a value.
@@ -22,8 +22,8 @@ impl Series {
         self.points.push_back((at, value));
     }
 
-    /// The times and values from a point in time on, oldest first.
-    pub fn from(&self, start: Millis) -> impl Iterator<Item = (Millis, Millis)> {
+    /// The times and values since a point in time, oldest first.
+    pub fn since(&self, start: Millis) -> impl Iterator<Item = (Millis, Millis)> {
         let first = self.points.partition_point(|&(at, _)| at < start);
         self.points.range(first..).copied()
     }
@@ -39,8 +39,8 @@ mod tests {
         for n in 0..Series::MAX + 10 {
             series.add(n as f64, 0.0);
         }
-        assert_eq!(series.from(0.0).next(), Some((10.0, 0.0)));
-        assert_eq!(series.from(0.0).count(), Series::MAX);
-        assert_eq!(series.from(4005.0).count(), 5);
+        assert_eq!(series.since(0.0).next(), Some((10.0, 0.0)));
+        assert_eq!(series.since(0.0).count(), Series::MAX);
+        assert_eq!(series.since(4005.0).count(), 5);
     }
 }

@@ -1,120 +1,141 @@
-//! A row of the transcript: what happened, and what became of it.
+//! A row of the transcript.
 
-use crate::{ending::Ending, payload::Payload, time::Millis, words::Words};
+use crate::{
+    close_reason::CloseReason,
+    i18n::{Texts, fill},
+    payload::Payload,
+    time::Millis,
+};
 
 /// One row of the transcript.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
-    /// Its number, counted from 0 over the life of the transcript.
+    /// The row's number, counted from 0 over the life of the transcript.
     pub id: u64,
-    /// When it began.
+    /// The time of the event.
     pub at: Millis,
-    /// What happened.
-    pub what: What,
+    /// The event.
+    pub kind: EntryKind,
 }
 
-/// What a row tells of.
+/// The event that a row shows.
 #[derive(Clone, Debug, PartialEq)]
-pub enum What {
-    /// A message that was sent from here, and what became of it.
-    Sent(Payload, Fate),
-    /// A message that answers none of ours.
+pub enum EntryKind {
+    /// A message sent by the page, and its delivery.
+    Sent(Payload, Delivery),
+    /// A received message that is no reply.
     Received(Payload),
-    /// The connection opened, with this subprotocol (often none).
+    /// The connection opened.
     Opened {
-        /// Where to.
+        /// The URL.
         url: String,
-        /// What was agreed; empty for none.
+        /// The subprotocol, empty for none.
         protocol: String,
     },
-    /// One side has nothing more to send, and goes on reading.
+    /// One side has finished sending and goes on receiving.
     HalfClosed {
-        /// Whether it is this side.
+        /// Whether it was this side.
         by_us: bool,
     },
-    /// The connection ended, or never was.
-    Ended(Ending),
+    /// The connection ended, or could not be opened.
+    Ended(CloseReason),
 }
 
-/// What became of a message that was sent.
+/// The progress of a sent message.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Fate {
-    /// The browser has not taken it yet: it holds enough that is not sent.
+pub enum Delivery {
+    /// In the page's queue: the browser holds enough unsent bytes.
     Queued,
-    /// On its way; no reply yet.
+    /// Handed to the browser; no reply yet.
     Sent,
     /// Answered.
     Answered {
-        /// With what.
+        /// The reply.
         reply: Payload,
-        /// How long after it was handed to the browser.
+        /// The time since the message was handed to the browser.
         round_trip: Millis,
     },
-    /// No reply came, and none will.
+    /// There was no reply, and none is expected any more.
     Unanswered,
-    /// The connection ended before it could be sent.
+    /// The connection ended before the message was sent.
     NotSent,
 }
 
-impl What {
-    /// The message that went out.
+impl EntryKind {
+    /// The sent message.
     pub fn sent(&self) -> Option<&Payload> {
         match self {
-            What::Sent(payload, _) => Some(payload),
+            EntryKind::Sent(payload, _) => Some(payload),
             _ => None,
         }
     }
 
-    /// The message that came in.
+    /// The received message.
     pub fn received(&self) -> Option<&Payload> {
         match self {
-            What::Sent(_, Fate::Answered { reply, .. }) => Some(reply),
-            What::Received(payload) => Some(payload),
+            EntryKind::Sent(_, Delivery::Answered { reply, .. }) => Some(reply),
+            EntryKind::Received(payload) => Some(payload),
             _ => None,
         }
     }
 
-    /// How long the reply took.
+    /// The round trip of the reply.
     pub fn round_trip(&self) -> Option<Millis> {
         match self {
-            What::Sent(_, Fate::Answered { round_trip, .. }) => Some(*round_trip),
+            EntryKind::Sent(_, Delivery::Answered { round_trip, .. }) => Some(*round_trip),
             _ => None,
         }
     }
 
-    /// In place of a reply: why there is none.
-    pub fn remark(&self, words: &Words) -> Option<&'static str> {
+    /// The reason why there is no reply, shown in its place.
+    pub fn remark(&self, texts: &Texts) -> Option<&'static str> {
         match self {
-            What::Sent(_, Fate::Queued) => Some(words.waiting_to_be_sent),
-            What::Sent(_, Fate::Sent) => Some(words.no_reply_yet),
-            What::Sent(_, Fate::Unanswered) => Some(words.no_reply),
-            What::Sent(_, Fate::NotSent) => Some(words.not_sent),
+            EntryKind::Sent(_, Delivery::Queued) => Some(texts.waiting_to_be_sent),
+            EntryKind::Sent(_, Delivery::Sent) => Some(texts.no_reply_yet),
+            EntryKind::Sent(_, Delivery::Unanswered) => Some(texts.no_reply),
+            EntryKind::Sent(_, Delivery::NotSent) => Some(texts.not_sent),
             _ => None,
         }
     }
 
-    /// Goes up whenever the row's content changes.
-    pub fn stage(&self) -> u8 {
+    /// The text of a row about the connection; `None` for messages.
+    pub fn sentence(&self, texts: &Texts) -> Option<String> {
         match self {
-            What::Sent(_, Fate::Queued) => 0,
-            What::Sent(_, Fate::Sent) => 1,
+            EntryKind::Opened { url, protocol } if protocol.is_empty() => {
+                Some(fill(texts.connected_to, &[url]))
+            }
+            EntryKind::Opened { url, protocol } => {
+                Some(fill(texts.connected_protocol, &[url, protocol]))
+            }
+            EntryKind::HalfClosed { by_us: true } => Some(texts.we_half_closed.to_owned()),
+            EntryKind::HalfClosed { by_us: false } => Some(texts.they_half_closed.to_owned()),
+            EntryKind::Ended(cause) => Some(cause.sentences(texts)),
+            EntryKind::Sent(..) | EntryKind::Received(_) => None,
+        }
+    }
+
+    /// A number that rises whenever the row's content changes.
+    pub fn revision(&self) -> u8 {
+        match self {
+            EntryKind::Sent(_, Delivery::Queued) => 0,
+            EntryKind::Sent(_, Delivery::Sent) => 1,
             _ => 2,
         }
     }
 
     pub(super) fn bytes(&self) -> usize {
         match self {
-            What::Sent(payload, fate) => payload.len() + fate.bytes(),
-            What::Received(payload) => payload.len(),
-            What::Opened { .. } | What::HalfClosed { .. } | What::Ended(_) => 0,
+            EntryKind::Sent(payload, delivery) => payload.len() + delivery.bytes(),
+            EntryKind::Received(payload) => payload.len(),
+            EntryKind::Opened { .. } | EntryKind::HalfClosed { .. } | EntryKind::Ended(_) => 0,
         }
     }
 }
 
-impl Fate {
+impl Delivery {
     pub(super) fn bytes(&self) -> usize {
         match self {
-            Fate::Answered { reply, .. } => reply.len(),
+            Delivery::Answered { reply, .. } => reply.len(),
             _ => 0,
         }
     }

@@ -1,12 +1,12 @@
 use super::*;
 use proptest::prelude::*;
 
-fn of_size(bytes: usize) -> What {
-    What::Received(vec![0; bytes].into())
+fn of_size(bytes: usize) -> EntryKind {
+    EntryKind::Received(vec![0; bytes].into())
 }
 
 #[test]
-fn the_latest_rows_stay_and_the_rest_is_counted() {
+fn the_latest_rows_stay_and_dropped_ones_are_counted() {
     let mut transcript = Transcript::new();
     for _ in 0..Transcript::MAX_ROWS + 3 {
         transcript.push(0.0, of_size(10));
@@ -27,17 +27,17 @@ fn large_messages_push_out_older_ones_but_the_latest_always_stays() {
 }
 
 #[test]
-fn a_reply_to_a_row_that_is_gone_changes_nothing() {
+fn a_reply_to_a_dropped_row_changes_nothing() {
     let mut transcript = Transcript::new();
-    let id = transcript.push(0.0, What::Sent("a".into(), Fate::Sent));
+    let id = transcript.push(0.0, EntryKind::Sent("a".into(), Delivery::Sent));
     transcript.push(0.0, of_size(Transcript::MAX_BYTES));
-    transcript.settle(id, Fate::Answered { reply: "A".into(), round_trip: 1.0 });
+    transcript.set_delivery(id, Delivery::Answered { reply: "A".into(), round_trip: 1.0 });
     assert_eq!(transcript.len(), 1);
     assert_eq!(transcript.dropped(), Dropped { rows: 1, bytes: 1 });
 }
 
 #[test]
-fn a_pinned_row_is_not_let_go() {
+fn a_pinned_row_is_not_dropped() {
     let mut transcript = Transcript::new();
     let pinned = transcript.push(0.0, of_size(1));
     assert!(transcript.toggle_pin(pinned));
@@ -54,12 +54,12 @@ fn a_pinned_row_is_not_let_go() {
 }
 
 #[test]
-fn what_was_settled_is_told_once() {
+fn a_changed_row_is_reported_once() {
     let mut transcript = Transcript::new();
-    let id = transcript.push(0.0, What::Sent("a".into(), Fate::Queued));
-    transcript.settle(id, Fate::Sent);
-    assert_eq!(transcript.take_settled(), Some(id));
-    assert_eq!(transcript.take_settled(), None);
+    let id = transcript.push(0.0, EntryKind::Sent("a".into(), Delivery::Queued));
+    transcript.set_delivery(id, Delivery::Sent);
+    assert_eq!(transcript.take_oldest_changed(), Some(id));
+    assert_eq!(transcript.take_oldest_changed(), None);
 }
 
 #[test]
@@ -83,16 +83,16 @@ proptest! {
         let mut total = 0;
         for (i, &size) in sizes.iter().enumerate() {
             total += size;
-            let id = transcript.push(0.0, What::Sent(vec![0; size].into(), Fate::Sent));
+            let id = transcript.push(0.0, EntryKind::Sent(vec![0; size].into(), Delivery::Sent));
             if answered.get(i) == Some(&true) {
                 total += size;
-                transcript.settle(
+                transcript.set_delivery(
                     id,
-                    Fate::Answered { reply: vec![0; size].into(), round_trip: 0.0 },
+                    Delivery::Answered { reply: vec![0; size].into(), round_trip: 0.0 },
                 );
             }
         }
-        let kept: usize = transcript.rows().map(|row| row.what.bytes()).sum();
+        let kept: usize = transcript.rows().map(|row| row.kind.bytes()).sum();
         prop_assert_eq!(kept as u64 + transcript.dropped().bytes, total as u64);
         prop_assert_eq!(kept, transcript.bytes);
         prop_assert!(kept <= Transcript::MAX_BYTES || transcript.len() == 1);

@@ -1,262 +1,341 @@
-//! All that there is on the page, and its clock: what happens is taken in at once, and drawn
-//! once before the next frame.
+//! The page's state and clock: events change the model at once, and the screen is drawn once
+//! before the next frame.
 
 use std::cell::RefCell;
 
 use wasm_bindgen::closure::Closure;
 
 use super::{
-    act::{Act, Listeners},
     browser,
+    command::Command,
+    composer,
+    connection::Connection,
+    dispatch::{self, Message},
+    dom::id,
+    file_panel, header,
     model::Model,
-    operator,
+    operator_panel,
     screen::Screen,
-    socket::Events,
-    wire::Wire,
+    sidebar,
+    socket::ServerEvents,
+    transcript_file, transcript_input,
+    user_event::{Listeners, UserEvent},
 };
 use crate::{
-    format, live,
+    format,
+    i18n::Language,
+    live,
+    location::parse_subprotocols,
+    redraw::earliest,
     session::{Event, State},
     time::Millis,
-    told,
-    words::Language,
+    wire,
 };
 
 thread_local! {
-    /// The page stays until the browser leaves it.
     static APP: RefCell<Option<App>> = const { RefCell::new(None) };
 }
 
-/// A frame that took this long to draw took long: of 16 ms the browser wants its part.
+/// The panels' handlers: the first that knows an action handles it.
+const PANELS: [fn(&mut Model, &UserEvent) -> Option<Command>; 7] = [
+    header::act,
+    sidebar::act,
+    transcript_input::act,
+    transcript_file::act,
+    composer::act,
+    file_panel::act,
+    operator_panel::act,
+];
+
+/// A frame whose drawing took longer is followed by one without drawing: of the 16 ms of a frame
+/// the browser needs its part.
 const LONG_FRAME: Millis = 4.0;
 
 /// The most characters or bytes of a message that are read out.
-const SPOKEN: usize = 100;
+const MAX_SPOKEN: usize = 100;
 
-pub(super) struct App {
-    pub(super) model: Model,
+/// The wait before the server's events are requested again after a refusal.
+const EVENTS_RETRY: Millis = 1000.0;
+
+/// The page.
+struct App {
+    model: Model,
     screen: Screen,
-    events: Option<Events>,
+    server_events: Option<ServerEvents>,
+    retry_events_at: Option<Millis>,
     frame: Closure<dyn FnMut()>,
-    frame_is_due: bool,
+    frame_requested: bool,
     /// Whether the next frame is left to the browser.
-    rests: bool,
+    skip_frame: bool,
     clock: Closure<dyn FnMut()>,
-    /// The timer that is set, and when it is due.
+    /// The running timer and the time at which it fires.
     timer: Option<(i32, Millis)>,
     _listeners: Listeners,
 }
 
-/// Begins.
+/// Starts the page.
 pub(super) fn start() {
     let app = App::new(browser::language());
-    APP.with(|place| *place.borrow_mut() = Some(app));
-    with(|app| {
-        if app.model.start.autoconnect {
+    APP.with(|slot| *slot.borrow_mut() = Some(app));
+    dispatch::set_handler(|message| with_app(|app| app.on_message(message)));
+    with_app(|app| {
+        if app.model.options.autoconnect {
             app.connect();
         }
         app.listen();
         app.tick();
     });
     browser::get("/api/endpoints", |text| {
-        with(|app| {
-            app.model.endpoints = told::endpoints(&text).unwrap_or_default();
-            app.pair();
-            app.redraw_soon();
+        with_app(|app| {
+            app.model.endpoints = wire::endpoints(&text).unwrap_or_default();
+            app.update_pairing();
         });
     });
 }
 
-/// Does something with the page, and draws what has changed before the next frame. What the
-/// page itself makes happen meanwhile, as by moving the focus, is nothing new to it.
-pub(super) fn with(act: impl FnOnce(&mut App)) {
-    quietly(|app| {
-        act(app);
-        app.redraw_soon();
+/// Changes the page, and draws it before the next frame.
+fn with_app(change: impl FnOnce(&mut App)) {
+    with_app_undrawn(|app| {
+        change(app);
+        app.request_frame();
     });
 }
 
-fn quietly(act: impl FnOnce(&mut App)) {
-    APP.with(|place| {
-        if let Ok(mut place) = place.try_borrow_mut()
-            && let Some(app) = &mut *place
+/// Changes the page. An event that the change itself causes, as by moving the focus, is ignored.
+fn with_app_undrawn(change: impl FnOnce(&mut App)) {
+    APP.with(|slot| {
+        if let Ok(mut slot) = slot.try_borrow_mut()
+            && let Some(app) = &mut *slot
         {
-            act(app);
+            change(app);
         }
     });
 }
 
 impl App {
     fn new(language: Language) -> App {
-        let model = Model::new(language.words(), browser::start());
+        let model = Model::new(language.texts(), browser::start_options());
         App {
-            screen: Screen::new(model.words),
+            screen: Screen::new(model.texts),
             model,
-            events: None,
+            server_events: None,
+            retry_events_at: None,
             frame: Closure::new(|| {
-                quietly(|app| {
-                    app.frame_is_due = false;
-                    app.draw_or_rest();
+                with_app_undrawn(|app| {
+                    app.frame_requested = false;
+                    app.draw_or_skip();
                 });
             }),
-            frame_is_due: false,
-            rests: false,
+            frame_requested: false,
+            skip_frame: false,
             clock: Closure::new(|| {
-                with(|app| {
+                with_app(|app| {
                     app.timer = None;
                     app.tick();
                 });
             }),
             timer: None,
-            _listeners: Listeners::new(),
+            _listeners: Listeners::new(
+                |event| with_app(|app| app.on_user_event(event)),
+                || with_app(|_| {}),
+            ),
         }
     }
 
-    /// Says everything in another language from now on.
-    pub(super) fn speak(&mut self, language: Language) {
-        self.model.words = language.words();
-        self.screen = Screen::new(self.model.words);
-    }
-
-    pub(super) fn act(&mut self, act: &Act) {
-        if act.does == "hashchange" || act.does == "resize" {
-            return;
-        }
-        if super::masthead::act(self, act)
-            || super::connections::act(self, act)
-            || super::reading::act(self, act)
-            || super::composer::act(self, act)
-            || super::file::act(self, act)
-            || operator::act(self, act)
-        {
+    fn on_user_event(&mut self, event: &UserEvent) {
+        if let Some(command) = PANELS.iter().find_map(|act| act(&mut self.model, event)) {
+            self.carry_out(command);
             self.tick();
         }
     }
 
-    /// Something happened on a connection.
-    pub(super) fn heard(&mut self, id: u32, event: Event) {
-        if let Event::Received(payload) = &event
-            && self.model.wire().id == id
-        {
-            self.model.announcer.received(format::preview(payload, SPOKEN));
+    fn on_message(&mut self, message: Message) {
+        match message {
+            Message::Connection(id, event) => self.on_event(id, event),
+            Message::FilePart(id, bytes) => {
+                self.with_connection(id, |connection| connection.file_part_read(bytes));
+            }
+            Message::Operator(event) => self.model.operator.on_event(event, self.model.texts),
         }
-        self.with_wire(id, |wire| {
-            wire.tell(event);
+    }
+
+    fn carry_out(&mut self, command: Command) {
+        match command {
+            Command::Draw => {}
+            Command::Connect => self.connect(),
+            Command::Deliver(id, event) => {
+                self.with_connection(id, |connection| {
+                    connection.on_event(event);
+                });
+            }
+            Command::SetLanguage(language) => {
+                self.model.texts = language.texts();
+                self.screen = Screen::new(self.model.texts);
+                browser::focus(id::LANGUAGE);
+            }
+            Command::Focus(id) => browser::focus(id),
+            Command::Click(id) => browser::click(id),
+            Command::Copy(id, text) => {
+                let texts = self.model.texts;
+                browser::copy(&text, move |done| {
+                    let note = if done { texts.copied } else { texts.copy_failed };
+                    with_app(|app| {
+                        app.with_connection(id, |it| note.clone_into(&mut it.view.note));
+                    });
+                });
+            }
+            Command::Download { name, text } => {
+                // There is no more to do if the browser refuses.
+                let _offered = browser::download(&name, &text);
+            }
+            Command::ReadTranscript(file) => {
+                let name = file.name();
+                browser::read(&file, 0, file.size() as u64, move |bytes| {
+                    let bytes = bytes.unwrap_or_default();
+                    with_app(|app| transcript_file::open(&mut app.model, &name, &bytes));
+                });
+            }
+        }
+    }
+
+    /// An event of a connection's socket.
+    fn on_event(&mut self, id: u32, event: Event) {
+        if let Event::Received(payload) = &event
+            && self.model.connection().id == id
+        {
+            self.model.announcer.received(format::preview(payload, MAX_SPOKEN));
+        }
+        self.with_connection(id, |connection| {
+            connection.on_event(event);
         });
     }
 
-    pub(super) fn with_wire(&mut self, id: u32, act: impl FnOnce(&mut Wire)) {
-        let Model { words, wires, announcer, chosen, .. } = &mut self.model;
-        let Some(at) = wires.iter().position(|wire| wire.id == id) else { return };
-        let wire = &mut wires[at];
-        let before = wire.session.state().name();
-        act(wire);
-        let state = wire.session.state();
-        let opened = matches!(state, State::Open { .. });
+    /// Changes a connection, and announces its state if that has changed.
+    fn with_connection(&mut self, id: u32, change: impl FnOnce(&mut Connection)) {
+        let Model { texts, connections, announcer, chosen, .. } = &mut self.model;
+        let Some(at) = connections.iter().position(|connection| connection.id == id) else {
+            return;
+        };
+        let connection = &mut connections[at];
+        let before = connection.session.state().name();
+        change(connection);
+        let state = connection.session.state();
         if state.name() != before {
-            announcer.state(wire.spoken_state(words));
-            // Who has just connected wants to write next.
-            let asked = ["toggle", "endpoint", "protocol"].contains(&&*browser::focused());
-            if opened && asked && at == *chosen {
-                browser::focus(super::composer::FIELD);
+            announcer.set_state(connection.announcement(texts));
+            // A user who has just connected writes a message next.
+            let opened = matches!(state, State::Open { .. }) && at == *chosen;
+            if opened && [id::TOGGLE, id::ENDPOINT, id::PROTOCOL].contains(&&*browser::focused()) {
+                browser::focus(id::MESSAGE);
             }
             self.tick();
         }
     }
 
-    /// Connects the chosen connection to where its form says.
-    pub(super) fn connect(&mut self) {
-        let wire = self.model.wire();
-        let wanted = browser::place().endpoint(&wire.form.endpoint);
-        wire.form.problem = wanted.as_ref().err().copied();
-        match wanted {
-            Ok(url) => {
-                let protocols = crate::place::protocols(&wire.form.protocols);
-                let id = wire.id;
-                let pairing = live::pairing(self.model.service(&url));
-                self.with_wire(id, |wire| {
-                    wire.loaded = None;
-                    wire.session.pair(pairing);
-                    wire.tell(Event::Connect { url, protocols });
-                });
-            }
-            Err(_) => browser::focus("endpoint"),
+    fn connect(&mut self) {
+        let connection = self.model.connection();
+        let parsed = browser::location().parse_endpoint(&connection.form.endpoint);
+        connection.form.problem = parsed.as_ref().err().copied();
+        let Ok(url) = parsed else { return browser::focus(id::ENDPOINT) };
+        let protocols = parse_subprotocols(&connection.form.protocols);
+        let id = connection.id;
+        let pairing = live::pairing_of(self.model.service(&url));
+        self.with_connection(id, |connection| {
+            connection.loaded = None;
+            connection.session.set_pairing(pairing);
+            connection.on_event(Event::Connect { url, protocols });
+        });
+    }
+
+    /// Sets the pairing of connections that were opened before the endpoints were known.
+    fn update_pairing(&mut self) {
+        for at in 0..self.model.connections.len() {
+            let url = self.model.connections[at].session.url().to_owned();
+            let pairing = live::pairing_of(self.model.service(&url));
+            self.model.connections[at].session.set_pairing(pairing);
         }
     }
 
-    /// Tells connections that were made before the server told of its endpoints.
-    fn pair(&mut self) {
-        for at in 0..self.model.wires.len() {
-            let url = self.model.wires[at].session.url().to_owned();
-            let pairing = live::pairing(self.model.service(&url));
-            self.model.wires[at].session.pair(pairing);
-        }
-    }
-
+    /// Subscribes to the server's events.
     fn listen(&mut self) {
-        self.events = Events::listen(
+        self.server_events = ServerEvents::listen(
             "/api/events",
             |text| {
-                with(|app| {
-                    if let Some(event) = told::event(&text) {
-                        app.model.live.take(event, browser::now());
+                with_app(|app| {
+                    if let Some(event) = wire::event(&text) {
+                        app.model.live.apply(event, browser::now());
                     }
                 });
             },
-            || with(|app| app.model.live.lost()),
+            || {
+                with_app(|app| {
+                    app.model.live.disconnected();
+                    app.retry_events();
+                });
+            },
         );
     }
 
-    /// Does what is due now, and sets the timer for what is due next.
-    pub(super) fn tick(&mut self) {
-        let words = self.model.words;
-        let mut next = browser::now() + 1000.0;
-        for wire in &mut self.model.wires {
-            if let Some(due) = wire.tick(words) {
-                next = next.min(due);
-            }
-        }
-        if let Some(wait) = self.model.announcer.wait(browser::now()) {
-            next = next.min(browser::now() + wait);
-        }
-        self.model.live.tidy(browser::now());
-        // A server that refused for good, as one that ends does, is asked again.
-        if self.events.as_ref().is_none_or(Events::is_closed) && self.model.live.is_known() {
-            self.listen();
-        }
-        match self.timer {
-            Some((_, due)) if due <= next => {}
-            before => {
-                if let Some((timer, _)) = before {
-                    browser::cancel(timer);
-                }
-                let timer = browser::after((next - browser::now()).max(0.0), &self.clock);
-                self.timer = Some((timer, next));
-            }
+    /// Schedules a new subscription where the browser makes no attempt itself: after an error of
+    /// the server, as one that shuts down.
+    fn retry_events(&mut self) {
+        let is_closed = self.server_events.as_ref().is_none_or(ServerEvents::is_closed);
+        if is_closed && self.model.live.has_data() {
+            self.retry_events_at = Some(browser::now() + EVENTS_RETRY);
+            self.tick();
         }
     }
 
-    fn redraw_soon(&mut self) {
-        if !std::mem::replace(&mut self.frame_is_due, true) {
+    /// Does what is due, and sets the timer for what is due next.
+    fn tick(&mut self) {
+        let texts = self.model.texts;
+        if self.retry_events_at.take_if(|at| *at <= browser::now()).is_some() {
+            self.listen();
+        }
+        let connections = &mut self.model.connections;
+        let next = earliest(connections.iter_mut().map(|connection| connection.tick(texts)));
+        if let Some(at) = earliest([next, self.retry_events_at]) {
+            self.wake_at(at);
+        }
+    }
+
+    /// Makes the clock tick at this time or earlier.
+    fn wake_at(&mut self, at: Millis) {
+        if self.timer.is_some_and(|(_, due)| due <= at) {
+            return;
+        }
+        if let Some((timer, _)) = self.timer {
+            browser::cancel(timer);
+        }
+        let timer = browser::after((at - browser::now()).max(0.0), &self.clock);
+        self.timer = Some((timer, at));
+    }
+
+    fn request_frame(&mut self) {
+        if !std::mem::replace(&mut self.frame_requested, true) {
             browser::before_next_frame(&self.frame);
         }
     }
 
-    /// A frame that took long is followed by one in which nothing is drawn: under a flood, and
-    /// on a slow machine, the page stays smooth, and nobody reads that fast.
-    fn draw_or_rest(&mut self) {
-        if std::mem::take(&mut self.rests) {
-            return self.redraw_soon();
+    /// Draws, unless the last frame took long: on a slow machine and under many messages every
+    /// other frame is left to the browser.
+    fn draw_or_skip(&mut self) {
+        if std::mem::take(&mut self.skip_frame) {
+            return self.request_frame();
         }
         let start = browser::now();
         self.draw();
-        self.rests = browser::now() - start > LONG_FRAME;
+        self.skip_frame = browser::now() - start > LONG_FRAME;
     }
 
+    /// Draws, and requests the next drawing at the earliest time that a part of the page wants.
     fn draw(&mut self) {
-        self.model.wires.iter_mut().for_each(Wire::catch_up);
-        if self.screen.draw(&mut self.model, browser::now()) {
-            self.redraw_soon();
+        let now = browser::now();
+        self.model.connections.iter_mut().for_each(Connection::update_matches);
+        let removal = self.model.live.remove_ended(now);
+        match earliest([self.screen.draw(&mut self.model, now), removal]) {
+            Some(at) if at <= now => self.request_frame(),
+            Some(at) => self.wake_at(at),
+            None => {}
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the page asks of the browser, sockets aside.
+//! Calls to the browser, sockets aside.
 
 use std::{cell::Cell, rc::Rc};
 
@@ -11,63 +11,63 @@ use web_sys::{
 
 use super::dom::document;
 use crate::{
-    place::{Place, Start},
+    i18n::Language,
+    location::{Location, StartOptions},
     time::Millis,
-    words::Language,
 };
 
-/// Where the choice of a language is remembered.
+/// The storage key of the chosen language.
 const LANGUAGE: &str = "echogate-language";
 
-/// The time.
+/// The current time.
 pub(super) fn now() -> Millis {
-    // Wall-clock time when the page was loaded, and since then a clock that never goes back.
+    // Wall-clock time when the page was loaded, then a monotonic clock.
     let clock = window().performance();
     clock.map_or_else(Date::now, |clock| clock.time_origin() + clock.now())
 }
 
-/// How far this computer's time zone was ahead of UTC at a point in time, in minutes.
+/// The offset of the local time zone from UTC at a point in time, in minutes.
 pub(super) fn minutes_ahead(at: Millis) -> i32 {
     -(Date::new(&JsValue::from_f64(at)).get_timezone_offset() as i32)
 }
 
-/// Where the page was loaded from.
-pub(super) fn place() -> Place {
+/// The origin that the page was loaded from.
+pub(super) fn location() -> Location {
     let location = window().location();
-    Place {
+    Location {
         secure: location.protocol().is_ok_and(|protocol| protocol == "https:"),
         host: location.host().unwrap_or_default(),
     }
 }
 
-/// What the page begins with.
-pub(super) fn start() -> Start {
+/// The parameters of the page's URL.
+pub(super) fn start_options() -> StartOptions {
     let query = window().location().search().unwrap_or_default();
     let parameters = UrlSearchParams::new_with_str(&query).ok();
-    place().start(|name| parameters.as_ref()?.get(name))
+    location().start_options(|name| parameters.as_ref()?.get(name))
 }
 
-/// The part of the page's address behind `#`.
-pub(super) fn hash() -> String {
+/// The fragment of the page's URL.
+pub(super) fn fragment() -> String {
     window().location().hash().unwrap_or_default().trim_start_matches('#').to_owned()
 }
 
-/// The language that was chosen here before, or else the browser's.
+/// The language that the user chose before, or else the browser's.
 pub(super) fn language() -> Language {
     let storage = window().local_storage().ok().flatten();
     let chosen = storage.and_then(|storage| storage.get_item(LANGUAGE).ok().flatten());
     Language::of(&chosen.or_else(|| window().navigator().language()).unwrap_or_default())
 }
 
-/// Remembers the choice of a language, where the browser remembers anything.
-pub(super) fn remember(language: Language) {
+/// Stores the chosen language, if the browser has storage.
+pub(super) fn store_language(language: Language) {
     if let Some(storage) = window().local_storage().ok().flatten() {
         storage.set_item(LANGUAGE, language.tag()).ok();
     }
 }
 
-/// A name that nobody else has.
-pub(super) fn label() -> String {
+/// A random label.
+pub(super) fn random_label() -> String {
     let half = || (Math::random() * f64::from(u32::MAX)) as u32;
     format!("page-{:08x}{:08x}", half(), half())
 }
@@ -85,8 +85,15 @@ pub(super) fn element(id: &str) -> Option<HtmlElement> {
 /// Moves the focus to the element of this id.
 pub(super) fn focus(id: &str) {
     if let Some(element) = element(id) {
-        // It is refused only where there is nothing to focus.
+        // Fails only if there is nothing to focus.
         element.focus().ok();
+    }
+}
+
+/// Clicks the element of this id.
+pub(super) fn click(id: &str) {
+    if let Some(element) = element(id) {
+        element.click();
     }
 }
 
@@ -95,12 +102,12 @@ pub(super) fn focused() -> String {
     document().active_element().map(|element| element.id()).unwrap_or_default()
 }
 
-/// Calls back before the next frame is drawn; not before the page is visible.
+/// Calls back before the next frame, which comes when the page is visible.
 pub(super) fn before_next_frame(callback: &Closure<dyn FnMut()>) {
     window().request_animation_frame(callback.as_ref().unchecked_ref()).ok();
 }
 
-/// Calls back after a while; answers with what [`cancel`] takes.
+/// Calls back after a time; returns the handle for [`cancel`].
 pub(super) fn after(span: Millis, callback: &Closure<dyn FnMut()>) -> i32 {
     let (callback, span) = (callback.as_ref().unchecked_ref(), span.ceil() as i32);
     window()
@@ -108,12 +115,12 @@ pub(super) fn after(span: Millis, callback: &Closure<dyn FnMut()>) -> i32 {
         .unwrap_or_default()
 }
 
-/// Does not call back after all.
+/// Cancels a timer.
 pub(super) fn cancel(timer: i32) {
     window().clear_timeout_with_handle(timer);
 }
 
-/// Asks this server for something, and hands on what it answers if that is what was asked for.
+/// Requests a resource of this server; `then` gets the body of a successful response.
 pub(super) fn get(path: &'static str, then: impl FnOnce(String) + 'static) {
     settled(window().fetch_with_str(path), move |answer| {
         let response: Option<Response> = answer.and_then(|answer| answer.dyn_into().ok());
@@ -127,7 +134,7 @@ pub(super) fn get(path: &'static str, then: impl FnOnce(String) + 'static) {
     });
 }
 
-/// Reads a part of a file; `None` where the browser cannot.
+/// Reads a part of a file; `then` gets `None` if that fails.
 pub(super) fn read(
     file: &File,
     start: u64,
@@ -142,9 +149,9 @@ pub(super) fn read(
     }
 }
 
-/// Copies text; `then` hears whether it was possible.
+/// Copies text to the clipboard; `then` learns whether that succeeded.
 pub(super) fn copy(text: &str, then: impl FnOnce(bool) + 'static) {
-    // There is no clipboard for pages over plain http from another host.
+    // Pages over plain http from another host have no clipboard.
     let navigator = JsValue::from(window().navigator());
     let has = js_sys::Reflect::get(&navigator, &"clipboard".into()).is_ok_and(|it| it.is_object());
     if has {
@@ -156,14 +163,14 @@ pub(super) fn copy(text: &str, then: impl FnOnce(bool) + 'static) {
 
 #[wasm_bindgen]
 extern "C" {
-    /// A promise, with the `then` that takes functions that are called once.
-    type Later;
+    /// A promise whose `then` takes functions as plain values.
+    type Promise;
     #[wasm_bindgen(method)]
-    fn then(this: &Later, done: &JsValue, failed: &JsValue) -> JsValue;
+    fn then(this: &Promise, done: &JsValue, failed: &JsValue) -> JsValue;
 }
 
-/// Hands on what a promise comes to; `None` if it is broken. (Futures would do the same, and
-/// bring along all that it takes to write any value of JavaScript.)
+/// Calls back with the value of a promise, `None` if it is rejected. Futures would do the same, but
+/// their formatting of JavaScript values would add to the page's size.
 fn settled<P: JsCast>(promise: P, then: impl FnOnce(Option<JsValue>) + 'static) {
     type Then = Box<dyn FnOnce(Option<JsValue>)>;
     let once = |then: Rc<Cell<Option<Then>>>, keep: fn(JsValue) -> Option<JsValue>| {
@@ -175,11 +182,11 @@ fn settled<P: JsCast>(promise: P, then: impl FnOnce(Option<JsValue>) + 'static) 
     };
     let then: Then = Box::new(then);
     let then = Rc::new(Cell::new(Some(then)));
-    let promise: Later = promise.unchecked_into();
+    let promise: Promise = promise.unchecked_into();
     promise.then(&once(then.clone(), Some), &once(then, |_| None));
 }
 
-/// Offers text as a file to keep.
+/// Offers a text as a file to save.
 pub(super) fn download(name: &str, text: &str) -> Option<()> {
     let kind = BlobPropertyBag::new();
     kind.set_type("application/x-ndjson");

@@ -1,16 +1,20 @@
-//! Where messages are written.
+//! The composer: messages, files, repetitions.
+
+use std::ops::RangeInclusive;
+
+use echogate_proto::hex::HexError;
 
 use super::{
-    act::Act,
-    app::App,
+    action::Action,
     browser,
-    dom::{self, El, button, el, text},
-    file::FilePanel,
+    command::Command,
+    connection::Connection,
+    dom::{self, El, button, el, id, text},
+    file_panel::FilePanel,
+    forms::MessageForm,
     keys,
     model::Model,
-    parts::Compose,
-    row::kind_of,
-    wire::Wire,
+    user_event::UserEvent,
 };
 use crate::{
     composer::{
@@ -20,134 +24,131 @@ use crate::{
         template::Template,
     },
     format,
+    i18n::{Texts, fill},
     time::Millis,
-    words::{Words, fill},
 };
-
-/// The id of the field that messages are written in.
-pub(super) const FIELD: &str = "message";
 
 pub(super) struct Composer {
     pub(super) root: El,
     modes: [El; 3],
     templates: El,
     field: El,
-    written: El,
+    field_row: El,
     send: El,
     problem: El,
     size: El,
-    every: El,
+    interval: El,
     repeat: El,
     burst: El,
-    /// Repeats and bursts: of what is written, not of files.
-    again: [El; 2],
+    /// The controls for repetitions and bursts, which are hidden for files.
+    repetition: [El; 2],
     file: FilePanel,
 }
 
 const MODES: [&str; 3] = ["text", "hex", "file"];
 
 impl Composer {
-    pub(super) fn new(words: &'static Words) -> Composer {
+    pub(super) fn new(texts: &'static Texts) -> Composer {
         let modes = MODES.map(|mode| {
             let id = format!("mode-{mode}");
             el("input")
                 .id(&id)
                 .attr("type", "radio")
                 .attr("name", "mode")
-                .attr("data-do", "mode")
-                .attr("data-with", mode)
+                .action(Action::ChooseMode)
+                .attr("data-argument", mode)
         });
         let fieldset =
-            el("fieldset").class("modes").with(&text("legend", words.send_as).class("unseen"));
-        for ((input, mode), said) in
-            modes.iter().zip(MODES).zip([words.mode_text, words.mode_hex, words.mode_file])
+            el("fieldset").class("modes").child(&text("legend", texts.send_as).class("unseen"));
+        for ((input, mode), label) in
+            modes.iter().zip(MODES).zip([texts.mode_text, texts.mode_hex, texts.mode_file])
         {
             fieldset.append(input);
-            fieldset.append(&text("label", said).attr("for", &format!("mode-{mode}")));
+            fieldset.append(&text("label", label).attr("for", &format!("mode-{mode}")));
         }
         let templates = el("select")
             .id("template")
-            .attr("data-do", "template")
-            .attr("aria-label", words.template);
-        templates.append(&text("option", words.template_pick).attr("value", ""));
-        for (template, said) in Template::ALL.into_iter().zip([
-            words.template_time,
-            words.template_large,
-            words.template_emoji,
-            words.template_invalid,
+            .action(Action::ChooseTemplate)
+            .attr("aria-label", texts.template);
+        templates.append(&text("option", texts.template_pick).attr("value", ""));
+        for (template, label) in Template::ALL.into_iter().zip([
+            texts.template_time,
+            texts.template_large,
+            texts.template_emoji,
+            texts.template_invalid,
         ]) {
-            templates.append(&text("option", said).attr("value", template.name()));
+            templates.append(&text("option", label).attr("value", template.name()));
         }
-        let keys = text("p", words.keys_hint).class("keys").attr("aria-hidden", "true");
-        let field = el("textarea").id(FIELD).attr("rows", "2").attr("data-do", "message");
+        let keys = text("p", texts.keys_hint).class("keys").attr("aria-hidden", "true");
+        let field = el("textarea").id(id::MESSAGE).attr("rows", "2").action(Action::EditMessage);
         let field = field.attr("autocomplete", "off").attr("autocapitalize", "off");
-        let field = field.attr("spellcheck", "false").attr("aria-label", words.message);
+        let field = field.attr("spellcheck", "false").attr("aria-label", texts.message);
         let field = field.attr("aria-describedby", "composer-problem composer-size");
-        let send = text("button", words.send).id("send").class("primary").attr("type", "submit");
+        let send = text("button", texts.send).id("send").class("primary").attr("type", "submit");
         let problem = el("span").id("composer-problem").attr("aria-live", "polite");
         let size = el("span").id("composer-size");
-        let number = |id: &str, most: u32| {
-            let input = el("input").id(id).attr("type", "number").attr("data-do", id);
+        let number = |action: Action, most: u32| {
+            let input = el("input").id(action.name()).attr("type", "number").action(action);
             input.attr("min", "1").attr("max", &most.to_string()).attr("step", "1")
         };
-        let every = number("every", *pace::EVERY.end());
-        let burst = number("burst", *pace::BURST.end());
-        let repeat = button(words.repeat, "repeat").id("repeat").class("quiet");
-        let label = |of: &str, said: &str| text("label", said).attr("for", of);
-        let again = el("div").class("again").all([
+        let interval = number(Action::EditInterval, *pace::EVERY.end());
+        let burst = number(Action::EditBurst, *pace::BURST.end());
+        let repeat = button(texts.repeat, Action::ToggleRepeat).id("repeat").class("quiet");
+        let label = |of: &str, content: &str| text("label", content).attr("for", of);
+        let repetition = el("div").class("repetition").children([
             &repeat,
-            &label("every", words.repeat_every),
-            &every,
-            &text("span", words.repeat_millis),
+            &label("every", texts.repeat_every),
+            &interval,
+            &text("span", texts.repeat_millis),
         ]);
-        let bursts = el("div").class("again").all([
-            &button(words.burst, "burst-send").id("burst-send").class("quiet"),
-            &label("burst", words.burst_of),
+        let bursts = el("div").class("repetition").children([
+            &button(texts.burst, Action::SendBurst).id("burst-send").class("quiet"),
+            &label("burst", texts.burst_of),
             &burst,
         ]);
-        let above = el("div").class("above").all([&fieldset, &templates, &keys]);
-        let written = el("div").class("written").with(&field).with(&send);
-        let below = el("div").class("below").all([&again, &bursts, &problem, &size]);
-        let file = FilePanel::new(words);
-        let root =
-            el("form").class("composer panel").attr("data-do", "send").attr("novalidate", "");
-        let root =
-            root.attr("aria-label", words.composer).all([&above, &written, &file.root, &below]);
+        let above = el("div").class("above").children([&fieldset, &templates, &keys]);
+        let field_row = el("div").class("field-row").child(&field).child(&send);
+        let below = el("div").class("below").children([&repetition, &bursts, &problem, &size]);
+        let file = FilePanel::new(texts);
+        let root = el("form").class("composer panel").action(Action::Send).attr("novalidate", "");
+        let root = root
+            .attr("aria-label", texts.composer)
+            .children([&above, &field_row, &file.root, &below]);
         Composer {
             root,
             modes,
             templates,
             field,
-            written,
+            field_row,
             send,
             problem,
             size,
-            every,
+            interval,
             repeat,
             burst,
-            again: [again, bursts],
+            repetition: [repetition, bursts],
             file,
         }
     }
 
     pub(super) fn draw(&mut self, model: &mut Model, now: Millis) {
-        let words = model.words;
+        let texts = model.texts;
         self.file.draw(model, now);
-        let wire = model.wire();
-        let open = wire.session.state().takes_messages();
-        let compose = &wire.compose;
+        let connection = model.connection();
+        let open = connection.session.state().takes_messages();
+        let compose = &connection.compose;
         let Draft { mode, text } = &compose.draft;
         let chosen = if compose.is_file { 2 } else { usize::from(*mode == Mode::Hex) };
         for (at, input) in self.modes.iter().enumerate() {
             dom::set_checked(&input.node, at == chosen);
         }
-        self.written.show(!compose.is_file);
-        self.again.iter_mut().for_each(|row| row.show(!compose.is_file));
+        self.field_row.show(!compose.is_file);
+        self.repetition.iter_mut().for_each(|row| row.show(!compose.is_file));
         dom::set_value(&self.templates.node, compose.template.map_or("", Template::name));
         dom::set_value(&self.field.node, text);
         self.field.set(
             "placeholder",
-            if *mode == Mode::Text { words.type_message } else { words.type_bytes },
+            if *mode == Mode::Text { texts.type_message } else { texts.type_bytes },
         );
         let payload = composer::payload(*mode, text);
         let unfinished =
@@ -155,9 +156,9 @@ impl Composer {
         let wrong = payload.is_err() && !unfinished;
         self.field.set_if("aria-invalid", "true", wrong);
         self.send.set("aria-disabled", if open && payload.is_ok() { "false" } else { "true" });
-        dom::set_value(&self.every.node, &compose.every);
+        dom::set_value(&self.interval.node, &compose.interval);
         dom::set_value(&self.burst.node, &compose.burst);
-        self.repeat.set_text(if compose.pace.is_some() { words.stop } else { words.repeat });
+        self.repeat.set_text(if compose.pace.is_some() { texts.stop } else { texts.repeat });
         self.repeat.set("aria-pressed", if compose.pace.is_some() { "true" } else { "false" });
         self.problem.set(
             "class",
@@ -167,110 +168,103 @@ impl Composer {
                 "problem"
             },
         );
-        self.problem.set_text(&told(wire, payload.as_ref().err().copied(), words));
+        self.problem.set_text(&status(connection, payload.as_ref().err().copied(), texts));
         let size = payload.as_ref().map(|payload| match payload.len() {
-            0 => fill(words.empty_of, &[kind_of(payload, words)]),
-            bytes => fill(words.size_of, &[&words.bytes(bytes as u64), kind_of(payload, words)]),
+            0 => fill(texts.empty_of, &[texts.message_type(payload)]),
+            bytes => {
+                fill(texts.size_of, &[&texts.bytes(bytes as u64), texts.message_type(payload)])
+            }
         });
         self.size.set_text(&if compose.is_file { String::new() } else { size.unwrap_or_default() });
     }
 }
 
-/// What there is to tell about the draft, the worst first.
-fn told(wire: &Wire, problem: Option<echogate_proto::hex::HexError>, words: &Words) -> String {
-    let compose = &wire.compose;
-    let waiting = wire.session.queued() as u64;
+/// The status of the draft: an error, or else what is waiting or being repeated.
+fn status(connection: &Connection, error: Option<HexError>, texts: &Texts) -> String {
+    let compose = &connection.compose;
+    let waiting = connection.session.queued() as u64;
     if compose.is_file {
         String::new()
-    } else if let Some(problem) = problem {
-        composer::problem(words, problem)
+    } else if let Some(error) = error {
+        composer::hex_error(texts, error)
     } else if !compose.problem.is_empty() {
         compose.problem.clone()
     } else if waiting > 0 {
-        fill(words.waiting_here, &[&words.messages(waiting)])
+        fill(texts.waiting_here, &[&texts.messages(waiting)])
     } else if let Some(pace) = &compose.pace {
-        fill(words.repeating, &[&format::grouped(pace.sent())])
-    } else if compose.template.is_some_and(Template::is_fresh_each_time) {
-        words.made_anew.to_owned()
+        fill(texts.repeating, &[&format::grouped(pace.sent())])
+    } else if compose.template.is_some_and(Template::is_refreshed) {
+        texts.refreshed.to_owned()
     } else {
         String::new()
     }
 }
 
-pub(super) fn act(app: &mut App, act: &Act) -> bool {
-    let words = app.model.words;
-    let wire = app.model.wire();
-    let compose = &mut wire.compose;
-    if act.asks("send") {
-        act.handled();
-        // In a form, a press on any field's Enter ends up here.
-        if act.kind == "submit" && !compose.is_file {
-            send(wire, words);
-            browser::focus(FIELD);
-        }
-    } else if act.is("keydown", "message") {
-        return keys::key(wire, act, words);
-    } else if act.is("input", "message") {
-        compose.draft.text = act.value();
-        (compose.template, compose.problem) = (None, String::new());
-    } else if act.is("change", "mode") {
-        choose_mode(compose, &act.with);
-    } else if act.is("change", "template") {
-        let name = act.value();
-        compose.template = Template::ALL.into_iter().find(|template| template.name() == name);
-        if let Some(template) = compose.template {
-            compose.draft = template.draft(browser::now());
-            compose.is_file = false;
-            browser::focus(FIELD);
-        }
-    } else if act.is("input", "every") {
-        compose.every = act.value();
-    } else if act.is("input", "burst") {
-        compose.burst = act.value();
-    } else if act.asks("repeat") {
-        repeat(wire, words);
-    } else if act.asks("burst-send") {
-        match pace::number(&compose.burst, &pace::BURST) {
-            Some(number) => {
-                let _all = (0..number).all(|at| wire.send_draft(words, at == 0));
+pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
+    let texts = model.texts;
+    let connection = model.connection();
+    let compose = &mut connection.compose;
+    match event.action {
+        Action::Send => {
+            event.prevent_default();
+            // Enter in any field submits the form.
+            if !compose.is_file {
+                connection.send_message(texts);
+                return Some(Command::Focus(id::MESSAGE));
             }
-            None => compose.problem = wanted(words, &pace::BURST),
         }
-    } else {
-        return false;
+        Action::MessageKey => return keys::on_key(connection, event, texts),
+        Action::EditMessage => {
+            compose.draft.text = event.value();
+            (compose.template, compose.problem) = (None, String::new());
+        }
+        Action::ChooseMode => choose_mode(compose, &event.argument),
+        Action::ChooseTemplate => {
+            let name = event.value();
+            compose.template = Template::ALL.into_iter().find(|template| template.name() == name);
+            if let Some(template) = compose.template {
+                compose.draft = template.draft(browser::now());
+                compose.is_file = false;
+                return Some(Command::Focus(id::MESSAGE));
+            }
+        }
+        Action::EditInterval => compose.interval = event.value(),
+        Action::EditBurst => compose.burst = event.value(),
+        Action::ToggleRepeat => toggle_repeat(connection, texts),
+        Action::SendBurst => match pace::parse_number(&compose.burst, &pace::BURST) {
+            Some(number) => {
+                let _all = (0..number).all(|at| connection.send_draft(texts, at == 0));
+            }
+            None => compose.problem = range_error(texts, &pace::BURST),
+        },
+        _ => return None,
     }
-    true
+    Some(Command::Draw)
 }
 
-pub(super) fn send(wire: &mut Wire, words: &Words) {
-    if wire.send_draft(words, true) && wire.compose.template.is_none() {
-        wire.compose.draft.text.clear();
-    }
-}
-
-fn repeat(wire: &mut Wire, words: &Words) {
-    let compose = &mut wire.compose;
+fn toggle_repeat(connection: &mut Connection, texts: &Texts) {
+    let compose = &mut connection.compose;
     if compose.pace.take().is_some() {
         return;
     }
-    match pace::number(&compose.every, &pace::EVERY) {
-        Some(_) if !wire.session.state().takes_messages() => {
-            words.not_connected_send.clone_into(&mut compose.problem);
+    match pace::parse_number(&compose.interval, &pace::EVERY) {
+        Some(_) if !connection.session.state().takes_messages() => {
+            texts.not_connected_send.clone_into(&mut compose.problem);
         }
-        Some(every) => {
+        Some(interval) => {
             compose.problem.clear();
-            compose.pace = Some(Pace::new(f64::from(every), browser::now()));
+            compose.pace = Some(Pace::new(f64::from(interval), browser::now()));
         }
-        None => compose.problem = wanted(words, &pace::EVERY),
+        None => compose.problem = range_error(texts, &pace::EVERY),
     }
 }
 
-fn wanted(words: &Words, range: &std::ops::RangeInclusive<u32>) -> String {
+fn range_error(texts: &Texts, range: &RangeInclusive<u32>) -> String {
     let ends = [format::grouped((*range.start()).into()), format::grouped((*range.end()).into())];
-    fill(words.number_wrong, &[&ends[0], &ends[1]])
+    fill(texts.number_wrong, &[&ends[0], &ends[1]])
 }
 
-fn choose_mode(compose: &mut Compose, mode: &str) {
+fn choose_mode(compose: &mut MessageForm, mode: &str) {
     compose.is_file = mode == "file";
     if compose.is_file {
         return;
@@ -278,7 +272,7 @@ fn choose_mode(compose: &mut Compose, mode: &str) {
     let to = if mode == "hex" { Mode::Hex } else { Mode::Text };
     let Draft { mode: from, text } = &compose.draft;
     if *from != to {
-        let text = composer::rewrite(text, *from, to).unwrap_or_else(|| text.clone());
+        let text = composer::convert(text, *from, to).unwrap_or_else(|| text.clone());
         compose.draft = Draft { mode: to, text };
         compose.template = None;
     }

@@ -1,29 +1,44 @@
-//! Elements: made once, and changed only where something has changed.
+//! Elements of the document. An element remembers what was written to it and skips a write of the
+//! same value.
 
 use wasm_bindgen::{JsCast as _, JsValue};
 use web_sys::{
-    Document, Element, HtmlElement, HtmlInputElement, HtmlSelectElement, HtmlTextAreaElement,
+    Document, Element, File, HtmlElement, HtmlInputElement, HtmlSelectElement, HtmlTextAreaElement,
 };
+
+use super::action::Action;
+
+/// Ids of elements that are used outside the panel that makes them.
+pub(super) mod id {
+    pub(in super::super) const ENDPOINT: &str = "endpoint";
+    pub(in super::super) const FILE: &str = "file";
+    pub(in super::super) const LANGUAGE: &str = "language";
+    pub(in super::super) const LOAD: &str = "load";
+    pub(in super::super) const MESSAGE: &str = "message";
+    pub(in super::super) const PROTOCOL: &str = "protocol";
+    pub(in super::super) const TOGGLE: &str = "toggle";
+    pub(in super::super) const TRANSCRIPT: &str = "transcript";
+}
 
 const SVG: &str = "http://www.w3.org/2000/svg";
 
-/// An element that remembers what it was told, so that to tell it the same again costs nothing.
+/// An element with a cache of what was written to it.
 #[derive(Clone)]
 pub(super) struct El {
     pub(super) node: Element,
-    // In a box, for an element is handed on with each thing that it is told when it is made.
-    told: Option<Box<Told>>,
+    // Boxed, because the builder methods pass the element by value.
+    written: Option<Box<Written>>,
 }
 
 #[derive(Clone, Default)]
-struct Told {
+struct Written {
     text: Option<String>,
     attributes: Vec<(&'static str, String)>,
 }
 
-/// What cannot fail here. The error's own words would bring along all that it takes to write
-/// any value of JavaScript.
-pub(super) fn sure<T>(done: Result<T, JsValue>, why: &str) -> T {
+/// The value of a call that cannot fail here. `expect` would print the error, and the formatting of
+/// JavaScript values would add to the page's size.
+pub(super) fn expect_ok<T>(done: Result<T, JsValue>, why: &str) -> T {
     done.unwrap_or_else(|_| panic!("{why}"))
 }
 
@@ -31,34 +46,42 @@ pub(super) fn document() -> Document {
     web_sys::window().and_then(|window| window.document()).expect("a page has a document")
 }
 
-/// A new element of HTML.
+/// A new HTML element.
 pub(super) fn el(tag: &str) -> El {
-    El::of(sure(document().create_element(tag), "tags here are names"))
+    El::of(expect_ok(document().create_element(tag), "tags here are names"))
 }
 
-/// A new element of SVG.
+/// A new SVG element.
 pub(super) fn svg(tag: &str) -> El {
-    El::of(sure(document().create_element_ns(Some(SVG), tag), "tags here are names"))
+    El::of(expect_ok(document().create_element_ns(Some(SVG), tag), "tags here are names"))
 }
 
-/// A new element with a text in it.
+/// A new HTML element with a text.
 pub(super) fn text(tag: &str, text: &str) -> El {
     let mut it = el(tag);
     it.set_text(text);
     it
 }
 
-/// A button that does something, by the name that the page's listeners know it by.
-pub(super) fn button(label: &str, does: &str) -> El {
-    text("button", label).attr("type", "button").attr("data-do", does)
+/// A button for an action.
+pub(super) fn button(label: &str, action: Action) -> El {
+    text("button", label).attr("type", "button").action(action)
+}
+
+/// A panel and its header with the title.
+pub(super) fn panel(id: &str, title: &str) -> (El, El) {
+    let title_id = format!("{id}-title");
+    let header = el("header").child(&text("h2", title).id(&title_id));
+    let panel = el("section").id(id).class("panel").attr("aria-labelledby", &title_id);
+    (panel.child(&header), header)
 }
 
 impl El {
     fn of(node: Element) -> El {
-        El { node, told: None }
+        El { node, written: None }
     }
 
-    // To build with
+    // Builder methods, which are not cached
 
     #[inline(never)]
     pub(super) fn class(self, names: &str) -> El {
@@ -79,43 +102,48 @@ impl El {
     }
 
     #[inline(never)]
-    pub(super) fn with(self, child: &El) -> El {
+    pub(super) fn child(self, child: &El) -> El {
         self.append(child);
         self
     }
 
-    pub(super) fn all<'a>(self, children: impl IntoIterator<Item = &'a El>) -> El {
+    #[inline(never)]
+    pub(super) fn action(self, action: Action) -> El {
+        self.attr("data-action", action.name())
+    }
+
+    pub(super) fn children<'a>(self, children: impl IntoIterator<Item = &'a El>) -> El {
         children.into_iter().for_each(|child| self.append(child));
         self
     }
 
     #[inline(never)]
-    pub(super) fn plain(self, text: &str) -> El {
+    pub(super) fn plain_text(self, text: &str) -> El {
         let node = document().create_text_node(text);
-        sure(self.node.append_child(&node), "an element takes text");
+        expect_ok(self.node.append_child(&node), "an element takes text");
         self
     }
 
-    // To change with
+    // Cached writes
 
     #[inline(never)]
     pub(super) fn append(&self, child: &El) {
-        sure(self.node.append_child(&child.node), "nothing here is put into itself");
+        expect_ok(self.node.append_child(&child.node), "nothing here is put into itself");
     }
 
     #[inline(never)]
     pub(super) fn set_text(&mut self, text: &str) {
-        let told = self.told.get_or_insert_default();
-        if told.text.as_deref() == Some(text) {
+        let written = self.written.get_or_insert_default();
+        if written.text.as_deref() == Some(text) {
             return;
         }
-        // To change a text costs the browser less than to put another in its place.
-        let child = told.text.as_ref().and_then(|_| self.node.first_child());
+        // Changing a text node costs less than replacing it.
+        let child = written.text.as_ref().and_then(|_| self.node.first_child());
         match child {
             Some(child) => child.set_node_value(Some(text)),
             None => self.node.set_text_content(Some(text)),
         }
-        told.text = Some(text.to_owned());
+        written.text = Some(text.to_owned());
     }
 
     #[inline(never)]
@@ -125,7 +153,7 @@ impl El {
         }
     }
 
-    /// Sets an attribute, or takes it away.
+    /// Sets or removes an attribute.
     #[inline(never)]
     pub(super) fn set_if(&mut self, name: &'static str, value: &str, wanted: bool) {
         if wanted {
@@ -139,7 +167,8 @@ impl El {
         self.set_if("hidden", "", !shown);
     }
 
-    /// Sets a property of its style; by way of the object model, as the page's policy wants it.
+    /// Sets a style property through the object model: the Content-Security-Policy forbids `style`
+    /// attributes.
     #[inline(never)]
     pub(super) fn style(&mut self, property: &'static str, value: &str) {
         if self.remember(property, value)
@@ -151,12 +180,12 @@ impl El {
 
     pub(super) fn empty(&mut self) {
         self.node.set_text_content(None);
-        self.told = None;
+        self.written = None;
     }
 
-    /// Whether that is new.
+    /// Caches a value; returns whether it is new.
     fn remember(&mut self, name: &'static str, value: &str) -> bool {
-        let attributes = &mut self.told.get_or_insert_default().attributes;
+        let attributes = &mut self.written.get_or_insert_default().attributes;
         match attributes.iter_mut().find(|(known, _)| *known == name) {
             Some((_, known)) if known == value => return false,
             Some((_, known)) => value.clone_into(known),
@@ -166,14 +195,14 @@ impl El {
     }
 
     fn forget(&mut self, name: &str) -> bool {
-        let attributes = &mut self.told.get_or_insert_default().attributes;
+        let attributes = &mut self.written.get_or_insert_default().attributes;
         let before = attributes.len();
         attributes.retain(|(known, _)| *known != name);
         attributes.len() < before
     }
 }
 
-/// What is in a field.
+/// The value of a field.
 pub(super) fn value(node: &Element) -> String {
     if let Some(field) = node.dyn_ref::<HtmlInputElement>() {
         field.value()
@@ -184,7 +213,7 @@ pub(super) fn value(node: &Element) -> String {
     }
 }
 
-/// Puts something into a field, unless it is there already: to put it again would move the caret.
+/// Sets the value of a field, unless it is the same: setting it would move the caret.
 pub(super) fn set_value(node: &Element, text: &str) {
     if value(node) == text {
         return;
@@ -198,6 +227,14 @@ pub(super) fn set_value(node: &Element, text: &str) {
     }
 }
 
+/// Takes the chosen file out of a file field, which is ready for the same file again.
+pub(super) fn take_file(node: &Element) -> Option<File> {
+    let field = node.dyn_ref::<HtmlInputElement>()?;
+    let file = field.files()?.get(0);
+    field.set_value("");
+    file
+}
+
 pub(super) fn is_checked(node: &Element) -> bool {
     node.dyn_ref::<HtmlInputElement>().is_some_and(HtmlInputElement::checked)
 }
@@ -209,5 +246,5 @@ pub(super) fn set_checked(node: &Element, checked: bool) {
 }
 
 fn set(node: &Element, name: &str, value: &str) {
-    sure(node.set_attribute(name, value), "attributes here are names");
+    expect_ok(node.set_attribute(name, value), "attributes here are names");
 }

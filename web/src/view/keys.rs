@@ -1,38 +1,41 @@
-//! The keys of the field that messages are written in.
+//! The keys of the message field.
 
 use wasm_bindgen::JsCast as _;
 use web_sys::HtmlTextAreaElement;
 
-use super::{act::Act, composer::send, wire::Wire};
-use crate::words::Words;
+use super::{command::Command, connection::Connection, user_event::UserEvent};
+use crate::i18n::Texts;
 
-/// Enter sends; the arrows go through what was sent before, from the first and last line.
-pub(super) fn key(wire: &mut Wire, act: &Act, words: &Words) -> bool {
-    let Some(key) = act.key() else { return false };
-    let Some(field) = act.node.dyn_ref::<HtmlTextAreaElement>() else { return false };
+/// Enter sends; the arrow keys recall sent messages, from the first and last line of the field.
+pub(super) fn on_key(
+    connection: &mut Connection,
+    event: &UserEvent,
+    texts: &Texts,
+) -> Option<Command> {
+    let key = event.key()?;
+    let field = event.node.dyn_ref::<HtmlTextAreaElement>()?;
     let caret = field.selection_start().ok().flatten().unwrap_or(0) as usize;
-    let text = field.value();
-    // The caret counts in UTF-16.
-    let breaks = |units: &[u16]| units.contains(&u16::from(b'\n'));
-    let units: Vec<u16> = text.encode_utf16().collect();
-    let caret = caret.min(units.len());
-    let compose = &mut wire.compose;
-    let found = match &*key {
+    // The caret counts UTF-16 units.
+    let units: Vec<u16> = field.value().encode_utf16().collect();
+    let (before, after) = units.split_at(caret.min(units.len()));
+    let has_line_break = |units: &[u16]| units.contains(&u16::from(b'\n'));
+    let compose = &mut connection.compose;
+    let recalled = match &*key {
         "Enter" => {
-            act.handled();
+            event.prevent_default();
             if !compose.draft.text.is_empty() {
-                send(wire, words);
+                connection.send_message(texts);
             }
-            return true;
+            return Some(Command::Draw);
         }
-        "ArrowUp" if !breaks(&units[..caret]) => compose.history.older(compose.draft.clone()),
-        "ArrowDown" if !breaks(&units[caret..]) => compose.history.newer(),
-        _ => return false,
+        "ArrowUp" if !has_line_break(before) => compose.history.older(compose.draft.clone()),
+        "ArrowDown" if !has_line_break(after) => compose.history.newer(),
+        _ => return None,
     };
-    if let Some(draft) = found {
-        act.handled();
+    if let Some(draft) = recalled {
+        event.prevent_default();
         compose.draft = draft;
         compose.template = None;
     }
-    true
+    Some(Command::Draw)
 }

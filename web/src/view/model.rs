@@ -1,62 +1,63 @@
-//! What the page knows.
+//! The page's model.
 
 use echogate_proto::live::Endpoints;
 
-use super::{browser, operator, wire::Wire};
+use super::{browser, connection::Connection, operator_session::OperatorSession};
 use crate::{
-    announce::Announcer,
+    i18n::Texts,
     live::{self, Live},
-    place::Start,
-    words::Words,
+    live_region::Announcer,
+    location::StartOptions,
 };
 
 /// The most connections side by side.
-pub(super) const MAX_WIRES: usize = 12;
+pub(super) const MAX_CONNECTIONS: usize = 12;
 
-/// What the page knows.
+/// The page's model.
 pub(super) struct Model {
-    pub(super) words: &'static Words,
-    pub(super) start: Start,
-    pub(super) wires: Vec<Wire>,
+    pub(super) texts: &'static Texts,
+    pub(super) options: StartOptions,
+    pub(super) connections: Vec<Connection>,
+    /// The index of the chosen connection.
     pub(super) chosen: usize,
-    next_wire: u32,
+    next_id: u32,
     pub(super) live: Live,
     pub(super) endpoints: Endpoints,
     pub(super) announcer: Announcer,
-    pub(super) desk: operator::Model,
+    pub(super) operator: OperatorSession,
 }
 
 impl Model {
-    pub(super) fn new(words: &'static Words, start: Start) -> Model {
+    pub(super) fn new(texts: &'static Texts, options: StartOptions) -> Model {
         Model {
-            words,
-            wires: vec![Wire::new(0, &start)],
-            start,
+            texts,
+            connections: vec![Connection::new(0, &options)],
+            options,
             chosen: 0,
-            next_wire: 1,
+            next_id: 1,
             live: Live::default(),
             endpoints: Endpoints::default(),
             announcer: Announcer::default(),
-            desk: operator::Model::default(),
+            operator: OperatorSession::default(),
         }
     }
 
     /// Adds a connection and chooses it.
-    pub(super) fn add_wire(&mut self) -> &mut Wire {
-        let id = self.next_wire;
-        self.next_wire += 1;
-        self.wires.push(Wire::new(id, &self.start));
-        self.chosen = self.wires.len() - 1;
-        self.wire()
+    pub(super) fn add_connection(&mut self) -> &mut Connection {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.connections.push(Connection::new(id, &self.options));
+        self.chosen = self.connections.len() - 1;
+        self.connection()
     }
 
-    /// The service that a URL leads to, if the server has told of it.
+    /// The service that a URL leads to, if the server's endpoints say.
     pub(super) fn service(&self, url: &str) -> Option<&str> {
-        live::service(&self.endpoints, browser::place().path(url)?)
+        live::service_of_route(&self.endpoints, browser::location().local_path(url)?)
     }
 
     /// The chosen connection. There is always one.
-    pub(super) fn wire(&mut self) -> &mut Wire {
-        &mut self.wires[self.chosen]
+    pub(super) fn connection(&mut self) -> &mut Connection {
+        &mut self.connections[self.chosen]
     }
 }

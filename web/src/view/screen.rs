@@ -1,99 +1,105 @@
-//! What is on the screen, in one language: the panels and how they are arranged.
+//! The screen in one language: the panels and their arrangement.
 
 use super::{
     browser,
+    charts::Charts,
     composer::Composer,
-    connections::Connections,
-    dom::{El, el, sure, text},
-    masthead::Masthead,
-    measures::Measures,
+    connection_list::ConnectionList,
+    dom::{El, el, expect_ok},
+    header::Header,
+    latency_panel::LatencyPanel,
     model::Model,
-    operator::Desk,
-    transcript::TranscriptPanel,
-    way::WayPanel,
-    who::Who,
+    operator_panel::OperatorPanel,
+    sidebar::Sidebar,
+    transcript_panel::TranscriptPanel,
 };
-use crate::{time::Millis, words::Words};
+use crate::{i18n::Texts, redraw::earliest, time::Millis};
 
 pub(super) struct Screen {
-    masthead: Masthead,
-    connections: Connections,
+    header: Header,
+    sidebar: Sidebar,
     transcript: TranscriptPanel,
     composer: Composer,
-    way: WayPanel,
-    measures: Measures,
-    who: Who,
-    desk: Desk,
-    bench: El,
-    announcer: El,
+    latency: LatencyPanel,
+    charts: Charts,
+    connection_list: ConnectionList,
+    operator: OperatorPanel,
+    workbench: El,
+    live_region: El,
 }
 
 impl Screen {
-    pub(super) fn new(words: &'static Words) -> Screen {
+    pub(super) fn new(texts: &'static Texts) -> Screen {
         let screen = Screen {
-            masthead: Masthead::new(words),
-            connections: Connections::new(words),
-            transcript: TranscriptPanel::new(words),
-            composer: Composer::new(words),
-            way: WayPanel::new(words),
-            measures: Measures::new(words),
-            who: Who::new(words),
-            desk: Desk::new(words),
-            bench: el("div").id("bench"),
-            announcer: el("p").id("announcer").class("unseen").attr("role", "status"),
+            header: Header::new(texts),
+            sidebar: Sidebar::new(texts),
+            transcript: TranscriptPanel::new(texts),
+            composer: Composer::new(texts),
+            latency: LatencyPanel::new(texts),
+            charts: Charts::new(texts),
+            connection_list: ConnectionList::new(texts),
+            operator: OperatorPanel::new(texts),
+            workbench: el("div").id("workbench"),
+            live_region: el("p").id("announcer").class("unseen").attr("role", "status"),
         };
-        let talk = el("div").class("talk").attr("data-drop", "");
-        talk.append(&screen.transcript.root);
-        talk.append(&screen.composer.root);
-        let meters = el("div").class("meters");
-        meters.append(&screen.way.root);
-        meters.append(&screen.measures.root);
-        meters.append(&screen.who.root);
-        screen.bench.append(&screen.connections.root);
-        screen.bench.append(&talk);
-        screen.bench.append(&meters);
+        let middle = el("div").class("main-column").attr("data-drop", "");
+        let middle = middle.children([&screen.transcript.root, &screen.composer.root]);
+        let meters = el("div").class("meters").children([
+            &screen.latency.root,
+            &screen.charts.root,
+            &screen.connection_list.root,
+        ]);
+        for column in [&screen.sidebar.root, &middle, &meters] {
+            screen.workbench.append(column);
+        }
         if let Some(page) = browser::element("page") {
             page.set_text_content(None);
-            for child in [&screen.bench, &screen.desk.root, &screen.announcer] {
-                sure(page.append_child(&child.node), "the page takes what is new");
+            for child in [&screen.workbench, &screen.operator.root, &screen.live_region] {
+                expect_ok(page.append_child(&child.node), "the page takes new children");
             }
         }
         screen
     }
 
-    /// Draws what has changed. Answers whether it is to be drawn once more, for what was drawn
-    /// has moved other things.
-    pub(super) fn draw(&mut self, model: &mut Model, now: Millis) -> bool {
-        let settled = self.transcript.measure();
+    /// Draws what has changed; returns when to draw again without an event.
+    pub(super) fn draw(&mut self, model: &mut Model, now: Millis) -> Option<Millis> {
+        let at_operator = browser::fragment() == "operator";
+        self.header.draw(at_operator);
+        self.workbench.show(!at_operator);
+        self.operator.root.show(at_operator);
+        let panels = if at_operator {
+            self.operator.draw(model, now)
+        } else {
+            self.draw_workbench(model, now)
+        };
+        earliest([panels, self.announce(model, now)])
+    }
+
+    fn draw_workbench(&mut self, model: &mut Model, now: Millis) -> Option<Millis> {
+        let height_is_unchanged = self.transcript.measure();
         let was_open = self.transcript.is_open();
-        let at_desk = browser::hash() == "operator";
-        self.masthead.draw(at_desk);
-        self.bench.show(!at_desk);
-        self.desk.draw(model, at_desk, now);
-        if !at_desk {
-            self.connections.draw(model, now);
-            self.composer.draw(model, now);
-            self.way.draw(model, now);
-            self.measures.draw(model, now);
-            self.who.draw(model, now);
-            // Last, for to scroll it is to have all that was changed before laid out.
-            self.transcript.draw(model);
-        }
-        if let Some(mut sentence) = model.announcer.speak(model.words, now) {
-            // The same sentence again is no change, and would not be read out.
-            if self.announcer.node.text_content().as_ref() == Some(&sentence) {
+        let sidebar = self.sidebar.draw(model, now);
+        self.composer.draw(model, now);
+        let latency = self.latency.draw(model, now);
+        let charts = self.charts.draw(model, now);
+        let connection_list = self.connection_list.draw(model, now);
+        // Last, because scrolling computes the layout of all changes before it.
+        self.transcript.draw(model);
+        // A change of the transcript's height becomes visible to `measure` in the next frame.
+        let is_settled = height_is_unchanged && was_open == self.transcript.is_open();
+        let transcript = (!is_settled).then_some(now);
+        earliest([sidebar, latency, charts, connection_list, transcript])
+    }
+
+    /// Writes a due announcement to the live region; returns when the next one is due.
+    fn announce(&mut self, model: &mut Model, now: Millis) -> Option<Millis> {
+        if let Some(mut sentence) = model.announcer.announce(model.texts, now) {
+            // Screen readers read changes only: a repeated sentence has to differ.
+            if self.live_region.node.text_content().as_ref() == Some(&sentence) {
                 sentence.push('\u{a0}');
             }
-            self.announcer.set_text(&sentence);
+            self.live_region.set_text(&sentence);
         }
-        !settled || was_open != self.transcript.is_open()
+        model.announcer.due()
     }
-}
-
-/// A panel and its title.
-pub(super) fn panel(id: &str, title: &str) -> (El, El) {
-    let title_id = format!("{id}-title");
-    let head = el("header").with(&text("h2", title).id(&title_id));
-    let panel = el("section").id(id).class("panel").attr("aria-labelledby", &title_id);
-    (panel.with(&head), head)
 }

@@ -1,15 +1,14 @@
-//! The browser's WebSocket and EventSource, as sources of events.
+//! The browser's `WebSocket` and `EventSource` as sources of events.
 
 use echogate_proto::close::CloseCode;
 use js_sys::{Array, ArrayBuffer, JsString, Uint8Array};
 use wasm_bindgen::{JsCast as _, JsValue, closure::Closure};
 use web_sys::{BinaryType, CloseEvent, EventSource, MessageEvent, WebSocket};
 
-use super::dom::sure;
+use super::dom::expect_ok;
 use crate::{payload::Payload, session::Event};
 
-/// A socket and the callbacks that listen to it. Both end together: dropped, it is silent, and
-/// closed if it was not.
+/// A WebSocket with its callbacks. Dropping it removes the callbacks and closes the socket.
 pub(super) struct Socket {
     socket: WebSocket,
     _opened: Closure<dyn FnMut()>,
@@ -18,27 +17,31 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    /// Begins to connect; `tell` hears of everything that happens from then on. Fails, in the
-    /// browser's words, where the browser would not even try.
+    /// Starts the opening handshake; `send` gets all events of the socket.
+    ///
+    /// # Errors
+    ///
+    /// The browser's message, if it rejects the URL or a subprotocol.
     pub(super) fn open(
         url: &str,
         protocols: &[String],
-        tell: impl Fn(Event) + Copy + 'static,
+        send: impl Fn(Event) + Copy + 'static,
     ) -> Result<Socket, String> {
         let protocols: Array = protocols.iter().map(|name| JsValue::from_str(name)).collect();
-        let socket = WebSocket::new_with_str_sequence(url, &protocols).map_err(words)?;
+        let socket = WebSocket::new_with_str_sequence(url, &protocols).map_err(message_of)?;
         socket.set_binary_type(BinaryType::Arraybuffer);
 
-        let its = socket.clone();
-        let opened = Closure::new(move || tell(Event::Opened { protocol: its.protocol() }));
+        let opened_socket = socket.clone();
+        let opened =
+            Closure::new(move || send(Event::Opened { protocol: opened_socket.protocol() }));
         let received = Closure::new(move |event: MessageEvent| {
             if let Some(payload) = payload(&event.data()) {
-                tell(Event::Received(payload));
+                send(Event::Received(payload));
             }
         });
-        // No listener for `error`: it says nothing, and `close` always follows.
+        // No listener for `error`: it carries no detail, and `close` always follows.
         let ended = Closure::new(move |event: CloseEvent| {
-            tell(Event::Ended {
+            send(Event::Ended {
                 code: CloseCode(event.code()),
                 reason: event.reason(),
                 clean: event.was_clean(),
@@ -50,25 +53,24 @@ impl Socket {
         Ok(Socket { socket, _opened: opened, _received: received, _ended: ended })
     }
 
-    /// Hands over a message. A socket that closes takes it and does nothing with it; its end
-    /// says so.
+    /// Sends a message. A closing socket discards it, and reports its end.
     pub(super) fn send(&self, payload: &Payload) {
         let sent = match payload {
             Payload::Text(text) => self.socket.send_with_str(text),
             Payload::Binary(bytes) => self.socket.send_with_u8_array(bytes),
         };
-        sure(sent, "the session sends only after the socket has opened");
+        expect_ok(sent, "the session sends only after the socket has opened");
     }
 
-    /// How many bytes it has not sent yet.
+    /// The bytes in the browser's send buffer.
     pub(super) fn buffered(&self) -> usize {
         self.socket.buffered_amount() as usize
     }
 
-    /// Begins to close, with a code and a reason that pages may use.
+    /// Starts the closing handshake, with a code and a reason that browsers let pages send.
     pub(super) fn close(&self, code: CloseCode, reason: &str) {
         let closed = self.socket.close_with_code_and_reason(code.0, reason);
-        sure(closed, "the composer lets only such codes and reasons through");
+        expect_ok(closed, "the composer lets only such codes and reasons through");
     }
 }
 
@@ -81,39 +83,39 @@ impl Drop for Socket {
     }
 }
 
-/// The server's events, for as long as this lives; the browser connects again by itself.
-pub(super) struct Events {
+/// A subscription to the server's events, which the browser renews by itself.
+pub(super) struct ServerEvents {
     source: EventSource,
     _message: Closure<dyn FnMut(MessageEvent)>,
     _lost: Closure<dyn FnMut()>,
 }
 
-impl Events {
-    /// Begins to listen; `None` where the browser would not even try.
+impl ServerEvents {
+    /// Subscribes; `None` if the browser rejects the URL.
     pub(super) fn listen(
         path: &str,
-        tell: impl Fn(String) + 'static,
+        send: impl Fn(String) + 'static,
         lost: impl Fn() + 'static,
-    ) -> Option<Events> {
+    ) -> Option<ServerEvents> {
         let source = EventSource::new(path).ok()?;
         let message = Closure::new(move |event: MessageEvent| {
             if let Some(text) = event.data().as_string() {
-                tell(text);
+                send(text);
             }
         });
         let lost = Closure::new(lost);
         source.set_onmessage(Some(message.as_ref().unchecked_ref()));
         source.set_onerror(Some(lost.as_ref().unchecked_ref()));
-        Some(Events { source, _message: message, _lost: lost })
+        Some(ServerEvents { source, _message: message, _lost: lost })
     }
 
-    /// Whether the browser has given up.
+    /// Whether the browser has stopped reconnecting.
     pub(super) fn is_closed(&self) -> bool {
         self.source.ready_state() == EventSource::CLOSED
     }
 }
 
-impl Drop for Events {
+impl Drop for ServerEvents {
     fn drop(&mut self) {
         self.source.set_onmessage(None);
         self.source.set_onerror(None);
@@ -129,8 +131,8 @@ fn payload(data: &JsValue) -> Option<Payload> {
     Some(Payload::Binary(Uint8Array::new(buffer).to_vec().into()))
 }
 
-/// What an exception says.
-fn words(thrown: JsValue) -> String {
+/// The message of an exception.
+fn message_of(thrown: JsValue) -> String {
     thrown
         .dyn_into::<js_sys::Error>()
         .map_or_else(|_| String::new(), |error| error.message().into())

@@ -8,9 +8,7 @@ fn part(framer: &mut Framer, input: &[u8], cuts: &[usize]) -> Result<Vec<u8>, Fr
     for cut in cuts.iter().copied().chain([usize::MAX]) {
         let (mut piece, behind) = rest.split_at(cut.min(rest.len()));
         rest = behind;
-        while let Some(next) =
-            framer.next(piece)?.map_or_else(|| framer.next_part(piece), |next| Ok(Some(next)))?
-        {
+        while let Some(next) = framer.next(piece, Rest::Send)? {
             next.head.append_to(&mut out);
             out.extend_from_slice(&piece[next.payload]);
             piece = &piece[next.taken..];
@@ -112,10 +110,10 @@ fn each_message_gets_its_reply_empty_ones_and_fragments_included() {
     framer.expect(OpCode::Text, false, 1);
     framer.expect(OpCode::Continuation, true, 2);
     framer.expect(OpCode::Text, true, 0);
-    assert_eq!(framer.owed(), 4);
+    assert_eq!(framer.expected(), 4);
     let out = wire(&mut framer, "\u{20ac}".as_bytes(), &[]).unwrap();
     assert_eq!(out, [0x82, 0, 0x01, 1, 0xe2, 0x80, 2, 0x82, 0xac, 0x81, 0]);
-    assert_eq!(framer.owed(), 0);
+    assert_eq!(framer.expected(), 0);
 }
 
 #[test]
@@ -141,7 +139,7 @@ fn a_reply_of_which_a_part_has_arrived_goes_out_in_fragments() {
 #[test]
 fn a_read_ends_with_a_reply_where_more_are_owed_than_fit() {
     let mut framer = Framer::new(Framing::Message);
-    assert_eq!(framer.whole_replies(100), 100, "nothing is owed");
+    assert_eq!(framer.whole_replies(100), 100, "nothing is expected");
     (0..3).for_each(|_| framer.expect(OpCode::Binary, true, 40));
     assert_eq!(framer.whole_replies(100), 80);
     assert_eq!(framer.whole_replies(120), 120);
@@ -153,8 +151,9 @@ fn a_read_ends_with_a_reply_where_more_are_owed_than_fit() {
 fn a_reply_that_has_arrived_whole_is_one_frame() {
     let mut framer = Framer::new(Framing::Message);
     framer.expect(OpCode::Text, true, 3);
-    assert_eq!(framer.next(b"ab"), Ok(None));
-    let whole = framer.next(b"abc").unwrap().unwrap();
+    assert_eq!(framer.next(b"ab", Rest::Wait), Ok(None));
+    assert!(framer.needs_more(1, b"b") && !framer.needs_more(2, b"c"));
+    let whole = framer.next(b"abc", Rest::Wait).unwrap().unwrap();
     assert_eq!((whole.head, whole.payload), (Head::new(OpCode::Text, true, 3), 0..3));
 }
 
@@ -167,7 +166,7 @@ fn the_valid_beginning_of_text_arrives_however_it_is_cut() {
         let (mut out, mut failed) = (Vec::new(), None);
         for mut piece in [&input[..cut], &input[cut..]] {
             while failed.is_none() {
-                match framer.next(piece) {
+                match framer.next(piece, Rest::Wait) {
                     Ok(None) => break,
                     Ok(Some(next)) => {
                         next.head.append_to(&mut out);
@@ -189,7 +188,7 @@ fn a_reply_to_text_must_be_text() {
     let mut framer = Framer::new(Framing::Message);
     framer.expect(OpCode::Text, true, 3);
     assert_eq!(
-        framer.next_part(b"a"),
+        framer.next(b"a", Rest::Send),
         Ok(Some(Piece {
             head: Head::new(OpCode::Text, false, 1),
             payload: 0..1,
@@ -197,7 +196,7 @@ fn a_reply_to_text_must_be_text() {
             ends_message: false,
         }))
     );
-    assert_eq!(framer.next_part(b"\xff"), Err(FramingError::InvalidUtf8));
+    assert_eq!(framer.next(b"\xff", Rest::Send), Err(FramingError::InvalidUtf8));
 }
 
 /// The messages that a framing with options makes of `input` in pieces of the sizes of `cuts`: as
@@ -217,14 +216,14 @@ fn framed_with(
             if framer.replaces_invalid() { framer.replace_invalid(piece, 0) } else { None };
         held.extend_from_slice(replaced.as_deref().unwrap_or(piece));
         let mut at = 0;
-        while let Some(next) = framer.next(&held[at..])? {
+        while let Some(next) = framer.next(&held[at..], Rest::Wait)? {
             next.head.append_to(&mut out);
             out.extend_from_slice(&held[at..][next.payload]);
             at += next.taken;
         }
         held.drain(..at);
     }
-    if let Some(last) = framer.next_at_end(&held)? {
+    if let Some(last) = framer.next(&held, Rest::Last)? {
         last.head.append_to(&mut out);
         out.extend_from_slice(&held[last.payload]);
         held.drain(..last.taken);
@@ -421,7 +420,7 @@ proptest! {
         for (_, payload) in &expected[expected.len().saturating_sub(behind)..] {
             out.extend(part(&mut framer, payload, &cuts).unwrap());
         }
-        prop_assert_eq!(framer.owed(), 0);
+        prop_assert_eq!(framer.expected(), 0);
         prop_assert_eq!(messages(&out), expected);
     }
 }

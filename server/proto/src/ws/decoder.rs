@@ -1,33 +1,35 @@
-//! A client's bytes, in any pieces, into frames and messages, strictly by RFC 6455.
+//! A decoder from bytes, in pieces of any size, to frames and messages, strict by RFC 6455.
 
 use std::ops::Range;
 
 use super::{
-    Kind, OpCode, Violation,
-    frame::{MAX_CLIENT_HEAD, MAX_CONTROL},
+    Kind, OpCode, Role, Violation,
+    frame::{MAX_CONTROL, MAX_HEADER},
     mask,
 };
 use crate::{close::CloseCode, utf8::Utf8Stream};
 
-/// Reads a client's frames as a server does.
+/// A decoder of the frames that one peer sends.
 ///
-/// It keeps no payload of data frames: they are unmasked where they lie, and the
-/// events say where that is. Text is checked as it arrives.
+/// The payload of data frames is not stored: it is unmasked in the caller's buffer, and the
+/// events give its range there. The UTF-8 of text messages is checked as it arrives.
 #[derive(Debug)]
 pub struct Decoder {
     /// The limit on a message, in payload bytes.
     max_message: u64,
-    /// A head that has arrived in part.
-    head: [u8; MAX_CLIENT_HEAD],
-    head_len: u8,
+    /// The role of the endpoint that decodes; the peer has the other one.
+    role: Role,
+    /// A frame header that has arrived in part.
+    header: [u8; MAX_HEADER],
+    header_len: u8,
     /// The frame whose payload is being read.
     frame: Option<Frame>,
-    /// The message that has begun and not ended.
+    /// The type of the message that has begun and not ended.
     message: Option<Kind>,
-    /// Payload bytes of that message so far, by its frames' heads.
+    /// Payload bytes of that message so far, as the headers of its frames declare them.
     message_len: u64,
     text: Utf8Stream,
-    /// The payload of the latest control frame. Most connections never have one.
+    /// The payload of the latest control frame. Boxed, since most connections never have one.
     control: Option<Box<Control>>,
 }
 
@@ -38,21 +40,21 @@ struct Frame {
     fin: bool,
     /// Payload bytes still to come.
     left: u64,
-    /// The masking key, rotated to the next byte.
+    /// The masking key, rotated to the next byte; zeros in a frame without a mask.
     key: [u8; 4],
 }
 
-/// What the decoder found.
+/// A frame, or part of one, that the decoder has read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A message in a single frame that lies in the buffer whole: most are.
+    /// A message in a single frame that lies in the buffer completely, as most do.
     Message {
         /// Text or Binary.
         opcode: OpCode,
-        /// Where its payload lies in the buffer, unmasked.
+        /// The range of its unmasked payload in the buffer.
         range: Range<usize>,
     },
-    /// The head of any other data frame; at least one [`Event::Payload`] follows, an empty
+    /// The header of any other data frame. At least one [`Event::Payload`] follows, an empty
     /// one if the frame is empty.
     Frame {
         /// Text, Binary or Continuation.
@@ -64,28 +66,35 @@ pub enum Event {
     },
     /// Payload of the current data frame, unmasked in the caller's buffer.
     Payload {
-        /// Where it lies in the buffer.
+        /// The range of the payload in the buffer.
         range: Range<usize>,
-        /// Whether the message ends with it.
+        /// Whether the message ends with this payload.
         ends_message: bool,
     },
     /// A Ping; its payload is [`Decoder::control_payload`].
     Ping,
     /// A Pong; its payload is [`Decoder::control_payload`].
     Pong,
-    /// A Close, with [`CloseCode::NO_STATUS`] if it had no code. What follows it
-    /// is not to be decoded.
+    /// A Close, with [`CloseCode::NO_STATUS`] if it had no code; its reason is
+    /// [`Decoder::control_payload`]. Bytes after a Close must not be decoded.
     Close(CloseCode),
 }
 
 impl Decoder {
-    /// A decoder for a new connection whose messages have at most `max_message`
-    /// payload bytes.
+    /// Creates the decoder of a server, for a new connection whose messages have at most
+    /// `max_message` payload bytes.
     pub fn new(max_message: u64) -> Decoder {
+        Decoder::with_role(Role::Server, max_message)
+    }
+
+    /// Creates the decoder of an endpoint in the role `role`: a server accepts masked frames
+    /// only, a client unmasked ones only.
+    pub fn with_role(role: Role, max_message: u64) -> Decoder {
         Decoder {
             max_message,
-            head: [0; MAX_CLIENT_HEAD],
-            head_len: 0,
+            role,
+            header: [0; MAX_HEADER],
+            header_len: 0,
             frame: None,
             message: None,
             message_len: 0,
@@ -94,20 +103,20 @@ impl Decoder {
         }
     }
 
-    /// Takes bytes of `buf` from `*at` on, as far as the next event, and moves `*at`
-    /// behind them. `None` when `buf` is used up.
+    /// Decodes `buf` from `*at` on up to the next event, and moves `*at` behind the bytes
+    /// consumed. Returns `None` when all of `buf` is consumed.
     ///
     /// # Errors
     ///
-    /// At the client's first violation, after which the decoder is of no more use.
+    /// The peer's first violation, after which the decoder must not be used again.
     pub fn next(&mut self, buf: &mut [u8], at: &mut usize) -> Result<Option<Event>, Violation> {
         loop {
             let event = match self.frame {
-                None => match self.take_head(buf, at)? {
+                None => match self.take_header(buf, at)? {
                     Some(frame) => self.begin(frame, buf, at)?,
                     None => return Ok(None),
                 },
-                // A frame or its part without payload is an event of its own.
+                // An empty frame still gives an event.
                 Some(frame) if *at == buf.len() && frame.left > 0 => return Ok(None),
                 Some(frame) if frame.opcode.is_control() => {
                     self.take_control_part(frame, buf, at)?
@@ -120,43 +129,44 @@ impl Decoder {
         }
     }
 
-    /// The payload of the control frame that the last event told of; of a Close,
-    /// the reason (valid UTF-8).
+    /// The payload of the control frame of the last event; for a Close, the reason (valid
+    /// UTF-8). After [`Violation::BadCloseCode`], code and reason of that Close.
     pub fn control_payload(&self) -> &[u8] {
         self.control.as_ref().map_or(&[], |control| control.as_bytes())
     }
 
-    /// Hands over what [`Decoder::control_payload`] shows.
+    /// Takes the buffer that holds [`Decoder::control_payload`].
     pub fn take_control(&mut self) -> Option<Box<Control>> {
         self.control.take()
     }
 
-    /// Whether the bytes so far end with a whole message.
+    /// Whether the bytes decoded so far end with a complete message.
     pub fn at_message_boundary(&self) -> bool {
         self.message.is_none() && self.frame.is_none()
     }
 
-    /// The next frame's head, from `buf` alone or behind a part that came before.
-    fn take_head(&mut self, buf: &[u8], at: &mut usize) -> Result<Option<Frame>, Violation> {
-        if self.head_len == 0
-            && let Some((frame, len)) = parse_head(&buf[*at..])?
+    /// Reads the header of the next frame, from `buf` alone or from `buf` and an earlier part.
+    fn take_header(&mut self, buf: &[u8], at: &mut usize) -> Result<Option<Frame>, Violation> {
+        if self.header_len == 0
+            && let Some((frame, len)) = parse_header(&buf[*at..], self.role)?
         {
             *at += len;
             return Ok(Some(frame));
         }
         while let Some(&byte) = buf.get(*at) {
             *at += 1;
-            self.head[usize::from(self.head_len)] = byte;
-            self.head_len += 1;
-            if let Some((frame, _)) = parse_head(&self.head[..usize::from(self.head_len)])? {
-                self.head_len = 0;
+            self.header[usize::from(self.header_len)] = byte;
+            self.header_len += 1;
+            let header = &self.header[..usize::from(self.header_len)];
+            if let Some((frame, _)) = parse_header(header, self.role)? {
+                self.header_len = 0;
                 return Ok(Some(frame));
             }
         }
         Ok(None)
     }
 
-    /// Enters a frame. A control frame is told of when its payload is complete.
+    /// Begins a frame. The event of a control frame comes when its payload is complete.
     fn begin(
         &mut self,
         mut frame: Frame,
@@ -241,7 +251,7 @@ impl Decoder {
         }))
     }
 
-    /// Takes the code off a Close frame's payload and leaves the reason.
+    /// Splits the code from the payload of a Close frame and leaves the reason.
     fn split_close(&mut self) -> Result<CloseCode, Violation> {
         let (code, reason) = match self.control_payload() {
             [] => return Ok(CloseCode::NO_STATUS),
@@ -265,7 +275,7 @@ impl Decoder {
 #[derive(Debug)]
 pub struct Control {
     bytes: [u8; MAX_CONTROL],
-    /// Behind the code of a Close.
+    /// 2, behind the code, for a Close; otherwise 0.
     start: u8,
     end: u8,
 }
@@ -277,12 +287,12 @@ impl Default for Control {
 }
 
 impl Control {
-    /// At most [`MAX_CONTROL`] bytes.
+    /// The payload, at most [`MAX_CONTROL`] bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[usize::from(self.start)..usize::from(self.end)]
     }
 
-    /// Appends a part; the head has said that they fit together.
+    /// Appends a part. All parts fit, since the header of the frame has been checked.
     fn push(&mut self, part: &[u8]) {
         let end = usize::from(self.end);
         self.bytes[end..end + part.len()].copy_from_slice(part);
@@ -291,24 +301,26 @@ impl Control {
 }
 
 impl Frame {
-    /// Unmasks what `buf` has of this frame's payload from `*at` on, and says where
-    /// it lies.
+    /// Unmasks the part of this frame's payload that `buf` holds from `*at` on, and returns its
+    /// range.
     #[inline]
     fn take(&mut self, buf: &mut [u8], at: &mut usize) -> Range<usize> {
         let here = buf.len() - *at;
         let len = usize::try_from(self.left).map_or(here, |left| left.min(here));
         let range = *at..*at + len;
-        mask::apply(&mut buf[range.clone()], &mut self.key);
+        if self.key != [0; 4] {
+            mask::apply(&mut buf[range.clone()], &mut self.key);
+        }
         self.left -= len as u64;
         *at += len;
         range
     }
 }
 
-/// The head at the beginning of `bytes` and its length, or `None` if there is more
-/// to come. What is wrong shows at the first byte that says so.
+/// Parses the frame header at the beginning of `bytes`: the frame and the length of the header,
+/// or `None` if it is incomplete. A violation is reported at the first byte that shows it.
 #[inline]
-fn parse_head(bytes: &[u8]) -> Result<Option<(Frame, usize)>, Violation> {
+fn parse_header(bytes: &[u8], role: Role) -> Result<Option<(Frame, usize)>, Violation> {
     let Some(&first) = bytes.first() else { return Ok(None) };
     if first & 0x70 != 0 {
         return Err(Violation::ReservedBits);
@@ -320,14 +332,16 @@ fn parse_head(bytes: &[u8]) -> Result<Option<(Frame, usize)>, Violation> {
         return Err(Violation::FragmentedControl);
     }
     let Some(&second) = bytes.get(1) else { return Ok(None) };
-    if second & 0x80 == 0 {
-        return Err(Violation::Unmasked);
+    match (second & 0x80 != 0, role) {
+        (false, Role::Server) => return Err(Violation::Unmasked),
+        (true, Role::Client) => return Err(Violation::Masked),
+        (true, Role::Server) | (false, Role::Client) => {}
     }
     let short = second & 0x7f;
     if opcode.is_control() && usize::from(short) > MAX_CONTROL {
         return Err(Violation::LongControl);
     }
-    let (left, key_at, least) = match (short, &bytes[2..]) {
+    let (left, end, least) = match (short, &bytes[2..]) {
         (126, [a, b, ..]) => (u64::from(u16::from_be_bytes([*a, *b])), 4, 126),
         (127, [a, b, c, d, e, f, g, h, ..]) => {
             (u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]), 10, 0x1_0000)
@@ -338,8 +352,11 @@ fn parse_head(bytes: &[u8]) -> Result<Option<(Frame, usize)>, Violation> {
     if left < least || left >= 1 << 63 {
         return Err(Violation::BadLength);
     }
-    let Some(&[a, b, c, d]) = bytes.get(key_at..key_at + 4) else { return Ok(None) };
-    Ok(Some((Frame { opcode, fin, left, key: [a, b, c, d] }, key_at + 4)))
+    if role == Role::Client {
+        return Ok(Some((Frame { opcode, fin, left, key: [0; 4] }, end)));
+    }
+    let Some(&[a, b, c, d]) = bytes.get(end..end + 4) else { return Ok(None) };
+    Ok(Some((Frame { opcode, fin, left, key: [a, b, c, d] }, end + 4)))
 }
 
 #[cfg(test)]

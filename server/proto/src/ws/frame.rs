@@ -1,23 +1,33 @@
-//! Opcodes and the heads of frames (RFC 6455 section 5.2).
+//! Opcodes, frame headers and whole control frames (RFC 6455 section 5.2).
 
+use super::mask;
 use crate::close::CloseCode;
 
 /// The largest payload of a control frame, in bytes (RFC 6455 section 5.5).
 pub const MAX_CONTROL: usize = 125;
 
-/// The longest head of a client's frame, in bytes: 2, an 8-byte length, a 4-byte mask.
-pub const MAX_CLIENT_HEAD: usize = 14;
+/// The longest frame header, in bytes: 2, a length of 8 bytes, and a masking key of 4.
+pub(super) const MAX_HEADER: usize = 14;
 
-/// What a message consists of.
+/// The role of an endpoint: it decides which frames are masked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A server: it accepts masked frames and sends unmasked ones.
+    Server,
+    /// A client: it accepts unmasked frames and sends masked ones.
+    Client,
+}
+
+/// The type of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// UTF-8.
+    /// UTF-8 text.
     Text,
-    /// Any bytes.
+    /// Bytes.
     Binary,
 }
 
-/// The opcodes that the RFC defines.
+/// The opcodes that RFC 6455 defines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpCode {
     /// A further fragment of a message.
@@ -26,16 +36,16 @@ pub enum OpCode {
     Text,
     /// The first or only frame of a binary message.
     Binary,
-    /// The end of what the sender has to say.
+    /// The start or the end of the closing handshake.
     Close,
-    /// A question whether the peer lives.
+    /// A request for a Pong.
     Ping,
-    /// The answer to a Ping.
+    /// The response to a Ping, or an unsolicited sign of life.
     Pong,
 }
 
 impl OpCode {
-    /// The opcode of 4 bits, if the RFC defines it.
+    /// The opcode with the value `bits`, if RFC 6455 defines one.
     pub fn from_bits(bits: u8) -> Option<OpCode> {
         Some(match bits {
             0x0 => OpCode::Continuation,
@@ -48,7 +58,7 @@ impl OpCode {
         })
     }
 
-    /// The 4 bits of this opcode.
+    /// The value of this opcode, 4 bits.
     pub fn bits(self) -> u8 {
         match self {
             OpCode::Continuation => 0x0,
@@ -75,8 +85,8 @@ impl From<Kind> for OpCode {
     }
 }
 
-/// The bytes that go out in front of a payload: a server's frame head (2, 4 or 10
-/// bytes, without a mask), and up to 3 bytes of payload held back from earlier.
+/// The bytes that are sent in front of a payload: the header of an unmasked frame (2, 4 or 10
+/// bytes), and up to 3 bytes of payload held back from an earlier read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Head {
     bytes: [u8; Head::MAX],
@@ -85,13 +95,13 @@ pub struct Head {
 }
 
 impl Head {
-    /// The longest head, in bytes.
+    /// The longest value, in bytes.
     pub const MAX: usize = 10 + 3;
 
-    /// Nothing: the payload that follows continues a frame begun before.
+    /// No bytes: the payload that follows continues a frame begun before.
     pub const NONE: Head = Head { bytes: [0; Head::MAX], len: 0, held: 0 };
 
-    /// The head of a frame of `len` payload bytes.
+    /// The header of an unmasked frame with `len` payload bytes.
     #[expect(clippy::cast_possible_truncation, reason = "each length is cast in its range")]
     pub fn new(opcode: OpCode, fin: bool, len: u64) -> Head {
         let mut bytes = [0; Head::MAX];
@@ -115,7 +125,7 @@ impl Head {
         Head { bytes, len: head, held: 0 }
     }
 
-    /// This head with `held` payload bytes behind it, at most 3 of them.
+    /// Returns this header with `held`, at most 3 payload bytes, appended.
     pub fn with(mut self, held: &[u8]) -> Head {
         let at = usize::from(self.len);
         self.bytes[at..at + held.len()].copy_from_slice(held);
@@ -124,20 +134,20 @@ impl Head {
         self
     }
 
-    /// How many of its bytes are payload.
+    /// The number of payload bytes in it.
     pub fn held(&self) -> usize {
         usize::from(self.held)
     }
 
-    /// What goes on the wire.
+    /// The bytes to send.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
     }
 
-    /// Appends what goes on the wire.
+    /// Appends the bytes to send to `out`.
     pub fn append_to(&self, out: &mut Vec<u8>) {
         let end = out.len() + usize::from(self.len);
-        // A copy whose length the compiler knows takes two stores.
+        // A copy of constant length compiles to two stores.
         out.extend_from_slice(&self.bytes);
         out.truncate(end);
     }
@@ -148,8 +158,19 @@ impl Head {
     }
 }
 
-/// A whole control frame as it goes on the wire; of a payload over
-/// [`MAX_CONTROL`] bytes only so many are taken.
+/// A whole frame as a client sends it: one message or control frame, masked with `key`.
+pub fn masked_frame(opcode: OpCode, payload: &[u8], mut key: [u8; 4]) -> Vec<u8> {
+    let mut frame = Head::new(opcode, true, payload.len() as u64).as_bytes().to_vec();
+    frame[1] |= 0x80;
+    frame.extend(key);
+    let start = frame.len();
+    frame.extend_from_slice(payload);
+    mask::apply(&mut frame[start..], &mut key);
+    frame
+}
+
+/// A whole control frame as a server sends it. A payload of more than [`MAX_CONTROL`] bytes is
+/// cut there.
 pub fn control_frame(opcode: OpCode, payload: &[u8]) -> Vec<u8> {
     let payload = &payload[..payload.len().min(MAX_CONTROL)];
     let mut frame = Vec::with_capacity(2 + payload.len());
@@ -158,9 +179,9 @@ pub fn control_frame(opcode: OpCode, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A whole Close frame. A code that may not be sent makes it an empty one, as the
-/// answer to a Close without a code is (RFC 6455 section 5.5.1); a reason that
-/// does not fit is cut at a character.
+/// A whole Close frame as a server sends it. A code that must not be sent gives an empty one,
+/// which also answers a Close without a code (RFC 6455 section 5.5.1). A reason that does not
+/// fit is cut between two characters.
 pub fn close_frame(code: CloseCode, reason: &str) -> Vec<u8> {
     if !code.may_be_sent() {
         return control_frame(OpCode::Close, &[]);

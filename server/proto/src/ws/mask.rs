@@ -1,8 +1,8 @@
-//! The masking of a client's payload (RFC 6455 section 5.3): every byte is XORed
-//! with one of four, in turn.
+//! The masking of a client's payload (RFC 6455 section 5.3): each byte is XORed with one of the
+//! four bytes of a key, in turn.
 
-/// Masks or unmasks `payload` in place; `key` is rotated so that the next bytes of
-/// the same frame go on with it.
+/// Masks or unmasks `payload` in place, and rotates `key` to where the next bytes of the same
+/// frame continue.
 #[inline]
 pub fn apply(payload: &mut [u8], key: &mut [u8; 4]) {
     let [a, b, c, d] = *key;

@@ -1,9 +1,9 @@
-//! WebSocket frames (RFC 6455 section 5) as a server reads and writes them.
+//! The WebSocket protocol (RFC 6455): frames and messages, for servers and clients.
 //!
-//! - [`frame`]: opcodes and the heads of frames
+//! - [`frame`]: opcodes and frame headers
 //! - [`mask`]: the masking of a client's payload
-//! - [`decoder`]: a client's bytes, in any pieces, into frames and messages, strictly
-//! - [`violation`]: what a client can do wrong, and the Close that answers it
+//! - [`decoder`]: a strict decoder from bytes to frames and messages, in either [`Role`]
+//! - [`violation`]: violations of the protocol, and the close code that answers each
 
 pub mod decoder;
 pub mod frame;
@@ -12,6 +12,10 @@ pub mod violation;
 
 pub use self::{
     decoder::{Control, Decoder, Event},
-    frame::{Head, Kind, OpCode},
+    frame::{Head, Kind, OpCode, Role},
     violation::Violation,
 };
+
+/// The name of the subprotocol in which an empty binary message ends one direction of a
+/// connection while the other stays open.
+pub const HALF_CLOSE: &str = "half-close";

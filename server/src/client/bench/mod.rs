@@ -1,26 +1,25 @@
-//! `echogate bench`: load for an endpoint that answers each message with as many
-//! bytes, every one of them checked.
+//! `echogate bench`: a load generator for an endpoint whose replies have the length of the
+//! messages. Every byte of a reply is checked.
 //!
 //! In reading order:
 //!
-//! - `open`: from an endpoint to a connection
-//! - `script`: what is sent, and what has to come back
-//! - `pace`: when it is sent
-//! - `connection`: one connection under load; `frames`: WebSocket frames, written and read
-//! - `exchange`: one socket of datagrams under load; `numbered`: what tells their replies
-//!   apart; `window`: which are on their way
-//! - `tally`: what has been measured
-//! - `report`: what is said of it
+//! - `open`: connections on which frames or bytes are written directly
+//! - `payload`: the messages and the expected replies
+//! - `schedule`: the times at which messages are sent
+//! - `stream_worker`: one stream connection under load
+//! - `datagram_worker`: one datagram socket under load; `sequence`: the sequence numbers of its
+//!   messages; `window`: the messages in flight
+//! - `stats`: the statistics of the measurement
+//! - `report`: the report and the progress line
 
-mod connection;
-mod exchange;
-pub(super) mod frames;
-mod numbered;
+mod datagram_worker;
 mod open;
-mod pace;
+mod payload;
 mod report;
-mod script;
-mod tally;
+mod schedule;
+mod sequence;
+mod stats;
+mod stream_worker;
 mod window;
 
 use std::{
@@ -39,76 +38,77 @@ use tokio::{
 };
 
 use self::{
-    connection::Connection,
-    exchange::Exchange,
+    datagram_worker::DatagramWorker,
     open::Opened,
-    pace::{Pace, Stage},
+    payload::Payload,
     report::{Progress, Report},
-    script::Script,
-    tally::Tallies,
+    schedule::{Schedule, Stage},
+    stats::ShardedStats,
+    stream_worker::StreamWorker,
 };
-use super::{Call, Error, datagram::LARGEST_UDP, escape::words, target::Target};
+use super::{Error, args::TargetArgs, target::Target, transport::datagram::MAX_UDP};
 use crate::config::parse_duration;
+use crate::text::io_error::describe;
 
-/// Connections that are being made at once, at most.
-const OPENING: usize = 128;
+/// The most connection attempts at once.
+const MAX_DIALS: usize = 128;
 
-/// How long answers are waited for when nothing more is sent.
-const FINISH_TIME: Duration = Duration::from_secs(5);
+/// The time limit of the replies when no more messages are sent.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often the progress is drawn.
-const DRAW_TIME: Duration = Duration::from_millis(250);
+/// The interval at which the progress line is updated.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The most that is in flight on one connection, 64 MiB: some times that is held in memory.
+/// The most bytes in flight on one connection. The payload ring takes some times as much memory.
 const MAX_IN_FLIGHT: u64 = 64 << 20;
 
 /// The command line of `echogate bench`.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Args {
     #[command(flatten)]
-    call: Call,
+    target: TargetArgs,
 
-    /// How many connections are made, all before the first message is sent; with --once, at
-    /// the same time
+    /// The number of connections. All are made before the first message is sent; with --once, so
+    /// many exist at the same time
     #[arg(long, short, value_name = "N", default_value_t = 50)]
     #[arg(value_parser = value_parser!(u32).range(1..))]
     connections: u32,
 
-    /// The size of a message
+    /// The size of a message in bytes
     #[arg(long, short, value_name = "BYTES", default_value_t = 64)]
     #[arg(value_parser = value_parser!(u64).range(1..))]
     size: u64,
 
-    /// How long it is measured, as 10s or 500ms
+    /// The duration of the measurement, such as 10s or 500ms
     #[arg(long, short, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     duration: Duration,
 
-    /// How long messages are sent before that
+    /// The duration of the load before the measurement
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_duration)]
     warm_up: Duration,
 
-    /// Messages on their way on each connection: so many are sent together, and the next
-    /// when all are answered; of datagrams, the next when one is answered, or lost: not
-    /// answered within 1 s; with --rate, the most there may be
+    /// Messages in flight on each connection: so many are sent together, and the next ones when
+    /// all replies have come. Over datagrams the next one is sent when one is answered or lost,
+    /// that is without a reply for 1 s. With --rate it is the limit
     #[arg(long, value_name = "N", default_value_t = 1)]
     #[arg(value_parser = value_parser!(u64).range(1..))]
     in_flight: u64,
 
-    /// Messages per second over all connections, each due at a time of its own, however
-    /// slow the answers are. Latency then counts from the moment a message was due, not
-    /// from when it could be sent, so that a stall shows in every message that it held
-    /// up (no "coordinated omission") [default: the next when the last is answered]
+    /// Messages per second over all connections, each due at a fixed time, however slow the
+    /// replies are. Latency then counts from the time a message was due, not from when it could be
+    /// sent, so that a stall shows in every message that it delayed (no "coordinated omission")
+    /// [default: the next message follows the reply]
     #[arg(long, value_name = "N")]
     #[arg(value_parser = value_parser!(u64).range(1..))]
     rate: Option<u64>,
 
-    /// Make a new connection for each message, and end it when that is answered. Latency then
-    /// counts from the moment the connection was begun. (Beyond loopback each that this side
-    /// ends first, as TCP is, leaves its port unusable for a minute: some 28,000 on Linux)
+    /// Make a new connection for each message, and close it after the reply. Latency then counts
+    /// from the begin of the connection. Beyond loopback the client's TCP ports stay in TIME_WAIT
+    /// for a minute, which limits the rate (28,000 ports on Linux)
     #[arg(long, conflicts_with_all = ["rate", "in_flight"])]
     once: bool,
 
-    /// What each reply must be
+    /// The expected replies
     #[arg(long, value_enum, default_value_t = Expect::Upper)]
     expect: Expect,
 
@@ -117,18 +117,18 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// What a reply must be.
+/// The expected replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Expect {
-    /// The message with a-z as A-Z
+    /// The message in ASCII upper case
     Upper,
-    /// The message
+    /// The unchanged message
     Echo,
-    /// As many bytes as the message
+    /// Any bytes, as many as the message has
     Any,
 }
 
-/// What all connections share.
+/// The load: the state that all connections share.
 struct Load {
     url: String,
     connections: u32,
@@ -138,76 +138,72 @@ struct Load {
     rate: Option<u64>,
     once: bool,
     measured_from: Instant,
-    script: Script,
-    pace: Pace,
-    tallies: Tallies,
+    payload: Payload,
+    schedule: Schedule,
+    stats: ShardedStats,
 }
 
-/// Loads the endpoint for as long as was asked for, or until the first failure or
-/// Ctrl-C, and prints what was measured.
-///
-/// # Errors
-///
-/// When a connection cannot be made or breaks, or a reply is not what it must be.
+/// Runs `echogate bench`: loads the endpoint for the requested time, or until the first failure or
+/// Ctrl-C, and prints the report.
 pub(crate) async fn run(args: Args) -> Result<(), Error> {
-    let usage = |words| Error::Usage(args.call.url(), words);
-    let failed = |words| Error::Failed(args.call.url(), words);
-    let target = Target::new(&args.call).map_err(usage)?;
+    let usage = |text| Error::Usage(args.target.url(), text);
+    let failed = |text| Error::Failed(args.target.url(), text);
+    let target = Target::new(&args.target).map_err(usage)?;
     check(&args, &target).map_err(usage)?;
-    args.call.warn();
+    args.target.warn();
     let opened = match args.once {
         true => None,
         false => Some(open_all(&target, args.connections).await.map_err(failed)?),
     };
     let interrupt = signal(SignalKind::interrupt())
-        .map_err(|error| failed(format!("cannot handle signals: {}", words(&error))))?;
+        .map_err(|error| failed(format!("cannot handle signals: {}", describe(&error))))?;
     let load = Arc::new(Load::new(&args, &target));
-    let connections = match opened {
-        Some(opened) => put_under(&load, opened),
-        None => call_over_and_over(&load, target),
+    let workers = match opened {
+        Some(opened) => spawn_workers(&load, opened),
+        None => spawn_redialers(&load, target),
     };
-    let mut failures = attend(&load, connections, args.warm_up + args.duration, interrupt).await;
-    if failures.is_empty() && load.tallies.is_all_lost() {
+    let mut failures = supervise(&load, workers, args.warm_up + args.duration, interrupt).await;
+    if failures.is_empty() && load.stats.is_all_lost() {
         failures.push("no message was answered".to_owned());
     }
     let report = Report::new(&load, failures.len());
     report
         .print(args.json)
-        .map_err(|error| failed(format!("standard output: {}", words(&error))))?;
+        .map_err(|error| failed(format!("standard output: {}", describe(&error))))?;
     match failures.into_iter().next() {
         Some(failure) => Err(failed(failure)),
         None => Ok(()),
     }
 }
 
-/// What each option allows and all of them together do not.
+/// Refuses combinations of options that are invalid together.
 fn check(args: &Args, target: &Target) -> Result<(), String> {
-    if matches!(target, Target::Udp(_)) && args.size > LARGEST_UDP as u64 {
-        return Err(format!("--size is more than a datagram holds: {LARGEST_UDP} bytes"));
+    if matches!(target, Target::Udp(_)) && args.size > MAX_UDP as u64 {
+        return Err(format!("--size exceeds the largest UDP datagram: {MAX_UDP} bytes"));
     }
     if args.once && matches!(target, Target::Udp(_) | Target::UnixGram(_)) {
-        return Err("--once is for connections, and datagrams have none".to_owned());
+        return Err("--once requires connections, which datagram sockets do not have".to_owned());
     }
     if args.duration.is_zero() {
-        return Err("--duration 0 measures nothing".to_owned());
+        return Err("--duration 0 is invalid: the measurement must take longer than 0".to_owned());
     }
     if args.size.saturating_mul(args.in_flight) > MAX_IN_FLIGHT {
         let most = MAX_IN_FLIGHT >> 20;
-        return Err(format!("--size times --in-flight is more than {most} MiB"));
+        return Err(format!("--size times --in-flight exceeds {most} MiB"));
     }
     Ok(())
 }
 
 impl Load {
-    /// Begins now.
+    /// Creates the load, which begins now.
     fn new(args: &Args, target: &Target) -> Load {
         let websocket = matches!(target, Target::WebSocket(_));
         let datagrams = matches!(target, Target::Udp(_) | Target::UnixGram(_));
-        let script = Script::new(args.size, args.in_flight, args.expect, websocket);
-        let pace = Pace::new(args.connections as usize, args.rate);
-        let measured_from = pace.start + args.warm_up;
+        let payload = Payload::new(args.size, args.in_flight, args.expect, websocket);
+        let schedule = Schedule::new(args.connections as usize, args.rate);
+        let measured_from = schedule.start + args.warm_up;
         Load {
-            url: args.call.url().to_string(),
+            url: args.target.url().to_string(),
             connections: args.connections,
             websocket,
             datagrams,
@@ -215,110 +211,109 @@ impl Load {
             rate: args.rate,
             once: args.once,
             measured_from,
-            script,
-            pace,
-            tallies: Tallies::new(measured_from),
+            payload,
+            schedule,
+            stats: ShardedStats::new(measured_from),
         }
     }
 }
 
-/// Makes all connections, or says which one cannot be made.
+/// Makes all connections, or describes the first failure.
 async fn open_all(target: &Target, count: u32) -> Result<Vec<Opened>, String> {
     let opening = (0..count as usize).map(|number| open(target, number));
-    stream::iter(opening).buffered(OPENING).try_collect().await
+    stream::iter(opening).buffered(MAX_DIALS).try_collect().await
 }
 
-/// Makes the connection `number`, counted from 0.
+/// Makes the connection `number`, counted from 0, or describes the failure.
 async fn open(target: &Target, number: usize) -> Result<Opened, String> {
     let opened = open::open(target).await;
-    opened.map_err(|error| format!("connection {}: {}", number + 1, words(&error)))
+    opened.map_err(|error| format!("connection {}: {}", number + 1, describe(&error)))
 }
 
-/// What becomes of connections.
-type Connections = JoinSet<Result<(), String>>;
+/// The tasks of the connections.
+type Workers = JoinSet<Result<(), String>>;
 
-/// Begins to send on connections that have been made.
-fn put_under(load: &Arc<Load>, opened: Vec<Opened>) -> Connections {
-    let mut connections = JoinSet::new();
+/// Spawns the workers of open connections.
+fn spawn_workers(load: &Arc<Load>, opened: Vec<Opened>) -> Workers {
+    let mut workers = JoinSet::new();
     for (number, opened) in opened.into_iter().enumerate() {
         let load = load.clone();
         match opened {
             Opened::Stream(stream, early) => {
-                connections.spawn(Connection::new(number, stream, load).run(early))
+                workers.spawn(StreamWorker::new(number, stream, load).run(early))
             }
             Opened::Datagrams(socket) => {
-                connections.spawn(Exchange::new(number, socket, load).run())
+                workers.spawn(DatagramWorker::new(number, socket, load).run())
             }
         };
     }
-    connections
+    workers
 }
 
-/// Begins to make connections for one message each, so many at a time.
-fn call_over_and_over(load: &Arc<Load>, target: Target) -> Connections {
+/// Spawns tasks that make one connection after the other, each for one message.
+fn spawn_redialers(load: &Arc<Load>, target: Target) -> Workers {
     let target = Arc::new(target);
-    let call = |number| {
+    let redial = |number| {
         let (load, target) = (load.clone(), target.clone());
         async move {
-            while load.pace.stage() == Stage::Send {
+            while load.schedule.stage() == Stage::Send {
                 let begun = Instant::now();
                 let opened = tokio::select! {
                     opened = open(&target, number) => opened?,
-                    () = load.pace.given_up(number) => {
-                        return Err(format!("connection {}: it has not been made", number + 1));
+                    () = load.schedule.given_up(number) => {
+                        return Err(format!("connection {}: not established in time", number + 1));
                     }
                 };
                 if let Opened::Stream(stream, early) = opened {
-                    let connection = Connection::new(number, stream, load.clone());
-                    connection.begun_at(begun).run(early).await?;
+                    let worker = StreamWorker::new(number, stream, load.clone());
+                    worker.begun_at(begun).run(early).await?;
                 }
             }
             Ok(())
         }
     };
-    (0..load.connections as usize).map(call).collect()
+    (0..load.connections as usize).map(redial).collect()
 }
 
-/// Runs the load for the time `whole`, and gives what failed on which connection.
-/// The first failure ends it.
-async fn attend(
+/// Supervises the load for the time `total`, and returns the failures. The first failure ends it.
+async fn supervise(
     load: &Arc<Load>,
-    mut connections: Connections,
-    whole: Duration,
+    mut workers: Workers,
+    total: Duration,
     mut interrupt: Signal,
 ) -> Vec<String> {
-    let keeper = load.clone();
-    thread::spawn(move || keeper.pace.keep());
+    let timer = load.clone();
+    thread::spawn(move || timer.schedule.run());
     let mut progress = Progress::new();
-    let mut draw = interval(DRAW_TIME);
+    let mut draw = interval(PROGRESS_INTERVAL);
     draw.reset();
-    let end = sleep(whole);
+    let end = sleep(total);
     pin!(end);
     let mut failures = Vec::new();
     while failures.is_empty() {
-        let stage = load.pace.stage();
+        let stage = load.schedule.stage();
         tokio::select! {
-            ended = connections.join_next() => match ended {
+            ended = workers.join_next() => match ended {
                 Some(ended) => failures.extend(failure(ended)),
                 None => break,
             },
             () = &mut end, if stage != Stage::GiveUp => {
-                load.pace.enter(if stage == Stage::Send { Stage::Finish } else { Stage::GiveUp });
-                end.set(sleep(FINISH_TIME));
+                load.schedule.enter(if stage == Stage::Send { Stage::Finish } else { Stage::GiveUp });
+                end.set(sleep(FINISH_TIMEOUT));
             }
             _ = interrupt.recv() => {
                 if stage != Stage::Send {
                     drop(progress);
                     std::process::exit(1);
                 }
-                load.pace.enter(Stage::Finish);
-                end.set(sleep(FINISH_TIME));
+                load.schedule.enter(Stage::Finish);
+                end.set(sleep(FINISH_TIMEOUT));
             }
-            _ = draw.tick() => progress.draw(load, whole),
+            _ = draw.tick() => progress.draw(load, total),
         }
     }
-    load.pace.enter(Stage::GiveUp);
-    failures.extend(std::iter::from_fn(|| connections.try_join_next()).filter_map(failure));
+    load.schedule.enter(Stage::GiveUp);
+    failures.extend(std::iter::from_fn(|| workers.try_join_next()).filter_map(failure));
     failures
 }
 

@@ -1,18 +1,24 @@
-//! From an endpoint to a connection that frames or bytes can be written on as they are.
+//! Connections without a message layer, on which frames or bytes are written directly.
 
 use std::io;
 
-use super::super::{datagram::Datagrams, dial, handshake, target::Target};
-use crate::net::stream::Stream;
+use crate::{
+    client::{
+        dial,
+        target::Target,
+        transport::{datagram::DatagramSocket, handshake},
+    },
+    net::stream::Stream,
+};
 
-/// A connection that has been made.
+/// An open connection.
 pub(super) enum Opened {
-    /// A stream, and what has come on it together with the handshake's answer.
+    /// A stream, and the bytes that were read together with the handshake response.
     Stream(Stream, Vec<u8>),
-    Datagrams(Datagrams),
+    Datagrams(DatagramSocket),
 }
 
-/// Connects.
+/// Connects to `target`.
 pub(super) async fn open(target: &Target) -> io::Result<Opened> {
     match target {
         Target::Tcp(_) | Target::Tls(..) | Target::Unix(_) => {

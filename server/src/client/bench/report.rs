@@ -1,4 +1,4 @@
-//! What is said: the results, and before them how far it has come.
+//! The report, and the progress line before it.
 
 use std::{
     fmt,
@@ -10,32 +10,32 @@ use serde::Serialize;
 
 use super::Load;
 
-/// The results. Its serialized form is that of `--json`.
+/// The results. The serialized form is the output of `--json`.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     pub(super) url: String,
     pub(super) connections: u32,
     pub(super) size: u64,
     pub(super) in_flight: u64,
-    /// Messages per second that were asked for.
+    /// Requested messages per second.
     pub(super) rate: Option<u64>,
-    /// Each message had a connection of its own.
+    /// Each message had a new connection.
     pub(super) once: bool,
-    /// From the end of the warm-up to the last answer.
+    /// The time from the end of the warm-up to the last reply.
     pub(super) seconds: f64,
-    /// Answered in that time.
+    /// Messages answered in that time.
     pub(super) messages: u64,
     pub(super) messages_per_second: f64,
-    /// Of payload, each way.
+    /// Payload bytes per second, in each direction.
     pub(super) bytes_per_second: f64,
     pub(super) latency_us: Latency,
     /// Connections that failed.
     pub(super) errors: usize,
-    /// Datagrams whose replies have not come in time.
+    /// Datagrams without a reply in time.
     pub(super) lost: Option<u64>,
-    /// Replies that came later than that, or again.
+    /// Late or duplicate replies.
     pub(super) stray: Option<u64>,
-    /// Messages that were due and had no room.
+    /// Messages that were due and not sent, since the limit in flight was reached.
     pub(super) unsent: u64,
     pub(super) frames_per_message: Option<f64>,
 }
@@ -52,43 +52,43 @@ pub(super) struct Latency {
 }
 
 impl Report {
-    /// What `load` has come to, with so many connections that failed.
+    /// Creates the report of `load`, in which `errors` connections failed.
     pub(super) fn new(load: &Load, errors: usize) -> Report {
-        let tally = load.tallies.sum();
+        let stats = load.stats.sum();
         let seconds =
-            tally.last.map_or(0.0, |last| last.duration_since(load.measured_from).as_secs_f64());
-        let messages = tally.latency.len();
+            stats.last.map_or(0.0, |last| last.duration_since(load.measured_from).as_secs_f64());
+        let messages = stats.latency.len();
         let messages_per_second = if seconds > 0.0 { messages as f64 / seconds } else { 0.0 };
         let micros = |nanos: u64| nanos as f64 / 1000.0;
-        let at = |quantile| micros(tally.latency.value_at_quantile(quantile));
-        let frames = load.websocket && tally.answered > 0;
+        let at = |quantile| micros(stats.latency.value_at_quantile(quantile));
+        let frames = load.websocket && stats.answered > 0;
         Report {
             url: load.url.clone(),
             connections: load.connections,
-            size: load.script.size,
+            size: load.payload.size,
             in_flight: load.in_flight,
             rate: load.rate,
             once: load.once,
             seconds,
             messages,
             messages_per_second,
-            bytes_per_second: messages_per_second * load.script.size as f64,
+            bytes_per_second: messages_per_second * load.payload.size as f64,
             latency_us: Latency {
                 p50: at(0.5),
                 p90: at(0.9),
                 p99: at(0.99),
                 p99_9: at(0.999),
-                max: micros(tally.latency.max()),
+                max: micros(stats.latency.max()),
             },
             errors,
-            lost: load.datagrams.then_some(tally.lost),
-            stray: load.datagrams.then_some(tally.stray),
-            unsent: load.pace.waiting(),
-            frames_per_message: frames.then(|| tally.frames as f64 / tally.answered as f64),
+            lost: load.datagrams.then_some(stats.lost),
+            stray: load.datagrams.then_some(stats.stray),
+            unsent: load.schedule.waiting(),
+            frames_per_message: frames.then(|| stats.frames as f64 / stats.answered as f64),
         }
     }
 
-    /// Prints it on the standard output; a closed one is no failure.
+    /// Prints the report on the standard output; a closed pipe is no failure.
     pub(super) fn print(&self, json: bool) -> io::Result<()> {
         let text = if json { serde_json::to_string(self)? } else { self.to_string() };
         match writeln!(io::stdout(), "{text}") {
@@ -103,33 +103,33 @@ impl fmt::Display for Report {
         let Report { url, connections, size, in_flight, .. } = self;
         writeln!(f, "endpoint  {url}")?;
         let s = if *connections == 1 { "" } else { "s" };
-        write!(f, "load      {connections} connection{s}, {size} bytes a message, ")?;
+        write!(f, "load      {connections} connection{s}, {size} bytes per message, ")?;
         match self.once {
-            true => writeln!(f, "a new one for each")?,
+            true => writeln!(f, "a new one per message")?,
             false => writeln!(f, "{in_flight} in flight on each")?,
         }
         if let Some(rate) = self.rate {
-            writeln!(f, "due       {rate} messages/s; never sent: {}", self.unsent)?;
+            writeln!(f, "target    {rate} messages/s; due and not sent: {}", self.unsent)?;
         }
         writeln!(f, "answered  {} messages in {:.2} s", self.messages, self.seconds)?;
         let megabytes = self.bytes_per_second / 1e6;
         writeln!(f, "rate      {:.0} messages/s, {megabytes:.2} MB/s", self.messages_per_second)?;
         if let Some(frames) = self.frames_per_message {
-            writeln!(f, "frames    {frames:.2} a message")?;
+            writeln!(f, "frames    {frames:.2} per message")?;
         }
         let Latency { p50, p90, p99, p99_9, max } = self.latency_us;
-        let [p50, p90, p99, p99_9, max] = [p50, p90, p99, p99_9, max].map(time);
+        let [p50, p90, p99, p99_9, max] = [p50, p90, p99, p99_9, max].map(format_time);
         writeln!(f, "latency {:>9} {:>9} {:>9} {:>9} {:>9}", "p50", "p90", "p99", "p99.9", "max")?;
         writeln!(f, "        {p50:>9} {p90:>9} {p99:>9} {p99_9:>9} {max:>9}")?;
         if let (Some(lost), Some(stray)) = (self.lost, self.stray) {
-            writeln!(f, "lost      {lost}; replies that came late or twice: {stray}")?;
+            writeln!(f, "lost      {lost}; late or duplicate replies: {stray}")?;
         }
         write!(f, "errors    {}", self.errors)
     }
 }
 
-/// Microseconds in the unit that people would use.
-fn time(micros: f64) -> String {
+/// Formats microseconds in the customary unit.
+fn format_time(micros: f64) -> String {
     match micros {
         ..1e3 => format!("{micros:.0} µs"),
         ..1e6 => format!("{:.2} ms", micros / 1e3),
@@ -137,10 +137,10 @@ fn time(micros: f64) -> String {
     }
 }
 
-/// A line on the terminal that is drawn over and over, if there is a terminal.
+/// The progress line on the standard error, if that is a terminal.
 pub(super) struct Progress {
     shown: bool,
-    /// The time and the number of messages at the last drawing.
+    /// The time and the number of replies at the last update.
     last: (Instant, u64),
 }
 
@@ -149,24 +149,23 @@ impl Progress {
         Progress { shown: io::stderr().is_terminal(), last: (Instant::now(), 0) }
     }
 
-    /// Draws the line anew.
-    pub(super) fn draw(&mut self, load: &Load, whole: Duration) {
+    /// Updates the line; `total` is the time that the load takes.
+    pub(super) fn draw(&mut self, load: &Load, total: Duration) {
         if !self.shown {
             return;
         }
         let (then, before) =
-            std::mem::replace(&mut self.last, (Instant::now(), load.tallies.answered()));
+            std::mem::replace(&mut self.last, (Instant::now(), load.stats.answered()));
         let (now, answered) = self.last;
         let rate = (answered - before) as f64 / (now - then).as_secs_f64();
-        let time = now.duration_since(load.pace.start).as_secs_f64();
-        let whole = whole.as_secs_f64();
-        // Who cannot see it does not miss it.
-        write!(io::stderr(), "\r\x1b[K{time:.0} s of {whole:.0} s, {rate:.0} messages/s").ok();
+        let time = now.duration_since(load.schedule.start).as_secs_f64();
+        let total = total.as_secs_f64();
+        write!(io::stderr(), "\r\x1b[K{time:.0} s of {total:.0} s, {rate:.0} messages/s").ok();
     }
 }
 
 impl Drop for Progress {
-    /// Leaves the line empty for what comes next.
+    /// Clears the line.
     fn drop(&mut self) {
         if self.shown {
             write!(io::stderr(), "\r\x1b[K").ok();
@@ -179,9 +178,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_told_in_the_unit_that_people_would_use() {
+    fn a_time_is_formatted_in_the_customary_unit() {
         assert_eq!(
-            [0.4, 404.0, 1234.0, 999_990.0, 2_500_000.0].map(time),
+            [0.4, 404.0, 1234.0, 999_990.0, 2_500_000.0].map(format_time),
             ["0 µs", "404 µs", "1.23 ms", "999.99 ms", "2.50 s"]
         );
     }

@@ -1,16 +1,16 @@
-//! The messages that await their replies, where those may be lost.
+//! The messages in flight on one datagram socket.
 
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
 };
 
-/// The messages of one socket that are on their way, and when each was sent.
+/// The messages of one socket in flight, and the time at which each was sent.
 #[derive(Debug, Default)]
 pub(super) struct Window {
-    /// Those that are on their way, the oldest first.
+    /// Numbers and times of the messages in flight, the oldest first.
     open: VecDeque<(u64, Instant)>,
-    /// Messages sent so far, and so the number of the next.
+    /// The number of messages sent so far, which is also the number of the next message.
     sent: u64,
 }
 
@@ -19,37 +19,37 @@ impl Window {
         self.sent
     }
 
-    /// How many are on their way.
+    /// The number of messages in flight.
     pub(super) fn len(&self) -> u64 {
         self.open.len() as u64
     }
 
-    /// The oldest on its way.
+    /// The oldest message in flight.
     pub(super) fn oldest(&self) -> Option<(u64, Instant)> {
         self.open.front().copied()
     }
 
-    /// The next message was sent `now`.
+    /// Counts the next message as sent `now`.
     pub(super) fn send(&mut self, now: Instant) {
         self.open.push_back((self.sent, now));
         self.sent += 1;
     }
 
-    /// The oldest on its way of those that `is_it` says so of.
-    pub(super) fn find(&self, is_it: impl Fn(u64) -> bool) -> Option<(u64, Instant)> {
-        self.open.iter().find(|(number, _)| is_it(*number)).copied()
+    /// The oldest message in flight for whose number `predicate` holds.
+    pub(super) fn find(&self, predicate: impl Fn(u64) -> bool) -> Option<(u64, Instant)> {
+        self.open.iter().find(|(number, _)| predicate(*number)).copied()
     }
 
-    /// Message `number` is not on its way any more.
+    /// Removes message `number`, if it is in flight.
     pub(super) fn close(&mut self, number: u64) {
-        if let Ok(place) = self.open.binary_search_by_key(&number, |(number, _)| *number) {
-            self.open.remove(place);
+        if let Ok(index) = self.open.binary_search_by_key(&number, |(number, _)| *number) {
+            self.open.remove(index);
         }
     }
 
-    /// Takes out the oldest, if it has been on its way for `long`.
-    pub(super) fn lose(&mut self, now: Instant, long: Duration) -> Option<(u64, Instant)> {
-        self.open.pop_front_if(|(_, sent)| now.saturating_duration_since(*sent) >= long)
+    /// Removes and returns the oldest message, if it has been in flight for `timeout`.
+    pub(super) fn expire(&mut self, now: Instant, timeout: Duration) -> Option<(u64, Instant)> {
+        self.open.pop_front_if(|(_, sent)| now.saturating_duration_since(*sent) >= timeout)
     }
 }
 
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_are_on_their_way_until_answered_or_lost() {
+    fn messages_are_in_flight_until_answered_or_expired() {
         const SECOND: Duration = Duration::from_secs(1);
 
         let start = Instant::now();
@@ -69,9 +69,9 @@ mod tests {
         window.close(2);
         assert_eq!((window.len(), window.sent()), (3, 4));
         let now = start + 3 * SECOND;
-        assert_eq!(window.lose(now, 2 * SECOND), Some((0, start)));
-        assert_eq!(window.lose(now, 2 * SECOND), Some((1, start + SECOND)));
-        assert_eq!(window.lose(now, 2 * SECOND), None);
+        assert_eq!(window.expire(now, 2 * SECOND), Some((0, start)));
+        assert_eq!(window.expire(now, 2 * SECOND), Some((1, start + SECOND)));
+        assert_eq!(window.expire(now, 2 * SECOND), None);
         assert_eq!(window.oldest(), Some((3, now)));
     }
 }

@@ -1,17 +1,20 @@
 //! The limits on HTTP connections, in all and of one address.
 //!
 //! ```text
-//! accepted --> set-up: PROXY header, TLS handshake, first request --> established
-//!                                                                      |     ^
-//!                                            a WebSocket, a watcher    v     |
-//!                                                                     exempt
+//! accepted --> silent --> set-up: PROXY header, TLS handshake, first request --> established
+//!                   first byte                                                     |     ^
+//!                                                        a WebSocket, a watcher    v     |
+//!                                                                                  exempt
 //! ```
 //!
-//! A new connection is admitted at any time. Where a limit is reached, the connection that
+//! A new connection is admitted at once, always. Where a limit is reached, the connection that
 //! has made no progress for the longest time loses its permit and is closed: silent, idle and
-//! stalled clients go first, and none of them can keep others out. Connections that are being
-//! set up are counted apart, and have a short time in which they are not closed: many clients
-//! that come at once wait for each other instead.
+//! stalled clients go first, and none of them can keep others out or waiting.
+//!
+//! Silent connections and those being set up share a limit, apart from that of the established.
+//! There each byte from the client is progress, and a client that has sent nothing yet goes
+//! before one that has. Some permits are left to silent connections all the same: a new
+//! connection has the time to send its request, however many others send theirs slowly.
 
 use std::{
     collections::BTreeMap,
@@ -22,26 +25,30 @@ use std::{
     },
 };
 
-use tokio::{
-    sync::Notify,
-    time::{Duration, Instant, sleep_until},
-};
+use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::connections::counters::Refusal;
+
+/// Permits for set-up that silent connections may hold before they go first.
+const SPARE: usize = 256;
 
 /// A limit, and the permits that are held.
 #[derive(Debug)]
 pub(crate) struct HttpLimit {
     max: usize,
-    /// The time without progress before which a connection is not closed for another.
-    grace: Duration,
-    held: Mutex<BTreeMap<u64, Holder>>,
-    /// A permit was given back.
-    freed: Notify,
+    held: Mutex<Held>,
 }
 
-/// The limits of both kinds.
+/// The connections that hold a permit, by their ids.
+#[derive(Debug, Default)]
+struct Held {
+    /// Connections on which nothing has come yet, in the order of their arrival.
+    silent: BTreeMap<u64, Holder>,
+    active: BTreeMap<u64, Holder>,
+}
+
+/// The limits before and after the first request.
 #[derive(Debug)]
 pub(crate) struct HttpLimits {
     pub(crate) set_ups: HttpLimit,
@@ -57,7 +64,7 @@ struct Holder {
     state: Arc<State>,
 }
 
-/// What the limit and a connection know of each other.
+/// The state that a limit and a connection share.
 #[derive(Debug)]
 struct State {
     progress: Timestamp,
@@ -98,12 +105,12 @@ pub(crate) struct HttpPermit {
     id: u64,
     state: Arc<State>,
     /// (Locked before a limit's own lock.)
-    standing: Mutex<Standing>,
+    counting: Mutex<Counting>,
 }
 
 /// How a connection is counted.
 #[derive(Debug)]
-struct Standing {
+struct Counting {
     counted_by: Option<CountedBy>,
     is_established: bool,
     /// Exemptions that are held.
@@ -117,37 +124,31 @@ struct Standing {
 pub(crate) struct Exemption(Option<Arc<HttpPermit>>);
 
 impl HttpLimits {
-    pub(super) fn new(set_ups: usize, grace: Duration, established: usize) -> HttpLimits {
+    pub(super) fn new(set_ups: usize, established: usize) -> HttpLimits {
         HttpLimits {
-            set_ups: HttpLimit::new(set_ups, grace),
-            established: HttpLimit::new(established, Duration::ZERO),
+            set_ups: HttpLimit::new(set_ups),
+            established: HttpLimit::new(established),
             next_id: AtomicU64::new(0),
         }
     }
 
-    /// The permit of a new connection, as soon as there is one.
-    pub(super) async fn admit(self: Arc<Self>, counted_by: Option<CountedBy>) -> Arc<HttpPermit> {
+    /// The permit of a new connection.
+    pub(super) fn admit(self: &Arc<Self>, counted_by: Option<CountedBy>) -> Arc<HttpPermit> {
         let state = Arc::new(State {
             progress: Timestamp::now(),
             revoked: CancellationToken::new(),
             reason: OnceLock::new(),
         });
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        while let Err(later) = self.set_ups.hold(id, counted_by, &state) {
-            tokio::select! {
-                () = sleep_until(later) => {}
-                () = self.set_ups.freed.notified() => {}
-            }
-        }
-        state.progress.touch();
-        let standing = Standing { counted_by, is_established: false, exemptions: 0 };
-        Arc::new(HttpPermit { limits: self, id, state, standing: standing.into() })
+        self.set_ups.hold(id, counted_by, &state, |held| &mut held.silent);
+        let counting = Counting { counted_by, is_established: false, exemptions: 0 };
+        Arc::new(HttpPermit { limits: self.clone(), id, state, counting: counting.into() })
     }
 }
 
 impl HttpLimit {
-    fn new(max: usize, grace: Duration) -> HttpLimit {
-        HttpLimit { max, grace, held: Mutex::default(), freed: Notify::new() }
+    fn new(max: usize) -> HttpLimit {
+        HttpLimit { max, held: Mutex::default() }
     }
 
     /// Connections that hold a permit.
@@ -160,65 +161,87 @@ impl HttpLimit {
         self.max
     }
 
-    fn held(&self) -> MutexGuard<'_, BTreeMap<u64, Holder>> {
+    fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Enters a connection among those that are counted. If they are as many as there may be
-    /// another loses its permit: of the same address at once, of all after the time of grace.
-    ///
-    /// # Errors
-    ///
-    /// The end of the time of grace of the first connection that may have to leave.
+    /// Enters a connection among those that are counted. If there are as many as there may be,
+    /// of its address or in all, another one loses its permit.
     fn hold(
         &self,
         id: u64,
         counted_by: Option<CountedBy>,
         state: &Arc<State>,
-    ) -> Result<(), Instant> {
+        kind: impl Fn(&mut Held) -> &mut BTreeMap<u64, Holder>,
+    ) {
         let mut held = self.held();
         let address = counted_by.map(|(ip, _)| ip);
         let max_of_address = counted_by.map_or(usize::MAX, |(_, max)| max as usize);
-        let same = || held.iter().filter(|(_, holder)| holder.address == address);
-        let last = if held.len() >= max_of_address && same().count() >= max_of_address {
-            least_recent(same()).map(|(_, id)| (id, Refusal::MaxPerAddress))
+        let is_same = |holder: &Holder| holder.address == address;
+        let revoked = if held.len() >= max_of_address && held.count(is_same) >= max_of_address {
+            held.take_first(max_of_address, is_same).zip(Some(Refusal::MaxPerAddress))
         } else if held.len() >= self.max {
-            let last = least_recent(held.iter());
-            if let Some((progress, _)) = last
-                && progress + self.grace > Instant::now()
-            {
-                return Err(progress + self.grace);
-            }
-            last.map(|(_, id)| (id, Refusal::MaxHttp))
+            held.take_first(self.max, |_| true).zip(Some(Refusal::MaxHttp))
         } else {
             None
         };
-        let last = last.and_then(|(id, reason)| Some((held.remove(&id)?, reason)));
-        held.insert(id, Holder { address, state: state.clone() });
+        kind(&mut held).insert(id, Holder { address, state: state.clone() });
         drop(held);
-        if let Some((holder, reason)) = last {
+        if let Some((holder, reason)) = revoked {
             holder.state.reason.set(reason).ok();
             holder.state.revoked.cancel();
         }
-        Ok(())
+    }
+
+    /// Notes that the first byte has come.
+    fn begin(&self, id: u64) {
+        let mut held = self.held();
+        if let Some(holder) = held.silent.remove(&id) {
+            held.active.insert(id, holder);
+        }
     }
 
     fn give_back(&self, id: u64) {
-        if self.held().remove(&id).is_some() {
-            self.freed.notify_one();
+        let mut held = self.held();
+        held.silent.remove(&id).or_else(|| held.active.remove(&id));
+    }
+}
+
+impl Held {
+    fn len(&self) -> usize {
+        self.silent.len() + self.active.len()
+    }
+
+    fn count(&self, of: impl Fn(&Holder) -> bool) -> usize {
+        self.silent.values().chain(self.active.values()).filter(|holder| of(holder)).count()
+    }
+
+    /// Takes out the first connection that has to leave, of at most `max` of some kind: the one
+    /// without progress for the longest time. One of the silent connections leaves, if there are
+    /// more of them than are spared, or no others.
+    fn take_first(&mut self, max: usize, of: impl Fn(&Holder) -> bool) -> Option<Holder> {
+        let spare = SPARE.min(max / 2);
+        let mut silent = self.silent.iter().filter(|(_, holder)| of(holder));
+        let first_silent = silent.next().map(|(&id, _)| id);
+        let are_many = first_silent.is_some() && (spare == 0 || silent.nth(spare - 1).is_some());
+        let active = self.active.iter().filter(|(_, holder)| !are_many && of(holder));
+        let first = active.min_by_key(|(_, holder)| holder.state.progress.get());
+        match first.map(|(&id, _)| id) {
+            Some(id) => self.active.remove(&id),
+            None => self.silent.remove(&first_silent?),
         }
     }
 }
 
-/// The connection that has made no progress for the longest time, and when it did last.
-fn least_recent<'a>(
-    holders: impl Iterator<Item = (&'a u64, &'a Holder)>,
-) -> Option<(Instant, u64)> {
-    holders.map(|(&id, holder)| (holder.state.progress.get(), id)).min()
-}
-
 impl HttpPermit {
-    /// Notes progress: a request came, or the client took a part of an answer.
+    /// Notes that the first byte of the client has come.
+    pub(crate) fn begin(&self) {
+        self.touch();
+        self.limits.set_ups.begin(self.id);
+    }
+
+    /// Notes progress: the client sent a part of its first request, or another request, or took
+    /// a part of an answer.
     pub(crate) fn touch(&self) {
         self.state.progress.touch();
     }
@@ -237,42 +260,42 @@ impl HttpPermit {
 
     /// Counts the connection as one that is set up. Its client may be known better by now.
     pub(crate) fn establish(&self, counted_by: Option<CountedBy>) {
-        let mut standing = self.standing();
+        let mut counting = self.counting();
         self.limits.set_ups.give_back(self.id);
-        standing.counted_by = counted_by;
-        standing.is_established = true;
-        self.hold_established(&standing);
+        counting.counted_by = counted_by;
+        counting.is_established = true;
+        self.hold_established(&counting);
     }
 
     /// Exempts the connection from the limits.
     pub(crate) fn exempt(self: &Arc<Self>) -> Exemption {
-        let mut standing = self.standing();
-        standing.exemptions += 1;
-        if standing.exemptions == 1 {
+        let mut counting = self.counting();
+        counting.exemptions += 1;
+        if counting.exemptions == 1 {
             self.limits.established.give_back(self.id);
         }
-        drop(standing);
+        drop(counting);
         Exemption(Some(self.clone()))
     }
 
     /// Whether the connection is exempt from the limits.
     pub(crate) fn is_exempt(&self) -> bool {
-        self.standing().exemptions > 0
+        self.counting().exemptions > 0
     }
 
-    fn standing(&self) -> MutexGuard<'_, Standing> {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    fn counting(&self) -> MutexGuard<'_, Counting> {
+        self.counting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn hold_established(&self, standing: &Standing) {
-        let held = self.limits.established.hold(self.id, standing.counted_by, &self.state);
-        debug_assert!(held.is_ok(), "there is no time of grace");
+    fn hold_established(&self, counting: &Counting) {
+        let HttpPermit { limits, id, state, .. } = self;
+        limits.established.hold(*id, counting.counted_by, state, |held| &mut held.active);
     }
 }
 
 impl Drop for HttpPermit {
     fn drop(&mut self) {
-        let is_established = self.standing().is_established;
+        let is_established = self.counting().is_established;
         match is_established {
             true => self.limits.established.give_back(self.id),
             false => self.limits.set_ups.give_back(self.id),
@@ -290,11 +313,11 @@ impl Exemption {
 impl Drop for Exemption {
     fn drop(&mut self) {
         let Some(permit) = &self.0 else { return };
-        let mut standing = permit.standing();
-        standing.exemptions -= 1;
-        if standing.exemptions == 0 {
+        let mut counting = permit.counting();
+        counting.exemptions -= 1;
+        if counting.exemptions == 0 {
             permit.touch();
-            permit.hold_established(&standing);
+            permit.hold_established(&counting);
         }
     }
 }
@@ -303,10 +326,8 @@ impl Drop for Exemption {
 mod tests {
     use super::*;
 
-    const GRACE: Duration = Duration::from_secs(2);
-
     fn limits(set_ups: usize, established: usize) -> Arc<HttpLimits> {
-        Arc::new(HttpLimits::new(set_ups, GRACE, established))
+        Arc::new(HttpLimits::new(set_ups, established))
     }
 
     /// A connection whose first request has come.
@@ -314,7 +335,7 @@ mod tests {
         limits: &Arc<HttpLimits>,
         counted_by: Option<CountedBy>,
     ) -> Arc<HttpPermit> {
-        let permit = limits.clone().admit(counted_by).await;
+        let permit = limits.admit(counted_by);
         permit.establish(counted_by);
         tokio::time::advance(Duration::from_millis(1)).await;
         permit
@@ -369,20 +390,45 @@ mod tests {
         assert_eq!(limits.established.in_use(), 0);
     }
 
+    /// A connection that has sent something.
+    async fn active(limits: &Arc<HttpLimits>) -> Arc<HttpPermit> {
+        let permit = limits.admit(None);
+        permit.begin();
+        tokio::time::advance(Duration::from_millis(1)).await;
+        permit
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn who_comes_with_many_others_waits_and_closes_the_oldest_after_a_time() {
-        let limits = limits(2, 10);
-        let start = Instant::now();
-        let first = limits.clone().admit(None).await;
-        let second = limits.clone().admit(None).await;
-        let waiting = tokio::spawn(limits.clone().admit(None));
-        tokio::time::advance(GRACE / 2).await;
-        assert!(!waiting.is_finished());
-        second.establish(None);
-        let third = waiting.await.unwrap();
-        assert_eq!(start.elapsed(), GRACE / 2, "for a permit that was given back");
-        let fourth = limits.clone().admit(None).await;
-        assert_eq!(start.elapsed(), GRACE);
-        assert!(is_revoked(&first) && !is_revoked(&third) && !is_revoked(&fourth));
+    async fn silent_connections_leave_before_those_that_have_sent_something() {
+        let limits = limits(6, 1);
+        let active = [active(&limits).await, active(&limits).await];
+        let mut silent: Vec<_> = (0..8).map(|_| limits.admit(None)).collect();
+        let revoked: Vec<_> = silent.iter().map(|permit| is_revoked(permit)).collect();
+        assert_eq!(revoked, [true, true, true, true, false, false, false, false]);
+        assert!(active.iter().all(|permit| !is_revoked(permit)));
+        silent[7].begin();
+        silent[6].establish(None);
+        silent.push(limits.admit(None));
+        assert!(!is_revoked(&silent[4]), "there was room");
+        drop(active);
+        assert_eq!((limits.set_ups.in_use(), limits.established.in_use()), (4, 1));
+        drop(silent);
+        assert_eq!((limits.set_ups.in_use(), limits.established.in_use()), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn clients_that_send_slowly_leave_permits_to_new_ones() {
+        let limits = limits(4, 1);
+        let slow = [
+            active(&limits).await,
+            active(&limits).await,
+            active(&limits).await,
+            active(&limits).await,
+        ];
+        slow[0].touch();
+        let new: Vec<_> = (0..3).map(|_| limits.admit(None)).collect();
+        // The first ones for which two of the slow ones left.
+        let revoked = [&slow[..], &new].concat().iter().map(|p| is_revoked(p)).collect::<Vec<_>>();
+        assert_eq!(revoked, [false, true, true, true, false, false, false]);
     }
 }

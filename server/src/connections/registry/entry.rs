@@ -1,4 +1,4 @@
-//! One live connection, and what it has carried.
+//! A registry entry: one live connection and its traffic.
 
 use std::{
     fmt,
@@ -15,30 +15,30 @@ use echogate_proto::live::{Carried, Connection, Kind, Legs};
 use super::{Change, ConnectionInfo, GatewayInfo, Registry};
 use crate::connections::limits::Place;
 
-/// How long the connection of a health check is open at most.
-const HEALTH_CHECK: Duration = Duration::from_secs(5);
+/// The longest life of a connection that counts as a health check.
+const HEALTH_CHECK_TIME: Duration = Duration::from_secs(5);
 
-/// A live connection. Its counters have one writer, the connection's task.
+/// A live connection. Its counters have one writer, the task of the connection.
 #[derive(Debug)]
 pub(crate) struct Entry {
     id: u64,
-    arrival: ConnectionInfo,
+    info: ConnectionInfo,
     since: Instant,
-    received: Count,
-    sent: Count,
+    received: Counter,
+    sent: Counter,
     legs: Mutex<Option<Box<Legs>>>,
     registry: Registry,
 }
 
-/// Bytes and messages in one direction.
+/// Payload of one direction.
 #[derive(Debug, Default)]
-pub(crate) struct Count {
+pub(crate) struct Counter {
     bytes: AtomicU64,
     messages: AtomicU64,
 }
 
-impl Count {
-    /// Counts payload that moved.
+impl Counter {
+    /// Counts payload.
     pub(crate) fn add(&self, bytes: usize, messages: u64) {
         // One writer: a load and a store are enough, and cheaper than a locked add.
         for (counter, more) in [(&self.bytes, bytes as u64), (&self.messages, messages)] {
@@ -53,19 +53,19 @@ impl Count {
 }
 
 impl Entry {
-    /// Unique among all connections since the start.
+    /// The identifier, unique since the start of the server.
     pub(crate) fn id(&self) -> u64 {
         self.id
     }
 
     /// The transport.
     pub(crate) fn kind(&self) -> Kind {
-        self.arrival.kind
+        self.info.kind
     }
 
-    /// What it came to: a service or a route.
+    /// The name of the service or the path of the route.
     pub(crate) fn target(&self) -> &str {
-        &self.arrival.target
+        &self.info.target
     }
 
     /// Payload bytes in both directions so far.
@@ -73,40 +73,39 @@ impl Entry {
         self.received.bytes() + self.sent.bytes()
     }
 
-    /// What came from the client.
-    pub(crate) fn received(&self) -> &Count {
+    /// Payload from the client.
+    pub(crate) fn received(&self) -> &Counter {
         &self.received
     }
 
-    /// What went to the client.
-    pub(crate) fn sent(&self) -> &Count {
+    /// Payload to the client.
+    pub(crate) fn sent(&self) -> &Counter {
         &self.sent
     }
 
-    /// Whether somebody wants to know how long things take.
+    /// Whether latencies are to be recorded: somebody subscribes to events.
     pub(crate) fn is_watched(&self) -> bool {
         self.registry.is_watched()
     }
 
-    /// Says how long the latest exchange took.
+    /// Records the latency of the latest exchange.
     pub(crate) fn took(&self, legs: Legs) {
         *self.legs.lock().unwrap_or_else(PoisonError::into_inner) = Some(legs.into());
     }
 
-    /// Takes it out of those that are live, writes the one line that a connection logs,
-    /// and tells those who watch.
+    /// Removes the connection from the registry, writes its log line, and notifies subscribers.
     pub(crate) fn ended(self: &Arc<Self>, end: &dyn fmt::Display) {
         self.end(end, false);
     }
 
-    /// The same where the client ended the connection. One that has carried nothing until
-    /// then, and not for long, was a health check: its line is for debugging only.
+    /// As [`Entry::ended`], where the client ended the connection. A short connection without
+    /// payload was a health check and is logged at level `debug`.
     pub(crate) fn ended_by_client(self: &Arc<Self>, end: &dyn fmt::Display) {
-        self.end(end, self.carried_bytes() == 0 && self.since.elapsed() < HEALTH_CHECK);
+        self.end(end, self.carried_bytes() == 0 && self.since.elapsed() < HEALTH_CHECK_TIME);
     }
 
     fn end(self: &Arc<Self>, end: &dyn fmt::Display, debug: bool) {
-        let ConnectionInfo { kind, peer, target, .. } = &self.arrival;
+        let ConnectionInfo { kind, peer, target, .. } = &self.info;
         macro_rules! log {
             ($level:ident) => {
                 tracing::$level!(
@@ -126,21 +125,22 @@ impl Entry {
         } else {
             log!(info);
         }
-        // Out before it is told: who begins to watch between the two misses neither.
+        // Remove before notifying: a subscriber that starts in between sees neither a stale entry
+        // nor the end of an unknown connection.
         self.registry.leave(self.id);
-        self.registry.tell(|| Change::Closed(self.clone(), end.to_string().into()));
+        self.registry.notify(|| Change::Closed(self.clone(), end.to_string().into()));
     }
 
-    /// What is told of it.
+    /// The connection as the API describes it.
     pub(crate) fn connection(&self) -> Connection {
-        let ConnectionInfo { kind, peer, target, bridged } = &self.arrival;
-        let GatewayInfo { label, upstream_from } = bridged.as_deref().cloned().unwrap_or_default();
+        let ConnectionInfo { kind, peer, target, gateway } = &self.info;
+        let GatewayInfo { label, upstream_from } = gateway.as_deref().cloned().unwrap_or_default();
         let age = self.since.elapsed();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Connection {
             id: self.id,
             kind: *kind,
-            peer: peer.named(),
+            peer: peer.description(),
             target: target.clone(),
             label: label.map(String::from),
             upstream_from: upstream_from.map(|address| address.to_string()),
@@ -150,7 +150,7 @@ impl Entry {
         }
     }
 
-    /// What it has carried.
+    /// The traffic so far.
     pub(crate) fn carried(&self) -> Carried {
         Carried {
             bytes_received: self.received.bytes(),
@@ -162,30 +162,30 @@ impl Entry {
     }
 }
 
-/// A connection's place in the registry, for as long as it is held.
+/// Keeps a connection in the registry, and its permit, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Registered {
     entry: Arc<Entry>,
-    _place: Option<Place>,
+    _permit: Option<Place>,
 }
 
 impl Registered {
     pub(super) fn new(
         id: u64,
-        arrival: ConnectionInfo,
+        info: ConnectionInfo,
         registry: Registry,
-        place: Option<Place>,
+        permit: Option<Place>,
     ) -> Registered {
         let entry = Arc::new(Entry {
             id,
-            arrival,
+            info,
             since: Instant::now(),
-            received: Count::default(),
-            sent: Count::default(),
+            received: Counter::default(),
+            sent: Counter::default(),
             legs: Mutex::default(),
             registry,
         });
-        Registered { entry, _place: place }
+        Registered { entry, _permit: permit }
     }
 }
 

@@ -1,10 +1,9 @@
-//! Who is connected now, and what each connection has carried.
+//! The registry of live connections, for the API, the metrics and the log.
 //!
-//! - [`Registry`]: all live connections, and those who watch them
-//! - `entry`: one of them; `arrival`: what is known of it when it begins
+//! - [`entry`]: one live connection; [`info`]: what is known of it when it is accepted
 
-mod arrival;
 mod entry;
+mod info;
 
 use std::{
     collections::BTreeMap,
@@ -20,13 +19,13 @@ pub(crate) use echogate_proto::live::Kind;
 use tokio::sync::broadcast;
 
 pub(crate) use self::{
-    arrival::{ConnectionInfo, GatewayInfo, Peer},
     entry::{Entry, Registered},
+    info::{ConnectionInfo, GatewayInfo, Peer},
 };
 use crate::connections::limits::Place;
 
-/// Changes that a watcher may be behind before it has to look at everything anew.
-const CHANGES: usize = 1024;
+/// Changes that a subscriber may lag behind; after more it has to list all connections again.
+const MAX_LAG: usize = 1024;
 
 /// All live connections. Clones are the same.
 #[derive(Clone, Debug)]
@@ -36,25 +35,25 @@ pub(crate) struct Registry(Arc<Inner>);
 struct Inner {
     next: AtomicU64,
     live: Mutex<Live>,
-    watchers: AtomicUsize,
+    subscribers: AtomicUsize,
     changes: broadcast::Sender<Change>,
 }
 
 #[derive(Debug, Default)]
 struct Live {
     entries: BTreeMap<u64, Arc<Entry>>,
-    /// What those that have ended have carried, by kind in the order of [`Kind::ALL`].
+    /// Totals of the connections that have ended, in the order of [`Kind::ALL`].
     ended: [Totals; Kind::ALL.len()],
 }
 
-/// Connections of a kind, since the server's start.
+/// Totals of one kind of connection since the start of the server.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Totals {
-    /// Those that are live now.
+    /// Live connections.
     pub(crate) live: u64,
-    /// Those that have begun.
+    /// Connections accepted.
     pub(crate) opened: u64,
-    /// What all of them have carried.
+    /// Their traffic.
     pub(crate) carried: Carried,
 }
 
@@ -72,20 +71,19 @@ impl Totals {
 /// A connection that began or ended.
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
-    /// It began.
+    /// A connection was accepted.
     Opened(Arc<Entry>),
-    /// It ended, and how, in words.
+    /// A connection ended, with the reason.
     Closed(Arc<Entry>, Arc<str>),
 }
 
 impl Registry {
-    /// Enters a connection; dropping the answer takes it out again and gives back its
-    /// place.
-    pub(crate) fn enter(&self, arrival: ConnectionInfo, place: Option<Place>) -> Registered {
+    /// Enters a connection. It is removed, and its permit released, when the result is dropped.
+    pub(crate) fn enter(&self, info: ConnectionInfo, permit: Option<Place>) -> Registered {
         let id = self.0.next.fetch_add(1, Ordering::Relaxed) + 1;
-        let registered = Registered::new(id, arrival, self.clone(), place);
+        let registered = Registered::new(id, info, self.clone(), permit);
         self.live().entries.insert(id, registered.clone());
-        self.tell(|| Change::Opened(registered.clone()));
+        self.notify(|| Change::Opened(registered.clone()));
         registered
     }
 
@@ -94,38 +92,38 @@ impl Registry {
         self.live().entries.values().cloned().collect()
     }
 
-    /// At most `most` of the live connections that came after that of the id `id`, oldest
-    /// first. (The first id is 1.)
+    /// At most `most` live connections whose identifiers are greater than `id`, oldest first. The
+    /// first identifier is 1.
     pub(crate) fn entries_after(&self, id: u64, most: usize) -> Vec<Arc<Entry>> {
         let live = self.live();
         let after = live.entries.range((Bound::Excluded(id), Bound::Unbounded));
         after.take(most).map(|(_, entry)| entry.clone()).collect()
     }
 
-    /// How many connections are live.
+    /// The number of live connections.
     pub(crate) fn count(&self) -> usize {
         self.live().entries.len()
     }
 
-    /// Watches the connections that begin and end from now on.
-    pub(crate) fn watch(&self) -> Watching {
-        self.0.watchers.fetch_add(1, Ordering::AcqRel);
-        Watching { changes: self.0.changes.subscribe(), registry: self.clone() }
+    /// Subscribes to the connections that are accepted and end from now on.
+    pub(crate) fn subscribe(&self) -> Subscription {
+        self.0.subscribers.fetch_add(1, Ordering::AcqRel);
+        Subscription { changes: self.0.changes.subscribe(), registry: self.clone() }
     }
 
-    /// Tells those who watch, if any do.
-    fn tell(&self, change: impl FnOnce() -> Change) {
+    /// Notifies the subscribers, if there are any.
+    fn notify(&self, change: impl FnOnce() -> Change) {
         if self.is_watched() {
-            // That nobody listens any more is no error.
+            // An error means that the last subscriber has just gone.
             self.0.changes.send(change()).ok();
         }
     }
 
     fn is_watched(&self) -> bool {
-        self.0.watchers.load(Ordering::Acquire) > 0
+        self.0.subscribers.load(Ordering::Acquire) > 0
     }
 
-    /// All connections since the start, by kind.
+    /// Totals since the start, by kind.
     pub(crate) fn totals(&self) -> [(Kind, Totals); Kind::ALL.len()] {
         let live = self.live();
         let mut totals = live.ended;
@@ -156,22 +154,22 @@ impl Default for Registry {
         Registry(Arc::new(Inner {
             next: AtomicU64::new(0),
             live: Mutex::default(),
-            watchers: AtomicUsize::new(0),
-            changes: broadcast::Sender::new(CHANGES),
+            subscribers: AtomicUsize::new(0),
+            changes: broadcast::Sender::new(MAX_LAG),
         }))
     }
 }
 
-/// Somebody who watches: as long as there is one, changes are told and legs measured.
+/// A subscription: as long as there is one, changes are published and latencies recorded.
 #[derive(Debug)]
-pub(crate) struct Watching {
-    /// What begins and ends.
+pub(crate) struct Subscription {
+    /// Connections that are accepted and end.
     pub(crate) changes: broadcast::Receiver<Change>,
     registry: Registry,
 }
 
-impl Drop for Watching {
+impl Drop for Subscription {
     fn drop(&mut self) {
-        self.registry.0.watchers.fetch_sub(1, Ordering::AcqRel);
+        self.registry.0.subscribers.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -1,38 +1,205 @@
-//! The delivery of what a client sent before its end: the upstream is owed it for as long
-//! as it makes progress.
+//! The delivery of what a client sent before its end: the upstream gets it for as long as it
+//! makes progress.
 
-use std::time::Duration;
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
+use echogate_proto::close::CloseCode;
 use tokio::time::Instant;
 
+use super::{
+    Bridge,
+    client_to_upstream::MAX_EXPECTED,
+    close::{ClientIn, ClientOut, Disconnect, End, UpstreamEnd, UpstreamIn, UpstreamOut},
+};
+use crate::net::stream::Transport;
 use echogate_event_loop::InFlight;
 
-/// How long an upstream may take none of what a client sent before its Close.
+/// How long an upstream may take none of what a client sent before its end.
 pub(super) const STALL: Duration = Duration::from_secs(60);
 
-/// How often the kernel is asked what is still in flight, at first and later.
-const FIRST_LOOK: Duration = Duration::from_millis(5);
-const LATER_LOOKS: Duration = Duration::from_millis(200);
+/// The interval at which a state that nobody reports is polled, at first and later.
+const FIRST_INTERVAL: Duration = Duration::from_millis(5);
+const MAX_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How long bytes in flight are waited for where the kernel does not tell of them.
+/// How long bytes in flight are waited for where the kernel does not report them.
 const BLIND_WAIT: Duration = Duration::from_millis(200);
+
+impl<C: Transport, U: Transport> Bridge<C, U> {
+    /// The end of the connection, once the client is done and everything that it sent is
+    /// delivered or given up.
+    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>, now: Instant) -> Option<End> {
+        if self.client_in.is_open() && self.closing.is_none() && !self.holds_client_back() {
+            return None;
+        }
+        self.check_ended_client(cx, now);
+        let client_done = self.client_is_done();
+        if !client_done && !self.client_has_ended_unread() {
+            if let Some(closing) = &mut self.closing {
+                closing.delivery = None;
+            }
+            return None;
+        }
+        if client_done && self.upstream_is_done(now) {
+            return Some(self.end());
+        }
+        // The unread bytes of a client that has ended its side may end in a Close.
+        let may_be_clean = match self.client_in {
+            ClientIn::Closed { .. } => true,
+            ClientIn::Open | ClientIn::InputEnded => !self.client_has_failed(),
+            ClientIn::Violated | ClientIn::Gone(_) => false,
+        };
+        let stall = if may_be_clean { STALL } else { STALL.min(self.config.ping_timeout) };
+        let expected = if client_done { 0 } else { self.framer.expected() };
+        let (unwritten, in_flight) = (self.to_upstream.len(), self.upstream.in_flight());
+        let new = || Delivery::new(now, stall);
+        let delivery = self.closing().delivery.get_or_insert_with(new);
+        delivery.set_stall(now, stall);
+        delivery.look(now, unwritten, expected, in_flight);
+        if !delivery.has_stalled(now) {
+            return None;
+        }
+        self.upstream_end = UpstreamEnd::Reset;
+        if !client_done {
+            let failed = self.client_has_failed();
+            self.client_lost(if failed { Disconnect::Failed } else { Disconnect::WithoutClose });
+        }
+        Some(self.given_up())
+    }
+
+    /// Finds out whether the connection of a client that has ended its side has failed since:
+    /// then nobody takes the replies to what it sent.
+    fn check_ended_client(&mut self, cx: &mut Context<'_>, now: Instant) {
+        let is_checked = self.client_in.is_gone() && self.client_out == ClientOut::Open;
+        let is_polled = is_checked && !self.client.wakes_on_failure();
+        if is_polled {
+            let new = || Polling::new(now);
+            self.closing().client_polling.get_or_insert_with(new).advance(now);
+        } else if let Some(closing) = &mut self.closing {
+            closing.client_polling = None;
+        }
+        let failed = if is_polled {
+            matches!(Pin::new(&mut self.client).poll_flush(cx), Poll::Ready(Err(_)))
+        } else {
+            is_checked && self.client.has_failed()
+        };
+        if failed {
+            self.client_not_writable();
+        }
+    }
+
+    fn client_has_failed(&self) -> bool {
+        self.client_out == ClientOut::Failed || self.client.has_failed()
+    }
+
+    /// Whether nothing more is read from the client, nor written to it.
+    pub(super) fn client_is_done(&self) -> bool {
+        match self.client_in {
+            ClientIn::Gone(_) | ClientIn::Closed { more: false, .. } => {
+                self.client_out != ClientOut::Open
+            }
+            ClientIn::Closed { more: true, .. } => self.client_out == ClientOut::Failed,
+            ClientIn::Open | ClientIn::InputEnded | ClientIn::Violated => false,
+        }
+    }
+
+    /// Whether the client is known to have ended although it is not read, for the upstream's
+    /// sake: the upstream gets what the client sent only as long as it takes any of it.
+    pub(super) fn client_has_ended_unread(&self) -> bool {
+        self.holds_client_back()
+            && (self.client_out == ClientOut::Failed || self.client.has_ended())
+    }
+
+    /// Whether the client is not read because the upstream has to take or answer what came
+    /// before.
+    pub(super) fn holds_client_back(&self) -> bool {
+        let full = !self.to_upstream.is_empty() || self.framer.expected() >= MAX_EXPECTED;
+        full && !self.close_is_decided()
+    }
+
+    /// Whether everything that the client sent has been delivered, as far as that is possible.
+    fn upstream_is_done(&self, now: Instant) -> bool {
+        match self.upstream_out {
+            UpstreamOut::Open | UpstreamOut::Ending => false,
+            UpstreamOut::Broken => true,
+            UpstreamOut::Shut
+                if self.upstream_in == UpstreamIn::Ended
+                    && self.upstream_end != UpstreamEnd::Reset =>
+            {
+                true
+            }
+            // Closing the socket would answer what the upstream still sends with a reset, which
+            // may overtake what is in flight; and a reset that is due does the same.
+            UpstreamOut::Shut if self.upstream.has_failed() => true,
+            UpstreamOut::Shut => match self.upstream.in_flight() {
+                Some(in_flight) => in_flight.is_nothing(),
+                None => self.delivery().is_some_and(|delivery| delivery.has_waited_blindly(now)),
+            },
+        }
+    }
+
+    pub(super) fn delivery(&self) -> Option<&Delivery> {
+        self.closing.as_ref()?.delivery.as_ref()
+    }
+
+    /// The end of a connection whose upstream took nothing for too long.
+    fn given_up(&mut self) -> End {
+        let unsent = self.upstream.in_flight().map_or(0, |in_flight| in_flight.unsent as usize);
+        let undecoded = self.undecoded.as_ref().map_or(0, |undecoded| undecoded.len());
+        self.add_undelivered(self.to_upstream.len() + unsent + undecoded);
+        self.end()
+    }
+
+    /// Ends at once, because the server's time to shut down is over.
+    pub(super) fn cut(&mut self) -> End {
+        if !self.upstream_is_done(Instant::now()) {
+            self.upstream_end = UpstreamEnd::Reset;
+        }
+        self.discard_to_client();
+        End { code: CloseCode::ABNORMAL, why: "cut off by the server's end".into() }
+    }
+}
+
+/// The times at which a state that nobody reports is polled, at growing intervals.
+#[derive(Debug)]
+pub(super) struct Polling {
+    pub(super) next: Instant,
+    interval: Duration,
+}
+
+impl Polling {
+    /// Polling that begins `now`.
+    pub(super) fn new(now: Instant) -> Polling {
+        Polling { next: now, interval: FIRST_INTERVAL }
+    }
+
+    /// Sets the time after `now` that is next, if one has come.
+    pub(super) fn advance(&mut self, now: Instant) {
+        if self.next <= now {
+            self.next = now + self.interval;
+            self.interval = (self.interval * 2).min(MAX_INTERVAL);
+        }
+    }
+}
 
 /// A delivery in progress.
 #[derive(Debug)]
 pub(super) struct Delivery {
-    /// When the upstream last took something.
+    /// The time at which the upstream last took something.
     progress: Instant,
-    /// How long it may take nothing.
+    /// How long the upstream may take nothing.
     stall: Duration,
     /// Bytes that are not written yet.
     unwritten: usize,
-    /// Replies that the upstream owes, as far as they hold the client back.
-    owed: usize,
+    /// Replies that are expected, as far as they hold the client back.
+    expected: usize,
     /// Bytes that the upstream's kernel has acknowledged.
     acknowledged: u64,
-    /// When to look again, and how long after that.
-    look: Instant,
-    interval: Duration,
+    /// The times at which the kernel is asked what is still in flight.
+    polling: Polling,
 }
 
 impl Delivery {
@@ -42,10 +209,9 @@ impl Delivery {
             progress: now,
             stall,
             unwritten: 0,
-            owed: 0,
+            expected: 0,
             acknowledged: 0,
-            look: now,
-            interval: FIRST_LOOK,
+            polling: Polling::new(now),
         }
     }
 
@@ -56,32 +222,33 @@ impl Delivery {
         }
     }
 
-    /// Notes how far the delivery is: bytes that are not written yet, replies that are owed
-    /// and hold the client back, and what is written and not acknowledged, as far as the kernel
-    /// tells.
+    /// Records how far the delivery is: bytes that are not written yet, replies that are expected
+    /// and hold the client back, and bytes that are written and not acknowledged, as far as the
+    /// kernel reports them.
     pub(super) fn look(
         &mut self,
         now: Instant,
         unwritten: usize,
-        owed: usize,
+        expected: usize,
         in_flight: Option<InFlight>,
     ) {
         let acknowledged = in_flight.map_or(0, |in_flight| in_flight.acknowledged);
-        if unwritten < self.unwritten || owed < self.owed || acknowledged > self.acknowledged {
+        if unwritten < self.unwritten
+            || expected < self.expected
+            || acknowledged > self.acknowledged
+        {
             self.progress = now;
-            self.interval = FIRST_LOOK;
+            self.polling.interval = FIRST_INTERVAL;
         }
-        (self.unwritten, self.owed, self.acknowledged) = (unwritten, owed, acknowledged);
-        if self.look <= now {
-            self.look = now + self.interval;
-            self.interval = (self.interval * 2).min(LATER_LOOKS);
-        }
+        (self.unwritten, self.expected, self.acknowledged) = (unwritten, expected, acknowledged);
+        self.polling.advance(now);
     }
 
-    /// When to look again. While bytes wait here the upstream's socket tells of progress.
+    /// The time of the next look. While bytes wait to be written the upstream's socket reports
+    /// progress.
     pub(super) fn next_look(&self) -> Instant {
         let stalled = self.progress + self.stall;
-        if self.unwritten > 0 { stalled } else { stalled.min(self.look) }
+        if self.unwritten > 0 { stalled } else { stalled.min(self.polling.next) }
     }
 
     /// Whether the upstream has taken nothing for too long.
@@ -89,7 +256,8 @@ impl Delivery {
         now >= self.progress + self.stall
     }
 
-    /// Whether everything written can be taken to have arrived, where nobody tells.
+    /// Whether everything written can be assumed to have arrived, where the kernel does not
+    /// report it.
     pub(super) fn has_waited_blindly(&self, now: Instant) -> bool {
         now >= self.progress + BLIND_WAIT
     }

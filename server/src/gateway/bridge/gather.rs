@@ -1,4 +1,4 @@
-//! Bytes from several places for one write.
+//! The assembly of one write from several places in memory.
 
 use std::{cell::RefCell, io, io::IoSlice, ops::Range, task::Context};
 
@@ -11,15 +11,15 @@ thread_local! {
     static GATHER: RefCell<Gather> = const { RefCell::new(Gather::new()) };
 }
 
-/// Payload of at least so many bytes is written from where it lies; less is cheaper
-/// to copy than to point at.
+/// The length, in bytes, from which payload is written from where it lies. Shorter payload is
+/// cheaper to copy than to pass by reference.
 const WORTH_LENDING: usize = 4096;
 
-/// Bytes in order, some copied together, some left in the buffer they came in.
+/// A sequence of bytes, some of them copied, some left in the buffer in which they arrived.
 #[derive(Debug)]
 pub(super) struct Gather {
     copied: Vec<u8>,
-    /// What is lent, and where among the copied bytes it belongs.
+    /// The ranges of the buffer that are not copied, each with its position among the copied bytes.
     lent: Vec<(usize, Range<usize>)>,
 }
 
@@ -28,7 +28,7 @@ impl Gather {
         Gather { copied: Vec::new(), lent: Vec::new() }
     }
 
-    /// Lends an empty one.
+    /// Lends this thread's instance, emptied.
     pub(super) fn with<T>(step: impl FnOnce(&mut Gather) -> T) -> T {
         GATHER.with_borrow_mut(|gather| {
             gather.copied.clear();
@@ -41,7 +41,7 @@ impl Gather {
         self.copied.is_empty() && self.lent.is_empty()
     }
 
-    /// Appends a head.
+    /// Appends a frame's head.
     pub(super) fn head(&mut self, head: &Head) {
         head.append_to(&mut self.copied);
     }
@@ -51,8 +51,7 @@ impl Gather {
         self.copied.push(byte);
     }
 
-    /// Appends the bytes at `range` of `buffer`, the one that [`Gather::write`] will be
-    /// given.
+    /// Appends the bytes at `range` of `buffer`, which is to be passed to [`Gather::write`].
     pub(super) fn add(&mut self, buffer: &[u8], range: Range<usize>) {
         if range.len() < WORTH_LENDING {
             self.copied.extend_from_slice(&buffer[range]);
@@ -61,7 +60,7 @@ impl Gather {
         }
     }
 
-    /// Writes all of it, behind what waits.
+    /// Writes all bytes, behind those that wait in `backlog`.
     ///
     /// # Errors
     ///

@@ -1,75 +1,74 @@
-//! Whether the client still lives, when it says nothing.
+//! The heartbeat: a silent client is sent a Ping, and given up if it stays silent.
 
 use tokio::time::Instant;
 
-use super::Options;
+use super::BridgeConfig;
 
-/// Asks after a silence, and gives up after another.
+/// The times of the client's last sign of life and of the last Ping.
 ///
-/// A sign of life is any byte from the client, and any byte that it takes after it
-/// was slow to: a transfer that moves is never cut.
+/// A sign of life is any byte from the client, and any byte that it takes after bytes had to
+/// wait for it: a transfer that moves is never cut.
 #[derive(Debug)]
 pub(super) struct Heartbeat {
-    heard: Instant,
-    /// Since when an answer is waited for.
-    asked: Option<Instant>,
+    activity: Instant,
+    /// The time of a Ping that may be unanswered.
+    pinged: Option<Instant>,
 }
 
-/// What is to be done when a deadline has come.
+/// The action that is due at a deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Beat {
-    /// Nothing.
+    /// None.
     Wait,
-    /// A Ping is to go out.
-    Ask,
+    /// A Ping is to be sent.
+    SendPing,
     /// The client is to be given up.
-    GiveUp,
+    TimedOut,
 }
 
 impl Heartbeat {
     pub(super) fn new(now: Instant) -> Heartbeat {
-        Heartbeat { heard: now, asked: None }
+        Heartbeat { activity: now, pinged: None }
     }
 
-    /// Notes a sign of life.
-    pub(super) fn heard(&mut self, now: Instant) {
-        self.heard = now;
+    /// Records a sign of life.
+    pub(super) fn activity(&mut self, now: Instant) {
+        self.activity = now;
     }
 
-    /// Notes since when the process has been running without a break: what a client sent in
-    /// the meantime has not been read.
+    /// Records since when the process has been running without a break: what a client sent while
+    /// it was not running has not been read.
     pub(super) fn running_since(&mut self, at: Instant) {
-        self.heard = self.heard.max(at);
+        self.activity = self.activity.max(at);
     }
 
-    /// When silence will have lasted as long as it may after the last sign of life.
-    pub(super) fn patience_ends(&self, options: &Options) -> Instant {
-        self.heard + options.ping_timeout
+    /// The time at which the silence will have lasted for the Ping timeout.
+    pub(super) fn patience_ends(&self, config: &BridgeConfig) -> Instant {
+        self.activity + config.ping_timeout
     }
 
-    /// When [`Heartbeat::on_timer`] has something to do.
-    pub(super) fn deadline(&self, options: &Options) -> Instant {
-        match self.asked {
-            Some(asked) if self.heard < asked => asked + options.ping_timeout,
-            _ => self.heard + options.ping_interval,
+    /// The time at which [`Heartbeat::on_timer`] has something to do.
+    pub(super) fn deadline(&self, config: &BridgeConfig) -> Instant {
+        match self.pinged {
+            Some(pinged) if self.activity < pinged => pinged + config.ping_timeout,
+            _ => self.activity + config.ping_interval,
         }
     }
 
-    /// What the time asks for; that a Ping is asked for is noted, so that it is not twice.
-    pub(super) fn on_timer(&mut self, now: Instant, options: &Options) -> Beat {
-        match self.asked {
-            Some(asked) if self.heard < asked => {
-                let over = now >= asked + options.ping_timeout;
-                return if over { Beat::GiveUp } else { Beat::Wait };
+    /// The action that is due `now`. A Ping is recorded as sent.
+    pub(super) fn on_timer(&mut self, now: Instant, config: &BridgeConfig) -> Beat {
+        match self.pinged {
+            Some(pinged) if self.activity < pinged => {
+                let over = now >= pinged + config.ping_timeout;
+                return if over { Beat::TimedOut } else { Beat::Wait };
             }
-            _ => self.asked = None,
+            _ => self.pinged = None,
         }
-        if now < self.heard + options.ping_interval {
+        if now < self.activity + config.ping_interval {
             return Beat::Wait;
         }
-        // If the Ping cannot go out, because the client takes nothing, that is
-        // silence too.
-        self.asked = Some(now);
-        Beat::Ask
+        // A Ping that cannot be written, because the client takes nothing, is unanswered too.
+        self.pinged = Some(now);
+        Beat::SendPing
     }
 }

@@ -1,9 +1,9 @@
-//! Pongs that wait to be sent.
+//! Pong frames that wait to be sent.
 
 use echogate_proto::ws::{Head, OpCode};
 
-/// Pings that are answered one by one while their Pongs wait to be sent. Of more only the
-/// latest is answered, as RFC 6455 section 5.5.3 allows: that bounds the memory.
+/// The number of Pongs that may wait. Of further Pings only the latest is answered, as RFC 6455
+/// section 5.5.3 allows: that bounds the memory.
 const MAX_WAITING: u8 = 16;
 
 /// The Pong frames that answer the client's Pings, in order.
@@ -11,7 +11,7 @@ const MAX_WAITING: u8 = 16;
 pub(super) struct Pongs {
     frames: Vec<u8>,
     count: u8,
-    /// Where the latest frame begins.
+    /// The position at which the latest frame begins.
     latest: usize,
 }
 
@@ -28,7 +28,7 @@ impl Pongs {
         self.frames.extend(payload);
     }
 
-    /// The frames as they go on the wire.
+    /// The frames as they are sent.
     pub(super) fn into_bytes(self) -> Vec<u8> {
         self.frames
     }

@@ -15,7 +15,6 @@ mod verifier;
 
 use std::{
     io::{self, IoSlice},
-    net::SocketAddr,
     path::Path,
     pin::Pin,
     sync::Arc,
@@ -78,10 +77,6 @@ impl Tls {
     /// The underlying socket.
     pub(crate) fn socket(&self) -> &StreamSocket {
         self.0.get_ref().0
-    }
-
-    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket().local_addr()
     }
 }
 

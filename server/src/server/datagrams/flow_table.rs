@@ -40,7 +40,7 @@ impl FlowTable {
         let is_full = self.flows.len() >= MAX_FLOWS;
         let begin = || {
             let (peer, target) = (peer.clone(), service.target.clone());
-            let info = ConnectionInfo { kind: service.kind, peer, target, bridged: None };
+            let info = ConnectionInfo { kind: service.kind, peer, target, gateway: None };
             (self.registry.enter(info, None), now)
         };
         let (entry, last) = match self.flows.entry(peer.clone()) {

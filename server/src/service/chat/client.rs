@@ -1,4 +1,4 @@
-//! A client of `chat`.
+//! A client's connection to `chat`.
 
 use std::{
     collections::VecDeque,
@@ -16,197 +16,207 @@ use tokio::{
 };
 use tokio_util::sync::PollSemaphore;
 
-use super::hub::{Heard, Hub, ToClient, UNTAKEN_OF_CLIENT, Untaken};
+use super::{
+    conversations::{Delivery, ToClient},
+    hub::Hub,
+    operator_queues::{IN_FLIGHT_PER_CLIENT, InFlightPermit},
+};
 use crate::{
     connections::registry::Peer,
-    service::{Dialogue, Flow, Request, end::End},
+    service::{
+        end::End,
+        line_reader::Request,
+        lines::{Flow, LineService},
+    },
     text::escape,
 };
 
-/// The longest message, in bytes.
+/// The limit of a message, in bytes.
 const MAX_MESSAGE: usize = 4096;
 
-/// How often a client that waits for operators looks whether they still take anything.
+/// The interval at which a client that waits for operators checks that they still read.
 const STALL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// One client's conversation. The server's own words begin with a star.
+/// One client's conversation. Lines that are notices from the server begin with `*`.
 #[derive(Debug)]
 pub(crate) struct Client {
     hub: Arc<Hub>,
     id: u64,
-    told: Receiver<ToClient>,
-    /// Lines of one read that wait until operators have taken others. The client is not read
-    /// meanwhile.
+    messages: Receiver<ToClient>,
+    /// Lines of one read that wait for permits. The client is not read meanwhile.
     held_back: VecDeque<String>,
     permits: Permits,
-    stall: Option<Pin<Box<Sleep>>>,
-    /// It knows that its messages wait.
-    knows: bool,
+    /// The time of the next check that operators still read.
+    stall_check: Option<Pin<Box<Sleep>>>,
+    /// The client knows that its messages are queued.
+    knows_of_queue: bool,
     ended: bool,
 }
 
-/// Where a client gets its permits to send messages to operators.
+/// The source of a client's permits to have messages in flight.
 #[derive(Debug)]
 struct Permits {
     of_client: PollSemaphore,
     of_all: PollSemaphore,
-    /// The first of the two that a message needs.
+    /// The acquired half of a permit that waits for the other half.
     first: Option<OwnedSemaphorePermit>,
 }
 
 impl Permits {
     fn new(hub: &Hub) -> Permits {
         Permits {
-            of_client: PollSemaphore::new(Arc::new(Semaphore::new(UNTAKEN_OF_CLIENT))),
-            of_all: PollSemaphore::new(hub.untaken().clone()),
+            of_client: PollSemaphore::new(Arc::new(Semaphore::new(IN_FLIGHT_PER_CLIENT))),
+            of_all: PollSemaphore::new(hub.in_flight().clone()),
             first: None,
         }
     }
 
-    /// Those for a message, if it need not wait.
-    fn take(&self) -> Option<Untaken> {
+    /// Acquires the permit for a message, if that is possible at once.
+    fn take(&self) -> Option<InFlightPermit> {
         let of_client = self.of_client.clone_inner().try_acquire_owned().ok()?;
         let of_all = self.of_all.clone_inner().try_acquire_owned().ok()?;
-        Some(Untaken::new(of_client, of_all))
+        Some(InFlightPermit::new(of_client, of_all))
     }
 
-    /// Those for a message. (None if there will never be any.)
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Untaken>> {
+    /// Waits for the permit for a message; none if the semaphores are closed.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<InFlightPermit>> {
         if self.first.is_none() {
             self.first = ready!(self.of_client.poll_acquire(cx));
         }
         let of_all = ready!(self.of_all.poll_acquire(cx));
         let both = self.first.take().zip(of_all);
-        Poll::Ready(both.map(|(of_client, of_all)| Untaken::new(of_client, of_all)))
+        Poll::Ready(both.map(|(of_client, of_all)| InFlightPermit::new(of_client, of_all)))
     }
 }
 
 impl Client {
     pub(crate) fn new(hub: &Arc<Hub>, peer: &Peer) -> Client {
-        let (id, told) = hub.open(peer);
+        let (id, messages) = hub.open_conversation(peer);
         Client {
             hub: hub.clone(),
             id,
-            told,
+            messages,
             held_back: VecDeque::new(),
             permits: Permits::new(hub),
-            stall: None,
-            knows: false,
+            stall_check: None,
+            knows_of_queue: false,
             ended: false,
         }
     }
 
-    /// Says a message to the operators.
-    fn say(&mut self, text: String, untaken: Option<Untaken>, out: &mut Vec<u8>) {
-        match self.hub.client_says(self.id, text, untaken) {
-            Heard::Now => self.knows = false,
-            Heard::Later if !std::mem::replace(&mut self.knows, true) => {
-                out.extend(b"* no operator is here yet; your message waits\n");
+    /// Sends a message to the operators.
+    fn send(&mut self, text: String, permit: Option<InFlightPermit>, out: &mut Vec<u8>) {
+        match self.hub.client_says(self.id, text, permit) {
+            Delivery::Delivered | Delivery::Ended => self.knows_of_queue = false,
+            Delivery::Queued if !std::mem::replace(&mut self.knows_of_queue, true) => {
+                out.extend(b"* no operator is online; your message is queued\n");
             }
-            Heard::Later => {}
-            Heard::Never => out.extend(b"* too many messages wait; this one was not kept\n"),
+            Delivery::Queued => {}
+            Delivery::Dropped => {
+                out.extend(b"* too many messages are queued; this one was discarded\n");
+            }
         }
     }
 
-    /// Says what is held back, as far as operators take it.
-    fn say_held_back(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Flow {
+    /// Sends the lines that are held back, as far as there are permits.
+    fn send_held_back(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Flow {
         while let Some(text) = self.held_back.front() {
             if text.trim() == BYE {
                 self.end(Ending::Client);
-                return Flow::Over;
+                return Flow::Close;
             }
-            let Poll::Ready(untaken) = self.permits.poll(cx) else {
+            let Poll::Ready(permit) = self.permits.poll(cx) else {
                 self.watch_operators(cx);
-                return Flow::Goes;
+                return Flow::Continue;
             };
             let text = self.held_back.pop_front().unwrap_or_default();
-            self.say(text, untaken, out);
+            self.send(text, permit, out);
         }
-        self.stall = None;
-        Flow::Goes
+        self.stall_check = None;
+        Flow::Continue
     }
 
-    /// Lets operators go who take nothing, now and then, for as long as a line is held back.
+    /// Disconnects stalled operators at each [`STALL_INTERVAL`], while a line is held back.
     fn watch_operators(&mut self, cx: &mut Context<'_>) {
         loop {
-            let stall = self.stall.get_or_insert_with(|| Box::pin(sleep(STALL_INTERVAL)));
-            if stall.as_mut().poll(cx).is_pending() {
+            let check = self.stall_check.get_or_insert_with(|| Box::pin(sleep(STALL_INTERVAL)));
+            if check.as_mut().poll(cx).is_pending() {
                 return;
             }
-            self.stall = None;
-            self.hub.let_stalled_operators_go();
+            self.stall_check = None;
+            self.hub.disconnect_stalled_operators();
         }
     }
 
     fn end(&mut self, ending: Ending) {
         if !std::mem::replace(&mut self.ended, true) {
-            self.hub.end(self.id, ending);
+            self.hub.end_conversation(self.id, ending);
         }
     }
 }
 
-impl Dialogue for Client {
+impl LineService for Client {
     fn max_request(&self) -> usize {
         MAX_MESSAGE
     }
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<()> {
-        // The task is woken by what `poll_say` waits for.
+        // `poll_push` has registered the task with the semaphores and the timer.
         if self.held_back.is_empty() { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    fn hear(&mut self, request: Request<'_>, out: &mut Vec<u8>) -> Flow {
+    fn on_line(&mut self, request: Request<'_>, out: &mut Vec<u8>) -> Flow {
         let text = escape::bytes(request.bytes);
         if request.too_long {
             let notice =
-                format!("* a message has at most {MAX_MESSAGE} bytes; this one was not sent\n");
+                format!("* message too long (limit: {MAX_MESSAGE} bytes); it was not sent\n");
             out.extend(notice.bytes());
         } else if text.trim().is_empty() {
-            // Nothing is said.
+            // An empty line is no message.
         } else if !self.held_back.is_empty() {
             self.held_back.push_back(text);
         } else if text.trim() == BYE {
             self.end(Ending::Client);
-            return Flow::Over;
-        } else if let Some(untaken) = self.permits.take() {
-            self.say(text, Some(untaken), out);
+            return Flow::Close;
+        } else if let Some(permit) = self.permits.take() {
+            self.send(text, Some(permit), out);
         } else {
             self.held_back.push_back(text);
         }
-        Flow::Goes
+        Flow::Continue
     }
 
-    fn poll_say(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<Flow> {
-        let flow = self.say_held_back(cx, out);
-        if flow == Flow::Over || !out.is_empty() {
+    fn poll_push(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<Flow> {
+        let flow = self.send_held_back(cx, out);
+        if flow == Flow::Close || !out.is_empty() {
             return Poll::Ready(flow);
         }
-        match ready!(self.told.poll_recv(cx)) {
+        match ready!(self.messages.poll_recv(cx)) {
             Some(ToClient::Line(line)) => {
                 out.extend(line.bytes());
                 out.push(b'\n');
-                Poll::Ready(Flow::Answered)
+                Poll::Ready(Flow::Replied)
             }
             Some(ToClient::Notice(line)) => {
                 out.extend(line.bytes());
                 out.push(b'\n');
-                Poll::Ready(Flow::Goes)
+                Poll::Ready(Flow::Continue)
             }
-            // Without a newline: there are clients that compare what they receive with it.
+            // Without a newline, for clients that compare the received bytes with "bye".
             Some(ToClient::Bye) => {
                 out.extend(BYE.bytes());
-                Poll::Ready(Flow::Over)
+                Poll::Ready(Flow::Close)
             }
-            None => Poll::Ready(Flow::Over),
+            None => Poll::Ready(Flow::Close),
         }
     }
 
     fn ended(&mut self, how: &io::Result<End>) {
         if matches!(how, Ok(End::InputEnded)) {
-            // The rest of a line that the end of input has ended: no other is held back
-            // where the end of input was read.
+            // Only a partial line that the end of input completed: the input is not read while
+            // other lines are held back.
             for text in std::mem::take(&mut self.held_back) {
-                self.say(text, None, &mut Vec::new());
+                self.send(text, None, &mut Vec::new());
             }
         }
         self.end(match how {

@@ -1,29 +1,30 @@
-//! `chat`: clients talk with the server's operators, each in a conversation of its own.
+//! `chat`: clients talk with the server's operators, each client in a conversation of its own.
 //!
 //! ```text
-//! client    lines of text  <->  Client    \
-//! operator  JSON lines     <->  Operator   >  Hub
-//! console   a terminal     <->  Seat      /
+//! Client            lines of text  \
+//! Operator          JSON lines      >  Hub
+//! console/          a terminal     /
 //! ```
 //!
-//! Everything meets in the [`Hub`], which keeps what was said and tells it to all
-//! operators. It is bounded: see the constants in `hub`, and `shares` for how clients share
-//! what it keeps.
+//! The [`Hub`] keeps the conversations and reports every change to every operator. Its parts, each
+//! using only those below it:
+//!
+//! - `hub`: what clients and operators do
+//! - `conversations`: conversations and the messages that are kept of them
+//! - `memory_shares`: the memory for messages, shared fairly between clients
+//! - `operator_queues`: events for operators, queued until an operator takes them
+//! - `token`: the secret that operators present
+//!
+//! All of it is bounded, by the constants in these files.
 
 mod client;
-mod console;
+mod conversations;
 mod hub;
+mod memory_shares;
 mod operator;
-mod seat;
-mod shares;
+mod operator_queues;
 mod token;
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-pub(crate) use self::{client::Client, operator::Operator, seat::Seat};
-pub(crate) use self::{hub::Hub, token::Token};
-
-/// Seconds since 1970, as conversations have them.
-fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
-}
+pub(crate) use self::{
+    client::Client, conversations::unix_time, hub::Hub, operator::Operator, token::Token,
+};

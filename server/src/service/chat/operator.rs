@@ -1,4 +1,4 @@
-//! An operator by JSON lines: what `/ws/operator` leads to.
+//! An operator who speaks JSON lines: the service behind `/ws/operator`.
 
 use std::{
     io,
@@ -11,63 +11,71 @@ use echogate_proto::operator::{FromOperator, ToOperator};
 use super::hub::Hub;
 use crate::{
     connections::registry::Peer,
-    service::{Dialogue, Flow, Request, end::End},
+    service::{
+        end::End,
+        line_reader::Request,
+        lines::{Flow, LineService},
+    },
 };
 
-/// The longest line, in bytes.
+/// The limit of a line, in bytes.
 const MAX_LINE: usize = 64 * 1024;
 
-/// One operator; a stranger as long as it has not said the token.
+/// One operator's connection.
 #[derive(Debug)]
 pub(crate) struct Operator {
     hub: Arc<Hub>,
     peer: Peer,
-    /// Its number, when it has said the token.
-    entered: Option<u64>,
+    /// The operator's number, once it has presented the token.
+    id: Option<u64>,
 }
 
 impl Operator {
     pub(crate) fn new(hub: &Arc<Hub>, peer: Peer) -> Operator {
-        Operator { hub: hub.clone(), peer, entered: None }
+        Operator { hub: hub.clone(), peer, id: None }
     }
 
-    /// Does what a line asks for; the answer, if there is one.
-    fn obey(&mut self, line: &[u8]) -> Result<Option<ToOperator>, String> {
-        let said: FromOperator =
-            serde_json::from_slice(line).map_err(|e| format!("not understood: {e}"))?;
-        match (said, self.entered) {
+    /// Executes a request. Returns its answer, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// The reason why the request is invalid or has failed, in one line.
+    fn execute(&mut self, line: &[u8]) -> Result<Option<ToOperator>, String> {
+        let request: FromOperator =
+            serde_json::from_slice(line).map_err(|e| format!("invalid request: {e}"))?;
+        match (request, self.id) {
             (FromOperator::Say { conversation, text }, Some(id)) => {
                 self.hub.operator_says(id, conversation, &text).map(|()| None)
             }
-            (FromOperator::Token { .. }, Some(_)) => Err("you are known already".to_owned()),
-            (FromOperator::Token { token }, None) if self.hub.token().is(&token) => {
-                let (operator, conversations) = self.hub.enter();
-                self.entered = Some(operator);
-                tracing::info!(operator, peer = self.peer.to_string(), "an operator has come");
+            (FromOperator::Token { .. }, Some(_)) => Err("already authenticated".to_owned()),
+            (FromOperator::Token { token }, None) if self.hub.token().matches(&token) => {
+                let (operator, conversations) = self.hub.add_operator();
+                self.id = Some(operator);
+                tracing::info!(operator, peer = self.peer.to_string(), "operator connected");
                 Ok(Some(ToOperator::Welcome { operator, conversations }))
             }
-            (FromOperator::Token { .. }, None) => {
-                Err("this is not the operators' token".to_owned())
+            (FromOperator::Token { .. }, None) => Err("wrong operator token".to_owned()),
+            (FromOperator::Say { .. }, None) => {
+                Err("not authenticated: send the operator token first".to_owned())
             }
-            (FromOperator::Say { .. }, None) => Err("say the token first".to_owned()),
         }
     }
 }
 
-impl Dialogue for Operator {
+impl LineService for Operator {
     fn max_request(&self) -> usize {
         MAX_LINE
     }
 
-    /// A stranger who does not know the token is sent away.
-    fn hear(&mut self, request: Request<'_>, out: &mut Vec<u8>) -> Flow {
+    /// Closes the connection if its first request does not present the token.
+    fn on_line(&mut self, request: Request<'_>, out: &mut Vec<u8>) -> Flow {
         let answer = match request.too_long {
-            true => Err(format!("a line has at most {MAX_LINE} bytes")),
-            false => self.obey(request.bytes),
+            true => Err(format!("line too long (limit: {MAX_LINE} bytes)")),
+            false => self.execute(request.bytes),
         };
-        let flow = if self.entered.is_some() { Flow::Goes } else { Flow::Over };
-        if flow == Flow::Over {
-            tracing::warn!(peer = self.peer.to_string(), "an operator without the token");
+        let flow = if self.id.is_some() { Flow::Continue } else { Flow::Close };
+        if flow == Flow::Close {
+            tracing::warn!(peer = self.peer.to_string(), "operator authentication failed");
         }
         if let Some(answer) = answer.unwrap_or_else(|text| Some(ToOperator::Error { text })) {
             push_line(out, &answer);
@@ -75,38 +83,38 @@ impl Dialogue for Operator {
         flow
     }
 
-    fn poll_say(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<Flow> {
-        let Some(id) = self.entered else { return Poll::Pending };
+    fn poll_push(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<Flow> {
+        let Some(id) = self.id else { return Poll::Pending };
         match ready!(self.hub.poll_event(id, cx)) {
             Some(event) => {
-                push_line(out, &event.told);
-                Poll::Ready(Flow::Goes)
+                push_line(out, &event.message);
+                Poll::Ready(Flow::Continue)
             }
             None => {
-                let text = "you have fallen too far behind".to_owned();
+                let text = "disconnected: events are not read fast enough".to_owned();
                 push_line(out, &ToOperator::Error { text });
-                Poll::Ready(Flow::Over)
+                Poll::Ready(Flow::Close)
             }
         }
     }
 
     fn ended(&mut self, _: &io::Result<End>) {
-        if let Some(id) = self.entered.take() {
-            self.hub.leave(id);
-            tracing::info!(operator = id, "an operator has gone");
+        if let Some(id) = self.id.take() {
+            self.hub.remove_operator(id);
+            tracing::info!(operator = id, "operator disconnected");
         }
     }
 }
 
 impl Drop for Operator {
     fn drop(&mut self) {
-        if let Some(id) = self.entered {
-            self.hub.leave(id);
+        if let Some(id) = self.id {
+            self.hub.remove_operator(id);
         }
     }
 }
 
 fn push_line(out: &mut Vec<u8>, event: &ToOperator) {
-    serde_json::to_writer(&mut *out, event).expect("numbers and texts are JSON");
+    serde_json::to_writer(&mut *out, event).expect("numbers and strings can be written as JSON");
     out.push(b'\n');
 }

@@ -1,37 +1,37 @@
-//! What operators have to know.
+//! The secret that operators present.
 
 use std::{fmt, str::FromStr};
 
 use subtle::ConstantTimeEq;
 
-/// The fewest characters of a token that somebody chose.
+/// The least number of characters of a configured token.
 const MIN_LEN: usize = 16;
 
-/// Random bytes of one that was made.
+/// The number of random bytes of a generated token.
 const RANDOM: usize = 16;
 
-/// What operators have to know. It shows in no log.
+/// The secret that operators present. Its `Debug` output does not contain it.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Token(String);
 
 impl Token {
-    /// A new one, of 128 random bits in hexadecimal.
+    /// Generates a token of 128 random bits, in hexadecimal.
     ///
     /// # Errors
     ///
-    /// When the system has no random numbers.
+    /// The system provides no random numbers.
     pub(crate) fn random() -> Result<Token, String> {
         let mut bytes = [0; RANDOM];
-        getrandom::fill(&mut bytes).map_err(|e| format!("no random numbers: {e}"))?;
+        getrandom::fill(&mut bytes).map_err(|e| format!("cannot generate a random token: {e}"))?;
         Ok(Token(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
     }
 
-    /// Whether `text` is it. How long that takes says nothing about where they differ.
-    pub(crate) fn is(&self, text: &str) -> bool {
+    /// Whether `text` is the token, in a time that does not depend on where they differ.
+    pub(crate) fn matches(&self, text: &str) -> bool {
         self.0.as_bytes().ct_eq(text.as_bytes()).into()
     }
 
-    /// It, to be told to the person who started the server.
+    /// The token in clear text, for the announcement at start-up.
     pub(crate) fn reveal(&self) -> &str {
         &self.0
     }
@@ -43,7 +43,7 @@ impl FromStr for Token {
     fn from_str(text: &str) -> Result<Token, String> {
         if text.len() < MIN_LEN || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(format!(
-                "not a token: expected {MIN_LEN} or more visible ASCII characters, without spaces"
+                "not a token: expected at least {MIN_LEN} printable ASCII characters without spaces"
             ));
         }
         Ok(Token(text.to_owned()))
@@ -61,20 +61,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_itself_and_shows_nowhere() {
+    fn a_token_matches_only_itself_and_is_not_in_debug_output() {
         let token: Token = "0123456789abcdef".parse().unwrap();
-        assert!(token.is("0123456789abcdef"));
+        assert!(token.matches("0123456789abcdef"));
         for other in ["", "0123456789abcde", "0123456789abcdeg", "0123456789abcdef0"] {
-            assert!(!token.is(other), "{other}");
+            assert!(!token.matches(other), "{other}");
         }
         assert!(!format!("{token:?}").contains("0123"));
-        let made = Token::random().unwrap();
-        assert_eq!(made.reveal().len(), 32);
-        assert_ne!(made, Token::random().unwrap());
+        let generated = Token::random().unwrap();
+        assert_eq!(generated.reveal().len(), 32);
+        assert_ne!(generated, Token::random().unwrap());
     }
 
     #[test]
-    fn a_token_that_is_easy_to_guess_is_refused() {
+    fn a_token_that_is_easy_to_guess_is_rejected() {
         for text in ["", "short", "with spaces in between", "0123456789abcdeé"] {
             text.parse::<Token>().unwrap_err();
         }

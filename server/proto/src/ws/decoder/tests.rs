@@ -1,10 +1,11 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::ws::{Head, frame::masked_frame};
 
 const LIMIT: u64 = 100_000;
 
-/// What a test wants to know of a connection: its messages and control frames.
+/// A message or a control frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Item {
     Message(Kind, Vec<u8>),
@@ -13,7 +14,7 @@ enum Item {
     Close(u16, Vec<u8>),
 }
 
-/// A client's frame: the head by hand, so that every rule can be broken.
+/// A client's frame, its header written by hand, so that every rule can be broken.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![first];
     match payload.len() {
@@ -33,9 +34,14 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Decodes `bytes` in pieces of the sizes that `cuts` gives, the rest in one.
+/// Decodes `bytes` as a server, in pieces of the sizes that `cuts` gives, the rest in one.
 fn decode(bytes: &[u8], cuts: &[usize]) -> (Vec<Item>, Option<Violation>) {
-    let mut decoder = Decoder::new(LIMIT);
+    decode_as(Role::Server, bytes, cuts)
+}
+
+/// Decodes `bytes` likewise in the role `role`.
+fn decode_as(role: Role, bytes: &[u8], cuts: &[usize]) -> (Vec<Item>, Option<Violation>) {
+    let mut decoder = Decoder::with_role(role, LIMIT);
     let (mut items, mut kind, mut message) = (Vec::new(), Kind::Binary, Vec::new());
     let mut rest = bytes;
     for cut in cuts.iter().copied().chain([usize::MAX]) {
@@ -153,7 +159,7 @@ fn a_message_that_is_too_big_is_refused_by_its_head() {
     assert_eq!(decode(&head, &[]).1, Some(Violation::TooBig(LIMIT)));
 }
 
-/// Fragments of one message with control frames between them, and what is sent.
+/// The frames of one message with control frames between them, and the items they stand for.
 fn message() -> impl Strategy<Value = (Vec<u8>, Vec<Item>)> {
     let kind_and_payload = prop_oneof![
         ".{0,200}".prop_map(|text| (Kind::Text, text.into_bytes())),
@@ -177,6 +183,47 @@ fn message() -> impl Strategy<Value = (Vec<u8>, Vec<Item>)> {
         items.push(Item::Message(kind, payload));
         (bytes, items)
     })
+}
+
+/// Frames as a server sends them, and as a client does.
+fn frames_of_both_roles() -> [Vec<u8>; 2] {
+    let parts: [(OpCode, &[u8]); 6] = [
+        (OpCode::Text, "größer".as_bytes()),
+        (OpCode::Binary, &[0; 126]),
+        (OpCode::Ping, b"?"),
+        (OpCode::Binary, &[7; 65_536]),
+        (OpCode::Pong, b""),
+        (OpCode::Close, &[0x03, 0xe8, b'o', b'k']),
+    ];
+    let unmasked = parts.map(|(opcode, payload)| {
+        [Head::new(opcode, true, payload.len() as u64).as_bytes(), payload].concat()
+    });
+    [unmasked.concat(), parts.map(|(opcode, payload)| masked_frame(opcode, payload, KEY)).concat()]
+}
+
+const KEY: [u8; 4] = [1, 2, 3, 4];
+
+#[test]
+fn both_roles_read_the_same_from_the_other_roles_frames() {
+    let [unmasked, masked] = frames_of_both_roles();
+    let (items, violation) = decode_as(Role::Client, &unmasked, &[]);
+    assert_eq!((items.len(), violation), (6, None));
+    assert_eq!(decode_as(Role::Client, &unmasked, &vec![1; unmasked.len()]), (items.clone(), None));
+    assert_eq!(decode(&masked, &[]), (items, None));
+}
+
+#[test]
+fn a_client_refuses_masked_frames() {
+    let masked = masked_frame(OpCode::Binary, b"a", KEY);
+    assert_eq!(decode_as(Role::Client, &masked, &[]), (vec![], Some(Violation::Masked)));
+}
+
+#[test]
+fn code_and_reason_of_a_close_that_must_not_be_sent_remain_readable() {
+    let mut decoder = Decoder::with_role(Role::Client, LIMIT);
+    let mut close = *b"\x88\x05\x03\xeewhy";
+    assert_eq!(decoder.next(&mut close, &mut 0), Err(Violation::BadCloseCode(1006)));
+    assert_eq!(decoder.control_payload(), b"\x03\xeewhy");
 }
 
 proptest! {

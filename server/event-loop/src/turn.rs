@@ -1,0 +1,99 @@
+//! Turns: how long a task may run before other tasks do.
+
+use std::{
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use tokio::task::coop;
+
+use crate::state::{is_loop_thread, try_with_loop};
+
+/// Reads and writes in one turn, at most.
+pub(crate) const BUDGET: u32 = 128;
+
+/// Reads and writes in one turn before the clock is read. Most turns make fewer: turns of small
+/// messages pay for no clock.
+pub(crate) const UNTIMED_OPERATIONS: u32 = 4;
+
+/// Bytes in one read or write from which on the clock is read before the next one.
+const BULK_BYTES: usize = 16 * 1024;
+
+/// How long a turn lasts from the moment at which its clock is first read.
+pub(crate) const TIME_SLICE: Duration = Duration::from_micros(500);
+
+/// The turn of the task that is being polled.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Turn {
+    /// Reads and writes so far.
+    operations: u32,
+    /// One of them moved [`BULK_BYTES`] or more, or the task has other lengthy work.
+    is_bulk: bool,
+    /// The end of the turn, once the clock has been read.
+    until: Option<Instant>,
+    /// The task was told to wait for its next turn.
+    pub(crate) is_over: bool,
+}
+
+impl Turn {
+    /// Whether the task may read or write once more. If not, the task has to return, and is
+    /// polled again after others.
+    #[inline]
+    pub(crate) fn may_continue(&mut self) -> bool {
+        if self.operations < UNTIMED_OPERATIONS && !self.is_bulk {
+            return true;
+        }
+        self.may_continue_by_clock()
+    }
+
+    fn may_continue_by_clock(&mut self) -> bool {
+        let is_over = self.operations >= BUDGET || {
+            let now = Instant::now();
+            now >= *self.until.get_or_insert(now + TIME_SLICE)
+        };
+        self.is_over |= is_over;
+        !is_over
+    }
+
+    /// Counts a read or write of `len` bytes.
+    #[inline]
+    pub(crate) fn count(&mut self, len: usize) {
+        self.operations += 1;
+        self.is_bulk |= len >= BULK_BYTES;
+    }
+}
+
+/// Whether the running task, on an event loop or in the runtime, still has its turn. After the
+/// turn a read that is pending does not mean that nothing has arrived; the task is polled again.
+pub fn has_turn() -> bool {
+    coop::has_budget_remaining() && try_with_loop(|state| !state.turn.is_over).unwrap_or(true)
+}
+
+/// Whether the running task may continue with work that is not a read or write. The task asks
+/// before each part of such work that takes a noticeable time. If the answer is no, the task has
+/// to return, and is polled again after others.
+pub fn may_continue(cx: &mut Context<'_>) -> bool {
+    let on_loop = try_with_loop(|state| {
+        state.turn.is_bulk = true;
+        state.turn.may_continue()
+    });
+    on_loop.unwrap_or_else(|| take_runtime_budget(cx))
+}
+
+/// [`may_continue`] for reads of a stream that does not count against the budget of a task of the
+/// runtime by itself, such as a stream of HTTP/2. On an event loop the answer is yes, because each
+/// socket there counts its own reads.
+pub fn may_continue_in_runtime(cx: &mut Context<'_>) -> bool {
+    is_loop_thread() || take_runtime_budget(cx)
+}
+
+/// Takes one unit of the runtime's budget for the running task, if any is left.
+fn take_runtime_budget(cx: &mut Context<'_>) -> bool {
+    match coop::poll_proceed(cx) {
+        Poll::Ready(taken) => {
+            taken.made_progress();
+            true
+        }
+        Poll::Pending => false,
+    }
+}

@@ -1,0 +1,158 @@
+//! The schedule of messages: after the previous replies, or at a fixed rate.
+
+use std::{
+    future::poll_fn,
+    sync::atomic::{AtomicU8, AtomicU64, Ordering},
+    task::{Poll, Waker},
+    thread,
+    time::{Duration, Instant},
+};
+
+use futures_util::task::AtomicWaker;
+
+/// The longest sleep of the thread that releases messages, and so the longest time to stop it.
+const MAX_SLEEP: Duration = Duration::from_millis(50);
+
+/// The schedule that all connections share.
+#[derive(Debug)]
+pub(super) struct Schedule {
+    pub(super) start: Instant,
+    /// Messages per second over all connections, with `--rate`.
+    rate: Option<u64>,
+    stage: AtomicU8,
+    lanes: Vec<Lane>,
+}
+
+/// The part of the schedule for one connection.
+#[derive(Debug, Default)]
+struct Lane {
+    /// Messages that are due and have not been taken.
+    waiting: AtomicU64,
+    waker: AtomicWaker,
+}
+
+/// The stage of the load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    /// Messages are sent.
+    Send,
+    /// No more messages are sent; replies are awaited.
+    Finish,
+    /// Replies that have not come count as missing.
+    GiveUp,
+}
+
+impl Schedule {
+    pub(super) fn new(connections: usize, rate: Option<u64>) -> Schedule {
+        Schedule {
+            start: Instant::now(),
+            rate,
+            stage: AtomicU8::new(Stage::Send as u8),
+            lanes: (0..connections).map(|_| Lane::default()).collect(),
+        }
+    }
+
+    /// Registers the task of `lane`'s connection, to be woken for due messages and new stages.
+    pub(super) fn register(&self, lane: usize, waker: &Waker) {
+        self.lanes[lane].waker.register(waker);
+    }
+
+    pub(super) fn stage(&self) -> Stage {
+        match self.stage.load(Ordering::Acquire) {
+            0 => Stage::Send,
+            1 => Stage::Finish,
+            _ => Stage::GiveUp,
+        }
+    }
+
+    /// Waits for [`Stage::GiveUp`] in place of `lane`'s connection.
+    pub(super) async fn given_up(&self, lane: usize) {
+        poll_fn(|cx| {
+            self.register(lane, cx.waker());
+            if self.stage() == Stage::GiveUp { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    /// Enters `stage`, unless a later one has been entered.
+    pub(super) fn enter(&self, stage: Stage) {
+        self.stage.fetch_max(stage as u8, Ordering::AcqRel);
+        self.lanes.iter().for_each(|lane| lane.waker.wake());
+    }
+
+    /// Takes the messages that are due on `lane`, at most `room`; none without `--rate`.
+    pub(super) fn take(&self, lane: usize, room: u64) -> Option<u64> {
+        self.rate?;
+        let waiting = &self.lanes[lane].waiting;
+        let taken = waiting.load(Ordering::Acquire).min(room);
+        waiting.fetch_sub(taken, Ordering::AcqRel);
+        Some(taken)
+    }
+
+    /// The time at which message `number` of `lane`, counted from 0, is due; none without `--rate`.
+    pub(super) fn due_at(&self, lane: usize, number: u64) -> Option<Instant> {
+        let all = number * self.lanes.len() as u64 + lane as u64;
+        self.rate.map(|rate| self.start + offset(all, rate))
+    }
+
+    /// The number of messages that are due and have not been taken.
+    pub(super) fn waiting(&self) -> u64 {
+        self.lanes.iter().map(|lane| lane.waiting.load(Ordering::Acquire)).sum()
+    }
+
+    /// Releases each message when it is due, for one connection after the other, until
+    /// [`Stage::Send`] ends. Runs on a thread of its own, since timers of tokio have a resolution
+    /// of 1 ms.
+    pub(super) fn run(&self) {
+        let Some(rate) = self.rate else { return };
+        for number in 0.. {
+            let at = self.start + offset(number, rate);
+            loop {
+                if self.stage() != Stage::Send {
+                    return;
+                }
+                let left = at.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    break;
+                }
+                thread::sleep(left.min(MAX_SLEEP));
+            }
+            let lane = number % self.lanes.len() as u64;
+            let lane =
+                &self.lanes[usize::try_from(lane).expect("a remainder is less than the length")];
+            lane.waiting.fetch_add(1, Ordering::AcqRel);
+            lane.waker.wake();
+        }
+    }
+}
+
+/// The time from the start to when message `number` of all connections is due.
+fn offset(number: u64, rate: u64) -> Duration {
+    let nanos = u128::from(number) * 1_000_000_000 / u128::from(rate);
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_due_for_one_connection_after_the_other() {
+        let schedule = Schedule::new(4, Some(1000));
+        let after = |lane, number| schedule.due_at(lane, number).unwrap() - schedule.start;
+        assert_eq!(after(0, 0), Duration::ZERO);
+        assert_eq!(after(3, 0), Duration::from_millis(3));
+        assert_eq!(after(0, 1), Duration::from_millis(4));
+        assert_eq!(after(2, 250), Duration::from_millis(1002));
+        assert_eq!(Schedule::new(4, None).due_at(0, 0), None);
+    }
+
+    #[test]
+    fn a_stage_is_never_left_for_an_earlier_one() {
+        let schedule = Schedule::new(1, None);
+        assert_eq!(schedule.stage(), Stage::Send);
+        schedule.enter(Stage::GiveUp);
+        schedule.enter(Stage::Finish);
+        assert_eq!(schedule.stage(), Stage::GiveUp);
+    }
+}

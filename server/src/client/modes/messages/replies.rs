@@ -1,0 +1,117 @@
+//! The download of the messages mode: replies are received, written and counted.
+
+use std::{
+    cell::RefCell,
+    io,
+    time::{Duration, Instant},
+};
+
+use tokio::time::timeout;
+
+use super::{
+    MessageOptions,
+    output::{Formatter, Output},
+};
+use crate::client::{
+    pending_replies::PendingReplies,
+    session::{Peer, SessionError},
+    transport::{End, Received, Receiver},
+};
+
+/// How long the rest of a line is awaited before its beginning is written.
+const LINE_TIMEOUT: Duration = Duration::from_millis(50);
+
+/// The replies on one connection, and the state that upload and download share.
+#[derive(Debug)]
+pub(super) struct Replies {
+    formatter: RefCell<Formatter>,
+    pub(super) pending: PendingReplies,
+    pub(super) peer: Peer,
+}
+
+impl Replies {
+    /// Creates the state of a new connection.
+    pub(super) fn new(options: MessageOptions) -> Replies {
+        Replies {
+            formatter: RefCell::new(Formatter::new(options.format, options.timing)),
+            pending: PendingReplies::default(),
+            peer: Peer::default(),
+        }
+    }
+
+    /// Counts a message as sent.
+    pub(super) fn sent(&self) {
+        self.formatter.borrow_mut().sent(Instant::now());
+        self.pending.sent();
+    }
+
+    /// Writes the part of a line that is held back.
+    pub(super) async fn write_rest(&self, output: &Output) -> Result<(), SessionError> {
+        let rest = self.formatter.borrow_mut().rest();
+        if rest.is_empty() { Ok(()) } else { output.write(&rest).await }
+    }
+
+    /// Writes replies until the peer has ended its direction. Sets `any` when something has been
+    /// received.
+    pub(super) async fn download(
+        &self,
+        mut receiver: Receiver,
+        output: &Output,
+        any: &mut bool,
+    ) -> Result<End, SessionError> {
+        loop {
+            let has_rest = self.formatter.borrow().has_rest();
+            let received = if has_rest {
+                timeout(LINE_TIMEOUT, receiver.receive()).await.ok()
+            } else {
+                Some(receiver.receive().await)
+            };
+            *any |= matches!(received, Some(Ok(Received::Bytes(_) | Received::Message(_))));
+            let lines = lines(&received);
+            let is_message = matches!(received, Some(Ok(Received::Message(_))));
+            let (formatted, end) = self.format(received);
+            if !formatted.is_empty() {
+                output.write(&formatted).await?;
+            }
+            // Count after writing: the upload may end the session at the last reply.
+            match lines {
+                _ if is_message => self.pending.received_message(),
+                0 => {}
+                lines => self.pending.received_lines(lines),
+            }
+            if let Some(end) = end {
+                return end;
+            }
+        }
+    }
+
+    /// Formats what has been received, none being a timeout; also returns the end of the download.
+    fn format(
+        &self,
+        received: Option<io::Result<Received>>,
+    ) -> (Vec<u8>, Option<Result<End, SessionError>>) {
+        let mut formatter = self.formatter.borrow_mut();
+        match received {
+            // A partial line, such as a prompt of the server.
+            None => (formatter.rest(), None),
+            Some(Ok(Received::Bytes(bytes))) => (formatter.bytes(&bytes), None),
+            Some(Ok(Received::Message(message))) => (formatter.message(&message), None),
+            Some(Ok(Received::HalfClosed)) => {
+                self.peer.set_ended(true);
+                (formatter.rest(), None)
+            }
+            Some(Ok(Received::End(end))) => (formatter.rest(), Some(Ok(end))),
+            Some(Err(error)) => (formatter.rest(), Some(Err(SessionError::Connection(error)))),
+        }
+    }
+}
+
+/// The number of replies in received bytes, as far as it can be known: the lines.
+fn lines(received: &Option<io::Result<Received>>) -> u64 {
+    match received {
+        Some(Ok(Received::Bytes(bytes))) => {
+            bytes.iter().filter(|byte| **byte == b'\n').count().max(1) as u64
+        }
+        _ => 0,
+    }
+}

@@ -1,0 +1,205 @@
+//! A connection as the modes use it, over any transport: a sender and a receiver.
+//!
+//! - `stream`: byte streams (TCP, TLS, Unix sockets)
+//! - `websocket`: WebSocket messages; `handshake`: the opening handshake before them
+//! - `datagram`: UDP and Unix datagrams; `send_window`: the limit of unanswered datagrams
+
+pub(super) mod datagram;
+pub(super) mod handshake;
+mod send_window;
+pub(super) mod stream;
+pub(super) mod websocket;
+
+use std::{fmt::Debug, io, time::Duration};
+
+use bytes::Bytes;
+use echogate_proto::{close::CloseCode, ws::HALF_CLOSE};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use self::{
+    datagram::{DatagramReceiver, DatagramSender},
+    stream::{StreamReceiver, StreamSender},
+    websocket::{MessageFormat, WebSocketReceiver, WebSocketSender},
+};
+use super::{
+    dial,
+    target::{Target, Upgrade},
+};
+
+/// The most bytes that are read, sent or written at once.
+pub(super) const CHUNK: usize = 64 * 1024;
+
+/// A byte stream in both directions.
+pub(super) trait ByteStream: AsyncRead + AsyncWrite + Unpin + Debug {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Debug> ByteStream for S {}
+
+/// An open connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) sender: Sender,
+    pub(super) receiver: Receiver,
+    /// The local address in the form ` (from ADDRESS)`; empty if it has none to show.
+    pub(super) local: String,
+}
+
+/// The sending half of a connection. If sending fails because the connection has ended, the error
+/// is `BrokenPipe`, and the receiving half reports the reason.
+#[derive(Debug)]
+pub(super) enum Sender {
+    Stream(StreamSender),
+    WebSocket(WebSocketSender),
+    Datagram(DatagramSender),
+}
+
+/// The receiving half of a connection.
+#[derive(Debug)]
+pub(super) enum Receiver {
+    Stream(StreamReceiver),
+    WebSocket(WebSocketReceiver),
+    Datagram(DatagramReceiver),
+}
+
+/// An event on the receiving half.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Received {
+    /// The next bytes of a stream, which has no message boundaries.
+    Bytes(Bytes),
+    /// A complete message.
+    Message(Bytes),
+    /// The end of the peer's direction, where the end of the connection is still to follow.
+    HalfClosed,
+    /// The regular end of the connection.
+    End(End),
+}
+
+/// The regular end of a connection.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct End {
+    /// The description of the end, for the user.
+    pub(super) description: String,
+    /// Only the peer's direction has ended: the peer may still read.
+    pub(super) may_read: bool,
+}
+
+impl Connection {
+    /// Connects to `target`. Before the peer is sent more datagrams than it may be able to buffer,
+    /// its replies are awaited until nothing has come for `silence`.
+    pub(super) async fn open(target: &Target, silence: Duration) -> io::Result<Connection> {
+        match target {
+            Target::Tcp(_) | Target::Tls(..) | Target::Unix(_) => {
+                let (stream, local) = dial::stream(target).await?;
+                let (sender, receiver) = stream::split(Box::new(stream));
+                Ok(Connection::new(Sender::Stream(sender), Receiver::Stream(receiver), local))
+            }
+            Target::Udp(_) | Target::UnixGram(_) => {
+                let (socket, local) = dial::datagrams(target).await?;
+                let (sender, receiver) = datagram::split(socket, silence);
+                Ok(Connection::new(Sender::Datagram(sender), Receiver::Datagram(receiver), local))
+            }
+            Target::WebSocket(upgrade) => Connection::open_websocket(upgrade).await,
+        }
+    }
+
+    async fn open_websocket(upgrade: &Upgrade) -> io::Result<Connection> {
+        let (mut stream, local) = dial::host(&upgrade.at, upgrade.trust.as_ref()).await?;
+        let agreed = handshake::open(&mut stream, upgrade).await?;
+        let half_close = agreed.protocol.as_deref() == Some(HALF_CLOSE);
+        if let Some(protocol) = agreed.protocol.filter(|_| upgrade.half_close && !half_close) {
+            return Err(io::Error::other(format!(
+                "the server selected the subprotocol {protocol:?} instead of half-close"
+            )));
+        }
+        let format = MessageFormat { half_close, binary: upgrade.binary };
+        let (sender, receiver) = websocket::split(Box::new(stream), agreed.early, format).await;
+        let local = format!(" (from {local})");
+        Ok(Connection::new(Sender::WebSocket(sender), Receiver::WebSocket(receiver), local))
+    }
+
+    fn new(sender: Sender, receiver: Receiver, local: String) -> Connection {
+        Connection { sender, receiver, local }
+    }
+}
+
+impl Sender {
+    /// The most bytes that [`Sender::send_bytes`] accepts at once.
+    pub(super) fn max_chunk(&self) -> usize {
+        match self {
+            Sender::Datagram(sender) => sender.max_chunk(),
+            Sender::Stream(_) | Sender::WebSocket(_) => CHUNK,
+        }
+    }
+
+    /// Whether [`Sender::finish`] signals the end of the input to the peer, which can then end its
+    /// own direction when all replies are sent.
+    pub(super) fn half_closes(&self) -> bool {
+        match self {
+            Sender::Stream(_) => true,
+            Sender::WebSocket(sender) => sender.half_closes(),
+            Sender::Datagram(_) => false,
+        }
+    }
+
+    /// Whether the connection ends with Close frames. On such a connection the peer may also send
+    /// a greeting before the first message.
+    pub(super) fn has_close(&self) -> bool {
+        matches!(self, Sender::WebSocket(_))
+    }
+
+    /// Waits until the peer can buffer another message, where the transport has no flow control.
+    pub(super) async fn ready(&self) {
+        if let Sender::Datagram(sender) = self {
+            sender.ready().await;
+        }
+    }
+
+    /// Sends part of a byte stream; over a transport of messages, as one binary message.
+    pub(super) async fn send_bytes(&mut self, bytes: Bytes) -> io::Result<()> {
+        match self {
+            Sender::Stream(sender) => sender.send(&bytes).await,
+            Sender::WebSocket(sender) => sender.send_bytes(bytes).await,
+            Sender::Datagram(sender) => sender.send(&bytes).await,
+        }
+    }
+
+    /// Sends a line, given without its line ending: with a newline over a stream, otherwise as one
+    /// message without a newline.
+    pub(super) async fn send_line(&mut self, mut line: String) -> io::Result<()> {
+        match self {
+            Sender::Stream(sender) => {
+                line.push('\n');
+                sender.send(line.as_bytes()).await
+            }
+            Sender::WebSocket(sender) => sender.send_line(line).await,
+            Sender::Datagram(sender) => sender.send(line.as_bytes()).await,
+        }
+    }
+
+    /// Signals the end of the input, where the transport can end one direction alone.
+    pub(super) async fn finish(&mut self) -> io::Result<()> {
+        match self {
+            Sender::Stream(sender) => sender.shutdown().await,
+            Sender::WebSocket(sender) => sender.finish().await,
+            Sender::Datagram(_) => Ok(()),
+        }
+    }
+
+    /// Sends a Close with `code`, where the transport has Close frames.
+    pub(super) async fn close(&mut self, code: CloseCode) -> io::Result<()> {
+        match self {
+            Sender::WebSocket(sender) => sender.close(code).await,
+            Sender::Stream(_) | Sender::Datagram(_) => Ok(()),
+        }
+    }
+}
+
+impl Receiver {
+    /// Waits for the next event. Cancel safe: dropping the future loses nothing.
+    pub(super) async fn receive(&mut self) -> io::Result<Received> {
+        match self {
+            Receiver::Stream(receiver) => receiver.receive().await,
+            Receiver::WebSocket(receiver) => receiver.receive().await,
+            Receiver::Datagram(receiver) => receiver.receive().await,
+        }
+    }
+}

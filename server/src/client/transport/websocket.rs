@@ -1,0 +1,328 @@
+//! Connections that are WebSockets.
+
+use std::{
+    cell::{Cell, RefCell},
+    fmt, io,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use echogate_proto::{
+    close::CloseCode,
+    ws::{self, Decoder, Event, Violation},
+};
+use futures_util::{
+    SinkExt, StreamExt,
+    stream::{SplitSink, SplitStream},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::timeout,
+};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        error::{CapacityError, Error, ProtocolError},
+        protocol::{CloseFrame, Message, Role, WebSocketConfig},
+    },
+};
+
+use super::{ByteStream, CHUNK, End, Received};
+use crate::client::escape::{escape, first_line};
+use crate::text::io_error::describe;
+
+/// The largest message that is sent or received, in bytes: it is held in memory completely.
+const MAX_MESSAGE: usize = 16 << 20;
+
+/// The time that the peer has to end the connection after both sides have sent a Close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The most characters of a library error that are shown.
+const MAX_ERROR: usize = 200;
+
+/// A stream whose Close frame is recorded.
+type Recorded = CloseRecorder<Box<dyn ByteStream>>;
+
+/// The sending half of a WebSocket.
+#[derive(Debug)]
+pub(in crate::client) struct WebSocketSender {
+    sink: SplitSink<WebSocketStream<Recorded>, Message>,
+    format: MessageFormat,
+    finished: Rc<Cell<bool>>,
+}
+
+/// The receiving half of a WebSocket.
+#[derive(Debug)]
+pub(in crate::client) struct WebSocketReceiver {
+    stream: SplitStream<WebSocketStream<Recorded>>,
+    half_close: bool,
+    /// Our direction has ended.
+    finished: Rc<Cell<bool>>,
+    /// The peer's Close, once it has been received.
+    close: Rc<RefCell<Option<Close>>>,
+}
+
+/// The format of outgoing messages.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct MessageFormat {
+    /// The subprotocol `half-close` is agreed on: an empty binary message ends a direction.
+    pub(super) half_close: bool,
+    /// Lines are sent as binary messages instead of text messages.
+    pub(super) binary: bool,
+}
+
+/// Splits an open WebSocket. `early` was read together with the handshake response.
+pub(super) async fn split(
+    stream: Box<dyn ByteStream>,
+    mut early: Vec<u8>,
+    format: MessageFormat,
+) -> (WebSocketSender, WebSocketReceiver) {
+    let limits = WebSocketConfig::default()
+        .read_buffer_size(CHUNK)
+        .write_buffer_size(CHUNK)
+        .max_write_buffer_size(MAX_MESSAGE + 2 * CHUNK)
+        .max_message_size(Some(MAX_MESSAGE))
+        .max_frame_size(Some(MAX_MESSAGE));
+    let mut recorder = CloseRecorder::new(stream);
+    recorder.record(&mut early);
+    let close = recorder.close.clone();
+    let role = Role::Client;
+    let socket = WebSocketStream::from_partially_read(recorder, early, role, Some(limits)).await;
+    let (sink, stream) = socket.split();
+    let finished = Rc::<Cell<bool>>::default();
+    let half_close = format.half_close;
+    let receiver = WebSocketReceiver { stream, half_close, finished: finished.clone(), close };
+    (WebSocketSender { sink, format, finished }, receiver)
+}
+
+impl WebSocketSender {
+    pub(super) fn half_closes(&self) -> bool {
+        self.format.half_close
+    }
+
+    async fn send(&mut self, message: Message) -> io::Result<()> {
+        self.sink.send(message).await.map_err(|error| match error {
+            // The receiver reports how the connection ended.
+            Error::Io(_) | Error::Protocol(ProtocolError::SendAfterClosing) => {
+                io::ErrorKind::BrokenPipe.into()
+            }
+            error => io_error(error),
+        })
+    }
+
+    pub(super) async fn send_bytes(&mut self, bytes: Bytes) -> io::Result<()> {
+        self.send(Message::Binary(bytes)).await
+    }
+
+    pub(super) async fn send_line(&mut self, line: String) -> io::Result<()> {
+        let binary = self.format.binary;
+        self.send(if binary { Message::binary(line) } else { Message::text(line) }).await
+    }
+
+    pub(super) async fn finish(&mut self) -> io::Result<()> {
+        self.finished.set(true);
+        match self.format.half_close {
+            true => self.send(Message::Binary(Bytes::new())).await,
+            false => Ok(()),
+        }
+    }
+
+    pub(super) async fn close(&mut self, code: CloseCode) -> io::Result<()> {
+        let close = CloseFrame { code: code.0.into(), reason: "".into() };
+        self.send(Message::Close(Some(close))).await
+    }
+}
+
+impl WebSocketReceiver {
+    pub(super) async fn receive(&mut self) -> io::Result<Received> {
+        loop {
+            let closed = match self.stream.next().await {
+                Some(Ok(Message::Text(text))) => return Ok(Received::Message(text.into())),
+                Some(Ok(Message::Binary(bytes))) if self.half_close && bytes.is_empty() => {
+                    // After the end of both directions the peer's Close follows with the result.
+                    if self.finished.get() {
+                        continue;
+                    }
+                    return Ok(Received::HalfClosed);
+                }
+                Some(Ok(Message::Binary(bytes))) => return Ok(Received::Message(bytes)),
+                // The library answers Pings while it reads.
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
+                Some(Ok(Message::Close(frame))) => Ok(Close::from(frame)),
+                Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) | None => {
+                    Err(abnormal_closure())
+                }
+                Some(Err(error)) => Err(io_error(error)),
+            };
+            // The recorded code is preferred: the library replaces one that must not be sent.
+            let close = match self.close.take() {
+                Some(close) => close,
+                None => closed?,
+            };
+            // Reading on sends our Close if the peer's was not the answer to ours.
+            let rest = async { while let Some(Ok(_)) = self.stream.next().await {} };
+            timeout(CLOSE_TIMEOUT, rest).await.ok();
+            return close.into_end();
+        }
+    }
+}
+
+/// A stream that records the peer's Close frame as it was sent.
+#[derive(Debug)]
+struct CloseRecorder<S> {
+    stream: S,
+    /// None after the Close or a violation, which the library reports.
+    decoder: Option<Decoder>,
+    close: Rc<RefCell<Option<Close>>>,
+}
+
+impl<S> CloseRecorder<S> {
+    fn new(stream: S) -> CloseRecorder<S> {
+        let decoder = Decoder::with_role(ws::Role::Client, u64::MAX);
+        CloseRecorder { stream, decoder: Some(decoder), close: Rc::default() }
+    }
+
+    /// Decodes the next bytes from the peer. Unmasked frames are left as they are.
+    fn record(&mut self, bytes: &mut [u8]) {
+        let Some(decoder) = &mut self.decoder else { return };
+        let mut at = 0;
+        loop {
+            let event = decoder.next(bytes, &mut at);
+            let close = Close::received(&event, decoder);
+            match event {
+                Ok(None) => return,
+                Ok(Some(_)) if close.is_none() => {}
+                Ok(Some(_)) | Err(_) => {
+                    *self.close.borrow_mut() = close;
+                    self.decoder = None;
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for CloseRecorder<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        self.record(&mut buf.filled_mut()[before..]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for CloseRecorder<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// A Close frame from the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::client) struct Close {
+    /// The code, if there is one.
+    code: Option<CloseCode>,
+    reason: String,
+}
+
+impl Close {
+    /// The Close that `decoder` has read with the result `event`, if it is one; also one whose
+    /// code must not be sent.
+    pub(in crate::client) fn received(
+        event: &Result<Option<Event>, Violation>,
+        decoder: &Decoder,
+    ) -> Option<Close> {
+        let (code, reason) = match event {
+            Ok(Some(Event::Close(CloseCode::NO_STATUS))) => (None, &[][..]),
+            Ok(Some(Event::Close(code))) => (Some(*code), decoder.control_payload()),
+            Err(Violation::BadCloseCode(code)) => {
+                (Some(CloseCode(*code)), decoder.control_payload().get(2..).unwrap_or_default())
+            }
+            _ => return None,
+        };
+        Some(Close { code, reason: String::from_utf8_lossy(reason).into_owned() })
+    }
+
+    /// The regular end, or the failure, that the code stands for.
+    fn into_end(self) -> io::Result<Received> {
+        let description = self.to_string();
+        match self.code {
+            None | Some(CloseCode::NORMAL | CloseCode::GOING_AWAY) => {
+                Ok(Received::End(End { description, may_read: false }))
+            }
+            Some(_) => Err(io::Error::other(description)),
+        }
+    }
+}
+
+impl From<Option<CloseFrame>> for Close {
+    fn from(frame: Option<CloseFrame>) -> Close {
+        match frame {
+            Some(CloseFrame { code, reason }) => {
+                Close { code: Some(CloseCode(code.into())), reason: reason.as_str().to_owned() }
+            }
+            None => Close { code: None, reason: String::new() },
+        }
+    }
+}
+
+impl fmt::Display for Close {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.code {
+            Some(code) if !code.may_be_sent() => {
+                write!(f, "the server sent close code {}, which must not be sent", code.0)?;
+            }
+            code => {
+                let code = code.unwrap_or(CloseCode::NO_STATUS);
+                write!(f, "closed by the server ({}, {})", code.0, code.words())?;
+            }
+        }
+        match &*self.reason {
+            "" => Ok(()),
+            reason => write!(f, ": {}", escape(reason)),
+        }
+    }
+}
+
+/// The error of a connection that ended without a Close.
+pub(in crate::client) fn abnormal_closure() -> io::Error {
+    let code = CloseCode::ABNORMAL;
+    io::Error::new(io::ErrorKind::UnexpectedEof, format!("{} ({})", code.words(), code.0))
+}
+
+/// Converts an error of the WebSocket library.
+fn io_error(error: Error) -> io::Error {
+    match error {
+        Error::Io(error) => error,
+        Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("a message of {size} bytes exceeds the limit of {max_size} bytes"),
+        ),
+        error => {
+            let text = describe(&io::Error::other(error.to_string()));
+            io::Error::new(io::ErrorKind::InvalidData, first_line(&text, MAX_ERROR))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,9 @@
+//! The chat operator at the server's own terminal: `echogate serve --console`.
+//!
+//! - `operator`: a task that connects the terminal with the hub
+//! - `commands`: typed lines and the text that answers them, without any I/O
+
+mod commands;
+mod operator;
+
+pub(crate) use self::operator::ConsoleOperator;

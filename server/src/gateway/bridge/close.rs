@@ -1,0 +1,560 @@
+//! The closing handshake: what the end of each side means for the other, and which Close the
+//! client gets (RFC 6455 section 7).
+//!
+//! A connection has six states that are independent of one another:
+//!
+//! ```text
+//! ClientIn      Open ──empty binary message (half-close)──▶ InputEnded
+//!                 ├───────────────── Close ─────────────────────┤──▶ Closed
+//!                 ├─────────────── violation ───────────────────┤──▶ Violated ──┐
+//!                 └─────── FIN, failure, missing Pong ──────────┴───────────────┴──▶ Gone
+//!
+//! CloseStage    (none) ──violation──▶ AfterReplies ──replies done──▶ Sent
+//!                 └──end of a side, timeout, shutdown──▶ Due ─────────▲
+//!
+//! ClientOut     Open ──everything written, input ended──▶ Shut
+//!                 └──write error, client given up──┴──▶ Failed
+//!
+//! UpstreamOut   Open ──end of the client's input──▶ Ending ──everything written──▶ Shut
+//!                 └───────────────── write error ────┴──▶ Broken
+//!
+//! UpstreamIn    Open ──bytes that the framing cannot carry──▶ Unframed
+//!                 └──────────────── FIN, error ──────────────────┴──▶ Ended
+//!
+//! UpstreamEnd   InOrder ──end of input (half-close)──▶ EndOfInput
+//!                 └──abort─────▶ Reset ◀──bytes lost──────┘
+//! ```
+//!
+//! The connection is over when the client is done (its input has ended and nothing more is
+//! written to it) and the upstream has got everything that the client sent before (delivery.rs).
+
+use std::{borrow::Cow, fmt, io, task::Context, time::Duration};
+
+use echogate_proto::{
+    close::CloseCode,
+    framing::{Framing, FramingError},
+    ws::{Head, OpCode, Violation, frame::close_frame},
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    time::{Instant, timeout},
+};
+
+use super::{
+    Bridge,
+    delivery::{Delivery, Polling, STALL},
+    timeouts::{CLOSE_TIMEOUT, GRACE, VIOLATION_GRACE},
+};
+use crate::{net::stream::Transport, runtime::drain::Stage};
+use echogate_event_loop::has_turn;
+
+const RESET: &str = "the upstream reset the connection";
+const SHUTDOWN: &str = "the server is shutting down";
+
+/// The input from the client.
+#[derive(Debug)]
+pub(super) enum ClientIn {
+    /// Frames are read.
+    Open,
+    /// Frames are read, but no data may come: the client has ended its input (half-close).
+    InputEnded,
+    /// The client's Close came, with this code. If there is `more` behind it, that is read and
+    /// discarded: left unread it would make our end of the connection a reset, which could
+    /// destroy our Close.
+    Closed { code: CloseCode, more: bool },
+    /// The client broke the protocol: bytes are read and discarded.
+    Violated,
+    /// The connection ended without a Close: nothing is read.
+    Gone(Disconnect),
+}
+
+impl ClientIn {
+    /// Whether frames are read.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self, ClientIn::Open | ClientIn::InputEnded)
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self, ClientIn::Gone(_))
+    }
+}
+
+/// The output to the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ClientOut {
+    /// Frames are written.
+    Open,
+    /// Everything is written, and the write side is shut.
+    Shut,
+    /// Nothing can or may be written: the connection has failed in this direction, or the
+    /// client was given up. What it sent before may still have to be read.
+    Failed,
+}
+
+/// The output to the upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum UpstreamOut {
+    /// Payload is written.
+    Open,
+    /// The payload that waits is written, and then the end of input unless a reset is due.
+    /// Nothing more is added.
+    Ending,
+    /// Everything is written, including the end of input if it was due.
+    Shut,
+    /// The upstream takes no more.
+    Broken,
+}
+
+/// The input from the upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum UpstreamIn {
+    /// Bytes are read.
+    Open,
+    /// Bytes are read and discarded: the framing cannot carry them.
+    Unframed,
+    /// The stream ended or failed.
+    Ended,
+}
+
+/// How the upstream's connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum UpstreamEnd {
+    /// In order, unless the client turns out to have sent less than it meant to.
+    InOrder,
+    /// In order, whatever becomes of the client: it has ended its input (half-close).
+    EndOfInput,
+    /// By a reset: the upstream did not get all that the client sent or meant to send.
+    Reset,
+}
+
+/// The closing handshake, and the delivery of what the client sent before.
+#[derive(Debug, Default)]
+pub(super) struct Closing {
+    close: Option<PendingClose>,
+    /// The time at which the client's part of the end is cut short.
+    pub(super) client_deadline: Option<Instant>,
+    pub(super) replies: Replies,
+    /// Bytes of the client that are known not to reach the upstream.
+    undelivered: usize,
+    /// The delivery of what the client sent, once the client has ended.
+    pub(super) delivery: Option<Delivery>,
+    /// The times at which a client that has ended its side is asked whether its connection has
+    /// failed; none where a failure wakes the task.
+    pub(super) client_polling: Option<Polling>,
+}
+
+impl Closing {
+    /// The time at which something is to be done.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let delivery = self.delivery.as_ref().map(Delivery::next_look);
+        let client = self.client_polling.as_ref().map(|polling| polling.next);
+        [self.client_deadline, delivery, client].into_iter().flatten().min()
+    }
+}
+
+/// Whether replies to what the client sent before its end are waited for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Replies {
+    #[default]
+    Expected,
+    GivenUp,
+}
+
+/// A Close that is decided on.
+#[derive(Clone, Debug)]
+pub(super) struct PendingClose {
+    pub(super) code: CloseCode,
+    pub(super) reason: Cow<'static, str>,
+    /// Whether it answers the client's own Close.
+    is_echo: bool,
+    pub(super) stage: CloseStage,
+}
+
+/// How far a Close has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CloseStage {
+    /// It waits for replies to what the client sent before.
+    AfterReplies,
+    /// It is to be sent.
+    Due,
+    /// It is written, or waits only for the client to take it.
+    Sent,
+}
+
+/// How a client's connection ended without a Close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Disconnect {
+    /// The client ended the stream: a FIN.
+    WithoutClose,
+    /// The connection failed: a reset, a timeout, TLS without its end.
+    Failed,
+    /// The client did not answer a Ping and was given up.
+    NoPong,
+    /// The client did not answer a Close, or did not take what was to be sent before it.
+    NoCloseReply,
+}
+
+impl Disconnect {
+    fn description(self) -> &'static str {
+        match self {
+            Disconnect::WithoutClose => "the client went away without a Close",
+            Disconnect::Failed => "the client's connection failed",
+            Disconnect::NoPong => "the client did not answer a Ping",
+            Disconnect::NoCloseReply => "cut off",
+        }
+    }
+}
+
+/// How a connection ended.
+#[derive(Clone, Debug)]
+pub(crate) struct End {
+    /// The code of the Close that was sent or received; [`CloseCode::ABNORMAL`] if the
+    /// connection ended without one.
+    pub(crate) code: CloseCode,
+    /// The reason, for the log.
+    pub(crate) why: Cow<'static, str>,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.why, self.code.0)
+    }
+}
+
+/// Events of the client.
+impl<C: Transport, U: Transport> Bridge<C, U> {
+    /// The client's Close came, with `more` bytes behind it or not. The upstream gets the end of
+    /// input, and what it still sends is delivered before the Close is answered.
+    pub(super) fn client_closed(&mut self, code: CloseCode, more: bool) {
+        self.client_in = ClientIn::Closed { code, more };
+        self.end_upstream();
+        self.limit_client(GRACE);
+    }
+
+    /// The client has ended its input (half-close): so does the upstream's.
+    pub(super) fn client_input_ended(&mut self) {
+        self.client_in = ClientIn::InputEnded;
+        if self.upstream_end == UpstreamEnd::InOrder {
+            self.upstream_end = UpstreamEnd::EndOfInput;
+        }
+        self.end_upstream();
+    }
+
+    /// The client sent a message after the end of its input.
+    pub(super) fn message_after_end(&mut self) {
+        let reason = "a message after the end of input (half-close)";
+        self.client_violates(CloseCode::PROTOCOL_ERROR, reason.into());
+    }
+
+    /// The client broke the protocol.
+    pub(super) fn client_violated(&mut self, violation: Violation) {
+        self.client_violates(violation.close_code(), violation.to_string().into());
+    }
+
+    /// Ends the client's input. What it sent before is still delivered and answered before it
+    /// gets its Close.
+    fn client_violates(&mut self, code: CloseCode, reason: Cow<'static, str>) {
+        self.client_in = ClientIn::Violated;
+        self.abort_upstream();
+        self.close_with(code, reason);
+        if let Some(close) = &mut self.closing().close
+            && close.stage != CloseStage::Sent
+        {
+            close.stage = CloseStage::AfterReplies;
+        }
+        self.limit_client(if self.counts_replies() { GRACE } else { VIOLATION_GRACE });
+    }
+
+    /// The client ended the stream without a Close. What it sent before is still delivered, and
+    /// it gets the replies to that: it may have ended its own side only.
+    pub(super) fn client_ended(&mut self) {
+        self.client_in = ClientIn::Gone(Disconnect::WithoutClose);
+        self.abort_upstream();
+        self.limit_client(if self.counts_replies() { STALL } else { GRACE });
+    }
+
+    /// Gives the client this much time for its part of the end, unless its Close is sent: then
+    /// the time for the answer runs.
+    fn limit_client(&mut self, grace: Duration) {
+        if !self.close_is_sent() {
+            self.closing().client_deadline = Some(Instant::now() + grace);
+        }
+    }
+
+    /// Nothing more comes from the client, and it takes nothing. What it sent before is still
+    /// delivered.
+    pub(super) fn client_lost(&mut self, how: Disconnect) {
+        self.client_not_writable();
+        if !matches!(self.client_in, ClientIn::Closed { .. }) {
+            self.client_in = ClientIn::Gone(how);
+            self.abort_upstream();
+        }
+        self.closing().client_deadline = None;
+    }
+
+    /// Nothing can be written to the client any more. What it sent before may still be in the
+    /// kernel, and is read to its end.
+    pub(super) fn client_not_writable(&mut self) {
+        self.client_out = ClientOut::Failed;
+        self.discard_to_client();
+        self.framer.forget_expected();
+        self.pongs = None;
+    }
+
+    /// Discards what waits for the client, whose connection then must not end as if the client
+    /// had got everything.
+    pub(super) fn discard_to_client(&mut self) {
+        if !self.to_client.is_empty() {
+            self.to_client.clear();
+            self.client.reset_on_drop();
+        }
+    }
+}
+
+/// Events of the upstream.
+impl<C: Transport, U: Transport> Bridge<C, U> {
+    /// The upstream ended its side: so does the client's, when everything is delivered.
+    pub(super) fn upstream_ended(&mut self, cx: &mut Context<'_>) {
+        self.upstream_in = UpstreamIn::Ended;
+        let last = match self.framer.finish() {
+            Ok(last) => last,
+            Err(e) => return self.framing_failed(e),
+        };
+        if let Some(piece) = last {
+            self.entry.sent().add(piece.payload_len(), 1);
+            self.send(cx, piece.head.as_bytes());
+        }
+        if self.upstream_out == UpstreamOut::Broken {
+            self.close_with(CloseCode::INTERNAL_ERROR, RESET);
+        } else if self.half_close && self.client_in.is_open() {
+            // The client may go on; when it has ended too, advance_close() closes.
+            self.send(cx, Head::new(OpCode::Binary, true, 0).as_bytes());
+        } else if self.watch.stage() > Stage::Serving {
+            self.close_with(CloseCode::GOING_AWAY, SHUTDOWN);
+        } else {
+            self.close_with(CloseCode::NORMAL, "the upstream ended the stream");
+        }
+    }
+
+    /// The upstream failed.
+    pub(super) fn upstream_failed(&mut self, error: &io::Error) {
+        self.upstream_in = UpstreamIn::Ended;
+        self.upstream_broken();
+        let reason: Cow<'static, str> = match error.kind() {
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => RESET.into(),
+            io::ErrorKind::TimedOut => "the upstream timed out".into(),
+            // TLS without close_notify: the stream may be truncated.
+            io::ErrorKind::UnexpectedEof => format!("the upstream was {error}").into(),
+            _ => format!("the upstream failed: {error}").into(),
+        };
+        self.close_with(CloseCode::INTERNAL_ERROR, reason);
+    }
+
+    /// The upstream takes no more. The reason is found by reading.
+    pub(super) fn upstream_broken(&mut self) {
+        self.add_undelivered(self.to_upstream.len());
+        self.to_upstream.clear();
+        self.upstream_out = UpstreamOut::Broken;
+    }
+
+    /// The upstream sent bytes that the route's framing cannot carry.
+    pub(super) fn framing_failed(&mut self, error: FramingError) {
+        // Nothing of what follows may pass for the rest of a message that is begun.
+        if self.upstream_in == UpstreamIn::Open {
+            self.upstream_in = UpstreamIn::Unframed;
+        }
+        let code = match error {
+            FramingError::InvalidUtf8 => CloseCode::INVALID_PAYLOAD,
+            FramingError::NotAsked | FramingError::ReplyMissing => CloseCode::INTERNAL_ERROR,
+        };
+        self.close_with(code, error.to_string());
+    }
+
+    /// The upstream gets what waits, and then the end of input.
+    fn end_upstream(&mut self) {
+        if self.upstream_out == UpstreamOut::Open {
+            self.upstream_out = UpstreamOut::Ending;
+        }
+    }
+
+    /// The upstream gets what waits, and then a reset, unless the client had ended its input.
+    fn abort_upstream(&mut self) {
+        if self.upstream_end == UpstreamEnd::InOrder {
+            self.upstream_end = UpstreamEnd::Reset;
+        }
+        self.end_upstream();
+    }
+}
+
+/// The Close.
+impl<C: Transport, U: Transport> Bridge<C, U> {
+    pub(super) fn closing(&mut self) -> &mut Closing {
+        self.closing.get_or_insert_default()
+    }
+
+    pub(super) fn pending_close(&self) -> Option<&PendingClose> {
+        self.closing.as_ref()?.close.as_ref()
+    }
+
+    /// Whether it is decided which Close the client gets; it may have been sent.
+    pub(super) fn close_is_decided(&self) -> bool {
+        self.pending_close().is_some()
+    }
+
+    pub(super) fn close_is_sent(&self) -> bool {
+        self.pending_close().is_some_and(|close| close.stage == CloseStage::Sent)
+    }
+
+    /// Decides on the Close, if none is decided on yet and there is a client to be sent it. A
+    /// client that closed first gets its own code back (RFC 6455 section 5.5.1).
+    pub(super) fn close_with(&mut self, code: CloseCode, reason: impl Into<Cow<'static, str>>) {
+        if self.close_is_decided() || self.client_in.is_gone() {
+            return;
+        }
+        let (code, reason, is_echo) = match self.client_in {
+            ClientIn::Closed { code, .. } if self.undelivered() == 0 => (code, "".into(), true),
+            _ => (code, reason.into(), false),
+        };
+        let closing = self.closing();
+        closing.close = Some(PendingClose { code, reason, is_echo, stage: CloseStage::Due });
+        closing.client_deadline = Some(Instant::now() + GRACE);
+    }
+
+    /// The frame of the Close that is to be sent now, if there is one; it is then taken for sent.
+    pub(super) fn take_due_close(&mut self) -> Option<Vec<u8>> {
+        if !self.close_is_due() {
+            return None;
+        }
+        let closing = self.closing.as_mut()?;
+        let close = closing.close.as_mut()?;
+        close.stage = CloseStage::Sent;
+        closing.client_deadline = Some(Instant::now() + CLOSE_TIMEOUT);
+        Some(close_frame(close.code, &close.reason))
+    }
+
+    /// Whether the Close is to be sent now.
+    pub(super) fn close_is_due(&self) -> bool {
+        match self.pending_close().map(|close| close.stage) {
+            None | Some(CloseStage::Sent) => false,
+            Some(CloseStage::AfterReplies) => self.replies_are_done(),
+            Some(CloseStage::Due) => true,
+        }
+    }
+
+    /// Whether the framing tells which replies are expected of the upstream.
+    fn counts_replies(&self) -> bool {
+        self.framer.framing() == Framing::Message
+    }
+
+    /// Whether the upstream is known to have answered everything that the client sent.
+    fn all_is_answered(&self) -> bool {
+        self.counts_replies() && self.framer.expected() == 0 && self.to_upstream.is_empty()
+    }
+
+    /// Whether no more replies of the upstream are waited for.
+    pub(super) fn replies_are_done(&self) -> bool {
+        let closing = self.closing.as_ref();
+        self.all_is_answered()
+            || closing.is_some_and(|closing| closing.replies == Replies::GivenUp)
+            || self.upstream_in != UpstreamIn::Open
+    }
+
+    /// Decides on the Close, or ends the upstream's input, where that follows from the states of
+    /// both sides together or from the server's shutdown; true if it does. `idle` says that
+    /// nothing more could be read from the client.
+    pub(super) fn advance_close(&mut self, stage: Stage, idle: bool) -> bool {
+        if self.close_is_decided() {
+            return false;
+        }
+        let is_quiet =
+            stage == Stage::WhenQuiet && idle && has_turn() && self.decoder.at_message_boundary();
+        if let Some((code, reason)) = self.next_close(stage, is_quiet) {
+            self.close_with(code, reason);
+        } else if is_quiet
+            && self.client_in.is_open()
+            && self.upstream_out == UpstreamOut::Open
+            && !self.counts_replies()
+        {
+            // Only the upstream knows whether it has more to send.
+            self.end_upstream();
+        } else {
+            return false;
+        }
+        true
+    }
+
+    fn next_close(&self, stage: Stage, is_quiet: bool) -> Option<(CloseCode, &'static str)> {
+        let shutdown = (CloseCode::GOING_AWAY, SHUTDOWN);
+        match self.client_in {
+            ClientIn::Closed { .. } => self.all_is_answered().then_some((CloseCode::NORMAL, "")),
+            ClientIn::Violated | ClientIn::Gone(_) => None,
+            ClientIn::Open | ClientIn::InputEnded
+                if self.half_close && self.upstream_in == UpstreamIn::Ended =>
+            {
+                match self.client_in {
+                    _ if self.upstream_out == UpstreamOut::Broken => {
+                        Some((CloseCode::INTERNAL_ERROR, RESET))
+                    }
+                    ClientIn::InputEnded => {
+                        Some((CloseCode::NORMAL, "both sides ended the stream"))
+                    }
+                    _ => (stage > Stage::Serving).then_some(shutdown),
+                }
+            }
+            ClientIn::Open | ClientIn::InputEnded => {
+                let is_due = stage >= Stage::Now || is_quiet && self.all_is_answered();
+                is_due.then_some(shutdown)
+            }
+        }
+    }
+}
+
+/// The result.
+impl<C: Transport, U: Transport> Bridge<C, U> {
+    /// Counts bytes of the client that do not reach the upstream.
+    pub(super) fn add_undelivered(&mut self, bytes: usize) {
+        if bytes > 0 {
+            self.closing().undelivered += bytes;
+        }
+    }
+
+    fn undelivered(&self) -> usize {
+        self.closing.as_ref().map_or(0, |closing| closing.undelivered)
+    }
+
+    /// How the connection has ended, by its states.
+    pub(super) fn end(&self) -> End {
+        let close = self.pending_close();
+        let (code, why) = match (&self.client_in, close) {
+            (_, Some(close)) if close.stage == CloseStage::Sent && !close.is_echo => {
+                (close.code, close.reason.clone())
+            }
+            (ClientIn::Closed { code, .. }, _) => (*code, "the client closed".into()),
+            (_, Some(close)) => (CloseCode::ABNORMAL, format!("{}; cut off", close.reason).into()),
+            (ClientIn::Gone(how), None) => (CloseCode::ABNORMAL, how.description().into()),
+            (_, None) => (CloseCode::ABNORMAL, "cut off".into()),
+        };
+        let why = match self.undelivered() {
+            0 => why,
+            lost => format!("{why}; {lost} bytes were not delivered to the upstream").into(),
+        };
+        End { code, why }
+    }
+}
+
+/// Sends a client that has been upgraded a Close, waits for its end, and drops it. A page learns
+/// of a refusal in no other way: it cannot read the answer to a handshake.
+pub(crate) async fn reject<C>(mut client: C, code: CloseCode, reason: &str)
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+{
+    let close = async {
+        client.write_all(&close_frame(code, reason)).await?;
+        client.shutdown().await?;
+        let mut sink = [0; 1024];
+        while client.read(&mut sink).await? > 0 {}
+        io::Result::Ok(())
+    };
+    // A client that is gone already or never answers needs no more.
+    timeout(CLOSE_TIMEOUT, close).await.ok();
+}

@@ -1,0 +1,58 @@
+//! The latency of a request's legs, measured while the connection is watched: from the client's
+//! bytes to the write to the upstream, to the first bytes of the reply, and to the write to the
+//! client. One exchange is measured at a time.
+
+use std::time::{Duration, Instant};
+
+use echogate_proto::live::Legs;
+
+use crate::connections::registry::Entry;
+
+/// The measurement in progress; none while the connection is not watched.
+#[derive(Debug, Default)]
+pub(super) struct Latency(Option<Box<Leg>>);
+
+/// The current leg of an exchange, its beginning, and the duration of the legs before.
+#[derive(Debug)]
+enum Leg {
+    Up { since: Instant },
+    Upstream { since: Instant, up: Duration },
+    Down { since: Instant, up: Duration, upstream: Duration },
+}
+
+impl Latency {
+    /// Event: bytes of the client were read.
+    pub(super) fn client_read(&mut self, entry: &Entry) {
+        match (entry.is_watched(), &self.0) {
+            (true, None) => self.0 = Some(Leg::Up { since: Instant::now() }.into()),
+            (false, Some(_)) => self.0 = None,
+            _ => {}
+        }
+    }
+
+    /// Event: the payload of those bytes, if there was `any`, was written to the upstream.
+    pub(super) fn upstream_written(&mut self, any: bool) {
+        if let Some(Leg::Up { since }) = self.0.as_deref() {
+            let leg = Leg::Upstream { since: Instant::now(), up: since.elapsed() };
+            self.0 = any.then(|| leg.into());
+        }
+    }
+
+    /// Event: bytes of the upstream were read.
+    pub(super) fn upstream_read(&mut self) {
+        if let Some(&Leg::Upstream { since, up }) = self.0.as_deref() {
+            let upstream = since.elapsed();
+            self.0 = Some(Leg::Down { since: Instant::now(), up, upstream }.into());
+        }
+    }
+
+    /// Event: those bytes were written to the client.
+    pub(super) fn client_written(&mut self, entry: &Entry) {
+        if let Some(&Leg::Down { since, up, upstream }) = self.0.as_deref() {
+            let [up, upstream, down] =
+                [up, upstream, since.elapsed()].map(|time| time.as_secs_f64() * 1e6);
+            entry.took(Legs::Bridge { up, upstream, down });
+            self.0 = None;
+        }
+    }
+}

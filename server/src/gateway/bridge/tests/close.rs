@@ -1,0 +1,240 @@
+//! The end of a connection by either side.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_closes_is_answered_at_once_when_nothing_is_owed() {
+    let mut rig = rig(Framing::Message);
+    rig.client.write_all(&client_close(3000)).await.unwrap();
+    assert_eq!(rig.at_client(4).await, close(CloseCode(3000), ""));
+    assert_eq!(rig.elapsed(), Duration::ZERO);
+    assert_eq!(rig.client.read(&mut [0]).await.unwrap(), 0, "and the end");
+    assert_eq!(rig.upstream.read(&mut [0]).await.unwrap(), 0, "the upstream too");
+    assert_eq!(rig.end().await, (3000, "the client closed".to_owned(), 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn replies_that_are_owed_come_before_the_answer_to_a_close() {
+    let mut rig = rig(Framing::Message);
+    let bytes = [frame(0x81, b"ab"), client_close(1000)].concat();
+    rig.client.write_all(&bytes).await.unwrap();
+    assert_eq!(rig.at_upstream(2).await, b"ab");
+    sleep(Duration::from_millis(1900)).await;
+    rig.upstream.write_all(b"AB").await.unwrap();
+    assert_eq!(rig.at_client(4).await, [0x81, 2, b'A', b'B']);
+    assert_eq!(rig.at_client(4).await, close(CloseCode::NORMAL, ""));
+    assert_eq!(rig.end().await, (1000, "the client closed".to_owned(), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstream_that_never_ends_is_left_after_a_grace() {
+    for framing in [Framing::Bytes, Framing::Message] {
+        let mut rig = rig(framing);
+        let bytes = [frame(0x81, b"ab"), client_close(1000)].concat();
+        rig.client.write_all(&bytes).await.unwrap();
+        assert_eq!(rig.at_upstream(2).await, b"ab");
+        assert_eq!(rig.upstream.read(&mut [0]).await.unwrap(), 0, "the end of input");
+        assert_eq!(rig.at_client(4).await, close(CloseCode::NORMAL, ""));
+        assert_eq!(rig.end().await, (1000, "the client closed".to_owned(), 2), "{framing}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstream_that_talks_on_forever_is_left_after_a_grace() {
+    let mut rig = rig(Framing::Bytes);
+    let mut upstream = std::mem::replace(&mut rig.upstream, duplex(1).0);
+    let chatter = tokio::spawn(async move {
+        while upstream.write_all(b"and another thing").await.is_ok() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    });
+    rig.client.write_all(&client_close(1000)).await.unwrap();
+    let mut got = vec![];
+    rig.client.read_to_end(&mut got).await.unwrap();
+    assert!(got.ends_with(&close(CloseCode::NORMAL, "")), "{}", got.escape_ascii());
+    assert_eq!(rig.end().await, (1000, "the client closed".to_owned(), 2));
+    chatter.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_never_answers_a_close_is_left_after_a_while() {
+    let mut rig = rig(Framing::Bytes);
+    rig.upstream.shutdown().await.unwrap();
+    let expected = close(CloseCode::NORMAL, "the upstream ended the stream");
+    assert_eq!(rig.at_client(expected.len()).await, expected);
+    let (code, why, seconds) = rig.end().await;
+    assert_eq!((code, why.as_str(), seconds), (1000, "the upstream ended the stream", 5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_answers_a_close_is_seen_off_at_once() {
+    let mut rig = rig(Framing::Bytes);
+    rig.upstream.shutdown().await.unwrap();
+    let expected = close(CloseCode::NORMAL, "the upstream ended the stream");
+    assert_eq!(rig.at_client(expected.len()).await, expected);
+    rig.client.write_all(&client_close(1000)).await.unwrap();
+    assert_eq!(rig.client.read(&mut [0]).await.unwrap(), 0);
+    assert_eq!(rig.end().await.2, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstream_that_ends_and_does_not_read_lets_the_client_end() {
+    let mut rig = rig(Framing::Bytes);
+    // More than the upstream's stream holds: the rest waits in the bridge.
+    let payload = vec![7; 6000];
+    rig.client.write_all(&frame(0x82, &payload[..3000])).await.unwrap();
+    rig.client.write_all(&frame(0x82, &payload[..3000])).await.unwrap();
+    sleep(Duration::from_millis(1)).await;
+    rig.upstream.shutdown().await.unwrap();
+    let expected = close(CloseCode::NORMAL, "the upstream ended the stream");
+    assert_eq!(rig.at_client(expected.len()).await, expected);
+    // Its Close is read although the upstream does not take what waits before it.
+    rig.client.write_all(&frame(0x82, b"more")).await.unwrap();
+    rig.client.write_all(&client_close(1000)).await.unwrap();
+    assert_eq!(rig.client.read(&mut [0]).await.unwrap(), 0, "the end");
+    assert_eq!(rig.elapsed().as_secs(), 0, "at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_goes_takes_the_upstream_along() {
+    let mut rig = rig(Framing::Bytes);
+    rig.client.write_all(&frame(0x82, b"last")).await.unwrap();
+    rig.client.shutdown().await.unwrap();
+    let mut got = vec![];
+    rig.upstream.read_to_end(&mut got).await.unwrap();
+    assert_eq!(got, b"last");
+    rig.upstream.shutdown().await.unwrap();
+    assert_eq!(rig.end().await, (1006, "the client went away without a Close".to_owned(), 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_ends_without_a_close_gets_the_replies_that_it_is_owed() {
+    let mut rig = rig(Framing::Message);
+    rig.client.write_all(&frame(0x81, b"ab")).await.unwrap();
+    rig.client.shutdown().await.unwrap();
+    assert_eq!(rig.at_upstream(2).await, b"ab");
+    sleep(Duration::from_secs(10)).await;
+    rig.upstream.write_all(b"AB").await.unwrap();
+    assert_eq!(rig.at_client(4).await, [0x81, 2, b'A', b'B']);
+    assert_eq!(rig.client.read(&mut [0]).await.unwrap(), 0, "and the end");
+    assert_eq!(rig.end().await, (1006, "the client went away without a Close".to_owned(), 10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_came_before_a_breach_is_answered_before_the_close() {
+    let mut rig = rig(Framing::Message);
+    rig.client.write_all(&[frame(0x81, b"ab"), frame(0x83, b"bad")].concat()).await.unwrap();
+    assert_eq!(rig.at_upstream(2).await, b"ab");
+    sleep(Duration::from_secs(1)).await;
+    rig.upstream.write_all(b"AB").await.unwrap();
+    assert_eq!(rig.at_client(4).await, [0x81, 2, b'A', b'B']);
+    let expected = close(CloseCode::PROTOCOL_ERROR, "reserved opcode 3");
+    assert_eq!(rig.at_client(expected.len()).await, expected);
+    assert_eq!(rig.elapsed().as_secs(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_client_sent_before_its_close_is_owed_as_long_as_the_upstream_takes_it() {
+    let sent = [frame(0x82, &[7; 1000]), client_close(1000)].concat();
+    let mut rig = rig_with(Framing::Bytes, 100, &sent);
+    assert_eq!(rig.at_client(4).await, close(CloseCode::NORMAL, ""));
+    assert_eq!(rig.client.read(&mut [0]).await.unwrap(), 0, "it is answered");
+    // Some bytes each 50 s: the client has long gone.
+    for _ in 0..20 {
+        sleep(Duration::from_secs(50)).await;
+        rig.at_upstream(50).await;
+    }
+    assert_eq!(rig.upstream.read(&mut [0]).await.unwrap(), 0, "the end of input");
+    assert_eq!(rig.end().await, (1000, "the client closed".to_owned(), 1002));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstream_that_takes_nothing_is_given_up_and_the_log_says_what_is_lost() {
+    let sent = [frame(0x82, &[7; 1000]), client_close(1000)].concat();
+    let mut rig = rig_with(Framing::Bytes, 100, &sent);
+    assert_eq!(rig.at_client(4).await, close(CloseCode::NORMAL, ""));
+    assert_eq!(rig.client.read(&mut [0]).await.unwrap(), 0, "it is answered");
+    let (code, why, seconds) = rig.end().await;
+    assert_eq!(code, 1000);
+    assert_eq!(why, "the client closed; 900 bytes were not delivered to the upstream");
+    assert_eq!(seconds, 2 + 60, "after the client's end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstream_that_breaks_the_framing_is_read_on_so_that_it_takes_the_rest() {
+    let sent = [&[b'x'; 500][..], b"\xff", &[b'y'; 500]].concat();
+    let frames = [frame(0x82, &sent), client_close(1000)].concat();
+    let Rig { mut client, mut upstream, start, .. } = rig_with(Framing::Text, 100, &frames);
+    let client = tokio::spawn(async move { client.read_to_end(&mut Vec::new()).await });
+    // It echoes, and takes nothing more while its echo is not taken.
+    let (mut got, mut buf) = (Vec::<u8>::new(), [0; 50]);
+    while let Ok(n @ 1..) = upstream.read(&mut buf).await {
+        got.extend(&buf[..n]);
+        // At the end nobody takes it any more.
+        upstream.write_all(&buf[..n]).await.ok();
+    }
+    assert_eq!(got, sent);
+    client.await.unwrap().unwrap();
+    assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstream_that_breaks_off_with_bytes_owed_to_it_is_told_to_the_client() {
+    let sent = [frame(0x82, &[7; 1000]), client_close(1000)].concat();
+    let mut rig = rig_with(Framing::Bytes, 100, &sent);
+    sleep(Duration::from_secs(1)).await;
+    drop(rig.upstream);
+    rig.upstream = duplex(1).0;
+    let (code, reason) = (CloseCode::INTERNAL_ERROR, "the upstream reset the connection");
+    let expected = close(code, reason);
+    assert_eq!(rig.at_client(expected.len()).await, expected);
+    let (code, why, _) = rig.end().await;
+    assert_eq!(code, 1011);
+    assert_eq!(why, format!("{reason}; 900 bytes were not delivered to the upstream"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_behind_the_clients_close_are_read_and_thrown_away() {
+    let mut rig = rig(Framing::Bytes);
+    rig.upstream.shutdown().await.unwrap();
+    let expected = close(CloseCode::NORMAL, "the upstream ended the stream");
+    assert_eq!(rig.at_client(expected.len()).await, expected);
+    let bytes = [client_close(1000), vec![0xff; 100_000]].concat();
+    rig.client.write_all(&bytes).await.unwrap();
+    rig.client.shutdown().await.unwrap();
+    assert_eq!(rig.client.read(&mut [0]).await.unwrap(), 0);
+    assert_eq!(rig.end().await, (1000, "the upstream ended the stream".to_owned(), 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_breach_is_answered_and_what_follows_it_thrown_away() {
+    let mut rig = rig(Framing::Bytes);
+    let bytes = [frame(0x82, b"good"), frame(0x83, b"bad"), vec![0xff; 100_000]].concat();
+    rig.client.write_all(&bytes).await.unwrap();
+    let expected = close(CloseCode::PROTOCOL_ERROR, "reserved opcode 3");
+    assert_eq!(rig.at_client(expected.len()).await, expected);
+    assert_eq!(rig.client.read(&mut [0]).await.unwrap(), 0);
+    assert_eq!(rig.at_upstream(4).await, b"good");
+    rig.client.shutdown().await.unwrap();
+    assert_eq!(rig.end().await, (1002, "reserved opcode 3".to_owned(), 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_floods_after_its_breach_is_left_after_a_while() {
+    let mut rig = rig(Framing::Bytes);
+    let flood = tokio::spawn({
+        let (mut read, mut write) =
+            tokio::io::split(std::mem::replace(&mut rig.client, duplex(1).0));
+        async move {
+            write.write_all(&frame(0x83, b"")).await.unwrap();
+            while write.write_all(&[0; 1000]).await.is_ok() {
+                sleep(Duration::from_millis(10)).await;
+            }
+            let mut got = vec![];
+            read.read_to_end(&mut got).await.unwrap();
+            got
+        }
+    });
+    assert_eq!(rig.end().await, (1002, "reserved opcode 3".to_owned(), 5));
+    assert_eq!(flood.await.unwrap(), close(CloseCode::PROTOCOL_ERROR, "reserved opcode 3"));
+}

@@ -1,0 +1,96 @@
+//! The server's shutdown.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_quiet_client_is_told_of_the_servers_end_at_once() {
+    let mut rig = rig(Framing::Message);
+    sleep(Duration::from_millis(1)).await;
+    rig.drain.advance(Stage::WhenQuiet);
+    assert_eq!(rig.at_client(goodbye().len()).await, goodbye());
+    // What it sends before its answer still goes to the upstream.
+    rig.client.write_all(&frame(0x82, b"last")).await.unwrap();
+    rig.client.write_all(&client_close(1001)).await.unwrap();
+    assert_eq!(rig.at_upstream(4).await, b"last");
+    assert_eq!(rig.upstream.read(&mut [0]).await.unwrap(), 0, "the upstream too");
+    assert_eq!(rig.end().await, (1001, "the server is shutting down".to_owned(), 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bridge_that_begins_in_a_drain_ends_as_well() {
+    let (client, client_end) = duplex(4096);
+    let (_upstream, upstream_end) = duplex(4096);
+    let drain = Drain::new();
+    drain.advance(Stage::WhenQuiet);
+    let negotiated = Negotiated { config: config(Framing::Message).into(), half_close: false };
+    drop(client);
+    let end = timeout(HOUR, run(client_end, upstream_end, &[], negotiated, enter(), &drain)).await;
+    assert!(end.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_waits_for_replies_and_for_messages_begun() {
+    let mut rig = rig(Framing::Message);
+    rig.client.write_all(&frame(0x81, b"ab")).await.unwrap();
+    rig.at_upstream(2).await;
+    rig.drain.advance(Stage::WhenQuiet);
+    sleep(Duration::from_secs(1)).await;
+    rig.client.write_all(&frame(0x01, b"c")).await.unwrap();
+    rig.upstream.write_all(b"AB").await.unwrap();
+    assert_eq!(rig.at_client(4).await, [0x81, 2, b'A', b'B']);
+    assert_eq!(rig.at_upstream(1).await, b"c");
+    rig.upstream.write_all(b"C").await.unwrap();
+    assert_eq!(rig.at_client(3).await, [0x01, 1, b'C']);
+    sleep(Duration::from_secs(1)).await;
+    rig.client.write_all(&frame(0x80, b"d")).await.unwrap();
+    assert_eq!(rig.at_upstream(1).await, b"d");
+    rig.upstream.write_all(b"D").await.unwrap();
+    assert_eq!(rig.at_client(3).await, [0x80, 1, b'D']);
+    assert_eq!(rig.at_client(goodbye().len()).await, goodbye());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_that_hurries_ends_within_a_reply() {
+    let mut rig = rig(Framing::Message);
+    rig.client.write_all(&[frame(0x82, b"ab"), frame(0x82, b"cd")].concat()).await.unwrap();
+    rig.at_upstream(4).await;
+    rig.upstream.write_all(b"A").await.unwrap();
+    assert_eq!(rig.at_client(3).await, [0x02, 1, b'A']);
+    rig.drain.advance(Stage::Now);
+    assert_eq!(rig.at_client(goodbye().len()).await, goodbye());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_that_is_over_cuts_everything_off() {
+    let mut rig = rig_with(Framing::Bytes, 100, b"");
+    rig.client.write_all(&frame(0x82, &[7; 90])).await.unwrap();
+    rig.client.write_all(&frame(0x82, &[7; 90])).await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    rig.drain.advance(Stage::Cut);
+    assert_eq!(rig.end().await, (1006, "cut off by the server's end".to_owned(), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_hears_an_upstream_out_that_keeps_no_count() {
+    let mut rig = rig(Framing::Bytes);
+    sleep(Duration::from_millis(1)).await;
+    rig.drain.advance(Stage::WhenQuiet);
+    assert_eq!(rig.upstream.read(&mut [0]).await.unwrap(), 0, "the end of input");
+    sleep(Duration::from_secs(3)).await;
+    rig.upstream.write_all(b"last words").await.unwrap();
+    rig.upstream.shutdown().await.unwrap();
+    assert_eq!(rig.at_client(12).await, *b"\x82\x0alast words");
+    assert_eq!(rig.at_client(goodbye().len()).await, goodbye());
+    assert_eq!(rig.elapsed().as_secs(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_that_hurries_does_not_wait_for_the_upstream() {
+    let mut rig = rig(Framing::Bytes);
+    sleep(Duration::from_millis(1)).await;
+    rig.drain.advance(Stage::WhenQuiet);
+    sleep(Duration::from_secs(5)).await;
+    rig.drain.advance(Stage::Now);
+    assert_eq!(rig.at_client(goodbye().len()).await, goodbye());
+    assert_eq!(rig.elapsed().as_secs(), 5);
+}

@@ -1,0 +1,26 @@
+//! The idle timeout, in paused time.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn what_carries_nothing_is_ended_where_that_is_asked_for() {
+    let config = BridgeConfig {
+        framing: Framing::Bytes,
+        framing_options: FramingOptions::default(),
+        max_message: 1 << 20,
+        ping_interval: INTERVAL,
+        ping_timeout: TIMEOUT,
+        idle_timeout: Some(Duration::from_secs(50)),
+    };
+    let mut rig = rig_on(Negotiated { config: config.into(), half_close: false }, 4096, b"");
+    sleep(Duration::from_secs(10)).await;
+    rig.client.write_all(&frame(0x82, b"x")).await.unwrap();
+    // Pongs are signs of life, and no payload.
+    for _ in 0..2 {
+        assert_eq!(rig.at_client(2).await, PING);
+        rig.client.write_all(&PONG).await.unwrap();
+    }
+    let goodbye = close(CloseCode::GOING_AWAY, "nothing was carried for too long (--idle-timeout)");
+    assert_eq!(rig.at_client(goodbye.len()).await, goodbye);
+    assert_eq!(rig.elapsed().as_secs(), 60);
+}

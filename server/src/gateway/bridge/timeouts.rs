@@ -1,0 +1,162 @@
+//! The deadlines of a connection: heartbeat, idle timeout, and the time that each step of its
+//! end may take.
+
+use std::time::Duration;
+
+use echogate_proto::close::CloseCode;
+use tokio::time::Instant;
+
+use super::{
+    Bridge,
+    close::{ClientIn, CloseStage, Disconnect, Replies, UpstreamEnd},
+    heartbeat::Beat,
+};
+use crate::net::stream::Transport;
+
+/// How long after the client's end the upstream may go on, and how long the client may take to
+/// accept what is written to it before a Close behind that is given up.
+pub(super) const GRACE: Duration = Duration::from_secs(2);
+
+/// How long the upstream may take to answer what a client sent before it broke the protocol,
+/// where the framing does not tell whether a reply is expected.
+pub(super) const VIOLATION_GRACE: Duration = Duration::from_millis(200);
+
+/// How long the client may take to answer a Close.
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+const IDLE: &str = "nothing was carried for too long (--idle-timeout)";
+
+impl<C: Transport, U: Transport> Bridge<C, U> {
+    /// The time at which [`Bridge::poll_all`] has something to do although nothing has arrived.
+    pub(super) fn deadline(&mut self, now: Instant) -> Instant {
+        let deadline = self.connection_deadline(now);
+        // A part of a reply is not sent while the client does not take what waits before it.
+        let reply = self.partial_reply.as_ref().filter(|_| self.to_client.is_empty());
+        reply.and_then(|reply| reply.until).map_or(deadline, |until| until.min(deadline))
+    }
+
+    fn connection_deadline(&mut self, now: Instant) -> Instant {
+        let closing = self.closing.as_ref();
+        let close = closing.and_then(|closing| closing.deadline());
+        // A client that has ended unread is still sent Pings: they find out whether it is gone.
+        let is_pinged = self.client_has_ended_unread()
+            && closing.is_none_or(|closing| closing.client_deadline.is_none());
+        if let Some(close) = close.filter(|_| !is_pinged) {
+            return close;
+        }
+        let heartbeat = self.heartbeat.deadline(&self.config);
+        let idle = match &mut self.idle {
+            None => None,
+            Some(_) => self.idle_deadline(now),
+        };
+        [close, idle].into_iter().flatten().fold(heartbeat, Instant::min)
+    }
+
+    fn idle_deadline(&mut self, now: Instant) -> Option<Instant> {
+        let delivered = self.delivered_bytes();
+        self.idle.as_mut().map(|idle| idle.deadline(now, delivered))
+    }
+
+    /// A count that changes whenever bytes move: the payload that was counted so far, without
+    /// bytes that wait to be written, and without a partial reply, which is counted only when it
+    /// is sent.
+    fn delivered_bytes(&self) -> u64 {
+        let part = self.partial_reply.as_ref().map_or(0, |reply| reply.len());
+        let waiting = self.to_client.len() + self.to_upstream.len() + part;
+        self.entry.carried_bytes().wrapping_sub(waiting as u64)
+    }
+
+    /// A deadline has passed: of the close, of the heartbeat, or of the idle timeout.
+    pub(super) fn on_timer(&mut self, now: Instant) {
+        if self.client_is_done() {
+            self.closing().client_deadline = None;
+            return;
+        }
+        if let Some(until) = self.closing.as_ref().and_then(|closing| closing.client_deadline) {
+            if until <= now {
+                self.client_is_overdue(now);
+            }
+            return;
+        }
+        if self.delivery().is_some() && !self.client_has_ended_unread() {
+            return;
+        }
+        let running_since = self.watch.running_since(now);
+        if self.is_idle(now, running_since) {
+            return self.idle_timed_out();
+        }
+        self.heartbeat.running_since(running_since);
+        match self.heartbeat.on_timer(now, &self.config) {
+            Beat::Wait => {}
+            Beat::SendPing => self.ping_due = true,
+            // The Pong of a client that is not read cannot arrive. That its kernel took the Ping
+            // has to do; if it did not, the upstream still gets what the client sent before.
+            Beat::TimedOut if self.is_not_read() => {
+                self.heartbeat.activity(now);
+                if !self.client_took_all() {
+                    self.client_not_writable();
+                }
+            }
+            Beat::TimedOut => self.client_lost(Disconnect::NoPong),
+        }
+    }
+
+    fn is_not_read(&self) -> bool {
+        self.holds_client_back() || self.undecoded.is_some()
+    }
+
+    /// Whether the client's kernel has acknowledged all that was sent, as far as that is known.
+    fn client_took_all(&self) -> bool {
+        self.to_client.is_empty()
+            && self.client.in_flight().is_none_or(|in_flight| in_flight.is_nothing())
+    }
+
+    /// Whether the connection has been idle for too long.
+    fn is_idle(&mut self, now: Instant, running_since: Instant) -> bool {
+        let delivered = self.delivered_bytes();
+        let Some(idle) = &mut self.idle else { return false };
+        if now < idle.deadline(now, delivered) {
+            return false;
+        }
+        let in_flight = [self.client.in_flight(), self.upstream.in_flight()];
+        let moving = in_flight.into_iter().flatten().filter(|side| !side.is_nothing());
+        let acknowledged = moving.map(|side| side.acknowledged).reduce(|sum, more| sum + more);
+        idle.is_over(now, running_since, acknowledged)
+    }
+
+    fn idle_timed_out(&mut self) {
+        if !self.to_upstream.is_empty() {
+            self.upstream_end = UpstreamEnd::Reset;
+        }
+        if !self.to_client.is_empty() {
+            // The client takes nothing, and would not take a Close.
+            return self.client_lost(Disconnect::NoCloseReply);
+        }
+        self.close_with(CloseCode::GOING_AWAY, IDLE);
+    }
+
+    /// The client, or what it waits for, takes too long to end.
+    fn client_is_overdue(&mut self, now: Instant) {
+        let stage = self.pending_close().map(|close| close.stage);
+        let waits_for_replies = match (&self.client_in, stage) {
+            (_, Some(CloseStage::Sent)) => return self.client_lost(Disconnect::NoCloseReply),
+            (ClientIn::Closed { .. }, None) => return self.close_with(CloseCode::NORMAL, ""),
+            (client, stage) => client.is_gone() || stage == Some(CloseStage::AfterReplies),
+        };
+        let closing = self.closing();
+        if waits_for_replies && closing.replies == Replies::Expected {
+            closing.replies = Replies::GivenUp;
+            closing.client_deadline = Some(now + GRACE);
+            return;
+        }
+        // A client that is slow but takes what waits for it is not cut off.
+        let patience_ends = self.heartbeat.patience_ends(&self.config);
+        if !self.to_client.is_empty() && now < patience_ends {
+            self.closing().client_deadline = Some(patience_ends);
+        } else if let ClientIn::Gone(how) = self.client_in {
+            self.client_lost(how);
+        } else {
+            self.client_lost(Disconnect::NoCloseReply);
+        }
+    }
+}

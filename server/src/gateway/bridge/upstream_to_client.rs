@@ -1,0 +1,328 @@
+//! The direction from the upstream to the client: bytes are framed, and the frames are written.
+
+use std::{
+    io::IoSlice,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use echogate_proto::{
+    framing::{Framing, FramingError, Piece, Rest},
+    ws::{OpCode, frame::control_frame},
+};
+use tokio::{io::ReadBuf, time::Instant};
+
+use super::{
+    Bridge,
+    client_to_upstream::MAX_EXPECTED,
+    close::{ClientOut, UpstreamIn},
+    gather::Gather,
+};
+use crate::{net::stream::Transport, runtime::buffer_pool::HEADROOM};
+
+/// How long a part of a reply waits for more (framing `message`). Most replies that arrive in
+/// parts have no such pause, and are sent in one frame.
+const PARTIAL_REPLY_TIME: Duration = Duration::from_millis(500);
+
+/// Bytes read from the upstream at once in framing `line`, where each may be a message: framing
+/// them takes some 1 ms at the most.
+const LINE_READ: usize = 4 * 1024;
+
+/// A part of a reply, or of a line, that waits for the rest.
+#[derive(Debug)]
+pub(super) struct PartialReply {
+    bytes: Vec<u8>,
+    /// The time at which it is sent as a fragment; none for a part of a line.
+    pub(super) until: Option<Instant>,
+}
+
+impl PartialReply {
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Appends what follows.
+    fn append(&mut self, bytes: &[u8], now: Instant) {
+        self.bytes.extend_from_slice(bytes);
+        self.until = self.until.map(|_| now + PARTIAL_REPLY_TIME);
+    }
+}
+
+impl<C: Transport, U: Transport> Bridge<C, U> {
+    /// Forwards what the upstream sends, until nothing more has arrived or the client takes no
+    /// more. True when the client may be read again that was not, because of the number of
+    /// expected replies.
+    pub(super) fn poll_upstream_to_client(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut [u8],
+        now: Instant,
+    ) -> bool {
+        let full = self.framer.expected() >= MAX_EXPECTED;
+        while self.poll_down_step(cx, scratch, now).is_ready() {}
+        full && self.framer.expected() < MAX_EXPECTED
+    }
+
+    /// One step; pending when there is nothing more to do now.
+    fn poll_down_step(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut [u8],
+        now: Instant,
+    ) -> Poll<()> {
+        if self.client_out == ClientOut::Failed {
+            return self.poll_discard(cx, scratch);
+        }
+        let waiting = self.to_client.len();
+        let flushed = self.to_client.poll_flush(cx, &mut self.client);
+        if self.to_client.len() < waiting {
+            self.heartbeat.activity(now);
+        }
+        match flushed {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Err(_)) => {
+                self.client_not_writable();
+                return Poll::Ready(());
+            }
+            Poll::Ready(Ok(())) => {}
+        }
+        if let Some(reply) = self.partial_reply.as_mut().filter(|_| waiting > 0) {
+            // The upstream has not been read meanwhile.
+            reply.until = reply.until.map(|_| now + PARTIAL_REPLY_TIME);
+        }
+        if self.close_is_sent() {
+            self.shut_client(cx);
+            return self.poll_discard(cx, scratch);
+        }
+        if let Some(frames) = self.next_control() {
+            self.send(cx, &frames);
+            return Poll::Ready(());
+        }
+        match self.upstream_in {
+            _ if self.client_in.is_gone() && self.replies_are_done() => {
+                self.shut_client(cx);
+                self.poll_discard(cx, scratch)
+            }
+            UpstreamIn::Open => self.poll_upstream(cx, scratch, now),
+            UpstreamIn::Unframed => self.poll_discard(cx, scratch),
+            UpstreamIn::Ended => Poll::Pending,
+        }
+    }
+
+    /// The control frames that go out before any more data, if there are some.
+    fn next_control(&mut self) -> Option<Vec<u8>> {
+        if let Some(pongs) = self.pongs.take() {
+            return Some(pongs.into_bytes());
+        }
+        if let Some(close) = self.take_due_close() {
+            return Some(close);
+        }
+        std::mem::take(&mut self.ping_due).then(|| control_frame(OpCode::Ping, b""))
+    }
+
+    /// One read from the upstream and one write to the client.
+    fn poll_upstream(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut [u8],
+        now: Instant,
+    ) -> Poll<()> {
+        if self.framer.replies_at_once() {
+            self.frame(cx, &mut scratch[..HEADROOM], Rest::Wait, now);
+            return Poll::Ready(());
+        }
+        let held = self.partial_reply.as_ref().map_or(0, |reply| reply.len());
+        let start = HEADROOM + held;
+        let room = scratch.len() - start;
+        let room = match self.framer.framing() {
+            Framing::Line => room.min(LINE_READ),
+            Framing::Message => self.framer.whole_replies(room + held) - held,
+            Framing::Bytes | Framing::Text => room,
+        };
+        let mut buf = ReadBuf::new(&mut scratch[start..start + room]);
+        let read = Pin::new(&mut self.upstream).poll_read(cx, &mut buf);
+        let len = buf.filled().len();
+        let end = start + len;
+        if let Some(reply) = &mut self.partial_reply {
+            match read {
+                Poll::Pending if reply.until.is_none_or(|until| now < until) => {
+                    return Poll::Pending;
+                }
+                Poll::Ready(Ok(()))
+                    if (1..room).contains(&len)
+                        && self.framer.needs_more(held, &scratch[start..end]) =>
+                {
+                    reply.append(&scratch[start..end], now);
+                    self.latency.upstream_read();
+                    return Poll::Ready(());
+                }
+                _ => scratch[HEADROOM..start].copy_from_slice(&reply.bytes),
+            }
+        }
+        match read {
+            Poll::Pending if held == 0 => return Poll::Pending,
+            Poll::Pending => {
+                self.frame(cx, &mut scratch[..end], Rest::Send, now);
+            }
+            Poll::Ready(Ok(())) if len > 0 => {
+                self.latency.upstream_read();
+                // The rest of a reply of which a fragment is sent is sent in fragments, too.
+                let is_begun = self.framer.is_within_reply();
+                let rest = if is_begun { Rest::Send } else { Rest::Wait };
+                let mut sent = self.frame(cx, &mut scratch[..end], rest, now);
+                let kept = self.partial_reply.as_ref().map_or(0, |reply| reply.len());
+                if HEADROOM + kept == scratch.len() {
+                    // There is no room for more of it.
+                    sent = self.frame(cx, scratch, Rest::Send, now);
+                }
+                if sent {
+                    self.latency.client_written(&self.entry);
+                }
+            }
+            Poll::Ready(done) => {
+                let rest = if done.is_ok() { Rest::Last } else { Rest::Send };
+                self.frame(cx, &mut scratch[..end], rest, now);
+                match done {
+                    Ok(()) => self.upstream_ended(cx),
+                    Err(e) => self.upstream_failed(&e),
+                }
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Frames the upstream's bytes in `scratch[HEADROOM..]` and sends them to the client in one
+    /// write; whether there was anything to be sent. A part of a reply at their end is kept back
+    /// or sent, as `rest` says.
+    fn frame(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut [u8],
+        rest: Rest,
+        now: Instant,
+    ) -> bool {
+        if self.framer.replaces_invalid()
+            && let Some(mut text) = self.framer.replace_invalid(&scratch[HEADROOM..], HEADROOM)
+        {
+            return self.frame_valid(cx, &mut text, rest, now);
+        }
+        self.frame_valid(cx, scratch, rest, now)
+    }
+
+    /// Frames bytes in which invalid UTF-8 is replaced if it is to be.
+    fn frame_valid(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut [u8],
+        rest: Rest,
+        now: Instant,
+    ) -> bool {
+        let held = self.partial_reply.take();
+        let piece = match self.next_piece(&scratch[HEADROOM..], rest) {
+            Ok(Some(piece)) => piece,
+            Ok(None) => {
+                let memory = held.map(|held| held.bytes).unwrap_or_default();
+                self.hold_back(&scratch[HEADROOM..], rest, now, memory);
+                return false;
+            }
+            Err(e) => {
+                self.framing_failed(e);
+                return false;
+            }
+        };
+        // A single frame is sent from where its payload lies, with its head put before that.
+        let head = piece.head.as_bytes();
+        let start = HEADROOM + piece.payload.start - head.len();
+        scratch[start..start + head.len()].copy_from_slice(head);
+        let end = HEADROOM + piece.payload.end;
+        let mut at = HEADROOM + piece.taken;
+        let (mut bytes, mut messages) = (piece.payload_len(), u64::from(piece.ends_message));
+        if at == scratch.len() && !self.framer.replies_at_once() {
+            self.entry.sent().add(bytes, messages);
+            self.send(cx, &scratch[start..end]);
+            return true;
+        }
+        Gather::with(|gather| {
+            gather.add(scratch, start..end);
+            let failed = loop {
+                let piece = match self.next_piece(&scratch[at..], rest) {
+                    Ok(Some(piece)) => piece,
+                    Ok(None) => break None,
+                    Err(e) => break Some(e),
+                };
+                gather.head(&piece.head);
+                gather.add(scratch, at + piece.payload.start..at + piece.payload.end);
+                at += piece.taken;
+                bytes += piece.payload_len();
+                messages += u64::from(piece.ends_message);
+            };
+            self.entry.sent().add(bytes, messages);
+            let sent = gather.write(scratch, cx, &mut self.to_client, &mut self.client);
+            if sent.is_err() {
+                self.client_not_writable();
+            }
+            match failed {
+                Some(e) => self.framing_failed(e),
+                None => self.hold_back(&scratch[at..], rest, now, Vec::new()),
+            }
+        });
+        true
+    }
+
+    /// Keeps a part of a reply or of a line until the rest comes, in `memory`.
+    fn hold_back(&mut self, part: &[u8], rest: Rest, now: Instant, mut memory: Vec<u8>) {
+        if rest == Rest::Wait && !part.is_empty() {
+            memory.clear();
+            memory.extend_from_slice(part);
+            let is_reply = self.framer.framing() == Framing::Message;
+            let until = is_reply.then(|| now + PARTIAL_REPLY_TIME);
+            self.partial_reply = Some(PartialReply { bytes: memory, until }.into());
+        }
+    }
+
+    /// The next piece, unless a Close is to be sent in front of it.
+    fn next_piece(&mut self, input: &[u8], rest: Rest) -> Result<Option<Piece>, FramingError> {
+        if self.close_is_due() { Ok(None) } else { self.framer.next(input, rest) }
+    }
+
+    /// Writes `bytes` to the client, or keeps what it does not take.
+    pub(super) fn send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) {
+        let parts = &mut [IoSlice::new(bytes)];
+        if self.client_out != ClientOut::Failed
+            && self.to_client.write(cx, &mut self.client, parts).is_err()
+        {
+            self.client_not_writable();
+        }
+    }
+
+    /// Shuts the write side towards a client to which nothing more is to be sent, once its input
+    /// has ended.
+    fn shut_client(&mut self, cx: &mut Context<'_>) {
+        if self.client_out == ClientOut::Open
+            && !self.client_in.is_open()
+            && Pin::new(&mut self.client).poll_shutdown(cx).is_ready()
+        {
+            self.client_out = ClientOut::Shut;
+        }
+    }
+
+    /// Reads and discards the upstream's bytes when the client gets no more. Left unread, they
+    /// would turn the end of the upstream's connection into a reset, which could destroy what it
+    /// was sent last.
+    fn poll_discard(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<()> {
+        self.partial_reply = None;
+        if self.upstream_in == UpstreamIn::Ended {
+            return Poll::Pending;
+        }
+        let mut buf = ReadBuf::new(&mut scratch[HEADROOM..]);
+        let read = ready!(Pin::new(&mut self.upstream).poll_read(cx, &mut buf));
+        if read.is_err() || buf.filled().is_empty() {
+            self.upstream_in = UpstreamIn::Ended;
+        }
+        if read.is_err() {
+            self.upstream_broken();
+        }
+        Poll::Ready(())
+    }
+}

@@ -1,0 +1,165 @@
+//! The streams of the two sides of a bridge.
+
+use std::{
+    io::{self, IoSlice},
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use echogate_event_loop::{InFlight, may_continue_in_runtime};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::in_memory::Memory;
+use crate::net::stream::{Stream, Transport, forward_transport};
+
+/// The stream of a WebSocket client.
+#[derive(Debug)]
+pub(crate) enum ClientStream {
+    /// A connection of its own.
+    Net(Stream),
+    /// A stream of an HTTP/2 connection.
+    Http2(Box<Http2Stream>),
+}
+
+/// The stream to an upstream.
+#[derive(Debug)]
+pub(crate) enum UpstreamStream {
+    /// A connection.
+    Net(Stream),
+    /// A built-in service in this process.
+    InMemory(Memory),
+}
+
+forward_transport!(ClientStream { Net, Http2 });
+forward_transport!(UpstreamStream { Net, InMemory });
+
+impl UpstreamStream {
+    /// The local address of a TCP connection, if it is one.
+    pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
+        match self {
+            UpstreamStream::Net(stream) => stream.local_addr().ok(),
+            UpstreamStream::InMemory(_) => None,
+        }
+    }
+}
+
+/// A stream of an HTTP/2 connection.
+#[derive(Debug)]
+pub(crate) struct Http2Stream(TokioIo<Upgraded>);
+
+impl Http2Stream {
+    /// The stream of an extended CONNECT request (RFC 8441).
+    pub(super) fn new(upgraded: Upgraded) -> Http2Stream {
+        Http2Stream(TokioIo::new(upgraded))
+    }
+}
+
+impl<T: Transport + ?Sized> Transport for Box<T> {
+    fn has_ended(&self) -> bool {
+        (**self).has_ended()
+    }
+
+    fn has_failed(&self) -> bool {
+        (**self).has_failed()
+    }
+
+    fn wakes_on_failure(&self) -> bool {
+        (**self).wakes_on_failure()
+    }
+
+    fn in_flight(&self) -> Option<InFlight> {
+        (**self).in_flight()
+    }
+
+    fn reset_on_drop(&mut self) {
+        (**self).reset_on_drop();
+    }
+}
+
+impl Transport for Http2Stream {
+    fn has_ended(&self) -> bool {
+        false
+    }
+
+    fn has_failed(&self) -> bool {
+        false
+    }
+
+    /// hyper reports RST_STREAM with CANCEL or NO_ERROR to a reader as an orderly end, and to a
+    /// writer as an error, without a wake-up.
+    fn wakes_on_failure(&self) -> bool {
+        false
+    }
+
+    fn in_flight(&self) -> Option<InFlight> {
+        None
+    }
+
+    /// Nothing to do: a stream that is dropped before its end is reset (RFC 9113 section 5.4.2).
+    fn reset_on_drop(&mut self) {}
+}
+
+impl AsyncRead for Http2Stream {
+    /// Reads take from the budget of the task, which hyper's do not.
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !may_continue_in_runtime(cx) {
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Http2Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+impl Transport for Memory {
+    fn has_ended(&self) -> bool {
+        false
+    }
+
+    fn has_failed(&self) -> bool {
+        false
+    }
+
+    fn in_flight(&self) -> Option<InFlight> {
+        Some(Memory::in_flight(self))
+    }
+
+    fn reset_on_drop(&mut self) {
+        self.reset();
+    }
+}

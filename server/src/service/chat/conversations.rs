@@ -1,0 +1,351 @@
+//! Conversations, and the messages that are kept of them.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    mem::replace,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use echogate_proto::operator::{BYE, Conversation, Ending, Message};
+use tokio::sync::mpsc::{Sender, error::TrySendError};
+
+use super::memory_shares::{Holder, MemoryShares};
+use crate::connections::registry::Peer;
+
+/// The latest messages that are kept of a conversation.
+const HISTORY: usize = 200;
+
+/// Messages of a client that wait until an operator connects.
+const UNSEEN: usize = 100;
+
+/// The memory for the messages of all conversations, in bytes: 4 MiB. An operator that connects
+/// receives all of them in one message, and clients such as the page accept at most 16 MiB.
+const HISTORY_BYTES: usize = 4 << 20;
+
+/// The conversations that are kept after their end, those that ended last.
+const ENDED: usize = 50;
+
+/// The notice to a client whose oldest messages were discarded to make room.
+const DISCARDED: &str = "* too many messages of all clients are queued; your oldest were discarded";
+
+/// The current time in seconds since 1970, as conversations contain it.
+pub(crate) fn unix_time() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+/// All open conversations, and those that ended last.
+#[derive(Debug, Default)]
+pub(super) struct Conversations {
+    last_id: u64,
+    by_id: BTreeMap<u64, ConversationState>,
+    /// Ended conversations, in the order of their ends.
+    ended: VecDeque<u64>,
+    /// The memory of all messages that are kept.
+    memory: MemoryShares,
+}
+
+#[derive(Debug)]
+struct ConversationState {
+    /// The conversation as operators receive it, with the messages that are kept.
+    conversation: Conversation,
+    holder: Holder,
+    /// None after the conversation's end.
+    to_client: Option<Sender<ToClient>>,
+    /// The number of messages that arrived since an operator was last connected.
+    unseen: usize,
+    /// The client knows that unseen messages were discarded.
+    knows_of_discards: bool,
+}
+
+/// A message to a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum ToClient {
+    /// A line from an operator.
+    Line(String),
+    /// A line from the server.
+    Notice(&'static str),
+    /// An operator ended the conversation.
+    Bye,
+}
+
+/// The fate of a client's message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Delivery {
+    /// Operators receive the message.
+    Delivered,
+    /// The message waits until an operator connects.
+    Queued,
+    /// The message was discarded: too many others wait.
+    Dropped,
+    /// The message was discarded: an operator has just ended the conversation.
+    Ended,
+}
+
+impl Conversations {
+    /// Opens a conversation with a client, which receives by `to_client`.
+    pub(super) fn open(&mut self, peer: &Peer, to_client: Sender<ToClient>) -> Conversation {
+        self.last_id += 1;
+        let conversation = Conversation {
+            id: self.last_id,
+            peer: peer.to_string(),
+            since: unix_time(),
+            waiting_since: None,
+            messages: Vec::new(),
+            ending: None,
+        };
+        let state = ConversationState {
+            conversation: conversation.clone(),
+            holder: Holder::of(peer),
+            to_client: Some(to_client),
+            unseen: 0,
+            knows_of_discards: false,
+        };
+        self.by_id.insert(self.last_id, state);
+        conversation
+    }
+
+    /// All conversations, for an operator that connects: no message is unseen from then on.
+    pub(super) fn show(&mut self) -> Vec<Conversation> {
+        for state in self.by_id.values_mut() {
+            state.unseen = 0;
+            state.knows_of_discards = false;
+        }
+        self.by_id.values().map(|state| state.conversation.clone()).collect()
+    }
+
+    /// Decides on a client's message, which is to be [kept](Conversations::keep) if it is
+    /// delivered or queued. `seen`: an operator is connected.
+    pub(super) fn receive(&mut self, id: u64, message: &Message, seen: bool) -> Delivery {
+        let has_room = self.make_room(id, size(message));
+        let Some(state) = self.by_id.get_mut(&id).filter(|state| state.to_client.is_some()) else {
+            return Delivery::Ended;
+        };
+        if !seen && (state.unseen == UNSEEN || !has_room) {
+            return Delivery::Dropped;
+        }
+        state.unseen = if seen { 0 } else { state.unseen + 1 };
+        state.conversation.waiting_since.get_or_insert(message.at);
+        if seen { Delivery::Delivered } else { Delivery::Queued }
+    }
+
+    /// Sends an operator's line to a client.
+    ///
+    /// # Errors
+    ///
+    /// The reason why the client cannot receive it, in one line.
+    pub(super) fn send(&mut self, id: u64, text: &str) -> Result<(), String> {
+        let Some(state) = self.by_id.get_mut(&id) else {
+            return Err(format!("conversation {id} does not exist"));
+        };
+        let line = if text == BYE { ToClient::Bye } else { ToClient::Line(text.to_owned()) };
+        match state.to_client.as_ref().map(|to_client| to_client.try_send(line)) {
+            Some(Ok(())) => {}
+            Some(Err(TrySendError::Full(_))) => {
+                return Err(format!("not sent: client {id} does not read its messages"));
+            }
+            Some(Err(TrySendError::Closed(_))) | None => {
+                return Err(format!("conversation {id} has ended"));
+            }
+        }
+        state.conversation.waiting_since = None;
+        Ok(())
+    }
+
+    /// Keeps a message as far as there is room, if need be in place of older messages of its
+    /// conversation.
+    pub(super) fn keep(&mut self, id: u64, message: Message) {
+        let size = size(&message);
+        self.make_room(id, size);
+        let Some(state) = self.by_id.get(&id) else { return };
+        let mut count = state.conversation.messages.len();
+        while count > 0 && (count == HISTORY || self.lacks(size)) {
+            self.discard_oldest(id);
+            count -= 1;
+        }
+        if !self.lacks(size)
+            && let Some(state) = self.by_id.get_mut(&id)
+        {
+            self.memory.add(state.holder, id, size);
+            state.conversation.messages.push(message);
+        }
+    }
+
+    /// Ends a conversation. Returns false if it has already ended.
+    pub(super) fn end(&mut self, id: u64, ending: Ending) -> bool {
+        let open = self.by_id.get_mut(&id).filter(|state| state.conversation.ending.is_none());
+        let Some(state) = open else { return false };
+        state.conversation.ending = Some(ending);
+        state.conversation.waiting_since = None;
+        state.to_client = None;
+        self.ended.push_back(id);
+        if self.ended.len() > ENDED {
+            self.remove_first_ended();
+        }
+        true
+    }
+
+    /// Whether `bytes` more exceed the memory for messages.
+    fn lacks(&self, bytes: usize) -> bool {
+        self.memory.total() + bytes > HISTORY_BYTES
+    }
+
+    /// Makes room for a message of `bytes` in a conversation: removes ended conversations, then
+    /// discards messages of the conversations that take most, as long as that is fair. Returns
+    /// false if there is still not enough room.
+    fn make_room(&mut self, id: u64, bytes: usize) -> bool {
+        while self.lacks(bytes) {
+            if self.remove_first_ended() {
+                continue;
+            }
+            let Some(holder) = self.by_id.get(&id).map(|state| state.holder) else { return false };
+            let Some(victim) = self.memory.victim(holder, id, bytes) else { return false };
+            self.discard_oldest(victim);
+        }
+        true
+    }
+
+    /// Discards the oldest message of a conversation. Tells the client, once, if no operator has
+    /// seen the message.
+    fn discard_oldest(&mut self, id: u64) {
+        let Some(state) = self.by_id.get_mut(&id) else { return };
+        let messages = &mut state.conversation.messages;
+        if messages.is_empty() {
+            return;
+        }
+        self.memory.remove(state.holder, id, size(&messages.remove(0)));
+        if state.unseen > messages.len() {
+            state.unseen = messages.len();
+            if !replace(&mut state.knows_of_discards, true)
+                && let Some(to_client) = &state.to_client
+            {
+                to_client.try_send(ToClient::Notice(DISCARDED)).ok();
+            }
+        }
+    }
+
+    /// Removes the conversation that ended first. Returns false if none has ended.
+    fn remove_first_ended(&mut self) -> bool {
+        let Some(first) = self.ended.pop_front() else { return false };
+        if let Some(state) = self.by_id.remove(&first) {
+            let bytes = state.conversation.messages.iter().map(size).sum();
+            self.memory.remove(state.holder, first, bytes);
+        }
+        true
+    }
+}
+
+/// The memory that a message takes, in bytes.
+fn size(message: &Message) -> usize {
+    size_of::<Message>() + message.text.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use echogate_proto::operator::From;
+    use tokio::sync::mpsc::{Receiver, channel};
+
+    use super::*;
+
+    /// Conversations whose clients send messages while no operator is connected.
+    #[derive(Default)]
+    struct Clients(Conversations);
+
+    impl Clients {
+        fn open(&mut self, peer: &Peer) -> (u64, Receiver<ToClient>) {
+            let (to_client, receiver) = channel(64);
+            (self.0.open(peer, to_client).id, receiver)
+        }
+
+        fn say(&mut self, id: u64, text: &str) -> Delivery {
+            let message = Message { from: From::Client, at: 0.0, text: text.to_owned() };
+            let delivery = self.0.receive(id, &message, false);
+            if delivery == Delivery::Queued {
+                self.0.keep(id, message);
+            }
+            delivery
+        }
+
+        /// The number of messages that are kept of a conversation.
+        fn kept(&self, id: u64) -> usize {
+            self.0.by_id[&id].conversation.messages.len()
+        }
+
+        /// The memory of all messages, in bytes.
+        fn bytes(&self) -> usize {
+            let states = self.0.by_id.values();
+            let all = states.flat_map(|state| &state.conversation.messages).map(size).sum();
+            assert_eq!(self.0.memory.total(), all);
+            all
+        }
+    }
+
+    #[test]
+    fn the_memory_for_messages_is_bounded_and_each_client_has_a_share() {
+        let mut clients = Clients::default();
+        let mut open: Vec<_> = (0..20).map(|_| clients.open(&Peer::Unknown)).collect();
+        for round in 0..UNSEEN {
+            for (id, _) in &open {
+                let delivery = clients.say(*id, &"x".repeat(4096));
+                assert!(delivery == Delivery::Queued || round > HISTORY_BYTES / 20 / 5000);
+            }
+        }
+        assert!((HISTORY_BYTES * 9 / 10..=HISTORY_BYTES).contains(&clients.bytes()));
+        // A new client has room nevertheless, up to as much as the others have.
+        let (newcomer, _receiver) = clients.open(&Peer::Unknown);
+        let queued = (0..UNSEEN)
+            .filter(|_| clients.say(newcomer, &"y".repeat(4096)) == Delivery::Queued)
+            .count();
+        assert_eq!(clients.kept(newcomer), queued);
+        let others = open.iter().map(|(id, _)| clients.kept(*id));
+        let (least, most) = others.fold((UNSEEN, 0), |(a, b), n| (a.min(n), b.max(n)));
+        assert!(
+            least.abs_diff(queued) <= 2 && most.abs_diff(queued) <= 2,
+            "{least} {queued} {most}"
+        );
+        // Clients whose messages were discarded for it know.
+        let notices = open.iter_mut().filter_map(|(_, receiver)| receiver.try_recv().ok());
+        assert!(notices.count() > 0);
+        // Ended conversations are removed first.
+        clients.0.end(1, Ending::Left);
+        assert_eq!(clients.say(newcomer, "hello"), Delivery::Queued);
+        let conversations = clients.0.show();
+        assert_eq!(conversations.last().unwrap().messages.last().unwrap().text, "hello");
+        clients.bytes();
+    }
+
+    #[test]
+    fn one_address_cannot_take_the_memory_of_another() {
+        let mut clients = Clients::default();
+        let address = |host: u8| Peer::Address(([192, 0, 2, host], 5).into());
+        let mut open = Vec::new();
+        for _ in 0..30 {
+            let (id, receiver) = clients.open(&address(1));
+            for _ in 0..UNSEEN {
+                clients.say(id, &"x".repeat(4096));
+            }
+            open.push(receiver);
+        }
+        let (id, _receiver) = clients.open(&address(2));
+        for _ in 0..UNSEEN {
+            assert_eq!(clients.say(id, &"y".repeat(4096)), Delivery::Queued);
+        }
+        let (other, _receiver) = clients.open(&address(1));
+        for _ in 0..UNSEEN {
+            clients.say(other, &"x".repeat(4096));
+        }
+        assert_eq!(clients.kept(id), UNSEEN);
+    }
+
+    #[test]
+    fn the_conversations_that_ended_last_are_kept() {
+        let mut clients = Clients::default();
+        let ids: Vec<_> = (0..ENDED as u64 + 2).map(|_| clients.open(&Peer::Unknown).0).collect();
+        let (first, others) = ids.split_first().unwrap();
+        for id in others.iter().chain([first]) {
+            assert!(clients.0.end(*id, Ending::Left) && !clients.0.end(*id, Ending::Client));
+        }
+        let kept: Vec<_> = clients.0.show().iter().map(|conversation| conversation.id).collect();
+        assert_eq!(kept.len(), ENDED);
+        assert!(kept.contains(first) && !kept.contains(&others[0]) && !kept.contains(&others[1]));
+    }
+}

@@ -1,0 +1,70 @@
+//! Imports inside the crates run in one direction: from each layer only to those below it.
+
+use std::path::Path;
+
+use echogate_tests::imports;
+
+fn assert_layers(sources: &str, layers: &[&[&str]]) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the repository");
+    let violations = imports::violations(&root.join(sources), layers);
+    assert!(violations.is_empty(), "{sources}:\n  {}", violations.join("\n  "));
+}
+
+/// The page: the view, from the application over its panels down to the browser; then the logic,
+/// from the server's connections and the sessions down to texts and payloads.
+const WEB: &[&[&str]] = &[
+    &["view::app"],
+    &["view::screen"],
+    &[
+        "view::charts",
+        "view::composer",
+        "view::connection_list",
+        "view::header",
+        "view::latency_panel",
+        "view::operator_panel",
+        "view::sidebar",
+        "view::transcript_file",
+        "view::transcript_input",
+        "view::transcript_panel",
+    ],
+    &["view::detail", "view::endpoint_form", "view::file_panel", "view::keys", "view::row"],
+    &["view::model"],
+    &["view::connection", "view::operator_session"],
+    &["view::command", "view::dispatch", "view::forms"],
+    &["view::socket", "view::browser", "view::user_event"],
+    &["view::dom"],
+    &["view::action"],
+    &["export", "filter", "live"],
+    &["composer", "session"],
+    &["transcript"],
+    &["close_reason", "live_region", "location", "plot"],
+    &["hexdump", "i18n", "latency_path", "operator", "redraw", "stats", "virtual_list", "wire"],
+    &["format", "json"],
+    &["payload", "time"],
+];
+
+#[test]
+fn the_pages_modules_import_only_those_below_them() {
+    assert_layers("web/src", WEB);
+}
+
+/// The server: see `server/ARCHITECTURE.md`.
+const SERVER: &[&[&str]] = &[
+    &["crate"],
+    &["cli"],
+    &["client", "console"],
+    &["server"],
+    &["http"],
+    &["gateway"],
+    &["context"],
+    &["config"],
+    &["service"],
+    &["net"],
+    &["connections"],
+    &["runtime", "terminal", "text"],
+];
+
+#[test]
+fn the_servers_modules_import_only_those_below_them() {
+    assert_layers("server/src", SERVER);
+}

@@ -1,0 +1,163 @@
+//! The reason why a connection ended, for machines and as text.
+
+use echogate_proto::close::CloseCode;
+
+use crate::i18n::{self, Texts, fill};
+
+/// The reason why a connection ended or could not be opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloseReason {
+    /// The state that the connection had reached, and the side that ended it.
+    pub outcome: Outcome,
+    /// The status code as the browser reports it.
+    pub code: CloseCode,
+    /// The reason in the Close frame, often empty. For [`Outcome::Rejected`] the browser's error
+    /// message.
+    pub reason: String,
+    /// Messages that were not handed to the browser.
+    pub unsent: usize,
+    /// Messages whose reply was outstanding.
+    pub unanswered: usize,
+}
+
+/// The state that a connection had reached, and the side that ended it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The browser rejected the URL.
+    Rejected,
+    /// The page cancelled it before it was open.
+    Cancelled,
+    /// The opening handshake failed.
+    NotOpened,
+    /// The page closed it, and the peer answered the Close frame.
+    ClosedHere,
+    /// The page closed it, and no Close frame came back.
+    ClosedHereUnanswered,
+    /// The peer closed it with a Close frame.
+    ClosedByPeer,
+    /// The connection ended without a Close frame.
+    Lost,
+}
+
+impl CloseReason {
+    /// A heading of a few words.
+    pub fn headline(&self, texts: &Texts) -> &'static str {
+        match self.outcome {
+            Outcome::Rejected | Outcome::NotOpened => texts.could_not_connect,
+            Outcome::Cancelled => texts.cancelled,
+            Outcome::ClosedHere | Outcome::ClosedHereUnanswered => texts.disconnected,
+            Outcome::ClosedByPeer => texts.closed_by_server,
+            Outcome::Lost => texts.connection_lost,
+        }
+    }
+
+    /// The reason in sentences.
+    pub fn sentences(&self, texts: &Texts) -> String {
+        let code = self.code.0.to_string();
+        let parts = [i18n::close_code(texts.language, self.code), &code, &self.reason];
+        let mut text = match self.outcome {
+            Outcome::Rejected => fill(texts.browser_rejected, &[&self.reason]),
+            Outcome::Cancelled => texts.cancelled_before.to_owned(),
+            Outcome::NotOpened => fill(texts.no_connection, &parts),
+            Outcome::ClosedHere => fill(texts.you_disconnected, &parts),
+            Outcome::ClosedHereUnanswered => fill(texts.no_close_frame, &parts),
+            Outcome::ClosedByPeer => fill(texts.server_closed, &parts),
+            Outcome::Lost => fill(texts.lost_without_close, &parts),
+        };
+        if !self.reason.is_empty() && self.outcome != Outcome::Rejected {
+            text.push_str(&fill(texts.closed_with_reason, &parts));
+        }
+        if self.unsent > 0 {
+            text.push_str(&texts.counted(
+                self.unsent as u64,
+                texts.one_not_sent,
+                texts.many_not_sent,
+            ));
+        }
+        if self.unanswered > 0 {
+            let (one, many) = (texts.one_without_reply, texts.many_without_reply);
+            text.push_str(&texts.counted(self.unanswered as u64, one, many));
+        }
+        text
+    }
+
+    /// Advice to the user; empty if there is none.
+    pub fn advice(&self, texts: &Texts) -> &'static str {
+        match self.outcome {
+            Outcome::ClosedHere | Outcome::ClosedHereUnanswered | Outcome::Cancelled => "",
+            Outcome::Rejected => texts.check_endpoint,
+            Outcome::NotOpened => texts.check_server,
+            Outcome::ClosedByPeer | Outcome::Lost => i18n::advice(texts.language, self.code),
+        }
+    }
+
+    /// Whether this is an end in order: the user closed it, or the peer did with 1000.
+    pub fn is_normal(&self) -> bool {
+        match self.outcome {
+            Outcome::ClosedHere | Outcome::Cancelled => true,
+            Outcome::ClosedByPeer => self.code == CloseCode::NORMAL,
+            Outcome::Rejected
+            | Outcome::NotOpened
+            | Outcome::ClosedHereUnanswered
+            | Outcome::Lost => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::i18n::Language;
+
+    const ENGLISH: Language = Language::English;
+
+    fn reason(outcome: Outcome, code: u16) -> CloseReason {
+        CloseReason {
+            outcome,
+            code: CloseCode(code),
+            reason: String::new(),
+            unsent: 0,
+            unanswered: 0,
+        }
+    }
+
+    #[test]
+    fn a_server_that_sends_a_close_frame_and_one_that_does_not_are_told_apart() {
+        let closed = reason(Outcome::ClosedByPeer, 1001);
+        assert_eq!(closed.headline(ENGLISH.texts()), "Closed by the server");
+        assert_eq!(
+            closed.sentences(ENGLISH.texts()),
+            "The server closed the connection: the other side is going away (code 1001)."
+        );
+        let lost = reason(Outcome::Lost, 1006);
+        assert_eq!(lost.headline(ENGLISH.texts()), "Connection lost");
+        assert_eq!(lost.sentences(ENGLISH.texts()), "Connection lost: no Close frame (code 1006).");
+    }
+
+    #[test]
+    fn the_text_names_the_reason_and_the_messages_left() {
+        let reason = CloseReason {
+            reason: "upstream refused".to_owned(),
+            unsent: 1,
+            unanswered: 12,
+            ..reason(Outcome::ClosedByPeer, 1011)
+        };
+        assert_eq!(
+            reason.sentences(ENGLISH.texts()),
+            "The server closed the connection: the server or its upstream failed (code \
+             1011). Reason: \"upstream refused\". 1 message was not sent. 12 messages got no reply."
+        );
+    }
+
+    #[test]
+    fn only_an_end_in_order_is_normal() {
+        assert!(reason(Outcome::ClosedHere, 1000).is_normal());
+        assert!(reason(Outcome::ClosedByPeer, 1000).is_normal());
+        for outcome in
+            [Outcome::Rejected, Outcome::NotOpened, Outcome::ClosedHereUnanswered, Outcome::Lost]
+        {
+            assert!(!reason(outcome, 1006).is_normal(), "{outcome:?}");
+        }
+        assert!(!reason(Outcome::ClosedByPeer, 1011).is_normal());
+    }
+}

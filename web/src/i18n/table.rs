@@ -1,0 +1,297 @@
+//! The texts, each beside its translation. `{0}`, `{1}` … are placeholders.
+
+use super::{Language, fill};
+use crate::{format, payload::Payload};
+
+macro_rules! table {
+    ($($name:ident: $english:literal, $chinese:literal;)*) => {
+        /// The page's texts in one language.
+        #[derive(Debug)]
+        #[expect(missing_docs, reason = "the table shows each text")]
+        pub struct Texts {
+            pub language: Language,
+            $(pub $name: &'static str,)*
+        }
+
+        pub(super) static ENGLISH: Texts = Texts { language: Language::English, $($name: $english,)* };
+        pub(super) static CHINESE: Texts = Texts { language: Language::Chinese, $($name: $chinese,)* };
+
+        #[cfg(test)]
+        pub(super) const ALL: &[(&str, &str, &str)] = &[$((stringify!($name), $english, $chinese),)*];
+    };
+}
+
+impl Texts {
+    /// A text with a number, in the singular or plural; `{0}` is the number.
+    pub fn counted(&self, number: u64, one: &str, many: &str) -> String {
+        fill(if number == 1 { one } else { many }, &[&format::grouped(number)])
+    }
+
+    /// `1 message`, `2 messages`.
+    pub fn messages(&self, number: u64) -> String {
+        self.counted(number, self.one_message, self.many_messages)
+    }
+
+    /// The type of a message: text or binary.
+    pub fn message_type(&self, payload: &Payload) -> &'static str {
+        match payload {
+            Payload::Text(_) => self.text,
+            Payload::Binary(_) => self.binary,
+        }
+    }
+
+    /// `1 byte`, `2 bytes`.
+    pub fn bytes(&self, number: u64) -> String {
+        self.counted(number, self.one_byte, self.many_bytes)
+    }
+}
+
+table! {
+    // Header
+    tagline: "a socket workbench", "套接字工作台";
+    workbench: "Sockets", "套接字";
+    operator: "Chat desk", "客服台";
+    views: "Views", "视图";
+    language_label: "Language", "语言";
+    skip: "Skip to the composer", "跳到输入框";
+
+    // Connections
+    connections: "Connections", "连接";
+    new_connection: "New connection", "新建连接";
+    remove_connection: "Remove this connection", "移除此连接";
+    endpoint: "Endpoint", "端点";
+    endpoint_hint: "/path on this server, or ws://…", "本服务器的 /路径，或 ws://…";
+    subprotocols: "Subprotocols", "子协议";
+    optional: "optional", "可选";
+    none: "none", "无";
+    reconnect: "Reconnect when lost", "断开后自动重连";
+    connect: "Connect", "连接";
+    connect_again: "Connect again", "重新连接";
+    connect_now: "Connect now", "立即连接";
+    cancel: "Cancel", "取消";
+    disconnect: "Disconnect", "断开";
+    finish_sending: "Finish sending (half-close)", "结束发送（半关闭）";
+    close_with: "Close with a status code", "以指定状态码关闭";
+    close_code: "Code", "代码";
+    close_reason: "Reason", "原因";
+    close_code_wrong: "A page may close with 1000, or with 3000 to 4999.", "网页只能用 1000 或 3000 到 4999 关闭。";
+    close_reason_long: "A reason has at most 123 bytes.", "原因最多 123 字节。";
+    endpoint_empty: "Enter an endpoint.", "请输入端点。";
+    endpoint_no_host: "The host is missing after the scheme.", "协议后缺少主机名。";
+    endpoint_space: "An endpoint contains no white space.", "端点中不能有空白字符。";
+    endpoint_scheme: "An endpoint begins with ws:// or wss://, or with / for a path on this server.", "端点以 ws:// 或 wss:// 开头，或以 / 开头表示本服务器的路径。";
+    route: "→ {0} · framing {1}", "→ {0} · 分帧 {1}";
+    too_many_connections: "Limit: 12 connections.", "最多 12 个连接。";
+
+    // States
+    not_connected: "Not connected", "未连接";
+    connecting: "Connecting", "正在连接";
+    connected: "Connected", "已连接";
+    you_ended_input: "Connected · you have finished sending", "已连接 · 你已结束发送";
+    they_ended_input: "Connected · server has finished sending", "已连接 · 服务器已结束发送";
+    closing: "Closing", "正在关闭";
+    reconnecting: "Reconnecting", "等待重连";
+    from_file: "From a file", "来自文件";
+    press_connect: "Press Connect, then send something.", "点“连接”，然后发送点什么。";
+    to_url: "to {0}", "到 {0}";
+    to_url_protocol: "to {0}, subprotocol {1}", "到 {0}，子协议 {1}";
+    waiting_close_frame: "waiting for the server’s Close frame", "等待服务器的关闭帧";
+    attempt_in: "Attempt {0} in {1} s.", "第 {0} 次尝试，{1} 秒后。";
+    connected_to: "Connected to {0}", "已连接到 {0}";
+    connected_protocol: "Connected to {0}, subprotocol {1}", "已连接到 {0}，子协议 {1}";
+    we_half_closed: "You finished sending; still receiving.", "你已结束发送；仍在接收。";
+    they_half_closed: "The server has finished sending; you can still send.", "服务器已结束发送；你仍可发送。";
+
+    // Close reasons
+    could_not_connect: "Could not connect", "无法连接";
+    cancelled: "Cancelled", "已取消";
+    disconnected: "Disconnected", "已断开";
+    closed_by_server: "Closed by the server", "被服务器关闭";
+    connection_lost: "Connection lost", "连接丢失";
+    browser_rejected: "The browser rejected this URL: {0}", "浏览器拒绝了此 URL：{0}";
+    cancelled_before: "Cancelled before it connected.", "在连接建立之前已取消。";
+    no_connection: "No connection: the server is not running, not reachable, or it refused. Browsers do not say which (code {1}).", "没有连接：服务器未运行、无法到达或拒绝了连接。浏览器不说明是哪一种（代码 {1}）。";
+    you_disconnected: "You disconnected: {0} (code {1}).", "你断开了连接：{0}（代码 {1}）。";
+    no_close_frame: "You disconnected; the server sent no Close frame (code {1}).", "你断开了连接，未收到服务器的关闭帧（代码 {1}）。";
+    server_closed: "The server closed the connection: {0} (code {1}).", "服务器关闭了连接：{0}（代码 {1}）。";
+    lost_without_close: "Connection lost: no Close frame (code {1}).", "与服务器的连接中断：未收到关闭帧（代码 {1}）。";
+    closed_with_reason: " Reason: \"{2}\".", "原因：“{2}”。";
+    one_not_sent: " {0} message was not sent.", "有 {0} 条消息没有发出。";
+    many_not_sent: " {0} messages were not sent.", "有 {0} 条消息没有发出。";
+    one_without_reply: " {0} message got no reply.", "有 {0} 条消息没有回复。";
+    many_without_reply: " {0} messages got no reply.", "有 {0} 条消息没有回复。";
+    check_endpoint: "Check the endpoint; from a page over https only wss:// works.", "请检查端点；从 https 页面只能用 wss://。";
+    check_server: "Check that the server is running and allows this page (--allow-origin).", "请检查服务器是否在运行，以及是否允许本页面（--allow-origin）。";
+
+    // Transcript
+    transcript: "Transcript", "记录";
+    messages_region: "Messages", "消息";
+    time: "Time", "时间";
+    sent: "Sent", "发送";
+    received: "Received", "接收";
+    kind: "Type", "类型";
+    size: "Size", "大小";
+    round_trip: "Round trip", "往返";
+    clear: "Clear", "清空";
+    export: "Export", "导出";
+    load: "Import…", "导入…";
+    not_a_transcript: "{0} is not an echogate transcript (line {1}).", "{0} 不是 echogate 记录（第 {1} 行）。";
+    search: "Search text or hex", "搜索文本或十六进制";
+    show: "Show", "显示";
+    show_all: "everything", "全部";
+    show_sent: "sent", "发送的";
+    show_received: "received", "接收的";
+    show_events: "connects and closes", "连接与关闭";
+    show_pinned: "pinned", "已固定";
+    shown_of: "{0} of {1} rows", "{1} 行中的 {0} 行";
+    rows: "{0} rows", "{0} 行";
+    nothing_found: "No matching rows.", "没有匹配的行。";
+    to_end: "Newest", "最新";
+    rows_dropped: "{0} older rows ({1}) were dropped; the latest 50,000 are kept.", "较早的 {0} 行（{1}）已丢弃；保留最新的 50,000 行。";
+    waiting_to_be_sent: "waiting to be sent", "等待发送";
+    no_reply_yet: "no reply yet", "尚无回复";
+    no_reply: "no reply", "无回复";
+    not_sent: "not sent", "未发送";
+    empty_message: "(empty)", "（空）";
+    empty_text: "Connect and send hello. The gateway passes the bytes to a TCP service, which replies in upper case: HELLO.", "连接并发送 hello。网关把字节转发给 TCP 服务，服务以大写回复：HELLO。";
+    text: "text", "文本";
+    binary: "binary", "二进制";
+
+    // An opened row
+    row: "Row {0}", "第 {0} 行";
+    pin: "Pin", "固定";
+    unpin: "Unpin", "取消固定";
+    copy: "Copy", "复制";
+    copied: "Copied", "已复制";
+    copy_failed: "Copying is blocked here.", "此处无法复制。";
+    send_again: "Edit and send again", "编辑后再发";
+    close: "Close", "关闭";
+    same_reply: "The reply is the same, byte for byte.", "回复逐字节相同。";
+    changed_bytes: "The reply differs in {0} of {1}.", "回复与{1}中的 {0} 个不同。";
+    first_bytes: "The first {0} of {1} bytes.", "{1} 字节中的前 {0} 字节。";
+
+    // Composer
+    composer: "Composer", "输入";
+    send_as: "Send as", "发送方式";
+    mode_text: "Text", "文本";
+    mode_hex: "Hex", "十六进制";
+    mode_file: "File", "文件";
+    message: "Message", "消息";
+    type_message: "Type a message", "输入消息";
+    type_bytes: "Type bytes, as in 00 61 ff", "输入字节，例如 00 61 ff";
+    send: "Send", "发送";
+    keys_hint: "Enter sends · Shift Enter new line · ↑ history", "Enter 发送 · Shift Enter 换行 · ↑ 历史";
+    template: "Template", "模板";
+    template_pick: "Templates…", "模板…";
+    template_time: "Unix time", "Unix 时间";
+    template_large: "64 KiB", "64 KiB";
+    template_emoji: "Emoji", "表情符号";
+    template_invalid: "Invalid UTF-8", "无效的 UTF-8";
+    refreshed: "Current Unix time, refreshed with each send.", "当前 Unix 时间，每次发送时更新。";
+    repeat: "Repeat", "重复";
+    repeat_every: "every", "每隔";
+    repeat_millis: "ms", "毫秒";
+    repeating: "Repeating: {0} sent", "重复中：已发送 {0}";
+    stop: "Stop", "停止";
+    burst: "Burst", "连发";
+    burst_of: "messages", "消息数";
+    number_wrong: "Enter a number from {0} to {1}.", "请输入 {0} 到 {1} 的数。";
+    not_connected_send: "Not connected: nothing was sent.", "未连接：没有发送。";
+    input_ended_send: "You have finished sending: nothing was sent.", "你已结束发送：没有发送。";
+    queue_full: "Not sent: the send queue is full, the server reads too slowly.", "未发送：发送队列已满，服务器读取太慢。";
+    waiting_here: "{0} in the send queue: the server reads too slowly.", "发送队列中有{0}：服务器读取太慢。";
+    empty_of: "empty {0} message", "空的{0}消息";
+    size_of: "{0}, {1}", "{0}，{1}";
+    not_a_digit: "{0} at character {1} is not a hexadecimal digit", "第 {1} 个字符 {0} 不是十六进制数字";
+    half_a_byte: "\"{0}\" at character {1} is half a byte: a byte has two digits, as in 0{0}", "第 {1} 个字符“{0}”只是半个字节：一个字节有两位，如 0{0}";
+
+    // A file
+    file_drop: "Drop a file here, or", "把文件拖到这里，或";
+    file_pick: "choose one", "选择文件";
+    file_expect: "The service answers", "服务的回答";
+    expect_upper: "in upper case", "大写";
+    expect_same: "the same bytes", "相同的字节";
+    expect_anything: "anything (no check)", "任意（不检查）";
+    file_progress: "{0} of {1}, {2}/s", "{1} 中的 {0}，{2}/秒";
+    file_done: "{0}: {1} echoed, every byte matches, {2}/s.", "{0}：已回显 {1}，每个字节都相同，{2}/秒。";
+    file_sent: "{0}: {1} sent, {2}/s.", "{0}：已发送 {1}，{2}/秒。";
+    file_wrong: "{0}: byte {1} came back as {3} where {2} was expected.", "{0}：第 {1} 字节返回 {3}，应为 {2}。";
+    file_stopped: "{0}: stopped after {1}.", "{0}：在 {1} 后停止。";
+    file_lost: "{0}: the connection ended after {1}.", "{0}：{1} 后连接结束。";
+    file_unreadable: "{0} could not be read.", "无法读取 {0}。";
+
+    // Measurements
+    measurements: "This connection", "本连接";
+    round_trips: "Round trips", "往返时间";
+    last_minute: "the last minute", "最近一分钟";
+    distribution: "Distribution", "分布";
+    throughput: "Throughput", "吞吐量";
+    throughput_unit: "per second", "每秒";
+    no_round_trips: "Nothing measured yet: send something.", "尚无测量：发送点什么。";
+    as_table: "As a table", "以表格显示";
+    measure: "Measure", "指标";
+    value: "Value", "数值";
+    latest: "latest", "最近";
+    mean: "mean", "平均";
+    least: "least", "最小";
+    most: "most", "最大";
+    replies: "replies", "回复数";
+    one_message: "{0} message", "{0} 条消息";
+    many_messages: "{0} messages", "{0} 条消息";
+    one_byte: "{0} byte", "{0} 字节";
+    many_bytes: "{0} bytes", "{0} 字节";
+
+    // Latency by legs
+    latency: "Where the time goes", "往返耗时分解";
+    latency_page: "browser", "浏览器";
+    latency_gateway: "echogate", "echogate";
+    latency_tcp: "TCP", "TCP";
+    latency_service: "service", "服务";
+    latency_websocket: "WebSocket", "WebSocket";
+    latency_ws: "WS", "WS";
+    latency_upstream: "upstream", "上游";
+    latency_none: "Send a message: each leg of the round trip shows its time.", "发送一条消息：往返的每一段会显示用时。";
+    latency_network: "browser and network (WebSocket)", "浏览器与网络（WebSocket）";
+
+    // The server's connections
+    clients: "Clients", "当前客户端";
+    clients_total: "{0} connected", "{0} 个连接";
+    clients_none: "No clients. Try: printf hello | nc -N 127.0.0.1 7007", "没有客户端。试试：printf hello | nc -N 127.0.0.1 7007";
+    clients_more: "and {0} more", "还有 {0} 个";
+    clients_unknown: "Waiting for the server’s list…", "等待服务器的列表…";
+    clients_lost: "Live updates lost; reconnecting.", "实时更新中断；正在重新连接。";
+    clients_you: "you", "你";
+    clients_upstream: "your upstream", "你的上游连接";
+    clients_ended: "ended: {0}", "结束：{0}";
+
+    // The operator
+    token: "Token", "令牌";
+    token_hint: "Printed by the server at start, or the first line of --operator-token-file.", "由服务器在启动时打印，或 --operator-token-file 的第一行。";
+    sign_in: "Sign in", "登录";
+    sign_out: "Sign out", "退出登录";
+    op_signed_out: "Enter the token printed by the server at start.", "请输入服务器启动时打印的令牌。";
+    op_signing_in: "Signing in…", "正在登录…";
+    op_in: "You are operator {0}.", "你是操作员 {0}。";
+    op_wrong_token: "Wrong token.", "令牌错误。";
+    op_lost: "The connection ended. {0}", "连接已结束。{0}";
+    conversations: "Conversations", "会话";
+    op_nobody: "No conversations yet. Clients connect with nc 127.0.0.1 7017, or with this page at /ws/chat.", "还没有会话。客户端可用 nc 127.0.0.1 7017，或本页面的 /ws/chat 连接。";
+    op_choose: "Choose a conversation.", "请选择一个会话。";
+    op_waits: "waiting {0}", "已等 {0}";
+    op_answered: "answered", "已回答";
+    op_over_client: "The client ended the chat.", "客户端结束了会话。";
+    op_over_operator: "Operator {0} ended the chat.", "操作员 {0} 结束了会话。";
+    op_over_left: "The client disconnected.", "客户端断开了连接。";
+    op_over_vanished: "The client’s connection was lost.", "客户端的连接中断了。";
+    op_over_server: "The server ended the chat.", "服务器结束了会话。";
+    op_client: "client", "客户端";
+    op_you: "you", "你";
+    op_other: "operator {0}", "操作员 {0}";
+    op_answer: "Answer", "回答";
+    op_unread: "new", "新";
+    op_bye: "End chat", "结束会话";
+
+    // Announcements for screen readers
+    received_this: "Received {0}", "收到 {0}";
+    received_many: "{0} messages received", "收到 {0} 条消息";
+}

@@ -1,0 +1,199 @@
+//! The page's own address, and endpoints relative to it.
+
+use crate::i18n::Texts;
+
+/// The origin that the page was loaded from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Location {
+    /// Whether the scheme is `https`; WebSockets use `wss` then.
+    pub secure: bool,
+    /// `HOST:PORT`, without the port if it is the scheme's default.
+    pub host: String,
+}
+
+/// The parameters of the page's URL, named as those of noVNC, and their defaults.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartOptions {
+    /// `path`: the endpoint on this server, `/ws` by default. A link can choose the path, never
+    /// another server.
+    pub endpoint: String,
+    /// `protocol`: the subprotocols to offer.
+    pub protocol: String,
+    /// `autoconnect`: whether to connect when the page has loaded.
+    pub autoconnect: bool,
+    /// `reconnect`: whether to connect again when a connection is lost.
+    pub reconnect: bool,
+}
+
+/// The reason why a typed text is not an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndpointError {
+    /// The text is empty.
+    Empty,
+    /// There is no host after the scheme.
+    NoHost,
+    /// The text contains white space.
+    WhiteSpace,
+    /// The text begins neither with `ws://` or `wss://` nor with `/`.
+    OtherScheme,
+}
+
+impl EndpointError {
+    /// The error as a sentence.
+    pub fn sentence(self, texts: &Texts) -> &'static str {
+        match self {
+            EndpointError::Empty => texts.endpoint_empty,
+            EndpointError::NoHost => texts.endpoint_no_host,
+            EndpointError::WhiteSpace => texts.endpoint_space,
+            EndpointError::OtherScheme => texts.endpoint_scheme,
+        }
+    }
+}
+
+impl Location {
+    /// Reads the parameters of the page's URL.
+    pub fn start_options(&self, parameter: impl Fn(&str) -> Option<String>) -> StartOptions {
+        let path = parameter("path").unwrap_or_else(|| "ws".to_owned());
+        let on = |value: String| !matches!(&*value, "0" | "false" | "no" | "off");
+        StartOptions {
+            endpoint: self.url_of(path.trim()),
+            protocol: parameter("protocol").unwrap_or_default(),
+            autoconnect: parameter("autoconnect").is_some_and(on),
+            reconnect: parameter("reconnect").is_some_and(on),
+        }
+    }
+
+    /// The URL of a typed endpoint: a `ws://` or `wss://` URL, or a path on this server.
+    pub fn parse_endpoint(&self, typed: &str) -> Result<String, EndpointError> {
+        let typed = typed.trim();
+        if typed.starts_with('/') {
+            return Ok(self.url_of(typed));
+        }
+        let rest = ["ws://", "wss://"].into_iter().find_map(|scheme| typed.strip_prefix(scheme));
+        match rest {
+            Some(rest) if rest.is_empty() || rest.starts_with(['/', '?', '#', ':']) => {
+                Err(EndpointError::NoHost)
+            }
+            Some(rest) if rest.contains(char::is_whitespace) => Err(EndpointError::WhiteSpace),
+            Some(_) => Ok(typed.to_owned()),
+            None if typed.is_empty() => Err(EndpointError::Empty),
+            None => Err(EndpointError::OtherScheme),
+        }
+    }
+
+    /// The path and query of a URL on this server; `None` for another server's.
+    pub fn local_path<'a>(&self, url: &'a str) -> Option<&'a str> {
+        let path = url.strip_prefix(&*self.url_of("/"))?;
+        // The path includes its slash.
+        Some(&url[url.len() - path.len() - 1..])
+    }
+
+    /// The URL to open: on this server with a label, by which the connection is found among those
+    /// that the server reports; another server's unchanged.
+    pub fn with_label(&self, url: &str, label: &str) -> String {
+        match self.local_path(url) {
+            Some(path) => {
+                let (before, fragment) = url.split_once('#').unwrap_or((url, ""));
+                let sign = if path.contains('?') { '&' } else { '?' };
+                let hash = if fragment.is_empty() { "" } else { "#" };
+                format!("{before}{sign}label={label}{hash}{fragment}")
+            }
+            None => url.to_owned(),
+        }
+    }
+
+    /// The URL of a path on this server.
+    pub fn url_of(&self, path: &str) -> String {
+        let scheme = if self.secure { "wss" } else { "ws" };
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        format!("{scheme}://{}{slash}{path}", self.host)
+    }
+}
+
+/// The subprotocols in a list separated by commas or spaces.
+pub fn parse_subprotocols(typed: &str) -> Vec<String> {
+    typed
+        .split(|c: char| c == ',' || c.is_whitespace())
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn location(secure: bool) -> Location {
+        Location { secure, host: "h:8080".to_owned() }
+    }
+
+    fn start(parameters: &[(&str, &str)]) -> StartOptions {
+        location(false).start_options(|wanted| {
+            let found = parameters.iter().find(|(name, _)| *name == wanted);
+            found.map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn the_default_endpoint_is_on_the_pages_own_server() {
+        let expected = StartOptions {
+            endpoint: "ws://h:8080/ws".to_owned(),
+            protocol: String::new(),
+            autoconnect: false,
+            reconnect: false,
+        };
+        assert_eq!(start(&[]), expected);
+        assert_eq!(location(true).start_options(|_| None).endpoint, "wss://h:8080/ws");
+    }
+
+    #[test]
+    fn parameters_choose_path_and_protocol_and_whether_to_connect() {
+        assert_eq!(start(&[("path", "ws/echo")]).endpoint, "ws://h:8080/ws/echo");
+        assert_eq!(start(&[("path", "/ws/echo")]).endpoint, "ws://h:8080/ws/echo");
+        assert_eq!(start(&[("protocol", "binary")]).protocol, "binary");
+        assert!(start(&[("autoconnect", "")]).autoconnect);
+        assert!(start(&[("autoconnect", "true")]).autoconnect);
+        assert!(!start(&[("autoconnect", "0")]).autoconnect);
+        assert!(start(&[("reconnect", "1")]).reconnect);
+        assert!(!start(&[("autoconnect", "false")]).autoconnect);
+    }
+
+    #[test]
+    fn no_path_leads_to_another_server() {
+        assert_eq!(start(&[("path", "//evil/ws")]).endpoint, "ws://h:8080//evil/ws");
+        assert_eq!(start(&[("path", "wss://evil/")]).endpoint, "ws://h:8080/wss://evil/");
+        assert_eq!(start(&[("path", "@evil/")]).endpoint, "ws://h:8080/@evil/");
+    }
+
+    #[test]
+    fn an_endpoint_is_a_url_or_a_path_on_this_server() {
+        let location = location(false);
+        assert_eq!(location.parse_endpoint(" /ws/time ").unwrap(), "ws://h:8080/ws/time");
+        assert_eq!(location.parse_endpoint("wss://o.example/x?y").unwrap(), "wss://o.example/x?y");
+        assert_eq!(location.parse_endpoint(""), Err(EndpointError::Empty));
+        assert_eq!(location.parse_endpoint("ws://"), Err(EndpointError::NoHost));
+        assert_eq!(location.parse_endpoint("ws://a b"), Err(EndpointError::WhiteSpace));
+        for wrong in ["localhost:8080", "http://h/", "tcp://h:1"] {
+            assert_eq!(location.parse_endpoint(wrong), Err(EndpointError::OtherScheme), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn only_connections_to_this_server_are_labelled() {
+        let location = location(false);
+        assert_eq!(location.local_path("ws://h:8080/ws?a=b"), Some("/ws?a=b"));
+        assert_eq!(location.local_path("ws://h:80801/ws"), None);
+        assert_eq!(location.with_label("ws://h:8080/ws", "x"), "ws://h:8080/ws?label=x");
+        assert_eq!(
+            location.with_label("ws://h:8080/ws?a=b#c", "x"),
+            "ws://h:8080/ws?a=b&label=x#c"
+        );
+        assert_eq!(location.with_label("wss://h:8080/ws", "x"), "wss://h:8080/ws");
+    }
+
+    #[test]
+    fn subprotocols_are_listed_with_commas_or_spaces() {
+        assert_eq!(parse_subprotocols(" binary, base64  mqtt,"), ["binary", "base64", "mqtt"]);
+        assert_eq!(parse_subprotocols(""), [""; 0]);
+    }
+}

@@ -1,0 +1,275 @@
+//! The measurements of the chosen connection: counters, and plots with a table for screen readers.
+
+use super::{
+    dom::{El, el, panel, svg, text},
+    model::Model,
+};
+use crate::{
+    format,
+    i18n::Texts,
+    plot::{self, Axis, PlotSize},
+    redraw::{Throttle, next_second},
+    stats::{Stats, Traffic, rate::SECONDS},
+    time::Millis,
+};
+
+/// The size of each plot.
+const SIZE: PlotSize = PlotSize { width: 3000, height: 700 };
+/// The time span of the plots.
+const SPAN: Millis = 60_000.0;
+/// The most bars of the histogram.
+const BARS: usize = 40;
+
+pub(super) struct Charts {
+    pub(super) root: El,
+    sent: El,
+    received: El,
+    latest: El,
+    quantiles: [El; 3],
+    trips: Plot,
+    spread: Plot,
+    marks: [El; 3],
+    sent_rate: El,
+    received_rate: El,
+    flow: Plot,
+    nothing: El,
+    plots: El,
+    cells: Vec<El>,
+    /// The connection whose plots are drawn.
+    of: u32,
+    throttle: Throttle,
+}
+
+/// A plot: its grid, its curve and the labels of its axes.
+struct Plot {
+    root: El,
+    grid: El,
+    curve: El,
+    top: El,
+    left: El,
+    right: El,
+}
+
+const QUANTILES: [(&str, u64); 3] = [("p50", 500), ("p90", 900), ("p99", 990)];
+
+/// The shortest interval between two drawings of the plots.
+const PLOT_INTERVAL: Millis = 150.0;
+
+impl Charts {
+    pub(super) fn new(texts: &'static Texts) -> Charts {
+        let (root, _) = panel("charts", texts.measurements);
+        let figure = |id: &str| el("dd").id(id);
+        let (sent, received, latest) =
+            (figure("figure-sent"), figure("figure-received"), figure("figure-round-trip"));
+        let counters = el("dl").class("figures").children([
+            &text("dt", texts.sent),
+            &sent,
+            &text("dt", texts.received),
+            &received,
+            &text("dt", texts.round_trip),
+            &latest,
+        ]);
+        let quantiles = QUANTILES.map(|(name, _)| figure(name));
+        let strip = el("dl").class("strip");
+        for ((name, _), cell) in QUANTILES.iter().zip(&quantiles) {
+            strip.append(&el("div").child(&text("dt", name)).child(cell));
+        }
+        let nothing = text("p", texts.no_round_trips).class("details");
+        let trips = Plot::new("trips", texts.round_trips, texts.last_minute);
+        let spread = Plot::new("spread", texts.distribution, "");
+        let marks = QUANTILES.map(|(name, _)| svg("path").attr("class", &format!("mark {name}")));
+        marks.iter().for_each(|mark| spread.curve_beside(mark));
+        let flow = Plot::new("flow", texts.throughput, texts.throughput_unit);
+        let (sent_rate, received_rate) =
+            (el("span").class("rate sent"), el("span").class("rate received"));
+        flow.root.append(&el("p").class("rates").child(&sent_rate).child(&received_rate));
+        let names = [
+            texts.sent,
+            texts.received,
+            texts.replies,
+            texts.latest,
+            texts.mean,
+            texts.least,
+            "p50",
+            "p90",
+            "p99",
+            texts.most,
+        ];
+        let cells: Vec<El> = names.iter().map(|_| el("td")).collect();
+        let table = table(texts, &names, &cells);
+        let plots = el("div").class("plots").children([
+            &strip,
+            &trips.root,
+            &spread.root,
+            &flow.root,
+            &table,
+        ]);
+        let root = root.children([&counters, &nothing, &plots]);
+        Charts {
+            root,
+            sent,
+            received,
+            latest,
+            quantiles,
+            trips,
+            spread,
+            marks,
+            sent_rate,
+            received_rate,
+            flow,
+            nothing,
+            plots,
+            cells,
+            of: u32::MAX,
+            throttle: Throttle::new(PLOT_INTERVAL),
+        }
+    }
+
+    /// Draws; returns when the plots have to be drawn again.
+    pub(super) fn draw(&mut self, model: &mut Model, now: Millis) -> Option<Millis> {
+        let texts = model.texts;
+        let connection = model.connection();
+        let (stats, id) = (connection.session.stats(), connection.id);
+        self.sent.set_text(&traffic(&stats.sent, texts));
+        self.received.set_text(&traffic(&stats.received, texts));
+        self.latest.set_text(&span(stats.round_trips.last()));
+        if std::mem::replace(&mut self.of, id) != id {
+            self.throttle.reset();
+        }
+        if let Err(at) = self.throttle.pass(now) {
+            return Some(at);
+        }
+        let any = stats.sent.messages + stats.received.messages > 0;
+        self.nothing.show(!any);
+        self.plots.show(any);
+        if any {
+            self.draw_trips(stats, now);
+            self.draw_spread(stats);
+            self.draw_flow(stats, now);
+            self.draw_table(stats, texts);
+        }
+        any.then(|| next_second(now))
+    }
+
+    fn draw_trips(&mut self, stats: &Stats, now: Millis) {
+        let start = now - SPAN;
+        let most = stats.recent.since(start).map(|(_, span)| span).fold(0.1, f64::max);
+        let axis = Axis::holding(most);
+        self.trips.frame(axis, &format::span(axis.end), "−60 s", "0");
+        let points = plot::points(stats.recent.since(start), start, SPAN, axis, SIZE);
+        self.trips.curve.set("d", &points);
+    }
+
+    fn draw_spread(&mut self, stats: &Stats) {
+        let bars = stats.round_trips.bars(BARS);
+        let ends = bars.first().zip(bars.last()).map(|(first, last)| (first.from, last.to));
+        let labels =
+            ends.map(|(from, to)| (format::span(from), format::span(to))).unwrap_or_default();
+        self.spread.left.set_text(&labels.0);
+        self.spread.right.set_text(&labels.1);
+        self.spread.curve.set("d", &plot::bars(&bars, SIZE));
+        for (at, (_, per_mille)) in QUANTILES.iter().enumerate() {
+            let value = stats.round_trips.quantile(*per_mille);
+            self.quantiles[at].set_text(&span(value));
+            let x = value.and_then(|value| plot::x_of(&bars, value, SIZE));
+            let path = x.map(|x| format!("M{x} 0V{}", SIZE.height)).unwrap_or_default();
+            self.marks[at].set("d", &path);
+        }
+    }
+
+    fn draw_flow(&mut self, stats: &Stats, now: Millis) {
+        let both: Vec<f64> = stats
+            .sent
+            .rate
+            .seconds(now)
+            .zip(stats.received.rate.seconds(now))
+            .map(|(sent, received)| (sent.bytes + received.bytes) as f64)
+            .collect();
+        // The current second is incomplete and would look like a drop.
+        let full = &both[..SECONDS - 1];
+        let axis = Axis::holding(full.iter().copied().fold(10.0, f64::max));
+        self.flow.frame(axis, &format::size(axis.end as u64), "−60 s", "0");
+        self.flow.curve.set("d", &plot::area(full.iter().copied(), axis, SIZE));
+        for (cell, arrow, traffic) in [
+            (&mut self.sent_rate, "↑", &stats.sent),
+            (&mut self.received_rate, "↓", &stats.received),
+        ] {
+            let second = traffic.rate.last(now);
+            let (bytes, messages) =
+                (format::size(second.bytes), format::grouped(second.messages.into()));
+            cell.set_text(&format!("{arrow} {bytes}/s · {messages}/s"));
+        }
+    }
+
+    fn draw_table(&mut self, stats: &Stats, texts: &Texts) {
+        let trips = &stats.round_trips;
+        let [p50, p90, p99] = QUANTILES.map(|(_, per_mille)| span(trips.quantile(per_mille)));
+        let values = [
+            traffic(&stats.sent, texts),
+            traffic(&stats.received, texts),
+            format::grouped(trips.count()),
+            span(trips.last()),
+            span(trips.mean()),
+            span(trips.min()),
+            p50,
+            p90,
+            p99,
+            span(trips.max()),
+        ];
+        for (cell, value) in self.cells.iter_mut().zip(&values) {
+            cell.set_text(value);
+        }
+    }
+}
+
+impl Plot {
+    fn new(id: &str, title: &str, about: &str) -> Plot {
+        let (grid, curve) = (svg("path").attr("class", "grid"), svg("path").attr("class", "curve"));
+        let view = format!("0 0 {} {}", SIZE.width, SIZE.height);
+        // Screen readers get the table.
+        let canvas = svg("svg").attr("viewBox", &view).attr("preserveAspectRatio", "none");
+        let canvas = canvas.attr("aria-hidden", "true").child(&grid).child(&curve);
+        let label = |class: &str| el("span").class(class);
+        let (top, left, right) = (label("axis top"), label("axis left"), label("axis right"));
+        let caption = text("figcaption", title).plain_text(" ").child(&text("small", about));
+        let field = el("div")
+            .class("canvas")
+            .attr("aria-hidden", "true")
+            .children([&canvas, &top, &left, &right]);
+        let root = el("figure").class("plot").id(id).child(&caption).child(&field);
+        Plot { root, grid, curve, top, left, right }
+    }
+
+    fn curve_beside(&self, other: &El) {
+        self.curve.node.after_with_node_1(&other.node).ok();
+    }
+
+    fn frame(&mut self, axis: Axis, top: &str, left: &str, right: &str) {
+        let lines: String =
+            axis.marks().map(|mark| format!("M0 {}H{}", axis.y(mark, SIZE), SIZE.width)).collect();
+        self.grid.set("d", &lines);
+        self.top.set_text(top);
+        self.left.set_text(left);
+        self.right.set_text(right);
+    }
+}
+
+fn table(texts: &Texts, names: &[&str], cells: &[El]) -> El {
+    let body = el("tbody");
+    for (name, cell) in names.iter().zip(cells) {
+        let row = el("tr").child(&text("th", name).attr("scope", "row")).child(cell);
+        body.append(&row);
+    }
+    let head = |title: &str| text("th", title).attr("scope", "col");
+    let head = el("thead").child(&el("tr").child(&head(texts.measure)).child(&head(texts.value)));
+    let table = el("table").id("charts-table").child(&head).child(&body);
+    el("details").child(&text("summary", texts.as_table)).child(&table)
+}
+
+fn traffic(traffic: &Traffic, texts: &Texts) -> String {
+    format!("{} · {}", texts.messages(traffic.messages), format::size(traffic.bytes))
+}
+
+fn span(millis: Option<Millis>) -> String {
+    millis.map_or_else(|| "–".to_owned(), format::span)
+}

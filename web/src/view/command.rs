@@ -1,0 +1,27 @@
+//! The requests of panels to the application after an action of the user.
+
+use web_sys::File;
+
+use crate::{i18n::Language, session::Event};
+
+/// A request of a panel to the application.
+pub(super) enum Command {
+    /// Nothing beyond drawing the changed model.
+    Draw,
+    /// Connects the chosen connection to the endpoint in its form.
+    Connect,
+    /// Passes an event to the connection with this id.
+    Deliver(u32, Event),
+    /// Switches the page to another language.
+    SetLanguage(Language),
+    /// Moves the focus to the element with this id.
+    Focus(&'static str),
+    /// Clicks the element with this id, as a file field that is not shown.
+    Click(&'static str),
+    /// Copies text to the clipboard; the connection with this id shows the result.
+    Copy(u32, String),
+    /// Offers a text as a file to save.
+    Download { name: String, text: String },
+    /// Reads an exported transcript into a connection of its own.
+    ReadTranscript(File),
+}

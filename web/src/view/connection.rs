@@ -1,0 +1,190 @@
+//! A connection of the page: a session with its socket and its forms; carries out the session's
+//! effects.
+
+mod file_transfer;
+mod repeat;
+
+use super::{
+    browser,
+    dispatch::{Message, dispatch},
+    forms::{ConnectionForm, MessageForm, TranscriptView},
+    socket::Socket,
+};
+use crate::{
+    composer::{self, transfer::End},
+    i18n::{Texts, fill},
+    location::StartOptions,
+    payload::Payload,
+    redraw::earliest,
+    session::{Effect, Event, Refusal, Session, State},
+    time::Millis,
+};
+
+/// The interval at which the browser's send buffer is polled.
+const POLL_INTERVAL: Millis = 10.0;
+
+/// A connection of the page.
+pub(super) struct Connection {
+    pub(super) id: u32,
+    pub(super) session: Session,
+    socket: Option<Socket>,
+    /// The label by which the server's side of the connection is found.
+    pub(super) label: String,
+    /// When to poll the browser's send buffer, and when the session's timer expires.
+    poll_at: Option<Millis>,
+    timer_at: Option<Millis>,
+    /// Messages in both directions since the page was loaded.
+    pub(super) messages: u64,
+    pub(super) form: ConnectionForm,
+    pub(super) compose: MessageForm,
+    pub(super) view: TranscriptView,
+    /// The name of the file that the transcript was imported from.
+    pub(super) loaded: Option<String>,
+}
+
+impl Connection {
+    pub(super) fn new(id: u32, options: &StartOptions) -> Connection {
+        let mut session = Session::new();
+        session.handle(Event::Reconnect(options.reconnect), 0.0);
+        Connection {
+            id,
+            session,
+            socket: None,
+            label: browser::random_label(),
+            poll_at: None,
+            timer_at: None,
+            messages: 0,
+            form: ConnectionForm::new(options),
+            compose: MessageForm::new(),
+            view: TranscriptView::new(),
+            loaded: None,
+        }
+    }
+
+    /// Handles an event and carries out its effects; returns the refusal among them.
+    pub(super) fn on_event(&mut self, event: Event) -> Option<Refusal> {
+        let now = browser::now();
+        if let Event::Received(payload) = &event {
+            self.messages += 1;
+            if let Some(transfer) = &mut self.compose.transfer {
+                transfer.received(payload.bytes(), now);
+            }
+        }
+        let mut refusal = None;
+        for effect in self.session.handle(event, now) {
+            match effect {
+                Effect::Open { url, protocols } => self.open(&url, &protocols),
+                Effect::PollBuffered => self.poll_at = Some(now + POLL_INTERVAL),
+                Effect::StartTimer(span) => self.timer_at = Some(now + span),
+                Effect::DropSocket => self.drop_socket(now),
+                Effect::Refuse(reason) => refusal = Some(reason),
+                Effect::Transmit(payload) => {
+                    self.messages += 1;
+                    self.with_socket(|socket| socket.send(&payload));
+                }
+                Effect::Close { code, reason } => {
+                    self.with_socket(|socket| socket.close(code, &reason));
+                }
+            }
+        }
+        refusal
+    }
+
+    /// Sends the composer's draft, and empties the field unless it holds a template.
+    pub(super) fn send_message(&mut self, texts: &Texts) {
+        if self.send_draft(texts, true) && self.compose.template.is_none() {
+            self.compose.draft.text.clear();
+        }
+    }
+
+    /// Sends the composer's draft, and adds it to the history if `remember`; returns whether it was
+    /// sent.
+    pub(super) fn send_draft(&mut self, texts: &Texts, remember: bool) -> bool {
+        let compose = &mut self.compose;
+        if let Some(template) = compose.template.filter(|template| template.is_refreshed()) {
+            compose.draft = template.draft(browser::now());
+        }
+        let Ok(payload) = composer::payload(compose.draft.mode, &compose.draft.text) else {
+            return false;
+        };
+        let draft = compose.draft.clone();
+        let sent = self.send(payload, texts);
+        if sent && remember {
+            self.compose.history.push(draft);
+        }
+        sent
+    }
+
+    /// Sends a message; a refusal is shown in the composer.
+    fn send(&mut self, payload: Payload, texts: &Texts) -> bool {
+        let refusal = self.on_event(Event::Send(payload));
+        self.compose.problem = match refusal {
+            None => String::new(),
+            Some(Refusal::NotOpen) => texts.not_connected_send.to_owned(),
+            Some(Refusal::InputEnded) => texts.input_ended_send.to_owned(),
+            Some(Refusal::QueueFull) => texts.queue_full.to_owned(),
+        };
+        refusal.is_none()
+    }
+
+    /// Does what is due; returns when something is due next.
+    pub(super) fn tick(&mut self, texts: &Texts) -> Option<Millis> {
+        let now = browser::now();
+        if self.poll_at.take_if(|at| *at <= now).is_some() {
+            let bytes = self.buffered();
+            self.on_event(Event::Buffered(bytes));
+        }
+        if self.timer_at.take_if(|at| *at <= now).is_some() {
+            self.on_event(Event::TimerExpired);
+        }
+        let transfer = self.step_transfer(now);
+        let repeat = self.step_repeat(texts, now);
+        earliest([self.poll_at, self.timer_at, transfer, repeat])
+    }
+
+    /// Examines the transcript's new rows for the filter.
+    pub(super) fn update_matches(&mut self) {
+        self.view.matches.update(self.session.transcript_mut());
+    }
+
+    /// The state as a sentence for screen readers.
+    pub(super) fn announcement(&self, texts: &Texts) -> String {
+        match self.session.state() {
+            State::Closed(reason) => reason.sentences(texts),
+            State::Open { ended, .. } if !ended.ours && !ended.theirs => {
+                fill(texts.connected_to, &[self.session.url()])
+            }
+            other => other.headline(texts).to_owned(),
+        }
+    }
+
+    fn open(&mut self, url: &str, protocols: &[String]) {
+        let id = self.id;
+        self.label = browser::random_label();
+        let url = browser::location().with_label(url, &self.label);
+        match Socket::open(&url, protocols, move |event| dispatch(Message::Connection(id, event))) {
+            Ok(socket) => self.socket = Some(socket),
+            Err(error) => {
+                self.on_event(Event::Rejected(error));
+            }
+        }
+    }
+
+    fn drop_socket(&mut self, now: Millis) {
+        self.socket = None;
+        self.poll_at = None;
+        self.compose.pace = None;
+        if let Some(transfer) = &mut self.compose.transfer {
+            transfer.finish(End::Lost, now);
+        }
+    }
+
+    /// The bytes in the browser's send buffer.
+    fn buffered(&self) -> usize {
+        self.socket.as_ref().map_or(0, Socket::buffered)
+    }
+
+    fn with_socket(&self, act: impl FnOnce(&Socket)) {
+        self.socket.as_ref().map(act);
+    }
+}

@@ -1,0 +1,162 @@
+//! The list of the server's connections.
+
+use super::{
+    dom::{El, el, panel, text},
+    model::Model,
+};
+use crate::{
+    format,
+    i18n::{Texts, fill},
+    live::{self, ConnectionRow},
+    redraw::{earliest, next_second},
+    time::Millis,
+};
+
+/// The most connections in the list.
+const MAX_LISTED: usize = 60;
+/// How long a connection is highlighted after traffic.
+const HIGHLIGHT: Millis = 700.0;
+
+pub(super) struct ConnectionList {
+    pub(super) root: El,
+    total: El,
+    list: El,
+    rows: Vec<Row>,
+    note: El,
+    more: El,
+}
+
+struct Row {
+    id: u64,
+    root: El,
+    kind: El,
+    peer: El,
+    mine: El,
+    target: El,
+    inward: El,
+    outward: El,
+    age: El,
+}
+
+impl ConnectionList {
+    pub(super) fn new(texts: &'static Texts) -> ConnectionList {
+        let (root, head) = panel("clients", texts.clients);
+        let total = el("span").id("clients-total").class("soft");
+        head.append(&total);
+        let note = el("p").id("clients-note").class("details");
+        let more = el("p").class("details");
+        let list = el("ul").class("clients");
+        let root = root.child(&note).child(&list).child(&more);
+        ConnectionList { root, total, list, rows: Vec::new(), note, more }
+    }
+
+    /// Draws; returns when a highlight ends or an age changes.
+    pub(super) fn draw(&mut self, model: &Model, now: Millis) -> Option<Millis> {
+        let (texts, live) = (model.texts, &model.live);
+        self.total.set_text(&if live.has_data() {
+            fill(texts.clients_total, &[&format::grouped(live.total() as u64)])
+        } else {
+            String::new()
+        });
+        let note = match (live.has_data(), live.is_connected()) {
+            (false, _) => texts.clients_unknown,
+            (true, false) => texts.clients_lost,
+            (true, true) if live.total() == 0 => texts.clients_none,
+            (true, true) => "",
+        };
+        self.note.set_text(note);
+        self.note.show(!note.is_empty());
+        let listed: Vec<&ConnectionRow> = live.rows().take(MAX_LISTED).collect();
+        let mine = |row: &ConnectionRow| {
+            let label = row.connection.label.as_deref();
+            label.is_some_and(|label| {
+                model.connections.iter().any(|connection| connection.label == label)
+            })
+        };
+        let upstreams: Vec<u64> = model
+            .connections
+            .iter()
+            .filter_map(|connection| live.upstream_of(live.with_label(&connection.label)?))
+            .map(|row| row.connection.id)
+            .collect();
+        self.arrange(&listed);
+        for (row, shown) in self.rows.iter_mut().zip(&listed) {
+            let role = match (mine(shown), upstreams.contains(&shown.connection.id)) {
+                (true, _) => texts.clients_you,
+                (_, true) => texts.clients_upstream,
+                _ => "",
+            };
+            row.draw(shown, role, texts, now);
+        }
+        let more =
+            live.total().saturating_sub(listed.iter().filter(|it| it.ended.is_none()).count());
+        self.more.set_text(&fill(texts.clients_more, &[&format::grouped(more as u64)]));
+        self.more.show(more > 0 && live.has_data());
+        let highlights = listed.iter().map(|shown| shown.last_traffic + HIGHLIGHT);
+        let ages = (!listed.is_empty()).then(|| next_second(now));
+        earliest(highlights.filter(|at| *at > now).map(Some).chain([ages]))
+    }
+
+    /// Makes and removes rows so that there is one for each connection, in order; existing rows stay.
+    fn arrange(&mut self, listed: &[&ConnectionRow]) {
+        let stays = |row: &Row| listed.iter().any(|shown| shown.connection.id == row.id);
+        self.rows.retain(|row| {
+            let stays = stays(row);
+            if !stays {
+                row.root.node.remove();
+            }
+            stays
+        });
+        for (at, shown) in listed.iter().enumerate() {
+            if self.rows.get(at).is_none_or(|row| row.id != shown.connection.id) {
+                let row = Row::new(shown);
+                let next = self.rows.get(at).map(|row| row.root.node.clone());
+                self.list.node.insert_before(&row.root.node, next.as_deref()).ok();
+                self.rows.insert(at, row);
+            }
+        }
+    }
+}
+
+impl Row {
+    fn new(shown: &ConnectionRow) -> Row {
+        let connection = &shown.connection;
+        let kind = text("span", live::transport_name(connection.kind)).class("kind");
+        let peer = text("bdi", connection.peer.as_deref().unwrap_or("–")).class("peer");
+        let [mine, target, inward, outward, age] =
+            ["mine", "target", "in", "out", "age"].map(|class| el("span").class(class));
+        let first_line = el("div").children([&kind, &peer, &mine, &age]);
+        let second_line = el("div").children([&target, &inward, &outward]);
+        let root = el("li").class("client").attr("data-kind", connection.kind.name());
+        let root = root.child(&first_line).child(&second_line);
+        Row { id: connection.id, root, kind, peer, mine, target, inward, outward, age }
+    }
+
+    fn draw(&mut self, shown: &ConnectionRow, role: &str, texts: &Texts, now: Millis) {
+        let connection = &shown.connection;
+        let carried = &connection.carried;
+        self.kind.set_text(live::transport_name(connection.kind));
+        self.peer.set_text(connection.peer.as_deref().unwrap_or("–"));
+        self.mine.set_text(role);
+        self.mine.show(!role.is_empty());
+        self.root.set("data-mine", if role.is_empty() { "false" } else { "true" });
+        self.root.set(
+            "data-highlight",
+            if now - shown.last_traffic < HIGHLIGHT { "true" } else { "false" },
+        );
+        self.root.set("data-ended", if shown.ended.is_some() { "true" } else { "false" });
+        self.target.set_text(&match &shown.ended {
+            Some((end, _)) => fill(texts.clients_ended, &[end]),
+            None => connection.target.to_string(),
+        });
+        self.inward.set_text(&flow("↓", carried.bytes_received, carried.messages_received));
+        self.outward.set_text(&flow("↑", carried.bytes_sent, carried.messages_sent));
+        self.age.set_text(&format::age(shown.age(now)));
+    }
+}
+
+fn flow(arrow: &str, bytes: u64, messages: u64) -> String {
+    let messages =
+        if messages > 0 { format!(" · {}", format::grouped(messages)) } else { String::new() };
+    format!("{arrow} {}{messages}", format::size(bytes))
+}

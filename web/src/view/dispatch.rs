@@ -1,0 +1,32 @@
+//! Asynchronous events: callbacks of sockets and files dispatch them to the application, which lies
+//! above their modules.
+
+use std::cell::Cell;
+
+use crate::session::Event;
+
+/// An asynchronous event.
+pub(super) enum Message {
+    /// An event of the socket of the connection with this id.
+    Connection(u32, Event),
+    /// A part of the file that the connection with this id sends; `None` if it cannot be read.
+    FilePart(u32, Option<Vec<u8>>),
+    /// An event of the operator's socket.
+    Operator(Event),
+}
+
+thread_local! {
+    static HANDLER: Cell<Option<fn(Message)>> = const { Cell::new(None) };
+}
+
+/// Sets the handler of all messages.
+pub(super) fn set_handler(handler: fn(Message)) {
+    HANDLER.set(Some(handler));
+}
+
+/// Passes a message to the handler.
+pub(super) fn dispatch(message: Message) {
+    if let Some(handler) = HANDLER.get() {
+        handler(message);
+    }
+}

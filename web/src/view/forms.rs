@@ -1,0 +1,117 @@
+//! The state of a connection's forms: endpoint, message and transcript view.
+
+use web_sys::File;
+
+use crate::{
+    composer::{
+        Mode,
+        history::{Draft, History},
+        pace::Pace,
+        template::Template,
+        transfer::{Expect, Transfer},
+    },
+    filter::{Filter, Matches, Show},
+    location::{EndpointError, StartOptions},
+};
+
+/// The form for the endpoint and the Close frame.
+pub(super) struct ConnectionForm {
+    pub(super) endpoint: String,
+    pub(super) protocols: String,
+    pub(super) problem: Option<EndpointError>,
+    pub(super) code: String,
+    pub(super) reason: String,
+}
+
+/// The form for messages and files.
+pub(super) struct MessageForm {
+    pub(super) draft: Draft,
+    /// The template that the draft came from, until it is edited.
+    pub(super) template: Option<Template>,
+    pub(super) is_file: bool,
+    pub(super) file: Option<File>,
+    pub(super) transfer: Option<Transfer>,
+    pub(super) expect: Option<Expect>,
+    pub(super) history: History,
+    pub(super) problem: String,
+    /// The interval of repetitions, in milliseconds, as typed.
+    pub(super) interval: String,
+    pub(super) burst: String,
+    pub(super) pace: Option<Pace>,
+}
+
+/// The view of the transcript: filter, scroll position and selection.
+pub(super) struct TranscriptView {
+    pub(super) matches: Matches,
+    pub(super) show: Show,
+    /// The text that is searched.
+    pub(super) text: String,
+    /// The scroll position, in CSS pixels.
+    pub(super) top: f64,
+    /// The number of the oldest row at that scroll position.
+    pub(super) first: u64,
+    /// Whether the list scrolls with new rows.
+    pub(super) follow: bool,
+    pub(super) selected: Option<u64>,
+    pub(super) is_open: bool,
+    pub(super) note: String,
+}
+
+impl ConnectionForm {
+    pub(super) fn new(options: &StartOptions) -> ConnectionForm {
+        ConnectionForm {
+            endpoint: options.endpoint.clone(),
+            protocols: options.protocol.clone(),
+            problem: None,
+            code: String::new(),
+            reason: String::new(),
+        }
+    }
+}
+
+impl MessageForm {
+    pub(super) fn new() -> MessageForm {
+        MessageForm {
+            draft: Draft { mode: Mode::Text, text: String::new() },
+            template: None,
+            is_file: false,
+            file: None,
+            transfer: None,
+            expect: None,
+            history: History::default(),
+            problem: String::new(),
+            interval: "1000".to_owned(),
+            burst: "100".to_owned(),
+            pace: None,
+        }
+    }
+}
+
+impl TranscriptView {
+    pub(super) fn new() -> TranscriptView {
+        TranscriptView {
+            matches: Matches::default(),
+            show: Show::All,
+            text: String::new(),
+            top: 0.0,
+            first: 0,
+            follow: true,
+            selected: None,
+            is_open: false,
+            note: String::new(),
+        }
+    }
+
+    /// Shows the rows of this kind in which this text occurs, and scrolls to the end.
+    pub(super) fn set_filter(&mut self, show: Show, text: &str) {
+        self.show = show;
+        text.clone_into(&mut self.text);
+        self.matches.set_filter(Filter::new(show, text));
+        self.follow = true;
+    }
+
+    /// Applies the filter anew, after a change of the rows that it depends on.
+    pub(super) fn refresh_filter(&mut self) {
+        self.matches.set_filter(Filter::new(self.show, &self.text));
+    }
+}

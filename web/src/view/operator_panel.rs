@@ -1,0 +1,236 @@
+//! The operator's view of the `chat` service.
+
+use echogate_proto::operator::{Conversation, Ending, From as Author, Message};
+
+use super::{
+    action::Action,
+    browser,
+    command::Command,
+    dom::{self, El, button, el, panel, text},
+    model::Model,
+    operator_session::OperatorSession,
+    user_event::UserEvent,
+};
+use crate::{
+    format,
+    i18n::{Texts, fill},
+    operator::{Operator, SignIn},
+    redraw::next_second,
+    time::Millis,
+};
+
+pub(super) struct OperatorPanel {
+    pub(super) root: El,
+    token: El,
+    sign_in: El,
+    status: El,
+    desk: El,
+    list: El,
+    nobody: El,
+    title: El,
+    log: El,
+    answer: El,
+    send: El,
+    end: El,
+    ended: El,
+    problem: El,
+    /// The version of the drawn session, and the second of the drawn list.
+    drawn: Option<u64>,
+    drawn_list: Option<(u64, u64)>,
+}
+
+impl OperatorPanel {
+    pub(super) fn new(texts: &'static Texts) -> OperatorPanel {
+        let token = el("input").id("token").attr("type", "password").action(Action::EditToken);
+        let token = token.attr("autocomplete", "off").attr("aria-describedby", "token-hint");
+        let sign_in = text("button", texts.sign_in).id("sign-in").attr("type", "submit");
+        let status = el("p").id("operator-status").class("details").attr("role", "status");
+        let form = el("form").id("sign-in-form").action(Action::SignIn).children([
+            &text("label", texts.token).attr("for", "token"),
+            &token,
+            &sign_in,
+            &text("p", texts.token_hint).id("token-hint").class("details"),
+            &status,
+        ]);
+        let (sign_in_panel, _) = panel("sign-in-panel", texts.operator);
+        let sign_in_panel = sign_in_panel.class("panel side").child(&form);
+        let (conversations, _) = panel("conversations", texts.conversations);
+        let list = el("ul").class("conversations");
+        let nobody = text("p", texts.op_nobody).class("empty");
+        let conversations = conversations.class("panel side").child(&list).child(&nobody);
+        let title = text("h2", texts.op_choose).id("conversation-title");
+        let log = el("ol")
+            .id("chat-log")
+            .attr("role", "log")
+            .attr("tabindex", "0")
+            .attr("aria-labelledby", "conversation-title");
+        let answer = el("input").id("answer").attr("type", "text").action(Action::EditAnswer);
+        let answer = answer.attr("autocomplete", "off").attr("aria-label", texts.op_answer);
+        let send =
+            text("button", texts.send).id("send-answer").class("primary").attr("type", "submit");
+        let end = button(texts.op_bye, Action::EndChat).id("end-chat");
+        let form_row =
+            el("form").class("answer").action(Action::SendAnswer).children([&answer, &send, &end]);
+        let ended = el("p").class("notice");
+        let problem = el("p").id("operator-problem").class("problem").attr("role", "alert");
+        let conversation =
+            el("section").class("panel conversation").attr("aria-labelledby", "conversation-title");
+        let conversation =
+            conversation.children([&el("header").child(&title), &log, &ended, &form_row, &problem]);
+        let desk = el("div").class("chat-desk").child(&conversations).child(&conversation);
+        let root = el("div").id("operator").attr("hidden", "").child(&sign_in_panel).child(&desk);
+        OperatorPanel {
+            root,
+            token,
+            sign_in,
+            status,
+            desk,
+            list,
+            nobody,
+            title,
+            log,
+            answer,
+            send,
+            end,
+            ended,
+            problem,
+            drawn: None,
+            drawn_list: None,
+        }
+    }
+
+    /// Draws; returns when the waiting times change.
+    pub(super) fn draw(&mut self, model: &Model, now: Millis) -> Option<Millis> {
+        let (texts, session) = (model.texts, &model.operator);
+        let operator = &session.operator;
+        let list = Some((session.version, (now / 1000.0) as u64));
+        if std::mem::replace(&mut self.drawn_list, list) != list {
+            self.draw_list(operator, texts, now);
+        }
+        let version = Some(session.version);
+        // Drawn only after a change: the log keeps its scroll position and selection otherwise.
+        if std::mem::replace(&mut self.drawn, version) != version {
+            self.draw_sign_in(session, texts);
+            self.draw_conversation(session, texts);
+        }
+        let waits = operator.conversations().any(|it| it.waiting_since.is_some());
+        waits.then(|| next_second(now))
+    }
+
+    fn draw_sign_in(&mut self, session: &OperatorSession, texts: &Texts) {
+        let operator = &session.operator;
+        dom::set_value(&self.token.node, &session.token);
+        let connected = session.is_connected();
+        self.sign_in.set_text(if connected { texts.sign_out } else { texts.sign_in });
+        self.sign_in.set("class", if connected { "" } else { "primary" });
+        self.status.set_text(&match operator.sign_in() {
+            SignIn::SignedOut => texts.op_signed_out.to_owned(),
+            SignIn::SigningIn => texts.op_signing_in.to_owned(),
+            SignIn::SignedIn(number) => fill(texts.op_in, &[&number.to_string()]),
+            SignIn::WrongToken => texts.op_wrong_token.to_owned(),
+            SignIn::Disconnected(reason) => fill(texts.op_lost, &[reason]),
+        });
+        let any = operator.conversations().next().is_some();
+        self.desk.show(operator.is_signed_in() || any);
+        self.nobody.show(!any);
+    }
+
+    fn draw_list(&mut self, operator: &Operator, texts: &Texts, now: Millis) {
+        let focused = browser::focused();
+        self.list.empty();
+        for conversation in operator.conversations() {
+            let id = conversation.id.to_string();
+            let name = text("bdi", &conversation.peer).class("name");
+            let state = conversation_state(conversation, texts, now);
+            let state = text("span", &state).class("headline");
+            let item = button("", Action::ChooseConversation).id(&format!("chat-{id}"));
+            let item = item.class("entry").attr("data-argument", &id);
+            let mut item = item.child(&name).child(&state);
+            let chosen = operator.chosen().is_some_and(|chosen| chosen.id == conversation.id);
+            item.set_if("aria-current", "true", chosen);
+            item.set_if("data-waits", "", conversation.waiting_since.is_some());
+            if operator.is_unread(conversation.id) {
+                item.append(&text("span", texts.op_unread).class("mine"));
+            }
+            self.list.append(&el("li").child(&item));
+        }
+        if focused.starts_with("chat-") {
+            browser::focus(&focused);
+        }
+    }
+
+    fn draw_conversation(&mut self, session: &OperatorSession, texts: &Texts) {
+        let operator = &session.operator;
+        let chosen = operator.chosen();
+        self.title.set_text(chosen.map_or(texts.op_choose, |conversation| &conversation.peer));
+        let own = match operator.sign_in() {
+            SignIn::SignedIn(number) => *number,
+            _ => u64::MAX,
+        };
+        self.log.empty();
+        for message in chosen.into_iter().flat_map(|conversation| &conversation.messages) {
+            self.log.append(&message_item(message, own, texts));
+        }
+        let bottom = self.log.node.scroll_height();
+        self.log.node.set_scroll_top(bottom);
+        let ending = chosen.and_then(|conversation| conversation.ending);
+        self.ended.set_text(&ending.map(|ending| ending_text(ending, texts)).unwrap_or_default());
+        self.ended.show(ending.is_some());
+        dom::set_value(&self.answer.node, &session.answer);
+        let possible = operator.is_signed_in() && chosen.is_some() && ending.is_none();
+        for control in [&mut self.send, &mut self.end] {
+            control.set("aria-disabled", if possible { "false" } else { "true" });
+        }
+        self.problem.set_text(operator.error().unwrap_or_default());
+    }
+}
+
+fn conversation_state(conversation: &Conversation, texts: &Texts, now: Millis) -> String {
+    match (conversation.ending, conversation.waiting_since) {
+        (Some(ending), _) => ending_text(ending, texts),
+        (None, Some(since)) => fill(texts.op_waits, &[&format::age(now / 1000.0 - since)]),
+        (None, None) => texts.op_answered.to_owned(),
+    }
+}
+
+fn ending_text(ending: Ending, texts: &Texts) -> String {
+    match ending {
+        Ending::Client => texts.op_over_client.to_owned(),
+        Ending::Operator(number) => fill(texts.op_over_operator, &[&number.to_string()]),
+        Ending::Left => texts.op_over_left.to_owned(),
+        Ending::Vanished => texts.op_over_vanished.to_owned(),
+        Ending::Server => texts.op_over_server.to_owned(),
+    }
+}
+
+fn message_item(message: &Message, own: u64, texts: &Texts) -> El {
+    let at = message.at * 1000.0;
+    let (class, author) = match message.from {
+        Author::Client => ("theirs", texts.op_client.to_owned()),
+        Author::Operator(number) if number == own => ("ours", texts.op_you.to_owned()),
+        Author::Operator(number) => ("ours", fill(texts.op_other, &[&number.to_string()])),
+    };
+    let time = format::clock(at, browser::minutes_ahead(at));
+    let about = text("small", &format!("{author} · {}", &time[..8]));
+    el("li").class(class).child(&about).child(&text("bdi", &message.text).attr("dir", "auto"))
+}
+
+pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
+    let session = &mut model.operator;
+    match event.action {
+        Action::EditToken => session.token = event.value(),
+        Action::EditAnswer => session.answer = event.value(),
+        Action::SignIn => {
+            event.prevent_default();
+            session.toggle();
+        }
+        Action::SendAnswer => {
+            event.prevent_default();
+            session.send_answer();
+        }
+        Action::EndChat => session.end_chat(),
+        Action::ChooseConversation => session.choose(event.argument.parse().unwrap_or(0)),
+        _ => return None,
+    }
+    Some(Command::Draw)
+}

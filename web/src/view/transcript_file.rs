@@ -1,0 +1,49 @@
+//! Export and import of transcripts.
+
+use super::{
+    action::Action,
+    browser,
+    command::Command,
+    dom::{self, id},
+    model::{MAX_CONNECTIONS, Model},
+    user_event::UserEvent,
+};
+use crate::{export, i18n::fill, session::Session};
+
+/// The largest file that is imported, in bytes.
+const MAX_IMPORT: f64 = 256.0 * 1024.0 * 1024.0;
+
+pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
+    match event.action {
+        Action::ExportTranscript => {
+            let name = format!("echogate-{}.jsonl", browser::now() as u64 / 1000);
+            let text = export::write(model.connection().session.transcript());
+            Some(Command::Download { name, text })
+        }
+        Action::PickTranscript => Some(Command::Click(id::LOAD)),
+        Action::TranscriptPicked => {
+            let file = dom::take_file(&event.node).filter(|file| file.size() <= MAX_IMPORT);
+            Some(file.map_or(Command::Draw, Command::ReadTranscript))
+        }
+        _ => None,
+    }
+}
+
+/// Shows an imported transcript in a connection of its own.
+pub(super) fn open(model: &mut Model, name: &str, bytes: &[u8]) {
+    let texts = model.texts;
+    match export::read(&String::from_utf8_lossy(bytes)) {
+        Err(line) => {
+            let note = fill(texts.not_a_transcript, &[name, &line.to_string()]);
+            model.connection().view.note = note;
+        }
+        Ok(_) if model.connections.len() >= MAX_CONNECTIONS => {
+            texts.too_many_connections.clone_into(&mut model.connection().view.note);
+        }
+        Ok(transcript) => {
+            let connection = model.add_connection();
+            connection.session = Session::from_transcript(transcript);
+            connection.loaded = Some(name.to_owned());
+        }
+    }
+}

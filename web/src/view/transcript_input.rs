@@ -1,0 +1,120 @@
+//! The user's actions in the transcript: scrolling, filtering, selecting and opening rows.
+
+use web_sys::Element;
+
+use super::{
+    action::Action, command::Command, connection::Connection, dom::id, model::Model,
+    user_event::UserEvent,
+};
+use crate::{composer::history::Draft, filter::Show, virtual_list::Viewport};
+
+/// The rows that a page key moves by.
+const PAGE_ROWS: usize = 10;
+/// The height of a row that is not drawn yet, in CSS pixels.
+const DEFAULT_ROW_HEIGHT: f64 = 36.0;
+
+pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
+    let connection = model.connection();
+    let Connection { session, view, compose, .. } = connection;
+    let id = event.argument.parse().ok();
+    let row = id.and_then(|id| session.transcript().get(id));
+    match event.action {
+        Action::ScrollTranscript => on_scroll(connection, &event.node),
+        Action::TranscriptKey => return on_key(connection, event),
+        Action::ToggleRow => {
+            view.is_open = view.selected != id || !view.is_open;
+            view.selected = id;
+        }
+        Action::ScrollToEnd => {
+            view.follow = true;
+            return Some(Command::Focus(id::TRANSCRIPT));
+        }
+        Action::Search => view.set_filter(view.show, &event.value()),
+        Action::ShowRows => {
+            let show = event.value().parse().ok().and_then(|at: usize| Show::ALL.get(at).copied());
+            let text = view.text.clone();
+            view.set_filter(show.unwrap_or_default(), &text);
+        }
+        Action::ClearTranscript => {
+            session.transcript_mut().clear();
+            (view.selected, view.note, view.follow) = (None, String::new(), true);
+            view.refresh_filter();
+        }
+        Action::PinRow => {
+            id.map(|id| session.transcript_mut().toggle_pin(id));
+            view.refresh_filter();
+        }
+        Action::CopyRow => {
+            let payloads = row.map(|row| [row.kind.sent(), row.kind.received()]);
+            let payloads = payloads.into_iter().flatten().flatten();
+            let lines: Vec<String> = payloads.map(|payload| Draft::of(payload).text).collect();
+            return Some(Command::Copy(connection.id, lines.join("\n")));
+        }
+        Action::EditRow => {
+            let sent = row.and_then(|row| row.kind.sent())?;
+            compose.draft = Draft::of(sent);
+            (compose.template, compose.is_file) = (None, false);
+            return Some(Command::Focus(id::MESSAGE));
+        }
+        Action::CloseRow => {
+            view.is_open = false;
+            return Some(Command::Focus(id::TRANSCRIPT));
+        }
+        _ => return None,
+    }
+    Some(Command::Draw)
+}
+
+fn on_scroll(connection: &mut Connection, list: &Element) {
+    let top = f64::from(list.scroll_top());
+    let bottom = f64::from(list.scroll_height() - list.client_height());
+    if bottom - top < 8.0 {
+        connection.view.follow = true;
+    } else if top < connection.view.top - 1.0 {
+        // Only the user scrolls upwards; new rows scroll downwards.
+        connection.view.follow = false;
+    }
+    connection.view.top = top;
+}
+
+/// Selects, opens, closes and pins rows by keys.
+fn on_key(connection: &mut Connection, event: &UserEvent) -> Option<Command> {
+    let key = event.key()?;
+    let Connection { session, view, .. } = connection;
+    let transcript = session.transcript();
+    let rows = view.matches.len(transcript);
+    let here = view.selected.and_then(|id| view.matches.position(transcript, id));
+    let to = match &*key {
+        "ArrowUp" => here.map_or(rows.checked_sub(1), |at| Some(at.saturating_sub(1))),
+        "ArrowDown" => here.map_or(Some(0), |at| Some(at + 1)),
+        "PageUp" => here.map(|at| at.saturating_sub(PAGE_ROWS)),
+        "PageDown" => here.map(|at| at + PAGE_ROWS),
+        "Home" => Some(0),
+        "End" => rows.checked_sub(1),
+        "Enter" | " " => {
+            view.is_open = !view.is_open && here.is_some();
+            event.prevent_default();
+            return Some(Command::Draw);
+        }
+        "Escape" => {
+            view.is_open = false;
+            return Some(Command::Draw);
+        }
+        "p" => {
+            view.selected.map(|id| session.transcript_mut().toggle_pin(id));
+            return Some(Command::Draw);
+        }
+        _ => return None,
+    };
+    event.prevent_default();
+    if let Some(at) = to.filter(|_| rows > 0).map(|at| at.min(rows - 1)) {
+        view.selected = view.matches.at(transcript, at).map(|row| row.id);
+        view.follow = at + 1 == rows;
+        let row = event.node.query_selector(".message, .note").ok().flatten();
+        let row_height =
+            row.map_or(DEFAULT_ROW_HEIGHT, |row| row.get_bounding_client_rect().height());
+        let height = f64::from(event.node.client_height()) - row_height;
+        view.top = Viewport { rows, row_height, top: view.top, height }.top_to_reveal(at);
+    }
+    Some(Command::Draw)
+}

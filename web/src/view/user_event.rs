@@ -1,0 +1,100 @@
+//! The user's events: one set of listeners for the whole page, which finds the action of the
+//! element in `data-action`, and its argument in `data-argument`.
+
+use wasm_bindgen::{JsCast as _, closure::Closure};
+use web_sys::{DragEvent, Element, Event, EventTarget, File, KeyboardEvent};
+
+use super::{action::Action, dom};
+
+/// An action of the user, and the element and event by which it came.
+pub(super) struct UserEvent {
+    pub(super) action: Action,
+    pub(super) argument: String,
+    pub(super) node: Element,
+    event: Event,
+}
+
+/// The page's listeners, which have to live as long as the page.
+pub(super) struct Listeners {
+    _callbacks: [Closure<dyn FnMut(Event)>; 2],
+}
+
+/// The events of the document, listened to in the capturing phase, in which scroll events pass.
+const EVENTS: [&str; 9] =
+    ["click", "input", "change", "submit", "keydown", "scroll", "dragover", "dragleave", "drop"];
+
+/// The events of the window after which the page is drawn again.
+const WINDOW_EVENTS: [&str; 2] = ["hashchange", "resize"];
+
+impl Listeners {
+    pub(super) fn new(on_user: fn(&UserEvent), on_window: fn()) -> Listeners {
+        let user = Closure::new(move |event: Event| {
+            if let Some(event) = UserEvent::of(event) {
+                on_user(&event);
+            }
+        });
+        let window = Closure::new(move |_: Event| on_window());
+        listen(&dom::document().into(), &EVENTS, &user);
+        listen(&web_sys::window().expect("a page has a window").into(), &WINDOW_EVENTS, &window);
+        Listeners { _callbacks: [user, window] }
+    }
+}
+
+fn listen(target: &EventTarget, events: &[&str], callback: &Closure<dyn FnMut(Event)>) {
+    for event in events {
+        let function = callback.as_ref().unchecked_ref();
+        target.add_event_listener_with_callback_and_bool(event, function, true).ok();
+    }
+}
+
+impl UserEvent {
+    /// The user's action that an event means, if any. A click on a disabled control means none.
+    fn of(event: Event) -> Option<UserEvent> {
+        let kind = event.type_();
+        let target = event.target()?.dyn_into::<Element>().ok()?;
+        let is_drag = kind.starts_with("dr");
+        let selector = if is_drag { "[data-drop]" } else { "[data-action]" };
+        let node = target.closest(selector).ok().flatten()?;
+        let name = if is_drag { "drop".to_owned() } else { node.get_attribute("data-action")? };
+        let action = Action::of(&name, &kind)?;
+        if kind == "click" && node.get_attribute("aria-disabled").as_deref() == Some("true") {
+            return None;
+        }
+        let argument = node.get_attribute("data-argument").unwrap_or_default();
+        Some(UserEvent { action, argument, node, event })
+    }
+
+    /// The value of the field.
+    pub(super) fn value(&self) -> String {
+        dom::value(&self.node)
+    }
+
+    /// Keeps the browser from its own reaction.
+    pub(super) fn prevent_default(&self) {
+        self.event.prevent_default();
+    }
+
+    /// The pressed key, preceded by `Shift+` if that is held; `None` during input by an input
+    /// method, and with modifiers of the browser's shortcuts.
+    pub(super) fn key(&self) -> Option<String> {
+        let event = self.event.dyn_ref::<KeyboardEvent>()?;
+        let others =
+            event.ctrl_key() || event.alt_key() || event.meta_key() || event.is_composing();
+        let shift = if event.shift_key() { "Shift+" } else { "" };
+        (!others).then(|| format!("{shift}{}", event.key()))
+    }
+
+    /// Whether a file is being dragged.
+    pub(super) fn has_file(&self) -> bool {
+        self.data_transfer().is_some_and(|data| data.types().includes(&"Files".into(), 0))
+    }
+
+    /// The dropped file.
+    pub(super) fn file(&self) -> Option<File> {
+        self.data_transfer()?.files()?.get(0)
+    }
+
+    fn data_transfer(&self) -> Option<web_sys::DataTransfer> {
+        self.event.dyn_ref::<DragEvent>()?.data_transfer()
+    }
+}
