@@ -116,7 +116,7 @@ impl ServerContext {
         let Peer::Address(peer) = peer else { return None };
         let Settings { proxy_protocol_from, forwarded_from, .. } = &self.settings;
         let mut proxies = proxy_protocol_from.iter().chain(forwarded_from);
-        (!proxies.any(|network| network.has(peer))).then(|| peer.ip())
+        (!proxies.any(|network| network.contains(peer))).then(|| peer.ip())
     }
 
     /// Carries a connection of `group` to its end on an event loop.

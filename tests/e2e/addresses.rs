@@ -189,5 +189,8 @@ fn the_address_of_a_listener_is_no_asterisk() {
     let output =
         Command::new(ECHOGATE).args(["gateway", "*:6080", "127.0.0.1:1"]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("*:6080") && said.contains("0.0.0.0 (IPv4) or [::]"), "{said}");
+    assert!(
+        said.contains("*:6080") && said.contains("use 0.0.0.0 for all IPv4 addresses"),
+        "{said}"
+    );
 }

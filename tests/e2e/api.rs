@@ -293,7 +293,10 @@ fn connections_of_health_checks_are_logged_for_debugging_only() {
     let loud = |line: &&String| line.contains(" INFO ") || line.contains(" WARN ");
     let loud: Vec<_> = server.log().iter().filter(loud).cloned().collect();
     let [cut, ending] = &loud[..] else { panic!("{loud:#?}") };
-    assert!(cut.contains("within its PROXY header") && ending.contains("ending"), "{loud:#?}");
+    assert!(
+        cut.contains("within its PROXY header") && ending.contains("shutting down"),
+        "{loud:#?}"
+    );
 }
 
 /// A connection from 127.0.0.2.

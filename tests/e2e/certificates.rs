@@ -141,7 +141,7 @@ fn a_server_that_echoes_the_handshake_does_not_speak_tls() {
     let gateway = Server::start(ECHOGATE, &["--route", &route]);
     let mut client = http::connect(gateway.address("http"));
     let response = ws::handshake(&mut client, &gateway, "/r", &[]);
-    let expected = "the upstream does not speak TLS: it sent back what it was sent";
+    let expected = "the upstream does not speak TLS: it echoed the ClientHello";
     assert_eq!((response.status, response.text().trim_end()), (502, expected));
 }
 
@@ -155,5 +155,5 @@ fn a_client_that_does_not_speak_tls_is_logged_in_words() {
     let mut client = http::connect(server.address("http"));
     // Neither TLS nor HTTP, which is answered in words.
     client.write_all(b"\x17hello, anybody there?\r\n").unwrap();
-    server.wait_for_log(&["no TLS with this client: the client does not speak TLS"]);
+    server.wait_for_log(&["TLS handshake failed: the client does not speak TLS"]);
 }

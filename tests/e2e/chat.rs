@@ -658,5 +658,8 @@ fn a_console_needs_a_terminal() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "echogate: --console needs a terminal\n");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        "echogate: --console needs a terminal on standard input and standard output\n"
+    );
 }

@@ -81,12 +81,12 @@ fn what_does_not_go_with_a_gateway_is_named() {
         (&["gateway", "*:6080", "localhost:1"], "0.0.0.0"),
         (&["gateway", "+6080", "localhost:1"], "+6080"),
         (&["gateway", ":6080", "localhost:1"], "no host"),
-        (&["gateway", "6080", "*:1"], "bad host"),
+        (&["gateway", "6080", "*:1"], "invalid host"),
         (&["gateway", "6080", "0.0.0.0:1"], "127.0.0.1"),
         (&["gateway", "6080", "localhost:0"], "port 0"),
         (&["--drain", "1s", "gateway", "6080", "localhost:1"], "echogate gateway … --drain"),
         (&["--http=h:1", "--drain=1s", "check"], "echogate check … --http"),
-        (&["--drain", "1s", "connect"], "--drain <TIME> does not go with connect"),
+        (&["--drain", "1s", "connect"], "--drain <TIME> cannot be used with connect"),
     ] {
         let (stdout, stderr, status) = run(arguments);
         assert_eq!((status, stdout.as_str(), stderr.lines().count()), (2, "", 1), "{stderr}");
@@ -117,7 +117,7 @@ fn what_the_environment_or_a_file_says_against_a_gateway_is_named_there() {
             let Output { stderr, status, .. } = output.unwrap();
             let said = String::from_utf8(stderr).unwrap();
             assert_eq!((status.code(), said.lines().count()), (Some(2), 1), "{said}");
-            assert!(said.contains(named) && said.contains("does not go with gateway"), "{said}");
+            assert!(said.contains(named) && said.contains("cannot be used with gateway"), "{said}");
         }
     }
 }

@@ -83,7 +83,7 @@ fn a_log_that_nobody_reads_stops_nobody_and_then_tells_what_is_lost() {
     drop(before);
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0));
-    server.wait_for_log(&["ending; a second signal ends at once"]);
+    server.wait_for_log(&["shutting down; a second signal exits immediately"]);
     // Every line is whole, and each that was logged is there or counted.
     let lines = server.log();
     let year = |line: &String| line.starts_with("20") && line.contains("Z ");

@@ -96,7 +96,7 @@ fn what_a_proxy_sends_instead_of_a_header_ends_its_connection_alone() {
         stream.read_to_end(&mut rest).ok();
         assert_eq!(rest, b"", "{}", bytes.escape_ascii());
     }
-    server.wait_for_log(&["no PROXY header", "127.0.0.2"]);
+    server.wait_for_log(&["invalid PROXY header", "127.0.0.2"]);
     server.wait_for_log(&["no PROXY header within 300ms"]);
     assert_eq!(http::get(server.address("http"), "/healthz").status, 200);
 }

@@ -89,7 +89,7 @@ fn a_wrong_flag_is_named_with_status_2() {
         (&["--drain", "99999999999999999999s"], &["--drain"]),
         (&["--max-message", "-1"], &["-1"]),
         (&["--max-message", "1kB"], &["--max-message", "1kB", "KiB"]),
-        (&["--max-connections", "0"], &["--max-connections", "nobody"]),
+        (&["--max-connections", "0"], &["--max-connections", "from 1 to"]),
         (&["--max-connections", "4294967296"], &["--max-connections"]),
         (&["--web-root", "/nowhere/at/all"], &["web-root", "/nowhere/at/all"]),
         (&["--config", "/nowhere/at/all.toml"], &["/nowhere/at/all.toml"]),
@@ -111,14 +111,14 @@ fn an_error_in_a_file_is_named_with_its_line() {
     for (text, line, names) in [
         ("drain = \"1s\"\nfrob = 1\n", 2, &["frob"][..]),
         ("\n\ndrain = 10\n", 3, &["drain: ", "10s"]),
-        ("drain = true\n", 1, &["drain: ", "not a boolean"]),
+        ("drain = true\n", 1, &["drain: ", "found boolean"]),
         ("drain = \"\"\n", 1, &["drain: "]),
         ("drain = \"1s\"\nhttp = []\n", 2, &["http: ", "empty"]),
         ("listener = []\n", 1, &["listener: ", "empty"]),
         ("route = []\n", 1, &["route: ", "empty"]),
         ("http = [\n\"127.0.0.1:0\",\n\"::1:0\"]\n", 3, &["http: ", "brackets"]),
         ("allow-host = [\n\"a\",\n\"a b\"]\n", 3, &["allow-host: ", "white space"]),
-        ("\nweb-root = \"/nowhere/at/all\"\n", 2, &["web-root: ", "no such folder"]),
+        ("\nweb-root = \"/nowhere/at/all\"\n", 2, &["web-root: ", "not a directory"]),
         ("\ntls-cert = \"x.pem\"\n", 2, &["tls-cert needs tls-key"]),
         ("\ntls-key = \"x.pem\"\n", 2, &["tls-key needs tls-cert"]),
         (
@@ -139,7 +139,7 @@ fn an_error_in_a_file_is_named_with_its_line() {
         ("[[listener]]\nservice = \"upper\"\nurl = \"tcp://h\"\n", 3, &["no port"]),
         ("[[listener]]\nservice = \"upper\"\nurl = \"tcp://h:1\"\nfrob = 2\n", 4, &["frob"]),
         ("[[route]]\npath = \"ws\"\nurl = \"tcp://h:1\"\n", 2, &["\"ws\""]),
-        (&format!("{TABLES}[[route]]\nurl = \"tcp://h:1\"\n"), 8, &["path"]),
+        (&format!("{TABLES}[[route]]\nurl = \"tcp://h:1\"\n"), 7, &["path is missing"]),
         (&format!("{TABLES}[[route]]\n\nframing = \"line\"\n"), 9, &["framing"]),
         (
             &format!("{TABLES}[[route]]\nurl = \"tcp://h:1?framing=word\"\npath = \"/y\"\n"),
@@ -331,13 +331,13 @@ fn how_much_is_logged_is_a_level_or_an_error() {
             assert!(said.contains(expected), "{said}");
         }
     }
-    for level in ["warning", "Debug ", "", " , info,", "echogate::serve = warn"] {
+    for level in ["warning", "Debug ", "", " , info,", "echogate::server = warn"] {
         let server = start(echogate().env("ECHOGATE_LOG", level), true);
         let mut stream = TcpStream::connect(server.address("http")).unwrap();
         handshake(&mut stream, &server, "/none", &[]);
         server.signal("TERM");
         if level != "warning" {
-            server.wait_for_log(&["ending; a second signal ends at once"]);
+            server.wait_for_log(&["shutting down; a second signal exits immediately"]);
         }
     }
     // At the level of warnings the start of a connection is nothing to be told.
@@ -436,7 +436,7 @@ const SETTINGS: [Setting; 24] = [
             ("upper=tcp://a..b:7", "host name"),
             ("uper=tcp://h:7", "upper"),
             ("echo=unix:///x.sock?mode=0", "mode=\"0\""),
-            ("echo=unix:///x.sock?mode=444", "nobody write"),
+            ("echo=unix:///x.sock?mode=444", "write permission"),
             ("echo=unix:///x.sock?mode=+660", "octal"),
             ("echo=unix:///x.sock?mode=", "octal"),
             ("echo=unix:///x.sock?mode=660&mode=600", "twice"),
@@ -453,21 +453,21 @@ const SETTINGS: [Setting; 24] = [
             ("/x y=tcp://h:1", "expected /"),
             ("/a/../b=tcp://h:1", "resolve"),
             ("/.=tcp://h:1", "resolve"),
-            ("/metrics=tcp://h:1", "own"),
-            ("/api=tcp://h:1", "own"),
-            ("/api/anything=tcp://h:1", "own"),
-            ("/style.css=tcp://h:1", "own"),
+            ("/metrics=tcp://h:1", "reserved"),
+            ("/api=tcp://h:1", "reserved"),
+            ("/api/anything=tcp://h:1", "reserved"),
+            ("/style.css=tcp://h:1", "reserved"),
             ("/x=tcp://h:0", "port 0"),
             ("/x=tls://h:0", "port 0"),
-            ("/x=tcp://*:1", "bad host"),
+            ("/x=tcp://*:1", "invalid host"),
             ("/x=tcp://0.0.0.0:1", "127.0.0.1"),
             ("/x=tcp://[::]:1", "[::1]"),
             ("/x=tcp://[::ffff:0.0.0.0]:1", "[::1]"),
             ("/x=tcp://[fe80::1]:1", "interface"),
-            ("/x=tcp://224.0.0.1:1", "address of many"),
-            ("/x=tcp://[ff02::1]:1", "address of many"),
-            ("/x=tcp://255.255.255.255:1", "address of many"),
-            ("/x=tcp://h:1?max=0", "nobody"),
+            ("/x=tcp://224.0.0.1:1", "multicast"),
+            ("/x=tcp://[ff02::1]:1", "multicast"),
+            ("/x=tcp://255.255.255.255:1", "multicast"),
+            ("/x=tcp://h:1?max=0", "from 1 to"),
             ("/x=tcp://h:1?max=+1", "max"),
             ("/x=tcp://h:1?max=4294967296", "max"),
             ("/x=tcp://h:1?max=1&max=2", "twice"),
@@ -503,29 +503,37 @@ const SETTINGS: [Setting; 24] = [
         "proxy-protocol-from",
         &["10.0.0.0/8", "::1", "::/0", "::ffff:10.0.0.0/104"],
         &[
-            ("10.0.0.0/33", "no network"),
+            ("10.0.0.0/33", "not a network"),
             ("10.0.0.1/8", "10.0.0.0/8"),
-            ("proxy.example", "no network"),
+            ("proxy.example", "not a network"),
         ],
     ),
     (
         "forwarded-from",
         &["10.0.0.1", "10.0.0.1/32", "2001:db8::/32"],
-        &[("2001:db8::1/32", "2001:db8::/32"), ("10.0.0.0/-1", "no network"), ("*", "no network")],
+        &[
+            ("2001:db8::1/32", "2001:db8::/32"),
+            ("10.0.0.0/-1", "not a network"),
+            ("*", "not a network"),
+        ],
     ),
-    ("web-root", &["/"], &[("/nowhere/at/all", "no such folder"), ("/dev/null", "no such folder")]),
+    (
+        "web-root",
+        &["/"],
+        &[("/nowhere/at/all", "not a directory"), ("/dev/null", "not a directory")],
+    ),
     ("tls-cert", &[], &[("/nowhere/cert.pem", "its private key")]),
     ("tls-key", &[], &[("/nowhere/key.pem", "its certificate")]),
     ("operator-token-file", &[], &[("/nowhere/token", "no such file")]),
     (
         "backlog",
         &["1", "4096"],
-        &[("0", "nobody"), ("-1", "\"-1\""), ("4294967296", "to 4294967295")],
+        &[("0", "from 1 to"), ("-1", "-1"), ("4294967296", "to 4294967295")],
     ),
     (
         "timezone",
         &["Asia/Shanghai", "UTC"],
-        &[("Asia/Atlantis", "no time zone"), ("+8", "no time zone")],
+        &[("Asia/Atlantis", "not a time zone"), ("+8", "not a time zone")],
     ),
     (
         "drain",
@@ -544,8 +552,8 @@ const SETTINGS: [Setting; 24] = [
         "max-message",
         &["1", "16M", "16MiB", "16m", "1G", "64K", "64KiB"],
         &[
-            ("0", "no message"),
-            ("0K", "no message"),
+            ("0", "16M"),
+            ("0K", "16M"),
             ("-1", "16M"),
             ("1.5M", "16M"),
             ("16MB", "16M"),
@@ -553,15 +561,19 @@ const SETTINGS: [Setting; 24] = [
             ("17179869184G", "16M"),
         ],
     ),
-    ("max-connections", &["10"], &[("0", "nobody"), ("+1", "\"+1\""), ("many", "many")]),
-    ("max-per-address", &["10"], &[("0", "nobody"), ("1k", "1k")]),
-    ("header-timeout", &["1s"], &[("0s", "no time"), ("0ms", "no time"), ("10", "10s")]),
-    ("write-timeout", &["1s"], &[("0s", "no time")]),
-    ("keep-alive-timeout", &["1m"], &[("0s", "no time")]),
-    ("dial-timeout", &["1s"], &[("0h", "no time"), ("soon", "10s")]),
+    ("max-connections", &["10"], &[("0", "from 1 to"), ("+1", "+1"), ("many", "many")]),
+    ("max-per-address", &["10"], &[("0", "from 1 to"), ("1k", "1k")]),
+    (
+        "header-timeout",
+        &["1s"],
+        &[("0s", "longer than 0s"), ("0ms", "longer than 0s"), ("10", "10s")],
+    ),
+    ("write-timeout", &["1s"], &[("0s", "longer than 0s")]),
+    ("keep-alive-timeout", &["1m"], &[("0s", "longer than 0s")]),
+    ("dial-timeout", &["1s"], &[("0h", "longer than 0s"), ("soon", "10s")]),
     ("idle-timeout", &["0s", "1h"], &[("0", "10s"), ("never", "10s")]),
-    ("ping-interval", &["500ms"], &[("0s", "no time"), ("1 m", "10s")]),
-    ("ping-timeout", &["1m"], &[("0m", "no time"), ("1M", "10s")]),
+    ("ping-interval", &["500ms"], &[("0s", "longer than 0s"), ("1 m", "10s")]),
+    ("ping-timeout", &["1m"], &[("0m", "longer than 0s"), ("1M", "10s")]),
 ];
 
 /// The same setting in a file: its text, and the key as messages name it.
@@ -739,7 +751,7 @@ fn a_misspelt_variable_is_named_unless_it_is_empty() {
     let output = echogate().arg("check").env("ECHOGATE_HTPP", "127.0.0.1:1").output().unwrap();
     let (line, status) = failure(&output);
     assert_eq!(status, 2, "{line}");
-    assert!(line.contains("ECHOGATE_HTPP is no setting: did you mean ECHOGATE_HTTP?"), "{line}");
+    assert!(line.contains("ECHOGATE_HTPP is not a setting; did you mean ECHOGATE_HTTP?"), "{line}");
     for (name, value) in [("ECHOGATE_HTPP", ""), ("ECHOGATE_PORT", "tcp://10.0.0.1:8080")] {
         let output = echogate().arg("check").env(name, value).output().unwrap();
         assert!(output.status.success(), "{name}: {output:?}");
@@ -833,9 +845,9 @@ fn a_listener_takes_its_options_and_no_others() {
         ("upper=tcp://127.0.0.1:0?once=yes", Some("once=\"yes\"")),
         ("upper=unix:///run/x.sock?mode=888", Some("mode=\"888\"")),
         ("upper=unix:///run/x.sock?mode=1777", Some("mode=\"1777\"")),
-        ("chat=udp://127.0.0.1:0", Some("chat needs connections")),
-        ("operator=unixgram:///run/x.sock", Some("operator needs connections")),
-        ("operator=tcp://127.0.0.1:0?once", Some("more than one thing")),
+        ("chat=udp://127.0.0.1:0", Some("chat needs a stream socket")),
+        ("operator=unixgram:///run/x.sock", Some("operator needs a stream socket")),
+        ("operator=tcp://127.0.0.1:0?once", Some("once cannot be used with the service operator")),
         ("upper=unix://relative", Some("absolute path")),
         ("upper=service:echo", Some("a listener takes")),
     ] {

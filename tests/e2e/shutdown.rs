@@ -34,7 +34,7 @@ const CUT: &str = "connections did not end within";
 
 /// Waits until the server has noticed its signal and listens no more.
 fn wait_for_ending(server: &Server) {
-    server.wait_for_log(&["ending; a second signal ends at once"]);
+    server.wait_for_log(&["shutting down; a second signal exits immediately"]);
     for what in ["upper", "http"] {
         let start = Instant::now();
         while TcpStream::connect(server.address(what)).is_ok() {

@@ -259,7 +259,7 @@ fn who_does_not_speak_tls_is_ended_and_harms_nobody() {
             client.read_to_end(&mut Vec::new()).ok();
         }
     }
-    server.wait_for_log(&["DEBUG", "no TLS with this client"]);
+    server.wait_for_log(&["DEBUG", "TLS handshake failed"]);
     assert!(answers(&mut other, b"still here", b"still here"));
     assert_eq!(get(&authority, &server, "/healthz").status, 200);
     assert!(!server.log().iter().any(|l| l.contains("panicked")), "{:#?}", server.log());
@@ -276,7 +276,7 @@ fn a_handshake_that_does_not_come_is_not_waited_for() {
         assert!(read_to_end(&mut silent).is_empty());
         assert!(read_to_end(&mut slow).is_empty());
     }
-    server.wait_for_log(&["DEBUG", "no TLS with this client: timed out"]);
+    server.wait_for_log(&["DEBUG", "TLS handshake failed: timed out"]);
 }
 
 #[test]
@@ -305,7 +305,7 @@ fn a_new_certificate_is_shown_from_sighup_on_and_a_broken_one_never() {
 
     let key = authority.file("key.pem");
     for (broken, complaint) in [
-        (other.key_pem(), "not the key of"),
+        (other.key_pem(), "not the private key of"),
         (String::new(), "no private key"),
         (new.key_pem().replace('M', "!"), "key.pem: not PEM"),
     ] {
@@ -586,7 +586,7 @@ fn the_native_client_says_in_one_line_why_it_does_not_trust_a_server() {
         assert_fails(&output, 1, &[url, "the server's certificate is not for other.example"]);
         // That authority's folder is gone.
         assert_fails(&call(&[url, "--ca", &strangers], b""), 2, &[&strangers, "no such file"]);
-        assert_fails(&call(&[url, "--server-name", "a b"], b""), 2, &["\"a b\" is no name"]);
+        assert_fails(&call(&[url, "--server-name", "a b"], b""), 2, &["\"a b\" is not a name"]);
     }
     assert_fails(
         &call(&["--ca", "x", "tcp://127.0.0.1:7"], b""),
@@ -673,7 +673,7 @@ fn what_is_wrong_with_a_certificate_is_named_at_the_start_with_status_2() {
         put("junk.pem", "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n");
     let nowhere = "/nowhere/at/all.pem";
     for (cert, key, parts) in [
-        (&*cert, &*other, &[&*other, "not the key of", &*cert][..]),
+        (&*cert, &*other, &[&*other, "not the private key of", &*cert][..]),
         (&empty, &key, &[&empty, "no certificate in it"]),
         (&cert, &empty, &[&empty, "no private key in it"]),
         (&cert, &cert, &[&cert, "no private key in it"]),
@@ -696,7 +696,7 @@ fn what_is_wrong_with_a_certificate_is_named_at_the_start_with_status_2() {
         ("/x=tls://h:1?ca=/nowhere/at/all.pem", &["--route", nowhere, "no such file"][..]),
         ("/x=tcp://h:1?ca=/x", &["--route", "unknown option \"ca\""]),
         ("/x=tls://h:0", &["--route", "port 0"]),
-        ("/x=tls://h:1?server-name=a..b", &["--route", "\"a..b\" is no name"]),
+        ("/x=tls://h:1?server-name=a..b", &["--route", "\"a..b\" is not a name"]),
     ] {
         assert_fails(&wrong(&["--route", route]), 2, parts);
     }

@@ -1,30 +1,45 @@
-//! `echogate check`: what a server with these settings would do, without one.
+//! `echogate check`: validates settings, prints the resulting listeners and routes, and says how
+//! a connection attempt would be answered.
 
 use std::io::{self, Write};
 
 use axum::http::{HeaderMap, HeaderValue, header};
+use clap::Args;
 use echogate_proto::endpoint::{Address, Endpoint, HostPort};
 
+use super::{Failure, logging, output_failed, serve::ServeArgs, stdout};
 use crate::{
-    config::{Bind, RouteSpec, Settings},
+    config::{ActivatedNames, Bind, RouteSpec, Settings},
     gateway::origin,
 };
 
-/// A connection that might be made.
-#[derive(Clone, Debug)]
-pub(crate) struct Attempt {
-    /// Where to.
-    pub(crate) url: Endpoint,
-    /// The origin of the page that makes it, if it is one.
-    pub(crate) origin: Option<String>,
+#[derive(Args, Debug)]
+pub(super) struct CheckArgs {
+    /// Also report how the server would answer a connection to this WebSocket URL
+    #[arg(long, value_name = "URL")]
+    url: Option<Endpoint>,
+    /// The origin of the page that opens the connection, as http://localhost:8080 [default: a
+    /// program, which sends no Origin header]
+    #[arg(long, value_name = "ORIGIN", requires = "url")]
+    origin: Option<String>,
+    #[command(flatten)]
+    serve: ServeArgs,
 }
 
-/// Says what would listen and where the routes lead, a line each.
-///
-/// # Errors
-///
-/// Those of `out`.
-pub(crate) fn describe(settings: &Settings, out: &mut impl Write) -> io::Result<()> {
+pub(super) fn run(args: CheckArgs) -> Result<(), Failure> {
+    logging::start(false).map_err(Failure::Usage)?;
+    let settings = args.serve.settings(&ActivatedNames::default()).map_err(Failure::Usage)?;
+    let mut text = Vec::new();
+    describe(&settings, &mut text)
+        .and_then(|()| stdout::write(&text))
+        .map_err(|e| output_failed(&e))?;
+    let Some(url) = args.url else { return Ok(()) };
+    let answer = attempt(&settings, &url, args.origin.as_deref()).map_err(Failure::Run)?;
+    stdout::write(format!("{answer}\n").as_bytes()).map_err(|e| output_failed(&e))
+}
+
+/// Writes the listeners and the routes, one per line.
+fn describe(settings: &Settings, out: &mut impl Write) -> io::Result<()> {
     for Bind { spec, .. } in &settings.listeners {
         writeln!(out, "listen     {:<6} {}", spec.service, spec.at)?;
     }
@@ -38,24 +53,23 @@ pub(crate) fn describe(settings: &Settings, out: &mut impl Write) -> io::Result<
     Ok(())
 }
 
-/// Says what an attempt would meet; the error is why it would fail.
+/// Describes the route that accepts a connection to `url`, opened by a page of `origin` or, without
+/// one, by a program.
 ///
 /// # Errors
 ///
-/// What would refuse it, in one line.
-pub(crate) fn judge(settings: &Settings, attempt: &Attempt) -> Result<String, String> {
-    let Attempt { url, origin } = attempt;
+/// One line: why the server refuses the connection, and how.
+fn attempt(settings: &Settings, url: &Endpoint, origin: Option<&str>) -> Result<String, String> {
     let (at, path) = match &url.address {
-        Address::Ws(at, path) => (at, path),
-        Address::Wss(at, path) => (at, path),
+        Address::Ws(at, path) | Address::Wss(at, path) => (at, path),
         _ => return Err(format!("{url}: expected a ws:// or wss:// URL")),
     };
     let path = path.split('?').next().unwrap_or_default();
     let mut headers = HeaderMap::new();
-    headers.insert(header::HOST, value(&host_header(at, &url.address))?);
+    headers.insert(header::HOST, header_value(&host_header(at, &url.address))?);
     origin::check_host(&headers, true).map_err(|reason| format!("{url}: {reason} (400)"))?;
     if let Some(origin) = origin {
-        headers.insert(header::ORIGIN, value(origin)?);
+        headers.insert(header::ORIGIN, header_value(origin)?);
     }
     let addressed = origin::Addressed {
         is_tls: settings.tls.is_some(),
@@ -76,16 +90,16 @@ fn describe_route(route: &RouteSpec) -> String {
     format!("{} -> {} ({})", route.path, route.upstream, route.framing)
 }
 
-/// `Host` as a browser sends it: without the scheme's own port.
+/// The `Host` header that a browser sends: the default port of the scheme is left out.
 fn host_header(at: &HostPort, address: &Address) -> String {
-    let own_port = if matches!(address, Address::Ws(..)) { 80 } else { 443 };
+    let default_port = if matches!(address, Address::Ws(..)) { 80 } else { 443 };
     let all = at.to_string();
-    match all.strip_suffix(&format!(":{own_port}")) {
-        Some(host) if at.port == own_port => host.to_owned(),
+    match all.strip_suffix(&format!(":{default_port}")) {
+        Some(host) if at.port == default_port => host.to_owned(),
         _ => all,
     }
 }
 
-fn value(text: &str) -> Result<HeaderValue, String> {
-    HeaderValue::from_str(text).map_err(|_| format!("\"{text}\" cannot stand in a header"))
+fn header_value(text: &str) -> Result<HeaderValue, String> {
+    HeaderValue::from_str(text).map_err(|_| format!("\"{text}\" is not a valid header value"))
 }

@@ -23,7 +23,7 @@ use crate::net::{
     happy_eyeballs::{self, ConnectError},
     resolve,
     stream::Stream,
-    tls::trust::Trust,
+    tls::client::ClientTls,
 };
 use crate::text::io_error::describe;
 
@@ -83,7 +83,10 @@ async fn tcp(at: &HostPort) -> io::Result<TcpStream> {
 }
 
 /// Connects to a host, over TLS if `trust` is given. Also returns the local address.
-pub(super) async fn host(at: &HostPort, trust: Option<&Trust>) -> io::Result<(Stream, SocketAddr)> {
+pub(super) async fn host(
+    at: &HostPort,
+    trust: Option<&ClientTls>,
+) -> io::Result<(Stream, SocketAddr)> {
     let stream = tcp(at).await?;
     let local = stream.local_addr()?;
     let stream = match trust {

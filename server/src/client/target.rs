@@ -10,13 +10,13 @@ use echogate_proto::{
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::args::TargetArgs;
-use crate::net::tls::{Inside, trust::Trust};
+use crate::net::tls::{AppProtocol, client::ClientTls};
 
 /// The target of a connection.
 #[derive(Debug)]
 pub(super) enum Target {
     Tcp(HostPort),
-    Tls(HostPort, Trust),
+    Tls(HostPort, ClientTls),
     Unix(UnixPath),
     Udp(HostPort),
     UnixGram(UnixPath),
@@ -32,7 +32,7 @@ pub(super) struct Upgrade {
     /// The header fields besides those of the handshake.
     pub(super) headers: HeaderMap,
     /// The verification of the server, over TLS.
-    pub(super) trust: Option<Trust>,
+    pub(super) trust: Option<ClientTls>,
     /// The server must select the subprotocol [`HALF_CLOSE`].
     pub(super) half_close: bool,
     /// Lines are sent as binary messages instead of text messages.
@@ -60,13 +60,13 @@ impl Target {
         }
         match address {
             Address::Tcp(at) => Ok(Target::Tcp(at.clone())),
-            Address::Tls(at) => Ok(Target::Tls(at.clone(), trust(args, at, Inside::Bytes)?)),
+            Address::Tls(at) => Ok(Target::Tls(at.clone(), trust(args, at, AppProtocol::Bytes)?)),
             Address::Unix(path) => Ok(Target::Unix(path.clone())),
             Address::Ws(at, path) | Address::Wss(at, path) => Ok(Target::WebSocket(Upgrade {
                 at: at.clone(),
                 path: path.clone(),
                 headers: headers(args)?,
-                trust: tls.then(|| trust(args, at, Inside::WebSocket)).transpose()?,
+                trust: tls.then(|| trust(args, at, AppProtocol::WebSocket)).transpose()?,
                 half_close: false,
                 binary: false,
             })),
@@ -103,11 +103,11 @@ impl Target {
 }
 
 /// The verification of the server at `at`.
-fn trust(args: &TargetArgs, at: &HostPort, inside: Inside) -> Result<Trust, String> {
+fn trust(args: &TargetArgs, at: &HostPort, protocol: AppProtocol) -> Result<ClientTls, String> {
     let name = args.server_name.as_deref().unwrap_or(at.without_zone());
     match args.insecure {
-        true => Trust::none(name, inside),
-        false => Trust::new(name, args.ca.as_deref(), inside),
+        true => ClientTls::insecure(name, protocol),
+        false => ClientTls::new(name, args.ca.as_deref(), protocol),
     }
 }
 
@@ -258,7 +258,7 @@ mod tests {
             (&["service:upper"][..], "a service: URL is valid as the upstream of a route only"),
             (&["udp://h:1", "--origin=o"], "--origin is valid with ws:// and wss:// only"),
             (&["tls://h:1", "--ca=/nowhere/ca.pem"], "/nowhere/ca.pem: no such file"),
-            (&["tls://a..b:1"], "\"a..b\" is no name"),
+            (&["tls://a..b:1"], "\"a..b\" is not a name"),
             (&["tcp://h:1", "--ca=ca.pem"], "--ca is valid with tls:// and wss:// only"),
             (&["ws://h", "--server-name=n"], "--server-name is valid with tls:// and wss:// only"),
             (&["tls://h:1", "--origin=o"], "--origin is valid with ws:// and wss:// only"),

@@ -1,13 +1,13 @@
-//! The purposes of the sockets that a service manager passed to this process: settings that they
-//! stand in for.
+//! The purposes of sockets passed by a service manager (systemd socket activation), which replace
+//! default addresses.
 
 use crate::service::Service;
 
 /// The purposes of the passed sockets.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ActivatedNames {
-    /// At least one is for HTTP.
+    /// Whether at least one socket is for HTTP.
     pub(crate) http: bool,
-    /// The services for which there is one.
+    /// The services that have a socket.
     pub(crate) services: Vec<Service>,
 }

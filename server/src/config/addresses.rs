@@ -1,4 +1,4 @@
-//! The addresses of all sockets together: no two sockets can have the same.
+//! A check that no two sockets have the same address.
 
 use std::{
     fmt::{self, Display},
@@ -9,16 +9,16 @@ use echogate_proto::endpoint::HostPort;
 
 use super::{Bind, ListenAddr, ListenerSpec, SocketPath, sources::Setting};
 
-/// A socket that is to be bound.
+/// A socket to be bound.
 struct Socket<'a> {
     address: Address<'a>,
-    /// The setting that asks for it; a default has none.
+    /// The setting that gives the socket; None for a default.
     setting: Option<Setting<'a>>,
-    /// How messages name it.
-    what: String,
+    /// The socket in error messages.
+    description: String,
 }
 
-/// The address of a socket, as far as it is known before the socket is bound.
+/// The address of a socket before it is bound: a host name is not resolved.
 enum Address<'a> {
     Tcp(&'a HostPort),
     Udp(&'a HostPort),
@@ -26,12 +26,12 @@ enum Address<'a> {
 }
 
 impl Address<'_> {
-    /// Whether one address cannot have both sockets. Which addresses a name has, the system
-    /// alone knows: sockets that clash because of it are "in use" when they are bound.
+    /// Whether both sockets cannot be bound at once. Conflicts that only the resolution of a host
+    /// name reveals are reported by bind(2).
     fn clashes_with(&self, other: &Address<'_>) -> bool {
         match (self, other) {
             (Address::Tcp(at), Address::Tcp(other)) | (Address::Udp(at), Address::Udp(other)) => {
-                // Port 0 is a free port, another one each time.
+                // Port 0 is a different free port each time.
                 at.port != 0 && at.port == other.port && is_same_host(&at.host, &other.host)
             }
             (Address::Path(at), Address::Path(other)) => at.path == other.path,
@@ -50,14 +50,14 @@ fn is_same_host(one: &str, other: &str) -> bool {
 impl Display for Socket<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.setting {
-            Some(setting) => write!(f, "{} ({setting})", self.what),
-            None => write!(f, "{} (default)", self.what),
+            Some(setting) => write!(f, "{} ({setting})", self.description),
+            None => write!(f, "{} (default)", self.description),
         }
     }
 }
 
-/// Checks that no two sockets have the same address. With each list comes the setting that
-/// gave it, if it is not the default.
+/// Checks that no two sockets have the same address. Each list comes with its setting, unless it is
+/// the default.
 ///
 /// # Errors
 ///
@@ -73,12 +73,12 @@ pub(super) fn check_addresses(
             ListenAddr::Unix(at) | ListenAddr::UnixGram(at) => Address::Path(at),
         },
         setting: listen.map(|setting| setting.element(i)),
-        what: spec.to_string(),
+        description: spec.to_string(),
     });
     let http = http.iter().enumerate().map(|(i, Bind { spec, .. })| Socket {
         address: Address::Tcp(spec),
         setting: http_setting.map(|setting| setting.element(i)),
-        what: format!("HTTP on {spec}"),
+        description: format!("HTTP on {spec}"),
     });
     let all: Vec<Socket<'_>> = listeners.chain(http).collect();
     for (i, socket) in all.iter().enumerate() {

@@ -1,7 +1,7 @@
-//! Settings in the environment: each flag has a variable, `ECHOGATE_` and its name.
+//! Settings in the environment: the flag `--max-message` has the variable `ECHOGATE_MAX_MESSAGE`.
 //!
-//! An empty variable is one that was not given, as in `docker compose`'s `${NAME:-}`. The
-//! elements of a list are separated by commas; white space around values is ignored.
+//! An empty variable gives nothing, so that `${NAME:-}` works in `docker compose`. The elements of
+//! a list are separated by commas; white space around values is ignored.
 
 use std::{
     collections::BTreeMap,
@@ -10,10 +10,9 @@ use std::{
     path::PathBuf,
 };
 
-use clap::{Arg, ArgAction, Args, Command, FromArgMatches, error::ContextKind};
+use clap::{Arg, ArgAction, Command};
 
-use super::Given;
-use crate::text::escape::escape;
+use super::{ConfigLayer, layer::Arguments};
 
 /// The variable of the flag `--flag`.
 pub(super) fn variable(flag: &str) -> String {
@@ -27,38 +26,37 @@ pub(super) fn config() -> Option<PathBuf> {
     (!value.is_empty()).then(|| value.into())
 }
 
-/// Reads the settings of these variables, of which others are left alone.
+/// Parses the settings among `variables`, and ignores other variables.
 ///
 /// # Errors
 ///
-/// One line that names the variable and what is wrong with its value, or with its name.
-pub(super) fn read(variables: &BTreeMap<OsString, OsString>) -> Result<Given, String> {
-    let command = command();
-    let names = command.get_arguments().filter_map(Arg::get_long).map(variable);
+/// One line that names the variable and says what is wrong with its value or its name.
+pub(super) fn read(variables: &BTreeMap<OsString, OsString>) -> Result<ConfigLayer, String> {
+    let mut arguments = Arguments::new();
+    let flags: Vec<Arg> = arguments.flags().cloned().collect();
+    let names = flags.iter().filter_map(Arg::get_long).map(variable);
     let names: Vec<String> = names.chain(["config", "log"].map(variable)).collect();
     for (name, value) in variables {
         if let Some(meant) = name.to_str().and_then(|name| misspelt(name, &names))
             && !trimmed(value).is_empty()
         {
-            return Err(format!("{} is no setting: did you mean {meant}?", name.display()));
+            return Err(format!("{} is not a setting; did you mean {meant}?", name.display()));
         }
     }
-    let mut all = Vec::new();
-    for arg in command.get_arguments() {
-        let Some(flag) = arg.get_long() else { continue };
-        let name = variable(flag);
+    for flag in &flags {
+        let name = variable(flag.get_long().expect("every setting has a long flag"));
         let Some(value) = variables.get(OsStr::new(&name)) else { continue };
-        let arguments = arguments(arg, flag, value).map_err(|why| format!("{name}: {why}"))?;
-        // Each variable by itself: an error is known to be of its value.
-        command.clone().try_get_matches_from(&arguments).map_err(|e| complaint(&name, &e))?;
-        all.extend(arguments);
+        let values = split(flag, value).map_err(|why| format!("{name}: {why}"))?;
+        for value in values {
+            arguments.add(flag, value).map_err(|why| format!("{name}: {why}"))?;
+        }
     }
-    let matches = command.try_get_matches_from(all).map_err(|e| e.to_string())?;
-    Given::from_arg_matches(&matches).map_err(|e| e.to_string())
+    arguments.parse()
 }
 
-/// Which of `names` was meant by a variable that is none of them but very like one. Others that
-/// begin with `ECHOGATE_` may be of other programs: images and Kubernetes set such.
+/// The name that a misspelt variable was meant to be; None for a known name and for one that is not
+/// similar. Such variables are ignored: container images and Kubernetes set `ECHOGATE_PORT` and
+/// others.
 fn misspelt<'a>(name: &str, names: &'a [String]) -> Option<&'a str> {
     let prefix = variable("");
     let given = name.strip_prefix(&prefix)?;
@@ -72,11 +70,11 @@ fn misspelt<'a>(name: &str, names: &'a [String]) -> Option<&'a str> {
     alike.min().filter(|(slips, _)| *slips > 0).map(|(_, known)| known.as_str())
 }
 
-/// Adds to the help of each setting in `command` the variable that gives it, too.
+/// Adds `[env: VARIABLE]` to the help of each setting in `command`.
 pub(crate) fn with_variables(command: Command) -> Command {
-    let settings = self::command();
+    let settings = Arguments::new();
     let is_setting = |arg: &Arg| {
-        arg.get_id() == "config" || settings.get_arguments().any(|own| own.get_id() == arg.get_id())
+        arg.get_id() == "config" || settings.flags().any(|flag| flag.get_id() == arg.get_id())
     };
     command.mut_args(|arg| match (arg.get_long(), arg.get_help()) {
         (Some(flag), Some(help)) if is_setting(&arg) => {
@@ -87,53 +85,20 @@ pub(crate) fn with_variables(command: Command) -> Command {
     })
 }
 
-fn command() -> Command {
-    let command = Command::new("environment").no_binary_name(true);
-    Given::augment_args(command.disable_help_flag(true))
-}
-
-/// The arguments that say the same as `value` in the variable of `arg`.
-fn arguments(arg: &Arg, flag: &str, value: &OsStr) -> Result<Vec<OsString>, String> {
+/// The elements of a list; of other settings the single value. Empty if nothing is given.
+fn split<'a>(flag: &Arg, value: &'a OsStr) -> Result<Vec<&'a OsStr>, String> {
     let value = trimmed(value);
-    if value.is_empty() {
-        return Ok(Vec::new());
+    if !matches!(flag.get_action(), ArgAction::Append) {
+        return Ok(if value.is_empty() { Vec::new() } else { vec![value] });
     }
-    let argument = |value: &OsStr| {
-        let mut argument = OsString::from(format!("--{flag}="));
-        argument.push(value);
-        argument
-    };
-    match arg.get_action() {
-        ArgAction::Append => {
-            let text = value.to_str().ok_or("expected UTF-8")?;
-            let elements = text.split(',').map(str::trim).filter(|element| !element.is_empty());
-            Ok(elements.map(|element| argument(element.as_ref())).collect())
-        }
-        ArgAction::SetTrue => match value.to_str() {
-            Some("true") => Ok(vec![format!("--{flag}").into()]),
-            Some("false") => Ok(Vec::new()),
-            _ => Err(format!("{value:?}: expected true or false")),
-        },
-        _ => Ok(vec![argument(value)]),
-    }
+    let text = value.to_str().ok_or("expected UTF-8")?;
+    let elements = text.split(',').map(str::trim).filter(|element| !element.is_empty());
+    Ok(elements.map(OsStr::new).collect())
 }
 
-/// A value without white space around it, as far as it is text.
+/// A value without surrounding white space; unchanged if it is not UTF-8.
 fn trimmed(value: &OsStr) -> &OsStr {
     value.to_str().map_or(value, |text| OsStr::new(text.trim()))
-}
-
-/// What is wrong with the value of a variable, in one line and without the name of a flag.
-fn complaint(name: &str, error: &clap::Error) -> String {
-    let why = std::error::Error::source(error)
-        .map_or_else(|| error.kind().to_string(), ToString::to_string);
-    match error.get(ContextKind::InvalidValue) {
-        Some(value) => {
-            let value = escape(&value.to_string());
-            format!("invalid value '{value}' for {name}: {why}")
-        }
-        None => format!("{name}: {why}"),
-    }
 }
 
 #[cfg(test)]
@@ -141,8 +106,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_setting_has_its_variable_from_here_and_none_from_the_parser() {
-        for arg in command().get_arguments() {
+    fn settings_get_their_variables_from_this_module_and_not_from_clap() {
+        for arg in Arguments::new().flags() {
             assert!(arg.get_long().is_some(), "{arg}");
             assert_eq!(arg.get_env(), None, "{arg}");
             assert_eq!(arg.get_value_delimiter(), None, "{arg}");
@@ -150,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slip_in_a_name_is_told_from_the_variables_of_others() {
+    fn a_misspelt_variable_is_told_from_those_of_other_programs() {
         let names = ["http", "log", "route", "max-connections", "listen"].map(variable);
         for (given, meant) in [
             ("ECHOGATE_HTTP", None),
@@ -170,28 +135,18 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_is_split_into_the_arguments_that_say_the_same() {
+    fn a_list_is_split_at_commas_and_other_values_are_trimmed() {
         let list = Arg::new("x").long("x").action(ArgAction::Append);
-        let switch = Arg::new("x").long("x").action(ArgAction::SetTrue);
         let single = Arg::new("x").long("x");
-        for (arg, value, expected) in [
-            (&list, "a, b", Ok(&["--x=a", "--x=b"][..])),
-            (&list, " a,,b,", Ok(&["--x=a", "--x=b"])),
-            (&list, " , ", Ok(&[])),
-            (&list, "", Ok(&[])),
-            (&single, " a, b ", Ok(&["--x=a, b"])),
-            (&single, "  ", Ok(&[])),
-            (&switch, "true", Ok(&["--x"])),
-            (&switch, "false", Ok(&[])),
-            (&switch, "", Ok(&[])),
-            (&switch, "yes", Err("\"yes\": expected true or false")),
+        for (flag, value, expected) in [
+            (&list, "a, b", &["a", "b"][..]),
+            (&list, " a,,b,", &["a", "b"]),
+            (&list, " , ", &[]),
+            (&list, "", &[]),
+            (&single, " a, b ", &["a, b"]),
+            (&single, "  ", &[]),
         ] {
-            let got = arguments(arg, "x", value.as_ref());
-            let expected = match expected {
-                Ok(all) => Ok(all.iter().map(OsString::from).collect()),
-                Err(why) => Err(why.to_owned()),
-            };
-            assert_eq!(got, expected, "{value:?}");
+            assert_eq!(split(flag, value.as_ref()).unwrap(), expected, "{value:?}");
         }
     }
 }

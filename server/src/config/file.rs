@@ -1,31 +1,32 @@
-//! Settings in a file, and where in it something is wrong.
+//! The settings file (TOML): its values, and the line of each.
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fs,
-    ops::Range,
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, de::DeserializeOwned};
+use clap::{Arg, ArgAction};
+use serde::Deserialize;
 use toml::{
-    Spanned, Table, Value,
-    de::{DeTable, DeValue},
+    Spanned, Value,
+    de::{DeTable, DeValue, ValueDeserializer},
 };
 
-use super::{Given, ListenerSpec, RouteSpec};
-use crate::text::escape::escape;
+use super::{ConfigLayer, ListenerSpec, RouteSpec, layer::Arguments, values::SpecError};
+use crate::text::{io_error, suggest::suggestion};
 
-/// The lines on which the settings of a file stand.
+/// The lines on which the settings of a file are given.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     path: PathBuf,
-    /// Of each key: the line of its value, or those of the elements of a list.
+    /// For each key the line of its value, or of each element of a list.
     lines: BTreeMap<String, Vec<usize>>,
 }
 
 impl Lines {
-    /// Where the value of `key` stands, or its element `index`: file and line.
+    /// `FILE:LINE` of the value of `key`, or of its element `index`.
     pub(super) fn place(&self, key: &str, index: usize) -> String {
         let path = self.path.display();
         match self.lines.get(key).and_then(|lines| lines.get(index)) {
@@ -35,114 +36,168 @@ impl Lines {
     }
 }
 
-/// Reads the settings of a file, and on which lines they stand.
+/// An error, and the byte of the file at which it is.
+struct Located {
+    at: usize,
+    why: String,
+}
+
+impl Located {
+    fn new<T>(at: &Spanned<T>, why: impl Into<String>) -> Located {
+        Located { at: at.span().start, why: why.into() }
+    }
+}
+
+/// Reads the settings of a file, and the lines on which they are given.
 ///
 /// # Errors
 ///
-/// One line that names the file, the line, the key and what is wrong there.
-pub(super) fn read(path: &Path) -> Result<(Lines, Given), String> {
+/// One line that names the file, the line and the key, and says what is wrong.
+pub(super) fn read(path: &Path) -> Result<(Lines, ConfigLayer), String> {
     let name = path.display();
-    let text = fs::read_to_string(path)
-        .map_err(|e| format!("{name}: {}", crate::text::io_error::describe(&e)))?;
-    let given = toml::from_str(&text).map_err(|e| {
-        let why = e.message();
-        let at = place(&text, why).or(e.span()).map_or(0, |span| span.start);
-        let (key, at) = match key_at(&text, at) {
-            Some(key) if !why.starts_with("unknown field") => {
-                (format!("{}: ", key.name), key.element_in(why).unwrap_or(at))
-            }
-            _ => (String::new(), at),
-        };
-        format!("{name}:{}: {key}{}", line(&text, at), why.replace('\n', ", "))
+    let text =
+        fs::read_to_string(path).map_err(|e| format!("{name}: {}", io_error::describe(&e)))?;
+    let line = |at: usize| 1 + text[..at].matches('\n').count();
+    let failed = |Located { at, why }| format!("{name}:{}: {why}", line(at));
+    let table = DeTable::parse(&text).map_err(|e| {
+        let at = e.span().map_or(0, |span| span.start);
+        failed(Located { at, why: e.message().replace('\n', ", ") })
     })?;
-    let lines = keys(&text).into_iter().map(|key| {
-        let starts = key.elements.iter().map(|(start, _)| *start);
-        let starts = if key.elements.is_empty() { vec![key.start] } else { starts.collect() };
-        (key.name, starts.into_iter().map(|start| line(&text, start)).collect())
+    let layer = parse(table.get_ref()).map_err(failed)?;
+    let lines = table.get_ref().iter().map(|(key, value)| {
+        let starts = elements(value).iter().map(|element| line(element.span().start));
+        (key.get_ref().to_string(), starts.collect())
     });
-    Ok((Lines { path: path.to_owned(), lines: lines.collect() }, given))
+    Ok((Lines { path: path.to_owned(), lines: lines.collect() }, layer))
 }
 
-fn line(text: &str, at: usize) -> usize {
-    1 + text[..at].matches('\n').count()
-}
-
-/// A key of the file, and where its value stands.
-struct Key {
-    name: String,
-    /// Where the value begins.
-    start: usize,
-    /// Of a list: where each element begins, and its text if it is a string.
-    elements: Vec<(usize, Option<String>)>,
-}
-
-impl Key {
-    /// Where the element begins that an error names.
-    fn element_in(&self, why: &str) -> Option<usize> {
-        let is_named = |text: &String| why.contains(&format!("\"{}\"", escape(text)));
-        let mut elements = self.elements.iter();
-        elements.find(|(_, text)| text.as_ref().is_some_and(is_named)).map(|(start, _)| *start)
+/// The elements of a list that is not empty; any other value as one element.
+fn elements<'a, 'i>(value: &'a Spanned<DeValue<'i>>) -> &'a [Spanned<DeValue<'i>>] {
+    match value.get_ref() {
+        DeValue::Array(elements) if !elements.is_empty() => elements,
+        _ => std::slice::from_ref(value),
     }
 }
 
-/// The keys of a file; none where it is no TOML, of which an error has no key.
-fn keys(text: &str) -> Vec<Key> {
-    let Ok(table) = DeTable::parse(text) else { return Vec::new() };
-    let element = |value: &Spanned<DeValue<'_>>| {
-        (value.span().start, value.get_ref().as_str().map(str::to_owned))
-    };
-    let keys = table.get_ref().iter().map(|(name, value)| Key {
-        name: name.get_ref().to_string(),
-        start: value.span().start,
-        elements: match value.get_ref() {
-            DeValue::Array(elements) => elements.iter().map(element).collect(),
-            _ => Vec::new(),
-        },
-    });
-    keys.collect()
-}
-
-/// The key to whose value the byte at `at` belongs: the last one of which a part begins
-/// before it.
-fn key_at(text: &str, at: usize) -> Option<Key> {
-    let last_start = |key: &Key| {
-        let starts = key.elements.iter().map(|(start, _)| *start).chain([key.start]);
-        starts.filter(|start| *start <= at).max()
-    };
-    keys(text).into_iter().filter(|key| last_start(key).is_some()).max_by_key(last_start)
-}
-
-/// The tables that there may be many of, as they are written.
-#[derive(Deserialize)]
-struct Tables {
-    #[serde(default)]
-    listener: Vec<Written>,
-    #[serde(default)]
-    route: Vec<Written>,
-}
-
-type Written = Spanned<BTreeMap<String, Spanned<Value>>>;
-
-/// Where the error `why` is, if it is in a listener or a route: except for unknown keys, the
-/// library reports such an error at the first of these tables.
-fn place(text: &str, why: &str) -> Option<Range<usize>> {
-    if why.starts_with("unknown field") {
-        return None;
+fn parse(table: &DeTable<'_>) -> Result<ConfigLayer, Located> {
+    let mut arguments = Arguments::new();
+    let flags: Vec<Arg> = arguments.flags().cloned().collect();
+    let (mut listen, mut route) = (Vec::new(), Vec::new());
+    for (key, value) in table {
+        let name: &str = key.get_ref();
+        let in_key = |error: Located| Located { why: format!("{name}: {}", error.why), ..error };
+        let flag = flags.iter().find(|flag| flag.get_long() == Some(name) && name != "listen");
+        match (name, flag) {
+            ("listener", _) => listen = parse_tables(value, parse_listener).map_err(in_key)?,
+            ("route", _) => route = parse_tables(value, parse_route).map_err(in_key)?,
+            (_, Some(flag)) => add(&mut arguments, flag, value).map_err(in_key)?,
+            (_, None) => {
+                let flags = flags.iter().filter_map(Arg::get_long);
+                let known = flags.filter(|flag| *flag != "listen").chain(["listener"]);
+                let suggestion = suggestion(name, known);
+                return Err(Located::new(key, format!("unknown setting \"{name}\"{suggestion}")));
+            }
+        }
     }
-    let Tables { listener, route } = toml::from_str(text).ok()?;
-    let listener = listener.into_iter().find(|table| is_wrong::<ListenerSpec>(table, why));
-    let route = || route.into_iter().find(|table| is_wrong::<RouteSpec>(table, why));
-    let table = listener.or_else(route)?;
-    let is_named = |value: &&Spanned<Value>| {
-        value.as_ref().as_str().is_some_and(|text| text.len() > 1 && why.contains(text))
-    };
-    let values = table.as_ref();
-    let url = values.get("url");
-    let value = url.filter(is_named).or_else(|| values.values().find(is_named)).or(url);
-    Some(value.map_or(table.span(), Spanned::span))
+    let layer = arguments.parse().map_err(|why| Located { at: 0, why })?;
+    Ok(ConfigLayer { listen, route, ..layer })
 }
 
-fn is_wrong<T: DeserializeOwned>(table: &Written, why: &str) -> bool {
-    let values = table.as_ref().iter().map(|(key, value)| (key.clone(), value.as_ref().clone()));
-    T::deserialize(values.collect::<Table>()).is_err_and(|e| e.message() == why)
+/// Adds the value of a key, or the elements of its list, to the arguments.
+fn add(arguments: &mut Arguments, flag: &Arg, value: &Spanned<DeValue<'_>>) -> Result<(), Located> {
+    match (flag.get_action(), value.get_ref()) {
+        (ArgAction::Append, DeValue::Array(list)) if list.is_empty() => {
+            return Err(Located::new(value, "empty list: remove the key to use the default"));
+        }
+        (ArgAction::Append, DeValue::Array(_)) => {}
+        (ArgAction::Append, other) => {
+            let why = format!("expected a list of strings, found {}", other.type_str());
+            return Err(Located::new(value, why));
+        }
+        (_, DeValue::Array(_)) => {
+            return Err(Located::new(value, "expected a single value, found array"));
+        }
+        _ => {}
+    }
+    let is_switch = matches!(flag.get_action(), ArgAction::SetTrue);
+    for element in elements(value) {
+        let deserializer = ValueDeserializer::from(element.clone());
+        let text = match Value::deserialize(deserializer) {
+            Ok(Value::String(text)) if text.is_empty() && !is_switch => {
+                return Err(Located::new(element, "empty value: remove it to use the default"));
+            }
+            Ok(Value::String(text)) if !is_switch => text,
+            Ok(Value::Integer(number)) if !is_switch => number.to_string(),
+            Ok(Value::Boolean(value)) if is_switch => value.to_string(),
+            Ok(other) => {
+                let expected = if is_switch { "true or false" } else { "a string or a number" };
+                let why = format!("expected {expected}, found {}", other.type_str());
+                return Err(Located::new(element, why));
+            }
+            Err(e) => return Err(Located::new(element, e.message())),
+        };
+        arguments.add(flag, OsStr::new(&text)).map_err(|why| Located::new(element, why))?;
+    }
+    Ok(())
+}
+
+type ParseTable<T> = fn(&Spanned<DeValue<'_>>) -> Result<T, Located>;
+
+/// Parses the tables of `[[listener]]` or `[[route]]`.
+fn parse_tables<T>(value: &Spanned<DeValue<'_>>, parse: ParseTable<T>) -> Result<Vec<T>, Located> {
+    match value.get_ref() {
+        DeValue::Array(tables) if tables.is_empty() => {
+            Err(Located::new(value, "empty list: remove the key to use the default"))
+        }
+        DeValue::Array(tables) => tables.iter().map(parse).collect(),
+        other => {
+            let why = format!("expected a list of tables, found {}", other.type_str());
+            Err(Located::new(value, why))
+        }
+    }
+}
+
+fn parse_listener(table: &Spanned<DeValue<'_>>) -> Result<ListenerSpec, Located> {
+    let [(service_at, service), (url_at, url)] = strings(table, ["service", "url"])?;
+    ListenerSpec::new(service, url).map_err(|error| locate(error, service_at, url_at))
+}
+
+fn parse_route(table: &Spanned<DeValue<'_>>) -> Result<RouteSpec, Located> {
+    let [(path_at, path), (url_at, url)] = strings(table, ["path", "url"])?;
+    RouteSpec::new(path, url).map_err(|error| locate(error, path_at, url_at))
+}
+
+fn locate(error: SpecError, name_at: usize, url_at: usize) -> Located {
+    match error {
+        SpecError::Name(why) => Located { at: name_at, why },
+        SpecError::Url(why) => Located { at: url_at, why },
+    }
+}
+
+/// The values of two keys, the only ones of a table, each with its position.
+fn strings<'a>(
+    table: &'a Spanned<DeValue<'_>>,
+    keys: [&str; 2],
+) -> Result<[(usize, &'a str); 2], Located> {
+    let Some(entries) = table.get_ref().as_table() else {
+        let why = format!("expected a table, found {}", table.get_ref().type_str());
+        return Err(Located::new(table, why));
+    };
+    if let Some((unknown, _)) = entries.iter().find(|(key, _)| !keys.contains(&&**key.get_ref())) {
+        let [one, other] = keys;
+        let why = format!("unknown key \"{}\": expected {one} and {other}", unknown.get_ref());
+        return Err(Located::new(unknown, why));
+    }
+    let string = |key: &str| {
+        let Some(value) = entries.get(key) else {
+            return Err(Located::new(table, format!("the key {key} is missing")));
+        };
+        let text = value.get_ref().as_str().ok_or_else(|| {
+            let why = format!("{key}: expected a string, found {}", value.get_ref().type_str());
+            Located::new(value, why)
+        })?;
+        Ok((value.span().start, text))
+    };
+    let [first, second] = keys;
+    Ok([string(first)?, string(second)?])
 }

@@ -1,4 +1,4 @@
-//! Listeners: services on endpoints of their own.
+//! Listeners: built-in services on endpoints of their own.
 
 use std::{
     fmt::{self, Display},
@@ -9,27 +9,26 @@ use echogate_proto::{
     endpoint::{Address, HostPort, UnixPath},
     live::Kind,
 };
-use serde::Deserialize;
 
 use super::{
-    Bind, loopback,
-    values::{check_host, known_options, parse_endpoint},
+    Bind,
+    endpoints::loopback,
+    values::{SpecError, check_host, known_options, parse_endpoint},
 };
 use crate::service::Service;
 
 /// `SERVICE=URL`: a service on an endpoint.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-#[serde(try_from = "RawListener")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ListenerSpec {
-    /// Which service.
+    /// The service.
     pub(crate) service: Service,
-    /// Where.
+    /// The endpoint.
     pub(crate) at: ListenAddr,
-    /// One message is answered on each connection, which then ends.
+    /// Whether each connection ends after the answer to one message.
     pub(crate) once: bool,
 }
 
-/// Where a service listens.
+/// The endpoint of a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ListenAddr {
     /// `tcp://HOST:PORT`
@@ -47,9 +46,9 @@ pub(crate) enum ListenAddr {
 /// A socket in the file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SocketPath {
-    /// Where.
+    /// The path of its file.
     pub(crate) path: UnixPath,
-    /// Who may connect, as the mode of a file; what the umask leaves if none is given.
+    /// The permissions of the file; None leaves them to the umask.
     pub(crate) mode: Option<u32>,
 }
 
@@ -82,7 +81,7 @@ impl Display for ListenerSpec {
     }
 }
 
-/// `upper`, `time` and `chat` on ports of their own.
+/// The default listeners: `upper`, `time` and `chat`.
 pub(super) fn default_listeners() -> Vec<Bind<ListenerSpec>> {
     let ports = [(Service::Upper, 7007), (Service::Time, 7013), (Service::Chat, 7017)];
     let listeners = ports.into_iter().flat_map(|(service, port)| {
@@ -100,24 +99,19 @@ impl FromStr for ListenerSpec {
     fn from_str(text: &str) -> Result<ListenerSpec, String> {
         let (service, url) =
             text.split_once('=').ok_or("expected SERVICE=URL, as upper=tcp://127.0.0.1:7007")?;
-        RawListener { service: service.to_owned(), url: url.to_owned() }.try_into()
+        Ok(ListenerSpec::new(service, url)?)
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawListener {
-    service: String,
-    url: String,
-}
+impl ListenerSpec {
+    /// Parses the two parts of a listener.
+    pub(super) fn new(service: &str, url: &str) -> Result<ListenerSpec, SpecError> {
+        let service = service.parse().map_err(SpecError::Name)?;
+        ListenerSpec::at_url(service, url).map_err(SpecError::Url)
+    }
 
-impl TryFrom<RawListener> for ListenerSpec {
-    type Error = String;
-
-    fn try_from(raw: RawListener) -> Result<ListenerSpec, String> {
-        let RawListener { service, url } = raw;
-        let service: Service = service.parse()?;
-        let endpoint = parse_endpoint(&url)?;
+    fn at_url(service: Service, url: &str) -> Result<ListenerSpec, String> {
+        let endpoint = parse_endpoint(url)?;
         let known: &[_] = match endpoint.address {
             Address::Tcp(_) | Address::Tls(_) => &["once"],
             Address::Unix(_) => &["mode", "once"],
@@ -137,7 +131,7 @@ impl TryFrom<RawListener> for ListenerSpec {
             Address::UnixGram(path) => ListenAddr::UnixGram(socket_path(path)?),
             other => {
                 return Err(format!(
-                    "{other}: a listener takes tcp://, tls://, udp://, unix:// and unixgram:// only"
+                    "{other}: a listener takes only tcp://, tls://, udp://, unix:// and unixgram://"
                 ));
             }
         };
@@ -150,7 +144,7 @@ impl TryFrom<RawListener> for ListenerSpec {
         if matches!(at, ListenAddr::Udp(_) | ListenAddr::UnixGram(_))
             && !service.answers_datagrams()
         {
-            return Err(format!("{url}: {service} needs connections, and datagrams have none"));
+            return Err(format!("{url}: {service} needs a stream socket (tcp, tls or unix)"));
         }
         let once = match endpoint.option("once") {
             None | Some("false") => false,
@@ -158,21 +152,21 @@ impl TryFrom<RawListener> for ListenerSpec {
             Some(other) => return Err(format!("once=\"{other}\": expected true or false")),
         };
         if once && service == Service::Operator {
-            return Err(format!("{url}: an operator says more than one thing"));
+            return Err(format!("{url}: once cannot be used with the service operator"));
         }
         Ok(ListenerSpec { service, at, once })
     }
 }
 
-/// The mode of a socket in the file system, as chmod(1) takes it in digits. Connecting takes the
-/// permission to write.
+/// Parses the mode of a Unix socket's file in octal digits, as chmod(1) does. Connecting requires
+/// the permission to write.
 fn parse_mode(text: &str) -> Result<u32, String> {
     let is_octal = matches!(text.len(), 1..=4) && text.bytes().all(|b| matches!(b, b'0'..=b'7'));
     match u32::from_str_radix(text, 8) {
         Ok(mode @ 0..=0o777) if is_octal && mode & 0o222 != 0 => Ok(mode),
         Ok(0..=0o777) if is_octal => Err(format!(
-            "mode=\"{text}\" lets nobody write, which connecting takes: expected 660 or the like"
+            "mode=\"{text}\": connecting requires write permission: expected 660 or similar"
         )),
-        _ => Err(format!("mode=\"{text}\": expected a file's mode in octal digits, as 660")),
+        _ => Err(format!("mode=\"{text}\": expected a file mode in octal digits, as 660")),
     }
 }

@@ -1,5 +1,4 @@
-//! Origins of pages (RFC 6454): as a browser sends them in `Origin`, and as `--allow-origin`
-//! names them.
+//! Origins of pages (RFC 6454) in the `Origin` header and in `--allow-origin`.
 
 use std::{fmt, str::FromStr};
 
@@ -8,13 +7,13 @@ use crate::{
     text::escape::escape,
 };
 
-/// An origin. Equal origins compare equal: default ports are left out.
+/// An origin, normalized: default ports are left out, so that equal origins compare equal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// `null`: a page without an origin of its own, as a sandboxed frame or, in most browsers,
-    /// a local file.
+    /// `null`: a page without an origin, such as a sandboxed frame or, in most browsers, a local
+    /// file.
     Null,
-    /// `file://`: a local file, in some browsers and embedded web views.
+    /// `file://`: a local file in some browsers and embedded web views.
     File,
     /// A scheme, a host and a port.
     Tuple {
@@ -22,12 +21,12 @@ pub(crate) enum Origin {
         scheme: String,
         /// The host.
         host: Host,
-        /// The port; none where it is the scheme's default port or the scheme has none.
+        /// The port; None for the default port of the scheme and for schemes without ports.
         port: Option<u16>,
     },
 }
 
-/// The default port of a scheme whose pages can open WebSockets.
+/// The default port of `http` and `https`.
 pub(crate) fn default_port(scheme: &str) -> Option<u16> {
     match scheme {
         "http" => Some(80),
@@ -82,7 +81,7 @@ pub(crate) enum AllowedOrigin {
 }
 
 impl AllowedOrigin {
-    /// Whether pages of `origin` may connect; an origin that cannot be parsed is `None`.
+    /// Whether pages of `origin` may connect; None is an origin that cannot be parsed.
     pub(crate) fn allows(&self, origin: Option<&Origin>) -> bool {
         match self {
             AllowedOrigin::Any => true,
@@ -100,16 +99,16 @@ impl FromStr for AllowedOrigin {
         }
         parse_setting(text).map(AllowedOrigin::One).map_err(|why| {
             let text = escape(text);
-            format!("\"{text}\" can match no Origin header: {why}")
+            format!("\"{text}\" cannot match any Origin header: {why}")
         })
     }
 }
 
-/// Parses an origin of the settings: one that a browser can send.
+/// Parses an origin that a browser can send.
 ///
 /// # Errors
 ///
-/// Why a browser never sends it.
+/// Why no browser sends it.
 fn parse_setting(text: &str) -> Result<Origin, &'static str> {
     const EXPECTED: &str = "expected SCHEME://HOST[:PORT], null, file:// or *";
     if text.is_empty() {
@@ -123,10 +122,10 @@ fn parse_setting(text: &str) -> Result<Origin, &'static str> {
     let (scheme, authority) = text.split_once("://").ok_or(EXPECTED)?;
     let scheme = parse_scheme(scheme).ok_or(EXPECTED)?;
     if scheme == "ws" || scheme == "wss" {
-        return Err("its scheme is that of the page, http or https");
+        return Err("the scheme of a page is http or https");
     }
     if scheme == "file" {
-        return Err("pages of files send file:// or null, without a host or path");
+        return Err("local files send file:// or null, without a host or path");
     }
     if authority.is_empty() {
         return Err(EXPECTED);
@@ -138,7 +137,7 @@ fn parse_setting(text: &str) -> Result<Origin, &'static str> {
         return Err("an origin has no user name");
     }
     if !authority.contains('[') && authority.matches(':').count() > 1 {
-        return Err("an IPv6 address stands in brackets");
+        return Err("an IPv6 address needs brackets");
     }
     let host_end = authority.rfind(']').map_or(0, |bracket| bracket + 1);
     let colon = authority[host_end..].find(':').map(|colon| host_end + colon);
@@ -207,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn an_allowed_origin_that_can_match_nothing_is_refused_with_the_reason() {
+    fn an_allowed_origin_that_cannot_match_is_rejected_with_the_reason() {
         for (wrong, reason) in [
             ("", "empty"),
             ("friend.example", "SCHEME://HOST"),

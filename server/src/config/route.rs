@@ -1,4 +1,4 @@
-//! Routes: WebSocket paths, and what each leads to.
+//! Routes: WebSocket paths and their upstreams.
 
 use std::{
     fmt::{self, Display},
@@ -12,66 +12,63 @@ use echogate_proto::{
     endpoint::{Address, Endpoint, HostPort, UnixPath},
     framing::{Framing, FramingOptions, MAX_CHUNK, MIN_CHUNK},
 };
-use serde::Deserialize;
 
-use super::values::{Count, check_host, known_options, parse_endpoint};
+use super::values::{Count, SpecError, check_host, known_options, parse_endpoint};
 use crate::{
     net::{
-        proxy,
-        tls::{Inside, trust::Trust},
+        proxy_protocol,
+        tls::{AppProtocol, client::ClientTls},
     },
     service::Service,
     text::escape::escape,
 };
 
-/// Paths of the page's files. A route may have only `/` of them: there an opening handshake is
-/// told apart from a request for the page.
+/// Paths of the page's files. A route may use only `/` of these: there the server answers an
+/// opening handshake by the route and any other request by the page.
 pub(crate) const PAGE_PATHS: [&str; 6] =
     ["/", "/style.css", "/start.js", "/echogate.js", "/echogate_bg.wasm", "/favicon.svg"];
 
-/// Further paths that no route can have, beside those below `/api`: the server answers there
-/// itself.
+/// Further paths of the server itself, besides those below `/api/`, that no route may use.
 const RESERVED_PATHS: [&str; 5] = ["/healthz", "/readyz", "/metrics", "/version", "/api"];
 
-/// `PATH=URL`: a WebSocket path bridged to an endpoint.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(try_from = "RawRoute")]
+/// `PATH=URL`: a WebSocket path and its upstream.
+#[derive(Clone, Debug)]
 pub(crate) struct RouteSpec {
-    /// The path of the request, without a query.
+    /// The path of the request, without the query.
     pub(crate) path: String,
-    /// What it leads to.
+    /// The upstream.
     pub(crate) upstream: Upstream,
-    /// Where messages to the client end.
+    /// How message boundaries are mapped.
     pub(crate) framing: Framing,
     /// The options of the framing.
     pub(crate) framing_options: FramingOptions,
-    /// The subprotocol chosen if it is offered and `binary` is not.
+    /// The subprotocol that is selected if the client offers it but not `binary`.
     pub(crate) protocol: Option<String>,
-    /// The most connections held at once.
+    /// The most simultaneous connections.
     pub(crate) max: Option<u32>,
-    /// The version of the PROXY protocol that tells the upstream of the client.
-    pub(crate) proxy: Option<proxy::Version>,
+    /// The version of the PROXY header that is sent to the upstream.
+    pub(crate) proxy: Option<proxy_protocol::Version>,
 }
 
-/// What a route leads to.
+/// The upstream of a route.
 #[derive(Clone, Debug)]
 pub(crate) enum Upstream {
     /// A TCP endpoint.
     Tcp(HostPort),
-    /// A TCP endpoint that speaks TLS, and how it is verified.
-    Tls(HostPort, Arc<Trust>),
-    /// A stream socket in the file system.
+    /// A TLS endpoint, and how it is verified.
+    Tls(HostPort, Arc<ClientTls>),
+    /// A Unix stream socket.
     Unix(UnixPath),
     /// A built-in service, in memory.
     Service(Service),
-    /// The first plain listener of a service, wherever it is bound: what the default
-    /// routes lead to.
+    /// The first plain TCP listener of a service, wherever it is bound: the upstream of default
+    /// routes.
     Listener(Service),
 }
 
-/// Each service at a path of its own: by its listener where it has a plain one on TCP,
-/// in memory where it has none. `chat` always is, so that its operators see where a
-/// client comes from, and not the gateway.
+/// The default routes, one per service. The upstream is the service's plain TCP listener, or the
+/// service in memory if it has none. `chat` is always in memory, so that its operators see the
+/// client's address instead of the gateway's.
 pub(super) fn default_routes(has_listener: impl Fn(Service) -> bool) -> Vec<RouteSpec> {
     let routes = [
         ("/ws", Service::Upper),
@@ -113,24 +110,19 @@ impl FromStr for RouteSpec {
     fn from_str(text: &str) -> Result<RouteSpec, String> {
         let (path, url) =
             text.split_once('=').ok_or("expected PATH=URL, as /ws=tcp://127.0.0.1:7007")?;
-        RawRoute { path: path.to_owned(), url: url.to_owned() }.try_into()
+        Ok(RouteSpec::new(path, url)?)
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawRoute {
-    path: String,
-    url: String,
-}
+impl RouteSpec {
+    /// Parses the two parts of a route.
+    pub(super) fn new(path: &str, url: &str) -> Result<RouteSpec, SpecError> {
+        check_path(path).map_err(SpecError::Name)?;
+        RouteSpec::to_url(path, url).map_err(SpecError::Url)
+    }
 
-impl TryFrom<RawRoute> for RouteSpec {
-    type Error = String;
-
-    fn try_from(raw: RawRoute) -> Result<RouteSpec, String> {
-        let RawRoute { path, url } = raw;
-        check_path(&path)?;
-        let endpoint = parse_endpoint(&url)?;
+    fn to_url(path: &str, url: &str) -> Result<RouteSpec, String> {
+        let endpoint = parse_endpoint(url)?;
         let known = [
             "framing",
             "chunk",
@@ -157,8 +149,8 @@ impl TryFrom<RawRoute> for RouteSpec {
                     return Err(format!("{url}: {empty} has no value"));
                 }
                 let ca = endpoint.option("ca").map(Path::new);
-                let trust = Trust::new(name, ca, Inside::Bytes)?;
-                (Upstream::Tls(at.clone(), trust.into()), Framing::Bytes)
+                let tls = ClientTls::new(name, ca, AppProtocol::Bytes)?;
+                (Upstream::Tls(at.clone(), tls.into()), Framing::Bytes)
             }
             Address::Tcp(at) => (Upstream::Tcp(at.clone()), Framing::Bytes),
             Address::Unix(path) => (Upstream::Unix(path.clone()), Framing::Bytes),
@@ -168,7 +160,7 @@ impl TryFrom<RawRoute> for RouteSpec {
             }
             other => {
                 return Err(format!(
-                    "{other}: a route takes tcp://, tls://, unix:// and service: only"
+                    "{other}: a route takes only tcp://, tls://, unix:// and service:"
                 ));
             }
         };
@@ -177,7 +169,7 @@ impl TryFrom<RawRoute> for RouteSpec {
         let protocol = endpoint.option("protocol").map(parse_protocol).transpose()?;
         let proxy = endpoint.option("proxy").map(str::parse).transpose()?;
         if proxy.is_some() && matches!(upstream, Upstream::Service(_)) {
-            return Err(format!("{url}: proxy goes with upstreams beyond a socket only"));
+            return Err(format!("{url}: proxy cannot be used with a built-in service"));
         }
         let framing = framing.unwrap_or(default_framing);
         let framing_options =
@@ -185,12 +177,12 @@ impl TryFrom<RawRoute> for RouteSpec {
         if let Some(protocol) = protocol.as_ref().filter(|protocol| !framing.fits(protocol)) {
             return Err(format!("{url}: protocol={protocol} does not fit framing={framing}"));
         }
+        let path = path.to_owned();
         Ok(RouteSpec { path, upstream, framing, framing_options, protocol, max, proxy })
     }
 }
 
-/// A route's `chunk`, `invalid` and `newline`, each of which needs a framing that it has an effect
-/// on.
+/// Parses a route's `chunk`, `invalid` and `newline`, each of which applies to some framings only.
 fn parse_framing_options(endpoint: &Endpoint, framing: Framing) -> Result<FramingOptions, String> {
     let option = |key: &str, framings: [Framing; 2]| match endpoint.option(key) {
         Some(_) if !framings.contains(&framing) => {
@@ -213,7 +205,7 @@ fn parse_framing_options(endpoint: &Endpoint, framing: Framing) -> Result<Framin
     Ok(options)
 }
 
-/// A route's `chunk`.
+/// Parses a route's `chunk`.
 fn parse_chunk(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(chunk @ MIN_CHUNK..=MAX_CHUNK) => Ok(chunk),
@@ -223,11 +215,11 @@ fn parse_chunk(text: &str) -> Result<usize, String> {
     }
 }
 
-/// Checks that a handshake can ask for `path`, and that none but a route answers there.
+/// Checks that a handshake can request `path` and that the server itself does not use it.
 fn check_path(path: &str) -> Result<(), String> {
     let is_page = PAGE_PATHS.contains(&path) && path != "/";
     if is_page || RESERVED_PATHS.contains(&path) || path.starts_with("/api/") {
-        return Err(format!("path {path} is the server's own"));
+        return Err(format!("path {path} is reserved by the server"));
     }
     let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
     if !path.starts_with('/') || !path.chars().all(plain) {
@@ -237,43 +229,47 @@ fn check_path(path: &str) -> Result<(), String> {
         ));
     }
     if path.split('/').any(|segment| matches!(segment, "." | "..")) {
-        return Err(format!("path \"{path}\": clients resolve . and .. before they ask"));
+        return Err(format!(
+            "path \"{path}\": clients resolve . and .. before they send a request"
+        ));
     }
     Ok(())
 }
 
-/// Checks that connections to `at` are possible.
+/// Checks that `at` can be connected to.
 fn check_upstream(HostPort { host, port }: &HostPort) -> Result<(), String> {
     if *port == 0 {
-        return Err("port 0 leads nowhere".to_owned());
+        return Err("port 0 cannot be connected to".to_owned());
     }
     check_host(host)?;
     let Ok(ip) = host.parse::<IpAddr>() else { return Ok(()) };
     let loopback = if ip.is_ipv4() { "127.0.0.1" } else { "[::1]" };
     match ip.to_canonical() {
-        canonical if canonical.is_unspecified() => Err(format!(
-            "{ip} is an address to listen on, not one to connect to: this machine is {loopback}"
-        )),
+        canonical if canonical.is_unspecified() => {
+            Err(format!("{ip} can only be listened on: use {loopback} to connect to this machine"))
+        }
         canonical if canonical.is_multicast() || canonical == Ipv4Addr::BROADCAST => {
-            Err(format!("{ip} is the address of many, and a connection has one other end"))
+            Err(format!("{ip} is a multicast or broadcast address: expected a unicast address"))
         }
         IpAddr::V6(ip) if ip.is_unicast_link_local() => {
-            Err(format!("{ip} is of one network alone: name its interface, as [{ip}%eth0]"))
+            Err(format!("{ip} is a link-local address: add its interface, as [{ip}%eth0]"))
         }
         _ => Ok(()),
     }
 }
 
-/// A route's `max`.
+/// Parses a route's `max`.
 fn parse_max(text: &str) -> Result<u32, String> {
     text.parse().map(|Count(max)| max).map_err(|why| format!("max=\"{text}\": {why}"))
 }
 
-/// A subprotocol: a token (RFC 6455 section 4.1).
+/// Parses a subprotocol: a token (RFC 6455 section 4.1).
 fn parse_protocol(text: &str) -> Result<String, String> {
     let token = |c: char| c.is_ascii_graphic() && !"()<>@,;:\\\"/[]?={}".contains(c);
     match text {
-        "base64" => Err("protocol=base64 would change the payload, and is not spoken".to_owned()),
+        "base64" => {
+            Err("protocol=base64 is not supported: the payload is passed on unchanged".to_owned())
+        }
         text if !text.is_empty() && text.chars().all(token) => Ok(text.to_owned()),
         text => Err(format!("protocol=\"{text}\": expected a name, as mqtt")),
     }

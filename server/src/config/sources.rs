@@ -1,18 +1,17 @@
-//! The sources of settings: the command line, then the environment, then a file. For each
-//! setting the first source that gives it counts.
+//! The sources of settings, in descending priority: the command line, the environment, a file.
 
 use std::{
     fmt::{self, Display},
     path::Path,
 };
 
-use super::{BindAddress, Given, RouteSpec, environment, file};
+use super::{BindAddress, ConfigLayer, RouteSpec, environment, file};
 
-/// All that was given, by source.
+/// The layers of all sources, in descending priority.
 #[derive(Debug)]
-pub(crate) struct Sources([(Source, Given); 3]);
+pub(crate) struct Sources([(Source, ConfigLayer); 3]);
 
-/// A place where settings are given.
+/// A source of settings.
 #[derive(Debug)]
 pub(super) enum Source {
     CommandLine,
@@ -20,24 +19,24 @@ pub(super) enum Source {
     File(file::Lines),
 }
 
-/// A setting under the name by which it was given: `--drain`, `ECHOGATE_DRAIN` or
+/// A setting that was given, displayed as its source names it: `--drain`, `ECHOGATE_DRAIN` or
 /// `echogate.toml:3: drain`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Setting<'a> {
     source: &'a Source,
     /// The long flag without its dashes.
     flag: &'static str,
-    /// Which element of a list is meant.
+    /// The element of a list.
     index: usize,
 }
 
 impl Sources {
-    /// Reads the environment and the file, which `config` or `ECHOGATE_CONFIG` names.
+    /// Reads the environment, and the file that `config` or `ECHOGATE_CONFIG` names.
     ///
     /// # Errors
     ///
-    /// One line that names the variable, or the file and the line, and what is wrong there.
-    pub(crate) fn read(flags: Given, config: Option<&Path>) -> Result<Sources, String> {
+    /// One line that names the variable, or the file and the line, and says what is wrong.
+    pub(crate) fn read(flags: ConfigLayer, config: Option<&Path>) -> Result<Sources, String> {
         let environment = environment::read(&std::env::vars_os().collect())?;
         let variable = environment::config();
         let (lines, file) = match config.or(variable.as_deref()) {
@@ -55,25 +54,25 @@ impl Sources {
     ///
     /// # Errors
     ///
-    /// One line that names a setting which contradicts the command's arguments.
+    /// One line that names a setting in conflict with the arguments of the command.
     pub(crate) fn into_gateway(
         mut self,
         address: BindAddress,
         route: &RouteSpec,
     ) -> Result<Sources, String> {
-        let given = [
-            ("http", self.find("http", |given| list(&given.http)).map(|(_, name)| name)),
-            ("listen", self.find("listen", |given| list(&given.listen)).map(|(_, name)| name)),
-            ("route", self.find("route", |given| list(&given.route)).map(|(_, name)| name)),
+        let conflicts = [
+            ("http", self.find("http", |layer| list(&layer.http)).map(|(_, name)| name)),
+            ("listen", self.find("listen", |layer| list(&layer.listen)).map(|(_, name)| name)),
+            ("route", self.find("route", |layer| list(&layer.route)).map(|(_, name)| name)),
         ];
-        for (flag, name) in given {
+        for (flag, name) in conflicts {
             let Some(name) = name else { continue };
             let instead = match flag {
-                "http" => "its first argument is the address",
-                "listen" => "it opens no service ports, serve does",
-                _ => "its second argument is the upstream; serve takes routes",
+                "http" => "its first argument is the address to listen on",
+                "listen" => "only serve runs services",
+                _ => "its second argument is the upstream; only serve takes routes",
             };
-            return Err(format!("{name} does not go with gateway: {instead}"));
+            return Err(format!("{name} cannot be used with gateway: {instead}"));
         }
         let [(_, flags), ..] = &mut self.0;
         flags.http = vec![address];
@@ -83,35 +82,40 @@ impl Sources {
         Ok(self)
     }
 
-    /// The value of a setting, if it was given.
-    pub(super) fn value<T>(&self, get: impl Fn(&Given) -> Option<T>) -> Option<T> {
-        self.0.iter().find_map(|(_, given)| get(given))
+    /// The value of a setting from the first source that gives it.
+    pub(super) fn value<T>(&self, get: impl Fn(&ConfigLayer) -> Option<T>) -> Option<T> {
+        self.0.iter().find_map(|(_, layer)| get(layer))
     }
 
-    /// The value of the setting `flag`, and the name by which it was given.
+    /// The elements of a list from the first source that gives it; empty by default.
+    pub(super) fn list<T: Clone>(&self, get: impl Fn(&ConfigLayer) -> &[T]) -> Vec<T> {
+        self.value(|layer| list(get(layer))).unwrap_or_default()
+    }
+
+    /// The value of the setting `flag` from the first source that gives it, and its name there.
     pub(super) fn find<T>(
         &self,
         flag: &'static str,
-        get: impl Fn(&Given) -> Option<T>,
+        get: impl Fn(&ConfigLayer) -> Option<T>,
     ) -> Option<(T, Setting<'_>)> {
-        self.0.iter().find_map(|(source, given)| {
-            get(given).map(|value| (value, Setting { source, flag, index: 0 }))
+        self.0.iter().find_map(|(source, layer)| {
+            get(layer).map(|value| (value, Setting { source, flag, index: 0 }))
         })
     }
 }
 
-/// The elements of a list; none where it was not given.
+/// A list, or None if it is empty: then its source does not give it.
 pub(super) fn list<T: Clone>(list: &[T]) -> Option<Vec<T>> {
     (!list.is_empty()).then(|| list.to_vec())
 }
 
 impl Setting<'_> {
-    /// The name of an element of the list.
+    /// An element of the list.
     pub(super) fn element(self, index: usize) -> Self {
         Setting { index, ..self }
     }
 
-    /// The name of another setting in the same source.
+    /// The name of another setting in the source of this one.
     pub(super) fn beside(self, flag: &'static str) -> String {
         match self.source {
             Source::CommandLine => format!("--{flag}"),

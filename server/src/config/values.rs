@@ -1,7 +1,6 @@
-//! Settings that are a single value each.
+//! Values of settings, and the files that they name.
 
 use std::{
-    fmt::Display,
     fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -12,25 +11,39 @@ use std::{
 
 use echogate_proto::endpoint::{Endpoint, EndpointError, HostPort};
 use jiff::tz::TimeZone;
-use serde::{Deserialize, Deserializer, de};
 
 use super::sources::Setting;
 use crate::{
-    net::{authority::Host, tls::identity::Identity},
+    net::{authority::Host, tls::server::ServerTls},
     service::chat::Token,
     text::escape::escape,
 };
+
+/// An error in `SERVICE=URL` or `PATH=URL`.
+#[derive(Debug)]
+pub(super) enum SpecError {
+    /// The service or the path is wrong.
+    Name(String),
+    /// The URL is wrong.
+    Url(String),
+}
+
+impl From<SpecError> for String {
+    fn from((SpecError::Name(why) | SpecError::Url(why)): SpecError) -> String {
+        why
+    }
+}
 
 pub(super) fn parse_endpoint(url: &str) -> Result<Endpoint, String> {
     url.parse().map_err(|e| format!("{url}: {e}"))
 }
 
-/// Checks that the options of `endpoint` are of the `known` ones, each given once.
+/// Checks that every option of `endpoint` is one of `known` and given once.
 pub(super) fn known_options(endpoint: &Endpoint, known: &[&str]) -> Result<(), String> {
     for (i, (key, _)) in endpoint.options.iter().enumerate() {
         if !known.contains(&key.as_str()) {
             let expected = match known {
-                [] => "no option is taken here".to_owned(),
+                [] => "no options are supported here".to_owned(),
                 known => format!("expected {}", known.join(", ")),
             };
             return Err(format!("{endpoint}: unknown option \"{key}\": {expected}"));
@@ -42,20 +55,20 @@ pub(super) fn known_options(endpoint: &Endpoint, known: &[&str]) -> Result<(), S
     Ok(())
 }
 
-/// Checks the host of a socket address: a name that can resolve, or an IP address.
+/// Checks the host of a socket address: a valid host name or an IP address.
 ///
 /// # Errors
 ///
-/// Why no host has it.
+/// Why the host is invalid.
 pub(super) fn check_host(host: &str) -> Result<(), String> {
-    let wrong = |why: &str| format!("bad host \"{}\": {why}", escape(host));
+    let wrong = |why: &str| format!("invalid host \"{}\": {why}", escape(host));
     let is_too_long = |host: &str| host.len() > 253 || host.split('.').any(|part| part.len() > 63);
     match host {
-        "*" => Err(wrong("all addresses of this machine are 0.0.0.0 (IPv4) or [::]")),
-        host if !host.is_ascii() => Err(wrong("write it in ASCII, as xn--…")),
-        host if is_too_long(host) => Err(wrong("it is longer than a host name can be")),
+        "*" => Err(wrong("use 0.0.0.0 for all IPv4 addresses of this machine, or [::]")),
+        host if !host.is_ascii() => Err(wrong("write it in ASCII (xn--…)")),
+        host if is_too_long(host) => Err(wrong("it is too long for a host name")),
         host => {
-            // The zone of an IPv6 address is the system's to judge.
+            // The system validates the zone of an IPv6 address.
             let address = host.split_once('%').map_or(host, |(address, _)| address);
             Host::parse_setting(address).map(|_| ()).map_err(wrong)
         }
@@ -86,7 +99,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
         ));
     }
     let number = parse_number(number).and_then(|number| number.checked_mul(millis));
-    number.map(Duration::from_millis).ok_or_else(|| format!("\"{text}\" is too long a time"))
+    number.map(Duration::from_millis).ok_or_else(|| "the time is too long".to_owned())
 }
 
 /// A duration that may be zero.
@@ -101,7 +114,7 @@ impl FromStr for Time {
     }
 }
 
-/// A duration within which something has to happen: more than zero.
+/// A duration longer than zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Timeout(pub(super) Duration);
 
@@ -110,13 +123,13 @@ impl FromStr for Timeout {
 
     fn from_str(text: &str) -> Result<Timeout, String> {
         match parse_duration(text)? {
-            Duration::ZERO => Err(format!("{text} leaves no time: expected more")),
+            Duration::ZERO => Err("the time must be longer than 0s".to_owned()),
             time => Ok(Timeout(time)),
         }
     }
 }
 
-/// A number of connections: 1 at least.
+/// A number of connections, at least 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Count(pub(super) u32);
 
@@ -125,18 +138,13 @@ impl FromStr for Count {
 
     fn from_str(text: &str) -> Result<Count, String> {
         match parse_number(text).and_then(|number| u32::try_from(number).ok()) {
-            Some(0) => Err("0 would let nobody in: expected 1 at least".to_owned()),
-            Some(number) => Ok(Count(number)),
-            None => Err(format!(
-                "\"{}\": expected a number of connections, from 1 to {}",
-                escape(text),
-                u32::MAX
-            )),
+            Some(number) if number > 0 => Ok(Count(number)),
+            _ => Err(format!("expected a number from 1 to {}", u32::MAX)),
         }
     }
 }
 
-/// A size in bytes: 1 at least.
+/// A size in bytes, at least 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Size(pub(super) u64);
 
@@ -155,17 +163,17 @@ impl FromStr for Size {
         };
         let bytes = |(number, shift): (u64, u32)| number.checked_mul(1 << shift);
         match parse_number(number).zip(shift).and_then(bytes) {
-            Some(0) => Err("0 would take no message: expected 1 byte at least".to_owned()),
-            Some(bytes) => Ok(Size(bytes)),
-            None => Err(format!(
-                "\"{}\": expected a number of bytes, or of K, M or G (also KiB, MiB, GiB), as 16M",
-                escape(text)
-            )),
+            Some(bytes) if bytes > 0 => Ok(Size(bytes)),
+            _ => {
+                Err("expected a size of at least 1 byte: a number, alone or with K, M or G (KiB, \
+                      MiB, GiB), as 16M"
+                    .to_owned())
+            }
         }
     }
 }
 
-/// `HOST:PORT` on which HTTP is served.
+/// `HOST:PORT` that HTTP is served on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BindAddress(pub HostPort);
 
@@ -179,74 +187,6 @@ impl FromStr for BindAddress {
     }
 }
 
-/// A value of a file: text, or a whole number, which is parsed as the same text.
-struct Parsed<T>(T);
-
-impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Parsed<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = match toml::Value::deserialize(deserializer)? {
-            toml::Value::String(text) => text,
-            toml::Value::Integer(number) => number.to_string(),
-            other => {
-                let kind = other.type_str();
-                return Err(de::Error::custom(format!(
-                    "expected a string or a number, not a {kind}"
-                )));
-            }
-        };
-        let value = text.parse::<T>().map_err(|e| {
-            let (why, text) = (e.to_string(), escape(&text));
-            let is_named = why.contains(&text);
-            de::Error::custom(if is_named { why } else { format!("\"{text}\": {why}") })
-        });
-        value.map(Parsed)
-    }
-}
-
-pub(super) fn parsed_option<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: FromStr<Err: Display>,
-{
-    Parsed::deserialize(deserializer).map(|Parsed(value)| Some(value))
-}
-
-/// A list of values that are parsed from text.
-pub(super) fn parsed_list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: FromStr<Err: Display>,
-{
-    let values: Vec<Parsed<T>> = filled_list(deserializer)?;
-    Ok(values.into_iter().map(|Parsed(value)| value).collect())
-}
-
-/// A list of at least one element. (What an empty list means, nothing or the default, would be
-/// a guess.)
-pub(super) fn filled_list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    let values = Vec::deserialize(deserializer)?;
-    if values.is_empty() {
-        return Err(de::Error::custom("an empty list: leave it out for the default"));
-    }
-    Ok(values)
-}
-
-/// The path of a file or a folder.
-pub(super) fn path<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<PathBuf>, D::Error> {
-    match PathBuf::deserialize(deserializer)? {
-        path if path.as_os_str().is_empty() => {
-            Err(de::Error::custom("an empty path: leave it out for the default"))
-        }
-        path => Ok(Some(path)),
-    }
-}
-
 /// A time zone by its IANA name, as `Europe/Berlin`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Zone(pub TimeZone);
@@ -255,22 +195,22 @@ impl FromStr for Zone {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Zone, String> {
-        let unknown = |_| format!("\"{name}\" is no time zone: expected a name as Europe/Berlin");
+        let unknown = |_| "not a time zone: expected an IANA name, as Europe/Berlin".to_owned();
         TimeZone::get(name).map(Zone).map_err(unknown)
     }
 }
 
-/// The server's certificate and key, if they were given.
-pub(super) fn identity(
+/// Reads the server's certificate and key, if they were given.
+pub(super) fn server_tls(
     cert: Option<(PathBuf, Setting<'_>)>,
     key: Option<(PathBuf, Setting<'_>)>,
-) -> Result<Option<Arc<Identity>>, String> {
+) -> Result<Option<Arc<ServerTls>>, String> {
     match (cert, key) {
         (None, None) => Ok(None),
         (Some((cert, _)), Some((key, _))) => {
-            let identity = Identity::read(&cert, &key)?;
+            let tls = ServerTls::read(&cert, &key)?;
             warn_of_access(&key);
-            Ok(Some(identity.into()))
+            Ok(Some(tls.into()))
         }
         (Some((_, cert)), None) => {
             Err(format!("{cert} needs {}, its private key", cert.beside("tls-key")))
@@ -281,7 +221,7 @@ pub(super) fn identity(
     }
 }
 
-/// The operators' token: the first line of its file.
+/// Reads the operators' token: the first line of a file.
 pub(super) fn operator_token(file: &Path) -> Result<Token, String> {
     let name = file.display();
     let text = fs::read_to_string(file)
@@ -292,27 +232,27 @@ pub(super) fn operator_token(file: &Path) -> Result<Token, String> {
     Ok(token)
 }
 
-/// Permissions that the file of a secret should not give: reading and writing to others,
-/// writing to its group. (Its group may read: that is how services share a certificate.)
+/// Permissions that the file of a secret should not grant: reading and writing to others, writing
+/// to its group. Its group may read: that is how services share a certificate.
 const TOO_OPEN: u32 = 0o026;
 
-/// Warns, as far as a log is started, if a file that holds a secret can be read or changed
-/// by other users. It is no error: secrets that are mounted into a container often have
-/// mode 0644, and nobody else is there.
+/// Logs a warning if other users can read or change a file that holds a secret. Not an error:
+/// secrets that are mounted into a container often have mode 0644, and the container has no other
+/// users.
 fn warn_of_access(file: &Path) {
     if let Ok(metadata) = fs::metadata(file)
         && metadata.is_file()
         && let Some(who) = exposure(metadata.mode())
     {
         tracing::warn!(
-            "{}: {who} this secret (mode {:04o}); chmod 600 makes it yours alone",
+            "{}: {who} this secret (mode {:04o}); restrict it with chmod 600",
             file.display(),
             metadata.mode() & 0o7777
         );
     }
 }
 
-/// Who can do what with a file of this mode that they should not, if anyone can.
+/// Describes what a file mode grants beyond [`TOO_OPEN`]; None if nothing.
 fn exposure(mode: u32) -> Option<&'static str> {
     match mode & TOO_OPEN {
         0 => None,
@@ -327,7 +267,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_exposed_by_what_others_may_do_and_its_group_may_write() {
+    fn a_secret_is_exposed_if_others_can_read_it_or_its_group_can_change_it() {
         for (mode, expected) in [
             (0o100_600, None),
             (0o100_400, None),

@@ -22,7 +22,7 @@ use crate::{
         hairpin::{Hairpin, Hairpins},
         happy_eyeballs::{self, ConnectError},
         stream::Stream,
-        tls::trust::{Distrust, Trust},
+        tls::client::{ClientTls, TlsError},
     },
     service::backend::ServiceInstance,
 };
@@ -35,7 +35,7 @@ pub(crate) enum Target {
     /// Over TCP, to a listener of this server.
     Listener(SocketAddr, Hairpins),
     /// By TLS over TCP.
-    Tls(HostPort, Arc<Trust>),
+    Tls(HostPort, Arc<ClientTls>),
     /// To a stream socket in the file system.
     Unix(UnixPath),
     /// To a built-in service, in memory.
@@ -88,7 +88,7 @@ impl Target {
                 limit.apply(prepared(stream, preface)).await?.into()
             }
             Target::Listener(at, hairpins) => {
-                let hairpin = Hairpin { is_introduced: !preface.is_empty() };
+                let hairpin = Hairpin { has_proxy_header: !preface.is_empty() };
                 let dialling =
                     async { prepared(hairpins.connect(*at, hairpin).await?, preface).await };
                 limit.apply(dialling).await?.into()
@@ -145,11 +145,11 @@ impl Limit {
 
     /// The failure `error` of an upstream of which so many addresses were tried.
     fn error(&self, error: &io::Error, tried: usize) -> DialError {
-        let is_distrust = error.get_ref().and_then(|e| e.downcast_ref::<Distrust>()).is_some();
+        let is_tls_error = error.get_ref().and_then(|e| e.downcast_ref::<TlsError>()).is_some();
         let mut reason = match error.kind() {
             io::ErrorKind::TimedOut => return self.timed_out(),
             io::ErrorKind::ConnectionRefused => "the upstream refused the connection".to_owned(),
-            _ if is_distrust => error.to_string(),
+            _ if is_tls_error => error.to_string(),
             // Only a Unix socket's connect fails like this.
             io::ErrorKind::WouldBlock => "the upstream's listen backlog is full".to_owned(),
             _ => format!("the upstream cannot be reached: {}", describe(error)),

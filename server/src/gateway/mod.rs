@@ -24,10 +24,7 @@ use hyper::upgrade::Upgraded;
 use self::dial::Target;
 use crate::{
     connections::limits::RouteLimit,
-    net::{
-        proxy::{self, Forwarded},
-        stream::Stream,
-    },
+    net::{forwarded::Forwarded, proxy_protocol, stream::Stream},
 };
 
 /// A WebSocket path and where it leads.
@@ -40,7 +37,7 @@ pub(crate) struct Route {
     /// The subprotocol chosen if it is offered and none is preferred to it.
     pub(crate) protocol: Option<String>,
     /// The version of the PROXY protocol that the upstream is told of the client by.
-    pub(crate) proxy: Option<proxy::Version>,
+    pub(crate) proxy: Option<proxy_protocol::Version>,
     /// The most connections.
     pub(crate) limit: RouteLimit,
     /// How it is bridged.

@@ -18,7 +18,7 @@ use crate::{
     context::ServerContext,
     net::{
         authority::{AllowedHost, Authority},
-        proxy::Forwarded,
+        forwarded::Forwarded,
     },
     text::escape,
 };

@@ -32,7 +32,7 @@ use crate::{
     },
     context::ServerContext,
     gateway::{bridge, dial::DialError},
-    net::proxy,
+    net::proxy_protocol::ProxiedAddresses,
     text::escape::escape,
 };
 
@@ -132,8 +132,8 @@ async fn admit(
 ) -> Result<(Place, Exemption, UpstreamStream), Refused> {
     let place = context.limits.enter(Some(client.peer.ip()), Some(&route.limit))?;
     let exemption = permit.exempt();
-    let ends = proxy::Ends { source: client.peer, destination: client.local };
-    let header = route.proxy.map(|version| version.header(Some(ends)));
+    let addresses = ProxiedAddresses { source: client.peer, destination: client.local };
+    let header = route.proxy.map(|version| version.header(Some(addresses)));
     let (peer, within) = (Peer::Address(client.peer), context.settings.dial_timeout);
     let upstream = route.target.dial(peer, within, &header.unwrap_or_default()).await?;
     Ok((place, exemption, upstream))

@@ -41,7 +41,7 @@ use crate::{
         switching::{Switching, SwitchingHead},
         upgrade,
     },
-    net::{proxy, stream::Stream},
+    net::{forwarded, stream::Stream},
 };
 
 /// The largest head of a request, in bytes.
@@ -141,7 +141,7 @@ pub(crate) async fn serve(
         requests.request_came();
         let site = site();
         let trusted = &site.context.settings.forwarded_from;
-        let forwarded = proxy::forwarded(request.headers(), peer, trusted);
+        let forwarded = forwarded::resolve(request.headers(), peer, trusted);
         let client = Client { peer: forwarded.client, local, is_tls, forwarded };
         request.extensions_mut().insert(client);
         request.extensions_mut().insert(requests.permit().clone());

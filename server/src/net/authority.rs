@@ -1,5 +1,5 @@
-//! Hosts and authorities, `HOST[:PORT]` (RFC 3986 section 3.2): of the `Host` header, of an
-//! `Origin`, and of the settings that name either.
+//! Hosts and authorities, `HOST[:PORT]` (RFC 3986 section 3.2), in the headers `Host` and `Origin`
+//! and in settings.
 
 use std::{
     fmt,
@@ -9,7 +9,7 @@ use std::{
 
 use crate::text::escape::escape;
 
-/// A host, normalized: equal hosts compare equal.
+/// A host, normalized so that equal hosts compare equal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Host {
     /// An IP address.
@@ -18,18 +18,18 @@ pub(crate) enum Host {
     Name(String),
 }
 
-/// A host and the port, if one was written.
+/// A host and an optional port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Authority {
     /// The host.
     pub(crate) host: Host,
-    /// The port; without it, the scheme's default port is meant.
+    /// The port; None means the default port of the scheme.
     pub(crate) port: Option<u16>,
 }
 
 impl Host {
-    /// Whether no stranger can make this host's name resolve to this server: IP addresses and
-    /// the names that every system resolves to loopback (RFC 6761 section 6.3).
+    /// Whether DNS rebinding is impossible: for IP addresses, and names that every system resolves
+    /// to loopback (RFC 6761 section 6.3).
     pub(crate) fn is_local(&self) -> bool {
         match self {
             Host::Ip(_) => true,
@@ -37,8 +37,8 @@ impl Host {
         }
     }
 
-    /// Parses the host of an authority, without a port. The zone of an IPv6 address is of the
-    /// sender's machine only, and is dropped.
+    /// Parses a host without a port. The zone of an IPv6 address has a meaning on the sender's
+    /// machine only and is dropped.
     fn parse(text: &str) -> Option<Host> {
         if let Some(rest) = text.strip_prefix('[') {
             let literal = rest.strip_suffix(']')?;
@@ -59,11 +59,11 @@ impl Host {
         Some(ip.unwrap_or_else(|_| Host::Name(name.to_ascii_lowercase())))
     }
 
-    /// Parses a host of the settings: one that a browser can send in `Host` or `Origin`.
+    /// Parses a host that a browser can send in `Host` or `Origin`.
     ///
     /// # Errors
     ///
-    /// Why a browser never sends it.
+    /// Why no browser sends it.
     pub(crate) fn parse_setting(text: &str) -> Result<Host, &'static str> {
         if let Ok(ip) = text.parse::<Ipv6Addr>() {
             return Ok(Host::Ip(ip.into()));
@@ -75,10 +75,10 @@ impl Host {
             return Err("it contains white space");
         }
         if text.contains('*') {
-            return Err("patterns are not supported, name each host");
+            return Err("patterns are not supported: list each host");
         }
         if !text.is_ascii() {
-            return Err("browsers send such a name in ASCII, as xn--…");
+            return Err("browsers send this name in ASCII (xn--…)");
         }
         let host = Host::parse(text).ok_or("it is not a host name or address")?;
         if let Host::Name(name) = &host {
@@ -90,7 +90,7 @@ impl Host {
             if name.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()))
             {
                 return Err(
-                    "a name that ends in a number is not an IPv4 address in its usual form",
+                    "a name that ends in a number must be an IPv4 address in its usual form",
                 );
             }
         }
@@ -111,7 +111,7 @@ impl fmt::Display for Host {
 impl Authority {
     /// Parses an authority without user information.
     pub(crate) fn parse(text: &str) -> Option<Authority> {
-        // The colon of a port is behind the bracket of an IPv6 address.
+        // The colon of a port comes after the bracket of an IPv6 address.
         let host_end = text.rfind(']').map_or(0, |bracket| bracket + 1);
         let (host, port) = match text[host_end..].find(':') {
             Some(colon) => {
@@ -137,7 +137,7 @@ impl fmt::Display for Authority {
     }
 }
 
-/// A host of `--allow-host`.
+/// A value of `--allow-host`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AllowedHost(pub Host);
 
@@ -154,7 +154,7 @@ impl FromStr for AllowedHost {
                 _ if text.contains(['/', '?', '#']) => "write the host alone, without a path",
                 _ => why,
             };
-            format!("\"{}\" can match no Host header: {why}", escape(text))
+            format!("\"{}\" cannot match any Host header: {why}", escape(text))
         })?;
         Ok(AllowedHost(host))
     }
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn an_allowed_host_that_can_match_nothing_is_refused_with_the_reason() {
+    fn an_allowed_host_that_cannot_match_is_rejected_with_the_reason() {
         for right in ["gate.example", "GATE.example.", "gate", "127.0.0.1", "::1", "[::1]", "a_b"] {
             assert!(right.parse::<AllowedHost>().is_ok(), "{right}");
         }

@@ -1,4 +1,4 @@
-//! Datagram sockets, UDP and Unix.
+//! Bound datagram sockets, UDP and Unix.
 
 use std::{io, net::SocketAddr, os::fd::AsRawFd};
 
@@ -20,18 +20,18 @@ use crate::{connections::registry::Peer, text::escape};
 pub(crate) enum DatagramSocket {
     /// A UDP port.
     Udp(UdpSocket),
-    /// A Unix socket. Its file, if this process made it, is removed with the socket.
+    /// A Unix socket, and its file if this process created it.
     UnixGram(UnixDatagram, Option<SocketFile>),
 }
 
-/// The sender of a datagram, to which its answer goes.
+/// The sender of a datagram, which the answer is sent to.
 pub(crate) enum Sender {
     Udp(SocketAddr, PacketInfo),
     UnixGram(UnixAddr),
 }
 
 impl Sender {
-    /// The sender as the registry and the log name it.
+    /// The sender as shown in the registry and the log.
     pub(crate) fn peer(&self) -> Peer {
         match self {
             Sender::Udp(from, _) => Peer::Address(*from),
@@ -45,11 +45,11 @@ impl Sender {
 }
 
 impl DatagramSocket {
-    /// A UDP socket that is told the local address of each datagram.
+    /// A UDP socket that receives the local address of each datagram.
     ///
     /// # Errors
     ///
-    /// The system does not tell it.
+    /// The system does not report local addresses.
     pub(crate) fn udp(socket: UdpSocket) -> io::Result<DatagramSocket> {
         packet_info::enable(&socket)?;
         Ok(DatagramSocket::Udp(socket))
@@ -63,7 +63,7 @@ impl DatagramSocket {
         }
     }
 
-    /// Receives one datagram into `buffer`: its length and its sender.
+    /// Receives one datagram into `buffer` and returns its length and its sender.
     ///
     /// # Errors
     ///
@@ -87,8 +87,8 @@ impl DatagramSocket {
     ///
     /// # Errors
     ///
-    /// Those of sendmsg(2) and sendto(2); on a Unix socket also that the receiver's queue is
-    /// full: waiting for one client would delay all others.
+    /// Those of sendmsg(2) and sendto(2). On a Unix socket that includes a full receive queue:
+    /// waiting for one client would delay all others.
     pub(crate) async fn send(&self, bytes: &[u8], to: &Sender) -> io::Result<()> {
         match (self, to) {
             (DatagramSocket::Udp(socket), Sender::Udp(to, local)) => {
@@ -99,7 +99,7 @@ impl DatagramSocket {
                 sendto(socket.as_raw_fd(), bytes, to, MsgFlags::MSG_DONTWAIT)?;
                 Ok(())
             }
-            _ => unreachable!("a sender is of its socket's family"),
+            _ => unreachable!("a sender has the family of its socket"),
         }
     }
 }

@@ -1,5 +1,10 @@
-//! Hairpins: connections that bridges make to this server's own listeners. Each is a part of its
-//! client's connection: it needs no place beside it, and no proxy tells who it is from.
+//! Hairpins: TCP connections of the gateway to listeners of the same process.
+//!
+//! A route whose upstream is a listener here (`/ws` by default) reaches it over loopback TCP, like
+//! any upstream. To its user that is one connection: the hairpin is covered by the permit of its
+//! WebSocket client, and a PROXY header is expected on it only if the gateway sends one. The accept
+//! loop therefore has to recognise it: [`Hairpins::connect`] registers both addresses of the
+//! connection before the listener can accept it, and [`Hairpins::take`] looks them up.
 
 use std::{
     collections::HashMap,
@@ -12,63 +17,63 @@ use nix::errno::Errno;
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpStream;
 
-/// Those that are under way, until their listener has accepted them. (One whose listener is
-/// gone by then stays; of each listener there are never more than a machine has ports.)
-/// Clones are the same.
+/// The hairpins that no listener has accepted yet. An entry whose listener is closed in the
+/// meantime stays; their number is bounded by the ports of the machine. Clones share the table.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Hairpins(Arc<Mutex<HashMap<Ends, Hairpin>>>);
+pub(crate) struct Hairpins(Arc<Mutex<HashMap<AddressPair, Hairpin>>>);
 
-/// Where one comes from and where it leads.
-type Ends = (SocketAddr, SocketAddr);
+/// The local and the remote address, from the connecting side.
+type AddressPair = (SocketAddr, SocketAddr);
 
-/// The same whether IPv4 is written as such, or as a listener for both families sees it.
-fn ends(from: SocketAddr, to: SocketAddr) -> Ends {
-    let plain = |at: SocketAddr| SocketAddr::new(at.ip().to_canonical(), at.port());
-    (plain(from), plain(to))
+/// The pair in canonical form: a dual-stack listener sees IPv4 addresses as IPv4-mapped.
+fn address_pair(from: SocketAddr, to: SocketAddr) -> AddressPair {
+    let canonical = |at: SocketAddr| SocketAddr::new(at.ip().to_canonical(), at.port());
+    (canonical(from), canonical(to))
 }
 
-/// What is known of one.
+/// The properties of a hairpin that its listener needs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hairpin {
-    /// It begins with a PROXY header.
-    pub(crate) is_introduced: bool,
+    /// The gateway sends a PROXY header first.
+    pub(crate) has_proxy_header: bool,
 }
 
 impl Hairpins {
-    /// Connects to a listener of this server, which knows it by [`Hairpins::take`].
+    /// Connects to a listener of this process.
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// Those of socket(2) and connect(2).
     pub(crate) async fn connect(&self, to: SocketAddr, hairpin: Hairpin) -> io::Result<TcpStream> {
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
-        let known = {
-            // Before it is known it cannot be asked for.
+        let entry = {
+            // Locked across connect(2): `take` must not look the hairpin up before it is inserted.
             let mut hairpins = self.lock();
             match socket.connect(&to.into()) {
                 Err(e) if e.raw_os_error() != Some(Errno::EINPROGRESS as i32) => return Err(e),
                 _ => {}
             }
             let from = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::Unsupported)?;
-            let ends = ends(from, to);
-            hairpins.insert(ends, hairpin);
-            Known { hairpins: self, ends }
+            let pair = address_pair(from, to);
+            hairpins.insert(pair, hairpin);
+            PendingEntry { hairpins: self, pair }
         };
         let stream = TcpStream::from_std(socket.into())?;
-        // Declared behind the stream: it is forgotten before its port is free.
-        let known = known;
+        // Declared after the stream, hence dropped before it: the entry is removed while the port
+        // is still taken.
+        let entry = entry;
         stream.writable().await?;
         if let Some(e) = stream.take_error()? {
             return Err(e);
         }
-        // From now on the listener has it.
-        std::mem::forget(known);
+        // The listener removes the entry.
+        std::mem::forget(entry);
         Ok(stream)
     }
 
-    /// Whether a connection that has come from there is one, and which; asked once. `to`
-    /// says what it has called.
+    /// Removes and returns the hairpin between `from` and the local address `to` of an accepted
+    /// connection; None if the connection is not a hairpin.
     pub(crate) fn take(
         &self,
         from: SocketAddr,
@@ -78,24 +83,24 @@ impl Hairpins {
         if hairpins.is_empty() {
             return None;
         }
-        hairpins.remove(&ends(from, to().ok()?))
+        hairpins.remove(&address_pair(from, to().ok()?))
     }
 
     /// No code panics while it holds the lock.
-    fn lock(&self) -> MutexGuard<'_, HashMap<Ends, Hairpin>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<AddressPair, Hairpin>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// One that may come to nothing, and then is forgotten.
-struct Known<'a> {
+/// Removes the entry of a connection attempt that fails or is cancelled.
+struct PendingEntry<'a> {
     hairpins: &'a Hairpins,
-    ends: Ends,
+    pair: AddressPair,
 }
 
-impl Drop for Known<'_> {
+impl Drop for PendingEntry<'_> {
     fn drop(&mut self) {
-        self.hairpins.lock().remove(&self.ends);
+        self.hairpins.lock().remove(&self.pair);
     }
 }
 
@@ -107,7 +112,7 @@ mod tests {
 
     use super::*;
 
-    const HAIRPIN: Hairpin = Hairpin { is_introduced: false };
+    const HAIRPIN: Hairpin = Hairpin { has_proxy_header: false };
 
     async fn listener() -> (TcpListener, SocketAddr) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
@@ -116,29 +121,29 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn its_listener_knows_it_once_and_a_stranger_never() {
+    async fn a_hairpin_is_recognised_once_and_another_connection_never() {
         let (hairpins, (listener, at)) = (Hairpins::default(), listener().await);
         let _hairpin = hairpins.connect(at, HAIRPIN).await.unwrap();
         let (_accepted, from) = listener.accept().await.unwrap();
         assert!(hairpins.take(from, || Ok(SocketAddr::from(([127, 0, 0, 1], 1)))).is_none());
-        let as_both_see_it = "::ffff:127.0.0.1".parse().unwrap();
-        let from = SocketAddr::new(as_both_see_it, from.port());
+        let ipv4_mapped = "::ffff:127.0.0.1".parse().unwrap();
+        let from = SocketAddr::new(ipv4_mapped, from.port());
         assert!(hairpins.take(from, || Ok(at)).is_some());
         assert!(hairpins.take(from, || Ok(at)).is_none());
         let _other = hairpins.connect(at, HAIRPIN).await.unwrap();
         listener.accept().await.unwrap();
-        let _stranger = TcpStream::connect(at).await.unwrap();
+        let _other_connection = TcpStream::connect(at).await.unwrap();
         let (_accepted, from) = listener.accept().await.unwrap();
         assert!(hairpins.take(from, || Ok(at)).is_none());
     }
 
     #[tokio::test]
-    async fn what_comes_to_nothing_is_forgotten() {
+    async fn a_failed_or_cancelled_hairpin_is_removed() {
         let (hairpins, (listener, at)) = (Hairpins::default(), listener().await);
         {
-            let mut given_up = pin!(hairpins.connect(at, HAIRPIN));
-            let polled = poll_fn(|cx| Poll::Ready(given_up.as_mut().poll(cx).is_pending())).await;
-            assert!(polled, "it is under way");
+            let mut cancelled = pin!(hairpins.connect(at, HAIRPIN));
+            let polled = poll_fn(|cx| Poll::Ready(cancelled.as_mut().poll(cx).is_pending())).await;
+            assert!(polled, "the attempt is under way");
             assert_eq!(hairpins.lock().len(), 1);
         }
         assert_eq!(hairpins.lock().len(), 0);

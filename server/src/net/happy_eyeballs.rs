@@ -1,5 +1,5 @@
-//! A TCP connection to one of a host's addresses, by Happy Eyeballs (RFC 8305): an address
-//! that does not answer delays those behind it by a quarter of a second, and no more.
+//! TCP connections to hosts with several addresses, by Happy Eyeballs (RFC 8305): an address that
+//! does not answer delays the next one by a quarter of a second.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -12,36 +12,35 @@ use tokio::{
 
 use super::resolve::{self, ResolveError};
 
-/// How long an attempt may be alone before the next begins beside it (RFC 8305 section 5,
-/// "Connection Attempt Delay").
+/// How long an attempt runs before the next one starts beside it (RFC 8305 section 5, "Connection
+/// Attempt Delay").
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// Why no address of a host was connected to.
+/// The error of a connection attempt to a host.
 #[derive(Debug)]
 pub(crate) enum ConnectError {
-    /// The host's name has no address.
+    /// The host name cannot be resolved.
     Unresolved(ResolveError),
-    /// The resolver did not answer in time.
+    /// The resolver did not answer before the deadline.
     ResolverTimedOut,
-    /// Not all addresses failed before the time was over.
+    /// No address accepted before the deadline, and some did not answer.
     TimedOut,
-    /// All of `tried` addresses failed.
+    /// All addresses failed.
     Failed {
-        /// How many addresses the host has.
+        /// The number of addresses.
         tried: usize,
-        /// The failure that tells the most.
+        /// The most significant failure.
         cause: io::Error,
     },
 }
 
-/// Connects to a host until `deadline`: to its addresses in turn, the next one beginning
-/// when the last has failed or not answered for [`ATTEMPT_DELAY`]. The first that accepts is
-/// taken; attempts at others are given up.
+/// Connects to a host before `deadline`. The attempt at the next address starts when the last one
+/// has failed or has not answered for [`ATTEMPT_DELAY`]. The first connection wins; the other
+/// attempts are cancelled.
 ///
 /// # Errors
 ///
-/// The resolver's; otherwise the failure that tells the most, when all addresses have
-/// failed.
+/// See [`ConnectError`].
 pub(crate) async fn connect(at: &HostPort, deadline: Instant) -> Result<TcpStream, ConnectError> {
     let addresses = timeout_at(deadline, resolve::addresses(at)).await;
     let addresses = addresses.map_err(|_| ConnectError::ResolverTimedOut)?;
@@ -49,14 +48,13 @@ pub(crate) async fn connect(at: &HostPort, deadline: Instant) -> Result<TcpStrea
     let tried = addresses.len();
     match timeout_at(deadline, race(addresses, TcpStream::connect)).await {
         Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(failures)) => Err(ConnectError::Failed { tried, cause: most_telling(failures) }),
+        Ok(Err(failures)) => Err(ConnectError::Failed { tried, cause: most_significant(failures) }),
         Err(_) => Err(ConnectError::TimedOut),
     }
 }
 
-/// The addresses with families by turns, beginning with that of the first (RFC 8305
-/// section 4): a family that does not work costs one attempt, and not one for each of its
-/// addresses.
+/// Reorders addresses so that the families alternate, starting with the first address (RFC 8305
+/// section 4): a family without connectivity then costs one attempt instead of one per address.
 fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let Some(preferred) = addresses.first().map(SocketAddr::is_ipv4) else { return addresses };
     let (first, second): (Vec<_>, Vec<_>) =
@@ -70,11 +68,11 @@ fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     all
 }
 
-/// Makes attempts at `addresses` in turn until one succeeds.
+/// Starts the attempts at `addresses` and returns the first success.
 ///
 /// # Errors
 ///
-/// Each address's, in the order in which they came.
+/// The failures of all addresses, in the order in which they occurred.
 async fn race<T, A>(
     addresses: Vec<SocketAddr>,
     connect: impl Fn(SocketAddr) -> A,
@@ -98,9 +96,9 @@ where
     }
 }
 
-/// The failure that tells the most: of a host that answered rather than of a network that
-/// this machine has no way to.
-fn most_telling(failures: Vec<io::Error>) -> io::Error {
+/// The most significant failure: one of a host that answered takes precedence over one of a network
+/// without a route.
+fn most_significant(failures: Vec<io::Error>) -> io::Error {
     use io::ErrorKind::{AddrNotAvailable, HostUnreachable, NetworkUnreachable};
 
     let rank = |error: &io::Error| match error.kind() {
@@ -108,8 +106,8 @@ fn most_telling(failures: Vec<io::Error>) -> io::Error {
         HostUnreachable => 1,
         _ => 0,
     };
-    let told = failures.into_iter().min_by_key(rank);
-    told.unwrap_or_else(|| io::Error::other("the host name has no address"))
+    let most_significant = failures.into_iter().min_by_key(rank);
+    most_significant.unwrap_or_else(|| io::Error::other("the host name has no address"))
 }
 
 #[cfg(test)]
@@ -139,8 +137,8 @@ mod tests {
         }
     }
 
-    /// Races attempts that take so many milliseconds and then succeed or not; tells when
-    /// each began, and how it ended.
+    /// Races attempts, each given by its duration in milliseconds and whether it succeeds. Returns
+    /// their start times, the result, and its time.
     async fn raced(attempts: &[(u64, bool)]) -> (Vec<u64>, Result<u16, usize>, u64) {
         let (start, begun) = (Instant::now(), RefCell::new(Vec::new()));
         let elapsed = || u64::try_from(start.elapsed().as_millis()).unwrap();
@@ -160,49 +158,49 @@ mod tests {
     const NEVER: u64 = 1 << 40;
 
     #[tokio::test(start_paused = true)]
-    async fn an_address_that_does_not_answer_delays_the_next_and_no_more() {
+    async fn an_address_that_does_not_answer_delays_the_next_one_by_the_attempt_delay() {
         let (begun, raced, took) = raced(&[(NEVER, true), (NEVER, true), (5, true)]).await;
         assert_eq!((raced, took), (Ok(2), 505));
         assert_eq!(begun, [0, 250, 500]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn after_a_failure_the_next_begins_at_once() {
+    async fn after_a_failure_the_next_attempt_starts_at_once() {
         let (begun, raced, took) = raced(&[(1, false), (1, false), (300, true), (10, false)]).await;
         assert_eq!((raced, took), (Ok(2), 302));
         assert_eq!(begun, [0, 1, 2, 252]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_first_that_accepts_is_taken_even_if_it_began_first() {
+    async fn the_first_connection_wins_even_if_its_attempt_started_first() {
         let (begun, raced, took) = raced(&[(400, true), (NEVER, true), (NEVER, true)]).await;
         assert_eq!((raced, took), (Ok(0), 400));
         assert_eq!(begun, [0, 250]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_fails_when_all_have_failed() {
+    async fn the_race_fails_when_all_attempts_have_failed() {
         assert_eq!(raced(&[(300, false), (10, false), (1, false)]).await.1, Err(3));
         assert_eq!(raced(&[]).await.1, Err(0));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_time_for_all_addresses_is_the_callers() {
+    async fn the_caller_limits_the_time_of_all_addresses_together() {
         let all = addresses(&["127.0.0.1:1", "127.0.0.1:2"]);
         let race = race::<(), _>(all, |_| pending());
         assert!(timeout_at(Instant::now() + Duration::from_secs(9), race).await.is_err());
     }
 
     #[test]
-    fn the_failure_that_is_told_is_of_a_host_that_answered() {
+    fn a_failure_of_a_host_that_answered_is_reported() {
         use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut};
 
-        let told = |kinds: &[io::ErrorKind]| {
-            most_telling(kinds.iter().map(|kind| io::Error::from(*kind)).collect()).kind()
+        let reported = |kinds: &[io::ErrorKind]| {
+            most_significant(kinds.iter().map(|kind| io::Error::from(*kind)).collect()).kind()
         };
-        assert_eq!(told(&[NetworkUnreachable, ConnectionRefused]), ConnectionRefused);
-        assert_eq!(told(&[HostUnreachable, NetworkUnreachable]), HostUnreachable);
-        assert_eq!(told(&[TimedOut, ConnectionRefused]), TimedOut);
-        assert_eq!(told(&[]), io::ErrorKind::Other);
+        assert_eq!(reported(&[NetworkUnreachable, ConnectionRefused]), ConnectionRefused);
+        assert_eq!(reported(&[HostUnreachable, NetworkUnreachable]), HostUnreachable);
+        assert_eq!(reported(&[TimedOut, ConnectionRefused]), TimedOut);
+        assert_eq!(reported(&[]), io::ErrorKind::Other);
     }
 }

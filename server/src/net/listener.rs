@@ -13,7 +13,7 @@ use crate::connections::registry::Peer;
 pub(crate) enum Listener {
     /// A TCP port.
     Tcp(TcpListener),
-    /// A Unix socket. Its file, if this process made it, is removed with the listener.
+    /// A Unix socket, and its file if this process created it.
     Unix(UnixListener, Option<SocketFile>),
 }
 
@@ -33,8 +33,8 @@ impl Listener {
         }
     }
 
-    /// Accepts a connection that the kernel has ready, even if the runtime has not learnt of it
-    /// yet; none if there is no such connection.
+    /// Accepts a connection that is in the kernel's queue, even if the runtime has not been
+    /// notified of it yet; None if the queue is empty.
     ///
     /// # Errors
     ///
@@ -57,7 +57,7 @@ impl Listener {
 }
 
 fn from_tcp(stream: TcpStream, peer: SocketAddr) -> (Stream, Peer) {
-    // Both fail on a connection that is gone already, which its first read reports.
+    // Both fail on a connection that is closed already; its first read reports that.
     stream.set_nodelay(true).ok();
     SockRef::from(&stream).set_tcp_keepalive(&keepalive()).ok();
     (Stream::from(stream), Peer::Address(peer))
@@ -68,8 +68,8 @@ fn from_unix(stream: UnixStream) -> (Stream, Peer) {
     (Stream::from(stream), process.map_or(Peer::Unknown, Peer::Process))
 }
 
-/// TCP keepalive: after a minute of silence the kernel probes the peer, and reports the
-/// connection as failed after three probes without an answer.
+/// TCP keepalive: the kernel probes a peer that has been silent for a minute, and reports the
+/// connection as failed after three unanswered probes.
 fn keepalive() -> TcpKeepalive {
     TcpKeepalive::new()
         .with_time(Duration::from_secs(60))
@@ -77,8 +77,8 @@ fn keepalive() -> TcpKeepalive {
         .with_retries(3)
 }
 
-/// Whether an error of accept(2) concerns only the connection that was to be accepted: on
-/// Linux that includes network errors that are already pending on it.
+/// Whether an error of accept(2) concerns only the connection to be accepted. On Linux that
+/// includes pending network errors of the connection.
 pub(crate) fn belongs_to_connection(error: &io::Error) -> bool {
     use io::ErrorKind::*;
     matches!(

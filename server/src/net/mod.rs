@@ -1,21 +1,24 @@
-//! Sockets of every family, TLS, and what tells the address of a client.
+//! Sockets of every family, TLS, and the addresses that proxies name.
 //!
 //! - [`listener`], [`datagram_socket`]: bound sockets of every family; `packet_info`: the local
 //!   address of a datagram; [`socket_file`]: the files of Unix sockets
-//! - [`stream`]: the streams that connections come on and upstreams are reached by; [`tls`]
+//! - [`stream`]: byte streams of clients and upstreams; [`tls`]
 //! - [`resolve`]: host names to addresses; [`happy_eyeballs`]: a TCP connection to one of a
 //!   host's addresses
-//! - [`hairpin`]: connections of bridges to this server's own listeners
-//! - [`proxy`]: the PROXY protocol, and the headers by which HTTP proxies name their clients
-//! - [`authority`]: hosts and ports as `Host` and `Origin` write them
+//! - [`hairpin`]: connections of the gateway to this server's own listeners
+//! - [`proxy_protocol`]: PROXY headers; [`forwarded`]: `X-Forwarded-*` and `Forwarded`;
+//!   [`networks`]: the networks of trusted proxies
+//! - [`authority`]: hosts and ports as in the headers `Host` and `Origin`
 
 pub(crate) mod authority;
 pub(crate) mod datagram_socket;
+pub(crate) mod forwarded;
 pub(crate) mod hairpin;
 pub(crate) mod happy_eyeballs;
 pub(crate) mod listener;
+pub(crate) mod networks;
 mod packet_info;
-pub(crate) mod proxy;
+pub(crate) mod proxy_protocol;
 pub(crate) mod resolve;
 pub(crate) mod socket_file;
 pub(crate) mod stream;

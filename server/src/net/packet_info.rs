@@ -1,5 +1,5 @@
-//! The local address of a UDP datagram (IP_PKTINFO, RFC 3542 section 6): a socket that is bound
-//! to all addresses answers from the one that the client sent to.
+//! The local address of a UDP datagram (IP_PKTINFO, RFC 3542 section 6), so that a socket bound to
+//! all addresses answers from the address that the client sent to.
 
 use std::{
     io::{self, IoSlice, IoSliceMut},
@@ -16,7 +16,7 @@ use nix::{
 };
 use tokio::net::UdpSocket;
 
-/// The local address that a datagram was sent to, if the system tells it.
+/// The local address of a datagram; `Unknown` if the system does not report it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum PacketInfo {
     V4(in_pktinfo),
@@ -24,7 +24,7 @@ pub(crate) enum PacketInfo {
     Unknown,
 }
 
-/// Has the system tell it with each datagram.
+/// Asks the system to report the local address of each datagram.
 pub(crate) fn enable(socket: &UdpSocket) -> io::Result<()> {
     match socket.local_addr()? {
         SocketAddr::V4(_) => setsockopt(socket, sockopt::Ipv4PacketInfo, &true)?,
@@ -33,7 +33,7 @@ pub(crate) fn enable(socket: &UdpSocket) -> io::Result<()> {
     Ok(())
 }
 
-/// Receives one datagram: its length, its sender, and the address that it was sent to.
+/// Receives one datagram: its length, its sender and its local address.
 pub(crate) fn receive(
     socket: &UdpSocket,
     buffer: &mut [u8],
@@ -73,7 +73,7 @@ pub(crate) fn send(
         sendmsg(socket, &parts, control, MsgFlags::empty(), Some(&to)).map(|_| ())
     };
     match local {
-        // The interface is chosen by the routing table.
+        // Interface 0: the routing table selects the interface.
         PacketInfo::V4(info) => {
             send(&[ControlMessage::Ipv4PacketInfo(&in_pktinfo { ipi_ifindex: 0, ..*info })])?;
         }

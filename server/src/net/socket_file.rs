@@ -1,4 +1,4 @@
-//! Files of Unix sockets.
+//! The files of Unix sockets.
 
 use std::{
     fs, io,
@@ -9,7 +9,8 @@ use std::{
 use echogate_proto::endpoint::UnixPath;
 use nix::sys::stat::{Mode, umask};
 
-/// The file of a socket that is ours: removed when dropped, if it still is.
+/// The file of a Unix socket that this process created. Dropping the value removes the file, unless
+/// another file has replaced it.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     path: PathBuf,
@@ -23,19 +24,19 @@ impl SocketFile {
         Ok(SocketFile { path: AsRef::<Path>::as_ref(path).into(), device, inode })
     }
 
-    /// Whether what is there now is the file that was made for the socket.
+    /// Whether the path still leads to the file that this process created.
     fn is_ours(&self) -> bool {
         let ours = |file: fs::Metadata| file.dev() == self.device && file.ino() == self.inode;
         fs::symlink_metadata(&self.path).is_ok_and(ours)
     }
 
-    /// What the umask leaves, if no mode is given.
+    /// Sets the permissions of the file; without a mode, to those that the umask leaves.
     pub(crate) fn set_mode(&self, mode: Option<u32>) -> io::Result<()> {
         if !self.is_ours() {
             return Ok(());
         }
         let mode = mode.unwrap_or_else(|| {
-            // Meanwhile strict, and not lax.
+            // The umask can only be read by setting it: in between it is strict.
             let mask = umask(Mode::from_bits_truncate(0o077));
             umask(mask);
             0o777 & !mask.bits()

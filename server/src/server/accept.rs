@@ -18,7 +18,7 @@ use crate::{
     connections::{counters::Refusal, registry::Peer},
     net::{
         listener::{Listener, belongs_to_connection},
-        proxy,
+        proxy_protocol,
         stream::Stream,
     },
 };
@@ -178,7 +178,7 @@ async fn read_proxy_header(
             return None;
         }
         admitted.begin();
-        Some(proxy::read_header(&mut stream).await)
+        Some(proxy_protocol::read_header(&mut stream).await)
     };
     let header = tokio::select! {
         header = timeout(within, header) => header,

@@ -68,7 +68,7 @@ impl Admission {
                 Some(service) => Destination::Service(service, Some(limits.room().await)),
                 None => Destination::Http(limits.http(counted_by)),
             };
-            let may_have_proxy_header = hairpin.is_none_or(|hairpin| hairpin.is_introduced);
+            let may_have_proxy_header = hairpin.is_none_or(|hairpin| hairpin.has_proxy_header);
             Admitted { current, snapshot, destination, may_have_proxy_header }
         }
     }
@@ -89,7 +89,7 @@ impl Admitted {
     pub(super) fn proxy_header_timeout(&self, peer: &SocketAddr) -> Option<Duration> {
         let settings = &self.context().settings;
         let is_proxy = self.may_have_proxy_header
-            && settings.proxy_protocol_from.iter().any(|network| network.has(peer));
+            && settings.proxy_protocol_from.iter().any(|network| network.contains(peer));
         is_proxy.then_some(settings.header_timeout)
     }
 

@@ -17,7 +17,7 @@ use crate::{
     },
     context::{ListenerService, ServerContext},
     http,
-    net::{stream::Stream, tls::Inside},
+    net::{stream::Stream, tls::AppProtocol},
     service::connection,
 };
 
@@ -68,7 +68,7 @@ async fn serve_http(
 ) {
     if context.settings.tls.is_some() {
         let within = context.settings.header_timeout.saturating_sub(since.elapsed());
-        let mut handshake = pin!(accept_tls(&context, Inside::Http, stream, &peer, within));
+        let mut handshake = pin!(accept_tls(&context, AppProtocol::Http, stream, &peer, within));
         // The handshake is polled when bytes have arrived: each poll is progress.
         let handshake = poll_fn(|cx| {
             permit.touch();
@@ -111,7 +111,8 @@ fn serve_service(
     let (context, service) = (context.clone(), service.clone());
     context.services.tracker.clone().spawn(async move {
         let within = context.settings.header_timeout;
-        if let Some(stream) = accept_tls(&context, Inside::Bytes, stream, &peer, within).await {
+        if let Some(stream) = accept_tls(&context, AppProtocol::Bytes, stream, &peer, within).await
+        {
             spawn_service(&context, &service, stream, peer, permit);
         }
     });
@@ -139,19 +140,19 @@ fn spawn_service(
 /// counted.
 async fn accept_tls(
     context: &ServerContext,
-    inside: Inside,
+    protocol: AppProtocol,
     stream: Stream,
     peer: &Peer,
     within: Duration,
 ) -> Option<Stream> {
-    let (Some(identity), Stream::Plain(socket)) = (&context.settings.tls, stream) else {
+    let (Some(server_tls), Stream::Plain(socket)) = (&context.settings.tls, stream) else {
         return None;
     };
-    let drain = match inside {
-        Inside::Http | Inside::WebSocket => &context.http.drain,
-        Inside::Bytes => &context.services.drain,
+    let drain = match protocol {
+        AppProtocol::Http | AppProtocol::WebSocket => &context.http.drain,
+        AppProtocol::Bytes => &context.services.drain,
     };
-    let tls = identity.accept(inside, socket, peer, within, drain).await;
+    let tls = server_tls.accept(protocol, socket, peer, within, drain).await;
     if tls.is_none() {
         context.counters.refused(Refusal::Tls);
     }

@@ -77,8 +77,8 @@ impl FromStr for Service {
     fn from_str(text: &str) -> Result<Service, String> {
         Service::ALL.into_iter().find(|service| service.name() == text).ok_or_else(|| {
             let names = Service::ALL.map(Service::name).join(", ");
-            let tip = suggest::tip(text, Service::ALL.map(Service::name));
-            format!("unknown service \"{text}\": expected one of {names}{tip}")
+            let suggestion = suggest::suggestion(text, Service::ALL.map(Service::name));
+            format!("unknown service \"{text}\": expected one of {names}{suggestion}")
         })
     }
 }

@@ -1,18 +1,16 @@
-//! Escaping of text that peers, files and commands supplied, for a terminal and for one line.
+//! Escaping of text from peers, files and commands, for display on a terminal and in one line.
 
 use std::fmt::Write;
 
-pub(crate) use super::io_error::describe as words;
-
-/// `text` with everything escaped that a terminal would act on: control
-/// characters (as `\n`, `\x1b`) and those that reorder or break a line (as `\u{202e}`).
+/// Escapes the characters that a terminal acts on: control characters (`\n`, `\x1b`) and characters
+/// that reorder or break a line (`\u{202e}`).
 pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     text.chars().for_each(|c| push_escaped(&mut out, c));
     out
 }
 
-/// `bytes` as text, escaped likewise; what is not UTF-8 as `\xff`.
+/// Decodes bytes as UTF-8 and escapes them as [`escape`] does; invalid bytes become `\xff`.
 pub(crate) fn bytes(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -29,23 +27,23 @@ pub(crate) fn push_escaped(out: &mut String, c: char) {
         '\r' => out.push_str("\\r"),
         '\t' => out.push_str("\\t"),
         c if c.is_ascii_control() => push_byte(out, c as u8),
-        // C1 controls; line and paragraph separators; the marks, embeddings, overrides
-        // and isolates of bidirectional text.
+        // C1 controls; line and paragraph separators; bidirectional marks, embeddings, overrides
+        // and isolates.
         '\u{80}'..='\u{9f}'
         | '\u{61c}'
         | '\u{200e}'
         | '\u{200f}'
         | '\u{2028}'..='\u{202e}'
         | '\u{2066}'..='\u{2069}' => {
-            write!(out, "\\u{{{:x}}}", u32::from(c)).expect("a String takes everything");
+            write!(out, "\\u{{{:x}}}", u32::from(c)).expect("writing to a String cannot fail");
         }
         c => out.push(c),
     }
 }
 
-/// Appends a byte that is no character, as `\xff`.
+/// Appends a byte as `\xff`.
 pub(crate) fn push_byte(out: &mut String, byte: u8) {
-    write!(out, "\\x{byte:02x}").expect("a String takes everything");
+    write!(out, "\\x{byte:02x}").expect("writing to a String cannot fail");
 }
 
 /// The first line of `text`, escaped, at most `limit` characters of it.
@@ -62,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_would_act_on_is_escaped_and_the_rest_is_left_alone() {
+    fn only_characters_that_a_terminal_acts_on_are_escaped() {
         assert_eq!(escape("HELLO, 世界 ß e\u{301} 👩‍🚀"), "HELLO, 世界 ß e\u{301} 👩‍🚀");
         assert_eq!(escape("\x1b[2J\x07\x7f"), "\\x1b[2J\\x07\\x7f");
         assert_eq!(escape("a\tb\rc\nd\0"), "a\\tb\\rc\\nd\\x00");
@@ -70,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_escaped_one_by_one() {
+    fn invalid_utf8_is_escaped_byte_by_byte() {
         assert_eq!(bytes(b"a\xff\xfeb\n\xe4\xb8"), "a\\xff\\xfeb\\n\\xe4\\xb8");
     }
 

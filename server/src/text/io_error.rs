@@ -13,7 +13,7 @@ pub(crate) fn describe(error: &io::Error) -> String {
     };
     let mut chars = text.chars();
     let first = chars.next().unwrap_or_default();
-    // A name (WebSocket) or an abbreviation (DNS) keeps its capitals.
+    // Names (WebSocket) and abbreviations (DNS) keep their capitals.
     let is_name = chars.clone().take_while(|c| c.is_alphabetic()).any(char::is_uppercase);
     if is_name { text } else { first.to_lowercase().chain(chars).collect() }
 }
@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_is_described_without_its_number_and_capitals_of_names_stay() {
+    fn an_error_is_described_without_its_number_and_names_keep_their_capitals() {
         let of = |errno: Errno| describe(&io::Error::from_raw_os_error(errno as i32));
         assert_eq!(of(Errno::ECONNREFUSED), "connection refused");
         assert_eq!(of(Errno::EADDRINUSE), "address already in use");

@@ -1,4 +1,4 @@
-//! Text for people: escaping, error texts, suggestions.
+//! Text in messages: escaping, error texts, suggestions.
 
 pub(crate) mod escape;
 pub(crate) mod io_error;

@@ -35,7 +35,7 @@ fn full() -> Stdio {
 const PRINTING: [&[&str]; 6] = [
     &["help"],
     &["help", "connect"],
-    &["help", "man"],
+    &["man"],
     &["--version"],
     &["completions", "bash"],
     &["check"],

@@ -108,7 +108,7 @@ fn sighups_in_a_row_and_during_the_drain_do_no_harm() {
     assert!(uppers(&mut ws));
 
     reloaded.server.signal("TERM");
-    reloaded.server.wait_for_log(&["ending"]);
+    reloaded.server.wait_for_log(&["shutting down"]);
     reloaded.server.signal("HUP");
     assert_eq!(ws.read().close().0, Some(1001));
     reloaded.server.signal("HUP");

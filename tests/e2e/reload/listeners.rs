@@ -257,7 +257,7 @@ fn connections_of_a_removed_listener_are_drained_with_the_others() {
     tcp.write_all(b"just in time").unwrap();
     reloaded.server.signal("TERM");
     reloaded.server.signal("CONT");
-    reloaded.server.wait_for_log(&["ending"]);
+    reloaded.server.wait_for_log(&["shutting down"]);
     stream.write_all(b"ONE").unwrap();
     assert_eq!(client.read().payload, b"ONE", "a reply that was pending");
     assert_eq!(client.read().close().0, Some(1001));

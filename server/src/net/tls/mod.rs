@@ -1,18 +1,17 @@
 //! TLS, by rustls.
 //!
-//! - [`Tls`]: a connection, either end of it
-//! - [`identity`]: the server's certificate and key
-//! - `plain_http`: the answer to HTTP without TLS on the HTTPS port
-//! - [`trust`]: which certificates of others are good
-//! - `verifier`: how a server's certificate is verified by those that the user has named, or
-//!   not at all
-//! - `words`: what failed, in words
+//! - [`Tls`]: a connection, as client or as server
+//! - [`server`]: certificate, key and handshakes of this server
+//! - `plain_http`: the answer to a plain HTTP request on an HTTPS port
+//! - [`client`]: handshakes with other servers
+//! - `verifier`: verification of a server's certificate by `ca=FILE`, or none (`--insecure`)
+//! - `error_text`: the wording of TLS errors
 
-pub(crate) mod identity;
+pub(crate) mod client;
+mod error_text;
 mod plain_http;
-pub(crate) mod trust;
+pub(crate) mod server;
 mod verifier;
-mod words;
 
 use std::{
     io::{self, IoSlice},
@@ -33,29 +32,29 @@ use tokio_rustls::{
 
 use echogate_event_loop::StreamSocket;
 
-/// What is spoken inside of TLS.
+/// The application protocol of a TLS connection, which determines the ALPN offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Inside {
-    /// HTTP, in either version.
+pub(crate) enum AppProtocol {
+    /// HTTP/2 or HTTP/1.1.
     Http,
-    /// HTTP/1.1, to become WebSocket.
+    /// HTTP/1.1, to be upgraded to WebSocket.
     WebSocket,
-    /// Something that has no name there.
+    /// A byte stream: nothing is offered.
     Bytes,
 }
 
-impl Inside {
+impl AppProtocol {
     fn alpn(self) -> Vec<Vec<u8>> {
         match self {
-            Inside::Http => vec![H2.to_vec(), HTTP_1_1.to_vec()],
-            Inside::WebSocket => vec![HTTP_1_1.to_vec()],
-            Inside::Bytes => Vec::new(),
+            AppProtocol::Http => vec![H2.to_vec(), HTTP_1_1.to_vec()],
+            AppProtocol::WebSocket => vec![HTTP_1_1.to_vec()],
+            AppProtocol::Bytes => Vec::new(),
         }
     }
 }
 
-/// A TLS connection. What is written goes out with the next flush at the latest; an end
-/// of TCP alone is no end, but an error of kind `UnexpectedEof`.
+/// A TLS connection. Written bytes may be buffered until the next flush. A TCP end of stream
+/// without close_notify is an error of kind `UnexpectedEof`.
 #[derive(Debug)]
 pub(crate) struct Tls(TlsStream<StreamSocket>);
 
@@ -65,17 +64,17 @@ impl<S: Into<TlsStream<StreamSocket>>> From<S> for Tls {
     }
 }
 
-/// HTTP/2 and HTTP/1.1, as they are called in the handshake (ALPN, RFC 7301).
+/// The ALPN names (RFC 7301) of HTTP/2 and HTTP/1.1.
 const H2: &[u8] = b"h2";
 const HTTP_1_1: &[u8] = b"http/1.1";
 
 impl Tls {
-    /// Whether HTTP/2 was agreed on.
+    /// Whether HTTP/2 was negotiated.
     pub(crate) fn is_http2(&self) -> bool {
         self.0.get_ref().1.alpn_protocol() == Some(H2)
     }
 
-    /// The socket below.
+    /// The underlying socket.
     pub(crate) fn socket(&self) -> &StreamSocket {
         self.0.get_ref().0
     }
@@ -87,7 +86,7 @@ impl AsyncRead for Tls {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().0).poll_read(cx, buf).map_err(words::of_connection)
+        Pin::new(&mut self.get_mut().0).poll_read(cx, buf).map_err(error_text::of_connection)
     }
 }
 
@@ -116,7 +115,8 @@ impl AsyncWrite for Tls {
         Pin::new(&mut self.get_mut().0).poll_flush(cx)
     }
 
-    /// Ends our side: TLS's own end (close_notify), then TCP's. The peer may go on.
+    /// Ends the sending direction: close_notify, then the TCP half-close. The peer may go on
+    /// sending.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().0).poll_shutdown(cx)
     }
@@ -126,7 +126,7 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-/// The certificates in a PEM file, one at least.
+/// Reads a PEM file that holds at least one certificate.
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let all: Result<Vec<_>, _> = CertificateDer::pem_file_iter(file).and_then(Iterator::collect);
     match all {
@@ -135,7 +135,7 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     }
 }
 
-/// What is wrong with a PEM file.
+/// The error for a PEM file that cannot be read.
 fn unreadable(file: &Path, error: pem::Error) -> String {
     let what = match error {
         pem::Error::Io(e) => crate::text::io_error::describe(&e),

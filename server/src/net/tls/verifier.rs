@@ -1,5 +1,4 @@
-//! Verification of a server's certificate by certificates that the user has named, or not at
-//! all.
+//! Verification of a server's certificate by the CA file of the user, or none (`--insecure`).
 
 use std::sync::Arc;
 
@@ -10,46 +9,63 @@ use tokio_rustls::rustls::{
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         verify_server_name,
     },
-    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+    crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
     server::ParsedCertificate,
 };
 
 use super::provider;
 
-/// A server's certificate is good if one of the named certificates has issued it, or if it is
-/// itself one of them.
-///
-/// The latter has to be said for a certificate that is marked as an authority's (CA:TRUE), as
-/// `openssl req -x509` makes it: the library takes none of those for a server's. curl and
-/// browsers do when they trust that very certificate.
+/// Verifies a server's certificate by a CA file, or accepts any certificate. Either way it verifies
+/// that the server has the certificate's private key.
 #[derive(Debug)]
-pub(super) struct Named {
+pub(super) struct Verifier {
+    /// None accepts any certificate.
+    ca: Option<CaFile>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+/// The certificates of a CA file. A server's certificate is accepted if one of them has issued it,
+/// or if it is one of them.
+///
+/// The second rule is needed for self-signed certificates that are marked as CA certificates
+/// (CA:TRUE), as `openssl req -x509` makes them: rustls accepts none of those for a server. curl
+/// and browsers do if they trust that very certificate.
+#[derive(Debug)]
+struct CaFile {
     issuers: Arc<WebPkiServerVerifier>,
     certificates: Vec<CertificateDer<'static>>,
 }
 
-impl Named {
+impl Verifier {
+    /// Verifies by `certificates`, which are also in `roots`.
+    ///
     /// # Errors
     ///
-    /// That there are no certificates.
-    pub(super) fn new(
+    /// There are no certificates.
+    pub(super) fn with_ca(
         roots: RootCertStore,
         certificates: Vec<CertificateDer<'static>>,
-    ) -> Result<Named, VerifierBuilderError> {
+    ) -> Result<Verifier, VerifierBuilderError> {
         let issuers = WebPkiServerVerifier::builder_with_provider(roots.into(), provider());
-        Ok(Named { issuers: issuers.build()?, certificates })
+        let ca = CaFile { issuers: issuers.build()?, certificates };
+        Ok(Verifier { ca: Some(ca), ..Verifier::insecure() })
+    }
+
+    /// Accepts any certificate.
+    pub(super) fn insecure() -> Verifier {
+        Verifier { ca: None, algorithms: provider().signature_verification_algorithms }
     }
 }
 
-/// Whether a certificate was refused only because it is marked as an authority's. (Its
-/// validity in time has been checked by then.)
+/// Whether a certificate was rejected only because it is marked as a CA certificate. The check of
+/// its validity period comes before that one.
 pub(super) fn is_authority(error: &CertificateError) -> bool {
-    // The library that says so is not ours to name.
+    // The error type is of rustls-webpki, which this crate does not depend on.
     error.to_string().contains("CaUsedAsEndEntity")
 }
 
-impl ServerCertVerifier for Named {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -58,10 +74,12 @@ impl ServerCertVerifier for Named {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let issuers = &self.issuers;
+        let Some(CaFile { issuers, certificates }) = &self.ca else {
+            return Ok(ServerCertVerified::assertion());
+        };
         match issuers.verify_server_cert(certificate, intermediates, name, ocsp_response, now) {
             Err(Error::InvalidCertificate(why))
-                if is_authority(&why) && self.certificates.contains(certificate) =>
+                if is_authority(&why) && certificates.contains(certificate) =>
             {
                 verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
                 Ok(ServerCertVerified::assertion())
@@ -76,7 +94,7 @@ impl ServerCertVerifier for Named {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.issuers.verify_tls12_signature(message, certificate, signature)
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -85,57 +103,10 @@ impl ServerCertVerifier for Named {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.issuers.verify_tls13_signature(message, certificate, signature)
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.issuers.supported_verify_schemes()
-    }
-}
-
-/// Any certificate is good, as `--insecure` asks for. That the server has its key is verified.
-#[derive(Debug)]
-pub(super) struct AnyCertificate(Arc<CryptoProvider>);
-
-impl AnyCertificate {
-    pub(super) fn new() -> AnyCertificate {
-        AnyCertificate(provider())
-    }
-}
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.algorithms.supported_schemes()
     }
 }

@@ -1,76 +1,58 @@
-//! Host names to addresses, by the system's resolver (getaddrinfo) and a short cache.
+//! Resolution of host names by the system's resolver (getaddrinfo) with a short-lived cache.
 //!
-//! getaddrinfo blocks its thread for as long as a name server keeps silent, so look-ups
-//! have threads of their own, and few:
+//! getaddrinfo blocks its thread until a name server answers, so look-ups run on a bounded number
+//! of threads of their own:
 //!
-//! - All callers that ask for a name share one look-up. A caller that gives up leaves; the
-//!   look-up goes on for the others.
-//! - A look-up that has not ended after [`HUNG`] is not waited for by later callers alone:
-//!   one more is started beside it, up to [`LOOKUPS_PER_NAME`].
-//! - All names together have [`MAX_THREADS`] threads. A name beyond waits for one of them.
-//! - Answers are kept for [`ANSWER_TTL`], failures for [`FAILURE_TTL`].
+//! - All callers that ask for a name share one look-up. It goes on when one of them gives up.
+//! - If a look-up has not ended after [`cache::HUNG`], the next caller starts a second one, up to
+//!   [`cache::LOOKUPS_PER_NAME`].
+//! - All names together have [`MAX_THREADS`] threads; further names are queued.
+//! - Answers are kept for [`cache::ANSWER_TTL`], failures for [`cache::FAILURE_TTL`].
+
+mod cache;
 
 use std::{
-    collections::{HashMap, VecDeque},
     fmt, io,
     net::{IpAddr, SocketAddr, ToSocketAddrs},
     sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use echogate_proto::endpoint::HostPort;
 use tokio::sync::watch;
 
-use crate::text::escape;
+use self::cache::{Answer, MAX_THREADS, Name, Table};
+use crate::text::{escape::escape, io_error};
 
-/// How long the addresses of a name are kept.
-const ANSWER_TTL: Duration = Duration::from_secs(5);
-
-/// How long a failed look-up is kept.
-const FAILURE_TTL: Duration = Duration::from_secs(1);
-
-/// How long a look-up may take before another caller starts a second one.
-const HUNG: Duration = Duration::from_secs(5);
-
-/// Look-ups of one name that may be running at once.
-const LOOKUPS_PER_NAME: usize = 2;
-
-/// Look-ups of all names that may be running at once. Second look-ups of a name get at most
-/// half of the threads, so that names that hang leave some for others.
-const MAX_THREADS: usize = 64;
-
-/// Names that are kept, those being looked up aside.
-const MAX_NAMES: usize = 256;
-
-/// The addresses of a host, in the order of preference that the system gives them.
+/// Resolves a host to addresses in the system's order of preference.
 ///
-/// Dropping the future does not end the look-up, which others may wait for.
+/// Dropping the future does not end the look-up: other callers may wait for it.
 ///
 /// # Errors
 ///
-/// Why the name has no address.
+/// The error of the look-up.
 pub(crate) async fn addresses(at: &HostPort) -> Result<Vec<SocketAddr>, ResolveError> {
     static SYSTEM: LazyLock<Resolver> =
         LazyLock::new(|| Resolver::new(|host| (host, 0).to_socket_addrs().map(Iterator::collect)));
     SYSTEM.addresses(&at.host, at.port).await
 }
 
-/// Why a name has no address.
+/// A failed look-up, in the system's words. Clones are cheap.
 #[derive(Clone, Debug)]
 pub(crate) struct ResolveError(Arc<str>);
 
 impl ResolveError {
     fn new(error: &io::Error) -> ResolveError {
-        // The system's words come behind "failed to lookup address information: ".
+        // The standard library prefixes "failed to lookup address information: ".
         let text = error.to_string();
         let cause = io::Error::other(text.rsplit(": ").next().unwrap_or_default());
-        ResolveError(escape::words(&cause).into())
+        ResolveError(io_error::describe(&cause).into())
     }
 
-    /// The same as an error that names the host.
+    /// The error as an I/O error that names the host.
     pub(crate) fn of_host(&self, host: &str) -> io::Error {
-        let host = escape::escape(host);
+        let host = escape(host);
         io::Error::other(format!("cannot resolve the host name \"{host}\": {self}"))
     }
 }
@@ -83,10 +65,7 @@ impl fmt::Display for ResolveError {
 
 impl std::error::Error for ResolveError {}
 
-/// The addresses of a name, each with any port.
-type Answer = Result<Arc<[SocketAddr]>, ResolveError>;
-
-/// Blocks until a name's addresses are known, each with any port.
+/// A blocking look-up of a name. The ports of the addresses are ignored.
 type LookUp = Box<dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync>;
 
 /// A resolver with its cache. Clones share both.
@@ -96,90 +75,6 @@ struct Resolver(Arc<Inner>);
 struct Inner {
     look_up: LookUp,
     table: Mutex<Table>,
-}
-
-#[derive(Default)]
-struct Table {
-    names: HashMap<Arc<str>, Name>,
-    /// Names whose look-up waits for a thread, each at most once.
-    queue: VecDeque<Arc<str>>,
-    threads: usize,
-}
-
-/// What is known and under way about a name.
-#[derive(Default)]
-struct Name {
-    /// The last answer, and until when it holds.
-    known: Option<(Answer, Instant)>,
-    /// Gives the next answer to the callers that wait for it.
-    waiting: Option<watch::Sender<Option<Answer>>>,
-    /// Look-ups that are running.
-    running: usize,
-    /// When the last look-up was asked for, if it still waits for a thread or runs.
-    asked: Option<Instant>,
-    is_queued: bool,
-}
-
-impl Name {
-    fn known(&self, now: Instant) -> Option<&Answer> {
-        self.known.as_ref().filter(|(_, until)| now < *until).map(|(answer, _)| answer)
-    }
-
-    fn is_idle(&self) -> bool {
-        self.running == 0 && self.waiting.is_none() && !self.is_queued
-    }
-
-    /// Whether callers that wait need one more look-up, with so many `threads` at work.
-    fn needs_another(&self, threads: usize, now: Instant) -> bool {
-        let Some(asked) = self.asked else { return self.running < LOOKUPS_PER_NAME };
-        let is_hung = !self.is_queued && now.duration_since(asked) >= HUNG;
-        is_hung && self.running < LOOKUPS_PER_NAME && threads < MAX_THREADS / 2
-    }
-
-    /// Takes the result of a look-up, and tells it to those who wait.
-    fn finish(&mut self, answer: Answer, now: Instant) {
-        let ttl = if answer.is_ok() { ANSWER_TTL } else { FAILURE_TTL };
-        // A look-up that was overtaken may fail late: what is known stays.
-        if answer.is_ok() || self.known(now).is_none() {
-            self.known = Some((answer.clone(), now + ttl));
-        }
-        self.asked = None;
-        if let Some(waiting) = self.waiting.take() {
-            waiting.send_replace(Some(answer));
-        }
-    }
-}
-
-impl Table {
-    /// Removes names until there is room for one more, as far as they are not in use.
-    fn make_room(&mut self, now: Instant) {
-        if self.names.len() < MAX_NAMES {
-            return;
-        }
-        self.names.retain(|_, name| !name.is_idle() || name.known(now).is_some());
-        if self.names.len() < MAX_NAMES {
-            return;
-        }
-        let idle = self.names.iter().filter(|(_, name)| name.is_idle());
-        let first = idle.min_by_key(|(_, name)| name.known.as_ref().map(|(_, until)| *until));
-        if let Some(host) = first.map(|(host, _)| host.clone()) {
-            self.names.remove(&host);
-        }
-    }
-
-    /// The next name that somebody waits for.
-    fn next(&mut self) -> Option<Arc<str>> {
-        while let Some(host) = self.queue.pop_front() {
-            let Some(name) = self.names.get_mut(&host) else { continue };
-            name.is_queued = false;
-            if name.waiting.as_ref().is_some_and(|waiting| waiting.receiver_count() > 0) {
-                name.running += 1;
-                return Some(host);
-            }
-            (name.waiting, name.asked) = (None, None);
-        }
-        None
-    }
 }
 
 impl Resolver {
@@ -197,9 +92,9 @@ impl Resolver {
             Asked::Known(answer) => answer,
             Asked::Pending(mut answer) => {
                 let answer = answer.wait_for(Option::is_some).await;
-                // The sender leaves the table only by an answer, or without a receiver.
-                let answer = answer.expect("an answer comes as long as it is waited for");
-                answer.clone().expect("it was waited for")
+                // The sender is dropped only after an answer, or when it has no receiver.
+                let answer = answer.expect("an answer is sent while there is a receiver");
+                answer.clone().expect("wait_for has seen an answer")
             }
         };
         let with_port = |address: &SocketAddr| {
@@ -218,7 +113,7 @@ impl Resolver {
             table.make_room(now);
             table.names.insert(host.into(), Name::default());
         }
-        let name = table.names.get_mut(host).expect("it was inserted");
+        let name = table.names.get_mut(host).expect("the name was inserted above");
         if let Some(answer) = name.known(now) {
             return Asked::Known(answer.clone());
         }
@@ -232,7 +127,7 @@ impl Resolver {
                 let work = move || resolver.work();
                 match thread::Builder::new().name("resolver".to_owned()).spawn(work) {
                     Ok(_) => table.threads += 1,
-                    // Those that run go on with the queue.
+                    // The running threads work off the queue.
                     Err(_) if table.threads > 0 => {}
                     Err(error) => {
                         table.queue.clear();
@@ -252,14 +147,14 @@ enum Asked {
 }
 
 impl Inner {
-    /// Looks up names, in a thread of its own, until none waits for it.
+    /// Looks up queued names until the queue is empty. Runs on a thread of its own.
     fn work(&self) {
         let mut table = self.lock();
         while let Some(host) = table.next() {
             drop(table);
             let answer = match (self.look_up)(&host) {
                 Ok(addresses) if addresses.is_empty() => {
-                    Err(ResolveError::new(&io::Error::other("it has no address")))
+                    Err(ResolveError::new(&io::Error::other("the name has no address")))
                 }
                 Ok(addresses) => Ok(addresses.into()),
                 Err(error) => Err(ResolveError::new(&error)),
@@ -281,14 +176,17 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{
-        atomic::{AtomicUsize, Ordering},
-        mpsc,
+    use std::{
+        sync::{
+            atomic::{AtomicUsize, Ordering},
+            mpsc,
+        },
+        time::Duration,
     };
 
     use tokio::{task::JoinSet, time::timeout};
 
-    use super::*;
+    use super::{cache::MAX_NAMES, *};
 
     const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -296,8 +194,8 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// A resolver whose look-ups of names that begin with `hung` do not end before the
-    /// returned sender is dropped, and the number of look-ups that have begun.
+    /// A resolver whose look-ups of names that begin with `hung` block until the returned sender is
+    /// dropped, and a counter of started look-ups.
     fn resolver() -> (Resolver, mpsc::Sender<()>, Arc<AtomicUsize>) {
         let (release, hung) = mpsc::channel::<()>();
         let (hung, begun) = (Mutex::new(hung), Arc::new(AtomicUsize::new(0)));
@@ -348,7 +246,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failure_is_told_in_words_and_kept_too() {
+    async fn a_failure_is_described_and_cached() {
         let (resolver, _release, begun) = resolver();
         for _ in 0..2 {
             let error = resolver.addresses("unknown", 7).await.unwrap_err();
@@ -361,7 +259,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn names_that_hang_take_a_bounded_number_of_threads_and_the_others_wait_for_one() {
+    async fn hung_names_take_a_bounded_number_of_threads_and_others_wait_for_one() {
         let (resolver, release, begun) = resolver();
         let mut callers = JoinSet::new();
         for number in 0..MAX_THREADS - 1 {
@@ -381,7 +279,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_that_nobody_waits_for_any_more_is_not_looked_up() {
+    async fn a_queued_name_without_callers_is_not_looked_up() {
         let (resolver, release, begun) = resolver();
         let mut callers = JoinSet::new();
         for number in 0..MAX_THREADS {
@@ -403,40 +301,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn names_are_kept_up_to_a_number() {
+    async fn the_cache_is_bounded() {
         let (resolver, _release, _begun) = resolver();
         for number in 0..2 * MAX_NAMES {
             resolved(&resolver, &number.to_string().replace('0', "zero").replace('1', "x")).await;
         }
         assert!(resolver.0.lock().names.len() <= MAX_NAMES);
-    }
-
-    #[test]
-    fn a_look_up_that_hangs_gets_one_more_beside_it() {
-        let start = Instant::now();
-        let mut name = Name::default();
-        assert!(name.needs_another(0, start), "none is under way");
-        (name.asked, name.is_queued) = (Some(start), true);
-        assert!(!name.needs_another(0, start + HUNG), "it waits for a thread");
-        (name.running, name.is_queued) = (1, false);
-        assert!(!name.needs_another(1, start + HUNG / 2), "it may still end");
-        assert!(name.needs_another(1, start + HUNG));
-        assert!(!name.needs_another(MAX_THREADS / 2, start + HUNG), "others need the threads");
-        (name.running, name.asked) = (LOOKUPS_PER_NAME, Some(start + HUNG));
-        assert!(!name.needs_another(2, start + 9 * HUNG));
-    }
-
-    #[test]
-    fn answers_are_kept_longer_than_failures_and_not_for_long() {
-        let start = Instant::now();
-        let failure = Err(ResolveError::new(&io::Error::other("temporary failure")));
-        let mut name = Name::default();
-        name.finish(failure.clone(), start);
-        assert!(name.known(start).is_some());
-        assert!(name.known(start + FAILURE_TTL).is_none());
-        name.finish(Ok([address("192.0.2.1:0")].into()), start);
-        name.finish(failure, start + FAILURE_TTL);
-        assert!(name.known(start + FAILURE_TTL).unwrap().is_ok(), "it came late");
-        assert!(name.known(start + ANSWER_TTL).is_none());
     }
 }

@@ -1,5 +1,5 @@
-//! SIGTERM, SIGINT and SIGHUP, handled by a thread of their own: a server that is stuck,
-//! whatever in, still ends at the second signal.
+//! SIGTERM, SIGINT and SIGHUP, handled by a thread of their own: the second SIGTERM or SIGINT
+//! ends the process even if every other thread is stuck.
 
 use std::{
     io,
@@ -20,30 +20,30 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How long after a SIGHUP the server's terminal may still disappear for the signal to have
-/// been about that: some terminals send it first.
+/// How long after a SIGHUP the terminal may still be closed for the signal to count as its
+/// hangup: some terminals send the signal before they close.
 const HANGUP_DELAY: Duration = Duration::from_secs(1);
 
-/// How often the terminal is examined during that time.
+/// How often the terminal is polled during [`HANGUP_DELAY`].
 const HANGUP_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What signals ask for.
+/// Requests that signals make.
 #[derive(Debug)]
-pub(crate) struct Signals {
-    /// Cancelled by the first SIGTERM or SIGINT, and by the SIGHUP of a terminal that is
-    /// closed. The next SIGTERM or SIGINT ends the process with status 1.
-    pub(crate) stop: CancellationToken,
-    /// Receives something at each other SIGHUP. Those that come before the one before is
-    /// taken are one.
-    pub(crate) reload: Receiver<()>,
+pub(super) struct Signals {
+    /// Cancelled by the first SIGTERM or SIGINT, or by a SIGHUP because the terminal was closed.
+    /// The next SIGTERM or SIGINT ends the process with status 1.
+    pub(super) stop: CancellationToken,
+    /// Receives an item for each other SIGHUP; signals that arrive before an item is taken are
+    /// merged into it.
+    pub(super) reload: Receiver<()>,
 }
 
-/// Handles signals from here on.
+/// Installs the handlers and starts their thread.
 ///
 /// # Errors
 ///
-/// The system's.
-pub(crate) fn signals() -> io::Result<Signals> {
+/// The system cannot install a handler or start a thread.
+pub(super) fn handle() -> io::Result<Signals> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let (to_reload, reload) = channel(1);
     let stop = CancellationToken::new();
@@ -64,8 +64,7 @@ pub(crate) fn signals() -> io::Result<Signals> {
     Ok(Signals { stop, reload })
 }
 
-/// The state of the thread that handles signals. Nothing that it does waits for another
-/// thread.
+/// The state of the signal thread, which never waits for another thread.
 struct Handler {
     terminate: Signal,
     interrupt: Signal,
@@ -79,7 +78,7 @@ impl Handler {
     async fn run(mut self) {
         let mut hung_up_until = Instant::now();
         while !self.stop.is_cancelled() {
-            let next_look = Instant::now() + HANGUP_INTERVAL;
+            let next_poll = Instant::now() + HANGUP_INTERVAL;
             tokio::select! {
                 _ = self.terminate.recv() => self.stop(),
                 _ = self.interrupt.recv() => self.stop(),
@@ -89,10 +88,10 @@ impl Handler {
                         self.reload.try_send(()).ok();
                     }
                 }
-                () = sleep_until(next_look), if next_look < hung_up_until => {}
+                () = sleep_until(next_poll), if next_poll < hung_up_until => {}
             }
             if Instant::now() < hung_up_until && self.terminals.any_hung_up() {
-                tracing::info!("SIGHUP: the server's terminal was closed");
+                tracing::info!("SIGHUP: the terminal was closed");
                 self.stop();
             }
         }
@@ -107,12 +106,12 @@ impl Handler {
     fn stop(&self) {
         if !self.stop.is_cancelled() {
             self.stop.cancel();
-            tracing::info!("ending; a second signal ends at once");
+            tracing::info!("shutting down; a second signal exits immediately");
         }
     }
 }
 
-/// The standard streams that are terminals, with the settings that each was found with.
+/// The standard streams that are terminals, each with its settings at the start.
 struct Terminals(Vec<(OwnedFd, Termios)>);
 
 impl Terminals {
@@ -120,7 +119,7 @@ impl Terminals {
         let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
         let mut terminals = Vec::new();
         for stream in [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()] {
-            // Only a terminal has settings.
+            // Fails unless the stream is a terminal.
             if let Ok(settings) = tcgetattr(stream) {
                 terminals.push((stream.try_clone_to_owned()?, settings));
             }
@@ -128,16 +127,16 @@ impl Terminals {
         Ok(Terminals(terminals))
     }
 
-    /// Whether one of them has been closed at its other end.
+    /// Whether the other end of one of the terminals was closed.
     fn any_hung_up(&self) -> bool {
         self.0.iter().any(|(terminal, _)| {
-            let mut asked = [PollFd::new(terminal.as_fd(), PollFlags::empty())];
-            poll(&mut asked, PollTimeout::ZERO).is_ok()
-                && asked[0].revents().is_some_and(|it| it.contains(PollFlags::POLLHUP))
+            let mut polled = [PollFd::new(terminal.as_fd(), PollFlags::empty())];
+            poll(&mut polled, PollTimeout::ZERO).is_ok()
+                && polled[0].revents().is_some_and(|it| it.contains(PollFlags::POLLHUP))
         })
     }
 
-    /// Gives those back as they were found that the console has changed.
+    /// Restores the settings that the console has changed.
     fn restore(&self) {
         for (terminal, found) in &self.0 {
             if tcgetattr(terminal).is_ok_and(|now| now != *found) {

@@ -1,16 +1,16 @@
-//! `ECHOGATE_LOG`: how much is logged.
+//! `ECHOGATE_LOG`: log levels, in general and by module.
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use crate::text::suggest;
 
-/// The modules of this crate, each with its path, as `build.rs` finds them.
+/// The paths of this crate's modules, collected by `build.rs`.
 const MODULES: &str = env!("ECHOGATE_MODULES");
 
-/// Crates that this one is built with and that log by the same library.
+/// Dependencies that log through tracing, too.
 const OTHER_CRATES: [&str; 1] = ["h2"];
 
-/// The words for a level, the more the later.
+/// The names of the levels, in increasing verbosity.
 const LEVELS: [(&str, LevelFilter); 7] = [
     ("off", LevelFilter::OFF),
     ("error", LevelFilter::ERROR),
@@ -21,49 +21,50 @@ const LEVELS: [(&str, LevelFilter); 7] = [
     ("trace", LevelFilter::TRACE),
 ];
 
-/// What is to be logged by `text`: a level, `MODULE=LEVEL`, or several of these with commas
-/// between them. `default` is the level of all that `text` does not mention.
+/// Parses a level, `MODULE=LEVEL`, or several of these separated by commas. `default` is the
+/// level of modules that `text` does not mention.
 ///
 /// # Errors
 ///
-/// One line that names the part that is wrong, and what is expected.
+/// One line that names the invalid part and the expected form.
 pub(super) fn parse(text: &str, default: LevelFilter) -> Result<Targets, String> {
     let mut targets = Targets::new();
     let mut general = None;
     for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         match part.split_once('=') {
             None => {
-                if general.replace(level(part)?).is_some() {
-                    return Err(format!("\"{part}\" is a second level without a module"));
+                if general.replace(parse_level(part)?).is_some() {
+                    return Err(format!("\"{part}\": only one level may stand without a module"));
                 }
             }
             Some((module, word)) => {
-                targets = targets.with_target(known(module.trim())?, level(word.trim())?);
+                targets =
+                    targets.with_target(parse_module(module.trim())?, parse_level(word.trim())?);
             }
         }
     }
     Ok(targets.with_default(general.unwrap_or(default)))
 }
 
-fn level(word: &str) -> Result<LevelFilter, String> {
+fn parse_level(word: &str) -> Result<LevelFilter, String> {
     let named = LEVELS.iter().find(|(name, _)| word.eq_ignore_ascii_case(name));
     named.map(|(_, level)| *level).ok_or_else(|| {
-        let tip = suggest::tip(word, LEVELS.map(|(name, _)| name));
+        let suggestion = suggest::suggestion(word, LEVELS.map(|(name, _)| name));
         format!(
             "unknown level \"{word}\": expected off, error, warn, info, debug or trace, alone or \
-             as MODULE=LEVEL{tip}"
+             as MODULE=LEVEL{suggestion}"
         )
     })
 }
 
-fn known(module: &str) -> Result<String, String> {
+fn parse_module(module: &str) -> Result<String, String> {
     if OTHER_CRATES.contains(&module) || MODULES.split(' ').any(|known| known == module) {
         return Ok(module.to_owned());
     }
-    let tip = suggest::tip(module, MODULES.split(' '));
+    let suggestion = suggest::suggestion(module, MODULES.split(' '));
     Err(format!(
         "unknown module \"{module}\": expected echogate or one of its modules, as \
-                 echogate::http{tip}"
+         echogate::http{suggestion}"
     ))
 }
 
@@ -78,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_level_is_a_word_and_applies_to_what_it_is_for() {
+    fn a_level_applies_to_its_module_and_otherwise_to_all() {
         for (text, level) in [
             ("", L::INFO),
             (" , ", L::INFO),
@@ -93,13 +94,13 @@ mod tests {
         assert_eq!(some.default_level(), Some(L::WARN));
         assert!(some.would_enable("echogate::http::upgrade", &tracing::Level::DEBUG));
         assert!(!some.would_enable("echogate::listener", &tracing::Level::INFO));
-        // What is not mentioned is logged as ever, errors above all.
+        // Modules that are not mentioned keep the default level.
         let rest = parsed("echogate::http=debug");
         assert!(rest.would_enable("echogate::listener", &tracing::Level::INFO));
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused_with_what_is_expected() {
+    fn an_invalid_part_is_rejected_with_the_expected_form() {
         for (text, part) in [
             ("verbose", "unknown level \"verbose\""),
             ("all", "unknown level \"all\""),
@@ -113,7 +114,7 @@ mod tests {
             ("echogate::htttp=debug", "\"echogate::http\""),
             ("echogate::htt=debug", "unknown module"),
             ("http=debug", "unknown module \"http\""),
-            ("info,debug", "\"debug\" is a second level"),
+            ("info,debug", "\"debug\": only one level"),
         ] {
             let error = parse(text, L::INFO).unwrap_err();
             assert!(error.contains(part), "{text}: {error}");
@@ -123,9 +124,7 @@ mod tests {
     #[test]
     fn modules_are_known_by_their_paths() {
         for module in [module_path!(), "echogate", "echogate::service::time", "echogate::service"] {
-            if let Some(module) = module.strip_suffix("::tests").or(Some(module)) {
-                known(module).unwrap();
-            }
+            parse_module(module.strip_suffix("::tests").unwrap_or(module)).unwrap();
         }
     }
 }

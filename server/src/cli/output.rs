@@ -1,42 +1,49 @@
-//! Text for a standard stream, written by a thread of its own, so that a reader that does
-//! not read blocks no other thread.
+//! Text for a standard stream, written by a thread of its own: a reader that does not read
+//! blocks no other thread.
 
 use std::{
-    io,
+    fs::File,
+    io::{self, Write},
+    os::fd::{AsFd, BorrowedFd},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
 };
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// How long the process waits for the readers of its standard streams before it exits.
+pub(super) const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// A bounded queue of text and the thread that writes it. Clones share the queue.
 #[derive(Clone, Debug)]
-pub(crate) struct Output(Arc<Inner>);
+pub(super) struct Output(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// Bytes that the queue holds at most, beside those that are being written.
+    /// The most bytes that are queued, besides those that are being written.
     limit: usize,
     state: Mutex<State>,
-    /// The queue is no longer empty.
+    /// Signals that the queue is no longer empty.
     filled: Condvar,
-    /// The queue is empty, and the thread is done with what was in it.
+    /// Signals that the queue is empty and the thread has written everything.
     idle: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
     queue: Vec<u8>,
-    /// The thread is writing what it took from the queue.
+    /// Whether the thread is writing what it took from the queue.
     writing: bool,
 }
 
 impl Output {
-    /// Starts the thread, which passes all that is queued to `write`: whole texts, in
-    /// their order, as many at once as there are.
+    /// Starts the thread, which passes the queued texts to `write`: whole texts, in order,
+    /// concatenated.
     ///
     /// # Errors
     ///
-    /// The system's, if it starts no thread.
+    /// The system cannot start a thread.
     pub(super) fn start(
         name: &str,
         limit: usize,
@@ -57,9 +64,8 @@ impl Output {
         Ok(output)
     }
 
-    /// Queues `text`, unless that exceeds the limit: then it is dropped and this is false.
-    /// Never waits for the reader.
-    pub(crate) fn push(&self, text: &[u8]) -> bool {
+    /// Queues `text`; false if it exceeds the limit and is dropped. Never waits for the reader.
+    pub(super) fn push(&self, text: &[u8]) -> bool {
         let mut state = self.0.state();
         if state.queue.len().saturating_add(text.len()) > self.0.limit {
             return false;
@@ -71,16 +77,16 @@ impl Output {
         true
     }
 
-    /// Waits until everything is written, but no longer than `within`; false if it is not.
-    pub(crate) fn flush(&self, within: Duration) -> bool {
+    /// Waits until everything is written, at most `timeout`; false if something is left.
+    pub(super) fn flush(&self, timeout: Duration) -> bool {
         let busy = |state: &mut State| state.writing || !state.queue.is_empty();
-        let waited = self.0.idle.wait_timeout_while(self.0.state(), within, busy);
+        let waited = self.0.idle.wait_timeout_while(self.0.state(), timeout, busy);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 }
 
 impl Inner {
-    /// Waits for text and takes all of it.
+    /// Waits for text and takes the whole queue.
     fn take(&self) -> Vec<u8> {
         let mut state = self.state();
         state.writing = false;
@@ -100,6 +106,33 @@ impl Inner {
     }
 }
 
+/// How many bytes could not be written.
+pub(super) struct Unwritten(pub(super) usize);
+
+/// Writes all of `text`, also to a file in non-blocking mode: another process that shares a
+/// terminal or a pipe may have set that mode.
+pub(super) fn write_all(mut file: &File, text: &[u8]) -> Result<(), Unwritten> {
+    let mut rest = text;
+    while !rest.is_empty() {
+        match file.write(rest) {
+            Ok(0) => return Err(Unwritten(rest.len())),
+            Ok(written) => rest = &rest[written..],
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                poll(&mut [PollFd::new(file.as_fd(), PollFlags::POLLOUT)], PollTimeout::NONE).ok();
+            }
+            Err(_) => return Err(Unwritten(rest.len())),
+        }
+    }
+    Ok(())
+}
+
+/// Duplicates a standard stream. The copy has neither the lock nor the buffer of the standard
+/// library, so that a thread that is stuck in a write holds neither.
+pub(super) fn duplicate(stream: BorrowedFd<'_>) -> io::Result<File> {
+    stream.try_clone_to_owned().map(File::from)
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
@@ -109,7 +142,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(30);
 
     #[test]
-    fn a_reader_that_does_not_read_blocks_nobody_and_loses_only_what_exceeds_the_limit() {
+    fn a_stalled_reader_blocks_no_writer_and_loses_only_text_beyond_the_limit() {
         let (to_reader, reader) = mpsc::sync_channel::<Vec<u8>>(0);
         let (taken, started) = mpsc::channel();
         let output = Output::start("test", 10, move |text| {

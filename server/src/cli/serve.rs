@@ -1,0 +1,166 @@
+//! `echogate serve` and `echogate gateway`: start, reload at SIGHUP, stop.
+
+use std::{
+    future::pending,
+    io::{self, IsTerminal},
+    path::PathBuf,
+};
+
+use clap::Args;
+use echogate_proto::endpoint::HostPort;
+use tokio::{sync::mpsc::Receiver, task::spawn_blocking};
+
+use super::{
+    Cli, Command, Failure, logging, runtime,
+    signals::{self, Signals},
+    stdout, usage,
+};
+use crate::{
+    config::{ActivatedNames, BindAddress, ConfigLayer, RouteSpec, Settings, Sources},
+    console::ConsoleOperator,
+    server::{ActivatedSockets, Server},
+    service::Service,
+};
+
+#[derive(Args, Debug)]
+pub(super) struct ServeCommand {
+    /// Answer the clients of the service chat from this terminal
+    #[arg(long)]
+    pub(super) console: bool,
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ServeArgs {
+    /// Read settings from this TOML file. Flags and environment variables override it. On SIGHUP
+    /// it is read again, and no connection is closed
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    layer: ConfigLayer,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct GatewayArgs {
+    /// The address to listen on; a port alone means localhost
+    #[arg(value_name = "[HOST:]PORT", value_parser = parse_bind)]
+    bind: BindAddress,
+    /// The TCP service to connect to, or a URL with options, as --route of serve takes it
+    #[arg(value_name = "HOST:PORT", value_parser = parse_upstream)]
+    upstream: RouteSpec,
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+fn parse_bind(text: &str) -> Result<BindAddress, String> {
+    match text.parse() {
+        Ok(port) if text.bytes().all(|b| b.is_ascii_digit()) => {
+            Ok(BindAddress(HostPort { host: "localhost".to_owned(), port }))
+        }
+        _ => text.parse(),
+    }
+}
+
+fn parse_upstream(text: &str) -> Result<RouteSpec, String> {
+    let scheme = if text.contains("://") || text.starts_with("service:") { "" } else { "tcp://" };
+    format!("/={scheme}{text}").parse()
+}
+
+impl ServeArgs {
+    fn sources(self) -> Result<Sources, String> {
+        Sources::read(self.layer, self.config.as_deref())
+    }
+
+    pub(super) fn settings(self, activated: &ActivatedNames) -> Result<Settings, String> {
+        Settings::load(&self.sources()?, activated)
+    }
+}
+
+impl GatewayArgs {
+    fn settings(self, activated: &ActivatedNames) -> Result<Settings, String> {
+        let Self { bind, upstream, serve } = self;
+        Settings::load(&serve.sources()?.into_gateway(bind, &upstream)?, activated)
+    }
+}
+
+/// Serves by the settings of the command line, the environment and the file until a signal
+/// stops the server.
+pub(super) fn run(console: bool) -> Result<(), Failure> {
+    if console && !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
+        return Err(Failure::Usage(
+            "--console needs a terminal on standard input and standard output".to_owned(),
+        ));
+    }
+    let console_log = logging::start(console).map_err(Failure::Usage)?;
+    let activated = ActivatedSockets::from_env().map_err(Failure::Usage)?;
+    let names = activated.names();
+    let settings = read_settings(&names).map_err(Failure::Usage)?;
+    if console {
+        let served = settings.check_served(Service::Chat, &names);
+        served.map_err(|why| Failure::Usage(format!("--console {why}")))?;
+    }
+    stdout::start().map_err(Failure::Run)?;
+    runtime::raise_file_limit();
+    let runtime = runtime::start().map_err(Failure::Run)?;
+    let served = runtime.block_on(serve(settings, activated, names, console_log));
+    // Does not wait for tasks that missed the shutdown deadline.
+    runtime.shutdown_background();
+    served.map_err(Failure::Run)
+}
+
+/// Binds the sockets and serves until a signal. `console_log` carries the log to the console;
+/// without it there is no console.
+async fn serve(
+    settings: Settings,
+    activated: ActivatedSockets,
+    names: ActivatedNames,
+    console_log: Option<Receiver<String>>,
+) -> Result<(), String> {
+    let server = Server::bind(settings, activated).await?;
+    // Before the announcement: whoever waits for it may send a signal at once.
+    let Signals { stop, mut reload } =
+        signals::handle().map_err(|e| format!("cannot handle signals: {e}"))?;
+    stdout::print(server.announcement().as_bytes());
+    // The console owns the terminal from here on: later announcements go through it.
+    let announce: fn(&[u8]) = if console_log.is_some() { logging::show } else { stdout::print };
+    let operator = match console_log {
+        Some(log) => {
+            stdout::flush();
+            let operator = ConsoleOperator::start(server.hub().clone(), log);
+            Some(operator.map_err(|e| format!("cannot use the terminal: {e}"))?)
+        }
+        None => None,
+    };
+    let reload = async || next_reload(&mut reload, names.clone()).await;
+    server.run(reload, stop.cancelled(), announce).await;
+    if let Some(operator) = operator {
+        operator.stop().await;
+    }
+    Ok(())
+}
+
+/// Waits for SIGHUP and reads the settings anew.
+async fn next_reload(
+    hangups: &mut Receiver<()>,
+    names: ActivatedNames,
+) -> Result<Settings, String> {
+    if hangups.recv().await.is_none() {
+        // The signal thread has ended: no SIGHUP will be reported any more.
+        pending::<()>().await;
+    }
+    // Reading files may block.
+    let settings = spawn_blocking(move || read_settings(&names)).await;
+    settings.unwrap_or_else(|e| Err(e.to_string()))
+}
+
+/// Parses the command line of this process and reads the environment and the file.
+fn read_settings(activated: &ActivatedNames) -> Result<Settings, String> {
+    let cli = Cli::read().map_err(|e| usage::one_line(&e, &Cli::whole_command()))?;
+    match cli.command {
+        None => cli.serve.serve.settings(activated),
+        Some(Command::Serve(args)) => args.serve.settings(activated),
+        Some(Command::Gateway(args)) => args.settings(activated),
+        Some(_) => Err("this command does not serve".to_owned()),
+    }
+}

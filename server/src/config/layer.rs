@@ -1,0 +1,206 @@
+//! The settings of one source, as flags. The environment and the file are converted to flags, so
+//! that every source accepts the same values.
+
+use std::{
+    error::Error,
+    ffi::{OsStr, OsString},
+    path::PathBuf,
+};
+
+use clap::{Arg, ArgAction, Args, Command, FromArgMatches};
+
+use super::{
+    BindAddress, ListenerSpec, RouteSpec, Zone,
+    origin::AllowedOrigin,
+    values::{Count, Size, Time, Timeout},
+};
+use crate::{
+    net::{authority::AllowedHost, networks::Network},
+    text::escape::escape,
+};
+
+/// The settings of one source: the command line, the environment or a file. `None` and empty lists
+/// mean that the source does not give the setting.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct ConfigLayer {
+    /// Address to serve the page, the API and the WebSocket routes on (repeatable) [default:
+    /// 127.0.0.1:8080 and [::1]:8080]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(super) http: Vec<BindAddress>,
+
+    /// Run a built-in service on an endpoint, as upper=tcp://127.0.0.1:7007 (repeatable). The
+    /// scheme is tcp, tls, unix, udp or unixgram. Options of the URL: ?once ends each connection
+    /// after one message; ?mode=660 sets the permissions of a Unix socket [default: upper on port
+    /// 7007, time on 7013, chat on 7017, each on 127.0.0.1 and ::1]
+    #[arg(long, value_name = "SERVICE=URL")]
+    pub(super) listen: Vec<ListenerSpec>,
+
+    /// Connect a WebSocket path to an upstream, as /ws=tcp://127.0.0.1:7007?framing=message
+    /// (repeatable). The scheme is tcp, tls, unix or service. Options of the URL: framing=bytes,
+    /// text, line or message; chunk=BYTES, the largest message to the client (bytes, text);
+    /// invalid=close, replace or binary, the handling of invalid UTF-8 (text, line); newline=lf or
+    /// crlf, the line ending towards the upstream (line); max=N, the most connections;
+    /// protocol=NAME, the subprotocol; proxy=v1 or v2, send the client's address in a PROXY header;
+    /// ca=FILE and server-name=NAME, the verification of a tls upstream [default: /ws to upper,
+    /// /ws/echo, /ws/time, /ws/chat and /ws/operator]
+    #[arg(long, value_name = "PATH=URL")]
+    pub(super) route: Vec<RouteSpec>,
+
+    /// Listen backlog: connections that the kernel queues until they are accepted; it refuses
+    /// further ones. Limited by net.core.somaxconn [default: 4096]
+    #[arg(long, value_name = "N")]
+    pub(super) backlog: Option<Count>,
+
+    /// Time zone of the service time, as Europe/Berlin [default: the system's]
+    #[arg(long, value_name = "NAME")]
+    pub(super) timezone: Option<Zone>,
+
+    /// Read the token of chat's operators from the first line of this file, at least 16 characters
+    /// [default: generate a token and print it]
+    #[arg(long, value_name = "FILE")]
+    pub(super) operator_token_file: Option<PathBuf>,
+
+    /// Certificate in PEM format, followed by its intermediate certificates. With a certificate,
+    /// HTTP is served as HTTPS. Read again on SIGHUP
+    #[arg(long, value_name = "FILE")]
+    pub(super) tls_cert: Option<PathBuf>,
+
+    /// Private key of the certificate in PEM format, not encrypted
+    #[arg(long, value_name = "FILE")]
+    pub(super) tls_key: Option<PathBuf>,
+
+    /// Serve the files of this directory instead of the built-in page, without its
+    /// Content-Security-Policy. Hidden files are not served; symbolic links are followed
+    #[arg(long, value_name = "DIR")]
+    pub(super) web_root: Option<PathBuf>,
+
+    /// Accept WebSocket connections from pages of this origin, besides the server's own pages
+    /// (repeatable): SCHEME://HOST[:PORT]; null for pages without an origin, such as sandboxed
+    /// frames and local files (any site can create these); file://; or * for all pages
+    #[arg(long, value_name = "ORIGIN")]
+    pub(super) allow_origin: Vec<AllowedOrigin>,
+
+    /// Accept requests whose Host header is this name, besides IP addresses and localhost: a host
+    /// name without scheme and port (repeatable)
+    #[arg(long, value_name = "HOST")]
+    pub(super) allow_host: Vec<AllowedHost>,
+
+    /// Expect a PROXY header, version 1 or 2, on connections from this network, as 10.0.0.0/8
+    /// (repeatable)
+    #[arg(long, value_name = "NETWORK")]
+    pub(super) proxy_protocol_from: Vec<Network>,
+
+    /// Trust X-Forwarded-For, X-Forwarded-Host, X-Forwarded-Proto and Forwarded in requests from
+    /// this network, as 10.0.0.0/8 (repeatable)
+    #[arg(long, value_name = "NETWORK")]
+    pub(super) forwarded_from: Vec<Network>,
+
+    /// Time limit for ending all connections after SIGTERM or SIGINT, as 10s or 500ms [default:
+    /// 10s]
+    #[arg(long, value_name = "TIME")]
+    pub(super) drain: Option<Time>,
+
+    /// Largest WebSocket message to accept, in bytes or with K, M or G (powers of 1024) [default:
+    /// 16M]
+    #[arg(long, value_name = "SIZE")]
+    pub(super) max_message: Option<Size>,
+
+    /// Most simultaneous connections, TCP and WebSocket together. A WebSocket connection and its
+    /// connection to a listener of this server count once [default: 20000]
+    #[arg(long, value_name = "N")]
+    pub(super) max_connections: Option<Count>,
+
+    /// Most simultaneous connections from one IPv4 address or IPv6 /64 network, and as many HTTP
+    /// connections besides [default: 1000; unlimited from loopback]
+    #[arg(long, value_name = "N")]
+    pub(super) max_per_address: Option<Count>,
+
+    /// Disable /api/connections, /api/events and /api/endpoints, which show the address, label and
+    /// traffic of every client and the targets of the routes to anyone who can reach the HTTP port
+    #[arg(long)]
+    pub(super) no_api: bool,
+
+    /// Time limit for the head of an HTTP request, a TLS handshake or a PROXY header [default: 10s]
+    #[arg(long, value_name = "TIME")]
+    pub(super) header_timeout: Option<Timeout>,
+
+    /// Reset an HTTP connection whose client accepts no byte of a response for this long [default:
+    /// 30s]
+    #[arg(long, value_name = "TIME")]
+    pub(super) write_timeout: Option<Timeout>,
+
+    /// Close an HTTP connection that is idle between requests for this long [default: 60s]
+    #[arg(long, value_name = "TIME")]
+    pub(super) keep_alive_timeout: Option<Timeout>,
+
+    /// Time limit for connecting to an upstream, including name resolution and TLS [default: 10s]
+    #[arg(long, value_name = "TIME")]
+    pub(super) dial_timeout: Option<Timeout>,
+
+    /// Close a connection on which no data has passed for this long; 0s disables the limit
+    /// [default: 0s]
+    #[arg(long, value_name = "TIME")]
+    pub(super) idle_timeout: Option<Time>,
+
+    /// Send a WebSocket Ping to a client that has been silent for this long [default: 20s]
+    #[arg(long, value_name = "TIME")]
+    pub(super) ping_interval: Option<Timeout>,
+
+    /// Close a WebSocket connection whose client stays silent for this long after a Ping [default:
+    /// 20s]
+    #[arg(long, value_name = "TIME")]
+    pub(super) ping_timeout: Option<Timeout>,
+}
+
+/// The flags of a [`ConfigLayer`], and the arguments collected for them from another source.
+pub(super) struct Arguments {
+    command: Command,
+    arguments: Vec<OsString>,
+}
+
+impl Arguments {
+    pub(super) fn new() -> Arguments {
+        let command = Command::new("settings").no_binary_name(true).disable_help_flag(true);
+        Arguments { command: ConfigLayer::augment_args(command), arguments: Vec::new() }
+    }
+
+    /// All flags.
+    pub(super) fn flags(&self) -> impl Iterator<Item = &Arg> {
+        self.command.get_arguments()
+    }
+
+    /// Adds a value of a flag: of a list one element, of a switch `true` or `false`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the value.
+    pub(super) fn add(&mut self, flag: &Arg, value: &OsStr) -> Result<(), String> {
+        let name = flag.get_long().expect("every setting has a long flag");
+        let text = escape(&value.to_string_lossy());
+        let mut argument = OsString::from(format!("--{name}"));
+        if matches!(flag.get_action(), ArgAction::SetTrue) {
+            match value.to_str() {
+                Some("true") => {}
+                Some("false") => return Ok(()),
+                _ => return Err(format!("\"{text}\": expected true or false")),
+            }
+        } else {
+            argument.push("=");
+            argument.push(value);
+        }
+        // Parsed by itself, so that an error is known to be of this value.
+        self.command.clone().try_get_matches_from([&argument]).map_err(|e| {
+            let why = e.source().map_or_else(|| e.kind().to_string(), ToString::to_string);
+            format!("invalid value \"{text}\": {why}")
+        })?;
+        self.arguments.push(argument);
+        Ok(())
+    }
+
+    /// The layer of all added values.
+    pub(super) fn parse(self) -> Result<ConfigLayer, String> {
+        let matches = self.command.try_get_matches_from(self.arguments);
+        let layer = matches.and_then(|matches| ConfigLayer::from_arg_matches(&matches));
+        layer.map_err(|e| e.to_string())
+    }
+}

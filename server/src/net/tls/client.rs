@@ -1,0 +1,162 @@
+//! TLS as a client: verification of servers, handshakes.
+
+use std::{error::Error, fmt, io, path::Path, sync::Arc};
+
+use tokio::net::TcpStream;
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{
+        self, CertificateError, ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier,
+        client::WantsClientCert,
+        pki_types::{CertificateDer, ServerName},
+    },
+};
+
+use super::{
+    AppProtocol, Tls, certificates, error_text, provider,
+    verifier::{self, Verifier},
+};
+
+/// The TLS settings of a client for one server.
+#[derive(Clone, Debug)]
+pub(crate) struct ClientTls {
+    /// The name that the certificate must be for.
+    name: ServerName<'static>,
+    /// The configuration, or the error of every handshake if the system has no roots.
+    config: Result<Arc<ClientConfig>, String>,
+}
+
+impl ClientTls {
+    /// Requires a certificate for `name` that one of the certificates in the file `ca` has issued
+    /// or that is one of them; without a file, one that a root of the system has issued.
+    ///
+    /// # Errors
+    ///
+    /// One line that says what is wrong with the name or the file.
+    pub(crate) fn new(
+        name: &str,
+        ca: Option<&Path>,
+        protocol: AppProtocol,
+    ) -> Result<ClientTls, String> {
+        let name = parse_name(name)?;
+        let config = match ca {
+            Some(file) => Ok(builder_with_ca(file)?),
+            None => system_roots().map(|roots| builder().with_root_certificates(roots)),
+        };
+        Ok(ClientTls { name, config: config.map(|config| finish(config, protocol)) })
+    }
+
+    /// Accepts any certificate (`--insecure`); `name` is only sent.
+    ///
+    /// # Errors
+    ///
+    /// One line that says what is wrong with the name.
+    pub(crate) fn insecure(name: &str, protocol: AppProtocol) -> Result<ClientTls, String> {
+        let name = parse_name(name)?;
+        let config = builder_with_verifier(Verifier::insecure());
+        Ok(ClientTls { name, config: Ok(finish(config, protocol)) })
+    }
+
+    /// Runs the handshake with the server at the other end of `stream`, which errors call `role`
+    /// ("server", "upstream").
+    ///
+    /// # Errors
+    ///
+    /// The stream's errors; a [`TlsError`] if TLS itself fails.
+    pub(crate) async fn connect(&self, role: &str, stream: TcpStream) -> io::Result<Tls> {
+        let config = self.config.clone().map_err(|e| io::Error::other(TlsError(e)))?;
+        let connected = TlsConnector::from(config).connect(self.name.clone(), stream.into()).await;
+        connected.map(Tls::from).map_err(|e| match self.describe(role, &e) {
+            Some(text) => io::Error::other(TlsError(text)),
+            None => e,
+        })
+    }
+
+    /// Describes a TLS error; None for an error of the stream.
+    fn describe(&self, role: &str, error: &io::Error) -> Option<String> {
+        use CertificateError::*;
+
+        let cause = error.get_ref().and_then(|e| e.downcast_ref());
+        let Some(rustls::Error::InvalidCertificate(why)) = cause else {
+            return error_text::of_handshake(role, error);
+        };
+        let what = match why {
+            NotValidForName | NotValidForNameContext { .. } => {
+                format!("is not for {}", self.name.to_str())
+            }
+            Expired | ExpiredContext { .. } => "has expired".to_owned(),
+            NotValidYet | NotValidYetContext { .. } => "is not valid yet".to_owned(),
+            // A CA certificate with the issuer's name but another key.
+            BadSignature | UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+                "is not trusted: its issuer has not signed it".to_owned()
+            }
+            UnknownIssuer => "is not trusted: its issuer is unknown".to_owned(),
+            why if verifier::is_authority(why) => {
+                "is not trusted: it is a CA certificate (CA:TRUE) and not the one in the CA file"
+                    .to_owned()
+            }
+            why => format!("is not trusted: {why}"),
+        };
+        Some(format!("the {role}'s certificate {what}"))
+    }
+}
+
+/// A failed TLS handshake, as half a sentence.
+#[derive(Debug)]
+pub(crate) struct TlsError(String);
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for TlsError {}
+
+fn parse_name(name: &str) -> Result<ServerName<'static>, String> {
+    ServerName::try_from(name.to_owned())
+        .map_err(|_| format!("\"{name}\" is not a name that a certificate can be for"))
+}
+
+fn builder() -> ConfigBuilder<ClientConfig, WantsVerifier> {
+    ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .expect("the provider has cipher suites for TLS 1.2 and 1.3")
+}
+
+fn builder_with_verifier(verifier: Verifier) -> ConfigBuilder<ClientConfig, WantsClientCert> {
+    builder().dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+}
+
+fn builder_with_ca(file: &Path) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, String> {
+    let invalid = |e: &dyn fmt::Display| format!("{}: not a certificate: {e}", file.display());
+    let certificates = certificates(file)?;
+    let mut roots = RootCertStore::empty();
+    for certificate in &certificates {
+        roots.add(certificate.clone()).map_err(|e| invalid(&e))?;
+    }
+    let verifier = Verifier::with_ca(roots, certificates).map_err(|e| invalid(&e))?;
+    Ok(builder_with_verifier(verifier))
+}
+
+fn finish(
+    builder: ConfigBuilder<ClientConfig, WantsClientCert>,
+    protocol: AppProtocol,
+) -> Arc<ClientConfig> {
+    let mut config = builder.with_no_client_auth();
+    config.alpn_protocols = protocol.alpn();
+    config.into()
+}
+
+/// The root certificates of the system; an error if there are none.
+fn system_roots() -> Result<RootCertStore, String> {
+    let found: Vec<CertificateDer<'_>> = rustls_native_certs::load_native_certs().certs;
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(found);
+    if roots.is_empty() {
+        return Err("this system has no root certificates to verify TLS with, and no CA file was \
+                    given"
+            .to_owned());
+    }
+    Ok(roots)
+}
