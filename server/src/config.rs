@@ -19,7 +19,11 @@ mod route;
 mod sources;
 mod values;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::Args;
 use echogate_proto::endpoint::HostPort;
@@ -376,6 +380,15 @@ impl Settings {
             false => Err(without_effect(service)),
         }
     }
+}
+
+/// Checks the settings of a file that need neither the environment nor other files.
+///
+/// # Errors
+///
+/// One line that names the line of the file and what is wrong there.
+pub fn check_file(path: &Path, text: &str) -> Result<(), String> {
+    Endpoints::of(&Sources::of_file(path, text)?, &Names::default()).map(drop)
 }
 
 /// What is served, and where: of the settings, or by default.

@@ -163,7 +163,7 @@ fn v2_header(ends: Option<Ends>) -> Vec<u8> {
 /// # Errors
 ///
 /// Those of the stream; [`io::ErrorKind::InvalidData`] for bytes that are no header.
-pub(crate) async fn read_header(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Ends>> {
+pub async fn read_header(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Ends>> {
     match stream.read_u8().await? {
         b'P' => read_v1(stream).await,
         b'\r' => read_v2(stream).await,

@@ -4,7 +4,7 @@
 use std::{hint::black_box, io::Cursor};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use echogate::service::Backend;
+use echogate::fuzzing::Backend;
 use echogate_proto::{
     framing::{Framer, Framing},
     ws::{Decoder, OpCode},

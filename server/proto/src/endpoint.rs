@@ -324,7 +324,10 @@ fn parse_name(text: &str) -> Result<String, EndpointError> {
         "" => Err(EndpointError::NoHost),
         name if !name.chars().all(plain) => Err(EndpointError::BadName(name.to_owned())),
         name if name.is_ascii() => Ok(name.to_owned()),
-        name => to_ascii(name).ok_or_else(|| EndpointError::BadName(name.to_owned())),
+        // A character beyond ASCII may stand for one that a name cannot have, as U+02DD for a space.
+        name => to_ascii(name)
+            .filter(|ascii| ascii.chars().all(plain))
+            .ok_or_else(|| EndpointError::BadName(name.to_owned())),
     }
 }
 
@@ -647,6 +650,7 @@ mod tests {
         assert_eq!(error("tcp://[h]:1"), BadHost("[h]:1".into()));
         assert_eq!(error("tcp://[fe80::1%]:1"), BadHost("[fe80::1%]:1".into()));
         assert_eq!(error("tcp://a%20b:1"), BadName("a b".into()));
+        assert_eq!(error("ws://a\u{2dd}/"), BadName("a\u{2dd}".into()), "it stands for a space");
     }
 
     proptest! {

@@ -41,24 +41,33 @@ impl Lines {
 ///
 /// One line that names the file, the line, the key and what is wrong there.
 pub(super) fn read(path: &Path) -> Result<(Lines, Given), String> {
+    let text = fs::read_to_string(path)
+        .map_err(|e| format!("{}: {}", path.display(), crate::serve::plain(&e)))?;
+    parse(path, &text)
+}
+
+/// Parses the settings that `text`, the content of the file at `path`, gives.
+///
+/// # Errors
+///
+/// As [`read`].
+pub(super) fn parse(path: &Path, text: &str) -> Result<(Lines, Given), String> {
     let name = path.display();
-    let text =
-        fs::read_to_string(path).map_err(|e| format!("{name}: {}", crate::serve::plain(&e)))?;
-    let given = toml::from_str(&text).map_err(|e| {
+    let given = toml::from_str(text).map_err(|e| {
         let why = e.message();
-        let at = place(&text, why).or(e.span()).map_or(0, |span| span.start);
-        let (key, at) = match key_at(&text, at) {
+        let at = place(text, why).or(e.span()).map_or(0, |span| span.start);
+        let (key, at) = match key_at(text, at) {
             Some(key) if !why.starts_with("unknown field") => {
                 (format!("{}: ", key.name), key.element_in(why).unwrap_or(at))
             }
             _ => (String::new(), at),
         };
-        format!("{name}:{}: {key}{}", line(&text, at), why.replace('\n', ", "))
+        format!("{name}:{}: {key}{}", line(text, at), escape(&why.replace('\n', ", ")))
     })?;
-    let lines = keys(&text).into_iter().map(|key| {
+    let lines = keys(text).into_iter().map(|key| {
         let starts = key.elements.iter().map(|(start, _)| *start);
         let starts = if key.elements.is_empty() { vec![key.start] } else { starts.collect() };
-        (key.name, starts.into_iter().map(|start| line(&text, start)).collect())
+        (key.name, starts.into_iter().map(|start| line(text, start)).collect())
     });
     Ok((Lines { path: path.to_owned(), lines: lines.collect() }, given))
 }

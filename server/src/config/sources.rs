@@ -51,6 +51,16 @@ impl Sources {
         ]))
     }
 
+    /// The settings that `text`, the content of the file at `path`, gives, and no others.
+    pub(super) fn of_file(path: &Path, text: &str) -> Result<Sources, String> {
+        let (lines, file) = file::parse(path, text)?;
+        Ok(Sources([
+            (Source::CommandLine, Given::default()),
+            (Source::Environment, Given::default()),
+            (Source::File(lines), file),
+        ]))
+    }
+
     /// The settings of `echogate gateway`: `route` at `/` and `/websockify`, on `address`.
     ///
     /// # Errors
