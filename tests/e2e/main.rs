@@ -31,7 +31,8 @@
 //! - `tutorials`: programs of the kind that tutorials on sockets teach, on either side
 //! - `dist`: the committed page is what its sources say
 //! - `page`: the page in a browser
-//! - `readme`: the README's examples
+//! - `examples`: the configuration files of `server/examples`
+//! - `documents`: examples, links and paths in the documentation
 
 #![expect(clippy::unwrap_used, reason = "in a test it is an assertion")]
 
@@ -45,8 +46,10 @@ mod codec;
 mod conformance;
 mod connect;
 mod dist;
+mod documents;
 mod endings;
 mod events;
+mod examples;
 mod families;
 mod gateway;
 mod handshake;
@@ -57,7 +60,6 @@ mod limits;
 mod output;
 mod page;
 mod proxy;
-mod readme;
 mod reload;
 mod routes;
 mod settings;
