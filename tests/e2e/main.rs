@@ -29,6 +29,7 @@
 //! - `help`: what the program tells of its own command line
 //! - `third_party`: VNC, MQTT, PostgreSQL, SSH and more, with clients that others made
 //! - `tutorials`: programs of the kind that tutorials on sockets teach, on either side
+//! - `dependencies`: the compilers that they need
 //! - `dist`: the committed page is what its sources say
 //! - `page`: the page in a browser
 //! - `examples`: the configuration files of `server/examples`
@@ -45,6 +46,7 @@ mod chat;
 mod codec;
 mod conformance;
 mod connect;
+mod dependencies;
 mod dist;
 mod documents;
 mod endings;
