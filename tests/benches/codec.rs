@@ -4,7 +4,7 @@
 use std::{hint::black_box, io::Cursor};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use echogate::fuzzing::Backend;
+use echogate::internals;
 use echogate_proto::{
     framing::{Framer, Framing},
     ws::{Decoder, OpCode},
@@ -44,9 +44,8 @@ fn upper(c: &mut Criterion) {
         let source = payload(size);
         let mut bytes = source.clone();
         group.bench_function("copy", |b| b.iter(|| black_box(&mut bytes).copy_from_slice(&source)));
-        let len = bytes.len();
         group.bench_function("upper", |b| {
-            b.iter(|| Backend::Upper.answer(black_box(&mut bytes), len));
+            b.iter(|| internals::upper(black_box(&mut bytes)));
         });
         group.finish();
     }

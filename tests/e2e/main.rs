@@ -30,6 +30,7 @@
 //! - `third_party`: VNC, MQTT, PostgreSQL, SSH and more, with clients that others made
 //! - `tutorials`: programs of the kind that tutorials on sockets teach, on either side
 //! - `dependencies`: the compilers that they need
+//! - `imports`: modules import only those below them
 //! - `dist`: the committed page is what its sources say
 //! - `page`: the page in a browser
 //! - `examples`: the configuration files of `server/examples`
@@ -57,6 +58,7 @@ mod gateway;
 mod handshake;
 mod help;
 mod http2;
+mod imports;
 mod isolation;
 mod limits;
 mod output;

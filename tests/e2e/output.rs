@@ -183,7 +183,7 @@ fn a_standard_output_that_nobody_reads_stops_nobody() {
     };
     signal("-HUP");
     let start = Instant::now();
-    while !std::fs::read_to_string(log.path()).unwrap().contains("the settings are read again") {
+    while !std::fs::read_to_string(log.path()).unwrap().contains("configuration reloaded") {
         assert!(start.elapsed() < PATIENCE, "no reload");
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -226,7 +226,10 @@ fn a_failure_to_start_is_told_whole() {
         .unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(said, format!("echogate: cannot listen on http://{address}: address in use\n"));
+    assert_eq!(
+        said,
+        format!("echogate: cannot listen on http://{address}: address already in use\n")
+    );
 }
 
 /// The status of a child that ends, none if by a signal.

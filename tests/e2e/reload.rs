@@ -34,7 +34,7 @@ use tempfile::TempDir;
 use crate::ECHOGATE;
 
 /// What the log says at the end of each reading, good or bad.
-const READ: &str = "SIGHUP: the settings";
+const READ: &str = "configuration ";
 
 /// A server whose settings are in a file, which a test changes.
 struct Reloaded {
@@ -85,14 +85,14 @@ impl Reloaded {
     /// Has these settings taken.
     fn take(&self, settings: &str) {
         let said = self.read(settings);
-        assert!(said.contains("SIGHUP: the settings are read again"), "{said}");
+        assert!(said.contains("SIGHUP: configuration reloaded"), "{said}");
     }
 
     /// Has these settings turned down, and says why they were.
     fn refuse(&self, settings: &str) -> String {
         let said = self.read(settings);
         assert!(said.contains("WARN"), "{said}");
-        let why = said.split_once("SIGHUP: the settings stay as they were: ");
+        let why = said.split_once("SIGHUP: reload rejected, configuration unchanged: ");
         why.unwrap_or_else(|| panic!("{said}")).1.to_owned()
     }
 
@@ -168,20 +168,20 @@ fn what_came_and_went_is_logged_and_nothing_else() {
         all.filter_map(|line| line.split_once("SIGHUP: ").map(|(_, said)| said.to_owned()))
             .collect()
     };
-    reloaded.server.wait_for_log(&["SIGHUP: new", "/y"]);
+    reloaded.server.wait_for_log(&["SIGHUP: added", "/y"]);
     let said = log(&reloaded);
     assert_eq!(
         said,
         [
-            "the settings are read again".to_owned(),
-            format!("gone  listening  echo   tcp://{old}"),
-            "gone  route      /x -> service:echo (message)".to_owned(),
-            format!("new   listening  time   tcp://{new}"),
-            "new   route      /x -> service:echo (line)".to_owned(),
-            "new   route      /y -> service:time (line)".to_owned(),
+            "configuration reloaded".to_owned(),
+            format!("removed  listening  echo   tcp://{old}"),
+            "removed  route      /x -> service:echo (message)".to_owned(),
+            format!("added    listening  time   tcp://{new}"),
+            "added    route      /x -> service:echo (line)".to_owned(),
+            "added    route      /y -> service:time (line)".to_owned(),
         ]
     );
     reloaded.hangup();
     let again = log(&reloaded);
-    assert_eq!(again[said.len()..], ["the settings are read again"]);
+    assert_eq!(again[said.len()..], ["configuration reloaded"]);
 }

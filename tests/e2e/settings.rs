@@ -879,7 +879,7 @@ fn an_operators_token_is_read_from_its_file_or_refused() {
     let (line, status) = failure(&run(&["check", "--operator-token-file", "/nowhere/token"]));
     assert_eq!(
         (status, line.trim()),
-        (2, "echogate: --operator-token-file: /nowhere/token: no such file")
+        (2, "echogate: --operator-token-file: /nowhere/token: no such file or directory")
     );
 }
 

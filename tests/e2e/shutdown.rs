@@ -418,7 +418,7 @@ fn a_hangup_with_the_terminal_there_is_a_reload() {
     let pid = child.id().to_string();
     for _ in 0..2 {
         assert!(Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
-        shown(&mut reader, "SIGHUP: the settings are read again");
+        shown(&mut reader, "SIGHUP: configuration reloaded");
     }
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     assert_eq!(status(&mut child).code(), Some(0));

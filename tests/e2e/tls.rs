@@ -298,7 +298,7 @@ fn a_new_certificate_is_shown_from_sighup_on_and_a_broken_one_never() {
     authority.install(&new);
     assert_eq!(&shown("http"), old.der(), "not before it is told");
     server.signal("HUP");
-    server.wait_for_log(&["SIGHUP: the settings are read again"]);
+    server.wait_for_log(&["SIGHUP: configuration reloaded"]);
     assert_eq!(&shown("http"), new.der());
     assert_eq!(&shown("echo"), new.der());
     assert!(answers(&mut before, b"still here", b"still here"));
@@ -311,12 +311,16 @@ fn a_new_certificate_is_shown_from_sighup_on_and_a_broken_one_never() {
     ] {
         fs::write(&key, &broken).unwrap();
         server.signal("HUP");
-        server.wait_for_log(&["WARN", "SIGHUP: the settings stay as they were: ", complaint]);
+        server.wait_for_log(&[
+            "WARN",
+            "SIGHUP: reload rejected, configuration unchanged: ",
+            complaint,
+        ]);
         assert_eq!(&shown("echo"), new.der());
     }
     fs::remove_file(&key).unwrap();
     server.signal("HUP");
-    server.wait_for_log(&["WARN", "SIGHUP: the settings stay", "key.pem: no such file"]);
+    server.wait_for_log(&["WARN", "SIGHUP: reload rejected", "key.pem: no such file"]);
     assert_eq!(&shown("http"), new.der());
     assert!(answers(&mut before, b"still here", b"still here"));
 }
@@ -326,7 +330,7 @@ fn sighup_ends_nothing_without_tls_either() {
     let mut server = crate::server();
     let mut client = http::connect(server.address("upper"));
     server.signal("HUP");
-    server.wait_for_log(&["SIGHUP: the settings are read again"]);
+    server.wait_for_log(&["SIGHUP: configuration reloaded"]);
     assert!(answers(&mut client, b"still here", b"STILL HERE"));
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0));

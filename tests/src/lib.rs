@@ -8,10 +8,12 @@
 //! - [`ws`]: WebSocket frames by hand, so that every rule can be broken
 //! - [`upstream`]: a TCP server whose every move a test decides
 //! - [`tls`]: certificates made for a test, and both ends of TLS
+//! - [`imports`]: the direction of imports between the modules of a crate
 //! - [`tcp`]: what `TcpStream` lacks: resets, small buffers, floods
 
 pub mod browser;
 pub mod http;
+pub mod imports;
 pub mod program;
 pub mod pty;
 pub mod server;

@@ -21,11 +21,9 @@ use super::{
     target::Target,
     udp::Udp,
 };
-use crate::{
-    net::{
-        happy_eyeballs::{self, ConnectError},
-        resolve,
-    },
+use crate::net::{
+    happy_eyeballs::{self, ConnectError},
+    resolve,
     stream::Stream,
     tls::trust::Trust,
 };

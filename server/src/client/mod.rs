@@ -19,7 +19,7 @@
 //! - `prompt`: a person's prompt
 //! - `bench`: the mode for load: many connections, and every reply checked
 
-pub mod bench;
+pub(crate) mod bench;
 
 mod again;
 mod call;
@@ -51,11 +51,11 @@ use std::{
 use echogate_proto::endpoint::Endpoint;
 use thiserror::Error as ThisError;
 
-use crate::escape;
+use crate::text::escape;
 
 use self::{options::Use, target::Header};
 
-pub use self::options::Args;
+pub(crate) use self::options::Args;
 
 /// What is to be called, and how.
 #[derive(clap::Args, Clone, Debug)]
@@ -109,7 +109,7 @@ impl Call {
 
 /// Why the client failed: one line that names the endpoint and what went wrong.
 #[derive(Debug, ThisError)]
-pub enum Error {
+pub(crate) enum Error {
     /// What was asked for makes no sense.
     #[error("{0}: {1}")]
     Usage(Endpoint, String),
@@ -128,7 +128,7 @@ pub enum Error {
 ///
 /// When the connection cannot be made or breaks, or the standard input or output does, when
 /// the input cannot be sent whole, or a reply does not come.
-pub async fn run(args: Args) -> Result<(), Error> {
+pub(crate) async fn run(args: Args) -> Result<(), Error> {
     let url = args.call.url();
     let usage = |words| Error::Usage(url.clone(), words);
     let target = args.target().map_err(usage)?;

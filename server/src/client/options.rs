@@ -23,7 +23,7 @@ use crate::config::parse_duration;
 /// The command line of `echogate connect`.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = EXAMPLES, after_long_help = LONG_EXAMPLES)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     pub(super) call: Call,
 

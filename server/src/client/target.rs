@@ -7,7 +7,7 @@ use echogate_proto::endpoint::{Address, Credentials, Endpoint, HostPort, UnixPat
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::Call;
-use crate::tls::{Inside, trust::Trust};
+use crate::net::tls::{Inside, trust::Trust};
 
 /// What is to be called, and how.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use std::{
 
 use echogate_proto::endpoint::HostPort;
 
-use super::{At, Bind, ListenerSpec, SocketPath, sources::Setting};
+use super::{Bind, ListenAddr, ListenerSpec, SocketPath, sources::Setting};
 
 /// A socket that is to be bound.
 struct Socket<'a> {
@@ -68,9 +68,9 @@ pub(super) fn check_addresses(
 ) -> Result<(), String> {
     let listeners = listeners.iter().enumerate().map(|(i, Bind { spec, .. })| Socket {
         address: match &spec.at {
-            At::Tcp(at) | At::Tls(at) => Address::Tcp(at),
-            At::Udp(at) => Address::Udp(at),
-            At::Unix(at) | At::UnixGram(at) => Address::Path(at),
+            ListenAddr::Tcp(at) | ListenAddr::Tls(at) => Address::Tcp(at),
+            ListenAddr::Udp(at) => Address::Udp(at),
+            ListenAddr::Unix(at) | ListenAddr::UnixGram(at) => Address::Path(at),
         },
         setting: listen.map(|setting| setting.element(i)),
         what: spec.to_string(),

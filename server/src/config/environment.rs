@@ -13,7 +13,7 @@ use std::{
 use clap::{Arg, ArgAction, Args, Command, FromArgMatches, error::ContextKind};
 
 use super::Given;
-use crate::escape::escape;
+use crate::text::escape::escape;
 
 /// The variable of the flag `--flag`.
 pub(super) fn variable(flag: &str) -> String {

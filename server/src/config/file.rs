@@ -14,7 +14,7 @@ use toml::{
 };
 
 use super::{Given, ListenerSpec, RouteSpec};
-use crate::escape::escape;
+use crate::text::escape::escape;
 
 /// The lines on which the settings of a file stand.
 #[derive(Debug, Default)]
@@ -42,7 +42,7 @@ impl Lines {
 /// One line that names the file, the line, the key and what is wrong there.
 pub(super) fn read(path: &Path) -> Result<(Lines, Given), String> {
     let text = fs::read_to_string(path)
-        .map_err(|e| format!("{}: {}", path.display(), crate::serve::plain(&e)))?;
+        .map_err(|e| format!("{}: {}", path.display(), crate::text::io_error::describe(&e)))?;
     parse(path, &text)
 }
 

@@ -20,18 +20,18 @@ use crate::service::Service;
 /// `SERVICE=URL`: a service on an endpoint.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(try_from = "RawListener")]
-pub struct ListenerSpec {
+pub(crate) struct ListenerSpec {
     /// Which service.
-    pub service: Service,
+    pub(crate) service: Service,
     /// Where.
-    pub at: At,
+    pub(crate) at: ListenAddr,
     /// One message is answered on each connection, which then ends.
-    pub once: bool,
+    pub(crate) once: bool,
 }
 
 /// Where a service listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum At {
+pub(crate) enum ListenAddr {
     /// `tcp://HOST:PORT`
     Tcp(HostPort),
     /// `tls://HOST:PORT`
@@ -46,32 +46,32 @@ pub enum At {
 
 /// A socket in the file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SocketPath {
+pub(crate) struct SocketPath {
     /// Where.
-    pub path: UnixPath,
+    pub(crate) path: UnixPath,
     /// Who may connect, as the mode of a file; what the umask leaves if none is given.
-    pub mode: Option<u32>,
+    pub(crate) mode: Option<u32>,
 }
 
-impl At {
+impl ListenAddr {
     /// The transport.
-    pub fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> Kind {
         match self {
-            At::Tcp(_) => Kind::Tcp,
-            At::Tls(_) => Kind::Tls,
-            At::Udp(_) => Kind::Udp,
-            At::Unix(_) => Kind::Unix,
-            At::UnixGram(_) => Kind::UnixGram,
+            ListenAddr::Tcp(_) => Kind::Tcp,
+            ListenAddr::Tls(_) => Kind::Tls,
+            ListenAddr::Udp(_) => Kind::Udp,
+            ListenAddr::Unix(_) => Kind::Unix,
+            ListenAddr::UnixGram(_) => Kind::UnixGram,
         }
     }
 }
 
-impl Display for At {
+impl Display for ListenAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://", self.kind())?;
         match self {
-            At::Tcp(at) | At::Tls(at) | At::Udp(at) => write!(f, "{at}"),
-            At::Unix(at) | At::UnixGram(at) => write!(f, "{}", at.path),
+            ListenAddr::Tcp(at) | ListenAddr::Tls(at) | ListenAddr::Udp(at) => write!(f, "{at}"),
+            ListenAddr::Unix(at) | ListenAddr::UnixGram(at) => write!(f, "{}", at.path),
         }
     }
 }
@@ -87,7 +87,7 @@ pub(super) fn default_listeners() -> Vec<Bind<ListenerSpec>> {
     let ports = [(Service::Upper, 7007), (Service::Time, 7013), (Service::Chat, 7017)];
     let listeners = ports.into_iter().flat_map(|(service, port)| {
         loopback(port).map(|Bind { spec: at, required }| {
-            let spec = ListenerSpec { service, at: At::Tcp(at), once: false };
+            let spec = ListenerSpec { service, at: ListenAddr::Tcp(at), once: false };
             Bind { spec, required }
         })
     });
@@ -130,24 +130,26 @@ impl TryFrom<RawListener> for ListenerSpec {
             Ok::<_, String>(SocketPath { path: path.clone(), mode })
         };
         let at = match &endpoint.address {
-            Address::Tcp(at) => At::Tcp(at.clone()),
-            Address::Tls(at) => At::Tls(at.clone()),
-            Address::Udp(at) => At::Udp(at.clone()),
-            Address::Unix(path) => At::Unix(socket_path(path)?),
-            Address::UnixGram(path) => At::UnixGram(socket_path(path)?),
+            Address::Tcp(at) => ListenAddr::Tcp(at.clone()),
+            Address::Tls(at) => ListenAddr::Tls(at.clone()),
+            Address::Udp(at) => ListenAddr::Udp(at.clone()),
+            Address::Unix(path) => ListenAddr::Unix(socket_path(path)?),
+            Address::UnixGram(path) => ListenAddr::UnixGram(socket_path(path)?),
             other => {
                 return Err(format!(
                     "{other}: a listener takes tcp://, tls://, udp://, unix:// and unixgram:// only"
                 ));
             }
         };
-        if let At::Tcp(HostPort { host, .. })
-        | At::Tls(HostPort { host, .. })
-        | At::Udp(HostPort { host, .. }) = &at
+        if let ListenAddr::Tcp(HostPort { host, .. })
+        | ListenAddr::Tls(HostPort { host, .. })
+        | ListenAddr::Udp(HostPort { host, .. }) = &at
         {
             check_host(host).map_err(|why| format!("{url}: {why}"))?;
         }
-        if matches!(at, At::Udp(_) | At::UnixGram(_)) && !service.answers_datagrams() {
+        if matches!(at, ListenAddr::Udp(_) | ListenAddr::UnixGram(_))
+            && !service.answers_datagrams()
+        {
             return Err(format!("{url}: {service} needs connections, and datagrams have none"));
         }
         let once = match endpoint.option("once") {

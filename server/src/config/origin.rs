@@ -4,13 +4,13 @@
 use std::{fmt, str::FromStr};
 
 use crate::{
-    authority::{Authority, Host},
-    escape::escape,
+    net::authority::{Authority, Host},
+    text::escape::escape,
 };
 
 /// An origin. Equal origins compare equal: default ports are left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// `null`: a page without an origin of its own, as a sandboxed frame or, in most browsers,
     /// a local file.
     Null,
@@ -74,7 +74,7 @@ impl fmt::Display for Origin {
 
 /// A value of `--allow-origin`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AllowedOrigin {
+pub(crate) enum AllowedOrigin {
     /// `*`: any origin.
     Any,
     /// This origin.
@@ -83,7 +83,7 @@ pub enum AllowedOrigin {
 
 impl AllowedOrigin {
     /// Whether pages of `origin` may connect; an origin that cannot be parsed is `None`.
-    pub fn allows(&self, origin: Option<&Origin>) -> bool {
+    pub(crate) fn allows(&self, origin: Option<&Origin>) -> bool {
         match self {
             AllowedOrigin::Any => true,
             AllowedOrigin::One(one) => origin == Some(one),

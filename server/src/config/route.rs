@@ -16,39 +16,46 @@ use serde::Deserialize;
 
 use super::values::{Count, check_host, known_options, parse_endpoint};
 use crate::{
-    escape::escape,
-    page, proxy,
+    net::{
+        proxy,
+        tls::{Inside, trust::Trust},
+    },
     service::Service,
-    tls::{Inside, trust::Trust},
+    text::escape::escape,
 };
 
-/// Paths that no route can have, beside the page's and those below `/api`: the server answers
-/// there itself.
+/// Paths of the page's files. A route may have only `/` of them: there an opening handshake is
+/// told apart from a request for the page.
+pub(crate) const PAGE_PATHS: [&str; 6] =
+    ["/", "/style.css", "/start.js", "/echogate.js", "/echogate_bg.wasm", "/favicon.svg"];
+
+/// Further paths that no route can have, beside those below `/api`: the server answers there
+/// itself.
 const RESERVED_PATHS: [&str; 5] = ["/healthz", "/readyz", "/metrics", "/version", "/api"];
 
 /// `PATH=URL`: a WebSocket path bridged to an endpoint.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "RawRoute")]
-pub struct RouteSpec {
+pub(crate) struct RouteSpec {
     /// The path of the request, without a query.
-    pub path: String,
+    pub(crate) path: String,
     /// What it leads to.
-    pub upstream: Upstream,
+    pub(crate) upstream: Upstream,
     /// Where messages to the client end.
-    pub framing: Framing,
+    pub(crate) framing: Framing,
     /// The options of the framing.
-    pub framing_options: FramingOptions,
+    pub(crate) framing_options: FramingOptions,
     /// The subprotocol chosen if it is offered and `binary` is not.
-    pub protocol: Option<String>,
+    pub(crate) protocol: Option<String>,
     /// The most connections held at once.
-    pub max: Option<u32>,
+    pub(crate) max: Option<u32>,
     /// The version of the PROXY protocol that tells the upstream of the client.
-    pub proxy: Option<proxy::Version>,
+    pub(crate) proxy: Option<proxy::Version>,
 }
 
 /// What a route leads to.
 #[derive(Clone, Debug)]
-pub enum Upstream {
+pub(crate) enum Upstream {
     /// A TCP endpoint.
     Tcp(HostPort),
     /// A TCP endpoint that speaks TLS, and how it is verified.
@@ -218,9 +225,8 @@ fn parse_chunk(text: &str) -> Result<usize, String> {
 
 /// Checks that a handshake can ask for `path`, and that none but a route answers there.
 fn check_path(path: &str) -> Result<(), String> {
-    // At / a handshake is told from a request for the page.
-    let is_reserved = RESERVED_PATHS.contains(&path) || path.starts_with("/api/");
-    if is_reserved || (page::has(path) && path != "/") {
+    let is_page = PAGE_PATHS.contains(&path) && path != "/";
+    if is_page || RESERVED_PATHS.contains(&path) || path.starts_with("/api/") {
         return Err(format!("path {path} is the server's own"));
     }
     let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);

@@ -10,7 +10,7 @@ use super::{BindAddress, Given, RouteSpec, environment, file};
 
 /// All that was given, by source.
 #[derive(Debug)]
-pub struct Sources([(Source, Given); 3]);
+pub(crate) struct Sources([(Source, Given); 3]);
 
 /// A place where settings are given.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl Sources {
     /// # Errors
     ///
     /// One line that names the variable, or the file and the line, and what is wrong there.
-    pub fn read(flags: Given, config: Option<&Path>) -> Result<Sources, String> {
+    pub(crate) fn read(flags: Given, config: Option<&Path>) -> Result<Sources, String> {
         let environment = environment::read(&std::env::vars_os().collect())?;
         let variable = environment::config();
         let (lines, file) = match config.or(variable.as_deref()) {
@@ -66,7 +66,7 @@ impl Sources {
     /// # Errors
     ///
     /// One line that names a setting which contradicts the command's arguments.
-    pub fn into_gateway(
+    pub(crate) fn into_gateway(
         mut self,
         address: BindAddress,
         route: &RouteSpec,

@@ -15,7 +15,11 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Deserializer, de};
 
 use super::sources::Setting;
-use crate::{authority::Host, chat::Token, escape::escape, tls::identity::Identity};
+use crate::{
+    net::{authority::Host, tls::identity::Identity},
+    service::chat::Token,
+    text::escape::escape,
+};
 
 pub(super) fn parse_endpoint(url: &str) -> Result<Endpoint, String> {
     url.parse().map_err(|e| format!("{url}: {e}"))
@@ -163,7 +167,7 @@ impl FromStr for Size {
 
 /// `HOST:PORT` on which HTTP is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BindAddress(pub HostPort);
+pub(crate) struct BindAddress(pub HostPort);
 
 impl FromStr for BindAddress {
     type Err = String;
@@ -245,7 +249,7 @@ pub(super) fn path<'de, D: Deserializer<'de>>(
 
 /// A time zone by its IANA name, as `Europe/Berlin`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Zone(pub TimeZone);
+pub(crate) struct Zone(pub TimeZone);
 
 impl FromStr for Zone {
     type Err = String;
@@ -280,8 +284,8 @@ pub(super) fn identity(
 /// The operators' token: the first line of its file.
 pub(super) fn operator_token(file: &Path) -> Result<Token, String> {
     let name = file.display();
-    let text =
-        fs::read_to_string(file).map_err(|e| format!("{name}: {}", crate::serve::plain(&e)))?;
+    let text = fs::read_to_string(file)
+        .map_err(|e| format!("{name}: {}", crate::text::io_error::describe(&e)))?;
     let token =
         text.lines().next().unwrap_or_default().parse().map_err(|e| format!("{name}: {e}"))?;
     warn_of_access(file);

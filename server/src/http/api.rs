@@ -1,4 +1,4 @@
-//! What the server says of itself: `/healthz`, `/readyz`, `/version`, `/metrics`,
+//! The API: `/healthz`, `/readyz`, `/version`, `/metrics`,
 //! `/api/endpoints`, `/api/connections`, `/api/events`.
 
 use std::{convert::Infallible, sync::Arc};
@@ -15,39 +15,43 @@ use axum::{
 use futures_util::stream;
 use serde_json::json;
 
-use super::{Client, events::events, metrics::metrics, upgrade::refused_by_policy};
-use crate::{counters::Refusal, limits::share::Share, registry::Entry, shared::Shared};
+use super::{events::events, metrics::metrics};
+use crate::{
+    connections::{counters::Refusal, limits::share::Share, registry::Entry},
+    context::ServerContext,
+    gateway::{Client, upgrade::refused_by_policy},
+};
 
-/// Connections in one part of the answer to `/api/connections`: some 20 KB.
+/// Connections in one part of the answer to `/api/connections`, which takes some 20 KB.
 const PART: usize = 64;
 
-/// Headers of every answer: it is no document, and no other origin may embed it.
+/// Headers of every answer: not a document, not to be embedded by other origins.
 const HEADERS: [(HeaderName, &str); 3] = [
     (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
-/// Paths for monitors, answered under any name of this server.
-pub(super) fn health() -> Router<Arc<Shared>> {
+/// Paths for health checks, answered whatever `Host` says.
+pub(super) fn health() -> Router<Arc<ServerContext>> {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .layer(middleware::map_response(with_headers))
 }
 
-/// Paths for the server's own page, and for monitors that use a host name which no stranger
-/// controls. Without `api` all of `/api/*` is left out.
-pub(super) fn router(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
+/// Paths for the page and for monitoring, answered under allowed hosts only. `--no-api` leaves
+/// out `/api/*`.
+pub(super) fn router(context: &Arc<ServerContext>) -> Router<Arc<ServerContext>> {
     let mut router = Router::new().route("/version", get(version)).route("/metrics", get(metrics));
-    if shared.settings.api {
+    if context.settings.api {
         router = router
             .route("/api/endpoints", get(endpoints))
             .route("/api/connections", get(connections))
             .route("/api/events", get(events));
     }
     router
-        .layer(middleware::from_fn_with_state(shared.clone(), guard_origin))
+        .layer(middleware::from_fn_with_state(context.clone(), guard_origin))
         .layer(middleware::map_response(with_headers))
 }
 
@@ -58,36 +62,36 @@ async fn with_headers(mut response: Response) -> Response {
     response
 }
 
-/// Refuses requests of pages of other origins with 403. They could not read the answer, but
-/// they could keep others from getting one.
+/// Refuses requests of pages of other origins with 403: they cannot read an answer, but could
+/// use up the limits.
 async fn guard_origin(
-    State(shared): State<Arc<Shared>>,
+    State(context): State<Arc<ServerContext>>,
     Extension(client): Extension<Client>,
     request: Request,
     next: Next,
 ) -> Response {
-    match foreign(&shared, &client, request.headers()) {
+    match foreign(&context, &client, request.headers()) {
         Some(reason) => {
-            shared.counters.refused(Refusal::Policy);
+            context.counters.refused(Refusal::Policy);
             (StatusCode::FORBIDDEN, format!("{reason}\n")).into_response()
         }
         None => next.run(request).await,
     }
 }
 
-/// The reason that a request is one of a page of another origin, if it is.
-fn foreign(shared: &Shared, client: &Client, headers: &HeaderMap) -> Option<String> {
+/// The reason for which a request is refused as that of a page of another origin, if it is one.
+fn foreign(context: &ServerContext, client: &Client, headers: &HeaderMap) -> Option<String> {
     let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     if let Some(b"cross-site" | b"same-site") = site {
         return Some("pages of other origins may not use the API".to_owned());
     }
-    refused_by_policy(shared, client, headers).map(|refused| refused.reason)
+    refused_by_policy(context, client, headers).map(|refused| refused.reason)
 }
 
-/// Whether new connections are welcome: not any more once the server has begun to end.
-async fn ready(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
-    if shared.ending.is_cancelled() {
-        (StatusCode::SERVICE_UNAVAILABLE, "ending\n")
+/// Readiness: 503 from the begin of the shutdown.
+async fn ready(State(context): State<Arc<ServerContext>>) -> impl IntoResponse {
+    if context.shutting_down.is_cancelled() {
+        (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n")
     } else {
         (StatusCode::OK, "ready\n")
     }
@@ -97,37 +101,40 @@ async fn version() -> impl IntoResponse {
     Json(json!({ "name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION") }))
 }
 
-async fn endpoints(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
-    Json(shared.endpoints.clone())
+async fn endpoints(State(context): State<Arc<ServerContext>>) -> impl IntoResponse {
+    Json(context.endpoints.clone())
 }
 
-/// Lists the live connections, oldest first, as a JSON array. The array is made part by part
-/// while the client takes it: it is no snapshot, and an answer holds one part only.
+/// Lists the live connections, oldest first, as a JSON array. The array is generated in parts
+/// while the client reads it: it is not a snapshot, and an answer holds one part in memory.
 async fn connections(
-    State(shared): State<Arc<Shared>>,
+    State(context): State<Arc<ServerContext>>,
     Extension(client): Extension<Client>,
 ) -> Response {
-    let Some(share) = shared.listings.take(client.peer.ip()) else {
-        return too_many(&shared, "too many answers to /api/connections are under way\n");
+    let Some(share) = context.listings.take(client.peer.ip()) else {
+        return too_many(
+            &context,
+            "too many answers to /api/connections under way (64, and 16 to one address)\n",
+        );
     };
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ];
-    let first = shared.registry.entries_after(0, PART);
+    let first = context.registry.entries_after(0, PART);
     if first.len() < PART {
-        // With its length.
+        // In one piece, with Content-Length.
         let array = ["[", &joined(&first), "]"].concat();
         return (headers, array).into_response();
     }
-    let listing = Listing { shared, last: Some(0), _share: share };
+    let listing = Listing { context, last: Some(0), _share: share };
     (headers, Body::from_stream(stream::iter(listing))).into_response()
 }
 
 /// The parts of a long array of connections.
 struct Listing {
-    shared: Arc<Shared>,
-    /// The id of the last connection that was listed; none when the array is closed.
+    context: Arc<ServerContext>,
+    /// The identifier of the last listed connection; none when the array is closed.
     last: Option<u64>,
     _share: Share,
 }
@@ -137,12 +144,12 @@ impl Iterator for Listing {
 
     fn next(&mut self) -> Option<Self::Item> {
         let last = self.last?;
-        let entries = self.shared.registry.entries_after(last, PART);
+        let entries = self.context.registry.entries_after(last, PART);
         self.last = entries.last().map(|entry| entry.id());
         let opening = if last == 0 { "[" } else { "," };
         Some(Ok(match self.last {
             Some(_) => [opening, &joined(&entries)].concat(),
-            // Since the first look all connections may have ended.
+            // All connections have ended since the first part was counted.
             None if last == 0 => "[]".to_owned(),
             None => "]".to_owned(),
         }))
@@ -157,8 +164,8 @@ fn joined(entries: &[Arc<Entry>]) -> String {
     objects.collect::<Vec<_>>().join(",")
 }
 
-/// 503 to a client of which there are too many already.
-pub(super) fn too_many(shared: &Shared, reason: &'static str) -> Response {
-    shared.counters.refused(Refusal::MaxHttp);
+/// Answers 503: a limit on clients of this kind is reached.
+pub(super) fn too_many(context: &ServerContext, reason: &'static str) -> Response {
+    context.counters.refused(Refusal::MaxHttp);
     (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "5")], reason).into_response()
 }

@@ -30,12 +30,14 @@ use tokio::{
 
 use crate::{
     config::Settings,
-    counters::Refusal,
-    drain::Drain,
-    event_loop::StreamSocket,
-    limits::http::{CountedBy, HttpPermit, Timestamp},
-    stream::{Stream, Transport},
+    connections::{
+        counters::Refusal,
+        limits::http::{CountedBy, HttpPermit, Timestamp},
+    },
+    net::stream::{Stream, Transport},
+    runtime::drain::Drain,
 };
+use echogate_event_loop::StreamSocket;
 
 /// Requests of one connection that are answered at once, WebSocket handshakes aside. Further
 /// ones wait, so that stalled answers of one connection hold a bounded number of files.
@@ -50,7 +52,7 @@ const CLOSING: Duration = Duration::from_secs(1);
 
 /// Deadlines of a connection, from the settings.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Timeouts {
+pub(crate) struct Timeouts {
     header: Duration,
     write: Duration,
     keep_alive: Duration,
@@ -68,7 +70,7 @@ impl From<&Settings> for Timeouts {
 
 /// The activity of one connection.
 #[derive(Debug)]
-pub(super) struct Activity {
+pub(crate) struct Activity {
     permit: Arc<HttpPermit>,
     /// The address by which the connection is counted from its first request on.
     counted_by: Option<CountedBy>,
@@ -87,7 +89,7 @@ pub(super) struct Activity {
 }
 
 impl Activity {
-    pub(super) fn new(
+    pub(crate) fn new(
         permit: Arc<HttpPermit>,
         counted_by: Option<CountedBy>,
         is_http2: bool,
@@ -107,12 +109,12 @@ impl Activity {
         })
     }
 
-    pub(super) fn permit(&self) -> &Arc<HttpPermit> {
+    pub(crate) fn permit(&self) -> &Arc<HttpPermit> {
         &self.permit
     }
 
     /// Notes that the head of a request is complete.
-    pub(super) fn request_came(&self) {
+    pub(crate) fn request_came(&self) {
         self.has_head.store(false, Ordering::Relaxed);
         self.permit.touch();
         if !self.has_requests.swap(true, Ordering::Relaxed) {
@@ -121,7 +123,7 @@ impl Activity {
     }
 
     /// Waits until the connection may have another request answered.
-    pub(super) async fn answer(self: Arc<Self>) -> Answering {
+    pub(crate) async fn answer(self: Arc<Self>) -> Answering {
         let permit = self.answers.clone().acquire_owned().await;
         Answering { _permit: permit.expect("the semaphore is never closed"), activity: self }
     }
@@ -188,7 +190,7 @@ impl Activity {
 }
 
 /// How a connection was driven to its end.
-pub(super) enum Ended<T> {
+pub(crate) enum Ended<T> {
     /// By itself.
     Done(T),
     /// Its permit was taken away.
@@ -199,7 +201,7 @@ pub(super) enum Ended<T> {
 
 /// Drives a connection to its end. When the server ends, `close` tells it to take no more
 /// requests.
-pub(super) async fn drive<C: Future>(
+pub(crate) async fn drive<C: Future>(
     connection: C,
     activity: &Activity,
     timeouts: Timeouts,
@@ -244,14 +246,14 @@ pub(super) async fn drive<C: Future>(
 
 /// A request that is being answered.
 #[derive(Debug)]
-pub(super) struct Answering {
+pub(crate) struct Answering {
     _permit: OwnedSemaphorePermit,
     activity: Arc<Activity>,
 }
 
 impl Answering {
     /// The answer's body, whose end is the end of answering.
-    pub(super) fn with(self, body: Body) -> Answer {
+    pub(crate) fn with(self, body: Body) -> Answer {
         Answer { body, rest: None, answering: Some(self) }
     }
 }
@@ -259,7 +261,7 @@ impl Answering {
 /// The body of an answer. Each part of it that HTTP takes is progress; over HTTP/2, where no
 /// other sign shows that the client takes an answer, parts are of limited size.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     body: Body,
     /// What is left of the last part.
     rest: Option<Bytes>,
@@ -323,18 +325,18 @@ impl HttpBody for Answer {
 /// that is dropped while a write waits is reset, so that the kernel does not keep the bytes of
 /// a client that does not read.
 #[derive(Debug)]
-pub(super) struct HttpStream {
+pub(crate) struct HttpStream {
     stream: Stream,
     activity: Arc<Activity>,
 }
 
 impl HttpStream {
-    pub(super) fn new(stream: Stream, activity: Arc<Activity>) -> HttpStream {
+    pub(crate) fn new(stream: Stream, activity: Arc<Activity>) -> HttpStream {
         HttpStream { stream, activity }
     }
 
     /// The stream itself.
-    pub(super) fn into_inner(mut self) -> Stream {
+    pub(crate) fn into_inner(mut self) -> Stream {
         self.activity.is_writing.store(false, Ordering::Relaxed);
         mem::replace(&mut self.stream, Stream::Plain(StreamSocket::Lost))
     }

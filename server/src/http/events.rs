@@ -1,4 +1,4 @@
-//! `/api/events`: who is connected, live, as server-sent events.
+//! `/api/events`: live connections and their traffic, as server-sent events.
 
 use std::{
     collections::{BTreeMap, btree_map},
@@ -23,53 +23,61 @@ use tokio::{
     time::{Interval, MissedTickBehavior, interval},
 };
 
-use super::{Client, api::too_many};
+use super::api::too_many;
 use crate::{
-    drain::Watch,
-    limits::{
-        Place,
-        http::{Exemption, HttpPermit},
-        share::Share,
+    connections::{
+        limits::{
+            Place,
+            http::{Exemption, HttpPermit},
+            share::Share,
+        },
+        registry::{Change, Entry, Subscription},
     },
-    registry::{Change, Entry, Watching},
-    shared::Shared,
+    context::ServerContext,
+    gateway::Client,
+    runtime::drain::Watch,
 };
 
-/// How often changes are told, if there are any.
-const TICK: Duration = Duration::from_millis(100);
+/// The interval at which changes are reported, if there are any.
+const REPORT_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Connections that are told of, at most. What a page takes in ten times a
-/// second, and so what a watcher costs, stays within that.
-const TOLD: usize = 1000;
+/// Connections that are reported to one subscriber at most, which bounds the size of an event
+/// and the cost of a subscriber.
+const MAX_REPORTED: usize = 1000;
 
-/// Keeps proxies in between from holding events back.
+/// Keeps nginx from buffering events.
 const NO_BUFFERING: (HeaderName, &str) = (HeaderName::from_static("x-accel-buffering"), "no");
 
-/// Answers with all connections, and then with each change, until the server ends. A
-/// watcher is counted by the limits as a WebSocket is, and is one of a small number.
+/// Reports all connections, and then each change, until the shutdown. A subscriber is counted by
+/// the limits as a WebSocket is, and there is a limit on subscribers besides.
 pub(super) async fn events(
-    State(shared): State<Arc<Shared>>,
+    State(context): State<Arc<ServerContext>>,
     Extension(client): Extension<Client>,
     Extension(permit): Extension<Arc<HttpPermit>>,
 ) -> Response {
-    let place = shared.limits.enter(Some(client.peer.ip()), None);
-    let (Ok(place), Some(share)) = (place, shared.watchers.take(client.peer.ip())) else {
-        return too_many(&shared, "too many clients watch /api/events already\n");
+    let connection_permit = context.limits.enter(Some(client.peer.ip()), None);
+    let (Ok(connection_permit), Some(share)) =
+        (connection_permit, context.subscribers.take(client.peer.ip()))
+    else {
+        return too_many(
+            &context,
+            "too many subscribers of /api/events (64, and 16 of one address)\n",
+        );
     };
-    let watching = shared.registry.watch();
-    let mut ticks = interval(TICK);
-    // Who takes events slowly gets fewer, not all that were missed.
+    let subscription = context.registry.subscribe();
+    let mut ticks = interval(REPORT_INTERVAL);
+    // A slow subscriber gets fewer events, not all the missed ones.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let reporter = Reporter {
-        watching,
-        _place: place,
+        subscription,
+        _permit: connection_permit,
         _share: share,
         _exemption: permit.exempt(),
-        told: None,
-        untold: false,
+        reported: None,
+        is_truncated: false,
         ticks,
-        drain: shared.http.drain.watch(),
-        shared,
+        drain: context.http.drain.watch(),
+        context,
     };
     let events = stream::unfold(reporter, |mut reporter| async move {
         let event = reporter.next().await?;
@@ -79,24 +87,24 @@ pub(super) async fn events(
     ([NO_BUFFERING], Sse::new(events).keep_alive(KeepAlive::default())).into_response()
 }
 
-/// Tells one client what has changed since it was told before.
+/// Reports to one subscriber what has changed since its last event.
 struct Reporter {
-    shared: Arc<Shared>,
-    watching: Watching,
-    _place: Place,
+    context: Arc<ServerContext>,
+    subscription: Subscription,
+    _permit: Place,
     _share: Share,
     _exemption: Exemption,
-    /// What was told of each connection; none as long as nothing was told at all.
-    told: Option<BTreeMap<u64, (Arc<Entry>, Carried)>>,
-    /// There have been more than are told of.
-    untold: bool,
+    /// The reported connections, each with the traffic that was reported last; none before the
+    /// first event.
+    reported: Option<BTreeMap<u64, (Arc<Entry>, Carried)>>,
+    /// There are more connections than are reported.
+    is_truncated: bool,
     ticks: Interval,
     drain: Watch,
 }
 
 impl Reporter {
-    /// What is to be told next, as soon as there is something; none when the server
-    /// ends.
+    /// The next event, as soon as there is a change; none at the shutdown.
     async fn next(&mut self) -> Option<Event> {
         loop {
             tokio::select! {
@@ -110,15 +118,15 @@ impl Reporter {
     }
 
     fn report(&mut self) -> Option<Event> {
-        let Some(told) = &mut self.told else { return Some(self.all()) };
+        let Some(reported) = &mut self.reported else { return Some(self.all()) };
         let (mut opened, mut closed) = (Vec::new(), Vec::new());
         loop {
-            match self.watching.changes.try_recv() {
+            match self.subscription.changes.try_recv() {
                 Ok(Change::Opened(entry)) => {
-                    let full = told.len() >= TOLD;
-                    match told.entry(entry.id()) {
+                    let full = reported.len() >= MAX_REPORTED;
+                    match reported.entry(entry.id()) {
                         btree_map::Entry::Occupied(_) => {}
-                        btree_map::Entry::Vacant(_) if full => self.untold = true,
+                        btree_map::Entry::Vacant(_) if full => self.is_truncated = true,
                         btree_map::Entry::Vacant(new) => {
                             let connection = entry.connection();
                             new.insert((entry, connection.carried));
@@ -127,7 +135,7 @@ impl Reporter {
                     }
                 }
                 Ok(Change::Closed(entry, end)) => {
-                    if told.remove(&entry.id()).is_some() {
+                    if reported.remove(&entry.id()).is_some() {
                         let (id, end, carried) = (entry.id(), end.to_string(), entry.carried());
                         closed.push(Closed { id, end, carried });
                     }
@@ -136,36 +144,36 @@ impl Reporter {
                 Err(TryRecvError::Empty | TryRecvError::Closed) => break,
             }
         }
-        let total = self.shared.registry.count();
-        if self.untold && total <= TOLD {
+        let total = self.context.registry.count();
+        if self.is_truncated && total <= MAX_REPORTED {
             return Some(self.all());
         }
-        let mut moved = Vec::new();
-        for (&id, (entry, before)) in told {
+        let mut traffic = Vec::new();
+        for (&id, (entry, before)) in reported {
             let carried = entry.carried();
             if carried != *before {
                 *before = carried;
-                moved.push(Moved { id, carried });
+                traffic.push(Moved { id, carried });
             }
         }
-        let quiet = opened.is_empty() && moved.is_empty() && closed.is_empty();
-        (!quiet).then_some(Event::Changes { total, opened, moved, closed })
+        let quiet = opened.is_empty() && traffic.is_empty() && closed.is_empty();
+        (!quiet).then_some(Event::Changes { total, opened, moved: traffic, closed })
     }
 
-    /// Everything anew.
+    /// An event with all connections.
     fn all(&mut self) -> Event {
-        // What changes from here on is told later; what has changed is in what follows.
-        self.watching.changes = self.watching.changes.resubscribe();
-        let entries = self.shared.registry.entries();
+        // Resubscribe before listing: later changes are reported by later events.
+        self.subscription.changes = self.subscription.changes.resubscribe();
+        let entries = self.context.registry.entries();
         let total = entries.len();
-        self.untold = total > TOLD;
-        let told = entries.into_iter().take(TOLD).map(|entry| {
+        self.is_truncated = total > MAX_REPORTED;
+        let reported = entries.into_iter().take(MAX_REPORTED).map(|entry| {
             let connection = entry.connection();
             let (id, carried) = (connection.id, connection.carried);
             (connection, (id, (entry, carried)))
         });
-        let (connections, told) = told.unzip();
-        self.told = Some(told);
+        let (connections, reported) = reported.unzip();
+        self.reported = Some(reported);
         Event::All { total, connections }
     }
 }

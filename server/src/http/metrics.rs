@@ -1,10 +1,19 @@
 //! `/metrics`: sums since the start, in the text format of Prometheus (version 0.0.4).
 
-use std::{fmt::Write, sync::Arc};
+use std::{
+    fmt::Write,
+    sync::{Arc, atomic::Ordering},
+};
 
 use axum::{extract::State, http::header, response::IntoResponse};
 
-use crate::{counters::Counters, process, registry::Totals, shared::Shared};
+use crate::{
+    connections::{
+        counters::{Counters, LOG_LINES_DROPPED},
+        registry::Totals,
+    },
+    context::ServerContext,
+};
 
 /// A figure of each kind of connection: its name, its type, what it is, and where it is
 /// found.
@@ -24,8 +33,8 @@ const METRICS: [Metric; 6] = [
 ];
 
 /// What monitors collect.
-pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
-    let totals = shared.registry.totals();
+pub(super) async fn metrics(State(context): State<Arc<ServerContext>>) -> impl IntoResponse {
+    let totals = context.registry.totals();
     let mut text = format!(
         "# HELP echogate_info The program.\n# TYPE echogate_info gauge\n\
          echogate_info{{version=\"{}\"}} 1\n",
@@ -38,9 +47,9 @@ pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoRespo
                 .expect("it is a String");
         }
     }
-    refusals(&mut text, &shared.counters);
-    let usage = shared.limits.usage();
-    let dropped = shared.counters.datagrams_dropped();
+    refusals(&mut text, &context.counters);
+    let usage = context.limits.usage();
+    let dropped = context.counters.datagrams_dropped();
     for (name, what, help, figure) in [
         (
             "connections_limit",
@@ -74,7 +83,7 @@ pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoRespo
             "log_lines_dropped_total",
             "counter",
             "Log lines that were dropped because standard error was not read.",
-            process::log_lines_dropped(),
+            LOG_LINES_DROPPED.load(Ordering::Relaxed),
         ),
     ] {
         head(&mut text, name, what, help);

@@ -1,23 +1,17 @@
-//! HTTP: the page, the WebSocket routes, and what the server tells of itself.
+//! HTTP: the page, the API, and the connections on which WebSocket routes are asked for.
 //!
-//! - [`upgrade`]: GET on a route becomes a WebSocket connection
-//! - [`handshake`]: what makes a request an opening handshake (RFC 6455 section 4.2.1)
-//! - [`policy`]: which pages may connect, and under which hosts requests are answered
-//! - [`switching`]: the head of a 101 as it is written
 //! - [`api`]: `/healthz`, `/readyz`, `/version`, `/api/endpoints`, `/api/connections`
 //! - `events`: `/api/events`; `metrics`: `/metrics`
-//! - `connection`: the deadlines of a connection
+//! - [`connection`]: the deadlines of a connection
+//! - [`assets`]: the files of the page
 
-mod api;
-mod connection;
+pub(crate) mod api;
+pub(crate) mod assets;
+pub(crate) mod connection;
 mod events;
-mod handshake;
 mod metrics;
-pub(crate) mod policy;
-mod switching;
-mod upgrade;
 
-use std::{convert::Infallible, net::SocketAddr, path::Path, sync::Arc};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
@@ -35,20 +29,17 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tower::ServiceExt;
 
-use self::{
-    connection::{Activity, Answer, Ended, HttpStream, Timeouts, drive},
-    switching::{Switching, SwitchingHead},
-};
+use self::connection::{Activity, Answer, Ended, HttpStream, Timeouts, drive};
 use crate::{
-    bridge,
-    dial::Target,
-    generation::Current,
-    limits::{RouteLimit, http::HttpPermit},
-    page,
-    proxy::{self, Forwarded},
-    registry::Peer,
-    shared::Shared,
-    stream::Stream,
+    config::PAGE_PATHS,
+    connections::{limits::http::HttpPermit, registry::Peer},
+    context::ServerContext,
+    gateway::{
+        Client, Route, handshake, origin,
+        switching::{Switching, SwitchingHead},
+        upgrade,
+    },
+    net::{proxy, stream::Stream},
 };
 
 /// The largest head of a request, in bytes.
@@ -68,49 +59,28 @@ const CONNECTION_WINDOW: u32 = (STREAMS + 1) * STREAM_WINDOW;
 /// Bytes of one HTTP/2 stream that wait to be sent.
 const STREAM_BUFFER: usize = 64 * 1024;
 
-/// A WebSocket path and where it leads.
+/// The answers to HTTP requests under one configuration.
 #[derive(Debug)]
-pub(crate) struct Route {
-    /// The path of the request.
-    pub(crate) path: Arc<str>,
-    /// The upstream.
-    pub(crate) target: Target,
-    /// The subprotocol chosen if it is offered and none is preferred to it.
-    pub(crate) protocol: Option<String>,
-    /// The version of the PROXY protocol that the upstream is told of the client by.
-    pub(crate) proxy: Option<proxy::Version>,
-    /// The most connections.
-    pub(crate) limit: RouteLimit,
-    /// How it is bridged.
-    pub(crate) options: Arc<bridge::Options>,
+pub(crate) struct Site {
+    context: Arc<ServerContext>,
+    router: Router,
 }
 
-/// The client of a request, resolved once.
-#[derive(Clone, Debug)]
-struct Client {
-    /// The client's address, as trusted proxies name it.
-    peer: SocketAddr,
-    /// The address that the client connected to.
-    local: SocketAddr,
-    /// Whether the connection is a TLS connection.
-    is_tls: bool,
-    /// What trusted HTTP proxies say of the request.
-    forwarded: Forwarded,
+impl Site {
+    /// The page, the API and `routes`.
+    pub(crate) fn new(context: &Arc<ServerContext>, routes: &[Arc<Route>]) -> Site {
+        Site { context: context.clone(), router: router(context, routes) }
+    }
 }
 
-/// Everything that is answered over HTTP.
-pub(crate) fn router(
-    shared: &Arc<Shared>,
-    routes: &[Arc<Route>],
-    web_root: Option<&Path>,
-) -> Router {
-    let guard = middleware::from_fn_with_state(shared.clone(), policy::guard_host);
+fn router(context: &Arc<ServerContext>, routes: &[Arc<Route>]) -> Router {
+    let guard = middleware::from_fn_with_state(context.clone(), origin::guard_host);
     // Where the page is, a handshake leads elsewhere: to the route of that path, if any.
     let (on_page, routes): (Vec<_>, Vec<_>) =
-        routes.iter().cloned().partition(|route| page::has(&route.path));
-    let page = page::router(web_root).layer(guard.clone());
+        routes.iter().cloned().partition(|route| PAGE_PATHS.contains(&&*route.path));
+    let page = assets::router(context.settings.web_root.as_deref()).layer(guard.clone());
     let page = page.layer(middleware::from_fn_with_state(
-        shared.clone(),
+        context.clone(),
         move |state, client, permit, request: Request, next: Next| {
             let path = request.uri().path();
             let route = on_page.iter().find(|route| &*route.path == path).cloned();
@@ -124,7 +94,7 @@ pub(crate) fn router(
         },
     ));
     let mut router = Router::new()
-        .merge(api::router(shared).layer(guard))
+        .merge(api::router(context).layer(guard))
         .merge(page)
         .merge(api::health())
         .fallback(upgrade::no_such_route);
@@ -138,26 +108,26 @@ pub(crate) fn router(
             }),
         );
     }
-    router.with_state(shared.clone())
+    router.with_state(context.clone())
 }
 
 /// Serves one HTTP connection until it ends, becomes something else, does not keep a deadline
-/// or loses its permit. Each request is answered by the configuration that holds when it comes.
+/// or loses its permit. Each request is answered by the `site` of the time when it arrives.
 /// `destination` is the address that the client connected to, where a PROXY header named it.
 pub(crate) async fn serve(
     stream: Stream,
     peer: SocketAddr,
     destination: Option<SocketAddr>,
     permit: Arc<HttpPermit>,
-    current: Arc<Current>,
-    shared: &Shared,
+    site: impl Fn() -> Arc<Site> + Clone + Send + Sync + 'static,
+    context: &ServerContext,
 ) {
     // Of a connection that is gone already nothing more will come.
     let Ok(local) = destination.map_or_else(|| stream.local_addr(), Ok) else { return };
     let is_tls = matches!(stream, Stream::Tls(_));
     let is_http2 = stream.is_http2();
-    let counted_by = shared.counted_by(&Peer::Address(peer));
-    let counted_by = shared.limits.http_counted_by(counted_by);
+    let counted_by = context.counted_by(&Peer::Address(peer));
+    let counted_by = context.limits.http_counted_by(counted_by);
     let activity = Activity::new(permit, counted_by, is_http2);
     let stream = HttpStream::new(stream, activity.clone());
     let switching = SwitchingHead::default();
@@ -165,8 +135,8 @@ pub(crate) async fn serve(
     let requests = activity.clone();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         requests.request_came();
-        let generation = current.get();
-        let trusted = &generation.shared.settings.forwarded_from;
+        let site = site();
+        let trusted = &site.context.settings.forwarded_from;
         let forwarded = proxy::forwarded(request.headers(), peer, trusted);
         let client = Client { peer: forwarded.client, local, is_tls, forwarded };
         request.extensions_mut().insert(client);
@@ -176,16 +146,16 @@ pub(crate) async fn serve(
         async move {
             // A Host beside :authority or a whole URL may be any, but there is at most one.
             let is_required = request.version() == Version::HTTP_11;
-            let checked = policy::check_host(request.headers(), is_required);
+            let checked = origin::check_host(request.headers(), is_required);
             name_host(&mut request);
-            let checked = checked.and_then(|()| policy::check_host(request.headers(), false));
+            let checked = checked.and_then(|()| origin::check_host(request.headers(), false));
             // A WebSocket is counted by its own limits.
             let answering = match handshake::wants_upgrade(&request) {
                 true => None,
                 false => Some(activity.answer().await),
             };
             let response = match checked {
-                Ok(()) => generation.app.clone().oneshot(request).await?,
+                Ok(()) => site.router.clone().oneshot(request).await?,
                 Err(reason) => (StatusCode::BAD_REQUEST, format!("{reason}\n")).into_response(),
             };
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -197,7 +167,7 @@ pub(crate) async fn serve(
             }))
         }
     });
-    let (drain, timeouts) = (&shared.http.drain, Timeouts::from(&shared.settings));
+    let (drain, timeouts) = (&context.http.drain, Timeouts::from(&context.settings));
     let ended = if is_http2 {
         // No PINGs: a connection without streams is closed when it is idle, and WebSockets
         // have their own.
@@ -232,7 +202,7 @@ pub(crate) async fn serve(
         Ended::Done(Err(e)) => tracing::debug!(%peer, "http connection: {e}"),
         Ended::TimedOut => tracing::debug!(%peer, "http connection: closed at its deadline"),
         Ended::Revoked(reason) => {
-            shared.counters.refused(reason);
+            context.counters.refused(reason);
             tracing::debug!(%peer, "http connection: closed for another one");
         }
     }

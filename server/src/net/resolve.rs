@@ -22,7 +22,7 @@ use std::{
 use echogate_proto::endpoint::HostPort;
 use tokio::sync::watch;
 
-use crate::escape;
+use crate::text::escape;
 
 /// How long the addresses of a name are kept.
 const ANSWER_TTL: Duration = Duration::from_secs(5);

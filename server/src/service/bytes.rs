@@ -12,9 +12,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::requests::Pause;
 use crate::{
-    backlog::Backlog, connection::End, drain::Stage, event_loop::has_budget_remaining,
-    registry::Entry, scratch,
+    connections::registry::Entry,
+    runtime::{buffer_pool, drain::Stage, write_buffer::Backlog},
+    service::end::End,
 };
+use echogate_event_loop::has_budget_remaining;
 
 /// One such service with one client.
 #[derive(Debug)]
@@ -67,7 +69,7 @@ impl Bytes {
                 return Poll::Ready(Ok(End::Drained));
             }
             match self.poll_step(cx, stream, entry)? {
-                Poll::Ready(0) => return Poll::Ready(Ok(End::EndOfInput)),
+                Poll::Ready(0) => return Poll::Ready(Ok(End::InputEnded)),
                 Poll::Ready(_) => {}
                 Poll::Pending if !has_budget_remaining() => return Poll::Pending,
                 Poll::Pending if stage == Stage::WhenQuiet => {
@@ -96,7 +98,7 @@ impl Bytes {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        scratch::with(|scratch| {
+        buffer_pool::with(|scratch| {
             let mut buf = ReadBuf::new(scratch);
             ready!(Pin::new(&mut *stream).poll_read(cx, &mut buf))?;
             let bytes = buf.filled_mut();

@@ -13,13 +13,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::requests::{Pause, Request, Requests};
 use crate::{
-    backlog::Backlog,
-    connection::End,
-    drain::Stage,
-    event_loop::{goes_on, has_budget_remaining},
-    registry::Entry,
-    scratch,
+    connections::registry::Entry,
+    runtime::{buffer_pool, drain::Stage, write_buffer::Backlog},
+    service::end::End,
 };
+use echogate_event_loop::{goes_on, has_budget_remaining};
 
 /// Bytes read at once, of which each may be a request: they take less than 1 ms to answer.
 const READ: usize = 512;
@@ -194,14 +192,14 @@ impl Lines {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let mut out = Vec::new();
-        let begun = ready!(scratch::with(|scratch| {
+        let begun = ready!(buffer_pool::with(|scratch| {
             let mut buf = ReadBuf::new(&mut scratch[..READ]);
             ready!(Pin::new(&mut *stream).poll_read(cx, &mut buf))?;
             let begun = Instant::now();
             let bytes = buf.filled();
             if bytes.is_empty() {
                 self.hear_rest(&mut out);
-                self.party.ending.get_or_insert(End::EndOfInput);
+                self.party.ending.get_or_insert(End::InputEnded);
             } else {
                 if let Some(entry) = entry {
                     entry.received().add(bytes.len(), 0);

@@ -7,6 +7,9 @@
 //! - `time`: a Unix time, formatted
 
 mod bytes;
+pub(crate) mod chat;
+pub(crate) mod connection;
+mod end;
 mod lines;
 mod requests;
 mod time;
@@ -22,22 +25,20 @@ use echogate_proto::framing::Framing;
 use jiff::tz::TimeZone;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use self::{bytes::Bytes, lines::Lines, time::Time};
+use self::{bytes::Bytes, chat::Hub, end::End, lines::Lines, time::Time};
 pub(crate) use self::{
     lines::{Dialogue, Flow},
     requests::Request,
 };
 use crate::{
-    chat::{self, Hub},
-    connection::End,
-    drain::Stage,
-    nearest,
-    registry::{Entry, Peer},
+    connections::registry::{Entry, Peer},
+    runtime::drain::Stage,
+    text::suggest,
 };
 
 /// A built-in service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Service {
+pub(crate) enum Service {
     /// `a` to `z` become `A` to `Z`; every other byte stays.
     Upper,
     /// Every byte stays.
@@ -52,11 +53,11 @@ pub enum Service {
 
 impl Service {
     /// All of them.
-    pub const ALL: [Service; 5] =
+    pub(crate) const ALL: [Service; 5] =
         [Service::Upper, Service::Echo, Service::Time, Service::Chat, Service::Operator];
 
     /// The name used in settings.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Service::Upper => "upper",
             Service::Echo => "echo",
@@ -67,7 +68,7 @@ impl Service {
     }
 
     /// Where its messages to a WebSocket client end.
-    pub fn framing(self) -> Framing {
+    pub(crate) fn framing(self) -> Framing {
         match self {
             Service::Upper | Service::Echo => Framing::Message,
             Service::Time | Service::Chat | Service::Operator => Framing::Line,
@@ -75,7 +76,7 @@ impl Service {
     }
 
     /// Whether it can answer a datagram with a datagram.
-    pub fn answers_datagrams(self) -> bool {
+    pub(crate) fn answers_datagrams(self) -> bool {
         matches!(self, Service::Upper | Service::Echo | Service::Time)
     }
 }
@@ -86,7 +87,7 @@ impl FromStr for Service {
     fn from_str(text: &str) -> Result<Service, String> {
         Service::ALL.into_iter().find(|service| service.name() == text).ok_or_else(|| {
             let names = Service::ALL.map(Service::name).join(", ");
-            let tip = nearest::tip(text, Service::ALL.map(Service::name));
+            let tip = suggest::tip(text, Service::ALL.map(Service::name));
             format!("unknown service \"{text}\": expected one of {names}{tip}")
         })
     }
@@ -100,7 +101,7 @@ impl fmt::Display for Service {
 
 /// A service with what it needs to work. Clones are the same.
 #[derive(Clone, Debug)]
-pub enum Backend {
+pub(crate) enum Backend {
     /// [`Service::Upper`]
     Upper,
     /// [`Service::Echo`]
@@ -115,7 +116,7 @@ pub enum Backend {
 
 impl Backend {
     /// Which service it is.
-    pub fn service(&self) -> Service {
+    pub(crate) fn service(&self) -> Service {
         match self {
             Backend::Upper => Service::Upper,
             Backend::Echo => Service::Echo,
@@ -138,7 +139,7 @@ impl Backend {
 
     /// Answers a datagram in `bytes[..len]` there, and says how long the answer is; none
     /// if the service does not answer it.
-    pub fn answer(&self, bytes: &mut [u8], len: usize) -> Option<usize> {
+    pub(crate) fn answer(&self, bytes: &mut [u8], len: usize) -> Option<usize> {
         match self {
             Backend::Upper => bytes[..len].make_ascii_uppercase(),
             Backend::Echo => {}

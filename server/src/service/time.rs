@@ -11,7 +11,7 @@ use std::ops::RangeInclusive;
 use jiff::{Timestamp, tz::TimeZone};
 
 use super::{Dialogue, Flow, Request};
-use crate::escape;
+use crate::text::escape;
 
 /// The longest request, in bytes.
 const MAX_REQUEST: usize = 256;

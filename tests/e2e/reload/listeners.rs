@@ -65,7 +65,7 @@ fn a_kept_listener_is_the_same_socket_with_its_port_and_its_backlog() {
         let head = ["GET /healthz HTTP/1.1", &format!("Host: {page}")];
         assert_eq!(http::exchange(client, &head).status, 200);
     }
-    reloaded.server.wait_for_log(&["SIGHUP: the settings are read again"]);
+    reloaded.server.wait_for_log(&["SIGHUP: configuration reloaded"]);
     assert_eq!(reloaded.now("upper"), upper);
     assert!(answers(&mut connect(&upper), b"more", b"MORE"));
     // Named by the port that it got it is the same one still.
@@ -104,7 +104,7 @@ fn clients_that_wait_at_a_removed_listener_are_served() {
     reloaded.write(&http_and(&route("/ws", "service:upper")));
     reloaded.server.signal("HUP");
     reloaded.server.signal("CONT");
-    reloaded.server.wait_for_log(&["SIGHUP: the settings are read again"]);
+    reloaded.server.wait_for_log(&["SIGHUP: configuration reloaded"]);
     wait_until_closed(&upper);
     for client in &mut waiting {
         assert!(answers(client, b"waited", b"WAITED"));

@@ -64,7 +64,7 @@ fn what_cannot_be_bound_is_named_and_nothing_is_taken() {
     for (wrong, name) in [
         (
             listener("echo", &format!("tcp://{taken}")),
-            format!("echo=tcp://{taken}: address in use"),
+            format!("echo=tcp://{taken}: address already in use"),
         ),
         (
             listener("echo", &format!("unix://{}", nowhere.display())),
@@ -95,7 +95,10 @@ fn what_cannot_be_bound_is_named_and_nothing_is_taken() {
         assert!(answers(&mut connect(&old), b"there is room", b"THERE IS ROOM"));
     }
     let said = reloaded.refuse(&format!("http = [\"127.0.0.1:0\", \"{taken}\"]\n"));
-    assert!(said.contains(&format!("cannot listen on http://{taken}: address in use")), "{said}");
+    assert!(
+        said.contains(&format!("cannot listen on http://{taken}: address already in use")),
+        "{said}"
+    );
     drop(holder);
     reloaded.take(&format!("http = [\"127.0.0.1:0\", \"{taken}\"]\n"));
     assert_eq!(echogate_tests::http::get(&taken.to_string(), "/healthz").status, 200);

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use echogate::fuzzing::check_file;
+use echogate::internals::check_file;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

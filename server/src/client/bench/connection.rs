@@ -22,8 +22,8 @@ use super::{
 };
 use crate::{
     client::{escape::words, websocket::broken},
-    scratch,
-    stream::Stream,
+    net::stream::Stream,
+    runtime::buffer_pool,
 };
 
 /// How long the goodbye may take.
@@ -158,7 +158,7 @@ impl Connection {
 
     /// Reads once, and checks what has come.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), String>> {
-        scratch::with(|scratch| {
+        buffer_pool::with(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))
                 .map_err(|error| words(&error))?;

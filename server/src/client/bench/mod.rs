@@ -64,7 +64,7 @@ const MAX_IN_FLIGHT: u64 = 64 << 20;
 
 /// The command line of `echogate bench`.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     call: Call,
 
@@ -149,7 +149,7 @@ struct Load {
 /// # Errors
 ///
 /// When a connection cannot be made or breaks, or a reply is not what it must be.
-pub async fn run(args: Args) -> Result<(), Error> {
+pub(crate) async fn run(args: Args) -> Result<(), Error> {
     let usage = |words| Error::Usage(args.call.url(), words);
     let failed = |words| Error::Failed(args.call.url(), words);
     let target = Target::new(&args.call).map_err(usage)?;

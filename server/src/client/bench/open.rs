@@ -3,7 +3,7 @@
 use std::io;
 
 use super::super::{datagram::Datagrams, dial, handshake, target::Target};
-use crate::stream::Stream;
+use crate::net::stream::Stream;
 
 /// A connection that has been made.
 pub(super) enum Opened {

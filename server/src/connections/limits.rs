@@ -1,0 +1,456 @@
+//! How many connections there may be at once: in all, from one address, on one route.
+//! The limits may change while there are some: those that are there are counted on.
+//!
+//! - `http`: the limit on HTTP connections
+//! - `share`: permits of which an address may have a share
+
+pub(crate) mod http;
+pub(crate) mod share;
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU32, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::Semaphore;
+
+use self::http::{CountedBy, HttpLimits, HttpPermit};
+use crate::connections::counters::Refusal;
+
+/// HTTP connections at once, those that became WebSockets aside.
+const HTTP_CONNECTIONS: usize = 1024;
+
+/// HTTP connections at once whose first request has not come.
+const HTTP_SET_UPS: usize = 1536;
+
+/// The time in which none of the latter is closed for another.
+const HTTP_SET_UP_GRACE: Duration = Duration::from_secs(5);
+
+/// The limits, and how far they are used up.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    /// Places that are left in all.
+    left: Semaphore,
+    counts: Mutex<Counts>,
+    /// Clients that wait for a place.
+    waiting: AtomicUsize,
+    http: Arc<HttpLimits>,
+}
+
+#[derive(Debug)]
+struct Counts {
+    max: u32,
+    /// Places that are taken beyond `max` since it was lowered: the next that are given
+    /// back are nobody's.
+    beyond: u32,
+    max_per_address: u32,
+    /// Loopback's many clients may be those of a proxy.
+    loopback_is_limited: bool,
+    per_address: HashMap<Arc<IpAddr>, u32>,
+    /// By the route's path, for as long as a route or a connection has it.
+    per_route: HashMap<Box<str>, Weak<AtomicU32>>,
+}
+
+/// The limit of one route. Those of one path count together, whatever each allows.
+#[derive(Clone, Debug)]
+pub(crate) struct RouteLimit {
+    max: Option<u32>,
+    used: Arc<AtomicU32>,
+}
+
+/// Which limit is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// So many connections in all.
+    Server(u32),
+    /// So many from one address, or one IPv6 network.
+    Address(IpAddr, u32),
+    /// So many on the route.
+    Route(u32),
+}
+
+impl fmt::Display for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Full::Server(max) => {
+                write!(f, "the server is full: {max} connections (--max-connections)")
+            }
+            Full::Address(ip, max) => {
+                let counted = if is_counted_by_network(ip) { "/64" } else { "" };
+                write!(
+                    f,
+                    "{ip}{counted} has {max} connections, the most it may (--max-per-address)"
+                )
+            }
+            Full::Route(max) => write!(f, "the route is full: {max} connections (max={max})"),
+        }
+    }
+}
+
+impl Full {
+    /// The reason that the refusal is counted by.
+    pub(crate) fn refusal(self) -> Refusal {
+        match self {
+            Full::Server(_) => Refusal::MaxConnections,
+            Full::Address(..) => Refusal::MaxPerAddress,
+            Full::Route(_) => Refusal::MaxPerRoute,
+        }
+    }
+}
+
+impl Limits {
+    /// At most `max` connections, and of one address at most `max_per_address`; without
+    /// that, 1000, and any number from loopback.
+    pub(crate) fn new(max: u32, max_per_address: Option<u32>) -> Limits {
+        let limits = Limits {
+            left: Semaphore::new(0),
+            counts: Mutex::new(Counts {
+                max: 0,
+                beyond: 0,
+                max_per_address: 0,
+                loopback_is_limited: false,
+                per_address: HashMap::new(),
+                per_route: HashMap::new(),
+            }),
+            waiting: AtomicUsize::new(0),
+            http: HttpLimits::new(HTTP_SET_UPS, HTTP_SET_UP_GRACE, HTTP_CONNECTIONS).into(),
+        };
+        limits.set(max, max_per_address);
+        limits
+    }
+
+    /// Other limits, for who comes from now on; those who wait are let in as far as there
+    /// is room then.
+    pub(crate) fn set(&self, max: u32, max_per_address: Option<u32>) {
+        let mut counts = self.counts();
+        counts.max_per_address = max_per_address.unwrap_or(1000);
+        counts.loopback_is_limited = max_per_address.is_some();
+        if let Some(fewer) = counts.max.checked_sub(max) {
+            let free = self.left.forget_permits(fewer as usize);
+            counts.beyond += fewer - u32::try_from(free).unwrap_or(fewer);
+        } else {
+            let more = max - counts.max;
+            let owed = more.min(counts.beyond);
+            counts.beyond -= owed;
+            self.left.add_permits((more - owed) as usize);
+        }
+        counts.max = max;
+    }
+
+    /// The limit of the route at `path`: at most `max` connections, if not any number.
+    pub(crate) fn route(&self, path: &str, max: Option<u32>) -> RouteLimit {
+        let per_route = &mut self.counts().per_route;
+        per_route.retain(|_, used| used.strong_count() > 0);
+        let used = per_route.get(path).and_then(Weak::upgrade).unwrap_or_default();
+        per_route.insert(path.into(), Arc::downgrade(&used));
+        RouteLimit { max, used }
+    }
+
+    /// Waits for a place, and takes it.
+    pub(crate) async fn room(self: &Arc<Self>) -> Place {
+        let permit = match self.left.try_acquire() {
+            Ok(permit) => permit,
+            Err(_) => {
+                let _waiting = Waiting::new(&self.waiting);
+                self.left.acquire().await.expect("it is never closed")
+            }
+        };
+        permit.forget();
+        Place { limits: self.clone(), address: None, route: None }
+    }
+
+    /// The permit of an HTTP connection, counted by its client's address if there is one; as
+    /// soon as there is room.
+    pub(crate) fn http(&self, ip: Option<IpAddr>) -> impl Future<Output = Arc<HttpPermit>> + use<> {
+        self.http.clone().admit(self.http_counted_by(ip))
+    }
+
+    /// The address by which an HTTP connection is counted, and its limit.
+    pub(crate) fn http_counted_by(&self, ip: Option<IpAddr>) -> Option<CountedBy> {
+        ip.map(|ip| self.counts().counted_by(ip))
+    }
+
+    /// How far the limits are used up.
+    pub(crate) fn usage(&self) -> Usage {
+        let counts = self.counts();
+        Usage {
+            max: counts.max,
+            max_per_address: counts.max_per_address,
+            waiting: self.waiting.load(Ordering::Relaxed),
+            http: self.http.established.in_use(),
+            max_http: self.http.established.max(),
+            http_set_ups: self.http.set_ups.in_use(),
+            max_http_set_ups: self.http.set_ups.max(),
+        }
+    }
+
+    /// Takes a place for a client, who may have an address, on a route if it comes by one.
+    ///
+    /// # Errors
+    ///
+    /// The limit that is reached.
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        ip: Option<IpAddr>,
+        route: Option<&RouteLimit>,
+    ) -> Result<Place, Full> {
+        let Ok(permit) = self.left.try_acquire() else {
+            return Err(Full::Server(self.counts().max));
+        };
+        permit.forget();
+        let mut place = Place { limits: self.clone(), address: None, route: None }.of(ip)?;
+        if let Some(RouteLimit { max, used }) = route {
+            let max = max.unwrap_or(u32::MAX);
+            let more = |used| (used < max).then_some(used + 1);
+            if used.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_err() {
+                return Err(Full::Route(max));
+            }
+            place.route = Some(used.clone());
+        }
+        Ok(place)
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counts {
+    /// The address that a client's connections are counted by, and the most that it may have.
+    fn counted_by(&self, ip: IpAddr) -> CountedBy {
+        let ip = counted_as(ip);
+        match ip.is_loopback() && !self.loopback_is_limited {
+            true => (ip, u32::MAX),
+            false => (ip, self.max_per_address),
+        }
+    }
+}
+
+/// The limits, and how far they are used up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Usage {
+    pub(crate) max: u32,
+    pub(crate) max_per_address: u32,
+    /// Clients that wait for a place.
+    pub(crate) waiting: usize,
+    pub(crate) http: usize,
+    pub(crate) max_http: usize,
+    pub(crate) http_set_ups: usize,
+    pub(crate) max_http_set_ups: usize,
+}
+
+/// Counts a client for as long as it waits.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl Waiting<'_> {
+    fn new(count: &AtomicUsize) -> Waiting<'_> {
+        count.fetch_add(1, Ordering::Relaxed);
+        Waiting(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A client's place, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    limits: Arc<Limits>,
+    /// One of the keys: a connection pays for a pointer.
+    address: Option<Arc<IpAddr>>,
+    route: Option<Arc<AtomicU32>>,
+}
+
+impl Place {
+    /// The place of a client at this address, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// When the address has as many as it may; the place is given back.
+    pub(crate) fn of(mut self, ip: Option<IpAddr>) -> Result<Place, Full> {
+        let Some(ip) = ip else { return Ok(self) };
+        let mut counts = self.limits.counts();
+        let (ip, max) = counts.counted_by(ip);
+        let address = match counts.per_address.entry(Arc::new(ip)) {
+            Entry::Occupied(mut has) if *has.get() < max => {
+                *has.get_mut() += 1;
+                Some(has.key().clone())
+            }
+            Entry::Vacant(none) if max > 0 => Some(none.insert_entry(1).key().clone()),
+            _ => None,
+        };
+        drop(counts);
+        self.address = Some(address.ok_or(Full::Address(ip, max))?);
+        Ok(self)
+    }
+}
+
+/// The address that `ip` is counted under. An IPv6 address counts as its /64 network, of which
+/// one client has all addresses (RFC 6177); but loopback, and link-local addresses, whose network
+/// is the same on every link, count alone.
+pub(crate) fn counted_as(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(v6) if !v6.is_loopback() && !v6.is_unicast_link_local() => {
+            Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into()
+        }
+        ip => ip,
+    }
+}
+
+/// Whether `ip`, of [`counted_as`], stands for a /64 network.
+fn is_counted_by_network(ip: &IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(v6) if !v6.is_loopback() && !v6.is_unicast_link_local())
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.limits.counts();
+        match counts.beyond.checked_sub(1) {
+            Some(fewer) => counts.beyond = fewer,
+            None => self.limits.left.add_permits(1),
+        }
+        if let Some(ip) = &self.address
+            && let Some(count) = counts.per_address.get_mut(ip)
+        {
+            *count -= 1;
+            if *count == 0 {
+                counts.per_address.remove(ip);
+            }
+        }
+        if let Some(used) = &self.route {
+            used.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: &str = "127.0.0.1";
+    const THERE: &str = "192.0.2.1";
+
+    fn enter(limits: &Arc<Limits>, ip: &str) -> Result<Place, Full> {
+        limits.enter(Some(ip.parse().unwrap()), None)
+    }
+
+    #[test]
+    fn places_run_out_and_come_back() {
+        let limits = Arc::new(Limits::new(2, None));
+        let first = enter(&limits, HERE).unwrap();
+        let _second = enter(&limits, HERE).unwrap();
+        assert_eq!(enter(&limits, HERE).unwrap_err(), Full::Server(2));
+        drop(first);
+        enter(&limits, HERE).unwrap();
+    }
+
+    #[test]
+    fn an_ipv6_address_is_counted_as_its_network() {
+        let limits = Arc::new(Limits::new(10, Some(1)));
+        let _first = enter(&limits, "2001:db8:0:1::1").unwrap();
+        let full = enter(&limits, "2001:db8:0:1:ffff::2").unwrap_err();
+        assert_eq!(
+            full.to_string(),
+            "2001:db8:0:1::/64 has 1 connections, the most it may (--max-per-address)"
+        );
+        let _other_network = enter(&limits, "2001:db8:0:2::1").unwrap();
+        let _ipv4 = [enter(&limits, "192.0.2.1").unwrap(), enter(&limits, "192.0.2.2").unwrap()];
+        let _link_local = [enter(&limits, "fe80::1").unwrap(), enter(&limits, "fe80::2").unwrap()];
+        let _loopback = enter(&limits, "::1").unwrap();
+        let full = enter(&limits, "fe80::1").unwrap_err().to_string();
+        assert!(full.starts_with("fe80::1 has"), "{full}");
+    }
+
+    #[test]
+    fn an_address_is_counted_in_either_notation() {
+        let limits = Arc::new(Limits::new(10, Some(1)));
+        let place = enter(&limits, THERE).unwrap();
+        let full = Full::Address(THERE.parse().unwrap(), 1);
+        assert_eq!(enter(&limits, "::ffff:192.0.2.1").unwrap_err(), full);
+        drop(place);
+        drop(enter(&limits, THERE).unwrap());
+        assert!(limits.counts().per_address.is_empty());
+        assert_eq!(limits.left.available_permits(), 10, "what is refused takes no place");
+    }
+
+    #[test]
+    fn loopback_is_limited_only_if_asked() {
+        let limits = Arc::new(Limits::new(3000, None));
+        let places: Vec<_> = (0..2000).map(|_| enter(&limits, HERE).unwrap()).collect();
+        let others: Vec<_> = (0..1000).map(|_| enter(&limits, THERE).unwrap()).collect();
+        drop(places);
+        assert!(matches!(enter(&limits, THERE), Err(Full::Address(_, 1000))));
+        drop(others);
+    }
+
+    #[test]
+    fn a_route_has_a_limit_of_its_own() {
+        let limits = Arc::new(Limits::new(10, None));
+        let route = limits.route("/ws", Some(1));
+        let ip = Some(HERE.parse().unwrap());
+        let place = limits.enter(ip, Some(&route)).unwrap();
+        assert_eq!(limits.enter(ip, Some(&route)).unwrap_err(), Full::Route(1));
+        limits.enter(ip, Some(&limits.route("/other", Some(1)))).unwrap();
+        drop(place);
+        limits.enter(ip, Some(&route)).unwrap();
+    }
+
+    #[test]
+    fn a_route_that_is_limited_anew_counts_on() {
+        let limits = Arc::new(Limits::new(10, None));
+        let free = limits.route("/ws", None);
+        let place = limits.enter(None, Some(&free)).unwrap();
+        drop(free);
+        let limited = limits.route("/ws", Some(1));
+        assert_eq!(limits.enter(None, Some(&limited)).unwrap_err(), Full::Route(1));
+        drop((place, limited));
+        limits.route("/other", None);
+        assert_eq!(limits.counts().per_route.len(), 1, "nobody has the other any more");
+    }
+
+    #[test]
+    fn a_limit_that_is_lowered_and_raised_is_right_at_every_step() {
+        let limits = Arc::new(Limits::new(3, None));
+        let mut places: Vec<_> = (0..3).map(|_| enter(&limits, HERE).unwrap()).collect();
+        limits.set(1, None);
+        places.pop();
+        assert_eq!(enter(&limits, HERE).unwrap_err(), Full::Server(1), "2 of 1");
+        limits.set(2, None);
+        assert_eq!(enter(&limits, HERE).unwrap_err(), Full::Server(2), "2 of 2");
+        limits.set(4, None);
+        places.extend((0..2).map(|_| enter(&limits, HERE).unwrap()));
+        assert_eq!(enter(&limits, HERE).unwrap_err(), Full::Server(4), "4 of 4");
+        limits.set(1, None);
+        limits.set(3, None);
+        places.truncate(2);
+        let _third = enter(&limits, HERE).unwrap();
+        assert_eq!(enter(&limits, HERE).unwrap_err(), Full::Server(3), "3 of 3");
+        assert_eq!(limits.counts().beyond, 0);
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_let_in_by_a_limit_that_is_raised_and_only_as_far() {
+        let limits = Arc::new(Limits::new(1, None));
+        let place = limits.room().await;
+        let waiting = || {
+            let limits = limits.clone();
+            tokio::spawn(async move { limits.room().await })
+        };
+        let (first, second) = (waiting(), waiting());
+        tokio::task::yield_now().await;
+        limits.set(2, None);
+        let first = first.await.unwrap();
+        assert!(!second.is_finished());
+        drop((place, first));
+        second.await.unwrap();
+    }
+}

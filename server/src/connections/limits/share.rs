@@ -1,0 +1,77 @@
+//! A few permits for something costly, of which no address can take all.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use super::counted_as;
+
+/// The permits. Loopback, whose clients may be those of a proxy, may have all of them, each
+/// other address a share.
+#[derive(Debug)]
+pub(crate) struct Shares {
+    max: usize,
+    per_address: usize,
+    /// By the address of those who hold them.
+    held: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// One of the permits, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Share {
+    shares: Arc<Shares>,
+    address: IpAddr,
+}
+
+impl Shares {
+    pub(crate) fn new(max: usize, per_address: usize) -> Shares {
+        Shares { max, per_address, held: Mutex::default() }
+    }
+
+    /// A permit for a client at this address, unless it has its share, or there are none left.
+    pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Share> {
+        let address = counted_as(address);
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: usize = held.values().sum();
+        let own = held.get(&address).copied().unwrap_or(0);
+        if all >= self.max || own >= self.per_address && !address.is_loopback() {
+            return None;
+        }
+        held.insert(address, own + 1);
+        drop(held);
+        Some(Share { shares: self.clone(), address })
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut held = self.shares.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = held.get_mut(&self.address) {
+            *own -= 1;
+            if *own == 0 {
+                held.remove(&self.address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_address_but_loopback_takes_more_than_its_share() {
+        let shares = Arc::new(Shares::new(3, 2));
+        let [here, there] = ["127.0.0.1", "192.0.2.1"].map(|ip| ip.parse::<IpAddr>().unwrap());
+        let two = [(); 2].map(|()| shares.take(there).unwrap());
+        assert!(shares.take("::ffff:192.0.2.1".parse().unwrap()).is_none(), "its share is taken");
+        let third = shares.take(here).unwrap();
+        assert!(shares.take(here).is_none(), "none are left");
+        drop((two, third));
+        let _three = [(); 3].map(|()| shares.take(here).unwrap());
+        assert!(shares.take(there).is_none());
+        assert_eq!(shares.held.lock().unwrap().len(), 1);
+    }
+}

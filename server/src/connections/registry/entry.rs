@@ -1,0 +1,204 @@
+//! A registry entry: one live connection and its traffic.
+
+use std::{
+    fmt,
+    ops::Deref,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use echogate_proto::live::{Carried, Connection, Kind, Legs};
+
+use super::{Change, ConnectionInfo, GatewayInfo, Registry};
+use crate::connections::limits::Place;
+
+/// The longest life of a connection that counts as a health check.
+const HEALTH_CHECK_TIME: Duration = Duration::from_secs(5);
+
+/// A live connection. Its counters have one writer, the task of the connection.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    id: u64,
+    info: ConnectionInfo,
+    since: Instant,
+    received: Counter,
+    sent: Counter,
+    legs: Mutex<Option<Box<Legs>>>,
+    registry: Registry,
+}
+
+/// Payload of one direction.
+#[derive(Debug, Default)]
+pub(crate) struct Counter {
+    bytes: AtomicU64,
+    messages: AtomicU64,
+}
+
+impl Counter {
+    /// Counts payload.
+    pub(crate) fn add(&self, bytes: usize, messages: u64) {
+        // One writer: a load and a store are enough, and cheaper than a locked add.
+        for (counter, more) in [(&self.bytes, bytes as u64), (&self.messages, messages)] {
+            counter.store(counter.load(Ordering::Relaxed) + more, Ordering::Relaxed);
+        }
+    }
+
+    /// Payload bytes so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+impl Entry {
+    /// The identifier, unique since the start of the server.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The transport.
+    pub(crate) fn kind(&self) -> Kind {
+        self.info.kind
+    }
+
+    /// The name of the service or the path of the route.
+    pub(crate) fn target(&self) -> &str {
+        &self.info.target
+    }
+
+    /// Payload bytes in both directions so far.
+    pub(crate) fn carried_bytes(&self) -> u64 {
+        self.received.bytes() + self.sent.bytes()
+    }
+
+    /// Payload from the client.
+    pub(crate) fn received(&self) -> &Counter {
+        &self.received
+    }
+
+    /// Payload to the client.
+    pub(crate) fn sent(&self) -> &Counter {
+        &self.sent
+    }
+
+    /// Whether latencies are to be recorded: somebody subscribes to events.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.registry.is_watched()
+    }
+
+    /// Records the latency of the latest exchange.
+    pub(crate) fn took(&self, legs: Legs) {
+        *self.legs.lock().unwrap_or_else(PoisonError::into_inner) = Some(legs.into());
+    }
+
+    /// Removes the connection from the registry, writes its log line, and notifies subscribers.
+    pub(crate) fn ended(self: &Arc<Self>, end: &dyn fmt::Display) {
+        self.end(end, false);
+    }
+
+    /// As [`Entry::ended`], where the client ended the connection. A short connection without
+    /// payload was a health check and is logged at level `debug`.
+    pub(crate) fn ended_by_client(self: &Arc<Self>, end: &dyn fmt::Display) {
+        self.end(end, self.carried_bytes() == 0 && self.since.elapsed() < HEALTH_CHECK_TIME);
+    }
+
+    fn end(self: &Arc<Self>, end: &dyn fmt::Display, debug: bool) {
+        let ConnectionInfo { kind, peer, target, .. } = &self.info;
+        macro_rules! log {
+            ($level:ident) => {
+                tracing::$level!(
+                    id = self.id,
+                    %kind,
+                    peer = peer.to_string(),
+                    target = &**target,
+                    received = self.received.bytes(),
+                    sent = self.sent.bytes(),
+                    seconds = format_args!("{:.3}", self.since.elapsed().as_secs_f64()),
+                    "{end}"
+                )
+            };
+        }
+        if debug {
+            log!(debug);
+        } else {
+            log!(info);
+        }
+        // Remove before notifying: a subscriber that starts in between sees neither a stale entry
+        // nor the end of an unknown connection.
+        self.registry.leave(self.id);
+        self.registry.notify(|| Change::Closed(self.clone(), end.to_string().into()));
+    }
+
+    /// The connection as the API describes it.
+    pub(crate) fn connection(&self) -> Connection {
+        let ConnectionInfo { kind, peer, target, gateway } = &self.info;
+        let GatewayInfo { label, upstream_from } = gateway.as_deref().cloned().unwrap_or_default();
+        let age = self.since.elapsed();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Connection {
+            id: self.id,
+            kind: *kind,
+            peer: peer.description(),
+            target: target.clone(),
+            label: label.map(String::from),
+            upstream_from: upstream_from.map(|address| address.to_string()),
+            since: now.saturating_sub(age).as_secs_f64(),
+            age: age.as_secs_f64(),
+            carried: self.carried(),
+        }
+    }
+
+    /// The traffic so far.
+    pub(crate) fn carried(&self) -> Carried {
+        Carried {
+            bytes_received: self.received.bytes(),
+            bytes_sent: self.sent.bytes(),
+            messages_received: self.received.messages.load(Ordering::Relaxed),
+            messages_sent: self.sent.messages.load(Ordering::Relaxed),
+            legs: self.legs.lock().unwrap_or_else(PoisonError::into_inner).as_deref().copied(),
+        }
+    }
+}
+
+/// Keeps a connection in the registry, and its permit, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Registered {
+    entry: Arc<Entry>,
+    _permit: Option<Place>,
+}
+
+impl Registered {
+    pub(super) fn new(
+        id: u64,
+        info: ConnectionInfo,
+        registry: Registry,
+        permit: Option<Place>,
+    ) -> Registered {
+        let entry = Arc::new(Entry {
+            id,
+            info,
+            since: Instant::now(),
+            received: Counter::default(),
+            sent: Counter::default(),
+            legs: Mutex::default(),
+            registry,
+        });
+        Registered { entry, _permit: permit }
+    }
+}
+
+impl Deref for Registered {
+    type Target = Arc<Entry>;
+
+    fn deref(&self) -> &Arc<Entry> {
+        &self.entry
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.entry.registry.leave(self.entry.id);
+    }
+}

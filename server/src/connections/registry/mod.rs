@@ -1,0 +1,175 @@
+//! The registry of live connections, for the API, the metrics and the log.
+//!
+//! - [`entry`]: one live connection; [`info`]: what is known of it when it is accepted
+
+mod entry;
+mod info;
+
+use std::{
+    collections::BTreeMap,
+    ops::Bound,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use echogate_proto::live::Carried;
+pub(crate) use echogate_proto::live::Kind;
+use tokio::sync::broadcast;
+
+pub(crate) use self::{
+    entry::{Entry, Registered},
+    info::{ConnectionInfo, GatewayInfo, Peer},
+};
+use crate::connections::limits::Place;
+
+/// Changes that a subscriber may lag behind; after more it has to list all connections again.
+const MAX_LAG: usize = 1024;
+
+/// All live connections. Clones are the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Registry(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    next: AtomicU64,
+    live: Mutex<Live>,
+    subscribers: AtomicUsize,
+    changes: broadcast::Sender<Change>,
+}
+
+#[derive(Debug, Default)]
+struct Live {
+    entries: BTreeMap<u64, Arc<Entry>>,
+    /// Totals of the connections that have ended, in the order of [`Kind::ALL`].
+    ended: [Totals; Kind::ALL.len()],
+}
+
+/// Totals of one kind of connection since the start of the server.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Totals {
+    /// Live connections.
+    pub(crate) live: u64,
+    /// Connections accepted.
+    pub(crate) opened: u64,
+    /// Their traffic.
+    pub(crate) carried: Carried,
+}
+
+impl Totals {
+    fn add(&mut self, entry: &Entry) {
+        let carried = entry.carried();
+        self.opened += 1;
+        self.carried.bytes_received += carried.bytes_received;
+        self.carried.bytes_sent += carried.bytes_sent;
+        self.carried.messages_received += carried.messages_received;
+        self.carried.messages_sent += carried.messages_sent;
+    }
+}
+
+/// A connection that began or ended.
+#[derive(Clone, Debug)]
+pub(crate) enum Change {
+    /// A connection was accepted.
+    Opened(Arc<Entry>),
+    /// A connection ended, with the reason.
+    Closed(Arc<Entry>, Arc<str>),
+}
+
+impl Registry {
+    /// Enters a connection. It is removed, and its permit released, when the result is dropped.
+    pub(crate) fn enter(&self, info: ConnectionInfo, permit: Option<Place>) -> Registered {
+        let id = self.0.next.fetch_add(1, Ordering::Relaxed) + 1;
+        let registered = Registered::new(id, info, self.clone(), permit);
+        self.live().entries.insert(id, registered.clone());
+        self.notify(|| Change::Opened(registered.clone()));
+        registered
+    }
+
+    /// The live connections, oldest first.
+    pub(crate) fn entries(&self) -> Vec<Arc<Entry>> {
+        self.live().entries.values().cloned().collect()
+    }
+
+    /// At most `most` live connections whose identifiers are greater than `id`, oldest first. The
+    /// first identifier is 1.
+    pub(crate) fn entries_after(&self, id: u64, most: usize) -> Vec<Arc<Entry>> {
+        let live = self.live();
+        let after = live.entries.range((Bound::Excluded(id), Bound::Unbounded));
+        after.take(most).map(|(_, entry)| entry.clone()).collect()
+    }
+
+    /// The number of live connections.
+    pub(crate) fn count(&self) -> usize {
+        self.live().entries.len()
+    }
+
+    /// Subscribes to the connections that are accepted and end from now on.
+    pub(crate) fn subscribe(&self) -> Subscription {
+        self.0.subscribers.fetch_add(1, Ordering::AcqRel);
+        Subscription { changes: self.0.changes.subscribe(), registry: self.clone() }
+    }
+
+    /// Notifies the subscribers, if there are any.
+    fn notify(&self, change: impl FnOnce() -> Change) {
+        if self.is_watched() {
+            // An error means that the last subscriber has just gone.
+            self.0.changes.send(change()).ok();
+        }
+    }
+
+    fn is_watched(&self) -> bool {
+        self.0.subscribers.load(Ordering::Acquire) > 0
+    }
+
+    /// Totals since the start, by kind.
+    pub(crate) fn totals(&self) -> [(Kind, Totals); Kind::ALL.len()] {
+        let live = self.live();
+        let mut totals = live.ended;
+        for entry in live.entries.values() {
+            let totals = &mut totals[entry.kind() as usize];
+            totals.live += 1;
+            totals.add(entry);
+        }
+        drop(live);
+        Kind::ALL.map(|kind| (kind, totals[kind as usize]))
+    }
+
+    /// Takes a connection out, unless it is out already.
+    fn leave(&self, id: u64) {
+        let mut live = self.live();
+        if let Some(entry) = live.entries.remove(&id) {
+            live.ended[entry.kind() as usize].add(&entry);
+        }
+    }
+
+    fn live(&self) -> MutexGuard<'_, Live> {
+        self.0.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Registry {
+    fn default() -> Registry {
+        Registry(Arc::new(Inner {
+            next: AtomicU64::new(0),
+            live: Mutex::default(),
+            subscribers: AtomicUsize::new(0),
+            changes: broadcast::Sender::new(MAX_LAG),
+        }))
+    }
+}
+
+/// A subscription: as long as there is one, changes are published and latencies recorded.
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    /// Connections that are accepted and end.
+    pub(crate) changes: broadcast::Receiver<Change>,
+    registry: Registry,
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.registry.0.subscribers.fetch_sub(1, Ordering::AcqRel);
+    }
+}

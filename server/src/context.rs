@@ -1,0 +1,130 @@
+//! The server context: what all connections share.
+
+use std::{io, net::IpAddr, sync::Arc};
+
+use echogate_event_loop::EventLoops;
+use echogate_proto::live::{Endpoints, Kind};
+use futures_util::FutureExt;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    config::Settings,
+    connections::{
+        counters::Counters,
+        limits::{Limits, share::Shares},
+        registry::{Peer, Registry},
+    },
+    net::hairpin::Hairpins,
+    runtime::drain::Drain,
+    service::Backend,
+};
+
+/// Subscribers of `/api/events` at once: in all, and of one address.
+const MAX_SUBSCRIBERS: (usize, usize) = (64, 16);
+
+/// Answers to `/api/connections` under way at once: in all, and to one address.
+const MAX_LISTINGS: (usize, usize) = (64, 16);
+
+/// What connections share. The first two fields belong to one configuration, the others live
+/// as long as the server. Clones share them.
+#[derive(Clone, Debug)]
+pub(crate) struct ServerContext {
+    /// The settings in force when the connection was accepted.
+    pub(crate) settings: Settings,
+    /// The listeners and routes under these settings.
+    pub(crate) endpoints: Endpoints,
+    /// The limits on connections.
+    pub(crate) limits: Arc<Limits>,
+    /// Counters of what was refused or lost.
+    pub(crate) counters: Arc<Counters>,
+    /// Connections of bridges to this server's own listeners.
+    pub(crate) hairpins: Hairpins,
+    /// The threads that carry established connections.
+    pub(crate) loops: EventLoops,
+    /// All live connections.
+    pub(crate) registry: Registry,
+    /// Connections to the built-in services.
+    pub(crate) services: ConnectionGroup,
+    /// WebSocket connections.
+    pub(crate) bridges: ConnectionGroup,
+    /// HTTP connections that have not become WebSockets.
+    pub(crate) http: ConnectionGroup,
+    /// Permits of the subscribers of `/api/events`.
+    pub(crate) subscribers: Arc<Shares>,
+    /// Permits of answers to `/api/connections`.
+    pub(crate) listings: Arc<Shares>,
+    /// Cancelled when the server begins to shut down.
+    pub(crate) shutting_down: CancellationToken,
+}
+
+/// Connections that are shut down in the same phases. Clones are the same group.
+#[derive(Clone, Debug)]
+pub(crate) struct ConnectionGroup {
+    /// Tells the connections how far the shutdown is.
+    pub(crate) drain: Drain,
+    /// Waits for the connections' tasks.
+    pub(crate) tracker: TaskTracker,
+}
+
+/// The service that answers on a listener.
+#[derive(Debug)]
+pub(crate) struct ListenerService {
+    /// The service.
+    pub(crate) backend: Backend,
+    /// Its name.
+    pub(crate) target: Arc<str>,
+    /// The listener's transport.
+    pub(crate) kind: Kind,
+    /// Each connection ends after the answer to its first message.
+    pub(crate) once: bool,
+}
+
+impl ServerContext {
+    /// The context of a server without listeners and routes.
+    ///
+    /// # Errors
+    ///
+    /// There are not enough threads or file descriptors for the event loops.
+    pub(crate) fn new(settings: Settings) -> io::Result<ServerContext> {
+        let limits = Limits::new(settings.max_connections, settings.max_per_address);
+        let group = || ConnectionGroup { drain: Drain::new(), tracker: TaskTracker::new() };
+        Ok(ServerContext {
+            settings,
+            endpoints: Endpoints::default(),
+            limits: Arc::new(limits),
+            counters: Arc::default(),
+            hairpins: Hairpins::default(),
+            loops: EventLoops::start()?,
+            registry: Registry::default(),
+            services: group(),
+            bridges: group(),
+            http: group(),
+            subscribers: Arc::new(Shares::new(MAX_SUBSCRIBERS.0, MAX_SUBSCRIBERS.1)),
+            listings: Arc::new(Shares::new(MAX_LISTINGS.0, MAX_LISTINGS.1)),
+            shutting_down: CancellationToken::new(),
+        })
+    }
+
+    /// The same context under another configuration. The limits stay until they are set.
+    pub(crate) fn with_settings(&self, settings: Settings, endpoints: Endpoints) -> ServerContext {
+        ServerContext { settings, endpoints, ..self.clone() }
+    }
+
+    /// The address by which an HTTP connection is counted; none where it may be that of a
+    /// proxy, which has many clients.
+    pub(crate) fn counted_by(&self, peer: &Peer) -> Option<IpAddr> {
+        let Peer::Address(peer) = peer else { return None };
+        let Settings { proxy_protocol_from, forwarded_from, .. } = &self.settings;
+        let mut proxies = proxy_protocol_from.iter().chain(forwarded_from);
+        (!proxies.any(|network| network.has(peer))).then(|| peer.ip())
+    }
+
+    /// Carries a connection of `group` to its end on an event loop.
+    pub(crate) fn spawn_on_loop(
+        &self,
+        group: &ConnectionGroup,
+        connection: impl Future + Send + 'static,
+    ) {
+        self.loops.spawn(group.tracker.track_future(connection).map(drop));
+    }
+}

@@ -1,0 +1,90 @@
+//! Bytes from several places for one write.
+
+use std::{cell::RefCell, io, io::IoSlice, ops::Range, task::Context};
+
+use echogate_proto::ws::Head;
+use tokio::io::AsyncWrite;
+
+use crate::runtime::write_buffer::Backlog;
+
+thread_local! {
+    static GATHER: RefCell<Gather> = const { RefCell::new(Gather::new()) };
+}
+
+/// Payload of at least so many bytes is written from where it lies; less is cheaper
+/// to copy than to point at.
+const WORTH_LENDING: usize = 4096;
+
+/// Bytes in order, some copied together, some left in the buffer they came in.
+#[derive(Debug)]
+pub(super) struct Gather {
+    copied: Vec<u8>,
+    /// What is lent, and where among the copied bytes it belongs.
+    lent: Vec<(usize, Range<usize>)>,
+}
+
+impl Gather {
+    const fn new() -> Gather {
+        Gather { copied: Vec::new(), lent: Vec::new() }
+    }
+
+    /// Lends an empty one.
+    pub(super) fn with<T>(step: impl FnOnce(&mut Gather) -> T) -> T {
+        GATHER.with_borrow_mut(|gather| {
+            gather.copied.clear();
+            gather.lent.clear();
+            step(gather)
+        })
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.copied.is_empty() && self.lent.is_empty()
+    }
+
+    /// Appends a head.
+    pub(super) fn head(&mut self, head: &Head) {
+        head.append_to(&mut self.copied);
+    }
+
+    /// Appends one byte.
+    pub(super) fn byte(&mut self, byte: u8) {
+        self.copied.push(byte);
+    }
+
+    /// Appends the bytes at `range` of `buffer`, the one that [`Gather::write`] will be
+    /// given.
+    pub(super) fn add(&mut self, buffer: &[u8], range: Range<usize>) {
+        if range.len() < WORTH_LENDING {
+            self.copied.extend_from_slice(&buffer[range]);
+        } else {
+            self.lent.push((self.copied.len(), range));
+        }
+    }
+
+    /// Writes all of it, behind what waits.
+    ///
+    /// # Errors
+    ///
+    /// The stream's own.
+    pub(super) fn write<W: AsyncWrite + Unpin>(
+        &self,
+        buffer: &[u8],
+        cx: &mut Context<'_>,
+        backlog: &mut Backlog,
+        stream: &mut W,
+    ) -> io::Result<()> {
+        if self.lent.is_empty() {
+            return backlog.write(cx, stream, &mut [IoSlice::new(&self.copied)]);
+        }
+        let mut parts = Vec::with_capacity(2 * self.lent.len() + 1);
+        let mut at = 0;
+        for (behind, range) in &self.lent {
+            parts.push(IoSlice::new(&self.copied[at..*behind]));
+            parts.push(IoSlice::new(&buffer[range.clone()]));
+            at = *behind;
+        }
+        parts.push(IoSlice::new(&self.copied[at..]));
+        parts.retain(|part| !part.is_empty());
+        backlog.write(cx, stream, &mut parts)
+    }
+}

@@ -1,0 +1,231 @@
+//! Reaching a route's upstream, and saying why not.
+
+use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::http::StatusCode;
+use echogate_proto::{
+    close::CloseCode,
+    endpoint::{HostPort, UnixPath},
+};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpStream, UnixStream},
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    connections::{counters::Refusal, registry::Peer},
+    gateway::in_memory::Memory,
+    net::{
+        hairpin::{Hairpin, Hairpins},
+        happy_eyeballs::{self, ConnectError},
+        stream::Stream,
+        tls::trust::{Distrust, Trust},
+    },
+    service::Backend,
+    text::escape::words,
+};
+
+/// Where a route leads, once the listeners are bound.
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    /// Over TCP.
+    Tcp(HostPort),
+    /// Over TCP, to a listener of this server.
+    Listener(SocketAddr, Hairpins),
+    /// By TLS over TCP.
+    Tls(HostPort, Arc<Trust>),
+    /// To a stream socket in the file system.
+    Unix(UnixPath),
+    /// To a built-in service, in memory.
+    Service(Backend),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Tcp(at) => write!(f, "tcp://{at}"),
+            Target::Listener(at, _) => write!(f, "tcp://{at}"),
+            Target::Tls(at, _) => write!(f, "tls://{at}"),
+            Target::Unix(path) => write!(f, "unix://{path}"),
+            Target::Service(backend) => write!(f, "service:{}", backend.service()),
+        }
+    }
+}
+
+/// Why an upstream was not reached.
+#[derive(Debug)]
+pub(crate) struct DialError {
+    /// The answer to a client that can read an HTTP status.
+    pub(crate) status: StatusCode,
+    /// The status code of the Close frame for a page, which cannot.
+    pub(crate) code: CloseCode,
+    /// The reason, for both.
+    pub(crate) reason: String,
+    /// The counter of `/metrics` that the failure belongs to.
+    pub(crate) refusal: Refusal,
+}
+
+impl Target {
+    /// Connects to the upstream for a client within `within`, the look-up of its name and
+    /// the TLS handshake included, and sends it `preface` before anything else, TLS included.
+    ///
+    /// # Errors
+    ///
+    /// A failure whose kind [`DialError::refusal`] tells: the upstream refused, did not
+    /// answer in time, has no address, or could not be reached or trusted.
+    pub(crate) async fn dial(
+        &self,
+        client: Peer,
+        within: Duration,
+        preface: &[u8],
+    ) -> Result<Stream, DialError> {
+        let limit = Limit { within, deadline: Instant::now() + within };
+        match self {
+            Target::Tcp(at) => {
+                let stream = limit.connect(at).await?;
+                limit.apply(prepared(stream, preface)).await.map(Stream::from)
+            }
+            Target::Listener(at, hairpins) => {
+                let hairpin = Hairpin { is_introduced: !preface.is_empty() };
+                let dialling =
+                    async { prepared(hairpins.connect(*at, hairpin).await?, preface).await };
+                limit.apply(dialling).await.map(Stream::from)
+            }
+            Target::Tls(at, trust) => {
+                let stream = limit.connect(at).await?;
+                let handshake =
+                    async { trust.connect("upstream", prepared(stream, preface).await?).await };
+                limit.apply(handshake).await.map(Stream::from)
+            }
+            Target::Unix(path) => {
+                let dialling = async {
+                    let mut stream = UnixStream::connect(path).await?;
+                    stream.write_all(preface).await?;
+                    Ok(stream)
+                };
+                limit.apply(dialling).await.map(Stream::from)
+            }
+            Target::Service(backend) => {
+                Ok(Stream::Memory(Memory::new(backend.meet(client, false))))
+            }
+        }
+    }
+}
+
+/// The time that all steps of reaching an upstream may take together.
+struct Limit {
+    within: Duration,
+    deadline: Instant,
+}
+
+impl Limit {
+    async fn connect(&self, at: &HostPort) -> Result<TcpStream, DialError> {
+        let connected = happy_eyeballs::connect(at, self.deadline).await;
+        connected.map_err(|error| match error {
+            ConnectError::Unresolved(cause) => DialError::unresolved(&cause),
+            ConnectError::ResolverTimedOut => {
+                let cause = format!("no answer within {:?} (--dial-timeout)", self.within);
+                DialError { status: StatusCode::GATEWAY_TIMEOUT, ..DialError::unresolved(&cause) }
+            }
+            ConnectError::TimedOut => self.timed_out(),
+            ConnectError::Failed { tried, cause } => self.error(&cause, tried),
+        })
+    }
+
+    /// Runs a step within what is left of the time.
+    async fn apply<T>(&self, step: impl Future<Output = io::Result<T>>) -> Result<T, DialError> {
+        match timeout_at(self.deadline, step).await {
+            Ok(done) => done.map_err(|error| self.error(&error, 1)),
+            Err(_) => Err(self.timed_out()),
+        }
+    }
+
+    /// The failure `error` of an upstream of which so many addresses were tried.
+    fn error(&self, error: &io::Error, tried: usize) -> DialError {
+        let is_distrust = error.get_ref().and_then(|e| e.downcast_ref::<Distrust>()).is_some();
+        let mut reason = match error.kind() {
+            io::ErrorKind::TimedOut => return self.timed_out(),
+            io::ErrorKind::ConnectionRefused => "the upstream refused the connection".to_owned(),
+            _ if is_distrust => error.to_string(),
+            // Only a Unix socket's connect fails like this.
+            io::ErrorKind::WouldBlock => "the upstream's listen backlog is full".to_owned(),
+            _ => format!("the upstream cannot be reached: {}", words(error)),
+        };
+        if tried > 1 {
+            reason += &format!(" ({tried} addresses tried)");
+        }
+        let refusal = match error.kind() {
+            io::ErrorKind::ConnectionRefused => Refusal::UpstreamRefused,
+            _ => Refusal::UpstreamFailed,
+        };
+        DialError::new(StatusCode::BAD_GATEWAY, refusal, reason)
+    }
+
+    fn timed_out(&self) -> DialError {
+        let reason =
+            format!("the upstream did not answer within {:?} (--dial-timeout)", self.within);
+        DialError::new(StatusCode::GATEWAY_TIMEOUT, Refusal::UpstreamTimeout, reason)
+    }
+}
+
+impl DialError {
+    fn new(status: StatusCode, refusal: Refusal, reason: String) -> DialError {
+        DialError { status, code: CloseCode::INTERNAL_ERROR, reason, refusal }
+    }
+
+    fn unresolved(cause: &impl fmt::Display) -> DialError {
+        let reason = format!("the upstream's host name cannot be resolved: {cause}");
+        DialError::new(StatusCode::BAD_GATEWAY, Refusal::UpstreamUnresolved, reason)
+    }
+}
+
+async fn prepared(mut stream: TcpStream, preface: &[u8]) -> io::Result<TcpStream> {
+    stream.set_nodelay(true)?;
+    stream.write_all(preface).await?;
+    Ok(stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_told_apart_by_status_reason_and_counter() {
+        let limit = Limit { within: Duration::from_secs(10), deadline: Instant::now() };
+        let told = |error: io::Error, tried| {
+            let DialError { status, refusal, reason, .. } = limit.error(&error, tried);
+            (status.as_u16(), refusal, reason)
+        };
+        let kind = |kind: io::ErrorKind| told(kind.into(), 1);
+        assert_eq!(
+            told(io::ErrorKind::ConnectionRefused.into(), 2),
+            (
+                502,
+                Refusal::UpstreamRefused,
+                "the upstream refused the connection (2 addresses tried)".to_owned()
+            )
+        );
+        let silent = "the upstream did not answer within 10s (--dial-timeout)".to_owned();
+        assert_eq!(kind(io::ErrorKind::TimedOut), (504, Refusal::UpstreamTimeout, silent));
+        assert_eq!(
+            kind(io::ErrorKind::NetworkUnreachable),
+            (
+                502,
+                Refusal::UpstreamFailed,
+                "the upstream cannot be reached: network unreachable".to_owned()
+            )
+        );
+        let full = "the upstream's listen backlog is full".to_owned();
+        assert_eq!(kind(io::ErrorKind::WouldBlock), (502, Refusal::UpstreamFailed, full));
+        let unresolved = DialError::unresolved(&"no such name");
+        assert_eq!(
+            (unresolved.status.as_u16(), unresolved.refusal, &*unresolved.reason),
+            (
+                502,
+                Refusal::UpstreamUnresolved,
+                "the upstream's host name cannot be resolved: no such name"
+            )
+        );
+    }
+}

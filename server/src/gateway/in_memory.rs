@@ -1,0 +1,329 @@
+//! A connection in memory to a built-in service: no socket, no port, no task of its
+//! own. Whoever uses the stream drives the service.
+
+use std::{
+    collections::VecDeque,
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::{
+    runtime::{buffer_pool::READ, drain::Stage},
+    service::Exchange,
+};
+use echogate_event_loop::InFlight;
+
+/// Bytes in flight each way, at the most: what is read at once finds room.
+const ROOM: usize = READ;
+
+/// The client's end of a connection to a service, and the service. To be used by one
+/// task, which after a write tries to read: no wake-up tells it to.
+#[derive(Debug)]
+pub(crate) enum Memory {
+    /// One that answers bytes where they are.
+    Bytes(Mirror),
+    /// Any other.
+    Served(Box<Served>),
+}
+
+impl Memory {
+    /// A connection to a service that is at work.
+    pub(crate) fn new(service: Exchange) -> Memory {
+        match service {
+            Exchange::Bytes(bytes) => Memory::Bytes(Mirror {
+                answer: bytes.answer(),
+                queue: Queue::default(),
+                shut: false,
+                blocked: false,
+            }),
+            service @ Exchange::Lines(_) => {
+                Memory::Served(Box::new(Served { service, ended: None, pipe: Pipe::default() }))
+            }
+        }
+    }
+}
+
+impl Memory {
+    /// What the service has been given and has not finished with: something from the end of its
+    /// input until its own end.
+    pub(crate) fn in_flight(&self) -> InFlight {
+        match self {
+            Memory::Served(served) if served.pipe.shut && served.ended.is_none() => {
+                InFlight::unfinished(served.pipe.to_service.len())
+            }
+            Memory::Served(_) | Memory::Bytes(_) => InFlight::NOTHING,
+        }
+    }
+
+    /// Ends the connection as a reset does: the service learns that its client has failed.
+    pub(crate) fn reset(&mut self) {
+        if let Memory::Served(served) = self
+            && served.ended.is_none()
+        {
+            let reset = io::ErrorKind::ConnectionReset;
+            served.service.failed(reset.into());
+            served.ended = Some(Err(reset));
+        }
+    }
+}
+
+/// What is written is read again, answered: two copies in all.
+#[derive(Debug)]
+pub(crate) struct Mirror {
+    answer: fn(&mut [u8]),
+    queue: Queue,
+    /// Nothing more is written.
+    shut: bool,
+    /// The client found no room to write.
+    blocked: bool,
+}
+
+/// A service with a pipe each way.
+#[derive(Debug)]
+pub(crate) struct Served {
+    service: Exchange,
+    /// How the service ended; while it has not, it is polled.
+    ended: Option<Result<(), io::ErrorKind>>,
+    pipe: Pipe,
+}
+
+/// What is under way.
+#[derive(Debug, Default)]
+struct Pipe {
+    to_service: Queue,
+    from_service: Queue,
+    /// Nothing more goes to the service.
+    shut: bool,
+    /// The client found no room to write.
+    blocked: bool,
+}
+
+impl Mirror {
+    fn write(&mut self, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.shut {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let put = self.queue.put(bytes, self.answer);
+        self.blocked = put.is_pending();
+        put
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.queue.take(buf) && !self.shut {
+            return Poll::Pending;
+        }
+        if std::mem::take(&mut self.blocked) {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Served {
+    /// Lets the service take and answer what it can now.
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        if self.ended.is_none()
+            && let Poll::Ready(end) =
+                self.service.poll(cx, &mut ServiceEnd(&mut self.pipe), None, Stage::Serving)
+        {
+            self.ended = Some(end.map(drop).map_err(|e| e.kind()));
+        }
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.drive(cx);
+        if !self.pipe.from_service.take(buf) {
+            if self.pipe.to_service.has_room() && std::mem::take(&mut self.pipe.blocked) {
+                cx.waker().wake_by_ref();
+            }
+            return match self.ended {
+                None => Poll::Pending,
+                Some(Ok(())) => Poll::Ready(Ok(())),
+                Some(Err(kind)) => Poll::Ready(Err(kind.into())),
+            };
+        }
+        // There is room again for what the service could not write.
+        self.drive(cx);
+        if std::mem::take(&mut self.pipe.blocked) {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.ended.is_some() || self.pipe.shut {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let mut put = self.pipe.to_service.put(bytes, |_| {});
+        self.drive(cx);
+        if put.is_pending() {
+            // The service may have made room without an answer that would be read.
+            put = self.pipe.to_service.put(bytes, |_| {});
+            self.drive(cx);
+        }
+        self.pipe.blocked = put.is_pending();
+        put
+    }
+}
+
+impl AsyncRead for Memory {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Memory::Bytes(mirror) => mirror.read(cx, buf),
+            Memory::Served(served) => served.read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Memory {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Memory::Bytes(mirror) => mirror.write(bytes),
+            Memory::Served(served) => served.write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Memory::Bytes(mirror) => mirror.shut = true,
+            Memory::Served(served) => {
+                served.pipe.shut = true;
+                served.drive(cx);
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// The service's end. It wakes nobody: both ends are one task's.
+struct ServiceEnd<'a>(&'a mut Pipe);
+
+impl AsyncRead for ServiceEnd<'_> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let pipe = &mut *self.get_mut().0;
+        if pipe.to_service.take(buf) || pipe.shut { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+}
+
+impl AsyncWrite for ServiceEnd<'_> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().0.from_service.put(bytes, |_| {})
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Bytes under way: at most [`ROOM`]. While there are none it holds no memory.
+#[derive(Debug, Default)]
+#[expect(clippy::box_collection, reason = "idle connections pay for it")]
+struct Queue(Option<Box<VecDeque<u8>>>);
+
+impl Queue {
+    /// Appends as many of `bytes` as there is room for, each piece of them as `answer`
+    /// makes it; pending without any room.
+    fn put(&mut self, bytes: &[u8], answer: fn(&mut [u8])) -> Poll<io::Result<usize>> {
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        let queue = self.0.get_or_insert_default();
+        let begin = queue.len();
+        let len = bytes.len().min(ROOM - begin);
+        if len == 0 {
+            return Poll::Pending;
+        }
+        queue.extend(&bytes[..len]);
+        let (front, back) = queue.as_mut_slices();
+        let in_front = begin.min(front.len());
+        answer(&mut front[in_front..]);
+        answer(&mut back[begin - in_front..]);
+        Poll::Ready(Ok(len))
+    }
+
+    fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |queue| queue.len())
+    }
+
+    fn has_room(&self) -> bool {
+        self.len() < ROOM
+    }
+
+    /// Moves as much as fits into `buf`; false when there was nothing.
+    fn take(&mut self, buf: &mut ReadBuf<'_>) -> bool {
+        let Some(queue) = &mut self.0 else { return false };
+        let (front, back) = queue.as_slices();
+        let first = front.len().min(buf.remaining());
+        buf.put_slice(&front[..first]);
+        let second = back.len().min(buf.remaining());
+        buf.put_slice(&back[..second]);
+        queue.drain(..first + second);
+        if queue.is_empty() {
+            self.0 = None;
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use std::task::Waker;
+
+    use super::*;
+    use crate::{connections::registry::Peer, service::Backend};
+
+    proptest! {
+        #[test]
+        fn what_comes_back_is_what_went_in_answered_whatever_the_order(
+            steps in proptest::collection::vec((any::<bool>(), 1_usize..90_000), 1..60),
+        ) {
+            let cx = &mut Context::from_waker(Waker::noop());
+            let mut memory = Memory::new(Backend::Upper.meet(Peer::Unknown, false));
+            let (mut written, mut read) = (Vec::<u8>::new(), Vec::<u8>::new());
+            let mut buffer = vec![0; 90_000];
+            for (write, len) in steps {
+                if write {
+                    let bytes: Vec<_> = (0..len).map(|i| b'a' + ((written.len() + i) % 29) as u8).collect();
+                    if let Poll::Ready(put) = Pin::new(&mut memory).poll_write(cx, &bytes) {
+                        written.extend(&bytes[..put.unwrap()]);
+                    }
+                } else {
+                    let mut buf = ReadBuf::new(&mut buffer[..len]);
+                    if Pin::new(&mut memory).poll_read(cx, &mut buf).is_ready() {
+                        read.extend(buf.filled());
+                    }
+                }
+                prop_assert!(written.len() - read.len() <= ROOM);
+                prop_assert!(read == written[..read.len()].to_ascii_uppercase());
+            }
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! GET on a route becomes a WebSocket connection:
+//! handshake, policy, dial, 101, bridge.
+
+use std::sync::Arc;
+
+use axum::{
+    Extension,
+    body::Body,
+    extract::{Query, State},
+    http::{HeaderMap, Request, StatusCode, Uri, header, request::Parts},
+    response::{IntoResponse, Response},
+};
+use echogate_proto::{close::CloseCode, framing::Framing};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+
+use super::{Client, Route, handshake::Handshake, origin, switching::Switching};
+use crate::{
+    config::Settings,
+    connections::{
+        counters::Refusal,
+        limits::{
+            Full, Place,
+            http::{Exemption, HttpPermit},
+        },
+        registry::{ConnectionInfo, GatewayInfo, Kind, Peer},
+    },
+    context::ServerContext,
+    gateway::{bridge, dial::DialError},
+    http::connection::HttpStream,
+    net::{proxy, stream::Stream},
+    text::escape::escape,
+};
+
+/// A handshake that leads to no upstream.
+pub(crate) struct Refused {
+    /// For clients that can read it.
+    status: StatusCode,
+    /// For pages, which cannot.
+    code: CloseCode,
+    pub(crate) reason: String,
+    counted_as: Refusal,
+}
+
+impl From<DialError> for Refused {
+    fn from(e: DialError) -> Refused {
+        Refused { status: e.status, code: e.code, reason: e.reason, counted_as: e.refusal }
+    }
+}
+
+impl From<Full> for Refused {
+    fn from(full: Full) -> Refused {
+        Refused {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            code: CloseCode::TRY_AGAIN_LATER,
+            reason: full.to_string(),
+            counted_as: full.refusal(),
+        }
+    }
+}
+
+/// Seconds after which a client that found no place may come again.
+const RETRY_AFTER: u32 = 5;
+
+/// Answers a request on a route.
+pub(crate) async fn upgrade(
+    route: Arc<Route>,
+    State(context): State<Arc<ServerContext>>,
+    Extension(client): Extension<Client>,
+    Extension(permit): Extension<Arc<HttpPermit>>,
+    request: Request<Body>,
+) -> Response {
+    let (mut request, _) = request.into_parts();
+    let handshake = match Handshake::of(&request, route.protocol.as_deref(), route.options.framing)
+    {
+        Ok(handshake) => handshake,
+        Err(not) => return not.into_response(),
+    };
+    if let Some(refused) = refused_by_policy(&context, &client, &request.headers) {
+        return refuse(&context, &client, permit, request, refused);
+    }
+    let Some(on_upgrade) = request.extensions.remove::<OnUpgrade>() else {
+        return (StatusCode::BAD_REQUEST, "this connection cannot be upgraded\n").into_response();
+    };
+    match admit(&context, &route, &client, &permit).await {
+        Ok((place, exemption, upstream)) => {
+            let (label, half_close) = (label(&request.uri), handshake.half_close());
+            let ends = Ends { client, label, place, exemption, upstream, half_close };
+            bridge_upgraded(&context, &route, on_upgrade, ends);
+            handshake.response()
+        }
+        Err(refused) => {
+            request.extensions.insert(on_upgrade);
+            refuse(&context, &client, permit, request, refused)
+        }
+    }
+}
+
+/// The refusal of a page that may not connect. It is the same on every path, whether there is a
+/// route or not.
+pub(crate) fn refused_by_policy(
+    context: &ServerContext,
+    client: &Client,
+    headers: &HeaderMap,
+) -> Option<Refused> {
+    let Settings { allow_host, allow_origin, .. } = &context.settings;
+    let addressed = origin::Addressed {
+        is_tls: client.is_tls,
+        forwarded: Some(&client.forwarded),
+        hosts: allow_host,
+        origins: allow_origin,
+    };
+    Some(Refused {
+        status: StatusCode::FORBIDDEN,
+        code: CloseCode::POLICY,
+        reason: addressed.refusal(headers)?,
+        counted_as: Refusal::Policy,
+    })
+}
+
+/// Admits a client if there is room and the upstream accepts the connection. While the
+/// upstream is dialled the client is counted by the limits of WebSockets only.
+async fn admit(
+    context: &ServerContext,
+    route: &Route,
+    client: &Client,
+    permit: &Arc<HttpPermit>,
+) -> Result<(Place, Exemption, Stream), Refused> {
+    let place = context.limits.enter(Some(client.peer.ip()), Some(&route.limit))?;
+    let exemption = permit.exempt();
+    let ends = proxy::Ends { source: client.peer, destination: client.local };
+    let header = route.proxy.map(|version| version.header(Some(ends)));
+    let (peer, within) = (Peer::Address(client.peer), context.settings.dial_timeout);
+    let upstream = route.target.dial(peer, within, &header.unwrap_or_default()).await?;
+    Ok((place, exemption, upstream))
+}
+
+/// Answers a request on a path that is none of ours.
+pub(crate) async fn no_such_route(
+    State(context): State<Arc<ServerContext>>,
+    Extension(client): Extension<Client>,
+    Extension(permit): Extension<Arc<HttpPermit>>,
+    request: Request<Body>,
+) -> Response {
+    let (request, _) = request.into_parts();
+    let path = escape(request.uri.path());
+    if Handshake::of(&request, None, Framing::default()).is_err() {
+        return (StatusCode::NOT_FOUND, format!("no such path: {path}\n")).into_response();
+    }
+    // A page that may not connect does not learn which routes there are.
+    let refused =
+        refused_by_policy(&context, &client, &request.headers).unwrap_or_else(|| Refused {
+            status: StatusCode::NOT_FOUND,
+            code: CloseCode::POLICY,
+            reason: format!("no such route: {path}"),
+            counted_as: Refusal::NoRoute,
+        });
+    refuse(&context, &client, permit, request, refused)
+}
+
+/// Gives a client the reason for which it is refused: by the status, or, to a page, by a Close
+/// frame behind the upgrade. A page's connection keeps its permit until it is closed.
+fn refuse(
+    context: &Arc<ServerContext>,
+    client: &Client,
+    permit: Arc<HttpPermit>,
+    mut request: Parts,
+    refused: Refused,
+) -> Response {
+    let Refused { status, code, reason, counted_as } = refused;
+    context.counters.refused(counted_as);
+    let path = format!("\"{}\"", escape(request.uri.path()));
+    tracing::info!(peer = %client.peer, %path, status = status.as_u16(), "refused: {reason}");
+    let is_page = origin::is_page(&request.headers);
+    let on_upgrade = request.extensions.remove::<OnUpgrade>().filter(|_| is_page);
+    // Without the route's own subprotocol: the answer is to be the same on every path.
+    let handshake = Handshake::of(&request, None, Framing::default());
+    let (Some(on_upgrade), Ok(handshake)) = (on_upgrade, handshake) else {
+        let mut response = (status, format!("{reason}\n")).into_response();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER.into());
+        }
+        return response;
+    };
+    let counters = context.counters.clone();
+    context.bridges.tracker.spawn(async move {
+        let closed = async {
+            if let Some((stream, _)) = upgraded(on_upgrade).await {
+                bridge::turn_away(stream, code, &reason).await;
+            }
+        };
+        tokio::select! {
+            () = closed => {}
+            reason = permit.revoked() => counters.refused(reason),
+        }
+    });
+    handshake.response()
+}
+
+/// The longest label, in bytes.
+const MAX_LABEL: usize = 64;
+
+/// The name that a client gives itself by `?label=`, by which it finds its connection
+/// in what the API tells: visible ASCII of at most [`MAX_LABEL`] bytes.
+fn label(uri: &Uri) -> Option<Box<str>> {
+    #[derive(Deserialize)]
+    struct Parameters {
+        label: Box<str>,
+    }
+    let Query(Parameters { label }) = Query::try_from_uri(uri).ok()?;
+    let fits = (1..=MAX_LABEL).contains(&label.len());
+    (fits && label.bytes().all(|byte| byte.is_ascii_graphic())).then_some(label)
+}
+
+/// A bridge's ends, and what was agreed on.
+struct Ends {
+    client: Client,
+    label: Option<Box<str>>,
+    place: Place,
+    exemption: Exemption,
+    upstream: Stream,
+    half_close: bool,
+}
+
+/// Bridges the connection as soon as the 101 is out.
+fn bridge_upgraded(
+    context: &Arc<ServerContext>,
+    route: &Arc<Route>,
+    on_upgrade: OnUpgrade,
+    ends: Ends,
+) {
+    let (context, route) = (context.clone(), route.clone());
+    context.bridges.tracker.clone().spawn(async move {
+        let Some((stream, early)) = upgraded(on_upgrade).await else { return };
+        let Ends { client, label, place, exemption, upstream, half_close } = ends;
+        let gateway = GatewayInfo { label, upstream_from: upstream.local_addr().ok() };
+        let arrival = ConnectionInfo {
+            kind: Kind::WebSocket,
+            peer: Peer::Address(client.peer),
+            target: route.path.clone(),
+            gateway: gateway.if_any(),
+        };
+        let entry = context.registry.enter(arrival, Some(place));
+        let is_http2 = matches!(stream, Stream::Http2(_));
+        let terms = bridge::Terms { options: route.options.clone(), half_close };
+        let bridge = bridge::run(stream, upstream, &early, terms, entry, &context.bridges.drain);
+        // A task of its own: it is small, and lives for as long as the connection.
+        if is_http2 {
+            // Its bytes come and go by tasks of the runtime.
+            context.bridges.tracker.spawn(async move {
+                bridge.await;
+                drop(exemption);
+            });
+        } else {
+            exemption.keep();
+            context.spawn_on_loop(&context.bridges, bridge);
+        }
+    });
+}
+
+/// The stream under an upgraded connection, and what was read from it already.
+async fn upgraded(on_upgrade: OnUpgrade) -> Option<(Stream, Vec<u8>)> {
+    let upgraded: Upgraded = on_upgrade
+        .await
+        .inspect_err(|e| tracing::debug!("the connection ended before its upgrade: {e}"))
+        .ok()?;
+    Some(match upgraded.downcast::<TokioIo<Switching<HttpStream>>>() {
+        // A copy: the buffer it was read into is large.
+        Ok(parts) => (parts.io.into_inner().into_inner().into_inner(), parts.read_buf.to_vec()),
+        // Over HTTP/2 it is one of many streams on its connection.
+        Err(upgraded) => (Stream::Http2(Box::new(TokioIo::new(upgraded))), Vec::new()),
+    })
+}

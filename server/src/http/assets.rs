@@ -1,0 +1,233 @@
+//! The page: the files of `web/dist`, built into the binary; or those of a folder.
+//!
+//! Browsers ask again each time (`Cache-Control: no-cache`) and are told by the ETag, which is
+//! the hash of the very bytes sent, whether there is anything new.
+
+use std::path::Path;
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::Request,
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, get_service},
+};
+use percent_encoding::percent_decode_str;
+use tower_http::services::ServeDir;
+
+/// What the built-in page may do: run its own script and WebAssembly, and open WebSockets anywhere, for
+/// it is a workbench. Nothing inline, nothing from elsewhere, no frame around it.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
+    script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' data:; \
+    connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// What goes with every answer.
+const HEADERS: [(HeaderName, &str); 4] = [
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    (header::CACHE_CONTROL, "no-cache"),
+];
+
+/// Bytes that are read of a folder's file at once.
+const READ: usize = 16 * 1024;
+
+/// One file of the page, in the encodings that it is served in.
+struct File {
+    path: &'static str,
+    content_type: &'static str,
+    variants: [Variant; 3],
+}
+
+/// A file in one encoding.
+struct Variant {
+    /// As in `Accept-Encoding`.
+    encoding: &'static str,
+    /// Its name in `web/dist`.
+    name: &'static str,
+    bytes: &'static [u8],
+}
+
+/// The smallest variant first, the file as it is last.
+macro_rules! file {
+    ($path:literal, $name:literal, $content_type:literal) => {
+        File {
+            path: $path,
+            content_type: $content_type,
+            variants: [
+                Variant {
+                    encoding: "br",
+                    name: concat!($name, ".br"),
+                    bytes: include_bytes!(concat!("../../../web/dist/", $name, ".br")),
+                },
+                Variant {
+                    encoding: "gzip",
+                    name: concat!($name, ".gz"),
+                    bytes: include_bytes!(concat!("../../../web/dist/", $name, ".gz")),
+                },
+                Variant {
+                    encoding: "identity",
+                    name: $name,
+                    bytes: include_bytes!(concat!("../../../web/dist/", $name)),
+                },
+            ],
+        }
+    };
+}
+
+static FILES: [File; 6] = [
+    file!("/", "index.html", "text/html; charset=utf-8"),
+    file!("/style.css", "style.css", "text/css; charset=utf-8"),
+    file!("/start.js", "start.js", "text/javascript; charset=utf-8"),
+    file!("/echogate.js", "echogate.js", "text/javascript; charset=utf-8"),
+    file!("/echogate_bg.wasm", "echogate_bg.wasm", "application/wasm"),
+    file!("/favicon.svg", "favicon.svg", "image/svg+xml"),
+];
+
+/// The hash of every file above, as the build of the page wrote them down.
+const SUMS: &str = include_str!("../../../web/dist/SHA256SUMS");
+
+/// Routes to the page's files, to be merged with others: those built in, or, given a folder,
+/// whatever is in it, for paths that no other route takes.
+pub(crate) fn router<S: Clone + Send + Sync + 'static>(web_root: Option<&Path>) -> Router<S> {
+    let router = match web_root {
+        Some(folder) => {
+            let files = ServeDir::new(folder).with_buf_chunk_size(READ);
+            let guard = middleware::from_fn(|request: Request, next: Next| async move {
+                match is_public(request.uri().path()) {
+                    true => next.run(request).await,
+                    false => StatusCode::NOT_FOUND.into_response(),
+                }
+            });
+            Router::new()
+                .route("/", get_service(files.clone()))
+                .route("/{*path}", get_service(files))
+                .layer(guard)
+        }
+        None => FILES
+            .iter()
+            .fold(Router::new(), |router, file| {
+                let tags = file.variants.each_ref().map(Variant::tag);
+                router.route(
+                    file.path,
+                    get(move |request: Request| async move {
+                        file.answer(&tags, request.headers())
+                    }),
+                )
+            })
+            .layer(middleware::map_response(with_policy)),
+    };
+    router.layer(middleware::map_response(with_headers))
+}
+
+/// Whether a folder's file at `path` may be served: its name begins with no dot, nor does that
+/// of a folder above it (but for `.well-known`, RFC 8615). Nor has the path an empty segment: a
+/// redirection to `//NAME/` would lead to another host.
+fn is_public(path: &str) -> bool {
+    let Ok(path) = percent_decode_str(path).decode_utf8() else { return false };
+    let path = path.strip_prefix('/').unwrap_or(&path);
+    let mut names = path.trim_end_matches('/').split('/');
+    let is_hidden = |name: &str| name.starts_with('.') && name != ".well-known";
+    !path.ends_with("//")
+        && (path.is_empty() || names.all(|name| !name.is_empty() && !is_hidden(name)))
+}
+
+/// Adds the policy of the built-in page. A folder's pages are other programs', with needs of
+/// their own (inline scripts, fonts, media, frames): the policy would stop them.
+async fn with_policy(mut response: Response) -> Response {
+    let policy = HeaderValue::from_static(CONTENT_SECURITY_POLICY);
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    response
+}
+
+async fn with_headers(mut response: Response) -> Response {
+    for (name, value) in HEADERS {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+impl File {
+    fn answer(&self, tags: &[HeaderValue; 3], headers: &HeaderMap) -> Response {
+        let chosen = choose(headers, self.variants.each_ref().map(|variant| variant.encoding));
+        let (variant, tag) = (&self.variants[chosen], &tags[chosen]);
+        let validators = [
+            (header::ETAG, tag.clone()),
+            (header::VARY, HeaderValue::from_static("accept-encoding")),
+        ];
+        if is_known(headers, tag) {
+            return (StatusCode::NOT_MODIFIED, validators).into_response();
+        }
+        let content_type = [(header::CONTENT_TYPE, self.content_type)];
+        let body = Bytes::from_static(variant.bytes);
+        let mut response = (validators, content_type, body).into_response();
+        if variant.encoding != "identity" {
+            let encoding = HeaderValue::from_static(variant.encoding);
+            response.headers_mut().insert(header::CONTENT_ENCODING, encoding);
+        }
+        response
+    }
+}
+
+impl Variant {
+    /// The ETag of these bytes.
+    fn tag(&self) -> HeaderValue {
+        let sum = SUMS.lines().find_map(|line| {
+            let (sum, path) = line.split_once("  ")?;
+            (path.strip_prefix("web/dist/")? == self.name).then_some(sum)
+        });
+        let sum = sum.expect("SHA256SUMS has every file of the page");
+        HeaderValue::from_str(&format!("\"{sum}\"")).expect("hexadecimal digits fit a header")
+    }
+}
+
+/// Which of these encodings a client likes best (RFC 9110 section 12.5.3); the first of equals.
+/// Without a word from the client, and if it takes none of them, the file as it is: the last.
+fn choose<const N: usize>(headers: &HeaderMap, encodings: [&str; N]) -> usize {
+    let offers: Vec<(&str, f32)> = headers
+        .get_all(header::ACCEPT_ENCODING)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(weighed)
+        .collect();
+    let named = |name: &str| {
+        let offer = offers.iter().find(|(offered, _)| offered.eq_ignore_ascii_case(name));
+        offer.map(|&(_, weight)| weight)
+    };
+    let mut best = (N - 1, 0.0);
+    for (index, &encoding) in encodings.iter().enumerate() {
+        // The file as it is goes without saying, but only where nothing better is named.
+        let unsaid = if encoding == "identity" { Some(f32::MIN_POSITIVE) } else { None };
+        let weight = named(encoding).or_else(|| named("*")).or(unsaid).unwrap_or(0.0);
+        if weight > best.1 {
+            best = (index, weight);
+        }
+    }
+    best.0
+}
+
+/// `NAME` or `NAME;q=WEIGHT`.
+fn weighed(offer: &str) -> Option<(&str, f32)> {
+    let (name, parameter) = offer.split_once(';').unwrap_or((offer, "q=1"));
+    let (key, weight) = parameter.split_once('=')?;
+    let weight: f32 = weight.trim().parse().ok()?;
+    (key.trim().eq_ignore_ascii_case("q") && (0.0..=1.0).contains(&weight))
+        .then(|| (name.trim(), weight))
+}
+
+/// Whether the client says that it has these bytes (RFC 9110 section 13.1.2).
+fn is_known(headers: &HeaderMap, tag: &HeaderValue) -> bool {
+    headers
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
+}
+
+#[cfg(test)]
+mod tests;

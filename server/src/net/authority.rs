@@ -1,0 +1,276 @@
+//! Hosts and authorities, `HOST[:PORT]` (RFC 3986 section 3.2): of the `Host` header, of an
+//! `Origin`, and of the settings that name either.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
+
+use crate::text::escape::escape;
+
+/// A host, normalized: equal hosts compare equal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Host {
+    /// An IP address.
+    Ip(IpAddr),
+    /// A registered name in lower case, without the trailing dot of the DNS root.
+    Name(String),
+}
+
+/// A host and the port, if one was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Authority {
+    /// The host.
+    pub(crate) host: Host,
+    /// The port; without it, the scheme's default port is meant.
+    pub(crate) port: Option<u16>,
+}
+
+impl Host {
+    /// Whether no stranger can make this host's name resolve to this server: IP addresses and
+    /// the names that every system resolves to loopback (RFC 6761 section 6.3).
+    pub(crate) fn is_local(&self) -> bool {
+        match self {
+            Host::Ip(_) => true,
+            Host::Name(name) => name == "localhost" || name.ends_with(".localhost"),
+        }
+    }
+
+    /// Parses the host of an authority, without a port. The zone of an IPv6 address is of the
+    /// sender's machine only, and is dropped.
+    fn parse(text: &str) -> Option<Host> {
+        if let Some(rest) = text.strip_prefix('[') {
+            let literal = rest.strip_suffix(']')?;
+            let (ip, zone) = literal.split_once('%').unwrap_or((literal, "zone"));
+            let zone_is_valid =
+                !zone.is_empty() && zone.bytes().all(|b| is_unreserved(b) || b == b'%');
+            return ip
+                .parse::<Ipv6Addr>()
+                .ok()
+                .filter(|_| zone_is_valid)
+                .map(|ip| Host::Ip(ip.into()));
+        }
+        let name = text.strip_suffix('.').unwrap_or(text);
+        if name.is_empty() || !is_registered_name(name.as_bytes()) {
+            return None;
+        }
+        let ip = name.parse::<Ipv4Addr>().map(|ip| Host::Ip(ip.into()));
+        Some(ip.unwrap_or_else(|_| Host::Name(name.to_ascii_lowercase())))
+    }
+
+    /// Parses a host of the settings: one that a browser can send in `Host` or `Origin`.
+    ///
+    /// # Errors
+    ///
+    /// Why a browser never sends it.
+    pub(crate) fn parse_setting(text: &str) -> Result<Host, &'static str> {
+        if let Ok(ip) = text.parse::<Ipv6Addr>() {
+            return Ok(Host::Ip(ip.into()));
+        }
+        if text.is_empty() {
+            return Err("it is empty");
+        }
+        if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err("it contains white space");
+        }
+        if text.contains('*') {
+            return Err("patterns are not supported, name each host");
+        }
+        if !text.is_ascii() {
+            return Err("browsers send such a name in ASCII, as xn--…");
+        }
+        let host = Host::parse(text).ok_or("it is not a host name or address")?;
+        if let Host::Name(name) = &host {
+            let is_label_byte = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+            let is_label = |label: &str| !label.is_empty() && label.bytes().all(is_label_byte);
+            if !name.split('.').all(is_label) {
+                return Err("it is not a host name");
+            }
+            if name.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()))
+            {
+                return Err(
+                    "a name that ends in a number is not an IPv4 address in its usual form",
+                );
+            }
+        }
+        Ok(host)
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Host::Ip(IpAddr::V4(ip)) => write!(f, "{ip}"),
+            Host::Ip(IpAddr::V6(ip)) => write!(f, "[{ip}]"),
+            Host::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+impl Authority {
+    /// Parses an authority without user information.
+    pub(crate) fn parse(text: &str) -> Option<Authority> {
+        // The colon of a port is behind the bracket of an IPv6 address.
+        let host_end = text.rfind(']').map_or(0, |bracket| bracket + 1);
+        let (host, port) = match text[host_end..].find(':') {
+            Some(colon) => {
+                let (host, port) = text.split_at(host_end + colon);
+                (host, &port[1..])
+            }
+            None => (text, ""),
+        };
+        let host = Host::parse(host)?;
+        let port = match port {
+            "" => None,
+            digits if digits.bytes().all(|b| b.is_ascii_digit()) => Some(digits.parse().ok()?),
+            _ => return None,
+        };
+        Some(Authority { host, port })
+    }
+}
+
+impl fmt::Display for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.host)?;
+        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
+}
+
+/// A host of `--allow-host`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AllowedHost(pub Host);
+
+impl FromStr for AllowedHost {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<AllowedHost, String> {
+        let host = Host::parse_setting(text).map_err(|why| {
+            let why = match Authority::parse(text) {
+                _ if text.contains("://") => "write the host alone, without a scheme",
+                Some(Authority { port: Some(_), .. }) => {
+                    "write the host alone, without a port: any port is allowed"
+                }
+                _ if text.contains(['/', '?', '#']) => "write the host alone, without a path",
+                _ => why,
+            };
+            format!("\"{}\" can match no Host header: {why}", escape(text))
+        })?;
+        Ok(AllowedHost(host))
+    }
+}
+
+/// Whether `name` is a `reg-name` (RFC 3986 section 3.2.2).
+fn is_registered_name(mut name: &[u8]) -> bool {
+    loop {
+        name = match name {
+            [] => return true,
+            [b'%', a, b, rest @ ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => rest,
+            [byte, rest @ ..] if is_unreserved(*byte) || b"!$&'()*+,;=".contains(byte) => rest,
+            _ => return false,
+        };
+    }
+}
+
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_authority_is_a_host_and_perhaps_a_port() {
+        for (text, host, port) in [
+            ("localhost", "localhost", None),
+            ("LocalHost:8080", "localhost", Some(8080)),
+            ("gate.example.", "gate.example", None),
+            ("gate.example.:443", "gate.example", Some(443)),
+            ("gate.example:", "gate.example", None),
+            ("127.0.0.1:0080", "127.0.0.1", Some(80)),
+            ("127.0.0.1.", "127.0.0.1", None),
+            ("[::1]", "[::1]", None),
+            ("[0:0::1]:8080", "[::1]", Some(8080)),
+            ("[fe80::1%25eth0]:80", "[fe80::1]", Some(80)),
+            ("under_score.example", "under_score.example", None),
+            ("a%20b", "a%20b", None),
+        ] {
+            let parsed = Authority::parse(text).unwrap_or_else(|| panic!("{text}"));
+            assert_eq!((parsed.host.to_string().as_str(), parsed.port), (host, port), "{text}");
+        }
+        for text in [
+            "",
+            ".",
+            ":80",
+            "127.0.0.1:80.evil.example",
+            "[::1]evil.example",
+            "evil.example[::1]",
+            "localhost:80@evil.example",
+            "user@localhost",
+            "127.0.0.1:x",
+            "127.0.0.1:+80",
+            "127.0.0.1:65536",
+            "127.0.0.1:80:80",
+            "::1",
+            "[::1",
+            "[::1]]",
+            "[[::1]]",
+            "[::1%]",
+            "[127.0.0.1]",
+            "[localhost]",
+            "a b",
+            "localhost/",
+            "localhost#",
+            "localhost?x",
+            "a%2",
+            "a\\b",
+            "münchen.example",
+        ] {
+            assert_eq!(Authority::parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_and_localhost_are_no_strangers() {
+        for (text, local) in [
+            ("127.0.0.1", true),
+            ("192.0.2.1", true),
+            ("[2001:db8::1]", true),
+            ("localhost", true),
+            ("localhost.", true),
+            ("a.localhost", true),
+            ("notlocalhost", false),
+            ("localhost.evil.example", false),
+            ("127.0.0.1.evil.example", false),
+            ("127.1", false),
+        ] {
+            assert_eq!(Authority::parse(text).unwrap().host.is_local(), local, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_allowed_host_that_can_match_nothing_is_refused_with_the_reason() {
+        for right in ["gate.example", "GATE.example.", "gate", "127.0.0.1", "::1", "[::1]", "a_b"] {
+            assert!(right.parse::<AllowedHost>().is_ok(), "{right}");
+        }
+        for (wrong, reason) in [
+            ("", "empty"),
+            (" gate.example", "white space"),
+            ("gate.example:8080", "without a port"),
+            ("[::1]:8080", "without a port"),
+            ("https://gate.example", "without a scheme"),
+            ("gate.example/path", "without a path"),
+            ("*.gate.example", "patterns"),
+            ("*", "patterns"),
+            ("user@gate.example", "not a host"),
+            ("münchen.example", "xn--"),
+            ("a..b", "not a host name"),
+            ("a,b", "not a host name"),
+            ("127.1", "IPv4"),
+        ] {
+            let error = wrong.parse::<AllowedHost>().unwrap_err();
+            assert!(error.contains(reason) && error.contains(wrong), "{wrong}: {error}");
+        }
+    }
+}

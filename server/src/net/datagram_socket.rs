@@ -1,0 +1,105 @@
+//! Datagram sockets, UDP and Unix.
+
+use std::{io, net::SocketAddr, os::fd::AsRawFd};
+
+use echogate_proto::live::Kind;
+use nix::sys::socket::{MsgFlags, UnixAddr, recvfrom, sendto};
+use tokio::{
+    io::Interest,
+    net::{UdpSocket, UnixDatagram},
+};
+
+use super::{
+    packet_info::{self, PacketInfo},
+    socket_file::SocketFile,
+};
+use crate::{connections::registry::Peer, text::escape};
+
+/// A bound datagram socket.
+#[derive(Debug)]
+pub(crate) enum DatagramSocket {
+    /// A UDP port.
+    Udp(UdpSocket),
+    /// A Unix socket. Its file, if this process made it, is removed with the socket.
+    UnixGram(UnixDatagram, Option<SocketFile>),
+}
+
+/// The sender of a datagram, to which its answer goes.
+pub(crate) enum Sender {
+    Udp(SocketAddr, PacketInfo),
+    UnixGram(UnixAddr),
+}
+
+impl Sender {
+    /// The sender as the registry and the log name it.
+    pub(crate) fn peer(&self) -> Peer {
+        match self {
+            Sender::Udp(from, _) => Peer::Address(*from),
+            Sender::UnixGram(from) => match (from.path(), from.as_abstract()) {
+                (Some(path), _) => Peer::Path(path.to_string_lossy().into()),
+                (None, Some(name)) => Peer::Path(format!("@{}", escape::bytes(name)).into()),
+                (None, None) => Peer::Unknown,
+            },
+        }
+    }
+}
+
+impl DatagramSocket {
+    /// A UDP socket that is told the local address of each datagram.
+    ///
+    /// # Errors
+    ///
+    /// The system does not tell it.
+    pub(crate) fn udp(socket: UdpSocket) -> io::Result<DatagramSocket> {
+        packet_info::enable(&socket)?;
+        Ok(DatagramSocket::Udp(socket))
+    }
+
+    /// The transport.
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            DatagramSocket::Udp(_) => Kind::Udp,
+            DatagramSocket::UnixGram(..) => Kind::UnixGram,
+        }
+    }
+
+    /// Receives one datagram into `buffer`: its length and its sender.
+    ///
+    /// # Errors
+    ///
+    /// Those of recvmsg(2) and recvfrom(2).
+    pub(crate) async fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, Sender)> {
+        match self {
+            DatagramSocket::Udp(socket) => {
+                let receive = || packet_info::receive(socket, buffer);
+                let received = socket.async_io(Interest::READABLE, receive).await;
+                received.map(|(len, from, local)| (len, Sender::Udp(from, local)))
+            }
+            DatagramSocket::UnixGram(socket, _) => {
+                let receive = || Ok(recvfrom::<UnixAddr>(socket.as_raw_fd(), buffer)?);
+                let (len, from) = socket.async_io(Interest::READABLE, receive).await?;
+                Ok((len, Sender::UnixGram(from.unwrap_or_else(UnixAddr::new_unnamed))))
+            }
+        }
+    }
+
+    /// Sends one datagram to the sender of another.
+    ///
+    /// # Errors
+    ///
+    /// Those of sendmsg(2) and sendto(2); on a Unix socket also that the receiver's queue is
+    /// full: waiting for one client would delay all others.
+    pub(crate) async fn send(&self, bytes: &[u8], to: &Sender) -> io::Result<()> {
+        match (self, to) {
+            (DatagramSocket::Udp(socket), Sender::Udp(to, local)) => {
+                let send = || packet_info::send(socket, bytes, *to, local);
+                socket.async_io(Interest::WRITABLE, send).await
+            }
+            (DatagramSocket::UnixGram(socket, _), Sender::UnixGram(to)) => {
+                sendto(socket.as_raw_fd(), bytes, to, MsgFlags::MSG_DONTWAIT)?;
+                Ok(())
+            }
+            _ => unreachable!("a sender is of its socket's family"),
+        }
+    }
+}

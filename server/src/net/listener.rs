@@ -1,0 +1,108 @@
+//! Listening stream sockets.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use echogate_event_loop::StreamSocket;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+
+use super::{socket_file::SocketFile, stream::Stream};
+use crate::connections::registry::Peer;
+
+/// A listening stream socket.
+#[derive(Debug)]
+pub(crate) enum Listener {
+    /// A TCP port.
+    Tcp(TcpListener),
+    /// A Unix socket. Its file, if this process made it, is removed with the listener.
+    Unix(UnixListener, Option<SocketFile>),
+}
+
+impl Listener {
+    /// Accepts the next connection.
+    ///
+    /// # Errors
+    ///
+    /// Those of accept(2); see [`belongs_to_connection`].
+    pub(crate) async fn accept(&self) -> io::Result<(Stream, Peer)> {
+        match self {
+            Listener::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                Ok(from_tcp(stream, peer))
+            }
+            Listener::Unix(listener, _) => Ok(from_unix(listener.accept().await?.0)),
+        }
+    }
+
+    /// Accepts a connection that the kernel has ready, even if the runtime has not learnt of it
+    /// yet; none if there is no such connection.
+    ///
+    /// # Errors
+    ///
+    /// Those of accept(2); see [`belongs_to_connection`].
+    pub(crate) fn accept_now(&self) -> io::Result<Option<(Stream, Peer)>> {
+        let socket = match self {
+            Listener::Tcp(listener) => SockRef::from(listener),
+            Listener::Unix(listener, _) => SockRef::from(listener),
+        };
+        let (stream, address) = match socket.accept() {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            accepted => accepted?,
+        };
+        stream.set_nonblocking(true)?;
+        Ok(Some(match address.as_socket() {
+            Some(peer) => from_tcp(TcpStream::from_std(stream.into())?, peer),
+            None => from_unix(UnixStream::from_std(stream.into())?),
+        }))
+    }
+}
+
+fn from_tcp(stream: TcpStream, peer: SocketAddr) -> (Stream, Peer) {
+    // Both fail on a connection that is gone already, which its first read reports.
+    stream.set_nodelay(true).ok();
+    SockRef::from(&stream).set_tcp_keepalive(&keepalive()).ok();
+    (Stream::from(stream), Peer::Address(peer))
+}
+
+fn from_unix(stream: UnixStream) -> (Stream, Peer) {
+    let process = stream.peer_cred().ok().and_then(|peer| peer.pid());
+    (Stream::from(stream), process.map_or(Peer::Unknown, Peer::Process))
+}
+
+/// TCP keepalive: after a minute of silence the kernel probes the peer, and reports the
+/// connection as failed after three probes without an answer.
+fn keepalive() -> TcpKeepalive {
+    TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(10))
+        .with_retries(3)
+}
+
+/// Waits for the first byte of a TCP connection; false if it ends or fails without one. True
+/// at once for other streams.
+pub(crate) async fn has_begun(stream: &mut Stream) -> bool {
+    match stream {
+        Stream::Plain(StreamSocket::Tcp(stream)) => {
+            stream.peek(&mut [0]).await.is_ok_and(|peeked| peeked > 0)
+        }
+        _ => true,
+    }
+}
+
+/// Whether an error of accept(2) concerns only the connection that was to be accepted: on
+/// Linux that includes network errors that are already pending on it.
+pub(crate) fn belongs_to_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::*;
+    matches!(
+        error.kind(),
+        ConnectionAborted
+            | ConnectionReset
+            | ConnectionRefused
+            | Interrupted
+            | PermissionDenied
+            | NetworkDown
+            | NetworkUnreachable
+            | HostUnreachable
+            | TimedOut
+    )
+}

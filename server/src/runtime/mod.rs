@@ -1,0 +1,6 @@
+//! What connections need while they are carried: shutdown stages and timers, idle timeouts, buffers.
+
+pub(crate) mod buffer_pool;
+pub(crate) mod drain;
+pub(crate) mod idle_timeout;
+pub(crate) mod write_buffer;

@@ -1,0 +1,210 @@
+//! The accept loop of a listener: accept, admit, read the PROXY header, dispatch.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use futures_util::FutureExt;
+use tokio::{
+    sync::Semaphore,
+    task::yield_now,
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    admission::{Admission, Admitted},
+    dispatch,
+};
+use crate::{
+    connections::{counters::Refusal, registry::Peer},
+    net::{
+        listener::{Listener, belongs_to_connection, has_begun},
+        proxy,
+        stream::Stream,
+    },
+};
+
+/// The pause of accepting when file descriptors or memory have run out.
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
+
+/// The least time between two log lines about such a shortage, which may come and go with each
+/// connection.
+const SHORTAGE_LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Accepted connections of a listener that wait for a permit. Further ones wait in the kernel.
+/// A connection of our own bridge, which needs no permit, may be among the latter.
+const MAX_WAITING: usize = 128;
+
+/// The time that a proxy still has for its PROXY header when the shutdown begins.
+const FINAL_HEADER_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// Connections that are accepted at most when the listener is closed: those that the kernel
+/// has accepted by then.
+const FINAL_ACCEPTS: usize = 4096;
+
+/// The time in which those are accepted, at whatever rate further ones arrive.
+const FINAL_ACCEPTS_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// Final accepts before other tasks have a turn.
+const FINAL_ACCEPTS_BATCH: usize = 64;
+
+/// Accepts connections until `stop`, and dispatches each in a task of its own.
+///
+/// Where the connection limit is reached, up to [`MAX_WAITING`] accepted connections wait for a
+/// permit. Permits are taken after accept(2), not before: a listener that waits for a client
+/// would hold a permit that another listener needs, and hairpins need none.
+///
+/// No error ends the loop: an error that belongs to a connection is skipped; a shortage of file
+/// descriptors or memory is logged and waited out. Closing a listener resets the connections in
+/// its backlog, so after `stop` those that the kernel has accepted are still accepted. In
+/// `tasks` are connections that wait for a permit or for a PROXY header.
+pub(super) async fn accept(
+    listener: Arc<Listener>,
+    admission: Admission,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+) {
+    let mut is_short = false;
+    let mut logged: Option<Instant> = None;
+    let waiting = Arc::new(Semaphore::new(MAX_WAITING));
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => break,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                if std::mem::take(&mut is_short) {
+                    tracing::info!("accepting connections again");
+                }
+                let mut admitted = Box::pin(admission.admit(&stream, &peer));
+                if let Some(admitted) = (&mut admitted).now_or_never() {
+                    read_proxy_header_and_dispatch(stream, peer, admitted, &tasks);
+                    continue;
+                }
+                let is_waiting = tokio::select! {
+                    is_waiting = waiting.clone().acquire_owned() => is_waiting.ok(),
+                    () = stop.cancelled() => None,
+                };
+                let shutting_down = admission.shutting_down();
+                let served = wait_for_permit(stream, peer, admitted, shutting_down, tasks.clone());
+                tasks.spawn(async move {
+                    served.await;
+                    drop(is_waiting);
+                });
+            }
+            Err(e) if belongs_to_connection(&e) => tracing::debug!("not accepted: {e}"),
+            Err(e) => {
+                if !is_short && logged.is_none_or(|at| at.elapsed() > SHORTAGE_LOG_INTERVAL) {
+                    (is_short, logged) = (true, Some(Instant::now()));
+                    tracing::warn!("cannot accept connections, trying again: {e}");
+                }
+                tokio::select! {
+                    () = sleep(SHORTAGE_PAUSE) => {}
+                    () = stop.cancelled() => break,
+                }
+            }
+        }
+    }
+    accept_final(&listener, &admission, &tasks).await;
+}
+
+/// Accepts the connections that the kernel has accepted, without waiting for any.
+async fn accept_final(listener: &Listener, admission: &Admission, tasks: &TaskTracker) {
+    let start = Instant::now();
+    for accepted in 1..=FINAL_ACCEPTS {
+        match listener.accept_now() {
+            Ok(Some((stream, peer))) => {
+                let admitted = admission.admit(&stream, &peer);
+                let shutting_down = admission.shutting_down();
+                tasks.spawn(wait_for_permit(stream, peer, admitted, shutting_down, tasks.clone()));
+            }
+            Err(e) if belongs_to_connection(&e) => {}
+            Ok(None) => break,
+            Err(e) => {
+                tracing::warn!("cannot accept the last connections: {e}");
+                break;
+            }
+        }
+        if start.elapsed() > FINAL_ACCEPTS_TIMEOUT {
+            break;
+        }
+        if accepted % FINAL_ACCEPTS_BATCH == 0 {
+            yield_now().await;
+        }
+    }
+}
+
+/// Dispatches a connection as soon as it has its permit; at the shutdown only if it has one at
+/// once.
+async fn wait_for_permit(
+    stream: Stream,
+    peer: Peer,
+    admitted: impl Future<Output = Admitted>,
+    shutting_down: CancellationToken,
+    tasks: TaskTracker,
+) {
+    tokio::select! {
+        biased;
+        admitted = admitted => read_proxy_header_and_dispatch(stream, peer, admitted, &tasks),
+        () = shutting_down.cancelled() => {}
+    }
+}
+
+fn read_proxy_header_and_dispatch(
+    stream: Stream,
+    peer: Peer,
+    admitted: Admitted,
+    tasks: &TaskTracker,
+) {
+    if let Peer::Address(proxy) = peer
+        && let Some(within) = admitted.proxy_header_timeout(&proxy)
+    {
+        tasks.spawn(read_proxy_header(stream, proxy, admitted, within));
+    } else {
+        dispatch::serve(admitted, stream, peer, None);
+    }
+}
+
+/// Dispatches a connection under the addresses that its PROXY header names.
+async fn read_proxy_header(
+    mut stream: Stream,
+    proxy: SocketAddr,
+    admitted: Admitted,
+    within: Duration,
+) {
+    let shutting_down = admitted.context().shutting_down.clone();
+    let header = async {
+        if !has_begun(&mut stream).await {
+            return None;
+        }
+        Some(proxy::read_header(&mut stream).await)
+    };
+    let header = tokio::select! {
+        header = timeout(within, header) => header,
+        () = admitted.revoked() => return,
+        // What the proxy sent before the shutdown has arrived by then.
+        () = async { shutting_down.cancelled().await; sleep(FINAL_HEADER_TIMEOUT).await } => return,
+    };
+    match header {
+        Ok(Some(Ok(named))) => {
+            let source = named.map_or(proxy, |ends| ends.source);
+            let destination = named.map(|ends| ends.destination);
+            dispatch::serve(admitted, stream, Peer::Address(source), destination);
+        }
+        // A health check of the proxy.
+        Ok(None) => tracing::debug!(%proxy, "the connection ended before its PROXY header"),
+        Ok(Some(Err(e))) => {
+            admitted.context().counters.refused(Refusal::ProxyHeader);
+            match e.kind() {
+                io::ErrorKind::UnexpectedEof => {
+                    tracing::warn!(%proxy, "the connection ended within its PROXY header");
+                }
+                _ => tracing::warn!(%proxy, "{e}"),
+            }
+        }
+        Err(_) => {
+            admitted.context().counters.refused(Refusal::ProxyHeader);
+            tracing::warn!(%proxy, "no PROXY header within {within:?} (--header-timeout)");
+        }
+    }
+}

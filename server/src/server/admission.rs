@@ -1,0 +1,103 @@
+//! Admission of an accepted connection: a permit where one is needed, and the configuration
+//! snapshot that is current when it is accepted. The connection keeps both.
+
+use std::{future::pending, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use super::snapshot::{CurrentSnapshot, Snapshot};
+use crate::{
+    connections::{
+        limits::{Place, http::HttpPermit},
+        registry::Peer,
+    },
+    context::{ListenerService, ServerContext},
+    net::stream::Stream,
+};
+
+/// Admits the connections of one socket.
+#[derive(Clone, Debug)]
+pub(super) struct Admission {
+    pub(super) socket: u64,
+    pub(super) current: Arc<CurrentSnapshot>,
+}
+
+/// An admitted connection, without its stream.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    pub(super) current: Arc<CurrentSnapshot>,
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) destination: Destination,
+    /// A trusted proxy may precede the connection with a PROXY header. A hairpin has one only
+    /// if its bridge sends it.
+    may_have_proxy_header: bool,
+}
+
+/// What an admitted connection is for, and its permit.
+#[derive(Debug)]
+pub(super) enum Destination {
+    Http(Arc<HttpPermit>),
+    /// Without a permit for a hairpin, which the permit of its bridge's client covers.
+    Service(Arc<ListenerService>, Option<Place>),
+}
+
+impl Admission {
+    /// The configuration in force.
+    pub(super) fn snapshot(&self) -> Arc<Snapshot> {
+        self.current.borrow().clone()
+    }
+
+    /// Waits for a permit, if the connection needs one. The connection is served under the
+    /// configuration of the time when this is called, not when the permit is free.
+    pub(super) fn admit(
+        &self,
+        stream: &Stream,
+        peer: &Peer,
+    ) -> impl Future<Output = Admitted> + use<> {
+        let (current, snapshot) = (self.current.clone(), self.snapshot());
+        let counted_by = snapshot.context.counted_by(peer);
+        let service = snapshot.listener_service(self.socket).cloned();
+        let hairpin = match peer {
+            Peer::Address(peer) => snapshot.context.hairpins.take(*peer, || stream.local_addr()),
+            _ => None,
+        };
+        async move {
+            let limits = &snapshot.context.limits;
+            let destination = match service {
+                Some(service) if hairpin.is_some() => Destination::Service(service, None),
+                Some(service) => Destination::Service(service, Some(limits.room().await)),
+                None => Destination::Http(limits.http(counted_by).await),
+            };
+            let may_have_proxy_header = hairpin.is_none_or(|hairpin| hairpin.is_introduced);
+            Admitted { current, snapshot, destination, may_have_proxy_header }
+        }
+    }
+
+    /// The token that is cancelled when the server begins to shut down.
+    pub(super) fn shutting_down(&self) -> CancellationToken {
+        self.snapshot().context.shutting_down.clone()
+    }
+}
+
+impl Admitted {
+    /// What all connections share.
+    pub(super) fn context(&self) -> &Arc<ServerContext> {
+        &self.snapshot.context
+    }
+
+    /// The time in which a PROXY header must arrive, if `peer` is a trusted proxy.
+    pub(super) fn proxy_header_timeout(&self, peer: &SocketAddr) -> Option<Duration> {
+        let settings = &self.context().settings;
+        let is_proxy = self.may_have_proxy_header
+            && settings.proxy_protocol_from.iter().any(|network| network.has(peer));
+        is_proxy.then_some(settings.header_timeout)
+    }
+
+    /// Waits until the permit is taken away before the connection is dispatched.
+    pub(super) async fn revoked(&self) {
+        match &self.destination {
+            Destination::Http(permit) => self.context().counters.refused(permit.revoked().await),
+            Destination::Service(..) => pending().await,
+        }
+    }
+}

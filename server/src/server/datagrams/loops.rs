@@ -1,0 +1,279 @@
+//! Protection from datagram loops: two services that answer each other's answers, or one
+//! that answers itself, for ever. One datagram with a forged sender is enough to start one.
+//!
+//! Not answered is a datagram
+//!
+//! 1. whose sender is a socket of this server ([`OwnSockets`]),
+//! 2. whose sender's port belongs to a service that answers whatever comes
+//!    ([`ANSWERING_PORTS`]), as by NetBSD's inetd,
+//! 3. whose sender has returned our own answers for too long ([`Returns`]). A loop ends with
+//!    the first datagram that is not answered.
+
+use std::{
+    hash::{BuildHasher, Hash, RandomState},
+    net::{SocketAddr, UdpSocket},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use crate::net::datagram_socket::DatagramSocket;
+
+/// The ports of echo, discard, daytime, qotd, chargen and time (IANA), and 0, to which no
+/// answer can be sent. DNS, NTP and the like are not among them: what they send bears a mark
+/// that it is an answer, by which they ignore it when it comes back.
+const ANSWERING_PORTS: [u16; 7] = [0, 7, 9, 13, 17, 19, 37];
+
+/// How many datagrams in a row may be equal to the answer that their sender has just been
+/// sent. A client that sends equal datagrams to `echo`, each after the answer to the last,
+/// looks the same as a loop, so the number is large.
+pub(super) const MAX_RETURNS: u32 = 10_000;
+
+/// How long a sender that has returned so many is not answered. A loop that forged datagrams
+/// start again and again so takes a few percent of a core at most.
+pub(super) const SILENCE: Duration = Duration::from_secs(10);
+
+/// Senders that are watched for loops at once.
+const WATCHED: usize = 1024;
+
+/// How much of an answer is compared: its length, and so many bytes of its beginning and
+/// end.
+const COMPARED: usize = 32;
+
+/// The addresses of the datagram sockets of this server.
+#[derive(Debug, Default)]
+pub(crate) struct OwnSockets {
+    udp: Vec<SocketAddr>,
+    unix: Vec<PathBuf>,
+}
+
+impl<'a> FromIterator<&'a DatagramSocket> for OwnSockets {
+    fn from_iter<I: IntoIterator<Item = &'a DatagramSocket>>(sockets: I) -> OwnSockets {
+        let mut own = OwnSockets::default();
+        for socket in sockets {
+            match socket {
+                DatagramSocket::Udp(socket) => own.udp.extend(socket.local_addr().ok()),
+                DatagramSocket::UnixGram(socket, _) => {
+                    let address = socket.local_addr().ok();
+                    own.unix.extend(address.and_then(|at| at.as_pathname().map(Path::to_owned)));
+                }
+            }
+        }
+        own
+    }
+}
+
+impl OwnSockets {
+    pub(super) fn has_path(&self, path: &Path) -> bool {
+        self.unix.iter().any(|own| own == path)
+    }
+
+    /// Whether a UDP datagram from `source` comes from one of the sockets.
+    pub(super) fn has_address(&self, source: SocketAddr) -> bool {
+        self.has(source, is_of_this_machine)
+    }
+
+    fn has(&self, source: SocketAddr, is_here: impl Fn(SocketAddr) -> bool) -> bool {
+        let canonical = |at: SocketAddr| at.ip().to_canonical();
+        self.udp.iter().filter(|own| own.port() == source.port()).any(|own| {
+            // A socket that is bound to all addresses sends from any of this machine.
+            let is_any = own.ip().is_unspecified() || own.ip().is_multicast();
+            canonical(*own) == canonical(source) || is_any && is_here(source)
+        })
+    }
+}
+
+/// Whether an address belongs to this machine: to bind a socket to it is possible.
+fn is_of_this_machine(mut address: SocketAddr) -> bool {
+    address.set_ip(address.ip().to_canonical());
+    address.set_port(0);
+    UdpSocket::bind(address).is_ok()
+}
+
+/// Whether a service on this port answers whatever comes.
+pub(super) fn answers_anything(port: u16) -> bool {
+    ANSWERING_PORTS.contains(&port)
+}
+
+/// Senders that return our answers to us.
+///
+/// A table of fixed size: a sender's place in it is decided by a keyed hash, and the sender
+/// that was answered last has it.
+pub(super) struct Returns {
+    keys: RandomState,
+    slots: Box<[Slot]>,
+}
+
+/// A sender as [`Returns`] knows it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Watched(u64);
+
+#[derive(Clone, Copy)]
+struct Slot {
+    sender: Watched,
+    answer: Sample,
+    /// Datagrams in a row that were equal to the answer before them.
+    returns: u32,
+    silent_until: Option<Instant>,
+}
+
+/// What is compared of an answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Sample {
+    len: usize,
+    start: [u8; COMPARED],
+    end: [u8; COMPARED],
+}
+
+/// What a datagram means for its sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Loop {
+    No,
+    /// The sender is not answered from now on, for [`SILENCE`].
+    Found,
+    /// The sender is not answered at present.
+    Silenced,
+}
+
+impl Returns {
+    pub(super) fn new() -> Returns {
+        let answer = Sample { len: usize::MAX, start: [0; COMPARED], end: [0; COMPARED] };
+        let slot = Slot { sender: Watched(0), answer, returns: 0, silent_until: None };
+        Returns { keys: RandomState::new(), slots: vec![slot; WATCHED].into() }
+    }
+
+    pub(super) fn sender(&self, address: impl Hash) -> Watched {
+        Watched(self.keys.hash_one(address))
+    }
+
+    /// Takes note of a datagram that has come at `now`.
+    pub(super) fn received(&mut self, sender: Watched, bytes: &[u8], now: Instant) -> Loop {
+        let slot = self.slot(sender);
+        if slot.sender != sender {
+            return Loop::No;
+        }
+        if slot.silent_until.is_some_and(|until| now < until) {
+            return Loop::Silenced;
+        }
+        slot.silent_until = None;
+        if slot.answer != Sample::of(bytes) {
+            slot.returns = 0;
+            return Loop::No;
+        }
+        slot.returns += 1;
+        if slot.returns < MAX_RETURNS {
+            return Loop::No;
+        }
+        (slot.returns, slot.silent_until) = (0, Some(now + SILENCE));
+        Loop::Found
+    }
+
+    /// Takes note of an answer that was sent.
+    pub(super) fn answered(&mut self, sender: Watched, answer: &[u8]) {
+        let slot = self.slot(sender);
+        let returns = if slot.sender == sender { slot.returns } else { 0 };
+        *slot = Slot { sender, answer: Sample::of(answer), returns, silent_until: None };
+    }
+
+    fn slot(&mut self, sender: Watched) -> &mut Slot {
+        &mut self.slots[sender.0 as usize % WATCHED]
+    }
+}
+
+impl Sample {
+    fn of(bytes: &[u8]) -> Sample {
+        let mut sample = Sample { len: bytes.len(), start: [0; COMPARED], end: [0; COMPARED] };
+        let len = bytes.len().min(COMPARED);
+        sample.start[..len].copy_from_slice(&bytes[..len]);
+        sample.end[..len].copy_from_slice(&bytes[bytes.len() - len..]);
+        sample
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_socket_of_this_server_is_known_by_whatever_address_it_sends_from() {
+        let has = |own: &str, source: &str| {
+            let own = OwnSockets { udp: vec![address("127.0.0.1:1"), address(own)], unix: vec![] };
+            own.has(address(source), |at| {
+                at.ip().is_loopback() || at.ip() == address("192.0.2.1:0").ip()
+            })
+        };
+        assert!(has("127.0.0.1:7007", "127.0.0.1:7007"));
+        assert!(has("127.0.0.1:7007", "[::ffff:127.0.0.1]:7007"));
+        assert!(has("0.0.0.0:7007", "127.0.0.2:7007"));
+        assert!(has("0.0.0.0:7007", "192.0.2.1:7007"));
+        assert!(has("[::]:7007", "192.0.2.1:7007"));
+        assert!(!has("0.0.0.0:7007", "192.0.2.2:7007"), "another machine");
+        assert!(!has("0.0.0.0:7007", "127.0.0.1:7008"));
+        assert!(!has("127.0.0.1:7007", "127.0.0.2:7007"));
+        assert!(is_of_this_machine(address("127.0.0.1:7")));
+        assert!(!is_of_this_machine(address("192.0.2.77:7")));
+    }
+
+    #[test]
+    fn services_that_answer_whatever_comes_are_known_by_their_ports() {
+        assert!([0, 7, 13, 17, 19, 37].into_iter().all(answers_anything));
+        assert!(![53, 123, 7007, 40_000].into_iter().any(answers_anything));
+    }
+
+    /// Exchanges datagrams with a sender until one is not answered; at most so many.
+    fn exchange(
+        returns: &mut Returns,
+        most: u32,
+        now: Instant,
+        mut datagram: impl FnMut(u32) -> Vec<u8>,
+    ) -> u32 {
+        let sender = returns.sender(7);
+        for number in 0..most {
+            let bytes = datagram(number);
+            if returns.received(sender, &bytes, now) != Loop::No {
+                return number;
+            }
+            returns.answered(sender, &bytes);
+        }
+        most
+    }
+
+    #[test]
+    fn a_loop_ends_and_its_sender_is_not_answered_for_a_while() {
+        let (mut returns, now) = (Returns::new(), Instant::now());
+        for bytes in [vec![], b"hello".to_vec(), vec![b'x'; 65_507]] {
+            let mut returns = Returns::new();
+            assert_eq!(exchange(&mut returns, u32::MAX, now, |_| bytes.clone()), MAX_RETURNS);
+        }
+        let sender = returns.sender(7);
+        assert_eq!(exchange(&mut returns, u32::MAX, now, |_| vec![1]), MAX_RETURNS);
+        assert_eq!(returns.received(sender, b"another", now + SILENCE / 2), Loop::Silenced);
+        let other = returns.sender(8);
+        assert_eq!(returns.received(other, &[1], now + SILENCE / 2), Loop::No);
+        let again = exchange(&mut returns, u32::MAX, now + SILENCE, |_| vec![1]);
+        assert!(again >= MAX_RETURNS - 1, "{again}");
+    }
+
+    #[test]
+    fn clients_whose_datagrams_differ_are_always_answered() {
+        let (mut returns, now) = (Returns::new(), Instant::now());
+        let most = 5 * MAX_RETURNS;
+        let numbered = |number: u32| number.to_be_bytes().repeat(100);
+        assert_eq!(exchange(&mut returns, most, now, numbered), most);
+        let now_and_then = |number: u32| vec![u8::from(number % MAX_RETURNS == 1)];
+        assert_eq!(exchange(&mut returns, most, now, now_and_then), most);
+    }
+
+    #[test]
+    fn an_answer_that_is_not_what_was_sent_is_no_return() {
+        let (mut returns, now) = (Returns::new(), Instant::now());
+        let sender = returns.sender(7);
+        for _ in 0..2 * MAX_RETURNS {
+            assert_eq!(returns.received(sender, b"hello", now), Loop::No);
+            returns.answered(sender, b"HELLO");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Services on datagram sockets: each datagram is answered with one, from the address that it
+//! was sent to. In the runtime, not on the event loops.
+//!
+//! A socket has one task and one buffer, so that no flood grows memory: the kernel drops what
+//! is not received in time. Datagrams that could form a loop are not answered ([`loops`]);
+//! senders are listed as connections by a [`flow_table`].
+
+mod flow_table;
+mod loops;
+
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use thiserror::Error;
+use tokio::time::{interval, sleep};
+use tokio_util::sync::CancellationToken;
+
+pub(super) use self::loops::OwnSockets;
+use self::{
+    flow_table::FlowTable,
+    loops::{Loop, MAX_RETURNS, Returns, SILENCE, Watched},
+};
+use super::{admission::Admission, snapshot::Snapshot};
+use crate::{
+    connections::registry::Registry,
+    net::datagram_socket::{DatagramSocket, Sender},
+};
+
+/// The largest datagram that is answered, in bytes: more than UDP allows, and more than the
+/// usual send buffer of a Unix socket lets through.
+const MAX_DATAGRAM: usize = 256 * 1024;
+
+/// The interval at which flows that have ended are removed.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The pause of receiving after an error.
+const ERROR_PAUSE: Duration = Duration::from_millis(100);
+
+/// Datagrams that are still answered when the socket is closed.
+const FINAL_DATAGRAMS: usize = 1024;
+
+/// Answers datagrams until `stop`, each by the service that the socket has when it is received.
+pub(super) async fn serve(
+    socket: Arc<DatagramSocket>,
+    admission: Admission,
+    registry: Registry,
+    stop: CancellationToken,
+) {
+    let mut buffer = vec![0; MAX_DATAGRAM];
+    let flows = FlowTable::new(registry);
+    let mut server = Server { socket: socket.clone(), admission, flows, returns: Returns::new() };
+    let mut sweep = interval(SWEEP_INTERVAL);
+    loop {
+        tokio::select! {
+            received = socket.receive(&mut buffer) => match received {
+                Ok((len, from)) => server.answer(&mut buffer, len, &from).await,
+                Err(e) => {
+                    tracing::debug!("cannot receive datagrams, trying again: {e}");
+                    sleep(ERROR_PAUSE).await;
+                }
+            },
+            _ = sweep.tick() => server.flows.sweep(),
+            () = stop.cancelled() => break,
+        }
+    }
+    for _ in 0..FINAL_DATAGRAMS {
+        let received = tokio::select! {
+            biased;
+            received = socket.receive(&mut buffer) => received,
+            () = std::future::ready(()) => break,
+        };
+        let Ok((len, from)) = received else { break };
+        server.answer(&mut buffer, len, &from).await;
+    }
+    server.flows.end_all(&"the socket was closed");
+}
+
+/// A service on one datagram socket.
+struct Server {
+    socket: Arc<DatagramSocket>,
+    admission: Admission,
+    flows: FlowTable,
+    returns: Returns,
+}
+
+/// The reason for which a datagram is not answered.
+#[derive(Debug, Error)]
+enum Dropped {
+    #[error("it is too long")]
+    TooLong,
+    #[error("it comes from a socket of this server")]
+    OwnSocket,
+    #[error("a service on its sender's port answers whatever comes")]
+    AnsweringPort,
+    #[error("its sender is not answered for {SILENCE:?}, because of a loop")]
+    Loop,
+    #[error("the service does not answer it")]
+    Service,
+    #[error("{0}")]
+    Send(#[from] io::Error),
+}
+
+impl Server {
+    /// Answers the datagram in `buffer[..len]`, or counts it as dropped.
+    async fn answer(&mut self, buffer: &mut [u8], len: usize, from: &Sender) {
+        let snapshot = self.admission.snapshot();
+        if let Err(why) = self.try_answer(&snapshot, buffer, len, from).await {
+            snapshot.context.counters.datagram_dropped();
+            tracing::debug!(peer = %from.peer(), "a datagram of {len} bytes is not answered: {why}");
+        }
+    }
+
+    async fn try_answer(
+        &mut self,
+        snapshot: &Snapshot,
+        buffer: &mut [u8],
+        len: usize,
+        from: &Sender,
+    ) -> Result<(), Dropped> {
+        if len == buffer.len() {
+            return Err(Dropped::TooLong);
+        }
+        let Some(service) = snapshot.listener_service(self.admission.socket) else { return Ok(()) };
+        check_sender(from, &snapshot.own_datagram_sockets)?;
+        let (watched, now) = (watched(from, &self.returns), Instant::now());
+        match self.returns.received(watched, &buffer[..len], now) {
+            Loop::No => {}
+            Loop::Silenced => return Err(Dropped::Loop),
+            Loop::Found => {
+                let peer = from.peer();
+                tracing::warn!(%peer, "datagram loop: {MAX_RETURNS} datagrams in a row were equal \
+                    to the answer just sent; the sender is not answered for {SILENCE:?}");
+                return Err(Dropped::Loop);
+            }
+        }
+        let answer = service.backend.answer(buffer, len).ok_or(Dropped::Service)?;
+        let sent = self.socket.send(&buffer[..answer], from).await;
+        self.flows.count(service, &from.peer(), len, sent.is_ok().then_some(answer), now);
+        sent?;
+        self.returns.answered(watched, &buffer[..answer]);
+        Ok(())
+    }
+}
+
+/// Checks that a datagram of this sender may be answered.
+///
+/// # Errors
+///
+/// Datagrams of this sender are never answered.
+fn check_sender(sender: &Sender, own: &OwnSockets) -> Result<(), Dropped> {
+    let is_own = match sender {
+        Sender::Udp(from, _) if loops::answers_anything(from.port()) => {
+            return Err(Dropped::AnsweringPort);
+        }
+        Sender::Udp(from, _) => own.has_address(*from),
+        Sender::UnixGram(from) => from.path().is_some_and(|path| own.has_path(path)),
+    };
+    if is_own { Err(Dropped::OwnSocket) } else { Ok(()) }
+}
+
+fn watched(sender: &Sender, returns: &Returns) -> Watched {
+    match sender {
+        Sender::Udp(from, _) => returns.sender(from),
+        Sender::UnixGram(from) => returns.sender(from),
+    }
+}

@@ -1,0 +1,172 @@
+//! The server: sockets are bound, announced, served, and shut down.
+//!
+//! ```text
+//! accept -> admission -> (PROXY header) -> dispatch -> http, or a service on an event loop
+//! ```
+//!
+//! - [`accept`]: the accept loop of a listener; [`datagrams`]: the receive loop of a datagram
+//!   socket
+//! - [`admission`]: a permit, and the configuration that a connection keeps
+//! - [`dispatch`]: TLS, then HTTP or a service
+//! - [`snapshot`]: one configuration and what is derived from it; [`reload`]: from one to the
+//!   next
+//! - [`sockets`]: the sockets that the settings name
+//! - [`shutdown`]: the end of all connections, in phases
+
+mod accept;
+mod admission;
+mod datagrams;
+mod dispatch;
+mod reload;
+mod shutdown;
+mod snapshot;
+mod sockets;
+
+use std::{collections::HashMap, pin::pin, sync::Arc};
+
+use tokio::{sync::watch, task::JoinHandle, time::Instant};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub(crate) use self::sockets::systemd::ActivatedSockets;
+use self::{
+    admission::Admission,
+    snapshot::{CurrentSnapshot, Snapshot},
+    sockets::{BoundSockets, bind::Socket},
+};
+use crate::{
+    config::Settings,
+    context::ServerContext,
+    service::chat::{Hub, Token},
+};
+
+/// A server with its sockets bound.
+#[derive(Debug)]
+pub(crate) struct Server {
+    current: Arc<CurrentSnapshot>,
+    sockets: BoundSockets,
+    hub: Arc<Hub>,
+    /// The sockets that are served, by their identifiers.
+    running: HashMap<u64, RunningSocket>,
+    /// The loops of those sockets, and connections that are not dispatched yet.
+    tasks: TaskTracker,
+}
+
+/// A socket that is served.
+#[derive(Debug)]
+struct RunningSocket {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    /// Binds the sockets that `settings` name, beside those that a service manager passed.
+    ///
+    /// # Errors
+    ///
+    /// One line that names the address that cannot be bound, and why.
+    pub(crate) async fn bind(
+        settings: Settings,
+        activated: ActivatedSockets,
+    ) -> Result<Server, String> {
+        let token = settings.operator_token.clone().map_or_else(Token::random, Ok)?;
+        let hub = Arc::new(Hub::new(token));
+        let sockets = BoundSockets::activated(activated)?.reconcile(&settings).await?;
+        let context = ServerContext::new(settings.clone())
+            .map_err(|e| format!("cannot start the event loops: {e}"))?;
+        let first = Snapshot::new(settings, &sockets, &hub, &context)
+            .map_err(|e| format!("cannot serve: {e}"))?;
+        Ok(Server {
+            current: Arc::new(watch::Sender::new(first.into())),
+            sockets,
+            hub,
+            running: HashMap::new(),
+            tasks: TaskTracker::new(),
+        })
+    }
+
+    /// The conversations of `chat`.
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
+    /// One line for each socket and route, and `ready` as the last one.
+    pub(crate) fn announcement(&self) -> String {
+        let token = self.token_line();
+        let lines = &self.snapshot().lines;
+        lines.iter().chain(&token).map(|line| format!("{line}\n")).collect::<String>() + "ready\n"
+    }
+
+    /// A line with the operators' token, if it was generated here: nobody else knows it.
+    fn token_line(&self) -> Option<String> {
+        let Snapshot { context, has_operators, .. } = &*self.snapshot();
+        (*has_operators && context.settings.operator_token.is_none())
+            .then(|| format!("operator   token {}", self.hub.token().reveal()))
+    }
+
+    /// The configuration in force.
+    fn snapshot(&self) -> Arc<Snapshot> {
+        self.current.borrow().clone()
+    }
+
+    /// Serves until `stop` is ready, and then ends every connection within `--drain`, counted
+    /// from there. `reload` is ready whenever a reload is asked for, with the new settings or
+    /// what is wrong with them. `announce` receives lines that are not for the log, and must
+    /// not block.
+    pub(crate) async fn run(
+        mut self,
+        mut reload: impl AsyncFnMut() -> Result<Settings, String>,
+        stop: impl Future<Output = ()>,
+        announce: impl Fn(&[u8]),
+    ) {
+        let mut stop = pin!(stop);
+        self.start_listeners();
+        loop {
+            let prepared = async {
+                let settings = reload().await?;
+                self.prepare(settings).await
+            };
+            let prepared = tokio::select! {
+                biased;
+                () = &mut stop => break,
+                prepared = prepared => prepared,
+            };
+            match prepared {
+                Ok(prepared) => tokio::select! {
+                    biased;
+                    () = &mut stop => break,
+                    () = self.commit(prepared, &announce) => {}
+                },
+                Err(why) => {
+                    tracing::warn!("SIGHUP: reload rejected, configuration unchanged: {why}");
+                }
+            }
+        }
+        let start = Instant::now();
+        let context = self.snapshot().context.clone();
+        context.shutting_down.cancel();
+        drop(self.sockets);
+        shutdown::end_connections(&context, &self.tasks, start).await;
+    }
+
+    /// Serves the bound sockets that are not served yet.
+    fn start_listeners(&mut self) {
+        let context = self.snapshot().context.clone();
+        for bound in self.sockets.iter() {
+            self.running.entry(bound.id).or_insert_with(|| {
+                let stop = context.shutting_down.child_token();
+                let admission = Admission { socket: bound.id, current: self.current.clone() };
+                let (until, tasks) = (stop.clone(), self.tasks.clone());
+                let task = match bound.socket.clone() {
+                    Socket::Stream(listener) => {
+                        self.tasks.spawn(accept::accept(listener, admission, until, tasks))
+                    }
+                    Socket::Datagram(socket) => {
+                        let registry = context.registry.clone();
+                        self.tasks.spawn(datagrams::serve(socket, admission, registry, until))
+                    }
+                };
+                RunningSocket { stop, task }
+            });
+        }
+    }
+}

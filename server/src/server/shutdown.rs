@@ -1,0 +1,88 @@
+//! The end of all connections after SIGTERM, in phases that share the time of `--drain`.
+//!
+//! | phase | until | what happens |
+//! | --- | --- | --- |
+//! | final accepts | 0.3 | listeners accept what the kernel has accepted (`accept`, `datagrams`) and close |
+//! | notice | + 20 ms | the runtime learns which accepted connections have sent something |
+//! | bridges, graceful | 0.4 | a WebSocket connection ends when nothing is owed to either side |
+//! | bridges, immediate | 0.5 | it ends at the next message boundary |
+//! | services, graceful | 0.8 | a service's connection answers what has arrived, and ends |
+//! | services, immediate | 0.9 | it ends after the answer that it is writing |
+//! | the rest, HTTP | 1 | whatever still runs may finish |
+//! | cut | + 200 ms | what is left is cut off, by a reset where bytes are owed |
+//!
+//! The numbers are parts of `--drain`, counted from the signal. Bridges end before services,
+//! because the services answer what the bridges' clients have in flight.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    context::{ConnectionGroup, ServerContext},
+    runtime::drain::Stage,
+};
+
+/// The end of the final accepts, as a part of `--drain`.
+const ACCEPTED_BY: f64 = 0.3;
+
+/// The ends of the graceful and the immediate phase of WebSocket connections.
+const BRIDGES_BY: (f64, f64) = (0.4, 0.5);
+
+/// The ends of the graceful and the immediate phase of connections to services.
+const SERVICES_BY: (f64, f64) = (0.8, 0.9);
+
+/// The time in which the runtime learns what has arrived.
+const NOTICE: Duration = Duration::from_millis(20);
+
+/// The time that connections have which are cut off: each needs one turn on its event loop.
+const CUT: Duration = Duration::from_millis(200);
+
+/// Ends all connections within `--drain` from `start`. `accepting` are the loops of the
+/// listeners and the connections that are not dispatched yet.
+pub(super) async fn end_connections(
+    context: &ServerContext,
+    accepting: &TaskTracker,
+    start: Instant,
+) {
+    let within = context.settings.drain;
+    let at = |part: f64| start + within.mul_f64(part);
+    accepting.close();
+    // Connections that are not accepted by then are reset when the process ends.
+    timeout_at(at(ACCEPTED_BY), accepting.wait()).await.ok();
+    sleep(NOTICE.min(within / 10)).await;
+    let ServerContext { http, bridges, services, registry, .. } = context;
+    http.drain.advance(Stage::WhenQuiet);
+    end_group(bridges, at(BRIDGES_BY.0), at(BRIDGES_BY.1)).await;
+    end_group(services, at(SERVICES_BY.0), at(SERVICES_BY.1)).await;
+    end_group(bridges, at(1.0), at(1.0)).await;
+    end_group(http, at(1.0), at(1.0)).await;
+    let count = registry.count();
+    if count > 0 {
+        tracing::warn!(
+            "{count} connections did not end within {within:?} (--drain) and are cut off"
+        );
+        let until = Instant::now() + CUT;
+        reach_stage(bridges, Stage::Cut, until).await;
+        reach_stage(services, Stage::Cut, until).await;
+    }
+    for entry in registry.entries() {
+        entry.ended(&"cut off at the end of the shutdown (--drain)");
+    }
+}
+
+/// Ends the connections of a group: gracefully until `graceful`, the others at once until
+/// `immediate`.
+async fn end_group(group: &ConnectionGroup, graceful: Instant, immediate: Instant) {
+    group.tracker.close();
+    if !reach_stage(group, Stage::WhenQuiet, graceful).await {
+        reach_stage(group, Stage::Now, immediate).await;
+    }
+}
+
+/// Moves a group on to `stage`. True if all its connections end before `until`.
+async fn reach_stage(group: &ConnectionGroup, stage: Stage, until: Instant) -> bool {
+    group.drain.advance(stage);
+    timeout_at(until, group.tracker.wait()).await.is_ok()
+}

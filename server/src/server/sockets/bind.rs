@@ -1,0 +1,251 @@
+//! Binding of sockets.
+
+use std::{fs, io, net::SocketAddr, os::unix::fs::FileTypeExt, path::Path, sync::Arc};
+
+use echogate_proto::{endpoint::HostPort, live::Kind};
+use nix::sys::stat::{Mode, umask};
+use socket2::SockRef;
+use tokio::net::{TcpSocket, UdpSocket, UnixDatagram, UnixSocket};
+
+use crate::{
+    config::{ListenAddr, SocketPath},
+    net::{datagram_socket::DatagramSocket, listener::Listener, resolve, socket_file::SocketFile},
+};
+
+/// A bound socket. Clones are the same.
+#[derive(Clone, Debug)]
+pub(crate) enum Socket {
+    /// Connections come.
+    Stream(Arc<Listener>),
+    /// DatagramSocket come.
+    Datagram(Arc<DatagramSocket>),
+}
+
+impl From<Listener> for Socket {
+    fn from(listener: Listener) -> Socket {
+        Socket::Stream(listener.into())
+    }
+}
+
+impl From<DatagramSocket> for Socket {
+    fn from(socket: DatagramSocket) -> Socket {
+        Socket::Datagram(socket.into())
+    }
+}
+
+impl Socket {
+    /// The transport, with TLS on it or not.
+    pub(crate) fn kind(&self, tls: bool) -> Kind {
+        match self {
+            Socket::Stream(listener) => match **listener {
+                Listener::Tcp(_) if tls => Kind::Tls,
+                Listener::Tcp(_) => Kind::Tcp,
+                Listener::Unix(..) => Kind::Unix,
+            },
+            Socket::Datagram(socket) => socket.kind(),
+        }
+    }
+
+    /// Where it is bound: an address, or a path.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub(crate) fn at(&self) -> io::Result<String> {
+        let path = |at: tokio::net::unix::SocketAddr| {
+            at.as_pathname().unwrap_or(Path::new("-")).display().to_string()
+        };
+        match self {
+            Socket::Stream(listener) => match &**listener {
+                Listener::Tcp(listener) => Ok(listener.local_addr()?.to_string()),
+                Listener::Unix(listener, _) => listener.local_addr().map(path),
+            },
+            Socket::Datagram(socket) => match &**socket {
+                DatagramSocket::Udp(socket) => Ok(socket.local_addr()?.to_string()),
+                DatagramSocket::UnixGram(socket, _) => socket.local_addr().map(path),
+            },
+        }
+    }
+
+    /// The address that it is bound to by TCP, if that is what it is.
+    pub(crate) fn tcp(&self) -> Option<SocketAddr> {
+        match self {
+            Socket::Stream(listener) => match &**listener {
+                Listener::Tcp(listener) => listener.local_addr().ok(),
+                Listener::Unix(..) => None,
+            },
+            Socket::Datagram(_) => None,
+        }
+    }
+
+    /// The socket that datagrams come to, if that is what it is.
+    pub(crate) fn datagrams(&self) -> Option<&DatagramSocket> {
+        match self {
+            Socket::Datagram(socket) => Some(socket),
+            Socket::Stream(_) => None,
+        }
+    }
+
+    /// Has the kernel hold another number of connections until they are accepted.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub(crate) fn set_backlog(&self, backlog: u32) -> io::Result<()> {
+        let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+        match self {
+            Socket::Stream(listener) => match &**listener {
+                Listener::Tcp(listener) => SockRef::from(listener).listen(backlog),
+                Listener::Unix(listener, _) => SockRef::from(listener).listen(backlog),
+            },
+            Socket::Datagram(_) => Ok(()),
+        }
+    }
+
+    /// Gives its file another mode, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub(crate) fn set_mode(&self, mode: Option<u32>) -> io::Result<()> {
+        let file = match self {
+            Socket::Stream(listener) => match &**listener {
+                Listener::Unix(_, file) => file,
+                Listener::Tcp(_) => return Ok(()),
+            },
+            Socket::Datagram(socket) => match &**socket {
+                DatagramSocket::UnixGram(_, file) => file,
+                DatagramSocket::Udp(_) => return Ok(()),
+            },
+        };
+        file.as_ref().map_or(Ok(()), |file| file.set_mode(mode))
+    }
+}
+
+/// What a socket is bound to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum BindAddr {
+    Tcp(SocketAddr),
+    Udp(SocketAddr),
+    Unix(SocketPath),
+    UnixGram(SocketPath),
+}
+
+impl BindAddr {
+    /// What is meant by `at`: each address of a host.
+    ///
+    /// # Errors
+    ///
+    /// That the host is not known.
+    pub(crate) async fn all(at: &ListenAddr) -> io::Result<Vec<BindAddr>> {
+        Ok(match at {
+            ListenAddr::Tcp(at) | ListenAddr::Tls(at) => {
+                addresses(at).await?.map(BindAddr::Tcp).collect()
+            }
+            ListenAddr::Udp(at) => addresses(at).await?.map(BindAddr::Udp).collect(),
+            ListenAddr::Unix(at) => vec![BindAddr::Unix(at.clone())],
+            ListenAddr::UnixGram(at) => vec![BindAddr::UnixGram(at.clone())],
+        })
+    }
+
+    /// Whether any port will do.
+    pub(crate) fn is_any_port(&self) -> bool {
+        matches!(self, BindAddr::Tcp(at) | BindAddr::Udp(at) if at.port() == 0)
+    }
+
+    /// Whether a socket that was bound to `other`, and so to `socket`, is bound to this.
+    pub(crate) fn is_bound_to(&self, other: &BindAddr, socket: &Socket) -> bool {
+        match (self, other) {
+            (BindAddr::Tcp(at), BindAddr::Tcp(before))
+            | (BindAddr::Udp(at), BindAddr::Udp(before)) => {
+                at == before || socket.at().is_ok_and(|bound| bound == at.to_string())
+            }
+            (BindAddr::Unix(at), BindAddr::Unix(before))
+            | (BindAddr::UnixGram(at), BindAddr::UnixGram(before)) => at.path == before.path,
+            _ => false,
+        }
+    }
+
+    /// The mode of its file, if one was given.
+    pub(crate) fn mode(&self) -> Option<u32> {
+        match self {
+            BindAddr::Unix(at) | BindAddr::UnixGram(at) => at.mode,
+            BindAddr::Tcp(_) | BindAddr::Udp(_) => None,
+        }
+    }
+
+    /// Binds a socket; the kernel holds `backlog` connections until they are accepted.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub(crate) async fn bind(&self, backlog: u32) -> io::Result<Socket> {
+        match self {
+            BindAddr::Tcp(at) => tcp(*at, backlog).map(Socket::from),
+            BindAddr::Udp(at) => Ok(DatagramSocket::udp(UdpSocket::bind(at).await?)?.into()),
+            BindAddr::Unix(at) => bind_unix_path(at, || {
+                let socket = UnixSocket::new_stream()?;
+                socket.bind(&at.path)?;
+                let listener = socket.listen(backlog)?;
+                Ok(Listener::Unix(listener, Some(SocketFile::of(&at.path)?)).into())
+            }),
+            BindAddr::UnixGram(at) => bind_unix_path(at, || {
+                let socket = UnixDatagram::bind(&at.path)?;
+                Ok(DatagramSocket::UnixGram(socket, Some(SocketFile::of(&at.path)?)).into())
+            }),
+        }
+    }
+}
+
+async fn addresses(at: &HostPort) -> io::Result<impl Iterator<Item = SocketAddr>> {
+    if at.host == "*" {
+        return Err(io::Error::other("all addresses of this machine are written 0.0.0.0 or [::]"));
+    }
+    let addresses = resolve::addresses(at).await;
+    addresses.map(Vec::into_iter).map_err(|error| error.of_host(&at.host))
+}
+
+fn tcp(at: SocketAddr, backlog: u32) -> io::Result<Listener> {
+    let socket = match at {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // Connections of an earlier run that linger in TIME_WAIT do not block the port.
+    socket.set_reuseaddr(true)?;
+    socket.bind(at)?;
+    socket.listen(backlog).map(Listener::Tcp)
+}
+
+/// Binds a socket in the file system. One that is there already is replaced if nothing
+/// answers on it.
+fn bind_unix_path(
+    at: &SocketPath,
+    bind: impl FnOnce() -> io::Result<Socket>,
+) -> io::Result<Socket> {
+    let path: &Path = at.path.as_ref();
+    match fs::symlink_metadata(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        Err(e) => return Err(e),
+        Ok(there) if !there.file_type().is_socket() => {
+            return Err(io::Error::other("something is there that is no socket"));
+        }
+        // Whatever type it is of: nobody is behind it if this is refused.
+        Ok(_) => match probe(path) {
+            Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)?,
+            _ => return Err(io::ErrorKind::AddrInUse.into()),
+        },
+    }
+    let Some(mode) = at.mode else { return bind() };
+    // The mode is there from the first moment: nobody else can come in between.
+    let before = umask(Mode::from_bits_truncate(!mode & 0o777));
+    let bound = bind();
+    umask(before);
+    bound
+}
+
+/// Connects to a socket file, without waiting for whoever may be behind it.
+fn probe(path: &Path) -> io::Result<()> {
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.connect(&socket2::SockAddr::unix(path)?)
+}

@@ -1,0 +1,180 @@
+//! The sockets that the settings name: bound, or taken over from the settings before.
+
+pub(crate) mod bind;
+pub(crate) mod systemd;
+
+use std::{
+    io,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use self::{
+    bind::{BindAddr, Socket},
+    systemd::ActivatedSockets,
+};
+use crate::{
+    config::{Bind, ListenAddr, Settings},
+    service::Service,
+    text::io_error,
+};
+
+/// A socket, and what it is for. Clones are the same.
+#[derive(Clone, Debug)]
+pub(crate) struct BoundSocket {
+    /// Unique among all sockets since the start.
+    pub(crate) id: u64,
+    pub(crate) socket: Socket,
+    pub(crate) role: SocketRole,
+    /// What it was bound to; none if that was not by us.
+    binding: Option<BindAddr>,
+}
+
+/// What is offered on a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SocketRole {
+    /// A service; none is HTTP.
+    pub(crate) service: Option<Service>,
+    /// It is spoken within TLS.
+    pub(crate) tls: bool,
+    /// One message is answered on each connection.
+    pub(crate) once: bool,
+}
+
+/// All sockets that are served: first those that were bound for us.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct BoundSockets(Vec<BoundSocket>);
+
+impl BoundSocket {
+    fn new(socket: Socket, role: SocketRole, binding: Option<BindAddr>) -> BoundSocket {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        BoundSocket { id: NEXT.fetch_add(1, Ordering::Relaxed), socket, role, binding }
+    }
+
+    /// Whether it is the socket that `binding` would get. Where any port will do it is,
+    /// if it does the same work there.
+    fn matches(&self, binding: &BindAddr, role: SocketRole) -> bool {
+        self.binding.as_ref().is_some_and(|own| match binding.is_any_port() {
+            true => own == binding && self.role.service == role.service,
+            false => binding.is_bound_to(own, &self.socket),
+        })
+    }
+
+    /// Where it is, as a URL.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub(crate) fn url(&self) -> io::Result<String> {
+        let at = self.socket.at()?;
+        Ok(match self.role {
+            SocketRole { service: Some(_), tls, .. } => format!("{}://{at}", self.socket.kind(tls)),
+            SocketRole { tls: false, .. } => format!("http://{at}"),
+            SocketRole { tls: true, .. } => format!("https://{at}"),
+        })
+    }
+}
+
+impl BoundSockets {
+    /// Those that were bound for us.
+    ///
+    /// # Errors
+    ///
+    /// One line that says why they cannot be used.
+    pub(crate) fn activated(activated: ActivatedSockets) -> Result<BoundSockets, String> {
+        let sockets = activated
+            .into_sockets()
+            .map_err(|e| format!("cannot use the inherited sockets: {}", io_error::describe(&e)))?;
+        let bound = |(service, socket)| {
+            BoundSocket::new(socket, SocketRole { service, tls: false, once: false }, None)
+        };
+        Ok(BoundSockets(sockets.into_iter().map(bound).collect()))
+    }
+
+    /// The sockets that `settings` name, and those that were bound for us: the same as
+    /// here where they are here, the others bound.
+    ///
+    /// # Errors
+    ///
+    /// One line that names what cannot be bound, and why.
+    pub(crate) async fn reconcile(&self, settings: &Settings) -> Result<BoundSockets, String> {
+        let tls = settings.tls.is_some();
+        let (mut reconcile, mut before): (Vec<BoundSocket>, Vec<BoundSocket>) =
+            self.iter().cloned().partition(|bound| bound.binding.is_none());
+        for bound in reconcile.iter_mut().filter(|bound| bound.role.service.is_none()) {
+            bound.role.tls = tls;
+        }
+        let listeners = settings.listeners.iter().map(|Bind { spec, required }| {
+            let within = matches!(spec.at, ListenAddr::Tls(_));
+            let role = SocketRole { service: Some(spec.service), tls: within, once: spec.once };
+            (spec.at.clone(), role, spec.to_string(), *required)
+        });
+        let http = settings.http.iter().map(|Bind { spec, required }| {
+            let role = SocketRole { service: None, tls, once: false };
+            let what = format!("{}://{spec}", settings.http_scheme());
+            (ListenAddr::Tcp(spec.clone()), role, what, *required)
+        });
+        for (at, role, what, required) in listeners.chain(http) {
+            match take_or_bind(&at, role, &mut before, settings.backlog).await {
+                Ok(bound) => reconcile.extend(bound),
+                Err(e) if !required && no_such_family(&e) => {
+                    tracing::info!("{what}: left out: {e}");
+                }
+                Err(e) => {
+                    return Err(format!("cannot listen on {what}: {}", io_error::describe(&e)));
+                }
+            }
+        }
+        Ok(BoundSockets(reconcile))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &BoundSocket> {
+        self.0.iter()
+    }
+
+    pub(crate) fn has(&self, id: u64) -> bool {
+        self.iter().any(|bound| bound.id == id)
+    }
+
+    /// Sets what can be set on those that were in `before` already, where it is something
+    /// else now. What fails is logged.
+    pub(crate) fn apply_options(&self, before: &BoundSockets, backlog: Option<u32>) {
+        for bound in self.iter().filter(|bound| bound.binding.is_some()) {
+            let Some(old) = before.iter().find(|old| old.id == bound.id) else { continue };
+            let mode = |bound: &BoundSocket| bound.binding.as_ref().and_then(BindAddr::mode);
+            let mut set = backlog.map_or(Ok(()), |backlog| bound.socket.set_backlog(backlog));
+            if mode(old) != mode(bound) {
+                set = set.and(bound.socket.set_mode(mode(bound)));
+            }
+            if let (Err(e), Ok(url)) = (set, bound.url()) {
+                tracing::warn!(
+                    "{url} could not apply the listen backlog or the file mode: {}",
+                    io_error::describe(&e)
+                );
+            }
+        }
+    }
+}
+
+/// A socket for each address of `at`: taken from `before`, or bound.
+async fn take_or_bind(
+    at: &ListenAddr,
+    role: SocketRole,
+    before: &mut Vec<BoundSocket>,
+    backlog: u32,
+) -> io::Result<Vec<BoundSocket>> {
+    let mut all = Vec::new();
+    for binding in BindAddr::all(at).await? {
+        let found = before.iter().position(|bound| bound.matches(&binding, role));
+        all.push(match found.map(|found| before.remove(found)) {
+            Some(bound) => BoundSocket { role, binding: Some(binding), ..bound },
+            None => BoundSocket::new(binding.bind(backlog).await?, role, Some(binding)),
+        });
+    }
+    Ok(all)
+}
+
+/// Whether this machine lacks what a default wanted: IPv6.
+fn no_such_family(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
+        || error.raw_os_error() == Some(nix::errno::Errno::EAFNOSUPPORT as i32)
+}

@@ -1,0 +1,122 @@
+//! BoundSockets that the service manager has bound for us (systemd's socket activation:
+//! `LISTEN_FDS`, sd_listen_fds(3)). Each is served by its name (`FileDescriptorName=`):
+//! `http`, or a service's.
+
+use std::{env, io};
+
+use listenfd::ListenFd;
+use tokio::net::{TcpListener, UdpSocket, UnixDatagram, UnixListener};
+
+use super::bind::Socket;
+use crate::{
+    config::ActivatedNames,
+    net::{datagram_socket::DatagramSocket, listener::Listener},
+    service::Service,
+};
+
+/// BoundSockets that were bound for us.
+#[derive(Debug, Default)]
+pub(crate) struct ActivatedSockets {
+    /// With the service that each is for, if it is not HTTP.
+    sockets: Vec<(Option<Service>, Raw)>,
+}
+
+/// A socket that no runtime knows yet.
+#[derive(Debug)]
+enum Raw {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener),
+    Udp(std::net::UdpSocket),
+    UnixGram(std::os::unix::net::UnixDatagram),
+}
+
+impl ActivatedSockets {
+    /// Those that the environment tells of, if it is meant for this process.
+    ///
+    /// # Errors
+    ///
+    /// One line that names a socket which cannot be served.
+    pub(crate) fn from_env() -> Result<ActivatedSockets, String> {
+        // Read first: what follows may forget them.
+        let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let mut names = names.split(':');
+        let mut fds = ListenFd::from_env();
+        let mut sockets = Vec::new();
+        for i in 0..fds.len() {
+            let name = names.next().unwrap_or_default();
+            let wrong = |what: String| format!("inherited socket {} (\"{name}\"): {what}", i + 1);
+            let raw = raw(&mut fds, i).ok_or_else(|| {
+                wrong("neither a listening stream socket nor a datagram socket".to_owned())
+            })?;
+            let service: Option<Service> = match name {
+                "http" => None,
+                name => Some(name.parse().map_err(|e| {
+                    wrong(format!("{e}, or http; FileDescriptorName= gives it one"))
+                })?),
+            };
+            let fits = match (service, &raw) {
+                (None, raw) => matches!(raw, Raw::Tcp(_)),
+                (Some(_), Raw::Tcp(_) | Raw::Unix(_)) => true,
+                (Some(service), _) => service.answers_datagrams(),
+            };
+            if !fits {
+                return Err(wrong("not a socket that this can be served on".to_owned()));
+            }
+            sockets.push((service, raw));
+        }
+        Ok(ActivatedSockets { sockets })
+    }
+
+    /// What they are for.
+    pub(crate) fn names(&self) -> ActivatedNames {
+        let mut names = ActivatedNames::default();
+        for (service, _) in &self.sockets {
+            match service {
+                None => names.http = true,
+                Some(service) => names.services.push(*service),
+            }
+        }
+        names
+    }
+
+    /// The sockets, and what each is for: HTTP, if it is no service.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub(crate) fn into_sockets(self) -> io::Result<Vec<(Option<Service>, Socket)>> {
+        let socket = |(service, raw): (_, Raw)| Ok((service, raw.into_socket()?));
+        self.sockets.into_iter().map(socket).collect()
+    }
+}
+
+/// The socket at `i`, whatever it is of what can be served.
+fn raw(fds: &mut ListenFd, i: usize) -> Option<Raw> {
+    let tcp = fds.take_tcp_listener(i).ok().flatten().map(Raw::Tcp);
+    tcp.or_else(|| fds.take_unix_listener(i).ok().flatten().map(Raw::Unix))
+        .or_else(|| fds.take_udp_socket(i).ok().flatten().map(Raw::Udp))
+        .or_else(|| fds.take_unix_datagram(i).ok().flatten().map(Raw::UnixGram))
+}
+
+impl Raw {
+    fn into_socket(self) -> io::Result<Socket> {
+        Ok(match self {
+            Raw::Tcp(listener) => {
+                listener.set_nonblocking(true)?;
+                Listener::Tcp(TcpListener::from_std(listener)?).into()
+            }
+            Raw::Unix(listener) => {
+                listener.set_nonblocking(true)?;
+                Listener::Unix(UnixListener::from_std(listener)?, None).into()
+            }
+            Raw::Udp(socket) => {
+                socket.set_nonblocking(true)?;
+                DatagramSocket::udp(UdpSocket::from_std(socket)?)?.into()
+            }
+            Raw::UnixGram(socket) => {
+                socket.set_nonblocking(true)?;
+                DatagramSocket::UnixGram(UnixDatagram::from_std(socket)?, None).into()
+            }
+        })
+    }
+}
