@@ -31,9 +31,36 @@ mod text;
 
 pub use cli::main;
 
-/// Internals that benchmarks measure. Not an interface for anyone else.
+/// Internals that benchmarks measure and fuzz targets call. Not an interface for anyone else.
 #[doc(hidden)]
 pub mod internals {
+    use std::{io, path::Path};
+
+    use futures_util::FutureExt as _;
+
+    use crate::net::proxy_protocol::{Version, read_header};
+
+    /// Checks the settings of a file that need neither the environment nor other files.
+    ///
+    /// # Errors
+    ///
+    /// One line that names the line of the file and what is wrong there.
+    pub fn check_file(path: &Path, text: &str) -> Result<(), String> {
+        crate::config::check_file(path, text)
+    }
+
+    /// The PROXY header that `bytes` begin with, written anew in versions 1 and 2, and its length.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes are no header, or only a part of one.
+    pub fn proxy_header(bytes: &[u8]) -> io::Result<([Vec<u8>; 2], usize)> {
+        let mut rest = bytes;
+        let ends = read_header(&mut rest).now_or_never().expect("a slice is always ready")?;
+        let written = [Version::V1, Version::V2].map(|version| version.header(ends));
+        Ok((written, bytes.len() - rest.len()))
+    }
+
     /// The answer of the service `upper` to a datagram of `bytes`, in their place.
     pub fn upper(bytes: &mut [u8]) {
         crate::service::backend::ServiceInstance::Upper.answer(bytes, bytes.len());

@@ -29,10 +29,12 @@
 //! - `help`: what the program tells of its own command line
 //! - `third_party`: VNC, MQTT, PostgreSQL, SSH and more, with clients that others made
 //! - `tutorials`: programs of the kind that tutorials on sockets teach, on either side
+//! - `dependencies`: the compilers that they need
 //! - `imports`: modules import only those below them
 //! - `dist`: the committed page is what its sources say
 //! - `page`: the page in a browser
-//! - `readme`: the README's examples
+//! - `examples`: the configuration files of `server/examples`
+//! - `documents`: examples, links and paths in the documentation
 
 #![expect(clippy::unwrap_used, reason = "in a test it is an assertion")]
 
@@ -45,9 +47,12 @@ mod chat;
 mod codec;
 mod conformance;
 mod connect;
+mod dependencies;
 mod dist;
+mod documents;
 mod endings;
 mod events;
+mod examples;
 mod families;
 mod gateway;
 mod handshake;
@@ -59,7 +64,6 @@ mod limits;
 mod output;
 mod page;
 mod proxy;
-mod readme;
 mod reload;
 mod routes;
 mod settings;

@@ -119,6 +119,11 @@ fn an_error_in_a_file_is_named_with_its_line() {
         ("http = [\n\"127.0.0.1:0\",\n\"::1:0\"]\n", 3, &["http: ", "brackets"]),
         ("allow-host = [\n\"a\",\n\"a b\"]\n", 3, &["allow-host: ", "white space"]),
         ("\nweb-root = \"/nowhere/at/all\"\n", 2, &["web-root: ", "not a directory"]),
+        (
+            "listener = [{ service = \"a\\u001b[1m\\tb\", url = \"tcp://h:1\" }]\n",
+            1,
+            &["\\x1b[1m\\tb"],
+        ),
         ("\ntls-cert = \"x.pem\"\n", 2, &["tls-cert needs tls-key"]),
         ("\ntls-key = \"x.pem\"\n", 2, &["tls-key needs tls-cert"]),
         (

@@ -212,6 +212,10 @@ impl Reader<'_> {
         }
         let scale = 10f64.powi(power.abs());
         let number = digits as f64;
+        if digits == 0 {
+            // 0 times a power beyond all numbers would be none.
+            return Some(Json::Number(sign * 0.0));
+        }
         Some(Json::Number(sign * if power < 0 { number / scale } else { number * scale }))
     }
 

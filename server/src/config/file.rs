@@ -15,7 +15,7 @@ use toml::{
 };
 
 use super::{ConfigLayer, ListenerSpec, RouteSpec, layer::Arguments, values::SpecError};
-use crate::text::{io_error, suggest::suggestion};
+use crate::text::{escape::escape, io_error, suggest::suggestion};
 
 /// The lines on which the settings of a file are given.
 #[derive(Debug, Default)]
@@ -54,12 +54,21 @@ impl Located {
 ///
 /// One line that names the file, the line and the key, and says what is wrong.
 pub(super) fn read(path: &Path) -> Result<(Lines, ConfigLayer), String> {
+    let text = fs::read_to_string(path)
+        .map_err(|e| format!("{}: {}", path.display(), io_error::describe(&e)))?;
+    parse_text(path, &text)
+}
+
+/// Parses the settings in `text`, the content of the file at `path`.
+///
+/// # Errors
+///
+/// As [`read`].
+pub(super) fn parse_text(path: &Path, text: &str) -> Result<(Lines, ConfigLayer), String> {
     let name = path.display();
-    let text =
-        fs::read_to_string(path).map_err(|e| format!("{name}: {}", io_error::describe(&e)))?;
     let line = |at: usize| 1 + text[..at].matches('\n').count();
-    let failed = |Located { at, why }| format!("{name}:{}: {why}", line(at));
-    let table = DeTable::parse(&text).map_err(|e| {
+    let failed = |Located { at, why }| format!("{name}:{}: {}", line(at), escape(&why));
+    let table = DeTable::parse(text).map_err(|e| {
         let at = e.span().map_or(0, |span| span.start);
         failed(Located { at, why: e.message().replace('\n', ", ") })
     })?;

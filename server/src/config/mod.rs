@@ -19,7 +19,11 @@ mod route;
 mod sources;
 mod values;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use echogate_proto::endpoint::HostPort;
 use jiff::tz::TimeZone;
@@ -223,4 +227,13 @@ fn load_web_root(sources: &Sources) -> Result<Option<PathBuf>, String> {
         }
         found => Ok(found.map(|(folder, _)| folder)),
     }
+}
+
+/// Checks the settings of a file that need neither the environment nor other files.
+///
+/// # Errors
+///
+/// One line that names the line of the file and what is wrong there.
+pub(crate) fn check_file(path: &Path, text: &str) -> Result<(), String> {
+    Endpoints::new(&Sources::of_file(path, text)?, &ActivatedNames::default()).map(drop)
 }

@@ -50,6 +50,16 @@ impl Sources {
         ]))
     }
 
+    /// The settings in `text`, the content of the file at `path`, without those of other sources.
+    pub(super) fn of_file(path: &Path, text: &str) -> Result<Sources, String> {
+        let (lines, file) = file::parse_text(path, text)?;
+        Ok(Sources([
+            (Source::CommandLine, ConfigLayer::default()),
+            (Source::Environment, ConfigLayer::default()),
+            (Source::File(lines), file),
+        ]))
+    }
+
     /// The settings of `echogate gateway`: `route` at `/` and `/websockify`, on `address`.
     ///
     /// # Errors

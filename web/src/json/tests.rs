@@ -71,7 +71,9 @@ fn what_is_no_json_is_not_read() {
 #[test]
 fn escapes_and_numbers_are_what_they_stand_for() {
     assert_eq!(Json::read(r#" "\ud83d\ude00\n\/" "#), Some(Json::Text("😀\n/".into())));
-    for (text, number) in [("-0.5e1", -5.0), ("1E-3", 0.001), ("0", 0.0), ("12.25", 12.25)] {
+    for (text, number) in
+        [("-0.5e1", -5.0), ("1E-3", 0.001), ("0", 0.0), ("0e9999", 0.0), ("12.25", 12.25)]
+    {
         assert_eq!(Json::read(text), Some(Json::Number(number)), "{text}");
     }
 }

@@ -170,7 +170,10 @@ fn parse_name(text: &str) -> Result<String, EndpointError> {
         "" => Err(EndpointError::NoHost),
         name if !name.chars().all(plain) => Err(EndpointError::BadName(name.to_owned())),
         name if name.is_ascii() => Ok(name.to_owned()),
-        name => to_ascii(name).ok_or_else(|| EndpointError::BadName(name.to_owned())),
+        // A character beyond ASCII may map to one that a name cannot have, as U+02DD to a space.
+        name => to_ascii(name)
+            .filter(|ascii| ascii.chars().all(plain))
+            .ok_or_else(|| EndpointError::BadName(name.to_owned())),
     }
 }
 

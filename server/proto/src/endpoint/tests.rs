@@ -66,6 +66,7 @@ fn names_beyond_ascii_are_domain_names() {
         let endpoint: Endpoint = format!("ws://{host}/").parse().unwrap();
         assert_eq!(endpoint.to_string(), "ws://xn--mnchen-3ya.test:80/");
     }
+    assert_eq!(error("ws://a\u{2dd}/"), EndpointError::BadName("a\u{2dd}".to_owned()), "a space");
     assert_eq!(error("tcp://\u{2060}:1"), EndpointError::BadName("\u{2060}".to_owned()));
 }
 
