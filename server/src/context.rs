@@ -3,7 +3,7 @@
 use std::{io, net::IpAddr, sync::Arc};
 
 use echogate_event_loop::EventLoops;
-use echogate_proto::live::{Endpoints, Kind};
+use echogate_proto::api::{Endpoints, Kind};
 use futures_util::FutureExt;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 

@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use echogate_proto::operator::{Conversation, Ending, From, FromOperator, ToOperator};
+use echogate_proto::chat::{Author, Conversation, Ending, FromOperator, ToOperator};
 use echogate_tests::{
     http::connect,
     pty::Terminal,
@@ -90,7 +90,7 @@ impl Operator {
     }
 
     /// The next thing said: in which conversation, by whom, and what.
-    fn said(&mut self) -> (u64, From, String) {
+    fn said(&mut self) -> (u64, Author, String) {
         match self.told() {
             ToOperator::Said { conversation, message } => {
                 (conversation, message.from, message.text)
@@ -146,7 +146,7 @@ fn three_clients_and_two_operators_talk_at_once() {
         .collect();
     for (client, id) in &mut clients {
         client.say(format!("I am {id}\n").as_bytes());
-        let expected = (*id, From::Client, format!("I am {id}"));
+        let expected = (*id, Author::Client, format!("I am {id}"));
         assert_eq!(anna.said(), expected);
         assert_eq!(ben.said(), expected);
     }
@@ -156,7 +156,7 @@ fn three_clients_and_two_operators_talk_at_once() {
         let (speaker, listener) =
             if i == 1 { (&mut ben, &mut anna) } else { (&mut anna, &mut ben) };
         speaker.say(*id, &answer);
-        let expected = (*id, From::Operator(speaker.id), answer.clone());
+        let expected = (*id, Author::Operator(speaker.id), answer.clone());
         assert_eq!(speaker.said(), expected);
         assert_eq!(listener.said(), expected);
         assert_eq!(client.hear(), answer);
@@ -171,14 +171,14 @@ fn three_clients_and_two_operators_talk_at_once() {
     ben.say(*id, "bye");
     assert_eq!(client.hear(), "bye");
     assert_eq!(client.hear(), "", "the end");
-    assert_eq!(anna.said(), (*id, From::Operator(ben.id), "bye".to_owned()));
+    assert_eq!(anna.said(), (*id, Author::Operator(ben.id), "bye".to_owned()));
     assert_eq!(anna.ended(), (*id, Ending::Operator(ben.id)));
     anna.say(*id, "too late");
     assert_eq!(anna.error(), format!("conversation {id} has ended"));
 
     let (mut client, id) = clients.swap_remove(0);
     client.say(b"still here\n");
-    assert_eq!(anna.said(), (id, From::Client, "still here".to_owned()));
+    assert_eq!(anna.said(), (id, Author::Client, "still here".to_owned()));
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn messages_wait_for_an_operator_and_the_client_is_told() {
     assert_eq!(client.hear(), "here I am");
     operator.said();
     client.say(b"good\n");
-    assert_eq!(operator.said(), (id, From::Client, "good".to_owned()));
+    assert_eq!(operator.said(), (id, Author::Client, "good".to_owned()));
     assert_eq!(Operator::new(&server).conversations[0].messages.len(), 102);
 }
 
@@ -318,7 +318,7 @@ fn chat_is_spoken_over_websocket_too_and_ends_with_a_reason() {
     let (id, peer) = operator.opened();
     assert_eq!(peer, page.stream.local_addr().unwrap().to_string(), "not the gateway's");
     page.send_frame(first::TEXT, "hello, 世界".as_bytes());
-    assert_eq!(operator.said(), (id, From::Client, "hello, 世界".to_owned()));
+    assert_eq!(operator.said(), (id, Author::Client, "hello, 世界".to_owned()));
     operator.say(id, "hello, page");
     let frame = page.read();
     assert_eq!((frame.first, &*frame.payload), (first::TEXT, &b"hello, page"[..]));

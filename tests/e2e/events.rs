@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use echogate_proto::live::{Closed, Connection, Endpoints, Event, Kind, Legs, Moved};
+use echogate_proto::api::{Closed, Connection, Endpoints, Event, Kind, Legs, Moved};
 use echogate_tests::{
     http::{self, Response, connect},
     server::{PATIENCE, Server},

@@ -6,7 +6,7 @@ use std::{
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
-use echogate_proto::operator::{FromOperator, ToOperator};
+use echogate_proto::chat::{FromOperator, ToOperator};
 use echogate_tests::{
     server::Server,
     ws::{self, RawWs, first},

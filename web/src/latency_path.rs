@@ -1,7 +1,7 @@
 //! The latency of a round trip by legs: from this page through the gateway and over TCP to a
 //! service, and back.
 
-use echogate_proto::live::Legs;
+use echogate_proto::api::Legs;
 
 use crate::time::Millis;
 

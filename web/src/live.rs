@@ -1,6 +1,6 @@
 //! The server's connections, kept up to date by the events of `/api/events`.
 
-use echogate_proto::live::{Carried, Connection, Endpoints, Event, Kind};
+use echogate_proto::api::{Carried, Connection, Endpoints, Event, Kind};
 
 use crate::{composer::transfer::Expect, session::Pairing, time::Millis};
 

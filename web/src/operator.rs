@@ -1,7 +1,7 @@
 //! An operator of the `chat` service: the conversations as the server reports them, and the
 //! operator's messages.
 
-use echogate_proto::operator::{Conversation, FromOperator, ToOperator};
+use echogate_proto::chat::{Conversation, FromOperator, ToOperator};
 
 /// The state of an operator.
 #[derive(Debug, Default)]
@@ -75,8 +75,8 @@ impl Operator {
                 self.keep_within_bounds();
             }
             ToOperator::Said { conversation: id, message } => {
-                use echogate_proto::operator::From;
-                let of_client = message.from == From::Client;
+                use echogate_proto::chat::Author;
+                let of_client = message.from == Author::Client;
                 let chosen = self.chosen == Some(id);
                 if let Some(conversation) = self.find_mut(id) {
                     if !of_client {

@@ -3,10 +3,10 @@
 //! implementations that are derived there.
 
 use echogate_proto::{
-    live::{
+    api::{
         Carried, Closed, Connection, Endpoints, Event, Kind, Legs, ListenerInfo, Moved, RouteInfo,
     },
-    operator::{Conversation, Ending, From, FromOperator, Message, ToOperator},
+    chat::{Author, Conversation, Ending, FromOperator, Message, ToOperator},
 };
 
 use crate::json::{Json, quote};
@@ -137,8 +137,8 @@ fn conversation(it: &Json) -> Option<Conversation> {
 fn message(it: &Json) -> Option<Message> {
     let from = it.get("from")?;
     let from = match from.whole("operator") {
-        Some(number) => From::Operator(number),
-        None if from.as_text() == Some("client") => From::Client,
+        Some(number) => Author::Operator(number),
+        None if from.as_text() == Some("client") => Author::Client,
         None => return None,
     };
     Some(Message { from, at: it.number("at")?, text: owned(it, "text")? })
@@ -223,7 +223,7 @@ mod tests {
             peer: "h:1".into(),
             since: 1.0,
             waiting_since: Some(2.0),
-            messages: vec![said(From::Client), said(From::Operator(2))],
+            messages: vec![said(Author::Client), said(Author::Operator(2))],
             ending,
         };
         let ends =
@@ -234,7 +234,7 @@ mod tests {
         for sent in [
             ToOperator::Welcome { operator: 1, conversations },
             ToOperator::Opened { conversation: conversation(None) },
-            ToOperator::Said { conversation: 1, message: said(From::Client) },
+            ToOperator::Said { conversation: 1, message: said(Author::Client) },
             ToOperator::Ended { conversation: 1, ending: Ending::Operator(3) },
             ToOperator::Error { text: "no".into() },
         ] {

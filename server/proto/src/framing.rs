@@ -16,7 +16,7 @@ pub use self::options::{FramingOptions, InvalidText, MAX_CHUNK, MIN_CHUNK, Newli
 use self::{line::MAX_HELD_LINE, reply::Expected};
 use crate::{
     utf8::{InvalidUtf8, REPLACEMENT, Utf8Stream, cut_character},
-    ws::{Head, OpCode},
+    ws::{FrameHeader, OpCode},
 };
 
 /// The rule for the boundaries of a route's messages.
@@ -54,9 +54,9 @@ impl Framing {
 
 /// Bytes to be sent to the client: a head, and payload behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Piece {
+pub struct Outgoing {
     /// A frame's head, with payload bytes that were held back; empty if nothing is to be sent.
-    pub head: Head,
+    pub head: FrameHeader,
     /// The payload's position in the input; may be empty.
     pub payload: Range<usize>,
     /// The number of bytes consumed from the input: payload, and bytes that are left out.
@@ -65,10 +65,10 @@ pub struct Piece {
     pub ends_message: bool,
 }
 
-impl Piece {
+impl Outgoing {
     /// A piece that consumes `taken` bytes and sends nothing yet.
-    fn nothing(taken: usize) -> Piece {
-        Piece { head: Head::NONE, payload: 0..0, taken, ends_message: false }
+    fn nothing(taken: usize) -> Outgoing {
+        Outgoing { head: FrameHeader::NONE, payload: 0..0, taken, ends_message: false }
     }
 
     /// The number of payload bytes that are sent with this piece, including those held back
@@ -167,14 +167,14 @@ impl Framer {
     ///
     /// When the bytes do not fit the framing: nothing of the piece is to be sent.
     #[inline]
-    pub fn next(&mut self, input: &[u8], rest: Rest) -> Result<Option<Piece>, FramingError> {
+    pub fn next(&mut self, input: &[u8], rest: Rest) -> Result<Option<Outgoing>, FramingError> {
         match self.framing {
             Framing::Message => self.next_reply(input, rest),
             _ if input.is_empty() => Ok(None),
             Framing::Bytes => {
                 let len = input.len().min(self.chunk as usize);
-                let head = Head::new(OpCode::Binary, true, len as u64);
-                Ok(Some(Piece { head, payload: 0..len, taken: len, ends_message: true }))
+                let head = FrameHeader::new(OpCode::Binary, true, len as u64);
+                Ok(Some(Outgoing { head, payload: 0..len, taken: len, ends_message: true }))
             }
             Framing::Text => self.next_text(input).map(Some),
             Framing::Line if self.invalid == InvalidText::Binary => {
@@ -228,7 +228,7 @@ impl Framer {
     ///
     /// When the stream ended where it must not: within a character, with replies missing, or
     /// with only some of a message's fragments.
-    pub fn finish(&mut self) -> Result<Option<Piece>, FramingError> {
+    pub fn finish(&mut self) -> Result<Option<Outgoing>, FramingError> {
         let text = self.text;
         let cut = self.text.finish().is_err();
         if cut && self.invalid == InvalidText::Close {
@@ -246,14 +246,19 @@ impl Framer {
         if self.framing == Framing::Text {
             let opcode =
                 if self.invalid == InvalidText::Binary { OpCode::Binary } else { OpCode::Text };
-            let head = Head::new(opcode, true, held.len() as u64).with(held);
-            return Ok(cut.then_some(Piece { head, payload: 0..0, taken: 0, ends_message: true }));
+            let head = FrameHeader::new(opcode, true, held.len() as u64).with(held);
+            return Ok(cut.then_some(Outgoing {
+                head,
+                payload: 0..0,
+                taken: 0,
+                ends_message: true,
+            }));
         }
         let is_unfinished = self.in_line || !held.is_empty();
         Ok(is_unfinished.then(|| self.line_piece(OpCode::Text, held, 0..0, 0, true)))
     }
 
-    fn next_text(&mut self, input: &[u8]) -> Result<Piece, FramingError> {
+    fn next_text(&mut self, input: &[u8]) -> Result<Outgoing, FramingError> {
         let before = self.text;
         let mut opcode = OpCode::Text;
         let mut taken = input.len().min(self.chunk as usize - before.held().len());
@@ -274,13 +279,13 @@ impl Framer {
         }
         let total = before.held().len() + taken - self.text.held().len();
         if total == 0 {
-            return Ok(Piece::nothing(taken));
+            return Ok(Outgoing::nothing(taken));
         }
         // What is held back now was not all of what was held back before: the
         // character of before is complete, or `total` would be 0.
-        let head = Head::new(opcode, true, total as u64).with(before.held());
+        let head = FrameHeader::new(opcode, true, total as u64).with(before.held());
         let payload = 0..taken - self.text.held().len();
-        Ok(Piece { head, payload, taken, ends_message: true })
+        Ok(Outgoing { head, payload, taken, ends_message: true })
     }
 }
 

@@ -11,15 +11,15 @@
 //! - [`backoff`]: the delays between reconnection attempts
 //! - [`utf8`]: incremental UTF-8 validation
 //! - [`hex`]: hexadecimal text
-//! - [`live`]: the JSON types of the HTTP API: endpoints, connections, events
-//! - [`operator`]: the JSON types of the operator protocol of the `chat` service
+//! - [`api`]: the JSON types of the HTTP API: endpoints, connections, events
+//! - [`chat`]: the JSON types of the operator protocol of the `chat` service
 
+pub mod api;
 pub mod backoff;
+pub mod chat;
 pub mod close;
 pub mod endpoint;
 pub mod framing;
 pub mod hex;
-pub mod live;
-pub mod operator;
 pub mod utf8;
 pub mod ws;

@@ -6,8 +6,8 @@ use std::{
 };
 
 use echogate_proto::{
+    api::Kind,
     endpoint::{Address, HostPort, UnixPath},
-    live::Kind,
 };
 
 use super::{

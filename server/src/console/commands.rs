@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use echogate_proto::operator::{Conversation, Ending, From, Message, ToOperator};
+use echogate_proto::chat::{Author, Conversation, Ending, Message, ToOperator};
 
 /// The state of the console.
 #[derive(Debug)]
@@ -111,8 +111,8 @@ impl Console {
     fn said(&mut self, conversation: u64, message: &Message) -> String {
         if let Some(open) = self.open.get_mut(&conversation) {
             match message.from {
-                From::Client => open.waiting_since = open.waiting_since.or(Some(message.at)),
-                From::Operator(_) => open.waiting_since = None,
+                Author::Client => open.waiting_since = open.waiting_since.or(Some(message.at)),
+                Author::Operator(_) => open.waiting_since = None,
             }
         }
         self.line(conversation, message)
@@ -120,9 +120,9 @@ impl Console {
 
     fn line(&self, conversation: u64, message: &Message) -> String {
         let by = match message.from {
-            From::Client => String::new(),
-            From::Operator(id) if id == self.operator => "you: ".to_owned(),
-            From::Operator(id) => format!("operator {id}: "),
+            Author::Client => String::new(),
+            Author::Operator(id) if id == self.operator => "you: ".to_owned(),
+            Author::Operator(id) => format!("operator {id}: "),
         };
         format!("[{conversation}] {by}{}\n", message.text)
     }
@@ -168,7 +168,7 @@ mod tests {
         }
     }
 
-    fn said(conversation: u64, from: From, text: &str) -> ToOperator {
+    fn said(conversation: u64, from: Author, text: &str) -> ToOperator {
         let message = Message { from, at: 100.0, text: text.to_owned() };
         ToOperator::Said { conversation, message }
     }
@@ -200,10 +200,10 @@ mod tests {
     #[test]
     fn a_client_is_listed_as_waiting_until_an_operator_answers() {
         let (mut console, _) = Console::new(1, &[conversation(3)]);
-        console.on_event(&said(3, From::Client, "anybody?"));
-        console.on_event(&said(3, From::Client, "hello?"));
+        console.on_event(&said(3, Author::Client, "anybody?"));
+        console.on_event(&said(3, Author::Client, "hello?"));
         assert_eq!(console.parse("@", 112.4), show(" [3] 192.0.2.3:5, waiting for 12 s\n"));
-        console.on_event(&said(3, From::Operator(2), "yes"));
+        console.on_event(&said(3, Author::Operator(2), "yes"));
         assert_eq!(console.parse("@", 112.4), show(" [3] 192.0.2.3:5\n"));
     }
 
@@ -213,9 +213,9 @@ mod tests {
         let opened = ToOperator::Opened { conversation: conversation(3) };
         for (event, shown) in [
             (opened, "[3] 192.0.2.3:5 connected\n"),
-            (said(3, From::Client, "hi"), "[3] hi\n"),
-            (said(3, From::Operator(1), "hello"), "[3] you: hello\n"),
-            (said(3, From::Operator(2), "hello"), "[3] operator 2: hello\n"),
+            (said(3, Author::Client, "hi"), "[3] hi\n"),
+            (said(3, Author::Operator(1), "hello"), "[3] you: hello\n"),
+            (said(3, Author::Operator(2), "hello"), "[3] operator 2: hello\n"),
             (
                 ToOperator::Ended { conversation: 3, ending: Ending::Vanished },
                 "[3] the connection to the client was lost\n",

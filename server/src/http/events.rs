@@ -16,7 +16,7 @@ use axum::{
         sse::{self, KeepAlive, Sse},
     },
 };
-use echogate_proto::live::{Carried, Closed, Event, Moved};
+use echogate_proto::api::{Carried, Closed, Event, Moved};
 use futures_util::stream;
 use tokio::{
     sync::broadcast::error::TryRecvError,

@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, os::fd::AsRawFd};
 
-use echogate_proto::live::Kind;
+use echogate_proto::api::Kind;
 use nix::sys::socket::{MsgFlags, UnixAddr, recvfrom, sendto};
 use tokio::{
     io::Interest,

@@ -8,8 +8,8 @@ use std::{
 };
 
 use echogate_proto::{
+    api::{Endpoints, ListenerInfo, RouteInfo},
     endpoint::HostPort,
-    live::{Endpoints, ListenerInfo, RouteInfo},
 };
 use tokio::sync::watch;
 

@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use echogate_proto::live::Legs;
+use echogate_proto::api::Legs;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{

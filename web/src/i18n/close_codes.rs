@@ -7,7 +7,7 @@ use super::Language;
 /// The meaning of a status code, as part of a sentence.
 pub fn close_code(language: Language, code: CloseCode) -> &'static str {
     match language {
-        Language::English => code.words(),
+        Language::English => code.description(),
         Language::Chinese => match code.0 {
             1000 => "正常关闭",
             1001 => "对方即将离开",

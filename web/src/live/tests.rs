@@ -1,4 +1,4 @@
-use echogate_proto::live::{Closed, ListenerInfo, Moved, RouteInfo};
+use echogate_proto::api::{Closed, ListenerInfo, Moved, RouteInfo};
 
 use super::*;
 

@@ -1,4 +1,4 @@
-use echogate_proto::operator::{Ending, From, Message};
+use echogate_proto::chat::{Author, Ending, Message};
 
 use super::*;
 
@@ -20,7 +20,7 @@ fn welcomed(conversations: Vec<Conversation>) -> Operator {
     operator
 }
 
-fn said(conversation: u64, from: From, at: f64) -> ToOperator {
+fn said(conversation: u64, from: Author, at: f64) -> ToOperator {
     ToOperator::Said { conversation, message: Message { from, at, text: "hi".into() } }
 }
 
@@ -37,10 +37,10 @@ fn the_longest_wait_comes_first() {
     ]);
     assert_eq!(order(&operator), [3, 2, 1]);
     assert_eq!(operator.chosen().unwrap().id, 3, "and is selected");
-    operator.apply(said(3, From::Operator(3), 30.0));
+    operator.apply(said(3, Author::Operator(3), 30.0));
     assert_eq!(order(&operator), [2, 1, 3]);
-    operator.apply(said(1, From::Client, 40.0));
-    operator.apply(said(1, From::Client, 50.0));
+    operator.apply(said(1, Author::Client, 40.0));
+    operator.apply(said(1, Author::Client, 50.0));
     assert_eq!(order(&operator), [2, 1, 3], "it waits since it first asked");
     operator.apply(ToOperator::Ended { conversation: 2, ending: Ending::Left });
     assert_eq!(order(&operator), [1, 3, 2]);
@@ -50,8 +50,8 @@ fn the_longest_wait_comes_first() {
 fn unseen_messages_are_marked_until_their_conversation_is_selected() {
     let mut operator = welcomed(vec![conversation(1, None), conversation(2, None)]);
     operator.choose(1);
-    operator.apply(said(1, From::Client, 1.0));
-    operator.apply(said(2, From::Client, 1.0));
+    operator.apply(said(1, Author::Client, 1.0));
+    operator.apply(said(2, Author::Client, 1.0));
     operator.apply(ToOperator::Opened { conversation: conversation(5, None) });
     assert_eq!([1, 2, 5].map(|id| operator.is_unread(id)), [false, true, true]);
     operator.choose(2);

@@ -1,6 +1,6 @@
 //! The page's model.
 
-use echogate_proto::live::Endpoints;
+use echogate_proto::api::Endpoints;
 
 use super::{browser, connection::Connection, operator_session::OperatorSession};
 use crate::{

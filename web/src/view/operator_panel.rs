@@ -1,6 +1,6 @@
 //! The operator's view of the `chat` service.
 
-use echogate_proto::operator::{Conversation, Ending, From as Author, Message};
+use echogate_proto::chat::{Author, Conversation, Ending, Message};
 
 use super::{
     action::Action,

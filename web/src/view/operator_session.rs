@@ -1,8 +1,8 @@
 //! The operator's connection to the `chat` service.
 
 use echogate_proto::{
+    chat::{BYE, FromOperator},
     close::CloseCode,
-    operator::{BYE, FromOperator},
 };
 
 use super::{

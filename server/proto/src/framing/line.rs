@@ -2,15 +2,15 @@
 
 use std::ops::Range;
 
-use super::{Framer, FramingError, Piece, Rest};
-use crate::ws::{Head, OpCode};
+use super::{Framer, FramingError, Outgoing, Rest};
+use crate::ws::{FrameHeader, OpCode};
 
 /// The longest line, in bytes, that framing `line` holds back until it is complete, for
 /// [`InvalidText::Binary`].
 pub(super) const MAX_HELD_LINE: usize = 64 * 1024;
 
 impl Framer {
-    pub(super) fn next_line(&mut self, input: &[u8]) -> Result<Piece, FramingError> {
+    pub(super) fn next_line(&mut self, input: &[u8]) -> Result<Outgoing, FramingError> {
         let end = input.iter().position(|&byte| byte == b'\n');
         let taken = end.map_or(input.len(), |end| end + 1);
         let line = &input[..end.unwrap_or(input.len())];
@@ -26,14 +26,14 @@ impl Framer {
         let held = if cr.is_empty() { before.held() } else { cr };
         let kept = self.text.held().len();
         if end.is_none() && held.len() + body.len() == kept {
-            return Ok(Piece::nothing(taken));
+            return Ok(Outgoing::nothing(taken));
         }
         Ok(self.line_piece(OpCode::Text, held, 0..body.len() - kept, taken, end.is_some()))
     }
 
     /// The next line, whole and as a binary message if it is not valid UTF-8; `None` when more
     /// is needed. A line of more than [`MAX_HELD_LINE`] is a binary message in any case.
-    pub(super) fn next_line_of_any_bytes(&mut self, input: &[u8], rest: Rest) -> Option<Piece> {
+    pub(super) fn next_line_of_any_bytes(&mut self, input: &[u8], rest: Rest) -> Option<Outgoing> {
         let searched = std::mem::take(&mut self.searched) as usize;
         let end = input[searched..].iter().position(|&byte| byte == b'\n');
         let end = end.map(|end| searched + end);
@@ -51,13 +51,13 @@ impl Framer {
         }
         let (cr, body) = self.strip_cr(line, end.is_some());
         if end.is_none() && cr.is_empty() && body.is_empty() {
-            return Some(Piece::nothing(taken));
+            return Some(Outgoing::nothing(taken));
         }
         Some(self.line_piece(OpCode::Binary, cr, 0..body.len(), taken, end.is_some()))
     }
 
     /// A line that was held back until it was complete.
-    fn whole_line(&mut self, body: &[u8], line: &[u8], taken: usize) -> Piece {
+    fn whole_line(&mut self, body: &[u8], line: &[u8], taken: usize) -> Outgoing {
         let is_text = line.len() <= MAX_HELD_LINE && std::str::from_utf8(body).is_ok();
         let opcode = if is_text { OpCode::Text } else { OpCode::Binary };
         self.line_piece(opcode, b"", 0..body.len(), taken, true)
@@ -84,10 +84,10 @@ impl Framer {
         payload: Range<usize>,
         taken: usize,
         fin: bool,
-    ) -> Piece {
+    ) -> Outgoing {
         let opcode = if self.in_line { OpCode::Continuation } else { opcode };
         self.in_line = !fin;
-        let head = Head::new(opcode, fin, (held.len() + payload.len()) as u64).with(held);
-        Piece { head, payload, taken, ends_message: fin }
+        let head = FrameHeader::new(opcode, fin, (held.len() + payload.len()) as u64).with(held);
+        Outgoing { head, payload, taken, ends_message: fin }
     }
 }

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::{Framer, Framing, FramingError, Piece, Rest};
-use crate::ws::{Head, OpCode};
+use super::{Framer, Framing, FramingError, Outgoing, Rest};
+use crate::ws::{FrameHeader, OpCode};
 
 /// The frames for which replies are expected, in order. Frames in a row that are alike take one
 /// entry: mostly there is one entry, and no memory for more is held.
@@ -112,7 +112,7 @@ impl Framer {
         &mut self,
         input: &[u8],
         rest: Rest,
-    ) -> Result<Option<Piece>, FramingError> {
+    ) -> Result<Option<Outgoing>, FramingError> {
         let Some(Run { len, opcode, fin, .. }) = self.expected.first else {
             return if input.is_empty() { Ok(None) } else { Err(FramingError::NotAsked) };
         };
@@ -141,7 +141,7 @@ impl Framer {
         if self.left == 0 {
             self.expected.pop();
         }
-        let head = Head::new(opcode, ends_message, taken as u64);
-        Ok(Some(Piece { head, payload: 0..taken, taken, ends_message }))
+        let head = FrameHeader::new(opcode, ends_message, taken as u64);
+        Ok(Some(Outgoing { head, payload: 0..taken, taken, ends_message }))
     }
 }

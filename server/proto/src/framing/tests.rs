@@ -154,7 +154,7 @@ fn a_reply_that_has_arrived_whole_is_one_frame() {
     assert_eq!(framer.next(b"ab", Rest::Wait), Ok(None));
     assert!(framer.needs_more(1, b"b") && !framer.needs_more(2, b"c"));
     let whole = framer.next(b"abc", Rest::Wait).unwrap().unwrap();
-    assert_eq!((whole.head, whole.payload), (Head::new(OpCode::Text, true, 3), 0..3));
+    assert_eq!((whole.head, whole.payload), (FrameHeader::new(OpCode::Text, true, 3), 0..3));
 }
 
 #[test]
@@ -189,8 +189,8 @@ fn a_reply_to_text_must_be_text() {
     framer.expect(OpCode::Text, true, 3);
     assert_eq!(
         framer.next(b"a", Rest::Send),
-        Ok(Some(Piece {
-            head: Head::new(OpCode::Text, false, 1),
+        Ok(Some(Outgoing {
+            head: FrameHeader::new(OpCode::Text, false, 1),
             payload: 0..1,
             taken: 1,
             ends_message: false,

@@ -88,23 +88,23 @@ impl From<Kind> for OpCode {
 /// The bytes that are sent in front of a payload: the header of an unmasked frame (2, 4 or 10
 /// bytes), and up to 3 bytes of payload held back from an earlier read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Head {
-    bytes: [u8; Head::MAX],
+pub struct FrameHeader {
+    bytes: [u8; FrameHeader::MAX],
     len: u8,
     held: u8,
 }
 
-impl Head {
+impl FrameHeader {
     /// The longest value, in bytes.
     pub const MAX: usize = 10 + 3;
 
     /// No bytes: the payload that follows continues a frame begun before.
-    pub const NONE: Head = Head { bytes: [0; Head::MAX], len: 0, held: 0 };
+    pub const NONE: FrameHeader = FrameHeader { bytes: [0; FrameHeader::MAX], len: 0, held: 0 };
 
     /// The header of an unmasked frame with `len` payload bytes.
     #[expect(clippy::cast_possible_truncation, reason = "each length is cast in its range")]
-    pub fn new(opcode: OpCode, fin: bool, len: u64) -> Head {
-        let mut bytes = [0; Head::MAX];
+    pub fn new(opcode: OpCode, fin: bool, len: u64) -> FrameHeader {
+        let mut bytes = [0; FrameHeader::MAX];
         bytes[0] = u8::from(fin) << 7 | opcode.bits();
         let head = match len {
             0..126 => {
@@ -122,11 +122,11 @@ impl Head {
                 10
             }
         };
-        Head { bytes, len: head, held: 0 }
+        FrameHeader { bytes, len: head, held: 0 }
     }
 
     /// Returns this header with `held`, at most 3 payload bytes, appended.
-    pub fn with(mut self, held: &[u8]) -> Head {
+    pub fn with(mut self, held: &[u8]) -> FrameHeader {
         let at = usize::from(self.len);
         self.bytes[at..at + held.len()].copy_from_slice(held);
         self.held = u8::try_from(held.len()).expect("at most 3 bytes are held back");
@@ -160,7 +160,7 @@ impl Head {
 
 /// A whole frame as a client sends it: one message or control frame, masked with `key`.
 pub fn masked_frame(opcode: OpCode, payload: &[u8], mut key: [u8; 4]) -> Vec<u8> {
-    let mut frame = Head::new(opcode, true, payload.len() as u64).as_bytes().to_vec();
+    let mut frame = FrameHeader::new(opcode, true, payload.len() as u64).as_bytes().to_vec();
     frame[1] |= 0x80;
     frame.extend(key);
     let start = frame.len();
@@ -174,7 +174,7 @@ pub fn masked_frame(opcode: OpCode, payload: &[u8], mut key: [u8; 4]) -> Vec<u8>
 pub fn control_frame(opcode: OpCode, payload: &[u8]) -> Vec<u8> {
     let payload = &payload[..payload.len().min(MAX_CONTROL)];
     let mut frame = Vec::with_capacity(2 + payload.len());
-    frame.extend_from_slice(Head::new(opcode, true, payload.len() as u64).as_bytes());
+    frame.extend_from_slice(FrameHeader::new(opcode, true, payload.len() as u64).as_bytes());
     frame.extend_from_slice(payload);
     frame
 }
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_length_takes_as_few_bytes_as_it_can() {
-        let head = |len| Head::new(OpCode::Binary, true, len).as_bytes().to_vec();
+        let head = |len| FrameHeader::new(OpCode::Binary, true, len).as_bytes().to_vec();
         assert_eq!(head(125), [0x82, 125]);
         assert_eq!(head(126), [0x82, 126, 0, 126]);
         assert_eq!(head(65535), [0x82, 126, 0xff, 0xff]);

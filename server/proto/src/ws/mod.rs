@@ -12,7 +12,7 @@ pub mod violation;
 
 pub use self::{
     decoder::{Control, Decoder, Event},
-    frame::{Head, Kind, OpCode, Role},
+    frame::{FrameHeader, Kind, OpCode, Role},
     violation::Violation,
 };
 

@@ -293,7 +293,7 @@ impl fmt::Display for Close {
             }
             code => {
                 let code = code.unwrap_or(CloseCode::NO_STATUS);
-                write!(f, "closed by the server ({}, {})", code.0, code.words())?;
+                write!(f, "closed by the server ({}, {})", code.0, code.description())?;
             }
         }
         match &*self.reason {
@@ -306,7 +306,7 @@ impl fmt::Display for Close {
 /// The error of a connection that ended without a Close.
 pub(in crate::client) fn abnormal_closure() -> io::Error {
     let code = CloseCode::ABNORMAL;
-    io::Error::new(io::ErrorKind::UnexpectedEof, format!("{} ({})", code.words(), code.0))
+    io::Error::new(io::ErrorKind::UnexpectedEof, format!("{} ({})", code.description(), code.0))
 }
 
 /// Converts an error of the WebSocket library.

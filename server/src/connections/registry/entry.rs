@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use echogate_proto::live::{Carried, Connection, Kind, Legs};
+use echogate_proto::api::{Carried, Connection, Kind, Legs};
 
 use super::{Change, ConnectionInfo, GatewayInfo, Registry};
 use crate::connections::limits::Place;

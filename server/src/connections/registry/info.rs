@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use echogate_proto::live::Kind;
+use echogate_proto::api::Kind;
 
 /// A client, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -14,8 +14,8 @@ use std::{
     },
 };
 
-use echogate_proto::live::Carried;
-pub(crate) use echogate_proto::live::Kind;
+use echogate_proto::api::Carried;
+pub(crate) use echogate_proto::api::Kind;
 use tokio::sync::broadcast;
 
 pub(crate) use self::{

@@ -8,7 +8,7 @@ use std::{borrow::Cow, fmt, io, task::Context, time::Duration};
 use echogate_proto::{
     close::CloseCode,
     framing::{Framing, FramingError},
-    ws::{Head, OpCode, Violation, frame::close_frame},
+    ws::{FrameHeader, OpCode, Violation, frame::close_frame},
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -153,7 +153,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
             self.close_with(CloseCode::INTERNAL_ERROR, RESET);
         } else if self.half_close && self.client_in.is_open() {
             // The client may go on; when it has ended too, advance_close() closes.
-            self.send(cx, Head::new(OpCode::Binary, true, 0).as_bytes());
+            self.send(cx, FrameHeader::new(OpCode::Binary, true, 0).as_bytes());
         } else if self.watch.stage() > Stage::Serving {
             self.close_with(CloseCode::GOING_AWAY, SHUTDOWN);
         } else {

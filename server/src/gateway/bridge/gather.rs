@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, io, io::IoSlice, ops::Range, task::Context};
 
-use echogate_proto::ws::Head;
+use echogate_proto::ws::FrameHeader;
 use tokio::io::AsyncWrite;
 
 use crate::runtime::write_buffer::Backlog;
@@ -42,7 +42,7 @@ impl Gather {
     }
 
     /// Appends a frame's head.
-    pub(super) fn head(&mut self, head: &Head) {
+    pub(super) fn head(&mut self, head: &FrameHeader) {
         head.append_to(&mut self.copied);
     }
 

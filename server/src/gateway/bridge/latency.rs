@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use echogate_proto::live::Legs;
+use echogate_proto::api::Legs;
 
 use crate::connections::registry::Entry;
 

@@ -1,6 +1,6 @@
 //! Pong frames that wait to be sent.
 
-use echogate_proto::ws::{Head, OpCode};
+use echogate_proto::ws::{FrameHeader, OpCode};
 
 /// The number of Pongs that may wait. Of further Pings only the latest is answered, as RFC 6455
 /// section 5.5.3 allows: that bounds the memory.
@@ -24,7 +24,7 @@ impl Pongs {
             self.count += 1;
         }
         self.latest = self.frames.len();
-        self.frames.extend(Head::new(OpCode::Pong, true, payload.len() as u64).as_bytes());
+        self.frames.extend(FrameHeader::new(OpCode::Pong, true, payload.len() as u64).as_bytes());
         self.frames.extend(payload);
     }
 

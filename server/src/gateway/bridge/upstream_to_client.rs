@@ -8,7 +8,7 @@ use std::{
 };
 
 use echogate_proto::{
-    framing::{Framing, FramingError, Piece, Rest},
+    framing::{Framing, FramingError, Outgoing, Rest},
     ws::{OpCode, frame::control_frame},
 };
 use tokio::{io::ReadBuf, time::Instant};
@@ -282,7 +282,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
     }
 
     /// The next piece, unless a Close is to be sent in front of it.
-    fn next_piece(&mut self, input: &[u8], rest: Rest) -> Result<Option<Piece>, FramingError> {
+    fn next_piece(&mut self, input: &[u8], rest: Rest) -> Result<Option<Outgoing>, FramingError> {
         if self.close_is_due() { Ok(None) } else { self.framer.next(input, rest) }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{fs, io, net::SocketAddr, os::unix::fs::FileTypeExt, path::Path, sync::Arc};
 
-use echogate_proto::{endpoint::HostPort, live::Kind};
+use echogate_proto::{api::Kind, endpoint::HostPort};
 use nix::sys::stat::{Mode, umask};
 use socket2::SockRef;
 use tokio::net::{TcpSocket, UdpSocket, UnixDatagram, UnixSocket};

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use echogate_proto::operator::{BYE, Ending};
+use echogate_proto::chat::{BYE, Ending};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc::Receiver},
     time::{Sleep, sleep},

@@ -6,7 +6,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use echogate_proto::operator::{BYE, Conversation, Ending, Message};
+use echogate_proto::chat::{BYE, Conversation, Ending, Message};
 use tokio::sync::mpsc::{Sender, error::TrySendError};
 
 use super::memory_shares::{Holder, MemoryShares};
@@ -241,7 +241,7 @@ fn size(message: &Message) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use echogate_proto::operator::From;
+    use echogate_proto::chat::Author;
     use tokio::sync::mpsc::{Receiver, channel};
 
     use super::*;
@@ -257,7 +257,7 @@ mod tests {
         }
 
         fn say(&mut self, id: u64, text: &str) -> Delivery {
-            let message = Message { from: From::Client, at: 0.0, text: text.to_owned() };
+            let message = Message { from: Author::Client, at: 0.0, text: text.to_owned() };
             let delivery = self.0.receive(id, &message, false);
             if delivery == Delivery::Queued {
                 self.0.keep(id, message);

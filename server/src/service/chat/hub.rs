@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use echogate_proto::operator::{BYE, Conversation, Ending, From, Message, ToOperator};
+use echogate_proto::chat::{Author, BYE, Conversation, Ending, Message, ToOperator};
 use tokio::sync::{
     Semaphore,
     mpsc::{Receiver, channel},
@@ -80,7 +80,7 @@ impl Hub {
         permit: Option<InFlightPermit>,
     ) -> Delivery {
         self.change(|state| {
-            let message = Message { from: From::Client, at: unix_time(), text };
+            let message = Message { from: Author::Client, at: unix_time(), text };
             let seen = !state.operators.is_empty();
             let delivery = state.conversations.receive(conversation, &message, seen);
             if matches!(delivery, Delivery::Delivered | Delivery::Queued) {
@@ -136,7 +136,7 @@ impl Hub {
         }
         self.change(|state| {
             state.conversations.send(conversation, text)?;
-            let from = From::Operator(operator);
+            let from = Author::Operator(operator);
             let message = Message { from, at: unix_time(), text: text.to_owned() };
             state.record(conversation, message, None);
             if text == BYE {

@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use echogate_proto::operator::{FromOperator, ToOperator};
+use echogate_proto::chat::{FromOperator, ToOperator};
 
 use super::hub::Hub;
 use crate::{

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use echogate_proto::operator::ToOperator;
+use echogate_proto::chat::ToOperator;
 use tokio::sync::OwnedSemaphorePermit;
 
 /// Client messages in flight: queued for at least one operator. Clients are read no faster than
@@ -181,12 +181,12 @@ impl Event {
 
 #[cfg(test)]
 mod tests {
-    use echogate_proto::operator::{From, Message};
+    use echogate_proto::chat::{Author, Message};
 
     use super::*;
 
     fn said() -> ToOperator {
-        let message = Message { from: From::Client, at: 0.0, text: "x".repeat(60_000) };
+        let message = Message { from: Author::Client, at: 0.0, text: "x".repeat(60_000) };
         ToOperator::Said { conversation: 1, message }
     }
 

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::ws::{Head, frame::masked_frame};
+use crate::ws::{FrameHeader, frame::masked_frame};
 
 const LIMIT: u64 = 100_000;
 
@@ -196,7 +196,7 @@ fn frames_of_both_roles() -> [Vec<u8>; 2] {
         (OpCode::Close, &[0x03, 0xe8, b'o', b'k']),
     ];
     let unmasked = parts.map(|(opcode, payload)| {
-        [Head::new(opcode, true, payload.len() as u64).as_bytes(), payload].concat()
+        [FrameHeader::new(opcode, true, payload.len() as u64).as_bytes(), payload].concat()
     });
     [unmasked.concat(), parts.map(|(opcode, payload)| masked_frame(opcode, payload, KEY)).concat()]
 }

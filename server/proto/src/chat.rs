@@ -87,7 +87,7 @@ pub struct Conversation {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Message {
     /// The author.
-    pub from: From,
+    pub from: Author,
     /// The time, in seconds since 1970.
     pub at: f64,
     /// The text: one line without its line ending. Invalid UTF-8 is shown as `\xNN`.
@@ -97,7 +97,7 @@ pub struct Message {
 /// The author of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum From {
+pub enum Author {
     /// The client.
     Client,
     /// The operator with that number.
@@ -130,7 +130,7 @@ mod tests {
         let json = r#"{"type":"say","conversation":3,"text":"hello"}"#;
         assert_eq!(serde_json::to_string(&say).unwrap(), json);
         assert_eq!(serde_json::from_str::<FromOperator>(json).unwrap(), say);
-        let message = Message { from: From::Operator(2), at: 1.5, text: "hi".into() };
+        let message = Message { from: Author::Operator(2), at: 1.5, text: "hi".into() };
         let said = ToOperator::Said { conversation: 3, message };
         let json = r#"{"type":"said","conversation":3,"message":{"from":{"operator":2},"at":1.5,"text":"hi"}}"#;
         assert_eq!(serde_json::to_string(&said).unwrap(), json);
