@@ -4,7 +4,10 @@ use echogate_proto::endpoint::HostPort;
 
 use super::{
     ActivatedNames, Bind, BindAddress, ListenAddr, ListenerSpec, RouteSpec, Sources, Upstream,
-    addresses::check_addresses, listener::default_listeners, route::default_routes, sources::list,
+    addresses::check_addresses,
+    listener::{default_listeners, loopback},
+    route::default_routes,
+    sources::list,
 };
 use crate::service::Service;
 
@@ -80,10 +83,4 @@ impl Endpoints {
 
 fn required<T>(specs: impl IntoIterator<Item = T>) -> Vec<Bind<T>> {
     specs.into_iter().map(|spec| Bind { spec, required: true }).collect()
-}
-
-/// A port of both loopback addresses; that of IPv6 may be missing.
-pub(super) fn loopback(port: u16) -> [Bind<HostPort>; 2] {
-    [("127.0.0.1", true), ("::1", false)]
-        .map(|(host, required)| Bind { spec: HostPort { host: host.to_owned(), port }, required })
 }

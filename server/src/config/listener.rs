@@ -12,7 +12,6 @@ use echogate_proto::{
 
 use super::{
     Bind,
-    endpoints::loopback,
     values::{SpecError, check_host, known_options, parse_endpoint},
 };
 use crate::service::Service;
@@ -91,6 +90,12 @@ pub(super) fn default_listeners() -> Vec<Bind<ListenerSpec>> {
         })
     });
     listeners.collect()
+}
+
+/// A port of both loopback addresses; that of IPv6 may be missing.
+pub(super) fn loopback(port: u16) -> [Bind<HostPort>; 2] {
+    [("127.0.0.1", true), ("::1", false)]
+        .map(|(host, required)| Bind { spec: HostPort { host: host.to_owned(), port }, required })
 }
 
 impl FromStr for ListenerSpec {

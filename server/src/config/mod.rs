@@ -4,7 +4,7 @@
 //! - `layer`: the settings of one source; `environment` and `file` read theirs
 //! - `sources`: all layers, and the name under which each setting was given
 //! - `endpoints`: HTTP addresses, listeners and routes; `addresses`: no address twice
-//! - `listener`, `route`, `origin`, `values`: the values
+//! - `listener`, `route`, `origin`, `values`: the values; `secrets`: certificate, key, token
 //! - `activated`: sockets passed by a service manager
 
 mod activated;
@@ -16,6 +16,7 @@ mod layer;
 mod listener;
 mod origin;
 mod route;
+mod secrets;
 mod sources;
 mod values;
 
@@ -40,8 +41,9 @@ pub(crate) use self::{
 };
 use self::{
     endpoints::Endpoints,
+    secrets::{operator_token, server_tls},
     sources::list,
-    values::{Count, Size, Time, Timeout, operator_token, server_tls},
+    values::{Count, Size, Time, Timeout},
 };
 use crate::{
     net::{authority::AllowedHost, networks::Network, tls::server::ServerTls},

@@ -1,23 +1,11 @@
-//! Values of settings, and the files that they name.
+//! Values of settings.
 
-use std::{
-    fs,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-    str::FromStr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{str::FromStr, time::Duration};
 
 use echogate_proto::endpoint::{Endpoint, EndpointError, HostPort};
 use jiff::tz::TimeZone;
 
-use super::sources::Setting;
-use crate::{
-    net::{authority::Host, tls::server::ServerTls},
-    service::chat::Token,
-    text::escape::escape,
-};
+use crate::{net::authority::Host, text::escape::escape};
 
 /// An error in `SERVICE=URL` or `PATH=URL`.
 #[derive(Debug)]
@@ -197,90 +185,5 @@ impl FromStr for Zone {
     fn from_str(name: &str) -> Result<Zone, String> {
         let unknown = |_| "not a time zone: expected an IANA name, as Europe/Berlin".to_owned();
         TimeZone::get(name).map(Zone).map_err(unknown)
-    }
-}
-
-/// Reads the server's certificate and key, if they were given.
-pub(super) fn server_tls(
-    cert: Option<(PathBuf, Setting<'_>)>,
-    key: Option<(PathBuf, Setting<'_>)>,
-) -> Result<Option<Arc<ServerTls>>, String> {
-    match (cert, key) {
-        (None, None) => Ok(None),
-        (Some((cert, _)), Some((key, _))) => {
-            let tls = ServerTls::read(&cert, &key)?;
-            warn_of_access(&key);
-            Ok(Some(tls.into()))
-        }
-        (Some((_, cert)), None) => {
-            Err(format!("{cert} needs {}, its private key", cert.beside("tls-key")))
-        }
-        (None, Some((_, key))) => {
-            Err(format!("{key} needs {}, its certificate", key.beside("tls-cert")))
-        }
-    }
-}
-
-/// Reads the operators' token: the first line of a file.
-pub(super) fn operator_token(file: &Path) -> Result<Token, String> {
-    let name = file.display();
-    let text = fs::read_to_string(file)
-        .map_err(|e| format!("{name}: {}", crate::text::io_error::describe(&e)))?;
-    let token =
-        text.lines().next().unwrap_or_default().parse().map_err(|e| format!("{name}: {e}"))?;
-    warn_of_access(file);
-    Ok(token)
-}
-
-/// Permissions that the file of a secret should not grant: reading and writing to others, writing
-/// to its group. Its group may read: that is how services share a certificate.
-const TOO_OPEN: u32 = 0o026;
-
-/// Logs a warning if other users can read or change a file that holds a secret. Not an error:
-/// secrets that are mounted into a container often have mode 0644, and the container has no other
-/// users.
-fn warn_of_access(file: &Path) {
-    if let Ok(metadata) = fs::metadata(file)
-        && metadata.is_file()
-        && let Some(who) = exposure(metadata.mode())
-    {
-        tracing::warn!(
-            "{}: {who} this secret (mode {:04o}); restrict it with chmod 600",
-            file.display(),
-            metadata.mode() & 0o7777
-        );
-    }
-}
-
-/// Describes what a file mode grants beyond [`TOO_OPEN`]; None if nothing.
-fn exposure(mode: u32) -> Option<&'static str> {
-    match mode & TOO_OPEN {
-        0 => None,
-        open if open & 0o002 != 0 => Some("every user can change"),
-        open if open & 0o020 != 0 => Some("its group can change"),
-        _ => Some("every user can read"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_secret_is_exposed_if_others_can_read_it_or_its_group_can_change_it() {
-        for (mode, expected) in [
-            (0o100_600, None),
-            (0o100_400, None),
-            (0o100_640, None),
-            (0o100_440, None),
-            (0o100_604, Some("every user can read")),
-            (0o100_644, Some("every user can read")),
-            (0o100_660, Some("its group can change")),
-            (0o100_664, Some("its group can change")),
-            (0o100_602, Some("every user can change")),
-            (0o100_666, Some("every user can change")),
-        ] {
-            assert_eq!(exposure(mode), expected, "{mode:o}");
-        }
     }
 }

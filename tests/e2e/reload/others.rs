@@ -152,7 +152,7 @@ fn what_operators_have_to_know() {
     assert!(welcome(&reloaded, "another-horse-and-its-battery"));
     operator.send_frame(first::TEXT, br#"{"type":"say","conversation":9,"text":"hello"}"#);
     let answer = String::from_utf8(operator.read().payload).unwrap();
-    assert!(answer.contains("there is no conversation 9"), "who is known stays: {answer}");
+    assert!(answer.contains("conversation 9 does not exist"), "who is known stays: {answer}");
     // Without a file one is made, as at the start.
     reloaded.take(&http_and(UPPER));
     assert!(!welcome(&reloaded, "another-horse-and-its-battery"));
@@ -211,7 +211,7 @@ fn a_file_that_a_flag_names_is_read_again_too() {
     assert_eq!(handshake(&reloaded.server, "/x", &[]).status, 101);
     fs::write(one.ca(), "nonsense").unwrap();
     let said = reloaded.hangup();
-    assert!(said.contains("stay as they were: ") && said.contains("ca.pem: "), "{said}");
+    assert!(said.contains("configuration unchanged: ") && said.contains("ca.pem: "), "{said}");
     assert_eq!(handshake(&reloaded.server, "/x", &[]).status, 101);
 }
 

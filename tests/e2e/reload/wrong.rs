@@ -46,7 +46,10 @@ fn a_wrong_file_is_named_as_at_the_start_and_changes_nothing() {
     }
     fs::remove_file(&file).unwrap();
     let said = reloaded.hangup();
-    assert!(said.contains("stay as they were: ") && said.contains("echogate.toml: "), "{said}");
+    assert!(
+        said.contains("configuration unchanged: ") && said.contains("echogate.toml: "),
+        "{said}"
+    );
     assert!(uppers(&mut ws));
     assert!(answers(&mut connect(server.address("upper")), b"and new ones", b"AND NEW ONES"));
     reloaded.take(&good);
