@@ -3,7 +3,7 @@
 use echogate_proto::endpoint::HostPort;
 
 use super::{
-    ActivatedNames, Bind, BindAddress, ListenAddr, ListenerSpec, RouteSpec, Sources, Upstream,
+    ActivatedNames, Bind, BindAddress, ListenAddr, ListenerSpec, RouteSpec, Sources, UpstreamSpec,
     addresses::check_addresses,
     listener::{default_listeners, loopback},
     route::default_routes,
@@ -66,7 +66,7 @@ impl Endpoints {
         activated: &ActivatedNames,
     ) -> Result<(), String> {
         let leads_there = |route: &RouteSpec| match route.upstream {
-            Upstream::Service(other) | Upstream::Listener(other) => other == service,
+            UpstreamSpec::Service(other) | UpstreamSpec::Listener(other) => other == service,
             _ => false,
         };
         let is_served = listeners.iter().any(|bind| bind.spec.service == service)

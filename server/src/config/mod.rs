@@ -35,7 +35,7 @@ pub(crate) use self::{
     layer::ConfigLayer,
     listener::{ListenAddr, ListenerSpec, SocketPath},
     origin::{AllowedOrigin, Origin, default_port},
-    route::{PAGE_PATHS, RouteSpec, Upstream},
+    route::{PAGE_PATHS, RouteSpec, UpstreamSpec},
     sources::Sources,
     values::{BindAddress, Zone, parse_duration},
 };

@@ -37,7 +37,7 @@ pub(crate) struct RouteSpec {
     /// The path of the request, without the query.
     pub(crate) path: String,
     /// The upstream.
-    pub(crate) upstream: Upstream,
+    pub(crate) upstream: UpstreamSpec,
     /// How message boundaries are mapped.
     pub(crate) framing: Framing,
     /// The options of the framing.
@@ -52,7 +52,7 @@ pub(crate) struct RouteSpec {
 
 /// The upstream of a route.
 #[derive(Clone, Debug)]
-pub(crate) enum Upstream {
+pub(crate) enum UpstreamSpec {
     /// A TCP endpoint.
     Tcp(HostPort),
     /// A TLS endpoint, and how it is verified.
@@ -80,8 +80,8 @@ pub(super) fn default_routes(has_listener: impl Fn(Service) -> bool) -> Vec<Rout
     let routes = routes.map(|(path, service)| RouteSpec {
         path: path.to_owned(),
         upstream: match has_listener(service) && service != Service::Chat {
-            true => Upstream::Listener(service),
-            false => Upstream::Service(service),
+            true => UpstreamSpec::Listener(service),
+            false => UpstreamSpec::Service(service),
         },
         framing: service.framing(),
         framing_options: FramingOptions::default(),
@@ -92,14 +92,14 @@ pub(super) fn default_routes(has_listener: impl Fn(Service) -> bool) -> Vec<Rout
     routes.into()
 }
 
-impl Display for Upstream {
+impl Display for UpstreamSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Upstream::Tcp(at) => write!(f, "tcp://{at}"),
-            Upstream::Tls(at, _) => write!(f, "tls://{at}"),
-            Upstream::Unix(path) => write!(f, "unix://{path}"),
-            Upstream::Service(service) => write!(f, "service:{service}"),
-            Upstream::Listener(service) => write!(f, "the first listener of {service}"),
+            UpstreamSpec::Tcp(at) => write!(f, "tcp://{at}"),
+            UpstreamSpec::Tls(at, _) => write!(f, "tls://{at}"),
+            UpstreamSpec::Unix(path) => write!(f, "unix://{path}"),
+            UpstreamSpec::Service(service) => write!(f, "service:{service}"),
+            UpstreamSpec::Listener(service) => write!(f, "the first listener of {service}"),
         }
     }
 }
@@ -150,13 +150,13 @@ impl RouteSpec {
                 }
                 let ca = endpoint.option("ca").map(Path::new);
                 let tls = ClientTls::new(name, ca, AppProtocol::Bytes)?;
-                (Upstream::Tls(at.clone(), tls.into()), Framing::Bytes)
+                (UpstreamSpec::Tls(at.clone(), tls.into()), Framing::Bytes)
             }
-            Address::Tcp(at) => (Upstream::Tcp(at.clone()), Framing::Bytes),
-            Address::Unix(path) => (Upstream::Unix(path.clone()), Framing::Bytes),
+            Address::Tcp(at) => (UpstreamSpec::Tcp(at.clone()), Framing::Bytes),
+            Address::Unix(path) => (UpstreamSpec::Unix(path.clone()), Framing::Bytes),
             Address::Service(name) => {
                 let service: Service = name.parse()?;
-                (Upstream::Service(service), service.framing())
+                (UpstreamSpec::Service(service), service.framing())
             }
             other => {
                 return Err(format!(
@@ -168,7 +168,7 @@ impl RouteSpec {
         let max = endpoint.option("max").map(parse_max).transpose()?;
         let protocol = endpoint.option("protocol").map(parse_protocol).transpose()?;
         let proxy = endpoint.option("proxy").map(str::parse).transpose()?;
-        if proxy.is_some() && matches!(upstream, Upstream::Service(_)) {
+        if proxy.is_some() && matches!(upstream, UpstreamSpec::Service(_)) {
             return Err(format!("{url}: proxy cannot be used with a built-in service"));
         }
         let framing = framing.unwrap_or(default_framing);

@@ -66,7 +66,7 @@ pub(crate) struct RouteLimit {
 
 /// Which limit is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Full {
+pub(crate) enum LimitReached {
     /// So many connections in all.
     Server(u32),
     /// So many from one address, or one IPv6 network.
@@ -75,31 +75,33 @@ pub(crate) enum Full {
     Route(u32),
 }
 
-impl fmt::Display for Full {
+impl fmt::Display for LimitReached {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Full::Server(max) => {
+            LimitReached::Server(max) => {
                 write!(f, "the server is full: {max} connections (--max-connections)")
             }
-            Full::Address(ip, max) => {
+            LimitReached::Address(ip, max) => {
                 let counted = if is_counted_by_network(ip) { "/64" } else { "" };
                 write!(
                     f,
                     "{ip}{counted} has {max} connections, the most it may (--max-per-address)"
                 )
             }
-            Full::Route(max) => write!(f, "the route is full: {max} connections (max={max})"),
+            LimitReached::Route(max) => {
+                write!(f, "the route is full: {max} connections (max={max})")
+            }
         }
     }
 }
 
-impl Full {
+impl LimitReached {
     /// The reason that the refusal is counted by.
     pub(crate) fn refusal(self) -> Refusal {
         match self {
-            Full::Server(_) => Refusal::MaxConnections,
-            Full::Address(..) => Refusal::MaxPerAddress,
-            Full::Route(_) => Refusal::MaxPerRoute,
+            LimitReached::Server(_) => Refusal::MaxConnections,
+            LimitReached::Address(..) => Refusal::MaxPerAddress,
+            LimitReached::Route(_) => Refusal::MaxPerRoute,
         }
     }
 }
@@ -153,7 +155,7 @@ impl Limits {
     }
 
     /// Waits for a place, and takes it.
-    pub(crate) async fn room(self: &Arc<Self>) -> Place {
+    pub(crate) async fn acquire(self: &Arc<Self>) -> ConnectionPermit {
         let permit = match self.left.try_acquire() {
             Ok(permit) => permit,
             Err(_) => {
@@ -162,7 +164,7 @@ impl Limits {
             }
         };
         permit.forget();
-        Place { limits: self.clone(), address: None, route: None }
+        ConnectionPermit { limits: self.clone(), address: None, route: None }
     }
 
     /// The permit of an HTTP connection, counted by its client's address if there is one.
@@ -198,17 +200,18 @@ impl Limits {
         self: &Arc<Self>,
         ip: Option<IpAddr>,
         route: Option<&RouteLimit>,
-    ) -> Result<Place, Full> {
+    ) -> Result<ConnectionPermit, LimitReached> {
         let Ok(permit) = self.left.try_acquire() else {
-            return Err(Full::Server(self.counts().max));
+            return Err(LimitReached::Server(self.counts().max));
         };
         permit.forget();
-        let mut place = Place { limits: self.clone(), address: None, route: None }.of(ip)?;
+        let mut place =
+            ConnectionPermit { limits: self.clone(), address: None, route: None }.of(ip)?;
         if let Some(RouteLimit { max, used }) = route {
             let max = max.unwrap_or(u32::MAX);
             let more = |used| (used < max).then_some(used + 1);
             if used.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_err() {
-                return Err(Full::Route(max));
+                return Err(LimitReached::Route(max));
             }
             place.route = Some(used.clone());
         }
@@ -269,20 +272,20 @@ impl Drop for Waiting<'_> {
 
 /// A client's place, given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct ConnectionPermit {
     limits: Arc<Limits>,
     /// One of the keys: a connection pays for a pointer.
     address: Option<Arc<IpAddr>>,
     route: Option<Arc<AtomicU32>>,
 }
 
-impl Place {
+impl ConnectionPermit {
     /// The place of a client at this address, if it has one.
     ///
     /// # Errors
     ///
     /// When the address has as many as it may; the place is given back.
-    pub(crate) fn of(mut self, ip: Option<IpAddr>) -> Result<Place, Full> {
+    pub(crate) fn of(mut self, ip: Option<IpAddr>) -> Result<ConnectionPermit, LimitReached> {
         let Some(ip) = ip else { return Ok(self) };
         let mut counts = self.limits.counts();
         let (ip, max) = counts.counted_by(ip);
@@ -295,7 +298,7 @@ impl Place {
             _ => None,
         };
         drop(counts);
-        self.address = Some(address.ok_or(Full::Address(ip, max))?);
+        self.address = Some(address.ok_or(LimitReached::Address(ip, max))?);
         Ok(self)
     }
 }
@@ -317,7 +320,7 @@ fn is_counted_by_network(ip: &IpAddr) -> bool {
     matches!(ip, IpAddr::V6(v6) if !v6.is_loopback() && !v6.is_unicast_link_local())
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut counts = self.limits.counts();
         match counts.beyond.checked_sub(1) {
@@ -345,7 +348,7 @@ mod tests {
     const HERE: &str = "127.0.0.1";
     const THERE: &str = "192.0.2.1";
 
-    fn enter(limits: &Arc<Limits>, ip: &str) -> Result<Place, Full> {
+    fn enter(limits: &Arc<Limits>, ip: &str) -> Result<ConnectionPermit, LimitReached> {
         limits.enter(Some(ip.parse().unwrap()), None)
     }
 
@@ -354,7 +357,7 @@ mod tests {
         let limits = Arc::new(Limits::new(2, None));
         let first = enter(&limits, HERE).unwrap();
         let _second = enter(&limits, HERE).unwrap();
-        assert_eq!(enter(&limits, HERE).unwrap_err(), Full::Server(2));
+        assert_eq!(enter(&limits, HERE).unwrap_err(), LimitReached::Server(2));
         drop(first);
         enter(&limits, HERE).unwrap();
     }
@@ -380,7 +383,7 @@ mod tests {
     fn an_address_is_counted_in_either_notation() {
         let limits = Arc::new(Limits::new(10, Some(1)));
         let place = enter(&limits, THERE).unwrap();
-        let full = Full::Address(THERE.parse().unwrap(), 1);
+        let full = LimitReached::Address(THERE.parse().unwrap(), 1);
         assert_eq!(enter(&limits, "::ffff:192.0.2.1").unwrap_err(), full);
         drop(place);
         drop(enter(&limits, THERE).unwrap());
@@ -394,7 +397,7 @@ mod tests {
         let places: Vec<_> = (0..2000).map(|_| enter(&limits, HERE).unwrap()).collect();
         let others: Vec<_> = (0..1000).map(|_| enter(&limits, THERE).unwrap()).collect();
         drop(places);
-        assert!(matches!(enter(&limits, THERE), Err(Full::Address(_, 1000))));
+        assert!(matches!(enter(&limits, THERE), Err(LimitReached::Address(_, 1000))));
         drop(others);
     }
 
@@ -404,7 +407,7 @@ mod tests {
         let route = limits.route("/ws", Some(1));
         let ip = Some(HERE.parse().unwrap());
         let place = limits.enter(ip, Some(&route)).unwrap();
-        assert_eq!(limits.enter(ip, Some(&route)).unwrap_err(), Full::Route(1));
+        assert_eq!(limits.enter(ip, Some(&route)).unwrap_err(), LimitReached::Route(1));
         limits.enter(ip, Some(&limits.route("/other", Some(1)))).unwrap();
         drop(place);
         limits.enter(ip, Some(&route)).unwrap();
@@ -417,7 +420,7 @@ mod tests {
         let place = limits.enter(None, Some(&free)).unwrap();
         drop(free);
         let limited = limits.route("/ws", Some(1));
-        assert_eq!(limits.enter(None, Some(&limited)).unwrap_err(), Full::Route(1));
+        assert_eq!(limits.enter(None, Some(&limited)).unwrap_err(), LimitReached::Route(1));
         drop((place, limited));
         limits.route("/other", None);
         assert_eq!(limits.counts().per_route.len(), 1, "nobody has the other any more");
@@ -429,27 +432,27 @@ mod tests {
         let mut places: Vec<_> = (0..3).map(|_| enter(&limits, HERE).unwrap()).collect();
         limits.set(1, None);
         places.pop();
-        assert_eq!(enter(&limits, HERE).unwrap_err(), Full::Server(1), "2 of 1");
+        assert_eq!(enter(&limits, HERE).unwrap_err(), LimitReached::Server(1), "2 of 1");
         limits.set(2, None);
-        assert_eq!(enter(&limits, HERE).unwrap_err(), Full::Server(2), "2 of 2");
+        assert_eq!(enter(&limits, HERE).unwrap_err(), LimitReached::Server(2), "2 of 2");
         limits.set(4, None);
         places.extend((0..2).map(|_| enter(&limits, HERE).unwrap()));
-        assert_eq!(enter(&limits, HERE).unwrap_err(), Full::Server(4), "4 of 4");
+        assert_eq!(enter(&limits, HERE).unwrap_err(), LimitReached::Server(4), "4 of 4");
         limits.set(1, None);
         limits.set(3, None);
         places.truncate(2);
         let _third = enter(&limits, HERE).unwrap();
-        assert_eq!(enter(&limits, HERE).unwrap_err(), Full::Server(3), "3 of 3");
+        assert_eq!(enter(&limits, HERE).unwrap_err(), LimitReached::Server(3), "3 of 3");
         assert_eq!(limits.counts().beyond, 0);
     }
 
     #[tokio::test]
     async fn who_waits_is_let_in_by_a_limit_that_is_raised_and_only_as_far() {
         let limits = Arc::new(Limits::new(1, None));
-        let place = limits.room().await;
+        let place = limits.acquire().await;
         let waiting = || {
             let limits = limits.clone();
-            tokio::spawn(async move { limits.room().await })
+            tokio::spawn(async move { limits.acquire().await })
         };
         let (first, second) = (waiting(), waiting());
         tokio::task::yield_now().await;

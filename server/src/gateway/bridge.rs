@@ -54,13 +54,13 @@ use self::{
     upstream_to_client::PartialReply,
 };
 use crate::{
-    connections::registry::Registered,
+    connections::registry::RegistryGuard,
     net::stream::Transport,
     runtime::{
         buffer_pool,
-        drain::{Drain, Stage, Watch},
-        idle_timeout::Idle,
-        write_buffer::Backlog,
+        drain::{Drain, ShutdownWatch, Stage},
+        idle_timeout::IdleTimeout,
+        write_buffer::WriteBuffer,
     },
 };
 
@@ -101,7 +101,7 @@ pub(crate) fn run<C, U>(
     upstream: U,
     read_ahead: &[u8],
     negotiated: Negotiated,
-    entry: Registered,
+    entry: RegistryGuard,
     drain: &Drain,
 ) -> impl Future<Output = End> + use<C, U>
 where
@@ -126,13 +126,13 @@ where
         only_empty_fragments: false,
         undecoded: Undecoded::new(read_ahead),
         partial_reply: None,
-        to_upstream: Backlog::default(),
-        to_client: Backlog::default(),
+        to_upstream: WriteBuffer::default(),
+        to_client: WriteBuffer::default(),
         pongs: None,
         ping_due: false,
         heartbeat: Heartbeat::new(Instant::now()),
         latency: Latency::default(),
-        idle: Idle::new(config.idle_timeout),
+        idle: IdleTimeout::new(config.idle_timeout),
         watch: drain.watch(),
         config,
     }
@@ -141,7 +141,7 @@ where
 struct Bridge<C, U> {
     client: C,
     upstream: U,
-    entry: Registered,
+    entry: RegistryGuard,
     config: Arc<BridgeConfig>,
     half_close: bool,
     decoder: Decoder,
@@ -163,17 +163,17 @@ struct Bridge<C, U> {
     /// Bytes of the upstream that wait for the rest of a reply or of a line.
     partial_reply: Option<Box<PartialReply>>,
     /// Payload that the upstream has not taken yet.
-    to_upstream: Backlog,
+    to_upstream: WriteBuffer,
     /// Frames that the client has not taken yet.
-    to_client: Backlog,
+    to_client: WriteBuffer,
     /// Answers to Pings that are not written yet.
     pongs: Option<Box<Pongs>>,
     /// A Ping is to be sent.
     ping_due: bool,
     heartbeat: Heartbeat,
     latency: Latency,
-    idle: Option<Box<Idle>>,
-    watch: Watch,
+    idle: Option<Box<IdleTimeout>>,
+    watch: ShutdownWatch,
 }
 
 impl<C: Transport, U: Transport> Future for Bridge<C, U> {

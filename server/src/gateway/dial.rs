@@ -17,7 +17,7 @@ use super::streams::UpstreamStream;
 use crate::text::io_error::describe;
 use crate::{
     connections::{counters::Refusal, registry::Peer},
-    gateway::in_memory::Memory,
+    gateway::in_memory::InMemoryStream,
     net::{
         hairpin::{Hairpin, Hairpins},
         happy_eyeballs::{self, ConnectError},
@@ -29,7 +29,7 @@ use crate::{
 
 /// Where a route leads, once the listeners are bound.
 #[derive(Clone, Debug)]
-pub(crate) enum Target {
+pub(crate) enum Upstream {
     /// Over TCP.
     Tcp(HostPort),
     /// Over TCP, to a listener of this server.
@@ -42,14 +42,14 @@ pub(crate) enum Target {
     Service(ServiceInstance),
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Target::Tcp(at) => write!(f, "tcp://{at}"),
-            Target::Listener(at, _) => write!(f, "tcp://{at}"),
-            Target::Tls(at, _) => write!(f, "tls://{at}"),
-            Target::Unix(path) => write!(f, "unix://{path}"),
-            Target::Service(backend) => write!(f, "service:{}", backend.service()),
+            Upstream::Tcp(at) => write!(f, "tcp://{at}"),
+            Upstream::Listener(at, _) => write!(f, "tcp://{at}"),
+            Upstream::Tls(at, _) => write!(f, "tls://{at}"),
+            Upstream::Unix(path) => write!(f, "unix://{path}"),
+            Upstream::Service(backend) => write!(f, "service:{}", backend.service()),
         }
     }
 }
@@ -67,9 +67,9 @@ pub(crate) struct DialError {
     pub(crate) refusal: Refusal,
 }
 
-impl Target {
+impl Upstream {
     /// Connects to the upstream for a client within `within`, the look-up of its name and
-    /// the TLS handshake included, and sends it `preface` before anything else, TLS included.
+    /// the TLS handshake included, and sends it `prelude` before anything else, TLS included.
     ///
     /// # Errors
     ///
@@ -79,36 +79,38 @@ impl Target {
         &self,
         client: Peer,
         within: Duration,
-        preface: &[u8],
+        prelude: &[u8],
     ) -> Result<UpstreamStream, DialError> {
         let limit = Limit { within, deadline: Instant::now() + within };
         let stream: Stream = match self {
-            Target::Tcp(at) => {
+            Upstream::Tcp(at) => {
                 let stream = limit.connect(at).await?;
-                limit.apply(prepared(stream, preface)).await?.into()
+                limit.apply(prepared(stream, prelude)).await?.into()
             }
-            Target::Listener(at, hairpins) => {
-                let hairpin = Hairpin { has_proxy_header: !preface.is_empty() };
+            Upstream::Listener(at, hairpins) => {
+                let hairpin = Hairpin { has_proxy_header: !prelude.is_empty() };
                 let dialling =
-                    async { prepared(hairpins.connect(*at, hairpin).await?, preface).await };
+                    async { prepared(hairpins.connect(*at, hairpin).await?, prelude).await };
                 limit.apply(dialling).await?.into()
             }
-            Target::Tls(at, trust) => {
+            Upstream::Tls(at, trust) => {
                 let stream = limit.connect(at).await?;
                 let handshake =
-                    async { trust.connect("upstream", prepared(stream, preface).await?).await };
+                    async { trust.connect("upstream", prepared(stream, prelude).await?).await };
                 limit.apply(handshake).await?.into()
             }
-            Target::Unix(path) => {
+            Upstream::Unix(path) => {
                 let dialling = async {
                     let mut stream = UnixStream::connect(path).await?;
-                    stream.write_all(preface).await?;
+                    stream.write_all(prelude).await?;
                     Ok(stream)
                 };
                 limit.apply(dialling).await?.into()
             }
-            Target::Service(backend) => {
-                return Ok(UpstreamStream::InMemory(Memory::new(backend.open(client, false))));
+            Upstream::Service(backend) => {
+                return Ok(UpstreamStream::InMemory(InMemoryStream::new(
+                    backend.open(client, false),
+                )));
             }
         };
         Ok(UpstreamStream::Net(stream))
@@ -182,9 +184,9 @@ impl DialError {
     }
 }
 
-async fn prepared(mut stream: TcpStream, preface: &[u8]) -> io::Result<TcpStream> {
+async fn prepared(mut stream: TcpStream, prelude: &[u8]) -> io::Result<TcpStream> {
     stream.set_nodelay(true)?;
-    stream.write_all(preface).await?;
+    stream.write_all(prelude).await?;
     Ok(stream)
 }
 

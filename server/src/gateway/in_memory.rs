@@ -17,12 +17,12 @@ use crate::{
 use echogate_event_loop::InFlight;
 
 /// Bytes in flight each way, at the most: what is read at once finds room.
-const ROOM: usize = READ;
+const CAPACITY: usize = READ;
 
 /// The client's end of a connection to a service, and the service. To be used by one
 /// task, which after a write tries to read: no wake-up tells it to.
 #[derive(Debug)]
-pub(crate) struct Memory {
+pub(crate) struct InMemoryStream {
     service: Service,
     /// The client found no room to write, and is woken when there is some.
     blocked: bool,
@@ -31,41 +31,41 @@ pub(crate) struct Memory {
 #[derive(Debug)]
 enum Service {
     /// One that answers bytes where they are.
-    Bytes(Mirror),
+    Bytes(Transform),
     /// Any other.
-    Served(Box<Served>),
+    Driven(Box<Driven>),
 }
 
-impl Memory {
+impl InMemoryStream {
     /// A connection to a service that is at work.
-    pub(crate) fn new(service: ServiceConnection) -> Memory {
+    pub(crate) fn new(service: ServiceConnection) -> InMemoryStream {
         let service = match service {
-            ServiceConnection::Bytes(bytes) => Service::Bytes(Mirror {
+            ServiceConnection::Bytes(bytes) => Service::Bytes(Transform {
                 answer: bytes.transform(),
                 queue: Queue::default(),
                 shut: false,
             }),
             service @ ServiceConnection::Lines(_) => {
-                Service::Served(Box::new(Served { service, ended: None, pipe: Pipe::default() }))
+                Service::Driven(Box::new(Driven { service, ended: None, pipe: Pipe::default() }))
             }
         };
-        Memory { service, blocked: false }
+        InMemoryStream { service, blocked: false }
     }
 
     /// What the service has been given and has not finished with: something from the end of its
     /// input until its own end.
     pub(crate) fn in_flight(&self) -> InFlight {
         match &self.service {
-            Service::Served(served) if served.pipe.shut && served.ended.is_none() => {
+            Service::Driven(served) if served.pipe.shut && served.ended.is_none() => {
                 InFlight::unfinished(served.pipe.to_service.len())
             }
-            Service::Served(_) | Service::Bytes(_) => InFlight::NOTHING,
+            Service::Driven(_) | Service::Bytes(_) => InFlight::NOTHING,
         }
     }
 
     /// Ends the connection as a reset does: the service learns that its client has failed.
     pub(crate) fn reset(&mut self) {
-        if let Service::Served(served) = &mut self.service
+        if let Service::Driven(served) = &mut self.service
             && served.ended.is_none()
         {
             let reset = io::ErrorKind::ConnectionReset;
@@ -77,7 +77,7 @@ impl Memory {
 
 /// What is written is read again, answered: two copies in all.
 #[derive(Debug)]
-struct Mirror {
+struct Transform {
     answer: fn(&mut [u8]),
     queue: Queue,
     /// Nothing more is written.
@@ -86,7 +86,7 @@ struct Mirror {
 
 /// A service with a pipe each way.
 #[derive(Debug)]
-struct Served {
+struct Driven {
     service: ServiceConnection,
     /// How the service ended; while it has not, it is polled.
     ended: Option<Result<(), io::ErrorKind>>,
@@ -102,7 +102,7 @@ struct Pipe {
     shut: bool,
 }
 
-impl Mirror {
+impl Transform {
     fn write(&mut self, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.shut {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
@@ -115,7 +115,7 @@ impl Mirror {
     }
 }
 
-impl Served {
+impl Driven {
     /// Lets the service take and answer what it can now.
     fn drive(&mut self, cx: &mut Context<'_>) {
         if self.ended.is_none()
@@ -160,7 +160,7 @@ impl Served {
     }
 }
 
-impl AsyncRead for Memory {
+impl AsyncRead for InMemoryStream {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -169,7 +169,7 @@ impl AsyncRead for Memory {
         let memory = self.get_mut();
         let (read, takes_writes) = match &mut memory.service {
             Service::Bytes(mirror) => (mirror.read(buf), mirror.queue.has_room()),
-            Service::Served(served) => (served.read(cx, buf), served.takes_writes()),
+            Service::Driven(served) => (served.read(cx, buf), served.takes_writes()),
         };
         if takes_writes && std::mem::take(&mut memory.blocked) {
             cx.waker().wake_by_ref();
@@ -178,7 +178,7 @@ impl AsyncRead for Memory {
     }
 }
 
-impl AsyncWrite for Memory {
+impl AsyncWrite for InMemoryStream {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -187,7 +187,7 @@ impl AsyncWrite for Memory {
         let memory = self.get_mut();
         let written = match &mut memory.service {
             Service::Bytes(mirror) => mirror.write(bytes),
-            Service::Served(served) => served.write(cx, bytes),
+            Service::Driven(served) => served.write(cx, bytes),
         };
         memory.blocked = written.is_pending();
         written
@@ -200,7 +200,7 @@ impl AsyncWrite for Memory {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().service {
             Service::Bytes(mirror) => mirror.shut = true,
-            Service::Served(served) => {
+            Service::Driven(served) => {
                 served.pipe.shut = true;
                 served.drive(cx);
             }
@@ -241,7 +241,7 @@ impl AsyncWrite for ServiceEnd<'_> {
     }
 }
 
-/// Bytes under way: at most [`ROOM`]. While there are none it holds no memory.
+/// Bytes under way: at most [`CAPACITY`]. While there are none it holds no memory.
 #[derive(Debug, Default)]
 #[expect(clippy::box_collection, reason = "idle connections pay for it")]
 struct Queue(Option<Box<VecDeque<u8>>>);
@@ -255,7 +255,7 @@ impl Queue {
         }
         let queue = self.0.get_or_insert_default();
         let begin = queue.len();
-        let len = bytes.len().min(ROOM - begin);
+        let len = bytes.len().min(CAPACITY - begin);
         if len == 0 {
             return Poll::Pending;
         }
@@ -272,7 +272,7 @@ impl Queue {
     }
 
     fn has_room(&self) -> bool {
-        self.len() < ROOM
+        self.len() < CAPACITY
     }
 
     /// Moves as much as fits into `buf`; false when there was nothing.
@@ -305,7 +305,7 @@ mod tests {
             steps in proptest::collection::vec((any::<bool>(), 1_usize..90_000), 1..60),
         ) {
             let cx = &mut Context::from_waker(Waker::noop());
-            let mut memory = Memory::new(ServiceInstance::Upper.open(Peer::Unknown, false));
+            let mut memory = InMemoryStream::new(ServiceInstance::Upper.open(Peer::Unknown, false));
             let (mut written, mut read) = (Vec::<u8>::new(), Vec::<u8>::new());
             let mut buffer = vec![0; 90_000];
             for (write, len) in steps {
@@ -320,7 +320,7 @@ mod tests {
                         read.extend(buf.filled());
                     }
                 }
-                prop_assert!(written.len() - read.len() <= ROOM);
+                prop_assert!(written.len() - read.len() <= CAPACITY);
                 prop_assert!(read == written[..read.len()].to_ascii_uppercase());
             }
         }

@@ -21,7 +21,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use hyper::upgrade::Upgraded;
 
-use self::dial::Target;
+use self::dial::Upstream;
 use crate::{
     connections::limits::RouteLimit,
     net::{forwarded::Forwarded, proxy_protocol, stream::Stream},
@@ -33,7 +33,7 @@ pub(crate) struct Route {
     /// The path of the request.
     pub(crate) path: Arc<str>,
     /// The upstream.
-    pub(crate) target: Target,
+    pub(crate) target: Upstream,
     /// The subprotocol chosen if it is offered and none is preferred to it.
     pub(crate) protocol: Option<String>,
     /// The version of the PROXY protocol that the upstream is told of the client by.

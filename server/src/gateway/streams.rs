@@ -12,7 +12,7 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::in_memory::Memory;
+use super::in_memory::InMemoryStream;
 use crate::net::stream::{Stream, Transport, forward_transport};
 
 /// The stream of a WebSocket client.
@@ -30,7 +30,7 @@ pub(crate) enum UpstreamStream {
     /// A connection.
     Net(Stream),
     /// A built-in service in this process.
-    InMemory(Memory),
+    InMemory(InMemoryStream),
 }
 
 forward_transport!(ClientStream { Net, Http2 });
@@ -146,7 +146,7 @@ impl AsyncWrite for Http2Stream {
     }
 }
 
-impl Transport for Memory {
+impl Transport for InMemoryStream {
     fn has_ended(&self) -> bool {
         false
     }
@@ -156,7 +156,7 @@ impl Transport for Memory {
     }
 
     fn in_flight(&self) -> Option<InFlight> {
-        Some(Memory::in_flight(self))
+        Some(InMemoryStream::in_flight(self))
     }
 
     fn reset_on_drop(&mut self) {

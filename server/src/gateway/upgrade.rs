@@ -25,7 +25,7 @@ use crate::{
     connections::{
         counters::Refusal,
         limits::{
-            Full, Place,
+            ConnectionPermit, LimitReached,
             http::{Exemption, HttpPermit},
         },
         registry::{ConnectionInfo, GatewayInfo, Kind, Peer},
@@ -52,8 +52,8 @@ impl From<DialError> for Refused {
     }
 }
 
-impl From<Full> for Refused {
-    fn from(full: Full) -> Refused {
+impl From<LimitReached> for Refused {
+    fn from(full: LimitReached) -> Refused {
         Refused {
             status: StatusCode::SERVICE_UNAVAILABLE,
             code: CloseCode::TRY_AGAIN_LATER,
@@ -129,7 +129,7 @@ async fn admit(
     route: &Route,
     client: &Client,
     permit: &Arc<HttpPermit>,
-) -> Result<(Place, Exemption, UpstreamStream), Refused> {
+) -> Result<(ConnectionPermit, Exemption, UpstreamStream), Refused> {
     let place = context.limits.enter(Some(client.peer.ip()), Some(&route.limit))?;
     let exemption = permit.exempt();
     let addresses = ProxiedAddresses { source: client.peer, destination: client.local };
@@ -220,7 +220,7 @@ fn label(uri: &Uri) -> Option<Box<str>> {
 struct Ends {
     client: Client,
     label: Option<Box<str>>,
-    place: Place,
+    place: ConnectionPermit,
     exemption: Exemption,
     upstream: UpstreamStream,
     half_close: bool,

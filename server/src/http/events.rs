@@ -27,7 +27,7 @@ use super::api::too_many;
 use crate::{
     connections::{
         limits::{
-            Place,
+            ConnectionPermit,
             http::{Exemption, HttpPermit},
             share::Share,
         },
@@ -35,7 +35,7 @@ use crate::{
     },
     context::ServerContext,
     gateway::Client,
-    runtime::drain::Watch,
+    runtime::drain::ShutdownWatch,
 };
 
 /// The interval at which changes are reported, if there are any.
@@ -91,7 +91,7 @@ pub(super) async fn events(
 struct Reporter {
     context: Arc<ServerContext>,
     subscription: Subscription,
-    _permit: Place,
+    _permit: ConnectionPermit,
     _share: Share,
     _exemption: Exemption,
     /// The reported connections, each with the traffic that was reported last; none before the
@@ -100,7 +100,7 @@ struct Reporter {
     /// There are more connections than are reported.
     is_truncated: bool,
     ticks: Interval,
-    drain: Watch,
+    drain: ShutdownWatch,
 }
 
 impl Reporter {

@@ -152,7 +152,7 @@ pub(crate) async fn serve(
             // A Host beside :authority or a whole URL may be any, but there is at most one.
             let is_required = request.version() == Version::HTTP_11;
             let checked = origin::check_host(request.headers(), is_required);
-            name_host(&mut request);
+            normalize_host(&mut request);
             let checked = checked.and_then(|()| origin::check_host(request.headers(), false));
             // A WebSocket is counted by its own limits.
             let answering = match handshake::wants_upgrade(&request) {
@@ -224,7 +224,7 @@ fn reclaim(upgraded: Upgraded) -> Result<Reclaimed, Upgraded> {
 /// Puts the host of the request's target into `Host`: in HTTP/2 it stands in a pseudo-header (RFC
 /// 9113 section 8.3.1), and a target that is a whole URL counts whatever `Host` says (RFC 9112
 /// section 3.2.2).
-fn name_host(request: &mut hyper::Request<Incoming>) {
+fn normalize_host(request: &mut hyper::Request<Incoming>) {
     if let Some(authority) = request.uri().authority()
         && let Ok(host) = HeaderValue::from_str(authority.as_str())
     {

@@ -1,7 +1,7 @@
 //! Shutdown stages and timers: what wakes a connection besides its sockets.
 //!
 //! ```text
-//! Serving --> WhenQuiet --> Now --> Cut
+//! Serving --> Graceful --> Immediate --> Cut
 //! ```
 //!
 //! All connections of a group share one [`Drain`] with two tables, of wakers and of timers. An
@@ -31,9 +31,9 @@ pub(crate) enum Stage {
     /// No shutdown.
     Serving,
     /// A connection answers what has arrived and ends when nothing is owed.
-    WhenQuiet,
+    Graceful,
     /// A connection ends at the next message boundary.
-    Now,
+    Immediate,
     /// A connection ends at once: by a reset where something is owed.
     Cut,
 }
@@ -95,8 +95,8 @@ impl Drain {
     pub(crate) fn stage(&self) -> Stage {
         match self.0.stage.load(Ordering::Acquire) {
             0 => Stage::Serving,
-            1 => Stage::WhenQuiet,
-            2 => Stage::Now,
+            1 => Stage::Graceful,
+            2 => Stage::Immediate,
             _ => Stage::Cut,
         }
     }
@@ -108,8 +108,8 @@ impl Drain {
     }
 
     /// A view for one task.
-    pub(crate) fn watch(&self) -> Watch {
-        Watch { drain: self.clone(), key: NO_KEY, timer: None }
+    pub(crate) fn watch(&self) -> ShutdownWatch {
+        ShutdownWatch { drain: self.clone(), key: NO_KEY, timer: None }
     }
 }
 
@@ -170,7 +170,7 @@ async fn run_timers(inner: Weak<Inner>, changed: Arc<Notify>) {
 /// A task's view of a [`Drain`]. A poll costs one atomic load; the shared tables are touched at
 /// the first poll and to set a timer only.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub(crate) struct ShutdownWatch {
     drain: Drain,
     /// The key of its waker, which the first poll registers; [`NO_KEY`] until then.
     key: usize,
@@ -178,7 +178,7 @@ pub(crate) struct Watch {
     timer: Option<Instant>,
 }
 
-impl Watch {
+impl ShutdownWatch {
     /// The current stage, without a wake-up at the next.
     pub(crate) fn stage(&self) -> Stage {
         self.drain.stage()
@@ -200,7 +200,7 @@ impl Watch {
     pub(crate) async fn draining(&mut self) {
         poll_fn(|cx| match self.poll(cx) {
             Stage::Serving => Poll::Pending,
-            Stage::WhenQuiet | Stage::Now | Stage::Cut => Poll::Ready(()),
+            Stage::Graceful | Stage::Immediate | Stage::Cut => Poll::Ready(()),
         })
         .await;
     }
@@ -236,7 +236,7 @@ impl Watch {
     }
 }
 
-impl Drop for Watch {
+impl Drop for ShutdownWatch {
     fn drop(&mut self) {
         let key = self.key;
         if key == NO_KEY {
@@ -305,11 +305,11 @@ mod tests {
             }))
         });
         tokio::task::yield_now().await;
-        drain.advance(Stage::WhenQuiet);
+        drain.advance(Stage::Graceful);
         for task in tasks {
-            assert_eq!(task.await.unwrap(), Stage::WhenQuiet);
+            assert_eq!(task.await.unwrap(), Stage::Graceful);
         }
         drain.advance(Stage::Serving);
-        assert_eq!(drain.stage(), Stage::WhenQuiet, "stages never go back");
+        assert_eq!(drain.stage(), Stage::Graceful, "stages never go back");
     }
 }

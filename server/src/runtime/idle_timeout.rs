@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 /// The time since which a connection has carried no bytes.
 #[derive(Debug)]
-pub(crate) struct Idle {
+pub(crate) struct IdleTimeout {
     timeout: Duration,
     since: Instant,
     /// Bytes that had been delivered at `since`.
@@ -15,11 +15,12 @@ pub(crate) struct Idle {
     acknowledged: u64,
 }
 
-impl Idle {
+impl IdleTimeout {
     /// The idle timeout of a new connection; none without `--idle-timeout`.
-    pub(crate) fn new(timeout: Option<Duration>) -> Option<Box<Idle>> {
+    pub(crate) fn new(timeout: Option<Duration>) -> Option<Box<IdleTimeout>> {
         let since = Instant::now();
-        timeout.map(|timeout| Box::new(Idle { timeout, since, delivered: 0, acknowledged: 0 }))
+        timeout
+            .map(|timeout| Box::new(IdleTimeout { timeout, since, delivered: 0, acknowledged: 0 }))
     }
 
     /// The time at which the idle timeout passes. `delivered` are the bytes that were read from
@@ -58,8 +59,8 @@ mod tests {
 
     const TIMEOUT: Duration = Duration::from_secs(10);
 
-    fn idle() -> (Box<Idle>, Instant) {
-        let idle = Idle::new(Some(TIMEOUT)).unwrap();
+    fn idle() -> (Box<IdleTimeout>, Instant) {
+        let idle = IdleTimeout::new(Some(TIMEOUT)).unwrap();
         let start = idle.since;
         (idle, start)
     }

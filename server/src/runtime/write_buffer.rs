@@ -12,7 +12,7 @@ use tokio::io::AsyncWrite;
 /// new until the buffer is empty, which bounds it to the output of one poll. It also stands for
 /// bytes that the stream itself buffers (TLS), until they are flushed.
 #[derive(Debug, Default)]
-pub(crate) struct Backlog(Option<Box<Waiting>>);
+pub(crate) struct WriteBuffer(Option<Box<Waiting>>);
 
 #[derive(Debug, Default)]
 struct Waiting {
@@ -20,7 +20,7 @@ struct Waiting {
     written: usize,
 }
 
-impl Backlog {
+impl WriteBuffer {
     /// Whether all bytes are written and flushed.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_none()
@@ -157,7 +157,7 @@ mod tests {
     fn bytes_that_the_stream_buffers_are_flushed_before_anything_new_is_read() {
         let cx = &mut Context::from_waker(Waker::noop());
         let mut stream = Holding { room: 10, ..Holding::default() };
-        let mut backlog = Backlog::default();
+        let mut backlog = WriteBuffer::default();
         backlog.write(cx, &mut stream, &mut [IoSlice::new(b"hello")]).unwrap();
         assert!(!backlog.is_empty(), "not flushed");
         assert_eq!(backlog.len(), 0, "but not buffered here");
@@ -175,7 +175,7 @@ mod tests {
     fn buffered_bytes_are_written_first() {
         let cx = &mut Context::from_waker(Waker::noop());
         let mut stream = Holding { room: 3, ..Holding::default() };
-        let mut backlog = Backlog::default();
+        let mut backlog = WriteBuffer::default();
         let mut parts = [IoSlice::new(b"on"), IoSlice::new(b"e, ")];
         backlog.write(cx, &mut stream, &mut parts).unwrap();
         backlog.write(cx, &mut stream, &mut [IoSlice::new(b"two")]).unwrap();

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::snapshot::{CurrentSnapshot, Snapshot};
 use crate::{
     connections::{
-        limits::{Place, http::HttpPermit},
+        limits::{ConnectionPermit, http::HttpPermit},
         registry::Peer,
     },
     context::{ListenerService, ServerContext},
@@ -38,7 +38,7 @@ pub(super) struct Admitted {
 pub(super) enum Destination {
     Http(Arc<HttpPermit>),
     /// Without a permit for a hairpin, which the permit of its bridge's client covers.
-    Service(Arc<ListenerService>, Option<Place>),
+    Service(Arc<ListenerService>, Option<ConnectionPermit>),
 }
 
 impl Admission {
@@ -65,7 +65,7 @@ impl Admission {
             let limits = &snapshot.context.limits;
             let destination = match service {
                 Some(service) if hairpin.is_some() => Destination::Service(service, None),
-                Some(service) => Destination::Service(service, Some(limits.room().await)),
+                Some(service) => Destination::Service(service, Some(limits.acquire().await)),
                 None => Destination::Http(limits.http(counted_by)),
             };
             let may_have_proxy_header = hairpin.is_none_or(|hairpin| hairpin.has_proxy_header);

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     connections::{
         counters::Refusal,
-        limits::{Place, http::HttpPermit},
+        limits::{ConnectionPermit, http::HttpPermit},
         registry::{ConnectionInfo, Kind, Peer},
     },
     context::{ListenerService, ServerContext},
@@ -96,7 +96,7 @@ fn serve_service(
     service: &Arc<ListenerService>,
     stream: Stream,
     peer: Peer,
-    permit: Option<Place>,
+    permit: Option<ConnectionPermit>,
 ) {
     let permit = match permit.map(|permit| permit.of(peer.ip())).transpose() {
         Ok(permit) => permit,
@@ -123,7 +123,7 @@ fn spawn_service(
     service: &ListenerService,
     stream: Stream,
     peer: Peer,
-    permit: Option<Place>,
+    permit: Option<ConnectionPermit>,
 ) {
     let session = service.backend.open(peer.clone(), service.once);
     let target = service.target.clone();

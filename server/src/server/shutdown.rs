@@ -53,7 +53,7 @@ pub(super) async fn end_connections(
     timeout_at(at(ACCEPTED_BY), accepting.wait()).await.ok();
     sleep(NOTICE.min(within / 10)).await;
     let ServerContext { http, bridges, services, registry, .. } = context;
-    http.drain.advance(Stage::WhenQuiet);
+    http.drain.advance(Stage::Graceful);
     end_group(bridges, at(BRIDGES_BY.0), at(BRIDGES_BY.1)).await;
     end_group(services, at(SERVICES_BY.0), at(SERVICES_BY.1)).await;
     end_group(bridges, at(1.0), at(1.0)).await;
@@ -76,8 +76,8 @@ pub(super) async fn end_connections(
 /// `immediate`.
 async fn end_group(group: &ConnectionGroup, graceful: Instant, immediate: Instant) {
     group.tracker.close();
-    if !reach_stage(group, Stage::WhenQuiet, graceful).await {
-        reach_stage(group, Stage::Now, immediate).await;
+    if !reach_stage(group, Stage::Graceful, graceful).await {
+        reach_stage(group, Stage::Immediate, immediate).await;
     }
 }
 

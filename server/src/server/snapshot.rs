@@ -18,10 +18,10 @@ use super::{
     sockets::{BoundSocket, BoundSockets},
 };
 use crate::{
-    config::{RouteSpec, Settings, Upstream},
+    config::{RouteSpec, Settings, UpstreamSpec},
     connections::limits::Limits,
     context::{ListenerService, ServerContext},
-    gateway::{Route, bridge, dial::Target},
+    gateway::{Route, bridge, dial::Upstream},
     http::Site,
     service::{Service, backend::ServiceInstance, chat::Hub},
 };
@@ -64,14 +64,16 @@ impl Snapshot {
             Service::Chat => ServiceInstance::Chat(hub.clone()),
             Service::Operator => ServiceInstance::Operator(hub.clone()),
         };
-        let here = |at| Target::Listener(at, before.hairpins.clone());
-        let target = |upstream: &Upstream| match upstream {
-            Upstream::Tcp(at) => own(sockets, at).map_or_else(|| Target::Tcp(at.clone()), here),
-            Upstream::Tls(at, trust) => Target::Tls(at.clone(), trust.clone()),
-            Upstream::Unix(path) => Target::Unix(path.clone()),
-            Upstream::Service(service) => Target::Service(backend(*service)),
-            Upstream::Listener(service) => reachable(sockets, *service)
-                .map_or_else(|| Target::Service(backend(*service)), here),
+        let here = |at| Upstream::Listener(at, before.hairpins.clone());
+        let target = |upstream: &UpstreamSpec| match upstream {
+            UpstreamSpec::Tcp(at) => {
+                own(sockets, at).map_or_else(|| Upstream::Tcp(at.clone()), here)
+            }
+            UpstreamSpec::Tls(at, trust) => Upstream::Tls(at.clone(), trust.clone()),
+            UpstreamSpec::Unix(path) => Upstream::Unix(path.clone()),
+            UpstreamSpec::Service(service) => Upstream::Service(backend(*service)),
+            UpstreamSpec::Listener(service) => reachable(sockets, *service)
+                .map_or_else(|| Upstream::Service(backend(*service)), here),
         };
         let listener_service = |bound: &BoundSocket| {
             let service = bound.role.service?;
@@ -94,7 +96,7 @@ impl Snapshot {
             |backend: &ServiceInstance| matches!(backend, ServiceInstance::Operator(_));
         let has_operators = listener_services.values().any(|how| is_operator(&how.backend))
             || routes.iter().any(|route| match &route.target {
-                Target::Service(backend) => is_operator(backend),
+                Upstream::Service(backend) => is_operator(backend),
                 _ => false,
             });
         let endpoints = endpoints(sockets, &routes)?;
@@ -127,7 +129,7 @@ impl Snapshot {
 }
 
 /// A route as it is served.
-fn built(route: &RouteSpec, target: Target, settings: &Settings, limits: &Limits) -> Route {
+fn built(route: &RouteSpec, target: Upstream, settings: &Settings, limits: &Limits) -> Route {
     let options = bridge::BridgeConfig {
         framing: route.framing,
         framing_options: route.framing_options,

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::{end::End, line_reader::IdleFlush};
 use crate::{
     connections::registry::Entry,
-    runtime::{buffer_pool, drain::Stage, write_buffer::Backlog},
+    runtime::{buffer_pool, drain::Stage, write_buffer::WriteBuffer},
 };
 use echogate_event_loop::has_turn;
 
@@ -22,7 +22,7 @@ use echogate_event_loop::has_turn;
 pub(crate) struct ByteConnection {
     /// Turns received bytes into their answer, in place.
     transform: fn(&mut [u8]),
-    backlog: Backlog,
+    backlog: WriteBuffer,
     /// Finds the end of the first message, where only that one is answered.
     once: Option<Box<FirstMessage>>,
 }
@@ -41,7 +41,7 @@ struct FirstMessage {
 impl ByteConnection {
     pub(super) fn new(transform: fn(&mut [u8]), once: bool) -> ByteConnection {
         let once = once.then(Box::default);
-        ByteConnection { transform, backlog: Backlog::default(), once }
+        ByteConnection { transform, backlog: WriteBuffer::default(), once }
     }
 
     /// The function that turns received bytes into their answer, in place.
@@ -67,14 +67,14 @@ impl ByteConnection {
     {
         loop {
             ready!(self.backlog.poll_flush(cx, stream))?;
-            if stage >= Stage::Now {
+            if stage >= Stage::Immediate {
                 return Poll::Ready(Ok(End::Drained));
             }
             match self.poll_step(cx, stream, entry)? {
                 Poll::Ready(0) => return Poll::Ready(Ok(End::InputEnded)),
                 Poll::Ready(_) => {}
                 Poll::Pending if !has_turn() => return Poll::Pending,
-                Poll::Pending if stage == Stage::WhenQuiet => {
+                Poll::Pending if stage == Stage::Graceful => {
                     return Poll::Ready(Ok(End::Drained));
                 }
                 Poll::Pending => {
@@ -104,7 +104,7 @@ impl ByteConnection {
             let mut buf = ReadBuf::new(scratch);
             ready!(Pin::new(&mut *stream).poll_read(cx, &mut buf))?;
             let bytes = buf.filled_mut();
-            let begun = entry.filter(|entry| entry.is_watched()).map(|_| Instant::now());
+            let begun = entry.filter(|entry| entry.has_subscribers()).map(|_| Instant::now());
             if let (Some(once), Some(last)) = (&mut self.once, bytes.last()) {
                 let ended = *last == b'\n';
                 **once = FirstMessage { begun: true, ended, ..FirstMessage::default() };
@@ -118,7 +118,9 @@ impl ByteConnection {
             if let Some(entry) = entry {
                 entry.sent().add(bytes.len(), 0);
                 if let Some(begun) = begun {
-                    entry.took(Legs::Service { service: begun.elapsed().as_secs_f64() * 1e6 });
+                    entry.record_latency(Legs::Service {
+                        service: begun.elapsed().as_secs_f64() * 1e6,
+                    });
                 }
             }
             Poll::Ready(Ok(bytes.len()))

@@ -15,12 +15,12 @@ use tokio::{
 
 use super::{backend::ServiceConnection, end::End};
 use crate::{
-    connections::registry::Registered,
+    connections::registry::RegistryGuard,
     net::stream::Transport,
     runtime::{
         buffer_pool,
-        drain::{Drain, Stage, Watch},
-        idle_timeout::Idle,
+        drain::{Drain, ShutdownWatch, Stage},
+        idle_timeout::IdleTimeout,
     },
 };
 
@@ -40,7 +40,7 @@ const SHUTDOWN: Duration = Duration::from_secs(10);
 pub(crate) fn serve<S>(
     mut stream: S,
     mut connection: ServiceConnection,
-    entry: Registered,
+    entry: RegistryGuard,
     idle_timeout: Option<Duration>,
     drain: &Drain,
 ) -> impl Future<Output = End> + use<S>
@@ -48,7 +48,7 @@ where
     S: Transport,
 {
     let mut watch = drain.watch();
-    let mut idle = Idle::new(idle_timeout);
+    let mut idle = IdleTimeout::new(idle_timeout);
     async move {
         let served = poll_fn(|cx| {
             let stage = watch.poll(cx);
@@ -111,7 +111,7 @@ fn undelivered(connection: &ServiceConnection, stream: &impl Transport) -> Optio
 fn poll_shutdown<S: AsyncWrite + Unpin>(
     cx: &mut Context<'_>,
     stream: &mut S,
-    watch: &mut Watch,
+    watch: &mut ShutdownWatch,
     until: Instant,
 ) -> Poll<io::Result<()>> {
     let shut = Pin::new(stream).poll_shutdown(cx);
@@ -129,7 +129,7 @@ fn poll_shutdown<S: AsyncWrite + Unpin>(
 fn poll_to_end<S: AsyncRead + Unpin>(
     cx: &mut Context<'_>,
     stream: &mut S,
-    watch: &mut Watch,
+    watch: &mut ShutdownWatch,
     until: Instant,
 ) -> Poll<()> {
     let now = Instant::now();

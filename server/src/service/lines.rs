@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     connections::registry::Entry,
-    runtime::{buffer_pool, drain::Stage, write_buffer::Backlog},
+    runtime::{buffer_pool, drain::Stage, write_buffer::WriteBuffer},
 };
 use echogate_event_loop::{has_turn, may_continue};
 
@@ -69,7 +69,7 @@ pub(crate) struct LineConnection {
     handler: LineHandler,
     reader: LineReader,
     flush: IdleFlush,
-    backlog: Backlog,
+    backlog: WriteBuffer,
     /// The first error of a write to the client. Nothing is written afterwards.
     write_error: Option<io::Error>,
 }
@@ -107,7 +107,7 @@ impl LineConnection {
             reader: LineReader::new(service.max_request()),
             handler: LineHandler { service: Box::new(service), once, end: None },
             flush: IdleFlush::default(),
-            backlog: Backlog::default(),
+            backlog: WriteBuffer::default(),
             write_error: None,
         }
     }
@@ -155,7 +155,7 @@ impl LineConnection {
             if let Some(end) = self.handler.end.take() {
                 return Poll::Ready(self.write_error.take().map_or(Ok(end), Err));
             }
-            if stage >= Stage::Now {
+            if stage >= Stage::Immediate {
                 return Poll::Ready(Ok(End::Drained));
             }
             let mut out = Vec::new();
@@ -171,7 +171,7 @@ impl LineConnection {
             if self.poll_read(cx, stream, entry)?.is_ready() {
                 continue;
             }
-            let quiet = stage == Stage::WhenQuiet && has_turn();
+            let quiet = stage == Stage::Graceful && has_turn();
             if self.reader.flushes_when_idle() {
                 if !quiet {
                     ready!(self.flush.poll(cx));
@@ -215,8 +215,8 @@ impl LineConnection {
             Poll::Ready(io::Result::Ok(begun))
         }))?;
         self.send(cx, stream, entry, &out);
-        if let Some(entry) = entry.filter(|entry| entry.is_watched() && !out.is_empty()) {
-            entry.took(Legs::Service { service: begun.elapsed().as_secs_f64() * 1e6 });
+        if let Some(entry) = entry.filter(|entry| entry.has_subscribers() && !out.is_empty()) {
+            entry.record_latency(Legs::Service { service: begun.elapsed().as_secs_f64() * 1e6 });
         }
         Poll::Ready(Ok(()))
     }

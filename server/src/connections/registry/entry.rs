@@ -13,7 +13,7 @@ use std::{
 use echogate_proto::api::{Carried, Connection, Kind, Legs};
 
 use super::{Change, ConnectionInfo, GatewayInfo, Registry};
-use crate::connections::limits::Place;
+use crate::connections::limits::ConnectionPermit;
 
 /// The longest life of a connection that counts as a health check.
 const HEALTH_CHECK_TIME: Duration = Duration::from_secs(5);
@@ -84,12 +84,12 @@ impl Entry {
     }
 
     /// Whether latencies are to be recorded: somebody subscribes to events.
-    pub(crate) fn is_watched(&self) -> bool {
-        self.registry.is_watched()
+    pub(crate) fn has_subscribers(&self) -> bool {
+        self.registry.has_subscribers()
     }
 
     /// Records the latency of the latest exchange.
-    pub(crate) fn took(&self, legs: Legs) {
+    pub(crate) fn record_latency(&self, legs: Legs) {
         *self.legs.lock().unwrap_or_else(PoisonError::into_inner) = Some(legs.into());
     }
 
@@ -164,18 +164,18 @@ impl Entry {
 
 /// Keeps a connection in the registry, and its permit, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Registered {
+pub(crate) struct RegistryGuard {
     entry: Arc<Entry>,
-    _permit: Option<Place>,
+    _permit: Option<ConnectionPermit>,
 }
 
-impl Registered {
+impl RegistryGuard {
     pub(super) fn new(
         id: u64,
         info: ConnectionInfo,
         registry: Registry,
-        permit: Option<Place>,
-    ) -> Registered {
+        permit: Option<ConnectionPermit>,
+    ) -> RegistryGuard {
         let entry = Arc::new(Entry {
             id,
             info,
@@ -185,11 +185,11 @@ impl Registered {
             legs: Mutex::default(),
             registry,
         });
-        Registered { entry, _permit: permit }
+        RegistryGuard { entry, _permit: permit }
     }
 }
 
-impl Deref for Registered {
+impl Deref for RegistryGuard {
     type Target = Arc<Entry>;
 
     fn deref(&self) -> &Arc<Entry> {
@@ -197,7 +197,7 @@ impl Deref for Registered {
     }
 }
 
-impl Drop for Registered {
+impl Drop for RegistryGuard {
     fn drop(&mut self) {
         self.entry.registry.leave(self.entry.id);
     }

@@ -19,10 +19,10 @@ pub(crate) use echogate_proto::api::Kind;
 use tokio::sync::broadcast;
 
 pub(crate) use self::{
-    entry::{Entry, Registered},
+    entry::{Entry, RegistryGuard},
     info::{ConnectionInfo, GatewayInfo, Peer},
 };
-use crate::connections::limits::Place;
+use crate::connections::limits::ConnectionPermit;
 
 /// Changes that a subscriber may lag behind; after more it has to list all connections again.
 const MAX_LAG: usize = 1024;
@@ -79,9 +79,13 @@ pub(crate) enum Change {
 
 impl Registry {
     /// Enters a connection. It is removed, and its permit released, when the result is dropped.
-    pub(crate) fn enter(&self, info: ConnectionInfo, permit: Option<Place>) -> Registered {
+    pub(crate) fn enter(
+        &self,
+        info: ConnectionInfo,
+        permit: Option<ConnectionPermit>,
+    ) -> RegistryGuard {
         let id = self.0.next.fetch_add(1, Ordering::Relaxed) + 1;
-        let registered = Registered::new(id, info, self.clone(), permit);
+        let registered = RegistryGuard::new(id, info, self.clone(), permit);
         self.live().entries.insert(id, registered.clone());
         self.notify(|| Change::Opened(registered.clone()));
         registered
@@ -113,13 +117,13 @@ impl Registry {
 
     /// Notifies the subscribers, if there are any.
     fn notify(&self, change: impl FnOnce() -> Change) {
-        if self.is_watched() {
+        if self.has_subscribers() {
             // An error means that the last subscriber has just gone.
             self.0.changes.send(change()).ok();
         }
     }
 
-    fn is_watched(&self) -> bool {
+    fn has_subscribers(&self) -> bool {
         self.0.subscribers.load(Ordering::Acquire) > 0
     }
 

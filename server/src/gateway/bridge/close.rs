@@ -292,7 +292,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
             return false;
         }
         let is_quiet =
-            stage == Stage::WhenQuiet && idle && has_turn() && self.decoder.at_message_boundary();
+            stage == Stage::Graceful && idle && has_turn() && self.decoder.at_message_boundary();
         if let Some((code, reason)) = self.next_close(stage, is_quiet) {
             self.close_with(code, reason);
         } else if is_quiet
@@ -327,7 +327,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
                 }
             }
             ClientIn::Open | ClientIn::InputEnded => {
-                let is_due = stage >= Stage::Now || is_quiet && self.all_is_answered();
+                let is_due = stage >= Stage::Immediate || is_quiet && self.all_is_answered();
                 is_due.then_some(shutdown)
             }
         }

@@ -5,7 +5,7 @@ use std::{cell::RefCell, io, io::IoSlice, ops::Range, task::Context};
 use echogate_proto::ws::FrameHeader;
 use tokio::io::AsyncWrite;
 
-use crate::runtime::write_buffer::Backlog;
+use crate::runtime::write_buffer::WriteBuffer;
 
 thread_local! {
     static GATHER: RefCell<Gather> = const { RefCell::new(Gather::new()) };
@@ -69,7 +69,7 @@ impl Gather {
         &self,
         buffer: &[u8],
         cx: &mut Context<'_>,
-        backlog: &mut Backlog,
+        backlog: &mut WriteBuffer,
         stream: &mut W,
     ) -> io::Result<()> {
         if self.lent.is_empty() {

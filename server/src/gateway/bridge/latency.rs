@@ -23,7 +23,7 @@ enum Leg {
 impl Latency {
     /// Event: bytes of the client were read.
     pub(super) fn client_read(&mut self, entry: &Entry) {
-        match (entry.is_watched(), &self.0) {
+        match (entry.has_subscribers(), &self.0) {
             (true, None) => self.0 = Some(Leg::Up { since: Instant::now() }.into()),
             (false, Some(_)) => self.0 = None,
             _ => {}
@@ -51,7 +51,7 @@ impl Latency {
         if let Some(&Leg::Down { since, up, upstream }) = self.0.as_deref() {
             let [up, upstream, down] =
                 [up, upstream, since.elapsed()].map(|time| time.as_secs_f64() * 1e6);
-            entry.took(Legs::Bridge { up, upstream, down });
+            entry.record_latency(Legs::Bridge { up, upstream, down });
             self.0 = None;
         }
     }

@@ -62,7 +62,7 @@ fn config(framing: Framing) -> BridgeConfig {
 }
 
 /// An entry in a registry of its own.
-fn enter() -> Registered {
+fn enter() -> RegistryGuard {
     let arrival = ConnectionInfo {
         kind: Kind::WebSocket,
         peer: Peer::Unknown,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    connections::registry::{ConnectionInfo, Peer, Registered, Registry},
+    connections::registry::{ConnectionInfo, Peer, Registry, RegistryGuard},
     context::ListenerService,
 };
 
@@ -20,7 +20,7 @@ const MAX_FLOWS: usize = 1024;
 /// Recent senders, each with its registry entry and the time of its last datagram.
 pub(super) struct FlowTable {
     registry: Registry,
-    flows: HashMap<Peer, (Registered, Instant)>,
+    flows: HashMap<Peer, (RegistryGuard, Instant)>,
 }
 
 impl FlowTable {
@@ -64,7 +64,7 @@ impl FlowTable {
     /// Removes flows that have ended.
     pub(super) fn sweep(&mut self) {
         let has_ended =
-            |_: &Peer, (_, last): &mut (Registered, Instant)| last.elapsed() >= FLOW_TIMEOUT;
+            |_: &Peer, (_, last): &mut (RegistryGuard, Instant)| last.elapsed() >= FLOW_TIMEOUT;
         for (_, (entry, _)) in self.flows.extract_if(has_ended) {
             entry.ended(&format_args!("no datagram for {FLOW_TIMEOUT:?}"));
         }

@@ -6,7 +6,7 @@ use super::*;
 async fn a_quiet_client_is_told_of_the_servers_end_at_once() {
     let mut rig = rig(Framing::Message);
     sleep(Duration::from_millis(1)).await;
-    rig.drain.advance(Stage::WhenQuiet);
+    rig.drain.advance(Stage::Graceful);
     assert_eq!(rig.at_client(goodbye().len()).await, goodbye());
     // What it sends before its answer still goes to the upstream.
     rig.client.write_all(&frame(0x82, b"last")).await.unwrap();
@@ -21,7 +21,7 @@ async fn a_bridge_that_begins_in_a_drain_ends_as_well() {
     let (client, client_end) = duplex(4096);
     let (_upstream, upstream_end) = duplex(4096);
     let drain = Drain::new();
-    drain.advance(Stage::WhenQuiet);
+    drain.advance(Stage::Graceful);
     let negotiated = Negotiated { config: config(Framing::Message).into(), half_close: false };
     drop(client);
     let end = timeout(HOUR, run(client_end, upstream_end, &[], negotiated, enter(), &drain)).await;
@@ -33,7 +33,7 @@ async fn a_drain_waits_for_replies_and_for_messages_begun() {
     let mut rig = rig(Framing::Message);
     rig.client.write_all(&frame(0x81, b"ab")).await.unwrap();
     rig.at_upstream(2).await;
-    rig.drain.advance(Stage::WhenQuiet);
+    rig.drain.advance(Stage::Graceful);
     sleep(Duration::from_secs(1)).await;
     rig.client.write_all(&frame(0x01, b"c")).await.unwrap();
     rig.upstream.write_all(b"AB").await.unwrap();
@@ -56,7 +56,7 @@ async fn a_drain_that_hurries_ends_within_a_reply() {
     rig.at_upstream(4).await;
     rig.upstream.write_all(b"A").await.unwrap();
     assert_eq!(rig.at_client(3).await, [0x02, 1, b'A']);
-    rig.drain.advance(Stage::Now);
+    rig.drain.advance(Stage::Immediate);
     assert_eq!(rig.at_client(goodbye().len()).await, goodbye());
 }
 
@@ -74,7 +74,7 @@ async fn a_drain_that_is_over_cuts_everything_off() {
 async fn a_drain_hears_an_upstream_out_that_keeps_no_count() {
     let mut rig = rig(Framing::Bytes);
     sleep(Duration::from_millis(1)).await;
-    rig.drain.advance(Stage::WhenQuiet);
+    rig.drain.advance(Stage::Graceful);
     assert_eq!(rig.upstream.read(&mut [0]).await.unwrap(), 0, "the end of input");
     sleep(Duration::from_secs(3)).await;
     rig.upstream.write_all(b"last words").await.unwrap();
@@ -88,9 +88,9 @@ async fn a_drain_hears_an_upstream_out_that_keeps_no_count() {
 async fn a_drain_that_hurries_does_not_wait_for_the_upstream() {
     let mut rig = rig(Framing::Bytes);
     sleep(Duration::from_millis(1)).await;
-    rig.drain.advance(Stage::WhenQuiet);
+    rig.drain.advance(Stage::Graceful);
     sleep(Duration::from_secs(5)).await;
-    rig.drain.advance(Stage::Now);
+    rig.drain.advance(Stage::Immediate);
     assert_eq!(rig.at_client(goodbye().len()).await, goodbye());
     assert_eq!(rig.elapsed().as_secs(), 5);
 }

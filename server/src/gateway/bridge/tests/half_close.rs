@@ -84,7 +84,7 @@ async fn a_drain_ends_what_is_half_closed() {
     let mut rig = half_close_rig(Framing::Bytes);
     rig.upstream.shutdown().await.unwrap();
     assert_eq!(rig.at_client(2).await, END);
-    rig.drain.advance(Stage::WhenQuiet);
+    rig.drain.advance(Stage::Graceful);
     assert_eq!(rig.at_client(goodbye().len()).await, goodbye());
 }
 
