@@ -70,7 +70,7 @@ pub(crate) struct ConnectionGroup {
 #[derive(Debug)]
 pub(crate) struct ListenerService {
     /// The service.
-    pub(crate) backend: ServiceInstance,
+    pub(crate) instance: ServiceInstance,
     /// Its name.
     pub(crate) target: Arc<str>,
     /// The listener's transport.

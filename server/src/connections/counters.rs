@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Why a client was refused.
+/// The reason for which a client was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// The page's origin, or the `Host` that it used, is not allowed.
@@ -27,7 +27,7 @@ pub(crate) enum Refusal {
     UpstreamUnresolved,
     /// The upstream could not be reached or trusted for any other reason.
     UpstreamFailed,
-    /// No valid PROXY header came from a network that must send one.
+    /// A trusted proxy sent no valid PROXY header.
     ProxyHeader,
     /// The TLS handshake failed.
     Tls,

@@ -27,21 +27,21 @@ use crate::{
     net::{forwarded::Forwarded, proxy_protocol, stream::Stream},
 };
 
-/// A WebSocket path and where it leads.
+/// A WebSocket path of the HTTP server, and the upstream that it leads to.
 #[derive(Debug)]
 pub(crate) struct Route {
     /// The path of the request.
     pub(crate) path: Arc<str>,
     /// The upstream.
-    pub(crate) target: Upstream,
-    /// The subprotocol chosen if it is offered and none is preferred to it.
+    pub(crate) upstream: Upstream,
+    /// The subprotocol that is chosen if the client offers it and no preferred one.
     pub(crate) protocol: Option<String>,
-    /// The version of the PROXY protocol that the upstream is told of the client by.
+    /// The version of the PROXY header that precedes the connection to the upstream.
     pub(crate) proxy: Option<proxy_protocol::Version>,
-    /// The most connections.
+    /// The limit on connections.
     pub(crate) limit: RouteLimit,
-    /// How it is bridged.
-    pub(crate) options: Arc<bridge::BridgeConfig>,
+    /// The configuration of the relay.
+    pub(crate) config: Arc<bridge::BridgeConfig>,
 }
 
 /// The client of a request, resolved once.
@@ -53,7 +53,7 @@ pub(crate) struct Client {
     pub(crate) local: SocketAddr,
     /// Whether the connection is a TLS connection.
     pub(crate) is_tls: bool,
-    /// What trusted HTTP proxies say of the request.
+    /// The request as trusted HTTP proxies describe it.
     pub(crate) forwarded: Forwarded,
 }
 

@@ -75,8 +75,7 @@ pub(crate) async fn upgrade(
     request: Request<Body>,
 ) -> Response {
     let (mut request, _) = request.into_parts();
-    let handshake = match Handshake::of(&request, route.protocol.as_deref(), route.options.framing)
-    {
+    let handshake = match Handshake::of(&request, route.protocol.as_deref(), route.config.framing) {
         Ok(handshake) => handshake,
         Err(not) => return not.into_response(),
     };
@@ -135,7 +134,7 @@ async fn admit(
     let addresses = ProxiedAddresses { source: client.peer, destination: client.local };
     let header = route.proxy.map(|version| version.header(Some(addresses)));
     let (peer, within) = (Peer::Address(client.peer), context.settings.dial_timeout);
-    let upstream = route.target.dial(peer, within, &header.unwrap_or_default()).await?;
+    let upstream = route.upstream.dial(peer, within, &header.unwrap_or_default()).await?;
     Ok((place, exemption, upstream))
 }
 
@@ -241,7 +240,7 @@ fn bridge_upgraded(context: &Arc<ServerContext>, route: &Arc<Route>, upgrade: Up
         };
         let entry = context.registry.enter(arrival, Some(place));
         let is_http2 = matches!(stream, ClientStream::Http2(_));
-        let negotiated = bridge::Negotiated { config: route.options.clone(), half_close };
+        let negotiated = bridge::Negotiated { config: route.config.clone(), half_close };
         let bridge =
             bridge::run(stream, upstream, &early, negotiated, entry, &context.bridges.drain);
         // A task of its own: it is small, and lives for as long as the connection.

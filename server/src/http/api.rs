@@ -15,7 +15,7 @@ use axum::{
 use futures_util::stream;
 use serde_json::json;
 
-use super::{events::events, metrics::metrics};
+use super::{events::events, metrics::metrics, too_many::too_many};
 use crate::{
     connections::{counters::Refusal, limits::share::Share, registry::Entry},
     context::ServerContext,
@@ -173,10 +173,4 @@ fn joined(entries: &[Arc<Entry>]) -> String {
         serde_json::to_string(&entry.connection()).expect("numbers and texts are JSON")
     });
     objects.collect::<Vec<_>>().join(",")
-}
-
-/// Answers 503: a limit on clients of this kind is reached.
-pub(super) fn too_many(context: &ServerContext, reason: &'static str) -> Response {
-    context.counters.refused(Refusal::MaxHttp);
-    (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "5")], reason).into_response()
 }

@@ -23,7 +23,7 @@ use tokio::{
     time::{Interval, MissedTickBehavior, interval},
 };
 
-use super::api::too_many;
+use super::too_many::too_many;
 use crate::{
     connections::{
         limits::{

@@ -1,4 +1,4 @@
-//! `/metrics`: sums since the start, in the text format of Prometheus (version 0.0.4).
+//! `/metrics`: totals since the start, in the text format of Prometheus (version 0.0.4).
 
 use std::{
     fmt::Write,
@@ -15,13 +15,12 @@ use crate::{
     context::ServerContext,
 };
 
-/// A figure of each kind of connection: its name, its type, what it is, and where it is
-/// found.
+/// A metric with a value for each kind of connection: name, type, help, value.
 type Metric = (&'static str, &'static str, &'static str, fn(&Totals) -> u64);
 
 const METRICS: [Metric; 6] = [
-    ("connections", "gauge", "Connections that are open now.", |of| of.live),
-    ("connections_total", "counter", "Connections since the start.", |of| of.opened),
+    ("connections", "gauge", "Open connections.", |of| of.live),
+    ("connections_total", "counter", "Connections accepted since the start.", |of| of.opened),
     ("received_bytes_total", "counter", "Payload bytes from clients.", |of| {
         of.carried.bytes_received
     }),
@@ -32,7 +31,7 @@ const METRICS: [Metric; 6] = [
     ("sent_messages_total", "counter", "Messages to clients.", |of| of.carried.messages_sent),
 ];
 
-/// What monitors collect.
+/// Answers with all metrics.
 pub(super) async fn metrics(State(context): State<Arc<ServerContext>>) -> impl IntoResponse {
     let totals = context.registry.totals();
     let mut text = format!(
@@ -40,45 +39,65 @@ pub(super) async fn metrics(State(context): State<Arc<ServerContext>>) -> impl I
          echogate_info{{version=\"{}\"}} 1\n",
         env!("CARGO_PKG_VERSION")
     );
-    for (name, what, help, figure) in METRICS {
+    for (name, what, help, value) in METRICS {
         head(&mut text, name, what, help);
         for (kind, of) in &totals {
-            writeln!(text, "echogate_{name}{{kind=\"{kind}\"}} {}", figure(of))
+            writeln!(text, "echogate_{name}{{kind=\"{kind}\"}} {}", value(of))
                 .expect("it is a String");
         }
     }
     refusals(&mut text, &context.counters);
     let usage = context.limits.usage();
     let dropped = context.counters.datagrams_dropped();
-    for (name, what, help, figure) in [
+    for (name, what, help, value) in [
         (
             "connections_limit",
             "gauge",
-            "The most connections (--max-connections).",
+            "Limit on connections (--max-connections).",
             usage.max.into(),
         ),
         (
             "connections_per_address_limit",
             "gauge",
-            "The most connections of one address (--max-per-address).",
+            "Limit on connections of one address (--max-per-address).",
             usage.max_per_address.into(),
         ),
         (
             "waiting_clients",
             "gauge",
-            "Clients that wait for a connection to end.",
+            "Accepted TCP clients that wait for a connection permit.",
             usage.waiting as u64,
         ),
-        ("http_connections", "gauge", "HTTP connections that are open now.", usage.http as u64),
-        ("http_connections_limit", "gauge", "The most HTTP connections.", usage.max_http as u64),
+        (
+            "http_connections",
+            "gauge",
+            "Open HTTP connections after their first request.",
+            usage.http as u64,
+        ),
+        (
+            "http_connections_limit",
+            "gauge",
+            "Limit on HTTP connections after their first request.",
+            usage.max_http as u64,
+        ),
         (
             "http_set_ups",
             "gauge",
-            "HTTP connections whose first request has not come.",
+            "Open HTTP connections before their first request.",
             usage.http_set_ups as u64,
         ),
-        ("http_set_ups_limit", "gauge", "The most of those.", usage.max_http_set_ups as u64),
-        ("datagrams_dropped_total", "counter", "Datagrams that were not answered.", dropped),
+        (
+            "http_set_ups_limit",
+            "gauge",
+            "Limit on HTTP connections before their first request.",
+            usage.max_http_set_ups as u64,
+        ),
+        (
+            "datagrams_dropped_total",
+            "counter",
+            "Datagrams that were received and not answered.",
+            dropped,
+        ),
         (
             "log_lines_dropped_total",
             "counter",
@@ -87,22 +106,22 @@ pub(super) async fn metrics(State(context): State<Arc<ServerContext>>) -> impl I
         ),
     ] {
         head(&mut text, name, what, help);
-        writeln!(text, "echogate_{name} {figure}").expect("it is a String");
+        writeln!(text, "echogate_{name} {value}").expect("it is a String");
     }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }
 
-/// Clients that were refused, by reason.
+/// Refused clients, by reason.
 fn refusals(text: &mut String, counters: &Counters) {
     let name = "refused_total";
-    head(text, name, "counter", "Clients that were refused, by reason.");
+    head(text, name, "counter", "Refused clients, by reason.");
     for (why, count) in counters.refusals() {
         let reason = why.label();
         writeln!(text, "echogate_{name}{{reason=\"{reason}\"}} {count}").expect("it is a String");
     }
 }
 
-/// The lines above the figures of one metric.
+/// The help and type lines of one metric.
 fn head(text: &mut String, name: &str, what: &str, help: &str) {
     write!(text, "# HELP echogate_{name} {help}\n# TYPE echogate_{name} {what}\n")
         .expect("it is a String");

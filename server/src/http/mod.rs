@@ -10,6 +10,7 @@ pub(crate) mod assets;
 pub(crate) mod connection;
 mod events;
 mod metrics;
+mod too_many;
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 

@@ -1,7 +1,7 @@
 //! Sockets of every family, TLS, and the addresses that proxies name.
 //!
 //! - [`listener`], [`datagram_socket`]: bound sockets of every family; `packet_info`: the local
-//!   address of a datagram; [`socket_file`]: the files of Unix sockets
+//!   address of a datagram; [`socket_file`]: the files of Unix sockets; [`own_sockets`]: this server's datagram sockets
 //! - [`stream`]: byte streams of clients and upstreams; [`tls`]
 //! - [`resolve`]: host names to addresses; [`happy_eyeballs`]: a TCP connection to one of a
 //!   host's addresses
@@ -17,6 +17,7 @@ pub(crate) mod hairpin;
 pub(crate) mod happy_eyeballs;
 pub(crate) mod listener;
 pub(crate) mod networks;
+pub(crate) mod own_sockets;
 mod packet_info;
 pub(crate) mod proxy_protocol;
 pub(crate) mod resolve;

@@ -125,7 +125,7 @@ fn spawn_service(
     peer: Peer,
     permit: Option<ConnectionPermit>,
 ) {
-    let session = service.backend.open(peer.clone(), service.once);
+    let session = service.instance.open(peer.clone(), service.once);
     let target = service.target.clone();
     let info = ConnectionInfo { kind: service.kind, peer, target, gateway: None };
     // A hairpin has the idle timeout of its bridge, which ends it by the right Close.

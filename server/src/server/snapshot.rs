@@ -1,4 +1,5 @@
-//! What holds from one reading of the settings to the next.
+//! A configuration snapshot: one configuration and everything derived from it. A reload replaces
+//! the snapshot in force; connections keep the one that they were accepted under.
 
 use std::{
     collections::HashMap,
@@ -13,51 +14,50 @@ use echogate_proto::{
 };
 use tokio::sync::watch;
 
-use super::{
-    datagrams::OwnSockets,
-    sockets::{BoundSocket, BoundSockets},
-};
+use super::sockets::{BoundSocket, BoundSockets};
 use crate::{
     config::{RouteSpec, Settings, UpstreamSpec},
     connections::limits::Limits,
     context::{ListenerService, ServerContext},
     gateway::{Route, bridge, dial::Upstream},
     http::Site,
+    net::own_sockets::OwnSockets,
     service::{Service, backend::ServiceInstance, chat::Hub},
 };
 
 /// The snapshot in force. A connection takes it when it is accepted, and keeps it.
 pub(super) type CurrentSnapshot = watch::Sender<Arc<Snapshot>>;
 
-/// Everything that is decided by the settings.
+/// One configuration and everything derived from it.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(crate) context: Arc<ServerContext>,
     /// The answers to HTTP requests.
     pub(crate) site: Arc<Site>,
-    /// How clients of services are received, by their listener's socket.
+    /// The service of each listener, by the identifier of its socket.
     listener_services: HashMap<u64, Arc<ListenerService>>,
-    /// The datagram sockets, none of which is answered by another.
+    /// The datagram sockets, whose datagrams are not answered.
     pub(crate) own_datagram_sockets: OwnSockets,
-    /// What is served where, in lines.
+    /// One line for each socket and route.
     pub(crate) lines: Vec<String>,
-    /// There is a way for operators to come.
+    /// A listener or a route leads to the service `operator`.
     pub(crate) has_operators: bool,
 }
 
 impl Snapshot {
-    /// What `settings` and `sockets` come to; what lives on does so in `before`.
+    /// Builds a snapshot. What outlives a configuration (limits, registry, event loops) is taken
+    /// over from `before`.
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// The local address of a socket cannot be determined.
     pub(crate) fn new(
         settings: Settings,
         sockets: &BoundSockets,
         hub: &Arc<Hub>,
         before: &ServerContext,
     ) -> io::Result<Snapshot> {
-        let backend = |service| match service {
+        let instance = |service| match service {
             Service::Upper => ServiceInstance::Upper,
             Service::Echo => ServiceInstance::Echo,
             Service::Time => ServiceInstance::Time(settings.timezone.clone()),
@@ -65,20 +65,20 @@ impl Snapshot {
             Service::Operator => ServiceInstance::Operator(hub.clone()),
         };
         let here = |at| Upstream::Listener(at, before.hairpins.clone());
-        let target = |upstream: &UpstreamSpec| match upstream {
+        let upstream = |spec: &UpstreamSpec| match spec {
             UpstreamSpec::Tcp(at) => {
-                own(sockets, at).map_or_else(|| Upstream::Tcp(at.clone()), here)
+                own_address(sockets, at).map_or_else(|| Upstream::Tcp(at.clone()), here)
             }
             UpstreamSpec::Tls(at, trust) => Upstream::Tls(at.clone(), trust.clone()),
             UpstreamSpec::Unix(path) => Upstream::Unix(path.clone()),
-            UpstreamSpec::Service(service) => Upstream::Service(backend(*service)),
+            UpstreamSpec::Service(service) => Upstream::Service(instance(*service)),
             UpstreamSpec::Listener(service) => reachable(sockets, *service)
-                .map_or_else(|| Upstream::Service(backend(*service)), here),
+                .map_or_else(|| Upstream::Service(instance(*service)), here),
         };
         let listener_service = |bound: &BoundSocket| {
             let service = bound.role.service?;
             let listener_service = ListenerService {
-                backend: backend(service),
+                instance: instance(service),
                 target: service.name().into(),
                 kind: bound.socket.kind(bound.role.tls),
                 once: bound.role.once,
@@ -90,15 +90,16 @@ impl Snapshot {
         let routes: Vec<Arc<Route>> = settings
             .routes
             .iter()
-            .map(|route| built(route, target(&route.upstream), &settings, &before.limits).into())
+            .map(|spec| route(spec, upstream(&spec.upstream), &settings, &before.limits).into())
             .collect();
         let is_operator =
-            |backend: &ServiceInstance| matches!(backend, ServiceInstance::Operator(_));
-        let has_operators = listener_services.values().any(|how| is_operator(&how.backend))
-            || routes.iter().any(|route| match &route.target {
-                Upstream::Service(backend) => is_operator(backend),
-                _ => false,
-            });
+            |instance: &ServiceInstance| matches!(instance, ServiceInstance::Operator(_));
+        let has_operators =
+            listener_services.values().any(|service| is_operator(&service.instance))
+                || routes.iter().any(|route| match &route.upstream {
+                    Upstream::Service(instance) => is_operator(instance),
+                    _ => false,
+                });
         let endpoints = endpoints(sockets, &routes)?;
         let own_datagram_sockets =
             sockets.iter().filter_map(|bound| bound.socket.datagrams()).collect();
@@ -116,39 +117,40 @@ impl Snapshot {
         })
     }
 
-    /// Receives those who had come to a socket before it was closed as `before` did.
+    /// Keeps the service of a listener that this configuration closes, for connections that the
+    /// kernel has accepted on it.
     pub(crate) fn keep_listener_service(&mut self, socket: u64, before: &Snapshot) {
-        let how = before.listener_service(socket).map(|how| (socket, how.clone()));
-        self.listener_services.extend(how);
+        let service = before.listener_service(socket).map(|service| (socket, service.clone()));
+        self.listener_services.extend(service);
     }
 
-    /// How clients of a socket are received; none where it is for HTTP.
+    /// The service of a listener; none for HTTP.
     pub(crate) fn listener_service(&self, socket: u64) -> Option<&Arc<ListenerService>> {
         self.listener_services.get(&socket)
     }
 }
 
-/// A route as it is served.
-fn built(route: &RouteSpec, target: Upstream, settings: &Settings, limits: &Limits) -> Route {
-    let options = bridge::BridgeConfig {
-        framing: route.framing,
-        framing_options: route.framing_options,
+/// The route that `spec` describes.
+fn route(spec: &RouteSpec, upstream: Upstream, settings: &Settings, limits: &Limits) -> Route {
+    let config = bridge::BridgeConfig {
+        framing: spec.framing,
+        framing_options: spec.framing_options,
         max_message: settings.max_message,
         ping_interval: settings.ping_interval,
         ping_timeout: settings.ping_timeout,
         idle_timeout: settings.idle_timeout,
     };
     Route {
-        path: route.path.as_str().into(),
-        target,
-        protocol: route.protocol.clone(),
-        proxy: route.proxy,
-        limit: limits.route(&route.path, route.max),
-        options: options.into(),
+        path: spec.path.as_str().into(),
+        upstream,
+        protocol: spec.protocol.clone(),
+        proxy: spec.proxy,
+        limit: limits.route(&spec.path, spec.max),
+        config: config.into(),
     }
 }
 
-/// What is served where, as it is told.
+/// Listeners and routes as the API reports them.
 fn endpoints(sockets: &BoundSockets, routes: &[Arc<Route>]) -> io::Result<Endpoints> {
     let services = sockets.iter().filter_map(|bound| Some((bound.role.service?, bound)));
     let listeners = services.map(|(service, bound)| {
@@ -156,14 +158,14 @@ fn endpoints(sockets: &BoundSockets, routes: &[Arc<Route>]) -> io::Result<Endpoi
     });
     let routes = routes.iter().map(|route| RouteInfo {
         path: route.path.to_string(),
-        upstream: route.target.to_string(),
-        framing: route.options.framing.to_string(),
+        upstream: route.upstream.to_string(),
+        framing: route.config.framing.to_string(),
         protocol: route.protocol.clone(),
     });
     Ok(Endpoints { routes: routes.collect(), listeners: listeners.collect::<io::Result<_>>()? })
 }
 
-/// The same in lines, HTTP included.
+/// One line for each socket and route, and the URL of the page.
 fn lines(sockets: &BoundSockets, endpoints: &Endpoints) -> io::Result<Vec<String>> {
     let Endpoints { listeners, routes } = endpoints;
     let mut lines: Vec<_> = listeners
@@ -180,8 +182,9 @@ fn lines(sockets: &BoundSockets, endpoints: &Endpoints) -> io::Result<Vec<String
     Ok(lines)
 }
 
-/// A line about host names, where HTTP is reachable from other machines and no name is allowed:
-/// pages, and programs that send an `Origin`, are refused under all names but `localhost`.
+/// A line about `--allow-host`, where HTTP is reachable from other machines and no host name is
+/// allowed: pages, and programs that send `Origin`, are refused under any other name than
+/// `localhost`.
 fn host_hint(sockets: &BoundSockets, settings: &Settings) -> Option<String> {
     let mut http = sockets.iter().filter(|bound| bound.role.service.is_none());
     let is_exposed = http.any(|bound| bound.socket.tcp().is_some_and(|at| !at.ip().is_loopback()));
@@ -190,8 +193,8 @@ fn host_hint(sockets: &BoundSockets, settings: &Settings) -> Option<String> {
     })
 }
 
-/// Where a service is reached by plain TCP from this machine: where it is bound to all
-/// addresses, by loopback.
+/// The address at which this process reaches a service by plain TCP: loopback where its listener
+/// is bound to all addresses.
 fn reachable(sockets: &BoundSockets, service: Service) -> Option<SocketAddr> {
     let at = sockets.iter().find_map(|bound| {
         let role = bound.role;
@@ -206,24 +209,24 @@ fn reachable(sockets: &BoundSockets, service: Service) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, at.port()))
 }
 
-/// The address that is meant by `at`, if a listener of this server is reached there by
-/// plain TCP, by loopback or the address that it is bound to.
-fn own(sockets: &BoundSockets, at: &HostPort) -> Option<SocketAddr> {
+/// The address of `at`, if it leads to a listener of this server by plain TCP: by loopback, or by
+/// the address that the listener is bound to.
+fn own_address(sockets: &BoundSockets, at: &HostPort) -> Option<SocketAddr> {
     let services = || sockets.iter().filter(|bound| bound.role.service.is_some());
-    let is_there = |to: &SocketAddr| {
+    let is_own = |to: &SocketAddr| {
         services().filter_map(|bound| bound.socket.tcp()).any(|at| leads(*to, at))
     };
-    let here = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-    let meant = match at.host.parse() {
+    let loopback = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    let addresses = match at.host.parse() {
         Ok(ip) => vec![ip],
-        Err(_) if at.host == "localhost" => here.to_vec(),
+        Err(_) if at.host == "localhost" => loopback.to_vec(),
         Err(_) => return None,
     };
-    meant.into_iter().map(|ip: IpAddr| SocketAddr::new(ip, at.port)).find(is_there)
+    addresses.into_iter().map(|ip: IpAddr| SocketAddr::new(ip, at.port)).find(is_own)
 }
 
-/// Whether `to` leads to what is bound to `at`. (What is bound to IPv6's any address may
-/// have IPv4, too.)
+/// Whether a connection to `to` reaches a socket that is bound to `at`. A socket bound to all IPv6
+/// addresses may be bound to all IPv4 addresses as well.
 fn leads(to: SocketAddr, at: SocketAddr) -> bool {
     let is_any = match at.ip() {
         IpAddr::V4(ip) => ip.is_unspecified() && to.is_ipv4(),
@@ -237,7 +240,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_leads_here_is_loopback_or_the_very_address() {
+    fn loopback_and_the_bound_address_lead_to_a_listener() {
         let leads = |to: &str, at: &str| leads(to.parse().unwrap(), at.parse().unwrap());
         assert!(leads("192.0.2.1:7", "192.0.2.1:7"));
         assert!(leads("127.0.0.1:7", "0.0.0.0:7"));

@@ -1,95 +1,39 @@
-//! Protection from datagram loops: two services that answer each other's answers, or one
-//! that answers itself, for ever. One datagram with a forged sender is enough to start one.
+//! Protection from datagram loops: two services that answer each other's answers, or one that
+//! answers itself, for ever. One datagram with a forged sender is enough to start a loop.
 //!
-//! Not answered is a datagram
+//! A datagram is not answered if its sender
 //!
-//! 1. whose sender is a socket of this server ([`OwnSockets`]),
-//! 2. whose sender's port belongs to a service that answers whatever comes
-//!    ([`ANSWERING_PORTS`]), as by NetBSD's inetd,
-//! 3. whose sender has returned our own answers for too long ([`Returns`]). A loop ends with
-//!    the first datagram that is not answered.
+//! 1. is a socket of this server ([`OwnSockets`](crate::net::own_sockets::OwnSockets)),
+//! 2. has the port of a service that answers any datagram ([`ANSWERING_PORTS`]), the rule of
+//!    NetBSD's inetd,
+//! 3. has returned our own answers for too long ([`Returns`]). The first datagram that is not
+//!    answered ends a loop.
 
 use std::{
     hash::{BuildHasher, Hash, RandomState},
-    net::{SocketAddr, UdpSocket},
-    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use crate::net::datagram_socket::DatagramSocket;
-
-/// The ports of echo, discard, daytime, qotd, chargen and time (IANA), and 0, to which no
-/// answer can be sent. DNS, NTP and the like are not among them: what they send bears a mark
-/// that it is an answer, by which they ignore it when it comes back.
+/// The ports of echo, discard, daytime, qotd, chargen and time (IANA), and 0, to which no answer
+/// can be sent. DNS, NTP and the like are not among them: their answers are marked as such and
+/// ignored when they come back.
 const ANSWERING_PORTS: [u16; 7] = [0, 7, 9, 13, 17, 19, 37];
 
-/// How many datagrams in a row may be equal to the answer that their sender has just been
-/// sent. A client that sends equal datagrams to `echo`, each after the answer to the last,
-/// looks the same as a loop, so the number is large.
+/// The number of datagrams in a row that may equal the answer sent before them. A client that
+/// sends equal datagrams to `echo` one after the other looks like a loop, so the number is large.
 pub(super) const MAX_RETURNS: u32 = 10_000;
 
-/// How long a sender that has returned so many is not answered. A loop that forged datagrams
-/// start again and again so takes a few percent of a core at most.
+/// The time for which a sender is not answered after [`MAX_RETURNS`]. A loop that forged datagrams
+/// start again and again takes a few percent of a core at most.
 pub(super) const SILENCE: Duration = Duration::from_secs(10);
 
-/// Senders that are watched for loops at once.
+/// Senders that are checked for loops at once.
 const WATCHED: usize = 1024;
 
-/// How much of an answer is compared: its length, and so many bytes of its beginning and
-/// end.
+/// Bytes that are compared at the beginning and at the end of an answer, besides its length.
 const COMPARED: usize = 32;
 
-/// The addresses of the datagram sockets of this server.
-#[derive(Debug, Default)]
-pub(crate) struct OwnSockets {
-    udp: Vec<SocketAddr>,
-    unix: Vec<PathBuf>,
-}
-
-impl<'a> FromIterator<&'a DatagramSocket> for OwnSockets {
-    fn from_iter<I: IntoIterator<Item = &'a DatagramSocket>>(sockets: I) -> OwnSockets {
-        let mut own = OwnSockets::default();
-        for socket in sockets {
-            match socket {
-                DatagramSocket::Udp(socket) => own.udp.extend(socket.local_addr().ok()),
-                DatagramSocket::UnixGram(socket, _) => {
-                    let address = socket.local_addr().ok();
-                    own.unix.extend(address.and_then(|at| at.as_pathname().map(Path::to_owned)));
-                }
-            }
-        }
-        own
-    }
-}
-
-impl OwnSockets {
-    pub(super) fn has_path(&self, path: &Path) -> bool {
-        self.unix.iter().any(|own| own == path)
-    }
-
-    /// Whether a UDP datagram from `source` comes from one of the sockets.
-    pub(super) fn has_address(&self, source: SocketAddr) -> bool {
-        self.has(source, is_of_this_machine)
-    }
-
-    fn has(&self, source: SocketAddr, is_here: impl Fn(SocketAddr) -> bool) -> bool {
-        let canonical = |at: SocketAddr| at.ip().to_canonical();
-        self.udp.iter().filter(|own| own.port() == source.port()).any(|own| {
-            // A socket that is bound to all addresses sends from any of this machine.
-            let is_any = own.ip().is_unspecified() || own.ip().is_multicast();
-            canonical(*own) == canonical(source) || is_any && is_here(source)
-        })
-    }
-}
-
-/// Whether an address belongs to this machine: to bind a socket to it is possible.
-fn is_of_this_machine(mut address: SocketAddr) -> bool {
-    address.set_ip(address.ip().to_canonical());
-    address.set_port(0);
-    UdpSocket::bind(address).is_ok()
-}
-
-/// Whether a service on this port answers whatever comes.
+/// Whether a service on this port answers any datagram.
 pub(super) fn answers_anything(port: u16) -> bool {
     ANSWERING_PORTS.contains(&port)
 }
@@ -192,30 +136,6 @@ impl Sample {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn address(text: &str) -> SocketAddr {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn a_socket_of_this_server_is_known_by_whatever_address_it_sends_from() {
-        let has = |own: &str, source: &str| {
-            let own = OwnSockets { udp: vec![address("127.0.0.1:1"), address(own)], unix: vec![] };
-            own.has(address(source), |at| {
-                at.ip().is_loopback() || at.ip() == address("192.0.2.1:0").ip()
-            })
-        };
-        assert!(has("127.0.0.1:7007", "127.0.0.1:7007"));
-        assert!(has("127.0.0.1:7007", "[::ffff:127.0.0.1]:7007"));
-        assert!(has("0.0.0.0:7007", "127.0.0.2:7007"));
-        assert!(has("0.0.0.0:7007", "192.0.2.1:7007"));
-        assert!(has("[::]:7007", "192.0.2.1:7007"));
-        assert!(!has("0.0.0.0:7007", "192.0.2.2:7007"), "another machine");
-        assert!(!has("0.0.0.0:7007", "127.0.0.1:7008"));
-        assert!(!has("127.0.0.1:7007", "127.0.0.2:7007"));
-        assert!(is_of_this_machine(address("127.0.0.1:7")));
-        assert!(!is_of_this_machine(address("192.0.2.77:7")));
-    }
 
     #[test]
     fn services_that_answer_whatever_comes_are_known_by_their_ports() {

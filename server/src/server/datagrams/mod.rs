@@ -18,7 +18,6 @@ use thiserror::Error;
 use tokio::time::{interval, sleep};
 use tokio_util::sync::CancellationToken;
 
-pub(super) use self::loops::OwnSockets;
 use self::{
     flow_table::FlowTable,
     loops::{Loop, MAX_RETURNS, Returns, SILENCE, Watched},
@@ -26,7 +25,10 @@ use self::{
 use super::{admission::Admission, snapshot::Snapshot};
 use crate::{
     connections::registry::Registry,
-    net::datagram_socket::{DatagramSocket, Sender},
+    net::{
+        datagram_socket::{DatagramSocket, Sender},
+        own_sockets::OwnSockets,
+    },
 };
 
 /// The largest datagram that is answered, in bytes: more than UDP allows, and more than the
@@ -136,7 +138,7 @@ impl Server {
                 return Err(Dropped::Loop);
             }
         }
-        let answer = service.backend.answer(buffer, len).ok_or(Dropped::Service)?;
+        let answer = service.instance.answer(buffer, len).ok_or(Dropped::Service)?;
         let sent = self.socket.send(&buffer[..answer], from).await;
         self.flows.count(service, &from.peer(), len, sent.is_ok().then_some(answer), now);
         sent?;

@@ -15,9 +15,9 @@ use crate::{
 /// A bound socket. Clones are the same.
 #[derive(Clone, Debug)]
 pub(crate) enum Socket {
-    /// Connections come.
+    /// A listening socket.
     Stream(Arc<Listener>),
-    /// DatagramSocket come.
+    /// A datagram socket.
     Datagram(Arc<DatagramSocket>),
 }
 
@@ -34,7 +34,7 @@ impl From<DatagramSocket> for Socket {
 }
 
 impl Socket {
-    /// The transport, with TLS on it or not.
+    /// The transport, which is TLS if `tls` is set.
     pub(crate) fn kind(&self, tls: bool) -> Kind {
         match self {
             Socket::Stream(listener) => match **listener {
@@ -46,11 +46,11 @@ impl Socket {
         }
     }
 
-    /// Where it is bound: an address, or a path.
+    /// The local address, or the path of a Unix socket.
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// Those of getsockname(2).
     pub(crate) fn at(&self) -> io::Result<String> {
         let path = |at: tokio::net::unix::SocketAddr| {
             at.as_pathname().unwrap_or(Path::new("-")).display().to_string()
@@ -67,7 +67,7 @@ impl Socket {
         }
     }
 
-    /// The address that it is bound to by TCP, if that is what it is.
+    /// The local address of a TCP listener.
     pub(crate) fn tcp(&self) -> Option<SocketAddr> {
         match self {
             Socket::Stream(listener) => match &**listener {
@@ -78,7 +78,7 @@ impl Socket {
         }
     }
 
-    /// The socket that datagrams come to, if that is what it is.
+    /// The socket, if it is a datagram socket.
     pub(crate) fn datagrams(&self) -> Option<&DatagramSocket> {
         match self {
             Socket::Datagram(socket) => Some(socket),
@@ -86,11 +86,11 @@ impl Socket {
         }
     }
 
-    /// Has the kernel hold another number of connections until they are accepted.
+    /// Sets the listen backlog.
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// Those of listen(2).
     pub(crate) fn set_backlog(&self, backlog: u32) -> io::Result<()> {
         let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
         match self {
@@ -102,11 +102,11 @@ impl Socket {
         }
     }
 
-    /// Gives its file another mode, if it has one.
+    /// Sets the mode of a Unix socket's file.
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// Those of chmod(2).
     pub(crate) fn set_mode(&self, mode: Option<u32>) -> io::Result<()> {
         let file = match self {
             Socket::Stream(listener) => match &**listener {
@@ -122,7 +122,7 @@ impl Socket {
     }
 }
 
-/// What a socket is bound to.
+/// The address or path to which a socket is bound.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum BindAddr {
     Tcp(SocketAddr),
@@ -132,11 +132,11 @@ pub(crate) enum BindAddr {
 }
 
 impl BindAddr {
-    /// What is meant by `at`: each address of a host.
+    /// The addresses of `at`: all of a host name's.
     ///
     /// # Errors
     ///
-    /// That the host is not known.
+    /// The host name cannot be resolved.
     pub(crate) async fn all(at: &ListenAddr) -> io::Result<Vec<BindAddr>> {
         Ok(match at {
             ListenAddr::Tcp(at) | ListenAddr::Tls(at) => {
@@ -148,12 +148,12 @@ impl BindAddr {
         })
     }
 
-    /// Whether any port will do.
+    /// Whether the kernel chooses the port.
     pub(crate) fn is_any_port(&self) -> bool {
         matches!(self, BindAddr::Tcp(at) | BindAddr::Udp(at) if at.port() == 0)
     }
 
-    /// Whether a socket that was bound to `other`, and so to `socket`, is bound to this.
+    /// Whether `socket`, which was bound to `other`, is bound to this address.
     pub(crate) fn is_bound_to(&self, other: &BindAddr, socket: &Socket) -> bool {
         match (self, other) {
             (BindAddr::Tcp(at), BindAddr::Tcp(before))
@@ -166,7 +166,7 @@ impl BindAddr {
         }
     }
 
-    /// The mode of its file, if one was given.
+    /// The mode of the socket's file, if one is set.
     pub(crate) fn mode(&self) -> Option<u32> {
         match self {
             BindAddr::Unix(at) | BindAddr::UnixGram(at) => at.mode,
@@ -174,11 +174,11 @@ impl BindAddr {
         }
     }
 
-    /// Binds a socket; the kernel holds `backlog` connections until they are accepted.
+    /// Binds a socket, and listens with the given backlog.
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// Those of bind(2) and listen(2).
     pub(crate) async fn bind(&self, backlog: u32) -> io::Result<Socket> {
         match self {
             BindAddr::Tcp(at) => tcp(*at, backlog).map(Socket::from),
