@@ -580,8 +580,8 @@ fn sockets_of_a_service_manager_are_served_by_their_names() {
     let output = activated("upper:unknown:http").output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.contains("inherited socket 2 (\"unknown\")"), "{said}");
+    assert!(said.contains("passed socket 2 (\"unknown\")"), "{said}");
     let output = activated("upper:http:echo").output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("inherited socket 2 (\"http\")"), "{said}");
+    assert!(said.contains("passed socket 2 (\"http\")"), "{said}");
 }

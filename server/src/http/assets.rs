@@ -17,13 +17,13 @@ use axum::{
 use percent_encoding::percent_decode_str;
 use tower_http::services::ServeDir;
 
-/// What the built-in page may do: run its own script and WebAssembly, and open WebSockets anywhere, for
+/// The Content-Security-Policy of the built-in page: it runs its own script and WebAssembly, and opens WebSockets anywhere, for
 /// it is a workbench. Nothing inline, nothing from elsewhere, no frame around it.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
     script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' data:; \
     connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// What goes with every answer.
+/// Headers of every answer.
 const HEADERS: [(HeaderName, &str); 4] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),

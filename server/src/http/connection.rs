@@ -202,13 +202,13 @@ impl Activity {
     }
 }
 
-/// How a connection was driven to its end.
+/// The end of a connection.
 pub(super) enum Ended<T> {
     /// By itself.
     Done(T),
     /// Its permit was taken away.
     Revoked(Refusal),
-    /// It did not keep a deadline.
+    /// A deadline has passed.
     TimedOut,
 }
 
@@ -369,7 +369,7 @@ impl Drop for Answering {
 #[derive(Debug)]
 pub(super) struct Answer {
     body: Body,
-    /// What is left of the last part.
+    /// The rest of the last part.
     rest: Option<Bytes>,
     answering: Option<Answering>,
 }

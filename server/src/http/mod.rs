@@ -78,7 +78,7 @@ impl Site {
 
 fn router(context: &Arc<ServerContext>, routes: &[Arc<Route>]) -> Router {
     let guard = middleware::from_fn_with_state(context.clone(), origin::guard_host);
-    // Where the page is, a handshake leads elsewhere: to the route of that path, if any.
+    // On a path of the page, an opening handshake is for the route of that path, if there is one.
     let (on_page, routes): (Vec<_>, Vec<_>) =
         routes.iter().cloned().partition(|route| PAGE_PATHS.contains(&&*route.path));
     let page = assets::router(context.settings.web_root.as_deref()).layer(guard.clone());
@@ -189,7 +189,7 @@ pub(crate) async fn serve(
         drive(connection, &activity, timeouts, drain, http2::Connection::graceful_shutdown).await
     } else {
         let connection = http1::Builder::new()
-            // It would count the time between two requests as that of a head.
+            // hyper's timeout includes the time between two requests.
             .header_read_timeout(None)
             .max_buf_size(MAX_HEAD)
             .title_case_headers(true)

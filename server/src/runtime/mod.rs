@@ -1,4 +1,4 @@
-//! What connections need while they are carried: shutdown stages and timers, idle timeouts, buffers.
+//! The means by which connections are carried: shutdown stages and timers, idle timeouts, buffers.
 
 pub(crate) mod buffer_pool;
 pub(crate) mod drain;

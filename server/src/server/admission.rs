@@ -33,7 +33,7 @@ pub(super) struct Admitted {
     may_have_proxy_header: bool,
 }
 
-/// What an admitted connection is for, and its permit.
+/// The destination of an admitted connection, with its permit.
 #[derive(Debug)]
 pub(super) enum Destination {
     Http(Arc<HttpPermit>),
@@ -80,7 +80,7 @@ impl Admission {
 }
 
 impl Admitted {
-    /// What all connections share.
+    /// The context of the connection.
     pub(super) fn context(&self) -> &Arc<ServerContext> {
         &self.snapshot.context
     }

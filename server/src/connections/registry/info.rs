@@ -1,4 +1,4 @@
-//! What is known of a connection when it is accepted.
+//! Information about a connection that is known when it is accepted.
 
 use std::{
     fmt,
@@ -47,7 +47,7 @@ impl fmt::Display for Peer {
     }
 }
 
-/// What is known of a connection when it is accepted.
+/// Information about a connection that is known when it is accepted.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionInfo {
     /// The transport.

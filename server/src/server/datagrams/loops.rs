@@ -60,7 +60,7 @@ struct Slot {
     silent_until: Option<Instant>,
 }
 
-/// What is compared of an answer.
+/// The compared part of an answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Sample {
     len: usize,
@@ -68,7 +68,7 @@ struct Sample {
     end: [u8; COMPARED],
 }
 
-/// What a datagram means for its sender.
+/// Whether a datagram is part of a loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Loop {
     No,

@@ -216,8 +216,7 @@ fn tcp(at: SocketAddr, backlog: u32) -> io::Result<Listener> {
     socket.listen(backlog).map(Listener::Tcp)
 }
 
-/// Binds a socket in the file system. One that is there already is replaced if nothing
-/// answers on it.
+/// Binds a Unix socket. An existing socket file is replaced if nobody listens on it.
 fn bind_unix_path(
     at: &SocketPath,
     bind: impl FnOnce() -> io::Result<Socket>,
@@ -227,23 +226,23 @@ fn bind_unix_path(
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
         Err(e) => return Err(e),
         Ok(there) if !there.file_type().is_socket() => {
-            return Err(io::Error::other("something is there that is no socket"));
+            return Err(io::Error::other("a file that is not a socket is in the way"));
         }
-        // Whatever type it is of: nobody is behind it if this is refused.
+        // Whatever its type: nobody listens if the connection is refused.
         Ok(_) => match probe(path) {
             Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)?,
             _ => return Err(io::ErrorKind::AddrInUse.into()),
         },
     }
     let Some(mode) = at.mode else { return bind() };
-    // The mode is there from the first moment: nobody else can come in between.
+    // By the umask, so that the file has its mode from the start.
     let before = umask(Mode::from_bits_truncate(!mode & 0o777));
     let bound = bind();
     umask(before);
     bound
 }
 
-/// Connects to a socket file, without waiting for whoever may be behind it.
+/// Connects to a socket file without waiting.
 fn probe(path: &Path) -> io::Result<()> {
     let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
     socket.set_nonblocking(true)?;

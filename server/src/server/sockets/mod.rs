@@ -1,4 +1,4 @@
-//! The sockets that the settings name: bound, or taken over from the settings before.
+//! The sockets that the settings name: newly bound, or taken over from the configuration before.
 
 pub(crate) mod bind;
 pub(crate) mod systemd;
@@ -18,29 +18,29 @@ use crate::{
     text::io_error,
 };
 
-/// A socket, and what it is for. Clones are the same.
+/// A bound socket and its role. Clones are the same socket.
 #[derive(Clone, Debug)]
 pub(crate) struct BoundSocket {
-    /// Unique among all sockets since the start.
+    /// The identifier, unique since the start of the server.
     pub(crate) id: u64,
     pub(crate) socket: Socket,
     pub(crate) role: SocketRole,
-    /// What it was bound to; none if that was not by us.
+    /// The address that it was bound to; none if a service manager passed it.
     binding: Option<BindAddr>,
 }
 
-/// What is offered on a socket.
+/// The role of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SocketRole {
-    /// A service; none is HTTP.
+    /// The service that answers; none for HTTP.
     pub(crate) service: Option<Service>,
-    /// It is spoken within TLS.
+    /// Connections are TLS.
     pub(crate) tls: bool,
-    /// One message is answered on each connection.
+    /// Each connection ends after the answer to its first message.
     pub(crate) once: bool,
 }
 
-/// All sockets that are served: first those that were bound for us.
+/// All sockets that are served, those passed by a service manager first.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct BoundSockets(Vec<BoundSocket>);
 
@@ -50,8 +50,8 @@ impl BoundSocket {
         BoundSocket { id: NEXT.fetch_add(1, Ordering::Relaxed), socket, role, binding }
     }
 
-    /// Whether it is the socket that `binding` would get. Where any port will do it is,
-    /// if it does the same work there.
+    /// Whether this is the socket that would be bound to `binding`. If the kernel chooses the port,
+    /// any socket of the same address and service is.
     fn matches(&self, binding: &BindAddr, role: SocketRole) -> bool {
         self.binding.as_ref().is_some_and(|own| match binding.is_any_port() {
             true => own == binding && self.role.service == role.service,
@@ -59,11 +59,11 @@ impl BoundSocket {
         })
     }
 
-    /// Where it is, as a URL.
+    /// The URL of the socket.
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// Those of getsockname(2).
     pub(crate) fn url(&self) -> io::Result<String> {
         let at = self.socket.at()?;
         Ok(match self.role {
@@ -75,11 +75,11 @@ impl BoundSocket {
 }
 
 impl BoundSockets {
-    /// Those that were bound for us.
+    /// The sockets that a service manager passed.
     ///
     /// # Errors
     ///
-    /// One line that says why they cannot be used.
+    /// One line that says why a socket cannot be used.
     pub(crate) fn activated(activated: ActivatedSockets) -> Result<BoundSockets, String> {
         let sockets = activated
             .into_sockets()
@@ -90,12 +90,12 @@ impl BoundSockets {
         Ok(BoundSockets(sockets.into_iter().map(bound).collect()))
     }
 
-    /// The sockets that `settings` name, and those that were bound for us: the same as
-    /// here where they are here, the others bound.
+    /// The sockets that `settings` name, and those passed by a service manager. Sockets that are
+    /// bound already are taken over, the others are bound.
     ///
     /// # Errors
     ///
-    /// One line that names what cannot be bound, and why.
+    /// One line that names the address that cannot be bound, and why.
     pub(crate) async fn reconcile(&self, settings: &Settings) -> Result<BoundSockets, String> {
         let tls = settings.tls.is_some();
         let (mut reconcile, mut before): (Vec<BoundSocket>, Vec<BoundSocket>) =
@@ -135,8 +135,8 @@ impl BoundSockets {
         self.iter().any(|bound| bound.id == id)
     }
 
-    /// Sets what can be set on those that were in `before` already, where it is something
-    /// else now. What fails is logged.
+    /// Applies the listen backlog and changed file modes to the sockets that were taken over from
+    /// `before`. Failures are logged.
     pub(crate) fn apply_options(&self, before: &BoundSockets, backlog: Option<u32>) {
         for bound in self.iter().filter(|bound| bound.binding.is_some()) {
             let Some(old) = before.iter().find(|old| old.id == bound.id) else { continue };
@@ -155,7 +155,7 @@ impl BoundSockets {
     }
 }
 
-/// A socket for each address of `at`: taken from `before`, or bound.
+/// A socket for each address of `at`: taken over from `before`, or newly bound.
 async fn take_or_bind(
     at: &ListenAddr,
     role: SocketRole,
@@ -173,7 +173,7 @@ async fn take_or_bind(
     Ok(all)
 }
 
-/// Whether this machine lacks what a default wanted: IPv6.
+/// Whether the machine lacks the address family, as IPv6 for a default.
 fn no_such_family(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
         || error.raw_os_error() == Some(nix::errno::Errno::EAFNOSUPPORT as i32)

@@ -14,14 +14,14 @@ use crate::{
     service::Service,
 };
 
-/// BoundSockets that were bound for us.
+/// Sockets passed by a service manager.
 #[derive(Debug, Default)]
 pub(crate) struct ActivatedSockets {
-    /// With the service that each is for, if it is not HTTP.
+    /// Each with its service; none for HTTP.
     sockets: Vec<(Option<Service>, Raw)>,
 }
 
-/// A socket that no runtime knows yet.
+/// A passed socket that is not registered with a runtime yet.
 #[derive(Debug)]
 enum Raw {
     Tcp(std::net::TcpListener),
@@ -31,20 +31,20 @@ enum Raw {
 }
 
 impl ActivatedSockets {
-    /// Those that the environment tells of, if it is meant for this process.
+    /// The sockets named by the environment, if it is addressed to this process.
     ///
     /// # Errors
     ///
-    /// One line that names a socket which cannot be served.
+    /// One line that names a socket that cannot be served.
     pub(crate) fn from_env() -> Result<ActivatedSockets, String> {
-        // Read first: what follows may forget them.
+        // Read first: ListenFd clears the variables.
         let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut names = names.split(':');
         let mut fds = ListenFd::from_env();
         let mut sockets = Vec::new();
         for i in 0..fds.len() {
             let name = names.next().unwrap_or_default();
-            let wrong = |what: String| format!("inherited socket {} (\"{name}\"): {what}", i + 1);
+            let wrong = |what: String| format!("passed socket {} (\"{name}\"): {what}", i + 1);
             let raw = raw(&mut fds, i).ok_or_else(|| {
                 wrong("neither a listening stream socket nor a datagram socket".to_owned())
             })?;
@@ -67,7 +67,7 @@ impl ActivatedSockets {
         Ok(ActivatedSockets { sockets })
     }
 
-    /// What they are for.
+    /// The purposes of the sockets.
     pub(crate) fn names(&self) -> ActivatedNames {
         let mut names = ActivatedNames::default();
         for (service, _) in &self.sockets {
@@ -79,18 +79,18 @@ impl ActivatedSockets {
         names
     }
 
-    /// The sockets, and what each is for: HTTP, if it is no service.
+    /// The sockets, each with its service; none for HTTP.
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// A socket cannot be made non-blocking or registered with the runtime.
     pub(crate) fn into_sockets(self) -> io::Result<Vec<(Option<Service>, Socket)>> {
         let socket = |(service, raw): (_, Raw)| Ok((service, raw.into_socket()?));
         self.sockets.into_iter().map(socket).collect()
     }
 }
 
-/// The socket at `i`, whatever it is of what can be served.
+/// The socket at `i`, if it is of a kind that can be served.
 fn raw(fds: &mut ListenFd, i: usize) -> Option<Raw> {
     let tcp = fds.take_tcp_listener(i).ok().flatten().map(Raw::Tcp);
     tcp.or_else(|| fds.take_unix_listener(i).ok().flatten().map(Raw::Unix))

@@ -1,4 +1,4 @@
-//! What clients and operators of `chat` do to each other.
+//! The hub of `chat`: the operations of clients and operators.
 
 use std::{
     sync::{Arc, Mutex, PoisonError, RwLock},
