@@ -83,7 +83,7 @@ impl BoundSockets {
     pub(crate) fn activated(activated: ActivatedSockets) -> Result<BoundSockets, String> {
         let sockets = activated
             .into_sockets()
-            .map_err(|e| format!("cannot use the inherited sockets: {}", io_error::describe(&e)))?;
+            .map_err(|e| format!("cannot use the passed sockets: {}", io_error::describe(&e)))?;
         let bound = |(service, socket)| {
             BoundSocket::new(socket, SocketRole { service, tls: false, once: false }, None)
         };

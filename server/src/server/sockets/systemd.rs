@@ -1,6 +1,5 @@
-//! BoundSockets that the service manager has bound for us (systemd's socket activation:
-//! `LISTEN_FDS`, sd_listen_fds(3)). Each is served by its name (`FileDescriptorName=`):
-//! `http`, or a service's.
+//! Sockets passed by a service manager (systemd's socket activation: `LISTEN_FDS`,
+//! sd_listen_fds(3)). The name of a socket (`FileDescriptorName=`) is `http` or a service.
 
 use std::{env, io};
 
