@@ -24,7 +24,7 @@ pub(super) const VIOLATION_GRACE: Duration = Duration::from_millis(200);
 /// How long the client may take to answer a Close.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-const IDLE: &str = "nothing was carried for too long (--idle-timeout)";
+const IDLE: &str = "idle timeout (--idle-timeout)";
 
 impl<C: Transport, U: Transport> Bridge<C, U> {
     /// The time at which [`Bridge::poll_all`] has something to do although nothing has arrived.

@@ -20,7 +20,7 @@ async fn what_carries_nothing_is_ended_where_that_is_asked_for() {
         assert_eq!(rig.at_client(2).await, PING);
         rig.client.write_all(&PONG).await.unwrap();
     }
-    let goodbye = close(CloseCode::GOING_AWAY, "nothing was carried for too long (--idle-timeout)");
+    let goodbye = close(CloseCode::GOING_AWAY, "idle timeout (--idle-timeout)");
     assert_eq!(rig.at_client(goodbye.len()).await, goodbye);
     assert_eq!(rig.elapsed().as_secs(), 60);
 }
