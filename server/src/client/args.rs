@@ -1,13 +1,11 @@
 //! The command line of `echogate connect`, and the mode that it selects.
 
 use std::{
-    io::{self, IsTerminal, Write},
-    path::PathBuf,
+    io::{self, IsTerminal},
     time::Duration,
 };
 
 use clap::value_parser;
-use echogate_proto::endpoint::{Address, Endpoint};
 
 use super::{
     modes::{
@@ -22,67 +20,9 @@ use super::{
     },
     pending_replies::Wait,
     reconnect::ConnectionPolicy,
-    target::{Header, Target},
+    target::{Target, target_args::TargetArgs},
 };
 use crate::config::parse_duration;
-
-/// The target of a connection and the options of the handshakes, as `connect` and `bench` take
-/// them.
-#[derive(clap::Args, Clone, Debug)]
-pub(super) struct TargetArgs {
-    /// The endpoint to connect to: tcp://HOST:PORT, tls://HOST:PORT, udp://HOST:PORT,
-    /// unix:///PATH, unixgram:///PATH, ws://[USER:PASSWORD@]HOST[:PORT][/PATH] or wss://...
-    /// In a PATH, %XX stands for any byte
-    #[arg(value_name = "URL", default_value = "tcp://127.0.0.1:7007")]
-    pub(super) url: Endpoint,
-
-    /// Add a header to the WebSocket request (repeatable)
-    #[arg(long, value_name = "NAME:VALUE")]
-    pub(super) header: Vec<Header>,
-
-    /// Send an Origin header with the WebSocket request, as browsers do
-    #[arg(long, value_name = "ORIGIN")]
-    pub(super) origin: Option<String>,
-
-    /// Offer a WebSocket subprotocol (repeatable, in order of preference)
-    #[arg(long, value_name = "NAME")]
-    pub(super) protocol: Vec<String>,
-
-    /// Trust the root certificates in this PEM file instead of those of the system (TLS)
-    #[arg(long, value_name = "FILE")]
-    pub(super) ca: Option<PathBuf>,
-
-    /// Do not verify the server's certificate (TLS): anyone who answers can read and change the
-    /// data
-    #[arg(long, short = 'k', conflicts_with = "ca")]
-    pub(super) insecure: bool,
-
-    /// The server name to send and to verify the certificate against (TLS) [default: the host of
-    /// the URL]
-    #[arg(long, value_name = "NAME")]
-    pub(super) server_name: Option<String>,
-}
-
-impl TargetArgs {
-    /// The URL for errors and reports: without credentials.
-    pub(super) fn url(&self) -> Endpoint {
-        Endpoint { credentials: None, ..self.url.clone() }
-    }
-
-    /// Warns of options that make the connection unsafe.
-    pub(super) fn warn(&self) {
-        if self.insecure {
-            let warning = "warning: the server's certificate is not verified (--insecure)";
-            writeln!(io::stderr(), "echogate: {warning}").ok();
-        }
-    }
-
-    /// Whether the transport preserves message boundaries.
-    fn has_messages(&self) -> bool {
-        use Address::{Udp, UnixGram, Ws, Wss};
-        matches!(self.url.address, Udp(_) | UnixGram(_) | Ws(..) | Wss(..))
-    }
-}
 
 /// The command line of `echogate connect`.
 #[derive(clap::Args, Clone, Debug)]

@@ -16,8 +16,8 @@ use tokio::{
 };
 
 use super::{
+    datagram_socket::{DatagramSocket, SocketFile, Udp},
     target::Target,
-    transport::datagram::{DatagramSocket, SocketFile, Udp},
 };
 use crate::net::{
     happy_eyeballs::{self, ConnectError},

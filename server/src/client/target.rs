@@ -1,5 +1,7 @@
 //! The validated target of a connection.
 
+pub(super) mod target_args;
+
 use std::str::FromStr;
 
 use data_encoding::BASE64;
@@ -9,7 +11,7 @@ use echogate_proto::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::args::TargetArgs;
+use self::target_args::{Header, TargetArgs};
 use crate::net::tls::{AppProtocol, client::ClientTls};
 
 /// The target of a connection.
@@ -38,10 +40,6 @@ pub(super) struct Upgrade {
     /// Lines are sent as binary messages instead of text messages.
     pub(super) binary: bool,
 }
-
-/// A header field that the user adds to the WebSocket request.
-#[derive(Clone, Debug)]
-pub(super) struct Header(HeaderName, HeaderValue);
 
 impl Target {
     /// Validates the target and its options.
@@ -162,31 +160,6 @@ fn headers(args: &TargetArgs) -> Result<HeaderMap, String> {
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, value);
     }
     Ok(headers)
-}
-
-impl FromStr for Header {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (name, value) = text.split_once(':').ok_or("expected NAME:VALUE")?;
-        let name = HeaderName::from_str(name).map_err(|_| "not the name of a header field")?;
-        let value =
-            HeaderValue::from_str(value.trim()).map_err(|_| "not the value of a header field")?;
-        let own = [
-            header::CONNECTION,
-            header::UPGRADE,
-            header::SEC_WEBSOCKET_KEY,
-            header::SEC_WEBSOCKET_VERSION,
-            header::SEC_WEBSOCKET_EXTENSIONS,
-        ];
-        match name {
-            header::SEC_WEBSOCKET_PROTOCOL => Err("use --protocol".to_owned()),
-            name if own.contains(&name) => {
-                Err("this header is set by the WebSocket handshake".to_owned())
-            }
-            name => Ok(Header(name, value)),
-        }
-    }
 }
 
 #[cfg(test)]

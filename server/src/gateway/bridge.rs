@@ -44,15 +44,16 @@ use echogate_proto::{
 };
 use tokio::time::Instant;
 
-pub(crate) use self::close::{End, reject};
 use self::{
     client_to_upstream::Undecoded,
+    close::Closing,
     heartbeat::Heartbeat,
     latency::Latency,
     pongs::Pongs,
-    state::{ClientIn, ClientOut, Closing, UpstreamEnd, UpstreamIn, UpstreamOut},
+    state::{ClientIn, ClientOut, UpstreamEnd, UpstreamIn, UpstreamOut},
     upstream_to_client::PartialReply,
 };
+pub(crate) use self::{close::reject, state::End};
 use crate::{
     connections::registry::RegistryGuard,
     net::stream::Transport,

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{Load, schedule::Stage, sequence::Sequence, window::Window};
-use crate::client::transport::datagram::DatagramSocket;
+use crate::client::datagram_socket::DatagramSocket;
 use crate::text::io_error::describe;
 
 /// The time after which a message without a reply counts as lost.

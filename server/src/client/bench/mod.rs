@@ -46,7 +46,11 @@ use self::{
     stats::ShardedStats,
     stream_worker::StreamWorker,
 };
-use super::{Error, args::TargetArgs, target::Target, transport::datagram::MAX_UDP};
+use super::{
+    Error,
+    datagram_socket::MAX_UDP,
+    target::{Target, target_args::TargetArgs},
+};
 use crate::config::parse_duration;
 use crate::text::io_error::describe;
 

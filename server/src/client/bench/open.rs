@@ -3,11 +3,7 @@
 use std::io;
 
 use crate::{
-    client::{
-        dial,
-        target::Target,
-        transport::{datagram::DatagramSocket, handshake},
-    },
+    client::{datagram_socket::DatagramSocket, dial, target::Target, transport::handshake},
     net::stream::Stream,
 };
 

@@ -3,29 +3,17 @@
 
 use std::{
     cell::{Cell, RefCell},
-    fmt,
-    future::{Future, poll_fn},
+    future::poll_fn,
     io,
-    pin::Pin,
     rc::Rc,
-    sync::Arc,
-    task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
-use futures_util::FutureExt;
-use tokio::{
-    io::{Interest, ReadBuf},
-    net::{UdpSocket, UnixDatagram},
-    sync::Notify,
-    time::timeout,
-};
+use tokio::{io::ReadBuf, sync::Notify, time::timeout};
 
 use super::{CHUNK, Received, send_window::SendWindow};
-
-/// The largest payload of a UDP datagram over IPv4, in bytes: 65,535 less both headers.
-pub(in crate::client) const MAX_UDP: usize = 65_507;
+use crate::client::datagram_socket::{DatagramSocket, MAX_UDP};
 
 /// Unanswered datagrams at most. A Unix socket queues 10 by default on Linux, and the server's
 /// replies are lost if they find the queue full.
@@ -35,94 +23,6 @@ const WINDOW_UNIX: usize = 8;
 /// The size of the receive buffer, in bytes: a Unix datagram is limited by the send buffer of its
 /// sender, 208 KiB on Linux.
 const RECEIVE_BUFFER: usize = 256 * 1024;
-
-/// A connected datagram socket.
-#[derive(Debug)]
-pub(in crate::client) enum DatagramSocket {
-    Udp(Udp),
-    Unix {
-        socket: UnixDatagram,
-        /// The file of the local address, if the address has one.
-        _file: Option<SocketFile>,
-    },
-}
-
-/// A connected UDP socket.
-pub(in crate::client) struct Udp {
-    socket: Arc<UdpSocket>,
-    /// The next ICMP error. It does not make the socket readable, so it is awaited separately.
-    icmp_error: RefCell<Pin<Box<dyn Future<Output = io::Error> + Send>>>,
-}
-
-/// The file of a socket, which is removed on drop.
-#[derive(Debug)]
-pub(in crate::client) struct SocketFile(pub(in crate::client) std::path::PathBuf);
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        std::fs::remove_file(&self.0).ok();
-    }
-}
-
-impl DatagramSocket {
-    /// Sends a datagram. Only the latest caller is woken.
-    pub(in crate::client) fn poll_send(
-        &self,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<()>> {
-        match self {
-            DatagramSocket::Udp(udp) => udp.socket.poll_send(cx, bytes).map_err(icmp_error),
-            DatagramSocket::Unix { socket, .. } => socket.poll_send(cx, bytes),
-        }
-        .map_ok(drop)
-    }
-
-    /// Receives a datagram, cut to the size of `buffer`. Only the latest caller is woken.
-    pub(in crate::client) fn poll_receive(
-        &self,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self {
-            DatagramSocket::Udp(udp) => match udp.socket.poll_recv(cx, buffer) {
-                Poll::Pending => udp.icmp_error.borrow_mut().as_mut().poll(cx).map(Err),
-                received => received,
-            }
-            .map_err(icmp_error),
-            DatagramSocket::Unix { socket, .. } => socket.poll_recv(cx, buffer),
-        }
-    }
-}
-
-impl Udp {
-    /// Wraps a socket that is connected to its peer.
-    pub(in crate::client) fn new(socket: UdpSocket) -> Udp {
-        let socket = Arc::new(socket);
-        let errors = socket.clone();
-        let next = async move {
-            let take = || errors.take_error()?.ok_or_else(|| io::ErrorKind::WouldBlock.into());
-            errors.async_io(Interest::ERROR, take).await.unwrap_or_else(|error| error)
-        };
-        Udp { socket, icmp_error: RefCell::new(Box::pin(next.fuse())) }
-    }
-}
-
-impl fmt::Debug for Udp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Udp").field(&self.socket).finish()
-    }
-}
-
-/// Words the error that an ICMP message has caused.
-fn icmp_error(error: io::Error) -> io::Error {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => {
-            io::Error::new(error.kind(), "port unreachable: no process listens on it")
-        }
-        _ => error,
-    }
-}
 
 /// The state that both halves share.
 #[derive(Debug)]

@@ -11,9 +11,9 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
 
-use crate::client::{
-    escape::{escape, first_line},
-    target::Upgrade,
+use crate::{
+    client::target::Upgrade,
+    text::escape::{escape, first_line},
 };
 
 /// The time limit of the handshake. A gateway may have to dial its upstream first.

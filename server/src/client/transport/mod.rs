@@ -4,7 +4,7 @@
 //! - `websocket`: WebSocket messages; `handshake`: the opening handshake before them
 //! - `datagram`: UDP and Unix datagrams; `send_window`: the limit of unanswered datagrams
 
-pub(super) mod datagram;
+mod datagram;
 pub(super) mod handshake;
 mod send_window;
 pub(super) mod stream;

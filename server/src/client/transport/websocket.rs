@@ -31,8 +31,10 @@ use tokio_tungstenite::{
 };
 
 use super::{ByteStream, CHUNK, End, Received};
-use crate::client::escape::{escape, first_line};
-use crate::text::io_error::describe;
+use crate::text::{
+    escape::{escape, first_line},
+    io_error::describe,
+};
 
 /// The largest message that is sent or received, in bytes: it is held in memory completely.
 const MAX_MESSAGE: usize = 16 << 20;

@@ -101,6 +101,13 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         }
     }
 
+    /// Whether the client is not read because the upstream has to take or answer what came
+    /// before.
+    pub(super) fn holds_client_back(&self) -> bool {
+        let full = !self.to_upstream.is_empty() || self.framer.expected() >= MAX_EXPECTED;
+        full && !self.close_is_decided()
+    }
+
     /// Decodes what was left undecoded, if the task `may_continue`, and keeps what is left then.
     fn take_undecoded(
         &mut self,

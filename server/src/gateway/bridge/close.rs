@@ -3,7 +3,7 @@
 //!
 //! The states are in state.rs, with their diagram.
 
-use std::{borrow::Cow, fmt, io, task::Context, time::Duration};
+use std::{borrow::Cow, io, task::Context, time::Duration};
 
 use echogate_proto::{
     close::CloseCode,
@@ -17,9 +17,9 @@ use tokio::{
 
 use super::{
     Bridge,
-    delivery::STALL,
+    delivery::{Delivery, Polling, STALL},
     state::{
-        ClientIn, ClientOut, CloseStage, Closing, Disconnect, PendingClose, Replies, UpstreamEnd,
+        ClientIn, ClientOut, CloseStage, Disconnect, End, PendingClose, Replies, UpstreamEnd,
         UpstreamIn, UpstreamOut,
     },
     timeouts::{CLOSE_TIMEOUT, GRACE, VIOLATION_GRACE},
@@ -30,19 +30,28 @@ use echogate_event_loop::has_turn;
 const RESET: &str = "the upstream reset the connection";
 const SHUTDOWN: &str = "the server is shutting down";
 
-/// How a connection ended.
-#[derive(Clone, Debug)]
-pub(crate) struct End {
-    /// The code of the Close that was sent or received; [`CloseCode::ABNORMAL`] if the
-    /// connection ended without one.
-    pub(crate) code: CloseCode,
-    /// The reason, for the log.
-    pub(crate) why: Cow<'static, str>,
+/// The closing handshake, and the delivery of what the client sent before.
+#[derive(Debug, Default)]
+pub(super) struct Closing {
+    pub(super) close: Option<PendingClose>,
+    /// The time at which the client's part of the end is cut short.
+    pub(super) client_deadline: Option<Instant>,
+    pub(super) replies: Replies,
+    /// Bytes of the client that are known not to reach the upstream.
+    pub(super) undelivered: usize,
+    /// The delivery of what the client sent, once the client has ended.
+    pub(super) delivery: Option<Delivery>,
+    /// The times at which a client that has ended its side is asked whether its connection has
+    /// failed; none where a failure wakes the task.
+    pub(super) client_polling: Option<Polling>,
 }
 
-impl fmt::Display for End {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.why, self.code.0)
+impl Closing {
+    /// The time at which something is to be done.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let delivery = self.delivery.as_ref().map(Delivery::next_look);
+        let client = self.client_polling.as_ref().map(|polling| polling.next);
+        [self.client_deadline, delivery, client].into_iter().flatten().min()
     }
 }
 

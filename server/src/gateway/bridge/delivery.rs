@@ -12,9 +12,7 @@ use tokio::time::Instant;
 
 use super::{
     Bridge,
-    client_to_upstream::MAX_EXPECTED,
-    close::End,
-    state::{ClientIn, ClientOut, Disconnect, UpstreamEnd, UpstreamIn, UpstreamOut},
+    state::{ClientIn, ClientOut, Disconnect, End, UpstreamEnd, UpstreamIn, UpstreamOut},
 };
 use crate::net::stream::Transport;
 use echogate_event_loop::InFlight;
@@ -112,13 +110,6 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
     pub(super) fn client_has_ended_unread(&self) -> bool {
         self.holds_client_back()
             && (self.client_out == ClientOut::Failed || self.client.has_ended())
-    }
-
-    /// Whether the client is not read because the upstream has to take or answer what came
-    /// before.
-    pub(super) fn holds_client_back(&self) -> bool {
-        let full = !self.to_upstream.is_empty() || self.framer.expected() >= MAX_EXPECTED;
-        full && !self.close_is_decided()
     }
 
     /// Whether everything that the client sent has been delivered, as far as that is possible.

@@ -27,12 +27,9 @@
 //! The connection is over when the client is done (its input has ended and nothing more is
 //! written to it) and the upstream has got everything that the client sent before (delivery.rs).
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use echogate_proto::close::CloseCode;
-use tokio::time::Instant;
-
-use super::delivery::{Delivery, Polling};
 
 /// The input from the client.
 #[derive(Debug)]
@@ -110,31 +107,6 @@ pub(super) enum UpstreamEnd {
     Reset,
 }
 
-/// The closing handshake, and the delivery of what the client sent before.
-#[derive(Debug, Default)]
-pub(super) struct Closing {
-    pub(super) close: Option<PendingClose>,
-    /// The time at which the client's part of the end is cut short.
-    pub(super) client_deadline: Option<Instant>,
-    pub(super) replies: Replies,
-    /// Bytes of the client that are known not to reach the upstream.
-    pub(super) undelivered: usize,
-    /// The delivery of what the client sent, once the client has ended.
-    pub(super) delivery: Option<Delivery>,
-    /// The times at which a client that has ended its side is asked whether its connection has
-    /// failed; none where a failure wakes the task.
-    pub(super) client_polling: Option<Polling>,
-}
-
-impl Closing {
-    /// The time at which something is to be done.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        let delivery = self.delivery.as_ref().map(Delivery::next_look);
-        let client = self.client_polling.as_ref().map(|polling| polling.next);
-        [self.client_deadline, delivery, client].into_iter().flatten().min()
-    }
-}
-
 /// Whether replies to what the client sent before its end are waited for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Replies {
@@ -185,5 +157,21 @@ impl Disconnect {
             Disconnect::NoPong => "the client did not answer a Ping",
             Disconnect::NoCloseReply => "cut off",
         }
+    }
+}
+
+/// How a connection ended.
+#[derive(Clone, Debug)]
+pub(crate) struct End {
+    /// The code of the Close that was sent or received; [`CloseCode::ABNORMAL`] if the
+    /// connection ended without one.
+    pub(crate) code: CloseCode,
+    /// The reason, for the log.
+    pub(crate) why: Cow<'static, str>,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.why, self.code.0)
     }
 }

@@ -1,6 +1,6 @@
 //! TerminalLines of received bytes, escaped so that they are safe to show on a terminal.
 
-use crate::client::escape::{push_byte, push_escaped};
+use crate::text::escape::{push_byte, push_escaped};
 
 /// The length at which a line is split, in bytes as shown.
 const MAX_LINE: usize = 8 * 1024;

@@ -1,6 +1,9 @@
 use std::time::Instant;
 
+use tokio::net::UdpSocket;
+
 use super::*;
+use crate::client::datagram_socket::Udp;
 
 const SILENCE: Duration = Duration::from_millis(50);
 
