@@ -12,8 +12,8 @@ use echogate_tests::{
     http::connect,
     server::Server,
     tcp::{
-        connect_narrow, noise, read_exactly, reset, unacknowledged, wait_until_taken,
-        write_until_held_back,
+        connect_with_small_buffer, noise, read_exactly, reset, unacknowledged, wait_until_read,
+        write_until_blocked,
     },
     tls::Authority,
     upstream::Upstream,
@@ -100,7 +100,7 @@ fn only_a_close_ends_the_upstream_in_order() {
         let sent = noise(100_000);
         client.send_frame(first::BINARY, &sent);
         // A reset throws away what is still on its way.
-        wait_until_taken(&client.stream);
+        wait_until_read(&client.stream);
         let acting = thread::spawn(move || act(client));
         let (got, seen) = read_to_end_or_reset(&mut stream);
         assert!(got.starts_with(&sent), "{what}: {} bytes", got.len());
@@ -153,7 +153,7 @@ fn what_was_sent_before_a_close_is_delivered_however_late_the_upstream_reads_it(
     let mut stream = upstream.accept();
     // Fill everything on the way, and then a last message with the Close in one write.
     let flood = ws::frame(first::BINARY, &noise(1 << 20)).repeat(64);
-    let sent = write_until_held_back(&mut client.stream, &flood);
+    let sent = write_until_blocked(&mut client.stream, &flood);
     let frame = flood.len() / 64;
     let messages = sent.div_ceil(frame);
     let rest = flood[sent..messages * frame].to_vec();
@@ -176,7 +176,7 @@ fn a_write_that_fails_ends_that_direction_only() {
     let mut stream = upstream.accept();
     // More than the upstream takes: some waits in the kernel for the server to read it.
     let sent = ws::frame(first::BINARY, &noise(1 << 20)).repeat(64);
-    let written = write_until_held_back(&mut client.stream, &sent);
+    let written = write_until_blocked(&mut client.stream, &sent);
     let arrived = written - unacknowledged(&client.stream);
     // Closed: what is sent to it from now on fails.
     drop(client);
@@ -237,7 +237,7 @@ fn a_client_that_is_gone_is_noticed_while_its_upstream_does_not_read() {
     for end in [reset as fn(TcpStream), |stream| drop(stream)] {
         let mut client = RawWs::connect(&server, "/x");
         let stream = upstream.accept();
-        write_until_held_back(&mut client.stream, &flood);
+        write_until_blocked(&mut client.stream, &flood);
         end(client.stream);
         server.wait_for_connections(<[_]>::is_empty);
         drop(stream);
@@ -248,7 +248,7 @@ fn a_client_that_is_gone_is_noticed_while_its_upstream_does_not_read() {
 #[test]
 fn a_slow_transfer_is_not_idle_and_a_stalled_one_is_reset() {
     let server = Server::start(ECHOGATE, &["--idle-timeout", "1s"]);
-    let mut client = connect_narrow(server.address("upper"));
+    let mut client = connect_with_small_buffer(server.address("upper"));
     let sent = vec![b'x'; 4 << 20];
     let mut writer = client.try_clone().unwrap();
     let writing = thread::spawn(move || {
@@ -311,12 +311,12 @@ fn what_the_drain_cuts_off_does_not_look_complete() {
     client.send(&half_a_frame());
     let mut flooding = RawWs::connect(&server, "/x");
     let mut unread = upstream.accept();
-    write_until_held_back(
+    write_until_blocked(
         &mut flooding.stream,
         &ws::frame(first::BINARY, &noise(1 << 20)).repeat(64),
     );
-    let mut tcp = connect_narrow(server.address("upper"));
-    write_until_held_back(&mut tcp, &noise(32 << 20));
+    let mut tcp = connect_with_small_buffer(server.address("upper"));
+    write_until_blocked(&mut tcp, &noise(32 << 20));
     assert_eq!(read_exactly(&mut half, 500).len(), 500);
     server.signal("TERM");
     let half: JoinHandle<_> = thread::spawn(move || read_to_end_or_reset(&mut half));

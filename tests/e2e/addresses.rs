@@ -10,7 +10,7 @@ use std::{
 
 use echogate_tests::{
     http,
-    server::{PATIENCE, Server},
+    server::{Server, WAIT_TIMEOUT},
     ws,
 };
 use socket2::{Domain, Socket, Type};
@@ -127,7 +127,7 @@ fn addresses_that_do_not_answer_do_not_make_an_upstream_unreachable() {
     let (alive, _dead) = last_is_alive();
     let route = format!("/r=tcp://host.example:{}", alive.local_addr().unwrap().port());
     // The kernel's own patience with the first address alone is minutes.
-    let within = format!("{}s", PATIENCE.as_secs());
+    let within = format!("{}s", WAIT_TIMEOUT.as_secs());
     let server = hosts.server(&["--route", &route, "--dial-timeout", &within]);
     let response = handshake(&server, "/r");
     assert_eq!(response.status, 101, "{response:?}");

@@ -9,7 +9,7 @@ use std::{
 
 use echogate_tests::{
     http::{self, connect},
-    server::{PATIENCE, Server},
+    server::{Server, WAIT_TIMEOUT},
     tcp::{read_exactly, read_to_end, reset},
     ws::{self, BROWSER, RawWs, first},
 };
@@ -76,7 +76,7 @@ fn health_names_an_event_loop_that_does_not_answer() {
     assert_eq!((health.status, health.text().as_str()), (503, "event loop 0 does not answer\n"));
     drop(stopped);
     // Other loops, too, may take longer on a machine with other things to do.
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + WAIT_TIMEOUT;
     while http::get(server.address("http"), "/healthz").status != 200 {
         assert!(Instant::now() < until, "the loop answers again");
     }
@@ -281,8 +281,8 @@ fn connections_of_health_checks_are_logged_for_debugging_only() {
         drop(from_proxy(server.address(what)));
         reset(from_proxy(server.address(what)));
     }
-    server.wait_for_log_again(&["DEBUG", "kind=tcp", "target=\"upper\""], 1);
-    server.wait_for_log_again(&["DEBUG", "the connection ended before its PROXY header"], 3);
+    server.wait_for_nth_log(&["DEBUG", "kind=tcp", "target=\"upper\""], 1);
+    server.wait_for_nth_log(&["DEBUG", "the connection ended before its PROXY header"], 3);
     // A header that is cut off is worth a warning.
     let mut cut = from_proxy(server.address("upper"));
     cut.write_all(b"PROXY TCP4").unwrap();

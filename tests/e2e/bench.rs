@@ -19,7 +19,7 @@ use std::{
 
 use echogate_tests::{
     pty::Terminal,
-    server::{PATIENCE, Server},
+    server::{Server, WAIT_TIMEOUT},
     upstream::Upstream,
 };
 use serde_json::Value;
@@ -186,7 +186,7 @@ fn each_message_can_have_a_connection_of_its_own() {
     // Among them are those that the end met before they had sent anything.
     let mut bytes = Vec::new();
     while bytes.iter().filter(|&&bytes| bytes == 33).count() < messages as usize {
-        bytes.push(told.recv_timeout(PATIENCE).unwrap());
+        bytes.push(told.recv_timeout(WAIT_TIMEOUT).unwrap());
     }
     bytes.retain(|&bytes| bytes != 33);
     assert!(bytes.len() <= 3 && bytes.iter().all(|&bytes| bytes == 0), "{bytes:?}");
@@ -361,7 +361,7 @@ fn an_interrupt_ends_it_with_what_was_measured() {
     });
     let bench = start(&[&url, "--connections=1", "--duration=1h", "--warm-up=0s", "--json"]);
     for _ in 0..3 {
-        served.recv_timeout(PATIENCE).unwrap();
+        served.recv_timeout(WAIT_TIMEOUT).unwrap();
     }
     interrupt(&bench);
     let output = bench.wait_with_output().unwrap();
@@ -380,11 +380,11 @@ fn a_second_interrupt_does_not_wait_for_answers() {
         stream.read_exact(&mut [0]).ok();
     });
     let mut bench = start(&[&url, "--connections=1", "--duration=1h"]);
-    served.recv_timeout(PATIENCE).unwrap();
+    served.recv_timeout(WAIT_TIMEOUT).unwrap();
     let start = Instant::now();
     while bench.try_wait().unwrap().is_none() {
         interrupt(&bench);
-        assert!(start.elapsed() < PATIENCE);
+        assert!(start.elapsed() < WAIT_TIMEOUT);
         thread::sleep(Duration::from_millis(20));
     }
     let output = bench.wait_with_output().unwrap();

@@ -33,7 +33,7 @@ fn connect(arguments: &[&str]) -> Output {
     command.output().unwrap()
 }
 
-fn said(output: &Output) -> String {
+fn error_line(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     String::from_utf8_lossy(&output.stderr).trim_end().to_owned()
 }
@@ -64,9 +64,9 @@ fn a_certificate_signed_by_itself_is_good_where_it_is_named_and_nowhere_else() {
     for url in [echo, &wss] {
         let output = connect(&[url, "--ca", &cert]);
         assert_eq!(String::from_utf8_lossy(&output.stdout).trim_end(), "hello", "{output:?}");
-        let refused = said(&connect(&[url, "--ca", &other]));
+        let refused = error_line(&connect(&[url, "--ca", &other]));
         assert!(refused.contains("the server's certificate is not trusted"), "{refused}");
-        let refused = said(&connect(&[url, "--ca", &cert, "--server-name", "other.example"]));
+        let refused = error_line(&connect(&[url, "--ca", &cert, "--server-name", "other.example"]));
         assert!(refused.contains("certificate is not for other.example"), "{refused}");
     }
     let route = format!("/r={echo}?ca={cert}");
@@ -110,7 +110,7 @@ fn a_client_certificate_that_is_required_is_told_in_words() {
         let builder = ServerConfig::builder().with_client_cert_verifier(required);
         builder.with_single_cert(certs, key).unwrap()
     });
-    let said = said(&connect(&[&format!("tls://{address}"), "--ca", &authority.ca()]));
+    let said = error_line(&connect(&[&format!("tls://{address}"), "--ca", &authority.ca()]));
     let expected = "it requires a client certificate (certificate_required)";
     assert!(said.ends_with(expected), "{said}");
     serving.join().unwrap();
@@ -125,7 +125,7 @@ fn application_protocols_without_one_in_common_are_told_in_words() {
         config.alpn_protocols = vec![b"h2".to_vec()];
         config
     });
-    let said = said(&connect(&[&format!("wss://{address}/"), "--ca", &authority.ca()]));
+    let said = error_line(&connect(&[&format!("wss://{address}/"), "--ca", &authority.ca()]));
     assert!(said.contains("none of the application protocols offered (ALPN)"), "{said}");
     serving.join().unwrap();
 }
@@ -134,7 +134,7 @@ fn application_protocols_without_one_in_common_are_told_in_words() {
 fn a_server_that_echoes_the_handshake_does_not_speak_tls() {
     let server = Server::start(ECHOGATE, &["--listen", "echo=tcp://127.0.0.1:0"]);
     for service in ["upper", "echo"] {
-        let said = said(&connect(&[&format!("tls://{}", server.address(service))]));
+        let said = error_line(&connect(&[&format!("tls://{}", server.address(service))]));
         assert!(said.contains("the server does not speak TLS"), "{said}");
     }
     let route = format!("/r=tls://{}", server.address("echo"));

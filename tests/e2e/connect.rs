@@ -24,7 +24,7 @@ use std::{
     thread,
 };
 
-use echogate_tests::server::PATIENCE;
+use echogate_tests::server::WAIT_TIMEOUT;
 
 use crate::ECHOGATE;
 
@@ -76,7 +76,7 @@ fn finish(mut client: Child) -> Output {
     let input = client.stdin.take();
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || sender.send(client.wait_with_output().unwrap()));
-    let output = receiver.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+    let output = receiver.recv_timeout(WAIT_TIMEOUT).unwrap_or_else(|_| {
         Command::new("kill").args(["-KILL", &pid]).status().ok();
         panic!("the client does not end")
     });

@@ -280,7 +280,7 @@ fn an_upstream_that_ends_without_reading_lets_the_client_end() {
     let mut client = RawWs::connect(&server, "/x");
     let stream = upstream.accept();
     let flood = ws::frame(first::BINARY, &noise(1 << 20)).repeat(48);
-    let sent = echogate_tests::tcp::write_until_held_back(&mut client.stream, &flood);
+    let sent = echogate_tests::tcp::write_until_blocked(&mut client.stream, &flood);
     assert!(sent < flood.len(), "the upstream does not read");
     // It ends its side, and goes on not reading. The client finishes its frame.
     stream.shutdown(Shutdown::Write).unwrap();

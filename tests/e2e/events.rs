@@ -9,7 +9,7 @@ use std::{
 use echogate_proto::api::{Closed, Connection, Endpoints, Event, Kind, Legs, Moved};
 use echogate_tests::{
     http::{self, Response, connect},
-    server::{PATIENCE, Server},
+    server::{Server, WAIT_TIMEOUT},
     tcp::{read_exactly, read_to_end},
     ws::{RawWs, first},
 };
@@ -38,7 +38,7 @@ impl Watcher {
         let start = Instant::now();
         loop {
             // There are comments in between, however long nothing happens.
-            assert!(start.elapsed() < PATIENCE, "no event comes");
+            assert!(start.elapsed() < WAIT_TIMEOUT, "no event comes");
             let mut line = String::new();
             if self.stream.read_line(&mut line).unwrap() == 0 {
                 return None;

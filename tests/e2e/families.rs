@@ -19,7 +19,7 @@ use std::{
 
 use echogate_tests::{
     http::connect,
-    server::{PATIENCE, Server},
+    server::{Server, WAIT_TIMEOUT},
     tcp::{noise, read_exactly},
     tls::Authority,
 };
@@ -29,7 +29,7 @@ use serde_json::Value;
 use crate::ECHOGATE;
 
 /// Asks something and gives the answer, of which the length is known.
-type Ask = Box<dyn FnMut(&[u8], usize) -> Vec<u8>>;
+type Exchange = Box<dyn FnMut(&[u8], usize) -> Vec<u8>>;
 
 /// The families of connections, and those of datagrams.
 const STREAMS: [&str; 5] = ["tcp4", "tcp6", "dual", "tls", "unix"];
@@ -75,7 +75,7 @@ impl Families {
         self.urls[family].split_once("://").unwrap().1
     }
 
-    fn ask(&self, family: &str) -> Ask {
+    fn connect(&self, family: &str) -> Exchange {
         let at = self.at(family).to_owned();
         let port = || at.rsplit_once(':').unwrap().1.to_owned();
         match family {
@@ -84,7 +84,7 @@ impl Families {
             "tls" => Box::new(by_stream(self.authority.connect(&at))),
             "unix" => {
                 let stream = UnixStream::connect(at).unwrap();
-                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                stream.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
                 Box::new(by_stream(stream))
             }
             "udp4" => Box::new(by_udp("127.0.0.1:0", &at)),
@@ -107,7 +107,7 @@ fn by_stream(mut stream: impl Read + Write) -> impl FnMut(&[u8], usize) -> Vec<u
 
 fn by_udp(from: &str, to: &str) -> impl FnMut(&[u8], usize) -> Vec<u8> + use<> {
     let socket = UdpSocket::bind(from).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
     let to: SocketAddr = to.parse().unwrap();
     move |bytes, _| {
         socket.send_to(bytes, to).unwrap();
@@ -123,7 +123,7 @@ fn by_unixgram(to: &str) -> impl FnMut(&[u8], usize) -> Vec<u8> + use<> {
     // A name that the system chooses, in no folder.
     let name = format!("echogate-{}-{to}", std::process::id());
     let socket = UnixDatagram::bind_addr(&UnixAddr::from_abstract_name(name).unwrap()).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
     socket.connect(to).unwrap();
     move |bytes, _| {
         socket.send(bytes).unwrap();
@@ -157,9 +157,9 @@ fn upper_and_echo_give_the_same_bytes_on_every_family() {
     ] {
         let families = Families::of(service);
         for family in STREAMS.into_iter().chain(DATAGRAMS) {
-            let mut ask = families.ask(family);
+            let mut exchange = families.connect(family);
             for bytes in script {
-                let answered = ask(bytes, bytes.len());
+                let answered = exchange(bytes, bytes.len());
                 assert!(answered == answer(bytes), "{service} {family}: {} bytes", bytes.len());
             }
         }
@@ -173,7 +173,7 @@ fn time_gives_the_same_answers_on_every_family() {
     }
     let families = Families::of("time");
     for family in STREAMS.into_iter().chain(DATAGRAMS) {
-        let mut ask = families.ask(family);
+        let mut exchange = families.connect(family);
         for (request, answer) in [
             // Without newlines first: a client that has sent one sends lines.
             ("-1", "1969-12-31 23:59:59"),
@@ -186,7 +186,7 @@ fn time_gives_the_same_answers_on_every_family() {
             ("999999999999\n", "error: out of range: \"999999999999\"\n"),
             ("0\n", "1970-01-01 00:00:00\n"),
         ] {
-            let answered = ask(request.as_bytes(), answer.len());
+            let answered = exchange(request.as_bytes(), answer.len());
             assert_eq!(String::from_utf8_lossy(&answered), answer, "{family}: {request:?}");
         }
     }
@@ -199,11 +199,11 @@ fn a_datagram_is_answered_by_one_whatever_its_size() {
     }
     let families = Families::of("upper");
     for family in DATAGRAMS {
-        let mut ask = families.ask(family);
+        let mut exchange = families.connect(family);
         // The largest that IPv4 has is 65,507; a byte of 0 is a datagram of its own too.
         for len in [0, 1, 1500, 9000, 65_000, 65_507] {
             let bytes = noise(len);
-            assert!(ask(&bytes, len) == bytes.to_ascii_uppercase(), "{family}: {len} bytes");
+            assert!(exchange(&bytes, len) == bytes.to_ascii_uppercase(), "{family}: {len} bytes");
         }
     }
 }
@@ -226,8 +226,8 @@ fn a_flood_of_datagrams_grows_nothing_and_others_are_still_answered() {
         // It has no address, and so no answer.
         deaf.send_to(b"x", families.at("unixgram")).ok();
     }
-    let mut ask = families.ask("unixgram");
-    assert_eq!(ask(b"still here", 10), b"STILL HERE");
+    let mut exchange = families.connect("unixgram");
+    assert_eq!(exchange(b"still here", 10), b"STILL HERE");
     let start = Instant::now();
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
@@ -237,7 +237,7 @@ fn a_flood_of_datagrams_grows_nothing_and_others_are_still_answered() {
         if socket.recv(&mut [0; 100]).is_ok_and(|len| len == 8) {
             break;
         }
-        assert!(start.elapsed() < PATIENCE, "never answered");
+        assert!(start.elapsed() < WAIT_TIMEOUT, "never answered");
     }
     let grown = families.server.memory("VmHWM") - before;
     assert!(grown < 4 << 10, "{grown} KiB");
@@ -303,7 +303,7 @@ fn upper_on(path: &Path, mode: &str) -> Result<Server, String> {
     probe.args(command.get_args()).stdin(Stdio::null()).stdout(Stdio::null());
     let mut child = probe.stderr(Stdio::piped()).spawn().unwrap();
     let start = Instant::now();
-    while start.elapsed() < PATIENCE {
+    while start.elapsed() < WAIT_TIMEOUT {
         if let Some(status) = child.try_wait().unwrap() {
             assert_eq!(status.code(), Some(1));
             let mut said = String::new();
@@ -373,11 +373,11 @@ fn a_socket_file_whose_server_is_stuck_is_in_use() {
 #[test]
 fn two_time_services_do_not_answer_each_other_for_ever() {
     let server = Server::start(ECHOGATE, &["--listen", "time=udp://127.0.0.1:0"]);
-    let mut ask = by_udp("127.0.0.1:0", server.address("time"));
-    assert!(ask(b"noon", 0).starts_with(b"error: "));
+    let mut exchange = by_udp("127.0.0.1:0", server.address("time"));
+    assert!(exchange(b"noon", 0).starts_with(b"error: "));
     // The last is answered, and so its answer would be behind those to the others.
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
     socket.send_to(b"error: not a Unix time: \"noon\"", server.address("time")).unwrap();
     socket.send_to(b"ERROR: NOT A UNIX TIME: \"NOON\"", server.address("time")).unwrap();
     socket.send_to(b"0", server.address("time")).unwrap();
@@ -441,7 +441,7 @@ fn a_loop_with_another_echo_ends_and_others_are_answered_meanwhile() {
     // What makes it begin: a forged sender, elsewhere. (Without an answer it begins anew, as
     // a datagram may be lost.)
     while !is_found() {
-        assert!(start.elapsed() < PATIENCE, "still answered after {answers} times");
+        assert!(start.elapsed() < WAIT_TIMEOUT, "still answered after {answers} times");
         echo.send(b"round and round").unwrap();
         while let Ok(len) = echo.recv(&mut buffer) {
             echo.send(&buffer[..len]).unwrap();
@@ -451,8 +451,8 @@ fn a_loop_with_another_echo_ends_and_others_are_answered_meanwhile() {
     assert!((9_000..=20_000).contains(&answers), "{answers}");
     echo.set_nonblocking(true).unwrap();
     echo.send(b"again").unwrap();
-    let mut ask = by_udp("127.0.0.1:0", server.address("echo"));
-    assert_eq!(ask(b"another client", 14), b"another client");
+    let mut exchange = by_udp("127.0.0.1:0", server.address("echo"));
+    assert_eq!(exchange(b"another client", 14), b"another client");
     let answered = echo.recv(&mut buffer);
     assert!(answered.is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock));
 }
@@ -487,7 +487,7 @@ fn once_answers_one_message_and_ends() {
     }
     for sent in ["a line\n", "no line", "two\nlines\n"] {
         let mut client = UnixStream::connect(server.address("echo")).unwrap();
-        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
         client.write_all(sent.as_bytes()).unwrap();
         let mut all = String::new();
         client.read_to_string(&mut all).unwrap();
@@ -570,8 +570,8 @@ fn sockets_of_a_service_manager_are_served_by_their_names() {
     let mut client = connect(server.address("upper"));
     client.write_all(b"activated").unwrap();
     assert_eq!(read_exactly(&mut client, 9), b"ACTIVATED");
-    let mut ask = by_udp("127.0.0.1:0", server.address("time"));
-    assert!(ask(b"x", 0).starts_with(b"error: "));
+    let mut exchange = by_udp("127.0.0.1:0", server.address("time"));
+    assert!(exchange(b"x", 0).starts_with(b"error: "));
     assert_eq!(echogate_tests::http::get(server.address("http"), "/healthz").status, 200);
     let all =
         server.urls("upper").count() + server.urls("time").count() + server.urls("chat").count();

@@ -11,7 +11,7 @@ use echogate_tests::{
 use crate::{ECHOGATE, server};
 
 /// Sends a request of these lines, with `Host` put in, and reads the answer.
-fn ask(server: &Server, lines: &[&str]) -> Response {
+fn request(server: &Server, lines: &[&str]) -> Response {
     let host = format!("Host: {}", server.address("http"));
     let lines = [&[lines[0], &host], &lines[1..]].concat();
     exchange(&mut connect(server.address("http")), &lines)
@@ -23,7 +23,7 @@ fn with(server: &Server, i: usize, lines: &[&str]) -> Response {
     all.extend(&UPGRADE[..i]);
     all.extend(lines);
     all.extend(UPGRADE.iter().skip(i + 1));
-    ask(server, &all)
+    request(server, &all)
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn a_query_belongs_to_no_route_and_disturbs_none() {
 #[test]
 fn a_plain_request_for_a_route_is_told_to_upgrade() {
     let server = server();
-    let response = ask(&server, &["GET /ws HTTP/1.1"]);
+    let response = request(&server, &["GET /ws HTTP/1.1"]);
     assert_eq!(response.status, 426);
     assert_eq!(response.header("upgrade"), Some("websocket"));
     assert_eq!(response.header("sec-websocket-version"), Some("13"));
@@ -112,7 +112,7 @@ fn a_proxy_that_takes_the_upgrade_away_is_named() {
     for lost in [&UPGRADE[1..], &UPGRADE[2..]] {
         let ws = [&["GET /ws HTTP/1.1"], lost].concat();
         let root = [&["GET / HTTP/1.0"], lost].concat();
-        for response in [ask(&server, &ws), ask(&gateway, &root)] {
+        for response in [request(&server, &ws), request(&gateway, &root)] {
             assert_eq!(response.status, 426, "{response:?}");
             let text = response.text();
             assert!(text.contains("proxy") && text.contains("Upgrade"), "{text}");
@@ -171,10 +171,10 @@ fn header_values_are_read_as_lists_in_any_case() {
 fn a_handshake_is_a_get_of_http_1_1() {
     let server = server();
     let post = [&["POST /ws HTTP/1.1", "Content-Length: 0"], &UPGRADE[..]].concat();
-    assert_eq!(ask(&server, &post).status, 400);
+    assert_eq!(request(&server, &post).status, 400);
     let old = [&["GET /ws HTTP/1.0"], &UPGRADE[..]].concat();
-    assert_eq!(ask(&server, &old).status, 400);
-    assert_eq!(ask(&server, &["POST /ws HTTP/1.1", "Content-Length: 0"]).status, 426);
+    assert_eq!(request(&server, &old).status, 400);
+    assert_eq!(request(&server, &["POST /ws HTTP/1.1", "Content-Length: 0"]).status, 426);
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn noise_in_place_of_a_request_is_refused_and_nothing_else_happens() {
     let mut stream = connect(server.address("http"));
     let response = exchange(&mut stream, &["\u{1}\u{2} what is this"]);
     assert_eq!(response.status, 400);
-    assert_eq!(ask(&server, &["GET /healthz HTTP/1.1"]).status, 200);
+    assert_eq!(request(&server, &["GET /healthz HTTP/1.1"]).status, 200);
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn a_head_without_end_is_refused() {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).ok();
     assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 431"), "{}", answer.escape_ascii());
-    assert_eq!(ask(&server, &["GET /healthz HTTP/1.1"]).status, 200);
+    assert_eq!(request(&server, &["GET /healthz HTTP/1.1"]).status, 200);
 }
 
 #[test]
@@ -450,10 +450,10 @@ fn a_host_that_is_none_is_refused_in_words_on_every_path() {
 #[test]
 fn what_reorders_a_line_reaches_neither_log_nor_answer() {
     let server = server();
-    let response = ask(&server, &["GET /a\u{202e}b\u{2028}c HTTP/1.1"]);
+    let response = request(&server, &["GET /a\u{202e}b\u{2028}c HTTP/1.1"]);
     assert_eq!(response.text(), "no such path: /a\\u{202e}b\\u{2028}c\n");
     let head = [&["GET /d\u{202e}e HTTP/1.1"], &UPGRADE[..]].concat();
-    assert_eq!(ask(&server, &head).text(), "no such route: /d\\u{202e}e\n");
+    assert_eq!(request(&server, &head).text(), "no such route: /d\\u{202e}e\n");
     let log = server.wait_for_log(&["no such route: /d\\u{202e}e", "path=\"/d\\u{202e}e\""]);
     assert!(!log.contains('\u{202e}'), "{log}");
 }

@@ -10,8 +10,8 @@ use std::{
 };
 
 use echogate_tests::{
-    server::{PATIENCE, Server},
-    tcp::{noise, read_exactly, write_until_held_back},
+    server::{Server, WAIT_TIMEOUT},
+    tcp::{noise, read_exactly, write_until_blocked},
     tls::Authority,
     upstream::Upstream,
     ws::{self, first},
@@ -87,7 +87,7 @@ async fn connect_to(server: &Server, connector: &TlsConnector) -> TlsStream<TcpS
 /// Waits for the end of a connection, however it ends.
 async fn wait_for_end(stream: &mut TlsStream<TcpStream>) {
     let read = async { while stream.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {} };
-    timeout(PATIENCE, read).await.expect("it is closed");
+    timeout(WAIT_TIMEOUT, read).await.expect("it is closed");
 }
 
 const VERSION: (&str, &str) = ("sec-websocket-version", "13");
@@ -148,7 +148,7 @@ impl Client {
             self.0.read_exact(&mut payload).await.unwrap();
             (head[0], payload)
         };
-        timeout(PATIENCE, read).await.expect("a frame")
+        timeout(WAIT_TIMEOUT, read).await.expect("a frame")
     }
 
     async fn read_close(&mut self) -> (u16, String) {
@@ -242,7 +242,7 @@ async fn a_stream_that_is_not_read_holds_its_upstream_back_and_no_other_stream()
     let flood = spawn_blocking(move || {
         let mut stream = upstream.accept();
         let bytes = vec![b'x'; 64 << 20];
-        (write_until_held_back(&mut stream, &bytes), stream)
+        (write_until_blocked(&mut stream, &bytes), stream)
     });
     let (sent, _stream) = flood.await.unwrap();
     assert!(sent < 64 << 20, "it is held back");
@@ -256,7 +256,7 @@ async fn a_stream_that_is_not_read_holds_its_upstream_back_and_no_other_stream()
 }
 
 /// Sends bytes until no more are taken.
-async fn send_until_held_back(client: &mut Client, bytes: &[u8]) {
+async fn send_until_blocked(client: &mut Client, bytes: &[u8]) {
     let mut sent = 0;
     while let Ok(written) = timeout(HELD_BACK, client.0.write(bytes)).await {
         sent += written.unwrap();
@@ -279,7 +279,7 @@ async fn streams_whose_upstreams_do_not_read_leave_room_for_the_others() {
     for _ in 0..2 {
         let response = send.send_request(handshake("/stuck", &[VERSION])).await.unwrap();
         let mut client = Client::over(response).await;
-        send_until_held_back(&mut client, &ws::frame(first::BINARY, &noise(100_000))).await;
+        send_until_blocked(&mut client, &ws::frame(first::BINARY, &noise(100_000))).await;
         stuck.push(client);
     }
     let message = noise(300_000);
@@ -362,14 +362,14 @@ async fn a_connection_that_carries_a_websocket_is_no_http_connection() {
     }
     let (_third, end_of_third) = others.pop().unwrap();
     let (_second, end_of_second) = others.pop().unwrap();
-    timeout(PATIENCE, end_of_second).await.expect("it is closed for the third").unwrap().ok();
+    timeout(WAIT_TIMEOUT, end_of_second).await.expect("it is closed for the third").unwrap().ok();
     client.send(&ws::frame(first::TEXT, b"on")).await;
     assert_eq!(client.read().await.1, b"ON");
     // When its last WebSocket has ended the first is one again.
     client.send(&ws::close(1000, "")).await;
     client.read_close().await;
     drop(client);
-    timeout(PATIENCE, end_of_third).await.expect("it is closed for the first").unwrap().ok();
+    timeout(WAIT_TIMEOUT, end_of_third).await.expect("it is closed for the first").unwrap().ok();
 }
 
 #[tokio::test]
@@ -388,7 +388,7 @@ async fn a_connection_without_streams_is_closed_though_it_sends_pings() {
     let connection = tokio::spawn(connection);
     let response = send.send_request(get("/healthz")).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
-    timeout(PATIENCE, connection).await.expect("it is closed").unwrap().expect("by GOAWAY");
+    timeout(WAIT_TIMEOUT, connection).await.expect("it is closed").unwrap().expect("by GOAWAY");
 }
 
 #[tokio::test]
@@ -413,7 +413,7 @@ async fn answers_that_are_not_read_hold_little_memory() {
     let mut answers = Vec::new();
     // As many as one connection has answered at once.
     while answers.len() < 32 {
-        let answer = timeout(PATIENCE, asked.join_next()).await.unwrap().unwrap();
+        let answer = timeout(WAIT_TIMEOUT, asked.join_next()).await.unwrap().unwrap();
         let answer = answer.unwrap().unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
         answers.push(answer);
@@ -468,13 +468,13 @@ async fn an_answer_that_is_not_taken_is_reset_though_others_are() {
         if answer.status() == StatusCode::OK {
             break;
         }
-        assert!(start.elapsed() < PATIENCE, "the answers that stall are never given up");
+        assert!(start.elapsed() < WAIT_TIMEOUT, "the answers that stall are never given up");
         sleep(Duration::from_millis(50)).await;
     }
     // Those whose time is not over are whole now that they are read.
     let mut reset = 0;
     for mut body in stalled {
-        let end = timeout(PATIENCE, async {
+        let end = timeout(WAIT_TIMEOUT, async {
             loop {
                 match read(&mut body).await {
                     Some(Ok(_)) => {}

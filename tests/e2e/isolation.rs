@@ -12,8 +12,8 @@ use std::{
 
 use echogate_tests::{
     http::{self, Response, connect},
-    server::{PATIENCE, Server},
-    tcp::{connect_narrow, read_exactly, read_to_end},
+    server::{Server, WAIT_TIMEOUT},
+    tcp::{connect_with_small_buffer, read_exactly, read_to_end},
     tls::Authority,
     ws::{self, BROWSER, RawWs, first},
 };
@@ -36,7 +36,7 @@ const SET_UP_CROWD: usize = 4_500;
 fn crowd(server: &Server, count: usize, bytes: &[u8]) -> Vec<TcpStream> {
     raise_own_limit();
     let clients = (0..count).map(|_| {
-        let mut client = connect_narrow(server.address("http"));
+        let mut client = connect_with_small_buffer(server.address("http"));
         client.write_all(bytes).unwrap();
         client
     });
@@ -51,7 +51,7 @@ fn wait_for_one_end(clients: &mut Vec<TcpStream>) {
         client.read(&mut [0]).map_or_else(|e| e.kind() != ErrorKind::WouldBlock, |read| read == 0)
     };
     while !clients.iter().any(has_ended) {
-        assert!(start.elapsed() < PATIENCE, "none is closed");
+        assert!(start.elapsed() < WAIT_TIMEOUT, "none is closed");
         thread::sleep(Duration::from_millis(2));
     }
     let ended = clients.iter().position(has_ended).unwrap();
@@ -431,7 +431,7 @@ fn a_tls_handshake_that_fails_is_counted() {
         if metrics.contains(&format!("{} 2\n", refused("tls"))) {
             break;
         }
-        assert!(start.elapsed() < PATIENCE, "{metrics}");
+        assert!(start.elapsed() < WAIT_TIMEOUT, "{metrics}");
         thread::sleep(Duration::from_millis(2));
     }
 }

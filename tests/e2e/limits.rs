@@ -10,7 +10,9 @@ use std::{
 use echogate_tests::{
     http::{self, connect},
     server::Server,
-    tcp::{connect_narrow, noise, read_exactly, widen, write_until_held_back},
+    tcp::{
+        connect_with_small_buffer, enlarge_receive_buffer, noise, read_exactly, write_until_blocked,
+    },
     upstream::Upstream,
     ws::{self, BROWSER, RawWs, first},
 };
@@ -25,17 +27,17 @@ const BOUND: u64 = 6 << 10;
 fn a_client_that_floods_and_does_not_read_is_held_back_and_then_gets_everything() {
     let server = server();
     let before = server.memory("VmHWM");
-    let stream = connect_narrow(server.address("http"));
+    let stream = connect_with_small_buffer(server.address("http"));
     let mut client = RawWs::over(stream, &server, "/ws", &[]);
     let message = noise(100_000);
     let frame = ws::frame(first::BINARY, &message);
     let flood = frame.repeat(1_500);
-    let sent = write_until_held_back(&mut client.stream, &flood);
+    let sent = write_until_blocked(&mut client.stream, &flood);
     assert!(sent < flood.len(), "it is held back");
     let grown = server.memory("VmHWM") - before;
     assert!(grown < BOUND, "{grown} KiB for a client that does not read");
 
-    widen(&client.stream);
+    enlarge_receive_buffer(&client.stream);
     let whole = sent.div_ceil(frame.len());
     let mut writer = client.stream.try_clone().unwrap();
     let rest = [&flood[sent..whole * frame.len()], &ws::close(1000, "")].concat();
@@ -59,11 +61,11 @@ fn a_client_that_floods_and_does_not_read_is_held_back_and_then_gets_everything(
 fn tiny_messages_that_are_never_read_are_held_back() {
     let server = server();
     let before = server.memory("VmHWM");
-    let stream = connect_narrow(server.address("http"));
+    let stream = connect_with_small_buffer(server.address("http"));
     let mut client = RawWs::over(stream, &server, "/ws", &[]);
     let frames = [ws::frame(first::TEXT, b""), ws::frame(first::BINARY, b"x")].concat();
     let flood = frames.repeat((48 << 20) / frames.len());
-    let sent = write_until_held_back(&mut client.stream, &flood);
+    let sent = write_until_blocked(&mut client.stream, &flood);
     assert!(sent < flood.len(), "it is held back");
     let grown = server.memory("VmHWM") - before;
     assert!(grown < BOUND, "{grown} KiB for a client that does not read");
@@ -73,12 +75,12 @@ fn tiny_messages_that_are_never_read_are_held_back() {
 fn pings_that_are_never_read_do_not_pile_up() {
     let server = server();
     let before = server.memory("VmHWM");
-    let stream = connect_narrow(server.address("http"));
+    let stream = connect_with_small_buffer(server.address("http"));
     let mut client = RawWs::over(stream, &server, "/ws", &[]);
     let pings = ws::frame(first::PING, &[7; 125]).repeat(1_000);
     for _ in 0..80 {
         // It may be held back, or its pings be passed over: what it may not is pile up.
-        if write_until_held_back(&mut client.stream, &pings) < pings.len() {
+        if write_until_blocked(&mut client.stream, &pings) < pings.len() {
             break;
         }
     }
@@ -92,12 +94,12 @@ fn an_upstream_that_floods_a_client_that_does_not_read_is_held_back() {
         let upstream = Upstream::new();
         let server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", framing)]);
         let before = server.memory("VmHWM");
-        let stream = connect_narrow(server.address("http"));
+        let stream = connect_with_small_buffer(server.address("http"));
         let _client = RawWs::over(stream, &server, "/x", &[]);
         let mut stream = upstream.accept();
         // Short lines: each costs a frame.
         let flood = b"ab\n".repeat(16 << 20);
-        let sent = write_until_held_back(&mut stream, &flood);
+        let sent = write_until_blocked(&mut stream, &flood);
         assert!(sent < flood.len(), "{framing}: it is held back");
         let grown = server.memory("VmHWM") - before;
         assert!(grown < BOUND, "{framing}: {grown} KiB for a client that does not read");
@@ -113,7 +115,7 @@ fn a_client_is_held_back_by_an_upstream_that_does_not_read() {
     let mut stream = upstream.accept();
     let frame = ws::frame(first::BINARY, &noise(1 << 20));
     let flood = frame.repeat(80);
-    let sent = write_until_held_back(&mut client.stream, &flood);
+    let sent = write_until_blocked(&mut client.stream, &flood);
     assert!(sent < flood.len(), "it is held back");
     let grown = server.memory("VmHWM") - before;
     assert!(grown < BOUND, "{grown} KiB for an upstream that does not read");
@@ -137,7 +139,7 @@ fn each_connection_that_stalls_costs_a_bounded_amount_and_no_more() {
     let mut pairs = Vec::new();
     let mut before = 0;
     for i in 0..=PAIRS {
-        let stream = connect_narrow(server.address("http"));
+        let stream = connect_with_small_buffer(server.address("http"));
         let mut client = RawWs::over(stream, &server, "/x", &[]);
         let mut accepted = upstream.accept();
         // One message of 300 MiB would be too big; many are not, and 300 MiB the other way.
@@ -159,7 +161,7 @@ fn each_connection_that_stalls_costs_a_bounded_amount_and_no_more() {
 fn offer(stream: &mut TcpStream, bytes: &[u8], up_to: u64) -> u64 {
     let mut taken = 0;
     while taken < up_to {
-        let written = write_until_held_back(stream, bytes);
+        let written = write_until_blocked(stream, bytes);
         taken += written as u64;
         if written < bytes.len() {
             break;
@@ -271,7 +273,7 @@ fn a_limit_of_one_connection_starves_no_listener() {
 }
 
 /// A WebSocket handshake on `/ws`, and its answer.
-fn ask(server: &Server, path: &str) -> (TcpStream, http::Response) {
+fn handshake(server: &Server, path: &str) -> (TcpStream, http::Response) {
     let mut stream = connect(server.address("http"));
     let response = ws::handshake(&mut stream, server, path, &[]);
     (stream, response)
@@ -299,7 +301,7 @@ fn each_limit_is_told_before_the_upgrade_and_to_a_page_in_a_close() {
         let routes = ["--route", "/ws=service:upper"];
         let server = Server::start(ECHOGATE, &[arguments, &routes].concat());
         let mut first = RawWs::connect(&server, path);
-        let (_, response) = ask(&server, path);
+        let (_, response) = handshake(&server, path);
         assert_eq!(response.status, 503, "{response:?}");
         assert_eq!(response.text(), format!("{reason}\n"));
         assert!(response.header("retry-after").is_some_and(|after| after.parse::<u32>().is_ok()));
@@ -330,7 +332,7 @@ fn a_client_whose_upstream_is_a_listener_here_takes_one_place() {
         for route in [&[][..], &["--listen", &listener, "--route", &route]] {
             let server = Server::start(ECHOGATE, &[&[limit, "3"], route].concat());
             let mut clients = [(); 3].map(|()| RawWs::connect(&server, "/ws"));
-            assert_eq!(ask(&server, "/ws").1.status, 503, "{limit} {route:?}");
+            assert_eq!(handshake(&server, "/ws").1.status, 503, "{limit} {route:?}");
             for client in &mut clients {
                 client.send_frame(first::TEXT, b"in");
                 assert_eq!(client.read().payload, b"IN", "{limit} {route:?}");
@@ -410,7 +412,7 @@ fn an_upstream_that_does_not_accept_is_504() {
             client
         })
         .collect();
-    let (_, response) = ask(&server, "/slow");
+    let (_, response) = handshake(&server, "/slow");
     assert_eq!(response.status, 504, "{response:?}");
     assert_eq!(response.text(), "the upstream did not answer within 300ms (--dial-timeout)\n");
 }

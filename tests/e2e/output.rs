@@ -12,8 +12,8 @@ use std::{
 use echogate_tests::{
     http::{self, connect},
     program::free_port,
-    server::{PATIENCE, Server},
-    tcp::{connect_narrow, noise, read_exactly, read_to_end, write_until_held_back},
+    server::{Server, WAIT_TIMEOUT},
+    tcp::{connect_with_small_buffer, noise, read_exactly, read_to_end, write_until_blocked},
     ws::{RawWs, first},
 };
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -104,12 +104,12 @@ fn a_server_whose_log_nobody_reads_ends_by_its_signals() {
     drop(log);
 
     let (mut server, log, client) = with_stuck_log(&["--drain", "1h"]);
-    let mut deaf = connect_narrow(server.address("upper"));
-    write_until_held_back(&mut deaf, &noise(64 << 20));
+    let mut deaf = connect_with_small_buffer(server.address("upper"));
+    write_until_blocked(&mut deaf, &noise(64 << 20));
     server.signal("TERM");
     let start = Instant::now();
     while TcpStream::connect(server.address("upper")).is_ok() {
-        assert!(start.elapsed() < PATIENCE, "it still takes connections");
+        assert!(start.elapsed() < WAIT_TIMEOUT, "it still takes connections");
     }
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(1));
@@ -170,10 +170,10 @@ fn a_standard_output_that_nobody_reads_stops_nobody() {
     let mut client = loop {
         match TcpStream::connect(&address) {
             Ok(client) => break client,
-            Err(e) => assert!(start.elapsed() < PATIENCE, "{e}"),
+            Err(e) => assert!(start.elapsed() < WAIT_TIMEOUT, "{e}"),
         }
     };
-    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
     assert!(is_served(&mut client));
     // A token that is made has to be printed, which keeps the reload from nothing.
     settings("");
@@ -184,7 +184,7 @@ fn a_standard_output_that_nobody_reads_stops_nobody() {
     signal("-HUP");
     let start = Instant::now();
     while !std::fs::read_to_string(log.path()).unwrap().contains("configuration reloaded") {
-        assert!(start.elapsed() < PATIENCE, "no reload");
+        assert!(start.elapsed() < WAIT_TIMEOUT, "no reload");
         std::thread::sleep(Duration::from_millis(5));
     }
     assert!(is_served(&mut client));
@@ -239,7 +239,7 @@ fn ended(child: &mut Child) -> Option<i32> {
         if let Some(status) = child.try_wait().unwrap() {
             return status.code();
         }
-        assert!(start.elapsed() < PATIENCE, "it does not end");
+        assert!(start.elapsed() < WAIT_TIMEOUT, "it does not end");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use echogate_tests::{
     http,
-    server::{PATIENCE, Server},
+    server::{Server, WAIT_TIMEOUT},
     tcp::read_exactly,
     upstream::Upstream,
     ws::{self, RawWs, UPGRADE, first},
@@ -38,7 +38,7 @@ fn from_proxy(address: &str) -> TcpStream {
     socket.bind(&SocketAddr::from((PROXY, 0)).into()).unwrap();
     socket.connect(&address.parse::<SocketAddr>().unwrap().into()).unwrap();
     let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
     stream.set_nodelay(true).unwrap();
     stream
 }

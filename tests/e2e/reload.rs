@@ -25,7 +25,7 @@ use std::{
 use echogate_tests::{
     http::{self, connect},
     program::free_port,
-    server::{PATIENCE, Server},
+    server::{Server, WAIT_TIMEOUT},
     ws::{self, RawWs, first},
 };
 use serde_json::Value;
@@ -64,9 +64,9 @@ impl Reloaded {
     }
 
     /// Changes the settings, has them read, and says what the log says of that.
-    fn read(&self, settings: &str) -> String {
+    fn reload(&self, settings: &str) -> String {
         self.write(settings);
-        self.hangup()
+        self.sighup()
     }
 
     /// Changes the settings, which are read whole at any moment.
@@ -76,21 +76,21 @@ impl Reloaded {
     }
 
     /// Has the settings read as they are.
-    fn hangup(&self) -> String {
+    fn sighup(&self) -> String {
         let before = self.server.log().iter().filter(|line| line.contains(READ)).count();
         self.server.signal("HUP");
-        self.server.wait_for_log_again(&[READ], before)
+        self.server.wait_for_nth_log(&[READ], before)
     }
 
     /// Has these settings taken.
-    fn take(&self, settings: &str) {
-        let said = self.read(settings);
+    fn accept(&self, settings: &str) {
+        let said = self.reload(settings);
         assert!(said.contains("SIGHUP: configuration reloaded"), "{said}");
     }
 
     /// Has these settings turned down, and says why they were.
-    fn refuse(&self, settings: &str) -> String {
-        let said = self.read(settings);
+    fn reject(&self, settings: &str) -> String {
+        let said = self.reload(settings);
         assert!(said.contains("WARN"), "{said}");
         let why = said.split_once("SIGHUP: reload rejected, configuration unchanged: ");
         why.unwrap_or_else(|| panic!("{said}")).1.to_owned()
@@ -103,7 +103,7 @@ impl Reloaded {
     }
 
     /// The first listener of a service, as it is told now.
-    fn now(&self, service: &str) -> String {
+    fn listener_url(&self, service: &str) -> String {
         let endpoints = self.endpoints();
         let listeners = endpoints["listeners"].as_array().unwrap();
         let found = listeners.iter().find(|listener| listener["service"] == service);
@@ -126,7 +126,7 @@ fn route(path: &str, url: &str) -> String {
 }
 
 /// Whether a WebSocket client's words come back in capitals.
-fn uppers(client: &mut RawWs) -> bool {
+fn replies_in_upper_case(client: &mut RawWs) -> bool {
     client.send_frame(first::TEXT, b"still here");
     client.read().payload == b"STILL HERE"
 }
@@ -145,7 +145,7 @@ fn free_address() -> String {
 fn wait_until_closed(address: &str) {
     let start = Instant::now();
     while TcpStream::connect(address).is_ok() {
-        assert!(start.elapsed() < PATIENCE, "{address} still takes connections");
+        assert!(start.elapsed() < WAIT_TIMEOUT, "{address} still takes connections");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
@@ -162,7 +162,7 @@ fn what_came_and_went_is_logged_and_nothing_else() {
         &route("/x", "service:echo?framing=line"),
         &route("/y", "service:time"),
     ];
-    reloaded.take(&after.map(String::as_str).concat());
+    reloaded.accept(&after.map(String::as_str).concat());
     let log = |reloaded: &Reloaded| -> Vec<String> {
         let all = reloaded.server.log().into_iter();
         all.filter_map(|line| line.split_once("SIGHUP: ").map(|(_, said)| said.to_owned()))
@@ -181,7 +181,7 @@ fn what_came_and_went_is_logged_and_nothing_else() {
             "added    route      /y -> service:time (line)".to_owned(),
         ]
     );
-    reloaded.hangup();
+    reloaded.sighup();
     let again = log(&reloaded);
     assert_eq!(again[said.len()..], ["configuration reloaded"]);
 }

@@ -11,7 +11,7 @@ use std::{
 use echogate_tests::{
     http::connect,
     server::Server,
-    tcp::{noise, read_exactly, read_to_end, reset, wait_until_taken},
+    tcp::{noise, read_exactly, read_to_end, reset, wait_until_read},
     upstream::Upstream,
     ws::{self, Frame, RawWs, first},
 };
@@ -56,7 +56,7 @@ fn delivered(framing: &str, pieces: &'static [&[u8]]) -> Delivered {
         stream.set_nodelay(true).unwrap();
         for piece in pieces {
             stream.write_all(piece).unwrap();
-            wait_until_taken(&stream);
+            wait_until_read(&stream);
         }
         stream.shutdown(Shutdown::Write).unwrap();
         read_to_end(&mut stream)
@@ -142,7 +142,7 @@ fn text_that_is_not_utf8_closes_with_1007_and_is_never_replaced() {
                 if stream.write_all(piece).is_err() {
                     break;
                 }
-                wait_until_taken(&stream);
+                wait_until_read(&stream);
             }
         });
         let mut client = RawWs::connect(&server, "/x");
@@ -403,7 +403,7 @@ fn an_upstream_that_resets_is_told_apart_from_one_that_ends() {
         let serving = upstream.serve(move |mut stream| {
             if framing != "message" {
                 stream.write_all(b"last words\n").unwrap();
-                wait_until_taken(&stream);
+                wait_until_read(&stream);
             }
             wait.recv().unwrap();
             reset(stream);

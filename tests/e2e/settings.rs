@@ -244,7 +244,7 @@ fn a_server_serves_with_its_stdout_closed() {
             break http::get(&port.to_string(), "/healthz").status;
         }
         assert!(child.try_wait().unwrap().is_none(), "it ended");
-        assert!(start.elapsed() < echogate_tests::server::PATIENCE, "it never listens");
+        assert!(start.elapsed() < echogate_tests::server::WAIT_TIMEOUT, "it never listens");
         std::thread::yield_now();
     };
     child.kill().unwrap();

@@ -16,10 +16,10 @@ use std::{
 
 use echogate_tests::{
     http::{Response, connect},
-    server::{PATIENCE, Server},
+    server::{Server, WAIT_TIMEOUT},
     tcp::{
-        connect_narrow, noise, read_exactly, read_to_end, wait_until_taken, widen,
-        write_until_held_back,
+        connect_with_small_buffer, enlarge_receive_buffer, noise, read_exactly, read_to_end,
+        wait_until_read, write_until_blocked,
     },
     upstream::Upstream,
     ws::{self, Frame, RawWs, first},
@@ -38,7 +38,7 @@ fn wait_for_ending(server: &Server) {
     for what in ["upper", "http"] {
         let start = Instant::now();
         while TcpStream::connect(server.address(what)).is_ok() {
-            assert!(start.elapsed() < PATIENCE, "{what} still takes connections");
+            assert!(start.elapsed() < WAIT_TIMEOUT, "{what} still takes connections");
         }
     }
 }
@@ -198,13 +198,13 @@ fn clients_that_the_kernel_has_accepted_are_served() {
 #[test]
 fn a_tcp_client_gets_all_it_is_owed_and_then_the_end() {
     let mut server = server();
-    let mut client = connect_narrow(server.address("upper"));
+    let mut client = connect_with_small_buffer(server.address("upper"));
     let flood = noise(64 << 20);
-    let sent = write_until_held_back(&mut client, &flood);
+    let sent = write_until_blocked(&mut client, &flood);
     assert!(sent < flood.len(), "it is held back");
     server.signal("TERM");
     wait_for_ending(&server);
-    widen(&client);
+    enlarge_receive_buffer(&client);
     assert!(read_to_end(&mut client) == flood[..sent].to_ascii_uppercase());
     assert_eq!(server.wait().code(), Some(0));
 }
@@ -239,11 +239,11 @@ fn a_busy_client_is_ended_between_two_messages() {
 #[test]
 fn clients_that_neither_read_nor_answer_are_cut_off_when_time_is_up() {
     let mut server = Server::start(ECHOGATE, &["--drain", "500ms"]);
-    let mut deaf = connect_narrow(server.address("upper"));
-    write_until_held_back(&mut deaf, &noise(64 << 20));
-    let stream = connect_narrow(server.address("http"));
+    let mut deaf = connect_with_small_buffer(server.address("upper"));
+    write_until_blocked(&mut deaf, &noise(64 << 20));
+    let stream = connect_with_small_buffer(server.address("http"));
     let mut deaf_ws = RawWs::over(stream, &server, "/ws", &[]);
-    write_until_held_back(
+    write_until_blocked(
         &mut deaf_ws.stream,
         &ws::frame(first::BINARY, &noise(10_000)).repeat(6_000),
     );
@@ -263,7 +263,7 @@ fn an_http_connection_between_requests_or_within_a_head_is_ended_at_once() {
         let response = Response::read(&mut http).unwrap();
         assert_eq!((response.status, response.text().as_str()), (200, "ready\n"));
         http.write_all(rest.as_bytes()).unwrap();
-        wait_until_taken(&http);
+        wait_until_read(&http);
         server.signal("TERM");
         assert!(read_to_end(&mut http).is_empty(), "an orderly end");
         assert_eq!(server.wait().code(), Some(0));
@@ -275,7 +275,7 @@ fn a_head_that_never_ends_holds_the_server_no_longer_than_the_drain() {
     let mut server = Server::start(ECHOGATE, &["--drain", "500ms"]);
     let mut http = connect(server.address("http"));
     http.write_all(b"GET /readyz HT").unwrap();
-    wait_until_taken(&http);
+    wait_until_read(&http);
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0));
 }
@@ -301,8 +301,8 @@ fn new_connections_are_refused_after_the_signal() {
 #[test]
 fn a_second_signal_ends_at_once() {
     let mut server = Server::start(ECHOGATE, &["--drain", "1h"]);
-    let mut deaf = connect_narrow(server.address("upper"));
-    write_until_held_back(&mut deaf, &noise(64 << 20));
+    let mut deaf = connect_with_small_buffer(server.address("upper"));
+    write_until_blocked(&mut deaf, &noise(64 << 20));
     server.signal("TERM");
     wait_for_ending(&server);
     server.signal("INT");
@@ -347,7 +347,7 @@ pub(crate) fn keep_coming(address: &str) -> Vec<JoinHandle<()>> {
             let (address, came) = (address.to_owned(), came.clone());
             std::thread::spawn(move || {
                 while let Ok(mut client) = TcpStream::connect(&address) {
-                    client.set_read_timeout(Some(PATIENCE)).ok();
+                    client.set_read_timeout(Some(WAIT_TIMEOUT)).ok();
                     client.write_all(b"x").ok();
                     client.read_exact(&mut [0]).ok();
                     came.send(()).ok();
@@ -396,7 +396,7 @@ fn status(child: &mut Child) -> ExitStatus {
     loop {
         match child.try_wait().unwrap() {
             Some(status) => return status,
-            None if start.elapsed() > PATIENCE => {
+            None if start.elapsed() > WAIT_TIMEOUT => {
                 child.kill().unwrap();
                 panic!("it does not end");
             }

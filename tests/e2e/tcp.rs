@@ -10,7 +10,10 @@ use std::{
 use echogate_tests::{
     http::connect,
     server::Server,
-    tcp::{connect_narrow, noise, read_exactly, read_to_end, reset, widen, write_until_held_back},
+    tcp::{
+        connect_with_small_buffer, enlarge_receive_buffer, noise, read_exactly, read_to_end, reset,
+        write_until_blocked,
+    },
 };
 
 use crate::{ECHOGATE, server};
@@ -79,14 +82,14 @@ fn a_client_that_ends_without_a_word_is_answered_with_the_end() {
 fn a_client_that_does_not_read_is_not_read_and_then_gets_everything() {
     let server = server();
     let before = server.memory("VmHWM");
-    let mut client = connect_narrow(server.address("upper"));
+    let mut client = connect_with_small_buffer(server.address("upper"));
     let flood = noise(64 << 20);
-    let sent = write_until_held_back(&mut client, &flood);
+    let sent = write_until_blocked(&mut client, &flood);
     assert!(sent < flood.len(), "it is held back");
     let grown = server.memory("VmHWM") - before;
     assert!(grown < 4 << 10, "{grown} KiB for a client that does not read");
 
-    widen(&client);
+    enlarge_receive_buffer(&client);
     client.shutdown(Shutdown::Write).unwrap();
     assert!(read_to_end(&mut client) == flood[..sent].to_ascii_uppercase());
 }

@@ -787,7 +787,7 @@ fn plain_http_on_the_https_port_is_answered_with_400_in_words() {
     let mut stream = http::connect(address);
     let response = ws::handshake(&mut stream, &server, "/ws", &[]);
     assert_eq!((response.status, &*response.text()), (400, WORDS));
-    server.wait_for_log_again(&["plain HTTP on the HTTPS port"], 2);
+    server.wait_for_nth_log(&["plain HTTP on the HTTPS port"], 2);
     // What is neither gets no HTTP, and TLS goes on.
     let mut stream = http::connect(address);
     stream.write_all(b"\x00\x01 what is this?").unwrap();

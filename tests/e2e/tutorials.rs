@@ -166,20 +166,20 @@ struct Operator(RawWs);
 impl Operator {
     fn new(server: &Server) -> Operator {
         let mut operator = Operator(RawWs::connect(server, "/ws/operator"));
-        operator.tell(&FromOperator::Token { token: TOKEN.to_owned() });
-        assert!(matches!(operator.told(), ToOperator::Welcome { .. }));
+        operator.send(&FromOperator::Token { token: TOKEN.to_owned() });
+        assert!(matches!(operator.receive(), ToOperator::Welcome { .. }));
         operator
     }
 
-    fn tell(&mut self, said: &FromOperator) {
-        self.0.send_frame(first::TEXT, &serde_json::to_vec(said).unwrap());
+    fn send(&mut self, message: &FromOperator) {
+        self.0.send_frame(first::TEXT, &serde_json::to_vec(message).unwrap());
     }
 
     fn say(&mut self, conversation: u64, text: &str) {
-        self.tell(&FromOperator::Say { conversation, text: text.to_owned() });
+        self.send(&FromOperator::Say { conversation, text: text.to_owned() });
     }
 
-    fn told(&mut self) -> ToOperator {
+    fn receive(&mut self) -> ToOperator {
         let mut frame = self.0.read();
         let mut text = std::mem::take(&mut frame.payload);
         while frame.first & 0x80 == 0 {
@@ -190,9 +190,9 @@ impl Operator {
     }
 
     /// What is said next, in which conversation.
-    fn said(&mut self) -> (u64, String) {
+    fn receive_said(&mut self) -> (u64, String) {
         loop {
-            match self.told() {
+            match self.receive() {
                 ToOperator::Said { conversation, message } => return (conversation, message.text),
                 ToOperator::Opened { .. } => {}
                 other => panic!("{other:?}"),
@@ -214,14 +214,14 @@ fn the_chat_client_ends_when_the_operator_says_bye() {
     let (host, port) = host_and_port(server.url("chat"));
     let mut client = Program::python("chat_client", &[&host, &port]);
     client.type_in("hello\n");
-    let (conversation, text) = operator.said();
+    let (conversation, text) = operator.receive_said();
     assert_eq!(text, "hello");
     operator.say(conversation, "你好");
     // Each operator hears what operators say, too.
-    assert_eq!(operator.said(), (conversation, "你好".to_owned()));
+    assert_eq!(operator.receive_said(), (conversation, "你好".to_owned()));
     assert_eq!(client.line(), "> 你好");
     client.type_in("that is all\n");
-    assert_eq!(operator.said(), (conversation, "that is all".to_owned()));
+    assert_eq!(operator.receive_said(), (conversation, "that is all".to_owned()));
     operator.say(conversation, "bye");
     assert!(client.finish().ends_with("> the other side said bye\n"));
 }

@@ -6,7 +6,7 @@
 use std::{io::Write, thread};
 
 use echogate_tests::{
-    server::{PATIENCE, Server},
+    server::{Server, WAIT_TIMEOUT},
     tcp::noise,
     ws::{self, Frame, RawWs, first},
 };
@@ -30,7 +30,7 @@ async fn connect(server: &Server, path: &str) -> Client {
 
 /// The next message, which is to come before patience ends.
 async fn next(client: &mut Client) -> Message {
-    let message = timeout(PATIENCE, client.next()).await.expect("a message in time");
+    let message = timeout(WAIT_TIMEOUT, client.next()).await.expect("a message in time");
     message.expect("a message, not the end").expect("no error")
 }
 
@@ -112,7 +112,8 @@ async fn many_messages_in_flight_keep_their_order_and_their_boundaries() {
             })
         };
         for (i, message) in messages.iter().enumerate() {
-            let reply = timeout(PATIENCE, from.next()).await.expect("in time").unwrap().unwrap();
+            let reply =
+                timeout(WAIT_TIMEOUT, from.next()).await.expect("in time").unwrap().unwrap();
             let expected = if path == "/ws" { upper(message) } else { message.clone() };
             assert!(reply == expected, "message {i} through {path}");
         }
@@ -135,7 +136,7 @@ async fn the_same_holds_in_memory() {
         })
     };
     for (i, message) in messages.iter().enumerate() {
-        let reply = timeout(PATIENCE, from.next()).await.expect("in time").unwrap().unwrap();
+        let reply = timeout(WAIT_TIMEOUT, from.next()).await.expect("in time").unwrap().unwrap();
         assert!(reply == upper(message), "message {i}");
     }
     drop(sending.await.unwrap());
@@ -153,7 +154,7 @@ async fn large_messages_come_back_whole() {
             to.send(message).await.unwrap();
             to
         });
-        let reply = timeout(PATIENCE, from.next()).await.expect("in time").unwrap().unwrap();
+        let reply = timeout(WAIT_TIMEOUT, from.next()).await.expect("in time").unwrap().unwrap();
         assert!(reply == expected, "{size} bytes");
         client = from.reunite(sending.await.unwrap()).unwrap();
     }
@@ -303,7 +304,7 @@ async fn the_clients_close_is_answered_with_its_own_code() {
         client.send(Message::Close(Some(frame))).await.unwrap();
         let Message::Close(Some(answer)) = next(&mut client).await else { panic!("no Close") };
         assert_eq!(u16::from(answer.code), code);
-        assert!(timeout(PATIENCE, client.next()).await.unwrap().is_none(), "and the end");
+        assert!(timeout(WAIT_TIMEOUT, client.next()).await.unwrap().is_none(), "and the end");
     }
     // A Close without a code gets one without.
     let mut client = connect(&server, "/ws").await;

@@ -3,7 +3,7 @@
 //! Nothing here sleeps. [`Page::wait_for`] watches from inside the page, and a page that throws
 //! or writes an error to the console fails its test.
 
-mod around;
+mod environment;
 mod pipe;
 
 use std::{fs, io::Write as _, path::Path};
@@ -11,7 +11,7 @@ use std::{fs, io::Write as _, path::Path};
 use serde_json::{Value, json};
 
 use self::pipe::Pipe;
-use crate::server::PATIENCE;
+use crate::server::WAIT_TIMEOUT;
 
 /// A page in a browser of its own.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl Page {
         for domain in ["Page.enable", "Runtime.enable", "Log.enable"] {
             page.call(domain, json!({}));
         }
-        page.show(1440, 900, Scheme::Light);
+        page.set_viewport(1440, 900, Scheme::Light);
         page.call("Page.navigate", json!({ "url": url }));
         page.wait_for("location.href !== 'about:blank' && document.readyState === 'complete'");
         Some(page)
@@ -70,7 +70,7 @@ impl Page {
     }
 
     /// Sets the size of the window and the colour scheme.
-    pub fn show(&mut self, width: u32, height: u32, scheme: Scheme) {
+    pub fn set_viewport(&mut self, width: u32, height: u32, scheme: Scheme) {
         let size =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
         self.call("Emulation.setDeviceMetricsOverride", size);
@@ -92,12 +92,12 @@ impl Page {
     ///
     /// # Panics
     ///
-    /// When it does not within [`PATIENCE`]; what the page shows is in the message.
+    /// When it does not within [`WAIT_TIMEOUT`]; what the page shows is in the message.
     pub fn wait_for(&mut self, expression: &str) {
-        let patience = PATIENCE.as_millis();
+        let timeout = WAIT_TIMEOUT.as_millis();
         let wait = format!(
             "new Promise((done) => {{
-                const end = performance.now() + {patience} - 2000;
+                const end = performance.now() + {timeout} - 2000;
                 let over = false;
                 const finish = (held) => {{
                     over = true;

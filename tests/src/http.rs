@@ -6,7 +6,7 @@ use std::{
     net::TcpStream,
 };
 
-use crate::server::PATIENCE;
+use crate::server::WAIT_TIMEOUT;
 
 /// The head of an answer, and its body if a length was given.
 #[derive(Clone, Debug)]
@@ -60,15 +60,15 @@ impl Response {
     }
 }
 
-/// Connects to `address` (`HOST:PORT`); what takes longer than [`PATIENCE`] fails.
+/// Connects to `address` (`HOST:PORT`); what takes longer than [`WAIT_TIMEOUT`] fails.
 ///
 /// # Panics
 ///
 /// When nothing listens there.
 pub fn connect(address: &str) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap_or_else(|e| panic!("{address}: {e}"));
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout that is not 0");
-    stream.set_write_timeout(Some(PATIENCE)).expect("a timeout that is not 0");
+    stream.set_read_timeout(Some(WAIT_TIMEOUT)).expect("a timeout that is not 0");
+    stream.set_write_timeout(Some(WAIT_TIMEOUT)).expect("a timeout that is not 0");
     stream.set_nodelay(true).expect("a live socket");
     stream
 }

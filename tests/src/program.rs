@@ -21,13 +21,13 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::server::PATIENCE;
+use crate::server::WAIT_TIMEOUT;
 
 /// How long a program may take for all of its work.
-const WORK: Duration = Duration::from_secs(120);
+const RUN_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// How long a program that is told to end may tidy up.
-const GRACE: Duration = Duration::from_secs(5);
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where these programs are; `None`, said loudly, if one of them is not on this machine.
 ///
@@ -143,14 +143,14 @@ impl Program {
     ///
     /// # Panics
     ///
-    /// When it ends instead, or does not accept within [`PATIENCE`].
+    /// When it ends instead, or does not accept within [`WAIT_TIMEOUT`].
     pub fn serve(command: Command, port: u16) -> Program {
         let mut program = Program::start(command);
         let start = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             let ended = program.child.try_wait().expect("a child can be waited for");
             let waited = start.elapsed();
-            if ended.is_some() || waited > PATIENCE {
+            if ended.is_some() || waited > WAIT_TIMEOUT {
                 panic!("{}: {ended:?} after {waited:?}:\n{}", program.name, program.output());
             }
             thread::sleep(Duration::from_millis(5));
@@ -171,9 +171,9 @@ impl Program {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    fn wait(&mut self, patience: Duration) -> Option<ExitStatus> {
+    fn wait(&mut self, timeout: Duration) -> Option<ExitStatus> {
         let start = Instant::now();
-        while start.elapsed() < patience {
+        while start.elapsed() < timeout {
             if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
                 return Some(status);
             }
@@ -189,7 +189,7 @@ impl Drop for Program {
         if let (true, Ok(pid)) = (runs, i32::try_from(self.child.id())) {
             // Servers that are killed at once leave things behind: shared memory, locks.
             kill(Pid::from_raw(pid), Signal::SIGINT).ok();
-            if self.wait(GRACE).is_none() {
+            if self.wait(STOP_TIMEOUT).is_none() {
                 self.child.kill().ok();
                 self.child.wait().ok();
             }
@@ -207,7 +207,7 @@ impl Drop for Program {
 /// When it fails, or takes too long.
 pub fn run(command: Command) -> String {
     let mut program = Program::start(command);
-    let status = program.wait(WORK);
+    let status = program.wait(RUN_TIMEOUT);
     assert!(
         status.is_some_and(|status| status.success()),
         "{}: {status:?}:\n{}",

@@ -14,7 +14,7 @@ use pty_process::{
     blocking::{Command, Pty, open},
 };
 
-use crate::server::PATIENCE;
+use crate::server::WAIT_TIMEOUT;
 
 /// The height of the terminals.
 pub const ROWS: NonZero<u16> = NonZero::new(24).expect("24 is not 0");
@@ -80,7 +80,7 @@ impl Terminal {
     ///
     /// # Panics
     ///
-    /// When it is not, within [`PATIENCE`] or before the program ends.
+    /// When it is not, within [`WAIT_TIMEOUT`] or before the program ends.
     pub fn wait_for(&self, text: &str) -> String {
         let start = Instant::now();
         let mut shown = self.screen.shown.lock().expect("no holder panics");
@@ -91,7 +91,7 @@ impl Terminal {
                 shown.seen += new.len();
                 return new;
             }
-            let left = PATIENCE.saturating_sub(start.elapsed());
+            let left = WAIT_TIMEOUT.saturating_sub(start.elapsed());
             if shown.ended || left.is_zero() {
                 let (before, new) = shown.text.split_at(shown.seen);
                 let (before, new) = (before.to_owned(), new.to_owned());
@@ -108,7 +108,7 @@ impl Terminal {
     ///
     /// # Panics
     ///
-    /// When they are not seen within [`PATIENCE`].
+    /// When they are not seen within [`WAIT_TIMEOUT`].
     pub fn wait_for_lines(&self, lines: &[&str]) {
         let start = Instant::now();
         let mut shown = self.screen.shown.lock().expect("no holder panics");
@@ -117,7 +117,7 @@ impl Terminal {
             if seen.get(1..).is_some_and(|seen| seen == lines) {
                 return;
             }
-            let left = PATIENCE.saturating_sub(start.elapsed());
+            let left = WAIT_TIMEOUT.saturating_sub(start.elapsed());
             if left.is_zero() {
                 drop(shown);
                 panic!("{seen:#?} is seen, and not {lines:#?}");
@@ -157,10 +157,11 @@ impl Terminal {
     ///
     /// # Panics
     ///
-    /// When it does not end within [`PATIENCE`].
+    /// When it does not end within [`WAIT_TIMEOUT`].
     pub fn wait(mut self) -> (ExitStatus, String) {
         let shown = self.screen.shown.lock().expect("no holder panics");
-        let waited = self.screen.grown.wait_timeout_while(shown, PATIENCE, |shown| !shown.ended);
+        let waited =
+            self.screen.grown.wait_timeout_while(shown, WAIT_TIMEOUT, |shown| !shown.ended);
         let text = {
             let (shown, _) = waited.expect("no holder panics");
             shown.ended.then(|| shown.text.clone())

@@ -11,7 +11,7 @@ use crate::http;
 
 /// How long a test waits for something that should happen at once, on a machine
 /// with other things to do.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A running server and what it has said so far.
 #[derive(Debug)]
@@ -178,7 +178,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// When it is not within [`PATIENCE`].
+    /// When it is not within [`WAIT_TIMEOUT`].
     pub fn wait_for_connections(
         &self,
         wanted: impl Fn(&[serde_json::Value]) -> bool,
@@ -189,7 +189,7 @@ impl Server {
             if wanted(&connections) {
                 return connections;
             }
-            assert!(start.elapsed() < PATIENCE, "never as wanted: {connections:#?}");
+            assert!(start.elapsed() < WAIT_TIMEOUT, "never as wanted: {connections:#?}");
             std::thread::sleep(Duration::from_millis(2));
         }
     }
@@ -210,7 +210,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// When it is not within [`PATIENCE`].
+    /// When it is not within [`WAIT_TIMEOUT`].
     pub fn wait_for_metric(&self, name: &str, wanted: impl Fn(u64) -> bool) {
         let start = Instant::now();
         loop {
@@ -218,7 +218,7 @@ impl Server {
             if wanted(figure) {
                 return;
             }
-            assert!(start.elapsed() < PATIENCE, "{name} is never as wanted: {figure}");
+            assert!(start.elapsed() < WAIT_TIMEOUT, "{name} is never as wanted: {figure}");
             std::thread::sleep(Duration::from_millis(2));
         }
     }
@@ -240,13 +240,13 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// When it does not within [`PATIENCE`].
+    /// When it does not within [`WAIT_TIMEOUT`].
     pub fn wait(&mut self) -> ExitStatus {
         let start = Instant::now();
         loop {
             match self.child.try_wait().expect("the child can be waited for") {
                 Some(status) => return status,
-                None if start.elapsed() > PATIENCE => {
+                None if start.elapsed() > WAIT_TIMEOUT => {
                     panic!("the server does not end; its log:\n{}", self.log().join("\n"))
                 }
                 None => std::thread::sleep(Duration::from_millis(5)),
@@ -267,17 +267,17 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// When none comes within [`PATIENCE`].
+    /// When none comes within [`WAIT_TIMEOUT`].
     pub fn wait_for_log(&self, parts: &[&str]) -> String {
-        self.wait_for_log_again(parts, 0)
+        self.wait_for_nth_log(parts, 0)
     }
 
     /// Waits for such a line that has `before` others like it before it.
     ///
     /// # Panics
     ///
-    /// When none comes within [`PATIENCE`].
-    pub fn wait_for_log_again(&self, parts: &[&str], before: usize) -> String {
+    /// When none comes within [`WAIT_TIMEOUT`].
+    pub fn wait_for_nth_log(&self, parts: &[&str], before: usize) -> String {
         let start = Instant::now();
         let mut lines = self.log.lines.lock().expect("no holder panics");
         loop {
@@ -285,7 +285,7 @@ impl Server {
             if let Some(line) = lines.iter().filter(like).nth(before) {
                 return line.clone();
             }
-            let left = PATIENCE.saturating_sub(start.elapsed());
+            let left = WAIT_TIMEOUT.saturating_sub(start.elapsed());
             assert!(!left.is_zero(), "no line with {parts:?} in:\n{}", lines.join("\n"));
             lines = self.log.grown.wait_timeout(lines, left).expect("no holder panics").0;
         }

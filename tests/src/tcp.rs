@@ -11,7 +11,7 @@ use std::{
 
 use socket2::{Domain, SockRef, Socket, Type};
 
-use crate::server::PATIENCE;
+use crate::server::WAIT_TIMEOUT;
 
 /// Drops the connection so that the peer sees a reset.
 ///
@@ -28,23 +28,23 @@ pub fn reset(stream: TcpStream) {
 /// # Panics
 ///
 /// When nothing listens at `address`.
-pub fn connect_narrow(address: &str) -> TcpStream {
+pub fn connect_with_small_buffer(address: &str) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket.set_recv_buffer_size(8 * 1024).expect("a live socket");
     let address: SocketAddr = address.parse().expect("an IPv4 address and a port");
     socket.connect(&address.into()).unwrap_or_else(|e| panic!("{address}: {e}"));
     let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout that is not 0");
-    stream.set_write_timeout(Some(PATIENCE)).expect("a timeout that is not 0");
+    stream.set_read_timeout(Some(WAIT_TIMEOUT)).expect("a timeout that is not 0");
+    stream.set_write_timeout(Some(WAIT_TIMEOUT)).expect("a timeout that is not 0");
     stream
 }
 
-/// Makes the buffer of [`connect_narrow`] wide, so that what waits comes fast.
+/// Makes the buffer of [`connect_with_small_buffer`] wide, so that what waits comes fast.
 ///
 /// # Panics
 ///
 /// When the socket is broken.
-pub fn widen(stream: &TcpStream) {
+pub fn enlarge_receive_buffer(stream: &TcpStream) {
     SockRef::from(stream).set_recv_buffer_size(1 << 20).expect("a live socket");
 }
 
@@ -54,7 +54,7 @@ pub fn widen(stream: &TcpStream) {
 /// # Panics
 ///
 /// When the connection is broken.
-pub fn write_until_held_back(stream: &mut TcpStream, bytes: &[u8]) -> usize {
+pub fn write_until_blocked(stream: &mut TcpStream, bytes: &[u8]) -> usize {
     stream.set_write_timeout(Some(Duration::from_millis(300))).expect("a live socket");
     let mut sent = 0;
     while sent < bytes.len() {
@@ -65,7 +65,7 @@ pub fn write_until_held_back(stream: &mut TcpStream, bytes: &[u8]) -> usize {
             Err(e) => panic!("after {sent} bytes: {e}"),
         }
     }
-    stream.set_write_timeout(Some(PATIENCE)).expect("a live socket");
+    stream.set_write_timeout(Some(WAIT_TIMEOUT)).expect("a live socket");
     sent
 }
 
@@ -131,7 +131,7 @@ pub fn unacknowledged(stream: &TcpStream) -> usize {
 /// # Panics
 ///
 /// When the socket is broken.
-pub fn wait_until_taken(stream: &TcpStream) {
+pub fn wait_until_read(stream: &TcpStream) {
     let port = |address: SocketAddr| format!(":{:04X}", address.port());
     let ours = port(stream.local_addr().expect("a live socket"));
     let theirs = port(stream.peer_addr().expect("a live socket"));
@@ -148,7 +148,7 @@ pub fn wait_until_taken(stream: &TcpStream) {
         if !waiting {
             return;
         }
-        assert!(start.elapsed() < PATIENCE, "the peer does not read");
+        assert!(start.elapsed() < WAIT_TIMEOUT, "the peer does not read");
         thread::yield_now();
     }
 }

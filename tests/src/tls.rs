@@ -26,7 +26,7 @@ use crate::http;
 pub type Client = StreamOwned<ClientConnection, TcpStream>;
 
 /// A server's end.
-pub type Served = StreamOwned<ServerConnection, TcpStream>;
+pub type ServerStream = StreamOwned<ServerConnection, TcpStream>;
 
 /// Whose certificates are good: `ca.pem` in a folder of its own, where the certificates
 /// that it issues lie too.
@@ -141,7 +141,7 @@ impl Issued {
     /// # Panics
     ///
     /// When the handshake fails.
-    pub fn accept(&self, stream: TcpStream) -> (Served, Option<String>) {
+    pub fn accept(&self, stream: TcpStream) -> (ServerStream, Option<String>) {
         let key = PrivateKeyDer::try_from(self.key.serialize_der()).expect("a key");
         let config = ServerConfig::builder()
             .with_no_client_auth()

@@ -5,7 +5,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use crate::server::PATIENCE;
+use crate::server::WAIT_TIMEOUT;
 
 /// A listener on a free port of 127.0.0.1, with no will of its own.
 #[derive(Debug)]
@@ -51,8 +51,8 @@ impl Upstream {
     /// When accepting fails.
     pub fn accept(&self) -> TcpStream {
         let (stream, _) = self.listener.accept().expect("a connection");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout that is not 0");
-        stream.set_write_timeout(Some(PATIENCE)).expect("a timeout that is not 0");
+        stream.set_read_timeout(Some(WAIT_TIMEOUT)).expect("a timeout that is not 0");
+        stream.set_write_timeout(Some(WAIT_TIMEOUT)).expect("a timeout that is not 0");
         stream
     }
 

@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use echogate_tests::server::{PATIENCE, Server};
+use echogate_tests::server::{Server, WAIT_TIMEOUT};
 use serde_json::Value;
 
 use super::{SHORT, assert_fails, results, run, run_short};
@@ -173,7 +173,7 @@ fn localhost_is_127_0_0_1_first() {
     let (url, heard) = serve(|_, reply| vec![reply]);
     let url = url.replace("127.0.0.1", "localhost");
     assert_eq!(results(&[&url, "--connections=3"])["lost"], 0);
-    heard.recv_timeout(PATIENCE).unwrap();
+    heard.recv_timeout(WAIT_TIMEOUT).unwrap();
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use echogate_tests::{
     http::Response,
-    server::{PATIENCE, Server},
+    server::{Server, WAIT_TIMEOUT},
     tls::Authority,
     ws,
 };
@@ -70,7 +70,7 @@ pub(super) fn run(service: &Service, transport: Transport, cases: impl IntoItera
     for case in cases {
         let played = runtime.block_on(async {
             let playing = play(&server, service, connector.as_ref(), &case);
-            time::timeout(PATIENCE, playing).await
+            time::timeout(WAIT_TIMEOUT, playing).await
         });
         count += 1;
         match played {

@@ -8,7 +8,7 @@ use std::{
 use echogate_tests::{
     program::{Program, free_port, programs},
     pty::Terminal,
-    server::{PATIENCE, Server},
+    server::{Server, WAIT_TIMEOUT},
 };
 
 use super::{assert_fails, assert_prints, connect, finish, run};
@@ -17,7 +17,7 @@ use crate::ECHOGATE;
 /// A UDP socket and its URL.
 fn udp() -> (UdpSocket, String) {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
     let url = format!("udp://{}", socket.local_addr().unwrap());
     (socket, url)
 }
@@ -61,7 +61,7 @@ fn each_read_of_the_input_is_a_datagram_and_replies_come_at_once() {
     let mut input = client.stdin.take().unwrap();
     for part in [&b"one"[..], b"two\n", b"\0\xff"] {
         input.write_all(part).unwrap();
-        assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), part);
+        assert_eq!(heard.recv_timeout(WAIT_TIMEOUT).unwrap(), part);
     }
     drop(input);
     assert_prints(&finish(client), b"ONETWO\n\0\xff");
@@ -219,7 +219,7 @@ fn socat_answers_both_kinds() {
         // Until it is there nobody listens.
         let output = loop {
             let output = run(&[&url], b"hello");
-            if output.status.success() || start.elapsed() > PATIENCE {
+            if output.status.success() || start.elapsed() > WAIT_TIMEOUT {
                 break output;
             }
         };

@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-use echogate_tests::{pty::Terminal, server::PATIENCE};
+use echogate_tests::{pty::Terminal, server::WAIT_TIMEOUT};
 use tokio_tungstenite::tungstenite::{Message, accept};
 
 use super::{serve, upper};
@@ -313,7 +313,7 @@ fn wait_until_cooked(terminal: &Terminal, cooked: bool) {
     let start = Instant::now();
     let wanted: &[&str] = if cooked { &["echo", "icanon", "isig"] } else { &["-echo", "-icanon"] };
     while !wanted.iter().all(|name| terminal.settings().iter().any(|setting| setting == name)) {
-        assert!(start.elapsed() < PATIENCE, "{wanted:?} are not set");
+        assert!(start.elapsed() < WAIT_TIMEOUT, "{wanted:?} are not set");
         thread::yield_now();
     }
 }
@@ -395,7 +395,7 @@ fn lines_typed_into_a_pipeline_are_text_messages_and_each_reply_is_a_line() {
         let pipeline = format!("{ECHOGATE} connect {flag} ws://{address}/ | cat");
         let terminal = Terminal::start("/bin/sh", &["-c", &pipeline]);
         terminal.type_in("hello\r");
-        let message = heard.recv_timeout(PATIENCE).unwrap();
+        let message = heard.recv_timeout(WAIT_TIMEOUT).unwrap();
         match is_text {
             true => {
                 assert_eq!(message, Message::text("hello"));

@@ -66,12 +66,12 @@ fn stream(rate: u32, span: Duration) -> Option<(f64, [u64; 2])> {
     send(warm, start);
     let first = memory(&mut page);
     page.eval("window.frames_drawn = 0; (function frame() { frames_drawn++; requestAnimationFrame(frame); })()");
-    let before = page.seconds_spent();
+    let before = page.cpu_seconds();
     let counted = Instant::now();
     let sent = send(start + span, start);
     let seconds = counted.elapsed().as_secs_f64();
     let frames = page.eval("frames_drawn").as_f64().unwrap() / seconds;
-    let after = page.seconds_spent();
+    let after = page.cpu_seconds();
     for (what, n) in ["scripts", "styles", "layout", "everything"].iter().zip(0..) {
         eprintln!("  {what}: {:.1} ms a second", (after[n] - before[n]) * 1000.0 / seconds);
     }

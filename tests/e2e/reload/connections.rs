@@ -15,7 +15,9 @@ use echogate_tests::{
     ws::{self, RawWs, first},
 };
 
-use super::{Reloaded, handshake, http_and, listener, route, uppers, wait_until_closed};
+use super::{
+    Reloaded, handshake, http_and, listener, replies_in_upper_case, route, wait_until_closed,
+};
 
 #[test]
 fn connections_of_all_kinds_outlive_the_listeners_and_routes_they_came_by() {
@@ -52,7 +54,7 @@ fn connections_of_all_kinds_outlive_the_listeners_and_routes_they_came_by() {
     assert!(answers(&mut unix, b"before", b"BEFORE"));
 
     // Without operators a token of theirs would be refused.
-    reloaded.take(&[http_and(""), route("/other", "service:echo")].concat());
+    reloaded.accept(&[http_and(""), route("/other", "service:echo")].concat());
     let server = &reloaded.server;
     for gone in ["upper", "chat"] {
         wait_until_closed(server.address(gone));
@@ -61,7 +63,7 @@ fn connections_of_all_kinds_outlive_the_listeners_and_routes_they_came_by() {
     assert!(!socket.exists(), "its file is removed");
     assert!(answers(&mut tcp, b"after", b"AFTER"));
     assert!(answers(&mut unix, b"after", b"AFTER"));
-    assert!(uppers(&mut bridged));
+    assert!(replies_in_upper_case(&mut bridged));
     // Both ends of a conversation are where they were.
     operator.send_frame(first::TEXT, br#"{"type":"say","conversation":1,"text":"we are"}"#);
     assert_eq!(read_exactly(&mut client, 7), b"we are\n");
@@ -99,13 +101,13 @@ fn sighups_in_a_row_and_during_the_drain_do_no_harm() {
             assert!(answers(&mut client, b"still here", b"STILL HERE"));
         }
     }
-    reloaded.hangup();
+    reloaded.sighup();
     // Those before may have been under way.
-    reloaded.hangup();
+    reloaded.sighup();
     assert_eq!(handshake(&reloaded.server, "/odd", &[]).status, 101);
     assert_eq!(handshake(&reloaded.server, "/even", &[]).status, 404);
     assert!(answers(&mut client, b"still here", b"STILL HERE"));
-    assert!(uppers(&mut ws));
+    assert!(replies_in_upper_case(&mut ws));
 
     reloaded.server.signal("TERM");
     reloaded.server.wait_for_log(&["shutting down"]);
@@ -152,7 +154,7 @@ fn who_comes_while_settings_change_is_served() {
                 });
             }),
             scope.spawn(|| {
-                until_over(&|| assert!(uppers(&mut RawWs::connect(server, "/ws"))));
+                until_over(&|| assert!(replies_in_upper_case(&mut RawWs::connect(server, "/ws"))));
             }),
             scope.spawn(|| {
                 until_over(&|| {
@@ -161,7 +163,7 @@ fn who_comes_while_settings_change_is_served() {
             }),
         ];
         for round in 1..=40 {
-            reloaded.take(&settings[round % 2]);
+            reloaded.accept(&settings[round % 2]);
         }
         over.store(true, Ordering::Relaxed);
         for visitor in visitors {

@@ -14,7 +14,7 @@ use echogate_tests::{
     ws::RawWs,
 };
 
-use super::{Reloaded, handshake, http_and, listener, route, uppers};
+use super::{Reloaded, handshake, http_and, listener, replies_in_upper_case, route};
 
 fn settings(limits: &str, options: &str) -> String {
     let upper = listener("upper", "tcp://127.0.0.1:0");
@@ -22,7 +22,7 @@ fn settings(limits: &str, options: &str) -> String {
 }
 
 /// Whether a WebSocket client finds a place, which it gives back.
-fn has_room(server: &Server) -> bool {
+fn is_admitted(server: &Server) -> bool {
     let live = server.connections().len();
     let status = handshake(server, "/ws", &[]).status;
     server.wait_for_connections(|all| all.len() == live);
@@ -45,18 +45,18 @@ fn a_limit_that_is_lowered_refuses_until_enough_have_ended() {
     let reloaded = Reloaded::new(&settings("max-connections = 5", ""));
     let server = &reloaded.server;
     let mut clients: Vec<_> = (0..4).map(|_| served(server)).collect();
-    assert!(has_room(server));
-    reloaded.take(&settings("max-connections = 2", ""));
+    assert!(is_admitted(server));
+    reloaded.accept(&settings("max-connections = 2", ""));
     for left in (2..=4).rev() {
-        assert!(!has_room(server), "{left} of 2");
+        assert!(!is_admitted(server), "{left} of 2");
         let mut one = clients.pop().unwrap();
         assert!(answers(&mut one, b"still here", b"STILL HERE"));
         drop(one);
         server.wait_for_connections(|all| all.len() == left - 1);
     }
-    assert!(has_room(server), "1 of 2");
+    assert!(is_admitted(server), "1 of 2");
     let _second = served(server);
-    assert!(!has_room(server), "2 of 2");
+    assert!(!is_admitted(server), "2 of 2");
 }
 
 #[test]
@@ -68,26 +68,26 @@ fn a_limit_that_is_raised_admits_who_waits_at_once() {
     for client in &mut waiting {
         client.write_all(b"waiting").unwrap();
     }
-    assert!(!has_room(server));
+    assert!(!is_admitted(server));
     waiting[0].set_read_timeout(Some(Duration::from_millis(100))).unwrap();
     let early = waiting[0].read(&mut [0]).unwrap_err();
     assert_eq!(early.kind(), ErrorKind::WouldBlock, "it waits with the kernel");
-    waiting[0].set_read_timeout(Some(echogate_tests::server::PATIENCE)).unwrap();
-    reloaded.take(&settings("max-connections = 4", ""));
+    waiting[0].set_read_timeout(Some(echogate_tests::server::WAIT_TIMEOUT)).unwrap();
+    reloaded.accept(&settings("max-connections = 4", ""));
     for client in &mut waiting {
         assert_eq!(read_exactly(client, 7), b"WAITING");
     }
-    assert!(!has_room(server), "4 of 4");
+    assert!(!is_admitted(server), "4 of 4");
     drop(first);
     server.wait_for_connections(|all| all.len() == 3);
-    assert!(has_room(server));
+    assert!(is_admitted(server));
     // Down below what lives, and up again: what was owed is made good.
-    reloaded.take(&settings("max-connections = 1", ""));
-    assert!(!has_room(server));
-    reloaded.take(&settings("max-connections = 4", ""));
-    assert!(has_room(server));
+    reloaded.accept(&settings("max-connections = 1", ""));
+    assert!(!is_admitted(server));
+    reloaded.accept(&settings("max-connections = 4", ""));
+    assert!(is_admitted(server));
     let _fourth = served(server);
-    assert!(!has_room(server));
+    assert!(!is_admitted(server));
 }
 
 #[test]
@@ -101,15 +101,15 @@ fn who_waits_for_room_is_served_though_its_listener_goes() {
         // It makes room for the next by itself, whoever that is.
         client.shutdown(Shutdown::Write).unwrap();
     }
-    reloaded.take(&http_and(&format!("max-connections = 1\n{}", route("/ws", "service:upper"))));
+    reloaded.accept(&http_and(&format!("max-connections = 1\n{}", route("/ws", "service:upper"))));
     assert!(TcpStream::connect(server.address("upper")).is_err());
-    assert!(!has_room(server));
+    assert!(!is_admitted(server));
     drop(first);
     for client in &mut waiting {
         assert_eq!(read_to_end(client), b"WAITING");
     }
     server.wait_for_connections(<[_]>::is_empty);
-    assert!(has_room(server));
+    assert!(is_admitted(server));
 }
 
 #[test]
@@ -117,15 +117,15 @@ fn those_who_came_before_their_address_was_limited_are_counted() {
     let reloaded = Reloaded::new(&settings("", ""));
     let server = &reloaded.server;
     let mut clients: Vec<_> = (0..3).map(|_| served(server)).collect();
-    reloaded.take(&settings("max-per-address = 3", ""));
-    assert!(!has_room(server), "loopback has 3 of 3");
+    reloaded.accept(&settings("max-per-address = 3", ""));
+    assert!(!is_admitted(server), "loopback has 3 of 3");
     drop(clients.pop());
     server.wait_for_connections(|all| all.len() == 2);
-    assert!(has_room(server));
-    reloaded.take(&settings("max-per-address = 2", ""));
-    assert!(!has_room(server));
-    reloaded.take(&settings("", ""));
-    assert!(has_room(server), "loopback may have any number again");
+    assert!(is_admitted(server));
+    reloaded.accept(&settings("max-per-address = 2", ""));
+    assert!(!is_admitted(server));
+    reloaded.accept(&settings("", ""));
+    assert!(is_admitted(server), "loopback may have any number again");
 }
 
 #[test]
@@ -134,22 +134,22 @@ fn a_route_counts_those_who_came_by_it_under_any_settings() {
     let server = &reloaded.server;
     let mut first = RawWs::connect(server, "/ws");
     let second = RawWs::connect(server, "/ws");
-    reloaded.take(&settings("", "?max=2"));
-    assert!(!has_room(server), "2 of 2, who came when there was no limit");
-    reloaded.take(&settings("", "?max=3"));
-    assert!(has_room(server));
-    reloaded.take(&settings("", "?max=1"));
-    assert!(!has_room(server));
+    reloaded.accept(&settings("", "?max=2"));
+    assert!(!is_admitted(server), "2 of 2, who came when there was no limit");
+    reloaded.accept(&settings("", "?max=3"));
+    assert!(is_admitted(server));
+    reloaded.accept(&settings("", "?max=1"));
+    assert!(!is_admitted(server));
     drop(second);
     server.wait_for_connections(|all| all.len() == 1);
-    assert!(!has_room(server), "1 of 1");
+    assert!(!is_admitted(server), "1 of 1");
     // It goes, and comes back.
-    reloaded.take(&http_and(&route("/other", "service:upper?max=1")));
+    reloaded.accept(&http_and(&route("/other", "service:upper?max=1")));
     assert_eq!(handshake(server, "/other", &[]).status, 101);
-    reloaded.take(&settings("", "?max=1"));
-    assert!(!has_room(server), "who came before it went is there still");
-    assert!(uppers(&mut first));
+    reloaded.accept(&settings("", "?max=1"));
+    assert!(!is_admitted(server), "who came before it went is there still");
+    assert!(replies_in_upper_case(&mut first));
     drop(first);
     server.wait_for_connections(<[_]>::is_empty);
-    assert!(has_room(server));
+    assert!(is_admitted(server));
 }

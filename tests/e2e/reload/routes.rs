@@ -5,7 +5,7 @@ use echogate_tests::{
     ws::{Frame, RawWs, first},
 };
 
-use super::{Reloaded, handshake, http_and, route, uppers};
+use super::{Reloaded, handshake, http_and, replies_in_upper_case, route};
 
 #[test]
 fn routes_come_and_go() {
@@ -13,11 +13,11 @@ fn routes_come_and_go() {
     let server = &reloaded.server;
     let mut before = RawWs::connect(server, "/old");
     assert_eq!(handshake(server, "/new", &[]).status, 404);
-    reloaded.take(&http_and(&(route("/new", "service:upper") + &route("/", "service:upper"))));
+    reloaded.accept(&http_and(&(route("/new", "service:upper") + &route("/", "service:upper"))));
     assert_eq!(handshake(server, "/old", &[]).status, 404);
-    assert!(uppers(&mut RawWs::connect(server, "/new")));
-    assert!(uppers(&mut RawWs::connect(server, "/")), "where the page is, too");
-    assert!(uppers(&mut before));
+    assert!(replies_in_upper_case(&mut RawWs::connect(server, "/new")));
+    assert!(replies_in_upper_case(&mut RawWs::connect(server, "/")), "where the page is, too");
+    assert!(replies_in_upper_case(&mut before));
     let endpoints = reloaded.endpoints();
     assert_eq!(endpoints["routes"][0]["path"], "/new", "{endpoints}");
     assert_eq!(endpoints["routes"].as_array().unwrap().len(), 2, "{endpoints}");
@@ -34,7 +34,7 @@ fn a_route_that_is_changed_is_so_for_those_who_come_then() {
     let reloaded = Reloaded::new(&to(&one, "framing=bytes"));
     let mut before = RawWs::connect(&reloaded.server, "/x");
     let mut first_stream = one.accept();
-    reloaded.take(&to(&two, "framing=line&protocol=mqtt"));
+    reloaded.accept(&to(&two, "framing=line&protocol=mqtt"));
     let offer = ["Sec-WebSocket-Protocol: other, mqtt"];
     let answer = handshake(&reloaded.server, "/x", &offer);
     assert_eq!(answer.header("sec-websocket-protocol"), Some("mqtt"));

@@ -8,7 +8,7 @@ use std::{
 
 use echogate_tests::{http::connect, tls::answers, ws::RawWs};
 
-use super::{Reloaded, free_address, handshake, http_and, listener, route, uppers};
+use super::{Reloaded, free_address, handshake, http_and, listener, replies_in_upper_case, route};
 use crate::ECHOGATE;
 
 #[test]
@@ -35,7 +35,7 @@ fn a_wrong_file_is_named_as_at_the_start_and_changes_nothing() {
         ("operator-token-file = \"/no/such\"", "/no/such: no such file"),
     ] {
         // What is right in it is not taken either.
-        let said = reloaded.refuse(&format!("allow-host = [\"x\"]\n{more}\n"));
+        let said = reloaded.reject(&format!("allow-host = [\"x\"]\n{more}\n"));
         assert!(said.contains(complaint), "{said}");
         let mut start = Command::new(ECHOGATE);
         let started = start.arg("serve").arg("--config").arg(&file).output().unwrap();
@@ -45,14 +45,14 @@ fn a_wrong_file_is_named_as_at_the_start_and_changes_nothing() {
         assert!(answers(&mut client, b"still here", b"STILL HERE"));
     }
     fs::remove_file(&file).unwrap();
-    let said = reloaded.hangup();
+    let said = reloaded.sighup();
     assert!(
         said.contains("configuration unchanged: ") && said.contains("echogate.toml: "),
         "{said}"
     );
-    assert!(uppers(&mut ws));
+    assert!(replies_in_upper_case(&mut ws));
     assert!(answers(&mut connect(server.address("upper")), b"and new ones", b"AND NEW ONES"));
-    reloaded.take(&good);
+    reloaded.accept(&good);
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn what_cannot_be_bound_is_named_and_nothing_is_taken() {
             wrong,
             route("/only", "service:time"),
         ];
-        let said = reloaded.refuse(&all.concat());
+        let said = reloaded.reject(&all.concat());
         assert!(
             said.contains(&format!("cannot listen on {name}")) || said.contains(&name),
             "{said}"
@@ -100,13 +100,13 @@ fn what_cannot_be_bound_is_named_and_nothing_is_taken() {
         assert!(answers(&mut client, b"still here", b"STILL HERE"));
         assert!(answers(&mut connect(&old), b"there is room", b"THERE IS ROOM"));
     }
-    let said = reloaded.refuse(&format!("http = [\"127.0.0.1:0\", \"{taken}\"]\n"));
+    let said = reloaded.reject(&format!("http = [\"127.0.0.1:0\", \"{taken}\"]\n"));
     assert!(
         said.contains(&format!("cannot listen on http://{taken}: address already in use")),
         "{said}"
     );
     drop(holder);
-    reloaded.take(&format!("http = [\"127.0.0.1:0\", \"{taken}\"]\n"));
+    reloaded.accept(&format!("http = [\"127.0.0.1:0\", \"{taken}\"]\n"));
     assert_eq!(echogate_tests::http::get(&taken.to_string(), "/healthz").status, 200);
 }
 

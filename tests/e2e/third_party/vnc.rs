@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::symlink, process::Command, time::Instant};
 use echogate_tests::{
     browser::Page,
     program::{Program, free_port, packages, programs, run},
-    server::{PATIENCE, Server},
+    server::{Server, WAIT_TIMEOUT},
 };
 
 use crate::ECHOGATE;
@@ -53,7 +53,7 @@ fn what_is_drawn_on_a_display_is_seen_by_novnc_and_keys_pressed_there_arrive() {
     page.eval("rfb.sendKey(0xffe5)");
     let start = Instant::now();
     while !caps_lock_is("on") {
-        assert!(start.elapsed() < PATIENCE, "the key never arrives");
+        assert!(start.elapsed() < WAIT_TIMEOUT, "the key never arrives");
     }
 
     page.eval("rfb.disconnect()");

@@ -13,7 +13,7 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::server::PATIENCE;
+use crate::server::WAIT_TIMEOUT;
 
 /// What the browser is found by, in this order, unless `CHROMIUM` names it.
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
@@ -101,10 +101,10 @@ impl Pipe {
         to.write_all(&bytes).unwrap_or_else(|e| panic!("{method}: the browser is gone: {e}"));
         let start = Instant::now();
         loop {
-            let left = PATIENCE.saturating_sub(start.elapsed());
+            let left = WAIT_TIMEOUT.saturating_sub(start.elapsed());
             let mut message = match self.from.recv_timeout(left) {
                 Ok(message) => message,
-                Err(RecvTimeoutError::Timeout) => panic!("{method}: no answer in {PATIENCE:?}"),
+                Err(RecvTimeoutError::Timeout) => panic!("{method}: no answer in {WAIT_TIMEOUT:?}"),
                 Err(RecvTimeoutError::Disconnected) => panic!("{method}: the browser is gone"),
             };
             if message["id"] != id {
@@ -124,7 +124,7 @@ impl Pipe {
             if let Some(event) = self.events.iter().find(|event| wanted(event)) {
                 return event.clone();
             }
-            let left = PATIENCE.saturating_sub(start.elapsed());
+            let left = WAIT_TIMEOUT.saturating_sub(start.elapsed());
             let event = self.from.recv_timeout(left);
             self.events.push(event.expect("the browser tells of it in time"));
         }

@@ -11,7 +11,7 @@ use super::Page;
 
 impl Page {
     /// Loads the page anew in a browser that asks for this language.
-    pub fn speaks(&mut self, language: &str) {
+    pub fn reload_in_language(&mut self, language: &str) {
         let agent = self.eval("navigator.userAgent");
         let it = json!({ "userAgent": agent, "acceptLanguage": language });
         self.call("Emulation.setUserAgentOverride", it);
@@ -68,7 +68,7 @@ impl Page {
 
     /// The seconds that the page has spent in its scripts, its styles and its layout so far, and
     /// in all.
-    pub fn seconds_spent(&mut self) -> [f64; 4] {
+    pub fn cpu_seconds(&mut self) -> [f64; 4] {
         self.call("Performance.enable", json!({}));
         let metrics = self.call("Performance.getMetrics", json!({}));
         let metrics = metrics["metrics"].as_array().cloned().unwrap_or_default();
