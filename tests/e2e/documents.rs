@@ -237,7 +237,6 @@ fn every_document_of_the_reference_is_linked_from_the_front_page() {
 }
 
 #[test]
-#[ignore = "until the sources stand where these documents say"]
 fn every_path_that_the_documents_for_developers_name_exists() {
     let tops = ["server/", "web/", "tests/", ".ci/", ".github/", ".cargo/"];
     let is_path = |name: &&str| {
