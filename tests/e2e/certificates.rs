@@ -1,4 +1,4 @@
-//! Certificates that are trusted as they are, and TLS handshakes that fail, told in words.
+//! Self-signed certificates that are trusted, and the error messages of failed TLS handshakes.
 
 use std::{
     fs,
@@ -38,8 +38,8 @@ fn error_line(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).trim_end().to_owned()
 }
 
-/// A certificate that is marked as an authority's and signed by itself, with its key, as
-/// `openssl req -x509` makes them: the paths of both.
+/// The paths of a certificate and its key such as `openssl req -x509` makes them: self-signed and
+/// marked as an authority.
 fn self_signed(dir: &TempDir, file: &str, name: &str) -> (String, String) {
     let mut params = CertificateParams::new([name.to_owned()]).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -75,7 +75,7 @@ fn a_certificate_signed_by_itself_is_good_where_it_is_named_and_nowhere_else() {
     assert_eq!(ws::handshake(&mut client, &gateway, "/r", &[]).status, 101);
 }
 
-/// A server by TLS, for one client, with a certificate of `authority`.
+/// Starts a TLS server for one client, with a certificate of `authority`.
 fn serve(
     authority: &Authority,
     config: impl FnOnce(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) -> ServerConfig,
@@ -90,7 +90,7 @@ fn serve(
         let mut served = StreamOwned::new(conn, stream);
         while served.conn.is_handshaking() {
             if served.conn.complete_io(&mut served.sock).is_err() {
-                // The alert is out; a reset would overtake it.
+                // The alert is sent; a reset would overtake it.
                 std::io::copy(&mut served.sock, &mut std::io::sink()).ok();
                 return;
             }
@@ -153,7 +153,7 @@ fn a_client_that_does_not_speak_tls_is_logged_in_words() {
     command.env("ECHOGATE_LOG", "debug").args(["--http", "127.0.0.1:0"]).args(authority.flags());
     let server = Server::spawn(command);
     let mut client = http::connect(server.address("http"));
-    // Neither TLS nor HTTP, which is answered in words.
+    // The bytes are neither TLS nor HTTP; only HTTP gets a response.
     client.write_all(b"\x17hello, anybody there?\r\n").unwrap();
     server.wait_for_log(&["TLS handshake failed: the client does not speak TLS"]);
 }

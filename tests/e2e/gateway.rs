@@ -1,4 +1,4 @@
-//! `echogate gateway`, the short form, and `echogate check`, which tells what would be.
+//! `echogate gateway`, the short form of `serve`, and `echogate check`.
 
 use std::process::{Command, Output};
 
@@ -59,7 +59,7 @@ fn with_a_folder_of_ones_own_the_gateway_still_answers_handshakes() {
     let server = gateway(&["127.0.0.1:0", "service:upper", "--web-root", &folder]);
     let page = http::get(server.address("http"), "/");
     assert_eq!(page.text(), "mine");
-    // It may have inline scripts, fonts and frames, which the built-in page has not.
+    // A custom web root may have inline scripts, fonts and frames; the built-in page has none.
     assert_eq!(page.header("content-security-policy"), None);
     let mut client = RawWs::connect(&server, "/");
     client.send_frame(first::TEXT, b"hi");

@@ -1,4 +1,4 @@
-//! Which requests become WebSocket connections, and what the others are told.
+//! Opening handshakes: accepted requests, and the responses to refused ones.
 
 use std::net::TcpListener;
 
@@ -10,14 +10,15 @@ use echogate_tests::{
 
 use crate::{ECHOGATE, server};
 
-/// Sends a request of these lines, with `Host` put in, and reads the answer.
+/// Sends a request of these lines and a `Host` line, and reads the response.
 fn request(server: &Server, lines: &[&str]) -> Response {
     let host = format!("Host: {}", server.address("http"));
     let lines = [&[lines[0], &host], &lines[1..]].concat();
     exchange(&mut connect(server.address("http")), &lines)
 }
 
-/// A good handshake with line `i` of [`UPGRADE`] replaced by `lines`, or with these behind it.
+/// Sends a valid handshake with line `i` of [`UPGRADE`] replaced by `lines`, or with `lines` behind
+/// it.
 fn with(server: &Server, i: usize, lines: &[&str]) -> Response {
     let mut all = vec!["GET /ws HTTP/1.1"];
     all.extend(&UPGRADE[..i]);
@@ -40,7 +41,7 @@ fn the_answer_proves_that_the_key_was_read() {
     assert_eq!(response.header("sec-websocket-protocol"), None);
 }
 
-/// The head of an answer as it is written, without what follows.
+/// The unparsed head of a response.
 fn raw_head(stream: &mut impl std::io::Read) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -57,7 +58,7 @@ fn a_101_says_upgrade_alone_and_its_names_are_written_as_in_rfc_6455() {
     for connection in ["Upgrade", "Upgrade, close", "close, Upgrade", "keep-alive, Upgrade"] {
         let mut stream = connect(server.address("http"));
         let host = server.address("http");
-        // Another answer may still be on its way.
+        // The response to an earlier request may follow.
         let request = format!(
             "GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\nGET /ws HTTP/1.1\r\nHost: {host}\r\n\
              Connection: {connection}\r\nSec-WebSocket-Protocol: mqtt\r\n{}\r\n\r\n",
@@ -192,7 +193,7 @@ fn a_head_without_end_is_refused() {
     let server = server();
     let mut stream = connect(server.address("http"));
     stream.write_all(b"GET /ws HTTP/1.1\r\n").unwrap();
-    // What is written after the refusal meets a closed connection.
+    // Bytes behind the refusal are sent to a closed connection.
     while stream.write_all(b"X-Filler: 0123456789012345678901234567890123456789\r\n").is_ok() {}
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).ok();
@@ -207,7 +208,7 @@ fn a_path_that_is_no_route_is_not_found() {
     let response = ws::handshake(&mut stream, &server, "/nowhere", &[]);
     assert_eq!(response.status, 404);
     assert!(response.text().contains("/nowhere"), "{response:?}");
-    // A page cannot read that: it is upgraded, and told in a Close.
+    // A page cannot read an HTTP status: its connection is upgraded, and closed with the reason.
     let origin = format!("Origin: http://{}", server.address("http"));
     let mut page = RawWs::connect_with(&server, "/nowhere", &[&origin, BROWSER]);
     assert_eq!(page.read_close(), (Some(1008), "no such route: /nowhere".to_owned()));
@@ -338,7 +339,7 @@ fn a_foreign_page_that_keeps_sending_still_gets_its_close() {
     let page = ["GET /ws HTTP/1.1", &host, "Origin: http://evil.example", BROWSER];
     let head = [&page[..], &UPGRADE].concat();
     let mut stream = connect(server.address("http"));
-    // The messages are behind the handshake before it is answered.
+    // The messages are sent right behind the handshake, before its response.
     let messages = ws::frame(first::BINARY, &[7; 60_000]).repeat(10);
     std::io::Write::write_all(
         &mut stream,
@@ -391,7 +392,7 @@ fn a_strangers_name_for_this_server_opens_nothing_a_page_may_read() {
             assert_eq!(response.status, status, "{path} {host}");
             if status == 403 {
                 assert!(response.text().contains("--allow-host"), "{response:?}");
-                // Nor does a request that asks for an upgrade which is not taken there.
+                // Nor does a request with an `Upgrade` that is not supported there.
                 let lines = [&[&*request, &host], &UPGRADE[..]].concat();
                 let response = exchange(&mut connect(server.address("http")), &lines);
                 let expected = if path == "/" { 404 } else { 403 };
@@ -399,10 +400,10 @@ fn a_strangers_name_for_this_server_opens_nothing_a_page_may_read() {
             }
         }
     }
-    // Monitors ask under any name, and learn nothing.
+    // Health checks are answered for any host: the response is not confidential.
     let lines = ["GET /healthz HTTP/1.1", "Host: evil.example"];
     assert_eq!(exchange(&mut connect(server.address("http")), &lines).status, 200);
-    // A native client is no page, and calls the server what it likes.
+    // A native client is no page and may use any host name.
     let lines = [&["GET /ws HTTP/1.1", "Host: gate"], &UPGRADE[..]].concat();
     assert_eq!(exchange(&mut connect(server.address("http")), &lines).status, 101);
 }
@@ -476,7 +477,7 @@ fn a_request_is_for_one_host_and_a_whole_url_says_which() {
 
 #[test]
 fn an_upstream_that_refuses_is_502_and_for_a_page_a_close() {
-    // A port that was free a moment ago and that nothing listens on.
+    // A port without a listener.
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let server = Server::start(ECHOGATE, &["--route", &format!("/x=tcp://{address}")]);
     let mut stream = connect(server.address("http"));

@@ -1,4 +1,4 @@
-//! Standard output and standard error: that nobody reads them stops nothing.
+//! A standard output or standard error that is not read: the server continues to serve.
 
 use std::{
     fs::File,
@@ -20,11 +20,11 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use crate::ECHOGATE;
 
-/// How often a connection without a route is logged in [`fill_log`]: with such long paths
-/// that is more than the pipe and the server's queue hold.
+/// The number of log lines that [`fill_log`] causes. Their paths are so long that the pipe and the
+/// server's queue cannot hold all of them.
 const REFUSED: usize = 700;
 
-/// A server whose log nobody reads, and has not been able to write all of it for a while.
+/// A server whose log is not read and whose log queue is full.
 fn with_stuck_log(more: &[&str]) -> (Server, ChildStderr, TcpStream) {
     let mut command = Command::new(ECHOGATE);
     command
@@ -53,7 +53,7 @@ fn fill_log(server: &Server) {
     }
 }
 
-/// Whether a client of `upper` is answered.
+/// Whether a client of `upper` gets a reply.
 fn is_served(client: &mut TcpStream) -> bool {
     client.write_all(b"served").unwrap();
     read_exactly(client, 6) == b"SERVED"
@@ -84,7 +84,7 @@ fn a_log_that_nobody_reads_stops_nobody_and_then_tells_what_is_lost() {
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0));
     server.wait_for_log(&["shutting down; a second signal exits immediately"]);
-    // Every line is whole, and each that was logged is there or counted.
+    // Every line is complete, and each logged line is present or counted as lost.
     let lines = server.log();
     let year = |line: &String| line.starts_with("20") && line.contains("Z ");
     assert!(lines.iter().all(year), "{:?}", lines.iter().find(|line| !year(line)));
@@ -127,7 +127,7 @@ fn a_log_whose_reader_is_gone_stops_nobody() {
     assert_eq!(server.wait().code(), Some(0));
 }
 
-/// A pipe that takes nothing more.
+/// A full pipe.
 fn full_pipe() -> (PipeReader, PipeWriter) {
     let (reader, mut writer) = pipe().unwrap();
     fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
@@ -136,7 +136,7 @@ fn full_pipe() -> (PipeReader, PipeWriter) {
     (reader, writer)
 }
 
-/// A child that is ended when dropped.
+/// A child process that is killed when dropped.
 struct Running(Child);
 
 impl Drop for Running {
@@ -175,7 +175,7 @@ fn a_standard_output_that_nobody_reads_stops_nobody() {
     };
     client.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
     assert!(is_served(&mut client));
-    // A token that is made has to be printed, which keeps the reload from nothing.
+    // A generated token has to be printed; that must not block the reload.
     settings("");
     let pid = running.0.id().to_string();
     let signal = |name: &str| {
@@ -232,7 +232,7 @@ fn a_failure_to_start_is_told_whole() {
     );
 }
 
-/// The status of a child that ends, none if by a signal.
+/// The exit status of a child; `None` if a signal ended it.
 fn ended(child: &mut Child) -> Option<i32> {
     let start = Instant::now();
     loop {

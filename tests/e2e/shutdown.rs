@@ -1,7 +1,7 @@
 //! SIGTERM with clients of all kinds.
 //!
-//! That something ends in time is seen by what ended it: the server's own end, or the
-//! log's word on what it had to cut off. No time is measured.
+//! The tests measure no time. A connection that ended in time is one that the log does not report
+//! as cut off.
 
 use std::{
     fs::File,
@@ -32,7 +32,7 @@ use crate::{ECHOGATE, raise_own_limit, server};
 const GOODBYE: &str = "the server is shutting down";
 const CUT: &str = "connections did not end within";
 
-/// Waits until the server has noticed its signal and listens no more.
+/// Waits until the server has handled its signal and closed its listeners.
 fn wait_for_ending(server: &Server) {
     server.wait_for_log(&["shutting down; a second signal exits immediately"]);
     for what in ["upper", "http"] {
@@ -140,7 +140,7 @@ fn bytes_that_have_arrived_are_answered_and_then_comes_the_end() {
     ws.read();
     tcp.write_all(b"a").unwrap();
     read_exactly(&mut tcp, 1);
-    // While it sleeps, the kernel takes bytes for it, and then the signal.
+    // While the server is stopped, the kernel buffers the bytes, and then the signal.
     server.signal("STOP");
     tcp.write_all(b"just in time").unwrap();
     ws.send_frame(first::TEXT, b"me too");
@@ -177,7 +177,7 @@ fn bytes_that_have_arrived_for_thousands_at_once_are_answered() {
 fn clients_that_the_kernel_has_accepted_are_served() {
     let mut server = server();
     server.signal("STOP");
-    // The kernel completes the connections, and takes their bytes.
+    // The kernel completes the handshakes, and buffers the bytes.
     let mut clients: Vec<_> = (0..300).map(|_| connect(server.address("upper"))).collect();
     for client in &mut clients {
         client.write_all(b"just in time").unwrap();
@@ -189,7 +189,7 @@ fn clients_that_the_kernel_has_accepted_are_served() {
     for (i, client) in clients.iter_mut().enumerate() {
         assert_eq!(read_to_end(client), b"JUST IN TIME", "client {i}");
     }
-    // Whether it was still ready when it was asked is for nobody to know.
+    // The readiness check may arrive before or after the signal.
     assert!(matches!(Response::read(&mut http).unwrap().status, 200 | 503));
     assert!(read_to_end(&mut http).is_empty(), "and the connection ends");
     assert_eq!(server.wait().code(), Some(0));
@@ -285,7 +285,7 @@ fn new_connections_are_refused_after_the_signal() {
     let upstream = Upstream::new();
     let arguments = ["--route", &upstream.route("/x", "message")];
     let mut server = Server::start(ECHOGATE, &arguments);
-    // One that is owed a reply keeps the server from its end.
+    // A client with a pending reply delays the server's exit.
     let mut client = RawWs::connect(&server, "/x");
     client.send_frame(first::TEXT, b"x");
     let mut stream = upstream.accept();
@@ -339,7 +339,7 @@ fn a_reply_that_has_begun_is_finished_before_the_close() {
     assert_eq!(server.wait().code(), Some(0));
 }
 
-/// Clients of `address` that come one after the other, often, until none is let in any more.
+/// Connects clients to `address` one after the other until one is refused.
 pub(crate) fn keep_coming(address: &str) -> Vec<JoinHandle<()>> {
     let (came, coming) = mpsc::channel();
     let clients = (0..4)
@@ -370,7 +370,7 @@ fn clients_that_keep_coming_do_not_delay_the_end() {
     assert!(!server.log().iter().any(|line| line.contains(CUT)), "{:#?}", server.log());
 }
 
-/// A server on a terminal of its own, and the other end of that.
+/// A server on a pseudo-terminal, and the other end of that.
 fn on_terminal() -> (Child, Pty, BufReader<File>) {
     let (pty, pts) = open().unwrap();
     let command = PtyCommand::new(ECHOGATE);
@@ -381,7 +381,7 @@ fn on_terminal() -> (Child, Pty, BufReader<File>) {
     terminal
 }
 
-/// Reads what a terminal shows, up to a line with `text` in it.
+/// Reads a terminal's output up to a line that contains `text`.
 fn shown(terminal: &mut BufReader<File>, text: &str) {
     let mut line = String::new();
     while !line.contains(text) {
@@ -390,7 +390,7 @@ fn shown(terminal: &mut BufReader<File>, text: &str) {
     }
 }
 
-/// Waits for a process, which is ended if it takes too long.
+/// Waits for a process to end, and kills it after a timeout.
 fn status(child: &mut Child) -> ExitStatus {
     let start = Instant::now();
     loop {

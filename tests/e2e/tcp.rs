@@ -24,7 +24,7 @@ fn all_256_byte_values_come_back_and_only_letters_change() {
     let mut client = connect(server.address("upper"));
     let all: Vec<u8> = (0..=255).collect();
     client.write_all(&all).unwrap();
-    // By number, so that it is not the library's word again: 97 is a, 122 is z.
+    // Independent of the library's function: 97 is `a`, 122 is `z`.
     let expected: Vec<u8> =
         all.iter().map(|b| if matches!(b, 97..=122) { b - 32 } else { *b }).collect();
     assert_eq!(read_exactly(&mut client, 256), expected);
@@ -34,7 +34,7 @@ fn all_256_byte_values_come_back_and_only_letters_change() {
 fn each_byte_is_answered_at_once() {
     let server = server();
     let mut client = connect(server.address("upper"));
-    // Each is waited for before the next is sent: nothing may wait for more to come.
+    // Each reply is awaited before the next byte: the server may not wait for more input.
     for byte in b"one byte at a time".repeat(20) {
         client.write_all(&[byte]).unwrap();
         assert_eq!(read_exactly(&mut client, 1), [byte.to_ascii_uppercase()]);
@@ -69,7 +69,7 @@ fn a_client_that_ends_its_side_gets_all_it_is_owed_and_then_the_end() {
 fn a_client_that_ends_without_a_word_is_answered_with_the_end() {
     let mut command = Command::new(ECHOGATE);
     command.args(["serve", "--http", "127.0.0.1:0", "--listen", "upper=tcp://127.0.0.1:0"]);
-    // It might be a health check, of which only those who debug are told.
+    // A connection without data may be a health check, which is logged at the debug level only.
     command.env("ECHOGATE_LOG", "debug");
     let server = Server::spawn(command);
     let mut client = connect(server.address("upper"));
