@@ -1,4 +1,4 @@
-//! `chat`: clients, and the operators who answer them.
+//! The service `chat`: clients, operators, and the server's console.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -30,7 +30,7 @@ fn server() -> Server {
     Server::start(ECHOGATE, &[token, chat].concat())
 }
 
-/// A client on a bare connection.
+/// A TCP client.
 struct Client {
     stream: BufReader<TcpStream>,
 }
@@ -48,7 +48,7 @@ impl Client {
         self.stream.get_mut().write_all(text).unwrap();
     }
 
-    /// The next line, without its end; empty when there is none any more.
+    /// The next line, without its line break; empty at the end of the stream.
     fn read_line(&mut self) -> String {
         let mut line = String::new();
         self.stream.read_line(&mut line).unwrap();
@@ -83,7 +83,7 @@ impl Operator {
         receive(&mut self.socket)
     }
 
-    /// The next conversation to begin: its number, and its client.
+    /// The next event, a new conversation: its number, and its client's address.
     fn receive_opened(&mut self) -> (u64, String) {
         match self.receive() {
             ToOperator::Opened { conversation } => (conversation.id, conversation.peer),
@@ -91,7 +91,7 @@ impl Operator {
         }
     }
 
-    /// The next thing said: in which conversation, by whom, and what.
+    /// The next event, a message: its conversation, author and text.
     fn receive_said(&mut self) -> (u64, Author, String) {
         match self.receive() {
             ToOperator::Said { conversation, message } => {
@@ -152,7 +152,7 @@ fn three_clients_and_two_operators_talk_at_once() {
         assert_eq!(anna.receive_said(), expected);
         assert_eq!(ben.receive_said(), expected);
     }
-    // Each client hears its own answer, and each operator hears the other's.
+    // Each client receives the reply to its message, and each operator the other's messages.
     for (i, (client, id)) in clients.iter_mut().enumerate() {
         let answer = format!("hello {id}");
         let (speaker, listener) =
@@ -192,7 +192,7 @@ fn messages_wait_for_an_operator_and_the_client_is_told() {
     for i in 1..150 {
         client.say(format!("number {i}\n").as_bytes());
     }
-    // One hundred wait; of the others each is refused.
+    // One hundred messages wait; each further one is refused.
     for _ in 0..50 {
         assert_eq!(client.read_line(), "* too many messages are queued; this one was discarded");
     }
@@ -249,10 +249,10 @@ fn what_is_no_message_is_answered_with_why() {
     let (id, _) = operator.receive_opened();
     client.say(&[vec![b'x'; 5000], b"\n".to_vec()].concat());
     assert_eq!(client.read_line(), "* message too long (limit: 4096 bytes); it was not sent");
-    // Nothing is said by lines that are empty.
+    // Empty lines are no messages.
     client.say(b"\n  \n\r\nwords\n");
     assert_eq!(operator.receive_said().2, "words");
-    // Clients that send no newline are heard when they pause.
+    // Text without a newline is a message after a pause.
     let mut other = Client::new(&server);
     operator.receive_opened();
     other.say(b"without a newline");
@@ -347,7 +347,7 @@ fn a_client_that_does_not_read_stops_nobody_and_grows_nothing() {
     let (deaf_id, _) = operator.receive_opened();
     let long = "x".repeat(60_000);
     let mut errors = 0;
-    // The socket's own buffers take some; then the operator is told.
+    // The socket's buffers take some; then the operator gets an error.
     for _ in 0..2000 {
         operator.say(deaf_id, &long);
         match operator.receive() {
@@ -377,7 +377,7 @@ fn an_operator_who_does_not_read_is_disconnected() {
     let mut quick = Operator::new(&server);
     let mut client = Client::new(&server);
     quick.receive_opened();
-    // More and more, until it is more than the sockets and the queue hold.
+    // More and more, until the sockets and the queue are full.
     let message = [vec![b'z'; 4000], b"\n".to_vec()].concat();
     while !server.log().iter().any(|line| line.contains("does not read its events")) {
         client.say(&message.repeat(50));
@@ -397,7 +397,7 @@ fn thousands_of_lines_at_once_reach_an_operator_who_reads() {
     let (id, _) = operator.receive_opened();
     let lines: Vec<u8> = (0..LINES).flat_map(|i| format!("{i}\n").into_bytes()).collect();
     client.say(&lines);
-    // Another client is heard, too.
+    // Another client's messages arrive, too.
     let mut other = Client::new(&server);
     other.say(b"me too\n");
     let mut heard = 0;
@@ -428,7 +428,7 @@ fn lines_that_wait_for_an_operator_who_stops_reading_reach_the_others() {
     let mut operator = Operator::new(&server);
     let mut client = Client::new(&server);
     let (id, _) = operator.receive_opened();
-    // More than the sockets on the way to the one who does not read take.
+    // More than the socket buffers towards the operator that does not read hold.
     let line = [vec![b'z'; 4000], b"\n".to_vec()].concat();
     let lines = 8 << 20 >> 12;
     let writer = client.stream.get_ref().try_clone().unwrap();
@@ -461,7 +461,7 @@ fn clients_that_fill_the_room_for_messages_leave_some_to_others() {
     let operator = Operator::new(&server);
     let conversation = operator.conversations.last().unwrap();
     assert_eq!(conversation.messages[0].text, "hello?");
-    // Those with the most were told that they gave way.
+    // The clients with the most messages are notified that theirs were dropped.
     assert!(full[0].read_line().starts_with("* too many messages of all clients are queued"));
 }
 
@@ -469,7 +469,7 @@ fn clients_that_fill_the_room_for_messages_leave_some_to_others() {
 fn a_client_that_compares_what_it_receives_with_bye_sees_it() {
     let server = server();
     let mut operator = Operator::new(&server);
-    // As the tutorials have it: what one recv gives is an answer, and "bye" is the end.
+    // As in tutorials: the result of one `recv` is a reply, and "bye" is the end.
     let mut client = connect(server.address("chat"));
     let (id, _) = operator.receive_opened();
     let mut buffer = [0; 1024];
@@ -487,7 +487,7 @@ fn a_client_that_compares_what_it_receives_with_bye_sees_it() {
     let mut page = RawWs::connect(&server, "/ws/chat");
     let (id, _) = operator.receive_opened();
     operator.say(id, "bye");
-    // The end of the line is not known before the end of the stream: fragments.
+    // The line's end is unknown before the end of the stream: fragments.
     let frame = page.read();
     assert_eq!((frame.first, &*frame.payload), (first::TEXT_BEGINS, &b"bye"[..]));
     assert_eq!(page.read().payload, b"");
@@ -537,7 +537,7 @@ fn chat_once_ends_with_the_operators_answer() {
     assert_eq!(read_to_end(&mut client.stream), b"answer\n");
 }
 
-/// A server at whose terminal an operator sits.
+/// A server with an operator's console on its terminal.
 fn console() -> (Terminal, String) {
     let listen = ["--http", "127.0.0.1:0", "--listen", "chat=tcp://127.0.0.1:0"];
     let terminal = Terminal::start(ECHOGATE, &[&["serve", "--console"], &listen[..]].concat());
@@ -576,7 +576,7 @@ fn an_operator_at_the_servers_terminal_answers_each_client() {
     terminal.type_in("@2 one moment\r");
     terminal.wait_for("[2] you: one moment\n> ");
     assert_eq!(second.read_line(), "one moment");
-    // What comes does not disturb the line that is typed.
+    // Incoming messages do not disturb the line being typed.
     terminal.type_in("so");
     terminal.wait_for("so");
     first.say(b"still there?\n");
@@ -584,7 +584,7 @@ fn an_operator_at_the_servers_terminal_answers_each_client() {
     terminal.type_in("rry\r");
     terminal.wait_for("[2] you: sorry\n> ");
     assert_eq!(second.read_line(), "sorry");
-    // The line before comes back.
+    // The previous line comes back.
     terminal.type_in("\x1b[A\r");
     terminal.wait_for("[2] you: sorry\n> ");
     terminal.type_in("@1 bye\r");
@@ -596,7 +596,7 @@ fn an_operator_at_the_servers_terminal_answers_each_client() {
     leave(terminal);
 }
 
-/// Ctrl-C: the server ends as it should, and gives the terminal back.
+/// Types Ctrl-C; asserts that the server ends with success and restores the terminal.
 fn leave(terminal: Terminal) {
     terminal.type_in("\x03");
     let start = Instant::now();
@@ -630,7 +630,7 @@ fn a_console_gives_the_terminal_back_at_the_second_signal() {
     terminal.wait_for("> ");
     let found = |it: &Terminal| it.settings().iter().any(|name| name == "echo");
     assert!(!found(&terminal), "the console has it");
-    // A client that keeps the server from its end.
+    // A client that delays the server's exit.
     let mut deaf = connect_with_small_buffer(&address);
     write_until_blocked(&mut deaf, &noise(64 << 20));
     let signal = || {

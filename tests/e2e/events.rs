@@ -1,4 +1,4 @@
-//! Who is connected, live: `/api/events`, and what it tells of a connection.
+//! The live list of connections: `/api/events`, and its data on a connection.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -33,24 +33,24 @@ impl Watcher {
         Watcher { stream: BufReader::new(stream) }
     }
 
-    /// The next event; none at the end.
+    /// The next event; `None` at the end of the stream.
     fn next(&mut self) -> Option<Event> {
         let start = Instant::now();
         loop {
-            // There are comments in between, however long nothing happens.
+            // Comments are sent without events, too.
             assert!(start.elapsed() < WAIT_TIMEOUT, "no event comes");
             let mut line = String::new();
             if self.stream.read_line(&mut line).unwrap() == 0 {
                 return None;
             }
-            // The chunks' lengths and the empty lines lie between.
+            // Lines with the lengths of chunks and empty lines are skipped.
             if let Some(data) = line.strip_prefix("data: ") {
                 return Some(serde_json::from_str(data).unwrap());
             }
         }
     }
 
-    /// Everything, as told at the start.
+    /// The first event: all connections.
     fn all(&mut self) -> (usize, Vec<Connection>) {
         match self.next() {
             Some(Event::All { total, connections }) => (total, connections),
@@ -58,7 +58,7 @@ impl Watcher {
         }
     }
 
-    /// What `wanted` finds in the changes that follow, the first time that it does.
+    /// Waits for changes for which `wanted` returns a value.
     fn wait<T>(
         &mut self,
         mut wanted: impl FnMut(&[Connection], &[Moved], &[Closed]) -> Option<T>,
@@ -118,7 +118,7 @@ fn a_connection_shorter_than_a_blink_is_seen() {
     client.shutdown(Shutdown::Write).unwrap();
     read_to_end(&mut client);
     let came = watcher.opened(Kind::Tcp);
-    // Its end may have been told with its beginning.
+    // The connection's end may be in the same event as its beginning.
     assert_eq!(came.peer, Some(client.local_addr().unwrap().to_string()));
 }
 
@@ -210,7 +210,7 @@ fn a_watcher_that_does_not_read_costs_nothing_and_finds_all_anew() {
     }
     let last = connect(server.address("upper"));
     let peer = Some(last.local_addr().unwrap().to_string());
-    // However much of it was missed, what is told leads to what is.
+    // Whatever events were missed, the reported changes lead to the current list.
     let mut known = std::collections::BTreeMap::new();
     while known.values().collect::<Vec<_>>() != [&peer] {
         match watcher.next().unwrap() {

@@ -1,4 +1,4 @@
-//! HTTP/2, and WebSocket on its streams (RFC 8441).
+//! HTTP/2, and WebSocket over it (RFC 8441).
 
 use std::{
     future::poll_fn,
@@ -34,7 +34,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream, rustls::pki_types::ServerNam
 
 use crate::{ECHOGATE, raise_own_limit};
 
-/// A server by HTTPS, and a connection to it by HTTP/2.
+/// A server with HTTPS, and an HTTP/2 connection to it.
 async fn connect(arguments: &[&str]) -> (Server, SendRequest<String>) {
     let (server, send, connection) = connect_with(arguments, &Builder::new(executor())).await;
     tokio::spawn(connection);
@@ -45,7 +45,7 @@ fn executor() -> TokioExecutor {
     TokioExecutor::new()
 }
 
-/// The same with settings of the client's, and its connection's future.
+/// The same with HTTP/2 settings of the client, and with the connection's future.
 async fn connect_with(
     arguments: &[&str],
     client: &Builder<TokioExecutor>,
@@ -58,14 +58,14 @@ async fn connect_with(
 type Connection =
     hyper::client::conn::http2::Connection<TokioIo<TlsStream<TcpStream>>, String, TokioExecutor>;
 
-/// A server by HTTPS, and a TLS connection to it that agreed on HTTP/2.
+/// A server with HTTPS, and a TLS connection to it that negotiated HTTP/2.
 async fn connect_tls(arguments: &[&str]) -> (Server, TlsStream<TcpStream>) {
     let (server, connector) = start(arguments);
     let stream = connect_to(&server, &connector).await;
     (server, stream)
 }
 
-/// A server by HTTPS, and a client's TLS that trusts it and offers HTTP/2 only.
+/// A server with HTTPS, and the TLS configuration of a client that trusts it and offers only HTTP/2.
 fn start(arguments: &[&str]) -> (Server, TlsConnector) {
     let authority = Authority::new();
     authority.install(&authority.issue(&["localhost"]));
@@ -84,7 +84,7 @@ async fn connect_to(server: &Server, connector: &TlsConnector) -> TlsStream<TcpS
     connector.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap()
 }
 
-/// Waits for the end of a connection, however it ends.
+/// Waits for the end of a connection, orderly or not.
 async fn wait_for_end(stream: &mut TlsStream<TcpStream>) {
     let read = async { while stream.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {} };
     timeout(WAIT_TIMEOUT, read).await.expect("it is closed");
@@ -108,7 +108,7 @@ fn get(path: &str) -> Request<String> {
     Request::get(format!("https://localhost{path}")).body(String::new()).unwrap()
 }
 
-/// A WebSocket on a stream of its own.
+/// A WebSocket connection on a new stream.
 struct Client(TokioIo<Upgraded>);
 
 impl Client {
@@ -121,8 +121,8 @@ impl Client {
         self.0.write_all(bytes).await.unwrap();
     }
 
-    /// The next frame: its first byte, and what it carries.
-    /// A message, its fragments put together, with the first byte of an unfragmented one.
+    /// The next frame: its first byte, and its payload.
+    /// The next message, with joined fragments and the first byte of an unfragmented one.
     async fn read_message(&mut self) -> (u8, Vec<u8>) {
         let (mut head, mut payload) = self.read().await;
         let opcode = head & 0x0f;
@@ -247,7 +247,7 @@ async fn a_stream_that_is_not_read_holds_its_upstream_back_and_no_other_stream()
     let (sent, _stream) = flood.await.unwrap();
     assert!(sent < 64 << 20, "it is held back");
     let grown = server.memory("VmRSS").saturating_sub(before);
-    // Of 64 MiB, with the buffers that threads keep.
+    // Out of 64 MiB; the limit includes buffers that threads keep.
     assert!(grown < 8 << 10, "{grown} KiB");
     let response = send.send_request(handshake("/upper", &[VERSION])).await.unwrap();
     let mut other = Client::over(response).await;
@@ -255,7 +255,7 @@ async fn a_stream_that_is_not_read_holds_its_upstream_back_and_no_other_stream()
     assert_eq!(other.read().await.1, b"OTHER");
 }
 
-/// Sends bytes until no more are taken.
+/// Sends bytes until flow control blocks them.
 async fn send_until_blocked(client: &mut Client, bytes: &[u8]) {
     let mut sent = 0;
     while let Ok(written) = timeout(HELD_BACK, client.0.write(bytes)).await {
@@ -264,7 +264,7 @@ async fn send_until_blocked(client: &mut Client, bytes: &[u8]) {
     }
 }
 
-/// A client is held back when it can write nothing for so long.
+/// The time without progress after which a write counts as blocked.
 const HELD_BACK: Duration = Duration::from_millis(500);
 
 #[tokio::test]
@@ -295,7 +295,7 @@ async fn a_stream_that_is_reset_resets_its_upstream_though_replies_are_owed() {
     let (send, connection) = h2::client::handshake(stream).await.unwrap();
     tokio::spawn(connection);
     let mut send = send.ready().await.unwrap();
-    // An answer follows the settings that allow an extended CONNECT.
+    // The response comes after the settings that allow an extended CONNECT.
     let (answer, _) = send.send_request(get("/healthz").map(drop), true).unwrap();
     answer.await.unwrap();
     for ends_before in [false, true] {
@@ -331,7 +331,7 @@ async fn a_stream_that_is_ended_without_a_close_still_carries_the_replies_that_a
     let upstream = spawn_blocking(move || {
         let mut stream = upstream.accept();
         assert_eq!(read_exactly(&mut stream, 4), b"late");
-        // Longer than a client is asked whether it is still there.
+        // Longer than the interval of keep-alive pings.
         std::thread::sleep(Duration::from_millis(300));
         stream.write_all(b"LATE").unwrap();
     });
@@ -352,7 +352,7 @@ async fn a_connection_that_carries_a_websocket_is_no_http_connection() {
     let (mut send, _) = open().await;
     let response = send.send_request(handshake("/ws", &[VERSION])).await.unwrap();
     let mut client = Client::over(response).await;
-    // This address may have one HTTP connection besides.
+    // The limit leaves one more HTTP connection for this address.
     let mut others = Vec::new();
     for _ in 0..2 {
         let (mut send, connection) = open().await;
@@ -365,7 +365,7 @@ async fn a_connection_that_carries_a_websocket_is_no_http_connection() {
     timeout(WAIT_TIMEOUT, end_of_second).await.expect("it is closed for the third").unwrap().ok();
     client.send(&ws::frame(first::TEXT, b"on")).await;
     assert_eq!(client.read().await.1, b"ON");
-    // When its last WebSocket has ended the first is one again.
+    // When its last WebSocket connection has ended, the first counts as an HTTP connection again.
     client.send(&ws::close(1000, "")).await;
     client.read_close().await;
     drop(client);
@@ -411,7 +411,7 @@ async fn answers_that_are_not_read_hold_little_memory() {
     let asked = (0..REQUESTS).map(|_| send.clone().send_request(get("/api/connections")));
     let mut asked: JoinSet<_> = asked.collect();
     let mut answers = Vec::new();
-    // As many as one connection has answered at once.
+    // The limit on concurrent responses of one connection.
     while answers.len() < 32 {
         let answer = timeout(WAIT_TIMEOUT, asked.join_next()).await.unwrap().unwrap();
         let answer = answer.unwrap().unwrap();
@@ -419,7 +419,7 @@ async fn answers_that_are_not_read_hold_little_memory() {
         answers.push(answer);
     }
     let grown = server.memory("VmRSS").saturating_sub(before);
-    // Made whole they were 130 KiB each.
+    // In full, each response would take 130 KiB.
     assert!(grown < 8 << 10, "{grown} KiB for {REQUESTS} answers");
 }
 
@@ -427,7 +427,7 @@ async fn answers_that_are_not_read_hold_little_memory() {
 async fn an_answer_that_is_not_taken_is_reset_though_others_are() {
     let (server, connector) = start(&["--write-timeout", "2s", "--header-timeout", "1h"]);
     let mut connections = Vec::new();
-    // More than are listed in one part.
+    // More than one chunk of the list holds.
     for _ in 0..100 {
         let mut client = TcpStream::connect(server.address("upper")).await.unwrap();
         client.write_all(b"a").await.unwrap();
@@ -442,8 +442,8 @@ async fn an_answer_that_is_not_taken_is_reset_though_others_are() {
         tokio::spawn(connection);
         send
     };
-    // Three connections, which may have further ones answered, hold all the answers to
-    // /api/connections that there may be at once.
+    // Three connections occupy the limit on concurrent responses to /api/connections, and may have
+    // other requests answered.
     let mut stalled = Vec::new();
     let mut sends = [open(100).await, open(100).await, open(100).await];
     for (send, answers) in sends.iter_mut().zip([22, 21, 21]) {
@@ -459,7 +459,7 @@ async fn an_answer_that_is_not_taken_is_reset_though_others_are() {
     let read = async |body: &mut Incoming| poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await;
     let start = Instant::now();
     loop {
-        // These are answered all the time.
+        // These requests are answered all the time.
         for send in &mut sends {
             let answer = send.send_request(get("/healthz")).await.unwrap();
             assert_eq!(answer.status(), StatusCode::OK);
@@ -471,7 +471,7 @@ async fn an_answer_that_is_not_taken_is_reset_though_others_are() {
         assert!(start.elapsed() < WAIT_TIMEOUT, "the answers that stall are never given up");
         sleep(Duration::from_millis(50)).await;
     }
-    // Those whose time is not over are whole now that they are read.
+    // Responses whose timeout has not expired are complete once they are read.
     let mut reset = 0;
     for mut body in stalled {
         let end = timeout(WAIT_TIMEOUT, async {

@@ -22,7 +22,7 @@ fn udp() -> (UdpSocket, String) {
     (socket, url)
 }
 
-/// Answers each datagram with its upper-cased like, and tells what came.
+/// Replies to each datagram in upper case, and passes it on to the test.
 fn upper(socket: UdpSocket) -> mpsc::Receiver<Vec<u8>> {
     let (sender, heard) = mpsc::channel();
     thread::spawn(move || {
@@ -35,7 +35,7 @@ fn upper(socket: UdpSocket) -> mpsc::Receiver<Vec<u8>> {
     heard
 }
 
-/// The URL of a socket in the file system.
+/// The URL of a Unix datagram socket.
 fn unixgram(path: &Path) -> String {
     format!("unixgram://{}", path.display())
 }
@@ -181,7 +181,7 @@ fn a_unix_datagram_socket_is_answered_at_an_address_of_the_clients_own() {
     thread::spawn(move || {
         let mut buffer = vec![0; 65_536];
         while let Ok((n, from)) = socket.recv_from(&mut buffer) {
-            // Through the socket's own type: an abstract address is no path.
+            // An abstract address is no path.
             socket.send_to_addr(&buffer[..n].to_ascii_uppercase(), &from).unwrap();
         }
     });
@@ -216,7 +216,7 @@ fn socat_answers_both_kinds() {
         command.args([&address, "EXEC:tr a-z A-Z"]);
         let _server = Program::start(command);
         let start = Instant::now();
-        // Until it is there nobody listens.
+        // The socket does not exist before this.
         let output = loop {
             let output = run(&[&url], b"hello");
             if output.status.success() || start.elapsed() > WAIT_TIMEOUT {

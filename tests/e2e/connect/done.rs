@@ -1,5 +1,5 @@
-//! When an exchange is over: replies that come late, behind a greeting or in numbers, replies
-//! that do not come, and what `--wait` makes of them.
+//! The end of an exchange: replies that are late, follow a greeting, come in numbers or do not
+//! come, and the option `--wait`.
 
 use std::{
     io::{Read, Write},
@@ -16,7 +16,7 @@ use crate::ECHOGATE;
 
 const MS: Duration = Duration::from_millis(1);
 
-/// A WebSocket server for any number of connections at once; gives its URL.
+/// Starts a WebSocket server for any number of connections at once; returns its URL.
 fn serve_ws(connection: impl Fn(&mut WebSocket<TcpStream>) + Clone + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -26,7 +26,7 @@ fn serve_ws(connection: impl Fn(&mut WebSocket<TcpStream>) + Clone + Send + 'sta
             thread::spawn(move || {
                 let mut socket = accept(stream).unwrap();
                 connection(&mut socket);
-                // A Close is answered at once.
+                // A Close frame is answered at once.
                 while socket.read().is_ok() {}
             });
         }
@@ -38,14 +38,14 @@ fn send_text(socket: &mut WebSocket<TcpStream>, text: &'static str) {
     socket.send(Message::text(text)).unwrap();
 }
 
-/// Reads a message, not a Close.
+/// Reads a data message.
 fn read_message(socket: &mut WebSocket<TcpStream>) {
     let message = socket.read().unwrap();
     assert!(message.is_text() || message.is_binary(), "{message:?}");
 }
 
-/// The ways to send one message, each with its input: given, from a pipe as bytes and as a
-/// line, on a connection of its own, and all with an explicit wait.
+/// The ways to send one message, each with its standard input: `--message`, a pipe, a line of a
+/// pipe, and a new connection; some with `--wait`.
 const WAYS: [(&[&str], &[u8]); 6] = [
     (&["--message=q"], b""),
     (&[], b"q\n"),
@@ -55,7 +55,7 @@ const WAYS: [(&[&str], &[u8]); 6] = [
     (&["--once", "--wait=4s"], b"q\n"),
 ];
 
-/// What the client says in each of the ways, all of them at the same time.
+/// Runs the client in all of these ways at the same time.
 fn run_all(url: &str) -> Vec<Output> {
     thread::scope(|scope| {
         let start = |(flags, input): (&'static [&'static str], &'static [u8])| {
@@ -89,7 +89,7 @@ fn a_greeting_does_not_pay_for_the_answer() {
 
 #[test]
 fn a_greeting_before_the_first_message_is_no_reply_at_all() {
-    // In the same segment as the 101, so that it comes first for certain.
+    // In the same segment as the 101, so that it certainly comes first.
     let greet = |mut stream: TcpStream, answers: bool| {
         let request = interop::request(&mut stream);
         let answer = interop::answer(&request, interop::HEAD) + "\r\n";
@@ -199,7 +199,7 @@ fn a_reply_that_does_not_come_is_a_failure_that_names_it() {
 fn a_reply_that_comes_when_the_input_is_said_to_have_ended_is_none_that_is_missing() {
     let url = serve_ws(|socket| {
         read_message(socket);
-        // The Close, which the library answers with the next call.
+        // The Close frame, which tungstenite answers at the next call.
         socket.read().unwrap();
         socket.get_mut().write_all(b"\x81\x04late").unwrap();
     });
@@ -221,7 +221,7 @@ fn where_no_reply_is_expected_none_is_waited_for() {
 
 #[test]
 fn a_wait_is_heeded_over_streams_and_datagrams_too() {
-    /// Answers a line, but not what is none, and does not end.
+    /// Replies to a line, but not to an incomplete one, and does not end the connection.
     fn answer_a_line(stream: &mut TcpStream) {
         if stream.read_exact(&mut [0; 2]).is_ok() {
             stream.write_all(b"ok\n").unwrap();

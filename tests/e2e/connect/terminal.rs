@@ -1,4 +1,4 @@
-//! Terminal mode, on a real pseudo-terminal.
+//! Terminal mode, on a pseudo-terminal.
 
 use std::{
     io::{Read, Write},
@@ -27,7 +27,7 @@ fn started(address: &str, flags: &[&str]) -> Terminal {
     terminal
 }
 
-/// The client on a terminal, once its prompt is there.
+/// The client on a terminal, after its prompt has appeared.
 fn at_the_prompt(address: &str, flags: &[&str]) -> Terminal {
     let terminal = started(address, flags);
     terminal.wait_for("> ");
@@ -63,7 +63,7 @@ fn a_reply_does_not_disturb_the_line_being_typed() {
     terminal.wait_for("news\n> half");
     speak.send("more\nnews\n").unwrap();
     terminal.wait_for("more\nnews\n> half");
-    // A line of three rows, the cursor in its first.
+    // A line of three rows, with the cursor in the first.
     terminal.type_in(&"x".repeat(200));
     terminal.wait_for(&"x".repeat(10));
     terminal.type_in("\x01");
@@ -104,7 +104,7 @@ fn an_empty_line_sends_nothing() {
 #[test]
 fn the_keys_of_a_line_editor_work() {
     let terminal = at_the_prompt(&serve(upper), &[]);
-    // Left twice and a letter; then the start of the line.
+    // Cursor left twice and a letter; then Home.
     terminal.type_in("helo\x1b[D\x1b[Dl\x01>\r");
     terminal.wait_for(">HELLO\n> ");
     terminal.type_in("\x1b[A\r");
@@ -248,7 +248,7 @@ fn a_flood_is_shown_while_lines_are_edited_and_ctrl_c_still_works() {
 fn a_server_that_does_not_read_does_not_block_the_keys() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s");
-    // Far smaller buffers than TCP's; nobody even accepts.
+    // The buffers are far smaller than TCP's, and nothing accepts the connection.
     let _listener = UnixListener::bind(&path).unwrap();
     let url = format!("unix://{}", path.display());
     let terminal = Terminal::start(ECHOGATE, &["connect", &url]);
@@ -307,7 +307,7 @@ fn over_a_websocket_each_line_is_a_text_message_and_ctrl_d_closes() {
     assert_eq!(terminal.wait().0.code(), Some(0));
 }
 
-/// Waits until the terminal has, or has not, the settings of a shell.
+/// Waits until the terminal is in canonical mode (`cooked`), or is not.
 #[track_caller]
 fn wait_until_cooked(terminal: &Terminal, cooked: bool) {
     let start = Instant::now();

@@ -86,7 +86,7 @@ fn a_server_that_shuts_down_ends_both_cleanly() {
     let mut server = Server::start(ECHOGATE, &[]);
     let clients = [server.url("upper").to_owned(), server.ws("/ws")].map(|url| {
         let mut client = connect(&[&url]);
-        // Its reply shows that it is connected.
+        // The reply shows that the client is connected.
         let input = client.stdin.as_mut().unwrap();
         std::io::Write::write_all(input, b"x").unwrap();
         let output = client.stdout.as_mut().unwrap();
@@ -108,7 +108,7 @@ fn a_gateway_without_its_upstream_is_a_failure_in_words() {
     let output = run(&[&url], b"");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains("the server responded 502 Bad Gateway"), "{stderr}");
-    // A page is upgraded, so that it can read the reason in a Close.
+    // A page is upgraded, so that it can read the reason in a Close frame.
     let origin = format!("http://{}", server.address("http"));
     let output = run(&[&url, "--origin", &origin, "--header", BROWSER], b"");
     let stderr = String::from_utf8_lossy(&output.stderr);

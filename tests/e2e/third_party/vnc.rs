@@ -1,4 +1,4 @@
-//! An X display behind a route; noVNC, in a page that the same server serves.
+//! An X display behind a route; noVNC in a page of the same server.
 
 use std::{fs, os::unix::fs::symlink, process::Command, time::Instant};
 
@@ -20,7 +20,7 @@ fn what_is_drawn_on_a_display_is_seen_by_novnc_and_keys_pressed_there_arrive() {
     symlink(packages.join("node_modules/@novnc/novnc"), web.path().join("novnc")).unwrap();
 
     let port = free_port();
-    // A display has a number; this one is as free as the port.
+    // The display's number is that of the port, so it is free, too.
     let display = format!(":{port}");
     let mut command = Command::new(xvnc);
     command.args([&display, "-rfbport", &port.to_string(), "-localhost", "-nolisten", "tcp"]);
