@@ -1,11 +1,11 @@
-//! SIGHUP: the settings are read again, and no connection notices.
+//! SIGHUP: the configuration is reloaded without an effect on open connections.
 //!
-//! - `connections`: who is there and who comes meanwhile, to the end of the server
-//! - `listeners`: sockets that come, go, stay, and change what they are for
-//! - `routes`: WebSocket paths, and how they are bridged
-//! - `limits`: limits that are lowered and raised, with connections that live
+//! - `connections`: open connections, and those made during a reload or a drain
+//! - `listeners`: sockets that are added, removed, kept, or used for another service
+//! - `routes`: routes that are added, removed and changed
+//! - `limits`: limits that are lowered and raised while connections are open
 //! - `others`: every other setting
-//! - `wrong`: settings that are wrong, and sockets that cannot be bound
+//! - `wrong`: invalid configurations, and sockets that cannot be bound
 
 mod connections;
 mod limits;
@@ -33,10 +33,10 @@ use tempfile::TempDir;
 
 use crate::ECHOGATE;
 
-/// What the log says at the end of each reading, good or bad.
+/// The part of the log line that each reload ends with, accepted or rejected.
 const READ: &str = "configuration ";
 
-/// A server whose settings are in a file, which a test changes.
+/// A server with a configuration file that the test changes.
 struct Reloaded {
     server: Server,
     dir: TempDir,
@@ -47,7 +47,7 @@ impl Reloaded {
         Reloaded::with(settings, |_| {})
     }
 
-    /// With more in its command.
+    /// Starts the server with additions to its command.
     fn with(settings: &str, more: impl FnOnce(&mut Command)) -> Reloaded {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("echogate.toml");
@@ -58,37 +58,37 @@ impl Reloaded {
         Reloaded { server: Server::spawn(command), dir }
     }
 
-    /// A file in a folder of its own.
+    /// The path of a file in the configuration's folder.
     fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    /// Changes the settings, has them read, and says what the log says of that.
+    /// Writes the configuration and reloads it; returns the log line of the result.
     fn reload(&self, settings: &str) -> String {
         self.write(settings);
         self.sighup()
     }
 
-    /// Changes the settings, which are read whole at any moment.
+    /// Replaces the configuration file atomically.
     fn write(&self, settings: &str) {
         fs::write(self.file("new"), settings).unwrap();
         fs::rename(self.file("new"), self.file("echogate.toml")).unwrap();
     }
 
-    /// Has the settings read as they are.
+    /// Sends SIGHUP; returns the log line of the result.
     fn sighup(&self) -> String {
         let before = self.server.log().iter().filter(|line| line.contains(READ)).count();
         self.server.signal("HUP");
         self.server.wait_for_nth_log(&[READ], before)
     }
 
-    /// Has these settings taken.
+    /// Reloads this configuration, and asserts that it is accepted.
     fn accept(&self, settings: &str) {
         let said = self.reload(settings);
         assert!(said.contains("SIGHUP: configuration reloaded"), "{said}");
     }
 
-    /// Has these settings turned down, and says why they were.
+    /// Reloads this configuration, and asserts that it is rejected; returns the reason.
     fn reject(&self, settings: &str) -> String {
         let said = self.reload(settings);
         assert!(said.contains("WARN"), "{said}");
@@ -96,13 +96,13 @@ impl Reloaded {
         why.unwrap_or_else(|| panic!("{said}")).1.to_owned()
     }
 
-    /// What `/api/endpoints` tells.
+    /// The JSON of `/api/endpoints`.
     fn endpoints(&self) -> Value {
         let response = http::get(self.server.address("http"), "/api/endpoints");
         serde_json::from_slice(&response.body).unwrap()
     }
 
-    /// The first listener of a service, as it is told now.
+    /// The URL of the first listener of a service in `/api/endpoints`.
     fn listener_url(&self, service: &str) -> String {
         let endpoints = self.endpoints();
         let listeners = endpoints["listeners"].as_array().unwrap();
@@ -112,7 +112,7 @@ impl Reloaded {
     }
 }
 
-/// Settings: HTTP on a free port, and these lines.
+/// A configuration: HTTP on a free port, and these lines.
 fn http_and(more: &str) -> String {
     format!("http = [\"127.0.0.1:0\"]\n{more}\n")
 }
@@ -125,13 +125,13 @@ fn route(path: &str, url: &str) -> String {
     format!("[[route]]\npath = \"{path}\"\nurl = \"{url}\"\n")
 }
 
-/// Whether a WebSocket client's words come back in capitals.
+/// Whether a WebSocket client gets its message back in upper case.
 fn replies_in_upper_case(client: &mut RawWs) -> bool {
     client.send_frame(first::TEXT, b"still here");
     client.read().payload == b"STILL HERE"
 }
 
-/// What a WebSocket handshake on `path` is answered with.
+/// The response to a WebSocket handshake on `path`.
 fn handshake(server: &Server, path: &str, more: &[&str]) -> http::Response {
     let mut stream = connect(server.address("http"));
     ws::handshake(&mut stream, server, path, more)
@@ -141,7 +141,7 @@ fn free_address() -> String {
     format!("127.0.0.1:{}", free_port())
 }
 
-/// Waits until nothing listens at `address` any more.
+/// Waits until `address` refuses connections.
 fn wait_until_closed(address: &str) {
     let start = Instant::now();
     while TcpStream::connect(address).is_ok() {

@@ -49,7 +49,7 @@ fn nothing_is_wider_than_a_small_phone() {
     page.wait_for_text(LATEST, "A_LONG");
     page.click(".message");
     page.wait_for("document.querySelector('.hexdump')");
-    // 720 pixels are what is left of 1440 at 200 %, 320 of 1280 at 400 %.
+    // 720 pixels are 1440 at 200 % zoom, 320 are 1280 at 400 %.
     for width in [1024, 720, 390, 320] {
         page.set_viewport(width, 844, Scheme::Light);
         page.wait_for(&format!("innerWidth === {width}"));
@@ -95,7 +95,7 @@ fn the_page_speaks_the_browsers_language_and_the_one_that_was_chosen() {
     page.wait_for_text("#state-headline", "Not connected");
 }
 
-/// axe-core, where `.ci/third-party` has installed it; said loudly where it has not.
+/// The source of axe-core; `None`, with a notice on stderr, if it is not installed.
 fn axe() -> Option<String> {
     let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();

@@ -1,4 +1,4 @@
-//! Who is there and who comes meanwhile, to the end of the server.
+//! Open connections, and those made during a reload or a drain.
 
 use std::{
     fs,
@@ -53,7 +53,7 @@ fn connections_of_all_kinds_outlive_the_listeners_and_routes_they_came_by() {
     assert!(answers(&mut tcp, b"before", b"BEFORE"));
     assert!(answers(&mut unix, b"before", b"BEFORE"));
 
-    // Without operators a token of theirs would be refused.
+    // The token file is refused without a chat service.
     reloaded.accept(&[http_and(""), route("/other", "service:echo")].concat());
     let server = &reloaded.server;
     for gone in ["upper", "chat"] {
@@ -64,7 +64,7 @@ fn connections_of_all_kinds_outlive_the_listeners_and_routes_they_came_by() {
     assert!(answers(&mut tcp, b"after", b"AFTER"));
     assert!(answers(&mut unix, b"after", b"AFTER"));
     assert!(replies_in_upper_case(&mut bridged));
-    // Both ends of a conversation are where they were.
+    // Both sides of the conversation are still connected.
     operator.send_frame(first::TEXT, br#"{"type":"say","conversation":1,"text":"we are"}"#);
     assert_eq!(read_exactly(&mut client, 7), b"we are\n");
     assert_eq!(http::exchange(&mut events, &["GET /healthz HTTP/1.1", &host]).status, 200);
@@ -73,7 +73,7 @@ fn connections_of_all_kinds_outlive_the_listeners_and_routes_they_came_by() {
     targets.sort_unstable();
     assert_eq!(targets, ["/operator", "/upper", "chat", "upper", "upper"]);
 
-    // And they are told of the end as all others are.
+    // They are drained like all others.
     reloaded.server.signal("TERM");
     assert_eq!(bridged.read().close().0, Some(1001));
     bridged.send(&ws::close(1001, ""));
@@ -102,7 +102,7 @@ fn sighups_in_a_row_and_during_the_drain_do_no_harm() {
         }
     }
     reloaded.sighup();
-    // Those before may have been under way.
+    // Earlier reloads may still have been in progress.
     reloaded.sighup();
     assert_eq!(handshake(&reloaded.server, "/odd", &[]).status, 101);
     assert_eq!(handshake(&reloaded.server, "/even", &[]).status, 404);

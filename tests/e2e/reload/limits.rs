@@ -1,4 +1,4 @@
-//! Limits that are lowered and raised, with connections that live.
+//! Limits that are lowered and raised while connections are open.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -21,7 +21,7 @@ fn settings(limits: &str, options: &str) -> String {
     http_and(&format!("{limits}\n{upper}{}", route("/ws", &format!("service:upper{options}"))))
 }
 
-/// Whether a WebSocket client finds a place, which it gives back.
+/// Whether a WebSocket client is admitted; it disconnects.
 fn is_admitted(server: &Server) -> bool {
     let live = server.connections().len();
     let status = handshake(server, "/ws", &[]).status;
@@ -33,7 +33,7 @@ fn is_admitted(server: &Server) -> bool {
     }
 }
 
-/// A client of `upper` that is served.
+/// A connected client of `upper` that got a reply.
 fn served(server: &Server) -> TcpStream {
     let mut client = connect(server.address("upper"));
     assert!(answers(&mut client, b"hello", b"HELLO"));
@@ -81,7 +81,7 @@ fn a_limit_that_is_raised_admits_who_waits_at_once() {
     drop(first);
     server.wait_for_connections(|all| all.len() == 3);
     assert!(is_admitted(server));
-    // Down below what lives, and up again: what was owed is made good.
+    // The limit goes below the number of open connections and up again: the deficit is made up.
     reloaded.accept(&settings("max-connections = 1", ""));
     assert!(!is_admitted(server));
     reloaded.accept(&settings("max-connections = 4", ""));
@@ -98,7 +98,7 @@ fn who_waits_for_room_is_served_though_its_listener_goes() {
     let mut waiting: Vec<_> = (0..10).map(|_| connect(server.address("upper"))).collect();
     for client in &mut waiting {
         client.write_all(b"waiting").unwrap();
-        // It makes room for the next by itself, whoever that is.
+        // Its end releases the permit for the next client.
         client.shutdown(Shutdown::Write).unwrap();
     }
     reloaded.accept(&http_and(&format!("max-connections = 1\n{}", route("/ws", "service:upper"))));
@@ -143,7 +143,7 @@ fn a_route_counts_those_who_came_by_it_under_any_settings() {
     drop(second);
     server.wait_for_connections(|all| all.len() == 1);
     assert!(!is_admitted(server), "1 of 1");
-    // It goes, and comes back.
+    // The route is removed and added again.
     reloaded.accept(&http_and(&route("/other", "service:upper?max=1")));
     assert_eq!(handshake(server, "/other", &[]).status, 101);
     reloaded.accept(&settings("", "?max=1"));

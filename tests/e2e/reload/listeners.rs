@@ -1,4 +1,4 @@
-//! Sockets that come, go, stay, and change what they are for.
+//! Sockets that are added, removed, kept, or used for another service.
 
 use std::{
     fs,
@@ -39,7 +39,7 @@ fn a_listener_that_is_added_serves_and_one_that_is_removed_is_closed() {
     assert!(answers(&mut connect(&new), b"two", b"two"));
     assert!(answers(&mut client, b"one", b"ONE"), "its connections live on");
     assert_eq!(reloaded.listener_url("echo"), new);
-    // What was closed can be had again.
+    // A closed address can be bound again.
     reloaded.accept(&http_and(&listener("upper", &old_url)));
     assert!(answers(&mut connect(&old), b"three", b"THREE"));
     assert!(answers(&mut client, b"one", b"ONE"));
@@ -51,7 +51,7 @@ fn a_kept_listener_is_the_same_socket_with_its_port_and_its_backlog() {
     let reloaded = Reloaded::new(&http_and(&kept));
     let (upper, page) =
         (reloaded.server.address("upper").to_owned(), reloaded.server.address("http").to_owned());
-    // They come while the server sleeps, and lie in the kernel when it is told.
+    // The clients connect while the server is stopped, and wait in the backlog at the signal.
     reloaded.server.signal("STOP");
     let mut waiting: Vec<_> = (0..50).map(|_| connect(&upper)).collect();
     let mut asking: Vec<_> = (0..20).map(|_| connect(&page)).collect();
@@ -68,7 +68,7 @@ fn a_kept_listener_is_the_same_socket_with_its_port_and_its_backlog() {
     reloaded.server.wait_for_log(&["SIGHUP: configuration reloaded"]);
     assert_eq!(reloaded.listener_url("upper"), upper);
     assert!(answers(&mut connect(&upper), b"more", b"MORE"));
-    // Named by the port that it got it is the same one still.
+    // The URL with the assigned port names the same socket.
     reloaded.accept(&http_and(&listener("upper", &format!("tcp://{upper}"))));
     assert!(answers(&mut waiting[0], b"more", b"MORE"));
     assert_eq!(reloaded.listener_url("upper"), upper);
@@ -81,7 +81,7 @@ fn a_kept_listener_holds_as_many_as_it_is_told() {
     };
     let reloaded = Reloaded::new(&settings(4096));
     let upper: SocketAddr = reloaded.server.address("upper").parse().unwrap();
-    // While the server sleeps the kernel takes that many and one, and lets others try again.
+    // While the server is stopped, the kernel queues the backlog and one more; others retry.
     let held = |enough: usize, patience| {
         reloaded.server.signal("STOP");
         let clients: Vec<_> =
@@ -124,7 +124,7 @@ fn http_can_move_and_its_connections_stay() {
     assert!(TcpStream::connect(&old).is_err());
     assert_eq!(http::get(&new, "/readyz").status, 200);
     assert!(super::replies_in_upper_case(&mut client));
-    // The next request of a connection is answered by what holds now.
+    // The next request of a connection is answered under the new configuration.
     assert!(http::exchange(&mut idle, &get).text().contains("/other"));
 }
 
@@ -143,7 +143,7 @@ fn a_kept_socket_may_be_for_something_else() {
     assert!(answers(&mut connect(&one), b"one", b"one"));
     assert!(answers(&mut connect(&two), b"two", b"TWO"));
     assert!(answers(&mut before, b"one", b"ONE"), "who came before keeps what it came for");
-    // One message each, and HTTP where a service was.
+    // `?once`, and HTTP in place of a service.
     let once = listener("upper", &format!("{two_url}?once"));
     reloaded.accept(&format!("http = [\"{http}\", \"{one}\"]\n{once}"));
     assert_eq!(http::get(&one, "/healthz").status, 200);
@@ -210,7 +210,7 @@ fn a_socket_file_stays_with_its_listener_and_goes_with_it() {
     assert!(answers(&mut client, b"hello", b"HELLO"));
 }
 
-/// What a datagram socket answers.
+/// Sends a datagram and returns the reply.
 fn exchange(socket: &UdpSocket, to: &str, bytes: &[u8]) -> Vec<u8> {
     socket.send_to(bytes, to).unwrap();
     let mut buffer = [0; 100];
@@ -232,7 +232,7 @@ fn datagrams_are_answered_by_what_holds_when_they_come() {
     assert_eq!(exchange(&socket, &at, b"0"), b"1970-01-01 01:00:00");
     reloaded.accept(&zone("UTC", &listener("echo", &format!("udp://{at}"))));
     assert_eq!(exchange(&socket, &at, b"hello"), b"hello");
-    // Who sends is listed where its datagrams go now.
+    // The sender is listed under the new service.
     let listed = |live: &[Value]| live.len() == 1 && live[0]["target"] == "echo";
     reloaded.server.wait_for_connections(listed);
     reloaded.accept(&http_and(&route("/ws", "service:upper")));
@@ -289,7 +289,7 @@ fn the_default_routes_lead_to_where_the_listener_is_now() {
     assert!(super::replies_in_upper_case(&mut before));
 }
 
-/// Passes a socket on as a service manager does.
+/// A script that passes a socket on like a service manager.
 const ACTIVATE: &str = r#"
 import fcntl, os, socket, sys
 tcp = socket.create_server(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-//! Every other setting: it holds for connections and requests that begin afterwards.
+//! Every other setting: a change affects connections and requests that begin afterwards.
 
 use std::{
     fs,
@@ -70,7 +70,7 @@ fn whose_word_is_taken_for_a_client() {
     for peer in [&plain.local_addr().unwrap().to_string(), "192.0.2.7:50000", "203.0.113.9:"] {
         assert!(told.contains(peer), "{peer}: {told}");
     }
-    // A proxy that has said nothing when its listener goes may say it then.
+    // A proxy that has sent nothing before its listener is removed may send its header afterwards.
     let mut late = connect(server.address("upper"));
     reloaded.accept(&http_and(&route("/up", "service:upper")));
     assert!(TcpStream::connect(server.address("upper")).is_err());
@@ -122,7 +122,7 @@ fn what_is_answered() {
     assert_eq!(http::get(server.address("http"), "/").text(), "another page");
 }
 
-/// Whether an operator who says this token is welcome.
+/// Whether an operator with this token is accepted.
 fn is_token_accepted(reloaded: &Reloaded, token: &str) -> bool {
     let mut operator = RawWs::connect(&reloaded.server, "/ws/operator");
     let line = format!("{{\"type\":\"token\",\"token\":\"{token}\"}}");
@@ -153,7 +153,7 @@ fn what_operators_have_to_know() {
     operator.send_frame(first::TEXT, br#"{"type":"say","conversation":9,"text":"hello"}"#);
     let answer = String::from_utf8(operator.read().payload).unwrap();
     assert!(answer.contains("conversation 9 does not exist"), "who is known stays: {answer}");
-    // Without a file one is made, as at the start.
+    // Without a file a token is generated, as at the start.
     reloaded.accept(&http_and(UPPER));
     assert!(!is_token_accepted(&reloaded, "another-horse-and-its-battery"));
 }
@@ -167,7 +167,7 @@ fn how_long_the_end_may_take_is_what_was_said_last() {
     let _stream = upstream.accept();
     reloaded.accept(&http_and(&format!("drain = \"300ms\"\n{to}")));
     reloaded.server.signal("TERM");
-    // Neither end of it ends.
+    // Neither side of the connection ends.
     reloaded.server.wait_for_log(&["1 connections did not end within 300ms"]);
     assert_eq!(reloaded.server.wait().code(), Some(0));
 }

@@ -1,4 +1,4 @@
-//! WebSocket paths, and how they are bridged.
+//! Routes that are added, removed and changed.
 
 use echogate_tests::{
     upstream::Upstream,

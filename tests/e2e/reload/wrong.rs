@@ -1,4 +1,4 @@
-//! Settings that are wrong, and sockets that cannot be bound: everything stays.
+//! Invalid configurations, and sockets that cannot be bound: nothing changes.
 
 use std::{
     fs,
@@ -34,7 +34,7 @@ fn a_wrong_file_is_named_as_at_the_start_and_changes_nothing() {
         ("tls-cert = \"/no/such\"\ntls-key = \"/no/such\"", "/no/such: no such file"),
         ("operator-token-file = \"/no/such\"", "/no/such: no such file"),
     ] {
-        // What is right in it is not taken either.
+        // The valid settings of the file are not applied either.
         let said = reloaded.reject(&format!("allow-host = [\"x\"]\n{more}\n"));
         assert!(said.contains(complaint), "{said}");
         let mut start = Command::new(ECHOGATE);
@@ -117,7 +117,7 @@ fn settings_that_cannot_be_read_to_their_end_do_not_delay_a_signal() {
     fs::remove_file(&file).unwrap();
     assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
     reloaded.server.signal("HUP");
-    // It is open for reading as soon as it can be opened for writing.
+    // Opening a FIFO for writing waits until the server has opened it for reading.
     let _writer = fs::OpenOptions::new().write(true).open(&file).unwrap();
     assert!(answers(&mut connect(reloaded.server.address("upper")), b"one", b"ONE"));
     reloaded.server.signal("TERM");
