@@ -270,7 +270,7 @@ fn a_slow_transfer_is_not_idle_and_a_stalled_one_is_reset() {
 }
 
 #[test]
-fn the_idle_timeout_of_a_bridge_over_tcp_is_told_as_such() {
+fn the_idle_timeout_of_a_bridge_over_tcp_is_reported_as_such() {
     let server = Server::start(ECHOGATE, &["--idle-timeout", "1s"]);
     let mut clients: Vec<_> = (0..50).map(|_| RawWs::connect(&server, "/ws")).collect();
     for client in &mut clients {

@@ -145,7 +145,7 @@ fn the_client_reaches_a_host_by_any_of_its_addresses() {
 }
 
 #[test]
-fn where_all_addresses_refuse_it_is_said_how_many_were_tried() {
+fn the_error_of_a_refusing_host_names_the_number_of_tried_addresses() {
     let Some(hosts) = Hosts::new() else { return };
     // A socket that is bound to all addresses and does not listen.
     let holder = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
@@ -167,7 +167,7 @@ fn where_all_addresses_refuse_it_is_said_how_many_were_tried() {
 }
 
 #[test]
-fn a_name_that_does_not_resolve_is_told_in_the_same_words_everywhere() {
+fn an_unresolvable_name_gives_the_same_error_everywhere() {
     let Some(hosts) = Hosts::new() else { return };
     let server = hosts.server(&["--route", "/r=tcp://nowhere.invalid:7"]);
     let response = handshake(&server, "/r");

@@ -19,7 +19,7 @@ use socket2::{Domain, Socket, Type};
 use crate::{ECHOGATE, server};
 
 #[test]
-fn health_readiness_and_version_are_told() {
+fn health_readiness_and_version_are_reported() {
     let server = server();
     let address = server.address("http");
     let health = http::get(address, "/healthz");
@@ -157,7 +157,7 @@ fn a_websocket_connection_is_listed_with_its_messages_and_its_hop() {
 }
 
 #[test]
-fn sums_since_the_start_are_told_to_prometheus() {
+fn totals_since_the_start_are_exported_to_prometheus() {
     let server = server();
     let metric = |line: &str| {
         let metrics = http::get(server.address("http"), "/metrics");

@@ -235,7 +235,7 @@ fn the_json_has_every_field() {
 }
 
 #[test]
-fn a_person_gets_a_table_and_on_a_terminal_a_line_of_progress() {
+fn the_default_output_is_a_table_with_a_progress_line_on_a_terminal() {
     let server = server();
     let output = run_short(&[server.url("upper"), "--connections=2"]);
     let text = String::from_utf8(output.stdout).unwrap();
@@ -308,7 +308,7 @@ fn a_connection_that_ends_or_cannot_be_made_is_named() {
 }
 
 #[test]
-fn a_close_is_an_error_that_tells_its_code_and_reason() {
+fn a_close_is_an_error_with_its_code_and_reason() {
     let url = serve_ws(|mut socket| {
         let close = CloseFrame { code: 1008.into(), reason: "not you".into() };
         socket.close(Some(close)).unwrap();
@@ -427,7 +427,7 @@ fn at_a_rate_a_stall_shows_in_all_the_messages_that_it_held_up() {
 }
 
 #[test]
-fn what_makes_no_sense_is_a_usage_error() {
+fn invalid_arguments_are_a_usage_error() {
     for (arguments, complaint) in [
         (&["tcp://h:1", "--origin=x"][..], "--origin is valid with ws:// and wss:// only"),
         (&["--connections=0"], "--connections"),

@@ -101,7 +101,7 @@ fn serve(
 }
 
 #[test]
-fn a_client_certificate_that_is_required_is_told_in_words() {
+fn a_required_client_certificate_is_named_in_the_error() {
     let authority = Authority::new();
     let (address, serving) = serve(&authority, |certs, key| {
         let mut roots = RootCertStore::empty();
@@ -117,7 +117,7 @@ fn a_client_certificate_that_is_required_is_told_in_words() {
 }
 
 #[test]
-fn application_protocols_without_one_in_common_are_told_in_words() {
+fn a_missing_common_application_protocol_is_named_in_the_error() {
     let authority = Authority::new();
     let (address, serving) = serve(&authority, |certs, key| {
         let builder = ServerConfig::builder().with_no_client_auth();

@@ -184,7 +184,7 @@ fn three_clients_and_two_operators_talk_at_once() {
 }
 
 #[test]
-fn messages_wait_for_an_operator_and_the_client_is_told() {
+fn messages_wait_for_an_operator_and_the_client_gets_a_notice() {
     let server = server();
     let mut client = Client::new(&server);
     client.say(b"anybody?\n");
@@ -213,7 +213,7 @@ fn messages_wait_for_an_operator_and_the_client_is_told() {
 }
 
 #[test]
-fn a_client_that_leaves_and_one_that_vanishes_are_told_apart() {
+fn a_client_that_ends_and_one_that_resets_are_distinguished() {
     let server = server();
     let mut operator = Operator::new(&server);
     let client = Client::new(&server);
@@ -278,7 +278,7 @@ fn what_is_no_message_is_answered_with_why() {
 }
 
 #[test]
-fn a_stranger_is_told_nothing_and_sent_away() {
+fn an_operator_without_the_token_gets_no_data_and_is_closed() {
     let server = server();
     let mut client = Client::new(&server);
     client.say(b"secret\n");
@@ -444,7 +444,7 @@ fn lines_that_wait_for_an_operator_who_stops_reading_reach_the_others() {
 }
 
 #[test]
-fn clients_that_fill_the_room_for_messages_leave_some_to_others() {
+fn clients_that_fill_the_memory_for_messages_leave_a_share_to_others() {
     let server = server();
     let message = [vec![b'z'; 4000], b"\n".to_vec()].concat();
     let mut full = Vec::new();
@@ -593,11 +593,11 @@ fn an_operator_at_the_servers_terminal_answers_each_client() {
     reset(second.stream.into_inner());
     terminal.wait_for("[2] the connection to the client was lost");
     terminal.wait_for("> ");
-    leave(terminal);
+    interrupt_server(terminal);
 }
 
 /// Types Ctrl-C; asserts that the server ends with success and restores the terminal.
-fn leave(terminal: Terminal) {
+fn interrupt_server(terminal: Terminal) {
     terminal.type_in("\x03");
     let start = Instant::now();
     let given_back = ["echo", "icanon", "isig"];
@@ -617,7 +617,7 @@ fn a_console_that_is_closed_leaves_the_server_serving() {
     let mut client = client_of(&address);
     client.say(b"anybody?\n");
     assert_eq!(client.read_line(), "* no operator is online; your message is queued");
-    leave(terminal);
+    interrupt_server(terminal);
 }
 
 #[test]

@@ -23,7 +23,7 @@ fn strict_server() -> Server {
 }
 
 /// Violations of RFC 6455, and the status code of the Close frame for each.
-fn breaches() -> Vec<(&'static str, Vec<u8>, u16)> {
+fn violations() -> Vec<(&'static str, Vec<u8>, u16)> {
     use ws::frame;
     vec![
         ("RSV1", frame(0xc1, b"a"), 1002),
@@ -73,7 +73,7 @@ fn breaches() -> Vec<(&'static str, Vec<u8>, u16)> {
     ]
 }
 
-/// Reads the frames up to the Close frame, and an orderly end; returns the code, too.
+/// Reads frames up to the Close frame and an orderly end of the stream; returns the status code.
 fn close_code(client: &mut RawWs) -> Option<u16> {
     loop {
         let frame = client.read();
@@ -86,9 +86,9 @@ fn close_code(client: &mut RawWs) -> Option<u16> {
 }
 
 #[test]
-fn each_breach_of_the_rules_gets_its_close() {
+fn each_protocol_violation_gets_its_close_code() {
     let server = strict_server();
-    for (what, bytes, code) in breaches() {
+    for (what, bytes, code) in violations() {
         let mut client = RawWs::connect(&server, "/ws");
         client.send(&bytes);
         assert_eq!(close_code(&mut client), Some(code), "{what}");
@@ -98,7 +98,7 @@ fn each_breach_of_the_rules_gets_its_close() {
 #[test]
 fn the_close_arrives_even_with_unread_data_behind_the_breach() {
     let server = strict_server();
-    for (what, bytes, code) in breaches() {
+    for (what, bytes, code) in violations() {
         let mut client = RawWs::connect(&server, "/ws");
         // More than all buffers hold: a reset would abort the sending.
         client.send(&[bytes, noise(8 << 20)].concat());
@@ -143,7 +143,7 @@ fn bytes_behind_a_close_do_not_destroy_the_answer() {
 type Ending = fn(RawWs);
 
 #[test]
-fn an_upstream_is_told_when_the_client_is_gone() {
+fn an_upstream_sees_the_end_of_its_client() {
     let upstream = Upstream::new();
     let server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", "bytes")]);
     let endings: [(&str, Ending); 4] = [
@@ -234,11 +234,11 @@ fn what_an_upstream_still_says_after_the_clients_close_is_delivered_before_the_a
 }
 
 #[test]
-fn one_clients_breach_disturbs_nobody() {
+fn one_clients_violation_disturbs_nobody() {
     let server = strict_server();
     let mut other = RawWs::connect(&server, "/ws");
     let mut tcp = connect(server.address("upper"));
-    for (_, bytes, _) in breaches() {
+    for (_, bytes, _) in violations() {
         let mut client = RawWs::connect(&server, "/ws");
         client.send(&bytes);
         reset(client.stream);

@@ -194,7 +194,7 @@ fn time_gives_the_same_answers_on_every_family() {
 }
 
 #[test]
-fn a_datagram_is_answered_by_one_whatever_its_size() {
+fn each_datagram_gets_one_reply_at_any_size() {
     if !has_ipv6() {
         return;
     }
@@ -210,7 +210,7 @@ fn a_datagram_is_answered_by_one_whatever_its_size() {
 }
 
 #[test]
-fn a_flood_of_datagrams_grows_nothing_and_others_are_still_answered() {
+fn a_flood_of_datagrams_takes_no_memory_and_others_are_still_answered() {
     let families = Families::of("upper");
     let before = families.server.memory("VmHWM");
     let to: SocketAddr = families.at("udp4").parse().unwrap();

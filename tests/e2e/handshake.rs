@@ -97,7 +97,7 @@ fn a_query_belongs_to_no_route_and_disturbs_none() {
 }
 
 #[test]
-fn a_plain_request_for_a_route_is_told_to_upgrade() {
+fn a_plain_request_for_a_route_gets_426() {
     let server = server();
     let response = request(&server, &["GET /ws HTTP/1.1"]);
     assert_eq!(response.status, 426);
@@ -132,7 +132,7 @@ fn a_subprotocol_that_is_no_token_is_refused() {
 }
 
 #[test]
-fn another_version_is_told_which_one_is_spoken() {
+fn another_version_gets_the_supported_one() {
     let server = server();
     for version in [&["Sec-WebSocket-Version: 8"][..], &["Sec-WebSocket-Version: 0"], &[]] {
         let response = with(&server, 2, version);
@@ -248,7 +248,7 @@ fn the_servers_own_page_may_connect() {
 }
 
 #[test]
-fn a_foreign_page_is_told_in_a_close_why_it_may_not_connect() {
+fn a_foreign_page_gets_the_reason_in_a_close() {
     let server = server();
     for origin in ["http://evil.example", "null", "http://127.0.0.1:1"] {
         let line = format!("Origin: {origin}");
@@ -261,7 +261,7 @@ fn a_foreign_page_is_told_in_a_close_why_it_may_not_connect() {
 }
 
 #[test]
-fn a_program_that_sends_an_origin_is_told_by_the_status() {
+fn a_program_that_sends_an_origin_gets_a_status() {
     let server = server();
     for (path, origin) in [("/ws", "http://evil.example"), ("/nowhere", "http://evil.example")] {
         let line = format!("Origin: {origin}");
@@ -362,7 +362,7 @@ fn an_allowed_origin_may_connect() {
 }
 
 #[test]
-fn a_strangers_name_for_this_server_is_not_trusted() {
+fn an_unknown_host_name_is_not_trusted() {
     let server = server();
     let mut stream = connect(server.address("http"));
     let lines = ["GET /ws HTTP/1.1", "Host: evil.example", "Origin: http://evil.example", BROWSER];
@@ -374,7 +374,7 @@ fn a_strangers_name_for_this_server_is_not_trusted() {
 }
 
 #[test]
-fn a_strangers_name_for_this_server_opens_nothing_a_page_may_read() {
+fn an_unknown_host_name_serves_nothing_that_a_page_can_read() {
     let server = Server::start(ECHOGATE, &["--allow-host", "gate.example"]);
     for path in ["/", "/api/connections", "/version", "/metrics"] {
         let request = format!("GET {path} HTTP/1.1");
@@ -449,7 +449,7 @@ fn a_host_that_is_none_is_refused_in_words_on_every_path() {
 }
 
 #[test]
-fn what_reorders_a_line_reaches_neither_log_nor_answer() {
+fn bidirectional_control_characters_reach_neither_log_nor_response() {
     let server = server();
     let response = request(&server, &["GET /a\u{202e}b\u{2028}c HTTP/1.1"]);
     assert_eq!(response.text(), "no such path: /a\\u{202e}b\\u{2028}c\n");

@@ -208,7 +208,7 @@ async fn websockets_share_one_http_2_connection_and_end_one_by_one() {
 }
 
 #[tokio::test]
-async fn what_is_refused_is_told_as_over_http_1_1() {
+async fn refusals_are_the_same_as_over_http_1_1() {
     let (_server, mut send) = connect(&["--route", "/few=service:upper?max=1"]).await;
     for (path, headers, status) in [
         ("/few", &[][..], StatusCode::UPGRADE_REQUIRED),

@@ -129,7 +129,7 @@ fn no_one_waits_for_clients_that_send_nothing_or_little() {
 }
 
 #[test]
-fn clients_that_have_begun_a_request_do_not_leave_for_silent_ones() {
+fn clients_with_a_request_in_progress_are_not_closed_for_silent_ones() {
     let server = Server::start(ECHOGATE, &["--header-timeout", "1h"]);
     let (begin, rest) = (b"GET /healthz HTTP/1.1\r\n", b"Host: localhost\r\n\r\n");
     let mut begun = crowd(&server, 100, begin);
@@ -143,7 +143,7 @@ fn clients_that_have_begun_a_request_do_not_leave_for_silent_ones() {
 }
 
 #[test]
-fn a_tls_handshake_under_way_does_not_leave_for_those_that_stall() {
+fn a_tls_handshake_in_progress_is_not_closed_for_stalled_ones() {
     let authority = Authority::new();
     authority.install(&authority.issue(&["localhost"]));
     let flags = authority.flags();
@@ -199,7 +199,7 @@ fn half_open_tls_handshakes_keep_no_one_out() {
 }
 
 #[test]
-fn pages_that_are_turned_away_are_within_the_limits() {
+fn refused_pages_count_towards_the_limits() {
     let server = Server::start(ECHOGATE, &["--max-per-address", "5"]);
     let origin = "Origin: http://evil.example";
     let pages: Vec<_> =
@@ -349,7 +349,7 @@ fn a_web_root_is_served_without_what_is_hidden() {
 }
 
 #[test]
-fn who_is_refused_is_counted_by_reason() {
+fn refused_clients_are_counted_by_reason() {
     let (_listener, _queued, address) = unresponsive();
     let timed_out = format!("/timed-out=tcp://{address}");
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

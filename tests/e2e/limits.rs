@@ -180,7 +180,7 @@ fn with_files(files: u32, arguments: &[&str]) -> Server {
 }
 
 #[test]
-fn running_out_of_files_is_waited_out() {
+fn running_out_of_file_descriptors_delays_clients_and_loses_none() {
     let server = with_files(64, &[]);
     let mut first = connect(server.address("upper"));
     first.write_all(b"a").unwrap();
@@ -211,7 +211,7 @@ fn running_out_of_files_is_waited_out() {
 }
 
 #[test]
-fn running_out_of_files_fails_a_handshake_but_not_the_server() {
+fn running_out_of_file_descriptors_fails_a_handshake_but_not_the_server() {
     let server = with_files(48, &[]);
     let mut clients = Vec::new();
     let refused = loop {
@@ -246,7 +246,7 @@ fn running_out_of_files_fails_a_handshake_but_not_the_server() {
 }
 
 #[test]
-fn connections_beyond_the_limit_wait_for_a_place() {
+fn connections_beyond_the_limit_wait_for_a_permit() {
     let server = Server::start(ECHOGATE, &["--max-connections", "4"]);
     let mut clients: Vec<_> = (0..8).map(|_| connect(server.address("upper"))).collect();
     for client in &mut clients {
@@ -280,7 +280,7 @@ fn handshake(server: &Server, path: &str) -> (TcpStream, http::Response) {
 }
 
 #[test]
-fn each_limit_is_told_before_the_upgrade_and_to_a_page_in_a_close() {
+fn each_limit_is_an_http_status_for_clients_and_a_close_reason_for_pages() {
     for (arguments, path, reason) in [
         (
             &["--max-connections", "1"][..],
@@ -324,7 +324,7 @@ fn each_limit_is_told_before_the_upgrade_and_to_a_page_in_a_close() {
 }
 
 #[test]
-fn a_client_whose_upstream_is_a_listener_here_takes_one_place() {
+fn a_client_whose_upstream_is_a_listener_here_takes_one_permit() {
     let at = TcpListener::bind("127.77.0.1:0").unwrap().local_addr().unwrap();
     let listener = format!("upper=tcp://{at}");
     let route = format!("/ws=tcp://{at}?framing=message");
@@ -361,7 +361,7 @@ fn an_address_with_too_many_tcp_connections_gets_no_more() {
 }
 
 #[test]
-fn what_is_idle_is_ended_where_that_is_asked_for() {
+fn an_idle_connection_is_ended_after_the_idle_timeout() {
     let arguments = ["--idle-timeout", "2s", "--route", "/ws=service:upper"];
     let server = Server::start(ECHOGATE, &arguments);
     let mut tcp = connect(server.address("upper"));
@@ -418,7 +418,7 @@ fn an_upstream_that_does_not_accept_is_504() {
 }
 
 #[test]
-fn a_client_that_is_slow_but_moves_is_not_dropped_and_one_that_stands_is() {
+fn a_slow_client_is_kept_and_a_stalled_one_is_dropped() {
     let upstream = Upstream::new();
     let route = upstream.route("/flood", "bytes");
     let arguments = ["--ping-interval", "2s", "--ping-timeout", "2s", "--route", &route];

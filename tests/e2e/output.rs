@@ -60,7 +60,7 @@ fn is_served(client: &mut TcpStream) -> bool {
 }
 
 #[test]
-fn a_log_that_nobody_reads_stops_nobody_and_then_tells_what_is_lost() {
+fn a_log_that_is_not_read_blocks_nothing_and_counts_lost_lines() {
     let (mut server, log, mut before) = with_stuck_log(&[]);
     assert!(is_served(&mut before));
     for _ in 0..1000 {
@@ -117,7 +117,7 @@ fn a_server_whose_log_nobody_reads_ends_by_its_signals() {
 }
 
 #[test]
-fn a_log_whose_reader_is_gone_stops_nobody() {
+fn a_log_without_a_reader_blocks_nothing() {
     let (mut server, log, mut before) = with_stuck_log(&[]);
     drop(log);
     fill_log(&server);
@@ -147,7 +147,7 @@ impl Drop for Running {
 }
 
 #[test]
-fn a_standard_output_that_nobody_reads_stops_nobody() {
+fn a_standard_output_that_is_not_read_blocks_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (config, token) = (dir.path().join("echogate.toml"), dir.path().join("token"));
     std::fs::write(&token, "correct-horse-battery-staple").unwrap();
@@ -215,7 +215,7 @@ fn what_is_printed_is_there_when_the_reader_comes_late() {
 }
 
 #[test]
-fn a_failure_to_start_is_told_whole() {
+fn a_failure_to_start_is_printed_in_full() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let output = Command::new(ECHOGATE)

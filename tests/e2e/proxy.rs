@@ -113,7 +113,7 @@ fn from_elsewhere_a_header_is_data() {
 }
 
 #[test]
-fn an_upstream_is_told_of_the_client_before_anything_else() {
+fn an_upstream_gets_the_proxy_header_before_anything_else() {
     for version in ["v1", "v2"] {
         let upstream = Upstream::new();
         let route = format!("{}&proxy={version}", upstream.route("/x", "bytes"));
@@ -190,7 +190,7 @@ fn port(server: &Server) -> u16 {
 }
 
 #[test]
-fn an_upstream_is_told_of_both_ends_whatever_their_families() {
+fn an_upstream_gets_both_addresses_of_any_families() {
     let upstream = Upstream::new();
     let routes = ["v1", "v2"].map(|version| {
         format!("{}&proxy={version}", upstream.route(&format!("/{version}"), "bytes"))

@@ -151,7 +151,7 @@ fn wait_until_closed(address: &str) {
 }
 
 #[test]
-fn what_came_and_went_is_logged_and_nothing_else() {
+fn a_reload_logs_the_added_and_removed_listeners_and_routes_only() {
     let kept = http_and(&listener("upper", "tcp://127.0.0.1:0"));
     let (old, new) = (free_address(), free_address());
     let before = [&kept, &listener("echo", &format!("tcp://{old}")), &route("/x", "service:echo")];

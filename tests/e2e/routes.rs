@@ -395,7 +395,7 @@ fn an_upstream_that_ends_with_replies_missing_failed() {
 }
 
 #[test]
-fn an_upstream_that_resets_is_told_apart_from_one_that_ends() {
+fn an_upstream_that_resets_is_distinguished_from_one_that_ends() {
     for framing in ["bytes", "text", "line", "message"] {
         let upstream = Upstream::new();
         let server = server(&upstream, framing);
@@ -426,7 +426,7 @@ fn an_upstream_that_resets_is_told_apart_from_one_that_ends() {
 }
 
 #[test]
-fn an_upstream_that_resets_while_it_is_sent_data_is_told_so() {
+fn a_reset_of_an_upstream_during_a_write_is_reported_as_such() {
     let upstream = Upstream::new();
     let server = server(&upstream, "bytes");
     let serving = upstream.serve(|mut stream| {

@@ -53,7 +53,7 @@ fn a_server_without_clients_ends_with_status_0() {
 }
 
 #[test]
-fn idle_clients_of_all_kinds_are_told() {
+fn idle_clients_of_all_kinds_get_an_orderly_end() {
     let mut server = server();
     let mut tcp: Vec<_> = (0..20).map(|_| connect(server.address("upper"))).collect();
     let mut ws: Vec<_> = (0..20).map(|_| RawWs::connect(&server, "/ws")).collect();
@@ -100,7 +100,7 @@ fn replies_that_are_pending_come_before_the_close() {
 }
 
 #[test]
-fn an_upstream_that_is_not_counted_is_asked_to_end_and_heard_out() {
+fn an_upstream_without_counted_replies_is_half_closed_and_read_to_its_end() {
     for framing in ["bytes", "text", "line"] {
         let upstream = Upstream::new();
         let mut server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", framing)]);
@@ -196,7 +196,7 @@ fn clients_that_the_kernel_has_accepted_are_served() {
 }
 
 #[test]
-fn a_tcp_client_gets_all_it_is_owed_and_then_the_end() {
+fn a_tcp_client_gets_all_pending_replies_and_then_the_end() {
     let mut server = server();
     let mut client = connect_with_small_buffer(server.address("upper"));
     let flood = noise(64 << 20);
@@ -413,7 +413,7 @@ fn a_server_whose_terminal_is_closed_ends() {
 }
 
 #[test]
-fn a_hangup_with_the_terminal_there_is_a_reload() {
+fn sighup_from_an_open_terminal_is_a_reload() {
     let (mut child, pty, mut reader) = on_terminal();
     let pid = child.id().to_string();
     for _ in 0..2 {

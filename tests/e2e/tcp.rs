@@ -56,7 +56,7 @@ fn a_stream_comes_back_whole_and_in_order() {
 }
 
 #[test]
-fn a_client_that_ends_its_side_gets_all_it_is_owed_and_then_the_end() {
+fn a_client_that_ends_its_side_gets_all_pending_replies_and_then_the_end() {
     let server = server();
     let mut client = connect(server.address("upper"));
     let sent = noise(200_000);

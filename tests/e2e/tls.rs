@@ -140,7 +140,7 @@ fn a_websocket_over_tls_is_bridged_and_closed() {
 }
 
 #[test]
-fn a_page_of_another_scheme_is_a_stranger_where_its_host_is() {
+fn a_page_of_another_scheme_is_refused_even_with_the_same_host() {
     let (authority, server) = secure(&[]);
     let stream = authority.connect(server.address("http"));
     let mut client =
@@ -246,7 +246,7 @@ async fn a_tls_client_that_does_not_read_is_not_read_and_gets_it_all_later() {
 }
 
 #[test]
-fn who_does_not_speak_tls_is_ended_and_harms_nobody() {
+fn a_client_that_does_not_speak_tls_is_closed_and_harms_nobody() {
     let (authority, server) = secure(&[]);
     let mut other = authority.connect(server.address("echo"));
     for what in ["http", "echo"] {
@@ -336,7 +336,7 @@ fn sighup_ends_nothing_without_tls_either() {
 }
 
 #[test]
-fn tls_clients_of_all_kinds_are_told_of_the_end() {
+fn tls_clients_of_all_kinds_get_an_orderly_end() {
     let (authority, mut server) = secure(&[]);
     let mut echo = authority.connect(server.address("echo"));
     assert!(answers(&mut echo, b"hello", b"hello"));
@@ -383,7 +383,7 @@ fn refused(authority: &Authority, names: &[&str], options: &str) -> (Response, S
 }
 
 #[test]
-fn an_upstream_is_verified_and_what_is_wrong_with_it_is_told() {
+fn an_upstream_is_verified_and_the_reason_of_a_failure_is_reported() {
     let (good, stranger) = (Authority::new(), Authority::new());
     let (ca, strangers) = (format!("?ca={}", good.ca()), format!("?ca={}", stranger.ca()));
     for (names, options, expected) in [
@@ -434,7 +434,7 @@ fn a_trusted_upstream_is_bridged_under_the_name_that_was_given() {
 }
 
 #[test]
-fn without_a_ca_the_systems_roots_are_asked() {
+fn without_a_ca_the_systems_roots_are_used() {
     let authority = Authority::new();
     let none = authority.file("none.pem");
     fs::write(&none, "").unwrap();
@@ -457,7 +457,7 @@ fn without_a_ca_the_systems_roots_are_asked() {
 }
 
 #[test]
-fn an_upstream_that_does_not_speak_tls_is_told_apart() {
+fn an_upstream_that_does_not_speak_tls_is_reported_as_such() {
     for (says, expected) in [
         (&b"220 mail.example\r\n"[..], "the upstream does not speak TLS"),
         (b"", "the upstream ended the connection during the TLS handshake"),
@@ -484,7 +484,7 @@ fn an_upstream_that_does_not_speak_tls_is_told_apart() {
 }
 
 #[test]
-fn an_upstream_is_told_of_the_client_before_tls_begins() {
+fn an_upstream_gets_the_proxy_header_before_tls_begins() {
     let authority = Authority::new();
     let issued = authority.issue(&["127.0.0.1"]);
     let upstream = Upstream::new();
@@ -601,7 +601,7 @@ fn the_native_client_says_in_one_line_why_it_does_not_trust_a_server() {
 }
 
 #[test]
-fn the_native_client_tells_a_cut_from_an_end() {
+fn the_native_client_distinguishes_a_cut_off_stream_from_an_end() {
     let authority = Authority::new();
     for ends_well in [true, false] {
         let issued = authority.issue(&["127.0.0.1"]);
@@ -724,7 +724,7 @@ fn the_certificate_can_be_given_in_the_environment_and_in_a_file() {
 }
 
 #[test]
-fn openssl_and_curl_get_on_with_it() {
+fn openssl_and_curl_can_connect() {
     let (authority, server) = secure(&[]);
     let (ca, url) = (authority.ca(), server.url("http"));
     let s_client = |version: &str| {

@@ -312,7 +312,7 @@ async fn the_clients_close_is_answered_with_its_own_code() {
 }
 
 #[test]
-fn what_is_owed_comes_before_the_answer_to_a_close() {
+fn pending_replies_come_before_the_reply_to_a_close() {
     let server = server();
     let mut client = RawWs::connect(&server, "/ws");
     let sent = noise(500_000);

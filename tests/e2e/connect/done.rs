@@ -77,7 +77,7 @@ fn assert_all_print(url: &str, words: &[&str]) {
 }
 
 #[test]
-fn a_greeting_does_not_pay_for_the_answer() {
+fn a_greeting_does_not_count_as_the_reply() {
     let url = serve_ws(|socket| {
         send_text(socket, "welcome");
         read_message(socket);
@@ -111,7 +111,7 @@ fn a_greeting_before_the_first_message_is_no_reply_at_all() {
 }
 
 #[test]
-fn an_acknowledgement_does_not_pay_for_the_answer() {
+fn an_acknowledgement_does_not_count_as_the_reply() {
     let url = serve_ws(|socket| {
         read_message(socket);
         send_text(socket, "ack");

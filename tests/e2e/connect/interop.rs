@@ -77,7 +77,7 @@ fn what_was_not_offered_is_named() {
 }
 
 #[test]
-fn a_close_code_that_may_not_be_sent_is_told_as_it_was_sent() {
+fn an_invalid_close_code_is_reported_as_it_was_sent() {
     for code in [999, 1004, 1005, 1006, 1015, 2999] {
         let close = [&[0x88, 2][..], &u16::to_be_bytes(code)].concat();
         let url = format!("ws://{}/", serve_101(format!("{HEAD}\r\n"), close));
@@ -87,7 +87,7 @@ fn a_close_code_that_may_not_be_sent_is_told_as_it_was_sent() {
 }
 
 #[test]
-fn bench_takes_the_same_servers_and_tells_the_same_codes() {
+fn bench_accepts_the_same_servers_and_reports_the_same_codes() {
     let head = HEAD.replace(": Upgrade", ": keep-alive, Upgrade");
     let head = format!("HTTP/1.1 103 Early Hints\r\n\r\n{head}\r\n");
     let url = format!("ws://{}/", serve_101(head, b"\x88\x02\x03\xee".to_vec()));

@@ -309,7 +309,7 @@ fn on_a_terminal_ticks_are_shown_escaped_and_ctrl_c_ends_them() {
 }
 
 #[test]
-fn timing_is_told_beside_the_replies() {
+fn timing_is_printed_beside_the_replies() {
     let url = format!("tcp://{}", serve(upper));
     let output = run(&[&url, "--timing", "--message=x", "--every=10ms", "--count=2"], b"");
     assert_eq!(output.stdout, b"X\nX\n");

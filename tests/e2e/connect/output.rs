@@ -59,7 +59,7 @@ fn a_client_in_messages_fails_when_its_output_does() {
 }
 
 #[test]
-fn an_error_that_cannot_be_told_is_still_in_the_status() {
+fn an_error_that_cannot_be_printed_is_still_in_the_exit_status() {
     for arguments in [&["connect", "tcp://"][..], &["help", "nonsense"]] {
         let mut command = Command::new(ECHOGATE);
         command.args(arguments).stdin(Stdio::null()).stderr(closed());

@@ -268,7 +268,7 @@ fn an_interrupt_ends_it_at_once_in_the_middle_of_a_transfer() {
 }
 
 #[test]
-fn what_makes_no_sense_is_a_usage_error() {
+fn invalid_arguments_are_a_usage_error() {
     for (arguments, complaint) in [
         (
             &["service:upper"][..],

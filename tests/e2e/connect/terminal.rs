@@ -309,7 +309,7 @@ fn over_a_websocket_each_line_is_a_text_message_and_ctrl_d_closes() {
 
 /// Waits until the terminal is in canonical mode (`cooked`), or is not.
 #[track_caller]
-fn wait_until_cooked(terminal: &Terminal, cooked: bool) {
+fn wait_for_canonical_mode(terminal: &Terminal, cooked: bool) {
     let start = Instant::now();
     let wanted: &[&str] = if cooked { &["echo", "icanon", "isig"] } else { &["-echo", "-icanon"] };
     while !wanted.iter().all(|name| terminal.settings().iter().any(|setting| setting == name)) {
@@ -329,9 +329,9 @@ fn a_signal_ends_it_and_leaves_the_terminal_as_it_was() {
         let terminal = at_the_prompt(&serve(upper), &[]);
         terminal.type_in("unfinished");
         terminal.wait_for("unfinished");
-        wait_until_cooked(&terminal, false);
+        wait_for_canonical_mode(&terminal, false);
         kill(terminal.pid(), signal);
-        wait_until_cooked(&terminal, true);
+        wait_for_canonical_mode(&terminal, true);
         assert_eq!(terminal.wait().0.signal(), Some(number), "{signal}");
     }
 }
@@ -343,9 +343,9 @@ fn a_process_that_is_stopped_gives_the_terminal_back_and_takes_it_again() {
     terminal.wait_for("abc");
     for _ in 0..3 {
         kill(terminal.pid(), "TSTP");
-        wait_until_cooked(&terminal, true);
+        wait_for_canonical_mode(&terminal, true);
         kill(terminal.pid(), "CONT");
-        wait_until_cooked(&terminal, false);
+        wait_for_canonical_mode(&terminal, false);
         terminal.wait_for("> abc");
     }
     terminal.type_in("\x7fx\r");
@@ -367,10 +367,10 @@ fn ctrl_z_and_fg_bring_the_prompt_back_with_the_line_in_it() {
         terminal.type_in("\x1a");
         terminal.wait_for("Stopped");
         terminal.wait_for("$ ");
-        wait_until_cooked(&terminal, true);
+        wait_for_canonical_mode(&terminal, true);
         terminal.type_in("fg\n");
         terminal.wait_for("> abc");
-        wait_until_cooked(&terminal, false);
+        wait_for_canonical_mode(&terminal, false);
         terminal.type_in("\x7f\x7fxyz\r");
         terminal.wait_for("AXYZ\n> ");
     }

@@ -1,5 +1,5 @@
-//! Pictures of the page's main states, for people to look at: `ECHOGATE_PICTURES=FOLDER cargo
-//! test pictures -- --ignored`; those in web/screenshots are its own.
+//! Screenshots of the page's main states: `ECHOGATE_PICTURES=FOLDER cargo test pictures --
+//! --ignored` writes them to a folder. Those in `web/screenshots` come from here.
 
 use std::{io::Write as _, net::TcpStream, path::Path};
 

@@ -88,7 +88,7 @@ fn connections_of_all_kinds_outlive_the_listeners_and_routes_they_came_by() {
 }
 
 #[test]
-fn sighups_in_a_row_and_during_the_drain_do_no_harm() {
+fn repeated_reloads_and_reloads_during_the_drain_do_no_harm() {
     let settings = http_and(&listener("upper", "tcp://127.0.0.1:0"));
     let mut reloaded = Reloaded::new(&(settings.clone() + &route("/ws", "service:upper")));
     let mut client = connect(reloaded.server.address("upper"));
@@ -121,7 +121,7 @@ fn sighups_in_a_row_and_during_the_drain_do_no_harm() {
 }
 
 #[test]
-fn who_comes_while_settings_change_is_served() {
+fn clients_that_connect_during_a_reload_are_served() {
     let fixed = http_and(&format!(
         "{}{}",
         listener("upper", "tcp://127.0.0.1:0"),

@@ -41,7 +41,7 @@ fn served(server: &Server) -> TcpStream {
 }
 
 #[test]
-fn a_limit_that_is_lowered_refuses_until_enough_have_ended() {
+fn a_lowered_limit_refuses_clients_until_enough_have_ended() {
     let reloaded = Reloaded::new(&settings("max-connections = 5", ""));
     let server = &reloaded.server;
     let mut clients: Vec<_> = (0..4).map(|_| served(server)).collect();
@@ -60,7 +60,7 @@ fn a_limit_that_is_lowered_refuses_until_enough_have_ended() {
 }
 
 #[test]
-fn a_limit_that_is_raised_admits_who_waits_at_once() {
+fn a_raised_limit_admits_waiting_clients_at_once() {
     let reloaded = Reloaded::new(&settings("max-connections = 1", ""));
     let server = &reloaded.server;
     let first = served(server);
@@ -91,7 +91,7 @@ fn a_limit_that_is_raised_admits_who_waits_at_once() {
 }
 
 #[test]
-fn who_waits_for_room_is_served_though_its_listener_goes() {
+fn a_client_that_waits_for_a_permit_is_served_though_its_listener_is_removed() {
     let reloaded = Reloaded::new(&settings("max-connections = 1", ""));
     let server = &reloaded.server;
     let first = served(server);
@@ -113,7 +113,7 @@ fn who_waits_for_room_is_served_though_its_listener_goes() {
 }
 
 #[test]
-fn those_who_came_before_their_address_was_limited_are_counted() {
+fn connections_from_before_a_limit_per_address_are_counted() {
     let reloaded = Reloaded::new(&settings("", ""));
     let server = &reloaded.server;
     let mut clients: Vec<_> = (0..3).map(|_| served(server)).collect();
@@ -129,7 +129,7 @@ fn those_who_came_before_their_address_was_limited_are_counted() {
 }
 
 #[test]
-fn a_route_counts_those_who_came_by_it_under_any_settings() {
+fn a_route_counts_its_connections_across_reloads() {
     let reloaded = Reloaded::new(&settings("", ""));
     let server = &reloaded.server;
     let mut first = RawWs::connect(server, "/ws");

@@ -75,7 +75,7 @@ fn a_kept_listener_is_the_same_socket_with_its_port_and_its_backlog() {
 }
 
 #[test]
-fn a_kept_listener_holds_as_many_as_it_is_told() {
+fn a_kept_listener_gets_its_new_backlog() {
     let settings = |backlog: u32| {
         http_and(&format!("backlog = {backlog}\n{}", listener("upper", "tcp://127.0.0.1:0")))
     };
@@ -129,7 +129,7 @@ fn http_can_move_and_its_connections_stay() {
 }
 
 #[test]
-fn a_kept_socket_may_be_for_something_else() {
+fn a_kept_socket_can_change_its_service() {
     let (one, two) = (free_address(), free_address());
     let (one_url, two_url) = (format!("tcp://{one}"), format!("tcp://{two}"));
     let http = "127.0.0.1:0";
@@ -219,7 +219,7 @@ fn exchange(socket: &UdpSocket, to: &str, bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn datagrams_are_answered_by_what_holds_when_they_come() {
+fn datagrams_are_answered_under_the_configuration_at_their_arrival() {
     let time = listener("time", "udp://127.0.0.1:0");
     let zone = |name: &str, more: &str| http_and(&format!("timezone = \"{name}\"\n{more}"));
     let reloaded = Reloaded::new(&zone("UTC", &time));
@@ -274,7 +274,7 @@ fn upstream_route(upstream: &Upstream) -> String {
 }
 
 #[test]
-fn the_default_routes_lead_to_where_the_listener_is_now() {
+fn the_default_routes_follow_a_moved_listener() {
     let (old, new) = (free_address(), free_address());
     let reloaded = Reloaded::new(&http_and(&listener("upper", &format!("tcp://{old}"))));
     let mut before = RawWs::connect(&reloaded.server, "/ws");
@@ -322,7 +322,7 @@ fn a_socket_of_the_service_manager_stays() {
 }
 
 #[test]
-fn a_listener_whose_clients_keep_coming_goes_all_the_same() {
+fn a_listener_with_a_stream_of_new_clients_can_be_removed() {
     let gone = free_address();
     let mut reloaded =
         Reloaded::new(&(http_and("drain = \"2s\"") + &listener("upper", &format!("tcp://{gone}"))));

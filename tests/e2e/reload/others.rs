@@ -22,7 +22,7 @@ use crate::ECHOGATE;
 const UPPER: &str = "[[listener]]\nservice = \"upper\"\nurl = \"tcp://127.0.0.1:0\"\n";
 
 #[test]
-fn who_may_connect() {
+fn changed_origin_and_host_rules_apply_to_new_connections() {
     let reloaded = Reloaded::new(&http_and(UPPER));
     let server = &reloaded.server;
     let friend = ["Origin: https://friend.example", BROWSER];
@@ -46,7 +46,7 @@ fn who_may_connect() {
 }
 
 #[test]
-fn whose_word_is_taken_for_a_client() {
+fn changed_trusted_proxies_apply_to_new_connections() {
     let reloaded = Reloaded::new(&http_and(UPPER));
     let server = &reloaded.server;
     let header = b"PROXY TCP4 192.0.2.7 198.51.100.1 50000 443\r\n";
@@ -81,7 +81,7 @@ fn whose_word_is_taken_for_a_client() {
 }
 
 #[test]
-fn how_large_and_how_long() {
+fn changed_sizes_and_timeouts_apply_to_new_connections() {
     let upper = listener("upper", "tcp://127.0.0.1:0") + &route("/ws", "service:upper");
     let reloaded = Reloaded::new(&http_and(&upper));
     let server = &reloaded.server;
@@ -106,7 +106,7 @@ fn how_large_and_how_long() {
 }
 
 #[test]
-fn what_is_answered() {
+fn changed_service_settings_and_web_roots_apply_to_new_connections() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("index.html"), "another page").unwrap();
     let time = listener("time", "tcp://127.0.0.1:0");
@@ -131,7 +131,7 @@ fn is_token_accepted(reloaded: &Reloaded, token: &str) -> bool {
 }
 
 #[test]
-fn what_operators_have_to_know() {
+fn a_changed_operator_token_applies_to_new_operators() {
     let made_here = Reloaded::new(&http_and(UPPER));
     let made = made_here.server.printed("operator   token ").unwrap();
     made_here.sighup();
@@ -159,7 +159,7 @@ fn what_operators_have_to_know() {
 }
 
 #[test]
-fn how_long_the_end_may_take_is_what_was_said_last() {
+fn the_drain_timeout_is_that_of_the_last_reload() {
     let upstream = Upstream::new();
     let to = route("/x", &format!("tcp://{}", upstream.address()));
     let mut reloaded = Reloaded::new(&http_and(&format!("drain = \"1h\"\n{to}")));
@@ -173,7 +173,7 @@ fn how_long_the_end_may_take_is_what_was_said_last() {
 }
 
 #[test]
-fn flags_come_before_the_file_still() {
+fn flags_still_take_precedence_over_the_file() {
     let reloaded = Reloaded::with(&http_and("drain = \"1h\""), |command| {
         command.args(["--listen", "upper=tcp://127.0.0.1:0"]);
         command.env("ECHOGATE_ALLOW_HOST", "gate.example");

@@ -8,7 +8,7 @@ use echogate_tests::{
 use super::{Reloaded, handshake, http_and, replies_in_upper_case, route};
 
 #[test]
-fn routes_come_and_go() {
+fn routes_can_be_added_and_removed() {
     let reloaded = Reloaded::new(&http_and(&route("/old", "service:upper")));
     let server = &reloaded.server;
     let mut before = RawWs::connect(server, "/old");
@@ -26,7 +26,7 @@ fn routes_come_and_go() {
 }
 
 #[test]
-fn a_route_that_is_changed_is_so_for_those_who_come_then() {
+fn a_changed_route_applies_to_clients_that_connect_afterwards() {
     let (one, two) = (Upstream::new(), Upstream::new());
     let to = |upstream: &Upstream, options: &str| {
         http_and(&route("/x", &format!("tcp://{}?{options}", upstream.address())))

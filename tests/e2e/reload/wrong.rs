@@ -12,7 +12,7 @@ use super::{Reloaded, free_address, handshake, http_and, listener, replies_in_up
 use crate::ECHOGATE;
 
 #[test]
-fn a_wrong_file_is_named_as_at_the_start_and_changes_nothing() {
+fn an_invalid_file_gives_the_error_of_the_start_and_changes_nothing() {
     let good = http_and(&listener("upper", "tcp://127.0.0.1:0"));
     let reloaded = Reloaded::new(&good);
     let server = &reloaded.server;
@@ -56,7 +56,7 @@ fn a_wrong_file_is_named_as_at_the_start_and_changes_nothing() {
 }
 
 #[test]
-fn what_cannot_be_bound_is_named_and_nothing_is_taken() {
+fn a_socket_that_cannot_be_bound_rejects_the_whole_reload() {
     let dir = tempfile::tempdir().unwrap();
     let (socket, nowhere) = (dir.path().join("new.sock"), dir.path().join("no/such.sock"));
     let holder = TcpListener::bind("127.0.0.1:0").unwrap();
