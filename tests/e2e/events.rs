@@ -228,7 +228,7 @@ fn a_subscriber_that_does_not_read_costs_nothing_and_gets_a_new_list() {
 }
 
 #[test]
-fn subscribers_are_few_and_each_has_a_place() {
+fn the_number_of_subscribers_is_limited() {
     let server = Server::start(ECHOGATE, &["--max-per-address", "3"]);
     let subscribers: Vec<_> = (0..3).map(|_| Subscriber::new(&server)).collect();
     let refused = http::get(server.address("http"), "/api/events");
@@ -243,7 +243,7 @@ fn subscribers_are_few_and_each_has_a_place() {
 }
 
 #[test]
-fn subscribers_do_not_hold_up_the_servers_end() {
+fn subscribers_do_not_delay_the_servers_exit() {
     let mut server = server();
     let mut subscriber = Subscriber::new(&server);
     subscriber.all();
