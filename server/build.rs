@@ -1,4 +1,5 @@
-//! Tells the crate the paths of its own modules: `ECHOGATE_LOG` accepts no others.
+//! Sets `ECHOGATE_MODULES` to the paths of the crate's modules, the targets that `ECHOGATE_LOG`
+//! accepts.
 
 use std::{env, fs, io, path::Path};
 
@@ -12,7 +13,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// Adds the modules whose files are in `folder`, which is that of the module `parent`.
+/// Adds the modules with files in `folder`, the folder of the module `parent`.
 fn collect(folder: &Path, parent: &str, modules: &mut Vec<String>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();

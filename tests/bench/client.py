@@ -1,5 +1,5 @@
-"""A client by hand for what `echogate bench` does not do: connections that are held
-idle, or carry one long stream."""
+"""A client for loads that `echogate bench` does not have: idle connections, and one long
+stream."""
 
 import socket
 import ssl
@@ -9,7 +9,7 @@ KEY = b"\x37\xfa\x21\x3d"
 
 
 class Client:
-    """A connection to a server of either kind."""
+    """A TCP or WebSocket connection to a server."""
 
     def __init__(self, server, timeout=10.0):
         self.websocket = server.websocket
@@ -42,12 +42,12 @@ class Client:
         return data
 
     def exchange(self, payload):
-        """Sends a message and waits for as many bytes."""
+        """Sends a message and reads as many bytes."""
         self.socket.sendall(message(payload) if self.websocket else payload)
         self.take(len(payload))
 
     def take(self, count):
-        """Waits for so many bytes of payload."""
+        """Reads `count` bytes of payload."""
         while count > 0:
             if not self.websocket:
                 count -= len(self.receive())
@@ -57,7 +57,7 @@ class Client:
             opcode, start, length = frame
             if opcode == 8:
                 raise OSError("closed by the server")
-            # The payload need not be whole: what is missing is read and thrown away.
+            # The payload may be incomplete: the rest is read and discarded.
             left = start + length - len(self.rest)
             self.rest = self.rest[start + length:]
             while left > 0:
@@ -66,7 +66,7 @@ class Client:
             count -= length if opcode < 8 else 0
 
     def stream(self, chunk, times):
-        """Sends `chunk` so many times, while it reads as many bytes as it sends."""
+        """Sends `chunk` `times` times, and reads as many bytes at the same time."""
         data = message(chunk) if self.websocket else chunk
         failure = []
 
@@ -90,7 +90,7 @@ class Client:
             raise failure[0]
 
     def close(self):
-        """Says goodbye, and waits until the server has."""
+        """Sends a Close frame or a FIN, and waits until the server ends its side."""
         try:
             if self.websocket:
                 self.socket.sendall(b"\x88\x82" + KEY + masked(b"\x03\xe8"))
@@ -123,7 +123,7 @@ def masked(payload):
 
 
 def parse(data):
-    """Opcode, where the payload begins and its length; None if the head is not whole."""
+    """A frame's opcode, offset of the payload and length; None if the header is incomplete."""
     if len(data) < 2:
         return None
     opcode, length = data[0] & 0x0F, data[1]

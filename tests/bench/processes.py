@@ -1,4 +1,4 @@
-"""What a process and all that it has started cost, from /proc."""
+"""CPU time, memory and open files of a process tree, from /proc."""
 
 import os
 
@@ -6,7 +6,7 @@ TICK = 1.0 / os.sysconf("SC_CLK_TCK")
 
 
 def tree(pid):
-    """A process and its descendants, as far as they live."""
+    """A process and its live descendants."""
     pids = [pid]
     for parent in pids:
         try:
@@ -19,8 +19,8 @@ def tree(pid):
 
 
 def cpu_seconds(pid):
-    """CPU time of a process tree: to the nanosecond what its threads have used, and to
-    the clock's tick what children have that ended and were waited for."""
+    """CPU time of a process tree: of live threads to the nanosecond, of children that
+    ended and were waited for to the clock tick."""
     seconds = 0.0
     for each in tree(pid):
         try:
@@ -30,14 +30,14 @@ def cpu_seconds(pid):
         for task in tasks:
             times = read(f"/proc/{each}/task/{task}/schedstat").split()
             seconds += int(times[0]) / 1e9 if times else 0.0
-        # Behind the name, which may have spaces: state, parent, and so on.
+        # The fields behind the name, which may have spaces: state, parent, and so on.
         fields = read(f"/proc/{each}/stat").rpartition(")")[2].split()
         seconds += (int(fields[13]) + int(fields[14])) * TICK if fields else 0.0
     return seconds
 
 
 def pss_kib(pid):
-    """The memory of a process tree: pages that are shared count in parts."""
+    """The memory of a process tree: shared pages count proportionally (Pss)."""
     return sum(
         int(line.split()[1])
         for each in tree(pid)
@@ -54,7 +54,7 @@ def open_files(pid):
 
 
 def read(path):
-    """A file's text, nothing if the process has ended."""
+    """A file's text; empty if the process has ended."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()

@@ -1,7 +1,7 @@
-"""The servers that `compare` runs side by side, and how each is started.
+"""The servers that `compare` runs side by side, and their commands.
 
-All of them lead to one upstream, an `echogate serve` with its `upper` listener in a
-process of its own, except those that answer by themselves.
+All of them forward to one upstream, a separate `echogate serve` with an `upper`
+listener, except those that answer themselves.
 """
 
 import glob
@@ -17,8 +17,8 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
-# How long a server may take until it accepts connections, in seconds.
-PATIENCE = 15.0
+# The timeout until a started server accepts connections, in seconds.
+START_TIMEOUT = 15.0
 
 NGINX = """
 {module}
@@ -54,7 +54,7 @@ backend out
 
 
 class Certificate:
-    """A certificate for localhost, made anew, in files of a folder."""
+    """A new certificate for localhost, in files of a folder."""
 
     def __init__(self, folder):
         self.cert, self.key, self.both = (
@@ -72,24 +72,24 @@ class Certificate:
             for part in (self.cert, self.key):
                 with open(part, "rb") as file:
                     both.write(file.read())
-        # nginx gives up being root before it has read them.
+        # nginx drops root privileges before it reads the files.
         for path in (self.cert, self.key, self.both):
             os.chmod(path, 0o644)
 
 
 class Server:
-    """A server: its name in the tables, its command, and the URL to be loaded."""
+    """A server: its name in the tables, its command, and the URL for the load."""
 
     def __init__(self, name, url, command, announces=False, ca=None):
         self.name = name
         self.url = url
         self.command = command
-        # The certificate by which it is trusted, if it speaks TLS.
+        # The certificate that clients trust, for a server with TLS.
         self.ca = ca
-        # It prints a line that begins with "listening".
+        # Whether the server prints a line that begins with "listening".
         self.announces = announces
         self.process = None
-        self.complaints = None
+        self.stderr = None
 
     @property
     def websocket(self):
@@ -100,24 +100,24 @@ class Server:
         return int(self.url.split("://")[1].split("/")[0].split(":")[1])
 
     def start(self, prefix=()):
-        """Starts it in a process group of its own."""
-        self.complaints = tempfile.TemporaryFile()
+        """Starts the server in a new session, as the leader of a process group."""
+        self.stderr = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
             [*prefix, *self.command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE if self.announces else subprocess.DEVNULL,
-            stderr=self.complaints,
+            stderr=self.stderr,
             start_new_session=True,
         )
 
-    def last_complaint(self):
-        """The last line that it wrote to stderr."""
-        self.complaints.seek(0)
-        lines = self.complaints.read().decode(errors="replace").split("\n")
+    def last_error_line(self):
+        """The last line of the server's stderr."""
+        self.stderr.seek(0)
+        lines = self.stderr.read().decode(errors="replace").split("\n")
         return next((line for line in reversed(lines) if line.strip()), "")
 
     def accepts(self):
-        """Whether it accepts a connection now."""
+        """Whether the server accepts a connection now."""
         try:
             socket.create_connection(("127.0.0.1", self.port), 1).close()
             return True
@@ -125,11 +125,11 @@ class Server:
             return False
 
     def wait(self, nap=0.02):
-        """Waits until it accepts connections; says why it does not, if it does not."""
-        end = time.monotonic() + PATIENCE
+        """Waits until the server accepts connections; returns the reason if it does not."""
+        end = time.monotonic() + START_TIMEOUT
         while not self.accepts():
             if self.process.poll() is not None:
-                return f"ended with status {self.process.returncode}: {self.last_complaint()}"
+                return f"ended with status {self.process.returncode}: {self.last_error_line()}"
             if time.monotonic() > end:
                 return "does not listen"
             time.sleep(nap)
@@ -150,7 +150,7 @@ class Server:
                 continue
         if self.process.stdout:
             self.process.stdout.close()
-        self.complaints.close()
+        self.stderr.close()
         self.process = None
 
 
@@ -161,12 +161,12 @@ def free_port():
 
 
 def upstream(echogate):
-    """What the others lead to."""
+    """The upstream of the other servers."""
     return upper("upstream", echogate)
 
 
 def upper(name, echogate, tls=None):
-    """An echogate with a listener, in TLS if it gets a certificate."""
+    """An echogate with a listener, over TLS if there is a certificate."""
     port = free_port()
     url = f"{'tls' if tls else 'tcp'}://127.0.0.1:{port}"
     command = [echogate, "serve", "--http", "127.0.0.1:0", "--listen", f"upper={url}"]
@@ -174,7 +174,7 @@ def upper(name, echogate, tls=None):
 
 
 def gateway(name, echogate, target, tls=None):
-    """An echogate with one route, `/ws`, in TLS if it gets a certificate."""
+    """An echogate with one route, `/ws`, over TLS if there is a certificate."""
     port = free_port()
     url = f"{'wss' if tls else 'ws'}://127.0.0.1:{port}/ws"
     command = [echogate, "serve", "--http", f"127.0.0.1:{port}", "--route", f"/ws={target}"]
@@ -186,8 +186,8 @@ def identity(tls):
 
 
 def program(name, package):
-    """Where a program is, or a line on stderr that names what to install."""
-    # Debian keeps servers where a user's PATH may not lead.
+    """The path of a program; if it is missing, prints the command that installs it."""
+    # Debian installs servers in folders that a user's PATH may not have.
     path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
     if path is None:
         print(f"compare: no {name}: {package}", file=sys.stderr)
@@ -195,8 +195,8 @@ def program(name, package):
 
 
 def all_servers(echogate, to, folder, framing="message", tls=None):
-    """Every server that can be run here; `to` is the upstream's port, and configuration
-    files go to `folder`. With a certificate those that speak TLS, and they speak it."""
+    """Every installed server; `to` is the upstream's port, and configuration files go to
+    `folder`. With a certificate only servers with TLS support, which then use it."""
     yield gateway("echogate /ws", echogate, f"tcp://127.0.0.1:{to}?framing={framing}", tls)
     yield gateway("echogate service:", echogate, f"service:upper?framing={framing}", tls)
     yield upper("echogate upper", echogate, tls)
@@ -218,8 +218,8 @@ def all_servers(echogate, to, folder, framing="message", tls=None):
 
 
 def proxies(to, folder, tls):
-    """Plain TCP proxies, which end TLS if they get a certificate."""
-    # Each connection takes two files, and each server a few of its own.
+    """Plain TCP proxies, which terminate TLS if there is a certificate."""
+    # Each connection takes two file descriptors, and each server a few more.
     most = min(16384, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2 - 100)
     scheme, ca = ("tls", tls.cert) if tls else ("tcp", None)
     if path := program("nginx", "apt install nginx libnginx-mod-stream"):

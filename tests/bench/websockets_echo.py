@@ -1,4 +1,4 @@
-"""The uppercase echo over WebSocket with Python's `websockets`, without a hop.
+"""The uppercase echo over WebSocket with Python's `websockets`, without an upstream.
 
     python3 websockets_echo.py PORT
 """

@@ -1,5 +1,5 @@
-//! The parts of the data path that are arithmetic: what they cost beside a plain copy
-//! of the same bytes, and the frame codec beside tungstenite's.
+//! The computations of the data path, beside a plain copy of the same bytes, and the frame codec
+//! beside tungstenite's.
 
 use std::{hint::black_box, io::Cursor};
 
@@ -19,14 +19,14 @@ use tokio_tungstenite::tungstenite::protocol::{
 
 const SIZES: [usize; 3] = [64, 1024, 64 * 1024];
 
-/// Payload bytes in one round, whatever the size of its messages: one read's worth.
+/// The payload bytes of one round, for messages of any size: those of one read.
 const ROUND: usize = 128 * 1024;
 
 fn payload(len: usize) -> Vec<u8> {
     (0..len).map(|i| b"abcdefghijklmnopqrstuvwxyz 0123456789"[i % 37]).collect()
 }
 
-/// A round's worth of a client's frames.
+/// A client's frames for one round.
 fn frames(size: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     for _ in 0..ROUND / size {

@@ -1,6 +1,6 @@
-//! Whole exchanges over loopback, through the real binary: raw TCP, a WebSocket route
-//! over its TCP hop, and one to the service in memory. The client costs as much as the
-//! server, so the ratios between the lines are what to read.
+//! Whole exchanges over loopback, through the real binary: raw TCP, a WebSocket route over TCP, and
+//! one to the service in memory. The client uses as much CPU time as the server, so only the ratios
+//! between the lines are meaningful.
 
 use std::{
     hint::black_box,

@@ -1,5 +1,5 @@
-//! Ends that are not in order: an upstream gets what came before, and then a reset; a
-//! client that is cut off does not see an end that looks complete.
+//! Aborted connections: an upstream gets the data sent before, and then a reset; a client that is
+//! cut off does not see an orderly end.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -12,8 +12,8 @@ use echogate_tests::{
     http::connect,
     server::Server,
     tcp::{
-        connect_narrow, noise, read_exactly, reset, unacknowledged, wait_until_taken,
-        write_until_held_back,
+        connect_with_small_buffer, noise, read_exactly, reset, unacknowledged, wait_until_read,
+        write_until_blocked,
     },
     tls::Authority,
     upstream::Upstream,
@@ -22,16 +22,16 @@ use echogate_tests::{
 
 use crate::ECHOGATE;
 
-/// How an upstream sees a connection end.
+/// The end of a connection, as an upstream sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Seen {
-    /// A FIN: that was all.
+    /// A FIN: the data is complete.
     Fin,
-    /// A reset: something is missing.
+    /// A reset: data is missing.
     Reset,
 }
 
-/// Everything up to the end, and how that came.
+/// Reads to the end of the stream; returns the data and the kind of end.
 fn read_to_end_or_reset(stream: &mut impl Read) -> (Vec<u8>, Seen) {
     let mut bytes = Vec::new();
     match stream.read_to_end(&mut bytes) {
@@ -41,7 +41,7 @@ fn read_to_end_or_reset(stream: &mut impl Read) -> (Vec<u8>, Seen) {
     }
 }
 
-/// A server with a route `/x` in framing `bytes`, and what leads there.
+/// A server with a route `/x` in framing `bytes`, and its upstream.
 fn server_with(arguments: &[&str]) -> (Server, Upstream) {
     let upstream = Upstream::new();
     let route = upstream.route("/x", "bytes");
@@ -56,7 +56,7 @@ fn half_a_frame() -> Vec<u8> {
     bytes
 }
 
-/// What a client does after it has sent its message, and what the upstream sees of it.
+/// A client's action behind its message, and the end that the upstream sees.
 type Act = (&'static str, Seen, fn(RawWs));
 
 const ACTS: [Act; 10] = [
@@ -99,8 +99,8 @@ fn only_a_close_ends_the_upstream_in_order() {
         let mut stream = upstream.accept();
         let sent = noise(100_000);
         client.send_frame(first::BINARY, &sent);
-        // A reset throws away what is still on its way.
-        wait_until_taken(&client.stream);
+        // A reset discards data in flight.
+        wait_until_read(&client.stream);
         let acting = thread::spawn(move || act(client));
         let (got, seen) = read_to_end_or_reset(&mut stream);
         assert!(got.starts_with(&sent), "{what}: {} bytes", got.len());
@@ -151,9 +151,9 @@ fn what_was_sent_before_a_close_is_delivered_however_late_the_upstream_reads_it(
     let (server, upstream) = server_with(&[]);
     let mut client = RawWs::connect(&server, "/x");
     let mut stream = upstream.accept();
-    // Fill everything on the way, and then a last message with the Close in one write.
+    // Fill all buffers, then send a last message and the Close frame in one write.
     let flood = ws::frame(first::BINARY, &noise(1 << 20)).repeat(64);
-    let sent = write_until_held_back(&mut client.stream, &flood);
+    let sent = write_until_blocked(&mut client.stream, &flood);
     let frame = flood.len() / 64;
     let messages = sent.div_ceil(frame);
     let rest = flood[sent..messages * frame].to_vec();
@@ -161,7 +161,7 @@ fn what_was_sent_before_a_close_is_delivered_however_late_the_upstream_reads_it(
         client.send(&[rest, ws::close(1000, "")].concat());
         client.read_close()
     });
-    // Longer than a client waits for the answer to its Close.
+    // Longer than the timeout for the reply to a Close frame.
     thread::sleep(Duration::from_secs(8));
     let (got, seen) = read_to_end_or_reset(&mut stream);
     assert_eq!((got.len(), seen), (messages << 20, Seen::Fin));
@@ -174,11 +174,11 @@ fn a_write_that_fails_ends_that_direction_only() {
     let (server, upstream) = server_with(&[]);
     let mut client = RawWs::connect(&server, "/x");
     let mut stream = upstream.accept();
-    // More than the upstream takes: some waits in the kernel for the server to read it.
+    // More than the upstream reads: some bytes wait in the kernel for the server.
     let sent = ws::frame(first::BINARY, &noise(1 << 20)).repeat(64);
-    let written = write_until_held_back(&mut client.stream, &sent);
+    let written = write_until_blocked(&mut client.stream, &sent);
     let arrived = written - unacknowledged(&client.stream);
-    // Closed: what is sent to it from now on fails.
+    // Closed: writes to it fail from now on.
     drop(client);
     let mut talk = stream.try_clone().unwrap();
     let talking = thread::spawn(move || {
@@ -193,7 +193,7 @@ fn a_write_that_fails_ends_that_direction_only() {
     let (got, seen) = read_to_end_or_reset(&mut stream);
     let heads = 64 * ws::head(first::BINARY, 1 << 20).len();
     assert!(got.len() + heads >= arrived, "{} of {arrived} bytes", got.len());
-    // Whichever of the two comes first learns of the reset.
+    // The first of a read and a write reports the reset.
     let failed = talking.join().unwrap();
     assert!(seen == Seen::Reset || failed == ErrorKind::ConnectionReset, "{failed:?}");
 }
@@ -204,17 +204,17 @@ fn messages_that_nobody_takes_the_replies_to_are_delivered_all_the_same() {
     let server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", "message")]);
     let mut client = RawWs::connect(&server, "/x");
     let mut stream = upstream.accept();
-    // More than an upstream may owe replies to at once.
+    // More than the limit on messages without a reply.
     let messages: Vec<u8> = (0..5000).flat_map(|_| ws::frame(first::BINARY, b"message")).collect();
     client.send(&messages);
     while unacknowledged(&client.stream) > 0 {
         thread::yield_now();
     }
-    // Closed with replies unread: what is sent to it from now on fails.
+    // Closed with unread replies: writes to it fail from now on.
     drop(client);
     let mut got = 0;
     let mut buf = [0; 700];
-    // Whichever of reading and writing comes first reports the reset.
+    // The first of a read and a write reports the reset.
     let mut failed = None;
     loop {
         match stream.read(&mut buf) {
@@ -237,7 +237,7 @@ fn a_client_that_is_gone_is_noticed_while_its_upstream_does_not_read() {
     for end in [reset as fn(TcpStream), |stream| drop(stream)] {
         let mut client = RawWs::connect(&server, "/x");
         let stream = upstream.accept();
-        write_until_held_back(&mut client.stream, &flood);
+        write_until_blocked(&mut client.stream, &flood);
         end(client.stream);
         server.wait_for_connections(<[_]>::is_empty);
         drop(stream);
@@ -248,21 +248,21 @@ fn a_client_that_is_gone_is_noticed_while_its_upstream_does_not_read() {
 #[test]
 fn a_slow_transfer_is_not_idle_and_a_stalled_one_is_reset() {
     let server = Server::start(ECHOGATE, &["--idle-timeout", "1s"]);
-    let mut client = connect_narrow(server.address("upper"));
+    let mut client = connect_with_small_buffer(server.address("upper"));
     let sent = vec![b'x'; 4 << 20];
     let mut writer = client.try_clone().unwrap();
     let writing = thread::spawn(move || {
         writer.write_all(&sent).ok();
         sent.len()
     });
-    // Slowly, but all the time, for longer than a connection may be idle.
+    // Slowly, but without a pause, for longer than the idle timeout.
     let mut got = 0;
     for _ in 0..40 {
         got += read_exactly(&mut client, 16 * 1024).len();
         thread::sleep(Duration::from_millis(100));
     }
     assert_eq!(got, 40 * 16 * 1024, "it was not cut");
-    // And now not at all: what is owed is not delivered, and must not look so.
+    // Now not at all: the rest is not delivered, and must not look delivered.
     server.wait_for_log(&["kind=tcp", "bytes were not delivered"]);
     let (rest, seen) = read_to_end_or_reset(&mut client);
     assert_eq!(seen, Seen::Reset);
@@ -270,7 +270,7 @@ fn a_slow_transfer_is_not_idle_and_a_stalled_one_is_reset() {
 }
 
 #[test]
-fn the_idle_timeout_of_a_bridge_over_tcp_is_told_as_such() {
+fn the_idle_timeout_of_a_bridge_over_tcp_is_reported_as_such() {
     let server = Server::start(ECHOGATE, &["--idle-timeout", "1s"]);
     let mut clients: Vec<_> = (0..50).map(|_| RawWs::connect(&server, "/ws")).collect();
     for client in &mut clients {
@@ -304,19 +304,19 @@ fn time_in_which_the_process_was_stopped_is_no_idleness() {
 #[test]
 fn what_the_drain_cuts_off_does_not_look_complete() {
     let (mut server, upstream) = server_with(&["--drain", "1s"]);
-    // A client in the middle of a message, another whose upstream does not read, and one
-    // of a service that does not read its answers.
+    // A client in the middle of a message, a client whose upstream does not read, and a client of a
+    // service that does not read its replies.
     let mut client = RawWs::connect(&server, "/x");
     let mut half = upstream.accept();
     client.send(&half_a_frame());
     let mut flooding = RawWs::connect(&server, "/x");
     let mut unread = upstream.accept();
-    write_until_held_back(
+    write_until_blocked(
         &mut flooding.stream,
         &ws::frame(first::BINARY, &noise(1 << 20)).repeat(64),
     );
-    let mut tcp = connect_narrow(server.address("upper"));
-    write_until_held_back(&mut tcp, &noise(32 << 20));
+    let mut tcp = connect_with_small_buffer(server.address("upper"));
+    write_until_blocked(&mut tcp, &noise(32 << 20));
     assert_eq!(read_exactly(&mut half, 500).len(), 500);
     server.signal("TERM");
     let half: JoinHandle<_> = thread::spawn(move || read_to_end_or_reset(&mut half));

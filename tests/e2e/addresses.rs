@@ -1,4 +1,4 @@
-//! Host names with several addresses, as `libnss_wrapper` makes them up for one process.
+//! Host names with several addresses, which `libnss_wrapper` provides for one process.
 
 use std::{
     io::{Read, Write},
@@ -10,28 +10,28 @@ use std::{
 
 use echogate_tests::{
     http,
-    server::{PATIENCE, Server},
+    server::{Server, WAIT_TIMEOUT},
     ws,
 };
 use socket2::{Domain, Socket, Type};
 
 use crate::ECHOGATE;
 
-/// The addresses of `host.example`, in the order in which the resolver gives them.
+/// The addresses of `host.example`, in the resolver's order.
 const ADDRESSES: [Ipv4Addr; 3] =
     [Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 0, 0, 3), Ipv4Addr::LOCALHOST];
 
-/// A file of hosts with `host.example`.
+/// A hosts file with `host.example`.
 struct Hosts {
     dir: tempfile::TempDir,
 }
 
 impl Hosts {
-    /// `None` where the library is not installed.
+    /// Writes the file; `None` if the library is not installed.
     ///
     /// # Panics
     ///
-    /// In CI, when it is not.
+    /// In CI, when the library is not installed.
     fn new() -> Option<Hosts> {
         let mut probe = Command::new("true");
         let said = probe.env("LD_PRELOAD", LIBRARY).output().unwrap().stderr;
@@ -50,7 +50,7 @@ impl Hosts {
         self.dir.path().join("hosts")
     }
 
-    /// The program under test, for which `host.example` has [`ADDRESSES`].
+    /// The program under test, with [`ADDRESSES`] for `host.example`.
     fn command(&self) -> Command {
         let mut command = Command::new(ECHOGATE);
         command.env("LD_PRELOAD", LIBRARY).env("NSS_WRAPPER_HOSTS", self.file());
@@ -63,7 +63,7 @@ impl Hosts {
         Server::spawn(command)
     }
 
-    /// Runs `echogate connect` with this input.
+    /// Runs `echogate connect` with this standard input.
     fn connect(&self, arguments: &[&str], input: &[u8]) -> Output {
         let mut command = self.command();
         command.arg("connect").args(arguments).stdin(Stdio::piped());
@@ -75,7 +75,7 @@ impl Hosts {
 
 const LIBRARY: &str = "libnss_wrapper.so";
 
-/// An address that answers no attempt to connect: the listen backlog there is full.
+/// A listener whose backlog is full: connection attempts get no reply.
 struct Dead {
     _listener: Socket,
     _queued: Vec<Socket>,
@@ -96,13 +96,13 @@ impl Dead {
     }
 }
 
-/// A listener at the last of the addresses, and all before it dead at the same port.
+/// A listener at the last address, and listeners with full backlogs at the same port of the others.
 fn last_is_alive() -> (TcpListener, [Dead; 2]) {
     loop {
         let alive = TcpListener::bind((ADDRESSES[2], 0)).unwrap();
         let port = alive.local_addr().unwrap().port();
         let dead = |ip: Ipv4Addr| Dead::bind(SocketAddr::new(IpAddr::V4(ip), port));
-        // Another program may have the port there.
+        // Another program may use the port at that address.
         if let (Ok(first), Ok(second)) = (dead(ADDRESSES[0]), dead(ADDRESSES[1])) {
             return (alive, [first, second]);
         }
@@ -126,8 +126,8 @@ fn addresses_that_do_not_answer_do_not_make_an_upstream_unreachable() {
     let Some(hosts) = Hosts::new() else { return };
     let (alive, _dead) = last_is_alive();
     let route = format!("/r=tcp://host.example:{}", alive.local_addr().unwrap().port());
-    // The kernel's own patience with the first address alone is minutes.
-    let within = format!("{}s", PATIENCE.as_secs());
+    // The kernel's own timeout takes minutes for the first address alone.
+    let within = format!("{}s", WAIT_TIMEOUT.as_secs());
     let server = hosts.server(&["--route", &route, "--dial-timeout", &within]);
     let response = handshake(&server, "/r");
     assert_eq!(response.status, 101, "{response:?}");
@@ -145,9 +145,9 @@ fn the_client_reaches_a_host_by_any_of_its_addresses() {
 }
 
 #[test]
-fn where_all_addresses_refuse_it_is_said_how_many_were_tried() {
+fn the_error_of_a_refusing_host_names_the_number_of_tried_addresses() {
     let Some(hosts) = Hosts::new() else { return };
-    // A socket that is bound to a port of every address and does not listen.
+    // A socket that is bound to all addresses and does not listen.
     let holder = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     holder.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into()).unwrap();
     let port = holder.local_addr().unwrap().as_socket().unwrap().port();
@@ -167,7 +167,7 @@ fn where_all_addresses_refuse_it_is_said_how_many_were_tried() {
 }
 
 #[test]
-fn a_name_that_does_not_resolve_is_told_in_the_same_words_everywhere() {
+fn an_unresolvable_name_gives_the_same_error_everywhere() {
     let Some(hosts) = Hosts::new() else { return };
     let server = hosts.server(&["--route", "/r=tcp://nowhere.invalid:7"]);
     let response = handshake(&server, "/r");

@@ -1,4 +1,4 @@
-//! What the server tells of itself, its log included.
+//! The HTTP API, health checks, metrics and the log.
 
 use std::{
     io::Write,
@@ -9,7 +9,7 @@ use std::{
 
 use echogate_tests::{
     http::{self, connect},
-    server::{PATIENCE, Server},
+    server::{Server, WAIT_TIMEOUT},
     tcp::{read_exactly, read_to_end, reset},
     ws::{self, BROWSER, RawWs, first},
 };
@@ -19,7 +19,7 @@ use socket2::{Domain, Socket, Type};
 use crate::{ECHOGATE, server};
 
 #[test]
-fn health_readiness_and_version_are_told() {
+fn health_readiness_and_version_are_reported() {
     let server = server();
     let address = server.address("http");
     let health = http::get(address, "/healthz");
@@ -33,7 +33,7 @@ fn health_readiness_and_version_are_told() {
     assert_eq!(version, json!({ "name": "echogate", "version": env!("CARGO_PKG_VERSION") }));
 }
 
-/// Stops one thread of the server, as a debugger does, until it is dropped.
+/// A stopped thread of the server, under ptrace until it is dropped.
 #[cfg(target_os = "linux")]
 struct StoppedThread(nix::unistd::Pid);
 
@@ -75,8 +75,8 @@ fn health_names_an_event_loop_that_does_not_answer() {
     let health = http::get(server.address("http"), "/healthz");
     assert_eq!((health.status, health.text().as_str()), (503, "event loop 0 does not answer\n"));
     drop(stopped);
-    // Other loops, too, may take longer on a machine with other things to do.
-    let until = Instant::now() + PATIENCE;
+    // Other event loops, too, may be slow on a loaded machine.
+    let until = Instant::now() + WAIT_TIMEOUT;
     while http::get(server.address("http"), "/healthz").status != 200 {
         assert!(Instant::now() < until, "the loop answers again");
     }
@@ -136,7 +136,7 @@ fn a_websocket_connection_is_listed_with_its_messages_and_its_hop() {
     while replies < 4 {
         replies += usize::from(client.read().first != first::PONG);
     }
-    // What a client has already read may be counted a moment later, on either hop.
+    // The counters of either connection may lag behind the bytes that the client has read.
     let all = server.wait_for_connections(|all| {
         of_kind(all, "websocket").first().is_some_and(|c| c["messages_sent"] == 3)
             && of_kind(all, "tcp").first().is_some_and(|c| c["bytes_sent"] == 11)
@@ -157,7 +157,7 @@ fn a_websocket_connection_is_listed_with_its_messages_and_its_hop() {
 }
 
 #[test]
-fn sums_since_the_start_are_told_to_prometheus() {
+fn totals_since_the_start_are_exported_to_prometheus() {
     let server = server();
     let metric = |line: &str| {
         let metrics = http::get(server.address("http"), "/metrics");
@@ -199,7 +199,7 @@ fn a_service_in_memory_is_no_connection_of_its_own() {
     assert_eq!(all[0]["target"], "/ws/echo");
 }
 
-/// The log's lines on connections that ended, of this kind.
+/// The log's lines on ended connections of this kind.
 fn ends(server: &Server, kind: &str) -> Vec<String> {
     let kind = format!("kind={kind} ");
     server.log().into_iter().filter(|line| line.contains(&kind)).collect()
@@ -274,16 +274,17 @@ fn connections_of_health_checks_are_logged_for_debugging_only() {
         .args(["--proxy-protocol-from", "127.0.0.2", "--header-timeout", "30s"])
         .env("ECHOGATE_LOG", "debug");
     let mut server = Server::spawn(command);
-    // By a FIN and by a reset, on each listener, and from where a PROXY header is expected.
+    // Endings by a FIN and by a reset, on each listener, and from an address that must send a PROXY
+    // header.
     for what in ["upper", "http"] {
         drop(connect(server.address(what)));
         reset(connect(server.address(what)));
         drop(from_proxy(server.address(what)));
         reset(from_proxy(server.address(what)));
     }
-    server.wait_for_log_again(&["DEBUG", "kind=tcp", "target=\"upper\""], 1);
-    server.wait_for_log_again(&["DEBUG", "the connection ended before its PROXY header"], 3);
-    // A header that is cut off is worth a warning.
+    server.wait_for_nth_log(&["DEBUG", "kind=tcp", "target=\"upper\""], 1);
+    server.wait_for_nth_log(&["DEBUG", "the connection ended before its PROXY header"], 3);
+    // An incomplete PROXY header is logged as a warning.
     let mut cut = from_proxy(server.address("upper"));
     cut.write_all(b"PROXY TCP4").unwrap();
     drop(cut);
@@ -299,7 +300,7 @@ fn connections_of_health_checks_are_logged_for_debugging_only() {
     );
 }
 
-/// A connection from 127.0.0.2.
+/// Connects from 127.0.0.2.
 fn from_proxy(address: &str) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
@@ -313,7 +314,7 @@ fn datagrams_that_cannot_be_answered_are_counted() {
     let path = dir.path().join("echo.sock");
     let listener = format!("echo=unixgram://{}", path.display());
     let server = Server::start(ECHOGATE, &["--listen", &listener]);
-    // It has no address to which an answer could go.
+    // The sender has no address for a reply.
     let nameless = std::os::unix::net::UnixDatagram::unbound().unwrap();
     nameless.send_to(b"hello", &path).unwrap();
     server.wait_for_metric("echogate_datagrams_dropped_total", |count| count == 1);

@@ -1,5 +1,4 @@
-//! `echogate bench`: what it counts, what it finds, what it prints. None of this
-//! measures how fast anything is.
+//! `echogate bench`: its counts, its checks of replies, its output. The tests measure no speed.
 
 mod datagrams;
 
@@ -19,7 +18,7 @@ use std::{
 
 use echogate_tests::{
     pty::Terminal,
-    server::{PATIENCE, Server},
+    server::{Server, WAIT_TIMEOUT},
     upstream::Upstream,
 };
 use serde_json::Value;
@@ -36,7 +35,7 @@ use tokio_tungstenite::tungstenite::{
 
 use crate::{ECHOGATE, server};
 
-/// Arguments of a run that is short and measured from its first message on.
+/// The arguments of a short run without a warm-up.
 const SHORT: [&str; 4] = ["--duration", "200ms", "--warm-up", "0s"];
 
 fn start(arguments: &[&str]) -> Child {
@@ -58,7 +57,7 @@ fn run_short(arguments: &[&str]) -> Output {
     run(&[arguments, &SHORT].concat())
 }
 
-/// The results of a short run that succeeds.
+/// The results of a successful short run.
 #[track_caller]
 fn results(arguments: &[&str]) -> Value {
     let output = run(&[arguments, &SHORT, &["--json"]].concat());
@@ -70,7 +69,7 @@ fn results(arguments: &[&str]) -> Value {
     results
 }
 
-/// Asserts a failure: its exit status and the end of the one line that it is told in.
+/// Asserts a failure: its exit status and the end of its error, a single line.
 #[track_caller]
 fn assert_fails(output: &Output, status: i32, end: &str) {
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -78,8 +77,7 @@ fn assert_fails(output: &Output, status: i32, end: &str) {
     assert_eq!((output.status.code(), stderr.lines().count()), (Some(status), 1), "{stderr}");
 }
 
-/// Answers with what comes, upper-cased, after `each` has been told of it; gives the
-/// number of bytes.
+/// Replies to all bytes in upper case, after a call of `each`; returns the number of bytes.
 fn upper(mut stream: impl Read + Write, mut each: impl FnMut(&mut [u8])) -> u64 {
     let (mut buffer, mut sum) = (vec![0; 64 * 1024], 0);
     loop {
@@ -98,7 +96,7 @@ fn upper(mut stream: impl Read + Write, mut each: impl FnMut(&mut [u8])) -> u64 
     }
 }
 
-/// A TCP server for one connection; gives its URL.
+/// Starts a TCP server for one connection; returns its URL.
 fn serve(connection: impl FnOnce(TcpStream) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -106,7 +104,7 @@ fn serve(connection: impl FnOnce(TcpStream) + Send + 'static) -> String {
     format!("tcp://{address}")
 }
 
-/// A WebSocket server for one connection; gives its URL.
+/// Starts a WebSocket server for one connection; returns its URL.
 fn serve_ws(connection: impl FnOnce(WebSocket<TcpStream>) + Send + 'static) -> String {
     serve(|stream| connection(accept(stream).unwrap())).replace("tcp:", "ws:")
 }
@@ -183,10 +181,10 @@ fn each_message_can_have_a_connection_of_its_own() {
     let results = results(&[&url, "--once", "--connections=3", "--size=33"]);
     let messages = results["messages"].as_u64().unwrap();
     assert_eq!(results["once"], true);
-    // Among them are those that the end met before they had sent anything.
+    // The count includes connections that had sent nothing at the end of the run.
     let mut bytes = Vec::new();
     while bytes.iter().filter(|&&bytes| bytes == 33).count() < messages as usize {
-        bytes.push(told.recv_timeout(PATIENCE).unwrap());
+        bytes.push(told.recv_timeout(WAIT_TIMEOUT).unwrap());
     }
     bytes.retain(|&bytes| bytes != 33);
     assert!(bytes.len() <= 3 && bytes.iter().all(|&bytes| bytes == 0), "{bytes:?}");
@@ -237,7 +235,7 @@ fn the_json_has_every_field() {
 }
 
 #[test]
-fn a_person_gets_a_table_and_on_a_terminal_a_line_of_progress() {
+fn the_default_output_is_a_table_with_a_progress_line_on_a_terminal() {
     let server = server();
     let output = run_short(&[server.url("upper"), "--connections=2"]);
     let text = String::from_utf8(output.stdout).unwrap();
@@ -310,7 +308,7 @@ fn a_connection_that_ends_or_cannot_be_made_is_named() {
 }
 
 #[test]
-fn a_close_is_an_error_that_tells_its_code_and_reason() {
+fn a_close_is_an_error_with_its_code_and_reason() {
     let url = serve_ws(|mut socket| {
         let close = CloseFrame { code: 1008.into(), reason: "not you".into() };
         socket.close(Some(close)).unwrap();
@@ -361,7 +359,7 @@ fn an_interrupt_ends_it_with_what_was_measured() {
     });
     let bench = start(&[&url, "--connections=1", "--duration=1h", "--warm-up=0s", "--json"]);
     for _ in 0..3 {
-        served.recv_timeout(PATIENCE).unwrap();
+        served.recv_timeout(WAIT_TIMEOUT).unwrap();
     }
     interrupt(&bench);
     let output = bench.wait_with_output().unwrap();
@@ -380,11 +378,11 @@ fn a_second_interrupt_does_not_wait_for_answers() {
         stream.read_exact(&mut [0]).ok();
     });
     let mut bench = start(&[&url, "--connections=1", "--duration=1h"]);
-    served.recv_timeout(PATIENCE).unwrap();
+    served.recv_timeout(WAIT_TIMEOUT).unwrap();
     let start = Instant::now();
     while bench.try_wait().unwrap().is_none() {
         interrupt(&bench);
-        assert!(start.elapsed() < PATIENCE);
+        assert!(start.elapsed() < WAIT_TIMEOUT);
         thread::sleep(Duration::from_millis(20));
     }
     let output = bench.wait_with_output().unwrap();
@@ -424,12 +422,12 @@ fn at_a_rate_a_stall_shows_in_all_the_messages_that_it_held_up() {
     let results: Value = serde_json::from_slice(&output.stdout).unwrap();
     let latency = |at: &str| results["latency_us"][at].as_f64().unwrap();
     assert!(latency("max") >= 250_000.0, "{results}");
-    // Only one was on its way; some 300 of 1000 were due.
+    // Only one message was in flight; about 300 of 1000 were due.
     assert!(latency("p90") >= 100_000.0, "{results}");
 }
 
 #[test]
-fn what_makes_no_sense_is_a_usage_error() {
+fn invalid_arguments_are_a_usage_error() {
     for (arguments, complaint) in [
         (&["tcp://h:1", "--origin=x"][..], "--origin is valid with ws:// and wss:// only"),
         (&["--connections=0"], "--connections"),

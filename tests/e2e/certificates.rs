@@ -1,4 +1,4 @@
-//! Certificates that are trusted as they are, and TLS handshakes that fail, told in words.
+//! Self-signed certificates that are trusted, and the error messages of failed TLS handshakes.
 
 use std::{
     fs,
@@ -33,13 +33,13 @@ fn connect(arguments: &[&str]) -> Output {
     command.output().unwrap()
 }
 
-fn said(output: &Output) -> String {
+fn error_line(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     String::from_utf8_lossy(&output.stderr).trim_end().to_owned()
 }
 
-/// A certificate that is marked as an authority's and signed by itself, with its key, as
-/// `openssl req -x509` makes them: the paths of both.
+/// The paths of a certificate and its key such as `openssl req -x509` makes them: self-signed and
+/// marked as an authority.
 fn self_signed(dir: &TempDir, file: &str, name: &str) -> (String, String) {
     let mut params = CertificateParams::new([name.to_owned()]).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -64,9 +64,9 @@ fn a_certificate_signed_by_itself_is_good_where_it_is_named_and_nowhere_else() {
     for url in [echo, &wss] {
         let output = connect(&[url, "--ca", &cert]);
         assert_eq!(String::from_utf8_lossy(&output.stdout).trim_end(), "hello", "{output:?}");
-        let refused = said(&connect(&[url, "--ca", &other]));
+        let refused = error_line(&connect(&[url, "--ca", &other]));
         assert!(refused.contains("the server's certificate is not trusted"), "{refused}");
-        let refused = said(&connect(&[url, "--ca", &cert, "--server-name", "other.example"]));
+        let refused = error_line(&connect(&[url, "--ca", &cert, "--server-name", "other.example"]));
         assert!(refused.contains("certificate is not for other.example"), "{refused}");
     }
     let route = format!("/r={echo}?ca={cert}");
@@ -75,7 +75,7 @@ fn a_certificate_signed_by_itself_is_good_where_it_is_named_and_nowhere_else() {
     assert_eq!(ws::handshake(&mut client, &gateway, "/r", &[]).status, 101);
 }
 
-/// A server by TLS, for one client, with a certificate of `authority`.
+/// Starts a TLS server for one client, with a certificate of `authority`.
 fn serve(
     authority: &Authority,
     config: impl FnOnce(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) -> ServerConfig,
@@ -90,7 +90,7 @@ fn serve(
         let mut served = StreamOwned::new(conn, stream);
         while served.conn.is_handshaking() {
             if served.conn.complete_io(&mut served.sock).is_err() {
-                // The alert is out; a reset would overtake it.
+                // The alert is sent; a reset would overtake it.
                 std::io::copy(&mut served.sock, &mut std::io::sink()).ok();
                 return;
             }
@@ -101,7 +101,7 @@ fn serve(
 }
 
 #[test]
-fn a_client_certificate_that_is_required_is_told_in_words() {
+fn a_required_client_certificate_is_named_in_the_error() {
     let authority = Authority::new();
     let (address, serving) = serve(&authority, |certs, key| {
         let mut roots = RootCertStore::empty();
@@ -110,14 +110,14 @@ fn a_client_certificate_that_is_required_is_told_in_words() {
         let builder = ServerConfig::builder().with_client_cert_verifier(required);
         builder.with_single_cert(certs, key).unwrap()
     });
-    let said = said(&connect(&[&format!("tls://{address}"), "--ca", &authority.ca()]));
+    let said = error_line(&connect(&[&format!("tls://{address}"), "--ca", &authority.ca()]));
     let expected = "it requires a client certificate (certificate_required)";
     assert!(said.ends_with(expected), "{said}");
     serving.join().unwrap();
 }
 
 #[test]
-fn application_protocols_without_one_in_common_are_told_in_words() {
+fn a_missing_common_application_protocol_is_named_in_the_error() {
     let authority = Authority::new();
     let (address, serving) = serve(&authority, |certs, key| {
         let builder = ServerConfig::builder().with_no_client_auth();
@@ -125,7 +125,7 @@ fn application_protocols_without_one_in_common_are_told_in_words() {
         config.alpn_protocols = vec![b"h2".to_vec()];
         config
     });
-    let said = said(&connect(&[&format!("wss://{address}/"), "--ca", &authority.ca()]));
+    let said = error_line(&connect(&[&format!("wss://{address}/"), "--ca", &authority.ca()]));
     assert!(said.contains("none of the application protocols offered (ALPN)"), "{said}");
     serving.join().unwrap();
 }
@@ -134,7 +134,7 @@ fn application_protocols_without_one_in_common_are_told_in_words() {
 fn a_server_that_echoes_the_handshake_does_not_speak_tls() {
     let server = Server::start(ECHOGATE, &["--listen", "echo=tcp://127.0.0.1:0"]);
     for service in ["upper", "echo"] {
-        let said = said(&connect(&[&format!("tls://{}", server.address(service))]));
+        let said = error_line(&connect(&[&format!("tls://{}", server.address(service))]));
         assert!(said.contains("the server does not speak TLS"), "{said}");
     }
     let route = format!("/r=tls://{}", server.address("echo"));
@@ -153,7 +153,7 @@ fn a_client_that_does_not_speak_tls_is_logged_in_words() {
     command.env("ECHOGATE_LOG", "debug").args(["--http", "127.0.0.1:0"]).args(authority.flags());
     let server = Server::spawn(command);
     let mut client = http::connect(server.address("http"));
-    // Neither TLS nor HTTP, which is answered in words.
+    // The bytes are neither TLS nor HTTP; only HTTP gets a response.
     client.write_all(b"\x17hello, anybody there?\r\n").unwrap();
     server.wait_for_log(&["TLS handshake failed: the client does not speak TLS"]);
 }

@@ -1,4 +1,4 @@
-//! `chat`: clients, and the operators who answer them.
+//! The service `chat`: clients, operators, and the server's console.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -10,8 +10,10 @@ use echogate_proto::chat::{Author, Conversation, Ending, FromOperator, ToOperato
 use echogate_tests::{
     http::connect,
     pty::Terminal,
-    server::{PATIENCE, Server},
-    tcp::{connect_narrow, noise, read_to_end, reset, wait_until_taken, write_until_held_back},
+    server::{Server, WAIT_TIMEOUT},
+    tcp::{
+        connect_with_small_buffer, noise, read_to_end, reset, wait_until_read, write_until_blocked,
+    },
     ws::{self, BROWSER, RawWs, first},
 };
 
@@ -28,7 +30,7 @@ fn server() -> Server {
     Server::start(ECHOGATE, &[token, chat].concat())
 }
 
-/// A client on a bare connection.
+/// A TCP client.
 struct Client {
     stream: BufReader<TcpStream>,
 }
@@ -46,8 +48,8 @@ impl Client {
         self.stream.get_mut().write_all(text).unwrap();
     }
 
-    /// The next line, without its end; empty when there is none any more.
-    fn hear(&mut self) -> String {
+    /// The next line, without its line break; empty at the end of the stream.
+    fn read_line(&mut self) -> String {
         let mut line = String::new();
         self.stream.read_line(&mut line).unwrap();
         line.trim_end_matches('\n').to_owned()
@@ -64,8 +66,8 @@ struct Operator {
 impl Operator {
     fn new(server: &Server) -> Operator {
         let mut socket = RawWs::connect(server, "/ws/operator");
-        tell(&mut socket, &FromOperator::Token { token: TOKEN.to_owned() });
-        match told(&mut socket) {
+        send(&mut socket, &FromOperator::Token { token: TOKEN.to_owned() });
+        match receive(&mut socket) {
             ToOperator::Welcome { operator, conversations } => {
                 Operator { socket, id: operator, conversations }
             }
@@ -74,24 +76,24 @@ impl Operator {
     }
 
     fn say(&mut self, conversation: u64, text: &str) {
-        tell(&mut self.socket, &FromOperator::Say { conversation, text: text.to_owned() });
+        send(&mut self.socket, &FromOperator::Say { conversation, text: text.to_owned() });
     }
 
-    fn told(&mut self) -> ToOperator {
-        told(&mut self.socket)
+    fn receive(&mut self) -> ToOperator {
+        receive(&mut self.socket)
     }
 
-    /// The next conversation to begin: its number, and its client.
-    fn opened(&mut self) -> (u64, String) {
-        match self.told() {
+    /// The next event, a new conversation: its number, and its client's address.
+    fn receive_opened(&mut self) -> (u64, String) {
+        match self.receive() {
             ToOperator::Opened { conversation } => (conversation.id, conversation.peer),
             other => panic!("{other:?}"),
         }
     }
 
-    /// The next thing said: in which conversation, by whom, and what.
-    fn said(&mut self) -> (u64, Author, String) {
-        match self.told() {
+    /// The next event, a message: its conversation, author and text.
+    fn receive_said(&mut self) -> (u64, Author, String) {
+        match self.receive() {
             ToOperator::Said { conversation, message } => {
                 (conversation, message.from, message.text)
             }
@@ -99,26 +101,26 @@ impl Operator {
         }
     }
 
-    fn ended(&mut self) -> (u64, Ending) {
-        match self.told() {
+    fn receive_ended(&mut self) -> (u64, Ending) {
+        match self.receive() {
             ToOperator::Ended { conversation, ending } => (conversation, ending),
             other => panic!("{other:?}"),
         }
     }
 
-    fn error(&mut self) -> String {
-        match self.told() {
+    fn receive_error(&mut self) -> String {
+        match self.receive() {
             ToOperator::Error { text } => text,
             other => panic!("{other:?}"),
         }
     }
 }
 
-fn tell(socket: &mut RawWs, said: &FromOperator) {
-    socket.send_frame(first::TEXT, &serde_json::to_vec(said).unwrap());
+fn send(socket: &mut RawWs, message: &FromOperator) {
+    socket.send_frame(first::TEXT, &serde_json::to_vec(message).unwrap());
 }
 
-fn told(socket: &mut RawWs) -> ToOperator {
+fn receive(socket: &mut RawWs) -> ToOperator {
     let mut frame = socket.read();
     let mut text = frame.payload;
     assert!(matches!(frame.first, first::TEXT | first::TEXT_BEGINS), "{:#04x}", frame.first);
@@ -138,8 +140,8 @@ fn three_clients_and_two_operators_talk_at_once() {
     let mut clients: Vec<_> = (0..3)
         .map(|_| {
             let client = Client::new(&server);
-            let (id, peer) = anna.opened();
-            assert_eq!(ben.opened(), (id, client.peer()));
+            let (id, peer) = anna.receive_opened();
+            assert_eq!(ben.receive_opened(), (id, client.peer()));
             assert_eq!(peer, client.peer());
             (client, id)
         })
@@ -147,52 +149,52 @@ fn three_clients_and_two_operators_talk_at_once() {
     for (client, id) in &mut clients {
         client.say(format!("I am {id}\n").as_bytes());
         let expected = (*id, Author::Client, format!("I am {id}"));
-        assert_eq!(anna.said(), expected);
-        assert_eq!(ben.said(), expected);
+        assert_eq!(anna.receive_said(), expected);
+        assert_eq!(ben.receive_said(), expected);
     }
-    // Each client hears its own answer, and each operator hears the other's.
+    // Each client receives the reply to its message, and each operator the other's messages.
     for (i, (client, id)) in clients.iter_mut().enumerate() {
         let answer = format!("hello {id}");
         let (speaker, listener) =
             if i == 1 { (&mut ben, &mut anna) } else { (&mut anna, &mut ben) };
         speaker.say(*id, &answer);
         let expected = (*id, Author::Operator(speaker.id), answer.clone());
-        assert_eq!(speaker.said(), expected);
-        assert_eq!(listener.said(), expected);
-        assert_eq!(client.hear(), answer);
+        assert_eq!(speaker.receive_said(), expected);
+        assert_eq!(listener.receive_said(), expected);
+        assert_eq!(client.read_line(), answer);
     }
     let (client, id) = &mut clients[2];
     client.say(b"bye\n");
-    assert_eq!(client.hear(), "", "the end");
-    assert_eq!(anna.ended(), (*id, Ending::Client));
-    assert_eq!(ben.ended(), (*id, Ending::Client));
+    assert_eq!(client.read_line(), "", "the end");
+    assert_eq!(anna.receive_ended(), (*id, Ending::Client));
+    assert_eq!(ben.receive_ended(), (*id, Ending::Client));
 
     let (client, id) = &mut clients[1];
     ben.say(*id, "bye");
-    assert_eq!(client.hear(), "bye");
-    assert_eq!(client.hear(), "", "the end");
-    assert_eq!(anna.said(), (*id, Author::Operator(ben.id), "bye".to_owned()));
-    assert_eq!(anna.ended(), (*id, Ending::Operator(ben.id)));
+    assert_eq!(client.read_line(), "bye");
+    assert_eq!(client.read_line(), "", "the end");
+    assert_eq!(anna.receive_said(), (*id, Author::Operator(ben.id), "bye".to_owned()));
+    assert_eq!(anna.receive_ended(), (*id, Ending::Operator(ben.id)));
     anna.say(*id, "too late");
-    assert_eq!(anna.error(), format!("conversation {id} has ended"));
+    assert_eq!(anna.receive_error(), format!("conversation {id} has ended"));
 
     let (mut client, id) = clients.swap_remove(0);
     client.say(b"still here\n");
-    assert_eq!(anna.said(), (id, Author::Client, "still here".to_owned()));
+    assert_eq!(anna.receive_said(), (id, Author::Client, "still here".to_owned()));
 }
 
 #[test]
-fn messages_wait_for_an_operator_and_the_client_is_told() {
+fn messages_wait_for_an_operator_and_the_client_gets_a_notice() {
     let server = server();
     let mut client = Client::new(&server);
     client.say(b"anybody?\n");
-    assert_eq!(client.hear(), "* no operator is online; your message is queued");
+    assert_eq!(client.read_line(), "* no operator is online; your message is queued");
     for i in 1..150 {
         client.say(format!("number {i}\n").as_bytes());
     }
-    // One hundred wait; of the others each is refused.
+    // One hundred messages wait; each further one is refused.
     for _ in 0..50 {
-        assert_eq!(client.hear(), "* too many messages are queued; this one was discarded");
+        assert_eq!(client.read_line(), "* too many messages are queued; this one was discarded");
     }
     let mut operator = Operator::new(&server);
     let [conversation] = &operator.conversations[..] else { panic!() };
@@ -203,26 +205,26 @@ fn messages_wait_for_an_operator_and_the_client_is_told() {
     assert!((conversation.since..conversation.since + 60.0).contains(&waiting_since));
     let id = conversation.id;
     operator.say(id, "here I am");
-    assert_eq!(client.hear(), "here I am");
-    operator.said();
+    assert_eq!(client.read_line(), "here I am");
+    operator.receive_said();
     client.say(b"good\n");
-    assert_eq!(operator.said(), (id, Author::Client, "good".to_owned()));
+    assert_eq!(operator.receive_said(), (id, Author::Client, "good".to_owned()));
     assert_eq!(Operator::new(&server).conversations[0].messages.len(), 102);
 }
 
 #[test]
-fn a_client_that_leaves_and_one_that_vanishes_are_told_apart() {
+fn a_client_that_ends_and_one_that_resets_are_distinguished() {
     let server = server();
     let mut operator = Operator::new(&server);
     let client = Client::new(&server);
-    let (id, _) = operator.opened();
+    let (id, _) = operator.receive_opened();
     client.stream.get_ref().shutdown(Shutdown::Write).unwrap();
-    assert_eq!(operator.ended(), (id, Ending::Left));
+    assert_eq!(operator.receive_ended(), (id, Ending::Left));
 
     let client = Client::new(&server);
-    let (id, _) = operator.opened();
+    let (id, _) = operator.receive_opened();
     reset(client.stream.into_inner());
-    assert_eq!(operator.ended(), (id, Ending::Vanished));
+    assert_eq!(operator.receive_ended(), (id, Ending::Vanished));
     let conversations = Operator::new(&server).conversations;
     let endings: Vec<_> = conversations.iter().map(|conversation| conversation.ending).collect();
     assert_eq!(endings, [Some(Ending::Left), Some(Ending::Vanished)]);
@@ -233,10 +235,10 @@ fn nothing_that_a_terminal_would_act_on_reaches_an_operator() {
     let server = server();
     let mut operator = Operator::new(&server);
     let mut client = Client::new(&server);
-    operator.opened();
+    operator.receive_opened();
     client.say(b"\x1b[2J\x07red\xff\xfe \xe4\xb8\x96\xe7\x95\x8c \xe2\x80\xae\ttab\r\n");
     let expected = "\\x1b[2J\\x07red\\xff\\xfe 世界 \\u{202e}\\ttab";
-    assert_eq!(operator.said().2, expected);
+    assert_eq!(operator.receive_said().2, expected);
 }
 
 #[test]
@@ -244,22 +246,22 @@ fn what_is_no_message_is_answered_with_why() {
     let server = server();
     let mut operator = Operator::new(&server);
     let mut client = Client::new(&server);
-    let (id, _) = operator.opened();
+    let (id, _) = operator.receive_opened();
     client.say(&[vec![b'x'; 5000], b"\n".to_vec()].concat());
-    assert_eq!(client.hear(), "* message too long (limit: 4096 bytes); it was not sent");
-    // Nothing is said by lines that are empty.
+    assert_eq!(client.read_line(), "* message too long (limit: 4096 bytes); it was not sent");
+    // Empty lines are no messages.
     client.say(b"\n  \n\r\nwords\n");
-    assert_eq!(operator.said().2, "words");
-    // Clients that send no newline are heard when they pause.
+    assert_eq!(operator.receive_said().2, "words");
+    // Text without a newline is a message after a pause.
     let mut other = Client::new(&server);
-    operator.opened();
+    operator.receive_opened();
     other.say(b"without a newline");
-    assert_eq!(operator.said().2, "without a newline");
+    assert_eq!(operator.receive_said().2, "without a newline");
 
     operator.say(id + 7, "who?");
-    assert_eq!(operator.error(), format!("conversation {} does not exist", id + 7));
+    assert_eq!(operator.receive_error(), format!("conversation {} does not exist", id + 7));
     operator.say(id, "two\nlines");
-    assert_eq!(operator.error(), "a message must be a single line");
+    assert_eq!(operator.receive_error(), "a message must be a single line");
     for nonsense in [
         "nonsense",
         "{}",
@@ -267,20 +269,20 @@ fn what_is_no_message_is_answered_with_why() {
         "{\"type\":\"say\",\"conversation\":-1,\"text\":\"\"}",
     ] {
         operator.socket.send_frame(first::TEXT, nonsense.as_bytes());
-        assert!(operator.error().starts_with("invalid request: "), "{nonsense}");
+        assert!(operator.receive_error().starts_with("invalid request: "), "{nonsense}");
     }
-    tell(&mut operator.socket, &FromOperator::Token { token: TOKEN.to_owned() });
-    assert_eq!(operator.error(), "already authenticated");
+    send(&mut operator.socket, &FromOperator::Token { token: TOKEN.to_owned() });
+    assert_eq!(operator.receive_error(), "already authenticated");
     operator.say(id, "after all that");
-    assert_eq!(client.hear(), "after all that");
+    assert_eq!(client.read_line(), "after all that");
 }
 
 #[test]
-fn a_stranger_is_told_nothing_and_sent_away() {
+fn an_operator_without_the_token_gets_no_data_and_is_closed() {
     let server = server();
     let mut client = Client::new(&server);
     client.say(b"secret\n");
-    client.hear();
+    client.read_line();
     let say = FromOperator::Say { conversation: 1, text: "psst".to_owned() };
     for said in [
         serde_json::to_string(&FromOperator::Token { token: "wrong".to_owned() }).unwrap(),
@@ -289,7 +291,7 @@ fn a_stranger_is_told_nothing_and_sent_away() {
     ] {
         let mut socket = RawWs::connect(&server, "/ws/operator");
         socket.send_frame(first::TEXT, said.as_bytes());
-        let answer = told(&mut socket);
+        let answer = receive(&mut socket);
         assert!(matches!(answer, ToOperator::Error { .. }), "{answer:?}");
         assert_eq!(socket.read().close().0, Some(1000));
     }
@@ -303,8 +305,8 @@ fn a_token_is_made_and_printed_if_none_is_given() {
     let made = server.printed("operator   token ").expect("it is printed");
     assert_eq!(made.len(), 32);
     let mut socket = RawWs::connect(&server, "/ws/operator");
-    tell(&mut socket, &FromOperator::Token { token: made });
-    assert!(matches!(told(&mut socket), ToOperator::Welcome { .. }));
+    send(&mut socket, &FromOperator::Token { token: made });
+    assert!(matches!(receive(&mut socket), ToOperator::Welcome { .. }));
 
     let given = self::server();
     assert_eq!(given.printed("operator   token "), None);
@@ -315,17 +317,17 @@ fn chat_is_spoken_over_websocket_too_and_ends_with_a_reason() {
     let server = server();
     let mut operator = Operator::new(&server);
     let mut page = RawWs::connect(&server, "/ws/chat");
-    let (id, peer) = operator.opened();
+    let (id, peer) = operator.receive_opened();
     assert_eq!(peer, page.stream.local_addr().unwrap().to_string(), "not the gateway's");
     page.send_frame(first::TEXT, "hello, 世界".as_bytes());
-    assert_eq!(operator.said(), (id, Author::Client, "hello, 世界".to_owned()));
+    assert_eq!(operator.receive_said(), (id, Author::Client, "hello, 世界".to_owned()));
     operator.say(id, "hello, page");
     let frame = page.read();
     assert_eq!((frame.first, &*frame.payload), (first::TEXT, &b"hello, page"[..]));
-    operator.said();
+    operator.receive_said();
     page.send_frame(first::TEXT, b"bye");
     assert_eq!(page.read().close().0, Some(1000));
-    assert_eq!(operator.ended(), (id, Ending::Client));
+    assert_eq!(operator.receive_ended(), (id, Ending::Client));
 }
 
 #[test]
@@ -341,14 +343,14 @@ fn a_client_that_does_not_read_stops_nobody_and_grows_nothing() {
     let server = server();
     let mut operator = Operator::new(&server);
     let before = server.memory("VmHWM");
-    let deaf = connect_narrow(server.address("chat"));
-    let (deaf_id, _) = operator.opened();
+    let deaf = connect_with_small_buffer(server.address("chat"));
+    let (deaf_id, _) = operator.receive_opened();
     let long = "x".repeat(60_000);
     let mut errors = 0;
-    // The socket's own buffers take some; then the operator is told.
+    // The socket's buffers take some; then the operator gets an error.
     for _ in 0..2000 {
         operator.say(deaf_id, &long);
-        match operator.told() {
+        match operator.receive() {
             ToOperator::Said { .. } => {}
             ToOperator::Error { text } => {
                 assert_eq!(text, format!("not sent: client {deaf_id} does not read its messages"));
@@ -360,9 +362,9 @@ fn a_client_that_does_not_read_stops_nobody_and_grows_nothing() {
     }
     assert_eq!(errors, 1);
     let mut client = Client::new(&server);
-    let (id, _) = operator.opened();
+    let (id, _) = operator.receive_opened();
     operator.say(id, "quick");
-    assert_eq!(client.hear(), "quick");
+    assert_eq!(client.read_line(), "quick");
     let grown = server.memory("VmHWM") - before;
     assert!(grown < 40 << 10, "{grown} KiB");
     drop(deaf);
@@ -374,16 +376,16 @@ fn an_operator_who_does_not_read_is_disconnected() {
     let slow = Operator::new(&server);
     let mut quick = Operator::new(&server);
     let mut client = Client::new(&server);
-    quick.opened();
-    // More and more, until it is more than the sockets and the queue hold.
+    quick.receive_opened();
+    // More and more, until the sockets and the queue are full.
     let message = [vec![b'z'; 4000], b"\n".to_vec()].concat();
     while !server.log().iter().any(|line| line.contains("does not read its events")) {
         client.say(&message.repeat(50));
-        (0..50).for_each(|_| drop(quick.said()));
+        (0..50).for_each(|_| drop(quick.receive_said()));
     }
     drop(slow);
     client.say(b"go on\n");
-    while quick.said().2 != "go on" {}
+    while quick.receive_said().2 != "go on" {}
 }
 
 #[test]
@@ -392,16 +394,16 @@ fn thousands_of_lines_at_once_reach_an_operator_who_reads() {
     let server = server();
     let mut operator = Operator::new(&server);
     let mut client = Client::new(&server);
-    let (id, _) = operator.opened();
+    let (id, _) = operator.receive_opened();
     let lines: Vec<u8> = (0..LINES).flat_map(|i| format!("{i}\n").into_bytes()).collect();
     client.say(&lines);
-    // Another client is heard, too.
+    // Another client's messages arrive, too.
     let mut other = Client::new(&server);
     other.say(b"me too\n");
     let mut heard = 0;
     let mut other_is_heard = false;
     while heard < LINES || !other_is_heard {
-        match operator.told() {
+        match operator.receive() {
             ToOperator::Said { conversation, message } if conversation == id => {
                 assert_eq!(message.text, heard.to_string());
                 heard += 1;
@@ -415,7 +417,7 @@ fn thousands_of_lines_at_once_reach_an_operator_who_reads() {
         }
     }
     operator.say(id, "enough");
-    assert_eq!(client.hear(), "enough");
+    assert_eq!(client.read_line(), "enough");
     assert!(!server.log().iter().any(|line| line.contains("does not read its events")));
 }
 
@@ -425,67 +427,67 @@ fn lines_that_wait_for_an_operator_who_stops_reading_reach_the_others() {
     let stopped = Operator::new(&server);
     let mut operator = Operator::new(&server);
     let mut client = Client::new(&server);
-    let (id, _) = operator.opened();
-    // More than the sockets on the way to the one who does not read take.
+    let (id, _) = operator.receive_opened();
+    // More than the socket buffers towards the operator that does not read hold.
     let line = [vec![b'z'; 4000], b"\n".to_vec()].concat();
     let lines = 8 << 20 >> 12;
     let writer = client.stream.get_ref().try_clone().unwrap();
     let sending = std::thread::spawn(move || {
         (0..lines).for_each(|_| (&writer).write_all(&line).unwrap());
     });
-    (0..lines).for_each(|_| assert_eq!(operator.said().0, id));
+    (0..lines).for_each(|_| assert_eq!(operator.receive_said().0, id));
     sending.join().unwrap();
     server.wait_for_log(&["WARN", "operator disconnected: it does not read its events"]);
     client.say(b"bye\n");
-    assert_eq!(operator.ended(), (id, Ending::Client));
+    assert_eq!(operator.receive_ended(), (id, Ending::Client));
     drop(stopped);
 }
 
 #[test]
-fn clients_that_fill_the_room_for_messages_leave_some_to_others() {
+fn clients_that_fill_the_memory_for_messages_leave_a_share_to_others() {
     let server = server();
     let message = [vec![b'z'; 4000], b"\n".to_vec()].concat();
     let mut full = Vec::new();
     for _ in 0..12 {
         let mut client = Client::new(&server);
         client.say(&message.repeat(100));
-        assert_eq!(client.hear(), "* no operator is online; your message is queued");
-        wait_until_taken(client.stream.get_ref());
+        assert_eq!(client.read_line(), "* no operator is online; your message is queued");
+        wait_until_read(client.stream.get_ref());
         full.push(client);
     }
     let mut client = Client::new(&server);
     client.say(b"hello?\n");
-    assert_eq!(client.hear(), "* no operator is online; your message is queued");
+    assert_eq!(client.read_line(), "* no operator is online; your message is queued");
     let operator = Operator::new(&server);
     let conversation = operator.conversations.last().unwrap();
     assert_eq!(conversation.messages[0].text, "hello?");
-    // Those with the most were told that they gave way.
-    assert!(full[0].hear().starts_with("* too many messages of all clients are queued"));
+    // The clients with the most messages are notified that theirs were dropped.
+    assert!(full[0].read_line().starts_with("* too many messages of all clients are queued"));
 }
 
 #[test]
 fn a_client_that_compares_what_it_receives_with_bye_sees_it() {
     let server = server();
     let mut operator = Operator::new(&server);
-    // As the tutorials have it: what one recv gives is an answer, and "bye" is the end.
+    // As in tutorials: the result of one `recv` is a reply, and "bye" is the end.
     let mut client = connect(server.address("chat"));
-    let (id, _) = operator.opened();
+    let (id, _) = operator.receive_opened();
     let mut buffer = [0; 1024];
     for (question, answer) in [("hello", "hello to you\n"), ("is that all?", "bye")] {
         client.write_all(question.as_bytes()).unwrap();
-        assert_eq!(operator.said().2, question);
+        assert_eq!(operator.receive_said().2, question);
         operator.say(id, answer.trim_end());
-        operator.said();
+        operator.receive_said();
         let len = client.read(&mut buffer).unwrap();
         assert_eq!(std::str::from_utf8(&buffer[..len]).unwrap(), answer);
     }
     assert_eq!(client.read(&mut buffer).unwrap(), 0, "and then the end");
-    assert_eq!(operator.ended(), (id, Ending::Operator(operator.id)));
+    assert_eq!(operator.receive_ended(), (id, Ending::Operator(operator.id)));
 
     let mut page = RawWs::connect(&server, "/ws/chat");
-    let (id, _) = operator.opened();
+    let (id, _) = operator.receive_opened();
     operator.say(id, "bye");
-    // The end of the line is not known before the end of the stream: fragments.
+    // The line's end is unknown before the end of the stream: fragments.
     let frame = page.read();
     assert_eq!((frame.first, &*frame.payload), (first::TEXT_BEGINS, &b"bye"[..]));
     assert_eq!(page.read().payload, b"");
@@ -497,9 +499,9 @@ fn a_drain_ends_conversations_and_tells_the_operators() {
     let mut server = server();
     let mut operator = Operator::new(&server);
     let mut client = Client::new(&server);
-    operator.opened();
+    operator.receive_opened();
     client.say(b"last words\n");
-    operator.said();
+    operator.receive_said();
     server.signal("TERM");
     let close = loop {
         let frame = operator.socket.read();
@@ -509,7 +511,7 @@ fn a_drain_ends_conversations_and_tells_the_operators() {
     };
     assert_eq!(close.close().0, Some(1001));
     operator.socket.send(&ws::close(1001, ""));
-    assert_eq!(client.hear(), "");
+    assert_eq!(client.read_line(), "");
     drop(client);
     assert_eq!(server.wait().code(), Some(0));
 }
@@ -528,14 +530,14 @@ fn chat_once_ends_with_the_operators_answer() {
     );
     let mut operator = Operator::new(&server);
     let mut client = Client::new(&server);
-    let (id, _) = operator.opened();
+    let (id, _) = operator.receive_opened();
     client.say(b"question");
-    assert_eq!(operator.said().2, "question");
+    assert_eq!(operator.receive_said().2, "question");
     operator.say(id, "answer");
     assert_eq!(read_to_end(&mut client.stream), b"answer\n");
 }
 
-/// A server at whose terminal an operator sits.
+/// A server with an operator's console on its terminal.
 fn console() -> (Terminal, String) {
     let listen = ["--http", "127.0.0.1:0", "--listen", "chat=tcp://127.0.0.1:0"];
     let terminal = Terminal::start(ECHOGATE, &[&["serve", "--console"], &listen[..]].concat());
@@ -561,7 +563,7 @@ fn an_operator_at_the_servers_terminal_answers_each_client() {
     terminal.wait_for("[1] hi, I am first\n> ");
     terminal.type_in("hello, first\r");
     terminal.wait_for("[1] you: hello, first\n> ");
-    assert_eq!(first.hear(), "hello, first");
+    assert_eq!(first.read_line(), "hello, first");
 
     let mut second = client_of(&address);
     terminal.wait_for("[2] ");
@@ -573,16 +575,16 @@ fn an_operator_at_the_servers_terminal_answers_each_client() {
     assert!(listed.contains(" [2] ") && listed.contains(", waiting for "), "{listed}");
     terminal.type_in("@2 one moment\r");
     terminal.wait_for("[2] you: one moment\n> ");
-    assert_eq!(second.hear(), "one moment");
-    // What comes does not disturb the line that is typed.
+    assert_eq!(second.read_line(), "one moment");
+    // Incoming messages do not disturb the line being typed.
     terminal.type_in("so");
     terminal.wait_for("so");
     first.say(b"still there?\n");
     terminal.wait_for("[1] still there?\n> so");
     terminal.type_in("rry\r");
     terminal.wait_for("[2] you: sorry\n> ");
-    assert_eq!(second.hear(), "sorry");
-    // The line before comes back.
+    assert_eq!(second.read_line(), "sorry");
+    // The previous line comes back.
     terminal.type_in("\x1b[A\r");
     terminal.wait_for("[2] you: sorry\n> ");
     terminal.type_in("@1 bye\r");
@@ -591,16 +593,16 @@ fn an_operator_at_the_servers_terminal_answers_each_client() {
     reset(second.stream.into_inner());
     terminal.wait_for("[2] the connection to the client was lost");
     terminal.wait_for("> ");
-    leave(terminal);
+    interrupt_server(terminal);
 }
 
-/// Ctrl-C: the server ends as it should, and gives the terminal back.
-fn leave(terminal: Terminal) {
+/// Types Ctrl-C; asserts that the server ends with success and restores the terminal.
+fn interrupt_server(terminal: Terminal) {
     terminal.type_in("\x03");
     let start = Instant::now();
     let given_back = ["echo", "icanon", "isig"];
     while !given_back.iter().all(|name| terminal.settings().iter().any(|it| it == name)) {
-        assert!(start.elapsed() < PATIENCE, "never given back");
+        assert!(start.elapsed() < WAIT_TIMEOUT, "never given back");
     }
     let (status, shown) = terminal.wait();
     assert_eq!(status.code(), Some(0), "{shown}");
@@ -614,8 +616,8 @@ fn a_console_that_is_closed_leaves_the_server_serving() {
     terminal.wait_for("console closed; the server is still running\n");
     let mut client = client_of(&address);
     client.say(b"anybody?\n");
-    assert_eq!(client.hear(), "* no operator is online; your message is queued");
-    leave(terminal);
+    assert_eq!(client.read_line(), "* no operator is online; your message is queued");
+    interrupt_server(terminal);
 }
 
 #[test]
@@ -628,9 +630,9 @@ fn a_console_gives_the_terminal_back_at_the_second_signal() {
     terminal.wait_for("> ");
     let found = |it: &Terminal| it.settings().iter().any(|name| name == "echo");
     assert!(!found(&terminal), "the console has it");
-    // A client that keeps the server from its end.
-    let mut deaf = connect_narrow(&address);
-    write_until_held_back(&mut deaf, &noise(64 << 20));
+    // A client that delays the server's exit.
+    let mut deaf = connect_with_small_buffer(&address);
+    write_until_blocked(&mut deaf, &noise(64 << 20));
     let signal = || {
         let pid = terminal.pid().to_string();
         assert!(
@@ -640,12 +642,12 @@ fn a_console_gives_the_terminal_back_at_the_second_signal() {
     signal();
     let start = Instant::now();
     while TcpStream::connect(&address).is_ok() {
-        assert!(start.elapsed() < PATIENCE, "it still takes connections");
+        assert!(start.elapsed() < WAIT_TIMEOUT, "it still takes connections");
     }
     signal();
     let start = Instant::now();
     while !found(&terminal) {
-        assert!(start.elapsed() < PATIENCE, "never given back");
+        assert!(start.elapsed() < WAIT_TIMEOUT, "never given back");
     }
     assert_eq!(terminal.wait().0.code(), Some(1));
 }

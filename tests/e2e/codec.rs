@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use self::model::{LIMIT, compare};
 
-/// Text that is whole, cut, or wrong.
+/// Text that is valid, cut off, or invalid.
 fn text() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         6 => ".{0,60}".prop_map(String::into_bytes),
@@ -18,7 +18,7 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// A message or a control frame, mostly as it should be.
+/// A message or a control frame, mostly valid.
 fn piece() -> impl Strategy<Value = Vec<u8>> {
     let bytes = |max| proptest::collection::vec(any::<u8>(), 0..max);
     prop_oneof![

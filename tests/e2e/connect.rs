@@ -1,6 +1,6 @@
-//! The native client, `echogate connect`, as a process: in pipes, over WebSockets, by
-//! datagrams, on a terminal, in messages of any source, over and over again. The servers
-//! it calls here are a few lines each and misbehave as told.
+//! The native client, `echogate connect`, as a process: in pipes, over WebSocket, by datagrams, on
+//! a terminal, with messages of any source, with reconnects. The servers here are a few lines each
+//! and misbehave on purpose.
 
 #![allow(clippy::unwrap_used, reason = "the servers of tests are tests")]
 
@@ -24,11 +24,11 @@ use std::{
     thread,
 };
 
-use echogate_tests::server::PATIENCE;
+use echogate_tests::server::WAIT_TIMEOUT;
 
 use crate::ECHOGATE;
 
-/// A server for one connection, on a thread of its own; gives its `HOST:PORT`.
+/// Starts a server for one connection in a thread; returns its `HOST:PORT`.
 fn serve(connection: impl FnOnce(TcpStream) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -36,7 +36,7 @@ fn serve(connection: impl FnOnce(TcpStream) + Send + 'static) -> String {
     address
 }
 
-/// Answers with what comes, upper-cased, and reads only as fast as it can write.
+/// Replies to all bytes in upper case, and reads only as fast as it can write.
 fn upper(mut stream: impl Read + Write) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(n @ 1..) = stream.read(&mut buffer) {
@@ -59,24 +59,24 @@ fn connect(arguments: &[&str]) -> Child {
         .unwrap()
 }
 
-/// What `echogate connect` says and how it ends, given `input` and then its end.
+/// The output and the exit status of `echogate connect` with this standard input.
 fn run(arguments: &[&str], input: &[u8]) -> Output {
     let mut client = connect(arguments);
     let mut stdin = client.stdin.take().unwrap();
     thread::scope(|scope| {
-        // While the output is read; and whoever ends early does not read it all.
+        // In a thread, while the output is read; a client that ends early does not read all input.
         scope.spawn(move || stdin.write_all(input).ok());
         finish(client)
     })
 }
 
-/// Waits for the end. An input that is still open stays so.
+/// Waits for the process to end. An open standard input stays open.
 fn finish(mut client: Child) -> Output {
     let pid = client.id().to_string();
     let input = client.stdin.take();
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || sender.send(client.wait_with_output().unwrap()));
-    let output = receiver.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+    let output = receiver.recv_timeout(WAIT_TIMEOUT).unwrap_or_else(|_| {
         Command::new("kill").args(["-KILL", &pid]).status().ok();
         panic!("the client does not end")
     });
@@ -84,7 +84,7 @@ fn finish(mut client: Child) -> Output {
     output
 }
 
-/// Asserts a failure: its exit status and the one line that it is told in.
+/// Asserts a failure: its exit status and its error, a single line.
 #[track_caller]
 fn assert_fails(output: &Output, status: i32, line: &str) {
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -92,7 +92,7 @@ fn assert_fails(output: &Output, status: i32, line: &str) {
     assert_eq!(output.status.code(), Some(status));
 }
 
-/// Asserts a success that said nothing beside `stdout`.
+/// Asserts a success with the standard output `stdout` and an empty standard error.
 #[track_caller]
 fn assert_prints(output: &Output, stdout: &[u8]) {
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
@@ -100,13 +100,13 @@ fn assert_prints(output: &Output, stdout: &[u8]) {
     assert!(output.stdout == stdout, "{} bytes came", output.stdout.len());
 }
 
-/// Sends 100 MB through the client at `url`, which is to come back upper-cased, and
-/// looks at the most memory that the client has had.
+/// Sends 100 MB through the client to `url`, checks the replies in upper case, and checks the
+/// client's peak memory.
 fn assert_100_mb_come_back_upper_cased_in_little_memory(url: &str) {
     const PIECES: usize = 1600;
     const MAX_MEMORY_KB: usize = 40_000;
 
-    // All byte values, of a length that no buffer has.
+    // All byte values, in a length that is no multiple of a buffer size.
     let piece: Vec<u8> = (0..62_501_u32).map(|i| (i % 251) as u8 ^ (i / 251) as u8).collect();
     let mut client = connect(&[url]);
     let mut input = client.stdin.take().unwrap();
@@ -123,7 +123,7 @@ fn assert_100_mb_come_back_upper_cased_in_little_memory(url: &str) {
         assert!(received == expected, "piece {i} of {PIECES}");
     }
     let input = sender.join().unwrap();
-    // All is through, and the client still there: it waits for the end of its input.
+    // Everything is transferred, and the client still runs: it waits for the end of its input.
     let status = std::fs::read_to_string(format!("/proc/{}/status", client.id())).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
     let memory: usize = line.split_whitespace().nth(1).unwrap().parse().unwrap();

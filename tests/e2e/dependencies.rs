@@ -1,4 +1,4 @@
-//! What the workspace says of its dependencies.
+//! The minimum Rust version of all dependencies.
 
 use std::{env, process::Command};
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
-/// `1.95` or `1.95.0` as numbers.
+/// The numbers of a version such as `1.95` or `1.95.0`.
 fn version(text: &str) -> Vec<u32> {
     let mut numbers: Vec<u32> = text.split('.').map(|number| number.parse().unwrap()).collect();
     numbers.resize(3, 0);

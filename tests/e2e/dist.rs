@@ -1,4 +1,4 @@
-//! The committed page is what its sources say.
+//! The committed page, `web/dist`, is up to date with its sources.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! The documentation: its examples do what they say, its configuration is accepted, its links
-//! lead somewhere, and the paths that it names exist.
+//! The documentation: its examples print the documented output, its configuration is valid, and its
+//! links and paths lead to files.
 
 use std::{
     env, fs,
@@ -26,14 +26,14 @@ struct Block<'a> {
     lines: Vec<&'a str>,
 }
 
-/// A command of a `console` block and what it prints.
+/// A command of a `console` block, and its output.
 #[derive(Debug, Default)]
 struct Example {
     command: String,
     output: String,
 }
 
-/// All documents for people: those at the root, of the server and of the benchmarks.
+/// All documents: those at the root, of the server and of the benchmarks.
 fn documents() -> Vec<Document> {
     let folders = ["", "server", "server/docs", "tests/bench"];
     let names = folders.into_iter().flat_map(|folder| {
@@ -92,14 +92,14 @@ impl Document {
         examples
     }
 
-    /// The targets of links and pictures.
+    /// The targets of links and images.
     fn links(&self) -> Vec<&str> {
         let (_, text) = self.parts();
         let behind_brackets = text.into_iter().flat_map(|line| line.split("](").skip(1));
         behind_brackets.filter_map(|rest| rest.split(')').next()).collect()
     }
 
-    /// The anchors of its headings, as GitHub makes them.
+    /// The anchors of the headings, in GitHub's form.
     fn anchors(&self) -> Vec<String> {
         let (_, text) = self.parts();
         let headings = text.into_iter().filter(|line| line.starts_with('#'));
@@ -111,7 +111,7 @@ impl Document {
     }
 }
 
-/// Whether every program of the command is on this machine.
+/// Whether all programs of the command are installed.
 fn can_run(command: &str, path: &str) -> bool {
     command.split('|').filter_map(|part| part.split_whitespace().next()).all(|program| {
         let found = Command::new("sh")
@@ -134,7 +134,7 @@ fn every_example_does_what_it_says() {
         if examples.is_empty() {
             continue;
         }
-        // One for each document: what one leaves behind another does not see.
+        // A folder for each document: the files of one are not visible to another.
         let services = ["time", "chat"].map(|service| format!("{service}=tcp://127.0.0.1:0"));
         let [time, chat] = &services;
         let server =
@@ -162,7 +162,7 @@ fn every_example_does_what_it_says() {
     assert!(run >= 10, "there are examples: {run}");
 }
 
-/// What `echogate check` says of a command line.
+/// The result of `echogate check` with the arguments of a command line.
 fn check(arguments: &str) -> Output {
     let line = format!("exec {ECHOGATE} check {arguments}");
     Command::new("sh").args(["-c", &line]).output().unwrap()
@@ -181,7 +181,7 @@ fn every_configuration_and_command_line_of_serve_is_accepted() {
         }
         let blocks = document.blocks("sh");
         let commands = blocks.iter().flat_map(|block| &block.lines);
-        // Files that the text tells the reader to make are not there.
+        // Files that the reader is to create are missing here.
         for line in commands.filter(|line| !line.contains(".pem")) {
             let Some(flags) = line.strip_prefix("echogate ").filter(|f| f.starts_with("--")) else {
                 continue;
@@ -237,7 +237,6 @@ fn every_document_of_the_reference_is_linked_from_the_front_page() {
 }
 
 #[test]
-#[ignore = "until the sources stand where these documents say"]
 fn every_path_that_the_documents_for_developers_name_exists() {
     let tops = ["server/", "web/", "tests/", ".ci/", ".github/", ".cargo/"];
     let is_path = |name: &&str| {
@@ -250,7 +249,7 @@ fn every_path_that_the_documents_for_developers_name_exists() {
         let (_, text) = document.parts();
         let code = text.into_iter().flat_map(|line| line.split('`').skip(1).step_by(2));
         let names = code.filter_map(|code| code.split([' ', ':']).next());
-        // The architecture names sources by their place in `server/src`.
+        // ARCHITECTURE.md names sources relative to `server/src`.
         let exists = |name: &str| {
             let bases = ["", "server", "server/src"];
             bases.iter().any(|base| Path::new(ROOT).join(base).join(name).exists())

@@ -1,4 +1,4 @@
-//! Who ends, breaks or breaks the rules, and what the others see of it.
+//! Connections that end, vanish or violate the protocol, seen from the other side.
 
 use std::{
     io::{Read, Write},
@@ -17,13 +17,13 @@ use echogate_tests::{
 
 use crate::{ECHOGATE, server};
 
-/// A server whose messages are small, so that too big ones are too.
+/// A server with a small limit on messages, so that tests can exceed it.
 fn strict_server() -> Server {
     Server::start(ECHOGATE, &["--max-message", "100000"])
 }
 
-/// Each rule of RFC 6455, broken, and the code of the Close that says so.
-fn breaches() -> Vec<(&'static str, Vec<u8>, u16)> {
+/// Violations of RFC 6455, and the status code of the Close frame for each.
+fn violations() -> Vec<(&'static str, Vec<u8>, u16)> {
     use ws::frame;
     vec![
         ("RSV1", frame(0xc1, b"a"), 1002),
@@ -73,7 +73,7 @@ fn breaches() -> Vec<(&'static str, Vec<u8>, u16)> {
     ]
 }
 
-/// The frames up to the Close, and its code; behind it there must be an orderly end.
+/// Reads frames up to the Close frame and an orderly end of the stream; returns the status code.
 fn close_code(client: &mut RawWs) -> Option<u16> {
     loop {
         let frame = client.read();
@@ -86,9 +86,9 @@ fn close_code(client: &mut RawWs) -> Option<u16> {
 }
 
 #[test]
-fn each_breach_of_the_rules_gets_its_close() {
+fn each_protocol_violation_gets_its_close_code() {
     let server = strict_server();
-    for (what, bytes, code) in breaches() {
+    for (what, bytes, code) in violations() {
         let mut client = RawWs::connect(&server, "/ws");
         client.send(&bytes);
         assert_eq!(close_code(&mut client), Some(code), "{what}");
@@ -98,9 +98,9 @@ fn each_breach_of_the_rules_gets_its_close() {
 #[test]
 fn the_close_arrives_even_with_unread_data_behind_the_breach() {
     let server = strict_server();
-    for (what, bytes, code) in breaches() {
+    for (what, bytes, code) in violations() {
         let mut client = RawWs::connect(&server, "/ws");
-        // More than all buffers on the way hold: a reset would break the sending off.
+        // More than all buffers hold: a reset would abort the sending.
         client.send(&[bytes, noise(8 << 20)].concat());
         assert_eq!(close_code(&mut client), Some(code), "{what}");
     }
@@ -121,8 +121,8 @@ fn messages_before_a_breach_are_passed_on() {
 fn text_that_turns_out_wrong_within_a_frame_that_is_being_answered_ends_the_connection() {
     let server = server();
     let mut client = RawWs::connect(&server, "/ws");
-    // The reply to the first half is out, as a fragment, before the second half shows the
-    // breach: nothing may complete the message.
+    // The reply to the first half is sent, as a fragment, before the second half violates the
+    // protocol: nothing may complete the message.
     let frame = ws::frame(first::TEXT, b"first half,\xff");
     client.send(&frame[..frame.len() - 1]);
     assert_eq!(read_exactly(&mut client.stream, 13), b"\x01\x0bFIRST HALF,");
@@ -139,11 +139,11 @@ fn bytes_behind_a_close_do_not_destroy_the_answer() {
     assert_eq!(client.read_close().0, Some(1000));
 }
 
-/// A way for a client to end.
+/// A client's way to end.
 type Ending = fn(RawWs);
 
 #[test]
-fn an_upstream_is_told_when_the_client_is_gone() {
+fn an_upstream_sees_the_end_of_its_client() {
     let upstream = Upstream::new();
     let server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", "bytes")]);
     let endings: [(&str, Ending); 4] = [
@@ -158,7 +158,7 @@ fn an_upstream_is_told_when_the_client_is_gone() {
         let mut stream = upstream.accept();
         assert_eq!(read_exactly(&mut stream, 5), b"hello");
         end(client);
-        // In order or by a reset: `aborts` tells which.
+        // Orderly or by a reset: the module `aborts` tests which.
         assert!(matches!(stream.read(&mut [0]), Ok(0) | Err(_)), "{how}");
         drop(stream);
         server.wait_for_log(&["kind=websocket", &format!("id={}", i + 1), how]);
@@ -201,7 +201,7 @@ fn an_upstream_that_never_ends_does_not_keep_a_client_that_closed() {
     let (done, wait) = mpsc::channel::<()>();
     let serving = upstream.serve(move |mut stream| {
         assert!(read_to_end(&mut stream).is_empty(), "the end of input comes");
-        // And no end comes back.
+        // The upstream does not end its side.
         wait.recv().ok();
         stream.write_all(b"too late").ok();
     });
@@ -234,11 +234,11 @@ fn what_an_upstream_still_says_after_the_clients_close_is_delivered_before_the_a
 }
 
 #[test]
-fn one_clients_breach_disturbs_nobody() {
+fn one_clients_violation_disturbs_nobody() {
     let server = strict_server();
     let mut other = RawWs::connect(&server, "/ws");
     let mut tcp = connect(server.address("upper"));
-    for (_, bytes, _) in breaches() {
+    for (_, bytes, _) in violations() {
         let mut client = RawWs::connect(&server, "/ws");
         client.send(&bytes);
         reset(client.stream);
@@ -258,7 +258,7 @@ fn noise_behind_a_handshake_ends_in_a_close_and_never_in_a_panic() {
             let mut client = RawWs::connect(&server, "/ws");
             let noise = noise[i * 7..i * 7 + 20_000].to_vec();
             thread::spawn(move || {
-                // The server may have hung up in the middle of it.
+                // The server may have closed the connection in the middle of the write.
                 client.stream.write_all(&noise).ok();
                 client.shutdown();
                 let mut all = Vec::new();
@@ -280,9 +280,9 @@ fn an_upstream_that_ends_without_reading_lets_the_client_end() {
     let mut client = RawWs::connect(&server, "/x");
     let stream = upstream.accept();
     let flood = ws::frame(first::BINARY, &noise(1 << 20)).repeat(48);
-    let sent = echogate_tests::tcp::write_until_held_back(&mut client.stream, &flood);
+    let sent = echogate_tests::tcp::write_until_blocked(&mut client.stream, &flood);
     assert!(sent < flood.len(), "the upstream does not read");
-    // It ends its side, and goes on not reading. The client finishes its frame.
+    // The upstream ends its side and still does not read. The client finishes its frame.
     stream.shutdown(Shutdown::Write).unwrap();
     let close = client.read();
     assert_eq!(close.close(), (Some(1000), "the upstream ended the stream"));

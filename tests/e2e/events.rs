@@ -1,4 +1,4 @@
-//! Who is connected, live: `/api/events`, and what it tells of a connection.
+//! The live list of connections: `/api/events`, and its data on a connection.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -9,7 +9,7 @@ use std::{
 use echogate_proto::api::{Closed, Connection, Endpoints, Event, Kind, Legs, Moved};
 use echogate_tests::{
     http::{self, Response, connect},
-    server::{PATIENCE, Server},
+    server::{Server, WAIT_TIMEOUT},
     tcp::{read_exactly, read_to_end},
     ws::{RawWs, first},
 };
@@ -17,12 +17,12 @@ use echogate_tests::{
 use crate::{ECHOGATE, raise_own_limit, server};
 
 /// A client of `/api/events`.
-struct Watcher {
+struct Subscriber {
     stream: BufReader<TcpStream>,
 }
 
-impl Watcher {
-    fn new(server: &Server) -> Watcher {
+impl Subscriber {
+    fn new(server: &Server) -> Subscriber {
         let mut stream = connect(server.address("http"));
         let request = ["GET /api/events HTTP/1.1", "Host: localhost", "Accept: text/event-stream"];
         stream.write_all(format!("{}\r\n\r\n", request.join("\r\n")).as_bytes()).unwrap();
@@ -30,27 +30,27 @@ impl Watcher {
         assert_eq!(head.status, 200);
         assert_eq!(head.header("content-type"), Some("text/event-stream"));
         assert_eq!(head.header("cache-control"), Some("no-cache"));
-        Watcher { stream: BufReader::new(stream) }
+        Subscriber { stream: BufReader::new(stream) }
     }
 
-    /// The next event; none at the end.
+    /// The next event; `None` at the end of the stream.
     fn next(&mut self) -> Option<Event> {
         let start = Instant::now();
         loop {
-            // There are comments in between, however long nothing happens.
-            assert!(start.elapsed() < PATIENCE, "no event comes");
+            // Comments are sent without events, too.
+            assert!(start.elapsed() < WAIT_TIMEOUT, "no event comes");
             let mut line = String::new();
             if self.stream.read_line(&mut line).unwrap() == 0 {
                 return None;
             }
-            // The chunks' lengths and the empty lines lie between.
+            // Lines with the lengths of chunks and empty lines are skipped.
             if let Some(data) = line.strip_prefix("data: ") {
                 return Some(serde_json::from_str(data).unwrap());
             }
         }
     }
 
-    /// Everything, as told at the start.
+    /// The first event: all connections.
     fn all(&mut self) -> (usize, Vec<Connection>) {
         match self.next() {
             Some(Event::All { total, connections }) => (total, connections),
@@ -58,7 +58,7 @@ impl Watcher {
         }
     }
 
-    /// What `wanted` finds in the changes that follow, the first time that it does.
+    /// Waits for changes for which `wanted` returns a value.
     fn wait<T>(
         &mut self,
         mut wanted: impl FnMut(&[Connection], &[Moved], &[Closed]) -> Option<T>,
@@ -81,57 +81,57 @@ impl Watcher {
 }
 
 #[test]
-fn a_client_is_seen_to_come_to_move_and_to_go() {
+fn a_connection_is_reported_when_it_opens_transfers_and_closes() {
     let server = server();
     let mut early = connect(server.address("upper"));
     early.write_all(b"early").unwrap();
     read_exactly(&mut early, 5);
-    let mut watcher = Watcher::new(&server);
-    let (total, connections) = watcher.all();
+    let mut subscriber = Subscriber::new(&server);
+    let (total, connections) = subscriber.all();
     assert_eq!((total, connections.len()), (1, 1));
     assert_eq!(connections[0].carried.bytes_sent, 5);
     assert_eq!(connections[0].carried.legs, None, "nobody watched");
 
     let mut client = connect(server.address("upper"));
-    let came = watcher.opened(Kind::Tcp);
+    let came = subscriber.opened(Kind::Tcp);
     assert_eq!(came.peer, Some(client.local_addr().unwrap().to_string()));
     assert_eq!(&*came.target, "upper");
     client.write_all(b"moved").unwrap();
-    let carried = watcher.wait(|_, moved, _| {
+    let carried = subscriber.wait(|_, moved, _| {
         moved.iter().find(|moved| moved.id == came.id).map(|moved| moved.carried)
     });
     assert_eq!((carried.bytes_received, carried.bytes_sent), (5, 5));
     assert!(matches!(carried.legs, Some(Legs::Service { service }) if service > 0.0));
     client.shutdown(Shutdown::Write).unwrap();
-    let gone = watcher.wait(|_, _, closed| closed.iter().find(|c| c.id == came.id).cloned());
+    let gone = subscriber.wait(|_, _, closed| closed.iter().find(|c| c.id == came.id).cloned());
     assert_eq!(gone.end, "the client closed the connection");
     assert_eq!(gone.carried.bytes_sent, 5);
 }
 
 #[test]
-fn a_connection_shorter_than_a_blink_is_seen() {
+fn a_connection_that_closes_at_once_is_reported() {
     let server = server();
-    let mut watcher = Watcher::new(&server);
-    watcher.all();
+    let mut subscriber = Subscriber::new(&server);
+    subscriber.all();
     let mut client = connect(server.address("upper"));
     client.write_all(b"quick").unwrap();
     client.shutdown(Shutdown::Write).unwrap();
     read_to_end(&mut client);
-    let came = watcher.opened(Kind::Tcp);
-    // Its end may have been told with its beginning.
+    let came = subscriber.opened(Kind::Tcp);
+    // The connection's end may be in the same event as its beginning.
     assert_eq!(came.peer, Some(client.local_addr().unwrap().to_string()));
 }
 
 #[test]
 fn a_page_finds_its_connection_by_its_label_and_the_hop_behind_it() {
     let server = server();
-    let mut watcher = Watcher::new(&server);
-    watcher.all();
+    let mut subscriber = Subscriber::new(&server);
+    subscriber.all();
     let mut client = RawWs::connect(&server, "/ws?label=me-1&other=x");
     let (bridge, hop) = {
         let (mut bridge, mut hop) = (None, None);
         while bridge.is_none() || hop.is_none() {
-            watcher.wait(|opened, _, _| {
+            subscriber.wait(|opened, _, _| {
                 for connection in opened {
                     let place = if connection.kind == Kind::Tcp { &mut hop } else { &mut bridge };
                     *place = Some(connection.clone());
@@ -148,7 +148,7 @@ fn a_page_finds_its_connection_by_its_label_and_the_hop_behind_it() {
 
     client.send_frame(first::TEXT, b"timed");
     client.read();
-    let legs = watcher.wait(|_, moved, _| {
+    let legs = subscriber.wait(|_, moved, _| {
         moved.iter().find(|moved| moved.id == bridge.id).and_then(|moved| moved.carried.legs)
     });
     let Legs::Bridge { up, upstream, down } = legs else { panic!("{legs:?}") };
@@ -171,27 +171,27 @@ fn a_label_that_is_too_long_or_not_visible_ascii_is_none() {
 }
 
 #[test]
-fn of_many_connections_the_first_thousand_are_told() {
+fn of_many_connections_the_first_thousand_are_listed() {
     raise_own_limit();
     let server = server();
     let clients: Vec<_> = (0..1100).map(|_| connect(server.address("upper"))).collect();
     server.wait_for_connections(|all| all.len() == 1100);
-    let (total, connections) = Watcher::new(&server).all();
+    let (total, connections) = Subscriber::new(&server).all();
     assert_eq!((total, connections.len()), (1100, 1000));
     drop(clients);
 }
 
 #[test]
-fn who_was_one_too_many_is_told_of_when_there_is_room() {
+fn a_connection_beyond_the_list_is_reported_once_another_closes() {
     raise_own_limit();
     let server = server();
     let mut clients: Vec<_> = (0..1001).map(|_| connect(server.address("upper"))).collect();
     server.wait_for_connections(|all| all.len() == 1001);
-    let mut watcher = Watcher::new(&server);
-    assert_eq!(watcher.all().1.len(), 1000);
+    let mut subscriber = Subscriber::new(&server);
+    assert_eq!(subscriber.all().1.len(), 1000);
     clients.drain(..10);
     loop {
-        if let Event::All { total, connections, .. } = watcher.next().unwrap() {
+        if let Event::All { total, connections, .. } = subscriber.next().unwrap() {
             assert_eq!(total, connections.len());
             break;
         }
@@ -199,21 +199,21 @@ fn who_was_one_too_many_is_told_of_when_there_is_room() {
 }
 
 #[test]
-fn a_watcher_that_does_not_read_costs_nothing_and_finds_all_anew() {
+fn a_subscriber_that_does_not_read_costs_nothing_and_gets_a_new_list() {
     raise_own_limit();
     let server = server();
-    let mut watcher = Watcher::new(&server);
-    watcher.all();
+    let mut subscriber = Subscriber::new(&server);
+    subscriber.all();
     for _ in 0..20 {
         let clients: Vec<_> = (0..200).map(|_| connect(server.address("upper"))).collect();
         drop(clients);
     }
     let last = connect(server.address("upper"));
     let peer = Some(last.local_addr().unwrap().to_string());
-    // However much of it was missed, what is told leads to what is.
+    // Whatever events were missed, the reported changes lead to the current list.
     let mut known = std::collections::BTreeMap::new();
     while known.values().collect::<Vec<_>>() != [&peer] {
-        match watcher.next().unwrap() {
+        match subscriber.next().unwrap() {
             Event::All { connections, .. } => {
                 known = connections.into_iter().map(|c| (c.id, c.peer)).collect();
             }
@@ -228,27 +228,27 @@ fn a_watcher_that_does_not_read_costs_nothing_and_finds_all_anew() {
 }
 
 #[test]
-fn watchers_are_few_and_each_has_a_place() {
+fn the_number_of_subscribers_is_limited() {
     let server = Server::start(ECHOGATE, &["--max-per-address", "3"]);
-    let watchers: Vec<_> = (0..3).map(|_| Watcher::new(&server)).collect();
+    let subscribers: Vec<_> = (0..3).map(|_| Subscriber::new(&server)).collect();
     let refused = http::get(server.address("http"), "/api/events");
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("5")));
-    drop(watchers);
+    drop(subscribers);
 
     let server = self::server();
-    let watchers: Vec<_> = (0..64).map(|_| Watcher::new(&server)).collect();
+    let subscribers: Vec<_> = (0..64).map(|_| Subscriber::new(&server)).collect();
     assert_eq!(http::get(server.address("http"), "/api/events").status, 503);
     assert_eq!(http::get(server.address("http"), "/healthz").status, 200);
-    drop(watchers);
+    drop(subscribers);
 }
 
 #[test]
-fn watchers_do_not_hold_up_the_servers_end() {
+fn subscribers_do_not_delay_the_servers_exit() {
     let mut server = server();
-    let mut watcher = Watcher::new(&server);
-    watcher.all();
+    let mut subscriber = Subscriber::new(&server);
+    subscriber.all();
     server.signal("TERM");
-    while watcher.next().is_some() {}
+    while subscriber.next().is_some() {}
     assert_eq!(server.wait().code(), Some(0));
     assert!(!server.log().iter().any(|line| line.contains("cut off")), "{:?}", server.log());
 }

@@ -1,5 +1,5 @@
-//! The configuration files of `server/examples`: each starts a server that serves. Ports become
-//! free ones, and the folders of the system those of the test.
+//! The configuration files of `server/examples`: each starts a working server. Ports are replaced by
+//! free ones, and system folders by temporary ones.
 
 use std::{
     fs,
@@ -22,7 +22,7 @@ use crate::ECHOGATE;
 
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../server/examples");
 
-/// The text of an example with free ports in place of those of its listeners.
+/// The text of an example, with free ports for its listeners.
 fn example(name: &str, folder: &Path) -> String {
     let text = fs::read_to_string(format!("{EXAMPLES}/{name}.toml")).unwrap();
     let ports = [8080, 8443, 7007, 7008, 7009, 7013, 7017, 7443];
@@ -34,7 +34,7 @@ fn example(name: &str, folder: &Path) -> String {
         .replace("/run/echogate", &format!("{folder}"))
 }
 
-/// A server that is configured by an example alone.
+/// A server with an example as its only configuration.
 fn start(text: &str, folder: &Path) -> Server {
     let file = folder.join("echogate.toml");
     fs::write(&file, text).unwrap();

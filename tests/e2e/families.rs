@@ -1,4 +1,5 @@
-//! Every socket family: the same script of exchanges on each gives the same bytes.
+//! Every socket family: the same exchanges give the same bytes on each. The service `time`, `?once`
+//! and activated sockets.
 
 use std::{
     collections::HashMap,
@@ -19,7 +20,7 @@ use std::{
 
 use echogate_tests::{
     http::connect,
-    server::{PATIENCE, Server},
+    server::{Server, WAIT_TIMEOUT},
     tcp::{noise, read_exactly},
     tls::Authority,
 };
@@ -28,14 +29,14 @@ use serde_json::Value;
 
 use crate::ECHOGATE;
 
-/// Asks something and gives the answer, of which the length is known.
-type Ask = Box<dyn FnMut(&[u8], usize) -> Vec<u8>>;
+/// A function that sends a request and returns the reply, whose length is known.
+type Exchange = Box<dyn FnMut(&[u8], usize) -> Vec<u8>>;
 
-/// The families of connections, and those of datagrams.
+/// The stream families and the datagram families.
 const STREAMS: [&str; 5] = ["tcp4", "tcp6", "dual", "tls", "unix"];
 const DATAGRAMS: [&str; 4] = ["udp4", "udp6", "udp-any", "unixgram"];
 
-/// A server of one service by every family.
+/// A server with one service on every family.
 struct Families {
     authority: Authority,
     dir: tempfile::TempDir,
@@ -70,12 +71,12 @@ impl Families {
         Families { authority, dir, server, urls }
     }
 
-    /// `HOST:PORT`, or a path.
+    /// The `HOST:PORT` or the path of a family's listener.
     fn at(&self, family: &str) -> &str {
         self.urls[family].split_once("://").unwrap().1
     }
 
-    fn ask(&self, family: &str) -> Ask {
+    fn connect(&self, family: &str) -> Exchange {
         let at = self.at(family).to_owned();
         let port = || at.rsplit_once(':').unwrap().1.to_owned();
         match family {
@@ -84,12 +85,12 @@ impl Families {
             "tls" => Box::new(by_stream(self.authority.connect(&at))),
             "unix" => {
                 let stream = UnixStream::connect(at).unwrap();
-                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                stream.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
                 Box::new(by_stream(stream))
             }
             "udp4" => Box::new(by_udp("127.0.0.1:0", &at)),
             "udp6" => Box::new(by_udp("[::1]:0", &at)),
-            // Any address of the machine, and the answer has to come from there.
+            // A datagram to any address of the machine is answered from that address.
             "udp-any" => Box::new(by_udp("0.0.0.0:0", &format!("127.1.2.3:{}", port()))),
             "unixgram" => Box::new(by_unixgram(&at)),
             other => panic!("{other}"),
@@ -107,7 +108,7 @@ fn by_stream(mut stream: impl Read + Write) -> impl FnMut(&[u8], usize) -> Vec<u
 
 fn by_udp(from: &str, to: &str) -> impl FnMut(&[u8], usize) -> Vec<u8> + use<> {
     let socket = UdpSocket::bind(from).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
     let to: SocketAddr = to.parse().unwrap();
     move |bytes, _| {
         socket.send_to(bytes, to).unwrap();
@@ -120,10 +121,10 @@ fn by_udp(from: &str, to: &str) -> impl FnMut(&[u8], usize) -> Vec<u8> + use<> {
 }
 
 fn by_unixgram(to: &str) -> impl FnMut(&[u8], usize) -> Vec<u8> + use<> {
-    // A name that the system chooses, in no folder.
+    // An abstract address that the kernel chooses.
     let name = format!("echogate-{}-{to}", std::process::id());
     let socket = UnixDatagram::bind_addr(&UnixAddr::from_abstract_name(name).unwrap()).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
     socket.connect(to).unwrap();
     move |bytes, _| {
         socket.send(bytes).unwrap();
@@ -157,9 +158,9 @@ fn upper_and_echo_give_the_same_bytes_on_every_family() {
     ] {
         let families = Families::of(service);
         for family in STREAMS.into_iter().chain(DATAGRAMS) {
-            let mut ask = families.ask(family);
+            let mut exchange = families.connect(family);
             for bytes in script {
-                let answered = ask(bytes, bytes.len());
+                let answered = exchange(bytes, bytes.len());
                 assert!(answered == answer(bytes), "{service} {family}: {} bytes", bytes.len());
             }
         }
@@ -173,9 +174,9 @@ fn time_gives_the_same_answers_on_every_family() {
     }
     let families = Families::of("time");
     for family in STREAMS.into_iter().chain(DATAGRAMS) {
-        let mut ask = families.ask(family);
+        let mut exchange = families.connect(family);
         for (request, answer) in [
-            // Without newlines first: a client that has sent one sends lines.
+            // Requests without newlines come first: a newline switches the connection to lines.
             ("-1", "1969-12-31 23:59:59"),
             ("nan", "error: not a Unix time: \"nan\""),
             ("1532345678\n", "2018-07-23 11:34:38\n"),
@@ -186,34 +187,34 @@ fn time_gives_the_same_answers_on_every_family() {
             ("999999999999\n", "error: out of range: \"999999999999\"\n"),
             ("0\n", "1970-01-01 00:00:00\n"),
         ] {
-            let answered = ask(request.as_bytes(), answer.len());
+            let answered = exchange(request.as_bytes(), answer.len());
             assert_eq!(String::from_utf8_lossy(&answered), answer, "{family}: {request:?}");
         }
     }
 }
 
 #[test]
-fn a_datagram_is_answered_by_one_whatever_its_size() {
+fn each_datagram_gets_one_reply_at_any_size() {
     if !has_ipv6() {
         return;
     }
     let families = Families::of("upper");
     for family in DATAGRAMS {
-        let mut ask = families.ask(family);
-        // The largest that IPv4 has is 65,507; a byte of 0 is a datagram of its own too.
+        let mut exchange = families.connect(family);
+        // The largest payload over IPv4 is 65,507 bytes; an empty datagram counts, too.
         for len in [0, 1, 1500, 9000, 65_000, 65_507] {
             let bytes = noise(len);
-            assert!(ask(&bytes, len) == bytes.to_ascii_uppercase(), "{family}: {len} bytes");
+            assert!(exchange(&bytes, len) == bytes.to_ascii_uppercase(), "{family}: {len} bytes");
         }
     }
 }
 
 #[test]
-fn a_flood_of_datagrams_grows_nothing_and_others_are_still_answered() {
+fn a_flood_of_datagrams_takes_no_memory_and_others_are_still_answered() {
     let families = Families::of("upper");
     let before = families.server.memory("VmHWM");
     let to: SocketAddr = families.at("udp4").parse().unwrap();
-    // From more senders than are listed, none of whom reads.
+    // From more senders than the list holds, none of which reads.
     for _ in 0..1500 {
         let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
         for _ in 0..20 {
@@ -223,21 +224,21 @@ fn a_flood_of_datagrams_grows_nothing_and_others_are_still_answered() {
     let deaf = UnixDatagram::unbound().unwrap();
     deaf.set_nonblocking(true).unwrap();
     for _ in 0..1000 {
-        // It has no address, and so no answer.
+        // A sender without an address gets no reply.
         deaf.send_to(b"x", families.at("unixgram")).ok();
     }
-    let mut ask = families.ask("unixgram");
-    assert_eq!(ask(b"still here", 10), b"STILL HERE");
+    let mut exchange = families.connect("unixgram");
+    assert_eq!(exchange(b"still here", 10), b"STILL HERE");
     let start = Instant::now();
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
     loop {
-        // What the kernel drops in a flood is lost, as datagrams may be.
+        // The kernel may drop datagrams of a flood.
         socket.send_to(b"here too", to).unwrap();
         if socket.recv(&mut [0; 100]).is_ok_and(|len| len == 8) {
             break;
         }
-        assert!(start.elapsed() < PATIENCE, "never answered");
+        assert!(start.elapsed() < WAIT_TIMEOUT, "never answered");
     }
     let grown = families.server.memory("VmHWM") - before;
     assert!(grown < 4 << 10, "{grown} KiB");
@@ -265,7 +266,7 @@ fn clients_are_listed_by_their_kind_with_what_is_known_of_them() {
     read_exactly(&mut client, 2);
     let entered = |connection: &Value| connection["bytes_sent"] != 0;
     let mut all = server.wait_for_connections(|all| all.iter().filter(|c| entered(c)).count() == 3);
-    // A datagram is counted when its answer is out, which may be later than others.
+    // A datagram is counted after its reply is sent, which may be after other replies.
     all.sort_by_key(|connection| connection["kind"].to_string());
     for (connection, (kind, bytes, messages)) in
         all.iter().zip([("udp", 7, 1), ("unix", 2, 0), ("unixgram", 4, 1)])
@@ -293,17 +294,17 @@ fn a_socket_file_is_there_while_the_server_is_and_no_longer() {
     assert!(!files.iter().any(|file| file.exists()));
 }
 
-/// A server with `upper` on this socket file alone; or why there is none.
+/// A server with `upper` on this socket file only, or its error.
 fn upper_on(path: &Path, mode: &str) -> Result<Server, String> {
     let listen = format!("upper=unix://{}{mode}", path.display());
     let mut command = Command::new(ECHOGATE);
     command.args(["--http", "127.0.0.1:0", "--listen", &listen]);
-    // What fails does so at once; a server is started anew to be kept.
+    // A failure ends at once; on success the server is started again, to be kept.
     let mut probe = Command::new(ECHOGATE);
     probe.args(command.get_args()).stdin(Stdio::null()).stdout(Stdio::null());
     let mut child = probe.stderr(Stdio::piped()).spawn().unwrap();
     let start = Instant::now();
-    while start.elapsed() < PATIENCE {
+    while start.elapsed() < WAIT_TIMEOUT {
         if let Some(status) = child.try_wait().unwrap() {
             assert_eq!(status.code(), Some(1));
             let mut said = String::new();
@@ -319,7 +320,7 @@ fn upper_on(path: &Path, mode: &str) -> Result<Server, String> {
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    // The socket file that it left behind is the next one's to replace.
+    // The next server replaces the stale socket file.
     Ok(Server::spawn(command))
 }
 
@@ -361,7 +362,7 @@ fn a_socket_file_whose_server_is_stuck_is_in_use() {
     let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
     socket.bind(&socket2::SockAddr::unix(&path).unwrap()).unwrap();
     socket.listen(0).unwrap();
-    // Its queue is full: whoever connects now would wait.
+    // The listen backlog is full: the next connection would wait.
     let _first = UnixStream::connect(&path).unwrap();
     let listen = format!("upper=unix://{}", path.display());
     let output =
@@ -373,11 +374,11 @@ fn a_socket_file_whose_server_is_stuck_is_in_use() {
 #[test]
 fn two_time_services_do_not_answer_each_other_for_ever() {
     let server = Server::start(ECHOGATE, &["--listen", "time=udp://127.0.0.1:0"]);
-    let mut ask = by_udp("127.0.0.1:0", server.address("time"));
-    assert!(ask(b"noon", 0).starts_with(b"error: "));
-    // The last is answered, and so its answer would be behind those to the others.
+    let mut exchange = by_udp("127.0.0.1:0", server.address("time"));
+    assert!(exchange(b"noon", 0).starts_with(b"error: "));
+    // The reply to the last datagram is behind any replies to the others.
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
     socket.send_to(b"error: not a Unix time: \"noon\"", server.address("time")).unwrap();
     socket.send_to(b"ERROR: NOT A UNIX TIME: \"NOON\"", server.address("time")).unwrap();
     socket.send_to(b"0", server.address("time")).unwrap();
@@ -386,8 +387,8 @@ fn two_time_services_do_not_answer_each_other_for_ever() {
     assert!(buffer[..len].ends_with(b":00"), "{:?}", buffer[..len].escape_ascii());
 }
 
-/// Runs this script with the server's program as its argument: sockets that are passed on
-/// have datagrams from each other and from themselves waiting, as forged ones would be.
+/// A script that starts the server with activated sockets, in which datagrams from each other and
+/// from themselves wait, as if with forged senders.
 const SELF_ADDRESSED: &str = r#"
 import fcntl, os, socket, sys
 one, any = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
@@ -418,7 +419,7 @@ fn sockets_of_this_server_do_not_answer_each_other() {
     let server = Server::spawn(command);
     let at = |url: String| url.split_once("://").unwrap().1.replace("0.0.0.0", "127.0.0.1");
     let all: Vec<String> = server.urls("echo").map(at).collect();
-    // Each of these comes behind those of the sockets themselves.
+    // Each of these is behind the datagrams of the sockets.
     assert_eq!(by_udp("127.0.0.1:0", &all[0])(b"first", 5), b"first");
     assert_eq!(by_udp("127.0.0.1:0", &all[1])(b"second", 6), b"second");
     assert_eq!(by_unixgram(&all[2])(b"third", 5), b"third");
@@ -438,10 +439,10 @@ fn a_loop_with_another_echo_ends_and_others_are_answered_meanwhile() {
     let (start, mut answers) = (Instant::now(), 0);
     let is_found = || server.log().iter().any(|line| line.contains("datagram loop"));
     let mut buffer = [0; 100];
-    // What makes it begin: a forged sender, elsewhere. (Without an answer it begins anew, as
-    // a datagram may be lost.)
+    // A datagram with a forged sender starts the loop. (It is sent again without a reply, as a
+    // datagram may be lost.)
     while !is_found() {
-        assert!(start.elapsed() < PATIENCE, "still answered after {answers} times");
+        assert!(start.elapsed() < WAIT_TIMEOUT, "still answered after {answers} times");
         echo.send(b"round and round").unwrap();
         while let Ok(len) = echo.recv(&mut buffer) {
             echo.send(&buffer[..len]).unwrap();
@@ -451,8 +452,8 @@ fn a_loop_with_another_echo_ends_and_others_are_answered_meanwhile() {
     assert!((9_000..=20_000).contains(&answers), "{answers}");
     echo.set_nonblocking(true).unwrap();
     echo.send(b"again").unwrap();
-    let mut ask = by_udp("127.0.0.1:0", server.address("echo"));
-    assert_eq!(ask(b"another client", 14), b"another client");
+    let mut exchange = by_udp("127.0.0.1:0", server.address("echo"));
+    assert_eq!(exchange(b"another client", 14), b"another client");
     let answered = echo.recv(&mut buffer);
     assert!(answered.is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock));
 }
@@ -477,7 +478,7 @@ fn once_answers_one_message_and_ends() {
         ECHOGATE,
         &["--listen", &unix, "--listen", "time=tcp://127.0.0.1:0?once", "--timezone", "UTC"],
     );
-    // With a newline at once, without one when it pauses.
+    // A request with a newline is answered at once, one without after a pause.
     for (sent, expected) in [("0\n", "1970-01-01 00:00:00\n"), ("0", "1970-01-01 00:00:00")] {
         let mut client = connect(server.address("time"));
         client.write_all(sent.as_bytes()).unwrap();
@@ -487,7 +488,7 @@ fn once_answers_one_message_and_ends() {
     }
     for sent in ["a line\n", "no line", "two\nlines\n"] {
         let mut client = UnixStream::connect(server.address("echo")).unwrap();
-        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
         client.write_all(sent.as_bytes()).unwrap();
         let mut all = String::new();
         client.read_to_string(&mut all).unwrap();
@@ -505,13 +506,13 @@ fn time_answers_a_client_that_sends_no_newline_when_it_pauses() {
         client.write_all(b"1532345678.123456").unwrap();
         assert_eq!(read_exactly(&mut client, 19), b"2018-07-23 11:34:38");
     }
-    // A megabyte without a newline is one error, and the connection goes on.
+    // A megabyte without a newline is one error, and the connection continues.
     client.write_all(&vec![b'7'; 1 << 20]).unwrap();
     client.write_all(b"\n0\n").unwrap();
     let expected =
         format!("error: not a Unix time: \"{}…\"\n1970-01-01 00:00:00\n", "7".repeat(64));
     assert_eq!(String::from_utf8(read_exactly(&mut client, expected.len())).unwrap(), expected);
-    // What has come is answered at the end, too.
+    // Input without a newline is answered at the end of the input, too.
     client.write_all(b"60").unwrap();
     client.shutdown(std::net::Shutdown::Write).unwrap();
     let mut rest = String::new();
@@ -528,20 +529,20 @@ fn a_line_of_a_client_that_sends_lines_may_come_in_halves() {
     let mut client = connect(server.address("time"));
     client.write_all(b"0\n15323").unwrap();
     assert_eq!(read_exactly(&mut client, 20), b"1970-01-01 00:00:00\n");
-    // Longer than the pause that ends a request of a client without newlines: a segment
-    // that TCP sends again after its least time-out.
+    // Longer than the pause that ends a request without a newline, such as TCP's minimum
+    // retransmission timeout.
     std::thread::sleep(Duration::from_millis(250));
     client.write_all(b"45678\n15323").unwrap();
     assert_eq!(read_exactly(&mut client, 20), b"2018-07-23 11:34:38\n");
-    // The end of the server does not make a time of the half either.
+    // The server's end does not turn the incomplete line into a request either.
     server.signal("TERM");
     let mut rest = Vec::new();
     client.read_to_end(&mut rest).unwrap();
     assert_eq!(rest, b"");
 }
 
-/// Runs this script with the server's program as its argument, in Python: it passes
-/// sockets on as a service manager does.
+/// A Python script that starts the server, its argument, with activated sockets, like a service
+/// manager.
 const ACTIVATE: &str = r#"
 import fcntl, os, socket, sys
 tcp = socket.create_server(("127.0.0.1", 0))
@@ -570,8 +571,8 @@ fn sockets_of_a_service_manager_are_served_by_their_names() {
     let mut client = connect(server.address("upper"));
     client.write_all(b"activated").unwrap();
     assert_eq!(read_exactly(&mut client, 9), b"ACTIVATED");
-    let mut ask = by_udp("127.0.0.1:0", server.address("time"));
-    assert!(ask(b"x", 0).starts_with(b"error: "));
+    let mut exchange = by_udp("127.0.0.1:0", server.address("time"));
+    assert!(exchange(b"x", 0).starts_with(b"error: "));
     assert_eq!(echogate_tests::http::get(server.address("http"), "/healthz").status, 200);
     let all =
         server.urls("upper").count() + server.urls("time").count() + server.urls("chat").count();

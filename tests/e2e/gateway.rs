@@ -1,4 +1,4 @@
-//! `echogate gateway`, the short form, and `echogate check`, which tells what would be.
+//! `echogate gateway`, the short form of `serve`, and `echogate check`.
 
 use std::process::{Command, Output};
 
@@ -59,7 +59,7 @@ fn with_a_folder_of_ones_own_the_gateway_still_answers_handshakes() {
     let server = gateway(&["127.0.0.1:0", "service:upper", "--web-root", &folder]);
     let page = http::get(server.address("http"), "/");
     assert_eq!(page.text(), "mine");
-    // It may have inline scripts, fonts and frames, which the built-in page has not.
+    // A custom web root may have inline scripts, fonts and frames; the built-in page has none.
     assert_eq!(page.header("content-security-policy"), None);
     let mut client = RawWs::connect(&server, "/");
     client.send_frame(first::TEXT, b"hi");
@@ -70,7 +70,7 @@ fn with_a_folder_of_ones_own_the_gateway_still_answers_handshakes() {
 }
 
 #[test]
-fn what_does_not_go_with_a_gateway_is_named() {
+fn options_that_conflict_with_a_gateway_are_named() {
     for (arguments, names) in [
         (&["gateway", "6080"][..], "HOST:PORT"),
         (&["gateway", "6080", "localhost"], "no port"),
@@ -95,7 +95,7 @@ fn what_does_not_go_with_a_gateway_is_named() {
 }
 
 #[test]
-fn what_the_environment_or_a_file_says_against_a_gateway_is_named_there() {
+fn conflicts_with_a_gateway_in_the_environment_or_a_file_are_named_there() {
     let gateway = || {
         let mut command = Command::new("timeout");
         command.args(["30", ECHOGATE, "gateway", "127.0.0.1:0", "localhost:1"]);
@@ -141,7 +141,7 @@ fn check_says_what_would_listen_and_lead_where_and_starts_nothing() {
 }
 
 #[test]
-fn check_tells_what_a_connection_would_meet() {
+fn check_reports_where_a_connection_leads_or_why_it_is_refused() {
     let settings = ["--route", "/vnc=tcp://vnc.lan:5900", "--allow-host", "gate.example"];
     for (url, origin, verdict) in [
         ("ws://localhost:8080/vnc", None, Ok("/vnc -> tcp://vnc.lan:5900 (bytes)")),

@@ -1,4 +1,4 @@
-//! Which requests become WebSocket connections, and what the others are told.
+//! Opening handshakes: accepted requests, and the responses to refused ones.
 
 use std::net::TcpListener;
 
@@ -10,20 +10,21 @@ use echogate_tests::{
 
 use crate::{ECHOGATE, server};
 
-/// Sends a request of these lines, with `Host` put in, and reads the answer.
-fn ask(server: &Server, lines: &[&str]) -> Response {
+/// Sends a request of these lines and a `Host` line, and reads the response.
+fn request(server: &Server, lines: &[&str]) -> Response {
     let host = format!("Host: {}", server.address("http"));
     let lines = [&[lines[0], &host], &lines[1..]].concat();
     exchange(&mut connect(server.address("http")), &lines)
 }
 
-/// A good handshake with line `i` of [`UPGRADE`] replaced by `lines`, or with these behind it.
+/// Sends a valid handshake with line `i` of [`UPGRADE`] replaced by `lines`, or with `lines` behind
+/// it.
 fn with(server: &Server, i: usize, lines: &[&str]) -> Response {
     let mut all = vec!["GET /ws HTTP/1.1"];
     all.extend(&UPGRADE[..i]);
     all.extend(lines);
     all.extend(UPGRADE.iter().skip(i + 1));
-    ask(server, &all)
+    request(server, &all)
 }
 
 #[test]
@@ -40,7 +41,7 @@ fn the_answer_proves_that_the_key_was_read() {
     assert_eq!(response.header("sec-websocket-protocol"), None);
 }
 
-/// The head of an answer as it is written, without what follows.
+/// The unparsed head of a response.
 fn raw_head(stream: &mut impl std::io::Read) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -57,7 +58,7 @@ fn a_101_says_upgrade_alone_and_its_names_are_written_as_in_rfc_6455() {
     for connection in ["Upgrade", "Upgrade, close", "close, Upgrade", "keep-alive, Upgrade"] {
         let mut stream = connect(server.address("http"));
         let host = server.address("http");
-        // Another answer may still be on its way.
+        // The response to an earlier request may follow.
         let request = format!(
             "GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\nGET /ws HTTP/1.1\r\nHost: {host}\r\n\
              Connection: {connection}\r\nSec-WebSocket-Protocol: mqtt\r\n{}\r\n\r\n",
@@ -96,9 +97,9 @@ fn a_query_belongs_to_no_route_and_disturbs_none() {
 }
 
 #[test]
-fn a_plain_request_for_a_route_is_told_to_upgrade() {
+fn a_plain_request_for_a_route_gets_426() {
     let server = server();
-    let response = ask(&server, &["GET /ws HTTP/1.1"]);
+    let response = request(&server, &["GET /ws HTTP/1.1"]);
     assert_eq!(response.status, 426);
     assert_eq!(response.header("upgrade"), Some("websocket"));
     assert_eq!(response.header("sec-websocket-version"), Some("13"));
@@ -112,7 +113,7 @@ fn a_proxy_that_takes_the_upgrade_away_is_named() {
     for lost in [&UPGRADE[1..], &UPGRADE[2..]] {
         let ws = [&["GET /ws HTTP/1.1"], lost].concat();
         let root = [&["GET / HTTP/1.0"], lost].concat();
-        for response in [ask(&server, &ws), ask(&gateway, &root)] {
+        for response in [request(&server, &ws), request(&gateway, &root)] {
             assert_eq!(response.status, 426, "{response:?}");
             let text = response.text();
             assert!(text.contains("proxy") && text.contains("Upgrade"), "{text}");
@@ -131,7 +132,7 @@ fn a_subprotocol_that_is_no_token_is_refused() {
 }
 
 #[test]
-fn another_version_is_told_which_one_is_spoken() {
+fn another_version_gets_the_supported_one() {
     let server = server();
     for version in [&["Sec-WebSocket-Version: 8"][..], &["Sec-WebSocket-Version: 0"], &[]] {
         let response = with(&server, 2, version);
@@ -171,10 +172,10 @@ fn header_values_are_read_as_lists_in_any_case() {
 fn a_handshake_is_a_get_of_http_1_1() {
     let server = server();
     let post = [&["POST /ws HTTP/1.1", "Content-Length: 0"], &UPGRADE[..]].concat();
-    assert_eq!(ask(&server, &post).status, 400);
+    assert_eq!(request(&server, &post).status, 400);
     let old = [&["GET /ws HTTP/1.0"], &UPGRADE[..]].concat();
-    assert_eq!(ask(&server, &old).status, 400);
-    assert_eq!(ask(&server, &["POST /ws HTTP/1.1", "Content-Length: 0"]).status, 426);
+    assert_eq!(request(&server, &old).status, 400);
+    assert_eq!(request(&server, &["POST /ws HTTP/1.1", "Content-Length: 0"]).status, 426);
 }
 
 #[test]
@@ -183,7 +184,7 @@ fn noise_in_place_of_a_request_is_refused_and_nothing_else_happens() {
     let mut stream = connect(server.address("http"));
     let response = exchange(&mut stream, &["\u{1}\u{2} what is this"]);
     assert_eq!(response.status, 400);
-    assert_eq!(ask(&server, &["GET /healthz HTTP/1.1"]).status, 200);
+    assert_eq!(request(&server, &["GET /healthz HTTP/1.1"]).status, 200);
 }
 
 #[test]
@@ -192,12 +193,12 @@ fn a_head_without_end_is_refused() {
     let server = server();
     let mut stream = connect(server.address("http"));
     stream.write_all(b"GET /ws HTTP/1.1\r\n").unwrap();
-    // What is written after the refusal meets a closed connection.
+    // Bytes behind the refusal are sent to a closed connection.
     while stream.write_all(b"X-Filler: 0123456789012345678901234567890123456789\r\n").is_ok() {}
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).ok();
     assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 431"), "{}", answer.escape_ascii());
-    assert_eq!(ask(&server, &["GET /healthz HTTP/1.1"]).status, 200);
+    assert_eq!(request(&server, &["GET /healthz HTTP/1.1"]).status, 200);
 }
 
 #[test]
@@ -207,7 +208,7 @@ fn a_path_that_is_no_route_is_not_found() {
     let response = ws::handshake(&mut stream, &server, "/nowhere", &[]);
     assert_eq!(response.status, 404);
     assert!(response.text().contains("/nowhere"), "{response:?}");
-    // A page cannot read that: it is upgraded, and told in a Close.
+    // A page cannot read an HTTP status: its connection is upgraded, and closed with the reason.
     let origin = format!("Origin: http://{}", server.address("http"));
     let mut page = RawWs::connect_with(&server, "/nowhere", &[&origin, BROWSER]);
     assert_eq!(page.read_close(), (Some(1008), "no such route: /nowhere".to_owned()));
@@ -247,7 +248,7 @@ fn the_servers_own_page_may_connect() {
 }
 
 #[test]
-fn a_foreign_page_is_told_in_a_close_why_it_may_not_connect() {
+fn a_foreign_page_gets_the_reason_in_a_close() {
     let server = server();
     for origin in ["http://evil.example", "null", "http://127.0.0.1:1"] {
         let line = format!("Origin: {origin}");
@@ -260,7 +261,7 @@ fn a_foreign_page_is_told_in_a_close_why_it_may_not_connect() {
 }
 
 #[test]
-fn a_program_that_sends_an_origin_is_told_by_the_status() {
+fn a_program_that_sends_an_origin_gets_a_status() {
     let server = server();
     for (path, origin) in [("/ws", "http://evil.example"), ("/nowhere", "http://evil.example")] {
         let line = format!("Origin: {origin}");
@@ -338,7 +339,7 @@ fn a_foreign_page_that_keeps_sending_still_gets_its_close() {
     let page = ["GET /ws HTTP/1.1", &host, "Origin: http://evil.example", BROWSER];
     let head = [&page[..], &UPGRADE].concat();
     let mut stream = connect(server.address("http"));
-    // The messages are behind the handshake before it is answered.
+    // The messages are sent right behind the handshake, before its response.
     let messages = ws::frame(first::BINARY, &[7; 60_000]).repeat(10);
     std::io::Write::write_all(
         &mut stream,
@@ -361,7 +362,7 @@ fn an_allowed_origin_may_connect() {
 }
 
 #[test]
-fn a_strangers_name_for_this_server_is_not_trusted() {
+fn an_unknown_host_name_is_not_trusted() {
     let server = server();
     let mut stream = connect(server.address("http"));
     let lines = ["GET /ws HTTP/1.1", "Host: evil.example", "Origin: http://evil.example", BROWSER];
@@ -373,7 +374,7 @@ fn a_strangers_name_for_this_server_is_not_trusted() {
 }
 
 #[test]
-fn a_strangers_name_for_this_server_opens_nothing_a_page_may_read() {
+fn an_unknown_host_name_serves_nothing_that_a_page_can_read() {
     let server = Server::start(ECHOGATE, &["--allow-host", "gate.example"]);
     for path in ["/", "/api/connections", "/version", "/metrics"] {
         let request = format!("GET {path} HTTP/1.1");
@@ -391,7 +392,7 @@ fn a_strangers_name_for_this_server_opens_nothing_a_page_may_read() {
             assert_eq!(response.status, status, "{path} {host}");
             if status == 403 {
                 assert!(response.text().contains("--allow-host"), "{response:?}");
-                // Nor does a request that asks for an upgrade which is not taken there.
+                // Nor does a request with an `Upgrade` that is not supported there.
                 let lines = [&[&*request, &host], &UPGRADE[..]].concat();
                 let response = exchange(&mut connect(server.address("http")), &lines);
                 let expected = if path == "/" { 404 } else { 403 };
@@ -399,10 +400,10 @@ fn a_strangers_name_for_this_server_opens_nothing_a_page_may_read() {
             }
         }
     }
-    // Monitors ask under any name, and learn nothing.
+    // Health checks are answered for any host: the response is not confidential.
     let lines = ["GET /healthz HTTP/1.1", "Host: evil.example"];
     assert_eq!(exchange(&mut connect(server.address("http")), &lines).status, 200);
-    // A native client is no page, and calls the server what it likes.
+    // A native client is no page and may use any host name.
     let lines = [&["GET /ws HTTP/1.1", "Host: gate"], &UPGRADE[..]].concat();
     assert_eq!(exchange(&mut connect(server.address("http")), &lines).status, 101);
 }
@@ -448,12 +449,12 @@ fn a_host_that_is_none_is_refused_in_words_on_every_path() {
 }
 
 #[test]
-fn what_reorders_a_line_reaches_neither_log_nor_answer() {
+fn bidirectional_control_characters_reach_neither_log_nor_response() {
     let server = server();
-    let response = ask(&server, &["GET /a\u{202e}b\u{2028}c HTTP/1.1"]);
+    let response = request(&server, &["GET /a\u{202e}b\u{2028}c HTTP/1.1"]);
     assert_eq!(response.text(), "no such path: /a\\u{202e}b\\u{2028}c\n");
     let head = [&["GET /d\u{202e}e HTTP/1.1"], &UPGRADE[..]].concat();
-    assert_eq!(ask(&server, &head).text(), "no such route: /d\\u{202e}e\n");
+    assert_eq!(request(&server, &head).text(), "no such route: /d\\u{202e}e\n");
     let log = server.wait_for_log(&["no such route: /d\\u{202e}e", "path=\"/d\\u{202e}e\""]);
     assert!(!log.contains('\u{202e}'), "{log}");
 }
@@ -476,7 +477,7 @@ fn a_request_is_for_one_host_and_a_whole_url_says_which() {
 
 #[test]
 fn an_upstream_that_refuses_is_502_and_for_a_page_a_close() {
-    // A port that was free a moment ago and that nothing listens on.
+    // A port without a listener.
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let server = Server::start(ECHOGATE, &["--route", &format!("/x=tcp://{address}")]);
     let mut stream = connect(server.address("http"));

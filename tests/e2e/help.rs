@@ -15,7 +15,7 @@ fn run(arguments: &[&str]) -> Output {
     Command::new(ECHOGATE).args(arguments).stdin(Stdio::null()).output().unwrap()
 }
 
-/// The standard output of a successful run, with the program's own name.
+/// The standard output of a successful run, with the program's name as `echogate`.
 #[track_caller]
 fn printed(arguments: &[&str]) -> String {
     let output = run(arguments);
@@ -24,7 +24,7 @@ fn printed(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap().replace("echogate-under-test", "echogate")
 }
 
-/// The one line of an error of the command line, which has status 2.
+/// The error line of a usage error, which has exit status 2.
 #[track_caller]
 fn complaint(arguments: &[&str]) -> String {
     let output = run(arguments);

@@ -1,4 +1,4 @@
-//! HTTP/2, and WebSocket on its streams (RFC 8441).
+//! HTTP/2, and WebSocket over it (RFC 8441).
 
 use std::{
     future::poll_fn,
@@ -10,8 +10,8 @@ use std::{
 };
 
 use echogate_tests::{
-    server::{PATIENCE, Server},
-    tcp::{noise, read_exactly, write_until_held_back},
+    server::{Server, WAIT_TIMEOUT},
+    tcp::{noise, read_exactly, write_until_blocked},
     tls::Authority,
     upstream::Upstream,
     ws::{self, first},
@@ -34,7 +34,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream, rustls::pki_types::ServerNam
 
 use crate::{ECHOGATE, raise_own_limit};
 
-/// A server by HTTPS, and a connection to it by HTTP/2.
+/// A server with HTTPS, and an HTTP/2 connection to it.
 async fn connect(arguments: &[&str]) -> (Server, SendRequest<String>) {
     let (server, send, connection) = connect_with(arguments, &Builder::new(executor())).await;
     tokio::spawn(connection);
@@ -45,7 +45,7 @@ fn executor() -> TokioExecutor {
     TokioExecutor::new()
 }
 
-/// The same with settings of the client's, and its connection's future.
+/// The same with HTTP/2 settings of the client, and with the connection's future.
 async fn connect_with(
     arguments: &[&str],
     client: &Builder<TokioExecutor>,
@@ -58,14 +58,14 @@ async fn connect_with(
 type Connection =
     hyper::client::conn::http2::Connection<TokioIo<TlsStream<TcpStream>>, String, TokioExecutor>;
 
-/// A server by HTTPS, and a TLS connection to it that agreed on HTTP/2.
+/// A server with HTTPS, and a TLS connection to it that negotiated HTTP/2.
 async fn connect_tls(arguments: &[&str]) -> (Server, TlsStream<TcpStream>) {
     let (server, connector) = start(arguments);
     let stream = connect_to(&server, &connector).await;
     (server, stream)
 }
 
-/// A server by HTTPS, and a client's TLS that trusts it and offers HTTP/2 only.
+/// A server with HTTPS, and the TLS configuration of a client that trusts it and offers only HTTP/2.
 fn start(arguments: &[&str]) -> (Server, TlsConnector) {
     let authority = Authority::new();
     authority.install(&authority.issue(&["localhost"]));
@@ -84,10 +84,10 @@ async fn connect_to(server: &Server, connector: &TlsConnector) -> TlsStream<TcpS
     connector.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap()
 }
 
-/// Waits for the end of a connection, however it ends.
+/// Waits for the end of a connection, orderly or not.
 async fn wait_for_end(stream: &mut TlsStream<TcpStream>) {
     let read = async { while stream.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {} };
-    timeout(PATIENCE, read).await.expect("it is closed");
+    timeout(WAIT_TIMEOUT, read).await.expect("it is closed");
 }
 
 const VERSION: (&str, &str) = ("sec-websocket-version", "13");
@@ -108,7 +108,7 @@ fn get(path: &str) -> Request<String> {
     Request::get(format!("https://localhost{path}")).body(String::new()).unwrap()
 }
 
-/// A WebSocket on a stream of its own.
+/// A WebSocket connection on a new stream.
 struct Client(TokioIo<Upgraded>);
 
 impl Client {
@@ -121,8 +121,8 @@ impl Client {
         self.0.write_all(bytes).await.unwrap();
     }
 
-    /// The next frame: its first byte, and what it carries.
-    /// A message, its fragments put together, with the first byte of an unfragmented one.
+    /// The next frame: its first byte, and its payload.
+    /// The next message, with joined fragments and the first byte of an unfragmented one.
     async fn read_message(&mut self) -> (u8, Vec<u8>) {
         let (mut head, mut payload) = self.read().await;
         let opcode = head & 0x0f;
@@ -148,7 +148,7 @@ impl Client {
             self.0.read_exact(&mut payload).await.unwrap();
             (head[0], payload)
         };
-        timeout(PATIENCE, read).await.expect("a frame")
+        timeout(WAIT_TIMEOUT, read).await.expect("a frame")
     }
 
     async fn read_close(&mut self) -> (u16, String) {
@@ -208,7 +208,7 @@ async fn websockets_share_one_http_2_connection_and_end_one_by_one() {
 }
 
 #[tokio::test]
-async fn what_is_refused_is_told_as_over_http_1_1() {
+async fn refusals_are_the_same_as_over_http_1_1() {
     let (_server, mut send) = connect(&["--route", "/few=service:upper?max=1"]).await;
     for (path, headers, status) in [
         ("/few", &[][..], StatusCode::UPGRADE_REQUIRED),
@@ -242,12 +242,12 @@ async fn a_stream_that_is_not_read_holds_its_upstream_back_and_no_other_stream()
     let flood = spawn_blocking(move || {
         let mut stream = upstream.accept();
         let bytes = vec![b'x'; 64 << 20];
-        (write_until_held_back(&mut stream, &bytes), stream)
+        (write_until_blocked(&mut stream, &bytes), stream)
     });
     let (sent, _stream) = flood.await.unwrap();
     assert!(sent < 64 << 20, "it is held back");
     let grown = server.memory("VmRSS").saturating_sub(before);
-    // Of 64 MiB, with the buffers that threads keep.
+    // Out of 64 MiB; the limit includes buffers that threads keep.
     assert!(grown < 8 << 10, "{grown} KiB");
     let response = send.send_request(handshake("/upper", &[VERSION])).await.unwrap();
     let mut other = Client::over(response).await;
@@ -255,8 +255,8 @@ async fn a_stream_that_is_not_read_holds_its_upstream_back_and_no_other_stream()
     assert_eq!(other.read().await.1, b"OTHER");
 }
 
-/// Sends bytes until no more are taken.
-async fn send_until_held_back(client: &mut Client, bytes: &[u8]) {
+/// Sends bytes until flow control blocks them.
+async fn send_until_blocked(client: &mut Client, bytes: &[u8]) {
     let mut sent = 0;
     while let Ok(written) = timeout(HELD_BACK, client.0.write(bytes)).await {
         sent += written.unwrap();
@@ -264,7 +264,7 @@ async fn send_until_held_back(client: &mut Client, bytes: &[u8]) {
     }
 }
 
-/// A client is held back when it can write nothing for so long.
+/// The time without progress after which a write counts as blocked.
 const HELD_BACK: Duration = Duration::from_millis(500);
 
 #[tokio::test]
@@ -279,7 +279,7 @@ async fn streams_whose_upstreams_do_not_read_leave_room_for_the_others() {
     for _ in 0..2 {
         let response = send.send_request(handshake("/stuck", &[VERSION])).await.unwrap();
         let mut client = Client::over(response).await;
-        send_until_held_back(&mut client, &ws::frame(first::BINARY, &noise(100_000))).await;
+        send_until_blocked(&mut client, &ws::frame(first::BINARY, &noise(100_000))).await;
         stuck.push(client);
     }
     let message = noise(300_000);
@@ -295,7 +295,7 @@ async fn a_stream_that_is_reset_resets_its_upstream_though_replies_are_owed() {
     let (send, connection) = h2::client::handshake(stream).await.unwrap();
     tokio::spawn(connection);
     let mut send = send.ready().await.unwrap();
-    // An answer follows the settings that allow an extended CONNECT.
+    // The response comes after the settings that allow an extended CONNECT.
     let (answer, _) = send.send_request(get("/healthz").map(drop), true).unwrap();
     answer.await.unwrap();
     for ends_before in [false, true] {
@@ -331,7 +331,7 @@ async fn a_stream_that_is_ended_without_a_close_still_carries_the_replies_that_a
     let upstream = spawn_blocking(move || {
         let mut stream = upstream.accept();
         assert_eq!(read_exactly(&mut stream, 4), b"late");
-        // Longer than a client is asked whether it is still there.
+        // Longer than the interval of keep-alive pings.
         std::thread::sleep(Duration::from_millis(300));
         stream.write_all(b"LATE").unwrap();
     });
@@ -352,7 +352,7 @@ async fn a_connection_that_carries_a_websocket_is_no_http_connection() {
     let (mut send, _) = open().await;
     let response = send.send_request(handshake("/ws", &[VERSION])).await.unwrap();
     let mut client = Client::over(response).await;
-    // This address may have one HTTP connection besides.
+    // The limit leaves one more HTTP connection for this address.
     let mut others = Vec::new();
     for _ in 0..2 {
         let (mut send, connection) = open().await;
@@ -362,14 +362,14 @@ async fn a_connection_that_carries_a_websocket_is_no_http_connection() {
     }
     let (_third, end_of_third) = others.pop().unwrap();
     let (_second, end_of_second) = others.pop().unwrap();
-    timeout(PATIENCE, end_of_second).await.expect("it is closed for the third").unwrap().ok();
+    timeout(WAIT_TIMEOUT, end_of_second).await.expect("it is closed for the third").unwrap().ok();
     client.send(&ws::frame(first::TEXT, b"on")).await;
     assert_eq!(client.read().await.1, b"ON");
-    // When its last WebSocket has ended the first is one again.
+    // When its last WebSocket connection has ended, the first counts as an HTTP connection again.
     client.send(&ws::close(1000, "")).await;
     client.read_close().await;
     drop(client);
-    timeout(PATIENCE, end_of_third).await.expect("it is closed for the first").unwrap().ok();
+    timeout(WAIT_TIMEOUT, end_of_third).await.expect("it is closed for the first").unwrap().ok();
 }
 
 #[tokio::test]
@@ -388,7 +388,7 @@ async fn a_connection_without_streams_is_closed_though_it_sends_pings() {
     let connection = tokio::spawn(connection);
     let response = send.send_request(get("/healthz")).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
-    timeout(PATIENCE, connection).await.expect("it is closed").unwrap().expect("by GOAWAY");
+    timeout(WAIT_TIMEOUT, connection).await.expect("it is closed").unwrap().expect("by GOAWAY");
 }
 
 #[tokio::test]
@@ -411,15 +411,15 @@ async fn answers_that_are_not_read_hold_little_memory() {
     let asked = (0..REQUESTS).map(|_| send.clone().send_request(get("/api/connections")));
     let mut asked: JoinSet<_> = asked.collect();
     let mut answers = Vec::new();
-    // As many as one connection has answered at once.
+    // The limit on concurrent responses of one connection.
     while answers.len() < 32 {
-        let answer = timeout(PATIENCE, asked.join_next()).await.unwrap().unwrap();
+        let answer = timeout(WAIT_TIMEOUT, asked.join_next()).await.unwrap().unwrap();
         let answer = answer.unwrap().unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
         answers.push(answer);
     }
     let grown = server.memory("VmRSS").saturating_sub(before);
-    // Made whole they were 130 KiB each.
+    // In full, each response would take 130 KiB.
     assert!(grown < 8 << 10, "{grown} KiB for {REQUESTS} answers");
 }
 
@@ -427,7 +427,7 @@ async fn answers_that_are_not_read_hold_little_memory() {
 async fn an_answer_that_is_not_taken_is_reset_though_others_are() {
     let (server, connector) = start(&["--write-timeout", "2s", "--header-timeout", "1h"]);
     let mut connections = Vec::new();
-    // More than are listed in one part.
+    // More than one chunk of the list holds.
     for _ in 0..100 {
         let mut client = TcpStream::connect(server.address("upper")).await.unwrap();
         client.write_all(b"a").await.unwrap();
@@ -442,8 +442,8 @@ async fn an_answer_that_is_not_taken_is_reset_though_others_are() {
         tokio::spawn(connection);
         send
     };
-    // Three connections, which may have further ones answered, hold all the answers to
-    // /api/connections that there may be at once.
+    // Three connections occupy the limit on concurrent responses to /api/connections, and may have
+    // other requests answered.
     let mut stalled = Vec::new();
     let mut sends = [open(100).await, open(100).await, open(100).await];
     for (send, answers) in sends.iter_mut().zip([22, 21, 21]) {
@@ -459,7 +459,7 @@ async fn an_answer_that_is_not_taken_is_reset_though_others_are() {
     let read = async |body: &mut Incoming| poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await;
     let start = Instant::now();
     loop {
-        // These are answered all the time.
+        // These requests are answered all the time.
         for send in &mut sends {
             let answer = send.send_request(get("/healthz")).await.unwrap();
             assert_eq!(answer.status(), StatusCode::OK);
@@ -468,13 +468,13 @@ async fn an_answer_that_is_not_taken_is_reset_though_others_are() {
         if answer.status() == StatusCode::OK {
             break;
         }
-        assert!(start.elapsed() < PATIENCE, "the answers that stall are never given up");
+        assert!(start.elapsed() < WAIT_TIMEOUT, "the answers that stall are never given up");
         sleep(Duration::from_millis(50)).await;
     }
-    // Those whose time is not over are whole now that they are read.
+    // Responses whose timeout has not expired are complete once they are read.
     let mut reset = 0;
     for mut body in stalled {
-        let end = timeout(PATIENCE, async {
+        let end = timeout(WAIT_TIMEOUT, async {
             loop {
                 match read(&mut body).await {
                     Some(Ok(_)) => {}

@@ -1,4 +1,4 @@
-//! Imports inside the crates run in one direction: from each layer only to those below it.
+//! The layers of the crates' modules: each imports only modules of lower layers.
 
 use std::path::Path;
 

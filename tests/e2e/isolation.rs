@@ -1,4 +1,4 @@
-//! Clients that hold HTTP connections, and what the others see of it: nothing.
+//! Clients that occupy HTTP connections do not exclude other clients.
 
 use std::{
     fs,
@@ -12,8 +12,8 @@ use std::{
 
 use echogate_tests::{
     http::{self, Response, connect},
-    server::{PATIENCE, Server},
-    tcp::{connect_narrow, read_exactly, read_to_end},
+    server::{Server, WAIT_TIMEOUT},
+    tcp::{connect_with_small_buffer, read_exactly, read_to_end},
     tls::Authority,
     ws::{self, BROWSER, RawWs, first},
 };
@@ -21,29 +21,29 @@ use tokio_rustls::rustls::{ClientConnection, StreamOwned, pki_types::ServerName}
 
 use crate::{ECHOGATE, raise_own_limit, server};
 
-/// More clients than there may be HTTP connections.
+/// A number of clients above the limit on HTTP connections.
 const CROWD: usize = 1_100;
 
-/// The name in `/metrics` of clients that were refused for this reason.
+/// The name of the metric of clients that were refused for this reason.
 fn refused(reason: &str) -> String {
     format!("echogate_refused_total{{reason=\"{reason}\"}}")
 }
 
-/// More clients than there may be HTTP connections before their first request.
+/// A number of clients above the limit on HTTP connections without a request.
 const SET_UP_CROWD: usize = 4_500;
 
-/// Clients that each send `bytes`, and then nothing.
+/// Connects clients that each send `bytes`, and then nothing.
 fn crowd(server: &Server, count: usize, bytes: &[u8]) -> Vec<TcpStream> {
     raise_own_limit();
     let clients = (0..count).map(|_| {
-        let mut client = connect_narrow(server.address("http"));
+        let mut client = connect_with_small_buffer(server.address("http"));
         client.write_all(bytes).unwrap();
         client
     });
     clients.collect()
 }
 
-/// Waits until one of the clients is at the end of its connection, and drops it.
+/// Waits until the server has closed one of the connections, and drops it.
 fn wait_for_one_end(clients: &mut Vec<TcpStream>) {
     let start = Instant::now();
     let has_ended = |mut client: &TcpStream| {
@@ -51,20 +51,20 @@ fn wait_for_one_end(clients: &mut Vec<TcpStream>) {
         client.read(&mut [0]).map_or_else(|e| e.kind() != ErrorKind::WouldBlock, |read| read == 0)
     };
     while !clients.iter().any(has_ended) {
-        assert!(start.elapsed() < PATIENCE, "none is closed");
+        assert!(start.elapsed() < WAIT_TIMEOUT, "none is closed");
         thread::sleep(Duration::from_millis(2));
     }
     let ended = clients.iter().position(has_ended).unwrap();
     clients.remove(ended);
 }
 
-/// A request of a handshake.
+/// An opening handshake's request.
 fn handshake(path: &str) -> Vec<u8> {
     let head = ["GET ", path, " HTTP/1.1\r\nHost: localhost\r\n", &ws::UPGRADE.join("\r\n")];
     [&head.concat(), "\r\n\r\n"].concat().into()
 }
 
-/// Health, the page and WebSockets are there for everyone.
+/// Asserts that health checks, the page and WebSocket connections are served.
 fn all_is_served(server: &Server) {
     for path in ["/healthz", "/readyz", "/", "/api/connections"] {
         assert_eq!(http::get(server.address("http"), path).status, 200, "{path}");
@@ -99,7 +99,7 @@ fn clients_that_wait_for_a_dead_upstream_keep_no_one_out() {
     let server = Server::start(ECHOGATE, &routes);
     let clients = crowd(&server, CROWD, &handshake("/dead"));
     all_is_served(&server);
-    // None of them had to leave for another, and none is an HTTP connection.
+    // None of them was closed in favour of another, and none counts as an HTTP connection.
     server.wait_for_metric("echogate_http_connections", |count| count == 1);
     assert_eq!(server.metric(&refused("http_full")), 0);
     drop(clients);
@@ -122,14 +122,14 @@ fn no_one_waits_for_clients_that_send_nothing_or_little() {
         let clients = crowd(&server, SET_UP_CROWD, bytes);
         let start = Instant::now();
         assert_eq!(http::get(server.address("http"), "/healthz").status, 200);
-        // Clients are not asked to leave after a time, but at once.
+        // Silent clients are closed at once, not after a timeout.
         assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
         drop(clients);
     }
 }
 
 #[test]
-fn clients_that_have_begun_a_request_do_not_leave_for_silent_ones() {
+fn clients_with_a_request_in_progress_are_not_closed_for_silent_ones() {
     let server = Server::start(ECHOGATE, &["--header-timeout", "1h"]);
     let (begin, rest) = (b"GET /healthz HTTP/1.1\r\n", b"Host: localhost\r\n\r\n");
     let mut begun = crowd(&server, 100, begin);
@@ -143,7 +143,7 @@ fn clients_that_have_begun_a_request_do_not_leave_for_silent_ones() {
 }
 
 #[test]
-fn a_tls_handshake_under_way_does_not_leave_for_those_that_stall() {
+fn a_tls_handshake_in_progress_is_not_closed_for_stalled_ones() {
     let authority = Authority::new();
     authority.install(&authority.issue(&["localhost"]));
     let flags = authority.flags();
@@ -159,7 +159,7 @@ fn a_tls_handshake_under_way_does_not_leave_for_those_that_stall() {
     let (bytes, rest) = hello.split_at(50);
     for byte in bytes {
         slow.write_all(&[*byte]).unwrap();
-        // Now there are too many of one address, and one of the others is closed.
+        // Now one address has too many connections, and one of the others is closed.
         others.extend(crowd(&server, 1, &[0x16]));
         wait_for_one_end(&mut others);
     }
@@ -199,12 +199,12 @@ fn half_open_tls_handshakes_keep_no_one_out() {
 }
 
 #[test]
-fn pages_that_are_turned_away_are_within_the_limits() {
+fn refused_pages_count_towards_the_limits() {
     let server = Server::start(ECHOGATE, &["--max-per-address", "5"]);
     let origin = "Origin: http://evil.example";
     let pages: Vec<_> =
         (0..50).map(|_| RawWs::connect_with(&server, "/ws", &[origin, BROWSER])).collect();
-    // Five, of which one asks for this figure.
+    // Five, of which one requests the metrics.
     server.wait_for_metric(&refused("address"), |count| count >= 46);
     assert_eq!(server.metric(&refused("policy")), 50);
     drop(pages);
@@ -216,7 +216,7 @@ fn a_client_that_does_not_read_its_answer_is_reset() {
     let request = b"GET /echogate_bg.wasm HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(50);
     let mut clients = crowd(&server, 1, &request);
     read_exactly(&mut clients[0], 1);
-    // The one that asks.
+    // The connection that requests the metrics.
     server.wait_for_metric("echogate_http_connections", |count| count == 1);
     let mut rest = Vec::new();
     let ended = clients[0].read_to_end(&mut rest).map_err(|e| e.kind());
@@ -231,7 +231,7 @@ fn a_kept_connection_has_a_time_of_its_own() {
     for _ in 0..2 {
         client.write_all(request).unwrap();
         assert_eq!(Response::read(&mut client).unwrap().status, 200);
-        // Longer than a head may take.
+        // Longer than the timeout for a request's header.
         thread::sleep(Duration::from_millis(700));
     }
     client.write_all(&request[..10]).unwrap();
@@ -258,7 +258,7 @@ fn a_refused_page_cannot_tell_which_routes_there_are() {
     });
     assert_eq!(there, not_there);
     assert_eq!(there.2.0, Some(1008));
-    // A page of this server is told.
+    // A page of this server gets the reason.
     let own = format!("Origin: http://{}", server.address("http"));
     let (_, reason) = RawWs::connect_with(&server, "/not/there", &[&own, BROWSER]).read_close();
     assert_eq!(reason, "no such route: /not/there");
@@ -268,7 +268,7 @@ fn a_refused_page_cannot_tell_which_routes_there_are() {
     assert_eq!(twice.status, 403, "{twice:?}");
 }
 
-/// The status of a GET with more lines in its head.
+/// The status of a GET request with additional header lines.
 fn status(server: &Server, path: &str, more: &[&str]) -> u16 {
     let request = format!("GET {path} HTTP/1.1");
     let host = format!("Host: {}", server.address("http"));
@@ -349,7 +349,7 @@ fn a_web_root_is_served_without_what_is_hidden() {
 }
 
 #[test]
-fn who_is_refused_is_counted_by_reason() {
+fn refused_clients_are_counted_by_reason() {
     let (_listener, _queued, address) = unresponsive();
     let timed_out = format!("/timed-out=tcp://{address}");
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -392,7 +392,7 @@ fn who_is_refused_is_counted_by_reason() {
     let _many = [(); 2].map(|()| RawWs::connect(&server, "/many"));
     assert_eq!(ask("/many"), 503);
     assert_eq!(server.metric(&refused("full")), 1);
-    // A client of a service waits.
+    // A client of a service is waiting.
     let waiting = connect(server.address("upper"));
     server.wait_for_metric("echogate_waiting_clients", |count| count == 1);
     waiting.shutdown(Shutdown::Both).unwrap();
@@ -427,11 +427,11 @@ fn a_tls_handshake_that_fails_is_counted() {
     loop {
         let mut client = authority.connect(server.address("http"));
         let metrics = http::exchange(&mut client, &["GET /metrics HTTP/1.1", &host]).text();
-        // The client may see the end of its connection before it is counted.
+        // The client may see its connection end before the metric is updated.
         if metrics.contains(&format!("{} 2\n", refused("tls"))) {
             break;
         }
-        assert!(start.elapsed() < PATIENCE, "{metrics}");
+        assert!(start.elapsed() < WAIT_TIMEOUT, "{metrics}");
         thread::sleep(Duration::from_millis(2));
     }
 }

@@ -1,4 +1,4 @@
-//! Clients that flood and do not read, and running out of things.
+//! Backpressure, limits on connections, timeouts, memory and file descriptors.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -10,32 +10,34 @@ use std::{
 use echogate_tests::{
     http::{self, connect},
     server::Server,
-    tcp::{connect_narrow, noise, read_exactly, widen, write_until_held_back},
+    tcp::{
+        connect_with_small_buffer, enlarge_receive_buffer, noise, read_exactly, write_until_blocked,
+    },
     upstream::Upstream,
     ws::{self, BROWSER, RawWs, first},
 };
 
 use crate::{ECHOGATE, raise_own_limit, server};
 
-/// What one client may cost a server at the most, in KiB, with what a thread keeps for
-/// all of them.
+/// The limit on the server's memory for one client, in KiB, with the buffers that a thread keeps
+/// for all clients.
 const BOUND: u64 = 6 << 10;
 
 #[test]
 fn a_client_that_floods_and_does_not_read_is_held_back_and_then_gets_everything() {
     let server = server();
     let before = server.memory("VmHWM");
-    let stream = connect_narrow(server.address("http"));
+    let stream = connect_with_small_buffer(server.address("http"));
     let mut client = RawWs::over(stream, &server, "/ws", &[]);
     let message = noise(100_000);
     let frame = ws::frame(first::BINARY, &message);
     let flood = frame.repeat(1_500);
-    let sent = write_until_held_back(&mut client.stream, &flood);
+    let sent = write_until_blocked(&mut client.stream, &flood);
     assert!(sent < flood.len(), "it is held back");
     let grown = server.memory("VmHWM") - before;
     assert!(grown < BOUND, "{grown} KiB for a client that does not read");
 
-    widen(&client.stream);
+    enlarge_receive_buffer(&client.stream);
     let whole = sent.div_ceil(frame.len());
     let mut writer = client.stream.try_clone().unwrap();
     let rest = [&flood[sent..whole * frame.len()], &ws::close(1000, "")].concat();
@@ -59,11 +61,11 @@ fn a_client_that_floods_and_does_not_read_is_held_back_and_then_gets_everything(
 fn tiny_messages_that_are_never_read_are_held_back() {
     let server = server();
     let before = server.memory("VmHWM");
-    let stream = connect_narrow(server.address("http"));
+    let stream = connect_with_small_buffer(server.address("http"));
     let mut client = RawWs::over(stream, &server, "/ws", &[]);
     let frames = [ws::frame(first::TEXT, b""), ws::frame(first::BINARY, b"x")].concat();
     let flood = frames.repeat((48 << 20) / frames.len());
-    let sent = write_until_held_back(&mut client.stream, &flood);
+    let sent = write_until_blocked(&mut client.stream, &flood);
     assert!(sent < flood.len(), "it is held back");
     let grown = server.memory("VmHWM") - before;
     assert!(grown < BOUND, "{grown} KiB for a client that does not read");
@@ -73,12 +75,12 @@ fn tiny_messages_that_are_never_read_are_held_back() {
 fn pings_that_are_never_read_do_not_pile_up() {
     let server = server();
     let before = server.memory("VmHWM");
-    let stream = connect_narrow(server.address("http"));
+    let stream = connect_with_small_buffer(server.address("http"));
     let mut client = RawWs::over(stream, &server, "/ws", &[]);
     let pings = ws::frame(first::PING, &[7; 125]).repeat(1_000);
     for _ in 0..80 {
-        // It may be held back, or its pings be passed over: what it may not is pile up.
-        if write_until_held_back(&mut client.stream, &pings) < pings.len() {
+        // The server may stop reading, or skip Pongs, but may not queue all of them.
+        if write_until_blocked(&mut client.stream, &pings) < pings.len() {
             break;
         }
     }
@@ -92,12 +94,12 @@ fn an_upstream_that_floods_a_client_that_does_not_read_is_held_back() {
         let upstream = Upstream::new();
         let server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", framing)]);
         let before = server.memory("VmHWM");
-        let stream = connect_narrow(server.address("http"));
+        let stream = connect_with_small_buffer(server.address("http"));
         let _client = RawWs::over(stream, &server, "/x", &[]);
         let mut stream = upstream.accept();
-        // Short lines: each costs a frame.
+        // Short lines: each becomes a frame.
         let flood = b"ab\n".repeat(16 << 20);
-        let sent = write_until_held_back(&mut stream, &flood);
+        let sent = write_until_blocked(&mut stream, &flood);
         assert!(sent < flood.len(), "{framing}: it is held back");
         let grown = server.memory("VmHWM") - before;
         assert!(grown < BOUND, "{framing}: {grown} KiB for a client that does not read");
@@ -113,7 +115,7 @@ fn a_client_is_held_back_by_an_upstream_that_does_not_read() {
     let mut stream = upstream.accept();
     let frame = ws::frame(first::BINARY, &noise(1 << 20));
     let flood = frame.repeat(80);
-    let sent = write_until_held_back(&mut client.stream, &flood);
+    let sent = write_until_blocked(&mut client.stream, &flood);
     assert!(sent < flood.len(), "it is held back");
     let grown = server.memory("VmHWM") - before;
     assert!(grown < BOUND, "{grown} KiB for an upstream that does not read");
@@ -133,14 +135,14 @@ fn each_connection_that_stalls_costs_a_bounded_amount_and_no_more() {
     const PAIRS: u64 = 4;
     let upstream = Upstream::new();
     let server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", "bytes")]);
-    // The first pair pays for what a thread keeps.
+    // The first pair includes the buffers that a thread keeps.
     let mut pairs = Vec::new();
     let mut before = 0;
     for i in 0..=PAIRS {
-        let stream = connect_narrow(server.address("http"));
+        let stream = connect_with_small_buffer(server.address("http"));
         let mut client = RawWs::over(stream, &server, "/x", &[]);
         let mut accepted = upstream.accept();
-        // One message of 300 MiB would be too big; many are not, and 300 MiB the other way.
+        // 300 MiB in each direction, from the client in messages within the limit.
         let frame = ws::frame(first::BINARY, &vec![b'x'; 1 << 20]);
         let up = offer(&mut client.stream, &frame, EACH);
         let down = offer(&mut accepted, &frame, EACH);
@@ -154,12 +156,12 @@ fn each_connection_that_stalls_costs_a_bounded_amount_and_no_more() {
     assert!(grown < 1 << 10, "{grown} KiB for each connection that stalls both ways");
 }
 
-/// Offers `bytes` again and again up to so many, until they are held back; gives how many
-/// were taken.
+/// Writes `bytes` repeatedly, up to `up_to` bytes or until a write blocks; returns the number of
+/// written bytes.
 fn offer(stream: &mut TcpStream, bytes: &[u8], up_to: u64) -> u64 {
     let mut taken = 0;
     while taken < up_to {
-        let written = write_until_held_back(stream, bytes);
+        let written = write_until_blocked(stream, bytes);
         taken += written as u64;
         if written < bytes.len() {
             break;
@@ -168,7 +170,7 @@ fn offer(stream: &mut TcpStream, bytes: &[u8], up_to: u64) -> u64 {
     taken
 }
 
-/// A server that may have `files` files open.
+/// A server with a limit of `files` open files.
 fn with_files(files: u32, arguments: &[&str]) -> Server {
     let mut command = Command::new("sh");
     command.args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\""), ECHOGATE]);
@@ -178,13 +180,13 @@ fn with_files(files: u32, arguments: &[&str]) -> Server {
 }
 
 #[test]
-fn running_out_of_files_is_waited_out() {
+fn running_out_of_file_descriptors_delays_clients_and_loses_none() {
     let server = with_files(64, &[]);
     let mut first = connect(server.address("upper"));
     first.write_all(b"a").unwrap();
     assert_eq!(read_exactly(&mut first, 1), b"A");
 
-    // The kernel takes connections for a server that cannot accept them.
+    // The kernel completes connections that the server cannot accept.
     let mut crowd: Vec<_> = (0..100).map(|_| connect(server.address("upper"))).collect();
     server.wait_for_log(&["cannot accept connections"]);
     for _ in 0..10 {
@@ -192,7 +194,7 @@ fn running_out_of_files_is_waited_out() {
         assert_eq!(read_exactly(&mut first, 12), b"STILL SERVED");
     }
 
-    // The last of the crowd waits until others have gone.
+    // The last client waits until others have ended.
     let mut last = crowd.pop().unwrap();
     last.write_all(b"at last").unwrap();
     last.set_nonblocking(true).unwrap();
@@ -209,13 +211,13 @@ fn running_out_of_files_is_waited_out() {
 }
 
 #[test]
-fn running_out_of_files_fails_a_handshake_but_not_the_server() {
+fn running_out_of_file_descriptors_fails_a_handshake_but_not_the_server() {
     let server = with_files(48, &[]);
     let mut clients = Vec::new();
     let refused = loop {
         assert!(clients.len() < 48, "never out of files");
         let mut stream = connect(server.address("http"));
-        // The hop may get the last file, or there may be none to accept this one with.
+        // The upstream connection may get the last file, or none is left to accept this client.
         stream.set_read_timeout(Some(std::time::Duration::from_millis(500))).unwrap();
         let request = format!(
             "GET /ws HTTP/1.1\r\nHost: {}\r\n{}\r\n\r\n",
@@ -231,7 +233,7 @@ fn running_out_of_files_fails_a_handshake_but_not_the_server() {
     if let Some(refused) = refused {
         assert_eq!(refused.status, 502, "{refused:?}");
     }
-    // Those that got through are served, as soon as the hop of the last one is accepted.
+    // Accepted clients are served once the upstream connection of the last one is accepted.
     drop(clients.split_off(clients.len() / 2));
     for client in &mut clients {
         client.send_frame(first::TEXT, b"in");
@@ -244,13 +246,13 @@ fn running_out_of_files_fails_a_handshake_but_not_the_server() {
 }
 
 #[test]
-fn connections_beyond_the_limit_wait_for_a_place() {
+fn connections_beyond_the_limit_wait_for_a_permit() {
     let server = Server::start(ECHOGATE, &["--max-connections", "4"]);
     let mut clients: Vec<_> = (0..8).map(|_| connect(server.address("upper"))).collect();
     for client in &mut clients {
         client.write_all(b"x").unwrap();
     }
-    // In whatever order they get in, all are served when those before have gone.
+    // All are served, in any order, when earlier clients have ended.
     for mut client in clients {
         assert_eq!(read_exactly(&mut client, 1), b"X");
     }
@@ -270,15 +272,15 @@ fn a_limit_of_one_connection_starves_no_listener() {
     }
 }
 
-/// A WebSocket handshake on `/ws`, and its answer.
-fn ask(server: &Server, path: &str) -> (TcpStream, http::Response) {
+/// Sends an opening handshake for `path` on a new connection; returns the response.
+fn handshake(server: &Server, path: &str) -> (TcpStream, http::Response) {
     let mut stream = connect(server.address("http"));
     let response = ws::handshake(&mut stream, server, path, &[]);
     (stream, response)
 }
 
 #[test]
-fn each_limit_is_told_before_the_upgrade_and_to_a_page_in_a_close() {
+fn each_limit_is_an_http_status_for_clients_and_a_close_reason_for_pages() {
     for (arguments, path, reason) in [
         (
             &["--max-connections", "1"][..],
@@ -299,19 +301,19 @@ fn each_limit_is_told_before_the_upgrade_and_to_a_page_in_a_close() {
         let routes = ["--route", "/ws=service:upper"];
         let server = Server::start(ECHOGATE, &[arguments, &routes].concat());
         let mut first = RawWs::connect(&server, path);
-        let (_, response) = ask(&server, path);
+        let (_, response) = handshake(&server, path);
         assert_eq!(response.status, 503, "{response:?}");
         assert_eq!(response.text(), format!("{reason}\n"));
         assert!(response.header("retry-after").is_some_and(|after| after.parse::<u32>().is_ok()));
         let origin = format!("Origin: http://{}", server.address("http"));
         let mut page = RawWs::connect_with(&server, path, &[&origin, BROWSER]);
         assert_eq!(page.read_close(), (Some(1013), reason.to_owned()));
-        // The page of the server is served all the same.
+        // The page is served nevertheless.
         assert_eq!(http::get(server.address("http"), "/").status, 200);
         if path == "/few" {
             RawWs::connect(&server, "/many");
         }
-        // Who is in is not disturbed, and whose place is free again gets it.
+        // Established connections are not disturbed, and a released permit is used again.
         first.send_frame(first::TEXT, b"in");
         assert_eq!(first.read().payload, b"IN");
         first.send(&ws::close(1000, ""));
@@ -322,7 +324,7 @@ fn each_limit_is_told_before_the_upgrade_and_to_a_page_in_a_close() {
 }
 
 #[test]
-fn a_client_whose_upstream_is_a_listener_here_takes_one_place() {
+fn a_client_whose_upstream_is_a_listener_here_takes_one_permit() {
     let at = TcpListener::bind("127.77.0.1:0").unwrap().local_addr().unwrap();
     let listener = format!("upper=tcp://{at}");
     let route = format!("/ws=tcp://{at}?framing=message");
@@ -330,7 +332,7 @@ fn a_client_whose_upstream_is_a_listener_here_takes_one_place() {
         for route in [&[][..], &["--listen", &listener, "--route", &route]] {
             let server = Server::start(ECHOGATE, &[&[limit, "3"], route].concat());
             let mut clients = [(); 3].map(|()| RawWs::connect(&server, "/ws"));
-            assert_eq!(ask(&server, "/ws").1.status, 503, "{limit} {route:?}");
+            assert_eq!(handshake(&server, "/ws").1.status, 503, "{limit} {route:?}");
             for client in &mut clients {
                 client.send_frame(first::TEXT, b"in");
                 assert_eq!(client.read().payload, b"IN", "{limit} {route:?}");
@@ -359,7 +361,7 @@ fn an_address_with_too_many_tcp_connections_gets_no_more() {
 }
 
 #[test]
-fn what_is_idle_is_ended_where_that_is_asked_for() {
+fn an_idle_connection_is_ended_after_the_idle_timeout() {
     let arguments = ["--idle-timeout", "2s", "--route", "/ws=service:upper"];
     let server = Server::start(ECHOGATE, &arguments);
     let mut tcp = connect(server.address("upper"));
@@ -392,7 +394,7 @@ fn a_head_that_takes_too_long_is_given_up() {
 
 #[test]
 fn an_upstream_that_does_not_accept_is_504() {
-    // Its queue is full: what is sent to it is not answered.
+    // The listen backlog is full: no connection request gets a reply.
     let upstream = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
     let upstream = upstream.unwrap();
     let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
@@ -410,13 +412,13 @@ fn an_upstream_that_does_not_accept_is_504() {
             client
         })
         .collect();
-    let (_, response) = ask(&server, "/slow");
+    let (_, response) = handshake(&server, "/slow");
     assert_eq!(response.status, 504, "{response:?}");
     assert_eq!(response.text(), "the upstream did not answer within 300ms (--dial-timeout)\n");
 }
 
 #[test]
-fn a_client_that_is_slow_but_moves_is_not_dropped_and_one_that_stands_is() {
+fn a_slow_client_is_kept_and_a_stalled_one_is_dropped() {
     let upstream = Upstream::new();
     let route = upstream.route("/flood", "bytes");
     let arguments = ["--ping-interval", "2s", "--ping-timeout", "2s", "--route", &route];
@@ -430,8 +432,8 @@ fn a_client_that_is_slow_but_moves_is_not_dropped_and_one_that_stands_is() {
     let mut slow = RawWs::connect(&server, "/flood").stream;
     let mut standing = RawWs::connect(&server, "/flood").stream;
     flood.join().unwrap();
-    // 8 KB every 50 ms: a buffer of the kernel's usual size would last for 20 s, and
-    // for all of them the client would seem to stand still.
+    // 8 KB every 50 ms: a socket buffer of the default size would last for 20 s without any progress
+    // that the server can see.
     let mut buffer = [0; 8_000];
     for _ in 0..200 {
         slow.read_exact(&mut buffer).unwrap();
@@ -461,7 +463,7 @@ fn a_client_whose_process_is_stopped_is_found_and_one_that_only_waits_is_kept() 
     let stop = Command::new("kill").args(["-STOP", &stopped.id().to_string()]).status();
     assert!(stop.unwrap().success());
     server.wait_for_log(&["the client did not answer a Ping"]);
-    // Its kernel answers for it still, so that nothing but the Ping could tell.
+    // The kernel still acknowledges for the stopped process: only a missing Pong shows the stop.
     server.wait_for_connections(|all| all.len() == 1);
     thread::sleep(std::time::Duration::from_secs(1));
     assert_eq!(server.connections().len(), 1, "who waits answers every Ping");
@@ -475,8 +477,7 @@ fn a_client_whose_process_is_stopped_is_found_and_one_that_only_waits_is_kept() 
 fn idle_connections_are_cheap() {
     const WANTED: usize = 5_000;
     let server = server();
-    // The clients' ends are this process's, the others the server's own: it raises its
-    // limit itself.
+    // This process has the clients' ends; the server raises its own limit.
     let have = raise_own_limit();
     let count = WANTED.min(have.saturating_sub(500));
     let before = server.memory("VmRSS");

@@ -1,37 +1,37 @@
-//! The end-to-end tests, one binary. Contents:
+//! The end-to-end tests, one binary:
 //!
 //! - `tcp`: the services on raw sockets
-//! - `families`: every kind of socket, and the services `time` and once
-//! - `chat`: clients, and the operators who answer them
-//! - `gateway`: the short form of a gateway, and what `check` tells
-//! - `handshake`: which requests become WebSocket connections, and what the others are told
+//! - `families`: every kind of socket; the service `time`, and `?once`
+//! - `chat`: clients, operators, and the server's console
+//! - `gateway`: `echogate gateway` and `echogate check`
+//! - `handshake`: opening handshakes, accepted and refused
 //! - `conformance`: the WebSocket protocol, case by case, on both default routes and over TLS
 //! - `codec`: the frame decoder against tungstenite's
-//! - `proxy`: the client's real address, from proxies and for upstreams
-//! - `http2`: HTTP/2, and WebSocket on its streams
+//! - `proxy`: the PROXY protocol in both directions, and `X-Forwarded-For`
+//! - `http2`: HTTP/2, and WebSocket over it (RFC 8441)
 //! - `websocket`: messages through the gateway to `upper`
-//! - `routes`: the framings, with an upstream of the test's own
-//! - `endings`: who ends, breaks or breaks the rules, and what the others see of it
-//! - `aborts`: ends that are not in order, and what the other side sees of them
-//! - `addresses`: host names with several addresses, some of them dead
-//! - `limits`: clients that flood and do not read, and running out of things
-//! - `output`: standard streams that nobody reads
-//! - `isolation`: clients that hold HTTP connections, and what the others see of it
-//! - `shutdown`: SIGTERM with clients of all kinds
-//! - `tls`: TLS on every side, and certificates that are read again
-//! - `certificates`: which are trusted as they are, and TLS handshakes that fail
-//! - `reload`: SIGHUP, by which the settings are read again
-//! - `settings`: flags, environment, file, defaults, and what is wrong with them
-//! - `api`: what the server tells of itself, its log included
-//! - `events`: who is connected, live
+//! - `routes`: the framings, with upstreams that the tests control
+//! - `endings`: connections that end, vanish or violate the protocol, seen from the other side
+//! - `aborts`: aborted connections, which must not look complete on the other side
+//! - `addresses`: host names with several addresses, some of them unreachable
+//! - `limits`: backpressure, limits on connections, timeouts, memory and file descriptors
+//! - `output`: a standard output or standard error that is not read
+//! - `isolation`: clients that occupy HTTP connections do not exclude others
+//! - `shutdown`: SIGTERM, and the drain of connections of all kinds
+//! - `tls`: TLS of listeners, upstreams and the native client; reload of certificates
+//! - `certificates`: self-signed certificates, and error messages of TLS handshakes
+//! - `reload`: SIGHUP, which reloads the configuration
+//! - `settings`: flags, environment, configuration file, defaults, and their errors
+//! - `api`: the HTTP API, health checks, metrics and the log
+//! - `events`: the live list of connections, `/api/events`
 //! - `connect`: the native client
-//! - `bench`: the native client as a load
-//! - `help`: what the program tells of its own command line
-//! - `third_party`: VNC, MQTT, PostgreSQL, SSH and more, with clients that others made
-//! - `tutorials`: programs of the kind that tutorials on sockets teach, on either side
-//! - `dependencies`: the compilers that they need
-//! - `imports`: modules import only those below them
-//! - `dist`: the committed page is what its sources say
+//! - `bench`: the load generator, `echogate bench`
+//! - `help`: help, manual pages, completions
+//! - `third_party`: third-party programs: VNC, MQTT, PostgreSQL, SSH and more
+//! - `tutorials`: programs in the style of socket tutorials, as clients and servers
+//! - `dependencies`: the minimum Rust version of all dependencies
+//! - `imports`: modules import only modules of lower layers
+//! - `dist`: the committed page is up to date with its sources
 //! - `page`: the page in a browser
 //! - `examples`: the configuration files of `server/examples`
 //! - `documents`: examples, links and paths in the documentation
@@ -84,7 +84,7 @@ fn server() -> Server {
     Server::start(ECHOGATE, &[])
 }
 
-/// Raises this process's limit on open files as far as it may, and says how far.
+/// Raises this process's limit on open files to the hard limit, and returns it.
 fn raise_own_limit() -> usize {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("it can be asked");

@@ -1,4 +1,4 @@
-//! Standard output and standard error: that nobody reads them stops nothing.
+//! A standard output or standard error that is not read: the server continues to serve.
 
 use std::{
     fs::File,
@@ -12,19 +12,19 @@ use std::{
 use echogate_tests::{
     http::{self, connect},
     program::free_port,
-    server::{PATIENCE, Server},
-    tcp::{connect_narrow, noise, read_exactly, read_to_end, write_until_held_back},
+    server::{Server, WAIT_TIMEOUT},
+    tcp::{connect_with_small_buffer, noise, read_exactly, read_to_end, write_until_blocked},
     ws::{RawWs, first},
 };
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use crate::ECHOGATE;
 
-/// How often a connection without a route is logged in [`fill_log`]: with such long paths
-/// that is more than the pipe and the server's queue hold.
+/// The number of log lines that [`fill_log`] causes. Their paths are so long that the pipe and the
+/// server's queue cannot hold all of them.
 const REFUSED: usize = 700;
 
-/// A server whose log nobody reads, and has not been able to write all of it for a while.
+/// A server whose log is not read and whose log queue is full.
 fn with_stuck_log(more: &[&str]) -> (Server, ChildStderr, TcpStream) {
     let mut command = Command::new(ECHOGATE);
     command
@@ -53,14 +53,14 @@ fn fill_log(server: &Server) {
     }
 }
 
-/// Whether a client of `upper` is answered.
+/// Whether a client of `upper` gets a reply.
 fn is_served(client: &mut TcpStream) -> bool {
     client.write_all(b"served").unwrap();
     read_exactly(client, 6) == b"SERVED"
 }
 
 #[test]
-fn a_log_that_nobody_reads_stops_nobody_and_then_tells_what_is_lost() {
+fn a_log_that_is_not_read_blocks_nothing_and_counts_lost_lines() {
     let (mut server, log, mut before) = with_stuck_log(&[]);
     assert!(is_served(&mut before));
     for _ in 0..1000 {
@@ -84,7 +84,7 @@ fn a_log_that_nobody_reads_stops_nobody_and_then_tells_what_is_lost() {
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0));
     server.wait_for_log(&["shutting down; a second signal exits immediately"]);
-    // Every line is whole, and each that was logged is there or counted.
+    // Every line is complete, and each logged line is present or counted as lost.
     let lines = server.log();
     let year = |line: &String| line.starts_with("20") && line.contains("Z ");
     assert!(lines.iter().all(year), "{:?}", lines.iter().find(|line| !year(line)));
@@ -104,12 +104,12 @@ fn a_server_whose_log_nobody_reads_ends_by_its_signals() {
     drop(log);
 
     let (mut server, log, client) = with_stuck_log(&["--drain", "1h"]);
-    let mut deaf = connect_narrow(server.address("upper"));
-    write_until_held_back(&mut deaf, &noise(64 << 20));
+    let mut deaf = connect_with_small_buffer(server.address("upper"));
+    write_until_blocked(&mut deaf, &noise(64 << 20));
     server.signal("TERM");
     let start = Instant::now();
     while TcpStream::connect(server.address("upper")).is_ok() {
-        assert!(start.elapsed() < PATIENCE, "it still takes connections");
+        assert!(start.elapsed() < WAIT_TIMEOUT, "it still takes connections");
     }
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(1));
@@ -117,7 +117,7 @@ fn a_server_whose_log_nobody_reads_ends_by_its_signals() {
 }
 
 #[test]
-fn a_log_whose_reader_is_gone_stops_nobody() {
+fn a_log_without_a_reader_blocks_nothing() {
     let (mut server, log, mut before) = with_stuck_log(&[]);
     drop(log);
     fill_log(&server);
@@ -127,7 +127,7 @@ fn a_log_whose_reader_is_gone_stops_nobody() {
     assert_eq!(server.wait().code(), Some(0));
 }
 
-/// A pipe that takes nothing more.
+/// A full pipe.
 fn full_pipe() -> (PipeReader, PipeWriter) {
     let (reader, mut writer) = pipe().unwrap();
     fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
@@ -136,7 +136,7 @@ fn full_pipe() -> (PipeReader, PipeWriter) {
     (reader, writer)
 }
 
-/// A child that is ended when dropped.
+/// A child process that is killed when dropped.
 struct Running(Child);
 
 impl Drop for Running {
@@ -147,7 +147,7 @@ impl Drop for Running {
 }
 
 #[test]
-fn a_standard_output_that_nobody_reads_stops_nobody() {
+fn a_standard_output_that_is_not_read_blocks_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (config, token) = (dir.path().join("echogate.toml"), dir.path().join("token"));
     std::fs::write(&token, "correct-horse-battery-staple").unwrap();
@@ -170,12 +170,12 @@ fn a_standard_output_that_nobody_reads_stops_nobody() {
     let mut client = loop {
         match TcpStream::connect(&address) {
             Ok(client) => break client,
-            Err(e) => assert!(start.elapsed() < PATIENCE, "{e}"),
+            Err(e) => assert!(start.elapsed() < WAIT_TIMEOUT, "{e}"),
         }
     };
-    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
     assert!(is_served(&mut client));
-    // A token that is made has to be printed, which keeps the reload from nothing.
+    // A generated token has to be printed; that must not block the reload.
     settings("");
     let pid = running.0.id().to_string();
     let signal = |name: &str| {
@@ -184,7 +184,7 @@ fn a_standard_output_that_nobody_reads_stops_nobody() {
     signal("-HUP");
     let start = Instant::now();
     while !std::fs::read_to_string(log.path()).unwrap().contains("configuration reloaded") {
-        assert!(start.elapsed() < PATIENCE, "no reload");
+        assert!(start.elapsed() < WAIT_TIMEOUT, "no reload");
         std::thread::sleep(Duration::from_millis(5));
     }
     assert!(is_served(&mut client));
@@ -215,7 +215,7 @@ fn what_is_printed_is_there_when_the_reader_comes_late() {
 }
 
 #[test]
-fn a_failure_to_start_is_told_whole() {
+fn a_failure_to_start_is_printed_in_full() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let output = Command::new(ECHOGATE)
@@ -232,14 +232,14 @@ fn a_failure_to_start_is_told_whole() {
     );
 }
 
-/// The status of a child that ends, none if by a signal.
+/// The exit status of a child; `None` if a signal ended it.
 fn ended(child: &mut Child) -> Option<i32> {
     let start = Instant::now();
     loop {
         if let Some(status) = child.try_wait().unwrap() {
             return status.code();
         }
-        assert!(start.elapsed() < PATIENCE, "it does not end");
+        assert!(start.elapsed() < WAIT_TIMEOUT, "it does not end");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -1,4 +1,4 @@
-//! The client's real address: the PROXY protocol, in and out, and `X-Forwarded-For`.
+//! The client's real address: the PROXY protocol in both directions, and `X-Forwarded-For`.
 
 use std::{
     io::{Read, Write},
@@ -7,7 +7,7 @@ use std::{
 
 use echogate_tests::{
     http,
-    server::{PATIENCE, Server},
+    server::{Server, WAIT_TIMEOUT},
     tcp::read_exactly,
     upstream::Upstream,
     ws::{self, RawWs, UPGRADE, first},
@@ -16,10 +16,10 @@ use socket2::{Domain, Socket, Type};
 
 use crate::ECHOGATE;
 
-/// All of 127.0.0.0/8 is this machine's: the proxy is there, others come from 127.0.0.1.
+/// The trusted proxy's address; other clients connect from 127.0.0.1.
 const PROXY: [u8; 4] = [127, 0, 0, 2];
 
-/// `192.0.2.7:50000`, in version 1 and version 2.
+/// PROXY headers of versions 1 and 2 for the client `192.0.2.7:50000`.
 const HEADERS: [&[u8]; 2] = [
     b"PROXY TCP4 192.0.2.7 198.51.100.1 50000 443\r\n",
     b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x07\xc6\x33\x64\x01\xc3\x50\x01\xbb",
@@ -32,13 +32,13 @@ fn server(arguments: &[&str]) -> Server {
     Server::start(ECHOGATE, &[&from[..], arguments].concat())
 }
 
-/// A connection from the proxy.
+/// Connects from the proxy's address.
 fn from_proxy(address: &str) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from((PROXY, 0)).into()).unwrap();
     socket.connect(&address.parse::<SocketAddr>().unwrap().into()).unwrap();
     let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
     stream.set_nodelay(true).unwrap();
     stream
 }
@@ -92,7 +92,7 @@ fn what_a_proxy_sends_instead_of_a_header_ends_its_connection_alone() {
         let mut stream = from_proxy(server.address("upper"));
         stream.write_all(bytes).unwrap();
         let mut rest = Vec::new();
-        // What was not read makes the end a reset.
+        // Unread data turns the end into a reset.
         stream.read_to_end(&mut rest).ok();
         assert_eq!(rest, b"", "{}", bytes.escape_ascii());
     }
@@ -113,7 +113,7 @@ fn from_elsewhere_a_header_is_data() {
 }
 
 #[test]
-fn an_upstream_is_told_of_the_client_before_anything_else() {
+fn an_upstream_gets_the_proxy_header_before_anything_else() {
     for version in ["v1", "v2"] {
         let upstream = Upstream::new();
         let route = format!("{}&proxy={version}", upstream.route("/x", "bytes"));
@@ -151,7 +151,7 @@ fn x_forwarded_for_is_believed_of_trusted_proxies_only() {
     }
 }
 
-/// Sends a handshake with raw bytes in a header line, and reads the answer.
+/// Sends a handshake with raw bytes in a header line, and reads the response.
 fn handshake_with(server: &Server, line: &[u8]) -> RawWs {
     let mut stream = http::connect(server.address("http"));
     let host = format!("Host: {}", server.address("http"));
@@ -190,15 +190,15 @@ fn port(server: &Server) -> u16 {
 }
 
 #[test]
-fn an_upstream_is_told_of_both_ends_whatever_their_families() {
+fn an_upstream_gets_both_addresses_of_any_families() {
     let upstream = Upstream::new();
     let routes = ["v1", "v2"].map(|version| {
         format!("{}&proxy={version}", upstream.route(&format!("/{version}"), "bytes"))
     });
     let server = server(&["--route", &routes[0], "--route", &routes[1]]);
     let port = port(&server);
-    // The destination that the proxy announced is passed on; without one it is our own address,
-    // and beside an IPv6 address an IPv4 address is mapped.
+    // The destination that the proxy announced is passed on; without one, the server's own address,
+    // mapped to IPv6 beside an IPv6 address.
     for (line, more, expected) in [
         (
             "PROXY TCP6 2001:db8::7 2001:db8::1 50000 443\r\n",
@@ -301,7 +301,7 @@ fn a_page_behind_a_proxy_is_compared_with_the_host_and_scheme_that_the_proxy_nam
         assert_eq!(status(&trusting), expected, "{lines:?}");
         assert_eq!(status(&wary), 403, "{lines:?} of a stranger");
     }
-    // A page that had its name resolve to this server could send that itself.
+    // A page of a host name that resolves to this server could send this header itself.
     let rebinding = ["GET /api/connections HTTP/1.1", "Host: evil.example", host];
     let mut stream = http::connect(trusting.address("http"));
     assert_eq!(http::exchange(&mut stream, &rebinding).status, 403);
@@ -312,7 +312,7 @@ fn bridges_to_listeners_here_are_no_proxies() {
     let at = TcpListener::bind("127.77.0.2:0").unwrap().local_addr().unwrap();
     let listener = format!("upper=tcp://{at}");
     let route = format!("/ws=tcp://{at}?framing=message&proxy=v2");
-    // Bridges come from there, too.
+    // The gateway's own upstream connections come from that address, too.
     let everyone = ["--proxy-protocol-from", "127.0.0.0/8"];
     for (route, header) in
         [(&[][..], HEADERS[0]), (&["--listen", &listener, "--route", &route], HEADERS[1])]

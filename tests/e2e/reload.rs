@@ -1,11 +1,11 @@
-//! SIGHUP: the settings are read again, and no connection notices.
+//! SIGHUP: the configuration is reloaded without an effect on open connections.
 //!
-//! - `connections`: who is there and who comes meanwhile, to the end of the server
-//! - `listeners`: sockets that come, go, stay, and change what they are for
-//! - `routes`: WebSocket paths, and how they are bridged
-//! - `limits`: limits that are lowered and raised, with connections that live
+//! - `connections`: open connections, and those made during a reload or a drain
+//! - `listeners`: sockets that are added, removed, kept, or used for another service
+//! - `routes`: routes that are added, removed and changed
+//! - `limits`: limits that are lowered and raised while connections are open
 //! - `others`: every other setting
-//! - `wrong`: settings that are wrong, and sockets that cannot be bound
+//! - `wrong`: invalid configurations, and sockets that cannot be bound
 
 mod connections;
 mod limits;
@@ -25,7 +25,7 @@ use std::{
 use echogate_tests::{
     http::{self, connect},
     program::free_port,
-    server::{PATIENCE, Server},
+    server::{Server, WAIT_TIMEOUT},
     ws::{self, RawWs, first},
 };
 use serde_json::Value;
@@ -33,10 +33,10 @@ use tempfile::TempDir;
 
 use crate::ECHOGATE;
 
-/// What the log says at the end of each reading, good or bad.
+/// The part of the log line that each reload ends with, accepted or rejected.
 const READ: &str = "configuration ";
 
-/// A server whose settings are in a file, which a test changes.
+/// A server with a configuration file that the test changes.
 struct Reloaded {
     server: Server,
     dir: TempDir,
@@ -47,7 +47,7 @@ impl Reloaded {
         Reloaded::with(settings, |_| {})
     }
 
-    /// With more in its command.
+    /// Starts the server with additions to its command.
     fn with(settings: &str, more: impl FnOnce(&mut Command)) -> Reloaded {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("echogate.toml");
@@ -58,52 +58,52 @@ impl Reloaded {
         Reloaded { server: Server::spawn(command), dir }
     }
 
-    /// A file in a folder of its own.
+    /// The path of a file in the configuration's folder.
     fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    /// Changes the settings, has them read, and says what the log says of that.
-    fn read(&self, settings: &str) -> String {
+    /// Writes the configuration and reloads it; returns the log line of the result.
+    fn reload(&self, settings: &str) -> String {
         self.write(settings);
-        self.hangup()
+        self.sighup()
     }
 
-    /// Changes the settings, which are read whole at any moment.
+    /// Replaces the configuration file atomically.
     fn write(&self, settings: &str) {
         fs::write(self.file("new"), settings).unwrap();
         fs::rename(self.file("new"), self.file("echogate.toml")).unwrap();
     }
 
-    /// Has the settings read as they are.
-    fn hangup(&self) -> String {
+    /// Sends SIGHUP; returns the log line of the result.
+    fn sighup(&self) -> String {
         let before = self.server.log().iter().filter(|line| line.contains(READ)).count();
         self.server.signal("HUP");
-        self.server.wait_for_log_again(&[READ], before)
+        self.server.wait_for_nth_log(&[READ], before)
     }
 
-    /// Has these settings taken.
-    fn take(&self, settings: &str) {
-        let said = self.read(settings);
+    /// Reloads this configuration, and asserts that it is accepted.
+    fn accept(&self, settings: &str) {
+        let said = self.reload(settings);
         assert!(said.contains("SIGHUP: configuration reloaded"), "{said}");
     }
 
-    /// Has these settings turned down, and says why they were.
-    fn refuse(&self, settings: &str) -> String {
-        let said = self.read(settings);
+    /// Reloads this configuration, and asserts that it is rejected; returns the reason.
+    fn reject(&self, settings: &str) -> String {
+        let said = self.reload(settings);
         assert!(said.contains("WARN"), "{said}");
         let why = said.split_once("SIGHUP: reload rejected, configuration unchanged: ");
         why.unwrap_or_else(|| panic!("{said}")).1.to_owned()
     }
 
-    /// What `/api/endpoints` tells.
+    /// The JSON of `/api/endpoints`.
     fn endpoints(&self) -> Value {
         let response = http::get(self.server.address("http"), "/api/endpoints");
         serde_json::from_slice(&response.body).unwrap()
     }
 
-    /// The first listener of a service, as it is told now.
-    fn now(&self, service: &str) -> String {
+    /// The URL of the first listener of a service in `/api/endpoints`.
+    fn listener_url(&self, service: &str) -> String {
         let endpoints = self.endpoints();
         let listeners = endpoints["listeners"].as_array().unwrap();
         let found = listeners.iter().find(|listener| listener["service"] == service);
@@ -112,7 +112,7 @@ impl Reloaded {
     }
 }
 
-/// Settings: HTTP on a free port, and these lines.
+/// A configuration: HTTP on a free port, and these lines.
 fn http_and(more: &str) -> String {
     format!("http = [\"127.0.0.1:0\"]\n{more}\n")
 }
@@ -125,13 +125,13 @@ fn route(path: &str, url: &str) -> String {
     format!("[[route]]\npath = \"{path}\"\nurl = \"{url}\"\n")
 }
 
-/// Whether a WebSocket client's words come back in capitals.
-fn uppers(client: &mut RawWs) -> bool {
+/// Whether a WebSocket client gets its message back in upper case.
+fn replies_in_upper_case(client: &mut RawWs) -> bool {
     client.send_frame(first::TEXT, b"still here");
     client.read().payload == b"STILL HERE"
 }
 
-/// What a WebSocket handshake on `path` is answered with.
+/// The response to a WebSocket handshake on `path`.
 fn handshake(server: &Server, path: &str, more: &[&str]) -> http::Response {
     let mut stream = connect(server.address("http"));
     ws::handshake(&mut stream, server, path, more)
@@ -141,17 +141,17 @@ fn free_address() -> String {
     format!("127.0.0.1:{}", free_port())
 }
 
-/// Waits until nothing listens at `address` any more.
+/// Waits until `address` refuses connections.
 fn wait_until_closed(address: &str) {
     let start = Instant::now();
     while TcpStream::connect(address).is_ok() {
-        assert!(start.elapsed() < PATIENCE, "{address} still takes connections");
+        assert!(start.elapsed() < WAIT_TIMEOUT, "{address} still takes connections");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
 
 #[test]
-fn what_came_and_went_is_logged_and_nothing_else() {
+fn a_reload_logs_the_added_and_removed_listeners_and_routes_only() {
     let kept = http_and(&listener("upper", "tcp://127.0.0.1:0"));
     let (old, new) = (free_address(), free_address());
     let before = [&kept, &listener("echo", &format!("tcp://{old}")), &route("/x", "service:echo")];
@@ -162,7 +162,7 @@ fn what_came_and_went_is_logged_and_nothing_else() {
         &route("/x", "service:echo?framing=line"),
         &route("/y", "service:time"),
     ];
-    reloaded.take(&after.map(String::as_str).concat());
+    reloaded.accept(&after.map(String::as_str).concat());
     let log = |reloaded: &Reloaded| -> Vec<String> {
         let all = reloaded.server.log().into_iter();
         all.filter_map(|line| line.split_once("SIGHUP: ").map(|(_, said)| said.to_owned()))
@@ -181,7 +181,7 @@ fn what_came_and_went_is_logged_and_nothing_else() {
             "added    route      /y -> service:time (line)".to_owned(),
         ]
     );
-    reloaded.hangup();
+    reloaded.sighup();
     let again = log(&reloaded);
     assert_eq!(again[said.len()..], ["configuration reloaded"]);
 }

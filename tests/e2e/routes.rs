@@ -1,4 +1,4 @@
-//! The framings, with an upstream of the test's own at the other end.
+//! The framings, with upstreams that the tests control.
 
 use std::{
     io::{Read, Write},
@@ -11,7 +11,7 @@ use std::{
 use echogate_tests::{
     http::connect,
     server::Server,
-    tcp::{noise, read_exactly, read_to_end, reset, wait_until_taken},
+    tcp::{noise, read_exactly, read_to_end, reset, wait_until_read},
     upstream::Upstream,
     ws::{self, Frame, RawWs, first},
 };
@@ -23,10 +23,10 @@ fn server(upstream: &Upstream, framing: &str) -> Server {
     Server::start(ECHOGATE, &["--route", &upstream.route("/x", framing)])
 }
 
-/// Messages (opcode and payload), and the code and the reason of the Close behind them.
+/// Messages (opcode and payload), and the code and the reason of the Close frame behind them.
 type Delivered = (Vec<(u8, Vec<u8>)>, Option<u16>, String);
 
-/// Reads messages up to the Close: first bytes and payloads, fragments put together.
+/// Reads messages up to the Close frame, and joins fragments.
 fn messages_to_close(client: &mut RawWs) -> Delivered {
     let mut messages: Vec<(u8, Vec<u8>)> = Vec::new();
     let mut open = false;
@@ -47,8 +47,8 @@ fn messages_to_close(client: &mut RawWs) -> Delivered {
     }
 }
 
-/// What a client gets when the upstream sends these pieces, each when the one before
-/// has been read, and then ends the stream.
+/// The messages that a client gets when the upstream sends these pieces, each after the previous
+/// one has been read, and then ends the stream.
 fn delivered(framing: &str, pieces: &'static [&[u8]]) -> Delivered {
     let upstream = Upstream::new();
     let server = server(&upstream, framing);
@@ -56,7 +56,7 @@ fn delivered(framing: &str, pieces: &'static [&[u8]]) -> Delivered {
         stream.set_nodelay(true).unwrap();
         for piece in pieces {
             stream.write_all(piece).unwrap();
-            wait_until_taken(&stream);
+            wait_until_read(&stream);
         }
         stream.shutdown(Shutdown::Write).unwrap();
         read_to_end(&mut stream)
@@ -130,7 +130,7 @@ fn a_character_split_across_reads_arrives_whole() {
 
 #[test]
 fn text_that_is_not_utf8_closes_with_1007_and_is_never_replaced() {
-    // The last of them ends within a character.
+    // The last piece ends within a character.
     const WRONG: [&[&[u8]]; 3] =
         [&[b"fine", b"\xff"], &[b"fine", b"\xe2", b"\x28"], &[b"fine", b"\xe2\x82"]];
     for pieces in WRONG {
@@ -138,11 +138,11 @@ fn text_that_is_not_utf8_closes_with_1007_and_is_never_replaced() {
         let server = server(&upstream, "text");
         let serving = upstream.serve(move |mut stream| {
             for piece in pieces {
-                // It is gone after the wrong byte.
+                // The connection is closed after the invalid byte.
                 if stream.write_all(piece).is_err() {
                     break;
                 }
-                wait_until_taken(&stream);
+                wait_until_read(&stream);
             }
         });
         let mut client = RawWs::connect(&server, "/x");
@@ -221,7 +221,7 @@ fn a_line_that_is_not_utf8_disturbs_no_other_where_it_may_come() {
     ];
     assert_eq!(messages, expected.map(|(opcode, payload)| (opcode, payload.to_vec())));
     assert_eq!((code, reason.as_str()), (Some(1000), ENDED));
-    // What is not said is "close".
+    // "close" is the default.
     let got = delivered_by("line", |mut stream| {
         stream.write_all(b"caf\xe9\nmore\n").unwrap();
         read_to_end(&mut stream);
@@ -362,7 +362,7 @@ fn a_reply_to_no_message_is_an_error_of_the_upstream() {
     assert_eq!(reason, "the upstream sent bytes that no message asked for (framing=message)");
 }
 
-/// What a client that says nothing gets from an upstream that does this.
+/// The messages that a silent client gets from an upstream that runs this script.
 fn delivered_by(framing: &str, script: impl FnOnce(TcpStream) + Send + 'static) -> Delivered {
     let upstream = Upstream::new();
     let server = server(&upstream, framing);
@@ -395,7 +395,7 @@ fn an_upstream_that_ends_with_replies_missing_failed() {
 }
 
 #[test]
-fn an_upstream_that_resets_is_told_apart_from_one_that_ends() {
+fn an_upstream_that_resets_is_distinguished_from_one_that_ends() {
     for framing in ["bytes", "text", "line", "message"] {
         let upstream = Upstream::new();
         let server = server(&upstream, framing);
@@ -403,7 +403,7 @@ fn an_upstream_that_resets_is_told_apart_from_one_that_ends() {
         let serving = upstream.serve(move |mut stream| {
             if framing != "message" {
                 stream.write_all(b"last words\n").unwrap();
-                wait_until_taken(&stream);
+                wait_until_read(&stream);
             }
             wait.recv().unwrap();
             reset(stream);
@@ -426,7 +426,7 @@ fn an_upstream_that_resets_is_told_apart_from_one_that_ends() {
 }
 
 #[test]
-fn an_upstream_that_resets_while_it_is_sent_data_is_told_so() {
+fn a_reset_of_an_upstream_during_a_write_is_reported_as_such() {
     let upstream = Upstream::new();
     let server = server(&upstream, "bytes");
     let serving = upstream.serve(|mut stream| {
@@ -464,7 +464,7 @@ fn more_than_all_buffers_hold_goes_both_ways_at_once() {
             writer.write_all(&ws::frame(first::BINARY, chunk)).unwrap();
         }
     });
-    // A reader of small pieces, slower than everyone else.
+    // A reader of small pieces, slower than the rest.
     let mut got = Vec::new();
     while got.len() < data.len() {
         let frame = client.read();
@@ -489,7 +489,7 @@ fn an_upstream_that_ends_its_side_ends_the_connection_and_loses_nothing() {
     let mut client = RawWs::connect(&server, "/x");
     assert_eq!(client.read(), Frame { first: first::BINARY, payload: b"bye".to_vec() });
     assert_eq!(client.read().close().0, Some(1000));
-    // What the client sends before its answer is not lost; with the answer all is over.
+    // Data that the client sends before its Close is not lost; with the Close the connection ends.
     client.send_frame(first::BINARY, b"last");
     client.send(&ws::close(1000, ""));
     assert!(client.try_read().unwrap().is_none());
@@ -517,7 +517,7 @@ fn a_socket_in_the_file_system_is_an_upstream_like_any_other() {
     assert_eq!(messages.into_iter().flat_map(|(_, payload)| payload).collect::<Vec<_>>(), payload);
     assert_eq!(code, Some(1000));
     serving.join().unwrap();
-    // Nobody listens there any more.
+    // The upstream does not listen any more.
     let mut stream = connect(server.address("http"));
     let response = ws::handshake(&mut stream, &server, "/x", &[]);
     assert_eq!(

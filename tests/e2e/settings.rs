@@ -1,4 +1,4 @@
-//! Flags, environment, file, defaults, and what is wrong with them.
+//! Flags, environment, configuration file, defaults, and their errors.
 
 use std::{
     fs::Permissions,
@@ -19,7 +19,7 @@ use tempfile::NamedTempFile;
 
 use crate::ECHOGATE;
 
-/// A command without settings from this process's own environment.
+/// A command without the settings of this process's environment.
 fn echogate() -> Command {
     let mut command = Command::new(ECHOGATE);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ECHOGATE_")) {
@@ -29,8 +29,7 @@ fn echogate() -> Command {
     command
 }
 
-/// What a command says that ends by itself; one that serves instead is ended, with
-/// status 124.
+/// The output of a command that ends by itself; one that serves instead is ended, with status 124.
 fn run(arguments: &[&str]) -> Output {
     let mut command = Command::new("timeout");
     command.args(["30", ECHOGATE]).args(arguments).stdin(Stdio::null());
@@ -40,7 +39,7 @@ fn run(arguments: &[&str]) -> Output {
     command.output().unwrap()
 }
 
-/// The one line that a failure says, and its status.
+/// The error line of a failure, and its exit status.
 fn failure(output: &Output) -> (String, i32) {
     let said = String::from_utf8(output.stderr.clone()).unwrap();
     assert_eq!(said.lines().count(), 1, "one line: {said:?}");
@@ -55,7 +54,7 @@ fn file(text: &str) -> NamedTempFile {
     file
 }
 
-/// Free ports in place of the defaults, for tests of something else.
+/// Free ports in place of the default ones.
 const FREE: [&str; 4] = ["--http", "127.0.0.1:0", "--listen", "upper=tcp://127.0.0.1:0"];
 
 #[test]
@@ -102,7 +101,7 @@ fn a_wrong_flag_is_named_with_status_2() {
     }
 }
 
-/// A listener and a route, with which nothing is wrong.
+/// A valid listener and a valid route.
 const TABLES: &str = "[[listener]]\nservice = \"upper\"\nurl = \"tcp://h:1\"\n\
                       [[route]]\npath = \"/x\"\nurl = \"tcp://h:1\"\n";
 
@@ -231,7 +230,7 @@ fn port_0_is_printed_as_the_port_that_was_bound() {
 
 #[test]
 fn a_server_serves_with_its_stdout_closed() {
-    // Its ports must be known without being printed.
+    // The ports must be known in advance, as they are not printed.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut command = Command::new("sh");
     command.args(["-c", "exec \"$0\" \"$@\" >&-", ECHOGATE]);
@@ -244,7 +243,7 @@ fn a_server_serves_with_its_stdout_closed() {
             break http::get(&port.to_string(), "/healthz").status;
         }
         assert!(child.try_wait().unwrap().is_none(), "it ended");
-        assert!(start.elapsed() < echogate_tests::server::PATIENCE, "it never listens");
+        assert!(start.elapsed() < echogate_tests::server::WAIT_TIMEOUT, "it never listens");
         std::thread::yield_now();
     };
     child.kill().unwrap();
@@ -252,7 +251,7 @@ fn a_server_serves_with_its_stdout_closed() {
     assert_eq!(answer, 200);
 }
 
-/// A server by this command, with the free ports of `FREE` unless told not to.
+/// Starts a server with this command, and with the free ports of `FREE` unless it names others.
 fn start(command: &mut Command, free: bool) -> Server {
     let mut whole = echogate();
     whole.args(command.get_args()).args(if free { &FREE[..] } else { &[] });
@@ -264,7 +263,7 @@ fn start(command: &mut Command, free: bool) -> Server {
     Server::spawn(whole)
 }
 
-/// Whether the route `/limit` is there and takes a message of `len` bytes.
+/// Whether the route `/limit` exists and accepts a message of `len` bytes.
 fn takes(server: &Server, len: usize) -> bool {
     let mut client = RawWs::connect(server, "/ws");
     client.send_frame(echogate_tests::ws::first::BINARY, &vec![b'x'; len]);
@@ -345,7 +344,7 @@ fn how_much_is_logged_is_a_level_or_an_error() {
             server.wait_for_log(&["shutting down; a second signal exits immediately"]);
         }
     }
-    // At the level of warnings the start of a connection is nothing to be told.
+    // At the level `warn` the start of a connection is not logged.
     let server = start(echogate().env("ECHOGATE_LOG", "warn,echogate::gateway=info"), true);
     assert!(takes(&server, 10));
     let mut stream = TcpStream::connect(server.address("http")).unwrap();
@@ -410,11 +409,10 @@ fn a_listener_is_given_as_often_as_wanted() {
     server.wait_for_connections(|all| all.iter().any(|c| c["target"] == "echo"));
 }
 
-/// A setting: its flag, values that it takes, values that it refuses and words of the reason.
+/// A setting: its flag, valid values, and invalid values with parts of their errors.
 type Setting = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
 
-/// All settings whose values can be judged by themselves. (No service is on the addresses: they
-/// are only checked.)
+/// All settings whose values can be checked alone. (The addresses are only parsed, not bound.)
 const SETTINGS: [Setting; 24] = [
     (
         "http",
@@ -581,7 +579,7 @@ const SETTINGS: [Setting; 24] = [
     ("ping-timeout", &["1m"], &[("0m", "longer than 0s"), ("1M", "10s")]),
 ];
 
-/// The same setting in a file: its text, and the key as messages name it.
+/// The same setting in a file: its text, and its key as errors name it.
 fn in_a_file(name: &str, value: &str) -> (String, String) {
     let is_list = ["http", "allow-origin", "allow-host", "proxy-protocol-from", "forwarded-from"];
     let table = |table: &str, key: &str| {
@@ -590,7 +588,7 @@ fn in_a_file(name: &str, value: &str) -> (String, String) {
     };
     match name {
         "listen" => table("listener", "service"),
-        // The first = is that of the setting, except behind a query.
+        // The first `=` separates key and value, except behind a query.
         "route" => match value.split_once("?y=") {
             Some((path, url)) => {
                 (format!("[[route]]\npath = \"{path}?y\"\nurl = {url:?}\n"), "route".to_owned())
@@ -693,7 +691,7 @@ fn an_empty_variable_is_not_given_and_an_empty_flag_or_key_is_wrong() {
     let with = all.arg("check").output().unwrap();
     assert_eq!(with, echogate().arg("check").output().unwrap());
     assert!(with.status.success(), "{with:?}");
-    // An empty one does not hide the file's.
+    // An empty variable does not hide the file's setting.
     let file = file("http = [\"127.0.0.1:9\"]\n");
     let output = all.arg("--config").arg(file.path()).output().unwrap();
     assert!(String::from_utf8(output.stdout).unwrap().contains("http://127.0.0.1:9\n"));
@@ -735,7 +733,7 @@ fn a_flag_is_one_element_of_a_list_whatever_commas_it_has() {
     }
     let output = run(&["check", "--listen", "upper=unix:///run/a,b.sock"]);
     let said = String::from_utf8(output.stdout).unwrap();
-    // Where it is shown, the comma may be percent-encoded.
+    // In the output the comma may be percent-encoded.
     let is_whole = |said: &str| said.contains("/run/a,b.sock") || said.contains("/run/a%2Cb.sock");
     assert!(is_whole(&said), "{said} {:?}", output.stderr);
 }
@@ -975,7 +973,7 @@ fn files_of_secrets_that_others_can_read_or_change_are_warned_of() {
             assert!(line.contains(" WARN ") && line.contains(who), "{line}");
         }
     }
-    // At the start, too, where the last mode still is.
+    // At the start, too, with the last mode.
     let mut serve = echogate();
     serve.arg("serve").arg("--operator-token-file").arg(&token).args(FREE);
     Server::spawn(serve).wait_for_log(&["WARN", "every user can change this secret"]);

@@ -1,7 +1,7 @@
 //! SIGTERM with clients of all kinds.
 //!
-//! That something ends in time is seen by what ended it: the server's own end, or the
-//! log's word on what it had to cut off. No time is measured.
+//! The tests measure no time. A connection that ended in time is one that the log does not report
+//! as cut off.
 
 use std::{
     fs::File,
@@ -16,10 +16,10 @@ use std::{
 
 use echogate_tests::{
     http::{Response, connect},
-    server::{PATIENCE, Server},
+    server::{Server, WAIT_TIMEOUT},
     tcp::{
-        connect_narrow, noise, read_exactly, read_to_end, wait_until_taken, widen,
-        write_until_held_back,
+        connect_with_small_buffer, enlarge_receive_buffer, noise, read_exactly, read_to_end,
+        wait_until_read, write_until_blocked,
     },
     upstream::Upstream,
     ws::{self, Frame, RawWs, first},
@@ -32,13 +32,13 @@ use crate::{ECHOGATE, raise_own_limit, server};
 const GOODBYE: &str = "the server is shutting down";
 const CUT: &str = "connections did not end within";
 
-/// Waits until the server has noticed its signal and listens no more.
+/// Waits until the server has handled its signal and closed its listeners.
 fn wait_for_ending(server: &Server) {
     server.wait_for_log(&["shutting down; a second signal exits immediately"]);
     for what in ["upper", "http"] {
         let start = Instant::now();
         while TcpStream::connect(server.address(what)).is_ok() {
-            assert!(start.elapsed() < PATIENCE, "{what} still takes connections");
+            assert!(start.elapsed() < WAIT_TIMEOUT, "{what} still takes connections");
         }
     }
 }
@@ -53,7 +53,7 @@ fn a_server_without_clients_ends_with_status_0() {
 }
 
 #[test]
-fn idle_clients_of_all_kinds_are_told() {
+fn idle_clients_of_all_kinds_get_an_orderly_end() {
     let mut server = server();
     let mut tcp: Vec<_> = (0..20).map(|_| connect(server.address("upper"))).collect();
     let mut ws: Vec<_> = (0..20).map(|_| RawWs::connect(&server, "/ws")).collect();
@@ -100,7 +100,7 @@ fn replies_that_are_pending_come_before_the_close() {
 }
 
 #[test]
-fn an_upstream_that_is_not_counted_is_asked_to_end_and_heard_out() {
+fn an_upstream_without_counted_replies_is_half_closed_and_read_to_its_end() {
     for framing in ["bytes", "text", "line"] {
         let upstream = Upstream::new();
         let mut server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", framing)]);
@@ -140,7 +140,7 @@ fn bytes_that_have_arrived_are_answered_and_then_comes_the_end() {
     ws.read();
     tcp.write_all(b"a").unwrap();
     read_exactly(&mut tcp, 1);
-    // While it sleeps, the kernel takes bytes for it, and then the signal.
+    // While the server is stopped, the kernel buffers the bytes, and then the signal.
     server.signal("STOP");
     tcp.write_all(b"just in time").unwrap();
     ws.send_frame(first::TEXT, b"me too");
@@ -177,7 +177,7 @@ fn bytes_that_have_arrived_for_thousands_at_once_are_answered() {
 fn clients_that_the_kernel_has_accepted_are_served() {
     let mut server = server();
     server.signal("STOP");
-    // The kernel completes the connections, and takes their bytes.
+    // The kernel completes the handshakes, and buffers the bytes.
     let mut clients: Vec<_> = (0..300).map(|_| connect(server.address("upper"))).collect();
     for client in &mut clients {
         client.write_all(b"just in time").unwrap();
@@ -189,22 +189,22 @@ fn clients_that_the_kernel_has_accepted_are_served() {
     for (i, client) in clients.iter_mut().enumerate() {
         assert_eq!(read_to_end(client), b"JUST IN TIME", "client {i}");
     }
-    // Whether it was still ready when it was asked is for nobody to know.
+    // The readiness check may arrive before or after the signal.
     assert!(matches!(Response::read(&mut http).unwrap().status, 200 | 503));
     assert!(read_to_end(&mut http).is_empty(), "and the connection ends");
     assert_eq!(server.wait().code(), Some(0));
 }
 
 #[test]
-fn a_tcp_client_gets_all_it_is_owed_and_then_the_end() {
+fn a_tcp_client_gets_all_pending_replies_and_then_the_end() {
     let mut server = server();
-    let mut client = connect_narrow(server.address("upper"));
+    let mut client = connect_with_small_buffer(server.address("upper"));
     let flood = noise(64 << 20);
-    let sent = write_until_held_back(&mut client, &flood);
+    let sent = write_until_blocked(&mut client, &flood);
     assert!(sent < flood.len(), "it is held back");
     server.signal("TERM");
     wait_for_ending(&server);
-    widen(&client);
+    enlarge_receive_buffer(&client);
     assert!(read_to_end(&mut client) == flood[..sent].to_ascii_uppercase());
     assert_eq!(server.wait().code(), Some(0));
 }
@@ -239,11 +239,11 @@ fn a_busy_client_is_ended_between_two_messages() {
 #[test]
 fn clients_that_neither_read_nor_answer_are_cut_off_when_time_is_up() {
     let mut server = Server::start(ECHOGATE, &["--drain", "500ms"]);
-    let mut deaf = connect_narrow(server.address("upper"));
-    write_until_held_back(&mut deaf, &noise(64 << 20));
-    let stream = connect_narrow(server.address("http"));
+    let mut deaf = connect_with_small_buffer(server.address("upper"));
+    write_until_blocked(&mut deaf, &noise(64 << 20));
+    let stream = connect_with_small_buffer(server.address("http"));
     let mut deaf_ws = RawWs::over(stream, &server, "/ws", &[]);
-    write_until_held_back(
+    write_until_blocked(
         &mut deaf_ws.stream,
         &ws::frame(first::BINARY, &noise(10_000)).repeat(6_000),
     );
@@ -263,7 +263,7 @@ fn an_http_connection_between_requests_or_within_a_head_is_ended_at_once() {
         let response = Response::read(&mut http).unwrap();
         assert_eq!((response.status, response.text().as_str()), (200, "ready\n"));
         http.write_all(rest.as_bytes()).unwrap();
-        wait_until_taken(&http);
+        wait_until_read(&http);
         server.signal("TERM");
         assert!(read_to_end(&mut http).is_empty(), "an orderly end");
         assert_eq!(server.wait().code(), Some(0));
@@ -275,7 +275,7 @@ fn a_head_that_never_ends_holds_the_server_no_longer_than_the_drain() {
     let mut server = Server::start(ECHOGATE, &["--drain", "500ms"]);
     let mut http = connect(server.address("http"));
     http.write_all(b"GET /readyz HT").unwrap();
-    wait_until_taken(&http);
+    wait_until_read(&http);
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0));
 }
@@ -285,7 +285,7 @@ fn new_connections_are_refused_after_the_signal() {
     let upstream = Upstream::new();
     let arguments = ["--route", &upstream.route("/x", "message")];
     let mut server = Server::start(ECHOGATE, &arguments);
-    // One that is owed a reply keeps the server from its end.
+    // A client with a pending reply delays the server's exit.
     let mut client = RawWs::connect(&server, "/x");
     client.send_frame(first::TEXT, b"x");
     let mut stream = upstream.accept();
@@ -301,8 +301,8 @@ fn new_connections_are_refused_after_the_signal() {
 #[test]
 fn a_second_signal_ends_at_once() {
     let mut server = Server::start(ECHOGATE, &["--drain", "1h"]);
-    let mut deaf = connect_narrow(server.address("upper"));
-    write_until_held_back(&mut deaf, &noise(64 << 20));
+    let mut deaf = connect_with_small_buffer(server.address("upper"));
+    write_until_blocked(&mut deaf, &noise(64 << 20));
     server.signal("TERM");
     wait_for_ending(&server);
     server.signal("INT");
@@ -339,7 +339,7 @@ fn a_reply_that_has_begun_is_finished_before_the_close() {
     assert_eq!(server.wait().code(), Some(0));
 }
 
-/// Clients of `address` that come one after the other, often, until none is let in any more.
+/// Connects clients to `address` one after the other until one is refused.
 pub(crate) fn keep_coming(address: &str) -> Vec<JoinHandle<()>> {
     let (came, coming) = mpsc::channel();
     let clients = (0..4)
@@ -347,7 +347,7 @@ pub(crate) fn keep_coming(address: &str) -> Vec<JoinHandle<()>> {
             let (address, came) = (address.to_owned(), came.clone());
             std::thread::spawn(move || {
                 while let Ok(mut client) = TcpStream::connect(&address) {
-                    client.set_read_timeout(Some(PATIENCE)).ok();
+                    client.set_read_timeout(Some(WAIT_TIMEOUT)).ok();
                     client.write_all(b"x").ok();
                     client.read_exact(&mut [0]).ok();
                     came.send(()).ok();
@@ -370,7 +370,7 @@ fn clients_that_keep_coming_do_not_delay_the_end() {
     assert!(!server.log().iter().any(|line| line.contains(CUT)), "{:#?}", server.log());
 }
 
-/// A server on a terminal of its own, and the other end of that.
+/// A server on a pseudo-terminal, and the other end of that.
 fn on_terminal() -> (Child, Pty, BufReader<File>) {
     let (pty, pts) = open().unwrap();
     let command = PtyCommand::new(ECHOGATE);
@@ -381,7 +381,7 @@ fn on_terminal() -> (Child, Pty, BufReader<File>) {
     terminal
 }
 
-/// Reads what a terminal shows, up to a line with `text` in it.
+/// Reads a terminal's output up to a line that contains `text`.
 fn shown(terminal: &mut BufReader<File>, text: &str) {
     let mut line = String::new();
     while !line.contains(text) {
@@ -390,13 +390,13 @@ fn shown(terminal: &mut BufReader<File>, text: &str) {
     }
 }
 
-/// Waits for a process, which is ended if it takes too long.
+/// Waits for a process to end, and kills it after a timeout.
 fn status(child: &mut Child) -> ExitStatus {
     let start = Instant::now();
     loop {
         match child.try_wait().unwrap() {
             Some(status) => return status,
-            None if start.elapsed() > PATIENCE => {
+            None if start.elapsed() > WAIT_TIMEOUT => {
                 child.kill().unwrap();
                 panic!("it does not end");
             }
@@ -413,7 +413,7 @@ fn a_server_whose_terminal_is_closed_ends() {
 }
 
 #[test]
-fn a_hangup_with_the_terminal_there_is_a_reload() {
+fn sighup_from_an_open_terminal_is_a_reload() {
     let (mut child, pty, mut reader) = on_terminal();
     let pid = child.id().to_string();
     for _ in 0..2 {

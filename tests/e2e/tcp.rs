@@ -10,7 +10,10 @@ use std::{
 use echogate_tests::{
     http::connect,
     server::Server,
-    tcp::{connect_narrow, noise, read_exactly, read_to_end, reset, widen, write_until_held_back},
+    tcp::{
+        connect_with_small_buffer, enlarge_receive_buffer, noise, read_exactly, read_to_end, reset,
+        write_until_blocked,
+    },
 };
 
 use crate::{ECHOGATE, server};
@@ -21,7 +24,7 @@ fn all_256_byte_values_come_back_and_only_letters_change() {
     let mut client = connect(server.address("upper"));
     let all: Vec<u8> = (0..=255).collect();
     client.write_all(&all).unwrap();
-    // By number, so that it is not the library's word again: 97 is a, 122 is z.
+    // Independent of the library's function: 97 is `a`, 122 is `z`.
     let expected: Vec<u8> =
         all.iter().map(|b| if matches!(b, 97..=122) { b - 32 } else { *b }).collect();
     assert_eq!(read_exactly(&mut client, 256), expected);
@@ -31,7 +34,7 @@ fn all_256_byte_values_come_back_and_only_letters_change() {
 fn each_byte_is_answered_at_once() {
     let server = server();
     let mut client = connect(server.address("upper"));
-    // Each is waited for before the next is sent: nothing may wait for more to come.
+    // Each reply is awaited before the next byte: the server may not wait for more input.
     for byte in b"one byte at a time".repeat(20) {
         client.write_all(&[byte]).unwrap();
         assert_eq!(read_exactly(&mut client, 1), [byte.to_ascii_uppercase()]);
@@ -53,7 +56,7 @@ fn a_stream_comes_back_whole_and_in_order() {
 }
 
 #[test]
-fn a_client_that_ends_its_side_gets_all_it_is_owed_and_then_the_end() {
+fn a_client_that_ends_its_side_gets_all_pending_replies_and_then_the_end() {
     let server = server();
     let mut client = connect(server.address("upper"));
     let sent = noise(200_000);
@@ -66,7 +69,7 @@ fn a_client_that_ends_its_side_gets_all_it_is_owed_and_then_the_end() {
 fn a_client_that_ends_without_a_word_is_answered_with_the_end() {
     let mut command = Command::new(ECHOGATE);
     command.args(["serve", "--http", "127.0.0.1:0", "--listen", "upper=tcp://127.0.0.1:0"]);
-    // It might be a health check, of which only those who debug are told.
+    // A connection without data may be a health check, which is logged at the debug level only.
     command.env("ECHOGATE_LOG", "debug");
     let server = Server::spawn(command);
     let mut client = connect(server.address("upper"));
@@ -79,14 +82,14 @@ fn a_client_that_ends_without_a_word_is_answered_with_the_end() {
 fn a_client_that_does_not_read_is_not_read_and_then_gets_everything() {
     let server = server();
     let before = server.memory("VmHWM");
-    let mut client = connect_narrow(server.address("upper"));
+    let mut client = connect_with_small_buffer(server.address("upper"));
     let flood = noise(64 << 20);
-    let sent = write_until_held_back(&mut client, &flood);
+    let sent = write_until_blocked(&mut client, &flood);
     assert!(sent < flood.len(), "it is held back");
     let grown = server.memory("VmHWM") - before;
     assert!(grown < 4 << 10, "{grown} KiB for a client that does not read");
 
-    widen(&client);
+    enlarge_receive_buffer(&client);
     client.shutdown(Shutdown::Write).unwrap();
     assert!(read_to_end(&mut client) == flood[..sent].to_ascii_uppercase());
 }

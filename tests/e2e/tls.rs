@@ -1,5 +1,4 @@
-//! TLS on every side: listeners, upstreams, the native client; and certificates that
-//! are read again.
+//! TLS of listeners, upstreams and the native client, and the reload of certificates.
 
 use std::{
     fs,
@@ -28,8 +27,8 @@ use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
 
 use crate::ECHOGATE;
 
-/// Who certifies 127.0.0.1, and a server that shows it: HTTPS, `upper` by TCP, and
-/// `echo` by TLS.
+/// An authority, and a server with its certificate for 127.0.0.1: HTTPS, `upper` over TCP, and
+/// `echo` over TLS.
 fn secure(arguments: &[&str]) -> (Authority, Server) {
     let authority = Authority::new();
     authority.install(&authority.issue(&["127.0.0.1", "localhost"]));
@@ -45,14 +44,14 @@ fn secure(arguments: &[&str]) -> (Authority, Server) {
     (authority, server)
 }
 
-/// GETs `path` by HTTPS.
+/// Sends a GET request for `path` over HTTPS.
 fn get(authority: &Authority, server: &Server, path: &str) -> Response {
     let mut client = authority.connect(server.address("http"));
     let host = format!("Host: {}", server.address("http"));
     http::exchange(&mut client, &[&format!("GET {path} HTTP/1.1"), &host])
 }
 
-/// What `echogate connect` says and how it ends, given `input` and then its end.
+/// The output and the exit status of `echogate connect` with this standard input.
 fn call(arguments: &[&str], input: &[u8]) -> Output {
     let mut client = Command::new(ECHOGATE)
         .arg("connect")
@@ -64,7 +63,7 @@ fn call(arguments: &[&str], input: &[u8]) -> Output {
         .unwrap();
     let mut stdin = client.stdin.take().unwrap();
     thread::scope(|scope| {
-        // Whoever fails does not read it all.
+        // A client that fails does not read all input.
         scope.spawn(move || stdin.write_all(input).ok());
         client.wait_with_output().unwrap()
     })
@@ -141,13 +140,13 @@ fn a_websocket_over_tls_is_bridged_and_closed() {
 }
 
 #[test]
-fn a_page_of_another_scheme_is_a_stranger_where_its_host_is() {
+fn a_page_of_another_scheme_is_refused_even_with_the_same_host() {
     let (authority, server) = secure(&[]);
     let stream = authority.connect(server.address("http"));
     let mut client =
         RawWs::over(stream, &server, "/ws", &["Origin: https://evil.example", BROWSER]);
     assert_eq!(client.read_close().0, Some(1008));
-    // By plain HTTP anybody on the way can answer under this host.
+    // With plain HTTP, anybody on the network path can answer for this host.
     let plain = format!("Origin: http://{}", server.address("http"));
     let stream = authority.connect(server.address("http"));
     let mut client = RawWs::over(stream, &server, "/ws", &[&plain, BROWSER]);
@@ -202,7 +201,7 @@ fn ten_megabytes_go_both_ways_however_slowly_they_are_taken() {
     assert!(!sender.is_finished(), "the upstream does not read, and so nobody does");
     go.send(()).unwrap();
     let mut client = sender.join().unwrap();
-    // And now this client is the one that does not read.
+    // Now this client is the one that does not read.
     thread::sleep(Duration::from_millis(300));
     let mut got = Vec::new();
     let close = loop {
@@ -247,7 +246,7 @@ async fn a_tls_client_that_does_not_read_is_not_read_and_gets_it_all_later() {
 }
 
 #[test]
-fn who_does_not_speak_tls_is_ended_and_harms_nobody() {
+fn a_client_that_does_not_speak_tls_is_closed_and_harms_nobody() {
     let (authority, server) = secure(&[]);
     let mut other = authority.connect(server.address("echo"));
     for what in ["http", "echo"] {
@@ -255,7 +254,7 @@ fn who_does_not_speak_tls_is_ended_and_harms_nobody() {
             let mut client = http::connect(server.address(what));
             client.write_all(bytes).ok();
             client.shutdown(Shutdown::Write).ok();
-            // An alert, or a reset since it was not read to the end.
+            // An alert, or a reset because the server left bytes unread.
             client.read_to_end(&mut Vec::new()).ok();
         }
     }
@@ -337,7 +336,7 @@ fn sighup_ends_nothing_without_tls_either() {
 }
 
 #[test]
-fn tls_clients_of_all_kinds_are_told_of_the_end() {
+fn tls_clients_of_all_kinds_get_an_orderly_end() {
     let (authority, mut server) = secure(&[]);
     let mut echo = authority.connect(server.address("echo"));
     assert!(answers(&mut echo, b"hello", b"hello"));
@@ -362,9 +361,9 @@ fn tls_clients_of_all_kinds_are_told_of_the_end() {
     assert!(!server.log().iter().any(|l| l.contains("did not end within")), "{:#?}", server.log());
 }
 
-/// A gateway with the route `/x` to a TLS upstream that shows `names`, and what comes of
-/// it: for a client the status and the text, for a page the Close. `options` go behind
-/// the route's URL.
+/// Connects through a gateway's route `/x` to a TLS upstream with a certificate for `names`.
+/// Returns the status and the text for a client, and the Close frame for a page. `options` are
+/// appended to the route's URL.
 fn refused(authority: &Authority, names: &[&str], options: &str) -> (Response, String) {
     let upstream = Upstream::new();
     let route = format!("/x=tls://{}{options}", upstream.address());
@@ -384,7 +383,7 @@ fn refused(authority: &Authority, names: &[&str], options: &str) -> (Response, S
 }
 
 #[test]
-fn an_upstream_is_verified_and_what_is_wrong_with_it_is_told() {
+fn an_upstream_is_verified_and_the_reason_of_a_failure_is_reported() {
     let (good, stranger) = (Authority::new(), Authority::new());
     let (ca, strangers) = (format!("?ca={}", good.ca()), format!("?ca={}", stranger.ca()));
     for (names, options, expected) in [
@@ -435,7 +434,7 @@ fn a_trusted_upstream_is_bridged_under_the_name_that_was_given() {
 }
 
 #[test]
-fn without_a_ca_the_systems_roots_are_asked() {
+fn without_a_ca_the_systems_roots_are_used() {
     let authority = Authority::new();
     let none = authority.file("none.pem");
     fs::write(&none, "").unwrap();
@@ -458,7 +457,7 @@ fn without_a_ca_the_systems_roots_are_asked() {
 }
 
 #[test]
-fn an_upstream_that_does_not_speak_tls_is_told_apart() {
+fn an_upstream_that_does_not_speak_tls_is_reported_as_such() {
     for (says, expected) in [
         (&b"220 mail.example\r\n"[..], "the upstream does not speak TLS"),
         (b"", "the upstream ended the connection during the TLS handshake"),
@@ -476,7 +475,7 @@ fn an_upstream_that_does_not_speak_tls_is_told_apart() {
         assert_eq!((answer.status, answer.text().trim_end()), (502, expected));
         serving.join().unwrap();
     }
-    // One that says nothing at all is waited for as long as for any other.
+    // A silent upstream has the same timeout as any other.
     let upstream = Upstream::new();
     let route = format!("/x=tls://{}", upstream.address());
     let server = Server::start(ECHOGATE, &["--route", &route, "--dial-timeout", "300ms"]);
@@ -485,7 +484,7 @@ fn an_upstream_that_does_not_speak_tls_is_told_apart() {
 }
 
 #[test]
-fn an_upstream_is_told_of_the_client_before_tls_begins() {
+fn an_upstream_gets_the_proxy_header_before_tls_begins() {
     let authority = Authority::new();
     let issued = authority.issue(&["127.0.0.1"]);
     let upstream = Upstream::new();
@@ -538,7 +537,7 @@ fn an_upstream_that_is_cut_off_does_not_look_like_one_that_ended() {
             last = client.read();
         }
         if framing == "line" {
-            // The line is begun, and no Close can interrupt it.
+            // The line has begun, and a Close frame cannot interrupt it.
             while !matches!(client.try_read(), Ok(None) | Err(_)) {}
             server.wait_for_log(&["the upstream was cut off: TCP ended before TLS did"]);
         } else if ends_well {
@@ -584,7 +583,7 @@ fn the_native_client_says_in_one_line_why_it_does_not_trust_a_server() {
         assert_fails(&output, 1, &[url, "the server's certificate is not trusted: its issuer"]);
         let output = call(&[url, "--ca", &ca, "--server-name", "other.example"], b"");
         assert_fails(&output, 1, &[url, "the server's certificate is not for other.example"]);
-        // That authority's folder is gone.
+        // That authority's folder is deleted.
         assert_fails(&call(&[url, "--ca", &strangers], b""), 2, &[&strangers, "no such file"]);
         assert_fails(&call(&[url, "--server-name", "a b"], b""), 2, &["\"a b\" is not a name"]);
     }
@@ -602,7 +601,7 @@ fn the_native_client_says_in_one_line_why_it_does_not_trust_a_server() {
 }
 
 #[test]
-fn the_native_client_tells_a_cut_from_an_end() {
+fn the_native_client_distinguishes_a_cut_off_stream_from_an_end() {
     let authority = Authority::new();
     for ends_well in [true, false] {
         let issued = authority.issue(&["127.0.0.1"]);
@@ -645,7 +644,7 @@ fn a_load_runs_over_tls() {
     }
 }
 
-/// What the server says that cannot use these settings.
+/// The error of a server that rejects these settings.
 fn wrong(arguments: &[&str]) -> Output {
     Command::new("timeout")
         .args(["30", ECHOGATE, "--http", "127.0.0.1:0"])
@@ -725,7 +724,7 @@ fn the_certificate_can_be_given_in_the_environment_and_in_a_file() {
 }
 
 #[test]
-fn openssl_and_curl_get_on_with_it() {
+fn openssl_and_curl_can_connect() {
     let (authority, server) = secure(&[]);
     let (ca, url) = (authority.ca(), server.url("http"));
     let s_client = |version: &str| {
@@ -777,7 +776,7 @@ fn plain_http_on_the_https_port_is_answered_with_400_in_words() {
     assert_eq!((response.status, &*response.text()), (400, WORDS));
     assert_eq!(response.header("connection"), Some("close"));
     assert!(read_to_end(&mut stream).is_empty(), "the connection ends");
-    // The answer outlives a request of which nothing was read when it went out.
+    // The response arrives although the rest of the request is unread.
     let mut stream = http::connect(address);
     let head = format!("POST / HTTP/1.1\r\n{host}\r\nContent-Length: 100000\r\n\r\n");
     stream.write_all(&[head.as_bytes(), &noise(100_000)].concat()).unwrap();
@@ -787,8 +786,8 @@ fn plain_http_on_the_https_port_is_answered_with_400_in_words() {
     let mut stream = http::connect(address);
     let response = ws::handshake(&mut stream, &server, "/ws", &[]);
     assert_eq!((response.status, &*response.text()), (400, WORDS));
-    server.wait_for_log_again(&["plain HTTP on the HTTPS port"], 2);
-    // What is neither gets no HTTP, and TLS goes on.
+    server.wait_for_nth_log(&["plain HTTP on the HTTPS port"], 2);
+    // Bytes that are neither get a TLS alert, not HTTP.
     let mut stream = http::connect(address);
     stream.write_all(b"\x00\x01 what is this?").unwrap();
     assert!(!read_to_end(&mut stream).starts_with(b"HTTP"));
@@ -801,7 +800,7 @@ fn a_tls_client_on_a_plain_http_port_is_named_in_the_log() {
     command.env("ECHOGATE_LOG", "debug");
     command.args(["serve", "--http", "127.0.0.1:0", "--listen", "upper=tcp://127.0.0.1:0"]);
     let server = Server::spawn(command);
-    // A ClientHello, or as much of it as a client that gives up sends.
+    // A ClientHello, or the beginning of one.
     let mut stream = http::connect(server.address("http"));
     stream.write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").unwrap();
     let answer = read_to_end(&mut stream);

@@ -1,5 +1,5 @@
-//! Programs of the kind that tutorials on sockets teach, in Python, unmodified by knowledge of
-//! echogate: their clients with its services, and their servers with its gateway and its client.
+//! Python programs in the style of socket tutorials, which know nothing of echogate: clients of its
+//! services, and servers behind its gateway and its client.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -16,7 +16,7 @@ use crate::ECHOGATE;
 
 const TOKEN: &str = "correct-horse-battery-staple";
 
-/// A running program, with its standard input and output in the test's hands; killed when dropped.
+/// A running program with piped standard input and output; killed when dropped.
 struct Program {
     child: Child,
     stdin: Option<ChildStdin>,
@@ -35,17 +35,17 @@ impl Program {
         Program { child, stdin, stdout }
     }
 
-    /// One of the folder `tutorials`. Each waits for its peer for at most 30 s.
+    /// Starts a program of the folder `tutorials`. Each waits for its peer for at most 30 s.
     fn python(name: &str, arguments: &[&str]) -> Program {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/e2e/tutorials");
         let mut command = Command::new("python3");
         command.arg(format!("{folder}/{name}.py")).args(arguments);
-        // What is piped is in the system's encoding, which need not be UTF-8 in a test.
+        // Python encodes piped text in the system's encoding, which may not be UTF-8.
         command.env("PYTHONIOENCODING", "utf-8");
         Program::start(command)
     }
 
-    /// A server of the folder, and the port that it has printed.
+    /// Starts a server of the folder; returns the port that it has printed, too.
     fn server(name: &str, arguments: &[&str]) -> (Program, String) {
         let mut program = Program::python(name, arguments);
         let port = program.line();
@@ -64,21 +64,21 @@ impl Program {
         stdin.write_all(text.as_bytes()).unwrap();
     }
 
-    /// The next line of its output, without its end.
+    /// The next line of the output, without its line break.
     fn line(&mut self) -> String {
         let mut line = String::new();
         self.stdout.read_line(&mut line).unwrap();
         line.trim_end_matches('\n').to_owned()
     }
 
-    /// So many bytes of its output.
+    /// The next `len` bytes of the output.
     fn read(&mut self, len: usize) -> String {
         let mut bytes = vec![0; len];
         self.stdout.read_exact(&mut bytes).unwrap();
         String::from_utf8(bytes).unwrap()
     }
 
-    /// Ends its input; the rest of its output. It succeeds.
+    /// Ends the input; returns the rest of the output, and asserts success.
     fn finish(mut self) -> String {
         self.stdin = None;
         let mut rest = String::new();
@@ -123,7 +123,7 @@ fn the_uppercase_client_gets_its_lines_on_every_kind_of_socket() {
             Program::python("upper_client", &[kind, &host, &port])
         };
         client.type_in(TYPED);
-        // An empty datagram has an answer, and is one.
+        // The reply to an empty datagram is an empty datagram.
         let empty = if kind == "udp" { "" } else { "(nothing to send)" };
         let expected = format!("HELLO\n{empty}\n你好, SOCKETS ß\n{empty}\n{empty}\nLAST\n");
         assert_eq!(client.finish(), expected, "{url}");
@@ -166,20 +166,20 @@ struct Operator(RawWs);
 impl Operator {
     fn new(server: &Server) -> Operator {
         let mut operator = Operator(RawWs::connect(server, "/ws/operator"));
-        operator.tell(&FromOperator::Token { token: TOKEN.to_owned() });
-        assert!(matches!(operator.told(), ToOperator::Welcome { .. }));
+        operator.send(&FromOperator::Token { token: TOKEN.to_owned() });
+        assert!(matches!(operator.receive(), ToOperator::Welcome { .. }));
         operator
     }
 
-    fn tell(&mut self, said: &FromOperator) {
-        self.0.send_frame(first::TEXT, &serde_json::to_vec(said).unwrap());
+    fn send(&mut self, message: &FromOperator) {
+        self.0.send_frame(first::TEXT, &serde_json::to_vec(message).unwrap());
     }
 
     fn say(&mut self, conversation: u64, text: &str) {
-        self.tell(&FromOperator::Say { conversation, text: text.to_owned() });
+        self.send(&FromOperator::Say { conversation, text: text.to_owned() });
     }
 
-    fn told(&mut self) -> ToOperator {
+    fn receive(&mut self) -> ToOperator {
         let mut frame = self.0.read();
         let mut text = std::mem::take(&mut frame.payload);
         while frame.first & 0x80 == 0 {
@@ -189,10 +189,10 @@ impl Operator {
         serde_json::from_slice(&text).unwrap()
     }
 
-    /// What is said next, in which conversation.
-    fn said(&mut self) -> (u64, String) {
+    /// The next message, with the number of its conversation.
+    fn receive_said(&mut self) -> (u64, String) {
         loop {
-            match self.told() {
+            match self.receive() {
                 ToOperator::Said { conversation, message } => return (conversation, message.text),
                 ToOperator::Opened { .. } => {}
                 other => panic!("{other:?}"),
@@ -214,19 +214,19 @@ fn the_chat_client_ends_when_the_operator_says_bye() {
     let (host, port) = host_and_port(server.url("chat"));
     let mut client = Program::python("chat_client", &[&host, &port]);
     client.type_in("hello\n");
-    let (conversation, text) = operator.said();
+    let (conversation, text) = operator.receive_said();
     assert_eq!(text, "hello");
     operator.say(conversation, "你好");
-    // Each operator hears what operators say, too.
-    assert_eq!(operator.said(), (conversation, "你好".to_owned()));
+    // Each operator receives the messages of operators, too.
+    assert_eq!(operator.receive_said(), (conversation, "你好".to_owned()));
     assert_eq!(client.line(), "> 你好");
     client.type_in("that is all\n");
-    assert_eq!(operator.said(), (conversation, "that is all".to_owned()));
+    assert_eq!(operator.receive_said(), (conversation, "that is all".to_owned()));
     operator.say(conversation, "bye");
     assert!(client.finish().ends_with("> the other side said bye\n"));
 }
 
-/// An echogate gateway to a port of 127.0.0.1.
+/// A gateway to a port of 127.0.0.1.
 fn gateway(port: &str) -> Server {
     let mut command = Command::new(ECHOGATE);
     command.args(["gateway", "127.0.0.1:0", &format!("127.0.0.1:{port}?framing=text")]);
@@ -243,7 +243,7 @@ fn an_uppercase_server_for_one_client_at_a_time_is_reached_through_a_gateway() {
         let frame = client.read();
         assert_eq!((frame.first, &*frame.payload), (first::TEXT, answer.as_bytes()));
     }
-    // The next one has its turn when the first has ended.
+    // The next client is served when the first has ended.
     let mut next = RawWs::connect(&server, "/");
     next.send_frame(first::TEXT, b"next");
     client.send(&ws::close(1000, ""));

@@ -1,12 +1,11 @@
-//! Messages through the gateway to `upper`: over its TCP hop, and in memory.
+//! Messages through the gateway to `upper`, over TCP and in memory.
 //!
-//! The client is tokio-tungstenite where any client will do, and frames by hand where
-//! it would not send them.
+//! The client is tokio-tungstenite, or raw frames where tungstenite would not send them.
 
 use std::{io::Write, thread};
 
 use echogate_tests::{
-    server::{PATIENCE, Server},
+    server::{Server, WAIT_TIMEOUT},
     tcp::noise,
     ws::{self, Frame, RawWs, first},
 };
@@ -28,13 +27,13 @@ async fn connect(server: &Server, path: &str) -> Client {
     connect_async(server.ws(path)).await.expect("a WebSocket").0
 }
 
-/// The next message, which is to come before patience ends.
+/// The next message, within the timeout.
 async fn next(client: &mut Client) -> Message {
-    let message = timeout(PATIENCE, client.next()).await.expect("a message in time");
+    let message = timeout(WAIT_TIMEOUT, client.next()).await.expect("a message in time");
     message.expect("a message, not the end").expect("no error")
 }
 
-/// What `upper` makes of a message.
+/// The reply of `upper` to a message.
 fn upper(message: &Message) -> Message {
     match message {
         Message::Text(text) => Message::text(text.to_ascii_uppercase()),
@@ -66,7 +65,7 @@ async fn an_empty_message_comes_back_empty_and_of_the_same_type() {
         client.send(message.clone()).await.unwrap();
         assert_eq!(next(&mut client).await, message, "alone");
     }
-    // Between others, where it must neither overtake nor fall behind.
+    // Between others, whose order must not change.
     let messages =
         ["a", "", "b", "", "", "c"].map(Message::text).into_iter().chain([Message::binary(vec![])]);
     for message in messages.clone() {
@@ -78,7 +77,7 @@ async fn an_empty_message_comes_back_empty_and_of_the_same_type() {
     }
 }
 
-/// Messages of all sizes that have a head of their own, and of none.
+/// Messages of all forms of length, and an empty one.
 fn mixed() -> Vec<Message> {
     let noise = noise(200_000);
     let sizes =
@@ -98,7 +97,7 @@ fn mixed() -> Vec<Message> {
 #[tokio::test]
 async fn many_messages_in_flight_keep_their_order_and_their_boundaries() {
     let server = Server::start(ECHOGATE, &["--listen", "echo=tcp://127.0.0.1:0"]);
-    // To `upper` and to `echo`, which differ in nothing else.
+    // The routes to `upper` and `echo` differ only in the service.
     for path in ["/ws", "/ws/echo"] {
         let (mut to, mut from) = connect(&server, path).await.split();
         let messages = mixed();
@@ -112,7 +111,8 @@ async fn many_messages_in_flight_keep_their_order_and_their_boundaries() {
             })
         };
         for (i, message) in messages.iter().enumerate() {
-            let reply = timeout(PATIENCE, from.next()).await.expect("in time").unwrap().unwrap();
+            let reply =
+                timeout(WAIT_TIMEOUT, from.next()).await.expect("in time").unwrap().unwrap();
             let expected = if path == "/ws" { upper(message) } else { message.clone() };
             assert!(reply == expected, "message {i} through {path}");
         }
@@ -135,7 +135,7 @@ async fn the_same_holds_in_memory() {
         })
     };
     for (i, message) in messages.iter().enumerate() {
-        let reply = timeout(PATIENCE, from.next()).await.expect("in time").unwrap().unwrap();
+        let reply = timeout(WAIT_TIMEOUT, from.next()).await.expect("in time").unwrap().unwrap();
         assert!(reply == upper(message), "message {i}");
     }
     drop(sending.await.unwrap());
@@ -153,7 +153,7 @@ async fn large_messages_come_back_whole() {
             to.send(message).await.unwrap();
             to
         });
-        let reply = timeout(PATIENCE, from.next()).await.expect("in time").unwrap().unwrap();
+        let reply = timeout(WAIT_TIMEOUT, from.next()).await.expect("in time").unwrap().unwrap();
         assert!(reply == expected, "{size} bytes");
         client = from.reunite(sending.await.unwrap()).unwrap();
     }
@@ -202,7 +202,7 @@ fn frames_in_single_bytes_are_put_together() {
     for byte in bytes {
         client.send(&[byte]);
     }
-    // The Pong comes at the next place between frames, wherever the replies are.
+    // The Pong is sent at the next frame boundary, whatever replies are pending.
     let mut frames: Vec<_> = (0..4).map(|_| client.read()).collect();
     let pong = frames.iter().position(|frame| frame.first == first::PONG).expect("a Pong");
     assert_eq!(frames.remove(pong).payload, b"p");
@@ -221,7 +221,7 @@ fn frames_in_single_bytes_are_put_together() {
 fn a_message_in_fragments_comes_back_as_one_of_the_same_type() {
     let server = server();
     let mut client = RawWs::connect(&server, "/ws");
-    // The euro sign is cut in two, and an empty fragment is put between.
+    // The euro sign is split across two fragments, with an empty fragment between.
     for (begins, kind) in [(first::TEXT_BEGINS, 1), (first::BINARY_BEGINS, 2)] {
         client.send_frame(begins, b"one \xe2\x82");
         client.send_frame(first::MORE, b"");
@@ -259,7 +259,7 @@ fn a_ping_is_answered_with_its_own_payload() {
         client.send_frame(first::PING, payload);
         assert_eq!(client.read(), Frame { first: first::PONG, payload: payload.to_vec() });
     }
-    // Between fragments it does not wait for the message's end.
+    // Between fragments the Close frame does not wait for the end of the message.
     client.send_frame(first::TEXT_BEGINS, b"a");
     assert_eq!(client.read(), Frame { first: first::TEXT_BEGINS, payload: b"A".to_vec() });
     client.send_frame(first::PING, b"between");
@@ -275,7 +275,7 @@ fn pings_sent_together_get_a_pong_for_the_last_of_them() {
     let pings: Vec<u8> =
         (0..10).flat_map(|i| ws::frame(first::PING, format!("ping {i}").as_bytes())).collect();
     client.send(&pings);
-    // RFC 6455 section 5.5.3 asks for no more.
+    // RFC 6455 section 5.5.3: a Pong for the latest Ping is enough.
     loop {
         let frame = client.read();
         assert_eq!(frame.first, first::PONG);
@@ -303,16 +303,16 @@ async fn the_clients_close_is_answered_with_its_own_code() {
         client.send(Message::Close(Some(frame))).await.unwrap();
         let Message::Close(Some(answer)) = next(&mut client).await else { panic!("no Close") };
         assert_eq!(u16::from(answer.code), code);
-        assert!(timeout(PATIENCE, client.next()).await.unwrap().is_none(), "and the end");
+        assert!(timeout(WAIT_TIMEOUT, client.next()).await.unwrap().is_none(), "and the end");
     }
-    // A Close without a code gets one without.
+    // A Close frame without a code is answered by one without.
     let mut client = connect(&server, "/ws").await;
     client.send(Message::Close(None)).await.unwrap();
     assert_eq!(next(&mut client).await, Message::Close(None));
 }
 
 #[test]
-fn what_is_owed_comes_before_the_answer_to_a_close() {
+fn pending_replies_come_before_the_reply_to_a_close() {
     let server = server();
     let mut client = RawWs::connect(&server, "/ws");
     let sent = noise(500_000);

@@ -1,9 +1,9 @@
-//! A page in headless Chromium, driven as a person would: with keys and clicks.
+//! A page in headless Chromium, driven by keys and clicks.
 //!
-//! Nothing here sleeps. [`Page::wait_for`] watches from inside the page, and a page that throws
-//! or writes an error to the console fails its test.
+//! Nothing here sleeps: [`Page::wait_for`] observes the page from inside. A page that throws or
+//! logs an error to the console fails its test.
 
-mod around;
+mod environment;
 mod pipe;
 
 use std::{fs, io::Write as _, path::Path};
@@ -11,18 +11,18 @@ use std::{fs, io::Write as _, path::Path};
 use serde_json::{Value, json};
 
 use self::pipe::Pipe;
-use crate::server::PATIENCE;
+use crate::server::WAIT_TIMEOUT;
 
-/// A page in a browser of its own.
+/// A page in its own browser process.
 #[derive(Debug)]
 pub struct Page {
     pipe: Pipe,
     session: String,
-    /// What the console may say all the same: parts of its messages.
+    /// Parts of error messages that the console may have.
     expected_errors: Vec<String>,
 }
 
-/// A colour scheme that a page can be shown in.
+/// A colour scheme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
     /// Dark on light.
@@ -32,7 +32,7 @@ pub enum Scheme {
 }
 
 impl Page {
-    /// Loads a page, 1440 pixels wide; `None`, said loudly, if there is no browser here.
+    /// Loads a page, 1440 pixels wide; `None`, with a notice on stderr, if there is no browser.
     ///
     /// # Panics
     ///
@@ -42,7 +42,7 @@ impl Page {
             assert!(std::env::var_os("CI").is_none(), "no Chromium: install it, or set CHROMIUM");
             let notice =
                 b"\n*** SKIPPED a browser test: no Chromium found (CHROMIUM names one) ***\n";
-            // Not eprintln: the test runner would keep that to itself.
+            // Not eprintln: the test runner captures it.
             std::io::stderr().write_all(notice).ok();
             return None;
         };
@@ -58,19 +58,19 @@ impl Page {
         for domain in ["Page.enable", "Runtime.enable", "Log.enable"] {
             page.call(domain, json!({}));
         }
-        page.show(1440, 900, Scheme::Light);
+        page.set_viewport(1440, 900, Scheme::Light);
         page.call("Page.navigate", json!({ "url": url }));
         page.wait_for("location.href !== 'about:blank' && document.readyState === 'complete'");
         Some(page)
     }
 
-    /// Lets the console say errors with this text in them.
+    /// Permits console errors that contain this text.
     pub fn expect_error(&mut self, part: &str) {
         self.expected_errors.push(part.to_owned());
     }
 
     /// Sets the size of the window and the colour scheme.
-    pub fn show(&mut self, width: u32, height: u32, scheme: Scheme) {
+    pub fn set_viewport(&mut self, width: u32, height: u32, scheme: Scheme) {
         let size =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
         self.call("Emulation.setDeviceMetricsOverride", size);
@@ -79,25 +79,25 @@ impl Page {
         self.call("Emulation.setEmulatedMedia", json!({ "features": features }));
     }
 
-    /// The value of an expression in the page; of what it promises, if it is a promise.
+    /// Evaluates an expression in the page, and awaits a promise.
     ///
     /// # Panics
     ///
-    /// When it throws.
+    /// When the expression throws.
     pub fn eval(&mut self, expression: &str) -> Value {
         self.try_eval(expression).unwrap_or_else(|e| panic!("{expression}: {e}"))
     }
 
-    /// Waits until an expression holds, looking whenever the page changes and at each frame.
+    /// Waits until an expression is true; evaluates it at each frame and each change of the page.
     ///
     /// # Panics
     ///
-    /// When it does not within [`PATIENCE`]; what the page shows is in the message.
+    /// When that takes longer than [`WAIT_TIMEOUT`]; the message has the page's text.
     pub fn wait_for(&mut self, expression: &str) {
-        let patience = PATIENCE.as_millis();
+        let timeout = WAIT_TIMEOUT.as_millis();
         let wait = format!(
             "new Promise((done) => {{
-                const end = performance.now() + {patience} - 2000;
+                const end = performance.now() + {timeout} - 2000;
                 let over = false;
                 const finish = (held) => {{
                     over = true;
@@ -116,7 +116,7 @@ impl Page {
                 frame();
             }})"
         );
-        // A navigation takes the page's old contents, and what was watching them, away.
+        // A navigation destroys the old document with its observer.
         let held = self.try_eval(&wait).or_else(|_| self.try_eval(&wait));
         if held != Ok(Value::Bool(true)) {
             let shown = self.try_eval("document.body.innerText");
@@ -124,29 +124,29 @@ impl Page {
         }
     }
 
-    /// Waits until the element that a selector finds has this text in it.
+    /// Waits until the first element of a selector contains this text.
     ///
     /// # Panics
     ///
-    /// When that never comes.
+    /// When that takes longer than [`WAIT_TIMEOUT`].
     pub fn wait_for_text(&mut self, selector: &str, text: &str) {
         let (selector, text) = (json!(selector), json!(text));
         self.wait_for(&format!("document.querySelector({selector})?.innerText.includes({text})"));
     }
 
-    /// The text that an element shows; of all that the selector finds, a line each.
+    /// The text of all elements of a selector, joined by line breaks.
     pub fn text(&mut self, selector: &str) -> String {
         let selector = json!(selector);
         let all = format!("[...document.querySelectorAll({selector})].map((e) => e.innerText)");
         self.eval(&format!("{all}.join('\\n')")).as_str().unwrap_or_default().to_owned()
     }
 
-    /// Clicks in the middle of an element, once it has not moved for two frames: a hint above it
-    /// that goes away would otherwise move it away from under the click.
+    /// Clicks in the middle of an element once it has not moved for two frames: a hint above it that
+    /// disappears moves it.
     ///
     /// # Panics
     ///
-    /// When there is none.
+    /// When there is no such element.
     pub fn click(&mut self, selector: &str) {
         let quoted = json!(selector);
         let at = self.eval(&format!(
@@ -173,16 +173,16 @@ impl Page {
         }
     }
 
-    /// Types text into whatever has the focus, as an input method does.
+    /// Types text into the focused element, as an input method does.
     pub fn type_text(&mut self, text: &str) {
         self.call("Input.insertText", json!({ "text": text }));
     }
 
-    /// Presses and releases a key by its name, as `Enter`, `Shift+Tab` or `ArrowUp`.
+    /// Presses and releases a key by its name, such as `Enter`, `Shift+Tab` or `ArrowUp`.
     ///
     /// # Panics
     ///
-    /// When the key is none of these.
+    /// When the table below does not have the key.
     pub fn press(&mut self, key: &str) {
         let (shift, key) = match key.strip_prefix("Shift+") {
             Some(key) => (8, key),
@@ -210,7 +210,7 @@ impl Page {
         }
     }
 
-    /// Writes what the window shows to a file, as PNG.
+    /// Writes a screenshot of the window to a PNG file.
     ///
     /// # Panics
     ///
@@ -225,7 +225,7 @@ impl Page {
     ///
     /// # Panics
     ///
-    /// With everything that it said.
+    /// When it has; the message has all errors.
     pub fn assert_no_error(&mut self) {
         let errors: Vec<String> = self.pipe.take_events().iter().filter_map(error).collect();
         let unexpected: Vec<&String> = errors
@@ -259,7 +259,7 @@ impl Drop for Page {
     }
 }
 
-/// What an event says went wrong, if it does.
+/// The error that an event reports.
 fn error(event: &Value) -> Option<String> {
     let parameters = &event["params"];
     match event["method"].as_str()? {
@@ -274,7 +274,7 @@ fn error(event: &Value) -> Option<String> {
     }
 }
 
-/// Decodes base64 (RFC 4648), as the browser writes it.
+/// Decodes Base64 (RFC 4648).
 fn base64(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
     let (mut bits, mut count) = (0u32, 0);

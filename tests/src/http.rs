@@ -1,21 +1,21 @@
-//! HTTP by hand: a request is written as it stands, and the answer's head is read
-//! byte by byte, so that what follows it stays in the stream.
+//! HTTP/1.1 on a stream: a request is written unchanged, and the response's head is read
+//! byte by byte, so that the bytes behind the response stay in the stream.
 
 use std::{
     io::{self, Read, Write},
     net::TcpStream,
 };
 
-use crate::server::PATIENCE;
+use crate::server::WAIT_TIMEOUT;
 
-/// The head of an answer, and its body if a length was given.
+/// A response: its head, and its body if it has a `Content-Length`.
 #[derive(Clone, Debug)]
 pub struct Response {
     /// The status code.
     pub status: u16,
-    /// Names in lower case, and values, in order.
+    /// Header names in lower case, and values, in order.
     pub headers: Vec<(String, String)>,
-    /// As many bytes as `Content-Length` says.
+    /// The body: `Content-Length` bytes.
     pub body: Vec<u8>,
 }
 
@@ -30,11 +30,12 @@ impl Response {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// Reads one answer from `stream`, and nothing behind it.
+    /// Reads one response from `stream`, and nothing behind it.
     ///
     /// # Errors
     ///
-    /// The stream's, its end among them.
+    /// An I/O error, `UnexpectedEof` at the end of the stream, `InvalidData` for a response that
+    /// is not HTTP.
     pub fn read(stream: &mut impl Read) -> io::Result<Response> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -60,35 +61,35 @@ impl Response {
     }
 }
 
-/// Connects to `address` (`HOST:PORT`); what takes longer than [`PATIENCE`] fails.
+/// Connects to `address` (`HOST:PORT`), with [`WAIT_TIMEOUT`] for reads and writes.
 ///
 /// # Panics
 ///
 /// When nothing listens there.
 pub fn connect(address: &str) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap_or_else(|e| panic!("{address}: {e}"));
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout that is not 0");
-    stream.set_write_timeout(Some(PATIENCE)).expect("a timeout that is not 0");
+    stream.set_read_timeout(Some(WAIT_TIMEOUT)).expect("a timeout that is not 0");
+    stream.set_write_timeout(Some(WAIT_TIMEOUT)).expect("a timeout that is not 0");
     stream.set_nodelay(true).expect("a live socket");
     stream
 }
 
-/// Sends `head` (lines joined by CRLF, without the empty one) and reads the answer.
+/// Sends a request with the lines of `head`, which are joined by CRLF, and reads the response.
 ///
 /// # Panics
 ///
-/// When there is none.
+/// When there is no response.
 pub fn exchange(stream: &mut (impl Read + Write), head: &[&str]) -> Response {
     let request = format!("{}\r\n\r\n", head.join("\r\n"));
     stream.write_all(request.as_bytes()).expect("the server reads requests");
     Response::read(stream).expect("the server answers")
 }
 
-/// GETs `path` from `address` on a connection of its own.
+/// Sends a GET request for `path` to `address` on a new connection.
 ///
 /// # Panics
 ///
-/// When there is no answer.
+/// When there is no response.
 pub fn get(address: &str, path: &str) -> Response {
     let request = format!("GET {path} HTTP/1.1");
     let host = format!("Host: {address}");
@@ -104,7 +105,7 @@ pub fn get(address: &str, path: &str) -> Response {
 ///
 /// # Errors
 ///
-/// The stream's, and that it is none.
+/// An I/O error, or a chunk size that is not hexadecimal.
 pub fn read_chunks(stream: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut body = Vec::new();
     loop {

@@ -110,7 +110,7 @@ fn join(module: &[String]) -> String {
     if module.is_empty() { "crate".to_owned() } else { module.join("::") }
 }
 
-/// The longest beginning of a path that is among those wanted.
+/// The longest prefix of a path that `wanted` accepts.
 fn longest(path: &[String], wanted: impl Fn(&[String]) -> bool) -> Option<Vec<String>> {
     (0..=path.len()).rev().map(|end| &path[..end]).find(|part| wanted(part)).map(<[_]>::to_vec)
 }
@@ -122,7 +122,7 @@ fn siblings(arrow: &Arrow) -> Option<(Vec<String>, Vec<String>)> {
     Some((arrow.from.get(..=shared)?.to_vec(), arrow.to.get(..=shared)?.to_vec()))
 }
 
-/// The pairs of siblings that lead back to where they begin.
+/// The pairs of siblings that are part of a cycle.
 fn circles(arrows: &[Arrow]) -> BTreeSet<(Vec<String>, Vec<String>)> {
     let pairs: BTreeSet<_> = arrows.iter().filter_map(siblings).collect();
     let returns = |(start, next): &&(Vec<String>, Vec<String>)| {
@@ -180,7 +180,7 @@ fn begins_path(before: &[(usize, &str)]) -> bool {
     !matches!(before, [.., (_, "::")] | [.., (_, "("), (_, "in")])
 }
 
-/// The absolute path that is meant inside a module by one that begins with a keyword.
+/// The absolute form of a path that begins with a keyword, in the module `here`.
 fn resolve(here: &[String], path: &[&str]) -> Vec<String> {
     let mut base = here.to_vec();
     let mut rest = path;
@@ -197,7 +197,7 @@ fn resolve(here: &[String], path: &[&str]) -> Vec<String> {
     base
 }
 
-/// Collects the paths of a use tree that begins at a token; answers where the tree ends.
+/// Collects the paths of the use tree that begins at a token; returns the index behind the tree.
 fn tree<'a>(
     tokens: &[(usize, &'a str)],
     mut at: usize,
@@ -285,8 +285,8 @@ fn tokens(source: &str) -> Vec<(usize, &str)> {
     tokens
 }
 
-/// The next piece of source: how long it is, and what of it is a token; nothing for white space,
-/// comments and literals.
+/// The token at the beginning of `rest`: its range, which is empty and ends behind the piece for
+/// white space, comments and literals.
 fn token(rest: &str) -> Range<usize> {
     let to = |end: Option<usize>, length: usize| {
         let end = end.map_or(rest.len(), |end| end + length);
@@ -326,14 +326,14 @@ fn token(rest: &str) -> Range<usize> {
     }
 }
 
-/// How many hashes open the raw string that begins here.
+/// The number of hashes of the raw string that begins here.
 fn raw_string(rest: &str) -> Option<usize> {
     let rest = rest.strip_prefix("br").or_else(|| rest.strip_prefix('r'))?;
     let hashes = rest.len() - rest.trim_start_matches('#').len();
     rest[hashes..].starts_with('"').then_some(hashes)
 }
 
-/// Where a literal ends whose escapes begin with a backslash.
+/// The index of the closing quote of a literal whose escapes begin with a backslash.
 fn closing(text: &str, quote: char) -> Option<usize> {
     let mut escaped = false;
     text.char_indices().find_map(|(at, c)| {

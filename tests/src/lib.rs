@@ -1,15 +1,15 @@
 //! The harness of the end-to-end tests.
 //!
 //! - [`browser`]: a page in headless Chromium
-//! - [`pty`]: a program on a terminal of its own, and what it shows there
+//! - [`pty`]: a program on a pseudo-terminal, and its output there
 //! - [`server`]: an `echogate serve` process on free ports, stopped when dropped
-//! - [`program`]: programs of others, unmodified
-//! - [`http`]: requests and answers by hand, on a stream that stays in hand
-//! - [`ws`]: WebSocket frames by hand, so that every rule can be broken
-//! - [`upstream`]: a TCP server whose every move a test decides
-//! - [`tls`]: certificates made for a test, and both ends of TLS
+//! - [`program`]: third-party programs
+//! - [`http`]: HTTP/1.1 requests written as text, and responses read from a stream
+//! - [`ws`]: WebSocket frames built byte by byte, valid or not
+//! - [`upstream`]: a TCP server that a test controls
+//! - [`tls`]: test certificates, and both ends of TLS
 //! - [`imports`]: the direction of imports between the modules of a crate
-//! - [`tcp`]: what `TcpStream` lacks: resets, small buffers, floods
+//! - [`tcp`]: resets, small buffers, blocked writes and queue sizes of TCP sockets
 
 pub mod browser;
 pub mod http;

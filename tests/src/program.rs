@@ -1,7 +1,7 @@
-//! Programs and packages that others made: found, run, ended when dropped.
+//! Third-party programs and packages: found, run, stopped when dropped.
 //!
-//! `.ci/third-party` installs all of them. Where one is missing a test says so and is skipped;
-//! in CI it fails.
+//! `.ci/third-party` installs all of them. A test whose program is missing prints a notice and is
+//! skipped; in CI it fails.
 
 use std::{
     env,
@@ -21,15 +21,15 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::server::PATIENCE;
+use crate::server::WAIT_TIMEOUT;
 
-/// How long a program may take for all of its work.
-const WORK: Duration = Duration::from_secs(120);
+/// The timeout of [`run`].
+const RUN_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// How long a program that is told to end may tidy up.
-const GRACE: Duration = Duration::from_secs(5);
+/// The time between SIGINT and SIGKILL for a program that is stopped.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where these programs are; `None`, said loudly, if one of them is not on this machine.
+/// The paths of programs; `None`, with a notice on stderr, if one of them is missing.
 ///
 /// # Panics
 ///
@@ -43,7 +43,7 @@ pub fn programs<const N: usize>(names: [&str; N]) -> Option<[PathBuf; N]> {
     Some(found.map(Result::unwrap_or_default))
 }
 
-/// The folder that `node_modules` is in; `None`, said loudly, if a package is not.
+/// The folder of `node_modules`; `None`, with a notice on stderr, if one of the packages is missing.
 ///
 /// # Panics
 ///
@@ -59,7 +59,8 @@ pub fn packages(names: &[&str]) -> Option<PathBuf> {
     folder
 }
 
-/// A Python that has the packages of `requirements.txt`; `None`, said loudly, if there is none.
+/// A Python with the packages of `requirements.txt`; `None`, with a notice on stderr, if there is
+/// none.
 ///
 /// # Panics
 ///
@@ -77,17 +78,17 @@ fn skip(missing: &str) {
     assert!(env::var_os("CI").is_none(), "{missing}: .ci/third-party installs it");
     let notice =
         format!("\n*** SKIPPED a third-party test: {missing}; .ci/third-party installs it ***\n");
-    // Not eprintln: the test runner would keep that to itself.
+    // Not eprintln: the test runner captures it.
     std::io::stderr().write_all(notice.as_bytes()).ok();
 }
 
-/// The folder `third-party` of the target folder, which this program is in too.
+/// The folder `third-party` of the target folder that contains this test binary.
 fn installed() -> Option<PathBuf> {
     let program = env::current_exe().ok()?;
     program.ancestors().map(|folder| folder.join("third-party")).find(|folder| folder.is_dir())
 }
 
-/// A program on `PATH`, or where Debian keeps servers: newest PostgreSQL first.
+/// The path of a program on `PATH` or in Debian's folders of servers, the newest PostgreSQL first.
 fn find(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = env::split_paths(&path).collect();
@@ -99,12 +100,12 @@ fn find(name: &str) -> Option<PathBuf> {
     folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
-/// A port of 127.0.0.1 that nothing listens on. It is below those that the kernel gives to
-/// whoever asks for any, so that it stays free until the program that it is for has it.
+/// A free port of 127.0.0.1, below the kernel's range of ephemeral ports, so that no other socket
+/// gets it before the program that it is chosen for.
 ///
 /// # Panics
 ///
-/// Never: the number fits.
+/// Never: the number is a valid port.
 pub fn free_port() -> u16 {
     static TAKEN: AtomicU32 = AtomicU32::new(0);
     loop {
@@ -116,7 +117,7 @@ pub fn free_port() -> u16 {
     }
 }
 
-/// A running program and what it has written.
+/// A running program and its output.
 #[derive(Debug)]
 pub struct Program {
     name: String,
@@ -129,7 +130,7 @@ impl Program {
     ///
     /// # Panics
     ///
-    /// When it cannot be started.
+    /// When the program cannot be started.
     pub fn start(mut command: Command) -> Program {
         let output = tempfile::tempfile().expect("a temporary file can be made");
         let copy = || output.try_clone().expect("it is open");
@@ -143,14 +144,14 @@ impl Program {
     ///
     /// # Panics
     ///
-    /// When it ends instead, or does not accept within [`PATIENCE`].
+    /// When the program ends, or does not accept within [`WAIT_TIMEOUT`].
     pub fn serve(command: Command, port: u16) -> Program {
         let mut program = Program::start(command);
         let start = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             let ended = program.child.try_wait().expect("a child can be waited for");
             let waited = start.elapsed();
-            if ended.is_some() || waited > PATIENCE {
+            if ended.is_some() || waited > WAIT_TIMEOUT {
                 panic!("{}: {ended:?} after {waited:?}:\n{}", program.name, program.output());
             }
             thread::sleep(Duration::from_millis(5));
@@ -158,22 +159,22 @@ impl Program {
         program
     }
 
-    /// What it has written so far, to standard output and standard error.
+    /// The program's output so far, standard output and standard error together.
     ///
     /// # Panics
     ///
-    /// When the file that it writes to cannot be read.
+    /// When the file that captures the output cannot be read.
     pub fn output(&self) -> String {
         let len = self.output.metadata().expect("it is a file").len();
         let mut bytes = vec![0; usize::try_from(len).expect("it is short")];
-        // Not by the position in it, which is also where the program writes on.
+        // The file position is shared with the program, which appends there.
         self.output.read_exact_at(&mut bytes, 0).expect("it is a file");
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    fn wait(&mut self, patience: Duration) -> Option<ExitStatus> {
+    fn wait(&mut self, timeout: Duration) -> Option<ExitStatus> {
         let start = Instant::now();
-        while start.elapsed() < patience {
+        while start.elapsed() < timeout {
             if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
                 return Some(status);
             }
@@ -187,9 +188,9 @@ impl Drop for Program {
     fn drop(&mut self) {
         let runs = self.child.try_wait().is_ok_and(|status| status.is_none());
         if let (true, Ok(pid)) = (runs, i32::try_from(self.child.id())) {
-            // Servers that are killed at once leave things behind: shared memory, locks.
+            // Servers that get SIGKILL leave shared memory and lock files.
             kill(Pid::from_raw(pid), Signal::SIGINT).ok();
-            if self.wait(GRACE).is_none() {
+            if self.wait(STOP_TIMEOUT).is_none() {
                 self.child.kill().ok();
                 self.child.wait().ok();
             }
@@ -200,14 +201,14 @@ impl Drop for Program {
     }
 }
 
-/// Runs a program to its end and gives what it has written.
+/// Runs a program to its end and returns its output.
 ///
 /// # Panics
 ///
-/// When it fails, or takes too long.
+/// When the program fails, or runs longer than two minutes.
 pub fn run(command: Command) -> String {
     let mut program = Program::start(command);
-    let status = program.wait(WORK);
+    let status = program.wait(RUN_TIMEOUT);
     assert!(
         status.is_some_and(|status| status.success()),
         "{}: {status:?}:\n{}",

@@ -1,4 +1,4 @@
-//! A program on a terminal of its own, and what it shows there.
+//! A program on a pseudo-terminal, and its output there.
 
 use std::{
     io::{Read, Write},
@@ -14,7 +14,7 @@ use pty_process::{
     blocking::{Command, Pty, open},
 };
 
-use crate::server::PATIENCE;
+use crate::server::WAIT_TIMEOUT;
 
 /// The height of the terminals.
 pub const ROWS: NonZero<u16> = NonZero::new(24).expect("24 is not 0");
@@ -37,26 +37,25 @@ struct Screen {
 
 #[derive(Default)]
 struct Shown {
-    /// All of it, as it came.
+    /// The output with its control sequences.
     raw: String,
-    /// The same without the sequences that move the cursor and erase, and without
-    /// carriage returns.
+    /// The output without control sequences and carriage returns.
     text: String,
-    /// Up to where [`Terminal::wait_for`] has looked.
+    /// The offset in `text` up to which [`Terminal::wait_for`] has searched.
     seen: usize,
     ended: bool,
 }
 
 impl Terminal {
-    /// Starts `program` on a terminal of [`ROWS`] and [`COLUMNS`].
+    /// Starts `program` on a terminal of [`ROWS`] by [`COLUMNS`].
     ///
     /// # Panics
     ///
-    /// When there is no terminal to be had, or no such program.
+    /// When no terminal can be opened, or there is no such program.
     pub fn start(program: &str, arguments: &[&str]) -> Terminal {
         let (pty, pts) = open().expect("a terminal can be made");
         pty.resize(Size::new(ROWS.get(), COLUMNS.get())).expect("it can be resized");
-        // What a program remembers of its tests is nobody's: nothing can be made in there.
+        // No files can be created in /dev/null: the program stores no history.
         let command = Command::new(program).args(arguments).env("TERM", "xterm");
         let command = command.env("XDG_STATE_HOME", "/dev/null");
         let child = command.spawn(pts).unwrap_or_else(|e| panic!("{program}: {e}"));
@@ -70,17 +69,17 @@ impl Terminal {
     ///
     /// # Panics
     ///
-    /// When the terminal is gone.
+    /// When the terminal is closed.
     pub fn type_in(&self, text: &str) {
         (&*self.pty).write_all(text.as_bytes()).expect("the terminal takes it");
     }
 
-    /// Waits until `text` is shown, after what was waited for before, control sequences
-    /// aside; gives all that was shown in between, `text` included.
+    /// Waits until `text` is printed behind the text of the previous wait, control sequences
+    /// aside; returns the output in between, `text` included.
     ///
     /// # Panics
     ///
-    /// When it is not, within [`PATIENCE`] or before the program ends.
+    /// When `text` is not printed within [`WAIT_TIMEOUT`], or the program ends first.
     pub fn wait_for(&self, text: &str) -> String {
         let start = Instant::now();
         let mut shown = self.screen.shown.lock().expect("no holder panics");
@@ -91,7 +90,7 @@ impl Terminal {
                 shown.seen += new.len();
                 return new;
             }
-            let left = PATIENCE.saturating_sub(start.elapsed());
+            let left = WAIT_TIMEOUT.saturating_sub(start.elapsed());
             if shown.ended || left.is_zero() {
                 let (before, new) = shown.text.split_at(shown.seen);
                 let (before, new) = (before.to_owned(), new.to_owned());
@@ -102,13 +101,12 @@ impl Terminal {
         }
     }
 
-    /// Waits until a person would see these lines, however many rows each takes, below
-    /// the first and down to the last that is not blank. A drawing may be under way
-    /// when it is asked for, so what is seen now proves nothing.
+    /// Waits until the screen shows exactly these lines between its first line and its trailing
+    /// blank lines. A line may wrap into several rows.
     ///
     /// # Panics
     ///
-    /// When they are not seen within [`PATIENCE`].
+    /// When the screen does not show them within [`WAIT_TIMEOUT`].
     pub fn wait_for_lines(&self, lines: &[&str]) {
         let start = Instant::now();
         let mut shown = self.screen.shown.lock().expect("no holder panics");
@@ -117,7 +115,7 @@ impl Terminal {
             if seen.get(1..).is_some_and(|seen| seen == lines) {
                 return;
             }
-            let left = PATIENCE.saturating_sub(start.elapsed());
+            let left = WAIT_TIMEOUT.saturating_sub(start.elapsed());
             if left.is_zero() {
                 drop(shown);
                 panic!("{seen:#?} is seen, and not {lines:#?}");
@@ -126,16 +124,16 @@ impl Terminal {
         }
     }
 
-    /// All that has been shown so far, control sequences included.
+    /// The output so far, control sequences included.
     ///
     /// # Panics
     ///
-    /// Never: the screen's lock is held by no code that panics.
+    /// Never: no code that holds the screen's lock panics.
     pub fn raw(&self) -> String {
         self.screen.shown.lock().expect("no holder panics").raw.clone()
     }
 
-    /// The terminal's settings as `stty -a` names them; what is off has a `-`.
+    /// The terminal's settings as in the output of `stty -a`, where `-` precedes a disabled one.
     ///
     /// # Panics
     ///
@@ -147,20 +145,21 @@ impl Terminal {
         String::from_utf8_lossy(&output).split([' ', '\n', ';']).map(str::to_owned).collect()
     }
 
-    /// The program's process number.
+    /// The program's process ID.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Waits for the program to end; gives its status and all that it has shown,
-    /// without control sequences.
+    /// Waits for the program to end; returns its exit status and its output without control
+    /// sequences.
     ///
     /// # Panics
     ///
-    /// When it does not end within [`PATIENCE`].
+    /// When the program does not end within [`WAIT_TIMEOUT`].
     pub fn wait(mut self) -> (ExitStatus, String) {
         let shown = self.screen.shown.lock().expect("no holder panics");
-        let waited = self.screen.grown.wait_timeout_while(shown, PATIENCE, |shown| !shown.ended);
+        let waited =
+            self.screen.grown.wait_timeout_while(shown, WAIT_TIMEOUT, |shown| !shown.ended);
         let text = {
             let (shown, _) = waited.expect("no holder panics");
             shown.ended.then(|| shown.text.clone())
@@ -178,11 +177,11 @@ impl Drop for Terminal {
 }
 
 impl Screen {
-    /// Takes what is shown until nobody has the terminal open any more.
+    /// Reads the output until the program's side of the terminal is closed.
     fn fill(&self, mut pty: &Pty) {
         let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
         let mut control = Control::No;
-        // The end is an error here: EIO.
+        // The end of the output is the error EIO.
         while let Ok(n @ 1..) = pty.read(&mut buffer) {
             bytes.extend_from_slice(&buffer[..n]);
             let whole = match str::from_utf8(&bytes) {
@@ -205,15 +204,14 @@ impl Screen {
     }
 }
 
-/// What a person would see after `raw`: the lines, down to the last that is not blank.
+/// The screen after `raw`: its lines, without trailing blank ones.
 fn seen(raw: &str) -> Vec<String> {
     let mut parser = vt100::Parser::new(ROWS, COLUMNS, 0);
     parser.process(raw.as_bytes());
     parser.screen().contents().lines().map(|line| line.trim_end().to_owned()).collect()
 }
 
-/// Whether a character is part of a control sequence, `ESC [ … letter`, or a carriage
-/// return.
+/// The state of a filter for control sequences, `ESC [ … letter`, and carriage returns.
 enum Control {
     No,
     Escape,

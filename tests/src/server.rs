@@ -1,4 +1,4 @@
-//! An `echogate serve` process on free ports, stopped when dropped.
+//! An `echogate serve` process on free ports, killed when dropped.
 
 use std::{
     io::{BufRead, BufReader},
@@ -9,11 +9,11 @@ use std::{
 
 use crate::http;
 
-/// How long a test waits for something that should happen at once, on a machine
-/// with other things to do.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// The timeout of a test's waits for events that normally take milliseconds. Generous, for loaded
+/// machines.
+pub const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A running server and what it has said so far.
+/// A running server, its standard output and its log.
 #[derive(Debug)]
 pub struct Server {
     child: Child,
@@ -29,8 +29,7 @@ struct Log {
 }
 
 impl Server {
-    /// Starts `program serve` with `arguments` behind the harness's own: `upper`
-    /// and HTTP on free ports of 127.0.0.1.
+    /// Starts `program serve` with `upper` and HTTP on free ports of 127.0.0.1, and with `arguments`.
     ///
     /// # Panics
     ///
@@ -43,7 +42,7 @@ impl Server {
         Self::spawn(command)
     }
 
-    /// Starts a server by a command of the test's own making.
+    /// Starts a server with a complete command.
     ///
     /// # Panics
     ///
@@ -54,7 +53,7 @@ impl Server {
         server
     }
 
-    /// Starts a server whose log nobody reads before [`Server::read_log`].
+    /// Starts a server whose log is not read before [`Server::read_log`].
     ///
     /// # Panics
     ///
@@ -92,7 +91,7 @@ impl Server {
         (server, log)
     }
 
-    /// Reads the log from here on.
+    /// Reads the log from now on, in a thread.
     pub fn read_log(&self, stderr: ChildStderr) {
         let log = self.log.clone();
         std::thread::spawn(move || {
@@ -103,7 +102,7 @@ impl Server {
         });
     }
 
-    /// The URL of the first listener called `what` (`upper`, `http`), as printed.
+    /// The printed URL of the first listener of `what` (`upper`, `http`).
     ///
     /// # Panics
     ///
@@ -115,17 +114,17 @@ impl Server {
         )
     }
 
-    /// What stands behind `start` in what was printed at the start, if it does.
+    /// The rest of the first line of standard output that begins with `start`.
     pub fn printed(&self, start: &str) -> Option<String> {
         self.printed.iter().find_map(|line| line.strip_prefix(start)).map(str::to_owned)
     }
 
-    /// The URLs of all listeners called `what`, in order.
+    /// The URLs of all listeners of `what`, in order.
     pub fn urls(&self, what: &str) -> impl Iterator<Item = String> {
         self.listening.iter().filter(move |(name, _)| name == what).map(|(_, url)| url.clone())
     }
 
-    /// `HOST:PORT` of the first listener called `what`.
+    /// `HOST:PORT` of the first listener of `what`.
     ///
     /// # Panics
     ///
@@ -135,7 +134,7 @@ impl Server {
         url.split_once("://").map_or(url, |(_, rest)| rest).trim_end_matches('/')
     }
 
-    /// `ws://HOST:PORT` and `path`, at the first HTTP listener.
+    /// The URL of `path` at the first HTTP listener, with the scheme `ws`.
     ///
     /// # Panics
     ///
@@ -144,13 +143,12 @@ impl Server {
         format!("ws://{}{path}", self.address("http"))
     }
 
-    /// The process's number.
+    /// The process ID.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// A figure of the process's memory in KiB, as `VmRSS` or `VmHWM`, from
-    /// `/proc/PID/status`.
+    /// A field of `/proc/PID/status` in KiB, such as `VmRSS` or `VmHWM`.
     ///
     /// # Panics
     ///
@@ -163,22 +161,22 @@ impl Server {
         figure.and_then(|figure| figure.parse().ok()).unwrap_or_else(|| panic!("{what}: {status}"))
     }
 
-    /// What `/api/connections` lists now.
+    /// The connections that `/api/connections` lists.
     ///
     /// # Panics
     ///
-    /// When it is no list.
+    /// When the response is not a JSON list.
     pub fn connections(&self) -> Vec<serde_json::Value> {
         let response = http::get(self.address("http"), "/api/connections");
         assert_eq!(response.status, 200, "{response:?}");
         serde_json::from_slice(&response.body).expect("JSON: a list")
     }
 
-    /// Waits until what `/api/connections` lists is as `wanted` wants it.
+    /// Waits until `wanted` returns true for the list of `/api/connections`.
     ///
     /// # Panics
     ///
-    /// When it is not within [`PATIENCE`].
+    /// When it is not within [`WAIT_TIMEOUT`].
     pub fn wait_for_connections(
         &self,
         wanted: impl Fn(&[serde_json::Value]) -> bool,
@@ -189,12 +187,12 @@ impl Server {
             if wanted(&connections) {
                 return connections;
             }
-            assert!(start.elapsed() < PATIENCE, "never as wanted: {connections:#?}");
+            assert!(start.elapsed() < WAIT_TIMEOUT, "never as wanted: {connections:#?}");
             std::thread::sleep(Duration::from_millis(2));
         }
     }
 
-    /// A figure of `/metrics`: the line that begins with `name`, its labels included.
+    /// The value of a metric in `/metrics`; `name` includes the labels.
     ///
     /// # Panics
     ///
@@ -206,11 +204,11 @@ impl Server {
         figure.unwrap_or_else(|| panic!("no {name} in {metrics}"))
     }
 
-    /// Waits until a figure of `/metrics` is as `wanted` wants it.
+    /// Waits until `wanted` returns true for the value of a metric.
     ///
     /// # Panics
     ///
-    /// When it is not within [`PATIENCE`].
+    /// When it is not within [`WAIT_TIMEOUT`].
     pub fn wait_for_metric(&self, name: &str, wanted: impl Fn(u64) -> bool) {
         let start = Instant::now();
         loop {
@@ -218,12 +216,12 @@ impl Server {
             if wanted(figure) {
                 return;
             }
-            assert!(start.elapsed() < PATIENCE, "{name} is never as wanted: {figure}");
+            assert!(start.elapsed() < WAIT_TIMEOUT, "{name} is never as wanted: {figure}");
             std::thread::sleep(Duration::from_millis(2));
         }
     }
 
-    /// Sends a signal by name, as `TERM`.
+    /// Sends a signal by its name, such as `TERM`.
     ///
     /// # Panics
     ///
@@ -240,13 +238,13 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// When it does not within [`PATIENCE`].
+    /// When the process does not end within [`WAIT_TIMEOUT`].
     pub fn wait(&mut self) -> ExitStatus {
         let start = Instant::now();
         loop {
             match self.child.try_wait().expect("the child can be waited for") {
                 Some(status) => return status,
-                None if start.elapsed() > PATIENCE => {
+                None if start.elapsed() > WAIT_TIMEOUT => {
                     panic!("the server does not end; its log:\n{}", self.log().join("\n"))
                 }
                 None => std::thread::sleep(Duration::from_millis(5)),
@@ -254,30 +252,30 @@ impl Server {
         }
     }
 
-    /// What the server has logged so far, a line each.
+    /// The lines that the server has logged so far.
     ///
     /// # Panics
     ///
-    /// Never: the log's lock is held by no code that panics.
+    /// Never: no code that holds the log's lock panics.
     pub fn log(&self) -> Vec<String> {
         self.log.lines.lock().expect("no holder panics").clone()
     }
 
-    /// Waits for a line of the log that has all of `parts` in it.
+    /// Waits for the first line of the log that contains all of `parts`.
     ///
     /// # Panics
     ///
-    /// When none comes within [`PATIENCE`].
+    /// When none comes within [`WAIT_TIMEOUT`].
     pub fn wait_for_log(&self, parts: &[&str]) -> String {
-        self.wait_for_log_again(parts, 0)
+        self.wait_for_nth_log(parts, 0)
     }
 
-    /// Waits for such a line that has `before` others like it before it.
+    /// Waits for a line of the log that contains all of `parts`, behind `before` other such lines.
     ///
     /// # Panics
     ///
-    /// When none comes within [`PATIENCE`].
-    pub fn wait_for_log_again(&self, parts: &[&str], before: usize) -> String {
+    /// When none comes within [`WAIT_TIMEOUT`].
+    pub fn wait_for_nth_log(&self, parts: &[&str], before: usize) -> String {
         let start = Instant::now();
         let mut lines = self.log.lines.lock().expect("no holder panics");
         loop {
@@ -285,7 +283,7 @@ impl Server {
             if let Some(line) = lines.iter().filter(like).nth(before) {
                 return line.clone();
             }
-            let left = PATIENCE.saturating_sub(start.elapsed());
+            let left = WAIT_TIMEOUT.saturating_sub(start.elapsed());
             assert!(!left.is_zero(), "no line with {parts:?} in:\n{}", lines.join("\n"));
             lines = self.log.grown.wait_timeout(lines, left).expect("no holder panics").0;
         }

@@ -1,5 +1,5 @@
-//! What `TcpStream` lacks: resets, small buffers, floods, streams that can be told
-//! apart from any other.
+//! Operations on TCP sockets that `TcpStream` does not have: resets, small buffers, writes until
+//! the peer blocks them, queue sizes; and pseudo-random bytes.
 
 use std::{
     fs,
@@ -11,9 +11,9 @@ use std::{
 
 use socket2::{Domain, SockRef, Socket, Type};
 
-use crate::server::PATIENCE;
+use crate::server::WAIT_TIMEOUT;
 
-/// Drops the connection so that the peer sees a reset.
+/// Closes the connection with a reset.
 ///
 /// # Panics
 ///
@@ -23,38 +23,38 @@ pub fn reset(stream: TcpStream) {
     drop(stream);
 }
 
-/// Connects with a receive buffer so small that a peer soon finds it full.
+/// Connects with a receive buffer of 8 KiB, which a peer fills fast.
 ///
 /// # Panics
 ///
 /// When nothing listens at `address`.
-pub fn connect_narrow(address: &str) -> TcpStream {
+pub fn connect_with_small_buffer(address: &str) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket.set_recv_buffer_size(8 * 1024).expect("a live socket");
     let address: SocketAddr = address.parse().expect("an IPv4 address and a port");
     socket.connect(&address.into()).unwrap_or_else(|e| panic!("{address}: {e}"));
     let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout that is not 0");
-    stream.set_write_timeout(Some(PATIENCE)).expect("a timeout that is not 0");
+    stream.set_read_timeout(Some(WAIT_TIMEOUT)).expect("a timeout that is not 0");
+    stream.set_write_timeout(Some(WAIT_TIMEOUT)).expect("a timeout that is not 0");
     stream
 }
 
-/// Makes the buffer of [`connect_narrow`] wide, so that what waits comes fast.
+/// Sets a receive buffer of 1 MiB, for fast reading behind [`connect_with_small_buffer`].
 ///
 /// # Panics
 ///
 /// When the socket is broken.
-pub fn widen(stream: &TcpStream) {
+pub fn enlarge_receive_buffer(stream: &TcpStream) {
     SockRef::from(stream).set_recv_buffer_size(1 << 20).expect("a live socket");
 }
 
-/// Writes `bytes` until the peer takes no more for a while, and says how many went.
-/// (A hiccup of the machine ends it early, which a test must not mind.)
+/// Writes `bytes` until all are written or a write blocks for 300 ms; returns the number of
+/// written bytes. A pause of the machine may end it early, which tests must tolerate.
 ///
 /// # Panics
 ///
 /// When the connection is broken.
-pub fn write_until_held_back(stream: &mut TcpStream, bytes: &[u8]) -> usize {
+pub fn write_until_blocked(stream: &mut TcpStream, bytes: &[u8]) -> usize {
     stream.set_write_timeout(Some(Duration::from_millis(300))).expect("a live socket");
     let mut sent = 0;
     while sent < bytes.len() {
@@ -65,12 +65,12 @@ pub fn write_until_held_back(stream: &mut TcpStream, bytes: &[u8]) -> usize {
             Err(e) => panic!("after {sent} bytes: {e}"),
         }
     }
-    stream.set_write_timeout(Some(PATIENCE)).expect("a live socket");
+    stream.set_write_timeout(Some(WAIT_TIMEOUT)).expect("a live socket");
     sent
 }
 
-/// `len` bytes of every value in an order that no shift, loss or repetition leaves
-/// the same.
+/// `len` pseudo-random bytes, always the same: bytes that are lost, repeated or moved show in a
+/// comparison.
 pub fn noise(len: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut bytes = vec![0; len];
@@ -83,30 +83,29 @@ pub fn noise(len: usize) -> Vec<u8> {
     bytes
 }
 
-/// Everything up to the end of the stream.
+/// Reads up to the end of the stream.
 ///
 /// # Panics
 ///
-/// When it ends by a reset.
+/// When the stream ends by a reset.
 pub fn read_to_end(stream: &mut impl Read) -> Vec<u8> {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).expect("an orderly end");
     bytes
 }
 
-/// Exactly `len` bytes.
+/// Reads exactly `len` bytes.
 ///
 /// # Panics
 ///
-/// When fewer come.
+/// When the stream ends before that.
 pub fn read_exactly(stream: &mut impl Read, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     stream.read_exact(&mut bytes).expect("as many bytes");
     bytes
 }
 
-/// Bytes that were written and that the peer's kernel has not acknowledged. (The kernel's
-/// table tells.)
+/// The number of written bytes that the peer's kernel has not acknowledged, from `/proc/net/tcp`.
 ///
 /// # Panics
 ///
@@ -125,13 +124,13 @@ pub fn unacknowledged(stream: &TcpStream) -> usize {
     usize::from_str_radix(unsent, 16).expect("a number")
 }
 
-/// Waits until the peer has read everything, so that what is written next is a read
-/// of its own. (The kernel's table tells how much lies in both ends' queues.)
+/// Waits until the peer has read everything, so that the next write is a separate read there. The
+/// queue sizes of both ends are those of `/proc/net/tcp`.
 ///
 /// # Panics
 ///
 /// When the socket is broken.
-pub fn wait_until_taken(stream: &TcpStream) {
+pub fn wait_until_read(stream: &TcpStream) {
     let port = |address: SocketAddr| format!(":{:04X}", address.port());
     let ours = port(stream.local_addr().expect("a live socket"));
     let theirs = port(stream.peer_addr().expect("a live socket"));
@@ -148,7 +147,7 @@ pub fn wait_until_taken(stream: &TcpStream) {
         if !waiting {
             return;
         }
-        assert!(start.elapsed() < PATIENCE, "the peer does not read");
+        assert!(start.elapsed() < WAIT_TIMEOUT, "the peer does not read");
         thread::yield_now();
     }
 }

@@ -1,4 +1,4 @@
-//! Certificates made for a test, and both ends of TLS.
+//! Test certificates, and both ends of TLS.
 
 use std::{
     fs,
@@ -22,14 +22,14 @@ use tokio_rustls::rustls::{
 
 use crate::http;
 
-/// A client's end.
+/// A client's TLS stream.
 pub type Client = StreamOwned<ClientConnection, TcpStream>;
 
-/// A server's end.
-pub type Served = StreamOwned<ServerConnection, TcpStream>;
+/// A server's TLS stream.
+pub type ServerStream = StreamOwned<ServerConnection, TcpStream>;
 
-/// Whose certificates are good: `ca.pem` in a folder of its own, where the certificates
-/// that it issues lie too.
+/// A certificate authority, and a temporary folder with its certificate (`ca.pem`) and an issued
+/// one (`cert.pem`, `key.pem`).
 #[derive(Debug)]
 pub struct Authority {
     dir: TempDir,
@@ -45,16 +45,16 @@ pub struct Issued {
 }
 
 impl Authority {
-    /// A new one, that nobody trusts yet.
+    /// Creates an authority with a new key.
     ///
     /// # Panics
     ///
-    /// When the machine has no room for temporary files.
+    /// When temporary files cannot be written.
     #[expect(clippy::new_without_default, reason = "it makes files")]
     pub fn new() -> Authority {
         let mut params = CertificateParams::new([]).expect("no names");
         let dir = tempfile::tempdir().expect("a folder");
-        // A name of its own: those of all others would be alike.
+        // A distinct name: rustls looks up trust anchors by name.
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, text(dir.path()));
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -65,12 +65,12 @@ impl Authority {
         authority
     }
 
-    /// The path of a file in its folder.
+    /// The path of a file in the authority's folder.
     pub fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    /// The path of its own certificate, as a flag takes it.
+    /// The path of the authority's own certificate, as the value of a flag.
     ///
     /// # Panics
     ///
@@ -79,11 +79,11 @@ impl Authority {
         text(&self.file("ca.pem"))
     }
 
-    /// A certificate for these names and addresses.
+    /// Issues a certificate for these host names and addresses.
     ///
     /// # Panics
     ///
-    /// When a name is none.
+    /// When a name is not valid.
     pub fn issue(&self, names: &[&str]) -> Issued {
         let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
         let key = KeyPair::generate().expect("a key");
@@ -96,7 +96,7 @@ impl Authority {
     ///
     /// # Panics
     ///
-    /// When there is no room.
+    /// When the files cannot be written.
     pub fn install(&self, issued: &Issued) {
         fs::write(self.file("cert.pem"), issued.cert.pem()).expect("room");
         fs::write(self.file("key.pem"), issued.key.serialize_pem()).expect("room");
@@ -104,24 +104,24 @@ impl Authority {
         fs::set_permissions(self.file("key.pem"), owner_only).expect("it is ours");
     }
 
-    /// The flags that make a server use `cert.pem` and `key.pem`.
+    /// The server's flags for `cert.pem` and `key.pem`.
     pub fn flags(&self) -> [String; 4] {
         let (cert, key) = (text(&self.file("cert.pem")), text(&self.file("key.pem")));
         ["--tls-cert".to_owned(), cert, "--tls-key".to_owned(), key]
     }
 
-    /// What a client that trusts it needs.
+    /// The configuration of a client that trusts this authority.
     ///
     /// # Panics
     ///
-    /// Never: its own certificate is one.
+    /// Never: the authority's own certificate is valid.
     pub fn trusted(&self) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.root.der().clone()).expect("a certificate");
         ClientConfig::builder().with_root_certificates(roots).with_no_client_auth().into()
     }
 
-    /// Connects to `address` and verifies that it is `127.0.0.1`.
+    /// Connects to `address` and verifies its certificate for `127.0.0.1`.
     ///
     /// # Panics
     ///
@@ -136,12 +136,12 @@ impl Authority {
 }
 
 impl Issued {
-    /// Answers a client's handshake, and tells the name that it asked for.
+    /// Answers a client's handshake; returns the client's server name (SNI), too.
     ///
     /// # Panics
     ///
     /// When the handshake fails.
-    pub fn accept(&self, stream: TcpStream) -> (Served, Option<String>) {
+    pub fn accept(&self, stream: TcpStream) -> (ServerStream, Option<String>) {
         let key = PrivateKeyDer::try_from(self.key.serialize_der()).expect("a key");
         let config = ServerConfig::builder()
             .with_no_client_auth()
@@ -149,7 +149,7 @@ impl Issued {
             .expect("a certificate and its key");
         let conn = ServerConnection::new(config.into()).expect("a server");
         let mut served = StreamOwned::new(conn, stream);
-        // Whether the client likes the certificate is its own affair.
+        // The client may reject the certificate.
         while served.conn.is_handshaking() {
             if served.conn.complete_io(&mut served.sock).is_err() {
                 break;
@@ -169,13 +169,13 @@ impl Issued {
         self.cert.pem()
     }
 
-    /// Its key in PEM.
+    /// The key in PEM.
     pub fn key_pem(&self) -> String {
         self.key.serialize_pem()
     }
 }
 
-/// Ends our side: TLS's own end, then TCP's.
+/// Ends this side of the connection: `close_notify`, then a FIN.
 ///
 /// # Panics
 ///
@@ -191,7 +191,7 @@ where
     stream.sock.shutdown(Shutdown::Write).expect("a live connection");
 }
 
-/// Whether the peer answers `question` with `answer`.
+/// Whether the peer replies to `question` with `answer`.
 ///
 /// # Panics
 ///

@@ -1,20 +1,20 @@
-//! A TCP server whose every move a test decides.
+//! A TCP server that a test controls.
 
 use std::{
     net::{TcpListener, TcpStream},
     thread::{self, JoinHandle},
 };
 
-use crate::server::PATIENCE;
+use crate::server::WAIT_TIMEOUT;
 
-/// A listener on a free port of 127.0.0.1, with no will of its own.
+/// A listener on a free port of 127.0.0.1 that accepts only on request.
 #[derive(Debug)]
 pub struct Upstream {
     listener: TcpListener,
 }
 
 impl Upstream {
-    /// Binds it.
+    /// Binds the listener.
     ///
     /// # Panics
     ///
@@ -25,7 +25,7 @@ impl Upstream {
         Upstream { listener }
     }
 
-    /// `PATH=tcp://HOST:PORT?framing=FRAMING`: a value for `--route`.
+    /// A value for `--route`: `PATH=tcp://HOST:PORT?framing=FRAMING`.
     ///
     /// # Panics
     ///
@@ -34,7 +34,7 @@ impl Upstream {
         format!("{path}=tcp://{}?framing={framing}", self.address())
     }
 
-    /// `HOST:PORT` where it listens.
+    /// The listener's `HOST:PORT`.
     ///
     /// # Panics
     ///
@@ -43,20 +43,19 @@ impl Upstream {
         self.listener.local_addr().expect("it is bound").to_string()
     }
 
-    /// The next connection. (Accepting has no timeout: the client must have come, or
-    /// be certain to.)
+    /// Accepts the next connection, without a timeout: the client must be certain to connect.
     ///
     /// # Panics
     ///
     /// When accepting fails.
     pub fn accept(&self) -> TcpStream {
         let (stream, _) = self.listener.accept().expect("a connection");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout that is not 0");
-        stream.set_write_timeout(Some(PATIENCE)).expect("a timeout that is not 0");
+        stream.set_read_timeout(Some(WAIT_TIMEOUT)).expect("a timeout that is not 0");
+        stream.set_write_timeout(Some(WAIT_TIMEOUT)).expect("a timeout that is not 0");
         stream
     }
 
-    /// Serves one connection with `script` in a thread; joining it tells the result.
+    /// Serves one connection with `script` in a thread, which returns the script's result.
     pub fn serve<T: Send + 'static>(
         self,
         script: impl FnOnce(TcpStream) -> T + Send + 'static,

@@ -1,5 +1,5 @@
-//! WebSocket by hand: frames are written byte by byte as a test wants them, right or
-//! wrong, and read as they come.
+//! WebSocket without a library: frames are written byte by byte, valid or not, and read one by
+//! one.
 
 use std::{
     io::{self, Read, Write},
@@ -33,7 +33,7 @@ pub mod first {
     pub const PONG: u8 = 0x8a;
 }
 
-/// The head lines of a good handshake but for the request line and `Host`.
+/// The header lines of a valid opening handshake except `Host`.
 pub const UPGRADE: [&str; 4] = [
     "Connection: Upgrade",
     "Upgrade: websocket",
@@ -41,7 +41,7 @@ pub const UPGRADE: [&str; 4] = [
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
 ];
 
-/// A head line of browsers: a handshake with an `Origin` and this line is that of a page.
+/// A browser's `User-Agent` line: with it and an `Origin` a handshake counts as a page's.
 pub const BROWSER: &str = "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 \
     (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36";
 
@@ -50,7 +50,7 @@ pub const BROWSER: &str = "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebK
 pub struct Frame {
     /// FIN, the reserved bits and the opcode.
     pub first: u8,
-    /// What it carries.
+    /// The payload.
     pub payload: Vec<u8>,
 }
 
@@ -62,11 +62,11 @@ impl std::fmt::Debug for Frame {
 }
 
 impl Frame {
-    /// The code and the reason of a Close frame.
+    /// The status code and the reason of a Close frame.
     ///
     /// # Panics
     ///
-    /// When it is none, or breaks the rules for one.
+    /// When the frame is not a Close frame or violates RFC 6455.
     pub fn close(&self) -> (Option<u16>, &str) {
         assert_eq!(self.first, first::CLOSE, "a Close: {self:?}");
         match &self.payload[..] {
@@ -80,7 +80,7 @@ impl Frame {
     }
 }
 
-/// A client's frame with first byte `first`, masked, its length in the shortest form.
+/// A client's frame: masked, its length in the shortest form.
 ///
 /// # Panics
 ///
@@ -93,7 +93,7 @@ pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Masks a payload with [`KEY`], in words: tests of many MiB run without optimisation.
+/// Masks a payload with [`KEY`], eight bytes at a time: unoptimised tests mask many MiB.
 fn mask(payload: &mut [u8]) {
     let [a, b, c, d] = KEY;
     let key = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
@@ -106,8 +106,7 @@ fn mask(payload: &mut [u8]) {
     }
 }
 
-/// The head of a client's frame of `len` bytes, the mask included: payload that
-/// follows is XORed with [`KEY`].
+/// The header of a client's frame with `len` bytes of payload, the masking key [`KEY`] included.
 ///
 /// # Panics
 ///
@@ -129,7 +128,7 @@ pub fn head(first: u8, len: u64) -> Vec<u8> {
     bytes
 }
 
-/// The mask of all frames made here.
+/// The masking key of all frames of this module.
 pub const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 /// A Close frame.
@@ -137,10 +136,10 @@ pub fn close(code: u16, reason: &str) -> Vec<u8> {
     frame(first::CLOSE, &[&code.to_be_bytes(), reason.as_bytes()].concat())
 }
 
-/// A client after its handshake.
+/// A client behind its opening handshake.
 #[derive(Debug)]
 pub struct RawWs<S = TcpStream> {
-    /// The bare connection.
+    /// The connection.
     pub stream: S,
 }
 
@@ -154,7 +153,7 @@ impl RawWs {
         Self::connect_with(server, path, &[])
     }
 
-    /// Connects to `path` with more lines in the head of the request.
+    /// Connects to `path` with additional header lines.
     ///
     /// # Panics
     ///
@@ -163,7 +162,7 @@ impl RawWs {
         Self::over(http::connect(server.address("http")), server, path, more)
     }
 
-    /// Ends our side of the connection without a Close.
+    /// Ends the client's side of the connection without a Close frame.
     ///
     /// # Panics
     ///
@@ -174,7 +173,7 @@ impl RawWs {
 }
 
 impl<S: Read + Write> RawWs<S> {
-    /// Upgrades a connection made before.
+    /// Upgrades an existing connection.
     ///
     /// # Panics
     ///
@@ -185,7 +184,7 @@ impl<S: Read + Write> RawWs<S> {
         RawWs { stream }
     }
 
-    /// Sends bytes as they are.
+    /// Sends raw bytes.
     ///
     /// # Panics
     ///
@@ -207,7 +206,7 @@ impl<S: Read + Write> RawWs<S> {
     ///
     /// # Errors
     ///
-    /// The stream's: a reset, above all.
+    /// An I/O error, such as a reset, or `InvalidData` for a masked frame.
     pub fn try_read(&mut self) -> io::Result<Option<Frame>> {
         let mut head = [0; 2];
         match self.stream.read(&mut head[..1]) {
@@ -242,16 +241,16 @@ impl<S: Read + Write> RawWs<S> {
     ///
     /// # Panics
     ///
-    /// When there is none.
+    /// When the stream ends or fails.
     pub fn read(&mut self) -> Frame {
         self.try_read().expect("no reset").expect("a frame, not the end")
     }
 
-    /// Reads a Close frame, then the end of the stream: nothing else may come.
+    /// Reads a Close frame, then the end of the stream.
     ///
     /// # Panics
     ///
-    /// When anything else comes.
+    /// When the server sends anything else.
     pub fn read_close(&mut self) -> (Option<u16>, String) {
         let frame = self.read();
         let (code, reason) = frame.close();
@@ -261,11 +260,11 @@ impl<S: Read + Write> RawWs<S> {
     }
 }
 
-/// A handshake for `path` with `more` lines in its head, whatever the answer.
+/// Sends an opening handshake for `path` with additional header lines `more`, and reads the response.
 ///
 /// # Panics
 ///
-/// When there is no answer.
+/// When there is no response.
 pub fn handshake(
     stream: &mut (impl Read + Write),
     server: &Server,

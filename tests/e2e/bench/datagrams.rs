@@ -1,5 +1,5 @@
-//! `echogate bench` over datagrams, where messages may be lost, and be answered late or
-//! twice or one before the other. The servers lose, hold back and swap as told.
+//! `echogate bench` over datagrams: replies that are lost, late, duplicated or reordered on purpose
+//! by the servers of the tests.
 
 use std::{
     net::UdpSocket,
@@ -7,17 +7,17 @@ use std::{
     thread,
 };
 
-use echogate_tests::server::{PATIENCE, Server};
+use echogate_tests::server::{Server, WAIT_TIMEOUT};
 use serde_json::Value;
 
 use super::{SHORT, assert_fails, results, run, run_short};
 use crate::ECHOGATE;
 
-/// What there is to be sent for each datagram that comes, the first being number 1.
+/// A function from a datagram's number, the first being 1, and its reply to the datagrams to send.
 type Answer = fn(u64, Vec<u8>) -> Vec<Vec<u8>>;
 
-/// A UDP server that answers with what `answer` makes of the upper-cased messages. Gives
-/// its URL, and tells of each message.
+/// Starts a UDP server that sends the result of `answer` for each message in upper case. Returns its
+/// URL, and a channel with each message.
 fn serve(
     mut answer: impl FnMut(u64, Vec<u8>) -> Vec<Vec<u8>> + Send + 'static,
 ) -> (String, Receiver<()>) {
@@ -37,8 +37,8 @@ fn serve(
     (url, heard)
 }
 
-/// The results of a run with one message on its way, of one that lasts long enough for it
-/// to be lost.
+/// The results of a run with one message in flight that is long enough for a message to count as
+/// lost.
 #[track_caller]
 fn results_past_a_loss(url: &str) -> Value {
     let output = run(&[url, "--connections=1", "--warm-up=0s", "--duration=1500ms", "--json"]);
@@ -173,7 +173,7 @@ fn localhost_is_127_0_0_1_first() {
     let (url, heard) = serve(|_, reply| vec![reply]);
     let url = url.replace("127.0.0.1", "localhost");
     assert_eq!(results(&[&url, "--connections=3"])["lost"], 0);
-    heard.recv_timeout(PATIENCE).unwrap();
+    heard.recv_timeout(WAIT_TIMEOUT).unwrap();
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! The comparison of the frame decoder with tungstenite's: both find the same messages, control
-//! frames and close codes in a client's bytes, and refuse the same bytes at the same place with
+//! frames and close codes in a client's bytes, and reject the same bytes at the same frame with
 //! the same code. The fuzz target `decoder_tungstenite` includes this file, too.
 //!
 //! Two differences are intended. Tungstenite accepts lengths that are not in their shortest form,
@@ -24,13 +24,13 @@ enum Item {
     Message(Kind, Vec<u8>),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
-    /// Nothing follows it.
+    /// A Close frame. Nothing follows it.
     Close(Option<u16>, String),
     /// A violation, with the code of the Close that answers it. Nothing follows it.
     Refused(u16),
 }
 
-/// Compares both decoders on `bytes`, which echogate's gets in pieces of the sizes of `cuts`.
+/// Compares both decoders on `bytes`, which echogate's decoder gets in pieces of the sizes `cuts`.
 ///
 /// # Panics
 ///
@@ -48,12 +48,12 @@ pub(crate) fn compare(bytes: &[u8], cuts: &[usize]) {
         ours.pop();
         theirs.pop();
     } else if refused(&ours).is_some() && ours.len() == theirs.len() + 1 {
-        // echogate's refuses a frame by its beginning, tungstenite's when all of it is there.
+        // echogate rejects a frame by its header, tungstenite when the frame is complete.
         ours.pop();
     } else if let (Some(1002), Some(1007 | 1009)) | (Some(1007), Some(1009)) =
         (refused(&ours), refused(&theirs))
     {
-        // Of two violations in one frame each names another.
+        // Each decoder may report another of two violations in one frame.
         ours.pop();
         theirs.pop();
     }
@@ -140,7 +140,7 @@ fn theirs(bytes: &[u8]) -> Vec<Item> {
             Ok(Message::Close(close)) => {
                 let code = close.as_ref().map(|close| u16::from(close.code));
                 let reason = close.map(|close| close.reason.to_string()).unwrap_or_default();
-                // A code that may not be sent it reports as if the client had sent this.
+                // Tungstenite reports this code in place of one that may not be sent.
                 let refused = code == Some(1002) && reason == "Protocol violation";
                 items.push(if refused { Item::Refused(1002) } else { Item::Close(code, reason) });
                 return items;

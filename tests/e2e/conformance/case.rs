@@ -4,15 +4,15 @@ use std::fmt;
 
 use echogate_tests::ws::{self, first};
 
-/// What a client sends and must receive on one connection.
+/// The frames that a client sends and must receive on one connection.
 pub(super) struct Case {
     /// The number in Autobahn, or one that begins with `E`.
     pub(super) number: String,
-    /// What the client does.
+    /// A description of the case.
     pub(super) title: String,
     /// The subprotocol that the client offers and the server must choose.
     pub(super) subprotocol: Option<&'static str>,
-    /// What the client sends and receives, up to the end.
+    /// The rounds of sending and receiving, up to the end.
     pub(super) rounds: Vec<Round>,
     /// The status code of the server's Close frame; `None` for an empty Close frame.
     pub(super) close_code: Option<u16>,
@@ -23,13 +23,13 @@ pub(super) struct Case {
     pub(super) may_be_cut: bool,
 }
 
-/// What is sent without waiting for replies, and the replies. The next round begins when all of
-/// them have been received.
+/// Octets that are sent without waiting, and their replies. The next round begins when all replies
+/// have been received.
 #[derive(Default)]
 pub(super) struct Round {
     pub(super) sent: Vec<Octets>,
     pub(super) expected: Vec<Event>,
-    /// How much of the reply to the unfinished message must have been received.
+    /// The number of octets of the reply to the unfinished message that must have been received.
     pub(super) begun: usize,
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Octets {
     pub(super) chop: usize,
 }
 
-/// What the client receives: a message, after its last fragment, or a Pong.
+/// A received message, after its last fragment, or a Pong.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Event {
     Text(Vec<u8>),
@@ -59,7 +59,7 @@ impl fmt::Debug for Event {
     }
 }
 
-/// How the octets of frames are divided among writes.
+/// The division of frames into writes.
 #[derive(Clone, Copy)]
 pub(super) enum Chop {
     /// All in one write.

@@ -36,7 +36,7 @@ pub(super) fn cases() -> Vec<Case> {
                 .ends_by(1000),
         );
     }
-    // What is not the end of input.
+    // Messages that are not the end of input.
     cases.extend([
         half_close("4.1", "an empty text message, in one frame and in fragments")
             .send([text(""), text_begins(""), last(""), binary("on"), binary("")])

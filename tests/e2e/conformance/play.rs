@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use echogate_tests::{
     http::Response,
-    server::{PATIENCE, Server},
+    server::{Server, WAIT_TIMEOUT},
     tls::Authority,
     ws,
 };
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::ECHOGATE;
 
-/// A default route, and what its service makes of a payload.
+/// A default route, with the reply of its service.
 pub(super) struct Service {
     pub(super) path: &'static str,
     reply: fn(&[u8]) -> Vec<u8>,
@@ -42,7 +42,7 @@ impl Service {
     }
 }
 
-/// What the client reaches the server by.
+/// The client's transport.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Transport {
     Plain,
@@ -70,7 +70,7 @@ pub(super) fn run(service: &Service, transport: Transport, cases: impl IntoItera
     for case in cases {
         let played = runtime.block_on(async {
             let playing = play(&server, service, connector.as_ref(), &case);
-            time::timeout(PATIENCE, playing).await
+            time::timeout(WAIT_TIMEOUT, playing).await
         });
         count += 1;
         match played {
@@ -164,7 +164,7 @@ async fn send(stream: &mut (impl AsyncWrite + Unpin), sent: &[Octets]) -> Result
     Ok(())
 }
 
-/// Receives what a round expects: these events in this order, and no other.
+/// Receives a round's replies: these events in this order, and no other.
 async fn receive(
     replies: &mut Replies<impl AsyncRead + Unpin>,
     service: &Service,
@@ -202,7 +202,7 @@ async fn receive_end(
     check_unfinished(replies, service, case)
 }
 
-/// Checks what has been received of the reply to a message that is not complete.
+/// Checks the received part of the reply to an incomplete message.
 fn check_unfinished(
     replies: &Replies<impl AsyncRead + Unpin>,
     service: &Service,

@@ -4,7 +4,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::case::Event;
 
-/// What comes next from the server.
+/// The next item from the server.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reply {
     Event(Event),
@@ -20,7 +20,7 @@ pub(super) enum Reply {
 pub(super) struct Replies<R> {
     stream: R,
     buffer: Vec<u8>,
-    /// Where in `buffer` the octets begin that are not parsed yet.
+    /// The index of the first octet of `buffer` that is not parsed yet.
     at: usize,
     frame: Option<Frame>,
     /// The data opcode and the payload so far of the message that is being received.
@@ -32,7 +32,7 @@ pub(super) struct Replies<R> {
 struct Frame {
     opcode: u8,
     fin: bool,
-    /// How many octets of payload are still to come.
+    /// The number of octets of payload still to be received.
     missing: usize,
     /// The payload of a control frame.
     control: Vec<u8>,
@@ -62,7 +62,7 @@ impl<R: AsyncRead + Unpin> Replies<R> {
     ///
     /// # Errors
     ///
-    /// What is wrong with the frames, or with the stream.
+    /// A description of the invalid frame, or the stream's error.
     pub(super) async fn next(&mut self) -> Result<Reply, String> {
         loop {
             if let Some(reply) = self.parse()? {
@@ -78,7 +78,7 @@ impl<R: AsyncRead + Unpin> Replies<R> {
     ///
     /// # Errors
     ///
-    /// What is wrong with the frames or with the stream, or what comes instead.
+    /// A description of the invalid frame or of the item received instead, or the stream's error.
     pub(super) async fn begun(&mut self, len: usize) -> Result<(), String> {
         loop {
             if let Some(reply) = self.parse()? {

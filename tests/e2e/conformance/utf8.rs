@@ -70,8 +70,8 @@ fn invalid_in_fragments() -> Vec<Case> {
     ]
 }
 
-/// What the client sends stops at the octet that cannot continue, or soon behind it: the server
-/// cannot wait for the end of the frame or of the message.
+/// The client stops sending at the first invalid octet, or soon behind it: the server cannot wait
+/// for the end of the frame or of the message.
 fn fail_fast() -> Vec<Case> {
     let beyond_unicode = [0xf4, 0x90, 0x80, 0x80];
     let payload = [GREEK, &beyond_unicode, b"edited"].concat();
@@ -226,7 +226,7 @@ fn utf8(code_point: u32) -> Vec<u8> {
     char::from_u32(code_point).expect("a Unicode scalar value").to_string().into_bytes()
 }
 
-/// What a surrogate would be in UTF-8 if it were a character.
+/// The UTF-8 form that a surrogate would have if it were a character.
 fn surrogate(code_point: u16) -> [u8; 3] {
     let [high, low] = code_point.to_be_bytes();
     [0xe0 | high >> 4, 0x80 | (high & 0xf) << 2 | low >> 6, 0x80 | low & 0x3f]

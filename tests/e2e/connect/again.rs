@@ -1,4 +1,4 @@
-//! Connections that are lost and made again.
+//! Reconnects (`--reconnect`).
 
 use std::{
     io::{BufRead, BufReader, Read, Write},

@@ -8,7 +8,7 @@ use std::{
 use echogate_tests::{
     program::{Program, free_port, programs},
     pty::Terminal,
-    server::{PATIENCE, Server},
+    server::{Server, WAIT_TIMEOUT},
 };
 
 use super::{assert_fails, assert_prints, connect, finish, run};
@@ -17,12 +17,12 @@ use crate::ECHOGATE;
 /// A UDP socket and its URL.
 fn udp() -> (UdpSocket, String) {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
     let url = format!("udp://{}", socket.local_addr().unwrap());
     (socket, url)
 }
 
-/// Answers each datagram with its upper-cased like, and tells what came.
+/// Replies to each datagram in upper case, and passes it on to the test.
 fn upper(socket: UdpSocket) -> mpsc::Receiver<Vec<u8>> {
     let (sender, heard) = mpsc::channel();
     thread::spawn(move || {
@@ -35,7 +35,7 @@ fn upper(socket: UdpSocket) -> mpsc::Receiver<Vec<u8>> {
     heard
 }
 
-/// The URL of a socket in the file system.
+/// The URL of a Unix datagram socket.
 fn unixgram(path: &Path) -> String {
     format!("unixgram://{}", path.display())
 }
@@ -61,7 +61,7 @@ fn each_read_of_the_input_is_a_datagram_and_replies_come_at_once() {
     let mut input = client.stdin.take().unwrap();
     for part in [&b"one"[..], b"two\n", b"\0\xff"] {
         input.write_all(part).unwrap();
-        assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), part);
+        assert_eq!(heard.recv_timeout(WAIT_TIMEOUT).unwrap(), part);
     }
     drop(input);
     assert_prints(&finish(client), b"ONETWO\n\0\xff");
@@ -181,7 +181,7 @@ fn a_unix_datagram_socket_is_answered_at_an_address_of_the_clients_own() {
     thread::spawn(move || {
         let mut buffer = vec![0; 65_536];
         while let Ok((n, from)) = socket.recv_from(&mut buffer) {
-            // Through the socket's own type: an abstract address is no path.
+            // An abstract address is no path.
             socket.send_to_addr(&buffer[..n].to_ascii_uppercase(), &from).unwrap();
         }
     });
@@ -216,10 +216,10 @@ fn socat_answers_both_kinds() {
         command.args([&address, "EXEC:tr a-z A-Z"]);
         let _server = Program::start(command);
         let start = Instant::now();
-        // Until it is there nobody listens.
+        // The socket does not exist before this.
         let output = loop {
             let output = run(&[&url], b"hello");
-            if output.status.success() || start.elapsed() > PATIENCE {
+            if output.status.success() || start.elapsed() > WAIT_TIMEOUT {
                 break output;
             }
         };

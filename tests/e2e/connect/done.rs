@@ -1,5 +1,5 @@
-//! When an exchange is over: replies that come late, behind a greeting or in numbers, replies
-//! that do not come, and what `--wait` makes of them.
+//! The end of an exchange: replies that are late, follow a greeting, come in numbers or do not
+//! come, and the option `--wait`.
 
 use std::{
     io::{Read, Write},
@@ -16,7 +16,7 @@ use crate::ECHOGATE;
 
 const MS: Duration = Duration::from_millis(1);
 
-/// A WebSocket server for any number of connections at once; gives its URL.
+/// Starts a WebSocket server for any number of connections at once; returns its URL.
 fn serve_ws(connection: impl Fn(&mut WebSocket<TcpStream>) + Clone + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -26,7 +26,7 @@ fn serve_ws(connection: impl Fn(&mut WebSocket<TcpStream>) + Clone + Send + 'sta
             thread::spawn(move || {
                 let mut socket = accept(stream).unwrap();
                 connection(&mut socket);
-                // A Close is answered at once.
+                // A Close frame is answered at once.
                 while socket.read().is_ok() {}
             });
         }
@@ -34,18 +34,18 @@ fn serve_ws(connection: impl Fn(&mut WebSocket<TcpStream>) + Clone + Send + 'sta
     format!("ws://{address}/")
 }
 
-fn say(socket: &mut WebSocket<TcpStream>, text: &'static str) {
+fn send_text(socket: &mut WebSocket<TcpStream>, text: &'static str) {
     socket.send(Message::text(text)).unwrap();
 }
 
-/// Reads a message, not a Close.
-fn hear(socket: &mut WebSocket<TcpStream>) {
+/// Reads a data message.
+fn read_message(socket: &mut WebSocket<TcpStream>) {
     let message = socket.read().unwrap();
     assert!(message.is_text() || message.is_binary(), "{message:?}");
 }
 
-/// The ways to send one message, each with its input: given, from a pipe as bytes and as a
-/// line, on a connection of its own, and all with an explicit wait.
+/// The ways to send one message, each with its standard input: `--message`, a pipe, a line of a
+/// pipe, and a new connection; some with `--wait`.
 const WAYS: [(&[&str], &[u8]); 6] = [
     (&["--message=q"], b""),
     (&[], b"q\n"),
@@ -55,7 +55,7 @@ const WAYS: [(&[&str], &[u8]); 6] = [
     (&["--once", "--wait=4s"], b"q\n"),
 ];
 
-/// What the client says in each of the ways, all of them at the same time.
+/// Runs the client in all of these ways at the same time.
 fn run_all(url: &str) -> Vec<Output> {
     thread::scope(|scope| {
         let start = |(flags, input): (&'static [&'static str], &'static [u8])| {
@@ -77,28 +77,28 @@ fn assert_all_print(url: &str, words: &[&str]) {
 }
 
 #[test]
-fn a_greeting_does_not_pay_for_the_answer() {
+fn a_greeting_does_not_count_as_the_reply() {
     let url = serve_ws(|socket| {
-        say(socket, "welcome");
-        hear(socket);
+        send_text(socket, "welcome");
+        read_message(socket);
         thread::sleep(600 * MS);
-        say(socket, "answer");
+        send_text(socket, "answer");
     });
     assert_all_print(&url, &["welcome", "answer"]);
 }
 
 #[test]
 fn a_greeting_before_the_first_message_is_no_reply_at_all() {
-    // In the same segment as the 101, so that it comes first for certain.
+    // In the same segment as the 101, so that it certainly comes first.
     let greet = |mut stream: TcpStream, answers: bool| {
         let request = interop::request(&mut stream);
         let answer = interop::answer(&request, interop::HEAD) + "\r\n";
         stream.write_all(&[answer.as_bytes(), b"\x81\x07welcome"].concat()).unwrap();
         let mut socket = WebSocket::from_raw_socket(stream, Role::Server, None);
-        hear(&mut socket);
+        read_message(&mut socket);
         if answers {
             thread::sleep(1500 * MS);
-            say(&mut socket, "answer");
+            send_text(&mut socket, "answer");
         }
         while socket.read().is_ok() {}
     };
@@ -111,12 +111,12 @@ fn a_greeting_before_the_first_message_is_no_reply_at_all() {
 }
 
 #[test]
-fn an_acknowledgement_does_not_pay_for_the_answer() {
+fn an_acknowledgement_does_not_count_as_the_reply() {
     let url = serve_ws(|socket| {
-        hear(socket);
-        say(socket, "ack");
+        read_message(socket);
+        send_text(socket, "ack");
         thread::sleep(300 * MS);
-        say(socket, "answer");
+        send_text(socket, "answer");
     });
     assert_all_print(&url, &["ack", "answer"]);
 }
@@ -124,9 +124,9 @@ fn an_acknowledgement_does_not_pay_for_the_answer() {
 #[test]
 fn a_slow_answer_is_waited_for() {
     let url = serve_ws(|socket| {
-        hear(socket);
+        read_message(socket);
         thread::sleep(2000 * MS);
-        say(socket, "answer");
+        send_text(socket, "answer");
     });
     assert_all_print(&url, &["answer"]);
 }
@@ -134,9 +134,9 @@ fn a_slow_answer_is_waited_for() {
 #[test]
 fn all_that_is_pushed_after_a_message_is_printed() {
     let url = serve_ws(|socket| {
-        hear(socket);
+        read_message(socket);
         for word in ["one", "two", "three", "four"] {
-            say(socket, word);
+            send_text(socket, word);
             thread::sleep(300 * MS);
         }
         socket.close(None).unwrap();
@@ -148,9 +148,9 @@ fn all_that_is_pushed_after_a_message_is_printed() {
 fn answers_to_messages_in_a_row_are_all_waited_for_however_slow() {
     let url = serve_ws(|socket| {
         for word in ["one", "two"] {
-            hear(socket);
+            read_message(socket);
             thread::sleep(1500 * MS);
-            say(socket, word);
+            send_text(socket, word);
         }
     });
     assert_prints(&run(&[&url, "--count=2"], b"1\n2\n"), b"one\ntwo\n");
@@ -164,7 +164,7 @@ fn with_stay_it_reads_until_the_server_ends() {
     let url = serve_ws(|socket| {
         for word in ["one", "two"] {
             thread::sleep(1500 * MS);
-            say(socket, word);
+            send_text(socket, word);
         }
         socket.close(None).unwrap();
     });
@@ -187,8 +187,8 @@ fn a_reply_that_does_not_come_is_a_failure_that_names_it() {
         assert_fails(&run(&arguments, input), 1, &format!("{url}: no reply within 200 ms"));
     }
     let url = serve_ws(|socket| {
-        hear(socket);
-        say(socket, "one");
+        read_message(socket);
+        send_text(socket, "one");
     });
     let output = run(&[&url, "--count=3", "--wait=1s"], b"1\n2\n3\n");
     assert_eq!(output.stdout, b"one\n");
@@ -198,8 +198,8 @@ fn a_reply_that_does_not_come_is_a_failure_that_names_it() {
 #[test]
 fn a_reply_that_comes_when_the_input_is_said_to_have_ended_is_none_that_is_missing() {
     let url = serve_ws(|socket| {
-        hear(socket);
-        // The Close, which the library answers with the next call.
+        read_message(socket);
+        // The Close frame, which tungstenite answers at the next call.
         socket.read().unwrap();
         socket.get_mut().write_all(b"\x81\x04late").unwrap();
     });
@@ -221,7 +221,7 @@ fn where_no_reply_is_expected_none_is_waited_for() {
 
 #[test]
 fn a_wait_is_heeded_over_streams_and_datagrams_too() {
-    /// Answers a line, but not what is none, and does not end.
+    /// Replies to a line, but not to an incomplete one, and does not end the connection.
     fn answer_a_line(stream: &mut TcpStream) {
         if stream.read_exact(&mut [0; 2]).is_ok() {
             stream.write_all(b"ok\n").unwrap();

@@ -1,4 +1,4 @@
-//! Typed lines, remembered from one time to the next.
+//! The history of typed lines.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, thread};
 
@@ -7,7 +7,7 @@ use echogate_tests::pty::Terminal;
 use super::{serve, upper};
 use crate::ECHOGATE;
 
-/// A client on a terminal, whose state is kept in `folder`.
+/// A client on a terminal, with its state folder in `folder`.
 fn at_the_prompt(folder: &Path, flags: &[&str]) -> Terminal {
     let state = format!("XDG_STATE_HOME={}", folder.display());
     let url = format!("tcp://{}", serve(upper));
@@ -17,7 +17,7 @@ fn at_the_prompt(folder: &Path, flags: &[&str]) -> Terminal {
     terminal
 }
 
-/// Types lines, each answered, and then the end.
+/// Types lines, waits for the reply to each, and ends the input.
 fn type_all(terminal: Terminal, lines: &[&str]) {
     for line in lines {
         terminal.type_in(&format!("{line}\r"));
@@ -49,7 +49,7 @@ fn without_history_or_a_place_for_it_nothing_is_remembered_and_all_else_works() 
     type_all(at_the_prompt(folder.path(), &["--no-history"]), &["forget me"]);
     assert_eq!(folder.path().read_dir().unwrap().count(), 0);
     type_all(at_the_prompt(Path::new("/dev/null"), &[]), &["forget me"]);
-    // A file that is not what it should be.
+    // A history file with invalid content.
     fs::create_dir_all(folder.path().join("echogate/history")).unwrap();
     type_all(at_the_prompt(folder.path(), &[]), &["forget me"]);
 }
@@ -60,7 +60,7 @@ fn a_history_file_that_is_a_fifo_or_a_device_is_not_opened() {
     let file = folder.path().join("echogate/history");
     fs::create_dir(folder.path().join("echogate")).unwrap();
     nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    // Whoever opened it would wait for a writer for ever.
+    // Opening a FIFO would wait for a writer for ever.
     type_all(at_the_prompt(folder.path(), &[]), &["forget me"]);
     fs::remove_file(&file).unwrap();
     std::os::unix::fs::symlink("/dev/zero", &file).unwrap();

@@ -1,4 +1,4 @@
-//! What other people's servers say, and URLs as people have them.
+//! Responses of other WebSocket servers, and URLs of all forms.
 
 use std::{
     ffi::OsStr,
@@ -26,8 +26,8 @@ pub(super) fn request(stream: &mut TcpStream) -> String {
     String::from_utf8(head).unwrap()
 }
 
-/// A server that answers a handshake with `head`, where `KEY` stands for the right
-/// `Sec-WebSocket-Accept`, and then sends `frames`; gives its `HOST:PORT`.
+/// Starts a server that answers a handshake with `head`, in which `KEY` stands for the correct
+/// `Sec-WebSocket-Accept`, and then sends `frames`; returns its `HOST:PORT`.
 fn serve_101(head: String, frames: Vec<u8>) -> String {
     serve(move |mut stream| {
         let request = request(&mut stream);
@@ -37,17 +37,17 @@ fn serve_101(head: String, frames: Vec<u8>) -> String {
     })
 }
 
-/// `head` as the answer to `request`: with the right `Sec-WebSocket-Accept` for `KEY`.
+/// The response to `request`: `head` with `KEY` replaced by the correct `Sec-WebSocket-Accept`.
 pub(super) fn answer(request: &str, head: &str) -> String {
     let key = request.split("Sec-WebSocket-Key: ").nth(1).unwrap().lines().next().unwrap();
     head.replace("KEY", &derive_accept_key(key.as_bytes()))
 }
 
-/// The head of a good answer, but for its last line.
+/// The head of a valid response without its last line.
 pub(super) const HEAD: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
                     Connection: Upgrade\r\nSec-WebSocket-Accept: KEY\r\n";
 
-/// `hello` as text, then a Close.
+/// A text message `hello` and a Close frame.
 const HELLO: &[u8] = b"\x81\x05hello\x88\x02\x03\xe8";
 
 #[test]
@@ -77,7 +77,7 @@ fn what_was_not_offered_is_named() {
 }
 
 #[test]
-fn a_close_code_that_may_not_be_sent_is_told_as_it_was_sent() {
+fn an_invalid_close_code_is_reported_as_it_was_sent() {
     for code in [999, 1004, 1005, 1006, 1015, 2999] {
         let close = [&[0x88, 2][..], &u16::to_be_bytes(code)].concat();
         let url = format!("ws://{}/", serve_101(format!("{HEAD}\r\n"), close));
@@ -87,7 +87,7 @@ fn a_close_code_that_may_not_be_sent_is_told_as_it_was_sent() {
 }
 
 #[test]
-fn bench_takes_the_same_servers_and_tells_the_same_codes() {
+fn bench_accepts_the_same_servers_and_reports_the_same_codes() {
     let head = HEAD.replace(": Upgrade", ": keep-alive, Upgrade");
     let head = format!("HTTP/1.1 103 Early Hints\r\n\r\n{head}\r\n");
     let url = format!("ws://{}/", serve_101(head, b"\x88\x02\x03\xee".to_vec()));
@@ -128,7 +128,7 @@ fn urls_are_requested_as_browsers_do() {
         assert!(request.starts_with(&format!("GET {target} HTTP/1.1\r\n")), "{url}: {request}");
         assert!(request.contains(&format!("\r\nHost: {address}\r\n")), "{url}: {request}");
         assert!(request.contains(header), "{url}: {request}");
-        // What stood before the @ is the server's alone.
+        // Credentials before the `@` are sent to the server only.
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert!(stderr.starts_with(&format!("echogate: ws://{address}/")), "{stderr}");
         assert!(stderr.ends_with(": the server responded 401 Unauthorized\n"), "{stderr}");

@@ -1,5 +1,5 @@
-//! Messages: at the ticks of a clock, from the lines of a pipe, as hexadecimal text, each
-//! by a connection of its own.
+//! Message mode: messages at the ticks of a timer, from the lines of a pipe, as hexadecimal text,
+//! each on a new connection.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::{Message, accept};
 use super::{assert_fails, assert_prints, connect, finish, run, serve, upper};
 use crate::{ECHOGATE, server};
 
-/// A server for any number of connections, one after the other; gives its URL.
+/// Starts a server for connections one after the other; returns its URL.
 pub(super) fn serve_each(mut connection: impl FnMut(TcpStream) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -27,7 +27,7 @@ pub(super) fn serve_each(mut connection: impl FnMut(TcpStream) + Send + 'static)
     format!("tcp://{address}")
 }
 
-/// Reads a line, answers with it, and ends the connection.
+/// Reads a line, sends it back, and ends the connection.
 fn answer_a_line(mut stream: TcpStream) {
     let mut line = String::new();
     BufReader::new(&stream).read_line(&mut line).unwrap();
@@ -231,7 +231,7 @@ fn before_it_ends_for_a_wrong_line_the_replies_to_those_before_are_printed() {
         serve(|mut stream| {
             stream.read_exact(&mut [0; 2]).unwrap();
             stream.write_all(b"1").unwrap();
-            // The second after a while, for which it is waited.
+            // The second part is delayed; the client waits for it.
             thread::sleep(Duration::from_millis(300));
             stream.write_all(b"2").unwrap();
             stream.read_to_end(&mut Vec::new()).ok();
@@ -260,7 +260,7 @@ fn after_a_wrong_line_replies_that_do_not_come_are_not_waited_for_without_end() 
     let line =
         format!("{url}: standard input: line 2: 'z' at character 1 is not a hexadecimal digit");
     assert_fails(&run(&[&url, "--hex", "--wait=100ms"], b"61\nzz\n"), 1, &line);
-    // Nor is a server's end taken for the whole story.
+    // The server's end is not taken for a complete reply either.
     let url = format!("tcp://{}", serve(|mut stream| stream.read_exact(&mut [0]).unwrap()));
     let line =
         format!("{url}: standard input: line 2: 'z' at character 1 is not a hexadecimal digit");
@@ -309,7 +309,7 @@ fn on_a_terminal_ticks_are_shown_escaped_and_ctrl_c_ends_them() {
 }
 
 #[test]
-fn timing_is_told_beside_the_replies() {
+fn timing_is_printed_beside_the_replies() {
     let url = format!("tcp://{}", serve(upper));
     let output = run(&[&url, "--timing", "--message=x", "--every=10ms", "--count=2"], b"");
     assert_eq!(output.stdout, b"X\nX\n");

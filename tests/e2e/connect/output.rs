@@ -1,4 +1,4 @@
-//! An output that fails: of the client, and of what only prints.
+//! A standard output that fails: in the client, and in commands that only print.
 
 use std::{
     fs::File,
@@ -8,7 +8,7 @@ use std::{
 use super::{assert_fails, serve, upper};
 use crate::ECHOGATE;
 
-/// What the program says whose standard output is `output`.
+/// Runs the program with `output` as its standard output.
 fn run_into(output: impl Into<Stdio>, arguments: &[&str]) -> Output {
     Command::new(ECHOGATE)
         .args(arguments)
@@ -21,7 +21,7 @@ fn run_into(output: impl Into<Stdio>, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-/// A pipe that nobody reads.
+/// A pipe without a reader.
 fn closed() -> Stdio {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
@@ -59,7 +59,7 @@ fn a_client_in_messages_fails_when_its_output_does() {
 }
 
 #[test]
-fn an_error_that_cannot_be_told_is_still_in_the_status() {
+fn an_error_that_cannot_be_printed_is_still_in_the_exit_status() {
     for arguments in [&["connect", "tcp://"][..], &["help", "nonsense"]] {
         let mut command = Command::new(ECHOGATE);
         command.args(arguments).stdin(Stdio::null()).stderr(closed());

@@ -1,4 +1,4 @@
-//! Pipe mode over byte streams: bytes in, bytes out, and how it ends.
+//! Pipe mode over byte streams: input, output, and endings.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -85,7 +85,7 @@ fn a_host_that_does_not_resolve_is_one_line_that_names_it() {
 
 #[test]
 fn every_address_of_a_host_is_tried() {
-    // `localhost` may be ::1 first, where nobody listens.
+    // `localhost` may resolve to ::1 first, where no server listens.
     let address = serve(upper);
     let port = address.rsplit(':').next().unwrap();
     assert_prints(&run(&[&format!("tcp://localhost:{port}")], b"hello"), b"HELLO");
@@ -93,7 +93,7 @@ fn every_address_of_a_host_is_tried() {
 
 #[test]
 fn a_reset_is_a_failure_after_what_came_before_it() {
-    // Whoever closes with unread data resets.
+    // Closing a socket with unread data sends a reset.
     let address = serve(|mut stream| {
         stream.write_all(b"so far").unwrap();
         stream.peek(&mut [0]).unwrap();
@@ -118,7 +118,7 @@ fn a_reset_in_the_middle_of_a_flood_is_a_failure() {
     assert_fails(&output, 1, &format!("{url}: connection reset by peer"));
 }
 
-/// Reads all that comes from a client after ending the server's own side.
+/// Ends the server's side, and then reads everything that the client sends.
 fn receive_only<S: Read>(mut stream: S, end: impl FnOnce(&S)) -> Vec<u8> {
     end(&stream);
     let mut heard = Vec::new();
@@ -169,7 +169,7 @@ fn an_input_that_pauses_after_the_servers_end_is_waited_for_as_long_as_asked() {
 
 #[test]
 fn an_input_that_cannot_be_sent_is_a_failure_that_says_how_much() {
-    // It has ended its side and then does not read any more.
+    // The server has ended its side and does not read any more.
     let serve_enough = || {
         serve(|mut stream| {
             stream.write_all(b"enough").unwrap();
@@ -186,7 +186,7 @@ fn an_input_that_cannot_be_sent_is_a_failure_that_says_how_much() {
         stderr.strip_prefix(&words).and_then(|rest| rest.strip_suffix(" bytes were not sent\n"));
     let count: u64 = count.unwrap_or_else(|| panic!("{stderr}")).parse().unwrap();
     assert!(count > 20 << 20, "{count}");
-    // Of an input without an end it is said that this is not all.
+    // For an endless input the error says that more input is left.
     let url = format!("tcp://{}", serve_enough());
     let mut client = connect(&[&url]);
     let mut input = client.stdin.take().unwrap();
@@ -268,7 +268,7 @@ fn an_interrupt_ends_it_at_once_in_the_middle_of_a_transfer() {
 }
 
 #[test]
-fn what_makes_no_sense_is_a_usage_error() {
+fn invalid_arguments_are_a_usage_error() {
     for (arguments, complaint) in [
         (
             &["service:upper"][..],

@@ -1,4 +1,4 @@
-//! Terminal mode, on a real pseudo-terminal.
+//! Terminal mode, on a pseudo-terminal.
 
 use std::{
     io::{Read, Write},
@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-use echogate_tests::{pty::Terminal, server::PATIENCE};
+use echogate_tests::{pty::Terminal, server::WAIT_TIMEOUT};
 use tokio_tungstenite::tungstenite::{Message, accept};
 
 use super::{serve, upper};
@@ -27,7 +27,7 @@ fn started(address: &str, flags: &[&str]) -> Terminal {
     terminal
 }
 
-/// The client on a terminal, once its prompt is there.
+/// The client on a terminal, after its prompt has appeared.
 fn at_the_prompt(address: &str, flags: &[&str]) -> Terminal {
     let terminal = started(address, flags);
     terminal.wait_for("> ");
@@ -63,7 +63,7 @@ fn a_reply_does_not_disturb_the_line_being_typed() {
     terminal.wait_for("news\n> half");
     speak.send("more\nnews\n").unwrap();
     terminal.wait_for("more\nnews\n> half");
-    // A line of three rows, the cursor in its first.
+    // A line of three rows, with the cursor in the first.
     terminal.type_in(&"x".repeat(200));
     terminal.wait_for(&"x".repeat(10));
     terminal.type_in("\x01");
@@ -104,7 +104,7 @@ fn an_empty_line_sends_nothing() {
 #[test]
 fn the_keys_of_a_line_editor_work() {
     let terminal = at_the_prompt(&serve(upper), &[]);
-    // Left twice and a letter; then the start of the line.
+    // Cursor left twice and a letter; then Home.
     terminal.type_in("helo\x1b[D\x1b[Dl\x01>\r");
     terminal.wait_for(">HELLO\n> ");
     terminal.type_in("\x1b[A\r");
@@ -248,7 +248,7 @@ fn a_flood_is_shown_while_lines_are_edited_and_ctrl_c_still_works() {
 fn a_server_that_does_not_read_does_not_block_the_keys() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s");
-    // Far smaller buffers than TCP's; nobody even accepts.
+    // The buffers are far smaller than TCP's, and nothing accepts the connection.
     let _listener = UnixListener::bind(&path).unwrap();
     let url = format!("unix://{}", path.display());
     let terminal = Terminal::start(ECHOGATE, &["connect", &url]);
@@ -307,13 +307,13 @@ fn over_a_websocket_each_line_is_a_text_message_and_ctrl_d_closes() {
     assert_eq!(terminal.wait().0.code(), Some(0));
 }
 
-/// Waits until the terminal has, or has not, the settings of a shell.
+/// Waits until the terminal is in canonical mode (`cooked`), or is not.
 #[track_caller]
-fn wait_until_cooked(terminal: &Terminal, cooked: bool) {
+fn wait_for_canonical_mode(terminal: &Terminal, cooked: bool) {
     let start = Instant::now();
     let wanted: &[&str] = if cooked { &["echo", "icanon", "isig"] } else { &["-echo", "-icanon"] };
     while !wanted.iter().all(|name| terminal.settings().iter().any(|setting| setting == name)) {
-        assert!(start.elapsed() < PATIENCE, "{wanted:?} are not set");
+        assert!(start.elapsed() < WAIT_TIMEOUT, "{wanted:?} are not set");
         thread::yield_now();
     }
 }
@@ -329,9 +329,9 @@ fn a_signal_ends_it_and_leaves_the_terminal_as_it_was() {
         let terminal = at_the_prompt(&serve(upper), &[]);
         terminal.type_in("unfinished");
         terminal.wait_for("unfinished");
-        wait_until_cooked(&terminal, false);
+        wait_for_canonical_mode(&terminal, false);
         kill(terminal.pid(), signal);
-        wait_until_cooked(&terminal, true);
+        wait_for_canonical_mode(&terminal, true);
         assert_eq!(terminal.wait().0.signal(), Some(number), "{signal}");
     }
 }
@@ -343,9 +343,9 @@ fn a_process_that_is_stopped_gives_the_terminal_back_and_takes_it_again() {
     terminal.wait_for("abc");
     for _ in 0..3 {
         kill(terminal.pid(), "TSTP");
-        wait_until_cooked(&terminal, true);
+        wait_for_canonical_mode(&terminal, true);
         kill(terminal.pid(), "CONT");
-        wait_until_cooked(&terminal, false);
+        wait_for_canonical_mode(&terminal, false);
         terminal.wait_for("> abc");
     }
     terminal.type_in("\x7fx\r");
@@ -367,10 +367,10 @@ fn ctrl_z_and_fg_bring_the_prompt_back_with_the_line_in_it() {
         terminal.type_in("\x1a");
         terminal.wait_for("Stopped");
         terminal.wait_for("$ ");
-        wait_until_cooked(&terminal, true);
+        wait_for_canonical_mode(&terminal, true);
         terminal.type_in("fg\n");
         terminal.wait_for("> abc");
-        wait_until_cooked(&terminal, false);
+        wait_for_canonical_mode(&terminal, false);
         terminal.type_in("\x7f\x7fxyz\r");
         terminal.wait_for("AXYZ\n> ");
     }
@@ -395,7 +395,7 @@ fn lines_typed_into_a_pipeline_are_text_messages_and_each_reply_is_a_line() {
         let pipeline = format!("{ECHOGATE} connect {flag} ws://{address}/ | cat");
         let terminal = Terminal::start("/bin/sh", &["-c", &pipeline]);
         terminal.type_in("hello\r");
-        let message = heard.recv_timeout(PATIENCE).unwrap();
+        let message = heard.recv_timeout(WAIT_TIMEOUT).unwrap();
         match is_text {
             true => {
                 assert_eq!(message, Message::text("hello"));

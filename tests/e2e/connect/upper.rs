@@ -54,7 +54,7 @@ fn datagrams_of_both_kinds_are_answered() {
 }
 
 #[test]
-fn the_time_of_each_tick_is_told_back_over_whatever_it_was_sent() {
+fn the_service_time_reads_each_ticks_time_over_any_transport() {
     let listen = ["--listen", "time=tcp://127.0.0.1:0", "--listen", "time=udp://127.0.0.1:0"];
     let server = Server::start(ECHOGATE, &[&listen[..], &["--route", "/t=service:time"]].concat());
     for url in server.urls("time").chain([server.ws("/t")]) {
@@ -86,7 +86,7 @@ fn a_server_that_shuts_down_ends_both_cleanly() {
     let mut server = Server::start(ECHOGATE, &[]);
     let clients = [server.url("upper").to_owned(), server.ws("/ws")].map(|url| {
         let mut client = connect(&[&url]);
-        // Its reply shows that it is connected.
+        // The reply shows that the client is connected.
         let input = client.stdin.as_mut().unwrap();
         std::io::Write::write_all(input, b"x").unwrap();
         let output = client.stdout.as_mut().unwrap();
@@ -108,7 +108,7 @@ fn a_gateway_without_its_upstream_is_a_failure_in_words() {
     let output = run(&[&url], b"");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains("the server responded 502 Bad Gateway"), "{stderr}");
-    // A page is upgraded, so that it can read the reason in a Close.
+    // A page is upgraded, so that it can read the reason in a Close frame.
     let origin = format!("http://{}", server.address("http"));
     let output = run(&[&url, "--origin", &origin, "--header", BROWSER], b"");
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -117,7 +117,7 @@ fn a_gateway_without_its_upstream_is_a_failure_in_words() {
 }
 
 #[test]
-fn a_refused_origin_is_told_in_words() {
+fn a_refused_origin_is_named_in_the_error() {
     let server = Server::start(ECHOGATE, &[]);
     let url = server.ws("/ws");
     let stranger = [&*url, "--origin", "http://evil.example"];

@@ -1,4 +1,4 @@
-//! Pipe mode over WebSockets: what the messages are, and what each end means.
+//! Pipe mode over WebSocket: the messages sent and received, and the exit status of each ending.
 
 use std::{
     io::{Read, Write},
@@ -17,13 +17,13 @@ use super::{
     finish, run, serve,
 };
 
-/// A WebSocket server for one connection; gives its URL.
+/// Starts a WebSocket server for one connection; returns its URL.
 fn serve_ws(connection: impl FnOnce(WebSocket<TcpStream>) + Send + 'static) -> String {
     let address = serve(|stream| connection(accept(stream).unwrap()));
     format!("ws://{address}/ws")
 }
 
-/// Answers each message with its upper-cased like until the Close, and answers that.
+/// Replies to each message in upper case, and to the Close frame.
 fn upper(mut socket: WebSocket<TcpStream>) {
     while let Ok(message) = socket.read() {
         let reply = match message {
@@ -39,7 +39,7 @@ fn close(code: u16, reason: &str) -> Message {
     Message::Close(Some(CloseFrame { code: code.into(), reason: reason.into() }))
 }
 
-/// A server that sends `message` and sees the connection through to its end.
+/// Starts a server that sends `message` and then reads to the end of the connection.
 fn saying(message: Message) -> String {
     serve_ws(move |mut socket| {
         socket.send(message).unwrap();
@@ -89,7 +89,7 @@ fn what_the_server_owes_after_the_close_is_still_printed() {
     let url = serve_ws(|mut socket| {
         assert_eq!(socket.read().unwrap(), Message::binary(&b"all of it"[..]));
         assert_eq!(socket.read().unwrap(), close(1000, ""));
-        // The library holds its answer back until the next call.
+        // Tungstenite sends the reply at the next call.
         socket.get_mut().write_all(b"\x82\x04owed").unwrap();
         socket.read().ok();
     });
@@ -130,7 +130,7 @@ fn an_end_without_a_close_is_a_failure() {
 fn a_message_beyond_the_limit_is_refused_with_1009() {
     let (sender, told) = std::sync::mpsc::channel();
     let url = serve_ws(move |mut socket| {
-        // Only the head of a frame of 1 GiB.
+        // Only the header of a frame of 1 GiB.
         socket.get_mut().write_all(b"\x82\x7f\0\0\0\0\x40\0\0\0").unwrap();
         sender.send(socket.read().unwrap()).unwrap();
     });

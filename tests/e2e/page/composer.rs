@@ -1,4 +1,4 @@
-//! What is written, and how it is sent.
+//! The composer: text, hex, files, repeats and history.
 
 use std::io::Write as _;
 

@@ -1,4 +1,4 @@
-//! What is measured, and the server's side of it.
+//! Round trips, and the server's live view of connections.
 
 use std::{
     io::{Read as _, Write as _},

@@ -1,13 +1,13 @@
 //! The page, in a browser, against the real server.
 //!
-//! - `connections`: several side by side, how they open, end and come back
+//! - `connections`: several at once; opening, ending and reconnecting
 //! - `composer`: text, hex, files, repeats, history
-//! - `transcript`: rows by the tens of thousands, searched, pinned, kept and loaded
-//! - `instruments`: what is measured, and the server's side of it
+//! - `transcript`: tens of thousands of rows, search, pins, saving and loading
+//! - `instruments`: round trips, and the server's live view of connections
 //! - `chat`: both ends of a chat
 //! - `reach`: keyboard, screen readers, languages, small windows
-//! - `weight`: what the page costs, and what it keeps up with
-//! - `pictures`: for people to look at
+//! - `weight`: size, frame rate and memory
+//! - `pictures`: screenshots for the documentation
 
 mod chat;
 mod composer;
@@ -22,7 +22,7 @@ use echogate_tests::{browser::Page, server::Server};
 
 use crate::ECHOGATE;
 
-/// A server and its page, not yet connected; `None` where there is no browser.
+/// A server and its page, not yet connected; `None` without a browser.
 fn page() -> Option<(Server, Page)> {
     page_at("/")
 }
@@ -36,7 +36,7 @@ fn page_at(path: &str) -> Option<(Server, Page)> {
 fn open(server: &Server, path: &str) -> Option<Page> {
     let mut page = Page::open(&format!("{}{path}", server.url("http")))?;
     page.wait_for("document.querySelector('#toggle')");
-    // The workbench knows the server's routes, and so nothing will move any more.
+    // The workbench has loaded the server's routes: the layout is stable.
     page.wait_for("location.hash || document.querySelector('#endpoints option')");
     Some(page)
 }
@@ -55,13 +55,13 @@ fn say(page: &mut Page, text: &str) {
     page.press("Enter");
 }
 
-/// Puts a text in the place of what is in a field.
+/// Replaces the text of a field.
 fn fill(page: &mut Page, field: &str, text: &str) {
     page.eval(&format!("document.querySelector('{field}').select()"));
     page.type_text(text);
 }
 
-/// Chooses in a list by the value of what is chosen.
+/// Chooses an option of a list by its value.
 fn choose(page: &mut Page, list: &str, value: &str) {
     page.eval(&format!(
         "(() => {{ const list = document.querySelector('{list}'); list.value = '{value}';
@@ -69,7 +69,7 @@ fn choose(page: &mut Page, list: &str, value: &str) {
     ));
 }
 
-/// How many elements a selector finds.
+/// The number of elements of a selector.
 fn count(page: &mut Page, selector: &str) -> u64 {
     page.eval(&format!("document.querySelectorAll('{selector}').length")).as_u64().unwrap()
 }

@@ -1,5 +1,5 @@
-//! Pictures of the page's main states, for people to look at: `ECHOGATE_PICTURES=FOLDER cargo
-//! test pictures -- --ignored`; those in web/screenshots are its own.
+//! Screenshots of the page's main states: `ECHOGATE_PICTURES=FOLDER cargo test pictures --
+//! --ignored` writes them to a folder. Those in `web/screenshots` come from here.
 
 use std::{io::Write as _, net::TcpStream, path::Path};
 
@@ -8,7 +8,7 @@ use echogate_tests::browser::{Page, Scheme};
 use super::{LATEST, chat, choose, fill, open, page, say};
 
 fn shoot(page: &mut Page, folder: &Path, name: &str, size: (u32, u32), scheme: Scheme) {
-    page.show(size.0, size.1, scheme);
+    page.set_viewport(size.0, size.1, scheme);
     page.wait_for(&format!("innerWidth === {}", size.0));
     page.screenshot(&folder.join(name).with_extension("png"));
 }
@@ -24,7 +24,7 @@ fn pictures_of_the_main_states() {
         shoot(&mut page, folder, name, wide, scheme);
     }
     shoot(&mut page, folder, "before-phone", (390, 844), Scheme::Light);
-    page.show(1440, 900, Scheme::Light);
+    page.set_viewport(1440, 900, Scheme::Light);
 
     page.click("#toggle");
     page.wait_for_text("#state-headline", "Connected");
@@ -77,11 +77,11 @@ fn pictures_of_the_main_states() {
     ] {
         shoot(&mut page, folder, name, size, scheme);
     }
-    page.show(390, 844, Scheme::Light);
+    page.set_viewport(390, 844, Scheme::Light);
     page.wait_for("innerWidth === 390");
     page.eval("document.querySelector('.main-column').scrollIntoView()");
     page.screenshot(&folder.join("phone.png"));
-    page.show(1440, 900, Scheme::Light);
+    page.set_viewport(1440, 900, Scheme::Light);
     choose(&mut page, "#language", "zh-Hans");
     page.wait_for_text("#state-headline", "已连接");
     shoot(&mut page, folder, "chinese", wide, Scheme::Light);

@@ -49,9 +49,9 @@ fn nothing_is_wider_than_a_small_phone() {
     page.wait_for_text(LATEST, "A_LONG");
     page.click(".message");
     page.wait_for("document.querySelector('.hexdump')");
-    // 720 pixels are what is left of 1440 at 200 %, 320 of 1280 at 400 %.
+    // 720 pixels are 1440 at 200 % zoom, 320 are 1280 at 400 %.
     for width in [1024, 720, 390, 320] {
-        page.show(width, 844, Scheme::Light);
+        page.set_viewport(width, 844, Scheme::Light);
         page.wait_for(&format!("innerWidth === {width}"));
         page.wait_for("document.documentElement.scrollWidth <= innerWidth");
     }
@@ -81,7 +81,7 @@ fn a_flood_is_counted_for_a_screen_reader_and_not_read_out() {
 fn the_page_speaks_the_browsers_language_and_the_one_that_was_chosen() {
     let Some((_server, mut page)) = page() else { return };
     assert_eq!(page.eval("document.documentElement.lang"), "en");
-    page.speaks("zh-CN");
+    page.reload_in_language("zh-CN");
     page.wait_for_text("#state-headline", "未连接");
     assert_eq!(page.eval("document.documentElement.lang"), "zh-Hans");
     page.click("#toggle");
@@ -91,11 +91,11 @@ fn the_page_speaks_the_browsers_language_and_the_one_that_was_chosen() {
     choose(&mut page, "#language", "en");
     page.wait_for_text("#state-headline", "Connected");
     page.wait_for_text(LATEST, "HELLO");
-    page.speaks("zh-CN");
+    page.reload_in_language("zh-CN");
     page.wait_for_text("#state-headline", "Not connected");
 }
 
-/// axe-core, where `.ci/third-party` has installed it; said loudly where it has not.
+/// The source of axe-core; `None`, with a notice on stderr, if it is not installed.
 fn axe() -> Option<String> {
     let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
@@ -128,7 +128,7 @@ fn axe_finds_nothing_in_either_scheme() {
     let Some(axe) = axe() else { return };
     let Some((_server, mut page)) = page() else { return };
     for scheme in [Scheme::Light, Scheme::Dark] {
-        page.show(1440, 900, scheme);
+        page.set_viewport(1440, 900, scheme);
         assert_accessible(&mut page, &axe, &format!("before, {scheme:?}"));
     }
     page.click("#toggle");
@@ -141,7 +141,7 @@ fn axe_finds_nothing_in_either_scheme() {
     page.click("#closing summary");
     page.wait_for_text(".client .mine", "you");
     for (width, scheme) in [(1440, Scheme::Light), (1440, Scheme::Dark), (390, Scheme::Light)] {
-        page.show(width, 900, scheme);
+        page.set_viewport(width, 900, scheme);
         page.wait_for(&format!("innerWidth === {width}"));
         assert_accessible(&mut page, &axe, &format!("connected, {width}, {scheme:?}"));
     }
@@ -153,7 +153,7 @@ fn axe_finds_nothing_in_either_scheme() {
     page.eval("location.hash = 'operator'");
     page.wait_for("!document.querySelector('#operator').hidden");
     for scheme in [Scheme::Light, Scheme::Dark] {
-        page.show(1440, 900, scheme);
+        page.set_viewport(1440, 900, scheme);
         assert_accessible(&mut page, &axe, &format!("operator, {scheme:?}"));
     }
 }

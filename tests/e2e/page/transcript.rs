@@ -1,4 +1,4 @@
-//! Rows by the tens of thousands, searched, pinned, kept and loaded.
+//! Tens of thousands of rows, search, pins, saving and loading.
 
 use std::{fmt::Write as _, io::Write as _, net::TcpStream};
 
@@ -7,7 +7,7 @@ use echogate_tests::{browser::Page, server::Server, upstream::Upstream};
 use super::{LATEST, choose, connected, count, fill, open, say};
 use crate::ECHOGATE;
 
-/// A page on a route of lines, and the other end of it.
+/// A page on a route with framing `line`, and its upstream.
 fn lines() -> Option<(Server, Page, TcpStream)> {
     let upstream = Upstream::new();
     let server = Server::start(ECHOGATE, &["--route", &upstream.route("/flood", "line")]);
@@ -29,7 +29,7 @@ fn of_tens_of_thousands_of_rows_few_are_drawn_and_what_is_let_go_is_counted() {
     let Some((_server, mut page, mut stream)) = lines() else { return };
     stream.write_all(numbered(1..=60_000).as_bytes()).unwrap();
     page.wait_for_text(LATEST, "line 60000");
-    // Beside the lines there is the row of the opening.
+    // The row of the opened connection precedes the lines.
     page.wait_for_text("#dropped", "10,001 older rows");
     assert_eq!(page.text("#row-count"), "50,000 rows");
     assert!(count(&mut page, ".rows .line") < 100);

@@ -1,4 +1,4 @@
-//! What the page costs, and what it keeps up with.
+//! The page's size, frame rate and memory.
 
 use std::{
     io::Write as _,
@@ -10,7 +10,7 @@ use echogate_tests::{browser::Page, server::Server, upstream::Upstream};
 use super::{LATEST, open, page};
 use crate::ECHOGATE;
 
-/// The most that the first view may take over the wire, in bytes.
+/// The limit on the transfer size of the first view, in bytes.
 const BUDGET: u64 = 120 << 10;
 
 #[test]
@@ -32,8 +32,8 @@ fn the_first_view_is_small_and_comes_from_this_server_alone() {
     assert!(sum <= BUDGET, "{sum} bytes: {entries}");
 }
 
-/// The frames a second that the page is drawn at while `rate` messages a second come in, for so
-/// long; and the bytes of its memory at the beginning and at the end.
+/// The frame rate while `rate` messages a second arrive for this time, and the memory in bytes at
+/// the beginning and at the end.
 fn stream(rate: u32, span: Duration) -> Option<(f64, [u64; 2])> {
     let upstream = Upstream::new();
     let server = Server::start(ECHOGATE, &["--route", &upstream.route("/rate", "line")]);
@@ -55,23 +55,23 @@ fn stream(rate: u32, span: Duration) -> Option<(f64, [u64; 2])> {
                 writeln!(stream, "message {n} of a stream that goes on and on").unwrap();
             }
             sent = due.max(sent);
-            // The stream's own beat, not a wait for anything.
+            // The interval of the stream, not a wait for an event.
             std::thread::sleep(Duration::from_millis(5));
         }
         sent
     };
     let start = Instant::now();
-    // The transcript fills up first: what is let go from then on must come back.
+    // The transcript fills up first: memory of rows dropped from then on must be freed.
     let warm = start + span / 2;
     send(warm, start);
     let first = memory(&mut page);
     page.eval("window.frames_drawn = 0; (function frame() { frames_drawn++; requestAnimationFrame(frame); })()");
-    let before = page.seconds_spent();
+    let before = page.cpu_seconds();
     let counted = Instant::now();
     let sent = send(start + span, start);
     let seconds = counted.elapsed().as_secs_f64();
     let frames = page.eval("frames_drawn").as_f64().unwrap() / seconds;
-    let after = page.seconds_spent();
+    let after = page.cpu_seconds();
     for (what, n) in ["scripts", "styles", "layout", "everything"].iter().zip(0..) {
         eprintln!("  {what}: {:.1} ms a second", (after[n] - before[n]) * 1000.0 / seconds);
     }
@@ -80,7 +80,7 @@ fn stream(rate: u32, span: Duration) -> Option<(f64, [u64; 2])> {
     Some((frames, [first, last]))
 }
 
-/// The bytes of the page's objects and of its WebAssembly.
+/// The memory of the page's objects and of its WebAssembly, in bytes.
 fn memory(page: &mut Page) -> u64 {
     let wasm = "import('/echogate.js').then((it) => it.default())
         .then((wasm) => wasm.memory.buffer.byteLength)";

@@ -1,4 +1,4 @@
-//! Who is there and who comes meanwhile, to the end of the server.
+//! Open connections, and those made during a reload or a drain.
 
 use std::{
     fs,
@@ -15,7 +15,9 @@ use echogate_tests::{
     ws::{self, RawWs, first},
 };
 
-use super::{Reloaded, handshake, http_and, listener, route, uppers, wait_until_closed};
+use super::{
+    Reloaded, handshake, http_and, listener, replies_in_upper_case, route, wait_until_closed,
+};
 
 #[test]
 fn connections_of_all_kinds_outlive_the_listeners_and_routes_they_came_by() {
@@ -51,8 +53,8 @@ fn connections_of_all_kinds_outlive_the_listeners_and_routes_they_came_by() {
     assert!(answers(&mut tcp, b"before", b"BEFORE"));
     assert!(answers(&mut unix, b"before", b"BEFORE"));
 
-    // Without operators a token of theirs would be refused.
-    reloaded.take(&[http_and(""), route("/other", "service:echo")].concat());
+    // The token file is refused without a chat service.
+    reloaded.accept(&[http_and(""), route("/other", "service:echo")].concat());
     let server = &reloaded.server;
     for gone in ["upper", "chat"] {
         wait_until_closed(server.address(gone));
@@ -61,8 +63,8 @@ fn connections_of_all_kinds_outlive_the_listeners_and_routes_they_came_by() {
     assert!(!socket.exists(), "its file is removed");
     assert!(answers(&mut tcp, b"after", b"AFTER"));
     assert!(answers(&mut unix, b"after", b"AFTER"));
-    assert!(uppers(&mut bridged));
-    // Both ends of a conversation are where they were.
+    assert!(replies_in_upper_case(&mut bridged));
+    // Both sides of the conversation are still connected.
     operator.send_frame(first::TEXT, br#"{"type":"say","conversation":1,"text":"we are"}"#);
     assert_eq!(read_exactly(&mut client, 7), b"we are\n");
     assert_eq!(http::exchange(&mut events, &["GET /healthz HTTP/1.1", &host]).status, 200);
@@ -71,7 +73,7 @@ fn connections_of_all_kinds_outlive_the_listeners_and_routes_they_came_by() {
     targets.sort_unstable();
     assert_eq!(targets, ["/operator", "/upper", "chat", "upper", "upper"]);
 
-    // And they are told of the end as all others are.
+    // They are drained like all others.
     reloaded.server.signal("TERM");
     assert_eq!(bridged.read().close().0, Some(1001));
     bridged.send(&ws::close(1001, ""));
@@ -86,7 +88,7 @@ fn connections_of_all_kinds_outlive_the_listeners_and_routes_they_came_by() {
 }
 
 #[test]
-fn sighups_in_a_row_and_during_the_drain_do_no_harm() {
+fn repeated_reloads_and_reloads_during_the_drain_do_no_harm() {
     let settings = http_and(&listener("upper", "tcp://127.0.0.1:0"));
     let mut reloaded = Reloaded::new(&(settings.clone() + &route("/ws", "service:upper")));
     let mut client = connect(reloaded.server.address("upper"));
@@ -99,13 +101,13 @@ fn sighups_in_a_row_and_during_the_drain_do_no_harm() {
             assert!(answers(&mut client, b"still here", b"STILL HERE"));
         }
     }
-    reloaded.hangup();
-    // Those before may have been under way.
-    reloaded.hangup();
+    reloaded.sighup();
+    // Earlier reloads may still have been in progress.
+    reloaded.sighup();
     assert_eq!(handshake(&reloaded.server, "/odd", &[]).status, 101);
     assert_eq!(handshake(&reloaded.server, "/even", &[]).status, 404);
     assert!(answers(&mut client, b"still here", b"STILL HERE"));
-    assert!(uppers(&mut ws));
+    assert!(replies_in_upper_case(&mut ws));
 
     reloaded.server.signal("TERM");
     reloaded.server.wait_for_log(&["shutting down"]);
@@ -119,7 +121,7 @@ fn sighups_in_a_row_and_during_the_drain_do_no_harm() {
 }
 
 #[test]
-fn who_comes_while_settings_change_is_served() {
+fn clients_that_connect_during_a_reload_are_served() {
     let fixed = http_and(&format!(
         "{}{}",
         listener("upper", "tcp://127.0.0.1:0"),
@@ -152,7 +154,7 @@ fn who_comes_while_settings_change_is_served() {
                 });
             }),
             scope.spawn(|| {
-                until_over(&|| assert!(uppers(&mut RawWs::connect(server, "/ws"))));
+                until_over(&|| assert!(replies_in_upper_case(&mut RawWs::connect(server, "/ws"))));
             }),
             scope.spawn(|| {
                 until_over(&|| {
@@ -161,7 +163,7 @@ fn who_comes_while_settings_change_is_served() {
             }),
         ];
         for round in 1..=40 {
-            reloaded.take(&settings[round % 2]);
+            reloaded.accept(&settings[round % 2]);
         }
         over.store(true, Ordering::Relaxed);
         for visitor in visitors {

@@ -1,4 +1,4 @@
-//! Sockets that come, go, stay, and change what they are for.
+//! Sockets that are added, removed, kept, or used for another service.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use std::{
 
 use echogate_tests::{
     http::{self, connect},
-    server::{PATIENCE, Server},
+    server::{Server, WAIT_TIMEOUT},
     tcp::{read_exactly, read_to_end},
     tls::{Authority, answers},
     upstream::Upstream,
@@ -34,13 +34,13 @@ fn a_listener_that_is_added_serves_and_one_that_is_removed_is_closed() {
     let mut client = connect(&old);
     assert!(answers(&mut client, b"one", b"ONE"));
 
-    reloaded.take(&http_and(&listener("echo", &new_url)));
+    reloaded.accept(&http_and(&listener("echo", &new_url)));
     assert!(TcpStream::connect(&old).is_err(), "it is closed by the time that the log says so");
     assert!(answers(&mut connect(&new), b"two", b"two"));
     assert!(answers(&mut client, b"one", b"ONE"), "its connections live on");
-    assert_eq!(reloaded.now("echo"), new);
-    // What was closed can be had again.
-    reloaded.take(&http_and(&listener("upper", &old_url)));
+    assert_eq!(reloaded.listener_url("echo"), new);
+    // A closed address can be bound again.
+    reloaded.accept(&http_and(&listener("upper", &old_url)));
     assert!(answers(&mut connect(&old), b"three", b"THREE"));
     assert!(answers(&mut client, b"one", b"ONE"));
 }
@@ -51,7 +51,7 @@ fn a_kept_listener_is_the_same_socket_with_its_port_and_its_backlog() {
     let reloaded = Reloaded::new(&http_and(&kept));
     let (upper, page) =
         (reloaded.server.address("upper").to_owned(), reloaded.server.address("http").to_owned());
-    // They come while the server sleeps, and lie in the kernel when it is told.
+    // The clients connect while the server is stopped, and wait in the backlog at the signal.
     reloaded.server.signal("STOP");
     let mut waiting: Vec<_> = (0..50).map(|_| connect(&upper)).collect();
     let mut asking: Vec<_> = (0..20).map(|_| connect(&page)).collect();
@@ -66,22 +66,22 @@ fn a_kept_listener_is_the_same_socket_with_its_port_and_its_backlog() {
         assert_eq!(http::exchange(client, &head).status, 200);
     }
     reloaded.server.wait_for_log(&["SIGHUP: configuration reloaded"]);
-    assert_eq!(reloaded.now("upper"), upper);
+    assert_eq!(reloaded.listener_url("upper"), upper);
     assert!(answers(&mut connect(&upper), b"more", b"MORE"));
-    // Named by the port that it got it is the same one still.
-    reloaded.take(&http_and(&listener("upper", &format!("tcp://{upper}"))));
+    // The URL with the assigned port names the same socket.
+    reloaded.accept(&http_and(&listener("upper", &format!("tcp://{upper}"))));
     assert!(answers(&mut waiting[0], b"more", b"MORE"));
-    assert_eq!(reloaded.now("upper"), upper);
+    assert_eq!(reloaded.listener_url("upper"), upper);
 }
 
 #[test]
-fn a_kept_listener_holds_as_many_as_it_is_told() {
+fn a_kept_listener_gets_its_new_backlog() {
     let settings = |backlog: u32| {
         http_and(&format!("backlog = {backlog}\n{}", listener("upper", "tcp://127.0.0.1:0")))
     };
     let reloaded = Reloaded::new(&settings(4096));
     let upper: SocketAddr = reloaded.server.address("upper").parse().unwrap();
-    // While the server sleeps the kernel takes that many and one, and lets others try again.
+    // While the server is stopped, the kernel queues the backlog and one more; others retry.
     let held = |enough: usize, patience| {
         reloaded.server.signal("STOP");
         let clients: Vec<_> =
@@ -89,10 +89,10 @@ fn a_kept_listener_holds_as_many_as_it_is_told() {
         reloaded.server.signal("CONT");
         clients.len()
     };
-    reloaded.take(&settings(3));
+    reloaded.accept(&settings(3));
     assert!(held(40, Duration::from_millis(300)) < 40);
-    reloaded.take(&settings(100));
-    assert_eq!(held(40, PATIENCE), 40);
+    reloaded.accept(&settings(100));
+    assert_eq!(held(40, WAIT_TIMEOUT), 40);
 }
 
 #[test]
@@ -120,16 +120,16 @@ fn http_can_move_and_its_connections_stay() {
     let mut idle = connect(&old);
     let get = ["GET /api/endpoints HTTP/1.1", &format!("Host: {old}")];
     assert!(!http::exchange(&mut idle, &get).text().contains("/other"));
-    reloaded.take(&format!("http = [\"{new}\"]\n{ws}{}", route("/other", "service:echo")));
+    reloaded.accept(&format!("http = [\"{new}\"]\n{ws}{}", route("/other", "service:echo")));
     assert!(TcpStream::connect(&old).is_err());
     assert_eq!(http::get(&new, "/readyz").status, 200);
-    assert!(super::uppers(&mut client));
-    // The next request of a connection is answered by what holds now.
+    assert!(super::replies_in_upper_case(&mut client));
+    // The next request of a connection is answered under the new configuration.
     assert!(http::exchange(&mut idle, &get).text().contains("/other"));
 }
 
 #[test]
-fn a_kept_socket_may_be_for_something_else() {
+fn a_kept_socket_can_change_its_service() {
     let (one, two) = (free_address(), free_address());
     let (one_url, two_url) = (format!("tcp://{one}"), format!("tcp://{two}"));
     let http = "127.0.0.1:0";
@@ -139,13 +139,13 @@ fn a_kept_socket_may_be_for_something_else() {
     let reloaded = Reloaded::new(&settings(&one_url, &two_url));
     let mut before = connect(&one);
     assert!(answers(&mut before, b"one", b"ONE"));
-    reloaded.take(&settings(&two_url, &one_url));
+    reloaded.accept(&settings(&two_url, &one_url));
     assert!(answers(&mut connect(&one), b"one", b"one"));
     assert!(answers(&mut connect(&two), b"two", b"TWO"));
     assert!(answers(&mut before, b"one", b"ONE"), "who came before keeps what it came for");
-    // One message each, and HTTP where a service was.
+    // `?once`, and HTTP in place of a service.
     let once = listener("upper", &format!("{two_url}?once"));
-    reloaded.take(&format!("http = [\"{http}\", \"{one}\"]\n{once}"));
+    reloaded.accept(&format!("http = [\"{http}\", \"{one}\"]\n{once}"));
     assert_eq!(http::get(&one, "/healthz").status, 200);
     let mut client = connect(&two);
     client.write_all(b"once").unwrap();
@@ -170,14 +170,14 @@ fn tls_can_be_switched_on_and_off() {
     let mut before = connect(&page);
     assert_eq!(http::exchange(&mut before, &head).status, 200);
 
-    reloaded.take(&secure);
+    reloaded.accept(&secure);
     let mut client = authority.connect(&page);
     assert!(http::exchange(&mut client, &head).text().contains(&format!("tls://{echo}")));
     let mut within = authority.connect(&echo);
     assert!(answers(&mut within, b"hello", b"hello"));
     assert_eq!(http::exchange(&mut before, &head).status, 200, "it began without");
 
-    reloaded.take(&plain);
+    reloaded.accept(&plain);
     assert!(answers(&mut connect(&echo), b"hello", b"hello"));
     assert!(answers(&mut within, b"hello", b"hello"));
     assert_eq!(http::exchange(&mut client, &head).status, 200, "it began with it");
@@ -198,7 +198,7 @@ fn a_socket_file_stays_with_its_listener_and_goes_with_it() {
     assert!(gone.exists() && path("gram").exists());
     let mut client = UnixStream::connect(&gone).unwrap();
     assert!(answers(&mut client, b"hello", b"HELLO"));
-    reloaded.take(&http_and(&(unix("kept", "660") + &unix("new", "660"))));
+    reloaded.accept(&http_and(&(unix("kept", "660") + &unix("new", "660"))));
     assert!(!gone.exists() && !path("gram").exists());
     assert_eq!(inode("kept"), kept, "the same file");
     let mode = fs::metadata(path("kept")).unwrap().permissions().mode();
@@ -210,8 +210,8 @@ fn a_socket_file_stays_with_its_listener_and_goes_with_it() {
     assert!(answers(&mut client, b"hello", b"HELLO"));
 }
 
-/// What a datagram socket answers.
-fn ask(socket: &UdpSocket, to: &str, bytes: &[u8]) -> Vec<u8> {
+/// Sends a datagram and returns the reply.
+fn exchange(socket: &UdpSocket, to: &str, bytes: &[u8]) -> Vec<u8> {
     socket.send_to(bytes, to).unwrap();
     let mut buffer = [0; 100];
     let (len, _) = socket.recv_from(&mut buffer).unwrap();
@@ -219,23 +219,23 @@ fn ask(socket: &UdpSocket, to: &str, bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn datagrams_are_answered_by_what_holds_when_they_come() {
+fn datagrams_are_answered_under_the_configuration_at_their_arrival() {
     let time = listener("time", "udp://127.0.0.1:0");
     let zone = |name: &str, more: &str| http_and(&format!("timezone = \"{name}\"\n{more}"));
     let reloaded = Reloaded::new(&zone("UTC", &time));
     let at = reloaded.server.address("time").to_owned();
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    assert_eq!(ask(&socket, &at, b"0"), b"1970-01-01 00:00:00");
-    reloaded.take(&zone("Europe/Berlin", &time));
-    assert_eq!(reloaded.now("time"), at);
-    assert_eq!(ask(&socket, &at, b"0"), b"1970-01-01 01:00:00");
-    reloaded.take(&zone("UTC", &listener("echo", &format!("udp://{at}"))));
-    assert_eq!(ask(&socket, &at, b"hello"), b"hello");
-    // Who sends is listed where its datagrams go now.
+    socket.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
+    assert_eq!(exchange(&socket, &at, b"0"), b"1970-01-01 00:00:00");
+    reloaded.accept(&zone("Europe/Berlin", &time));
+    assert_eq!(reloaded.listener_url("time"), at);
+    assert_eq!(exchange(&socket, &at, b"0"), b"1970-01-01 01:00:00");
+    reloaded.accept(&zone("UTC", &listener("echo", &format!("udp://{at}"))));
+    assert_eq!(exchange(&socket, &at, b"hello"), b"hello");
+    // The sender is listed under the new service.
     let listed = |live: &[Value]| live.len() == 1 && live[0]["target"] == "echo";
     reloaded.server.wait_for_connections(listed);
-    reloaded.take(&http_and(&route("/ws", "service:upper")));
+    reloaded.accept(&http_and(&route("/ws", "service:upper")));
     UdpSocket::bind(&at).expect("it is closed");
     reloaded.server.wait_for_connections(<[_]>::is_empty);
 }
@@ -251,7 +251,7 @@ fn connections_of_a_removed_listener_are_drained_with_the_others() {
     let mut stream = upstream.accept();
     client.send_frame(first::TEXT, b"one");
     assert_eq!(read_exactly(&mut stream, 3), b"one");
-    reloaded.take(&http_and(&route("/ws", "service:upper")));
+    reloaded.accept(&http_and(&route("/ws", "service:upper")));
 
     reloaded.server.signal("STOP");
     tcp.write_all(b"just in time").unwrap();
@@ -274,7 +274,7 @@ fn upstream_route(upstream: &Upstream) -> String {
 }
 
 #[test]
-fn the_default_routes_lead_to_where_the_listener_is_now() {
+fn the_default_routes_follow_a_moved_listener() {
     let (old, new) = (free_address(), free_address());
     let reloaded = Reloaded::new(&http_and(&listener("upper", &format!("tcp://{old}"))));
     let mut before = RawWs::connect(&reloaded.server, "/ws");
@@ -283,13 +283,13 @@ fn the_default_routes_lead_to_where_the_listener_is_now() {
         assert_eq!(endpoints["routes"][0]["upstream"], format!("tcp://{address}"));
     };
     leads_to(&old);
-    reloaded.take(&http_and(&listener("upper", &format!("tcp://{new}"))));
+    reloaded.accept(&http_and(&listener("upper", &format!("tcp://{new}"))));
     leads_to(&new);
-    assert!(super::uppers(&mut RawWs::connect(&reloaded.server, "/ws")));
-    assert!(super::uppers(&mut before));
+    assert!(super::replies_in_upper_case(&mut RawWs::connect(&reloaded.server, "/ws")));
+    assert!(super::replies_in_upper_case(&mut before));
 }
 
-/// Passes a socket on as a service manager does.
+/// A script that passes a socket on like a service manager.
 const ACTIVATE: &str = r#"
 import fcntl, os, socket, sys
 tcp = socket.create_server(("127.0.0.1", 0))
@@ -312,22 +312,22 @@ fn a_socket_of_the_service_manager_stays() {
     let reloaded = Reloaded { server: Server::spawn(command), dir };
     let upper = reloaded.server.address("upper").to_owned();
     let mut before = connect(&upper);
-    reloaded.take(&http_and(&listener("echo", "tcp://127.0.0.1:0")));
-    assert_eq!(reloaded.now("upper"), upper);
+    reloaded.accept(&http_and(&listener("echo", "tcp://127.0.0.1:0")));
+    assert_eq!(reloaded.listener_url("upper"), upper);
     assert!(answers(&mut before, b"before", b"BEFORE"));
     assert!(answers(&mut connect(&upper), b"after", b"AFTER"));
-    assert!(answers(&mut connect(&reloaded.now("echo")), b"new", b"new"));
-    reloaded.take(&http_and(""));
+    assert!(answers(&mut connect(&reloaded.listener_url("echo")), b"new", b"new"));
+    reloaded.accept(&http_and(""));
     assert!(answers(&mut connect(&upper), b"after", b"AFTER"));
 }
 
 #[test]
-fn a_listener_whose_clients_keep_coming_goes_all_the_same() {
+fn a_listener_with_a_stream_of_new_clients_can_be_removed() {
     let gone = free_address();
     let mut reloaded =
         Reloaded::new(&(http_and("drain = \"2s\"") + &listener("upper", &format!("tcp://{gone}"))));
     let clients = keep_coming(&gone);
-    reloaded.take(&http_and("drain = \"2s\""));
+    reloaded.accept(&http_and("drain = \"2s\""));
     clients.into_iter().for_each(|client| client.join().unwrap());
     reloaded.server.signal("TERM");
     assert_eq!(reloaded.server.wait().code(), Some(0));

@@ -1,4 +1,4 @@
-//! Every other setting: it holds for connections and requests that begin afterwards.
+//! Every other setting: a change affects connections and requests that begin afterwards.
 
 use std::{
     fs,
@@ -16,13 +16,13 @@ use echogate_tests::{
     ws::{BROWSER, RawWs, first},
 };
 
-use super::{Reloaded, handshake, http_and, listener, route, uppers};
+use super::{Reloaded, handshake, http_and, listener, replies_in_upper_case, route};
 use crate::ECHOGATE;
 
 const UPPER: &str = "[[listener]]\nservice = \"upper\"\nurl = \"tcp://127.0.0.1:0\"\n";
 
 #[test]
-fn who_may_connect() {
+fn changed_origin_and_host_rules_apply_to_new_connections() {
     let reloaded = Reloaded::new(&http_and(UPPER));
     let server = &reloaded.server;
     let friend = ["Origin: https://friend.example", BROWSER];
@@ -32,27 +32,27 @@ fn who_may_connect() {
         client.read().first == first::CLOSE
     };
     assert!(refused(&friend));
-    reloaded.take(&http_and(&format!("allow-origin = [\"https://friend.example\"]\n{UPPER}")));
+    reloaded.accept(&http_and(&format!("allow-origin = [\"https://friend.example\"]\n{UPPER}")));
     let mut before = RawWs::connect_with(server, "/ws", &friend);
-    assert!(uppers(&mut before));
-    reloaded.take(&http_and(&format!("allow-host = [\"gate.example\"]\n{UPPER}")));
+    assert!(replies_in_upper_case(&mut before));
+    reloaded.accept(&http_and(&format!("allow-host = [\"gate.example\"]\n{UPPER}")));
     assert!(refused(&friend));
-    assert!(uppers(&mut before), "who was let in stays");
+    assert!(replies_in_upper_case(&mut before), "who was let in stays");
     let head = ["GET /version HTTP/1.1", "Host: gate.example"];
     let mut client = connect(server.address("http"));
     assert_eq!(http::exchange(&mut client, &head).status, 200);
-    reloaded.take(&http_and(UPPER));
+    reloaded.accept(&http_and(UPPER));
     assert_eq!(http::exchange(&mut client, &head).status, 403, "a request of its own");
 }
 
 #[test]
-fn whose_word_is_taken_for_a_client() {
+fn changed_trusted_proxies_apply_to_new_connections() {
     let reloaded = Reloaded::new(&http_and(UPPER));
     let server = &reloaded.server;
     let header = b"PROXY TCP4 192.0.2.7 198.51.100.1 50000 443\r\n";
     let mut plain = connect(server.address("upper"));
     assert!(answers(&mut plain, b"hello", b"HELLO"));
-    reloaded.take(&http_and(&format!(
+    reloaded.accept(&http_and(&format!(
         "proxy-protocol-from = [\"127.0.0.1/32\"]\nforwarded-from = [\"192.0.2.0/24\"]\n{UPPER}\
          [[route]]\npath = \"/up\"\nurl = \"service:upper\"\n"
     )));
@@ -62,7 +62,7 @@ fn whose_word_is_taken_for_a_client() {
     let mut stream = connect(server.address("http"));
     stream.write_all(header).unwrap();
     let mut ws = RawWs::over(stream, server, "/up", &["X-Forwarded-For: 203.0.113.9"]);
-    assert!(uppers(&mut ws));
+    assert!(replies_in_upper_case(&mut ws));
     let mut asking = connect(server.address("http"));
     asking.write_all(header).unwrap();
     let host = format!("Host: {}", server.address("http"));
@@ -70,9 +70,9 @@ fn whose_word_is_taken_for_a_client() {
     for peer in [&plain.local_addr().unwrap().to_string(), "192.0.2.7:50000", "203.0.113.9:"] {
         assert!(told.contains(peer), "{peer}: {told}");
     }
-    // A proxy that has said nothing when its listener goes may say it then.
+    // A proxy that has sent nothing before its listener is removed may send its header afterwards.
     let mut late = connect(server.address("upper"));
-    reloaded.take(&http_and(&route("/up", "service:upper")));
+    reloaded.accept(&http_and(&route("/up", "service:upper")));
     assert!(TcpStream::connect(server.address("upper")).is_err());
     late.write_all(header).unwrap();
     assert!(answers(&mut late, b"hello", b"HELLO"));
@@ -81,14 +81,14 @@ fn whose_word_is_taken_for_a_client() {
 }
 
 #[test]
-fn how_large_and_how_long() {
+fn changed_sizes_and_timeouts_apply_to_new_connections() {
     let upper = listener("upper", "tcp://127.0.0.1:0") + &route("/ws", "service:upper");
     let reloaded = Reloaded::new(&http_and(&upper));
     let server = &reloaded.server;
     let mut before = RawWs::connect(server, "/ws");
     let mut idle_before = connect(server.address("upper"));
     assert!(answers(&mut idle_before, b"hello", b"HELLO"));
-    reloaded.take(&http_and(&format!("max-message = 10\n{upper}")));
+    reloaded.accept(&http_and(&format!("max-message = 10\n{upper}")));
     let mut after = RawWs::connect(server, "/ws");
     for client in [&mut before, &mut after] {
         client.send_frame(first::BINARY, b"eleven bytes");
@@ -96,17 +96,17 @@ fn how_large_and_how_long() {
     assert_eq!(after.read_close().0, Some(1009));
     assert_eq!(before.read().payload, b"ELEVEN BYTES");
     let times = "idle-timeout = \"200ms\"\nheader-timeout = \"200ms\"";
-    reloaded.take(&http_and(&format!("{times}\n{upper}")));
+    reloaded.accept(&http_and(&format!("{times}\n{upper}")));
     let mut idle = connect(server.address("upper"));
     assert!(read_to_end(&mut idle).is_empty(), "it ends by itself");
     let mut silent = connect(server.address("http"));
     assert!(read_to_end(&mut silent).is_empty(), "and so does this");
-    assert!(uppers(&mut before), "and who came before does not");
+    assert!(replies_in_upper_case(&mut before), "and who came before does not");
     assert!(answers(&mut idle_before, b"hello", b"HELLO"));
 }
 
 #[test]
-fn what_is_answered() {
+fn changed_service_settings_and_web_roots_apply_to_new_connections() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("index.html"), "another page").unwrap();
     let time = listener("time", "tcp://127.0.0.1:0");
@@ -116,14 +116,14 @@ fn what_is_answered() {
     assert!(answers(&mut before, b"0\n", b"1970-01-01 00:00:00\n"));
     assert_ne!(http::get(server.address("http"), "/").text(), "another page");
     let root = format!("web-root = \"{}\"", dir.path().display());
-    reloaded.take(&http_and(&format!("timezone = \"Europe/Berlin\"\n{root}\n{time}")));
+    reloaded.accept(&http_and(&format!("timezone = \"Europe/Berlin\"\n{root}\n{time}")));
     assert!(answers(&mut connect(server.address("time")), b"0\n", b"1970-01-01 01:00:00\n"));
     assert!(answers(&mut before, b"0\n", b"1970-01-01 00:00:00\n"));
     assert_eq!(http::get(server.address("http"), "/").text(), "another page");
 }
 
-/// Whether an operator who says this token is welcome.
-fn welcome(reloaded: &Reloaded, token: &str) -> bool {
+/// Whether an operator with this token is accepted.
+fn is_token_accepted(reloaded: &Reloaded, token: &str) -> bool {
     let mut operator = RawWs::connect(&reloaded.server, "/ws/operator");
     let line = format!("{{\"type\":\"token\",\"token\":\"{token}\"}}");
     operator.send_frame(first::TEXT, line.as_bytes());
@@ -131,11 +131,11 @@ fn welcome(reloaded: &Reloaded, token: &str) -> bool {
 }
 
 #[test]
-fn what_operators_have_to_know() {
+fn a_changed_operator_token_applies_to_new_operators() {
     let made_here = Reloaded::new(&http_and(UPPER));
     let made = made_here.server.printed("operator   token ").unwrap();
-    made_here.hangup();
-    assert!(welcome(&made_here, &made), "a token that was made stays");
+    made_here.sighup();
+    assert!(is_token_accepted(&made_here, &made), "a token that was made stays");
 
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("token");
@@ -146,43 +146,43 @@ fn what_operators_have_to_know() {
     operator.send_frame(first::TEXT, br#"{"type":"token","token":"correct-horse-battery-staple"}"#);
     operator.read();
     fs::write(&file, "another-horse-and-its-battery").unwrap();
-    assert!(welcome(&reloaded, "correct-horse-battery-staple"), "not before it is told");
-    reloaded.hangup();
-    assert!(!welcome(&reloaded, "correct-horse-battery-staple"));
-    assert!(welcome(&reloaded, "another-horse-and-its-battery"));
+    assert!(is_token_accepted(&reloaded, "correct-horse-battery-staple"), "not before it is told");
+    reloaded.sighup();
+    assert!(!is_token_accepted(&reloaded, "correct-horse-battery-staple"));
+    assert!(is_token_accepted(&reloaded, "another-horse-and-its-battery"));
     operator.send_frame(first::TEXT, br#"{"type":"say","conversation":9,"text":"hello"}"#);
     let answer = String::from_utf8(operator.read().payload).unwrap();
     assert!(answer.contains("conversation 9 does not exist"), "who is known stays: {answer}");
-    // Without a file one is made, as at the start.
-    reloaded.take(&http_and(UPPER));
-    assert!(!welcome(&reloaded, "another-horse-and-its-battery"));
+    // Without a file a token is generated, as at the start.
+    reloaded.accept(&http_and(UPPER));
+    assert!(!is_token_accepted(&reloaded, "another-horse-and-its-battery"));
 }
 
 #[test]
-fn how_long_the_end_may_take_is_what_was_said_last() {
+fn the_drain_timeout_is_that_of_the_last_reload() {
     let upstream = Upstream::new();
     let to = route("/x", &format!("tcp://{}", upstream.address()));
     let mut reloaded = Reloaded::new(&http_and(&format!("drain = \"1h\"\n{to}")));
     let _client = RawWs::connect(&reloaded.server, "/x");
     let _stream = upstream.accept();
-    reloaded.take(&http_and(&format!("drain = \"300ms\"\n{to}")));
+    reloaded.accept(&http_and(&format!("drain = \"300ms\"\n{to}")));
     reloaded.server.signal("TERM");
-    // Neither end of it ends.
+    // Neither side of the connection ends.
     reloaded.server.wait_for_log(&["1 connections did not end within 300ms"]);
     assert_eq!(reloaded.server.wait().code(), Some(0));
 }
 
 #[test]
-fn flags_come_before_the_file_still() {
+fn flags_still_take_precedence_over_the_file() {
     let reloaded = Reloaded::with(&http_and("drain = \"1h\""), |command| {
         command.args(["--listen", "upper=tcp://127.0.0.1:0"]);
         command.env("ECHOGATE_ALLOW_HOST", "gate.example");
     });
     let upper = reloaded.server.address("upper").to_owned();
-    reloaded.take(&http_and(
+    reloaded.accept(&http_and(
         "allow-host = [\"other.example\"]\n[[listener]]\nservice = \"echo\"\nurl = \"tcp://127.0.0.1:0\"",
     ));
-    assert_eq!(reloaded.now("upper"), upper);
+    assert_eq!(reloaded.listener_url("upper"), upper);
     assert!(answers(&mut connect(&upper), b"hello", b"HELLO"));
     let status = |host: &str| {
         let head = ["GET /version HTTP/1.1", &format!("Host: {host}")];
@@ -207,10 +207,10 @@ fn a_file_that_a_flag_names_is_read_again_too() {
     });
     assert_eq!(handshake(&reloaded.server, "/x", &[]).status, 502);
     fs::copy(two.ca(), one.ca()).unwrap();
-    reloaded.hangup();
+    reloaded.sighup();
     assert_eq!(handshake(&reloaded.server, "/x", &[]).status, 101);
     fs::write(one.ca(), "nonsense").unwrap();
-    let said = reloaded.hangup();
+    let said = reloaded.sighup();
     assert!(said.contains("configuration unchanged: ") && said.contains("ca.pem: "), "{said}");
     assert_eq!(handshake(&reloaded.server, "/x", &[]).status, 101);
 }
@@ -229,11 +229,11 @@ fn a_gateway_reads_its_file_again_too() {
     let mut before = RawWs::connect(&reloaded.server, "/");
     let mut stream = upstream.accept();
     let friend = ["Origin: https://friend.example"];
-    reloaded.take("allow-origin = [\"*\"]\n");
+    reloaded.accept("allow-origin = [\"*\"]\n");
     assert_eq!(handshake(&reloaded.server, "/websockify", &friend).status, 101);
     before.send_frame(first::BINARY, b"hello");
     assert_eq!(read_exactly(&mut stream, 5), b"hello");
-    let said = reloaded.refuse("http = [\"127.0.0.1:0\"]\nfrob = 1\n");
+    let said = reloaded.reject("http = [\"127.0.0.1:0\"]\nfrob = 1\n");
     assert!(said.contains("frob"), "{said}");
     page.parse::<SocketAddr>().unwrap();
     assert_eq!(http::get(&page, "/healthz").status, 200);

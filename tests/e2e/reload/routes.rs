@@ -1,23 +1,23 @@
-//! WebSocket paths, and how they are bridged.
+//! Routes that are added, removed and changed.
 
 use echogate_tests::{
     upstream::Upstream,
     ws::{Frame, RawWs, first},
 };
 
-use super::{Reloaded, handshake, http_and, route, uppers};
+use super::{Reloaded, handshake, http_and, replies_in_upper_case, route};
 
 #[test]
-fn routes_come_and_go() {
+fn routes_can_be_added_and_removed() {
     let reloaded = Reloaded::new(&http_and(&route("/old", "service:upper")));
     let server = &reloaded.server;
     let mut before = RawWs::connect(server, "/old");
     assert_eq!(handshake(server, "/new", &[]).status, 404);
-    reloaded.take(&http_and(&(route("/new", "service:upper") + &route("/", "service:upper"))));
+    reloaded.accept(&http_and(&(route("/new", "service:upper") + &route("/", "service:upper"))));
     assert_eq!(handshake(server, "/old", &[]).status, 404);
-    assert!(uppers(&mut RawWs::connect(server, "/new")));
-    assert!(uppers(&mut RawWs::connect(server, "/")), "where the page is, too");
-    assert!(uppers(&mut before));
+    assert!(replies_in_upper_case(&mut RawWs::connect(server, "/new")));
+    assert!(replies_in_upper_case(&mut RawWs::connect(server, "/")), "where the page is, too");
+    assert!(replies_in_upper_case(&mut before));
     let endpoints = reloaded.endpoints();
     assert_eq!(endpoints["routes"][0]["path"], "/new", "{endpoints}");
     assert_eq!(endpoints["routes"].as_array().unwrap().len(), 2, "{endpoints}");
@@ -26,7 +26,7 @@ fn routes_come_and_go() {
 }
 
 #[test]
-fn a_route_that_is_changed_is_so_for_those_who_come_then() {
+fn a_changed_route_applies_to_clients_that_connect_afterwards() {
     let (one, two) = (Upstream::new(), Upstream::new());
     let to = |upstream: &Upstream, options: &str| {
         http_and(&route("/x", &format!("tcp://{}?{options}", upstream.address())))
@@ -34,7 +34,7 @@ fn a_route_that_is_changed_is_so_for_those_who_come_then() {
     let reloaded = Reloaded::new(&to(&one, "framing=bytes"));
     let mut before = RawWs::connect(&reloaded.server, "/x");
     let mut first_stream = one.accept();
-    reloaded.take(&to(&two, "framing=line&protocol=mqtt"));
+    reloaded.accept(&to(&two, "framing=line&protocol=mqtt"));
     let offer = ["Sec-WebSocket-Protocol: other, mqtt"];
     let answer = handshake(&reloaded.server, "/x", &offer);
     assert_eq!(answer.header("sec-websocket-protocol"), Some("mqtt"));

@@ -1,4 +1,4 @@
-//! Settings that are wrong, and sockets that cannot be bound: everything stays.
+//! Invalid configurations, and sockets that cannot be bound: nothing changes.
 
 use std::{
     fs,
@@ -8,11 +8,11 @@ use std::{
 
 use echogate_tests::{http::connect, tls::answers, ws::RawWs};
 
-use super::{Reloaded, free_address, handshake, http_and, listener, route, uppers};
+use super::{Reloaded, free_address, handshake, http_and, listener, replies_in_upper_case, route};
 use crate::ECHOGATE;
 
 #[test]
-fn a_wrong_file_is_named_as_at_the_start_and_changes_nothing() {
+fn an_invalid_file_gives_the_error_of_the_start_and_changes_nothing() {
     let good = http_and(&listener("upper", "tcp://127.0.0.1:0"));
     let reloaded = Reloaded::new(&good);
     let server = &reloaded.server;
@@ -34,8 +34,8 @@ fn a_wrong_file_is_named_as_at_the_start_and_changes_nothing() {
         ("tls-cert = \"/no/such\"\ntls-key = \"/no/such\"", "/no/such: no such file"),
         ("operator-token-file = \"/no/such\"", "/no/such: no such file"),
     ] {
-        // What is right in it is not taken either.
-        let said = reloaded.refuse(&format!("allow-host = [\"x\"]\n{more}\n"));
+        // The valid settings of the file are not applied either.
+        let said = reloaded.reject(&format!("allow-host = [\"x\"]\n{more}\n"));
         assert!(said.contains(complaint), "{said}");
         let mut start = Command::new(ECHOGATE);
         let started = start.arg("serve").arg("--config").arg(&file).output().unwrap();
@@ -45,18 +45,18 @@ fn a_wrong_file_is_named_as_at_the_start_and_changes_nothing() {
         assert!(answers(&mut client, b"still here", b"STILL HERE"));
     }
     fs::remove_file(&file).unwrap();
-    let said = reloaded.hangup();
+    let said = reloaded.sighup();
     assert!(
         said.contains("configuration unchanged: ") && said.contains("echogate.toml: "),
         "{said}"
     );
-    assert!(uppers(&mut ws));
+    assert!(replies_in_upper_case(&mut ws));
     assert!(answers(&mut connect(server.address("upper")), b"and new ones", b"AND NEW ONES"));
-    reloaded.take(&good);
+    reloaded.accept(&good);
 }
 
 #[test]
-fn what_cannot_be_bound_is_named_and_nothing_is_taken() {
+fn a_socket_that_cannot_be_bound_rejects_the_whole_reload() {
     let dir = tempfile::tempdir().unwrap();
     let (socket, nowhere) = (dir.path().join("new.sock"), dir.path().join("no/such.sock"));
     let holder = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -88,7 +88,7 @@ fn what_cannot_be_bound_is_named_and_nothing_is_taken() {
             wrong,
             route("/only", "service:time"),
         ];
-        let said = reloaded.refuse(&all.concat());
+        let said = reloaded.reject(&all.concat());
         assert!(
             said.contains(&format!("cannot listen on {name}")) || said.contains(&name),
             "{said}"
@@ -100,13 +100,13 @@ fn what_cannot_be_bound_is_named_and_nothing_is_taken() {
         assert!(answers(&mut client, b"still here", b"STILL HERE"));
         assert!(answers(&mut connect(&old), b"there is room", b"THERE IS ROOM"));
     }
-    let said = reloaded.refuse(&format!("http = [\"127.0.0.1:0\", \"{taken}\"]\n"));
+    let said = reloaded.reject(&format!("http = [\"127.0.0.1:0\", \"{taken}\"]\n"));
     assert!(
         said.contains(&format!("cannot listen on http://{taken}: address already in use")),
         "{said}"
     );
     drop(holder);
-    reloaded.take(&format!("http = [\"127.0.0.1:0\", \"{taken}\"]\n"));
+    reloaded.accept(&format!("http = [\"127.0.0.1:0\", \"{taken}\"]\n"));
     assert_eq!(echogate_tests::http::get(&taken.to_string(), "/healthz").status, 200);
 }
 
@@ -117,7 +117,7 @@ fn settings_that_cannot_be_read_to_their_end_do_not_delay_a_signal() {
     fs::remove_file(&file).unwrap();
     assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
     reloaded.server.signal("HUP");
-    // It is open for reading as soon as it can be opened for writing.
+    // Opening a FIFO for writing waits until the server has opened it for reading.
     let _writer = fs::OpenOptions::new().write(true).open(&file).unwrap();
     assert!(answers(&mut connect(reloaded.server.address("upper")), b"one", b"ONE"));
     reloaded.server.signal("TERM");

@@ -1,13 +1,13 @@
-//! Programs that others made, unmodified, on both sides of the gateway. What they need is
-//! installed by `.ci/third-party`; without it they are skipped, and in CI they fail.
+//! Third-party programs, unmodified, on both sides of the gateway. `.ci/third-party` installs them;
+//! tests without their programs are skipped, and fail in CI.
 //!
 //! - `vnc`: Xtigervnc, and noVNC in the browser
 //! - `mqtt`: mosquitto, and MQTT.js in Node
-//! - `postgres`: PostgreSQL, and its driver for browsers and the like in Node
+//! - `postgres`: PostgreSQL, and Neon's serverless driver in Node
 //! - `sockets`: nc, socat and Python's `socket`
 //! - `ssh`: sshd, and scp through `echogate connect`
-//! - `websockets`: the Python package, and upstreams of the test's own
-//! - `wscat`: the same for the terminal client
+//! - `websockets`: the Python package
+//! - `wscat`: the terminal client
 
 mod mqtt;
 mod postgres;
@@ -36,14 +36,14 @@ fn gateway(path: &str, port: u16) -> Server {
 /// A script for Node that finds the packages of `packages`.
 fn script(node: &Path, packages: &Path, script: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(node);
-    // A script that is no file finds packages from the current folder on.
+    // A script from the command line looks for packages in the current folder and its ancestors.
     command.current_dir(packages).args(["--input-type=module", "--eval", script, "--"]);
     command.args(arguments);
     command
 }
 
-/// A server with routes to `upper` and `echo`, and to upstreams that greet one client each and,
-/// once told `go`, end: `/ends` by a FIN, `/breaks` by a reset. A message has at most 1000 bytes.
+/// A server with routes to `upper` and `echo`, and to upstreams that greet one client each and end
+/// at the message `go`: `/ends` by a FIN, `/breaks` by a reset. The limit on messages is 1000 bytes.
 fn endings() -> Server {
     let (ends, breaks) = (Upstream::new(), Upstream::new());
     let routes = [ends.route("/ends", "bytes"), breaks.route("/breaks", "bytes")];

@@ -1,4 +1,5 @@
-//! mosquitto behind a route; MQTT.js in Node, and mosquitto's own clients past the gateway.
+//! mosquitto behind a route; MQTT.js in Node through the gateway, and mosquitto's own clients
+//! directly.
 
 use std::{fs, process::Command};
 
@@ -24,7 +25,7 @@ fn mqtt_js_and_native_clients_exchange_messages_through_mosquitto() {
     let _broker = Program::serve(command, port);
     let server = gateway("/mqtt", port);
 
-    // What is retained needs nobody to be there when it is published.
+    // A retained message needs no subscriber at the time of publication.
     let at = ["-h", "127.0.0.1", "-p", &port.to_string(), "-q", "1"];
     let mut command = Command::new(publish);
     command.args(at).args(["-r", "-t", "from/native", "-m", "by TCP, ß"]);

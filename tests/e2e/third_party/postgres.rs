@@ -1,5 +1,4 @@
-//! A PostgreSQL cluster of the test's own behind a route; the driver that Neon makes for
-//! browsers and the like in Node.
+//! A temporary PostgreSQL cluster behind a route; Neon's serverless driver in Node.
 
 use std::{
     os::unix::{fs::chown, process::CommandExt as _},
@@ -17,7 +16,7 @@ fn a_postgres_driver_writes_and_reads_a_table() {
     let Some([node, initdb, postgres]) = programs(["node", "initdb", "postgres"]) else { return };
     let Some(packages) = packages(&["@neondatabase/serverless", "ws"]) else { return };
     let folder = tempfile::tempdir().unwrap();
-    // PostgreSQL refuses to be root.
+    // PostgreSQL refuses to run as root.
     let user = geteuid().is_root().then(|| User::from_name("nobody").unwrap().unwrap());
     if let Some(user) = &user {
         chown(folder.path(), Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();

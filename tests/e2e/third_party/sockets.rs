@@ -6,8 +6,7 @@ use echogate_tests::{program::programs, server::Server};
 
 use crate::ECHOGATE;
 
-/// The client of a tutorial: it sends numbers and words without newlines, and waits for
-/// an answer to each.
+/// A tutorial's client, which sends numbers and words without newlines and waits for each reply.
 const TUTORIAL: &str = r#"
 import socket, sys, time
 def ask(port, *messages):
@@ -27,7 +26,7 @@ ask(clock, str(now))
 print(time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(now)))
 "#;
 
-/// Runs a line of shell and gives what it prints.
+/// Runs a shell command and returns its output.
 fn shell(line: &str) -> String {
     let output = Command::new("sh").args(["-c", line]).stdin(Stdio::null()).output().unwrap();
     let complaint = String::from_utf8_lossy(&output.stderr);
@@ -63,7 +62,7 @@ fn netcat_and_socat_are_answered_on_every_family() {
     for (command, expected) in [
         (format!("printf one | nc -N 127.0.0.1 {tcp4}"), "ONE"),
         (format!("printf two | nc -N -6 ::1 {tcp6}"), "TWO"),
-        // Datagrams have no end: so many, or so many bytes, are waited for.
+        // Datagrams have no end: the client waits for a number of them, or of bytes.
         (format!("printf three | nc -u -W 1 127.0.0.1 {udp4}"), "THREE"),
         (format!("printf four | nc -N -U {stream}"), "FOUR"),
         (format!("printf 1532345678 | nc -u -W 1 {time}"), "2018-07-23 11:34:38"),

@@ -40,7 +40,7 @@ fn scp_carries_50_mb_there_and_back() {
     );
     fs::write(path("sshd_config"), settings).unwrap();
     if geteuid().is_root() {
-        // The folder that its unprivileged half is shut into.
+        // The folder for the chroot of sshd's unprivileged process.
         DirBuilder::new().recursive(true).mode(0o755).create("/run/sshd").unwrap();
     }
     let mut command = Command::new(sshd);
@@ -55,7 +55,7 @@ fn scp_carries_50_mb_there_and_back() {
     let there = format!("{user}@behind-the-gateway:{}", path("there"));
     let copy = |from: &str, to: &str| {
         let mut command = Command::new(&scp);
-        // What runs the proxy command.
+        // The shell that runs the proxy command.
         command.env("SHELL", "/bin/sh");
         command.args(["-q", "-F", "none", "-i", &path("user")]);
         for option in [
@@ -77,7 +77,7 @@ fn scp_carries_50_mb_there_and_back() {
     assert_same(Path::new(&path("back")), &data);
 }
 
-/// For the shell that runs a proxy command, once ssh has put in what `%` stands for.
+/// Quotes an argument of the proxy command, for ssh's `%` sequences and for the shell.
 fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''").replace('%', "%%"))
 }

@@ -1,11 +1,11 @@
-//! An X display behind a route; noVNC, in a page that the same server serves.
+//! An X display behind a route; noVNC in a page of the same server.
 
 use std::{fs, os::unix::fs::symlink, process::Command, time::Instant};
 
 use echogate_tests::{
     browser::Page,
     program::{Program, free_port, packages, programs, run},
-    server::{PATIENCE, Server},
+    server::{Server, WAIT_TIMEOUT},
 };
 
 use crate::ECHOGATE;
@@ -20,7 +20,7 @@ fn what_is_drawn_on_a_display_is_seen_by_novnc_and_keys_pressed_there_arrive() {
     symlink(packages.join("node_modules/@novnc/novnc"), web.path().join("novnc")).unwrap();
 
     let port = free_port();
-    // A display has a number; this one is as free as the port.
+    // The display's number is that of the port, so it is free, too.
     let display = format!(":{port}");
     let mut command = Command::new(xvnc);
     command.args([&display, "-rfbport", &port.to_string(), "-localhost", "-nolisten", "tcp"]);
@@ -53,7 +53,7 @@ fn what_is_drawn_on_a_display_is_seen_by_novnc_and_keys_pressed_there_arrive() {
     page.eval("rfb.sendKey(0xffe5)");
     let start = Instant::now();
     while !caps_lock_is("on") {
-        assert!(start.elapsed() < PATIENCE, "the key never arrives");
+        assert!(start.elapsed() < WAIT_TIMEOUT, "the key never arrives");
     }
 
     page.eval("rfb.disconnect()");

@@ -1,4 +1,4 @@
-//! `wscat`, on a terminal, where it tells of everything.
+//! `wscat`, on a terminal, where it prints all events.
 
 use echogate_tests::{
     program::{packages, programs},
@@ -8,7 +8,7 @@ use echogate_tests::{
 use super::endings;
 use crate::server;
 
-/// wscat, called; `None` where it is not installed.
+/// Starts wscat; `None` if it is not installed.
 fn wscat(url: &str, options: &[&str]) -> Option<Terminal> {
     let [node] = programs(["node"])?;
     let program = packages(&["wscat"])?.join("node_modules/wscat/bin/wscat");
@@ -54,7 +54,7 @@ fn wscat_sees_why_a_connection_ends() {
         terminal.type_in(&format!("{sent}\r"));
         terminal.wait_for(shown);
     }
-    // It is no page, whatever origin it names, and can read a status.
+    // wscat is no page, whatever origin it sends, and can read a status.
     let refused = wscat(&server.ws("/ws"), &["-o", "http://evil.example"]);
     let Some(terminal) = refused else { return };
     terminal.wait_for("error: Unexpected server response: 403");

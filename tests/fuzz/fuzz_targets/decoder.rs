@@ -5,7 +5,7 @@
 use echogate_proto::ws::{Decoder, Event, Violation};
 use libfuzzer_sys::fuzz_target;
 
-/// What the client sent, whatever the pieces.
+/// The events of all bytes, independent of the pieces.
 #[derive(Debug, Default, PartialEq)]
 struct Seen {
     payload: Vec<u8>,
@@ -57,7 +57,7 @@ fuzz_target!(|input: (u8, &[u8])| {
     let (piece, bytes) = input;
     let whole = decode(bytes, usize::MAX);
     let pieces = decode(bytes, usize::from(piece) + 1);
-    // A violation may show with more or less of the last payload delivered before it.
+    // The payload delivered before a violation may depend on the pieces.
     assert_eq!(pieces.violation, whole.violation);
     assert_eq!(pieces.control, whole.control);
     assert_eq!(pieces.messages, whole.messages);

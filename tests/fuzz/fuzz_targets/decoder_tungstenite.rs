@@ -1,5 +1,5 @@
-//! The frame decoder and tungstenite's find the same in any bytes. The first byte is the size of
-//! the pieces.
+//! The frame decoder and tungstenite's give the same results for any bytes. The first byte is the
+//! size of the pieces.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! An endpoint's URL is written as it was read, and what is said of a bad one is one line.
+//! A parsed endpoint URL is displayed as it was read, and a parse error is one line.
 
 #![no_main]
 

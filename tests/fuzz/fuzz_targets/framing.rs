@@ -1,6 +1,5 @@
-//! Every framing makes of any bytes, in any pieces, the messages that a plain model makes of the
-//! whole. The first byte chooses the framing and its options, the next two the sizes of the
-//! pieces.
+//! Every framing gives the same messages for any bytes in any pieces as a simple model for the
+//! whole. The first byte chooses the framing and its options, the next two the sizes of the pieces.
 
 #![no_main]
 
@@ -19,7 +18,7 @@ fuzz_target!(|input: (u8, [u8; 2], &[u8])| {
     let invalid = invalid[usize::from(choice >> 4) % 3];
     let framings = [Framing::Bytes, Framing::Text, Framing::Line, Framing::Message];
     let framing = framings[usize::from(choice) % 4];
-    // The others have no such option.
+    // The other framings have no such option.
     let invalid = if framing.is_text() { invalid } else { InvalidText::Close };
     let options = FramingOptions { chunk: MIN_CHUNK, invalid, ..FramingOptions::default() };
     let framer = Framer::with_options(framing, &options);
@@ -104,8 +103,8 @@ fn replies(mut framer: Framer, sizes: [usize; 2], bytes: &[u8]) {
     assert_eq!(run(framer, sizes, input), expected);
 }
 
-/// The messages that a framer makes of `bytes` in pieces of two sizes by turns: what it does not
-/// take is given again with what follows.
+/// The messages of a framer for `bytes` in pieces of two alternating sizes: bytes that it does not
+/// consume are passed again with the next piece.
 fn run(mut framer: Framer, sizes: [usize; 2], bytes: &[u8]) -> Result<Vec<Message>, FramingError> {
     let (mut out, mut held, mut rest) = (Vec::new(), Vec::new(), bytes);
     for size in sizes.into_iter().cycle() {

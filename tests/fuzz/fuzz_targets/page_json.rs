@@ -1,4 +1,4 @@
-//! The page's JSON reader accepts what serde_json accepts, and reads the same in it.
+//! The page's JSON reader accepts the same texts as serde_json, and reads the same values.
 
 #![no_main]
 
@@ -8,7 +8,7 @@ use echogate_web::json::{Json, quote};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
-/// The depth at which the page's reader gives up.
+/// The maximum depth of the page's reader.
 const DEPTH: usize = 32;
 
 fuzz_target!(|text: &str| {
@@ -41,7 +41,7 @@ fn same(ours: &Json, theirs: &Value) -> bool {
             ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(a, b)| same(a, b))
         }
         (Json::Object(ours), Value::Object(theirs)) => {
-            // Of members of one name serde_json keeps the last.
+            // serde_json keeps the last of several members with the same name.
             let ours: HashMap<_, _> = ours.iter().map(|(name, value)| (name, value)).collect();
             ours.len() == theirs.len()
                 && ours.iter().all(|(name, a)| theirs.get(*name).is_some_and(|b| same(a, b)))

@@ -1,5 +1,4 @@
-//! A PROXY header is read to its end and no further; written anew in either version it means the
-//! same.
+//! A PROXY header is read to its end and no further, and survives encoding in either version.
 
 #![no_main]
 

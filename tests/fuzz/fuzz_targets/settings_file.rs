@@ -1,4 +1,5 @@
-//! A file of settings is read or refused, and a refusal is one line that names a line of the file.
+//! A configuration file is accepted or rejected, and the error is one line that names a line of the
+//! file.
 
 #![no_main]
 
@@ -8,7 +9,7 @@ use echogate::internals::check_file;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
-    // Routes read the certificates that they name.
+    // The check of a route reads the certificate files that it names.
     if text.contains("ca") {
         return;
     }

@@ -1,5 +1,5 @@
-//! Chromium and the pipe that it is driven over: the DevTools protocol, a JSON object at a
-//! time, each ended by a zero byte. The browser ends with the pipe.
+//! Chromium and its DevTools pipe: JSON objects, each ended by a zero byte. The browser exits when
+//! the pipe is closed.
 
 use std::{
     ffi::OsString,
@@ -13,9 +13,9 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::server::PATIENCE;
+use crate::server::WAIT_TIMEOUT;
 
-/// What the browser is found by, in this order, unless `CHROMIUM` names it.
+/// The program names of the browser, tried in this order unless `CHROMIUM` names one.
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
 const FLAGS: [&str; 13] = [
@@ -40,7 +40,7 @@ pub(super) struct Pipe {
     process: Child,
     to: Option<ChildStdin>,
     from: Receiver<Value>,
-    /// Messages that came while another was waited for.
+    /// Events that were received and not taken yet.
     events: Vec<Value>,
     last_id: u64,
     _profile: TempDir,
@@ -62,7 +62,7 @@ impl Pipe {
         let profile = tempfile::tempdir().expect("a temporary folder can be made");
         let mut profile_flag = OsString::from("--user-data-dir=");
         profile_flag.push(profile.path());
-        // It reads commands on descriptor 3 and writes on 4: the shell moves our pipes there.
+        // The browser reads commands from descriptor 3 and writes to 4: the shell moves the pipes there.
         let mut process = Command::new("sh")
             .args(["-c", r#"exec "$0" "$@" 3<&0 4>&1 </dev/null >&2"#])
             .arg(program)
@@ -80,8 +80,7 @@ impl Pipe {
         Pipe { process, to, from, events: Vec::new(), last_id: 0, _profile: profile }
     }
 
-    /// Has a command carried out, on the page of that session if one is named; answers with its
-    /// result, or with the browser's words why there is none.
+    /// Runs a command, in a session if one is named; returns its result, or the browser's error.
     pub(super) fn call(
         &mut self,
         session: Option<&str>,
@@ -101,10 +100,10 @@ impl Pipe {
         to.write_all(&bytes).unwrap_or_else(|e| panic!("{method}: the browser is gone: {e}"));
         let start = Instant::now();
         loop {
-            let left = PATIENCE.saturating_sub(start.elapsed());
+            let left = WAIT_TIMEOUT.saturating_sub(start.elapsed());
             let mut message = match self.from.recv_timeout(left) {
                 Ok(message) => message,
-                Err(RecvTimeoutError::Timeout) => panic!("{method}: no answer in {PATIENCE:?}"),
+                Err(RecvTimeoutError::Timeout) => panic!("{method}: no answer in {WAIT_TIMEOUT:?}"),
                 Err(RecvTimeoutError::Disconnected) => panic!("{method}: the browser is gone"),
             };
             if message["id"] != id {
@@ -117,20 +116,20 @@ impl Pipe {
         }
     }
 
-    /// Waits for an event that came since events were last taken, or that comes.
+    /// Waits for an event that `wanted` accepts, among the events not taken yet and new ones.
     pub(super) fn wait_for_event(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
         let start = Instant::now();
         loop {
             if let Some(event) = self.events.iter().find(|event| wanted(event)) {
                 return event.clone();
             }
-            let left = PATIENCE.saturating_sub(start.elapsed());
+            let left = WAIT_TIMEOUT.saturating_sub(start.elapsed());
             let event = self.from.recv_timeout(left);
             self.events.push(event.expect("the browser tells of it in time"));
         }
     }
 
-    /// The events that have come so far and were not taken yet.
+    /// Takes all events that were received so far.
     pub(super) fn take_events(&mut self) -> Vec<Value> {
         self.events.extend(self.from.try_iter());
         std::mem::take(&mut self.events)
@@ -139,7 +138,7 @@ impl Pipe {
 
 impl Drop for Pipe {
     fn drop(&mut self) {
-        // It ends by itself when its input does, and leaves nothing behind.
+        // The browser exits at the end of its input, and cleans up its own processes.
         self.to = None;
         self.process.wait().ok();
     }

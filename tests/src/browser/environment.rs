@@ -1,4 +1,4 @@
-//! What is around a page: its language and colours, files, the clipboard, what it costs.
+//! The environment of a page: language, colours, files, clipboard, CPU time and memory.
 
 use std::{
     fs,
@@ -10,8 +10,8 @@ use serde_json::json;
 use super::Page;
 
 impl Page {
-    /// Loads the page anew in a browser that asks for this language.
-    pub fn speaks(&mut self, language: &str) {
+    /// Reloads the page with this language as the browser's preference.
+    pub fn reload_in_language(&mut self, language: &str) {
         let agent = self.eval("navigator.userAgent");
         let it = json!({ "userAgent": agent, "acceptLanguage": language });
         self.call("Emulation.setUserAgentOverride", it);
@@ -20,13 +20,13 @@ impl Page {
         self.wait_for("!window.is_old && document.querySelector('#toggle')");
     }
 
-    /// Shows the page in the reader's own colours, as some systems do on request.
+    /// Enables the media feature `forced-colors`.
     pub fn force_colours(&mut self) {
         let features = json!([{ "name": "forced-colors", "value": "active" }]);
         self.call("Emulation.setEmulatedMedia", json!({ "features": features }));
     }
 
-    /// Chooses a file in a field for files.
+    /// Chooses a file in a file input.
     ///
     /// # Panics
     ///
@@ -38,23 +38,23 @@ impl Page {
         self.call("DOM.setFileInputFiles", json!({ "files": [file], "objectId": id }));
     }
 
-    /// Lets the page read the clipboard, so that a test can.
+    /// Grants the page access to the clipboard.
     pub fn allow_clipboard(&mut self) {
         let it = json!({ "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"] });
         self.pipe.call(None, "Browser.grantPermissions", it).expect("a browser that can copy");
     }
 
-    /// Has files that the page offers put into a folder.
+    /// Sets the folder for the page's downloads.
     pub fn download_to(&mut self, folder: &Path) {
         let it = json!({ "behavior": "allow", "downloadPath": folder, "eventsEnabled": true });
         self.pipe.call(None, "Browser.setDownloadBehavior", it).expect("a browser that downloads");
     }
 
-    /// Waits for a file to have come whole into that folder, and says which.
+    /// Waits for a download into that folder to complete, and returns its path.
     ///
     /// # Panics
     ///
-    /// When none comes in time.
+    /// When no download completes within [`WAIT_TIMEOUT`](crate::server::WAIT_TIMEOUT).
     pub fn downloaded(&mut self, folder: &Path) -> PathBuf {
         let done = self.pipe.wait_for_event(|event| {
             event["method"] == "Browser.downloadProgress" && event["params"]["state"] == "completed"
@@ -66,9 +66,8 @@ impl Page {
         })
     }
 
-    /// The seconds that the page has spent in its scripts, its styles and its layout so far, and
-    /// in all.
-    pub fn seconds_spent(&mut self) -> [f64; 4] {
+    /// The CPU time that the page has used so far, in seconds: scripts, styles, layout, total.
+    pub fn cpu_seconds(&mut self) -> [f64; 4] {
         self.call("Performance.enable", json!({}));
         let metrics = self.call("Performance.getMetrics", json!({}));
         let metrics = metrics["metrics"].as_array().cloned().unwrap_or_default();
@@ -78,7 +77,7 @@ impl Page {
         })
     }
 
-    /// What the page's memory holds, in bytes: its objects, and its WebAssembly.
+    /// The memory of the page's objects and its WebAssembly, in bytes.
     pub fn memory(&mut self) -> u64 {
         self.call("HeapProfiler.collectGarbage", json!({}));
         let used = self.call("Runtime.getHeapUsage", json!({}));
