@@ -20,7 +20,8 @@ use super::{
     },
     pending_replies::Wait,
     reconnect::ConnectionPolicy,
-    target::{Target, target_args::TargetArgs},
+    target::Target,
+    target_args::TargetArgs,
 };
 use crate::config::parse_duration;
 

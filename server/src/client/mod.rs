@@ -23,6 +23,7 @@ mod pending_replies;
 mod reconnect;
 mod session;
 mod target;
+mod target_args;
 mod transport;
 
 use echogate_proto::endpoint::Endpoint;

@@ -1,7 +1,5 @@
 //! The validated target of a connection.
 
-pub(super) mod target_args;
-
 use std::str::FromStr;
 
 use data_encoding::BASE64;
@@ -11,7 +9,7 @@ use echogate_proto::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use self::target_args::{Header, TargetArgs};
+use super::target_args::{Header, TargetArgs};
 use crate::net::tls::{AppProtocol, client::ClientTls};
 
 /// The target of a connection.

@@ -97,13 +97,13 @@ impl Composer {
         let label = |of: &str, content: &str| text("label", content).attr("for", of);
         let repetition = el("div").class("repetition").children([
             &repeat,
-            &label("every", texts.repeat_every),
+            &label(Action::EditInterval.name(), texts.repeat_every),
             &interval,
             &text("span", texts.repeat_millis),
         ]);
         let bursts = el("div").class("repetition").children([
             &button(texts.burst, Action::SendBurst).id("burst-send").class("quiet"),
-            &label("burst", texts.burst_of),
+            &label(Action::EditBurst.name(), texts.burst_of),
             &burst,
         ]);
         let above = el("div").class("above").children([&fieldset, &templates, &keys]);

@@ -46,11 +46,7 @@ use self::{
     stats::ShardedStats,
     stream_worker::StreamWorker,
 };
-use super::{
-    Error,
-    datagram_socket::MAX_UDP,
-    target::{Target, target_args::TargetArgs},
-};
+use super::{Error, datagram_socket::MAX_UDP, target::Target, target_args::TargetArgs};
 use crate::config::parse_duration;
 use crate::text::io_error::describe;
 

@@ -151,7 +151,10 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
             self.upstream_end = UpstreamEnd::Reset;
         }
         self.discard_to_client();
-        End { code: CloseCode::ABNORMAL, why: "cut off at the end of the shutdown (--drain)".into() }
+        End {
+            code: CloseCode::ABNORMAL,
+            why: "cut off at the end of the shutdown (--drain)".into(),
+        }
     }
 }
 

@@ -67,7 +67,10 @@ async fn a_drain_that_is_over_cuts_everything_off() {
     rig.client.write_all(&frame(0x82, &[7; 90])).await.unwrap();
     sleep(Duration::from_secs(1)).await;
     rig.drain.advance(Stage::Cut);
-    assert_eq!(rig.end().await, (1006, "cut off at the end of the shutdown (--drain)".to_owned(), 1));
+    assert_eq!(
+        rig.end().await,
+        (1006, "cut off at the end of the shutdown (--drain)".to_owned(), 1)
+    );
 }
 
 #[tokio::test(start_paused = true)]
