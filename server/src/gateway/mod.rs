@@ -27,33 +27,34 @@ use crate::{
     net::{forwarded::Forwarded, proxy_protocol, stream::Stream},
 };
 
-/// A WebSocket path and where it leads.
+/// A WebSocket path and the upstream that it is bridged to.
 #[derive(Debug)]
 pub(crate) struct Route {
     /// The path of the request.
     pub(crate) path: Arc<str>,
     /// The upstream.
     pub(crate) target: Upstream,
-    /// The subprotocol chosen if it is offered and none is preferred to it.
+    /// The route's own subprotocol, selected if the client offers it and offers none that is
+    /// preferred to it.
     pub(crate) protocol: Option<String>,
-    /// The version of the PROXY protocol that the upstream is told of the client by.
+    /// The version of the PROXY protocol header that is sent to the upstream, if one is.
     pub(crate) proxy: Option<proxy_protocol::Version>,
-    /// The most connections.
+    /// The limit on connections.
     pub(crate) limit: RouteLimit,
-    /// How it is bridged.
+    /// The settings of the bridge.
     pub(crate) options: Arc<bridge::BridgeConfig>,
 }
 
-/// The client of a request, resolved once.
+/// The client of a request, with the information of trusted proxies applied.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
-    /// The client's address, as trusted proxies name it.
+    /// The client's address, as reported by trusted proxies.
     pub(crate) peer: SocketAddr,
     /// The address that the client connected to.
     pub(crate) local: SocketAddr,
     /// Whether the connection is a TLS connection.
     pub(crate) is_tls: bool,
-    /// What trusted HTTP proxies say of the request.
+    /// The forwarding headers of trusted HTTP proxies.
     pub(crate) forwarded: Forwarded,
 }
 
@@ -63,5 +64,5 @@ pub(crate) struct Client {
 #[derive(Clone, Copy)]
 pub(crate) struct Reclaim(pub(crate) fn(Upgraded) -> Result<Reclaimed, Upgraded>);
 
-/// The stream of an upgraded HTTP/1.1 connection, and what was read of it beyond the request.
+/// The stream of an upgraded HTTP/1.1 connection, and the bytes read behind the request.
 pub(crate) type Reclaimed = (Stream, Vec<u8>);
