@@ -1,8 +1,9 @@
-//! How many connections there may be at once: in all, from one address, on one route.
-//! The limits may change while there are some: those that are there are counted on.
+//! The limits on simultaneous connections: in all, from one address, on one route. A connection
+//! holds a permit for as long as it exists. The limits may change meanwhile: permits that are held
+//! count towards the new limits, and none is revoked.
 //!
-//! - `http`: the limit on HTTP connections
-//! - `share`: permits of which an address may have a share
+//! - `http`: the limits on HTTP connections, whose permits can be revoked
+//! - `share`: permits for other costly resources, of which each address may hold a share
 
 pub(crate) mod http;
 pub(crate) mod share;
@@ -23,22 +24,23 @@ use tokio::sync::Semaphore;
 use self::http::{CountedBy, HttpLimits, HttpPermit};
 use crate::connections::counters::Refusal;
 
-/// HTTP connections at once, those that became WebSockets aside.
+/// The maximum number of established HTTP connections, not counting those upgraded to WebSocket.
 const HTTP_CONNECTIONS: usize = 1024;
 
-/// HTTP connections at once whose first request has not come.
+/// The maximum number of HTTP connections whose first request has not arrived yet.
 const HTTP_SET_UPS: usize = 4096;
 
-/// The part of the process's file descriptors that the latter may take, if that is less.
+/// The divisor of the process's limit on file descriptors that gives the maximum of
+/// [`HTTP_SET_UPS`] connections, where that is lower.
 const HTTP_SET_UPS_PART: usize = 4;
 
-/// The limits, and how far they are used up.
+/// The limits, and the permits that are held.
 #[derive(Debug)]
 pub(crate) struct Limits {
-    /// Places that are left in all.
+    /// The permits that are free, of all connections together.
     left: Semaphore,
     counts: Mutex<Counts>,
-    /// Clients that wait for a place.
+    /// The number of connections that wait for a permit.
     waiting: AtomicUsize,
     http: Arc<HttpLimits>,
 }
@@ -46,32 +48,33 @@ pub(crate) struct Limits {
 #[derive(Debug)]
 struct Counts {
     max: u32,
-    /// Places that are taken beyond `max` since it was lowered: the next that are given
-    /// back are nobody's.
-    beyond: u32,
+    /// The number of permits held in excess of `max`, after it was lowered. So many permits do not
+    /// become free when they are released.
+    excess: u32,
     max_per_address: u32,
-    /// Loopback's many clients may be those of a proxy.
+    /// Whether `max_per_address` applies to loopback addresses. By default it does not: all
+    /// clients of a local proxy have one.
     loopback_is_limited: bool,
     per_address: HashMap<Arc<IpAddr>, u32>,
-    /// By the route's path, for as long as a route or a connection has it.
+    /// The permits held on each path, for as long as a route or a connection refers to the count.
     per_route: HashMap<Box<str>, Weak<AtomicU32>>,
 }
 
-/// The limit of one route. Those of one path count together, whatever each allows.
+/// The limit of one route. Routes of the same path, before and after a reload, share one count.
 #[derive(Clone, Debug)]
 pub(crate) struct RouteLimit {
     max: Option<u32>,
     used: Arc<AtomicU32>,
 }
 
-/// Which limit is reached.
+/// The limit for which a permit is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LimitReached {
-    /// So many connections in all.
+    /// The maximum number of connections in all.
     Server(u32),
-    /// So many from one address, or one IPv6 network.
+    /// The address or IPv6 network, and its maximum number of connections.
     Address(IpAddr, u32),
-    /// So many on the route.
+    /// The maximum number of connections on the route.
     Route(u32),
 }
 
@@ -96,7 +99,7 @@ impl fmt::Display for LimitReached {
 }
 
 impl LimitReached {
-    /// The reason that the refusal is counted by.
+    /// The counter of this refusal in `/metrics`.
     pub(crate) fn refusal(self) -> Refusal {
         match self {
             LimitReached::Server(_) => Refusal::MaxConnections,
@@ -107,14 +110,14 @@ impl LimitReached {
 }
 
 impl Limits {
-    /// At most `max` connections, and of one address at most `max_per_address`; without
-    /// that, 1000, and any number from loopback.
+    /// Limits of `max` connections in all and `max_per_address` from one address. The default of
+    /// the latter is 1000, without a limit on loopback addresses.
     pub(crate) fn new(max: u32, max_per_address: Option<u32>) -> Limits {
         let limits = Limits {
             left: Semaphore::new(0),
             counts: Mutex::new(Counts {
                 max: 0,
-                beyond: 0,
+                excess: 0,
                 max_per_address: 0,
                 loopback_is_limited: false,
                 per_address: HashMap::new(),
@@ -127,25 +130,25 @@ impl Limits {
         limits
     }
 
-    /// Other limits, for who comes from now on; those who wait are let in as far as there
-    /// is room then.
+    /// Changes the limits. Connections that wait for a permit get one as far as the new limits
+    /// allow it.
     pub(crate) fn set(&self, max: u32, max_per_address: Option<u32>) {
         let mut counts = self.counts();
         counts.max_per_address = max_per_address.unwrap_or(1000);
         counts.loopback_is_limited = max_per_address.is_some();
         if let Some(fewer) = counts.max.checked_sub(max) {
             let free = self.left.forget_permits(fewer as usize);
-            counts.beyond += fewer - u32::try_from(free).unwrap_or(fewer);
+            counts.excess += fewer - u32::try_from(free).unwrap_or(fewer);
         } else {
             let more = max - counts.max;
-            let owed = more.min(counts.beyond);
-            counts.beyond -= owed;
+            let owed = more.min(counts.excess);
+            counts.excess -= owed;
             self.left.add_permits((more - owed) as usize);
         }
         counts.max = max;
     }
 
-    /// The limit of the route at `path`: at most `max` connections, if not any number.
+    /// The limit of the route at `path`: `max` connections, or any number if that is `None`.
     pub(crate) fn route(&self, path: &str, max: Option<u32>) -> RouteLimit {
         let per_route = &mut self.counts().per_route;
         per_route.retain(|_, used| used.strong_count() > 0);
@@ -154,13 +157,14 @@ impl Limits {
         RouteLimit { max, used }
     }
 
-    /// Waits for a place, and takes it.
+    /// Waits for a permit. It is not yet counted for an address
+    /// ([`ConnectionPermit::for_address`]).
     pub(crate) async fn acquire(self: &Arc<Self>) -> ConnectionPermit {
         let permit = match self.left.try_acquire() {
             Ok(permit) => permit,
             Err(_) => {
                 let _waiting = Waiting::new(&self.waiting);
-                self.left.acquire().await.expect("it is never closed")
+                self.left.acquire().await.expect("the semaphore is never closed")
             }
         };
         permit.forget();
@@ -177,7 +181,7 @@ impl Limits {
         ip.map(|ip| self.counts().counted_by(ip))
     }
 
-    /// How far the limits are used up.
+    /// The limits, and the number of permits that are held.
     pub(crate) fn usage(&self) -> Usage {
         let counts = self.counts();
         Usage {
@@ -191,7 +195,8 @@ impl Limits {
         }
     }
 
-    /// Takes a place for a client, who may have an address, on a route if it comes by one.
+    /// Takes a permit for a client at `ip`, and on a route if one is given. A client of a Unix
+    /// socket has no address.
     ///
     /// # Errors
     ///
@@ -205,17 +210,17 @@ impl Limits {
             return Err(LimitReached::Server(self.counts().max));
         };
         permit.forget();
-        let mut place =
-            ConnectionPermit { limits: self.clone(), address: None, route: None }.of(ip)?;
+        let permit = ConnectionPermit { limits: self.clone(), address: None, route: None };
+        let mut permit = permit.for_address(ip)?;
         if let Some(RouteLimit { max, used }) = route {
             let max = max.unwrap_or(u32::MAX);
             let more = |used| (used < max).then_some(used + 1);
             if used.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_err() {
                 return Err(LimitReached::Route(max));
             }
-            place.route = Some(used.clone());
+            permit.route = Some(used.clone());
         }
-        Ok(place)
+        Ok(permit)
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -223,7 +228,7 @@ impl Limits {
     }
 }
 
-/// The most HTTP connections whose first request has not come.
+/// The maximum number of HTTP connections whose first request has not arrived yet.
 fn http_set_ups() -> usize {
     let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
     let part = usize::try_from(files).unwrap_or(usize::MAX) / HTTP_SET_UPS_PART;
@@ -231,7 +236,7 @@ fn http_set_ups() -> usize {
 }
 
 impl Counts {
-    /// The address that a client's connections are counted by, and the most that it may have.
+    /// The address by which a client's connections are counted, and their maximum number.
     fn counted_by(&self, ip: IpAddr) -> CountedBy {
         let ip = counted_as(ip);
         match ip.is_loopback() && !self.loopback_is_limited {
@@ -241,12 +246,12 @@ impl Counts {
     }
 }
 
-/// The limits, and how far they are used up.
+/// The limits, and the number of permits that are held.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Usage {
     pub(crate) max: u32,
     pub(crate) max_per_address: u32,
-    /// Clients that wait for a place.
+    /// The number of connections that wait for a permit.
     pub(crate) waiting: usize,
     pub(crate) http: usize,
     pub(crate) max_http: usize,
@@ -254,7 +259,7 @@ pub(crate) struct Usage {
     pub(crate) max_http_set_ups: usize,
 }
 
-/// Counts a client for as long as it waits.
+/// Counts a waiting connection until it is dropped.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl Waiting<'_> {
@@ -270,31 +275,34 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// A client's place, given back when dropped.
+/// The permit of a connection, released when dropped.
 #[derive(Debug)]
 pub(crate) struct ConnectionPermit {
     limits: Arc<Limits>,
-    /// One of the keys: a connection pays for a pointer.
+    /// The key of `Counts::per_address`, shared so that each connection stores only a pointer.
     address: Option<Arc<IpAddr>>,
     route: Option<Arc<AtomicU32>>,
 }
 
 impl ConnectionPermit {
-    /// The place of a client at this address, if it has one.
+    /// Counts the permit for the client's address, if the client has one.
     ///
     /// # Errors
     ///
-    /// When the address has as many as it may; the place is given back.
-    pub(crate) fn of(mut self, ip: Option<IpAddr>) -> Result<ConnectionPermit, LimitReached> {
+    /// When the limit of the address is reached; the permit is released.
+    pub(crate) fn for_address(
+        mut self,
+        ip: Option<IpAddr>,
+    ) -> Result<ConnectionPermit, LimitReached> {
         let Some(ip) = ip else { return Ok(self) };
         let mut counts = self.limits.counts();
         let (ip, max) = counts.counted_by(ip);
         let address = match counts.per_address.entry(Arc::new(ip)) {
-            Entry::Occupied(mut has) if *has.get() < max => {
-                *has.get_mut() += 1;
-                Some(has.key().clone())
+            Entry::Occupied(mut count) if *count.get() < max => {
+                *count.get_mut() += 1;
+                Some(count.key().clone())
             }
-            Entry::Vacant(none) if max > 0 => Some(none.insert_entry(1).key().clone()),
+            Entry::Vacant(count) if max > 0 => Some(count.insert_entry(1).key().clone()),
             _ => None,
         };
         drop(counts);
@@ -303,9 +311,9 @@ impl ConnectionPermit {
     }
 }
 
-/// The address that `ip` is counted under. An IPv6 address counts as its /64 network, of which
-/// one client has all addresses (RFC 6177); but loopback, and link-local addresses, whose network
-/// is the same on every link, count alone.
+/// The address by which connections from `ip` are counted. An IPv6 address counts as its /64
+/// network, since one client may use all addresses of a /64 (RFC 6177). Loopback and link-local
+/// addresses count one by one: the link-local network is the same on every link.
 pub(crate) fn counted_as(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(v6) if !v6.is_loopback() && !v6.is_unicast_link_local() => {
@@ -315,7 +323,7 @@ pub(crate) fn counted_as(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// Whether `ip`, of [`counted_as`], stands for a /64 network.
+/// Whether `ip`, a result of [`counted_as`], represents a /64 network.
 fn is_counted_by_network(ip: &IpAddr) -> bool {
     matches!(ip, IpAddr::V6(v6) if !v6.is_loopback() && !v6.is_unicast_link_local())
 }
@@ -323,8 +331,8 @@ fn is_counted_by_network(ip: &IpAddr) -> bool {
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut counts = self.limits.counts();
-        match counts.beyond.checked_sub(1) {
-            Some(fewer) => counts.beyond = fewer,
+        match counts.excess.checked_sub(1) {
+            Some(fewer) => counts.excess = fewer,
             None => self.limits.left.add_permits(1),
         }
         if let Some(ip) = &self.address
@@ -353,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn places_run_out_and_come_back() {
+    fn permits_run_out_and_are_released() {
         let limits = Arc::new(Limits::new(2, None));
         let first = enter(&limits, HERE).unwrap();
         let _second = enter(&limits, HERE).unwrap();
@@ -382,21 +390,21 @@ mod tests {
     #[test]
     fn an_address_is_counted_in_either_notation() {
         let limits = Arc::new(Limits::new(10, Some(1)));
-        let place = enter(&limits, THERE).unwrap();
+        let permit = enter(&limits, THERE).unwrap();
         let full = LimitReached::Address(THERE.parse().unwrap(), 1);
         assert_eq!(enter(&limits, "::ffff:192.0.2.1").unwrap_err(), full);
-        drop(place);
+        drop(permit);
         drop(enter(&limits, THERE).unwrap());
         assert!(limits.counts().per_address.is_empty());
-        assert_eq!(limits.left.available_permits(), 10, "what is refused takes no place");
+        assert_eq!(limits.left.available_permits(), 10, "a refused connection holds no permit");
     }
 
     #[test]
-    fn loopback_is_limited_only_if_asked() {
+    fn loopback_is_limited_only_by_a_configured_limit() {
         let limits = Arc::new(Limits::new(3000, None));
-        let places: Vec<_> = (0..2000).map(|_| enter(&limits, HERE).unwrap()).collect();
+        let permits: Vec<_> = (0..2000).map(|_| enter(&limits, HERE).unwrap()).collect();
         let others: Vec<_> = (0..1000).map(|_| enter(&limits, THERE).unwrap()).collect();
-        drop(places);
+        drop(permits);
         assert!(matches!(enter(&limits, THERE), Err(LimitReached::Address(_, 1000))));
         drop(others);
     }
@@ -406,50 +414,54 @@ mod tests {
         let limits = Arc::new(Limits::new(10, None));
         let route = limits.route("/ws", Some(1));
         let ip = Some(HERE.parse().unwrap());
-        let place = limits.enter(ip, Some(&route)).unwrap();
+        let permit = limits.enter(ip, Some(&route)).unwrap();
         assert_eq!(limits.enter(ip, Some(&route)).unwrap_err(), LimitReached::Route(1));
         limits.enter(ip, Some(&limits.route("/other", Some(1)))).unwrap();
-        drop(place);
+        drop(permit);
         limits.enter(ip, Some(&route)).unwrap();
     }
 
     #[test]
-    fn a_route_that_is_limited_anew_counts_on() {
+    fn a_new_limit_of_a_route_counts_the_permits_that_are_held() {
         let limits = Arc::new(Limits::new(10, None));
         let free = limits.route("/ws", None);
-        let place = limits.enter(None, Some(&free)).unwrap();
+        let permit = limits.enter(None, Some(&free)).unwrap();
         drop(free);
         let limited = limits.route("/ws", Some(1));
         assert_eq!(limits.enter(None, Some(&limited)).unwrap_err(), LimitReached::Route(1));
-        drop((place, limited));
+        drop((permit, limited));
         limits.route("/other", None);
-        assert_eq!(limits.counts().per_route.len(), 1, "nobody has the other any more");
+        assert_eq!(
+            limits.counts().per_route.len(),
+            1,
+            "no route or connection refers to the first path any more"
+        );
     }
 
     #[test]
     fn a_limit_that_is_lowered_and_raised_is_right_at_every_step() {
         let limits = Arc::new(Limits::new(3, None));
-        let mut places: Vec<_> = (0..3).map(|_| enter(&limits, HERE).unwrap()).collect();
+        let mut permits: Vec<_> = (0..3).map(|_| enter(&limits, HERE).unwrap()).collect();
         limits.set(1, None);
-        places.pop();
+        permits.pop();
         assert_eq!(enter(&limits, HERE).unwrap_err(), LimitReached::Server(1), "2 of 1");
         limits.set(2, None);
         assert_eq!(enter(&limits, HERE).unwrap_err(), LimitReached::Server(2), "2 of 2");
         limits.set(4, None);
-        places.extend((0..2).map(|_| enter(&limits, HERE).unwrap()));
+        permits.extend((0..2).map(|_| enter(&limits, HERE).unwrap()));
         assert_eq!(enter(&limits, HERE).unwrap_err(), LimitReached::Server(4), "4 of 4");
         limits.set(1, None);
         limits.set(3, None);
-        places.truncate(2);
+        permits.truncate(2);
         let _third = enter(&limits, HERE).unwrap();
         assert_eq!(enter(&limits, HERE).unwrap_err(), LimitReached::Server(3), "3 of 3");
-        assert_eq!(limits.counts().beyond, 0);
+        assert_eq!(limits.counts().excess, 0);
     }
 
     #[tokio::test]
-    async fn who_waits_is_let_in_by_a_limit_that_is_raised_and_only_as_far() {
+    async fn a_raised_limit_admits_waiting_connections_up_to_the_limit() {
         let limits = Arc::new(Limits::new(1, None));
-        let place = limits.acquire().await;
+        let permit = limits.acquire().await;
         let waiting = || {
             let limits = limits.clone();
             tokio::spawn(async move { limits.acquire().await })
@@ -459,7 +471,7 @@ mod tests {
         limits.set(2, None);
         let first = first.await.unwrap();
         assert!(!second.is_finished());
-        drop((place, first));
+        drop((permit, first));
         second.await.unwrap();
     }
 }

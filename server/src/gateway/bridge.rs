@@ -1,24 +1,23 @@
 //! The relay between a WebSocket client and its upstream.
 //!
-//! The relay changes no payload and does not depend on the upstream's protocol. One task serves
-//! a connection; at each wake-up it moves what can be moved in both directions:
+//! The relay changes no payload and does not depend on the upstream's protocol. One task serves a
+//! connection; each time it is woken it relays in both directions as far as possible:
 //!
 //! ```text
 //! client  --frames-->  Decoder  --payload-->  upstream     client_to_upstream.rs
 //! client  <--frames--  Framer   <---bytes---  upstream     upstream_to_client.rs
 //! ```
 //!
-//! Each direction reads only when everything it read before is written: a peer that does not
-//! read stops the other peer from being read, and memory is bounded by one step's worth each
-//! way.
+//! Each direction reads only after all bytes of its previous read are written. So a peer that does
+//! not read stops the relay from reading the other peer, and memory is bounded by one read in each
+//! direction.
 //!
-//! The end of a connection takes four files: its states, with their diagram, are in state.rs, the
-//! closing handshake is in close.rs, the deadlines are in timeouts.rs, and the delivery of what
-//! the client sent before its end is in delivery.rs. The upstream's connection ends in order (FIN, with TLS
-//! after a close_notify) only when the client has declared its input complete, by its Close or
-//! by the end of input of half-close. In every other case, such as a client that vanishes,
-//! breaks the protocol or does not answer, it ends by a reset, so that no truncated upload looks
-//! complete.
+//! The end of a connection is implemented in four files: state.rs has its states, with their
+//! diagram; close.rs the closing handshake; timeouts.rs the deadlines; and delivery.rs the delivery
+//! of the bytes that the client sent before its end. The upstream's connection ends in order (FIN,
+//! with TLS after a close_notify) only if the client has declared its input complete, by a Close or
+//! by the end of input of half-close. Otherwise, if for example the client vanishes, violates the
+//! protocol or does not answer, it ends by a reset, so that no truncated upload looks complete.
 
 mod client_to_upstream;
 mod close;
@@ -68,35 +67,34 @@ use crate::{
 /// The settings of a route's connections.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BridgeConfig {
-    /// The rule for the boundaries of messages to the client.
+    /// The rule for message boundaries.
     pub(crate) framing: Framing,
     /// The options of the framing.
     pub(crate) framing_options: FramingOptions,
-    /// The largest message taken from the client, in bytes.
+    /// The largest message accepted from the client, in bytes.
     pub(crate) max_message: u64,
-    /// The silence of the client after which it is sent a Ping.
+    /// The silence of the client after which a Ping is sent.
     pub(crate) ping_interval: Duration,
-    /// The silence after a Ping for which the client is given up.
+    /// The silence after a Ping after which the client is considered lost.
     pub(crate) ping_timeout: Duration,
     /// The time without payload after which a connection is closed.
     pub(crate) idle_timeout: Option<Duration>,
 }
 
-/// The terms of one connection.
+/// The negotiated terms of one connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Negotiated {
-    /// The settings of its route.
+    /// The settings of the route.
     pub(crate) config: Arc<BridgeConfig>,
-    /// Whether the subprotocol `half-close` was negotiated: an empty binary message is the end
-    /// of input, in either direction, and the other direction goes on.
+    /// Whether the subprotocol `half-close` was negotiated: an empty binary message ends the input
+    /// of one direction, and the other direction stays open.
     pub(crate) half_close: bool,
 }
 
-/// Relays between a client and an upstream until both connections have ended, and logs the end.
-/// `read_ahead` holds the client's bytes that were read together with its handshake.
+/// Relays between a client and an upstream until both connections have ended, and records the end.
+/// `read_ahead` holds the client's bytes that were read together with the handshake.
 ///
-/// (Not an `async fn`, which would keep every argument twice: there is one of these for each
-/// connection.)
+/// Not an `async fn`, whose future would store every argument twice: each connection has one.
 pub(crate) fn run<C, U>(
     client: C,
     upstream: U,
@@ -152,24 +150,24 @@ struct Bridge<C, U> {
     upstream_out: UpstreamOut,
     upstream_in: UpstreamIn,
     upstream_end: UpstreamEnd,
-    /// The closing handshake and the delivery of the rest, once one of them has begun.
+    /// The state of the closing handshake and of the delivery, once one of them has begun.
     closing: Option<Box<Closing>>,
-    /// The last payload byte of the message that is coming in (framing `line`).
+    /// The last payload byte so far of the client's current message (framing `line`).
     last_byte: Option<u8>,
-    /// The binary message that is coming in consists of empty fragments so far: with half-close
-    /// it is the end of input if it ends like that.
+    /// Whether the client's current binary message consists of empty fragments so far: with
+    /// half-close it is the end of input if it remains empty.
     only_empty_fragments: bool,
-    /// Bytes of the client that are read and not decoded yet.
+    /// Bytes of the client that are not decoded yet.
     undecoded: Option<Box<Undecoded>>,
-    /// Bytes of the upstream that wait for the rest of a reply or of a line.
+    /// The upstream's last bytes, an incomplete reply or line.
     partial_reply: Option<Box<PartialReply>>,
-    /// Payload that the upstream has not taken yet.
+    /// Payload that is not written to the upstream yet.
     to_upstream: WriteBuffer,
-    /// Frames that the client has not taken yet.
+    /// Frames that are not written to the client yet.
     to_client: WriteBuffer,
-    /// Answers to Pings that are not written yet.
+    /// Pong frames that are to be written.
     pongs: Option<Box<Pongs>>,
-    /// A Ping is to be sent.
+    /// Whether a Ping is to be sent.
     ping_due: bool,
     heartbeat: Heartbeat,
     latency: Latency,
@@ -192,7 +190,7 @@ impl<C: Transport, U: Transport> Future for Bridge<C, U> {
 }
 
 impl<C: Transport, U: Transport> Bridge<C, U> {
-    /// Moves what can be moved, until nothing can be or the connection has ended.
+    /// Relays until neither side is ready or the connection has ended.
     fn poll_all(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<End> {
         let now = Instant::now();
         loop {
@@ -203,7 +201,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
             let before = (self.close_is_decided(), self.client_in.is_gone());
             let idle = self.poll_client_to_upstream(cx, scratch, now);
             let reopened = self.poll_upstream_to_client(cx, scratch, now);
-            // An end found in this direction changes what is to be done in the other.
+            // An end that was detected in this direction affects the other one.
             let ended = before != (self.close_is_decided(), self.client_in.is_gone());
             if self.advance_close(stage, idle) || reopened || ended {
                 continue;

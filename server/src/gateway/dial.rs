@@ -1,4 +1,4 @@
-//! Reaching a route's upstream, and saying why not.
+//! The connection to a route's upstream, and the failures of dialling.
 
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -27,18 +27,18 @@ use crate::{
     service::backend::ServiceInstance,
 };
 
-/// Where a route leads, once the listeners are bound.
+/// The upstream of a route, resolved after the listeners are bound.
 #[derive(Clone, Debug)]
 pub(crate) enum Upstream {
-    /// Over TCP.
+    /// A TCP server.
     Tcp(HostPort),
-    /// Over TCP, to a listener of this server.
+    /// A TCP listener of this process.
     Listener(SocketAddr, Hairpins),
-    /// By TLS over TCP.
+    /// A TLS server.
     Tls(HostPort, Arc<ClientTls>),
-    /// To a stream socket in the file system.
+    /// A Unix stream socket.
     Unix(UnixPath),
-    /// To a built-in service, in memory.
+    /// A built-in service, in memory.
     Service(ServiceInstance),
 }
 
@@ -54,27 +54,28 @@ impl fmt::Display for Upstream {
     }
 }
 
-/// Why an upstream was not reached.
+/// The failure to connect to an upstream.
 #[derive(Debug)]
 pub(crate) struct DialError {
-    /// The answer to a client that can read an HTTP status.
+    /// The status of the response, for programs.
     pub(crate) status: StatusCode,
-    /// The status code of the Close frame for a page, which cannot.
+    /// The status code of the Close frame, for pages, which cannot read the response.
     pub(crate) code: CloseCode,
-    /// The reason, for both.
+    /// The reason, for the response or the Close frame.
     pub(crate) reason: String,
     /// The counter of `/metrics` that the failure belongs to.
     pub(crate) refusal: Refusal,
 }
 
 impl Upstream {
-    /// Connects to the upstream for a client within `within`, the look-up of its name and
-    /// the TLS handshake included, and sends it `prelude` before anything else, TLS included.
+    /// Connects to the upstream for a client. Name resolution, connection and TLS handshake together
+    /// may take the time `within`. `prelude`, a PROXY header or nothing, is sent first, before the
+    /// TLS handshake.
     ///
     /// # Errors
     ///
-    /// A failure whose kind [`DialError::refusal`] tells: the upstream refused, did not
-    /// answer in time, has no address, or could not be reached or trusted.
+    /// When the host name cannot be resolved, the upstream refuses the connection or does not
+    /// answer in time, or its certificate is not trusted ([`DialError::refusal`]).
     pub(crate) async fn dial(
         &self,
         client: Peer,
@@ -117,7 +118,7 @@ impl Upstream {
     }
 }
 
-/// The time that all steps of reaching an upstream may take together.
+/// The time limit of all steps of dialling together.
 struct Limit {
     within: Duration,
     deadline: Instant,
@@ -137,7 +138,7 @@ impl Limit {
         })
     }
 
-    /// Runs a step within what is left of the time.
+    /// Runs a step within the remaining time.
     async fn apply<T>(&self, step: impl Future<Output = io::Result<T>>) -> Result<T, DialError> {
         match timeout_at(self.deadline, step).await {
             Ok(done) => done.map_err(|error| self.error(&error, 1)),
@@ -145,14 +146,14 @@ impl Limit {
         }
     }
 
-    /// The failure `error` of an upstream of which so many addresses were tried.
+    /// The description of `error`, after `tried` addresses of the upstream were tried.
     fn error(&self, error: &io::Error, tried: usize) -> DialError {
         let is_tls_error = error.get_ref().and_then(|e| e.downcast_ref::<TlsError>()).is_some();
         let mut reason = match error.kind() {
             io::ErrorKind::TimedOut => return self.timed_out(),
             io::ErrorKind::ConnectionRefused => "the upstream refused the connection".to_owned(),
             _ if is_tls_error => error.to_string(),
-            // Only a Unix socket's connect fails like this.
+            // connect(2) fails with EAGAIN for Unix sockets only.
             io::ErrorKind::WouldBlock => "the upstream's listen backlog is full".to_owned(),
             _ => format!("the upstream cannot be reached: {}", describe(error)),
         };
@@ -184,6 +185,7 @@ impl DialError {
     }
 }
 
+/// Disables Nagle's algorithm and sends `prelude`.
 async fn prepared(mut stream: TcpStream, prelude: &[u8]) -> io::Result<TcpStream> {
     stream.set_nodelay(true)?;
     stream.write_all(prelude).await?;
@@ -195,15 +197,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn failures_are_told_apart_by_status_reason_and_counter() {
+    fn failures_differ_in_status_reason_and_counter() {
         let limit = Limit { within: Duration::from_secs(10), deadline: Instant::now() };
-        let told = |error: io::Error, tried| {
+        let described = |error: io::Error, tried| {
             let DialError { status, refusal, reason, .. } = limit.error(&error, tried);
             (status.as_u16(), refusal, reason)
         };
-        let kind = |kind: io::ErrorKind| told(kind.into(), 1);
+        let kind = |kind: io::ErrorKind| described(kind.into(), 1);
         assert_eq!(
-            told(io::ErrorKind::ConnectionRefused.into(), 2),
+            described(io::ErrorKind::ConnectionRefused.into(), 2),
             (
                 502,
                 Refusal::UpstreamRefused,

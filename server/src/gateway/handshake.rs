@@ -1,5 +1,5 @@
-//! What makes a request an opening handshake (RFC 6455 section 4.2.1; over HTTP/2,
-//! RFC 8441), and the answer to it.
+//! The opening handshake: the check of a request (RFC 6455 section 4.2.1; over HTTP/2, RFC 8441)
+//! and the response.
 
 use axum::{
     http::{
@@ -12,30 +12,30 @@ use echogate_proto::{framing::Framing, ws::HALF_CLOSE};
 use hyper::ext::Protocol;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-/// Why a request is no opening handshake.
+/// The reason why a request is not a valid opening handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotAHandshake {
-    /// It is a plain request.
+    /// A request without any header of a handshake.
     NoUpgrade,
-    /// It has a `Sec-WebSocket-Key`, but not `Upgrade: websocket` and `Connection: Upgrade`: a
-    /// proxy took these hop-by-hop headers away (RFC 9110 section 7.6.1).
+    /// `Sec-WebSocket-Key` without `Upgrade: websocket` and `Connection: Upgrade`: a proxy removed
+    /// these hop-by-hop headers (RFC 9110 section 7.6.1).
     UpgradeLost,
     /// A method other than GET, or HTTP/1.0.
     BadRequestLine,
     /// A version of the protocol other than 13.
     BadVersion,
-    /// Not exactly one key of 16 bytes in base64.
+    /// Not exactly one `Sec-WebSocket-Key`, or one that is not 16 bytes in base64.
     BadKey,
-    /// A subprotocol is offered under a name that is no token (RFC 9110 section 5.6.2).
+    /// An offered subprotocol whose name is not a token (RFC 9110 section 5.6.2).
     BadProtocol,
 }
 
 /// A checked opening handshake.
 #[derive(Debug)]
 pub(crate) struct Handshake {
-    /// The proof that the key was read; none over HTTP/2.
+    /// The value of `Sec-WebSocket-Accept`; none over HTTP/2.
     accept: Option<String>,
-    /// The subprotocol chosen from those that the client offers.
+    /// The subprotocol selected from those that the client offers.
     protocol: Option<HeaderValue>,
 }
 
@@ -48,7 +48,7 @@ impl Handshake {
     ) -> Result<Handshake, NotAHandshake> {
         let headers = &request.headers;
         if is_http2_handshake(&request.method, &request.extensions) {
-            // There the stream itself is the proof that the key is on HTTP/1.1.
+            // RFC 8441 section 5: Sec-WebSocket-Key is not used.
             return match single(headers, header::SEC_WEBSOCKET_VERSION) {
                 Some(version) if version == "13" => {
                     let protocol = choose_protocol(headers, own, framing)?;
@@ -82,12 +82,12 @@ impl Handshake {
         })
     }
 
-    /// Whether half-close was agreed on.
+    /// Whether half-close was negotiated.
     pub(crate) fn half_close(&self) -> bool {
         self.protocol.as_ref().is_some_and(|protocol| protocol == HALF_CLOSE)
     }
 
-    /// The answer that switches protocols.
+    /// The response that accepts the handshake: 101, or 200 over HTTP/2.
     pub(crate) fn response(self) -> Response {
         let mut response = match self.accept {
             Some(accept) => (
@@ -151,7 +151,7 @@ impl IntoResponse for NotAHandshake {
     }
 }
 
-/// Whether a request asks to become a WebSocket connection, or did before a proxy passed it on.
+/// Whether a request is meant as a handshake, even if a proxy removed its `Upgrade` header.
 pub(crate) fn wants_upgrade<B>(request: &Request<B>) -> bool {
     is_http2_handshake(request.method(), request.extensions())
         || has_upgrade_tokens(request.headers())
@@ -169,7 +169,7 @@ fn has_upgrade_tokens(headers: &HeaderMap) -> bool {
         && has_token(headers, header::CONNECTION, "upgrade")
 }
 
-/// Whether one of the comma-separated values of a header is `token`, in any case.
+/// Whether one of the comma-separated values of a header is `token`, regardless of case.
 fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
     values(headers, name).any(|value| value.eq_ignore_ascii_case(token))
 }
@@ -182,24 +182,25 @@ fn values(headers: &HeaderMap, name: header::HeaderName) -> impl Iterator<Item =
         .flat_map(|value| value.split(',').map(str::trim).filter(|value| !value.is_empty()))
 }
 
-/// The value of a header that must be there once.
+/// The value of a header that must occur exactly once.
 fn single(headers: &HeaderMap, name: header::HeaderName) -> Option<&HeaderValue> {
     let mut all = headers.get_all(name).into_iter();
     all.next().filter(|_| all.next().is_none())
 }
 
-/// Whether `key` is 16 bytes in base64: 22 digits, of which the last holds only two
-/// bits, and two padding characters.
+/// Whether `key` is 16 bytes in base64: 22 digits, the last of which encodes only two bits, and two
+/// padding characters.
 fn is_key(key: &[u8]) -> bool {
     let digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
     matches!(key, [digits @ .., b'A' | b'Q' | b'g' | b'w', b'=', b'=']
         if digits.len() == 21 && digits.iter().all(digit))
 }
 
-/// Chooses a subprotocol: `binary` if it is offered; otherwise `half-close`, the route's `own`, or
-/// the first that is, because a browser fails a connection whose offer is ignored; never `base64`,
-/// which would change the payload, nor one that does not fit the `framing`. Where the messages to
-/// the client are text, `binary` is chosen only if nothing else is offered.
+/// Selects one of the offered subprotocols. The order of preference is `binary`, `half-close`, the
+/// route's `own`, the first one that is offered: a browser fails the connection if none is
+/// selected. Never selected are `base64`, which would change the payload, and those that do not fit
+/// the `framing`. If the messages to the client are text, `binary` is selected only if no other is
+/// offered.
 ///
 /// # Errors
 ///
@@ -223,7 +224,8 @@ fn choose_protocol(
     Ok(chosen.and_then(|chosen| HeaderValue::from_str(chosen).ok()))
 }
 
-/// Whether a header value is a list of tokens; empty elements are none (RFC 9110 section 5.6.1).
+/// Whether a header value is a list of tokens; empty elements are allowed and ignored (RFC 9110
+/// section 5.6.1).
 fn is_token_list(value: &[u8]) -> bool {
     value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).all(|element| {
         element
@@ -256,13 +258,13 @@ mod tests {
     ];
 
     #[test]
-    fn the_example_of_rfc_6455_section_1_3_is_answered_as_there() {
+    fn the_example_of_rfc_6455_section_1_3_gets_its_response() {
         let accept = check(&GOOD).unwrap().accept;
         assert_eq!(accept.as_deref(), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
     }
 
     #[test]
-    fn what_is_missing_or_wrong_is_told_apart() {
+    fn each_violation_has_its_own_error() {
         use NotAHandshake::*;
         for (i, value, expected) in [
             (0, "keep-alive", UpgradeLost),

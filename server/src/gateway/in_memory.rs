@@ -1,5 +1,5 @@
-//! A connection in memory to a built-in service: no socket, no port, no task of its
-//! own. Whoever uses the stream drives the service.
+//! Connections to a built-in service in memory, without a socket or a task: the service runs
+//! within the reads and writes of the client's stream.
 
 use std::{
     collections::VecDeque,
@@ -16,32 +16,32 @@ use crate::{
 };
 use echogate_event_loop::InFlight;
 
-/// Bytes in flight each way, at the most: what is read at once finds room.
+/// The maximum number of bytes in each direction: as many as one read returns.
 const CAPACITY: usize = READ;
 
-/// The client's end of a connection to a service, and the service. To be used by one
-/// task, which after a write tries to read: no wake-up tells it to.
+/// The client's end of a connection to a service, together with the service. One task must both
+/// read and write, and must try to read after each write: a reply causes no wake-up.
 #[derive(Debug)]
 pub(crate) struct InMemoryStream {
     service: Service,
-    /// The client found no room to write, and is woken when there is some.
+    /// Whether a write is pending, so that the task must be woken when there is room.
     blocked: bool,
 }
 
 #[derive(Debug)]
 enum Service {
-    /// One that answers bytes where they are.
+    /// A service that transforms bytes in place.
     Bytes(Transform),
-    /// Any other.
+    /// Any other service.
     Driven(Box<Driven>),
 }
 
 impl InMemoryStream {
-    /// A connection to a service that is at work.
+    /// A stream to an open service connection.
     pub(crate) fn new(service: ServiceConnection) -> InMemoryStream {
         let service = match service {
             ServiceConnection::Bytes(bytes) => Service::Bytes(Transform {
-                answer: bytes.transform(),
+                transform: bytes.transform(),
                 queue: Queue::default(),
                 shut: false,
             }),
@@ -52,8 +52,8 @@ impl InMemoryStream {
         InMemoryStream { service, blocked: false }
     }
 
-    /// What the service has been given and has not finished with: something from the end of its
-    /// input until its own end.
+    /// The input that the service has not processed yet. Until the input ends, nothing counts as in
+    /// flight; from then on something does until the service has ended.
     pub(crate) fn in_flight(&self) -> InFlight {
         match &self.service {
             Service::Driven(served) if served.pipe.shut && served.ended.is_none() => {
@@ -75,30 +75,31 @@ impl InMemoryStream {
     }
 }
 
-/// What is written is read again, answered: two copies in all.
+/// A service whose reply to each byte is one byte: written bytes are transformed and read again.
 #[derive(Debug)]
 struct Transform {
-    answer: fn(&mut [u8]),
+    /// Turns bytes into their reply, in place.
+    transform: fn(&mut [u8]),
     queue: Queue,
-    /// Nothing more is written.
+    /// The client has ended its input.
     shut: bool,
 }
 
-/// A service with a pipe each way.
+/// A service that is polled, with a queue in each direction.
 #[derive(Debug)]
 struct Driven {
     service: ServiceConnection,
-    /// How the service ended; while it has not, it is polled.
+    /// The end of the service; `None` while it is polled.
     ended: Option<Result<(), io::ErrorKind>>,
     pipe: Pipe,
 }
 
-/// What is under way.
+/// The bytes in both directions.
 #[derive(Debug, Default)]
 struct Pipe {
     to_service: Queue,
     from_service: Queue,
-    /// Nothing more goes to the service.
+    /// The client has ended its input.
     shut: bool,
 }
 
@@ -107,7 +108,7 @@ impl Transform {
         if self.shut {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        self.queue.put(bytes, self.answer)
+        self.queue.put(bytes, self.transform)
     }
 
     fn read(&mut self, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -116,7 +117,7 @@ impl Transform {
 }
 
 impl Driven {
-    /// Lets the service take and answer what it can now.
+    /// Polls the service, unless it has ended.
     fn drive(&mut self, cx: &mut Context<'_>) {
         if self.ended.is_none()
             && let Poll::Ready(end) =
@@ -135,12 +136,12 @@ impl Driven {
                 Some(Err(kind)) => Poll::Ready(Err(kind.into())),
             };
         }
-        // There is room again for what the service could not write.
+        // The service can now write more.
         self.drive(cx);
         Poll::Ready(Ok(()))
     }
 
-    /// Whether a write succeeds or fails at once.
+    /// Whether a write would succeed or fail at once.
     fn takes_writes(&self) -> bool {
         self.ended.is_some() || self.pipe.to_service.has_room()
     }
@@ -152,7 +153,7 @@ impl Driven {
         let mut put = self.pipe.to_service.put(bytes, |_| {});
         self.drive(cx);
         if put.is_pending() {
-            // The service may have made room without an answer that would be read.
+            // The service may have read some of its input, possibly without a reply.
             put = self.pipe.to_service.put(bytes, |_| {});
             self.drive(cx);
         }
@@ -168,7 +169,7 @@ impl AsyncRead for InMemoryStream {
     ) -> Poll<io::Result<()>> {
         let memory = self.get_mut();
         let (read, takes_writes) = match &mut memory.service {
-            Service::Bytes(mirror) => (mirror.read(buf), mirror.queue.has_room()),
+            Service::Bytes(transform) => (transform.read(buf), transform.queue.has_room()),
             Service::Driven(served) => (served.read(cx, buf), served.takes_writes()),
         };
         if takes_writes && std::mem::take(&mut memory.blocked) {
@@ -186,7 +187,7 @@ impl AsyncWrite for InMemoryStream {
     ) -> Poll<io::Result<usize>> {
         let memory = self.get_mut();
         let written = match &mut memory.service {
-            Service::Bytes(mirror) => mirror.write(bytes),
+            Service::Bytes(transform) => transform.write(bytes),
             Service::Driven(served) => served.write(cx, bytes),
         };
         memory.blocked = written.is_pending();
@@ -199,7 +200,7 @@ impl AsyncWrite for InMemoryStream {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().service {
-            Service::Bytes(mirror) => mirror.shut = true,
+            Service::Bytes(transform) => transform.shut = true,
             Service::Driven(served) => {
                 served.pipe.shut = true;
                 served.drive(cx);
@@ -209,7 +210,7 @@ impl AsyncWrite for InMemoryStream {
     }
 }
 
-/// The service's end. It wakes nobody: both ends are one task's.
+/// The service's end of the stream. It wakes no task, since one task polls both ends.
 struct ServiceEnd<'a>(&'a mut Pipe);
 
 impl AsyncRead for ServiceEnd<'_> {
@@ -241,15 +242,15 @@ impl AsyncWrite for ServiceEnd<'_> {
     }
 }
 
-/// Bytes under way: at most [`CAPACITY`]. While there are none it holds no memory.
+/// A queue of at most [`CAPACITY`] bytes. An empty queue holds no memory.
 #[derive(Debug, Default)]
 #[expect(clippy::box_collection, reason = "idle connections pay for it")]
 struct Queue(Option<Box<VecDeque<u8>>>);
 
 impl Queue {
-    /// Appends as many of `bytes` as there is room for, each piece of them as `answer`
-    /// makes it; pending without any room.
-    fn put(&mut self, bytes: &[u8], answer: fn(&mut [u8])) -> Poll<io::Result<usize>> {
+    /// Appends as many of `bytes` as there is room for, after applying `transform` to them. Pending
+    /// if there is no room.
+    fn put(&mut self, bytes: &[u8], transform: fn(&mut [u8])) -> Poll<io::Result<usize>> {
         if bytes.is_empty() {
             return Poll::Ready(Ok(0));
         }
@@ -262,8 +263,8 @@ impl Queue {
         queue.extend(&bytes[..len]);
         let (front, back) = queue.as_mut_slices();
         let in_front = begin.min(front.len());
-        answer(&mut front[in_front..]);
-        answer(&mut back[begin - in_front..]);
+        transform(&mut front[in_front..]);
+        transform(&mut back[begin - in_front..]);
         Poll::Ready(Ok(len))
     }
 
@@ -275,7 +276,7 @@ impl Queue {
         self.len() < CAPACITY
     }
 
-    /// Moves as much as fits into `buf`; false when there was nothing.
+    /// Moves as many bytes as fit into `buf`; false if the queue is empty.
     fn take(&mut self, buf: &mut ReadBuf<'_>) -> bool {
         let Some(queue) = &mut self.0 else { return false };
         let (front, back) = queue.as_slices();
@@ -301,7 +302,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_comes_back_is_what_went_in_answered_whatever_the_order(
+        fn replies_match_the_input_in_any_order_of_reads_and_writes(
             steps in proptest::collection::vec((any::<bool>(), 1_usize..90_000), 1..60),
         ) {
             let cx = &mut Context::from_waker(Waker::noop());

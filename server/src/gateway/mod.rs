@@ -44,10 +44,10 @@ pub(crate) struct Route {
     pub(crate) config: Arc<bridge::BridgeConfig>,
 }
 
-/// The client of a request, resolved once.
+/// The client of a request, with the information of trusted proxies applied.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
-    /// The client's address, as trusted proxies name it.
+    /// The client's address, as reported by trusted proxies.
     pub(crate) peer: SocketAddr,
     /// The address that the client connected to.
     pub(crate) local: SocketAddr,
@@ -63,5 +63,5 @@ pub(crate) struct Client {
 #[derive(Clone, Copy)]
 pub(crate) struct Reclaim(pub(crate) fn(Upgraded) -> Result<Reclaimed, Upgraded>);
 
-/// The stream of an upgraded HTTP/1.1 connection, and what was read of it beyond the request.
+/// The stream of an upgraded HTTP/1.1 connection, and the bytes read behind the request.
 pub(crate) type Reclaimed = (Stream, Vec<u8>);

@@ -1,8 +1,10 @@
-//! Which pages may connect, and under which host names this server is answered.
+//! The check of `Origin` and `Host`: the pages that may connect, and the host names under which
+//! requests are answered.
 //!
 //! A browser lets any page open a WebSocket to any host, and names the page's origin in `Origin`:
-//! the server has to decide (RFC 6455 section 10.2). It must not take the request's own `Host` for
-//! proof: a stranger may have a name of theirs resolve to this server (DNS rebinding).
+//! the server has to decide (RFC 6455 section 10.2). A `Host` equal to the origin's host is no proof
+//! that the page is the server's own: an attacker can have a name resolve to this server (DNS
+//! rebinding). So the host name must be a local or a configured one as well.
 
 use std::sync::Arc;
 
@@ -23,12 +25,12 @@ use crate::{
     text::escape,
 };
 
-/// What a page's origin is compared with: how the client addressed this server.
+/// How the client addressed this server, for the comparison with a page's origin.
 #[derive(Debug)]
 pub(crate) struct Addressed<'a> {
-    /// Whether the request came by TLS.
+    /// Whether the request came over TLS.
     pub(crate) is_tls: bool,
-    /// What trusted proxies say, if the request came by one.
+    /// The forwarding headers, if the request came through a trusted proxy.
     pub(crate) forwarded: Option<&'a Forwarded>,
     /// The hosts of `--allow-host`.
     pub(crate) hosts: &'a [AllowedHost],
@@ -37,11 +39,11 @@ pub(crate) struct Addressed<'a> {
 }
 
 impl Addressed<'_> {
-    /// The reason for which a handshake is refused, if it is.
+    /// The reason to refuse a handshake; `None` if the client may connect.
     ///
-    /// A client without `Origin` is no page, and may connect. A page may if `--allow-origin` names
-    /// its origin, or if it is a page of this server: same scheme, host and port, under a host that
-    /// no stranger controls.
+    /// A client without `Origin` is not a page and may connect. A page may connect if
+    /// `--allow-origin` names its origin, or if it comes from this server: same scheme, host and
+    /// port, and a host name that is local or allowed.
     pub(crate) fn refusal(&self, headers: &HeaderMap) -> Option<String> {
         let mut lines = headers.get_all(header::ORIGIN).into_iter();
         let line = lines.next()?;
@@ -64,7 +66,7 @@ impl Addressed<'_> {
             Some("https") => (&["https"][..], "X-Forwarded-Proto is https"),
             Some(_) => (&["http"][..], "X-Forwarded-Proto is http"),
             None if self.is_tls => (&["https"][..], "this server is https"),
-            // A proxy in front may speak TLS without saying so.
+            // A proxy that terminates TLS may send no X-Forwarded-Proto.
             None => (&["http", "https"][..], "this server is http"),
         };
         if !allowed_schemes.contains(&&*scheme) {
@@ -85,17 +87,17 @@ impl Addressed<'_> {
     }
 }
 
-/// The reason for which a request under this host is refused, if it is: a stranger may control
-/// the name.
+/// The reason to refuse a request under this host, whose name an attacker may control; `None` if
+/// the host is local or allowed.
 fn host_refusal(addressed: &Authority, hosts: &[AllowedHost]) -> Option<String> {
     let host = &addressed.host;
     let is_allowed = host.is_local() || hosts.iter().any(|AllowedHost(allowed)| allowed == host);
     (!is_allowed).then(|| format!("host \"{host}\" is not allowed (add it with --allow-host)"))
 }
 
-/// Answers requests under a host that a stranger may control with 403: a page of the stranger
-/// could read the answer (DNS rebinding). What proxies say in `X-Forwarded-Host` is not asked
-/// here: such a page could send it, and its browser may be where a trusted proxy is.
+/// Answers requests under a host name that an attacker may control with 403: a page under that
+/// name could read the response (DNS rebinding). `X-Forwarded-Host` is ignored here: such a page
+/// can send it, and its browser may have the address of a trusted proxy.
 pub(crate) async fn guard_host(
     State(context): State<Arc<ServerContext>>,
     request: Request,
@@ -116,12 +118,12 @@ fn host_of(headers: &HeaderMap) -> Option<Authority> {
     Authority::parse(headers.get(header::HOST)?.to_str().ok()?)
 }
 
-/// Checks `Host` (RFC 9112 section 3.2): exactly one, and well formed. Only before HTTP/1.1 and
-/// in HTTP/2 it may be absent.
+/// Checks that there is exactly one `Host`, and that it is well formed (RFC 9112 section 3.2). It
+/// may be absent unless `is_required`: in HTTP/1.0 and HTTP/2.
 ///
 /// # Errors
 ///
-/// What is wrong, for the client.
+/// The violation, as a text for the client.
 pub(crate) fn check_host(headers: &HeaderMap, is_required: bool) -> Result<(), String> {
     let mut lines = headers.get_all(header::HOST).into_iter();
     match (lines.next(), lines.next()) {
@@ -140,10 +142,10 @@ pub(crate) fn check_host(headers: &HeaderMap, is_required: bool) -> Result<(), S
 
 /// Whether a handshake was sent by a page in a browser.
 ///
-/// A script in a page cannot read the status of a refused handshake, so that pages are told the
-/// reason by a Close frame behind a 101. Other programs get the status. `Origin` alone does not
-/// tell them apart: MQTT clients (paho), Python's websocket-client, libwebsockets and `wscat
-/// --origin` send it as well. What browsers send besides:
+/// A script in a page cannot read the status of a refused handshake, so a page gets the reason in a
+/// Close frame behind a 101 response, and other programs get the status. `Origin` alone does not
+/// distinguish them: MQTT clients (paho), Python's websocket-client, libwebsockets and `wscat
+/// --origin` send it as well. Browsers also send:
 ///
 /// | browser | `User-Agent` | `Sec-Fetch-Site` |
 /// | --- | --- | --- |
@@ -151,8 +153,8 @@ pub(crate) fn check_host(headers: &HeaderMap, is_required: bool) -> Result<(), S
 /// | Firefox | `Mozilla/5.0 …` | yes |
 /// | Safari, iOS web views | `Mozilla/5.0 …` | since 16.4 |
 ///
-/// The programs name themselves in `User-Agent`, or have none. (`Sec-Fetch-Mode` is no evidence:
-/// Node's own WebSocket sends it.)
+/// Other programs send their own name in `User-Agent`, or none. `Sec-Fetch-Mode` is no evidence,
+/// since the WebSocket of Node.js sends it.
 pub(crate) fn is_page(headers: &HeaderMap) -> bool {
     let has_browser_agent = headers
         .get(header::USER_AGENT)
@@ -243,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_is_compared_with_what_trusted_proxies_say() {
+    fn an_origin_is_compared_with_the_headers_of_trusted_proxies() {
         let origin = |origin| [("host", "127.0.0.1:8080"), ("origin", origin)];
         for (is_tls, host, scheme, page, expected) in [
             (false, Some("gate.example"), Some("https"), "https://gate.example", false),
@@ -264,27 +266,27 @@ mod tests {
 
     #[test]
     fn a_refusal_names_the_header_and_the_setting() {
-        let told = |host, origin, is_tls, forwarded: Option<&Forwarded>| {
+        let reason_for = |host, origin, is_tls, forwarded: Option<&Forwarded>| {
             refusal(&[("host", host), ("origin", origin)], is_tls, forwarded, &[]).unwrap()
         };
         assert_eq!(
-            told("127.0.0.1", "https://vm", false, None),
+            reason_for("127.0.0.1", "https://vm", false, None),
             "origin https://vm is not allowed (--allow-origin): Host is 127.0.0.1; \
              a proxy must pass the original Host on"
         );
         let proxied = forwarded(Some("inner"), Some("https"));
-        let reason = told("127.0.0.1", "https://vm", false, Some(&proxied));
+        let reason = reason_for("127.0.0.1", "https://vm", false, Some(&proxied));
         assert!(reason.contains("X-Forwarded-Host is inner"), "{reason}");
-        let reason = told("127.0.0.1", "http://vm", false, Some(&proxied));
+        let reason = reason_for("127.0.0.1", "http://vm", false, Some(&proxied));
         assert!(reason.contains("X-Forwarded-Proto is https"), "{reason}");
-        let reason = told("localhost", "http://localhost", true, None);
+        let reason = reason_for("localhost", "http://localhost", true, None);
         assert!(reason.contains("--allow-origin") && reason.contains("https"), "{reason}");
-        let reason = told("vm:8080", "http://vm:8080", false, None);
+        let reason = reason_for("vm:8080", "http://vm:8080", false, None);
         assert_eq!(reason, "host \"vm\" is not allowed (add it with --allow-host)");
     }
 
     #[test]
-    fn a_page_is_told_from_programs_that_send_an_origin() {
+    fn a_page_is_distinguished_from_programs_that_send_an_origin() {
         const ORIGIN: (&str, &str) = ("origin", "http://localhost:8080");
         const CHROMIUM: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like \
             Gecko) Chrome/126.0.0.0 Safari/537.36";

@@ -18,7 +18,7 @@ use crate::net::stream::{Stream, Transport, forward_transport};
 /// The stream of a WebSocket client.
 #[derive(Debug)]
 pub(crate) enum ClientStream {
-    /// A connection of its own.
+    /// A connection.
     Net(Stream),
     /// A stream of an HTTP/2 connection.
     Http2(Box<Http2Stream>),
@@ -37,7 +37,7 @@ forward_transport!(ClientStream { Net, Http2 });
 forward_transport!(UpstreamStream { Net, InMemory });
 
 impl UpstreamStream {
-    /// The local address of a TCP connection, if it is one.
+    /// The local address, if the stream is a TCP connection.
     pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
         match self {
             UpstreamStream::Net(stream) => stream.local_addr().ok(),
@@ -98,12 +98,12 @@ impl Transport for Http2Stream {
         None
     }
 
-    /// Nothing to do: a stream that is dropped before its end is reset (RFC 9113 section 5.4.2).
+    /// Does nothing: hyper resets a stream that is dropped before its end (RFC 9113 section 5.4.2).
     fn reset_on_drop(&mut self) {}
 }
 
 impl AsyncRead for Http2Stream {
-    /// Reads take from the budget of the task, which hyper's do not.
+    /// Takes from the budget of the task, unlike hyper's own reads.
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

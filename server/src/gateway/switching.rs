@@ -1,10 +1,10 @@
-//! The head of a 101 as this server writes it.
+//! The head of a 101 response, in place of the one that hyper writes.
 //!
-//! hyper adds `close` to the `Connection` header of its answer to a client that sent that token,
-//! or while the server shuts down, and some clients then do not see `Upgrade` (RFC 9110 section
-//! 7.8 names no other token there). Its header names are in lower case or in capitals of its own
-//! (`Sec-Websocket-Accept`), where some embedded clients expect those of RFC 6455. So hyper's head
-//! is replaced on its way to the stream.
+//! hyper adds `close` to the `Connection` header if the client sent that token or the server is
+//! shutting down, and some clients then do not recognise `Upgrade` (RFC 9110 section 7.8 lists no
+//! other token). It writes header names in lower case or as `Sec-Websocket-Accept`, while some
+//! embedded clients expect the spelling of RFC 6455. So [`Switching`] replaces hyper's head as it
+//! is written to the stream.
 
 use std::{
     io::{self, IoSlice},
@@ -22,11 +22,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// The first bytes of the head that hyper writes.
 const STATUS_LINE: &[u8] = b"HTTP/1.1 101 ";
 
-/// The content type of a TLS record of a handshake (RFC 8446 section 5.1), its first byte.
+/// The first byte of a TLS handshake: the content type of the record (RFC 8446 section 5.1).
 const TLS_HANDSHAKE: u8 = 22;
 
-/// The head to write in place of hyper's next 101, once there is one, and whether the client began
-/// with TLS. Clones are the same.
+/// The head to write in place of hyper's next 101, once it is set, and whether the client began
+/// with TLS. Clones share one state.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SwitchingHead {
     head: Arc<OnceLock<Vec<u8>>>,
@@ -34,9 +34,9 @@ pub(crate) struct SwitchingHead {
 }
 
 impl SwitchingHead {
-    /// Sets the head from the headers of a 101, which hyper is about to write; no other answer
-    /// follows on the connection. Only headers of a handshake are written (axum adds
-    /// `Content-Length`, which a 101 must not have).
+    /// Sets the head, from the headers of the 101 response that hyper is about to write as the last
+    /// response on the connection. Only headers of the handshake are copied: axum adds
+    /// `Content-Length`, which a 101 must not have.
     pub(crate) fn set(&self, headers: &HeaderMap) {
         let mut head = b"HTTP/1.1 101 Switching Protocols\r\n".to_vec();
         for (name, value) in headers {
@@ -59,14 +59,15 @@ impl SwitchingHead {
     }
 }
 
-/// The stream of an HTTP/1.1 connection, on which a 101 has the head of a [`SwitchingHead`].
+/// The stream of an HTTP/1.1 connection, on which the head of a 101 response is replaced by that
+/// of a [`SwitchingHead`].
 #[derive(Debug)]
 pub(crate) struct Switching<S> {
     stream: S,
     head: SwitchingHead,
-    /// The bytes of the head that are written.
+    /// The number of bytes of the head that are written.
     written: usize,
-    /// The client's first byte has been looked at.
+    /// Whether the client's first byte has been examined.
     has_begun: bool,
 }
 
@@ -75,7 +76,7 @@ impl<S> Switching<S> {
         Switching { stream, head, written: 0, has_begun: false }
     }
 
-    /// The stream within, after the upgrade.
+    /// The inner stream, after the upgrade.
     pub(crate) fn into_inner(self) -> S {
         self.stream
     }
@@ -107,8 +108,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Switching<S> {
     ) -> Poll<io::Result<usize>> {
         let Switching { stream, head: SwitchingHead { head, .. }, written, .. } = &mut *self;
         let Some(head) = head.get() else { return Pin::new(stream).poll_write(cx, buf) };
-        // hyper's head is the last that it writes, and whole in its buffer; in front of it there
-        // may be the rest of the answer before.
+        // hyper's head is the last thing that it writes, and is complete in its buffer; the rest of
+        // the previous response may precede it.
         let is_status_line = |window: &[u8]| window == STATUS_LINE;
         match buf.windows(STATUS_LINE.len()).rposition(is_status_line) {
             Some(0) => {}
@@ -157,7 +158,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_head_of_a_101_is_replaced_behind_the_rest_of_another_answer() {
+    async fn the_head_of_a_101_is_replaced_behind_the_rest_of_another_response() {
         for pipe in [1, 7, 1024] {
             let (stream, mut client) = tokio::io::duplex(pipe);
             let head = SwitchingHead::default();

@@ -1,5 +1,5 @@
-//! GET on a route becomes a WebSocket connection:
-//! handshake, policy, dial, 101, bridge.
+//! The upgrade of a request on a route to a WebSocket connection: handshake, policy, permits,
+//! dial, 101 response, bridge.
 
 use std::sync::Arc;
 
@@ -36,11 +36,11 @@ use crate::{
     text::escape::escape,
 };
 
-/// A handshake that leads to no upstream.
+/// The refusal of a handshake.
 pub(crate) struct Refused {
-    /// For clients that can read it.
+    /// The status of the response, for programs.
     status: StatusCode,
-    /// For pages, which cannot.
+    /// The status code of the Close frame, for pages, which cannot read the response.
     code: CloseCode,
     pub(crate) reason: String,
     counted_as: Refusal,
@@ -53,17 +53,17 @@ impl From<DialError> for Refused {
 }
 
 impl From<LimitReached> for Refused {
-    fn from(full: LimitReached) -> Refused {
+    fn from(limit: LimitReached) -> Refused {
         Refused {
             status: StatusCode::SERVICE_UNAVAILABLE,
             code: CloseCode::TRY_AGAIN_LATER,
-            reason: full.to_string(),
-            counted_as: full.refusal(),
+            reason: limit.to_string(),
+            counted_as: limit.refusal(),
         }
     }
 }
 
-/// Seconds after which a client that found no place may come again.
+/// The value of `Retry-After`, in seconds, for a client that is refused by a limit.
 const RETRY_AFTER: u32 = 5;
 
 /// Answers a request on a route.
@@ -77,7 +77,7 @@ pub(crate) async fn upgrade(
     let (mut request, _) = request.into_parts();
     let handshake = match Handshake::of(&request, route.protocol.as_deref(), route.config.framing) {
         Ok(handshake) => handshake,
-        Err(not) => return not.into_response(),
+        Err(error) => return error.into_response(),
     };
     if let Some(refused) = refused_by_policy(&context, &client, &request.headers) {
         return refuse(&context, &client, permit, request, refused);
@@ -86,10 +86,11 @@ pub(crate) async fn upgrade(
         return (StatusCode::BAD_REQUEST, "this connection cannot be upgraded\n").into_response();
     };
     match admit(&context, &route, &client, &permit).await {
-        Ok((place, exemption, upstream)) => {
+        Ok((connection_permit, exemption, upstream)) => {
             let (label, half_close) = (label(&request.uri), handshake.half_close());
-            let ends = Ends { client, label, place, exemption, upstream, half_close };
-            bridge_upgraded(&context, &route, upgrade, ends);
+            let setup =
+                BridgeSetup { client, label, connection_permit, exemption, upstream, half_close };
+            bridge_upgraded(&context, &route, upgrade, setup);
             handshake.response()
         }
         Err(refused) => {
@@ -99,8 +100,7 @@ pub(crate) async fn upgrade(
     }
 }
 
-/// The refusal of a page that may not connect. It is the same on every path, whether there is a
-/// route or not.
+/// The refusal of a page that may not connect; the same on every path, with a route or without.
 pub(crate) fn refused_by_policy(
     context: &ServerContext,
     client: &Client,
@@ -121,24 +121,24 @@ pub(crate) fn refused_by_policy(
     })
 }
 
-/// Admits a client if there is room and the upstream accepts the connection. While the
-/// upstream is dialled the client is counted by the limits of WebSockets only.
+/// Takes a permit for a client, exempts its connection from the limits on HTTP connections, and
+/// dials the upstream.
 async fn admit(
     context: &ServerContext,
     route: &Route,
     client: &Client,
     permit: &Arc<HttpPermit>,
 ) -> Result<(ConnectionPermit, Exemption, UpstreamStream), Refused> {
-    let place = context.limits.enter(Some(client.peer.ip()), Some(&route.limit))?;
+    let connection_permit = context.limits.enter(Some(client.peer.ip()), Some(&route.limit))?;
     let exemption = permit.exempt();
     let addresses = ProxiedAddresses { source: client.peer, destination: client.local };
     let header = route.proxy.map(|version| version.header(Some(addresses)));
     let (peer, within) = (Peer::Address(client.peer), context.settings.dial_timeout);
     let upstream = route.upstream.dial(peer, within, &header.unwrap_or_default()).await?;
-    Ok((place, exemption, upstream))
+    Ok((connection_permit, exemption, upstream))
 }
 
-/// Answers a request on a path that is none of ours.
+/// Answers a request on a path without a route.
 pub(crate) async fn no_such_route(
     State(context): State<Arc<ServerContext>>,
     Extension(client): Extension<Client>,
@@ -150,7 +150,7 @@ pub(crate) async fn no_such_route(
     if Handshake::of(&request, None, Framing::default()).is_err() {
         return (StatusCode::NOT_FOUND, format!("no such path: {path}\n")).into_response();
     }
-    // A page that may not connect does not learn which routes there are.
+    // A page that may not connect must not find out which routes exist.
     let refused =
         refused_by_policy(&context, &client, &request.headers).unwrap_or_else(|| Refused {
             status: StatusCode::NOT_FOUND,
@@ -161,8 +161,8 @@ pub(crate) async fn no_such_route(
     refuse(&context, &client, permit, request, refused)
 }
 
-/// Gives a client the reason for which it is refused: by the status, or, to a page, by a Close
-/// frame behind the upgrade. A page's connection keeps its permit until it is closed.
+/// Refuses a client: with an error response, or, if a page sent the request, with a 101 response
+/// and a Close frame behind it. The connection of a page keeps its permit until it is closed.
 fn refuse(
     context: &Arc<ServerContext>,
     client: &Client,
@@ -176,7 +176,7 @@ fn refuse(
     tracing::info!(peer = %client.peer, %path, status = status.as_u16(), "refused: {reason}");
     let is_page = origin::is_page(&request.headers);
     let upgrade = Upgrade::take(&mut request.extensions).filter(|_| is_page);
-    // Without the route's own subprotocol: the answer is to be the same on every path.
+    // The route's own subprotocol is left out: the response must be the same on every path.
     let handshake = Handshake::of(&request, None, Framing::default());
     let (Some(upgrade), Ok(handshake)) = (upgrade, handshake) else {
         let mut response = (status, format!("{reason}\n")).into_response();
@@ -203,8 +203,8 @@ fn refuse(
 /// The longest label, in bytes.
 const MAX_LABEL: usize = 64;
 
-/// The name that a client gives itself by `?label=`, by which it finds its connection
-/// in what the API tells: visible ASCII of at most [`MAX_LABEL`] bytes.
+/// The label in the query (`?label=`), by which a client finds its own connection in the API:
+/// visible ASCII of at most [`MAX_LABEL`] bytes.
 fn label(uri: &Uri) -> Option<Box<str>> {
     #[derive(Deserialize)]
     struct Parameters {
@@ -215,37 +215,45 @@ fn label(uri: &Uri) -> Option<Box<str>> {
     (fits && label.bytes().all(|byte| byte.is_ascii_graphic())).then_some(label)
 }
 
-/// A bridge's ends, and what was agreed on.
-struct Ends {
+/// The client, the upstream and the negotiated terms of a bridge.
+struct BridgeSetup {
     client: Client,
     label: Option<Box<str>>,
-    place: ConnectionPermit,
+    connection_permit: ConnectionPermit,
     exemption: Exemption,
     upstream: UpstreamStream,
     half_close: bool,
 }
 
-/// Bridges the connection as soon as the 101 is out.
-fn bridge_upgraded(context: &Arc<ServerContext>, route: &Arc<Route>, upgrade: Upgrade, ends: Ends) {
+/// Bridges the connection as soon as the 101 response is written.
+fn bridge_upgraded(
+    context: &Arc<ServerContext>,
+    route: &Arc<Route>,
+    upgrade: Upgrade,
+    setup: BridgeSetup,
+) {
     let (context, route) = (context.clone(), route.clone());
     context.bridges.tracker.clone().spawn(async move {
         let Some((stream, early)) = upgrade.finish().await else { return };
-        let Ends { client, label, place, exemption, upstream, half_close } = ends;
+        let BridgeSetup { client, label, connection_permit, exemption, upstream, half_close } =
+            setup;
         let gateway = GatewayInfo { label, upstream_from: upstream.local_addr() };
-        let arrival = ConnectionInfo {
+        let info = ConnectionInfo {
             kind: Kind::WebSocket,
             peer: Peer::Address(client.peer),
             target: route.path.clone(),
             gateway: gateway.if_any(),
         };
-        let entry = context.registry.enter(arrival, Some(place));
+        let entry = context.registry.enter(info, Some(connection_permit));
         let is_http2 = matches!(stream, ClientStream::Http2(_));
         let negotiated = bridge::Negotiated { config: route.config.clone(), half_close };
         let bridge =
             bridge::run(stream, upstream, &early, negotiated, entry, &context.bridges.drain);
-        // A task of its own: it is small, and lives for as long as the connection.
+        // The bridge gets a task of its own, smaller than this one: it exists for as long as the
+        // connection.
         if is_http2 {
-            // Its bytes come and go by tasks of the runtime.
+            // hyper's tasks carry the bytes of an HTTP/2 stream, so the bridge stays in the same
+            // runtime.
             context.bridges.tracker.spawn(async move {
                 bridge.await;
                 drop(exemption);
@@ -264,13 +272,14 @@ struct Upgrade {
 }
 
 impl Upgrade {
-    /// Takes the upgrade of a request; none if its connection cannot be upgraded.
+    /// Takes the upgrade of a request; `None` if its connection cannot be upgraded.
     fn take(extensions: &mut Extensions) -> Option<Upgrade> {
         let reclaim = *extensions.get()?;
         extensions.remove().map(|on_upgrade| Upgrade { on_upgrade, reclaim })
     }
 
-    /// The stream under the connection, and what was read of it beyond the request.
+    /// Waits for the 101 response to be written. Returns the stream of the connection, and the bytes
+    /// read behind the request.
     async fn finish(self) -> Option<(ClientStream, Vec<u8>)> {
         let upgraded = self
             .on_upgrade

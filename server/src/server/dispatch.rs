@@ -98,7 +98,7 @@ fn serve_service(
     peer: Peer,
     permit: Option<ConnectionPermit>,
 ) {
-    let permit = match permit.map(|permit| permit.of(peer.ip())).transpose() {
+    let permit = match permit.map(|permit| permit.for_address(peer.ip())).transpose() {
         Ok(permit) => permit,
         Err(limit) => {
             context.counters.refused(limit.refusal());

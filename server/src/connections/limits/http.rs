@@ -1,20 +1,20 @@
-//! The limits on HTTP connections, in all and of one address.
+//! The limits on HTTP connections, in all and from one address.
 //!
 //! ```text
 //! accepted --> silent --> set-up: PROXY header, TLS handshake, first request --> established
 //!                   first byte                                                     |     ^
-//!                                                        a WebSocket, a watcher    v     |
+//!                                                 WebSocket, event stream          v     |
 //!                                                                                  exempt
 //! ```
 //!
-//! A new connection is admitted at once, always. Where a limit is reached, the connection that
-//! has made no progress for the longest time loses its permit and is closed: silent, idle and
-//! stalled clients go first, and none of them can keep others out or waiting.
+//! A new connection is always admitted at once. If a limit is reached, the permit of the
+//! connection that has made no progress for the longest time is revoked, and that connection is
+//! closed. So silent, idle and stalled clients cannot exclude other clients.
 //!
-//! Silent connections and those being set up share a limit, apart from that of the established.
-//! There each byte from the client is progress, and a client that has sent nothing yet goes
-//! before one that has. Some permits are left to silent connections all the same: a new
-//! connection has the time to send its request, however many others send theirs slowly.
+//! Silent connections and connections being set up share one limit; established connections have
+//! another. During set-up each byte from the client is progress, and silent connections are closed
+//! before those that have sent something. Up to [`SPARED`] silent connections are spared: a new
+//! connection has time to send its request, however many others send theirs slowly.
 
 use std::{
     collections::BTreeMap,
@@ -30,8 +30,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::connections::counters::Refusal;
 
-/// Permits for set-up that silent connections may hold before they go first.
-const SPARE: usize = 256;
+/// The number of silent connections that are not closed before those that have sent something.
+const SPARED: usize = 256;
 
 /// A limit, and the permits that are held.
 #[derive(Debug)]
@@ -43,8 +43,9 @@ pub(crate) struct HttpLimit {
 /// The connections that hold a permit, by their ids.
 #[derive(Debug, Default)]
 struct Held {
-    /// Connections on which nothing has come yet, in the order of their arrival.
+    /// Connections on which nothing has been received yet, in the order of their arrival.
     silent: BTreeMap<u64, Holder>,
+    /// All other connections.
     active: BTreeMap<u64, Holder>,
 }
 
@@ -95,31 +96,31 @@ impl Timestamp {
     }
 }
 
-/// The address by which a connection is counted, and the most connections it may have.
+/// The address by which a connection is counted, and the maximum number of its connections.
 pub(crate) type CountedBy = (IpAddr, u32);
 
-/// A connection's permit, given back when dropped.
+/// The permit of an HTTP connection, released when dropped.
 #[derive(Debug)]
 pub(crate) struct HttpPermit {
     limits: Arc<HttpLimits>,
     id: u64,
     state: Arc<State>,
-    /// (Locked before a limit's own lock.)
+    /// Lock order: before the lock of a limit.
     counting: Mutex<Counting>,
 }
 
-/// How a connection is counted.
+/// The limits that count a connection, and the address by which they do.
 #[derive(Debug)]
 struct Counting {
     counted_by: Option<CountedBy>,
     is_established: bool,
-    /// Exemptions that are held.
+    /// The number of exemptions that exist.
     exemptions: u32,
 }
 
-/// The reason not to count an HTTP connection: it carries something that holds a permit of
-/// [`Limits`](super::Limits), as a WebSocket does. The connection is counted again when its
-/// last exemption is dropped.
+/// The exemption of an HTTP connection from the limits, because it carries a WebSocket or an event
+/// stream that holds a permit of [`Limits`](super::Limits). The connection is counted again when
+/// its last exemption is dropped.
 #[derive(Debug)]
 pub(crate) struct Exemption(Option<Arc<HttpPermit>>);
 
@@ -151,12 +152,12 @@ impl HttpLimit {
         HttpLimit { max, held: Mutex::default() }
     }
 
-    /// Connections that hold a permit.
+    /// The number of connections that hold a permit.
     pub(crate) fn in_use(&self) -> usize {
         self.held().len()
     }
 
-    /// The most connections.
+    /// The maximum number of connections.
     pub(crate) fn max(&self) -> usize {
         self.max
     }
@@ -165,8 +166,9 @@ impl HttpLimit {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Enters a connection among those that are counted. If there are as many as there may be,
-    /// of its address or in all, another one loses its permit.
+    /// Gives a connection a permit of this limit, among the silent or the active connections, as
+    /// `kind` says. If the limit of its address or of all connections is reached, the permit of
+    /// another connection is revoked.
     fn hold(
         &self,
         id: u64,
@@ -179,9 +181,9 @@ impl HttpLimit {
         let max_of_address = counted_by.map_or(usize::MAX, |(_, max)| max as usize);
         let is_same = |holder: &Holder| holder.address == address;
         let revoked = if held.len() >= max_of_address && held.count(is_same) >= max_of_address {
-            held.take_first(max_of_address, is_same).zip(Some(Refusal::MaxPerAddress))
+            held.remove_first(max_of_address, is_same).zip(Some(Refusal::MaxPerAddress))
         } else if held.len() >= self.max {
-            held.take_first(self.max, |_| true).zip(Some(Refusal::MaxHttp))
+            held.remove_first(self.max, |_| true).zip(Some(Refusal::MaxHttp))
         } else {
             None
         };
@@ -193,7 +195,7 @@ impl HttpLimit {
         }
     }
 
-    /// Notes that the first byte has come.
+    /// Records that the first byte of a connection has arrived.
     fn begin(&self, id: u64) {
         let mut held = self.held();
         if let Some(holder) = held.silent.remove(&id) {
@@ -201,7 +203,7 @@ impl HttpLimit {
         }
     }
 
-    fn give_back(&self, id: u64) {
+    fn release(&self, id: u64) {
         let mut held = self.held();
         held.silent.remove(&id).or_else(|| held.active.remove(&id));
     }
@@ -216,14 +218,14 @@ impl Held {
         self.silent.values().chain(self.active.values()).filter(|holder| of(holder)).count()
     }
 
-    /// Takes out the first connection that has to leave, of at most `max` of some kind: the one
-    /// without progress for the longest time. One of the silent connections leaves, if there are
-    /// more of them than are spared, or no others.
-    fn take_first(&mut self, max: usize, of: impl Fn(&Holder) -> bool) -> Option<Holder> {
-        let spare = SPARE.min(max / 2);
+    /// Removes the connection to be closed, among those selected by `of`, of which there may be
+    /// `max`: the oldest silent connection if more of them exist than are spared, or no others;
+    /// otherwise the active connection without progress for the longest time.
+    fn remove_first(&mut self, max: usize, of: impl Fn(&Holder) -> bool) -> Option<Holder> {
+        let spared = SPARED.min(max / 2);
         let mut silent = self.silent.iter().filter(|(_, holder)| of(holder));
         let first_silent = silent.next().map(|(&id, _)| id);
-        let are_many = first_silent.is_some() && (spare == 0 || silent.nth(spare - 1).is_some());
+        let are_many = first_silent.is_some() && (spared == 0 || silent.nth(spared - 1).is_some());
         let active = self.active.iter().filter(|(_, holder)| !are_many && of(holder));
         let first = active.min_by_key(|(_, holder)| holder.state.progress.get());
         match first.map(|(&id, _)| id) {
@@ -234,34 +236,35 @@ impl Held {
 }
 
 impl HttpPermit {
-    /// Notes that the first byte of the client has come.
+    /// Records that the client's first byte has arrived.
     pub(crate) fn begin(&self) {
         self.touch();
         self.limits.set_ups.begin(self.id);
     }
 
-    /// Notes progress: the client sent a part of its first request, or another request, or took
-    /// a part of an answer.
+    /// Records progress: the client sent a part of its first request or a further request, or
+    /// received a part of a response.
     pub(crate) fn touch(&self) {
         self.state.progress.touch();
     }
 
-    /// When there was progress last.
+    /// The time of the last progress.
     pub(crate) fn progress(&self) -> Instant {
         self.state.progress.get()
     }
 
-    /// Waits until the permit is taken away, and gives the reason. The connection must be
-    /// closed then.
+    /// Waits until the permit is revoked, and returns the reason. The caller then closes the
+    /// connection.
     pub(crate) async fn revoked(&self) -> Refusal {
         self.state.revoked.cancelled().await;
         *self.state.reason.get_or_init(|| Refusal::MaxHttp)
     }
 
-    /// Counts the connection as one that is set up. Its client may be known better by now.
+    /// Counts the connection as established, by `counted_by`: the client's address may have been
+    /// replaced by that of a PROXY header since the connection was accepted.
     pub(crate) fn establish(&self, counted_by: Option<CountedBy>) {
         let mut counting = self.counting();
-        self.limits.set_ups.give_back(self.id);
+        self.limits.set_ups.release(self.id);
         counting.counted_by = counted_by;
         counting.is_established = true;
         self.hold_established(&counting);
@@ -272,7 +275,7 @@ impl HttpPermit {
         let mut counting = self.counting();
         counting.exemptions += 1;
         if counting.exemptions == 1 {
-            self.limits.established.give_back(self.id);
+            self.limits.established.release(self.id);
         }
         drop(counting);
         Exemption(Some(self.clone()))
@@ -297,14 +300,14 @@ impl Drop for HttpPermit {
     fn drop(&mut self) {
         let is_established = self.counting().is_established;
         match is_established {
-            true => self.limits.established.give_back(self.id),
-            false => self.limits.set_ups.give_back(self.id),
+            true => self.limits.established.release(self.id),
+            false => self.limits.set_ups.release(self.id),
         }
     }
 }
 
 impl Exemption {
-    /// Exempts the connection for the rest of its life: it is no HTTP connection any more.
+    /// Exempts the connection for the rest of its life, since it is no HTTP connection any more.
     pub(crate) fn keep(mut self) {
         self.0 = None;
     }
@@ -330,7 +333,7 @@ mod tests {
         Arc::new(HttpLimits::new(set_ups, established))
     }
 
-    /// A connection whose first request has come.
+    /// A connection whose first request has arrived.
     async fn established(
         limits: &Arc<HttpLimits>,
         counted_by: Option<CountedBy>,
@@ -346,7 +349,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_connection_without_progress_for_the_longest_time_leaves() {
+    async fn the_connection_without_progress_for_the_longest_time_is_closed() {
         let limits = limits(10, 2);
         let first = established(&limits, None).await;
         let second = established(&limits, None).await;
@@ -399,7 +402,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn silent_connections_leave_before_those_that_have_sent_something() {
+    async fn silent_connections_are_closed_before_those_that_have_sent_something() {
         let limits = limits(6, 1);
         let active = [active(&limits).await, active(&limits).await];
         let mut silent: Vec<_> = (0..8).map(|_| limits.admit(None)).collect();
@@ -427,7 +430,7 @@ mod tests {
         ];
         slow[0].touch();
         let new: Vec<_> = (0..3).map(|_| limits.admit(None)).collect();
-        // The first ones for which two of the slow ones left.
+        // The three new connections are spared, each at the cost of a slow one.
         let revoked = [&slow[..], &new].concat().iter().map(|p| is_revoked(p)).collect::<Vec<_>>();
         assert_eq!(revoked, [false, true, true, true, false, false, false]);
     }

@@ -1,4 +1,4 @@
-//! A few permits for something costly, of which no address can take all.
+//! Permits for a costly resource, of which no address but loopback can take all.
 
 use std::{
     collections::HashMap,
@@ -8,17 +8,17 @@ use std::{
 
 use super::counted_as;
 
-/// The permits. Loopback, whose clients may be those of a proxy, may have all of them, each
-/// other address a share.
+/// The permits of one resource. A loopback address may hold all of them, since all clients of a
+/// local proxy have one; each other address may hold a share.
 #[derive(Debug)]
 pub(crate) struct Shares {
     max: usize,
     per_address: usize,
-    /// By the address of those who hold them.
+    /// The number of permits that each address holds.
     held: Mutex<HashMap<IpAddr, usize>>,
 }
 
-/// One of the permits, given back when dropped.
+/// One of the permits, released when dropped.
 #[derive(Debug)]
 pub(crate) struct Share {
     shares: Arc<Shares>,
@@ -30,7 +30,8 @@ impl Shares {
         Shares { max, per_address, held: Mutex::default() }
     }
 
-    /// A permit for a client at this address, unless it has its share, or there are none left.
+    /// Takes a permit for a client at `address`; `None` if its share is used up or no permit is
+    /// free.
     pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Share> {
         let address = counted_as(address);
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);

@@ -21,16 +21,16 @@ use super::{
 use crate::{net::stream::Transport, runtime::buffer_pool::HEADROOM};
 use echogate_event_loop::may_continue;
 
-/// Replies that may be expected before no more frames are read from the client (framing
+/// The number of expected replies at which no more frames are read from the client (framing
 /// `message`).
 pub(super) const MAX_EXPECTED: usize = 1024;
 
-/// Frames that are decoded in one step. It takes some 0.1 ms, after which other connections may
-/// have their turn.
+/// The maximum number of frames decoded in one step. That takes some 0.1 ms, after which other
+/// connections get their turn.
 const MAX_FRAMES: usize = 2048;
 
-/// Bytes that were read from the client and are not decoded yet: those read together with the
-/// handshake, and those behind [`MAX_FRAMES`] or [`MAX_EXPECTED`] frames in one read.
+/// Bytes of the client that are not decoded yet: bytes read together with the handshake, and bytes
+/// behind [`MAX_FRAMES`] or [`MAX_EXPECTED`] frames of one read.
 #[derive(Debug)]
 pub(super) struct Undecoded {
     bytes: Vec<u8>,
@@ -49,9 +49,9 @@ impl Undecoded {
 }
 
 impl<C: Transport, U: Transport> Bridge<C, U> {
-    /// Forwards what the client sends, until nothing more has arrived or the upstream takes no
-    /// more. True when nothing more could be read: everything the client sent has been, unless
-    /// the task's budget is used up.
+    /// Relays from the client, until there is nothing more to read or the upstream is not writable.
+    /// Returns true in the first case: all bytes that have arrived are read, unless the task's
+    /// budget is used up.
     pub(super) fn poll_client_to_upstream(
         &mut self,
         cx: &mut Context<'_>,
@@ -101,14 +101,14 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         }
     }
 
-    /// Whether the client is not read because the upstream has to take or answer what came
-    /// before.
+    /// Whether the client is not read because earlier messages are not written to the upstream yet,
+    /// or too many are not answered yet.
     pub(super) fn holds_client_back(&self) -> bool {
         let full = !self.to_upstream.is_empty() || self.framer.expected() >= MAX_EXPECTED;
         full && !self.close_is_decided()
     }
 
-    /// Decodes what was left undecoded, if the task `may_continue`, and keeps what is left then.
+    /// Decodes undecoded bytes, if the task `may_continue`, and keeps the remaining ones.
     fn take_undecoded(
         &mut self,
         cx: &mut Context<'_>,
@@ -122,8 +122,8 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         self.undecoded = (is_left && self.client_in.is_open()).then_some(undecoded);
     }
 
-    /// Writes what waits for the upstream, and the end of input behind it if that is due. Pending
-    /// as long as the upstream takes no more.
+    /// Writes the payload that waits for the upstream, and then the end of input if that is due.
+    /// Pending while the upstream is not writable.
     fn poll_upstream_out(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let done = match self.upstream_out {
             UpstreamOut::Shut | UpstreamOut::Broken => return Poll::Ready(()),
@@ -144,13 +144,13 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         Poll::Ready(())
     }
 
-    /// Decodes the client's bytes in `buf` from `at` on and sends their payload to the
-    /// upstream in one write. Returns the position up to which bytes are decoded: not the end if
-    /// there are many frames, or if nothing more is to be decoded.
+    /// Decodes the client's bytes in `buf` from `at` on and sends their payload to the upstream in
+    /// one write. Returns the position up to which bytes are decoded, which is not the end if there
+    /// are too many frames or the client's input ends.
     fn take_frames(&mut self, cx: &mut Context<'_>, buf: &mut [u8], at: usize) -> usize {
         Gather::with(|payload| {
             let taken = self.decode(buf, at, payload);
-            // Behind the Close there is no payload, and earlier payload may still wait.
+            // After the Close there is no payload, while earlier payload may still wait.
             if !payload.is_empty()
                 && payload.write(buf, cx, &mut self.to_upstream, &mut self.upstream).is_err()
             {
@@ -216,8 +216,8 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         at
     }
 
-    /// Adds a part of a message (framing `line`), with the line endings that the upstream is to
-    /// get behind the message and within it ([`Newline`]).
+    /// Adds a part of a message (framing `line`), and the line endings within the message and at
+    /// its end as the upstream requires them ([`Newline`]).
     fn add_line(
         &mut self,
         buf: &[u8],
@@ -250,8 +250,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         self.last_byte = last.filter(|_| !ends_message);
     }
 
-    /// Handles an event that is no payload to be forwarded; `more` says whether bytes lie behind
-    /// it.
+    /// Handles an event other than payload to be forwarded; `more` says whether bytes follow it.
     fn take_other(&mut self, event: &Event, more: bool) {
         match *event {
             Event::Frame { opcode, fin, len } if self.forwards() => {
@@ -266,8 +265,8 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
             }
             Event::Close(code) => self.client_closed(code, more),
             Event::Message { ref range, .. } | Event::Payload { ref range, .. } => {
-                // Discarded payload: the upstream, if its connection has not failed, is to learn
-                // that something is missing.
+                // The payload is discarded. Unless the upstream's connection has failed already, it
+                // ends by a reset, which shows that the input is incomplete.
                 if !range.is_empty() && self.upstream_out != UpstreamOut::Broken {
                     self.upstream_end = UpstreamEnd::Reset;
                 }
@@ -277,9 +276,9 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         }
     }
 
-    /// Expects a reply to a fragment. With half-close an empty binary message is no message but
-    /// the end of input, in whatever fragments it comes (RFC 6455 section 5.4: they have no
-    /// meaning): no replies are expected to empty fragments at the beginning of a message.
+    /// Expects a reply to a fragment. With half-close an empty binary message is the end of input,
+    /// however it is fragmented (RFC 6455 section 5.4: fragments have no meaning). So no reply is
+    /// expected to empty fragments at the beginning of a binary message.
     fn expect_fragment(&mut self, opcode: OpCode, fin: bool, len: u64) {
         match opcode {
             OpCode::Binary if self.half_close && len == 0 => self.only_empty_fragments = true,
@@ -291,8 +290,8 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         }
     }
 
-    /// Expects a reply to a frame, unless the upstream has ended its side already (half-close) or
-    /// nothing more is sent to the client.
+    /// Expects a reply to a frame, unless the upstream has ended its side (half-close) or nothing
+    /// more is sent to the client.
     fn expect(&mut self, opcode: OpCode, fin: bool, len: u64) {
         let is_answered =
             self.upstream_in == UpstreamIn::Open && self.client_out != ClientOut::Failed;
@@ -301,8 +300,8 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         }
     }
 
-    /// Whether payload still goes to the upstream. While a Close waits for its answer, payload
-    /// does as far as the upstream takes it at once: nothing may hold the answer back.
+    /// Whether payload is still forwarded. While the answer to a Close is awaited, it is forwarded
+    /// only as far as the upstream is writable at once: nothing may delay the answer.
     fn forwards(&self) -> bool {
         self.upstream_out == UpstreamOut::Open
             && (!self.close_is_decided() || self.to_upstream.is_empty())

@@ -1,5 +1,5 @@
-//! The closing handshake: what the end of each side means for the other, and which Close the
-//! client gets (RFC 6455 section 7).
+//! The closing handshake (RFC 6455 section 7): the effect of the end of one side on the other, and
+//! the choice of the Close for the client.
 //!
 //! The states are in state.rs, with their diagram.
 
@@ -30,26 +30,26 @@ use echogate_event_loop::has_turn;
 const RESET: &str = "the upstream reset the connection";
 const SHUTDOWN: &str = "the server is shutting down";
 
-/// The closing handshake, and the delivery of what the client sent before.
+/// The state of the closing handshake, and of the delivery of the client's last bytes.
 #[derive(Debug, Default)]
 pub(super) struct Closing {
     pub(super) close: Option<PendingClose>,
-    /// The time at which the client's part of the end is cut short.
+    /// The deadline of the current step, in which the client ends or replies are awaited.
     pub(super) client_deadline: Option<Instant>,
     pub(super) replies: Replies,
-    /// Bytes of the client that are known not to reach the upstream.
+    /// The number of the client's bytes that are known to be lost.
     pub(super) undelivered: usize,
-    /// The delivery of what the client sent, once the client has ended.
+    /// The delivery of the client's last bytes, once the client has ended.
     pub(super) delivery: Option<Delivery>,
-    /// The times at which a client that has ended its side is asked whether its connection has
-    /// failed; none where a failure wakes the task.
+    /// The polling of a client that has ended its side, for a failure of its connection; `None`
+    /// where a failure wakes the task.
     pub(super) client_polling: Option<Polling>,
 }
 
 impl Closing {
-    /// The time at which something is to be done.
+    /// The earliest of these deadlines.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let delivery = self.delivery.as_ref().map(Delivery::next_look);
+        let delivery = self.delivery.as_ref().map(Delivery::next_update);
         let client = self.client_polling.as_ref().map(|polling| polling.next);
         [self.client_deadline, delivery, client].into_iter().flatten().min()
     }
@@ -57,15 +57,15 @@ impl Closing {
 
 /// Events of the client.
 impl<C: Transport, U: Transport> Bridge<C, U> {
-    /// The client's Close came, with `more` bytes behind it or not. The upstream gets the end of
-    /// input, and what it still sends is delivered before the Close is answered.
+    /// Handles the client's Close; `more` says whether bytes follow it. The upstream's input is
+    /// ended, and its remaining output is relayed before the Close is answered.
     pub(super) fn client_closed(&mut self, code: CloseCode, more: bool) {
         self.client_in = ClientIn::Closed { code, more };
         self.end_upstream();
         self.limit_client(GRACE);
     }
 
-    /// The client has ended its input (half-close): so does the upstream's.
+    /// Handles the end of the client's input (half-close): the upstream's input is ended too.
     pub(super) fn client_input_ended(&mut self) {
         self.client_in = ClientIn::InputEnded;
         if self.upstream_end == UpstreamEnd::InOrder {
@@ -74,19 +74,19 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         self.end_upstream();
     }
 
-    /// The client sent a message after the end of its input.
+    /// Handles a message after the end of the client's input.
     pub(super) fn message_after_end(&mut self) {
         let reason = "a message after the end of input (half-close)";
         self.client_violates(CloseCode::PROTOCOL_ERROR, reason.into());
     }
 
-    /// The client broke the protocol.
+    /// Handles a violation of the protocol by the client.
     pub(super) fn client_violated(&mut self, violation: Violation) {
         self.client_violates(violation.close_code(), violation.to_string().into());
     }
 
-    /// Ends the client's input. What it sent before is still delivered and answered before it
-    /// gets its Close.
+    /// Ends the client's input. Earlier messages are still delivered and answered before the Close
+    /// is sent.
     fn client_violates(&mut self, code: CloseCode, reason: Cow<'static, str>) {
         self.client_in = ClientIn::Violated;
         self.abort_upstream();
@@ -99,24 +99,24 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         self.limit_client(if self.counts_replies() { GRACE } else { VIOLATION_GRACE });
     }
 
-    /// The client ended the stream without a Close. What it sent before is still delivered, and
-    /// it gets the replies to that: it may have ended its own side only.
+    /// Handles a FIN of the client without a Close. Its earlier messages are still delivered, and
+    /// the replies sent to it: it may have ended its own side only.
     pub(super) fn client_ended(&mut self) {
         self.client_in = ClientIn::Gone(Disconnect::WithoutClose);
         self.abort_upstream();
         self.limit_client(if self.counts_replies() { STALL } else { GRACE });
     }
 
-    /// Gives the client this much time for its part of the end, unless its Close is sent: then
-    /// the time for the answer runs.
+    /// Sets the client's deadline, unless the Close is sent: then the deadline for the answer is
+    /// set already.
     fn limit_client(&mut self, grace: Duration) {
         if !self.close_is_sent() {
             self.closing().client_deadline = Some(Instant::now() + grace);
         }
     }
 
-    /// Nothing more comes from the client, and it takes nothing. What it sent before is still
-    /// delivered.
+    /// Handles the loss of the client: nothing more is read from it or written to it. Its earlier
+    /// messages are still delivered.
     pub(super) fn client_lost(&mut self, how: Disconnect) {
         self.client_not_writable();
         if !matches!(self.client_in, ClientIn::Closed { .. }) {
@@ -126,8 +126,8 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         self.closing().client_deadline = None;
     }
 
-    /// Nothing can be written to the client any more. What it sent before may still be in the
-    /// kernel, and is read to its end.
+    /// Stops writing to the client, because a write has failed or the client is lost. Bytes that it
+    /// sent before may still be in the kernel, and are read to their end.
     pub(super) fn client_not_writable(&mut self) {
         self.client_out = ClientOut::Failed;
         self.discard_to_client();
@@ -135,8 +135,8 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         self.pongs = None;
     }
 
-    /// Discards what waits for the client, whose connection then must not end as if the client
-    /// had got everything.
+    /// Discards the bytes buffered for the client. If there are any, its connection ends by a
+    /// reset, so that the client does not take the output for complete.
     pub(super) fn discard_to_client(&mut self) {
         if !self.to_client.is_empty() {
             self.to_client.clear();
@@ -147,7 +147,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
 
 /// Events of the upstream.
 impl<C: Transport, U: Transport> Bridge<C, U> {
-    /// The upstream ended its side: so does the client's, when everything is delivered.
+    /// Handles the end of the upstream's output. The client gets the end of input, or a Close.
     pub(super) fn upstream_ended(&mut self, cx: &mut Context<'_>) {
         self.upstream_in = UpstreamIn::Ended;
         let last = match self.framer.finish() {
@@ -161,7 +161,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         if self.upstream_out == UpstreamOut::Broken {
             self.close_with(CloseCode::INTERNAL_ERROR, RESET);
         } else if self.half_close && self.client_in.is_open() {
-            // The client may go on; when it has ended too, advance_close() closes.
+            // The client may continue to send; when it has ended too, advance_close() closes.
             self.send(cx, FrameHeader::new(OpCode::Binary, true, 0).as_bytes());
         } else if self.watch.stage() > Stage::Serving {
             self.close_with(CloseCode::GOING_AWAY, SHUTDOWN);
@@ -170,7 +170,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         }
     }
 
-    /// The upstream failed.
+    /// Handles a read error of the upstream.
     pub(super) fn upstream_failed(&mut self, error: &io::Error) {
         self.upstream_in = UpstreamIn::Ended;
         self.upstream_broken();
@@ -184,14 +184,14 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         self.close_with(CloseCode::INTERNAL_ERROR, reason);
     }
 
-    /// The upstream takes no more. The reason is found by reading.
+    /// Stops writing to the upstream after a failure. A read reports the reason.
     pub(super) fn upstream_broken(&mut self) {
         self.add_undelivered(self.to_upstream.len());
         self.to_upstream.clear();
         self.upstream_out = UpstreamOut::Broken;
     }
 
-    /// The upstream sent bytes that the route's framing cannot carry.
+    /// Handles bytes of the upstream that the route's framing cannot carry.
     pub(super) fn framing_failed(&mut self, error: FramingError) {
         // Nothing of what follows may pass for the rest of a message that is begun.
         if self.upstream_in == UpstreamIn::Open {
@@ -204,14 +204,15 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         self.close_with(code, error.to_string());
     }
 
-    /// The upstream gets what waits, and then the end of input.
+    /// Ends the upstream's input behind the buffered payload.
     fn end_upstream(&mut self) {
         if self.upstream_out == UpstreamOut::Open {
             self.upstream_out = UpstreamOut::Ending;
         }
     }
 
-    /// The upstream gets what waits, and then a reset, unless the client had ended its input.
+    /// Ends the upstream's input behind the buffered payload by a reset, unless the client had
+    /// ended its input.
     fn abort_upstream(&mut self) {
         if self.upstream_end == UpstreamEnd::InOrder {
             self.upstream_end = UpstreamEnd::Reset;
@@ -230,7 +231,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         self.closing.as_ref()?.close.as_ref()
     }
 
-    /// Whether it is decided which Close the client gets; it may have been sent.
+    /// Whether the Close for the client is decided on; it may have been sent.
     pub(super) fn close_is_decided(&self) -> bool {
         self.pending_close().is_some()
     }
@@ -239,8 +240,8 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         self.pending_close().is_some_and(|close| close.stage == CloseStage::Sent)
     }
 
-    /// Decides on the Close, if none is decided on yet and there is a client to be sent it. A
-    /// client that closed first gets its own code back (RFC 6455 section 5.5.1).
+    /// Decides on the Close, unless one is decided on already or the client is gone. A client that
+    /// closed first gets its own code back (RFC 6455 section 5.5.1).
     pub(super) fn close_with(&mut self, code: CloseCode, reason: impl Into<Cow<'static, str>>) {
         if self.close_is_decided() || self.client_in.is_gone() {
             return;
@@ -254,7 +255,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         closing.client_deadline = Some(Instant::now() + GRACE);
     }
 
-    /// The frame of the Close that is to be sent now, if there is one; it is then taken for sent.
+    /// The frame of the Close, if it is to be sent now. The Close is then recorded as sent.
     pub(super) fn take_due_close(&mut self) -> Option<Vec<u8>> {
         if !self.close_is_due() {
             return None;
@@ -275,7 +276,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         }
     }
 
-    /// Whether the framing tells which replies are expected of the upstream.
+    /// Whether the framing determines which replies are expected from the upstream.
     fn counts_replies(&self) -> bool {
         self.framer.framing() == Framing::Message
     }
@@ -285,7 +286,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         self.counts_replies() && self.framer.expected() == 0 && self.to_upstream.is_empty()
     }
 
-    /// Whether no more replies of the upstream are waited for.
+    /// Whether no more replies from the upstream are awaited.
     pub(super) fn replies_are_done(&self) -> bool {
         let closing = self.closing.as_ref();
         self.all_is_answered()
@@ -293,8 +294,8 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
             || self.upstream_in != UpstreamIn::Open
     }
 
-    /// Decides on the Close, or ends the upstream's input, where that follows from the states of
-    /// both sides together or from the server's shutdown; true if it does. `idle` says that
+    /// Decides on the Close, or ends the upstream's input, if the states of both sides or the
+    /// server's shutdown require it; returns whether they do. `idle` says that
     /// nothing more could be read from the client.
     pub(super) fn advance_close(&mut self, stage: Stage, idle: bool) -> bool {
         if self.close_is_decided() {
@@ -309,7 +310,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
             && self.upstream_out == UpstreamOut::Open
             && !self.counts_replies()
         {
-            // Only the upstream knows whether it has more to send.
+            // Only the upstream knows whether it has more to send: it is asked by the end of input.
             self.end_upstream();
         } else {
             return false;
@@ -343,9 +344,9 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
     }
 }
 
-/// The result.
+/// The result, for the log.
 impl<C: Transport, U: Transport> Bridge<C, U> {
-    /// Counts bytes of the client that do not reach the upstream.
+    /// Counts bytes of the client as lost.
     pub(super) fn add_undelivered(&mut self, bytes: usize) {
         if bytes > 0 {
             self.closing().undelivered += bytes;
@@ -356,7 +357,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         self.closing.as_ref().map_or(0, |closing| closing.undelivered)
     }
 
-    /// How the connection has ended, by its states.
+    /// The description of the end, by the states of the connection.
     pub(super) fn end(&self) -> End {
         let close = self.pending_close();
         let (code, why) = match (&self.client_in, close) {
@@ -376,8 +377,8 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
     }
 }
 
-/// Sends a client that has been upgraded a Close, waits for its end, and drops it. A page learns
-/// of a refusal in no other way: it cannot read the answer to a handshake.
+/// Refuses an upgraded client: sends a Close and waits for the client's end. A page cannot learn
+/// of a refusal otherwise, since it cannot read the response to a handshake.
 pub(crate) async fn reject<C>(mut client: C, code: CloseCode, reason: &str)
 where
     C: AsyncRead + AsyncWrite + Unpin,
@@ -389,6 +390,6 @@ where
         while client.read(&mut sink).await? > 0 {}
         io::Result::Ok(())
     };
-    // A client that is gone already or never answers needs no more.
+    // Errors and the timeout are ignored: the client is dropped in any case.
     timeout(CLOSE_TIMEOUT, close).await.ok();
 }

@@ -1,5 +1,5 @@
-//! The delivery of what a client sent before its end: the upstream gets it for as long as it
-//! makes progress.
+//! The delivery of the bytes that a client sent before its end. It continues for as long as the
+//! upstream makes progress.
 
 use std::{
     pin::Pin,
@@ -17,19 +17,19 @@ use super::{
 use crate::net::stream::Transport;
 use echogate_event_loop::InFlight;
 
-/// How long an upstream may take none of what a client sent before its end.
+/// The time without progress after which a delivery is given up.
 pub(super) const STALL: Duration = Duration::from_secs(60);
 
-/// The interval at which a state that nobody reports is polled, at first and later.
+/// The first and the longest interval at which a state that causes no wake-up is polled.
 const FIRST_INTERVAL: Duration = Duration::from_millis(5);
 const MAX_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How long bytes in flight are waited for where the kernel does not report them.
+/// The time for bytes in flight to arrive, where the kernel does not report them.
 const BLIND_WAIT: Duration = Duration::from_millis(200);
 
 impl<C: Transport, U: Transport> Bridge<C, U> {
-    /// The end of the connection, once the client is done and everything that it sent is
-    /// delivered or given up.
+    /// The end of the connection, once the client has ended and its bytes are delivered or given
+    /// up.
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>, now: Instant) -> Option<End> {
         if self.client_in.is_open() && self.closing.is_none() && !self.holds_client_back() {
             return None;
@@ -45,7 +45,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         if client_done && self.upstream_is_done(now) {
             return Some(self.end());
         }
-        // The unread bytes of a client that has ended its side may end in a Close.
+        // The unread bytes of a client that has ended its side may contain a Close.
         let may_be_clean = match self.client_in {
             ClientIn::Closed { .. } => true,
             ClientIn::Open | ClientIn::InputEnded => !self.client_has_failed(),
@@ -57,7 +57,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         let new = || Delivery::new(now, stall);
         let delivery = self.closing().delivery.get_or_insert_with(new);
         delivery.set_stall(now, stall);
-        delivery.look(now, unwritten, expected, in_flight);
+        delivery.update(now, unwritten, expected, in_flight);
         if !delivery.has_stalled(now) {
             return None;
         }
@@ -69,8 +69,8 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         Some(self.given_up())
     }
 
-    /// Finds out whether the connection of a client that has ended its side has failed since:
-    /// then nobody takes the replies to what it sent.
+    /// Checks whether the connection of a client that has ended its side has failed since: then the
+    /// replies to its messages are discarded.
     fn check_ended_client(&mut self, cx: &mut Context<'_>, now: Instant) {
         let is_checked = self.client_in.is_gone() && self.client_out == ClientOut::Open;
         let is_polled = is_checked && !self.client.wakes_on_failure();
@@ -94,7 +94,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         self.client_out == ClientOut::Failed || self.client.has_failed()
     }
 
-    /// Whether nothing more is read from the client, nor written to it.
+    /// Whether nothing more is to be read from the client or written to it.
     pub(super) fn client_is_done(&self) -> bool {
         match self.client_in {
             ClientIn::Gone(_) | ClientIn::Closed { more: false, .. } => {
@@ -105,8 +105,8 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         }
     }
 
-    /// Whether the client is known to have ended although it is not read, for the upstream's
-    /// sake: the upstream gets what the client sent only as long as it takes any of it.
+    /// Whether the client is known to have ended although its last bytes are not read yet, because
+    /// the upstream is slow. Their delivery is given up if the upstream makes no progress.
     pub(super) fn client_has_ended_unread(&self) -> bool {
         self.holds_client_back()
             && (self.client_out == ClientOut::Failed || self.client.has_ended())
@@ -123,8 +123,8 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
             {
                 true
             }
-            // Closing the socket would answer what the upstream still sends with a reset, which
-            // may overtake what is in flight; and a reset that is due does the same.
+            // Closing the socket answers further bytes of the upstream with a reset, which may
+            // destroy bytes in flight; so does a reset that is due. So the bytes must arrive first.
             UpstreamOut::Shut if self.upstream.has_failed() => true,
             UpstreamOut::Shut => match self.upstream.in_flight() {
                 Some(in_flight) => in_flight.is_nothing(),
@@ -137,7 +137,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         self.closing.as_ref()?.delivery.as_ref()
     }
 
-    /// The end of a connection whose upstream took nothing for too long.
+    /// Ends a connection whose delivery made no progress for too long.
     fn given_up(&mut self) -> End {
         let unsent = self.upstream.in_flight().map_or(0, |in_flight| in_flight.unsent as usize);
         let undecoded = self.undecoded.as_ref().map_or(0, |undecoded| undecoded.len());
@@ -145,7 +145,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         self.end()
     }
 
-    /// Ends at once, because the server's time to shut down is over.
+    /// Ends a connection at once, at the end of the server's shutdown.
     pub(super) fn cut(&mut self) -> End {
         if !self.upstream_is_done(Instant::now()) {
             self.upstream_end = UpstreamEnd::Reset;
@@ -158,7 +158,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
     }
 }
 
-/// The times at which a state that nobody reports is polled, at growing intervals.
+/// The times at which a state that causes no wake-up is polled, at growing intervals.
 #[derive(Debug)]
 pub(super) struct Polling {
     pub(super) next: Instant,
@@ -171,7 +171,7 @@ impl Polling {
         Polling { next: now, interval: FIRST_INTERVAL }
     }
 
-    /// Sets the time after `now` that is next, if one has come.
+    /// Sets the next time, if the current one has passed.
     pub(super) fn advance(&mut self, now: Instant) {
         if self.next <= now {
             self.next = now + self.interval;
@@ -180,25 +180,25 @@ impl Polling {
     }
 }
 
-/// A delivery in progress.
+/// The progress of a delivery.
 #[derive(Debug)]
 pub(super) struct Delivery {
-    /// The time at which the upstream last took something.
+    /// The time of the last progress.
     progress: Instant,
-    /// How long the upstream may take nothing.
+    /// The time without progress after which the delivery is given up.
     stall: Duration,
-    /// Bytes that are not written yet.
+    /// The number of bytes that are not written yet.
     unwritten: usize,
-    /// Replies that are expected, as far as they hold the client back.
+    /// The number of expected replies, if they keep the client from being read.
     expected: usize,
-    /// Bytes that the upstream's kernel has acknowledged.
+    /// The number of bytes that the upstream's kernel has acknowledged.
     acknowledged: u64,
-    /// The times at which the kernel is asked what is still in flight.
+    /// The times at which the kernel is asked for the bytes in flight.
     polling: Polling,
 }
 
 impl Delivery {
-    /// A delivery that begins `now`; the upstream may take nothing for `stall`.
+    /// A delivery that begins `now`, and is given up after the time `stall` without progress.
     pub(super) fn new(now: Instant, stall: Duration) -> Delivery {
         Delivery {
             progress: now,
@@ -210,17 +210,16 @@ impl Delivery {
         }
     }
 
-    /// Sets how long the upstream may take nothing, from `now` on if that changes.
+    /// Sets the time without progress; if it changes, it is measured from `now`.
     pub(super) fn set_stall(&mut self, now: Instant, stall: Duration) {
         if stall != self.stall {
             (self.stall, self.progress) = (stall, now);
         }
     }
 
-    /// Records how far the delivery is: bytes that are not written yet, replies that are expected
-    /// and hold the client back, and bytes that are written and not acknowledged, as far as the
-    /// kernel reports them.
-    pub(super) fn look(
+    /// Records the current state: bytes that are not written yet, expected replies that keep the
+    /// client from being read, and bytes in flight, as far as the kernel reports them.
+    pub(super) fn update(
         &mut self,
         now: Instant,
         unwritten: usize,
@@ -239,14 +238,14 @@ impl Delivery {
         self.polling.advance(now);
     }
 
-    /// The time of the next look. While bytes wait to be written the upstream's socket reports
-    /// progress.
-    pub(super) fn next_look(&self) -> Instant {
+    /// The time of the next update. While bytes wait to be written the upstream's socket wakes the
+    /// task.
+    pub(super) fn next_update(&self) -> Instant {
         let stalled = self.progress + self.stall;
         if self.unwritten > 0 { stalled } else { stalled.min(self.polling.next) }
     }
 
-    /// Whether the upstream has taken nothing for too long.
+    /// Whether there was no progress for too long.
     pub(super) fn has_stalled(&self, now: Instant) -> bool {
         now >= self.progress + self.stall
     }

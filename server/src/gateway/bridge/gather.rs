@@ -1,4 +1,4 @@
-//! The assembly of one write from several places in memory.
+//! The assembly of one vectored write from copied and borrowed bytes.
 
 use std::{cell::RefCell, io, io::IoSlice, ops::Range, task::Context};
 
@@ -11,8 +11,8 @@ thread_local! {
     static GATHER: RefCell<Gather> = const { RefCell::new(Gather::new()) };
 }
 
-/// The length, in bytes, from which payload is written from where it lies. Shorter payload is
-/// cheaper to copy than to pass by reference.
+/// The length, in bytes, from which payload is passed by reference. Shorter payload is cheaper to
+/// copy.
 const WORTH_LENDING: usize = 4096;
 
 /// A sequence of bytes, some of them copied, some left in the buffer in which they arrived.
@@ -28,7 +28,7 @@ impl Gather {
         Gather { copied: Vec::new(), lent: Vec::new() }
     }
 
-    /// Lends this thread's instance, emptied.
+    /// Calls `step` with this thread's instance, emptied.
     pub(super) fn with<T>(step: impl FnOnce(&mut Gather) -> T) -> T {
         GATHER.with_borrow_mut(|gather| {
             gather.copied.clear();
@@ -60,11 +60,11 @@ impl Gather {
         }
     }
 
-    /// Writes all bytes, behind those that wait in `backlog`.
+    /// Writes all bytes, after those in `backlog`. Bytes that are not accepted are added to it.
     ///
     /// # Errors
     ///
-    /// The stream's own.
+    /// When a write to the stream fails.
     pub(super) fn write<W: AsyncWrite + Unpin>(
         &self,
         buffer: &[u8],

@@ -1,4 +1,4 @@
-//! The heartbeat: a silent client is sent a Ping, and given up if it stays silent.
+//! The heartbeat: a silent client is sent a Ping, and is considered lost if it remains silent.
 
 use tokio::time::Instant;
 
@@ -6,8 +6,8 @@ use super::BridgeConfig;
 
 /// The times of the client's last sign of life and of the last Ping.
 ///
-/// A sign of life is any byte from the client, and any byte that it takes after bytes had to
-/// wait for it: a transfer that moves is never cut.
+/// A sign of life is any byte from the client, and any progress of bytes that waited to be written
+/// to it, so that a slow transfer is not cut off.
 #[derive(Debug)]
 pub(super) struct Heartbeat {
     activity: Instant,
@@ -18,11 +18,11 @@ pub(super) struct Heartbeat {
 /// The action that is due at a deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Beat {
-    /// None.
+    /// No action.
     Wait,
     /// A Ping is to be sent.
     SendPing,
-    /// The client is to be given up.
+    /// The client is considered lost.
     TimedOut,
 }
 
@@ -36,8 +36,8 @@ impl Heartbeat {
         self.activity = now;
     }
 
-    /// Records since when the process has been running without a break: what a client sent while
-    /// it was not running has not been read.
+    /// Records since when the process has been running without interruption: bytes that a client
+    /// sent while the process was suspended have not been read.
     pub(super) fn running_since(&mut self, at: Instant) {
         self.activity = self.activity.max(at);
     }
@@ -67,7 +67,7 @@ impl Heartbeat {
         if now < self.activity + config.ping_interval {
             return Beat::Wait;
         }
-        // A Ping that cannot be written, because the client takes nothing, is unanswered too.
+        // A Ping that cannot be written, because the client does not read, counts as unanswered.
         self.pinged = Some(now);
         Beat::SendPing
     }

@@ -1,6 +1,7 @@
-//! The latency of a request's legs, measured while the connection is watched: from the client's
-//! bytes to the write to the upstream, to the first bytes of the reply, and to the write to the
-//! client. One exchange is measured at a time.
+//! The latency of an exchange in three legs, measured while the connection has subscribers: from
+//! the read of the client's bytes to their write to the upstream, from there to the read of the
+//! first bytes of the reply, and from there to their write to the client. One exchange is measured
+//! at a time.
 
 use std::time::{Duration, Instant};
 
@@ -8,11 +9,11 @@ use echogate_proto::api::Legs;
 
 use crate::connections::registry::Entry;
 
-/// The measurement in progress; none while the connection is not watched.
+/// The measurement in progress; `None` while the connection has no subscribers.
 #[derive(Debug, Default)]
 pub(super) struct Latency(Option<Box<Leg>>);
 
-/// The current leg of an exchange, its beginning, and the duration of the legs before.
+/// The current leg of an exchange, its beginning, and the durations of the previous legs.
 #[derive(Debug)]
 enum Leg {
     Up { since: Instant },

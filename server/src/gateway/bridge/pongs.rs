@@ -1,9 +1,9 @@
-//! Pong frames that wait to be sent.
+//! The Pong frames that are to be sent.
 
 use echogate_proto::ws::{FrameHeader, OpCode};
 
-/// The number of Pongs that may wait. Of further Pings only the latest is answered, as RFC 6455
-/// section 5.5.3 allows: that bounds the memory.
+/// The maximum number of waiting Pongs, which bounds the memory. Of further Pings only the latest
+/// is answered, as RFC 6455 section 5.5.3 allows.
 const MAX_WAITING: u8 = 16;
 
 /// The Pong frames that answer the client's Pings, in order.
@@ -16,7 +16,7 @@ pub(super) struct Pongs {
 }
 
 impl Pongs {
-    /// Adds the answer to a Ping.
+    /// Adds the Pong for a Ping with this payload.
     pub(super) fn answer(&mut self, payload: &[u8]) {
         if self.count == MAX_WAITING {
             self.frames.truncate(self.latest);
@@ -28,7 +28,7 @@ impl Pongs {
         self.frames.extend(payload);
     }
 
-    /// The frames as they are sent.
+    /// The bytes of all frames.
     pub(super) fn into_bytes(self) -> Vec<u8> {
         self.frames
     }

@@ -1,6 +1,6 @@
-//! The states of a connection, and those of its end.
+//! The states of a connection.
 //!
-//! A connection has six states that are independent of one another:
+//! A connection has six state variables:
 //!
 //! ```text
 //! ClientIn      Open ──empty binary message (half-close)──▶ InputEnded
@@ -24,8 +24,8 @@
 //!                 └──abort─────▶ Reset ◀──bytes lost──────┘
 //! ```
 //!
-//! The connection is over when the client is done (its input has ended and nothing more is
-//! written to it) and the upstream has got everything that the client sent before (delivery.rs).
+//! The connection has ended when the client's input has ended, nothing more is to be written to the
+//! client, and everything that the client sent has been delivered to the upstream (delivery.rs).
 
 use std::{borrow::Cow, fmt};
 
@@ -36,13 +36,13 @@ use echogate_proto::close::CloseCode;
 pub(super) enum ClientIn {
     /// Frames are read.
     Open,
-    /// Frames are read, but no data may come: the client has ended its input (half-close).
+    /// Control frames only are read: the client has ended its input (half-close).
     InputEnded,
-    /// The client's Close came, with this code. If there is `more` behind it, that is read and
-    /// discarded: left unread it would make our end of the connection a reset, which could
-    /// destroy our Close.
+    /// A Close with this code was received. If `more` bytes may follow, they are read and
+    /// discarded: closing a socket with unread bytes sends a reset, which could destroy the Close
+    /// of this side.
     Closed { code: CloseCode, more: bool },
-    /// The client broke the protocol: bytes are read and discarded.
+    /// The client violated the protocol: bytes are read and discarded.
     Violated,
     /// The connection ended without a Close: nothing is read.
     Gone(Disconnect),
@@ -66,8 +66,8 @@ pub(super) enum ClientOut {
     Open,
     /// Everything is written, and the write side is shut.
     Shut,
-    /// Nothing can or may be written: the connection has failed in this direction, or the
-    /// client was given up. What it sent before may still have to be read.
+    /// Nothing is written any more: the connection has failed in this direction, or the client is
+    /// considered lost. Bytes that it sent before may still have to be read.
     Failed,
 }
 
@@ -76,12 +76,12 @@ pub(super) enum ClientOut {
 pub(super) enum UpstreamOut {
     /// Payload is written.
     Open,
-    /// The payload that waits is written, and then the end of input unless a reset is due.
-    /// Nothing more is added.
+    /// The buffered payload is written, and then the end of input unless a reset is due. No
+    /// payload is added.
     Ending,
     /// Everything is written, including the end of input if it was due.
     Shut,
-    /// The upstream takes no more.
+    /// The connection has failed: nothing is written any more.
     Broken,
 }
 
@@ -96,18 +96,19 @@ pub(super) enum UpstreamIn {
     Ended,
 }
 
-/// How the upstream's connection ends.
+/// The kind of end that the upstream's connection gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UpstreamEnd {
-    /// In order, unless the client turns out to have sent less than it meant to.
+    /// In order, unless the client ends without declaring its input complete.
     InOrder,
-    /// In order, whatever becomes of the client: it has ended its input (half-close).
+    /// In order, however the client ends: it has ended its input (half-close).
     EndOfInput,
-    /// By a reset: the upstream did not get all that the client sent or meant to send.
+    /// By a reset: the upstream has not received everything that the client sent or intended to
+    /// send.
     Reset,
 }
 
-/// Whether replies to what the client sent before its end are waited for.
+/// Whether the relay waits for replies to the client's last messages before it ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Replies {
     #[default]
@@ -115,37 +116,37 @@ pub(super) enum Replies {
     GivenUp,
 }
 
-/// A Close that is decided on.
+/// The Close for the client, decided on and possibly sent.
 #[derive(Clone, Debug)]
 pub(super) struct PendingClose {
     pub(super) code: CloseCode,
     pub(super) reason: Cow<'static, str>,
-    /// Whether it answers the client's own Close.
+    /// Whether the Close only echoes the client's own.
     pub(super) is_echo: bool,
     pub(super) stage: CloseStage,
 }
 
-/// How far a Close has come.
+/// The progress of a Close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CloseStage {
-    /// It waits for replies to what the client sent before.
+    /// The Close is sent after the replies to the client's last messages.
     AfterReplies,
-    /// It is to be sent.
+    /// The Close is to be sent.
     Due,
-    /// It is written, or waits only for the client to take it.
+    /// The Close is written, or in the write buffer.
     Sent,
 }
 
-/// How a client's connection ended without a Close.
+/// The kind of end of a client's connection without a Close from the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Disconnect {
-    /// The client ended the stream: a FIN.
+    /// The client ended the stream (FIN).
     WithoutClose,
-    /// The connection failed: a reset, a timeout, TLS without its end.
+    /// The connection failed: a reset, a timeout, or TLS without close_notify.
     Failed,
-    /// The client did not answer a Ping and was given up.
+    /// The client did not answer a Ping.
     NoPong,
-    /// The client did not answer a Close, or did not take what was to be sent before it.
+    /// The client did not answer a Close, or did not read what was sent before it.
     NoCloseReply,
 }
 
@@ -160,7 +161,7 @@ impl Disconnect {
     }
 }
 
-/// How a connection ended.
+/// The end of a connection, for the log and the registry.
 #[derive(Clone, Debug)]
 pub(crate) struct End {
     /// The code of the Close that was sent or received; [`CloseCode::ABNORMAL`] if the

@@ -37,7 +37,7 @@ impl Transport for DuplexStream {
         Some(InFlight::NOTHING)
     }
 
-    /// A stream in memory has no reset: tests with sockets cover it.
+    /// Does nothing: a stream in memory has no reset. Tests with sockets cover it.
     fn reset_on_drop(&mut self) {}
 }
 
@@ -93,7 +93,7 @@ fn rig(framing: Framing) -> Rig {
 }
 
 impl Rig {
-    /// The next `len` bytes that the client gets.
+    /// The next `len` bytes that the client receives.
     async fn at_client(&mut self, len: usize) -> Vec<u8> {
         exactly(&mut self.client, len).await
     }
@@ -106,7 +106,7 @@ impl Rig {
         self.start.elapsed()
     }
 
-    /// How the bridge ended, and after how many seconds.
+    /// The end of the bridge: close code, reason, and the seconds until then.
     async fn end(self) -> (u16, String, u64) {
         let end = timeout(HOUR, self.bridge).await.expect("it ends").expect("it does not panic");
         (end.code.0, end.why.into_owned(), self.start.elapsed().as_secs())
@@ -146,7 +146,7 @@ fn close(code: CloseCode, reason: &str) -> Vec<u8> {
 const PING: [u8; 2] = [0x89, 0];
 const PONG: [u8; 6] = [0x8a, 0x80, 0, 0, 0, 0];
 
-/// The Close that the client gets when the server shuts down.
+/// The Close that the client receives when the server shuts down.
 fn goodbye() -> Vec<u8> {
     close(CloseCode::GOING_AWAY, "the server is shutting down")
 }

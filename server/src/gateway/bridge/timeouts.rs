@@ -1,5 +1,4 @@
-//! The deadlines of a connection: heartbeat, idle timeout, and the time that each step of its
-//! end may take.
+//! The deadlines of a connection: heartbeat, idle timeout, and the steps of its end.
 
 use std::time::Duration;
 
@@ -13,24 +12,24 @@ use super::{
 };
 use crate::net::stream::Transport;
 
-/// How long after the client's end the upstream may go on, and how long the client may take to
-/// accept what is written to it before a Close behind that is given up.
+/// The time for which the upstream may continue to send after the client's end, and in which the
+/// client must read what is sent before a Close.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
 
-/// How long the upstream may take to answer what a client sent before it broke the protocol,
-/// where the framing does not tell whether a reply is expected.
+/// The time for the upstream's replies to a client that violated the protocol, where the framing
+/// does not determine whether a reply is expected.
 pub(super) const VIOLATION_GRACE: Duration = Duration::from_millis(200);
 
-/// How long the client may take to answer a Close.
+/// The time in which the client must answer a Close.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 const IDLE: &str = "idle timeout (--idle-timeout)";
 
 impl<C: Transport, U: Transport> Bridge<C, U> {
-    /// The time at which [`Bridge::poll_all`] has something to do although nothing has arrived.
+    /// The time at which [`Bridge::poll_all`] is to be called although neither side is ready.
     pub(super) fn deadline(&mut self, now: Instant) -> Instant {
         let deadline = self.connection_deadline(now);
-        // A part of a reply is not sent while the client does not take what waits before it.
+        // A partial reply is not sent while earlier bytes wait for the client.
         let reply = self.partial_reply.as_ref().filter(|_| self.to_client.is_empty());
         reply.and_then(|reply| reply.until).map_or(deadline, |until| until.min(deadline))
     }
@@ -38,7 +37,8 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
     fn connection_deadline(&mut self, now: Instant) -> Instant {
         let closing = self.closing.as_ref();
         let close = closing.and_then(|closing| closing.deadline());
-        // A client that has ended unread is still sent Pings: they find out whether it is gone.
+        // A client that has ended while it is not read is still sent Pings: a failed write shows
+        // that it is gone.
         let is_pinged = self.client_has_ended_unread()
             && closing.is_none_or(|closing| closing.client_deadline.is_none());
         if let Some(close) = close.filter(|_| !is_pinged) {
@@ -57,16 +57,15 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         self.idle.as_mut().map(|idle| idle.deadline(now, delivered))
     }
 
-    /// A count that changes whenever bytes move: the payload that was counted so far, without
-    /// bytes that wait to be written, and without a partial reply, which is counted only when it
-    /// is sent.
+    /// A count that changes whenever bytes are delivered: the payload that was counted so far,
+    /// without the bytes that wait to be written and the partial reply.
     fn delivered_bytes(&self) -> u64 {
         let part = self.partial_reply.as_ref().map_or(0, |reply| reply.len());
         let waiting = self.to_client.len() + self.to_upstream.len() + part;
         self.entry.carried_bytes().wrapping_sub(waiting as u64)
     }
 
-    /// A deadline has passed: of the close, of the heartbeat, or of the idle timeout.
+    /// Handles a deadline that has passed: of the end, of the heartbeat, or of the idle timeout.
     pub(super) fn on_timer(&mut self, now: Instant) {
         if self.client_is_done() {
             self.closing().client_deadline = None;
@@ -89,8 +88,9 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         match self.heartbeat.on_timer(now, &self.config) {
             Beat::Wait => {}
             Beat::SendPing => self.ping_due = true,
-            // The Pong of a client that is not read cannot arrive. That its kernel took the Ping
-            // has to do; if it did not, the upstream still gets what the client sent before.
+            // The Pong of a client that is not read cannot arrive. Its kernel's acknowledgement of
+            // the Ping is accepted instead. Without that nothing more is written to the client, and
+            // what it sent before is still delivered.
             Beat::TimedOut if self.is_not_read() => {
                 self.heartbeat.activity(now);
                 if !self.client_took_all() {
@@ -105,7 +105,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         self.holds_client_back() || self.undecoded.is_some()
     }
 
-    /// Whether the client's kernel has acknowledged all that was sent, as far as that is known.
+    /// Whether the client's kernel has acknowledged everything, as far as that is known.
     fn client_took_all(&self) -> bool {
         self.to_client.is_empty()
             && self.client.in_flight().is_none_or(|in_flight| in_flight.is_nothing())
@@ -129,13 +129,13 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
             self.upstream_end = UpstreamEnd::Reset;
         }
         if !self.to_client.is_empty() {
-            // The client takes nothing, and would not take a Close.
+            // The client does not read, so a Close would not reach it.
             return self.client_lost(Disconnect::NoCloseReply);
         }
         self.close_with(CloseCode::GOING_AWAY, IDLE);
     }
 
-    /// The client, or what it waits for, takes too long to end.
+    /// Handles the client's deadline: the client has not ended, or its replies have not arrived.
     fn client_is_overdue(&mut self, now: Instant) {
         let stage = self.pending_close().map(|close| close.stage);
         let waits_for_replies = match (&self.client_in, stage) {
@@ -149,7 +149,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
             closing.client_deadline = Some(now + GRACE);
             return;
         }
-        // A client that is slow but takes what waits for it is not cut off.
+        // A client that reads slowly is not cut off as long as it makes progress.
         let patience_ends = self.heartbeat.patience_ends(&self.config);
         if !self.to_client.is_empty() && now < patience_ends {
             self.closing().client_deadline = Some(patience_ends);

@@ -21,19 +21,19 @@ use super::{
 };
 use crate::{net::stream::Transport, runtime::buffer_pool::HEADROOM};
 
-/// How long a part of a reply waits for more (framing `message`). Most replies that arrive in
-/// parts have no such pause, and are sent in one frame.
+/// The time for which a partial reply waits for more bytes (framing `message`). Most replies that
+/// arrive in parts have shorter pauses, and are sent in one frame.
 const PARTIAL_REPLY_TIME: Duration = Duration::from_millis(500);
 
-/// Bytes read from the upstream at once in framing `line`, where each may be a message: framing
-/// them takes some 1 ms at the most.
+/// The maximum number of bytes of one read in framing `line`, where each byte may be a message.
+/// Framing them takes at most some 1 ms.
 const LINE_READ: usize = 4 * 1024;
 
-/// A part of a reply, or of a line, that waits for the rest.
+/// An incomplete reply or line.
 #[derive(Debug)]
 pub(super) struct PartialReply {
     bytes: Vec<u8>,
-    /// The time at which it is sent as a fragment; none for a part of a line.
+    /// The time at which a partial reply is sent as a fragment; `None` for a line.
     pub(super) until: Option<Instant>,
 }
 
@@ -42,7 +42,7 @@ impl PartialReply {
         self.bytes.len()
     }
 
-    /// Appends what follows.
+    /// Appends further bytes.
     fn append(&mut self, bytes: &[u8], now: Instant) {
         self.bytes.extend_from_slice(bytes);
         self.until = self.until.map(|_| now + PARTIAL_REPLY_TIME);
@@ -50,8 +50,8 @@ impl PartialReply {
 }
 
 impl<C: Transport, U: Transport> Bridge<C, U> {
-    /// Forwards what the upstream sends, until nothing more has arrived or the client takes no
-    /// more. True when the client may be read again that was not, because of the number of
+    /// Relays from the upstream, until there is nothing more to read or the client is not writable.
+    /// Returns true if the client may be read again, which it was not because of the number of
     /// expected replies.
     pub(super) fn poll_upstream_to_client(
         &mut self,
@@ -64,7 +64,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         full && self.framer.expected() < MAX_EXPECTED
     }
 
-    /// One step; pending when there is nothing more to do now.
+    /// Performs one step; pending if there is nothing more to do now.
     fn poll_down_step(
         &mut self,
         cx: &mut Context<'_>,
@@ -88,7 +88,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
             Poll::Ready(Ok(())) => {}
         }
         if let Some(reply) = self.partial_reply.as_mut().filter(|_| waiting > 0) {
-            // The upstream has not been read meanwhile.
+            // The upstream has not been read in the meantime.
             reply.until = reply.until.map(|_| now + PARTIAL_REPLY_TIME);
         }
         if self.close_is_sent() {
@@ -110,7 +110,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         }
     }
 
-    /// The control frames that go out before any more data, if there are some.
+    /// The control frames to be sent before further data, if any.
     fn next_control(&mut self) -> Option<Vec<u8>> {
         if let Some(pongs) = self.pongs.take() {
             return Some(pongs.into_bytes());
@@ -121,7 +121,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         std::mem::take(&mut self.ping_due).then(|| control_frame(OpCode::Ping, b""))
     }
 
-    /// One read from the upstream and one write to the client.
+    /// Performs one read from the upstream and one write to the client.
     fn poll_upstream(
         &mut self,
         cx: &mut Context<'_>,
@@ -167,13 +167,13 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
             }
             Poll::Ready(Ok(())) if len > 0 => {
                 self.latency.upstream_read();
-                // The rest of a reply of which a fragment is sent is sent in fragments, too.
+                // After a first fragment the rest of a reply is sent in fragments, too.
                 let is_begun = self.framer.is_within_reply();
                 let rest = if is_begun { Rest::Send } else { Rest::Wait };
                 let mut sent = self.frame(cx, &mut scratch[..end], rest, now);
                 let kept = self.partial_reply.as_ref().map_or(0, |reply| reply.len());
                 if HEADROOM + kept == scratch.len() {
-                    // There is no room for more of it.
+                    // The buffer has no room for the rest.
                     sent = self.frame(cx, scratch, Rest::Send, now);
                 }
                 if sent {
@@ -193,8 +193,8 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
     }
 
     /// Frames the upstream's bytes in `scratch[HEADROOM..]` and sends them to the client in one
-    /// write; whether there was anything to be sent. A part of a reply at their end is kept back
-    /// or sent, as `rest` says.
+    /// write; returns whether anything was sent. An incomplete reply at their end is kept or sent,
+    /// as `rest` says.
     fn frame(
         &mut self,
         cx: &mut Context<'_>,
@@ -210,7 +210,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         self.frame_valid(cx, scratch, rest, now)
     }
 
-    /// Frames bytes in which invalid UTF-8 is replaced if it is to be.
+    /// Frames bytes after the replacement of invalid UTF-8, as [`Bridge::frame`] does.
     fn frame_valid(
         &mut self,
         cx: &mut Context<'_>,
@@ -231,7 +231,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
                 return false;
             }
         };
-        // A single frame is sent from where its payload lies, with its head put before that.
+        // A single frame is sent without a copy: its head is written in front of its payload.
         let head = piece.head.as_bytes();
         let start = HEADROOM + piece.payload.start - head.len();
         scratch[start..start + head.len()].copy_from_slice(head);
@@ -270,7 +270,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         true
     }
 
-    /// Keeps a part of a reply or of a line until the rest comes, in `memory`.
+    /// Keeps an incomplete reply or line in `memory` until the rest arrives.
     fn hold_back(&mut self, part: &[u8], rest: Rest, now: Instant, mut memory: Vec<u8>) {
         if rest == Rest::Wait && !part.is_empty() {
             memory.clear();
@@ -281,12 +281,12 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         }
     }
 
-    /// The next piece, unless a Close is to be sent in front of it.
+    /// The next piece, unless a Close is to be sent first.
     fn next_piece(&mut self, input: &[u8], rest: Rest) -> Result<Option<Outgoing>, FramingError> {
         if self.close_is_due() { Ok(None) } else { self.framer.next(input, rest) }
     }
 
-    /// Writes `bytes` to the client, or keeps what it does not take.
+    /// Writes `bytes` to the client, and buffers those that are not accepted.
     pub(super) fn send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) {
         let parts = &mut [IoSlice::new(bytes)];
         if self.client_out != ClientOut::Failed
@@ -296,7 +296,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         }
     }
 
-    /// Shuts the write side towards a client to which nothing more is to be sent, once its input
+    /// Shuts down the write side of a client to which nothing more is to be sent, once its input
     /// has ended.
     fn shut_client(&mut self, cx: &mut Context<'_>) {
         if self.client_out == ClientOut::Open
@@ -307,9 +307,9 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         }
     }
 
-    /// Reads and discards the upstream's bytes when the client gets no more. Left unread, they
-    /// would turn the end of the upstream's connection into a reset, which could destroy what it
-    /// was sent last.
+    /// Reads and discards the upstream's bytes when nothing more is sent to the client. Closing a
+    /// socket with unread bytes sends a reset, which could destroy the last bytes sent to the
+    /// upstream.
     fn poll_discard(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<()> {
         self.partial_reply = None;
         if self.upstream_in == UpstreamIn::Ended {

@@ -27,7 +27,7 @@ async fn replies_that_are_owed_come_before_the_answer_to_a_close() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upstream_that_never_ends_is_left_after_a_grace() {
+async fn an_upstream_that_never_ends_is_closed_after_the_grace_time() {
     for framing in [Framing::Bytes, Framing::Message] {
         let mut rig = rig(framing);
         let bytes = [frame(0x81, b"ab"), client_close(1000)].concat();
@@ -40,7 +40,7 @@ async fn an_upstream_that_never_ends_is_left_after_a_grace() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upstream_that_talks_on_forever_is_left_after_a_grace() {
+async fn an_upstream_that_sends_forever_is_closed_after_the_grace_time() {
     let mut rig = rig(Framing::Bytes);
     let mut upstream = std::mem::replace(&mut rig.upstream, duplex(1).0);
     let chatter = tokio::spawn(async move {
@@ -57,7 +57,7 @@ async fn an_upstream_that_talks_on_forever_is_left_after_a_grace() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_never_answers_a_close_is_left_after_a_while() {
+async fn a_client_that_never_answers_a_close_is_closed_after_a_timeout() {
     let mut rig = rig(Framing::Bytes);
     rig.upstream.shutdown().await.unwrap();
     let expected = close(CloseCode::NORMAL, "the upstream ended the stream");
@@ -67,7 +67,7 @@ async fn a_client_that_never_answers_a_close_is_left_after_a_while() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_answers_a_close_is_seen_off_at_once() {
+async fn a_client_that_answers_a_close_is_closed_at_once() {
     let mut rig = rig(Framing::Bytes);
     rig.upstream.shutdown().await.unwrap();
     let expected = close(CloseCode::NORMAL, "the upstream ended the stream");
@@ -80,7 +80,7 @@ async fn a_client_that_answers_a_close_is_seen_off_at_once() {
 #[tokio::test(start_paused = true)]
 async fn an_upstream_that_ends_and_does_not_read_lets_the_client_end() {
     let mut rig = rig(Framing::Bytes);
-    // More than the upstream's stream holds: the rest waits in the bridge.
+    // More than the upstream's stream can hold: the rest waits in the bridge.
     let payload = vec![7; 6000];
     rig.client.write_all(&frame(0x82, &payload[..3000])).await.unwrap();
     rig.client.write_all(&frame(0x82, &payload[..3000])).await.unwrap();
@@ -88,7 +88,7 @@ async fn an_upstream_that_ends_and_does_not_read_lets_the_client_end() {
     rig.upstream.shutdown().await.unwrap();
     let expected = close(CloseCode::NORMAL, "the upstream ended the stream");
     assert_eq!(rig.at_client(expected.len()).await, expected);
-    // Its Close is read although the upstream does not take what waits before it.
+    // The client's Close is read although the upstream does not read the bytes before it.
     rig.client.write_all(&frame(0x82, b"more")).await.unwrap();
     rig.client.write_all(&client_close(1000)).await.unwrap();
     assert_eq!(rig.client.read(&mut [0]).await.unwrap(), 0, "the end");
@@ -96,7 +96,7 @@ async fn an_upstream_that_ends_and_does_not_read_lets_the_client_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_goes_takes_the_upstream_along() {
+async fn a_client_that_ends_the_stream_ends_the_upstream() {
     let mut rig = rig(Framing::Bytes);
     rig.client.write_all(&frame(0x82, b"last")).await.unwrap();
     rig.client.shutdown().await.unwrap();
@@ -121,7 +121,7 @@ async fn a_client_that_ends_without_a_close_gets_the_replies_that_it_is_owed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_came_before_a_breach_is_answered_before_the_close() {
+async fn messages_before_a_violation_are_answered_before_the_close() {
     let mut rig = rig(Framing::Message);
     rig.client.write_all(&[frame(0x81, b"ab"), frame(0x83, b"bad")].concat()).await.unwrap();
     assert_eq!(rig.at_upstream(2).await, b"ab");
@@ -134,12 +134,12 @@ async fn what_came_before_a_breach_is_answered_before_the_close() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_client_sent_before_its_close_is_owed_as_long_as_the_upstream_takes_it() {
+async fn bytes_before_a_close_are_delivered_as_long_as_the_upstream_reads_them() {
     let sent = [frame(0x82, &[7; 1000]), client_close(1000)].concat();
     let mut rig = rig_with(Framing::Bytes, 100, &sent);
     assert_eq!(rig.at_client(4).await, close(CloseCode::NORMAL, ""));
     assert_eq!(rig.client.read(&mut [0]).await.unwrap(), 0, "it is answered");
-    // Some bytes each 50 s: the client has long gone.
+    // The upstream reads some bytes every 50 s, long after the client's end.
     for _ in 0..20 {
         sleep(Duration::from_secs(50)).await;
         rig.at_upstream(50).await;
@@ -149,7 +149,7 @@ async fn what_a_client_sent_before_its_close_is_owed_as_long_as_the_upstream_tak
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upstream_that_takes_nothing_is_given_up_and_the_log_says_what_is_lost() {
+async fn an_upstream_that_reads_nothing_is_given_up_and_the_log_says_what_is_lost() {
     let sent = [frame(0x82, &[7; 1000]), client_close(1000)].concat();
     let mut rig = rig_with(Framing::Bytes, 100, &sent);
     assert_eq!(rig.at_client(4).await, close(CloseCode::NORMAL, ""));
@@ -161,16 +161,16 @@ async fn an_upstream_that_takes_nothing_is_given_up_and_the_log_says_what_is_los
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upstream_that_breaks_the_framing_is_read_on_so_that_it_takes_the_rest() {
+async fn an_upstream_that_breaks_the_framing_is_still_read_so_that_it_reads_the_rest() {
     let sent = [&[b'x'; 500][..], b"\xff", &[b'y'; 500]].concat();
     let frames = [frame(0x82, &sent), client_close(1000)].concat();
     let Rig { mut client, mut upstream, start, .. } = rig_with(Framing::Text, 100, &frames);
     let client = tokio::spawn(async move { client.read_to_end(&mut Vec::new()).await });
-    // It echoes, and takes nothing more while its echo is not taken.
+    // The upstream echoes, and reads nothing while its echo is not read.
     let (mut got, mut buf) = (Vec::<u8>::new(), [0; 50]);
     while let Ok(n @ 1..) = upstream.read(&mut buf).await {
         got.extend(&buf[..n]);
-        // At the end nobody takes it any more.
+        // At the end the echo is not read any more.
         upstream.write_all(&buf[..n]).await.ok();
     }
     assert_eq!(got, sent);
@@ -179,7 +179,7 @@ async fn an_upstream_that_breaks_the_framing_is_read_on_so_that_it_takes_the_res
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upstream_that_breaks_off_with_bytes_owed_to_it_is_told_to_the_client() {
+async fn an_upstream_that_ends_with_undelivered_bytes_is_reported_to_the_client() {
     let sent = [frame(0x82, &[7; 1000]), client_close(1000)].concat();
     let mut rig = rig_with(Framing::Bytes, 100, &sent);
     sleep(Duration::from_secs(1)).await;
@@ -194,7 +194,7 @@ async fn an_upstream_that_breaks_off_with_bytes_owed_to_it_is_told_to_the_client
 }
 
 #[tokio::test(start_paused = true)]
-async fn bytes_behind_the_clients_close_are_read_and_thrown_away() {
+async fn bytes_behind_the_clients_close_are_read_and_discarded() {
     let mut rig = rig(Framing::Bytes);
     rig.upstream.shutdown().await.unwrap();
     let expected = close(CloseCode::NORMAL, "the upstream ended the stream");
@@ -207,7 +207,7 @@ async fn bytes_behind_the_clients_close_are_read_and_thrown_away() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_breach_is_answered_and_what_follows_it_thrown_away() {
+async fn a_violation_is_answered_and_bytes_behind_it_are_discarded() {
     let mut rig = rig(Framing::Bytes);
     let bytes = [frame(0x82, b"good"), frame(0x83, b"bad"), vec![0xff; 100_000]].concat();
     rig.client.write_all(&bytes).await.unwrap();
@@ -220,7 +220,7 @@ async fn a_breach_is_answered_and_what_follows_it_thrown_away() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_floods_after_its_breach_is_left_after_a_while() {
+async fn a_client_that_floods_after_a_violation_is_closed_after_a_timeout() {
     let mut rig = rig(Framing::Bytes);
     let flood = tokio::spawn({
         let (mut read, mut write) =

@@ -1,4 +1,4 @@
-//! Differential tests: tungstenite on the other side understands the same.
+//! Differential tests with tungstenite as the client.
 
 use echogate_proto::framing::Newline;
 use proptest::prelude::*;
@@ -11,7 +11,7 @@ use super::*;
 enum Step {
     Text(String),
     Binary(Vec<u8>),
-    /// Cut in fragments of these sizes, with a Ping behind each.
+    /// A message in fragments of these sizes, with a Ping behind each.
     Fragments(bool, Vec<usize>),
     Ping(Vec<u8>),
     /// Time passes.
@@ -48,8 +48,8 @@ proptest! {
     }
 }
 
-/// Plays `script` against an upstream that echoes in upper case, resting after each
-/// `pause` bytes.
+/// Plays `script` against an upstream that echoes in upper case and pauses after each `pause`
+/// bytes.
 async fn play(script: Vec<Step>, room: usize, pause: usize) {
     use futures_util::{SinkExt, StreamExt};
     use tokio_tungstenite::{
@@ -155,7 +155,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn whatever_an_upstream_sends_arrives_as_tungstenite_reads_it(
+    fn all_bytes_of_an_upstream_arrive_as_tungstenite_reads_them(
         text in ".{0,2000}",
         cuts in proptest::collection::vec(1..200_usize, 0..40),
         room in prop_oneof![1..20_usize, 100..5_000_usize],
@@ -221,7 +221,7 @@ async fn deliver(text: String, cuts: Vec<usize>, room: usize, framing: Framing) 
     bridge.await.unwrap();
 }
 
-/// A message of framing `line` as the upstream gets it with `newline=crlf`.
+/// A message of framing `line` as the upstream receives it with `newline=crlf`.
 fn with_crlf(message: &str) -> String {
     let ended = if message.ends_with('\n') { message.to_owned() } else { format!("{message}\n") };
     ended.replace("\r\n", "\n").replace('\n', "\r\n")
@@ -229,7 +229,7 @@ fn with_crlf(message: &str) -> String {
 
 proptest! {
     #[test]
-    fn with_crlf_every_line_ending_is_one_in_any_fragments(
+    fn with_crlf_every_line_ending_is_crlf_in_any_fragments(
         messages in proptest::collection::vec(proptest::collection::vec("[a\r\n]{0,4}", 1..4), 1..8),
     ) {
         tokio::runtime::Builder::new_current_thread()

@@ -3,12 +3,12 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn a_quiet_client_is_told_of_the_servers_end_at_once() {
+async fn a_quiet_client_gets_a_close_at_the_beginning_of_a_drain() {
     let mut rig = rig(Framing::Message);
     sleep(Duration::from_millis(1)).await;
     rig.drain.advance(Stage::Graceful);
     assert_eq!(rig.at_client(goodbye().len()).await, goodbye());
-    // What it sends before its answer still goes to the upstream.
+    // Messages before the client's answer are still relayed to the upstream.
     rig.client.write_all(&frame(0x82, b"last")).await.unwrap();
     rig.client.write_all(&client_close(1001)).await.unwrap();
     assert_eq!(rig.at_upstream(4).await, b"last");
@@ -29,7 +29,7 @@ async fn a_bridge_that_begins_in_a_drain_ends_as_well() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_waits_for_replies_and_for_messages_begun() {
+async fn a_drain_waits_for_replies_and_incomplete_messages() {
     let mut rig = rig(Framing::Message);
     rig.client.write_all(&frame(0x81, b"ab")).await.unwrap();
     rig.at_upstream(2).await;
@@ -50,7 +50,7 @@ async fn a_drain_waits_for_replies_and_for_messages_begun() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_that_hurries_ends_within_a_reply() {
+async fn an_immediate_drain_ends_within_a_reply() {
     let mut rig = rig(Framing::Message);
     rig.client.write_all(&[frame(0x82, b"ab"), frame(0x82, b"cd")].concat()).await.unwrap();
     rig.at_upstream(4).await;
@@ -61,7 +61,7 @@ async fn a_drain_that_hurries_ends_within_a_reply() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_that_is_over_cuts_everything_off() {
+async fn the_end_of_a_drain_cuts_everything_off() {
     let mut rig = rig_with(Framing::Bytes, 100, b"");
     rig.client.write_all(&frame(0x82, &[7; 90])).await.unwrap();
     rig.client.write_all(&frame(0x82, &[7; 90])).await.unwrap();
@@ -74,7 +74,7 @@ async fn a_drain_that_is_over_cuts_everything_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_hears_an_upstream_out_that_keeps_no_count() {
+async fn a_drain_reads_an_upstream_to_its_end_where_the_framing_counts_no_replies() {
     let mut rig = rig(Framing::Bytes);
     sleep(Duration::from_millis(1)).await;
     rig.drain.advance(Stage::Graceful);
@@ -88,7 +88,7 @@ async fn a_drain_hears_an_upstream_out_that_keeps_no_count() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_that_hurries_does_not_wait_for_the_upstream() {
+async fn an_immediate_drain_does_not_wait_for_the_upstream() {
     let mut rig = rig(Framing::Bytes);
     sleep(Duration::from_millis(1)).await;
     rig.drain.advance(Stage::Graceful);

@@ -80,7 +80,7 @@ async fn without_half_close_an_empty_binary_message_is_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_ends_what_is_half_closed() {
+async fn a_drain_ends_a_half_closed_connection() {
     let mut rig = half_close_rig(Framing::Bytes);
     rig.upstream.shutdown().await.unwrap();
     assert_eq!(rig.at_client(2).await, END);
@@ -89,7 +89,7 @@ async fn a_drain_ends_what_is_half_closed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_its_close_the_client_is_told_of_no_end_of_input() {
+async fn after_its_close_the_client_gets_no_end_of_input() {
     let mut rig = half_close_rig(Framing::Bytes);
     rig.client.write_all(&frame(0x82, b"")).await.unwrap();
     assert_eq!(rig.upstream.read(&mut [0]).await.unwrap(), 0);

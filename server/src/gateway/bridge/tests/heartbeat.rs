@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_client_is_asked_and_then_dropped() {
+async fn a_silent_client_gets_a_ping_and_is_then_dropped() {
     let mut rig = rig(Framing::Bytes);
     assert_eq!(rig.at_client(2).await, PING);
     assert_eq!(rig.elapsed().as_secs(), 20);
@@ -11,7 +11,7 @@ async fn a_silent_client_is_asked_and_then_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_answers_is_asked_again_and_never_dropped() {
+async fn a_client_that_answers_gets_further_pings_and_is_never_dropped() {
     let mut rig = rig(Framing::Bytes);
     for _ in 0..100 {
         assert_eq!(rig.at_client(2).await, PING);
@@ -23,7 +23,7 @@ async fn a_client_that_answers_is_asked_again_and_never_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_at_the_very_moment_of_the_question_counts() {
+async fn a_pong_at_the_very_time_of_the_ping_counts() {
     let mut rig = rig(Framing::Bytes);
     for _ in 0..5 {
         assert_eq!(rig.at_client(2).await, PING);
@@ -35,13 +35,13 @@ async fn an_answer_at_the_very_moment_of_the_question_counts() {
 #[tokio::test(start_paused = true)]
 async fn any_byte_is_a_sign_of_life() {
     let mut rig = rig(Framing::Bytes);
-    // One message, a byte of it every 19 seconds: no Ping is due.
+    // One byte of a message every 19 seconds: no Ping is due.
     for byte in frame(0x82, b"slowly") {
         sleep(Duration::from_secs(19)).await;
         rig.client.write_all(&[byte]).await.unwrap();
     }
     assert_eq!(rig.at_upstream(6).await, b"slowly");
-    // And after a Ping any byte will do.
+    // After a Ping any byte is an answer.
     assert_eq!(rig.at_client(2).await, PING);
     sleep(Duration::from_secs(14)).await;
     rig.client.write_all(&[0x82]).await.unwrap();
@@ -49,7 +49,7 @@ async fn any_byte_is_a_sign_of_life() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_upstream_sends_is_no_sign_of_the_clients_life() {
+async fn bytes_of_the_upstream_are_no_sign_of_life_of_the_client() {
     let mut rig = rig(Framing::Bytes);
     let mut upstream = rig.upstream;
     let chatter = tokio::spawn(async move {
@@ -63,7 +63,7 @@ async fn what_the_upstream_sends_is_no_sign_of_the_clients_life() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_takes_nothing_is_dropped() {
+async fn a_client_that_reads_nothing_is_dropped() {
     let mut rig = rig(Framing::Bytes);
     let flood = tokio::spawn({
         let mut upstream = std::mem::replace(&mut rig.upstream, duplex(1).0);
@@ -75,13 +75,13 @@ async fn a_client_that_takes_nothing_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_transfer_that_moves_is_never_cut() {
+async fn a_slow_transfer_is_never_cut_off() {
     let mut rig = rig(Framing::Bytes);
     let flood = tokio::spawn({
         let mut upstream = std::mem::replace(&mut rig.upstream, duplex(1).0);
         async move { upstream.write_all(&[7; 1 << 20]).await }
     });
-    // The client says nothing and takes a few bytes now and then.
+    // The client sends nothing and reads a few bytes from time to time.
     for _ in 0..200 {
         sleep(Duration::from_secs(14)).await;
         rig.at_client(50).await;
@@ -92,7 +92,7 @@ async fn a_slow_transfer_that_moves_is_never_cut() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_is_not_read_for_the_upstreams_sake_is_not_given_up() {
+async fn a_client_that_is_not_read_because_of_the_upstream_is_not_dropped() {
     for framing in [Framing::Bytes, Framing::Message] {
         let mut rig = rig(framing);
         let sending = tokio::spawn({
@@ -100,14 +100,14 @@ async fn a_client_that_is_not_read_for_the_upstreams_sake_is_not_given_up() {
             async move {
                 let bytes = frame(0x82, &[7; 10_000]).repeat(20);
                 write.write_all(&bytes).await.unwrap();
-                // It answers nothing, because nothing that it sends is read.
+                // The client sends no Pong, since nothing that it sends is read.
                 let mut got = vec![];
                 read.read_to_end(&mut got).await.unwrap();
             }
         });
         sleep(HOUR * 5).await;
         assert!(!rig.bridge.is_finished(), "{framing}");
-        // The upstream comes to life, and all is there.
+        // The upstream begins to read, and nothing is lost.
         let mut upstream = rig.upstream;
         let mut got = vec![0; 200_000];
         upstream.read_exact(&mut got).await.unwrap();

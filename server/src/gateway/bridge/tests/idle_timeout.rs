@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn what_carries_nothing_is_ended_where_that_is_asked_for() {
+async fn a_connection_without_payload_ends_after_the_idle_timeout() {
     let config = BridgeConfig {
         framing: Framing::Bytes,
         framing_options: FramingOptions::default(),
@@ -15,7 +15,7 @@ async fn what_carries_nothing_is_ended_where_that_is_asked_for() {
     let mut rig = rig_on(Negotiated { config: config.into(), half_close: false }, 4096, b"");
     sleep(Duration::from_secs(10)).await;
     rig.client.write_all(&frame(0x82, b"x")).await.unwrap();
-    // Pongs are signs of life, and no payload.
+    // Pongs are signs of life, but no payload.
     for _ in 0..2 {
         assert_eq!(rig.at_client(2).await, PING);
         rig.client.write_all(&PONG).await.unwrap();

@@ -9,7 +9,7 @@ async fn control_frames_pass_between_the_parts_of_a_reply() {
     let mut rig = rig(Framing::Message);
     rig.client.write_all(&frame(0x82, &[7; 100])).await.unwrap();
     rig.at_upstream(100).await;
-    // Half the reply, and then a long pause.
+    // Half of the reply, then a long pause.
     rig.upstream.write_all(&[7; 50]).await.unwrap();
     assert_eq!(rig.at_client(2).await, [0x02, 50], "a fragment of what has come");
     rig.at_client(50).await;
@@ -38,7 +38,7 @@ async fn a_reply_that_turns_out_not_to_be_text_is_never_completed() {
     rig.at_upstream(6).await;
     rig.upstream.write_all(b"AB").await.unwrap();
     assert_eq!(rig.at_client(4).await, [0x01, 2, b'A', b'B']);
-    // A wrong byte within the reply, and then as many right ones as would complete it.
+    // An invalid byte within the reply, then as many valid ones as would complete it.
     rig.upstream.write_all(b"\xff").await.unwrap();
     sleep(Duration::from_millis(1)).await;
     rig.upstream.write_all(b"CDEF").await.ok();
@@ -55,7 +55,7 @@ async fn a_character_that_an_empty_last_fragment_cuts_off_is_an_error() {
     let mut rig = rig(Framing::Message);
     rig.client.write_all(&frame(0x01, b"a")).await.unwrap();
     rig.at_upstream(1).await;
-    // A beginning of a character in place of a letter.
+    // The first byte of a longer character instead of a letter.
     rig.upstream.write_all(b"\xe2").await.unwrap();
     assert_eq!(rig.at_client(3).await, [0x01, 1, 0xe2]);
     let expected =
