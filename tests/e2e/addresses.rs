@@ -34,8 +34,8 @@ impl Hosts {
     /// In CI, when the library is not installed.
     fn new() -> Option<Hosts> {
         let mut probe = Command::new("true");
-        let said = probe.env("LD_PRELOAD", LIBRARY).output().unwrap().stderr;
-        if !said.is_empty() {
+        let printed = probe.env("LD_PRELOAD", LIBRARY).output().unwrap().stderr;
+        if !printed.is_empty() {
             assert!(std::env::var_os("CI").is_none(), "{LIBRARY} is missing");
             eprintln!("skipped: no {LIBRARY} (Debian: libnss-wrapper) to make up host names");
             return None;
@@ -177,20 +177,20 @@ fn an_unresolvable_name_gives_the_same_error_everywhere() {
     assert_eq!(status, 502);
     let words = format!("cannot resolve the host name \"nowhere.invalid\": {cause}\n");
     let output = hosts.connect(&["tcp://nowhere.invalid:7"], b"");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.ends_with(&words), "{said}, not {words}");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert!(printed.ends_with(&words), "{printed}, not {words}");
     let output = hosts.command().args(["--http", "nowhere.invalid:7"]).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.ends_with(&words), "{said}, not {words}");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert!(printed.ends_with(&words), "{printed}, not {words}");
 }
 
 #[test]
 fn the_address_of_a_listener_is_no_asterisk() {
     let output =
         Command::new(ECHOGATE).args(["gateway", "*:6080", "127.0.0.1:1"]).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
+    let printed = String::from_utf8_lossy(&output.stderr);
     assert!(
-        said.contains("*:6080") && said.contains("use 0.0.0.0 for all IPv4 addresses"),
-        "{said}"
+        printed.contains("*:6080") && printed.contains("use 0.0.0.0 for all IPv4 addresses"),
+        "{printed}"
     );
 }

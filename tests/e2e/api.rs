@@ -260,8 +260,8 @@ fn connections_that_a_drain_cuts_off_are_logged_too() {
 #[test]
 fn a_handshake_that_is_refused_is_logged_with_its_reason() {
     let server = server();
-    let stranger = ["Origin: http://evil.example", BROWSER];
-    let mut page = RawWs::connect_with(&server, "/ws", &stranger);
+    let foreign = ["Origin: http://evil.example", BROWSER];
+    let mut page = RawWs::connect_with(&server, "/ws", &foreign);
     page.read_close();
     server.wait_for_log(&["refused: ", "http://evil.example", "status=403"]);
 }

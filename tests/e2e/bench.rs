@@ -171,7 +171,7 @@ fn the_messages_counted_are_those_that_the_server_has_seen() {
 fn each_message_can_have_a_connection_of_its_own() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("tcp://{}", listener.local_addr().unwrap());
-    let (tell, told) = mpsc::channel();
+    let (tell, received) = mpsc::channel();
     thread::spawn(move || {
         for stream in listener.incoming() {
             let (stream, tell) = (stream.unwrap(), tell.clone());
@@ -184,7 +184,7 @@ fn each_message_can_have_a_connection_of_its_own() {
     // The count includes connections that had sent nothing at the end of the run.
     let mut bytes = Vec::new();
     while bytes.iter().filter(|&&bytes| bytes == 33).count() < messages as usize {
-        bytes.push(told.recv_timeout(WAIT_TIMEOUT).unwrap());
+        bytes.push(received.recv_timeout(WAIT_TIMEOUT).unwrap());
     }
     bytes.retain(|&bytes| bytes != 33);
     assert!(bytes.len() <= 3 && bytes.iter().all(|&bytes| bytes == 0), "{bytes:?}");

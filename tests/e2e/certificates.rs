@@ -110,9 +110,9 @@ fn a_required_client_certificate_is_named_in_the_error() {
         let builder = ServerConfig::builder().with_client_cert_verifier(required);
         builder.with_single_cert(certs, key).unwrap()
     });
-    let said = error_line(&connect(&[&format!("tls://{address}"), "--ca", &authority.ca()]));
+    let printed = error_line(&connect(&[&format!("tls://{address}"), "--ca", &authority.ca()]));
     let expected = "it requires a client certificate (certificate_required)";
-    assert!(said.ends_with(expected), "{said}");
+    assert!(printed.ends_with(expected), "{printed}");
     serving.join().unwrap();
 }
 
@@ -125,8 +125,8 @@ fn a_missing_common_application_protocol_is_named_in_the_error() {
         config.alpn_protocols = vec![b"h2".to_vec()];
         config
     });
-    let said = error_line(&connect(&[&format!("wss://{address}/"), "--ca", &authority.ca()]));
-    assert!(said.contains("none of the application protocols offered (ALPN)"), "{said}");
+    let printed = error_line(&connect(&[&format!("wss://{address}/"), "--ca", &authority.ca()]));
+    assert!(printed.contains("none of the application protocols offered (ALPN)"), "{printed}");
     serving.join().unwrap();
 }
 
@@ -134,8 +134,8 @@ fn a_missing_common_application_protocol_is_named_in_the_error() {
 fn a_server_that_echoes_the_handshake_does_not_speak_tls() {
     let server = Server::start(ECHOGATE, &["--listen", "echo=tcp://127.0.0.1:0"]);
     for service in ["upper", "echo"] {
-        let said = error_line(&connect(&[&format!("tls://{}", server.address(service))]));
-        assert!(said.contains("the server does not speak TLS"), "{said}");
+        let printed = error_line(&connect(&[&format!("tls://{}", server.address(service))]));
+        assert!(printed.contains("the server does not speak TLS"), "{printed}");
     }
     let route = format!("/r=tls://{}", server.address("echo"));
     let gateway = Server::start(ECHOGATE, &["--route", &route]);

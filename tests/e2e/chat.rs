@@ -199,7 +199,7 @@ fn messages_wait_for_an_operator_and_the_client_gets_a_notice() {
     let mut operator = Operator::new(&server);
     let [conversation] = &operator.conversations[..] else { panic!() };
     assert_eq!(conversation.peer, client.peer());
-    let texts: Vec<_> = conversation.messages.iter().map(|said| said.text.as_str()).collect();
+    let texts: Vec<_> = conversation.messages.iter().map(|printed| printed.text.as_str()).collect();
     assert_eq!((texts.len(), texts[0], texts[99]), (100, "anybody?", "number 99"));
     let waiting_since = conversation.waiting_since.unwrap();
     assert!((conversation.since..conversation.since + 60.0).contains(&waiting_since));
@@ -284,13 +284,13 @@ fn an_operator_without_the_token_gets_no_data_and_is_closed() {
     client.say(b"secret\n");
     client.read_line();
     let say = FromOperator::Say { conversation: 1, text: "psst".to_owned() };
-    for said in [
+    for printed in [
         serde_json::to_string(&FromOperator::Token { token: "wrong".to_owned() }).unwrap(),
         serde_json::to_string(&say).unwrap(),
         "nonsense".to_owned(),
     ] {
         let mut socket = RawWs::connect(&server, "/ws/operator");
-        socket.send_frame(first::TEXT, said.as_bytes());
+        socket.send_frame(first::TEXT, printed.as_bytes());
         let answer = receive(&mut socket);
         assert!(matches!(answer, ToOperator::Error { .. }), "{answer:?}");
         assert_eq!(socket.read().close().0, Some(1000));
@@ -333,8 +333,8 @@ fn chat_is_spoken_over_websocket_too_and_ends_with_a_reason() {
 #[test]
 fn an_operator_of_another_page_is_refused() {
     let server = server();
-    let stranger = ["Origin: http://evil.example", BROWSER];
-    let mut page = RawWs::connect_with(&server, "/ws/operator", &stranger);
+    let foreign = ["Origin: http://evil.example", BROWSER];
+    let mut page = RawWs::connect_with(&server, "/ws/operator", &foreign);
     assert_eq!(page.read_close().0, Some(1008));
 }
 
@@ -400,20 +400,20 @@ fn thousands_of_lines_at_once_reach_an_operator_who_reads() {
     // Another client's messages arrive, too.
     let mut other = Client::new(&server);
     other.say(b"me too\n");
-    let mut heard = 0;
+    let mut received = 0;
     let mut other_is_heard = false;
-    while heard < LINES || !other_is_heard {
+    while received < LINES || !other_is_heard {
         match operator.receive() {
             ToOperator::Said { conversation, message } if conversation == id => {
-                assert_eq!(message.text, heard.to_string());
-                heard += 1;
+                assert_eq!(message.text, received.to_string());
+                received += 1;
             }
             ToOperator::Said { message, .. } => {
                 assert_eq!(message.text, "me too");
                 other_is_heard = true;
             }
             ToOperator::Opened { .. } => {}
-            told => panic!("{told:?}"),
+            received => panic!("{received:?}"),
         }
     }
     operator.say(id, "enough");

@@ -307,9 +307,9 @@ fn upper_on(path: &Path, mode: &str) -> Result<Server, String> {
     while start.elapsed() < WAIT_TIMEOUT {
         if let Some(status) = child.try_wait().unwrap() {
             assert_eq!(status.code(), Some(1));
-            let mut said = String::new();
-            child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-            return Err(said);
+            let mut printed = String::new();
+            child.stderr.take().unwrap().read_to_string(&mut printed).unwrap();
+            return Err(printed);
         }
         if UnixStream::connect(path).is_ok()
             && fs::read_dir(format!("/proc/{}", child.id())).is_ok()
@@ -329,7 +329,7 @@ fn a_stale_socket_file_is_replaced_and_nothing_else_is() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("socket");
     drop(UnixListener::bind(&path).unwrap());
-    assert!(path.exists(), "nobody is behind it any more");
+    assert!(path.exists(), "no server uses it any more");
     drop(upper_on(&path, "").unwrap());
 
     let path = dir.path().join("alive");
@@ -337,9 +337,9 @@ fn a_stale_socket_file_is_replaced_and_nothing_else_is() {
     let mut refused = Command::new(ECHOGATE);
     let listen = format!("upper=unix://{}", path.display());
     let output = refused.args(["--http", "127.0.0.1:0", "--listen", &listen]).output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
+    let printed = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(said.contains(&listen) && said.contains("in use"), "{said}");
+    assert!(printed.contains(&listen) && printed.contains("in use"), "{printed}");
     drop(alive);
 
     let path = dir.path().join("file");
@@ -349,9 +349,9 @@ fn a_stale_socket_file_is_replaced_and_nothing_else_is() {
         .args(["--http", "127.0.0.1:0", "--listen", &listen])
         .output()
         .unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
+    let printed = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(said.contains("no socket"), "{said}");
+    assert!(printed.contains("no socket"), "{printed}");
     assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
 }
 
@@ -367,8 +367,8 @@ fn a_socket_file_whose_server_is_stuck_is_in_use() {
     let listen = format!("upper=unix://{}", path.display());
     let output =
         Command::new(ECHOGATE).args(["--http", "127.0.0.1:0", "--listen", &listen]).output();
-    let said = String::from_utf8(output.unwrap().stderr).unwrap();
-    assert!(said.contains("in use"), "{said}");
+    let printed = String::from_utf8(output.unwrap().stderr).unwrap();
+    assert!(printed.contains("in use"), "{printed}");
 }
 
 #[test]
@@ -579,10 +579,10 @@ fn sockets_of_a_service_manager_are_served_by_their_names() {
     assert_eq!(all, 2, "the defaults are left out");
 
     let output = activated("upper:unknown:http").output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.contains("passed socket 2 (\"unknown\")"), "{said}");
+    let printed = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{printed}");
+    assert!(printed.contains("passed socket 2 (\"unknown\")"), "{printed}");
     let output = activated("upper:http:echo").output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("passed socket 2 (\"http\")"), "{said}");
+    let printed = String::from_utf8(output.stderr).unwrap();
+    assert!(printed.contains("passed socket 2 (\"http\")"), "{printed}");
 }

@@ -115,9 +115,12 @@ fn conflicts_with_a_gateway_in_the_environment_or_a_file_are_named_there() {
             (gateway().arg("--config").arg(file.path()).output(), &place),
         ] {
             let Output { stderr, status, .. } = output.unwrap();
-            let said = String::from_utf8(stderr).unwrap();
-            assert_eq!((status.code(), said.lines().count()), (Some(2), 1), "{said}");
-            assert!(said.contains(named) && said.contains("cannot be used with gateway"), "{said}");
+            let printed = String::from_utf8(stderr).unwrap();
+            assert_eq!((status.code(), printed.lines().count()), (Some(2), 1), "{printed}");
+            assert!(
+                printed.contains(named) && printed.contains("cannot be used with gateway"),
+                "{printed}"
+            );
         }
     }
 }
@@ -133,7 +136,7 @@ fn check_says_what_would_listen_and_lead_where_and_starts_nothing() {
         "route      /ws -> the first listener of upper (message)",
         "route      /ws/echo -> service:echo (message)",
     ] {
-        assert!(stdout.lines().any(|said| said == line), "{line}: {stdout}");
+        assert!(stdout.lines().any(|printed| printed == line), "{line}: {stdout}");
     }
     let (stdout, stderr, status) = run(&["check", "--listen", "frob=tcp://127.0.0.1:0"]);
     assert_eq!((status, stdout.as_str()), (2, ""));

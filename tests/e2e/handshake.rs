@@ -281,11 +281,11 @@ fn a_program_that_sends_an_origin_gets_a_status() {
 #[test]
 fn a_foreign_page_cannot_tell_which_routes_there_are() {
     let server = server();
-    let stranger = ["Origin: http://evil.example", BROWSER];
-    let told = ["/ws", "/ws/time", "/nowhere", "/", "/metrics/none"]
-        .map(|path| RawWs::connect_with(&server, path, &stranger).read_close());
-    assert!(told.iter().all(|close| *close == told[0]), "{told:?}");
-    assert!(told[0].1.contains("--allow-origin"), "{told:?}");
+    let foreign = ["Origin: http://evil.example", BROWSER];
+    let received = ["/ws", "/ws/time", "/nowhere", "/", "/metrics/none"]
+        .map(|path| RawWs::connect_with(&server, path, &foreign).read_close());
+    assert!(received.iter().all(|close| *close == received[0]), "{received:?}");
+    assert!(received[0].1.contains("--allow-origin"), "{received:?}");
 }
 
 #[test]
@@ -356,8 +356,8 @@ fn an_allowed_origin_may_connect() {
     let mut page = RawWs::connect_with(&server, "/ws", &["Origin: https://friend.example"]);
     page.send_frame(first::TEXT, b"hi");
     assert_eq!(page.read().payload, b"HI");
-    let stranger = ["Origin: https://friend.example.evil", BROWSER];
-    let mut page = RawWs::connect_with(&server, "/ws", &stranger);
+    let foreign = ["Origin: https://friend.example.evil", BROWSER];
+    let mut page = RawWs::connect_with(&server, "/ws", &foreign);
     assert_eq!(page.read_close().0, Some(1008));
 }
 

@@ -218,11 +218,11 @@ async fn refusals_are_the_same_as_over_http_1_1() {
         let response = send.send_request(handshake(path, headers)).await.unwrap();
         assert_eq!(response.status(), status, "{path}");
     }
-    let stranger = [VERSION, ("origin", "https://stranger.example")];
-    let response = send.send_request(handshake("/few", &stranger)).await.unwrap();
+    let foreign = [VERSION, ("origin", "https://foreign.example")];
+    let response = send.send_request(handshake("/few", &foreign)).await.unwrap();
     assert_eq!(response.status(), StatusCode::FORBIDDEN, "a program");
-    let stranger = [&stranger[..], &[("sec-fetch-site", "cross-site")]].concat();
-    let response = send.send_request(handshake("/few", &stranger)).await.unwrap();
+    let foreign = [&foreign[..], &[("sec-fetch-site", "cross-site")]].concat();
+    let response = send.send_request(handshake("/few", &foreign)).await.unwrap();
     let (code, reason) = Client::over(response).await.read_close().await;
     assert!(code == 1008 && reason.contains("--allow-origin"), "{code} {reason}");
     let response = send.send_request(handshake("/few", &[VERSION])).await.unwrap();
@@ -484,7 +484,7 @@ async fn an_answer_that_is_not_taken_is_reset_though_others_are() {
         });
         reset += usize::from(end.await.expect("each ends").is_some());
     }
-    assert!(reset > 0, "the client is told");
+    assert!(reset > 0, "the client gets a reset");
 }
 
 #[tokio::test]

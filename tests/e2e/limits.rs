@@ -206,7 +206,7 @@ fn running_out_of_file_descriptors_delays_clients_and_loses_none() {
     server.wait_for_log(&["accepting connections again"]);
 
     let warnings = server.log().iter().filter(|line| line.contains("cannot accept")).count();
-    assert!(warnings < 10, "{warnings} warnings: it is said when it begins, not at each try");
+    assert!(warnings < 10, "{warnings} warnings: it is logged when it begins, not at each try");
     assert_eq!(http::get(server.address("http"), "/healthz").status, 200);
 }
 

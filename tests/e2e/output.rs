@@ -73,13 +73,13 @@ fn a_log_that_is_not_read_blocks_nothing_and_counts_lost_lines() {
     assert!(is_served(&mut before));
 
     server.read_log(log);
-    let told = server.wait_for_log(&[" WARN ", " log lines were dropped: the reader of"]);
+    let received = server.wait_for_log(&[" WARN ", " log lines were dropped: the reader of"]);
     let number = |line: &str| -> usize {
         let words: Vec<_> = line.split(' ').collect();
         let at = words.windows(2).position(|two| two == ["log", "lines"]).unwrap();
         words[at - 1].parse().unwrap()
     };
-    assert!(number(&told) > 0, "{told}");
+    assert!(number(&received) > 0, "{received}");
     drop(before);
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0));
@@ -98,7 +98,7 @@ fn a_log_that_is_not_read_blocks_nothing_and_counts_lost_lines() {
 fn a_server_whose_log_nobody_reads_ends_by_its_signals() {
     let (mut server, log, mut client) = with_stuck_log(&[]);
     server.signal("TERM");
-    assert_eq!(read_to_end(&mut client), b"", "it is told");
+    assert_eq!(read_to_end(&mut client), b"", "an orderly end");
     drop(client);
     assert_eq!(server.wait().code(), Some(0));
     drop(log);
@@ -202,15 +202,19 @@ fn what_is_printed_is_there_when_the_reader_comes_late() {
     command.stdin(Stdio::null()).stdout(OwnedFd::from(writer)).stderr(Stdio::null());
     let running = Running(command.spawn().unwrap());
     drop(command);
-    let mut said = Vec::new();
+    let mut printed = Vec::new();
     let mut buffer = [0; 1024];
-    while !said.ends_with(b"ready\n") {
+    while !printed.ends_with(b"ready\n") {
         let read = reader.read(&mut buffer).unwrap();
-        assert!(read > 0, "{}", String::from_utf8_lossy(&said));
-        said.extend_from_slice(&buffer[..read]);
+        assert!(read > 0, "{}", String::from_utf8_lossy(&printed));
+        printed.extend_from_slice(&buffer[..read]);
     }
-    let said = String::from_utf8(said).unwrap();
-    assert!(said.trim_start().starts_with("listening  upper  tcp://"), "{}", said.trim_start());
+    let printed = String::from_utf8(printed).unwrap();
+    assert!(
+        printed.trim_start().starts_with("listening  upper  tcp://"),
+        "{}",
+        printed.trim_start()
+    );
     drop(running);
 }
 
@@ -224,10 +228,10 @@ fn a_failure_to_start_is_printed_in_full() {
         .stdout(File::create("/dev/null").unwrap())
         .output()
         .unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
+    let printed = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(
-        said,
+        printed,
         format!("echogate: cannot listen on http://{address}: address already in use\n")
     );
 }

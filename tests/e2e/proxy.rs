@@ -175,8 +175,8 @@ fn no_byte_in_x_forwarded_for_hides_the_address_that_the_proxy_appended() {
         let mut client = handshake_with(&server, line);
         let mut accepted = upstream.accept();
         let expected = format!("PROXY TCP4 203.0.113.9 127.0.0.1 0 {}\r\n", port(&server));
-        let told = read_exactly(&mut accepted, expected.len());
-        assert_eq!(String::from_utf8_lossy(&told), expected, "{}", line.escape_ascii());
+        let received = read_exactly(&mut accepted, expected.len());
+        assert_eq!(String::from_utf8_lossy(&received), expected, "{}", line.escape_ascii());
         let live = server.wait_for_connections(|all| all.len() == 1);
         assert_eq!(live[0]["peer"], "203.0.113.9:0");
         client.send(&ws::close(1000, ""));
@@ -221,10 +221,10 @@ fn an_upstream_gets_both_addresses_of_any_families() {
             stream.write_all(line.as_bytes()).unwrap();
             let _client = RawWs::over(stream, &server, &format!("/{version}"), more);
             let mut accepted = upstream.accept();
-            let told =
+            let received =
                 read_exactly(&mut accepted, if version == "v1" { expected.len() } else { 52 });
             if version == "v1" {
-                assert_eq!(String::from_utf8_lossy(&told), expected);
+                assert_eq!(String::from_utf8_lossy(&received), expected);
                 continue;
             }
             let fields: Vec<_> = expected.trim_end().split(' ').collect();
@@ -232,8 +232,8 @@ fn an_upstream_gets_both_addresses_of_any_families() {
             let port = |text: &str| text.parse::<u16>().unwrap().to_be_bytes().to_vec();
             let addresses =
                 [ip(fields[2]), ip(fields[3]), port(fields[4]), port(fields[5])].concat();
-            assert_eq!(told[..16], *b"\r\n\r\n\0\r\nQUIT\n\x21\x21\0\x24", "{expected}");
-            assert_eq!(told[16..], addresses, "{expected}");
+            assert_eq!(received[..16], *b"\r\n\r\n\0\r\nQUIT\n\x21\x21\0\x24", "{expected}");
+            assert_eq!(received[16..], addresses, "{expected}");
         }
     }
 }
@@ -299,7 +299,7 @@ fn a_page_behind_a_proxy_is_compared_with_the_host_and_scheme_that_the_proxy_nam
             ws::handshake(&mut stream, server, "/ws", &lines).status
         };
         assert_eq!(status(&trusting), expected, "{lines:?}");
-        assert_eq!(status(&wary), 403, "{lines:?} of a stranger");
+        assert_eq!(status(&wary), 403, "{lines:?} of a foreign page");
     }
     // A page of a host name that resolves to this server could send this header itself.
     let rebinding = ["GET /api/connections HTTP/1.1", "Host: evil.example", host];

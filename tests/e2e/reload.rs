@@ -84,16 +84,16 @@ impl Reloaded {
 
     /// Reloads this configuration, and asserts that it is accepted.
     fn accept(&self, settings: &str) {
-        let said = self.reload(settings);
-        assert!(said.contains("SIGHUP: configuration reloaded"), "{said}");
+        let printed = self.reload(settings);
+        assert!(printed.contains("SIGHUP: configuration reloaded"), "{printed}");
     }
 
     /// Reloads this configuration, and asserts that it is rejected; returns the reason.
     fn reject(&self, settings: &str) -> String {
-        let said = self.reload(settings);
-        assert!(said.contains("WARN"), "{said}");
-        let why = said.split_once("SIGHUP: reload rejected, configuration unchanged: ");
-        why.unwrap_or_else(|| panic!("{said}")).1.to_owned()
+        let printed = self.reload(settings);
+        assert!(printed.contains("WARN"), "{printed}");
+        let why = printed.split_once("SIGHUP: reload rejected, configuration unchanged: ");
+        why.unwrap_or_else(|| panic!("{printed}")).1.to_owned()
     }
 
     /// The JSON of `/api/endpoints`.
@@ -165,13 +165,13 @@ fn a_reload_logs_the_added_and_removed_listeners_and_routes_only() {
     reloaded.accept(&after.map(String::as_str).concat());
     let log = |reloaded: &Reloaded| -> Vec<String> {
         let all = reloaded.server.log().into_iter();
-        all.filter_map(|line| line.split_once("SIGHUP: ").map(|(_, said)| said.to_owned()))
+        all.filter_map(|line| line.split_once("SIGHUP: ").map(|(_, printed)| printed.to_owned()))
             .collect()
     };
     reloaded.server.wait_for_log(&["SIGHUP: added", "/y"]);
-    let said = log(&reloaded);
+    let printed = log(&reloaded);
     assert_eq!(
-        said,
+        printed,
         [
             "configuration reloaded".to_owned(),
             format!("removed  listening  echo   tcp://{old}"),
@@ -183,5 +183,5 @@ fn a_reload_logs_the_added_and_removed_listeners_and_routes_only() {
     );
     reloaded.sighup();
     let again = log(&reloaded);
-    assert_eq!(again[said.len()..], ["configuration reloaded"]);
+    assert_eq!(again[printed.len()..], ["configuration reloaded"]);
 }

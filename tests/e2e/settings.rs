@@ -41,11 +41,11 @@ fn run(arguments: &[&str]) -> Output {
 
 /// The error line of a failure, and its exit status.
 fn failure(output: &Output) -> (String, i32) {
-    let said = String::from_utf8(output.stderr.clone()).unwrap();
-    assert_eq!(said.lines().count(), 1, "one line: {said:?}");
+    let printed = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(printed.lines().count(), 1, "one line: {printed:?}");
     assert!(output.stdout.is_empty(), "nothing on stdout: {output:?}");
-    assert!(said.starts_with("echogate: "), "{said}");
-    (said, output.status.code().expect("no signal"))
+    assert!(printed.starts_with("echogate: "), "{printed}");
+    (printed, output.status.code().expect("no signal"))
 }
 
 fn file(text: &str) -> NamedTempFile {
@@ -162,11 +162,11 @@ fn an_error_in_a_file_is_named_with_its_line() {
     ] {
         let file = file(text);
         let name = file.path().to_str().unwrap();
-        let (said, status) = failure(&run(&["--config", name]));
-        assert_eq!(status, 2, "{text:?}: {said}");
-        assert!(said.contains(&format!("{name}:{line}: ")), "{text:?} line {line}: {said}");
+        let (printed, status) = failure(&run(&["--config", name]));
+        assert_eq!(status, 2, "{text:?}: {printed}");
+        assert!(printed.contains(&format!("{name}:{line}: ")), "{text:?} line {line}: {printed}");
         for name in names {
-            assert!(said.contains(name), "{text:?}: no {name:?} in {said}");
+            assert!(printed.contains(name), "{text:?}: no {name:?} in {printed}");
         }
     }
 }
@@ -201,8 +201,8 @@ fn help_and_version_are_answers_and_no_errors() {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(0), "{arguments:?}");
         assert!(output.stderr.is_empty(), "{arguments:?}");
-        let said = String::from_utf8(output.stdout).unwrap();
-        assert!(said.starts_with("echogate ") || said.contains("Usage:"), "{said}");
+        let printed = String::from_utf8(output.stdout).unwrap();
+        assert!(printed.starts_with("echogate ") || printed.contains("Usage:"), "{printed}");
     }
 }
 
@@ -330,9 +330,9 @@ fn how_much_is_logged_is_a_level_or_an_error() {
     ] {
         for command in ["serve", "check"] {
             let output = echogate().arg(command).env("ECHOGATE_LOG", wrong).output().unwrap();
-            let (said, status) = failure(&output);
-            assert!(said.starts_with("echogate: ECHOGATE_LOG: ") && status == 2, "{said}");
-            assert!(said.contains(expected), "{said}");
+            let (printed, status) = failure(&output);
+            assert!(printed.starts_with("echogate: ECHOGATE_LOG: ") && status == 2, "{printed}");
+            assert!(printed.contains(expected), "{printed}");
         }
     }
     for level in ["warning", "Debug ", "", " , info,", "echogate::server = warn"] {
@@ -708,7 +708,7 @@ fn lists_of_the_environment_have_commas_and_perhaps_spaces() {
         .env("ECHOGATE_DRAIN", " 1s ")
         .args(["check", "--url", "ws://b.example/b"]);
     let output = command.output().unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
     for line in [
         "listen     upper  tcp://127.0.0.1:2",
         "listen     echo   udp://127.0.0.1:2",
@@ -716,9 +716,13 @@ fn lists_of_the_environment_have_commas_and_perhaps_spaces() {
         "listen     http   http://[::1]:1",
         "accepted   /b -> service:echo (message)",
     ] {
-        assert!(said.lines().any(|said| said == line), "{line}: {said} {:?}", output.stderr);
+        assert!(
+            printed.lines().any(|printed| printed == line),
+            "{line}: {printed} {:?}",
+            output.stderr
+        );
     }
-    assert!(said.contains("route      /a -> service:upper (message)"), "{said}");
+    assert!(printed.contains("route      /a -> service:upper (message)"), "{printed}");
 }
 
 #[test]
@@ -732,10 +736,11 @@ fn a_flag_is_one_element_of_a_list_whatever_commas_it_has() {
         assert!(line.contains(words), "{line}");
     }
     let output = run(&["check", "--listen", "upper=unix:///run/a,b.sock"]);
-    let said = String::from_utf8(output.stdout).unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
     // In the output the comma may be percent-encoded.
-    let is_whole = |said: &str| said.contains("/run/a,b.sock") || said.contains("/run/a%2Cb.sock");
-    assert!(is_whole(&said), "{said} {:?}", output.stderr);
+    let is_whole =
+        |printed: &str| printed.contains("/run/a,b.sock") || printed.contains("/run/a%2Cb.sock");
+    assert!(is_whole(&printed), "{printed} {:?}", output.stderr);
 }
 
 #[test]
@@ -765,9 +770,9 @@ fn a_misspelt_variable_is_named_unless_it_is_empty() {
 fn a_console_without_chat_has_no_effect() {
     let arguments = ["serve", "--console", "--http=127.0.0.1:0", "--route=/x=service:upper"];
     let terminal = Terminal::start(ECHOGATE, &arguments);
-    let (status, said) = terminal.wait();
-    assert!(said.contains("--console has no effect: no listener and no route"), "{said}");
-    assert_eq!(status.code(), Some(2), "{said}");
+    let (status, printed) = terminal.wait();
+    assert!(printed.contains("--console has no effect: no listener and no route"), "{printed}");
+    assert_eq!(status.code(), Some(2), "{printed}");
 }
 
 #[test]
@@ -960,13 +965,13 @@ fn files_of_secrets_that_others_can_read_or_change_are_warned_of() {
         let output = check.arg("--tls-cert").arg(&cert).arg("--tls-key").arg(&key).output();
         let output = output.unwrap();
         assert_eq!(output.status.code(), Some(0), "{output:?}");
-        let said = String::from_utf8(output.stderr).unwrap();
-        let warnings: Vec<_> = said.lines().collect();
+        let printed = String::from_utf8(output.stderr).unwrap();
+        let warnings: Vec<_> = printed.lines().collect();
         let Some(who) = who else {
             assert_eq!(warnings, [""; 0], "{mode:o}");
             continue;
         };
-        assert_eq!(warnings.len(), 2, "{said}");
+        assert_eq!(warnings.len(), 2, "{printed}");
         for secret in secrets {
             let named = |line: &&&str| line.contains(secret.to_str().unwrap());
             let line = warnings.iter().find(named).unwrap();

@@ -94,7 +94,7 @@ fn replies_that_are_pending_come_before_the_close() {
     assert_eq!(client.read(), Frame { first: first::BINARY, payload: b"TWO".to_vec() });
     assert_eq!(client.read().close(), (Some(1001), GOODBYE));
     client.send(&ws::close(1001, ""));
-    assert!(read_to_end(&mut stream).is_empty(), "the upstream is told of the end");
+    assert!(read_to_end(&mut stream).is_empty(), "the upstream gets the end");
     drop(stream);
     assert_eq!(server.wait().code(), Some(0));
 }

@@ -71,11 +71,11 @@ fn call(arguments: &[&str], input: &[u8]) -> Output {
 
 #[track_caller]
 fn assert_fails(output: &Output, status: i32, parts: &[&str]) {
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(status), "{said}");
-    assert_eq!(said.lines().count(), 1, "one line: {said}");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(status), "{printed}");
+    assert_eq!(printed.lines().count(), 1, "one line: {printed}");
     for part in parts {
-        assert!(said.contains(part), "no {part:?} in {said}");
+        assert!(printed.contains(part), "no {part:?} in {printed}");
     }
 }
 
@@ -295,7 +295,7 @@ fn a_new_certificate_is_shown_from_sighup_on_and_a_broken_one_never() {
     assert_eq!(&shown("http"), old.der());
 
     authority.install(&new);
-    assert_eq!(&shown("http"), old.der(), "not before it is told");
+    assert_eq!(&shown("http"), old.der(), "not before SIGHUP");
     server.signal("HUP");
     server.wait_for_log(&["SIGHUP: configuration reloaded"]);
     assert_eq!(&shown("http"), new.der());
@@ -384,10 +384,10 @@ fn refused(authority: &Authority, names: &[&str], options: &str) -> (Response, S
 
 #[test]
 fn an_upstream_is_verified_and_the_reason_of_a_failure_is_reported() {
-    let (good, stranger) = (Authority::new(), Authority::new());
-    let (ca, strangers) = (format!("?ca={}", good.ca()), format!("?ca={}", stranger.ca()));
+    let (good, foreign) = (Authority::new(), Authority::new());
+    let (ca, foreign) = (format!("?ca={}", good.ca()), format!("?ca={}", foreign.ca()));
     for (names, options, expected) in [
-        (&["127.0.0.1"][..], strangers, "the upstream's certificate is not trusted: its issuer"),
+        (&["127.0.0.1"][..], foreign, "the upstream's certificate is not trusted: its issuer"),
         (&["127.0.0.1"], String::new(), "the upstream's certificate is not trusted: its issuer"),
         (&["127.0.0.2"], ca.clone(), "the upstream's certificate is not for 127.0.0.1"),
         (&["one.example"], ca.clone(), "the upstream's certificate is not for 127.0.0.1"),
@@ -417,19 +417,19 @@ fn a_trusted_upstream_is_bridged_under_the_name_that_was_given() {
         let server = Server::start(ECHOGATE, &["--route", &route]);
         let serving = upstream.serve(move |stream| {
             let (mut served, name) = issued.accept(stream);
-            let heard = read_to_end(&mut served);
+            let received = read_to_end(&mut served);
             served.write_all(b"and goodbye").unwrap();
             finish(&mut served);
-            (name, heard)
+            (name, received)
         });
         let mut client = RawWs::connect(&server, "/x");
         client.send_frame(first::BINARY, b"hello");
         client.send(&ws::close(1000, ""));
         assert_eq!(client.read().payload, b"and goodbye", "half-close works by TLS");
         assert_eq!(client.read_close().0, Some(1000));
-        let (name, heard) = serving.join().unwrap();
+        let (name, received) = serving.join().unwrap();
         assert_eq!(name.as_deref(), sent);
-        assert_eq!(heard, b"hello");
+        assert_eq!(received, b"hello");
     }
 }
 
@@ -576,7 +576,7 @@ fn the_native_client_speaks_tls() {
 #[test]
 fn the_native_client_says_in_one_line_why_it_does_not_trust_a_server() {
     let (authority, server) = secure(&[]);
-    let (ca, strangers) = (authority.ca(), Authority::new().ca());
+    let (ca, foreign) = (authority.ca(), Authority::new().ca());
     let wss = format!("wss://{}/ws", server.address("http"));
     for url in [server.url("echo"), &wss] {
         let output = call(&[url], b"");
@@ -584,7 +584,7 @@ fn the_native_client_says_in_one_line_why_it_does_not_trust_a_server() {
         let output = call(&[url, "--ca", &ca, "--server-name", "other.example"], b"");
         assert_fails(&output, 1, &[url, "the server's certificate is not for other.example"]);
         // That authority's folder is deleted.
-        assert_fails(&call(&[url, "--ca", &strangers], b""), 2, &[&strangers, "no such file"]);
+        assert_fails(&call(&[url, "--ca", &foreign], b""), 2, &[&foreign, "no such file"]);
         assert_fails(&call(&[url, "--server-name", "a b"], b""), 2, &["\"a b\" is not a name"]);
     }
     assert_fails(

@@ -3,7 +3,7 @@
 //!
 //! An import is any path that begins with `crate::`, `self::` or `super::`, in a `use` line or
 //! in the code. Comments, literals, items under `#[cfg(test)]` and files named `tests.rs` are
-//! left out. An import of a module's own ancestor or descendant is no arrow, unless the table
+//! left out. An import of a module's own ancestor or descendant is no import, unless the table
 //! names both.
 
 use std::{
@@ -15,7 +15,7 @@ use std::{
 
 /// A path that code of one module uses, resolved to the module that it leads to.
 #[derive(Debug)]
-struct Arrow {
+struct Import {
     /// `FILE:LINE`, the file as a path under the source root.
     at: String,
     from: Vec<String>,
@@ -29,7 +29,7 @@ struct Arrow {
 /// an entry covers the modules below it that have no entry of their own, and `crate` stands for
 /// `lib.rs` and `main.rs`. A module may import only entries of layers below its own; a module
 /// without an entry is reported where it is imported or imports. In addition no two siblings,
-/// each with all modules below it, may reach each other in a circle.
+/// each with all modules below it, may reach each other in a cycle.
 ///
 /// # Panics
 ///
@@ -46,31 +46,31 @@ pub fn violations(root: &Path, layers: &[&[&str]]) -> Vec<String> {
     for entry in layer_of.keys() {
         assert!(modules.contains(entry), "the table names no module: {}", join(entry));
     }
-    let arrows: Vec<Arrow> = sources
+    let imports: Vec<Import> = sources
         .iter()
-        .flat_map(|(path, source)| arrows(path, source, &modules))
-        .filter(|arrow| arrow.from != arrow.to)
+        .flat_map(|(path, source)| imports(path, source, &modules))
+        .filter(|import| import.from != import.to)
         .collect();
-    let circles = circles(&arrows);
+    let cycles = cycles(&imports);
     let mut violations = BTreeSet::new();
-    for arrow in &arrows {
+    for import in &imports {
         let entry = |module: &[String]| longest(module, |entry| layer_of.contains_key(entry));
         let said = |reason: &str| {
-            format!("{}: {} -> {}: {reason}", arrow.at, join(&arrow.from), join(&arrow.to))
+            format!("{}: {} -> {}: {reason}", import.at, join(&import.from), join(&import.to))
         };
-        match (entry(&arrow.from), entry(&arrow.to)) {
+        match (entry(&import.from), entry(&import.to)) {
             (Some(from), Some(to)) if from != to && layer_of[&from] >= layer_of[&to] => {
                 violations.insert(said(&format!("{} is not below {}", join(&to), join(&from))));
             }
             (Some(_), Some(_)) => {}
             // The root may import everything without an entry.
-            (None, _) if arrow.from.is_empty() => {}
+            (None, _) if import.from.is_empty() => {}
             _ => {
                 violations.insert(said("no entry in the table"));
             }
         }
-        if siblings(arrow).is_some_and(|pair| circles.contains(&pair)) {
-            violations.insert(said("part of a circle"));
+        if siblings(import).is_some_and(|pair| cycles.contains(&pair)) {
+            violations.insert(said("part of a cycle"));
         }
     }
     violations.into_iter().collect()
@@ -115,16 +115,16 @@ fn longest(path: &[String], wanted: impl Fn(&[String]) -> bool) -> Option<Vec<St
     (0..=path.len()).rev().map(|end| &path[..end]).find(|part| wanted(part)).map(<[_]>::to_vec)
 }
 
-/// The two children of the nearest common ancestor that an arrow joins; `None` between a module
+/// The two children of the nearest common ancestor that an import joins; `None` between a module
 /// and its own ancestor.
-fn siblings(arrow: &Arrow) -> Option<(Vec<String>, Vec<String>)> {
-    let shared = arrow.from.iter().zip(&arrow.to).take_while(|(from, to)| from == to).count();
-    Some((arrow.from.get(..=shared)?.to_vec(), arrow.to.get(..=shared)?.to_vec()))
+fn siblings(import: &Import) -> Option<(Vec<String>, Vec<String>)> {
+    let shared = import.from.iter().zip(&import.to).take_while(|(from, to)| from == to).count();
+    Some((import.from.get(..=shared)?.to_vec(), import.to.get(..=shared)?.to_vec()))
 }
 
 /// The pairs of siblings that are part of a cycle.
-fn circles(arrows: &[Arrow]) -> BTreeSet<(Vec<String>, Vec<String>)> {
-    let pairs: BTreeSet<_> = arrows.iter().filter_map(siblings).collect();
+fn cycles(imports: &[Import]) -> BTreeSet<(Vec<String>, Vec<String>)> {
+    let pairs: BTreeSet<_> = imports.iter().filter_map(siblings).collect();
     let returns = |(start, next): &&(Vec<String>, Vec<String>)| {
         let (mut seen, mut open) = (BTreeSet::new(), vec![next]);
         while let Some(module) = open.pop() {
@@ -141,12 +141,12 @@ fn circles(arrows: &[Arrow]) -> BTreeSet<(Vec<String>, Vec<String>)> {
 }
 
 /// The imports of one file.
-fn arrows(path: &[String], source: &str, modules: &BTreeSet<Vec<String>>) -> Vec<Arrow> {
+fn imports(path: &[String], source: &str, modules: &BTreeSet<Vec<String>>) -> Vec<Import> {
     let tokens = without_tests(&tokens(source));
     let module = module_of(path);
     // Inline modules that are open: their names, and the depth of braces around each.
     let (mut inline, mut depth): (Vec<(&str, usize)>, usize) = (Vec::new(), 0);
-    let mut arrows = Vec::new();
+    let mut imports = Vec::new();
     for (at, (line, token)) in tokens.iter().enumerate() {
         let next = |offset: usize| tokens.get(at + offset).map_or("", |(_, token)| *token);
         match *token {
@@ -165,13 +165,13 @@ fn arrows(path: &[String], source: &str, modules: &BTreeSet<Vec<String>>) -> Vec
                     let leaf = resolve(&here, &leaf);
                     let to = longest(&leaf, |part| modules.contains(part)).unwrap_or_default();
                     let at = format!("{}:{line}", path.join("/"));
-                    arrows.push(Arrow { at, from: module.clone(), to });
+                    imports.push(Import { at, from: module.clone(), to });
                 }
             }
             _ => {}
         }
     }
-    arrows
+    imports
 }
 
 /// Whether a keyword after these tokens begins a path of code: not one inside a path, and not the
@@ -380,8 +380,8 @@ mod tests {
             [
                 "beside.rs:2: beside -> middle: middle is not below beside",
                 "low.rs:2: low -> middle::part: middle is not below low",
-                "low.rs:2: low -> middle::part: part of a circle",
-                "middle/mod.rs:1: middle -> low: part of a circle",
+                "low.rs:2: low -> middle::part: part of a cycle",
+                "middle/mod.rs:1: middle -> low: part of a cycle",
             ]
         );
     }
@@ -398,9 +398,9 @@ mod tests {
         assert_eq!(
             report(&files, &[&["a"]]),
             [
-                "a/one.rs:1: a::one -> a::two: part of a circle",
-                "a/three.rs:1: a::three -> a::one: part of a circle",
-                "a/two.rs:1: a::two -> a::three: part of a circle",
+                "a/one.rs:1: a::one -> a::two: part of a cycle",
+                "a/three.rs:1: a::three -> a::one: part of a cycle",
+                "a/two.rs:1: a::two -> a::three: part of a cycle",
             ]
         );
     }

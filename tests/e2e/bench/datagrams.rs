@@ -23,7 +23,7 @@ fn serve(
 ) -> (String, Receiver<()>) {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let url = format!("udp://{}", socket.local_addr().unwrap());
-    let (sender, heard) = mpsc::channel();
+    let (sender, received) = mpsc::channel();
     thread::spawn(move || {
         let mut buffer = [0; 65_536];
         for number in 1.. {
@@ -34,7 +34,7 @@ fn serve(
             }
         }
     });
-    (url, heard)
+    (url, received)
 }
 
 /// The results of a run with one message in flight that is long enough for a message to count as
@@ -67,12 +67,12 @@ fn every_datagram_is_answered_by_the_services() {
 
 #[test]
 fn a_lost_datagram_is_counted_and_holds_up_nothing_but_its_own_slot() {
-    let (url, heard) = serve(|number, reply| if number == 5 { Vec::new() } else { vec![reply] });
+    let (url, received) = serve(|number, reply| if number == 5 { Vec::new() } else { vec![reply] });
     let results = results(&[&url, "--connections=1", "--in-flight=4"]);
     assert_eq!((&results["lost"], &results["stray"]), (&1.into(), &0.into()), "{results}");
     let messages = results["messages"].as_u64().unwrap();
     assert!(messages > 50, "the others go on: {results}");
-    assert_eq!(heard.try_iter().count() as u64, messages + 1);
+    assert_eq!(received.try_iter().count() as u64, messages + 1);
 }
 
 #[test]
@@ -149,10 +149,10 @@ fn a_wrong_byte_or_length_is_an_error() {
 
 #[test]
 fn a_server_that_never_answers_is_a_failure_and_not_waited_for() {
-    let (url, heard) = serve(|_, _| Vec::new());
+    let (url, received) = serve(|_, _| Vec::new());
     let output = run_short(&[&url, "--connections=2", "--in-flight=3"]);
     assert_fails(&output, 1, &format!("{url}: no message was answered"));
-    assert_eq!(heard.try_iter().count(), 6);
+    assert_eq!(received.try_iter().count(), 6);
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("\nlost      6; late or duplicate replies: 0\nerrors    1"), "{text}");
 }
@@ -170,10 +170,10 @@ fn a_port_that_nobody_has_is_a_failure_in_words() {
 #[test]
 fn localhost_is_127_0_0_1_first() {
     // The resolver may give ::1 first, where no process listens.
-    let (url, heard) = serve(|_, reply| vec![reply]);
+    let (url, received) = serve(|_, reply| vec![reply]);
     let url = url.replace("127.0.0.1", "localhost");
     assert_eq!(results(&[&url, "--connections=3"])["lost"], 0);
-    heard.recv_timeout(WAIT_TIMEOUT).unwrap();
+    received.recv_timeout(WAIT_TIMEOUT).unwrap();
 }
 
 #[test]

@@ -39,13 +39,13 @@ fn ticks_go_on_over_a_connection_that_is_lost() {
     drop(output);
     let ended = finish(client);
     assert_eq!(ended.status.code(), Some(1));
-    let said = String::from_utf8(ended.stderr).unwrap();
-    let said: Vec<&str> = said.lines().collect();
-    assert_eq!(said.len(), 5, "{said:?}");
-    assert!(said[4].ends_with(": standard output: broken pipe"), "{said:?}");
-    assert!(said[0].contains("; reconnecting in 0."), "{said:?}");
-    assert!(said[2].starts_with("closed by the server; reconnecting in 0."), "{said:?}");
-    assert_eq!((said[1], said[3]), ("reconnected", "reconnected"));
+    let printed = String::from_utf8(ended.stderr).unwrap();
+    let printed: Vec<&str> = printed.lines().collect();
+    assert_eq!(printed.len(), 5, "{printed:?}");
+    assert!(printed[4].ends_with(": standard output: broken pipe"), "{printed:?}");
+    assert!(printed[0].contains("; reconnecting in 0."), "{printed:?}");
+    assert!(printed[2].starts_with("closed by the server; reconnecting in 0."), "{printed:?}");
+    assert_eq!((printed[1], printed[3]), ("reconnected", "reconnected"));
     assert_eq!(server.join().unwrap(), "tick\ntick\n");
 }
 

@@ -24,7 +24,7 @@ fn udp() -> (UdpSocket, String) {
 
 /// Replies to each datagram in upper case, and passes it on to the test.
 fn upper(socket: UdpSocket) -> mpsc::Receiver<Vec<u8>> {
-    let (sender, heard) = mpsc::channel();
+    let (sender, received) = mpsc::channel();
     thread::spawn(move || {
         let mut buffer = [0; 65_536];
         while let Ok((n, from)) = socket.recv_from(&mut buffer) {
@@ -32,7 +32,7 @@ fn upper(socket: UdpSocket) -> mpsc::Receiver<Vec<u8>> {
             sender.send(buffer[..n].to_vec()).ok();
         }
     });
-    heard
+    received
 }
 
 /// The URL of a Unix datagram socket.
@@ -56,12 +56,12 @@ fn nothing_in_is_nothing_sent() {
 #[test]
 fn each_read_of_the_input_is_a_datagram_and_replies_come_at_once() {
     let (socket, url) = udp();
-    let heard = upper(socket);
+    let received = upper(socket);
     let mut client = connect(&[&url]);
     let mut input = client.stdin.take().unwrap();
     for part in [&b"one"[..], b"two\n", b"\0\xff"] {
         input.write_all(part).unwrap();
-        assert_eq!(heard.recv_timeout(WAIT_TIMEOUT).unwrap(), part);
+        assert_eq!(received.recv_timeout(WAIT_TIMEOUT).unwrap(), part);
     }
     drop(input);
     assert_prints(&finish(client), b"ONETWO\n\0\xff");
@@ -71,11 +71,11 @@ fn each_read_of_the_input_is_a_datagram_and_replies_come_at_once() {
 fn what_is_longer_than_a_datagram_goes_in_several() {
     let (socket, url) = udp();
     let data: Vec<u8> = (0..65_508_u32).map(|i| (i % 251) as u8).collect();
-    let heard = upper(socket);
+    let received = upper(socket);
     assert_prints(&run(&[&url], &data), &data.to_ascii_uppercase());
-    let heard: Vec<Vec<u8>> = heard.try_iter().collect();
-    assert!(heard.len() > 1 && heard.iter().all(|datagram| datagram.len() <= 65_507));
-    assert_eq!(heard.concat(), data);
+    let received: Vec<Vec<u8>> = received.try_iter().collect();
+    assert!(received.len() > 1 && received.iter().all(|datagram| datagram.len() <= 65_507));
+    assert_eq!(received.concat(), data);
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn what_is_piped_in_faster_than_the_server_takes_it_comes_back_whole() {
 #[test]
 fn a_server_that_does_not_answer_is_sent_all_that_there_is() {
     let (socket, url) = udp();
-    let heard = thread::spawn(move || {
+    let received = thread::spawn(move || {
         let (mut sum, mut buffer) = (0, [0; 65_536]);
         while sum < 200 * 64 {
             sum += socket.recv(&mut buffer).unwrap();
@@ -109,7 +109,7 @@ fn a_server_that_does_not_answer_is_sent_all_that_there_is() {
     }
     drop(input);
     assert_fails(&finish(client), 1, &format!("{url}: no reply within 100 ms"));
-    heard.join().unwrap();
+    received.join().unwrap();
 }
 
 #[test]
@@ -162,13 +162,13 @@ fn localhost_is_127_0_0_1_first() {
 #[test]
 fn on_a_terminal_a_line_is_a_datagram_without_a_newline() {
     let (socket, url) = udp();
-    let heard = upper(socket);
+    let received = upper(socket);
     let terminal = Terminal::start(ECHOGATE, &["connect", &url]);
     terminal.wait_for(&format!("connected to {url} (from 127.0.0.1:"));
     terminal.wait_for("> ");
     terminal.type_in("hello, 世界\r");
     terminal.wait_for("HELLO, 世界\n> ");
-    assert_eq!(heard.recv().unwrap(), "hello, 世界".as_bytes());
+    assert_eq!(received.recv().unwrap(), "hello, 世界".as_bytes());
     terminal.type_in("\x04");
     assert_eq!(terminal.wait().0.code(), Some(0));
 }

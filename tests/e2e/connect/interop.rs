@@ -193,9 +193,9 @@ fn with_insecure_any_certificate_is_taken_and_it_is_said() {
     let issued = authority.issue(&["other.example"]);
     let address = serve(move |stream| {
         let (mut served, _) = issued.accept(stream);
-        let mut heard = [0; 5];
-        served.read_exact(&mut heard).unwrap();
-        served.write_all(&heard.to_ascii_uppercase()).unwrap();
+        let mut received = [0; 5];
+        served.read_exact(&mut received).unwrap();
+        served.write_all(&received.to_ascii_uppercase()).unwrap();
         finish_tls(&mut served);
     });
     let output = run(&[&format!("tls://{address}"), "-k"], b"hello");

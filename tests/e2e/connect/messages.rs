@@ -197,7 +197,7 @@ fn messages_are_sent_as_text_or_as_binary_as_asked() {
         (&["--message=x"], "", vec![Message::text("x")]),
         (&[], "x\n", vec![Message::binary(&b"x\n"[..])]),
     ] {
-        let (sender, heard) = mpsc::channel();
+        let (sender, received) = mpsc::channel();
         let address = serve(move |stream| {
             let mut socket = accept(stream).unwrap();
             while let Ok(message) = socket.read() {
@@ -207,8 +207,9 @@ fn messages_are_sent_as_text_or_as_binary_as_asked() {
         let url = format!("ws://{address}/");
         let arguments = [&[&*url, "--wait=0s"], arguments].concat();
         assert_prints(&run(&arguments, input.as_bytes()), b"");
-        let heard: Vec<Message> = heard.iter().filter(|message| !message.is_close()).collect();
-        assert_eq!(heard, expected, "{arguments:?}");
+        let received: Vec<Message> =
+            received.iter().filter(|message| !message.is_close()).collect();
+        assert_eq!(received, expected, "{arguments:?}");
     }
 }
 

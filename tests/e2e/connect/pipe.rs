@@ -41,12 +41,12 @@ fn a_server_that_is_dribbled_to_and_dribbles_back_is_read_at_once() {
 #[test]
 fn the_end_of_the_input_half_closes_and_what_still_comes_is_printed() {
     let address = serve(|mut stream| {
-        let mut heard = String::new();
-        stream.read_to_string(&mut heard).unwrap();
-        write!(stream, "heard {heard:?} to the end").unwrap();
+        let mut received = String::new();
+        stream.read_to_string(&mut received).unwrap();
+        write!(stream, "received {received:?} to the end").unwrap();
     });
     let output = run(&[&format!("tcp://{address}")], b"all of it");
-    assert_prints(&output, b"heard \"all of it\" to the end");
+    assert_prints(&output, b"received \"all of it\" to the end");
 }
 
 #[test]
@@ -121,9 +121,9 @@ fn a_reset_in_the_middle_of_a_flood_is_a_failure() {
 /// Ends the server's side, and then reads everything that the client sends.
 fn receive_only<S: Read>(mut stream: S, end: impl FnOnce(&S)) -> Vec<u8> {
     end(&stream);
-    let mut heard = Vec::new();
-    stream.read_to_end(&mut heard).unwrap();
-    heard
+    let mut received = Vec::new();
+    stream.read_to_end(&mut received).unwrap();
+    received
 }
 
 #[test]
@@ -131,13 +131,13 @@ fn a_server_that_ends_its_side_first_gets_all_of_the_input() {
     let data = noise(3_000_000);
     let lines: String = (0..1000).map(|i| format!("line {i}\n")).collect();
     for (flags, input) in [(&[][..], &data[..]), (&["--count=1000"], lines.as_bytes())] {
-        let (sender, heard) = mpsc::channel();
+        let (sender, received) = mpsc::channel();
         let address = serve(move |stream| {
             let end = |stream: &TcpStream| stream.shutdown(Shutdown::Write).unwrap();
             sender.send(receive_only(stream, end)).unwrap();
         });
         assert_prints(&run(&[&[&*format!("tcp://{address}")], flags].concat(), input), b"");
-        assert!(heard.recv().unwrap() == input, "{flags:?}");
+        assert!(received.recv().unwrap() == input, "{flags:?}");
     }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s");
@@ -152,7 +152,7 @@ fn a_server_that_ends_its_side_first_gets_all_of_the_input() {
 
 #[test]
 fn an_input_that_pauses_after_the_servers_end_is_waited_for_as_long_as_asked() {
-    let (sender, heard) = mpsc::channel();
+    let (sender, received) = mpsc::channel();
     let address = serve(move |stream| {
         let end = |stream: &TcpStream| stream.shutdown(Shutdown::Write).unwrap();
         sender.send(receive_only(stream, end)).unwrap();
@@ -164,7 +164,7 @@ fn an_input_that_pauses_after_the_servers_end_is_waited_for_as_long_as_asked() {
     input.write_all(b"second").unwrap();
     drop(input);
     assert_prints(&finish(client), b"");
-    assert_eq!(heard.recv().unwrap(), b"first, second");
+    assert_eq!(received.recv().unwrap(), b"first, second");
 }
 
 #[test]
@@ -222,9 +222,9 @@ fn a_unix_socket_is_a_stream_like_any_other() {
     let listener = UnixListener::bind(&path).unwrap();
     thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        let mut heard = Vec::new();
-        stream.read_to_end(&mut heard).unwrap();
-        stream.write_all(&heard.to_ascii_uppercase()).unwrap();
+        let mut received = Vec::new();
+        stream.read_to_end(&mut received).unwrap();
+        stream.write_all(&received.to_ascii_uppercase()).unwrap();
     });
     let url = format!("unix://{}", path.display());
     assert_prints(&run(&[&url], b"hello"), b"HELLO");

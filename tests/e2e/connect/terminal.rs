@@ -81,7 +81,7 @@ fn a_reply_does_not_disturb_the_line_being_typed() {
 
 #[test]
 fn an_empty_line_sends_nothing() {
-    let (sender, heard) = mpsc::channel();
+    let (sender, received) = mpsc::channel();
     let terminal = at_the_prompt(
         &serve(move |mut stream| {
             let mut all = String::new();
@@ -97,7 +97,7 @@ fn an_empty_line_sends_nothing() {
     terminal.type_in("something\r");
     terminal.wait_for("> ");
     terminal.type_in("\x04");
-    assert_eq!(heard.recv().unwrap(), "something\n");
+    assert_eq!(received.recv().unwrap(), "something\n");
     assert_eq!(terminal.wait().0.code(), Some(0));
 }
 
@@ -131,7 +131,7 @@ fn ctrl_d_half_closes_and_what_still_comes_is_shown() {
         &serve(|mut stream| {
             let mut all = String::new();
             stream.read_to_string(&mut all).unwrap();
-            write!(stream, "heard {all:?}\nand that was all").unwrap();
+            write!(stream, "received {all:?}\nand that was all").unwrap();
         }),
         &[],
     );
@@ -139,7 +139,7 @@ fn ctrl_d_half_closes_and_what_still_comes_is_shown() {
     terminal.wait_for("> ");
     terminal.type_in("\x04");
     let (status, shown) = terminal.wait();
-    assert!(shown.ends_with("heard \"words\\n\"\nand that was all\n"), "{shown:?}");
+    assert!(shown.ends_with("received \"words\\n\"\nand that was all\n"), "{shown:?}");
     assert_eq!(status.code(), Some(0));
 }
 
@@ -284,7 +284,7 @@ fn a_terminal_that_cannot_move_its_cursor_is_served_plainly() {
 
 #[test]
 fn over_a_websocket_each_line_is_a_text_message_and_ctrl_d_closes() {
-    let (sender, heard) = mpsc::channel();
+    let (sender, received) = mpsc::channel();
     let address = serve(move |stream| {
         let mut socket = accept(stream).unwrap();
         while let Ok(message) = socket.read() {
@@ -302,8 +302,10 @@ fn over_a_websocket_each_line_is_a_text_message_and_ctrl_d_closes() {
     terminal.wait_for("hello ß!\nand\\tmore\n");
     terminal.wait_for("\n> ");
     terminal.type_in("\x04");
-    let heard: Vec<Message> = heard.iter().collect();
-    assert!(matches!(&heard[..], [Message::Text(text), Message::Close(_)] if *text == "hello ß"));
+    let received: Vec<Message> = received.iter().collect();
+    assert!(
+        matches!(&received[..], [Message::Text(text), Message::Close(_)] if *text == "hello ß")
+    );
     assert_eq!(terminal.wait().0.code(), Some(0));
 }
 
@@ -381,7 +383,7 @@ fn ctrl_z_and_fg_bring_the_prompt_back_with_the_line_in_it() {
 #[test]
 fn lines_typed_into_a_pipeline_are_text_messages_and_each_reply_is_a_line() {
     for (flag, is_text) in [("", true), ("--binary", false)] {
-        let (sender, heard) = mpsc::channel();
+        let (sender, received) = mpsc::channel();
         let address = serve(move |stream| {
             let mut socket = accept(stream).unwrap();
             while let Ok(message) = socket.read() {
@@ -395,7 +397,7 @@ fn lines_typed_into_a_pipeline_are_text_messages_and_each_reply_is_a_line() {
         let pipeline = format!("{ECHOGATE} connect {flag} ws://{address}/ | cat");
         let terminal = Terminal::start("/bin/sh", &["-c", &pipeline]);
         terminal.type_in("hello\r");
-        let message = heard.recv_timeout(WAIT_TIMEOUT).unwrap();
+        let message = received.recv_timeout(WAIT_TIMEOUT).unwrap();
         match is_text {
             true => {
                 assert_eq!(message, Message::text("hello"));

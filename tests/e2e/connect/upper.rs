@@ -120,13 +120,13 @@ fn a_gateway_without_its_upstream_is_a_failure_in_words() {
 fn a_refused_origin_is_named_in_the_error() {
     let server = Server::start(ECHOGATE, &[]);
     let url = server.ws("/ws");
-    let stranger = [&*url, "--origin", "http://evil.example"];
-    let output = run(&stranger, b"");
+    let foreign = [&*url, "--origin", "http://evil.example"];
+    let output = run(&foreign, b"");
     let stderr = String::from_utf8_lossy(&output.stderr);
     let reason = "origin http://evil.example is not allowed (--allow-origin)";
     let status = format!("the server responded 403 Forbidden: {reason}");
     assert!(stderr.contains(&status), "{stderr}");
-    let output = run(&[&stranger[..], &["--header", BROWSER]].concat(), b"");
+    let output = run(&[&foreign[..], &["--header", BROWSER]].concat(), b"");
     let stderr = String::from_utf8_lossy(&output.stderr);
     let close = format!("closed by the server (1008, refused by policy): {reason}");
     assert!(stderr.contains(&close), "{stderr}");

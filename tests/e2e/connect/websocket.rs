@@ -128,7 +128,7 @@ fn an_end_without_a_close_is_a_failure() {
 
 #[test]
 fn a_message_beyond_the_limit_is_refused_with_1009() {
-    let (sender, told) = std::sync::mpsc::channel();
+    let (sender, received) = std::sync::mpsc::channel();
     let url = serve_ws(move |mut socket| {
         // Only the header of a frame of 1 GiB.
         socket.get_mut().write_all(b"\x82\x7f\0\0\0\0\x40\0\0\0").unwrap();
@@ -136,12 +136,12 @@ fn a_message_beyond_the_limit_is_refused_with_1009() {
     });
     let line = format!("{url}: a message of 1073741824 bytes exceeds the limit of 16777216 bytes");
     assert_fails(&finish(connect(&[&url])), 1, &line);
-    assert_eq!(told.recv().unwrap(), close(1009, ""));
+    assert_eq!(received.recv().unwrap(), close(1009, ""));
 }
 
 #[test]
 fn a_closed_standard_output_says_going_away_and_is_a_failure() {
-    let (sender, told) = std::sync::mpsc::channel();
+    let (sender, received) = std::sync::mpsc::channel();
     let url = serve_ws(move |mut socket| {
         let mut writer = socket.get_ref().try_clone().unwrap();
         thread::spawn(move || while writer.write_all(b"\x82\x04blah").is_ok() {});
@@ -150,7 +150,7 @@ fn a_closed_standard_output_says_going_away_and_is_a_failure() {
     let mut client = connect(&[&url]);
     client.stdout.take().unwrap().read_exact(&mut [0; 10]).unwrap();
     assert_fails(&finish(client), 1, &format!("{url}: standard output: broken pipe"));
-    assert_eq!(told.recv().unwrap(), close(1001, ""));
+    assert_eq!(received.recv().unwrap(), close(1001, ""));
 }
 
 #[test]

@@ -107,7 +107,7 @@ fn pictures_of_the_operators_view() {
     let folder = Path::new(&folder);
     let server = chat::server();
     let Some(mut page) = open(&server, "/#operator") else { return };
-    shoot(&mut page, folder, "operator-stranger", (1440, 900), Scheme::Light);
+    shoot(&mut page, folder, "operator-signed-out", (1440, 900), Scheme::Light);
     chat::sign_in(&mut page, chat::TOKEN);
     page.wait_for_text("#operator-status", "You are operator 1.");
     shoot(&mut page, folder, "operator-alone", (1440, 900), Scheme::Light);

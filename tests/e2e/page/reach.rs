@@ -63,8 +63,8 @@ fn nothing_is_wider_than_a_small_phone() {
 fn a_flood_is_counted_for_a_screen_reader_and_not_read_out() {
     let Some((_server, mut page)) = connected() else { return };
     page.eval(
-        "(() => { window.said = [];
-            new MutationObserver(() => said.push(document.querySelector('#announcer').innerText))
+        "(() => { window.printed = [];
+            new MutationObserver(() => printed.push(document.querySelector('#announcer').innerText))
                 .observe(document.querySelector('#announcer'), { childList: true, subtree: true,
                     characterData: true }); })()",
     );
@@ -72,9 +72,9 @@ fn a_flood_is_counted_for_a_screen_reader_and_not_read_out() {
     page.type_text("flood");
     super::fill(&mut page, "#burst", "1000");
     page.click("#burst-send");
-    page.wait_for("window.said.some((said) => said.includes('messages received'))");
-    let said = page.eval("window.said.length").as_u64().unwrap();
-    assert!(said < 10, "{said} announcements");
+    page.wait_for("window.printed.some((printed) => printed.includes('messages received'))");
+    let printed = page.eval("window.printed.length").as_u64().unwrap();
+    assert!(printed < 10, "{printed} announcements");
 }
 
 #[test]

@@ -66,9 +66,9 @@ fn changed_trusted_proxies_apply_to_new_connections() {
     let mut asking = connect(server.address("http"));
     asking.write_all(header).unwrap();
     let host = format!("Host: {}", server.address("http"));
-    let told = http::exchange(&mut asking, &["GET /api/connections HTTP/1.1", &host]).text();
+    let received = http::exchange(&mut asking, &["GET /api/connections HTTP/1.1", &host]).text();
     for peer in [&plain.local_addr().unwrap().to_string(), "192.0.2.7:50000", "203.0.113.9:"] {
-        assert!(told.contains(peer), "{peer}: {told}");
+        assert!(received.contains(peer), "{peer}: {received}");
     }
     // A proxy that has sent nothing before its listener is removed may send its header afterwards.
     let mut late = connect(server.address("upper"));
@@ -146,7 +146,7 @@ fn a_changed_operator_token_applies_to_new_operators() {
     operator.send_frame(first::TEXT, br#"{"type":"token","token":"correct-horse-battery-staple"}"#);
     operator.read();
     fs::write(&file, "another-horse-and-its-battery").unwrap();
-    assert!(is_token_accepted(&reloaded, "correct-horse-battery-staple"), "not before it is told");
+    assert!(is_token_accepted(&reloaded, "correct-horse-battery-staple"), "not before SIGHUP");
     reloaded.sighup();
     assert!(!is_token_accepted(&reloaded, "correct-horse-battery-staple"));
     assert!(is_token_accepted(&reloaded, "another-horse-and-its-battery"));
@@ -210,8 +210,11 @@ fn a_file_that_a_flag_names_is_read_again_too() {
     reloaded.sighup();
     assert_eq!(handshake(&reloaded.server, "/x", &[]).status, 101);
     fs::write(one.ca(), "nonsense").unwrap();
-    let said = reloaded.sighup();
-    assert!(said.contains("configuration unchanged: ") && said.contains("ca.pem: "), "{said}");
+    let printed = reloaded.sighup();
+    assert!(
+        printed.contains("configuration unchanged: ") && printed.contains("ca.pem: "),
+        "{printed}"
+    );
     assert_eq!(handshake(&reloaded.server, "/x", &[]).status, 101);
 }
 
@@ -233,8 +236,8 @@ fn a_gateway_reads_its_file_again_too() {
     assert_eq!(handshake(&reloaded.server, "/websockify", &friend).status, 101);
     before.send_frame(first::BINARY, b"hello");
     assert_eq!(read_exactly(&mut stream, 5), b"hello");
-    let said = reloaded.reject("http = [\"127.0.0.1:0\"]\nfrob = 1\n");
-    assert!(said.contains("frob"), "{said}");
+    let printed = reloaded.reject("http = [\"127.0.0.1:0\"]\nfrob = 1\n");
+    assert!(printed.contains("frob"), "{printed}");
     page.parse::<SocketAddr>().unwrap();
     assert_eq!(http::get(&page, "/healthz").status, 200);
 }

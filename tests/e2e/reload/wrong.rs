@@ -35,20 +35,20 @@ fn an_invalid_file_gives_the_error_of_the_start_and_changes_nothing() {
         ("operator-token-file = \"/no/such\"", "/no/such: no such file"),
     ] {
         // The valid settings of the file are not applied either.
-        let said = reloaded.reject(&format!("allow-host = [\"x\"]\n{more}\n"));
-        assert!(said.contains(complaint), "{said}");
+        let printed = reloaded.reject(&format!("allow-host = [\"x\"]\n{more}\n"));
+        assert!(printed.contains(complaint), "{printed}");
         let mut start = Command::new(ECHOGATE);
         let started = start.arg("serve").arg("--config").arg(&file).output().unwrap();
         let at_start = String::from_utf8(started.stderr).unwrap();
-        assert_eq!(at_start.trim_end(), format!("echogate: {said}"));
+        assert_eq!(at_start.trim_end(), format!("echogate: {printed}"));
         assert_eq!(reloaded.endpoints(), before);
         assert!(answers(&mut client, b"still here", b"STILL HERE"));
     }
     fs::remove_file(&file).unwrap();
-    let said = reloaded.sighup();
+    let printed = reloaded.sighup();
     assert!(
-        said.contains("configuration unchanged: ") && said.contains("echogate.toml: "),
-        "{said}"
+        printed.contains("configuration unchanged: ") && printed.contains("echogate.toml: "),
+        "{printed}"
     );
     assert!(replies_in_upper_case(&mut ws));
     assert!(answers(&mut connect(server.address("upper")), b"and new ones", b"AND NEW ONES"));
@@ -88,10 +88,10 @@ fn a_socket_that_cannot_be_bound_rejects_the_whole_reload() {
             wrong,
             route("/only", "service:time"),
         ];
-        let said = reloaded.reject(&all.concat());
+        let printed = reloaded.reject(&all.concat());
         assert!(
-            said.contains(&format!("cannot listen on {name}")) || said.contains(&name),
-            "{said}"
+            printed.contains(&format!("cannot listen on {name}")) || printed.contains(&name),
+            "{printed}"
         );
         assert!(TcpStream::connect(&new).is_err(), "what was bound for it is closed");
         assert!(!socket.exists(), "and its file removed");
@@ -100,10 +100,10 @@ fn a_socket_that_cannot_be_bound_rejects_the_whole_reload() {
         assert!(answers(&mut client, b"still here", b"STILL HERE"));
         assert!(answers(&mut connect(&old), b"there is room", b"THERE IS ROOM"));
     }
-    let said = reloaded.reject(&format!("http = [\"127.0.0.1:0\", \"{taken}\"]\n"));
+    let printed = reloaded.reject(&format!("http = [\"127.0.0.1:0\", \"{taken}\"]\n"));
     assert!(
-        said.contains(&format!("cannot listen on http://{taken}: address already in use")),
-        "{said}"
+        printed.contains(&format!("cannot listen on http://{taken}: address already in use")),
+        "{printed}"
     );
     drop(holder);
     reloaded.accept(&format!("http = [\"127.0.0.1:0\", \"{taken}\"]\n"));

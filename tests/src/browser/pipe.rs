@@ -125,7 +125,7 @@ impl Pipe {
             }
             let left = WAIT_TIMEOUT.saturating_sub(start.elapsed());
             let event = self.from.recv_timeout(left);
-            self.events.push(event.expect("the browser tells of it in time"));
+            self.events.push(event.expect("the browser reports the event in time"));
         }
     }
 
