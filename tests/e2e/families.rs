@@ -351,7 +351,7 @@ fn a_stale_socket_file_is_replaced_and_nothing_else_is() {
         .unwrap();
     let printed = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(printed.contains("no socket"), "{printed}");
+    assert!(printed.contains("not a socket"), "{printed}");
     assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
 }
 
