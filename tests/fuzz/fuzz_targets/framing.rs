@@ -4,7 +4,7 @@
 #![no_main]
 
 use echogate_proto::{
-    framing::{Framer, Framing, FramingError, FramingOptions, InvalidText, MIN_CHUNK},
+    framing::{Framer, Framing, FramingError, FramingOptions, InvalidText, MIN_CHUNK, Rest},
     ws::OpCode,
 };
 use libfuzzer_sys::fuzz_target;
@@ -114,14 +114,14 @@ fn run(mut framer: Framer, sizes: [usize; 2], bytes: &[u8]) -> Result<Vec<Messag
             if framer.replaces_invalid() { framer.replace_invalid(piece, 0) } else { None };
         held.extend_from_slice(replaced.as_deref().unwrap_or(piece));
         let mut at = 0;
-        while let Some(next) = framer.next(&held[at..])? {
+        while let Some(next) = framer.next(&held[at..], Rest::Wait)? {
             next.head.append_to(&mut out);
             out.extend_from_slice(&held[at..][next.payload]);
             at += next.taken;
         }
         // A reply may go out in parts.
         if size % 3 == 0
-            && let Some(next) = framer.next_part(&held[at..])?
+            && let Some(next) = framer.next(&held[at..], Rest::Send)?
         {
             next.head.append_to(&mut out);
             out.extend_from_slice(&held[at..][next.payload]);
@@ -132,7 +132,7 @@ fn run(mut framer: Framer, sizes: [usize; 2], bytes: &[u8]) -> Result<Vec<Messag
             break;
         }
     }
-    if let Some(last) = framer.next_at_end(&held)? {
+    if let Some(last) = framer.next(&held, Rest::Last)? {
         last.head.append_to(&mut out);
         out.extend_from_slice(&held[last.payload]);
         held.drain(..last.taken);
