@@ -21,7 +21,7 @@ pub(crate) enum ClientStream {
     /// A connection.
     Net(Stream),
     /// A stream of an HTTP/2 connection.
-    Http2(Box<Http2Stream>),
+    Http2(Http2Stream),
 }
 
 /// The stream to an upstream.
@@ -48,34 +48,12 @@ impl UpstreamStream {
 
 /// A stream of an HTTP/2 connection.
 #[derive(Debug)]
-pub(crate) struct Http2Stream(TokioIo<Upgraded>);
+pub(crate) struct Http2Stream(Box<TokioIo<Upgraded>>);
 
 impl Http2Stream {
     /// The stream of an extended CONNECT request (RFC 8441).
     pub(super) fn new(upgraded: Upgraded) -> Http2Stream {
-        Http2Stream(TokioIo::new(upgraded))
-    }
-}
-
-impl<T: Transport + ?Sized> Transport for Box<T> {
-    fn has_ended(&self) -> bool {
-        (**self).has_ended()
-    }
-
-    fn has_failed(&self) -> bool {
-        (**self).has_failed()
-    }
-
-    fn wakes_on_failure(&self) -> bool {
-        (**self).wakes_on_failure()
-    }
-
-    fn in_flight(&self) -> Option<InFlight> {
-        (**self).in_flight()
-    }
-
-    fn reset_on_drop(&mut self) {
-        (**self).reset_on_drop();
+        Http2Stream(Box::new(TokioIo::new(upgraded)))
     }
 }
 

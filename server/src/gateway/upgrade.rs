@@ -288,7 +288,7 @@ impl Upgrade {
             .ok()?;
         Some(match (self.reclaim.0)(upgraded) {
             Ok((stream, read)) => (ClientStream::Net(stream), read),
-            Err(upgraded) => (ClientStream::Http2(Http2Stream::new(upgraded).into()), Vec::new()),
+            Err(upgraded) => (ClientStream::Http2(Http2Stream::new(upgraded)), Vec::new()),
         })
     }
 }

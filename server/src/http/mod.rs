@@ -2,14 +2,17 @@
 //!
 //! - [`api`]: `/healthz`, `/readyz`, `/version`, `/api/endpoints`, `/api/connections`
 //! - `events`: `/api/events`; `metrics`: `/metrics`
-//! - [`connection`]: the deadlines of a connection
+//! - [`connection`]: the activity and the deadlines of a connection; [`stream`], [`answer`]: what
+//!   reports it
 //! - [`assets`]: the files of the page
 
-pub(crate) mod api;
-pub(crate) mod assets;
-pub(crate) mod connection;
+mod answer;
+mod api;
+mod assets;
+mod connection;
 mod events;
 mod metrics;
+mod stream;
 mod too_many;
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc};
@@ -32,7 +35,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::Instant;
 use tower::ServiceExt;
 
-use self::connection::{Activity, Answer, Ended, HttpStream, StreamExecutor, Timeouts, drive};
+use self::{
+    answer::{Answer, Answering, StreamExecutor},
+    connection::{Activity, Ended, Timeouts, drive},
+    stream::HttpStream,
+};
 use crate::{
     config::PAGE_PATHS,
     connections::{limits::http::HttpPermit, registry::Peer},
@@ -139,7 +146,7 @@ pub(crate) async fn serve(
     let (head, began) = (switching.clone(), switching.clone());
     let requests = activity.clone();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        requests.request_came();
+        requests.request_received();
         let site = site();
         let trusted = &site.context.settings.forwarded_from;
         let forwarded = forwarded::resolve(request.headers(), peer, trusted);
@@ -158,7 +165,7 @@ pub(crate) async fn serve(
             // A WebSocket is counted by its own limits.
             let answering = match handshake::wants_upgrade(&request) {
                 true => None,
-                false => Some(activity.answer().await),
+                false => Some(Answering::begin(activity).await),
             };
             let response = match checked {
                 Ok(()) => site.router.clone().oneshot(request).await?,

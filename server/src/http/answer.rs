@@ -1,0 +1,239 @@
+//! The body of an answer: each part of it that the client takes is progress, and over HTTP/2 an
+//! answer that the client does not take resets its stream.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::body::{Body, Bytes};
+use hyper::{
+    body::{Body as HttpBody, Frame, SizeHint},
+    rt::Executor,
+};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit},
+    time::{Instant, sleep_until},
+};
+
+use super::connection::{Activity, Timeouts};
+use crate::connections::limits::http::Timestamp;
+
+/// The largest part of an answer that is handed over to HTTP/2 at once, in bytes. A client that
+/// takes so much of each answer within `--write-timeout` does not stall.
+const PART: usize = 16 * 1024;
+
+tokio::task_local! {
+    /// The progress of the answer on the HTTP/2 stream whose task is polled.
+    static PROGRESS: Arc<AnswerProgress>;
+}
+
+/// The progress of one answer on an HTTP/2 connection.
+#[derive(Debug)]
+struct AnswerProgress {
+    /// A part of the answer waits to be taken by the client.
+    has_pending_part: AtomicBool,
+    /// The time when the last part was taken, or the first one began to wait.
+    last: Timestamp,
+    /// A part waits where none did before.
+    part_pending: Notify,
+}
+
+impl AnswerProgress {
+    fn new() -> AnswerProgress {
+        AnswerProgress {
+            has_pending_part: AtomicBool::new(false),
+            last: Timestamp::now(),
+            part_pending: Notify::new(),
+        }
+    }
+
+    /// Notes that a part waits for the client, which has taken the one before.
+    fn next_part(&self) {
+        self.last.touch();
+        if !self.has_pending_part.swap(true, Ordering::Relaxed) {
+            self.part_pending.notify_one();
+        }
+    }
+
+    /// Notes that the client has taken all parts that there are so far.
+    fn no_part(&self) {
+        self.has_pending_part.store(false, Ordering::Relaxed);
+    }
+
+    /// Waits until the client has taken no part for the time `within` although one waits.
+    async fn stalled(&self, within: Duration) {
+        loop {
+            let deadline = self.last.get() + within;
+            if !self.has_pending_part.load(Ordering::Relaxed) {
+                self.part_pending.notified().await;
+            } else if deadline > Instant::now() {
+                sleep_until(deadline).await;
+            } else {
+                return;
+            }
+        }
+    }
+}
+
+/// Spawns the tasks of an HTTP/2 connection. The task of a stream whose answer the client does not
+/// take within `--write-timeout` is dropped, which resets the stream and leaves the others alone.
+#[derive(Clone, Debug)]
+pub(super) struct StreamExecutor {
+    write: Duration,
+}
+
+impl From<Timeouts> for StreamExecutor {
+    fn from(timeouts: Timeouts) -> StreamExecutor {
+        StreamExecutor { write: timeouts.write }
+    }
+}
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for StreamExecutor {
+    fn execute(&self, stream: F) {
+        let (within, progress) = (self.write, Arc::new(AnswerProgress::new()));
+        tokio::spawn(PROGRESS.scope(progress.clone(), async move {
+            tokio::select! {
+                biased;
+                () = stream => {}
+                () = progress.stalled(within) => {
+                    tracing::debug!("an answer over HTTP/2 was not taken within {within:?}");
+                }
+            }
+        }));
+    }
+}
+
+/// A request that is being answered.
+#[derive(Debug)]
+pub(super) struct Answering {
+    _permit: OwnedSemaphorePermit,
+    activity: Arc<Activity>,
+    /// The progress on an HTTP/2 stream; none over HTTP/1.1.
+    progress: Option<Arc<AnswerProgress>>,
+}
+
+impl Answering {
+    /// Waits until the connection may have another request answered.
+    pub(super) async fn begin(activity: Arc<Activity>) -> Answering {
+        let permit = activity.acquire_answer().await;
+        Answering { _permit: permit, activity, progress: PROGRESS.try_with(Arc::clone).ok() }
+    }
+
+    /// The answer's body, whose end is the end of answering.
+    pub(super) fn with(self, body: Body) -> Answer {
+        if let Some(progress) = &self.progress {
+            progress.next_part();
+        }
+        Answer { body, rest: None, answering: Some(self) }
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.activity.answered();
+    }
+}
+
+/// The body of an answer. Each part of it that HTTP takes is progress; over HTTP/2, where no
+/// other sign shows that the client takes an answer, parts are of limited size.
+#[derive(Debug)]
+pub(super) struct Answer {
+    body: Body,
+    /// The rest of the last part.
+    rest: Option<Bytes>,
+    answering: Option<Answering>,
+}
+
+impl From<Body> for Answer {
+    fn from(body: Body) -> Answer {
+        Answer { body, rest: None, answering: None }
+    }
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let answer = self.get_mut();
+        let frame = match answer.rest.take() {
+            Some(rest) => Poll::Ready(Some(Ok(Frame::data(rest)))),
+            None => Pin::new(&mut answer.body).poll_frame(cx),
+        };
+        let Some(Answering { activity, progress, .. }) = &answer.answering else { return frame };
+        if frame.is_ready() {
+            activity.permit().touch();
+        }
+        if let Some(progress) = progress {
+            match frame {
+                Poll::Ready(_) => progress.next_part(),
+                Poll::Pending => progress.no_part(),
+            }
+        }
+        if !activity.is_http2() {
+            return frame;
+        }
+        frame.map_ok(|frame| match frame.into_data() {
+            Ok(mut data) => {
+                if data.len() > PART {
+                    answer.rest = Some(data.split_off(PART));
+                }
+                Frame::data(data)
+            }
+            Err(trailers) => trailers,
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_none() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let rest = self.rest.as_ref().map_or(0, |rest| rest.len() as u64);
+        let of_body = self.body.size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(of_body.lower() + rest);
+        if let Some(upper) = of_body.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WITHIN: Duration = Duration::from_secs(2);
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_stalls_only_while_a_part_of_it_waits_for_the_client() {
+        let progress = Arc::new(AnswerProgress::new());
+        let watched = progress.clone();
+        let stalled = tokio::spawn(async move {
+            watched.stalled(WITHIN).await;
+            Instant::now()
+        });
+        tokio::time::sleep(2 * WITHIN).await;
+        assert!(!stalled.is_finished(), "nothing is due");
+        progress.next_part();
+        tokio::time::sleep(WITHIN / 2).await;
+        progress.next_part();
+        tokio::time::sleep(WITHIN / 2).await;
+        progress.no_part();
+        tokio::time::sleep(2 * WITHIN).await;
+        assert!(!stalled.is_finished(), "all was taken");
+        progress.next_part();
+        let last = Instant::now();
+        assert_eq!(stalled.await.unwrap(), last + WITHIN);
+    }
+}
