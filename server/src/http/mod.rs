@@ -121,7 +121,7 @@ fn router(context: &Arc<ServerContext>, routes: &[Arc<Route>]) -> Router {
     router.with_state(context.clone())
 }
 
-/// Serves one HTTP connection until it ends, becomes something else, does not keep a deadline
+/// Serves one HTTP connection until it ends, is upgraded, misses a deadline
 /// or loses its permit. Each request is answered by the `site` of the time when it arrives. The
 /// deadline of the first request counts from `since`.
 /// `destination` is the address that the client connected to, where a PROXY header named it.
@@ -134,7 +134,7 @@ pub(crate) async fn serve(
     site: impl Fn() -> Arc<Site> + Clone + Send + Sync + 'static,
     context: &ServerContext,
 ) {
-    // Of a connection that is gone already nothing more will come.
+    // An error means that the client has disconnected already.
     let Ok(local) = destination.map_or_else(|| stream.local_addr(), Ok) else { return };
     let is_tls = matches!(stream, Stream::Tls(_));
     let is_http2 = stream.is_http2();
