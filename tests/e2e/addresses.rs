@@ -11,6 +11,7 @@ use std::{
 use echogate_tests::{
     http,
     server::{Server, WAIT_TIMEOUT},
+    upstream::Unresponsive,
     ws,
 };
 use socket2::{Domain, Socket, Type};
@@ -75,33 +76,12 @@ impl Hosts {
 
 const LIBRARY: &str = "libnss_wrapper.so";
 
-/// A listener whose backlog is full: connection attempts get no reply.
-struct Dead {
-    _listener: Socket,
-    _queued: Vec<Socket>,
-}
-
-impl Dead {
-    fn bind(address: SocketAddr) -> std::io::Result<Dead> {
-        let listener = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-        listener.bind(&address.into())?;
-        listener.listen(0)?;
-        let queued = (0..4).map(|_| {
-            let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-            client.set_nonblocking(true).unwrap();
-            client.connect(&address.into()).ok();
-            client
-        });
-        Ok(Dead { _queued: queued.collect(), _listener: listener })
-    }
-}
-
 /// A listener at the last address, and listeners with full backlogs at the same port of the others.
-fn last_is_alive() -> (TcpListener, [Dead; 2]) {
+fn last_is_alive() -> (TcpListener, [Unresponsive; 2]) {
     loop {
         let alive = TcpListener::bind((ADDRESSES[2], 0)).unwrap();
         let port = alive.local_addr().unwrap().port();
-        let dead = |ip: Ipv4Addr| Dead::bind(SocketAddr::new(IpAddr::V4(ip), port));
+        let dead = |ip: Ipv4Addr| Unresponsive::bind(SocketAddr::new(IpAddr::V4(ip), port));
         // Another program may use the port at that address.
         if let (Ok(first), Ok(second)) = (dead(ADDRESSES[0]), dead(ADDRESSES[1])) {
             return (alive, [first, second]);

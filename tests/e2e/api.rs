@@ -1,20 +1,14 @@
 //! The HTTP API, health checks, metrics and the log.
 
-use std::{
-    io::Write,
-    net::{Shutdown, SocketAddr, TcpStream},
-    process::Command,
-    time::Instant,
-};
+use std::{io::Write, net::Shutdown, process::Command, time::Instant};
 
 use echogate_tests::{
     http::{self, connect},
     server::{Server, WAIT_TIMEOUT},
-    tcp::{read_exactly, read_to_end, reset},
+    tcp::{connect_from, read_exactly, read_to_end, reset},
     ws::{self, BROWSER, RawWs, first},
 };
 use serde_json::{Value, json};
-use socket2::{Domain, Socket, Type};
 
 use crate::{ECHOGATE, server};
 
@@ -274,6 +268,7 @@ fn connections_of_health_checks_are_logged_for_debugging_only() {
         .args(["--proxy-protocol-from", "127.0.0.2", "--header-timeout", "30s"])
         .env("ECHOGATE_LOG", "debug");
     let mut server = Server::spawn(command);
+    let from_proxy = |address: &str| connect_from([127, 0, 0, 2], address);
     // Endings by a FIN and by a reset, on each listener, and from an address that must send a PROXY
     // header.
     for what in ["upper", "http"] {
@@ -298,14 +293,6 @@ fn connections_of_health_checks_are_logged_for_debugging_only() {
         cut.contains("within its PROXY header") && ending.contains("shutting down"),
         "{loud:#?}"
     );
-}
-
-/// Connects from 127.0.0.2.
-fn from_proxy(address: &str) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
-    socket.connect(&address.parse::<SocketAddr>().unwrap().into()).unwrap();
-    socket.into()
 }
 
 #[test]

@@ -90,6 +90,18 @@ async fn wait_for_end(stream: &mut TlsStream<TcpStream>) {
     timeout(WAIT_TIMEOUT, read).await.expect("it is closed");
 }
 
+/// Connections to `upper`, each with an exchange: all of them are in `/api/connections`.
+async fn upper_clients(server: &Server, count: usize) -> Vec<TcpStream> {
+    let mut clients = Vec::new();
+    for _ in 0..count {
+        let mut client = TcpStream::connect(server.address("upper")).await.unwrap();
+        client.write_all(b"a").await.unwrap();
+        client.read_exact(&mut [0]).await.unwrap();
+        clients.push(client);
+    }
+    clients
+}
+
 const VERSION: (&str, &str) = ("sec-websocket-version", "13");
 
 /// An extended CONNECT to `path`.
@@ -121,7 +133,6 @@ impl Client {
         self.0.write_all(bytes).await.unwrap();
     }
 
-    /// The next frame: its first byte, and its payload.
     /// The next message, with joined fragments and the first byte of an unfragmented one.
     async fn read_message(&mut self) -> (u8, Vec<u8>) {
         let (mut head, mut payload) = self.read().await;
@@ -135,6 +146,7 @@ impl Client {
         (0x80 | opcode, payload)
     }
 
+    /// The next frame: its first byte, and its payload.
     async fn read(&mut self) -> (u8, Vec<u8>) {
         let read = async {
             let mut head = [0; 2];
@@ -400,13 +412,7 @@ async fn answers_that_are_not_read_hold_little_memory() {
     client.initial_stream_window_size(1);
     let (server, send, connection) = connect_with(&[], &client).await;
     tokio::spawn(connection);
-    let mut connections = Vec::new();
-    for _ in 0..CONNECTIONS {
-        let mut client = TcpStream::connect(server.address("upper")).await.unwrap();
-        client.write_all(b"a").await.unwrap();
-        client.read_exact(&mut [0]).await.unwrap();
-        connections.push(client);
-    }
+    let _connections = upper_clients(&server, CONNECTIONS).await;
     let before = server.memory("VmRSS");
     let asked = (0..REQUESTS).map(|_| send.clone().send_request(get("/api/connections")));
     let mut asked: JoinSet<_> = asked.collect();
@@ -426,14 +432,8 @@ async fn answers_that_are_not_read_hold_little_memory() {
 #[tokio::test]
 async fn an_answer_that_is_not_taken_is_reset_though_others_are() {
     let (server, connector) = start(&["--write-timeout", "2s", "--header-timeout", "1h"]);
-    let mut connections = Vec::new();
     // More than one chunk of the list holds.
-    for _ in 0..100 {
-        let mut client = TcpStream::connect(server.address("upper")).await.unwrap();
-        client.write_all(b"a").await.unwrap();
-        client.read_exact(&mut [0]).await.unwrap();
-        connections.push(client);
-    }
+    let _connections = upper_clients(&server, 100).await;
     let open = async |window| {
         let stream = TokioIo::new(connect_to(&server, &connector).await);
         let mut client = Builder::new(executor());
@@ -491,13 +491,7 @@ async fn an_answer_that_is_not_taken_is_reset_though_others_are() {
 async fn a_list_of_many_connections_is_whole() {
     const CONNECTIONS: usize = 200;
     let (server, mut send) = connect(&[]).await;
-    let mut connections = Vec::new();
-    for _ in 0..CONNECTIONS {
-        let mut client = TcpStream::connect(server.address("upper")).await.unwrap();
-        client.write_all(b"a").await.unwrap();
-        client.read_exact(&mut [0]).await.unwrap();
-        connections.push(client);
-    }
+    let _connections = upper_clients(&server, CONNECTIONS).await;
     let mut body = send.send_request(get("/api/connections")).await.unwrap().into_body();
     let mut text = Vec::new();
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {

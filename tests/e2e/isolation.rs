@@ -13,8 +13,9 @@ use std::{
 use echogate_tests::{
     http::{self, Response, connect},
     server::{Server, WAIT_TIMEOUT},
-    tcp::{connect_with_small_buffer, read_exactly, read_to_end},
+    tcp::{connect_from, connect_with_small_buffer, read_exactly, read_to_end},
     tls::Authority,
+    upstream::Unresponsive,
     ws::{self, BROWSER, RawWs, first},
 };
 use tokio_rustls::rustls::{ClientConnection, StreamOwned, pki_types::ServerName};
@@ -24,13 +25,13 @@ use crate::{ECHOGATE, raise_own_limit, server};
 /// A number of clients above the limit on HTTP connections.
 const CROWD: usize = 1_100;
 
+/// A number of clients above the limit on HTTP connections without a request.
+const SET_UP_CROWD: usize = 4_500;
+
 /// The name of the metric of clients that were refused for this reason.
 fn refused(reason: &str) -> String {
     format!("echogate_refused_total{{reason=\"{reason}\"}}")
 }
-
-/// A number of clients above the limit on HTTP connections without a request.
-const SET_UP_CROWD: usize = 4_500;
 
 /// Connects clients that each send `bytes`, and then nothing.
 fn crowd(server: &Server, count: usize, bytes: &[u8]) -> Vec<TcpStream> {
@@ -74,27 +75,19 @@ fn all_is_served(server: &Server) {
     assert_eq!(client.read().payload, b"SERVED");
 }
 
-/// A listener whose backlog is full: a connection to it is neither accepted nor refused.
-fn unresponsive() -> (socket2::Socket, Vec<socket2::Socket>, std::net::SocketAddr) {
-    let stream = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
-    let listener = stream().unwrap();
-    listener.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-    listener.listen(0).unwrap();
-    let address = listener.local_addr().unwrap().as_socket().unwrap();
-    let queued = (0..4).map(|_| {
-        let client = stream().unwrap();
-        client.set_nonblocking(true).unwrap();
-        client.connect(&address.into()).ok();
-        client
-    });
-    let queued = queued.collect();
-    (listener, queued, address)
+/// A server with HTTPS and a certificate for `name`, and the authority of the certificate.
+fn tls_server(name: &str, more: &[&str]) -> (Server, Authority) {
+    let authority = Authority::new();
+    authority.install(&authority.issue(&[name]));
+    let flags = authority.flags();
+    let flags: Vec<_> = flags.iter().map(String::as_str).chain(more.iter().copied()).collect();
+    (Server::start(ECHOGATE, &flags), authority)
 }
 
 #[test]
-fn clients_that_wait_for_a_dead_upstream_keep_no_one_out() {
-    let (_listener, _queued, address) = unresponsive();
-    let dead = format!("/dead=tcp://{address}");
+fn clients_that_wait_for_an_unresponsive_upstream_exclude_no_other_client() {
+    let upstream = Unresponsive::new();
+    let dead = format!("/dead=tcp://{}", upstream.address());
     let routes = ["--dial-timeout", "1h", "--route", &dead, "--route", "/ws=service:upper"];
     let server = Server::start(ECHOGATE, &routes);
     let clients = crowd(&server, CROWD, &handshake("/dead"));
@@ -106,7 +99,7 @@ fn clients_that_wait_for_a_dead_upstream_keep_no_one_out() {
 }
 
 #[test]
-fn silent_clients_keep_no_one_out() {
+fn silent_clients_exclude_no_other_client() {
     for limit in [&[][..], &["--max-per-address", "5"]] {
         let server = Server::start(ECHOGATE, &[&["--header-timeout", "1h"], limit].concat());
         let clients = crowd(&server, CROWD, b"");
@@ -144,12 +137,8 @@ fn clients_with_a_request_in_progress_are_not_closed_for_silent_ones() {
 
 #[test]
 fn a_tls_handshake_in_progress_is_not_closed_for_stalled_ones() {
-    let authority = Authority::new();
-    authority.install(&authority.issue(&["localhost"]));
-    let flags = authority.flags();
-    let mut arguments = vec!["--header-timeout", "1h", "--max-per-address", "5"];
-    arguments.extend(flags.iter().map(String::as_str));
-    let server = Server::start(ECHOGATE, &arguments);
+    let limits = ["--header-timeout", "1h", "--max-per-address", "5"];
+    let (server, authority) = tls_server("localhost", &limits);
     let name = ServerName::try_from("localhost").unwrap();
     let mut client = ClientConnection::new(authority.trusted(), name).unwrap();
     let mut hello = Vec::new();
@@ -170,7 +159,7 @@ fn a_tls_handshake_in_progress_is_not_closed_for_stalled_ones() {
 }
 
 #[test]
-fn clients_that_do_not_read_their_answers_keep_no_one_out() {
+fn clients_that_do_not_read_their_answers_exclude_no_other_client() {
     let server = Server::start(ECHOGATE, &["--write-timeout", "1h"]);
     let request = b"GET /echogate_bg.wasm HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(20);
     let clients = crowd(&server, CROWD, &request);
@@ -179,13 +168,8 @@ fn clients_that_do_not_read_their_answers_keep_no_one_out() {
 }
 
 #[test]
-fn half_open_tls_handshakes_keep_no_one_out() {
-    let authority = Authority::new();
-    authority.install(&authority.issue(&["127.0.0.1"]));
-    let flags = authority.flags();
-    let mut arguments = vec!["--header-timeout", "1h"];
-    arguments.extend(flags.iter().map(String::as_str));
-    let server = Server::start(ECHOGATE, &arguments);
+fn incomplete_tls_handshakes_exclude_no_other_client() {
+    let (server, authority) = tls_server("127.0.0.1", &["--header-timeout", "1h"]);
     let get = |client: &mut _| {
         let host = format!("Host: {}", server.address("http"));
         http::exchange(client, &["GET /healthz HTTP/1.1", &host]).status
@@ -350,8 +334,8 @@ fn a_web_root_is_served_without_what_is_hidden() {
 
 #[test]
 fn refused_clients_are_counted_by_reason() {
-    let (_listener, _queued, address) = unresponsive();
-    let timed_out = format!("/timed-out=tcp://{address}");
+    let upstream = Unresponsive::new();
+    let timed_out = format!("/timed-out=tcp://{}", upstream.address());
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let at = free.local_addr().unwrap();
     drop(free);
@@ -399,11 +383,8 @@ fn refused_clients_are_counted_by_reason() {
     let evil = ["Origin: http://evil.example", BROWSER];
     RawWs::connect_with(&server, "/many", &evil).read_close();
     assert_eq!(server.metric(&refused("policy")), 1);
-    let proxy = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    proxy.bind(&std::net::SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
-    let http: std::net::SocketAddr = server.address("http").parse().unwrap();
-    proxy.connect(&http.into()).unwrap();
-    (&proxy).write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let mut proxy = connect_from([127, 0, 0, 2], server.address("http"));
+    proxy.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     server.wait_for_metric(&refused("proxy_header"), |count| count == 1);
     assert_eq!(server.metric("echogate_connections_limit"), 3);
     assert_eq!(server.metric("echogate_http_connections_limit"), 1024);
@@ -411,12 +392,7 @@ fn refused_clients_are_counted_by_reason() {
 
 #[test]
 fn a_tls_handshake_that_fails_is_counted() {
-    let authority = Authority::new();
-    authority.install(&authority.issue(&["127.0.0.1"]));
-    let flags = authority.flags();
-    let mut arguments = vec!["--tls-cert", &flags[1], "--tls-key", &flags[3]];
-    arguments.extend(["--listen", "echo=tls://127.0.0.1:0"]);
-    let server = Server::start(ECHOGATE, &arguments);
+    let (server, authority) = tls_server("127.0.0.1", &["--listen", "echo=tls://127.0.0.1:0"]);
     for what in ["http", "echo"] {
         let mut client = connect(server.address(what));
         client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();

@@ -13,7 +13,7 @@ use echogate_tests::{
     tcp::{
         connect_with_small_buffer, enlarge_receive_buffer, noise, read_exactly, write_until_blocked,
     },
-    upstream::Upstream,
+    upstream::{Unresponsive, Upstream},
     ws::{self, BROWSER, RawWs, first},
 };
 
@@ -394,24 +394,9 @@ fn a_head_that_takes_too_long_is_given_up() {
 
 #[test]
 fn an_upstream_that_does_not_accept_is_504() {
-    // The listen backlog is full: no connection request gets a reply.
-    let upstream = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
-    let upstream = upstream.unwrap();
-    let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-    upstream.bind(&any.into()).unwrap();
-    upstream.listen(0).unwrap();
-    let address = upstream.local_addr().unwrap().as_socket().unwrap();
-    let route = format!("/slow=tcp://{address}");
+    let upstream = Unresponsive::new();
+    let route = format!("/slow=tcp://{}", upstream.address());
     let server = Server::start(ECHOGATE, &["--dial-timeout", "300ms", "--route", &route]);
-    let _queued: Vec<_> = (0..4)
-        .map(|_| {
-            let client = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
-            let client = client.unwrap();
-            client.set_nonblocking(true).unwrap();
-            client.connect(&address.into()).ok();
-            client
-        })
-        .collect();
     let (_, response) = handshake(&server, "/slow");
     assert_eq!(response.status, 504, "{response:?}");
     assert_eq!(response.text(), "the upstream did not answer within 300ms (--dial-timeout)\n");

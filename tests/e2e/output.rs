@@ -10,11 +10,11 @@ use std::{
 };
 
 use echogate_tests::{
-    http::{self, connect},
+    http::connect,
     program::free_port,
     server::{Server, WAIT_TIMEOUT},
     tcp::{connect_with_small_buffer, noise, read_exactly, read_to_end, write_until_blocked},
-    ws::{RawWs, first},
+    ws::{self, RawWs, first},
 };
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
@@ -40,16 +40,7 @@ fn fill_log(server: &Server) {
     let path = format!("/{}", "x".repeat(6000));
     let mut http = connect(server.address("http"));
     for i in 0..REFUSED {
-        let request = [
-            format!("GET {path}{i} HTTP/1.1"),
-            "Host: 127.0.0.1".to_owned(),
-            "Upgrade: websocket".to_owned(),
-            "Connection: Upgrade".to_owned(),
-            "Sec-WebSocket-Version: 13".to_owned(),
-            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==".to_owned(),
-        ];
-        let lines: Vec<_> = request.iter().map(String::as_str).collect();
-        assert_eq!(http::exchange(&mut http, &lines).status, 404);
+        assert_eq!(ws::handshake(&mut http, server, &format!("{path}{i}"), &[]).status, 404);
     }
 }
 

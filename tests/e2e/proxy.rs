@@ -7,12 +7,11 @@ use std::{
 
 use echogate_tests::{
     http,
-    server::{Server, WAIT_TIMEOUT},
-    tcp::read_exactly,
+    server::Server,
+    tcp::{connect_from, read_exactly},
     upstream::Upstream,
     ws::{self, RawWs, UPGRADE, first},
 };
-use socket2::{Domain, Socket, Type};
 
 use crate::ECHOGATE;
 
@@ -34,13 +33,7 @@ fn server(arguments: &[&str]) -> Server {
 
 /// Connects from the proxy's address.
 fn from_proxy(address: &str) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from((PROXY, 0)).into()).unwrap();
-    socket.connect(&address.parse::<SocketAddr>().unwrap().into()).unwrap();
-    let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
-    stream.set_nodelay(true).unwrap();
-    stream
+    connect_from(PROXY, address)
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::{
     net::TcpStream,
 };
 
-use crate::server::WAIT_TIMEOUT;
+use crate::tcp::set_timeouts;
 
 /// A response: its head, and its body if it has a `Content-Length`.
 #[derive(Clone, Debug)]
@@ -61,15 +61,15 @@ impl Response {
     }
 }
 
-/// Connects to `address` (`HOST:PORT`), with [`WAIT_TIMEOUT`] for reads and writes.
+/// Connects to `address` (`HOST:PORT`), with [`WAIT_TIMEOUT`](crate::server::WAIT_TIMEOUT) for
+/// reads and writes.
 ///
 /// # Panics
 ///
 /// When nothing listens there.
 pub fn connect(address: &str) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap_or_else(|e| panic!("{address}: {e}"));
-    stream.set_read_timeout(Some(WAIT_TIMEOUT)).expect("a timeout that is not 0");
-    stream.set_write_timeout(Some(WAIT_TIMEOUT)).expect("a timeout that is not 0");
+    set_timeouts(&stream);
     stream.set_nodelay(true).expect("a live socket");
     stream
 }

@@ -6,10 +6,11 @@
 //! - [`program`]: third-party programs
 //! - [`http`]: HTTP/1.1 requests written as text, and responses read from a stream
 //! - [`ws`]: WebSocket frames built byte by byte, valid or not
-//! - [`upstream`]: a TCP server that a test controls
+//! - [`upstream`]: TCP servers that a test controls, and one that does not answer
 //! - [`tls`]: test certificates, and both ends of TLS
 //! - [`imports`]: the direction of imports between the modules of a crate
-//! - [`tcp`]: resets, small buffers, blocked writes and queue sizes of TCP sockets
+//! - [`tcp`]: resets, source addresses, small buffers, blocked writes and queue sizes of TCP
+//!   sockets
 
 pub mod browser;
 pub mod http;

@@ -89,7 +89,7 @@ fn installed() -> Option<PathBuf> {
 }
 
 /// The path of a program on `PATH` or in Debian's folders of servers, the newest PostgreSQL first.
-fn find(name: &str) -> Option<PathBuf> {
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = env::split_paths(&path).collect();
     folders.extend(["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from));

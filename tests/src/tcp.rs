@@ -1,10 +1,10 @@
-//! Operations on TCP sockets that `TcpStream` does not have: resets, small buffers, writes until
-//! the peer blocks them, queue sizes; and pseudo-random bytes.
+//! Operations on TCP sockets that `TcpStream` does not have: resets, source addresses, small
+//! buffers, writes until the peer blocks them, queue sizes; and pseudo-random bytes.
 
 use std::{
     fs,
     io::{ErrorKind, Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{IpAddr, SocketAddr, TcpStream},
     thread,
     time::{Duration, Instant},
 };
@@ -34,9 +34,31 @@ pub fn connect_with_small_buffer(address: &str) -> TcpStream {
     let address: SocketAddr = address.parse().expect("an IPv4 address and a port");
     socket.connect(&address.into()).unwrap_or_else(|e| panic!("{address}: {e}"));
     let stream = TcpStream::from(socket);
+    set_timeouts(&stream);
+    stream
+}
+
+/// Connects from a free port of the local address `source`, with [`WAIT_TIMEOUT`] for reads and
+/// writes.
+///
+/// # Panics
+///
+/// When nothing listens at `address`.
+pub fn connect_from(source: impl Into<IpAddr>, address: &str) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::new(source.into(), 0).into()).expect("an address of this machine");
+    let address: SocketAddr = address.parse().expect("an IPv4 address and a port");
+    socket.connect(&address.into()).unwrap_or_else(|e| panic!("{address}: {e}"));
+    let stream = TcpStream::from(socket);
+    set_timeouts(&stream);
+    stream.set_nodelay(true).expect("a live socket");
+    stream
+}
+
+/// Sets [`WAIT_TIMEOUT`] for reads and writes.
+pub(crate) fn set_timeouts(stream: &TcpStream) {
     stream.set_read_timeout(Some(WAIT_TIMEOUT)).expect("a timeout that is not 0");
     stream.set_write_timeout(Some(WAIT_TIMEOUT)).expect("a timeout that is not 0");
-    stream
 }
 
 /// Sets a receive buffer of 1 MiB, for fast reading behind [`connect_with_small_buffer`].
@@ -111,9 +133,7 @@ pub fn read_exactly(stream: &mut impl Read, len: usize) -> Vec<u8> {
 ///
 /// When the socket is broken.
 pub fn unacknowledged(stream: &TcpStream) -> usize {
-    let port = |address: SocketAddr| format!(":{:04X}", address.port());
-    let ours = port(stream.local_addr().expect("a live socket"));
-    let theirs = port(stream.peer_addr().expect("a live socket"));
+    let (ours, theirs) = port_suffixes(stream);
     let table = fs::read_to_string("/proc/net/tcp").expect("Linux");
     let line = table
         .lines()
@@ -131,9 +151,7 @@ pub fn unacknowledged(stream: &TcpStream) -> usize {
 ///
 /// When the socket is broken.
 pub fn wait_until_read(stream: &TcpStream) {
-    let port = |address: SocketAddr| format!(":{:04X}", address.port());
-    let ours = port(stream.local_addr().expect("a live socket"));
-    let theirs = port(stream.peer_addr().expect("a live socket"));
+    let (ours, theirs) = port_suffixes(stream);
     let start = Instant::now();
     loop {
         let table = fs::read_to_string("/proc/net/tcp").expect("Linux");
@@ -150,4 +168,11 @@ pub fn wait_until_read(stream: &TcpStream) {
         assert!(start.elapsed() < WAIT_TIMEOUT, "the peer does not read");
         thread::yield_now();
     }
+}
+
+/// The ports of both ends as `/proc/net/tcp` writes them behind the addresses: `:1F90`.
+fn port_suffixes(stream: &TcpStream) -> (String, String) {
+    let port = |address: SocketAddr| format!(":{:04X}", address.port());
+    let ours = stream.local_addr().expect("a live socket");
+    (port(ours), port(stream.peer_addr().expect("a live socket")))
 }

@@ -1,11 +1,14 @@
-//! A TCP server that a test controls.
+//! TCP servers that a test controls, and one that does not answer.
 
 use std::{
-    net::{TcpListener, TcpStream},
+    io,
+    net::{SocketAddr, TcpListener, TcpStream},
     thread::{self, JoinHandle},
 };
 
-use crate::server::WAIT_TIMEOUT;
+use socket2::{Domain, Socket, Type};
+
+use crate::tcp::set_timeouts;
 
 /// A listener on a free port of 127.0.0.1 that accepts only on request.
 #[derive(Debug)]
@@ -50,8 +53,7 @@ impl Upstream {
     /// When accepting fails.
     pub fn accept(&self) -> TcpStream {
         let (stream, _) = self.listener.accept().expect("a connection");
-        stream.set_read_timeout(Some(WAIT_TIMEOUT)).expect("a timeout that is not 0");
-        stream.set_write_timeout(Some(WAIT_TIMEOUT)).expect("a timeout that is not 0");
+        set_timeouts(&stream);
         stream
     }
 
@@ -61,5 +63,54 @@ impl Upstream {
         script: impl FnOnce(TcpStream) -> T + Send + 'static,
     ) -> JoinHandle<T> {
         thread::spawn(move || script(self.accept()))
+    }
+}
+
+/// A listener whose backlog is full: a connection to it is neither accepted nor refused.
+#[derive(Debug)]
+pub struct Unresponsive {
+    listener: Socket,
+    _queued: Vec<Socket>,
+}
+
+impl Unresponsive {
+    /// Binds the listener to a free port of 127.0.0.1.
+    ///
+    /// # Panics
+    ///
+    /// When the machine has no free port.
+    #[expect(clippy::new_without_default, reason = "it binds a port")]
+    pub fn new() -> Unresponsive {
+        Unresponsive::bind(([127, 0, 0, 1], 0).into()).expect("a free port")
+    }
+
+    /// Binds the listener to an IPv4 address and fills its backlog.
+    ///
+    /// # Errors
+    ///
+    /// The address cannot be bound.
+    pub fn bind(address: SocketAddr) -> io::Result<Unresponsive> {
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        listener.bind(&address.into())?;
+        listener.listen(0)?;
+        let address = listener.local_addr()?;
+        let mut queued = Vec::new();
+        for _ in 0..4 {
+            let client = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+            client.set_nonblocking(true)?;
+            client.connect(&address).ok();
+            queued.push(client);
+        }
+        Ok(Unresponsive { listener, _queued: queued })
+    }
+
+    /// The listener's `HOST:PORT`.
+    ///
+    /// # Panics
+    ///
+    /// When the socket is broken.
+    pub fn address(&self) -> String {
+        let address = self.listener.local_addr().expect("it is bound");
+        address.as_socket().expect("an IPv4 address").to_string()
     }
 }

@@ -88,9 +88,8 @@ pub fn main() -> ExitCode {
         }
         Err(e) => return fail(Failure::Usage(usage::one_line(&e, &Cli::whole_command()))),
     };
-    let result = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
-        Command::Serve(args) => serve::run(args.console),
-        Command::Gateway(_) => serve::run(false),
+    let result = match cli.into_command() {
+        command @ (Command::Serve(_) | Command::Gateway(_)) => serve::run(command),
         Command::Check(args) => check::run(args),
         Command::Connect(args) => run_client(client::run(args)),
         Command::Bench(args) => {
@@ -131,6 +130,10 @@ impl Drop for FlushAtExit {
 impl Cli {
     fn read() -> Result<Cli, clap::Error> {
         Cli::from_arg_matches(&Cli::whole_command().try_get_matches()?)
+    }
+
+    fn into_command(self) -> Command {
+        self.command.unwrap_or(Command::Serve(self.serve))
     }
 
     /// The command line, with the environment variable of each setting in its help.

@@ -12,7 +12,7 @@ use std::{
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// How long the process waits for the readers of its standard streams before it exits.
+/// The time for which the process waits for the readers of its standard streams before it exits.
 pub(super) const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A bounded queue of text and the thread that writes it. Clones share the queue.
@@ -106,7 +106,7 @@ impl Inner {
     }
 }
 
-/// How many bytes could not be written.
+/// The number of bytes that could not be written.
 pub(super) struct Unwritten(pub(super) usize);
 
 /// Writes all of `text`, also to a file in non-blocking mode: another process that shares a

@@ -26,7 +26,7 @@ use crate::{
 pub(super) struct ServeCommand {
     /// Answer the clients of the service chat from this terminal
     #[arg(long)]
-    pub(super) console: bool,
+    console: bool,
     #[command(flatten)]
     serve: ServeArgs,
 }
@@ -84,9 +84,10 @@ impl GatewayArgs {
     }
 }
 
-/// Serves by the settings of the command line, the environment and the file until a signal
-/// stops the server.
-pub(super) fn run(console: bool) -> Result<(), Failure> {
+/// Serves by the settings of `command` (`serve` or `gateway`), the environment and the file until
+/// a signal stops the server.
+pub(super) fn run(command: Command) -> Result<(), Failure> {
+    let console = matches!(&command, Command::Serve(args) if args.console);
     if console && !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
         return Err(Failure::Usage(
             "--console needs a terminal on standard input and standard output".to_owned(),
@@ -95,7 +96,7 @@ pub(super) fn run(console: bool) -> Result<(), Failure> {
     let console_log = logging::start(console).map_err(Failure::Usage)?;
     let activated = ActivatedSockets::from_env().map_err(Failure::Usage)?;
     let names = activated.names();
-    let settings = read_settings(&names).map_err(Failure::Usage)?;
+    let settings = settings_of(command, &names).map_err(Failure::Usage)?;
     if console {
         let served = settings.check_served(Service::Chat, &names);
         served.map_err(|why| Failure::Usage(format!("--console {why}")))?;
@@ -118,7 +119,7 @@ async fn serve(
     console_log: Option<Receiver<String>>,
 ) -> Result<(), String> {
     let server = Server::bind(settings, activated).await?;
-    // Before the announcement: whoever waits for it may send a signal at once.
+    // Before the announcement: a program that waits for it may send a signal at once.
     let Signals { stop, mut reload } =
         signals::handle().map_err(|e| format!("cannot handle signals: {e}"))?;
     stdout::print(server.announcement().as_bytes());
@@ -150,17 +151,22 @@ async fn next_reload(
         pending::<()>().await;
     }
     // Reading files may block.
-    let settings = spawn_blocking(move || read_settings(&names)).await;
+    let settings = spawn_blocking(move || reread_settings(&names)).await;
     settings.unwrap_or_else(|e| Err(e.to_string()))
 }
 
-/// Parses the command line of this process and reads the environment and the file.
-fn read_settings(activated: &ActivatedNames) -> Result<Settings, String> {
+/// Parses the command line of this process again, which reads the files that it names, and reads
+/// the environment and the settings file.
+fn reread_settings(activated: &ActivatedNames) -> Result<Settings, String> {
     let cli = Cli::read().map_err(|e| usage::one_line(&e, &Cli::whole_command()))?;
-    match cli.command {
-        None => cli.serve.serve.settings(activated),
-        Some(Command::Serve(args)) => args.serve.settings(activated),
-        Some(Command::Gateway(args)) => args.settings(activated),
-        Some(_) => Err("this command does not serve".to_owned()),
+    settings_of(cli.into_command(), activated)
+}
+
+/// Merges the settings of a command with those of the environment and the file.
+fn settings_of(command: Command, activated: &ActivatedNames) -> Result<Settings, String> {
+    match command {
+        Command::Serve(args) => args.serve.settings(activated),
+        Command::Gateway(args) => args.settings(activated),
+        _ => Err("this command does not serve".to_owned()),
     }
 }

@@ -20,11 +20,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How long after a SIGHUP the terminal may still be closed for the signal to count as its
-/// hangup: some terminals send the signal before they close.
+/// The time after a SIGHUP within which the closing of the terminal makes the signal its hangup:
+/// some terminals send the signal before they close.
 const HANGUP_DELAY: Duration = Duration::from_secs(1);
 
-/// How often the terminal is polled during [`HANGUP_DELAY`].
+/// The interval at which the terminal is polled during [`HANGUP_DELAY`].
 const HANGUP_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Requests that signals make.

@@ -1,4 +1,4 @@
-//! What is served where: the addresses of HTTP, the listeners and the routes.
+//! The addresses of HTTP, the listeners and the routes: given or by default, and checked together.
 
 use echogate_proto::endpoint::HostPort;
 

@@ -173,7 +173,7 @@ impl Arguments {
     ///
     /// # Errors
     ///
-    /// What is wrong with the value.
+    /// A description of what is wrong with the value.
     pub(super) fn add(&mut self, flag: &Arg, value: &OsStr) -> Result<(), String> {
         let name = flag.get_long().expect("every setting has a long flag");
         let text = escape(&value.to_string_lossy());

@@ -90,17 +90,17 @@ pub(crate) struct Settings {
     pub(crate) api: bool,
     /// The time limit of a request head, a TLS handshake or a PROXY header.
     pub(crate) header_timeout: Duration,
-    /// How long an HTTP client may accept no byte of a response.
+    /// The time for which an HTTP client may accept no byte of a response.
     pub(crate) write_timeout: Duration,
-    /// How long an HTTP connection may be idle between requests.
+    /// The time for which an HTTP connection may be idle between requests.
     pub(crate) keep_alive_timeout: Duration,
     /// The time limit of connecting to an upstream.
     pub(crate) dial_timeout: Duration,
-    /// How long a connection may be idle; None disables the limit.
+    /// The time for which a connection may be idle; None disables the limit.
     pub(crate) idle_timeout: Option<Duration>,
-    /// How long a WebSocket client may be silent before a Ping.
+    /// The time for which a WebSocket client may be silent before a Ping.
     pub(crate) ping_interval: Duration,
-    /// How long a WebSocket client may be silent after a Ping.
+    /// The time for which a WebSocket client may be silent after a Ping.
     pub(crate) ping_timeout: Duration,
 }
 

@@ -139,9 +139,8 @@ fn parse_setting(text: &str) -> Result<Origin, &'static str> {
     if !authority.contains('[') && authority.matches(':').count() > 1 {
         return Err("an IPv6 address needs brackets");
     }
-    let host_end = authority.rfind(']').map_or(0, |bracket| bracket + 1);
-    let colon = authority[host_end..].find(':').map(|colon| host_end + colon);
-    let host = Host::parse_setting(&authority[..colon.unwrap_or(authority.len())])?;
+    let (host, _) = Authority::split(authority);
+    let host = Host::parse_setting(host)?;
     let port =
         match Authority::parse(authority).ok_or("its port is not a number from 1 to 65535")? {
             Authority { port: Some(0), .. } => return Err("no page has port 0"),

@@ -38,7 +38,7 @@ pub(crate) struct RouteSpec {
     pub(crate) path: String,
     /// The upstream.
     pub(crate) upstream: UpstreamSpec,
-    /// How message boundaries are mapped.
+    /// The mapping between WebSocket messages and the upstream's bytes.
     pub(crate) framing: Framing,
     /// The options of the framing.
     pub(crate) framing_options: FramingOptions,

@@ -111,15 +111,7 @@ impl fmt::Display for Host {
 impl Authority {
     /// Parses an authority without user information.
     pub(crate) fn parse(text: &str) -> Option<Authority> {
-        // The colon of a port comes after the bracket of an IPv6 address.
-        let host_end = text.rfind(']').map_or(0, |bracket| bracket + 1);
-        let (host, port) = match text[host_end..].find(':') {
-            Some(colon) => {
-                let (host, port) = text.split_at(host_end + colon);
-                (host, &port[1..])
-            }
-            None => (text, ""),
-        };
+        let (host, port) = Authority::split(text);
         let host = Host::parse(host)?;
         let port = match port {
             "" => None,
@@ -127,6 +119,16 @@ impl Authority {
             _ => return None,
         };
         Some(Authority { host, port })
+    }
+
+    /// Splits an authority at the colon before the port, which comes after the bracket of an IPv6
+    /// address; without a colon the port is empty.
+    pub(crate) fn split(text: &str) -> (&str, &str) {
+        let host_end = text.rfind(']').map_or(0, |bracket| bracket + 1);
+        match text[host_end..].find(':') {
+            Some(colon) => (&text[..host_end + colon], &text[host_end + colon + 1..]),
+            None => (text, ""),
+        }
     }
 }
 
@@ -232,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_and_localhost_are_no_strangers() {
+    fn addresses_and_names_below_localhost_are_local() {
         for (text, local) in [
             ("127.0.0.1", true),
             ("192.0.2.1", true),

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use axum::http::HeaderMap;
 
-use super::{authority::Authority, networks::Network};
+use super::{authority::Authority, canonical, networks::Network};
 
 /// The client of an HTTP request, as the trusted proxies name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,8 +88,7 @@ fn parse_hop(hop: &[u8]) -> Option<SocketAddr> {
         Some(ip) => ip.parse::<Ipv6Addr>().map(IpAddr::from),
         None => hop.parse(),
     };
-    let at = ip.map(|ip| SocketAddr::new(ip, 0)).or_else(|_| hop.parse()).ok()?;
-    Some(SocketAddr::new(at.ip().to_canonical(), at.port()))
+    ip.map(|ip| SocketAddr::new(ip, 0)).or_else(|_| hop.parse()).ok().map(canonical)
 }
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ use nix::errno::Errno;
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpStream;
 
+use super::canonical;
+
 /// The hairpins that no listener has accepted yet. An entry whose listener is closed in the
 /// meantime stays; their number is bounded by the ports of the machine. Clones share the table.
 #[derive(Clone, Debug, Default)]
@@ -25,9 +27,8 @@ pub(crate) struct Hairpins(Arc<Mutex<HashMap<AddressPair, Hairpin>>>);
 /// The local and the remote address, from the connecting side.
 type AddressPair = (SocketAddr, SocketAddr);
 
-/// The pair in canonical form: a dual-stack listener sees IPv4 addresses as IPv4-mapped.
+/// The pair in canonical form, in which both ends see it alike.
 fn address_pair(from: SocketAddr, to: SocketAddr) -> AddressPair {
-    let canonical = |at: SocketAddr| SocketAddr::new(at.ip().to_canonical(), at.port());
     (canonical(from), canonical(to))
 }
 

@@ -12,8 +12,8 @@ use tokio::{
 
 use super::resolve::{self, ResolveError};
 
-/// How long an attempt runs before the next one starts beside it (RFC 8305 section 5, "Connection
-/// Attempt Delay").
+/// The time between the start of an attempt and the start of the next one beside it (RFC 8305
+/// section 5, "Connection Attempt Delay").
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// The error of a connection attempt to a host.

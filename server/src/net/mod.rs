@@ -1,7 +1,8 @@
 //! Sockets of every family, TLS, and the addresses that proxies name.
 //!
 //! - [`listener`], [`datagram_socket`]: bound sockets of every family; `packet_info`: the local
-//!   address of a datagram; [`socket_file`]: the files of Unix sockets; [`own_sockets`]: this server's datagram sockets
+//!   address of a datagram; [`socket_file`]: the files of Unix sockets; [`own_sockets`]: this
+//!   server's datagram sockets
 //! - [`stream`]: byte streams of clients and upstreams; [`tls`]
 //! - [`resolve`]: host names to addresses; [`happy_eyeballs`]: a TCP connection to one of a
 //!   host's addresses
@@ -24,3 +25,11 @@ pub(crate) mod resolve;
 pub(crate) mod socket_file;
 pub(crate) mod stream;
 pub(crate) mod tls;
+
+use std::net::SocketAddr;
+
+/// The address with an IPv4-mapped IPv6 address as IPv4: a dual-stack socket reports IPv4 peers as
+/// IPv4-mapped. The port is kept; the zone of an IPv6 address is dropped.
+fn canonical(at: SocketAddr) -> SocketAddr {
+    SocketAddr::new(at.ip().to_canonical(), at.port())
+}

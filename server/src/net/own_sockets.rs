@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::datagram_socket::DatagramSocket;
+use super::{canonical, datagram_socket::DatagramSocket};
 
 /// The addresses of the datagram sockets of this server.
 #[derive(Debug, Default)]
@@ -42,16 +42,15 @@ impl OwnSockets {
     }
 
     fn has(&self, source: SocketAddr, is_local: impl Fn(SocketAddr) -> bool) -> bool {
-        let canonical = |at: SocketAddr| at.ip().to_canonical();
         self.udp.iter().filter(|own| own.port() == source.port()).any(|own| {
             // A socket that is bound to all addresses sends from any of this machine.
             let is_any = own.ip().is_unspecified() || own.ip().is_multicast();
-            canonical(*own) == canonical(source) || is_any && is_local(source)
+            canonical(*own).ip() == canonical(source).ip() || is_any && is_local(source)
         })
     }
 }
 
-/// Whether an address belongs to this machine: to bind a socket to it is possible.
+/// Whether an address belongs to this machine: a socket can be bound to it.
 fn is_of_this_machine(mut address: SocketAddr) -> bool {
     address.set_ip(address.ip().to_canonical());
     address.set_port(0);

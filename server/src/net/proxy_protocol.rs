@@ -9,6 +9,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use super::canonical;
 use crate::text::escape;
 
 /// The length of the longest header of version 1 in bytes, its line end included.
@@ -63,7 +64,6 @@ impl ProxiedAddresses {
     /// Both addresses in one family, as a PROXY header requires: beside an IPv6 address, an IPv4
     /// address becomes IPv4-mapped, as HAProxy does.
     fn in_one_family(self) -> ProxiedAddresses {
-        let canonical = |at: SocketAddr| SocketAddr::new(at.ip().to_canonical(), at.port());
         let (source, destination) = (canonical(self.source), canonical(self.destination));
         if source.is_ipv4() == destination.is_ipv4() {
             return ProxiedAddresses { source, destination };
@@ -138,7 +138,7 @@ async fn read_v1(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Pro
     let mut line = vec![b'P'];
     while !line.ends_with(b"\r\n") {
         if line.len() == MAX_V1 {
-            return Err(invalid("the line is longer than 107 bytes"));
+            return Err(invalid(format!("the line is longer than {MAX_V1} bytes")));
         }
         line.push(stream.read_u8().await?);
     }

@@ -15,8 +15,8 @@ use super::tls::Tls;
 /// it minutes late.
 const UNSENT: u32 = 128 * 1024;
 
-/// A stream of bytes as a relay uses it: what reads and writes do not report, and an end that is
-/// not orderly.
+/// A stream of bytes as a relay uses it: with the state that reads and writes do not report, and
+/// with an end by a reset.
 pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin {
     /// Whether the connection is known to have failed, or the peer to have ended its side,
     /// although there may be bytes to read.

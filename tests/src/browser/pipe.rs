@@ -13,7 +13,7 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::server::WAIT_TIMEOUT;
+use crate::{program, server::WAIT_TIMEOUT};
 
 /// The program names of the browser, tried in this order unless `CHROMIUM` names one.
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
@@ -49,11 +49,7 @@ pub(super) struct Pipe {
 /// The browser's program, if there is one.
 pub(super) fn program() -> Option<OsString> {
     let named = std::env::var_os("CHROMIUM").filter(|name| !name.is_empty());
-    named.or_else(|| {
-        let folders: Vec<PathBuf> = std::env::split_paths(&std::env::var_os("PATH")?).collect();
-        let found = |name: &str| folders.iter().map(|f| f.join(name)).find(|path| path.is_file());
-        NAMES.into_iter().find_map(found).map(PathBuf::into_os_string)
-    })
+    named.or_else(|| NAMES.into_iter().find_map(program::find).map(PathBuf::into_os_string))
 }
 
 impl Pipe {

@@ -111,7 +111,7 @@ impl StreamWorker {
                 }
             }
             if let Poll::Ready(Err(error)) = self.poll_send(cx) {
-                // What the server has sent before explains the failure better.
+                // Bytes that the server sent before the failure may explain it better.
                 while let Poll::Ready(received) = self.poll_receive(cx) {
                     received?;
                 }

@@ -12,13 +12,13 @@ use tokio::sync::watch;
 
 use super::ResolveError;
 
-/// How long an answer is kept.
+/// The time for which an answer is kept.
 pub(super) const ANSWER_TTL: Duration = Duration::from_secs(5);
 
-/// How long a failed look-up is kept.
+/// The time for which a failed look-up is kept.
 pub(super) const FAILURE_TTL: Duration = Duration::from_secs(1);
 
-/// How long a look-up may take before the next caller starts a second one.
+/// The time after which a look-up counts as hung: the next caller then starts a second one.
 pub(super) const HUNG: Duration = Duration::from_secs(5);
 
 /// The most simultaneous look-ups of one name.
@@ -53,7 +53,7 @@ pub(super) struct Name {
     pub(super) waiting: Option<watch::Sender<Option<Answer>>>,
     /// Running look-ups.
     pub(super) running: usize,
-    /// When the last look-up was queued, while it is queued or runs.
+    /// The time at which the last look-up was queued; None unless it is queued or runs.
     pub(super) asked: Option<Instant>,
     /// Whether the name is in the queue.
     pub(super) is_queued: bool,

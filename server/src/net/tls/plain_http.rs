@@ -9,7 +9,7 @@ use tokio::{
 
 use echogate_event_loop::StreamSocket;
 
-/// How long the client may take to read the answer and close the connection.
+/// The time limit for the client to read the answer and close the connection.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// The body of the answer.

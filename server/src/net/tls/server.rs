@@ -15,7 +15,7 @@ use super::{AppProtocol, Tls, certificates, error_text, plain_http, provider, un
 use crate::{connections::registry::Peer, runtime::drain::Drain};
 use echogate_event_loop::StreamSocket;
 
-/// How long a handshake that has begun may still take when the server shuts down.
+/// The time limit, from the beginning of a shutdown, for handshakes that have begun.
 const LAST_HANDSHAKE: Duration = Duration::from_secs(1);
 
 /// The server's certificate and key, as read from their files.
