@@ -25,12 +25,11 @@ use crate::{
 /// events are handled, at most.
 pub(crate) const BATCH: usize = 1024;
 
-/// How long tasks whose turns were cut short are polled, all together, before sockets and wakes
-/// are looked at again.
+/// The time for which tasks whose turns were cut short are polled, all together, before sockets
+/// and wakes are looked at again.
 const YIELDED_SLICE: Duration = Duration::from_millis(1);
 
-/// How long a log that is written by another thread has for its last lines before the process
-/// aborts.
+/// The time for another thread to write the last lines of the log before the process aborts.
 const LAST_LINES: Duration = Duration::from_millis(200);
 
 /// An event loop, owned by its thread.

@@ -43,7 +43,7 @@ impl Inbox {
         Ok(Inbox { pending: Mutex::default(), waker, load: AtomicUsize::new(0) })
     }
 
-    /// Has `add` put something in.
+    /// Applies `add` to the contents, and wakes the loop if nothing was pending.
     pub(crate) fn push(&self, add: impl FnOnce(&mut Pending)) {
         let mut pending = self.pending();
         let was_empty =

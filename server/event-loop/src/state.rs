@@ -78,7 +78,7 @@ pub(crate) fn enter_loop(state: LoopState) {
     LOOP.set(Some(state));
 }
 
-/// Ends what [`enter_loop`] began.
+/// Removes the state that [`enter_loop`] has set.
 pub(crate) fn leave_loop() {
     LOOP.set(None);
 }

@@ -107,22 +107,22 @@ impl OnLoop {
             assert_eq!(*number, self.loop_number, "{WRONG_LOOP}");
             let registration = &mut registrations[self.key];
             assert_eq!(*task, registration.task, "{WRONG_TASK}");
-            let state = &mut registration.ready;
-            if !*ready(state) || !turn.may_continue() {
+            let known = &mut registration.ready;
+            if !*ready(known) || !turn.may_continue() {
                 return Poll::Pending;
             }
             loop {
                 match io(&mut self.socket) {
                     Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                        *ready(state) = false;
+                        *ready(known) = false;
                         return Poll::Pending;
                     }
                     done => {
                         turn.count(*done.as_ref().unwrap_or(&0));
                         let is_short = done.as_ref().is_ok_and(|&n| 0 < n && n < len);
-                        if is_short && !state.read_closed {
-                            *ready(state) = false;
+                        if is_short && !known.read_closed {
+                            *ready(known) = false;
                         }
                         return Poll::Ready(done);
                     }

@@ -1,4 +1,4 @@
-//! Turns: how long a task may run before other tasks do.
+//! Turns: the time for which a task may run before others do.
 
 use std::{
     task::{Context, Poll},
@@ -19,7 +19,7 @@ pub(crate) const UNTIMED_OPERATIONS: u32 = 4;
 /// Bytes in one read or write from which on the clock is read before the next one.
 const BULK_BYTES: usize = 16 * 1024;
 
-/// How long a turn lasts from the moment at which its clock is first read.
+/// The duration of a turn from the moment at which its clock is first read.
 pub(crate) const TIME_SLICE: Duration = Duration::from_micros(500);
 
 /// The turn of the task that is being polled.

@@ -62,7 +62,7 @@ pub struct Connection {
     /// The local address of the gateway's connection to the upstream. If the upstream is a
     /// service of this server, that connection has this address as its `peer`.
     pub upstream_from: Option<String>,
-    /// The time of its begin, in seconds since 1970.
+    /// The time of its start, in seconds since 1970.
     pub since: f64,
     /// The age, in seconds.
     pub age: f64,

@@ -72,7 +72,7 @@ pub struct Conversation {
     pub id: u64,
     /// The address of the client, or another description.
     pub peer: String,
-    /// The time of its begin, in seconds since 1970.
+    /// The time of its start, in seconds since 1970.
     pub since: f64,
     /// The time since when the client waits for a reply, in seconds since 1970; null if it does
     /// not wait.

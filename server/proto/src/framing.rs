@@ -271,7 +271,7 @@ impl Framer {
                 self.text.push(&input[cut_at..taken]).map_err(|_| FramingError::InvalidUtf8)?;
             }
             Err(InvalidUtf8 { valid_up_to: 0 }) => return Err(FramingError::InvalidUtf8),
-            // What is valid goes out, however the reads fall. The next call finds the error.
+            // The valid part goes out, however the reads fall. The next call finds the error.
             Err(InvalidUtf8 { valid_up_to }) => {
                 self.text = Utf8Stream::default();
                 taken = valid_up_to;
@@ -281,8 +281,8 @@ impl Framer {
         if total == 0 {
             return Ok(Outgoing::nothing(taken));
         }
-        // What is held back now was not all of what was held back before: the
-        // character of before is complete, or `total` would be 0.
+        // The bytes held back before are part of a complete character: with one that is still
+        // incomplete, `total` would be 0.
         let head = FrameHeader::new(opcode, true, total as u64).with(before.held());
         let payload = 0..taken - self.text.held().len();
         Ok(Outgoing { head, payload, taken, ends_message: true })

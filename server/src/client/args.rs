@@ -164,7 +164,7 @@ impl Args {
         }
         let target = match (self.text, self.binary) {
             (false, false) => target,
-            (text, _) => target.with_form(if text { "--text" } else { "--binary" })?,
+            (text, _) => target.with_format(if text { "--text" } else { "--binary" })?,
         };
         if self.half_close { target.with_half_close() } else { Ok(target) }
     }
@@ -174,7 +174,7 @@ impl Args {
         ConnectionPolicy { once: self.once, reconnect: self.reconnect, wait: self.wait() }
     }
 
-    /// How long replies are awaited when the input has ended.
+    /// The limit of the wait for replies when the input has ended.
     fn wait(&self) -> Wait {
         if self.stay { Wait::Forever } else { self.wait.unwrap_or_default() }
     }

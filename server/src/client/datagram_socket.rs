@@ -5,6 +5,7 @@ use std::{
     fmt,
     future::Future,
     io,
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -48,6 +49,14 @@ impl Drop for SocketFile {
 }
 
 impl DatagramSocket {
+    /// The local address of a UDP socket.
+    pub(super) fn local_addr(&self) -> Option<SocketAddr> {
+        match self {
+            DatagramSocket::Udp(udp) => udp.socket.local_addr().ok(),
+            DatagramSocket::Unix { .. } => None,
+        }
+    }
+
     /// Sends a datagram. Only the latest caller is woken.
     pub(super) fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<()>> {
         match self {

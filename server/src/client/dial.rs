@@ -31,38 +31,27 @@ use crate::text::io_error::describe;
 /// same limit of its own.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Connects to a byte stream target. Also returns the local address in the form
-/// ` (from ADDRESS)`, empty if there is none to show.
-pub(super) async fn stream(target: &Target) -> io::Result<(Stream, String)> {
-    let stream = match target {
-        Target::Tcp(at) => Stream::from(tcp(at).await?),
-        Target::Tls(at, trust) => host(at, Some(trust)).await?.0,
-        Target::Unix(path) => Stream::from(unix(path).await?),
-        Target::Udp(_) | Target::UnixGram(_) | Target::WebSocket(_) => {
-            return Err(io::ErrorKind::Unsupported.into());
-        }
-    };
-    let local = stream.local_addr().map_or_else(|_| String::new(), in_parentheses);
-    Ok((stream, local))
-}
-
-/// Opens a socket for a datagram target. Also returns the local address as [`stream`] does.
-pub(super) async fn datagrams(target: &Target) -> io::Result<(DatagramSocket, String)> {
+/// Connects to a byte stream target.
+pub(super) async fn stream(target: &Target) -> io::Result<Stream> {
     match target {
-        Target::Udp(at) => {
-            let socket = udp(at).await?;
-            let local = socket.local_addr().map_or_else(|_| String::new(), in_parentheses);
-            Ok((DatagramSocket::Udp(Udp::new(socket)), local))
-        }
-        Target::UnixGram(path) => Ok((unixgram(path)?, String::new())),
-        Target::Tcp(_) | Target::Tls(..) | Target::Unix(_) | Target::WebSocket(_) => {
+        Target::Tcp(at) => host(at, None).await,
+        Target::Tls(at, trust) => host(at, Some(trust)).await,
+        Target::Unix(path) => Ok(unix(path).await?.into()),
+        Target::Udp(_) | Target::UnixGram(_) | Target::WebSocket(_) => {
             Err(io::ErrorKind::Unsupported.into())
         }
     }
 }
 
-fn in_parentheses(local: SocketAddr) -> String {
-    format!(" (from {local})")
+/// Opens a socket for a datagram target.
+pub(super) async fn datagrams(target: &Target) -> io::Result<DatagramSocket> {
+    match target {
+        Target::Udp(at) => Ok(DatagramSocket::Udp(Udp::new(udp(at).await?))),
+        Target::UnixGram(path) => unixgram(path),
+        Target::Tcp(_) | Target::Tls(..) | Target::Unix(_) | Target::WebSocket(_) => {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
 }
 
 /// Connects to the first address of a host that accepts.
@@ -82,18 +71,13 @@ async fn tcp(at: &HostPort) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Connects to a host, over TLS if `trust` is given. Also returns the local address.
-pub(super) async fn host(
-    at: &HostPort,
-    trust: Option<&ClientTls>,
-) -> io::Result<(Stream, SocketAddr)> {
+/// Connects to a host, over TLS if `trust` is given.
+pub(super) async fn host(at: &HostPort, trust: Option<&ClientTls>) -> io::Result<Stream> {
     let stream = tcp(at).await?;
-    let local = stream.local_addr()?;
-    let stream = match trust {
-        None => Stream::from(stream),
+    Ok(match trust {
+        None => stream.into(),
         Some(trust) => in_time(trust.connect("server", stream)).await?.into(),
-    };
-    Ok((stream, local))
+    })
 }
 
 /// Connects to a Unix stream socket.

@@ -8,7 +8,7 @@
 //! - `dial`: connected streams and datagram sockets
 //! - `transport`: a connection over any transport: a sender and a receiver
 //! - `session`: both directions of a connection, driven until they have ended
-//! - `pending_replies`: the replies that a session waits for, and for how long
+//! - `pending_replies`: the replies that a session waits for, and their time limits
 //! - `modes`: the pipe mode and the messages mode
 //! - `reconnect`: sessions over several connections in turn
 //! - `bench`: the load generator

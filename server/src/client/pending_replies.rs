@@ -80,7 +80,7 @@ pub(super) enum Expected {
 pub(super) struct PendingReplies {
     /// Messages sent.
     sent: Cell<u64>,
-    /// PendingReplies received since the first message was sent.
+    /// Replies received since the first message was sent.
     received: Cell<u64>,
     /// The time at which the last message was sent.
     sent_at: Cell<Option<Instant>>,

@@ -24,7 +24,7 @@ pub(super) struct ConnectionPolicy {
     pub(super) once: bool,
     /// A connection that fails, or ends before all messages are sent, is made again.
     pub(super) reconnect: bool,
-    /// How long the peer's replies are awaited when all messages are sent.
+    /// The limit of the wait for replies when all messages are sent.
     pub(super) wait: Wait,
 }
 

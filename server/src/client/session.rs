@@ -28,8 +28,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The time that the server has to answer a Close, outstanding replies included.
 const CLOSE_REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long the input is read further when nothing can be sent any more, to find out whether input
-/// remains unsent.
+/// The time for which the input is still read when nothing can be sent any more, to find out
+/// whether input remains unsent.
 const INPUT_CHECK: Duration = Duration::from_millis(100);
 
 /// The reason why a session ended before both directions had ended.

@@ -48,7 +48,7 @@ impl Target {
         }
         let websocket = matches!(address, Address::Ws(..) | Address::Wss(..));
         if let Some(flag) = websocket_flag(args).filter(|_| !websocket) {
-            return Err(format!("{flag} is valid with ws:// and wss:// only"));
+            return Err(websocket_only(flag));
         }
         let tls = matches!(address, Address::Tls(_) | Address::Wss(..));
         if let Some(flag) = tls_flag(args).filter(|_| !tls) {
@@ -75,19 +75,23 @@ impl Target {
     }
 
     /// Sets the message format to that of `flag`: `--text` or `--binary`.
-    pub(super) fn with_form(self, flag: &str) -> Result<Target, String> {
-        let Target::WebSocket(mut upgrade) = self else {
-            return Err(format!("{flag} is valid with ws:// and wss:// only"));
-        };
+    pub(super) fn with_format(self, flag: &str) -> Result<Target, String> {
+        let mut upgrade = self.upgrade(flag)?;
         upgrade.binary = flag == "--binary";
         Ok(Target::WebSocket(upgrade))
     }
 
+    /// The upgrade of a WebSocket target, the only one for which `flag` is valid.
+    fn upgrade(self, flag: &str) -> Result<Upgrade, String> {
+        match self {
+            Target::WebSocket(upgrade) => Ok(upgrade),
+            _ => Err(websocket_only(flag)),
+        }
+    }
+
     /// Requires the subprotocol [`HALF_CLOSE`].
     pub(super) fn with_half_close(self) -> Result<Target, String> {
-        let Target::WebSocket(mut upgrade) = self else {
-            return Err("--half-close is valid with ws:// and wss:// only".to_owned());
-        };
+        let mut upgrade = self.upgrade("--half-close")?;
         upgrade.half_close = true;
         let others = upgrade.headers.get(header::SEC_WEBSOCKET_PROTOCOL);
         let others = others.and_then(|others| others.to_str().ok());
@@ -96,6 +100,10 @@ impl Target {
         upgrade.headers.insert(header::SEC_WEBSOCKET_PROTOCOL, all);
         Ok(Target::WebSocket(upgrade))
     }
+}
+
+fn websocket_only(flag: &str) -> String {
+    format!("{flag} is valid with ws:// and wss:// only")
 }
 
 /// The verification of the server at `at`.

@@ -12,48 +12,48 @@ use http::{HeaderName, HeaderValue, header};
 /// The target of a connection and the options of the handshakes, as `connect` and `bench` take
 /// them.
 #[derive(clap::Args, Clone, Debug)]
-pub(in crate::client) struct TargetArgs {
+pub(super) struct TargetArgs {
     /// The endpoint to connect to: tcp://HOST:PORT, tls://HOST:PORT, udp://HOST:PORT,
     /// unix:///PATH, unixgram:///PATH, ws://[USER:PASSWORD@]HOST[:PORT][/PATH] or wss://...
     /// In a PATH, %XX stands for any byte
     #[arg(value_name = "URL", default_value = "tcp://127.0.0.1:7007")]
-    pub(in crate::client) url: Endpoint,
+    pub(super) url: Endpoint,
 
     /// Add a header to the WebSocket request (repeatable)
     #[arg(long, value_name = "NAME:VALUE")]
-    pub(in crate::client) header: Vec<Header>,
+    pub(super) header: Vec<Header>,
 
     /// Send an Origin header with the WebSocket request, as browsers do
     #[arg(long, value_name = "ORIGIN")]
-    pub(in crate::client) origin: Option<String>,
+    pub(super) origin: Option<String>,
 
     /// Offer a WebSocket subprotocol (repeatable, in order of preference)
     #[arg(long, value_name = "NAME")]
-    pub(in crate::client) protocol: Vec<String>,
+    pub(super) protocol: Vec<String>,
 
     /// Trust the root certificates in this PEM file instead of those of the system (TLS)
     #[arg(long, value_name = "FILE")]
-    pub(in crate::client) ca: Option<PathBuf>,
+    pub(super) ca: Option<PathBuf>,
 
     /// Do not verify the server's certificate (TLS): anyone who answers can read and change the
     /// data
     #[arg(long, short = 'k', conflicts_with = "ca")]
-    pub(in crate::client) insecure: bool,
+    pub(super) insecure: bool,
 
     /// The server name to send and to verify the certificate against (TLS) [default: the host of
     /// the URL]
     #[arg(long, value_name = "NAME")]
-    pub(in crate::client) server_name: Option<String>,
+    pub(super) server_name: Option<String>,
 }
 
 impl TargetArgs {
     /// The URL for errors and reports: without credentials.
-    pub(in crate::client) fn url(&self) -> Endpoint {
+    pub(super) fn url(&self) -> Endpoint {
         Endpoint { credentials: None, ..self.url.clone() }
     }
 
     /// Warns of options that make the connection unsafe.
-    pub(in crate::client) fn warn(&self) {
+    pub(super) fn warn(&self) {
         if self.insecure {
             let warning = "warning: the server's certificate is not verified (--insecure)";
             writeln!(io::stderr(), "echogate: {warning}").ok();
@@ -61,7 +61,7 @@ impl TargetArgs {
     }
 
     /// Whether the transport preserves message boundaries.
-    pub(in crate::client) fn has_messages(&self) -> bool {
+    pub(super) fn has_messages(&self) -> bool {
         use Address::{Udp, UnixGram, Ws, Wss};
         matches!(self.url.address, Udp(_) | UnixGram(_) | Ws(..) | Wss(..))
     }
@@ -69,7 +69,7 @@ impl TargetArgs {
 
 /// A header field that the user adds to the WebSocket request.
 #[derive(Clone, Debug)]
-pub(in crate::client) struct Header(pub(super) HeaderName, pub(super) HeaderValue);
+pub(super) struct Header(pub(super) HeaderName, pub(super) HeaderValue);
 
 impl FromStr for Header {
     type Err = String;

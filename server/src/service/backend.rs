@@ -111,19 +111,16 @@ impl ServiceConnection {
         }
     }
 
-    /// Answers what arrives, counted in `entry`, until the client, the service or, by `stage`,
+    /// Answers received bytes, counted in `entry`, until the client, the service or, by `stage`,
     /// the server ends the connection. Reads only when all answers are written: a client that
     /// does not read is not read.
-    pub(crate) fn poll<S>(
+    pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        stream: &mut S,
+        stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
         entry: Option<&Entry>,
         stage: Stage,
-    ) -> Poll<io::Result<End>>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    ) -> Poll<io::Result<End>> {
         match self {
             ServiceConnection::Bytes(bytes) => bytes.poll(cx, stream, entry, stage),
             ServiceConnection::Lines(lines) => lines.poll(cx, stream, entry, stage),

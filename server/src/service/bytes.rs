@@ -17,7 +17,7 @@ use crate::{
 };
 use echogate_event_loop::has_turn;
 
-/// Such a service's side of one connection.
+/// The server's side of a connection to a service that answers bytes.
 #[derive(Debug)]
 pub(crate) struct ByteConnection {
     /// Turns received bytes into their answer, in place.
@@ -55,16 +55,13 @@ impl ByteConnection {
     }
 
     /// See [`ServiceConnection::poll`](super::backend::ServiceConnection::poll).
-    pub(super) fn poll<S>(
+    pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        stream: &mut S,
+        stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
         entry: Option<&Entry>,
         stage: Stage,
-    ) -> Poll<io::Result<End>>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    ) -> Poll<io::Result<End>> {
         loop {
             ready!(self.backlog.poll_flush(cx, stream))?;
             if stage >= Stage::Immediate {
@@ -91,15 +88,12 @@ impl ByteConnection {
     }
 
     /// Reads once and writes the answer. Returns the number of bytes read.
-    fn poll_step<S>(
+    fn poll_step(
         &mut self,
         cx: &mut Context<'_>,
-        stream: &mut S,
+        stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
         entry: Option<&Entry>,
-    ) -> Poll<io::Result<usize>>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    ) -> Poll<io::Result<usize>> {
         buffer_pool::with(|scratch| {
             let mut buf = ReadBuf::new(scratch);
             ready!(Pin::new(&mut *stream).poll_read(cx, &mut buf))?;

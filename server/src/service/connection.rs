@@ -108,9 +108,9 @@ fn undelivered(connection: &ServiceConnection, stream: &impl Transport) -> Optio
 
 /// Ends the server's side, unless `until` passes or the drain reaches [`Stage::Cut`] first: with
 /// TLS the last record needs room.
-fn poll_shutdown<S: AsyncWrite + Unpin>(
+fn poll_shutdown(
     cx: &mut Context<'_>,
-    stream: &mut S,
+    stream: &mut (impl AsyncWrite + Unpin),
     watch: &mut ShutdownWatch,
     until: Instant,
 ) -> Poll<io::Result<()>> {
@@ -126,9 +126,9 @@ fn poll_shutdown<S: AsyncWrite + Unpin>(
 }
 
 /// Reads and discards input until it ends or `until` passes.
-fn poll_to_end<S: AsyncRead + Unpin>(
+fn poll_to_end(
     cx: &mut Context<'_>,
-    stream: &mut S,
+    stream: &mut (impl AsyncRead + Unpin),
     watch: &mut ShutdownWatch,
     until: Instant,
 ) -> Poll<()> {

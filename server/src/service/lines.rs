@@ -63,7 +63,7 @@ pub(crate) enum Flow {
     Close,
 }
 
-/// Such a service's side of one connection.
+/// The server's side of a connection to a service that answers lines.
 #[derive(Debug)]
 pub(crate) struct LineConnection {
     handler: LineHandler,
@@ -123,31 +123,25 @@ impl LineConnection {
     }
 
     /// See [`ServiceConnection::poll`](super::backend::ServiceConnection::poll).
-    pub(super) fn poll<S>(
+    pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        stream: &mut S,
+        stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
         entry: Option<&Entry>,
         stage: Stage,
-    ) -> Poll<io::Result<End>>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    ) -> Poll<io::Result<End>> {
         let ended = ready!(self.poll_end(cx, stream, entry, stage));
         self.handler.service.ended(&ended);
         Poll::Ready(ended)
     }
 
-    fn poll_end<S>(
+    fn poll_end(
         &mut self,
         cx: &mut Context<'_>,
-        stream: &mut S,
+        stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
         entry: Option<&Entry>,
         stage: Stage,
-    ) -> Poll<io::Result<End>>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    ) -> Poll<io::Result<End>> {
         loop {
             if let Err(e) = ready!(self.backlog.poll_flush(cx, stream)) {
                 self.write_failed(e);
@@ -187,15 +181,12 @@ impl LineConnection {
     }
 
     /// Reads once and sends the answers to the requests that the read completes.
-    fn poll_read<S>(
+    fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
-        stream: &mut S,
+        stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
         entry: Option<&Entry>,
-    ) -> Poll<io::Result<()>>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    ) -> Poll<io::Result<()>> {
         let mut out = Vec::new();
         let begun = ready!(buffer_pool::with(|scratch| {
             let mut buf = ReadBuf::new(&mut scratch[..READ]);
@@ -227,10 +218,10 @@ impl LineConnection {
         self.reader.flush(|request| self.handler.on_line(request, out));
     }
 
-    fn send<S: AsyncWrite + Unpin>(
+    fn send(
         &mut self,
         cx: &mut Context<'_>,
-        stream: &mut S,
+        stream: &mut (impl AsyncWrite + Unpin),
         entry: Option<&Entry>,
         out: &[u8],
     ) {

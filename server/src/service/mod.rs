@@ -6,9 +6,9 @@
 //! - `backend`: a service with what it needs to run, and one client's use of it
 //! - `bytes`: services that answer each byte with one byte: `upper`, `echo`
 //! - `time`, `chat`: services that answer lines
-//! - `lines`: what services that answer lines have in common
+//! - `lines`: the common part of services that answer lines
 //! - `line_reader`: received bytes, split into requests
-//! - `end`: how a connection to a service ended
+//! - `end`: the reasons for which a connection to a service ends
 //! - [`Service`]: the names of the services
 
 pub(crate) mod backend;

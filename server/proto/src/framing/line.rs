@@ -6,7 +6,7 @@ use super::{Framer, FramingError, Outgoing, Rest};
 use crate::ws::{FrameHeader, OpCode};
 
 /// The longest line, in bytes, that framing `line` holds back until it is complete, for
-/// [`InvalidText::Binary`].
+/// [`InvalidText::Binary`](super::InvalidText::Binary).
 pub(super) const MAX_HELD_LINE: usize = 64 * 1024;
 
 impl Framer {

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What goes on the wire for `input` in pieces of the sizes of `cuts`.
+/// The bytes on the wire for `input` in pieces of the sizes of `cuts`.
 fn part(framer: &mut Framer, input: &[u8], cuts: &[usize]) -> Result<Vec<u8>, FramingError> {
     let (mut out, mut rest) = (Vec::new(), input);
     for cut in cuts.iter().copied().chain([usize::MAX]) {

@@ -103,7 +103,7 @@ pub(crate) struct Args {
     rate: Option<u64>,
 
     /// Make a new connection for each message, and close it after the reply. Latency then counts
-    /// from the begin of the connection. Beyond loopback the client's TCP ports stay in TIME_WAIT
+    /// from the start of the connection. Beyond loopback the client's TCP ports stay in TIME_WAIT
     /// for a minute, which limits the rate (28,000 ports on Linux)
     #[arg(long, conflicts_with_all = ["rate", "in_flight"])]
     once: bool,

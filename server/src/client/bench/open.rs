@@ -18,13 +18,13 @@ pub(super) enum Opened {
 pub(super) async fn open(target: &Target) -> io::Result<Opened> {
     match target {
         Target::Tcp(_) | Target::Tls(..) | Target::Unix(_) => {
-            Ok(Opened::Stream(dial::stream(target).await?.0, Vec::new()))
+            Ok(Opened::Stream(dial::stream(target).await?, Vec::new()))
         }
         Target::Udp(_) | Target::UnixGram(_) => {
-            Ok(Opened::Datagrams(dial::datagrams(target).await?.0))
+            Ok(Opened::Datagrams(dial::datagrams(target).await?))
         }
         Target::WebSocket(upgrade) => {
-            let (mut stream, _) = dial::host(&upgrade.at, upgrade.trust.as_ref()).await?;
+            let mut stream = dial::host(&upgrade.at, upgrade.trust.as_ref()).await?;
             let agreed = handshake::open(&mut stream, upgrade).await?;
             Ok(Opened::Stream(stream, agreed.early))
         }

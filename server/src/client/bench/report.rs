@@ -13,31 +13,31 @@ use super::Load;
 /// The results. The serialized form is the output of `--json`.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
-    pub(super) url: String,
-    pub(super) connections: u32,
-    pub(super) size: u64,
-    pub(super) in_flight: u64,
+    url: String,
+    connections: u32,
+    size: u64,
+    in_flight: u64,
     /// Requested messages per second.
-    pub(super) rate: Option<u64>,
+    rate: Option<u64>,
     /// Each message had a new connection.
-    pub(super) once: bool,
+    once: bool,
     /// The time from the end of the warm-up to the last reply.
-    pub(super) seconds: f64,
+    seconds: f64,
     /// Messages answered in that time.
-    pub(super) messages: u64,
-    pub(super) messages_per_second: f64,
+    messages: u64,
+    messages_per_second: f64,
     /// Payload bytes per second, in each direction.
-    pub(super) bytes_per_second: f64,
-    pub(super) latency_us: Latency,
+    bytes_per_second: f64,
+    latency_us: Latency,
     /// Connections that failed.
-    pub(super) errors: usize,
+    errors: usize,
     /// Datagrams without a reply in time.
-    pub(super) lost: Option<u64>,
+    lost: Option<u64>,
     /// Late or duplicate replies.
-    pub(super) stray: Option<u64>,
+    stray: Option<u64>,
     /// Messages that were due and not sent, since the limit in flight was reached.
-    pub(super) unsent: u64,
-    pub(super) frames_per_message: Option<f64>,
+    unsent: u64,
+    frames_per_message: Option<f64>,
 }
 
 /// Latencies in microseconds.

@@ -17,7 +17,7 @@ const DIGITS: u8 = 3;
 /// The statistics of some connections.
 #[derive(Debug)]
 pub(super) struct Stats {
-    /// The begin of the measurement.
+    /// The start of the measurement.
     since: Instant,
     /// Latencies in nanoseconds.
     pub(super) latency: Histogram<u64>,

@@ -47,7 +47,7 @@ pub(super) struct StreamWorker {
     released: u64,
     /// The time at which the latest of them were released.
     released_at: Instant,
-    /// The begin of the connection, if it is for one message whose latency counts from there.
+    /// The start of the connection, if it is for one message whose latency counts from there.
     begun: Option<Instant>,
     /// Bytes of messages sent so far.
     sent: u64,
@@ -111,7 +111,7 @@ impl StreamWorker {
                 }
             }
             if let Poll::Ready(Err(error)) = self.poll_send(cx) {
-                // Bytes that the server sent before the failure may explain it better.
+                // Bytes that the server has sent before explain the failure better.
                 while let Poll::Ready(received) = self.poll_receive(cx) {
                     received?;
                 }

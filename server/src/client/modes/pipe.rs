@@ -23,7 +23,7 @@ const COUNTING_PAUSE: Duration = Duration::from_millis(100);
 /// The pipe mode.
 #[derive(Debug)]
 pub(in crate::client) struct Pipe {
-    /// How long replies are awaited when the input has ended.
+    /// The limit of the wait for replies when the input has ended.
     pub(in crate::client) wait: Wait,
 }
 
@@ -156,7 +156,7 @@ mod tests {
     ) -> Result<String, SessionError> {
         let (sender, receiver) = stream::split(Box::new(stream));
         let (sender, receiver) = (Sender::Stream(sender), Receiver::Stream(receiver));
-        let connection = Connection { sender, receiver, local: String::new() };
+        let connection = Connection { sender, receiver, local: None };
         run(input, output, connection, Wait::Default).await
     }
 

@@ -41,7 +41,7 @@ struct Shared {
 #[derive(Debug)]
 pub(in crate::client) struct DatagramSender {
     shared: Rc<Shared>,
-    /// How long replies are awaited while the send window is full.
+    /// The silence after which outstanding replies count as lost, while the send window is full.
     silence: Duration,
 }
 

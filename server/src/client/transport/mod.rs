@@ -10,7 +10,7 @@ mod send_window;
 pub(super) mod stream;
 pub(super) mod websocket;
 
-use std::{fmt::Debug, io, time::Duration};
+use std::{fmt::Debug, io, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use echogate_proto::{close::CloseCode, ws::HALF_CLOSE};
@@ -39,8 +39,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Debug> ByteStream for S {}
 pub(super) struct Connection {
     pub(super) sender: Sender,
     pub(super) receiver: Receiver,
-    /// The local address in the form ` (from ADDRESS)`; empty if it has none to show.
-    pub(super) local: String,
+    /// The local address, if it is an IP address.
+    pub(super) local: Option<SocketAddr>,
 }
 
 /// The sending half of a connection. If sending fails because the connection has ended, the error
@@ -88,12 +88,14 @@ impl Connection {
     pub(super) async fn open(target: &Target, silence: Duration) -> io::Result<Connection> {
         match target {
             Target::Tcp(_) | Target::Tls(..) | Target::Unix(_) => {
-                let (stream, local) = dial::stream(target).await?;
+                let stream = dial::stream(target).await?;
+                let local = stream.local_addr().ok();
                 let (sender, receiver) = stream::split(Box::new(stream));
                 Ok(Connection::new(Sender::Stream(sender), Receiver::Stream(receiver), local))
             }
             Target::Udp(_) | Target::UnixGram(_) => {
-                let (socket, local) = dial::datagrams(target).await?;
+                let socket = dial::datagrams(target).await?;
+                let local = socket.local_addr();
                 let (sender, receiver) = datagram::split(socket, silence);
                 Ok(Connection::new(Sender::Datagram(sender), Receiver::Datagram(receiver), local))
             }
@@ -102,7 +104,8 @@ impl Connection {
     }
 
     async fn open_websocket(upgrade: &Upgrade) -> io::Result<Connection> {
-        let (mut stream, local) = dial::host(&upgrade.at, upgrade.trust.as_ref()).await?;
+        let mut stream = dial::host(&upgrade.at, upgrade.trust.as_ref()).await?;
+        let local = stream.local_addr().ok();
         let agreed = handshake::open(&mut stream, upgrade).await?;
         let half_close = agreed.protocol.as_deref() == Some(HALF_CLOSE);
         if let Some(protocol) = agreed.protocol.filter(|_| upgrade.half_close && !half_close) {
@@ -112,11 +115,10 @@ impl Connection {
         }
         let format = MessageFormat { half_close, binary: upgrade.binary };
         let (sender, receiver) = websocket::split(Box::new(stream), agreed.early, format).await;
-        let local = format!(" (from {local})");
         Ok(Connection::new(Sender::WebSocket(sender), Receiver::WebSocket(receiver), local))
     }
 
-    fn new(sender: Sender, receiver: Receiver, local: String) -> Connection {
+    fn new(sender: Sender, receiver: Receiver, local: Option<SocketAddr>) -> Connection {
         Connection { sender, receiver, local }
     }
 }

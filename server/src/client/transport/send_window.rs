@@ -1,4 +1,4 @@
-//! The send window of datagrams. A datagram transport has no window control: datagrams that arrive
+//! The send window of datagrams. A datagram transport has no flow control: datagrams that arrive
 //! faster than the peer reads them are lost, and only a reply shows that one was read.
 
 use std::collections::VecDeque;

@@ -9,7 +9,7 @@
 //! The [`Hub`] keeps the conversations and reports every change to every operator. Its parts, each
 //! using only those below it:
 //!
-//! - `hub`: what clients and operators do
+//! - `hub`: the operations of clients and operators
 //! - `conversations`: conversations and the messages that are kept of them
 //! - `memory_shares`: the memory for messages, shared fairly between clients
 //! - `operator_queues`: events for operators, queued until an operator takes them

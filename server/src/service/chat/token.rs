@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
+use echogate_proto::hex;
 use subtle::ConstantTimeEq;
 
 /// The least number of characters of a configured token.
@@ -23,7 +24,7 @@ impl Token {
     pub(crate) fn random() -> Result<Token, String> {
         let mut bytes = [0; RANDOM];
         getrandom::fill(&mut bytes).map_err(|e| format!("cannot generate a random token: {e}"))?;
-        Ok(Token(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
+        Ok(Token(bytes.into_iter().flat_map(hex::pair).collect()))
     }
 
     /// Whether `text` is the token, in a time that does not depend on where they differ.

@@ -46,7 +46,7 @@ pub(in crate::client) struct MessageOptions {
     pub(in crate::client) once: bool,
     /// A lost connection is made again.
     pub(in crate::client) reconnect: bool,
-    /// How long replies are awaited when all messages are sent.
+    /// The limit of the wait for replies when all messages are sent.
     pub(in crate::client) wait: Wait,
     /// Silence ends a session over any transport.
     pub(in crate::client) ends_by_silence: bool,
@@ -141,7 +141,8 @@ impl Messages {
     ) -> Result<String, SessionError> {
         let Connection { mut sender, receiver, local } = connection;
         if let Some(prompt) = &self.prompt {
-            let greeting = format!("connected to {}{local}; Ctrl-D ends the input", prompt.url);
+            let from = local.map_or_else(String::new, |local| format!(" (from {local})"));
+            let greeting = format!("connected to {}{from}; Ctrl-D ends the input", prompt.url);
             self.begin(&greeting)?;
         } else if std::mem::take(&mut self.lost) {
             self.notice("reconnected").await?;

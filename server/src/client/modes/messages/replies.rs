@@ -18,7 +18,7 @@ use crate::client::{
     transport::{End, Received, Receiver},
 };
 
-/// How long the rest of a line is awaited before its beginning is written.
+/// The time for the rest of a line to arrive, after which its beginning is written.
 const LINE_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// The replies on one connection, and the state that upload and download share.

@@ -118,11 +118,10 @@ impl Source {
 
     /// The error of the latest line, which is invalid for `reason`.
     pub(super) fn invalid_line(&self, reason: &str) -> SessionError {
-        let position = match self {
-            Source::Lines(lines) => format!("line {}: ", lines.number),
-            _ => String::new(),
-        };
-        SessionError::Input(io::Error::new(io::ErrorKind::InvalidData, position + reason))
+        SessionError::Input(match self {
+            Source::Lines(lines) => lines.invalid(reason),
+            _ => io::Error::new(io::ErrorKind::InvalidData, reason),
+        })
     }
 }
 
@@ -152,16 +151,17 @@ impl InputLines {
         if line.last() == Some(&b'\n') {
             line.pop();
         }
-        let invalid = |reason: &str| {
-            let text = format!("line {}: {reason}", self.number);
-            io::Error::new(io::ErrorKind::InvalidData, text)
-        };
         if line.len() > MAX_LINE {
-            return Err(invalid("longer than 1 MiB"));
+            return Err(self.invalid("longer than 1 MiB"));
         }
         String::from_utf8(line)
             .map(Some)
-            .map_err(|_| invalid("not UTF-8; use --hex to send other bytes"))
+            .map_err(|_| self.invalid("not UTF-8; use --hex to send other bytes"))
+    }
+
+    /// The error of the latest line, which is invalid for `reason`.
+    fn invalid(&self, reason: &str) -> io::Error {
+        io::Error::new(io::ErrorKind::InvalidData, format!("line {}: {reason}", self.number))
     }
 }
 

@@ -1,4 +1,6 @@
-//! TerminalLines of received bytes, escaped so that they are safe to show on a terminal.
+//! Lines of received bytes, escaped so that they are safe to show on a terminal.
+
+use echogate_proto::utf8::cut_character;
 
 use crate::text::escape::{push_byte, push_escaped};
 
@@ -20,31 +22,20 @@ pub(super) struct TerminalLines {
 impl TerminalLines {
     /// Adds bytes, and returns the lines that they complete.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Vec<String> {
-        let mut bytes = bytes;
         let joined;
-        if !self.held.is_empty() {
-            joined = [&std::mem::take(&mut self.held), bytes].concat();
-            bytes = &joined;
-        }
+        let bytes = if self.held.is_empty() {
+            bytes
+        } else {
+            joined = [&*self.held, bytes].concat();
+            &joined
+        };
+        let (whole, cut) = bytes.split_at(bytes.len() - cut_character(bytes));
         let mut lines = Vec::new();
-        while !bytes.is_empty() {
-            let (valid, rest) = match str::from_utf8(bytes) {
-                Ok(text) => (text, &[][..]),
-                Err(error) => {
-                    let (valid, rest) = bytes.split_at(error.valid_up_to());
-                    let bad = error.error_len();
-                    self.push_text(str::from_utf8(valid).unwrap_or_default(), &mut lines);
-                    let Some(bad) = bad else {
-                        self.held = rest.to_vec();
-                        return lines;
-                    };
-                    self.push_bytes(&rest[..bad]);
-                    ("", &rest[bad..])
-                }
-            };
-            self.push_text(valid, &mut lines);
-            bytes = rest;
+        for chunk in whole.utf8_chunks() {
+            self.push_text(chunk.valid(), &mut lines);
+            self.push_bytes(chunk.invalid());
         }
+        self.held = cut.to_vec();
         lines
     }
 
