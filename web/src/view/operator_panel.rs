@@ -34,9 +34,10 @@ pub(super) struct OperatorPanel {
     end: El,
     ended: El,
     problem: El,
-    /// The version of the drawn session, and the second of the drawn list.
+    /// The version of the drawn session.
     drawn: Option<u64>,
-    drawn_list: Option<(u64, u64)>,
+    /// The element with the state of each conversation, in the order of the list.
+    states: Vec<El>,
 }
 
 impl OperatorPanel {
@@ -95,7 +96,7 @@ impl OperatorPanel {
             ended,
             problem,
             drawn: None,
-            drawn_list: None,
+            states: Vec::new(),
         }
     }
 
@@ -103,15 +104,15 @@ impl OperatorPanel {
     pub(super) fn draw(&mut self, model: &Model, now: Millis) -> Option<Millis> {
         let (texts, session) = (model.texts, &model.operator);
         let operator = &session.operator;
-        let list = Some((session.version, (now / 1000.0) as u64));
-        if std::mem::replace(&mut self.drawn_list, list) != list {
-            self.draw_list(operator, texts, now);
-        }
         let version = Some(session.version);
-        // Drawn only after a change: the log keeps its scroll position and selection otherwise.
+        // Drawn only after a change: otherwise the log keeps its scroll position and selection, and
+        // the list its elements, so that a click is not lost between press and release.
         if std::mem::replace(&mut self.drawn, version) != version {
             self.draw_sign_in(session, texts);
+            self.draw_list(operator, texts, now);
             self.draw_conversation(session, texts);
+        } else {
+            self.draw_waiting_times(operator, texts, now);
         }
         let waits = operator.conversations().any(|it| it.waiting_since.is_some());
         waits.then(|| next_second(now))
@@ -138,6 +139,7 @@ impl OperatorPanel {
     fn draw_list(&mut self, operator: &Operator, texts: &Texts, now: Millis) {
         let focused = browser::focused();
         self.list.empty();
+        self.states.clear();
         for conversation in operator.conversations() {
             let id = conversation.id.to_string();
             let name = text("bdi", &conversation.peer).class("name");
@@ -153,9 +155,16 @@ impl OperatorPanel {
                 item.append(&text("span", texts.op_unread).class("mine"));
             }
             self.list.append(&el("li").child(&item));
+            self.states.push(state);
         }
         if focused.starts_with("chat-") {
             browser::focus(&focused);
+        }
+    }
+
+    fn draw_waiting_times(&mut self, operator: &Operator, texts: &Texts, now: Millis) {
+        for (conversation, state) in operator.conversations().zip(&mut self.states) {
+            state.set_text(&conversation_state(conversation, texts, now));
         }
     }
 
