@@ -6,11 +6,11 @@
 //! - [`payload`], [`transcript`], [`close_reason`], [`stats`], [`time`]: the parts of a session
 //! - [`composer`], [`location`]: typed text, and the messages and endpoints that it stands for
 //! - [`virtual_list`], [`filter`], [`export`]: a transcript scrolled, searched, and as a file
-//! - [`live`], [`latency_path`]: the server's connections, and where the time of a round trip goes
+//! - [`live`], [`latency_path`]: the server's connections, and the legs of a round trip
 //! - [`operator`]: the operator's side of the `chat` service
 //! - [`json`], [`wire`]: the server's JSON
 //! - [`mod@format`], [`hexdump`], [`plot`], [`live_region`], [`i18n`]: texts and drawings
-//! - [`redraw`]: when something is drawn again without an event
+//! - [`redraw`]: the time of the next drawing without an event
 //!
 //! The elements of the page and its calls to the browser are `view`, compiled for WebAssembly
 //! alone.

@@ -1,8 +1,8 @@
 //! The server's connections, kept up to date by the events of `/api/events`.
 
-use echogate_proto::api::{Carried, Connection, Endpoints, Event, Kind};
+use echogate_proto::api::{Carried, Connection, Endpoints, Event, Kind, RouteInfo};
 
-use crate::{composer::transfer::Expect, session::Pairing, time::Millis};
+use crate::{composer::transfer::Expect, redraw::earliest, session::Pairing, time::Millis};
 
 /// The connections that are open or ended a short while ago.
 #[derive(Debug, Default)]
@@ -20,16 +20,17 @@ pub struct Live {
 pub struct ConnectionRow {
     /// The connection as the server reports it.
     pub connection: Connection,
-    /// When it was accepted, by the page's clock.
+    /// The time at which it was accepted, by the page's clock.
     began: Millis,
-    /// When it last carried bytes; before all time if it has not while it was observed.
+    /// The time at which it last carried bytes; negative infinity if it has carried none since the
+    /// page listed it.
     pub last_traffic: Millis,
     /// The end as the server words it, and its time.
     pub ended: Option<(String, Millis)>,
 }
 
 impl Live {
-    /// How long an ended connection is still shown.
+    /// The time for which an ended connection is still shown.
     pub const ENDED_SHOWN: Millis = 4000.0;
     /// The most connections that are kept.
     pub const MAX: usize = 2000;
@@ -79,11 +80,11 @@ impl Live {
         self.total
     }
 
-    /// Removes connections that ended a while ago; returns when the next one is due.
+    /// Removes connections that ended a while ago; returns the time at which the next one is due.
     pub fn remove_ended(&mut self, now: Millis) -> Option<Millis> {
         let due = |row: &ConnectionRow| row.ended.as_ref().map(|(_, at)| at + Self::ENDED_SHOWN);
         self.rows.retain(|row| due(row).is_none_or(|due| now < due));
-        self.rows.iter().filter_map(due).reduce(f64::min)
+        earliest(self.rows.iter().map(due))
     }
 
     /// The rows, the latest first.
@@ -140,11 +141,16 @@ impl ConnectionRow {
     }
 }
 
+/// The server's route for a path, whose query and fragment are left out.
+pub fn route<'a>(endpoints: &'a Endpoints, path: &str) -> Option<&'a RouteInfo> {
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    endpoints.routes.iter().find(|route| route.path == path)
+}
+
 /// The service that a route leads to, if the server's endpoints say: a built-in one, or one at an
 /// address where the server listens.
 pub fn service_of_route<'a>(endpoints: &'a Endpoints, path: &str) -> Option<&'a str> {
-    let path = path.split(['?', '#']).next().unwrap_or_default();
-    let route = endpoints.routes.iter().find(|route| route.path == path)?;
+    let route = route(endpoints, path)?;
     if let Some(name) = route.upstream.strip_prefix("service:") {
         return Some(name);
     }

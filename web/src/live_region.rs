@@ -46,7 +46,7 @@ impl Announcer {
         Some(sentences.join(". "))
     }
 
-    /// When the next announcement is due; `None` if there is none.
+    /// The time at which the next announcement is due; `None` if there is none.
     pub fn due(&self) -> Option<Millis> {
         match (&self.state, self.messages, self.announced_at) {
             (None, 0, _) => None,

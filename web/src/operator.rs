@@ -1,7 +1,7 @@
 //! An operator of the `chat` service: the conversations as the server reports them, and the
 //! operator's messages.
 
-use echogate_proto::chat::{Conversation, FromOperator, ToOperator};
+use echogate_proto::chat::{Author, Conversation, FromOperator, ToOperator};
 
 /// The state of an operator.
 #[derive(Debug, Default)]
@@ -66,8 +66,8 @@ impl Operator {
             ToOperator::Welcome { operator, conversations } => {
                 self.sign_in = SignIn::SignedIn(operator);
                 self.conversations = conversations;
-                let first = self.waiting().next().map(|conversation| conversation.id);
-                self.chosen = first;
+                let longest_waiting = self.waiting().next().map(|conversation| conversation.id);
+                self.chosen = longest_waiting;
             }
             ToOperator::Opened { conversation } => {
                 self.unread.push(conversation.id);
@@ -75,7 +75,6 @@ impl Operator {
                 self.keep_within_bounds();
             }
             ToOperator::Said { conversation: id, message } => {
-                use echogate_proto::chat::Author;
                 let of_client = message.from == Author::Client;
                 let chosen = self.chosen == Some(id);
                 if let Some(conversation) = self.find_mut(id) {

@@ -1,4 +1,4 @@
-//! When something is drawn again without an event: the one rule for all parts of the page.
+//! The time of the next drawing without an event: the one rule for all parts of the page.
 //!
 //! A part that has drawn answers with the time at which it wants to be drawn again, if any; the
 //! page draws everything at the earliest of these times, or earlier, if something happens.

@@ -235,7 +235,7 @@ impl Session {
         if self.state == State::Connecting {
             self.was_open = true;
             self.failures = 0;
-            self.stats = Stats::new(now);
+            self.stats = Stats::default();
             let (url, protocol_agreed) = (self.url.clone(), protocol.clone());
             self.transcript.push(now, EntryKind::Opened { url, protocol: protocol_agreed });
             self.state = State::Open { protocol, ended: Halves::default() };

@@ -14,8 +14,6 @@ use crate::time::Millis;
 /// The measurements of one connection.
 #[derive(Clone, Debug, Default)]
 pub struct Stats {
-    /// When the connection opened.
-    pub since: Millis,
     /// Messages sent to the browser's socket.
     pub sent: Traffic,
     /// Messages received.
@@ -38,11 +36,6 @@ pub struct Traffic {
 }
 
 impl Stats {
-    /// The measurements of a connection that opens now.
-    pub fn new(now: Millis) -> Self {
-        Stats { since: now, ..Stats::default() }
-    }
-
     /// Counts a sent message.
     pub fn sent(&mut self, bytes: usize, now: Millis) {
         self.sent.add(bytes, now);

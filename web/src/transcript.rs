@@ -132,10 +132,7 @@ impl Transcript {
 
     /// The row of this number, unless it was dropped.
     pub fn get(&self, id: u64) -> Option<&Entry> {
-        let older = || self.older_pins.binary_search_by_key(&id, |row| row.id).ok();
-        self.index(id)
-            .map(|index| &self.rows[index])
-            .or_else(|| older().map(|at| &self.older_pins[at]))
+        self.at(self.position(id)?)
     }
 
     /// The rows, oldest first.

@@ -40,7 +40,7 @@ impl Pace {
         due
     }
 
-    /// When the next message is due.
+    /// The time at which the next message is due.
     pub fn next(&self) -> Millis {
         self.next
     }

@@ -147,7 +147,7 @@ table! {
     rows: "{0} rows", "{0} 行";
     nothing_found: "No matching rows.", "没有匹配的行。";
     to_end: "Newest", "最新";
-    rows_dropped: "{0} older rows ({1}) were dropped; the latest 50,000 are kept.", "较早的 {0} 行（{1}）已丢弃；保留最新的 50,000 行。";
+    rows_dropped: "{0} older rows ({1}) were dropped; at most 50,000 rows and 32 MiB are kept.", "较早的 {0} 行（{1}）已丢弃；最多保留 50,000 行和 32 MiB。";
     waiting_to_be_sent: "waiting to be sent", "等待发送";
     no_reply_yet: "no reply yet", "尚无回复";
     no_reply: "no reply", "无回复";

@@ -85,6 +85,11 @@ impl State {
             && matches!(self, State::Open { protocol, .. } if protocol == HALF_CLOSE)
     }
 
+    /// Whether no connection has ended out of order: see [`CloseReason::is_normal`].
+    pub fn is_normal(&self) -> bool {
+        self.close_reason().is_none_or(CloseReason::is_normal)
+    }
+
     /// The reason why the last connection ended, if it has.
     pub fn close_reason(&self) -> Option<&CloseReason> {
         match self {

@@ -155,11 +155,11 @@ impl Composer {
             payload.as_ref().is_err_and(|&problem| composer::is_unfinished(text, problem));
         let wrong = payload.is_err() && !unfinished;
         self.field.set_if("aria-invalid", "true", wrong);
-        self.send.set("aria-disabled", if open && payload.is_ok() { "false" } else { "true" });
+        self.send.set_flag("aria-disabled", !(open && payload.is_ok()));
         dom::set_value(&self.interval.node, &compose.interval);
         dom::set_value(&self.burst.node, &compose.burst);
         self.repeat.set_text(if compose.pace.is_some() { texts.stop } else { texts.repeat });
-        self.repeat.set("aria-pressed", if compose.pace.is_some() { "true" } else { "false" });
+        self.repeat.set_flag("aria-pressed", compose.pace.is_some());
         self.problem.set(
             "class",
             if unfinished || compose.problem.is_empty() && payload.is_ok() {

@@ -30,8 +30,9 @@ pub(super) struct Connection {
     socket: Option<Socket>,
     /// The label by which the server's side of the connection is found.
     pub(super) label: String,
-    /// When to poll the browser's send buffer, and when the session's timer expires.
+    /// The time of the next poll of the browser's send buffer.
     poll_at: Option<Millis>,
+    /// The time at which the session's timer expires.
     timer_at: Option<Millis>,
     /// Messages in both directions since the page was loaded.
     pub(super) messages: u64,
@@ -127,7 +128,7 @@ impl Connection {
         refusal.is_none()
     }
 
-    /// Does what is due; returns when something is due next.
+    /// Does what is due; returns the time at which something is due next.
     pub(super) fn tick(&mut self, texts: &Texts) -> Option<Millis> {
         let now = browser::now();
         if self.poll_at.take_if(|at| *at <= now).is_some() {
@@ -145,6 +146,11 @@ impl Connection {
     /// Examines the transcript's new rows for the filter.
     pub(super) fn update_matches(&mut self) {
         self.view.matches.update(self.session.transcript_mut());
+    }
+
+    /// The state as a heading of a few words.
+    pub(super) fn headline(&self, texts: &Texts) -> &'static str {
+        if self.loaded.is_some() { texts.from_file } else { self.session.state().headline(texts) }
     }
 
     /// The state as a sentence for screen readers.

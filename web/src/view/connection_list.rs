@@ -1,7 +1,7 @@
 //! The list of the server's connections.
 
 use super::{
-    dom::{El, el, panel, text},
+    dom::{El, el, panel},
     model::Model,
 };
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
 
 /// The most connections in the list.
 const MAX_LISTED: usize = 60;
-/// How long a connection is highlighted after traffic.
+/// The time for which a connection is highlighted after traffic.
 const HIGHLIGHT: Millis = 700.0;
 
 pub(super) struct ConnectionList {
@@ -50,7 +50,7 @@ impl ConnectionList {
         ConnectionList { root, total, list, rows: Vec::new(), note, more }
     }
 
-    /// Draws; returns when a highlight ends or an age changes.
+    /// Draws; returns the time at which a highlight ends or an age changes.
     pub(super) fn draw(&mut self, model: &Model, now: Millis) -> Option<Millis> {
         let (texts, live) = (model.texts, &model.live);
         self.total.set_text(&if live.has_data() {
@@ -121,10 +121,9 @@ impl ConnectionList {
 impl Row {
     fn new(shown: &ConnectionRow) -> Row {
         let connection = &shown.connection;
-        let kind = text("span", live::transport_name(connection.kind)).class("kind");
-        let peer = text("bdi", connection.peer.as_deref().unwrap_or("–")).class("peer");
-        let [mine, target, inward, outward, age] =
-            ["mine", "target", "in", "out", "age"].map(|class| el("span").class(class));
+        let peer = el("bdi").class("peer");
+        let [kind, mine, target, inward, outward, age] =
+            ["kind", "mine", "target", "in", "out", "age"].map(|class| el("span").class(class));
         let first_line = el("div").children([&kind, &peer, &mine, &age]);
         let second_line = el("div").children([&target, &inward, &outward]);
         let root = el("li").class("client").attr("data-kind", connection.kind.name());
@@ -139,12 +138,9 @@ impl Row {
         self.peer.set_text(connection.peer.as_deref().unwrap_or("–"));
         self.mine.set_text(role);
         self.mine.show(!role.is_empty());
-        self.root.set("data-mine", if role.is_empty() { "false" } else { "true" });
-        self.root.set(
-            "data-highlight",
-            if now - shown.last_traffic < HIGHLIGHT { "true" } else { "false" },
-        );
-        self.root.set("data-ended", if shown.ended.is_some() { "true" } else { "false" });
+        self.root.set_flag("data-mine", !role.is_empty());
+        self.root.set_flag("data-highlight", now - shown.last_traffic < HIGHLIGHT);
+        self.root.set_flag("data-ended", shown.ended.is_some());
         self.target.set_text(&match &shown.ended {
             Some((end, _)) => fill(texts.clients_ended, &[end]),
             None => connection.target.to_string(),

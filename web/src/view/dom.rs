@@ -153,6 +153,11 @@ impl El {
         }
     }
 
+    /// Sets an attribute to `true` or `false`.
+    pub(super) fn set_flag(&mut self, name: &'static str, value: bool) {
+        self.set(name, if value { "true" } else { "false" });
+    }
+
     /// Sets or removes an attribute.
     #[inline(never)]
     pub(super) fn set_if(&mut self, name: &'static str, value: &str, wanted: bool) {

@@ -78,7 +78,7 @@ impl FilePanel {
         let running = transfer.is_some_and(|transfer| transfer.end().is_none());
         self.start.set_text(if running { texts.stop } else { texts.send });
         let ready = file.is_some() && connection.session.state().takes_messages();
-        self.start.set("aria-disabled", if running || ready { "false" } else { "true" });
+        self.start.set_flag("aria-disabled", !(running || ready));
         self.progress.show(transfer.is_some());
         let Some(transfer) = transfer else { return self.status.set_text("") };
         let percent = transfer.percent().to_string();
@@ -86,7 +86,7 @@ impl FilePanel {
         self.progress.set("aria-valuenow", &percent);
         self.progress.set("aria-label", transfer.name());
         let failed = !matches!(transfer.end(), None | Some(End::Done | End::Stopped));
-        self.progress.set("data-normal", if failed { "false" } else { "true" });
+        self.progress.set_flag("data-normal", !failed);
         self.status.set("class", if failed { "problem" } else { "details" });
         // During the transfer the progress bar is read out, after it the status.
         self.status.set_if("aria-hidden", "true", running);

@@ -188,7 +188,7 @@ impl OperatorPanel {
         dom::set_value(&self.answer.node, &session.answer);
         let possible = operator.is_signed_in() && chosen.is_some() && ending.is_none();
         for control in [&mut self.send, &mut self.end] {
-            control.set("aria-disabled", if possible { "false" } else { "true" });
+            control.set_flag("aria-disabled", !possible);
         }
         self.problem.set_text(operator.error().unwrap_or_default());
     }

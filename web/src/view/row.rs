@@ -48,7 +48,7 @@ impl Row {
         let sentence = entry.kind.sentence(texts);
         self.root.set("class", if sentence.is_some() { "line note" } else { "line message" });
         let normal = !matches!(&entry.kind, EntryKind::Ended(cause) if !cause.is_normal());
-        self.root.set("data-normal", if normal { "true" } else { "false" });
+        self.root.set_flag("data-normal", normal);
         let remark = entry.kind.remark(texts);
         let shown = |payload: Option<&Payload>| match payload {
             Some(payload) if payload.is_empty() => texts.empty_message.to_owned(),
@@ -58,7 +58,7 @@ impl Row {
         let is_note = sentence.is_some();
         sent.set_text(&sentence.unwrap_or_else(|| shown(entry.kind.sent())));
         received.set_text(&remark.map_or_else(|| shown(entry.kind.received()), str::to_owned));
-        received.set("data-remark", if remark.is_some() { "true" } else { "false" });
+        received.set_flag("data-remark", remark.is_some());
         let any = entry.kind.sent().or(entry.kind.received()).filter(|_| !is_note);
         kind.set_text(any.map_or("", |payload| texts.message_type(payload)));
         size.set_text(&any.map(|payload| format::size(payload.len() as u64)).unwrap_or_default());

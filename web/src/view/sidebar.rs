@@ -13,9 +13,9 @@ use super::{
     user_event::UserEvent,
 };
 use crate::{
-    close_reason::CloseReason,
     composer, format,
     i18n::{Texts, fill},
+    live,
     session::{Event, State},
     time::Millis,
 };
@@ -84,25 +84,19 @@ impl Sidebar {
         }
     }
 
-    /// Draws; returns when a shown countdown changes.
+    /// Draws; returns the time at which a shown countdown changes.
     pub(super) fn draw(&mut self, model: &mut Model, now: Millis) -> Option<Millis> {
         let texts = model.texts;
         self.draw_list(model);
-        self.add.set(
-            "aria-disabled",
-            if model.connections.len() < MAX_CONNECTIONS { "false" } else { "true" },
-        );
+        self.add.set_flag("aria-disabled", model.connections.len() >= MAX_CONNECTIONS);
         self.remove.show(model.connections.len() > 1);
         self.draw_endpoints(model);
         let route = described_route(model);
         let connection = model.connection();
         let state = connection.session.state();
         self.state.set("data-state", state.name());
-        let normal = state.close_reason().is_none_or(CloseReason::is_normal);
-        self.state.set("data-normal", if normal { "true" } else { "false" });
-        let headline =
-            if connection.loaded.is_some() { texts.from_file } else { state.headline(texts) };
-        self.headline.set_text(headline);
+        self.state.set_flag("data-normal", state.is_normal());
+        self.headline.set_text(connection.headline(texts));
         self.details.set_text(&details(connection, texts, now));
         let advice = state.close_reason().map_or("", |reason| reason.advice(texts));
         self.advice.set_text(advice);
@@ -156,8 +150,7 @@ impl Item {
         let state = connection.session.state();
         self.button.set("data-argument", &connection.id.to_string());
         self.button.set("data-state", state.name());
-        let normal = state.close_reason().is_none_or(CloseReason::is_normal);
-        self.button.set("data-normal", if normal { "true" } else { "false" });
+        self.button.set_flag("data-normal", state.is_normal());
         self.button.set_if("aria-current", "true", chosen);
         let url = match connection.session.url() {
             "" => &connection.form.endpoint,
@@ -166,18 +159,14 @@ impl Item {
         let location = browser::location();
         let name = connection.loaded.as_deref().or_else(|| location.local_path(url)).unwrap_or(url);
         self.name.set_text(name);
-        self.headline.set_text(if connection.loaded.is_some() {
-            texts.from_file
-        } else {
-            state.headline(texts)
-        });
+        self.headline.set_text(connection.headline(texts));
         let stats = connection.session.stats();
         let count = stats.sent.messages + stats.received.messages;
         self.count.set_text(&if count > 0 { format::grouped(count) } else { String::new() });
     }
 }
 
-/// When the shown seconds until the next attempt change.
+/// The time at which the shown seconds until the next attempt change.
 fn countdown_change(state: &State, now: Millis) -> Option<Millis> {
     let State::Waiting { until, .. } = state else { return None };
     let seconds = ((until - now).max(0.0) / 1000.0).ceil();
@@ -210,8 +199,8 @@ fn described_route(model: &mut Model) -> String {
     let typed = model.connection().form.endpoint.clone();
     let location = browser::location();
     let Ok(url) = location.parse_endpoint(&typed) else { return String::new() };
-    let path = location.local_path(&url).and_then(|path| path.split(['?', '#']).next());
-    let route = model.endpoints.routes.iter().find(|route| Some(&*route.path) == path);
+    let path = location.local_path(&url);
+    let route = path.and_then(|path| live::route(&model.endpoints, path));
     route.map_or_else(String::new, |route| fill(texts.route, &[&route.upstream, &route.framing]))
 }
 

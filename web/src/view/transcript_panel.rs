@@ -143,7 +143,7 @@ impl TranscriptPanel {
         let Connection { session, view, .. } = connection;
         // Without pairs of request and reply the transcript is shown as a conversation.
         let talk = session.pairing() == Pairing::Never;
-        self.list.set("data-conversation", if talk { "true" } else { "false" });
+        self.list.set_flag("data-conversation", talk);
         let transcript = session.transcript();
         let shown = view.matches.len(transcript);
         self.draw_around(transcript, view, shown, texts);
@@ -215,7 +215,7 @@ impl TranscriptPanel {
         dom::set_value(&self.show.node, &chosen.to_string());
         self.empty.show(transcript.is_empty());
         self.nothing.show(!transcript.is_empty() && shown == 0);
-        self.head.set("data-empty", if shown == 0 { "true" } else { "false" });
+        self.head.set_flag("data-empty", shown == 0);
         let dropped = transcript.dropped();
         self.dropped.show(dropped.rows > 0);
         let parts = [format::grouped(dropped.rows), format::size(dropped.bytes)];
@@ -250,9 +250,8 @@ impl TranscriptPanel {
             row.draw(entry, texts);
             row.root.set("aria-rowindex", &(first + at + 2).to_string());
             let pinned = transcript.is_pinned(entry.id);
-            row.root
-                .set("aria-selected", if selected == Some(entry.id) { "true" } else { "false" });
-            row.root.set("data-pinned", if pinned { "true" } else { "false" });
+            row.root.set_flag("aria-selected", selected == Some(entry.id));
+            row.root.set_flag("data-pinned", pinned);
         }
     }
 }
