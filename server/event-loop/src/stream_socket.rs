@@ -136,6 +136,7 @@ impl OnLoop {
     /// # Panics
     ///
     /// On a thread other than the loop's.
+    #[inline]
     fn ready(&self) -> Ready {
         with_loop(|state| {
             assert_eq!(state.number, self.loop_number, "{WRONG_LOOP}");
@@ -143,6 +144,7 @@ impl OnLoop {
         })
     }
 
+    #[inline]
     fn poll_read(&mut self, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let unfilled = buf.initialize_unfilled();
         let len = unfilled.len();
@@ -154,6 +156,7 @@ impl OnLoop {
         read.map_ok(|n| buf.advance(n))
     }
 
+    #[inline]
     fn poll_write(&mut self, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let bufs = &bufs[..bufs.len().min(MAX_BUFFERS)];
         let len = bufs.iter().map(|buf| buf.len()).sum();
@@ -234,6 +237,7 @@ impl StreamSocket {
     }
 
     /// Known readiness, if the socket is on an event loop.
+    #[inline]
     fn ready(&self) -> Option<Ready> {
         let StreamSocket::OnLoop(socket) = self else { return None };
         Some(socket.ready())
@@ -297,6 +301,7 @@ fn not_connected() -> io::Error {
 }
 
 impl AsyncRead for StreamSocket {
+    #[inline]
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -312,6 +317,7 @@ impl AsyncRead for StreamSocket {
 }
 
 impl AsyncWrite for StreamSocket {
+    #[inline]
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -320,6 +326,7 @@ impl AsyncWrite for StreamSocket {
         self.poll_write_vectored(cx, &[IoSlice::new(buf)])
     }
 
+    #[inline]
     fn poll_write_vectored(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

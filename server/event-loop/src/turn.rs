@@ -65,6 +65,7 @@ impl Turn {
 
 /// Whether the running task, on an event loop or in the runtime, still has its turn. After the
 /// turn a read that is pending does not mean that nothing has arrived; the task is polled again.
+#[inline]
 pub fn has_turn() -> bool {
     coop::has_budget_remaining() && try_with_loop(|state| !state.turn.is_over).unwrap_or(true)
 }
@@ -72,6 +73,7 @@ pub fn has_turn() -> bool {
 /// Whether the running task may continue with work that is not a read or write. The task asks
 /// before each part of such work that takes a noticeable time. If the answer is no, the task has
 /// to return, and is polled again after others.
+#[inline]
 pub fn may_continue(cx: &mut Context<'_>) -> bool {
     let on_loop = try_with_loop(|state| {
         state.turn.is_bulk = true;

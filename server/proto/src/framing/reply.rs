@@ -40,6 +40,7 @@ impl Expected {
         }
     }
 
+    #[inline]
     fn pop(&mut self) {
         let Some(first) = &mut self.first else { return };
         self.frames -= 1;
@@ -69,6 +70,7 @@ impl Framer {
 
     /// The number of bytes to read into `room`. Where more replies are expected than fit, a read
     /// ends with a reply: it takes as many of the first ones that are alike as fit whole.
+    #[inline]
     pub fn whole_replies(&self, room: usize) -> usize {
         let Some(Run { len, count, .. }) = self.expected.first else { return room };
         let Ok(len @ 1..) = usize::try_from(len) else { return room };

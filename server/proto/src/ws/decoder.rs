@@ -109,6 +109,7 @@ impl Decoder {
     /// # Errors
     ///
     /// The peer's first violation, after which the decoder must not be used again.
+    #[inline]
     pub fn next(&mut self, buf: &mut [u8], at: &mut usize) -> Result<Option<Event>, Violation> {
         loop {
             let event = match self.frame {
@@ -146,6 +147,7 @@ impl Decoder {
     }
 
     /// Reads the header of the next frame, from `buf` alone or from `buf` and an earlier part.
+    #[inline]
     fn take_header(&mut self, buf: &[u8], at: &mut usize) -> Result<Option<Frame>, Violation> {
         if self.header_len == 0
             && let Some((frame, len)) = parse_header(&buf[*at..], self.role)?
@@ -167,6 +169,7 @@ impl Decoder {
     }
 
     /// Begins a frame. The event of a control frame comes when its payload is complete.
+    #[inline]
     fn begin(
         &mut self,
         mut frame: Frame,
@@ -207,6 +210,7 @@ impl Decoder {
         Ok(Some(Event::Frame { opcode, fin, len }))
     }
 
+    #[inline]
     fn take_payload(
         &mut self,
         mut frame: Frame,

@@ -103,6 +103,7 @@ impl FrameHeader {
 
     /// The header of an unmasked frame with `len` payload bytes.
     #[expect(clippy::cast_possible_truncation, reason = "each length is cast in its range")]
+    #[inline]
     pub fn new(opcode: OpCode, fin: bool, len: u64) -> FrameHeader {
         let mut bytes = [0; FrameHeader::MAX];
         bytes[0] = u8::from(fin) << 7 | opcode.bits();
@@ -145,6 +146,7 @@ impl FrameHeader {
     }
 
     /// Appends the bytes to send to `out`.
+    #[inline]
     pub fn append_to(&self, out: &mut Vec<u8>) {
         let end = out.len() + usize::from(self.len);
         // A copy of constant length compiles to two stores.
