@@ -7,6 +7,7 @@
 //! - [`dial`]: the connection to an upstream; [`in_memory`]: one to a built-in service
 //! - [`streams`]: the streams of the two sides of a bridge
 //! - [`bridge`]: the relay between client and upstream
+//! - [`websocket`]: the parts that relays with a WebSocket side share
 
 pub(crate) mod bridge;
 pub(crate) mod dial;
@@ -16,6 +17,7 @@ pub(crate) mod origin;
 pub(crate) mod streams;
 pub(crate) mod switching;
 pub(crate) mod upgrade;
+pub(crate) mod websocket;
 
 use std::{net::SocketAddr, sync::Arc};
 
