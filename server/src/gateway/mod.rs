@@ -7,7 +7,7 @@
 //! - [`dial`]: the connection to an upstream; [`in_memory`]: one to a built-in service
 //! - [`streams`]: the streams of the two sides of a bridge
 //! - [`bridge`]: the relay between a WebSocket client and a byte stream; [`relay`]: the one between
-//!   two sides of the same kind
+//!   two sides of the same kind; [`websocket`]: the parts that relays with a WebSocket side share
 
 pub(crate) mod bridge;
 pub(crate) mod dial;
@@ -18,6 +18,7 @@ pub(crate) mod relay;
 pub(crate) mod streams;
 pub(crate) mod switching;
 pub(crate) mod upgrade;
+pub(crate) mod websocket;
 
 use std::{net::SocketAddr, sync::Arc};
 
