@@ -44,9 +44,8 @@ fn describe(settings: &Settings, out: &mut impl Write) -> io::Result<()> {
     for Bind { spec, .. } in &settings.listeners {
         writeln!(out, "listen     {:<6} {}", spec.service, spec.at)?;
     }
-    let scheme = settings.http_scheme();
     for Bind { spec: at, .. } in &settings.http {
-        writeln!(out, "listen     http   {scheme}://{at}")?;
+        writeln!(out, "listen     http   {}", at.http_url())?;
     }
     for route in &settings.routes {
         writeln!(out, "route      {}", describe_route(route))?;
