@@ -55,6 +55,7 @@ mod endings;
 mod events;
 mod examples;
 mod families;
+mod forwards;
 mod gateway;
 mod handshake;
 mod help;

@@ -9,7 +9,7 @@ use echogate_proto::endpoint::{Address, Endpoint};
 
 use super::{Failure, logging, output_failed, serve::ServeArgs, stdout};
 use crate::{
-    config::{ActivatedNames, Bind, RouteSpec, Settings},
+    config::{ActivatedNames, Bind, RouteSpec, Settings, SideKind},
     gateway::origin,
     net::authority::host_header,
 };
@@ -39,7 +39,7 @@ pub(super) fn run(args: CheckArgs) -> Result<(), Failure> {
     stdout::write(format!("{answer}\n").as_bytes()).map_err(|e| output_failed(&e))
 }
 
-/// Writes the listeners and the routes, one per line.
+/// Writes the listeners, the routes and the forwards, one per line.
 fn describe(settings: &Settings, out: &mut impl Write) -> io::Result<()> {
     for Bind { spec, .. } in &settings.listeners {
         writeln!(out, "listen     {:<6} {}", spec.service, spec.at)?;
@@ -49,6 +49,9 @@ fn describe(settings: &Settings, out: &mut impl Write) -> io::Result<()> {
     }
     for route in &settings.routes {
         writeln!(out, "route      {}", describe_route(route))?;
+    }
+    for forward in &settings.forwards {
+        writeln!(out, "forward    {forward}")?;
     }
     Ok(())
 }
@@ -88,7 +91,11 @@ fn attempt(settings: &Settings, url: &Endpoint, origin: Option<&str>) -> Result<
 }
 
 fn describe_route(route: &RouteSpec) -> String {
-    format!("{} -> {} ({})", route.path, route.upstream, route.framing)
+    let RouteSpec { path, target } = route;
+    match target.upstream.kind() {
+        SideKind::Stream => format!("{path} -> {} ({})", target.upstream, target.framing),
+        SideKind::WebSocket | SideKind::Datagrams => format!("{path} -> {}", target.upstream),
+    }
 }
 
 fn header_value(text: &str) -> Result<HeaderValue, String> {

@@ -1,4 +1,4 @@
-//! `echogate serve` and `echogate gateway`: start, reload at SIGHUP, stop.
+//! `echogate serve`, `echogate gateway` and `echogate forward`: start, reload at SIGHUP, stop.
 
 use std::{
     future::pending,
@@ -15,7 +15,7 @@ use super::{
     stdout, usage,
 };
 use crate::{
-    config::{ActivatedNames, ConfigLayer, HttpAddress, RouteSpec, Settings, Sources},
+    config::{ActivatedNames, ConfigLayer, ForwardSpec, HttpAddress, RouteSpec, Settings, Sources},
     console::ConsoleOperator,
     server::{ActivatedSockets, Server},
     service::Service,
@@ -52,6 +52,17 @@ pub(super) struct GatewayArgs {
     serve: ServeArgs,
 }
 
+#[derive(Args, Debug)]
+pub(super) struct ForwardArgs {
+    /// The socket to listen on: [HOST:]PORT for TCP, where a port alone means this machine only, or
+    /// a URL with tcp, tls, unix, udp or unixgram
+    listen: String,
+    /// The upstream: a URL with options, as --forward of serve takes it
+    url: String,
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
 fn parse_upstream(text: &str) -> Result<RouteSpec, String> {
     let scheme = if text.contains("://") || text.starts_with("service:") { "" } else { "tcp://" };
     format!("/={scheme}{text}").parse()
@@ -74,7 +85,15 @@ impl GatewayArgs {
     }
 }
 
-/// Serves by the settings of `command` (`serve` or `gateway`), the environment and the file until
+impl ForwardArgs {
+    fn settings(self, activated: &ActivatedNames) -> Result<Settings, String> {
+        let Self { listen, url, serve } = self;
+        let forward = ForwardSpec::new(&listen, &url)?;
+        Settings::load(&serve.sources()?.into_forward(forward)?, activated)
+    }
+}
+
+/// Serves by the settings of `command` (`serve`, `gateway` or `forward`), the environment and the file until
 /// a signal stops the server.
 pub(super) fn run(command: Command) -> Result<(), Failure> {
     let console = matches!(&command, Command::Serve(args) if args.console);
@@ -157,6 +176,7 @@ fn settings_of(command: Command, activated: &ActivatedNames) -> Result<Settings,
     match command {
         Command::Serve(args) => args.serve.settings(activated),
         Command::Gateway(args) => args.settings(activated),
+        Command::Forward(args) => args.settings(activated),
         _ => Err("this command does not serve".to_owned()),
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use clap::{Arg, ArgAction, Args, Command, FromArgMatches};
 
 use super::{
-    HttpAddress, ListenerSpec, RouteSpec, Zone,
+    ForwardSpec, HttpAddress, ListenerSpec, RouteSpec, Zone,
     origin::AllowedOrigin,
     values::{Count, Size, Time, Timeout},
 };
@@ -41,15 +41,29 @@ pub(crate) struct ConfigLayer {
     pub(super) listen: Vec<ListenerSpec>,
 
     /// Connect a WebSocket path to an upstream, as /ws=tcp://127.0.0.1:7007?framing=message
-    /// (repeatable). The scheme is tcp, tls, unix or service. Options of the URL: framing=bytes,
-    /// text, line or message; chunk=BYTES, the largest message to the client (bytes, text);
+    /// (repeatable). The scheme is tcp, tls, unix, service, ws, wss, udp or unixgram. Options of the
+    /// URL, which follow # instead of ? in a ws or wss URL: framing=bytes, text, line, length or
+    /// message (to a byte stream); chunk=BYTES, the largest message to the client (bytes, text);
     /// invalid=close, replace or binary, the handling of invalid UTF-8 (text, line); newline=lf or
-    /// crlf, the line ending towards the upstream (line); max=N, the most connections;
-    /// protocol=NAME, the subprotocol; proxy=v1 or v2, send the client's address in a PROXY header;
-    /// ca=FILE and server-name=NAME, the verification of a tls upstream [default: /ws to upper,
-    /// /ws/echo, /ws/time, /ws/chat and /ws/operator]
+    /// crlf, the line ending towards the upstream (line); prefix=2 or 4, the bytes of a length
+    /// (length); max=N, the most connections; protocol=NAME, the subprotocol; proxy=v1 or v2, send
+    /// the client's address in a PROXY header; ca=FILE and server-name=NAME, the verification of a
+    /// tls or wss upstream; header=NAME:VALUE, add to the request to a ws upstream (repeatable), and
+    /// pass=NAME,NAME, pass on from the client's request [default: /ws to upper, /ws/echo, /ws/time,
+    /// /ws/chat and /ws/operator]
     #[arg(long, value_name = "PATH=URL")]
     pub(super) route: Vec<RouteSpec>,
+
+    /// Pass the connections of a socket to an upstream, as 5433=wss://gateway.example/db
+    /// (repeatable). LISTEN is [HOST:]PORT for TCP on this machine or HOST, or a URL with tcp, tls,
+    /// unix, udp or unixgram. URL and its options are as in --route; framing applies where one side
+    /// has messages and the other has none
+    #[arg(long, value_name = "LISTEN=URL")]
+    pub(super) forward: Vec<ForwardSpec>,
+
+    /// No HTTP without `http`: set by `echogate forward`.
+    #[arg(skip)]
+    pub(super) without_http: bool,
 
     /// Listen backlog: connections that the kernel queues until they are accepted; it refuses
     /// further ones. Limited by net.core.somaxconn [default: 4096]

@@ -3,8 +3,11 @@
 //!
 //! - `layer`: the settings of one source; `environment` and `file` read theirs
 //! - `sources`: all layers, and the name under which each setting was given
-//! - `endpoints`: HTTP addresses, listeners and routes; `addresses`: no address twice
-//! - `http_address`, `listener`, `route`, `origin`, `values`: the values; `secrets`: certificate, key, token
+//! - `endpoints`: HTTP addresses, listeners, routes and forwards; `addresses`: no address twice;
+//!   `loops`: no route or forward leads to itself
+//! - `listener`, `route`, `forward`: their specifications; `upstream`: the URL of the last two, with
+//!   `framing` and `headers` as its options
+//! - `http_address`, `origin`, `values`: the other values; `secrets`: certificate, key, token
 //! - `activated`: sockets passed by a service manager
 
 mod activated;
@@ -12,13 +15,18 @@ mod addresses;
 mod endpoints;
 mod environment;
 mod file;
+mod forward;
+mod framing;
+mod headers;
 mod http_address;
 mod layer;
 mod listener;
+mod loops;
 mod origin;
 mod route;
 mod secrets;
 mod sources;
+mod upstream;
 mod values;
 
 use std::{
@@ -33,12 +41,14 @@ use jiff::tz::TimeZone;
 pub(crate) use self::{
     activated::ActivatedNames,
     environment::with_variables,
+    forward::ForwardSpec,
     http_address::HttpAddress,
     layer::ConfigLayer,
     listener::{ListenAddr, ListenerSpec, SocketPath},
     origin::{AllowedOrigin, Origin, default_port},
-    route::{PAGE_PATHS, RouteSpec, UpstreamSpec},
+    route::{PAGE_PATHS, RouteSpec},
     sources::Sources,
+    upstream::{SideKind, TargetSpec, UpstreamSpec, WebSocketSpec},
     values::{Zone, parse_duration},
 };
 use self::{
@@ -65,6 +75,8 @@ pub(crate) struct Settings {
     pub(crate) listeners: Vec<Bind<ListenerSpec>>,
     /// The WebSocket paths.
     pub(crate) routes: Vec<RouteSpec>,
+    /// The sockets whose connections are passed to an upstream.
+    pub(crate) forwards: Vec<ForwardSpec>,
     /// The listen backlog.
     pub(crate) backlog: u32,
     /// The time zone of the service `time`.
@@ -133,12 +145,13 @@ impl Settings {
     ///
     /// One line that names the setting and says what is wrong with it.
     pub(crate) fn load(sources: &Sources, activated: &ActivatedNames) -> Result<Settings, String> {
-        let Endpoints { http, listeners, routes } = Endpoints::new(sources, activated)?;
-        let check_served =
-            |service| Endpoints::check_served(&listeners, &routes, service, activated);
+        let Endpoints { http, listeners, routes, forwards } = Endpoints::new(sources, activated)?;
+        let check_served = |service| {
+            Endpoints::check_served(&listeners, targets(&routes, &forwards), service, activated)
+        };
         let timezone = load_timezone(sources, check_served)?;
         let operator_token = load_operator_token(sources, check_served)?;
-        let tls = load_tls(sources, &listeners, &http)?;
+        let tls = load_tls(sources, &listeners, &forwards, &http)?;
         let web_root = load_web_root(sources)?;
         let seconds = Duration::from_secs;
         let timeout = |get: fn(&ConfigLayer) -> Option<Timeout>| {
@@ -151,6 +164,7 @@ impl Settings {
             http,
             listeners,
             routes,
+            forwards,
             backlog: count(|layer| layer.backlog).unwrap_or(4096),
             timezone,
             operator_token,
@@ -185,8 +199,18 @@ impl Settings {
         service: Service,
         activated: &ActivatedNames,
     ) -> Result<(), String> {
-        Endpoints::check_served(&self.listeners, &self.routes, service, activated)
+        let targets = targets(&self.routes, &self.forwards);
+        Endpoints::check_served(&self.listeners, targets, service, activated)
     }
+}
+
+/// The targets of all routes and forwards.
+fn targets<'a>(
+    routes: &'a [RouteSpec],
+    forwards: &'a [ForwardSpec],
+) -> impl Iterator<Item = &'a TargetSpec> {
+    let routes = routes.iter().map(|route| &route.target);
+    routes.chain(forwards.iter().map(|forward| &forward.target))
 }
 
 fn load_timezone(
@@ -214,6 +238,7 @@ fn load_operator_token(
 fn load_tls(
     sources: &Sources,
     listeners: &[Bind<ListenerSpec>],
+    forwards: &[ForwardSpec],
     http: &[Bind<ListenAddr>],
 ) -> Result<Option<Arc<ServerTls>>, String> {
     let tls = server_tls(
@@ -231,6 +256,11 @@ fn load_tls(
         && let Some(i) = listeners.iter().position(|bind| is_tls(&bind.spec.at))
     {
         return needs(setting, i, &specs[i]);
+    }
+    if let Some((_, setting)) = sources.find("forward", |layer| list(&layer.forward))
+        && let Some(i) = forwards.iter().position(|forward| is_tls(&forward.at))
+    {
+        return needs(setting, i, &forwards[i].at);
     }
     if let Some((_, setting)) = sources.find("http", |layer| list(&layer.http))
         && let Some(i) = http.iter().position(|bind| is_tls(&bind.spec))

@@ -1,5 +1,5 @@
-//! Dispatch of an admitted connection: TLS where there is some, then HTTP, or a service on an
-//! event loop.
+//! Dispatch of an admitted connection: TLS where there is some, then HTTP, or a service or a forward
+//! on an event loop.
 
 use std::{future::poll_fn, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -13,8 +13,12 @@ use crate::{
         registry::{ConnectionInfo, Kind, Peer},
     },
     context::{ListenerService, ServerContext},
+    gateway::{self, Forward},
     http,
-    net::{stream::Stream, tls::AppProtocol},
+    net::{
+        stream::{Stream, Transport},
+        tls::AppProtocol,
+    },
     service::connection,
 };
 
@@ -31,6 +35,9 @@ pub(super) fn serve(
     let (permit, is_https) = match admitted.destination {
         Destination::Service(service, permit) => {
             return serve_service(&context, &service, stream, peer, permit);
+        }
+        Destination::Forward(forward, permit) => {
+            return serve_forward(&context, &forward, stream, peer, destination, permit);
         }
         Destination::Http(permit, is_https) => (permit, is_https),
     };
@@ -134,6 +141,38 @@ fn spawn_service(
     let group = &context.services;
     let connection = connection::serve(stream, session, entry, idle, &group.drain);
     context.spawn_on_loop(group, connection);
+}
+
+/// Passes a connection to the upstream of a forward, unless a limit is reached: then it is reset.
+fn serve_forward(
+    context: &Arc<ServerContext>,
+    forward: &Arc<Forward>,
+    mut stream: Stream,
+    peer: Peer,
+    destination: Option<SocketAddr>,
+    permit: ConnectionPermit,
+) {
+    let permit = permit.for_address(peer.ip());
+    let permit = match permit.and_then(|permit| permit.for_route(&forward.target.limit)) {
+        Ok(permit) => permit,
+        Err(limit) => {
+            context.counters.refused(limit.refusal());
+            stream.reset_on_drop();
+            return tracing::info!(%peer, forward = %forward.name, "refused: {limit}");
+        }
+    };
+    let destination = destination.or_else(|| stream.local_addr().ok());
+    let (context, forward) = (context.clone(), forward.clone());
+    context.bridges.tracker.clone().spawn(async move {
+        if forward.kind == Kind::Tls {
+            let within = context.settings.header_timeout;
+            match accept_tls(&context, AppProtocol::Bytes, stream, &peer, within).await {
+                Some(secured) => stream = secured,
+                None => return,
+            }
+        }
+        gateway::forward::forward(context, forward, stream, peer, destination, permit).await;
+    });
 }
 
 /// Shakes hands in TLS within the time `within`. None if that fails, which is logged and
