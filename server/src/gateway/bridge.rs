@@ -45,6 +45,10 @@ use self::{
     state::{ClientIn, ClientOut, UpstreamEnd, UpstreamIn, UpstreamOut},
     upstream_to_client::PartialReply,
 };
+pub(in crate::gateway) use self::{
+    close::SHUTDOWN,
+    timeouts::{CLOSE_TIMEOUT, IDLE},
+};
 pub(crate) use self::{close::reject, state::End};
 use crate::{
     connections::registry::RegistryGuard,

@@ -7,13 +7,17 @@
 //! - [`dial`]: the connection to an upstream; [`in_memory`]: one to a built-in service
 //! - [`streams`]: the streams of the two sides of a bridge
 //! - [`bridge`]: the relay between client and upstream
-//! - [`websocket`]: the parts that relays with a WebSocket side share
+//! - [`relay`]: the relays between sides of the same kind
+//! - [`websocket`]: the parts that relays with a WebSocket side share; [`masking_key`]: the
+//!   keys of a client's frames
 
 pub(crate) mod bridge;
 pub(crate) mod dial;
 pub(crate) mod handshake;
 pub(crate) mod in_memory;
+pub(crate) mod masking_key;
 pub(crate) mod origin;
+pub(crate) mod relay;
 pub(crate) mod streams;
 pub(crate) mod switching;
 pub(crate) mod upgrade;

@@ -28,7 +28,7 @@ use crate::{net::stream::Transport, runtime::drain::Stage};
 use echogate_event_loop::has_turn;
 
 const RESET: &str = "the upstream reset the connection";
-const SHUTDOWN: &str = "the server is shutting down";
+pub(in crate::gateway) const SHUTDOWN: &str = "the server is shutting down";
 
 /// The state of the closing handshake, and of the delivery of the client's last bytes.
 #[derive(Debug, Default)]
