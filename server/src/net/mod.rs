@@ -1,8 +1,8 @@
 //! Sockets of every family, TLS, and the addresses that proxies name.
 //!
-//! - [`listener`], [`datagram_socket`]: bound sockets of every family; `packet_info`: the local
-//!   address of a datagram; [`socket_file`]: the files of Unix sockets; [`own_sockets`]: this
-//!   server's datagram sockets
+//! - [`listener`], [`datagram_socket`]: bound sockets of every family; [`connected_datagrams`]:
+//!   connected datagram sockets; `packet_info`: the local address of a datagram; [`socket_file`]:
+//!   the files of Unix sockets; [`own_sockets`]: this server's datagram sockets
 //! - [`stream`]: byte streams of clients and upstreams; [`tls`]
 //! - [`resolve`]: host names to addresses; [`happy_eyeballs`]: a TCP connection to one of a
 //!   host's addresses
@@ -12,6 +12,7 @@
 //! - [`authority`]: hosts and ports as in the headers `Host` and `Origin`
 
 pub(crate) mod authority;
+pub(crate) mod connected_datagrams;
 pub(crate) mod datagram_socket;
 pub(crate) mod forwarded;
 pub(crate) mod hairpin;

@@ -73,7 +73,6 @@ pub(crate) struct ReadAhead<'a> {
 /// and records the end.
 ///
 /// Not an `async fn`, whose future would store every argument twice: each connection has one.
-#[cfg_attr(not(test), expect(dead_code, reason = "for routes with ws:// and wss:// upstreams"))]
 pub(crate) fn run<C, U>(
     client: C,
     upstream: U,

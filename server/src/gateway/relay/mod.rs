@@ -1,5 +1,9 @@
-//! The relays between sides of the same kind.
+//! Relays between a client and an upstream of the same kind.
 //!
-//! - [`messages`]: a WebSocket client and a WebSocket upstream
+//! - [`messages`]: WebSocket messages, message for message
+//! - [`streams`]: bytes for bytes, datagram for datagram
 
+#[cfg_attr(not(test), expect(dead_code, reason = "no setting leads to it yet"))]
 pub(crate) mod messages;
+#[cfg_attr(not(test), expect(dead_code, reason = "no setting leads to it yet"))]
+pub(crate) mod streams;
