@@ -57,6 +57,10 @@ use self::{
     state::{StreamEnd, StreamIn, StreamOut, WsIn, WsOut},
     stream_to_messages::PartialReply,
 };
+pub(in crate::gateway) use self::{
+    close::SHUTDOWN,
+    timeouts::{CLOSE_TIMEOUT, IDLE},
+};
 pub(crate) use self::{close::reject, state::End};
 use crate::{
     connections::registry::RegistryGuard,

@@ -27,7 +27,7 @@ use super::{
 use crate::{net::stream::Transport, runtime::drain::Stage};
 use echogate_event_loop::has_turn;
 
-const SHUTDOWN: &str = "the server is shutting down";
+pub(in crate::gateway) const SHUTDOWN: &str = "the server is shutting down";
 
 /// The state of the closing handshake, and of the delivery of the last bytes.
 #[derive(Debug, Default)]

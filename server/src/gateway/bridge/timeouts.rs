@@ -20,9 +20,9 @@ pub(super) const GRACE: Duration = Duration::from_secs(2);
 pub(super) const VIOLATION_GRACE: Duration = Duration::from_millis(200);
 
 /// The time in which the WebSocket peer must answer a Close.
-pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(in crate::gateway) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-const IDLE: &str = "idle timeout (--idle-timeout)";
+pub(in crate::gateway) const IDLE: &str = "idle timeout (--idle-timeout)";
 
 impl<W: Transport, S: Transport> Bridge<W, S> {
     /// The time at which [`Bridge::poll_all`] is to be called although neither side is ready.
