@@ -56,9 +56,11 @@ pub(super) struct GatewayArgs {
 pub(super) struct ForwardArgs {
     /// The socket to listen on: [HOST:]PORT for TCP, where a port alone means this machine only, or
     /// a URL with tcp, tls, unix, udp or unixgram
-    listen: String,
+    #[arg(value_name = "LISTEN")]
+    socket: String,
     /// The upstream: a URL with options, as --forward of serve takes it
-    url: String,
+    #[arg(value_name = "URL")]
+    upstream: String,
     #[command(flatten)]
     serve: ServeArgs,
 }
@@ -87,8 +89,8 @@ impl GatewayArgs {
 
 impl ForwardArgs {
     fn settings(self, activated: &ActivatedNames) -> Result<Settings, String> {
-        let Self { listen, url, serve } = self;
-        let forward = ForwardSpec::new(&listen, &url)?;
+        let Self { socket, upstream, serve } = self;
+        let forward = ForwardSpec::new(&socket, &upstream)?;
         Settings::load(&serve.sources()?.into_forward(forward)?, activated)
     }
 }

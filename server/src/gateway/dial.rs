@@ -88,14 +88,7 @@ impl Upstream {
             Upstream::WebSocket(spec) => {
                 return limit.websocket(spec, headers).await.map(Connected::WebSocket);
             }
-            Upstream::Udp(at) => {
-                let socket = limit.udp(at).await?;
-                return Ok(Connected::Stream(UpstreamStream::Datagrams(socket)));
-            }
-            Upstream::UnixGram(path) => {
-                let socket = limit.apply(async { ConnectedDatagrams::unix(path) }).await?;
-                return Ok(Connected::Stream(UpstreamStream::Datagrams(socket)));
-            }
+            Upstream::Udp(_) | Upstream::UnixGram(_) => todo!(),
             Upstream::Service(backend) => {
                 let stream = InMemoryStream::new(backend.open(client, false));
                 return Ok(Connected::Stream(UpstreamStream::InMemory(stream)));

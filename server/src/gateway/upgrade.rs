@@ -308,7 +308,7 @@ fn bridge_upgraded(
 /// stream there, and datagram sockets belong to it.
 fn spawn(
     context: &ServerContext,
-    relay: impl Future<Output = End> + Send + 'static,
+    relay: impl Future + Send + 'static,
     exemption: Exemption,
     in_runtime: bool,
 ) {
