@@ -8,6 +8,7 @@
 //! - `conformance`: the WebSocket protocol, case by case, on both default routes and over TLS
 //! - `codec`: the frame decoder against tungstenite's
 //! - `proxy`: the PROXY protocol in both directions, and `X-Forwarded-For`
+//! - `proxies`: connections of clients and to upstreams through HTTP and SOCKS5 proxies
 //! - `http2`: HTTP/2, and WebSocket over it (RFC 8441)
 //! - `websocket`: messages through the gateway to `upper`
 //! - `routes`: the framings, with upstreams that the tests control
@@ -63,6 +64,7 @@ mod isolation;
 mod limits;
 mod output;
 mod page;
+mod proxies;
 mod proxy;
 mod reload;
 mod routes;

@@ -104,7 +104,7 @@ impl Connection {
     }
 
     async fn open_websocket(upgrade: &Upgrade) -> io::Result<Connection> {
-        let mut stream = dial::host(&upgrade.at, upgrade.trust.as_ref()).await?;
+        let mut stream = dial::host(&upgrade.to, upgrade.trust.as_ref()).await?;
         let local = stream.local_addr().ok();
         let agreed = handshake::open(&mut stream, upgrade).await?;
         let half_close = agreed.protocol.as_deref() == Some(HALF_CLOSE);
