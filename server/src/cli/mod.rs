@@ -150,7 +150,7 @@ fn run_client(client: impl Future<Output = Result<(), client::Error>>) -> Result
     // Does not wait for a thread that reads standard input: the read may never return.
     runtime.shutdown_background();
     result.map_err(|e| match e {
-        client::Error::Usage(..) => Failure::Usage(e.to_string()),
-        client::Error::Failed(..) => Failure::Run(e.to_string()),
+        client::Error::Usage(_) => Failure::Usage(e.to_string()),
+        client::Error::Failed(_) => Failure::Run(e.to_string()),
     })
 }

@@ -349,7 +349,8 @@ fn options_that_make_no_sense_together_are_named() {
         (&["--text"], "--text is valid with ws:// and wss:// only"),
         (
             &["--wait=soon"],
-            "\"soon\" is not a time: expected a number and ms, s, m or h, as 10s, or forever",
+            "\"soon\" is not a time: expected a number of seconds, or one with ms, s, m or h, as \
+             10s, or forever",
         ),
         (&["--wait=1s", "--stay"], "cannot be used with"),
     ] {

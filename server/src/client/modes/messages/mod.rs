@@ -1,11 +1,12 @@
 //! The messages mode: typed lines, the lines of the input, or a timer; over one connection or
 //! several in turn.
 //!
-//! - `source`: the sources of messages; `prompt`: the prompt among them
+//! - `source`: the sources of messages; `prompt`: the prompt among them; `commands`: its commands
 //! - `upload`: sending; `replies`: receiving
 //! - `output`: the destination and format of replies; `terminal_lines`: lines for a terminal;
 //!   `round_trips`: round-trip times
 
+mod commands;
 pub(in crate::client) mod output;
 pub(in crate::client) mod prompt;
 mod replies;
@@ -38,6 +39,8 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub(in crate::client) struct MessageOptions {
     pub(in crate::client) format: OutputFormat,
+    /// The transport has control frames, which commands of the prompt send.
+    pub(in crate::client) commands: bool,
     /// Show the round-trip time of each reply.
     pub(in crate::client) timing: bool,
     /// Show nothing but the replies.
@@ -139,7 +142,7 @@ impl Messages {
         &mut self,
         connection: Connection,
     ) -> Result<String, SessionError> {
-        let Connection { mut sender, receiver, local } = connection;
+        let Connection { mut sender, receiver, peer_role, local } = connection;
         if let Some(prompt) = &self.prompt {
             let from = local.map_or_else(String::new, |local| format!(" (from {local})"));
             let greeting = format!("connected to {}{from}; Ctrl-D ends the input", prompt.url);
@@ -148,7 +151,7 @@ impl Messages {
             self.notice("reconnected").await?;
         }
         let Messages { options, uploader, output, stopped, received, .. } = self;
-        let replies = Replies::new(*options);
+        let replies = Replies::new(*options, peer_role);
         let ended = {
             let upload = uploader.upload(&mut sender, &replies, output);
             let download = replies.download(receiver, output, received);
@@ -175,8 +178,9 @@ impl Messages {
     ) -> Result<(), SessionError> {
         let Output::Screen(ScreenGuard(screen)) = &self.output else { return ended.map(drop) };
         screen.close().map_err(SessionError::Output)?;
-        let by_peer = !self.is_done() && !self.options.quiet;
-        prompt::report_end(&ended, by_peer);
+        // The peer's answer to a Close that was typed is reported as well.
+        let reported = (!self.is_done() || self.uploader.has_closed()) && !self.options.quiet;
+        prompt::report_end(&ended, reported);
         ended.map(drop)
     }
 }
