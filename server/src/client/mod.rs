@@ -13,6 +13,7 @@
 //! - `pending_replies`: the replies that a session waits for, and their time limits
 //! - `modes`: the pipe mode and the messages mode
 //! - `reconnect`: sessions over several connections in turn
+//! - `listen`: the server's side: sessions with clients
 //! - `bench`: the load generator
 
 pub(crate) mod bench;
@@ -20,6 +21,7 @@ pub(crate) mod bench;
 mod args;
 mod datagram_socket;
 mod dial;
+pub(crate) mod listen;
 mod modes;
 mod pending_replies;
 mod reconnect;

@@ -195,7 +195,9 @@ fn messages_are_sent_as_text_or_as_binary_as_asked() {
         (&["--text"][..], "one\ntwo", vec![Message::text("one"), Message::text("two")]),
         (&["--binary", "--message=x"], "", vec![Message::binary(&b"x"[..])]),
         (&["--message=x"], "", vec![Message::text("x")]),
-        (&[], "x\n", vec![Message::binary(&b"x\n"[..])]),
+        (&[], "{\"op\":1}\n", vec![Message::text("{\"op\":1}")]),
+        (&[], "one\ntwo", vec![Message::text("one"), Message::text("two")]),
+        (&["--binary"], "x\ny\n", vec![Message::binary(&b"x\ny\n"[..])]),
     ] {
         let (sender, received) = mpsc::channel();
         let address = serve(move |stream| {

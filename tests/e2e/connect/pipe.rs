@@ -20,7 +20,7 @@ use super::{
 #[test]
 fn a_hundred_megabytes_come_back_whole_in_little_memory() {
     let address = serve(upper);
-    assert_100_mb_come_back_upper_cased_in_little_memory(&format!("tcp://{address}"));
+    assert_100_mb_come_back_upper_cased_in_little_memory(&[&format!("tcp://{address}")]);
 }
 
 #[test]
@@ -279,7 +279,8 @@ fn invalid_arguments_are_a_usage_error() {
             "wss://h:443/?a=b: /nowhere/ca.pem: no such",
         ),
         (&["tcp://127.0.0.1:1", "--origin", "x"], "--origin is valid with ws:// and wss:// only"),
-        (&["127.0.0.1:7007"], "no scheme"),
+        (&["127.0.0.1"], "127.0.0.1: no port: expected HOST PORT, HOST:PORT or a URL"),
+        (&["127.0.0.1:1", "2"], "unexpected argument 2: tcp://127.0.0.1:1 has a port already"),
         (&["--nonsense"], "--nonsense"),
     ] {
         let output = run(arguments, b"");

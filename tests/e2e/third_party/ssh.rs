@@ -50,7 +50,7 @@ fn scp_carries_50_mb_there_and_back() {
 
     let data = noise(SIZE);
     fs::write(path("here"), &data).unwrap();
-    let proxy = format!("{} connect {}", quoted(ECHOGATE), quoted(&server.ws("/ssh")));
+    let proxy = format!("{} connect --binary {}", quoted(ECHOGATE), quoted(&server.ws("/ssh")));
     let user = User::from_uid(geteuid()).unwrap().unwrap().name;
     let there = format!("{user}@behind-the-gateway:{}", path("there"));
     let copy = |from: &str, to: &str| {

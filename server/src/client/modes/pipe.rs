@@ -172,7 +172,7 @@ mod tests {
         let peer_role = PeerRole::Server;
         let (sender, receiver) = stream::split(Box::new(stream), peer_role);
         let (sender, receiver) = (Sender::Stream(sender), Receiver::Stream(receiver));
-        let connection = Connection { sender, receiver, peer_role, local: None };
+        let connection = Connection { sender, receiver, peer_role, local: None, peer: None };
         run(input, output, connection, Wait::Default).await
     }
 

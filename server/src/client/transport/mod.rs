@@ -21,10 +21,11 @@ use bytes::Bytes;
 use echogate_proto::{close::CloseCode, ws::HALF_CLOSE};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+pub(super) use self::websocket::MessageFormat;
 use self::{
     datagram::{DatagramReceiver, DatagramSender},
     stream::{StreamReceiver, StreamSender},
-    websocket::{MessageFormat, WebSocketReceiver, WebSocketSender},
+    websocket::{WebSocketReceiver, WebSocketSender},
 };
 use super::{
     datagram_socket::DatagramSocket,
@@ -97,6 +98,8 @@ pub(super) struct Connection {
     pub(super) peer_role: PeerRole,
     /// The local address, if it is an IP address.
     pub(super) local: Option<SocketAddr>,
+    /// The name of a client.
+    pub(super) peer: Option<String>,
 }
 
 /// The sending half of a connection. If sending fails because the connection has ended, the error
@@ -168,11 +171,23 @@ impl Connection {
             )));
         }
         let format = MessageFormat { half_close, binary: upgrade.binary };
-        let peer_role = PeerRole::Server;
-        let (sender, receiver) =
-            websocket::split(Box::new(stream), agreed.early, peer_role, format).await;
+        let early = agreed.early;
+        let connection =
+            Connection::of_websocket(Box::new(stream), early, PeerRole::Server, format).await;
+        Ok(Connection { local, ..connection })
+    }
+
+    /// The connection over a stream on which the opening handshake is complete. `early` was read
+    /// together with the peer's part of the handshake.
+    pub(super) async fn of_websocket(
+        stream: Box<dyn ByteStream>,
+        early: Vec<u8>,
+        peer_role: PeerRole,
+        format: MessageFormat,
+    ) -> Connection {
+        let (sender, receiver) = websocket::split(stream, early, peer_role, format).await;
         let (sender, receiver) = (Sender::WebSocket(sender), Receiver::WebSocket(receiver));
-        Ok(Connection { sender, receiver, peer_role, local })
+        Connection { sender, receiver, peer_role, local: None, peer: None }
     }
 
     /// The connection over a connected stream.
@@ -185,7 +200,7 @@ impl Connection {
         let guard = options.reset_when_cut.then(|| stream.reset_guard()).flatten();
         let (sender, receiver) = stream::split(Box::new(stream), peer_role);
         let sender = Sender::Stream(sender.with_crlf(options.crlf).with_guard(guard));
-        Connection { sender, receiver: Receiver::Stream(receiver), peer_role, local }
+        Connection { sender, receiver: Receiver::Stream(receiver), peer_role, local, peer: None }
     }
 
     /// The connection over a connected datagram socket.
@@ -196,7 +211,7 @@ impl Connection {
     ) -> Connection {
         let (sender, receiver) = datagram::split(socket, options.silence);
         let (sender, receiver) = (Sender::Datagram(sender), Receiver::Datagram(receiver));
-        Connection { sender, receiver, peer_role, local: None }
+        Connection { sender, receiver, peer_role, local: None, peer: None }
     }
 }
 

@@ -78,11 +78,11 @@ struct OurEnd {
 
 /// The format of outgoing messages.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct MessageFormat {
+pub(in crate::client) struct MessageFormat {
     /// The subprotocol `half-close` is agreed on: an empty binary message ends a direction.
-    pub(super) half_close: bool,
+    pub(in crate::client) half_close: bool,
     /// Lines are sent as binary messages instead of text messages.
-    pub(super) binary: bool,
+    pub(in crate::client) binary: bool,
 }
 
 /// Splits an open WebSocket. `early` was read together with the peer's part of the handshake.

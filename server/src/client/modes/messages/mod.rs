@@ -15,7 +15,7 @@ pub(in crate::client) mod source;
 mod terminal_lines;
 mod upload;
 
-use std::future::Future;
+use std::future::{Future, pending};
 
 use tokio::sync::oneshot;
 
@@ -132,7 +132,7 @@ impl Messages {
     }
 
     /// Writes a notice about the connection, unless `--quiet` is given.
-    async fn notice(&self, text: &str) -> Result<(), SessionError> {
+    pub(in crate::client) async fn notice(&self, text: &str) -> Result<(), SessionError> {
         if self.options.quiet { Ok(()) } else { self.output.notice(text).await }
     }
 
@@ -142,11 +142,16 @@ impl Messages {
         &mut self,
         connection: Connection,
     ) -> Result<String, SessionError> {
-        let Connection { mut sender, receiver, peer_role, local } = connection;
+        let Connection { mut sender, receiver, peer_role, local, peer } = connection;
         if let Some(prompt) = &self.prompt {
-            let from = local.map_or_else(String::new, |local| format!(" (from {local})"));
-            let greeting = format!("connected to {}{from}; Ctrl-D ends the input", prompt.url);
-            self.begin(&greeting)?;
+            let greeting = match (peer, local) {
+                (Some(peer), _) => format!("{peer} connected"),
+                (None, Some(local)) => format!("connected to {} (from {local})", prompt.url),
+                (None, None) => format!("connected to {}", prompt.url),
+            };
+            self.begin(&format!("{greeting}; Ctrl-D ends the input"))?;
+        } else if let Some(peer) = peer {
+            self.notice(&format!("{peer} connected")).await?;
         } else if std::mem::take(&mut self.lost) {
             self.notice("reconnected").await?;
         }
@@ -161,6 +166,28 @@ impl Messages {
         let ended = uploader.take_failure().map_or(ended, Err);
         session::close(&mut sender, ended.as_ref().err()).await;
         ended
+    }
+
+    /// Waits for `next`; none if the user has ended the input of the prompt before.
+    pub(in crate::client) async fn until_done<T>(
+        &mut self,
+        next: impl Future<Output = Result<T, SessionError>>,
+    ) -> Result<Option<T>, SessionError> {
+        let Messages { uploader, output, stopped, .. } = self;
+        let done = async {
+            while uploader.is_typed() && uploader.prepare(output).await? {
+                // The message that is pending is for the next connection.
+                pending().await
+            }
+            if uploader.is_typed() { Ok(None) } else { pending().await }
+        };
+        let next = async {
+            tokio::select! {
+                done = done => done,
+                next = next => next.map(Some),
+            }
+        };
+        unless_stopped(stopped, next).await
     }
 
     /// Waits for `future`, unless the user stops the prompt before.

@@ -60,6 +60,11 @@ impl Uploader {
         self.done
     }
 
+    /// Whether the messages are typed at a prompt.
+    pub(super) fn is_typed(&self) -> bool {
+        self.source.is_typed()
+    }
+
     /// Whether a typed Close has been sent.
     pub(super) fn has_closed(&self) -> bool {
         self.closed
