@@ -1,19 +1,23 @@
-//! The native client, `echogate connect`, as a process: in pipes, over WebSocket, by datagrams, on
+//! The native client, `echogate connect` and `echogate listen`, as a process: in pipes, over WebSocket, by datagrams, on
 //! a terminal, with messages of any source, with reconnects. The servers here are a few lines each
 //! and misbehave on purpose.
 
 #![allow(clippy::unwrap_used, reason = "the servers of tests are tests")]
 
 mod again;
+mod commands;
 mod datagram;
 mod done;
+mod file;
 mod history;
 mod interop;
+mod listen;
 mod messages;
 mod output;
 mod pipe;
 mod terminal;
 mod upper;
+mod verbose;
 mod websocket;
 
 use std::{

@@ -27,7 +27,7 @@ pub(crate) struct Args {
     pub(super) target: TargetArgs,
 
     #[command(flatten)]
-    session: SessionArgs,
+    pub(super) session: SessionArgs,
 
     /// Send TEXT, as a typed line is sent, instead of the input
     #[arg(long, short, value_name = "TEXT", help_heading = "Messages", group = "given")]
@@ -152,6 +152,7 @@ impl Args {
             transport: TransportOptions {
                 silence: self.wait().silence(),
                 crlf: self.session.crlf,
+                verbose: self.session.verbose,
                 reset_when_cut: false,
             },
         }

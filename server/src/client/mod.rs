@@ -11,6 +11,7 @@
 //! - `transport`: a connection over any transport: a sender and a receiver
 //! - `session`: both directions of a connection, driven until they have ended
 //! - `pending_replies`: the replies that a session waits for, and their time limits
+//! - `verbose`: the steps of a connection, for `--verbose`
 //! - `modes`: the pipe mode and the messages mode
 //! - `reconnect`: sessions over several connections in turn
 //! - `listen`: the server's side: sessions with clients
@@ -31,6 +32,7 @@ mod target;
 mod target_args;
 mod target_endpoint;
 mod transport;
+mod verbose;
 
 use echogate_proto::endpoint::Endpoint;
 use thiserror::Error as ThisError;
@@ -66,6 +68,9 @@ pub(crate) async fn run(args: Args) -> Result<(), Error> {
     let usage = |text| Error::Usage(format!("{url}: {text}"));
     let target = args.target(&endpoint).map_err(usage)?;
     args.target.warn();
+    if args.session.verbose {
+        verbose::start();
+    }
     let mut policy = args.policy();
     let ended = match args.mode(&target, &url).map_err(usage)? {
         Mode::Pipe(mut pipe) => {

@@ -42,8 +42,13 @@ pub(super) struct SessionArgs {
     #[arg(long, help_heading = "Messages", conflicts_with = "hex")]
     pub(super) crlf: bool,
 
-    /// Show nothing but the received data
+    /// Show each step on the standard error: the addresses tried, TLS, the WebSocket handshake and
+    /// each WebSocket frame
     #[arg(long, short, help_heading = "Output")]
+    pub(super) verbose: bool,
+
+    /// Show nothing but the received data
+    #[arg(long, short, help_heading = "Output", conflicts_with = "verbose")]
     pub(super) quiet: bool,
 
     /// Do not keep typed lines in $XDG_STATE_HOME/echogate/history
@@ -89,6 +94,7 @@ impl SessionArgs {
             commands: plan.transport == Kind::WebSocket,
             timing: plan.timing,
             quiet: self.quiet,
+            verbose: self.verbose,
             once: plan.once,
             reconnect: plan.reconnect,
             wait: plan.wait,

@@ -216,6 +216,20 @@ fn messages_are_sent_as_text_or_as_binary_as_asked() {
 }
 
 #[test]
+fn a_line_that_is_no_text_is_named_with_the_option_for_bytes() {
+    let url = format!(
+        "ws://{}/",
+        serve(|stream| {
+            let mut socket = accept(stream).unwrap();
+            while socket.read().is_ok() {}
+        })
+    );
+    let advice = "use --binary to send the input as it is, or --hex";
+    let line = format!("{url}: standard input: line 2: not UTF-8; {advice}");
+    assert_fails(&run(&[&url, "--wait=0s"], b"fine\n\xff\n"), 1, &line);
+}
+
+#[test]
 fn what_is_no_hexadecimal_text_is_named_with_its_line() {
     let url = format!("tcp://{}", serve(upper));
     let line =
@@ -355,6 +369,8 @@ fn options_that_make_no_sense_together_are_named() {
              10s, or forever",
         ),
         (&["--wait=1s", "--stay"], "cannot be used with"),
+        (&["--crlf", "--hex"], "cannot be used with"),
+        (&["--quiet", "--verbose"], "cannot be used with"),
     ] {
         let output = run(&[&[url], arguments].concat(), b"");
         let stderr = String::from_utf8(output.stderr).unwrap();

@@ -268,6 +268,28 @@ fn an_interrupt_ends_it_at_once_in_the_middle_of_a_transfer() {
 }
 
 #[test]
+fn a_target_may_be_a_host_and_a_port() {
+    for form in ["tcp://127.0.0.1:PORT", "127.0.0.1:PORT", "127.0.0.1 PORT", ":PORT", "PORT"] {
+        let address = serve(upper);
+        let form = form.replace("PORT", address.rsplit(':').next().unwrap());
+        let arguments: Vec<&str> = form.split(' ').collect();
+        assert_prints(&run(&arguments, b"hello"), b"HELLO");
+    }
+}
+
+#[test]
+fn with_crlf_lines_end_as_internet_protocols_want_it() {
+    for (arguments, input, expected) in [
+        (&[][..], &b"a\nb\r\n\xff"[..], &b"A\r\nB\r\n\xff"[..]),
+        (&["--message=a"], b"", b"A\r\n"),
+        (&["--count=2"], b"a\nb\n", b"A\r\nB\r\n"),
+    ] {
+        let address = serve(upper);
+        assert_prints(&run(&[&[&*address, "--crlf"], arguments].concat(), input), expected);
+    }
+}
+
+#[test]
 fn invalid_arguments_are_a_usage_error() {
     for (arguments, complaint) in [
         (

@@ -148,6 +148,7 @@ impl ListenArgs {
         let options = TransportOptions {
             silence: self.wait().silence(),
             crlf: self.session.crlf,
+            verbose: self.session.verbose,
             reset_when_cut: true,
         };
         Ok(ListenerSettings { url: endpoint.clone(), at, tls, protocol, options })

@@ -221,7 +221,10 @@ async fn handshakes(settings: &ListenerSettings, stream: Stream) -> Result<Conne
         (_, stream) => stream,
     };
     match protocol {
-        Protocol::WebSocket(rules) => websocket::accept(stream, tls.is_some(), rules).await,
+        Protocol::WebSocket(rules) => {
+            let stream = options.traced(stream, PeerRole::Client);
+            websocket::accept(stream, tls.is_some(), rules).await
+        }
         Protocol::Bytes | Protocol::Datagrams => {
             Ok(Connection::of_stream(stream, PeerRole::Client, *options))
         }

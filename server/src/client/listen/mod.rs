@@ -20,6 +20,7 @@ use super::{
     session::SessionError,
     shown_url,
     transport::Connection,
+    verbose,
 };
 use crate::text::io_error::describe;
 
@@ -35,6 +36,9 @@ pub(crate) async fn run(args: ListenArgs) -> Result<(), Error> {
     let failed = |text: String| Error::Failed(format!("{url}: {text}"));
     let settings = args.settings(&endpoint).map_err(|why| Error::Usage(format!("{url}: {why}")))?;
     let listener = Listener::bind(settings).await.map_err(|error| failed(describe(&error)))?;
+    if args.session.verbose {
+        verbose::start();
+    }
     let notices = Notices { quiet: args.session.quiet };
     notices.show(&listener.hint(args.keep_open));
     let ended = match args.mode(listener.kind(), &url) {

@@ -11,14 +11,13 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 
 use crate::{
-    client::transport::{Connection, MessageFormat, PeerRole},
+    client::transport::{ByteStream, Connection, MessageFormat, PeerRole},
     config::AllowedOrigin,
     gateway::{
         handshake::Handshake,
         origin::Addressed,
         switching::{Switching, SwitchingHead},
     },
-    net::stream::Stream,
     text::{escape::escape, io_error::describe},
 };
 
@@ -38,7 +37,7 @@ pub(super) struct Rules {
 ///
 /// The reason why the client was refused, or has not asked for a WebSocket.
 pub(super) async fn accept(
-    stream: Stream,
+    stream: Box<dyn ByteStream>,
     is_tls: bool,
     rules: &Rules,
 ) -> Result<Connection, String> {
@@ -72,7 +71,7 @@ pub(super) async fn accept(
     let stream = parts.io.into_inner().into_inner();
     let format = MessageFormat { half_close, binary: rules.binary };
     let early = parts.read_buf.to_vec();
-    Ok(Connection::of_websocket(Box::new(stream), early, PeerRole::Client, format).await)
+    Ok(Connection::of_websocket(stream, early, PeerRole::Client, format).await)
 }
 
 /// Checks a request.

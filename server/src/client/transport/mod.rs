@@ -1,13 +1,15 @@
 //! A connection as the modes use it, over any transport: a sender and a receiver.
 //!
 //! - `stream`: byte streams (TCP, TLS, Unix sockets)
-//! - `websocket`: WebSocket messages; `handshake`: the opening handshake before them
+//! - `websocket`: WebSocket messages; `handshake`: the opening handshake before them; `trace`: both
+//!   for `--verbose`
 //! - `datagram`: UDP and Unix datagrams; `send_window`: the limit of unanswered datagrams
 
 mod datagram;
 pub(super) mod handshake;
 mod send_window;
 pub(super) mod stream;
+mod trace;
 pub(super) mod websocket;
 
 use std::{
@@ -25,6 +27,7 @@ pub(super) use self::websocket::MessageFormat;
 use self::{
     datagram::{DatagramReceiver, DatagramSender},
     stream::{StreamReceiver, StreamSender},
+    trace::Traced,
     websocket::{WebSocketReceiver, WebSocketSender},
 };
 use super::{
@@ -85,9 +88,18 @@ pub(super) struct TransportOptions {
     pub(super) silence: Duration,
     /// Lines in a stream end with CR LF.
     pub(super) crlf: bool,
+    /// Heads and frames of a WebSocket are shown ([`verbose`](super::verbose)).
+    pub(super) verbose: bool,
     /// A TCP connection is reset if this process ends before [`Sender::finish`] or
     /// [`Sender::set_complete`], so that the peer does not take a part of the input for all of it.
     pub(super) reset_when_cut: bool,
+}
+
+impl TransportOptions {
+    /// The stream below a WebSocket.
+    pub(super) fn traced(self, stream: Stream, peer_role: PeerRole) -> Box<dyn ByteStream> {
+        if self.verbose { Box::new(Traced::new(stream, peer_role)) } else { Box::new(stream) }
+    }
 }
 
 /// An open connection.
@@ -156,13 +168,17 @@ impl Connection {
                 let connection = Connection::of_datagrams(socket, PeerRole::Server, options);
                 Ok(Connection { local, ..connection })
             }
-            Target::WebSocket(upgrade) => Connection::open_websocket(upgrade).await,
+            Target::WebSocket(upgrade) => Connection::open_websocket(upgrade, options).await,
         }
     }
 
-    async fn open_websocket(upgrade: &Upgrade) -> io::Result<Connection> {
-        let mut stream = dial::host(&upgrade.at, upgrade.trust.as_ref()).await?;
+    async fn open_websocket(
+        upgrade: &Upgrade,
+        options: TransportOptions,
+    ) -> io::Result<Connection> {
+        let stream = dial::host(&upgrade.at, upgrade.trust.as_ref()).await?;
         let local = stream.local_addr().ok();
+        let mut stream = options.traced(stream, PeerRole::Server);
         let agreed = handshake::open(&mut stream, upgrade).await?;
         let half_close = agreed.protocol.as_deref() == Some(HALF_CLOSE);
         if let Some(protocol) = agreed.protocol.filter(|_| upgrade.half_close && !half_close) {
@@ -172,8 +188,7 @@ impl Connection {
         }
         let format = MessageFormat { half_close, binary: upgrade.binary };
         let early = agreed.early;
-        let connection =
-            Connection::of_websocket(Box::new(stream), early, PeerRole::Server, format).await;
+        let connection = Connection::of_websocket(stream, early, PeerRole::Server, format).await;
         Ok(Connection { local, ..connection })
     }
 

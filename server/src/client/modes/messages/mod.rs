@@ -31,6 +31,7 @@ use crate::{
         pending_replies::Wait,
         session::{self, SessionError, check_replies},
         transport::Connection,
+        verbose,
     },
     terminal::Stopped,
 };
@@ -45,6 +46,8 @@ pub(in crate::client) struct MessageOptions {
     pub(in crate::client) timing: bool,
     /// Show nothing but the replies.
     pub(in crate::client) quiet: bool,
+    /// Show the steps of connections.
+    pub(in crate::client) verbose: bool,
     /// Each message gets a new connection.
     pub(in crate::client) once: bool,
     /// A lost connection is made again.
@@ -121,6 +124,9 @@ impl Messages {
         let (typed, screen) = prompt.open(greeting).map_err(SessionError::Input)?;
         self.uploader.set_source(Source::Typed(typed.lines));
         self.stopped = Some(typed.stopped);
+        if self.options.verbose {
+            verbose::show_above(screen.clone());
+        }
         self.output = Output::Screen(ScreenGuard(screen));
         Ok(())
     }
