@@ -17,6 +17,8 @@ use tokio::{
     net::{UdpSocket, UnixDatagram},
 };
 
+use crate::net::socket_file::SocketFile;
+
 /// The largest payload of a UDP datagram over IPv4, in bytes: 65,535 less both headers.
 pub(super) const MAX_UDP: usize = 65_507;
 
@@ -36,16 +38,6 @@ pub(super) struct Udp {
     socket: Arc<UdpSocket>,
     /// The next ICMP error. It does not make the socket readable, so it is awaited separately.
     icmp_error: RefCell<Pin<Box<dyn Future<Output = io::Error> + Send>>>,
-}
-
-/// The file of a socket, which is removed on drop.
-#[derive(Debug)]
-pub(super) struct SocketFile(pub(super) std::path::PathBuf);
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        std::fs::remove_file(&self.0).ok();
-    }
 }
 
 impl DatagramSocket {

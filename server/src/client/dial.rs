@@ -16,13 +16,14 @@ use tokio::{
 };
 
 use super::{
-    datagram_socket::{DatagramSocket, SocketFile, Udp},
+    datagram_socket::{DatagramSocket, Udp},
     target::Target,
 };
 use crate::net::{
     happy_eyeballs::ConnectError,
     proxy::{self, ConnectionError, Destination, ProxyFailure},
     resolve,
+    socket_file::SocketFile,
     stream::Stream,
     tls::client::ClientTls,
 };
@@ -151,7 +152,8 @@ fn bind_unixgram(name: &str) -> io::Result<(unix::UnixDatagram, Option<SocketFil
 fn bind_unixgram(name: &str) -> io::Result<(unix::UnixDatagram, Option<SocketFile>)> {
     let path = std::env::temp_dir().join(name);
     let socket = unix::UnixDatagram::bind(&path)?;
-    Ok((socket, Some(SocketFile(path))))
+    let file = SocketFile::of(&path)?;
+    Ok((socket, Some(file)))
 }
 
 async fn in_time<T>(dialling: impl Future<Output = io::Result<T>>) -> io::Result<T> {

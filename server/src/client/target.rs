@@ -9,7 +9,10 @@ use echogate_proto::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::target_args::{Header, TargetArgs};
+use super::{
+    target_args::{Header, TargetArgs},
+    transport::Kind,
+};
 use crate::net::{
     proxy::{
         Destination,
@@ -46,9 +49,9 @@ pub(super) struct Upgrade {
 }
 
 impl Target {
-    /// Validates the target and its options.
-    pub(super) fn new(args: &TargetArgs) -> Result<Target, String> {
-        let Endpoint { address, options, .. } = &args.url;
+    /// Validates the target at `url` and its options.
+    pub(super) fn new(url: &Endpoint, args: &TargetArgs) -> Result<Target, String> {
+        let Endpoint { address, options, credentials } = url;
         if let Some((key, _)) = options.first() {
             return Err(format!("unknown option \"{key}\": the URL of a client has none"));
         }
@@ -75,7 +78,7 @@ impl Target {
             Address::Ws(at, path) | Address::Wss(at, path) => Ok(Target::WebSocket(Upgrade {
                 to: proxies.destination(if tls { Scheme::Wss } else { Scheme::Ws }, at)?,
                 path: path.clone(),
-                headers: headers(args)?,
+                headers: headers(args, credentials.as_ref())?,
                 trust: tls.then(|| trust(args, at, AppProtocol::WebSocket)).transpose()?,
                 half_close: false,
                 binary: false,
@@ -88,24 +91,28 @@ impl Target {
         }
     }
 
-    /// Sets the message format to that of `flag`: `--text` or `--binary`.
-    pub(super) fn with_format(self, flag: &str) -> Result<Target, String> {
-        let mut upgrade = self.upgrade(flag)?;
-        upgrade.binary = flag == "--binary";
-        Ok(Target::WebSocket(upgrade))
+    /// The kind of transport.
+    pub(super) fn kind(&self) -> Kind {
+        match self {
+            Target::Tcp(_) | Target::Tls(..) | Target::Unix(_) => Kind::Stream,
+            Target::Udp(_) | Target::UnixGram(_) => Kind::Datagram,
+            Target::WebSocket(_) => Kind::WebSocket,
+        }
     }
 
-    /// The upgrade of a WebSocket target, the only one for which `flag` is valid.
-    fn upgrade(self, flag: &str) -> Result<Upgrade, String> {
-        match self {
-            Target::WebSocket(upgrade) => Ok(upgrade),
-            _ => Err(websocket_only(flag)),
+    /// Sends the lines of a WebSocket target as binary messages.
+    pub(super) fn with_binary(mut self) -> Target {
+        if let Target::WebSocket(upgrade) = &mut self {
+            upgrade.binary = true;
         }
+        self
     }
 
     /// Requires the subprotocol [`HALF_CLOSE`].
     pub(super) fn with_half_close(self) -> Result<Target, String> {
-        let mut upgrade = self.upgrade("--half-close")?;
+        let Target::WebSocket(mut upgrade) = self else {
+            return Err(websocket_only("--half-close"));
+        };
         upgrade.half_close = true;
         let others = upgrade.headers.get(header::SEC_WEBSOCKET_PROTOCOL);
         let others = others.and_then(|others| others.to_str().ok());
@@ -117,7 +124,7 @@ impl Target {
 }
 
 fn websocket_only(flag: &str) -> String {
-    format!("{flag} is valid with ws:// and wss:// only")
+    format!("{flag} is valid with {} only", Kind::WebSocket.schemes())
 }
 
 /// The verification of the server at `at`.
@@ -155,7 +162,7 @@ fn websocket_flag(args: &TargetArgs) -> Option<&'static str> {
     given.iter().find(|(_, given)| *given).map(|(flag, _)| *flag)
 }
 
-fn headers(args: &TargetArgs) -> Result<HeaderMap, String> {
+fn headers(args: &TargetArgs, credentials: Option<&Credentials>) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
     for Header(name, value) in &args.header {
         headers.append(name, value.clone());
@@ -165,7 +172,7 @@ fn headers(args: &TargetArgs) -> Result<HeaderMap, String> {
         let value = value.map_err(|_| "--origin: a control character is not allowed".to_owned())?;
         headers.insert(header::ORIGIN, value);
     }
-    if let Some(Credentials { user, password }) = &args.url.credentials
+    if let Some(Credentials { user, password }) = credentials
         && !headers.contains_key(header::AUTHORIZATION)
     {
         let basic = BASE64.encode(format!("{user}:{password}").as_bytes());
@@ -197,7 +204,8 @@ mod tests {
     fn target(arguments: &[&str]) -> Result<Target, String> {
         let command = TargetArgs::augment_args(clap::Command::new("connect").no_binary_name(true));
         let matches = command.try_get_matches_from(arguments).map_err(|e| e.to_string())?;
-        Target::new(&TargetArgs::from_arg_matches(&matches).unwrap())
+        let args = TargetArgs::from_arg_matches(&matches).unwrap();
+        Target::new(&args.endpoint()?, &args)
     }
 
     fn upgrade(arguments: &[&str]) -> Upgrade {

@@ -6,9 +6,11 @@ use std::{
     str::FromStr,
 };
 
-use echogate_proto::endpoint::{Address, Endpoint};
+use clap::value_parser;
+use echogate_proto::endpoint::Endpoint;
 use http::{HeaderName, HeaderValue, header};
 
+use super::target_endpoint::TargetEndpoint;
 use crate::net::proxy::{Proxy, no_proxy::NoProxy};
 
 /// The target of a connection and the options of the handshakes, as `connect` and `bench` take
@@ -17,12 +19,17 @@ use crate::net::proxy::{Proxy, no_proxy::NoProxy};
 pub(super) struct TargetArgs {
     /// The endpoint to connect to: tcp://HOST:PORT, tls://HOST:PORT, udp://HOST:PORT,
     /// unix:///PATH, unixgram:///PATH, ws://[USER:PASSWORD@]HOST[:PORT][/PATH] or wss://...
-    /// In a PATH, %XX stands for any byte
+    /// In a PATH, %XX stands for any byte. Also HOST PORT, HOST:PORT, and PORT on this machine, all
+    /// over TCP; and http:// and https:// as ws:// and wss://
     #[arg(value_name = "URL", default_value = "tcp://127.0.0.1:7007")]
-    pub(super) url: Endpoint,
+    endpoint: TargetEndpoint,
+
+    /// The port, if the first argument is a host
+    #[arg(value_name = "PORT", value_parser = value_parser!(u16).range(1..))]
+    port: Option<u16>,
 
     /// Add a header to the WebSocket request (repeatable)
-    #[arg(long, value_name = "NAME:VALUE")]
+    #[arg(long, short = 'H', value_name = "NAME:VALUE")]
     pub(super) header: Vec<Header>,
 
     /// Send an Origin header with the WebSocket request, as browsers do
@@ -30,7 +37,7 @@ pub(super) struct TargetArgs {
     pub(super) origin: Option<String>,
 
     /// Offer a WebSocket subprotocol (repeatable, in order of preference)
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, visible_alias = "subprotocol", value_name = "NAME")]
     pub(super) protocol: Vec<String>,
 
     /// Trust the root certificates in this PEM file instead of those of the system (TLS)
@@ -60,9 +67,9 @@ pub(super) struct TargetArgs {
 }
 
 impl TargetArgs {
-    /// The URL for errors and reports: without credentials.
-    pub(super) fn url(&self) -> Endpoint {
-        Endpoint { credentials: None, ..self.url.clone() }
+    /// The endpoint to connect to.
+    pub(super) fn endpoint(&self) -> Result<Endpoint, String> {
+        self.endpoint.with_port(self.port)
     }
 
     /// Warns of options that make the connection unsafe.
@@ -71,12 +78,6 @@ impl TargetArgs {
             let warning = "warning: the server's certificate is not verified (--insecure)";
             writeln!(io::stderr(), "echogate: {warning}").ok();
         }
-    }
-
-    /// Whether the transport preserves message boundaries.
-    pub(super) fn has_messages(&self) -> bool {
-        use Address::{Udp, UnixGram, Ws, Wss};
-        matches!(self.url.address, Udp(_) | UnixGram(_) | Ws(..) | Wss(..))
     }
 }
 

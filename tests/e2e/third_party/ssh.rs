@@ -94,7 +94,7 @@ fn scp_carries_50_mb_there_and_back() {
 
     let data = noise(SIZE);
     fs::write(sshd.path("here"), &data).unwrap();
-    let proxy = format!("{} connect {}", quoted(ECHOGATE), quoted(&server.ws("/ssh")));
+    let proxy = format!("{} connect --binary {}", quoted(ECHOGATE), quoted(&server.ws("/ssh")));
     let there = format!("{}@behind-the-gateway:{}", user(), sshd.path("there"));
     let copy = |from: &str, to: &str| {
         let mut command = Command::new(&scp);

@@ -49,12 +49,16 @@ mod tests {
     use tokio::io::duplex;
 
     use super::*;
-    use crate::net::proxy::Destination;
+    use crate::net::{happy_eyeballs::ConnectOptions, proxy::Destination};
 
     #[tokio::test(start_paused = true)]
     async fn a_server_that_does_not_respond_times_out() {
         let (mut ours, _theirs) = duplex(4096);
-        let to = Destination { host: "h:1".parse().unwrap(), proxy: None };
+        let to = Destination {
+            host: "h:1".parse().unwrap(),
+            proxy: None,
+            options: ConnectOptions::default(),
+        };
         let (path, headers) = ("/".to_owned(), HeaderMap::new());
         let upgrade = Upgrade { to, path, headers, trust: None, half_close: false, binary: false };
         let error = open(&mut ours, &upgrade).await.unwrap_err();

@@ -25,7 +25,7 @@ use tokio::{
 
 use super::{
     authority::Authority,
-    happy_eyeballs::{self, ConnectError},
+    happy_eyeballs::{self, ConnectError, ConnectOptions},
 };
 use crate::text::{escape::escape, io_error::describe};
 
@@ -37,13 +37,15 @@ pub(crate) struct Proxy {
     credentials: Option<Credentials>,
 }
 
-/// A host to connect to, and the proxy through which it is reached, if any.
+/// A host to connect to, and how it is reached.
 #[derive(Clone, Debug)]
 pub(crate) struct Destination {
     /// The host and port.
     pub(crate) host: HostPort,
-    /// The proxy.
+    /// The proxy, if any.
     pub(crate) proxy: Option<Proxy>,
+    /// The choices for the connection to the host, or to the proxy.
+    pub(crate) options: ConnectOptions,
 }
 
 impl fmt::Display for Destination {
@@ -120,30 +122,41 @@ impl From<io::Error> for ProxyFailure {
 ///
 /// See [`ConnectionError`].
 pub(crate) async fn connect(
-    Destination { host, proxy }: &Destination,
+    to: &Destination,
     deadline: Instant,
 ) -> Result<TcpStream, ConnectionError> {
-    let Some(proxy) = proxy else {
-        return happy_eyeballs::connect(host, deadline).await.map_err(ConnectionError::Direct);
+    let Some(proxy) = &to.proxy else {
+        let connected = happy_eyeballs::connect(&to.host, to.options, deadline).await;
+        return connected.map_err(ConnectionError::Direct);
     };
-    let connected = timeout_at(deadline, proxy.connect(host, deadline)).await;
+    tracing::debug!("connecting to {to} through the proxy {proxy}");
+    let connected = timeout_at(deadline, proxy.connect(to, deadline)).await;
+    if connected.is_ok() {
+        tracing::debug!("the proxy has connected to {to}");
+    }
     connected
         .unwrap_or(Err(ProxyFailure::TimedOut))
         .map_err(|failure| ConnectionError::Proxy(ProxyError { proxy: proxy.to_string(), failure }))
 }
 
 impl Proxy {
-    async fn connect(&self, at: &HostPort, deadline: Instant) -> Result<TcpStream, ProxyFailure> {
+    async fn connect(
+        &self,
+        to: &Destination,
+        deadline: Instant,
+    ) -> Result<TcpStream, ProxyFailure> {
+        let reach = || self.reach(to.options, deadline);
+        let at = &to.host;
         match self.protocol {
             Protocol::Http => {
-                let stream = self.reach(deadline).await?;
+                let stream = reach().await?;
                 http::connect(stream, at, self.credentials.as_ref()).await
             }
             Protocol::Socks5 => {
                 let addresses = socks5::resolve(at).await?;
                 let mut last = ProxyFailure::Refused("the host name has no address".to_owned());
                 for address in addresses {
-                    let stream = self.reach(deadline).await?;
+                    let stream = reach().await?;
                     let to = socks5::Address::Ip(address);
                     match socks5::connect(stream, &to, self.credentials.as_ref()).await {
                         Ok(stream) => return Ok(stream),
@@ -153,15 +166,19 @@ impl Proxy {
                 Err(last)
             }
             Protocol::Socks5h => {
-                let stream = self.reach(deadline).await?;
+                let stream = reach().await?;
                 socks5::connect(stream, &socks5::Address::of(at), self.credentials.as_ref()).await
             }
         }
     }
 
     /// Connects to the proxy itself.
-    async fn reach(&self, deadline: Instant) -> Result<TcpStream, ProxyFailure> {
-        happy_eyeballs::connect(&self.at, deadline).await.map_err(|error| match error {
+    async fn reach(
+        &self,
+        options: ConnectOptions,
+        deadline: Instant,
+    ) -> Result<TcpStream, ProxyFailure> {
+        happy_eyeballs::connect(&self.at, options, deadline).await.map_err(|error| match error {
             ConnectError::Unresolved(error) => {
                 ProxyFailure::Unreachable(error.of_host(&self.at.host))
             }

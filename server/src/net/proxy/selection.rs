@@ -5,7 +5,7 @@ use std::env;
 use echogate_proto::endpoint::HostPort;
 
 use super::{Destination, Proxy, no_proxy::NoProxy};
-use crate::net::authority::is_loopback;
+use crate::net::{authority::is_loopback, happy_eyeballs::ConnectOptions};
 
 /// The variables of the environment. As in curl, a name in lower case has priority, and there is no
 /// `HTTP_PROXY`: in the environment of a CGI program it is the header `Proxy` of the request.
@@ -81,7 +81,7 @@ impl Proxies {
         host: &HostPort,
     ) -> Result<Destination, String> {
         let proxy = self.select(scheme, host)?.cloned();
-        Ok(Destination { host: host.clone(), proxy })
+        Ok(Destination { host: host.clone(), proxy, options: ConnectOptions::default() })
     }
 
     /// The proxy for `at`; None if it is connected to directly.

@@ -69,7 +69,8 @@ async fn connected(scheme: &str, script: &[(&[u8], &[u8])]) -> Result<String, St
         }
     });
     let host = "h.example:7".parse().unwrap();
-    let destination = Destination { host, proxy: Some(url.parse().unwrap()) };
+    let destination =
+        Destination { host, proxy: Some(url.parse().unwrap()), options: ConnectOptions::default() };
     let connected = connect(&destination, Instant::now() + Duration::from_secs(10)).await;
     serving.await.unwrap();
     match connected {
@@ -171,7 +172,8 @@ async fn a_proxy_that_cannot_be_reached_is_named() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let host: HostPort = "h.example:7".parse().unwrap();
-    let destination = Destination { host, proxy: Some(url.parse().unwrap()) };
+    let destination =
+        Destination { host, proxy: Some(url.parse().unwrap()), options: ConnectOptions::default() };
     // The proxy accepts and does not answer.
     let silent = connect(&destination, Instant::now() + Duration::from_millis(20)).await;
     let Err(ConnectionError::Proxy(silent)) = silent else { panic!("{silent:?}") };

@@ -22,6 +22,7 @@ const LAST_HANDSHAKE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct ServerTls {
     http: Arc<ServerConfig>,
+    websocket: Arc<ServerConfig>,
     bytes: Arc<ServerConfig>,
 }
 
@@ -45,9 +46,16 @@ impl ServerTls {
                 }
                 e => format!("{}: {e}", key.display()),
             })?;
-        let mut http = config.clone();
-        http.alpn_protocols = AppProtocol::Http.alpn();
-        Ok(ServerTls { http: http.into(), bytes: config.into() })
+        let with_alpn = |protocol: AppProtocol| {
+            let mut config = config.clone();
+            config.alpn_protocols = protocol.alpn();
+            Arc::new(config)
+        };
+        Ok(ServerTls {
+            http: with_alpn(AppProtocol::Http),
+            websocket: with_alpn(AppProtocol::WebSocket),
+            bytes: with_alpn(AppProtocol::Bytes),
+        })
     }
 
     /// Runs the handshake with a client, which may take `limit`. None if it fails; the reason is
@@ -60,31 +68,41 @@ impl ServerTls {
         limit: Duration,
         drain: &Drain,
     ) -> Option<Tls> {
+        let result = tokio::select! {
+            result = timeout(limit, self.handshake(protocol, stream)) => {
+                result.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).to_string()))
+            }
+            () = shutdown_limit(drain) => Err("the server is shutting down".to_owned()),
+        };
+        result.inspect_err(|why| tracing::debug!(%peer, "TLS handshake failed: {why}")).ok()
+    }
+
+    /// Runs the handshake with a client.
+    ///
+    /// # Errors
+    ///
+    /// The reason for the failure, as half a sentence.
+    pub(crate) async fn handshake(
+        &self,
+        protocol: AppProtocol,
+        stream: StreamSocket,
+    ) -> Result<Tls, String> {
         let handshake = async {
-            if protocol == AppProtocol::Http && plain_http::is_request(&stream).await? {
+            if protocol != AppProtocol::Bytes && plain_http::is_request(&stream).await? {
                 plain_http::reject(stream).await?;
                 return Err(io::Error::other("plain HTTP on the HTTPS port, answered with 400"));
             }
             TlsAcceptor::from(self.config(protocol)).accept(stream).await
         };
-        let result = tokio::select! {
-            result = timeout(limit, handshake) => {
-                result.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-            }
-            () = shutdown_limit(drain) => Err(io::Error::other("the server is shutting down")),
-        };
-        result
-            .inspect_err(|e| {
-                let why = error_text::of_handshake("client", e).unwrap_or_else(|| e.to_string());
-                tracing::debug!(%peer, "TLS handshake failed: {why}");
-            })
-            .ok()
-            .map(Tls::from)
+        let describe =
+            |e: &_| error_text::of_handshake("client", e).unwrap_or_else(|| e.to_string());
+        handshake.await.map(Tls::from).map_err(|e| describe(&e))
     }
 
     fn config(&self, protocol: AppProtocol) -> Arc<ServerConfig> {
         match protocol {
-            AppProtocol::Http | AppProtocol::WebSocket => self.http.clone(),
+            AppProtocol::Http => self.http.clone(),
+            AppProtocol::WebSocket => self.websocket.clone(),
             AppProtocol::Bytes => self.bytes.clone(),
         }
     }
