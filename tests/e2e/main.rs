@@ -21,6 +21,7 @@
 //! - `shutdown`: SIGTERM, and the drain of connections of all kinds
 //! - `tls`: TLS of listeners, upstreams and the native client; reload of certificates
 //! - `certificates`: self-signed certificates, and error messages of TLS handshakes
+//! - `client_certificates`: the certificates of the native client, and of the gateway for upstreams
 //! - `reload`: SIGHUP, which reloads the configuration
 //! - `settings`: flags, environment, configuration file, defaults, and their errors
 //! - `api`: the HTTP API, health checks, metrics and the log
@@ -45,6 +46,7 @@ mod api;
 mod bench;
 mod certificates;
 mod chat;
+mod client_certificates;
 mod codec;
 mod conformance;
 mod connect;

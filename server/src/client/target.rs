@@ -18,7 +18,7 @@ use crate::net::{
         Destination,
         selection::{Proxies, Scheme},
     },
-    tls::{AppProtocol, client::ClientTls},
+    tls::{AppProtocol, client::ClientTls, identity::Identity},
 };
 
 /// The target of a connection.
@@ -127,12 +127,14 @@ fn websocket_only(flag: &str) -> String {
     format!("{flag} is valid with {} only", Kind::WebSocket.schemes())
 }
 
-/// The verification of the server at `at`.
+/// The verification of the server at `at`, and the certificate for it.
 fn trust(args: &TargetArgs, at: &HostPort, protocol: AppProtocol) -> Result<ClientTls, String> {
     let name = args.server_name.as_deref().unwrap_or(at.without_zone());
+    let identity = args.cert.as_ref().map(|cert| Identity::read(cert, args.key.as_deref()));
+    let identity = identity.transpose()?;
     match args.insecure {
-        true => ClientTls::insecure(name, protocol),
-        false => ClientTls::new(name, args.ca.as_deref(), protocol),
+        true => ClientTls::insecure(name, identity, protocol),
+        false => ClientTls::new(name, args.ca.as_deref(), identity, protocol),
     }
 }
 
@@ -148,6 +150,7 @@ fn tls_flag(args: &TargetArgs) -> Option<&'static str> {
         ("--ca", args.ca.is_some()),
         ("--insecure", args.insecure),
         ("--server-name", args.server_name.is_some()),
+        ("--cert", args.cert.is_some()),
     ];
     given.iter().find(|(_, given)| *given).map(|(flag, _)| *flag)
 }

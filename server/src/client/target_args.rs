@@ -54,6 +54,16 @@ pub(super) struct TargetArgs {
     #[arg(long, value_name = "NAME")]
     pub(super) server_name: Option<String>,
 
+    /// Present the certificate in this PEM file to servers that ask for one, followed there by its
+    /// intermediate certificates, and perhaps by its private key (TLS)
+    #[arg(long, value_name = "FILE")]
+    pub(super) cert: Option<PathBuf>,
+
+    /// The private key of the certificate, in PEM format, not encrypted [default: in the file of
+    /// --cert]
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(super) key: Option<PathBuf>,
+
     /// Connect through this proxy: http://[USER:PASSWORD@]HOST[:PORT] (CONNECT), socks5h://... or
     /// socks5://... (resolves host names itself) [default: of the environment: https_proxy for
     /// wss and tls, http_proxy for ws, all_proxy for all; never for loopback addresses]

@@ -45,7 +45,8 @@ pub(crate) struct ConfigLayer {
     /// invalid=close, replace or binary, the handling of invalid UTF-8 (text, line); newline=lf or
     /// crlf, the line ending towards the upstream (line); max=N, the most connections;
     /// protocol=NAME, the subprotocol; proxy=v1 or v2, send the client's address in a PROXY header;
-    /// ca=FILE and server-name=NAME, the verification of a tls upstream [default: /ws to upper,
+    /// ca=FILE and server-name=NAME, the verification of a tls upstream; cert=FILE and key=FILE, the
+    /// certificate for it [default: /ws to upper,
     /// /ws/echo, /ws/time, /ws/chat and /ws/operator]
     #[arg(long, value_name = "PATH=URL")]
     pub(super) route: Vec<RouteSpec>,
