@@ -9,6 +9,7 @@
 //! - `codec`: the frame decoder against tungstenite's
 //! - `proxy`: the PROXY protocol in both directions, and `X-Forwarded-For`
 //! - `proxies`: connections of clients and to upstreams through HTTP and SOCKS5 proxies
+//! - `unix_http`: HTTP on Unix sockets
 //! - `http2`: HTTP/2, and WebSocket over it (RFC 8441)
 //! - `websocket`: messages through the gateway to `upper`
 //! - `routes`: the framings, with upstreams that the tests control
@@ -57,6 +58,7 @@ mod endings;
 mod events;
 mod examples;
 mod families;
+mod forwards;
 mod gateway;
 mod handshake;
 mod help;
@@ -76,6 +78,7 @@ mod tcp;
 mod third_party;
 mod tls;
 mod tutorials;
+mod unix_http;
 mod websocket;
 
 use echogate_tests::server::Server;

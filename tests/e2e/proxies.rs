@@ -112,7 +112,7 @@ fn an_upstream_behind_a_proxy_is_reached_by_its_name() {
     let (url, serving) = http_proxy("200 OK");
     let route = "/r=tcp://db.invalid:5432?framing=message";
     let gateway = Server::start(ECHOGATE, &["--proxy", &url, "--route", route]);
-    assert_eq!(gateway.printed("proxy      "), Some(format!("{url} for /r")));
+    assert_eq!(gateway.printed("proxy      "), Some(format!("{url} for tcp://db.invalid:5432")));
     let mut client = RawWs::connect(&gateway, "/r");
     client.send_frame(first::TEXT, b"hello");
     assert_eq!(client.read().payload, b"HELLO");
@@ -164,7 +164,7 @@ fn a_proxy_that_no_upstream_needs_or_that_is_invalid_is_refused_at_the_start() {
         (
             &[("https_proxy", "socks4://p")],
             &route,
-            "the upstream of /r: https_proxy (environment): socks4:// is not supported",
+            "the upstream tls://db.invalid:1: https_proxy (environment): socks4:// is not supported",
         ),
     ] {
         let printed = error(&check(variables, arguments), 2);
@@ -172,5 +172,5 @@ fn a_proxy_that_no_upstream_needs_or_that_is_invalid_is_refused_at_the_start() {
     }
     let listed = check(&[("HTTPS_PROXY", "http://u:secret@p:3128")], &route);
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
-    assert!(listed.contains("proxy      http://p:3128 for /r\n"), "{listed}");
+    assert!(listed.contains("proxy      http://p:3128 for tls://db.invalid:1\n"), "{listed}");
 }

@@ -9,7 +9,7 @@ use echogate_proto::endpoint::{Address, Endpoint};
 
 use super::{Failure, logging, output_failed, serve::ServeArgs, stdout};
 use crate::{
-    config::{ActivatedNames, Bind, RouteSpec, Settings},
+    config::{ActivatedNames, Bind, RouteSpec, Settings, SideKind},
     gateway::origin,
     net::authority::host_header,
 };
@@ -39,22 +39,22 @@ pub(super) fn run(args: CheckArgs) -> Result<(), Failure> {
     stdout::write(format!("{answer}\n").as_bytes()).map_err(|e| output_failed(&e))
 }
 
-/// Writes the listeners and the routes, one per line.
+/// Writes the listeners, the routes and the forwards, one per line.
 fn describe(settings: &Settings, out: &mut impl Write) -> io::Result<()> {
     for Bind { spec, .. } in &settings.listeners {
         writeln!(out, "listen     {:<6} {}", spec.service, spec.at)?;
     }
-    let scheme = settings.http_scheme();
     for Bind { spec: at, .. } in &settings.http {
-        writeln!(out, "listen     http   {scheme}://{at}")?;
+        writeln!(out, "listen     http   {}", at.http_url())?;
     }
     for route in &settings.routes {
         writeln!(out, "route      {}", describe_route(route))?;
     }
-    for route in &settings.routes {
-        if let Some(proxy) = settings.proxy(route) {
-            writeln!(out, "proxy      {proxy} for {}", route.path)?;
-        }
+    for forward in &settings.forwards {
+        writeln!(out, "forward    {forward}")?;
+    }
+    for line in settings.proxy_lines() {
+        writeln!(out, "{line}")?;
     }
     Ok(())
 }
@@ -94,7 +94,11 @@ fn attempt(settings: &Settings, url: &Endpoint, origin: Option<&str>) -> Result<
 }
 
 fn describe_route(route: &RouteSpec) -> String {
-    format!("{} -> {} ({})", route.path, route.upstream, route.framing)
+    let RouteSpec { path, target } = route;
+    match target.upstream.kind() {
+        SideKind::Stream => format!("{path} -> {} ({})", target.upstream, target.framing),
+        SideKind::WebSocket | SideKind::Datagrams => format!("{path} -> {}", target.upstream),
+    }
 }
 
 fn header_value(text: &str) -> Result<HeaderValue, String> {

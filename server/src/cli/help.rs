@@ -31,6 +31,12 @@ Examples:
   echogate gateway 6080 localhost:5900
   echogate gateway 0.0.0.0:6080 tls://broker.example:8883";
 
+pub(super) const FORWARD_EXAMPLES: &str = "\
+Examples:
+  echogate forward 5433 wss://gateway.example/db
+  echogate forward 0.0.0.0:8022 tcp://server.example:22
+  echogate forward udp://127.0.0.1:5353 'tcp://9.9.9.9:53?framing=length&prefix=2'";
+
 pub(super) const CHECK_EXAMPLES: &str = "\
 Examples:
   echogate check --config echogate.toml

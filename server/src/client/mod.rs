@@ -6,7 +6,6 @@
 //!   and the mode that they select
 //! - `target`: the validated target of a connection; `target_args`, `target_endpoint`: its options
 //!   and its endpoint on the command line
-//! - `datagram_socket`: a datagram socket that is connected to its peer
 //! - `dial`: connected streams and datagram sockets
 //! - `transport`: a connection over any transport: a sender and a receiver
 //! - `session`: both directions of a connection, driven until they have ended
@@ -20,7 +19,6 @@
 pub(crate) mod bench;
 
 mod args;
-mod datagram_socket;
 mod dial;
 pub(crate) mod listen;
 mod modes;

@@ -1,6 +1,7 @@
 //! Third-party programs, unmodified, on both sides of the gateway. `.ci/third-party` installs them;
 //! tests without their programs are skipped, and fail in CI.
 //!
+//! - `forwards`: psql, redis-cli, scp, dig, nc and socat through forwards
 //! - `vnc`: Xtigervnc, and noVNC in the browser
 //! - `mqtt`: mosquitto, and MQTT.js in Node
 //! - `postgres`: PostgreSQL, and Neon's serverless driver in Node
@@ -10,6 +11,7 @@
 //! - `websockets`: the Python package
 //! - `wscat`: the terminal client
 
+mod forwards;
 mod mqtt;
 mod postgres;
 mod proxies;

@@ -100,7 +100,7 @@ fn answer(
     if let Some(reason) = addressed.refusal(&request.headers) {
         return Err(refuse(StatusCode::FORBIDDEN, reason));
     }
-    Handshake::of(&request, None, Framing::Bytes).map_err(|why| {
+    Handshake::of(&request, ProtocolChoice::ANY).map_err(|why| {
         let response = why.into_response();
         let reason =
             format!("no WebSocket handshake (answered with {})", response.status().as_u16());
