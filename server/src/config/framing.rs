@@ -30,7 +30,7 @@ pub(super) fn parse_framing(
         (Stream, Datagrams, _) | (Datagrams, Stream, _) if given != Some(Framing::Length) => {
             return Err("datagrams in a byte stream need framing=length".to_owned());
         }
-        (WebSocket, Datagrams, _) | (Datagrams, WebSocket, _) => Framing::Datagram,
+        (WebSocket, Datagrams, _) | (Datagrams, WebSocket, _) => Framing::Datagrams,
         (_, _, given) => given.unwrap_or(default),
     };
     Ok((framing, parse_options(endpoint, framing)?))
@@ -57,7 +57,7 @@ fn parse_options(endpoint: &Endpoint, framing: Framing) -> Result<FramingOptions
         options.newline = newline.parse()?;
     }
     if let Some(prefix) = option("prefix", [Framing::Length, Framing::Length])? {
-        options.prefix = prefix.parse()?;
+        options.prefix = parse_prefix(prefix)?;
     }
     Ok(options)
 }
@@ -70,5 +70,14 @@ fn parse_chunk(text: &str) -> Result<usize, String> {
         _ => {
             Err(format!("chunk=\"{text}\": expected a number of bytes, {MIN_CHUNK} to {MAX_CHUNK}"))
         }
+    }
+}
+
+/// Parses `prefix`.
+fn parse_prefix(text: &str) -> Result<u8, String> {
+    match text {
+        "2" => Ok(2),
+        "4" => Ok(4),
+        _ => Err(format!("prefix=\"{text}\": expected the bytes of a length, 2 or 4")),
     }
 }

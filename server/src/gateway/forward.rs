@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::http::{HeaderMap, HeaderValue, header};
-use echogate_proto::ws::HALF_CLOSE;
+use echogate_proto::ws::{HALF_CLOSE, Role};
 use futures_util::FutureExt;
 
 use super::{
@@ -53,19 +53,25 @@ pub(crate) async fn forward(
     let entry = context.registry.enter(info, Some(permit));
     let target = &forward.target;
     let (config, drain) = (target.config.clone(), &context.bridges.drain);
-    let relay = match upstream {
+    match upstream {
         Connected::Stream(upstream) => {
-            streams::run(stream, upstream, config.idle_timeout, entry, drain).left_future()
+            let relay = streams::run(stream, upstream, config.idle_timeout, entry, drain);
+            spawn(&context, relay, target);
         }
         Connected::WebSocket(WebSocketStream { stream: websocket, early, protocol }) => {
             let half_close = protocol.as_deref() == Some(HALF_CLOSE);
             let negotiated = bridge::Negotiated { config, half_close };
-            bridge::run_as_client(websocket, stream, &early, negotiated, entry, drain)
-                .right_future()
+            let role = Role::Client;
+            let relay = bridge::run(role, websocket, stream, &early, negotiated, entry, drain);
+            spawn(&context, relay, target);
         }
-    };
+    }
+}
+
+/// Carries a relay on an event loop, or in the runtime, to which datagram sockets belong.
+fn spawn(context: &ServerContext, relay: impl Future + Send + 'static, target: &Target) {
     if target.upstream.kind() == SideKind::Datagrams {
-        context.bridges.tracker.spawn(relay);
+        context.bridges.tracker.spawn(relay.map(drop));
     } else {
         context.spawn_on_loop(&context.bridges, relay);
     }

@@ -8,14 +8,16 @@
 //! - [`upstream`], [`dial`]: upstreams, and connections to them; [`in_memory`]: one to a built-in
 //!   service
 //! - [`streams`]: the streams of the two sides of a bridge
-//! - [`bridge`]: the relay between a WebSocket client and a byte stream; [`relay`]: the one between
-//!   two sides of the same kind; [`websocket`]: the parts that relays with a WebSocket side share
+//! - [`bridge`]: the relay between a WebSocket and a byte stream, in either role; [`relay`]: the one
+//!   between two sides of the same kind; [`websocket`]: the parts that relays with a WebSocket side
+//!   share; [`masking_key`]: the keys of a client's frames
 
 pub(crate) mod bridge;
 pub(crate) mod dial;
 pub(crate) mod forward;
 pub(crate) mod handshake;
 pub(crate) mod in_memory;
+pub(crate) mod masking_key;
 pub(crate) mod origin;
 pub(crate) mod relay;
 pub(crate) mod streams;

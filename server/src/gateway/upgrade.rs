@@ -10,8 +10,7 @@ use axum::{
     http::{Extensions, HeaderMap, HeaderName, Request, StatusCode, Uri, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use echogate_proto::close::CloseCode;
-use futures_util::FutureExt;
+use echogate_proto::{close::CloseCode, ws::Role};
 use hyper::upgrade::OnUpgrade;
 use serde::Deserialize;
 
@@ -285,31 +284,43 @@ fn bridge_upgraded(
         let entry = context.registry.enter(info, Some(connection_permit));
         let is_http2 = matches!(stream, ClientStream::Http2(_));
         let has_datagrams = route.target.upstream.kind() == SideKind::Datagrams;
+        let in_runtime = is_http2 || has_datagrams;
         let (config, drain) = (route.target.config.clone(), &context.bridges.drain);
-        let relay = match upstream {
+        // Each kind of relay is a task of its own type, and as small as it can be: it exists for as
+        // long as the connection.
+        match upstream {
             Connected::Stream(upstream) => {
                 let negotiated = bridge::Negotiated { config, half_close };
-                bridge::run(stream, upstream, &early, negotiated, entry, drain).left_future()
+                let role = Role::Server;
+                let relay = bridge::run(role, stream, upstream, &early, negotiated, entry, drain);
+                spawn(&context, relay, exemption, in_runtime);
             }
             Connected::WebSocket(WebSocketStream { stream: upstream, early: behind, .. }) => {
                 let read_ahead = ReadAhead { client: &early, upstream: &behind };
-                messages::run(stream, upstream, read_ahead, config, entry, drain).right_future()
+                let relay = messages::run(stream, upstream, read_ahead, config, entry, drain);
+                spawn(&context, relay, exemption, in_runtime);
             }
-        };
-        // The relay gets a task of its own, smaller than this one: it exists for as long as the
-        // connection.
-        if is_http2 || has_datagrams {
-            // hyper's tasks carry the bytes of an HTTP/2 stream, and the runtime datagrams, so the
-            // relay stays in the same runtime.
-            context.bridges.tracker.spawn(async move {
-                relay.await;
-                drop(exemption);
-            });
-        } else {
-            exemption.keep();
-            context.spawn_on_loop(&context.bridges, relay);
         }
     });
+}
+
+/// Carries a relay on an event loop, or in the runtime: hyper's tasks carry the bytes of an HTTP/2
+/// stream there, and datagram sockets belong to it.
+fn spawn(
+    context: &ServerContext,
+    relay: impl Future<Output = End> + Send + 'static,
+    exemption: Exemption,
+    in_runtime: bool,
+) {
+    if in_runtime {
+        context.bridges.tracker.spawn(async move {
+            relay.await;
+            drop(exemption);
+        });
+    } else {
+        exemption.keep();
+        context.spawn_on_loop(&context.bridges, relay);
+    }
 }
 
 /// A connection that is upgraded as soon as its 101 response is written.

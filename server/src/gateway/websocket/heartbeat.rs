@@ -45,6 +45,11 @@ impl Heartbeat {
         self.activity = now;
     }
 
+    /// The time of the last sign of life.
+    pub(in crate::gateway) fn last_activity(&self) -> Instant {
+        self.activity
+    }
+
     /// Records since when the process has been running without interruption: bytes that a peer
     /// sent while the process was suspended have not been read.
     pub(in crate::gateway) fn running_since(&mut self, at: Instant) {
