@@ -103,7 +103,7 @@ impl Snapshot {
             let upstream = upstream(&spec.upstream)?;
             Ok::<_, io::Error>(target_of(spec, upstream, limited_as, &settings, &before.limits))
         };
-        let served = |bound: &BoundSocket| {
+        let served = |bound: &BoundSocket| -> io::Result<Served> {
             let kind = bound.socket.kind(bound.role.tls);
             Ok(match bound.role.purpose {
                 Purpose::Http => Served::Http { is_https: bound.role.tls },
