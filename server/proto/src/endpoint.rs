@@ -10,7 +10,8 @@
 //! the request target and is sent to the server: where such a URL has options, they follow `#`
 //! ([`Endpoint::with_options`]).
 //!
-//! The parser accepts schemes in any case; IPv6 addresses in brackets (RFC 3986 section 3.2.2),
+//! The parser accepts schemes in any case; `http` and `https` as `ws` and `wss`, as the WebSocket
+//! constructor of browsers does; IPv6 addresses in brackets (RFC 3986 section 3.2.2),
 //! with or without a zone (`[fe80::1%25eth0]` as in RFC 6874, or `%eth0`); names beyond ASCII,
 //! which become `xn--` names with the feature `idn`; and `USER:PASSWORD@` in WebSocket URLs. In the
 //! path of a Unix socket and in options `%XX` stands for any byte. In the path and query of a

@@ -53,6 +53,9 @@ fn describe(settings: &Settings, out: &mut impl Write) -> io::Result<()> {
     for forward in &settings.forwards {
         writeln!(out, "forward    {forward}")?;
     }
+    for line in settings.proxy_lines() {
+        writeln!(out, "{line}")?;
+    }
     Ok(())
 }
 

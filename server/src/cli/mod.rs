@@ -54,6 +54,8 @@ enum Command {
     Check(CheckArgs),
     /// Connect to an endpoint: a prompt on a terminal, bytes in and out in a pipe
     Connect(client::Args),
+    /// Listen on an endpoint for one client: a prompt on a terminal, bytes in and out in a pipe
+    Listen(client::listen::ListenArgs),
     /// Load an endpoint that answers each message with as many bytes, and measure it
     #[command(after_help = help::BENCH_EXAMPLES)]
     Bench(client::bench::Args),
@@ -97,6 +99,7 @@ pub fn main() -> ExitCode {
         }
         Command::Check(args) => check::run(args),
         Command::Connect(args) => run_client(client::run(args)),
+        Command::Listen(args) => run_client(client::listen::run(args)),
         Command::Bench(args) => {
             runtime::raise_file_limit();
             run_client(client::bench::run(args))
@@ -155,7 +158,7 @@ fn run_client(client: impl Future<Output = Result<(), client::Error>>) -> Result
     // Does not wait for a thread that reads standard input: the read may never return.
     runtime.shutdown_background();
     result.map_err(|e| match e {
-        client::Error::Usage(..) => Failure::Usage(e.to_string()),
-        client::Error::Failed(..) => Failure::Run(e.to_string()),
+        client::Error::Usage(_) => Failure::Usage(e.to_string()),
+        client::Error::Failed(_) => Failure::Run(e.to_string()),
     })
 }

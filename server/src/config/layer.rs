@@ -18,6 +18,7 @@ use crate::{
     net::{
         authority::AllowedHost,
         networks::{Network, TrustedProxy},
+        proxy::{Proxy, no_proxy::NoProxy},
     },
     text::escape::escape,
 };
@@ -48,9 +49,9 @@ pub(crate) struct ConfigLayer {
     /// crlf, the line ending towards the upstream (line); prefix=2 or 4, the bytes of a length
     /// (length); max=N, the most connections; protocol=NAME, the subprotocol; proxy=v1 or v2, send
     /// the client's address in a PROXY header; ca=FILE and server-name=NAME, the verification of a
-    /// tls or wss upstream; header=NAME:VALUE, add to the request to a ws upstream (repeatable), and
-    /// pass=NAME,NAME, pass on from the client's request [default: /ws to upper, /ws/echo, /ws/time,
-    /// /ws/chat and /ws/operator]
+    /// tls or wss upstream; cert=FILE and key=FILE, the certificate for it; header=NAME:VALUE, add to
+    /// the request to a ws upstream (repeatable), and pass=NAME,NAME, pass on from the client's
+    /// request [default: /ws to upper, /ws/echo, /ws/time, /ws/chat and /ws/operator]
     #[arg(long, value_name = "PATH=URL")]
     pub(super) route: Vec<RouteSpec>,
 
@@ -113,6 +114,18 @@ pub(crate) struct ConfigLayer {
     /// this network, as 10.0.0.0/8, or from Unix sockets: unix (repeatable)
     #[arg(long, value_name = "NETWORK")]
     pub(super) forwarded_from: Vec<TrustedProxy>,
+
+    /// Connect to upstreams through this proxy: http://[USER:PASSWORD@]HOST[:PORT] (CONNECT),
+    /// socks5h://... or socks5://... (resolves host names itself); never to loopback addresses
+    /// [default: of the environment: https_proxy for wss and tls, http_proxy for ws, all_proxy for
+    /// all]
+    #[arg(long, value_name = "URL")]
+    pub(super) proxy: Option<Proxy>,
+
+    /// Connect to these hosts directly: names with all names below them, addresses, networks
+    /// (10.0.0.0/8), or * for all, separated by commas [default: no_proxy of the environment]
+    #[arg(long, value_name = "LIST")]
+    pub(super) no_proxy: Option<NoProxy>,
 
     /// Time limit for ending all connections after SIGTERM or SIGINT, as 10s or 500ms [default:
     /// 10s]

@@ -8,6 +8,7 @@
 //! - `listener`, `route`, `forward`: their specifications; `upstream`: the URL of the last two, with
 //!   `framing` and `headers` as its options
 //! - `http_address`, `origin`, `values`: the other values; `secrets`: certificate, key, token
+//! - `proxies`: the proxies through which upstreams are connected to
 //! - `activated`: sockets passed by a service manager
 
 mod activated;
@@ -23,6 +24,7 @@ mod layer;
 mod listener;
 mod loops;
 mod origin;
+mod proxies;
 mod route;
 mod secrets;
 mod sources;
@@ -61,6 +63,7 @@ use crate::{
     net::{
         authority::AllowedHost,
         networks::{Network, TrustedProxy},
+        proxy::selection::Proxies,
         tls::server::ServerTls,
     },
     service::{Service, chat::Token},
@@ -95,6 +98,8 @@ pub(crate) struct Settings {
     pub(crate) proxy_protocol_from: Vec<Network>,
     /// Proxies whose `X-Forwarded-*` and `Forwarded` headers are trusted.
     pub(crate) forwarded_from: Vec<TrustedProxy>,
+    /// The proxies through which upstreams are connected to.
+    pub(crate) proxies: Proxies,
     /// The time limit of a shutdown.
     pub(crate) drain: Duration,
     /// The largest accepted WebSocket message, in bytes.
@@ -153,6 +158,7 @@ impl Settings {
         let operator_token = load_operator_token(sources, check_served)?;
         let tls = load_tls(sources, &listeners, &forwards, &http)?;
         let web_root = load_web_root(sources)?;
+        let proxies = proxies::load(sources, targets(&routes, &forwards))?;
         let seconds = Duration::from_secs;
         let timeout = |get: fn(&ConfigLayer) -> Option<Timeout>| {
             sources.value(get).map(|Timeout(timeout)| timeout)
@@ -175,6 +181,7 @@ impl Settings {
             proxy_protocol_from: sources.list(|layer| &layer.proxy_protocol_from),
             forwarded_from: sources.list(|layer| &layer.forwarded_from),
             drain: time(|layer| layer.drain).unwrap_or(seconds(10)),
+            proxies,
             max_message: max_message.map_or(16 << 20, |Size(bytes)| bytes),
             max_connections: count(|layer| layer.max_connections).unwrap_or(20_000),
             max_per_address: count(|layer| layer.max_per_address),
@@ -187,6 +194,11 @@ impl Settings {
             ping_interval: timeout(|layer| layer.ping_interval).unwrap_or(seconds(20)),
             ping_timeout: timeout(|layer| layer.ping_timeout).unwrap_or(seconds(20)),
         })
+    }
+
+    /// One line for each upstream that is connected to through a proxy.
+    pub(crate) fn proxy_lines(&self) -> Vec<String> {
+        proxies::lines(&self.proxies, targets(&self.routes, &self.forwards))
     }
 
     /// Checks that a listener, a route or a passed socket uses `service`, which a flag is for.

@@ -16,12 +16,14 @@ use http::{HeaderMap, HeaderName};
 use super::{
     framing::parse_framing,
     headers::{parse_headers, parse_names},
+    secrets::warn_of_access,
     values::{Count, check_host, known_options},
 };
 use crate::{
     net::{
+        proxy::selection::Scheme,
         proxy_protocol,
-        tls::{AppProtocol, client::ClientTls},
+        tls::{AppProtocol, client::ClientTls, identity::Identity},
     },
     service::Service,
     text::escape::escape,
@@ -91,6 +93,13 @@ pub(crate) struct WebSocketSpec {
     pub(crate) headers: HeaderMap,
     /// The names of the header fields that are passed on from the client's request.
     pub(crate) pass: Vec<HeaderName>,
+}
+
+impl WebSocketSpec {
+    /// The scheme, which determines the proxy.
+    pub(crate) fn proxy_scheme(&self) -> Scheme {
+        if self.tls.is_some() { Scheme::Wss } else { Scheme::Ws }
+    }
 }
 
 impl UpstreamSpec {
@@ -229,14 +238,14 @@ fn options(address: &Address, client: SideKind, upstream: SideKind) -> Vec<&'sta
         (WebSocket | Datagrams, Datagrams) => vec!["max"],
     };
     match address {
-        Address::Tls(_) | Address::Wss(..) => known.extend(["ca", "server-name"]),
+        Address::Tls(_) | Address::Wss(..) => known.extend(["ca", "server-name", "cert", "key"]),
         Address::Service(_) => known.retain(|option| *option != "proxy"),
         _ => {}
     }
     known
 }
 
-/// The verification of a TLS upstream.
+/// The verification of a TLS upstream, and the certificate for it.
 fn client_tls(
     endpoint: &Endpoint,
     at: &HostPort,
@@ -246,8 +255,17 @@ fn client_tls(
         Some("") => Err(format!("{endpoint}: {key} has no value")),
         value => Ok(value),
     };
-    let (ca, name) = (given("ca")?, given("server-name")?);
-    let tls = ClientTls::new(name.unwrap_or(at.without_zone()), ca.map(Path::new), protocol)?;
+    let (ca, name) = (given("ca")?.map(Path::new), given("server-name")?);
+    let identity = match (given("cert")?, given("key")?.map(Path::new)) {
+        (Some(cert), key) => {
+            let cert = Path::new(cert);
+            warn_of_access(key.unwrap_or(cert));
+            Some(Identity::read(cert, key)?)
+        }
+        (None, Some(_)) => return Err(format!("{endpoint}: key needs cert, its certificate")),
+        (None, None) => None,
+    };
+    let tls = ClientTls::new(name.unwrap_or(at.without_zone()), ca, identity, protocol)?;
     Ok(tls.into())
 }
 

@@ -92,12 +92,12 @@ fn split_unit(text: &str) -> (&str, &str) {
     text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
 }
 
-/// Parses a whole number and its unit: `10s`, `500ms`, `2m`, `1h`.
+/// Parses a whole number, of seconds if it has no unit: `10s`, `500ms`, `2m`, `1h`, `10`.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = split_unit(text);
     let millis: u64 = match unit {
         "ms" => 1,
-        "s" => 1_000,
+        "s" | "" => 1_000,
         "m" => 60_000,
         "h" => 3_600_000,
         _ => 0,
@@ -105,7 +105,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     if number.is_empty() || millis == 0 {
         let text = escape(text);
         return Err(format!(
-            "\"{text}\" is not a time: expected a number and ms, s, m or h, as 10s"
+            "\"{text}\" is not a time: expected a number of seconds, or one with ms, s, m or h, as 10s"
         ));
     }
     let number = parse_number(number).and_then(|number| number.checked_mul(millis));

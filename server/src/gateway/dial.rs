@@ -3,7 +3,7 @@
 use std::{fmt, io, time::Duration};
 
 use axum::http::{HeaderMap, StatusCode, header};
-use echogate_proto::{close::CloseCode, endpoint::HostPort};
+use echogate_proto::close::CloseCode;
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpStream, UnixStream},
@@ -21,7 +21,8 @@ use crate::{
     gateway::in_memory::InMemoryStream,
     net::{
         hairpin::Hairpin,
-        happy_eyeballs::{self, ConnectError},
+        happy_eyeballs::ConnectError,
+        proxy::{self, ConnectionError, Destination, ProxyError, ProxyFailure},
         stream::Stream,
         tls::client::{ClientTls, TlsError},
         websocket::{Opened, Opening, OpeningError, Rejection},
@@ -69,14 +70,14 @@ impl Upstream {
         let limit = Limit { within, deadline: Instant::now() + within };
         let DialRequest { client, prelude, headers } = request;
         let stream: Stream = match self {
-            Upstream::Tcp(at) => limit.tcp(at, &prelude).await?.into(),
+            Upstream::Tcp(to) => limit.tcp(to, &prelude).await?.into(),
             Upstream::Listener(at, hairpins) => {
                 let hairpin = Hairpin { has_proxy_header: !prelude.is_empty() };
                 let dialling =
                     async { prepared(hairpins.connect(*at, hairpin).await?, &prelude).await };
                 limit.apply(dialling).await?.into()
             }
-            Upstream::Tls(at, trust) => limit.tls(at, trust, &prelude).await?,
+            Upstream::Tls(to, trust) => limit.tls(to, trust, &prelude).await?,
             Upstream::Unix(path) => {
                 let dialling = async {
                     let mut stream = UnixStream::connect(path).await?;
@@ -85,8 +86,8 @@ impl Upstream {
                 };
                 limit.apply(dialling).await?.into()
             }
-            Upstream::WebSocket(spec) => {
-                return limit.websocket(spec, headers).await.map(Connected::WebSocket);
+            Upstream::WebSocket(spec, to) => {
+                return limit.websocket(spec, to, headers).await.map(Connected::WebSocket);
             }
             Upstream::Udp(_) | Upstream::UnixGram(_) => todo!(),
             Upstream::Service(backend) => {
@@ -105,31 +106,48 @@ struct Limit {
 }
 
 impl Limit {
-    async fn connect(&self, at: &HostPort) -> Result<TcpStream, DialError> {
-        let connected = happy_eyeballs::connect(at, self.deadline).await;
+    async fn connect(&self, to: &Destination) -> Result<TcpStream, DialError> {
+        use ConnectError::{Failed, ResolverTimedOut, TimedOut, Unresolved};
+        use ConnectionError::{Direct, Proxy};
+
+        let connected = proxy::connect(to, self.deadline).await;
         connected.map_err(|error| match error {
-            ConnectError::Unresolved(cause) => DialError::unresolved(&cause),
-            ConnectError::ResolverTimedOut => {
+            Direct(Unresolved(cause)) => DialError::unresolved(&cause),
+            Direct(ResolverTimedOut) => {
                 let cause = format!("no answer within {:?} (--dial-timeout)", self.within);
                 DialError { status: StatusCode::GATEWAY_TIMEOUT, ..DialError::unresolved(&cause) }
             }
-            ConnectError::TimedOut => self.timed_out(),
-            ConnectError::Failed { tried, cause } => self.error(&cause, tried),
+            Direct(TimedOut) => self.timed_out(),
+            Direct(Failed { tried, cause }) => self.error(&cause, tried),
+            Proxy(error) => self.proxy_error(to, &error),
         })
     }
 
-    async fn tcp(&self, at: &HostPort, prelude: &[u8]) -> Result<TcpStream, DialError> {
-        let stream = self.connect(at).await?;
+    /// The description of a failure at a proxy. The proxy's address is logged, and not sent to the
+    /// client.
+    fn proxy_error(&self, to: &Destination, error: &ProxyError) -> DialError {
+        tracing::warn!("cannot connect to the upstream {to}: {error}");
+        match &error.failure {
+            ProxyFailure::TimedOut => self.timed_out(),
+            failure => {
+                let reason = format!("the proxy cannot connect to the upstream: {failure}");
+                DialError::new(StatusCode::BAD_GATEWAY, Refusal::UpstreamFailed, reason)
+            }
+        }
+    }
+
+    async fn tcp(&self, to: &Destination, prelude: &[u8]) -> Result<TcpStream, DialError> {
+        let stream = self.connect(to).await?;
         self.apply(prepared(stream, prelude)).await
     }
 
     async fn tls(
         &self,
-        at: &HostPort,
+        to: &Destination,
         trust: &ClientTls,
         prelude: &[u8],
     ) -> Result<Stream, DialError> {
-        let stream = self.tcp(at, prelude).await?;
+        let stream = self.tcp(to, prelude).await?;
         self.apply(trust.connect("upstream", stream)).await.map(Stream::from)
     }
 
@@ -138,11 +156,12 @@ impl Limit {
     async fn websocket(
         &self,
         spec: &WebSocketSpec,
+        to: &Destination,
         more: HeaderMap,
     ) -> Result<WebSocketStream, DialError> {
         let mut stream = match &spec.tls {
-            Some(trust) => self.tls(&spec.at, trust, b"").await?,
-            None => self.tcp(&spec.at, b"").await?.into(),
+            Some(trust) => self.tls(to, trust, b"").await?,
+            None => self.tcp(to, b"").await?.into(),
         };
         let mut headers = more;
         headers.extend(spec.headers.clone());

@@ -92,7 +92,7 @@ async fn dial(
     };
     let prelude = target.proxy.map(|version| version.header(addresses));
     let mut headers = HeaderMap::new();
-    if let Upstream::WebSocket(_) = target.upstream {
+    if let Upstream::WebSocket(..) = target.upstream {
         let protocol = target.protocol.as_deref().map(HeaderValue::from_str);
         headers
             .extend(protocol.and_then(Result::ok).map(|it| (header::SEC_WEBSOCKET_PROTOCOL, it)));

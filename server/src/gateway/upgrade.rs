@@ -158,7 +158,7 @@ async fn admit(
     let exemption = permit.exempt();
     let prelude = target.proxy.map(|version| version.header(client.proxied_addresses()));
     let headers = match &target.upstream {
-        Upstream::WebSocket(spec) => passed_headers(context, &spec.pass, headers),
+        Upstream::WebSocket(spec, _) => passed_headers(context, &spec.pass, headers),
         _ => HeaderMap::new(),
     };
     let request =

@@ -7,7 +7,7 @@ use echogate_proto::endpoint::{HostPort, UnixPath};
 use super::streams::UpstreamStream;
 use crate::{
     config::{SideKind, WebSocketSpec},
-    net::{hairpin::Hairpins, stream::Stream, tls::client::ClientTls},
+    net::{hairpin::Hairpins, proxy::Destination, stream::Stream, tls::client::ClientTls},
     service::backend::ServiceInstance,
 };
 
@@ -15,15 +15,15 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) enum Upstream {
     /// A TCP server.
-    Tcp(HostPort),
+    Tcp(Destination),
     /// A TCP listener of this process.
     Listener(SocketAddr, Hairpins),
     /// A TLS server.
-    Tls(HostPort, Arc<ClientTls>),
+    Tls(Destination, Arc<ClientTls>),
     /// A Unix stream socket.
     Unix(UnixPath),
     /// A WebSocket server.
-    WebSocket(Arc<WebSocketSpec>),
+    WebSocket(Arc<WebSocketSpec>, Destination),
     /// A UDP server.
     Udp(HostPort),
     /// A Unix datagram socket.
@@ -41,7 +41,7 @@ impl Upstream {
             | Upstream::Tls(..)
             | Upstream::Unix(_)
             | Upstream::Service(_) => SideKind::Stream,
-            Upstream::WebSocket(_) => SideKind::WebSocket,
+            Upstream::WebSocket(..) => SideKind::WebSocket,
             Upstream::Udp(_) | Upstream::UnixGram(_) => SideKind::Datagrams,
         }
     }
@@ -54,7 +54,7 @@ impl fmt::Display for Upstream {
             Upstream::Listener(at, _) => write!(f, "tcp://{at}"),
             Upstream::Tls(at, _) => write!(f, "tls://{at}"),
             Upstream::Unix(path) => write!(f, "unix://{path}"),
-            Upstream::WebSocket(spec) => write!(f, "{spec}"),
+            Upstream::WebSocket(spec, _) => write!(f, "{spec}"),
             Upstream::Udp(at) => write!(f, "udp://{at}"),
             Upstream::UnixGram(path) => write!(f, "unixgram://{path}"),
             Upstream::Service(backend) => write!(f, "service:{}", backend.service()),

@@ -8,7 +8,6 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::unix::net as unix,
-    path::PathBuf,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -21,6 +20,8 @@ use tokio::{
     net::{UdpSocket, UnixDatagram},
 };
 
+use super::socket_file::SocketFile;
+
 /// The largest payload of a UDP datagram over IPv4, in bytes: 65,535 less both headers.
 pub(crate) const MAX_UDP: usize = 65_507;
 
@@ -31,7 +32,7 @@ pub(crate) enum ConnectedSocket {
     Unix {
         socket: UnixDatagram,
         /// The file of the local address, if the address has one.
-        _file: Option<TemporaryFile>,
+        _file: Option<SocketFile>,
     },
 }
 
@@ -40,16 +41,6 @@ pub(crate) struct Udp {
     socket: Arc<UdpSocket>,
     /// The next ICMP error. It does not make the socket readable, so it is awaited separately.
     icmp_error: RefCell<Pin<Box<dyn Future<Output = io::Error> + Send>>>,
-}
-
-/// The file of a socket in the directory for temporary files, which is removed on drop.
-#[derive(Debug)]
-pub(crate) struct TemporaryFile(PathBuf);
-
-impl Drop for TemporaryFile {
-    fn drop(&mut self) {
-        std::fs::remove_file(&self.0).ok();
-    }
 }
 
 impl ConnectedSocket {
@@ -102,7 +93,7 @@ impl ConnectedSocket {
 
 /// Binds a socket in Linux's abstract namespace, where no file has to be removed or protected.
 #[cfg(target_os = "linux")]
-fn bind_temporary(name: &str) -> io::Result<(unix::UnixDatagram, Option<TemporaryFile>)> {
+fn bind_temporary(name: &str) -> io::Result<(unix::UnixDatagram, Option<SocketFile>)> {
     use std::os::linux::net::SocketAddrExt;
 
     let address = unix::SocketAddr::from_abstract_name(name)?;
@@ -111,10 +102,11 @@ fn bind_temporary(name: &str) -> io::Result<(unix::UnixDatagram, Option<Temporar
 
 /// Binds a socket in the directory for temporary files.
 #[cfg(not(target_os = "linux"))]
-fn bind_temporary(name: &str) -> io::Result<(unix::UnixDatagram, Option<TemporaryFile>)> {
+fn bind_temporary(name: &str) -> io::Result<(unix::UnixDatagram, Option<SocketFile>)> {
     let path = std::env::temp_dir().join(name);
     let socket = unix::UnixDatagram::bind(&path)?;
-    Ok((socket, Some(TemporaryFile(path))))
+    let file = SocketFile::of(&path)?;
+    Ok((socket, Some(file)))
 }
 
 impl Udp {

@@ -35,12 +35,17 @@ impl Sender {
     pub(crate) fn peer(&self) -> Peer {
         match self {
             Sender::Udp(from, _) => Peer::Address(*from),
-            Sender::UnixGram(from) => match (from.path(), from.as_abstract()) {
-                (Some(path), _) => Peer::Path(path.to_string_lossy().into()),
-                (None, Some(name)) => Peer::Path(format!("@{}", escape::bytes(name)).into()),
-                (None, None) => Peer::Unknown,
-            },
+            Sender::UnixGram(from) => unix_peer(from),
         }
+    }
+}
+
+/// The sender of a Unix datagram as shown in the registry and the log.
+pub(crate) fn unix_peer(from: &UnixAddr) -> Peer {
+    match (from.path(), from.as_abstract()) {
+        (Some(path), _) => Peer::Path(path.to_string_lossy().into()),
+        (None, Some(name)) => Peer::Path(format!("@{}", escape::bytes(name)).into()),
+        (None, None) => Peer::Unknown,
     }
 }
 

@@ -20,7 +20,7 @@ mod dispatch;
 mod reload;
 mod shutdown;
 mod snapshot;
-mod sockets;
+pub(crate) mod sockets;
 
 use std::{collections::HashMap, pin::pin, sync::Arc};
 

@@ -21,7 +21,7 @@ use crate::{
     context::{ListenerService, ServerContext},
     gateway::{Forward, Route, Target, bridge, upstream::Upstream},
     http::Site,
-    net::own_sockets::OwnSockets,
+    net::{own_sockets::OwnSockets, proxy::selection::Scheme},
     service::{Service, backend::ServiceInstance, chat::Hub},
 };
 
@@ -61,7 +61,7 @@ impl Snapshot {
     ///
     /// # Errors
     ///
-    /// The local address of a socket cannot be determined.
+    /// The local address of a socket, or the proxy of an upstream, cannot be determined.
     pub(crate) fn new(
         settings: Settings,
         sockets: &BoundSockets,
@@ -76,26 +76,36 @@ impl Snapshot {
             Service::Operator => ServiceInstance::Operator(hub.clone()),
         };
         let here = |at| Upstream::Listener(at, before.hairpins.clone());
-        let upstream = |spec: &UpstreamSpec| match spec {
-            UpstreamSpec::Tcp(at) => {
-                own_address(sockets, at).map_or_else(|| Upstream::Tcp(at.clone()), here)
-            }
-            UpstreamSpec::Tls(at, trust) => Upstream::Tls(at.clone(), trust.clone()),
-            UpstreamSpec::Unix(path) => Upstream::Unix(path.clone()),
-            UpstreamSpec::WebSocket(spec) => Upstream::WebSocket(spec.clone()),
-            UpstreamSpec::Udp(at) => Upstream::Udp(at.clone()),
-            UpstreamSpec::UnixGram(path) => Upstream::UnixGram(path.clone()),
-            UpstreamSpec::Service(service) => Upstream::Service(instance(*service)),
-            UpstreamSpec::Listener(service) => reachable(sockets, *service)
-                .map_or_else(|| Upstream::Service(instance(*service)), here),
+        let destination = |scheme, at: &HostPort| {
+            settings.proxies.destination(scheme, at).map_err(io::Error::other)
+        };
+        let upstream = |spec: &UpstreamSpec| -> io::Result<Upstream> {
+            Ok(match spec {
+                UpstreamSpec::Tcp(at) => match own_address(sockets, at) {
+                    Some(at) => here(at),
+                    None => Upstream::Tcp(destination(Scheme::Tcp, at)?),
+                },
+                UpstreamSpec::Tls(at, trust) => {
+                    Upstream::Tls(destination(Scheme::Tls, at)?, trust.clone())
+                }
+                UpstreamSpec::Unix(path) => Upstream::Unix(path.clone()),
+                UpstreamSpec::WebSocket(spec) => {
+                    Upstream::WebSocket(spec.clone(), destination(spec.proxy_scheme(), &spec.at)?)
+                }
+                UpstreamSpec::Udp(at) => Upstream::Udp(at.clone()),
+                UpstreamSpec::UnixGram(path) => Upstream::UnixGram(path.clone()),
+                UpstreamSpec::Service(service) => Upstream::Service(instance(*service)),
+                UpstreamSpec::Listener(service) => reachable(sockets, *service)
+                    .map_or_else(|| Upstream::Service(instance(*service)), here),
+            })
         };
         let target = |spec: &TargetSpec, limited_as: &str| {
-            let upstream = upstream(&spec.upstream);
-            target_of(spec, upstream, limited_as, &settings, &before.limits)
+            let upstream = upstream(&spec.upstream)?;
+            Ok::<_, io::Error>(target_of(spec, upstream, limited_as, &settings, &before.limits))
         };
-        let served = |bound: &BoundSocket| {
+        let served = |bound: &BoundSocket| -> io::Result<Served> {
             let kind = bound.socket.kind(bound.role.tls);
-            match bound.role.purpose {
+            Ok(match bound.role.purpose {
                 Purpose::Http => Served::Http { is_https: bound.role.tls },
                 Purpose::Service(service) => Served::Service(Arc::new(ListenerService {
                     instance: instance(service),
@@ -105,21 +115,23 @@ impl Snapshot {
                 })),
                 Purpose::Forward(i) => {
                     let ForwardSpec { at, target: spec } = &settings.forwards[i];
-                    let target = target(spec, &at.to_string());
+                    let target = target(spec, &at.to_string())?;
                     let name = target.upstream.to_string().into();
                     Served::Forward(Arc::new(Forward { name, kind, target }))
                 }
-            }
+            })
         };
-        let served: HashMap<u64, Served> =
-            sockets.iter().map(|bound| (bound.id, served(bound))).collect();
+        let served: HashMap<u64, Served> = sockets
+            .iter()
+            .map(|bound| Ok((bound.id, served(bound)?)))
+            .collect::<io::Result<_>>()?;
         let routes: Vec<Arc<Route>> = settings
             .routes
             .iter()
             .map(|RouteSpec { path, target: spec }| {
-                Arc::new(Route { path: path.as_str().into(), target: target(spec, path) })
+                Ok(Arc::new(Route { path: path.as_str().into(), target: target(spec, path)? }))
             })
-            .collect();
+            .collect::<io::Result<_>>()?;
         let is_operator =
             |instance: &ServiceInstance| matches!(instance, ServiceInstance::Operator(_));
         let leads_to_operators = |target: &Target| match &target.upstream {
@@ -136,6 +148,7 @@ impl Snapshot {
         let own_datagram_sockets =
             sockets.iter().filter_map(|bound| bound.socket.datagrams()).collect();
         let mut lines = lines(sockets, &endpoints)?;
+        lines.extend(settings.proxy_lines());
         lines.extend(host_hint(sockets, &settings));
         let context = Arc::new(before.with_settings(settings, endpoints));
         let site = Arc::new(Site::new(&context, &routes));

@@ -23,7 +23,7 @@ const SIZE: usize = 50_000_000;
 fn scp_carries_50_mb_there_and_back() {
     let Some(sshd) = Sshd::start() else { return };
     let server = gateway("/ssh", sshd.port);
-    let proxy = format!("{} connect {}", quoted(ECHOGATE), quoted(&server.ws("/ssh")));
+    let proxy = format!("{} connect --binary {}", quoted(ECHOGATE), quoted(&server.ws("/ssh")));
     sshd.copy_there_and_back(&format!("ProxyCommand={proxy}"));
 }
 
@@ -72,8 +72,7 @@ impl Sshd {
         let path = |name: &str| self.folder.path().join(name).display().to_string();
         let data = noise(SIZE);
         fs::write(path("here"), &data).unwrap();
-        let user = User::from_uid(geteuid()).unwrap().unwrap().name;
-        let there = format!("{user}@behind-the-gateway:{}", path("there"));
+        let there = format!("{}@behind-the-gateway:{}", user(), path("there"));
         self.copy(how, &path("here"), &there);
         assert_same(Path::new(&path("there")), &data);
         self.copy(how, &there, &path("back"));
@@ -81,11 +80,17 @@ impl Sshd {
     }
 
     fn copy(&self, how: &str, from: &str, to: &str) {
-        let path = |name: &str| self.folder.path().join(name).display().to_string();
         let mut command = Command::new(&self.scp);
         // The shell that runs a proxy command.
         command.env("SHELL", "/bin/sh");
-        command.args(["-q", "-F", "none", "-i", &path("user"), "-o", how]);
+        command.args(self.options()).args(["-o", how, from, to]);
+        assert_eq!(run(command), "");
+    }
+
+    /// The options of ssh and scp for a connection to this sshd.
+    pub(super) fn options(&self) -> Vec<String> {
+        let path = |name: &str| self.folder.path().join(name).display().to_string();
+        let mut options = ["-q", "-F", "none", "-i", &path("user")].map(str::to_owned).to_vec();
         for option in [
             format!("UserKnownHostsFile={}", path("known")),
             "HostKeyAlias=behind-the-gateway".to_owned(),
@@ -94,11 +99,15 @@ impl Sshd {
             "IdentitiesOnly=yes".to_owned(),
             "BatchMode=yes".to_owned(),
         ] {
-            command.args(["-o", &option]);
+            options.extend(["-o".to_owned(), option]);
         }
-        command.args([from, to]);
-        assert_eq!(run(command), "");
+        options
     }
+}
+
+/// The name of the user who runs the tests.
+pub(super) fn user() -> String {
+    User::from_uid(geteuid()).unwrap().unwrap().name
 }
 
 /// Quotes an argument of the proxy command, for ssh's `%` sequences and for the shell.

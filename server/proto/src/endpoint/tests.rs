@@ -42,6 +42,8 @@ fn common_variants_of_urls_are_accepted_and_normalized() {
         ("Tcp://h:1", "tcp://h:1"),
         ("WSS://h?A=b", "wss://h:443/?A=b"),
         ("UNIX:///S", "unix:///S"),
+        ("http://h/a?b", "ws://h:80/a?b"),
+        ("HTTPS://user:p@h", "wss://user:p@h:443/"),
         ("ws://h/chât/世 界", "ws://h:80/ch%C3%A2t/%E4%B8%96%20%E7%95%8C"),
         ("ws://h?filter={\"a\":1}&q=<b>'", "ws://h:80/?filter={%22a%22:1}&q=%3Cb%3E%27"),
         ("ws://h/{a}^`%20%zz", "ws://h:80/%7Ba%7D%5E%60%20%zz"),
@@ -115,7 +117,7 @@ fn each_error_names_its_cause() {
     assert_eq!(error("127.0.0.1:7007"), NoScheme);
     assert_eq!(error("[::1]:7007"), NoScheme);
     assert_eq!(error("localhost:7007"), NoScheme);
-    assert_eq!(error("http://h:1"), UnknownScheme("http".into()));
+    assert_eq!(error("ftp://h:1"), UnknownScheme("ftp".into()));
     assert_eq!(error("tcp:h:1"), NoSlashes("tcp"));
     assert_eq!(error("tcp://:1"), NoHost);
     assert_eq!(error("tcp://h"), NoPort);
