@@ -145,7 +145,8 @@ fn a_connection_that_is_reset_in_between_is_a_failure_for_both() {
     to.write_all(&half).unwrap();
     listener.child.stdout.as_mut().unwrap().read_exact(&mut half).unwrap();
     listener.notice();
-    [from, to].map(reset);
+    reset(from);
+    reset(to);
     let error = failure(sender);
     assert!(error.ends_with(": connection reset by peer\n"), "{error}");
     assert!(listener.notice().ends_with(": connection reset by peer"));
