@@ -8,6 +8,7 @@
 //! - `conformance`: the WebSocket protocol, case by case, on both default routes and over TLS
 //! - `codec`: the frame decoder against tungstenite's
 //! - `proxy`: the PROXY protocol in both directions, and `X-Forwarded-For`
+//! - `proxies`: connections of clients and to upstreams through HTTP and SOCKS5 proxies
 //! - `http2`: HTTP/2, and WebSocket over it (RFC 8441)
 //! - `websocket`: messages through the gateway to `upper`
 //! - `routes`: the framings, with upstreams that the tests control
@@ -20,6 +21,7 @@
 //! - `shutdown`: SIGTERM, and the drain of connections of all kinds
 //! - `tls`: TLS of listeners, upstreams and the native client; reload of certificates
 //! - `certificates`: self-signed certificates, and error messages of TLS handshakes
+//! - `client_certificates`: the certificates of the native client, and of the gateway for upstreams
 //! - `reload`: SIGHUP, which reloads the configuration
 //! - `settings`: flags, environment, configuration file, defaults, and their errors
 //! - `api`: the HTTP API, health checks, metrics and the log
@@ -44,6 +46,7 @@ mod api;
 mod bench;
 mod certificates;
 mod chat;
+mod client_certificates;
 mod codec;
 mod conformance;
 mod connect;
@@ -63,6 +66,7 @@ mod isolation;
 mod limits;
 mod output;
 mod page;
+mod proxies;
 mod proxy;
 mod reload;
 mod routes;

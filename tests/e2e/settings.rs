@@ -413,7 +413,7 @@ fn a_listener_is_given_as_often_as_wanted() {
 type Setting = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
 
 /// All settings whose values can be checked alone. (The addresses are only parsed, not bound.)
-const SETTINGS: [Setting; 24] = [
+const SETTINGS: [Setting; 26] = [
     (
         "http",
         &["127.0.0.1:0", "[::1]:80", "localhost:1", "my_host-1.example.:65535"],
@@ -519,6 +519,21 @@ const SETTINGS: [Setting; 24] = [
             ("10.0.0.0/-1", "not a network"),
             ("*", "not a network"),
         ],
+    ),
+    (
+        "proxy",
+        &[],
+        &[
+            ("http://proxy.example", "has no effect: every upstream is on this machine"),
+            ("https://proxy.example", "TLS to a proxy"),
+            ("socks4://proxy.example", "socks5h://"),
+            ("http://proxy.example:x", "the address of the proxy"),
+        ],
+    ),
+    (
+        "no-proxy",
+        &["*", "a.example, .b.example,10.0.0.0/8"],
+        &[("a.example:80", "expected a host name"), ("10.0.0.0/40", "expected a host name")],
     ),
     (
         "web-root",

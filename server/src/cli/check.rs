@@ -51,6 +51,11 @@ fn describe(settings: &Settings, out: &mut impl Write) -> io::Result<()> {
     for route in &settings.routes {
         writeln!(out, "route      {}", describe_route(route))?;
     }
+    for route in &settings.routes {
+        if let Some(proxy) = settings.proxy(route) {
+            writeln!(out, "proxy      {proxy} for {}", route.path)?;
+        }
+    }
     Ok(())
 }
 

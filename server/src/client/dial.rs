@@ -20,7 +20,8 @@ use super::{
     target::Target,
 };
 use crate::net::{
-    happy_eyeballs::{self, ConnectError},
+    happy_eyeballs::ConnectError,
+    proxy::{self, ConnectionError, Destination, ProxyFailure},
     resolve,
     socket_file::SocketFile,
     stream::Stream,
@@ -35,8 +36,8 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connects to a byte stream target.
 pub(super) async fn stream(target: &Target) -> io::Result<Stream> {
     match target {
-        Target::Tcp(at) => host(at, None).await,
-        Target::Tls(at, trust) => host(at, Some(trust)).await,
+        Target::Tcp(to) => host(to, None).await,
+        Target::Tls(to, trust) => host(to, Some(trust)).await,
         Target::Unix(path) => Ok(unix(path).await?.into()),
         Target::Udp(_) | Target::UnixGram(_) | Target::WebSocket(_) => {
             Err(io::ErrorKind::Unsupported.into())
@@ -55,10 +56,24 @@ pub(super) async fn datagrams(target: &Target) -> io::Result<DatagramSocket> {
     }
 }
 
-/// Connects to the first address of a host that accepts.
-async fn tcp(at: &HostPort) -> io::Result<TcpStream> {
-    let connected = happy_eyeballs::connect(at, Instant::now() + DIAL_TIMEOUT).await;
+/// Connects to the first address of a host that accepts, or through the proxy.
+async fn tcp(to: &Destination) -> io::Result<TcpStream> {
+    let connected = proxy::connect(to, Instant::now() + DIAL_TIMEOUT).await;
     let stream = connected.map_err(|error| match error {
+        ConnectionError::Direct(error) => describe_error(&to.host, error),
+        ConnectionError::Proxy(error) => match error.failure {
+            ProxyFailure::TimedOut => timed_out(&error.to_string()),
+            _ => io::Error::other(error.to_string()),
+        },
+    })?;
+    // Typed lines must be sent without delay.
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// The error of a direct connection to `at`.
+fn describe_error(at: &HostPort, error: ConnectError) -> io::Error {
+    match error {
         ConnectError::Unresolved(error) => error.of_host(&at.host),
         ConnectError::ResolverTimedOut => resolver_timed_out(at),
         ConnectError::TimedOut => timed_out("no answer"),
@@ -66,15 +81,12 @@ async fn tcp(at: &HostPort) -> io::Result<TcpStream> {
         ConnectError::Failed { tried, cause } => {
             io::Error::new(cause.kind(), format!("{} ({tried} addresses tried)", describe(&cause)))
         }
-    })?;
-    // Typed lines must be sent without delay.
-    stream.set_nodelay(true)?;
-    Ok(stream)
+    }
 }
 
 /// Connects to a host, over TLS if `trust` is given.
-pub(super) async fn host(at: &HostPort, trust: Option<&ClientTls>) -> io::Result<Stream> {
-    let stream = tcp(at).await?;
+pub(super) async fn host(to: &Destination, trust: Option<&ClientTls>) -> io::Result<Stream> {
+    let stream = tcp(to).await?;
     Ok(match trust {
         None => stream.into(),
         Some(trust) => in_time(trust.connect("server", stream)).await?.into(),

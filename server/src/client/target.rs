@@ -13,13 +13,19 @@ use super::{
     target_args::{Header, TargetArgs},
     transport::Kind,
 };
-use crate::net::tls::{AppProtocol, client::ClientTls};
+use crate::net::{
+    proxy::{
+        Destination,
+        selection::{Proxies, Scheme},
+    },
+    tls::{AppProtocol, client::ClientTls, identity::Identity},
+};
 
 /// The target of a connection.
 #[derive(Debug)]
 pub(super) enum Target {
-    Tcp(HostPort),
-    Tls(HostPort, ClientTls),
+    Tcp(Destination),
+    Tls(Destination, ClientTls),
     Unix(UnixPath),
     Udp(HostPort),
     UnixGram(UnixPath),
@@ -29,7 +35,7 @@ pub(super) enum Target {
 /// A WebSocket upgrade request.
 #[derive(Debug)]
 pub(super) struct Upgrade {
-    pub(super) at: HostPort,
+    pub(super) to: Destination,
     /// The request target: path and query.
     pub(super) path: String,
     /// The header fields besides those of the handshake.
@@ -57,12 +63,20 @@ impl Target {
         if let Some(flag) = tls_flag(args).filter(|_| !tls) {
             return Err(format!("{flag} is valid with tls:// and wss:// only"));
         }
+        let tcp = websocket || tls || matches!(address, Address::Tcp(_));
+        if let Some(flag) = proxy_flag(args).filter(|_| !tcp) {
+            return Err(format!("{flag} is valid with tcp://, tls://, ws:// and wss:// only"));
+        }
+        let proxies = Proxies::of_client(args.proxy.clone(), args.no_proxy.clone());
         match address {
-            Address::Tcp(at) => Ok(Target::Tcp(at.clone())),
-            Address::Tls(at) => Ok(Target::Tls(at.clone(), trust(args, at, AppProtocol::Bytes)?)),
+            Address::Tcp(at) => Ok(Target::Tcp(proxies.destination(Scheme::Tcp, at)?)),
+            Address::Tls(at) => Ok(Target::Tls(
+                proxies.destination(Scheme::Tls, at)?,
+                trust(args, at, AppProtocol::Bytes)?,
+            )),
             Address::Unix(path) => Ok(Target::Unix(path.clone())),
             Address::Ws(at, path) | Address::Wss(at, path) => Ok(Target::WebSocket(Upgrade {
-                at: at.clone(),
+                to: proxies.destination(if tls { Scheme::Wss } else { Scheme::Ws }, at)?,
                 path: path.clone(),
                 headers: headers(args, credentials.as_ref())?,
                 trust: tls.then(|| trust(args, at, AppProtocol::WebSocket)).transpose()?,
@@ -113,13 +127,21 @@ fn websocket_only(flag: &str) -> String {
     format!("{flag} is valid with {} only", Kind::WebSocket.schemes())
 }
 
-/// The verification of the server at `at`.
+/// The verification of the server at `at`, and the certificate for it.
 fn trust(args: &TargetArgs, at: &HostPort, protocol: AppProtocol) -> Result<ClientTls, String> {
     let name = args.server_name.as_deref().unwrap_or(at.without_zone());
+    let identity = args.cert.as_ref().map(|cert| Identity::read(cert, args.key.as_deref()));
+    let identity = identity.transpose()?;
     match args.insecure {
-        true => ClientTls::insecure(name, protocol),
-        false => ClientTls::new(name, args.ca.as_deref(), protocol),
+        true => ClientTls::insecure(name, identity, protocol),
+        false => ClientTls::new(name, args.ca.as_deref(), identity, protocol),
     }
+}
+
+/// The first given option that is for TCP connections only.
+fn proxy_flag(args: &TargetArgs) -> Option<&'static str> {
+    let given = [("--proxy", args.proxy.is_some()), ("--no-proxy", args.no_proxy.is_some())];
+    given.iter().find(|(_, given)| *given).map(|(flag, _)| *flag)
 }
 
 /// The first given option that is for TLS only.
@@ -128,6 +150,7 @@ fn tls_flag(args: &TargetArgs) -> Option<&'static str> {
         ("--ca", args.ca.is_some()),
         ("--insecure", args.insecure),
         ("--server-name", args.server_name.is_some()),
+        ("--cert", args.cert.is_some()),
     ];
     given.iter().find(|(_, given)| *given).map(|(flag, _)| *flag)
 }

@@ -11,6 +11,7 @@ use echogate_proto::endpoint::Endpoint;
 use http::{HeaderName, HeaderValue, header};
 
 use super::target_endpoint::TargetEndpoint;
+use crate::net::proxy::{Proxy, no_proxy::NoProxy};
 
 /// The target of a connection and the options of the handshakes, as `connect` and `bench` take
 /// them.
@@ -52,6 +53,27 @@ pub(super) struct TargetArgs {
     /// the URL]
     #[arg(long, value_name = "NAME")]
     pub(super) server_name: Option<String>,
+
+    /// Present the certificate in this PEM file to servers that ask for one, followed there by its
+    /// intermediate certificates, and perhaps by its private key (TLS)
+    #[arg(long, value_name = "FILE")]
+    pub(super) cert: Option<PathBuf>,
+
+    /// The private key of the certificate, in PEM format, not encrypted [default: in the file of
+    /// --cert]
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(super) key: Option<PathBuf>,
+
+    /// Connect through this proxy: http://[USER:PASSWORD@]HOST[:PORT] (CONNECT), socks5h://... or
+    /// socks5://... (resolves host names itself) [default: of the environment: https_proxy for
+    /// wss and tls, http_proxy for ws, all_proxy for all; never for loopback addresses]
+    #[arg(long, value_name = "URL", help_heading = "Proxy")]
+    pub(super) proxy: Option<Proxy>,
+
+    /// Connect to these hosts directly: names with all names below them, addresses, networks
+    /// (10.0.0.0/8), or * for all, separated by commas [default: no_proxy of the environment]
+    #[arg(long, value_name = "LIST", help_heading = "Proxy")]
+    pub(super) no_proxy: Option<NoProxy>,
 }
 
 impl TargetArgs {

@@ -15,7 +15,11 @@ use super::{
     values::{Count, Size, Time, Timeout},
 };
 use crate::{
-    net::{authority::AllowedHost, networks::Network},
+    net::{
+        authority::AllowedHost,
+        networks::Network,
+        proxy::{Proxy, no_proxy::NoProxy},
+    },
     text::escape::escape,
 };
 
@@ -41,7 +45,8 @@ pub(crate) struct ConfigLayer {
     /// invalid=close, replace or binary, the handling of invalid UTF-8 (text, line); newline=lf or
     /// crlf, the line ending towards the upstream (line); max=N, the most connections;
     /// protocol=NAME, the subprotocol; proxy=v1 or v2, send the client's address in a PROXY header;
-    /// ca=FILE and server-name=NAME, the verification of a tls upstream [default: /ws to upper,
+    /// ca=FILE and server-name=NAME, the verification of a tls upstream; cert=FILE and key=FILE, the
+    /// certificate for it [default: /ws to upper,
     /// /ws/echo, /ws/time, /ws/chat and /ws/operator]
     #[arg(long, value_name = "PATH=URL")]
     pub(super) route: Vec<RouteSpec>,
@@ -94,6 +99,17 @@ pub(crate) struct ConfigLayer {
     /// this network, as 10.0.0.0/8 (repeatable)
     #[arg(long, value_name = "NETWORK")]
     pub(super) forwarded_from: Vec<Network>,
+
+    /// Connect to upstreams through this proxy: http://[USER:PASSWORD@]HOST[:PORT] (CONNECT),
+    /// socks5h://... or socks5://... (resolves host names itself); never to loopback addresses
+    /// [default: of the environment: https_proxy for tls, all_proxy for tcp and tls]
+    #[arg(long, value_name = "URL")]
+    pub(super) proxy: Option<Proxy>,
+
+    /// Connect to these hosts directly: names with all names below them, addresses, networks
+    /// (10.0.0.0/8), or * for all, separated by commas [default: no_proxy of the environment]
+    #[arg(long, value_name = "LIST")]
+    pub(super) no_proxy: Option<NoProxy>,
 
     /// Time limit for ending all connections after SIGTERM or SIGINT, as 10s or 500ms [default:
     /// 10s]

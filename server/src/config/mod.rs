@@ -5,6 +5,7 @@
 //! - `sources`: all layers, and the name under which each setting was given
 //! - `endpoints`: HTTP addresses, listeners and routes; `addresses`: no address twice
 //! - `listener`, `route`, `origin`, `values`: the values; `secrets`: certificate, key, token
+//! - `proxies`: the proxies through which upstreams are connected to
 //! - `activated`: sockets passed by a service manager
 
 mod activated;
@@ -15,6 +16,7 @@ mod file;
 mod layer;
 mod listener;
 mod origin;
+mod proxies;
 mod route;
 mod secrets;
 mod sources;
@@ -46,7 +48,12 @@ use self::{
     values::{Count, Size, Time, Timeout},
 };
 use crate::{
-    net::{authority::AllowedHost, networks::Network, tls::server::ServerTls},
+    net::{
+        authority::AllowedHost,
+        networks::Network,
+        proxy::{Proxy, selection::Proxies},
+        tls::server::ServerTls,
+    },
     service::{Service, chat::Token},
 };
 
@@ -77,6 +84,8 @@ pub(crate) struct Settings {
     pub(crate) proxy_protocol_from: Vec<Network>,
     /// Networks whose `X-Forwarded-*` and `Forwarded` headers are trusted.
     pub(crate) forwarded_from: Vec<Network>,
+    /// The proxies through which upstreams are connected to.
+    pub(crate) proxies: Proxies,
     /// The time limit of a shutdown.
     pub(crate) drain: Duration,
     /// The largest accepted WebSocket message, in bytes.
@@ -133,6 +142,7 @@ impl Settings {
         let operator_token = load_operator_token(sources, check_served)?;
         let tls = load_tls(sources, &listeners)?;
         let web_root = load_web_root(sources)?;
+        let proxies = proxies::load(sources, &routes)?;
         let seconds = Duration::from_secs;
         let timeout = |get: fn(&ConfigLayer) -> Option<Timeout>| {
             sources.value(get).map(|Timeout(timeout)| timeout)
@@ -154,6 +164,7 @@ impl Settings {
             proxy_protocol_from: sources.list(|layer| &layer.proxy_protocol_from),
             forwarded_from: sources.list(|layer| &layer.forwarded_from),
             drain: time(|layer| layer.drain).unwrap_or(seconds(10)),
+            proxies,
             max_message: max_message.map_or(16 << 20, |Size(bytes)| bytes),
             max_connections: count(|layer| layer.max_connections).unwrap_or(20_000),
             max_per_address: count(|layer| layer.max_per_address),
@@ -166,6 +177,11 @@ impl Settings {
             ping_interval: timeout(|layer| layer.ping_interval).unwrap_or(seconds(20)),
             ping_timeout: timeout(|layer| layer.ping_timeout).unwrap_or(seconds(20)),
         })
+    }
+
+    /// The proxy through which the upstream of `route` is connected to.
+    pub(crate) fn proxy(&self, route: &RouteSpec) -> Option<Proxy> {
+        proxies::destination(&self.proxies, &route.upstream).ok()??.proxy
     }
 
     /// Checks that a listener, a route or a passed socket uses `service`, which a flag is for.

@@ -13,11 +13,12 @@ use echogate_proto::{
     framing::{Framing, FramingOptions, MAX_CHUNK, MIN_CHUNK},
 };
 
+use super::secrets::warn_of_access;
 use super::values::{Count, SpecError, check_host, known_options, parse_endpoint};
 use crate::{
     net::{
         proxy_protocol,
-        tls::{AppProtocol, client::ClientTls},
+        tls::{AppProtocol, client::ClientTls, identity::Identity},
     },
     service::Service,
     text::escape::escape,
@@ -133,6 +134,8 @@ impl RouteSpec {
             "proxy",
             "ca",
             "server-name",
+            "cert",
+            "key",
         ];
         let tls = matches!(endpoint.address, Address::Tls(_));
         known_options(&endpoint, if tls { &known } else { &known[..7] })?;
@@ -142,14 +145,15 @@ impl RouteSpec {
         let (upstream, default_framing) = match &endpoint.address {
             Address::Tls(at) => {
                 let name = endpoint.option("server-name").unwrap_or(&at.host);
-                if let Some(empty) = ["ca", "server-name"]
+                if let Some(empty) = ["ca", "server-name", "cert", "key"]
                     .into_iter()
                     .find(|key| endpoint.option(key).is_some_and(str::is_empty))
                 {
                     return Err(format!("{url}: {empty} has no value"));
                 }
                 let ca = endpoint.option("ca").map(Path::new);
-                let tls = ClientTls::new(name, ca, AppProtocol::Bytes)?;
+                let identity = client_identity(&endpoint)?;
+                let tls = ClientTls::new(name, ca, identity, AppProtocol::Bytes)?;
                 (UpstreamSpec::Tls(at.clone(), tls.into()), Framing::Bytes)
             }
             Address::Tcp(at) => (UpstreamSpec::Tcp(at.clone()), Framing::Bytes),
@@ -179,6 +183,19 @@ impl RouteSpec {
         }
         let path = path.to_owned();
         Ok(RouteSpec { path, upstream, framing, framing_options, protocol, max, proxy })
+    }
+}
+
+/// Reads the certificate for a TLS upstream, and its key.
+fn client_identity(endpoint: &Endpoint) -> Result<Option<Identity>, String> {
+    let [cert, key] = ["cert", "key"].map(|option| endpoint.option(option).map(Path::new));
+    match (cert, key) {
+        (Some(cert), key) => {
+            warn_of_access(key.unwrap_or(cert));
+            Identity::read(cert, key).map(Some)
+        }
+        (None, Some(_)) => Err(format!("{endpoint}: key needs cert, its certificate")),
+        (None, None) => Ok(None),
     }
 }
 

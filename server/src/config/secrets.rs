@@ -49,7 +49,7 @@ const TOO_OPEN: u32 = 0o026;
 /// Logs a warning if other users can read or change a file that holds a secret. Not an error:
 /// secrets that are mounted into a container often have mode 0644, and the container has no other
 /// users.
-fn warn_of_access(file: &Path) {
+pub(super) fn warn_of_access(file: &Path) {
     if let Ok(metadata) = fs::metadata(file)
         && metadata.is_file()
         && let Some(who) = exposure(metadata.mode())

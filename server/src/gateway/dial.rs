@@ -3,10 +3,7 @@
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::http::StatusCode;
-use echogate_proto::{
-    close::CloseCode,
-    endpoint::{HostPort, UnixPath},
-};
+use echogate_proto::{close::CloseCode, endpoint::UnixPath};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpStream, UnixStream},
@@ -20,7 +17,8 @@ use crate::{
     gateway::in_memory::InMemoryStream,
     net::{
         hairpin::{Hairpin, Hairpins},
-        happy_eyeballs::{self, ConnectError},
+        happy_eyeballs::ConnectError,
+        proxy::{self, ConnectionError, Destination, Proxy, ProxyError, ProxyFailure},
         stream::Stream,
         tls::client::{ClientTls, TlsError},
     },
@@ -31,11 +29,11 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) enum Upstream {
     /// A TCP server.
-    Tcp(HostPort),
+    Tcp(Destination),
     /// A TCP listener of this process.
     Listener(SocketAddr, Hairpins),
     /// A TLS server.
-    Tls(HostPort, Arc<ClientTls>),
+    Tls(Destination, Arc<ClientTls>),
     /// A Unix stream socket.
     Unix(UnixPath),
     /// A built-in service, in memory.
@@ -68,6 +66,14 @@ pub(crate) struct DialError {
 }
 
 impl Upstream {
+    /// The proxy through which the upstream is connected to.
+    pub(crate) fn proxy(&self) -> Option<&Proxy> {
+        match self {
+            Upstream::Tcp(to) | Upstream::Tls(to, _) => to.proxy.as_ref(),
+            Upstream::Listener(..) | Upstream::Unix(_) | Upstream::Service(_) => None,
+        }
+    }
+
     /// Connects to the upstream for a client. Name resolution, connection and TLS handshake together
     /// may take the time `within`. `prelude`, a PROXY header or nothing, is sent first, before the
     /// TLS handshake.
@@ -125,17 +131,34 @@ struct Limit {
 }
 
 impl Limit {
-    async fn connect(&self, at: &HostPort) -> Result<TcpStream, DialError> {
-        let connected = happy_eyeballs::connect(at, self.deadline).await;
+    async fn connect(&self, to: &Destination) -> Result<TcpStream, DialError> {
+        use ConnectError::{Failed, ResolverTimedOut, TimedOut, Unresolved};
+        use ConnectionError::{Direct, Proxy};
+
+        let connected = proxy::connect(to, self.deadline).await;
         connected.map_err(|error| match error {
-            ConnectError::Unresolved(cause) => DialError::unresolved(&cause),
-            ConnectError::ResolverTimedOut => {
+            Direct(Unresolved(cause)) => DialError::unresolved(&cause),
+            Direct(ResolverTimedOut) => {
                 let cause = format!("no answer within {:?} (--dial-timeout)", self.within);
                 DialError { status: StatusCode::GATEWAY_TIMEOUT, ..DialError::unresolved(&cause) }
             }
-            ConnectError::TimedOut => self.timed_out(),
-            ConnectError::Failed { tried, cause } => self.error(&cause, tried),
+            Direct(TimedOut) => self.timed_out(),
+            Direct(Failed { tried, cause }) => self.error(&cause, tried),
+            Proxy(error) => self.proxy_error(to, &error),
         })
+    }
+
+    /// The description of a failure at a proxy. The proxy's address is logged, and not sent to the
+    /// client.
+    fn proxy_error(&self, to: &Destination, error: &ProxyError) -> DialError {
+        tracing::warn!("cannot connect to the upstream {to}: {error}");
+        match &error.failure {
+            ProxyFailure::TimedOut => self.timed_out(),
+            failure => {
+                let reason = format!("the proxy cannot connect to the upstream: {failure}");
+                DialError::new(StatusCode::BAD_GATEWAY, Refusal::UpstreamFailed, reason)
+            }
+        }
     }
 
     /// Runs a step within the remaining time.

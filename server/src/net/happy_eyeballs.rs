@@ -103,16 +103,7 @@ async fn connect_from(source: SocketAddr, address: SocketAddr) -> io::Result<Tcp
 /// # Errors
 ///
 /// See [`ConnectError`].
-pub(crate) async fn connect(at: &HostPort, deadline: Instant) -> Result<TcpStream, ConnectError> {
-    connect_with(at, ConnectOptions::default(), deadline).await
-}
-
-/// Connects to a host as [`connect`] does, by the choices of a client.
-///
-/// # Errors
-///
-/// See [`ConnectError`].
-pub(crate) async fn connect_with(
+pub(crate) async fn connect(
     at: &HostPort,
     options: ConnectOptions,
     deadline: Instant,

@@ -5,7 +5,7 @@
 //!   server's datagram sockets
 //! - [`stream`]: byte streams of clients and upstreams; [`tls`]
 //! - [`resolve`]: host names to addresses; [`happy_eyeballs`]: a TCP connection to one of a
-//!   host's addresses
+//!   host's addresses; [`proxy`]: one through a proxy
 //! - [`hairpin`]: connections of the gateway to this server's own listeners
 //! - [`proxy_protocol`]: PROXY headers; [`forwarded`]: `X-Forwarded-*` and `Forwarded`;
 //!   [`networks`]: the networks of trusted proxies
@@ -21,6 +21,7 @@ pub(crate) mod listener;
 pub(crate) mod networks;
 pub(crate) mod own_sockets;
 mod packet_info;
+pub(crate) mod proxy;
 pub(crate) mod proxy_protocol;
 pub(crate) mod resolve;
 pub(crate) mod socket_file;

@@ -21,7 +21,7 @@ use crate::{
     context::{ListenerService, ServerContext},
     gateway::{Route, bridge, dial::Upstream},
     http::Site,
-    net::own_sockets::OwnSockets,
+    net::{own_sockets::OwnSockets, proxy::selection::Scheme},
     service::{Service, backend::ServiceInstance, chat::Hub},
 };
 
@@ -50,7 +50,7 @@ impl Snapshot {
     ///
     /// # Errors
     ///
-    /// The local address of a socket cannot be determined.
+    /// The local address of a socket, or the proxy of an upstream, cannot be determined.
     pub(crate) fn new(
         settings: Settings,
         sockets: &BoundSockets,
@@ -65,15 +65,23 @@ impl Snapshot {
             Service::Operator => ServiceInstance::Operator(hub.clone()),
         };
         let here = |at| Upstream::Listener(at, before.hairpins.clone());
-        let upstream = |spec: &UpstreamSpec| match spec {
-            UpstreamSpec::Tcp(at) => {
-                own_address(sockets, at).map_or_else(|| Upstream::Tcp(at.clone()), here)
-            }
-            UpstreamSpec::Tls(at, trust) => Upstream::Tls(at.clone(), trust.clone()),
-            UpstreamSpec::Unix(path) => Upstream::Unix(path.clone()),
-            UpstreamSpec::Service(service) => Upstream::Service(instance(*service)),
-            UpstreamSpec::Listener(service) => reachable(sockets, *service)
-                .map_or_else(|| Upstream::Service(instance(*service)), here),
+        let destination = |scheme, at: &HostPort| {
+            settings.proxies.destination(scheme, at).map_err(io::Error::other)
+        };
+        let upstream = |spec: &UpstreamSpec| -> io::Result<Upstream> {
+            Ok(match spec {
+                UpstreamSpec::Tcp(at) => match own_address(sockets, at) {
+                    Some(at) => here(at),
+                    None => Upstream::Tcp(destination(Scheme::Tcp, at)?),
+                },
+                UpstreamSpec::Tls(at, trust) => {
+                    Upstream::Tls(destination(Scheme::Tls, at)?, trust.clone())
+                }
+                UpstreamSpec::Unix(path) => Upstream::Unix(path.clone()),
+                UpstreamSpec::Service(service) => Upstream::Service(instance(*service)),
+                UpstreamSpec::Listener(service) => reachable(sockets, *service)
+                    .map_or_else(|| Upstream::Service(instance(*service)), here),
+            })
         };
         let listener_service = |bound: &BoundSocket| {
             let service = bound.role.service?;
@@ -90,8 +98,11 @@ impl Snapshot {
         let routes: Vec<Arc<Route>> = settings
             .routes
             .iter()
-            .map(|spec| route(spec, upstream(&spec.upstream), &settings, &before.limits).into())
-            .collect();
+            .map(|spec| {
+                let upstream = upstream(&spec.upstream)?;
+                Ok(route(spec, upstream, &settings, &before.limits).into())
+            })
+            .collect::<io::Result<_>>()?;
         let is_operator =
             |instance: &ServiceInstance| matches!(instance, ServiceInstance::Operator(_));
         let has_operators =
@@ -104,6 +115,7 @@ impl Snapshot {
         let own_datagram_sockets =
             sockets.iter().filter_map(|bound| bound.socket.datagrams()).collect();
         let mut lines = lines(sockets, &endpoints)?;
+        lines.extend(proxy_lines(&routes));
         lines.extend(host_hint(sockets, &settings));
         let context = Arc::new(before.with_settings(settings, endpoints));
         let site = Arc::new(Site::new(&context, &routes));
@@ -180,6 +192,14 @@ fn lines(sockets: &BoundSockets, endpoints: &Endpoints) -> io::Result<Vec<String
     }));
     lines.extend(http.first().map(|url| format!("page       {url}/")));
     Ok(lines)
+}
+
+/// One line for each upstream that is connected to through a proxy.
+fn proxy_lines(routes: &[Arc<Route>]) -> impl Iterator<Item = String> {
+    routes.iter().filter_map(|route| {
+        let proxy = route.upstream.proxy()?;
+        Some(format!("proxy      {proxy} for {}", route.path))
+    })
 }
 
 /// A line about `--allow-host`, where HTTP is reachable from other machines and no host name is

@@ -5,12 +5,14 @@
 //! - `mqtt`: mosquitto, and MQTT.js in Node
 //! - `postgres`: PostgreSQL, and Neon's serverless driver in Node
 //! - `sockets`: nc, socat and Python's `socket`
+//! - `proxies`: tinyproxy, microsocks and `ssh -D`, between echogate and what it connects to
 //! - `ssh`: sshd, and scp through `echogate connect`
 //! - `websockets`: the Python package
 //! - `wscat`: the terminal client
 
 mod mqtt;
 mod postgres;
+mod proxies;
 mod sockets;
 mod ssh;
 mod vnc;

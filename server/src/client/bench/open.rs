@@ -24,7 +24,7 @@ pub(super) async fn open(target: &Target) -> io::Result<Opened> {
             Ok(Opened::Datagrams(dial::datagrams(target).await?))
         }
         Target::WebSocket(upgrade) => {
-            let mut stream = dial::host(&upgrade.at, upgrade.trust.as_ref()).await?;
+            let mut stream = dial::host(&upgrade.to, upgrade.trust.as_ref()).await?;
             let agreed = handshake::open(&mut stream, upgrade).await?;
             Ok(Opened::Stream(stream, agreed.early))
         }

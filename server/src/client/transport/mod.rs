@@ -176,7 +176,7 @@ impl Connection {
         upgrade: &Upgrade,
         options: TransportOptions,
     ) -> io::Result<Connection> {
-        let stream = dial::host(&upgrade.at, upgrade.trust.as_ref()).await?;
+        let stream = dial::host(&upgrade.to, upgrade.trust.as_ref()).await?;
         let local = stream.local_addr().ok();
         let mut stream = options.traced(stream, PeerRole::Server);
         let agreed = handshake::open(&mut stream, upgrade).await?;

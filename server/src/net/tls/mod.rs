@@ -4,12 +4,14 @@
 //! - [`server`]: certificate, key and handshakes of this server
 //! - `plain_http`: the answer to a plain HTTP request on an HTTPS port
 //! - [`client`]: handshakes with other servers
+//! - [`identity`]: a certificate and its key, of this server or of a client
 //! - `verifier`: verification of a server's certificate by `ca=FILE`, or none (`--insecure`)
 //! - `error_text`: the wording of TLS errors; `certificate`: the names in a certificate
 
 mod certificate;
 pub(crate) mod client;
 mod error_text;
+pub(crate) mod identity;
 mod plain_http;
 pub(crate) mod server;
 mod verifier;

@@ -3,15 +3,9 @@
 use std::{io, path::Path, sync::Arc, time::Duration};
 
 use tokio::time::{sleep, timeout};
-use tokio_rustls::{
-    TlsAcceptor,
-    rustls::{
-        self, InconsistentKeys, ServerConfig,
-        pki_types::{PrivateKeyDer, pem, pem::PemObject},
-    },
-};
+use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
-use super::{AppProtocol, Tls, certificates, error_text, plain_http, provider, unreadable};
+use super::{AppProtocol, Tls, error_text, identity::Identity, plain_http, provider};
 use crate::{connections::registry::Peer, runtime::drain::Drain};
 use echogate_event_loop::StreamSocket;
 
@@ -33,19 +27,11 @@ impl ServerTls {
     ///
     /// One line that names the file and says what is wrong with it.
     pub(crate) fn read(cert: &Path, key: &Path) -> Result<ServerTls, String> {
-        let (chain, secret) = (certificates(cert)?, private_key(key)?);
+        let Identity { chain, key: secret, .. } = Identity::read(cert, Some(key))?;
         let config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, secret))
-            .map_err(|e| match e {
-                rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
-                    format!("{}: not the private key of {}", key.display(), cert.display())
-                }
-                rustls::Error::InvalidCertificate(e) => {
-                    format!("{}: not a certificate: {e}", cert.display())
-                }
-                e => format!("{}: {e}", key.display()),
-            })?;
+            .map_err(|e| Identity::describe(cert, key, &e))?;
         let with_alpn = |protocol: AppProtocol| {
             let mut config = config.clone();
             config.alpn_protocols = protocol.alpn();
@@ -112,14 +98,4 @@ impl ServerTls {
 async fn shutdown_limit(drain: &Drain) {
     drain.watch().draining().await;
     sleep(LAST_HANDSHAKE).await;
-}
-
-fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    PrivateKeyDer::from_pem_file(file).map_err(|e| match e {
-        pem::Error::NoItemsFound => {
-            let kinds = "PKCS#8, PKCS#1 or SEC1 in PEM, not encrypted";
-            format!("{}: no private key in it (expected {kinds})", file.display())
-        }
-        e => unreadable(file, e),
-    })
 }
