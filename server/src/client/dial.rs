@@ -20,7 +20,7 @@ use super::{
     target::Target,
 };
 use crate::net::{
-    happy_eyeballs::ConnectError,
+    happy_eyeballs::{ConnectError, ConnectOptions, of_source},
     proxy::{self, ConnectionError, Destination, ProxyFailure},
     resolve,
     socket_file::SocketFile,
@@ -39,7 +39,7 @@ pub(super) async fn stream(target: &Target) -> io::Result<Stream> {
         Target::Tcp(to) => host(to, None).await,
         Target::Tls(to, trust) => host(to, Some(trust)).await,
         Target::Unix(path) => Ok(unix(path).await?.into()),
-        Target::Udp(_) | Target::UnixGram(_) | Target::WebSocket(_) => {
+        Target::Udp(..) | Target::UnixGram(_) | Target::WebSocket(_) => {
             Err(io::ErrorKind::Unsupported.into())
         }
     }
@@ -48,7 +48,7 @@ pub(super) async fn stream(target: &Target) -> io::Result<Stream> {
 /// Opens a socket for a datagram target.
 pub(super) async fn datagrams(target: &Target) -> io::Result<DatagramSocket> {
     match target {
-        Target::Udp(at) => Ok(DatagramSocket::Udp(Udp::new(udp(at).await?))),
+        Target::Udp(at, options) => Ok(DatagramSocket::Udp(Udp::new(udp(at, *options).await?))),
         Target::UnixGram(path) => unixgram(path),
         Target::Tcp(_) | Target::Tls(..) | Target::Unix(_) | Target::WebSocket(_) => {
             Err(io::ErrorKind::Unsupported.into())
@@ -102,16 +102,21 @@ async fn unix(path: &UnixPath) -> io::Result<UnixStream> {
 /// a UDP socket sends nothing, so it does not show whether a server listens there. Where all
 /// addresses are loopback ones, as for `localhost`, IPv4 is preferred: most servers that listen on
 /// one loopback address listen on 127.0.0.1.
-async fn udp(at: &HostPort) -> io::Result<UdpSocket> {
+async fn udp(at: &HostPort, options: ConnectOptions) -> io::Result<UdpSocket> {
     let resolved = timeout(DIAL_TIMEOUT, resolve::addresses(at)).await;
     let resolved = resolved.map_err(|_| resolver_timed_out(at))?;
-    let mut addresses = resolved.map_err(|error| error.of_host(&at.host))?;
+    let addresses = resolved.map_err(|error| error.of_host(&at.host))?;
+    let mut addresses = options.select(addresses)?;
     if addresses.iter().all(|address| address.ip().is_loopback()) {
         addresses.sort_by_key(SocketAddr::is_ipv6);
     }
     let mut result = Err(io::Error::other("the host name has no address"));
     for address in addresses {
-        result = connect_udp(address).await;
+        result = connect_udp(address, options.source).await;
+        match &result {
+            Ok(_) => tracing::debug!("datagrams go to {address}"),
+            Err(error) => tracing::debug!("{address}: {}", describe(error)),
+        }
         if result.is_ok() {
             break;
         }
@@ -119,12 +124,15 @@ async fn udp(at: &HostPort) -> io::Result<UdpSocket> {
     result
 }
 
-async fn connect_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+async fn connect_udp(address: SocketAddr, source: Option<SocketAddr>) -> io::Result<UdpSocket> {
     let unspecified = match address {
         SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     };
-    let socket = UdpSocket::bind((unspecified, 0)).await?;
+    let socket = match source {
+        Some(source) => UdpSocket::bind(source).await.map_err(|error| of_source(source, &error))?,
+        None => UdpSocket::bind((unspecified, 0)).await?,
+    };
     socket.connect(address).await?;
     Ok(socket)
 }
@@ -182,7 +190,7 @@ mod tests {
     #[tokio::test]
     async fn udp_to_localhost_prefers_ipv4() {
         let at = HostPort { host: "localhost".to_owned(), port: 9 };
-        let socket = udp(&at).await.unwrap();
+        let socket = udp(&at, ConnectOptions::default()).await.unwrap();
         assert_eq!(socket.peer_addr().unwrap(), SocketAddr::from(([127, 0, 0, 1], 9)));
     }
 }
