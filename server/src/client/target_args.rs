@@ -10,7 +10,7 @@ use clap::value_parser;
 use echogate_proto::endpoint::Endpoint;
 use http::{HeaderName, HeaderValue, header};
 
-use super::target_endpoint::TargetEndpoint;
+use super::{address_args::AddressArgs, target_endpoint::TargetEndpoint};
 use crate::net::proxy::{Proxy, no_proxy::NoProxy};
 
 /// The target of a connection and the options of the handshakes, as `connect` and `bench` take
@@ -63,6 +63,9 @@ pub(super) struct TargetArgs {
     /// --cert]
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub(super) key: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(super) address: AddressArgs,
 
     /// Connect through this proxy: http://[USER:PASSWORD@]HOST[:PORT] (CONNECT), socks5h://... or
     /// socks5://... (resolves host names itself) [default: of the environment: https_proxy for

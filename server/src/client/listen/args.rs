@@ -151,7 +151,7 @@ impl ListenArgs {
             verbose: self.session.verbose,
             reset_when_cut: true,
         };
-        Ok(ListenerSettings { url: endpoint.clone(), at, tls, protocol, options })
+        Ok(ListenerSettings { address: address.clone(), at, tls, protocol, options })
     }
 
     fn tls(&self, required: bool) -> Result<Option<ServerTls>, String> {
