@@ -9,7 +9,7 @@ use echogate_proto::endpoint::{Address, Endpoint, HostPort};
 
 use super::{Failure, logging, output_failed, serve::ServeArgs, stdout};
 use crate::{
-    config::{ActivatedNames, Bind, RouteSpec, Settings},
+    config::{ANY_PATH, ActivatedNames, Bind, RouteSpec, Settings, is_reserved},
     gateway::origin,
 };
 
@@ -64,6 +64,11 @@ fn attempt(settings: &Settings, url: &Endpoint, origin: Option<&str>) -> Result<
         _ => return Err(format!("{url}: expected a ws:// or wss:// URL")),
     };
     let path = path.split('?').next().unwrap_or_default();
+    let path = match settings.base_path.strip(path) {
+        Some("") => "/",
+        Some(rest) => rest,
+        None => path,
+    };
     let mut headers = HeaderMap::new();
     headers.insert(header::HOST, header_value(&host_header(at, &url.address))?);
     origin::check_host(&headers, true).map_err(|reason| format!("{url}: {reason} (400)"))?;
@@ -79,7 +84,9 @@ fn attempt(settings: &Settings, url: &Endpoint, origin: Option<&str>) -> Result<
     if let Some(reason) = addressed.refusal(&headers) {
         return Err(format!("{url}: {reason} (403; for a page Close 1008)"));
     }
-    match settings.routes.iter().find(|route| route.path == path) {
+    let route = |wanted: &str| settings.routes.iter().find(|route| route.path == wanted);
+    let any = || route(ANY_PATH).filter(|_| !is_reserved(path));
+    match route(path).or_else(any) {
         Some(route) => Ok(format!("accepted   {}", describe_route(route))),
         None => Err(format!("{url}: no such route: {path} (404; for a page Close 1008)")),
     }

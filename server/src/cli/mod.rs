@@ -43,7 +43,7 @@ enum Command {
     /// Run the services, the WebSocket gateway and the page (default if no command is given)
     #[command(after_help = help::SERVE_EXAMPLES)]
     Serve(ServeCommand),
-    /// Make one TCP service available to browsers, as a WebSocket at / and /websockify
+    /// Make one TCP service available to browsers, as a WebSocket at any path
     #[command(after_help = help::GATEWAY_EXAMPLES)]
     Gateway(GatewayArgs),
     /// Validate the settings of serve, print the listeners and routes, and exit

@@ -15,8 +15,9 @@ use super::{
     stdout, usage,
 };
 use crate::{
-    config::{ActivatedNames, ConfigLayer, HttpAddress, RouteSpec, Settings, Sources},
+    config::{ANY_PATH, ActivatedNames, ConfigLayer, HttpAddress, RouteSpec, Settings, Sources},
     console::ConsoleOperator,
+    net::tls,
     server::{ActivatedSockets, Server},
     service::Service,
 };
@@ -54,7 +55,7 @@ pub(super) struct GatewayArgs {
 
 fn parse_upstream(text: &str) -> Result<RouteSpec, String> {
     let scheme = if text.contains("://") || text.starts_with("service:") { "" } else { "tcp://" };
-    format!("/={scheme}{text}").parse()
+    format!("{ANY_PATH}={scheme}{text}").parse()
 }
 
 impl ServeArgs {
@@ -70,7 +71,7 @@ impl ServeArgs {
 impl GatewayArgs {
     fn settings(self, activated: &ActivatedNames) -> Result<Settings, String> {
         let Self { bind, upstream, serve } = self;
-        Settings::load(&serve.sources()?.into_gateway(bind, &upstream)?, activated)
+        Settings::load(&serve.sources()?.into_gateway(bind, upstream)?, activated)
     }
 }
 
@@ -154,9 +155,13 @@ fn reread_settings(activated: &ActivatedNames) -> Result<Settings, String> {
 
 /// Merges the settings of a command with those of the environment and the file.
 fn settings_of(command: Command, activated: &ActivatedNames) -> Result<Settings, String> {
-    match command {
+    let settings = match command {
         Command::Serve(args) => args.serve.settings(activated),
         Command::Gateway(args) => args.settings(activated),
         _ => Err("this command does not serve".to_owned()),
+    };
+    if let Some(warning) = tls::take_warning() {
+        tracing::warn!("{warning}");
     }
+    settings
 }

@@ -9,6 +9,8 @@ use std::{
 use echogate_proto::endpoint::{Address, Endpoint};
 use http::{HeaderName, HeaderValue, header};
 
+use crate::net::tls;
+
 /// The target of a connection and the options of the handshakes, as `connect` and `bench` take
 /// them.
 #[derive(clap::Args, Clone, Debug)]
@@ -52,11 +54,12 @@ impl TargetArgs {
         Endpoint { credentials: None, ..self.url.clone() }
     }
 
-    /// Warns of options that make the connection unsafe.
+    /// Warns of settings that make the connection unsafe.
     pub(super) fn warn(&self) {
-        if self.insecure {
-            let warning = "warning: the server's certificate is not verified (--insecure)";
-            writeln!(io::stderr(), "echogate: {warning}").ok();
+        let insecure = "the server's certificate is not verified (--insecure)";
+        let insecure = self.insecure.then(|| insecure.to_owned());
+        for warning in insecure.into_iter().chain(tls::take_warning()) {
+            writeln!(io::stderr(), "echogate: warning: {warning}").ok();
         }
     }
 

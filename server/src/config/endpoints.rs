@@ -1,8 +1,10 @@
-//! The addresses of HTTP, the listeners and the routes: given or by default, and checked together.
+//! The addresses and the base path of HTTP, the listeners and the routes: given or by default, and
+//! checked together.
 
 use super::{
     ActivatedNames, Bind, ListenAddr, ListenerSpec, RouteSpec, Sources, UpstreamSpec,
     addresses::check_addresses,
+    base_path::BasePath,
     http_address::HttpAddress,
     listener::{default_listeners, loopback},
     route::default_routes,
@@ -10,9 +12,10 @@ use super::{
 };
 use crate::service::Service;
 
-/// The addresses of HTTP, the listeners and the routes, given or by default.
+/// The addresses and the base path of HTTP, the listeners and the routes, given or by default.
 pub(super) struct Endpoints {
     pub(super) http: Vec<Bind<ListenAddr>>,
+    pub(super) base_path: BasePath,
     pub(super) listeners: Vec<Bind<ListenerSpec>>,
     pub(super) routes: Vec<RouteSpec>,
 }
@@ -55,7 +58,8 @@ impl Endpoints {
                 return Err(format!("{}: path {path} is given twice", setting.element(i)));
             }
         }
-        Ok(Endpoints { http, listeners, routes })
+        let base_path = base_path(sources, &routes)?;
+        Ok(Endpoints { http, base_path, listeners, routes })
     }
 
     /// Checks that a listener, a route or a passed socket uses `service`, which a setting is for.
@@ -82,6 +86,20 @@ impl Endpoints {
                 Err(format!("has no effect: no listener and no route uses the service {service}"))
             }
         }
+    }
+}
+
+/// The base path, which must not hide a route.
+fn base_path(sources: &Sources, routes: &[RouteSpec]) -> Result<BasePath, String> {
+    let found = sources.find("base-path", |layer| layer.base_path.clone());
+    let Some((base, setting)) = found.filter(|(base, _)| !base.is_empty()) else {
+        return Ok(BasePath::default());
+    };
+    match routes.iter().find(|route| base.strip(&route.path).is_some()) {
+        Some(RouteSpec { path, .. }) => Err(format!(
+            "{setting}: the route {path} cannot be requested below {base}: change one of the paths"
+        )),
+        None => Ok(base),
     }
 }
 

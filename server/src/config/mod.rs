@@ -4,11 +4,12 @@
 //! - `layer`: the settings of one source; `environment` and `file` read theirs
 //! - `sources`: all layers, and the name under which each setting was given
 //! - `endpoints`: HTTP addresses, listeners and routes; `addresses`: no address twice
-//! - `http_address`, `listener`, `route`, `origin`, `values`: the values; `secrets`: certificate, key, token
+//! - `http_address`, `base_path`, `listener`, `route`, `origin`, `values`: the values; `secrets`: certificate, key, token
 //! - `activated`: sockets passed by a service manager
 
 mod activated;
 mod addresses;
+mod base_path;
 mod endpoints;
 mod environment;
 mod file;
@@ -32,12 +33,13 @@ use jiff::tz::TimeZone;
 
 pub(crate) use self::{
     activated::ActivatedNames,
+    base_path::BasePath,
     environment::with_variables,
     http_address::HttpAddress,
     layer::ConfigLayer,
     listener::{ListenAddr, ListenerSpec, SocketPath},
     origin::{AllowedOrigin, Origin, default_port},
-    route::{PAGE_PATHS, RouteSpec, UpstreamSpec},
+    route::{ANY_PATH, PAGE_PATHS, RouteSpec, UpstreamSpec, is_reserved},
     sources::Sources,
     values::{Zone, parse_duration},
 };
@@ -61,6 +63,8 @@ use crate::{
 pub(crate) struct Settings {
     /// Addresses that HTTP is served on: over TCP or a Unix socket, and as HTTPS over TLS.
     pub(crate) http: Vec<Bind<ListenAddr>>,
+    /// The path below which a proxy publishes the server; empty for none.
+    pub(crate) base_path: BasePath,
     /// Services on endpoints of their own.
     pub(crate) listeners: Vec<Bind<ListenerSpec>>,
     /// The WebSocket paths.
@@ -133,7 +137,7 @@ impl Settings {
     ///
     /// One line that names the setting and says what is wrong with it.
     pub(crate) fn load(sources: &Sources, activated: &ActivatedNames) -> Result<Settings, String> {
-        let Endpoints { http, listeners, routes } = Endpoints::new(sources, activated)?;
+        let Endpoints { http, base_path, listeners, routes } = Endpoints::new(sources, activated)?;
         let check_served =
             |service| Endpoints::check_served(&listeners, &routes, service, activated);
         let timezone = load_timezone(sources, check_served)?;
@@ -149,6 +153,7 @@ impl Settings {
         let max_message = sources.value(|layer| layer.max_message);
         Ok(Settings {
             http,
+            base_path,
             listeners,
             routes,
             backlog: count(|layer| layer.backlog).unwrap_or(4096),
@@ -216,12 +221,17 @@ fn load_tls(
     listeners: &[Bind<ListenerSpec>],
     http: &[Bind<ListenAddr>],
 ) -> Result<Option<Arc<ServerTls>>, String> {
+    let tls_only = sources.find("tls-only", |layer| layer.tls_only.then_some(()));
     let tls = server_tls(
         sources.find("tls-cert", |layer| layer.tls_cert.clone()),
         sources.find("tls-key", |layer| layer.tls_key.clone()),
+        tls_only.is_none(),
     )?;
     if tls.is_some() {
         return Ok(tls);
+    }
+    if let Some(((), setting)) = tls_only {
+        return Err(format!("{setting} needs {}", setting.beside("tls-cert")));
     }
     let needs = |setting: Setting<'_>, i: usize, what: &dyn Display| {
         Err(format!("{}: {what} needs tls-cert and tls-key", setting.element(i)))

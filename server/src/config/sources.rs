@@ -60,7 +60,7 @@ impl Sources {
         ]))
     }
 
-    /// The settings of `echogate gateway`: `route` at `/` and `/websockify`, on `address`.
+    /// The settings of `echogate gateway`: `route` on `address`.
     ///
     /// # Errors
     ///
@@ -68,7 +68,7 @@ impl Sources {
     pub(crate) fn into_gateway(
         mut self,
         address: HttpAddress,
-        route: &RouteSpec,
+        route: RouteSpec,
     ) -> Result<Sources, String> {
         let conflicts = [
             ("http", self.find("http", |layer| list(&layer.http)).map(|(_, name)| name)),
@@ -86,9 +86,7 @@ impl Sources {
         }
         let [(_, flags), ..] = &mut self.0;
         flags.http = vec![address];
-        flags.route = ["/", "/websockify"]
-            .map(|path| RouteSpec { path: path.to_owned(), ..route.clone() })
-            .into();
+        flags.route = vec![route];
         Ok(self)
     }
 

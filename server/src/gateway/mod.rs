@@ -37,7 +37,7 @@ use crate::{
 /// A WebSocket path of the HTTP server, and the upstream that it leads to.
 #[derive(Debug)]
 pub(crate) struct Route {
-    /// The path of the request.
+    /// The path of the request, or [`ANY_PATH`](crate::config::ANY_PATH).
     pub(crate) path: Arc<str>,
     /// The upstream.
     pub(crate) upstream: Upstream,

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use super::sockets::{BoundSocket, BoundSockets};
 use crate::{
-    config::{RouteSpec, Settings, UpstreamSpec},
+    config::{BasePath, RouteSpec, Settings, UpstreamSpec},
     connections::limits::Limits,
     context::{ListenerService, ServerContext},
     gateway::{Route, bridge, dial::Upstream},
@@ -107,7 +107,7 @@ impl Snapshot {
         let endpoints = endpoints(sockets, &routes)?;
         let own_datagram_sockets =
             sockets.iter().filter_map(|bound| bound.socket.datagrams()).collect();
-        let mut lines = lines(sockets, &endpoints)?;
+        let mut lines = lines(sockets, &endpoints, &settings.base_path)?;
         lines.extend(host_hint(sockets, &settings));
         let context = Arc::new(before.with_settings(settings, endpoints));
         let site = Arc::new(Site::new(&context, &routes));
@@ -179,7 +179,11 @@ fn endpoints(sockets: &BoundSockets, routes: &[Arc<Route>]) -> io::Result<Endpoi
 }
 
 /// One line for each socket and route, and the URL of the page.
-fn lines(sockets: &BoundSockets, endpoints: &Endpoints) -> io::Result<Vec<String>> {
+fn lines(
+    sockets: &BoundSockets,
+    endpoints: &Endpoints,
+    base_path: &BasePath,
+) -> io::Result<Vec<String>> {
     let Endpoints { listeners, routes } = endpoints;
     let mut lines: Vec<_> = listeners
         .iter()
@@ -192,7 +196,7 @@ fn lines(sockets: &BoundSockets, endpoints: &Endpoints) -> io::Result<Vec<String
         format!("route      {path} -> {upstream} ({framing})")
     }));
     let page = http.iter().find(|url| url.starts_with("http"));
-    lines.extend(page.map(|url| format!("page       {url}/")));
+    lines.extend(page.map(|url| format!("page       {url}{base_path}/")));
     Ok(lines)
 }
 

@@ -3,6 +3,7 @@
 //!
 //! - `vnc`: Xtigervnc, and noVNC in the browser
 //! - `mqtt`: mosquitto, and MQTT.js in Node
+//! - `nginx`: in front of the server, below a path
 //! - `postgres`: PostgreSQL, and Neon's serverless driver in Node
 //! - `sockets`: nc, socat and Python's `socket`
 //! - `ssh`: sshd, and scp through `echogate connect`
@@ -10,6 +11,7 @@
 //! - `wscat`: the terminal client
 
 mod mqtt;
+mod nginx;
 mod postgres;
 mod sockets;
 mod ssh;

@@ -13,7 +13,9 @@ use tokio_rustls::{
 };
 
 use super::{
-    AppProtocol, Tls, certificates, error_text, provider,
+    AppProtocol, Tls, certificates, error_text,
+    key_log::key_log,
+    provider,
     verifier::{self, Verifier},
 };
 
@@ -145,6 +147,7 @@ fn finish(
 ) -> Arc<ClientConfig> {
     let mut config = builder.with_no_client_auth();
     config.alpn_protocols = protocol.alpn();
+    config.key_log = key_log();
     config.into()
 }
 

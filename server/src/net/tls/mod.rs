@@ -3,15 +3,19 @@
 //! - [`Tls`]: a connection, as client or as server
 //! - [`server`]: certificate, key and handshakes of this server
 //! - `plain_http`: the answer to a plain HTTP request on an HTTPS port
+//! - `key_log`: `SSLKEYLOGFILE`
 //! - [`client`]: handshakes with other servers
 //! - `verifier`: verification of a server's certificate by `ca=FILE`, or none (`--insecure`)
 //! - `error_text`: the wording of TLS errors
 
 pub(crate) mod client;
 mod error_text;
+mod key_log;
 mod plain_http;
 pub(crate) mod server;
 mod verifier;
+
+pub(crate) use self::key_log::take_warning;
 
 use std::{
     io::{self, IoSlice},

@@ -11,7 +11,9 @@ use tokio_rustls::{
     },
 };
 
-use super::{AppProtocol, Tls, certificates, error_text, plain_http, provider, unreadable};
+use super::{
+    AppProtocol, Tls, certificates, error_text, key_log::key_log, plain_http, provider, unreadable,
+};
 use crate::{connections::registry::Peer, runtime::drain::Drain};
 use echogate_event_loop::StreamSocket;
 
@@ -23,17 +25,20 @@ const LAST_HANDSHAKE: Duration = Duration::from_secs(1);
 pub(crate) struct ServerTls {
     http: Arc<ServerConfig>,
     bytes: Arc<ServerConfig>,
+    /// Plain HTTP requests on an HTTPS port are redirected where possible, not refused.
+    redirects: bool,
 }
 
 impl ServerTls {
-    /// Reads a certificate, followed by its intermediate certificates, and the private key.
+    /// Reads a certificate, followed by its intermediate certificates, and the private key, which
+    /// may be in the same file. With `redirects`, browsers that use plain HTTP are redirected.
     ///
     /// # Errors
     ///
     /// One line that names the file and says what is wrong with it.
-    pub(crate) fn read(cert: &Path, key: &Path) -> Result<ServerTls, String> {
+    pub(crate) fn read(cert: &Path, key: &Path, redirects: bool) -> Result<ServerTls, String> {
         let (chain, secret) = (certificates(cert)?, private_key(key)?);
-        let config = ServerConfig::builder_with_provider(provider())
+        let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, secret))
             .map_err(|e| match e {
@@ -45,9 +50,10 @@ impl ServerTls {
                 }
                 e => format!("{}: {e}", key.display()),
             })?;
+        config.key_log = key_log();
         let mut http = config.clone();
         http.alpn_protocols = AppProtocol::Http.alpn();
-        Ok(ServerTls { http: http.into(), bytes: config.into() })
+        Ok(ServerTls { http: http.into(), bytes: config.into(), redirects })
     }
 
     /// Runs the handshake with a client, which may take `limit`. None if it fails; the reason is
@@ -62,8 +68,9 @@ impl ServerTls {
     ) -> Option<Tls> {
         let handshake = async {
             if protocol == AppProtocol::Http && plain_http::is_request(&stream).await? {
-                plain_http::reject(stream).await?;
-                return Err(io::Error::other("plain HTTP on the HTTPS port, answered with 400"));
+                let status = plain_http::answer(stream, self.redirects).await?.as_u16();
+                let text = format!("plain HTTP on the HTTPS port, answered with {status}");
+                return Err(io::Error::other(text));
             }
             TlsAcceptor::from(self.config(protocol)).accept(stream).await
         };
@@ -94,6 +101,11 @@ impl ServerTls {
 async fn shutdown_limit(drain: &Drain) {
     drain.watch().draining().await;
     sleep(LAST_HANDSHAKE).await;
+}
+
+/// Whether a file holds a private key, as websockify's `self.pem` does beside the certificate.
+pub(crate) fn has_private_key(file: &Path) -> bool {
+    PrivateKeyDer::from_pem_file(file).is_ok()
 }
 
 fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
