@@ -1,25 +1,16 @@
 //! Dialling: from an address to a connected stream or datagram socket.
 
-use std::{
-    future::Future,
-    hash::{BuildHasher, RandomState},
-    io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    os::unix::net as unix,
-    time::Duration,
-};
+use std::{future::Future, io, net::SocketAddr, time::Duration};
 
 use echogate_proto::endpoint::{HostPort, UnixPath};
 use tokio::{
-    net::{TcpStream, UdpSocket, UnixDatagram, UnixStream},
+    net::{TcpStream, UnixStream},
     time::{Instant, timeout},
 };
 
-use super::{
-    datagram_socket::{DatagramSocket, SocketFile, Udp},
-    target::Target,
-};
+use super::target::Target;
 use crate::net::{
+    connected_datagrams::{ConnectedSocket, Udp},
     happy_eyeballs::{self, ConnectError},
     resolve,
     stream::Stream,
@@ -44,10 +35,10 @@ pub(super) async fn stream(target: &Target) -> io::Result<Stream> {
 }
 
 /// Opens a socket for a datagram target.
-pub(super) async fn datagrams(target: &Target) -> io::Result<DatagramSocket> {
+pub(super) async fn datagrams(target: &Target) -> io::Result<ConnectedSocket> {
     match target {
-        Target::Udp(at) => Ok(DatagramSocket::Udp(Udp::new(udp(at).await?))),
-        Target::UnixGram(path) => unixgram(path),
+        Target::Udp(at) => Ok(ConnectedSocket::Udp(udp(at).await?)),
+        Target::UnixGram(path) => ConnectedSocket::unix(path),
         Target::Tcp(_) | Target::Tls(..) | Target::Unix(_) | Target::WebSocket(_) => {
             Err(io::ErrorKind::Unsupported.into())
         }
@@ -89,7 +80,7 @@ async fn unix(path: &UnixPath) -> io::Result<UnixStream> {
 /// a UDP socket sends nothing, so it does not show whether a server listens there. Where all
 /// addresses are loopback ones, as for `localhost`, IPv4 is preferred: most servers that listen on
 /// one loopback address listen on 127.0.0.1.
-async fn udp(at: &HostPort) -> io::Result<UdpSocket> {
+async fn udp(at: &HostPort) -> io::Result<Udp> {
     let resolved = timeout(DIAL_TIMEOUT, resolve::addresses(at)).await;
     let resolved = resolved.map_err(|_| resolver_timed_out(at))?;
     let mut addresses = resolved.map_err(|error| error.of_host(&at.host))?;
@@ -98,48 +89,12 @@ async fn udp(at: &HostPort) -> io::Result<UdpSocket> {
     }
     let mut result = Err(io::Error::other("the host name has no address"));
     for address in addresses {
-        result = connect_udp(address).await;
+        result = Udp::connect(address).await;
         if result.is_ok() {
             break;
         }
     }
     result
-}
-
-async fn connect_udp(address: SocketAddr) -> io::Result<UdpSocket> {
-    let unspecified = match address {
-        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    };
-    let socket = UdpSocket::bind((unspecified, 0)).await?;
-    socket.connect(address).await?;
-    Ok(socket)
-}
-
-/// Opens a datagram socket that is connected to `path`, with a local address for the replies.
-fn unixgram(path: &UnixPath) -> io::Result<DatagramSocket> {
-    let name = RandomState::new().hash_one(path);
-    let (socket, file) = bind_unixgram(&format!("echogate-{name:016x}"))?;
-    socket.connect(path)?;
-    socket.set_nonblocking(true)?;
-    Ok(DatagramSocket::Unix { socket: UnixDatagram::from_std(socket)?, _file: file })
-}
-
-/// Binds a socket in Linux's abstract namespace, where no file has to be removed or protected.
-#[cfg(target_os = "linux")]
-fn bind_unixgram(name: &str) -> io::Result<(unix::UnixDatagram, Option<SocketFile>)> {
-    use std::os::linux::net::SocketAddrExt;
-
-    let address = unix::SocketAddr::from_abstract_name(name)?;
-    Ok((unix::UnixDatagram::bind_addr(&address)?, None))
-}
-
-/// Binds a socket in the directory for temporary files.
-#[cfg(not(target_os = "linux"))]
-fn bind_unixgram(name: &str) -> io::Result<(unix::UnixDatagram, Option<SocketFile>)> {
-    let path = std::env::temp_dir().join(name);
-    let socket = unix::UnixDatagram::bind(&path)?;
-    Ok((socket, Some(SocketFile(path))))
 }
 
 async fn in_time<T>(dialling: impl Future<Output = io::Result<T>>) -> io::Result<T> {
@@ -168,7 +123,7 @@ mod tests {
     #[tokio::test]
     async fn udp_to_localhost_prefers_ipv4() {
         let at = HostPort { host: "localhost".to_owned(), port: 9 };
-        let socket = udp(&at).await.unwrap();
-        assert_eq!(socket.peer_addr().unwrap(), SocketAddr::from(([127, 0, 0, 1], 9)));
+        let socket = ConnectedSocket::Udp(udp(&at).await.unwrap());
+        assert!(socket.local_addr().is_some_and(|local| local.is_ipv4()));
     }
 }

@@ -4,7 +4,6 @@
 //!
 //! - `args`: the command line, and the mode that it selects
 //! - `target`: the validated target of a connection; `target_args`: its options on the command line
-//! - `datagram_socket`: a datagram socket that is connected to its peer
 //! - `dial`: connected streams and datagram sockets
 //! - `transport`: a connection over any transport: a sender and a receiver
 //! - `session`: both directions of a connection, driven until they have ended
@@ -16,7 +15,6 @@
 pub(crate) mod bench;
 
 mod args;
-mod datagram_socket;
 mod dial;
 mod modes;
 mod pending_replies;

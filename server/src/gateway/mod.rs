@@ -6,16 +6,19 @@
 //! - [`switching`]: the head of a 101 response as it is written
 //! - [`dial`]: the connection to an upstream; [`in_memory`]: one to a built-in service
 //! - [`streams`]: the streams of the two sides of a bridge
-//! - [`bridge`]: the relay between client and upstream
+//! - [`bridge`]: the relay between a WebSocket client and a byte stream; [`relay`]: the one between
+//!   two sides of the same kind; [`websocket`]: the parts that relays with a WebSocket side share
 
 pub(crate) mod bridge;
 pub(crate) mod dial;
 pub(crate) mod handshake;
 pub(crate) mod in_memory;
 pub(crate) mod origin;
+pub(crate) mod relay;
 pub(crate) mod streams;
 pub(crate) mod switching;
 pub(crate) mod upgrade;
+pub(crate) mod websocket;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
