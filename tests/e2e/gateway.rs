@@ -187,6 +187,28 @@ fn check_says_what_would_listen_and_lead_where_and_starts_nothing() {
 }
 
 #[test]
+fn check_tells_plain_from_tls_addresses() {
+    let authority = Authority::new();
+    authority.install(&authority.issue(&["localhost"]));
+    let flags = authority.flags();
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    for (http, url, expected) in [
+        (&["--http", "8080"][..], "wss://localhost:8080/ws", "accepted"),
+        (&["--http", "8080"], "ws://localhost:8080/ws", "use wss://"),
+        (&["--http", "8443", "--http", "http://[::1]:8080"], "ws://localhost:8080/ws", "accepted"),
+    ] {
+        let scheme = if url.starts_with("wss") { "https" } else { "http" };
+        let origin = format!("{scheme}://localhost:8080");
+        let arguments = [&["check", "--url", url, "--origin", &origin], http, &flags].concat();
+        let (stdout, stderr, _) = run(&arguments);
+        assert!(
+            [&*stdout, &*stderr].concat().contains(expected),
+            "{http:?} {url}: {stdout}{stderr}"
+        );
+    }
+}
+
+#[test]
 fn check_reports_where_a_connection_leads_or_why_it_is_refused() {
     let settings = ["--route", "/vnc=tcp://vnc.lan:5900", "--allow-host", "gate.example"];
     for (url, origin, verdict) in [

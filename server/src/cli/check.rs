@@ -9,7 +9,7 @@ use echogate_proto::endpoint::{Address, Endpoint};
 
 use super::{Failure, logging, output_failed, serve::ServeArgs, stdout};
 use crate::{
-    config::{ANY_PATH, ActivatedNames, Bind, RouteSpec, Settings, is_reserved},
+    config::{ANY_PATH, ActivatedNames, Bind, ListenAddr, RouteSpec, Settings, is_reserved},
     gateway::origin,
     net::authority::host_header,
 };
@@ -77,8 +77,13 @@ fn attempt(settings: &Settings, url: &Endpoint, origin: Option<&str>) -> Result<
     if let Some(origin) = origin {
         headers.insert(header::ORIGIN, header_value(origin)?);
     }
+    let is_https = |bind: &Bind<ListenAddr>| matches!(bind.spec, ListenAddr::Tls(_));
+    if !tls && settings.http.iter().all(is_https) {
+        return Err(format!("{url}: the server speaks TLS: use wss:// (400)"));
+    }
     let addressed = origin::Addressed {
-        is_tls: settings.tls.is_some(),
+        // A proxy may speak TLS for a server that does not.
+        is_tls: tls && settings.http.iter().any(is_https),
         forwarded: None,
         hosts: &settings.allow_host,
         origins: &settings.allow_origin,

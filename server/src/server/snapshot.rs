@@ -108,7 +108,7 @@ impl Snapshot {
         let own_datagram_sockets =
             sockets.iter().filter_map(|bound| bound.socket.datagrams()).collect();
         let mut lines = lines(sockets, &endpoints, &settings.base_path)?;
-        lines.extend(host_hint(sockets, &settings));
+        lines.extend(reach_hint(sockets, &settings).map(str::to_owned));
         let context = Arc::new(before.with_settings(settings, endpoints));
         let site = Arc::new(Site::new(&context, &routes));
         Ok(Snapshot {
@@ -200,15 +200,19 @@ fn lines(
     Ok(lines)
 }
 
-/// A line about `--allow-host`, where HTTP is reachable from other machines and no host name is
-/// allowed: pages, and programs that send `Origin`, are refused under any other name than
-/// `localhost`.
-fn host_hint(sockets: &BoundSockets, settings: &Settings) -> Option<String> {
-    let mut http = sockets.iter().filter(|bound| bound.role.service.is_none());
-    let is_exposed = http.any(|bound| bound.socket.tcp().is_some_and(|at| !at.ip().is_loopback()));
-    (is_exposed && settings.allow_host.is_empty()).then(|| {
-        "hosts      localhost and IP addresses (allow a host name with --allow-host)".to_owned()
-    })
+/// A line about the clients that can reach HTTP over TCP: those of this machine only; or, where no
+/// host name is allowed, those that use an IP address. Pages, and programs that send `Origin`, are
+/// refused under any other name than `localhost`.
+fn reach_hint(sockets: &BoundSockets, settings: &Settings) -> Option<&'static str> {
+    let http = sockets.iter().filter(|bound| bound.role.service.is_none());
+    let mut addresses = http.filter_map(|bound| bound.socket.tcp()).peekable();
+    addresses.peek()?;
+    match addresses.all(|at| at.ip().is_loopback()) {
+        true => Some("clients    of this machine only (listen on 0.0.0.0:PORT to accept others)"),
+        false => settings.allow_host.is_empty().then_some(
+            "hosts      localhost and IP addresses (allow a host name with --allow-host)",
+        ),
+    }
 }
 
 /// The address at which this process reaches a service by plain TCP: loopback where its listener
