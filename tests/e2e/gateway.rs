@@ -77,8 +77,8 @@ fn with_a_folder_of_ones_own_the_gateway_still_answers_handshakes() {
     assert_eq!(http::get(server.address("http"), "/nowhere").status, 404);
 }
 
-#[test]
-fn websockifys_options_have_the_same_meaning() {
+/// An authority, and a file with a certificate and its key.
+fn self_pem() -> (Authority, String) {
     let authority = Authority::new();
     authority.install(&authority.issue(&["127.0.0.1"]));
     let both = authority.file("self.pem");
@@ -86,9 +86,16 @@ fn websockifys_options_have_the_same_meaning() {
         ["key.pem", "cert.pem"].map(|name| fs::read_to_string(authority.file(name)).unwrap());
     fs::write(&both, parts.concat()).unwrap();
     fs::set_permissions(&both, fs::Permissions::from_mode(0o600)).unwrap();
+    let path = both.display().to_string();
+    (authority, path)
+}
+
+#[test]
+fn websockifys_options_have_the_same_meaning() {
+    let (authority, both) = self_pem();
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("vnc.html"), "mine").unwrap();
-    let [web, both] = [folder.path(), &both].map(|path| path.display().to_string());
+    let web = folder.path().display().to_string();
     let [cert, key] =
         ["cert.pem", "key.pem"].map(|name| authority.file(name).display().to_string());
     for (certificate, status) in [
@@ -112,6 +119,7 @@ fn websockifys_options_have_the_same_meaning() {
 
 #[test]
 fn options_that_conflict_with_a_gateway_are_named() {
+    let (_authority, self_pem) = self_pem();
     for (arguments, names) in [
         (&["gateway", "6080"][..], "HOST:PORT"),
         (&["gateway", "6080", "localhost"], "no port"),
@@ -120,6 +128,10 @@ fn options_that_conflict_with_a_gateway_are_named() {
         (&["gateway", "6080", "localhost:1", "--http", "127.0.0.1:1"], "--http"),
         (&["gateway", "6080", "localhost:1", "--listen", "upper=tcp://h:1"], "--listen"),
         (&["gateway", "6080", "localhost:1", "--ssl-only"], "--tls-only needs --tls-cert"),
+        (
+            &["gateway", "http://h:6080", "localhost:1", "--cert", &self_pem, "--ssl-only"],
+            "--tls-only cannot be used with http://h:6080",
+        ),
         (&["gateway", "https://h:6080", "localhost:1"], "https://h:6080 needs tls-cert"),
         (&["gateway", "*:6080", "localhost:1"], "0.0.0.0"),
         (&["gateway", "+6080", "localhost:1"], "+6080"),

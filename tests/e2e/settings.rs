@@ -547,6 +547,7 @@ const SETTINGS: [Setting; 25] = [
             ("2001:db8::1/32", "2001:db8::/32"),
             ("10.0.0.0/-1", "not a network"),
             ("*", "not a network"),
+            ("unix", "no effect"),
         ],
     ),
     (

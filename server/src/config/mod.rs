@@ -4,7 +4,8 @@
 //! - `layer`: the settings of one source; `environment` and `file` read theirs
 //! - `sources`: all layers, and the name under which each setting was given
 //! - `endpoints`: HTTP addresses, listeners and routes; `addresses`: no address twice
-//! - `http_address`, `base_path`, `listener`, `route`, `origin`, `values`: the values; `secrets`: certificate, key, token
+//! - `http_address`, `base_path`, `listener`, `route`, `origin`, `values`: the values; `secrets`, `tls`: token, certificate,
+//!   key
 //! - `activated`: sockets passed by a service manager
 
 mod activated;
@@ -20,10 +21,10 @@ mod origin;
 mod route;
 mod secrets;
 mod sources;
+mod tls;
 mod values;
 
 use std::{
-    fmt::Display,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -45,8 +46,9 @@ pub(crate) use self::{
 };
 use self::{
     endpoints::Endpoints,
-    secrets::{operator_token, server_tls},
-    sources::{Setting, list},
+    secrets::operator_token,
+    sources::list,
+    tls::load_tls,
     values::{Count, Size, Time, Timeout},
 };
 use crate::{
@@ -140,6 +142,7 @@ impl Settings {
         let Endpoints { http, base_path, listeners, routes } = Endpoints::new(sources, activated)?;
         let check_served =
             |service| Endpoints::check_served(&listeners, &routes, service, activated);
+        check_forwarded_from(sources, &http, activated)?;
         let timezone = load_timezone(sources, check_served)?;
         let operator_token = load_operator_token(sources, check_served)?;
         let tls = load_tls(sources, &listeners, &http)?;
@@ -194,6 +197,28 @@ impl Settings {
     }
 }
 
+/// Checks that the value `unix` of `--forwarded-from` has an effect.
+fn check_forwarded_from(
+    sources: &Sources,
+    http: &[Bind<ListenAddr>],
+    activated: &ActivatedNames,
+) -> Result<(), String> {
+    let found = sources.find("forwarded-from", |layer| list(&layer.forwarded_from));
+    let Some((proxies, setting)) = found else { return Ok(()) };
+    let has_socket = http.iter().any(|bind| matches!(bind.spec, ListenAddr::Unix(_)));
+    // A passed socket may be a Unix socket.
+    if has_socket || activated.http {
+        return Ok(());
+    }
+    match proxies.iter().position(|proxy| *proxy == TrustedProxy::UnixSocket) {
+        Some(i) => Err(format!(
+            "{}: unix has no effect: HTTP is served on no Unix socket (--http unix:///PATH)",
+            setting.element(i)
+        )),
+        None => Ok(()),
+    }
+}
+
 fn load_timezone(
     sources: &Sources,
     check_served: impl Fn(Service) -> Result<(), String>,
@@ -214,40 +239,6 @@ fn load_operator_token(
     let Some((file, setting)) = file else { return Ok(None) };
     check_served(Service::Operator).map_err(|why| format!("{setting} {why}"))?;
     operator_token(&file).map(Some).map_err(|why| format!("{setting}: {why}"))
-}
-
-fn load_tls(
-    sources: &Sources,
-    listeners: &[Bind<ListenerSpec>],
-    http: &[Bind<ListenAddr>],
-) -> Result<Option<Arc<ServerTls>>, String> {
-    let tls_only = sources.find("tls-only", |layer| layer.tls_only.then_some(()));
-    let tls = server_tls(
-        sources.find("tls-cert", |layer| layer.tls_cert.clone()),
-        sources.find("tls-key", |layer| layer.tls_key.clone()),
-        tls_only.is_none(),
-    )?;
-    if tls.is_some() {
-        return Ok(tls);
-    }
-    if let Some(((), setting)) = tls_only {
-        return Err(format!("{setting} needs {}", setting.beside("tls-cert")));
-    }
-    let needs = |setting: Setting<'_>, i: usize, what: &dyn Display| {
-        Err(format!("{}: {what} needs tls-cert and tls-key", setting.element(i)))
-    };
-    let is_tls = |at: &ListenAddr| matches!(at, ListenAddr::Tls(_));
-    if let Some((specs, setting)) = sources.find("listen", |layer| list(&layer.listen))
-        && let Some(i) = listeners.iter().position(|bind| is_tls(&bind.spec.at))
-    {
-        return needs(setting, i, &specs[i]);
-    }
-    if let Some((_, setting)) = sources.find("http", |layer| list(&layer.http))
-        && let Some(i) = http.iter().position(|bind| is_tls(&bind.spec))
-    {
-        return needs(setting, i, &http[i].spec.http_url());
-    }
-    Ok(None)
 }
 
 fn load_web_root(sources: &Sources) -> Result<Option<PathBuf>, String> {
