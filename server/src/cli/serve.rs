@@ -15,8 +15,12 @@ use super::{
     stdout, usage,
 };
 use crate::{
-    config::{ActivatedNames, ConfigLayer, ForwardSpec, HttpAddress, RouteSpec, Settings, Sources},
+    config::{
+        ANY_PATH, ActivatedNames, ConfigLayer, ForwardSpec, HttpAddress, RouteSpec, Settings,
+        Sources,
+    },
     console::ConsoleOperator,
+    net::tls,
     server::{ActivatedSockets, Server},
     service::Service,
 };
@@ -67,7 +71,7 @@ pub(super) struct ForwardArgs {
 
 fn parse_upstream(text: &str) -> Result<RouteSpec, String> {
     let scheme = if text.contains("://") || text.starts_with("service:") { "" } else { "tcp://" };
-    format!("/={scheme}{text}").parse()
+    format!("{ANY_PATH}={scheme}{text}").parse()
 }
 
 impl ServeArgs {
@@ -83,7 +87,7 @@ impl ServeArgs {
 impl GatewayArgs {
     fn settings(self, activated: &ActivatedNames) -> Result<Settings, String> {
         let Self { bind, upstream, serve } = self;
-        Settings::load(&serve.sources()?.into_gateway(bind, &upstream)?, activated)
+        Settings::load(&serve.sources()?.into_gateway(bind, upstream)?, activated)
     }
 }
 
@@ -175,10 +179,14 @@ fn reread_settings(activated: &ActivatedNames) -> Result<Settings, String> {
 
 /// Merges the settings of a command with those of the environment and the file.
 fn settings_of(command: Command, activated: &ActivatedNames) -> Result<Settings, String> {
-    match command {
+    let settings = match command {
         Command::Serve(args) => args.serve.settings(activated),
         Command::Gateway(args) => args.settings(activated),
         Command::Forward(args) => args.settings(activated),
         _ => Err("this command does not serve".to_owned()),
+    };
+    if let Some(warning) = tls::take_warning() {
+        tracing::warn!("{warning}");
     }
+    settings
 }
