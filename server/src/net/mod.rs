@@ -3,7 +3,8 @@
 //! - [`listener`], [`datagram_socket`]: bound sockets of every family; [`connected_datagrams`]:
 //!   connected datagram sockets; `packet_info`: the local address of a datagram; [`socket_file`]:
 //!   the files of Unix sockets; [`own_sockets`]: this server's datagram sockets
-//! - [`stream`]: byte streams of clients and upstreams; [`tls`]
+//! - [`stream`]: byte streams of clients and upstreams; [`tls`]; [`length_prefix`]: the records of a
+//!   byte stream
 //! - [`resolve`]: host names to addresses; [`happy_eyeballs`]: a TCP connection to one of a
 //!   host's addresses
 //! - [`hairpin`]: connections of the gateway to this server's own listeners
@@ -17,6 +18,8 @@ pub(crate) mod datagram_socket;
 pub(crate) mod forwarded;
 pub(crate) mod hairpin;
 pub(crate) mod happy_eyeballs;
+#[cfg_attr(not(test), expect(dead_code, reason = "no setting leads to it yet"))]
+pub(crate) mod length_prefix;
 pub(crate) mod listener;
 pub(crate) mod networks;
 pub(crate) mod own_sockets;
