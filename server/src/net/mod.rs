@@ -1,7 +1,7 @@
 //! Sockets of every family, TLS, and the addresses that proxies name.
 //!
 //! - [`listener`], [`datagram_socket`]: bound sockets of every family; [`connected_datagrams`]:
-//!   connected datagram sockets; `packet_info`: the local address of a datagram; [`socket_file`]:
+//!   connected datagram sockets; [`datagram_upstream`]: one of them as an upstream; `packet_info`: the local address of a datagram; [`socket_file`]:
 //!   the files of Unix sockets; [`own_sockets`]: this server's datagram sockets
 //! - [`stream`]: byte streams of clients and upstreams; [`tls`]; [`length_prefix`]: the records of a
 //!   byte stream
@@ -15,6 +15,8 @@
 pub(crate) mod authority;
 pub(crate) mod connected_datagrams;
 pub(crate) mod datagram_socket;
+#[cfg_attr(not(test), expect(dead_code, reason = "no setting leads to it yet"))]
+pub(crate) mod datagram_upstream;
 pub(crate) mod forwarded;
 pub(crate) mod hairpin;
 pub(crate) mod happy_eyeballs;
