@@ -131,7 +131,7 @@ impl<S: Transport> Side<S> {
     /// Writes what waits for the peer, and then the end of the stream if that is due. Pending while
     /// bytes wait.
     pub(super) fn poll_output(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
-        if matches!(self.output, Output::Shut | Output::Failed) {
+        if matches!(self.output, Output::Shut | Output::Delivered | Output::Failed) {
             return Poll::Ready(());
         }
         let waiting = self.backlog.len();
