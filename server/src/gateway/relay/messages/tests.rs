@@ -306,6 +306,5 @@ fn a_relay_is_small() {
     use crate::net::stream::Stream;
     // Together with its tracking a task fits into an allocation of 512 bytes.
     let size = size_of::<MessageRelay<Stream, Stream>>();
-    println!("SIZE {size}");
-    assert!(size <= 640 - 2 * size_of::<usize>(), "{size}");
+    assert!(size <= 512 - 2 * size_of::<usize>(), "{size}");
 }
