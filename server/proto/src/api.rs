@@ -169,7 +169,8 @@ pub struct RouteInfo {
     pub path: String,
     /// The URL of the upstream.
     pub upstream: String,
-    /// The framing: `bytes`, `text`, `line` or `message`.
+    /// The framing: `bytes`, `text`, `line`, `length` or `message`; `datagrams` for an upstream of
+    /// datagrams.
     pub framing: String,
     /// The subprotocol, if one is configured.
     pub protocol: Option<String>,

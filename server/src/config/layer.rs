@@ -42,8 +42,8 @@ pub(crate) struct ConfigLayer {
 
     /// Connect a WebSocket path to an upstream, as /ws=tcp://127.0.0.1:7007?framing=message
     /// (repeatable). The scheme is tcp, tls, unix or service. Options of the URL: framing=bytes,
-    /// text, line or message; chunk=BYTES, the largest message to the client (bytes, text);
-    /// invalid=close, replace or binary, the handling of invalid UTF-8 (text, line); newline=lf or
+    /// text, line, length or message; chunk=BYTES, the largest message to the client (bytes, text);
+    /// prefix=2 or 4, the bytes of a length (length); invalid=close, replace or binary, the handling of invalid UTF-8 (text, line); newline=lf or
     /// crlf, the line ending towards the upstream (line); max=N, the most connections;
     /// protocol=NAME, the subprotocol; proxy=v1 or v2, send the client's address in a PROXY header;
     /// ca=FILE and server-name=NAME, the verification of a tls upstream [default: /ws to upper,

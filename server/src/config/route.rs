@@ -126,6 +126,7 @@ impl RouteSpec {
         let known = [
             "framing",
             "chunk",
+            "prefix",
             "invalid",
             "newline",
             "max",
@@ -135,7 +136,7 @@ impl RouteSpec {
             "server-name",
         ];
         let tls = matches!(endpoint.address, Address::Tls(_));
-        known_options(&endpoint, if tls { &known } else { &known[..7] })?;
+        known_options(&endpoint, if tls { &known } else { &known[..8] })?;
         if let Address::Tcp(at) | Address::Tls(at) = &endpoint.address {
             check_upstream(at).map_err(|why| format!("{url}: {why}"))?;
         }
@@ -182,7 +183,8 @@ impl RouteSpec {
     }
 }
 
-/// Parses a route's `chunk`, `invalid` and `newline`, each of which applies to some framings only.
+/// Parses a route's `chunk`, `prefix`, `invalid` and `newline`, each of which applies to some
+/// framings only.
 fn parse_framing_options(endpoint: &Endpoint, framing: Framing) -> Result<FramingOptions, String> {
     let option = |key: &str, framings: [Framing; 2]| match endpoint.option(key) {
         Some(_) if !framings.contains(&framing) => {
@@ -195,6 +197,9 @@ fn parse_framing_options(endpoint: &Endpoint, framing: Framing) -> Result<Framin
     let mut options = FramingOptions::default();
     if let Some(chunk) = option("chunk", [Framing::Bytes, Framing::Text])? {
         options.chunk = parse_chunk(chunk)?;
+    }
+    if let Some(prefix) = option("prefix", [Framing::Length, Framing::Length])? {
+        options.prefix = parse_prefix(prefix)?;
     }
     if let Some(invalid) = option("invalid", [Framing::Text, Framing::Line])? {
         options.invalid = invalid.parse()?;
@@ -212,6 +217,15 @@ fn parse_chunk(text: &str) -> Result<usize, String> {
         _ => {
             Err(format!("chunk=\"{text}\": expected a number of bytes, {MIN_CHUNK} to {MAX_CHUNK}"))
         }
+    }
+}
+
+/// Parses a route's `prefix`.
+fn parse_prefix(text: &str) -> Result<u8, String> {
+    match text {
+        "2" => Ok(2),
+        "4" => Ok(4),
+        _ => Err(format!("prefix=\"{text}\": expected the bytes of a length, 2 or 4")),
     }
 }
 

@@ -308,7 +308,7 @@ mod tests {
 
     #[test]
     fn the_chosen_subprotocol_fits_the_framing() {
-        use Framing::{Bytes, Line, Message, Text};
+        use Framing::{Bytes, Length, Line, Message, Text};
         let both = "binary.ircv3.net, text.ircv3.net";
         for (framing, offer, chosen) in [
             (Line, both, Some("text.ircv3.net")),
@@ -322,6 +322,8 @@ mod tests {
             (Line, "binary, own", Some("own")),
             (Line, "binary", Some("binary")),
             (Bytes, "text.ircv3.net, binary", Some("binary")),
+            (Length, "half-close", None),
+            (Length, "half-close, own", Some("own")),
         ] {
             let lines = [&GOOD[..], &[("sec-websocket-protocol", offer)]].concat();
             let protocol = check_on(framing, &lines).unwrap().protocol;

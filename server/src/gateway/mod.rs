@@ -6,9 +6,9 @@
 //! - [`switching`]: the head of a 101 response as it is written
 //! - [`dial`]: the connection to an upstream; [`in_memory`]: one to a built-in service
 //! - [`streams`]: the streams of the two sides of a bridge
-//! - [`bridge`]: the relay between a WebSocket client and a byte stream; [`relay`]: the one between
-//!   two sides of the same kind; [`websocket`]: the parts that relays with a WebSocket side share
-//! - [`masking_key`]: the keys of a client's frames
+//! - [`bridge`]: the relay between a WebSocket and a byte stream, in either role; [`relay`]: the one
+//!   between two sides of the same kind; [`websocket`]: the parts that relays with a WebSocket side
+//!   share; [`masking_key`]: the keys of a client's frames
 
 pub(crate) mod bridge;
 pub(crate) mod dial;

@@ -10,7 +10,7 @@ use axum::{
     http::{Extensions, HeaderMap, Request, StatusCode, Uri, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use echogate_proto::{close::CloseCode, framing::Framing};
+use echogate_proto::{close::CloseCode, framing::Framing, ws::Role};
 use hyper::upgrade::OnUpgrade;
 use serde::Deserialize;
 
@@ -245,8 +245,9 @@ fn bridge_upgraded(
         let entry = context.registry.enter(info, Some(connection_permit));
         let is_http2 = matches!(stream, ClientStream::Http2(_));
         let negotiated = bridge::Negotiated { config: route.config.clone(), half_close };
-        let bridge =
-            bridge::run(stream, upstream, &early, negotiated, entry, &context.bridges.drain);
+        let drain = &context.bridges.drain;
+        let role = Role::Server;
+        let bridge = bridge::run(role, stream, upstream, &early, negotiated, entry, drain);
         // The bridge gets a task of its own, smaller than this one: it exists for as long as the
         // connection.
         if is_http2 {

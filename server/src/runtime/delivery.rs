@@ -85,7 +85,8 @@ impl Delivery {
         in_flight: Option<InFlight>,
     ) {
         let acknowledged = in_flight.map_or(0, |in_flight| in_flight.acknowledged);
-        if unwritten < self.unwritten
+        // Bytes are added only when none are left, so that more of them are progress, too.
+        if unwritten != self.unwritten
             || expected < self.expected
             || acknowledged > self.acknowledged
         {

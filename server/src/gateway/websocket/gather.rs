@@ -2,7 +2,6 @@
 
 use std::{cell::RefCell, io, io::IoSlice, ops::Range, task::Context};
 
-use echogate_proto::ws::FrameHeader;
 use tokio::io::AsyncWrite;
 
 use crate::runtime::write_buffer::WriteBuffer;
@@ -41,14 +40,9 @@ impl Gather {
         self.copied.is_empty() && self.lent.is_empty()
     }
 
-    /// Appends a frame's head.
-    pub(in crate::gateway) fn head(&mut self, head: &FrameHeader) {
-        head.append_to(&mut self.copied);
-    }
-
-    /// Appends one byte.
-    pub(in crate::gateway) fn byte(&mut self, byte: u8) {
-        self.copied.push(byte);
+    /// The bytes that are copied, for bytes to be appended.
+    pub(in crate::gateway) fn copied(&mut self) -> &mut Vec<u8> {
+        &mut self.copied
     }
 
     /// Appends the bytes at `range` of `buffer`, which is to be passed to [`Gather::write`].
