@@ -59,11 +59,12 @@ impl Closing {
 impl<W: Transport, S: Transport> Bridge<W, S> {
     /// Handles the peer's Close; `more` says whether bytes follow it. The stream's input is ended. A
     /// client's Close is answered after what its upstream still sends. An upstream's is answered at
-    /// once, and then the upstream is to end the connection first (RFC 6455 section 7.1.1).
+    /// once, and then the upstream is to end the connection first (RFC 6455 section 7.1.1). A Close
+    /// within a message or for a failure is not the end of the upstream's output.
     pub(super) fn ws_closed(&mut self, code: CloseCode, more: bool) {
         let is_upstream = self.is_ws_client();
         self.ws_in = WsIn::Closed { code, more: more || is_upstream };
-        if is_upstream && !self.is_complete(code) {
+        if is_upstream && !(self.is_complete(code) && self.decoder.at_message_boundary()) {
             self.abort_stream();
         } else {
             self.end_stream();
