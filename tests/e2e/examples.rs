@@ -169,7 +169,7 @@ fn the_example_of_all_settings_serves_and_leaves_none_out() {
     }
     let help = Command::new(ECHOGATE).args(["serve", "--help"]).output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
-    let flags = help.lines().filter_map(|line| line.trim_start().strip_prefix("--"));
+    let flags = help.lines().filter_map(|line| line.strip_prefix("      --"));
     let flags: Vec<_> = flags.filter_map(|line| line.split([' ', '=']).next()).collect();
     assert!(flags.len() > 20, "{flags:?}");
     for flag in flags {

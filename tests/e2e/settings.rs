@@ -413,7 +413,7 @@ fn a_listener_is_given_as_often_as_wanted() {
 type Setting = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
 
 /// All settings whose values can be checked alone. (The addresses are only parsed, not bound.)
-const SETTINGS: [Setting; 26] = [
+const SETTINGS: [Setting; 27] = [
     (
         "http",
         &["127.0.0.1:0", "[::1]:80", "localhost:1", "my_host-1.example.:65535"],
@@ -437,6 +437,22 @@ const SETTINGS: [Setting; 26] = [
         ],
     ),
     (
+        "base-path",
+        &["/", "/tools/echogate", "/tools/", "/a.b/~c_-"],
+        &[
+            ("tools", "expected /"),
+            ("/a b", "expected /"),
+            ("/%61", "expected /"),
+            ("/a/../b", "resolve"),
+            ("/a//b", "empty segment"),
+            ("//", "empty segment"),
+            ("/api/", "reserved"),
+            ("/healthz", "reserved"),
+            ("/style.css", "reserved"),
+            ("/ws", "the route /ws cannot be requested below /ws"),
+        ],
+    ),
+    (
         "listen",
         &["upper=tcp://127.0.0.1:0", "time=udp://[::]:0", "echo=unix:///x.sock?mode=0660"],
         &[
@@ -454,10 +470,16 @@ const SETTINGS: [Setting; 26] = [
     ),
     (
         "route",
-        &["/=tcp://h:1", "/a.b/~c_-/=tcp://[::1]:1?max=1", "/healthz/x=service:upper"],
+        &[
+            "/=tcp://h:1",
+            "/*=tcp://h:1",
+            "/a.b/~c_-/=tcp://[::1]:1?max=1",
+            "/healthz/x=service:upper",
+        ],
         &[
             ("x=tcp://h:1", "expected /"),
             ("/x?y=tcp://h:1", "expected /"),
+            ("/x/*=tcp://h:1", "expected /"),
             ("/x#y=tcp://h:1", "expected /"),
             ("/x%20=tcp://h:1", "expected /"),
             ("/x y=tcp://h:1", "expected /"),
@@ -525,6 +547,7 @@ const SETTINGS: [Setting; 26] = [
             ("2001:db8::1/32", "2001:db8::/32"),
             ("10.0.0.0/-1", "not a network"),
             ("*", "not a network"),
+            ("unix", "no effect"),
         ],
     ),
     (
@@ -671,7 +694,7 @@ fn every_setting_is_judged_above() {
     for (name, ..) in SETTINGS {
         assert!(variables.contains(&&*variable(name)), "{name}: {variables:?}");
     }
-    let others = ["ECHOGATE_CONFIG", "ECHOGATE_NO_API"];
+    let others = ["ECHOGATE_CONFIG", "ECHOGATE_NO_API", "ECHOGATE_TLS_ONLY"];
     assert_eq!(variables.len(), SETTINGS.len() + others.len(), "{variables:?}");
     assert!(others.iter().all(|other| variables.contains(other)), "{variables:?}");
 }

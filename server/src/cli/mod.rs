@@ -43,7 +43,7 @@ enum Command {
     /// Run the services, the WebSocket gateway and the page (default if no command is given)
     #[command(after_help = help::SERVE_EXAMPLES)]
     Serve(ServeCommand),
-    /// Make one TCP service available to browsers, as a WebSocket at / and /websockify
+    /// Make one TCP service available to browsers, as a WebSocket at any path
     #[command(after_help = help::GATEWAY_EXAMPLES)]
     Gateway(GatewayArgs),
     /// Pass the connections of a local port or socket to any endpoint, as 5433 to a wss:// URL

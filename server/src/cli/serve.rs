@@ -15,8 +15,12 @@ use super::{
     stdout, usage,
 };
 use crate::{
-    config::{ActivatedNames, ConfigLayer, ForwardSpec, HttpAddress, RouteSpec, Settings, Sources},
+    config::{
+        ANY_PATH, ActivatedNames, ConfigLayer, ForwardSpec, HttpAddress, RouteSpec, Settings,
+        Sources,
+    },
     console::ConsoleOperator,
+    net::tls,
     server::{ActivatedSockets, Server},
     service::Service,
 };
@@ -56,16 +60,18 @@ pub(super) struct GatewayArgs {
 pub(super) struct ForwardArgs {
     /// The socket to listen on: [HOST:]PORT for TCP, where a port alone means this machine only, or
     /// a URL with tcp, tls, unix, udp or unixgram
-    listen: String,
+    #[arg(value_name = "LISTEN")]
+    socket: String,
     /// The upstream: a URL with options, as --forward of serve takes it
-    url: String,
+    #[arg(value_name = "URL")]
+    upstream: String,
     #[command(flatten)]
     serve: ServeArgs,
 }
 
 fn parse_upstream(text: &str) -> Result<RouteSpec, String> {
     let scheme = if text.contains("://") || text.starts_with("service:") { "" } else { "tcp://" };
-    format!("/={scheme}{text}").parse()
+    format!("{ANY_PATH}={scheme}{text}").parse()
 }
 
 impl ServeArgs {
@@ -81,14 +87,14 @@ impl ServeArgs {
 impl GatewayArgs {
     fn settings(self, activated: &ActivatedNames) -> Result<Settings, String> {
         let Self { bind, upstream, serve } = self;
-        Settings::load(&serve.sources()?.into_gateway(bind, &upstream)?, activated)
+        Settings::load(&serve.sources()?.into_gateway(bind, upstream)?, activated)
     }
 }
 
 impl ForwardArgs {
     fn settings(self, activated: &ActivatedNames) -> Result<Settings, String> {
-        let Self { listen, url, serve } = self;
-        let forward = ForwardSpec::new(&listen, &url)?;
+        let Self { socket, upstream, serve } = self;
+        let forward = ForwardSpec::new(&socket, &upstream)?;
         Settings::load(&serve.sources()?.into_forward(forward)?, activated)
     }
 }
@@ -173,10 +179,14 @@ fn reread_settings(activated: &ActivatedNames) -> Result<Settings, String> {
 
 /// Merges the settings of a command with those of the environment and the file.
 fn settings_of(command: Command, activated: &ActivatedNames) -> Result<Settings, String> {
-    match command {
+    let settings = match command {
         Command::Serve(args) => args.serve.settings(activated),
         Command::Gateway(args) => args.settings(activated),
         Command::Forward(args) => args.settings(activated),
         _ => Err("this command does not serve".to_owned()),
+    };
+    if let Some(warning) = tls::take_warning() {
+        tracing::warn!("{warning}");
     }
+    settings
 }

@@ -4,8 +4,8 @@
 //!
 //! - `args`: the command line of `connect`; `session_args`: the options that it shares with `listen`,
 //!   and the mode that they select
-//! - `target`: the validated target of a connection; `target_args`, `target_endpoint`: its options
-//!   and its endpoint on the command line
+//! - `target`: the validated target of a connection; `target_args`, `target_endpoint`, `address_args`:
+//!   its options and its endpoint on the command line
 //! - `dial`: connected streams and datagram sockets
 //! - `transport`: a connection over any transport: a sender and a receiver
 //! - `session`: both directions of a connection, driven until they have ended
@@ -18,6 +18,7 @@
 
 pub(crate) mod bench;
 
+mod address_args;
 mod args;
 mod dial;
 pub(crate) mod listen;

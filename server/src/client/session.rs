@@ -215,7 +215,11 @@ pub(super) async fn finish(
     sender.finish().await.map_err(SessionError::Connection)?;
     let has_limit = by_silence || !matches!(wait, Wait::Default | Wait::UntilPeerEnds);
     if sender.half_closes() && !has_limit {
-        return Ok(UploadEnd::Finished);
+        if !sender.closes_last() {
+            return Ok(UploadEnd::Finished);
+        }
+        peer.done(Some(Duration::ZERO)).await;
+        return close_upload(sender).await;
     }
     // A datagram peer does not know of us before the first message.
     if sender.half_closes() || sender.has_close() || pending.has_sent() {

@@ -14,6 +14,7 @@ use super::{
     transport::Kind,
 };
 use crate::net::{
+    happy_eyeballs::ConnectOptions,
     proxy::{
         Destination,
         selection::{Proxies, Scheme},
@@ -27,7 +28,7 @@ pub(super) enum Target {
     Tcp(Destination),
     Tls(Destination, ClientTls),
     Unix(UnixPath),
-    Udp(HostPort),
+    Udp(HostPort, ConnectOptions),
     UnixGram(UnixPath),
     WebSocket(Upgrade),
 }
@@ -67,23 +68,32 @@ impl Target {
         if let Some(flag) = proxy_flag(args).filter(|_| !tcp) {
             return Err(format!("{flag} is valid with tcp://, tls://, ws:// and wss:// only"));
         }
+        if let Some(flag) = args.address.flag()
+            && matches!(address, Address::Unix(_) | Address::UnixGram(_))
+        {
+            return Err(format!("{flag} has no effect: a Unix socket has no IP address"));
+        }
+        let options = args.address.options()?;
         let proxies = Proxies::of_client(args.proxy.clone(), args.no_proxy.clone());
+        let destination = |scheme, at: &HostPort| {
+            let destination = proxies.destination(scheme, at)?;
+            Ok::<_, String>(Destination { options, ..destination })
+        };
         match address {
-            Address::Tcp(at) => Ok(Target::Tcp(proxies.destination(Scheme::Tcp, at)?)),
-            Address::Tls(at) => Ok(Target::Tls(
-                proxies.destination(Scheme::Tls, at)?,
-                trust(args, at, AppProtocol::Bytes)?,
-            )),
+            Address::Tcp(at) => Ok(Target::Tcp(destination(Scheme::Tcp, at)?)),
+            Address::Tls(at) => {
+                Ok(Target::Tls(destination(Scheme::Tls, at)?, trust(args, at, AppProtocol::Bytes)?))
+            }
             Address::Unix(path) => Ok(Target::Unix(path.clone())),
             Address::Ws(at, path) | Address::Wss(at, path) => Ok(Target::WebSocket(Upgrade {
-                to: proxies.destination(if tls { Scheme::Wss } else { Scheme::Ws }, at)?,
+                to: destination(if tls { Scheme::Wss } else { Scheme::Ws }, at)?,
                 path: path.clone(),
                 headers: headers(args, credentials.as_ref())?,
                 trust: tls.then(|| trust(args, at, AppProtocol::WebSocket)).transpose()?,
                 half_close: false,
                 binary: false,
             })),
-            Address::Udp(at) => Ok(Target::Udp(at.clone())),
+            Address::Udp(at) => Ok(Target::Udp(at.clone(), options)),
             Address::UnixGram(path) => Ok(Target::UnixGram(path.clone())),
             Address::Service(_) => {
                 Err("a service: URL is valid as the upstream of a route only".to_owned())
@@ -95,7 +105,7 @@ impl Target {
     pub(super) fn kind(&self) -> Kind {
         match self {
             Target::Tcp(_) | Target::Tls(..) | Target::Unix(_) => Kind::Stream,
-            Target::Udp(_) | Target::UnixGram(_) => Kind::Datagram,
+            Target::Udp(..) | Target::UnixGram(_) => Kind::Datagram,
             Target::WebSocket(_) => Kind::WebSocket,
         }
     }

@@ -10,8 +10,11 @@ use clap::value_parser;
 use echogate_proto::endpoint::Endpoint;
 use http::{HeaderName, HeaderValue, header};
 
-use super::target_endpoint::TargetEndpoint;
-use crate::net::proxy::{Proxy, no_proxy::NoProxy};
+use super::{address_args::AddressArgs, target_endpoint::TargetEndpoint};
+use crate::net::{
+    proxy::{Proxy, no_proxy::NoProxy},
+    tls,
+};
 
 /// The target of a connection and the options of the handshakes, as `connect` and `bench` take
 /// them.
@@ -64,6 +67,9 @@ pub(super) struct TargetArgs {
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub(super) key: Option<PathBuf>,
 
+    #[command(flatten)]
+    pub(super) address: AddressArgs,
+
     /// Connect through this proxy: http://[USER:PASSWORD@]HOST[:PORT] (CONNECT), socks5h://... or
     /// socks5://... (resolves host names itself) [default: of the environment: https_proxy for
     /// wss and tls, http_proxy for ws, all_proxy for all; never for loopback addresses]
@@ -82,11 +88,12 @@ impl TargetArgs {
         self.endpoint.with_port(self.port)
     }
 
-    /// Warns of options that make the connection unsafe.
+    /// Warns of settings that make the connection unsafe.
     pub(super) fn warn(&self) {
-        if self.insecure {
-            let warning = "warning: the server's certificate is not verified (--insecure)";
-            writeln!(io::stderr(), "echogate: {warning}").ok();
+        let insecure = "the server's certificate is not verified (--insecure)";
+        let insecure = self.insecure.then(|| insecure.to_owned());
+        for warning in insecure.into_iter().chain(tls::take_warning()) {
+            writeln!(io::stderr(), "echogate: warning: {warning}").ok();
         }
     }
 }

@@ -1,9 +1,10 @@
-//! The addresses of HTTP, the listeners, the routes and the forwards: given or by default, and
-//! checked together.
+//! The addresses and the base path of HTTP, the listeners, the routes and the forwards: given or by
+//! default, and checked together.
 
 use super::{
     ActivatedNames, Bind, ForwardSpec, ListenAddr, ListenerSpec, RouteSpec, Sources, UpstreamSpec,
     addresses::check_addresses,
+    base_path::BasePath,
     http_address::HttpAddress,
     listener::{default_listeners, loopback},
     loops::{Position, Targets},
@@ -13,9 +14,11 @@ use super::{
 };
 use crate::service::Service;
 
-/// The addresses of HTTP, the listeners, the routes and the forwards, given or by default.
+/// The addresses and the base path of HTTP, the listeners, the routes and the forwards, given or by
+/// default.
 pub(super) struct Endpoints {
     pub(super) http: Vec<Bind<ListenAddr>>,
+    pub(super) base_path: BasePath,
     pub(super) listeners: Vec<Bind<ListenerSpec>>,
     pub(super) routes: Vec<RouteSpec>,
     pub(super) forwards: Vec<ForwardSpec>,
@@ -72,7 +75,8 @@ impl Endpoints {
             let setting = setting.map_or("default".to_owned(), |it| it.element(i).to_string());
             return Err(format!("{setting}: {what} leads to itself"));
         }
-        Ok(Endpoints { http, listeners, routes, forwards })
+        let base_path = base_path(sources, &routes)?;
+        Ok(Endpoints { http, base_path, listeners, routes, forwards })
     }
 
     /// Checks that a listener, a route or a passed socket uses `service`, which a setting is for.
@@ -99,6 +103,20 @@ impl Endpoints {
                 "has no effect: no listener, route or forward uses the service {service}"
             )),
         }
+    }
+}
+
+/// The base path, which must not hide a route.
+fn base_path(sources: &Sources, routes: &[RouteSpec]) -> Result<BasePath, String> {
+    let found = sources.find("base-path", |layer| layer.base_path.clone());
+    let Some((base, setting)) = found.filter(|(base, _)| !base.is_empty()) else {
+        return Ok(BasePath::default());
+    };
+    match routes.iter().find(|route| base.strip(&route.path).is_some()) {
+        Some(RouteSpec { path, .. }) => Err(format!(
+            "{setting}: the route {path} cannot be requested below {base}: change one of the paths"
+        )),
+        None => Ok(base),
     }
 }
 

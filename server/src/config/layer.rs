@@ -10,7 +10,7 @@ use std::{
 use clap::{Arg, ArgAction, Args, Command, FromArgMatches};
 
 use super::{
-    ForwardSpec, HttpAddress, ListenerSpec, RouteSpec, Zone,
+    BasePath, ForwardSpec, HttpAddress, ListenerSpec, RouteSpec, Zone,
     origin::AllowedOrigin,
     values::{Count, Size, Time, Timeout},
 };
@@ -34,6 +34,11 @@ pub(crate) struct ConfigLayer {
     #[arg(long, value_name = "ADDRESS")]
     pub(super) http: Vec<HttpAddress>,
 
+    /// Serve the page, the API and the WebSocket routes below this path as well, as /tools/echogate:
+    /// for a proxy that publishes the server there, whether or not it strips the path
+    #[arg(long, value_name = "PATH")]
+    pub(super) base_path: Option<BasePath>,
+
     /// Run a built-in service on an endpoint, as upper=tcp://127.0.0.1:7007 (repeatable). The
     /// scheme is tcp, tls, unix, udp or unixgram. Options of the URL: ?once ends each connection
     /// after one message; ?mode=660 sets the permissions of a Unix socket [default: upper on port
@@ -42,9 +47,10 @@ pub(crate) struct ConfigLayer {
     pub(super) listen: Vec<ListenerSpec>,
 
     /// Connect a WebSocket path to an upstream, as /ws=tcp://127.0.0.1:7007?framing=message
-    /// (repeatable). The scheme is tcp, tls, unix, service, ws, wss, udp or unixgram. Options of the
-    /// URL, which follow # instead of ? in a ws or wss URL: framing=bytes, text, line, length or
-    /// message (to a byte stream); chunk=BYTES, the largest message to the client (bytes, text);
+    /// (repeatable); /* is every path without another route. The scheme is tcp, tls, unix, service,
+    /// ws, wss, udp or unixgram. Options of the URL, which follow # instead of ? in a ws or wss URL:
+    /// framing=bytes, text, line, length or message (to a byte stream); chunk=BYTES, the largest
+    /// message to the client (bytes, text);
     /// invalid=close, replace or binary, the handling of invalid UTF-8 (text, line); newline=lf or
     /// crlf, the line ending towards the upstream (line); prefix=2 or 4, the bytes of a length
     /// (length); max=N, the most connections; protocol=NAME, the subprotocol; proxy=v1 or v2, send
@@ -81,17 +87,23 @@ pub(crate) struct ConfigLayer {
     pub(super) operator_token_file: Option<PathBuf>,
 
     /// Certificate in PEM format, followed by its intermediate certificates. With a certificate,
-    /// HTTP is served as HTTPS. Read again on SIGHUP
-    #[arg(long, value_name = "FILE")]
+    /// HTTP is served as HTTPS, and plain HTTP requests are redirected there or refused. Read again
+    /// on SIGHUP
+    #[arg(long, visible_alias = "cert", value_name = "FILE")]
     pub(super) tls_cert: Option<PathBuf>,
 
-    /// Private key of the certificate in PEM format, not encrypted
-    #[arg(long, value_name = "FILE")]
+    /// Private key of the certificate in PEM format, not encrypted [default: in the file of the
+    /// certificate]
+    #[arg(long, visible_alias = "key", value_name = "FILE")]
     pub(super) tls_key: Option<PathBuf>,
+
+    /// Refuse plain HTTP on an HTTPS port instead of redirecting browsers to https://
+    #[arg(long, visible_alias = "ssl-only")]
+    pub(super) tls_only: bool,
 
     /// Serve the files of this directory instead of the built-in page, without its
     /// Content-Security-Policy. Hidden files are not served; symbolic links are followed
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, visible_alias = "web", value_name = "DIR")]
     pub(super) web_root: Option<PathBuf>,
 
     /// Accept WebSocket connections from pages of this origin, besides the server's own pages

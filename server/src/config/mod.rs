@@ -7,12 +7,14 @@
 //!   `loops`: no route or forward leads to itself
 //! - `listener`, `route`, `forward`: their specifications; `upstream`: the URL of the last two, with
 //!   `framing` and `headers` as its options
-//! - `http_address`, `origin`, `values`: the other values; `secrets`: certificate, key, token
+//! - `http_address`, `base_path`, `origin`, `values`: the other values; `secrets`, `tls`: token,
+//!   certificate, key
 //! - `proxies`: the proxies through which upstreams are connected to
 //! - `activated`: sockets passed by a service manager
 
 mod activated;
 mod addresses;
+mod base_path;
 mod endpoints;
 mod environment;
 mod file;
@@ -28,11 +30,11 @@ mod proxies;
 mod route;
 mod secrets;
 mod sources;
+mod tls;
 mod upstream;
 mod values;
 
 use std::{
-    fmt::Display,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -42,21 +44,23 @@ use jiff::tz::TimeZone;
 
 pub(crate) use self::{
     activated::ActivatedNames,
+    base_path::BasePath,
     environment::with_variables,
     forward::ForwardSpec,
     http_address::HttpAddress,
     layer::ConfigLayer,
     listener::{ListenAddr, ListenerSpec, SocketPath},
     origin::{AllowedOrigin, Origin, default_port},
-    route::{PAGE_PATHS, RouteSpec},
+    route::{ANY_PATH, PAGE_PATHS, RouteSpec, is_reserved},
     sources::Sources,
     upstream::{SideKind, TargetSpec, UpstreamSpec, WebSocketSpec},
     values::{Zone, parse_duration},
 };
 use self::{
     endpoints::Endpoints,
-    secrets::{operator_token, server_tls},
-    sources::{Setting, list},
+    secrets::operator_token,
+    sources::list,
+    tls::load_tls,
     values::{Count, Size, Time, Timeout},
 };
 use crate::{
@@ -74,6 +78,8 @@ use crate::{
 pub(crate) struct Settings {
     /// Addresses that HTTP is served on: over TCP or a Unix socket, and as HTTPS over TLS.
     pub(crate) http: Vec<Bind<ListenAddr>>,
+    /// The path below which a proxy publishes the server; empty for none.
+    pub(crate) base_path: BasePath,
     /// Services on endpoints of their own.
     pub(crate) listeners: Vec<Bind<ListenerSpec>>,
     /// The WebSocket paths.
@@ -150,10 +156,12 @@ impl Settings {
     ///
     /// One line that names the setting and says what is wrong with it.
     pub(crate) fn load(sources: &Sources, activated: &ActivatedNames) -> Result<Settings, String> {
-        let Endpoints { http, listeners, routes, forwards } = Endpoints::new(sources, activated)?;
+        let Endpoints { http, base_path, listeners, routes, forwards } =
+            Endpoints::new(sources, activated)?;
         let check_served = |service| {
             Endpoints::check_served(&listeners, targets(&routes, &forwards), service, activated)
         };
+        check_forwarded_from(sources, &http, activated)?;
         let timezone = load_timezone(sources, check_served)?;
         let operator_token = load_operator_token(sources, check_served)?;
         let tls = load_tls(sources, &listeners, &forwards, &http)?;
@@ -168,6 +176,7 @@ impl Settings {
         let max_message = sources.value(|layer| layer.max_message);
         Ok(Settings {
             http,
+            base_path,
             listeners,
             routes,
             forwards,
@@ -225,6 +234,28 @@ fn targets<'a>(
     routes.chain(forwards.iter().map(|forward| &forward.target))
 }
 
+/// Checks that the value `unix` of `--forwarded-from` has an effect.
+fn check_forwarded_from(
+    sources: &Sources,
+    http: &[Bind<ListenAddr>],
+    activated: &ActivatedNames,
+) -> Result<(), String> {
+    let found = sources.find("forwarded-from", |layer| list(&layer.forwarded_from));
+    let Some((proxies, setting)) = found else { return Ok(()) };
+    let has_socket = http.iter().any(|bind| matches!(bind.spec, ListenAddr::Unix(_)));
+    // A passed socket may be a Unix socket.
+    if has_socket || activated.http {
+        return Ok(());
+    }
+    match proxies.iter().position(|proxy| *proxy == TrustedProxy::UnixSocket) {
+        Some(i) => Err(format!(
+            "{}: unix has no effect: HTTP is served on no Unix socket (--http unix:///PATH)",
+            setting.element(i)
+        )),
+        None => Ok(()),
+    }
+}
+
 fn load_timezone(
     sources: &Sources,
     check_served: impl Fn(Service) -> Result<(), String>,
@@ -245,41 +276,6 @@ fn load_operator_token(
     let Some((file, setting)) = file else { return Ok(None) };
     check_served(Service::Operator).map_err(|why| format!("{setting} {why}"))?;
     operator_token(&file).map(Some).map_err(|why| format!("{setting}: {why}"))
-}
-
-fn load_tls(
-    sources: &Sources,
-    listeners: &[Bind<ListenerSpec>],
-    forwards: &[ForwardSpec],
-    http: &[Bind<ListenAddr>],
-) -> Result<Option<Arc<ServerTls>>, String> {
-    let tls = server_tls(
-        sources.find("tls-cert", |layer| layer.tls_cert.clone()),
-        sources.find("tls-key", |layer| layer.tls_key.clone()),
-    )?;
-    if tls.is_some() {
-        return Ok(tls);
-    }
-    let needs = |setting: Setting<'_>, i: usize, what: &dyn Display| {
-        Err(format!("{}: {what} needs tls-cert and tls-key", setting.element(i)))
-    };
-    let is_tls = |at: &ListenAddr| matches!(at, ListenAddr::Tls(_));
-    if let Some((specs, setting)) = sources.find("listen", |layer| list(&layer.listen))
-        && let Some(i) = listeners.iter().position(|bind| is_tls(&bind.spec.at))
-    {
-        return needs(setting, i, &specs[i]);
-    }
-    if let Some((_, setting)) = sources.find("forward", |layer| list(&layer.forward))
-        && let Some(i) = forwards.iter().position(|forward| is_tls(&forward.at))
-    {
-        return needs(setting, i, &forwards[i].at);
-    }
-    if let Some((_, setting)) = sources.find("http", |layer| list(&layer.http))
-        && let Some(i) = http.iter().position(|bind| is_tls(&bind.spec))
-    {
-        return needs(setting, i, &http[i].spec.http_url());
-    }
-    Ok(None)
 }
 
 fn load_web_root(sources: &Sources) -> Result<Option<PathBuf>, String> {

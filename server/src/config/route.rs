@@ -16,10 +16,13 @@ pub(crate) const PAGE_PATHS: [&str; 6] =
 /// Further paths of the server itself, besides those below `/api/`, that no route may use.
 const RESERVED_PATHS: [&str; 5] = ["/healthz", "/readyz", "/metrics", "/version", "/api"];
 
+/// The path of a route for all paths that are neither reserved nor those of other routes.
+pub(crate) const ANY_PATH: &str = "/*";
+
 /// `PATH=URL`: a WebSocket path and its upstream.
 #[derive(Clone, Debug)]
 pub(crate) struct RouteSpec {
-    /// The path of the request, without the query.
+    /// The path of the request, without the query; or [`ANY_PATH`].
     pub(crate) path: String,
     /// The upstream.
     pub(crate) target: TargetSpec,
@@ -66,12 +69,22 @@ impl RouteSpec {
     }
 }
 
+/// Whether the server itself answers requests for `path`.
+pub(crate) fn is_reserved(path: &str) -> bool {
+    let is_page = PAGE_PATHS.contains(&path) && path != "/";
+    is_page || RESERVED_PATHS.contains(&path) || path.starts_with("/api/")
+}
+
 /// Checks that a handshake can request `path` and that the server itself does not use it.
 fn check_path(path: &str) -> Result<(), String> {
-    let is_page = PAGE_PATHS.contains(&path) && path != "/";
-    if is_page || RESERVED_PATHS.contains(&path) || path.starts_with("/api/") {
+    if is_reserved(path) {
         return Err(format!("path {path} is reserved by the server"));
     }
+    if path == ANY_PATH { Ok(()) } else { check_characters(path) }
+}
+
+/// Checks that a client sends `path` unchanged.
+pub(super) fn check_characters(path: &str) -> Result<(), String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
     if !path.starts_with('/') || !path.chars().all(plain) {
         return Err(format!(

@@ -60,7 +60,7 @@ impl Sources {
         ]))
     }
 
-    /// The settings of `echogate gateway`: `route` at `/` and `/websockify`, on `address`.
+    /// The settings of `echogate gateway`: `route` on `address`.
     ///
     /// # Errors
     ///
@@ -68,14 +68,12 @@ impl Sources {
     pub(crate) fn into_gateway(
         mut self,
         address: HttpAddress,
-        route: &RouteSpec,
+        route: RouteSpec,
     ) -> Result<Sources, String> {
         self.reject("gateway", &["http", "listen", "route", "forward"])?;
         let [(_, flags), ..] = &mut self.0;
         flags.http = vec![address];
-        flags.route = ["/", "/websockify"]
-            .map(|path| RouteSpec { path: path.to_owned(), ..route.clone() })
-            .into();
+        flags.route = vec![route];
         Ok(self)
     }
 

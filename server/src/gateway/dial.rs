@@ -89,14 +89,7 @@ impl Upstream {
             Upstream::WebSocket(spec, to) => {
                 return limit.websocket(spec, to, headers).await.map(Connected::WebSocket);
             }
-            Upstream::Udp(at) => {
-                let socket = limit.udp(at).await?;
-                return Ok(Connected::Stream(UpstreamStream::Datagrams(socket)));
-            }
-            Upstream::UnixGram(path) => {
-                let socket = limit.apply(async { ConnectedDatagrams::unix(path) }).await?;
-                return Ok(Connected::Stream(UpstreamStream::Datagrams(socket)));
-            }
+            Upstream::Udp(_) | Upstream::UnixGram(_) => todo!(),
             Upstream::Service(backend) => {
                 let stream = InMemoryStream::new(backend.open(client, false));
                 return Ok(Connected::Stream(UpstreamStream::InMemory(stream)));

@@ -49,7 +49,7 @@ use crate::{
 /// A WebSocket path of the HTTP server, and the upstream that it leads to.
 #[derive(Debug)]
 pub(crate) struct Route {
-    /// The path of the request.
+    /// The path of the request, or [`ANY_PATH`](crate::config::ANY_PATH).
     pub(crate) path: Arc<str>,
     pub(crate) target: Target,
 }

@@ -180,8 +180,22 @@ fn passed_headers(context: &ServerContext, pass: &[HeaderName], request: &Header
     headers
 }
 
+/// Answers a request on a route, or on a path without one.
+pub(crate) async fn upgrade_if_any(
+    route: Option<Arc<Route>>,
+    state: State<Arc<ServerContext>>,
+    client: Extension<Client>,
+    permit: Extension<Arc<HttpPermit>>,
+    request: Request<Body>,
+) -> Response {
+    match route {
+        Some(route) => upgrade(route, state, client, permit, request).await,
+        None => no_such_route(state, client, permit, request),
+    }
+}
+
 /// Answers a request on a path without a route.
-pub(crate) async fn no_such_route(
+fn no_such_route(
     State(context): State<Arc<ServerContext>>,
     Extension(client): Extension<Client>,
     Extension(permit): Extension<Arc<HttpPermit>>,
@@ -308,7 +322,7 @@ fn bridge_upgraded(
 /// stream there, and datagram sockets belong to it.
 fn spawn(
     context: &ServerContext,
-    relay: impl Future<Output = End> + Send + 'static,
+    relay: impl Future + Send + 'static,
     exemption: Exemption,
     in_runtime: bool,
 ) {

@@ -20,7 +20,7 @@ use tokio::{
     net::{UdpSocket, UnixDatagram},
 };
 
-use super::socket_file::SocketFile;
+use super::{happy_eyeballs::of_source, socket_file::SocketFile};
 
 /// The largest payload of a UDP datagram over IPv4, in bytes: 65,535 less both headers.
 pub(crate) const MAX_UDP: usize = 65_507;
@@ -110,18 +110,21 @@ fn bind_temporary(name: &str) -> io::Result<(unix::UnixDatagram, Option<SocketFi
 }
 
 impl Udp {
-    /// Opens a socket that is connected to `peer`. Nothing is sent, so that a success does not
-    /// show whether a process listens there.
+    /// Opens a socket that is connected to `peer`, from the local address `source` if one is given.
+    /// Nothing is sent, so that a success does not show whether a process listens there.
     ///
     /// # Errors
     ///
     /// Those of bind(2) and connect(2).
-    pub(crate) async fn connect(peer: SocketAddr) -> io::Result<Udp> {
+    pub(crate) async fn connect(peer: SocketAddr, source: Option<SocketAddr>) -> io::Result<Udp> {
         let unspecified = match peer {
             SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         };
-        let socket = UdpSocket::bind((unspecified, 0)).await?;
+        let socket = match source {
+            Some(source) => UdpSocket::bind(source).await.map_err(|e| of_source(source, &e))?,
+            None => UdpSocket::bind((unspecified, 0)).await?,
+        };
         socket.connect(peer).await?;
         Ok(Udp::new(socket))
     }

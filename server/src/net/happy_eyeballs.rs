@@ -90,10 +90,13 @@ async fn connect_from(source: SocketAddr, address: SocketAddr) -> io::Result<Tcp
     let socket = if source.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // Connections of the same port that linger in TIME_WAIT do not block it.
     socket.set_reuseaddr(true)?;
-    socket.bind(source).map_err(|error| {
-        io::Error::new(error.kind(), format!("source address {source}: {}", describe(&error)))
-    })?;
+    socket.bind(source).map_err(|error| of_source(source, &error))?;
     socket.connect(address).await
+}
+
+/// An error of bind(2), with the address.
+pub(crate) fn of_source(source: SocketAddr, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("source address {source}: {}", describe(error)))
 }
 
 /// Connects to a host before `deadline`. The attempt at the next address starts when the last one

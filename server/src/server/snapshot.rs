@@ -16,7 +16,9 @@ use tokio::sync::watch;
 
 use super::sockets::{BoundSocket, BoundSockets, Purpose};
 use crate::{
-    config::{ForwardSpec, RouteSpec, Settings, SideKind, TargetSpec, UpstreamSpec},
+    config::{
+        BasePath, ForwardSpec, RouteSpec, Settings, SideKind, TargetSpec, UpstreamSpec,
+    },
     connections::limits::Limits,
     context::{ListenerService, ServerContext},
     gateway::{Forward, Route, Target, bridge, upstream::Upstream},
@@ -147,9 +149,9 @@ impl Snapshot {
         let endpoints = endpoints(sockets, &routes, &settings.forwards)?;
         let own_datagram_sockets =
             sockets.iter().filter_map(|bound| bound.socket.datagrams()).collect();
-        let mut lines = lines(sockets, &endpoints)?;
+        let mut lines = lines(sockets, &endpoints, &settings.base_path)?;
         lines.extend(settings.proxy_lines());
-        lines.extend(host_hint(sockets, &settings));
+        lines.extend(reach_hint(sockets, &settings).map(str::to_owned));
         let context = Arc::new(before.with_settings(settings, endpoints));
         let site = Arc::new(Site::new(&context, &routes));
         Ok(Snapshot { context, site, served, own_datagram_sockets, lines, has_operators })
@@ -231,7 +233,11 @@ fn endpoints(
 }
 
 /// One line for each socket and route, and the URL of the page.
-fn lines(sockets: &BoundSockets, endpoints: &Endpoints) -> io::Result<Vec<String>> {
+fn lines(
+    sockets: &BoundSockets,
+    endpoints: &Endpoints,
+    base_path: &BasePath,
+) -> io::Result<Vec<String>> {
     let Endpoints { listeners, routes, forwards } = endpoints;
     let mut lines: Vec<_> = listeners
         .iter()
@@ -250,19 +256,23 @@ fn lines(sockets: &BoundSockets, endpoints: &Endpoints) -> io::Result<Vec<String
             .map(|ForwardInfo { url, upstream }| format!("forward    {url} -> {upstream}")),
     );
     let page = http.iter().find(|url| url.starts_with("http"));
-    lines.extend(page.map(|url| format!("page       {url}/")));
+    lines.extend(page.map(|url| format!("page       {url}{base_path}/")));
     Ok(lines)
 }
 
-/// A line about `--allow-host`, where HTTP is reachable from other machines and no host name is
-/// allowed: pages, and programs that send `Origin`, are refused under any other name than
-/// `localhost`.
-fn host_hint(sockets: &BoundSockets, settings: &Settings) -> Option<String> {
-    let mut http = sockets.iter().filter(|bound| bound.role.purpose == Purpose::Http);
-    let is_exposed = http.any(|bound| bound.socket.tcp().is_some_and(|at| !at.ip().is_loopback()));
-    (is_exposed && settings.allow_host.is_empty()).then(|| {
-        "hosts      localhost and IP addresses (allow a host name with --allow-host)".to_owned()
-    })
+/// A line about the clients that can reach HTTP over TCP: those of this machine only; or, where no
+/// host name is allowed, those that use an IP address. Pages, and programs that send `Origin`, are
+/// refused under any other name than `localhost`.
+fn reach_hint(sockets: &BoundSockets, settings: &Settings) -> Option<&'static str> {
+    let http = sockets.iter().filter(|bound| bound.role.purpose == Purpose::Http);
+    let mut addresses = http.filter_map(|bound| bound.socket.tcp()).peekable();
+    addresses.peek()?;
+    match addresses.all(|at| at.ip().is_loopback()) {
+        true => Some("clients    of this machine only (listen on 0.0.0.0:PORT to accept others)"),
+        false => settings.allow_host.is_empty().then_some(
+            "hosts      localhost and IP addresses (allow a host name with --allow-host)",
+        ),
+    }
 }
 
 /// The address at which this process reaches a service by plain TCP: loopback where its listener

@@ -145,7 +145,8 @@ fn a_connection_that_is_reset_in_between_is_a_failure_for_both() {
     to.write_all(&half).unwrap();
     listener.child.stdout.as_mut().unwrap().read_exact(&mut half).unwrap();
     listener.notice();
-    [from, to].map(reset);
+    reset(from);
+    reset(to);
     let error = failure(sender);
     assert!(error.ends_with(": connection reset by peer\n"), "{error}");
     assert!(listener.notice().ends_with(": connection reset by peer"));
@@ -157,12 +158,19 @@ fn the_shell_redirects_files_as_in_the_readme() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     fs::write(path("photo.jpg"), noise(3_000_000)).unwrap();
-    let listener = listen_with(&["127.0.0.1:0"], Stdio::null());
+    let mut listener = listen_with(&["127.0.0.1:0"], Stdio::null());
+    let mut output = listener.child.stdout.take().unwrap();
+    let received = thread::spawn(move || {
+        let mut received = Vec::new();
+        output.read_to_end(&mut received).unwrap();
+        received
+    });
     let (host, port) = listener.address().rsplit_once(':').unwrap();
     let sent = Command::new(crate::ECHOGATE)
         .args(["connect", host, port])
         .stdin(fs::File::open(path("photo.jpg")).unwrap())
         .output();
     assert_eq!(sent.unwrap().status.code(), Some(0));
-    assert!(listener.finish().stdout == fs::read(path("photo.jpg")).unwrap());
+    assert_eq!(listener.finish().status.code(), Some(0));
+    assert!(received.join().unwrap() == fs::read(path("photo.jpg")).unwrap());
 }

@@ -278,6 +278,38 @@ fn a_target_may_be_a_host_and_a_port() {
 }
 
 #[test]
+fn the_family_and_the_source_address_are_as_asked() {
+    let address = serve(|mut stream| {
+        let peer = stream.peer_addr().unwrap();
+        write!(stream, "{}", peer.ip()).unwrap();
+    });
+    let port = address.rsplit(':').next().unwrap();
+    let arguments = ["-4", "--source", "127.0.0.9", "localhost", port];
+    assert_prints(&run(&arguments, b""), b"127.0.0.9");
+    for (arguments, status, line) in [
+        (&["-6", "127.0.0.1:1"][..], 1, "tcp://127.0.0.1:1: the host has no IPv6 address"),
+        (&["-6", "udp://127.0.0.1:1"], 1, "udp://127.0.0.1:1: the host has no IPv6 address"),
+        (
+            &["--source=192.0.2.7", "127.0.0.1:1"],
+            1,
+            "tcp://127.0.0.1:1: source address 192.0.2.7:0: cannot assign requested address",
+        ),
+        (
+            &["-6", "--source=127.0.0.1", "127.0.0.1:1"],
+            2,
+            "tcp://127.0.0.1:1: --source is an IPv4 address, and --ipv6 excludes those",
+        ),
+        (
+            &["-4", "unix:///s"],
+            2,
+            "unix:///s: --ipv4 has no effect: a Unix socket has no IP address",
+        ),
+    ] {
+        assert_fails(&run(arguments, b""), status, line);
+    }
+}
+
+#[test]
 fn with_crlf_lines_end_as_internet_protocols_want_it() {
     for (arguments, input, expected) in [
         (&[][..], &b"a\nb\r\n\xff"[..], &b"A\r\nB\r\n\xff"[..]),

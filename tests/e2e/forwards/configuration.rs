@@ -45,7 +45,7 @@ fn what_makes_no_sense_is_refused_in_one_line_that_says_which_and_why() {
         ("--forward", "tls://127.0.0.1:5433=tcp://h:1", "needs tls-cert and tls-key"),
         ("--forward", "5433=tcp://127.0.0.1:5433", "leads to itself"),
         ("--forward", "5433=ws://localhost:5433/", "leads to itself"),
-        ("--forward", "0.0.0.0:8080=tcp://h:1", "have the same address"),
+        ("--forward", "127.0.0.1:8080=tcp://h:1", "have the same address"),
         ("--forward", "unix:///a?mode=000=tcp://h:1", "mode=\"000\""),
         ("--route", "/x=ws://h/#framing=line", "unknown option \"framing\""),
         ("--route", "/x=ws://h/#header=Upgrade:x", "set by the WebSocket handshake"),

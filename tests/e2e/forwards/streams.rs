@@ -31,7 +31,7 @@ fn bytes_pass_in_both_directions_and_each_direction_ends_by_itself() {
     assert_eq!(read_exactly(&mut client, 10), b"still open");
     end(&upstream);
     assert_eq!(read_to_end(&mut client), b"");
-    let line = server.wait_for_log(&["connection 1", "closed"]);
+    let line = server.wait_for_log(&["the client ended the stream", "id=1"]);
     assert!(line.contains("tcp://"), "the log names the upstream: {line}");
 }
 
@@ -97,6 +97,7 @@ fn a_side_that_does_not_read_holds_the_other_back_and_loses_nothing() {
 #[test]
 fn unix_sockets_and_tls_are_sides_of_forwards() {
     let (folder, authority) = (TempDir::new().unwrap(), Authority::new());
+    authority.install(&authority.issue(&["localhost"]));
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let listener = UnixListener::bind(path("upstream")).unwrap();
     let there = std::thread::spawn(move || {

@@ -71,7 +71,7 @@ fn how_a_websocket_server_ends_is_told_to_the_client_of_a_forward() {
         let was_reset = ended.is_err_and(|e| e.kind() == ErrorKind::ConnectionReset);
         assert_eq!(was_reset, is_reset, "{code:?}");
         let part = code.map_or("(1006)".to_owned(), |code| format!("({code})"));
-        server.wait_for_log(&["connection 1", &part]);
+        server.wait_for_log(&["id=1", &part]);
     }
 }
 
@@ -139,7 +139,7 @@ fn messages_pass_with_their_types_fragments_and_close_both_ways() {
     assert_eq!(upstream.read().close(), (Some(4321), "the client's reason"));
     upstream.close(4322, "the server's answer");
     assert_eq!(client.read_close(), (Some(4322), "the server's answer".to_owned()));
-    server.wait_for_log(&["connection 1", "4321"]);
+    server.wait_for_log(&["id=1", "4321"]);
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn credentials_of_the_url_are_sent_and_shown_nowhere() {
     let upstream = RawWsServer::accept(upstream.accept(), &[]);
     assert_eq!(upstream.header("authorization"), Some("Basic dXNlcjpzZWNyZXQ="));
     drop(client);
-    server.wait_for_log(&["connection 1"]);
+    server.wait_for_log(&["id=1"]);
     let endpoints = http::get(server.address("http"), "/api/endpoints").text();
     let printed = server.printed("forward").unwrap();
     for text in server.log().iter().chain([&endpoints, &printed]) {

@@ -4,6 +4,7 @@
 //! - `forwards`: psql, redis-cli, scp, dig, nc and socat through forwards
 //! - `vnc`: Xtigervnc, and noVNC in the browser
 //! - `mqtt`: mosquitto, and MQTT.js in Node
+//! - `nginx`: in front of the server, below a path
 //! - `postgres`: PostgreSQL, and Neon's serverless driver in Node
 //! - `sockets`: nc, socat and Python's `socket`
 //! - `proxies`: tinyproxy, microsocks and `ssh -D`, between echogate and what it connects to
@@ -13,6 +14,7 @@
 
 mod forwards;
 mod mqtt;
+mod nginx;
 mod postgres;
 mod proxies;
 mod sockets;

@@ -181,10 +181,10 @@ pub(crate) async fn run(args: Args) -> Result<(), Error> {
 
 /// Refuses combinations of options that are invalid together.
 fn check(args: &Args, target: &Target) -> Result<(), String> {
-    if matches!(target, Target::Udp(_)) && args.size > MAX_UDP as u64 {
+    if matches!(target, Target::Udp(..)) && args.size > MAX_UDP as u64 {
         return Err(format!("--size exceeds the largest UDP datagram: {MAX_UDP} bytes"));
     }
-    if args.once && matches!(target, Target::Udp(_) | Target::UnixGram(_)) {
+    if args.once && matches!(target, Target::Udp(..) | Target::UnixGram(_)) {
         return Err("--once requires connections, which datagram sockets do not have".to_owned());
     }
     if args.duration.is_zero() {
@@ -201,7 +201,7 @@ impl Load {
     /// Creates the load, which begins now.
     fn new(args: &Args, target: &Target, url: String) -> Load {
         let websocket = matches!(target, Target::WebSocket(_));
-        let datagrams = matches!(target, Target::Udp(_) | Target::UnixGram(_));
+        let datagrams = matches!(target, Target::Udp(..) | Target::UnixGram(_));
         let payload = Payload::new(args.size, args.in_flight, args.expect, websocket);
         let schedule = Schedule::new(args.connections as usize, args.rate);
         let measured_from = schedule.start + args.warm_up;

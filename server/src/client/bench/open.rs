@@ -20,7 +20,7 @@ pub(super) async fn open(target: &Target) -> io::Result<Opened> {
         Target::Tcp(_) | Target::Tls(..) | Target::Unix(_) => {
             Ok(Opened::Stream(dial::stream(target).await?, Vec::new()))
         }
-        Target::Udp(_) | Target::UnixGram(_) => {
+        Target::Udp(..) | Target::UnixGram(_) => {
             Ok(Opened::Datagrams(dial::datagrams(target).await?))
         }
         Target::WebSocket(upgrade) => {

@@ -151,12 +151,12 @@ impl ListenArgs {
             verbose: self.session.verbose,
             reset_when_cut: true,
         };
-        Ok(ListenerSettings { url: endpoint.clone(), at, tls, protocol, options })
+        Ok(ListenerSettings { address: address.clone(), at, tls, protocol, options })
     }
 
     fn tls(&self, required: bool) -> Result<Option<ServerTls>, String> {
         match (&self.cert, &self.key, required) {
-            (Some(cert), Some(key), true) => ServerTls::read(cert, key).map(Some),
+            (Some(cert), Some(key), true) => ServerTls::read(cert, key, false).map(Some),
             (None, None, false) => Ok(None),
             (_, _, true) => Err("--cert and --key are required".to_owned()),
             (_, _, false) => Err("--cert is valid with tls:// and wss:// only".to_owned()),

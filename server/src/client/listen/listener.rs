@@ -2,7 +2,7 @@
 
 use std::{future::pending, io, pin::Pin, rc::Rc, time::Duration};
 
-use echogate_proto::endpoint::{Address, Endpoint, HostPort};
+use echogate_proto::endpoint::{Address, HostPort};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::time::timeout;
 
@@ -56,7 +56,8 @@ impl Protocol {
 /// The settings of a listener.
 #[derive(Debug)]
 pub(super) struct ListenerSettings {
-    pub(super) url: Endpoint,
+    /// The endpoint as given.
+    pub(super) address: Address,
     pub(super) at: ListenAddr,
     pub(super) tls: Option<ServerTls>,
     pub(super) protocol: Protocol,
@@ -124,35 +125,41 @@ impl Listener {
         }
     }
 
-    /// A hint for the user: the address, and the command for the other side.
-    pub(super) fn hint(&self, keep_open: bool) -> String {
-        let Endpoint { address, .. } = &self.settings.url;
+    /// The endpoint, with the port that the system has chosen for port 0.
+    pub(super) fn url(&self) -> Address {
+        let mut address = self.settings.address.clone();
         let bound = self.sockets.first().and_then(|socket| socket.at().ok());
-        let bound: Option<HostPort> = bound.and_then(|at| at.parse().ok());
-        let for_all = |at: &HostPort| matches!(&*at.host, "0.0.0.0" | "::");
-        // The port is known only now if the system has chosen it.
-        let with = |at: &HostPort, everywhere: bool| {
-            let port = bound.as_ref().map_or(at.port, |bound| bound.port);
-            let host = if everywhere && for_all(at) { "HOST" } else { &at.host };
-            HostPort { host: host.to_owned(), port }
-        };
-        let url = |everywhere| match address {
-            Address::Tcp(at) => Address::Tcp(with(at, everywhere)),
-            Address::Tls(at) => Address::Tls(with(at, everywhere)),
-            Address::Udp(at) => Address::Udp(with(at, everywhere)),
-            Address::Ws(at, path) => Address::Ws(with(at, everywhere), path.clone()),
-            Address::Wss(at, path) => Address::Wss(with(at, everywhere), path.clone()),
-            other => other.clone(),
-        };
-        let target = match url(true) {
+        let bound = bound.and_then(|at| at.parse::<HostPort>().ok());
+        if let (Some(at), Some(bound)) = (host_port(&mut address), bound) {
+            at.port = bound.port;
+        }
+        address
+    }
+
+    /// A hint for the user: the endpoint, and the command for the other side.
+    pub(super) fn hint(&self, keep_open: bool) -> String {
+        let url = self.url();
+        let mut target = url.clone();
+        if let Some(at) = host_port(&mut target)
+            && matches!(&*at.host, "0.0.0.0" | "::")
+        {
+            "HOST".clone_into(&mut at.host);
+        }
+        let target = match target {
             Address::Tcp(HostPort { host, port }) => format!("{host} {port}"),
             other => other.to_string(),
         };
         let clients = if keep_open { "clients, one after the other" } else { "one client" };
-        format!(
-            "listening on {} for {clients}; connect with: echogate connect {target}",
-            url(false)
-        )
+        format!("listening on {url} for {clients}; connect with: echogate connect {target}")
+    }
+}
+
+/// The host and port of an address, if it has them.
+fn host_port(address: &mut Address) -> Option<&mut HostPort> {
+    match address {
+        Address::Tcp(at) | Address::Tls(at) | Address::Udp(at) => Some(at),
+        Address::Ws(at, _) | Address::Wss(at, _) => Some(at),
+        Address::Unix(_) | Address::UnixGram(_) | Address::Service(_) => None,
     }
 }
 

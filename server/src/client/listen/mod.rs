@@ -33,9 +33,11 @@ pub(crate) use self::args::ListenArgs;
 pub(crate) async fn run(args: ListenArgs) -> Result<(), Error> {
     let endpoint = args.endpoint().map_err(Error::Usage)?;
     let url = shown_url(&endpoint);
-    let failed = |text: String| Error::Failed(format!("{url}: {text}"));
     let settings = args.settings(&endpoint).map_err(|why| Error::Usage(format!("{url}: {why}")))?;
-    let listener = Listener::bind(settings).await.map_err(|error| failed(describe(&error)))?;
+    let listener = Listener::bind(settings).await;
+    let listener =
+        listener.map_err(|error| Error::Failed(format!("{url}: {}", describe(&error))))?;
+    let url = listener.url().to_string();
     if args.session.verbose {
         verbose::start();
     }
@@ -45,7 +47,7 @@ pub(crate) async fn run(args: ListenArgs) -> Result<(), Error> {
         Mode::Pipe(pipe) => serve_pipe(pipe, listener, args.keep_open, notices).await,
         Mode::Messages(messages) => serve_messages(*messages, listener, args.keep_open).await,
     };
-    ended.map_err(|error| failed(error.to_string()))
+    ended.map_err(|error| Error::Failed(format!("{url}: {error}")))
 }
 
 /// Notices on the standard error, without `--quiet`.

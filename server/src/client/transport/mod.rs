@@ -161,7 +161,7 @@ impl Connection {
             Target::Tcp(_) | Target::Tls(..) | Target::Unix(_) => {
                 Ok(Connection::of_stream(dial::stream(target).await?, PeerRole::Server, options))
             }
-            Target::Udp(_) | Target::UnixGram(_) => {
+            Target::Udp(..) | Target::UnixGram(_) => {
                 let socket = dial::datagrams(target).await?;
                 let local = socket.local_addr();
                 let connection = Connection::of_datagrams(socket, PeerRole::Server, options);
@@ -246,6 +246,11 @@ impl Sender {
             Sender::WebSocket(sender) => sender.half_closes(),
             Sender::Datagram(_) => false,
         }
+    }
+
+    /// Whether our Close is to follow when both directions have ended by half-closes.
+    pub(super) fn closes_last(&self) -> bool {
+        matches!(self, Sender::WebSocket(sender) if sender.closes_last())
     }
 
     /// Whether the connection ends with Close frames. On such a connection the peer may also send

@@ -53,6 +53,7 @@ type Recorded = CloseRecorder<Box<dyn ByteStream>>;
 pub(in crate::client) struct WebSocketSender {
     sink: SplitSink<WebSocketStream<Recorded>, Message>,
     format: MessageFormat,
+    peer_role: PeerRole,
     end: Rc<OurEnd>,
 }
 
@@ -110,12 +111,17 @@ pub(super) async fn split(
     let end = Rc::<OurEnd>::default();
     let half_close = format.half_close;
     let receiver = WebSocketReceiver { stream, half_close, peer_role, end: end.clone(), close };
-    (WebSocketSender { sink, format, end }, receiver)
+    (WebSocketSender { sink, format, peer_role, end }, receiver)
 }
 
 impl WebSocketSender {
     pub(super) fn half_closes(&self) -> bool {
         self.format.half_close
+    }
+
+    /// Whether our Close follows the end of both directions: the server's part.
+    pub(super) fn closes_last(&self) -> bool {
+        self.peer_role == PeerRole::Client
     }
 
     async fn send(&mut self, message: Message) -> io::Result<()> {
@@ -166,8 +172,8 @@ impl WebSocketReceiver {
             let closed = match self.stream.next().await {
                 Some(Ok(Message::Text(text))) => return Ok(Received::Message(text.into())),
                 Some(Ok(Message::Binary(bytes))) if self.half_close && bytes.is_empty() => {
-                    // After the end of both directions the peer's Close follows with the result.
-                    if self.end.finished.get() {
+                    // After the end of both directions the server's Close follows with the result.
+                    if self.end.finished.get() && self.peer_role == PeerRole::Server {
                         continue;
                     }
                     return Ok(Received::HalfClosed);
