@@ -2,10 +2,10 @@
 //! tests control. `third_party::proxies` has real ones.
 
 use std::{
-    io::Write,
-    net::TcpStream,
+    io::{self, Write},
+    net::{Shutdown, TcpStream},
     process::{Command, Output, Stdio},
-    thread::JoinHandle,
+    thread::{self, JoinHandle},
 };
 
 use echogate_tests::{
@@ -24,18 +24,46 @@ fn http_proxy(status: &'static str) -> (String, JoinHandle<String>) {
     let proxy = Upstream::new();
     let url = format!("http://{}", proxy.address());
     let serving = proxy.serve(move |mut stream: TcpStream| {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.extend(tcp::read_exactly(&mut stream, 1));
-        }
+        let request = read_request(&mut stream);
         write!(stream, "HTTP/1.1 {status}\r\n\r\n").unwrap();
         if status.starts_with('2') {
             assert_eq!(tcp::read_exactly(&mut stream, 5), b"hello");
             stream.write_all(b"HELLO\n").unwrap();
         }
-        String::from_utf8(head).unwrap().lines().next().unwrap().to_owned()
+        request
     });
     (url, serving)
+}
+
+/// An HTTP proxy for one connection, which it passes to `target` whatever its name is; its URL, and
+/// the request line.
+fn relaying_proxy(target: String) -> (String, JoinHandle<String>) {
+    let proxy = Upstream::new();
+    let url = format!("http://{}", proxy.address());
+    let serving = proxy.serve(move |mut client: TcpStream| {
+        let request = read_request(&mut client);
+        client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+        let mut server = http::connect(&target);
+        let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+        let upload = thread::spawn(move || {
+            io::copy(&mut from, &mut to).ok();
+            to.shutdown(Shutdown::Write).ok();
+        });
+        io::copy(&mut server, &mut client).ok();
+        client.shutdown(Shutdown::Write).ok();
+        upload.join().unwrap();
+        request
+    });
+    (url, serving)
+}
+
+/// The request line of a request, whose head is read to its end and no further.
+fn read_request(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.extend(tcp::read_exactly(stream, 1));
+    }
+    String::from_utf8(head).unwrap().lines().next().unwrap().to_owned()
 }
 
 /// Runs `echogate` with these variables in its environment.
@@ -117,6 +145,35 @@ fn an_upstream_behind_a_proxy_is_reached_by_its_name() {
     client.send_frame(first::TEXT, b"hello");
     assert_eq!(client.read().payload, b"HELLO");
     assert_eq!(serving.join().unwrap(), "CONNECT db.invalid:5432 HTTP/1.1");
+}
+
+#[test]
+fn a_forward_and_a_route_lead_to_a_websocket_server_behind_a_proxy() {
+    let server = Server::start(ECHOGATE, &[]);
+    for (is_forward, variable) in [(true, "http_proxy"), (false, "ALL_PROXY")] {
+        let (url, serving) = relaying_proxy(server.address("http").to_owned());
+        let mut command = Command::new(ECHOGATE);
+        command.env(variable, &url).args(["--http", "127.0.0.1:0"]);
+        match is_forward {
+            true => {
+                command.args(["--forward", "127.0.0.1:0=ws://gate.invalid/ws/echo#framing=line"])
+            }
+            false => command.args(["--route", "/r=ws://gate.invalid:8080/ws/echo"]),
+        };
+        let gateway = Server::spawn(command);
+        if is_forward {
+            let mut client = http::connect(gateway.address("forward"));
+            client.write_all(b"hello\n").unwrap();
+            assert_eq!(tcp::read_exactly(&mut client, 6), b"hello\n");
+        } else {
+            let mut client = RawWs::connect(&gateway, "/r");
+            client.send_frame(first::TEXT, b"hello");
+            assert_eq!(client.read().payload, b"hello");
+        }
+        drop(gateway);
+        let port = if is_forward { 80 } else { 8080 };
+        assert_eq!(serving.join().unwrap(), format!("CONNECT gate.invalid:{port} HTTP/1.1"));
+    }
 }
 
 #[test]
