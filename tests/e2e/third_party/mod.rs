@@ -4,12 +4,14 @@
 //! - `vnc`: Xtigervnc, and noVNC in the browser
 //! - `mqtt`: mosquitto, and MQTT.js in Node
 //! - `postgres`: PostgreSQL, and Neon's serverless driver in Node
+//! - `listen`: nc, socat, websocat and wscat, at the other end of `echogate listen`
 //! - `sockets`: nc, socat and Python's `socket`
 //! - `proxies`: tinyproxy, microsocks and `ssh -D`, between echogate and what it connects to
 //! - `ssh`: sshd, and scp through `echogate connect`
 //! - `websockets`: the Python package
 //! - `wscat`: the terminal client
 
+mod listen;
 mod mqtt;
 mod postgres;
 mod proxies;
