@@ -53,7 +53,7 @@ impl Subscriber for Steps {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         let target = metadata.target();
         *metadata.level() <= Level::DEBUG
-            && metadata.is_event()
+            && !metadata.is_span()
             && MODULES.iter().any(|module| target.starts_with(module))
     }
 

@@ -6,6 +6,7 @@
 //! - `mqtt`: mosquitto, and MQTT.js in Node
 //! - `nginx`: in front of the server, below a path
 //! - `postgres`: PostgreSQL, and Neon's serverless driver in Node
+//! - `listen`: nc, socat, websocat and wscat, at the other end of `echogate listen`
 //! - `sockets`: nc, socat and Python's `socket`
 //! - `proxies`: tinyproxy, microsocks and `ssh -D`, between echogate and what it connects to
 //! - `ssh`: sshd, and scp through `echogate connect`
@@ -13,6 +14,7 @@
 //! - `wscat`: the terminal client
 
 mod forwards;
+mod listen;
 mod mqtt;
 mod nginx;
 mod postgres;
