@@ -5,13 +5,15 @@
 //! - [`origin`]: the pages that may connect, and the hosts under which requests are answered
 //! - [`switching`]: the head of a 101 response as it is written
 //! - [`dial`]: the connection to an upstream; [`in_memory`]: one to a built-in service
-//! - [`streams`]: the streams of the two sides of a bridge
+//! - [`streams`]: the streams of the two sides of a bridge; [`failure`]: the description of a failed
+//!   connection
 //! - [`bridge`]: the relay between a WebSocket and a byte stream, in either role; [`relay`]: the one
 //!   between two sides of the same kind; [`websocket`]: the parts that relays with a WebSocket side
 //!   share; [`masking_key`]: the keys of a client's frames
 
 pub(crate) mod bridge;
 pub(crate) mod dial;
+pub(in crate::gateway) mod failure;
 pub(crate) mod handshake;
 pub(crate) mod in_memory;
 pub(crate) mod masking_key;
