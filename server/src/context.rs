@@ -14,7 +14,7 @@ use crate::{
         limits::{Limits, share::Shares},
         registry::{Peer, Registry},
     },
-    net::hairpin::Hairpins,
+    net::{hairpin::Hairpins, hops::Hops},
     runtime::drain::Drain,
     service::backend::ServiceInstance,
 };
@@ -37,6 +37,8 @@ pub(crate) struct ServerContext {
     pub(crate) limits: Arc<Limits>,
     /// Counters of what was refused or lost.
     pub(crate) counters: Arc<Counters>,
+    /// This process in the hops of a request.
+    pub(crate) hops: Hops,
     /// Connections of bridges to this server's own listeners.
     pub(crate) hairpins: Hairpins,
     /// The threads that carry established connections.
@@ -93,6 +95,7 @@ impl ServerContext {
             endpoints: Endpoints::default(),
             limits: Arc::new(limits),
             counters: Arc::default(),
+            hops: Hops::random()?,
             hairpins: Hairpins::default(),
             loops: EventLoops::start()?,
             registry: Registry::default(),

@@ -1,19 +1,23 @@
-//! The native client, `echogate connect`, as a process: in pipes, over WebSocket, by datagrams, on
+//! The native client, `echogate connect` and `echogate listen`, as a process: in pipes, over WebSocket, by datagrams, on
 //! a terminal, with messages of any source, with reconnects. The servers here are a few lines each
 //! and misbehave on purpose.
 
 #![allow(clippy::unwrap_used, reason = "the servers of tests are tests")]
 
 mod again;
+mod commands;
 mod datagram;
 mod done;
+mod file;
 mod history;
 mod interop;
+mod listen;
 mod messages;
 mod output;
 mod pipe;
 mod terminal;
 mod upper;
+mod verbose;
 mod websocket;
 
 use std::{
@@ -100,15 +104,15 @@ fn assert_prints(output: &Output, stdout: &[u8]) {
     assert!(output.stdout == stdout, "{} bytes came", output.stdout.len());
 }
 
-/// Sends 100 MB through the client to `url`, checks the replies in upper case, and checks the
+/// Sends 100 MB through the client with these arguments, checks the replies in upper case, and checks the
 /// client's peak memory.
-fn assert_100_mb_come_back_upper_cased_in_little_memory(url: &str) {
+fn assert_100_mb_come_back_upper_cased_in_little_memory(arguments: &[&str]) {
     const PIECES: usize = 1600;
     const MAX_MEMORY_KB: usize = 40_000;
 
     // All byte values, in a length that is no multiple of a buffer size.
     let piece: Vec<u8> = (0..62_501_u32).map(|i| (i % 251) as u8 ^ (i / 251) as u8).collect();
-    let mut client = connect(&[url]);
+    let mut client = connect(arguments);
     let mut input = client.stdin.take().unwrap();
     let mut output = client.stdout.take().unwrap();
     let sent = piece.clone();

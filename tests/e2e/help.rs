@@ -9,7 +9,8 @@ use echogate_tests::pty::Terminal;
 
 use crate::ECHOGATE;
 
-const COMMANDS: [&str; 6] = ["serve", "gateway", "check", "connect", "bench", "completions"];
+const COMMANDS: [&str; 7] =
+    ["serve", "gateway", "check", "connect", "listen", "bench", "completions"];
 
 fn run(arguments: &[&str]) -> Output {
     Command::new(ECHOGATE).args(arguments).stdin(Stdio::null()).output().unwrap()

@@ -83,7 +83,7 @@ fn a_wrong_flag_is_named_with_status_2() {
         (&["--route", "/x=service:lower"], &["--route", "lower"]),
         (&["--route", "/x=udp://h:1"], &["--route", "udp://h:1"]),
         (&["--route", "/x=tcp://h:1", "--route", "/x=tcp://h:2"], &["--route", "/x", "twice"]),
-        (&["--drain", "10"], &["--drain", "10s"]),
+        (&["--drain", "10x"], &["--drain", "10s"]),
         (&["--drain", "soon"], &["--drain", "soon"]),
         (&["--drain", "99999999999999999999s"], &["--drain"]),
         (&["--max-message", "-1"], &["-1"]),
@@ -413,7 +413,7 @@ fn a_listener_is_given_as_often_as_wanted() {
 type Setting = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
 
 /// All settings whose values can be checked alone. (The addresses are only parsed, not bound.)
-const SETTINGS: [Setting; 24] = [
+const SETTINGS: [Setting; 27] = [
     (
         "http",
         &["127.0.0.1:0", "[::1]:80", "localhost:1", "my_host-1.example.:65535"],
@@ -437,6 +437,22 @@ const SETTINGS: [Setting; 24] = [
         ],
     ),
     (
+        "base-path",
+        &["/", "/tools/echogate", "/tools/", "/a.b/~c_-"],
+        &[
+            ("tools", "expected /"),
+            ("/a b", "expected /"),
+            ("/%61", "expected /"),
+            ("/a/../b", "resolve"),
+            ("/a//b", "empty segment"),
+            ("//", "empty segment"),
+            ("/api/", "reserved"),
+            ("/healthz", "reserved"),
+            ("/style.css", "reserved"),
+            ("/ws", "the route /ws cannot be requested below /ws"),
+        ],
+    ),
+    (
         "listen",
         &["upper=tcp://127.0.0.1:0", "time=udp://[::]:0", "echo=unix:///x.sock?mode=0660"],
         &[
@@ -454,10 +470,16 @@ const SETTINGS: [Setting; 24] = [
     ),
     (
         "route",
-        &["/=tcp://h:1", "/a.b/~c_-/=tcp://[::1]:1?max=1", "/healthz/x=service:upper"],
+        &[
+            "/=tcp://h:1",
+            "/*=tcp://h:1",
+            "/a.b/~c_-/=tcp://[::1]:1?max=1",
+            "/healthz/x=service:upper",
+        ],
         &[
             ("x=tcp://h:1", "expected /"),
             ("/x?y=tcp://h:1", "expected /"),
+            ("/x/*=tcp://h:1", "expected /"),
             ("/x#y=tcp://h:1", "expected /"),
             ("/x%20=tcp://h:1", "expected /"),
             ("/x y=tcp://h:1", "expected /"),
@@ -525,7 +547,23 @@ const SETTINGS: [Setting; 24] = [
             ("2001:db8::1/32", "2001:db8::/32"),
             ("10.0.0.0/-1", "not a network"),
             ("*", "not a network"),
+            ("unix", "no effect"),
         ],
+    ),
+    (
+        "proxy",
+        &[],
+        &[
+            ("http://proxy.example", "has no effect: every upstream is on this machine"),
+            ("https://proxy.example", "TLS to a proxy"),
+            ("socks4://proxy.example", "socks5h://"),
+            ("http://proxy.example:x", "the address of the proxy"),
+        ],
+    ),
+    (
+        "no-proxy",
+        &["*", "a.example, .b.example,10.0.0.0/8"],
+        &[("a.example:80", "expected a host name"), ("10.0.0.0/40", "expected a host name")],
     ),
     (
         "web-root",
@@ -547,9 +585,8 @@ const SETTINGS: [Setting; 24] = [
     ),
     (
         "drain",
-        &["1s", "0s", "500ms"],
+        &["1s", "0s", "500ms", "1"],
         &[
-            ("1", "10s"),
             ("-1s", "10s"),
             ("1.5s", "10s"),
             ("1d", "10s"),
@@ -576,12 +613,17 @@ const SETTINGS: [Setting; 24] = [
     (
         "header-timeout",
         &["1s"],
-        &[("0s", "longer than 0s"), ("0ms", "longer than 0s"), ("10", "10s")],
+        &[
+            ("0s", "longer than 0s"),
+            ("0ms", "longer than 0s"),
+            ("0", "longer than 0s"),
+            ("+1", "10s"),
+        ],
     ),
     ("write-timeout", &["1s"], &[("0s", "longer than 0s")]),
     ("keep-alive-timeout", &["1m"], &[("0s", "longer than 0s")]),
     ("dial-timeout", &["1s"], &[("0h", "longer than 0s"), ("soon", "10s")]),
-    ("idle-timeout", &["0s", "1h"], &[("0", "10s"), ("never", "10s")]),
+    ("idle-timeout", &["0s", "0", "1h"], &[("-1", "10s"), ("never", "10s")]),
     ("ping-interval", &["500ms"], &[("0s", "longer than 0s"), ("1 m", "10s")]),
     ("ping-timeout", &["1m"], &[("0m", "longer than 0s"), ("1M", "10s")]),
 ];
@@ -652,7 +694,7 @@ fn every_setting_is_judged_above() {
     for (name, ..) in SETTINGS {
         assert!(variables.contains(&&*variable(name)), "{name}: {variables:?}");
     }
-    let others = ["ECHOGATE_CONFIG", "ECHOGATE_NO_API"];
+    let others = ["ECHOGATE_CONFIG", "ECHOGATE_NO_API", "ECHOGATE_TLS_ONLY"];
     assert_eq!(variables.len(), SETTINGS.len() + others.len(), "{variables:?}");
     assert!(others.iter().all(|other| variables.contains(other)), "{variables:?}");
 }

@@ -1,27 +1,21 @@
 //! The command line of `echogate connect`, and the mode that it selects.
 
-use std::{
-    io::{self, IsTerminal},
-    time::Duration,
-};
+use std::time::Duration;
 
 use clap::value_parser;
+use echogate_proto::endpoint::Endpoint;
 
 use super::{
     modes::{
         Mode,
-        messages::{
-            MessageOptions, Messages,
-            output::OutputFormat,
-            prompt::Prompt,
-            source::{InputLines, Message, Source, Timer},
-        },
-        pipe::Pipe,
+        messages::source::{Message, Timer},
     },
     pending_replies::Wait,
     reconnect::ConnectionPolicy,
+    session_args::{SessionArgs, SessionPlan},
     target::Target,
     target_args::TargetArgs,
+    transport::TransportOptions,
 };
 use crate::config::parse_duration;
 
@@ -32,30 +26,21 @@ pub(crate) struct Args {
     #[command(flatten)]
     pub(super) target: TargetArgs,
 
+    #[command(flatten)]
+    pub(super) session: SessionArgs,
+
     /// Send TEXT, as a typed line is sent, instead of the input
     #[arg(long, short, value_name = "TEXT", help_heading = "Messages", group = "given")]
     message: Option<String>,
 
     /// Send the Unix time with its fraction, such as 1532345678.250000, instead of the input
-    #[arg(long, help_heading = "Messages", group = "given")]
+    #[arg(long, help_heading = "Messages", group = "given", conflicts_with = "hex")]
     now: bool,
 
     /// Repeat --message or --now every TIME (500ms, 10s, 5m), beginning at once
     #[arg(long, value_name = "TIME", help_heading = "Messages")]
     #[arg(value_parser = parse_duration, requires = "given")]
     every: Option<Duration>,
-
-    /// Read and write hexadecimal text (00 61 ff), one message per line
-    #[arg(long, help_heading = "Messages", conflicts_with = "now")]
-    hex: bool,
-
-    /// Send WebSocket text messages: in a pipe, one for each line
-    #[arg(long, help_heading = "Messages", conflicts_with = "hex")]
-    text: bool,
-
-    /// Send WebSocket binary messages, also for lines
-    #[arg(long, help_heading = "Messages", conflicts_with = "text")]
-    binary: bool,
 
     /// Exit after N messages and their replies
     #[arg(long, short = 'n', value_name = "N", help_heading = "End of the session")]
@@ -91,14 +76,6 @@ pub(crate) struct Args {
     /// standard error
     #[arg(long, help_heading = "Output")]
     timing: bool,
-
-    /// Show nothing but the replies
-    #[arg(long, short, help_heading = "Output")]
-    quiet: bool,
-
-    /// Do not keep typed lines in $XDG_STATE_HOME/echogate/history
-    #[arg(long, help_heading = "Output")]
-    no_history: bool,
 }
 
 const EXAMPLES: &str = "\
@@ -153,25 +130,32 @@ completely, or an output that could not be written); 2 invalid usage. One line o
 gives the reason.";
 
 impl Args {
-    /// The validated target.
-    pub(super) fn target(&self) -> Result<Target, String> {
-        let target = Target::new(&self.target)?;
+    /// The validated target at `endpoint`.
+    pub(super) fn target(&self, endpoint: &Endpoint) -> Result<Target, String> {
+        let target = Target::new(endpoint, &self.target)?;
         if self.every.is_some_and(|every| every.is_zero()) {
             return Err("--every 0 is invalid: the interval must be longer than 0".to_owned());
         }
         if self.count.is_some() && self.is_given() && self.every.is_none() {
             return Err("--count with --message or --now requires --every".to_owned());
         }
-        let target = match (self.text, self.binary) {
-            (false, false) => target,
-            (text, _) => target.with_format(if text { "--text" } else { "--binary" })?,
-        };
+        self.session.check(target.kind())?;
+        let target = if self.session.binary { target.with_binary() } else { target };
         if self.half_close { target.with_half_close() } else { Ok(target) }
     }
 
     /// The rules by which connections are made.
     pub(super) fn policy(&self) -> ConnectionPolicy {
-        ConnectionPolicy { once: self.once, reconnect: self.reconnect, wait: self.wait() }
+        ConnectionPolicy {
+            once: self.once,
+            reconnect: self.reconnect,
+            transport: TransportOptions {
+                silence: self.wait().silence(),
+                crlf: self.session.crlf,
+                verbose: self.session.verbose,
+                reset_when_cut: false,
+            },
+        }
     }
 
     /// The limit of the wait for replies when the input has ended.
@@ -179,39 +163,19 @@ impl Args {
         if self.stay { Wait::Forever } else { self.wait.unwrap_or_default() }
     }
 
-    /// The mode that the options and the standard streams select.
-    pub(super) fn mode(&self) -> Result<Mode, String> {
-        let (input, output) = (io::stdin().is_terminal(), io::stdout().is_terminal());
-        let wait = self.wait();
-        let options = MessageOptions {
-            format: OutputFormat { terminal: output, hex: self.hex },
-            timing: self.timing,
-            quiet: self.quiet,
+    /// The mode that the options and the standard streams select for the target at `url`.
+    pub(super) fn mode(&self, target: &Target, url: &str) -> Result<Mode, String> {
+        let message = self.is_given().then(|| self.given()).transpose()?;
+        Ok(self.session.mode(SessionPlan {
+            transport: target.kind(),
+            url: url.to_owned(),
+            timer: message.map(|message| Timer::new(message, self.every)),
+            count: self.count,
             once: self.once,
             reconnect: self.reconnect,
-            wait,
-            ends_by_silence: self.once || self.count.is_some(),
-        };
-        let messages = if self.is_given() {
-            let timer = Timer::new(self.given()?, self.every);
-            Messages::new(Source::Timer(timer), self.count, options)
-        } else if input && output {
-            let prompt = Prompt { url: self.target.url().to_string(), history: !self.no_history };
-            Messages::with_prompt(prompt, self.count, options)
-        } else if self.takes_lines(input) {
-            let lines = InputLines::new(tokio::io::stdin());
-            Messages::new(Source::Lines(lines), self.count, options)
-        } else {
-            return Ok(Mode::Pipe(Pipe { wait }));
-        };
-        Ok(Mode::Messages(Box::new(messages)))
-    }
-
-    /// Whether each line of an input without a prompt is a message: if an option requires it, or
-    /// if the input is a terminal and the transport preserves message boundaries.
-    fn takes_lines(&self, typed: bool) -> bool {
-        let required = self.once || self.hex || self.timing || self.reconnect || self.text;
-        required || self.count.is_some() || typed && !self.binary && self.target.has_messages()
+            timing: self.timing,
+            wait: self.wait(),
+        }))
     }
 
     /// Whether the message to send is given on the command line.
@@ -223,7 +187,7 @@ impl Args {
     fn given(&self) -> Result<Message, String> {
         match &self.message {
             Some(text) => {
-                Message::new(text.clone(), self.hex).map_err(|e| format!("--message: {e}"))
+                Message::new(text.clone(), self.session.hex).map_err(|e| format!("--message: {e}"))
             }
             None => Ok(Message::Now),
         }

@@ -11,7 +11,8 @@ use tokio::{
 use super::target::Target;
 use crate::net::{
     connected_datagrams::{ConnectedSocket, Udp},
-    happy_eyeballs::{self, ConnectError},
+    happy_eyeballs::{ConnectError, ConnectOptions},
+    proxy::{self, ConnectionError, Destination, ProxyFailure},
     resolve,
     stream::Stream,
     tls::client::ClientTls,
@@ -25,10 +26,10 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connects to a byte stream target.
 pub(super) async fn stream(target: &Target) -> io::Result<Stream> {
     match target {
-        Target::Tcp(at) => host(at, None).await,
-        Target::Tls(at, trust) => host(at, Some(trust)).await,
+        Target::Tcp(to) => host(to, None).await,
+        Target::Tls(to, trust) => host(to, Some(trust)).await,
         Target::Unix(path) => Ok(unix(path).await?.into()),
-        Target::Udp(_) | Target::UnixGram(_) | Target::WebSocket(_) => {
+        Target::Udp(..) | Target::UnixGram(_) | Target::WebSocket(_) => {
             Err(io::ErrorKind::Unsupported.into())
         }
     }
@@ -37,7 +38,7 @@ pub(super) async fn stream(target: &Target) -> io::Result<Stream> {
 /// Opens a socket for a datagram target.
 pub(super) async fn datagrams(target: &Target) -> io::Result<ConnectedSocket> {
     match target {
-        Target::Udp(at) => Ok(ConnectedSocket::Udp(udp(at).await?)),
+        Target::Udp(at, options) => Ok(ConnectedSocket::Udp(udp(at, *options).await?)),
         Target::UnixGram(path) => ConnectedSocket::unix(path),
         Target::Tcp(_) | Target::Tls(..) | Target::Unix(_) | Target::WebSocket(_) => {
             Err(io::ErrorKind::Unsupported.into())
@@ -45,10 +46,24 @@ pub(super) async fn datagrams(target: &Target) -> io::Result<ConnectedSocket> {
     }
 }
 
-/// Connects to the first address of a host that accepts.
-async fn tcp(at: &HostPort) -> io::Result<TcpStream> {
-    let connected = happy_eyeballs::connect(at, Instant::now() + DIAL_TIMEOUT).await;
+/// Connects to the first address of a host that accepts, or through the proxy.
+async fn tcp(to: &Destination) -> io::Result<TcpStream> {
+    let connected = proxy::connect(to, Instant::now() + DIAL_TIMEOUT).await;
     let stream = connected.map_err(|error| match error {
+        ConnectionError::Direct(error) => describe_error(&to.host, error),
+        ConnectionError::Proxy(error) => match error.failure {
+            ProxyFailure::TimedOut => timed_out(&error.to_string()),
+            _ => io::Error::other(error.to_string()),
+        },
+    })?;
+    // Typed lines must be sent without delay.
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// The error of a direct connection to `at`.
+fn describe_error(at: &HostPort, error: ConnectError) -> io::Error {
+    match error {
         ConnectError::Unresolved(error) => error.of_host(&at.host),
         ConnectError::ResolverTimedOut => resolver_timed_out(at),
         ConnectError::TimedOut => timed_out("no answer"),
@@ -56,15 +71,12 @@ async fn tcp(at: &HostPort) -> io::Result<TcpStream> {
         ConnectError::Failed { tried, cause } => {
             io::Error::new(cause.kind(), format!("{} ({tried} addresses tried)", describe(&cause)))
         }
-    })?;
-    // Typed lines must be sent without delay.
-    stream.set_nodelay(true)?;
-    Ok(stream)
+    }
 }
 
 /// Connects to a host, over TLS if `trust` is given.
-pub(super) async fn host(at: &HostPort, trust: Option<&ClientTls>) -> io::Result<Stream> {
-    let stream = tcp(at).await?;
+pub(super) async fn host(to: &Destination, trust: Option<&ClientTls>) -> io::Result<Stream> {
+    let stream = tcp(to).await?;
     Ok(match trust {
         None => stream.into(),
         Some(trust) => in_time(trust.connect("server", stream)).await?.into(),
@@ -80,16 +92,21 @@ async fn unix(path: &UnixPath) -> io::Result<UnixStream> {
 /// a UDP socket sends nothing, so it does not show whether a server listens there. Where all
 /// addresses are loopback ones, as for `localhost`, IPv4 is preferred: most servers that listen on
 /// one loopback address listen on 127.0.0.1.
-async fn udp(at: &HostPort) -> io::Result<Udp> {
+async fn udp(at: &HostPort, options: ConnectOptions) -> io::Result<Udp> {
     let resolved = timeout(DIAL_TIMEOUT, resolve::addresses(at)).await;
     let resolved = resolved.map_err(|_| resolver_timed_out(at))?;
-    let mut addresses = resolved.map_err(|error| error.of_host(&at.host))?;
+    let addresses = resolved.map_err(|error| error.of_host(&at.host))?;
+    let mut addresses = options.select(addresses)?;
     if addresses.iter().all(|address| address.ip().is_loopback()) {
         addresses.sort_by_key(SocketAddr::is_ipv6);
     }
     let mut result = Err(io::Error::other("the host name has no address"));
     for address in addresses {
-        result = Udp::connect(address).await;
+        result = Udp::connect(address, options.source).await;
+        match &result {
+            Ok(_) => tracing::debug!("datagrams go to {address}"),
+            Err(error) => tracing::debug!("{address}: {}", describe(error)),
+        }
         if result.is_ok() {
             break;
         }
@@ -123,7 +140,8 @@ mod tests {
     #[tokio::test]
     async fn udp_to_localhost_prefers_ipv4() {
         let at = HostPort { host: "localhost".to_owned(), port: 9 };
-        let socket = ConnectedSocket::Udp(udp(&at).await.unwrap());
+        let socket = udp(&at, ConnectOptions::default()).await.unwrap();
+        let socket = ConnectedSocket::Udp(socket);
         assert!(socket.local_addr().is_some_and(|local| local.is_ipv4()));
     }
 }

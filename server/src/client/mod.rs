@@ -2,27 +2,36 @@
 //!
 //! In reading order:
 //!
-//! - `args`: the command line, and the mode that it selects
-//! - `target`: the validated target of a connection; `target_args`: its options on the command line
+//! - `args`: the command line of `connect`; `session_args`: the options that it shares with `listen`,
+//!   and the mode that they select
+//! - `target`: the validated target of a connection; `target_args`, `target_endpoint`, `address_args`:
+//!   its options and its endpoint on the command line
 //! - `dial`: connected streams and datagram sockets
 //! - `transport`: a connection over any transport: a sender and a receiver
 //! - `session`: both directions of a connection, driven until they have ended
 //! - `pending_replies`: the replies that a session waits for, and their time limits
+//! - `verbose`: the steps of a connection, for `--verbose`
 //! - `modes`: the pipe mode and the messages mode
 //! - `reconnect`: sessions over several connections in turn
+//! - `listen`: the server's side: sessions with clients
 //! - `bench`: the load generator
 
 pub(crate) mod bench;
 
+mod address_args;
 mod args;
 mod dial;
+pub(crate) mod listen;
 mod modes;
 mod pending_replies;
 mod reconnect;
 mod session;
+mod session_args;
 mod target;
 mod target_args;
+mod target_endpoint;
 mod transport;
+mod verbose;
 
 use echogate_proto::endpoint::Endpoint;
 use thiserror::Error as ThisError;
@@ -35,11 +44,16 @@ pub(crate) use self::args::Args;
 #[derive(Debug, ThisError)]
 pub(crate) enum Error {
     /// The command line is invalid.
-    #[error("{0}: {1}")]
-    Usage(Endpoint, String),
+    #[error("{0}")]
+    Usage(String),
     /// The connection could not be made, or failed.
-    #[error("{0}: {1}")]
-    Failed(Endpoint, String),
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// The URL of `endpoint` for errors and reports: without credentials.
+fn shown_url(endpoint: &Endpoint) -> String {
+    Endpoint { credentials: None, ..endpoint.clone() }.to_string()
 }
 
 /// Runs `echogate connect`: connects, sends the input and writes the replies until both directions
@@ -48,20 +62,27 @@ pub(crate) enum Error {
 /// A read of the standard input may still be pending afterwards, so the runtime must be shut down
 /// with [`shutdown_background`](tokio::runtime::Runtime::shutdown_background).
 pub(crate) async fn run(args: Args) -> Result<(), Error> {
-    let url = args.target.url();
-    let usage = |text| Error::Usage(url.clone(), text);
-    let target = args.target().map_err(usage)?;
+    let endpoint = args.target.endpoint().map_err(Error::Usage)?;
+    let url = shown_url(&endpoint);
+    let usage = |text| Error::Usage(format!("{url}: {text}"));
+    let target = args.target(&endpoint).map_err(usage)?;
     args.target.warn();
-    let policy = args.policy();
-    let ended = match args.mode().map_err(usage)? {
-        Mode::Pipe(pipe) => match policy.connect(&target).await {
-            Ok(connection) => pipe.run(connection).await.map(drop),
-            Err(error) => Err(error),
-        },
+    if args.session.verbose {
+        verbose::start();
+    }
+    let mut policy = args.policy();
+    let ended = match args.mode(&target, &url).map_err(usage)? {
+        Mode::Pipe(mut pipe) => {
+            policy.transport.reset_when_cut = true;
+            match policy.connect(&target).await {
+                Ok(connection) => pipe.run(connection).await.map(drop),
+                Err(error) => Err(error),
+            }
+        }
         Mode::Messages(mut messages) => {
             let ended = policy.run(&target, &mut messages).await;
             messages.close(ended)
         }
     };
-    ended.map_err(|error| Error::Failed(url.clone(), error.to_string()))
+    ended.map_err(|error| Error::Failed(format!("{url}: {error}")))
 }

@@ -35,6 +35,9 @@ pub(super) enum Wait {
     For(Duration),
     /// No limit: until the server ends the connection.
     Forever,
+    /// No limit, as with [`Wait::Forever`]; but when the peer has ended its direction, the input is
+    /// read until it pauses. For a server, whose clients decide when they are done.
+    UntilPeerEnds,
 }
 
 impl FromStr for Wait {
@@ -56,9 +59,17 @@ impl Wait {
     /// that an endless input does not keep the client running. None: no limit.
     pub(super) fn for_input(self) -> Option<Duration> {
         match self {
-            Wait::Default => Some(SILENCE),
+            Wait::Default | Wait::UntilPeerEnds => Some(SILENCE),
             Wait::For(time) => Some(time),
             Wait::Forever => None,
+        }
+    }
+
+    /// The silence of a datagram peer after which outstanding replies count as lost.
+    pub(super) fn silence(self) -> Duration {
+        match self {
+            Wait::For(time) => time,
+            Wait::Default | Wait::Forever | Wait::UntilPeerEnds => SILENCE,
         }
     }
 }
@@ -156,7 +167,7 @@ impl PendingReplies {
         loop {
             let complete = self.is_complete(expected);
             let limit = match wait {
-                Wait::Forever => return std::future::pending().await,
+                Wait::Forever | Wait::UntilPeerEnds => return std::future::pending().await,
                 Wait::For(time) => time,
                 Wait::Default => match expected {
                     Expected::Optional if complete => return Ok(()),

@@ -10,10 +10,9 @@ use tokio::time::sleep;
 
 use super::{
     modes::messages::Messages,
-    pending_replies::{SILENCE, Wait},
     session::SessionError,
     target::Target,
-    transport::Connection,
+    transport::{Connection, TransportOptions},
 };
 use crate::text::io_error::describe;
 
@@ -24,18 +23,13 @@ pub(super) struct ConnectionPolicy {
     pub(super) once: bool,
     /// A connection that fails, or ends before all messages are sent, is made again.
     pub(super) reconnect: bool,
-    /// The limit of the wait for replies when all messages are sent.
-    pub(super) wait: Wait,
+    pub(super) transport: TransportOptions,
 }
 
 impl ConnectionPolicy {
     /// Connects to `target`.
     pub(super) async fn connect(self, target: &Target) -> Result<Connection, SessionError> {
-        let silence = match self.wait {
-            Wait::For(time) => time,
-            Wait::Default | Wait::Forever => SILENCE,
-        };
-        Connection::open(target, silence).await.map_err(SessionError::Connection)
+        Connection::open(target, self.transport).await.map_err(SessionError::Connection)
     }
 
     /// Sends all of `messages`, and returns the description of the last connection's end.

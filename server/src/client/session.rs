@@ -17,7 +17,7 @@ use tokio::{
 
 use super::{
     pending_replies::{Expected, PendingReplies, Wait},
-    transport::{End, Sender},
+    transport::{End, PeerRole, Sender},
 };
 use crate::terminal::Stopped;
 use crate::text::io_error::describe;
@@ -80,8 +80,9 @@ impl SessionError {
 }
 
 /// The state of the peer's direction. The download sets it, the upload waits for it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Peer {
+    pub(super) role: PeerRole,
     state: Cell<PeerState>,
     changed: Notify,
 }
@@ -98,6 +99,10 @@ enum PeerState {
 }
 
 impl Peer {
+    pub(super) fn new(role: PeerRole) -> Peer {
+        Peer { role, state: Cell::default(), changed: Notify::new() }
+    }
+
     /// Sets that the peer has ended its direction, and whether it may still read.
     pub(super) fn set_ended(&self, may_read: bool) {
         self.state.set(if may_read { PeerState::HalfClosed } else { PeerState::Closed });
@@ -208,8 +213,13 @@ pub(super) async fn finish(
     by_silence: bool,
 ) -> Result<UploadEnd, SessionError> {
     sender.finish().await.map_err(SessionError::Connection)?;
-    if sender.half_closes() && wait == Wait::Default && !by_silence {
-        return Ok(UploadEnd::Finished);
+    let has_limit = by_silence || !matches!(wait, Wait::Default | Wait::UntilPeerEnds);
+    if sender.half_closes() && !has_limit {
+        if !sender.closes_last() {
+            return Ok(UploadEnd::Finished);
+        }
+        peer.done(Some(Duration::ZERO)).await;
+        return close_upload(sender).await;
     }
     // A datagram peer does not know of us before the first message.
     if sender.half_closes() || sender.has_close() || pending.has_sent() {
@@ -238,14 +248,17 @@ pub(super) async fn close_upload(sender: &mut Sender) -> Result<UploadEnd, Sessi
     if !sender.has_close() {
         return Ok(UploadEnd::Done);
     }
-    sender.close(CloseCode::NORMAL).await.map_err(SessionError::Connection)?;
+    sender.close(CloseCode::NORMAL, "").await.map_err(SessionError::Connection)?;
     Ok(UploadEnd::Closing)
 }
 
 /// Closes a connection whose session has ended, with the close code for `error`.
 pub(super) async fn close(sender: &mut Sender, error: Option<&SessionError>) {
+    if error.is_none() {
+        sender.set_complete();
+    }
     if let Some(code) = error.map_or(Some(CloseCode::NORMAL), SessionError::close_code) {
-        timeout(CLOSE_TIMEOUT, sender.close(code)).await.ok();
+        timeout(CLOSE_TIMEOUT, sender.close(code, "")).await.ok();
     }
 }
 
@@ -271,7 +284,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_end_of_the_download_ends_the_upload() {
         for may_read in [true, false] {
-            let peer = Peer::default();
+            let peer = Peer::new(PeerRole::Server);
             let upload = async {
                 peer.done(Some(Duration::from_secs(1))).await;
                 Ok(UploadEnd::Done)
@@ -283,22 +296,27 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_end_of_one_direction_waits_for_the_other() {
         let finished = || ready(Ok(UploadEnd::Finished));
-        assert_eq!(run(finished(), late(end(true)), &Peer::default()).await.unwrap(), "ended");
+        assert_eq!(
+            run(finished(), late(end(true)), &Peer::new(PeerRole::Server)).await.unwrap(),
+            "ended"
+        );
         let unsent = late(Err(SessionError::Unsent("1 byte".to_owned())));
-        let error = run(unsent, ready(end(true)), &Peer::default()).await.unwrap_err();
+        let error = run(unsent, ready(end(true)), &Peer::new(PeerRole::Server)).await.unwrap_err();
         assert_eq!(error.to_string(), "1 byte");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_close_that_is_not_answered_times_out() {
         let closing = ready(Ok(UploadEnd::Closing));
-        run(closing, pending::<Result<End, SessionError>>(), &Peer::default()).await.unwrap();
+        run(closing, pending::<Result<End, SessionError>>(), &Peer::new(PeerRole::Server))
+            .await
+            .unwrap();
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_reset_that_only_the_upload_has_seen_is_a_failure_and_a_broken_pipe_is_none() {
         let (reset, broken) = (io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe);
-        let peer = Peer::default();
+        let peer = Peer::new(PeerRole::Server);
         run(ready(failed(reset)), late(end(true)), &peer).await.unwrap_err();
         run(ready(failed(broken)), late(end(true)), &peer).await.unwrap();
     }
@@ -307,13 +325,13 @@ mod tests {
     async fn an_input_that_cannot_be_read_ends_both_directions() {
         let upload = ready(Err(SessionError::Input(io::ErrorKind::IsADirectory.into())));
         let download = pending::<Result<End, SessionError>>();
-        let error = run(upload, download, &Peer::default()).await.unwrap_err();
+        let error = run(upload, download, &Peer::new(PeerRole::Server)).await.unwrap_err();
         assert_eq!(error.to_string(), "standard input: is a directory");
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_input_that_pauses_after_the_peers_end_is_waited_for_as_long_as_asked() {
-        let peer = Peer::default();
+        let peer = Peer::new(PeerRole::Server);
         timeout(Duration::from_secs(9), peer.done(None)).await.unwrap_err();
         peer.set_ended(true);
         timeout(Duration::from_secs(9), peer.done(None)).await.unwrap_err();

@@ -9,16 +9,26 @@ use echogate_proto::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::target_args::{Header, TargetArgs};
-use crate::net::tls::{AppProtocol, client::ClientTls};
+use super::{
+    target_args::{Header, TargetArgs},
+    transport::Kind,
+};
+use crate::net::{
+    happy_eyeballs::ConnectOptions,
+    proxy::{
+        Destination,
+        selection::{Proxies, Scheme},
+    },
+    tls::{AppProtocol, client::ClientTls, identity::Identity},
+};
 
 /// The target of a connection.
 #[derive(Debug)]
 pub(super) enum Target {
-    Tcp(HostPort),
-    Tls(HostPort, ClientTls),
+    Tcp(Destination),
+    Tls(Destination, ClientTls),
     Unix(UnixPath),
-    Udp(HostPort),
+    Udp(HostPort, ConnectOptions),
     UnixGram(UnixPath),
     WebSocket(Upgrade),
 }
@@ -26,7 +36,7 @@ pub(super) enum Target {
 /// A WebSocket upgrade request.
 #[derive(Debug)]
 pub(super) struct Upgrade {
-    pub(super) at: HostPort,
+    pub(super) to: Destination,
     /// The request target: path and query.
     pub(super) path: String,
     /// The header fields besides those of the handshake.
@@ -40,9 +50,9 @@ pub(super) struct Upgrade {
 }
 
 impl Target {
-    /// Validates the target and its options.
-    pub(super) fn new(args: &TargetArgs) -> Result<Target, String> {
-        let Endpoint { address, options, .. } = &args.url;
+    /// Validates the target at `url` and its options.
+    pub(super) fn new(url: &Endpoint, args: &TargetArgs) -> Result<Target, String> {
+        let Endpoint { address, options, credentials } = url;
         if let Some((key, _)) = options.first() {
             return Err(format!("unknown option \"{key}\": the URL of a client has none"));
         }
@@ -54,19 +64,36 @@ impl Target {
         if let Some(flag) = tls_flag(args).filter(|_| !tls) {
             return Err(format!("{flag} is valid with tls:// and wss:// only"));
         }
+        let tcp = websocket || tls || matches!(address, Address::Tcp(_));
+        if let Some(flag) = proxy_flag(args).filter(|_| !tcp) {
+            return Err(format!("{flag} is valid with tcp://, tls://, ws:// and wss:// only"));
+        }
+        if let Some(flag) = args.address.flag()
+            && matches!(address, Address::Unix(_) | Address::UnixGram(_))
+        {
+            return Err(format!("{flag} has no effect: a Unix socket has no IP address"));
+        }
+        let options = args.address.options()?;
+        let proxies = Proxies::of_client(args.proxy.clone(), args.no_proxy.clone());
+        let destination = |scheme, at: &HostPort| {
+            let destination = proxies.destination(scheme, at)?;
+            Ok::<_, String>(Destination { options, ..destination })
+        };
         match address {
-            Address::Tcp(at) => Ok(Target::Tcp(at.clone())),
-            Address::Tls(at) => Ok(Target::Tls(at.clone(), trust(args, at, AppProtocol::Bytes)?)),
+            Address::Tcp(at) => Ok(Target::Tcp(destination(Scheme::Tcp, at)?)),
+            Address::Tls(at) => {
+                Ok(Target::Tls(destination(Scheme::Tls, at)?, trust(args, at, AppProtocol::Bytes)?))
+            }
             Address::Unix(path) => Ok(Target::Unix(path.clone())),
             Address::Ws(at, path) | Address::Wss(at, path) => Ok(Target::WebSocket(Upgrade {
-                at: at.clone(),
+                to: destination(if tls { Scheme::Wss } else { Scheme::Ws }, at)?,
                 path: path.clone(),
-                headers: headers(args)?,
+                headers: headers(args, credentials.as_ref())?,
                 trust: tls.then(|| trust(args, at, AppProtocol::WebSocket)).transpose()?,
                 half_close: false,
                 binary: false,
             })),
-            Address::Udp(at) => Ok(Target::Udp(at.clone())),
+            Address::Udp(at) => Ok(Target::Udp(at.clone(), options)),
             Address::UnixGram(path) => Ok(Target::UnixGram(path.clone())),
             Address::Service(_) => {
                 Err("a service: URL is valid as the upstream of a route only".to_owned())
@@ -74,24 +101,28 @@ impl Target {
         }
     }
 
-    /// Sets the message format to that of `flag`: `--text` or `--binary`.
-    pub(super) fn with_format(self, flag: &str) -> Result<Target, String> {
-        let mut upgrade = self.upgrade(flag)?;
-        upgrade.binary = flag == "--binary";
-        Ok(Target::WebSocket(upgrade))
+    /// The kind of transport.
+    pub(super) fn kind(&self) -> Kind {
+        match self {
+            Target::Tcp(_) | Target::Tls(..) | Target::Unix(_) => Kind::Stream,
+            Target::Udp(..) | Target::UnixGram(_) => Kind::Datagram,
+            Target::WebSocket(_) => Kind::WebSocket,
+        }
     }
 
-    /// The upgrade of a WebSocket target, the only one for which `flag` is valid.
-    fn upgrade(self, flag: &str) -> Result<Upgrade, String> {
-        match self {
-            Target::WebSocket(upgrade) => Ok(upgrade),
-            _ => Err(websocket_only(flag)),
+    /// Sends the lines of a WebSocket target as binary messages.
+    pub(super) fn with_binary(mut self) -> Target {
+        if let Target::WebSocket(upgrade) = &mut self {
+            upgrade.binary = true;
         }
+        self
     }
 
     /// Requires the subprotocol [`HALF_CLOSE`].
     pub(super) fn with_half_close(self) -> Result<Target, String> {
-        let mut upgrade = self.upgrade("--half-close")?;
+        let Target::WebSocket(mut upgrade) = self else {
+            return Err(websocket_only("--half-close"));
+        };
         upgrade.half_close = true;
         let others = upgrade.headers.get(header::SEC_WEBSOCKET_PROTOCOL);
         let others = others.and_then(|others| others.to_str().ok());
@@ -103,16 +134,24 @@ impl Target {
 }
 
 fn websocket_only(flag: &str) -> String {
-    format!("{flag} is valid with ws:// and wss:// only")
+    format!("{flag} is valid with {} only", Kind::WebSocket.schemes())
 }
 
-/// The verification of the server at `at`.
+/// The verification of the server at `at`, and the certificate for it.
 fn trust(args: &TargetArgs, at: &HostPort, protocol: AppProtocol) -> Result<ClientTls, String> {
     let name = args.server_name.as_deref().unwrap_or(at.without_zone());
+    let identity = args.cert.as_ref().map(|cert| Identity::read(cert, args.key.as_deref()));
+    let identity = identity.transpose()?;
     match args.insecure {
-        true => ClientTls::insecure(name, protocol),
-        false => ClientTls::new(name, args.ca.as_deref(), protocol),
+        true => ClientTls::insecure(name, identity, protocol),
+        false => ClientTls::new(name, args.ca.as_deref(), identity, protocol),
     }
+}
+
+/// The first given option that is for TCP connections only.
+fn proxy_flag(args: &TargetArgs) -> Option<&'static str> {
+    let given = [("--proxy", args.proxy.is_some()), ("--no-proxy", args.no_proxy.is_some())];
+    given.iter().find(|(_, given)| *given).map(|(flag, _)| *flag)
 }
 
 /// The first given option that is for TLS only.
@@ -121,6 +160,7 @@ fn tls_flag(args: &TargetArgs) -> Option<&'static str> {
         ("--ca", args.ca.is_some()),
         ("--insecure", args.insecure),
         ("--server-name", args.server_name.is_some()),
+        ("--cert", args.cert.is_some()),
     ];
     given.iter().find(|(_, given)| *given).map(|(flag, _)| *flag)
 }
@@ -135,7 +175,7 @@ fn websocket_flag(args: &TargetArgs) -> Option<&'static str> {
     given.iter().find(|(_, given)| *given).map(|(flag, _)| *flag)
 }
 
-fn headers(args: &TargetArgs) -> Result<HeaderMap, String> {
+fn headers(args: &TargetArgs, credentials: Option<&Credentials>) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
     for Header(name, value) in &args.header {
         headers.append(name, value.clone());
@@ -145,7 +185,7 @@ fn headers(args: &TargetArgs) -> Result<HeaderMap, String> {
         let value = value.map_err(|_| "--origin: a control character is not allowed".to_owned())?;
         headers.insert(header::ORIGIN, value);
     }
-    if let Some(Credentials { user, password }) = &args.url.credentials
+    if let Some(Credentials { user, password }) = credentials
         && !headers.contains_key(header::AUTHORIZATION)
     {
         let basic = BASE64.encode(format!("{user}:{password}").as_bytes());
@@ -177,7 +217,8 @@ mod tests {
     fn target(arguments: &[&str]) -> Result<Target, String> {
         let command = TargetArgs::augment_args(clap::Command::new("connect").no_binary_name(true));
         let matches = command.try_get_matches_from(arguments).map_err(|e| e.to_string())?;
-        Target::new(&TargetArgs::from_arg_matches(&matches).unwrap())
+        let args = TargetArgs::from_arg_matches(&matches).unwrap();
+        Target::new(&args.endpoint()?, &args)
     }
 
     fn upgrade(arguments: &[&str]) -> Upgrade {

@@ -6,8 +6,15 @@ use std::{
     str::FromStr,
 };
 
-use echogate_proto::endpoint::{Address, Endpoint};
+use clap::value_parser;
+use echogate_proto::endpoint::Endpoint;
 use http::{HeaderName, HeaderValue, header};
+
+use super::{address_args::AddressArgs, target_endpoint::TargetEndpoint};
+use crate::net::{
+    proxy::{Proxy, no_proxy::NoProxy},
+    tls,
+};
 
 /// The target of a connection and the options of the handshakes, as `connect` and `bench` take
 /// them.
@@ -15,12 +22,17 @@ use http::{HeaderName, HeaderValue, header};
 pub(super) struct TargetArgs {
     /// The endpoint to connect to: tcp://HOST:PORT, tls://HOST:PORT, udp://HOST:PORT,
     /// unix:///PATH, unixgram:///PATH, ws://[USER:PASSWORD@]HOST[:PORT][/PATH] or wss://...
-    /// In a PATH, %XX stands for any byte
+    /// In a PATH, %XX stands for any byte. Also HOST PORT, HOST:PORT, and PORT on this machine, all
+    /// over TCP; and http:// and https:// as ws:// and wss://
     #[arg(value_name = "URL", default_value = "tcp://127.0.0.1:7007")]
-    pub(super) url: Endpoint,
+    endpoint: TargetEndpoint,
+
+    /// The port, if the first argument is a host
+    #[arg(value_name = "PORT", value_parser = value_parser!(u16).range(1..))]
+    port: Option<u16>,
 
     /// Add a header to the WebSocket request (repeatable)
-    #[arg(long, value_name = "NAME:VALUE")]
+    #[arg(long, short = 'H', value_name = "NAME:VALUE")]
     pub(super) header: Vec<Header>,
 
     /// Send an Origin header with the WebSocket request, as browsers do
@@ -28,7 +40,7 @@ pub(super) struct TargetArgs {
     pub(super) origin: Option<String>,
 
     /// Offer a WebSocket subprotocol (repeatable, in order of preference)
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, visible_alias = "subprotocol", value_name = "NAME")]
     pub(super) protocol: Vec<String>,
 
     /// Trust the root certificates in this PEM file instead of those of the system (TLS)
@@ -44,26 +56,45 @@ pub(super) struct TargetArgs {
     /// the URL]
     #[arg(long, value_name = "NAME")]
     pub(super) server_name: Option<String>,
+
+    /// Present the certificate in this PEM file to servers that ask for one, followed there by its
+    /// intermediate certificates, and perhaps by its private key (TLS)
+    #[arg(long, value_name = "FILE")]
+    pub(super) cert: Option<PathBuf>,
+
+    /// The private key of the certificate, in PEM format, not encrypted [default: in the file of
+    /// --cert]
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(super) key: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(super) address: AddressArgs,
+
+    /// Connect through this proxy: http://[USER:PASSWORD@]HOST[:PORT] (CONNECT), socks5h://... or
+    /// socks5://... (resolves host names itself) [default: of the environment: https_proxy for
+    /// wss and tls, http_proxy for ws, all_proxy for all; never for loopback addresses]
+    #[arg(long, value_name = "URL", help_heading = "Proxy")]
+    pub(super) proxy: Option<Proxy>,
+
+    /// Connect to these hosts directly: names with all names below them, addresses, networks
+    /// (10.0.0.0/8), or * for all, separated by commas [default: no_proxy of the environment]
+    #[arg(long, value_name = "LIST", help_heading = "Proxy")]
+    pub(super) no_proxy: Option<NoProxy>,
 }
 
 impl TargetArgs {
-    /// The URL for errors and reports: without credentials.
-    pub(super) fn url(&self) -> Endpoint {
-        Endpoint { credentials: None, ..self.url.clone() }
+    /// The endpoint to connect to.
+    pub(super) fn endpoint(&self) -> Result<Endpoint, String> {
+        self.endpoint.with_port(self.port)
     }
 
-    /// Warns of options that make the connection unsafe.
+    /// Warns of settings that make the connection unsafe.
     pub(super) fn warn(&self) {
-        if self.insecure {
-            let warning = "warning: the server's certificate is not verified (--insecure)";
-            writeln!(io::stderr(), "echogate: {warning}").ok();
+        let insecure = "the server's certificate is not verified (--insecure)";
+        let insecure = self.insecure.then(|| insecure.to_owned());
+        for warning in insecure.into_iter().chain(tls::take_warning()) {
+            writeln!(io::stderr(), "echogate: warning: {warning}").ok();
         }
-    }
-
-    /// Whether the transport preserves message boundaries.
-    pub(super) fn has_messages(&self) -> bool {
-        use Address::{Udp, UnixGram, Ws, Wss};
-        matches!(self.url.address, Udp(_) | UnixGram(_) | Ws(..) | Wss(..))
     }
 }
 

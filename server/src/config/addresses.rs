@@ -7,7 +7,7 @@ use std::{
 
 use echogate_proto::endpoint::HostPort;
 
-use super::{Bind, ListenAddr, ListenerSpec, SocketPath, sources::Setting};
+use super::{Bind, ForwardSpec, ListenAddr, ListenerSpec, SocketPath, sources::Setting};
 
 /// A socket to be bound.
 struct Socket<'a> {
@@ -74,6 +74,7 @@ impl Display for Socket<'_> {
 /// One line that names both sockets and their settings.
 pub(super) fn check_addresses(
     (listeners, listen): (&[Bind<ListenerSpec>], Option<Setting<'_>>),
+    (forwards, forward): (&[ForwardSpec], Option<Setting<'_>>),
     (http, http_setting): (&[Bind<ListenAddr>], Option<Setting<'_>>),
 ) -> Result<(), String> {
     let listeners = listeners.iter().enumerate().map(|(i, Bind { spec, .. })| Socket {
@@ -81,12 +82,17 @@ pub(super) fn check_addresses(
         setting: listen.map(|setting| setting.element(i)),
         description: spec.to_string(),
     });
+    let forwards = forwards.iter().enumerate().map(|(i, spec)| Socket {
+        address: (&spec.at).into(),
+        setting: forward.map(|setting| setting.element(i)),
+        description: spec.at.to_string(),
+    });
     let http = http.iter().enumerate().map(|(i, Bind { spec, .. })| Socket {
         address: spec.into(),
         setting: http_setting.map(|setting| setting.element(i)),
         description: spec.http_url(),
     });
-    let all: Vec<Socket<'_>> = listeners.chain(http).collect();
+    let all: Vec<Socket<'_>> = listeners.chain(forwards).chain(http).collect();
     for (i, socket) in all.iter().enumerate() {
         if let Some(before) = all[..i].iter().find(|one| one.address.clashes_with(&socket.address))
         {

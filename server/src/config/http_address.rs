@@ -2,12 +2,12 @@
 
 use std::str::FromStr;
 
-use echogate_proto::endpoint::{Address, EndpointError, HostPort};
+use echogate_proto::endpoint::{Address, HostPort};
 
 use super::{
     ListenAddr,
     listener::socket_path,
-    values::{check_host, known_options, parse_endpoint},
+    values::{known_options, parse_bind, parse_endpoint, parse_host_port},
 };
 
 /// A value of `--http`.
@@ -35,16 +35,11 @@ impl FromStr for HttpAddress {
 
     fn from_str(text: &str) -> Result<HttpAddress, String> {
         let Some((scheme, rest)) = text.split_once("://") else {
-            return match text.parse() {
-                Ok(port) if text.bytes().all(|b| b.is_ascii_digit()) => {
-                    Ok(HttpAddress::Port(HostPort { host: "localhost".to_owned(), port }))
-                }
-                _ => host_port(text).map(HttpAddress::Port),
-            };
+            return parse_bind(text).map(HttpAddress::Port);
         };
         Ok(HttpAddress::Url(match scheme.to_ascii_lowercase().as_str() {
-            "http" => ListenAddr::Tcp(host_port(without_path(rest)?)?),
-            "https" => ListenAddr::Tls(host_port(without_path(rest)?)?),
+            "http" => ListenAddr::Tcp(parse_host_port(without_path(rest)?)?),
+            "https" => ListenAddr::Tls(parse_host_port(without_path(rest)?)?),
             "unix" => {
                 let endpoint = parse_endpoint(text)?;
                 known_options(&endpoint, &["mode"])?;
@@ -71,10 +66,4 @@ fn without_path(rest: &str) -> Result<&str, String> {
             Err("only a host and a port may follow the scheme (--base-path sets a path)".to_owned())
         }
     }
-}
-
-fn host_port(text: &str) -> Result<HostPort, String> {
-    let at: HostPort = text.parse().map_err(|e: EndpointError| e.to_string())?;
-    check_host(&at.host)?;
-    Ok(at)
 }

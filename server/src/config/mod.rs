@@ -3,26 +3,38 @@
 //!
 //! - `layer`: the settings of one source; `environment` and `file` read theirs
 //! - `sources`: all layers, and the name under which each setting was given
-//! - `endpoints`: HTTP addresses, listeners and routes; `addresses`: no address twice
-//! - `http_address`, `listener`, `route`, `origin`, `values`: the values; `secrets`: certificate, key, token
+//! - `endpoints`: HTTP addresses, listeners, routes and forwards; `addresses`: no address twice;
+//!   `loops`: no route or forward leads to itself
+//! - `listener`, `route`, `forward`: their specifications; `upstream`: the URL of the last two, with
+//!   `framing` and `headers` as its options
+//! - `http_address`, `base_path`, `origin`, `values`: the other values; `secrets`, `tls`: token,
+//!   certificate, key
+//! - `proxies`: the proxies through which upstreams are connected to
 //! - `activated`: sockets passed by a service manager
 
 mod activated;
 mod addresses;
+mod base_path;
 mod endpoints;
 mod environment;
 mod file;
+mod forward;
+mod framing;
+mod headers;
 mod http_address;
 mod layer;
 mod listener;
+mod loops;
 mod origin;
+mod proxies;
 mod route;
 mod secrets;
 mod sources;
+mod tls;
+mod upstream;
 mod values;
 
 use std::{
-    fmt::Display,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -32,25 +44,30 @@ use jiff::tz::TimeZone;
 
 pub(crate) use self::{
     activated::ActivatedNames,
+    base_path::BasePath,
     environment::with_variables,
+    forward::ForwardSpec,
     http_address::HttpAddress,
     layer::ConfigLayer,
     listener::{ListenAddr, ListenerSpec, SocketPath},
     origin::{AllowedOrigin, Origin, default_port},
-    route::{PAGE_PATHS, RouteSpec, UpstreamSpec},
+    route::{ANY_PATH, PAGE_PATHS, RouteSpec, is_reserved},
     sources::Sources,
+    upstream::{SideKind, TargetSpec, UpstreamSpec, WebSocketSpec},
     values::{Zone, parse_duration},
 };
 use self::{
     endpoints::Endpoints,
-    secrets::{operator_token, server_tls},
-    sources::{Setting, list},
+    secrets::operator_token,
+    sources::list,
+    tls::load_tls,
     values::{Count, Size, Time, Timeout},
 };
 use crate::{
     net::{
         authority::AllowedHost,
         networks::{Network, TrustedProxy},
+        proxy::selection::Proxies,
         tls::server::ServerTls,
     },
     service::{Service, chat::Token},
@@ -61,10 +78,14 @@ use crate::{
 pub(crate) struct Settings {
     /// Addresses that HTTP is served on: over TCP or a Unix socket, and as HTTPS over TLS.
     pub(crate) http: Vec<Bind<ListenAddr>>,
+    /// The path below which a proxy publishes the server; empty for none.
+    pub(crate) base_path: BasePath,
     /// Services on endpoints of their own.
     pub(crate) listeners: Vec<Bind<ListenerSpec>>,
     /// The WebSocket paths.
     pub(crate) routes: Vec<RouteSpec>,
+    /// The sockets whose connections are passed to an upstream.
+    pub(crate) forwards: Vec<ForwardSpec>,
     /// The listen backlog.
     pub(crate) backlog: u32,
     /// The time zone of the service `time`.
@@ -83,6 +104,8 @@ pub(crate) struct Settings {
     pub(crate) proxy_protocol_from: Vec<Network>,
     /// Proxies whose `X-Forwarded-*` and `Forwarded` headers are trusted.
     pub(crate) forwarded_from: Vec<TrustedProxy>,
+    /// The proxies through which upstreams are connected to.
+    pub(crate) proxies: Proxies,
     /// The time limit of a shutdown.
     pub(crate) drain: Duration,
     /// The largest accepted WebSocket message, in bytes.
@@ -133,13 +156,17 @@ impl Settings {
     ///
     /// One line that names the setting and says what is wrong with it.
     pub(crate) fn load(sources: &Sources, activated: &ActivatedNames) -> Result<Settings, String> {
-        let Endpoints { http, listeners, routes } = Endpoints::new(sources, activated)?;
-        let check_served =
-            |service| Endpoints::check_served(&listeners, &routes, service, activated);
+        let Endpoints { http, base_path, listeners, routes, forwards } =
+            Endpoints::new(sources, activated)?;
+        let check_served = |service| {
+            Endpoints::check_served(&listeners, targets(&routes, &forwards), service, activated)
+        };
+        check_forwarded_from(sources, &http, activated)?;
         let timezone = load_timezone(sources, check_served)?;
         let operator_token = load_operator_token(sources, check_served)?;
-        let tls = load_tls(sources, &listeners, &http)?;
+        let tls = load_tls(sources, &listeners, &forwards, &http)?;
         let web_root = load_web_root(sources)?;
+        let proxies = proxies::load(sources, targets(&routes, &forwards))?;
         let seconds = Duration::from_secs;
         let timeout = |get: fn(&ConfigLayer) -> Option<Timeout>| {
             sources.value(get).map(|Timeout(timeout)| timeout)
@@ -149,8 +176,10 @@ impl Settings {
         let max_message = sources.value(|layer| layer.max_message);
         Ok(Settings {
             http,
+            base_path,
             listeners,
             routes,
+            forwards,
             backlog: count(|layer| layer.backlog).unwrap_or(4096),
             timezone,
             operator_token,
@@ -161,6 +190,7 @@ impl Settings {
             proxy_protocol_from: sources.list(|layer| &layer.proxy_protocol_from),
             forwarded_from: sources.list(|layer| &layer.forwarded_from),
             drain: time(|layer| layer.drain).unwrap_or(seconds(10)),
+            proxies,
             max_message: max_message.map_or(16 << 20, |Size(bytes)| bytes),
             max_connections: count(|layer| layer.max_connections).unwrap_or(20_000),
             max_per_address: count(|layer| layer.max_per_address),
@@ -175,6 +205,11 @@ impl Settings {
         })
     }
 
+    /// One line for each upstream that is connected to through a proxy.
+    pub(crate) fn proxy_lines(&self) -> Vec<String> {
+        proxies::lines(&self.proxies, targets(&self.routes, &self.forwards))
+    }
+
     /// Checks that a listener, a route or a passed socket uses `service`, which a flag is for.
     ///
     /// # Errors
@@ -185,7 +220,39 @@ impl Settings {
         service: Service,
         activated: &ActivatedNames,
     ) -> Result<(), String> {
-        Endpoints::check_served(&self.listeners, &self.routes, service, activated)
+        let targets = targets(&self.routes, &self.forwards);
+        Endpoints::check_served(&self.listeners, targets, service, activated)
+    }
+}
+
+/// The targets of all routes and forwards.
+fn targets<'a>(
+    routes: &'a [RouteSpec],
+    forwards: &'a [ForwardSpec],
+) -> impl Iterator<Item = &'a TargetSpec> {
+    let routes = routes.iter().map(|route| &route.target);
+    routes.chain(forwards.iter().map(|forward| &forward.target))
+}
+
+/// Checks that the value `unix` of `--forwarded-from` has an effect.
+fn check_forwarded_from(
+    sources: &Sources,
+    http: &[Bind<ListenAddr>],
+    activated: &ActivatedNames,
+) -> Result<(), String> {
+    let found = sources.find("forwarded-from", |layer| list(&layer.forwarded_from));
+    let Some((proxies, setting)) = found else { return Ok(()) };
+    let has_socket = http.iter().any(|bind| matches!(bind.spec, ListenAddr::Unix(_)));
+    // A passed socket may be a Unix socket.
+    if has_socket || activated.http {
+        return Ok(());
+    }
+    match proxies.iter().position(|proxy| *proxy == TrustedProxy::UnixSocket) {
+        Some(i) => Err(format!(
+            "{}: unix has no effect: HTTP is served on no Unix socket (--http unix:///PATH)",
+            setting.element(i)
+        )),
+        None => Ok(()),
     }
 }
 
@@ -209,35 +276,6 @@ fn load_operator_token(
     let Some((file, setting)) = file else { return Ok(None) };
     check_served(Service::Operator).map_err(|why| format!("{setting} {why}"))?;
     operator_token(&file).map(Some).map_err(|why| format!("{setting}: {why}"))
-}
-
-fn load_tls(
-    sources: &Sources,
-    listeners: &[Bind<ListenerSpec>],
-    http: &[Bind<ListenAddr>],
-) -> Result<Option<Arc<ServerTls>>, String> {
-    let tls = server_tls(
-        sources.find("tls-cert", |layer| layer.tls_cert.clone()),
-        sources.find("tls-key", |layer| layer.tls_key.clone()),
-    )?;
-    if tls.is_some() {
-        return Ok(tls);
-    }
-    let needs = |setting: Setting<'_>, i: usize, what: &dyn Display| {
-        Err(format!("{}: {what} needs tls-cert and tls-key", setting.element(i)))
-    };
-    let is_tls = |at: &ListenAddr| matches!(at, ListenAddr::Tls(_));
-    if let Some((specs, setting)) = sources.find("listen", |layer| list(&layer.listen))
-        && let Some(i) = listeners.iter().position(|bind| is_tls(&bind.spec.at))
-    {
-        return needs(setting, i, &specs[i]);
-    }
-    if let Some((_, setting)) = sources.find("http", |layer| list(&layer.http))
-        && let Some(i) = http.iter().position(|bind| is_tls(&bind.spec))
-    {
-        return needs(setting, i, &http[i].spec.http_url());
-    }
-    Ok(None)
 }
 
 fn load_web_root(sources: &Sources) -> Result<Option<PathBuf>, String> {

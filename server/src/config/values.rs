@@ -2,15 +2,15 @@
 
 use std::{str::FromStr, time::Duration};
 
-use echogate_proto::endpoint::Endpoint;
+use echogate_proto::endpoint::{Endpoint, EndpointError, HostPort};
 use jiff::tz::TimeZone;
 
 use crate::{net::authority::Host, text::escape::escape};
 
-/// An error in `SERVICE=URL` or `PATH=URL`.
+/// An error in `SERVICE=URL`, `PATH=URL` or `LISTEN=URL`.
 #[derive(Debug)]
-pub(super) enum SpecError {
-    /// The service or the path is wrong.
+pub(crate) enum SpecError {
+    /// The part before the URL is wrong.
     Name(String),
     /// The URL is wrong.
     Url(String),
@@ -36,11 +36,29 @@ pub(super) fn known_options(endpoint: &Endpoint, known: &[&str]) -> Result<(), S
             };
             return Err(format!("{endpoint}: unknown option \"{key}\": {expected}"));
         }
-        if endpoint.options[..i].iter().any(|(before, _)| before == key) {
+        let may_repeat = key == "header";
+        if !may_repeat && endpoint.options[..i].iter().any(|(before, _)| before == key) {
             return Err(format!("{endpoint}: option \"{key}\" is given twice"));
         }
     }
     Ok(())
+}
+
+/// Parses `[HOST:]PORT`, where a port alone is one of this machine only.
+pub(super) fn parse_bind(text: &str) -> Result<HostPort, String> {
+    match text.parse() {
+        Ok(port) if text.bytes().all(|b| b.is_ascii_digit()) => {
+            Ok(HostPort { host: "localhost".to_owned(), port })
+        }
+        _ => parse_host_port(text),
+    }
+}
+
+/// Parses `HOST:PORT`, and checks the host.
+pub(super) fn parse_host_port(text: &str) -> Result<HostPort, String> {
+    let at: HostPort = text.parse().map_err(|e: EndpointError| e.to_string())?;
+    check_host(&at.host)?;
+    Ok(at)
 }
 
 /// Checks the host of a socket address: a valid host name or an IP address.
@@ -74,12 +92,12 @@ fn split_unit(text: &str) -> (&str, &str) {
     text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
 }
 
-/// Parses a whole number and its unit: `10s`, `500ms`, `2m`, `1h`.
+/// Parses a whole number, of seconds if it has no unit: `10s`, `500ms`, `2m`, `1h`, `10`.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = split_unit(text);
     let millis: u64 = match unit {
         "ms" => 1,
-        "s" => 1_000,
+        "s" | "" => 1_000,
         "m" => 60_000,
         "h" => 3_600_000,
         _ => 0,
@@ -87,7 +105,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     if number.is_empty() || millis == 0 {
         let text = escape(text);
         return Err(format!(
-            "\"{text}\" is not a time: expected a number and ms, s, m or h, as 10s"
+            "\"{text}\" is not a time: expected a number of seconds, or one with ms, s, m or h, as 10s"
         ));
     }
     let number = parse_number(number).and_then(|number| number.checked_mul(millis));

@@ -31,11 +31,13 @@ pub(crate) enum Refusal {
     ProxyHeader,
     /// The TLS handshake failed.
     Tls,
+    /// The request has passed this server before.
+    Loop,
 }
 
 impl Refusal {
     /// All reasons.
-    pub(crate) const ALL: [Refusal; 12] = [
+    pub(crate) const ALL: [Refusal; 13] = [
         Refusal::Policy,
         Refusal::NoRoute,
         Refusal::MaxConnections,
@@ -48,6 +50,7 @@ impl Refusal {
         Refusal::UpstreamFailed,
         Refusal::ProxyHeader,
         Refusal::Tls,
+        Refusal::Loop,
     ];
 
     /// The value of the label `reason` in `/metrics`.
@@ -65,6 +68,7 @@ impl Refusal {
             Refusal::UpstreamFailed => "upstream_failed",
             Refusal::ProxyHeader => "proxy_header",
             Refusal::Tls => "tls",
+            Refusal::Loop => "loop",
         }
     }
 }
@@ -86,7 +90,7 @@ impl Counters {
         self.refused[why as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts one datagram that was received and is not answered.
+    /// Counts one datagram that was received and is not answered or not passed on.
     pub(crate) fn datagram_dropped(&self) {
         self.datagrams_dropped.fetch_add(1, Ordering::Relaxed);
     }
@@ -98,7 +102,7 @@ impl Counters {
             .map(|why| (why, self.refused[why as usize].load(Ordering::Relaxed)))
     }
 
-    /// Datagrams that were received and not answered so far.
+    /// Datagrams that were received and not answered or not passed on so far.
     pub(crate) fn datagrams_dropped(&self) -> u64 {
         self.datagrams_dropped.load(Ordering::Relaxed)
     }

@@ -1,57 +1,48 @@
-//! The connection to a route's upstream, and the failures of dialling.
+//! The connection to the upstream of a route or a forward, and the failures of dialling.
 
-use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, io, sync::Arc, time::Duration};
 
-use axum::http::StatusCode;
-use echogate_proto::{
-    close::CloseCode,
-    endpoint::{HostPort, UnixPath},
-};
+use axum::http::{HeaderMap, StatusCode, header};
+use echogate_proto::{close::CloseCode, endpoint::HostPort};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpStream, UnixStream},
     time::{Instant, timeout_at},
 };
 
-use super::streams::UpstreamStream;
+use super::{
+    streams::UpstreamStream,
+    upstream::{Connected, Upstream, WebSocketStream},
+};
 use crate::text::io_error::describe;
 use crate::{
-    connections::{counters::Refusal, registry::Peer},
+    config::WebSocketSpec,
+    connections::{
+        counters::{Counters, Refusal},
+        registry::Peer,
+    },
     gateway::in_memory::InMemoryStream,
     net::{
-        hairpin::{Hairpin, Hairpins},
-        happy_eyeballs::{self, ConnectError},
+        connected_datagrams::{ConnectedSocket, Udp},
+        datagram_upstream::ConnectedDatagrams,
+        hairpin::Hairpin,
+        happy_eyeballs::ConnectError,
+        proxy::{self, ConnectionError, Destination, ProxyError, ProxyFailure},
+        resolve,
         stream::Stream,
         tls::client::{ClientTls, TlsError},
+        websocket::{Opened, Opening, OpeningError, Rejection},
     },
-    service::backend::ServiceInstance,
 };
 
-/// The upstream of a route, resolved after the listeners are bound.
-#[derive(Clone, Debug)]
-pub(crate) enum Upstream {
-    /// A TCP server.
-    Tcp(HostPort),
-    /// A TCP listener of this process.
-    Listener(SocketAddr, Hairpins),
-    /// A TLS server.
-    Tls(HostPort, Arc<ClientTls>),
-    /// A Unix stream socket.
-    Unix(UnixPath),
-    /// A built-in service, in memory.
-    Service(ServiceInstance),
-}
-
-impl fmt::Display for Upstream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Upstream::Tcp(at) => write!(f, "tcp://{at}"),
-            Upstream::Listener(at, _) => write!(f, "tcp://{at}"),
-            Upstream::Tls(at, _) => write!(f, "tls://{at}"),
-            Upstream::Unix(path) => write!(f, "unix://{path}"),
-            Upstream::Service(backend) => write!(f, "service:{}", backend.service()),
-        }
-    }
+/// The client for whom an upstream is dialled, and what is sent to the upstream first.
+#[derive(Debug)]
+pub(crate) struct DialRequest {
+    pub(crate) client: Peer,
+    /// A PROXY header or nothing: precedes even the TLS handshake.
+    pub(crate) prelude: Vec<u8>,
+    /// Header fields of the opening handshake with a WebSocket server, besides those of the URL.
+    pub(crate) headers: HeaderMap,
 }
 
 /// The failure to connect to an upstream.
@@ -63,14 +54,15 @@ pub(crate) struct DialError {
     pub(crate) code: CloseCode,
     /// The reason, for the response or the Close frame.
     pub(crate) reason: String,
+    /// Header fields of the response, from that of a WebSocket server.
+    pub(crate) headers: HeaderMap,
     /// The counter of `/metrics` that the failure belongs to.
     pub(crate) refusal: Refusal,
 }
 
 impl Upstream {
-    /// Connects to the upstream for a client. Name resolution, connection and TLS handshake together
-    /// may take the time `within`. `prelude`, a PROXY header or nothing, is sent first, before the
-    /// TLS handshake.
+    /// Connects to the upstream for a client. Name resolution, connection, TLS and WebSocket
+    /// handshake together may take the time `within`.
     ///
     /// # Errors
     ///
@@ -78,43 +70,45 @@ impl Upstream {
     /// answer in time, or its certificate is not trusted ([`DialError::refusal`]).
     pub(crate) async fn dial(
         &self,
-        client: Peer,
+        request: DialRequest,
         within: Duration,
-        prelude: &[u8],
-    ) -> Result<UpstreamStream, DialError> {
+        counters: &Arc<Counters>,
+    ) -> Result<Connected, DialError> {
         let limit = Limit { within, deadline: Instant::now() + within };
+        let DialRequest { client, prelude, headers } = request;
         let stream: Stream = match self {
-            Upstream::Tcp(at) => {
-                let stream = limit.connect(at).await?;
-                limit.apply(prepared(stream, prelude)).await?.into()
-            }
+            Upstream::Tcp(to) => limit.tcp(to, &prelude).await?.into(),
             Upstream::Listener(at, hairpins) => {
                 let hairpin = Hairpin { has_proxy_header: !prelude.is_empty() };
                 let dialling =
-                    async { prepared(hairpins.connect(*at, hairpin).await?, prelude).await };
+                    async { prepared(hairpins.connect(*at, hairpin).await?, &prelude).await };
                 limit.apply(dialling).await?.into()
             }
-            Upstream::Tls(at, trust) => {
-                let stream = limit.connect(at).await?;
-                let handshake =
-                    async { trust.connect("upstream", prepared(stream, prelude).await?).await };
-                limit.apply(handshake).await?.into()
-            }
+            Upstream::Tls(to, trust) => limit.tls(to, trust, &prelude).await?,
             Upstream::Unix(path) => {
                 let dialling = async {
                     let mut stream = UnixStream::connect(path).await?;
-                    stream.write_all(prelude).await?;
+                    stream.write_all(&prelude).await?;
                     Ok(stream)
                 };
                 limit.apply(dialling).await?.into()
             }
+            Upstream::WebSocket(spec, to) => {
+                return limit.websocket(spec, to, headers).await.map(Connected::WebSocket);
+            }
+            Upstream::Udp(at) => {
+                return Ok(datagrams(ConnectedSocket::Udp(limit.udp(at).await?), counters));
+            }
+            Upstream::UnixGram(path) => {
+                let socket = limit.apply(async { ConnectedSocket::unix(path) }).await?;
+                return Ok(datagrams(socket, counters));
+            }
             Upstream::Service(backend) => {
-                return Ok(UpstreamStream::InMemory(InMemoryStream::new(
-                    backend.open(client, false),
-                )));
+                let stream = InMemoryStream::new(backend.open(client, false));
+                return Ok(Connected::Stream(UpstreamStream::InMemory(stream)));
             }
         };
-        Ok(UpstreamStream::Net(stream))
+        Ok(Connected::Stream(UpstreamStream::Net(stream)))
     }
 }
 
@@ -125,17 +119,102 @@ struct Limit {
 }
 
 impl Limit {
-    async fn connect(&self, at: &HostPort) -> Result<TcpStream, DialError> {
-        let connected = happy_eyeballs::connect(at, self.deadline).await;
+    async fn connect(&self, to: &Destination) -> Result<TcpStream, DialError> {
+        use ConnectError::{Failed, ResolverTimedOut, TimedOut, Unresolved};
+        use ConnectionError::{Direct, Proxy};
+
+        let connected = proxy::connect(to, self.deadline).await;
         connected.map_err(|error| match error {
-            ConnectError::Unresolved(cause) => DialError::unresolved(&cause),
-            ConnectError::ResolverTimedOut => {
+            Direct(Unresolved(cause)) => DialError::unresolved(&cause),
+            Direct(ResolverTimedOut) => {
                 let cause = format!("no answer within {:?} (--dial-timeout)", self.within);
                 DialError { status: StatusCode::GATEWAY_TIMEOUT, ..DialError::unresolved(&cause) }
             }
-            ConnectError::TimedOut => self.timed_out(),
-            ConnectError::Failed { tried, cause } => self.error(&cause, tried),
+            Direct(TimedOut) => self.timed_out(),
+            Direct(Failed { tried, cause }) => self.error(&cause, tried),
+            Proxy(error) => self.proxy_error(to, &error),
         })
+    }
+
+    /// The description of a failure at a proxy. The proxy's address is logged, and not sent to the
+    /// client.
+    fn proxy_error(&self, to: &Destination, error: &ProxyError) -> DialError {
+        tracing::warn!("cannot connect to the upstream {to}: {error}");
+        match &error.failure {
+            ProxyFailure::TimedOut => self.timed_out(),
+            failure => {
+                let reason = format!("the proxy cannot connect to the upstream: {failure}");
+                DialError::new(StatusCode::BAD_GATEWAY, Refusal::UpstreamFailed, reason)
+            }
+        }
+    }
+
+    async fn tcp(&self, to: &Destination, prelude: &[u8]) -> Result<TcpStream, DialError> {
+        let stream = self.connect(to).await?;
+        self.apply(prepared(stream, prelude)).await
+    }
+
+    async fn tls(
+        &self,
+        to: &Destination,
+        trust: &ClientTls,
+        prelude: &[u8],
+    ) -> Result<Stream, DialError> {
+        let stream = self.tcp(to, prelude).await?;
+        self.apply(trust.connect("upstream", stream)).await.map(Stream::from)
+    }
+
+    /// Opens a UDP socket that is connected to the first address of `at` to which there is a route.
+    async fn udp(&self, at: &HostPort) -> Result<Udp, DialError> {
+        let resolved = timeout_at(self.deadline, resolve::addresses(at)).await;
+        let addresses = resolved.map_err(|_| self.timed_out())?;
+        let addresses = addresses.map_err(|error| DialError::unresolved(&error))?;
+        let mut last = io::Error::other("the host name has no address");
+        for address in &addresses {
+            match Udp::connect(*address, None).await {
+                Ok(socket) => return Ok(socket),
+                Err(error) => last = error,
+            }
+        }
+        Err(self.error(&last, addresses.len()))
+    }
+
+    /// Connects to a WebSocket server. The header fields `more` are sent beside those of its URL,
+    /// which take precedence.
+    async fn websocket(
+        &self,
+        spec: &WebSocketSpec,
+        to: &Destination,
+        more: HeaderMap,
+    ) -> Result<WebSocketStream, DialError> {
+        let mut stream = match &spec.tls {
+            Some(trust) => self.tls(to, trust, b"").await?,
+            None => self.tcp(to, b"").await?.into(),
+        };
+        let mut headers = more;
+        headers.extend(spec.headers.clone());
+        let opening = Opening {
+            role: "upstream",
+            at: &spec.at,
+            tls: spec.tls.is_some(),
+            path: &spec.path,
+            headers: &headers,
+        };
+        let opened = opening.perform(&mut stream, self.deadline).await;
+        let Opened { protocol, early } = opened.map_err(|error| self.opening_error(error))?;
+        Ok(WebSocketStream { stream, early, protocol })
+    }
+
+    fn opening_error(&self, error: OpeningError) -> DialError {
+        match error {
+            OpeningError::Stream(error) => self.error(&error, 1),
+            OpeningError::TimedOut => self.timed_out(),
+            OpeningError::Rejected(rejection) => DialError::rejected(&rejection),
+            error => {
+                let reason = error.to_string();
+                DialError::new(StatusCode::BAD_GATEWAY, Refusal::UpstreamFailed, reason)
+            }
+        }
     }
 
     /// Runs a step within the remaining time.
@@ -176,13 +255,43 @@ impl Limit {
 
 impl DialError {
     fn new(status: StatusCode, refusal: Refusal, reason: String) -> DialError {
-        DialError { status, code: CloseCode::INTERNAL_ERROR, reason, refusal }
+        let headers = HeaderMap::new();
+        DialError { status, code: CloseCode::INTERNAL_ERROR, reason, refusal, headers }
+    }
+
+    /// The error for a response other than 101: its status and what belongs to the status are
+    /// passed on, except those that say nothing of the client's request.
+    fn rejected(rejection: &Rejection) -> DialError {
+        let status = match rejection.status {
+            status if status.is_client_error() || status.is_server_error() => status,
+            _ => StatusCode::BAD_GATEWAY,
+        };
+        let code = match status {
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                CloseCode::TRY_AGAIN_LATER
+            }
+            status if status.is_client_error() => CloseCode::POLICY,
+            _ => CloseCode::INTERNAL_ERROR,
+        };
+        let mut headers = HeaderMap::new();
+        for name in [header::WWW_AUTHENTICATE, header::RETRY_AFTER] {
+            for value in rejection.headers.get_all(&name) {
+                headers.append(&name, value.clone());
+            }
+        }
+        let reason = rejection.to_string();
+        DialError { status, code, reason, refusal: Refusal::UpstreamRefused, headers }
     }
 
     fn unresolved(cause: &impl fmt::Display) -> DialError {
         let reason = format!("the upstream's host name cannot be resolved: {cause}");
         DialError::new(StatusCode::BAD_GATEWAY, Refusal::UpstreamUnresolved, reason)
     }
+}
+
+fn datagrams(socket: ConnectedSocket, counters: &Arc<Counters>) -> Connected {
+    let datagrams = ConnectedDatagrams::new(socket, counters.clone());
+    Connected::Stream(UpstreamStream::Datagrams(datagrams.into()))
 }
 
 /// Disables Nagle's algorithm and sends `prelude`.

@@ -4,16 +4,21 @@
 //! - [`handshake`]: the opening handshake (RFC 6455 section 4.2.1)
 //! - [`origin`]: the pages that may connect, and the hosts under which requests are answered
 //! - [`switching`]: the head of a 101 response as it is written
-//! - [`dial`]: the connection to an upstream; [`in_memory`]: one to a built-in service
+//! - [`forward`]: a connection that is passed to an upstream
+//! - [`upstream`], [`dial`]: upstreams, and connections to them; [`in_memory`]: one to a built-in
+//!   service
 //! - [`streams`]: the streams of the two sides of a bridge; [`failure`]: the description of a failed
 //!   connection
 //! - [`bridge`]: the relay between a WebSocket and a byte stream, in either role; [`relay`]: the one
 //!   between two sides of the same kind; [`websocket`]: the parts that relays with a WebSocket side
 //!   share; [`masking_key`]: the keys of a client's frames
+//! - [`datagram_sessions`]: the senders to a bound datagram socket, as clients of a relay
 
 pub(crate) mod bridge;
+pub(crate) mod datagram_sessions;
 pub(crate) mod dial;
 pub(in crate::gateway) mod failure;
+pub(crate) mod forward;
 pub(crate) mod handshake;
 pub(crate) mod in_memory;
 pub(crate) mod masking_key;
@@ -22,6 +27,7 @@ pub(crate) mod relay;
 pub(crate) mod streams;
 pub(crate) mod switching;
 pub(crate) mod upgrade;
+pub(crate) mod upstream;
 pub(crate) mod websocket;
 
 use std::{
@@ -31,9 +37,12 @@ use std::{
 
 use hyper::upgrade::Upgraded;
 
-use self::dial::Upstream;
+use self::upstream::Upstream;
 use crate::{
-    connections::{limits::RouteLimit, registry::Peer},
+    connections::{
+        limits::RouteLimit,
+        registry::{Kind, Peer},
+    },
     net::{
         forwarded::Forwarded,
         proxy_protocol::{self, ProxiedAddresses},
@@ -44,11 +53,27 @@ use crate::{
 /// A WebSocket path of the HTTP server, and the upstream that it leads to.
 #[derive(Debug)]
 pub(crate) struct Route {
-    /// The path of the request.
+    /// The path of the request, or [`ANY_PATH`](crate::config::ANY_PATH).
     pub(crate) path: Arc<str>,
+    pub(crate) target: Target,
+}
+
+/// A socket whose connections are passed to an upstream.
+#[derive(Debug)]
+pub(crate) struct Forward {
+    /// The URL of the upstream, as the registry shows it.
+    pub(crate) name: Arc<str>,
+    /// The transport of the socket.
+    pub(crate) kind: Kind,
+    pub(crate) target: Target,
+}
+
+/// The upstream of a route or a forward, and the terms of its connections.
+#[derive(Debug)]
+pub(crate) struct Target {
     /// The upstream.
     pub(crate) upstream: Upstream,
-    /// The subprotocol that is chosen if the client offers it and no preferred one.
+    /// The subprotocol ([`TargetSpec`](crate::config::TargetSpec)).
     pub(crate) protocol: Option<String>,
     /// The version of the PROXY header that precedes the connection to the upstream.
     pub(crate) proxy: Option<proxy_protocol::Version>,

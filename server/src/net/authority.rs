@@ -173,6 +173,15 @@ pub(crate) fn host_header(at: &HostPort, tls: bool) -> String {
     all.strip_suffix(default_port).map_or(all.clone(), str::to_owned)
 }
 
+/// Whether a host is a loopback address of this machine, or a name of one.
+pub(crate) fn is_loopback(at: &HostPort) -> bool {
+    let ip = at.without_zone().parse().ok().map(Host::Ip);
+    match ip.or_else(|| Host::parse(&at.host)) {
+        Some(Host::Ip(ip)) => ip.to_canonical().is_loopback(),
+        name => name.is_some_and(|name| name.is_local()),
+    }
+}
+
 /// Whether `name` is a `reg-name` (RFC 3986 section 3.2.2).
 fn is_registered_name(mut name: &[u8]) -> bool {
     loop {

@@ -8,7 +8,6 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::unix::net as unix,
-    path::PathBuf,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -16,10 +15,13 @@ use std::{
 
 use echogate_proto::endpoint::UnixPath;
 use futures_util::FutureExt;
+use socket2::SockRef;
 use tokio::{
     io::{Interest, ReadBuf},
     net::{UdpSocket, UnixDatagram},
 };
+
+use super::{happy_eyeballs::of_source, socket_file::SocketFile};
 
 /// The largest payload of a UDP datagram over IPv4, in bytes: 65,535 less both headers.
 pub(crate) const MAX_UDP: usize = 65_507;
@@ -31,7 +33,7 @@ pub(crate) enum ConnectedSocket {
     Unix {
         socket: UnixDatagram,
         /// The file of the local address, if the address has one.
-        _file: Option<TemporaryFile>,
+        _file: Option<SocketFile>,
     },
 }
 
@@ -40,16 +42,6 @@ pub(crate) struct Udp {
     socket: Arc<UdpSocket>,
     /// The next ICMP error. It does not make the socket readable, so it is awaited separately.
     icmp_error: RefCell<Pin<Box<dyn Future<Output = io::Error> + Send>>>,
-}
-
-/// The file of a socket in the directory for temporary files, which is removed on drop.
-#[derive(Debug)]
-pub(crate) struct TemporaryFile(PathBuf);
-
-impl Drop for TemporaryFile {
-    fn drop(&mut self) {
-        std::fs::remove_file(&self.0).ok();
-    }
 }
 
 impl ConnectedSocket {
@@ -83,6 +75,22 @@ impl ConnectedSocket {
         .map_ok(drop)
     }
 
+    /// Sends a datagram without waiting.
+    ///
+    /// # Errors
+    ///
+    /// Those of send(2). `WouldBlock` if the send buffer, or the receive queue of a Unix socket, is
+    /// full.
+    pub(crate) fn try_send(&self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            ConnectedSocket::Udp(udp) => {
+                SockRef::from(&*udp.socket).send(bytes).map_err(icmp_error)
+            }
+            ConnectedSocket::Unix { socket, .. } => SockRef::from(socket).send(bytes),
+        }
+        .map(drop)
+    }
+
     /// Receives a datagram, cut to the size of `buffer`. Only the latest caller is woken.
     pub(crate) fn poll_receive(
         &self,
@@ -102,7 +110,7 @@ impl ConnectedSocket {
 
 /// Binds a socket in Linux's abstract namespace, where no file has to be removed or protected.
 #[cfg(target_os = "linux")]
-fn bind_temporary(name: &str) -> io::Result<(unix::UnixDatagram, Option<TemporaryFile>)> {
+fn bind_temporary(name: &str) -> io::Result<(unix::UnixDatagram, Option<SocketFile>)> {
     use std::os::linux::net::SocketAddrExt;
 
     let address = unix::SocketAddr::from_abstract_name(name)?;
@@ -111,25 +119,29 @@ fn bind_temporary(name: &str) -> io::Result<(unix::UnixDatagram, Option<Temporar
 
 /// Binds a socket in the directory for temporary files.
 #[cfg(not(target_os = "linux"))]
-fn bind_temporary(name: &str) -> io::Result<(unix::UnixDatagram, Option<TemporaryFile>)> {
+fn bind_temporary(name: &str) -> io::Result<(unix::UnixDatagram, Option<SocketFile>)> {
     let path = std::env::temp_dir().join(name);
     let socket = unix::UnixDatagram::bind(&path)?;
-    Ok((socket, Some(TemporaryFile(path))))
+    let file = SocketFile::of(&path)?;
+    Ok((socket, Some(file)))
 }
 
 impl Udp {
-    /// Opens a socket that is connected to `peer`. Nothing is sent, so that a success does not
-    /// show whether a process listens there.
+    /// Opens a socket that is connected to `peer`, from the local address `source` if one is given.
+    /// Nothing is sent, so that a success does not show whether a process listens there.
     ///
     /// # Errors
     ///
     /// Those of bind(2) and connect(2).
-    pub(crate) async fn connect(peer: SocketAddr) -> io::Result<Udp> {
+    pub(crate) async fn connect(peer: SocketAddr, source: Option<SocketAddr>) -> io::Result<Udp> {
         let unspecified = match peer {
             SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         };
-        let socket = UdpSocket::bind((unspecified, 0)).await?;
+        let socket = match source {
+            Some(source) => UdpSocket::bind(source).await.map_err(|e| of_source(source, &e))?,
+            None => UdpSocket::bind((unspecified, 0)).await?,
+        };
         socket.connect(peer).await?;
         Ok(Udp::new(socket))
     }

@@ -6,11 +6,12 @@ use std::{io, net::SocketAddr, time::Duration};
 use echogate_proto::endpoint::HostPort;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::{Instant, sleep, timeout_at},
 };
 
 use super::resolve::{self, ResolveError};
+use crate::text::io_error::describe;
 
 /// The time between the start of an attempt and the start of the next one beside it (RFC 8305
 /// section 5, "Connection Attempt Delay").
@@ -34,6 +35,70 @@ pub(crate) enum ConnectError {
     },
 }
 
+/// The choices of a client among the addresses of a host, and for its own address.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ConnectOptions {
+    /// Only addresses of this family are tried.
+    pub(crate) family: Option<Family>,
+    /// The local address. Only addresses of its family are tried.
+    pub(crate) source: Option<SocketAddr>,
+}
+
+/// An address family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    V4,
+    V6,
+}
+
+impl ConnectOptions {
+    /// The addresses that may be tried.
+    ///
+    /// # Errors
+    ///
+    /// None of them may.
+    pub(crate) fn select(self, mut addresses: Vec<SocketAddr>) -> io::Result<Vec<SocketAddr>> {
+        let of_source = |source: SocketAddr| if source.is_ipv4() { Family::V4 } else { Family::V6 };
+        for family in [self.family, self.source.map(of_source)].into_iter().flatten() {
+            addresses.retain(|address| address.is_ipv4() == (family == Family::V4));
+            if addresses.is_empty() {
+                let name = if family == Family::V4 { "IPv4" } else { "IPv6" };
+                return Err(io::Error::other(format!("the host has no {name} address")));
+            }
+        }
+        Ok(addresses)
+    }
+
+    async fn connect(self, address: SocketAddr) -> io::Result<TcpStream> {
+        tracing::debug!("trying {address}");
+        let connected = match self.source {
+            None => TcpStream::connect(address).await,
+            Some(source) => connect_from(source, address).await,
+        };
+        match &connected {
+            Ok(stream) => match stream.local_addr() {
+                Ok(local) => tracing::debug!("connected to {address} from {local}"),
+                Err(_) => tracing::debug!("connected to {address}"),
+            },
+            Err(error) => tracing::debug!("{address}: {}", describe(error)),
+        }
+        connected
+    }
+}
+
+async fn connect_from(source: SocketAddr, address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if source.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // Connections of the same port that linger in TIME_WAIT do not block it.
+    socket.set_reuseaddr(true)?;
+    socket.bind(source).map_err(|error| of_source(source, &error))?;
+    socket.connect(address).await
+}
+
+/// An error of bind(2), with the address.
+pub(crate) fn of_source(source: SocketAddr, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("source address {source}: {}", describe(error)))
+}
+
 /// Connects to a host before `deadline`. The attempt at the next address starts when the last one
 /// has failed or has not answered for [`ATTEMPT_DELAY`]. The first connection wins; the other
 /// attempts are cancelled.
@@ -41,12 +106,19 @@ pub(crate) enum ConnectError {
 /// # Errors
 ///
 /// See [`ConnectError`].
-pub(crate) async fn connect(at: &HostPort, deadline: Instant) -> Result<TcpStream, ConnectError> {
+pub(crate) async fn connect(
+    at: &HostPort,
+    options: ConnectOptions,
+    deadline: Instant,
+) -> Result<TcpStream, ConnectError> {
     let addresses = timeout_at(deadline, resolve::addresses(at)).await;
     let addresses = addresses.map_err(|_| ConnectError::ResolverTimedOut)?;
-    let addresses = interleaved(addresses.map_err(ConnectError::Unresolved)?);
+    let addresses = addresses.map_err(ConnectError::Unresolved)?;
+    let selected = options.select(addresses);
+    let addresses = selected.map_err(|cause| ConnectError::Failed { tried: 0, cause })?;
+    let addresses = interleaved(addresses);
     let tried = addresses.len();
-    match timeout_at(deadline, race(addresses, TcpStream::connect)).await {
+    match timeout_at(deadline, race(addresses, |address| options.connect(address))).await {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(failures)) => Err(ConnectError::Failed { tried, cause: most_significant(failures) }),
         Err(_) => Err(ConnectError::TimedOut),
@@ -118,6 +190,21 @@ mod tests {
 
     fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_family_and_a_source_restrict_the_addresses() {
+        let all = || addresses(&["[::1]:1", "1.0.0.1:1"]);
+        let select = |family, source: Option<&str>| {
+            let source = source.map(|source| source.parse().unwrap());
+            let selected = ConnectOptions { family, source }.select(all());
+            selected.map_err(|error| error.to_string())
+        };
+        assert_eq!(select(None, None), Ok(all()));
+        assert_eq!(select(Some(Family::V4), None), Ok(addresses(&["1.0.0.1:1"])));
+        assert_eq!(select(None, Some("[::1]:0")), Ok(addresses(&["[::1]:1"])));
+        let error = select(Some(Family::V4), Some("[::1]:0")).unwrap_err();
+        assert_eq!(error, "the host has no IPv6 address");
     }
 
     #[test]

@@ -6,7 +6,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use echogate_proto::endpoint::UnixPath;
 use nix::sys::stat::{Mode, umask};
 
 /// The file of a Unix socket that this process created. Dropping the value removes the file, unless
@@ -19,9 +18,10 @@ pub(crate) struct SocketFile {
 }
 
 impl SocketFile {
-    pub(crate) fn of(path: &UnixPath) -> io::Result<SocketFile> {
+    pub(crate) fn of(path: impl AsRef<Path>) -> io::Result<SocketFile> {
+        let path = path.as_ref();
         let (device, inode) = fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))?;
-        Ok(SocketFile { path: AsRef::<Path>::as_ref(path).into(), device, inode })
+        Ok(SocketFile { path: path.into(), device, inode })
     }
 
     /// Whether the path still leads to the file that this process created.

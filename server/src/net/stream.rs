@@ -1,6 +1,6 @@
 //! Streams of bytes over sockets, with TLS or without.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, time::Duration};
 
 use echogate_event_loop::{InFlight, StreamSocket};
 use tokio::{
@@ -154,7 +154,7 @@ macro_rules! forward_transport {
 
             fn in_flight(&self) -> Option<echogate_event_loop::InFlight> {
                 match self {
-                    $($enum::$variant(stream) => $crate::net::stream::Transport::in_flight(stream),)+
+                    $($enum::$variant(stream) => stream.in_flight(),)+
                 }
             }
 
@@ -240,9 +240,31 @@ impl Stream {
         }
     }
 
+    /// Has the connection end by a reset, also when the process is killed, until the guard is
+    /// released; none where there is no reset.
+    pub(crate) fn reset_guard(&self) -> Option<ResetGuard> {
+        let StreamSocket::Tcp(stream) = self.socket() else { return None };
+        let socket = socket2::SockRef::from(stream).try_clone().ok()?;
+        socket.set_linger(Some(Duration::ZERO)).ok()?;
+        Some(ResetGuard(socket))
+    }
+
     /// Whether HTTP/2 was negotiated (ALPN).
     pub(crate) fn is_http2(&self) -> bool {
         matches!(self, Stream::Tls(stream) if stream.is_http2())
+    }
+}
+
+/// A TCP connection that is reset when its sockets are closed: at the end of the process at the
+/// latest.
+#[derive(Debug)]
+pub(crate) struct ResetGuard(socket2::Socket);
+
+impl ResetGuard {
+    /// Has the connection end regularly.
+    pub(crate) fn release(self) {
+        // An error means that the connection has ended already.
+        self.0.set_linger(None).ok();
     }
 }
 

@@ -1,11 +1,14 @@
-//! Dispatch of an admitted connection: TLS where there is some, then HTTP, or a service on an
-//! event loop.
+//! Dispatch of an admitted connection: TLS where there is some, then HTTP, or a service or a forward
+//! on an event loop.
 
 use std::{future::poll_fn, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep_until};
 
-use super::admission::{Admitted, Destination};
+use super::{
+    admission::{Admission, Admitted, Destination},
+    snapshot::Served,
+};
 use crate::{
     connections::{
         counters::Refusal,
@@ -13,8 +16,17 @@ use crate::{
         registry::{ConnectionInfo, Kind, Peer},
     },
     context::{ListenerService, ServerContext},
+    gateway::{
+        Forward,
+        datagram_sessions::DatagramSession,
+        forward::{self, ForwardClient},
+    },
     http,
-    net::{stream::Stream, tls::AppProtocol},
+    net::{
+        datagram_socket::Sender,
+        stream::{Stream, Transport},
+        tls::AppProtocol,
+    },
     service::connection,
 };
 
@@ -31,6 +43,9 @@ pub(super) fn serve(
     let (permit, is_https) = match admitted.destination {
         Destination::Service(service, permit) => {
             return serve_service(&context, &service, stream, peer, permit);
+        }
+        Destination::Forward(forward, permit) => {
+            return serve_forward(&context, &forward, stream, peer, destination, permit);
         }
         Destination::Http(permit, is_https) => (permit, is_https),
     };
@@ -134,6 +149,65 @@ fn spawn_service(
     let group = &context.services;
     let connection = connection::serve(stream, session, entry, idle, &group.drain);
     context.spawn_on_loop(group, connection);
+}
+
+/// Passes a connection to the upstream of a forward, unless a limit is reached: then it is reset.
+fn serve_forward(
+    context: &Arc<ServerContext>,
+    forward: &Arc<Forward>,
+    mut stream: Stream,
+    peer: Peer,
+    destination: Option<SocketAddr>,
+    permit: ConnectionPermit,
+) {
+    let permit = permit.for_address(peer.ip());
+    let permit = match permit.and_then(|permit| permit.for_route(&forward.target.limit)) {
+        Ok(permit) => permit,
+        Err(limit) => {
+            context.counters.refused(limit.refusal());
+            stream.reset_on_drop();
+            return tracing::info!(%peer, forward = %forward.name, "refused: {limit}");
+        }
+    };
+    let destination = destination.or_else(|| stream.local_addr().ok());
+    let (context, forward) = (context.clone(), forward.clone());
+    context.bridges.tracker.clone().spawn(async move {
+        if forward.kind == Kind::Tls {
+            let within = context.settings.header_timeout;
+            match accept_tls(&context, AppProtocol::Bytes, stream, &peer, within).await {
+                Some(secured) => stream = secured,
+                None => return,
+            }
+        }
+        let client = ForwardClient::Stream(stream);
+        forward::forward(context, forward, client, peer, destination, permit).await;
+    });
+}
+
+/// Passes the datagrams of a new session to the upstream of a forward; false if a limit is reached
+/// or the socket is no forward's any more.
+pub(super) fn open_session(
+    admission: &Admission,
+    sender: &Sender,
+    session: DatagramSession,
+) -> bool {
+    let snapshot = admission.snapshot();
+    let Some(Served::Forward(forward)) = snapshot.served(admission.socket) else { return false };
+    let (context, peer) = (snapshot.context.clone(), sender.peer());
+    match context.limits.enter(peer.ip(), Some(&forward.target.limit)) {
+        Ok(permit) => {
+            let (forward, client) = (forward.clone(), ForwardClient::Session(session));
+            let tracker = context.bridges.tracker.clone();
+            tracker.spawn(forward::forward(context, forward, client, peer, None, permit));
+            true
+        }
+        Err(limit) => {
+            context.counters.refused(limit.refusal());
+            // At a level that is off by default: each datagram of a flood may come here.
+            tracing::debug!(%peer, forward = %forward.name, "refused: {limit}");
+            false
+        }
+    }
 }
 
 /// Shakes hands in TLS within the time `within`. None if that fails, which is logged and

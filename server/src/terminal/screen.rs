@@ -24,6 +24,9 @@ use tokio::sync::Notify;
 /// The most bytes in the queue; beyond that [`Screen::show`] waits.
 const MAX_QUEUED: usize = 256 * 1024;
 
+/// The line in place of those that [`Screen::show_now`] skips.
+const SKIPPED: &str = "* further lines are not shown: the terminal is too slow\n";
+
 /// The text that the external printer prints for a redraw: cursor up and newline, which shows
 /// nothing. The printer requires the newline.
 const REDRAW: &str = "\x1b[A\n";
@@ -114,6 +117,26 @@ impl Screen {
             }
             drawn.await;
         }
+    }
+
+    /// Writes complete lines without waiting. Returns false if the screen is closed. Lines that come
+    /// much faster than the terminal takes them are replaced by one that says so.
+    pub(crate) fn show_now(&self, lines: &str) -> bool {
+        let mut state = self.lock();
+        match state.mode {
+            Mode::Closed => return false,
+            // An error is reported by the next write that can report it.
+            Mode::Open => write(lines).unwrap_or_default(),
+            Mode::Editing | Mode::Closing => {
+                if state.queue.len() < 2 * MAX_QUEUED {
+                    state.queue.push_str(lines);
+                } else if !state.queue.ends_with(SKIPPED) {
+                    state.queue.push_str(SKIPPED);
+                }
+                self.request_redraw();
+            }
+        }
+        true
     }
 
     /// Writes complete lines, if no line is being edited.

@@ -174,7 +174,7 @@ fn with_stay_it_reads_until_the_server_ends() {
             .stdin(Stdio::null())
             .output()
             .unwrap();
-        assert_prints(&client, b"onetwo");
+        assert_prints(&client, b"one\ntwo\n");
     }
     assert_prints(&run(&[&url, "--stay", "--message=x"], b""), b"one\ntwo\n");
 }
@@ -203,7 +203,7 @@ fn a_reply_that_comes_when_the_input_is_said_to_have_ended_is_none_that_is_missi
         socket.read().unwrap();
         socket.get_mut().write_all(b"\x81\x04late").unwrap();
     });
-    assert_prints(&run(&[&url, "--wait=200ms"], b"q"), b"late");
+    assert_prints(&run(&[&url, "--wait=200ms"], b"q"), b"late\n");
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn a_101_is_taken_in_every_form_that_the_rfcs_allow() {
     }
     for head in heads {
         let url = format!("ws://{}/", serve_101(head + "\r\n", HELLO.to_vec()));
-        assert_prints(&finish(connect(&[&url])), b"hello");
+        assert_prints(&finish(connect(&[&url])), b"hello\n");
     }
 }
 

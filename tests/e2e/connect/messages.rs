@@ -195,7 +195,9 @@ fn messages_are_sent_as_text_or_as_binary_as_asked() {
         (&["--text"][..], "one\ntwo", vec![Message::text("one"), Message::text("two")]),
         (&["--binary", "--message=x"], "", vec![Message::binary(&b"x"[..])]),
         (&["--message=x"], "", vec![Message::text("x")]),
-        (&[], "x\n", vec![Message::binary(&b"x\n"[..])]),
+        (&[], "{\"op\":1}\n", vec![Message::text("{\"op\":1}")]),
+        (&[], "one\ntwo", vec![Message::text("one"), Message::text("two")]),
+        (&["--binary"], "x\ny\n", vec![Message::binary(&b"x\ny\n"[..])]),
     ] {
         let (sender, received) = mpsc::channel();
         let address = serve(move |stream| {
@@ -211,6 +213,20 @@ fn messages_are_sent_as_text_or_as_binary_as_asked() {
             received.iter().filter(|message| !message.is_close()).collect();
         assert_eq!(received, expected, "{arguments:?}");
     }
+}
+
+#[test]
+fn a_line_that_is_no_text_is_named_with_the_option_for_bytes() {
+    let url = format!(
+        "ws://{}/",
+        serve(|stream| {
+            let mut socket = accept(stream).unwrap();
+            while socket.read().is_ok() {}
+        })
+    );
+    let advice = "use --binary to send the input as it is, or --hex";
+    let line = format!("{url}: standard input: line 2: not UTF-8; {advice}");
+    assert_fails(&run(&[&url, "--wait=0s"], b"fine\n\xff\n"), 1, &line);
 }
 
 #[test]
@@ -349,9 +365,12 @@ fn options_that_make_no_sense_together_are_named() {
         (&["--text"], "--text is valid with ws:// and wss:// only"),
         (
             &["--wait=soon"],
-            "\"soon\" is not a time: expected a number and ms, s, m or h, as 10s, or forever",
+            "\"soon\" is not a time: expected a number of seconds, or one with ms, s, m or h, as \
+             10s, or forever",
         ),
         (&["--wait=1s", "--stay"], "cannot be used with"),
+        (&["--crlf", "--hex"], "cannot be used with"),
+        (&["--quiet", "--verbose"], "cannot be used with"),
     ] {
         let output = run(&[&[url], arguments].concat(), b"");
         let stderr = String::from_utf8(output.stderr).unwrap();

@@ -20,7 +20,7 @@ use super::{
 #[test]
 fn a_hundred_megabytes_come_back_whole_in_little_memory() {
     let address = serve(upper);
-    assert_100_mb_come_back_upper_cased_in_little_memory(&format!("tcp://{address}"));
+    assert_100_mb_come_back_upper_cased_in_little_memory(&[&format!("tcp://{address}")]);
 }
 
 #[test]
@@ -268,6 +268,60 @@ fn an_interrupt_ends_it_at_once_in_the_middle_of_a_transfer() {
 }
 
 #[test]
+fn a_target_may_be_a_host_and_a_port() {
+    for form in ["tcp://127.0.0.1:PORT", "127.0.0.1:PORT", "127.0.0.1 PORT", ":PORT", "PORT"] {
+        let address = serve(upper);
+        let form = form.replace("PORT", address.rsplit(':').next().unwrap());
+        let arguments: Vec<&str> = form.split(' ').collect();
+        assert_prints(&run(&arguments, b"hello"), b"HELLO");
+    }
+}
+
+#[test]
+fn the_family_and_the_source_address_are_as_asked() {
+    let address = serve(|mut stream| {
+        let peer = stream.peer_addr().unwrap();
+        write!(stream, "{}", peer.ip()).unwrap();
+    });
+    let port = address.rsplit(':').next().unwrap();
+    let arguments = ["-4", "--source", "127.0.0.9", "localhost", port];
+    assert_prints(&run(&arguments, b""), b"127.0.0.9");
+    for (arguments, status, line) in [
+        (&["-6", "127.0.0.1:1"][..], 1, "tcp://127.0.0.1:1: the host has no IPv6 address"),
+        (&["-6", "udp://127.0.0.1:1"], 1, "udp://127.0.0.1:1: the host has no IPv6 address"),
+        (
+            &["--source=192.0.2.7", "127.0.0.1:1"],
+            1,
+            "tcp://127.0.0.1:1: source address 192.0.2.7:0: cannot assign requested address",
+        ),
+        (
+            &["-6", "--source=127.0.0.1", "127.0.0.1:1"],
+            2,
+            "tcp://127.0.0.1:1: --source is an IPv4 address, and --ipv6 excludes those",
+        ),
+        (
+            &["-4", "unix:///s"],
+            2,
+            "unix:///s: --ipv4 has no effect: a Unix socket has no IP address",
+        ),
+    ] {
+        assert_fails(&run(arguments, b""), status, line);
+    }
+}
+
+#[test]
+fn with_crlf_lines_end_as_internet_protocols_want_it() {
+    for (arguments, input, expected) in [
+        (&[][..], &b"a\nb\r\n\xff"[..], &b"A\r\nB\r\n\xff"[..]),
+        (&["--message=a"], b"", b"A\r\n"),
+        (&["--count=2"], b"a\nb\n", b"A\r\nB\r\n"),
+    ] {
+        let address = serve(upper);
+        assert_prints(&run(&[&[&*address, "--crlf"], arguments].concat(), input), expected);
+    }
+}
+
+#[test]
 fn invalid_arguments_are_a_usage_error() {
     for (arguments, complaint) in [
         (
@@ -279,7 +333,8 @@ fn invalid_arguments_are_a_usage_error() {
             "wss://h:443/?a=b: /nowhere/ca.pem: no such",
         ),
         (&["tcp://127.0.0.1:1", "--origin", "x"], "--origin is valid with ws:// and wss:// only"),
-        (&["127.0.0.1:7007"], "no scheme"),
+        (&["127.0.0.1"], "127.0.0.1: no port: expected HOST PORT, HOST:PORT or a URL"),
+        (&["127.0.0.1:1", "2"], "unexpected argument 2: tcp://127.0.0.1:1 has a port already"),
         (&["--nonsense"], "--nonsense"),
     ] {
         let output = run(arguments, b"");

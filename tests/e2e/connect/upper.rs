@@ -11,21 +11,21 @@ use crate::ECHOGATE;
 #[test]
 fn a_hundred_megabytes_come_back_whole_over_tcp() {
     let server = Server::start(ECHOGATE, &[]);
-    assert_100_mb_come_back_upper_cased_in_little_memory(server.url("upper"));
+    assert_100_mb_come_back_upper_cased_in_little_memory(&[server.url("upper")]);
 }
 
 #[test]
 fn a_hundred_megabytes_come_back_whole_through_the_gateway() {
     let server = Server::start(ECHOGATE, &[]);
-    assert_100_mb_come_back_upper_cased_in_little_memory(&server.ws("/ws"));
+    assert_100_mb_come_back_upper_cased_in_little_memory(&[&server.ws("/ws"), "--binary"]);
 }
 
 #[test]
 fn ten_megabytes_and_the_end_of_the_input_at_once_are_answered_in_full() {
     let server = Server::start(ECHOGATE, &[]);
     let data: Vec<u8> = (0..10_000_000_u32).map(|i| (i % 251) as u8).collect();
-    for url in [server.url("upper"), &server.ws("/ws")] {
-        assert_prints(&run(&[url], &data), &data.to_ascii_uppercase());
+    for arguments in [&[server.url("upper")][..], &[&server.ws("/ws"), "--binary"]] {
+        assert_prints(&run(arguments, &data), &data.to_ascii_uppercase());
     }
 }
 
@@ -34,7 +34,7 @@ fn with_half_close_all_is_answered_through_the_gateway_however_late() {
     let server = Server::start(ECHOGATE, &[]);
     let data: Vec<u8> = (0..1_000_000_u32).map(|i| (i % 251) as u8).collect();
     let url = server.ws("/ws");
-    assert_prints(&run(&[&url, "--half-close"], &data), &data.to_ascii_uppercase());
+    assert_prints(&run(&[&url, "--half-close", "--binary"], &data), &data.to_ascii_uppercase());
     let line =
         format!("{url}: the server selected the subprotocol \"binary\" instead of half-close");
     assert_fails(&run(&[&url, "--half-close", "--protocol=binary"], b""), 1, &line);
@@ -84,8 +84,9 @@ fn a_path_that_is_no_route_is_named_with_404() {
 #[test]
 fn a_server_that_shuts_down_ends_both_cleanly() {
     let mut server = Server::start(ECHOGATE, &[]);
-    let clients = [server.url("upper").to_owned(), server.ws("/ws")].map(|url| {
-        let mut client = connect(&[&url]);
+    let ws = server.ws("/ws");
+    let clients = [&[server.url("upper")][..], &[&ws, "--binary"]].map(|arguments| {
+        let mut client = connect(arguments);
         // The reply shows that the client is connected.
         let input = client.stdin.as_mut().unwrap();
         std::io::Write::write_all(input, b"x").unwrap();

@@ -49,11 +49,11 @@ fn saying(message: Message) -> String {
 
 #[test]
 fn a_hundred_megabytes_come_back_whole_in_little_memory() {
-    assert_100_mb_come_back_upper_cased_in_little_memory(&serve_ws(upper));
+    assert_100_mb_come_back_upper_cased_in_little_memory(&[&serve_ws(upper), "--binary"]);
 }
 
 #[test]
-fn the_input_goes_out_as_binary_messages_of_at_most_64_kib() {
+fn binary_input_goes_out_in_messages_of_at_most_64_kib() {
     let (sender, messages) = std::sync::mpsc::channel();
     let url = serve_ws(move |mut socket| {
         while let Ok(message) = socket.read() {
@@ -61,7 +61,7 @@ fn the_input_goes_out_as_binary_messages_of_at_most_64_kib() {
         }
     });
     let data = vec![7; 200_000];
-    assert_prints(&run(&[&url, "--wait=0s"], &data), b"");
+    assert_prints(&run(&[&url, "--binary", "--wait=0s"], &data), b"");
     let mut messages: Vec<Message> = messages.iter().collect();
     assert_eq!(messages.pop().unwrap(), close(1000, ""));
     assert!(messages.iter().all(|message| message.is_binary() && message.len() <= 65536));
@@ -79,7 +79,7 @@ fn the_payload_of_text_and_binary_messages_is_what_is_printed() {
         while socket.read().is_ok() {}
     });
     assert_prints(
-        &finish(connect(&[&url])),
+        &finish(connect(&[&url, "--binary"])),
         "text ß, \0".bytes().chain([0xff]).collect::<Vec<_>>().as_slice(),
     );
 }
@@ -93,7 +93,7 @@ fn what_the_server_owes_after_the_close_is_still_printed() {
         socket.get_mut().write_all(b"\x82\x04owed").unwrap();
         socket.read().ok();
     });
-    let output = run(&[&url, "--wait=300ms"], b"all of it");
+    let output = run(&[&url, "--binary", "--wait=300ms"], b"all of it");
     assert_prints(&output, b"owed");
 }
 
@@ -197,7 +197,7 @@ fn the_request_has_the_query_the_origin_the_headers_and_the_protocols() {
     let url = format!("ws://{address}/a?b=c");
     let arguments =
         [&url, "--origin", "http://o", "--header", "X-Key: 1", "--protocol=a", "--protocol=b"];
-    assert_prints(&run(&arguments, b""), b"/a?b=c http://o 1 a, b");
+    assert_prints(&run(&arguments, b""), b"/a?b=c http://o 1 a, b\n");
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn with_half_close_a_server_that_ends_its_side_first_gets_all_of_the_input() {
         while socket.read().is_ok() {}
     });
     let url = format!("ws://{address}/");
-    assert_prints(&run(&[&url, "--half-close"], &vec![b'x'; 2_000_000]), b"enough");
+    assert_prints(&run(&[&url, "--half-close", "--binary"], &vec![b'x'; 2_000_000]), b"enough");
 }
 
 #[test]
@@ -235,7 +235,7 @@ fn an_input_that_cannot_be_sent_after_a_close_is_a_failure_that_says_how_much() 
         // Nothing more is read.
         ended.recv().ok();
     });
-    let output = run(&[&url], &vec![b'x'; 32 << 20]);
+    let output = run(&[&url, "--binary"], &vec![b'x'; 32 << 20]);
     drop(done);
     let stderr = String::from_utf8(output.stderr).unwrap();
     let words = format!("echogate: {url}: closed by the server before all input was sent: ");

@@ -15,7 +15,8 @@ impl FromStr for Endpoint {
             return Err(EndpointError::BadCharacter);
         }
         let (scheme, rest) = text.split_once(':').ok_or(EndpointError::NoScheme)?;
-        let websocket = ["ws", "wss"].iter().any(|ws| scheme.eq_ignore_ascii_case(ws));
+        let websocket =
+            ["ws", "wss", "http", "https"].iter().any(|ws| scheme.eq_ignore_ascii_case(ws));
         if websocket {
             let (url, credentials) = take_credentials(rest)?;
             let address = parse_address(scheme, &url)?;
@@ -26,6 +27,25 @@ impl FromStr for Endpoint {
             None => (rest, Vec::new()),
         };
         Ok(Endpoint { address: parse_address(scheme, rest)?, options, credentials: None })
+    }
+}
+
+impl Endpoint {
+    /// Parses a URL with options, those of a WebSocket URL behind `#`: its query belongs to the
+    /// request, and it has no fragment (RFC 6455 section 3).
+    ///
+    /// # Errors
+    ///
+    /// The URL or an option is invalid.
+    pub fn with_options(text: &str) -> Result<Endpoint, EndpointError> {
+        let (url, options) = text.split_once('#').unwrap_or((text, ""));
+        let endpoint: Endpoint = url.parse()?;
+        match endpoint.address {
+            Address::Ws(..) | Address::Wss(..) => {
+                Ok(Endpoint { options: parse_options(options)?, ..endpoint })
+            }
+            _ => text.parse(),
+        }
     }
 }
 
@@ -49,9 +69,9 @@ fn parse_address(scheme: &str, rest: &str) -> Result<Address, EndpointError> {
         "udp" => authority_only(behind_slashes("udp")?, "udp").map(Address::Udp),
         "unix" => absolute_path(behind_slashes("unix")?).map(Address::Unix),
         "unixgram" => absolute_path(behind_slashes("unixgram")?).map(Address::UnixGram),
-        "ws" => authority_and_path(behind_slashes("ws")?, 80)
+        "ws" | "http" => authority_and_path(behind_slashes("ws")?, 80)
             .map(|(host_port, path)| Address::Ws(host_port, path)),
-        "wss" => authority_and_path(behind_slashes("wss")?, 443)
+        "wss" | "https" => authority_and_path(behind_slashes("wss")?, 443)
             .map(|(host_port, path)| Address::Wss(host_port, path)),
         "service" if rest.is_empty() || rest.contains('/') => Err(EndpointError::NoService),
         "service" if rest.contains(char::is_whitespace) => Err(EndpointError::BadCharacter),

@@ -42,6 +42,8 @@ fn common_variants_of_urls_are_accepted_and_normalized() {
         ("Tcp://h:1", "tcp://h:1"),
         ("WSS://h?A=b", "wss://h:443/?A=b"),
         ("UNIX:///S", "unix:///S"),
+        ("http://h/a?b", "ws://h:80/a?b"),
+        ("HTTPS://user:p@h", "wss://user:p@h:443/"),
         ("ws://h/chât/世 界", "ws://h:80/ch%C3%A2t/%E4%B8%96%20%E7%95%8C"),
         ("ws://h?filter={\"a\":1}&q=<b>'", "ws://h:80/?filter={%22a%22:1}&q=%3Cb%3E%27"),
         ("ws://h/{a}^`%20%zz", "ws://h:80/%7Ba%7D%5E%60%20%zz"),
@@ -115,7 +117,7 @@ fn each_error_names_its_cause() {
     assert_eq!(error("127.0.0.1:7007"), NoScheme);
     assert_eq!(error("[::1]:7007"), NoScheme);
     assert_eq!(error("localhost:7007"), NoScheme);
-    assert_eq!(error("http://h:1"), UnknownScheme("http".into()));
+    assert_eq!(error("ftp://h:1"), UnknownScheme("ftp".into()));
     assert_eq!(error("tcp:h:1"), NoSlashes("tcp"));
     assert_eq!(error("tcp://:1"), NoHost);
     assert_eq!(error("tcp://h"), NoPort);
@@ -140,6 +142,17 @@ fn each_error_names_its_cause() {
     assert_eq!(error("tcp://[h]:1"), BadHost("[h]:1".into()));
     assert_eq!(error("tcp://[fe80::1%]:1"), BadHost("[fe80::1%]:1".into()));
     assert_eq!(error("tcp://a%20b:1"), BadName("a b".into()));
+}
+
+#[test]
+fn the_options_of_a_websocket_url_follow_a_number_sign() {
+    let endpoint = Endpoint::with_options("wss://h/a?b=c#max=2&ca=%23.pem").unwrap();
+    assert_eq!(endpoint.address, Address::Wss("h:443".parse().unwrap(), "/a?b=c".into()));
+    assert_eq!((endpoint.option("max"), endpoint.option("ca")), (Some("2"), Some("#.pem")));
+    assert_eq!(Endpoint::with_options(&endpoint.to_string()), Ok(endpoint));
+    let endpoint = Endpoint::with_options("tcp://h:1?max=2").unwrap();
+    assert_eq!(endpoint.option("max"), Some("2"));
+    assert!(Endpoint::with_options("tcp://h:1#max=2").is_err());
 }
 
 proptest! {

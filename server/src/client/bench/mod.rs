@@ -46,7 +46,7 @@ use self::{
     stats::ShardedStats,
     stream_worker::StreamWorker,
 };
-use super::{Error, target::Target, target_args::TargetArgs};
+use super::{Error, shown_url, target::Target, target_args::TargetArgs};
 use crate::config::parse_duration;
 use crate::net::connected_datagrams::MAX_UDP;
 use crate::text::io_error::describe;
@@ -147,9 +147,11 @@ struct Load {
 /// Runs `echogate bench`: loads the endpoint for the requested time, or until the first failure or
 /// Ctrl-C, and prints the report.
 pub(crate) async fn run(args: Args) -> Result<(), Error> {
-    let usage = |text| Error::Usage(args.target.url(), text);
-    let failed = |text| Error::Failed(args.target.url(), text);
-    let target = Target::new(&args.target).map_err(usage)?;
+    let endpoint = args.target.endpoint().map_err(Error::Usage)?;
+    let url = shown_url(&endpoint);
+    let usage = |text| Error::Usage(format!("{url}: {text}"));
+    let failed = |text| Error::Failed(format!("{url}: {text}"));
+    let target = Target::new(&endpoint, &args.target).map_err(usage)?;
     check(&args, &target).map_err(usage)?;
     args.target.warn();
     let opened = match args.once {
@@ -158,7 +160,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Error> {
     };
     let interrupt = signal(SignalKind::interrupt())
         .map_err(|error| failed(format!("cannot handle signals: {}", describe(&error))))?;
-    let load = Arc::new(Load::new(&args, &target));
+    let load = Arc::new(Load::new(&args, &target, url.clone()));
     let workers = match opened {
         Some(opened) => spawn_workers(&load, opened),
         None => spawn_redialers(&load, target),
@@ -179,10 +181,10 @@ pub(crate) async fn run(args: Args) -> Result<(), Error> {
 
 /// Refuses combinations of options that are invalid together.
 fn check(args: &Args, target: &Target) -> Result<(), String> {
-    if matches!(target, Target::Udp(_)) && args.size > MAX_UDP as u64 {
+    if matches!(target, Target::Udp(..)) && args.size > MAX_UDP as u64 {
         return Err(format!("--size exceeds the largest UDP datagram: {MAX_UDP} bytes"));
     }
-    if args.once && matches!(target, Target::Udp(_) | Target::UnixGram(_)) {
+    if args.once && matches!(target, Target::Udp(..) | Target::UnixGram(_)) {
         return Err("--once requires connections, which datagram sockets do not have".to_owned());
     }
     if args.duration.is_zero() {
@@ -197,14 +199,14 @@ fn check(args: &Args, target: &Target) -> Result<(), String> {
 
 impl Load {
     /// Creates the load, which begins now.
-    fn new(args: &Args, target: &Target) -> Load {
+    fn new(args: &Args, target: &Target, url: String) -> Load {
         let websocket = matches!(target, Target::WebSocket(_));
-        let datagrams = matches!(target, Target::Udp(_) | Target::UnixGram(_));
+        let datagrams = matches!(target, Target::Udp(..) | Target::UnixGram(_));
         let payload = Payload::new(args.size, args.in_flight, args.expect, websocket);
         let schedule = Schedule::new(args.connections as usize, args.rate);
         let measured_from = schedule.start + args.warm_up;
         Load {
-            url: args.target.url().to_string(),
+            url,
             connections: args.connections,
             websocket,
             datagrams,

@@ -20,11 +20,11 @@ pub(super) async fn open(target: &Target) -> io::Result<Opened> {
         Target::Tcp(_) | Target::Tls(..) | Target::Unix(_) => {
             Ok(Opened::Stream(dial::stream(target).await?, Vec::new()))
         }
-        Target::Udp(_) | Target::UnixGram(_) => {
+        Target::Udp(..) | Target::UnixGram(_) => {
             Ok(Opened::Datagrams(dial::datagrams(target).await?))
         }
         Target::WebSocket(upgrade) => {
-            let mut stream = dial::host(&upgrade.at, upgrade.trust.as_ref()).await?;
+            let mut stream = dial::host(&upgrade.to, upgrade.trust.as_ref()).await?;
             let agreed = handshake::open(&mut stream, upgrade).await?;
             Ok(Opened::Stream(stream, agreed.early))
         }

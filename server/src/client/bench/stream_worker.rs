@@ -21,7 +21,10 @@ use tokio::{
 use super::{Load, schedule::Stage};
 use crate::text::io_error::describe;
 use crate::{
-    client::transport::websocket::{Close, abnormal_closure},
+    client::transport::{
+        PeerRole,
+        websocket::{Close, abnormal_closure},
+    },
     net::stream::Stream,
     runtime::buffer_pool,
 };
@@ -186,7 +189,7 @@ impl StreamWorker {
         loop {
             let event = decoder.next(bytes, &mut at);
             if let Some(close) = Close::received(&event, &decoder) {
-                return Err(close.to_string());
+                return Err(close.describe(PeerRole::Server));
             }
             match event.map_err(|violation| violation.to_string())? {
                 None => break,

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, Stdin},
     time::{Instant, timeout},
 };
 
 use crate::client::{
     pending_replies::{Expected, PendingReplies, Wait},
     session::{self, Peer, SessionError, UploadEnd, check_replies, close_upload, finish},
-    transport::{CHUNK, Connection, End, Received, Receiver, Sender, stream::read_chunk},
+    transport::{CHUNK, Connection, End, PeerRole, Received, Receiver, Sender, stream::read_chunk},
 };
 
 /// The time limit of counting the input that could not be sent.
@@ -23,17 +23,23 @@ const COUNTING_PAUSE: Duration = Duration::from_millis(100);
 /// The pipe mode.
 #[derive(Debug)]
 pub(in crate::client) struct Pipe {
+    /// The standard input, for one connection after the other.
+    input: Stdin,
     /// The limit of the wait for replies when the input has ended.
-    pub(in crate::client) wait: Wait,
+    wait: Wait,
 }
 
 impl Pipe {
+    pub(in crate::client) fn new(wait: Wait) -> Pipe {
+        Pipe { input: tokio::io::stdin(), wait }
+    }
+
     /// Pipes the standard streams through `connection`.
     pub(in crate::client) async fn run(
-        self,
+        &mut self,
         connection: Connection,
     ) -> Result<String, SessionError> {
-        run(tokio::io::stdin(), tokio::io::stdout(), connection, self.wait).await
+        run(&mut self.input, tokio::io::stdout(), connection, self.wait).await
     }
 }
 
@@ -45,10 +51,10 @@ impl Pipe {
 async fn run(
     input: impl AsyncRead + Unpin,
     output: impl AsyncWrite + Unpin,
-    Connection { mut sender, receiver, .. }: Connection,
+    Connection { mut sender, receiver, peer_role, .. }: Connection,
     wait: Wait,
 ) -> Result<String, SessionError> {
-    let (peer, pending) = (Peer::default(), PendingReplies::default());
+    let (peer, pending) = (Peer::new(peer_role), PendingReplies::default());
     let upload = upload(input, &mut sender, &peer, &pending, wait);
     let ended = session::run(upload, download(receiver, output, &peer, &pending), &peer).await;
     let ended = ended.and_then(|description| check_replies(description, &pending));
@@ -89,17 +95,25 @@ async fn upload(
         match sent {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
-                return Err(SessionError::Unsent(unsent(length, &mut input).await));
+                return Err(SessionError::Unsent(unsent(length, &mut input, peer.role).await));
             }
             Err(error) => return Err(SessionError::Connection(error)),
         }
+    }
+    if wait == Wait::UntilPeerEnds && !pending.has_sent() {
+        // The end of an input without a byte means that everything has been received.
+        peer.done(Some(Duration::ZERO)).await;
     }
     finish(sender, peer, pending, wait, Expected::AfterLast, false).await
 }
 
 /// Describes how much of the input could not be sent: `length` bytes, and the bytes that can be
 /// read from `input` without a pause.
-async fn unsent(mut length: u64, input: &mut (impl AsyncRead + Unpin)) -> String {
+async fn unsent(
+    mut length: u64,
+    input: &mut (impl AsyncRead + Unpin),
+    peer_role: PeerRole,
+) -> String {
     let mut buffer = BytesMut::new();
     let start = Instant::now();
     let mut at_least = "at least ";
@@ -115,7 +129,7 @@ async fn unsent(mut length: u64, input: &mut (impl AsyncRead + Unpin)) -> String
         }
     }
     format!(
-        "closed by the server before all input was sent: {at_least}{length} bytes were not sent"
+        "closed by the {peer_role} before all input was sent: {at_least}{length} bytes were not sent"
     )
 }
 
@@ -134,6 +148,7 @@ async fn download(
         match received {
             Received::Bytes(_) => pending.received_lines(1),
             Received::Message(_) => pending.received_message(),
+            Received::Pong(_) => {}
             Received::HalfClosed => peer.set_ended(true),
             Received::End(end) => return Ok(end),
         }
@@ -154,9 +169,10 @@ mod tests {
         input: impl AsyncRead + Unpin,
         output: impl AsyncWrite + Unpin,
     ) -> Result<String, SessionError> {
-        let (sender, receiver) = stream::split(Box::new(stream));
+        let peer_role = PeerRole::Server;
+        let (sender, receiver) = stream::split(Box::new(stream), peer_role);
         let (sender, receiver) = (Sender::Stream(sender), Receiver::Stream(receiver));
-        let connection = Connection { sender, receiver, local: None };
+        let connection = Connection { sender, receiver, peer_role, local: None, peer: None };
         run(input, output, connection, Wait::Default).await
     }
 

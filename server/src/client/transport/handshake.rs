@@ -26,8 +26,8 @@ pub(in crate::client) async fn open<S>(stream: &mut S, upgrade: &Upgrade) -> io:
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let Upgrade { at, path, headers, trust, .. } = upgrade;
-    let opening = Opening { role: "server", at, tls: trust.is_some(), path, headers };
+    let Upgrade { to, path, headers, trust, .. } = upgrade;
+    let opening = Opening { role: "server", at: &to.host, tls: trust.is_some(), path, headers };
     let opened = opening.perform(stream, Instant::now() + HANDSHAKE_TIMEOUT).await;
     let opened = opened.map_err(|error| match error {
         OpeningError::TimedOut => {
@@ -49,12 +49,18 @@ mod tests {
     use tokio::io::duplex;
 
     use super::*;
+    use crate::net::{happy_eyeballs::ConnectOptions, proxy::Destination};
 
     #[tokio::test(start_paused = true)]
     async fn a_server_that_does_not_respond_times_out() {
         let (mut ours, _theirs) = duplex(4096);
-        let (at, path, headers) = ("h:1".parse().unwrap(), "/".to_owned(), HeaderMap::new());
-        let upgrade = Upgrade { at, path, headers, trust: None, half_close: false, binary: false };
+        let to = Destination {
+            host: "h:1".parse().unwrap(),
+            proxy: None,
+            options: ConnectOptions::default(),
+        };
+        let (path, headers) = ("/".to_owned(), HeaderMap::new());
+        let upgrade = Upgrade { to, path, headers, trust: None, half_close: false, binary: false };
         let error = open(&mut ours, &upgrade).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         let text = "no response to the WebSocket handshake within 30 seconds";

@@ -1,30 +1,40 @@
 //! A connection as the modes use it, over any transport: a sender and a receiver.
 //!
 //! - `stream`: byte streams (TCP, TLS, Unix sockets)
-//! - `websocket`: WebSocket messages; `handshake`: the opening handshake before them
+//! - `websocket`: WebSocket messages; `handshake`: the opening handshake before them; `trace`: both
+//!   for `--verbose`
 //! - `datagram`: UDP and Unix datagrams; `send_window`: the limit of unanswered datagrams
 
 mod datagram;
 pub(super) mod handshake;
 mod send_window;
 pub(super) mod stream;
+mod trace;
 pub(super) mod websocket;
 
-use std::{fmt::Debug, io, net::SocketAddr, time::Duration};
+use std::{
+    fmt::{self, Debug, Display},
+    io,
+    net::SocketAddr,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use echogate_proto::{close::CloseCode, ws::HALF_CLOSE};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+pub(super) use self::websocket::MessageFormat;
 use self::{
     datagram::{DatagramReceiver, DatagramSender},
     stream::{StreamReceiver, StreamSender},
-    websocket::{MessageFormat, WebSocketReceiver, WebSocketSender},
+    trace::Traced,
+    websocket::{WebSocketReceiver, WebSocketSender},
 };
 use super::{
     dial,
     target::{Target, Upgrade},
 };
+use crate::net::{connected_datagrams::ConnectedSocket, stream::Stream};
 
 /// The most bytes that are read, sent or written at once.
 pub(super) const CHUNK: usize = 64 * 1024;
@@ -34,13 +44,73 @@ pub(super) trait ByteStream: AsyncRead + AsyncWrite + Unpin + Debug {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Debug> ByteStream for S {}
 
+/// The kinds of transports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Stream,
+    WebSocket,
+    Datagram,
+}
+
+impl Kind {
+    /// The schemes of the kind, for errors.
+    pub(super) fn schemes(self) -> &'static str {
+        match self {
+            Kind::Stream => "tcp://, tls:// and unix://",
+            Kind::WebSocket => "ws:// and wss://",
+            Kind::Datagram => "udp:// and unixgram://",
+        }
+    }
+}
+
+/// The role of the peer, as texts for the user name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PeerRole {
+    Server,
+    Client,
+}
+
+impl Display for PeerRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PeerRole::Server => "server",
+            PeerRole::Client => "client",
+        })
+    }
+}
+
+/// The options of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TransportOptions {
+    /// Before the peer is sent more datagrams than it may be able to buffer, its replies are awaited
+    /// until nothing has come for this time.
+    pub(super) silence: Duration,
+    /// Lines in a stream end with CR LF.
+    pub(super) crlf: bool,
+    /// Heads and frames of a WebSocket are shown ([`verbose`](super::verbose)).
+    pub(super) verbose: bool,
+    /// A TCP connection is reset if this process ends before [`Sender::finish`] or
+    /// [`Sender::set_complete`], so that the peer does not take a part of the input for all of it.
+    pub(super) reset_when_cut: bool,
+}
+
+impl TransportOptions {
+    /// The stream below a WebSocket.
+    pub(super) fn traced(self, stream: Stream, peer_role: PeerRole) -> Box<dyn ByteStream> {
+        if self.verbose { Box::new(Traced::new(stream, peer_role)) } else { Box::new(stream) }
+    }
+}
+
 /// An open connection.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) sender: Sender,
     pub(super) receiver: Receiver,
+    pub(super) peer_role: PeerRole,
     /// The local address, if it is an IP address.
     pub(super) local: Option<SocketAddr>,
+    /// The name of a client.
+    pub(super) peer: Option<String>,
 }
 
 /// The sending half of a connection. If sending fails because the connection has ended, the error
@@ -67,6 +137,8 @@ pub(super) enum Received {
     Bytes(Bytes),
     /// A complete message.
     Message(Bytes),
+    /// A Pong with its payload.
+    Pong(Bytes),
     /// The end of the peer's direction, where the end of the connection is still to follow.
     HalfClosed,
     /// The regular end of the connection.
@@ -83,29 +155,29 @@ pub(super) struct End {
 }
 
 impl Connection {
-    /// Connects to `target`. Before the peer is sent more datagrams than it may be able to buffer,
-    /// its replies are awaited until nothing has come for `silence`.
-    pub(super) async fn open(target: &Target, silence: Duration) -> io::Result<Connection> {
+    /// Connects to `target`.
+    pub(super) async fn open(target: &Target, options: TransportOptions) -> io::Result<Connection> {
         match target {
             Target::Tcp(_) | Target::Tls(..) | Target::Unix(_) => {
-                let stream = dial::stream(target).await?;
-                let local = stream.local_addr().ok();
-                let (sender, receiver) = stream::split(Box::new(stream));
-                Ok(Connection::new(Sender::Stream(sender), Receiver::Stream(receiver), local))
+                Ok(Connection::of_stream(dial::stream(target).await?, PeerRole::Server, options))
             }
-            Target::Udp(_) | Target::UnixGram(_) => {
+            Target::Udp(..) | Target::UnixGram(_) => {
                 let socket = dial::datagrams(target).await?;
                 let local = socket.local_addr();
-                let (sender, receiver) = datagram::split(socket, silence);
-                Ok(Connection::new(Sender::Datagram(sender), Receiver::Datagram(receiver), local))
+                let connection = Connection::of_datagrams(socket, PeerRole::Server, options);
+                Ok(Connection { local, ..connection })
             }
-            Target::WebSocket(upgrade) => Connection::open_websocket(upgrade).await,
+            Target::WebSocket(upgrade) => Connection::open_websocket(upgrade, options).await,
         }
     }
 
-    async fn open_websocket(upgrade: &Upgrade) -> io::Result<Connection> {
-        let mut stream = dial::host(&upgrade.at, upgrade.trust.as_ref()).await?;
+    async fn open_websocket(
+        upgrade: &Upgrade,
+        options: TransportOptions,
+    ) -> io::Result<Connection> {
+        let stream = dial::host(&upgrade.to, upgrade.trust.as_ref()).await?;
         let local = stream.local_addr().ok();
+        let mut stream = options.traced(stream, PeerRole::Server);
         let agreed = handshake::open(&mut stream, upgrade).await?;
         let half_close = agreed.protocol.as_deref() == Some(HALF_CLOSE);
         if let Some(protocol) = agreed.protocol.filter(|_| upgrade.half_close && !half_close) {
@@ -114,12 +186,46 @@ impl Connection {
             )));
         }
         let format = MessageFormat { half_close, binary: upgrade.binary };
-        let (sender, receiver) = websocket::split(Box::new(stream), agreed.early, format).await;
-        Ok(Connection::new(Sender::WebSocket(sender), Receiver::WebSocket(receiver), local))
+        let early = agreed.early;
+        let connection = Connection::of_websocket(stream, early, PeerRole::Server, format).await;
+        Ok(Connection { local, ..connection })
     }
 
-    fn new(sender: Sender, receiver: Receiver, local: Option<SocketAddr>) -> Connection {
-        Connection { sender, receiver, local }
+    /// The connection over a stream on which the opening handshake is complete. `early` was read
+    /// together with the peer's part of the handshake.
+    pub(super) async fn of_websocket(
+        stream: Box<dyn ByteStream>,
+        early: Vec<u8>,
+        peer_role: PeerRole,
+        format: MessageFormat,
+    ) -> Connection {
+        let (sender, receiver) = websocket::split(stream, early, peer_role, format).await;
+        let (sender, receiver) = (Sender::WebSocket(sender), Receiver::WebSocket(receiver));
+        Connection { sender, receiver, peer_role, local: None, peer: None }
+    }
+
+    /// The connection over a connected stream.
+    pub(super) fn of_stream(
+        stream: Stream,
+        peer_role: PeerRole,
+        options: TransportOptions,
+    ) -> Connection {
+        let local = stream.local_addr().ok();
+        let guard = options.reset_when_cut.then(|| stream.reset_guard()).flatten();
+        let (sender, receiver) = stream::split(Box::new(stream), peer_role);
+        let sender = Sender::Stream(sender.with_crlf(options.crlf).with_guard(guard));
+        Connection { sender, receiver: Receiver::Stream(receiver), peer_role, local, peer: None }
+    }
+
+    /// The connection over a connected datagram socket.
+    pub(super) fn of_datagrams(
+        socket: ConnectedSocket,
+        peer_role: PeerRole,
+        options: TransportOptions,
+    ) -> Connection {
+        let (sender, receiver) = datagram::split(socket, options.silence);
+        let (sender, receiver) = (Sender::Datagram(sender), Receiver::Datagram(receiver));
+        Connection { sender, receiver, peer_role, local: None, peer: None }
     }
 }
 
@@ -140,6 +246,11 @@ impl Sender {
             Sender::WebSocket(sender) => sender.half_closes(),
             Sender::Datagram(_) => false,
         }
+    }
+
+    /// Whether our Close is to follow when both directions have ended by half-closes.
+    pub(super) fn closes_last(&self) -> bool {
+        matches!(self, Sender::WebSocket(sender) if sender.closes_last())
     }
 
     /// Whether the connection ends with Close frames. On such a connection the peer may also send
@@ -186,10 +297,33 @@ impl Sender {
         }
     }
 
-    /// Sends a Close with `code`, where the transport has Close frames.
-    pub(super) async fn close(&mut self, code: CloseCode) -> io::Result<()> {
+    /// Records that the session has ended regularly: the connection is not reset any more.
+    pub(super) fn set_complete(&mut self) {
+        if let Sender::Stream(sender) = self {
+            sender.set_complete();
+        }
+    }
+
+    /// Sends a Close with `code` and `reason`, where the transport has Close frames.
+    pub(super) async fn close(&mut self, code: CloseCode, reason: &str) -> io::Result<()> {
         match self {
-            Sender::WebSocket(sender) => sender.close(code).await,
+            Sender::WebSocket(sender) => sender.close(code, reason).await,
+            Sender::Stream(_) | Sender::Datagram(_) => Ok(()),
+        }
+    }
+
+    /// Sends a Ping, where the transport has Pings.
+    pub(super) async fn ping(&mut self, payload: Bytes) -> io::Result<()> {
+        match self {
+            Sender::WebSocket(sender) => sender.ping(payload).await,
+            Sender::Stream(_) | Sender::Datagram(_) => Ok(()),
+        }
+    }
+
+    /// Sends a Pong, where the transport has Pongs.
+    pub(super) async fn pong(&mut self, payload: Bytes) -> io::Result<()> {
+        match self {
+            Sender::WebSocket(sender) => sender.pong(payload).await,
             Sender::Stream(_) | Sender::Datagram(_) => Ok(()),
         }
     }

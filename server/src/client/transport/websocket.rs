@@ -2,7 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    fmt, io,
+    io,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -30,7 +30,7 @@ use tokio_tungstenite::{
     },
 };
 
-use super::{ByteStream, CHUNK, End, Received};
+use super::{ByteStream, CHUNK, End, PeerRole, Received};
 use crate::text::{
     escape::{escape, first_line},
     io_error::describe,
@@ -53,7 +53,8 @@ type Recorded = CloseRecorder<Box<dyn ByteStream>>;
 pub(in crate::client) struct WebSocketSender {
     sink: SplitSink<WebSocketStream<Recorded>, Message>,
     format: MessageFormat,
-    finished: Rc<Cell<bool>>,
+    peer_role: PeerRole,
+    end: Rc<OurEnd>,
 }
 
 /// The receiving half of a WebSocket.
@@ -61,25 +62,35 @@ pub(in crate::client) struct WebSocketSender {
 pub(in crate::client) struct WebSocketReceiver {
     stream: SplitStream<WebSocketStream<Recorded>>,
     half_close: bool,
-    /// Our direction has ended.
-    finished: Rc<Cell<bool>>,
+    peer_role: PeerRole,
+    end: Rc<OurEnd>,
     /// The peer's Close, once it has been received.
     close: Rc<RefCell<Option<Close>>>,
 }
 
-/// The format of outgoing messages.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct MessageFormat {
-    /// The subprotocol `half-close` is agreed on: an empty binary message ends a direction.
-    pub(super) half_close: bool,
-    /// Lines are sent as binary messages instead of text messages.
-    pub(super) binary: bool,
+/// The end of our direction, which the sender sets.
+#[derive(Debug, Default)]
+struct OurEnd {
+    /// The end of the input has been signalled.
+    finished: Cell<bool>,
+    /// The code of our Close, once it has been sent.
+    closed: Cell<Option<CloseCode>>,
 }
 
-/// Splits an open WebSocket. `early` was read together with the handshake response.
+/// The format of outgoing messages.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::client) struct MessageFormat {
+    /// The subprotocol `half-close` is agreed on: an empty binary message ends a direction.
+    pub(in crate::client) half_close: bool,
+    /// Lines are sent as binary messages instead of text messages.
+    pub(in crate::client) binary: bool,
+}
+
+/// Splits an open WebSocket. `early` was read together with the peer's part of the handshake.
 pub(super) async fn split(
     stream: Box<dyn ByteStream>,
     mut early: Vec<u8>,
+    peer_role: PeerRole,
     format: MessageFormat,
 ) -> (WebSocketSender, WebSocketReceiver) {
     let limits = WebSocketConfig::default()
@@ -88,21 +99,29 @@ pub(super) async fn split(
         .max_write_buffer_size(MAX_MESSAGE + 2 * CHUNK)
         .max_message_size(Some(MAX_MESSAGE))
         .max_frame_size(Some(MAX_MESSAGE));
-    let mut recorder = CloseRecorder::new(stream);
+    let mut recorder = CloseRecorder::new(stream, peer_role);
     recorder.record(&mut early);
     let close = recorder.close.clone();
-    let role = Role::Client;
+    let role = match peer_role {
+        PeerRole::Server => Role::Client,
+        PeerRole::Client => Role::Server,
+    };
     let socket = WebSocketStream::from_partially_read(recorder, early, role, Some(limits)).await;
     let (sink, stream) = socket.split();
-    let finished = Rc::<Cell<bool>>::default();
+    let end = Rc::<OurEnd>::default();
     let half_close = format.half_close;
-    let receiver = WebSocketReceiver { stream, half_close, finished: finished.clone(), close };
-    (WebSocketSender { sink, format, finished }, receiver)
+    let receiver = WebSocketReceiver { stream, half_close, peer_role, end: end.clone(), close };
+    (WebSocketSender { sink, format, peer_role, end }, receiver)
 }
 
 impl WebSocketSender {
     pub(super) fn half_closes(&self) -> bool {
         self.format.half_close
+    }
+
+    /// Whether our Close follows the end of both directions: the server's part.
+    pub(super) fn closes_last(&self) -> bool {
+        self.peer_role == PeerRole::Client
     }
 
     async fn send(&mut self, message: Message) -> io::Result<()> {
@@ -125,16 +144,25 @@ impl WebSocketSender {
     }
 
     pub(super) async fn finish(&mut self) -> io::Result<()> {
-        self.finished.set(true);
+        self.end.finished.set(true);
         match self.format.half_close {
             true => self.send(Message::Binary(Bytes::new())).await,
             false => Ok(()),
         }
     }
 
-    pub(super) async fn close(&mut self, code: CloseCode) -> io::Result<()> {
-        let close = CloseFrame { code: code.0.into(), reason: "".into() };
+    pub(super) async fn close(&mut self, code: CloseCode, reason: &str) -> io::Result<()> {
+        self.end.closed.set(Some(code));
+        let close = CloseFrame { code: code.0.into(), reason: reason.into() };
         self.send(Message::Close(Some(close))).await
+    }
+
+    pub(super) async fn ping(&mut self, payload: Bytes) -> io::Result<()> {
+        self.send(Message::Ping(payload)).await
+    }
+
+    pub(super) async fn pong(&mut self, payload: Bytes) -> io::Result<()> {
+        self.send(Message::Pong(payload)).await
     }
 }
 
@@ -144,15 +172,16 @@ impl WebSocketReceiver {
             let closed = match self.stream.next().await {
                 Some(Ok(Message::Text(text))) => return Ok(Received::Message(text.into())),
                 Some(Ok(Message::Binary(bytes))) if self.half_close && bytes.is_empty() => {
-                    // After the end of both directions the peer's Close follows with the result.
-                    if self.finished.get() {
+                    // After the end of both directions the server's Close follows with the result.
+                    if self.end.finished.get() && self.peer_role == PeerRole::Server {
                         continue;
                     }
                     return Ok(Received::HalfClosed);
                 }
                 Some(Ok(Message::Binary(bytes))) => return Ok(Received::Message(bytes)),
+                Some(Ok(Message::Pong(payload))) => return Ok(Received::Pong(payload)),
                 // The library answers Pings while it reads.
-                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
+                Some(Ok(Message::Ping(_) | Message::Frame(_))) => continue,
                 Some(Ok(Message::Close(frame))) => Ok(Close::from(frame)),
                 Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) | None => {
                     Err(abnormal_closure())
@@ -167,7 +196,7 @@ impl WebSocketReceiver {
             // Reading on sends our Close if the peer's was not the answer to ours.
             let rest = async { while let Some(Ok(_)) = self.stream.next().await {} };
             timeout(CLOSE_TIMEOUT, rest).await.ok();
-            return close.into_end();
+            return close.into_end(self.peer_role, self.end.closed.get());
         }
     }
 }
@@ -178,18 +207,32 @@ struct CloseRecorder<S> {
     stream: S,
     /// None after the Close or a violation, which the library reports.
     decoder: Option<Decoder>,
+    /// The peer's frames are masked.
+    masked: bool,
     close: Rc<RefCell<Option<Close>>>,
 }
 
 impl<S> CloseRecorder<S> {
-    fn new(stream: S) -> CloseRecorder<S> {
-        let decoder = Decoder::with_role(ws::Role::Client, u64::MAX);
-        CloseRecorder { stream, decoder: Some(decoder), close: Rc::default() }
+    fn new(stream: S, peer_role: PeerRole) -> CloseRecorder<S> {
+        let (role, masked) = match peer_role {
+            PeerRole::Server => (ws::Role::Client, false),
+            PeerRole::Client => (ws::Role::Server, true),
+        };
+        let decoder = Some(Decoder::with_role(role, u64::MAX));
+        CloseRecorder { stream, decoder, masked, close: Rc::default() }
     }
 
-    /// Decodes the next bytes from the peer. Unmasked frames are left as they are.
+    /// Decodes the next bytes from the peer, and leaves them as they are.
     fn record(&mut self, bytes: &mut [u8]) {
         let Some(decoder) = &mut self.decoder else { return };
+        // The decoder unmasks in place.
+        let mut copy;
+        let bytes = if self.masked {
+            copy = bytes.to_vec();
+            &mut copy
+        } else {
+            bytes
+        };
         let mut at = 0;
         loop {
             let event = decoder.next(bytes, &mut at);
@@ -238,7 +281,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for CloseRecorder<S> {
     }
 }
 
-/// A Close frame from the server.
+/// A Close frame from the peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::client) struct Close {
     /// The code, if there is one.
@@ -264,15 +307,33 @@ impl Close {
         Some(Close { code, reason: String::from_utf8_lossy(reason).into_owned() })
     }
 
-    /// The regular end, or the failure, that the code stands for.
-    fn into_end(self) -> io::Result<Received> {
-        let description = self.to_string();
-        match self.code {
-            None | Some(CloseCode::NORMAL | CloseCode::GOING_AWAY) => {
-                Ok(Received::End(End { description, may_read: false }))
-            }
-            Some(_) => Err(io::Error::other(description)),
+    /// The regular end, or the failure, that the code stands for. The peer answers our Close with
+    /// its code, `ours`.
+    fn into_end(self, by: PeerRole, ours: Option<CloseCode>) -> io::Result<Received> {
+        let description = self.describe(by);
+        let regular = [None, Some(CloseCode::NORMAL), Some(CloseCode::GOING_AWAY), ours];
+        if regular.contains(&self.code) {
+            Ok(Received::End(End { description, may_read: false }))
+        } else {
+            Err(io::Error::other(description))
         }
+    }
+
+    /// The description of a Close that the peer in the role `by` has sent.
+    pub(in crate::client) fn describe(&self, by: PeerRole) -> String {
+        let mut text = match self.code {
+            Some(code) if !code.may_be_sent() => {
+                format!("the {by} sent close code {}, which must not be sent", code.0)
+            }
+            code => {
+                let code = code.unwrap_or(CloseCode::NO_STATUS);
+                format!("closed by the {by} ({}, {})", code.0, code.description())
+            }
+        };
+        if !self.reason.is_empty() {
+            text += &format!(": {}", escape(&self.reason));
+        }
+        text
     }
 }
 
@@ -283,24 +344,6 @@ impl From<Option<CloseFrame>> for Close {
                 Close { code: Some(CloseCode(code.into())), reason: reason.as_str().to_owned() }
             }
             None => Close { code: None, reason: String::new() },
-        }
-    }
-}
-
-impl fmt::Display for Close {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.code {
-            Some(code) if !code.may_be_sent() => {
-                write!(f, "the server sent close code {}, which must not be sent", code.0)?;
-            }
-            code => {
-                let code = code.unwrap_or(CloseCode::NO_STATUS);
-                write!(f, "closed by the server ({}, {})", code.0, code.description())?;
-            }
-        }
-        match &*self.reason {
-            "" => Ok(()),
-            reason => write!(f, ": {}", escape(reason)),
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{
     io::IoSlice,
-    ops::Range,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -10,7 +9,7 @@ use std::{
 
 use echogate_proto::{
     framing::{Framer, Framing, FramingError, Outgoing, Rest},
-    ws::{FrameHeader, OpCode, frame::control_frame, mask},
+    ws::{OpCode, frame::control_frame},
 };
 use tokio::{io::ReadBuf, time::Instant};
 
@@ -20,9 +19,7 @@ use super::{
     state::{StreamEnd, StreamIn, WsIn, WsOut},
 };
 use crate::{
-    gateway::{masking_key, websocket::gather::Gather},
-    net::stream::Transport,
-    runtime::buffer_pool::HEADROOM,
+    gateway::websocket::gather::Gather, net::stream::Transport, runtime::buffer_pool::HEADROOM,
 };
 
 /// The time for which a part of a reply or record waits for more bytes (framing `message` and
@@ -267,43 +264,6 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
             }
         });
         true
-    }
-
-    /// Writes the head of a frame in front of its `payload` in `scratch`, and masks the frame if this
-    /// end is the client. Returns the position of the head.
-    #[inline]
-    fn put_head(&self, head: &FrameHeader, scratch: &mut [u8], payload: Range<usize>) -> usize {
-        let at = payload.start;
-        if self.is_ws_client() && !head.is_empty() {
-            let mut masked = head.masked(masking_key::next());
-            mask::apply(&mut scratch[payload], masked.key());
-            let head = masked.as_bytes();
-            scratch[at - head.len()..at].copy_from_slice(head);
-            at - head.len()
-        } else {
-            let head = head.as_bytes();
-            scratch[at - head.len()..at].copy_from_slice(head);
-            at - head.len()
-        }
-    }
-
-    /// Adds a frame to `gather`, masked if this end is the client.
-    #[inline]
-    fn gather_frame(
-        &self,
-        gather: &mut Gather,
-        head: &FrameHeader,
-        scratch: &mut [u8],
-        payload: Range<usize>,
-    ) {
-        if self.is_ws_client() && !head.is_empty() {
-            let mut masked = head.masked(masking_key::next());
-            mask::apply(&mut scratch[payload.clone()], masked.key());
-            gather.copied().extend_from_slice(masked.as_bytes());
-        } else {
-            head.append_to(gather.copied());
-        }
-        gather.add(scratch, payload);
     }
 
     /// Keeps an incomplete reply, record or line in `memory` until the rest arrives.

@@ -3,7 +3,5 @@
 //! - [`messages`]: WebSocket messages, message for message
 //! - [`streams`]: bytes for bytes, datagram for datagram
 
-#[cfg_attr(not(test), expect(dead_code, reason = "no setting leads to it yet"))]
 pub(crate) mod messages;
-#[cfg_attr(not(test), expect(dead_code, reason = "no setting leads to it yet"))]
 pub(crate) mod streams;

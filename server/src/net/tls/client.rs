@@ -13,7 +13,10 @@ use tokio_rustls::{
 };
 
 use super::{
-    AppProtocol, Tls, certificates, error_text, provider,
+    AppProtocol, Tls, certificates, error_text,
+    identity::Identity,
+    key_log::key_log,
+    provider,
     verifier::{self, Verifier},
 };
 
@@ -28,14 +31,16 @@ pub(crate) struct ClientTls {
 
 impl ClientTls {
     /// Requires a certificate for `name` that one of the certificates in the file `ca` has issued
-    /// or that is one of them; without a file, one that a root of the system has issued.
+    /// or that is one of them; without a file, one that a root of the system has issued. Presents
+    /// the certificate `identity` to servers that ask for one.
     ///
     /// # Errors
     ///
-    /// One line that says what is wrong with the name or the file.
+    /// One line that says what is wrong with the name or a file.
     pub(crate) fn new(
         name: &str,
         ca: Option<&Path>,
+        identity: Option<Identity>,
         protocol: AppProtocol,
     ) -> Result<ClientTls, String> {
         let name = parse_name(name)?;
@@ -43,18 +48,26 @@ impl ClientTls {
             Some(file) => Ok(builder_with_ca(file)?),
             None => system_roots().map(|roots| builder().with_root_certificates(roots)),
         };
-        Ok(ClientTls { name, config: config.map(|config| finish(config, protocol)) })
+        let config = match config {
+            Ok(config) => Ok(finish(config, identity, protocol)?),
+            Err(why) => Err(why),
+        };
+        Ok(ClientTls { name, config })
     }
 
     /// Accepts any certificate (`--insecure`); `name` is only sent.
     ///
     /// # Errors
     ///
-    /// One line that says what is wrong with the name.
-    pub(crate) fn insecure(name: &str, protocol: AppProtocol) -> Result<ClientTls, String> {
+    /// One line that says what is wrong with the name or the certificate to present.
+    pub(crate) fn insecure(
+        name: &str,
+        identity: Option<Identity>,
+        protocol: AppProtocol,
+    ) -> Result<ClientTls, String> {
         let name = parse_name(name)?;
         let config = builder_with_verifier(Verifier::insecure());
-        Ok(ClientTls { name, config: Ok(finish(config, protocol)) })
+        Ok(ClientTls { name, config: Ok(finish(config, identity, protocol)?) })
     }
 
     /// Runs the handshake with the server at the other end of `stream`, which errors call `role`
@@ -141,11 +154,18 @@ fn builder_with_ca(file: &Path) -> Result<ConfigBuilder<ClientConfig, WantsClien
 
 fn finish(
     builder: ConfigBuilder<ClientConfig, WantsClientCert>,
+    identity: Option<Identity>,
     protocol: AppProtocol,
-) -> Arc<ClientConfig> {
-    let mut config = builder.with_no_client_auth();
+) -> Result<Arc<ClientConfig>, String> {
+    let mut config = match identity {
+        None => builder.with_no_client_auth(),
+        Some(Identity { chain, key, cert_file, key_file }) => builder
+            .with_client_auth_cert(chain, key)
+            .map_err(|e| Identity::describe(&cert_file, &key_file, &e))?,
+    };
     config.alpn_protocols = protocol.alpn();
-    config.into()
+    config.key_log = key_log();
+    Ok(config.into())
 }
 
 /// The root certificates of the system; an error if there are none.

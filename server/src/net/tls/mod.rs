@@ -3,15 +3,22 @@
 //! - [`Tls`]: a connection, as client or as server
 //! - [`server`]: certificate, key and handshakes of this server
 //! - `plain_http`: the answer to a plain HTTP request on an HTTPS port
+//! - `key_log`: `SSLKEYLOGFILE`
 //! - [`client`]: handshakes with other servers
+//! - [`identity`]: a certificate and its key, of this server or of a client
 //! - `verifier`: verification of a server's certificate by `ca=FILE`, or none (`--insecure`)
-//! - `error_text`: the wording of TLS errors
+//! - `error_text`: the wording of TLS errors; `certificate`: the names in a certificate
 
+mod certificate;
 pub(crate) mod client;
 mod error_text;
+pub(crate) mod identity;
+mod key_log;
 mod plain_http;
 pub(crate) mod server;
 mod verifier;
+
+pub(crate) use self::key_log::take_warning;
 
 use std::{
     io::{self, IoSlice},
@@ -31,6 +38,9 @@ use tokio_rustls::{
 };
 
 use echogate_event_loop::StreamSocket;
+
+use self::certificate::CertificateNames;
+use crate::text::escape;
 
 /// The application protocol of a TLS connection, which determines the ALPN offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +70,9 @@ pub(crate) struct Tls(TlsStream<StreamSocket>);
 
 impl<S: Into<TlsStream<StreamSocket>>> From<S> for Tls {
     fn from(stream: S) -> Tls {
-        Tls(stream.into())
+        let tls = Tls(stream.into());
+        tls.log();
+        tls
     }
 }
 
@@ -72,6 +84,27 @@ impl Tls {
     /// Whether HTTP/2 was negotiated.
     pub(crate) fn is_http2(&self) -> bool {
         self.0.get_ref().1.alpn_protocol() == Some(H2)
+    }
+
+    /// Logs the negotiated parameters, and the certificate of the peer.
+    fn log(&self) {
+        if !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
+        let (_, session) = self.0.get_ref();
+        let version = session.protocol_version().and_then(|version| version.as_str());
+        let suite = session.negotiated_cipher_suite();
+        let suite = suite.and_then(|suite| suite.suite().as_str()).unwrap_or("unknown");
+        let alpn = session.alpn_protocol().map(escape::bytes);
+        let alpn = alpn.map_or_else(String::new, |alpn| format!(", ALPN {alpn}"));
+        let version = version.unwrap_or("unknown version").replace("TLSv1_", "TLS 1.");
+        tracing::debug!("{version}, cipher suite {suite}{alpn}");
+        if let Some(peer) = session.peer_certificates().and_then(<[_]>::first) {
+            match CertificateNames::of(peer) {
+                Some(names) => tracing::debug!("certificate of the peer: {names}"),
+                None => tracing::debug!("certificate of the peer: not readable"),
+            }
+        }
     }
 
     /// The underlying socket.

@@ -1,11 +1,12 @@
 //! The messages mode: typed lines, the lines of the input, or a timer; over one connection or
 //! several in turn.
 //!
-//! - `source`: the sources of messages; `prompt`: the prompt among them
+//! - `source`: the sources of messages; `prompt`: the prompt among them; `commands`: its commands
 //! - `upload`: sending; `replies`: receiving
 //! - `output`: the destination and format of replies; `terminal_lines`: lines for a terminal;
 //!   `round_trips`: round-trip times
 
+mod commands;
 pub(in crate::client) mod output;
 pub(in crate::client) mod prompt;
 mod replies;
@@ -14,7 +15,7 @@ pub(in crate::client) mod source;
 mod terminal_lines;
 mod upload;
 
-use std::future::Future;
+use std::future::{Future, pending};
 
 use tokio::sync::oneshot;
 
@@ -30,6 +31,7 @@ use crate::{
         pending_replies::Wait,
         session::{self, SessionError, check_replies},
         transport::Connection,
+        verbose,
     },
     terminal::Stopped,
 };
@@ -38,10 +40,14 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub(in crate::client) struct MessageOptions {
     pub(in crate::client) format: OutputFormat,
+    /// The transport has control frames, which commands of the prompt send.
+    pub(in crate::client) commands: bool,
     /// Show the round-trip time of each reply.
     pub(in crate::client) timing: bool,
     /// Show nothing but the replies.
     pub(in crate::client) quiet: bool,
+    /// Show the steps of connections.
+    pub(in crate::client) verbose: bool,
     /// Each message gets a new connection.
     pub(in crate::client) once: bool,
     /// A lost connection is made again.
@@ -118,6 +124,9 @@ impl Messages {
         let (typed, screen) = prompt.open(greeting).map_err(SessionError::Input)?;
         self.uploader.set_source(Source::Typed(typed.lines));
         self.stopped = Some(typed.stopped);
+        if self.options.verbose {
+            verbose::show_above(screen.clone());
+        }
         self.output = Output::Screen(ScreenGuard(screen));
         Ok(())
     }
@@ -129,7 +138,7 @@ impl Messages {
     }
 
     /// Writes a notice about the connection, unless `--quiet` is given.
-    async fn notice(&self, text: &str) -> Result<(), SessionError> {
+    pub(in crate::client) async fn notice(&self, text: &str) -> Result<(), SessionError> {
         if self.options.quiet { Ok(()) } else { self.output.notice(text).await }
     }
 
@@ -139,16 +148,21 @@ impl Messages {
         &mut self,
         connection: Connection,
     ) -> Result<String, SessionError> {
-        let Connection { mut sender, receiver, local } = connection;
+        let Connection { mut sender, receiver, peer_role, local, peer } = connection;
         if let Some(prompt) = &self.prompt {
-            let from = local.map_or_else(String::new, |local| format!(" (from {local})"));
-            let greeting = format!("connected to {}{from}; Ctrl-D ends the input", prompt.url);
-            self.begin(&greeting)?;
+            let greeting = match (peer, local) {
+                (Some(peer), _) => format!("{peer} connected"),
+                (None, Some(local)) => format!("connected to {} (from {local})", prompt.url),
+                (None, None) => format!("connected to {}", prompt.url),
+            };
+            self.begin(&format!("{greeting}; Ctrl-D ends the input"))?;
+        } else if let Some(peer) = peer {
+            self.notice(&format!("{peer} connected")).await?;
         } else if std::mem::take(&mut self.lost) {
             self.notice("reconnected").await?;
         }
         let Messages { options, uploader, output, stopped, received, .. } = self;
-        let replies = Replies::new(*options);
+        let replies = Replies::new(*options, peer_role);
         let ended = {
             let upload = uploader.upload(&mut sender, &replies, output);
             let download = replies.download(receiver, output, received);
@@ -158,6 +172,28 @@ impl Messages {
         let ended = uploader.take_failure().map_or(ended, Err);
         session::close(&mut sender, ended.as_ref().err()).await;
         ended
+    }
+
+    /// Waits for `next`; none if the user has ended the input of the prompt before.
+    pub(in crate::client) async fn until_done<T>(
+        &mut self,
+        next: impl Future<Output = Result<T, SessionError>>,
+    ) -> Result<Option<T>, SessionError> {
+        let Messages { uploader, output, stopped, .. } = self;
+        let done = async {
+            while uploader.is_typed() && uploader.prepare(output).await? {
+                // The message that is pending is for the next connection.
+                pending().await
+            }
+            if uploader.is_typed() { Ok(None) } else { pending().await }
+        };
+        let next = async {
+            tokio::select! {
+                done = done => done,
+                next = next => next.map(Some),
+            }
+        };
+        unless_stopped(stopped, next).await
     }
 
     /// Waits for `future`, unless the user stops the prompt before.
@@ -175,8 +211,9 @@ impl Messages {
     ) -> Result<(), SessionError> {
         let Output::Screen(ScreenGuard(screen)) = &self.output else { return ended.map(drop) };
         screen.close().map_err(SessionError::Output)?;
-        let by_peer = !self.is_done() && !self.options.quiet;
-        prompt::report_end(&ended, by_peer);
+        // The peer's answer to a Close that was typed is reported as well.
+        let reported = (!self.is_done() || self.uploader.has_closed()) && !self.options.quiet;
+        prompt::report_end(&ended, reported);
         ended.map(drop)
     }
 }

@@ -169,7 +169,7 @@ impl Formatter {
 }
 
 /// Formats a round-trip time.
-fn format_time(time: Duration) -> String {
+pub(super) fn format_time(time: Duration) -> String {
     format!("{:.3} ms", time.as_secs_f64() * 1e3)
 }
 

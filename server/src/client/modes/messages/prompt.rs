@@ -31,11 +31,10 @@ impl Prompt {
     }
 }
 
-/// Reports the end of a session at a prompt: if the peer ended it (`by_peer`), the description is
-/// printed; after Ctrl-C the process ends by SIGINT, as without a prompt.
-pub(super) fn report_end(ended: &Result<String, SessionError>, by_peer: bool) {
+/// Reports the end of a session at a prompt: the description is printed if it is to be `reported`; after Ctrl-C the process ends by SIGINT, as without a prompt.
+pub(super) fn report_end(ended: &Result<String, SessionError>, reported: bool) {
     match ended {
-        Ok(description) if by_peer && !description.is_empty() => {
+        Ok(description) if reported && !description.is_empty() => {
             writeln!(io::stderr(), "{description}").ok();
         }
         Err(SessionError::Interrupted) => emulate_default_handler(SIGINT).unwrap_or_default(),

@@ -10,13 +10,16 @@ use tokio::time::timeout;
 
 use super::{
     MessageOptions,
-    output::{Formatter, Output},
+    output::{Formatter, Output, format_time},
+    round_trips::RoundTrips,
+    source::Message,
 };
 use crate::client::{
     pending_replies::PendingReplies,
     session::{Peer, SessionError},
-    transport::{End, Received, Receiver},
+    transport::{End, PeerRole, Received, Receiver},
 };
+use crate::text::escape;
 
 /// The time for the rest of a line to arrive, after which its beginning is written.
 const LINE_TIMEOUT: Duration = Duration::from_millis(50);
@@ -27,22 +30,31 @@ pub(super) struct Replies {
     formatter: RefCell<Formatter>,
     pub(super) pending: PendingReplies,
     pub(super) peer: Peer,
+    /// The Pings typed at the prompt.
+    pings: RefCell<RoundTrips>,
 }
 
 impl Replies {
     /// Creates the state of a new connection.
-    pub(super) fn new(options: MessageOptions) -> Replies {
+    pub(super) fn new(options: MessageOptions, peer_role: PeerRole) -> Replies {
         Replies {
             formatter: RefCell::new(Formatter::new(options.format, options.timing)),
             pending: PendingReplies::default(),
-            peer: Peer::default(),
+            peer: Peer::new(peer_role),
+            pings: RefCell::default(),
         }
     }
 
     /// Counts a message as sent.
-    pub(super) fn sent(&self) {
-        self.formatter.borrow_mut().sent(Instant::now());
-        self.pending.sent();
+    pub(super) fn sent(&self, message: &Message) {
+        match message {
+            Message::Ping(_) => self.pings.borrow_mut().sent(Instant::now()),
+            message if message.is_control() => {}
+            _ => {
+                self.formatter.borrow_mut().sent(Instant::now());
+                self.pending.sent();
+            }
+        }
     }
 
     /// Writes the part of a line that is held back.
@@ -96,6 +108,12 @@ impl Replies {
             None => (formatter.rest(), None),
             Some(Ok(Received::Bytes(bytes))) => (formatter.bytes(&bytes), None),
             Some(Ok(Received::Message(message))) => (formatter.message(&message), None),
+            Some(Ok(Received::Pong(payload))) => {
+                // Unsolicited Pongs are signs of life.
+                let time = self.pings.borrow_mut().received(Instant::now());
+                let shown = time.map(|time| show_pong(&payload, time));
+                (shown.unwrap_or_default().into_bytes(), None)
+            }
             Some(Ok(Received::HalfClosed)) => {
                 self.peer.set_ended(true);
                 (formatter.rest(), None)
@@ -104,6 +122,13 @@ impl Replies {
             Some(Err(error)) => (formatter.rest(), Some(Err(SessionError::Connection(error)))),
         }
     }
+}
+
+/// A Pong as a line for the terminal.
+fn show_pong(payload: &[u8], time: Duration) -> String {
+    let text = escape::bytes(payload);
+    let text = if text.is_empty() { text } else { format!(" \"{text}\"") };
+    format!("pong{text} ({})\n", format_time(time))
 }
 
 /// The number of replies in received bytes, as far as it can be known: the lines.

@@ -8,17 +8,21 @@ use std::{
 };
 
 use bytes::Bytes;
-use echogate_proto::hex;
+use echogate_proto::{close::CloseCode, hex};
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader},
     sync::mpsc,
     time::{Interval, MissedTickBehavior, interval},
 };
 
-use crate::client::{pending_replies::Expected, session::SessionError, transport::Sender};
+use crate::client::{
+    pending_replies::Expected,
+    session::SessionError,
+    transport::{CHUNK, Sender},
+};
 
 /// The longest line of the input, in bytes: it is held in memory completely.
-const MAX_LINE: usize = 1 << 20;
+const MAX_LINE: usize = 16 << 20;
 
 /// A message to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +33,12 @@ pub(in crate::client) enum Message {
     Bytes(Bytes),
     /// A line with the Unix time at which it is sent.
     Now,
+    /// A Ping with its payload.
+    Ping(Bytes),
+    /// A Pong with its payload.
+    Pong(Bytes),
+    /// A Close with its code and reason.
+    Close(CloseCode, String),
 }
 
 impl Message {
@@ -45,12 +55,20 @@ impl Message {
         matches!(self, Message::Bytes(bytes) if bytes.is_empty())
     }
 
+    /// Whether the message is a control frame, which is not counted and has no reply.
+    pub(super) fn is_control(&self) -> bool {
+        matches!(self, Message::Ping(_) | Message::Pong(_) | Message::Close(..))
+    }
+
     /// Sends the message.
     pub(super) async fn send(&self, sender: &mut Sender) -> io::Result<()> {
         match self {
             Message::Line(line) => sender.send_line(line.clone()).await,
             Message::Bytes(bytes) => sender.send_bytes(bytes.clone()).await,
             Message::Now => sender.send_line(unix_time(SystemTime::now())).await,
+            Message::Ping(payload) => sender.ping(payload.clone()).await,
+            Message::Pong(payload) => sender.pong(payload.clone()).await,
+            Message::Close(code, reason) => sender.close(*code, reason).await,
         }
     }
 }
@@ -132,11 +150,17 @@ pub(in crate::client) struct InputLines {
     line: Vec<u8>,
     /// Lines read.
     number: u64,
+    /// The advice for a line that is not text.
+    advice: &'static str,
 }
 
 impl InputLines {
-    pub(in crate::client) fn new(input: impl AsyncRead + Unpin + 'static) -> InputLines {
-        InputLines { input: BufReader::new(Box::new(input)), line: Vec::new(), number: 0 }
+    pub(in crate::client) fn new(
+        input: impl AsyncRead + Unpin + 'static,
+        advice: &'static str,
+    ) -> InputLines {
+        let input = BufReader::with_capacity(CHUNK, Box::new(input) as Box<_>);
+        InputLines { input, line: Vec::new(), number: 0, advice }
     }
 
     /// Reads the next line, without its newline.
@@ -152,11 +176,11 @@ impl InputLines {
             line.pop();
         }
         if line.len() > MAX_LINE {
-            return Err(self.invalid("longer than 1 MiB"));
+            return Err(self.invalid("longer than 16 MiB"));
         }
         String::from_utf8(line)
             .map(Some)
-            .map_err(|_| self.invalid("not UTF-8; use --hex to send other bytes"))
+            .map_err(|_| self.invalid(&format!("not UTF-8; {}", self.advice)))
     }
 
     /// The error of the latest line, which is invalid for `reason`.
@@ -214,7 +238,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_line_keeps_all_but_its_newline_which_the_last_line_may_lack() {
-        let mut lines = InputLines::new(&b"one\r\n\ntwo"[..]);
+        let mut lines = InputLines::new(&b"one\r\n\ntwo"[..], "");
         for expected in [Some("one\r"), Some(""), Some("two"), None] {
             assert_eq!(lines.next().await.unwrap().as_deref(), expected);
         }
@@ -222,12 +246,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_line_that_cannot_be_sent_is_reported_with_its_number() {
-        let mut lines = InputLines::new(&b"fine\n\xff\n"[..]);
+        let mut lines = InputLines::new(&b"fine\n\xff\n"[..], "use --hex");
         lines.next().await.unwrap();
         let error = lines.next().await.unwrap_err();
-        assert_eq!(error.to_string(), "line 2: not UTF-8; use --hex to send other bytes");
-        let error = InputLines::new(tokio::io::repeat(b'x')).next().await.unwrap_err();
-        assert_eq!(error.to_string(), "line 1: longer than 1 MiB");
+        assert_eq!(error.to_string(), "line 2: not UTF-8; use --hex");
+        let error = InputLines::new(tokio::io::repeat(b'x'), "").next().await.unwrap_err();
+        assert_eq!(error.to_string(), "line 1: longer than 16 MiB");
     }
 
     #[tokio::test(start_paused = true)]

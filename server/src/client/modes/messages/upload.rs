@@ -4,14 +4,15 @@ use std::{io, time::Duration};
 
 use super::{
     MessageOptions,
+    commands::{self, TypedLine},
     output::Output,
     replies::Replies,
     source::{Message, Next, Source},
 };
 use crate::client::{
     pending_replies::Expected,
-    session::{SessionError, UploadEnd, close_upload, finish},
-    transport::Sender,
+    session::{Peer, SessionError, UploadEnd, close_upload, finish},
+    transport::{PeerRole, Sender},
 };
 
 /// The messages of a source on their way to the peer, over one connection or several in turn.
@@ -29,6 +30,8 @@ pub(super) struct Uploader {
     pending: Option<Message>,
     /// The source has ended.
     done: bool,
+    /// A typed Close has been sent.
+    closed: bool,
     /// The failure that ended the source.
     failure: Option<SessionError>,
 }
@@ -43,6 +46,7 @@ impl Uploader {
             sent: 0,
             pending: None,
             done: false,
+            closed: false,
             failure: None,
         }
     }
@@ -54,6 +58,16 @@ impl Uploader {
     /// Whether all messages have been taken from the source.
     pub(super) fn is_done(&self) -> bool {
         self.done
+    }
+
+    /// Whether the messages are typed at a prompt.
+    pub(super) fn is_typed(&self) -> bool {
+        self.source.is_typed()
+    }
+
+    /// Whether a typed Close has been sent.
+    pub(super) fn has_closed(&self) -> bool {
+        self.closed
     }
 
     /// Takes the failure that ended the source.
@@ -70,7 +84,7 @@ impl Uploader {
             }
             let message = match self.source.next().await? {
                 Next::Message(message) => Ok(message),
-                Next::Line(line) => Message::new(line, self.options.format.hex),
+                Next::Line(line) => self.parse(line),
                 Next::End => {
                     self.done = true;
                     break;
@@ -79,14 +93,26 @@ impl Uploader {
             match message {
                 Ok(message) if message.is_empty() => {}
                 Ok(message) => {
+                    self.left -= u64::from(!message.is_control());
                     self.pending = Some(message);
-                    self.left -= 1;
                 }
                 Err(reason) if self.source.is_typed() => output.notice(&reason).await?,
                 Err(reason) => return Err(self.source.invalid_line(&reason)),
             }
         }
         Ok(self.pending.is_some())
+    }
+
+    /// Parses a line: a message, or a command typed at the prompt.
+    fn parse(&self, line: String) -> Result<Message, String> {
+        let hex = self.options.format.hex;
+        if !self.options.commands || !self.source.is_typed() {
+            return Message::new(line, hex);
+        }
+        match commands::parse(&line)? {
+            TypedLine::Command(message) => Ok(message),
+            TypedLine::Text(text) => Message::new(text, hex),
+        }
     }
 
     /// Sends the messages for this connection, and waits for the replies.
@@ -107,7 +133,7 @@ impl Uploader {
             let prepared = tokio::select! {
                 biased;
                 prepared = self.prepare(output) => prepared,
-                () = replies.peer.done(pause) => return self.end(sender).await,
+                () = replies.peer.done(pause) => return self.end(sender, &replies.peer).await,
             };
             match prepared {
                 Ok(true) => {}
@@ -118,7 +144,7 @@ impl Uploader {
                 }
             }
             let Some(message) = &self.pending else { break };
-            replies.sent();
+            replies.sent(message);
             let sent = tokio::select! {
                 biased;
                 sent = message.send(sender) => sent,
@@ -127,14 +153,22 @@ impl Uploader {
             match sent {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                    return Err(self.unsent().unwrap_or(SessionError::Connection(error)));
+                    let unsent = self.unsent(replies.peer.role);
+                    return Err(unsent.unwrap_or(SessionError::Connection(error)));
                 }
                 Err(error) => return Err(SessionError::Connection(error)),
             }
-            self.pending = None;
-            self.sent += 1;
-            if self.options.once {
-                break;
+            match self.pending.take() {
+                Some(Message::Close(..)) => {
+                    (self.done, self.closed) = (true, true);
+                    return Ok(UploadEnd::Closing);
+                }
+                Some(message) if message.is_control() => {}
+                _ if self.options.once => {
+                    self.sent += 1;
+                    break;
+                }
+                _ => self.sent += 1,
             }
         }
         let MessageOptions { wait, ends_by_silence, .. } = self.options;
@@ -174,9 +208,9 @@ impl Uploader {
     }
 
     /// Ends the upload because the peer has ended its direction and the source is silent.
-    async fn end(&self, sender: &mut Sender) -> Result<UploadEnd, SessionError> {
+    async fn end(&self, sender: &mut Sender, peer: &Peer) -> Result<UploadEnd, SessionError> {
         let is_missing = self.is_counted && matches!(self.source, Source::Timer(_));
-        if let Some(unsent) = self.unsent().filter(|_| is_missing) {
+        if let Some(unsent) = self.unsent(peer.role).filter(|_| is_missing) {
             return Err(unsent);
         }
         close_upload(sender).await
@@ -184,7 +218,7 @@ impl Uploader {
 
     /// The error of messages that could not be sent. It is no failure for a prompt or an endless
     /// timer, nor where the messages are sent over another connection.
-    fn unsent(&self) -> Option<SessionError> {
+    fn unsent(&self, peer_role: PeerRole) -> Option<SessionError> {
         let sent = self.sent;
         let count = match &self.source {
             _ if self.options.reconnect => return None,
@@ -196,7 +230,7 @@ impl Uploader {
             }
             Source::Timer(_) | Source::Typed(_) | Source::None => return None,
         };
-        let text = format!("closed by the server before all messages were sent: {count}");
+        let text = format!("closed by the {peer_role} before all messages were sent: {count}");
         Some(SessionError::Unsent(text))
     }
 }

@@ -20,7 +20,7 @@ async fn connected() -> (WebSocketSender, WebSocketReceiver, Socket) {
 async fn connected_with(format: MessageFormat) -> (WebSocketSender, WebSocketReceiver, Socket) {
     let (ours, theirs) = duplex(1024);
     let theirs = WebSocketStream::from_raw_socket(theirs, Role::Server, None).await;
-    let (sender, receiver) = split(Box::new(ours), Vec::new(), format).await;
+    let (sender, receiver) = split(Box::new(ours), Vec::new(), PeerRole::Server, format).await;
     (sender, receiver, theirs)
 }
 
@@ -34,7 +34,7 @@ async fn bytes_are_binary_and_a_line_is_text_without_its_end() {
     sender.send_bytes(Bytes::from_static(b"\0\xff")).await.unwrap();
     sender.send_line("hello".to_owned()).await.unwrap();
     sender.finish().await.unwrap();
-    sender.close(CloseCode::NORMAL).await.unwrap();
+    sender.close(CloseCode::NORMAL, "").await.unwrap();
     assert_eq!(peer.next().await.unwrap().unwrap(), Message::binary(&b"\0\xff"[..]));
     assert_eq!(peer.next().await.unwrap().unwrap(), Message::text("hello"));
     assert_eq!(peer.next().await.unwrap().unwrap(), close(1000, ""));
@@ -43,7 +43,7 @@ async fn bytes_are_binary_and_a_line_is_text_without_its_end() {
 #[tokio::test]
 async fn a_reply_after_our_close_still_arrives() {
     let (mut sender, mut receiver, mut peer) = connected().await;
-    sender.close(CloseCode::NORMAL).await.unwrap();
+    sender.close(CloseCode::NORMAL, "").await.unwrap();
     peer.send(Message::text("reply")).await.unwrap();
     let peer = tokio::spawn(async move { while let Some(Ok(_)) = peer.next().await {} });
     assert_eq!(receiver.receive().await.unwrap(), Received::Message("reply".into()));
@@ -57,9 +57,9 @@ async fn an_invalid_close_code_is_reported_as_sent_in_either_order_of_closing() 
         for ours_first in [false, true] {
             let (ours, mut theirs) = duplex(1024);
             let (mut sender, mut receiver) =
-                split(Box::new(ours), Vec::new(), MessageFormat::default()).await;
+                split(Box::new(ours), Vec::new(), PeerRole::Server, MessageFormat::default()).await;
             if ours_first {
-                sender.close(CloseCode::NORMAL).await.unwrap();
+                sender.close(CloseCode::NORMAL, "").await.unwrap();
             }
             let close = [&[0x88, 5][..], &u16::to_be_bytes(code), b"why"].concat();
             tokio::io::AsyncWriteExt::write_all(&mut theirs, &close).await.unwrap();

@@ -1,0 +1,183 @@
+//! The command line of `echogate listen`.
+
+use std::path::PathBuf;
+
+use clap::value_parser;
+use echogate_proto::endpoint::{Address, Endpoint};
+
+use super::{
+    listener::{ListenerSettings, Protocol},
+    websocket::Rules,
+};
+use crate::{
+    client::{
+        modes::Mode,
+        pending_replies::Wait,
+        session_args::{SessionArgs, SessionPlan},
+        target_endpoint::TargetEndpoint,
+        transport::{Kind, TransportOptions},
+    },
+    config::{AllowedOrigin, ListenAddr, SocketPath},
+    net::tls::server::ServerTls,
+};
+
+/// The command line of `echogate listen`.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = EXAMPLES, after_long_help = LONG_EXAMPLES)]
+pub(crate) struct ListenArgs {
+    /// The endpoint to listen on: [HOST:]PORT for TCP, tcp://HOST:PORT, tls://HOST:PORT,
+    /// unix:///PATH, ws://HOST:PORT[/PATH], wss://HOST:PORT[/PATH], udp://HOST:PORT or
+    /// unixgram:///PATH. Without a host, only this machine can connect; 0.0.0.0:PORT is for all.
+    /// Port 0 is a free port
+    #[arg(value_name = "[HOST:]PORT|URL")]
+    endpoint: TargetEndpoint,
+
+    /// The port, if the first argument is a host
+    #[arg(value_name = "PORT", value_parser = value_parser!(u16).range(1..))]
+    port: Option<u16>,
+
+    /// Serve one client after the other instead of the first one only
+    #[arg(long, short = 'k')]
+    pub(super) keep_open: bool,
+
+    /// The certificate (tls, wss): a PEM file, with its intermediate certificates
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+
+    /// The private key of the certificate: a PEM file
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+
+    /// Accept web pages of this origin, as http://localhost:3000 (ws, wss; repeatable)
+    #[arg(long, value_name = "ORIGIN")]
+    allow_origin: Vec<AllowedOrigin>,
+
+    #[command(flatten)]
+    pub(super) session: SessionArgs,
+
+    /// After the end of the input, close when the client has been silent for TIME [default: when
+    /// the client ends its side]
+    #[arg(long, value_name = "TIME", help_heading = "End of the session")]
+    wait: Option<Wait>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  echogate listen 9000                     a prompt for the first client
+  echogate listen 0.0.0.0:9000 >photo.jpg  receive a file; the sender runs
+                                           echogate connect HOST 9000 <photo.jpg
+  echogate listen -k ws://127.0.0.1:9000   WebSocket clients, one after the other";
+
+const LONG_EXAMPLES: &str = "\
+On a terminal, listen is a prompt, as connect is. In a pipe the standard input is sent to the client,
+and the client's bytes are written to the standard output; over WebSocket each line is a text message
+(--binary for bytes as they are). At the end of the input, listen half-closes TCP, TLS and Unix
+sockets, and WebSockets whose client has offered the subprotocol half-close, and reads until the
+client ends its side; an input without a byte ends when the client does. Then listen exits, or waits
+for the next client (--keep-open).
+
+The first client is the first one that completes the TLS and the WebSocket handshake, or the first
+sender of a datagram. Others are not accepted. A WebSocket client may ask for any path if the URL has
+none. Web pages of other origins than the listener's own are refused without --allow-origin.
+
+A transfer that is cut, because a process is killed or the connection is reset, fails at both ends
+with status 1. Unix sockets have no reset: there an end looks the same in both cases.
+
+Examples:
+  echogate listen 9000
+      A prompt for the first client.
+  echogate listen 0.0.0.0:9000 >photo.jpg
+      Receives a file. The sender runs: echogate connect HOST 9000 <photo.jpg
+  echogate listen 0.0.0.0:9000 <photo.jpg
+      Sends a file. The receiver runs: echogate connect HOST 9000 >photo.jpg
+  echogate listen --keep-open ws://127.0.0.1:9000
+      WebSocket clients, one after the other.
+  echogate listen --binary wss://0.0.0.0:9000 --cert cert.pem --key key.pem >photo.jpg
+      A file over TLS. The sender runs:
+      echogate connect --half-close --binary wss://HOST:9000 <photo.jpg
+  echogate listen udp://0.0.0.0:9000
+      Datagrams of the first sender.
+
+Exit status: 0 success; 1 failure (a connection that was cut, an input that could not be sent
+completely, or an output that could not be written); 2 invalid usage.";
+
+impl ListenArgs {
+    /// The endpoint to listen on.
+    pub(super) fn endpoint(&self) -> Result<Endpoint, String> {
+        self.endpoint.with_port(self.port)
+    }
+
+    /// The validated settings of the listener at `endpoint`.
+    pub(super) fn settings(&self, endpoint: &Endpoint) -> Result<ListenerSettings, String> {
+        let Endpoint { address, options, credentials } = endpoint;
+        if let Some((key, _)) = options.first() {
+            return Err(format!("unknown option \"{key}\": the URL of listen has none"));
+        }
+        if credentials.is_some() {
+            return Err("a user name is possible in the URLs of connect only".to_owned());
+        }
+        let tls = self.tls(matches!(address, Address::Tls(_) | Address::Wss(..)))?;
+        let path = |path: &_| SocketPath { path: Clone::clone(path), mode: None };
+        let (at, protocol) = match address {
+            Address::Tcp(at) | Address::Tls(at) => (ListenAddr::Tcp(at.clone()), Protocol::Bytes),
+            Address::Unix(at) => (ListenAddr::Unix(path(at)), Protocol::Bytes),
+            Address::Udp(at) => (ListenAddr::Udp(at.clone()), Protocol::Datagrams),
+            Address::UnixGram(at) => (ListenAddr::UnixGram(path(at)), Protocol::Datagrams),
+            Address::Ws(at, path) | Address::Wss(at, path) => {
+                let rules = Rules {
+                    path: path.clone(),
+                    allowed_origins: self.allow_origin.clone(),
+                    binary: self.session.binary,
+                };
+                (ListenAddr::Tcp(at.clone()), Protocol::WebSocket(rules))
+            }
+            Address::Service(_) => {
+                return Err("a service: URL is valid as the upstream of a route only".to_owned());
+            }
+        };
+        let kind = protocol.kind();
+        self.session.check(kind)?;
+        if !self.allow_origin.is_empty() && kind != Kind::WebSocket {
+            return Err("--allow-origin is valid with ws:// and wss:// only".to_owned());
+        }
+        if self.keep_open && kind == Kind::Datagram {
+            return Err("--keep-open requires connections, which datagrams have not: their end \
+                        cannot be seen"
+                .to_owned());
+        }
+        let options = TransportOptions {
+            silence: self.wait().silence(),
+            crlf: self.session.crlf,
+            verbose: self.session.verbose,
+            reset_when_cut: true,
+        };
+        Ok(ListenerSettings { address: address.clone(), at, tls, protocol, options })
+    }
+
+    fn tls(&self, required: bool) -> Result<Option<ServerTls>, String> {
+        match (&self.cert, &self.key, required) {
+            (Some(cert), Some(key), true) => ServerTls::read(cert, key, false).map(Some),
+            (None, None, false) => Ok(None),
+            (_, _, true) => Err("--cert and --key are required".to_owned()),
+            (_, _, false) => Err("--cert is valid with tls:// and wss:// only".to_owned()),
+        }
+    }
+
+    fn wait(&self) -> Wait {
+        self.wait.unwrap_or(Wait::UntilPeerEnds)
+    }
+
+    /// The mode that the options and the standard streams select.
+    pub(super) fn mode(&self, transport: Kind, url: &str) -> Mode {
+        self.session.mode(SessionPlan {
+            transport,
+            url: url.to_owned(),
+            timer: None,
+            count: None,
+            once: false,
+            reconnect: false,
+            timing: false,
+            wait: self.wait(),
+        })
+    }
+}

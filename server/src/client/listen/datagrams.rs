@@ -1,0 +1,59 @@
+//! The peer of a datagram listener: the sender of the first datagram.
+
+use std::{
+    io::{self, IoSliceMut},
+    os::fd::AsRawFd,
+    sync::Arc,
+};
+
+use nix::sys::socket::{self, MsgFlags, UnixAddr};
+use tokio::{io::Interest, net::UnixDatagram};
+
+use super::listener::Incoming;
+use crate::{
+    client::transport::{Connection, PeerRole, TransportOptions},
+    net::{
+        connected_datagrams::{ConnectedSocket, Udp},
+        datagram_socket::{DatagramSocket, unix_peer},
+    },
+};
+
+/// Connects the socket to the sender of its first datagram, which stays in the receive queue. From
+/// then on only datagrams of that sender are received.
+pub(super) async fn connect(
+    socket: Arc<DatagramSocket>,
+    options: TransportOptions,
+) -> io::Result<Incoming> {
+    let socket = Arc::try_unwrap(socket).map_err(|_| io::Error::other("the socket is in use"))?;
+    let (peer, socket) = match socket {
+        DatagramSocket::Udp(socket) => {
+            let sender = socket.peek_sender().await?;
+            socket.connect(sender).await?;
+            (sender.to_string(), ConnectedSocket::Udp(Udp::new(socket)))
+        }
+        DatagramSocket::UnixGram(socket, file) => {
+            let sender = peek_sender(&socket).await?;
+            // A sender without an address cannot be answered.
+            if sender.path().is_some() || sender.as_abstract().is_some() {
+                socket::connect(socket.as_raw_fd(), &sender)?;
+            }
+            let socket = ConnectedSocket::Unix { socket, _file: file };
+            (unix_peer(&sender).to_string(), socket)
+        }
+    };
+    let connection = Connection::of_datagrams(socket, PeerRole::Client, options);
+    let connection = Connection { peer: Some(peer.clone()), ..connection };
+    Ok(Incoming { peer, connection: Ok(connection) })
+}
+
+/// The sender of the next datagram, which stays in the receive queue.
+async fn peek_sender(socket: &UnixDatagram) -> io::Result<UnixAddr> {
+    let peek = || {
+        let mut byte = [0];
+        let mut buffers = [IoSliceMut::new(&mut byte)];
+        let fd = socket.as_raw_fd();
+        let peeked = socket::recvmsg::<UnixAddr>(fd, &mut buffers, None, MsgFlags::MSG_PEEK)?;
+        Ok(peeked.address.unwrap_or_else(UnixAddr::new_unnamed))
+    };
+    socket.async_io(Interest::READABLE, peek).await
+}

@@ -1,0 +1,239 @@
+//! The listening socket of `echogate listen`, and the clients that have connected.
+
+use std::{future::pending, io, pin::Pin, rc::Rc, time::Duration};
+
+use echogate_proto::endpoint::{Address, HostPort};
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use tokio::time::timeout;
+
+use super::{
+    datagrams,
+    websocket::{self, Rules},
+};
+use crate::{
+    client::{
+        session::SessionError,
+        transport::{Connection, Kind, PeerRole, TransportOptions},
+    },
+    config::ListenAddr,
+    connections::registry::Peer,
+    net::{
+        datagram_socket::DatagramSocket,
+        listener::{self as net_listener, belongs_to_connection},
+        stream::Stream,
+        tls::{AppProtocol, server::ServerTls},
+    },
+    server::sockets::bind::{BindAddr, Socket},
+};
+
+/// The listen backlog: clients that wait for the one before them.
+const BACKLOG: u32 = 128;
+
+/// The time that a client has for the TLS and the WebSocket handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The most clients in a handshake at the same time: a silent one does not keep others out.
+const MAX_HANDSHAKES: usize = 64;
+
+/// The protocol above TCP, TLS or the socket.
+#[derive(Debug)]
+pub(super) enum Protocol {
+    Bytes,
+    WebSocket(Rules),
+    Datagrams,
+}
+
+impl Protocol {
+    pub(super) fn kind(&self) -> Kind {
+        match self {
+            Protocol::Bytes => Kind::Stream,
+            Protocol::WebSocket(_) => Kind::WebSocket,
+            Protocol::Datagrams => Kind::Datagram,
+        }
+    }
+}
+
+/// The settings of a listener.
+#[derive(Debug)]
+pub(super) struct ListenerSettings {
+    /// The endpoint as given.
+    pub(super) address: Address,
+    pub(super) at: ListenAddr,
+    pub(super) tls: Option<ServerTls>,
+    pub(super) protocol: Protocol,
+    pub(super) options: TransportOptions,
+}
+
+/// A client that has connected.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    /// The name of the client for notices.
+    pub(super) peer: String,
+    /// The connection, or the reason why its handshakes failed.
+    pub(super) connection: Result<Connection, String>,
+}
+
+type Handshake = Pin<Box<dyn Future<Output = Incoming>>>;
+
+/// The bound sockets, and the clients in a handshake.
+pub(super) struct Listener {
+    settings: Rc<ListenerSettings>,
+    sockets: Vec<Socket>,
+    handshakes: FuturesUnordered<Handshake>,
+}
+
+impl Listener {
+    /// Binds all addresses of the endpoint.
+    pub(super) async fn bind(settings: ListenerSettings) -> io::Result<Listener> {
+        let mut sockets = Vec::new();
+        for address in BindAddr::all(&settings.at).await? {
+            sockets.push(address.bind(BACKLOG).await?);
+        }
+        let handshakes = FuturesUnordered::new();
+        Ok(Listener { settings: settings.into(), sockets, handshakes })
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        self.settings.protocol.kind()
+    }
+
+    /// Waits for the next client that has completed its handshakes, or failed to.
+    ///
+    /// # Errors
+    ///
+    /// The listening socket fails.
+    pub(super) async fn next(&mut self) -> Result<Incoming, SessionError> {
+        loop {
+            let Listener { settings, sockets, handshakes } = self;
+            let may_accept = handshakes.len() < MAX_HANDSHAKES;
+            tokio::select! {
+                Some(incoming) = handshakes.next() => return Ok(incoming),
+                accepted = accept(sockets), if may_accept => match accepted {
+                    Ok(Accepted::Stream(stream, peer)) => {
+                        handshakes.push(Box::pin(open(settings.clone(), stream, peer)));
+                    }
+                    Ok(Accepted::Datagrams(index)) => {
+                        let Socket::Datagram(socket) = sockets.swap_remove(index) else { continue };
+                        return datagrams::connect(socket, settings.options)
+                            .await
+                            .map_err(SessionError::Connection);
+                    }
+                    Err(error) if belongs_to_connection(&error) => {}
+                    Err(error) => return Err(SessionError::Connection(error)),
+                },
+            }
+        }
+    }
+
+    /// The endpoint, with the port that the system has chosen for port 0.
+    pub(super) fn url(&self) -> Address {
+        let mut address = self.settings.address.clone();
+        let bound = self.sockets.first().and_then(|socket| socket.at().ok());
+        let bound = bound.and_then(|at| at.parse::<HostPort>().ok());
+        if let (Some(at), Some(bound)) = (host_port(&mut address), bound) {
+            at.port = bound.port;
+        }
+        address
+    }
+
+    /// A hint for the user: the endpoint, and the command for the other side.
+    pub(super) fn hint(&self, keep_open: bool) -> String {
+        let url = self.url();
+        let mut target = url.clone();
+        if let Some(at) = host_port(&mut target)
+            && matches!(&*at.host, "0.0.0.0" | "::")
+        {
+            "HOST".clone_into(&mut at.host);
+        }
+        let target = match target {
+            Address::Tcp(HostPort { host, port }) => format!("{host} {port}"),
+            other => other.to_string(),
+        };
+        let clients = if keep_open { "clients, one after the other" } else { "one client" };
+        format!("listening on {url} for {clients}; connect with: echogate connect {target}")
+    }
+}
+
+/// The host and port of an address, if it has them.
+fn host_port(address: &mut Address) -> Option<&mut HostPort> {
+    match address {
+        Address::Tcp(at) | Address::Tls(at) | Address::Udp(at) => Some(at),
+        Address::Ws(at, _) | Address::Wss(at, _) => Some(at),
+        Address::Unix(_) | Address::UnixGram(_) | Address::Service(_) => None,
+    }
+}
+
+/// A socket that a client has reached.
+enum Accepted {
+    Stream(Stream, Peer),
+    /// The datagram socket with this index has received a datagram.
+    Datagrams(usize),
+}
+
+/// Waits for a client of any of `sockets`. Cancel safe.
+async fn accept(sockets: &[Socket]) -> io::Result<Accepted> {
+    let accept_one = |index: usize, socket: &Socket| {
+        let socket = socket.clone();
+        async move {
+            match &socket {
+                Socket::Stream(listener) => {
+                    let listener: &net_listener::Listener = listener;
+                    let (stream, peer) = listener.accept().await?;
+                    Ok(Accepted::Stream(stream, peer))
+                }
+                Socket::Datagram(socket) => {
+                    match &**socket {
+                        DatagramSocket::Udp(socket) => socket.readable().await?,
+                        DatagramSocket::UnixGram(socket, _) => socket.readable().await?,
+                    }
+                    Ok(Accepted::Datagrams(index))
+                }
+            }
+        }
+    };
+    let mut all: FuturesUnordered<_> =
+        sockets.iter().enumerate().map(|(index, socket)| accept_one(index, socket)).collect();
+    match all.next().await {
+        Some(accepted) => accepted,
+        None => pending().await,
+    }
+}
+
+/// Opens the connection of a client: TLS and WebSocket handshakes, as the settings require them.
+async fn open(settings: Rc<ListenerSettings>, stream: Stream, peer: Peer) -> Incoming {
+    let name = match &peer {
+        Peer::Unknown => "a client".to_owned(),
+        peer => peer.to_string(),
+    };
+    let opened = timeout(HANDSHAKE_TIMEOUT, handshakes(&settings, stream)).await;
+    let connection = opened.unwrap_or_else(|_| {
+        let limit = HANDSHAKE_TIMEOUT.as_secs();
+        Err(format!("the handshake was not completed within {limit} seconds"))
+    });
+    let connection =
+        connection.map(|connection| Connection { peer: Some(name.clone()), ..connection });
+    Incoming { peer: name, connection }
+}
+
+async fn handshakes(settings: &ListenerSettings, stream: Stream) -> Result<Connection, String> {
+    let ListenerSettings { tls, protocol, options, .. } = settings;
+    let stream = match (tls, stream) {
+        (Some(tls), Stream::Plain(socket)) => {
+            let app = match protocol {
+                Protocol::WebSocket(_) => AppProtocol::WebSocket,
+                Protocol::Bytes | Protocol::Datagrams => AppProtocol::Bytes,
+            };
+            Stream::from(tls.handshake(app, socket).await?)
+        }
+        (_, stream) => stream,
+    };
+    match protocol {
+        Protocol::WebSocket(rules) => {
+            let stream = options.traced(stream, PeerRole::Client);
+            websocket::accept(stream, tls.is_some(), rules).await
+        }
+        Protocol::Bytes | Protocol::Datagrams => {
+            Ok(Connection::of_stream(stream, PeerRole::Client, *options))
+        }
+    }
+}

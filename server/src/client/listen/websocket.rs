@@ -1,0 +1,108 @@
+//! The server's side of the opening handshake, without the HTTP server around it.
+
+use std::{cell::Cell, convert::Infallible, io, rc::Rc};
+
+use axum::{
+    http::{Request, StatusCode},
+    response::{IntoResponse, Response},
+};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+
+use crate::{
+    client::transport::{ByteStream, Connection, MessageFormat, PeerRole},
+    config::AllowedOrigin,
+    gateway::{
+        handshake::{Handshake, ProtocolChoice},
+        origin::Addressed,
+        switching::{Switching, SwitchingHead},
+    },
+    text::{escape::escape, io_error::describe},
+};
+
+/// The clients that are accepted, and the format of the messages to them.
+#[derive(Clone, Debug)]
+pub(super) struct Rules {
+    /// The path that clients must ask for; `/` stands for any.
+    pub(super) path: String,
+    /// The pages that may connect besides those of the listener's own origin.
+    pub(super) allowed_origins: Vec<AllowedOrigin>,
+    pub(super) binary: bool,
+}
+
+/// Accepts the WebSocket of a client.
+///
+/// # Errors
+///
+/// The reason why the client was refused, or has not asked for a WebSocket.
+pub(super) async fn accept(
+    stream: Box<dyn ByteStream>,
+    is_tls: bool,
+    rules: &Rules,
+) -> Result<Connection, String> {
+    let head = SwitchingHead::default();
+    let outcome = Rc::new(Cell::new(None));
+    let (set_outcome, set_head, set_rules) = (outcome.clone(), head.clone(), rules.clone());
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (response, result) = match answer(request, is_tls, &set_rules) {
+            Ok(handshake) => {
+                let half_close = handshake.half_close();
+                let response = handshake.response();
+                set_head.set(response.headers());
+                (response, Ok(half_close))
+            }
+            Err((response, reason)) => (response, Err(reason)),
+        };
+        set_outcome.set(Some(result));
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let stream = TokioIo::new(Switching::new(stream, head));
+    let mut http = http1::Builder::new();
+    let connection = http.keep_alive(false).serve_connection(stream, service);
+    let parts = connection
+        .without_shutdown()
+        .await
+        .map_err(|error| format!("no HTTP request: {}", describe(&io::Error::other(error))))?;
+    let half_close = match outcome.take() {
+        Some(result) => result?,
+        None => return Err("the client closed the connection without a request".to_owned()),
+    };
+    let stream = parts.io.into_inner().into_inner();
+    let format = MessageFormat { half_close, binary: rules.binary };
+    let early = parts.read_buf.to_vec();
+    Ok(Connection::of_websocket(stream, early, PeerRole::Client, format).await)
+}
+
+/// Checks a request.
+///
+/// # Errors
+///
+/// The response that refuses it, and the reason.
+fn answer(
+    request: Request<Incoming>,
+    is_tls: bool,
+    rules: &Rules,
+) -> Result<Handshake, (Response, String)> {
+    let (request, _) = request.into_parts();
+    let refuse = |status: StatusCode, reason: String| {
+        let response = (status, format!("{reason}\n")).into_response();
+        (response, format!("{reason} (answered with {})", status.as_u16()))
+    };
+    let asked = request.uri.path_and_query().map_or("/", |target| target.as_str());
+    let asked = if rules.path.contains('?') { asked } else { request.uri.path() };
+    if rules.path != "/" && rules.path != asked {
+        let reason = format!("no path {}: this listener has {}", escape(asked), rules.path);
+        return Err(refuse(StatusCode::NOT_FOUND, reason));
+    }
+    let addressed =
+        Addressed { is_tls, forwarded: None, hosts: &[], origins: &rules.allowed_origins };
+    if let Some(reason) = addressed.refusal(&request.headers) {
+        return Err(refuse(StatusCode::FORBIDDEN, reason));
+    }
+    Handshake::of(&request, ProtocolChoice::ANY).map_err(|why| {
+        let response = why.into_response();
+        let reason =
+            format!("no WebSocket handshake (answered with {})", response.status().as_u16());
+        (response, reason)
+    })
+}

@@ -1,0 +1,133 @@
+//! The options of a session, as `connect` and `listen` take them, and the mode that they and the
+//! standard streams select.
+
+use std::io::{self, IsTerminal};
+
+use super::{
+    modes::{
+        Mode,
+        messages::{
+            MessageOptions, Messages,
+            output::OutputFormat,
+            prompt::Prompt,
+            source::{InputLines, Source, Timer},
+        },
+        pipe::Pipe,
+    },
+    pending_replies::Wait,
+    transport::Kind,
+};
+
+/// The advice for an input whose lines are not text: over WebSocket, and over other transports.
+const SEND_BINARY: &str = "use --binary to send the input as it is, or --hex";
+const SEND_HEX: &str = "use --hex to send other bytes";
+
+/// The options of a session.
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct SessionArgs {
+    /// Read and write hexadecimal text (00 61 ff), one message per line
+    #[arg(long, help_heading = "Messages")]
+    pub(super) hex: bool,
+
+    /// Send WebSocket text messages, one for each line (default)
+    #[arg(long, help_heading = "Messages", conflicts_with = "hex")]
+    pub(super) text: bool,
+
+    /// Send WebSocket binary messages: the bytes of a pipe as they are, or one message for each
+    /// typed line
+    #[arg(long, short, help_heading = "Messages", conflicts_with = "text")]
+    pub(super) binary: bool,
+
+    /// End lines with CR LF instead of LF (TCP, TLS, Unix sockets)
+    #[arg(long, help_heading = "Messages", conflicts_with = "hex")]
+    pub(super) crlf: bool,
+
+    /// Show each step on the standard error: the addresses tried, TLS, the WebSocket handshake and
+    /// each WebSocket frame
+    #[arg(long, short, help_heading = "Output")]
+    pub(super) verbose: bool,
+
+    /// Show nothing but the received data
+    #[arg(long, short, help_heading = "Output", conflicts_with = "verbose")]
+    pub(super) quiet: bool,
+
+    /// Do not keep typed lines in $XDG_STATE_HOME/echogate/history
+    #[arg(long, help_heading = "Output")]
+    pub(super) no_history: bool,
+}
+
+/// The choices of a command beyond [`SessionArgs`].
+#[derive(Debug)]
+pub(super) struct SessionPlan {
+    pub(super) transport: Kind,
+    /// The endpoint, for the greeting of the prompt.
+    pub(super) url: String,
+    /// The messages of a timer instead of those of the input.
+    pub(super) timer: Option<Timer>,
+    pub(super) count: Option<u64>,
+    pub(super) once: bool,
+    pub(super) reconnect: bool,
+    pub(super) timing: bool,
+    pub(super) wait: Wait,
+}
+
+impl SessionArgs {
+    /// Refuses options that the transport has no use for.
+    pub(super) fn check(&self, transport: Kind) -> Result<(), String> {
+        let flags = [
+            ("--text", self.text, Kind::WebSocket),
+            ("--binary", self.binary, Kind::WebSocket),
+            ("--crlf", self.crlf, Kind::Stream),
+        ];
+        let wrong = flags.iter().find(|(_, given, kind)| *given && *kind != transport);
+        match wrong {
+            Some((flag, _, kind)) => Err(format!("{flag} is valid with {} only", kind.schemes())),
+            None => Ok(()),
+        }
+    }
+
+    /// The mode that the options and the standard streams select.
+    pub(super) fn mode(&self, plan: SessionPlan) -> Mode {
+        let (input, output) = (io::stdin().is_terminal(), io::stdout().is_terminal());
+        let options = MessageOptions {
+            format: OutputFormat { terminal: output, hex: self.hex },
+            commands: plan.transport == Kind::WebSocket,
+            timing: plan.timing,
+            quiet: self.quiet,
+            verbose: self.verbose,
+            once: plan.once,
+            reconnect: plan.reconnect,
+            wait: plan.wait,
+            ends_by_silence: plan.once || plan.count.is_some(),
+        };
+        let takes_lines = self.takes_lines(&plan, input);
+        let messages = if let Some(timer) = plan.timer {
+            Messages::new(Source::Timer(timer), plan.count, options)
+        } else if input && output {
+            let prompt = Prompt { url: plan.url, history: !self.no_history };
+            Messages::with_prompt(prompt, plan.count, options)
+        } else if takes_lines {
+            let advice = if options.commands { SEND_BINARY } else { SEND_HEX };
+            let lines = InputLines::new(tokio::io::stdin(), advice);
+            Messages::new(Source::Lines(lines), plan.count, options)
+        } else {
+            return Mode::Pipe(Pipe::new(plan.wait));
+        };
+        Mode::Messages(Box::new(messages))
+    }
+
+    /// Whether each line of an input without a prompt is a message: if an option requires it, over
+    /// WebSocket without `--binary`, or if the input is a terminal and the messages are datagrams.
+    fn takes_lines(&self, plan: &SessionPlan, typed: bool) -> bool {
+        let SessionPlan { once, timing, reconnect, .. } = *plan;
+        once || timing
+            || reconnect
+            || self.hex
+            || plan.count.is_some()
+            || match plan.transport {
+                Kind::WebSocket => !self.binary,
+                Kind::Datagram => typed,
+                Kind::Stream => false,
+            }
+    }
+}

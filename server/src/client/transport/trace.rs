@@ -1,0 +1,322 @@
+//! The opening handshake and the frames of a WebSocket for `--verbose`, as its stream carries them.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use echogate_proto::{close::CloseCode, ws::OpCode};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::PeerRole;
+use crate::{client::verbose, text::escape};
+
+/// The longest head that is shown.
+const MAX_HEAD: usize = 64 * 1024;
+
+/// The header fields whose values are secrets.
+const SECRETS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "set-cookie"];
+
+/// A stream whose heads and frames are shown as they pass.
+#[derive(Debug)]
+pub(in crate::client) struct Traced<S> {
+    stream: S,
+    sent: Tracer,
+    received: Tracer,
+}
+
+impl<S> Traced<S> {
+    pub(in crate::client) fn new(stream: S, peer_role: PeerRole) -> Traced<S> {
+        let (client, server) = (Tracer::new(Sender::Client), Tracer::new(Sender::Server));
+        match peer_role {
+            PeerRole::Server => Traced { stream, sent: client, received: server },
+            PeerRole::Client => Traced { stream, sent: server, received: client },
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Traced<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        self.received.pass(&buf.filled()[before..], |line| verbose::show(&format!("< {line}")));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Traced<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
+        self.sent.pass(&buf[..written], |line| verbose::show(&format!("> {line}")));
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// The sender of one direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sender {
+    Client,
+    Server,
+}
+
+/// The tracer of one direction.
+#[derive(Debug)]
+struct Tracer {
+    sender: Sender,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The part of a head that has passed.
+    Head(Vec<u8>),
+    /// The header of a frame, and the payload of a control frame, as far as they have passed.
+    Frame(Vec<u8>),
+    /// The payload of a data frame, of which so many bytes are still to pass.
+    Payload(u64),
+    /// The body of a response that refuses the handshake.
+    Body,
+}
+
+impl Tracer {
+    fn new(sender: Sender) -> Tracer {
+        Tracer { sender, state: State::Head(Vec::new()) }
+    }
+
+    /// Passes bytes, and calls `show` with a line for each line of a head and for each frame.
+    fn pass(&mut self, mut bytes: &[u8], mut show: impl FnMut(&str)) {
+        while !bytes.is_empty() {
+            match &mut self.state {
+                State::Body => return,
+                State::Payload(left) => {
+                    let passed = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+                    bytes = &bytes[passed..];
+                    *left -= passed as u64;
+                    if *left == 0 {
+                        self.state = State::Frame(Vec::new());
+                    }
+                }
+                State::Head(head) => {
+                    head.push(bytes[0]);
+                    bytes = &bytes[1..];
+                    if head.ends_with(b"\r\n\r\n") {
+                        head_lines(head).for_each(|line| show(&line));
+                        self.state = self.sender.after(head);
+                    } else if head.len() > MAX_HEAD {
+                        self.state = State::Body;
+                    }
+                }
+                State::Frame(start) => {
+                    start.push(bytes[0]);
+                    bytes = &bytes[1..];
+                    let Some(frame) = Frame::parse(start) else { continue };
+                    show(&frame.to_string());
+                    self.state = match frame.left {
+                        0 => State::Frame(Vec::new()),
+                        left => State::Payload(left),
+                    };
+                }
+            }
+        }
+    }
+}
+
+impl Sender {
+    /// The state after a head.
+    fn after(self, head: &[u8]) -> State {
+        let status = || head.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+        match self {
+            Sender::Client => State::Frame(Vec::new()),
+            Sender::Server if status() == b"101" => State::Frame(Vec::new()),
+            Sender::Server if status().starts_with(b"1") => State::Head(Vec::new()),
+            Sender::Server => State::Body,
+        }
+    }
+}
+
+/// The lines of a head, without the values that are secrets.
+fn head_lines(head: &[u8]) -> impl Iterator<Item = String> {
+    let lines = head.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+    lines.map(|line| {
+        let line = escape::bytes(line.trim_ascii());
+        match line.split_once(':') {
+            Some((name, _)) if SECRETS.contains(&&*name.to_ascii_lowercase()) => {
+                format!("{name}: ***")
+            }
+            _ => line,
+        }
+    })
+}
+
+/// A frame, with its payload if it is a control frame.
+#[derive(Debug)]
+struct Frame<'a> {
+    first: u8,
+    length: u64,
+    /// The bytes of the payload that have not passed yet.
+    left: u64,
+    key: [u8; 4],
+    control: &'a [u8],
+}
+
+impl Frame<'_> {
+    /// Parses a header, with the payload of a control frame behind it; none if it is incomplete.
+    fn parse(bytes: &[u8]) -> Option<Frame<'_>> {
+        let [first, second, rest @ ..] = bytes else { return None };
+        let (length, rest) = match second & 0x7f {
+            126 => {
+                let (digits, rest) = rest.split_first_chunk()?;
+                (u64::from(u16::from_be_bytes(*digits)), rest)
+            }
+            127 => {
+                let (digits, rest) = rest.split_first_chunk()?;
+                (u64::from_be_bytes(*digits), rest)
+            }
+            length => (u64::from(length), rest),
+        };
+        let (key, rest) = match second & 0x80 {
+            0 => ([0; 4], rest),
+            _ => rest.split_first_chunk().map(|(key, rest)| (*key, rest))?,
+        };
+        // A control frame with a longer payload is a violation.
+        if first & 0x08 == 0 || length > 125 {
+            return Some(Frame { first: *first, length, left: length, key, control: &[] });
+        }
+        let complete = rest.len() as u64 == length;
+        complete.then_some(Frame { first: *first, length, left: 0, key, control: rest })
+    }
+
+    fn payload(&self) -> Vec<u8> {
+        self.control.iter().zip(self.key.iter().cycle()).map(|(byte, key)| byte ^ key).collect()
+    }
+}
+
+impl std::fmt::Display for Frame<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let opcode = OpCode::from_bits(self.first & 0x0f);
+        match opcode {
+            Some(OpCode::Continuation) => f.write_str("continuation")?,
+            Some(OpCode::Text) => f.write_str("text")?,
+            Some(OpCode::Binary) => f.write_str("binary")?,
+            Some(OpCode::Close) => f.write_str("Close")?,
+            Some(OpCode::Ping) => f.write_str("Ping")?,
+            Some(OpCode::Pong) => f.write_str("Pong")?,
+            None => write!(f, "opcode {:#x}", self.first & 0x0f)?,
+        }
+        for (bit, name) in [(0x80, "FIN"), (0x40, "RSV1"), (0x20, "RSV2"), (0x10, "RSV3")] {
+            if self.first & bit != 0 {
+                write!(f, " {name}")?;
+            }
+        }
+        let unit = if self.length == 1 { "byte" } else { "bytes" };
+        write!(f, ", {} {unit}", self.length)?;
+        match (opcode, &self.payload()[..]) {
+            (_, []) => Ok(()),
+            (Some(OpCode::Close), [high, low, reason @ ..]) => {
+                let code = CloseCode(u16::from_be_bytes([*high, *low]));
+                write!(f, ": {} ({})", code.0, code.description())?;
+                if reason.is_empty() { Ok(()) } else { write!(f, " {}", quoted(reason)) }
+            }
+            (_, payload) => write!(f, ": {}", quoted(payload)),
+        }
+    }
+}
+
+fn quoted(bytes: &[u8]) -> String {
+    format!("\"{}\"", escape::bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use echogate_proto::ws::frame::masked_frame;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn lines(sender: Sender, pieces: &[&[u8]]) -> Vec<String> {
+        let (mut tracer, mut lines) = (Tracer::new(sender), Vec::new());
+        pieces.iter().for_each(|piece| tracer.pass(piece, |line| lines.push(line.to_owned())));
+        lines
+    }
+
+    #[test]
+    fn the_head_of_a_request_is_shown_without_secrets_and_then_the_frames() {
+        let request = b"GET /a HTTP/1.1\r\nAuthorization: Basic abc\r\nCOOKIE: a=b\r\nX: y\r\n\r\n";
+        let key = [1, 2, 3, 4];
+        let frames = [
+            masked_frame(OpCode::Text, b"hello", key),
+            masked_frame(OpCode::Ping, b"there?", key),
+            masked_frame(OpCode::Close, b"\x10\xe1enough\x07", key),
+        ];
+        let bytes = [&request[..], &frames.concat()].concat();
+        let expected = [
+            "GET /a HTTP/1.1",
+            "Authorization: ***",
+            "COOKIE: ***",
+            "X: y",
+            "text FIN, 5 bytes",
+            "Ping FIN, 6 bytes: \"there?\"",
+            "Close FIN, 9 bytes: 4321 (a code private to the application) \"enough\\x07\"",
+        ];
+        assert_eq!(lines(Sender::Client, &[&bytes]), expected);
+        let single: Vec<&[u8]> = bytes.chunks(1).collect();
+        assert_eq!(lines(Sender::Client, &single), expected);
+    }
+
+    #[test]
+    fn interim_responses_and_the_accepting_one_are_shown_and_the_body_of_a_refusal_is_not() {
+        let interim = b"HTTP/1.1 103 Early Hints\r\n\r\n";
+        let accepted = b"HTTP/1.1 101 Switching Protocols\r\n\r\n\x02\x01a\xc0\x00\x88\x00";
+        let refused = b"HTTP/1.1 404 Not Found\r\nSet-Cookie: x\r\n\r\nno such route\r\n\r\n";
+        assert_eq!(
+            lines(Sender::Server, &[interim, accepted]),
+            [
+                "HTTP/1.1 103 Early Hints",
+                "HTTP/1.1 101 Switching Protocols",
+                "binary, 1 byte",
+                "continuation FIN RSV1, 0 bytes",
+                "Close FIN, 0 bytes"
+            ]
+        );
+        assert_eq!(
+            lines(Sender::Server, &[refused]),
+            ["HTTP/1.1 404 Not Found", "Set-Cookie: ***"]
+        );
+    }
+
+    #[test]
+    fn long_frames_are_passed_by_their_length() {
+        let head = b"HTTP/1.1 101 \r\n\r\n";
+        let long = [&b"\x82\x7e\x01\x2c"[..], &[b'x'; 300], b"\x81\x7f\0\0\0\0\0\x01\0\0"].concat();
+        let rest = [&[b'x'; 65536][..], b"\x8a\0"].concat();
+        assert_eq!(
+            lines(Sender::Server, &[head, &long, &rest])[1..],
+            ["binary FIN, 300 bytes", "text FIN, 65536 bytes", "Pong FIN, 0 bytes"]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>) {
+            let head = &b"HTTP/1.1 101 \r\n\r\n"[..];
+            lines(Sender::Server, &[head, &bytes]);
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The clients of a forward, whose data is passed to the upstream.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::http::{HeaderMap, HeaderValue, header};
+use echogate_proto::ws::{HALF_CLOSE, Role};
+use futures_util::FutureExt;
+
+use super::{
+    Forward, Target, bridge,
+    datagram_sessions::DatagramSession,
+    dial::{DialError, DialRequest},
+    relay::streams,
+    streams::UpstreamStream,
+    upstream::{Connected, Upstream, WebSocketStream},
+};
+use crate::{
+    connections::{
+        limits::ConnectionPermit,
+        registry::{ConnectionInfo, GatewayInfo, Peer, RegistryGuard},
+    },
+    context::ServerContext,
+    net::{
+        length_prefix::LengthPrefixed,
+        proxy_protocol::ProxiedAddresses,
+        stream::{Stream, Transport},
+    },
+};
+
+/// The client of a forward.
+#[derive(Debug)]
+pub(crate) enum ForwardClient {
+    /// A byte stream.
+    Stream(Stream),
+    /// The datagrams of one sender.
+    Session(DatagramSession),
+}
+
+/// Passes a client's data to the upstream and back. `destination` is the address that the client
+/// connected to, where it is known. A client whose upstream cannot be reached is reset.
+pub(crate) async fn forward(
+    context: Arc<ServerContext>,
+    forward: Arc<Forward>,
+    mut client: ForwardClient,
+    peer: Peer,
+    destination: Option<SocketAddr>,
+    permit: ConnectionPermit,
+) {
+    let upstream = match dial(&context, &forward.target, &peer, destination).await {
+        Ok(upstream) => upstream,
+        Err(DialError { reason, refusal, .. }) => {
+            context.counters.refused(refusal);
+            if let ForwardClient::Stream(stream) = &mut client {
+                stream.reset_on_drop();
+            }
+            return tracing::info!(%peer, forward = %forward.name, "refused: {reason}");
+        }
+    };
+    let gateway = GatewayInfo { label: None, upstream_from: upstream.local_addr() };
+    let info = ConnectionInfo {
+        kind: forward.kind,
+        peer,
+        target: forward.name.clone(),
+        gateway: gateway.if_any(),
+    };
+    let entry = context.registry.enter(info, Some(permit));
+    relay(&context, client, upstream, &forward.target, entry);
+}
+
+/// Starts the relay between two sides. Relays with a datagram socket are in the runtime, to which
+/// such sockets belong, and all others on event loops.
+fn relay(
+    context: &ServerContext,
+    client: ForwardClient,
+    upstream: Connected,
+    target: &Target,
+    entry: RegistryGuard,
+) {
+    use Connected::{Stream, WebSocket};
+    use ForwardClient::Session;
+
+    let (config, drain) = (target.config.clone(), &context.bridges.drain);
+    let (idle, prefix) = (config.idle_timeout, config.framing_options.prefix);
+    match (client, upstream) {
+        (ForwardClient::Stream(client), Stream(UpstreamStream::Datagrams(upstream))) => {
+            let client = LengthPrefixed::new(client, prefix);
+            in_runtime(context, streams::run(client, *upstream, idle, entry, drain));
+        }
+        (ForwardClient::Stream(client), Stream(upstream)) => {
+            let relay = streams::run(client, upstream, idle, entry, drain);
+            context.spawn_on_loop(&context.bridges, relay);
+        }
+        (Session(client), Stream(UpstreamStream::Datagrams(upstream))) => {
+            in_runtime(context, streams::run(client, *upstream, idle, entry, drain));
+        }
+        (Session(client), Stream(upstream)) => {
+            let upstream = LengthPrefixed::new(upstream, prefix);
+            in_runtime(context, streams::run(client, upstream, idle, entry, drain));
+        }
+        (client, WebSocket(WebSocketStream { stream: websocket, early, protocol })) => {
+            let half_close = protocol.as_deref() == Some(HALF_CLOSE);
+            let negotiated = bridge::Negotiated { config, half_close };
+            let role = Role::Client;
+            match client {
+                ForwardClient::Stream(client) => {
+                    let relay =
+                        bridge::run(role, websocket, client, &early, negotiated, entry, drain);
+                    context.spawn_on_loop(&context.bridges, relay);
+                }
+                Session(client) => {
+                    let relay =
+                        bridge::run(role, websocket, client, &early, negotiated, entry, drain);
+                    in_runtime(context, relay);
+                }
+            }
+        }
+    }
+}
+
+fn in_runtime(context: &ServerContext, relay: impl Future + Send + 'static) {
+    context.bridges.tracker.spawn(relay.map(drop));
+}
+
+/// Connects to the upstream of a forward for a client.
+async fn dial(
+    context: &ServerContext,
+    target: &Target,
+    peer: &Peer,
+    destination: Option<SocketAddr>,
+) -> Result<Connected, DialError> {
+    let addresses = match (peer, destination) {
+        (Peer::Address(source), Some(destination)) => {
+            Some(ProxiedAddresses { source: *source, destination })
+        }
+        _ => None,
+    };
+    let prelude = target.proxy.map(|version| version.header(addresses));
+    let mut headers = HeaderMap::new();
+    if let Upstream::WebSocket(..) = target.upstream {
+        let protocol = target.protocol.as_deref().map(HeaderValue::from_str);
+        headers
+            .extend(protocol.and_then(Result::ok).map(|it| (header::SEC_WEBSOCKET_PROTOCOL, it)));
+        context.hops.add(&mut headers);
+    }
+    let request =
+        DialRequest { client: peer.clone(), prelude: prelude.unwrap_or_default(), headers };
+    target.upstream.dial(request, context.settings.dial_timeout, &context.counters).await
+}

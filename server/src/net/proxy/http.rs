@@ -1,0 +1,97 @@
+//! A connection through an HTTP proxy, by CONNECT (RFC 9110 section 9.3.6).
+
+use std::io;
+
+use data_encoding::BASE64;
+use echogate_proto::endpoint::HostPort;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use super::{Credentials, ProxyFailure};
+use crate::text::escape::bytes;
+
+/// The largest response head, in bytes.
+const MAX_HEAD: usize = 16 * 1024;
+
+/// The most header fields of a response.
+const MAX_HEADERS: usize = 64;
+
+/// Has the proxy at the other end of `stream` connect to a host. No byte behind the response head
+/// is read from the stream: it may be the first one of a server that speaks first.
+pub(super) async fn connect(
+    mut stream: TcpStream,
+    at: &HostPort,
+    credentials: Option<&Credentials>,
+) -> Result<TcpStream, ProxyFailure> {
+    stream.write_all(request(at, credentials).as_bytes()).await?;
+    let mut head = Vec::new();
+    let mut peeked = [0; 2048];
+    while head.len() < MAX_HEAD {
+        let len = match stream.peek(&mut peeked).await? {
+            0 => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+            len => len,
+        };
+        let before = head.len();
+        head.extend(&peeked[..len]);
+        let response = parse(&head)?;
+        // The part of the head that was only peeked at.
+        let read = response.as_ref().map_or(len, |response| response.len - before);
+        stream.read_exact(&mut peeked[..read]).await?;
+        if let Some(response) = response {
+            return response.accepted(credentials.is_some()).map(|()| stream);
+        }
+    }
+    Err(ProxyFailure::Refused("the head of the proxy's response exceeds 16 KiB".to_owned()))
+}
+
+/// The bytes of the request.
+fn request(at: &HostPort, credentials: Option<&Credentials>) -> String {
+    let at = HostPort { host: at.without_zone().to_owned(), port: at.port };
+    let authorization = credentials.map_or(String::new(), |Credentials { user, password }| {
+        let basic = BASE64.encode(format!("{user}:{password}").as_bytes());
+        format!("Proxy-Authorization: Basic {basic}\r\n")
+    });
+    format!("CONNECT {at} HTTP/1.1\r\nHost: {at}\r\n{authorization}\r\n")
+}
+
+/// The response of a proxy.
+struct Response {
+    status: u16,
+    reason: String,
+    /// The length of the head, in bytes.
+    len: usize,
+}
+
+/// Parses the response head at the start of `head`; None if it is incomplete.
+fn parse(head: &[u8]) -> Result<Option<Response>, ProxyFailure> {
+    let invalid = || ProxyFailure::Refused("the proxy's response is not HTTP".to_owned());
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut response = httparse::Response::new(&mut headers);
+    match response.parse(head).map_err(|_| invalid())? {
+        httparse::Status::Partial => Ok(None),
+        httparse::Status::Complete(len) => {
+            let status = response.code.ok_or_else(invalid)?;
+            let reason = bytes(response.reason.unwrap_or_default().trim().as_bytes());
+            Ok(Some(Response { status, reason, len }))
+        }
+    }
+}
+
+impl Response {
+    /// Whether the proxy has connected to the host.
+    fn accepted(self, with_credentials: bool) -> Result<(), ProxyFailure> {
+        let Response { status, reason, .. } = self;
+        let hint = match status {
+            200..300 => return Ok(()),
+            401 | 407 if with_credentials => ": the user name or password is wrong",
+            401 | 407 => {
+                ": its URL needs a user name and password, as http://USER:PASSWORD@HOST:PORT"
+            }
+            _ => "",
+        };
+        let text = format!("{status} {reason}");
+        Err(ProxyFailure::Refused(format!("{}{hint}", text.trim_end())))
+    }
+}

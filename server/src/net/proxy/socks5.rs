@@ -1,0 +1,166 @@
+//! A connection through a SOCKS5 proxy (RFC 1928), with the authentication of RFC 1929 or none.
+
+use std::net::{IpAddr, SocketAddr};
+
+use echogate_proto::endpoint::HostPort;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use super::{Credentials, ProxyFailure};
+use crate::net::resolve;
+
+/// The version of the protocol, and that of its authentication by user name and password.
+const VERSION: u8 = 5;
+const AUTHENTICATION_VERSION: u8 = 1;
+
+/// The authentication methods.
+const NO_AUTHENTICATION: u8 = 0;
+const USER_AND_PASSWORD: u8 = 2;
+const NO_ACCEPTABLE_METHOD: u8 = 0xff;
+
+/// The command and the types of addresses.
+const CONNECT: u8 = 1;
+const IPV4: u8 = 1;
+const NAME: u8 = 3;
+const IPV6: u8 = 4;
+
+/// The destination of a connection, as a request names it.
+pub(super) enum Address<'a> {
+    Ip(SocketAddr),
+    /// A host name of at most 255 bytes, which the proxy resolves, and the port.
+    Name(&'a str, u16),
+}
+
+impl Address<'_> {
+    /// The destination as it is named, without resolution.
+    pub(super) fn of(at: &HostPort) -> Address<'_> {
+        let host = at.without_zone();
+        match host.parse::<IpAddr>() {
+            Ok(ip) => Address::Ip((ip, at.port).into()),
+            Err(_) => Address::Name(host, at.port),
+        }
+    }
+
+    /// The destination in a request: type, address or name, port.
+    fn encode(&self) -> Vec<u8> {
+        let (mut bytes, port) = match self {
+            Address::Ip(SocketAddr::V4(at)) => {
+                ([&[IPV4][..], &at.ip().octets()].concat(), at.port())
+            }
+            Address::Ip(SocketAddr::V6(at)) => {
+                ([&[IPV6][..], &at.ip().octets()].concat(), at.port())
+            }
+            Address::Name(name, port) => ([&[NAME, len(name)], name.as_bytes()].concat(), *port),
+        };
+        bytes.extend(port.to_be_bytes());
+        bytes
+    }
+}
+
+/// The length of a text that is known to have at most 255 bytes.
+fn len(text: &str) -> u8 {
+    u8::try_from(text.len()).unwrap_or(u8::MAX)
+}
+
+/// Resolves a host on this side.
+pub(super) async fn resolve(at: &HostPort) -> Result<Vec<SocketAddr>, ProxyFailure> {
+    let resolved = resolve::addresses(at).await;
+    resolved.map_err(|error| ProxyFailure::Refused(error.of_host(&at.host).to_string()))
+}
+
+/// Has the proxy at the other end of `stream` connect to a destination. No byte behind the reply is
+/// read from the stream: it may be the first one of a server that speaks first.
+pub(super) async fn connect(
+    mut stream: TcpStream,
+    to: &Address<'_>,
+    credentials: Option<&Credentials>,
+) -> Result<TcpStream, ProxyFailure> {
+    authenticate(&mut stream, credentials).await?;
+    let request = [&[VERSION, CONNECT, 0][..], &to.encode()].concat();
+    stream.write_all(&request).await?;
+    let [version, reply, _, kind] = read(&mut stream).await?;
+    if version != VERSION {
+        return Err(not_socks());
+    }
+    if reply != 0 {
+        return Err(ProxyFailure::Refused(meaning(reply)));
+    }
+    // The address at the proxy, which nothing here uses.
+    match kind {
+        IPV4 => drop(read::<{ 4 + 2 }>(&mut stream).await?),
+        IPV6 => drop(read::<{ 16 + 2 }>(&mut stream).await?),
+        NAME => {
+            let [len] = read(&mut stream).await?;
+            stream.read_exact(&mut vec![0; usize::from(len) + 2]).await?;
+        }
+        _ => return Err(not_socks()),
+    }
+    Ok(stream)
+}
+
+/// Agrees on an authentication method, and performs it.
+async fn authenticate(
+    stream: &mut TcpStream,
+    credentials: Option<&Credentials>,
+) -> Result<(), ProxyFailure> {
+    let refused = |reason: &str| Err(ProxyFailure::Refused(reason.to_owned()));
+    let offer: &[u8] = match credentials {
+        Some(_) => &[VERSION, 2, NO_AUTHENTICATION, USER_AND_PASSWORD],
+        None => &[VERSION, 1, NO_AUTHENTICATION],
+    };
+    stream.write_all(offer).await?;
+    let [version, method] = read(stream).await?;
+    if version != VERSION {
+        return Err(not_socks());
+    }
+    match (method, credentials) {
+        (NO_AUTHENTICATION, _) => Ok(()),
+        (USER_AND_PASSWORD, Some(Credentials { user, password })) => {
+            let request = [
+                &[AUTHENTICATION_VERSION, len(user)],
+                user.as_bytes(),
+                &[len(password)],
+                password.as_bytes(),
+            ];
+            stream.write_all(&request.concat()).await?;
+            let [_, status] = read(stream).await?;
+            if status == 0 { Ok(()) } else { refused("the user name or password is wrong") }
+        }
+        (NO_ACCEPTABLE_METHOD, None) => refused(
+            "authentication is required: its URL needs a user name and password, as \
+             socks5h://USER:PASSWORD@HOST:PORT",
+        ),
+        (NO_ACCEPTABLE_METHOD, Some(_)) => {
+            refused("authentication by user name and password is not accepted")
+        }
+        _ => Err(not_socks()),
+    }
+}
+
+async fn read<const N: usize>(stream: &mut TcpStream) -> Result<[u8; N], ProxyFailure> {
+    let mut bytes = [0; N];
+    stream.read_exact(&mut bytes).await?;
+    Ok(bytes)
+}
+
+fn not_socks() -> ProxyFailure {
+    ProxyFailure::Refused("the proxy's response is not SOCKS5 (http:// is for HTTP proxies)".into())
+}
+
+/// The meaning of a reply (RFC 1928 section 6).
+fn meaning(reply: u8) -> String {
+    let meaning = match reply {
+        1 => "general failure",
+        2 => "the connection is not allowed by its rules",
+        3 => "the network is unreachable",
+        4 => "the host is unreachable",
+        5 => "the destination refused the connection",
+        6 => "the time to live has expired",
+        7 => "it does not support CONNECT",
+        8 => "it does not support this type of address",
+        _ => "unknown reply",
+    };
+    format!("{meaning} (SOCKS reply {reply})")
+}

@@ -1,0 +1,81 @@
+//! A certificate and its private key, as read from PEM files.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use tokio_rustls::rustls::{
+    self, InconsistentKeys,
+    pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject},
+};
+
+use super::{certificates, unreadable};
+
+/// A certificate, its intermediate certificates and its private key.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(super) chain: Vec<CertificateDer<'static>>,
+    pub(super) key: PrivateKeyDer<'static>,
+    pub(super) cert_file: PathBuf,
+    pub(super) key_file: PathBuf,
+}
+
+impl Identity {
+    /// Reads a certificate, followed by its intermediate certificates, and the private key, which is
+    /// in the same file if `key` is not given.
+    ///
+    /// # Errors
+    ///
+    /// One line that names the file and says what is wrong with it.
+    pub(crate) fn read(cert: &Path, key: Option<&Path>) -> Result<Identity, String> {
+        let chain = certificates(cert)?;
+        let secret = private_key(key.unwrap_or(cert)).map_err(|why| match key {
+            Some(_) => why,
+            None => format!("{why}, and no other file is given for the key"),
+        })?;
+        let (cert_file, key_file) = (cert.to_owned(), key.unwrap_or(cert).to_owned());
+        Ok(Identity { chain, key: secret, cert_file, key_file })
+    }
+
+    /// Describes why rustls does not take the certificate or the key.
+    pub(super) fn describe(cert: &Path, key: &Path, error: &rustls::Error) -> String {
+        let (cert, key) = (cert.display(), key.display());
+        match error {
+            rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+                format!("{key}: not the private key of {cert}")
+            }
+            rustls::Error::InvalidCertificate(e) => format!("{cert}: not a certificate: {e}"),
+            e => format!("{key}: {e}"),
+        }
+    }
+}
+
+/// Whether a file holds a private key, as websockify's `self.pem` does beside the certificate.
+pub(crate) fn has_private_key(file: &Path) -> bool {
+    PrivateKeyDer::from_pem_file(file).is_ok()
+}
+
+/// Reads a PEM file that holds a private key.
+pub(super) fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    PrivateKeyDer::from_pem_file(file).map_err(|e| match e {
+        _ if is_encrypted(file) => {
+            let name = file.display();
+            format!("{name}: the private key is encrypted: decrypt it with openssl pkey -in {name}")
+        }
+        pem::Error::NoItemsFound => {
+            let kinds = "PKCS#8, PKCS#1 or SEC1 in PEM, not encrypted";
+            format!("{}: no private key in it (expected {kinds})", file.display())
+        }
+        e => unreadable(file, e),
+    })
+}
+
+/// Whether the private key in a PEM file is encrypted: as PKCS#8, or in the form of old OpenSSL.
+fn is_encrypted(file: &Path) -> bool {
+    let text = fs::read(file).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    ["-----BEGIN ENCRYPTED PRIVATE KEY-----", "Proc-Type: 4,ENCRYPTED"]
+        .iter()
+        .any(|mark| text.lines().any(|line| line.trim_end() == *mark))
+}
