@@ -8,6 +8,7 @@
 //! - `conformance`: the WebSocket protocol, case by case, on both default routes and over TLS
 //! - `codec`: the frame decoder against tungstenite's
 //! - `proxy`: the PROXY protocol in both directions, and `X-Forwarded-For`
+//! - `unix_http`: HTTP on Unix sockets
 //! - `http2`: HTTP/2, and WebSocket over it (RFC 8441)
 //! - `websocket`: messages through the gateway to `upper`
 //! - `routes`: the framings, with upstreams that the tests control
@@ -72,6 +73,7 @@ mod tcp;
 mod third_party;
 mod tls;
 mod tutorials;
+mod unix_http;
 mod websocket;
 
 use echogate_tests::server::Server;

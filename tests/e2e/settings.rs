@@ -426,7 +426,14 @@ const SETTINGS: [Setting; 24] = [
             ("999.0.0.1:80", "IPv4"),
             ("h:65536", "65536"),
             ("h:-1", "-1"),
-            ("http://h:80", "brackets"),
+            ("http://h", "no port"),
+            ("http://h:80/path", "--base-path"),
+            ("https://h:80", "needs tls-cert and tls-key"),
+            ("ws://h:80", "unix:///PATH"),
+            ("65536", "no port"),
+            ("unix://x.sock", "absolute"),
+            ("unix:///x.sock?mode=444", "write permission"),
+            ("unix:///x.sock?once", "unknown option"),
         ],
     ),
     (
@@ -784,7 +791,7 @@ fn two_sockets_cannot_have_one_address() {
         (&["--listen", "upper=tcp://h:1", "--listen", "upper=tcp://h:1"], &["--listen"]),
         (&["--listen", "upper=unix:///x", "--listen", "time=unixgram:///x"], &["--listen"]),
         (&["--http", "127.0.0.1:7007"], &["--http", "upper=tcp://127.0.0.1:7007", "default"]),
-        (&["--listen", "upper=tcp://[::1]:8080"], &["--listen", "HTTP on [::1]:8080", "default"]),
+        (&["--listen", "upper=tcp://[::1]:8080"], &["--listen", "http://[::1]:8080 (default)"]),
     ] {
         let (line, status) = failure(&run(&[&["check"], arguments].concat()));
         assert_eq!(status, 2, "{line}");

@@ -5,12 +5,13 @@ use std::io::{self, Write};
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use clap::Args;
-use echogate_proto::endpoint::{Address, Endpoint, HostPort};
+use echogate_proto::endpoint::{Address, Endpoint};
 
 use super::{Failure, logging, output_failed, serve::ServeArgs, stdout};
 use crate::{
     config::{ActivatedNames, Bind, RouteSpec, Settings},
     gateway::origin,
+    net::authority::host_header,
 };
 
 #[derive(Args, Debug)]
@@ -43,9 +44,8 @@ fn describe(settings: &Settings, out: &mut impl Write) -> io::Result<()> {
     for Bind { spec, .. } in &settings.listeners {
         writeln!(out, "listen     {:<6} {}", spec.service, spec.at)?;
     }
-    let scheme = settings.http_scheme();
     for Bind { spec: at, .. } in &settings.http {
-        writeln!(out, "listen     http   {scheme}://{at}")?;
+        writeln!(out, "listen     http   {}", at.http_url())?;
     }
     for route in &settings.routes {
         writeln!(out, "route      {}", describe_route(route))?;
@@ -60,13 +60,14 @@ fn describe(settings: &Settings, out: &mut impl Write) -> io::Result<()> {
 ///
 /// One line: why the server refuses the connection, and how.
 fn attempt(settings: &Settings, url: &Endpoint, origin: Option<&str>) -> Result<String, String> {
-    let (at, path) = match &url.address {
-        Address::Ws(at, path) | Address::Wss(at, path) => (at, path),
+    let (at, path, tls) = match &url.address {
+        Address::Ws(at, path) => (at, path, false),
+        Address::Wss(at, path) => (at, path, true),
         _ => return Err(format!("{url}: expected a ws:// or wss:// URL")),
     };
     let path = path.split('?').next().unwrap_or_default();
     let mut headers = HeaderMap::new();
-    headers.insert(header::HOST, header_value(&host_header(at, &url.address))?);
+    headers.insert(header::HOST, header_value(&host_header(at, tls))?);
     origin::check_host(&headers, true).map_err(|reason| format!("{url}: {reason} (400)"))?;
     if let Some(origin) = origin {
         headers.insert(header::ORIGIN, header_value(origin)?);
@@ -88,16 +89,6 @@ fn attempt(settings: &Settings, url: &Endpoint, origin: Option<&str>) -> Result<
 
 fn describe_route(route: &RouteSpec) -> String {
     format!("{} -> {} ({})", route.path, route.upstream, route.framing)
-}
-
-/// The `Host` header that a browser sends: the default port of the scheme is left out.
-fn host_header(at: &HostPort, address: &Address) -> String {
-    let default_port = if matches!(address, Address::Ws(..)) { 80 } else { 443 };
-    let all = at.to_string();
-    match all.strip_suffix(&format!(":{default_port}")) {
-        Some(host) if at.port == default_port => host.to_owned(),
-        _ => all,
-    }
 }
 
 fn header_value(text: &str) -> Result<HeaderValue, String> {

@@ -7,7 +7,6 @@ use std::{
 };
 
 use clap::Args;
-use echogate_proto::endpoint::HostPort;
 use tokio::{sync::mpsc::Receiver, task::spawn_blocking};
 
 use super::{
@@ -16,7 +15,7 @@ use super::{
     stdout, usage,
 };
 use crate::{
-    config::{ActivatedNames, BindAddress, ConfigLayer, RouteSpec, Settings, Sources},
+    config::{ActivatedNames, ConfigLayer, HttpAddress, RouteSpec, Settings, Sources},
     console::ConsoleOperator,
     server::{ActivatedSockets, Server},
     service::Service,
@@ -43,23 +42,14 @@ pub(super) struct ServeArgs {
 
 #[derive(Args, Debug)]
 pub(super) struct GatewayArgs {
-    /// The address to listen on; a port alone means localhost
-    #[arg(value_name = "[HOST:]PORT", value_parser = parse_bind)]
-    bind: BindAddress,
+    /// The address to listen on, as --http of serve takes it; a port alone means localhost
+    #[arg(value_name = "[HOST:]PORT")]
+    bind: HttpAddress,
     /// The TCP service to connect to, or a URL with options, as --route of serve takes it
     #[arg(value_name = "HOST:PORT", value_parser = parse_upstream)]
     upstream: RouteSpec,
     #[command(flatten)]
     serve: ServeArgs,
-}
-
-fn parse_bind(text: &str) -> Result<BindAddress, String> {
-    match text.parse() {
-        Ok(port) if text.bytes().all(|b| b.is_ascii_digit()) => {
-            Ok(BindAddress(HostPort { host: "localhost".to_owned(), port }))
-        }
-        _ => text.parse(),
-    }
 }
 
 fn parse_upstream(text: &str) -> Result<RouteSpec, String> {

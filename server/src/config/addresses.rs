@@ -25,6 +25,16 @@ enum Address<'a> {
     Path(&'a SocketPath),
 }
 
+impl<'a> From<&'a ListenAddr> for Address<'a> {
+    fn from(at: &'a ListenAddr) -> Address<'a> {
+        match at {
+            ListenAddr::Tcp(at) | ListenAddr::Tls(at) => Address::Tcp(at),
+            ListenAddr::Udp(at) => Address::Udp(at),
+            ListenAddr::Unix(at) | ListenAddr::UnixGram(at) => Address::Path(at),
+        }
+    }
+}
+
 impl Address<'_> {
     /// Whether both sockets cannot be bound at once. Conflicts that only the resolution of a host
     /// name reveals are reported by bind(2).
@@ -64,21 +74,17 @@ impl Display for Socket<'_> {
 /// One line that names both sockets and their settings.
 pub(super) fn check_addresses(
     (listeners, listen): (&[Bind<ListenerSpec>], Option<Setting<'_>>),
-    (http, http_setting): (&[Bind<HostPort>], Option<Setting<'_>>),
+    (http, http_setting): (&[Bind<ListenAddr>], Option<Setting<'_>>),
 ) -> Result<(), String> {
     let listeners = listeners.iter().enumerate().map(|(i, Bind { spec, .. })| Socket {
-        address: match &spec.at {
-            ListenAddr::Tcp(at) | ListenAddr::Tls(at) => Address::Tcp(at),
-            ListenAddr::Udp(at) => Address::Udp(at),
-            ListenAddr::Unix(at) | ListenAddr::UnixGram(at) => Address::Path(at),
-        },
+        address: (&spec.at).into(),
         setting: listen.map(|setting| setting.element(i)),
         description: spec.to_string(),
     });
     let http = http.iter().enumerate().map(|(i, Bind { spec, .. })| Socket {
-        address: Address::Tcp(spec),
+        address: spec.into(),
         setting: http_setting.map(|setting| setting.element(i)),
-        description: format!("HTTP on {spec}"),
+        description: spec.http_url(),
     });
     let all: Vec<Socket<'_>> = listeners.chain(http).collect();
     for (i, socket) in all.iter().enumerate() {

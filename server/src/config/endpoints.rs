@@ -1,10 +1,9 @@
 //! The addresses of HTTP, the listeners and the routes: given or by default, and checked together.
 
-use echogate_proto::endpoint::HostPort;
-
 use super::{
-    ActivatedNames, Bind, BindAddress, ListenAddr, ListenerSpec, RouteSpec, Sources, UpstreamSpec,
+    ActivatedNames, Bind, ListenAddr, ListenerSpec, RouteSpec, Sources, UpstreamSpec,
     addresses::check_addresses,
+    http_address::HttpAddress,
     listener::{default_listeners, loopback},
     route::default_routes,
     sources::list,
@@ -13,7 +12,7 @@ use crate::service::Service;
 
 /// The addresses of HTTP, the listeners and the routes, given or by default.
 pub(super) struct Endpoints {
-    pub(super) http: Vec<Bind<HostPort>>,
+    pub(super) http: Vec<Bind<ListenAddr>>,
     pub(super) listeners: Vec<Bind<ListenerSpec>>,
     pub(super) routes: Vec<RouteSpec>,
 }
@@ -31,11 +30,16 @@ impl Endpoints {
             None if is_gateway => Vec::new(),
             None => default_listeners(),
         };
-        let http = match http {
-            Some(http) => required(http.into_iter().map(|BindAddress(at)| at)),
+        let has_certificate = sources.value(|layer| layer.tls_cert.clone()).is_some();
+        let http: Vec<Bind<HttpAddress>> = match http {
+            Some(http) => required(http),
             None if activated.http => Vec::new(),
-            None => loopback(8080).into(),
+            None => loopback(8080).map(|bind| bind.map(HttpAddress::Port)).into(),
         };
+        let http: Vec<_> = http
+            .into_iter()
+            .map(|bind| bind.map(|address| address.resolve(has_certificate)))
+            .collect();
         check_addresses((&listeners, listen), (&http, http_setting))?;
         let is_plain = |bind: &Bind<ListenerSpec>| {
             matches!(bind.spec.at, ListenAddr::Tcp(_)) && !bind.spec.once

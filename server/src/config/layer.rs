@@ -10,12 +10,15 @@ use std::{
 use clap::{Arg, ArgAction, Args, Command, FromArgMatches};
 
 use super::{
-    BindAddress, ListenerSpec, RouteSpec, Zone,
+    HttpAddress, ListenerSpec, RouteSpec, Zone,
     origin::AllowedOrigin,
     values::{Count, Size, Time, Timeout},
 };
 use crate::{
-    net::{authority::AllowedHost, networks::Network},
+    net::{
+        authority::AllowedHost,
+        networks::{Network, TrustedProxy},
+    },
     text::escape::escape,
 };
 
@@ -23,10 +26,12 @@ use crate::{
 /// mean that the source does not give the setting.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct ConfigLayer {
-    /// Address to serve the page, the API and the WebSocket routes on (repeatable) [default:
-    /// 127.0.0.1:8080 and [::1]:8080]
-    #[arg(long, value_name = "HOST:PORT")]
-    pub(super) http: Vec<BindAddress>,
+    /// Address to serve the page, the API and the WebSocket routes on (repeatable): [HOST:]PORT,
+    /// a port alone means localhost; http://HOST:PORT, also where there is a certificate;
+    /// https://HOST:PORT; or unix:///PATH?mode=660, plain HTTP on a Unix socket with these
+    /// permissions [default: 127.0.0.1:8080 and [::1]:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) http: Vec<HttpAddress>,
 
     /// Run a built-in service on an endpoint, as upper=tcp://127.0.0.1:7007 (repeatable). The
     /// scheme is tcp, tls, unix, udp or unixgram. Options of the URL: ?once ends each connection
@@ -91,9 +96,9 @@ pub(crate) struct ConfigLayer {
     pub(super) proxy_protocol_from: Vec<Network>,
 
     /// Trust X-Forwarded-For, X-Forwarded-Host, X-Forwarded-Proto and Forwarded in requests from
-    /// this network, as 10.0.0.0/8 (repeatable)
+    /// this network, as 10.0.0.0/8, or from Unix sockets: unix (repeatable)
     #[arg(long, value_name = "NETWORK")]
-    pub(super) forwarded_from: Vec<Network>,
+    pub(super) forwarded_from: Vec<TrustedProxy>,
 
     /// Time limit for ending all connections after SIGTERM or SIGINT, as 10s or 500ms [default:
     /// 10s]

@@ -4,7 +4,7 @@
 //! - `layer`: the settings of one source; `environment` and `file` read theirs
 //! - `sources`: all layers, and the name under which each setting was given
 //! - `endpoints`: HTTP addresses, listeners and routes; `addresses`: no address twice
-//! - `listener`, `route`, `origin`, `values`: the values; `secrets`: certificate, key, token
+//! - `http_address`, `listener`, `route`, `origin`, `values`: the values; `secrets`: certificate, key, token
 //! - `activated`: sockets passed by a service manager
 
 mod activated;
@@ -12,6 +12,7 @@ mod addresses;
 mod endpoints;
 mod environment;
 mod file;
+mod http_address;
 mod layer;
 mod listener;
 mod origin;
@@ -21,40 +22,45 @@ mod sources;
 mod values;
 
 use std::{
+    fmt::Display,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
-use echogate_proto::endpoint::HostPort;
 use jiff::tz::TimeZone;
 
 pub(crate) use self::{
     activated::ActivatedNames,
     environment::with_variables,
+    http_address::HttpAddress,
     layer::ConfigLayer,
     listener::{ListenAddr, ListenerSpec, SocketPath},
     origin::{AllowedOrigin, Origin, default_port},
     route::{PAGE_PATHS, RouteSpec, UpstreamSpec},
     sources::Sources,
-    values::{BindAddress, Zone, parse_duration},
+    values::{Zone, parse_duration},
 };
 use self::{
     endpoints::Endpoints,
     secrets::{operator_token, server_tls},
-    sources::list,
+    sources::{Setting, list},
     values::{Count, Size, Time, Timeout},
 };
 use crate::{
-    net::{authority::AllowedHost, networks::Network, tls::server::ServerTls},
+    net::{
+        authority::AllowedHost,
+        networks::{Network, TrustedProxy},
+        tls::server::ServerTls,
+    },
     service::{Service, chat::Token},
 };
 
 /// The settings of the server, merged from all sources and validated.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// Addresses that HTTP is served on.
-    pub(crate) http: Vec<Bind<HostPort>>,
+    /// Addresses that HTTP is served on: over TCP or a Unix socket, and as HTTPS over TLS.
+    pub(crate) http: Vec<Bind<ListenAddr>>,
     /// Services on endpoints of their own.
     pub(crate) listeners: Vec<Bind<ListenerSpec>>,
     /// The WebSocket paths.
@@ -65,7 +71,7 @@ pub(crate) struct Settings {
     pub(crate) timezone: TimeZone,
     /// The token of chat's operators; None generates one.
     pub(crate) operator_token: Option<Token>,
-    /// The certificate and key; with them HTTP is served as HTTPS.
+    /// The certificate and key of HTTPS and of the TLS listeners.
     pub(crate) tls: Option<Arc<ServerTls>>,
     /// The directory of the page; None serves the built-in page.
     pub(crate) web_root: Option<PathBuf>,
@@ -75,8 +81,8 @@ pub(crate) struct Settings {
     pub(crate) allow_host: Vec<AllowedHost>,
     /// Networks whose connections begin with a PROXY header.
     pub(crate) proxy_protocol_from: Vec<Network>,
-    /// Networks whose `X-Forwarded-*` and `Forwarded` headers are trusted.
-    pub(crate) forwarded_from: Vec<Network>,
+    /// Proxies whose `X-Forwarded-*` and `Forwarded` headers are trusted.
+    pub(crate) forwarded_from: Vec<TrustedProxy>,
     /// The time limit of a shutdown.
     pub(crate) drain: Duration,
     /// The largest accepted WebSocket message, in bytes.
@@ -113,12 +119,13 @@ pub(crate) struct Bind<T> {
     pub(crate) required: bool,
 }
 
-impl Settings {
-    /// The scheme of the HTTP listeners' URLs.
-    pub(crate) fn http_scheme(&self) -> &'static str {
-        if self.tls.is_some() { "https" } else { "http" }
+impl<T> Bind<T> {
+    fn map<U>(self, with: impl FnOnce(T) -> U) -> Bind<U> {
+        Bind { spec: with(self.spec), required: self.required }
     }
+}
 
+impl Settings {
     /// Merges the sources and the defaults, and reads the files that they name. Sockets passed by a
     /// service manager (`activated`) replace default addresses.
     ///
@@ -131,7 +138,7 @@ impl Settings {
             |service| Endpoints::check_served(&listeners, &routes, service, activated);
         let timezone = load_timezone(sources, check_served)?;
         let operator_token = load_operator_token(sources, check_served)?;
-        let tls = load_tls(sources, &listeners)?;
+        let tls = load_tls(sources, &listeners, &http)?;
         let web_root = load_web_root(sources)?;
         let seconds = Duration::from_secs;
         let timeout = |get: fn(&ConfigLayer) -> Option<Timeout>| {
@@ -207,19 +214,30 @@ fn load_operator_token(
 fn load_tls(
     sources: &Sources,
     listeners: &[Bind<ListenerSpec>],
+    http: &[Bind<ListenAddr>],
 ) -> Result<Option<Arc<ServerTls>>, String> {
     let tls = server_tls(
         sources.find("tls-cert", |layer| layer.tls_cert.clone()),
         sources.find("tls-key", |layer| layer.tls_key.clone()),
     )?;
-    let is_tls = |bind: &Bind<ListenerSpec>| matches!(bind.spec.at, ListenAddr::Tls(_));
-    if tls.is_none()
-        && let Some((specs, setting)) = sources.find("listen", |layer| list(&layer.listen))
-        && let Some(i) = listeners.iter().position(is_tls)
-    {
-        return Err(format!("{}: {} needs tls-cert and tls-key", setting.element(i), specs[i]));
+    if tls.is_some() {
+        return Ok(tls);
     }
-    Ok(tls)
+    let needs = |setting: Setting<'_>, i: usize, what: &dyn Display| {
+        Err(format!("{}: {what} needs tls-cert and tls-key", setting.element(i)))
+    };
+    let is_tls = |at: &ListenAddr| matches!(at, ListenAddr::Tls(_));
+    if let Some((specs, setting)) = sources.find("listen", |layer| list(&layer.listen))
+        && let Some(i) = listeners.iter().position(|bind| is_tls(&bind.spec.at))
+    {
+        return needs(setting, i, &specs[i]);
+    }
+    if let Some((_, setting)) = sources.find("http", |layer| list(&layer.http))
+        && let Some(i) = http.iter().position(|bind| is_tls(&bind.spec))
+    {
+        return needs(setting, i, &http[i].spec.http_url());
+    }
+    Ok(None)
 }
 
 fn load_web_root(sources: &Sources) -> Result<Option<PathBuf>, String> {

@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use super::{BindAddress, ConfigLayer, RouteSpec, environment, file};
+use super::{ConfigLayer, HttpAddress, RouteSpec, environment, file};
 
 /// The layers of all sources, in descending priority.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ impl Sources {
     /// One line that names a setting in conflict with the arguments of the command.
     pub(crate) fn into_gateway(
         mut self,
-        address: BindAddress,
+        address: HttpAddress,
         route: &RouteSpec,
     ) -> Result<Sources, String> {
         let conflicts = [

@@ -2,7 +2,7 @@
 
 use std::{str::FromStr, time::Duration};
 
-use echogate_proto::endpoint::{Endpoint, EndpointError, HostPort};
+use echogate_proto::endpoint::Endpoint;
 use jiff::tz::TimeZone;
 
 use crate::{net::authority::Host, text::escape::escape};
@@ -161,20 +161,6 @@ impl FromStr for Size {
                     .to_owned())
             }
         }
-    }
-}
-
-/// `HOST:PORT` that HTTP is served on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct BindAddress(pub HostPort);
-
-impl FromStr for BindAddress {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<BindAddress, String> {
-        let at: HostPort = text.parse().map_err(|e: EndpointError| e.to_string())?;
-        check_host(&at.host)?;
-        Ok(BindAddress(at))
     }
 }
 

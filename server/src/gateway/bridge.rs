@@ -22,10 +22,6 @@
 mod client_to_upstream;
 mod close;
 mod delivery;
-mod gather;
-mod heartbeat;
-mod latency;
-mod pongs;
 mod state;
 mod timeouts;
 mod upstream_to_client;
@@ -46,15 +42,17 @@ use tokio::time::Instant;
 use self::{
     client_to_upstream::Undecoded,
     close::Closing,
-    heartbeat::Heartbeat,
-    latency::Latency,
-    pongs::Pongs,
     state::{ClientIn, ClientOut, UpstreamEnd, UpstreamIn, UpstreamOut},
     upstream_to_client::PartialReply,
 };
 pub(crate) use self::{close::reject, state::End};
 use crate::{
     connections::registry::RegistryGuard,
+    gateway::websocket::{
+        heartbeat::{Heartbeat, PingTimes},
+        latency::Latency,
+        pongs::Pongs,
+    },
     net::stream::Transport,
     runtime::{
         buffer_pool,
@@ -79,6 +77,13 @@ pub(crate) struct BridgeConfig {
     pub(crate) ping_timeout: Duration,
     /// The time without payload after which a connection is closed.
     pub(crate) idle_timeout: Option<Duration>,
+}
+
+impl BridgeConfig {
+    /// The times of the heartbeat.
+    pub(in crate::gateway) fn ping_times(&self) -> PingTimes {
+        PingTimes { interval: self.ping_interval, timeout: self.ping_timeout }
+    }
 }
 
 /// The negotiated terms of one connection.

@@ -7,7 +7,7 @@
 //! - [`dial`]: the connection to an upstream; [`in_memory`]: one to a built-in service
 //! - [`streams`]: the streams of the two sides of a bridge
 //! - [`bridge`]: the relay between a WebSocket client and a byte stream; [`relay`]: the one between
-//!   two sides of the same kind
+//!   two sides of the same kind; [`websocket`]: the parts that relays with a WebSocket side share
 //! - [`datagram_sessions`]: the senders to a bound datagram socket, as clients of a relay
 
 pub(crate) mod bridge;
@@ -21,15 +21,23 @@ pub(crate) mod relay;
 pub(crate) mod streams;
 pub(crate) mod switching;
 pub(crate) mod upgrade;
+pub(crate) mod websocket;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
 
 use hyper::upgrade::Upgraded;
 
 use self::dial::Upstream;
 use crate::{
-    connections::limits::RouteLimit,
-    net::{forwarded::Forwarded, proxy_protocol, stream::Stream},
+    connections::{limits::RouteLimit, registry::Peer},
+    net::{
+        forwarded::Forwarded,
+        proxy_protocol::{self, ProxiedAddresses},
+        stream::Stream,
+    },
 };
 
 /// A WebSocket path of the HTTP server, and the upstream that it leads to.
@@ -52,14 +60,30 @@ pub(crate) struct Route {
 /// The client of a request, with the information of trusted proxies applied.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
-    /// The client's address, as reported by trusted proxies.
-    pub(crate) peer: SocketAddr,
-    /// The address that the client connected to.
-    pub(crate) local: SocketAddr,
+    /// The client, as reported by trusted proxies.
+    pub(crate) peer: Peer,
+    /// The address that the client connected to; none for a Unix socket.
+    pub(crate) local: Option<SocketAddr>,
     /// Whether the connection is a TLS connection.
     pub(crate) is_tls: bool,
     /// The request as trusted HTTP proxies describe it.
     pub(crate) forwarded: Forwarded,
+}
+
+impl Client {
+    /// The addresses for a PROXY header; none for a process on this machine. The destination is
+    /// unspecified if a proxy passed the client on over a Unix socket.
+    fn proxied_addresses(&self) -> Option<ProxiedAddresses> {
+        let Peer::Address(source) = self.peer else { return None };
+        let destination = self.local.unwrap_or_else(|| {
+            let unspecified: IpAddr = match source {
+                SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+                SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+            };
+            (unspecified, 0).into()
+        });
+        Some(ProxiedAddresses { source, destination })
+    }
 }
 
 /// Takes the stream of an upgraded HTTP/1.1 connection out of hyper, or gives back the stream of

@@ -28,11 +28,10 @@ use crate::{
             ConnectionPermit, LimitReached,
             http::{Exemption, HttpPermit},
         },
-        registry::{ConnectionInfo, GatewayInfo, Kind, Peer},
+        registry::{ConnectionInfo, GatewayInfo, Kind},
     },
     context::ServerContext,
     gateway::{bridge, dial::DialError},
-    net::proxy_protocol::ProxiedAddresses,
     text::escape::escape,
 };
 
@@ -129,11 +128,10 @@ async fn admit(
     client: &Client,
     permit: &Arc<HttpPermit>,
 ) -> Result<(ConnectionPermit, Exemption, UpstreamStream), Refused> {
-    let connection_permit = context.limits.enter(Some(client.peer.ip()), Some(&route.limit))?;
+    let connection_permit = context.limits.enter(client.peer.ip(), Some(&route.limit))?;
     let exemption = permit.exempt();
-    let addresses = ProxiedAddresses { source: client.peer, destination: client.local };
-    let header = route.proxy.map(|version| version.header(Some(addresses)));
-    let (peer, within) = (Peer::Address(client.peer), context.settings.dial_timeout);
+    let header = route.proxy.map(|version| version.header(client.proxied_addresses()));
+    let (peer, within) = (client.peer.clone(), context.settings.dial_timeout);
     let upstream = route.upstream.dial(peer, within, &header.unwrap_or_default()).await?;
     Ok((connection_permit, exemption, upstream))
 }
@@ -240,7 +238,7 @@ fn bridge_upgraded(
         let gateway = GatewayInfo { label, upstream_from: upstream.local_addr() };
         let info = ConnectionInfo {
             kind: Kind::WebSocket,
-            peer: Peer::Address(client.peer),
+            peer: client.peer,
             target: route.path.clone(),
             gateway: gateway.if_any(),
         };

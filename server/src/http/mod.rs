@@ -127,30 +127,36 @@ fn router(context: &Arc<ServerContext>, routes: &[Arc<Route>]) -> Router {
 /// `destination` is the address that the client connected to, where a PROXY header named it.
 pub(crate) async fn serve(
     stream: Stream,
-    peer: SocketAddr,
+    peer: Peer,
     destination: Option<SocketAddr>,
     permit: Arc<HttpPermit>,
     since: Instant,
     site: impl Fn() -> Arc<Site> + Clone + Send + Sync + 'static,
     context: &ServerContext,
 ) {
-    // An error means that the client has disconnected already.
-    let Ok(local) = destination.map_or_else(|| stream.local_addr(), Ok) else { return };
+    let local = match (destination, &peer) {
+        (None, Peer::Address(_)) => match stream.local_addr() {
+            Ok(local) => Some(local),
+            // The client has disconnected already.
+            Err(_) => return,
+        },
+        (destination, _) => destination,
+    };
     let is_tls = matches!(stream, Stream::Tls(_));
     let is_http2 = stream.is_http2();
-    let counted_by = context.counted_by(&Peer::Address(peer));
+    let counted_by = context.counted_by(&peer);
     let counted_by = context.limits.http_counted_by(counted_by);
     let activity = Activity::new(permit, counted_by, is_http2, since);
     let stream = HttpStream::new(stream, activity.clone());
     let switching = SwitchingHead::default();
     let (head, began) = (switching.clone(), switching.clone());
-    let requests = activity.clone();
+    let (requests, connected) = (activity.clone(), peer.clone());
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         requests.request_received();
         let site = site();
         let trusted = &site.context.settings.forwarded_from;
-        let forwarded = forwarded::resolve(request.headers(), peer, trusted);
-        let client = Client { peer: forwarded.client, local, is_tls, forwarded };
+        let forwarded = forwarded::resolve(request.headers(), &connected, trusted);
+        let client = Client { peer: forwarded.client.clone(), local, is_tls, forwarded };
         request.extensions_mut().insert(client);
         request.extensions_mut().insert(requests.permit().clone());
         request.extensions_mut().insert(Reclaim(reclaim));

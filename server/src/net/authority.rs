@@ -7,6 +7,8 @@ use std::{
     str::FromStr,
 };
 
+use echogate_proto::endpoint::HostPort;
+
 use crate::text::escape::escape;
 
 /// A host, normalized so that equal hosts compare equal.
@@ -162,6 +164,15 @@ impl FromStr for AllowedHost {
     }
 }
 
+/// The value of `Host` for a URL: without the default port of `http` and `ws`, or of `https` and
+/// `wss` if `tls`, as browsers send it, and without an IPv6 zone, which has a meaning on this
+/// machine only (RFC 6874 section 4).
+pub(crate) fn host_header(at: &HostPort, tls: bool) -> String {
+    let all = HostPort { host: at.without_zone().to_owned(), port: at.port }.to_string();
+    let default_port = if tls { ":443" } else { ":80" };
+    all.strip_suffix(default_port).map_or(all.clone(), str::to_owned)
+}
+
 /// Whether `name` is a `reg-name` (RFC 3986 section 3.2.2).
 fn is_registered_name(mut name: &[u8]) -> bool {
     loop {
@@ -274,5 +285,15 @@ mod tests {
             let error = wrong.parse::<AllowedHost>().unwrap_err();
             assert!(error.contains(reason) && error.contains(wrong), "{wrong}: {error}");
         }
+    }
+
+    #[test]
+    fn the_host_header_has_no_default_port_and_no_zone() {
+        let host = |at: &str, tls| host_header(&at.parse().unwrap(), tls);
+        assert_eq!(host("localhost:8080", false), "localhost:8080");
+        assert_eq!(host("localhost:80", false), "localhost");
+        assert_eq!(host("localhost:443", true), "localhost");
+        assert_eq!(host("[::1]:80", false), "[::1]");
+        assert_eq!(host("[fe80::1%25eth0]:80", false), "[fe80::1]");
     }
 }

@@ -11,6 +11,7 @@
 //! - [`proxy_protocol`]: PROXY headers; [`forwarded`]: `X-Forwarded-*` and `Forwarded`;
 //!   [`networks`]: the networks of trusted proxies
 //! - [`authority`]: hosts and ports as in the headers `Host` and `Origin`
+//! - [`websocket`]: the opening handshake of a WebSocket as its client
 
 pub(crate) mod authority;
 pub(crate) mod connected_datagrams;
@@ -31,6 +32,7 @@ pub(crate) mod resolve;
 pub(crate) mod socket_file;
 pub(crate) mod stream;
 pub(crate) mod tls;
+pub(crate) mod websocket;
 
 use std::net::SocketAddr;
 

@@ -36,7 +36,8 @@ pub(super) struct Admitted {
 /// The destination of an admitted connection, with its permit.
 #[derive(Debug)]
 pub(super) enum Destination {
-    Http(Arc<HttpPermit>),
+    /// HTTP, which is HTTPS if the flag is set.
+    Http(Arc<HttpPermit>, bool),
     /// Without a permit for a hairpin, which the permit of its bridge's client covers.
     Service(Arc<ListenerService>, Option<ConnectionPermit>),
 }
@@ -57,6 +58,7 @@ impl Admission {
         let (current, snapshot) = (self.current.clone(), self.snapshot());
         let counted_by = snapshot.context.counted_by(peer);
         let service = snapshot.listener_service(self.socket).cloned();
+        let is_https = snapshot.is_https(self.socket);
         let hairpin = match peer {
             Peer::Address(peer) => snapshot.context.hairpins.take(*peer, || stream.local_addr()),
             _ => None,
@@ -66,7 +68,7 @@ impl Admission {
             let destination = match service {
                 Some(service) if hairpin.is_some() => Destination::Service(service, None),
                 Some(service) => Destination::Service(service, Some(limits.acquire().await)),
-                None => Destination::Http(limits.http(counted_by)),
+                None => Destination::Http(limits.http(counted_by), is_https),
             };
             let may_have_proxy_header = hairpin.is_none_or(|hairpin| hairpin.has_proxy_header);
             Admitted { current, snapshot, destination, may_have_proxy_header }
@@ -95,7 +97,7 @@ impl Admitted {
 
     /// Notes that the first byte of the client has arrived.
     pub(super) fn begin(&self) {
-        if let Destination::Http(permit) = &self.destination {
+        if let Destination::Http(permit, _) = &self.destination {
             permit.begin();
         }
     }
@@ -103,7 +105,7 @@ impl Admitted {
     /// Waits until the permit is taken away before the connection is dispatched.
     pub(super) async fn revoked(&self) {
         match &self.destination {
-            Destination::Http(permit) => self.context().counters.refused(permit.revoked().await),
+            Destination::Http(permit, _) => self.context().counters.refused(permit.revoked().await),
             Destination::Service(..) => pending().await,
         }
     }

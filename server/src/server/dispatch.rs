@@ -5,10 +5,7 @@ use std::{future::poll_fn, net::SocketAddr, pin::pin, sync::Arc, time::Duration}
 
 use tokio::time::{Instant, sleep_until};
 
-use super::{
-    admission::{Admitted, Destination},
-    snapshot::CurrentSnapshot,
-};
+use super::admission::{Admitted, Destination};
 use crate::{
     connections::{
         counters::Refusal,
@@ -31,11 +28,11 @@ pub(super) fn serve(
 ) {
     let context = admitted.context().clone();
     let current = admitted.current;
-    let permit = match admitted.destination {
+    let (permit, is_https) = match admitted.destination {
         Destination::Service(service, permit) => {
             return serve_service(&context, &service, stream, peer, permit);
         }
-        Destination::Http(permit) => permit,
+        Destination::Http(permit, is_https) => (permit, is_https),
     };
     stream.limit_unsent();
     context.http.tracker.clone().spawn(async move {
@@ -52,40 +49,43 @@ pub(super) fn serve(
             }
         }
         // In a box: the future of a silent connection stays small.
-        Box::pin(serve_http(stream, peer, destination, permit, current, context, since)).await;
+        Box::pin(async move {
+            let (stream, since) = match is_https {
+                true => match accept_https(&context, stream, &peer, &permit, since).await {
+                    Some(stream) => (stream, Instant::now()),
+                    None => return,
+                },
+                false => (stream, since),
+            };
+            let site = move || current.borrow().site.clone();
+            http::serve(stream, peer, destination, permit, since, site, &context).await;
+        })
+        .await;
     });
 }
 
-/// Serves an HTTP connection whose first byte has arrived. `since` is when it was accepted.
-async fn serve_http(
-    mut stream: Stream,
-    peer: Peer,
-    destination: Option<SocketAddr>,
-    permit: Arc<HttpPermit>,
-    current: Arc<CurrentSnapshot>,
-    context: Arc<ServerContext>,
-    mut since: Instant,
-) {
-    if context.settings.tls.is_some() {
-        let within = context.settings.header_timeout.saturating_sub(since.elapsed());
-        let mut handshake = pin!(accept_tls(&context, AppProtocol::Http, stream, &peer, within));
-        // The handshake is polled when bytes have arrived: each poll is progress.
-        let handshake = poll_fn(|cx| {
-            permit.touch();
-            handshake.as_mut().poll(cx)
-        });
-        let secured = tokio::select! {
-            secured = handshake => secured,
-            reason = permit.revoked() => return context.counters.refused(reason),
-        };
-        match secured {
-            Some(secured) => (stream, since) = (secured, Instant::now()),
-            None => return,
+/// Runs the TLS handshake of an HTTP connection whose first byte has arrived; None if it fails.
+/// `since` is when the connection was accepted.
+async fn accept_https(
+    context: &ServerContext,
+    stream: Stream,
+    peer: &Peer,
+    permit: &HttpPermit,
+    since: Instant,
+) -> Option<Stream> {
+    let within = context.settings.header_timeout.saturating_sub(since.elapsed());
+    let mut handshake = pin!(accept_tls(context, AppProtocol::Http, stream, peer, within));
+    // The handshake is polled when bytes have arrived: each poll is progress.
+    let handshake = poll_fn(|cx| {
+        permit.touch();
+        handshake.as_mut().poll(cx)
+    });
+    tokio::select! {
+        secured = handshake => secured,
+        reason = permit.revoked() => {
+            context.counters.refused(reason);
+            None
         }
-    }
-    if let Peer::Address(peer) = peer {
-        let site = move || current.borrow().site.clone();
-        http::serve(stream, peer, destination, permit, since, site, &context).await;
     }
 }
 

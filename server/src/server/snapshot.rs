@@ -2,7 +2,7 @@
 //! the snapshot in force; connections keep the one that they were accepted under.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
@@ -36,6 +36,8 @@ pub(crate) struct Snapshot {
     pub(crate) site: Arc<Site>,
     /// The service of each listener, by the identifier of its socket.
     listener_services: HashMap<u64, Arc<ListenerService>>,
+    /// The identifiers of the sockets on which HTTPS is served.
+    https: HashSet<u64>,
     /// The datagram sockets, whose datagrams are not answered.
     pub(crate) own_datagram_sockets: OwnSockets,
     /// One line for each socket and route.
@@ -87,6 +89,8 @@ impl Snapshot {
         };
         let listener_services: HashMap<u64, Arc<ListenerService>> =
             sockets.iter().filter_map(listener_service).collect();
+        let https = sockets.iter().filter(|bound| bound.role.is_https()).map(|bound| bound.id);
+        let https = https.collect();
         let routes: Vec<Arc<Route>> = settings
             .routes
             .iter()
@@ -111,22 +115,31 @@ impl Snapshot {
             context,
             site,
             listener_services,
+            https,
             own_datagram_sockets,
             lines,
             has_operators,
         })
     }
 
-    /// Keeps the service of a listener that this configuration closes, for connections that the
-    /// kernel has accepted on it.
-    pub(crate) fn keep_listener_service(&mut self, socket: u64, before: &Snapshot) {
+    /// Keeps the role of a socket that this configuration closes, for connections that the kernel
+    /// has accepted on it.
+    pub(crate) fn keep_role(&mut self, socket: u64, before: &Snapshot) {
         let service = before.listener_service(socket).map(|service| (socket, service.clone()));
         self.listener_services.extend(service);
+        if before.is_https(socket) && self.context.settings.tls.is_some() {
+            self.https.insert(socket);
+        }
     }
 
     /// The service of a listener; none for HTTP.
     pub(crate) fn listener_service(&self, socket: u64) -> Option<&Arc<ListenerService>> {
         self.listener_services.get(&socket)
+    }
+
+    /// Whether HTTPS is served on a socket.
+    pub(crate) fn is_https(&self, socket: u64) -> bool {
+        self.https.contains(&socket)
     }
 }
 
@@ -178,7 +191,8 @@ fn lines(sockets: &BoundSockets, endpoints: &Endpoints) -> io::Result<Vec<String
     lines.extend(routes.iter().map(|RouteInfo { path, upstream, framing, .. }| {
         format!("route      {path} -> {upstream} ({framing})")
     }));
-    lines.extend(http.first().map(|url| format!("page       {url}/")));
+    let page = http.iter().find(|url| url.starts_with("http"));
+    lines.extend(page.map(|url| format!("page       {url}/")));
     Ok(lines)
 }
 

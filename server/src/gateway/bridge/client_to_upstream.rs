@@ -15,10 +15,11 @@ use tokio::{io::ReadBuf, time::Instant};
 
 use super::{
     Bridge,
-    gather::Gather,
     state::{ClientIn, ClientOut, Disconnect, UpstreamEnd, UpstreamIn, UpstreamOut},
 };
-use crate::{net::stream::Transport, runtime::buffer_pool::HEADROOM};
+use crate::{
+    gateway::websocket::gather::Gather, net::stream::Transport, runtime::buffer_pool::HEADROOM,
+};
 use echogate_event_loop::may_continue;
 
 /// The number of expected replies at which no more frames are read from the client (framing

@@ -7,10 +7,9 @@ use tokio::time::Instant;
 
 use super::{
     Bridge,
-    heartbeat::Beat,
     state::{ClientIn, CloseStage, Disconnect, Replies, UpstreamEnd},
 };
-use crate::net::stream::Transport;
+use crate::{gateway::websocket::heartbeat::Beat, net::stream::Transport};
 
 /// The time for which the upstream may continue to send after the client's end, and in which the
 /// client must read what is sent before a Close.
@@ -44,7 +43,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         if let Some(close) = close.filter(|_| !is_pinged) {
             return close;
         }
-        let heartbeat = self.heartbeat.deadline(&self.config);
+        let heartbeat = self.heartbeat.deadline(self.config.ping_times());
         let idle = match &mut self.idle {
             None => None,
             Some(_) => self.idle_deadline(now),
@@ -85,7 +84,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
             return self.idle_timed_out();
         }
         self.heartbeat.running_since(running_since);
-        match self.heartbeat.on_timer(now, &self.config) {
+        match self.heartbeat.on_timer(now, self.config.ping_times()) {
             Beat::Wait => {}
             Beat::SendPing => self.ping_due = true,
             // The Pong of a client that is not read cannot arrive. Its kernel's acknowledgement of
@@ -150,7 +149,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
             return;
         }
         // A client that reads slowly is not cut off as long as it makes progress.
-        let patience_ends = self.heartbeat.patience_ends(&self.config);
+        let patience_ends = self.heartbeat.patience_ends(self.config.ping_times());
         if !self.to_client.is_empty() && now < patience_ends {
             self.closing().client_deadline = Some(patience_ends);
         } else if let ClientIn::Gone(how) = self.client_in {

@@ -16,10 +16,11 @@ use tokio::{io::ReadBuf, time::Instant};
 use super::{
     Bridge,
     client_to_upstream::MAX_EXPECTED,
-    gather::Gather,
     state::{ClientOut, UpstreamIn},
 };
-use crate::{net::stream::Transport, runtime::buffer_pool::HEADROOM};
+use crate::{
+    gateway::websocket::gather::Gather, net::stream::Transport, runtime::buffer_pool::HEADROOM,
+};
 
 /// The time for which a partial reply waits for more bytes (framing `message`). Most replies that
 /// arrive in parts have shorter pauses, and are sent in one frame.

@@ -40,6 +40,13 @@ pub(crate) struct SocketRole {
     pub(crate) once: bool,
 }
 
+impl SocketRole {
+    /// Whether HTTPS is served.
+    pub(crate) fn is_https(&self) -> bool {
+        self.service.is_none() && self.tls
+    }
+}
+
 /// All sockets that are served, those passed by a service manager first.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct BoundSockets(Vec<BoundSocket>);
@@ -68,8 +75,9 @@ impl BoundSocket {
         let at = self.socket.at()?;
         Ok(match self.role {
             SocketRole { service: Some(_), tls, .. } => format!("{}://{at}", self.socket.kind(tls)),
-            SocketRole { tls: false, .. } => format!("http://{at}"),
             SocketRole { tls: true, .. } => format!("https://{at}"),
+            _ if self.socket.tcp().is_none() => format!("unix://{at}"),
+            _ => format!("http://{at}"),
         })
     }
 }
@@ -97,11 +105,10 @@ impl BoundSockets {
     ///
     /// One line that names the address that cannot be bound, and why.
     pub(crate) async fn reconcile(&self, settings: &Settings) -> Result<BoundSockets, String> {
-        let tls = settings.tls.is_some();
         let (mut reconcile, mut before): (Vec<BoundSocket>, Vec<BoundSocket>) =
             self.iter().cloned().partition(|bound| bound.binding.is_none());
         for bound in reconcile.iter_mut().filter(|bound| bound.role.service.is_none()) {
-            bound.role.tls = tls;
+            bound.role.tls = settings.tls.is_some() && bound.socket.tcp().is_some();
         }
         let listeners = settings.listeners.iter().map(|Bind { spec, required }| {
             let within = matches!(spec.at, ListenAddr::Tls(_));
@@ -109,9 +116,9 @@ impl BoundSockets {
             (spec.at.clone(), role, spec.to_string(), *required)
         });
         let http = settings.http.iter().map(|Bind { spec, required }| {
+            let tls = matches!(spec, ListenAddr::Tls(_));
             let role = SocketRole { service: None, tls, once: false };
-            let what = format!("{}://{spec}", settings.http_scheme());
-            (ListenAddr::Tcp(spec.clone()), role, what, *required)
+            (spec.clone(), role, spec.http_url(), *required)
         });
         for (at, role, what, required) in listeners.chain(http) {
             match take_or_bind(&at, role, &mut before, settings.backlog).await {
