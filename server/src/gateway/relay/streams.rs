@@ -23,8 +23,11 @@
 //!
 //! There is no time limit for a peer that accepts no bytes while the other side may still expect a
 //! reply, as there is none on a direct connection; `--idle-timeout` sets one. Once the side that
-//! sent the bytes is known to be gone, their delivery is given up after 60 s without progress.
+//! sent the bytes is known to be gone, their delivery is given up after 60 s without progress: its
+//! connection has failed, or both of its directions have ended. TCP keepalive finds a peer that has
+//! closed its socket without having been answered.
 
+mod debt;
 mod ending;
 mod side;
 

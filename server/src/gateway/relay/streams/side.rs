@@ -8,7 +8,7 @@ use std::{
 
 use tokio::io::ReadBuf;
 
-use super::ending::Debt;
+use super::debt::Debt;
 use crate::{
     connections::registry::Counter, net::stream::Transport, runtime::write_buffer::WriteBuffer,
     text::io_error::describe,
