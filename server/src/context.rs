@@ -14,7 +14,7 @@ use crate::{
         limits::{Limits, share::Shares},
         registry::{Peer, Registry},
     },
-    net::hairpin::Hairpins,
+    net::{hairpin::Hairpins, hops::Hops},
     runtime::drain::Drain,
     service::backend::ServiceInstance,
 };
@@ -37,6 +37,8 @@ pub(crate) struct ServerContext {
     pub(crate) limits: Arc<Limits>,
     /// Counters of what was refused or lost.
     pub(crate) counters: Arc<Counters>,
+    /// This process in the hops of a request.
+    pub(crate) hops: Hops,
     /// Connections of bridges to this server's own listeners.
     pub(crate) hairpins: Hairpins,
     /// The threads that carry established connections.
@@ -93,6 +95,7 @@ impl ServerContext {
             endpoints: Endpoints::default(),
             limits: Arc::new(limits),
             counters: Arc::default(),
+            hops: Hops::random()?,
             hairpins: Hairpins::default(),
             loops: EventLoops::start()?,
             registry: Registry::default(),
@@ -110,13 +113,14 @@ impl ServerContext {
         ServerContext { settings, endpoints, ..self.clone() }
     }
 
-    /// The address by which an HTTP connection is counted; none where it may be that of a
-    /// proxy, which has many clients.
+    /// The address by which an HTTP connection is counted; none for a Unix socket, and where it
+    /// may be that of a proxy, which has many clients.
     pub(crate) fn counted_by(&self, peer: &Peer) -> Option<IpAddr> {
-        let Peer::Address(peer) = peer else { return None };
+        let Peer::Address(at) = peer else { return None };
         let Settings { proxy_protocol_from, forwarded_from, .. } = &self.settings;
-        let mut proxies = proxy_protocol_from.iter().chain(forwarded_from);
-        (!proxies.any(|network| network.contains(peer))).then(|| peer.ip())
+        let is_proxy = proxy_protocol_from.iter().any(|network| network.contains(at))
+            || forwarded_from.iter().any(|proxy| proxy.is(peer));
+        (!is_proxy).then(|| at.ip())
     }
 
     /// Carries a connection of `group` to its end on an event loop.

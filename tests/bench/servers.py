@@ -53,6 +53,45 @@ backend out
 """
 
 
+NGINX_HTTP = """
+daemon off;
+pid {folder}/nginx-http.pid;
+error_log stderr error;
+worker_processes auto;
+events {{ worker_connections {connections}; }}
+http {{
+    access_log off;
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        location / {{
+            proxy_pass http://127.0.0.1:{upstream};
+            proxy_http_version 1.1;
+            proxy_set_header Host $http_host;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection "upgrade";
+            proxy_read_timeout 1h;
+        }}
+    }}
+}}
+"""
+
+HAPROXY_HTTP = """
+global
+    maxconn {connections}
+defaults
+    mode http
+    timeout connect 10s
+    timeout client 1h
+    timeout server 1h
+    timeout tunnel 1h
+frontend in
+    bind 127.0.0.1:{port} backlog 4096
+    default_backend out
+backend out
+    server upstream 127.0.0.1:{upstream}
+"""
+
+
 class Certificate:
     """A new certificate for localhost, in files of a folder."""
 
@@ -217,10 +256,15 @@ def all_servers(echogate, to, folder, framing="message", tls=None):
         yield Server("Python websockets", f"ws://127.0.0.1:{port}/", command)
 
 
+def most_connections():
+    """The number of connections that the proxies are set up for."""
+    # Each connection takes two file descriptors, and each server a few more.
+    return min(16384, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2 - 100)
+
+
 def proxies(to, folder, tls):
     """Plain TCP proxies, which terminate TLS if there is a certificate."""
-    # Each connection takes two file descriptors, and each server a few more.
-    most = min(16384, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2 - 100)
+    most = most_connections()
     scheme, ca = ("tls", tls.cert) if tls else ("tcp", None)
     if path := program("nginx", "apt install nginx libnginx-mod-stream"):
         port = free_port()
@@ -239,6 +283,64 @@ def proxies(to, folder, tls):
         settings = HAPROXY.format(port=port, upstream=to, connections=most, ssl=ssl)
         command = [path, "-db", "-f", write(folder, "haproxy.cfg", settings)]
         yield Server("haproxy tcp", f"{scheme}://127.0.0.1:{port}", command, ca=ca)
+
+
+def forward(name, echogate, target):
+    """An echogate that forwards a TCP port to any endpoint."""
+    port = free_port()
+    command = [echogate, "forward", f"127.0.0.1:{port}", target]
+    return Server(name, f"tcp://127.0.0.1:{port}", command)
+
+
+def websocket_upstream(echogate):
+    """The upstream of pairs that end in a WebSocket."""
+    return gateway("upstream", echogate, "service:upper")
+
+
+def tcp_to_tcp(echogate, upstream, folder):
+    """Byte streams on both sides."""
+    yield forward("echogate forward", echogate, f"tcp://127.0.0.1:{upstream.port}")
+    yield from proxies(upstream.port, folder, None)
+    if path := program("socat", "apt install socat"):
+        port = free_port()
+        listen = f"TCP-LISTEN:{port},bind=127.0.0.1,fork,reuseaddr,backlog=4096,nodelay"
+        command = [path, listen, f"TCP:127.0.0.1:{upstream.port},nodelay"]
+        yield Server("socat", f"tcp://127.0.0.1:{port}", command)
+
+
+def ws_to_ws(echogate, upstream, folder):
+    """WebSockets on both sides."""
+    most = most_connections()
+    yield gateway("echogate route", echogate, upstream.url)
+    if path := program("nginx", "apt install nginx"):
+        port = free_port()
+        settings = NGINX_HTTP.format(
+            folder=folder, port=port, upstream=upstream.port, connections=most
+        )
+        command = [path, "-p", folder, "-c", write(folder, "nginx-http.conf", settings)]
+        yield Server("nginx http", f"ws://127.0.0.1:{port}/ws", command)
+    if path := program("haproxy", "apt install haproxy"):
+        port = free_port()
+        settings = HAPROXY_HTTP.format(port=port, upstream=upstream.port, connections=most)
+        command = [path, "-db", "-f", write(folder, "haproxy-http.cfg", settings)]
+        yield Server("haproxy http", f"ws://127.0.0.1:{port}/ws", command)
+
+
+def tcp_to_ws(echogate, upstream, folder):
+    """A byte stream to a WebSocket server."""
+    yield forward("echogate forward", echogate, upstream.url)
+    if path := program("websocat", "cargo install websocat"):
+        port = free_port()
+        command = [path, "--binary", f"tcp-l:127.0.0.1:{port}", upstream.url]
+        yield Server("websocat", f"tcp://127.0.0.1:{port}", command)
+
+
+# The pairs of sides besides WebSocket to TCP: the upstream and the servers.
+PAIRS = {
+    "tcp-tcp": (upstream, tcp_to_tcp),
+    "ws-ws": (websocket_upstream, ws_to_ws),
+    "tcp-ws": (websocket_upstream, tcp_to_ws),
+}
 
 
 def has_websockets():

@@ -257,7 +257,7 @@ fn subscribers_do_not_delay_the_servers_exit() {
 fn the_endpoints_are_those_that_are_bound() {
     let server = Server::start(ECHOGATE, &["--route", "/raw=tcp://127.0.0.1:9?protocol=mqtt"]);
     let endpoints = http::get(server.address("http"), "/api/endpoints");
-    let Endpoints { routes, listeners } = serde_json::from_slice(&endpoints.body).unwrap();
+    let Endpoints { routes, listeners, .. } = serde_json::from_slice(&endpoints.body).unwrap();
     assert_eq!((routes.len(), listeners.len()), (1, 1), "the harness gives it a listener");
     assert_eq!(routes[0].path, "/raw");
     assert_eq!(routes[0].upstream, "tcp://127.0.0.1:9");

@@ -25,7 +25,7 @@ const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../server/examples"
 /// The text of an example, with free ports for its listeners.
 fn example(name: &str, folder: &Path) -> String {
     let text = fs::read_to_string(format!("{EXAMPLES}/{name}.toml")).unwrap();
-    let ports = [8080, 8443, 7007, 7008, 7009, 7013, 7017, 7443];
+    let ports = [8080, 8443, 7007, 7008, 7009, 7013, 7017, 7443, 5433, 5353];
     let text = ports
         .into_iter()
         .fold(text, |text, port| text.replace(&format!(":{port}"), &format!(":{}", free_port())));
@@ -71,7 +71,7 @@ fn every_example_is_in_a_test() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    let tested = ["all", "chat", "gateway", "minimal", "public", "tls"];
+    let tested = ["all", "chat", "forwards", "gateway", "minimal", "public", "tls"];
     assert_eq!(names, tested.map(|name| format!("{name}.toml")));
 }
 
@@ -98,6 +98,22 @@ fn the_gateway_example_bridges_to_its_upstreams() {
     assert_eq!(line, "EHLO me\r\n");
     stream.get_mut().write_all(b"250 mail.example\r\n").unwrap();
     assert_eq!(client.read().payload, b"250 mail.example");
+}
+
+#[test]
+fn the_forwards_example_passes_connections_to_its_upstreams() {
+    let (_folder, folder) = folder();
+    let upstream = Upstream::new();
+    let text = example("forwards", &folder)
+        .replace("wss://gateway.example/db#", &format!("tcp://{}?", upstream.address()))
+        .replace("/tmp", &folder.display().to_string());
+    let server = start(&text, &folder);
+    assert_eq!((server.urls("forward").count(), server.urls("upper").count()), (3, 0));
+    let mut client = http::connect(server.address("forward"));
+    client.write_all(b"hello").unwrap();
+    let mut hello = [0; 5];
+    upstream.accept().read_exact(&mut hello).unwrap();
+    assert_eq!(&hello, b"hello");
 }
 
 #[test]
@@ -153,7 +169,7 @@ fn the_example_of_all_settings_serves_and_leaves_none_out() {
     }
     let help = Command::new(ECHOGATE).args(["serve", "--help"]).output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
-    let flags = help.lines().filter_map(|line| line.trim_start().strip_prefix("--"));
+    let flags = help.lines().filter_map(|line| line.strip_prefix("      --"));
     let flags: Vec<_> = flags.filter_map(|line| line.split([' ', '=']).next()).collect();
     assert!(flags.len() > 20, "{flags:?}");
     for flag in flags {

@@ -549,15 +549,21 @@ tcp = socket.create_server(("127.0.0.1", 0))
 udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 udp.bind(("127.0.0.1", 0))
 http = socket.create_server(("127.0.0.1", 0))
-for target, made in enumerate([fcntl.fcntl(s, fcntl.F_DUPFD, 10) for s in (tcp, udp, http)], 3):
+unix = socket.socket(socket.AF_UNIX)
+unix.bind(sys.argv[3])
+unix.listen()
+made = [fcntl.fcntl(s, fcntl.F_DUPFD, 10) for s in (tcp, udp, http, unix)]
+for target, made in enumerate(made, 3):
     os.dup2(made, target)
-os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="3", LISTEN_FDNAMES=sys.argv[2])
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="4", LISTEN_FDNAMES=sys.argv[2])
 os.execv(sys.argv[1], [sys.argv[1]])
 "#;
 
-fn activated(names: &str) -> Command {
+/// The server with a TCP port, a UDP port, a TCP port, and the Unix socket `path`.
+fn activated(names: &str, path: &Path) -> Command {
+    fs::remove_file(path).ok();
     let mut command = Command::new("python3");
-    command.args(["-c", ACTIVATE, ECHOGATE, names]);
+    command.args(["-c", ACTIVATE, ECHOGATE, names]).arg(path);
     command
 }
 
@@ -567,22 +573,27 @@ fn sockets_of_a_service_manager_are_served_by_their_names() {
         assert!(std::env::var_os("CI").is_none(), "python3 is missing");
         return eprintln!("skipped: no python3 to pass sockets on");
     }
-    let server = Server::spawn(activated("upper:time:http"));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("passed.sock");
+    let server = Server::spawn(activated("upper:time:http:http", &path));
     let mut client = connect(server.address("upper"));
     client.write_all(b"activated").unwrap();
     assert_eq!(read_exactly(&mut client, 9), b"ACTIVATED");
     let mut exchange = by_udp("127.0.0.1:0", server.address("time"));
     assert!(exchange(b"x", 0).starts_with(b"error: "));
     assert_eq!(echogate_tests::http::get(server.address("http"), "/healthz").status, 200);
+    let mut stream = UnixStream::connect(&path).unwrap();
+    let request = ["GET /healthz HTTP/1.1", "Host: localhost"];
+    assert_eq!(echogate_tests::http::exchange(&mut stream, &request).status, 200);
     let all =
         server.urls("upper").count() + server.urls("time").count() + server.urls("chat").count();
     assert_eq!(all, 2, "the defaults are left out");
 
-    let output = activated("upper:unknown:http").output().unwrap();
+    let output = activated("upper:unknown:http:http", &path).output().unwrap();
     let printed = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{printed}");
     assert!(printed.contains("passed socket 2 (\"unknown\")"), "{printed}");
-    let output = activated("upper:http:echo").output().unwrap();
+    let output = activated("upper:http:echo:http", &path).output().unwrap();
     let printed = String::from_utf8(output.stderr).unwrap();
     assert!(printed.contains("passed socket 2 (\"http\")"), "{printed}");
 }

@@ -1,12 +1,17 @@
 //! `echogate gateway`, the short form of `serve`, and `echogate check`.
 
-use std::process::{Command, Output};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    process::{Command, Output},
+};
 
 use echogate_tests::{
     http,
     server::Server,
+    tls::Authority,
     upstream::Upstream,
-    ws::{BROWSER, RawWs, first},
+    ws::{self, RawWs, first},
 };
 
 use crate::ECHOGATE;
@@ -30,7 +35,7 @@ fn a_gateway_serves_websockets_where_websockifys_clients_look_and_the_page_to_ot
     let address = upstream.route("", "bytes");
     let address = address.trim_start_matches("=tcp://").split('?').next().unwrap().to_owned();
     let server = gateway(&["127.0.0.1:0", &address]);
-    for path in ["/", "/websockify", "/websockify?token=any"] {
+    for path in ["/", "/websockify", "/websockify?token=any", "/subdir/websockify", "/healthz/x"] {
         let mut client = RawWs::connect_with(&server, path, &["Sec-WebSocket-Protocol: binary"]);
         let mut accepted = upstream.accept();
         client.send_frame(first::BINARY, b"RFB 003.008\n");
@@ -45,16 +50,18 @@ fn a_gateway_serves_websockets_where_websockifys_clients_look_and_the_page_to_ot
     assert_eq!(page.status, 200);
     assert!(page.text().contains("<html"), "{}", page.text());
     assert_eq!(http::get(server.address("http"), "/websockify").status, 426);
-    let lines = ["GET /elsewhere HTTP/1.1", "Host: localhost"];
-    let lines = [&lines[..], &echogate_tests::ws::UPGRADE].concat();
-    let mut stream = http::connect(server.address("http"));
-    assert_eq!(http::exchange(&mut stream, &lines).status, 404);
+    assert_eq!(http::get(server.address("http"), "/healthz").text(), "ok\n");
+    for reserved in ["/style.css", "/api", "/api/nothing"] {
+        let mut stream = http::connect(server.address("http"));
+        let refused = ws::handshake(&mut stream, &server, reserved, &[]);
+        assert_eq!(refused.status, 404, "{reserved}");
+    }
 }
 
 #[test]
 fn with_a_folder_of_ones_own_the_gateway_still_answers_handshakes() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("index.html"), "mine").unwrap();
+    fs::write(folder.path().join("index.html"), "mine").unwrap();
     let folder = folder.path().display().to_string();
     let server = gateway(&["127.0.0.1:0", "service:upper", "--web-root", &folder]);
     let page = http::get(server.address("http"), "/");
@@ -64,13 +71,55 @@ fn with_a_folder_of_ones_own_the_gateway_still_answers_handshakes() {
     let mut client = RawWs::connect(&server, "/");
     client.send_frame(first::TEXT, b"hi");
     assert_eq!(client.read().payload, b"HI");
-    let origin = format!("Origin: http://{}", server.address("http"));
-    let mut page = RawWs::connect_with(&server, "/nowhere", &[&origin, BROWSER]);
-    assert_eq!(page.read_close(), (Some(1008), "no such route: /nowhere".to_owned()));
+    let mut client = RawWs::connect(&server, "/index.html");
+    client.send_frame(first::TEXT, b"hi");
+    assert_eq!(client.read().payload, b"HI");
+    assert_eq!(http::get(server.address("http"), "/nowhere").status, 404);
+}
+
+/// An authority, and a file with a certificate and its key.
+fn self_pem() -> (Authority, String) {
+    let authority = Authority::new();
+    authority.install(&authority.issue(&["127.0.0.1"]));
+    let both = authority.file("self.pem");
+    let parts =
+        ["key.pem", "cert.pem"].map(|name| fs::read_to_string(authority.file(name)).unwrap());
+    fs::write(&both, parts.concat()).unwrap();
+    fs::set_permissions(&both, fs::Permissions::from_mode(0o600)).unwrap();
+    let path = both.display().to_string();
+    (authority, path)
+}
+
+#[test]
+fn websockifys_options_have_the_same_meaning() {
+    let (authority, both) = self_pem();
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("vnc.html"), "mine").unwrap();
+    let web = folder.path().display().to_string();
+    let [cert, key] =
+        ["cert.pem", "key.pem"].map(|name| authority.file(name).display().to_string());
+    for (certificate, status) in [
+        (&["--cert", &both, "--ssl-only"][..], 400),
+        (&["--cert", &cert, "--key", &key], 308),
+        (&["--tls-cert", &both], 308),
+    ] {
+        let arguments = [&["127.0.0.1:0", "service:upper", "--web", &web], certificate].concat();
+        let server = gateway(&arguments);
+        let address = server.address("http");
+        assert_eq!(http::get(address, "/vnc.html").status, status, "{certificate:?}");
+        let host = format!("Host: {address}");
+        let mut stream = authority.connect(address);
+        let page = http::exchange(&mut stream, &["GET /vnc.html HTTP/1.1", &host]);
+        assert_eq!(page.text(), "mine");
+        let mut client = RawWs::over(authority.connect(address), &server, "/websockify", &[]);
+        client.send_frame(first::TEXT, b"hi");
+        assert_eq!(client.read().payload, b"HI");
+    }
 }
 
 #[test]
 fn options_that_conflict_with_a_gateway_are_named() {
+    let (_authority, self_pem) = self_pem();
     for (arguments, names) in [
         (&["gateway", "6080"][..], "HOST:PORT"),
         (&["gateway", "6080", "localhost"], "no port"),
@@ -78,6 +127,12 @@ fn options_that_conflict_with_a_gateway_are_named() {
         (&["gateway", "6080", "localhost:1", "--route", "/a=service:upper"], "--route"),
         (&["gateway", "6080", "localhost:1", "--http", "127.0.0.1:1"], "--http"),
         (&["gateway", "6080", "localhost:1", "--listen", "upper=tcp://h:1"], "--listen"),
+        (&["gateway", "6080", "localhost:1", "--ssl-only"], "--tls-only needs --tls-cert"),
+        (
+            &["gateway", "http://h:6080", "localhost:1", "--cert", &self_pem, "--ssl-only"],
+            "--tls-only cannot be used with http://h:6080",
+        ),
+        (&["gateway", "https://h:6080", "localhost:1"], "https://h:6080 needs tls-cert"),
         (&["gateway", "*:6080", "localhost:1"], "0.0.0.0"),
         (&["gateway", "+6080", "localhost:1"], "+6080"),
         (&["gateway", ":6080", "localhost:1"], "no host"),
@@ -108,7 +163,7 @@ fn conflicts_with_a_gateway_in_the_environment_or_a_file_are_named_there() {
     ] {
         let variable = format!("ECHOGATE_{name}");
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(&file, toml).unwrap();
+        fs::write(&file, toml).unwrap();
         let place = format!("{}:1: ", file.path().display());
         for (output, named) in [
             (gateway().env(&variable, value).output(), &variable),
@@ -141,6 +196,28 @@ fn check_says_what_would_listen_and_lead_where_and_starts_nothing() {
     let (stdout, stderr, status) = run(&["check", "--listen", "frob=tcp://127.0.0.1:0"]);
     assert_eq!((status, stdout.as_str()), (2, ""));
     assert!(stderr.contains("frob"), "{stderr}");
+}
+
+#[test]
+fn check_tells_plain_from_tls_addresses() {
+    let authority = Authority::new();
+    authority.install(&authority.issue(&["localhost"]));
+    let flags = authority.flags();
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    for (http, url, expected) in [
+        (&["--http", "8080"][..], "wss://localhost:8080/ws", "accepted"),
+        (&["--http", "8080"], "ws://localhost:8080/ws", "use wss://"),
+        (&["--http", "8443", "--http", "http://[::1]:8080"], "ws://localhost:8080/ws", "accepted"),
+    ] {
+        let scheme = if url.starts_with("wss") { "https" } else { "http" };
+        let origin = format!("{scheme}://localhost:8080");
+        let arguments = [&["check", "--url", url, "--origin", &origin], http, &flags].concat();
+        let (stdout, stderr, _) = run(&arguments);
+        assert!(
+            [&*stdout, &*stderr].concat().contains(expected),
+            "{http:?} {url}: {stdout}{stderr}"
+        );
+    }
 }
 
 #[test]

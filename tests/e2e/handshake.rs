@@ -417,7 +417,9 @@ fn a_server_for_other_machines_says_under_which_hosts_it_answers() {
     };
     let hosts = start("0.0.0.0:0", &[]).printed("hosts ").unwrap();
     assert!(hosts.contains("--allow-host"), "{hosts}");
-    assert_eq!(start("127.0.0.1:0", &[]).printed("hosts "), None);
+    let here = start("127.0.0.1:0", &[]);
+    assert_eq!(here.printed("hosts "), None);
+    assert!(here.printed("clients ").unwrap().contains("of this machine only"));
     assert_eq!(start("0.0.0.0:0", &["--allow-host", "gate.example"]).printed("hosts "), None);
 }
 

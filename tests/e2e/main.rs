@@ -9,6 +9,8 @@
 //! - `codec`: the frame decoder against tungstenite's
 //! - `proxy`: the PROXY protocol in both directions, and `X-Forwarded-For`
 //! - `proxies`: connections of clients and to upstreams through HTTP and SOCKS5 proxies
+//! - `unix_http`: HTTP on Unix sockets
+//! - `base_path`: the server below a path of a proxy
 //! - `http2`: HTTP/2, and WebSocket over it (RFC 8441)
 //! - `websocket`: messages through the gateway to `upper`
 //! - `routes`: the framings, with upstreams that the tests control
@@ -20,6 +22,7 @@
 //! - `isolation`: clients that occupy HTTP connections do not exclude others
 //! - `shutdown`: SIGTERM, and the drain of connections of all kinds
 //! - `tls`: TLS of listeners, upstreams and the native client; reload of certificates
+//! - `key_log`: `SSLKEYLOGFILE`, and `RUST_LOG`
 //! - `certificates`: self-signed certificates, and error messages of TLS handshakes
 //! - `client_certificates`: the certificates of the native client, and of the gateway for upstreams
 //! - `reload`: SIGHUP, which reloads the configuration
@@ -43,6 +46,7 @@
 mod aborts;
 mod addresses;
 mod api;
+mod base_path;
 mod bench;
 mod certificates;
 mod chat;
@@ -57,12 +61,14 @@ mod endings;
 mod events;
 mod examples;
 mod families;
+mod forwards;
 mod gateway;
 mod handshake;
 mod help;
 mod http2;
 mod imports;
 mod isolation;
+mod key_log;
 mod limits;
 mod output;
 mod page;
@@ -76,6 +82,7 @@ mod tcp;
 mod third_party;
 mod tls;
 mod tutorials;
+mod unix_http;
 mod websocket;
 
 use echogate_tests::server::Server;

@@ -2,10 +2,10 @@
 //! tests control. `third_party::proxies` has real ones.
 
 use std::{
-    io::Write,
-    net::TcpStream,
+    io::{self, Write},
+    net::{Shutdown, TcpStream},
     process::{Command, Output, Stdio},
-    thread::JoinHandle,
+    thread::{self, JoinHandle},
 };
 
 use echogate_tests::{
@@ -24,18 +24,46 @@ fn http_proxy(status: &'static str) -> (String, JoinHandle<String>) {
     let proxy = Upstream::new();
     let url = format!("http://{}", proxy.address());
     let serving = proxy.serve(move |mut stream: TcpStream| {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.extend(tcp::read_exactly(&mut stream, 1));
-        }
+        let request = read_request(&mut stream);
         write!(stream, "HTTP/1.1 {status}\r\n\r\n").unwrap();
         if status.starts_with('2') {
             assert_eq!(tcp::read_exactly(&mut stream, 5), b"hello");
             stream.write_all(b"HELLO\n").unwrap();
         }
-        String::from_utf8(head).unwrap().lines().next().unwrap().to_owned()
+        request
     });
     (url, serving)
+}
+
+/// An HTTP proxy for one connection, which it passes to `target` whatever its name is; its URL, and
+/// the request line.
+fn relaying_proxy(target: String) -> (String, JoinHandle<String>) {
+    let proxy = Upstream::new();
+    let url = format!("http://{}", proxy.address());
+    let serving = proxy.serve(move |mut client: TcpStream| {
+        let request = read_request(&mut client);
+        client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+        let mut server = http::connect(&target);
+        let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+        let upload = thread::spawn(move || {
+            io::copy(&mut from, &mut to).ok();
+            to.shutdown(Shutdown::Write).ok();
+        });
+        io::copy(&mut server, &mut client).ok();
+        client.shutdown(Shutdown::Write).ok();
+        upload.join().unwrap();
+        request
+    });
+    (url, serving)
+}
+
+/// The request line of a request, whose head is read to its end and no further.
+fn read_request(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.extend(tcp::read_exactly(stream, 1));
+    }
+    String::from_utf8(head).unwrap().lines().next().unwrap().to_owned()
 }
 
 /// Runs `echogate` with these variables in its environment.
@@ -112,11 +140,40 @@ fn an_upstream_behind_a_proxy_is_reached_by_its_name() {
     let (url, serving) = http_proxy("200 OK");
     let route = "/r=tcp://db.invalid:5432?framing=message";
     let gateway = Server::start(ECHOGATE, &["--proxy", &url, "--route", route]);
-    assert_eq!(gateway.printed("proxy      "), Some(format!("{url} for /r")));
+    assert_eq!(gateway.printed("proxy      "), Some(format!("{url} for tcp://db.invalid:5432")));
     let mut client = RawWs::connect(&gateway, "/r");
     client.send_frame(first::TEXT, b"hello");
     assert_eq!(client.read().payload, b"HELLO");
     assert_eq!(serving.join().unwrap(), "CONNECT db.invalid:5432 HTTP/1.1");
+}
+
+#[test]
+fn a_forward_and_a_route_lead_to_a_websocket_server_behind_a_proxy() {
+    let server = Server::start(ECHOGATE, &[]);
+    for (is_forward, variable) in [(true, "http_proxy"), (false, "ALL_PROXY")] {
+        let (url, serving) = relaying_proxy(server.address("http").to_owned());
+        let mut command = Command::new(ECHOGATE);
+        command.env(variable, &url).args(["--http", "127.0.0.1:0"]);
+        match is_forward {
+            true => {
+                command.args(["--forward", "127.0.0.1:0=ws://gate.invalid/ws/echo#framing=line"])
+            }
+            false => command.args(["--route", "/r=ws://gate.invalid:8080/ws/echo"]),
+        };
+        let gateway = Server::spawn(command);
+        if is_forward {
+            let mut client = http::connect(gateway.address("forward"));
+            client.write_all(b"hello\n").unwrap();
+            assert_eq!(tcp::read_exactly(&mut client, 6), b"hello\n");
+        } else {
+            let mut client = RawWs::connect(&gateway, "/r");
+            client.send_frame(first::TEXT, b"hello");
+            assert_eq!(client.read().payload, b"hello");
+        }
+        drop(gateway);
+        let port = if is_forward { 80 } else { 8080 };
+        assert_eq!(serving.join().unwrap(), format!("CONNECT gate.invalid:{port} HTTP/1.1"));
+    }
 }
 
 #[test]
@@ -164,7 +221,7 @@ fn a_proxy_that_no_upstream_needs_or_that_is_invalid_is_refused_at_the_start() {
         (
             &[("https_proxy", "socks4://p")],
             &route,
-            "the upstream of /r: https_proxy (environment): socks4:// is not supported",
+            "the upstream tls://db.invalid:1: https_proxy (environment): socks4:// is not supported",
         ),
     ] {
         let printed = error(&check(variables, arguments), 2);
@@ -172,5 +229,5 @@ fn a_proxy_that_no_upstream_needs_or_that_is_invalid_is_refused_at_the_start() {
     }
     let listed = check(&[("HTTPS_PROXY", "http://u:secret@p:3128")], &route);
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
-    assert!(listed.contains("proxy      http://p:3128 for /r\n"), "{listed}");
+    assert!(listed.contains("proxy      http://p:3128 for tls://db.invalid:1\n"), "{listed}");
 }

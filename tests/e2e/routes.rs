@@ -181,6 +181,66 @@ fn no_carriage_return_of_a_line_ending_reaches_the_client_however_it_is_cut() {
 }
 
 #[test]
+fn records_with_a_length_are_messages_in_both_directions() {
+    const PIECES: &[&[u8]] = &[b"\0\x03abc\0", b"\x00\0\x05de", b"fgh"];
+    let (messages, code, _) = delivered("length&prefix=2", PIECES);
+    let expected: [(u8, &[u8]); 3] = [(2, b"abc"), (2, b""), (2, b"defgh")];
+    assert_eq!(messages, expected.map(|(opcode, payload)| (opcode, payload.to_vec())));
+    assert_eq!(code, Some(1000));
+    let upstream = Upstream::new();
+    let server = server(&upstream, "length");
+    let serving = upstream.serve(|mut stream| read_to_end(&mut stream));
+    let mut client = RawWs::connect(&server, "/x");
+    client.send_frame(first::TEXT, b"text");
+    client.send_frame(first::BINARY, b"");
+    client.send_frame(first::BINARY_BEGINS, b"in ");
+    client.send_frame(first::PING, b"?");
+    client.send_frame(first::LAST, b"pieces");
+    let long = noise(300_000);
+    client.send_frame(first::BINARY, &long);
+    client.send(&ws::close(1000, ""));
+    let length = 300_000_u32.to_be_bytes();
+    let expected = [b"\0\0\0\x04text\0\0\0\0\0\0\0\x09in pieces", &length[..], &long].concat();
+    assert!(serving.join().unwrap() == expected);
+    assert_eq!(client.read().first, first::PONG);
+    assert_eq!(client.read_close().0, Some(1000));
+}
+
+#[test]
+fn a_record_that_breaks_off_or_does_not_fit_is_an_error() {
+    let (messages, code, reason) = delivered("length", &[b"\0\0\0\x01a\0\0"]);
+    assert_eq!(messages, [(2, b"a".to_vec())]);
+    let expected = "the upstream ended within a record (framing=length)";
+    assert_eq!((code, &*reason), (Some(1011), expected));
+    let upstream = Upstream::new();
+    let server = server(&upstream, "length&prefix=2");
+    let mut client = RawWs::connect(&server, "/x");
+    let _stream = upstream.accept();
+    client.send_frame(first::BINARY, &noise(65_536));
+    assert_eq!(
+        client.read_close(),
+        (Some(1009), "a message is larger than 65535 bytes".to_owned())
+    );
+}
+
+#[test]
+fn a_record_that_stalls_lets_control_frames_through() {
+    let upstream = Upstream::new();
+    let server = server(&upstream, "length");
+    let mut client = RawWs::connect(&server, "/x");
+    let mut stream = upstream.accept();
+    stream.write_all(b"\0\0\0\x06abc").unwrap();
+    let part = client.read();
+    assert_eq!((part.first, &part.payload[..]), (first::BINARY_BEGINS, &b"abc"[..]));
+    client.send_frame(first::PING, b"?");
+    assert_eq!(client.read().first, first::PONG);
+    stream.write_all(b"def\0\0\0\0").unwrap();
+    let rest = client.read();
+    assert_eq!((rest.first, &rest.payload[..]), (first::LAST, &b"def"[..]));
+    assert_eq!(client.read(), Frame { first: first::BINARY, payload: Vec::new() });
+}
+
+#[test]
 fn with_newline_crlf_each_line_of_a_message_ends_in_it() {
     let upstream = Upstream::new();
     let server = server(&upstream, "line&newline=crlf");

@@ -413,7 +413,7 @@ fn a_listener_is_given_as_often_as_wanted() {
 type Setting = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
 
 /// All settings whose values can be checked alone. (The addresses are only parsed, not bound.)
-const SETTINGS: [Setting; 26] = [
+const SETTINGS: [Setting; 27] = [
     (
         "http",
         &["127.0.0.1:0", "[::1]:80", "localhost:1", "my_host-1.example.:65535"],
@@ -426,7 +426,30 @@ const SETTINGS: [Setting; 26] = [
             ("999.0.0.1:80", "IPv4"),
             ("h:65536", "65536"),
             ("h:-1", "-1"),
-            ("http://h:80", "brackets"),
+            ("http://h", "no port"),
+            ("http://h:80/path", "--base-path"),
+            ("https://h:80", "needs tls-cert and tls-key"),
+            ("ws://h:80", "unix:///PATH"),
+            ("65536", "no port"),
+            ("unix://x.sock", "absolute"),
+            ("unix:///x.sock?mode=444", "write permission"),
+            ("unix:///x.sock?once", "unknown option"),
+        ],
+    ),
+    (
+        "base-path",
+        &["/", "/tools/echogate", "/tools/", "/a.b/~c_-"],
+        &[
+            ("tools", "expected /"),
+            ("/a b", "expected /"),
+            ("/%61", "expected /"),
+            ("/a/../b", "resolve"),
+            ("/a//b", "empty segment"),
+            ("//", "empty segment"),
+            ("/api/", "reserved"),
+            ("/healthz", "reserved"),
+            ("/style.css", "reserved"),
+            ("/ws", "the route /ws cannot be requested below /ws"),
         ],
     ),
     (
@@ -447,10 +470,16 @@ const SETTINGS: [Setting; 26] = [
     ),
     (
         "route",
-        &["/=tcp://h:1", "/a.b/~c_-/=tcp://[::1]:1?max=1", "/healthz/x=service:upper"],
+        &[
+            "/=tcp://h:1",
+            "/*=tcp://h:1",
+            "/a.b/~c_-/=tcp://[::1]:1?max=1",
+            "/healthz/x=service:upper",
+        ],
         &[
             ("x=tcp://h:1", "expected /"),
             ("/x?y=tcp://h:1", "expected /"),
+            ("/x/*=tcp://h:1", "expected /"),
             ("/x#y=tcp://h:1", "expected /"),
             ("/x%20=tcp://h:1", "expected /"),
             ("/x y=tcp://h:1", "expected /"),
@@ -518,6 +547,7 @@ const SETTINGS: [Setting; 26] = [
             ("2001:db8::1/32", "2001:db8::/32"),
             ("10.0.0.0/-1", "not a network"),
             ("*", "not a network"),
+            ("unix", "no effect"),
         ],
     ),
     (
@@ -664,7 +694,7 @@ fn every_setting_is_judged_above() {
     for (name, ..) in SETTINGS {
         assert!(variables.contains(&&*variable(name)), "{name}: {variables:?}");
     }
-    let others = ["ECHOGATE_CONFIG", "ECHOGATE_NO_API"];
+    let others = ["ECHOGATE_CONFIG", "ECHOGATE_NO_API", "ECHOGATE_TLS_ONLY"];
     assert_eq!(variables.len(), SETTINGS.len() + others.len(), "{variables:?}");
     assert!(others.iter().all(|other| variables.contains(other)), "{variables:?}");
 }
@@ -803,7 +833,7 @@ fn two_sockets_cannot_have_one_address() {
         (&["--listen", "upper=tcp://h:1", "--listen", "upper=tcp://h:1"], &["--listen"]),
         (&["--listen", "upper=unix:///x", "--listen", "time=unixgram:///x"], &["--listen"]),
         (&["--http", "127.0.0.1:7007"], &["--http", "upper=tcp://127.0.0.1:7007", "default"]),
-        (&["--listen", "upper=tcp://[::1]:8080"], &["--listen", "HTTP on [::1]:8080", "default"]),
+        (&["--listen", "upper=tcp://[::1]:8080"], &["--listen", "http://[::1]:8080 (default)"]),
     ] {
         let (line, status) = failure(&run(&[&["check"], arguments].concat()));
         assert_eq!(status, 2, "{line}");
@@ -933,6 +963,13 @@ fn a_route_takes_its_options_and_no_others() {
         ("tcp://h:1?chunk=32k", Some("chunk=\"32k\"")),
         ("tcp://h:1?framing=line&chunk=4096", Some("chunk needs framing=bytes or text")),
         ("service:upper?chunk=4096", Some("and the framing here is message")),
+        ("tcp://h:1?framing=length", None),
+        ("tcp://h:1?framing=length&prefix=2", None),
+        ("tcp://h:1?framing=length&prefix=3", Some("prefix=\"3\": expected the bytes of a length")),
+        ("tcp://h:1?prefix=4", Some("prefix needs framing=length, and the framing here is bytes")),
+        ("tcp://h:1?framing=length&chunk=4096", Some("chunk needs framing=bytes or text")),
+        ("tcp://h:1?framing=length&protocol=half-close", Some("does not fit framing=length")),
+        ("tcp://h:1?framing=datagrams", Some("unknown framing \"datagrams\"")),
         ("tcp://h:1?invalid=replace", Some("invalid needs framing=text or line")),
         ("tcp://h:1?framing=line&invalid=drop", Some("invalid=\"drop\": expected close")),
         ("tcp://h:1?framing=text&newline=crlf", Some("newline needs framing=line, and")),

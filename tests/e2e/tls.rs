@@ -16,6 +16,7 @@ use std::{
 
 use echogate_tests::{
     http::{self, Response},
+    program::programs,
     server::Server,
     tcp::{noise, read_exactly, read_to_end},
     tls::{Authority, answers, finish},
@@ -765,28 +766,47 @@ fn a_client_that_cuts_tcp_off_harms_nobody() {
 }
 
 #[test]
-fn plain_http_on_the_https_port_is_answered_with_400_in_words() {
-    const WORDS: &str =
-        "this port speaks TLS: use https:// or wss:// with it, not http:// or ws://\n";
+fn plain_http_on_the_https_port_is_redirected_or_refused_with_the_url_over_tls() {
     let (authority, server) = secure(&[]);
     let address = server.address("http");
+    let words = |scheme: &str, path: &str| {
+        format!("this port speaks TLS: use {scheme}://{address}{path}\n")
+    };
     let host = format!("Host: {address}");
     let mut stream = http::connect(address);
-    let response = http::exchange(&mut stream, &["GET / HTTP/1.1", &host]);
-    assert_eq!((response.status, &*response.text()), (400, WORDS));
+    for byte in format!("GET /x?y=z HTTP/1.1\r\n{host}\r\n\r\n").bytes() {
+        stream.write_all(&[byte]).unwrap();
+    }
+    let response = Response::read(&mut stream).unwrap();
+    assert_eq!((response.status, response.text()), (308, words("https", "/x?y=z")));
+    assert_eq!(response.header("location"), Some(&*format!("https://{address}/x?y=z")));
+    assert_eq!(response.header("cache-control"), Some("no-store"));
     assert_eq!(response.header("connection"), Some("close"));
     assert!(read_to_end(&mut stream).is_empty(), "the connection ends");
+    server.wait_for_log(&["plain HTTP on the HTTPS port, answered with 308"]);
+    let mut stream = http::connect(address);
+    stream.write_all(format!("HEAD / HTTP/1.1\r\n{host}\r\n\r\n").as_bytes()).unwrap();
+    let head = String::from_utf8(read_to_end(&mut stream)).unwrap();
+    assert!(head.starts_with("HTTP/1.1 308 ") && head.ends_with("\r\n\r\n"), "{head}");
+    // Without a Host there is no URL.
+    for head in ["GET / HTTP/1.0\r\n\r\n".to_owned(), format!("GET {}", "/x".repeat(20_000))] {
+        let mut stream = http::connect(address);
+        stream.write_all(head.as_bytes()).unwrap();
+        let response = Response::read(&mut stream).unwrap();
+        assert_eq!(response.status, 400, "{head}");
+        assert!(response.text().contains("use https:// or wss://"), "{}", response.text());
+    }
     // The response arrives although the rest of the request is unread.
     let mut stream = http::connect(address);
     let head = format!("POST / HTTP/1.1\r\n{host}\r\nContent-Length: 100000\r\n\r\n");
     stream.write_all(&[head.as_bytes(), &noise(100_000)].concat()).unwrap();
     let response = Response::read(&mut stream).unwrap();
-    assert_eq!((response.status, &*response.text()), (400, WORDS));
+    assert_eq!((response.status, response.text()), (400, words("https", "/")));
     assert!(read_to_end(&mut stream).is_empty(), "and not by a reset");
     let mut stream = http::connect(address);
     let response = ws::handshake(&mut stream, &server, "/ws", &[]);
-    assert_eq!((response.status, &*response.text()), (400, WORDS));
-    server.wait_for_nth_log(&["plain HTTP on the HTTPS port"], 2);
+    assert_eq!((response.status, response.text()), (400, words("wss", "/ws")));
+    server.wait_for_nth_log(&["plain HTTP on the HTTPS port, answered with 400"], 2);
     // Bytes that are neither get a TLS alert, not HTTP.
     let mut stream = http::connect(address);
     stream.write_all(b"\x00\x01 what is this?").unwrap();
@@ -795,9 +815,30 @@ fn plain_http_on_the_https_port_is_answered_with_400_in_words() {
 }
 
 #[test]
+fn with_tls_only_plain_http_is_refused_to_browsers_too() {
+    let (authority, server) = secure(&["--tls-only"]);
+    let address = server.address("http");
+    let response = http::get(address, "/x");
+    let words = format!("this port speaks TLS: use https://{address}/x\n");
+    assert_eq!((response.status, response.text()), (400, words));
+    assert_eq!(response.header("location"), None);
+    assert_eq!(get(&authority, &server, "/healthz").status, 200);
+}
+
+#[test]
+fn curl_follows_the_redirection_to_https() {
+    let Some([curl]) = programs(["curl"]) else { return };
+    let (authority, server) = secure(&[]);
+    let url = format!("http://{}/healthz", server.address("http"));
+    let mut command = Command::new(curl);
+    command.args(["--silent", "--location", "--cacert", &authority.ca(), &url]);
+    let output = command.output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "ok\n", "{output:?}");
+}
+
+#[test]
 fn a_tls_client_on_a_plain_http_port_is_named_in_the_log() {
     let mut command = Command::new(ECHOGATE);
-    command.env("ECHOGATE_LOG", "debug");
     command.args(["serve", "--http", "127.0.0.1:0", "--listen", "upper=tcp://127.0.0.1:0"]);
     let server = Server::spawn(command);
     // A ClientHello, or the beginning of one.
@@ -805,6 +846,6 @@ fn a_tls_client_on_a_plain_http_port_is_named_in_the_log() {
     stream.write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").unwrap();
     let answer = read_to_end(&mut stream);
     assert!(answer.starts_with(b"HTTP/1.1 400 "), "{}", answer.escape_ascii());
-    server.wait_for_log(&["DEBUG", "a TLS client on a plain HTTP port"]);
+    server.wait_for_log(&["INFO", "a TLS client on the plain HTTP port", "--tls-cert"]);
     assert_eq!(http::get(server.address("http"), "/healthz").status, 200);
 }

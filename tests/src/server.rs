@@ -76,6 +76,9 @@ impl Server {
                 (Some("listening"), Some(what), Some(url)) => {
                     listening.push((what.to_owned(), url.to_owned()));
                 }
+                (Some("forward"), Some(url), _) => {
+                    listening.push(("forward".to_owned(), url.to_owned()));
+                }
                 (Some("ready"), ..) => {
                     ready = true;
                     break;

@@ -6,6 +6,8 @@ use std::{
     net::{Shutdown, TcpStream},
 };
 
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
 use crate::{
     http::{self, Response},
     server::Server,
@@ -208,33 +210,7 @@ impl<S: Read + Write> RawWs<S> {
     ///
     /// An I/O error, such as a reset, or `InvalidData` for a masked frame.
     pub fn try_read(&mut self) -> io::Result<Option<Frame>> {
-        let mut head = [0; 2];
-        match self.stream.read(&mut head[..1]) {
-            Ok(0) => return Ok(None),
-            Ok(_) => {}
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => return self.try_read(),
-            Err(e) => return Err(e),
-        }
-        self.stream.read_exact(&mut head[1..])?;
-        let len = match head[1] {
-            126 => {
-                let mut len = [0; 2];
-                self.stream.read_exact(&mut len)?;
-                u64::from(u16::from_be_bytes(len))
-            }
-            127 => {
-                let mut len = [0; 8];
-                self.stream.read_exact(&mut len)?;
-                u64::from_be_bytes(len)
-            }
-            len if len & 0x80 != 0 => {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "a masked frame"));
-            }
-            len => u64::from(len),
-        };
-        let mut payload = vec![0; usize::try_from(len).map_err(io::Error::other)?];
-        self.stream.read_exact(&mut payload)?;
-        Ok(Some(Frame { first: head[0], payload }))
+        read_frame(&mut self.stream, false)
     }
 
     /// The next frame.
@@ -258,6 +234,143 @@ impl<S: Read + Write> RawWs<S> {
         assert_eq!(self.try_read().expect("an orderly end"), None, "nothing follows a Close");
         (code, reason)
     }
+}
+
+/// The next frame of a peer, whose frames are masked if it is a client; `None` at the end of the
+/// stream.
+fn read_frame(stream: &mut impl Read, from_client: bool) -> io::Result<Option<Frame>> {
+    let mut head = [0; 2];
+    match stream.read(&mut head[..1]) {
+        Ok(0) => return Ok(None),
+        Ok(_) => {}
+        Err(e) if e.kind() == io::ErrorKind::Interrupted => {
+            return read_frame(stream, from_client);
+        }
+        Err(e) => return Err(e),
+    }
+    stream.read_exact(&mut head[1..])?;
+    if (head[1] & 0x80 != 0) != from_client {
+        let wrong = if from_client { "a frame that is not masked" } else { "a masked frame" };
+        return Err(io::Error::new(io::ErrorKind::InvalidData, wrong));
+    }
+    let len = match head[1] & 0x7f {
+        126 => {
+            let mut len = [0; 2];
+            stream.read_exact(&mut len)?;
+            u64::from(u16::from_be_bytes(len))
+        }
+        127 => {
+            let mut len = [0; 8];
+            stream.read_exact(&mut len)?;
+            u64::from_be_bytes(len)
+        }
+        len => u64::from(len),
+    };
+    let mut key = [0; 4];
+    if from_client {
+        stream.read_exact(&mut key)?;
+    }
+    let mut payload = vec![0; usize::try_from(len).map_err(io::Error::other)?];
+    stream.read_exact(&mut payload)?;
+    payload.iter_mut().zip(key.iter().cycle()).for_each(|(byte, k)| *byte ^= k);
+    Ok(Some(Frame { first: head[0], payload }))
+}
+
+/// A WebSocket server behind the opening handshake of one client.
+#[derive(Debug)]
+pub struct RawWsServer {
+    /// The connection.
+    pub stream: TcpStream,
+    /// The lines of the request.
+    pub request: Vec<String>,
+}
+
+impl RawWsServer {
+    /// Reads a client's opening handshake from `stream` and accepts it, with the header lines
+    /// `more`.
+    ///
+    /// # Panics
+    ///
+    /// When the request is not an opening handshake.
+    pub fn accept(mut stream: TcpStream, more: &[&str]) -> RawWsServer {
+        let request = read_request(&mut stream);
+        let key = request.iter().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "));
+        let accept = derive_accept_key(key.expect("a key").as_bytes());
+        let accept = format!("Sec-WebSocket-Accept: {accept}");
+        let head =
+            ["HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", "Upgrade: websocket"];
+        let head = [&head[..], &[&accept], more, &["\r\n"]].concat().join("\r\n");
+        stream.write_all(head.as_bytes()).expect("the client reads");
+        RawWsServer { stream, request }
+    }
+
+    /// The value of a header field of the request.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let fields = self.request.iter().filter_map(|line| line.split_once(": "));
+        fields.into_iter().find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, it)| it)
+    }
+
+    /// Sends an unmasked frame of at most 65,535 bytes.
+    ///
+    /// # Panics
+    ///
+    /// When the connection is broken.
+    pub fn send_frame(&mut self, first: u8, payload: &[u8]) {
+        let mut bytes = vec![first];
+        match payload.len() {
+            len @ 0..126 => bytes.push(u8::try_from(len).expect("it is small")),
+            len => {
+                bytes.push(126);
+                bytes.extend(u16::try_from(len).expect("a short frame").to_be_bytes());
+            }
+        }
+        bytes.extend_from_slice(payload);
+        self.stream.write_all(&bytes).expect("the client reads");
+    }
+
+    /// Sends a Close frame.
+    ///
+    /// # Panics
+    ///
+    /// When the connection is broken.
+    pub fn close(&mut self, code: u16, reason: &str) {
+        let payload = [&code.to_be_bytes(), reason.as_bytes()].concat();
+        self.send_frame(first::CLOSE, &payload);
+    }
+
+    /// The client's next frame; `None` at the end of the stream.
+    ///
+    /// # Errors
+    ///
+    /// An I/O error, such as a reset, or `InvalidData` for a frame that is not masked.
+    pub fn try_read(&mut self) -> io::Result<Option<Frame>> {
+        read_frame(&mut self.stream, true)
+    }
+
+    /// The client's next frame.
+    ///
+    /// # Panics
+    ///
+    /// When the stream ends or fails.
+    pub fn read(&mut self) -> Frame {
+        self.try_read().expect("no reset").expect("a frame, not the end")
+    }
+}
+
+/// Reads the head of a request: its lines.
+///
+/// # Panics
+///
+/// When the stream ends within it.
+pub fn read_request(stream: &mut TcpStream) -> Vec<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).expect("a whole request");
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).expect("a request is ASCII");
+    head.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
 /// Sends an opening handshake for `path` with additional header lines `more`, and reads the response.

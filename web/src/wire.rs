@@ -45,7 +45,10 @@ pub fn endpoints(text: &str) -> Option<Endpoints> {
     let listeners = it.list("listeners", |it| {
         Some(ListenerInfo { service: owned(it, "service")?, url: owned(it, "url")? })
     })?;
-    Some(Endpoints { routes, listeners })
+    let forwards = it.list("forwards", |it| {
+        Some(ForwardInfo { url: owned(it, "url")?, upstream: owned(it, "upstream")? })
+    })?;
+    Some(Endpoints { routes, listeners, forwards })
 }
 
 /// Reads a message to an operator.
@@ -211,7 +214,9 @@ mod tests {
         };
         let other = RouteInfo { protocol: None, ..route.clone() };
         let listener = ListenerInfo { service: "upper".into(), url: "udp://h:2".into() };
-        let sent = Endpoints { routes: vec![route, other], listeners: vec![listener] };
+        let forward = ForwardInfo { url: "tcp://h:3".into(), upstream: "wss://h/db".into() };
+        let (routes, listeners) = (vec![route, other], vec![listener]);
+        let sent = Endpoints { routes, listeners, forwards: vec![forward] };
         assert_eq!(endpoints(&to_string(&sent).unwrap()), Some(sent));
     }
 

@@ -153,13 +153,15 @@ pub struct Closed {
     pub carried: Carried,
 }
 
-/// The routes and listeners of the server: the object at `/api/endpoints`.
+/// The routes, listeners and forwards of the server: the object at `/api/endpoints`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoints {
     /// The WebSocket routes.
     pub routes: Vec<RouteInfo>,
     /// The listeners of services.
     pub listeners: Vec<ListenerInfo>,
+    /// The forwards.
+    pub forwards: Vec<ForwardInfo>,
 }
 
 /// A WebSocket route.
@@ -169,7 +171,8 @@ pub struct RouteInfo {
     pub path: String,
     /// The URL of the upstream.
     pub upstream: String,
-    /// The framing: `bytes`, `text`, `line` or `message`.
+    /// The framing: `bytes`, `text`, `line`, `length` or `message`; `messages` or `datagrams` where
+    /// the upstream has messages of its own.
     pub framing: String,
     /// The subprotocol, if one is configured.
     pub protocol: Option<String>,
@@ -182,6 +185,15 @@ pub struct ListenerInfo {
     pub service: String,
     /// The URL at which clients reach it.
     pub url: String,
+}
+
+/// A forward: a socket whose connections are passed to an upstream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForwardInfo {
+    /// The URL at which clients reach it.
+    pub url: String,
+    /// The URL of the upstream.
+    pub upstream: String,
 }
 
 #[cfg(test)]

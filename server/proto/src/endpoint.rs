@@ -6,8 +6,9 @@
 //! ```
 //!
 //! A URL may end in options, `?KEY=VALUE&KEY=VALUE`; a KEY alone has the empty value. The setting
-//! that takes the endpoint decides which options are valid. A WebSocket URL has no options: the
-//! query belongs to the request target and is sent to the server.
+//! that takes the endpoint decides which options are valid. The query of a WebSocket URL belongs to
+//! the request target and is sent to the server: where such a URL has options, they follow `#`
+//! ([`Endpoint::with_options`]).
 //!
 //! The parser accepts schemes in any case; `http` and `https` as `ws` and `wss`, as the WebSocket
 //! constructor of browsers does; IPv6 addresses in brackets (RFC 3986 section 3.2.2),
@@ -34,7 +35,7 @@ const MAX_UNIX_PATH: usize =
 pub struct Endpoint {
     /// The address.
     pub address: Address,
-    /// The options behind `?`, in order.
+    /// The options behind `?`, or `#` in a WebSocket URL, in order.
     pub options: Vec<(String, String)>,
     /// The user name and password before `@` in a WebSocket URL.
     pub credentials: Option<Credentials>,

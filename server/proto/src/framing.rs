@@ -1,9 +1,10 @@
-//! The division of a byte stream into WebSocket messages, in four ways.
+//! The division of a byte stream into WebSocket messages, in five ways, and datagrams as messages.
 //!
 //! TCP has no message boundaries and WebSocket carries nothing but messages, so a bridge needs a
 //! rule for where a message ends. [`Framing`] names the rules; [`Framer`] applies one to the
-//! upstream's bytes and returns the frames piece by piece: a head, and the payload behind it.
+//! stream's bytes and returns the frames piece by piece: a head, and the payload behind it.
 
+mod length;
 mod line;
 mod options;
 mod reply;
@@ -12,14 +13,17 @@ use std::{fmt, ops::Range, str::FromStr};
 
 use thiserror::Error;
 
-pub use self::options::{FramingOptions, InvalidText, MAX_CHUNK, MIN_CHUNK, Newline};
+pub use self::{
+    length::MAX_DATAGRAM,
+    options::{FramingOptions, InvalidText, MAX_CHUNK, MIN_CHUNK, Newline},
+};
 use self::{line::MAX_HELD_LINE, reply::Expected};
 use crate::{
     utf8::{InvalidUtf8, REPLACEMENT, Utf8Stream, cut_character},
-    ws::{FrameHeader, OpCode},
+    ws::{FrameHeader, HALF_CLOSE, OpCode},
 };
 
-/// The rule for the boundaries of a route's messages.
+/// The rule for the boundaries of the messages of a route or forward.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
     /// Binary messages of the bytes that have arrived.
@@ -29,30 +33,40 @@ pub enum Framing {
     Text,
     /// A text message for each line, without the line ending.
     Line,
-    /// A reply for each message of the client: as many bytes, in frames of the same type and
-    /// size. A reply that arrives in parts too slowly or is too large is sent in fragments (RFC
-    /// 6455 section 5.4), so that control frames can be sent between them.
+    /// A binary message for each record, which has its length in front of it. A record that arrives
+    /// in parts too slowly or is too large is sent in fragments (RFC 6455 section 5.4), so that
+    /// control frames can be sent between them.
+    Length,
+    /// A reply for each message of the client: as many bytes, in frames of the same type and size;
+    /// in fragments as in [`Framing::Length`]. For servers only.
     Message,
+    /// A binary message for each datagram: the transport keeps boundaries itself. Not to be chosen by
+    /// name.
+    Datagrams,
 }
 
 impl Framing {
     /// Whether this framing's messages have the type that a WebSocket subprotocol prescribes; true
-    /// for subprotocols that are not known to prescribe one.
+    /// for subprotocols that are not known to prescribe one. Where an empty binary message is an empty
+    /// record or datagram it cannot be the end of input, as `half-close` prescribes.
     pub fn fits(self, protocol: &str) -> bool {
         match self {
             Framing::Text | Framing::Line => protocol != "binary.ircv3.net",
             Framing::Bytes => protocol != "text.ircv3.net",
+            Framing::Length | Framing::Datagrams => {
+                !["text.ircv3.net", HALF_CLOSE].contains(&protocol)
+            }
             Framing::Message => true,
         }
     }
 
-    /// Whether all messages to the client are text.
+    /// Whether all messages made of the stream are text.
     pub fn is_text(self) -> bool {
         matches!(self, Framing::Text | Framing::Line)
     }
 }
 
-/// Bytes to be sent to the client: a head, and payload behind it.
+/// Bytes to be sent to the WebSocket peer: a head, and payload behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outgoing {
     /// A frame's head, with payload bytes that were held back; empty if nothing is to be sent.
@@ -78,36 +92,44 @@ impl Outgoing {
     }
 }
 
-/// The reason for which the upstream's bytes cannot be framed.
+/// The reason for which the bytes of a stream cannot be framed, as a sentence whose subject is its
+/// peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum FramingError {
     /// Framing `text`, `line`, or the reply to a text message.
-    #[error("the upstream sent text that is not valid UTF-8")]
+    #[error("sent text that is not valid UTF-8")]
     InvalidUtf8,
     /// Framing `message`: more bytes than replies are expected for.
-    #[error("the upstream sent bytes that no message asked for (framing=message)")]
+    #[error("sent bytes that no message asked for (framing=message)")]
     NotAsked,
     /// Framing `message`: the stream ended before every message had its reply.
-    #[error("the upstream ended before every message had its reply")]
+    #[error("ended before every message had its reply")]
     ReplyMissing,
+    /// Framing `length`: the stream ended within a record.
+    #[error("ended within a record (framing=length)")]
+    RecordCut,
 }
 
-/// The treatment of an input that is only a part of a reply or of a line.
+/// The treatment of an input that is only a part of a reply, a record or a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rest {
     /// The part is to be passed again, with what follows it.
     Wait,
-    /// A part of a reply is sent as a fragment; a part of a line waits.
+    /// A part of a reply or record is sent as a fragment; a part of a line waits.
     Send,
-    /// The stream has ended: a part of a reply is sent as a fragment, a part of a line as a line.
+    /// The stream has ended: a part of a reply or record is sent as a fragment, a part of a line as a
+    /// line.
     Last,
 }
 
-/// Divides an upstream's bytes into frames.
+/// Divides the bytes of a stream into frames.
 #[derive(Debug)]
 pub struct Framer {
     framing: Framing,
     invalid: InvalidText,
+    /// Framing `length`: the bytes of a prefix, and those of the current record that are read.
+    prefix: u8,
+    prefix_read: u8,
     /// Framing `bytes` and `text`: the largest payload of a message.
     chunk: u32,
     /// Framing `line` with [`InvalidText::Binary`]: the length of the beginning of the next
@@ -117,11 +139,11 @@ pub struct Framer {
     /// Framing `message`: the replies that are expected.
     expected: Expected,
     /// Framing `message`: the bytes that are missing of the first of them, once a part of it is
-    /// sent; else 0.
+    /// sent; else 0. Framing `length`: the bytes that are missing of the record.
     left: u64,
     /// Framing `message`: whether the latest frame belongs to a text message.
     in_text: bool,
-    /// Framing `message`: whether more frames of the latest message are to come.
+    /// Framing `message` and `length`: whether more frames of the latest message are to come.
     in_message: bool,
     /// Framing `line`: a part of the line is sent.
     in_line: bool,
@@ -141,6 +163,8 @@ impl Framer {
         Framer {
             framing,
             invalid: options.invalid,
+            prefix: options.prefix,
+            prefix_read: 0,
             chunk: options.chunk.clamp(MIN_CHUNK, MAX_CHUNK) as u32,
             searched: 0,
             text: Utf8Stream::default(),
@@ -159,8 +183,8 @@ impl Framer {
     }
 
     /// The next piece made from the beginning of `input`, or `None` when more is needed: then
-    /// the input, if there is any, is a part of a reply or (with [`InvalidText::Binary`]) of a
-    /// line that waits. `rest` says how such a part is treated. An empty input gives a piece if
+    /// the input, if there is any, is a part of a reply, of a record or (with
+    /// [`InvalidText::Binary`]) of a line that waits. `rest` says how such a part is treated. An empty input gives a piece if
     /// [`Framer::replies_at_once`].
     ///
     /// # Errors
@@ -171,17 +195,21 @@ impl Framer {
         match self.framing {
             Framing::Message => self.next_reply(input, rest),
             _ if input.is_empty() => Ok(None),
-            Framing::Bytes => {
-                let len = input.len().min(self.chunk as usize);
-                let head = FrameHeader::new(OpCode::Binary, true, len as u64);
-                Ok(Some(Outgoing { head, payload: 0..len, taken: len, ends_message: true }))
-            }
+            Framing::Bytes => Ok(Some(Framer::datagram(input.len().min(self.chunk as usize)))),
             Framing::Text => self.next_text(input).map(Some),
+            Framing::Length => Ok(self.next_record(input, rest)),
+            Framing::Datagrams => Ok(Some(Framer::datagram(input.len()))),
             Framing::Line if self.invalid == InvalidText::Binary => {
                 Ok(self.next_line_of_any_bytes(input, rest))
             }
             Framing::Line => self.next_line(input).map(Some),
         }
+    }
+
+    /// The message of a datagram of `len` bytes.
+    pub fn datagram(len: usize) -> Outgoing {
+        let head = FrameHeader::new(OpCode::Binary, true, len as u64);
+        Outgoing { head, payload: 0..len, taken: len, ends_message: true }
     }
 
     /// Whether `more`, behind `held` bytes for which [`Framer::next`] has returned `None`, does
@@ -191,7 +219,8 @@ impl Framer {
         match self.framing {
             Framing::Message => self.reply_exceeds(len),
             Framing::Line => len <= MAX_HELD_LINE && !more.contains(&b'\n'),
-            Framing::Bytes | Framing::Text => false,
+            Framing::Length => self.left > len as u64,
+            Framing::Bytes | Framing::Text | Framing::Datagrams => false,
         }
     }
 
@@ -221,18 +250,21 @@ impl Framer {
         Some(text)
     }
 
-    /// The last piece, when the upstream has ended: the end of an unfinished line, or of text
+    /// The last piece, when the stream has ended: the end of an unfinished line, or of text
     /// that ended within a character.
     ///
     /// # Errors
     ///
-    /// When the stream ended where it must not: within a character, with replies missing, or
-    /// with only some of a message's fragments.
+    /// When the stream ended where it must not: within a character or a record, with replies missing,
+    /// or with only some of a message's fragments.
     pub fn finish(&mut self) -> Result<Option<Outgoing>, FramingError> {
         let text = self.text;
         let cut = self.text.finish().is_err();
         if cut && self.invalid == InvalidText::Close {
             return Err(FramingError::InvalidUtf8);
+        }
+        if self.prefix_read > 0 {
+            return Err(FramingError::RecordCut);
         }
         if self.expected() > 0 || self.in_message {
             return Err(FramingError::ReplyMissing);
@@ -297,8 +329,11 @@ impl FromStr for Framing {
             "bytes" => Ok(Framing::Bytes),
             "text" => Ok(Framing::Text),
             "line" => Ok(Framing::Line),
+            "length" => Ok(Framing::Length),
             "message" => Ok(Framing::Message),
-            _ => Err(format!("unknown framing \"{text}\": expected bytes, text, line or message")),
+            _ => Err(format!(
+                "unknown framing \"{text}\": expected bytes, text, line, length or message"
+            )),
         }
     }
 }
@@ -309,7 +344,9 @@ impl fmt::Display for Framing {
             Framing::Bytes => "bytes",
             Framing::Text => "text",
             Framing::Line => "line",
+            Framing::Length => "length",
             Framing::Message => "message",
+            Framing::Datagrams => "datagrams",
         })
     }
 }

@@ -9,7 +9,9 @@ use echogate_proto::endpoint::{Address, Endpoint};
 
 use super::{Failure, logging, output_failed, serve::ServeArgs, stdout};
 use crate::{
-    config::{ActivatedNames, Bind, RouteSpec, Settings},
+    config::{
+        ANY_PATH, ActivatedNames, Bind, ListenAddr, RouteSpec, Settings, SideKind, is_reserved,
+    },
     gateway::origin,
     net::authority::host_header,
 };
@@ -39,22 +41,22 @@ pub(super) fn run(args: CheckArgs) -> Result<(), Failure> {
     stdout::write(format!("{answer}\n").as_bytes()).map_err(|e| output_failed(&e))
 }
 
-/// Writes the listeners and the routes, one per line.
+/// Writes the listeners, the routes and the forwards, one per line.
 fn describe(settings: &Settings, out: &mut impl Write) -> io::Result<()> {
     for Bind { spec, .. } in &settings.listeners {
         writeln!(out, "listen     {:<6} {}", spec.service, spec.at)?;
     }
-    let scheme = settings.http_scheme();
     for Bind { spec: at, .. } in &settings.http {
-        writeln!(out, "listen     http   {scheme}://{at}")?;
+        writeln!(out, "listen     http   {}", at.http_url())?;
     }
     for route in &settings.routes {
         writeln!(out, "route      {}", describe_route(route))?;
     }
-    for route in &settings.routes {
-        if let Some(proxy) = settings.proxy(route) {
-            writeln!(out, "proxy      {proxy} for {}", route.path)?;
-        }
+    for forward in &settings.forwards {
+        writeln!(out, "forward    {forward}")?;
+    }
+    for line in settings.proxy_lines() {
+        writeln!(out, "{line}")?;
     }
     Ok(())
 }
@@ -72,14 +74,24 @@ fn attempt(settings: &Settings, url: &Endpoint, origin: Option<&str>) -> Result<
         _ => return Err(format!("{url}: expected a ws:// or wss:// URL")),
     };
     let path = path.split('?').next().unwrap_or_default();
+    let path = match settings.base_path.strip(path) {
+        Some("") => "/",
+        Some(rest) => rest,
+        None => path,
+    };
     let mut headers = HeaderMap::new();
     headers.insert(header::HOST, header_value(&host_header(at, tls))?);
     origin::check_host(&headers, true).map_err(|reason| format!("{url}: {reason} (400)"))?;
     if let Some(origin) = origin {
         headers.insert(header::ORIGIN, header_value(origin)?);
     }
+    let is_https = |bind: &Bind<ListenAddr>| matches!(bind.spec, ListenAddr::Tls(_));
+    if !tls && settings.http.iter().all(is_https) {
+        return Err(format!("{url}: the server speaks TLS: use wss:// (400)"));
+    }
     let addressed = origin::Addressed {
-        is_tls: settings.tls.is_some(),
+        // A proxy may speak TLS for a server that does not.
+        is_tls: tls && settings.http.iter().any(is_https),
         forwarded: None,
         hosts: &settings.allow_host,
         origins: &settings.allow_origin,
@@ -87,14 +99,20 @@ fn attempt(settings: &Settings, url: &Endpoint, origin: Option<&str>) -> Result<
     if let Some(reason) = addressed.refusal(&headers) {
         return Err(format!("{url}: {reason} (403; for a page Close 1008)"));
     }
-    match settings.routes.iter().find(|route| route.path == path) {
+    let route = |wanted: &str| settings.routes.iter().find(|route| route.path == wanted);
+    let any = || route(ANY_PATH).filter(|_| !is_reserved(path));
+    match route(path).or_else(any) {
         Some(route) => Ok(format!("accepted   {}", describe_route(route))),
         None => Err(format!("{url}: no such route: {path} (404; for a page Close 1008)")),
     }
 }
 
 fn describe_route(route: &RouteSpec) -> String {
-    format!("{} -> {} ({})", route.path, route.upstream, route.framing)
+    let RouteSpec { path, target } = route;
+    match target.upstream.kind() {
+        SideKind::Stream => format!("{path} -> {} ({})", target.upstream, target.framing),
+        SideKind::WebSocket | SideKind::Datagrams => format!("{path} -> {}", target.upstream),
+    }
 }
 
 fn header_value(text: &str) -> Result<HeaderValue, String> {

@@ -9,7 +9,19 @@ use clap_mangen::Man;
 use super::{Failure, output_failed, stdout};
 use crate::text::suggest::suggestion;
 
-pub(super) const EXAMPLES: &str = "\
+/// The environment of a server, beside its settings.
+macro_rules! environment {
+    () => {
+        "
+
+Environment:
+  ECHOGATE_LOG   log levels, as debug or warn,echogate::gateway=info [default: RUST_LOG, or info]
+  SSLKEYLOGFILE  file to which the secrets of TLS connections are written, for Wireshark"
+    };
+}
+
+pub(super) const EXAMPLES: &str = concat!(
+    "\
 Examples:
   echogate                              serve, with the page on http://127.0.0.1:8080/
   echogate connect                      connect to the service upper of that server
@@ -17,20 +29,37 @@ Examples:
   echogate gateway 6080 localhost:5900  make a VNC server available to browsers
   echogate help connect                 show the help of a command
   echogate man | man -l -               show the manual page
-  echogate man connect | man -l -       show the manual page of a command";
+  echogate man connect | man -l -       show the manual page of a command",
+    environment!()
+);
 
-pub(super) const SERVE_EXAMPLES: &str = "\
+pub(super) const SERVE_EXAMPLES: &str = concat!(
+    "\
 Examples:
   echogate serve --http 127.0.0.1:9000 --listen upper=tcp://127.0.0.1:9007
+  echogate serve --http unix:///run/echogate.sock?mode=660 --base-path /tools/echogate
   echogate serve --route /vnc=tcp://127.0.0.1:5900
   echogate serve --route '/lines=tcp://127.0.0.1:2525?framing=line&newline=crlf'
   echogate serve --console
-  echogate serve --tls-cert cert.pem --tls-key key.pem --config echogate.toml";
+  echogate serve --tls-cert cert.pem --tls-key key.pem --config echogate.toml",
+    environment!()
+);
 
-pub(super) const GATEWAY_EXAMPLES: &str = "\
+pub(super) const GATEWAY_EXAMPLES: &str = concat!(
+    "\
 Examples:
   echogate gateway 6080 localhost:5900
-  echogate gateway 0.0.0.0:6080 tls://broker.example:8883";
+  echogate gateway 6080 localhost:5900 --web /usr/share/novnc
+  echogate gateway 0.0.0.0:6080 localhost:5900 --cert self.pem --ssl-only
+  echogate gateway 0.0.0.0:6080 tls://broker.example:8883",
+    environment!()
+);
+
+pub(super) const FORWARD_EXAMPLES: &str = "\
+Examples:
+  echogate forward 5433 wss://gateway.example/db
+  echogate forward 0.0.0.0:8022 tcp://server.example:22
+  echogate forward udp://127.0.0.1:5353 'tcp://9.9.9.9:53?framing=length&prefix=2'";
 
 pub(super) const CHECK_EXAMPLES: &str = "\
 Examples:

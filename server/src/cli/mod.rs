@@ -1,6 +1,6 @@
 //! The command line: parsing, the choice of the command, exit codes.
 //!
-//! - `serve`, `check`: the commands `serve`, `gateway` and `check`
+//! - `serve`, `check`: the commands `serve`, `gateway`, `forward` and `check`
 //! - `help`: examples, manual pages, shell completions
 //! - `usage`: errors of the command line, as one line each
 //! - `runtime`, `logging`, `stdout`, `signals`: the process
@@ -22,7 +22,7 @@ use clap_complete::Shell;
 
 use self::{
     check::CheckArgs,
-    serve::{GatewayArgs, ServeCommand},
+    serve::{ForwardArgs, GatewayArgs, ServeCommand},
 };
 use crate::{client, config, text::io_error};
 
@@ -43,9 +43,12 @@ enum Command {
     /// Run the services, the WebSocket gateway and the page (default if no command is given)
     #[command(after_help = help::SERVE_EXAMPLES)]
     Serve(ServeCommand),
-    /// Make one TCP service available to browsers, as a WebSocket at / and /websockify
+    /// Make one TCP service available to browsers, as a WebSocket at any path
     #[command(after_help = help::GATEWAY_EXAMPLES)]
     Gateway(GatewayArgs),
+    /// Pass the connections of a local port or socket to any endpoint, as 5433 to a wss:// URL
+    #[command(after_help = help::FORWARD_EXAMPLES)]
+    Forward(ForwardArgs),
     /// Validate the settings of serve, print the listeners and routes, and exit
     #[command(after_help = help::CHECK_EXAMPLES)]
     Check(CheckArgs),
@@ -91,7 +94,9 @@ pub fn main() -> ExitCode {
         Err(e) => return fail(Failure::Usage(usage::one_line(&e, &Cli::whole_command()))),
     };
     let result = match cli.into_command() {
-        command @ (Command::Serve(_) | Command::Gateway(_)) => serve::run(command),
+        command @ (Command::Serve(_) | Command::Gateway(_) | Command::Forward(_)) => {
+            serve::run(command)
+        }
         Command::Check(args) => check::run(args),
         Command::Connect(args) => run_client(client::run(args)),
         Command::Listen(args) => run_client(client::listen::run(args)),
@@ -141,7 +146,7 @@ impl Cli {
 
     /// The command line, with the environment variable of each setting in its help.
     fn whole_command() -> clap::Command {
-        let commands = ["serve", "gateway", "check"];
+        let commands = ["serve", "gateway", "forward", "check"];
         let all = config::with_variables(Cli::command());
         commands.into_iter().fold(all, |all, name| all.mut_subcommand(name, config::with_variables))
     }

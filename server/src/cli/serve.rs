@@ -1,4 +1,4 @@
-//! `echogate serve` and `echogate gateway`: start, reload at SIGHUP, stop.
+//! `echogate serve`, `echogate gateway` and `echogate forward`: start, reload at SIGHUP, stop.
 
 use std::{
     future::pending,
@@ -7,7 +7,6 @@ use std::{
 };
 
 use clap::Args;
-use echogate_proto::endpoint::HostPort;
 use tokio::{sync::mpsc::Receiver, task::spawn_blocking};
 
 use super::{
@@ -16,8 +15,12 @@ use super::{
     stdout, usage,
 };
 use crate::{
-    config::{ActivatedNames, BindAddress, ConfigLayer, RouteSpec, Settings, Sources},
+    config::{
+        ANY_PATH, ActivatedNames, ConfigLayer, ForwardSpec, HttpAddress, RouteSpec, Settings,
+        Sources,
+    },
     console::ConsoleOperator,
+    net::tls,
     server::{ActivatedSockets, Server},
     service::Service,
 };
@@ -43,9 +46,9 @@ pub(super) struct ServeArgs {
 
 #[derive(Args, Debug)]
 pub(super) struct GatewayArgs {
-    /// The address to listen on; a port alone means localhost
-    #[arg(value_name = "[HOST:]PORT", value_parser = parse_bind)]
-    bind: BindAddress,
+    /// The address to listen on, as --http of serve takes it; a port alone means localhost
+    #[arg(value_name = "[HOST:]PORT")]
+    bind: HttpAddress,
     /// The TCP service to connect to, or a URL with options, as --route of serve takes it
     #[arg(value_name = "HOST:PORT", value_parser = parse_upstream)]
     upstream: RouteSpec,
@@ -53,18 +56,22 @@ pub(super) struct GatewayArgs {
     serve: ServeArgs,
 }
 
-fn parse_bind(text: &str) -> Result<BindAddress, String> {
-    match text.parse() {
-        Ok(port) if text.bytes().all(|b| b.is_ascii_digit()) => {
-            Ok(BindAddress(HostPort { host: "localhost".to_owned(), port }))
-        }
-        _ => text.parse(),
-    }
+#[derive(Args, Debug)]
+pub(super) struct ForwardArgs {
+    /// The socket to listen on: [HOST:]PORT for TCP, where a port alone means this machine only, or
+    /// a URL with tcp, tls, unix, udp or unixgram
+    #[arg(value_name = "LISTEN")]
+    socket: String,
+    /// The upstream: a URL with options, as --forward of serve takes it
+    #[arg(value_name = "URL")]
+    upstream: String,
+    #[command(flatten)]
+    serve: ServeArgs,
 }
 
 fn parse_upstream(text: &str) -> Result<RouteSpec, String> {
     let scheme = if text.contains("://") || text.starts_with("service:") { "" } else { "tcp://" };
-    format!("/={scheme}{text}").parse()
+    format!("{ANY_PATH}={scheme}{text}").parse()
 }
 
 impl ServeArgs {
@@ -80,11 +87,19 @@ impl ServeArgs {
 impl GatewayArgs {
     fn settings(self, activated: &ActivatedNames) -> Result<Settings, String> {
         let Self { bind, upstream, serve } = self;
-        Settings::load(&serve.sources()?.into_gateway(bind, &upstream)?, activated)
+        Settings::load(&serve.sources()?.into_gateway(bind, upstream)?, activated)
     }
 }
 
-/// Serves by the settings of `command` (`serve` or `gateway`), the environment and the file until
+impl ForwardArgs {
+    fn settings(self, activated: &ActivatedNames) -> Result<Settings, String> {
+        let Self { socket, upstream, serve } = self;
+        let forward = ForwardSpec::new(&socket, &upstream)?;
+        Settings::load(&serve.sources()?.into_forward(forward)?, activated)
+    }
+}
+
+/// Serves by the settings of `command` (`serve`, `gateway` or `forward`), the environment and the file until
 /// a signal stops the server.
 pub(super) fn run(command: Command) -> Result<(), Failure> {
     let console = matches!(&command, Command::Serve(args) if args.console);
@@ -164,9 +179,14 @@ fn reread_settings(activated: &ActivatedNames) -> Result<Settings, String> {
 
 /// Merges the settings of a command with those of the environment and the file.
 fn settings_of(command: Command, activated: &ActivatedNames) -> Result<Settings, String> {
-    match command {
+    let settings = match command {
         Command::Serve(args) => args.serve.settings(activated),
         Command::Gateway(args) => args.settings(activated),
+        Command::Forward(args) => args.settings(activated),
         _ => Err("this command does not serve".to_owned()),
+    };
+    if let Some(warning) = tls::take_warning() {
+        tracing::warn!("{warning}");
     }
+    settings
 }

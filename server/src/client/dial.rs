@@ -1,29 +1,19 @@
 //! Dialling: from an address to a connected stream or datagram socket.
 
-use std::{
-    future::Future,
-    hash::{BuildHasher, RandomState},
-    io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    os::unix::net as unix,
-    time::Duration,
-};
+use std::{future::Future, io, net::SocketAddr, time::Duration};
 
 use echogate_proto::endpoint::{HostPort, UnixPath};
 use tokio::{
-    net::{TcpStream, UdpSocket, UnixDatagram, UnixStream},
+    net::{TcpStream, UnixStream},
     time::{Instant, timeout},
 };
 
-use super::{
-    datagram_socket::{DatagramSocket, Udp},
-    target::Target,
-};
+use super::target::Target;
 use crate::net::{
-    happy_eyeballs::{ConnectError, ConnectOptions, of_source},
+    connected_datagrams::{ConnectedSocket, Udp},
+    happy_eyeballs::{ConnectError, ConnectOptions},
     proxy::{self, ConnectionError, Destination, ProxyFailure},
     resolve,
-    socket_file::SocketFile,
     stream::Stream,
     tls::client::ClientTls,
 };
@@ -46,10 +36,10 @@ pub(super) async fn stream(target: &Target) -> io::Result<Stream> {
 }
 
 /// Opens a socket for a datagram target.
-pub(super) async fn datagrams(target: &Target) -> io::Result<DatagramSocket> {
+pub(super) async fn datagrams(target: &Target) -> io::Result<ConnectedSocket> {
     match target {
-        Target::Udp(at, options) => Ok(DatagramSocket::Udp(Udp::new(udp(at, *options).await?))),
-        Target::UnixGram(path) => unixgram(path),
+        Target::Udp(at, options) => Ok(ConnectedSocket::Udp(udp(at, *options).await?)),
+        Target::UnixGram(path) => ConnectedSocket::unix(path),
         Target::Tcp(_) | Target::Tls(..) | Target::Unix(_) | Target::WebSocket(_) => {
             Err(io::ErrorKind::Unsupported.into())
         }
@@ -102,7 +92,7 @@ async fn unix(path: &UnixPath) -> io::Result<UnixStream> {
 /// a UDP socket sends nothing, so it does not show whether a server listens there. Where all
 /// addresses are loopback ones, as for `localhost`, IPv4 is preferred: most servers that listen on
 /// one loopback address listen on 127.0.0.1.
-async fn udp(at: &HostPort, options: ConnectOptions) -> io::Result<UdpSocket> {
+async fn udp(at: &HostPort, options: ConnectOptions) -> io::Result<Udp> {
     let resolved = timeout(DIAL_TIMEOUT, resolve::addresses(at)).await;
     let resolved = resolved.map_err(|_| resolver_timed_out(at))?;
     let addresses = resolved.map_err(|error| error.of_host(&at.host))?;
@@ -112,7 +102,7 @@ async fn udp(at: &HostPort, options: ConnectOptions) -> io::Result<UdpSocket> {
     }
     let mut result = Err(io::Error::other("the host name has no address"));
     for address in addresses {
-        result = connect_udp(address, options.source).await;
+        result = Udp::connect(address, options.source).await;
         match &result {
             Ok(_) => tracing::debug!("datagrams go to {address}"),
             Err(error) => tracing::debug!("{address}: {}", describe(error)),
@@ -122,46 +112,6 @@ async fn udp(at: &HostPort, options: ConnectOptions) -> io::Result<UdpSocket> {
         }
     }
     result
-}
-
-async fn connect_udp(address: SocketAddr, source: Option<SocketAddr>) -> io::Result<UdpSocket> {
-    let unspecified = match address {
-        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    };
-    let socket = match source {
-        Some(source) => UdpSocket::bind(source).await.map_err(|error| of_source(source, &error))?,
-        None => UdpSocket::bind((unspecified, 0)).await?,
-    };
-    socket.connect(address).await?;
-    Ok(socket)
-}
-
-/// Opens a datagram socket that is connected to `path`, with a local address for the replies.
-fn unixgram(path: &UnixPath) -> io::Result<DatagramSocket> {
-    let name = RandomState::new().hash_one(path);
-    let (socket, file) = bind_unixgram(&format!("echogate-{name:016x}"))?;
-    socket.connect(path)?;
-    socket.set_nonblocking(true)?;
-    Ok(DatagramSocket::Unix { socket: UnixDatagram::from_std(socket)?, _file: file })
-}
-
-/// Binds a socket in Linux's abstract namespace, where no file has to be removed or protected.
-#[cfg(target_os = "linux")]
-fn bind_unixgram(name: &str) -> io::Result<(unix::UnixDatagram, Option<SocketFile>)> {
-    use std::os::linux::net::SocketAddrExt;
-
-    let address = unix::SocketAddr::from_abstract_name(name)?;
-    Ok((unix::UnixDatagram::bind_addr(&address)?, None))
-}
-
-/// Binds a socket in the directory for temporary files.
-#[cfg(not(target_os = "linux"))]
-fn bind_unixgram(name: &str) -> io::Result<(unix::UnixDatagram, Option<SocketFile>)> {
-    let path = std::env::temp_dir().join(name);
-    let socket = unix::UnixDatagram::bind(&path)?;
-    let file = SocketFile::of(&path)?;
-    Ok((socket, Some(file)))
 }
 
 async fn in_time<T>(dialling: impl Future<Output = io::Result<T>>) -> io::Result<T> {
@@ -191,6 +141,7 @@ mod tests {
     async fn udp_to_localhost_prefers_ipv4() {
         let at = HostPort { host: "localhost".to_owned(), port: 9 };
         let socket = udp(&at, ConnectOptions::default()).await.unwrap();
-        assert_eq!(socket.peer_addr().unwrap(), SocketAddr::from(([127, 0, 0, 1], 9)));
+        let socket = ConnectedSocket::Udp(socket);
+        assert!(socket.local_addr().is_some_and(|local| local.is_ipv4()));
     }
 }

@@ -5,8 +5,7 @@
 //! - `args`: the command line of `connect`; `session_args`: the options that it shares with `listen`,
 //!   and the mode that they select
 //! - `target`: the validated target of a connection; `target_args`, `target_endpoint`, `address_args`:
-//!   its options on the command line
-//! - `datagram_socket`: a datagram socket that is connected to its peer
+//!   its options and its endpoint on the command line
 //! - `dial`: connected streams and datagram sockets
 //! - `transport`: a connection over any transport: a sender and a receiver
 //! - `session`: both directions of a connection, driven until they have ended
@@ -21,7 +20,6 @@ pub(crate) mod bench;
 
 mod address_args;
 mod args;
-mod datagram_socket;
 mod dial;
 pub(crate) mod listen;
 mod modes;

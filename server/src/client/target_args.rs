@@ -11,7 +11,10 @@ use echogate_proto::endpoint::Endpoint;
 use http::{HeaderName, HeaderValue, header};
 
 use super::{address_args::AddressArgs, target_endpoint::TargetEndpoint};
-use crate::net::proxy::{Proxy, no_proxy::NoProxy};
+use crate::net::{
+    proxy::{Proxy, no_proxy::NoProxy},
+    tls,
+};
 
 /// The target of a connection and the options of the handshakes, as `connect` and `bench` take
 /// them.
@@ -85,11 +88,12 @@ impl TargetArgs {
         self.endpoint.with_port(self.port)
     }
 
-    /// Warns of options that make the connection unsafe.
+    /// Warns of settings that make the connection unsafe.
     pub(super) fn warn(&self) {
-        if self.insecure {
-            let warning = "warning: the server's certificate is not verified (--insecure)";
-            writeln!(io::stderr(), "echogate: {warning}").ok();
+        let insecure = "the server's certificate is not verified (--insecure)";
+        let insecure = self.insecure.then(|| insecure.to_owned());
+        for warning in insecure.into_iter().chain(tls::take_warning()) {
+            writeln!(io::stderr(), "echogate: warning: {warning}").ok();
         }
     }
 }

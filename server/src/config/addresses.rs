@@ -7,7 +7,7 @@ use std::{
 
 use echogate_proto::endpoint::HostPort;
 
-use super::{Bind, ListenAddr, ListenerSpec, SocketPath, sources::Setting};
+use super::{Bind, ForwardSpec, ListenAddr, ListenerSpec, SocketPath, sources::Setting};
 
 /// A socket to be bound.
 struct Socket<'a> {
@@ -23,6 +23,16 @@ enum Address<'a> {
     Tcp(&'a HostPort),
     Udp(&'a HostPort),
     Path(&'a SocketPath),
+}
+
+impl<'a> From<&'a ListenAddr> for Address<'a> {
+    fn from(at: &'a ListenAddr) -> Address<'a> {
+        match at {
+            ListenAddr::Tcp(at) | ListenAddr::Tls(at) => Address::Tcp(at),
+            ListenAddr::Udp(at) => Address::Udp(at),
+            ListenAddr::Unix(at) | ListenAddr::UnixGram(at) => Address::Path(at),
+        }
+    }
 }
 
 impl Address<'_> {
@@ -64,23 +74,25 @@ impl Display for Socket<'_> {
 /// One line that names both sockets and their settings.
 pub(super) fn check_addresses(
     (listeners, listen): (&[Bind<ListenerSpec>], Option<Setting<'_>>),
-    (http, http_setting): (&[Bind<HostPort>], Option<Setting<'_>>),
+    (forwards, forward): (&[ForwardSpec], Option<Setting<'_>>),
+    (http, http_setting): (&[Bind<ListenAddr>], Option<Setting<'_>>),
 ) -> Result<(), String> {
     let listeners = listeners.iter().enumerate().map(|(i, Bind { spec, .. })| Socket {
-        address: match &spec.at {
-            ListenAddr::Tcp(at) | ListenAddr::Tls(at) => Address::Tcp(at),
-            ListenAddr::Udp(at) => Address::Udp(at),
-            ListenAddr::Unix(at) | ListenAddr::UnixGram(at) => Address::Path(at),
-        },
+        address: (&spec.at).into(),
         setting: listen.map(|setting| setting.element(i)),
         description: spec.to_string(),
     });
-    let http = http.iter().enumerate().map(|(i, Bind { spec, .. })| Socket {
-        address: Address::Tcp(spec),
-        setting: http_setting.map(|setting| setting.element(i)),
-        description: format!("HTTP on {spec}"),
+    let forwards = forwards.iter().enumerate().map(|(i, spec)| Socket {
+        address: (&spec.at).into(),
+        setting: forward.map(|setting| setting.element(i)),
+        description: spec.at.to_string(),
     });
-    let all: Vec<Socket<'_>> = listeners.chain(http).collect();
+    let http = http.iter().enumerate().map(|(i, Bind { spec, .. })| Socket {
+        address: spec.into(),
+        setting: http_setting.map(|setting| setting.element(i)),
+        description: spec.http_url(),
+    });
+    let all: Vec<Socket<'_>> = listeners.chain(forwards).chain(http).collect();
     for (i, socket) in all.iter().enumerate() {
         if let Some(before) = all[..i].iter().find(|one| one.address.clashes_with(&socket.address))
         {

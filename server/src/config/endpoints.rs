@@ -1,42 +1,57 @@
-//! The addresses of HTTP, the listeners and the routes: given or by default, and checked together.
-
-use echogate_proto::endpoint::HostPort;
+//! The addresses and the base path of HTTP, the listeners, the routes and the forwards: given or by
+//! default, and checked together.
 
 use super::{
-    ActivatedNames, Bind, BindAddress, ListenAddr, ListenerSpec, RouteSpec, Sources, UpstreamSpec,
+    ActivatedNames, Bind, ForwardSpec, ListenAddr, ListenerSpec, RouteSpec, Sources, UpstreamSpec,
     addresses::check_addresses,
+    base_path::BasePath,
+    http_address::HttpAddress,
     listener::{default_listeners, loopback},
+    loops::{Position, Targets},
     route::default_routes,
     sources::list,
+    upstream::TargetSpec,
 };
 use crate::service::Service;
 
-/// The addresses of HTTP, the listeners and the routes, given or by default.
+/// The addresses and the base path of HTTP, the listeners, the routes and the forwards, given or by
+/// default.
 pub(super) struct Endpoints {
-    pub(super) http: Vec<Bind<HostPort>>,
+    pub(super) http: Vec<Bind<ListenAddr>>,
+    pub(super) base_path: BasePath,
     pub(super) listeners: Vec<Bind<ListenerSpec>>,
     pub(super) routes: Vec<RouteSpec>,
+    pub(super) forwards: Vec<ForwardSpec>,
 }
 
 impl Endpoints {
     pub(super) fn new(sources: &Sources, activated: &ActivatedNames) -> Result<Endpoints, String> {
         let (routes, route) = sources.find("route", |layer| list(&layer.route)).unzip();
         let (listeners, listen) = sources.find("listen", |layer| list(&layer.listen)).unzip();
+        let (forwards, forward) = sources.find("forward", |layer| list(&layer.forward)).unzip();
         let (http, http_setting) = sources.find("http", |layer| list(&layer.http)).unzip();
 
-        // A server with routes of its own is a gateway and has no default service ports.
-        let is_gateway = routes.is_some() || !activated.services.is_empty();
+        // A server with routes or forwards of its own is a gateway: it has no default service ports,
+        // and with forwards no default routes.
+        let is_gateway = routes.is_some() || forwards.is_some() || !activated.services.is_empty();
         let listeners = match listeners {
             Some(listeners) => required(listeners),
             None if is_gateway => Vec::new(),
             None => default_listeners(),
         };
-        let http = match http {
-            Some(http) => required(http.into_iter().map(|BindAddress(at)| at)),
-            None if activated.http => Vec::new(),
-            None => loopback(8080).into(),
+        let has_certificate = sources.value(|layer| layer.tls_cert.clone()).is_some();
+        let http: Vec<Bind<HttpAddress>> = match http {
+            Some(http) => required(http),
+            None if activated.http || sources.without_http() => Vec::new(),
+            None => loopback(8080).map(|bind| bind.map(HttpAddress::Port)).into(),
         };
-        check_addresses((&listeners, listen), (&http, http_setting))?;
+        let http: Vec<_> = http
+            .into_iter()
+            .map(|bind| bind.map(|address| address.resolve(has_certificate)))
+            .collect();
+        let routes = routes.or_else(|| forwards.is_some().then(Vec::new));
+        let forwards = forwards.unwrap_or_default();
+        check_addresses((&listeners, listen), (&forwards, forward), (&http, http_setting))?;
         let is_plain = |bind: &Bind<ListenerSpec>| {
             matches!(bind.spec.at, ListenAddr::Tcp(_)) && !bind.spec.once
         };
@@ -51,7 +66,17 @@ impl Endpoints {
                 return Err(format!("{}: path {path} is given twice", setting.element(i)));
             }
         }
-        Ok(Endpoints { http, listeners, routes })
+        let targets = Targets { http: &http, routes: &routes, forwards: &forwards };
+        if let Some(position) = targets.find_loop() {
+            let (setting, i, what) = match position {
+                Position::Route(i) => (route, i, format!("the route {}", routes[i].path)),
+                Position::Forward(i) => (forward, i, format!("the forward {}", forwards[i])),
+            };
+            let setting = setting.map_or("default".to_owned(), |it| it.element(i).to_string());
+            return Err(format!("{setting}: {what} leads to itself"));
+        }
+        let base_path = base_path(sources, &routes)?;
+        Ok(Endpoints { http, base_path, listeners, routes, forwards })
     }
 
     /// Checks that a listener, a route or a passed socket uses `service`, which a setting is for.
@@ -59,25 +84,39 @@ impl Endpoints {
     /// # Errors
     ///
     /// Half a sentence, to be preceded by the setting: why it has no effect.
-    pub(super) fn check_served(
+    pub(super) fn check_served<'a>(
         listeners: &[Bind<ListenerSpec>],
-        routes: &[RouteSpec],
+        mut targets: impl Iterator<Item = &'a TargetSpec>,
         service: Service,
         activated: &ActivatedNames,
     ) -> Result<(), String> {
-        let leads_there = |route: &RouteSpec| match route.upstream {
+        let leads_there = |target: &TargetSpec| match target.upstream {
             UpstreamSpec::Service(other) | UpstreamSpec::Listener(other) => other == service,
             _ => false,
         };
         let is_served = listeners.iter().any(|bind| bind.spec.service == service)
             || activated.services.contains(&service)
-            || routes.iter().any(leads_there);
+            || targets.any(leads_there);
         match is_served {
             true => Ok(()),
-            false => {
-                Err(format!("has no effect: no listener and no route uses the service {service}"))
-            }
+            false => Err(format!(
+                "has no effect: no listener, route or forward uses the service {service}"
+            )),
         }
+    }
+}
+
+/// The base path, which must not hide a route.
+fn base_path(sources: &Sources, routes: &[RouteSpec]) -> Result<BasePath, String> {
+    let found = sources.find("base-path", |layer| layer.base_path.clone());
+    let Some((base, setting)) = found.filter(|(base, _)| !base.is_empty()) else {
+        return Ok(BasePath::default());
+    };
+    match routes.iter().find(|route| base.strip(&route.path).is_some()) {
+        Some(RouteSpec { path, .. }) => Err(format!(
+            "{setting}: the route {path} cannot be requested below {base}: change one of the paths"
+        )),
+        None => Ok(base),
     }
 }
 

@@ -14,7 +14,9 @@ use toml::{
     de::{DeTable, DeValue, ValueDeserializer},
 };
 
-use super::{ConfigLayer, ListenerSpec, RouteSpec, layer::Arguments, values::SpecError};
+use super::{
+    ConfigLayer, ForwardSpec, ListenerSpec, RouteSpec, layer::Arguments, values::SpecError,
+};
 use crate::text::{escape::escape, io_error, suggest::suggestion};
 
 /// The lines on which the settings of a file are given.
@@ -91,7 +93,7 @@ fn elements<'a, 'i>(value: &'a Spanned<DeValue<'i>>) -> &'a [Spanned<DeValue<'i>
 fn parse(table: &DeTable<'_>) -> Result<ConfigLayer, Located> {
     let mut arguments = Arguments::new();
     let flags: Vec<Arg> = arguments.flags().cloned().collect();
-    let (mut listen, mut route) = (Vec::new(), Vec::new());
+    let (mut listen, mut route, mut forward) = (Vec::new(), Vec::new(), Vec::new());
     for (key, value) in table {
         let name: &str = key.get_ref();
         let in_key = |error: Located| Located { why: format!("{name}: {}", error.why), ..error };
@@ -99,6 +101,7 @@ fn parse(table: &DeTable<'_>) -> Result<ConfigLayer, Located> {
         match (name, flag) {
             ("listener", _) => listen = parse_tables(value, parse_listener).map_err(in_key)?,
             ("route", _) => route = parse_tables(value, parse_route).map_err(in_key)?,
+            ("forward", _) => forward = parse_tables(value, parse_forward).map_err(in_key)?,
             (_, Some(flag)) => add(&mut arguments, flag, value).map_err(in_key)?,
             (_, None) => {
                 let flags = flags.iter().filter_map(Arg::get_long);
@@ -109,7 +112,7 @@ fn parse(table: &DeTable<'_>) -> Result<ConfigLayer, Located> {
         }
     }
     let layer = arguments.parse().map_err(|why| Located { at: 0, why })?;
-    Ok(ConfigLayer { listen, route, ..layer })
+    Ok(ConfigLayer { listen, route, forward, ..layer })
 }
 
 /// Adds the value of a key, or the elements of its list, to the arguments.
@@ -152,7 +155,7 @@ fn add(arguments: &mut Arguments, flag: &Arg, value: &Spanned<DeValue<'_>>) -> R
 
 type ParseTable<T> = fn(&Spanned<DeValue<'_>>) -> Result<T, Located>;
 
-/// Parses the tables of `[[listener]]` or `[[route]]`.
+/// Parses the tables of `[[listener]]`, `[[route]]` or `[[forward]]`.
 fn parse_tables<T>(value: &Spanned<DeValue<'_>>, parse: ParseTable<T>) -> Result<Vec<T>, Located> {
     match value.get_ref() {
         DeValue::Array(tables) if tables.is_empty() => {
@@ -174,6 +177,11 @@ fn parse_listener(table: &Spanned<DeValue<'_>>) -> Result<ListenerSpec, Located>
 fn parse_route(table: &Spanned<DeValue<'_>>) -> Result<RouteSpec, Located> {
     let [(path_at, path), (url_at, url)] = strings(table, ["path", "url"])?;
     RouteSpec::new(path, url).map_err(|error| locate(error, path_at, url_at))
+}
+
+fn parse_forward(table: &Spanned<DeValue<'_>>) -> Result<ForwardSpec, Located> {
+    let [(listen_at, listen), (url_at, url)] = strings(table, ["listen", "url"])?;
+    ForwardSpec::new(listen, url).map_err(|error| locate(error, listen_at, url_at))
 }
 
 fn locate(error: SpecError, name_at: usize, url_at: usize) -> Located {

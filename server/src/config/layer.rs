@@ -10,14 +10,14 @@ use std::{
 use clap::{Arg, ArgAction, Args, Command, FromArgMatches};
 
 use super::{
-    BindAddress, ListenerSpec, RouteSpec, Zone,
+    BasePath, ForwardSpec, HttpAddress, ListenerSpec, RouteSpec, Zone,
     origin::AllowedOrigin,
     values::{Count, Size, Time, Timeout},
 };
 use crate::{
     net::{
         authority::AllowedHost,
-        networks::Network,
+        networks::{Network, TrustedProxy},
         proxy::{Proxy, no_proxy::NoProxy},
     },
     text::escape::escape,
@@ -27,10 +27,17 @@ use crate::{
 /// mean that the source does not give the setting.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct ConfigLayer {
-    /// Address to serve the page, the API and the WebSocket routes on (repeatable) [default:
-    /// 127.0.0.1:8080 and [::1]:8080]
-    #[arg(long, value_name = "HOST:PORT")]
-    pub(super) http: Vec<BindAddress>,
+    /// Address to serve the page, the API and the WebSocket routes on (repeatable): [HOST:]PORT,
+    /// a port alone means localhost; http://HOST:PORT, also where there is a certificate;
+    /// https://HOST:PORT; or unix:///PATH?mode=660, plain HTTP on a Unix socket with these
+    /// permissions [default: 127.0.0.1:8080 and [::1]:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) http: Vec<HttpAddress>,
+
+    /// Serve the page, the API and the WebSocket routes below this path as well, as /tools/echogate:
+    /// for a proxy that publishes the server there, whether or not it strips the path
+    #[arg(long, value_name = "PATH")]
+    pub(super) base_path: Option<BasePath>,
 
     /// Run a built-in service on an endpoint, as upper=tcp://127.0.0.1:7007 (repeatable). The
     /// scheme is tcp, tls, unix, udp or unixgram. Options of the URL: ?once ends each connection
@@ -40,16 +47,30 @@ pub(crate) struct ConfigLayer {
     pub(super) listen: Vec<ListenerSpec>,
 
     /// Connect a WebSocket path to an upstream, as /ws=tcp://127.0.0.1:7007?framing=message
-    /// (repeatable). The scheme is tcp, tls, unix or service. Options of the URL: framing=bytes,
-    /// text, line or message; chunk=BYTES, the largest message to the client (bytes, text);
+    /// (repeatable); /* is every path without another route. The scheme is tcp, tls, unix, service,
+    /// ws, wss, udp or unixgram. Options of the URL, which follow # instead of ? in a ws or wss URL:
+    /// framing=bytes, text, line, length or message (to a byte stream); chunk=BYTES, the largest
+    /// message to the client (bytes, text);
     /// invalid=close, replace or binary, the handling of invalid UTF-8 (text, line); newline=lf or
-    /// crlf, the line ending towards the upstream (line); max=N, the most connections;
-    /// protocol=NAME, the subprotocol; proxy=v1 or v2, send the client's address in a PROXY header;
-    /// ca=FILE and server-name=NAME, the verification of a tls upstream; cert=FILE and key=FILE, the
-    /// certificate for it [default: /ws to upper,
-    /// /ws/echo, /ws/time, /ws/chat and /ws/operator]
+    /// crlf, the line ending towards the upstream (line); prefix=2 or 4, the bytes of a length
+    /// (length); max=N, the most connections; protocol=NAME, the subprotocol; proxy=v1 or v2, send
+    /// the client's address in a PROXY header; ca=FILE and server-name=NAME, the verification of a
+    /// tls or wss upstream; cert=FILE and key=FILE, the certificate for it; header=NAME:VALUE, add to
+    /// the request to a ws upstream (repeatable), and pass=NAME,NAME, pass on from the client's
+    /// request [default: /ws to upper, /ws/echo, /ws/time, /ws/chat and /ws/operator]
     #[arg(long, value_name = "PATH=URL")]
     pub(super) route: Vec<RouteSpec>,
+
+    /// Pass the connections of a socket to an upstream, as 5433=wss://gateway.example/db
+    /// (repeatable). LISTEN is [HOST:]PORT for TCP on this machine or HOST, or a URL with tcp, tls,
+    /// unix, udp or unixgram. URL and its options are as in --route; framing applies where one side
+    /// has messages and the other has none
+    #[arg(long, value_name = "LISTEN=URL")]
+    pub(super) forward: Vec<ForwardSpec>,
+
+    /// No HTTP without `http`: set by `echogate forward`.
+    #[arg(skip)]
+    pub(super) without_http: bool,
 
     /// Listen backlog: connections that the kernel queues until they are accepted; it refuses
     /// further ones. Limited by net.core.somaxconn [default: 4096]
@@ -66,17 +87,23 @@ pub(crate) struct ConfigLayer {
     pub(super) operator_token_file: Option<PathBuf>,
 
     /// Certificate in PEM format, followed by its intermediate certificates. With a certificate,
-    /// HTTP is served as HTTPS. Read again on SIGHUP
-    #[arg(long, value_name = "FILE")]
+    /// HTTP is served as HTTPS, and plain HTTP requests are redirected there or refused. Read again
+    /// on SIGHUP
+    #[arg(long, visible_alias = "cert", value_name = "FILE")]
     pub(super) tls_cert: Option<PathBuf>,
 
-    /// Private key of the certificate in PEM format, not encrypted
-    #[arg(long, value_name = "FILE")]
+    /// Private key of the certificate in PEM format, not encrypted [default: in the file of the
+    /// certificate]
+    #[arg(long, visible_alias = "key", value_name = "FILE")]
     pub(super) tls_key: Option<PathBuf>,
+
+    /// Refuse plain HTTP on an HTTPS port instead of redirecting browsers to https://
+    #[arg(long, visible_alias = "ssl-only")]
+    pub(super) tls_only: bool,
 
     /// Serve the files of this directory instead of the built-in page, without its
     /// Content-Security-Policy. Hidden files are not served; symbolic links are followed
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, visible_alias = "web", value_name = "DIR")]
     pub(super) web_root: Option<PathBuf>,
 
     /// Accept WebSocket connections from pages of this origin, besides the server's own pages
@@ -96,13 +123,14 @@ pub(crate) struct ConfigLayer {
     pub(super) proxy_protocol_from: Vec<Network>,
 
     /// Trust X-Forwarded-For, X-Forwarded-Host, X-Forwarded-Proto and Forwarded in requests from
-    /// this network, as 10.0.0.0/8 (repeatable)
+    /// this network, as 10.0.0.0/8, or from Unix sockets: unix (repeatable)
     #[arg(long, value_name = "NETWORK")]
-    pub(super) forwarded_from: Vec<Network>,
+    pub(super) forwarded_from: Vec<TrustedProxy>,
 
     /// Connect to upstreams through this proxy: http://[USER:PASSWORD@]HOST[:PORT] (CONNECT),
     /// socks5h://... or socks5://... (resolves host names itself); never to loopback addresses
-    /// [default: of the environment: https_proxy for tls, all_proxy for tcp and tls]
+    /// [default: of the environment: https_proxy for wss and tls, http_proxy for ws, all_proxy for
+    /// all]
     #[arg(long, value_name = "URL")]
     pub(super) proxy: Option<Proxy>,
 

@@ -7,7 +7,7 @@ use std::{
 
 use echogate_proto::{
     api::Kind,
-    endpoint::{Address, HostPort, UnixPath},
+    endpoint::{Address, Endpoint, HostPort, UnixPath},
 };
 
 use super::{
@@ -60,6 +60,15 @@ impl ListenAddr {
             ListenAddr::Udp(_) => Kind::Udp,
             ListenAddr::Unix(_) => Kind::Unix,
             ListenAddr::UnixGram(_) => Kind::UnixGram,
+        }
+    }
+
+    /// The URL of the address where HTTP is served on it.
+    pub(crate) fn http_url(&self) -> String {
+        match self {
+            ListenAddr::Tcp(at) => format!("http://{at}"),
+            ListenAddr::Tls(at) => format!("https://{at}"),
+            other => other.to_string(),
         }
     }
 }
@@ -124,28 +133,7 @@ impl ListenerSpec {
             _ => &[],
         };
         known_options(&endpoint, known)?;
-        let socket_path = |path: &UnixPath| {
-            let mode = endpoint.option("mode").map(parse_mode).transpose()?;
-            Ok::<_, String>(SocketPath { path: path.clone(), mode })
-        };
-        let at = match &endpoint.address {
-            Address::Tcp(at) => ListenAddr::Tcp(at.clone()),
-            Address::Tls(at) => ListenAddr::Tls(at.clone()),
-            Address::Udp(at) => ListenAddr::Udp(at.clone()),
-            Address::Unix(path) => ListenAddr::Unix(socket_path(path)?),
-            Address::UnixGram(path) => ListenAddr::UnixGram(socket_path(path)?),
-            other => {
-                return Err(format!(
-                    "{other}: a listener takes only tcp://, tls://, udp://, unix:// and unixgram://"
-                ));
-            }
-        };
-        if let ListenAddr::Tcp(HostPort { host, .. })
-        | ListenAddr::Tls(HostPort { host, .. })
-        | ListenAddr::Udp(HostPort { host, .. }) = &at
-        {
-            check_host(host).map_err(|why| format!("{url}: {why}"))?;
-        }
+        let at = parse_address(&endpoint)?;
         if matches!(at, ListenAddr::Udp(_) | ListenAddr::UnixGram(_))
             && !service.answers_datagrams()
         {
@@ -161,6 +149,36 @@ impl ListenerSpec {
         }
         Ok(ListenerSpec { service, at, once })
     }
+}
+
+/// The socket file at `path`, with the permissions of the option `mode`.
+pub(super) fn socket_path(endpoint: &Endpoint, path: &UnixPath) -> Result<SocketPath, String> {
+    let mode = endpoint.option("mode").map(parse_mode).transpose()?;
+    Ok(SocketPath { path: path.clone(), mode })
+}
+
+/// The address that `endpoint` names, with the option `mode` of a Unix socket.
+///
+/// # Errors
+///
+/// One line: the scheme, the host or the mode is wrong.
+pub(super) fn parse_address(endpoint: &Endpoint) -> Result<ListenAddr, String> {
+    let host_port = |at: &HostPort| {
+        check_host(&at.host).map_err(|why| format!("{endpoint}: {why}"))?;
+        Ok::<_, String>(at.clone())
+    };
+    Ok(match &endpoint.address {
+        Address::Tcp(at) => ListenAddr::Tcp(host_port(at)?),
+        Address::Tls(at) => ListenAddr::Tls(host_port(at)?),
+        Address::Udp(at) => ListenAddr::Udp(host_port(at)?),
+        Address::Unix(path) => ListenAddr::Unix(socket_path(endpoint, path)?),
+        Address::UnixGram(path) => ListenAddr::UnixGram(socket_path(endpoint, path)?),
+        other => {
+            return Err(format!(
+                "{other}: a socket to listen on is tcp://, tls://, udp://, unix:// or unixgram://"
+            ));
+        }
+    })
 }
 
 /// Parses the mode of a Unix socket's file in octal digits, as chmod(1) does. Connecting requires

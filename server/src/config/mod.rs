@@ -3,23 +3,35 @@
 //!
 //! - `layer`: the settings of one source; `environment` and `file` read theirs
 //! - `sources`: all layers, and the name under which each setting was given
-//! - `endpoints`: HTTP addresses, listeners and routes; `addresses`: no address twice
-//! - `listener`, `route`, `origin`, `values`: the values; `secrets`: certificate, key, token
+//! - `endpoints`: HTTP addresses, listeners, routes and forwards; `addresses`: no address twice;
+//!   `loops`: no route or forward leads to itself
+//! - `listener`, `route`, `forward`: their specifications; `upstream`: the URL of the last two, with
+//!   `framing` and `headers` as its options
+//! - `http_address`, `base_path`, `origin`, `values`: the other values; `secrets`, `tls`: token,
+//!   certificate, key
 //! - `proxies`: the proxies through which upstreams are connected to
 //! - `activated`: sockets passed by a service manager
 
 mod activated;
 mod addresses;
+mod base_path;
 mod endpoints;
 mod environment;
 mod file;
+mod forward;
+mod framing;
+mod headers;
+mod http_address;
 mod layer;
 mod listener;
+mod loops;
 mod origin;
 mod proxies;
 mod route;
 mod secrets;
 mod sources;
+mod tls;
+mod upstream;
 mod values;
 
 use std::{
@@ -28,30 +40,34 @@ use std::{
     time::Duration,
 };
 
-use echogate_proto::endpoint::HostPort;
 use jiff::tz::TimeZone;
 
 pub(crate) use self::{
     activated::ActivatedNames,
+    base_path::BasePath,
     environment::with_variables,
+    forward::ForwardSpec,
+    http_address::HttpAddress,
     layer::ConfigLayer,
     listener::{ListenAddr, ListenerSpec, SocketPath},
     origin::{AllowedOrigin, Origin, default_port},
-    route::{PAGE_PATHS, RouteSpec, UpstreamSpec},
+    route::{ANY_PATH, PAGE_PATHS, RouteSpec, is_reserved},
     sources::Sources,
-    values::{BindAddress, Zone, parse_duration},
+    upstream::{SideKind, TargetSpec, UpstreamSpec, WebSocketSpec},
+    values::{Zone, parse_duration},
 };
 use self::{
     endpoints::Endpoints,
-    secrets::{operator_token, server_tls},
+    secrets::operator_token,
     sources::list,
+    tls::load_tls,
     values::{Count, Size, Time, Timeout},
 };
 use crate::{
     net::{
         authority::AllowedHost,
-        networks::Network,
-        proxy::{Proxy, selection::Proxies},
+        networks::{Network, TrustedProxy},
+        proxy::selection::Proxies,
         tls::server::ServerTls,
     },
     service::{Service, chat::Token},
@@ -60,19 +76,23 @@ use crate::{
 /// The settings of the server, merged from all sources and validated.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// Addresses that HTTP is served on.
-    pub(crate) http: Vec<Bind<HostPort>>,
+    /// Addresses that HTTP is served on: over TCP or a Unix socket, and as HTTPS over TLS.
+    pub(crate) http: Vec<Bind<ListenAddr>>,
+    /// The path below which a proxy publishes the server; empty for none.
+    pub(crate) base_path: BasePath,
     /// Services on endpoints of their own.
     pub(crate) listeners: Vec<Bind<ListenerSpec>>,
     /// The WebSocket paths.
     pub(crate) routes: Vec<RouteSpec>,
+    /// The sockets whose connections are passed to an upstream.
+    pub(crate) forwards: Vec<ForwardSpec>,
     /// The listen backlog.
     pub(crate) backlog: u32,
     /// The time zone of the service `time`.
     pub(crate) timezone: TimeZone,
     /// The token of chat's operators; None generates one.
     pub(crate) operator_token: Option<Token>,
-    /// The certificate and key; with them HTTP is served as HTTPS.
+    /// The certificate and key of HTTPS and of the TLS listeners.
     pub(crate) tls: Option<Arc<ServerTls>>,
     /// The directory of the page; None serves the built-in page.
     pub(crate) web_root: Option<PathBuf>,
@@ -82,8 +102,8 @@ pub(crate) struct Settings {
     pub(crate) allow_host: Vec<AllowedHost>,
     /// Networks whose connections begin with a PROXY header.
     pub(crate) proxy_protocol_from: Vec<Network>,
-    /// Networks whose `X-Forwarded-*` and `Forwarded` headers are trusted.
-    pub(crate) forwarded_from: Vec<Network>,
+    /// Proxies whose `X-Forwarded-*` and `Forwarded` headers are trusted.
+    pub(crate) forwarded_from: Vec<TrustedProxy>,
     /// The proxies through which upstreams are connected to.
     pub(crate) proxies: Proxies,
     /// The time limit of a shutdown.
@@ -122,12 +142,13 @@ pub(crate) struct Bind<T> {
     pub(crate) required: bool,
 }
 
-impl Settings {
-    /// The scheme of the HTTP listeners' URLs.
-    pub(crate) fn http_scheme(&self) -> &'static str {
-        if self.tls.is_some() { "https" } else { "http" }
+impl<T> Bind<T> {
+    fn map<U>(self, with: impl FnOnce(T) -> U) -> Bind<U> {
+        Bind { spec: with(self.spec), required: self.required }
     }
+}
 
+impl Settings {
     /// Merges the sources and the defaults, and reads the files that they name. Sockets passed by a
     /// service manager (`activated`) replace default addresses.
     ///
@@ -135,14 +156,17 @@ impl Settings {
     ///
     /// One line that names the setting and says what is wrong with it.
     pub(crate) fn load(sources: &Sources, activated: &ActivatedNames) -> Result<Settings, String> {
-        let Endpoints { http, listeners, routes } = Endpoints::new(sources, activated)?;
-        let check_served =
-            |service| Endpoints::check_served(&listeners, &routes, service, activated);
+        let Endpoints { http, base_path, listeners, routes, forwards } =
+            Endpoints::new(sources, activated)?;
+        let check_served = |service| {
+            Endpoints::check_served(&listeners, targets(&routes, &forwards), service, activated)
+        };
+        check_forwarded_from(sources, &http, activated)?;
         let timezone = load_timezone(sources, check_served)?;
         let operator_token = load_operator_token(sources, check_served)?;
-        let tls = load_tls(sources, &listeners)?;
+        let tls = load_tls(sources, &listeners, &forwards, &http)?;
         let web_root = load_web_root(sources)?;
-        let proxies = proxies::load(sources, &routes)?;
+        let proxies = proxies::load(sources, targets(&routes, &forwards))?;
         let seconds = Duration::from_secs;
         let timeout = |get: fn(&ConfigLayer) -> Option<Timeout>| {
             sources.value(get).map(|Timeout(timeout)| timeout)
@@ -152,8 +176,10 @@ impl Settings {
         let max_message = sources.value(|layer| layer.max_message);
         Ok(Settings {
             http,
+            base_path,
             listeners,
             routes,
+            forwards,
             backlog: count(|layer| layer.backlog).unwrap_or(4096),
             timezone,
             operator_token,
@@ -179,9 +205,9 @@ impl Settings {
         })
     }
 
-    /// The proxy through which the upstream of `route` is connected to.
-    pub(crate) fn proxy(&self, route: &RouteSpec) -> Option<Proxy> {
-        proxies::destination(&self.proxies, &route.upstream).ok()??.proxy
+    /// One line for each upstream that is connected to through a proxy.
+    pub(crate) fn proxy_lines(&self) -> Vec<String> {
+        proxies::lines(&self.proxies, targets(&self.routes, &self.forwards))
     }
 
     /// Checks that a listener, a route or a passed socket uses `service`, which a flag is for.
@@ -194,7 +220,39 @@ impl Settings {
         service: Service,
         activated: &ActivatedNames,
     ) -> Result<(), String> {
-        Endpoints::check_served(&self.listeners, &self.routes, service, activated)
+        let targets = targets(&self.routes, &self.forwards);
+        Endpoints::check_served(&self.listeners, targets, service, activated)
+    }
+}
+
+/// The targets of all routes and forwards.
+fn targets<'a>(
+    routes: &'a [RouteSpec],
+    forwards: &'a [ForwardSpec],
+) -> impl Iterator<Item = &'a TargetSpec> {
+    let routes = routes.iter().map(|route| &route.target);
+    routes.chain(forwards.iter().map(|forward| &forward.target))
+}
+
+/// Checks that the value `unix` of `--forwarded-from` has an effect.
+fn check_forwarded_from(
+    sources: &Sources,
+    http: &[Bind<ListenAddr>],
+    activated: &ActivatedNames,
+) -> Result<(), String> {
+    let found = sources.find("forwarded-from", |layer| list(&layer.forwarded_from));
+    let Some((proxies, setting)) = found else { return Ok(()) };
+    let has_socket = http.iter().any(|bind| matches!(bind.spec, ListenAddr::Unix(_)));
+    // A passed socket may be a Unix socket.
+    if has_socket || activated.http {
+        return Ok(());
+    }
+    match proxies.iter().position(|proxy| *proxy == TrustedProxy::UnixSocket) {
+        Some(i) => Err(format!(
+            "{}: unix has no effect: HTTP is served on no Unix socket (--http unix:///PATH)",
+            setting.element(i)
+        )),
+        None => Ok(()),
     }
 }
 
@@ -218,24 +276,6 @@ fn load_operator_token(
     let Some((file, setting)) = file else { return Ok(None) };
     check_served(Service::Operator).map_err(|why| format!("{setting} {why}"))?;
     operator_token(&file).map(Some).map_err(|why| format!("{setting}: {why}"))
-}
-
-fn load_tls(
-    sources: &Sources,
-    listeners: &[Bind<ListenerSpec>],
-) -> Result<Option<Arc<ServerTls>>, String> {
-    let tls = server_tls(
-        sources.find("tls-cert", |layer| layer.tls_cert.clone()),
-        sources.find("tls-key", |layer| layer.tls_key.clone()),
-    )?;
-    let is_tls = |bind: &Bind<ListenerSpec>| matches!(bind.spec.at, ListenAddr::Tls(_));
-    if tls.is_none()
-        && let Some((specs, setting)) = sources.find("listen", |layer| list(&layer.listen))
-        && let Some(i) = listeners.iter().position(is_tls)
-    {
-        return Err(format!("{}: {} needs tls-cert and tls-key", setting.element(i), specs[i]));
-    }
-    Ok(tls)
 }
 
 fn load_web_root(sources: &Sources) -> Result<Option<PathBuf>, String> {

@@ -8,22 +8,31 @@ use std::{
 };
 
 use super::sources::Setting;
-use crate::{net::tls::server::ServerTls, service::chat::Token, text::io_error};
+use crate::{
+    net::tls::{identity::has_private_key, server::ServerTls},
+    service::chat::Token,
+    text::io_error,
+};
 
-/// Reads the server's certificate and key, if they were given.
+/// Reads the server's certificate and key, if they were given. The certificate's file may hold the
+/// key as well. With `redirects`, browsers that use plain HTTP are redirected.
 pub(super) fn server_tls(
     cert: Option<(PathBuf, Setting<'_>)>,
     key: Option<(PathBuf, Setting<'_>)>,
+    redirects: bool,
 ) -> Result<Option<Arc<ServerTls>>, String> {
+    let read = |cert: &Path, key: &Path| {
+        let tls = ServerTls::read(cert, key, redirects)?;
+        warn_of_access(key);
+        Ok(Some(tls.into()))
+    };
     match (cert, key) {
         (None, None) => Ok(None),
-        (Some((cert, _)), Some((key, _))) => {
-            let tls = ServerTls::read(&cert, &key)?;
-            warn_of_access(&key);
-            Ok(Some(tls.into()))
-        }
+        (Some((cert, _)), Some((key, _))) => read(&cert, &key),
+        (Some((both, _)), None) if has_private_key(&both) => read(&both, &both),
         (Some((_, cert)), None) => {
-            Err(format!("{cert} needs {}, its private key", cert.beside("tls-key")))
+            let key = cert.beside("tls-key");
+            Err(format!("{cert} needs {key}, its private key, which is not in the same file"))
         }
         (None, Some((_, key))) => {
             Err(format!("{key} needs {}, its certificate", key.beside("tls-cert")))

@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use super::{BindAddress, ConfigLayer, RouteSpec, environment, file};
+use super::{ConfigLayer, ForwardSpec, HttpAddress, RouteSpec, environment, file};
 
 /// The layers of all sources, in descending priority.
 #[derive(Debug)]
@@ -60,36 +60,65 @@ impl Sources {
         ]))
     }
 
-    /// The settings of `echogate gateway`: `route` at `/` and `/websockify`, on `address`.
+    /// The settings of `echogate gateway`: `route` on `address`.
     ///
     /// # Errors
     ///
     /// One line that names a setting in conflict with the arguments of the command.
     pub(crate) fn into_gateway(
         mut self,
-        address: BindAddress,
-        route: &RouteSpec,
+        address: HttpAddress,
+        route: RouteSpec,
     ) -> Result<Sources, String> {
-        let conflicts = [
+        self.reject("gateway", &["http", "listen", "route", "forward"])?;
+        let [(_, flags), ..] = &mut self.0;
+        flags.http = vec![address];
+        flags.route = vec![route];
+        Ok(self)
+    }
+
+    /// The settings of `echogate forward`: only `forward`, and HTTP where it is given.
+    ///
+    /// # Errors
+    ///
+    /// One line that names a setting in conflict with the arguments of the command.
+    pub(crate) fn into_forward(mut self, forward: ForwardSpec) -> Result<Sources, String> {
+        self.reject("forward", &["listen", "route", "forward"])?;
+        let [(_, flags), ..] = &mut self.0;
+        flags.forward = vec![forward];
+        flags.without_http = true;
+        Ok(self)
+    }
+
+    /// Whether HTTP is served only on addresses that are given.
+    pub(super) fn without_http(&self) -> bool {
+        self.0.iter().any(|(_, layer)| layer.without_http)
+    }
+
+    /// Rejects the settings `flags`, which the command `command` replaces.
+    fn reject(&self, command: &str, flags: &[&str]) -> Result<(), String> {
+        let given = [
             ("http", self.find("http", |layer| list(&layer.http)).map(|(_, name)| name)),
             ("listen", self.find("listen", |layer| list(&layer.listen)).map(|(_, name)| name)),
             ("route", self.find("route", |layer| list(&layer.route)).map(|(_, name)| name)),
+            ("forward", self.find("forward", |layer| list(&layer.forward)).map(|(_, name)| name)),
         ];
-        for (flag, name) in conflicts {
+        for (flag, name) in given.into_iter().filter(|(flag, _)| flags.contains(flag)) {
             let Some(name) = name else { continue };
-            let instead = match flag {
-                "http" => "its first argument is the address to listen on",
-                "listen" => "only serve runs services",
-                _ => "its second argument is the upstream; only serve takes routes",
+            let instead = match (command, flag) {
+                ("gateway", "http") => "its first argument is the address to listen on",
+                ("gateway", "route") => {
+                    "its second argument is the upstream; only serve takes routes"
+                }
+                ("forward", "forward") => {
+                    "its arguments are the forward; serve takes more than one"
+                }
+                (_, "listen") => "only serve runs services",
+                _ => "only serve takes routes and forwards",
             };
-            return Err(format!("{name} cannot be used with gateway: {instead}"));
+            return Err(format!("{name} cannot be used with {command}: {instead}"));
         }
-        let [(_, flags), ..] = &mut self.0;
-        flags.http = vec![address];
-        flags.route = ["/", "/websockify"]
-            .map(|path| RouteSpec { path: path.to_owned(), ..route.clone() })
-            .into();
-        Ok(self)
+        Ok(())
     }
 
     /// The value of a setting from the first source that gives it.

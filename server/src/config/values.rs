@@ -7,10 +7,10 @@ use jiff::tz::TimeZone;
 
 use crate::{net::authority::Host, text::escape::escape};
 
-/// An error in `SERVICE=URL` or `PATH=URL`.
+/// An error in `SERVICE=URL`, `PATH=URL` or `LISTEN=URL`.
 #[derive(Debug)]
-pub(super) enum SpecError {
-    /// The service or the path is wrong.
+pub(crate) enum SpecError {
+    /// The part before the URL is wrong.
     Name(String),
     /// The URL is wrong.
     Url(String),
@@ -36,11 +36,29 @@ pub(super) fn known_options(endpoint: &Endpoint, known: &[&str]) -> Result<(), S
             };
             return Err(format!("{endpoint}: unknown option \"{key}\": {expected}"));
         }
-        if endpoint.options[..i].iter().any(|(before, _)| before == key) {
+        let may_repeat = key == "header";
+        if !may_repeat && endpoint.options[..i].iter().any(|(before, _)| before == key) {
             return Err(format!("{endpoint}: option \"{key}\" is given twice"));
         }
     }
     Ok(())
+}
+
+/// Parses `[HOST:]PORT`, where a port alone is one of this machine only.
+pub(super) fn parse_bind(text: &str) -> Result<HostPort, String> {
+    match text.parse() {
+        Ok(port) if text.bytes().all(|b| b.is_ascii_digit()) => {
+            Ok(HostPort { host: "localhost".to_owned(), port })
+        }
+        _ => parse_host_port(text),
+    }
+}
+
+/// Parses `HOST:PORT`, and checks the host.
+pub(super) fn parse_host_port(text: &str) -> Result<HostPort, String> {
+    let at: HostPort = text.parse().map_err(|e: EndpointError| e.to_string())?;
+    check_host(&at.host)?;
+    Ok(at)
 }
 
 /// Checks the host of a socket address: a valid host name or an IP address.
@@ -161,20 +179,6 @@ impl FromStr for Size {
                     .to_owned())
             }
         }
-    }
-}
-
-/// `HOST:PORT` that HTTP is served on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct BindAddress(pub HostPort);
-
-impl FromStr for BindAddress {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<BindAddress, String> {
-        let at: HostPort = text.parse().map_err(|e: EndpointError| e.to_string())?;
-        check_host(&at.host)?;
-        Ok(BindAddress(at))
     }
 }
 

@@ -31,11 +31,13 @@ pub(crate) enum Refusal {
     ProxyHeader,
     /// The TLS handshake failed.
     Tls,
+    /// The request has passed this server before.
+    Loop,
 }
 
 impl Refusal {
     /// All reasons.
-    pub(crate) const ALL: [Refusal; 12] = [
+    pub(crate) const ALL: [Refusal; 13] = [
         Refusal::Policy,
         Refusal::NoRoute,
         Refusal::MaxConnections,
@@ -48,6 +50,7 @@ impl Refusal {
         Refusal::UpstreamFailed,
         Refusal::ProxyHeader,
         Refusal::Tls,
+        Refusal::Loop,
     ];
 
     /// The value of the label `reason` in `/metrics`.
@@ -65,6 +68,7 @@ impl Refusal {
             Refusal::UpstreamFailed => "upstream_failed",
             Refusal::ProxyHeader => "proxy_header",
             Refusal::Tls => "tls",
+            Refusal::Loop => "loop",
         }
     }
 }

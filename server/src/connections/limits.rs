@@ -92,7 +92,7 @@ impl fmt::Display for LimitReached {
                 )
             }
             LimitReached::Route(max) => {
-                write!(f, "the route is full: {max} connections (max={max})")
+                write!(f, "the route or forward is full: {max} connections (max={max})")
             }
         }
     }
@@ -211,16 +211,11 @@ impl Limits {
         };
         permit.forget();
         let permit = ConnectionPermit { limits: self.clone(), address: None, route: None };
-        let mut permit = permit.for_address(ip)?;
-        if let Some(RouteLimit { max, used }) = route {
-            let max = max.unwrap_or(u32::MAX);
-            let more = |used| (used < max).then_some(used + 1);
-            if used.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_err() {
-                return Err(LimitReached::Route(max));
-            }
-            permit.route = Some(used.clone());
+        let permit = permit.for_address(ip)?;
+        match route {
+            Some(route) => permit.for_route(route),
+            None => Ok(permit),
         }
-        Ok(permit)
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -307,6 +302,25 @@ impl ConnectionPermit {
         };
         drop(counts);
         self.address = Some(address.ok_or(LimitReached::Address(ip, max))?);
+        Ok(self)
+    }
+
+    /// Counts the permit on a route or a forward.
+    ///
+    /// # Errors
+    ///
+    /// When its limit is reached; the permit is released.
+    pub(crate) fn for_route(
+        mut self,
+        route: &RouteLimit,
+    ) -> Result<ConnectionPermit, LimitReached> {
+        let RouteLimit { max, used } = route;
+        let max = max.unwrap_or(u32::MAX);
+        let more = |used| (used < max).then_some(used + 1);
+        if used.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_err() {
+            return Err(LimitReached::Route(max));
+        }
+        self.route = Some(used.clone());
         Ok(self)
     }
 }

@@ -1,11 +1,19 @@
-//! The relay between a WebSocket client and its upstream.
+//! The relay between a WebSocket and a byte stream.
 //!
-//! The relay changes no payload and does not depend on the upstream's protocol. One task serves a
+//! The *WebSocket side* carries messages, the *stream side* bytes or datagrams. Which of them is
+//! the client depends on the [`Role`] of this end of the WebSocket:
+//!
+//! | role | WebSocket side | stream side |
+//! | --- | --- | --- |
+//! | server (a route) | the client | its upstream |
+//! | client (a forward) | the upstream | its client |
+//!
+//! The relay changes no payload and does not depend on the stream's protocol. One task serves a
 //! connection; each time it is woken it relays in both directions as far as possible:
 //!
 //! ```text
-//! client  --frames-->  Decoder  --payload-->  upstream     client_to_upstream.rs
-//! client  <--frames--  Framer   <---bytes---  upstream     upstream_to_client.rs
+//! WebSocket  --frames-->  Decoder  --payload-->  stream     messages_to_stream.rs
+//! WebSocket  <--frames--  Framer   <---bytes---  stream     stream_to_messages.rs
 //! ```
 //!
 //! Each direction reads only after all bytes of its previous read are written. So a peer that does
@@ -14,21 +22,21 @@
 //!
 //! The end of a connection is implemented in four files: state.rs has its states, with their
 //! diagram; close.rs the closing handshake; timeouts.rs the deadlines; and delivery.rs the delivery
-//! of the bytes that the client sent before its end. The upstream's connection ends in order (FIN,
-//! with TLS after a close_notify) only if the client has declared its input complete, by a Close or
-//! by the end of input of half-close. Otherwise, if for example the client vanishes, violates the
-//! protocol or does not answer, it ends by a reset, so that no truncated upload looks complete.
+//! of the bytes that the WebSocket peer sent before its end. The stream ends in order (FIN, with
+//! TLS after a close_notify) only if the WebSocket peer has declared its output complete, by a Close
+//! or by the end of input of half-close. Otherwise, if for example the peer vanishes, violates the
+//! protocol or does not answer, the stream ends by a reset, so that nothing truncated looks
+//! complete. What differs between the roles is in role.rs.
 
-mod client_to_upstream;
 mod close;
 mod delivery;
-mod gather;
-mod heartbeat;
-mod latency;
-mod pongs;
+mod end;
+mod messages_to_stream;
+mod payload;
+mod role;
 mod state;
+mod stream_to_messages;
 mod timeouts;
-mod upstream_to_client;
 
 use std::{
     pin::Pin,
@@ -39,22 +47,28 @@ use std::{
 
 use echogate_proto::{
     framing::{Framer, Framing, FramingOptions},
-    ws::Decoder,
+    ws::{Decoder, Role},
 };
 use tokio::time::Instant;
 
 use self::{
-    client_to_upstream::Undecoded,
     close::Closing,
-    heartbeat::Heartbeat,
-    latency::Latency,
-    pongs::Pongs,
-    state::{ClientIn, ClientOut, UpstreamEnd, UpstreamIn, UpstreamOut},
-    upstream_to_client::PartialReply,
+    messages_to_stream::Undecoded,
+    state::{StreamEnd, StreamIn, StreamOut, WsIn, WsOut},
+    stream_to_messages::PartialReply,
+};
+pub(in crate::gateway) use self::{
+    close::SHUTDOWN,
+    timeouts::{CLOSE_TIMEOUT, IDLE},
 };
 pub(crate) use self::{close::reject, state::End};
 use crate::{
     connections::registry::RegistryGuard,
+    gateway::websocket::{
+        heartbeat::{Heartbeat, PingTimes},
+        latency::Latency,
+        pongs::Pongs,
+    },
     net::stream::Transport,
     runtime::{
         buffer_pool,
@@ -64,69 +78,81 @@ use crate::{
     },
 };
 
-/// The settings of a route's connections.
+/// The settings of the connections of a route or forward.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BridgeConfig {
     /// The rule for message boundaries.
     pub(crate) framing: Framing,
     /// The options of the framing.
     pub(crate) framing_options: FramingOptions,
-    /// The largest message accepted from the client, in bytes.
+    /// The largest message accepted from the WebSocket peer, in bytes.
     pub(crate) max_message: u64,
-    /// The silence of the client after which a Ping is sent.
+    /// The silence of the WebSocket peer after which a Ping is sent.
     pub(crate) ping_interval: Duration,
-    /// The silence after a Ping after which the client is considered lost.
+    /// The silence after a Ping after which the WebSocket peer is considered lost.
     pub(crate) ping_timeout: Duration,
     /// The time without payload after which a connection is closed.
     pub(crate) idle_timeout: Option<Duration>,
 }
 
+impl BridgeConfig {
+    /// The times of the heartbeat.
+    pub(in crate::gateway) fn ping_times(&self) -> PingTimes {
+        PingTimes { interval: self.ping_interval, timeout: self.ping_timeout }
+    }
+}
+
 /// The negotiated terms of one connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Negotiated {
-    /// The settings of the route.
+    /// The settings of the route or forward.
     pub(crate) config: Arc<BridgeConfig>,
     /// Whether the subprotocol `half-close` was negotiated: an empty binary message ends the input
     /// of one direction, and the other direction stays open.
     pub(crate) half_close: bool,
 }
 
-/// Relays between a client and an upstream until both connections have ended, and records the end.
-/// `read_ahead` holds the client's bytes that were read together with the handshake.
+/// Relays between a WebSocket, at whose end this process has the `role`, and a stream until both
+/// connections have ended, and records the end. `read_ahead` holds the bytes of the WebSocket peer
+/// that were read together with the handshake.
 ///
 /// Not an `async fn`, whose future would store every argument twice: each connection has one.
-pub(crate) fn run<C, U>(
-    client: C,
-    upstream: U,
+pub(crate) fn run<W, S>(
+    role: Role,
+    ws: W,
+    stream: S,
     read_ahead: &[u8],
     negotiated: Negotiated,
     entry: RegistryGuard,
     drain: &Drain,
-) -> impl Future<Output = End> + use<C, U>
+) -> impl Future<Output = End> + use<W, S>
 where
-    C: Transport,
-    U: Transport,
+    W: Transport,
+    S: Transport,
 {
     let Negotiated { config, half_close } = negotiated;
+    debug_assert_eq!(stream.reads_messages(), config.framing == Framing::Datagrams);
+    let framer = Framer::with_options(config.framing, &config.framing_options);
     Bridge {
-        client,
-        upstream,
+        ws,
+        stream,
         entry,
-        decoder: Decoder::new(config.max_message),
-        framer: Framer::with_options(config.framing, &config.framing_options),
+        decoder: Decoder::with_role(role, config.max_message.min(framer.max_message())),
+        framer,
         half_close,
-        client_in: ClientIn::Open,
-        client_out: ClientOut::Open,
-        upstream_out: UpstreamOut::Open,
-        upstream_in: UpstreamIn::Open,
-        upstream_end: UpstreamEnd::InOrder,
+        ws_in: WsIn::Open,
+        ws_out: WsOut::Open,
+        stream_out: StreamOut::Open,
+        stream_in: StreamIn::Open,
+        stream_end: StreamEnd::InOrder,
         closing: None,
         last_byte: None,
         only_empty_fragments: false,
         undecoded: Undecoded::new(read_ahead),
+        fragments: None,
         partial_reply: None,
-        to_upstream: WriteBuffer::default(),
-        to_client: WriteBuffer::default(),
+        to_stream: WriteBuffer::default(),
+        to_ws: WriteBuffer::default(),
         pongs: None,
         ping_due: false,
         heartbeat: Heartbeat::new(Instant::now()),
@@ -137,34 +163,37 @@ where
     }
 }
 
-struct Bridge<C, U> {
-    client: C,
-    upstream: U,
+struct Bridge<W, S> {
+    ws: W,
+    stream: S,
     entry: RegistryGuard,
     config: Arc<BridgeConfig>,
     half_close: bool,
     decoder: Decoder,
     framer: Framer,
-    client_in: ClientIn,
-    client_out: ClientOut,
-    upstream_out: UpstreamOut,
-    upstream_in: UpstreamIn,
-    upstream_end: UpstreamEnd,
+    ws_in: WsIn,
+    ws_out: WsOut,
+    stream_out: StreamOut,
+    stream_in: StreamIn,
+    stream_end: StreamEnd,
     /// The state of the closing handshake and of the delivery, once one of them has begun.
     closing: Option<Box<Closing>>,
-    /// The last payload byte so far of the client's current message (framing `line`).
+    /// The last payload byte so far of the WebSocket peer's current message (framing `line`).
     last_byte: Option<u8>,
-    /// Whether the client's current binary message consists of empty fragments so far: with
+    /// Whether the WebSocket peer's current binary message consists of empty fragments so far: with
     /// half-close it is the end of input if it remains empty.
     only_empty_fragments: bool,
-    /// Bytes of the client that are not decoded yet.
+    /// Bytes of the WebSocket peer that are not decoded yet.
     undecoded: Option<Box<Undecoded>>,
-    /// The upstream's last bytes, an incomplete reply or line.
+    /// The fragments so far of a message that is written whole (framing `length` and datagrams).
+    #[expect(clippy::box_collection, reason = "most connections never have any")]
+    fragments: Option<Box<Vec<u8>>>,
+    /// The last bytes of the stream, an incomplete reply, record or line.
     partial_reply: Option<Box<PartialReply>>,
-    /// Payload that is not written to the upstream yet.
-    to_upstream: WriteBuffer,
-    /// Frames that are not written to the client yet.
-    to_client: WriteBuffer,
+    /// Payload that is not written to the stream yet.
+    to_stream: WriteBuffer,
+    /// Frames that are not written to the WebSocket yet.
+    to_ws: WriteBuffer,
     /// Pong frames that are to be written.
     pongs: Option<Box<Pongs>>,
     /// Whether a Ping is to be sent.
@@ -175,21 +204,21 @@ struct Bridge<C, U> {
     watch: ShutdownWatch,
 }
 
-impl<C: Transport, U: Transport> Future for Bridge<C, U> {
+impl<W: Transport, S: Transport> Future for Bridge<W, S> {
     type Output = End;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
         let bridge = self.get_mut();
         let end = ready!(buffer_pool::with(|scratch| bridge.poll_all(cx, scratch)));
-        if bridge.upstream_end == UpstreamEnd::Reset {
-            bridge.upstream.reset_on_drop();
+        if bridge.stream_end == StreamEnd::Reset {
+            bridge.stream.reset_on_drop();
         }
         bridge.entry.ended(&end);
         Poll::Ready(end)
     }
 }
 
-impl<C: Transport, U: Transport> Bridge<C, U> {
+impl<W: Transport, S: Transport> Bridge<W, S> {
     /// Relays until neither side is ready or the connection has ended.
     fn poll_all(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<End> {
         let now = Instant::now();
@@ -198,11 +227,11 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
             if stage == Stage::Cut {
                 return Poll::Ready(self.cut());
             }
-            let before = (self.close_is_decided(), self.client_in.is_gone());
-            let idle = self.poll_client_to_upstream(cx, scratch, now);
-            let reopened = self.poll_upstream_to_client(cx, scratch, now);
+            let before = (self.close_is_decided(), self.ws_in.is_gone());
+            let idle = self.poll_messages_to_stream(cx, scratch, now);
+            let reopened = self.poll_stream_to_messages(cx, scratch, now);
             // An end that was detected in this direction affects the other one.
-            let ended = before != (self.close_is_decided(), self.client_in.is_gone());
+            let ended = before != (self.close_is_decided(), self.ws_in.is_gone());
             if self.advance_close(stage, idle) || reopened || ended {
                 continue;
             }

@@ -1,55 +1,42 @@
 //! The connection to a route's upstream, and the failures of dialling.
 
-use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, io, time::Duration};
 
-use axum::http::StatusCode;
-use echogate_proto::{close::CloseCode, endpoint::UnixPath};
+use axum::http::{HeaderMap, StatusCode, header};
+use echogate_proto::close::CloseCode;
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpStream, UnixStream},
     time::{Instant, timeout_at},
 };
 
-use super::streams::UpstreamStream;
+use super::{
+    streams::UpstreamStream,
+    upstream::{Connected, Upstream, WebSocketStream},
+};
 use crate::text::io_error::describe;
 use crate::{
+    config::WebSocketSpec,
     connections::{counters::Refusal, registry::Peer},
     gateway::in_memory::InMemoryStream,
     net::{
-        hairpin::{Hairpin, Hairpins},
+        hairpin::Hairpin,
         happy_eyeballs::ConnectError,
-        proxy::{self, ConnectionError, Destination, Proxy, ProxyError, ProxyFailure},
+        proxy::{self, ConnectionError, Destination, ProxyError, ProxyFailure},
         stream::Stream,
         tls::client::{ClientTls, TlsError},
+        websocket::{Opened, Opening, OpeningError, Rejection},
     },
-    service::backend::ServiceInstance,
 };
 
-/// The upstream of a route, resolved after the listeners are bound.
-#[derive(Clone, Debug)]
-pub(crate) enum Upstream {
-    /// A TCP server.
-    Tcp(Destination),
-    /// A TCP listener of this process.
-    Listener(SocketAddr, Hairpins),
-    /// A TLS server.
-    Tls(Destination, Arc<ClientTls>),
-    /// A Unix stream socket.
-    Unix(UnixPath),
-    /// A built-in service, in memory.
-    Service(ServiceInstance),
-}
-
-impl fmt::Display for Upstream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Upstream::Tcp(at) => write!(f, "tcp://{at}"),
-            Upstream::Listener(at, _) => write!(f, "tcp://{at}"),
-            Upstream::Tls(at, _) => write!(f, "tls://{at}"),
-            Upstream::Unix(path) => write!(f, "unix://{path}"),
-            Upstream::Service(backend) => write!(f, "service:{}", backend.service()),
-        }
-    }
+/// The client for whom an upstream is dialled, and what is sent to the upstream first.
+#[derive(Debug)]
+pub(crate) struct DialRequest {
+    pub(crate) client: Peer,
+    /// A PROXY header or nothing: precedes even the TLS handshake.
+    pub(crate) prelude: Vec<u8>,
+    /// Header fields of the opening handshake with a WebSocket server, besides those of the URL.
+    pub(crate) headers: HeaderMap,
 }
 
 /// The failure to connect to an upstream.
@@ -61,22 +48,15 @@ pub(crate) struct DialError {
     pub(crate) code: CloseCode,
     /// The reason, for the response or the Close frame.
     pub(crate) reason: String,
+    /// Header fields of the response, from that of a WebSocket server.
+    pub(crate) headers: HeaderMap,
     /// The counter of `/metrics` that the failure belongs to.
     pub(crate) refusal: Refusal,
 }
 
 impl Upstream {
-    /// The proxy through which the upstream is connected to.
-    pub(crate) fn proxy(&self) -> Option<&Proxy> {
-        match self {
-            Upstream::Tcp(to) | Upstream::Tls(to, _) => to.proxy.as_ref(),
-            Upstream::Listener(..) | Upstream::Unix(_) | Upstream::Service(_) => None,
-        }
-    }
-
-    /// Connects to the upstream for a client. Name resolution, connection and TLS handshake together
-    /// may take the time `within`. `prelude`, a PROXY header or nothing, is sent first, before the
-    /// TLS handshake.
+    /// Connects to the upstream for a client. Name resolution, connection, TLS and WebSocket
+    /// handshake together may take the time `within`.
     ///
     /// # Errors
     ///
@@ -84,43 +64,38 @@ impl Upstream {
     /// answer in time, or its certificate is not trusted ([`DialError::refusal`]).
     pub(crate) async fn dial(
         &self,
-        client: Peer,
+        request: DialRequest,
         within: Duration,
-        prelude: &[u8],
-    ) -> Result<UpstreamStream, DialError> {
+    ) -> Result<Connected, DialError> {
         let limit = Limit { within, deadline: Instant::now() + within };
+        let DialRequest { client, prelude, headers } = request;
         let stream: Stream = match self {
-            Upstream::Tcp(at) => {
-                let stream = limit.connect(at).await?;
-                limit.apply(prepared(stream, prelude)).await?.into()
-            }
+            Upstream::Tcp(to) => limit.tcp(to, &prelude).await?.into(),
             Upstream::Listener(at, hairpins) => {
                 let hairpin = Hairpin { has_proxy_header: !prelude.is_empty() };
                 let dialling =
-                    async { prepared(hairpins.connect(*at, hairpin).await?, prelude).await };
+                    async { prepared(hairpins.connect(*at, hairpin).await?, &prelude).await };
                 limit.apply(dialling).await?.into()
             }
-            Upstream::Tls(at, trust) => {
-                let stream = limit.connect(at).await?;
-                let handshake =
-                    async { trust.connect("upstream", prepared(stream, prelude).await?).await };
-                limit.apply(handshake).await?.into()
-            }
+            Upstream::Tls(to, trust) => limit.tls(to, trust, &prelude).await?,
             Upstream::Unix(path) => {
                 let dialling = async {
                     let mut stream = UnixStream::connect(path).await?;
-                    stream.write_all(prelude).await?;
+                    stream.write_all(&prelude).await?;
                     Ok(stream)
                 };
                 limit.apply(dialling).await?.into()
             }
+            Upstream::WebSocket(spec, to) => {
+                return limit.websocket(spec, to, headers).await.map(Connected::WebSocket);
+            }
+            Upstream::Udp(_) | Upstream::UnixGram(_) => todo!(),
             Upstream::Service(backend) => {
-                return Ok(UpstreamStream::InMemory(InMemoryStream::new(
-                    backend.open(client, false),
-                )));
+                let stream = InMemoryStream::new(backend.open(client, false));
+                return Ok(Connected::Stream(UpstreamStream::InMemory(stream)));
             }
         };
-        Ok(UpstreamStream::Net(stream))
+        Ok(Connected::Stream(UpstreamStream::Net(stream)))
     }
 }
 
@@ -156,6 +131,59 @@ impl Limit {
             ProxyFailure::TimedOut => self.timed_out(),
             failure => {
                 let reason = format!("the proxy cannot connect to the upstream: {failure}");
+                DialError::new(StatusCode::BAD_GATEWAY, Refusal::UpstreamFailed, reason)
+            }
+        }
+    }
+
+    async fn tcp(&self, to: &Destination, prelude: &[u8]) -> Result<TcpStream, DialError> {
+        let stream = self.connect(to).await?;
+        self.apply(prepared(stream, prelude)).await
+    }
+
+    async fn tls(
+        &self,
+        to: &Destination,
+        trust: &ClientTls,
+        prelude: &[u8],
+    ) -> Result<Stream, DialError> {
+        let stream = self.tcp(to, prelude).await?;
+        self.apply(trust.connect("upstream", stream)).await.map(Stream::from)
+    }
+
+    /// Connects to a WebSocket server. The header fields `more` are sent beside those of its URL,
+    /// which take precedence.
+    async fn websocket(
+        &self,
+        spec: &WebSocketSpec,
+        to: &Destination,
+        more: HeaderMap,
+    ) -> Result<WebSocketStream, DialError> {
+        let mut stream = match &spec.tls {
+            Some(trust) => self.tls(to, trust, b"").await?,
+            None => self.tcp(to, b"").await?.into(),
+        };
+        let mut headers = more;
+        headers.extend(spec.headers.clone());
+        let opening = Opening {
+            role: "upstream",
+            at: &spec.at,
+            tls: spec.tls.is_some(),
+            path: &spec.path,
+            headers: &headers,
+        };
+        let opened = opening.perform(&mut stream, self.deadline).await;
+        let Opened { protocol, early } = opened.map_err(|error| self.opening_error(error))?;
+        Ok(WebSocketStream { stream, early, protocol })
+    }
+
+    fn opening_error(&self, error: OpeningError) -> DialError {
+        match error {
+            OpeningError::Stream(error) => self.error(&error, 1),
+            OpeningError::TimedOut => self.timed_out(),
+            OpeningError::Rejected(rejection) => DialError::rejected(&rejection),
+            error => {
+                let reason = error.to_string();
                 DialError::new(StatusCode::BAD_GATEWAY, Refusal::UpstreamFailed, reason)
             }
         }
@@ -199,7 +227,32 @@ impl Limit {
 
 impl DialError {
     fn new(status: StatusCode, refusal: Refusal, reason: String) -> DialError {
-        DialError { status, code: CloseCode::INTERNAL_ERROR, reason, refusal }
+        let headers = HeaderMap::new();
+        DialError { status, code: CloseCode::INTERNAL_ERROR, reason, refusal, headers }
+    }
+
+    /// The error for a response other than 101: its status and what belongs to the status are
+    /// passed on, except those that say nothing of the client's request.
+    fn rejected(rejection: &Rejection) -> DialError {
+        let status = match rejection.status {
+            status if status.is_client_error() || status.is_server_error() => status,
+            _ => StatusCode::BAD_GATEWAY,
+        };
+        let code = match status {
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                CloseCode::TRY_AGAIN_LATER
+            }
+            status if status.is_client_error() => CloseCode::POLICY,
+            _ => CloseCode::INTERNAL_ERROR,
+        };
+        let mut headers = HeaderMap::new();
+        for name in [header::WWW_AUTHENTICATE, header::RETRY_AFTER] {
+            for value in rejection.headers.get_all(&name) {
+                headers.append(&name, value.clone());
+            }
+        }
+        let reason = rejection.to_string();
+        DialError { status, code, reason, refusal: Refusal::UpstreamRefused, headers }
     }
 
     fn unresolved(cause: &impl fmt::Display) -> DialError {

@@ -39,19 +39,32 @@ pub(crate) struct Handshake {
     protocol: Option<HeaderValue>,
 }
 
+/// The rule by which one of the offered subprotocols is selected.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ProtocolChoice<'a> {
+    /// By the route's own subprotocol, and by its framing.
+    Framing(Option<&'a str>, Framing),
+    /// By the upstream, a WebSocket server ([`Handshake::select`]).
+    Upstream,
+}
+
+impl ProtocolChoice<'_> {
+    /// The choice on a route without options.
+    pub(crate) const ANY: ProtocolChoice<'static> = ProtocolChoice::Framing(None, Framing::Bytes);
+}
+
 impl Handshake {
-    /// Checks the head of a request on a route of this `framing` whose own subprotocol is `own`.
+    /// Checks the head of a request.
     pub(crate) fn of(
         request: &Parts,
-        own: Option<&str>,
-        framing: Framing,
+        choice: ProtocolChoice<'_>,
     ) -> Result<Handshake, NotAHandshake> {
         let headers = &request.headers;
         if is_http2_handshake(&request.method, &request.extensions) {
             // RFC 8441 section 5: Sec-WebSocket-Key is not used.
             return match single(headers, header::SEC_WEBSOCKET_VERSION) {
                 Some(version) if version == "13" => {
-                    let protocol = choose_protocol(headers, own, framing)?;
+                    let protocol = choose_protocol(headers, choice)?;
                     Ok(Handshake { accept: None, protocol })
                 }
                 _ => Err(NotAHandshake::BadVersion),
@@ -78,8 +91,13 @@ impl Handshake {
         }
         Ok(Handshake {
             accept: Some(derive_accept_key(key.as_bytes())),
-            protocol: choose_protocol(headers, own, framing)?,
+            protocol: choose_protocol(headers, choice)?,
         })
+    }
+
+    /// Selects the subprotocol that the upstream selected.
+    pub(crate) fn select(&mut self, protocol: Option<&str>) {
+        self.protocol = protocol.and_then(|protocol| HeaderValue::from_str(protocol).ok());
     }
 
     /// Whether half-close was negotiated.
@@ -207,13 +225,13 @@ fn is_key(key: &[u8]) -> bool {
 /// [`NotAHandshake::BadProtocol`].
 fn choose_protocol(
     headers: &HeaderMap,
-    own: Option<&str>,
-    framing: Framing,
+    choice: ProtocolChoice<'_>,
 ) -> Result<Option<HeaderValue>, NotAHandshake> {
     let lines = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL);
     if !lines.into_iter().all(|line| is_token_list(line.as_bytes())) {
         return Err(NotAHandshake::BadProtocol);
     }
+    let ProtocolChoice::Framing(own, framing) = choice else { return Ok(None) };
     let offered: Vec<_> = values(headers, header::SEC_WEBSOCKET_PROTOCOL)
         .filter(|offered| *offered != "base64" && framing.fits(offered))
         .collect();
@@ -247,7 +265,8 @@ mod tests {
         for (name, value) in lines {
             request = request.header(*name, *value);
         }
-        Handshake::of(&request.body(()).unwrap().into_parts().0, Some("own"), framing)
+        let choice = ProtocolChoice::Framing(Some("own"), framing);
+        Handshake::of(&request.body(()).unwrap().into_parts().0, choice)
     }
 
     const GOOD: [(&str, &str); 4] = [
@@ -308,7 +327,7 @@ mod tests {
 
     #[test]
     fn the_chosen_subprotocol_fits_the_framing() {
-        use Framing::{Bytes, Line, Message, Text};
+        use Framing::{Bytes, Length, Line, Message, Text};
         let both = "binary.ircv3.net, text.ircv3.net";
         for (framing, offer, chosen) in [
             (Line, both, Some("text.ircv3.net")),
@@ -322,6 +341,8 @@ mod tests {
             (Line, "binary, own", Some("own")),
             (Line, "binary", Some("binary")),
             (Bytes, "text.ircv3.net, binary", Some("binary")),
+            (Length, "half-close", None),
+            (Length, "half-close, own", Some("own")),
         ] {
             let lines = [&GOOD[..], &[("sec-websocket-protocol", offer)]].concat();
             let protocol = check_on(framing, &lines).unwrap().protocol;

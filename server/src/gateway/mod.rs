@@ -4,37 +4,72 @@
 //! - [`handshake`]: the opening handshake (RFC 6455 section 4.2.1)
 //! - [`origin`]: the pages that may connect, and the hosts under which requests are answered
 //! - [`switching`]: the head of a 101 response as it is written
-//! - [`dial`]: the connection to an upstream; [`in_memory`]: one to a built-in service
+//! - [`forward`]: a connection that is passed to an upstream
+//! - [`upstream`], [`dial`]: upstreams, and connections to them; [`in_memory`]: one to a built-in
+//!   service
 //! - [`streams`]: the streams of the two sides of a bridge
-//! - [`bridge`]: the relay between client and upstream
+//! - [`bridge`]: the relay between a WebSocket and a byte stream, in either role; [`relay`]: the one
+//!   between two sides of the same kind; [`websocket`]: the parts that relays with a WebSocket side
+//!   share; [`masking_key`]: the keys of a client's frames
 
 pub(crate) mod bridge;
 pub(crate) mod dial;
+pub(crate) mod forward;
 pub(crate) mod handshake;
 pub(crate) mod in_memory;
+pub(crate) mod masking_key;
 pub(crate) mod origin;
+pub(crate) mod relay;
 pub(crate) mod streams;
 pub(crate) mod switching;
 pub(crate) mod upgrade;
+pub(crate) mod upstream;
+pub(crate) mod websocket;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
 
 use hyper::upgrade::Upgraded;
 
-use self::dial::Upstream;
+use self::upstream::Upstream;
 use crate::{
-    connections::limits::RouteLimit,
-    net::{forwarded::Forwarded, proxy_protocol, stream::Stream},
+    connections::{
+        limits::RouteLimit,
+        registry::{Kind, Peer},
+    },
+    net::{
+        forwarded::Forwarded,
+        proxy_protocol::{self, ProxiedAddresses},
+        stream::Stream,
+    },
 };
 
 /// A WebSocket path of the HTTP server, and the upstream that it leads to.
 #[derive(Debug)]
 pub(crate) struct Route {
-    /// The path of the request.
+    /// The path of the request, or [`ANY_PATH`](crate::config::ANY_PATH).
     pub(crate) path: Arc<str>,
+    pub(crate) target: Target,
+}
+
+/// A socket whose connections are passed to an upstream.
+#[derive(Debug)]
+pub(crate) struct Forward {
+    /// The URL of the upstream, as the registry shows it.
+    pub(crate) name: Arc<str>,
+    /// The transport of the socket.
+    pub(crate) kind: Kind,
+    pub(crate) target: Target,
+}
+
+/// The upstream of a route or a forward, and the terms of its connections.
+#[derive(Debug)]
+pub(crate) struct Target {
     /// The upstream.
     pub(crate) upstream: Upstream,
-    /// The subprotocol that is chosen if the client offers it and no preferred one.
+    /// The subprotocol ([`TargetSpec`](crate::config::TargetSpec)).
     pub(crate) protocol: Option<String>,
     /// The version of the PROXY header that precedes the connection to the upstream.
     pub(crate) proxy: Option<proxy_protocol::Version>,
@@ -47,14 +82,30 @@ pub(crate) struct Route {
 /// The client of a request, with the information of trusted proxies applied.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
-    /// The client's address, as reported by trusted proxies.
-    pub(crate) peer: SocketAddr,
-    /// The address that the client connected to.
-    pub(crate) local: SocketAddr,
+    /// The client, as reported by trusted proxies.
+    pub(crate) peer: Peer,
+    /// The address that the client connected to; none for a Unix socket.
+    pub(crate) local: Option<SocketAddr>,
     /// Whether the connection is a TLS connection.
     pub(crate) is_tls: bool,
     /// The request as trusted HTTP proxies describe it.
     pub(crate) forwarded: Forwarded,
+}
+
+impl Client {
+    /// The addresses for a PROXY header; none for a process on this machine. The destination is
+    /// unspecified if a proxy passed the client on over a Unix socket.
+    fn proxied_addresses(&self) -> Option<ProxiedAddresses> {
+        let Peer::Address(source) = self.peer else { return None };
+        let destination = self.local.unwrap_or_else(|| {
+            let unspecified: IpAddr = match source {
+                SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+                SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+            };
+            (unspecified, 0).into()
+        });
+        Some(ProxiedAddresses { source, destination })
+    }
 }
 
 /// Takes the stream of an upgraded HTTP/1.1 connection out of hyper, or gives back the stream of

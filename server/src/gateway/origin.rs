@@ -166,6 +166,7 @@ pub(crate) fn is_page(headers: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connections::registry::Peer;
 
     fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -177,7 +178,7 @@ mod tests {
 
     fn forwarded(host: Option<&str>, scheme: Option<&'static str>) -> Forwarded {
         let host = host.map(|host| Authority::parse(host).unwrap());
-        Forwarded { client: ([203, 0, 113, 9], 0).into(), host, scheme }
+        Forwarded { client: Peer::Unknown, host, scheme }
     }
 
     fn refusal(

@@ -7,32 +7,34 @@ use axum::{
     Extension,
     body::Body,
     extract::{Query, State},
-    http::{Extensions, HeaderMap, Request, StatusCode, Uri, header, request::Parts},
+    http::{Extensions, HeaderMap, HeaderName, Request, StatusCode, Uri, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use echogate_proto::{close::CloseCode, framing::Framing};
+use echogate_proto::{close::CloseCode, ws::Role};
 use hyper::upgrade::OnUpgrade;
 use serde::Deserialize;
 
 use super::{
-    Client, Reclaim, Route,
-    handshake::Handshake,
+    Client, Reclaim, Route, Target,
+    dial::DialRequest,
+    handshake::{Handshake, ProtocolChoice},
     origin,
-    streams::{ClientStream, Http2Stream, UpstreamStream},
+    relay::messages::{self, ReadAhead},
+    streams::{ClientStream, Http2Stream},
+    upstream::{Connected, Upstream, WebSocketStream},
 };
 use crate::{
-    config::Settings,
+    config::{Settings, SideKind},
     connections::{
         counters::Refusal,
         limits::{
             ConnectionPermit, LimitReached,
             http::{Exemption, HttpPermit},
         },
-        registry::{ConnectionInfo, GatewayInfo, Kind, Peer},
+        registry::{ConnectionInfo, GatewayInfo, Kind},
     },
     context::ServerContext,
     gateway::{bridge, dial::DialError},
-    net::proxy_protocol::ProxiedAddresses,
     text::escape::escape,
 };
 
@@ -44,22 +46,33 @@ pub(crate) struct Refused {
     code: CloseCode,
     pub(crate) reason: String,
     counted_as: Refusal,
+    /// Header fields of the response.
+    headers: HeaderMap,
+}
+
+impl Refused {
+    fn new(status: StatusCode, code: CloseCode, reason: String, counted_as: Refusal) -> Refused {
+        Refused { status, code, reason, counted_as, headers: HeaderMap::new() }
+    }
 }
 
 impl From<DialError> for Refused {
     fn from(e: DialError) -> Refused {
-        Refused { status: e.status, code: e.code, reason: e.reason, counted_as: e.refusal }
+        let DialError { status, code, reason, refusal, headers } = e;
+        Refused { status, code, reason, counted_as: refusal, headers }
     }
 }
 
 impl From<LimitReached> for Refused {
     fn from(limit: LimitReached) -> Refused {
-        Refused {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            code: CloseCode::TRY_AGAIN_LATER,
-            reason: limit.to_string(),
-            counted_as: limit.refusal(),
-        }
+        let mut refused = Refused::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            CloseCode::TRY_AGAIN_LATER,
+            limit.to_string(),
+            limit.refusal(),
+        );
+        refused.headers.insert(header::RETRY_AFTER, RETRY_AFTER.into());
+        refused
     }
 }
 
@@ -75,7 +88,14 @@ pub(crate) async fn upgrade(
     request: Request<Body>,
 ) -> Response {
     let (mut request, _) = request.into_parts();
-    let handshake = match Handshake::of(&request, route.protocol.as_deref(), route.config.framing) {
+    let target = &route.target;
+    let choice = match target.upstream.kind() {
+        SideKind::WebSocket => ProtocolChoice::Upstream,
+        SideKind::Stream | SideKind::Datagrams => {
+            ProtocolChoice::Framing(target.protocol.as_deref(), target.config.framing)
+        }
+    };
+    let mut handshake = match Handshake::of(&request, choice) {
         Ok(handshake) => handshake,
         Err(error) => return error.into_response(),
     };
@@ -85,8 +105,11 @@ pub(crate) async fn upgrade(
     let Some(upgrade) = Upgrade::take(&mut request.extensions) else {
         return (StatusCode::BAD_REQUEST, "this connection cannot be upgraded\n").into_response();
     };
-    match admit(&context, &route, &client, &permit).await {
+    match admit(&context, target, &client, &permit, &request.headers).await {
         Ok((connection_permit, exemption, upstream)) => {
+            if let Connected::WebSocket(websocket) = &upstream {
+                handshake.select(websocket.protocol.as_deref());
+            }
             let (label, half_close) = (label(&request.uri), handshake.half_close());
             let setup =
                 BridgeSetup { client, label, connection_permit, exemption, upstream, half_close };
@@ -113,33 +136,66 @@ pub(crate) fn refused_by_policy(
         hosts: allow_host,
         origins: allow_origin,
     };
-    Some(Refused {
-        status: StatusCode::FORBIDDEN,
-        code: CloseCode::POLICY,
-        reason: addressed.refusal(headers)?,
-        counted_as: Refusal::Policy,
-    })
+    let reason = addressed.refusal(headers)?;
+    Some(Refused::new(StatusCode::FORBIDDEN, CloseCode::POLICY, reason, Refusal::Policy))
 }
 
 /// Takes a permit for a client, exempts its connection from the limits on HTTP connections, and
 /// dials the upstream.
 async fn admit(
     context: &ServerContext,
-    route: &Route,
+    target: &Target,
     client: &Client,
     permit: &Arc<HttpPermit>,
-) -> Result<(ConnectionPermit, Exemption, UpstreamStream), Refused> {
-    let connection_permit = context.limits.enter(Some(client.peer.ip()), Some(&route.limit))?;
+    headers: &HeaderMap,
+) -> Result<(ConnectionPermit, Exemption, Connected), Refused> {
+    if context.hops.has_passed(headers) {
+        let reason = "this request has passed this server already: the route leads to itself";
+        let status = StatusCode::LOOP_DETECTED;
+        return Err(Refused::new(status, CloseCode::POLICY, reason.to_owned(), Refusal::Loop));
+    }
+    let connection_permit = context.limits.enter(client.peer.ip(), Some(&target.limit))?;
     let exemption = permit.exempt();
-    let addresses = ProxiedAddresses { source: client.peer, destination: client.local };
-    let header = route.proxy.map(|version| version.header(Some(addresses)));
-    let (peer, within) = (Peer::Address(client.peer), context.settings.dial_timeout);
-    let upstream = route.upstream.dial(peer, within, &header.unwrap_or_default()).await?;
+    let prelude = target.proxy.map(|version| version.header(client.proxied_addresses()));
+    let headers = match &target.upstream {
+        Upstream::WebSocket(spec, _) => passed_headers(context, &spec.pass, headers),
+        _ => HeaderMap::new(),
+    };
+    let request =
+        DialRequest { client: client.peer.clone(), prelude: prelude.unwrap_or_default(), headers };
+    let upstream = target.upstream.dial(request, context.settings.dial_timeout).await?;
     Ok((connection_permit, exemption, upstream))
 }
 
+/// The header fields of a client's request that are sent to a WebSocket server: the offered
+/// subprotocols, the fields named in `pass`, and the hops so far.
+fn passed_headers(context: &ServerContext, pass: &[HeaderName], request: &HeaderMap) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for name in pass.iter().chain([&header::SEC_WEBSOCKET_PROTOCOL, &header::VIA]) {
+        for value in request.get_all(name) {
+            headers.append(name, value.clone());
+        }
+    }
+    context.hops.add(&mut headers);
+    headers
+}
+
+/// Answers a request on a route, or on a path without one.
+pub(crate) async fn upgrade_if_any(
+    route: Option<Arc<Route>>,
+    state: State<Arc<ServerContext>>,
+    client: Extension<Client>,
+    permit: Extension<Arc<HttpPermit>>,
+    request: Request<Body>,
+) -> Response {
+    match route {
+        Some(route) => upgrade(route, state, client, permit, request).await,
+        None => no_such_route(state, client, permit, request),
+    }
+}
+
 /// Answers a request on a path without a route.
-pub(crate) async fn no_such_route(
+fn no_such_route(
     State(context): State<Arc<ServerContext>>,
     Extension(client): Extension<Client>,
     Extension(permit): Extension<Arc<HttpPermit>>,
@@ -147,17 +203,14 @@ pub(crate) async fn no_such_route(
 ) -> Response {
     let (request, _) = request.into_parts();
     let path = escape(request.uri.path());
-    if Handshake::of(&request, None, Framing::default()).is_err() {
+    if Handshake::of(&request, ProtocolChoice::ANY).is_err() {
         return (StatusCode::NOT_FOUND, format!("no such path: {path}\n")).into_response();
     }
     // A page that may not connect must not find out which routes exist.
-    let refused =
-        refused_by_policy(&context, &client, &request.headers).unwrap_or_else(|| Refused {
-            status: StatusCode::NOT_FOUND,
-            code: CloseCode::POLICY,
-            reason: format!("no such route: {path}"),
-            counted_as: Refusal::NoRoute,
-        });
+    let refused = refused_by_policy(&context, &client, &request.headers).unwrap_or_else(|| {
+        let reason = format!("no such route: {path}");
+        Refused::new(StatusCode::NOT_FOUND, CloseCode::POLICY, reason, Refusal::NoRoute)
+    });
     refuse(&context, &client, permit, request, refused)
 }
 
@@ -170,19 +223,17 @@ fn refuse(
     mut request: Parts,
     refused: Refused,
 ) -> Response {
-    let Refused { status, code, reason, counted_as } = refused;
+    let Refused { status, code, reason, counted_as, headers } = refused;
     context.counters.refused(counted_as);
     let path = format!("\"{}\"", escape(request.uri.path()));
     tracing::info!(peer = %client.peer, %path, status = status.as_u16(), "refused: {reason}");
     let is_page = origin::is_page(&request.headers);
     let upgrade = Upgrade::take(&mut request.extensions).filter(|_| is_page);
     // The route's own subprotocol is left out: the response must be the same on every path.
-    let handshake = Handshake::of(&request, None, Framing::default());
+    let handshake = Handshake::of(&request, ProtocolChoice::ANY);
     let (Some(upgrade), Ok(handshake)) = (upgrade, handshake) else {
         let mut response = (status, format!("{reason}\n")).into_response();
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER.into());
-        }
+        response.headers_mut().extend(headers);
         return response;
     };
     let counters = context.counters.clone();
@@ -221,7 +272,7 @@ struct BridgeSetup {
     label: Option<Box<str>>,
     connection_permit: ConnectionPermit,
     exemption: Exemption,
-    upstream: UpstreamStream,
+    upstream: Connected,
     half_close: bool,
 }
 
@@ -240,29 +291,50 @@ fn bridge_upgraded(
         let gateway = GatewayInfo { label, upstream_from: upstream.local_addr() };
         let info = ConnectionInfo {
             kind: Kind::WebSocket,
-            peer: Peer::Address(client.peer),
+            peer: client.peer,
             target: route.path.clone(),
             gateway: gateway.if_any(),
         };
         let entry = context.registry.enter(info, Some(connection_permit));
         let is_http2 = matches!(stream, ClientStream::Http2(_));
-        let negotiated = bridge::Negotiated { config: route.config.clone(), half_close };
-        let bridge =
-            bridge::run(stream, upstream, &early, negotiated, entry, &context.bridges.drain);
-        // The bridge gets a task of its own, smaller than this one: it exists for as long as the
-        // connection.
-        if is_http2 {
-            // hyper's tasks carry the bytes of an HTTP/2 stream, so the bridge stays in the same
-            // runtime.
-            context.bridges.tracker.spawn(async move {
-                bridge.await;
-                drop(exemption);
-            });
-        } else {
-            exemption.keep();
-            context.spawn_on_loop(&context.bridges, bridge);
+        let has_datagrams = route.target.upstream.kind() == SideKind::Datagrams;
+        let in_runtime = is_http2 || has_datagrams;
+        let (config, drain) = (route.target.config.clone(), &context.bridges.drain);
+        // Each kind of relay is a task of its own type, and as small as it can be: it exists for as
+        // long as the connection.
+        match upstream {
+            Connected::Stream(upstream) => {
+                let negotiated = bridge::Negotiated { config, half_close };
+                let role = Role::Server;
+                let relay = bridge::run(role, stream, upstream, &early, negotiated, entry, drain);
+                spawn(&context, relay, exemption, in_runtime);
+            }
+            Connected::WebSocket(WebSocketStream { stream: upstream, early: behind, .. }) => {
+                let read_ahead = ReadAhead { client: &early, upstream: &behind };
+                let relay = messages::run(stream, upstream, read_ahead, config, entry, drain);
+                spawn(&context, relay, exemption, in_runtime);
+            }
         }
     });
+}
+
+/// Carries a relay on an event loop, or in the runtime: hyper's tasks carry the bytes of an HTTP/2
+/// stream there, and datagram sockets belong to it.
+fn spawn(
+    context: &ServerContext,
+    relay: impl Future + Send + 'static,
+    exemption: Exemption,
+    in_runtime: bool,
+) {
+    if in_runtime {
+        context.bridges.tracker.spawn(async move {
+            relay.await;
+            drop(exemption);
+        });
+    } else {
+        exemption.keep();
+        context.spawn_on_loop(&context.bridges, relay);
+    }
 }
 
 /// A connection that is upgraded as soon as its 101 response is written.

@@ -55,7 +55,7 @@ pub(super) async fn events(
     Extension(client): Extension<Client>,
     Extension(permit): Extension<Arc<HttpPermit>>,
 ) -> Response {
-    let connection_permit = context.limits.enter(Some(client.peer.ip()), None);
+    let connection_permit = context.limits.enter(client.peer.ip(), None);
     let (Ok(connection_permit), Some(share)) =
         (connection_permit, context.subscribers.take(client.peer.ip()))
     else {

@@ -4,11 +4,12 @@
 //! - `events`: `/api/events`; `metrics`: `/metrics`
 //! - [`connection`]: the activity and the deadlines of a connection; [`stream`], [`answer`]: what
 //!   reports it
-//! - [`assets`]: the files of the page
+//! - [`assets`]: the files of the page; [`base_path`]: requests below `--base-path`
 
 mod answer;
 mod api;
 mod assets;
+mod base_path;
 mod connection;
 mod events;
 mod metrics;
@@ -41,7 +42,7 @@ use self::{
     stream::HttpStream,
 };
 use crate::{
-    config::PAGE_PATHS,
+    config::{ANY_PATH, PAGE_PATHS, is_reserved},
     connections::{limits::http::HttpPermit, registry::Peer},
     context::ServerContext,
     gateway::{
@@ -81,24 +82,48 @@ impl Site {
     pub(crate) fn new(context: &Arc<ServerContext>, routes: &[Arc<Route>]) -> Site {
         Site { context: context.clone(), router: router(context, routes) }
     }
+
+    async fn answer(&self, request: hyper::Request<Incoming>) -> Result<Response, Infallible> {
+        let base = &self.context.settings.base_path;
+        if base.is_empty() {
+            return self.router.clone().oneshot(request).await;
+        }
+        let request = match base_path::strip(base, request) {
+            Ok(request) => request,
+            Err(redirection) => return Ok(redirection),
+        };
+        let mut response = self.router.clone().oneshot(request).await?;
+        base_path::complete_location(base, &mut response);
+        Ok(response)
+    }
 }
 
 fn router(context: &Arc<ServerContext>, routes: &[Arc<Route>]) -> Router {
     let guard = middleware::from_fn_with_state(context.clone(), origin::guard_host);
+    let on_any = routes.iter().find(|route| &*route.path == ANY_PATH).cloned();
+    let on_any = move |path: &str| on_any.clone().filter(|_| !is_reserved(path));
     // On a path of the page, an opening handshake is for the route of that path, if there is one.
-    let (on_page, routes): (Vec<_>, Vec<_>) =
-        routes.iter().cloned().partition(|route| PAGE_PATHS.contains(&&*route.path));
+    let (on_page, routes): (Vec<_>, Vec<_>) = routes
+        .iter()
+        .filter(|route| &*route.path != ANY_PATH)
+        .cloned()
+        .partition(|route| PAGE_PATHS.contains(&&*route.path));
     let page = assets::router(context.settings.web_root.as_deref()).layer(guard.clone());
+    let otherwise = on_any.clone();
     let page = page.layer(middleware::from_fn_with_state(
         context.clone(),
         move |state, client, permit, request: Request, next: Next| {
             let path = request.uri().path();
-            let route = on_page.iter().find(|route| &*route.path == path).cloned();
+            let route = handshake::wants_upgrade(&request).then(|| {
+                let route = on_page.iter().find(|route| &*route.path == path);
+                route.cloned().or_else(|| otherwise(path))
+            });
             async move {
                 match route {
-                    _ if !handshake::wants_upgrade(&request) => next.run(request).await,
-                    Some(route) => upgrade::upgrade(route, state, client, permit, request).await,
-                    None => upgrade::no_such_route(state, client, permit, request).await,
+                    None => next.run(request).await,
+                    Some(route) => {
+                        upgrade::upgrade_if_any(route, state, client, permit, request).await
+                    }
                 }
             }
         },
@@ -107,7 +132,9 @@ fn router(context: &Arc<ServerContext>, routes: &[Arc<Route>]) -> Router {
         .merge(api::router(context).layer(guard))
         .merge(page)
         .merge(api::health())
-        .fallback(upgrade::no_such_route);
+        .fallback(move |state, client, permit, request: Request| {
+            upgrade::upgrade_if_any(on_any(request.uri().path()), state, client, permit, request)
+        });
     for route in routes {
         let path = route.path.to_string();
         let route = route.clone();
@@ -127,30 +154,36 @@ fn router(context: &Arc<ServerContext>, routes: &[Arc<Route>]) -> Router {
 /// `destination` is the address that the client connected to, where a PROXY header named it.
 pub(crate) async fn serve(
     stream: Stream,
-    peer: SocketAddr,
+    peer: Peer,
     destination: Option<SocketAddr>,
     permit: Arc<HttpPermit>,
     since: Instant,
     site: impl Fn() -> Arc<Site> + Clone + Send + Sync + 'static,
     context: &ServerContext,
 ) {
-    // An error means that the client has disconnected already.
-    let Ok(local) = destination.map_or_else(|| stream.local_addr(), Ok) else { return };
+    let local = match (destination, &peer) {
+        (None, Peer::Address(_)) => match stream.local_addr() {
+            Ok(local) => Some(local),
+            // The client has disconnected already.
+            Err(_) => return,
+        },
+        (destination, _) => destination,
+    };
     let is_tls = matches!(stream, Stream::Tls(_));
     let is_http2 = stream.is_http2();
-    let counted_by = context.counted_by(&Peer::Address(peer));
+    let counted_by = context.counted_by(&peer);
     let counted_by = context.limits.http_counted_by(counted_by);
     let activity = Activity::new(permit, counted_by, is_http2, since);
     let stream = HttpStream::new(stream, activity.clone());
     let switching = SwitchingHead::default();
     let (head, began) = (switching.clone(), switching.clone());
-    let requests = activity.clone();
+    let (requests, connected) = (activity.clone(), peer.clone());
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         requests.request_received();
         let site = site();
         let trusted = &site.context.settings.forwarded_from;
-        let forwarded = forwarded::resolve(request.headers(), peer, trusted);
-        let client = Client { peer: forwarded.client, local, is_tls, forwarded };
+        let forwarded = forwarded::resolve(request.headers(), &connected, trusted);
+        let client = Client { peer: forwarded.client.clone(), local, is_tls, forwarded };
         request.extensions_mut().insert(client);
         request.extensions_mut().insert(requests.permit().clone());
         request.extensions_mut().insert(Reclaim(reclaim));
@@ -168,7 +201,7 @@ pub(crate) async fn serve(
                 false => Some(Answering::begin(activity).await),
             };
             let response = match checked {
-                Ok(()) => site.router.clone().oneshot(request).await?,
+                Ok(()) => site.answer(request).await?,
                 Err(reason) => (StatusCode::BAD_REQUEST, format!("{reason}\n")).into_response(),
             };
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -208,7 +241,9 @@ pub(crate) async fn serve(
     if began.began_with_tls() {
         // hyper's 400 in plain HTTP tells a TLS client more than an alert: curl, Go and urllib3
         // recognise it and say so.
-        return tracing::debug!(%peer, "a TLS client on a plain HTTP port");
+        const HINT: &str =
+            "use http:// or ws:// there, or give the server a certificate (--tls-cert)";
+        return tracing::info!(%peer, "a TLS client on the plain HTTP port: {HINT}");
     }
     match ended {
         Ended::Done(Ok(())) => {}

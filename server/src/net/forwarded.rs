@@ -1,17 +1,18 @@
 //! The headers by which HTTP proxies name their clients: `X-Forwarded-*` and `Forwarded`
-//! (RFC 7239). Any client can write them, so they are read only from trusted networks.
+//! (RFC 7239). Any client can write them, so they are read only from trusted proxies.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use axum::http::HeaderMap;
 
-use super::{authority::Authority, canonical, networks::Network};
+use super::{authority::Authority, canonical, networks::TrustedProxy};
+use crate::connections::registry::Peer;
 
 /// The client of an HTTP request, as the trusted proxies name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Forwarded {
-    /// The client's address; its port is 0 where no proxy wrote one.
-    pub(crate) client: SocketAddr,
+    /// The client; the port of its address is 0 where no proxy wrote one.
+    pub(crate) client: Peer,
     /// The authority that the client addressed.
     pub(crate) host: Option<Authority>,
     /// The scheme that the client used: `http` or `https`.
@@ -24,10 +25,10 @@ pub(crate) struct Forwarded {
 /// Each proxy appends the address of its own client. The list is therefore walked from its end, as
 /// long as the current address is that of a trusted proxy; an element that is not an address ends
 /// the walk. Host and scheme are those that the outermost trusted proxy wrote.
-pub(crate) fn resolve(headers: &HeaderMap, peer: SocketAddr, trusted: &[Network]) -> Forwarded {
-    let is_trusted = |at: &SocketAddr| trusted.iter().any(|network| network.contains(at));
-    if !is_trusted(&peer) {
-        return Forwarded { client: peer, host: None, scheme: None };
+pub(crate) fn resolve(headers: &HeaderMap, peer: &Peer, trusted: &[TrustedProxy]) -> Forwarded {
+    let is_trusted = |peer: &Peer| trusted.iter().any(|proxy| proxy.is(peer));
+    if !is_trusted(peer) {
+        return Forwarded { client: peer.clone(), host: None, scheme: None };
     }
     let is_rfc_7239 = headers.contains_key("forwarded") && !headers.contains_key("x-forwarded-for");
     let (hops, hosts, schemes) = if is_rfc_7239 {
@@ -38,10 +39,10 @@ pub(crate) fn resolve(headers: &HeaderMap, peer: SocketAddr, trusted: &[Network]
         let all = |name| elements(headers, name).into_iter().map(Some).collect::<Vec<_>>();
         (all("x-forwarded-for"), all("x-forwarded-host"), all("x-forwarded-proto"))
     };
-    let (mut client, mut proxies) = (peer, 0);
+    let (mut client, mut proxies) = (peer.clone(), 0);
     for hop in hops.into_iter().rev() {
         let (true, Some(address)) = (is_trusted(&client), hop.and_then(parse_hop)) else { break };
-        client = address;
+        client = Peer::Address(address);
         proxies += 1;
     }
     // A proxy appends to these lists or replaces them.
@@ -97,12 +98,13 @@ mod tests {
 
     /// The client of a request from `peer` with the header `lines`.
     fn resolved(peer: &str, lines: &[(&'static str, &[u8])]) -> Forwarded {
-        let trusted = ["10.0.0.0/8".parse().unwrap(), "192.0.2.1".parse().unwrap()];
+        let trusted = ["10.0.0.0/8", "192.0.2.1", "unix"].map(|proxy| proxy.parse().unwrap());
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
             headers.append(*name, value.to_vec().try_into().unwrap());
         }
-        resolve(&headers, peer.parse().unwrap(), &trusted)
+        let peer = peer.parse().map_or(Peer::Process(1), Peer::Address);
+        resolve(&headers, &peer, &trusted)
     }
 
     #[test]
@@ -132,12 +134,15 @@ mod tests {
             ("10.1.2.3:5", &[b"[[2001:db8::1]]"], "10.1.2.3:5"),
             ("10.1.2.3:5", &[b""], "10.1.2.3:5"),
             ("198.51.100.7:5", &[b"203.0.113.9"], "198.51.100.7:5"),
+            // A Unix socket.
+            ("process", &[b"198.51.100.66, 203.0.113.9, 192.0.2.1"], "203.0.113.9:0"),
         ] {
             let all: Vec<_> = lines.iter().map(|line| ("x-forwarded-for", *line)).collect();
             let found = resolved(peer, &all).client;
+            let client = Peer::Address(client.parse().unwrap());
             let lines = lines.iter().map(|line| line.escape_ascii().to_string());
             let lines: Vec<_> = lines.collect();
-            assert_eq!(found, client.parse().unwrap(), "{peer} {lines:?}");
+            assert_eq!(found, client, "{peer} {lines:?}");
         }
     }
 
@@ -176,16 +181,17 @@ mod tests {
         let line: &[u8] =
             b"for=\"\xff;host=x, For=\"[2001:db8::1]:47\";Host=\"gate.example:8443\" ;proto=https";
         let found = resolved("10.1.2.3:5", &[("forwarded", line)]);
-        assert_eq!(found.client, "[2001:db8::1]:47".parse().unwrap());
+        assert_eq!(found.client, Peer::Address("[2001:db8::1]:47".parse().unwrap()));
         assert_eq!(found.host.unwrap().to_string(), "gate.example:8443");
         assert_eq!(found.scheme, Some("https"));
         let hidden: &[u8] = b"for=203.0.113.9, for=unknown";
         assert_eq!(
             resolved("10.1.2.3:5", &[("forwarded", hidden)]).client,
-            "10.1.2.3:5".parse().unwrap()
+            Peer::Address("10.1.2.3:5".parse().unwrap())
         );
         let both = [("forwarded", line), ("x-forwarded-for", &b"203.0.113.9"[..])];
         let found = resolved("10.1.2.3:5", &both);
-        assert_eq!((found.client, found.host), ("203.0.113.9:0".parse().unwrap(), None));
+        assert_eq!(found.client, Peer::Address("203.0.113.9:0".parse().unwrap()));
+        assert_eq!(found.host, None);
     }
 }

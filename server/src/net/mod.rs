@@ -1,8 +1,8 @@
 //! Sockets of every family, TLS, and the addresses that proxies name.
 //!
-//! - [`listener`], [`datagram_socket`]: bound sockets of every family; `packet_info`: the local
-//!   address of a datagram; [`socket_file`]: the files of Unix sockets; [`own_sockets`]: this
-//!   server's datagram sockets
+//! - [`listener`], [`datagram_socket`]: bound sockets of every family; [`connected_datagrams`]:
+//!   connected datagram sockets; `packet_info`: the local address of a datagram; [`socket_file`]:
+//!   the files of Unix sockets; [`own_sockets`]: this server's datagram sockets
 //! - [`stream`]: byte streams of clients and upstreams; [`tls`]
 //! - [`resolve`]: host names to addresses; [`happy_eyeballs`]: a TCP connection to one of a
 //!   host's addresses; [`proxy`]: one through a proxy
@@ -13,16 +13,19 @@
 //! - [`websocket`]: the opening handshake of a WebSocket as its client
 
 pub(crate) mod authority;
+pub(crate) mod connected_datagrams;
 pub(crate) mod datagram_socket;
 pub(crate) mod forwarded;
 pub(crate) mod hairpin;
 pub(crate) mod happy_eyeballs;
+pub(crate) mod hops;
 pub(crate) mod listener;
 pub(crate) mod networks;
 pub(crate) mod own_sockets;
 mod packet_info;
 pub(crate) mod proxy;
 pub(crate) mod proxy_protocol;
+pub(crate) mod request_header;
 pub(crate) mod resolve;
 pub(crate) mod socket_file;
 pub(crate) mod stream;

@@ -1,4 +1,4 @@
-//! IP networks, as `--proxy-protocol-from` and `--forwarded-from` name them.
+//! IP networks and trusted proxies, as `--proxy-protocol-from` and `--forwarded-from` name them.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -7,7 +7,7 @@ use std::{
 
 use ipnet::IpNet;
 
-use crate::text::escape::escape;
+use crate::{connections::registry::Peer, text::escape::escape};
 
 /// An IP network as `10.0.0.0/8`, or a single address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,37 @@ impl FromStr for Network {
         };
         let unmapped = mapped.and_then(|(ip, len)| IpNet::new(ip.into(), len).ok());
         Ok(Network(unmapped.unwrap_or(network)))
+    }
+}
+
+/// A value of `--forwarded-from`: HTTP proxies whose headers name their clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TrustedProxy {
+    /// The proxies in a network.
+    Network(Network),
+    /// The proxies that connect to a Unix socket; its permissions say which processes may.
+    UnixSocket,
+}
+
+impl TrustedProxy {
+    /// Whether `peer` is such a proxy.
+    pub(crate) fn is(&self, peer: &Peer) -> bool {
+        match (self, peer) {
+            (TrustedProxy::Network(network), Peer::Address(at)) => network.contains(at),
+            (TrustedProxy::UnixSocket, Peer::Process(_) | Peer::Unknown) => true,
+            _ => false,
+        }
+    }
+}
+
+impl FromStr for TrustedProxy {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<TrustedProxy, String> {
+        match text {
+            "unix" => Ok(TrustedProxy::UnixSocket),
+            network => network.parse().map(TrustedProxy::Network),
+        }
     }
 }
 

@@ -39,6 +39,18 @@ pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin {
     /// discarded, and a peer that reads learns that something is missing. TLS ends without
     /// close_notify. A Unix socket has no reset and is closed.
     fn reset_on_drop(&mut self);
+
+    /// Whether each read returns one message, and each write takes one. Such a message may be
+    /// empty.
+    fn reads_messages(&self) -> bool {
+        false
+    }
+
+    /// Whether the last read, which returned no bytes, has reported the end of the input. False
+    /// after an empty message ([`Transport::reads_messages`]).
+    fn has_read_end(&self) -> bool {
+        true
+    }
 }
 
 /// A stream over a socket. One type for all of them, so that code over streams is compiled once.
@@ -149,6 +161,18 @@ macro_rules! forward_transport {
             fn reset_on_drop(&mut self) {
                 match self {
                     $($enum::$variant(stream) => stream.reset_on_drop(),)+
+                }
+            }
+
+            fn reads_messages(&self) -> bool {
+                match self {
+                    $($enum::$variant(stream) => stream.reads_messages(),)+
+                }
+            }
+
+            fn has_read_end(&self) -> bool {
+                match self {
+                    $($enum::$variant(stream) => stream.has_read_end(),)+
                 }
             }
         }

@@ -1,6 +1,8 @@
-//! The means by which connections are carried: shutdown stages and timers, idle timeouts, buffers.
+//! The means by which connections are carried: shutdown stages and timers, idle timeouts, the
+//! delivery of last bytes, buffers.
 
 pub(crate) mod buffer_pool;
+pub(crate) mod delivery;
 pub(crate) mod drain;
 pub(crate) mod idle_timeout;
 pub(crate) mod write_buffer;

@@ -42,7 +42,7 @@ const FINAL_HEADER_TIMEOUT: Duration = Duration::from_millis(100);
 const FINAL_ACCEPTS: usize = 4096;
 
 /// The time in which those are accepted, at whatever rate further ones arrive.
-const FINAL_ACCEPTS_TIMEOUT: Duration = Duration::from_millis(250);
+const FINAL_ACCEPTS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Final accepts before other tasks have a turn.
 const FINAL_ACCEPTS_BATCH: usize = 64;

@@ -5,13 +5,14 @@ use std::{future::pending, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use super::snapshot::{CurrentSnapshot, Snapshot};
+use super::snapshot::{CurrentSnapshot, Served, Snapshot};
 use crate::{
     connections::{
         limits::{ConnectionPermit, http::HttpPermit},
         registry::Peer,
     },
     context::{ListenerService, ServerContext},
+    gateway::Forward,
     net::stream::Stream,
 };
 
@@ -36,9 +37,11 @@ pub(super) struct Admitted {
 /// The destination of an admitted connection, with its permit.
 #[derive(Debug)]
 pub(super) enum Destination {
-    Http(Arc<HttpPermit>),
+    /// HTTP, which is HTTPS if the flag is set.
+    Http(Arc<HttpPermit>, bool),
     /// Without a permit for a hairpin, which the permit of its bridge's client covers.
     Service(Arc<ListenerService>, Option<ConnectionPermit>),
+    Forward(Arc<Forward>, ConnectionPermit),
 }
 
 impl Admission {
@@ -56,17 +59,27 @@ impl Admission {
     ) -> impl Future<Output = Admitted> + use<> {
         let (current, snapshot) = (self.current.clone(), self.snapshot());
         let counted_by = snapshot.context.counted_by(peer);
-        let service = snapshot.listener_service(self.socket).cloned();
+        let served = snapshot.served(self.socket).cloned();
         let hairpin = match peer {
             Peer::Address(peer) => snapshot.context.hairpins.take(*peer, || stream.local_addr()),
             _ => None,
         };
         async move {
             let limits = &snapshot.context.limits;
-            let destination = match service {
-                Some(service) if hairpin.is_some() => Destination::Service(service, None),
-                Some(service) => Destination::Service(service, Some(limits.acquire().await)),
-                None => Destination::Http(limits.http(counted_by)),
+            let destination = match served {
+                Some(Served::Service(service)) if hairpin.is_some() => {
+                    Destination::Service(service, None)
+                }
+                Some(Served::Service(service)) => {
+                    Destination::Service(service, Some(limits.acquire().await))
+                }
+                Some(Served::Forward(forward)) => {
+                    Destination::Forward(forward, limits.acquire().await)
+                }
+                Some(Served::Http { is_https }) => {
+                    Destination::Http(limits.http(counted_by), is_https)
+                }
+                None => Destination::Http(limits.http(counted_by), false),
             };
             let may_have_proxy_header = hairpin.is_none_or(|hairpin| hairpin.has_proxy_header);
             Admitted { current, snapshot, destination, may_have_proxy_header }
@@ -95,7 +108,7 @@ impl Admitted {
 
     /// Notes that the first byte of the client has arrived.
     pub(super) fn begin(&self) {
-        if let Destination::Http(permit) = &self.destination {
+        if let Destination::Http(permit, _) = &self.destination {
             permit.begin();
         }
     }
@@ -103,8 +116,8 @@ impl Admitted {
     /// Waits until the permit is taken away before the connection is dispatched.
     pub(super) async fn revoked(&self) {
         match &self.destination {
-            Destination::Http(permit) => self.context().counters.refused(permit.revoked().await),
-            Destination::Service(..) => pending().await,
+            Destination::Http(permit, _) => self.context().counters.refused(permit.revoked().await),
+            Destination::Service(..) | Destination::Forward(..) => pending().await,
         }
     }
 }

@@ -1,14 +1,11 @@
-//! Dispatch of an admitted connection: TLS where there is some, then HTTP, or a service on an
-//! event loop.
+//! Dispatch of an admitted connection: TLS where there is some, then HTTP, or a service or a forward
+//! on an event loop.
 
 use std::{future::poll_fn, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep_until};
 
-use super::{
-    admission::{Admitted, Destination},
-    snapshot::CurrentSnapshot,
-};
+use super::admission::{Admitted, Destination};
 use crate::{
     connections::{
         counters::Refusal,
@@ -16,8 +13,12 @@ use crate::{
         registry::{ConnectionInfo, Kind, Peer},
     },
     context::{ListenerService, ServerContext},
+    gateway::{self, Forward},
     http,
-    net::{stream::Stream, tls::AppProtocol},
+    net::{
+        stream::{Stream, Transport},
+        tls::AppProtocol,
+    },
     service::connection,
 };
 
@@ -31,11 +32,14 @@ pub(super) fn serve(
 ) {
     let context = admitted.context().clone();
     let current = admitted.current;
-    let permit = match admitted.destination {
+    let (permit, is_https) = match admitted.destination {
         Destination::Service(service, permit) => {
             return serve_service(&context, &service, stream, peer, permit);
         }
-        Destination::Http(permit) => permit,
+        Destination::Forward(forward, permit) => {
+            return serve_forward(&context, &forward, stream, peer, destination, permit);
+        }
+        Destination::Http(permit, is_https) => (permit, is_https),
     };
     stream.limit_unsent();
     context.http.tracker.clone().spawn(async move {
@@ -52,40 +56,43 @@ pub(super) fn serve(
             }
         }
         // In a box: the future of a silent connection stays small.
-        Box::pin(serve_http(stream, peer, destination, permit, current, context, since)).await;
+        Box::pin(async move {
+            let (stream, since) = match is_https {
+                true => match accept_https(&context, stream, &peer, &permit, since).await {
+                    Some(stream) => (stream, Instant::now()),
+                    None => return,
+                },
+                false => (stream, since),
+            };
+            let site = move || current.borrow().site.clone();
+            http::serve(stream, peer, destination, permit, since, site, &context).await;
+        })
+        .await;
     });
 }
 
-/// Serves an HTTP connection whose first byte has arrived. `since` is when it was accepted.
-async fn serve_http(
-    mut stream: Stream,
-    peer: Peer,
-    destination: Option<SocketAddr>,
-    permit: Arc<HttpPermit>,
-    current: Arc<CurrentSnapshot>,
-    context: Arc<ServerContext>,
-    mut since: Instant,
-) {
-    if context.settings.tls.is_some() {
-        let within = context.settings.header_timeout.saturating_sub(since.elapsed());
-        let mut handshake = pin!(accept_tls(&context, AppProtocol::Http, stream, &peer, within));
-        // The handshake is polled when bytes have arrived: each poll is progress.
-        let handshake = poll_fn(|cx| {
-            permit.touch();
-            handshake.as_mut().poll(cx)
-        });
-        let secured = tokio::select! {
-            secured = handshake => secured,
-            reason = permit.revoked() => return context.counters.refused(reason),
-        };
-        match secured {
-            Some(secured) => (stream, since) = (secured, Instant::now()),
-            None => return,
+/// Runs the TLS handshake of an HTTP connection whose first byte has arrived; None if it fails.
+/// `since` is when the connection was accepted.
+async fn accept_https(
+    context: &ServerContext,
+    stream: Stream,
+    peer: &Peer,
+    permit: &HttpPermit,
+    since: Instant,
+) -> Option<Stream> {
+    let within = context.settings.header_timeout.saturating_sub(since.elapsed());
+    let mut handshake = pin!(accept_tls(context, AppProtocol::Http, stream, peer, within));
+    // The handshake is polled when bytes have arrived: each poll is progress.
+    let handshake = poll_fn(|cx| {
+        permit.touch();
+        handshake.as_mut().poll(cx)
+    });
+    tokio::select! {
+        secured = handshake => secured,
+        reason = permit.revoked() => {
+            context.counters.refused(reason);
+            None
         }
-    }
-    if let Peer::Address(peer) = peer {
-        let site = move || current.borrow().site.clone();
-        http::serve(stream, peer, destination, permit, since, site, &context).await;
     }
 }
 
@@ -134,6 +141,38 @@ fn spawn_service(
     let group = &context.services;
     let connection = connection::serve(stream, session, entry, idle, &group.drain);
     context.spawn_on_loop(group, connection);
+}
+
+/// Passes a connection to the upstream of a forward, unless a limit is reached: then it is reset.
+fn serve_forward(
+    context: &Arc<ServerContext>,
+    forward: &Arc<Forward>,
+    mut stream: Stream,
+    peer: Peer,
+    destination: Option<SocketAddr>,
+    permit: ConnectionPermit,
+) {
+    let permit = permit.for_address(peer.ip());
+    let permit = match permit.and_then(|permit| permit.for_route(&forward.target.limit)) {
+        Ok(permit) => permit,
+        Err(limit) => {
+            context.counters.refused(limit.refusal());
+            stream.reset_on_drop();
+            return tracing::info!(%peer, forward = %forward.name, "refused: {limit}");
+        }
+    };
+    let destination = destination.or_else(|| stream.local_addr().ok());
+    let (context, forward) = (context.clone(), forward.clone());
+    context.bridges.tracker.clone().spawn(async move {
+        if forward.kind == Kind::Tls {
+            let within = context.settings.header_timeout;
+            match accept_tls(&context, AppProtocol::Bytes, stream, &peer, within).await {
+                Some(secured) => stream = secured,
+                None => return,
+            }
+        }
+        gateway::forward::forward(context, forward, stream, peer, destination, permit).await;
+    });
 }
 
 /// Shakes hands in TLS within the time `within`. None if that fails, which is logged and

@@ -44,7 +44,7 @@ impl Server {
         let closed: Vec<(u64, RunningSocket)> =
             self.running.extract_if(|id, _| !sockets.has(*id)).collect();
         for (id, _) in &closed {
-            snapshot.keep_listener_service(*id, &before);
+            snapshot.keep_served(*id, &before);
         }
         let settings = &snapshot.context.settings;
         let backlog = settings.backlog;

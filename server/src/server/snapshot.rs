@@ -9,17 +9,17 @@ use std::{
 };
 
 use echogate_proto::{
-    api::{Endpoints, ListenerInfo, RouteInfo},
+    api::{Endpoints, ForwardInfo, ListenerInfo, RouteInfo},
     endpoint::HostPort,
 };
 use tokio::sync::watch;
 
-use super::sockets::{BoundSocket, BoundSockets};
+use super::sockets::{BoundSocket, BoundSockets, Purpose};
 use crate::{
-    config::{RouteSpec, Settings, UpstreamSpec},
+    config::{BasePath, ForwardSpec, RouteSpec, Settings, SideKind, TargetSpec, UpstreamSpec},
     connections::limits::Limits,
     context::{ListenerService, ServerContext},
-    gateway::{Route, bridge, dial::Upstream},
+    gateway::{Forward, Route, Target, bridge, upstream::Upstream},
     http::Site,
     net::{own_sockets::OwnSockets, proxy::selection::Scheme},
     service::{Service, backend::ServiceInstance, chat::Hub},
@@ -28,14 +28,25 @@ use crate::{
 /// The snapshot in force. A connection takes it when it is accepted, and keeps it.
 pub(super) type CurrentSnapshot = watch::Sender<Arc<Snapshot>>;
 
+/// The recipient of the connections of a socket.
+#[derive(Clone, Debug)]
+pub(crate) enum Served {
+    /// HTTP, with the WebSocket routes.
+    Http { is_https: bool },
+    /// A built-in service.
+    Service(Arc<ListenerService>),
+    /// The upstream of a forward.
+    Forward(Arc<Forward>),
+}
+
 /// One configuration and everything derived from it.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(crate) context: Arc<ServerContext>,
     /// The answers to HTTP requests.
     pub(crate) site: Arc<Site>,
-    /// The service of each listener, by the identifier of its socket.
-    listener_services: HashMap<u64, Arc<ListenerService>>,
+    /// The recipients of the connections, by the identifiers of their sockets.
+    served: HashMap<u64, Served>,
     /// The datagram sockets, whose datagrams are not answered.
     pub(crate) own_datagram_sockets: OwnSockets,
     /// One line for each socket and route.
@@ -78,72 +89,97 @@ impl Snapshot {
                     Upstream::Tls(destination(Scheme::Tls, at)?, trust.clone())
                 }
                 UpstreamSpec::Unix(path) => Upstream::Unix(path.clone()),
+                UpstreamSpec::WebSocket(spec) => {
+                    Upstream::WebSocket(spec.clone(), destination(spec.proxy_scheme(), &spec.at)?)
+                }
+                UpstreamSpec::Udp(at) => Upstream::Udp(at.clone()),
+                UpstreamSpec::UnixGram(path) => Upstream::UnixGram(path.clone()),
                 UpstreamSpec::Service(service) => Upstream::Service(instance(*service)),
                 UpstreamSpec::Listener(service) => reachable(sockets, *service)
                     .map_or_else(|| Upstream::Service(instance(*service)), here),
             })
         };
-        let listener_service = |bound: &BoundSocket| {
-            let service = bound.role.service?;
-            let listener_service = ListenerService {
-                instance: instance(service),
-                target: service.name().into(),
-                kind: bound.socket.kind(bound.role.tls),
-                once: bound.role.once,
-            };
-            Some((bound.id, listener_service.into()))
+        let target = |spec: &TargetSpec, limited_as: &str| {
+            let upstream = upstream(&spec.upstream)?;
+            Ok::<_, io::Error>(target_of(spec, upstream, limited_as, &settings, &before.limits))
         };
-        let listener_services: HashMap<u64, Arc<ListenerService>> =
-            sockets.iter().filter_map(listener_service).collect();
+        let served = |bound: &BoundSocket| -> io::Result<Served> {
+            let kind = bound.socket.kind(bound.role.tls);
+            Ok(match bound.role.purpose {
+                Purpose::Http => Served::Http { is_https: bound.role.tls },
+                Purpose::Service(service) => Served::Service(Arc::new(ListenerService {
+                    instance: instance(service),
+                    target: service.name().into(),
+                    kind,
+                    once: bound.role.once,
+                })),
+                Purpose::Forward(i) => {
+                    let ForwardSpec { at, target: spec } = &settings.forwards[i];
+                    let target = target(spec, &at.to_string())?;
+                    let name = target.upstream.to_string().into();
+                    Served::Forward(Arc::new(Forward { name, kind, target }))
+                }
+            })
+        };
+        let served: HashMap<u64, Served> = sockets
+            .iter()
+            .map(|bound| Ok((bound.id, served(bound)?)))
+            .collect::<io::Result<_>>()?;
         let routes: Vec<Arc<Route>> = settings
             .routes
             .iter()
-            .map(|spec| {
-                let upstream = upstream(&spec.upstream)?;
-                Ok(route(spec, upstream, &settings, &before.limits).into())
+            .map(|RouteSpec { path, target: spec }| {
+                Ok(Arc::new(Route { path: path.as_str().into(), target: target(spec, path)? }))
             })
             .collect::<io::Result<_>>()?;
         let is_operator =
             |instance: &ServiceInstance| matches!(instance, ServiceInstance::Operator(_));
-        let has_operators =
-            listener_services.values().any(|service| is_operator(&service.instance))
-                || routes.iter().any(|route| match &route.upstream {
-                    Upstream::Service(instance) => is_operator(instance),
-                    _ => false,
-                });
-        let endpoints = endpoints(sockets, &routes)?;
+        let leads_to_operators = |target: &Target| match &target.upstream {
+            Upstream::Service(instance) => is_operator(instance),
+            _ => false,
+        };
+        let has_operators = routes.iter().any(|route| leads_to_operators(&route.target))
+            || served.values().any(|served| match served {
+                Served::Service(service) => is_operator(&service.instance),
+                Served::Forward(forward) => leads_to_operators(&forward.target),
+                Served::Http { .. } => false,
+            });
+        let endpoints = endpoints(sockets, &routes, &settings.forwards)?;
         let own_datagram_sockets =
             sockets.iter().filter_map(|bound| bound.socket.datagrams()).collect();
-        let mut lines = lines(sockets, &endpoints)?;
-        lines.extend(proxy_lines(&routes));
-        lines.extend(host_hint(sockets, &settings));
+        let mut lines = lines(sockets, &endpoints, &settings.base_path)?;
+        lines.extend(settings.proxy_lines());
+        lines.extend(reach_hint(sockets, &settings).map(str::to_owned));
         let context = Arc::new(before.with_settings(settings, endpoints));
         let site = Arc::new(Site::new(&context, &routes));
-        Ok(Snapshot {
-            context,
-            site,
-            listener_services,
-            own_datagram_sockets,
-            lines,
-            has_operators,
-        })
+        Ok(Snapshot { context, site, served, own_datagram_sockets, lines, has_operators })
     }
 
-    /// Keeps the service of a listener that this configuration closes, for connections that the
-    /// kernel has accepted on it.
-    pub(crate) fn keep_listener_service(&mut self, socket: u64, before: &Snapshot) {
-        let service = before.listener_service(socket).map(|service| (socket, service.clone()));
-        self.listener_services.extend(service);
+    /// Keeps the recipient of the connections of a socket that this configuration closes, for
+    /// connections that the kernel has accepted on it.
+    pub(crate) fn keep_served(&mut self, socket: u64, before: &Snapshot) {
+        let Some(mut served) = before.served(socket).cloned() else { return };
+        if let Served::Http { is_https } = &mut served {
+            *is_https &= self.context.settings.tls.is_some();
+        }
+        self.served.insert(socket, served);
     }
 
-    /// The service of a listener; none for HTTP.
-    pub(crate) fn listener_service(&self, socket: u64) -> Option<&Arc<ListenerService>> {
-        self.listener_services.get(&socket)
+    /// The recipient of the connections of a socket.
+    pub(crate) fn served(&self, socket: u64) -> Option<&Served> {
+        self.served.get(&socket)
     }
 }
 
-/// The route that `spec` describes.
-fn route(spec: &RouteSpec, upstream: Upstream, settings: &Settings, limits: &Limits) -> Route {
+/// The target that `spec` describes. Targets that are `limited_as` the same, before and after a
+/// reload, share one count of connections.
+fn target_of(
+    spec: &TargetSpec,
+    upstream: Upstream,
+    limited_as: &str,
+    settings: &Settings,
+    limits: &Limits,
+) -> Target {
     let config = bridge::BridgeConfig {
         framing: spec.framing,
         framing_options: spec.framing_options,
@@ -152,65 +188,89 @@ fn route(spec: &RouteSpec, upstream: Upstream, settings: &Settings, limits: &Lim
         ping_timeout: settings.ping_timeout,
         idle_timeout: settings.idle_timeout,
     };
-    Route {
-        path: spec.path.as_str().into(),
+    Target {
         upstream,
         protocol: spec.protocol.clone(),
         proxy: spec.proxy,
-        limit: limits.route(&spec.path, spec.max),
+        limit: limits.route(limited_as, spec.max),
         config: config.into(),
     }
 }
 
-/// Listeners and routes as the API reports them.
-fn endpoints(sockets: &BoundSockets, routes: &[Arc<Route>]) -> io::Result<Endpoints> {
-    let services = sockets.iter().filter_map(|bound| Some((bound.role.service?, bound)));
-    let listeners = services.map(|(service, bound)| {
-        Ok(ListenerInfo { service: service.name().to_owned(), url: bound.url()? })
+/// Listeners, routes and forwards as the API reports them.
+fn endpoints(
+    sockets: &BoundSockets,
+    routes: &[Arc<Route>],
+    forwards: &[ForwardSpec],
+) -> io::Result<Endpoints> {
+    let routes = routes.iter().map(|route| (&route.path, &route.target));
+    let routes = routes.map(|(path, target)| RouteInfo {
+        path: path.to_string(),
+        upstream: target.upstream.to_string(),
+        framing: match target.upstream.kind() {
+            SideKind::WebSocket => "messages".to_owned(),
+            SideKind::Stream | SideKind::Datagrams => target.config.framing.to_string(),
+        },
+        protocol: target.protocol.clone(),
     });
-    let routes = routes.iter().map(|route| RouteInfo {
-        path: route.path.to_string(),
-        upstream: route.upstream.to_string(),
-        framing: route.config.framing.to_string(),
-        protocol: route.protocol.clone(),
-    });
-    Ok(Endpoints { routes: routes.collect(), listeners: listeners.collect::<io::Result<_>>()? })
+    let mut endpoints = Endpoints { routes: routes.collect(), ..Endpoints::default() };
+    for bound in sockets.iter() {
+        match bound.role.purpose {
+            Purpose::Http => {}
+            Purpose::Service(service) => {
+                let service = service.name().to_owned();
+                endpoints.listeners.push(ListenerInfo { service, url: bound.url()? });
+            }
+            Purpose::Forward(i) => {
+                let upstream = forwards[i].target.upstream.to_string();
+                endpoints.forwards.push(ForwardInfo { url: bound.url()?, upstream });
+            }
+        }
+    }
+    Ok(endpoints)
 }
 
 /// One line for each socket and route, and the URL of the page.
-fn lines(sockets: &BoundSockets, endpoints: &Endpoints) -> io::Result<Vec<String>> {
-    let Endpoints { listeners, routes } = endpoints;
+fn lines(
+    sockets: &BoundSockets,
+    endpoints: &Endpoints,
+    base_path: &BasePath,
+) -> io::Result<Vec<String>> {
+    let Endpoints { listeners, routes, forwards } = endpoints;
     let mut lines: Vec<_> = listeners
         .iter()
         .map(|ListenerInfo { service, url }| format!("listening  {service:<6} {url}"))
         .collect();
-    let http = sockets.iter().filter(|bound| bound.role.service.is_none()).map(BoundSocket::url);
+    let is_http = |bound: &&BoundSocket| bound.role.purpose == Purpose::Http;
+    let http = sockets.iter().filter(is_http).map(BoundSocket::url);
     let http: Vec<String> = http.collect::<io::Result<_>>()?;
     lines.extend(http.iter().map(|url| format!("listening  http   {url}")));
     lines.extend(routes.iter().map(|RouteInfo { path, upstream, framing, .. }| {
         format!("route      {path} -> {upstream} ({framing})")
     }));
-    lines.extend(http.first().map(|url| format!("page       {url}/")));
+    lines.extend(
+        forwards
+            .iter()
+            .map(|ForwardInfo { url, upstream }| format!("forward    {url} -> {upstream}")),
+    );
+    let page = http.iter().find(|url| url.starts_with("http"));
+    lines.extend(page.map(|url| format!("page       {url}{base_path}/")));
     Ok(lines)
 }
 
-/// One line for each upstream that is connected to through a proxy.
-fn proxy_lines(routes: &[Arc<Route>]) -> impl Iterator<Item = String> {
-    routes.iter().filter_map(|route| {
-        let proxy = route.upstream.proxy()?;
-        Some(format!("proxy      {proxy} for {}", route.path))
-    })
-}
-
-/// A line about `--allow-host`, where HTTP is reachable from other machines and no host name is
-/// allowed: pages, and programs that send `Origin`, are refused under any other name than
-/// `localhost`.
-fn host_hint(sockets: &BoundSockets, settings: &Settings) -> Option<String> {
-    let mut http = sockets.iter().filter(|bound| bound.role.service.is_none());
-    let is_exposed = http.any(|bound| bound.socket.tcp().is_some_and(|at| !at.ip().is_loopback()));
-    (is_exposed && settings.allow_host.is_empty()).then(|| {
-        "hosts      localhost and IP addresses (allow a host name with --allow-host)".to_owned()
-    })
+/// A line about the clients that can reach HTTP over TCP: those of this machine only; or, where no
+/// host name is allowed, those that use an IP address. Pages, and programs that send `Origin`, are
+/// refused under any other name than `localhost`.
+fn reach_hint(sockets: &BoundSockets, settings: &Settings) -> Option<&'static str> {
+    let http = sockets.iter().filter(|bound| bound.role.purpose == Purpose::Http);
+    let mut addresses = http.filter_map(|bound| bound.socket.tcp()).peekable();
+    addresses.peek()?;
+    match addresses.all(|at| at.ip().is_loopback()) {
+        true => Some("clients    of this machine only (listen on 0.0.0.0:PORT to accept others)"),
+        false => settings.allow_host.is_empty().then_some(
+            "hosts      localhost and IP addresses (allow a host name with --allow-host)",
+        ),
+    }
 }
 
 /// The address at which this process reaches a service by plain TCP: loopback where its listener
@@ -218,7 +278,7 @@ fn host_hint(sockets: &BoundSockets, settings: &Settings) -> Option<String> {
 fn reachable(sockets: &BoundSockets, service: Service) -> Option<SocketAddr> {
     let at = sockets.iter().find_map(|bound| {
         let role = bound.role;
-        let plain = role.service == Some(service) && !role.tls && !role.once;
+        let plain = role.purpose == Purpose::Service(service) && !role.tls && !role.once;
         bound.socket.tcp().filter(|_| plain)
     })?;
     let ip = match at.ip() {
@@ -232,7 +292,8 @@ fn reachable(sockets: &BoundSockets, service: Service) -> Option<SocketAddr> {
 /// The address of `at`, if it leads to a listener of this server by plain TCP: by loopback, or by
 /// the address that the listener is bound to.
 fn own_address(sockets: &BoundSockets, at: &HostPort) -> Option<SocketAddr> {
-    let services = || sockets.iter().filter(|bound| bound.role.service.is_some());
+    let is_service = |bound: &&BoundSocket| matches!(bound.role.purpose, Purpose::Service(_));
+    let services = || sockets.iter().filter(is_service);
     let is_own = |to: &SocketAddr| {
         services().filter_map(|bound| bound.socket.tcp()).any(|at| leads(*to, at))
     };

@@ -3,7 +3,7 @@
 //!
 //! Each family of cases is a table and runs on both default routes: `/ws`, which reaches the
 //! service `upper` over a TCP connection, and `/ws/echo`, which reaches `echo` in memory. Some
-//! families also run over TLS.
+//! families also run over TLS, and all of them over a route of another server that leads to `/ws` by WebSocket.
 //!
 //! The suite is strict where Autobahn tolerates: a message that precedes a protocol violation is
 //! answered before the Close frame, each Ping of a batch is answered, each Close frame has one
@@ -57,6 +57,8 @@ suites! {
         framing pings reserved_bits opcodes fragmentation closing;
     in_memory_and_tls(Service::ECHO, Transport::Tls):
         framing pings reserved_bits opcodes fragmentation closing;
+    over_websocket(Service::UPPER, Transport::Relayed):
+        framing pings reserved_bits opcodes fragmentation utf8 closing half_close limits;
 }
 
 #[test]

@@ -47,6 +47,8 @@ impl Service {
 pub(super) enum Transport {
     Plain,
     Tls,
+    /// Plain, to another server whose routes lead to the server by WebSocket.
+    Relayed,
 }
 
 /// Plays all cases, and fails when one fails.
@@ -63,13 +65,18 @@ pub(super) fn run(service: &Service, transport: Transport, cases: impl IntoItera
     let flags = authority.as_ref().map(Authority::flags);
     let flags: Vec<_> = flags.iter().flatten().map(String::as_str).collect();
     let server = Server::start(ECHOGATE, &flags);
+    let relay = (transport == Transport::Relayed).then(|| {
+        let route = format!("{}={}", service.path, server.ws(service.path));
+        Server::start(ECHOGATE, &["--route", &route])
+    });
+    let server = relay.as_ref().unwrap_or(&server);
     let connector = authority.map(|authority| TlsConnector::from(Arc::clone(&authority.trusted())));
 
     let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (mut count, mut failed) = (0, Vec::new());
     for case in cases {
         let played = runtime.block_on(async {
-            let playing = play(&server, service, connector.as_ref(), &case);
+            let playing = play(server, service, connector.as_ref(), &case);
             time::timeout(WAIT_TIMEOUT, playing).await
         });
         count += 1;

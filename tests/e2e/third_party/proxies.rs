@@ -114,11 +114,11 @@ fn microsocks_carries_clients_and_upstreams_with_a_password() {
 #[test]
 fn a_dynamic_forward_of_ssh_carries_clients_and_upstreams() {
     let Some([ssh]) = programs(["ssh"]) else { return };
-    let Some(sshd) = Sshd::start("behind-ssh") else { return };
+    let Some(sshd) = Sshd::start() else { return };
     let port = free_port();
     let mut command = Command::new(ssh);
     command.args(sshd.options()).args(["-N", "-D", &format!("127.0.0.1:{port}")]);
-    command.args(["-p", &sshd.port.to_string(), "-o", "HostKeyAlias=behind-ssh"]);
+    command.args(["-p", &sshd.port.to_string()]);
     command.arg(format!("{}@127.0.0.1", user()));
     let _ssh = Program::serve(command, port);
     carries(&format!("socks5h://127.0.0.1:{port}"), true);

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, DirBuilder},
     os::unix::fs::DirBuilderExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
 };
 
@@ -19,18 +19,26 @@ use crate::ECHOGATE;
 
 const SIZE: usize = 50_000_000;
 
-/// A running sshd, and the folder with its keys and those of its user.
+#[test]
+fn scp_carries_50_mb_there_and_back() {
+    let Some(sshd) = Sshd::start() else { return };
+    let server = gateway("/ssh", sshd.port);
+    let proxy = format!("{} connect --binary {}", quoted(ECHOGATE), quoted(&server.ws("/ssh")));
+    sshd.copy_there_and_back(&format!("ProxyCommand={proxy}"));
+}
+
+/// A running sshd that accepts the user of this process by a key, and files for scp.
 pub(super) struct Sshd {
-    folder: TempDir,
     pub(super) port: u16,
-    _program: Program,
+    folder: TempDir,
+    scp: PathBuf,
+    _sshd: Program,
 }
 
 impl Sshd {
-    /// Starts sshd on a free port of 127.0.0.1; None, with a notice, if it is not installed. Clients
-    /// know its key under the name `alias`.
-    pub(super) fn start(alias: &str) -> Option<Sshd> {
-        let [sshd, keygen] = programs(["sshd", "ssh-keygen"])?;
+    /// Starts sshd; `None`, with a notice, where OpenSSH is missing.
+    pub(super) fn start() -> Option<Sshd> {
+        let [sshd, keygen, scp] = programs(["sshd", "ssh-keygen", "scp"])?;
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).display().to_string();
         for key in ["host", "user"] {
@@ -40,7 +48,7 @@ impl Sshd {
         }
         let public = |key: &str| fs::read_to_string(path(key) + ".pub").unwrap();
         fs::write(path("authorized"), public("user")).unwrap();
-        fs::write(path("known"), format!("{alias} {}", public("host"))).unwrap();
+        fs::write(path("known"), format!("behind-the-gateway {}", public("host"))).unwrap();
         let port = free_port();
         let settings = format!(
             "ListenAddress 127.0.0.1:{port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\n\
@@ -55,27 +63,43 @@ impl Sshd {
         }
         let mut command = Command::new(sshd);
         command.args(["-D", "-e", "-f", &path("sshd_config")]);
-        let program = Program::serve(command, port);
-        Some(Sshd { folder, port, _program: program })
+        let sshd = Program::serve(command, port);
+        Some(Sshd { port, folder, scp, _sshd: sshd })
     }
 
-    /// The path of a file in the folder.
-    fn path(&self, name: &str) -> String {
-        self.folder.path().join(name).display().to_string()
+    /// Copies a file to the server and back, by a connection that the ssh option `how` describes.
+    pub(super) fn copy_there_and_back(&self, how: &str) {
+        let path = |name: &str| self.folder.path().join(name).display().to_string();
+        let data = noise(SIZE);
+        fs::write(path("here"), &data).unwrap();
+        let there = format!("{}@behind-the-gateway:{}", user(), path("there"));
+        self.copy(how, &path("here"), &there);
+        assert_same(Path::new(&path("there")), &data);
+        self.copy(how, &there, &path("back"));
+        assert_same(Path::new(&path("back")), &data);
     }
 
-    /// The options of ssh and scp for this sshd.
+    fn copy(&self, how: &str, from: &str, to: &str) {
+        let mut command = Command::new(&self.scp);
+        // The shell that runs a proxy command.
+        command.env("SHELL", "/bin/sh");
+        command.args(self.options()).args(["-o", how, from, to]);
+        assert_eq!(run(command), "");
+    }
+
+    /// The options of ssh and scp for a connection to this sshd.
     pub(super) fn options(&self) -> Vec<String> {
-        let mut options =
-            ["-q", "-F", "none", "-i", &self.path("user")].map(str::to_owned).to_vec();
+        let path = |name: &str| self.folder.path().join(name).display().to_string();
+        let mut options = ["-q", "-F", "none", "-i", &path("user")].map(str::to_owned).to_vec();
         for option in [
-            &format!("UserKnownHostsFile={}", self.path("known")),
-            "GlobalKnownHostsFile=none",
-            "StrictHostKeyChecking=yes",
-            "IdentitiesOnly=yes",
-            "BatchMode=yes",
+            format!("UserKnownHostsFile={}", path("known")),
+            "HostKeyAlias=behind-the-gateway".to_owned(),
+            "GlobalKnownHostsFile=none".to_owned(),
+            "StrictHostKeyChecking=yes".to_owned(),
+            "IdentitiesOnly=yes".to_owned(),
+            "BatchMode=yes".to_owned(),
         ] {
-            options.extend(["-o".to_owned(), option.to_owned()]);
+            options.extend(["-o".to_owned(), option]);
         }
         options
     }
@@ -84,29 +108,6 @@ impl Sshd {
 /// The name of the user who runs the tests.
 pub(super) fn user() -> String {
     User::from_uid(geteuid()).unwrap().unwrap().name
-}
-
-#[test]
-fn scp_carries_50_mb_there_and_back() {
-    let Some([scp]) = programs(["scp"]) else { return };
-    let Some(sshd) = Sshd::start("behind-the-gateway") else { return };
-    let server = gateway("/ssh", sshd.port);
-
-    let data = noise(SIZE);
-    fs::write(sshd.path("here"), &data).unwrap();
-    let proxy = format!("{} connect --binary {}", quoted(ECHOGATE), quoted(&server.ws("/ssh")));
-    let there = format!("{}@behind-the-gateway:{}", user(), sshd.path("there"));
-    let copy = |from: &str, to: &str| {
-        let mut command = Command::new(&scp);
-        // The shell that runs the proxy command.
-        command.env("SHELL", "/bin/sh").args(sshd.options());
-        command.args(["-o", &format!("ProxyCommand={proxy}"), from, to]);
-        assert_eq!(run(command), "");
-    };
-    copy(&sshd.path("here"), &there);
-    assert_same(Path::new(&sshd.path("there")), &data);
-    copy(&there, &sshd.path("back"));
-    assert_same(Path::new(&sshd.path("back")), &data);
 }
 
 /// Quotes an argument of the proxy command, for ssh's `%` sequences and for the shell.

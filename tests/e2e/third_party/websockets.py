@@ -4,7 +4,9 @@ import sys
 
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
+from websockets.sync.server import serve as websocket_server
 
+# The URL of the gateway, or the port of `serve`.
 URL = sys.argv[2]
 
 
@@ -78,6 +80,43 @@ def endings():
     ws = client("/ws")
     ws.close(4321, "enough")
     assert ws.close_code == 4321, ws.close_code
+
+
+def serve():
+    """An echo server on a port that ends at the message `end` and prints how clients end."""
+
+    def echo(ws):
+        try:
+            for message in ws:
+                if message == "end":
+                    ws.close(4000, "told to")
+                    return
+                ws.send(message)
+        finally:
+            print("ended", ws.close_code, ws.close_reason, flush=True)
+
+    with websocket_server(echo, "127.0.0.1", int(URL), subprotocols=["chat", "mqtt"]) as server:
+        server.serve_forever()
+
+
+def relayed():
+    """A client of that server over the route `/relayed`."""
+    with client("/relayed", subprotocols=["mqtt", "chat"]) as ws:
+        assert ws.subprotocol == "mqtt", ws.subprotocol
+        for message in ["text, ß", b"\x00\xff", "", b"", "x" * 200_000, b"\xff" * 1_000_000]:
+            ws.send(message)
+            assert ws.recv() == message
+        ws.send(piece for piece in ["a", "b", "c"])
+        assert ws.recv() == "abc"
+        assert ws.ping(b"are you there?").wait(30)
+        ws.close(4321, "enough")
+    with client("/relayed") as ws:
+        assert ws.subprotocol is None, ws.subprotocol
+        ws.send("end")
+        try:
+            ws.recv()
+        except ConnectionClosed as closed:
+            assert closed.rcvd.code == 4000 and closed.rcvd.reason == "told to", closed
 
 
 globals()[sys.argv[1]]()

@@ -1,19 +1,24 @@
 //! `wscat`, on a terminal, where it prints all events.
 
 use echogate_tests::{
-    program::{packages, programs},
+    program::{free_port, packages, programs},
     pty::Terminal,
+    server::Server,
 };
 
 use super::endings;
-use crate::server;
+use crate::{ECHOGATE, server};
 
-/// Starts wscat; `None` if it is not installed.
+/// Starts wscat as a client; `None` if it is not installed.
 fn wscat(url: &str, options: &[&str]) -> Option<Terminal> {
+    start(&[&["-c", url], options].concat())
+}
+
+fn start(arguments: &[&str]) -> Option<Terminal> {
     let [node] = programs(["node"])?;
     let program = packages(&["wscat"])?.join("node_modules/wscat/bin/wscat");
     let program = program.display().to_string();
-    let arguments = [&[&*program, "--no-color", "-c", url], options].concat();
+    let arguments = [&[&*program, "--no-color"], arguments].concat();
     Some(Terminal::start(&node.display().to_string(), &arguments))
 }
 
@@ -58,4 +63,22 @@ fn wscat_sees_why_a_connection_ends() {
     let refused = wscat(&server.ws("/ws"), &["-o", "http://evil.example"]);
     let Some(terminal) = refused else { return };
     terminal.wait_for("error: Unexpected server response: 403");
+}
+
+#[test]
+fn wscat_is_on_both_sides_of_a_route() {
+    let port = free_port();
+    let Some(listening) = start(&["-l", &port.to_string()]) else { return };
+    listening.wait_for("Listening on port");
+    let route = format!("/relayed=ws://127.0.0.1:{port}/");
+    let server = Server::start(ECHOGATE, &["--route", &route]);
+    let Some(client) = wscat(&server.ws("/relayed"), &["--slash"]) else { return };
+    client.wait_for("Connected");
+    listening.wait_for("Client connected");
+    client.type_in("to the server, ß\r");
+    listening.wait_for("< to the server, ß");
+    listening.type_in("to the client\r");
+    client.wait_for("< to the client");
+    client.type_in("/close 4321 enough\r");
+    listening.wait_for("Disconnected (code: 4321, reason: \"enough\")");
 }

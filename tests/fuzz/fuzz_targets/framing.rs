@@ -16,17 +16,21 @@ fuzz_target!(|input: (u8, [u8; 2], &[u8])| {
     let (choice, sizes, bytes) = input;
     let invalid = [InvalidText::Close, InvalidText::Replace, InvalidText::Binary];
     let invalid = invalid[usize::from(choice >> 4) % 3];
-    let framings = [Framing::Bytes, Framing::Text, Framing::Line, Framing::Message];
-    let framing = framings[usize::from(choice) % 4];
+    let framings =
+        [Framing::Bytes, Framing::Text, Framing::Line, Framing::Message, Framing::Length];
+    let framing = framings[usize::from(choice) % 5];
     // The other framings have no such option.
     let invalid = if framing.is_text() { invalid } else { InvalidText::Close };
-    let options = FramingOptions { chunk: MIN_CHUNK, invalid, ..FramingOptions::default() };
+    let prefix = if choice & 0x80 == 0 { 2 } else { 4 };
+    let options = FramingOptions { chunk: MIN_CHUNK, prefix, invalid, ..FramingOptions::default() };
     let framer = Framer::with_options(framing, &options);
     let sizes = sizes.map(|size| usize::from(size) + 1);
     match framing {
         Framing::Message => replies(framer, sizes, bytes),
         Framing::Line => lines(framer, sizes, invalid, bytes),
+        Framing::Length => records(framer, sizes, prefix.into(), bytes),
         Framing::Bytes | Framing::Text => stream(framer, sizes, invalid, bytes),
+        Framing::Datagrams => {}
     }
 });
 
@@ -71,6 +75,19 @@ fn split(bytes: &[u8]) -> Vec<Message> {
         (std::str::from_utf8(line).is_ok(), line.to_vec())
     });
     lines.collect()
+}
+
+/// Framing `length`: a message is a record.
+fn records(framer: Framer, sizes: [usize; 2], prefix: usize, bytes: &[u8]) {
+    let (mut expected, mut rest) = (Vec::new(), bytes);
+    while let Some((length, behind)) = rest.split_at_checked(prefix) {
+        let length = length.iter().fold(0, |length, &byte| length << 8 | usize::from(byte));
+        let Some((payload, behind)) = behind.split_at_checked(length) else { break };
+        expected.push((false, payload.to_vec()));
+        rest = behind;
+    }
+    let expected = if rest.is_empty() { Ok(expected) } else { Err(FramingError::RecordCut) };
+    assert_eq!(run(framer, sizes, bytes), expected);
 }
 
 /// Framing `message`: the first bytes are the lengths of messages, each of which gets its reply.

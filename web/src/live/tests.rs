@@ -95,6 +95,7 @@ fn the_service_of_a_route_decides_pairing_and_expected_reply() {
             route("/vnc", "tcp://127.0.0.1:5900"),
         ],
         listeners: vec![listener],
+        forwards: Vec::new(),
     };
     assert_eq!(service_of_route(&endpoints, "/ws"), Some("upper"));
     assert_eq!(service_of_route(&endpoints, "/ws/echo?a=b"), Some("echo"));

@@ -57,9 +57,11 @@ impl fmt::Display for Endpoint {
             }
             (_, address) => write!(f, "{address}")?,
         }
+        let is_websocket = matches!(self.address, Address::Ws(..) | Address::Wss(..));
+        let begin = if is_websocket { '#' } else { '?' };
         let mut text = String::new();
         for (key, value) in &self.options {
-            text.push(if text.is_empty() { '?' } else { '&' });
+            text.push(if text.is_empty() { begin } else { '&' });
             encode(&mut text, key.as_bytes(), "%&=#,", true);
             if !value.is_empty() {
                 text.push('=');

@@ -30,6 +30,25 @@ impl FromStr for Endpoint {
     }
 }
 
+impl Endpoint {
+    /// Parses a URL with options, those of a WebSocket URL behind `#`: its query belongs to the
+    /// request, and it has no fragment (RFC 6455 section 3).
+    ///
+    /// # Errors
+    ///
+    /// The URL or an option is invalid.
+    pub fn with_options(text: &str) -> Result<Endpoint, EndpointError> {
+        let (url, options) = text.split_once('#').unwrap_or((text, ""));
+        let endpoint: Endpoint = url.parse()?;
+        match endpoint.address {
+            Address::Ws(..) | Address::Wss(..) => {
+                Ok(Endpoint { options: parse_options(options)?, ..endpoint })
+            }
+            _ => text.parse(),
+        }
+    }
+}
+
 /// Removes `USER:PASSWORD@` from `//USER:PASSWORD@HOST…`: the rest, and the credentials.
 fn take_credentials(rest: &str) -> Result<(String, Option<Credentials>), EndpointError> {
     let authority = rest.strip_prefix("//").unwrap_or_default();

@@ -144,6 +144,17 @@ fn each_error_names_its_cause() {
     assert_eq!(error("tcp://a%20b:1"), BadName("a b".into()));
 }
 
+#[test]
+fn the_options_of_a_websocket_url_follow_a_number_sign() {
+    let endpoint = Endpoint::with_options("wss://h/a?b=c#max=2&ca=%23.pem").unwrap();
+    assert_eq!(endpoint.address, Address::Wss("h:443".parse().unwrap(), "/a?b=c".into()));
+    assert_eq!((endpoint.option("max"), endpoint.option("ca")), (Some("2"), Some("#.pem")));
+    assert_eq!(Endpoint::with_options(&endpoint.to_string()), Ok(endpoint));
+    let endpoint = Endpoint::with_options("tcp://h:1?max=2").unwrap();
+    assert_eq!(endpoint.option("max"), Some("2"));
+    assert!(Endpoint::with_options("tcp://h:1#max=2").is_err());
+}
+
 proptest! {
     #[test]
     fn no_text_makes_it_panic_and_what_it_accepts_it_writes_back(

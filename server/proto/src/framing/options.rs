@@ -12,23 +12,25 @@ pub const MIN_CHUNK: usize = 125;
 /// The options of a framing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FramingOptions {
-    /// Framing `bytes` and `text`: the largest payload of a message to the client, in bytes,
+    /// Framing `bytes` and `text`: the largest payload of a message to the WebSocket peer, in bytes,
     /// [`MIN_CHUNK`] to [`MAX_CHUNK`].
     pub chunk: usize,
+    /// Framing `length`: the number of bytes of the length in front of a record, 2 or 4.
+    pub prefix: u8,
     /// Framing `text` and `line`: the treatment of bytes that are not valid UTF-8.
     pub invalid: InvalidText,
-    /// Framing `line`: the line ending towards the upstream.
+    /// Framing `line`: the line ending towards the stream.
     pub newline: Newline,
 }
 
 impl Default for FramingOptions {
     fn default() -> FramingOptions {
         let (invalid, newline) = (InvalidText::default(), Newline::default());
-        FramingOptions { chunk: MAX_CHUNK, invalid, newline }
+        FramingOptions { chunk: MAX_CHUNK, prefix: 4, invalid, newline }
     }
 }
 
-/// The treatment of text from an upstream that is not valid UTF-8.
+/// The treatment of text from a stream that is not valid UTF-8.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum InvalidText {
     /// [`FramingError::InvalidUtf8`](super::FramingError::InvalidUtf8).
@@ -54,7 +56,7 @@ impl FromStr for InvalidText {
     }
 }
 
-/// The line ending towards an upstream.
+/// The line ending towards a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Newline {
     /// `\n` behind a message that does not end in one; the message itself is not changed.

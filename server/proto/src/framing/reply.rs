@@ -79,10 +79,10 @@ impl Framer {
         if exceeds_room && fit > 0 && self.left == 0 { fit * len } else { room }
     }
 
-    /// Whether a part of a reply is sent as a fragment, and the rest is not.
+    /// Whether a part of a reply or record is sent as a fragment, and the rest is not.
     #[inline]
     pub fn is_within_reply(&self) -> bool {
-        self.left > 0
+        self.left > 0 && (self.in_message || self.framing == Framing::Message)
     }
 
     /// Expects no replies any more: nobody takes them.

@@ -292,6 +292,67 @@ fn text_that_is_not_utf8_is_a_binary_message_of_what_has_arrived() {
     assert_eq!(got, expected.map(|(opcode, payload)| (opcode, payload.to_vec())));
 }
 
+/// The records of `payloads`, each with its length in `prefix` bytes in front.
+fn records(prefix: u8, payloads: &[Vec<u8>]) -> Vec<u8> {
+    let framer = Framer::with_options(Framing::Length, &prefix_of(prefix));
+    let mut out = Vec::new();
+    for payload in payloads {
+        framer.append_prefix(payload.len() as u64, &mut out);
+        out.extend_from_slice(payload);
+    }
+    out
+}
+
+fn prefix_of(prefix: u8) -> FramingOptions {
+    FramingOptions { prefix, ..FramingOptions::default() }
+}
+
+#[test]
+fn a_record_is_a_binary_message_without_its_length() {
+    let input = b"\0\x03abc\0\0\0\x01d";
+    for cuts in all_cuts(input.len()) {
+        let got = framed_with(Framing::Length, prefix_of(2), input, &cuts).unwrap();
+        let expected: [(u8, &[u8]); 3] = [(2, b"abc"), (2, b""), (2, b"d")];
+        assert_eq!(got, expected.map(|(opcode, payload)| (opcode, payload.to_vec())), "{cuts:?}");
+    }
+    assert_eq!(records(4, &[b"ab".to_vec()]), b"\0\0\0\x02ab");
+    assert_eq!(records(2, &[b"ab".to_vec()]), b"\0\x02ab");
+}
+
+#[test]
+fn a_stream_that_ends_within_a_record_is_an_error() {
+    for input in [&b"\0"[..], b"\0\x02", b"\0\x02a", b"\0\x01a\0"] {
+        for cuts in all_cuts(input.len()) {
+            let result = framed_with(Framing::Length, prefix_of(2), input, &cuts);
+            assert_eq!(result, Err(FramingError::RecordCut), "{input:?} {cuts:?}");
+        }
+    }
+}
+
+#[test]
+fn a_record_of_which_a_part_has_arrived_goes_out_in_fragments() {
+    let mut framer = Framer::with_options(Framing::Length, &prefix_of(2));
+    let out = part(&mut framer, b"\0\x05abcde\0\x01f", &[1, 1, 2, 2]).unwrap();
+    assert_eq!(out, b"\x02\x02ab\x00\x02cd\x80\x01e\x82\x01f");
+    assert_eq!(framer.finish(), Ok(None));
+}
+
+#[test]
+fn a_message_is_as_long_as_the_framing_can_say() {
+    let longest = |framing, prefix| Framer::with_options(framing, &prefix_of(prefix)).max_message();
+    assert_eq!(longest(Framing::Length, 2), 65_535);
+    assert_eq!(longest(Framing::Length, 4), u64::from(u32::MAX));
+    assert_eq!(longest(Framing::Datagrams, 4), 65_507);
+    assert_eq!(longest(Framing::Bytes, 4), u64::MAX);
+}
+
+#[test]
+fn a_datagram_is_one_message_of_any_size() {
+    let datagram = vec![7; 65_507];
+    assert_eq!(framed(Framing::Datagrams, &datagram, &[]), [(2, datagram)]);
+    assert!("datagrams".parse::<Framing>().is_err(), "the transport chooses it");
+}
+
 #[test]
 fn the_options_are_read_and_what_is_unknown_is_refused() {
     assert_eq!("replace".parse(), Ok(InvalidText::Replace));
@@ -314,6 +375,22 @@ proptest! {
             let all: Vec<u8> = got.into_iter().flat_map(|(_, payload)| payload).collect();
             prop_assert_eq!(&all, text.as_bytes());
         }
+    }
+
+    #[test]
+    fn records_are_the_same_in_any_pieces(
+        payloads in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..300), 0..12),
+        is_short: bool,
+        cuts in proptest::collection::vec(0..200_usize, 0..40),
+    ) {
+        let prefix = if is_short { 2 } else { 4 };
+        let input = records(prefix, &payloads);
+        let expected: Vec<(u8, Vec<u8>)> =
+            payloads.into_iter().map(|payload| (2, payload)).collect();
+        let got = framed_with(Framing::Length, prefix_of(prefix), &input, &cuts).unwrap();
+        prop_assert_eq!(&got, &expected);
+        let mut framer = Framer::with_options(Framing::Length, &prefix_of(prefix));
+        prop_assert_eq!(messages(&wire(&mut framer, &input, &cuts).unwrap()), expected);
     }
 
     #[test]

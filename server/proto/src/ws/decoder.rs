@@ -103,6 +103,12 @@ impl Decoder {
         }
     }
 
+    /// The role of the endpoint that decodes.
+    #[inline]
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
     /// Decodes `buf` from `*at` on up to the next event, and moves `*at` behind the bytes
     /// consumed. Returns `None` when all of `buf` is consumed.
     ///

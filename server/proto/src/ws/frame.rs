@@ -158,17 +158,66 @@ impl FrameHeader {
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
+
+    /// The header of the same frame as a client sends it, masked with `key`. It must not be
+    /// [empty](FrameHeader::is_empty).
+    #[inline]
+    pub fn masked(&self, mut key: [u8; 4]) -> MaskedHeader {
+        let (head, held) = self.as_bytes().split_at(usize::from(self.len - self.held));
+        let mut bytes = [0; FrameHeader::MAX + 4];
+        let behind_key = head.len() + 4;
+        bytes[..head.len()].copy_from_slice(head);
+        bytes[1] |= 0x80;
+        bytes[head.len()..behind_key].copy_from_slice(&key);
+        let end = behind_key + held.len();
+        bytes[behind_key..end].copy_from_slice(held);
+        mask::apply(&mut bytes[behind_key..end], &mut key);
+        MaskedHeader { bytes, len: self.len + 4, key }
+    }
+}
+
+/// The header of a masked frame (2, 4 or 10 bytes, and the key), and up to 3 bytes of payload held
+/// back from an earlier read.
+#[derive(Clone, Copy, Debug)]
+pub struct MaskedHeader {
+    bytes: [u8; FrameHeader::MAX + 4],
+    len: u8,
+    key: [u8; 4],
+}
+
+impl MaskedHeader {
+    /// The bytes to send.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+
+    /// The key for the payload that follows, for [`mask::apply`].
+    pub fn key(&mut self) -> &mut [u8; 4] {
+        &mut self.key
+    }
 }
 
 /// A whole frame as a client sends it: one message or control frame, masked with `key`.
-pub fn masked_frame(opcode: OpCode, payload: &[u8], mut key: [u8; 4]) -> Vec<u8> {
-    let mut frame = FrameHeader::new(opcode, true, payload.len() as u64).as_bytes().to_vec();
-    frame[1] |= 0x80;
-    frame.extend(key);
-    let start = frame.len();
-    frame.extend_from_slice(payload);
-    mask::apply(&mut frame[start..], &mut key);
+pub fn masked_frame(opcode: OpCode, payload: &[u8], key: [u8; 4]) -> Vec<u8> {
+    let mut header = FrameHeader::new(opcode, true, payload.len() as u64).masked(key);
+    let mut frame = [header.as_bytes(), payload].concat();
+    let start = frame.len() - payload.len();
+    mask::apply(&mut frame[start..], header.key());
     frame
+}
+
+/// Whole control frames as a client sends them, made of `frames` as a server sends them, each masked
+/// with the next of `keys`.
+pub fn mask_control_frames(mut frames: &[u8], keys: impl Fn() -> [u8; 4]) -> Vec<u8> {
+    let mut masked = Vec::with_capacity(frames.len() + 4);
+    while let [first, len, rest @ ..] = frames {
+        let (payload, behind) = rest.split_at(usize::from(*len).min(rest.len()));
+        if let Some(opcode) = OpCode::from_bits(first & 0x0f) {
+            masked.extend(masked_frame(opcode, payload, keys()));
+        }
+        frames = behind;
+    }
+    masked
 }
 
 /// A whole control frame as a server sends it. A payload of more than [`MAX_CONTROL`] bytes is
@@ -211,6 +260,28 @@ mod tests {
         let frame = close_frame(CloseCode::INTERNAL_ERROR, &"ß".repeat(100));
         assert_eq!(frame[..4], [0x88, 2 + 122, 0x03, 0xf3]);
         assert_eq!(std::str::from_utf8(&frame[4..]), Ok("ß".repeat(61).as_str()));
+    }
+
+    #[test]
+    fn a_masked_header_has_the_key_behind_the_length_and_masks_what_is_held_back() {
+        let key = [1, 2, 3, 4];
+        let mut header = FrameHeader::new(OpCode::Text, false, 300).with(b"abc").masked(key);
+        assert_eq!(header.as_bytes(), [1, 0xfe, 1, 44, 1, 2, 3, 4, b'a' ^ 1, b'b' ^ 2, b'c' ^ 3]);
+        assert_eq!(header.key(), &[4, 1, 2, 3], "the key for the rest");
+        let header = FrameHeader::new(OpCode::Binary, true, 1 << 16).with(b"abc").masked(key);
+        assert_eq!(header.as_bytes().len(), 17);
+    }
+
+    #[test]
+    fn control_frames_are_masked_one_by_one() {
+        let frames =
+            [control_frame(OpCode::Pong, b"?"), close_frame(CloseCode::NORMAL, "bye")].concat();
+        let key = [7, 7, 7, 7];
+        let expected = [
+            masked_frame(OpCode::Pong, b"?", key),
+            masked_frame(OpCode::Close, b"\x03\xe8bye", key),
+        ];
+        assert_eq!(mask_control_frames(&frames, || key), expected.concat());
     }
 
     #[test]

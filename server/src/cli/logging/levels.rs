@@ -1,4 +1,6 @@
-//! `ECHOGATE_LOG`: log levels, in general and by module.
+//! `ECHOGATE_LOG` and `RUST_LOG`: log levels, in general and by module.
+
+use std::mem;
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
@@ -21,6 +23,37 @@ const LEVELS: [(&str, LevelFilter); 7] = [
     ("trace", LevelFilter::TRACE),
 ];
 
+/// Levels as they are parsed.
+#[derive(Default)]
+struct Levels {
+    of_modules: Targets,
+    /// The level of all other modules.
+    general: Option<LevelFilter>,
+}
+
+impl Levels {
+    /// Adds a level or `MODULE=LEVEL`.
+    fn add(&mut self, part: &str) -> Result<(), String> {
+        let Some((module, word)) = part.split_once('=') else {
+            return match self.general.replace(parse_level(part)?) {
+                Some(_) => Err(format!("\"{part}\": only one level may stand without a module")),
+                None => Ok(()),
+            };
+        };
+        let (module, level) = (parse_module(module.trim())?, parse_level(word.trim())?);
+        self.of_modules = mem::take(&mut self.of_modules).with_target(module, level);
+        Ok(())
+    }
+
+    fn or(self, default: LevelFilter) -> Targets {
+        self.of_modules.with_default(self.general.unwrap_or(default))
+    }
+}
+
+fn parts(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|part| !part.is_empty())
+}
+
 /// Parses a level, `MODULE=LEVEL`, or several of these separated by commas. `default` is the
 /// level of modules that `text` does not mention.
 ///
@@ -28,22 +61,19 @@ const LEVELS: [(&str, LevelFilter); 7] = [
 ///
 /// One line that names the invalid part and the expected form.
 pub(super) fn parse(text: &str, default: LevelFilter) -> Result<Targets, String> {
-    let mut targets = Targets::new();
-    let mut general = None;
-    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-        match part.split_once('=') {
-            None => {
-                if general.replace(parse_level(part)?).is_some() {
-                    return Err(format!("\"{part}\": only one level may stand without a module"));
-                }
-            }
-            Some((module, word)) => {
-                targets =
-                    targets.with_target(parse_module(module.trim())?, parse_level(word.trim())?);
-            }
-        }
+    let mut levels = Levels::default();
+    parts(text).try_for_each(|part| levels.add(part))?;
+    Ok(levels.or(default))
+}
+
+/// Parses the value of a variable that other programs read, too: parts that are invalid here are
+/// for them, and ignored.
+pub(super) fn parse_shared(text: &str, default: LevelFilter) -> Targets {
+    let mut levels = Levels::default();
+    for part in parts(text) {
+        levels.add(part).ok();
     }
-    Ok(targets.with_default(general.unwrap_or(default)))
+    levels.or(default)
 }
 
 fn parse_level(word: &str) -> Result<LevelFilter, String> {
@@ -119,6 +149,15 @@ mod tests {
             let error = parse(text, L::INFO).unwrap_err();
             assert!(error.contains(part), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn parts_for_other_programs_are_ignored_in_a_shared_variable() {
+        let levels = parse_shared("hyper=debug, warn,echogate::http=trace,[span]=info", L::INFO);
+        assert_eq!(levels.default_level(), Some(L::WARN));
+        assert!(levels.would_enable("echogate::http", &tracing::Level::TRACE));
+        assert!(!levels.would_enable("hyper", &tracing::Level::INFO));
+        assert_eq!(parse_shared("mine=trace", L::INFO).default_level(), Some(L::INFO));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The log: `ECHOGATE_LOG`, and lines on standard error or the console that block no thread.
+//! The log: `ECHOGATE_LOG` or `RUST_LOG`, and lines on standard error or the console that block no
+//! thread.
 
 mod levels;
 
@@ -24,7 +25,7 @@ const LOG_QUEUE: usize = 1024 * 1024;
 /// The queue of the log. Once it is started, everything on standard error goes through it.
 static LOG: OnceLock<Output> = OnceLock::new();
 
-/// Starts the log with the levels of `ECHOGATE_LOG`. It goes to standard error; with `console`,
+/// Starts the log with the levels of `ECHOGATE_LOG`; where that is not set, of `RUST_LOG`. It goes to standard error; with `console`,
 /// to the returned receiver instead. From here on, no line that is logged, shown or written by
 /// a panic blocks its thread.
 ///
@@ -32,10 +33,17 @@ static LOG: OnceLock<Output> = OnceLock::new();
 ///
 /// One line: the invalid part of `ECHOGATE_LOG`, or why the log cannot be started.
 pub(super) fn start(console: bool) -> Result<Option<Receiver<String>>, String> {
-    let text = env::var_os("ECHOGATE_LOG").unwrap_or_default();
-    let text = text.to_str().ok_or("ECHOGATE_LOG: not UTF-8")?;
     let default = if console { LevelFilter::WARN } else { LevelFilter::INFO };
-    let levels = levels::parse(text, default).map_err(|e| format!("ECHOGATE_LOG: {e}"))?;
+    let levels = match env::var_os("ECHOGATE_LOG").filter(|value| !value.is_empty()) {
+        Some(value) => {
+            let text = value.to_str().ok_or("ECHOGATE_LOG: not UTF-8")?;
+            levels::parse(text, default).map_err(|e| format!("ECHOGATE_LOG: {e}"))?
+        }
+        None => {
+            let text = env::var_os("RUST_LOG").unwrap_or_default();
+            levels::parse_shared(&text.to_string_lossy(), default)
+        }
+    };
     let failed = |e| format!("cannot start the log: {e}");
     let stderr = duplicate(io::stderr().as_fd()).map_err(failed)?;
     let (to_console, lines) = channel(1);

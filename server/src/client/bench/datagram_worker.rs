@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{Load, schedule::Stage, sequence::Sequence, window::Window};
-use crate::client::datagram_socket::DatagramSocket;
+use crate::net::connected_datagrams::ConnectedSocket;
 use crate::text::io_error::describe;
 
 /// The time after which a message without a reply counts as lost.
@@ -26,7 +26,7 @@ pub(super) struct DatagramWorker {
     /// The number of the socket, from 0.
     number: usize,
     load: Arc<Load>,
-    socket: DatagramSocket,
+    socket: ConnectedSocket,
     sequence: Sequence,
     /// Messages released for sending so far.
     released: u64,
@@ -39,7 +39,7 @@ pub(super) struct DatagramWorker {
 
 impl DatagramWorker {
     /// Creates the worker of the socket `number`, counted from 0.
-    pub(super) fn new(number: usize, socket: DatagramSocket, load: Arc<Load>) -> DatagramWorker {
+    pub(super) fn new(number: usize, socket: ConnectedSocket, load: Arc<Load>) -> DatagramWorker {
         DatagramWorker {
             number,
             socket,

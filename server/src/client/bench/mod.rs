@@ -46,8 +46,9 @@ use self::{
     stats::ShardedStats,
     stream_worker::StreamWorker,
 };
-use super::{Error, datagram_socket::MAX_UDP, shown_url, target::Target, target_args::TargetArgs};
+use super::{Error, shown_url, target::Target, target_args::TargetArgs};
 use crate::config::parse_duration;
+use crate::net::connected_datagrams::MAX_UDP;
 use crate::text::io_error::describe;
 
 /// The most connection attempts at once.

@@ -3,15 +3,15 @@
 use std::io;
 
 use crate::{
-    client::{datagram_socket::DatagramSocket, dial, target::Target, transport::handshake},
-    net::stream::Stream,
+    client::{dial, target::Target, transport::handshake},
+    net::{connected_datagrams::ConnectedSocket, stream::Stream},
 };
 
 /// An open connection.
 pub(super) enum Opened {
     /// A stream, and the bytes that were read together with the handshake response.
     Stream(Stream, Vec<u8>),
-    Datagrams(DatagramSocket),
+    Datagrams(ConnectedSocket),
 }
 
 /// Connects to `target`.

@@ -157,7 +157,7 @@ impl ListenArgs {
 
     fn tls(&self, required: bool) -> Result<Option<ServerTls>, String> {
         match (&self.cert, &self.key, required) {
-            (Some(cert), Some(key), true) => ServerTls::read(cert, key).map(Some),
+            (Some(cert), Some(key), true) => ServerTls::read(cert, key, false).map(Some),
             (None, None, false) => Ok(None),
             (_, _, true) => Err("--cert and --key are required".to_owned()),
             (_, _, false) => Err("--cert is valid with tls:// and wss:// only".to_owned()),

@@ -10,11 +10,11 @@ use nix::sys::socket::{self, MsgFlags, UnixAddr};
 use tokio::{io::Interest, net::UnixDatagram};
 
 use crate::{
-    client::{
-        datagram_socket::{self, Udp},
-        transport::{Connection, PeerRole, TransportOptions},
+    client::transport::{Connection, PeerRole, TransportOptions},
+    net::{
+        connected_datagrams::{ConnectedSocket, Udp},
+        datagram_socket::{DatagramSocket, unix_peer},
     },
-    net::datagram_socket::{DatagramSocket, unix_peer},
 };
 
 /// Connects the socket to the sender of its first datagram, which stays in the receive queue. From
@@ -28,7 +28,7 @@ pub(super) async fn connect(
         DatagramSocket::Udp(socket) => {
             let sender = socket.peek_sender().await?;
             socket.connect(sender).await?;
-            (sender.to_string(), datagram_socket::DatagramSocket::Udp(Udp::new(socket)))
+            (sender.to_string(), ConnectedSocket::Udp(Udp::new(socket)))
         }
         DatagramSocket::UnixGram(socket, file) => {
             let sender = peek_sender(&socket).await?;
@@ -36,7 +36,7 @@ pub(super) async fn connect(
             if sender.path().is_some() || sender.as_abstract().is_some() {
                 socket::connect(socket.as_raw_fd(), &sender)?;
             }
-            let socket = datagram_socket::DatagramSocket::Unix { socket, _file: file };
+            let socket = ConnectedSocket::Unix { socket, _file: file };
             (unix_peer(&sender).to_string(), socket)
         }
     };

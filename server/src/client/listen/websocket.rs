@@ -6,7 +6,6 @@ use axum::{
     http::{Request, StatusCode},
     response::{IntoResponse, Response},
 };
-use echogate_proto::framing::Framing;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 
@@ -14,7 +13,7 @@ use crate::{
     client::transport::{ByteStream, Connection, MessageFormat, PeerRole},
     config::AllowedOrigin,
     gateway::{
-        handshake::Handshake,
+        handshake::{Handshake, ProtocolChoice},
         origin::Addressed,
         switching::{Switching, SwitchingHead},
     },
@@ -110,7 +109,7 @@ fn answer(
     if let Some(reason) = addressed.refusal(&request.headers) {
         return Err(refuse(StatusCode::FORBIDDEN, reason));
     }
-    Handshake::of(&request, None, Framing::Bytes).map_err(|why| {
+    Handshake::of(&request, ProtocolChoice::ANY).map_err(|why| {
         let response = why.into_response();
         let reason =
             format!("no WebSocket handshake (answered with {})", response.status().as_u16());

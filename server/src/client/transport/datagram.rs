@@ -13,7 +13,7 @@ use bytes::Bytes;
 use tokio::{io::ReadBuf, sync::Notify, time::timeout};
 
 use super::{CHUNK, Received, send_window::SendWindow};
-use crate::client::datagram_socket::{DatagramSocket, MAX_UDP};
+use crate::net::connected_datagrams::{ConnectedSocket, MAX_UDP};
 
 /// Unanswered datagrams at most. A Unix socket queues 10 by default on Linux, and the server's
 /// replies are lost if they find the queue full.
@@ -27,7 +27,7 @@ const RECEIVE_BUFFER: usize = 256 * 1024;
 /// The state that both halves share.
 #[derive(Debug)]
 struct Shared {
-    socket: DatagramSocket,
+    socket: ConnectedSocket,
     received: Notify,
     window: RefCell<SendWindow>,
     /// The receiver waits for a datagram, so all that came before are processed.
@@ -55,12 +55,12 @@ pub(in crate::client) struct DatagramReceiver {
 /// Splits a connected socket. While the send window is full, replies are awaited until nothing has
 /// come for `silence`.
 pub(super) fn split(
-    socket: DatagramSocket,
+    socket: ConnectedSocket,
     silence: Duration,
 ) -> (DatagramSender, DatagramReceiver) {
     let window = match socket {
-        DatagramSocket::Udp(_) => WINDOW_UDP,
-        DatagramSocket::Unix { .. } => WINDOW_UNIX,
+        ConnectedSocket::Udp(_) => WINDOW_UDP,
+        ConnectedSocket::Unix { .. } => WINDOW_UNIX,
     };
     let shared = Rc::new(Shared {
         socket,
@@ -77,8 +77,8 @@ pub(super) fn split(
 impl DatagramSender {
     pub(super) fn max_chunk(&self) -> usize {
         match self.shared.socket {
-            DatagramSocket::Udp(_) => MAX_UDP,
-            DatagramSocket::Unix { .. } => CHUNK,
+            ConnectedSocket::Udp(_) => MAX_UDP,
+            ConnectedSocket::Unix { .. } => CHUNK,
         }
     }
 

@@ -31,11 +31,10 @@ use self::{
     websocket::{WebSocketReceiver, WebSocketSender},
 };
 use super::{
-    datagram_socket::DatagramSocket,
     dial,
     target::{Target, Upgrade},
 };
-use crate::net::stream::Stream;
+use crate::net::{connected_datagrams::ConnectedSocket, stream::Stream};
 
 /// The most bytes that are read, sent or written at once.
 pub(super) const CHUNK: usize = 64 * 1024;
@@ -201,7 +200,7 @@ impl Connection {
 
     /// The connection over a connected datagram socket.
     pub(super) fn of_datagrams(
-        socket: DatagramSocket,
+        socket: ConnectedSocket,
         peer_role: PeerRole,
         options: TransportOptions,
     ) -> Connection {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -30,10 +30,10 @@ impl Shares {
         Shares { max, per_address, held: Mutex::default() }
     }
 
-    /// Takes a permit for a client at `address`; `None` if its share is used up or no permit is
-    /// free.
-    pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Share> {
-        let address = counted_as(address);
+    /// Takes a permit for a client at `address`, without an address as for loopback; `None` if its
+    /// share is used up or no permit is free.
+    pub(crate) fn take(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Share> {
+        let address = address.map_or(Ipv4Addr::LOCALHOST.into(), counted_as);
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = held.values().sum();
         let own = held.get(&address).copied().unwrap_or(0);
@@ -65,11 +65,11 @@ mod tests {
     #[test]
     fn no_address_but_loopback_takes_more_than_its_share() {
         let shares = Arc::new(Shares::new(3, 2));
-        let [here, there] = ["127.0.0.1", "192.0.2.1"].map(|ip| ip.parse::<IpAddr>().unwrap());
+        let [here, there] = ["127.0.0.1", "192.0.2.1"].map(|ip| ip.parse::<IpAddr>().ok());
         let two = [(); 2].map(|()| shares.take(there).unwrap());
-        assert!(shares.take("::ffff:192.0.2.1".parse().unwrap()).is_none(), "its share is taken");
+        assert!(shares.take("::ffff:192.0.2.1".parse().ok()).is_none(), "its share is taken");
         let third = shares.take(here).unwrap();
-        assert!(shares.take(here).is_none(), "none are left");
+        assert!(shares.take(None).is_none(), "none are left");
         drop((two, third));
         let _three = [(); 3].map(|()| shares.take(here).unwrap());
         assert!(shares.take(there).is_none());

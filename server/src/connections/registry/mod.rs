@@ -19,7 +19,7 @@ pub(crate) use echogate_proto::api::Kind;
 use tokio::sync::broadcast;
 
 pub(crate) use self::{
-    entry::{Entry, RegistryGuard},
+    entry::{Counter, Entry, RegistryGuard},
     info::{ConnectionInfo, GatewayInfo, Peer},
 };
 use crate::connections::limits::ConnectionPermit;

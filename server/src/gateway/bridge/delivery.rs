@@ -1,10 +1,9 @@
-//! The delivery of the bytes that a client sent before its end. It continues for as long as the
-//! upstream makes progress.
+//! The delivery of the bytes that a peer sent before its end. It continues for as long as the other
+//! peer makes progress.
 
 use std::{
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use echogate_proto::close::CloseCode;
@@ -12,48 +11,41 @@ use tokio::time::Instant;
 
 use super::{
     Bridge,
-    state::{ClientIn, ClientOut, Disconnect, End, UpstreamEnd, UpstreamIn, UpstreamOut},
+    state::{Disconnect, End, StreamEnd, StreamIn, StreamOut, WsIn, WsOut},
 };
 use crate::net::stream::Transport;
-use echogate_event_loop::InFlight;
+pub(super) use crate::runtime::delivery::{Delivery, Polling, STALL};
 
-/// The time without progress after which a delivery is given up.
-pub(super) const STALL: Duration = Duration::from_secs(60);
-
-/// The first and the longest interval at which a state that causes no wake-up is polled.
-const FIRST_INTERVAL: Duration = Duration::from_millis(5);
-const MAX_INTERVAL: Duration = Duration::from_millis(200);
-
-/// The time for bytes in flight to arrive, where the kernel does not report them.
-const BLIND_WAIT: Duration = Duration::from_millis(200);
-
-impl<C: Transport, U: Transport> Bridge<C, U> {
-    /// The end of the connection, once the client has ended and its bytes are delivered or given
-    /// up.
+impl<W: Transport, S: Transport> Bridge<W, S> {
+    /// The end of the connection, once the WebSocket peer has ended and its bytes are delivered or
+    /// given up.
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>, now: Instant) -> Option<End> {
-        if self.client_in.is_open() && self.closing.is_none() && !self.holds_client_back() {
+        if self.ws_in.is_open() && self.closing.is_none() && !self.holds_ws_back() {
             return None;
         }
-        self.check_ended_client(cx, now);
-        let client_done = self.client_is_done();
-        if !client_done && !self.client_has_ended_unread() {
+        if self.ws_is_aborted() {
+            return self.poll_abort(now);
+        }
+        self.check_ended_ws(cx, now);
+        let ws_done = self.ws_is_done();
+        if !ws_done && !self.ws_has_ended_unread() && !self.waits_with_close() {
             if let Some(closing) = &mut self.closing {
                 closing.delivery = None;
             }
             return None;
         }
-        if client_done && self.upstream_is_done(now) {
+        if ws_done && self.stream_is_done(now) {
             return Some(self.end());
         }
-        // The unread bytes of a client that has ended its side may contain a Close.
-        let may_be_clean = match self.client_in {
-            ClientIn::Closed { .. } => true,
-            ClientIn::Open | ClientIn::InputEnded => !self.client_has_failed(),
-            ClientIn::Violated | ClientIn::Gone(_) => false,
+        // The unread bytes of a WebSocket peer that has ended its side may contain a Close.
+        let may_be_clean = match self.ws_in {
+            WsIn::Closed { .. } => true,
+            WsIn::Open | WsIn::InputEnded => !self.ws_has_failed(),
+            WsIn::Violated | WsIn::Gone(_) => false,
         };
         let stall = if may_be_clean { STALL } else { STALL.min(self.config.ping_timeout) };
-        let expected = if client_done { 0 } else { self.framer.expected() };
-        let (unwritten, in_flight) = (self.to_upstream.len(), self.upstream.in_flight());
+        let expected = if ws_done { 0 } else { self.framer.expected() };
+        let (unwritten, in_flight) = (self.to_stream.len(), self.stream.in_flight());
         let new = || Delivery::new(now, stall);
         let delivery = self.closing().delivery.get_or_insert_with(new);
         delivery.set_stall(now, stall);
@@ -61,72 +53,92 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         if !delivery.has_stalled(now) {
             return None;
         }
-        self.upstream_end = UpstreamEnd::Reset;
-        if !client_done {
-            let failed = self.client_has_failed();
-            self.client_lost(if failed { Disconnect::Failed } else { Disconnect::WithoutClose });
+        self.stream_end = StreamEnd::Reset;
+        if !ws_done {
+            let failed = self.ws_has_failed();
+            self.ws_lost(if failed { Disconnect::Failed } else { Disconnect::WithoutClose });
         }
         Some(self.given_up())
     }
 
-    /// Checks whether the connection of a client that has ended its side has failed since: then the
-    /// replies to its messages are discarded.
-    fn check_ended_client(&mut self, cx: &mut Context<'_>, now: Instant) {
-        let is_checked = self.client_in.is_gone() && self.client_out == ClientOut::Open;
-        let is_polled = is_checked && !self.client.wakes_on_failure();
+    /// The end of a connection whose WebSocket is to be reset, once the bytes written to it before are
+    /// acknowledged or given up.
+    fn poll_abort(&mut self, now: Instant) -> Option<End> {
+        let (unwritten, in_flight) = (self.to_ws.len(), self.ws.in_flight());
+        let new = || Delivery::new(now, STALL);
+        let delivery = self.closing().delivery.get_or_insert_with(new);
+        delivery.update(now, unwritten, 0, in_flight);
+        let is_over = delivery.has_stalled(now);
+        let has_waited = delivery.has_waited_blindly(now);
+        let is_delivered =
+            self.to_ws.is_empty() && in_flight.map_or(has_waited, |f| f.is_nothing());
+        if !is_over && !is_delivered && !self.ws_has_failed() {
+            return None;
+        }
+        self.ws.reset_on_drop();
+        Some(self.end())
+    }
+
+    /// Checks whether the connection of a WebSocket peer that has ended its side has failed since:
+    /// then the replies to its messages are discarded.
+    fn check_ended_ws(&mut self, cx: &mut Context<'_>, now: Instant) {
+        let is_checked = self.ws_in.is_gone() && self.ws_out == WsOut::Open;
+        let is_polled = is_checked && !self.ws.wakes_on_failure();
         if is_polled {
             let new = || Polling::new(now);
-            self.closing().client_polling.get_or_insert_with(new).advance(now);
+            self.closing().ws_polling.get_or_insert_with(new).advance(now);
         } else if let Some(closing) = &mut self.closing {
-            closing.client_polling = None;
+            closing.ws_polling = None;
         }
         let failed = if is_polled {
-            matches!(Pin::new(&mut self.client).poll_flush(cx), Poll::Ready(Err(_)))
+            matches!(Pin::new(&mut self.ws).poll_flush(cx), Poll::Ready(Err(_)))
         } else {
-            is_checked && self.client.has_failed()
+            is_checked && self.ws.has_failed()
         };
         if failed {
-            self.client_not_writable();
+            self.ws_not_writable();
         }
     }
 
-    fn client_has_failed(&self) -> bool {
-        self.client_out == ClientOut::Failed || self.client.has_failed()
+    fn ws_has_failed(&self) -> bool {
+        self.ws_out == WsOut::Failed || self.ws.has_failed()
     }
 
-    /// Whether nothing more is to be read from the client or written to it.
-    pub(super) fn client_is_done(&self) -> bool {
-        match self.client_in {
-            ClientIn::Gone(_) | ClientIn::Closed { more: false, .. } => {
-                self.client_out != ClientOut::Open
-            }
-            ClientIn::Closed { more: true, .. } => self.client_out == ClientOut::Failed,
-            ClientIn::Open | ClientIn::InputEnded | ClientIn::Violated => false,
+    /// Whether nothing more is to be read from the WebSocket or written to it.
+    pub(super) fn ws_is_done(&self) -> bool {
+        match self.ws_in {
+            WsIn::Gone(_) | WsIn::Closed { more: false, .. } => self.ws_out != WsOut::Open,
+            WsIn::Closed { more: true, .. } => self.ws_out == WsOut::Failed,
+            WsIn::Open | WsIn::InputEnded | WsIn::Violated => false,
         }
     }
 
-    /// Whether the client is known to have ended although its last bytes are not read yet, because
-    /// the upstream is slow. Their delivery is given up if the upstream makes no progress.
-    pub(super) fn client_has_ended_unread(&self) -> bool {
-        self.holds_client_back()
-            && (self.client_out == ClientOut::Failed || self.client.has_ended())
+    /// Whether the WebSocket peer is known to have ended although its last bytes are not read yet,
+    /// because the stream peer is slow. Their delivery is given up if that makes no progress.
+    pub(super) fn ws_has_ended_unread(&self) -> bool {
+        self.holds_ws_back() && (self.ws_out == WsOut::Failed || self.ws.has_ended())
     }
 
-    /// Whether everything that the client sent has been delivered, as far as that is possible.
-    fn upstream_is_done(&self, now: Instant) -> bool {
-        match self.upstream_out {
-            UpstreamOut::Open | UpstreamOut::Ending => false,
-            UpstreamOut::Broken => true,
-            UpstreamOut::Shut
-                if self.upstream_in == UpstreamIn::Ended
-                    && self.upstream_end != UpstreamEnd::Reset =>
+    /// Whether the upstream's answer to a Close is not read because the client is slow to take what
+    /// precedes it (client role).
+    pub(super) fn waits_with_close(&self) -> bool {
+        self.is_ws_client() && self.close_is_sent() && self.holds_ws_back()
+    }
+
+    /// Whether everything that the WebSocket peer sent has been delivered, as far as that is possible.
+    fn stream_is_done(&self, now: Instant) -> bool {
+        match self.stream_out {
+            StreamOut::Open | StreamOut::Ending => false,
+            StreamOut::Broken => true,
+            StreamOut::Shut
+                if self.stream_in == StreamIn::Ended && self.stream_end != StreamEnd::Reset =>
             {
                 true
             }
-            // Closing the socket answers further bytes of the upstream with a reset, which may
+            // Closing the socket answers further bytes of the stream peer with a reset, which may
             // destroy bytes in flight; so does a reset that is due. So the bytes must arrive first.
-            UpstreamOut::Shut if self.upstream.has_failed() => true,
-            UpstreamOut::Shut => match self.upstream.in_flight() {
+            StreamOut::Shut if self.stream.has_failed() => true,
+            StreamOut::Shut => match self.stream.in_flight() {
                 Some(in_flight) => in_flight.is_nothing(),
                 None => self.delivery().is_some_and(|delivery| delivery.has_waited_blindly(now)),
             },
@@ -139,120 +151,21 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
 
     /// Ends a connection whose delivery made no progress for too long.
     fn given_up(&mut self) -> End {
-        let unsent = self.upstream.in_flight().map_or(0, |in_flight| in_flight.unsent as usize);
+        let unsent = self.stream.in_flight().map_or(0, |in_flight| in_flight.unsent as usize);
         let undecoded = self.undecoded.as_ref().map_or(0, |undecoded| undecoded.len());
-        self.add_undelivered(self.to_upstream.len() + unsent + undecoded);
+        self.add_undelivered(self.to_stream.len() + unsent + undecoded);
         self.end()
     }
 
     /// Ends a connection at once, at the end of the server's shutdown.
     pub(super) fn cut(&mut self) -> End {
-        if !self.upstream_is_done(Instant::now()) {
-            self.upstream_end = UpstreamEnd::Reset;
+        if !self.stream_is_done(Instant::now()) {
+            self.stream_end = StreamEnd::Reset;
         }
-        self.discard_to_client();
+        self.discard_to_ws();
         End {
             code: CloseCode::ABNORMAL,
             why: "cut off at the end of the shutdown (--drain)".into(),
         }
-    }
-}
-
-/// The times at which a state that causes no wake-up is polled, at growing intervals.
-#[derive(Debug)]
-pub(super) struct Polling {
-    pub(super) next: Instant,
-    interval: Duration,
-}
-
-impl Polling {
-    /// Polling that begins `now`.
-    pub(super) fn new(now: Instant) -> Polling {
-        Polling { next: now, interval: FIRST_INTERVAL }
-    }
-
-    /// Sets the next time, if the current one has passed.
-    pub(super) fn advance(&mut self, now: Instant) {
-        if self.next <= now {
-            self.next = now + self.interval;
-            self.interval = (self.interval * 2).min(MAX_INTERVAL);
-        }
-    }
-}
-
-/// The progress of a delivery.
-#[derive(Debug)]
-pub(super) struct Delivery {
-    /// The time of the last progress.
-    progress: Instant,
-    /// The time without progress after which the delivery is given up.
-    stall: Duration,
-    /// The number of bytes that are not written yet.
-    unwritten: usize,
-    /// The number of expected replies, if they keep the client from being read.
-    expected: usize,
-    /// The number of bytes that the upstream's kernel has acknowledged.
-    acknowledged: u64,
-    /// The times at which the kernel is asked for the bytes in flight.
-    polling: Polling,
-}
-
-impl Delivery {
-    /// A delivery that begins `now`, and is given up after the time `stall` without progress.
-    pub(super) fn new(now: Instant, stall: Duration) -> Delivery {
-        Delivery {
-            progress: now,
-            stall,
-            unwritten: 0,
-            expected: 0,
-            acknowledged: 0,
-            polling: Polling::new(now),
-        }
-    }
-
-    /// Sets the time without progress; if it changes, it is measured from `now`.
-    pub(super) fn set_stall(&mut self, now: Instant, stall: Duration) {
-        if stall != self.stall {
-            (self.stall, self.progress) = (stall, now);
-        }
-    }
-
-    /// Records the current state: bytes that are not written yet, expected replies that keep the
-    /// client from being read, and bytes in flight, as far as the kernel reports them.
-    pub(super) fn update(
-        &mut self,
-        now: Instant,
-        unwritten: usize,
-        expected: usize,
-        in_flight: Option<InFlight>,
-    ) {
-        let acknowledged = in_flight.map_or(0, |in_flight| in_flight.acknowledged);
-        if unwritten < self.unwritten
-            || expected < self.expected
-            || acknowledged > self.acknowledged
-        {
-            self.progress = now;
-            self.polling.interval = FIRST_INTERVAL;
-        }
-        (self.unwritten, self.expected, self.acknowledged) = (unwritten, expected, acknowledged);
-        self.polling.advance(now);
-    }
-
-    /// The time of the next update. While bytes wait to be written the upstream's socket wakes the
-    /// task.
-    pub(super) fn next_update(&self) -> Instant {
-        let stalled = self.progress + self.stall;
-        if self.unwritten > 0 { stalled } else { stalled.min(self.polling.next) }
-    }
-
-    /// Whether there was no progress for too long.
-    pub(super) fn has_stalled(&self, now: Instant) -> bool {
-        now >= self.progress + self.stall
-    }
-
-    /// Whether everything written can be assumed to have arrived, where the kernel does not
-    /// report it.
-    pub(super) fn has_waited_blindly(&self, now: Instant) -> bool {
-        now >= self.progress + BLIND_WAIT
     }
 }

@@ -3,77 +3,80 @@
 //! A connection has six state variables:
 //!
 //! ```text
-//! ClientIn      Open ──empty binary message (half-close)──▶ InputEnded
+//! WsIn          Open ──empty binary message (half-close)──▶ InputEnded
 //!                 ├───────────────── Close ─────────────────────┤──▶ Closed
 //!                 ├─────────────── violation ───────────────────┤──▶ Violated ──┐
 //!                 └─────── FIN, failure, missing Pong ──────────┴───────────────┴──▶ Gone
 //!
 //! CloseStage    (none) ──violation──▶ AfterReplies ──replies done──▶ Sent
-//!                 └──end of a side, timeout, shutdown──▶ Due ─────────▲
+//!                 ├──end of a side, timeout, shutdown──▶ Due ─────────▲
+//!                 └──failure of a stream client──▶ Reset
 //!
-//! ClientOut     Open ──everything written, input ended──▶ Shut
-//!                 └──write error, client given up──┴──▶ Failed
+//! WsOut         Open ──everything written, input ended──▶ Shut
+//!                 └──write error, WebSocket peer given up──┴──▶ Failed
 //!
-//! UpstreamOut   Open ──end of the client's input──▶ Ending ──everything written──▶ Shut
+//! StreamOut     Open ──end of the messages──▶ Ending ──everything written──▶ Shut
 //!                 └───────────────── write error ────┴──▶ Broken
 //!
-//! UpstreamIn    Open ──bytes that the framing cannot carry──▶ Unframed
+//! StreamIn      Open ──bytes that the framing cannot carry──▶ Unframed
 //!                 └──────────────── FIN, error ──────────────────┴──▶ Ended
 //!
-//! UpstreamEnd   InOrder ──end of input (half-close)──▶ EndOfInput
+//! StreamEnd     InOrder ──end of input (half-close)──▶ EndOfInput
 //!                 └──abort─────▶ Reset ◀──bytes lost──────┘
 //! ```
 //!
-//! The connection has ended when the client's input has ended, nothing more is to be written to the
-//! client, and everything that the client sent has been delivered to the upstream (delivery.rs).
+//! The connection has ended when the input from the WebSocket has ended, nothing more is to be
+//! written to it, and everything that its peer sent has been delivered to the stream; or, after a
+//! failure of the stream in the client role, when everything that the stream sent has been delivered
+//! to the WebSocket peer (delivery.rs).
 
 use std::{borrow::Cow, fmt};
 
 use echogate_proto::close::CloseCode;
 
-/// The input from the client.
+/// The input from the WebSocket.
 #[derive(Debug)]
-pub(super) enum ClientIn {
+pub(super) enum WsIn {
     /// Frames are read.
     Open,
-    /// Control frames only are read: the client has ended its input (half-close).
+    /// Control frames only are read: the WebSocket peer has ended its output (half-close).
     InputEnded,
     /// A Close with this code was received. If `more` bytes may follow, they are read and
     /// discarded: closing a socket with unread bytes sends a reset, which could destroy the Close
     /// of this side.
     Closed { code: CloseCode, more: bool },
-    /// The client violated the protocol: bytes are read and discarded.
+    /// The WebSocket peer violated the protocol: bytes are read and discarded.
     Violated,
     /// The connection ended without a Close: nothing is read.
     Gone(Disconnect),
 }
 
-impl ClientIn {
+impl WsIn {
     /// Whether frames are read.
     pub(super) fn is_open(&self) -> bool {
-        matches!(self, ClientIn::Open | ClientIn::InputEnded)
+        matches!(self, WsIn::Open | WsIn::InputEnded)
     }
 
     pub(super) fn is_gone(&self) -> bool {
-        matches!(self, ClientIn::Gone(_))
+        matches!(self, WsIn::Gone(_))
     }
 }
 
-/// The output to the client.
+/// The output to the WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ClientOut {
+pub(super) enum WsOut {
     /// Frames are written.
     Open,
     /// Everything is written, and the write side is shut.
     Shut,
-    /// Nothing is written any more: the connection has failed in this direction, or the client is
-    /// considered lost. Bytes that it sent before may still have to be read.
+    /// Nothing is written any more: the connection has failed in this direction, or the WebSocket
+    /// peer is considered lost. Bytes that it sent before may still have to be read.
     Failed,
 }
 
-/// The output to the upstream.
+/// The output to the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum UpstreamOut {
+pub(super) enum StreamOut {
     /// Payload is written.
     Open,
     /// The buffered payload is written, and then the end of input unless a reset is due. No
@@ -85,9 +88,9 @@ pub(super) enum UpstreamOut {
     Broken,
 }
 
-/// The input from the upstream.
+/// The input from the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum UpstreamIn {
+pub(super) enum StreamIn {
     /// Bytes are read.
     Open,
     /// Bytes are read and discarded: the framing cannot carry them.
@@ -96,19 +99,20 @@ pub(super) enum UpstreamIn {
     Ended,
 }
 
-/// The kind of end that the upstream's connection gets.
+/// The kind of end that the stream gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum UpstreamEnd {
-    /// In order, unless the client ends without declaring its input complete.
+pub(super) enum StreamEnd {
+    /// In order, unless the WebSocket peer ends without declaring its output complete.
     InOrder,
-    /// In order, however the client ends: it has ended its input (half-close).
+    /// In order, however the WebSocket peer ends, except that in the client role a failure still
+    /// leads to a reset: the peer has ended its output (half-close).
     EndOfInput,
-    /// By a reset: the upstream has not received everything that the client sent or intended to
-    /// send.
+    /// By a reset: the stream peer has not received everything that the WebSocket peer sent or
+    /// intended to send.
     Reset,
 }
 
-/// Whether the relay waits for replies to the client's last messages before it ends.
+/// Whether the relay waits for replies to the WebSocket peer's last messages before it ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Replies {
     #[default]
@@ -116,49 +120,51 @@ pub(super) enum Replies {
     GivenUp,
 }
 
-/// The Close for the client, decided on and possibly sent.
+/// The Close for the WebSocket peer, decided on and possibly sent.
 #[derive(Clone, Debug)]
 pub(super) struct PendingClose {
     pub(super) code: CloseCode,
     pub(super) reason: Cow<'static, str>,
-    /// Whether the Close only echoes the client's own.
-    pub(super) is_echo: bool,
+    pub(super) cause: CloseCause,
     pub(super) stage: CloseStage,
+}
+
+/// The cause of a Close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CloseCause {
+    /// An event at this end or of the stream.
+    Own,
+    /// A violation of the protocol by the WebSocket peer.
+    Violation,
+    /// The peer's own Close, which is only echoed.
+    Echo,
 }
 
 /// The progress of a Close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CloseStage {
-    /// The Close is sent after the replies to the client's last messages.
+    /// The Close is sent after the replies to the WebSocket peer's last messages.
     AfterReplies,
     /// The Close is to be sent.
     Due,
     /// The Close is written, or in the write buffer.
     Sent,
+    /// No Close is sent: the buffered frames are written, and the connection is reset once they are
+    /// acknowledged. The client behind the stream has failed (client role).
+    Reset,
 }
 
-/// The kind of end of a client's connection without a Close from the client.
+/// The kind of end of a WebSocket connection without a Close from the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Disconnect {
-    /// The client ended the stream (FIN).
+    /// The peer ended the connection (FIN).
     WithoutClose,
     /// The connection failed: a reset, a timeout, or TLS without close_notify.
     Failed,
-    /// The client did not answer a Ping.
+    /// The peer did not answer a Ping.
     NoPong,
-    /// The client did not answer a Close, or did not read what was sent before it.
+    /// The peer did not answer a Close, or did not read what was sent before it.
     NoCloseReply,
-}
-
-impl Disconnect {
-    pub(super) fn description(self) -> &'static str {
-        match self {
-            Disconnect::WithoutClose => "the client went away without a Close",
-            Disconnect::Failed => "the client's connection failed",
-            Disconnect::NoPong => "the client did not answer a Ping",
-            Disconnect::NoCloseReply => "cut off",
-        }
-    }
 }
 
 /// The end of a connection, for the log and the registry.

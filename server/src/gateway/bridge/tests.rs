@@ -1,7 +1,9 @@
 //! The bridge between two streams in memory, in paused time: time advances as soon as nothing
 //! else can happen, so that hours pass at once and every moment is exact.
 
+mod client_role;
 mod close;
+mod datagrams;
 mod differential;
 mod drain;
 mod half_close;
@@ -83,7 +85,10 @@ fn rig_on(negotiated: Negotiated, room: usize, read_ahead: &[u8]) -> Rig {
     let drain = Drain::new();
     let bridge = tokio::spawn({
         let (drain, read_ahead) = (drain.clone(), read_ahead.to_vec());
-        async move { run(client_end, upstream_end, &read_ahead, negotiated, enter(), &drain).await }
+        async move {
+            run(Role::Server, client_end, upstream_end, &read_ahead, negotiated, enter(), &drain)
+                .await
+        }
     });
     Rig { client, upstream, bridge, drain, start: Instant::now() }
 }

@@ -7,44 +7,43 @@ use tokio::time::Instant;
 
 use super::{
     Bridge,
-    heartbeat::Beat,
-    state::{ClientIn, CloseStage, Disconnect, Replies, UpstreamEnd},
+    state::{CloseStage, Disconnect, Replies, StreamEnd, WsIn},
 };
-use crate::net::stream::Transport;
+use crate::{gateway::websocket::heartbeat::Beat, net::stream::Transport};
 
-/// The time for which the upstream may continue to send after the client's end, and in which the
-/// client must read what is sent before a Close.
+/// The time for which an upstream may continue to send after its client's end, and in which the
+/// WebSocket peer must read what is sent before a Close.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
 
-/// The time for the upstream's replies to a client that violated the protocol, where the framing
-/// does not determine whether a reply is expected.
+/// The time for an upstream's replies to a client that violated the protocol, where the framing does
+/// not determine whether a reply is expected.
 pub(super) const VIOLATION_GRACE: Duration = Duration::from_millis(200);
 
-/// The time in which the client must answer a Close.
-pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The time in which the WebSocket peer must answer a Close.
+pub(in crate::gateway) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-const IDLE: &str = "idle timeout (--idle-timeout)";
+pub(in crate::gateway) const IDLE: &str = "idle timeout (--idle-timeout)";
 
-impl<C: Transport, U: Transport> Bridge<C, U> {
+impl<W: Transport, S: Transport> Bridge<W, S> {
     /// The time at which [`Bridge::poll_all`] is to be called although neither side is ready.
     pub(super) fn deadline(&mut self, now: Instant) -> Instant {
         let deadline = self.connection_deadline(now);
-        // A partial reply is not sent while earlier bytes wait for the client.
-        let reply = self.partial_reply.as_ref().filter(|_| self.to_client.is_empty());
+        // A partial reply is not sent while earlier bytes wait for the WebSocket.
+        let reply = self.partial_reply.as_ref().filter(|_| self.to_ws.is_empty());
         reply.and_then(|reply| reply.until).map_or(deadline, |until| until.min(deadline))
     }
 
     fn connection_deadline(&mut self, now: Instant) -> Instant {
         let closing = self.closing.as_ref();
         let close = closing.and_then(|closing| closing.deadline());
-        // A client that has ended while it is not read is still sent Pings: a failed write shows
-        // that it is gone.
-        let is_pinged = self.client_has_ended_unread()
-            && closing.is_none_or(|closing| closing.client_deadline.is_none());
+        // A WebSocket peer that has ended while it is not read is still sent Pings: a failed write
+        // shows that it is gone.
+        let is_pinged = self.ws_has_ended_unread()
+            && closing.is_none_or(|closing| closing.ws_deadline.is_none());
         if let Some(close) = close.filter(|_| !is_pinged) {
             return close;
         }
-        let heartbeat = self.heartbeat.deadline(&self.config);
+        let heartbeat = self.heartbeat.deadline(self.config.ping_times());
         let idle = match &mut self.idle {
             None => None,
             Some(_) => self.idle_deadline(now),
@@ -61,23 +60,23 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
     /// without the bytes that wait to be written and the partial reply.
     fn delivered_bytes(&self) -> u64 {
         let part = self.partial_reply.as_ref().map_or(0, |reply| reply.len());
-        let waiting = self.to_client.len() + self.to_upstream.len() + part;
+        let waiting = self.to_ws.len() + self.to_stream.len() + part;
         self.entry.carried_bytes().wrapping_sub(waiting as u64)
     }
 
     /// Handles a deadline that has passed: of the end, of the heartbeat, or of the idle timeout.
     pub(super) fn on_timer(&mut self, now: Instant) {
-        if self.client_is_done() {
-            self.closing().client_deadline = None;
+        if self.ws_is_done() {
+            self.closing().ws_deadline = None;
             return;
         }
-        if let Some(until) = self.closing.as_ref().and_then(|closing| closing.client_deadline) {
+        if let Some(until) = self.closing.as_ref().and_then(|closing| closing.ws_deadline) {
             if until <= now {
-                self.client_is_overdue(now);
+                self.ws_is_overdue(now);
             }
             return;
         }
-        if self.delivery().is_some() && !self.client_has_ended_unread() {
+        if self.delivery().is_some() && !self.ws_has_ended_unread() {
             return;
         }
         let running_since = self.watch.running_since(now);
@@ -85,30 +84,29 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
             return self.idle_timed_out();
         }
         self.heartbeat.running_since(running_since);
-        match self.heartbeat.on_timer(now, &self.config) {
+        match self.heartbeat.on_timer(now, self.config.ping_times()) {
             Beat::Wait => {}
             Beat::SendPing => self.ping_due = true,
-            // The Pong of a client that is not read cannot arrive. Its kernel's acknowledgement of
-            // the Ping is accepted instead. Without that nothing more is written to the client, and
-            // what it sent before is still delivered.
+            // The Pong of a peer that is not read cannot arrive. Its kernel's acknowledgement of the
+            // Ping is accepted instead. Without that nothing more is written to the peer, and what it
+            // sent before is still delivered.
             Beat::TimedOut if self.is_not_read() => {
                 self.heartbeat.activity(now);
-                if !self.client_took_all() {
-                    self.client_not_writable();
+                if !self.ws_took_all() {
+                    self.ws_not_writable();
                 }
             }
-            Beat::TimedOut => self.client_lost(Disconnect::NoPong),
+            Beat::TimedOut => self.ws_lost(Disconnect::NoPong),
         }
     }
 
     fn is_not_read(&self) -> bool {
-        self.holds_client_back() || self.undecoded.is_some()
+        self.holds_ws_back() || self.undecoded.is_some()
     }
 
-    /// Whether the client's kernel has acknowledged everything, as far as that is known.
-    fn client_took_all(&self) -> bool {
-        self.to_client.is_empty()
-            && self.client.in_flight().is_none_or(|in_flight| in_flight.is_nothing())
+    /// Whether the kernel of the WebSocket peer has acknowledged everything, as far as that is known.
+    fn ws_took_all(&self) -> bool {
+        self.to_ws.is_empty() && self.ws.in_flight().is_none_or(|in_flight| in_flight.is_nothing())
     }
 
     /// Whether the connection has been idle for too long.
@@ -118,45 +116,49 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         if now < idle.deadline(now, delivered) {
             return false;
         }
-        let in_flight = [self.client.in_flight(), self.upstream.in_flight()];
+        let in_flight = [self.ws.in_flight(), self.stream.in_flight()];
         let moving = in_flight.into_iter().flatten().filter(|side| !side.is_nothing());
         let acknowledged = moving.map(|side| side.acknowledged).reduce(|sum, more| sum + more);
         idle.is_over(now, running_since, acknowledged)
     }
 
     fn idle_timed_out(&mut self) {
-        if !self.to_upstream.is_empty() {
-            self.upstream_end = UpstreamEnd::Reset;
+        if !self.to_stream.is_empty() {
+            self.stream_end = StreamEnd::Reset;
         }
-        if !self.to_client.is_empty() {
-            // The client does not read, so a Close would not reach it.
-            return self.client_lost(Disconnect::NoCloseReply);
+        if !self.to_ws.is_empty() {
+            // The peer does not read, so a Close would not reach it.
+            return self.ws_lost(Disconnect::NoCloseReply);
         }
         self.close_with(CloseCode::GOING_AWAY, IDLE);
     }
 
-    /// Handles the client's deadline: the client has not ended, or its replies have not arrived.
-    fn client_is_overdue(&mut self, now: Instant) {
+    /// Handles the deadline of the WebSocket peer: it has not ended, or its replies have not arrived.
+    fn ws_is_overdue(&mut self, now: Instant) {
         let stage = self.pending_close().map(|close| close.stage);
-        let waits_for_replies = match (&self.client_in, stage) {
-            (_, Some(CloseStage::Sent)) => return self.client_lost(Disconnect::NoCloseReply),
-            (ClientIn::Closed { .. }, None) => return self.close_with(CloseCode::NORMAL, ""),
-            (client, stage) => client.is_gone() || stage == Some(CloseStage::AfterReplies),
+        let waits_for_replies = match (&self.ws_in, stage) {
+            (_, Some(CloseStage::Sent)) if self.waits_with_close() => {
+                self.closing().ws_deadline = Some(now + CLOSE_TIMEOUT);
+                return;
+            }
+            (_, Some(CloseStage::Sent)) => return self.ws_lost(Disconnect::NoCloseReply),
+            (WsIn::Closed { .. }, None) => return self.close_with(CloseCode::NORMAL, ""),
+            (ws, stage) => ws.is_gone() || stage == Some(CloseStage::AfterReplies),
         };
         let closing = self.closing();
         if waits_for_replies && closing.replies == Replies::Expected {
             closing.replies = Replies::GivenUp;
-            closing.client_deadline = Some(now + GRACE);
+            closing.ws_deadline = Some(now + GRACE);
             return;
         }
-        // A client that reads slowly is not cut off as long as it makes progress.
-        let patience_ends = self.heartbeat.patience_ends(&self.config);
-        if !self.to_client.is_empty() && now < patience_ends {
-            self.closing().client_deadline = Some(patience_ends);
-        } else if let ClientIn::Gone(how) = self.client_in {
-            self.client_lost(how);
+        // A peer that reads slowly is not cut off as long as it makes progress.
+        let patience_ends = self.heartbeat.patience_ends(self.config.ping_times());
+        if !self.to_ws.is_empty() && now < patience_ends {
+            self.closing().ws_deadline = Some(patience_ends);
+        } else if let WsIn::Gone(how) = self.ws_in {
+            self.ws_lost(how);
         } else {
-            self.client_lost(Disconnect::NoCloseReply);
+            self.ws_lost(Disconnect::NoCloseReply);
         }
     }
 }

@@ -130,7 +130,9 @@ pub(crate) async fn connect(
         return connected.map_err(ConnectionError::Direct);
     };
     tracing::debug!("connecting to {to} through the proxy {proxy}");
-    let connected = timeout_at(deadline, proxy.connect(to, deadline)).await;
+    // In a box, so that a direct connection's future has no room for it.
+    let connecting = Box::pin(proxy.connect(to, deadline));
+    let connected = timeout_at(deadline, connecting).await;
     if connected.is_ok() {
         tracing::debug!("the proxy has connected to {to}");
     }

@@ -115,6 +115,9 @@ async fn an_http_proxy_gets_the_credentials_and_its_status_is_reported() {
         assert_eq!(connected, result, "{response}");
     }
     let request = b"CONNECT h.example:7 HTTP/1.1\r\nHost: h.example:7\r\n\r\n";
+    let endless = format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(20_000));
+    let error = connected("http://", &[(request, endless.as_bytes())]).await.unwrap_err();
+    assert_eq!(error, "the head of the proxy's response exceeds 16 KiB");
     let response = b"HTTP/1.1 407 Auth\r\n\r\n";
     let error = connected("http://", &[(request, response)]).await.unwrap_err();
     assert!(error.starts_with("407 Auth: its URL needs a user name and password"), "{error}");

@@ -15,6 +15,7 @@ use tokio_rustls::{
 use super::{
     AppProtocol, Tls, certificates, error_text,
     identity::Identity,
+    key_log::key_log,
     provider,
     verifier::{self, Verifier},
 };
@@ -163,6 +164,7 @@ fn finish(
             .map_err(|e| Identity::describe(&cert_file, &key_file, &e))?,
     };
     config.alpn_protocols = protocol.alpn();
+    config.key_log = key_log();
     Ok(config.into())
 }
 

@@ -51,6 +51,11 @@ impl Identity {
     }
 }
 
+/// Whether a file holds a private key, as websockify's `self.pem` does beside the certificate.
+pub(crate) fn has_private_key(file: &Path) -> bool {
+    PrivateKeyDer::from_pem_file(file).is_ok()
+}
+
 /// Reads a PEM file that holds a private key.
 pub(super) fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
     PrivateKeyDer::from_pem_file(file).map_err(|e| match e {

@@ -3,6 +3,7 @@
 //! - [`Tls`]: a connection, as client or as server
 //! - [`server`]: certificate, key and handshakes of this server
 //! - `plain_http`: the answer to a plain HTTP request on an HTTPS port
+//! - `key_log`: `SSLKEYLOGFILE`
 //! - [`client`]: handshakes with other servers
 //! - [`identity`]: a certificate and its key, of this server or of a client
 //! - `verifier`: verification of a server's certificate by `ca=FILE`, or none (`--insecure`)
@@ -12,9 +13,12 @@ mod certificate;
 pub(crate) mod client;
 mod error_text;
 pub(crate) mod identity;
+mod key_log;
 mod plain_http;
 pub(crate) mod server;
 mod verifier;
+
+pub(crate) use self::key_log::take_warning;
 
 use std::{
     io::{self, IoSlice},

@@ -5,7 +5,9 @@ use std::{io, path::Path, sync::Arc, time::Duration};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
-use super::{AppProtocol, Tls, error_text, identity::Identity, plain_http, provider};
+use super::{
+    AppProtocol, Tls, error_text, identity::Identity, key_log::key_log, plain_http, provider,
+};
 use crate::{connections::registry::Peer, runtime::drain::Drain};
 use echogate_event_loop::StreamSocket;
 
@@ -18,20 +20,24 @@ pub(crate) struct ServerTls {
     http: Arc<ServerConfig>,
     websocket: Arc<ServerConfig>,
     bytes: Arc<ServerConfig>,
+    /// Plain HTTP requests on an HTTPS port are redirected where possible, not refused.
+    redirects: bool,
 }
 
 impl ServerTls {
-    /// Reads a certificate, followed by its intermediate certificates, and the private key.
+    /// Reads a certificate, followed by its intermediate certificates, and the private key, which
+    /// may be in the same file. With `redirects`, browsers that use plain HTTP are redirected.
     ///
     /// # Errors
     ///
     /// One line that names the file and says what is wrong with it.
-    pub(crate) fn read(cert: &Path, key: &Path) -> Result<ServerTls, String> {
+    pub(crate) fn read(cert: &Path, key: &Path, redirects: bool) -> Result<ServerTls, String> {
         let Identity { chain, key: secret, .. } = Identity::read(cert, Some(key))?;
-        let config = ServerConfig::builder_with_provider(provider())
+        let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, secret))
             .map_err(|e| Identity::describe(cert, key, &e))?;
+        config.key_log = key_log();
         let with_alpn = |protocol: AppProtocol| {
             let mut config = config.clone();
             config.alpn_protocols = protocol.alpn();
@@ -41,6 +47,7 @@ impl ServerTls {
             http: with_alpn(AppProtocol::Http),
             websocket: with_alpn(AppProtocol::WebSocket),
             bytes: with_alpn(AppProtocol::Bytes),
+            redirects,
         })
     }
 
@@ -75,8 +82,9 @@ impl ServerTls {
     ) -> Result<Tls, String> {
         let handshake = async {
             if protocol != AppProtocol::Bytes && plain_http::is_request(&stream).await? {
-                plain_http::reject(stream).await?;
-                return Err(io::Error::other("plain HTTP on the HTTPS port, answered with 400"));
+                let status = plain_http::answer(stream, self.redirects).await?.as_u16();
+                let text = format!("plain HTTP on the HTTPS port, answered with {status}");
+                return Err(io::Error::other(text));
             }
             TlsAcceptor::from(self.config(protocol)).accept(stream).await
         };

@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 
-pub(crate) use self::error::OpeningError;
+pub(crate) use self::error::{OpeningError, Rejection};
 
 /// An opening handshake to perform.
 #[derive(Clone, Copy, Debug)]

@@ -22,7 +22,10 @@ use self::{
     flow_table::FlowTable,
     loops::{Loop, MAX_RETURNS, Returns, SILENCE, Watched},
 };
-use super::{admission::Admission, snapshot::Snapshot};
+use super::{
+    admission::Admission,
+    snapshot::{Served, Snapshot},
+};
 use crate::{
     connections::registry::Registry,
     net::{
@@ -125,7 +128,9 @@ impl Server {
         if len == buffer.len() {
             return Err(Dropped::TooLong);
         }
-        let Some(service) = snapshot.listener_service(self.admission.socket) else { return Ok(()) };
+        let Some(Served::Service(service)) = snapshot.served(self.admission.socket) else {
+            return Ok(());
+        };
         check_sender(from, &snapshot.own_datagram_sockets)?;
         let (watched, now) = (watched(from, &self.returns), Instant::now());
         match self.returns.received(watched, &buffer[..len], now) {

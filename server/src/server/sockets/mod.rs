@@ -32,12 +32,22 @@ pub(crate) struct BoundSocket {
 /// The role of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SocketRole {
-    /// The service that answers; none for HTTP.
-    pub(crate) service: Option<Service>,
+    pub(crate) purpose: Purpose,
     /// Connections are TLS.
     pub(crate) tls: bool,
     /// Each connection ends after the answer to its first message.
     pub(crate) once: bool,
+}
+
+/// The purpose of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// HTTP, with the WebSocket routes.
+    Http,
+    /// A built-in service answers.
+    Service(Service),
+    /// Connections are passed to an upstream; the position of the forward in the settings.
+    Forward(usize),
 }
 
 /// All sockets that are served, those passed by a service manager first.
@@ -51,10 +61,10 @@ impl BoundSocket {
     }
 
     /// Whether this is the socket that would be bound to `binding`. If the kernel chooses the port,
-    /// any socket of the same address and service is.
+    /// any socket of the same address and purpose is.
     fn matches(&self, binding: &BindAddr, role: SocketRole) -> bool {
         self.binding.as_ref().is_some_and(|own| match binding.is_any_port() {
-            true => own == binding && self.role.service == role.service,
+            true => own == binding && self.role.purpose == role.purpose,
             false => binding.is_bound_to(own, &self.socket),
         })
     }
@@ -67,9 +77,11 @@ impl BoundSocket {
     pub(crate) fn url(&self) -> io::Result<String> {
         let at = self.socket.at()?;
         Ok(match self.role {
-            SocketRole { service: Some(_), tls, .. } => format!("{}://{at}", self.socket.kind(tls)),
-            SocketRole { tls: false, .. } => format!("http://{at}"),
-            SocketRole { tls: true, .. } => format!("https://{at}"),
+            SocketRole { purpose: Purpose::Http, tls: true, .. } => format!("https://{at}"),
+            SocketRole { purpose: Purpose::Http, .. } if self.socket.tcp().is_some() => {
+                format!("http://{at}")
+            }
+            SocketRole { tls, .. } => format!("{}://{at}", self.socket.kind(tls)),
         })
     }
 }
@@ -84,8 +96,9 @@ impl BoundSockets {
         let sockets = activated
             .into_sockets()
             .map_err(|e| format!("cannot use the passed sockets: {}", io_error::describe(&e)))?;
-        let bound = |(service, socket)| {
-            BoundSocket::new(socket, SocketRole { service, tls: false, once: false }, None)
+        let bound = |(service, socket): (Option<Service>, Socket)| {
+            let purpose = service.map_or(Purpose::Http, Purpose::Service);
+            BoundSocket::new(socket, SocketRole { purpose, tls: false, once: false }, None)
         };
         Ok(BoundSockets(sockets.into_iter().map(bound).collect()))
     }
@@ -97,23 +110,28 @@ impl BoundSockets {
     ///
     /// One line that names the address that cannot be bound, and why.
     pub(crate) async fn reconcile(&self, settings: &Settings) -> Result<BoundSockets, String> {
-        let tls = settings.tls.is_some();
         let (mut reconcile, mut before): (Vec<BoundSocket>, Vec<BoundSocket>) =
             self.iter().cloned().partition(|bound| bound.binding.is_none());
-        for bound in reconcile.iter_mut().filter(|bound| bound.role.service.is_none()) {
-            bound.role.tls = tls;
+        for bound in reconcile.iter_mut().filter(|bound| bound.role.purpose == Purpose::Http) {
+            bound.role.tls = settings.tls.is_some() && bound.socket.tcp().is_some();
         }
         let listeners = settings.listeners.iter().map(|Bind { spec, required }| {
             let within = matches!(spec.at, ListenAddr::Tls(_));
-            let role = SocketRole { service: Some(spec.service), tls: within, once: spec.once };
+            let purpose = Purpose::Service(spec.service);
+            let role = SocketRole { purpose, tls: within, once: spec.once };
             (spec.at.clone(), role, spec.to_string(), *required)
         });
-        let http = settings.http.iter().map(|Bind { spec, required }| {
-            let role = SocketRole { service: None, tls, once: false };
-            let what = format!("{}://{spec}", settings.http_scheme());
-            (ListenAddr::Tcp(spec.clone()), role, what, *required)
+        let forwards = settings.forwards.iter().enumerate().map(|(i, spec)| {
+            let within = matches!(spec.at, ListenAddr::Tls(_));
+            let role = SocketRole { purpose: Purpose::Forward(i), tls: within, once: false };
+            (spec.at.clone(), role, spec.at.to_string(), true)
         });
-        for (at, role, what, required) in listeners.chain(http) {
+        let http = settings.http.iter().map(|Bind { spec, required }| {
+            let tls = matches!(spec, ListenAddr::Tls(_));
+            let role = SocketRole { purpose: Purpose::Http, tls, once: false };
+            (spec.clone(), role, spec.http_url(), *required)
+        });
+        for (at, role, what, required) in listeners.chain(forwards).chain(http) {
             match take_or_bind(&at, role, &mut before, settings.backlog).await {
                 Ok(bound) => reconcile.extend(bound),
                 Err(e) if !required && no_such_family(&e) => {

@@ -53,11 +53,8 @@ impl ActivatedSockets {
                     wrong(format!("{e}, or http; FileDescriptorName= gives it one"))
                 })?),
             };
-            let fits = match (service, &raw) {
-                (None, raw) => matches!(raw, Raw::Tcp(_)),
-                (Some(_), Raw::Tcp(_) | Raw::Unix(_)) => true,
-                (Some(service), _) => service.answers_datagrams(),
-            };
+            let fits = matches!(raw, Raw::Tcp(_) | Raw::Unix(_))
+                || service.is_some_and(Service::answers_datagrams);
             if !fits {
                 return Err(wrong("not a socket that this can be served on".to_owned()));
             }

@@ -24,7 +24,11 @@ async fn a_bridge_that_begins_in_a_drain_ends_as_well() {
     drain.advance(Stage::Graceful);
     let negotiated = Negotiated { config: config(Framing::Message).into(), half_close: false };
     drop(client);
-    let end = timeout(HOUR, run(client_end, upstream_end, &[], negotiated, enter(), &drain)).await;
+    let end = timeout(
+        HOUR,
+        run(Role::Server, client_end, upstream_end, &[], negotiated, enter(), &drain),
+    )
+    .await;
     assert!(end.is_ok());
 }
 

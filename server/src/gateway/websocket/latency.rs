@@ -11,7 +11,7 @@ use crate::connections::registry::Entry;
 
 /// The measurement in progress; `None` while the connection has no subscribers.
 #[derive(Debug, Default)]
-pub(super) struct Latency(Option<Box<Leg>>);
+pub(in crate::gateway) struct Latency(Option<Box<Leg>>);
 
 /// The current leg of an exchange, its beginning, and the durations of the previous legs.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ enum Leg {
 
 impl Latency {
     /// Event: bytes of the client were read.
-    pub(super) fn client_read(&mut self, entry: &Entry) {
+    pub(in crate::gateway) fn client_read(&mut self, entry: &Entry) {
         match (entry.has_subscribers(), &self.0) {
             (true, None) => self.0 = Some(Leg::Up { since: Instant::now() }.into()),
             (false, Some(_)) => self.0 = None,
@@ -32,7 +32,7 @@ impl Latency {
     }
 
     /// Event: the payload of those bytes, if there was `any`, was written to the upstream.
-    pub(super) fn upstream_written(&mut self, any: bool) {
+    pub(in crate::gateway) fn upstream_written(&mut self, any: bool) {
         if let Some(Leg::Up { since }) = self.0.as_deref() {
             let leg = Leg::Upstream { since: Instant::now(), up: since.elapsed() };
             self.0 = any.then(|| leg.into());
@@ -40,7 +40,7 @@ impl Latency {
     }
 
     /// Event: bytes of the upstream were read.
-    pub(super) fn upstream_read(&mut self) {
+    pub(in crate::gateway) fn upstream_read(&mut self) {
         if let Some(&Leg::Upstream { since, up }) = self.0.as_deref() {
             let upstream = since.elapsed();
             self.0 = Some(Leg::Down { since: Instant::now(), up, upstream }.into());
@@ -48,7 +48,7 @@ impl Latency {
     }
 
     /// Event: those bytes were written to the client.
-    pub(super) fn client_written(&mut self, entry: &Entry) {
+    pub(in crate::gateway) fn client_written(&mut self, entry: &Entry) {
         if let Some(&Leg::Down { since, up, upstream }) = self.0.as_deref() {
             let [up, upstream, down] =
                 [up, upstream, since.elapsed()].map(|time| time.as_secs_f64() * 1e6);

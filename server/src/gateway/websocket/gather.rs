@@ -2,7 +2,6 @@
 
 use std::{cell::RefCell, io, io::IoSlice, ops::Range, task::Context};
 
-use echogate_proto::ws::FrameHeader;
 use tokio::io::AsyncWrite;
 
 use crate::runtime::write_buffer::WriteBuffer;
@@ -17,7 +16,7 @@ const WORTH_LENDING: usize = 4096;
 
 /// A sequence of bytes, some of them copied, some left in the buffer in which they arrived.
 #[derive(Debug)]
-pub(super) struct Gather {
+pub(in crate::gateway) struct Gather {
     copied: Vec<u8>,
     /// The ranges of the buffer that are not copied, each with its position among the copied bytes.
     lent: Vec<(usize, Range<usize>)>,
@@ -29,7 +28,7 @@ impl Gather {
     }
 
     /// Calls `step` with this thread's instance, emptied.
-    pub(super) fn with<T>(step: impl FnOnce(&mut Gather) -> T) -> T {
+    pub(in crate::gateway) fn with<T>(step: impl FnOnce(&mut Gather) -> T) -> T {
         GATHER.with_borrow_mut(|gather| {
             gather.copied.clear();
             gather.lent.clear();
@@ -37,22 +36,17 @@ impl Gather {
         })
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::gateway) fn is_empty(&self) -> bool {
         self.copied.is_empty() && self.lent.is_empty()
     }
 
-    /// Appends a frame's head.
-    pub(super) fn head(&mut self, head: &FrameHeader) {
-        head.append_to(&mut self.copied);
-    }
-
-    /// Appends one byte.
-    pub(super) fn byte(&mut self, byte: u8) {
-        self.copied.push(byte);
+    /// The bytes that are copied, for bytes to be appended.
+    pub(in crate::gateway) fn copied(&mut self) -> &mut Vec<u8> {
+        &mut self.copied
     }
 
     /// Appends the bytes at `range` of `buffer`, which is to be passed to [`Gather::write`].
-    pub(super) fn add(&mut self, buffer: &[u8], range: Range<usize>) {
+    pub(in crate::gateway) fn add(&mut self, buffer: &[u8], range: Range<usize>) {
         if range.len() < WORTH_LENDING {
             self.copied.extend_from_slice(&buffer[range]);
         } else {
@@ -65,7 +59,7 @@ impl Gather {
     /// # Errors
     ///
     /// When a write to the stream fails.
-    pub(super) fn write<W: AsyncWrite + Unpin>(
+    pub(in crate::gateway) fn write<W: AsyncWrite + Unpin>(
         &self,
         buffer: &[u8],
         cx: &mut Context<'_>,

@@ -1,39 +1,43 @@
-//! The direction from the upstream to the client: bytes are framed, and the frames are written.
+//! The direction from the stream to the WebSocket: bytes are framed, and the frames are written.
 
 use std::{
     io::IoSlice,
+    ops::Range,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use echogate_proto::{
-    framing::{Framing, FramingError, Outgoing, Rest},
-    ws::{OpCode, frame::control_frame},
+    framing::{Framer, Framing, FramingError, Outgoing, Rest},
+    ws::{FrameHeader, OpCode, frame::control_frame, mask},
 };
 use tokio::{io::ReadBuf, time::Instant};
 
 use super::{
     Bridge,
-    client_to_upstream::MAX_EXPECTED,
-    gather::Gather,
-    state::{ClientOut, UpstreamIn},
+    messages_to_stream::MAX_EXPECTED,
+    state::{StreamIn, WsIn, WsOut},
 };
-use crate::{net::stream::Transport, runtime::buffer_pool::HEADROOM};
+use crate::{
+    gateway::{masking_key, websocket::gather::Gather},
+    net::stream::Transport,
+    runtime::buffer_pool::HEADROOM,
+};
 
-/// The time for which a partial reply waits for more bytes (framing `message`). Most replies that
-/// arrive in parts have shorter pauses, and are sent in one frame.
+/// The time for which a part of a reply or record waits for more bytes (framing `message` and
+/// `length`). Most that arrive in parts have shorter pauses, and are sent in one frame.
 const PARTIAL_REPLY_TIME: Duration = Duration::from_millis(500);
 
 /// The maximum number of bytes of one read in framing `line`, where each byte may be a message.
 /// Framing them takes at most some 1 ms.
 const LINE_READ: usize = 4 * 1024;
 
-/// An incomplete reply or line.
+/// An incomplete reply, record or line.
 #[derive(Debug)]
 pub(super) struct PartialReply {
     bytes: Vec<u8>,
-    /// The time at which a partial reply is sent as a fragment; `None` for a line.
+    /// The time at which the part is sent as a fragment; `None` for a line.
     pub(super) until: Option<Instant>,
 }
 
@@ -49,64 +53,62 @@ impl PartialReply {
     }
 }
 
-impl<C: Transport, U: Transport> Bridge<C, U> {
-    /// Relays from the upstream, until there is nothing more to read or the client is not writable.
-    /// Returns true if the client may be read again, which it was not because of the number of
+impl<W: Transport, S: Transport> Bridge<W, S> {
+    /// Relays from the stream, until there is nothing more to read or the WebSocket is not writable.
+    /// Returns true if the WebSocket may be read again, which it was not because of the number of
     /// expected replies.
-    pub(super) fn poll_upstream_to_client(
+    pub(super) fn poll_stream_to_messages(
         &mut self,
         cx: &mut Context<'_>,
         scratch: &mut [u8],
         now: Instant,
     ) -> bool {
         let full = self.framer.expected() >= MAX_EXPECTED;
-        while self.poll_down_step(cx, scratch, now).is_ready() {}
+        while self.poll_step(cx, scratch, now).is_ready() {}
         full && self.framer.expected() < MAX_EXPECTED
     }
 
     /// Performs one step; pending if there is nothing more to do now.
-    fn poll_down_step(
-        &mut self,
-        cx: &mut Context<'_>,
-        scratch: &mut [u8],
-        now: Instant,
-    ) -> Poll<()> {
-        if self.client_out == ClientOut::Failed {
+    fn poll_step(&mut self, cx: &mut Context<'_>, scratch: &mut [u8], now: Instant) -> Poll<()> {
+        if self.ws_out == WsOut::Failed {
             return self.poll_discard(cx, scratch);
         }
-        let waiting = self.to_client.len();
-        let flushed = self.to_client.poll_flush(cx, &mut self.client);
-        if self.to_client.len() < waiting {
+        let waiting = self.to_ws.len();
+        let flushed = self.to_ws.poll_flush(cx, &mut self.ws);
+        if self.to_ws.len() < waiting {
             self.heartbeat.activity(now);
         }
         match flushed {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Err(_)) => {
-                self.client_not_writable();
+                self.ws_not_writable();
                 return Poll::Ready(());
             }
             Poll::Ready(Ok(())) => {}
         }
         if let Some(reply) = self.partial_reply.as_mut().filter(|_| waiting > 0) {
-            // The upstream has not been read in the meantime.
+            // The stream has not been read in the meantime.
             reply.until = reply.until.map(|_| now + PARTIAL_REPLY_TIME);
         }
+        if self.ws_is_aborted() {
+            return Poll::Pending;
+        }
         if self.close_is_sent() {
-            self.shut_client(cx);
+            self.shut_ws(cx);
             return self.poll_discard(cx, scratch);
         }
         if let Some(frames) = self.next_control() {
-            self.send(cx, &frames);
+            self.send_control(cx, frames);
             return Poll::Ready(());
         }
-        match self.upstream_in {
-            _ if self.client_in.is_gone() && self.replies_are_done() => {
-                self.shut_client(cx);
+        match self.stream_in {
+            _ if self.ws_in.is_gone() && self.replies_are_done() => {
+                self.shut_ws(cx);
                 self.poll_discard(cx, scratch)
             }
-            UpstreamIn::Open => self.poll_upstream(cx, scratch, now),
-            UpstreamIn::Unframed => self.poll_discard(cx, scratch),
-            UpstreamIn::Ended => Poll::Pending,
+            StreamIn::Open => self.poll_stream(cx, scratch, now),
+            StreamIn::Unframed => self.poll_discard(cx, scratch),
+            StreamIn::Ended => Poll::Pending,
         }
     }
 
@@ -121,13 +123,8 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         std::mem::take(&mut self.ping_due).then(|| control_frame(OpCode::Ping, b""))
     }
 
-    /// Performs one read from the upstream and one write to the client.
-    fn poll_upstream(
-        &mut self,
-        cx: &mut Context<'_>,
-        scratch: &mut [u8],
-        now: Instant,
-    ) -> Poll<()> {
+    /// Performs one read from the stream and one write to the WebSocket.
+    fn poll_stream(&mut self, cx: &mut Context<'_>, scratch: &mut [u8], now: Instant) -> Poll<()> {
         if self.framer.replies_at_once() {
             self.frame(cx, &mut scratch[..HEADROOM], Rest::Wait, now);
             return Poll::Ready(());
@@ -138,10 +135,10 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         let room = match self.framer.framing() {
             Framing::Line => room.min(LINE_READ),
             Framing::Message => self.framer.whole_replies(room + held) - held,
-            Framing::Bytes | Framing::Text => room,
+            Framing::Bytes | Framing::Text | Framing::Length | Framing::Datagrams => room,
         };
         let mut buf = ReadBuf::new(&mut scratch[start..start + room]);
-        let read = Pin::new(&mut self.upstream).poll_read(cx, &mut buf);
+        let read = Pin::new(&mut self.stream).poll_read(cx, &mut buf);
         let len = buf.filled().len();
         let end = start + len;
         if let Some(reply) = &mut self.partial_reply {
@@ -154,7 +151,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
                         && self.framer.needs_more(held, &scratch[start..end]) =>
                 {
                     reply.append(&scratch[start..end], now);
-                    self.latency.upstream_read();
+                    self.stream_read();
                     return Poll::Ready(());
                 }
                 _ => scratch[HEADROOM..start].copy_from_slice(&reply.bytes),
@@ -166,7 +163,7 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
                 self.frame(cx, &mut scratch[..end], Rest::Send, now);
             }
             Poll::Ready(Ok(())) if len > 0 => {
-                self.latency.upstream_read();
+                self.stream_read();
                 // After a first fragment the rest of a reply is sent in fragments, too.
                 let is_begun = self.framer.is_within_reply();
                 let rest = if is_begun { Rest::Send } else { Rest::Wait };
@@ -176,25 +173,29 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
                     // The buffer has no room for the rest.
                     sent = self.frame(cx, scratch, Rest::Send, now);
                 }
-                if sent {
-                    self.latency.client_written(&self.entry);
-                }
+                self.ws_written(sent);
+            }
+            Poll::Ready(Ok(())) if !self.stream.has_read_end() => {
+                self.stream_read();
+                self.ws_sent().add(0, 1);
+                self.send_header(cx, &Framer::datagram(0).head);
+                self.ws_written(true);
             }
             Poll::Ready(done) => {
                 let rest = if done.is_ok() { Rest::Last } else { Rest::Send };
                 self.frame(cx, &mut scratch[..end], rest, now);
                 match done {
-                    Ok(()) => self.upstream_ended(cx),
-                    Err(e) => self.upstream_failed(&e),
+                    Ok(()) => self.stream_ended(cx),
+                    Err(e) => self.stream_failed(&e),
                 }
             }
         }
         Poll::Ready(())
     }
 
-    /// Frames the upstream's bytes in `scratch[HEADROOM..]` and sends them to the client in one
-    /// write; returns whether anything was sent. An incomplete reply at their end is kept or sent,
-    /// as `rest` says.
+    /// Frames the stream's bytes in `scratch[HEADROOM..]` and sends them to the WebSocket in one write;
+    /// returns whether anything was sent. An incomplete reply at their end is kept or sent, as `rest`
+    /// says.
     fn frame(
         &mut self,
         cx: &mut Context<'_>,
@@ -232,16 +233,14 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
             }
         };
         // A single frame is sent without a copy: its head is written in front of its payload.
-        let head = piece.head.as_bytes();
-        let start = HEADROOM + piece.payload.start - head.len();
-        scratch[start..start + head.len()].copy_from_slice(head);
-        let end = HEADROOM + piece.payload.end;
+        let (start, end) = (HEADROOM + piece.payload.start, HEADROOM + piece.payload.end);
+        let start = self.put_head(&piece.head, scratch, start..end);
         let mut at = HEADROOM + piece.taken;
         let (mut bytes, mut messages) = (piece.payload_len(), u64::from(piece.ends_message));
         if at == scratch.len() && !self.framer.replies_at_once() {
-            self.entry.sent().add(bytes, messages);
+            self.ws_sent().add(bytes, messages);
             self.send(cx, &scratch[start..end]);
-            return true;
+            return start < end;
         }
         Gather::with(|gather| {
             gather.add(scratch, start..end);
@@ -251,16 +250,16 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
                     Ok(None) => break None,
                     Err(e) => break Some(e),
                 };
-                gather.head(&piece.head);
-                gather.add(scratch, at + piece.payload.start..at + piece.payload.end);
+                let payload = at + piece.payload.start..at + piece.payload.end;
+                self.gather_frame(gather, &piece.head, scratch, payload);
                 at += piece.taken;
                 bytes += piece.payload_len();
                 messages += u64::from(piece.ends_message);
             };
-            self.entry.sent().add(bytes, messages);
-            let sent = gather.write(scratch, cx, &mut self.to_client, &mut self.client);
+            self.ws_sent().add(bytes, messages);
+            let sent = gather.write(scratch, cx, &mut self.to_ws, &mut self.ws);
             if sent.is_err() {
-                self.client_not_writable();
+                self.ws_not_writable();
             }
             match failed {
                 Some(e) => self.framing_failed(e),
@@ -270,13 +269,50 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         true
     }
 
-    /// Keeps an incomplete reply or line in `memory` until the rest arrives.
+    /// Writes the head of a frame in front of its `payload` in `scratch`, and masks the frame if this
+    /// end is the client. Returns the position of the head.
+    #[inline]
+    fn put_head(&self, head: &FrameHeader, scratch: &mut [u8], payload: Range<usize>) -> usize {
+        let at = payload.start;
+        if self.is_ws_client() && !head.is_empty() {
+            let mut masked = head.masked(masking_key::next());
+            mask::apply(&mut scratch[payload], masked.key());
+            let head = masked.as_bytes();
+            scratch[at - head.len()..at].copy_from_slice(head);
+            at - head.len()
+        } else {
+            let head = head.as_bytes();
+            scratch[at - head.len()..at].copy_from_slice(head);
+            at - head.len()
+        }
+    }
+
+    /// Adds a frame to `gather`, masked if this end is the client.
+    #[inline]
+    fn gather_frame(
+        &self,
+        gather: &mut Gather,
+        head: &FrameHeader,
+        scratch: &mut [u8],
+        payload: Range<usize>,
+    ) {
+        if self.is_ws_client() && !head.is_empty() {
+            let mut masked = head.masked(masking_key::next());
+            mask::apply(&mut scratch[payload.clone()], masked.key());
+            gather.copied().extend_from_slice(masked.as_bytes());
+        } else {
+            head.append_to(gather.copied());
+        }
+        gather.add(scratch, payload);
+    }
+
+    /// Keeps an incomplete reply, record or line in `memory` until the rest arrives.
     fn hold_back(&mut self, part: &[u8], rest: Rest, now: Instant, mut memory: Vec<u8>) {
         if rest == Rest::Wait && !part.is_empty() {
             memory.clear();
             memory.extend_from_slice(part);
-            let is_reply = self.framer.framing() == Framing::Message;
-            let until = is_reply.then(|| now + PARTIAL_REPLY_TIME);
+            let is_line = self.framer.framing() == Framing::Line;
+            let until = (!is_line).then(|| now + PARTIAL_REPLY_TIME);
             self.partial_reply = Some(PartialReply { bytes: memory, until }.into());
         }
     }
@@ -286,42 +322,44 @@ impl<C: Transport, U: Transport> Bridge<C, U> {
         if self.close_is_due() { Ok(None) } else { self.framer.next(input, rest) }
     }
 
-    /// Writes `bytes` to the client, and buffers those that are not accepted.
+    /// Writes `bytes` to the WebSocket, and buffers those that are not accepted.
     pub(super) fn send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) {
         let parts = &mut [IoSlice::new(bytes)];
-        if self.client_out != ClientOut::Failed
-            && self.to_client.write(cx, &mut self.client, parts).is_err()
-        {
-            self.client_not_writable();
+        if self.ws_out != WsOut::Failed && self.to_ws.write(cx, &mut self.ws, parts).is_err() {
+            self.ws_not_writable();
         }
     }
 
-    /// Shuts down the write side of a client to which nothing more is to be sent, once its input
-    /// has ended.
-    fn shut_client(&mut self, cx: &mut Context<'_>) {
-        if self.client_out == ClientOut::Open
-            && !self.client_in.is_open()
-            && Pin::new(&mut self.client).poll_shutdown(cx).is_ready()
+    /// Shuts down the write side of a WebSocket to which nothing more is to be sent, once its input
+    /// has ended; in the client role, once its peer has ended the connection (RFC 6455 section 7.1.1).
+    fn shut_ws(&mut self, cx: &mut Context<'_>) {
+        let has_ended = match self.ws_in {
+            WsIn::Open | WsIn::InputEnded => false,
+            WsIn::Closed { more: true, .. } | WsIn::Violated => !self.is_ws_client(),
+            WsIn::Closed { more: false, .. } | WsIn::Gone(_) => true,
+        };
+        if self.ws_out == WsOut::Open
+            && has_ended
+            && Pin::new(&mut self.ws).poll_shutdown(cx).is_ready()
         {
-            self.client_out = ClientOut::Shut;
+            self.ws_out = WsOut::Shut;
         }
     }
 
-    /// Reads and discards the upstream's bytes when nothing more is sent to the client. Closing a
-    /// socket with unread bytes sends a reset, which could destroy the last bytes sent to the
-    /// upstream.
+    /// Reads and discards the stream's bytes when nothing more is sent to the WebSocket. Closing a
+    /// socket with unread bytes sends a reset, which could destroy the last bytes sent to the stream.
     fn poll_discard(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<()> {
         self.partial_reply = None;
-        if self.upstream_in == UpstreamIn::Ended {
+        if self.stream_in == StreamIn::Ended {
             return Poll::Pending;
         }
         let mut buf = ReadBuf::new(&mut scratch[HEADROOM..]);
-        let read = ready!(Pin::new(&mut self.upstream).poll_read(cx, &mut buf));
-        if read.is_err() || buf.filled().is_empty() {
-            self.upstream_in = UpstreamIn::Ended;
+        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf));
+        if read.is_err() || buf.filled().is_empty() && self.stream.has_read_end() {
+            self.stream_in = StreamIn::Ended;
         }
         if read.is_err() {
-            self.upstream_broken();
+            self.stream_broken();
         }
         Poll::Ready(())
     }

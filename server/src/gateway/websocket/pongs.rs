@@ -6,9 +6,9 @@ use echogate_proto::ws::{FrameHeader, OpCode};
 /// is answered, as RFC 6455 section 5.5.3 allows.
 const MAX_WAITING: u8 = 16;
 
-/// The Pong frames that answer the client's Pings, in order.
+/// The Pong frames that answer a peer's Pings, in order.
 #[derive(Debug, Default)]
-pub(super) struct Pongs {
+pub(in crate::gateway) struct Pongs {
     frames: Vec<u8>,
     count: u8,
     /// The position at which the latest frame begins.
@@ -17,7 +17,7 @@ pub(super) struct Pongs {
 
 impl Pongs {
     /// Adds the Pong for a Ping with this payload.
-    pub(super) fn answer(&mut self, payload: &[u8]) {
+    pub(in crate::gateway) fn answer(&mut self, payload: &[u8]) {
         if self.count == MAX_WAITING {
             self.frames.truncate(self.latest);
         } else {
@@ -29,7 +29,7 @@ impl Pongs {
     }
 
     /// The bytes of all frames.
-    pub(super) fn into_bytes(self) -> Vec<u8> {
+    pub(in crate::gateway) fn into_bytes(self) -> Vec<u8> {
         self.frames
     }
 }

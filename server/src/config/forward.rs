@@ -1,0 +1,80 @@
+//! Forwards: sockets whose connections are passed to an upstream.
+
+use std::{
+    fmt::{self, Display},
+    str::FromStr,
+};
+
+use echogate_proto::endpoint::Address;
+
+use super::{
+    ListenAddr,
+    listener::parse_address,
+    upstream::{SideKind, TargetSpec},
+    values::{SpecError, known_options, parse_bind, parse_endpoint},
+};
+
+/// `LISTEN=URL`: a socket and the upstream of its connections.
+#[derive(Clone, Debug)]
+pub(crate) struct ForwardSpec {
+    /// The socket.
+    pub(crate) at: ListenAddr,
+    /// The upstream.
+    pub(crate) target: TargetSpec,
+}
+
+impl ForwardSpec {
+    /// Parses the two parts of a forward. The first is a URL, or `[HOST:]PORT` for TCP, where a
+    /// port alone is one of this machine only.
+    pub(crate) fn new(listen: &str, url: &str) -> Result<ForwardSpec, SpecError> {
+        let at = parse_listen(listen).map_err(SpecError::Name)?;
+        let target = TargetSpec::parse(url, kind(&at)).map_err(SpecError::Url)?;
+        Ok(ForwardSpec { at, target })
+    }
+}
+
+/// The kind of data that the clients of a socket send.
+fn kind(at: &ListenAddr) -> SideKind {
+    match at {
+        ListenAddr::Tcp(_) | ListenAddr::Tls(_) | ListenAddr::Unix(_) => SideKind::Stream,
+        ListenAddr::Udp(_) | ListenAddr::UnixGram(_) => SideKind::Datagrams,
+    }
+}
+
+fn parse_listen(text: &str) -> Result<ListenAddr, String> {
+    if !text.contains("//") {
+        return parse_bind(text).map(ListenAddr::Tcp);
+    }
+    let endpoint = parse_endpoint(text)?;
+    let known: &[_] = match endpoint.address {
+        Address::Unix(_) | Address::UnixGram(_) => &["mode"],
+        _ => &[],
+    };
+    known_options(&endpoint, known)?;
+    parse_address(&endpoint)
+}
+
+impl FromStr for ForwardSpec {
+    type Err = String;
+
+    /// The two parts are split at the first `=` in front of a scheme, since the first part may have
+    /// options.
+    fn from_str(text: &str) -> Result<ForwardSpec, String> {
+        let is_url = |url: &str| {
+            let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
+            !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphabetic())
+        };
+        let parts = text.match_indices('=').map(|(at, _)| (&text[..at], &text[at + 1..]));
+        let (listen, url) = parts
+            .into_iter()
+            .find(|(_, url)| is_url(url))
+            .ok_or("expected LISTEN=URL, as 5433=wss://gateway.example/db")?;
+        Ok(ForwardSpec::new(listen, url)?)
+    }
+}
+
+impl Display for ForwardSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} -> {}", self.at, self.target.upstream)
+    }
+}

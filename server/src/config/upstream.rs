@@ -1,0 +1,309 @@
+//! Upstreams of routes and forwards: the URL and its options.
+
+use std::{
+    fmt::{self, Display},
+    net::{IpAddr, Ipv4Addr},
+    path::Path,
+    sync::Arc,
+};
+
+use echogate_proto::{
+    endpoint::{Address, Endpoint, HostPort, UnixPath},
+    framing::{Framing, FramingOptions},
+};
+use http::{HeaderMap, HeaderName};
+
+use super::{
+    framing::parse_framing,
+    headers::{parse_headers, parse_names},
+    secrets::warn_of_access,
+    values::{Count, check_host, known_options},
+};
+use crate::{
+    net::{
+        proxy::selection::Scheme,
+        proxy_protocol,
+        tls::{AppProtocol, client::ClientTls, identity::Identity},
+    },
+    service::Service,
+    text::escape::escape,
+};
+
+/// The kind of data that a side of a route or a forward carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SideKind {
+    /// A stream of bytes.
+    Stream,
+    /// WebSocket messages.
+    WebSocket,
+    /// Datagrams.
+    Datagrams,
+}
+
+/// The upstream of a route or a forward, with the options of its URL.
+#[derive(Clone, Debug)]
+pub(crate) struct TargetSpec {
+    /// The upstream.
+    pub(crate) upstream: UpstreamSpec,
+    /// The rule for message boundaries, where only one side has messages.
+    pub(crate) framing: Framing,
+    /// The options of the framing.
+    pub(crate) framing_options: FramingOptions,
+    /// The subprotocol: of a route to a byte stream, the one that is selected if the client offers
+    /// it but not `binary`; of a forward to a WebSocket, the one that is requested.
+    pub(crate) protocol: Option<String>,
+    /// The most simultaneous connections.
+    pub(crate) max: Option<u32>,
+    /// The version of the PROXY header that is sent to the upstream.
+    pub(crate) proxy: Option<proxy_protocol::Version>,
+}
+
+/// The endpoint to which a route or a forward leads.
+#[derive(Clone, Debug)]
+pub(crate) enum UpstreamSpec {
+    /// A TCP endpoint.
+    Tcp(HostPort),
+    /// A TLS endpoint, and how it is verified.
+    Tls(HostPort, Arc<ClientTls>),
+    /// A Unix stream socket.
+    Unix(UnixPath),
+    /// A WebSocket server.
+    WebSocket(Arc<WebSocketSpec>),
+    /// A UDP endpoint.
+    Udp(HostPort),
+    /// A Unix datagram socket.
+    UnixGram(UnixPath),
+    /// A built-in service, in memory.
+    Service(Service),
+    /// The first plain TCP listener of a service, wherever it is bound: the upstream of default
+    /// routes.
+    Listener(Service),
+}
+
+/// A WebSocket server, and the request that is sent to it.
+#[derive(Debug)]
+pub(crate) struct WebSocketSpec {
+    /// The address of the server.
+    pub(crate) at: HostPort,
+    /// The path and the query of the request.
+    pub(crate) path: String,
+    /// The verification of the server, for `wss://`.
+    pub(crate) tls: Option<Arc<ClientTls>>,
+    /// Header fields that are added to the request.
+    pub(crate) headers: HeaderMap,
+    /// The names of the header fields that are passed on from the client's request.
+    pub(crate) pass: Vec<HeaderName>,
+}
+
+impl WebSocketSpec {
+    /// The scheme, which determines the proxy.
+    pub(crate) fn proxy_scheme(&self) -> Scheme {
+        if self.tls.is_some() { Scheme::Wss } else { Scheme::Ws }
+    }
+}
+
+impl UpstreamSpec {
+    /// The kind of data that the upstream carries.
+    pub(crate) fn kind(&self) -> SideKind {
+        match self {
+            UpstreamSpec::Tcp(_)
+            | UpstreamSpec::Tls(..)
+            | UpstreamSpec::Unix(_)
+            | UpstreamSpec::Service(_)
+            | UpstreamSpec::Listener(_) => SideKind::Stream,
+            UpstreamSpec::WebSocket(_) => SideKind::WebSocket,
+            UpstreamSpec::Udp(_) | UpstreamSpec::UnixGram(_) => SideKind::Datagrams,
+        }
+    }
+
+    /// The upstream that the URL `endpoint` names.
+    fn new(endpoint: &Endpoint) -> Result<UpstreamSpec, String> {
+        Ok(match &endpoint.address {
+            Address::Tcp(at) => UpstreamSpec::Tcp(at.clone()),
+            Address::Tls(at) => {
+                let tls = client_tls(endpoint, at, AppProtocol::Bytes)?;
+                UpstreamSpec::Tls(at.clone(), tls)
+            }
+            Address::Unix(path) => UpstreamSpec::Unix(path.clone()),
+            Address::Ws(at, path) | Address::Wss(at, path) => {
+                let is_tls = matches!(endpoint.address, Address::Wss(..));
+                let tls = is_tls.then(|| client_tls(endpoint, at, AppProtocol::WebSocket));
+                UpstreamSpec::WebSocket(Arc::new(WebSocketSpec {
+                    at: at.clone(),
+                    path: path.clone(),
+                    tls: tls.transpose()?,
+                    headers: parse_headers(endpoint)?,
+                    pass: parse_names(endpoint)?,
+                }))
+            }
+            Address::Udp(at) => UpstreamSpec::Udp(at.clone()),
+            Address::UnixGram(path) => UpstreamSpec::UnixGram(path.clone()),
+            Address::Service(name) => UpstreamSpec::Service(name.parse()?),
+        })
+    }
+}
+
+impl Display for UpstreamSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            UpstreamSpec::Tcp(at) => write!(f, "tcp://{at}"),
+            UpstreamSpec::Tls(at, _) => write!(f, "tls://{at}"),
+            UpstreamSpec::Unix(path) => write!(f, "unix://{path}"),
+            UpstreamSpec::WebSocket(spec) => write!(f, "{spec}"),
+            UpstreamSpec::Udp(at) => write!(f, "udp://{at}"),
+            UpstreamSpec::UnixGram(path) => write!(f, "unixgram://{path}"),
+            UpstreamSpec::Service(service) => write!(f, "service:{service}"),
+            UpstreamSpec::Listener(service) => write!(f, "the first listener of {service}"),
+        }
+    }
+}
+
+impl Display for WebSocketSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls.is_some() { "wss" } else { "ws" };
+        write!(f, "{scheme}://{}{}", self.at, self.path)
+    }
+}
+
+impl TargetSpec {
+    /// A target without options.
+    pub(super) fn plain(upstream: UpstreamSpec, framing: Framing) -> TargetSpec {
+        TargetSpec {
+            upstream,
+            framing,
+            framing_options: FramingOptions::default(),
+            protocol: None,
+            max: None,
+            proxy: None,
+        }
+    }
+
+    /// Parses the URL of an upstream for clients of the kind `client`.
+    pub(super) fn parse(url: &str, client: SideKind) -> Result<TargetSpec, String> {
+        let endpoint = Endpoint::with_options(url).map_err(|e| format!("{url}: {e}"))?;
+        let in_url = |why: String| format!("{endpoint}: {why}");
+        if let Address::Tcp(at)
+        | Address::Tls(at)
+        | Address::Udp(at)
+        | Address::Ws(at, _)
+        | Address::Wss(at, _) = &endpoint.address
+        {
+            check_remote(at).map_err(in_url)?;
+        }
+        let kind = kind_of(&endpoint.address);
+        known_options(&endpoint, &options(&endpoint.address, client, kind))?;
+        let upstream = UpstreamSpec::new(&endpoint)?;
+        let default = match &upstream {
+            UpstreamSpec::Service(service) => service.framing(),
+            _ => Framing::Bytes,
+        };
+        let (framing, framing_options) =
+            parse_framing(&endpoint, client, kind, default).map_err(in_url)?;
+        let protocol = endpoint.option("protocol").map(parse_protocol).transpose()?;
+        if let Some(protocol) = protocol.as_ref().filter(|protocol| !framing.fits(protocol)) {
+            let why = format!("protocol={protocol} does not fit framing={framing}");
+            return Err(in_url(why));
+        }
+        let max = endpoint.option("max").map(parse_max).transpose()?;
+        let proxy = endpoint.option("proxy").map(str::parse).transpose()?;
+        Ok(TargetSpec { upstream, framing, framing_options, protocol, max, proxy })
+    }
+}
+
+fn kind_of(address: &Address) -> SideKind {
+    match address {
+        Address::Ws(..) | Address::Wss(..) => SideKind::WebSocket,
+        Address::Udp(_) | Address::UnixGram(_) => SideKind::Datagrams,
+        Address::Tcp(_) | Address::Tls(_) | Address::Unix(_) | Address::Service(_) => {
+            SideKind::Stream
+        }
+    }
+}
+
+/// The options that a URL may have.
+fn options(address: &Address, client: SideKind, upstream: SideKind) -> Vec<&'static str> {
+    use SideKind::{Datagrams, Stream, WebSocket};
+
+    let mut known: Vec<_> = match (client, upstream) {
+        (WebSocket, Stream) => {
+            vec!["framing", "chunk", "invalid", "newline", "prefix", "max", "protocol", "proxy"]
+        }
+        (Stream, WebSocket) => {
+            vec!["framing", "chunk", "invalid", "newline", "prefix", "max", "protocol", "header"]
+        }
+        (WebSocket, WebSocket) => vec!["max", "header", "pass"],
+        (Datagrams, WebSocket) => vec!["max", "protocol", "header"],
+        (Stream, Stream) => vec!["max", "proxy"],
+        (Stream, Datagrams) | (Datagrams, Stream) => vec!["framing", "prefix", "max"],
+        (WebSocket | Datagrams, Datagrams) => vec!["max"],
+    };
+    match address {
+        Address::Tls(_) | Address::Wss(..) => known.extend(["ca", "server-name", "cert", "key"]),
+        Address::Service(_) => known.retain(|option| *option != "proxy"),
+        _ => {}
+    }
+    known
+}
+
+/// The verification of a TLS upstream, and the certificate for it.
+fn client_tls(
+    endpoint: &Endpoint,
+    at: &HostPort,
+    protocol: AppProtocol,
+) -> Result<Arc<ClientTls>, String> {
+    let given = |key| match endpoint.option(key) {
+        Some("") => Err(format!("{endpoint}: {key} has no value")),
+        value => Ok(value),
+    };
+    let (ca, name) = (given("ca")?.map(Path::new), given("server-name")?);
+    let identity = match (given("cert")?, given("key")?.map(Path::new)) {
+        (Some(cert), key) => {
+            let cert = Path::new(cert);
+            warn_of_access(key.unwrap_or(cert));
+            Some(Identity::read(cert, key)?)
+        }
+        (None, Some(_)) => return Err(format!("{endpoint}: key needs cert, its certificate")),
+        (None, None) => None,
+    };
+    let tls = ClientTls::new(name.unwrap_or(at.without_zone()), ca, identity, protocol)?;
+    Ok(tls.into())
+}
+
+/// Checks that `at` can be connected to.
+fn check_remote(HostPort { host, port }: &HostPort) -> Result<(), String> {
+    if *port == 0 {
+        return Err("port 0 cannot be connected to".to_owned());
+    }
+    check_host(host)?;
+    let Ok(ip) = host.parse::<IpAddr>() else { return Ok(()) };
+    let loopback = if ip.is_ipv4() { "127.0.0.1" } else { "[::1]" };
+    match ip.to_canonical() {
+        canonical if canonical.is_unspecified() => {
+            Err(format!("{ip} can only be listened on: use {loopback} to connect to this machine"))
+        }
+        canonical if canonical.is_multicast() || canonical == Ipv4Addr::BROADCAST => {
+            Err(format!("{ip} is a multicast or broadcast address: expected a unicast address"))
+        }
+        IpAddr::V6(ip) if ip.is_unicast_link_local() => {
+            Err(format!("{ip} is a link-local address: add its interface, as [{ip}%eth0]"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Parses `max`.
+fn parse_max(text: &str) -> Result<u32, String> {
+    text.parse().map(|Count(max)| max).map_err(|why| format!("max=\"{text}\": {why}"))
+}
+
+/// Parses a subprotocol: a token (RFC 6455 section 4.1).
+fn parse_protocol(text: &str) -> Result<String, String> {
+    let token = |c: char| c.is_ascii_graphic() && !"()<>@,;:\\\"/[]?={}".contains(c);
+    match text {
+        "base64" => {
+            Err("protocol=base64 is not supported: the payload is passed on unchanged".to_owned())
+        }
+        text if !text.is_empty() && text.chars().all(token) => Ok(text.to_owned()),
+        text => Err(format!("protocol=\"{}\": expected a name, as mqtt", escape(text))),
+    }
+}

@@ -1,0 +1,107 @@
+//! The description of the end of a connection, by its states, for the log and the registry.
+
+use std::borrow::Cow;
+
+use echogate_proto::close::CloseCode;
+
+use super::{
+    Bridge,
+    state::{CloseCause, CloseStage, Disconnect, End, WsIn},
+};
+use crate::{net::stream::Transport, text::escape::escape};
+
+impl<W: Transport, S: Transport> Bridge<W, S> {
+    /// Counts bytes of the WebSocket peer as lost.
+    pub(super) fn add_undelivered(&mut self, bytes: usize) {
+        if bytes > 0 {
+            self.closing().undelivered += bytes;
+        }
+    }
+
+    pub(super) fn undelivered(&self) -> usize {
+        self.closing.as_ref().map_or(0, |closing| closing.undelivered)
+    }
+
+    /// The end of the connection.
+    pub(super) fn end(&self) -> End {
+        let (code, why) = if self.is_ws_client() { self.upstream_end() } else { self.client_end() };
+        let why = match self.undelivered() {
+            0 => why,
+            lost => {
+                let stream = self.stream_peer();
+                format!("{why}; {lost} bytes were not delivered to {stream}").into()
+            }
+        };
+        End { code, why }
+    }
+
+    /// The end of a WebSocket client.
+    fn client_end(&self) -> (CloseCode, Cow<'static, str>) {
+        match (&self.ws_in, self.pending_close()) {
+            (_, Some(close))
+                if close.stage == CloseStage::Sent && close.cause != CloseCause::Echo =>
+            {
+                (close.code, close.reason.clone())
+            }
+            (WsIn::Closed { code, .. }, _) => (*code, "the client closed".into()),
+            (_, Some(close)) => (CloseCode::ABNORMAL, format!("{}; cut off", close.reason).into()),
+            (WsIn::Gone(how), None) => (CloseCode::ABNORMAL, how.description("the client")),
+            (_, None) => (CloseCode::ABNORMAL, "cut off".into()),
+        }
+    }
+
+    /// The end of a WebSocket upstream. Its stream client cannot see code and reason of a Close, so
+    /// the log has them.
+    fn upstream_end(&self) -> (CloseCode, Cow<'static, str>) {
+        let close = self.pending_close();
+        let sent = close
+            .filter(|close| close.stage == CloseStage::Sent && close.cause != CloseCause::Echo);
+        match (&self.ws_in, sent, close) {
+            (_, None, Some(close)) if close.stage == CloseStage::Reset => {
+                (close.code, close.reason.clone())
+            }
+            (_, Some(sent), _) if sent.cause == CloseCause::Violation => {
+                (sent.code, format!("the upstream violated the protocol: {}", sent.reason).into())
+            }
+            (WsIn::Closed { code, .. }, Some(sent), _)
+                if *code == sent.code || self.is_complete(*code) =>
+            {
+                (sent.code, sent.reason.clone())
+            }
+            (WsIn::Closed { code, .. }, ..) => {
+                let reason = String::from_utf8_lossy(self.decoder.control_payload());
+                let separator = if reason.is_empty() { "" } else { ": " };
+                (*code, format!("the upstream closed{separator}{}", escape(&reason)).into())
+            }
+            (WsIn::Gone(how), Some(sent), _) => {
+                let how = how.description("the upstream");
+                (CloseCode::ABNORMAL, format!("{}; {how}", sent.reason).into())
+            }
+            (WsIn::Gone(how), ..) => (CloseCode::ABNORMAL, how.description("the upstream")),
+            (_, _, Some(close)) => {
+                (CloseCode::ABNORMAL, format!("{}; cut off", close.reason).into())
+            }
+            (_, _, None) => (CloseCode::ABNORMAL, "cut off".into()),
+        }
+    }
+
+    /// Whether an upstream that closed with `code` declares its output complete: not where the Close
+    /// answers one that is no end in order.
+    pub(super) fn is_complete(&self, code: CloseCode) -> bool {
+        let in_order =
+            |code| matches!(code, CloseCode::NORMAL | CloseCode::GOING_AWAY | CloseCode::NO_STATUS);
+        in_order(code) && self.pending_close().is_none_or(|close| in_order(close.code))
+    }
+}
+
+impl Disconnect {
+    /// The description of the end of `peer`.
+    pub(super) fn description(self, peer: &str) -> Cow<'static, str> {
+        match self {
+            Disconnect::WithoutClose => format!("{peer} went away without a Close").into(),
+            Disconnect::Failed => format!("{peer}'s connection failed").into(),
+            Disconnect::NoPong => format!("{peer} did not answer a Ping").into(),
+            Disconnect::NoCloseReply => "cut off".into(),
+        }
+    }
+}

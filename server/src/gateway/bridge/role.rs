@@ -1,0 +1,85 @@
+//! The differences between the two roles of this end of the WebSocket: the peers on both sides, the
+//! counted direction, and the masking of frames, which only a client does (RFC 6455 section 5.3).
+
+use std::task::Context;
+
+use echogate_proto::ws::{FrameHeader, Role, frame::mask_control_frames};
+
+use super::Bridge;
+use crate::{connections::registry::Counter, gateway::masking_key, net::stream::Transport};
+
+impl<W: Transport, S: Transport> Bridge<W, S> {
+    /// Whether this end is the client of the WebSocket, and its peer the upstream.
+    #[inline]
+    pub(super) fn is_ws_client(&self) -> bool {
+        self.decoder.role() == Role::Client
+    }
+
+    /// The peer of the stream, as reasons and the log name it.
+    pub(super) fn stream_peer(&self) -> &'static str {
+        if self.is_ws_client() { "the client" } else { "the upstream" }
+    }
+
+    /// The counter of the payload from the WebSocket.
+    pub(super) fn ws_received(&self) -> &Counter {
+        if self.is_ws_client() { self.entry.sent() } else { self.entry.received() }
+    }
+
+    /// The counter of the payload to the WebSocket.
+    pub(super) fn ws_sent(&self) -> &Counter {
+        if self.is_ws_client() { self.entry.received() } else { self.entry.sent() }
+    }
+
+    /// Event, for the latency: bytes of the WebSocket were read.
+    pub(super) fn ws_read(&mut self) {
+        match self.decoder.role() {
+            Role::Server => self.latency.client_read(&self.entry),
+            Role::Client => self.latency.upstream_read(),
+        }
+    }
+
+    /// Event, for the latency: their payload, if there was `any`, was written to the stream.
+    pub(super) fn stream_written(&mut self, any: bool) {
+        match self.decoder.role() {
+            Role::Server => self.latency.upstream_written(any),
+            Role::Client if any => self.latency.client_written(&self.entry),
+            Role::Client => {}
+        }
+    }
+
+    /// Event, for the latency: bytes of the stream were read.
+    pub(super) fn stream_read(&mut self) {
+        match self.decoder.role() {
+            Role::Server => self.latency.upstream_read(),
+            Role::Client => self.latency.client_read(&self.entry),
+        }
+    }
+
+    /// Event, for the latency: frames of those bytes, if there were `any`, were written to the
+    /// WebSocket.
+    pub(super) fn ws_written(&mut self, any: bool) {
+        match self.decoder.role() {
+            Role::Server if any => self.latency.client_written(&self.entry),
+            Role::Server => {}
+            Role::Client => self.latency.upstream_written(any),
+        }
+    }
+
+    /// Sends control frames, masked if this end is the client.
+    pub(super) fn send_control(&mut self, cx: &mut Context<'_>, mut frames: Vec<u8>) {
+        if self.is_ws_client() {
+            frames = mask_control_frames(&frames, masking_key::next);
+        }
+        self.send(cx, &frames);
+    }
+
+    /// Sends a header that is a whole frame, with the payload held back in it, masked if this end is
+    /// the client.
+    pub(super) fn send_header(&mut self, cx: &mut Context<'_>, header: &FrameHeader) {
+        if self.is_ws_client() {
+            self.send(cx, header.masked(masking_key::next()).as_bytes());
+        } else {
+            self.send(cx, header.as_bytes());
+        }
+    }
+}

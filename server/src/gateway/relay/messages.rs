@@ -1,0 +1,194 @@
+//! The relay between a WebSocket client and a WebSocket upstream.
+//!
+//! One task serves a connection; each time it is woken it relays in both directions as far as
+//! possible. A direction is written once ([`direction`]): a [`Side`] knows by its role which frames
+//! are masked (RFC 6455 section 5.3).
+//!
+//! ```text
+//!          Side, role server                     Side, role client
+//! client ──▶ Decoder ───────── frames, masked anew ────────▶ upstream
+//! client ◀── frames ──────────────────────────── Decoder ◀── upstream
+//! ```
+//!
+//! A frame that lies in the read buffer completely is passed as one frame; of any other frame each
+//! part is passed as a fragment when it arrives. The new header takes the place of the old one, so
+//! that the payload is not copied. Each direction reads only after all bytes of its previous read
+//! are written: memory is bounded by one read in each direction.
+//!
+//! Pings are answered on each side, and the relay sends its own (heartbeat). A Close passes to the
+//! other side with its code and reason, behind all messages before it; so does the answer. Without
+//! an answer in time the relay gives the side that closed its own code back.
+//!
+//! A client that ends without a Close has the upstream's connection end by a reset, once everything
+//! it sent before has arrived. An upstream that ends without a Close has the client get Close 1011.
+//! state.rs has the states, with their diagram; close.rs the events that end a side; timeouts.rs the
+//! deadlines and the shutdown; delivery.rs the delivery of the last bytes.
+
+mod close;
+mod delivery;
+mod direction;
+mod frames;
+mod side;
+mod state;
+mod timeouts;
+
+use std::{
+    borrow::Cow,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use echogate_proto::{close::CloseCode, ws::Role};
+use tokio::time::Instant;
+
+use self::{
+    side::Side,
+    state::{Input, Output},
+};
+use crate::{
+    connections::registry::{Counter, RegistryGuard},
+    gateway::{
+        bridge::{BridgeConfig, End},
+        websocket::latency::Latency,
+    },
+    net::stream::Transport,
+    runtime::{
+        buffer_pool,
+        drain::{Drain, ShutdownWatch, Stage},
+        idle_timeout::IdleTimeout,
+    },
+};
+
+/// Bytes that were read together with each opening handshake.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ReadAhead<'a> {
+    /// Bytes of the client behind its request.
+    pub(crate) client: &'a [u8],
+    /// Bytes of the upstream behind its response.
+    pub(crate) upstream: &'a [u8],
+}
+
+/// Relays between a WebSocket client and a WebSocket upstream until both connections have ended,
+/// and records the end.
+///
+/// Not an `async fn`, whose future would store every argument twice: each connection has one.
+pub(crate) fn run<C, U>(
+    client: C,
+    upstream: U,
+    read_ahead: ReadAhead<'_>,
+    config: Arc<BridgeConfig>,
+    entry: RegistryGuard,
+    drain: &Drain,
+) -> impl Future<Output = End> + use<C, U>
+where
+    C: Transport,
+    U: Transport,
+{
+    let now = Instant::now();
+    MessageRelay {
+        client: Side::new(client, Role::Server, read_ahead.client, &config, now),
+        upstream: Side::new(upstream, Role::Client, read_ahead.upstream, &config, now),
+        idle: IdleTimeout::new(config.idle_timeout),
+        watch: drain.watch(),
+        shared: Shared { entry, config, latency: Latency::default(), end: None },
+    }
+}
+
+struct MessageRelay<C, U> {
+    client: Side<C>,
+    upstream: Side<U>,
+    shared: Shared,
+    idle: Option<Box<IdleTimeout>>,
+    watch: ShutdownWatch,
+}
+
+/// The state that both directions use.
+struct Shared {
+    entry: RegistryGuard,
+    config: Arc<BridgeConfig>,
+    latency: Latency,
+    /// The cause of the end, once there is one.
+    end: Option<Box<End>>,
+}
+
+/// One poll of the task.
+struct Turn<'a, 'b> {
+    cx: &'a mut Context<'b>,
+    scratch: &'a mut [u8],
+    now: Instant,
+}
+
+impl Shared {
+    /// The counter of the payload that comes from a side with this role.
+    fn counter(&self, from: Role) -> &Counter {
+        match from {
+            Role::Server => self.entry.received(),
+            Role::Client => self.entry.sent(),
+        }
+    }
+
+    /// Records the cause of the end, unless there was one before.
+    fn ends(&mut self, code: CloseCode, why: impl Into<Cow<'static, str>>) {
+        self.end.get_or_insert_with(|| End { code, why: why.into() }.into());
+    }
+}
+
+impl<C: Transport, U: Transport> Future for MessageRelay<C, U> {
+    type Output = End;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
+        let relay = self.get_mut();
+        let end = ready!(buffer_pool::with(|scratch| {
+            relay.poll_all(&mut Turn { cx, scratch, now: Instant::now() })
+        }));
+        relay.shared.entry.ended(&end);
+        Poll::Ready(end)
+    }
+}
+
+impl<C: Transport, U: Transport> MessageRelay<C, U> {
+    /// Relays until neither side is ready or the connection has ended.
+    fn poll_all(&mut self, turn: &mut Turn<'_, '_>) -> Poll<End> {
+        let now = turn.now;
+        loop {
+            let stage = self.watch.poll(turn.cx);
+            if stage == Stage::Cut {
+                return Poll::Ready(self.cut());
+            }
+            let before = self.states();
+            let MessageRelay { client, upstream, shared, .. } = self;
+            let up_idle = direction::relay(client, upstream, shared, turn);
+            let down_idle = direction::relay(upstream, client, shared, turn);
+            // Its Pongs: those of the client are sent by the second direction.
+            upstream.send_control(turn.cx);
+            if stage > Stage::Serving {
+                self.shut_down(turn, stage, up_idle && down_idle);
+            }
+            let is_done = self.poll_end(turn);
+            // An end that was detected in one direction affects the other one.
+            if before != self.states() {
+                continue;
+            }
+            if is_done {
+                return Poll::Ready(self.end());
+            }
+            match self.deadline(stage, now) {
+                Some(deadline) if deadline <= now => self.on_timer(turn),
+                deadline => {
+                    if let Some(deadline) = deadline {
+                        self.watch.wake_at(turn.cx, now, deadline);
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    fn states(&self) -> [(Input, Output); 2] {
+        [self.client.states(), self.upstream.states()]
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,228 @@
+//! The ends of a side: a Close, a violation of the protocol, or the end of the connection without
+//! either, and the effect of each on the other side.
+
+use std::{borrow::Cow, io};
+
+use echogate_proto::{
+    close::CloseCode,
+    ws::{Role, Violation},
+};
+
+use super::{
+    MessageRelay, Shared, Turn,
+    side::Side,
+    state::{Input, Output},
+};
+use crate::{
+    gateway::bridge::{End, SHUTDOWN},
+    net::stream::Transport,
+    text::escape::escape,
+};
+
+/// The end of a peer's connection without a Close.
+#[derive(Debug)]
+pub(super) enum Loss {
+    /// The peer ended the stream.
+    Fin,
+    /// The connection failed.
+    Failure(io::Error),
+    /// The peer did not answer a Ping.
+    NoPong,
+    /// The peer does not read, and has taken nothing for too long.
+    Stalled,
+}
+
+impl Loss {
+    /// The description, for the log and, where the upstream is the peer, for the client.
+    fn description(&self, peer: &str) -> Cow<'static, str> {
+        use io::ErrorKind::{BrokenPipe, ConnectionReset, TimedOut, UnexpectedEof};
+        match self {
+            Loss::Fin => format!("{peer} ended without a Close"),
+            Loss::NoPong => format!("{peer} did not answer a Ping"),
+            Loss::Stalled => format!("{peer} stopped reading"),
+            Loss::Failure(e) => match e.kind() {
+                ConnectionReset | BrokenPipe => format!("{peer} reset the connection"),
+                TimedOut => format!("{peer} timed out"),
+                // TLS without close_notify: the stream may be truncated.
+                UnexpectedEof => format!("{peer} was {e}"),
+                _ => format!("{peer} failed: {e}"),
+            },
+        }
+        .into()
+    }
+}
+
+/// The peer of a side on which this process has the `role`.
+fn peer(role: Role) -> &'static str {
+    match role {
+        Role::Server => "the client",
+        Role::Client => "the upstream",
+    }
+}
+
+/// Handles the Close of a peer, whose reason is the decoder's control payload; `more` says whether
+/// bytes follow it. Code and reason are passed to the other side, or complete its closing
+/// handshake.
+pub(super) fn closed<F: Transport, T: Transport>(
+    from: &mut Side<F>,
+    to: &mut Side<T>,
+    shared: &mut Shared,
+    turn: &mut Turn<'_, '_>,
+    code: CloseCode,
+    more: bool,
+) {
+    let reason = String::from_utf8_lossy(from.decoder.control_payload()).into_owned();
+    let peer = peer(from.role);
+    shared.ends(
+        code,
+        match &*reason {
+            "" => format!("{peer} closed"),
+            reason => format!("{peer} closed: {}", escape(reason)),
+        },
+    );
+    from.input = Input::Closed;
+    // A client waits for the server to end the TCP connection.
+    let more = more || from.role == Role::Client;
+    let closing = from.closing();
+    (closing.received, closing.more) = (Some(code), more);
+    if from.output == Output::Closed {
+        from.awaits_end(turn.now);
+    }
+    match to.output {
+        Output::Open => to.send_close(turn.cx, turn.now, code, &reason),
+        Output::Replies => to.end_replies(turn.cx, turn.now),
+        Output::Closed | Output::Shut | Output::Last | Output::Failed => {}
+    }
+}
+
+/// Handles a violation of the protocol by a peer.
+pub(super) fn violated<F: Transport, T: Transport>(
+    from: &mut Side<F>,
+    to: &mut Side<T>,
+    shared: &mut Shared,
+    turn: &mut Turn<'_, '_>,
+    violation: Violation,
+) {
+    from.input = Input::Violated;
+    let code = violation.close_code();
+    match from.role {
+        Role::Server => {
+            shared.ends(code, violation.to_string());
+            if from.output == Output::Open {
+                let due = Some((code, violation.to_string().into()));
+                from.await_replies(turn.now, due);
+            }
+            if to.passes() {
+                to.end_after_delivery(true);
+            }
+        }
+        Role::Client => {
+            if from.passes() {
+                from.send_close(turn.cx, turn.now, code, &violation.to_string());
+            }
+            let reason = match violation {
+                Violation::TooBig(limit) => {
+                    format!("the upstream sent a message of more than {limit} bytes")
+                }
+                other => format!("the upstream violated the protocol: {other}"),
+            };
+            fail_client(to, shared, turn, reason.into());
+        }
+    }
+}
+
+/// Handles the end of a peer's connection. A peer that has sent its last frame is done; for any
+/// other its messages so far are all that the other side gets.
+pub(super) fn ended<F: Transport, T: Transport>(
+    from: &mut Side<F>,
+    to: &mut Side<T>,
+    shared: &mut Shared,
+    turn: &mut Turn<'_, '_>,
+    loss: Loss,
+) {
+    let before = std::mem::replace(&mut from.input, Input::Ended);
+    // The end of a stream says nothing of the other direction, in which a Close may be under way.
+    let was_sent_close = matches!(loss, Loss::Fin) && from.output == Output::Closed;
+    let why = loss.description(peer(from.role));
+    match (loss, from.role, from.output) {
+        (Loss::Fin, Role::Server, Output::Open) => from.await_replies(turn.now, None),
+        (Loss::Fin, _, Output::Replies | Output::Closed | Output::Shut | Output::Last) => {}
+        _ => from.fail(),
+    }
+    if before != Input::Open {
+        return;
+    }
+    if was_sent_close && from.is_at_boundary() && to.input == Input::Closed {
+        // The end takes the place of the peer's answer to the Close.
+        return answer(to, turn);
+    }
+    match from.role {
+        Role::Client => fail_client(to, shared, turn, why),
+        Role::Server => {
+            shared.ends(CloseCode::ABNORMAL, why);
+            if to.passes() {
+                to.end_after_delivery(true);
+            }
+        }
+    }
+}
+
+/// Sends the Close that tells the client of a failed upstream.
+fn fail_client<T: Transport>(
+    client: &mut Side<T>,
+    shared: &mut Shared,
+    turn: &mut Turn<'_, '_>,
+    reason: Cow<'static, str>,
+) {
+    match client.output {
+        Output::Open => {
+            client.send_close(turn.cx, turn.now, CloseCode::INTERNAL_ERROR, &reason);
+        }
+        Output::Replies => client.end_replies(turn.cx, turn.now),
+        Output::Closed | Output::Shut | Output::Last | Output::Failed => {}
+    }
+    shared.ends(CloseCode::INTERNAL_ERROR, reason);
+}
+
+/// Answers a peer's Close, to which the other side has given no answer, by its own code.
+fn answer<S: Transport>(side: &mut Side<S>, turn: &mut Turn<'_, '_>) {
+    if let Some(code) = side.closing().received.filter(|_| side.passes()) {
+        side.send_close(turn.cx, turn.now, code, "");
+    }
+}
+
+/// Handles a deadline of a peer that has been sent a Close: it has not answered, or not ended the
+/// connection.
+pub(super) fn is_overdue<F: Transport, T: Transport>(
+    from: &mut Side<F>,
+    to: &mut Side<T>,
+    turn: &mut Turn<'_, '_>,
+) {
+    let before = std::mem::replace(&mut from.input, Input::Ended);
+    from.end_after_delivery(false);
+    if before != Input::Open {
+        return;
+    }
+    match (to.input, to.role) {
+        (Input::Closed, _) => answer(to, turn),
+        (_, Role::Server) if to.passes() => {
+            to.send_close(turn.cx, turn.now, CloseCode::GOING_AWAY, SHUTDOWN);
+        }
+        (_, Role::Client) if to.passes() => to.end_after_delivery(true),
+        _ => {}
+    }
+}
+
+impl<C: Transport, U: Transport> MessageRelay<C, U> {
+    /// The description of the end, for the log and the registry.
+    pub(super) fn end(&mut self) -> End {
+        let cut = || End { code: CloseCode::ABNORMAL, why: "cut off".into() };
+        let End { code, why } = self.shared.end.take().map_or_else(cut, |end| *end);
+        let undelivered = self.upstream.closing.as_ref().map_or(0, |closing| closing.undelivered);
+        let why = match undelivered {
+            0 => why,
+            lost => format!("{why}; {lost} bytes were not delivered to the upstream").into(),
+        };
+        End { code, why }
+    }
+}

@@ -1,0 +1,126 @@
+//! The delivery of the last bytes for a peer. It continues for as long as the peer makes progress.
+
+use tokio::time::Instant;
+
+use super::{
+    MessageRelay, Shared, Turn,
+    close::{self, Loss},
+    side::Side,
+    state::{Input, Output},
+};
+use crate::{
+    gateway::bridge::End,
+    net::stream::Transport,
+    runtime::delivery::{Delivery, STALL},
+};
+use echogate_proto::close::CloseCode;
+
+impl<C: Transport, U: Transport> MessageRelay<C, U> {
+    /// Whether both sides are done; their deliveries are advanced.
+    pub(super) fn poll_end(&mut self, turn: &mut Turn<'_, '_>) -> bool {
+        let MessageRelay { client, upstream, shared, .. } = self;
+        let upstream_is_done = poll_side(upstream, client, shared, turn);
+        poll_side(client, upstream, shared, turn) && upstream_is_done
+    }
+
+    /// Ends the connection at once, at the end of the server's shutdown.
+    pub(super) fn cut(&mut self) -> End {
+        cut_side(&mut self.client, &self.upstream);
+        cut_side(&mut self.upstream, &self.client);
+        End {
+            code: CloseCode::ABNORMAL,
+            why: "cut off at the end of the shutdown (--drain)".into(),
+        }
+    }
+}
+
+/// Has a connection end by a reset if something is owed to its peer.
+fn cut_side<S: Transport, O: Transport>(side: &mut Side<S>, other: &Side<O>) {
+    let is_owed = !side.took_all() || !other.is_at_boundary();
+    if is_owed && !side.is_done() {
+        side.stream.reset_on_drop();
+    }
+}
+
+/// Whether the connection of `to` is done. While the last bytes are delivered, of `to` or of a
+/// `from` that has ended unread, the delivery is advanced, and given up if it makes no progress.
+fn poll_side<F: Transport, T: Transport>(
+    to: &mut Side<T>,
+    from: &mut Side<F>,
+    shared: &mut Shared,
+    turn: &mut Turn<'_, '_>,
+) -> bool {
+    let has_ended_unread = has_ended_unread(from, to);
+    if to.output != Output::Last && !has_ended_unread {
+        if let Some(closing) = &mut to.closing {
+            closing.delivery = None;
+        }
+        return to.is_done();
+    }
+    // The unread bytes of a peer that has ended its side may contain a Close.
+    let may_be_clean = match from.input {
+        Input::Closed => true,
+        Input::Open => from.output != Output::Failed && !from.stream.has_failed(),
+        Input::Violated | Input::Ended => false,
+    };
+    let stall = if may_be_clean { STALL } else { STALL.min(shared.config.ping_timeout) };
+    let now = turn.now;
+    let (unwritten, in_flight) = (to.backlog.len(), to.stream.in_flight());
+    let closing = to.closing.get_or_insert_default();
+    let delivery = closing.delivery.get_or_insert_with(|| Delivery::new(now, stall));
+    delivery.set_stall(now, stall);
+    delivery.update(now, unwritten, 0, in_flight);
+    if to.output == Output::Last {
+        let has_arrived = match in_flight {
+            Some(in_flight) => in_flight.is_nothing(),
+            None => delivery.has_waited_blindly(now),
+        };
+        if (to.backlog.is_empty() && has_arrived) || to.stream.has_failed() {
+            if closing.resets {
+                to.stream.reset_on_drop();
+            }
+            return true;
+        }
+    }
+    if delivery.has_stalled(now) {
+        closing.undelivered += in_flight.map_or(0, |in_flight| in_flight.unsent as usize);
+        if let Some(undecoded) = &from.undecoded {
+            closing.undelivered += undecoded.bytes.len() - undecoded.at;
+        }
+        to.fail();
+        to.input = Input::Ended;
+        if has_ended_unread {
+            close::ended(from, to, shared, turn, Loss::Stalled);
+        }
+    }
+    to.is_done()
+}
+
+/// Whether `from` is known to have ended although its last bytes are not read yet, because `to` is
+/// slow.
+fn has_ended_unread<F: Transport, T: Transport>(from: &Side<F>, to: &Side<T>) -> bool {
+    holds_back(from, to) && (from.output == Output::Failed || from.stream.has_ended())
+}
+
+/// Whether `from` is not read because earlier messages are not written to `to` yet.
+pub(super) fn holds_back<F: Transport, T: Transport>(from: &Side<F>, to: &Side<T>) -> bool {
+    from.input == Input::Open && to.passes() && !to.backlog.is_empty()
+}
+
+impl<S: Transport> Side<S> {
+    /// Whether nothing more is to be written to the peer, and nothing more is awaited from it.
+    /// [`poll_side`] decides about the state `Last`.
+    pub(super) fn is_done(&self) -> bool {
+        match (self.output, self.input) {
+            (Output::Failed, input) => input != Input::Open,
+            (Output::Shut, Input::Ended) => true,
+            (Output::Shut, Input::Closed) => !self.may_send_more(),
+            _ => false,
+        }
+    }
+
+    /// The time of the next step of a delivery.
+    pub(super) fn next_update(&self) -> Option<Instant> {
+        self.closing.as_ref()?.delivery.as_ref().map(Delivery::next_update)
+    }
+}

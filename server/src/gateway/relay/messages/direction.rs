@@ -1,0 +1,190 @@
+//! A direction of the relay: the frames of one side are decoded, and passed to the other.
+
+use std::{
+    io::{self, IoSlice},
+    ops::Range,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use echogate_proto::{
+    close::CloseCode,
+    ws::{Event, OpCode, Role, Violation},
+};
+use tokio::io::ReadBuf;
+
+use super::{
+    Shared, Turn,
+    close::{self, Loss},
+    frames::put_head,
+    side::{Side, Undecoded},
+    state::Input,
+};
+use crate::{
+    gateway::websocket::gather::Gather, net::stream::Transport, runtime::buffer_pool::HEADROOM,
+};
+use echogate_event_loop::may_continue;
+
+/// The maximum number of frames decoded in one step. That takes some 0.1 ms, after which other
+/// connections get their turn.
+const MAX_FRAMES: usize = 2048;
+
+/// The last frame of a peer: a Close, or a violation of the protocol.
+type LastFrame = Result<CloseCode, Violation>;
+
+/// Relays from one side, until there is nothing more to read or the other side is not writable.
+/// Returns true in the first case: all bytes that have arrived are read, unless the task's budget is
+/// used up.
+pub(super) fn relay<F: Transport, T: Transport>(
+    from: &mut Side<F>,
+    to: &mut Side<T>,
+    shared: &mut Shared,
+    turn: &mut Turn<'_, '_>,
+) -> bool {
+    loop {
+        let is_blocked = to.poll_output(turn.cx, turn.now).is_pending();
+        match from.input {
+            Input::Open if is_blocked && to.passes() => return false,
+            Input::Open | Input::Violated => {}
+            Input::Closed if from.may_send_more() => {}
+            Input::Closed | Input::Ended => return false,
+        }
+        if let Some(mut undecoded) = from.undecoded.take() {
+            let may_continue = may_continue(turn.cx);
+            if may_continue {
+                let Undecoded { bytes, at } = &mut *undecoded;
+                *at = pass(from, to, shared, turn, (bytes, *at));
+            }
+            if undecoded.at < undecoded.bytes.len() && from.input == Input::Open {
+                from.undecoded = Some(undecoded);
+            }
+            if may_continue {
+                continue;
+            }
+            return false;
+        }
+        let scratch = std::mem::take(&mut turn.scratch);
+        let mut buf = ReadBuf::new(&mut scratch[HEADROOM..]);
+        let read = Pin::new(&mut from.stream).poll_read(turn.cx, &mut buf);
+        let end = HEADROOM + buf.filled().len();
+        if end > HEADROOM && from.input == Input::Open {
+            let at = pass(from, to, shared, turn, (&mut scratch[..end], HEADROOM));
+            if from.input == Input::Open {
+                from.undecoded = Undecoded::new(&scratch[at..end]);
+            }
+        }
+        turn.scratch = scratch;
+        match read {
+            Poll::Pending => return true,
+            Poll::Ready(Ok(())) if end > HEADROOM => from.heartbeat.activity(turn.now),
+            Poll::Ready(Ok(())) => close::ended(from, to, shared, turn, Loss::Fin),
+            Poll::Ready(Err(e)) => close::ended(from, to, shared, turn, Loss::Failure(e)),
+        }
+    }
+}
+
+/// Decodes `buffer` from `at` on and passes its frames in one write. Returns the position up to
+/// which bytes are decoded, which is not the end if there are too many frames or the input ends.
+fn pass<F: Transport, T: Transport>(
+    from: &mut Side<F>,
+    to: &mut Side<T>,
+    shared: &mut Shared,
+    turn: &mut Turn<'_, '_>,
+    (buffer, mut at): (&mut [u8], usize),
+) -> usize {
+    match from.role {
+        Role::Server => shared.latency.client_read(&shared.entry),
+        Role::Client => shared.latency.upstream_read(),
+    }
+    let last = Gather::with(|gather| {
+        let mut batch = Batch { gather, run: 0..0, bytes: 0, messages: 0 };
+        let last = batch.decode(from, to, buffer, &mut at);
+        shared.counter(from.role).add(batch.bytes, batch.messages);
+        let any = !batch.run.is_empty();
+        if any && batch.write(buffer, turn.cx, to).is_err() {
+            to.fail();
+        }
+        match from.role {
+            Role::Server => shared.latency.upstream_written(any),
+            Role::Client if any => shared.latency.client_written(&shared.entry),
+            Role::Client => {}
+        }
+        last
+    });
+    match last {
+        None => {}
+        Some(Ok(code)) => close::closed(from, to, shared, turn, code, at < buffer.len()),
+        Some(Err(violation)) => close::violated(from, to, shared, turn, violation),
+    }
+    at
+}
+
+/// The frames of one step. Frames that are adjacent in the buffer are written as they lie there,
+/// which most are.
+struct Batch<'a> {
+    /// The frames in front of `run`.
+    gather: &'a mut Gather,
+    /// The latest adjacent frames in the buffer.
+    run: Range<usize>,
+    bytes: usize,
+    messages: u64,
+}
+
+impl Batch<'_> {
+    fn decode<F: Transport, T: Transport>(
+        &mut self,
+        from: &mut Side<F>,
+        to: &mut Side<T>,
+        buffer: &mut [u8],
+        at: &mut usize,
+    ) -> Option<LastFrame> {
+        let passes = to.passes();
+        for _ in 0..MAX_FRAMES {
+            let (opcode, payload, fin) = match from.decoder.next(buffer, at) {
+                Ok(None) => break,
+                Ok(Some(Event::Message { opcode, range })) => (opcode, range, true),
+                Ok(Some(Event::Frame { opcode, .. })) => {
+                    from.begun = from.begun.or((opcode != OpCode::Continuation).then_some(opcode));
+                    continue;
+                }
+                Ok(Some(Event::Payload { range, ends_message })) => {
+                    (from.begun.take().unwrap_or(OpCode::Continuation), range, ends_message)
+                }
+                Ok(Some(Event::Ping)) => {
+                    from.answer_ping();
+                    continue;
+                }
+                Ok(Some(Event::Pong)) => continue,
+                Ok(Some(Event::Close(code))) => return Some(Ok(code)),
+                Err(violation) => return Some(Err(violation)),
+            };
+            if !passes {
+                to.closing().undelivered += payload.len();
+                continue;
+            }
+            self.bytes += payload.len();
+            self.messages += u64::from(fin);
+            let frame = put_head(buffer, payload, opcode, fin, to.role);
+            if frame.start == self.run.end {
+                self.run.end = frame.end;
+            } else {
+                self.gather.add(buffer, std::mem::replace(&mut self.run, frame));
+            }
+        }
+        None
+    }
+
+    fn write<T: Transport>(
+        self,
+        buffer: &[u8],
+        cx: &mut Context<'_>,
+        to: &mut Side<T>,
+    ) -> io::Result<()> {
+        let Side { backlog, stream, .. } = to;
+        if self.gather.is_empty() {
+            return backlog.write(cx, stream, &mut [IoSlice::new(&buffer[self.run])]);
+        }
+        self.gather.add(buffer, self.run);
+        self.gather.write(buffer, cx, backlog, stream)
+    }
+}

@@ -1,0 +1,194 @@
+//! The deadlines of a connection, and the shutdown: heartbeat, idle timeout, and the steps of the
+//! end.
+
+use echogate_proto::close::CloseCode;
+use tokio::time::Instant;
+
+use super::{
+    MessageRelay, Shared, Turn,
+    close::{self, Loss},
+    delivery::holds_back,
+    side::{REPLY_TIME, Side},
+    state::{Input, Output},
+};
+use crate::{
+    gateway::{
+        bridge::{CLOSE_TIMEOUT, IDLE, SHUTDOWN},
+        websocket::heartbeat::{Beat, PingTimes},
+    },
+    net::stream::Transport,
+    runtime::drain::Stage,
+};
+use echogate_event_loop::has_turn;
+
+impl<C: Transport, U: Transport> MessageRelay<C, U> {
+    /// The time at which [`MessageRelay::poll_all`] is to be called although neither side is ready.
+    pub(super) fn deadline(&mut self, stage: Stage, now: Instant) -> Option<Instant> {
+        let times = self.shared.config.ping_times();
+        let sides = [self.client.deadline(times), self.upstream.deadline(times)];
+        let quiet = (stage == Stage::Graceful && self.is_open()).then(|| self.quiet_from());
+        let idle = match &self.idle {
+            Some(_) if self.is_open() => self.idle_deadline(now),
+            _ => None,
+        };
+        let others = [quiet.filter(|&quiet| now < quiet), idle];
+        sides.into_iter().chain(others).flatten().min()
+    }
+
+    /// Whether neither side has begun to end.
+    fn is_open(&self) -> bool {
+        [self.client.states(), self.upstream.states()] == [(Input::Open, Output::Open); 2]
+    }
+
+    /// The time from which on both peers have been silent for [`REPLY_TIME`], if they remain silent.
+    fn quiet_from(&self) -> Instant {
+        let last = self.client.heartbeat.last_activity();
+        last.max(self.upstream.heartbeat.last_activity()) + REPLY_TIME
+    }
+
+    /// Handles a deadline that has passed.
+    pub(super) fn on_timer(&mut self, turn: &mut Turn<'_, '_>) {
+        let running_since = self.watch.running_since(turn.now);
+        if self.is_open() && self.is_idle(turn.now, running_since) {
+            return self.idle_timed_out(turn);
+        }
+        let MessageRelay { client, upstream, shared, .. } = self;
+        on_timer(client, upstream, shared, turn, running_since);
+        on_timer(upstream, client, shared, turn, running_since);
+    }
+
+    fn idle_deadline(&mut self, now: Instant) -> Option<Instant> {
+        let delivered = self.delivered_bytes();
+        self.idle.as_mut().map(|idle| idle.deadline(now, delivered))
+    }
+
+    /// A count that changes whenever bytes are delivered: the payload that was counted so far,
+    /// without the bytes that wait to be written.
+    fn delivered_bytes(&self) -> u64 {
+        let waiting = self.client.backlog.len() + self.upstream.backlog.len();
+        self.shared.entry.carried_bytes().wrapping_sub(waiting as u64)
+    }
+
+    /// Whether the connection has been idle for too long.
+    fn is_idle(&mut self, now: Instant, running_since: Instant) -> bool {
+        let delivered = self.delivered_bytes();
+        let Some(idle) = &mut self.idle else { return false };
+        if now < idle.deadline(now, delivered) {
+            return false;
+        }
+        let in_flight = [self.client.stream.in_flight(), self.upstream.stream.in_flight()];
+        let moving = in_flight.into_iter().flatten().filter(|side| !side.is_nothing());
+        let acknowledged = moving.map(|side| side.acknowledged).reduce(|sum, more| sum + more);
+        idle.is_over(now, running_since, acknowledged)
+    }
+
+    fn idle_timed_out(&mut self, turn: &mut Turn<'_, '_>) {
+        self.shared.ends(CloseCode::GOING_AWAY, IDLE);
+        give_up_idle(&mut self.client, turn);
+        give_up_idle(&mut self.upstream, turn);
+    }
+
+    /// Closes both sides for the server's shutdown, as far as the stage and their states allow it.
+    /// `is_idle` says that nothing more could be read from either.
+    pub(super) fn shut_down(&mut self, turn: &mut Turn<'_, '_>, stage: Stage, is_idle: bool) {
+        let MessageRelay { client, upstream, .. } = self;
+        let at_boundary = [client.is_at_boundary(), upstream.is_at_boundary()];
+        let is_quiet = at_boundary == [true; 2]
+            && is_idle
+            && has_turn()
+            && client.backlog.is_empty()
+            && upstream.backlog.is_empty()
+            && self.is_open()
+            && self.quiet_from() <= turn.now;
+        let [to_upstream, to_client] =
+            if stage >= Stage::Immediate { at_boundary } else { [is_quiet; 2] };
+        let MessageRelay { client, upstream, shared, .. } = self;
+        let mut is_sent = false;
+        if to_client && client.states() == (Input::Open, Output::Open) {
+            client.send_close(turn.cx, turn.now, CloseCode::GOING_AWAY, SHUTDOWN);
+            is_sent = true;
+        }
+        if to_upstream && upstream.states() == (Input::Open, Output::Open) {
+            upstream.send_close(turn.cx, turn.now, CloseCode::GOING_AWAY, SHUTDOWN);
+            is_sent = true;
+        }
+        if is_sent {
+            shared.ends(CloseCode::GOING_AWAY, SHUTDOWN);
+        }
+    }
+}
+
+/// Closes a side after the idle timeout.
+fn give_up_idle<S: Transport>(side: &mut Side<S>, turn: &mut Turn<'_, '_>) {
+    if side.backlog.is_empty() {
+        side.send_close(turn.cx, turn.now, CloseCode::GOING_AWAY, IDLE);
+    } else {
+        // The peer does not read, so a Close would not reach it.
+        side.fail();
+        side.input = Input::Ended;
+    }
+}
+
+impl<S: Transport> Side<S> {
+    /// The next deadline of the side, if there is one.
+    fn deadline(&self, times: PingTimes) -> Option<Instant> {
+        let step = match self.output {
+            Output::Open | Output::Failed if self.input == Input::Open => {
+                Some(self.heartbeat.deadline(times))
+            }
+            Output::Replies | Output::Closed | Output::Shut if !self.is_done() => {
+                self.closing.as_ref()?.deadline
+            }
+            _ => None,
+        };
+        [step, self.next_update()].into_iter().flatten().min()
+    }
+}
+
+/// Handles a deadline of `side` that has passed.
+fn on_timer<S: Transport, O: Transport>(
+    side: &mut Side<S>,
+    other: &mut Side<O>,
+    shared: &mut Shared,
+    turn: &mut Turn<'_, '_>,
+    running_since: Instant,
+) {
+    let now = turn.now;
+    match side.output {
+        Output::Replies | Output::Closed | Output::Shut => {
+            let deadline = side.closing().deadline;
+            if side.is_done() || deadline.is_none_or(|deadline| now < deadline) {
+                return;
+            }
+            let patience_ends = other.heartbeat.last_activity() + CLOSE_TIMEOUT;
+            if side.output == Output::Replies {
+                side.end_replies(turn.cx, now);
+            } else if holds_back(side, other) && now < patience_ends {
+                // The answer to the Close cannot be read while the other side is slow.
+                side.closing().deadline = Some(patience_ends);
+            } else if side.is_moving() {
+                side.awaits_end(now);
+            } else {
+                close::is_overdue(side, other, turn);
+            }
+        }
+        Output::Open | Output::Failed if side.input == Input::Open => {
+            side.heartbeat.running_since(running_since);
+            match side.heartbeat.on_timer(now, shared.config.ping_times()) {
+                Beat::Wait => {}
+                Beat::SendPing => side.ping_due = true,
+                // The Pong of a peer that is not read cannot arrive. Its kernel's acknowledgement of
+                // the Ping is accepted instead. Without that nothing more is written to the peer,
+                // and what it sent before is still delivered.
+                Beat::TimedOut if holds_back(side, other) || side.undecoded.is_some() => {
+                    side.heartbeat.activity(now);
+                    if !side.took_all() {
+                        side.fail();
+                    }
+                }
+                Beat::TimedOut => close::ended(side, other, shared, turn, Loss::NoPong),
+            }
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,184 @@
+//! The relay between two byte streams, or two transports of datagrams, unchanged.
+//!
+//! One task serves a connection; each time it is woken it relays in both directions as far as
+//! possible. A direction is one read and one write. It reads only after all bytes of its previous
+//! read are written, so that a peer that does not read stops the relay from reading the other peer,
+//! and memory is bounded by one read in each direction.
+//!
+//! Each of the two sides has an input and an output (side.rs):
+//!
+//! ```text
+//! Input   Open ──FIN──▶ Ended
+//!           └──reset, TLS without close_notify, read error──▶ Failed
+//!
+//! Output  Open ──the other input is not open──▶ Ending ──other input Ended──▶ Shut (FIN sent)
+//!           │                                     ├──other input Failed──▶ Truncated
+//!           └─────────── write error ─────────────┴──▶ Failed
+//! ```
+//!
+//! An end of input ends its own direction only: half-close passes. After a failure of one side all
+//! that it sent before is delivered, and then the other side is reset, so that nothing truncated
+//! looks complete. A reset discards bytes in flight, so that the peer must have acknowledged them
+//! before (ending.rs).
+//!
+//! There is no time limit for a peer that accepts no bytes while the other side may still expect a
+//! reply, as there is none on a direct connection; `--idle-timeout` sets one. Once the side that
+//! sent the bytes is known to be gone, their delivery is given up after 60 s without progress.
+
+mod ending;
+mod side;
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use echogate_event_loop::has_turn;
+use tokio::time::Instant;
+
+pub(crate) use self::ending::End;
+use self::side::{Input, Output, Side, poll_direction};
+use crate::{
+    connections::registry::RegistryGuard,
+    net::stream::Transport,
+    runtime::{
+        buffer_pool,
+        drain::{Drain, ShutdownWatch, Stage},
+        idle_timeout::IdleTimeout,
+    },
+};
+
+/// Relays between a client and an upstream until both connections have ended, and records the end.
+/// On an event loop, or in the runtime if one of the two is a transport of datagrams.
+///
+/// Not an `async fn`, whose future would store every argument twice: each connection has one.
+pub(crate) fn run<C, U>(
+    client: C,
+    upstream: U,
+    idle_timeout: Option<Duration>,
+    entry: RegistryGuard,
+    drain: &Drain,
+) -> impl Future<Output = End> + use<C, U>
+where
+    C: Transport,
+    U: Transport,
+{
+    Relay {
+        client: Side::new(client),
+        upstream: Side::new(upstream),
+        entry,
+        idle: IdleTimeout::new(idle_timeout),
+        watch: drain.watch(),
+        is_asked: false,
+        client_ended_first: false,
+    }
+}
+
+struct Relay<C, U> {
+    client: Side<C>,
+    upstream: Side<U>,
+    entry: RegistryGuard,
+    idle: Option<Box<IdleTimeout>>,
+    watch: ShutdownWatch,
+    /// Whether the server's shutdown has ended the upstream's input. The client is not read any
+    /// more.
+    is_asked: bool,
+    /// Whether the client's input ended or failed before the upstream's did.
+    client_ended_first: bool,
+}
+
+impl<C: Transport, U: Transport> Future for Relay<C, U> {
+    type Output = End;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
+        let relay = self.get_mut();
+        let end = ready!(buffer_pool::with(|scratch| relay.poll_all(cx, scratch)));
+        if relay.client_ended_first {
+            relay.entry.ended_by_client(&end);
+        } else {
+            relay.entry.ended(&end);
+        }
+        Poll::Ready(end)
+    }
+}
+
+impl<C: Transport, U: Transport> Relay<C, U> {
+    /// Relays until neither side is ready or the connection has ended.
+    fn poll_all(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<End> {
+        loop {
+            let stage = self.watch.poll(cx);
+            if stage == Stage::Cut {
+                return Poll::Ready(self.cut());
+            }
+            let before = self.states();
+            let (client, upstream) = (&mut self.client, &mut self.upstream);
+            let is_read = poll_direction(client, upstream, self.entry.received(), cx, scratch);
+            poll_direction(upstream, client, self.entry.sent(), cx, scratch);
+            if stage > Stage::Serving && is_read {
+                self.ask_upstream();
+            }
+            self.client.check_failure(self.is_asked);
+            self.upstream.check_failure(false);
+            let states = self.states();
+            if states != before {
+                // An end in one direction affects the other one.
+                self.client_ended_first |= before.inputs() == (Input::Open, Input::Open)
+                    && self.client.input != Input::Open;
+                continue;
+            }
+            if self.idle.is_none() && states == States::OPEN && self.is_written() {
+                return Poll::Pending;
+            }
+            let now = Instant::now();
+            if let Some(end) = self.poll_end(now).or_else(|| self.poll_idle(now)) {
+                return Poll::Ready(end);
+            }
+            if let Some(deadline) = self.deadline(now) {
+                self.watch.wake_at(cx, now, deadline);
+            }
+            return Poll::Pending;
+        }
+    }
+
+    /// Ends the upstream's input during the server's shutdown, when all that the client has sent is
+    /// delivered: only the upstream knows whether it has more to send.
+    fn ask_upstream(&mut self) {
+        let is_open = self.client.input == Input::Open && self.upstream.output == Output::Open;
+        if is_open && has_turn() {
+            self.upstream.output = Output::Ending;
+            self.is_asked = true;
+        }
+    }
+
+    fn is_written(&self) -> bool {
+        self.client.unwritten.is_empty() && self.upstream.unwritten.is_empty()
+    }
+
+    fn states(&self) -> States {
+        States {
+            client: (self.client.input, self.client.output),
+            upstream: (self.upstream.input, self.upstream.output),
+        }
+    }
+}
+
+/// The states of both sides.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct States {
+    client: (Input, Output),
+    upstream: (Input, Output),
+}
+
+impl States {
+    const OPEN: States =
+        States { client: (Input::Open, Output::Open), upstream: (Input::Open, Output::Open) };
+
+    /// The inputs of client and upstream.
+    fn inputs(&self) -> (Input, Input) {
+        (self.client.0, self.upstream.0)
+    }
+}
+
+#[cfg(test)]
+mod tests;

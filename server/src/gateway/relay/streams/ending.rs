@@ -1,0 +1,237 @@
+//! The end of a relay: the delivery of last bytes, the idle timeout, and the end of a shutdown.
+
+use std::{borrow::Cow, fmt, pin::Pin, task::Context};
+
+use echogate_event_loop::InFlight;
+use tokio::time::Instant;
+
+use super::{
+    Relay,
+    side::{Input, Output, Side},
+};
+use crate::{
+    net::stream::Transport,
+    runtime::delivery::{Delivery, STALL},
+};
+
+/// The delivery of bytes whose sender is gone.
+#[derive(Debug)]
+pub(super) struct Debt {
+    delivery: Delivery,
+    /// The number of bytes written so far.
+    written: u64,
+}
+
+/// The end of a connection, for the log and the registry.
+#[derive(Clone, Debug)]
+pub(crate) struct End {
+    why: Cow<'static, str>,
+    /// The least number of bytes that were not delivered to the upstream and to the client.
+    lost: (u64, u64),
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)?;
+        for (lost, side) in [(self.lost.0, "upstream"), (self.lost.1, "client")] {
+            if lost > 0 {
+                write!(f, "; {lost} bytes were not delivered to the {side}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<C: Transport, U: Transport> Relay<C, U> {
+    /// The end of the connection, once nothing more is to be relayed, and all bytes are delivered
+    /// or given up.
+    pub(super) fn poll_end(&mut self, now: Instant) -> Option<End> {
+        let is_over = self.is_over();
+        let is_due = (is_over || self.client.has_left(), is_over || self.upstream.has_left());
+        let (received, sent) = (self.entry.received().bytes(), self.entry.sent().bytes());
+        let stalled = self.upstream.update_debt(now, is_due.0, is_over, received)
+            | self.client.update_debt(now, is_due.1, is_over, sent);
+        if stalled {
+            return Some(self.end_by_resets("no progress for 60 s in the delivery of last bytes"));
+        }
+        let is_delivered = self.client.debt().is_none() && self.upstream.debt().is_none();
+        (is_over && is_delivered).then(|| self.end())
+    }
+
+    /// Whether nothing more is to be relayed, except for bytes in flight.
+    fn is_over(&self) -> bool {
+        let (client, upstream) = (&self.client, &self.upstream);
+        let both_ended = client.input != Input::Open && upstream.input != Input::Open;
+        let is_answered = self.is_asked && upstream.input != Input::Open;
+        let is_finished = client.is_finished() && upstream.is_finished();
+        let is_dead = client.output == Output::Failed && upstream.output == Output::Failed;
+        let is_one_gone = client.is_gone() || upstream.is_gone();
+        is_dead || is_finished && (both_ended || is_answered || is_one_gone)
+    }
+
+    /// The end of a connection on which nothing was delivered for too long.
+    pub(super) fn poll_idle(&mut self, now: Instant) -> Option<End> {
+        let delivered = self.delivered_bytes();
+        let idle = self.idle.as_mut()?;
+        if now < idle.deadline(now, delivered) {
+            return None;
+        }
+        let in_flight = [self.client.stream.in_flight(), self.upstream.stream.in_flight()];
+        let moving = in_flight.into_iter().flatten().filter(|side| !side.is_nothing());
+        let acknowledged = moving.map(|side| side.acknowledged).reduce(|sum, more| sum + more);
+        idle.is_over(now, self.watch.running_since(now), acknowledged).then(|| {
+            self.client.end_or_reset();
+            self.upstream.end_or_reset();
+            self.describe("idle timeout (--idle-timeout)")
+        })
+    }
+
+    /// The number of bytes that were read from either side and written to the other one.
+    fn delivered_bytes(&self) -> u64 {
+        let waiting = self.client.unwritten.len() + self.upstream.unwritten.len();
+        self.entry.carried_bytes().wrapping_sub(waiting as u64)
+    }
+
+    /// The time at which the relay is to be polled although neither side is ready.
+    pub(super) fn deadline(&mut self, now: Instant) -> Option<Instant> {
+        let delivered = self.delivered_bytes();
+        let idle = self.idle.as_mut().map(|idle| idle.deadline(now, delivered));
+        let next = |debt: Option<&Debt>| debt.map(|debt| debt.delivery.next_update());
+        let debts = (self.client.debt(), self.upstream.debt());
+        [idle, next(debts.0), next(debts.1)].into_iter().flatten().min()
+    }
+
+    /// Ends a connection at once, at the end of the server's shutdown.
+    pub(super) fn cut(&mut self) -> End {
+        self.end_by_resets("cut off at the end of the shutdown (--drain)")
+    }
+
+    /// Ends the connection. A side that was not sent an end of input is reset, and so is one whose
+    /// bytes were not delivered.
+    fn end(&mut self) -> End {
+        let failed = (self.client.output == Output::Failed, self.upstream.output == Output::Failed);
+        self.client.reset_if_incomplete(failed.1);
+        self.upstream.reset_if_incomplete(failed.0);
+        let of = |side: &str, failure: &str| format!("the {side}'s connection failed: {failure}");
+        let why: Cow<'static, str> = match (self.client.failure(), self.upstream.failure()) {
+            (_, Some(failure)) if !self.client_ended_first => of("upstream", failure).into(),
+            (Some(failure), _) => of("client", failure).into(),
+            (None, Some(failure)) => of("upstream", failure).into(),
+            (None, None) if self.is_asked => "the server is shutting down".into(),
+            (None, None) if self.client_ended_first => "the client ended the stream".into(),
+            (None, None) => "the upstream ended the stream".into(),
+        };
+        self.describe(why)
+    }
+
+    /// Ends the connection by a reset of each side that has not got everything.
+    fn end_by_resets(&mut self, why: &'static str) -> End {
+        self.client.give_up();
+        self.upstream.give_up();
+        self.describe(why)
+    }
+
+    fn describe(&self, why: impl Into<Cow<'static, str>>) -> End {
+        End { why: why.into(), lost: (self.upstream.lost(), self.client.lost()) }
+    }
+}
+
+impl<T: Transport> Side<T> {
+    fn debt(&self) -> Option<&Debt> {
+        self.closing.as_ref()?.debt.as_ref()
+    }
+
+    fn failure(&self) -> Option<&str> {
+        self.closing.as_ref()?.failure.as_deref()
+    }
+
+    fn lost(&self) -> u64 {
+        self.closing.as_ref().map_or(0, |closing| closing.lost)
+    }
+
+    /// Whether the peer is known to be gone, although its last bytes may not be read yet: its
+    /// connection has failed, or both directions of it have ended.
+    fn has_left(&self) -> bool {
+        self.output == Output::Failed
+            || self.stream.has_failed()
+            || self.is_finished() && (self.input != Input::Open || self.stream.has_ended())
+    }
+
+    /// Updates the delivery of the bytes that this side is owed, which is watched if it `is_due`.
+    /// `counted` are the bytes for this side that were read so far. Returns whether the delivery
+    /// has stalled.
+    fn update_debt(&mut self, now: Instant, is_due: bool, is_over: bool, counted: u64) -> bool {
+        let is_owed = !self.unwritten.is_empty() || self.output == Output::Ending;
+        let in_flight = match is_due && (is_owed || is_over && !self.may_be_closed()) {
+            true => self.stream.in_flight(),
+            false => Some(InFlight::NOTHING),
+        };
+        if !is_due || !is_owed && self.has_arrived(now, in_flight) {
+            if let Some(closing) = &mut self.closing {
+                closing.debt = None;
+            }
+            return false;
+        }
+        let unwritten = self.unwritten.len();
+        let written = counted.wrapping_sub(unwritten as u64);
+        let new = || Debt { delivery: Delivery::new(now, STALL), written };
+        let debt = self.closing().debt.get_or_insert_with(new);
+        if written != debt.written {
+            debt.written = written;
+            debt.delivery.progressed(now);
+        }
+        debt.delivery.update(now, unwritten, 0, in_flight);
+        debt.delivery.has_stalled(now)
+    }
+
+    /// Whether closing the socket loses nothing that was written. A reset does, and closing a
+    /// socket whose peer still sends resets the connection.
+    fn may_be_closed(&self) -> bool {
+        match self.output {
+            Output::Failed => true,
+            Output::Shut if self.input != Input::Open => true,
+            _ => self.stream.has_failed(),
+        }
+    }
+
+    /// Whether everything written can be assumed to have reached the peer.
+    fn has_arrived(&self, now: Instant, in_flight: Option<InFlight>) -> bool {
+        match in_flight {
+            Some(in_flight) => in_flight.is_nothing(),
+            None => self.debt().is_some_and(|debt| debt.delivery.has_waited_blindly(now)),
+        }
+    }
+
+    /// Has the connection end by a reset, unless it has ended in order. `is_refused` says that bytes
+    /// of this side were not delivered.
+    fn reset_if_incomplete(&mut self, is_refused: bool) {
+        let is_complete = match self.output {
+            Output::Shut => self.input != Input::Open || !is_refused,
+            Output::Open | Output::Ending | Output::Truncated | Output::Failed => false,
+        };
+        if !is_complete {
+            self.stream.reset_on_drop();
+        }
+    }
+
+    /// Has the connection end by a reset unless everything and the end of input are written, and
+    /// counts the bytes that are lost.
+    fn give_up(&mut self) {
+        if self.output != Output::Shut {
+            let unsent = self.stream.in_flight().map_or(0, |in_flight| in_flight.unsent as usize);
+            self.add_lost(self.unwritten.len() + unsent);
+            self.stream.reset_on_drop();
+        }
+    }
+
+    /// Ends the output of an idle connection, or has it end by a reset if bytes are owed.
+    fn end_or_reset(&mut self) {
+        let in_flight = self.stream.in_flight();
+        if !self.unwritten.is_empty() || in_flight.is_some_and(|bytes| !bytes.is_nothing()) {
+            return self.give_up();
+        }
+        // The last record of TLS may find no room. Then the connection ends without it.
+        let cx = &mut Context::from_waker(std::task::Waker::noop());
+        let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
+    }
+}

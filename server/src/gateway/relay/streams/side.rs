@@ -1,0 +1,228 @@
+//! One of the two peers of a relay, and the direction from one to the other.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::ReadBuf;
+
+use super::ending::Debt;
+use crate::{
+    connections::registry::Counter, net::stream::Transport, runtime::write_buffer::WriteBuffer,
+    text::io_error::describe,
+};
+
+/// The input from a side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Input {
+    /// Bytes are read.
+    Open,
+    /// The peer has ended its output.
+    Ended,
+    /// The connection has failed: what the peer sent may be incomplete.
+    Failed,
+}
+
+/// The output to a side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Output {
+    /// Bytes are written.
+    Open,
+    /// The buffered bytes are written, and then the end of input unless the other side has failed.
+    Ending,
+    /// Everything is written, including the end of input.
+    Shut,
+    /// Everything is written. The other side has failed, so that a reset follows.
+    Truncated,
+    /// Nothing is written any more: the connection has failed in this direction at least.
+    Failed,
+}
+
+/// A peer, and the state of its connection.
+pub(super) struct Side<T> {
+    pub(super) stream: T,
+    pub(super) input: Input,
+    pub(super) output: Output,
+    /// Whether the connection has failed by more than that the peer accepts no bytes.
+    is_aborted: bool,
+    /// Bytes that are not written to this side yet.
+    pub(super) unwritten: WriteBuffer,
+    /// The state of the end, once it has begun. In a box, so that other connections do not pay for
+    /// it.
+    pub(super) closing: Option<Box<Closing>>,
+}
+
+/// The state of the end of a side.
+#[derive(Default)]
+pub(super) struct Closing {
+    /// The delivery of the bytes for this side, once the side that sent them is gone.
+    pub(super) debt: Option<Debt>,
+    /// The number of bytes for this side that are known to be lost.
+    pub(super) lost: u64,
+    /// The failure of the connection, for the log.
+    pub(super) failure: Option<Box<str>>,
+}
+
+/// Relays from one side to the other, until there is nothing more to read or the receiving side is
+/// not writable. Returns true in the first case: all bytes that have arrived are read and written,
+/// unless the task's turn is over.
+#[inline]
+pub(super) fn poll_direction<A: Transport, B: Transport>(
+    from: &mut Side<A>,
+    to: &mut Side<B>,
+    counter: &Counter,
+    cx: &mut Context<'_>,
+    scratch: &mut [u8],
+) -> bool {
+    loop {
+        if to.poll_output(cx, from.input).is_pending() {
+            return false;
+        }
+        if from.input != Input::Open || matches!(to.output, Output::Shut | Output::Truncated) {
+            return true;
+        }
+        let mut buf = ReadBuf::new(scratch);
+        let read = Pin::new(&mut from.stream).poll_read(cx, &mut buf);
+        let bytes = buf.filled();
+        match read {
+            Poll::Pending => return true,
+            Poll::Ready(Ok(())) if bytes.is_empty() && from.stream.has_read_end() => {
+                from.input_ended();
+            }
+            Poll::Ready(Ok(())) if to.output == Output::Failed => to.add_lost(bytes.len()),
+            Poll::Ready(Ok(())) => {
+                let is_message = from.stream.reads_messages() || to.stream.reads_messages();
+                counter.add(bytes.len(), u64::from(is_message));
+                to.write(cx, bytes);
+            }
+            Poll::Ready(Err(e)) => from.read_failed(&e),
+        }
+    }
+}
+
+impl<T: Transport> Side<T> {
+    pub(super) fn new(stream: T) -> Side<T> {
+        Side {
+            stream,
+            input: Input::Open,
+            output: Output::Open,
+            is_aborted: false,
+            unwritten: WriteBuffer::default(),
+            closing: None,
+        }
+    }
+
+    /// Writes the bytes that wait for this side, and then the end of input if that is due. `source`
+    /// is the input of the other side. Pending while this side is not writable.
+    #[inline]
+    fn poll_output(&mut self, cx: &mut Context<'_>, source: Input) -> Poll<()> {
+        if self.output == Output::Open && source == Input::Open && self.unwritten.is_empty() {
+            return Poll::Ready(());
+        }
+        self.poll_unwritten(cx, source)
+    }
+
+    fn poll_unwritten(&mut self, cx: &mut Context<'_>, source: Input) -> Poll<()> {
+        match self.output {
+            Output::Shut | Output::Truncated | Output::Failed => return Poll::Ready(()),
+            Output::Open if source != Input::Open => self.output = Output::Ending,
+            Output::Open | Output::Ending => {}
+        }
+        let done = match self.unwritten.poll_flush(cx, &mut self.stream) {
+            Poll::Ready(Ok(())) if self.output == Output::Ending && source != Input::Failed => {
+                Pin::new(&mut self.stream).poll_shutdown(cx)
+            }
+            other => other,
+        };
+        match ready!(done) {
+            Err(e) => self.write_failed(&e),
+            Ok(()) if self.output == Output::Open => {}
+            Ok(()) if source == Input::Failed => self.output = Output::Truncated,
+            Ok(()) => self.output = Output::Shut,
+        }
+        Poll::Ready(())
+    }
+
+    /// Writes `bytes`, and buffers those that are not accepted. No bytes are an empty message.
+    #[inline]
+    fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) {
+        let empty = match bytes {
+            [] => Pin::new(&mut self.stream).poll_write(cx, bytes).map_ok(drop),
+            _ => Poll::Ready(Ok(())),
+        };
+        let written = match empty {
+            Poll::Ready(Err(e)) => Err(e),
+            _ => self.unwritten.write(cx, &mut self.stream, &mut [IoSlice::new(bytes)]),
+        };
+        if let Err(e) = written {
+            self.add_lost(bytes.len().saturating_sub(self.unwritten.len()));
+            self.write_failed(&e);
+        }
+    }
+
+    /// Handles the end of the peer's output. After a failed write that reported more than that the
+    /// peer accepts no bytes, the system reports a reset as an end.
+    #[cold]
+    fn input_ended(&mut self) {
+        self.input = if self.is_aborted { Input::Failed } else { Input::Ended };
+    }
+
+    #[cold]
+    fn read_failed(&mut self, error: &io::Error) {
+        self.input = Input::Failed;
+        self.write_failed(error);
+    }
+
+    /// Stops writing to this side. Bytes that the peer sent before may still have to be read.
+    #[cold]
+    fn write_failed(&mut self, error: &io::Error) {
+        self.is_aborted |= error.kind() != io::ErrorKind::BrokenPipe;
+        self.closing().failure.get_or_insert_with(|| describe(error).into());
+        self.stop_writing();
+    }
+
+    fn stop_writing(&mut self) {
+        self.add_lost(self.unwritten.len());
+        self.unwritten.clear();
+        self.output = Output::Failed;
+    }
+
+    pub(super) fn closing(&mut self) -> &mut Closing {
+        self.closing.get_or_insert_default()
+    }
+
+    /// Counts bytes for this side as lost.
+    pub(super) fn add_lost(&mut self, bytes: usize) {
+        if bytes > 0 {
+            self.closing().lost += bytes as u64;
+        }
+    }
+
+    /// Checks whether a peer that is not read any more has failed: because its input has ended, or
+    /// because it `is_unread`.
+    pub(super) fn check_failure(&mut self, is_unread: bool) {
+        let is_due = matches!(self.output, Output::Open | Output::Ending)
+            && (is_unread || self.input != Input::Open);
+        if is_due && self.stream.has_failed() {
+            if self.input == Input::Open {
+                self.input = Input::Failed;
+            }
+            self.closing()
+                .failure
+                .get_or_insert_with(|| "it was closed before it took everything".into());
+            self.stop_writing();
+        }
+    }
+
+    /// Whether nothing more is to be read from this side or written to it.
+    pub(super) fn is_gone(&self) -> bool {
+        self.input != Input::Open && self.output == Output::Failed
+    }
+
+    /// Whether nothing more is to be written to this side.
+    pub(super) fn is_finished(&self) -> bool {
+        matches!(self.output, Output::Shut | Output::Truncated | Output::Failed)
+    }
+}

@@ -1,0 +1,265 @@
+//! Streams in memory, in paused time: time advances as soon as nothing else can happen.
+
+use std::{
+    io,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+};
+
+use echogate_event_loop::InFlight;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex},
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+
+use super::*;
+
+/// The state of a stream in memory that a socket would have.
+#[derive(Debug, Default)]
+struct Known {
+    has_failed: AtomicBool,
+    is_reset: AtomicBool,
+    in_flight: Mutex<Option<InFlight>>,
+    read_error: Mutex<Option<io::ErrorKind>>,
+}
+
+/// The relay's end of a stream in memory.
+struct Socket(DuplexStream, Arc<Known>);
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.0).poll_read(cx, buf);
+        match *self.1.read_error.lock().unwrap() {
+            Some(kind) if read.is_ready() && buf.filled().is_empty() => {
+                Poll::Ready(Err(kind.into()))
+            }
+            _ => read,
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+impl Transport for Socket {
+    fn has_ended(&self) -> bool {
+        self.has_failed()
+    }
+
+    fn has_failed(&self) -> bool {
+        self.1.has_failed.load(SeqCst)
+    }
+
+    fn in_flight(&self) -> Option<InFlight> {
+        *self.1.in_flight.lock().unwrap()
+    }
+
+    fn reset_on_drop(&mut self) {
+        self.1.is_reset.store(true, SeqCst);
+    }
+}
+
+struct Rig {
+    client: DuplexStream,
+    upstream: DuplexStream,
+    relay: Control,
+}
+
+/// A relay, and what its streams report.
+struct Control {
+    at_client: Arc<Known>,
+    at_upstream: Arc<Known>,
+    task: JoinHandle<End>,
+    drain: Drain,
+    start: Instant,
+}
+
+/// A relay whose streams hold `room` bytes each way.
+fn rig(room: usize, idle_timeout: Option<Duration>) -> Rig {
+    let (client, client_end) = duplex(room);
+    let (upstream, upstream_end) = duplex(room);
+    let known = || Known { in_flight: Some(InFlight::NOTHING).into(), ..Known::default() };
+    let (at_client, at_upstream) = (Arc::new(known()), Arc::new(known()));
+    let drain = Drain::new();
+    let (client_end, upstream_end) =
+        (Socket(client_end, at_client.clone()), Socket(upstream_end, at_upstream.clone()));
+    let task = tokio::spawn(run(client_end, upstream_end, idle_timeout, enter().1, &drain));
+    let relay = Control { at_client, at_upstream, task, drain, start: Instant::now() };
+    Rig { client, upstream, relay }
+}
+
+impl Control {
+    /// The end of the relay, the seconds until then, and whether client and upstream were reset.
+    async fn end(self) -> (String, u64, (bool, bool)) {
+        let end = timeout(Duration::from_secs(7200), self.task).await.expect("it ends");
+        let is_reset = |known: &Known| known.is_reset.load(SeqCst);
+        let resets = (is_reset(&self.at_client), is_reset(&self.at_upstream));
+        (end.expect("no panic").to_string(), self.start.elapsed().as_secs(), resets)
+    }
+}
+
+/// Lets the relay run until it waits.
+async fn settle() {
+    sleep(Duration::from_millis(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_ends_in_order_after_the_idle_timeout() {
+    let mut rig = rig(64, Some(Duration::from_secs(50)));
+    for _ in 0..2 {
+        sleep(Duration::from_secs(40)).await;
+        rig.upstream.write_all(b"x").await.unwrap();
+        rig.client.read_exact(&mut [0]).await.unwrap();
+    }
+    assert_eq!(rig.client.read(&mut [0]).await.unwrap(), 0);
+    assert_eq!(rig.upstream.read(&mut [0]).await.unwrap(), 0);
+    let expected = ("idle timeout (--idle-timeout)".to_owned(), 130, (false, false));
+    assert_eq!(rig.relay.end().await, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_that_owes_bytes_is_reset_where_it_owes_them() {
+    let mut rig = rig(64, Some(Duration::from_secs(50)));
+    rig.client.write_all(&[0; 100]).await.unwrap();
+    let why = "idle timeout (--idle-timeout); 36 bytes were not delivered to the upstream";
+    assert_eq!(rig.relay.end().await, (why.to_owned(), 50, (false, true)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_progress_is_activity() {
+    let mut rig = rig(8, Some(Duration::from_secs(50)));
+    rig.client.write_all(&[0; 16]).await.unwrap();
+    for _ in 0..8 {
+        sleep(Duration::from_secs(40)).await;
+        rig.upstream.read_exact(&mut [0]).await.unwrap();
+    }
+    assert!(!rig.relay.task.is_finished());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_is_given_up_after_a_minute_without_progress_once_the_sender_is_gone() {
+    let mut rig = rig(64, None);
+    rig.client.write_all(&[0; 100]).await.unwrap();
+    sleep(Duration::from_secs(600)).await;
+    // The connection fails; the relay is not reading it.
+    rig.relay.at_client.has_failed.store(true, SeqCst);
+    *rig.relay.at_client.read_error.lock().unwrap() = Some(io::ErrorKind::ConnectionReset);
+    drop(rig.client);
+    // Each byte that is taken counts as progress.
+    rig.upstream.read_exact(&mut [0]).await.unwrap();
+    sleep(Duration::from_secs(50)).await;
+    rig.upstream.read_exact(&mut [0]).await.unwrap();
+    let why = "no progress for 60 s in the delivery of last bytes; 34 bytes were not delivered to \
+        the upstream";
+    let (end, seconds, resets) = rig.relay.end().await;
+    assert_eq!((&*end, resets), (why, (true, true)));
+    assert!((710..=711).contains(&seconds), "{seconds}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_has_ended_its_input_waits_for_its_answer_without_a_limit() {
+    let mut rig = rig(64, None);
+    rig.client.write_all(&[0; 100]).await.unwrap();
+    rig.client.shutdown().await.unwrap();
+    sleep(Duration::from_secs(3600)).await;
+    let mut received = Vec::new();
+    rig.upstream.read_to_end(&mut received).await.unwrap();
+    assert_eq!(received.len(), 100);
+    rig.upstream.write_all(b"answer").await.unwrap();
+    rig.upstream.shutdown().await.unwrap();
+    received.clear();
+    rig.client.read_to_end(&mut received).await.unwrap();
+    assert_eq!(received, b"answer");
+    let expected = ("the client ended the stream".to_owned(), 3600, (false, false));
+    assert_eq!(rig.relay.end().await, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_waits_until_bytes_in_flight_have_arrived() {
+    let mut rig = rig(64, None);
+    rig.client.write_all(b"last").await.unwrap();
+    settle().await;
+    *rig.relay.at_upstream.in_flight.lock().unwrap() = Some(InFlight::unfinished(4));
+    *rig.relay.at_client.read_error.lock().unwrap() = Some(io::ErrorKind::UnexpectedEof);
+    drop(rig.client);
+    sleep(Duration::from_secs(30)).await;
+    assert!(!rig.relay.task.is_finished());
+    *rig.relay.at_upstream.in_flight.lock().unwrap() = Some(InFlight::NOTHING);
+    let (end, seconds, resets) = rig.relay.end().await;
+    assert_eq!(
+        (&*end, resets),
+        ("the client's connection failed: unexpected end of file", (true, true))
+    );
+    assert_eq!(seconds, 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_in_flight_of_which_the_system_reports_nothing_have_a_moment_to_arrive() {
+    let mut rig = rig(64, None);
+    *rig.relay.at_upstream.in_flight.lock().unwrap() = None;
+    *rig.relay.at_client.read_error.lock().unwrap() = Some(io::ErrorKind::ConnectionReset);
+    rig.client.write_all(b"last").await.unwrap();
+    let start = rig.relay.start;
+    drop(rig.client);
+    rig.relay.end().await;
+    assert!(start.elapsed() >= Duration::from_millis(200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_fails_after_its_end_of_input_resets_the_upstream() {
+    let mut rig = rig(64, None);
+    rig.client.shutdown().await.unwrap();
+    assert_eq!(rig.upstream.read(&mut [0]).await.unwrap(), 0);
+    rig.relay.at_client.has_failed.store(true, SeqCst);
+    // As readiness does on an event loop.
+    rig.upstream.write_all(b"x").await.unwrap();
+    let (end, _, resets) = rig.relay.end().await;
+    assert!(resets.1, "{end}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_client_is_not_cut_short_by_a_shutdown_before_it_ends() {
+    let mut rig = rig(64, None);
+    rig.client.write_all(&[1; 100]).await.unwrap();
+    rig.relay.drain.advance(Stage::Immediate);
+    settle().await;
+    let mut received = vec![0; 100];
+    rig.upstream.read_exact(&mut received).await.unwrap();
+    assert_eq!(rig.upstream.read(&mut [0]).await.unwrap(), 0, "asked when all was delivered");
+    rig.upstream.shutdown().await.unwrap();
+    let (end, _, resets) = rig.relay.end().await;
+    assert_eq!((&*end, resets), ("the server is shutting down", (false, false)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_lost_at_the_end_of_a_shutdown_is_counted() {
+    let mut rig = rig(64, None);
+    rig.upstream.write_all(&[0; 100]).await.unwrap();
+    settle().await;
+    rig.relay.drain.advance(Stage::Cut);
+    let why = "cut off at the end of the shutdown (--drain); 36 bytes were not delivered to the \
+        client";
+    assert_eq!(rig.relay.end().await, (why.to_owned(), 0, (true, true)));
+}

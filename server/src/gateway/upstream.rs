@@ -1,0 +1,92 @@
+//! Upstreams, as they are dialled.
+
+use std::{fmt, net::SocketAddr, sync::Arc};
+
+use echogate_proto::endpoint::{HostPort, UnixPath};
+
+use super::streams::UpstreamStream;
+use crate::{
+    config::{SideKind, WebSocketSpec},
+    net::{hairpin::Hairpins, proxy::Destination, stream::Stream, tls::client::ClientTls},
+    service::backend::ServiceInstance,
+};
+
+/// The upstream of a route or a forward, resolved after the listeners are bound.
+#[derive(Clone, Debug)]
+pub(crate) enum Upstream {
+    /// A TCP server.
+    Tcp(Destination),
+    /// A TCP listener of this process.
+    Listener(SocketAddr, Hairpins),
+    /// A TLS server.
+    Tls(Destination, Arc<ClientTls>),
+    /// A Unix stream socket.
+    Unix(UnixPath),
+    /// A WebSocket server.
+    WebSocket(Arc<WebSocketSpec>, Destination),
+    /// A UDP server.
+    Udp(HostPort),
+    /// A Unix datagram socket.
+    UnixGram(UnixPath),
+    /// A built-in service, in memory.
+    Service(ServiceInstance),
+}
+
+impl Upstream {
+    /// The kind of data that the upstream carries.
+    pub(crate) fn kind(&self) -> SideKind {
+        match self {
+            Upstream::Tcp(_)
+            | Upstream::Listener(..)
+            | Upstream::Tls(..)
+            | Upstream::Unix(_)
+            | Upstream::Service(_) => SideKind::Stream,
+            Upstream::WebSocket(..) => SideKind::WebSocket,
+            Upstream::Udp(_) | Upstream::UnixGram(_) => SideKind::Datagrams,
+        }
+    }
+}
+
+impl fmt::Display for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Upstream::Tcp(at) => write!(f, "tcp://{at}"),
+            Upstream::Listener(at, _) => write!(f, "tcp://{at}"),
+            Upstream::Tls(at, _) => write!(f, "tls://{at}"),
+            Upstream::Unix(path) => write!(f, "unix://{path}"),
+            Upstream::WebSocket(spec, _) => write!(f, "{spec}"),
+            Upstream::Udp(at) => write!(f, "udp://{at}"),
+            Upstream::UnixGram(path) => write!(f, "unixgram://{path}"),
+            Upstream::Service(backend) => write!(f, "service:{}", backend.service()),
+        }
+    }
+}
+
+/// A connection to an upstream.
+#[derive(Debug)]
+pub(crate) enum Connected {
+    /// A stream of bytes, or datagrams.
+    Stream(UpstreamStream),
+    /// A WebSocket whose opening handshake is complete.
+    WebSocket(WebSocketStream),
+}
+
+/// The connection to a WebSocket server, after its opening handshake.
+#[derive(Debug)]
+pub(crate) struct WebSocketStream {
+    pub(crate) stream: Stream,
+    /// The bytes read behind the handshake.
+    pub(crate) early: Vec<u8>,
+    /// The subprotocol that the server selected.
+    pub(crate) protocol: Option<String>,
+}
+
+impl Connected {
+    /// The local address, if this is a TCP connection.
+    pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Connected::Stream(stream) => stream.local_addr(),
+            Connected::WebSocket(websocket) => websocket.stream.local_addr().ok(),
+        }
+    }
+}

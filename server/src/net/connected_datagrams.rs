@@ -1,0 +1,158 @@
+//! Datagram sockets that are connected to their peer with connect(2), UDP and Unix.
+
+use std::{
+    cell::RefCell,
+    fmt,
+    future::Future,
+    hash::{BuildHasher, RandomState},
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::unix::net as unix,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use echogate_proto::endpoint::UnixPath;
+use futures_util::FutureExt;
+use tokio::{
+    io::{Interest, ReadBuf},
+    net::{UdpSocket, UnixDatagram},
+};
+
+use super::{happy_eyeballs::of_source, socket_file::SocketFile};
+
+/// The largest payload of a UDP datagram over IPv4, in bytes: 65,535 less both headers.
+pub(crate) const MAX_UDP: usize = 65_507;
+
+/// A connected datagram socket.
+#[derive(Debug)]
+pub(crate) enum ConnectedSocket {
+    Udp(Udp),
+    Unix {
+        socket: UnixDatagram,
+        /// The file of the local address, if the address has one.
+        _file: Option<SocketFile>,
+    },
+}
+
+/// A connected UDP socket.
+pub(crate) struct Udp {
+    socket: Arc<UdpSocket>,
+    /// The next ICMP error. It does not make the socket readable, so it is awaited separately.
+    icmp_error: RefCell<Pin<Box<dyn Future<Output = io::Error> + Send>>>,
+}
+
+impl ConnectedSocket {
+    /// A Unix socket that is connected to `path`, with a local address for the replies.
+    ///
+    /// # Errors
+    ///
+    /// Those of bind(2) and connect(2).
+    pub(crate) fn unix(path: &UnixPath) -> io::Result<ConnectedSocket> {
+        let name = RandomState::new().hash_one(path);
+        let (socket, file) = bind_temporary(&format!("echogate-{name:016x}"))?;
+        socket.connect(path)?;
+        socket.set_nonblocking(true)?;
+        Ok(ConnectedSocket::Unix { socket: UnixDatagram::from_std(socket)?, _file: file })
+    }
+
+    /// The local address of a UDP socket.
+    pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
+        match self {
+            ConnectedSocket::Udp(udp) => udp.socket.local_addr().ok(),
+            ConnectedSocket::Unix { .. } => None,
+        }
+    }
+
+    /// Sends a datagram. Only the latest caller is woken.
+    pub(crate) fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<()>> {
+        match self {
+            ConnectedSocket::Udp(udp) => udp.socket.poll_send(cx, bytes).map_err(icmp_error),
+            ConnectedSocket::Unix { socket, .. } => socket.poll_send(cx, bytes),
+        }
+        .map_ok(drop)
+    }
+
+    /// Receives a datagram, cut to the size of `buffer`. Only the latest caller is woken.
+    pub(crate) fn poll_receive(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self {
+            ConnectedSocket::Udp(udp) => match udp.socket.poll_recv(cx, buffer) {
+                Poll::Pending => udp.icmp_error.borrow_mut().as_mut().poll(cx).map(Err),
+                received => received,
+            }
+            .map_err(icmp_error),
+            ConnectedSocket::Unix { socket, .. } => socket.poll_recv(cx, buffer),
+        }
+    }
+}
+
+/// Binds a socket in Linux's abstract namespace, where no file has to be removed or protected.
+#[cfg(target_os = "linux")]
+fn bind_temporary(name: &str) -> io::Result<(unix::UnixDatagram, Option<SocketFile>)> {
+    use std::os::linux::net::SocketAddrExt;
+
+    let address = unix::SocketAddr::from_abstract_name(name)?;
+    Ok((unix::UnixDatagram::bind_addr(&address)?, None))
+}
+
+/// Binds a socket in the directory for temporary files.
+#[cfg(not(target_os = "linux"))]
+fn bind_temporary(name: &str) -> io::Result<(unix::UnixDatagram, Option<SocketFile>)> {
+    let path = std::env::temp_dir().join(name);
+    let socket = unix::UnixDatagram::bind(&path)?;
+    let file = SocketFile::of(&path)?;
+    Ok((socket, Some(file)))
+}
+
+impl Udp {
+    /// Opens a socket that is connected to `peer`, from the local address `source` if one is given.
+    /// Nothing is sent, so that a success does not show whether a process listens there.
+    ///
+    /// # Errors
+    ///
+    /// Those of bind(2) and connect(2).
+    pub(crate) async fn connect(peer: SocketAddr, source: Option<SocketAddr>) -> io::Result<Udp> {
+        let unspecified = match peer {
+            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        let socket = match source {
+            Some(source) => UdpSocket::bind(source).await.map_err(|e| of_source(source, &e))?,
+            None => UdpSocket::bind((unspecified, 0)).await?,
+        };
+        socket.connect(peer).await?;
+        Ok(Udp::new(socket))
+    }
+
+    /// Wraps a socket that is connected to its peer.
+    pub(crate) fn new(socket: UdpSocket) -> Udp {
+        let socket = Arc::new(socket);
+        let errors = socket.clone();
+        let next = async move {
+            let take = || errors.take_error()?.ok_or_else(|| io::ErrorKind::WouldBlock.into());
+            errors.async_io(Interest::ERROR, take).await.unwrap_or_else(|error| error)
+        };
+        Udp { socket, icmp_error: RefCell::new(Box::pin(next.fuse())) }
+    }
+}
+
+impl fmt::Debug for Udp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Udp").field(&self.socket).finish()
+    }
+}
+
+/// Words the error that an ICMP message has caused.
+fn icmp_error(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => {
+            io::Error::new(error.kind(), "port unreachable: no process listens on it")
+        }
+        _ => error,
+    }
+}

@@ -1,0 +1,33 @@
+//! Forwards, and routes to WebSocket and datagram upstreams: each pair of sides, with peers that
+//! the tests control.
+//!
+//! - `streams`: byte streams to byte streams
+//! - `websocket`: a byte stream to a WebSocket server, and WebSocket to WebSocket
+//! - `datagrams`: datagrams on one side or both
+//! - `configuration`: what is refused at the start, loops, reloads
+
+mod configuration;
+mod datagrams;
+mod streams;
+mod websocket;
+
+use std::net::{Shutdown, TcpStream};
+
+use echogate_tests::{http::connect, server::Server};
+
+use crate::ECHOGATE;
+
+/// A server with the forward of a free TCP port to `url`, and with `more` arguments.
+fn forward(url: &str, more: &[&str]) -> Server {
+    let forward = format!("127.0.0.1:0={url}");
+    Server::start(ECHOGATE, &[&["--forward", &*forward][..], more].concat())
+}
+
+/// A client of the server's first forward.
+fn client(server: &Server) -> TcpStream {
+    connect(server.address("forward"))
+}
+
+fn end(stream: &TcpStream) {
+    stream.shutdown(Shutdown::Write).unwrap();
+}

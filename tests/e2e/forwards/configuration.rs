@@ -1,0 +1,157 @@
+//! What is refused at the start, loops, the command `forward`, reloads.
+
+use std::{
+    fs,
+    io::Write,
+    process::{Command, Stdio},
+};
+
+use echogate_tests::{
+    http::{self, connect},
+    program::free_port,
+    server::Server,
+    tcp::read_exactly,
+    upstream::Upstream,
+    ws::handshake,
+};
+use tempfile::TempDir;
+
+use crate::ECHOGATE;
+
+/// The one line with which `echogate check` refuses the arguments.
+fn refused(arguments: &[&str]) -> String {
+    let output =
+        Command::new(ECHOGATE).arg("check").args(arguments).stdin(Stdio::null()).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(line.lines().count(), 1, "{line}");
+    line
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_in_one_line_that_says_which_and_why() {
+    for (flag, value, part) in [
+        ("--forward", "5433", "expected LISTEN=URL"),
+        ("--forward", "5433=db.example", "expected LISTEN=URL"),
+        ("--forward", "5433=ftp://h:1", "unknown scheme \"ftp\""),
+        ("--forward", "ws://h/=tcp://h:1", "a socket to listen on is tcp://"),
+        ("--forward", "5433=tcp://h:0", "port 0 cannot be connected to"),
+        ("--forward", "5433=tcp://h:1?framing=line", "unknown option \"framing\""),
+        ("--forward", "5433=ws://h/#framing=message", "framing=message needs a WebSocket client"),
+        ("--forward", "5433=udp://h:1", "datagrams in a byte stream need framing=length"),
+        ("--forward", "udp://:5433=tcp://h:1", "no host"),
+        ("--forward", "udp://127.0.0.1:5433=tcp://h:1", "need framing=length"),
+        ("--forward", "udp://127.0.0.1:5433=udp://h:1?proxy=v2", "unknown option \"proxy\""),
+        ("--forward", "tls://127.0.0.1:5433=tcp://h:1", "needs tls-cert and tls-key"),
+        ("--forward", "5433=tcp://127.0.0.1:5433", "leads to itself"),
+        ("--forward", "5433=ws://localhost:5433/", "leads to itself"),
+        ("--forward", "127.0.0.1:8080=tcp://h:1", "have the same address"),
+        ("--forward", "unix:///a?mode=000=tcp://h:1", "mode=\"000\""),
+        ("--route", "/x=ws://h/#framing=line", "unknown option \"framing\""),
+        ("--route", "/x=ws://h/#header=Upgrade:x", "set by the WebSocket handshake"),
+        ("--route", "/x=ws://h/#header=x", "expected NAME:VALUE"),
+        ("--route", "/x=ws://h/#pass=cookie,a b", "expected names of header fields"),
+        ("--route", "/x=ws://h/#pass=host", "set by the WebSocket handshake"),
+        ("--route", "/x=ws://h/#ca=x.pem", "unknown option \"ca\""),
+        ("--route", "/x=wss://h/#ca=/none.pem", "/none.pem"),
+        ("--route", "/x=udp://h:1?framing=text", "unknown option \"framing\""),
+        ("--route", "/x=tcp://h:1?prefix=2", "prefix needs framing=length"),
+        ("--route", "/x=tcp://h:1?framing=length&prefix=3", "prefix=\"3\""),
+        ("--route", "/x=ws://127.0.0.1:8080/x", "leads to itself"),
+    ] {
+        let line = refused(&[flag, value]);
+        assert!(line.contains(part), "{value}: {line}");
+        assert!(line.contains(flag), "{value}: {line}");
+    }
+    let line = refused(&["--forward", "1=ws://localhost:2/", "--forward", "2=tcp://127.0.0.1:1"]);
+    assert!(line.contains("leads to itself"), "{line}");
+}
+
+#[test]
+fn check_lists_forwards_and_http_urls_are_websockets() {
+    let output = Command::new(ECHOGATE)
+        .args(["check", "--forward", "5433=https://gateway.example/db"])
+        .args(["--forward", "udp://127.0.0.1:53=tls://dns.example:853?framing=length&prefix=2"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.contains("forward    tcp://localhost:5433 -> wss://gateway.example:443/db\n"),
+        "{text}"
+    );
+    assert!(text.contains("forward    udp://127.0.0.1:53 -> tls://dns.example:853\n"), "{text}");
+}
+
+#[test]
+fn a_loop_that_no_setting_shows_is_found_at_run_time() {
+    // Each of the two servers leads to the other.
+    let (port, other) = (free_port(), free_port());
+    let start = |http: u16, to: u16| {
+        let (http, route) = (format!("127.0.0.1:{http}"), format!("/x=ws://127.0.0.1:{to}/x"));
+        let mut command = Command::new(ECHOGATE);
+        command.args(["serve", "--http", &http, "--route", &route]);
+        Server::spawn(command)
+    };
+    let (one, two) = (start(port, other), start(other, port));
+    for server in [&one, &two] {
+        let mut stream = connect(server.address("http"));
+        let response = handshake(&mut stream, server, "/x", &[]);
+        assert_eq!(response.status, 508, "{response:?}");
+        assert!(response.text().contains("the route leads to itself"), "{response:?}");
+    }
+}
+
+#[test]
+fn the_command_forward_serves_nothing_but_the_forward() {
+    let upstream = Upstream::new();
+    let mut command = Command::new(ECHOGATE);
+    command.args(["forward", "127.0.0.1:0", &format!("tcp://{}", upstream.address())]);
+    let server = Server::spawn(command);
+    assert_eq!((server.urls("http").count(), server.urls("upper").count()), (0, 0));
+    let mut client = super::client(&server);
+    client.write_all(b"hello").unwrap();
+    assert_eq!(read_exactly(&mut upstream.accept(), 5), b"hello");
+    let output = Command::new(ECHOGATE)
+        .args(["forward", "1", "tcp://h:1", "--route", "/x=tcp://h:1"])
+        .output();
+    let line = String::from_utf8(output.unwrap().stderr).unwrap();
+    assert!(line.contains("--route cannot be used with forward"), "{line}");
+}
+
+#[test]
+fn a_reload_adds_and_removes_forwards_and_ends_no_connection() {
+    let folder = TempDir::new().unwrap();
+    let config = folder.path().join("echogate.toml");
+    let (before, after) = (Upstream::new(), Upstream::new());
+    let (stays, goes) = (free_port(), free_port());
+    let write = |forwards: &[(u16, &Upstream)]| {
+        let tables = forwards.iter().map(|(port, upstream)| {
+            let to = upstream.address();
+            format!("[[forward]]\nlisten = \"127.0.0.1:{port}\"\nurl = \"tcp://{to}\"\n")
+        });
+        fs::write(&config, format!("http = [\"127.0.0.1:0\"]\n{}", tables.collect::<String>()))
+            .unwrap();
+    };
+    write(&[(stays, &before), (goes, &before)]);
+    let mut command = Command::new(ECHOGATE);
+    command.args(["serve", "--config", config.to_str().unwrap()]);
+    let server = Server::spawn(command);
+    let mut old = connect(&format!("127.0.0.1:{stays}"));
+    let mut old_upstream = before.accept();
+    write(&[(stays, &after)]);
+    server.signal("HUP");
+    server.wait_for_log(&["SIGHUP: removed", &goes.to_string()]);
+    let mut new = connect(&format!("127.0.0.1:{stays}"));
+    let mut new_upstream = after.accept();
+    for (client, upstream) in [(&mut old, &mut old_upstream), (&mut new, &mut new_upstream)] {
+        client.write_all(b"x").unwrap();
+        assert_eq!(read_exactly(upstream, 1), b"x");
+    }
+    assert!(std::net::TcpStream::connect(("127.0.0.1", goes)).is_err(), "it is closed");
+    let wrong = "[[forward]]\nlisten = \"5433\"\nurl = \"tcp://h:1\"\nnot = 1\n";
+    fs::write(&config, wrong).unwrap();
+    server.signal("HUP");
+    let line = server.wait_for_log(&["SIGHUP: reload rejected"]);
+    assert!(line.contains("forward: unknown key \"not\": expected listen and url"), "{line}");
+    assert_eq!(http::get(server.address("http"), "/healthz").status, 200);
+}
