@@ -11,8 +11,10 @@
 //! - [`bridge`]: the relay between a WebSocket and a byte stream, in either role; [`relay`]: the one
 //!   between two sides of the same kind; [`websocket`]: the parts that relays with a WebSocket side
 //!   share; [`masking_key`]: the keys of a client's frames
+//! - [`datagram_sessions`]: the senders to a bound datagram socket, as clients of a relay
 
 pub(crate) mod bridge;
+pub(crate) mod datagram_sessions;
 pub(crate) mod dial;
 pub(crate) mod forward;
 pub(crate) mod handshake;

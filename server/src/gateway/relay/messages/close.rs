@@ -28,8 +28,6 @@ pub(super) enum Loss {
     Failure(io::Error),
     /// The peer did not answer a Ping.
     NoPong,
-    /// The peer does not read, and has taken nothing for too long.
-    Stalled,
 }
 
 impl Loss {
@@ -39,7 +37,6 @@ impl Loss {
         match self {
             Loss::Fin => format!("{peer} ended without a Close"),
             Loss::NoPong => format!("{peer} did not answer a Ping"),
-            Loss::Stalled => format!("{peer} stopped reading"),
             Loss::Failure(e) => match e.kind() {
                 ConnectionReset | BrokenPipe => format!("{peer} reset the connection"),
                 TimedOut => format!("{peer} timed out"),
@@ -91,7 +88,7 @@ pub(super) fn closed<F: Transport, T: Transport>(
     match to.output {
         Output::Open => to.send_close(turn.cx, turn.now, code, &reason),
         Output::Replies => to.end_replies(turn.cx, turn.now),
-        Output::Closed | Output::Shut | Output::Last | Output::Failed => {}
+        Output::Closed | Output::Shut | Output::Last | Output::Delivered | Output::Failed => {}
     }
 }
 
@@ -146,8 +143,10 @@ pub(super) fn ended<F: Transport, T: Transport>(
     let why = loss.description(peer(from.role));
     match (loss, from.role, from.output) {
         (Loss::Fin, Role::Server, Output::Open) => from.await_replies(turn.now, None),
-        (Loss::Fin, _, Output::Replies | Output::Closed | Output::Shut | Output::Last) => {}
-        _ => from.fail(),
+        (Loss::Fin, Role::Client, Output::Open) | (Loss::Failure(_) | Loss::NoPong, ..) => {
+            from.fail();
+        }
+        (Loss::Fin, ..) => {}
     }
     if before != Input::Open {
         return;
@@ -179,7 +178,7 @@ fn fail_client<T: Transport>(
             client.send_close(turn.cx, turn.now, CloseCode::INTERNAL_ERROR, &reason);
         }
         Output::Replies => client.end_replies(turn.cx, turn.now),
-        Output::Closed | Output::Shut | Output::Last | Output::Failed => {}
+        Output::Closed | Output::Shut | Output::Last | Output::Delivered | Output::Failed => {}
     }
     shared.ends(CloseCode::INTERNAL_ERROR, reason);
 }

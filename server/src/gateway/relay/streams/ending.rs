@@ -114,11 +114,11 @@ impl<C: Transport, U: Transport> Relay<C, U> {
         self.upstream.reset_if_incomplete(failed.0);
         let of = |side: &str, failure: &str| format!("the {side}'s connection failed: {failure}");
         let why: Cow<'static, str> = match (self.client.failure(), self.upstream.failure()) {
-            (_, Some(failure)) if !self.client_ended_first => of("upstream", failure).into(),
+            (_, Some(failure)) if !self.client.has_ended_first => of("upstream", failure).into(),
             (Some(failure), _) => of("client", failure).into(),
             (None, Some(failure)) => of("upstream", failure).into(),
             (None, None) if self.is_asked => "the server is shutting down".into(),
-            (None, None) if self.client_ended_first => "the client ended the stream".into(),
+            (None, None) if self.client.has_ended_first => "the client ended the stream".into(),
             (None, None) => "the upstream ended the stream".into(),
         };
         self.describe(why)

@@ -1,7 +1,9 @@
-//! The relay between real sockets on an event loop (sockets.rs), and between streams in memory in
+//! The relay between real sockets on an event loop (sockets.rs), with datagrams in the runtime
+//! (messages.rs), and between streams in memory in
 //! paused time (deadlines.rs).
 
 mod deadlines;
+mod messages;
 mod sockets;
 
 use std::sync::Arc;

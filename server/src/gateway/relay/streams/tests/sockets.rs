@@ -220,6 +220,26 @@ async fn a_blocked_direction_does_not_hold_up_the_other_one_and_memory_is_bounde
     assert_eq!(rig.entry.received().bytes(), held, "nothing more was read from the client");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_busy_direction_does_not_hold_up_the_other_one() {
+    let rig = rig().await;
+    let (mut from_client, mut to_client) = rig.client.into_split();
+    let (mut from_upstream, mut to_upstream) = rig.upstream.into_split();
+    let chunk = vec![0; 1 << 20];
+    let flood = tokio::spawn(async move { while to_client.write_all(&chunk).await.is_ok() {} });
+    let sink = tokio::spawn(async move {
+        let mut buffer = vec![0; 1 << 20];
+        while from_upstream.read(&mut buffer).await.is_ok_and(|n| n > 0) {}
+    });
+    for _ in 0..300 {
+        to_upstream.write_all(b"down").await.unwrap();
+        in_time(from_client.read_exact(&mut [0; 4])).await.unwrap();
+    }
+    assert!(rig.entry.received().bytes() > 1 << 20);
+    flood.abort();
+    sink.abort();
+}
+
 #[tokio::test]
 async fn large_transfers_in_both_directions_arrive_unchanged() {
     let rig = rig().await;
