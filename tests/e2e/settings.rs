@@ -109,7 +109,7 @@ const TABLES: &str = "[[listener]]\nservice = \"upper\"\nurl = \"tcp://h:1\"\n\
 fn an_error_in_a_file_is_named_with_its_line() {
     for (text, line, names) in [
         ("drain = \"1s\"\nfrob = 1\n", 2, &["frob"][..]),
-        ("\n\ndrain = 10\n", 3, &["drain: ", "10s"]),
+        ("\n\ndrain = -10\n", 3, &["drain: ", "10s"]),
         ("drain = true\n", 1, &["drain: ", "found boolean"]),
         ("drain = \"\"\n", 1, &["drain: "]),
         ("drain = \"1s\"\nhttp = []\n", 2, &["http: ", "empty"]),
