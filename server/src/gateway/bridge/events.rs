@@ -18,7 +18,7 @@ use super::{
     state::{CloseCause, CloseStage, Disconnect, StreamEnd, StreamIn, StreamOut, WsIn, WsOut},
     timeouts::{GRACE, VIOLATION_GRACE},
 };
-use crate::{net::stream::Transport, runtime::drain::Stage};
+use crate::{gateway::failure, net::stream::Transport, runtime::drain::Stage};
 
 /// Events of the WebSocket.
 impl<W: Transport, S: Transport> Bridge<W, S> {
@@ -148,23 +148,13 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
 
     /// Handles an error of the stream.
     pub(super) fn stream_failed(&mut self, error: &io::Error) {
-        let stream = self.stream_peer();
         self.stream_in = StreamIn::Ended;
         self.stream_broken();
-        let reason = match error.kind() {
-            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
-                return self.stream_was_reset();
-            }
-            io::ErrorKind::TimedOut => format!("{stream} timed out"),
-            // TLS without close_notify: the stream may be truncated.
-            io::ErrorKind::UnexpectedEof => format!("{stream} was {error}"),
-            _ => format!("{stream} failed: {error}"),
-        };
-        self.close_after_failure(reason);
+        self.close_after_failure(failure::describe(self.stream_peer(), error));
     }
 
     pub(super) fn stream_was_reset(&mut self) {
-        self.close_after_failure(format!("{} reset the connection", self.stream_peer()));
+        self.close_after_failure(failure::reset(self.stream_peer()));
     }
 
     /// Passes a failure of the stream on: an upstream's by a Close, a client's by a reset behind what

@@ -14,7 +14,10 @@ use super::{
     state::{Input, Output},
 };
 use crate::{
-    gateway::bridge::{End, SHUTDOWN},
+    gateway::{
+        bridge::{End, SHUTDOWN},
+        failure,
+    },
     net::stream::Transport,
     text::escape::escape,
 };
@@ -33,17 +36,10 @@ pub(super) enum Loss {
 impl Loss {
     /// The description, for the log and, where the upstream is the peer, for the client.
     fn description(&self, peer: &str) -> Cow<'static, str> {
-        use io::ErrorKind::{BrokenPipe, ConnectionReset, TimedOut, UnexpectedEof};
         match self {
             Loss::Fin => format!("{peer} ended without a Close"),
             Loss::NoPong => format!("{peer} did not answer a Ping"),
-            Loss::Failure(e) => match e.kind() {
-                ConnectionReset | BrokenPipe => format!("{peer} reset the connection"),
-                TimedOut => format!("{peer} timed out"),
-                // TLS without close_notify: the stream may be truncated.
-                UnexpectedEof => format!("{peer} was {e}"),
-                _ => format!("{peer} failed: {e}"),
-            },
+            Loss::Failure(error) => failure::describe(peer, error),
         }
         .into()
     }

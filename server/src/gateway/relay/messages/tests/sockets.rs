@@ -129,9 +129,9 @@ async fn all_that_a_client_sent_arrives_before_its_end_resets_the_upstream() {
         let client = sending.await.unwrap();
         has_received(&rig.entry, len).await;
         if resets {
-            reset(client)
+            reset(client);
         } else {
-            drop(client)
+            drop(client);
         }
         assert_eq!(reading.await.unwrap(), len);
         assert!(ended(rig.end).await.starts_with("the client "));
