@@ -16,7 +16,8 @@ use tracing::{
 use crate::terminal::Screen;
 
 /// The modules whose debug events are shown.
-const MODULES: [&str; 4] = [
+const MODULES: [&str; 5] = [
+    "echogate::net::resolve",
     "echogate::net::happy_eyeballs",
     "echogate::net::proxy",
     "echogate::net::tls",

@@ -113,6 +113,17 @@ fn the_end_of_the_input_is_a_half_close_and_an_empty_input_ends_when_the_client_
 }
 
 #[test]
+fn with_wait_a_silent_client_is_left() {
+    for endpoint in ["0", "ws://127.0.0.1:0"] {
+        let mut listener = listen(&[endpoint, "--wait", "200ms"]);
+        listener.input(b"hello\n");
+        let url = listener.url.clone();
+        assert_prints(&finish(connect(&[&url])), b"hello\n");
+        assert_eq!(listener.finish().status.code(), Some(0), "{endpoint}");
+    }
+}
+
+#[test]
 fn over_websocket_lines_are_text_messages_and_half_close_is_agreed_on() {
     let mut listener = listen(&["ws://127.0.0.1:0"]);
     listener.input(b"one\ntwo\n");

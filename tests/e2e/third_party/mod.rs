@@ -2,11 +2,11 @@
 //! tests without their programs are skipped, and fail in CI.
 //!
 //! - `forwards`: psql, redis-cli, scp, dig, nc and socat through forwards
+//! - `listen`: nc, socat, websocat and wscat, at the other end of `echogate listen`
 //! - `vnc`: Xtigervnc, and noVNC in the browser
 //! - `mqtt`: mosquitto, and MQTT.js in Node
 //! - `nginx`: in front of the server, below a path
 //! - `postgres`: PostgreSQL, and Neon's serverless driver in Node
-//! - `listen`: nc, socat, websocat and wscat, at the other end of `echogate listen`
 //! - `sockets`: nc, socat and Python's `socket`
 //! - `proxies`: tinyproxy, microsocks and `ssh -D`, between echogate and what it connects to
 //! - `ssh`: sshd, and scp through `echogate connect`
