@@ -141,10 +141,12 @@ impl ConnectionRow {
     }
 }
 
-/// The server's route for a path, whose query and fragment are left out.
+/// The server's route for a path, whose query and fragment are left out; `/*` is the route of all
+/// paths without another one.
 pub fn route<'a>(endpoints: &'a Endpoints, path: &str) -> Option<&'a RouteInfo> {
     let path = path.split(['?', '#']).next().unwrap_or_default();
-    endpoints.routes.iter().find(|route| route.path == path)
+    let route = |path: &str| endpoints.routes.iter().find(|route| route.path == path);
+    route(path).or_else(|| route("/*"))
 }
 
 /// The service that a route leads to, if the server's endpoints say: a built-in one, or one at an

@@ -2,13 +2,16 @@
 
 use crate::i18n::Texts;
 
-/// The origin that the page was loaded from.
+/// The origin and the folder that the page was loaded from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Location {
     /// Whether the scheme is `https`; WebSockets use `wss` then.
     pub secure: bool,
     /// `HOST:PORT`, without the port if it is the scheme's default.
     pub host: String,
+    /// The path of the page up to its last slash, which is left out: empty, or the path below which
+    /// a proxy publishes the server.
+    pub base: String,
 }
 
 /// The parameters of the page's URL, named as those of noVNC, and their defaults.
@@ -102,11 +105,11 @@ impl Location {
         }
     }
 
-    /// The URL of a path on this server.
+    /// The URL of a path on this server, as the server reports it: below the page's folder.
     pub fn url_of(&self, path: &str) -> String {
         let scheme = if self.secure { "wss" } else { "ws" };
         let slash = if path.starts_with('/') { "" } else { "/" };
-        format!("{scheme}://{}{slash}{path}", self.host)
+        format!("{scheme}://{}{}{slash}{path}", self.host, self.base)
     }
 }
 
@@ -124,7 +127,7 @@ mod tests {
     use super::*;
 
     fn location(secure: bool) -> Location {
-        Location { secure, host: "h:8080".to_owned() }
+        Location { secure, host: "h:8080".to_owned(), base: String::new() }
     }
 
     fn start(parameters: &[(&str, &str)]) -> StartOptions {
@@ -189,6 +192,16 @@ mod tests {
             "ws://h:8080/ws?a=b&label=x#c"
         );
         assert_eq!(location.with_label("wss://h:8080/ws", "x"), "wss://h:8080/ws");
+    }
+
+    #[test]
+    fn paths_are_those_below_the_folder_of_the_page() {
+        let location = Location { base: "/tools/echogate".to_owned(), ..location(true) };
+        let url = "wss://h:8080/tools/echogate/ws";
+        assert_eq!(location.parse_endpoint("/ws").unwrap(), url);
+        assert_eq!(location.start_options(|_| None).endpoint, url);
+        assert_eq!(location.local_path(url), Some("/ws"));
+        assert_eq!(location.local_path("wss://h:8080/ws"), None);
     }
 
     #[test]

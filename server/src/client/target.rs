@@ -2,20 +2,20 @@
 
 use std::str::FromStr;
 
-use data_encoding::BASE64;
 use echogate_proto::{
     endpoint::{Address, Credentials, Endpoint, HostPort, UnixPath},
     ws::HALF_CLOSE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::target_args::{Header, TargetArgs};
+use super::target_args::TargetArgs;
 use crate::net::{
     happy_eyeballs::ConnectOptions,
     proxy::{
         Destination,
         selection::{Proxies, Scheme},
     },
+    request_header::{RequestHeader, basic_authorization},
     tls::{AppProtocol, client::ClientTls, identity::Identity},
 };
 
@@ -193,7 +193,7 @@ fn websocket_flag(args: &TargetArgs) -> Option<&'static str> {
 
 fn headers(args: &TargetArgs, credentials: Option<&Credentials>) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
-    for Header(name, value) in &args.header {
+    for RequestHeader(name, value) in &args.header {
         headers.append(name, value.clone());
     }
     if let Some(origin) = &args.origin {
@@ -201,14 +201,10 @@ fn headers(args: &TargetArgs, credentials: Option<&Credentials>) -> Result<Heade
         let value = value.map_err(|_| "--origin: a control character is not allowed".to_owned())?;
         headers.insert(header::ORIGIN, value);
     }
-    if let Some(Credentials { user, password }) = credentials
+    if let Some(credentials) = credentials
         && !headers.contains_key(header::AUTHORIZATION)
     {
-        let basic = BASE64.encode(format!("{user}:{password}").as_bytes());
-        let mut value = HeaderValue::from_str(&format!("Basic {basic}"))
-            .map_err(|_| "the user name cannot be sent in a header".to_owned())?;
-        value.set_sensitive(true);
-        headers.insert(header::AUTHORIZATION, value);
+        headers.insert(header::AUTHORIZATION, basic_authorization(credentials));
     }
     for protocol in &args.protocol {
         // A subprotocol is a token (RFC 6455 section 4.1), like the name of a header field.
@@ -303,7 +299,7 @@ mod tests {
             (&["ws://h", "--header=Upgrade:h2c"], "set by the WebSocket handshake"),
             (&["ws://h", "--header=nocolon"], "NAME:VALUE"),
             (&["ws://h", "--header=a b:c"], "not the name of a header field"),
-            (&["ws://h", "--header=Sec-WebSocket-Protocol:x"], "use --protocol"),
+            (&["ws://h", "--header=Sec-WebSocket-Protocol:x"], "an option of their own, protocol"),
             (&["ws://h", "--protocol=a b"], "not a token"),
         ] {
             let error = target(arguments).unwrap_err();

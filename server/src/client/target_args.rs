@@ -3,16 +3,15 @@
 use std::{
     io::{self, Write},
     path::PathBuf,
-    str::FromStr,
 };
 
 use clap::value_parser;
 use echogate_proto::endpoint::Endpoint;
-use http::{HeaderName, HeaderValue, header};
 
 use super::{address_args::AddressArgs, target_endpoint::TargetEndpoint};
 use crate::net::{
     proxy::{Proxy, no_proxy::NoProxy},
+    request_header::RequestHeader,
     tls,
 };
 
@@ -33,7 +32,7 @@ pub(super) struct TargetArgs {
 
     /// Add a header to the WebSocket request (repeatable)
     #[arg(long, short = 'H', value_name = "NAME:VALUE")]
-    pub(super) header: Vec<Header>,
+    pub(super) header: Vec<RequestHeader>,
 
     /// Send an Origin header with the WebSocket request, as browsers do
     #[arg(long, value_name = "ORIGIN")]
@@ -94,35 +93,6 @@ impl TargetArgs {
         let insecure = self.insecure.then(|| insecure.to_owned());
         for warning in insecure.into_iter().chain(tls::take_warning()) {
             writeln!(io::stderr(), "echogate: warning: {warning}").ok();
-        }
-    }
-}
-
-/// A header field that the user adds to the WebSocket request.
-#[derive(Clone, Debug)]
-pub(super) struct Header(pub(super) HeaderName, pub(super) HeaderValue);
-
-impl FromStr for Header {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (name, value) = text.split_once(':').ok_or("expected NAME:VALUE")?;
-        let name = HeaderName::from_str(name).map_err(|_| "not the name of a header field")?;
-        let value =
-            HeaderValue::from_str(value.trim()).map_err(|_| "not the value of a header field")?;
-        let own = [
-            header::CONNECTION,
-            header::UPGRADE,
-            header::SEC_WEBSOCKET_KEY,
-            header::SEC_WEBSOCKET_VERSION,
-            header::SEC_WEBSOCKET_EXTENSIONS,
-        ];
-        match name {
-            header::SEC_WEBSOCKET_PROTOCOL => Err("use --protocol".to_owned()),
-            name if own.contains(&name) => {
-                Err("this header is set by the WebSocket handshake".to_owned())
-            }
-            name => Ok(Header(name, value)),
         }
     }
 }

@@ -2,9 +2,13 @@
 
 use std::{fs, io::Write as _, path::Path};
 
-use echogate_tests::browser::{Page, Scheme};
+use echogate_tests::{
+    browser::{Page, Scheme},
+    server::Server,
+};
 
-use super::{LATEST, choose, connected, page, say};
+use super::{LATEST, choose, connected, open, page, say};
+use crate::ECHOGATE;
 
 #[test]
 fn the_keyboard_alone_is_enough() {
@@ -40,6 +44,19 @@ fn the_keyboard_alone_is_enough() {
     let active = "document.querySelector('#transcript').getAttribute('aria-activedescendant')";
     page.wait_for(&format!("document.getElementById({active})"));
     go(&mut page, "repeat", "Tab");
+}
+
+#[test]
+fn the_page_works_below_a_base_path() {
+    let server = Server::start(ECHOGATE, &["--base-path", "/tools/echogate"]);
+    let Some(mut page) = open(&server, "/tools/echogate") else { return };
+    page.wait_for("location.pathname === '/tools/echogate/'");
+    page.click("#toggle");
+    page.wait_for_text("#state-headline", "Connected");
+    say(&mut page, "below");
+    page.wait_for_text(LATEST, "BELOW");
+    let endpoint = "document.querySelector('#endpoints option').value";
+    page.wait_for(&format!("{endpoint}.endsWith('/tools/echogate/ws')"));
 }
 
 #[test]

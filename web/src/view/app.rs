@@ -85,7 +85,7 @@ pub(super) fn start() {
         app.listen();
         app.tick();
     });
-    browser::get("/api/endpoints", |text| {
+    browser::get("api/endpoints", |text| {
         with_app(|app| {
             app.model.endpoints = wire::endpoints(&text).unwrap_or_default();
             app.update_pairing();
@@ -258,7 +258,7 @@ impl App {
     /// Subscribes to the server's events.
     fn listen(&mut self) {
         self.server_events = ServerEvents::listen(
-            "/api/events",
+            "api/events",
             |text| {
                 with_app(|app| {
                     if let Some(event) = wire::event(&text) {

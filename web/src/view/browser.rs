@@ -34,7 +34,9 @@ pub(super) fn minutes_ahead(at: Millis) -> i32 {
 /// The origin that the page was loaded from.
 pub(super) fn location() -> Location {
     let location = window().location();
+    let path = location.pathname().unwrap_or_default();
     Location {
+        base: path.rsplit_once('/').unwrap_or_default().0.to_owned(),
         secure: location.protocol().is_ok_and(|protocol| protocol == "https:"),
         host: location.host().unwrap_or_default(),
     }
@@ -120,7 +122,7 @@ pub(super) fn cancel(timer: i32) {
     window().clear_timeout_with_handle(timer);
 }
 
-/// Requests a resource of this server; `then` gets the body of a successful response.
+/// Requests a resource of this server, at a path relative to the page; `then` gets the body of a successful response.
 pub(super) fn get(path: &'static str, then: impl FnOnce(String) + 'static) {
     settled(window().fetch_with_str(path), move |answer| {
         let response: Option<Response> = answer.and_then(|answer| answer.dyn_into().ok());

@@ -127,7 +127,7 @@ impl Sidebar {
             self.routes = routes.len();
             self.options.empty();
             for route in routes {
-                let value = browser::location().url_of(&route.path);
+                let value = browser::location().url_of(route.path.trim_end_matches('*'));
                 let label = fill(model.texts.route, &[&route.upstream, &route.framing]);
                 self.options.append(&text("option", &label).attr("value", &value));
             }
