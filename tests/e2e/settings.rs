@@ -81,7 +81,7 @@ fn a_wrong_flag_is_named_with_status_2() {
         (&["--route", "/x=tcp://h:1?framing=word"], &["--route", "word", "line"]),
         (&["--route", "/x=tcp://h:1?frame=line"], &["--route", "frame", "framing"]),
         (&["--route", "/x=service:lower"], &["--route", "lower"]),
-        (&["--route", "/x=udp://h:1"], &["--route", "udp://h:1"]),
+        (&["--route", "/x=udp://h:0"], &["--route", "udp://h:0", "port 0"]),
         (&["--route", "/x=tcp://h:1", "--route", "/x=tcp://h:2"], &["--route", "/x", "twice"]),
         (&["--drain", "10x"], &["--drain", "10s"]),
         (&["--drain", "soon"], &["--drain", "soon"]),
@@ -109,7 +109,7 @@ const TABLES: &str = "[[listener]]\nservice = \"upper\"\nurl = \"tcp://h:1\"\n\
 fn an_error_in_a_file_is_named_with_its_line() {
     for (text, line, names) in [
         ("drain = \"1s\"\nfrob = 1\n", 2, &["frob"][..]),
-        ("\n\ndrain = 10\n", 3, &["drain: ", "10s"]),
+        ("\n\ndrain = -10\n", 3, &["drain: ", "10s"]),
         ("drain = true\n", 1, &["drain: ", "found boolean"]),
         ("drain = \"\"\n", 1, &["drain: "]),
         ("drain = \"1s\"\nhttp = []\n", 2, &["http: ", "empty"]),
@@ -136,7 +136,7 @@ fn an_error_in_a_file_is_named_with_its_line() {
             &["listener", "same address"],
         ),
         ("http = [\"h:1\",\n\"h:1\"]\n", 2, &["http", "same address"]),
-        ("drain = \"10\"\n", 1, &["10s"]),
+        ("drain = \"10x\"\n", 1, &["10s"]),
         ("http = [\"127.0.0.1\"]\n", 1, &["no port"]),
         ("max-message = -1\n", 1, &["-1"]),
         ("[[listener]]\nservice = \"upper\"\n", 1, &["url"]),
@@ -413,7 +413,7 @@ fn a_listener_is_given_as_often_as_wanted() {
 type Setting = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
 
 /// All settings whose values can be checked alone. (The addresses are only parsed, not bound.)
-const SETTINGS: [Setting; 27] = [
+const SETTINGS: [Setting; 28] = [
     (
         "http",
         &["127.0.0.1:0", "[::1]:80", "localhost:1", "my_host-1.example.:65535"],
@@ -566,6 +566,19 @@ const SETTINGS: [Setting; 27] = [
         &[("a.example:80", "expected a host name"), ("10.0.0.0/40", "expected a host name")],
     ),
     (
+        "forward",
+        &[
+            "5433=wss://h/db#max=2",
+            "[::1]:1=tcp://h:1",
+            "unix:///run/x?mode=660=udp://h:1?framing=length",
+        ],
+        &[
+            ("5433", "expected LISTEN=URL"),
+            ("5433=udp://h:1", "framing=length"),
+            ("x=tcp://h:1", "no port"),
+        ],
+    ),
+    (
         "web-root",
         &["/"],
         &[("/nowhere/at/all", "not a directory"), ("/dev/null", "not a directory")],
@@ -638,6 +651,13 @@ fn in_a_file(name: &str, value: &str) -> (String, String) {
     match name {
         "listen" => table("listener", "service"),
         // The first `=` separates key and value, except behind a query.
+        "forward" => {
+            let (listen, url) = value.rsplit_once("=udp:").map_or_else(
+                || value.split_once('=').unwrap_or(("", "")),
+                |(listen, _)| (listen, &value[listen.len() + 1..]),
+            );
+            (format!("[[forward]]\nlisten = {listen:?}\nurl = {url:?}\n"), "forward".to_owned())
+        }
         "route" => match value.split_once("?y=") {
             Some((path, url)) => {
                 (format!("[[route]]\npath = \"{path}?y\"\nurl = {url:?}\n"), "route".to_owned())
@@ -820,7 +840,10 @@ fn a_console_without_chat_has_no_effect() {
     let arguments = ["serve", "--console", "--http=127.0.0.1:0", "--route=/x=service:upper"];
     let terminal = Terminal::start(ECHOGATE, &arguments);
     let (status, printed) = terminal.wait();
-    assert!(printed.contains("--console has no effect: no listener and no route"), "{printed}");
+    assert!(
+        printed.contains("--console has no effect: no listener, route or forward"),
+        "{printed}"
+    );
     assert_eq!(status.code(), Some(2), "{printed}");
 }
 
@@ -906,7 +929,7 @@ fn a_listener_takes_its_options_and_no_others() {
         ("operator=unixgram:///run/x.sock", Some("operator needs a stream socket")),
         ("operator=tcp://127.0.0.1:0?once", Some("once cannot be used with the service operator")),
         ("upper=unix://relative", Some("absolute path")),
-        ("upper=service:echo", Some("a listener takes")),
+        ("upper=service:echo", Some("a socket to listen on is tcp://")),
     ] {
         let output = echogate().args(["check", "--listen", spec]).output().unwrap();
         match complaint {
@@ -983,7 +1006,8 @@ fn a_route_takes_its_options_and_no_others() {
         ("tcp://h:1?protocol=a@b", Some("protocol=\"a@b\"")),
         ("tcp://h:1?proxy=v3", Some("proxy=\"v3\"")),
         ("service:upper?proxy=v1", Some("proxy")),
-        ("udp://h:1", Some("udp")),
+        ("udp://h:1?max=5", None),
+        ("ftp://h:1", Some("unknown scheme \"ftp\"")),
     ] {
         let output = echogate().args(["check", &format!("--route=/x={url}")]).output().unwrap();
         match complaint {

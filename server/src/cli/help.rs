@@ -25,6 +25,7 @@ pub(super) const EXAMPLES: &str = concat!(
 Examples:
   echogate                              serve, with the page on http://127.0.0.1:8080/
   echogate connect                      connect to the service upper of that server
+  echogate listen 9000                  wait for one client, as nc -l does
   echogate gateway 6080 localhost:5900  make a VNC server available to browsers
   echogate help connect                 show the help of a command
   echogate man | man -l -               show the manual page

@@ -86,13 +86,13 @@ Examples:
 
 const LONG_EXAMPLES: &str = "\
 On a terminal, connect is a prompt: each line is a message, and Ctrl-D ends the input. In a pipe,
-bytes are sent and written unchanged. With --once, --count, --hex, --text, --timing or --reconnect
-each line of the input is a message instead; so is each line typed into a pipeline over WebSocket
-and datagrams.
+bytes are sent and written unchanged. Over WebSocket without --binary, and with --once, --count,
+--hex, --timing or --reconnect, each line of the input is a message instead, and each message
+received is written as a line; so it is for lines typed into a pipeline over datagrams.
 
-A line is sent with a newline over a byte stream. Over WebSocket (as a text message), UDP and Unix
-datagram sockets it is sent without one, since messages have boundaries there. In a pipe over
-datagrams each read of the input is one datagram, of at most 65,507 bytes over UDP. The client
+A line is sent with a newline over a byte stream (CR LF with --crlf). Over WebSocket (as a text
+message), UDP and Unix datagram sockets it is sent without one, since messages have boundaries there.
+In a pipe over datagrams each read of the input is one datagram, of at most 65,507 bytes over UDP. The client
 pauses while 32 datagrams (8 over a Unix socket) or 64 KiB are unanswered, for at most --wait.
 
 At the end of the input, the client half-closes TCP, TLS and Unix sockets, and WebSocket with
@@ -101,6 +101,13 @@ client waits up to 30 s for a reply after the last message (with --message, --no
 --once, for one reply per message), then until nothing has come for 1 s, or for twice the slowest
 reply time; then it closes the WebSocket. Messages that the server sends before the first one of the
 client are no replies. --wait TIME sets one limit for all of this, over every transport.
+
+Over WebSocket, lines typed at the prompt that begin with a slash are commands: /ping [TEXT],
+/pong [TEXT] and /close [CODE [REASON]]; a line that begins with // is sent with one slash. In a pipe
+there are no commands.
+
+A pipe over TCP or TLS that is cut, because this process is killed or fails, resets the connection,
+so that the server does not take a part of the input for all of it.
 
 If the server ends its direction first, the input is still sent, until it pauses for 1 s or --wait,
 or the server refuses it.
@@ -118,7 +125,11 @@ Examples:
       Binary data in hexadecimal, in both directions.
   tail -f log | echogate connect --reconnect tls://collector.example:6514 --ca ca.pem
       Lines to a server that is not always available.
-  echogate connect --half-close ws://127.0.0.1:8080/ws <file >answer
+  echo '{\"op\":1}' | echogate connect -H 'X-Key: abc' https://api.example/socket
+      A text message over WebSocket, and its reply.
+  echogate connect -v --crlf mail.example 25
+      A prompt to a host and port, with the steps of the connection.
+  echogate connect --half-close --binary ws://127.0.0.1:8080/ws <file >answer
       A whole file through the gateway, and the whole reply.
   echogate connect --message subscribe --stay wss://user:password@events.example/
       All messages that the server pushes, until it ends.

@@ -213,6 +213,8 @@ pub(super) async fn finish(
     by_silence: bool,
 ) -> Result<UploadEnd, SessionError> {
     sender.finish().await.map_err(SessionError::Connection)?;
+    // A client owes no reply.
+    let expected = if peer.role == PeerRole::Client { Expected::Optional } else { expected };
     let has_limit = by_silence || !matches!(wait, Wait::Default | Wait::UntilPeerEnds);
     if sender.half_closes() && !has_limit {
         if !sender.closes_last() {

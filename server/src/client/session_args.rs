@@ -15,7 +15,7 @@ use super::{
         pipe::Pipe,
     },
     pending_replies::Wait,
-    transport::Kind,
+    target::TransportKind,
 };
 
 /// The advice for an input whose lines are not text: over WebSocket, and over other transports.
@@ -59,7 +59,7 @@ pub(super) struct SessionArgs {
 /// The choices of a command beyond [`SessionArgs`].
 #[derive(Debug)]
 pub(super) struct SessionPlan {
-    pub(super) transport: Kind,
+    pub(super) transport: TransportKind,
     /// The endpoint, for the greeting of the prompt.
     pub(super) url: String,
     /// The messages of a timer instead of those of the input.
@@ -73,11 +73,11 @@ pub(super) struct SessionPlan {
 
 impl SessionArgs {
     /// Refuses options that the transport has no use for.
-    pub(super) fn check(&self, transport: Kind) -> Result<(), String> {
+    pub(super) fn check(&self, transport: TransportKind) -> Result<(), String> {
         let flags = [
-            ("--text", self.text, Kind::WebSocket),
-            ("--binary", self.binary, Kind::WebSocket),
-            ("--crlf", self.crlf, Kind::Stream),
+            ("--text", self.text, TransportKind::WebSocket),
+            ("--binary", self.binary, TransportKind::WebSocket),
+            ("--crlf", self.crlf, TransportKind::Stream),
         ];
         let wrong = flags.iter().find(|(_, given, kind)| *given && *kind != transport);
         match wrong {
@@ -91,7 +91,7 @@ impl SessionArgs {
         let (input, output) = (io::stdin().is_terminal(), io::stdout().is_terminal());
         let options = MessageOptions {
             format: OutputFormat { terminal: output, hex: self.hex },
-            commands: plan.transport == Kind::WebSocket,
+            commands: plan.transport == TransportKind::WebSocket,
             timing: plan.timing,
             quiet: self.quiet,
             verbose: self.verbose,
@@ -125,9 +125,9 @@ impl SessionArgs {
             || self.hex
             || plan.count.is_some()
             || match plan.transport {
-                Kind::WebSocket => !self.binary,
-                Kind::Datagram => typed,
-                Kind::Stream => false,
+                TransportKind::WebSocket => !self.binary,
+                TransportKind::Datagram => typed,
+                TransportKind::Stream => false,
             }
     }
 }

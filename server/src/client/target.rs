@@ -9,10 +9,7 @@ use echogate_proto::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::{
-    target_args::{Header, TargetArgs},
-    transport::Kind,
-};
+use super::target_args::{Header, TargetArgs};
 use crate::net::{
     happy_eyeballs::ConnectOptions,
     proxy::{
@@ -31,6 +28,25 @@ pub(super) enum Target {
     Udp(HostPort, ConnectOptions),
     UnixGram(UnixPath),
     WebSocket(Upgrade),
+}
+
+/// The kinds of transports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TransportKind {
+    Stream,
+    WebSocket,
+    Datagram,
+}
+
+impl TransportKind {
+    /// The schemes of the kind, for errors.
+    pub(super) fn schemes(self) -> &'static str {
+        match self {
+            TransportKind::Stream => "tcp://, tls:// and unix://",
+            TransportKind::WebSocket => "ws:// and wss://",
+            TransportKind::Datagram => "udp:// and unixgram://",
+        }
+    }
 }
 
 /// A WebSocket upgrade request.
@@ -102,11 +118,11 @@ impl Target {
     }
 
     /// The kind of transport.
-    pub(super) fn kind(&self) -> Kind {
+    pub(super) fn kind(&self) -> TransportKind {
         match self {
-            Target::Tcp(_) | Target::Tls(..) | Target::Unix(_) => Kind::Stream,
-            Target::Udp(..) | Target::UnixGram(_) => Kind::Datagram,
-            Target::WebSocket(_) => Kind::WebSocket,
+            Target::Tcp(_) | Target::Tls(..) | Target::Unix(_) => TransportKind::Stream,
+            Target::Udp(..) | Target::UnixGram(_) => TransportKind::Datagram,
+            Target::WebSocket(_) => TransportKind::WebSocket,
         }
     }
 
@@ -134,7 +150,7 @@ impl Target {
 }
 
 fn websocket_only(flag: &str) -> String {
-    format!("{flag} is valid with {} only", Kind::WebSocket.schemes())
+    format!("{flag} is valid with {} only", TransportKind::WebSocket.schemes())
 }
 
 /// The verification of the server at `at`, and the certificate for it.

@@ -16,7 +16,8 @@ use tracing::{
 use crate::terminal::Screen;
 
 /// The modules whose debug events are shown.
-const MODULES: [&str; 4] = [
+const MODULES: [&str; 5] = [
+    "echogate::net::resolve",
     "echogate::net::happy_eyeballs",
     "echogate::net::proxy",
     "echogate::net::tls",
@@ -53,7 +54,7 @@ impl Subscriber for Steps {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         let target = metadata.target();
         *metadata.level() <= Level::DEBUG
-            && metadata.is_event()
+            && !metadata.is_span()
             && MODULES.iter().any(|module| target.starts_with(module))
     }
 

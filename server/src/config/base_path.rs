@@ -7,7 +7,7 @@ use std::{
 
 use super::route::{check_characters, is_reserved};
 
-/// A value of `--base-path`: `/tools/echogate`, without a slash at its end. It is empty for `/`.
+/// A value of `--base-path`: `/tools/echogate` without a slash at its end, and nothing for `/`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct BasePath(String);
 

@@ -8,9 +8,9 @@ use std::{
 use echogate_proto::endpoint::Address;
 
 use super::{
-    ListenAddr,
+    ListenAddr, SideKind,
     listener::parse_address,
-    upstream::{SideKind, TargetSpec},
+    upstream::TargetSpec,
     values::{SpecError, known_options, parse_bind, parse_endpoint},
 };
 

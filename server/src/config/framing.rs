@@ -5,7 +5,7 @@ use echogate_proto::{
     framing::{Framing, FramingOptions, MAX_CHUNK, MIN_CHUNK},
 };
 
-use super::upstream::SideKind;
+use super::side::SideKind;
 
 /// Parses the framing between sides of these kinds; without an option, `default`.
 ///

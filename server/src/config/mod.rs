@@ -6,7 +6,7 @@
 //! - `endpoints`: HTTP addresses, listeners, routes and forwards; `addresses`: no address twice;
 //!   `loops`: no route or forward leads to itself
 //! - `listener`, `route`, `forward`: their specifications; `upstream`: the URL of the last two, with
-//!   `framing` and `headers` as its options
+//!   `framing` and `headers` as its options, and `side` the kinds of its clients
 //! - `http_address`, `base_path`, `origin`, `values`: the other values; `secrets`, `tls`: token,
 //!   certificate, key
 //! - `proxies`: the proxies through which upstreams are connected to
@@ -29,6 +29,7 @@ mod origin;
 mod proxies;
 mod route;
 mod secrets;
+mod side;
 mod sources;
 mod tls;
 mod upstream;
@@ -52,8 +53,9 @@ pub(crate) use self::{
     listener::{ListenAddr, ListenerSpec, SocketPath},
     origin::{AllowedOrigin, Origin, default_port},
     route::{ANY_PATH, PAGE_PATHS, RouteSpec, is_reserved},
+    side::SideKind,
     sources::Sources,
-    upstream::{SideKind, TargetSpec, UpstreamSpec, WebSocketSpec},
+    upstream::{TargetSpec, UpstreamSpec, WebSocketSpec},
     values::{Zone, parse_duration},
 };
 use self::{

@@ -3,7 +3,8 @@
 use std::str::FromStr;
 
 use super::{
-    upstream::{SideKind, TargetSpec, UpstreamSpec},
+    SideKind,
+    upstream::{TargetSpec, UpstreamSpec},
     values::SpecError,
 };
 use crate::{service::Service, text::escape::escape};

@@ -17,6 +17,7 @@ use super::{
     framing::parse_framing,
     headers::{parse_headers, parse_names},
     secrets::warn_of_access,
+    side::SideKind,
     values::{Count, check_host, known_options},
 };
 use crate::{
@@ -28,17 +29,6 @@ use crate::{
     service::Service,
     text::escape::escape,
 };
-
-/// The kind of data that a side of a route or a forward carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SideKind {
-    /// A stream of bytes.
-    Stream,
-    /// WebSocket messages.
-    WebSocket,
-    /// Datagrams.
-    Datagrams,
-}
 
 /// The upstream of a route or a forward, with the options of its URL.
 #[derive(Clone, Debug)]

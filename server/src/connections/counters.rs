@@ -90,7 +90,7 @@ impl Counters {
         self.refused[why as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts one datagram that was received and is not answered.
+    /// Counts one datagram that was received and is not answered or not passed on.
     pub(crate) fn datagram_dropped(&self) {
         self.datagrams_dropped.fetch_add(1, Ordering::Relaxed);
     }
@@ -102,7 +102,7 @@ impl Counters {
             .map(|why| (why, self.refused[why as usize].load(Ordering::Relaxed)))
     }
 
-    /// Datagrams that were received and not answered so far.
+    /// Datagrams that were received and not answered or not passed on so far.
     pub(crate) fn datagrams_dropped(&self) -> u64 {
         self.datagrams_dropped.load(Ordering::Relaxed)
     }

@@ -20,9 +20,10 @@
 //! not read stops the relay from reading the other peer, and memory is bounded by one read in each
 //! direction.
 //!
-//! The end of a connection is implemented in four files: state.rs has its states, with their
-//! diagram; close.rs the closing handshake; timeouts.rs the deadlines; and delivery.rs the delivery
-//! of the bytes that the WebSocket peer sent before its end. The stream ends in order (FIN, with
+//! The end of a connection is implemented in five files: state.rs has its states, with their
+//! diagram; events.rs the effect of the end of one side on the other; close.rs the closing
+//! handshake; timeouts.rs the deadlines; and delivery.rs the delivery of the bytes that the
+//! WebSocket peer sent before its end. The stream ends in order (FIN, with
 //! TLS after a close_notify) only if the WebSocket peer has declared its output complete, by a Close
 //! or by the end of input of half-close. Otherwise, if for example the peer vanishes, violates the
 //! protocol or does not answer, the stream ends by a reset, so that nothing truncated looks
@@ -31,6 +32,7 @@
 mod close;
 mod delivery;
 mod end;
+mod events;
 mod messages_to_stream;
 mod payload;
 mod role;

@@ -1,9 +1,9 @@
-//! The connection to a route's upstream, and the failures of dialling.
+//! The connection to the upstream of a route or a forward, and the failures of dialling.
 
-use std::{fmt, io, time::Duration};
+use std::{fmt, io, sync::Arc, time::Duration};
 
 use axum::http::{HeaderMap, StatusCode, header};
-use echogate_proto::close::CloseCode;
+use echogate_proto::{close::CloseCode, endpoint::HostPort};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpStream, UnixStream},
@@ -17,12 +17,18 @@ use super::{
 use crate::text::io_error::describe;
 use crate::{
     config::WebSocketSpec,
-    connections::{counters::Refusal, registry::Peer},
+    connections::{
+        counters::{Counters, Refusal},
+        registry::Peer,
+    },
     gateway::in_memory::InMemoryStream,
     net::{
+        connected_datagrams::{ConnectedSocket, Udp},
+        datagram_upstream::ConnectedDatagrams,
         hairpin::Hairpin,
         happy_eyeballs::ConnectError,
         proxy::{self, ConnectionError, Destination, ProxyError, ProxyFailure},
+        resolve,
         stream::Stream,
         tls::client::{ClientTls, TlsError},
         websocket::{Opened, Opening, OpeningError, Rejection},
@@ -66,6 +72,7 @@ impl Upstream {
         &self,
         request: DialRequest,
         within: Duration,
+        counters: &Arc<Counters>,
     ) -> Result<Connected, DialError> {
         let limit = Limit { within, deadline: Instant::now() + within };
         let DialRequest { client, prelude, headers } = request;
@@ -89,7 +96,13 @@ impl Upstream {
             Upstream::WebSocket(spec, to) => {
                 return limit.websocket(spec, to, headers).await.map(Connected::WebSocket);
             }
-            Upstream::Udp(_) | Upstream::UnixGram(_) => todo!(),
+            Upstream::Udp(at) => {
+                return Ok(datagrams(ConnectedSocket::Udp(limit.udp(at).await?), counters));
+            }
+            Upstream::UnixGram(path) => {
+                let socket = limit.apply(async { ConnectedSocket::unix(path) }).await?;
+                return Ok(datagrams(socket, counters));
+            }
             Upstream::Service(backend) => {
                 let stream = InMemoryStream::new(backend.open(client, false));
                 return Ok(Connected::Stream(UpstreamStream::InMemory(stream)));
@@ -149,6 +162,21 @@ impl Limit {
     ) -> Result<Stream, DialError> {
         let stream = self.tcp(to, prelude).await?;
         self.apply(trust.connect("upstream", stream)).await.map(Stream::from)
+    }
+
+    /// Opens a UDP socket that is connected to the first address of `at` to which there is a route.
+    async fn udp(&self, at: &HostPort) -> Result<Udp, DialError> {
+        let resolved = timeout_at(self.deadline, resolve::addresses(at)).await;
+        let addresses = resolved.map_err(|_| self.timed_out())?;
+        let addresses = addresses.map_err(|error| DialError::unresolved(&error))?;
+        let mut last = io::Error::other("the host name has no address");
+        for address in &addresses {
+            match Udp::connect(*address, None).await {
+                Ok(socket) => return Ok(socket),
+                Err(error) => last = error,
+            }
+        }
+        Err(self.error(&last, addresses.len()))
     }
 
     /// Connects to a WebSocket server. The header fields `more` are sent beside those of its URL,
@@ -259,6 +287,11 @@ impl DialError {
         let reason = format!("the upstream's host name cannot be resolved: {cause}");
         DialError::new(StatusCode::BAD_GATEWAY, Refusal::UpstreamUnresolved, reason)
     }
+}
+
+fn datagrams(socket: ConnectedSocket, counters: &Arc<Counters>) -> Connected {
+    let datagrams = ConnectedDatagrams::new(socket, counters.clone());
+    Connected::Stream(UpstreamStream::Datagrams(datagrams.into()))
 }
 
 /// Disables Nagle's algorithm and sends `prelude`.

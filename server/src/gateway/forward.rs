@@ -1,4 +1,4 @@
-//! The connection of a forward's client: it is passed to the upstream.
+//! The clients of a forward, whose data is passed to the upstream.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -8,29 +8,40 @@ use futures_util::FutureExt;
 
 use super::{
     Forward, Target, bridge,
+    datagram_sessions::DatagramSession,
     dial::{DialError, DialRequest},
     relay::streams,
+    streams::UpstreamStream,
     upstream::{Connected, Upstream, WebSocketStream},
 };
 use crate::{
-    config::SideKind,
     connections::{
         limits::ConnectionPermit,
-        registry::{ConnectionInfo, GatewayInfo, Peer},
+        registry::{ConnectionInfo, GatewayInfo, Peer, RegistryGuard},
     },
     context::ServerContext,
     net::{
+        length_prefix::LengthPrefixed,
         proxy_protocol::ProxiedAddresses,
         stream::{Stream, Transport},
     },
 };
 
-/// Passes a connection to the upstream. `destination` is the address that the client connected to,
-/// where it is known. A client whose upstream cannot be reached is reset.
+/// The client of a forward.
+#[derive(Debug)]
+pub(crate) enum ForwardClient {
+    /// A byte stream.
+    Stream(Stream),
+    /// The datagrams of one sender.
+    Session(DatagramSession),
+}
+
+/// Passes a client's data to the upstream and back. `destination` is the address that the client
+/// connected to, where it is known. A client whose upstream cannot be reached is reset.
 pub(crate) async fn forward(
     context: Arc<ServerContext>,
     forward: Arc<Forward>,
-    mut stream: Stream,
+    mut client: ForwardClient,
     peer: Peer,
     destination: Option<SocketAddr>,
     permit: ConnectionPermit,
@@ -39,7 +50,9 @@ pub(crate) async fn forward(
         Ok(upstream) => upstream,
         Err(DialError { reason, refusal, .. }) => {
             context.counters.refused(refusal);
-            stream.reset_on_drop();
+            if let ForwardClient::Stream(stream) = &mut client {
+                stream.reset_on_drop();
+            }
             return tracing::info!(%peer, forward = %forward.name, "refused: {reason}");
         }
     };
@@ -51,30 +64,61 @@ pub(crate) async fn forward(
         gateway: gateway.if_any(),
     };
     let entry = context.registry.enter(info, Some(permit));
-    let target = &forward.target;
+    relay(&context, client, upstream, &forward.target, entry);
+}
+
+/// Starts the relay between two sides. Relays with a datagram socket are in the runtime, to which
+/// such sockets belong, and all others on event loops.
+fn relay(
+    context: &ServerContext,
+    client: ForwardClient,
+    upstream: Connected,
+    target: &Target,
+    entry: RegistryGuard,
+) {
+    use Connected::{Stream, WebSocket};
+    use ForwardClient::Session;
+
     let (config, drain) = (target.config.clone(), &context.bridges.drain);
-    match upstream {
-        Connected::Stream(upstream) => {
-            let relay = streams::run(stream, upstream, config.idle_timeout, entry, drain);
-            spawn(&context, relay, target);
+    let (idle, prefix) = (config.idle_timeout, config.framing_options.prefix);
+    match (client, upstream) {
+        (ForwardClient::Stream(client), Stream(UpstreamStream::Datagrams(upstream))) => {
+            let client = LengthPrefixed::new(client, prefix);
+            in_runtime(context, streams::run(client, *upstream, idle, entry, drain));
         }
-        Connected::WebSocket(WebSocketStream { stream: websocket, early, protocol }) => {
+        (ForwardClient::Stream(client), Stream(upstream)) => {
+            let relay = streams::run(client, upstream, idle, entry, drain);
+            context.spawn_on_loop(&context.bridges, relay);
+        }
+        (Session(client), Stream(UpstreamStream::Datagrams(upstream))) => {
+            in_runtime(context, streams::run(client, *upstream, idle, entry, drain));
+        }
+        (Session(client), Stream(upstream)) => {
+            let upstream = LengthPrefixed::new(upstream, prefix);
+            in_runtime(context, streams::run(client, upstream, idle, entry, drain));
+        }
+        (client, WebSocket(WebSocketStream { stream: websocket, early, protocol })) => {
             let half_close = protocol.as_deref() == Some(HALF_CLOSE);
             let negotiated = bridge::Negotiated { config, half_close };
             let role = Role::Client;
-            let relay = bridge::run(role, websocket, stream, &early, negotiated, entry, drain);
-            spawn(&context, relay, target);
+            match client {
+                ForwardClient::Stream(client) => {
+                    let relay =
+                        bridge::run(role, websocket, client, &early, negotiated, entry, drain);
+                    context.spawn_on_loop(&context.bridges, relay);
+                }
+                Session(client) => {
+                    let relay =
+                        bridge::run(role, websocket, client, &early, negotiated, entry, drain);
+                    in_runtime(context, relay);
+                }
+            }
         }
     }
 }
 
-/// Carries a relay on an event loop, or in the runtime, to which datagram sockets belong.
-fn spawn(context: &ServerContext, relay: impl Future + Send + 'static, target: &Target) {
-    if target.upstream.kind() == SideKind::Datagrams {
-        context.bridges.tracker.spawn(relay.map(drop));
-    } else {
-        context.spawn_on_loop(&context.bridges, relay);
-    }
+fn in_runtime(context: &ServerContext, relay: impl Future + Send + 'static) {
+    context.bridges.tracker.spawn(relay.map(drop));
 }
 
 /// Connects to the upstream of a forward for a client.
@@ -100,5 +144,5 @@ async fn dial(
     }
     let request =
         DialRequest { client: peer.clone(), prelude: prelude.unwrap_or_default(), headers };
-    target.upstream.dial(request, context.settings.dial_timeout).await
+    target.upstream.dial(request, context.settings.dial_timeout, &context.counters).await
 }

@@ -54,7 +54,7 @@ impl InMemoryStream {
 
     /// The input that the service has not processed yet. Until the input ends, nothing counts as in
     /// flight; from then on something does until the service has ended.
-    pub(crate) fn in_flight(&self) -> InFlight {
+    pub(crate) fn unread(&self) -> InFlight {
         match &self.service {
             Service::Driven(served) if served.pipe.shut && served.ended.is_none() => {
                 InFlight::unfinished(served.pipe.to_service.len())

@@ -7,13 +7,17 @@
 //! - [`forward`]: a connection that is passed to an upstream
 //! - [`upstream`], [`dial`]: upstreams, and connections to them; [`in_memory`]: one to a built-in
 //!   service
-//! - [`streams`]: the streams of the two sides of a bridge
+//! - [`streams`]: the streams of the two sides of a bridge; [`failure`]: the description of a failed
+//!   connection
 //! - [`bridge`]: the relay between a WebSocket and a byte stream, in either role; [`relay`]: the one
 //!   between two sides of the same kind; [`websocket`]: the parts that relays with a WebSocket side
 //!   share; [`masking_key`]: the keys of a client's frames
+//! - [`datagram_sessions`]: the senders to a bound datagram socket, as clients of a relay
 
 pub(crate) mod bridge;
+pub(crate) mod datagram_sessions;
 pub(crate) mod dial;
+pub(in crate::gateway) mod failure;
 pub(crate) mod forward;
 pub(crate) mod handshake;
 pub(crate) mod in_memory;

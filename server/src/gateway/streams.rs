@@ -13,7 +13,10 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::in_memory::InMemoryStream;
-use crate::net::stream::{Stream, Transport, forward_transport};
+use crate::net::{
+    datagram_upstream::ConnectedDatagrams,
+    stream::{Stream, Transport, forward_transport},
+};
 
 /// The stream of a WebSocket client.
 #[derive(Debug)]
@@ -31,17 +34,21 @@ pub(crate) enum UpstreamStream {
     Net(Stream),
     /// A built-in service in this process.
     InMemory(InMemoryStream),
+    /// A datagram socket, whose every read and every write is one datagram. In a box, so that other
+    /// streams are not larger.
+    Datagrams(Box<ConnectedDatagrams>),
 }
 
 forward_transport!(ClientStream { Net, Http2 });
-forward_transport!(UpstreamStream { Net, InMemory });
+forward_transport!(UpstreamStream { Net, InMemory, Datagrams });
 
 impl UpstreamStream {
-    /// The local address, if the stream is a TCP connection.
+    /// The local address, if the stream is a TCP connection or a UDP socket.
     pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
         match self {
             UpstreamStream::Net(stream) => stream.local_addr().ok(),
             UpstreamStream::InMemory(_) => None,
+            UpstreamStream::Datagrams(socket) => socket.local_addr(),
         }
     }
 }
@@ -134,7 +141,7 @@ impl Transport for InMemoryStream {
     }
 
     fn in_flight(&self) -> Option<InFlight> {
-        Some(InMemoryStream::in_flight(self))
+        Some(self.unread())
     }
 
     fn reset_on_drop(&mut self) {

@@ -163,7 +163,8 @@ async fn admit(
     };
     let request =
         DialRequest { client: client.peer.clone(), prelude: prelude.unwrap_or_default(), headers };
-    let upstream = target.upstream.dial(request, context.settings.dial_timeout).await?;
+    let (within, counters) = (context.settings.dial_timeout, &context.counters);
+    let upstream = target.upstream.dial(request, within, counters).await?;
     Ok((connection_permit, exemption, upstream))
 }
 

@@ -95,7 +95,7 @@ pub(super) async fn metrics(State(context): State<Arc<ServerContext>>) -> impl I
         (
             "datagrams_dropped_total",
             "counter",
-            "Datagrams that were received and not answered.",
+            "Datagrams that were received and not answered or not passed on.",
             dropped,
         ),
         (

@@ -15,6 +15,7 @@ use std::{
 
 use echogate_proto::endpoint::UnixPath;
 use futures_util::FutureExt;
+use socket2::SockRef;
 use tokio::{
     io::{Interest, ReadBuf},
     net::{UdpSocket, UnixDatagram},
@@ -72,6 +73,22 @@ impl ConnectedSocket {
             ConnectedSocket::Unix { socket, .. } => socket.poll_send(cx, bytes),
         }
         .map_ok(drop)
+    }
+
+    /// Sends a datagram without waiting.
+    ///
+    /// # Errors
+    ///
+    /// Those of send(2). `WouldBlock` if the send buffer, or the receive queue of a Unix socket, is
+    /// full.
+    pub(crate) fn try_send(&self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            ConnectedSocket::Udp(udp) => {
+                SockRef::from(&*udp.socket).send(bytes).map_err(icmp_error)
+            }
+            ConnectedSocket::Unix { socket, .. } => SockRef::from(socket).send(bytes),
+        }
+        .map(drop)
     }
 
     /// Receives a datagram, cut to the size of `buffer`. Only the latest caller is woken.

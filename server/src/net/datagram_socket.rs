@@ -1,6 +1,10 @@
 //! Bound datagram sockets, UDP and Unix.
 
-use std::{io, net::SocketAddr, os::fd::AsRawFd};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    os::fd::AsRawFd,
+};
 
 use echogate_proto::api::Kind;
 use nix::sys::socket::{MsgFlags, UnixAddr, recvfrom, sendto};
@@ -25,12 +29,31 @@ pub(crate) enum DatagramSocket {
 }
 
 /// The sender of a datagram, which the answer is sent to.
+#[derive(Clone, Debug)]
 pub(crate) enum Sender {
     Udp(SocketAddr, PacketInfo),
     UnixGram(UnixAddr),
 }
 
+/// The addresses of a datagram, by which datagrams of one sender to one local address are told from
+/// others.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Flow {
+    /// The sender, and the local address if the system reports it.
+    Udp(SocketAddr, Option<IpAddr>),
+    /// The sender.
+    UnixGram(UnixAddr),
+}
+
 impl Sender {
+    /// The addresses of the datagram.
+    pub(crate) fn flow(&self) -> Flow {
+        match self {
+            Sender::Udp(from, local) => Flow::Udp(*from, local.ip()),
+            Sender::UnixGram(from) => Flow::UnixGram(*from),
+        }
+    }
+
     /// The sender as shown in the registry and the log.
     pub(crate) fn peer(&self) -> Peer {
         match self {
@@ -95,10 +118,24 @@ impl DatagramSocket {
     /// Those of sendmsg(2) and sendto(2). On a Unix socket that includes a full receive queue:
     /// waiting for one client would delay all others.
     pub(crate) async fn send(&self, bytes: &[u8], to: &Sender) -> io::Result<()> {
+        match self {
+            DatagramSocket::Udp(socket) => {
+                socket.async_io(Interest::WRITABLE, || self.try_send(bytes, to)).await
+            }
+            DatagramSocket::UnixGram(..) => self.try_send(bytes, to),
+        }
+    }
+
+    /// Sends one datagram to the sender of another, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// Those of sendmsg(2) and sendto(2). `WouldBlock` if the send buffer, or the receive queue of a
+    /// Unix socket, is full.
+    pub(crate) fn try_send(&self, bytes: &[u8], to: &Sender) -> io::Result<()> {
         match (self, to) {
             (DatagramSocket::Udp(socket), Sender::Udp(to, local)) => {
-                let send = || packet_info::send(socket, bytes, *to, local);
-                socket.async_io(Interest::WRITABLE, send).await
+                packet_info::send(socket, bytes, *to, local)
             }
             (DatagramSocket::UnixGram(socket, _), Sender::UnixGram(to)) => {
                 sendto(socket.as_raw_fd(), bytes, to, MsgFlags::MSG_DONTWAIT)?;

@@ -1,9 +1,10 @@
 //! Sockets of every family, TLS, and the addresses that proxies name.
 //!
 //! - [`listener`], [`datagram_socket`]: bound sockets of every family; [`connected_datagrams`]:
-//!   connected datagram sockets; `packet_info`: the local address of a datagram; [`socket_file`]:
-//!   the files of Unix sockets; [`own_sockets`]: this server's datagram sockets
-//! - [`stream`]: byte streams of clients and upstreams; [`tls`]
+//!   connected datagram sockets; [`datagram_upstream`]: one of them as an upstream; `packet_info`:
+//!   the local address of a datagram; [`socket_file`]: the files of Unix sockets; [`own_sockets`]: this server's datagram sockets
+//! - [`stream`]: byte streams of clients and upstreams; [`tls`]; [`length_prefix`]: the records of a
+//!   byte stream
 //! - [`resolve`]: host names to addresses; [`happy_eyeballs`]: a TCP connection to one of a
 //!   host's addresses; [`proxy`]: one through a proxy
 //! - [`hairpin`]: connections of the gateway to this server's own listeners
@@ -15,10 +16,12 @@
 pub(crate) mod authority;
 pub(crate) mod connected_datagrams;
 pub(crate) mod datagram_socket;
+pub(crate) mod datagram_upstream;
 pub(crate) mod forwarded;
 pub(crate) mod hairpin;
 pub(crate) mod happy_eyeballs;
 pub(crate) mod hops;
+pub(crate) mod length_prefix;
 pub(crate) mod listener;
 pub(crate) mod networks;
 pub(crate) mod own_sockets;

@@ -3,7 +3,7 @@
 
 use std::{
     io::{self, IoSlice, IoSliceMut},
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::fd::AsRawFd,
 };
 
@@ -22,6 +22,19 @@ pub(crate) enum PacketInfo {
     V4(in_pktinfo),
     V6(in6_pktinfo),
     Unknown,
+}
+
+impl PacketInfo {
+    /// The local address, if the system reports it.
+    pub(crate) fn ip(&self) -> Option<IpAddr> {
+        match self {
+            PacketInfo::V4(info) => {
+                Some(Ipv4Addr::from_bits(u32::from_be(info.ipi_spec_dst.s_addr)).into())
+            }
+            PacketInfo::V6(info) => Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).into()),
+            PacketInfo::Unknown => None,
+        }
+    }
 }
 
 /// Asks the system to report the local address of each datagram.

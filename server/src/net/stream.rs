@@ -154,7 +154,7 @@ macro_rules! forward_transport {
 
             fn in_flight(&self) -> Option<echogate_event_loop::InFlight> {
                 match self {
-                    $($enum::$variant(stream) => $crate::net::stream::Transport::in_flight(stream),)+
+                    $($enum::$variant(stream) => stream.in_flight(),)+
                 }
             }
 

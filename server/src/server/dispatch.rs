@@ -5,7 +5,10 @@ use std::{future::poll_fn, net::SocketAddr, pin::pin, sync::Arc, time::Duration}
 
 use tokio::time::{Instant, sleep_until};
 
-use super::admission::{Admitted, Destination};
+use super::{
+    admission::{Admission, Admitted, Destination},
+    snapshot::Served,
+};
 use crate::{
     connections::{
         counters::Refusal,
@@ -13,9 +16,14 @@ use crate::{
         registry::{ConnectionInfo, Kind, Peer},
     },
     context::{ListenerService, ServerContext},
-    gateway::{self, Forward},
+    gateway::{
+        Forward,
+        datagram_sessions::DatagramSession,
+        forward::{self, ForwardClient},
+    },
     http,
     net::{
+        datagram_socket::Sender,
         stream::{Stream, Transport},
         tls::AppProtocol,
     },
@@ -171,8 +179,35 @@ fn serve_forward(
                 None => return,
             }
         }
-        gateway::forward::forward(context, forward, stream, peer, destination, permit).await;
+        let client = ForwardClient::Stream(stream);
+        forward::forward(context, forward, client, peer, destination, permit).await;
     });
+}
+
+/// Passes the datagrams of a new session to the upstream of a forward; false if a limit is reached
+/// or the socket is no forward's any more.
+pub(super) fn open_session(
+    admission: &Admission,
+    sender: &Sender,
+    session: DatagramSession,
+) -> bool {
+    let snapshot = admission.snapshot();
+    let Some(Served::Forward(forward)) = snapshot.served(admission.socket) else { return false };
+    let (context, peer) = (snapshot.context.clone(), sender.peer());
+    match context.limits.enter(peer.ip(), Some(&forward.target.limit)) {
+        Ok(permit) => {
+            let (forward, client) = (forward.clone(), ForwardClient::Session(session));
+            let tracker = context.bridges.tracker.clone();
+            tracker.spawn(forward::forward(context, forward, client, peer, None, permit));
+            true
+        }
+        Err(limit) => {
+            context.counters.refused(limit.refusal());
+            // At a level that is off by default: each datagram of a flood may come here.
+            tracing::debug!(%peer, forward = %forward.name, "refused: {limit}");
+            false
+        }
+    }
 }
 
 /// Shakes hands in TLS within the time `within`. None if that fails, which is logged and

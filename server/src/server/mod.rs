@@ -1,11 +1,11 @@
 //! The server: sockets are bound, announced, served, and shut down.
 //!
 //! ```text
-//! accept -> admission -> (PROXY header) -> dispatch -> http, or a service on an event loop
+//! accept -> admission -> (PROXY header) -> dispatch -> http, or a service or a forward on an event loop
 //! ```
 //!
 //! - [`accept`]: the accept loop of a listener; [`datagrams`]: the receive loop of a datagram
-//!   socket
+//!   socket of a service
 //! - [`admission`]: a permit, and the configuration that a connection keeps
 //! - [`dispatch`]: TLS, then HTTP or a service
 //! - [`snapshot`]: one configuration and what is derived from it; [`reload`]: from one to the
@@ -36,6 +36,7 @@ use self::{
 use crate::{
     config::Settings,
     context::ServerContext,
+    gateway::datagram_sessions,
     service::chat::{Hub, Token},
 };
 
@@ -159,6 +160,13 @@ impl Server {
                 let task = match bound.socket.clone() {
                     Socket::Stream(listener) => {
                         self.tasks.spawn(accept::accept(listener, admission, until, tasks))
+                    }
+                    Socket::Datagram(socket) if bound.role.is_forward() => {
+                        let counters = context.counters.clone();
+                        let open = move |sender, session| {
+                            dispatch::open_session(&admission, &sender, session)
+                        };
+                        self.tasks.spawn(datagram_sessions::serve(socket, open, counters, until))
                     }
                     Socket::Datagram(socket) => {
                         let registry = context.registry.clone();

@@ -16,9 +16,7 @@ use tokio::sync::watch;
 
 use super::sockets::{BoundSocket, BoundSockets, Purpose};
 use crate::{
-    config::{
-        BasePath, ForwardSpec, RouteSpec, Settings, SideKind, TargetSpec, UpstreamSpec,
-    },
+    config::{BasePath, ForwardSpec, RouteSpec, Settings, SideKind, TargetSpec, UpstreamSpec},
     connections::limits::Limits,
     context::{ListenerService, ServerContext},
     gateway::{Forward, Route, Target, bridge, upstream::Upstream},

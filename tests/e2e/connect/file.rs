@@ -2,7 +2,7 @@
 //! the transfer is cut.
 
 use std::{
-    env, fs,
+    fs,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     process::{Child, Command, Stdio},
@@ -18,6 +18,9 @@ use super::{
 
 /// The length of a piece of the file, no multiple of a buffer size.
 const PIECE: usize = 1_000_003;
+
+/// The pieces of more than 1 GiB.
+const GIB: usize = 1074;
 
 /// The most memory that either end may take, in KiB.
 const MAX_MEMORY: usize = 40_000;
@@ -58,10 +61,8 @@ fn assert_file_passes(mut from: Child, mut to: Child, pieces: usize) {
 
 #[test]
 fn a_file_passes_whole_in_both_directions() {
-    // 1 GiB in CI.
-    let pieces = if env::var_os("CI").is_some() { 1074 } else { 64 };
     let Listener { child, url, .. } = listen_with(&["127.0.0.1:0"], Stdio::null());
-    assert_file_passes(connect(&[&url]), child, pieces);
+    assert_file_passes(connect(&[&url]), child, GIB);
     let Listener { child, url, .. } = listen(&["127.0.0.1:0"]);
     let mut receiver = connect(&[&url]);
     drop(receiver.stdin.take());

@@ -113,6 +113,17 @@ fn the_end_of_the_input_is_a_half_close_and_an_empty_input_ends_when_the_client_
 }
 
 #[test]
+fn with_wait_a_silent_client_is_left() {
+    for endpoint in ["0", "ws://127.0.0.1:0"] {
+        let mut listener = listen(&[endpoint, "--wait", "200ms"]);
+        listener.input(b"hello\n");
+        let url = listener.url.clone();
+        assert_prints(&finish(connect(&[&url])), b"hello\n");
+        assert_eq!(listener.finish().status.code(), Some(0), "{endpoint}");
+    }
+}
+
+#[test]
 fn over_websocket_lines_are_text_messages_and_half_close_is_agreed_on() {
     let mut listener = listen(&["ws://127.0.0.1:0"]);
     listener.input(b"one\ntwo\n");
@@ -139,6 +150,7 @@ fn over_websocket_lines_are_text_messages_and_half_close_is_agreed_on() {
 #[test]
 fn over_tls_a_certificate_is_presented_and_a_client_without_tls_is_answered_in_words() {
     let authority = Authority::new();
+    authority.install(&authority.issue(&["localhost"]));
     let (cert, key) = (authority.file("cert.pem"), authority.file("key.pem"));
     let (cert, key) = (cert.to_str().unwrap(), key.to_str().unwrap());
     for endpoint in ["tls://localhost:0", "wss://localhost:0"] {
@@ -232,10 +244,14 @@ fn datagrams_are_those_of_the_first_sender() {
         let mut received = [0; 8];
         listener.child.stdout.as_mut().unwrap().read_exact(&mut received).unwrap();
         assert_eq!(&received, b"question");
-        second.stdin.as_mut().unwrap().write_all(b"not for you").unwrap();
-        drop(finish(second));
+        second.stdin.take().unwrap().write_all(b"not for you").unwrap();
+        finish(second);
         listener.child.stdin.as_mut().unwrap().write_all(b"answer").unwrap();
-        assert_prints(&finish(first), b"answer");
+        let mut received = [0; 6];
+        first.stdout.as_mut().unwrap().read_exact(&mut received).unwrap();
+        assert_eq!(&received, b"answer");
+        drop(first.stdin.take());
+        assert_prints(&finish(first), b"");
         listener.child.kill().unwrap();
         assert_eq!(listener.finish().stdout, b"", "{endpoint}");
     }

@@ -70,7 +70,14 @@ fn each_address_is_shown_with_its_result_and_nothing_without_the_flag() {
     let port = address.rsplit(':').next().unwrap();
     let output = run(&["--verbose", "localhost", port], b"hello");
     let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_lines(&stderr, &["* trying …", &format!("* connected to 127.0.0.1:{port} from …")]);
+    assert_lines(
+        &stderr,
+        &[
+            "* localhost resolved to […",
+            "* trying …",
+            &format!("* connected to 127.0.0.1:{port} from …"),
+        ],
+    );
     let output = run(&[&serve(upper)], b"hello");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }

@@ -62,15 +62,21 @@ fn how_a_websocket_server_ends_is_told_to_the_client_of_a_forward() {
         let mut client = client(&server);
         let mut upstream = RawWsServer::accept(upstream.accept(), &[]);
         upstream.send_frame(first::BINARY, b"before");
+        wait_until_read(&upstream.stream);
+        let mut kept = None;
         match code {
-            Some(code) => upstream.close(code, "over"),
-            None => reset(upstream.stream.try_clone().unwrap()),
+            Some(code) => {
+                upstream.close(code, "over");
+                kept = Some(upstream);
+            }
+            None => reset(upstream.stream),
         }
         assert_eq!(read_exactly(&mut client, 6), b"before", "{code:?}");
         let ended = client.read(&mut [0]);
         let was_reset = ended.is_err_and(|e| e.kind() == ErrorKind::ConnectionReset);
         assert_eq!(was_reset, is_reset, "{code:?}");
         let part = code.map_or("(1006)".to_owned(), |code| format!("({code})"));
+        drop(kept);
         server.wait_for_log(&["id=1", &part]);
     }
 }

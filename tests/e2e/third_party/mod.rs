@@ -2,6 +2,7 @@
 //! tests without their programs are skipped, and fail in CI.
 //!
 //! - `forwards`: psql, redis-cli, scp, dig, nc and socat through forwards
+//! - `listen`: nc, socat, websocat and wscat, at the other end of `echogate listen`
 //! - `vnc`: Xtigervnc, and noVNC in the browser
 //! - `mqtt`: mosquitto, and MQTT.js in Node
 //! - `nginx`: in front of the server, below a path
@@ -13,6 +14,7 @@
 //! - `wscat`: the terminal client
 
 mod forwards;
+mod listen;
 mod mqtt;
 mod nginx;
 mod postgres;

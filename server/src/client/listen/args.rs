@@ -14,8 +14,9 @@ use crate::{
         modes::Mode,
         pending_replies::Wait,
         session_args::{SessionArgs, SessionPlan},
+        target::TransportKind,
         target_endpoint::TargetEndpoint,
-        transport::{Kind, TransportOptions},
+        transport::TransportOptions,
     },
     config::{AllowedOrigin, ListenAddr, SocketPath},
     net::tls::server::ServerTls,
@@ -137,10 +138,10 @@ impl ListenArgs {
         };
         let kind = protocol.kind();
         self.session.check(kind)?;
-        if !self.allow_origin.is_empty() && kind != Kind::WebSocket {
+        if !self.allow_origin.is_empty() && kind != TransportKind::WebSocket {
             return Err("--allow-origin is valid with ws:// and wss:// only".to_owned());
         }
-        if self.keep_open && kind == Kind::Datagram {
+        if self.keep_open && kind == TransportKind::Datagram {
             return Err("--keep-open requires connections, which datagrams have not: their end \
                         cannot be seen"
                 .to_owned());
@@ -168,7 +169,7 @@ impl ListenArgs {
     }
 
     /// The mode that the options and the standard streams select.
-    pub(super) fn mode(&self, transport: Kind, url: &str) -> Mode {
+    pub(super) fn mode(&self, transport: TransportKind, url: &str) -> Mode {
         self.session.mode(SessionPlan {
             transport,
             url: url.to_owned(),

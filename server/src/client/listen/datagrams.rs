@@ -9,7 +9,6 @@ use std::{
 use nix::sys::socket::{self, MsgFlags, UnixAddr};
 use tokio::{io::Interest, net::UnixDatagram};
 
-use super::listener::Incoming;
 use crate::{
     client::transport::{Connection, PeerRole, TransportOptions},
     net::{
@@ -23,7 +22,7 @@ use crate::{
 pub(super) async fn connect(
     socket: Arc<DatagramSocket>,
     options: TransportOptions,
-) -> io::Result<Incoming> {
+) -> io::Result<Connection> {
     let socket = Arc::try_unwrap(socket).map_err(|_| io::Error::other("the socket is in use"))?;
     let (peer, socket) = match socket {
         DatagramSocket::Udp(socket) => {
@@ -42,8 +41,7 @@ pub(super) async fn connect(
         }
     };
     let connection = Connection::of_datagrams(socket, PeerRole::Client, options);
-    let connection = Connection { peer: Some(peer.clone()), ..connection };
-    Ok(Incoming { peer, connection: Ok(connection) })
+    Ok(Connection { peer: Some(peer), ..connection })
 }
 
 /// The sender of the next datagram, which stays in the receive queue.

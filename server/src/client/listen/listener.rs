@@ -13,7 +13,8 @@ use super::{
 use crate::{
     client::{
         session::SessionError,
-        transport::{Connection, Kind, PeerRole, TransportOptions},
+        target::TransportKind,
+        transport::{Connection, PeerRole, TransportOptions},
     },
     config::ListenAddr,
     connections::registry::Peer,
@@ -44,11 +45,11 @@ pub(super) enum Protocol {
 }
 
 impl Protocol {
-    pub(super) fn kind(&self) -> Kind {
+    pub(super) fn kind(&self) -> TransportKind {
         match self {
-            Protocol::Bytes => Kind::Stream,
-            Protocol::WebSocket(_) => Kind::WebSocket,
-            Protocol::Datagrams => Kind::Datagram,
+            Protocol::Bytes => TransportKind::Stream,
+            Protocol::WebSocket(_) => TransportKind::WebSocket,
+            Protocol::Datagrams => TransportKind::Datagram,
         }
     }
 }
@@ -93,7 +94,7 @@ impl Listener {
         Ok(Listener { settings: settings.into(), sockets, handshakes })
     }
 
-    pub(super) fn kind(&self) -> Kind {
+    pub(super) fn kind(&self) -> TransportKind {
         self.settings.protocol.kind()
     }
 
@@ -114,9 +115,10 @@ impl Listener {
                     }
                     Ok(Accepted::Datagrams(index)) => {
                         let Socket::Datagram(socket) = sockets.swap_remove(index) else { continue };
-                        return datagrams::connect(socket, settings.options)
-                            .await
-                            .map_err(SessionError::Connection);
+                        let connected = datagrams::connect(socket, settings.options).await;
+                        let connection = connected.map_err(SessionError::Connection)?;
+                        let peer = connection.peer.clone().unwrap_or_default();
+                        return Ok(Incoming { peer, connection: Ok(connection) });
                     }
                     Err(error) if belongs_to_connection(&error) => {}
                     Err(error) => return Err(SessionError::Connection(error)),

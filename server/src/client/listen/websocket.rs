@@ -51,7 +51,10 @@ pub(super) async fn accept(
                 set_head.set(response.headers());
                 (response, Ok(half_close))
             }
-            Err((response, reason)) => (response, Err(reason)),
+            Err(refusal) => {
+                let Refusal { response, reason } = *refusal;
+                (response, Err(reason))
+            }
         };
         set_outcome.set(Some(result));
         async move { Ok::<_, Infallible>(response) }
@@ -73,20 +76,27 @@ pub(super) async fn accept(
     Ok(Connection::of_websocket(stream, early, PeerRole::Client, format).await)
 }
 
+/// The response that refuses a request, and the reason.
+struct Refusal {
+    response: Response,
+    reason: String,
+}
+
 /// Checks a request.
 ///
 /// # Errors
 ///
-/// The response that refuses it, and the reason.
+/// The refusal, in a box because it is large.
 fn answer(
     request: Request<Incoming>,
     is_tls: bool,
     rules: &Rules,
-) -> Result<Handshake, (Response, String)> {
+) -> Result<Handshake, Box<Refusal>> {
     let (request, _) = request.into_parts();
     let refuse = |status: StatusCode, reason: String| {
         let response = (status, format!("{reason}\n")).into_response();
-        (response, format!("{reason} (answered with {})", status.as_u16()))
+        let reason = format!("{reason} (answered with {})", status.as_u16());
+        Box::new(Refusal { response, reason })
     };
     let asked = request.uri.path_and_query().map_or("/", |target| target.as_str());
     let asked = if rules.path.contains('?') { asked } else { request.uri.path() };
@@ -103,6 +113,6 @@ fn answer(
         let response = why.into_response();
         let reason =
             format!("no WebSocket handshake (answered with {})", response.status().as_u16());
-        (response, reason)
+        Box::new(Refusal { response, reason })
     })
 }

@@ -44,25 +44,6 @@ pub(super) trait ByteStream: AsyncRead + AsyncWrite + Unpin + Debug {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Debug> ByteStream for S {}
 
-/// The kinds of transports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Stream,
-    WebSocket,
-    Datagram,
-}
-
-impl Kind {
-    /// The schemes of the kind, for errors.
-    pub(super) fn schemes(self) -> &'static str {
-        match self {
-            Kind::Stream => "tcp://, tls:// and unix://",
-            Kind::WebSocket => "ws:// and wss://",
-            Kind::Datagram => "udp:// and unixgram://",
-        }
-    }
-}
-
 /// The role of the peer, as texts for the user name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PeerRole {

@@ -297,8 +297,10 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
     }
 
     /// Whether payload is still forwarded: where it does not wait for the stream, only as far as the
-    /// stream is writable at once.
+    /// stream is writable at once, and nothing behind payload that is lost.
     fn forwards(&self) -> bool {
-        self.stream_out == StreamOut::Open && (self.waits_for_stream() || self.to_stream.is_empty())
+        self.stream_out == StreamOut::Open
+            && (self.waits_for_stream()
+                || self.to_stream.is_empty() && self.stream_end != StreamEnd::Reset)
     }
 }

@@ -1,12 +1,16 @@
 //! The differences between the two roles of this end of the WebSocket: the peers on both sides, the
 //! counted direction, and the masking of frames, which only a client does (RFC 6455 section 5.3).
 
-use std::task::Context;
+use std::{ops::Range, task::Context};
 
-use echogate_proto::ws::{FrameHeader, Role, frame::mask_control_frames};
+use echogate_proto::ws::{FrameHeader, Role, frame::mask_control_frames, mask};
 
 use super::Bridge;
-use crate::{connections::registry::Counter, gateway::masking_key, net::stream::Transport};
+use crate::{
+    connections::registry::Counter,
+    gateway::{masking_key, websocket::gather::Gather},
+    net::stream::Transport,
+};
 
 impl<W: Transport, S: Transport> Bridge<W, S> {
     /// Whether this end is the client of the WebSocket, and its peer the upstream.
@@ -81,5 +85,47 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         } else {
             self.send(cx, header.as_bytes());
         }
+    }
+
+    /// Writes the head of a frame in front of its `payload` in `scratch`, and masks the frame if this
+    /// end is the client. Returns the position of the head.
+    #[inline]
+    pub(super) fn put_head(
+        &self,
+        head: &FrameHeader,
+        scratch: &mut [u8],
+        payload: Range<usize>,
+    ) -> usize {
+        let end = payload.start;
+        let mut masked;
+        let head = if self.is_ws_client() && !head.is_empty() {
+            masked = head.masked(masking_key::next());
+            mask::apply(&mut scratch[payload], masked.key());
+            masked.as_bytes()
+        } else {
+            head.as_bytes()
+        };
+        let start = end - head.len();
+        scratch[start..end].copy_from_slice(head);
+        start
+    }
+
+    /// Adds a frame to `gather`, masked if this end is the client.
+    #[inline]
+    pub(super) fn gather_frame(
+        &self,
+        gather: &mut Gather,
+        head: &FrameHeader,
+        scratch: &mut [u8],
+        payload: Range<usize>,
+    ) {
+        if self.is_ws_client() && !head.is_empty() {
+            let mut masked = head.masked(masking_key::next());
+            mask::apply(&mut scratch[payload.clone()], masked.key());
+            gather.copied().extend_from_slice(masked.as_bytes());
+        } else {
+            head.append_to(gather.copied());
+        }
+        gather.add(scratch, payload);
     }
 }

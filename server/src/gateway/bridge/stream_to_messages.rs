@@ -2,7 +2,6 @@
 
 use std::{
     io::IoSlice,
-    ops::Range,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -10,19 +9,17 @@ use std::{
 
 use echogate_proto::{
     framing::{Framer, Framing, FramingError, Outgoing, Rest},
-    ws::{FrameHeader, OpCode, frame::control_frame, mask},
+    ws::{OpCode, frame::control_frame},
 };
 use tokio::{io::ReadBuf, time::Instant};
 
 use super::{
     Bridge,
     messages_to_stream::MAX_EXPECTED,
-    state::{StreamIn, WsIn, WsOut},
+    state::{StreamEnd, StreamIn, WsIn, WsOut},
 };
 use crate::{
-    gateway::{masking_key, websocket::gather::Gather},
-    net::stream::Transport,
-    runtime::buffer_pool::HEADROOM,
+    gateway::websocket::gather::Gather, net::stream::Transport, runtime::buffer_pool::HEADROOM,
 };
 
 /// The time for which a part of a reply or record waits for more bytes (framing `message` and
@@ -269,43 +266,6 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         true
     }
 
-    /// Writes the head of a frame in front of its `payload` in `scratch`, and masks the frame if this
-    /// end is the client. Returns the position of the head.
-    #[inline]
-    fn put_head(&self, head: &FrameHeader, scratch: &mut [u8], payload: Range<usize>) -> usize {
-        let at = payload.start;
-        if self.is_ws_client() && !head.is_empty() {
-            let mut masked = head.masked(masking_key::next());
-            mask::apply(&mut scratch[payload], masked.key());
-            let head = masked.as_bytes();
-            scratch[at - head.len()..at].copy_from_slice(head);
-            at - head.len()
-        } else {
-            let head = head.as_bytes();
-            scratch[at - head.len()..at].copy_from_slice(head);
-            at - head.len()
-        }
-    }
-
-    /// Adds a frame to `gather`, masked if this end is the client.
-    #[inline]
-    fn gather_frame(
-        &self,
-        gather: &mut Gather,
-        head: &FrameHeader,
-        scratch: &mut [u8],
-        payload: Range<usize>,
-    ) {
-        if self.is_ws_client() && !head.is_empty() {
-            let mut masked = head.masked(masking_key::next());
-            mask::apply(&mut scratch[payload.clone()], masked.key());
-            gather.copied().extend_from_slice(masked.as_bytes());
-        } else {
-            head.append_to(gather.copied());
-        }
-        gather.add(scratch, payload);
-    }
-
     /// Keeps an incomplete reply, record or line in `memory` until the rest arrives.
     fn hold_back(&mut self, part: &[u8], rest: Rest, now: Instant, mut memory: Vec<u8>) {
         if rest == Rest::Wait && !part.is_empty() {
@@ -348,13 +308,18 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
 
     /// Reads and discards the stream's bytes when nothing more is sent to the WebSocket. Closing a
     /// socket with unread bytes sends a reset, which could destroy the last bytes sent to the stream.
+    /// A client whose bytes are discarded gets a reset behind those last bytes.
     fn poll_discard(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<()> {
-        self.partial_reply = None;
+        let is_partial = self.partial_reply.take().is_some();
         if self.stream_in == StreamIn::Ended {
             return Poll::Pending;
         }
         let mut buf = ReadBuf::new(&mut scratch[HEADROOM..]);
-        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf));
+        let read = Pin::new(&mut self.stream).poll_read(cx, &mut buf);
+        if self.is_ws_client() && (is_partial || !buf.filled().is_empty()) {
+            self.stream_end = StreamEnd::Reset;
+        }
+        let read = ready!(read);
         if read.is_err() || buf.filled().is_empty() && self.stream.has_read_end() {
             self.stream_in = StreamIn::Ended;
         }

@@ -23,8 +23,11 @@
 //!
 //! There is no time limit for a peer that accepts no bytes while the other side may still expect a
 //! reply, as there is none on a direct connection; `--idle-timeout` sets one. Once the side that
-//! sent the bytes is known to be gone, their delivery is given up after 60 s without progress.
+//! sent the bytes is known to be gone, their delivery is given up after 60 s without progress: its
+//! connection has failed, or both of its directions have ended. TCP keepalive finds a peer that has
+//! closed its socket without having been answered.
 
+mod debt;
 mod ending;
 mod side;
 
@@ -38,7 +41,7 @@ use echogate_event_loop::has_turn;
 use tokio::time::Instant;
 
 pub(crate) use self::ending::End;
-use self::side::{Input, Output, Side, poll_direction};
+use self::side::{Input, Output, Side, Step, relay_once};
 use crate::{
     connections::registry::RegistryGuard,
     net::stream::Transport,
@@ -71,7 +74,6 @@ where
         idle: IdleTimeout::new(idle_timeout),
         watch: drain.watch(),
         is_asked: false,
-        client_ended_first: false,
     }
 }
 
@@ -84,8 +86,6 @@ struct Relay<C, U> {
     /// Whether the server's shutdown has ended the upstream's input. The client is not read any
     /// more.
     is_asked: bool,
-    /// Whether the client's input ended or failed before the upstream's did.
-    client_ended_first: bool,
 }
 
 impl<C: Transport, U: Transport> Future for Relay<C, U> {
@@ -94,7 +94,7 @@ impl<C: Transport, U: Transport> Future for Relay<C, U> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
         let relay = self.get_mut();
         let end = ready!(buffer_pool::with(|scratch| relay.poll_all(cx, scratch)));
-        if relay.client_ended_first {
+        if relay.client.has_ended_first {
             relay.entry.ended_by_client(&end);
         } else {
             relay.entry.ended(&end);
@@ -104,30 +104,28 @@ impl<C: Transport, U: Transport> Future for Relay<C, U> {
 }
 
 impl<C: Transport, U: Transport> Relay<C, U> {
-    /// Relays until neither side is ready or the connection has ended.
+    /// Relays until neither side is ready or the connection has ended. The directions take turns, so
+    /// that a busy one does not hold up the other one.
     fn poll_all(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<End> {
         loop {
             let stage = self.watch.poll(cx);
             if stage == Stage::Cut {
                 return Poll::Ready(self.cut());
             }
-            let before = self.states();
             let (client, upstream) = (&mut self.client, &mut self.upstream);
-            let is_read = poll_direction(client, upstream, self.entry.received(), cx, scratch);
-            poll_direction(upstream, client, self.entry.sent(), cx, scratch);
-            if stage > Stage::Serving && is_read {
-                self.ask_upstream();
-            }
-            self.client.check_failure(self.is_asked);
-            self.upstream.check_failure(false);
-            let states = self.states();
-            if states != before {
-                // An end in one direction affects the other one.
-                self.client_ended_first |= before.inputs() == (Input::Open, Input::Open)
-                    && self.client.input != Input::Open;
+            let up = relay_once(client, upstream, self.entry.received(), cx, scratch);
+            let down = relay_once(upstream, client, self.entry.sent(), cx, scratch);
+            if up == Step::Moved || down == Step::Moved {
                 continue;
             }
-            if self.idle.is_none() && states == States::OPEN && self.is_written() {
+            let is_quiet = stage > Stage::Serving && up == Step::Waits && has_turn();
+            let has_changed = is_quiet && self.ask_upstream()
+                || self.client.check_failure(self.is_asked)
+                || self.upstream.check_failure(false);
+            if has_changed {
+                continue;
+            }
+            if self.idle.is_none() && self.client.is_settled() && self.upstream.is_settled() {
                 return Poll::Pending;
             }
             let now = Instant::now();
@@ -142,41 +140,14 @@ impl<C: Transport, U: Transport> Relay<C, U> {
     }
 
     /// Ends the upstream's input during the server's shutdown, when all that the client has sent is
-    /// delivered: only the upstream knows whether it has more to send.
-    fn ask_upstream(&mut self) {
+    /// delivered: only the upstream knows whether it has more to send. Returns whether it was open.
+    fn ask_upstream(&mut self) -> bool {
         let is_open = self.client.input == Input::Open && self.upstream.output == Output::Open;
-        if is_open && has_turn() {
+        if is_open {
             self.upstream.output = Output::Ending;
             self.is_asked = true;
         }
-    }
-
-    fn is_written(&self) -> bool {
-        self.client.unwritten.is_empty() && self.upstream.unwritten.is_empty()
-    }
-
-    fn states(&self) -> States {
-        States {
-            client: (self.client.input, self.client.output),
-            upstream: (self.upstream.input, self.upstream.output),
-        }
-    }
-}
-
-/// The states of both sides.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct States {
-    client: (Input, Output),
-    upstream: (Input, Output),
-}
-
-impl States {
-    const OPEN: States =
-        States { client: (Input::Open, Output::Open), upstream: (Input::Open, Output::Open) };
-
-    /// The inputs of client and upstream.
-    fn inputs(&self) -> (Input, Input) {
-        (self.client.0, self.upstream.0)
+        is_open
     }
 }
 

@@ -35,7 +35,14 @@ use crate::text::{escape::escape, io_error};
 pub(crate) async fn addresses(at: &HostPort) -> Result<Vec<SocketAddr>, ResolveError> {
     static SYSTEM: LazyLock<Resolver> =
         LazyLock::new(|| Resolver::new(|host| (host, 0).to_socket_addrs().map(Iterator::collect)));
-    SYSTEM.addresses(&at.host, at.port).await
+    let resolved = SYSTEM.addresses(&at.host, at.port).await;
+    if tracing::enabled!(tracing::Level::DEBUG) && at.host.parse::<IpAddr>().is_err() {
+        match &resolved {
+            Ok(addresses) => tracing::debug!("{} resolved to {addresses:?}", escape(&at.host)),
+            Err(error) => tracing::debug!("{} not resolved: {error}", escape(&at.host)),
+        }
+    }
+    resolved
 }
 
 /// A failed look-up, in the system's words. Clones are cheap.

@@ -39,6 +39,13 @@ pub(crate) struct SocketRole {
     pub(crate) once: bool,
 }
 
+impl SocketRole {
+    /// Whether connections are passed to an upstream.
+    pub(crate) fn is_forward(self) -> bool {
+        matches!(self.purpose, Purpose::Forward(_))
+    }
+}
+
 /// The purpose of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
@@ -184,6 +191,15 @@ async fn take_or_bind(
     for binding in BindAddr::all(at).await? {
         let found = before.iter().position(|bound| bound.matches(&binding, role));
         all.push(match found.map(|found| before.remove(found)) {
+            Some(bound)
+                if bound.socket.datagrams().is_some()
+                    && bound.role.is_forward() != role.is_forward() =>
+            {
+                return Err(io::Error::other(
+                    "a datagram socket cannot change between a service and a forward in a reload: \
+                     restart the server",
+                ));
+            }
             Some(bound) => BoundSocket { role, binding: Some(binding), ..bound },
             None => BoundSocket::new(binding.bind(backlog).await?, role, Some(binding)),
         });

@@ -183,7 +183,7 @@ impl Messages {
         let done = async {
             while uploader.is_typed() && uploader.prepare(output).await? {
                 // The message that is pending is for the next connection.
-                pending().await
+                pending::<()>().await;
             }
             if uploader.is_typed() { Ok(None) } else { pending().await }
         };

@@ -14,7 +14,10 @@ use super::{
     state::{Input, Output},
 };
 use crate::{
-    gateway::bridge::{End, SHUTDOWN},
+    gateway::{
+        bridge::{End, SHUTDOWN},
+        failure,
+    },
     net::stream::Transport,
     text::escape::escape,
 };
@@ -28,25 +31,15 @@ pub(super) enum Loss {
     Failure(io::Error),
     /// The peer did not answer a Ping.
     NoPong,
-    /// The peer does not read, and has taken nothing for too long.
-    Stalled,
 }
 
 impl Loss {
     /// The description, for the log and, where the upstream is the peer, for the client.
     fn description(&self, peer: &str) -> Cow<'static, str> {
-        use io::ErrorKind::{BrokenPipe, ConnectionReset, TimedOut, UnexpectedEof};
         match self {
             Loss::Fin => format!("{peer} ended without a Close"),
             Loss::NoPong => format!("{peer} did not answer a Ping"),
-            Loss::Stalled => format!("{peer} stopped reading"),
-            Loss::Failure(e) => match e.kind() {
-                ConnectionReset | BrokenPipe => format!("{peer} reset the connection"),
-                TimedOut => format!("{peer} timed out"),
-                // TLS without close_notify: the stream may be truncated.
-                UnexpectedEof => format!("{peer} was {e}"),
-                _ => format!("{peer} failed: {e}"),
-            },
+            Loss::Failure(error) => failure::describe(peer, error),
         }
         .into()
     }
@@ -91,7 +84,7 @@ pub(super) fn closed<F: Transport, T: Transport>(
     match to.output {
         Output::Open => to.send_close(turn.cx, turn.now, code, &reason),
         Output::Replies => to.end_replies(turn.cx, turn.now),
-        Output::Closed | Output::Shut | Output::Last | Output::Failed => {}
+        Output::Closed | Output::Shut | Output::Last | Output::Delivered | Output::Failed => {}
     }
 }
 
@@ -146,8 +139,10 @@ pub(super) fn ended<F: Transport, T: Transport>(
     let why = loss.description(peer(from.role));
     match (loss, from.role, from.output) {
         (Loss::Fin, Role::Server, Output::Open) => from.await_replies(turn.now, None),
-        (Loss::Fin, _, Output::Replies | Output::Closed | Output::Shut | Output::Last) => {}
-        _ => from.fail(),
+        (Loss::Fin, Role::Client, Output::Open) | (Loss::Failure(_) | Loss::NoPong, ..) => {
+            from.fail();
+        }
+        (Loss::Fin, ..) => {}
     }
     if before != Input::Open {
         return;
@@ -179,7 +174,7 @@ fn fail_client<T: Transport>(
             client.send_close(turn.cx, turn.now, CloseCode::INTERNAL_ERROR, &reason);
         }
         Output::Replies => client.end_replies(turn.cx, turn.now),
-        Output::Closed | Output::Shut | Output::Last | Output::Failed => {}
+        Output::Closed | Output::Shut | Output::Last | Output::Delivered | Output::Failed => {}
     }
     shared.ends(CloseCode::INTERNAL_ERROR, reason);
 }

@@ -1,5 +1,8 @@
 //! The delivery of the last bytes for a peer. It continues for as long as the peer makes progress.
 
+use std::io;
+
+use echogate_proto::{close::CloseCode, ws::Role};
 use tokio::time::Instant;
 
 use super::{
@@ -13,7 +16,6 @@ use crate::{
     net::stream::Transport,
     runtime::delivery::{Delivery, STALL},
 };
-use echogate_proto::close::CloseCode;
 
 impl<C: Transport, U: Transport> MessageRelay<C, U> {
     /// Whether both sides are done; their deliveries are advanced.
@@ -79,6 +81,8 @@ fn poll_side<F: Transport, T: Transport>(
             if closing.resets {
                 to.stream.reset_on_drop();
             }
+            closing.delivery = None;
+            to.output = Output::Delivered;
             return true;
         }
     }
@@ -90,7 +94,15 @@ fn poll_side<F: Transport, T: Transport>(
         to.fail();
         to.input = Input::Ended;
         if has_ended_unread {
-            close::ended(from, to, shared, turn, Loss::Stalled);
+            if to.role == Role::Server {
+                shared.ends(CloseCode::ABNORMAL, "the client stopped reading");
+            }
+            let loss = if may_be_clean {
+                Loss::Fin
+            } else {
+                Loss::Failure(io::ErrorKind::ConnectionReset.into())
+            };
+            close::ended(from, to, shared, turn, loss);
         }
     }
     to.is_done()
@@ -113,7 +125,7 @@ impl<S: Transport> Side<S> {
     pub(super) fn is_done(&self) -> bool {
         match (self.output, self.input) {
             (Output::Failed, input) => input != Input::Open,
-            (Output::Shut, Input::Ended) => true,
+            (Output::Delivered, _) | (Output::Shut, Input::Ended) => true,
             (Output::Shut, Input::Closed) => !self.may_send_more(),
             _ => false,
         }

@@ -2,10 +2,7 @@
 
 use std::ops::Range;
 
-use echogate_proto::{
-    close::CloseCode,
-    ws::{FrameHeader, OpCode, Role, frame::close_frame, mask},
-};
+use echogate_proto::ws::{FrameHeader, OpCode, Role, frame::mask_control_frames, mask};
 
 use crate::gateway::masking_key;
 
@@ -22,45 +19,27 @@ pub(super) fn put_head(
     fin: bool,
     role: Role,
 ) -> Range<usize> {
-    let head = FrameHeader::new(opcode, fin, payload.len() as u64);
-    let head = head.as_bytes();
-    let mut start = payload.start;
-    if role == Role::Client {
-        let mut key = masking_key::next();
-        start -= key.len();
-        buffer[start..payload.start].copy_from_slice(&key);
-        mask::apply(&mut buffer[payload.clone()], &mut key);
-    }
-    start -= head.len();
-    buffer[start..start + head.len()].copy_from_slice(head);
-    if role == Role::Client {
-        buffer[start + 1] |= MASKED;
-    }
-    start..payload.end
-}
-
-/// The bit of a frame's second byte that announces a masking key.
-const MASKED: u8 = 0x80;
-
-/// Appends control frames to `out`, masked if `role` is a client's. `frames` has whole frames as a
-/// server sends them.
-pub(super) fn append_control(out: &mut Vec<u8>, mut frames: &[u8], role: Role) {
-    if role == Role::Server {
-        return out.extend_from_slice(frames);
-    }
-    while let [first, len, rest @ ..] = frames {
-        let (payload, behind) = rest.split_at(usize::from(*len));
-        let mut key = masking_key::next();
-        out.extend([*first, MASKED | len]);
-        out.extend(key);
-        let start = out.len();
-        out.extend_from_slice(payload);
-        mask::apply(&mut out[start..], &mut key);
-        frames = behind;
+    let header = FrameHeader::new(opcode, fin, payload.len() as u64);
+    let mut put = |head: &[u8]| {
+        let start = payload.start - head.len();
+        buffer[start..payload.start].copy_from_slice(head);
+        start..payload.end
+    };
+    match role {
+        Role::Server => put(header.as_bytes()),
+        Role::Client => {
+            let mut header = header.masked(masking_key::next());
+            let frame = put(header.as_bytes());
+            mask::apply(&mut buffer[payload], header.key());
+            frame
+        }
     }
 }
 
-/// Appends a Close. A code that must not be sent gives an empty one.
-pub(super) fn append_close(out: &mut Vec<u8>, code: CloseCode, reason: &str, role: Role) {
-    append_control(out, &close_frame(code, reason), role);
+/// Control frames, given as a server sends them, as an endpoint with this `role` sends them.
+pub(super) fn control(frames: Vec<u8>, role: Role) -> Vec<u8> {
+    match role {
+        Role::Server => frames,
+        Role::Client => mask_control_frames(&frames, masking_key::next),
+    }
 }

@@ -10,12 +10,15 @@ use std::{
 
 use echogate_proto::{
     close::CloseCode,
-    ws::{Decoder, OpCode, Role, frame::control_frame},
+    ws::{
+        Decoder, OpCode, Role,
+        frame::{close_frame, control_frame},
+    },
 };
 use tokio::time::Instant;
 
 use super::{
-    frames::{MAX_HEAD, append_close, append_control},
+    frames::{MAX_HEAD, control},
     state::{Closing, Input, Output},
 };
 use crate::{
@@ -131,7 +134,7 @@ impl<S: Transport> Side<S> {
     /// Writes what waits for the peer, and then the end of the stream if that is due. Pending while
     /// bytes wait.
     pub(super) fn poll_output(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
-        if matches!(self.output, Output::Shut | Output::Failed) {
+        if matches!(self.output, Output::Shut | Output::Delivered | Output::Failed) {
             return Poll::Ready(());
         }
         let waiting = self.backlog.len();
@@ -171,22 +174,19 @@ impl<S: Transport> Side<S> {
         }
         let mut frames = self.take_pongs();
         if std::mem::take(&mut self.ping_due) {
-            append_control(&mut frames, &control_frame(OpCode::Ping, b""), self.role);
+            frames.extend(control_frame(OpCode::Ping, b""));
         }
-        self.send(cx, &frames);
+        self.send_frames(cx, frames);
     }
 
     fn take_pongs(&mut self) -> Vec<u8> {
-        let mut frames = Vec::new();
-        if let Some(pongs) = self.pongs.take() {
-            append_control(&mut frames, &pongs.into_bytes(), self.role);
-        }
-        frames
+        self.pongs.take().map_or_else(Vec::new, |pongs| pongs.into_bytes())
     }
 
-    /// Writes `bytes` to the peer, and buffers those that are not accepted.
-    fn send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) {
-        if self.backlog.write(cx, &mut self.stream, &mut [IoSlice::new(bytes)]).is_err() {
+    /// Writes control frames to the peer, and buffers what is not accepted.
+    fn send_frames(&mut self, cx: &mut Context<'_>, frames: Vec<u8>) {
+        let frames = control(frames, self.role);
+        if self.backlog.write(cx, &mut self.stream, &mut [IoSlice::new(&frames)]).is_err() {
             self.fail();
         }
     }
@@ -200,10 +200,10 @@ impl<S: Transport> Side<S> {
         reason: &str,
     ) {
         let mut frames = self.take_pongs();
-        append_close(&mut frames, code, reason, self.role);
+        frames.extend(close_frame(code, reason));
         self.output = Output::Closed;
         self.awaits_end(now);
-        self.send(cx, &frames);
+        self.send_frames(cx, frames);
     }
 
     /// Gives the peer [`CLOSE_TIMEOUT`] from `now` on for its next step towards the end.

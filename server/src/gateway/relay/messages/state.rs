@@ -11,7 +11,7 @@
 //!            ├──Close of the other side, timeout, shutdown─┴──▶ Closed ──all written──▶ Shut
 //!            ├──────────────no answer to the Close────────────────┴───────────────────────┤
 //!            ├──the client ended without a Close──────────────────────────────────────────┴──▶ Last
-//!            └──write error, peer given up──▶ Failed
+//!            └──write error, peer given up──▶ Failed                 Last ──arrived──▶ Delivered
 //! ```
 //!
 //! A side is done when nothing more is to be written to its peer and nothing more is awaited from
@@ -53,6 +53,9 @@ pub(super) enum Output {
     /// No frames are added, and the connection ends as soon as the buffered ones have arrived:
     /// by a reset if [`Closing::resets`].
     Last,
+    /// All frames have arrived. The connection ends with the relay; until then the peer's frames
+    /// are still passed.
+    Delivered,
     /// Nothing is written any more: the connection has failed in this direction, or the peer is
     /// considered lost. Bytes that it sent before may still have to be read.
     Failed,

@@ -7,20 +7,10 @@ use tokio::time::Instant;
 
 use super::{
     Relay,
+    debt::Debt,
     side::{Input, Output, Side},
 };
-use crate::{
-    net::stream::Transport,
-    runtime::delivery::{Delivery, STALL},
-};
-
-/// The delivery of bytes whose sender is gone.
-#[derive(Debug)]
-pub(super) struct Debt {
-    delivery: Delivery,
-    /// The number of bytes written so far.
-    written: u64,
-}
+use crate::net::stream::Transport;
 
 /// The end of a connection, for the log and the registry.
 #[derive(Clone, Debug)]
@@ -114,11 +104,11 @@ impl<C: Transport, U: Transport> Relay<C, U> {
         self.upstream.reset_if_incomplete(failed.0);
         let of = |side: &str, failure: &str| format!("the {side}'s connection failed: {failure}");
         let why: Cow<'static, str> = match (self.client.failure(), self.upstream.failure()) {
-            (_, Some(failure)) if !self.client_ended_first => of("upstream", failure).into(),
+            (_, Some(failure)) if !self.client.has_ended_first => of("upstream", failure).into(),
             (Some(failure), _) => of("client", failure).into(),
             (None, Some(failure)) => of("upstream", failure).into(),
             (None, None) if self.is_asked => "the server is shutting down".into(),
-            (None, None) if self.client_ended_first => "the client ended the stream".into(),
+            (None, None) if self.client.has_ended_first => "the client ended the stream".into(),
             (None, None) => "the upstream ended the stream".into(),
         };
         self.describe(why)
@@ -174,13 +164,8 @@ impl<T: Transport> Side<T> {
         }
         let unwritten = self.unwritten.len();
         let written = counted.wrapping_sub(unwritten as u64);
-        let new = || Debt { delivery: Delivery::new(now, STALL), written };
-        let debt = self.closing().debt.get_or_insert_with(new);
-        if written != debt.written {
-            debt.written = written;
-            debt.delivery.progressed(now);
-        }
-        debt.delivery.update(now, unwritten, 0, in_flight);
+        let debt = self.closing().debt.get_or_insert_with(|| Debt::new(now, written));
+        debt.update(now, written, unwritten, in_flight);
         debt.delivery.has_stalled(now)
     }
 

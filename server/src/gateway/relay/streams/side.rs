@@ -8,7 +8,7 @@ use std::{
 
 use tokio::io::ReadBuf;
 
-use super::ending::Debt;
+use super::debt::Debt;
 use crate::{
     connections::registry::Counter, net::stream::Transport, runtime::write_buffer::WriteBuffer,
     text::io_error::describe,
@@ -45,6 +45,8 @@ pub(super) struct Side<T> {
     pub(super) stream: T,
     pub(super) input: Input,
     pub(super) output: Output,
+    /// Whether the input ended or failed before that of the other side.
+    pub(super) has_ended_first: bool,
     /// Whether the connection has failed by more than that the peer accepts no bytes.
     is_aborted: bool,
     /// Bytes that are not written to this side yet.
@@ -65,41 +67,50 @@ pub(super) struct Closing {
     pub(super) failure: Option<Box<str>>,
 }
 
-/// Relays from one side to the other, until there is nothing more to read or the receiving side is
-/// not writable. Returns true in the first case: all bytes that have arrived are read and written,
-/// unless the task's turn is over.
+/// The result of one step in one direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Bytes or an end were passed on: there may be more.
+    Moved,
+    /// All bytes that have arrived are passed on, unless the task's turn is over.
+    Waits,
+    /// The receiving side is not writable.
+    Blocked,
+}
+
+/// Relays from one side to the other, by one read and one write.
 #[inline]
-pub(super) fn poll_direction<A: Transport, B: Transport>(
+pub(super) fn relay_once<A: Transport, B: Transport>(
     from: &mut Side<A>,
     to: &mut Side<B>,
     counter: &Counter,
     cx: &mut Context<'_>,
     scratch: &mut [u8],
-) -> bool {
-    loop {
-        if to.poll_output(cx, from.input).is_pending() {
-            return false;
-        }
-        if from.input != Input::Open || matches!(to.output, Output::Shut | Output::Truncated) {
-            return true;
-        }
-        let mut buf = ReadBuf::new(scratch);
-        let read = Pin::new(&mut from.stream).poll_read(cx, &mut buf);
-        let bytes = buf.filled();
-        match read {
-            Poll::Pending => return true,
-            Poll::Ready(Ok(())) if bytes.is_empty() && from.stream.has_read_end() => {
-                from.input_ended();
-            }
-            Poll::Ready(Ok(())) if to.output == Output::Failed => to.add_lost(bytes.len()),
-            Poll::Ready(Ok(())) => {
-                let is_message = from.stream.reads_messages() || to.stream.reads_messages();
-                counter.add(bytes.len(), u64::from(is_message));
-                to.write(cx, bytes);
-            }
-            Poll::Ready(Err(e)) => from.read_failed(&e),
-        }
+) -> Step {
+    match to.poll_output(cx, from.input) {
+        Poll::Pending => return Step::Blocked,
+        Poll::Ready(true) => return Step::Moved,
+        Poll::Ready(false) => {}
     }
+    if from.input != Input::Open || matches!(to.output, Output::Shut | Output::Truncated) {
+        return Step::Waits;
+    }
+    let mut buf = ReadBuf::new(scratch);
+    let read = Pin::new(&mut from.stream).poll_read(cx, &mut buf);
+    let bytes = buf.filled();
+    match read {
+        Poll::Pending => return Step::Waits,
+        Poll::Ready(Ok(())) if bytes.is_empty() && from.stream.has_read_end() => from.input_ended(),
+        Poll::Ready(Ok(())) if to.output == Output::Failed => to.add_lost(bytes.len()),
+        Poll::Ready(Ok(())) => {
+            let is_message = from.stream.reads_messages() || to.stream.reads_messages();
+            counter.add(bytes.len(), u64::from(is_message));
+            to.write(cx, bytes);
+        }
+        Poll::Ready(Err(e)) => from.read_failed(&e),
+    }
+    from.has_ended_first |= from.input != Input::Open && to.input == Input::Open;
+    Step::Moved
 }
 
 impl<T: Transport> Side<T> {
@@ -108,6 +119,7 @@ impl<T: Transport> Side<T> {
             stream,
             input: Input::Open,
             output: Output::Open,
+            has_ended_first: false,
             is_aborted: false,
             unwritten: WriteBuffer::default(),
             closing: None,
@@ -115,18 +127,19 @@ impl<T: Transport> Side<T> {
     }
 
     /// Writes the bytes that wait for this side, and then the end of input if that is due. `source`
-    /// is the input of the other side. Pending while this side is not writable.
+    /// is the input of the other side. Pending while this side is not writable; true if the output
+    /// has ended or failed.
     #[inline]
-    fn poll_output(&mut self, cx: &mut Context<'_>, source: Input) -> Poll<()> {
+    fn poll_output(&mut self, cx: &mut Context<'_>, source: Input) -> Poll<bool> {
         if self.output == Output::Open && source == Input::Open && self.unwritten.is_empty() {
-            return Poll::Ready(());
+            return Poll::Ready(false);
         }
         self.poll_unwritten(cx, source)
     }
 
-    fn poll_unwritten(&mut self, cx: &mut Context<'_>, source: Input) -> Poll<()> {
+    fn poll_unwritten(&mut self, cx: &mut Context<'_>, source: Input) -> Poll<bool> {
         match self.output {
-            Output::Shut | Output::Truncated | Output::Failed => return Poll::Ready(()),
+            Output::Shut | Output::Truncated | Output::Failed => return Poll::Ready(false),
             Output::Open if source != Input::Open => self.output = Output::Ending,
             Output::Open | Output::Ending => {}
         }
@@ -142,7 +155,7 @@ impl<T: Transport> Side<T> {
             Ok(()) if source == Input::Failed => self.output = Output::Truncated,
             Ok(()) => self.output = Output::Shut,
         }
-        Poll::Ready(())
+        Poll::Ready(self.output != Output::Open)
     }
 
     /// Writes `bytes`, and buffers those that are not accepted. No bytes are an empty message.
@@ -201,11 +214,12 @@ impl<T: Transport> Side<T> {
     }
 
     /// Checks whether a peer that is not read any more has failed: because its input has ended, or
-    /// because it `is_unread`.
-    pub(super) fn check_failure(&mut self, is_unread: bool) {
+    /// because it `is_unread`. Returns whether it has.
+    pub(super) fn check_failure(&mut self, is_unread: bool) -> bool {
         let is_due = matches!(self.output, Output::Open | Output::Ending)
             && (is_unread || self.input != Input::Open);
-        if is_due && self.stream.has_failed() {
+        let has_failed = is_due && self.stream.has_failed();
+        if has_failed {
             if self.input == Input::Open {
                 self.input = Input::Failed;
             }
@@ -214,6 +228,12 @@ impl<T: Transport> Side<T> {
                 .get_or_insert_with(|| "it was closed before it took everything".into());
             self.stop_writing();
         }
+        has_failed
+    }
+
+    /// Whether nothing has ended, and no bytes wait to be written.
+    pub(super) fn is_settled(&self) -> bool {
+        self.input == Input::Open && self.output == Output::Open && self.unwritten.is_empty()
     }
 
     /// Whether nothing more is to be read from this side or written to it.

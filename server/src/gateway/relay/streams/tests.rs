@@ -1,8 +1,10 @@
-//! The relay between real sockets on an event loop (sockets.rs), and between streams in memory in
-//! paused time (deadlines.rs).
+//! The relay between real sockets on an event loop (sockets.rs, transfers.rs), with datagrams in the
+//! runtime (messages.rs), and between streams in memory in paused time (deadlines.rs).
 
 mod deadlines;
+mod messages;
 mod sockets;
+mod transfers;
 
 use std::sync::Arc;
 

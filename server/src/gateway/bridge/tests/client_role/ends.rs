@@ -90,6 +90,37 @@ async fn only_a_close_in_order_ends_the_client_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_close_within_a_message_is_no_end_in_order() {
+    let mut rig = client_rig(Framing::Bytes);
+    rig.send(0x02, b"half").await;
+    rig.send_close(1000, "").await;
+    rig.upstream.shutdown().await.unwrap();
+    assert_eq!(rig.rest_of_client().await, b"half");
+    assert_eq!(rig.end().await, (1000, "the upstream closed".to_owned(), true, false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_whose_bytes_come_too_late_for_the_upstream_is_reset() {
+    // In framing `length` a part of a record waits for its end.
+    for (framing, early, late) in
+        [(Framing::Bytes, &b""[..], &b"late"[..]), (Framing::Length, b"\0\0\0\x09part", b"")]
+    {
+        let mut rig = client_rig(framing);
+        rig.client.write_all(early).await.unwrap();
+        sleep(Duration::from_millis(1)).await;
+        rig.send(0x81, b"last").await;
+        rig.send_close(1000, "").await;
+        while rig.frame().await.0 != 0x88 {}
+        rig.client.write_all(late).await.unwrap();
+        sleep(Duration::from_millis(1)).await;
+        rig.upstream.shutdown().await.unwrap();
+        assert!(rig.rest_of_client().await.ends_with(b"last"));
+        let expected = (1000, "the upstream closed".to_owned(), true, false);
+        assert_eq!(rig.end().await, expected, "{framing}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_upstream_that_vanishes_resets_the_client_behind_what_it_sent() {
     for (resets, expected) in [
         (false, "the upstream went away without a Close"),

@@ -179,3 +179,70 @@ async fn pass(
         assert_eq!(end.code, CloseCode::NORMAL, "{end}");
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn tungstenite_reads_the_frames_as_a_server_and_is_read(
+        lines in proptest::collection::vec(".{0,300}", 0..30),
+        room in prop_oneof![1..40_usize, 100..100_000_usize],
+        cuts in proptest::collection::vec(1..500_usize, 1..10),
+    ) {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap()
+            .block_on(echo_lines(lines, room, cuts));
+    }
+}
+
+/// Sends lines to a server of tungstenite that sends each one back, with a Ping before it.
+async fn echo_lines(lines: Vec<String>, room: usize, cuts: Vec<usize>) {
+    use futures_util::{SinkExt, StreamExt};
+    use tokio_tungstenite::{
+        WebSocketStream,
+        tungstenite::{Message, protocol::Role as Side},
+    };
+
+    let ClientRig { mut client, upstream, bridge, .. } =
+        client_rig_with(config(Framing::Line), false, room);
+    let server = tokio::spawn(async move {
+        let mut server = WebSocketStream::from_raw_socket(upstream, Side::Server, None).await;
+        let mut pongs = 0;
+        loop {
+            match timeout(HOUR, server.next()).await.expect("in time") {
+                Some(Ok(message @ Message::Text(_))) => {
+                    server.send(Message::Ping("?".into())).await.unwrap();
+                    server.send(message).await.unwrap();
+                }
+                Some(Ok(Message::Pong(_))) => pongs += 1,
+                Some(Ok(Message::Close(Some(close)))) => assert_eq!(u16::from(close.code), 1000),
+                None => break pongs,
+                other => panic!("{other:?}"),
+            }
+        }
+    });
+    let sent: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let (mut read, mut write) = tokio::io::split(&mut client);
+    let sending = async {
+        let (mut rest, mut cuts) = (sent.as_bytes(), cuts.iter().cycle());
+        while !rest.is_empty() {
+            let (piece, behind) = rest.split_at(cuts.next().unwrap().min(&rest.len()).to_owned());
+            write.write_all(piece).await.unwrap();
+            rest = behind;
+        }
+    };
+    // A carriage return in front of a line's end is part of that.
+    let expected = sent.replace("\r\n", "\n");
+    let mut got = vec![0; expected.len()];
+    let receiving = async { timeout(HOUR, read.read_exact(&mut got)).await.expect("in time") };
+    let ((), received) = tokio::join!(sending, receiving);
+    received.unwrap();
+    write.shutdown().await.unwrap();
+    assert_eq!(String::from_utf8(got).unwrap(), expected);
+    assert!(server.await.unwrap() <= lines.len());
+    let end = timeout(HOUR, bridge).await.expect("it ends").unwrap();
+    assert_eq!(end.to_string(), "the client ended the stream (1000)");
+}

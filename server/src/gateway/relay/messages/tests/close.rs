@@ -1,7 +1,5 @@
 //! The closing handshake.
 
-use echogate_proto::ws::{Decoder, Event};
-
 use super::*;
 
 #[tokio::test(start_paused = true)]

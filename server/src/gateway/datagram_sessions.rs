@@ -1,0 +1,169 @@
+//! Sessions of a bound datagram socket: the datagrams of one sender to one local address, as a
+//! transport of messages for a relay. In the runtime, not on the event loops.
+//!
+//! A socket has one task and one buffer, and each session a queue with a limit, so that no flood
+//! grows memory: what finds its session's queue full is dropped and counted.
+//!
+//! ```text
+//! open ──no datagram in either direction for 30 s──▶ ended ──for 30 s more──▶ failed
+//!   └──end of the upstream's output, socket closed────▲
+//! ```
+//!
+//! The input of a session that has ended ends behind the datagrams in its queue. Replies are still
+//! sent, until it has failed. The sender's next datagram opens another session.
+
+mod session;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use tokio::time::{Instant, interval, sleep, timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub(crate) use self::session::DatagramSession;
+use self::session::Inbox;
+use crate::{
+    connections::counters::Counters,
+    net::datagram_socket::{DatagramSocket, Flow, Sender},
+};
+
+/// The largest datagram that is passed on, in bytes: more than UDP allows, and more than the usual
+/// send buffer of a Unix socket lets through.
+const MAX_DATAGRAM: usize = 256 * 1024;
+
+/// The time without a datagram in either direction after which a session has ended, and after which
+/// a session that has ended has failed.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// The interval at which idle sessions are looked for.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The pause of receiving after an error.
+const ERROR_PAUSE: Duration = Duration::from_millis(100);
+
+/// Datagrams that are still received when the socket is closed.
+const FINAL_DATAGRAMS: usize = 1024;
+
+/// The time for replies to the last datagrams when the socket is closed.
+const LAST_REPLIES: Duration = Duration::from_secs(2);
+
+/// Receives datagrams until `stop`, and passes each to its sender's session. `open` is called with
+/// the first datagram of a session. It returns true if a relay of the session was started, and
+/// false if the session was refused. Then the datagram is dropped, and the next one is asked about
+/// again. After `stop` the sessions end, and those that are left two seconds later have failed.
+pub(crate) async fn serve(
+    socket: Arc<DatagramSocket>,
+    open: impl FnMut(Sender, DatagramSession) -> bool,
+    counters: Arc<Counters>,
+    stop: CancellationToken,
+) {
+    let mut buffer = vec![0; MAX_DATAGRAM];
+    let mut sessions = Sessions {
+        socket: socket.clone(),
+        counters,
+        open,
+        live: HashMap::new(),
+        ended: Vec::new(),
+        tracker: TaskTracker::new(),
+    };
+    let mut sweep = interval(SWEEP_INTERVAL);
+    loop {
+        tokio::select! {
+            received = socket.receive(&mut buffer) => match received {
+                Ok((len, from)) => sessions.pass_on(&buffer, len, from),
+                Err(e) => {
+                    tracing::debug!("cannot receive datagrams, trying again: {e}");
+                    sleep(ERROR_PAUSE).await;
+                }
+            },
+            _ = sweep.tick() => sessions.sweep(),
+            () = stop.cancelled() => break,
+        }
+    }
+    for _ in 0..FINAL_DATAGRAMS {
+        let received = tokio::select! {
+            biased;
+            received = socket.receive(&mut buffer) => received,
+            () = std::future::ready(()) => break,
+        };
+        let Ok((len, from)) = received else { break };
+        sessions.pass_on(&buffer, len, from);
+    }
+    drop(buffer);
+    sessions.end_all().await;
+}
+
+/// The sessions of one socket.
+struct Sessions<F> {
+    socket: Arc<DatagramSocket>,
+    counters: Arc<Counters>,
+    open: F,
+    live: HashMap<Flow, Arc<Inbox>>,
+    /// Sessions that have ended, and whose relays may not have.
+    ended: Vec<Arc<Inbox>>,
+    /// Waits for the end of all sessions.
+    tracker: TaskTracker,
+}
+
+impl<F: FnMut(Sender, DatagramSession) -> bool> Sessions<F> {
+    /// Passes the datagram in `buffer[..len]` to its session, or counts it as dropped.
+    fn pass_on(&mut self, buffer: &[u8], len: usize, from: Sender) {
+        if len == buffer.len() || !self.try_pass_on(&buffer[..len], from) {
+            self.counters.datagram_dropped();
+        }
+    }
+
+    fn try_pass_on(&mut self, datagram: &[u8], from: Sender) -> bool {
+        let flow = from.flow();
+        if let Some(inbox) = self.live.get(&flow) {
+            if let Some(is_queued) = inbox.push(datagram) {
+                return is_queued;
+            }
+            self.ended.extend(self.live.remove(&flow));
+        }
+        let inbox = Arc::new(Inbox::new());
+        inbox.push(datagram);
+        let session = DatagramSession::new(
+            self.socket.clone(),
+            from.clone(),
+            inbox.clone(),
+            self.counters.clone(),
+            self.tracker.token(),
+        );
+        let is_open = (self.open)(from, session);
+        if is_open {
+            self.live.insert(flow, inbox);
+        }
+        is_open
+    }
+
+    /// Ends idle sessions, and removes those that have ended.
+    fn sweep(&mut self) {
+        let now = Instant::now();
+        let is_idle = |_: &Flow, inbox: &mut Arc<Inbox>| {
+            if inbox.idle_time(now) >= IDLE {
+                inbox.end();
+            }
+            !inbox.is_open()
+        };
+        self.ended.extend(self.live.extract_if(is_idle).map(|(_, inbox)| inbox));
+        self.ended.retain(|inbox| {
+            let has_failed = inbox.idle_time(now) >= 2 * IDLE;
+            if has_failed {
+                inbox.fail();
+            }
+            !has_failed && !inbox.is_dropped()
+        });
+    }
+
+    /// Ends all sessions.
+    async fn end_all(mut self) {
+        self.ended.extend(self.live.into_values());
+        self.ended.iter().for_each(|inbox| inbox.end());
+        self.tracker.close();
+        timeout(LAST_REPLIES, self.tracker.wait()).await.ok();
+        self.ended.iter().for_each(|inbox| inbox.fail());
+    }
+}
+
+#[cfg(test)]
+mod tests;

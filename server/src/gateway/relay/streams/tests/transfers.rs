@@ -1,0 +1,130 @@
+//! Transfers between real sockets on an event loop.
+
+use std::time::Duration;
+
+use proptest::{collection::vec, prelude::*};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    time::timeout,
+};
+
+use super::sockets::{Rig, ended, in_time, pattern, rig, to_end, unix_rig};
+
+#[tokio::test]
+async fn a_blocked_direction_does_not_hold_up_the_other_one_and_memory_is_bounded() {
+    let mut rig = rig().await;
+    let chunk = vec![0; 1 << 20];
+    while timeout(Duration::from_millis(300), rig.client.write_all(&chunk)).await.is_ok() {}
+    let held = rig.entry.received().bytes();
+    for _ in 0..100 {
+        rig.upstream.write_all(b"down").await.unwrap();
+        let mut down = [0; 4];
+        in_time(rig.client.read_exact(&mut down)).await.unwrap();
+    }
+    assert_eq!(rig.entry.received().bytes(), held, "nothing more was read from the client");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_busy_direction_does_not_hold_up_the_other_one() {
+    let rig = rig().await;
+    let (mut from_client, mut to_client) = rig.client.into_split();
+    let (mut from_upstream, mut to_upstream) = rig.upstream.into_split();
+    let chunk = vec![0; 1 << 20];
+    let flood = tokio::spawn(async move { while to_client.write_all(&chunk).await.is_ok() {} });
+    let sink = tokio::spawn(async move {
+        let mut buffer = vec![0; 1 << 20];
+        while from_upstream.read(&mut buffer).await.is_ok_and(|n| n > 0) {}
+    });
+    for _ in 0..300 {
+        to_upstream.write_all(b"down").await.unwrap();
+        in_time(from_client.read_exact(&mut [0; 4])).await.unwrap();
+    }
+    assert!(rig.entry.received().bytes() > 1 << 20);
+    flood.abort();
+    sink.abort();
+}
+
+#[tokio::test]
+async fn large_transfers_in_both_directions_arrive_unchanged() {
+    let rig = rig().await;
+    let (up, down) = (pattern(5_000_003), pattern(7_000_001));
+    let (mut from_client, mut to_client) = rig.client.into_split();
+    let (mut from_upstream, mut to_upstream) = rig.upstream.into_split();
+    let (at_client, at_upstream, ..) = tokio::join!(
+        to_end(&mut from_client),
+        to_end(&mut from_upstream),
+        async {
+            to_client.write_all(&up).await.unwrap();
+            to_client.shutdown().await.unwrap();
+        },
+        async {
+            // Dribbled at first.
+            for byte in &down[..1000] {
+                to_upstream.write_all(&[*byte]).await.unwrap();
+            }
+            to_upstream.write_all(&down[1000..]).await.unwrap();
+            to_upstream.shutdown().await.unwrap();
+        },
+    );
+    assert!(at_client.0 == down && at_upstream.0 == up);
+    assert_eq!((at_client.1, at_upstream.1), (Ok(()), Ok(())));
+}
+
+/// Writes `bytes` in pieces of these sizes, and ends the output.
+async fn send(mut to: impl AsyncWrite + Unpin, bytes: &[u8], pieces: &[usize]) {
+    let (mut rest, mut pieces) = (bytes, pieces.iter().cycle());
+    while let (false, Some(&piece)) = (rest.is_empty(), pieces.next()) {
+        let (now, later) = rest.split_at(piece.min(rest.len()));
+        to.write_all(now).await.unwrap();
+        tokio::task::yield_now().await;
+        rest = later;
+    }
+    to.shutdown().await.unwrap();
+}
+
+/// Reads to the end, in reads of these sizes.
+async fn receive(mut from: impl AsyncRead + Unpin, pieces: &[usize]) -> Vec<u8> {
+    let mut received = Vec::new();
+    for &piece in pieces.iter().cycle() {
+        let mut buffer = vec![0; piece];
+        let len = from.read(&mut buffer).await.unwrap();
+        if len == 0 {
+            break;
+        }
+        received.extend_from_slice(&buffer[..len]);
+        tokio::task::yield_now().await;
+    }
+    received
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn bytes_arrive_unchanged_in_pieces_of_any_size(
+        lens in (0..600_000_usize, 0..600_000_usize),
+        written in vec(1..300_000_usize, 1..8),
+        read in vec(1..300_000_usize, 1..8),
+    ) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let (up, down) = (pattern(lens.0), pattern(lens.1));
+            let Rig { client, upstream, end, entry, drain: _drain, _loops } = unix_rig();
+            let (from_client, to_client) = client.into_split();
+            let (from_upstream, to_upstream) = upstream.into_split();
+            let (at_client, at_upstream, ..) = in_time(async {
+                tokio::join!(
+                    receive(from_client, &read),
+                    receive(from_upstream, &read),
+                    send(to_client, &up, &written),
+                    send(to_upstream, &down, &written),
+                )
+            })
+            .await;
+            assert!(at_client == down && at_upstream == up);
+            ended(end).await;
+            let carried = entry.carried();
+            assert_eq!((carried.bytes_received, carried.bytes_sent), (up.len() as u64, down.len() as u64));
+        });
+    }
+}
