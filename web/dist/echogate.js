@@ -452,6 +452,13 @@ function __wbg_get_imports() {
             const ret = arg0.ok;
             return ret;
         },
+        __wbg_pathname_19fb9627ab2b1180: function() { return handleError(function (arg0, arg1) {
+            const ret = arg1.pathname;
+            const ptr1 = passStringToWasm0(ret, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
+            const len1 = WASM_VECTOR_LEN;
+            getDataViewMemory0().setInt32((arg0 >>> 0) + 4 * 1, len1, true);
+            getDataViewMemory0().setInt32((arg0 >>> 0) + 4 * 0, ptr1, true);
+        }, arguments); },
         __wbg_performance_50e6a3f8dc80bbca: function(arg0) {
             const ret = arg0.performance;
             return isLikeNone(ret) ? 0 : addToExternrefTable0(ret);
@@ -704,28 +711,28 @@ function __wbg_get_imports() {
             return ret;
         },
         __wbindgen_generic_0000000000000001: function(arg0, arg1) {
-            // Cast intrinsic for `Closure(Closure { owned: true, function: Function { arguments: [Externref], shim_idx: 3, ret: Unit, inner_ret: Some(Unit) }, mutable: true }) -> Externref`.
-            const ret = makeMutClosure(arg0, arg1, wasm_bindgen__convert__closures_____invoke__h78cfc1a463eea35f);
+            // Cast intrinsic for `Closure(Closure { owned: true, function: Function { arguments: [Externref], shim_idx: 4, ret: Unit, inner_ret: Some(Unit) }, mutable: true }) -> Externref`.
+            const ret = makeMutClosure(arg0, arg1, wasm_bindgen__convert__closures_____invoke__h73de1182945b2ebc);
             return ret;
         },
         __wbindgen_generic_0000000000000002: function(arg0, arg1) {
             // Cast intrinsic for `Closure(Closure { owned: true, function: Function { arguments: [NamedExternref("CloseEvent")], shim_idx: 2, ret: Unit, inner_ret: Some(Unit) }, mutable: true }) -> Externref`.
-            const ret = makeMutClosure(arg0, arg1, wasm_bindgen__convert__closures_____invoke__h36db6127afc8cf19);
+            const ret = makeMutClosure(arg0, arg1, wasm_bindgen__convert__closures_____invoke__h4bb11f606f00ba2b);
             return ret;
         },
         __wbindgen_generic_0000000000000003: function(arg0, arg1) {
             // Cast intrinsic for `Closure(Closure { owned: true, function: Function { arguments: [NamedExternref("Event")], shim_idx: 2, ret: Unit, inner_ret: Some(Unit) }, mutable: true }) -> Externref`.
-            const ret = makeMutClosure(arg0, arg1, wasm_bindgen__convert__closures_____invoke__h36db6127afc8cf19_3);
+            const ret = makeMutClosure(arg0, arg1, wasm_bindgen__convert__closures_____invoke__h4bb11f606f00ba2b_3);
             return ret;
         },
         __wbindgen_generic_0000000000000004: function(arg0, arg1) {
             // Cast intrinsic for `Closure(Closure { owned: true, function: Function { arguments: [NamedExternref("MessageEvent")], shim_idx: 2, ret: Unit, inner_ret: Some(Unit) }, mutable: true }) -> Externref`.
-            const ret = makeMutClosure(arg0, arg1, wasm_bindgen__convert__closures_____invoke__h36db6127afc8cf19_4);
+            const ret = makeMutClosure(arg0, arg1, wasm_bindgen__convert__closures_____invoke__h4bb11f606f00ba2b_4);
             return ret;
         },
         __wbindgen_generic_0000000000000005: function(arg0, arg1) {
-            // Cast intrinsic for `Closure(Closure { owned: true, function: Function { arguments: [], shim_idx: 4, ret: Unit, inner_ret: Some(Unit) }, mutable: true }) -> Externref`.
-            const ret = makeMutClosure(arg0, arg1, wasm_bindgen__convert__closures_____invoke__h76f9d88eaa7c6248);
+            // Cast intrinsic for `Closure(Closure { owned: true, function: Function { arguments: [], shim_idx: 3, ret: Unit, inner_ret: Some(Unit) }, mutable: true }) -> Externref`.
+            const ret = makeMutClosure(arg0, arg1, wasm_bindgen__convert__closures_____invoke__hefee73ef0c873677);
             return ret;
         },
         __wbindgen_generic_0000000000000006: function(arg0) {
@@ -753,24 +760,24 @@ function __wbg_get_imports() {
     };
 }
 
-function wasm_bindgen__convert__closures_____invoke__h76f9d88eaa7c6248(arg0, arg1) {
-    wasm.wasm_bindgen__convert__closures_____invoke__h76f9d88eaa7c6248(arg0, arg1);
+function wasm_bindgen__convert__closures_____invoke__hefee73ef0c873677(arg0, arg1) {
+    wasm.wasm_bindgen__convert__closures_____invoke__hefee73ef0c873677(arg0, arg1);
 }
 
-function wasm_bindgen__convert__closures_____invoke__h78cfc1a463eea35f(arg0, arg1, arg2) {
-    wasm.wasm_bindgen__convert__closures_____invoke__h78cfc1a463eea35f(arg0, arg1, arg2);
+function wasm_bindgen__convert__closures_____invoke__h73de1182945b2ebc(arg0, arg1, arg2) {
+    wasm.wasm_bindgen__convert__closures_____invoke__h73de1182945b2ebc(arg0, arg1, arg2);
 }
 
-function wasm_bindgen__convert__closures_____invoke__h36db6127afc8cf19(arg0, arg1, arg2) {
-    wasm.wasm_bindgen__convert__closures_____invoke__h36db6127afc8cf19(arg0, arg1, arg2);
+function wasm_bindgen__convert__closures_____invoke__h4bb11f606f00ba2b(arg0, arg1, arg2) {
+    wasm.wasm_bindgen__convert__closures_____invoke__h4bb11f606f00ba2b(arg0, arg1, arg2);
 }
 
-function wasm_bindgen__convert__closures_____invoke__h36db6127afc8cf19_3(arg0, arg1, arg2) {
-    wasm.wasm_bindgen__convert__closures_____invoke__h36db6127afc8cf19_3(arg0, arg1, arg2);
+function wasm_bindgen__convert__closures_____invoke__h4bb11f606f00ba2b_3(arg0, arg1, arg2) {
+    wasm.wasm_bindgen__convert__closures_____invoke__h4bb11f606f00ba2b_3(arg0, arg1, arg2);
 }
 
-function wasm_bindgen__convert__closures_____invoke__h36db6127afc8cf19_4(arg0, arg1, arg2) {
-    wasm.wasm_bindgen__convert__closures_____invoke__h36db6127afc8cf19_4(arg0, arg1, arg2);
+function wasm_bindgen__convert__closures_____invoke__h4bb11f606f00ba2b_4(arg0, arg1, arg2) {
+    wasm.wasm_bindgen__convert__closures_____invoke__h4bb11f606f00ba2b_4(arg0, arg1, arg2);
 }
 
 
