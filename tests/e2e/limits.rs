@@ -295,7 +295,7 @@ fn each_limit_is_an_http_status_for_clients_and_a_close_reason_for_pages() {
         (
             &["--route", "/few=service:upper?max=1", "--route", "/many=service:upper"],
             "/few",
-            "the route is full: 1 connections (max=1)",
+            "the route or forward is full: 1 connections (max=1)",
         ),
     ] {
         let routes = ["--route", "/ws=service:upper"];

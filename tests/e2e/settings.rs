@@ -573,7 +573,7 @@ const SETTINGS: [Setting; 28] = [
             "unix:///run/x?mode=660=udp://h:1?framing=length",
         ],
         &[
-            ("5433", "expected LISTEN=URL"),
+            ("5433=ftp://h:1", "unknown scheme"),
             ("5433=udp://h:1", "framing=length"),
             ("x=tcp://h:1", "no port"),
         ],

@@ -566,7 +566,7 @@ fn the_native_client_speaks_tls() {
     assert!(output.stdout == sent, "{} bytes: {:?}", output.stdout.len(), output.stderr);
 
     let wss = format!("wss://{}/ws", server.address("http"));
-    let output = call(&[&wss, "--ca", &ca], &sent);
+    let output = call(&[&wss, "--ca", &ca, "--binary"], &sent);
     assert!(output.stdout == sent.to_ascii_uppercase(), "{}", output.stdout.len());
     assert_eq!(output.status.code(), Some(0));
 

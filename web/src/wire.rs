@@ -4,8 +4,8 @@
 
 use echogate_proto::{
     api::{
-        Carried, Closed, Connection, Endpoints, Event, ForwardInfo, Kind, Legs, ListenerInfo, Moved,
-        RouteInfo,
+        Carried, Closed, Connection, Endpoints, Event, ForwardInfo, Kind, Legs, ListenerInfo,
+        Moved, RouteInfo,
     },
     chat::{Author, Conversation, Ending, FromOperator, Message, ToOperator},
 };

@@ -4,6 +4,7 @@ use std::{fmt, io, sync::Arc, time::Duration};
 
 use axum::http::{HeaderMap, StatusCode, header};
 use echogate_proto::{close::CloseCode, endpoint::HostPort};
+use socket2::SockRef;
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpStream, UnixStream},
@@ -27,6 +28,7 @@ use crate::{
         datagram_upstream::ConnectedDatagrams,
         hairpin::Hairpin,
         happy_eyeballs::ConnectError,
+        listener::keepalive,
         proxy::{self, ConnectionError, Destination, ProxyError, ProxyFailure},
         resolve,
         stream::Stream,
@@ -151,6 +153,8 @@ impl Limit {
 
     async fn tcp(&self, to: &Destination, prelude: &[u8]) -> Result<TcpStream, DialError> {
         let stream = self.connect(to).await?;
+        // An error leaves a silent upstream that is gone unnoticed.
+        SockRef::from(&stream).set_tcp_keepalive(&keepalive()).ok();
         self.apply(prepared(stream, prelude)).await
     }
 
@@ -191,6 +195,7 @@ impl Limit {
             Some(trust) => self.tls(to, trust, b"").await?,
             None => self.tcp(to, b"").await?.into(),
         };
+        stream.limit_unsent();
         let mut headers = more;
         headers.extend(spec.headers.clone());
         let opening = Opening {

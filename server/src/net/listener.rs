@@ -70,7 +70,7 @@ fn from_unix(stream: UnixStream) -> (Stream, Peer) {
 
 /// TCP keepalive: the kernel probes a peer that has been silent for a minute, and reports the
 /// connection as failed after three unanswered probes.
-fn keepalive() -> TcpKeepalive {
+pub(crate) fn keepalive() -> TcpKeepalive {
     TcpKeepalive::new()
         .with_time(Duration::from_secs(60))
         .with_interval(Duration::from_secs(10))

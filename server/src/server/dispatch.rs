@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{
     admission::{Admission, Admitted, Destination},
+    datagrams::check_sender,
     snapshot::Served,
 };
 use crate::{
@@ -185,7 +186,7 @@ fn serve_forward(
 }
 
 /// Passes the datagrams of a new session to the upstream of a forward; false if a limit is reached
-/// or the socket is no forward's any more.
+/// the sender could be a loop, or the socket is no forward's any more.
 pub(super) fn open_session(
     admission: &Admission,
     sender: &Sender,
@@ -194,6 +195,10 @@ pub(super) fn open_session(
     let snapshot = admission.snapshot();
     let Some(Served::Forward(forward)) = snapshot.served(admission.socket) else { return false };
     let (context, peer) = (snapshot.context.clone(), sender.peer());
+    if let Err(why) = check_sender(sender, &snapshot.own_datagram_sockets) {
+        tracing::debug!(%peer, forward = %forward.name, "a datagram is not passed on: {why}");
+        return false;
+    }
     match context.limits.enter(peer.ip(), Some(&forward.target.limit)) {
         Ok(permit) => {
             let (forward, client) = (forward.clone(), ForwardClient::Session(session));

@@ -6,7 +6,6 @@ use std::{
 };
 
 use echogate_tests::{
-    http::connect,
     server::Server,
     tcp::{noise, read_exactly, read_to_end, reset, wait_until_read, write_until_blocked},
     tls::{self, Authority},
@@ -182,8 +181,8 @@ fn a_shutdown_ends_the_upstreams_input_and_resets_what_is_left_at_the_end_of_the
     let upstream = Upstream::new();
     let url = format!("tcp://{}", upstream.address());
     let mut server = forward(&url, &["--drain", "1s"]);
-    let (mut ends, mut stays) = (client(&server), connect(server.address("forward")));
-    let (mut ended, mut held) = (upstream.accept(), upstream.accept());
+    let (mut ends, mut ended) = (client(&server), upstream.accept());
+    let (mut stays, mut held) = (client(&server), upstream.accept());
     for (client, upstream) in [(&mut ends, &mut ended), (&mut stays, &mut held)] {
         client.write_all(b"hello").unwrap();
         assert_eq!(read_exactly(upstream, 5), b"hello");

@@ -108,8 +108,8 @@ fn dig_asks_over_udp_and_tcp_through_every_pair_of_sides() {
 }
 
 #[test]
-fn nc_and_socat_speak_to_every_kind_of_socket() {
-    let Some([nc, socat]) = programs(["nc", "socat"]) else { return };
+fn nc_ncat_and_socat_speak_to_every_kind_of_socket() {
+    let Some([nc, ncat, socat]) = programs(["nc", "ncat", "socat"]) else { return };
     let folder = tempfile::tempdir().unwrap();
     let unix = folder.path().join("front").display().to_string();
     let back = Server::start(ECHOGATE, &["--listen", "upper=udp://127.0.0.1:0"]);
@@ -132,9 +132,11 @@ fn nc_and_socat_speak_to_every_kind_of_socket() {
         command.args(["-c", &line]);
         run(command)
     };
-    let (nc, socat) = (nc.display(), socat.display());
+    let (nc, ncat, socat) = (nc.display(), ncat.display(), socat.display());
     for line in [
         format!("printf hello | {nc} -N 127.0.0.1 {}", port_of(&urls[0])),
+        format!("printf hello | {ncat} 127.0.0.1 {}", port_of(&urls[0])),
+        format!("printf hello | {ncat} -U {unix}"),
         format!("printf hello | {socat} - TCP:127.0.0.1:{}", port_of(&urls[0])),
         format!("printf hello | {nc} -N -U {unix}"),
         format!("printf hello | {socat} - UNIX-CONNECT:{unix}"),

@@ -111,8 +111,8 @@ def relayed():
         assert ws.recv() == "abc"
         assert ws.ping(b"are you there?").wait(30)
         ws.close(4321, "enough")
-    with client("/relayed") as ws:
-        assert ws.subprotocol is None, ws.subprotocol
+    with client("/relayed", subprotocols=["mqtt"]) as ws:
+        assert ws.subprotocol == "mqtt", ws.subprotocol
         ws.send("end")
         try:
             ws.recv()

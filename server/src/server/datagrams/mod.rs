@@ -93,7 +93,7 @@ struct Server {
 
 /// The reason for which a datagram is not answered.
 #[derive(Debug, Error)]
-enum Dropped {
+pub(super) enum Dropped {
     #[error("it is too long")]
     TooLong,
     #[error("it comes from a socket of this server")]
@@ -157,7 +157,7 @@ impl Server {
 /// # Errors
 ///
 /// Datagrams of this sender are never answered.
-fn check_sender(sender: &Sender, own: &OwnSockets) -> Result<(), Dropped> {
+pub(super) fn check_sender(sender: &Sender, own: &OwnSockets) -> Result<(), Dropped> {
     let is_own = match sender {
         Sender::Udp(from, _) if loops::answers_anything(from.port()) => {
             return Err(Dropped::AnsweringPort);
