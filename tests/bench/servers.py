@@ -331,7 +331,7 @@ def tcp_to_ws(echogate, upstream, folder):
     yield forward("echogate forward", echogate, upstream.url)
     if path := program("websocat", "cargo install websocat"):
         port = free_port()
-        command = [path, "--binary", f"tcp-l:127.0.0.1:{port}", upstream.url]
+        command = [path, "--binary", "-E", f"tcp-l:127.0.0.1:{port}", upstream.url]
         yield Server("websocat", f"tcp://127.0.0.1:{port}", command)
 
 
