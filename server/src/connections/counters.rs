@@ -31,7 +31,7 @@ pub(crate) enum Refusal {
     ProxyHeader,
     /// The TLS handshake failed.
     Tls,
-    /// The request has passed this server before.
+    /// The request has passed this route before.
     Loop,
 }
 

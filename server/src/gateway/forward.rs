@@ -46,7 +46,7 @@ pub(crate) async fn forward(
     destination: Option<SocketAddr>,
     permit: ConnectionPermit,
 ) {
-    let upstream = match dial(&context, &forward.target, &peer, destination).await {
+    let upstream = match dial(&context, &forward, &peer, destination).await {
         Ok(upstream) => upstream,
         Err(DialError { reason, refusal, .. }) => {
             context.counters.refused(refusal);
@@ -124,7 +124,7 @@ fn in_runtime(context: &ServerContext, relay: impl Future + Send + 'static) {
 /// Connects to the upstream of a forward for a client.
 async fn dial(
     context: &ServerContext,
-    target: &Target,
+    Forward { name, target, .. }: &Forward,
     peer: &Peer,
     destination: Option<SocketAddr>,
 ) -> Result<Connected, DialError> {
@@ -140,7 +140,7 @@ async fn dial(
         let protocol = target.protocol.as_deref().map(HeaderValue::from_str);
         headers
             .extend(protocol.and_then(Result::ok).map(|it| (header::SEC_WEBSOCKET_PROTOCOL, it)));
-        context.hops.add(&mut headers);
+        context.hops.add(name, &mut headers);
     }
     let request =
         DialRequest { client: peer.clone(), prelude: prelude.unwrap_or_default(), headers };

@@ -15,7 +15,7 @@ use hyper::upgrade::OnUpgrade;
 use serde::Deserialize;
 
 use super::{
-    Client, Reclaim, Route, Target,
+    Client, Reclaim, Route,
     dial::DialRequest,
     handshake::{Handshake, ProtocolChoice},
     origin,
@@ -105,7 +105,7 @@ pub(crate) async fn upgrade(
     let Some(upgrade) = Upgrade::take(&mut request.extensions) else {
         return (StatusCode::BAD_REQUEST, "this connection cannot be upgraded\n").into_response();
     };
-    match admit(&context, target, &client, &permit, &request.headers).await {
+    match admit(&context, &route, &client, &permit, &request.headers).await {
         Ok((connection_permit, exemption, upstream)) => {
             if let Connected::WebSocket(websocket) = &upstream {
                 handshake.select(websocket.protocol.as_deref());
@@ -144,13 +144,13 @@ pub(crate) fn refused_by_policy(
 /// dials the upstream.
 async fn admit(
     context: &ServerContext,
-    target: &Target,
+    Route { path, target }: &Route,
     client: &Client,
     permit: &Arc<HttpPermit>,
     headers: &HeaderMap,
 ) -> Result<(ConnectionPermit, Exemption, Connected), Refused> {
-    if context.hops.has_passed(headers) {
-        let reason = "this request has passed this server already: the route leads to itself";
+    if context.hops.has_passed(path, headers) {
+        let reason = "this request has passed this route already: the route leads to itself";
         let status = StatusCode::LOOP_DETECTED;
         return Err(Refused::new(status, CloseCode::POLICY, reason.to_owned(), Refusal::Loop));
     }
@@ -158,7 +158,7 @@ async fn admit(
     let exemption = permit.exempt();
     let prelude = target.proxy.map(|version| version.header(client.proxied_addresses()));
     let headers = match &target.upstream {
-        Upstream::WebSocket(spec, _) => passed_headers(context, &spec.pass, headers),
+        Upstream::WebSocket(spec, _) => passed_headers(context, path, &spec.pass, headers),
         _ => HeaderMap::new(),
     };
     let request =
@@ -170,14 +170,19 @@ async fn admit(
 
 /// The header fields of a client's request that are sent to a WebSocket server: the offered
 /// subprotocols, the fields named in `pass`, and the hops so far.
-fn passed_headers(context: &ServerContext, pass: &[HeaderName], request: &HeaderMap) -> HeaderMap {
+fn passed_headers(
+    context: &ServerContext,
+    path: &str,
+    pass: &[HeaderName],
+    request: &HeaderMap,
+) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for name in pass.iter().chain([&header::SEC_WEBSOCKET_PROTOCOL, &header::VIA]) {
         for value in request.get_all(name) {
             headers.append(name, value.clone());
         }
     }
-    context.hops.add(&mut headers);
+    context.hops.add(path, &mut headers);
     headers
 }
 

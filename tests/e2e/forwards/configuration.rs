@@ -102,6 +102,22 @@ fn a_loop_that_no_setting_shows_is_found_at_run_time() {
 }
 
 #[test]
+fn a_forward_to_a_route_of_the_same_server_is_no_loop() {
+    let http = free_port();
+    let (to_route, route) = (format!("127.0.0.1:0=ws://127.0.0.1:{http}/x"), "/x=service:upper");
+    let mut command = Command::new(ECHOGATE);
+    command.args(["serve", "--http", &format!("127.0.0.1:{http}"), "--route", route]);
+    command.args(["--route", &format!("/y=ws://127.0.0.1:{http}/x"), "--forward", &to_route]);
+    command.args(["--forward", &format!("127.0.0.1:0=ws://127.0.0.1:{http}/y")]);
+    let server = Server::spawn(command);
+    for url in server.urls("forward") {
+        let mut client = connect(url.trim_start_matches("tcp://"));
+        client.write_all(b"hello").unwrap();
+        assert_eq!(read_exactly(&mut client, 5), b"HELLO", "{url}");
+    }
+}
+
+#[test]
 fn the_command_forward_serves_nothing_but_the_forward() {
     let upstream = Upstream::new();
     let mut command = Command::new(ECHOGATE);
