@@ -4,7 +4,7 @@
 //! - `streams`: byte streams to byte streams
 //! - `websocket`: a byte stream to a WebSocket server, and WebSocket to WebSocket
 //! - `datagrams`: datagrams on one side or both
-//! - `configuration`: what is refused at the start, loops, reloads
+//! - `configuration`: settings that are refused at the start, loops, reloads
 
 mod configuration;
 mod datagrams;

@@ -171,7 +171,8 @@ impl TargetSpec {
     /// Parses the URL of an upstream for clients of the kind `client`.
     pub(super) fn parse(url: &str, client: SideKind) -> Result<TargetSpec, String> {
         let endpoint = Endpoint::with_options(url).map_err(|e| format!("{url}: {e}"))?;
-        let in_url = |why: String| format!("{endpoint}: {why}");
+        // Without credentials and options, which may be secrets.
+        let in_url = |why: String| format!("{}: {why}", endpoint.address);
         if let Address::Tcp(at)
         | Address::Tls(at)
         | Address::Udp(at)
@@ -180,9 +181,9 @@ impl TargetSpec {
         {
             check_remote(at).map_err(in_url)?;
         }
-        let kind = kind_of(&endpoint.address);
-        known_options(&endpoint, &options(&endpoint.address, client, kind))?;
         let upstream = UpstreamSpec::new(&endpoint)?;
+        let kind = upstream.kind();
+        known_options(&endpoint, &options(&endpoint.address, client, kind))?;
         let default = match &upstream {
             UpstreamSpec::Service(service) => service.framing(),
             _ => Framing::Bytes,
@@ -197,16 +198,6 @@ impl TargetSpec {
         let max = endpoint.option("max").map(parse_max).transpose()?;
         let proxy = endpoint.option("proxy").map(str::parse).transpose()?;
         Ok(TargetSpec { upstream, framing, framing_options, protocol, max, proxy })
-    }
-}
-
-fn kind_of(address: &Address) -> SideKind {
-    match address {
-        Address::Ws(..) | Address::Wss(..) => SideKind::WebSocket,
-        Address::Udp(_) | Address::UnixGram(_) => SideKind::Datagrams,
-        Address::Tcp(_) | Address::Tls(_) | Address::Unix(_) | Address::Service(_) => {
-            SideKind::Stream
-        }
     }
 }
 
@@ -242,7 +233,7 @@ fn client_tls(
     protocol: AppProtocol,
 ) -> Result<Arc<ClientTls>, String> {
     let given = |key| match endpoint.option(key) {
-        Some("") => Err(format!("{endpoint}: {key} has no value")),
+        Some("") => Err(format!("{}: {key} has no value", endpoint.address)),
         value => Ok(value),
     };
     let (ca, name) = (given("ca")?.map(Path::new), given("server-name")?);
@@ -252,7 +243,9 @@ fn client_tls(
             warn_of_access(key.unwrap_or(cert));
             Some(Identity::read(cert, key)?)
         }
-        (None, Some(_)) => return Err(format!("{endpoint}: key needs cert, its certificate")),
+        (None, Some(_)) => {
+            return Err(format!("{}: key needs cert, its certificate", endpoint.address));
+        }
         (None, None) => None,
     };
     let tls = ClientTls::new(name.unwrap_or(at.without_zone()), ca, identity, protocol)?;

@@ -34,11 +34,11 @@ pub(super) fn known_options(endpoint: &Endpoint, known: &[&str]) -> Result<(), S
                 [] => "no options are supported here".to_owned(),
                 known => format!("expected {}", known.join(", ")),
             };
-            return Err(format!("{endpoint}: unknown option \"{key}\": {expected}"));
+            return Err(format!("{}: unknown option \"{key}\": {expected}", endpoint.address));
         }
         let may_repeat = key == "header";
         if !may_repeat && endpoint.options[..i].iter().any(|(before, _)| before == key) {
-            return Err(format!("{endpoint}: option \"{key}\" is given twice"));
+            return Err(format!("{}: option \"{key}\" is given twice", endpoint.address));
         }
     }
     Ok(())

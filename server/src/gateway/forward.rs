@@ -7,7 +7,8 @@ use echogate_proto::ws::{HALF_CLOSE, Role};
 use futures_util::FutureExt;
 
 use super::{
-    Forward, Target, bridge,
+    Forward, Target,
+    bridge::{self, BridgeConfig, Negotiated},
     datagram_sessions::DatagramSession,
     dial::{DialError, DialRequest},
     relay::streams,
@@ -25,6 +26,7 @@ use crate::{
         proxy_protocol::ProxiedAddresses,
         stream::{Stream, Transport},
     },
+    runtime::drain::Drain,
 };
 
 /// The client of a forward.
@@ -97,24 +99,28 @@ fn relay(
             let upstream = LengthPrefixed::new(upstream, prefix);
             in_runtime(context, streams::run(client, upstream, idle, entry, drain));
         }
-        (client, WebSocket(WebSocketStream { stream: websocket, early, protocol })) => {
-            let half_close = protocol.as_deref() == Some(HALF_CLOSE);
-            let negotiated = bridge::Negotiated { config, half_close };
-            let role = Role::Client;
-            match client {
-                ForwardClient::Stream(client) => {
-                    let relay =
-                        bridge::run(role, websocket, client, &early, negotiated, entry, drain);
-                    context.spawn_on_loop(&context.bridges, relay);
-                }
-                Session(client) => {
-                    let relay =
-                        bridge::run(role, websocket, client, &early, negotiated, entry, drain);
-                    in_runtime(context, relay);
-                }
-            }
+        (ForwardClient::Stream(client), WebSocket(upstream)) => {
+            let relay = bridge_to(upstream, client, config, entry, drain);
+            context.spawn_on_loop(&context.bridges, relay);
+        }
+        (Session(client), WebSocket(upstream)) => {
+            in_runtime(context, bridge_to(upstream, client, config, entry, drain));
         }
     }
+}
+
+/// The bridge between a WebSocket server and the client of a forward.
+fn bridge_to<C: Transport>(
+    upstream: WebSocketStream,
+    client: C,
+    config: Arc<BridgeConfig>,
+    entry: RegistryGuard,
+    drain: &Drain,
+) -> impl Future + use<C> {
+    let WebSocketStream { stream, early, protocol } = upstream;
+    let half_close = protocol.as_deref() == Some(HALF_CLOSE);
+    let negotiated = Negotiated { config, half_close };
+    bridge::run(Role::Client, stream, client, &early, negotiated, entry, drain)
 }
 
 fn in_runtime(context: &ServerContext, relay: impl Future + Send + 'static) {

@@ -45,10 +45,14 @@ impl FromStr for RequestHeader {
     }
 }
 
-/// The value of `Authorization` for a user name and a password (RFC 7617 section 2).
-pub(crate) fn basic_authorization(Credentials { user, password }: &Credentials) -> HeaderValue {
-    let basic = BASE64.encode(format!("{user}:{password}").as_bytes());
-    let mut value = HeaderValue::from_str(&format!("Basic {basic}"))
+/// A user name and a password in the scheme `Basic` (RFC 7617 section 2).
+pub(crate) fn basic(Credentials { user, password }: &Credentials) -> String {
+    format!("Basic {}", BASE64.encode(format!("{user}:{password}").as_bytes()))
+}
+
+/// The value of `Authorization` for a user name and a password.
+pub(crate) fn basic_authorization(credentials: &Credentials) -> HeaderValue {
+    let mut value = HeaderValue::from_str(&basic(credentials))
         .expect("the characters of base64 are visible ASCII");
     value.set_sensitive(true);
     value

@@ -1,4 +1,4 @@
-//! What is refused at the start, loops, the command `forward`, reloads.
+//! Settings that are refused at the start, loops, the command `forward`, reloads.
 
 use std::{
     fs,

@@ -43,14 +43,14 @@ struct State {
     stage: Stage,
 }
 
-/// How far the end of a session is.
+/// The progress of the end of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
     /// Datagrams pass in both directions.
     Open,
     /// The queue gets no more datagrams.
     Ended,
-    /// Nor are replies sent.
+    /// The queue gets no more datagrams, and no replies are sent.
     Failed,
     /// The relay has dropped the session.
     Dropped,

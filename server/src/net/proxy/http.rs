@@ -2,15 +2,14 @@
 
 use std::io;
 
-use data_encoding::BASE64;
-use echogate_proto::endpoint::HostPort;
+use echogate_proto::endpoint::{Credentials, HostPort};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
 
-use super::{Credentials, ProxyFailure};
-use crate::text::escape::bytes;
+use super::ProxyFailure;
+use crate::{net::request_header::basic, text::escape::bytes};
 
 /// The largest response head, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
@@ -49,9 +48,8 @@ pub(super) async fn connect(
 /// The bytes of the request.
 fn request(at: &HostPort, credentials: Option<&Credentials>) -> String {
     let at = HostPort { host: at.without_zone().to_owned(), port: at.port };
-    let authorization = credentials.map_or(String::new(), |Credentials { user, password }| {
-        let basic = BASE64.encode(format!("{user}:{password}").as_bytes());
-        format!("Proxy-Authorization: Basic {basic}\r\n")
+    let authorization = credentials.map_or(String::new(), |credentials| {
+        format!("Proxy-Authorization: {}\r\n", basic(credentials))
     });
     format!("CONNECT {at} HTTP/1.1\r\nHost: {at}\r\n{authorization}\r\n")
 }

@@ -15,7 +15,7 @@ mod tests;
 
 use std::{fmt, io, str::FromStr};
 
-use echogate_proto::endpoint::HostPort;
+use echogate_proto::endpoint::{Credentials, HostPort};
 use percent_encoding::percent_decode_str;
 use thiserror::Error;
 use tokio::{
@@ -63,13 +63,6 @@ enum Protocol {
     Socks5,
     /// SOCKS5. The proxy resolves host names.
     Socks5h,
-}
-
-/// The user name and the password for a proxy.
-#[derive(Clone, PartialEq, Eq)]
-struct Credentials {
-    user: String,
-    password: String,
 }
 
 /// The error of a connection attempt to a destination.
@@ -213,7 +206,7 @@ impl FromStr for Proxy {
         };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         let (credentials, authority) = match rest.rsplit_once('@') {
-            Some((credentials, authority)) => (Some(Credentials::parse(credentials)?), authority),
+            Some((credentials, authority)) => (Some(parse_credentials(credentials)?), authority),
             None => (None, rest),
         };
         let with_port = match Authority::split(authority) {
@@ -227,34 +220,34 @@ impl FromStr for Proxy {
             return Err("port 0 cannot be connected to".to_owned());
         }
         if let Some(credentials) = &credentials {
-            credentials.check(protocol)?;
+            check_credentials(credentials, protocol)?;
         }
         Ok(Proxy { protocol, at, credentials })
     }
 }
 
-impl Credentials {
-    /// Parses `USER[:PASSWORD]`, in which `%XX` stands for any byte.
-    fn parse(text: &str) -> Result<Credentials, String> {
-        let (user, password) = text.split_once(':').unwrap_or((text, ""));
-        let decoded = |text: &str| {
-            let decoded = percent_decode_str(text).decode_utf8();
-            decoded.map(Into::into).map_err(|_| "the user name or password is not UTF-8".to_owned())
-        };
-        Ok(Credentials { user: decoded(user)?, password: decoded(password)? })
-    }
+/// Parses `USER[:PASSWORD]`, in which `%XX` stands for any byte.
+fn parse_credentials(text: &str) -> Result<Credentials, String> {
+    let (user, password) = text.split_once(':').unwrap_or((text, ""));
+    let decoded = |text: &str| {
+        let decoded = percent_decode_str(text).decode_utf8();
+        decoded.map(Into::into).map_err(|_| "the user name or password is not UTF-8".to_owned())
+    };
+    Ok(Credentials { user: decoded(user)?, password: decoded(password)? })
+}
 
-    /// Checks that the credentials can be sent over `protocol`.
-    fn check(&self, protocol: Protocol) -> Result<(), String> {
-        let Credentials { user, password } = self;
-        match protocol {
-            Protocol::Http if user.contains(':') => {
-                Err("the user name contains a colon, which HTTP cannot send".to_owned())
-            }
-            Protocol::Http => Ok(()),
-            _ if (1..=255).contains(&user.len()) && (1..=255).contains(&password.len()) => Ok(()),
-            _ => Err("SOCKS5 needs a user name and a password of 1 to 255 bytes each".to_owned()),
+/// Checks that the credentials can be sent over `protocol`.
+fn check_credentials(
+    Credentials { user, password }: &Credentials,
+    protocol: Protocol,
+) -> Result<(), String> {
+    match protocol {
+        Protocol::Http if user.contains(':') => {
+            Err("the user name contains a colon, which HTTP cannot send".to_owned())
         }
+        Protocol::Http => Ok(()),
+        _ if (1..=255).contains(&user.len()) && (1..=255).contains(&password.len()) => Ok(()),
+        _ => Err("SOCKS5 needs a user name and a password of 1 to 255 bytes each".to_owned()),
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use echogate_proto::endpoint::HostPort;
+use echogate_proto::endpoint::{Credentials, HostPort};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
 
-use super::{Credentials, ProxyFailure};
+use super::ProxyFailure;
 use crate::net::resolve;
 
 /// The version of the protocol, and that of its authentication by user name and password.

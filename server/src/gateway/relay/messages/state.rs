@@ -61,7 +61,7 @@ pub(super) enum Output {
     Failed,
 }
 
-/// What is known of the end of a side, once it has begun.
+/// The state of the end of a side, once it has begun.
 #[derive(Debug, Default)]
 pub(super) struct Closing {
     /// The end of the current step: replies, the peer's Close or the peer's end are awaited until

@@ -43,7 +43,7 @@ struct Pipe {
     state: Arc<PipeState>,
 }
 
-/// What pipes have beyond a stream in memory.
+/// The state of a pipe that a stream in memory does not have.
 #[derive(Default)]
 struct PipeState {
     /// The peer has reset the connection: a read fails where the stream ends.

@@ -48,7 +48,7 @@ async fn an_upstream_that_violates_the_protocol_gets_a_close_and_the_client_1011
         rig.client.gets_close(1011, &to_client).await;
         rig.upstream.gets_close(code, reason).await;
         assert_eq!(rig.elapsed(), Duration::ZERO);
-        // What the client sends before its answer is discarded.
+        // The client's messages before its answer are discarded.
         rig.client.send(TEXT, b"?").await;
         rig.client.send_close(1011, "").await;
         assert_eq!(rig.client.next().await, None);
