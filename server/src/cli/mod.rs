@@ -46,7 +46,8 @@ enum Command {
     /// Make one TCP service available to browsers, as a WebSocket at any path
     #[command(after_help = help::GATEWAY_EXAMPLES)]
     Gateway(GatewayArgs),
-    /// Pass the connections of a local port or socket to any endpoint, as 5433 to a wss:// URL
+    /// Pass the connections of a local port or socket to any endpoint, as 5433 to a wss:// URL. HTTP
+    /// is served only with --http
     #[command(after_help = help::FORWARD_EXAMPLES)]
     Forward(ForwardArgs),
     /// Validate the settings of serve, print the listeners and routes, and exit
