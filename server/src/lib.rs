@@ -11,6 +11,7 @@
 //! service                  the built-in services
 //! net                      sockets, TLS, PROXY protocol, name resolution
 //! connections              registry, limits, counters
+//! recording                the events of a connection, and the files of recordings
 //! runtime  terminal  text  drain, timers, buffers; prompt and screen; escaping, error texts
 //! ```
 
@@ -23,6 +24,7 @@ mod context;
 mod gateway;
 mod http;
 mod net;
+mod recording;
 mod runtime;
 mod server;
 mod service;

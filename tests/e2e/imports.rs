@@ -61,6 +61,7 @@ const SERVER: &[&[&str]] = &[
     &["service"],
     &["net"],
     &["connections"],
+    &["recording"],
     &["runtime", "terminal", "text"],
 ];
 

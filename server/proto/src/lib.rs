@@ -12,6 +12,7 @@
 //! - [`utf8`]: incremental UTF-8 validation
 //! - [`hex`]: hexadecimal text
 //! - [`api`]: the JSON types of the HTTP API: endpoints, connections, events
+//! - [`recording`]: the JSON types of the events of a connection, for recordings and taps
 //! - [`chat`]: the JSON types of the operator protocol of the `chat` service
 
 pub mod api;
@@ -21,5 +22,6 @@ pub mod close;
 pub mod endpoint;
 pub mod framing;
 pub mod hex;
+pub mod recording;
 pub mod utf8;
 pub mod ws;

@@ -3,11 +3,13 @@
 //! - [`frame`]: opcodes and frame headers
 //! - [`mask`]: the masking of a client's payload
 //! - [`decoder`]: a strict decoder from bytes to frames and messages, in either [`Role`]
+//! - [`scanner`]: a lenient scanner of frames, for observers
 //! - [`violation`]: violations of the protocol, and the close code that answers each
 
 pub mod decoder;
 pub mod frame;
 pub mod mask;
+pub mod scanner;
 pub mod violation;
 
 pub use self::{

@@ -1,0 +1,190 @@
+//! A lenient scanner of the frames in one direction, for observers of a connection.
+
+use std::ops::Range;
+
+use super::{OpCode, frame::MAX_HEADER, mask};
+
+/// A frame header as it was sent, valid or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RawHeader {
+    /// FIN, the reserved bits and the opcode: the first byte.
+    pub first: u8,
+    /// The masking key, if the payload is masked.
+    pub key: Option<[u8; 4]>,
+    /// The length of the payload, in bytes.
+    pub len: u64,
+}
+
+impl RawHeader {
+    /// Whether FIN is set.
+    pub fn fin(&self) -> bool {
+        self.first & 0x80 != 0
+    }
+
+    /// RSV1, RSV2 and RSV3, from the highest bit of three to the lowest.
+    pub fn rsv(&self) -> u8 {
+        self.first >> 4 & 7
+    }
+
+    /// The bits of the opcode.
+    pub fn opcode_bits(&self) -> u8 {
+        self.first & 0x0f
+    }
+
+    /// The opcode, if it is defined.
+    pub fn opcode(&self) -> Option<OpCode> {
+        OpCode::from_bits(self.opcode_bits())
+    }
+
+    /// Parses the header at the start of `bytes`, and returns its length; none if it is incomplete.
+    pub fn parse(bytes: &[u8]) -> Option<(RawHeader, usize)> {
+        let [first, second, rest @ ..] = bytes else { return None };
+        let (len, rest) = match second & 0x7f {
+            126 => {
+                let (digits, rest) = rest.split_first_chunk()?;
+                (u64::from(u16::from_be_bytes(*digits)), rest)
+            }
+            127 => {
+                let (digits, rest) = rest.split_first_chunk()?;
+                (u64::from_be_bytes(*digits), rest)
+            }
+            len => (u64::from(len), rest),
+        };
+        let (key, rest) = match second & 0x80 {
+            0 => (None, rest),
+            _ => rest.split_first_chunk().map(|(key, rest)| (Some(*key), rest))?,
+        };
+        Some((RawHeader { first: *first, key, len }, bytes.len() - rest.len()))
+    }
+}
+
+/// A piece of a frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// The header of the frame.
+    pub header: RawHeader,
+    /// The number of payload bytes before this piece.
+    pub offset: u64,
+    /// The range of the payload in the scanned bytes, unmasked there.
+    pub range: Range<usize>,
+}
+
+impl Piece {
+    /// Whether the frame ends with this piece.
+    pub fn ends_frame(&self) -> bool {
+        self.offset + self.range.len() as u64 == self.header.len
+    }
+}
+
+/// A scanner of one direction. It finds the boundaries of frames and judges nothing: reserved bits,
+/// undefined opcodes and missing masks are reported as they were sent.
+///
+/// ```
+/// use echogate_proto::ws::{OpCode, scanner::FrameScanner};
+/// let mut bytes = *b"\x81\x02hi";
+/// let piece = FrameScanner::default().next(&mut bytes, &mut 0).unwrap();
+/// assert_eq!(piece.header.opcode(), Some(OpCode::Text));
+/// assert_eq!(&bytes[piece.range], b"hi");
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct FrameScanner {
+    /// A header that has arrived in part.
+    partial: [u8; MAX_HEADER],
+    partial_len: usize,
+    /// The current frame, and its payload bytes so far.
+    frame: Option<(RawHeader, u64)>,
+}
+
+impl FrameScanner {
+    /// Scans `bytes` from `at`, which is set to the end of the piece: the next one, an empty one for
+    /// a frame without payload; none if the bytes are used up.
+    pub fn next(&mut self, bytes: &mut [u8], at: &mut usize) -> Option<Piece> {
+        let (header, offset) = match self.frame.take() {
+            Some(frame) => frame,
+            None => (self.header(bytes, at)?, 0),
+        };
+        if *at == bytes.len() && offset < header.len {
+            self.frame = Some((header, offset));
+            return None;
+        }
+        let left = usize::try_from(header.len - offset).unwrap_or(usize::MAX);
+        let range = *at..*at + left.min(bytes.len() - *at);
+        if let Some(mut key) = header.key {
+            key.rotate_left((offset % 4) as usize);
+            mask::apply(&mut bytes[range.clone()], &mut key);
+        }
+        *at = range.end;
+        let piece = Piece { header, offset, range };
+        if !piece.ends_frame() {
+            self.frame = Some((header, offset + piece.range.len() as u64));
+        }
+        Some(piece)
+    }
+
+    fn header(&mut self, bytes: &[u8], at: &mut usize) -> Option<RawHeader> {
+        while let Some(byte) = bytes.get(*at) {
+            self.partial[self.partial_len] = *byte;
+            self.partial_len += 1;
+            *at += 1;
+            if let Some((header, _)) = RawHeader::parse(&self.partial[..self.partial_len]) {
+                self.partial_len = 0;
+                return Some(header);
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ws::frame::{control_frame, masked_frame};
+
+    /// The frames of `bytes`, scanned in pieces that end at `cuts`.
+    fn frames(bytes: &[u8], cuts: &[usize]) -> Vec<(u8, Vec<u8>)> {
+        let mut scanner = FrameScanner::default();
+        let mut frames: Vec<(u8, Vec<u8>)> = Vec::new();
+        let mut begin = 0;
+        for end in cuts.iter().copied().chain([bytes.len()]) {
+            let (mut part, mut at) = (bytes[begin..end].to_vec(), 0);
+            begin = end;
+            while let Some(piece) = scanner.next(&mut part, &mut at) {
+                if piece.offset == 0 {
+                    frames.push((piece.header.first, Vec::new()));
+                }
+                frames.last_mut().expect("pushed").1.extend(&part[piece.range]);
+            }
+        }
+        frames
+    }
+
+    proptest! {
+        #[test]
+        fn frames_are_found_however_they_are_cut(
+            payloads in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..300), 1..6),
+            key: [u8; 4],
+            mut cuts in proptest::collection::vec(0_usize..2000, 0..20),
+        ) {
+            let mut bytes = Vec::new();
+            for (i, payload) in payloads.iter().enumerate() {
+                if i % 2 == 0 {
+                    bytes.extend(masked_frame(OpCode::Binary, payload, key));
+                } else {
+                    bytes.extend(control_frame(OpCode::Ping, &payload[..payload.len().min(125)]));
+                }
+            }
+            cuts.retain(|cut| *cut <= bytes.len());
+            cuts.sort_unstable();
+            prop_assert_eq!(frames(&bytes, &cuts), frames(&bytes, &[]));
+            prop_assert_eq!(frames(&bytes, &[]).len(), payloads.len());
+            prop_assert_eq!(&frames(&bytes, &[])[0].1, &payloads[0]);
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>, cut in 0_usize..20) {
+            frames(&bytes, &[cut.min(bytes.len())]);
+        }
+    }
+}

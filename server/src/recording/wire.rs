@@ -1,0 +1,46 @@
+//! Events of a connection as its sockets show them: bytes with their time, and ends. Frames of the
+//! WebSocket protocol are not decoded, and masked as they were sent.
+
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use echogate_proto::recording::{Lost, Opened, Place};
+
+/// An event with its time and its connection.
+#[derive(Clone, Debug)]
+pub(crate) struct WireRecord {
+    /// The time, in nanoseconds since 1970.
+    pub(crate) time: u64,
+    /// The identifier of the connection.
+    pub(crate) connection: u64,
+    /// The event.
+    pub(crate) event: WireEvent,
+}
+
+/// Something that happened on a connection.
+#[derive(Clone, Debug)]
+pub(crate) enum WireEvent {
+    /// The first event of a connection.
+    Opened(Arc<Opened>),
+    /// Bytes of a stream that were read, or that the system accepted for sending.
+    Bytes(Place, Bytes),
+    /// A datagram.
+    Datagram(Place, Bytes),
+    /// The end of one direction.
+    EndOfInput(Place),
+    /// The end of one side by a reset, or by a failure of the connection.
+    Reset(Place),
+    /// Events that are missing here.
+    Lost(Lost),
+    /// The last event of a connection, with the reason of its end.
+    Closed(Arc<str>),
+}
+
+/// The present time, in nanoseconds since 1970.
+pub(crate) fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
