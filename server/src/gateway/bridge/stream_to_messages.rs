@@ -26,6 +26,10 @@ use crate::{
 /// `length`). Most that arrive in parts have shorter pauses, and are sent in one frame.
 const PARTIAL_REPLY_TIME: Duration = Duration::from_millis(500);
 
+/// The size at which a part of a reply or record is sent at once, as a fragment. Keeping it would
+/// cost two copies and memory for each of many connections, which the caches do not hold.
+const FRAGMENT: usize = 16 * 1024;
+
 /// The maximum number of bytes of one read in framing `line`, where each byte may be a message.
 /// Framing them takes at most some 1 ms.
 const LINE_READ: usize = 4 * 1024;
@@ -145,6 +149,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
                 }
                 Poll::Ready(Ok(()))
                     if (1..room).contains(&len)
+                        && held + len < FRAGMENT
                         && self.framer.needs_more(held, &scratch[start..end]) =>
                 {
                     reply.append(&scratch[start..end], now);
@@ -279,7 +284,12 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
 
     /// The next piece, unless a Close is to be sent first.
     fn next_piece(&mut self, input: &[u8], rest: Rest) -> Result<Option<Outgoing>, FramingError> {
-        if self.close_is_due() { Ok(None) } else { self.framer.next(input, rest) }
+        if self.close_is_due() {
+            return Ok(None);
+        }
+        let is_line = self.framer.framing() == Framing::Line;
+        let is_fragment = input.len() >= FRAGMENT && !is_line;
+        self.framer.next(input, if is_fragment { Rest::Send } else { rest })
     }
 
     /// Writes `bytes` to the WebSocket, and buffers those that are not accepted.
