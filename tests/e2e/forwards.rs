@@ -3,6 +3,7 @@
 //!
 //! - `streams`: byte streams to byte streams
 //! - `websocket`: a byte stream to a WebSocket server, and WebSocket to WebSocket
+//! - `wss`: WebSocket servers over TLS
 //! - `datagrams`: datagrams on one side or both
 //! - `configuration`: settings that are refused at the start, loops, reloads
 
@@ -10,6 +11,7 @@ mod configuration;
 mod datagrams;
 mod streams;
 mod websocket;
+mod wss;
 
 use std::net::{Shutdown, TcpStream};
 
