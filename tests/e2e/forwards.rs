@@ -5,10 +5,12 @@
 //! - `websocket`: a byte stream to a WebSocket server, and WebSocket to WebSocket
 //! - `wss`: WebSocket servers over TLS
 //! - `datagrams`: datagrams on one side or both
+//! - `pressure`: floods
 //! - `configuration`: settings that are refused at the start, loops, reloads
 
 mod configuration;
 mod datagrams;
+mod pressure;
 mod streams;
 mod websocket;
 mod wss;
