@@ -63,6 +63,8 @@ pub struct Session {
     was_open: bool,
     /// Messages handed to the socket whose reply is outstanding.
     unanswered: VecDeque<PendingReply>,
+    /// Messages handed to the socket that it has not reported as sent.
+    handed: VecDeque<Handed>,
     /// Messages not yet handed to the socket.
     queue: VecDeque<(u64, Payload)>,
     queued_bytes: usize,
@@ -77,7 +79,19 @@ pub struct Session {
 struct PendingReply {
     id: u64,
     sent: Payload,
+    /// The time at which the user sent it.
+    asked: Millis,
+    /// The time at which the socket sent it.
     at: Millis,
+    /// The payload bytes sent over the connection, this message included.
+    position: u64,
+}
+
+#[derive(Debug)]
+struct Handed {
+    id: u64,
+    /// The size of a message; `None` for the end of input.
+    bytes: Option<usize>,
 }
 
 impl Session {
@@ -101,6 +115,7 @@ impl Session {
             failures: 0,
             was_open: false,
             unanswered: VecDeque::new(),
+            handed: VecDeque::new(),
             queue: VecDeque::new(),
             queued_bytes: 0,
             buffered: 0,
@@ -172,7 +187,9 @@ impl Session {
             Event::TimerExpired => self.woken(now),
             Event::Rejected(error) => self.end(Outcome::Rejected, CloseCode::ABNORMAL, error, now),
             Event::Opened { protocol } => self.opened(protocol, now),
+            Event::Sent { buffered } => self.sent(buffered, now),
             Event::Received(payload) => self.received(payload, now),
+            Event::File(progress) => self.file_moved(&progress, now),
             Event::Buffered(bytes) => self.drained_to(bytes, now),
             Event::Ended { code, reason, clean } => {
                 self.end(self.outcome(clean), code, reason, now)
@@ -265,10 +282,13 @@ impl Session {
         if self.state.is_at_rest() {
             return Vec::new();
         }
-        let (unsent, unanswered) = (self.queue.len(), self.unanswered.len());
-        for (id, _) in self.queue.drain(..) {
-            self.transcript.set_delivery(id, Delivery::NotSent);
+        let handed = self.handed.drain(..).map(|handed| handed.id);
+        let unsent: Vec<u64> = handed.chain(self.queue.drain(..).map(|(id, _)| id)).collect();
+        self.unanswered.retain(|awaited| unsent.binary_search(&awaited.id).is_err());
+        for id in &unsent {
+            self.transcript.set_delivery(*id, Delivery::NotSent);
         }
+        let (unsent, unanswered) = (unsent.len(), self.unanswered.len());
         self.queued_bytes = 0;
         while !self.unanswered.is_empty() {
             self.give_up_oldest();

@@ -11,7 +11,7 @@ use super::{LATEST, open, page};
 use crate::ECHOGATE;
 
 /// The limit on the transfer size of the first view, in bytes.
-const BUDGET: u64 = 120 << 10;
+const BUDGET: u64 = 160 << 10;
 
 #[test]
 fn the_first_view_is_small_and_comes_from_this_server_alone() {

@@ -1,7 +1,8 @@
 //! Messages in both directions: the queue of those to send, and the replies outstanding.
 
-use super::{Effect, HALF_CLOSE, Halves, Pairing, PendingReply, Refusal, Session, State};
+use super::{Effect, HALF_CLOSE, Halves, Handed, Pairing, PendingReply, Refusal, Session, State};
 use crate::{
+    composer::transfer::Progress,
     payload::Payload,
     time::Millis,
     transcript::{Delivery, EntryKind},
@@ -62,11 +63,19 @@ impl Session {
             self.buffered += payload.len();
             let ends_input = self.queue.is_empty()
                 && matches!(self.state, State::Open { ended: Halves { ours: true, .. }, .. });
+            let bytes = (!ends_input).then_some(payload.len());
+            self.handed.push_back(Handed { id, bytes });
             if !ends_input {
-                self.stats.sent(payload.len(), now);
+                let asked = self.transcript.get(id).map_or(now, |row| row.at);
                 self.transcript.set_delivery(id, Delivery::Sent);
                 if self.pairing != Pairing::Never {
-                    self.unanswered.push_back(PendingReply { id, sent: payload.clone(), at: now });
+                    self.unanswered.push_back(PendingReply {
+                        id,
+                        sent: payload.clone(),
+                        asked,
+                        at: now,
+                        position: 0,
+                    });
                 }
                 if self.unanswered.len() > Self::MAX_UNANSWERED {
                     self.give_up_oldest();
@@ -79,6 +88,29 @@ impl Session {
             effects.push(Effect::PollBuffered);
         }
         effects
+    }
+
+    /// The socket sent the oldest message that was handed to it: the round trip begins.
+    pub(super) fn sent(&mut self, buffered: usize, now: Millis) -> Vec<Effect> {
+        let Some(Handed { id, bytes }) = self.handed.pop_front() else { return Vec::new() };
+        self.transcript.set_time(id, now);
+        if let Some(bytes) = bytes {
+            self.stats.sent(bytes, now);
+        }
+        if let Ok(at) = self.unanswered.binary_search_by_key(&id, |awaited| awaited.id) {
+            let awaited = &mut self.unanswered[at];
+            (awaited.at, awaited.position) = (now, self.stats.sent.bytes);
+        }
+        if self.handed.is_empty() {
+            self.buffered = buffered;
+        }
+        self.transmit(now)
+    }
+
+    /// Counts the parts of a file, which are no messages of the transcript.
+    pub(super) fn file_moved(&mut self, progress: &Progress, now: Millis) -> Vec<Effect> {
+        self.stats.file_moved(progress, now);
+        Vec::new()
     }
 
     pub(super) fn received(&mut self, payload: Payload, now: Millis) -> Vec<Effect> {

@@ -17,7 +17,7 @@ use super::{
     operator_panel,
     screen::Screen,
     sidebar,
-    socket::ServerEvents,
+    socket::{self, ServerEvents},
     transcript_file, transcript_input,
     user_event::{Listeners, UserEvent},
 };
@@ -75,6 +75,7 @@ struct App {
 
 /// Starts the page.
 pub(super) fn start() {
+    socket::start();
     let app = App::new(browser::language());
     APP.with(|slot| *slot.borrow_mut() = Some(app));
     dispatch::set_handler(|message| with_app(|app| app.on_message(message)));
@@ -151,10 +152,7 @@ impl App {
 
     fn on_message(&mut self, message: Message) {
         match message {
-            Message::Connection(id, event) => self.on_event(id, event),
-            Message::FilePart(id, bytes) => {
-                self.with_connection(id, |connection| connection.file_part_read(bytes));
-            }
+            Message::Connection(id, event, at) => self.on_event(id, event, at),
             Message::Operator(event) => self.model.operator.on_event(event, self.model.texts),
         }
     }
@@ -165,7 +163,7 @@ impl App {
             Command::Connect => self.connect(),
             Command::Deliver(id, event) => {
                 self.with_connection(id, |connection| {
-                    connection.on_event(event);
+                    connection.on_event(event, browser::now());
                 });
             }
             Command::SetLanguage(language) => {
@@ -198,15 +196,15 @@ impl App {
         }
     }
 
-    /// An event of a connection's socket.
-    fn on_event(&mut self, id: u32, event: Event) {
+    /// An event of a connection's socket, which happened at this time.
+    fn on_event(&mut self, id: u32, event: Event, at: Millis) {
         if let Event::Received(payload) = &event
             && self.model.connection().id == id
         {
             self.model.announcer.received(format::preview(payload, MAX_SPOKEN));
         }
         self.with_connection(id, |connection| {
-            connection.on_event(event);
+            connection.on_event(event, at);
         });
     }
 
@@ -242,7 +240,7 @@ impl App {
         self.with_connection(id, |connection| {
             connection.loaded = None;
             connection.session.set_pairing(pairing);
-            connection.on_event(Event::Connect { url, protocols });
+            connection.on_event(Event::Connect { url, protocols }, browser::now());
         });
     }
 

@@ -11,7 +11,7 @@ use super::{
     socket::Socket,
 };
 use crate::{
-    composer::{self, transfer::End},
+    composer,
     i18n::{Texts, fill},
     location::StartOptions,
     payload::Payload,
@@ -62,22 +62,27 @@ impl Connection {
         }
     }
 
-    /// Handles an event and carries out its effects; returns the refusal among them.
-    pub(super) fn on_event(&mut self, event: Event) -> Option<Refusal> {
-        let now = browser::now();
-        if let Event::Received(payload) = &event {
-            self.messages += 1;
-            if let Some(transfer) = &mut self.compose.transfer {
-                transfer.received(payload.bytes(), now);
+    /// Handles an event that happened at `at` and carries out its effects; returns the refusal
+    /// among them.
+    pub(super) fn on_event(&mut self, event: Event, at: Millis) -> Option<Refusal> {
+        match &event {
+            Event::Received(_) => self.messages += 1,
+            Event::File(progress) => {
+                self.messages += u64::from(progress.received.messages);
+                if let Some(transfer) = &mut self.compose.transfer {
+                    transfer.moved(progress, at);
+                }
             }
+            _ => {}
         }
+        let now = browser::now();
         let mut refusal = None;
-        for effect in self.session.handle(event, now) {
+        for effect in self.session.handle(event, at) {
             match effect {
                 Effect::Open { url, protocols } => self.open(&url, &protocols),
                 Effect::PollBuffered => self.poll_at = Some(now + POLL_INTERVAL),
                 Effect::StartTimer(span) => self.timer_at = Some(now + span),
-                Effect::DropSocket => self.drop_socket(now),
+                Effect::DropSocket => self.drop_socket(),
                 Effect::Refuse(reason) => refusal = Some(reason),
                 Effect::Transmit(payload) => {
                     self.messages += 1;
@@ -118,7 +123,7 @@ impl Connection {
 
     /// Sends a message; a refusal is shown in the composer.
     fn send(&mut self, payload: Payload, texts: &Texts) -> bool {
-        let refusal = self.on_event(Event::Send(payload));
+        let refusal = self.on_event(Event::Send(payload), browser::now());
         self.compose.problem = match refusal {
             None => String::new(),
             Some(Refusal::NotOpen) => texts.not_connected_send.to_owned(),
@@ -132,15 +137,13 @@ impl Connection {
     pub(super) fn tick(&mut self, texts: &Texts) -> Option<Millis> {
         let now = browser::now();
         if self.poll_at.take_if(|at| *at <= now).is_some() {
-            let bytes = self.buffered();
-            self.on_event(Event::Buffered(bytes));
+            self.with_socket(Socket::poll);
         }
         if self.timer_at.take_if(|at| *at <= now).is_some() {
-            self.on_event(Event::TimerExpired);
+            self.on_event(Event::TimerExpired, now);
         }
-        let transfer = self.step_transfer(now);
         let repeat = self.step_repeat(texts, now);
-        earliest([self.poll_at, self.timer_at, transfer, repeat])
+        earliest([self.poll_at, self.timer_at, repeat])
     }
 
     /// Examines the transcript's new rows for the filter.
@@ -168,26 +171,14 @@ impl Connection {
         let id = self.id;
         self.label = browser::random_label();
         let url = browser::location().with_label(url, &self.label);
-        match Socket::open(&url, protocols, move |event| dispatch(Message::Connection(id, event))) {
-            Ok(socket) => self.socket = Some(socket),
-            Err(error) => {
-                self.on_event(Event::Rejected(error));
-            }
-        }
+        let handler = move |event, at| dispatch(Message::Connection(id, event, at));
+        self.socket = Some(Socket::open(&url, protocols, handler));
     }
 
-    fn drop_socket(&mut self, now: Millis) {
+    fn drop_socket(&mut self) {
         self.socket = None;
         self.poll_at = None;
         self.compose.pace = None;
-        if let Some(transfer) = &mut self.compose.transfer {
-            transfer.finish(End::Lost, now);
-        }
-    }
-
-    /// The bytes in the browser's send buffer.
-    fn buffered(&self) -> usize {
-        self.socket.as_ref().map_or(0, Socket::buffered)
     }
 
     fn with_socket(&self, act: impl FnOnce(&Socket)) {
