@@ -28,10 +28,10 @@ impl LatencyPath {
         upstream: Option<Legs>,
     ) -> LatencyPath {
         let service = match upstream {
-            Some(Legs::Service { service }) => Some(service),
+            Some(Legs::Service { service, .. }) => Some(service),
             _ => None,
         };
-        let Some(Legs::Bridge { up, upstream, down }) = bridge else {
+        let Some(Legs::Bridge { up, upstream, down, .. }) = bridge else {
             return LatencyPath { service, ..LatencyPath::default() };
         };
         let server = up + upstream + down;
@@ -60,11 +60,11 @@ impl LatencyPath {
 mod tests {
     use super::*;
 
-    const BRIDGE: Legs = Legs::Bridge { up: 10.0, upstream: 80.0, down: 10.0 };
+    const BRIDGE: Legs = Legs::Bridge { up: 10.0, upstream: 80.0, down: 10.0, received: 1 };
 
     #[test]
     fn the_rest_of_a_measured_time_belongs_to_the_leg_in_between() {
-        let service = Some(Legs::Service { service: 30.0 });
+        let service = Some(Legs::Service { service: 30.0, received: 1 });
         let path = LatencyPath::new(Some(0.5), Some(BRIDGE), service);
         assert_eq!(path.legs(), [Some(400.0), Some(20.0), Some(50.0), Some(30.0)]);
         assert_eq!(path.shares(), [800, 40, 100, 60]);
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn clocks_that_disagree_give_no_negative_time() {
-        let service = Some(Legs::Service { service: 90.0 });
+        let service = Some(Legs::Service { service: 90.0, received: 1 });
         let path = LatencyPath::new(Some(0.0), Some(BRIDGE), service);
         assert_eq!((path.page, path.upstream), (Some(0.0), Some(0.0)));
     }
