@@ -31,6 +31,7 @@ pub use self::{
 };
 use crate::{
     close_reason::{CloseReason, Outcome},
+    exchanges::{Exchanges, Position},
     payload::Payload,
     stats::Stats,
     time::Millis,
@@ -73,6 +74,8 @@ pub struct Session {
     polled_buffered: bool,
     transcript: Transcript,
     stats: Stats,
+    position: Position,
+    exchanges: Exchanges,
 }
 
 #[derive(Debug)]
@@ -83,15 +86,15 @@ struct PendingReply {
     asked: Millis,
     /// The time at which the socket sent it.
     at: Millis,
-    /// The payload bytes sent over the connection, this message included.
-    position: u64,
+    /// The bytes sent over the connection, this message included.
+    position: Position,
 }
 
 #[derive(Debug)]
 struct Handed {
     id: u64,
-    /// The size of a message; `None` for the end of input.
-    bytes: Option<usize>,
+    /// The message; `None` for the end of input.
+    payload: Option<Payload>,
 }
 
 impl Session {
@@ -122,6 +125,8 @@ impl Session {
             polled_buffered: false,
             transcript: Transcript::new(),
             stats: Stats::default(),
+            position: Position::default(),
+            exchanges: Exchanges::default(),
         }
     }
 
@@ -170,6 +175,16 @@ impl Session {
         &self.stats
     }
 
+    /// The latest exchanges of the current or last connection.
+    pub fn exchanges(&self) -> &Exchanges {
+        &self.exchanges
+    }
+
+    /// The latest exchanges, to complete their times.
+    pub fn exchanges_mut(&mut self) -> &mut Exchanges {
+        &mut self.exchanges
+    }
+
     /// The number of messages in the queue.
     pub fn queued(&self) -> usize {
         self.queue.len()
@@ -189,7 +204,11 @@ impl Session {
             Event::Opened { protocol } => self.opened(protocol, now),
             Event::Sent { buffered } => self.sent(buffered, now),
             Event::Received(payload) => self.received(payload, now),
-            Event::File(progress) => self.file_moved(&progress, now),
+            Event::FileMoved { sent, received } => {
+                self.position.payload += sent.bytes;
+                self.stats.moved(sent, received, now);
+                Vec::new()
+            }
             Event::Buffered(bytes) => self.drained_to(bytes, now),
             Event::Ended { code, reason, clean } => {
                 self.end(self.outcome(clean), code, reason, now)
@@ -253,6 +272,7 @@ impl Session {
             self.was_open = true;
             self.failures = 0;
             self.stats = Stats::default();
+            (self.position, self.exchanges) = (Position::default(), Exchanges::default());
             let (url, protocol_agreed) = (self.url.clone(), protocol.clone());
             self.transcript.push(now, EntryKind::Opened { url, protocol: protocol_agreed });
             self.state = State::Open { protocol, ended: Halves::default() };

@@ -13,7 +13,7 @@ pub use self::{
     rate::{Rate, Second},
     series::Series,
 };
-use crate::{composer::transfer::Progress, time::Millis};
+use crate::time::Millis;
 
 /// The measurements of one connection.
 #[derive(Clone, Debug, Default)]
@@ -50,10 +50,10 @@ impl Stats {
         self.received.add(bytes, now);
     }
 
-    /// Counts the parts of a file that were sent and that came back since the last call for it.
-    pub fn file_moved(&mut self, progress: &Progress, now: Millis) {
-        self.sent.add_many(progress.sent, now);
-        self.received.add_many(progress.received, now);
+    /// Counts messages in both directions.
+    pub fn moved(&mut self, sent: Second, received: Second, now: Millis) {
+        self.sent.add_many(sent, now);
+        self.received.add_many(received, now);
     }
 
     /// Counts a reply.

@@ -2,7 +2,7 @@
 
 use echogate_proto::close::CloseCode;
 
-use crate::{composer::transfer::Progress, payload::Payload, time::Millis};
+use crate::{payload::Payload, stats::Second, time::Millis};
 
 /// An event that a session handles.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,8 +43,13 @@ pub enum Event {
     },
     /// A message was received.
     Received(Payload),
-    /// The progress of the file that is being sent.
-    File(Progress),
+    /// Parts of a file were sent and came back, which are no messages of the transcript.
+    FileMoved {
+        /// The parts sent.
+        sent: Second,
+        /// The messages received.
+        received: Second,
+    },
     /// The number of bytes that the browser has not sent: the answer to [`Effect::PollBuffered`].
     Buffered(usize),
     /// The socket is closed.

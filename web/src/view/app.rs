@@ -17,7 +17,7 @@ use super::{
     operator_panel,
     screen::Screen,
     sidebar,
-    socket::{self, ServerEvents},
+    socket::{self, ServerEvents, SocketEvent},
     transcript_file, transcript_input,
     user_event::{Listeners, UserEvent},
 };
@@ -51,6 +51,10 @@ const PANELS: [fn(&mut Model, &UserEvent) -> Option<Command>; 7] = [
 /// the browser needs its part.
 const LONG_FRAME: Millis = 4.0;
 
+/// Replies that were received this long ago had to wait for a hidden page to be shown, not for its
+/// drawing.
+const UNSEEN: Millis = 10_000.0;
+
 /// The most characters or bytes of a message that are read out.
 const MAX_SPOKEN: usize = 100;
 
@@ -68,6 +72,11 @@ struct App {
     /// Whether the next frame is left to the browser.
     skip_frame: bool,
     clock: Closure<dyn FnMut()>,
+    /// Runs after the browser has painted a frame.
+    painted: Closure<dyn FnMut()>,
+    paint_awaited: bool,
+    /// The connection that is drawn, and since when.
+    drawn: (u32, Millis),
     /// The running timer and the time at which it fires.
     timer: Option<(i32, Millis)>,
     _listeners: Listeners,
@@ -135,6 +144,9 @@ impl App {
                     app.tick();
                 });
             }),
+            painted: Closure::new(|| with_app(App::on_painted)),
+            paint_awaited: false,
+            drawn: (u32::MAX, 0.0),
             timer: None,
             _listeners: Listeners::new(
                 |event| with_app(|app| app.on_user_event(event)),
@@ -152,7 +164,12 @@ impl App {
 
     fn on_message(&mut self, message: Message) {
         match message {
-            Message::Connection(id, event, at) => self.on_event(id, event, at),
+            Message::Connection(id, SocketEvent::Session(event), at) => {
+                self.on_event(id, event, at);
+            }
+            Message::Connection(id, SocketEvent::File(progress), at) => {
+                self.with_connection(id, |connection| connection.file_moved(&progress, at));
+            }
             Message::Operator(event) => self.model.operator.on_event(event, self.model.texts),
         }
     }
@@ -261,6 +278,7 @@ impl App {
                 with_app(|app| {
                     if let Some(event) = wire::event(&text) {
                         app.model.live.apply(event, browser::now());
+                        app.model.record_legs();
                     }
                 });
             },
@@ -323,12 +341,43 @@ impl App {
         let start = browser::now();
         self.draw();
         self.skip_frame = browser::now() - start > LONG_FRAME;
+        self.await_paint(start);
+    }
+
+    /// Takes the time at which replies have been drawn: after the browser's own work for this frame.
+    fn await_paint(&mut self, now: Millis) {
+        if self.has_undrawn(now) && !std::mem::replace(&mut self.paint_awaited, true) {
+            browser::after(0.0, &self.painted);
+        }
+    }
+
+    /// Whether the chosen connection has replies that were received since it is shown, and that are
+    /// not drawn.
+    fn has_undrawn(&mut self, now: Millis) -> bool {
+        let connection = self.model.connection();
+        if self.drawn.0 != connection.id {
+            self.drawn = (connection.id, now);
+        }
+        connection.session.exchanges().has_undrawn(self.drawn.1.max(now - UNSEEN))
+    }
+
+    fn on_painted(&mut self) {
+        self.paint_awaited = false;
+        let ((id, since), now) = (self.drawn, browser::now());
+        let connection = self.model.connection();
+        if connection.id == id {
+            connection.session.exchanges_mut().drawn(since.max(now - UNSEEN), now);
+        }
     }
 
     /// Draws, and requests the next drawing at the earliest time that a part of the page wants.
     fn draw(&mut self) {
         let now = browser::now();
         self.model.connections.iter_mut().for_each(Connection::update_matches);
+        if self.has_undrawn(now) {
+            // The server may have reported their legs before the worker reported the replies.
+            self.model.record_legs();
+        }
         let removal = self.model.live.remove_ended(now);
         match earliest([self.screen.draw(&mut self.model, now), removal]) {
             Some(at) if at <= now => self.request_frame(),

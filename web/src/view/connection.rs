@@ -34,8 +34,6 @@ pub(super) struct Connection {
     poll_at: Option<Millis>,
     /// The time at which the session's timer expires.
     timer_at: Option<Millis>,
-    /// Messages in both directions since the page was loaded.
-    pub(super) messages: u64,
     pub(super) form: ConnectionForm,
     pub(super) compose: MessageForm,
     pub(super) view: TranscriptView,
@@ -54,7 +52,6 @@ impl Connection {
             label: browser::random_label(),
             poll_at: None,
             timer_at: None,
-            messages: 0,
             form: ConnectionForm::new(options),
             compose: MessageForm::new(),
             view: TranscriptView::new(),
@@ -65,16 +62,6 @@ impl Connection {
     /// Handles an event that happened at `at` and carries out its effects; returns the refusal
     /// among them.
     pub(super) fn on_event(&mut self, event: Event, at: Millis) -> Option<Refusal> {
-        match &event {
-            Event::Received(_) => self.messages += 1,
-            Event::File(progress) => {
-                self.messages += u64::from(progress.received.messages);
-                if let Some(transfer) = &mut self.compose.transfer {
-                    transfer.moved(progress, at);
-                }
-            }
-            _ => {}
-        }
         let now = browser::now();
         let mut refusal = None;
         for effect in self.session.handle(event, at) {
@@ -85,7 +72,6 @@ impl Connection {
                 Effect::DropSocket => self.drop_socket(),
                 Effect::Refuse(reason) => refusal = Some(reason),
                 Effect::Transmit(payload) => {
-                    self.messages += 1;
                     self.with_socket(|socket| socket.send(&payload));
                 }
                 Effect::Close { code, reason } => {

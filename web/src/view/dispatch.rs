@@ -3,12 +3,13 @@
 
 use std::cell::Cell;
 
+use super::socket::SocketEvent;
 use crate::{session::Event, time::Millis};
 
 /// An asynchronous event.
 pub(super) enum Message {
     /// An event of the socket of the connection with this id, and its time.
-    Connection(u32, Event, Millis),
+    Connection(u32, SocketEvent, Millis),
     /// An event of the operator's socket.
     Operator(Event),
 }

@@ -8,7 +8,7 @@ use echogate_proto::{
 use super::{
     browser,
     dispatch::{Message, dispatch},
-    socket::Socket,
+    socket::{Socket, SocketEvent},
 };
 use crate::{
     close_reason::{CloseReason, Outcome},
@@ -45,7 +45,10 @@ impl OperatorSession {
         }
         self.operator.signing_in();
         let url = browser::location().url_of(PATH);
-        let handler = |event, _| dispatch(Message::Operator(event));
+        let handler = |event, _| match event {
+            SocketEvent::Session(event) => dispatch(Message::Operator(event)),
+            SocketEvent::File(_) => {}
+        };
         self.socket = Some(Socket::open(&url, &[], handler));
     }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use echogate_proto::close::CloseCode;
-use js_sys::{Array, ArrayBuffer, JsString, Uint8Array};
+use js_sys::{Array, ArrayBuffer, Date, JsString, Uint8Array};
 use wasm_bindgen::{JsCast as _, JsValue, closure::Closure};
 use web_sys::{EventSource, File, MessageEvent, Worker};
 
@@ -20,8 +20,16 @@ use crate::{
     time::Millis,
 };
 
+/// An event of a socket.
+pub(super) enum SocketEvent {
+    /// An event that a session handles.
+    Session(Event),
+    /// The progress of the file that is being sent.
+    File(Progress),
+}
+
 /// The handler of a socket's events, each with the time at which it happened.
-type Handler = Rc<dyn Fn(Event, Millis)>;
+type Handler = Rc<dyn Fn(SocketEvent, Millis)>;
 
 /// The worker, with the handlers of all sockets.
 struct Sockets {
@@ -43,7 +51,8 @@ pub(super) fn start() {
     let message = Closure::new(|event: MessageEvent| on_events(event.data().unchecked_ref()));
     let error = Closure::new(|| {
         for (_, handler) in with_sockets(|sockets| sockets.handlers.clone()) {
-            handler(Event::Rejected("sockets.js did not load".to_owned()), super::browser::now());
+            let rejected = Event::Rejected("sockets.js did not load".to_owned());
+            handler(SocketEvent::Session(rejected), Date::now());
         }
     });
     worker.set_onmessage(Some(message.as_ref().unchecked_ref()));
@@ -72,7 +81,7 @@ impl Socket {
     pub(super) fn open(
         url: &str,
         protocols: &[String],
-        handler: impl Fn(Event, Millis) + 'static,
+        handler: impl Fn(SocketEvent, Millis) + 'static,
     ) -> Socket {
         let protocols: Array = protocols.iter().map(|name| JsValue::from_str(name)).collect();
         let id = with_sockets(|sockets| {
@@ -151,7 +160,7 @@ fn on_events(events: &Array) {
     post(&Array::of1(&"next".into()), &Array::new());
 }
 
-/// Passes an event to its handler, unless its socket was dropped.
+/// Passes an event to its handler.
 fn on_event(fields: &Array) {
     let number = |at| fields.get(at).as_f64().unwrap_or_default();
     let text = |at| fields.get(at).as_string().unwrap_or_default();
@@ -170,9 +179,14 @@ fn on_event(fields: &Array) {
             reason: text(4),
             clean: fields.get(5).is_truthy(),
         },
-        "file" => Event::File(progress(fields)),
+        "file" => return handle(id, SocketEvent::File(progress(fields)), at),
         _ => return RESOLUTION.set(number(3)),
     };
+    handle(id, SocketEvent::Session(event), at);
+}
+
+/// Calls the socket's handler, unless the socket was dropped.
+fn handle(id: u32, event: SocketEvent, at: Millis) {
     let handler = with_sockets(|sockets| {
         let of = sockets.handlers.iter().find(|(of, _)| *of == id);
         of.map(|(_, handler)| handler.clone())

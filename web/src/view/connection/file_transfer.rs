@@ -1,7 +1,11 @@
 //! The transfer of a file over a connection.
 
 use super::{super::browser, Connection};
-use crate::composer::transfer::{Expect, Transfer};
+use crate::{
+    composer::transfer::{Expect, Progress, Transfer},
+    session::Event,
+    time::Millis,
+};
 
 impl Connection {
     /// Starts the transfer of the chosen file.
@@ -10,6 +14,15 @@ impl Connection {
             socket.send_file(file, expect);
             let (name, size) = (file.name(), file.size() as u64);
             self.compose.transfer = Some(Transfer::new(name, size, expect, browser::now()));
+        }
+    }
+
+    /// The worker reported progress.
+    pub(in super::super) fn file_moved(&mut self, progress: &Progress, at: Millis) {
+        let Progress { sent, received, .. } = *progress;
+        self.on_event(Event::FileMoved { sent, received }, at);
+        if let Some(transfer) = &mut self.compose.transfer {
+            transfer.moved(progress, at);
         }
     }
 
