@@ -10,7 +10,7 @@
 //! - [`connection`]: a session with its socket and its [`forms`]; [`operator_session`]: the same for
 //!   the operator; callbacks [`dispatch`] their events to the application
 //! - [`user_event`]s name an [`action`]; [`dom`], [`browser`] and [`socket`] are the calls to the
-//!   browser
+//!   browser; WebSockets live in a worker, `static/sockets.js`
 
 mod action;
 mod app;

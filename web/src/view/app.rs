@@ -17,7 +17,7 @@ use super::{
     operator_panel,
     screen::Screen,
     sidebar,
-    socket::ServerEvents,
+    socket::{self, ServerEvents, SocketEvent},
     transcript_file, transcript_input,
     user_event::{Listeners, UserEvent},
 };
@@ -51,6 +51,10 @@ const PANELS: [fn(&mut Model, &UserEvent) -> Option<Command>; 7] = [
 /// the browser needs its part.
 const LONG_FRAME: Millis = 4.0;
 
+/// Replies that were received this long ago had to wait for a hidden page to be shown, not for its
+/// drawing.
+const UNSEEN: Millis = 10_000.0;
+
 /// The most characters or bytes of a message that are read out.
 const MAX_SPOKEN: usize = 100;
 
@@ -68,6 +72,11 @@ struct App {
     /// Whether the next frame is left to the browser.
     skip_frame: bool,
     clock: Closure<dyn FnMut()>,
+    /// Runs after the browser has painted a frame.
+    painted: Closure<dyn FnMut()>,
+    paint_awaited: bool,
+    /// The connection that is drawn, and since when.
+    drawn: (u32, Millis),
     /// The running timer and the time at which it fires.
     timer: Option<(i32, Millis)>,
     _listeners: Listeners,
@@ -75,6 +84,7 @@ struct App {
 
 /// Starts the page.
 pub(super) fn start() {
+    socket::start();
     let app = App::new(browser::language());
     APP.with(|slot| *slot.borrow_mut() = Some(app));
     dispatch::set_handler(|message| with_app(|app| app.on_message(message)));
@@ -134,6 +144,9 @@ impl App {
                     app.tick();
                 });
             }),
+            painted: Closure::new(|| with_app(App::on_painted)),
+            paint_awaited: false,
+            drawn: (u32::MAX, 0.0),
             timer: None,
             _listeners: Listeners::new(
                 |event| with_app(|app| app.on_user_event(event)),
@@ -151,9 +164,11 @@ impl App {
 
     fn on_message(&mut self, message: Message) {
         match message {
-            Message::Connection(id, event) => self.on_event(id, event),
-            Message::FilePart(id, bytes) => {
-                self.with_connection(id, |connection| connection.file_part_read(bytes));
+            Message::Connection(id, SocketEvent::Session(event), at) => {
+                self.on_event(id, event, at);
+            }
+            Message::Connection(id, SocketEvent::File(progress), at) => {
+                self.with_connection(id, |connection| connection.file_moved(&progress, at));
             }
             Message::Operator(event) => self.model.operator.on_event(event, self.model.texts),
         }
@@ -165,7 +180,7 @@ impl App {
             Command::Connect => self.connect(),
             Command::Deliver(id, event) => {
                 self.with_connection(id, |connection| {
-                    connection.on_event(event);
+                    connection.on_event(event, browser::now());
                 });
             }
             Command::SetLanguage(language) => {
@@ -198,15 +213,15 @@ impl App {
         }
     }
 
-    /// An event of a connection's socket.
-    fn on_event(&mut self, id: u32, event: Event) {
+    /// An event of a connection's socket, which happened at this time.
+    fn on_event(&mut self, id: u32, event: Event, at: Millis) {
         if let Event::Received(payload) = &event
             && self.model.connection().id == id
         {
             self.model.announcer.received(format::preview(payload, MAX_SPOKEN));
         }
         self.with_connection(id, |connection| {
-            connection.on_event(event);
+            connection.on_event(event, at);
         });
     }
 
@@ -242,7 +257,7 @@ impl App {
         self.with_connection(id, |connection| {
             connection.loaded = None;
             connection.session.set_pairing(pairing);
-            connection.on_event(Event::Connect { url, protocols });
+            connection.on_event(Event::Connect { url, protocols }, browser::now());
         });
     }
 
@@ -263,6 +278,7 @@ impl App {
                 with_app(|app| {
                     if let Some(event) = wire::event(&text) {
                         app.model.live.apply(event, browser::now());
+                        app.model.record_legs();
                     }
                 });
             },
@@ -325,12 +341,43 @@ impl App {
         let start = browser::now();
         self.draw();
         self.skip_frame = browser::now() - start > LONG_FRAME;
+        self.await_paint(start);
+    }
+
+    /// Takes the time at which replies have been drawn: after the browser's own work for this frame.
+    fn await_paint(&mut self, now: Millis) {
+        if self.has_undrawn(now) && !std::mem::replace(&mut self.paint_awaited, true) {
+            browser::after(0.0, &self.painted);
+        }
+    }
+
+    /// Whether the chosen connection has replies that were received since it is shown, and that are
+    /// not drawn.
+    fn has_undrawn(&mut self, now: Millis) -> bool {
+        let connection = self.model.connection();
+        if self.drawn.0 != connection.id {
+            self.drawn = (connection.id, now);
+        }
+        connection.session.exchanges().has_undrawn(self.drawn.1.max(now - UNSEEN))
+    }
+
+    fn on_painted(&mut self) {
+        self.paint_awaited = false;
+        let ((id, since), now) = (self.drawn, browser::now());
+        let connection = self.model.connection();
+        if connection.id == id {
+            connection.session.exchanges_mut().drawn(since.max(now - UNSEEN), now);
+        }
     }
 
     /// Draws, and requests the next drawing at the earliest time that a part of the page wants.
     fn draw(&mut self) {
         let now = browser::now();
         self.model.connections.iter_mut().for_each(Connection::update_matches);
+        if self.has_undrawn(now) {
+            // The server may have reported their legs before the worker reported the replies.
+            self.model.record_legs();
+        }
         let removal = self.model.live.remove_ended(now);
         match earliest([self.screen.draw(&mut self.model, now), removal]) {
             Some(at) if at <= now => self.request_frame(),

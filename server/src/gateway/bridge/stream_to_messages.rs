@@ -180,6 +180,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
             Poll::Ready(Ok(())) if !self.stream.has_read_end() => {
                 self.stream_read();
                 self.ws_sent().add(0, 1);
+                self.ws_writes();
                 self.send_header(cx, &Framer::datagram(0).head);
                 self.ws_written(true);
             }
@@ -241,6 +242,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         let (mut bytes, mut messages) = (piece.payload_len(), u64::from(piece.ends_message));
         if at == scratch.len() && !self.framer.replies_at_once() {
             self.ws_sent().add(bytes, messages);
+            self.ws_writes();
             self.send(cx, &scratch[start..end]);
             return start < end;
         }
@@ -259,6 +261,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
                 messages += u64::from(piece.ends_message);
             };
             self.ws_sent().add(bytes, messages);
+            self.ws_writes();
             let sent = gather.write(scratch, cx, &mut self.to_ws, &mut self.ws);
             if sent.is_err() {
                 self.ws_not_writable();

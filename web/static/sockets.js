@@ -1,0 +1,212 @@
+// The page's WebSockets, in a worker: the page's drawing delays neither sockets nor time stamps.
+//
+// The page posts commands, [name, socket, ...arguments]; the worker posts lists of events,
+// [socket, name, time, ...values]. A list is followed by the next one after the page's "next":
+// events of a busy page arrive in fewer and longer lists.
+
+const PART = 64 << 10; // Bytes of a file in one message.
+const READ = 1 << 20; // Bytes of a file that are read at once.
+const WINDOW = 4 << 20; // The most bytes of a file that are sent and not back, or not sent yet.
+const PROGRESS = 100; // Milliseconds between two reports of a file's progress.
+
+const sockets = new Map(); // WebSockets by number.
+const files = new Map(); // Files being sent, by the number of their socket.
+let events = [];
+let payloads = [];
+let pageIsReady = true;
+
+const now = () => performance.timeOrigin + performance.now();
+
+function flush() {
+  pageIsReady = events.length === 0;
+  if (!pageIsReady) postMessage(events, payloads);
+  events = [];
+  payloads = [];
+}
+
+function report(event, payload) {
+  events.push(event);
+  if (payload instanceof ArrayBuffer) payloads.push(payload);
+  if (pageIsReady) flush();
+}
+
+const commands = {
+  next: flush,
+  open(id, url, protocols) {
+    let socket;
+    try {
+      socket = new WebSocket(url, protocols);
+    } catch (error) {
+      return report([id, "rejected", now(), error.message]);
+    }
+    sockets.set(id, socket);
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () => report([id, "opened", now(), socket.protocol]);
+    socket.onmessage = (event) => {
+      const at = now();
+      const { data } = event;
+      if (!files.get(id)?.takes(data, at)) report([id, "received", at, data], data);
+    };
+    // No listener for `error`: it carries no detail, and `close` always follows.
+    socket.onclose = ({ code, reason, wasClean }) => {
+      const at = now();
+      files.get(id)?.finish("lost", at);
+      report([id, "ended", at, code, reason, wasClean]);
+    };
+  },
+  send(id, data) {
+    const socket = sockets.get(id);
+    if (socket?.readyState !== WebSocket.OPEN) return;
+    const at = now();
+    socket.send(data);
+    report([id, "sent", at, socket.bufferedAmount]);
+  },
+  poll(id) {
+    report([id, "buffered", now(), sockets.get(id)?.bufferedAmount ?? 0]);
+  },
+  close(id, code, reason) {
+    sockets.get(id)?.close(code, reason);
+  },
+  drop(id) {
+    const socket = sockets.get(id);
+    if (!socket) return;
+    files.get(id)?.finish("lost", now());
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.close(1000);
+    sockets.delete(id);
+  },
+  file(id, file, reply) {
+    files.get(id)?.finish("stopped", now());
+    files.set(id, new Transfer(id, file, reply));
+    files.get(id).run();
+  },
+  stop(id) {
+    files.get(id)?.finish("stopped", now());
+  },
+};
+
+// A file that is sent in parts. Its echo is a stream, whose message boundaries do not matter.
+class Transfer {
+  sent = 0;
+  sentMessages = 0;
+  received = 0;
+  receivedMessages = 0;
+  verified = 0;
+  // Parts that are expected back, and the bytes of the first that are back.
+  expected = [];
+  offset = 0;
+  reported = now();
+  counts = [0, 0, 0, 0];
+  wake = () => {};
+
+  // The reply is "upper", "same" or "anything".
+  constructor(id, file, reply) {
+    Object.assign(this, { id, file, reply, socket: sockets.get(id) });
+    this.compares = reply !== "anything";
+  }
+
+  async run() {
+    const { file, socket } = this;
+    for (let start = 0; start < file.size; start += READ) {
+      let block;
+      try {
+        block = new Uint8Array(await file.slice(start, start + READ).arrayBuffer());
+      } catch {
+        return this.finish("unreadable", now());
+      }
+      for (let at = 0; at < block.length; at += PART) {
+        const part = block.subarray(at, at + PART);
+        while (!this.end && this.inFlight() + part.length > WINDOW) await this.change();
+        if (this.end) return;
+        if (socket?.readyState !== WebSocket.OPEN) return this.finish("lost", now());
+        if (this.compares) this.expected.push(part);
+        socket.send(part);
+        this.sent += part.length;
+        this.sentMessages++;
+        this.progress(now());
+      }
+    }
+    while (!this.compares && !this.end && socket.bufferedAmount > 0) await this.change();
+    if (!this.compares || file.size === 0) this.finish("done", now());
+  }
+
+  inFlight() {
+    const unsent = this.socket.bufferedAmount;
+    return this.compares ? Math.max(this.sent - this.verified, unsent) : unsent;
+  }
+
+  // Waits for a message, or a moment.
+  change() {
+    return new Promise((done) => {
+      this.wake = done;
+      setTimeout(done, 10);
+    });
+  }
+
+  // Compares a received message; returns whether the page need not see it.
+  takes(data, at) {
+    if (!this.compares || data.byteLength === 0) return false;
+    const bytes = typeof data === "string" ? new TextEncoder().encode(data) : new Uint8Array(data);
+    let compared = 0;
+    while (compared < bytes.length && this.expected.length > 0) {
+      const part = this.expected[0];
+      const length = Math.min(part.length - this.offset, bytes.length - compared);
+      for (let n = 0; n < length; n++) {
+        let expected = part[this.offset + n];
+        if (this.reply === "upper" && expected >= 97 && expected <= 122) expected -= 32;
+        const found = bytes[compared + n];
+        if (found !== expected) {
+          this.finish("mismatch", at, this.verified + n, expected, found);
+          return false;
+        }
+      }
+      compared += length;
+      this.offset += length;
+      this.verified += length;
+      if (this.offset === part.length) {
+        this.expected.shift();
+        this.offset = 0;
+      }
+    }
+    // Bytes beyond those sent belong to another exchange.
+    if (compared < bytes.length) return false;
+    this.received += bytes.length;
+    this.receivedMessages++;
+    if (this.verified === this.file.size) this.finish("done", at);
+    else this.progress(at);
+    this.wake();
+    return true;
+  }
+
+  progress(at, end = "", ...details) {
+    if (!end && at - this.reported < PROGRESS) return;
+    this.reported = at;
+    const counts = [this.sent, this.sentMessages, this.received, this.receivedMessages];
+    const growth = counts.map((count, n) => count - this.counts[n]);
+    this.counts = counts;
+    report([this.id, "file", at, ...growth, end, ...details]);
+  }
+
+  finish(end, at, ...details) {
+    if (this.end) return;
+    this.end = end;
+    this.expected = [];
+    files.delete(this.id);
+    this.progress(at, end, ...details);
+    this.wake();
+  }
+}
+
+onmessage = ({ data: [name, ...values] }) => commands[name](...values);
+
+// The resolution of the clock: the time between two of its steps.
+function tick() {
+  const start = now();
+  for (;;) {
+    const at = now();
+    if (at > start) return at;
+  }
+}
+const start = tick();
+const end = tick();
+report([0, "clock", end, end - start]);
