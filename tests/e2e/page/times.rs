@@ -122,3 +122,33 @@ fn a_file_whose_connection_is_lost_says_so() {
     page.wait_for_text("#file-status", "connection");
     page.wait_for("document.querySelector('#state-headline').innerText !== 'Connected'");
 }
+
+#[test]
+fn a_page_that_is_left_closes_its_connections_in_order() {
+    let Some((server, mut page)) = connected() else { return };
+    say(&mut page, "hello");
+    page.wait_for_text("#figure-received", "1 message");
+    page.reload_in_language("en");
+    let line = server.wait_for_log(&["target=\"/ws\""]);
+    assert!(line.contains("1001"), "{line}");
+}
+
+#[test]
+fn a_worker_that_does_not_load_is_named_and_is_loaded_by_the_next_attempt() {
+    let web = tempfile::tempdir().unwrap();
+    let dist = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../web/dist");
+    for file in fs::read_dir(&dist).unwrap().map(Result::unwrap) {
+        if file.file_name() != "sockets.js" {
+            fs::copy(file.path(), web.path().join(file.file_name())).unwrap();
+        }
+    }
+    let root = web.path().to_str().unwrap();
+    let server = Server::start(ECHOGATE, &["--web-root", root]);
+    let Some(mut page) = open(&server, "/") else { return };
+    page.expect_error("404");
+    page.click("#toggle");
+    page.wait_for_text("#state-details", "sockets.js did not load");
+    fs::copy(dist.join("sockets.js"), web.path().join("sockets.js")).unwrap();
+    page.click("#toggle");
+    page.wait_for_text("#state-headline", "Connected");
+}
