@@ -8,25 +8,25 @@ const PART = 64 << 10; // Bytes of a file in one message.
 const READ = 1 << 20; // Bytes of a file that are read at once.
 const WINDOW = 4 << 20; // The most bytes of a file that are sent and not back, or not sent yet.
 const PROGRESS = 100; // Milliseconds between two reports of a file's progress.
+const LIST = 500; // The most events in one list: between two lists the page may draw.
 
 const sockets = new Map(); // WebSockets by number.
 const files = new Map(); // Files being sent, by the number of their socket.
-let events = [];
-let payloads = [];
+const events = [];
 let pageIsReady = true;
 
 const now = () => performance.timeOrigin + performance.now();
 
 function flush() {
-  pageIsReady = events.length === 0;
-  if (!pageIsReady) postMessage(events, payloads);
-  events = [];
-  payloads = [];
+  const list = events.splice(0, LIST);
+  pageIsReady = list.length === 0;
+  if (pageIsReady) return;
+  const payloads = list.map((event) => event[3]).filter((value) => value instanceof ArrayBuffer);
+  postMessage(list, payloads);
 }
 
-function report(event, payload) {
+function report(event) {
   events.push(event);
-  if (payload instanceof ArrayBuffer) payloads.push(payload);
   if (pageIsReady) flush();
 }
 
@@ -45,7 +45,7 @@ const commands = {
     socket.onmessage = (event) => {
       const at = now();
       const { data } = event;
-      if (!files.get(id)?.takes(data, at)) report([id, "received", at, data], data);
+      if (!files.get(id)?.takes(data, at)) report([id, "received", at, data]);
     };
     // No listener for `error`: it carries no detail, and `close` always follows.
     socket.onclose = ({ code, reason, wasClean }) => {
