@@ -228,19 +228,19 @@ fn handle(id: u32, event: SocketEvent, at: Millis) {
 fn progress(fields: &Array) -> Progress {
     let number = |at| fields.get(at).as_f64().unwrap_or_default() as u64;
     let traffic = |at| Second { bytes: number(at), messages: number(at + 1) as u32 };
-    let end = match &*fields.get(7).as_string().unwrap_or_default() {
+    let end = match &*fields.get(8).as_string().unwrap_or_default() {
         "done" => Some(End::Done),
         "mismatch" => Some(End::Mismatch {
-            at: number(8),
-            expected: number(9) as u8,
-            found: number(10) as u8,
+            at: number(9),
+            expected: number(10) as u8,
+            found: number(11) as u8,
         }),
         "stopped" => Some(End::Stopped),
         "lost" => Some(End::Lost),
         "unreadable" => Some(End::Unreadable),
         _ => None,
     };
-    Progress { sent: traffic(3), received: traffic(5), end }
+    Progress { sent: traffic(3), received: traffic(5), verified: number(7), end }
 }
 
 fn payload(data: &JsValue) -> Option<Payload> {
