@@ -5,7 +5,7 @@ use std::{
     io::{ErrorKind, Read, Write},
     net::TcpStream,
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use echogate_tests::{
@@ -341,4 +341,18 @@ fn a_reply_that_stalls_or_breaks_off_lets_control_frames_through() {
     assert_eq!(client.read().first, first::PONG);
     reset(stream);
     assert_eq!(client.read().close(), (Some(1011), "the upstream reset the connection"));
+}
+
+#[test]
+fn the_upstream_of_a_client_that_violates_the_protocol_and_stays_is_reset_soon() {
+    let (server, upstream) = server_with(&[]);
+    let mut client = RawWs::connect(&server, "/x");
+    let mut stream = upstream.accept();
+    client.send_frame(first::BINARY, b"before");
+    client.send_frame(0x83, b"reserved");
+    let start = Instant::now();
+    assert_eq!(read_to_end_or_reset(&mut stream), (b"before".to_vec(), Seen::Reset));
+    assert_eq!(client.read_close().0, Some(1002));
+    // The client has 5 s to end the connection behind its Close.
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
 }

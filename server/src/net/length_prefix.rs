@@ -193,6 +193,10 @@ impl<S: Transport> Transport for LengthPrefixed<S> {
         self.stream.reset_on_drop();
     }
 
+    fn reset(&mut self) {
+        self.stream.reset();
+    }
+
     fn reads_messages(&self) -> bool {
         true
     }

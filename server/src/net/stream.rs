@@ -40,6 +40,12 @@ pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin {
     /// close_notify. A Unix socket has no reset and is closed.
     fn reset_on_drop(&mut self);
 
+    /// Resets the connection now, as [`Transport::reset_on_drop`] does at the end. The stream is not
+    /// used any more. A transport without a reset of its own ends when it is dropped.
+    fn reset(&mut self) {
+        self.reset_on_drop();
+    }
+
     /// Whether each read returns one message, and each write takes one. Such a message may be
     /// empty.
     fn reads_messages(&self) -> bool {
@@ -164,6 +170,12 @@ macro_rules! forward_transport {
                 }
             }
 
+            fn reset(&mut self) {
+                match self {
+                    $($enum::$variant(stream) => stream.reset(),)+
+                }
+            }
+
             fn reads_messages(&self) -> bool {
                 match self {
                     $($enum::$variant(stream) => stream.reads_messages(),)+
@@ -283,6 +295,11 @@ impl Transport for Stream {
 
     fn reset_on_drop(&mut self) {
         self.socket().reset_when_closed();
+    }
+
+    fn reset(&mut self) {
+        self.reset_on_drop();
+        *self = Stream::Plain(StreamSocket::Failed);
     }
 }
 

@@ -1,6 +1,9 @@
 //! A byte stream to a WebSocket server, and WebSocket to WebSocket.
 
-use std::io::{ErrorKind, Read, Write};
+use std::{
+    io::{ErrorKind, Read, Write},
+    time::{Duration, Instant},
+};
 
 use echogate_tests::{
     http,
@@ -72,7 +75,10 @@ fn how_a_websocket_server_ends_is_told_to_the_client_of_a_forward() {
             None => reset(upstream.stream),
         }
         assert_eq!(read_exactly(&mut client, 6), b"before", "{code:?}");
+        let start = Instant::now();
         let ended = client.read(&mut [0]);
+        // The server has 5 s to end the connection behind its Close.
+        assert!(start.elapsed() < Duration::from_secs(4), "{code:?}: {:?}", start.elapsed());
         let was_reset = ended.is_err_and(|e| e.kind() == ErrorKind::ConnectionReset);
         assert_eq!(was_reset, is_reset, "{code:?}");
         let part = code.map_or("(1006)".to_owned(), |code| format!("({code})"));
@@ -297,4 +303,17 @@ fn many_large_messages_pass_unchanged_in_both_directions() {
         got.extend(client.read().payload);
     }
     assert!(got == back.join().unwrap());
+}
+
+#[test]
+fn the_server_of_a_client_that_violates_the_protocol_and_stays_is_reset_soon() {
+    let (mut client, mut upstream, _server) = connected("", &[], &[]);
+    client.send_frame(first::TEXT, b"before");
+    client.send_frame(0x83, b"reserved");
+    let start = Instant::now();
+    assert_eq!(upstream.read().payload, b"before");
+    assert_eq!(upstream.try_read().unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert_eq!(client.read_close().0, Some(1002));
+    // The client has 5 s to end the connection behind its Close.
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
 }

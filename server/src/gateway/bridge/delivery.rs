@@ -28,7 +28,8 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         }
         self.check_ended_ws(cx, now);
         let ws_done = self.ws_is_done();
-        if !ws_done && !self.ws_has_ended_unread() && !self.waits_with_close() {
+        let is_aborting = !ws_done && self.stream_awaits_reset();
+        if !ws_done && !is_aborting && !self.ws_has_ended_unread() && !self.waits_with_close() {
             if let Some(closing) = &mut self.closing {
                 closing.delivery = None;
             }
@@ -36,6 +37,10 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         }
         if ws_done && self.stream_is_done(now) {
             return Some(self.end());
+        }
+        if is_aborting && self.stream_is_done(now) {
+            self.reset_stream();
+            return None;
         }
         // The unread bytes of a WebSocket peer that has ended its side may contain a Close.
         let may_be_clean = match self.ws_in {
@@ -51,6 +56,11 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         delivery.set_stall(now, stall);
         delivery.update(now, unwritten, expected, in_flight);
         if !delivery.has_stalled(now) {
+            return None;
+        }
+        if is_aborting {
+            self.add_undelivered(self.unsent());
+            self.reset_stream();
             return None;
         }
         self.stream_end = StreamEnd::Reset;
@@ -145,15 +155,36 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         }
     }
 
+    /// Whether the stream is to be reset behind what is in flight, although the end of the WebSocket
+    /// peer is still awaited: its last payload and all replies to it have passed.
+    fn stream_awaits_reset(&self) -> bool {
+        self.stream_end == StreamEnd::Reset
+            && matches!(self.stream_out, StreamOut::Ending | StreamOut::Shut)
+            && !self.ws_in.is_open()
+            && self.close_is_sent()
+    }
+
+    /// Resets the stream before the end of the WebSocket.
+    fn reset_stream(&mut self) {
+        self.stream_broken();
+        self.stream_in = StreamIn::Ended;
+        self.stream.reset();
+        self.closing().delivery = None;
+    }
+
+    /// The number of bytes that the kernel has not sent to the stream peer.
+    fn unsent(&self) -> usize {
+        self.stream.in_flight().map_or(0, |in_flight| in_flight.unsent as usize)
+    }
+
     pub(super) fn delivery(&self) -> Option<&Delivery> {
         self.closing.as_ref()?.delivery.as_ref()
     }
 
     /// Ends a connection whose delivery made no progress for too long.
     fn given_up(&mut self) -> End {
-        let unsent = self.stream.in_flight().map_or(0, |in_flight| in_flight.unsent as usize);
         let undecoded = self.undecoded.as_ref().map_or(0, |undecoded| undecoded.len());
-        self.add_undelivered(self.to_stream.len() + unsent + undecoded);
+        self.add_undelivered(self.to_stream.len() + self.unsent() + undecoded);
         self.end()
     }
 

@@ -16,7 +16,7 @@
 //!                 └──write error, WebSocket peer given up──┴──▶ Failed
 //!
 //! StreamOut     Open ──end of the messages──▶ Ending ──everything written──▶ Shut
-//!                 └───────────────── write error ────┴──▶ Broken
+//!                 └──────────── write error, reset ──┴──▶ Broken
 //!
 //! StreamIn      Open ──bytes that the framing cannot carry──▶ Unframed
 //!                 └──────────────── FIN, error ──────────────────┴──▶ Ended
@@ -28,7 +28,8 @@
 //! The connection has ended when the input from the WebSocket has ended, nothing more is to be
 //! written to it, and everything that its peer sent has been delivered to the stream; or, after a
 //! failure of the stream in the client role, when everything that the stream sent has been delivered
-//! to the WebSocket peer (delivery.rs).
+//! to the WebSocket peer (delivery.rs). A stream that is to be reset is reset as soon as its last
+//! bytes are delivered and the Close is sent: it does not wait for the end of the WebSocket.
 
 use std::{borrow::Cow, fmt};
 
@@ -84,7 +85,7 @@ pub(super) enum StreamOut {
     Ending,
     /// Everything is written, including the end of input if it was due.
     Shut,
-    /// The connection has failed: nothing is written any more.
+    /// The connection has failed or was reset: nothing is written any more.
     Broken,
 }
 

@@ -41,6 +41,10 @@ impl Transport for DuplexStream {
 
     /// Does nothing: a stream in memory has no reset. Tests with sockets cover it.
     fn reset_on_drop(&mut self) {}
+
+    fn reset(&mut self) {
+        *self = duplex(1).0;
+    }
 }
 
 /// A bridge, with the other end of each of its streams.

@@ -52,6 +52,11 @@ impl Transport for Resettable {
     fn reset_on_drop(&mut self) {
         self.flags.was_reset.store(true, Ordering::Relaxed);
     }
+
+    fn reset(&mut self) {
+        self.reset_on_drop();
+        self.stream = duplex(1).0;
+    }
 }
 
 impl AsyncRead for Resettable {

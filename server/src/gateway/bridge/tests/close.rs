@@ -67,6 +67,19 @@ async fn a_client_that_never_answers_a_close_is_closed_after_a_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_upstream_of_a_client_that_violates_the_protocol_is_reset_before_the_client_ends() {
+    let mut rig = rig_with(Framing::Bytes, 100, b"");
+    rig.client.write_all(&[frame(0x82, &[7; 80]), frame(0x83, b"")].concat()).await.unwrap();
+    let mut got = Vec::new();
+    rig.upstream.read_to_end(&mut got).await.unwrap();
+    assert_eq!(got, [7; 80]);
+    assert_eq!(rig.elapsed().as_millis(), 200, "the time for replies");
+    let expected = close(CloseCode::PROTOCOL_ERROR, "reserved opcode 3");
+    assert_eq!(rig.at_client(expected.len()).await, expected);
+    assert_eq!(rig.end().await, (1002, "reserved opcode 3".to_owned(), 5));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_answers_a_close_is_closed_at_once() {
     let mut rig = rig(Framing::Bytes);
     rig.upstream.shutdown().await.unwrap();

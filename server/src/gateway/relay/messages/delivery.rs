@@ -56,6 +56,12 @@ fn poll_side<F: Transport, T: Transport>(
     if to.output != Output::Last && !has_ended_unread {
         if let Some(closing) = &mut to.closing {
             closing.delivery = None;
+            // Nothing of the peer is passed any more, while the end of the other side is awaited.
+            if to.output == Output::Delivered && closing.resets && !from.passes() {
+                closing.resets = false;
+                to.input = Input::Ended;
+                to.stream.reset();
+            }
         }
         return to.is_done();
     }

@@ -53,8 +53,8 @@ pub(super) enum Output {
     /// No frames are added, and the connection ends as soon as the buffered ones have arrived:
     /// by a reset if [`Closing::resets`].
     Last,
-    /// All frames have arrived. The connection ends with the relay; until then the peer's frames
-    /// are still passed.
+    /// All frames have arrived. The peer's frames are still passed while the other side takes any;
+    /// then the connection is reset, if it is to be, or ends with the relay.
     Delivered,
     /// Nothing is written any more: the connection has failed in this direction, or the peer is
     /// considered lost. Bytes that it sent before may still have to be read.

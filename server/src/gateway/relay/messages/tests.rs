@@ -101,6 +101,11 @@ impl Transport for Pipe {
     fn reset_on_drop(&mut self) {
         self.state.resets.store(true, Ordering::Relaxed);
     }
+
+    fn reset(&mut self) {
+        self.reset_on_drop();
+        self.stream = duplex(1).0;
+    }
 }
 
 /// The far end of a pipe: a client, or an upstream.

@@ -35,6 +35,27 @@ async fn an_upstream_that_does_not_end_the_connection_is_not_waited_for_long() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_is_reset_at_once_though_the_upstream_does_not_end_the_connection() {
+    for (code, violates) in [(1011, false), (1002, true)] {
+        let mut rig = client_rig_with(config(Framing::Bytes), false, 100);
+        rig.send(0x82, &[7; 90]).await;
+        rig.send(0x82, &[7; 90]).await;
+        match violates {
+            true => rig.upstream.write_all(&frame(0x82, b"masked")).await.unwrap(),
+            false => rig.send_close(code, "").await,
+        }
+        assert_eq!(rig.rest_of_client().await, [7; 180], "{code}");
+        assert_eq!(rig.frame().await.0, 0x88);
+        assert!(rig.client_flags.was_reset.load(Ordering::Relaxed));
+        assert!(rig.start.elapsed() < Duration::from_millis(1), "{:?}", rig.start.elapsed());
+        assert!(!rig.upstream_sees_end().await, "the upstream is waited for");
+        let start = rig.start;
+        assert_eq!(rig.end().await.0, code);
+        assert_eq!(start.elapsed().as_secs(), 5);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn each_direction_ends_alone_with_half_close() {
     for client_first in [true, false] {
         let mut rig = client_rig_with(config(Framing::Bytes), true, 4096);

@@ -115,7 +115,10 @@ async fn bytes_behind_a_violation_are_discarded() {
 async fn a_client_that_violates_the_protocol_and_stays_is_dropped_after_a_timeout() {
     let mut rig = rig();
     rig.client.send(0x83, b"").await;
-    rig.client.is_closed_by(1002, "reserved opcode 3").await;
     rig.upstream.is_reset().await;
-    assert_eq!(rig.elapsed().as_millis(), 5200);
+    assert_eq!(rig.elapsed().as_millis(), 200, "the time for replies");
+    rig.client.is_closed_by(1002, "reserved opcode 3").await;
+    let start = rig.start;
+    assert_eq!(rig.end().await.0, 1002);
+    assert_eq!(start.elapsed().as_millis(), 5200);
 }
