@@ -29,6 +29,7 @@
 //! - `settings`: flags, environment, configuration file, defaults, and their errors
 //! - `api`: the HTTP API, health checks, metrics and the log
 //! - `events`: the live list of connections, `/api/events`
+//! - `tap`: what passes on a live connection, for observers
 //! - `connect`: the native client
 //! - `bench`: the load generator, `echogate bench`
 //! - `help`: help, manual pages, completions
@@ -78,6 +79,7 @@ mod reload;
 mod routes;
 mod settings;
 mod shutdown;
+mod tap;
 mod tcp;
 mod third_party;
 mod tls;

@@ -60,6 +60,8 @@ enum Command {
     /// Load an endpoint that answers each message with as many bytes, and measure it
     #[command(after_help = help::BENCH_EXAMPLES)]
     Bench(client::bench::Args),
+    /// Show what passes on a connection of a running server
+    Tap(client::tap::Args),
     /// Print a shell completion script
     #[command(after_help = help::COMPLETIONS_EXAMPLES)]
     Completions {
@@ -105,6 +107,7 @@ pub fn main() -> ExitCode {
             runtime::raise_file_limit();
             run_client(client::bench::run(args))
         }
+        Command::Tap(args) => run_client(client::tap::run(args)),
         Command::Completions { shell } => {
             help::print_completions(Cli::whole_command(), shell).map_err(|e| output_failed(&e))
         }

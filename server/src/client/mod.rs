@@ -1,4 +1,4 @@
-//! The native client: `echogate connect` and `echogate bench`.
+//! The native client: `echogate connect`, `listen`, `bench` and `tap`.
 //!
 //! In reading order:
 //!
@@ -15,6 +15,7 @@
 //! - `reconnect`: sessions over several connections in turn
 //! - `listen`: the server's side: sessions with clients
 //! - `bench`: the load generator
+//! - `tap`: what passes on a connection of a running server
 
 pub(crate) mod bench;
 
@@ -27,6 +28,7 @@ mod pending_replies;
 mod reconnect;
 mod session;
 mod session_args;
+pub(crate) mod tap;
 mod target;
 mod target_args;
 mod target_endpoint;

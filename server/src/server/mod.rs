@@ -72,7 +72,7 @@ impl Server {
         let token = settings.operator_token.clone().map_or_else(Token::random, Ok)?;
         let hub = Arc::new(Hub::new(token));
         let sockets = BoundSockets::activated(activated)?.reconcile(&settings).await?;
-        let context = ServerContext::new(settings.clone())
+        let context = ServerContext::new(settings.clone(), hub.clone())
             .map_err(|e| format!("cannot start the event loops: {e}"))?;
         let first = Snapshot::new(settings, &sockets, &hub, &context)
             .map_err(|e| format!("cannot serve: {e}"))?;
