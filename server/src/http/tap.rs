@@ -1,11 +1,14 @@
-//! `/api/connections/ID/tap`: what passes on a live connection, as server-sent events.
+//! `/api/connections/ID/tap`: what passes on a live connection, as server-sent events. Those who may
+//! observe are in access.rs.
+
+mod access;
 
 use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Instant};
 
 use axum::{
     Extension,
     extract::{Path, RawQuery, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, StatusCode},
     response::{
         IntoResponse, Response,
         sse::{self, KeepAlive, Sse},
@@ -43,9 +46,6 @@ const LIMITS: SinkLimits = SinkLimits { bytes: 1 << 20 };
 /// The bytes that are decoded at once, which bounds the number of frames in memory.
 const PIECE: usize = 16 * 1024;
 
-/// The header fields by which proxies name their client.
-const PROXY_FIELDS: [&str; 3] = ["forwarded", "x-forwarded-for", "x-real-ip"];
-
 /// Reports what passes on a connection until that ends. An observer is counted by the limits as a
 /// WebSocket is, and there is a limit on observers besides.
 pub(super) async fn tap(
@@ -61,8 +61,7 @@ pub(super) async fn tap(
         (status, format!("{reason}\n")).into_response()
     };
     let entry = id.parse().ok().and_then(|id| context.registry.entry(id));
-    let is_private = entry.as_deref().is_some_and(|entry| is_private(&context, entry));
-    if let Err(reason) = check_access(&context, &client.peer, &headers, is_private) {
+    if let Err(reason) = access::check(&context, &client.peer, &headers, entry.as_deref()) {
         context.counters.refused(Refusal::Policy);
         return refuse(StatusCode::FORBIDDEN, reason.to_owned());
     }
@@ -70,108 +69,35 @@ pub(super) async fn tap(
         Ok(sides) => sides,
         Err(reason) => return refuse(StatusCode::BAD_REQUEST, reason),
     };
-    let no_connection =
-        || format!("no open connection has the ID {} (/api/connections lists them)", escape(&id));
-    let Some(entry) = entry else { return refuse(StatusCode::NOT_FOUND, no_connection()) };
-    let connection_permit = context.limits.enter(client.peer.ip(), None);
-    let (Ok(connection_permit), Some(share)) =
-        (connection_permit, context.taps.take(client.peer.ip()))
-    else {
-        return too_many(
-            &context,
-            "too many observers of connections (64, and 16 of one address)\n",
-        );
-    };
-    let sink = Sink::new(LIMITS, context.tap_budget.clone());
-    match entry.attach(&sink, sides, |opened| described(&context, opened)) {
-        Ok(()) => {}
-        Err(Attach::Ended) => return refuse(StatusCode::NOT_FOUND, no_connection()),
-        Err(Attach::TooMany) => {
-            return too_many(&context, "the connection has 8 observers already\n");
+    let observer = entry.ok_or(Refused::NoConnection);
+    match observer
+        .and_then(|entry| Observer::new(&context, client.peer.clone(), &permit, entry, sides))
+    {
+        Ok(observer) => observer.into_response(),
+        Err(Refused::NoConnection) => refuse(
+            StatusCode::NOT_FOUND,
+            format!("no open connection has the ID {} (/api/connections lists them)", escape(&id)),
+        ),
+        Err(Refused::TooMany(reason)) => too_many(&context, reason),
+    }
+}
+
+/// The refusal of an observer that has access.
+enum Refused {
+    NoConnection,
+    TooMany(&'static str),
+}
+
+impl From<Attach> for Refused {
+    fn from(refused: Attach) -> Refused {
+        match refused {
+            Attach::Ended => Refused::NoConnection,
+            Attach::TooMany => Refused::TooMany("the connection has 8 observers already\n"),
+            Attach::NoRoom => {
+                Refused::TooMany("16 MiB of events wait for the observers of connections\n")
+            }
         }
-        Err(Attach::NoRoom) => {
-            return too_many(&context, "16 MiB of events wait for the observers of connections\n");
-        }
     }
-    tracing::info!(id = entry.id(), observer = %client.peer, "tap begins");
-    let observer = Observer {
-        entry,
-        sink,
-        peer: client.peer,
-        since: Instant::now(),
-        decoder: RecordDecoder::default(),
-        undecoded: None,
-        decoded: VecDeque::new(),
-        lost: 0,
-        has_ended: false,
-        drain: context.http.drain.watch(),
-        _permit: connection_permit,
-        _share: share,
-        _exemption: permit.exempt(),
-    };
-    let events = stream::unfold(observer, |mut observer| async move {
-        let record = observer.next().await?;
-        let event = sse::Event::default().json_data(record).expect("numbers and texts are JSON");
-        Some((Ok::<_, Infallible>(event), observer))
-    });
-    ([NO_BUFFERING], Sse::new(events).keep_alive(KeepAlive::default())).into_response()
-}
-
-/// Checks that a client may observe connections: it is on this machine, or presents the operators'
-/// token. A `private` connection needs the token in any case.
-fn check_access(
-    context: &ServerContext,
-    peer: &Peer,
-    headers: &HeaderMap,
-    is_private: bool,
-) -> Result<(), &'static str> {
-    if !context.settings.tap {
-        return Err("taps are disabled (--no-tap)");
-    }
-    if let Some(authorization) = headers.get(header::AUTHORIZATION) {
-        let token = authorization.to_str().ok().and_then(|value| value.split_once(' '));
-        let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-        return match token {
-            Some((_, token)) if context.hub.token().matches(token.trim()) => Ok(()),
-            _ => Err("Authorization: expected Bearer and the operators' token"),
-        };
-    }
-    if is_private {
-        return Err("operators present their token on this connection: a tap needs the token \
-            (Authorization: Bearer TOKEN)");
-    }
-    // A client of a Unix socket is on this machine.
-    if !peer.ip().is_none_or(|ip| ip.to_canonical().is_loopback()) {
-        return Err("a tap from another machine needs the operators' token \
-            (Authorization: Bearer TOKEN)");
-    }
-    // A proxy on this machine that is not trusted would make all of its clients local ones.
-    let is_trusted = context.settings.forwarded_from.iter().any(|proxy| proxy.is(peer));
-    if !is_trusted && PROXY_FIELDS.iter().any(|field| headers.contains_key(*field)) {
-        return Err("a tap through a proxy needs --forwarded-from for the proxy, or the \
-            operators' token (Authorization: Bearer TOKEN)");
-    }
-    Ok(())
-}
-
-/// Whether the operators' token passes on a connection.
-fn is_private(context: &ServerContext, entry: &Entry) -> bool {
-    const OPERATOR: &str = "operator";
-    let leads_there =
-        |upstream: &str| upstream.strip_prefix("service:").is_some_and(|name| name == OPERATOR);
-    entry.target() == OPERATOR
-        || upstream(context, entry.target()).is_some_and(|url| leads_there(&url))
-}
-
-/// The upstream of a route or a forward under the current configuration.
-fn upstream(context: &ServerContext, target: &str) -> Option<String> {
-    let routes = &context.endpoints.routes;
-    routes.iter().find(|route| *route.path == *target).map(|route| route.upstream.clone())
-}
-
-/// Completes the description of a connection that was not observed from its beginning.
-fn described(context: &ServerContext, opened: Opened) -> Opened {
-    Opened { upstream: upstream(context, &opened.target), ..opened }
 }
 
 /// The sides that a query asks for.
@@ -215,6 +141,55 @@ struct Observer {
 }
 
 impl Observer {
+    /// Attaches an observer, if the limits allow it.
+    fn new(
+        context: &ServerContext,
+        peer: Peer,
+        permit: &Arc<HttpPermit>,
+        entry: Arc<Entry>,
+        sides: Sides,
+    ) -> Result<Observer, Refused> {
+        let connection_permit = context.limits.enter(peer.ip(), None);
+        let (Ok(connection_permit), Some(share)) =
+            (connection_permit, context.taps.take(peer.ip()))
+        else {
+            let reason = "too many observers of connections (64, and 16 of one address)\n";
+            return Err(Refused::TooMany(reason));
+        };
+        let sink = Sink::new(LIMITS, context.tap_budget.clone());
+        entry.attach(&sink, sides, |opened| Opened {
+            upstream: access::upstream(context, &opened.target),
+            ..opened
+        })?;
+        tracing::info!(id = entry.id(), observer = %peer, "tap begins");
+        Ok(Observer {
+            entry,
+            sink,
+            peer,
+            since: Instant::now(),
+            decoder: RecordDecoder::default(),
+            undecoded: None,
+            decoded: VecDeque::new(),
+            lost: 0,
+            has_ended: false,
+            drain: context.http.drain.watch(),
+            _permit: connection_permit,
+            _share: share,
+            _exemption: permit.exempt(),
+        })
+    }
+
+    /// A response with the events.
+    fn into_response(self) -> Response {
+        let events = stream::unfold(self, |mut observer| async move {
+            let record = observer.next().await?;
+            let event =
+                sse::Event::default().json_data(record).expect("numbers and texts are JSON");
+            Some((Ok::<_, Infallible>(event), observer))
+        });
+        ([NO_BUFFERING], Sse::new(events).keep_alive(KeepAlive::default())).into_response()
+    }
+
     /// The next event; none behind the end of the connection, and at the shutdown.
     async fn next(&mut self) -> Option<Record> {
         loop {

@@ -179,9 +179,12 @@ impl Observers {
         }
     }
 
-    /// Event: a side failed or is reset, reported once for each direction.
+    /// Event: a side failed or is reset, reported once for each direction, and not behind the ends
+    /// of both.
     pub(crate) fn failed(&mut self, place: Place) {
-        if self.failed.insert(place) {
+        let both = [input(place.side), output(place.side)];
+        let has_ended = both.iter().all(|place| self.ended.contains(*place));
+        if !has_ended && self.failed.insert(place) {
             self.emit(place, WireEvent::Reset(place), 0);
         }
     }
