@@ -195,7 +195,7 @@ fn refusals_and_wrong_arguments_are_one_line_and_a_status() {
     for (arguments, status, said) in [
         (&[url][..], 1, ": the server answered 403: taps are disabled (--no-tap)"),
         (&[url, "99"], 1, ": the server answered 403: taps are disabled (--no-tap)"),
-        (&["127.0.0.1:1", "7"], 1, "tcp://127.0.0.1:1: connection refused"),
+        (&["127.0.0.1:1", "7"], 1, "http://127.0.0.1:1: connection refused"),
         (&["udp://127.0.0.1:1"], 2, "expected http://, https:// or unix://"),
         (&["1", "2"], 2, "expected one ID: 1 2"),
         (&["1", "--any"], 2, "--any has no effect with the ID of a connection"),

@@ -88,7 +88,7 @@ const DEFAULT: &str = "http://127.0.0.1:8080";
 /// Runs `echogate tap`.
 pub(crate) async fn run(args: Args) -> Result<(), Error> {
     let (server, id) = target(&args.target).map_err(Error::Usage)?;
-    let url = super::shown_url(&server);
+    let url = shown(&server);
     let failed = |error: String| Error::Failed(format!("{url}: {error}"));
     if id.is_some() && args.any {
         return Err(Error::Usage("--any has no effect with the ID of a connection".to_owned()));
@@ -137,6 +137,16 @@ fn target(arguments: &[String]) -> Result<(Endpoint, Option<u64>), String> {
     let wrong = |error: &dyn std::fmt::Display| format!("{}: {error}", escape(url));
     let endpoint: TargetEndpoint = url.parse().map_err(|error| wrong(&error))?;
     Ok((endpoint.with_port(None).map_err(|error| wrong(&error))?, id.transpose()?))
+}
+
+/// The URL of a server for errors.
+fn shown(server: &Endpoint) -> String {
+    let url = super::shown_url(server);
+    match url.split_once("://") {
+        Some(("ws" | "tcp", rest)) => format!("http://{rest}"),
+        Some(("wss", rest)) => format!("https://{rest}"),
+        _ => url,
+    }
 }
 
 /// Waits for the next connection that opens.
@@ -202,7 +212,7 @@ mod tests {
         for (arguments, url, id) in [
             (&[][..], "ws://127.0.0.1:8080/", None),
             (&["7"], "ws://127.0.0.1:8080/", Some(7)),
-            (&["http://gate.example", "7"], "ws://gate.example/", Some(7)),
+            (&["http://gate.example", "7"], "ws://gate.example:80/", Some(7)),
             (&["7", "unix:///run/x.sock"], "unix:///run/x.sock", Some(7)),
             (&["localhost:80"], "tcp://localhost:80", None),
         ] {

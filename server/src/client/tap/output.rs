@@ -206,24 +206,24 @@ mod tests {
         let text = data(TO_SERVER, DataKind::Text, Some(frame), b"one\r\n\x1b[31mtwo");
         assert_eq!(
             lines(Format::Text, text),
-            "> 13:33:20.250000 text FIN RSV1, 13 bytes\n  one\\r\\n\n  \\x1b[31mtwo\n"
+            "> 14:13:20.250000 text FIN RSV1, 13 bytes\n  one\\r\\n\n  \\x1b[31mtwo\n"
         );
         let part = Frame { fin: false, rsv: 0, length: 100, offset: 10, ..frame };
         let part = data(TO_CLIENT, DataKind::Binary, Some(part), b"x");
         assert_eq!(
             lines(Format::Text, part),
-            "< 13:33:20.250000 upstream binary, bytes 10 to 11 of 100\n  x\n"
+            "< 14:13:20.250000 upstream binary, bytes 10 to 11 of 100\n  x\n"
         );
         let ping = Event::Ping(Control { place: TO_SERVER, payload: Payload::from(&b""[..]) });
-        assert_eq!(lines(Format::Text, ping), "> 13:33:20.250000 Ping, 0 bytes\n");
+        assert_eq!(lines(Format::Text, ping), "> 14:13:20.250000 Ping, 0 bytes\n");
         let close = Close { place: TO_SERVER, code: Some(1000), reason: "bye".to_owned() };
         let shown = lines(Format::Text, Event::Close(close));
-        assert!(shown.starts_with("> 13:33:20.250000 Close 1000 ("), "{shown}");
+        assert!(shown.starts_with("> 14:13:20.250000 Close 1000 ("), "{shown}");
         assert!(shown.ends_with(")\n  bye\n"), "{shown}");
         let opened = Opened { target: "/x\x07".to_owned(), bytes_before: 1, ..Opened::default() };
         assert_eq!(
             lines(Format::Text, Event::Opened(opened.into())),
-            "* 13:33:20.250000 an unknown client to /x\\x07; 1 byte passed before\n"
+            "* 14:13:20.250000 an unknown client to /x\\x07; 1 byte passed before\n"
         );
     }
 
@@ -232,7 +232,7 @@ mod tests {
         let bytes = data(TO_SERVER, DataKind::Bytes, None, b"0123456789abcdef\0");
         assert_eq!(
             lines(Format::Hex, bytes),
-            "> 13:33:20.250000 bytes, 17 bytes\n  \
+            "> 14:13:20.250000 bytes, 17 bytes\n  \
              00000000  30 31 32 33 34 35 36 37 38 39 61 62 63 64 65 66  |0123456789abcdef|\n  \
              00000010  00                                               |.|\n"
         );
