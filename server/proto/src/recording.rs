@@ -55,7 +55,7 @@ pub enum Event {
 }
 
 /// One of the two connections that a relay joins. A connection to a service has only the client's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Side {
     /// The connection from the client.
@@ -264,8 +264,7 @@ mod tests {
     #[test]
     fn a_line_is_a_flat_object_and_is_read_back_the_same() {
         let place = Place { side: Side::Client, direction: Direction::ToClient };
-        let frame =
-            Frame { fin: true, opcode: 2, rsv: 0, masked: false, length: 2, offset: 0 };
+        let frame = Frame { fin: true, opcode: 2, rsv: 0, masked: false, length: 2, offset: 0 };
         let payload = Payload::from(&b"\0\xff"[..]);
         let data = Data { place, kind: DataKind::Binary, frame: Some(frame), payload };
         let record = Record { time: 1790000000.25, connection: 7, event: Event::Data(data) };

@@ -2,6 +2,13 @@
 //!
 //! - [`wire`]: events as a tap of a connection sees them: bytes and ends
 //! - [`decode`]: from these to events with frames, as in JSON Lines
+//! - [`file`]: a file that is written, by the encoders [`pcapng`], [`jsonl`] and [`har`];
+//!   [`position`]: the events with which a connection continues in another file
 
 pub(crate) mod decode;
+pub(crate) mod file;
+mod har;
+mod jsonl;
+mod pcapng;
+pub(crate) mod position;
 pub(crate) mod wire;
