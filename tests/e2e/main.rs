@@ -30,6 +30,7 @@
 //! - `api`: the HTTP API, health checks, metrics and the log
 //! - `events`: the live list of connections, `/api/events`
 //! - `connect`: the native client
+//! - `replay`: recordings, replayed and compared: `echogate replay`, `echogate compare`
 //! - `bench`: the load generator, `echogate bench`
 //! - `help`: help, manual pages, completions
 //! - `third_party`: third-party programs: VNC, MQTT, PostgreSQL, SSH and more
@@ -75,6 +76,7 @@ mod page;
 mod proxies;
 mod proxy;
 mod reload;
+mod replay;
 mod routes;
 mod settings;
 mod shutdown;

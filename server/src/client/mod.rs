@@ -14,17 +14,22 @@
 //! - `modes`: the pipe mode and the messages mode
 //! - `reconnect`: sessions over several connections in turn
 //! - `listen`: the server's side: sessions with clients
+//! - `open`: connections without a message layer, for `bench` and `replay`
 //! - `bench`: the load generator
+//! - `replay`: one side of a recording; `compare`: two recordings
 
 pub(crate) mod bench;
+pub(crate) mod compare;
 
 mod address_args;
 mod args;
 mod dial;
 pub(crate) mod listen;
 mod modes;
+mod open;
 mod pending_replies;
 mod reconnect;
+pub(crate) mod replay;
 mod session;
 mod session_args;
 mod target;

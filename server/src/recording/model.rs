@@ -12,6 +12,8 @@ pub(crate) struct Recording {
 /// One side of a recorded connection: the client's if both are in the file.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct RecordedConnection {
+    /// The number in the order of the beginnings, from 1.
+    pub(crate) number: usize,
     pub(crate) opened: Opened,
     /// The time of the first event, in nanoseconds since 1970.
     pub(crate) start: u64,

@@ -1,6 +1,7 @@
 //! Third-party programs, unmodified, on both sides of the gateway. `.ci/third-party` installs them;
 //! tests without their programs are skipped, and fail in CI.
 //!
+//! - `captures`: tcpdump, whose capture of redis-cli is replayed
 //! - `forwards`: psql, redis-cli, scp, dig, nc and socat through forwards
 //! - `listen`: nc, socat, websocat and wscat, at the other end of `echogate listen`
 //! - `vnc`: Xtigervnc, and noVNC in the browser
@@ -13,6 +14,7 @@
 //! - `websockets`: the Python package
 //! - `wscat`: the terminal client
 
+mod captures;
 mod forwards;
 mod listen;
 mod mqtt;

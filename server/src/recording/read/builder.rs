@@ -87,6 +87,9 @@ impl Builder {
     pub(crate) fn finish(self) -> Recording {
         let mut connections: Vec<_> = self.connections.into_iter().map(Pending::finish).collect();
         connections.sort_by_key(|connection| connection.start);
+        for (number, connection) in (1..).zip(&mut connections) {
+            connection.number = number;
+        }
         Recording { connections }
     }
 
@@ -175,7 +178,7 @@ impl Pending {
         }
         let start = events.first().map_or(self.start, |first| first.time.min(self.start));
         let Pending { opened, defects, refusal, .. } = self;
-        RecordedConnection { opened, start, traffic, events, defects, refusal }
+        RecordedConnection { number: 0, opened, start, traffic, events, defects, refusal }
     }
 
     fn traffic(&self, side: Side, events: &[TimedEvent]) -> Traffic {

@@ -114,8 +114,9 @@ pub(super) fn read(mut input: Input<impl BufRead>) -> Result<Recording, ReadErro
             known.insert(name.to_owned(), connection);
         }
         builder.add(entry.opened(connection, side));
-        for (index, message) in (1..).zip(messages) {
-            let added = message.add(connection, side, &mut builder);
+        let continued = continued(messages);
+        for (index, (message, continued)) in (1..).zip(messages.iter().zip(continued)) {
+            let added = message.add(connection, side, !continued, &mut builder);
             added.map_err(|text| {
                 let place = format!("entry {number}, message {index}");
                 ReadError::new(input.offset(), format!("(before here) {place}: {text}"))
@@ -127,6 +128,21 @@ pub(super) fn read(mut input: Input<impl BufRead>) -> Result<Recording, ReadErro
         return Err(ReadError::new(input.offset(), text));
     }
     Ok(builder.finish())
+}
+
+/// Whether each message goes on in another one: this program cuts long ones (opcode 0).
+fn continued(messages: &[Message]) -> Vec<bool> {
+    let mut next: HashMap<&str, i32> = HashMap::new();
+    let mut continued: Vec<_> = messages
+        .iter()
+        .rev()
+        .map(|message| match message.opcode {
+            8..=10 => false,
+            opcode => next.insert(&message.kind, opcode) == Some(0),
+        })
+        .collect();
+    continued.reverse();
+    continued
 }
 
 impl Entry {
@@ -157,7 +173,13 @@ impl Entry {
 }
 
 impl Message {
-    fn add(&self, connection: u64, side: Side, builder: &mut Builder) -> Result<(), String> {
+    fn add(
+        &self,
+        connection: u64,
+        side: Side,
+        fin: bool,
+        builder: &mut Builder,
+    ) -> Result<(), String> {
         let direction = match &*self.kind {
             "send" => Direction::ToServer,
             "receive" => Direction::ToClient,
@@ -187,9 +209,13 @@ impl Message {
             }
             (8, _) => Event::Close(Close { place, code: None, reason: String::new() }),
             (opcode, _) => {
-                let kind = if opcode == 1 { DataKind::Text } else { DataKind::Binary };
+                let kind = match opcode {
+                    0 => DataKind::Continuation,
+                    1 => DataKind::Text,
+                    _ => DataKind::Binary,
+                };
                 let frame = Frame {
-                    fin: true,
+                    fin,
                     opcode: opcode as u8,
                     rsv: 0,
                     masked: direction == Direction::ToServer,

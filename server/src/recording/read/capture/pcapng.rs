@@ -115,7 +115,7 @@ pub(super) fn read<R: BufRead>(
         }
         let end = length;
         let length_number = order.u32(end);
-        if length_number < 12 || length_number % 4 != 0 || length_number > MAX_BLOCK {
+        if length_number < 12 || !length_number.is_multiple_of(4) || length_number > MAX_BLOCK {
             let text = format!("expected the length of a block, found {length_number}");
             return Err(ReadError::new(start + 4, text));
         }
