@@ -26,7 +26,10 @@ use std::{
 
 use regex::bytes::{Regex, RegexBuilder};
 
-pub(super) use self::{comparison::Comparison, selection::Selection};
+pub(super) use self::{
+    comparison::Comparison,
+    selection::{MAX_TARGET, Selection},
+};
 use super::Error;
 use crate::text::{escape::first_line, io_error::describe};
 

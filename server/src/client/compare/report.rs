@@ -131,7 +131,7 @@ fn figures(facts: &Facts) -> String {
         );
     }
     for missing in &facts.missing {
-        text += &format!("; {missing}");
+        text += &format!("; {}", escape(missing));
     }
     text
 }

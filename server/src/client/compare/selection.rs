@@ -7,7 +7,11 @@ use clap::value_parser;
 use crate::{
     client::Error,
     recording::{model::Recording, read::read_file},
+    text::escape::first_line,
 };
+
+/// The most characters of a recorded target that are shown.
+pub(in crate::client) const MAX_TARGET: usize = 100;
 
 /// The connections that a command uses.
 #[derive(clap::Args, Clone, Debug)]
@@ -40,7 +44,7 @@ impl Selection {
             }
             if let Some(refusal) = &connection.refusal {
                 let others = if all > 1 { "; select others with --connection" } else { "" };
-                let target = &connection.opened.target;
+                let target = first_line(&connection.opened.target, MAX_TARGET);
                 let text = format!("{name}: connection {number} (to {target}): {refusal}{others}");
                 return Err(Error::Usage(text));
             }

@@ -9,12 +9,13 @@ use super::player::Pace;
 use crate::{
     client::{
         Error,
-        compare::{OutputArgs, Selection},
+        compare::{MAX_TARGET, OutputArgs, Selection},
         target::{Target, TransportKind},
         target_args::TargetArgs,
     },
     config::{AllowedOrigin, parse_duration},
     recording::model::{RecordedConnection, Traffic},
+    text::escape::first_line,
 };
 
 /// The command line of `echogate replay`.
@@ -210,7 +211,7 @@ impl ReplayArgs {
             };
             if required != kind {
                 let (file, number) = (self.file.display(), connection.number);
-                let target = &connection.opened.target;
+                let target = first_line(&connection.opened.target, MAX_TARGET);
                 return Err(Error::Usage(format!(
                     "{file}: connection {number} (to {target}) {what}: give an endpoint of {}, or \
                      select other connections with --connection",

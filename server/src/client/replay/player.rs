@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use echogate_proto::{
     close::CloseCode,
     recording::Direction,
@@ -18,7 +18,7 @@ use echogate_proto::{
     },
 };
 use tokio::{
-    io::{AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf, split},
+    io::{AsyncReadExt, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf, split},
     time::{Instant, sleep, sleep_until, timeout},
 };
 
@@ -27,7 +27,7 @@ use super::{
     script::{Progress, Script, Step},
 };
 use crate::{
-    client::transport::{CHUNK, stream::read_chunk},
+    client::transport::CHUNK,
     gateway::masking_key,
     net::{
         connected_datagrams::ConnectedSocket,
@@ -95,7 +95,7 @@ pub(super) struct Player<'a> {
 
 /// The reading half.
 enum Source {
-    Stream(ReadHalf<Stream>, BytesMut),
+    Stream(ReadHalf<Stream>, Box<[u8]>),
     Datagrams(Rc<ConnectedSocket>, Box<[u8]>),
 }
 
@@ -326,7 +326,7 @@ impl Wire {
                     live.received(early.into());
                 }
                 let (source, sink) = split(stream);
-                (Source::Stream(source, BytesMut::new()), Sink::Stream(sink))
+                (Source::Stream(source, vec![0; CHUNK].into()), Sink::Stream(sink))
             }
             Wire::Datagrams(socket) => {
                 let socket = Rc::new(socket);
@@ -358,7 +358,9 @@ impl Source {
     async fn read(&mut self) -> io::Result<Option<Bytes>> {
         match self {
             Source::Stream(half, buffer) => {
-                let bytes = read_chunk(half, buffer, CHUNK).await?;
+                let read = half.read(buffer).await?;
+                // A copy: what is kept must not keep the whole buffer.
+                let bytes = Bytes::copy_from_slice(&buffer[..read]);
                 Ok(Some(bytes).filter(|bytes| !bytes.is_empty()))
             }
             Source::Datagrams(socket, buffer) => {

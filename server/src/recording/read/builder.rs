@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use echogate_proto::{
     api::Kind,
-    recording::{Data, DataKind, Event, Opened, Payload, Place, Record, Side},
+    recording::{Data, DataKind, Event, Lost, Opened, Payload, Place, Record, Side},
 };
 
 use super::head;
@@ -25,6 +25,8 @@ struct Pending {
     opened: Opened,
     start: u64,
     sides: [PendingSide; 2],
+    /// All that is lost.
+    lost: Lost,
     defects: Vec<String>,
     refusal: Option<String>,
 }
@@ -66,8 +68,8 @@ impl Builder {
             Event::EndOfInput(place) => pending.push(time, place, Action::End),
             Event::Reset(place) => pending.push(time, place, Action::Reset),
             Event::Lost(lost) => {
-                let text = format!("{} bytes are missing (in {} events)", lost.bytes, lost.events);
-                pending.defects.push(text);
+                pending.lost.bytes = pending.lost.bytes.saturating_add(lost.bytes);
+                pending.lost.events = pending.lost.events.saturating_add(lost.events);
             }
             Event::Closed { .. } => {}
         }
@@ -154,6 +156,10 @@ impl Pending {
     fn finish(mut self) -> RecordedConnection {
         if self.opened.bytes_before > 0 {
             self.defects.push(format!("{} bytes before are missing", self.opened.bytes_before));
+        }
+        let Lost { events, bytes } = self.lost;
+        if events > 0 {
+            self.defects.push(format!("{bytes} bytes are missing (in {events} events)"));
         }
         if let Some(refusal) = self.opened.response.as_deref().and_then(head::refusal) {
             self.refusal.get_or_insert(refusal);

@@ -4,7 +4,13 @@ use std::io::{self, BufRead, ErrorKind, Read};
 
 use thiserror::Error;
 
-use crate::text::io_error::describe;
+use crate::text::{
+    escape::{escape, first_line},
+    io_error::describe,
+};
+
+/// The most characters of an error's text.
+const MAX_TEXT: usize = 300;
 
 /// The damage of a file.
 #[derive(Debug, Error)]
@@ -16,8 +22,9 @@ pub(crate) struct ReadError {
 }
 
 impl ReadError {
-    pub(super) fn new(offset: u64, text: impl Into<String>) -> ReadError {
-        ReadError { offset, text: text.into() }
+    /// The damage at `offset`. The text may quote the file.
+    pub(super) fn new(offset: u64, text: impl AsRef<str>) -> ReadError {
+        ReadError { offset, text: first_line(&escape(text.as_ref()), MAX_TEXT) }
     }
 }
 

@@ -249,6 +249,9 @@ fn damage_is_named_with_its_offset() {
     let found = error(format!("{line}\n{{\"time\":1").as_bytes());
     assert!(found.ends_with("the file ends within a line"), "{found}");
 
+    let found = error(b"{\"time\":1,\"connection\":1,\"event\":\"a\\nb\"}");
+    assert!(found.contains("unknown variant `a\\nb`") && !found.contains('\n'), "{found}");
+
     assert_eq!(error(b""), "byte 0: the file is empty");
     for (bytes, words) in [
         (&b"\x1f\x8b\x08"[..], "found gzip: decompress the file first"),
