@@ -8,7 +8,6 @@ use super::{
     content::{Content, DirectionEnd},
     difference::{self, Difference},
     latency::Latency,
-    report,
 };
 use crate::recording::model::{Action, RecordedConnection, Recording};
 
@@ -75,14 +74,6 @@ impl Comparison {
     pub(in crate::client) fn add_failure(&mut self, index: usize, text: String) {
         self.connections[index].failures.push(text);
         self.same = false;
-    }
-
-    /// The lines about what clients have sent.
-    pub(in crate::client) fn of_clients(&self) -> Vec<String> {
-        let differences = self.connections.iter().flat_map(|connection| &connection.differences);
-        let of_clients =
-            differences.filter(|difference| difference.direction == Direction::ToServer);
-        of_clients.flat_map(report::lines).collect()
     }
 
     /// The number of connections that differ.

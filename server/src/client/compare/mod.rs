@@ -28,6 +28,7 @@ use regex::bytes::{Regex, RegexBuilder};
 
 pub(super) use self::{
     comparison::Comparison,
+    report::of_clients,
     selection::{MAX_TARGET, Selection},
 };
 use super::Error;

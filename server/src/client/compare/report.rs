@@ -59,6 +59,13 @@ fn add(text: &mut String, connection: &ConnectionComparison) -> std::fmt::Result
     Ok(())
 }
 
+/// The lines about what clients have sent.
+pub(in crate::client) fn of_clients(comparison: &Comparison) -> Vec<String> {
+    let differences = comparison.connections.iter().flat_map(|connection| &connection.differences);
+    let of_clients = differences.filter(|difference| difference.direction == Direction::ToServer);
+    of_clients.flat_map(lines).collect()
+}
+
 /// The difference in three lines.
 pub(super) fn lines(difference: &Difference) -> [String; 3] {
     let Difference { direction, message, offset, a, b } = difference;

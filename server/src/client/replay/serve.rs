@@ -16,7 +16,7 @@ use super::{Live, Player, ReplayArgs, Script, Wire, kind, notice, recorded, writ
 use crate::{
     client::{
         Error,
-        compare::Comparison,
+        compare::{Comparison, of_clients},
         listen::{
             datagrams,
             listener::{Accepted, accept, bound},
@@ -233,7 +233,7 @@ impl MockServer<'_> {
         let [a, b] = [self.connections[*index].clone(), recorded(records)]
             .map(|connection| Recording { connections: vec![connection] });
         let comparison = Comparison::new([&a, &b], &self.args.output.ignore);
-        let lines = comparison.of_clients();
+        let lines = of_clients(&comparison);
         let mut text = format!("{client}: connection {}: ", a.connections[0].number);
         text += if lines.is_empty() { "as recorded" } else { "something else was sent" };
         for line in &lines {

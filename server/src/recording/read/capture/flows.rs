@@ -12,11 +12,11 @@ use echogate_proto::{
 };
 
 use super::{
-    Packet, contents,
+    Packet,
     packet::{Segment, TcpHeader, segment},
     reassembly::{Next, Reassembly},
 };
-use crate::recording::{model::Recording, read::Builder, wire::WireEvent};
+use crate::recording::wire::WireEvent;
 
 /// Both ends of a flow, the lower address first, and whether it is TCP.
 type Key = (bool, SocketAddr, SocketAddr);
@@ -69,22 +69,18 @@ impl Flows {
         self.flows[index].add(packet.time, &segment);
     }
 
-    /// The recording of all packets.
-    pub(super) fn finish(mut self) -> Recording {
-        let last = |flow: &Flow| flow.events.last().map_or(0, |(time, _)| *time);
+    /// The flows that have events, without the upstream's side of those whose client's is there.
+    pub(super) fn finish(mut self) -> Vec<Flow> {
         for flow in &mut self.flows {
-            let time = last(flow);
-            flow.finish(time);
+            flow.finish(flow.events.last().map_or(0, |(time, _)| *time));
         }
-        let clients: HashSet<&str> = self.flows.iter().filter_map(Flow::own_client).collect();
-        let mut builder = Builder::default();
-        for (number, flow) in (1..).zip(&self.flows) {
+        let clients = self.flows.iter().filter_map(|flow| flow.own_client().map(str::to_owned));
+        let clients: HashSet<String> = clients.collect();
+        self.flows.retain(|flow| {
             let is_other_side = flow.own_upstream().is_some_and(|name| clients.contains(name));
-            if !flow.events.is_empty() && !is_other_side {
-                contents::add(number, flow, &mut builder);
-            }
-        }
-        builder.finish()
+            !flow.events.is_empty() && !is_other_side
+        });
+        self.flows
     }
 }
 

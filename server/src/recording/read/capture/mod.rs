@@ -14,7 +14,10 @@ mod reassembly;
 use std::io::BufRead;
 
 use self::{flows::Flows, packet::Link};
-use super::input::{Input, ReadError};
+use super::{
+    Builder,
+    input::{Input, ReadError},
+};
 use crate::recording::model::Recording;
 
 pub(super) use self::pcap::is_pcap;
@@ -53,5 +56,9 @@ fn read<R: BufRead>(
         let text = "the capture has no TCP segment with payload and no UDP datagram";
         return Err(ReadError::new(input.offset(), text));
     }
-    Ok(flows.finish())
+    let mut builder = Builder::default();
+    for (number, flow) in (1..).zip(&flows.finish()) {
+        contents::add(number, flow, &mut builder);
+    }
+    Ok(builder.finish())
 }
