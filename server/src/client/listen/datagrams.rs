@@ -21,7 +21,7 @@ use crate::{
 /// then on only datagrams of that sender are received.
 pub(super) async fn connect(
     socket: Arc<DatagramSocket>,
-    options: TransportOptions,
+    options: &TransportOptions,
 ) -> io::Result<Connection> {
     let socket = Arc::try_unwrap(socket).map_err(|_| io::Error::other("the socket is in use"))?;
     let (peer, socket) = match socket {

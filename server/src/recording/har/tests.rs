@@ -110,7 +110,9 @@ fn fragments_are_joined_and_long_messages_are_cut_between_characters() {
         file.add(1, bytes(DOWN, part));
     }
     let log = file.log();
-    let parts = &log["entries"][0]["_webSocketMessages"].as_array().unwrap()[2..];
+    let entries = log["entries"].as_array().unwrap().iter();
+    let parts: Vec<_> =
+        entries.flat_map(|e| e["_webSocketMessages"].as_array().unwrap()).skip(2).collect();
     let opcodes: Vec<_> = parts.iter().map(|part| part["opcode"].as_u64().unwrap()).collect();
     assert_eq!(opcodes, [1, 0, 0]);
     let rest = parts[1..].iter().flat_map(|part| {
