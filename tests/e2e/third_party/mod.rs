@@ -11,6 +11,7 @@
 //! - `proxies`: tinyproxy, microsocks and `ssh -D`, between echogate and what it connects to
 //! - `ssh`: sshd, and scp through `echogate connect`
 //! - `websockets`: the Python package
+//! - `wireshark`: tshark, capinfos and editcap on recordings
 //! - `wscat`: the terminal client
 
 mod forwards;
@@ -23,6 +24,7 @@ mod sockets;
 mod ssh;
 mod vnc;
 mod websockets;
+mod wireshark;
 mod wscat;
 
 use std::{
