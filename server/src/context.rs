@@ -3,7 +3,10 @@
 use std::{io, net::IpAddr, sync::Arc};
 
 use echogate_event_loop::EventLoops;
-use echogate_proto::api::{Endpoints, Kind};
+use echogate_proto::{
+    api::{Endpoints, Kind},
+    recording::Opened,
+};
 use futures_util::FutureExt;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -12,7 +15,7 @@ use crate::{
     connections::{
         counters::Counters,
         limits::{Limits, share::Shares},
-        registry::{Peer, Registry},
+        registry::{Entry, Peer, Registry},
     },
     net::{hairpin::Hairpins, hops::Hops},
     runtime::drain::Drain,
@@ -121,6 +124,17 @@ impl ServerContext {
         let is_proxy = proxy_protocol_from.iter().any(|network| network.contains(at))
             || forwarded_from.iter().any(|proxy| proxy.is(peer));
         (!is_proxy).then(|| at.ip())
+    }
+
+    /// Whether a new connection is observed from its beginning.
+    pub(crate) fn observes(&self) -> bool {
+        self.settings.api && self.settings.tap && self.registry.has_room_for_history()
+    }
+
+    /// Begins the observation of a connection that has just been registered, before its first byte.
+    /// `describe` completes its description.
+    pub(crate) fn observe(&self, entry: &Entry, describe: impl FnOnce(Opened) -> Opened) {
+        entry.observe(self.observes(), None, describe);
     }
 
     /// Carries a connection of `group` to its end on an event loop.

@@ -164,6 +164,11 @@ pub(crate) struct ConfigLayer {
     #[arg(long)]
     pub(super) no_api: bool,
 
+    /// Nobody may see what passes on a connection (/api/connections/ID/tap, echogate tap): without
+    /// this, users of this machine and the operator may
+    #[arg(long)]
+    pub(super) no_tap: bool,
+
     /// Time limit for the head of an HTTP request, a TLS handshake or a PROXY header [default: 10s]
     #[arg(long, value_name = "TIME")]
     pub(super) header_timeout: Option<Timeout>,

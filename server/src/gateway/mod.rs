@@ -1,7 +1,8 @@
 //! The gateway: WebSocket on one side, an upstream on the other.
 //!
 //! - [`upgrade`]: a GET request on a route becomes a WebSocket connection
-//! - [`handshake`]: the opening handshake (RFC 6455 section 4.2.1)
+//! - [`handshake`]: the opening handshake (RFC 6455 section 4.2.1); `heads`: its heads, for
+//!   observers
 //! - [`origin`]: the pages that may connect, and the hosts under which requests are answered
 //! - [`switching`]: the head of a 101 response as it is written
 //! - [`forward`]: a connection that is passed to an upstream
@@ -20,6 +21,7 @@ pub(crate) mod dial;
 pub(in crate::gateway) mod failure;
 pub(crate) mod forward;
 pub(crate) mod handshake;
+mod heads;
 pub(crate) mod in_memory;
 pub(crate) mod masking_key;
 pub(crate) mod origin;
