@@ -114,9 +114,11 @@ impl HarEncoder {
         match event {
             Event::Opened(opened) => self.opened(time, connection, (*opened).into()),
             Event::Data(data) => {
-                let Some(frame) = data.frame else { return };
-                self.message(time, connection, data.place, |direction, emit| {
-                    direction.data(frame, data.payload.as_bytes(), emit);
+                let payload = data.payload.as_bytes();
+                self.message(time, connection, data.place, |direction, emit| match data.frame {
+                    Some(frame) => direction.data(frame, payload, emit),
+                    // The rest of a frame whose beginning is not known.
+                    None => emit(Message { opcode: 0, payload }),
                 });
             }
             Event::Ping(control) => {
