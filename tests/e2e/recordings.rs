@@ -169,7 +169,8 @@ fn the_connections_of_all_listeners_and_routes_are_recorded() {
 #[test]
 fn the_option_record_selects_connections_and_both_sides() {
     let upstream = Upstream::new();
-    let forward = format!("127.0.0.1:0={}?record=both", upstream.url());
+    let url = format!("tcp://{}", upstream.address());
+    let forward = format!("127.0.0.1:0={url}?record=both");
     upstream.serve(|mut stream| {
         assert_eq!(read_exactly(&mut stream, 5), b"hello");
         stream.write_all(b"answer").unwrap();
@@ -185,7 +186,7 @@ fn the_option_record_selects_connections_and_both_sides() {
     let events = recorded.wait_for_ends(1);
     let opened: Vec<_> = events.iter().filter(|event| event["event"] == "opened").collect();
     assert_eq!(opened.len(), 1, "the listener is not recorded: {opened:?}");
-    assert_eq!(opened[0]["upstream"], upstream.url());
+    assert_eq!(opened[0]["upstream"], url);
     let events: Vec<_> = events.iter().map(summary).collect();
     for expected in [
         "data client to-server bytes hello",

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::Write as _,
+    io::{Read as _, Write as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -10,6 +10,9 @@ use std::{
 use echogate_tests::{
     program::{programs, run},
     server::Server,
+    tcp,
+    upstream::Upstream,
+    ws::{self, RawWs, first},
 };
 
 use crate::ECHOGATE;
@@ -100,4 +103,49 @@ fn tshark_dissects_what_the_client_has_recorded() {
     let expected = |text: &str| text.bytes().map(|b| format!("{b:02x}")).collect::<String>();
     assert!(hex(false) == expected(&payload), "what the client sent");
     assert!(hex(true) == expected(&payload.to_ascii_uppercase()), "what it received");
+}
+
+#[test]
+fn tshark_dissects_both_sides_of_a_server_in_each_of_several_files() {
+    let Some(wireshark) = Wireshark::find() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let (upstream, name) = (Upstream::new(), dir.path().to_str().unwrap());
+    let route = upstream.route("/db", "bytes") + "&record=both";
+    let record = ["--record", name, "--record-rotate-size", "30K", "--route", &route];
+    let mut server = Server::start(ECHOGATE, &record);
+    upstream.serve(|mut stream| {
+        let mut buffer = [0; 10_000];
+        while let Ok(len @ 1..) = stream.read(&mut buffer) {
+            stream.write_all(&buffer[..len]).unwrap();
+        }
+    });
+    let mut ws = RawWs::connect(&server, "/db");
+    let frame = ws::frame(first::BINARY, &[b'x'; 50_000]);
+    let mut echo = 0;
+    for piece in frame.chunks(7_000) {
+        ws.send(piece);
+        tcp::wait_until_read(&ws.stream);
+    }
+    while echo < 50_000 {
+        echo += ws.read().payload.len();
+    }
+    ws.send(&ws::close(1000, "bye"));
+    ws.read_close();
+    server.wait_for_connections(<[_]>::is_empty);
+    server.signal("TERM");
+    assert!(server.wait().success());
+    let mut files: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|f| f.unwrap().path()).collect();
+    files.sort();
+    assert!(files.len() > 2, "{files:?}");
+    let mut close = String::new();
+    for file in &files {
+        wireshark.check(file);
+        close += &wireshark.read(file, &["-Y", "websocket.opcode == 8 && websocket.mask == 1"]);
+        let comments = wireshark.read(file, &["-T", "fields", "-e", "frame.comment"]);
+        assert!(comments.contains("connection 1: websocket /db, client "), "{comments}");
+    }
+    assert_eq!(close.lines().count(), 1, "dissection finds the frame behind the one that was cut");
+    let comments = wireshark.read(files.last().unwrap(), &["-T", "fields", "-e", "frame.comment"]);
+    assert!(comments.contains(" bytes before are not in this file"), "{comments}");
+    assert!(comments.contains("upstream side: "), "{comments}");
 }
