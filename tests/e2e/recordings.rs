@@ -16,12 +16,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use echogate_proto::recording::Record;
 use echogate_tests::{
     http::connect,
     server::{Server, WAIT_TIMEOUT},
     tcp::{read_exactly, read_to_end, reset},
     upstream::Upstream,
-    ws::{self, RawWs, first},
+    ws::{self, RawWs, RawWsServer, first},
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -55,9 +56,13 @@ impl Recorded {
         files
     }
 
-    /// The events in all files.
+    /// The events in all files, without one that is being written.
     fn events(&self) -> Vec<Value> {
-        self.files().iter().flat_map(|file| events(&fs::read_to_string(file).unwrap())).collect()
+        let of = |file: &PathBuf| {
+            let text = fs::read_to_string(file).unwrap();
+            events(&text[..text.rfind('\n').map_or(0, |end| end + 1)])
+        };
+        self.files().iter().flat_map(of).collect()
     }
 
     /// Waits until `wanted` is true for the events.
@@ -197,6 +202,52 @@ fn the_option_record_selects_connections_and_both_sides() {
     ] {
         assert!(events.iter().any(|event| event == expected), "no {expected} in {events:#?}");
     }
+}
+
+#[test]
+fn the_documented_events_are_those_of_the_schema() {
+    let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../server/docs/recordings.md");
+    let text = fs::read_to_string(document).unwrap();
+    let (_, block) = text.split_once("```json\n").unwrap();
+    let (block, _) = block.split_once("```").unwrap();
+    let mut kinds = Vec::new();
+    for line in block.lines() {
+        let record: Record = serde_json::from_str(line).unwrap();
+        let written = serde_json::to_value(&record).unwrap();
+        assert_eq!(written, serde_json::from_str::<Value>(line).unwrap());
+        kinds.push(written["event"].as_str().unwrap().to_owned());
+    }
+    kinds.dedup();
+    let all =
+        ["opened", "data", "ping", "pong", "lost", "close", "end-of-input", "reset", "closed"];
+    assert_eq!(kinds, all);
+}
+
+#[test]
+fn the_frames_to_a_websocket_server_are_recorded_on_the_upstreams_side() {
+    let upstream = Upstream::new();
+    let url = format!("ws://{}/db", upstream.address());
+    let served = upstream.serve(|stream| {
+        let mut ws = RawWsServer::accept(stream, &[]);
+        assert_eq!(ws.read().payload, b"hello");
+        ws.send_frame(first::BINARY, b"answer");
+        ws
+    });
+    let recorded = Recorded::start(&["--forward", &format!("127.0.0.1:0={url}#record=both")]);
+    let mut client = recorded.connect("forward");
+    client.write_all(b"hello").unwrap();
+    assert_eq!(read_exactly(&mut client, 6), b"answer");
+    drop((client, served.join().unwrap()));
+    let events = recorded.wait_for_ends(1);
+    assert_eq!(events[0]["upstream_has_frames"], true);
+    assert_eq!(events[0]["upstream"], url);
+    let frame = |direction: &str| {
+        let found = events.iter().find(|e| e["side"] == "upstream" && e["direction"] == direction);
+        found.unwrap().clone()
+    };
+    assert_eq!(summary(&frame("to-server")), "data upstream to-server binary hello");
+    assert_eq!(frame("to-server")["frame"]["masked"], true);
+    assert_eq!(summary(&frame("to-client")), "data upstream to-client binary answer");
 }
 
 #[test]

@@ -12,8 +12,7 @@ use echogate_proto::{
 
 use super::{
     Bind,
-    record::parse_record,
-    values::{SpecError, check_host, known_options, parse_endpoint},
+    values::{SpecError, check_host, known_options, parse_endpoint, parse_record},
 };
 use crate::{connections::tap::Sides, service::Service};
 

@@ -2,7 +2,6 @@
 
 use std::{path::Path, time::Duration};
 
-use echogate_proto::endpoint::Endpoint;
 use nix::unistd::{AccessFlags, access};
 
 use super::{
@@ -26,16 +25,6 @@ const MIN_FILES: u64 = 4;
 
 /// The default of `--record-rotate-time`.
 const ROTATE_TIME: Duration = Duration::from_secs(3600);
-
-/// Parses the option `record` of an endpoint: the sides to be recorded.
-pub(super) fn parse_record(endpoint: &Endpoint) -> Result<Option<Sides>, String> {
-    match endpoint.option("record") {
-        None | Some("false") => Ok(None),
-        Some("" | "true" | "client") => Ok(Some(Sides::Client)),
-        Some("both") => Ok(Some(Sides::Both)),
-        Some(other) => Err(format!("record=\"{other}\": expected client or both")),
-    }
-}
 
 /// The settings of the recorder, if there is a directory for it. Where no endpoint has the option
 /// `record`, all of them are given it.

@@ -16,10 +16,9 @@ use http::{HeaderMap, HeaderName};
 use super::{
     framing::parse_framing,
     headers::{parse_headers, parse_names},
-    record::parse_record,
     secrets::warn_of_access,
     side::SideKind,
-    values::{Count, check_host, known_options},
+    values::{Count, check_host, known_options, parse_record},
 };
 use crate::{
     connections::tap::Sides,

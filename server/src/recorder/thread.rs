@@ -48,14 +48,13 @@ impl RecorderThread {
     ) -> io::Result<RecorderThread> {
         let control = Arc::new(Control::default());
         let (sender, ended) = oneshot::channel::<()>();
-        let (own_queue, own_control) = (queue.clone(), control.clone());
+        let (closing, own_control) = (Closing(queue.clone()), control.clone());
         let run = move || {
             let _sender = sender;
             let mut writer = Writer::new(settings, recorded);
-            if let Err(why) = record(&mut writer, &own_queue, &own_control) {
+            if let Err(why) = record(&mut writer, &closing.0, &own_control) {
                 tracing::warn!("the recording has ended: {why} (SIGHUP starts it again)");
             }
-            own_queue.close();
         };
         let thread = thread::Builder::new().name("recorder".to_owned()).spawn(run)?;
         Ok(RecorderThread { queue, control, thread: thread.thread().clone(), ended })
@@ -85,6 +84,15 @@ impl RecorderThread {
     /// Waits for the end of the thread.
     pub(super) async fn ended(self) {
         self.ended.await.ok();
+    }
+}
+
+/// A queue that is closed at the end of the thread, also by a panic.
+struct Closing(Sink);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
 
@@ -127,7 +135,7 @@ fn record(writer: &mut Writer, queue: &Sink, control: &Control) -> Result<(), St
         match (has_events, writer.is_flushed()) {
             (true, _) => thread::park_timeout(PAUSE),
             (false, false) => {
-                thread::park_timeout(FLUSH_INTERVAL.saturating_sub(flushed.elapsed()))
+                thread::park_timeout(FLUSH_INTERVAL.saturating_sub(flushed.elapsed()));
             }
             (false, true) => thread::park(),
         }

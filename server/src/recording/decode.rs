@@ -62,7 +62,7 @@ impl RecordDecoder {
                 self.frames.insert((connection, place), direction);
             }
             WireEvent::Datagram(place, bytes) => {
-                emit(data(place, DataKind::Datagram, None, &bytes))
+                emit(data(place, DataKind::Datagram, None, &bytes));
             }
             WireEvent::EndOfInput(place) => emit(Event::EndOfInput(place)),
             WireEvent::Reset(place) => emit(Event::Reset(place)),

@@ -112,7 +112,7 @@ impl HarEncoder {
     fn record(&mut self, record: Record, out: &mut Vec<u8>) {
         let Record { time, connection, event } = record;
         match event {
-            Event::Opened(opened) => self.opened(time, connection, (*opened).into()),
+            Event::Opened(opened) => self.opened(time, connection, &Arc::new(*opened)),
             Event::Data(data) => {
                 let payload = data.payload.as_bytes();
                 self.message(time, connection, data.place, |direction, emit| match data.frame {
@@ -159,7 +159,7 @@ impl HarEncoder {
         }
     }
 
-    fn opened(&mut self, time: f64, connection: u64, opened: Arc<Opened>) {
+    fn opened(&mut self, time: f64, connection: u64, opened: &Arc<Opened>) {
         let sides = [
             (Side::Client, opened.client_has_frames),
             (Side::Upstream, opened.upstream_has_frames),
