@@ -8,7 +8,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use crate::recording::file::Format;
+use crate::{recording::file::Format, text::io_error::describe};
 
 /// The start of the names of all recordings.
 const PREFIX: &str = "echogate-";
@@ -18,6 +18,8 @@ const PREFIX: &str = "echogate-";
 pub(super) struct Recordings {
     /// Their paths and sizes, oldest first.
     files: VecDeque<(PathBuf, u64)>,
+    /// The sum of the sizes.
+    total: u64,
 }
 
 impl Recordings {
@@ -39,24 +41,27 @@ impl Recordings {
         }
         // The names begin with the time.
         files.sort();
-        Ok(Recordings { files: files.into() })
+        let total = files.iter().map(|(_, size)| size).sum();
+        Ok(Recordings { files: files.into(), total })
     }
 
-    /// Removes the oldest files until all of them have at most `limit` bytes, and returns the number
-    /// of bytes that are left.
-    pub(super) fn limit(&mut self, limit: u64) -> io::Result<u64> {
-        let mut total: u64 = self.files.iter().map(|(_, size)| size).sum();
-        while total > limit
+    /// Removes the oldest files until all of them have at most `limit` bytes.
+    ///
+    /// # Errors
+    ///
+    /// One line that names the file.
+    pub(super) fn limit(&mut self, limit: u64) -> Result<(), String> {
+        while self.total > limit
             && let Some((path, size)) = self.files.pop_front()
         {
             match fs::remove_file(&path) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                    return Err(io::Error::new(e.kind(), format!("{}: {e}", path.display())));
+                    return Err(format!("cannot remove {}: {}", path.display(), describe(&e)));
                 }
-                _ => total -= size,
+                _ => self.total -= size,
             }
         }
-        Ok(total)
+        Ok(())
     }
 }
 
@@ -80,10 +85,13 @@ mod tests {
             fs::write(dir.path().join(name), [b'a'; 100]).unwrap();
         }
         let mut recordings = Recordings::list(dir.path()).unwrap();
-        assert_eq!(recordings.limit(300).unwrap(), 300);
-        assert_eq!(recordings.limit(250).unwrap(), 200);
+        recordings.limit(300).unwrap();
+        assert_eq!(recordings.total, 300);
+        recordings.limit(250).unwrap();
+        assert_eq!(recordings.total, 200);
         assert!(!dir.path().join(&names[0]).exists());
         assert!(others.iter().chain(&names[1..]).all(|name| dir.path().join(name).exists()));
-        assert_eq!(recordings.limit(0).unwrap(), 0);
+        recordings.limit(0).unwrap();
+        assert_eq!(recordings.total, 0);
     }
 }

@@ -151,7 +151,7 @@ impl Writer {
         self.recorded.fetch_add(grown, Ordering::Relaxed);
         let own = current.file.size();
         let left = self.settings.limit.saturating_sub(own);
-        current.before.limit(left).map_err(|e| failed(&e))?;
+        current.before.limit(left)?;
         if current.file.is_removed() {
             // The next event begins another file.
             self.current = None;
@@ -170,7 +170,7 @@ impl Writer {
         let RecorderSettings { dir, format, limit, .. } = &self.settings;
         let failed = |e: &io::Error| format!("{}: {}", dir.display(), io_error::describe(e));
         let mut before = Recordings::list(dir).map_err(|e| failed(&e))?;
-        before.limit(*limit).map_err(|e| failed(&e))?;
+        before.limit(*limit)?;
         loop {
             self.number += 1;
             let path = dir.join(file_name(Timestamp::now(), self.number, *format));

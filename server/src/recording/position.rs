@@ -44,7 +44,8 @@ impl Positions {
                 self.0.insert(connection, position);
             }
             event => {
-                let Some(position) = self.0.get_mut(&connection) else { return };
+                // Without room in the queue for `Opened`, there are only losses.
+                let Some(position) = self.0.get_mut(&connection) else { return emit(record) };
                 if position.file != file {
                     position.file = file;
                     position

@@ -99,8 +99,8 @@ impl HarEncoder {
         tail.extend(b"\n]");
         if self.others_count > 0 {
             let comment = format!(
-                "{} connections without WebSocket frames are not in this file (HAR): pcapng and \
-                 jsonl have them",
+                "connections without WebSocket frames, which HAR cannot hold: {} (pcapng and jsonl \
+                 have them)",
                 self.others_count
             );
             tail.extend(format!(",\"comment\":{}", json!(comment)).bytes());
