@@ -128,7 +128,7 @@ impl Recording {
 pub(super) struct RecordedConnection {
     recording: Recording,
     number: u64,
-    /// The description of the first end.
+    /// The description of a failure, or of the first end.
     ended_by: Option<&'static str>,
 }
 
@@ -141,13 +141,12 @@ impl RecordedConnection {
 
     /// Adds an event.
     pub(super) fn add(&mut self, event: WireEvent) {
-        let ended_by = match &event {
-            WireEvent::EndOfInput(place) if *place == TO_CLIENT => Some("closed by the server"),
-            WireEvent::EndOfInput(_) => Some("closed by the client"),
+        self.ended_by = match &event {
             WireEvent::Reset(_) => Some("the connection failed"),
-            _ => None,
+            WireEvent::EndOfInput(TO_CLIENT) => self.ended_by.or(Some("closed by the server")),
+            WireEvent::EndOfInput(_) => self.ended_by.or(Some("closed by the client")),
+            _ => self.ended_by,
         };
-        self.ended_by = self.ended_by.or(ended_by);
         let record = WireRecord { time: now(), connection: self.number, event };
         self.recording.write(CHUNK, |file| file.add(record));
     }

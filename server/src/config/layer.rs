@@ -57,8 +57,9 @@ pub(crate) struct ConfigLayer {
     /// crlf, the line ending towards the upstream (line); prefix=2 or 4, the bytes of a length
     /// (length); max=N, the most connections; protocol=NAME, the subprotocol; proxy=v1 or v2, send
     /// the client's address in a PROXY header; ca=FILE and server-name=NAME, the verification of a
-    /// tls or wss upstream; cert=FILE and key=FILE, the certificate for it; header=NAME:VALUE, add to
-    /// the request to a ws upstream (repeatable), and pass=NAME,NAME, pass on from the client's
+    /// tls or wss upstream; cert=FILE and key=FILE, the certificate for it; record or record=both,
+    /// record the client's side or both (--record); header=NAME:VALUE, add to the request to a ws
+    /// upstream (repeatable), and pass=NAME,NAME, pass on from the client's
     /// request [default: /ws to upper, /ws/echo, /ws/time, /ws/chat and /ws/operator]
     #[arg(long, value_name = "PATH=URL")]
     pub(super) route: Vec<RouteSpec>,

@@ -1,11 +1,16 @@
 //! `--record`: the client's connections in a file of each format.
 
-use std::{fs, os::unix::fs::symlink, path::Path};
+use std::{
+    fs,
+    io::{Read, Write},
+    os::unix::fs::symlink,
+    path::Path,
+};
 
-use echogate_tests::{server::Server, tls::Authority};
+use echogate_tests::{server::Server, tcp::reset, tls::Authority};
 use serde_json::Value;
 
-use super::{assert_fails, run};
+use super::{assert_fails, run, serve};
 use crate::{ECHOGATE, server};
 
 /// Sends `input` to `url`, recorded in `file`, and returns what the file has.
@@ -134,4 +139,25 @@ fn a_full_disk_ends_the_recording_with_a_warning_and_nothing_else() {
     let warning =
         format!("echogate: warning: the recording has ended: {file}: no space left on device\n");
     assert_eq!(String::from_utf8_lossy(&output.stderr), warning);
+}
+
+#[test]
+fn a_reset_is_recorded_and_what_came_before_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let address = serve(|mut stream| {
+        let mut input = [0; 2];
+        stream.read_exact(&mut input).unwrap();
+        stream.write_all(b"part").unwrap();
+        reset(stream);
+    });
+    let file = dir.path().join("a.jsonl");
+    let output = run(&["--record", file.to_str().unwrap(), &format!("tcp://{address}")], b"hi");
+    assert_eq!(output.status.code(), Some(1));
+    let file = fs::read(&file).unwrap();
+    let all = events(&file);
+    assert!(all.contains(&"data to-server bytes hi".to_owned()), "{all:?}");
+    assert!(all.contains(&"reset to-client".to_owned()), "{all:?}");
+    let last: Value =
+        serde_json::from_slice(file.split(|byte| *byte == b'\n').nth_back(1).unwrap()).unwrap();
+    assert_eq!(last["reason"], "the connection failed");
 }
