@@ -3,7 +3,10 @@
 use std::{io, net::IpAddr, sync::Arc};
 
 use echogate_event_loop::EventLoops;
-use echogate_proto::api::{Endpoints, Kind};
+use echogate_proto::{
+    api::{Endpoints, Kind},
+    recording::Opened,
+};
 use futures_util::FutureExt;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -12,9 +15,11 @@ use crate::{
     connections::{
         counters::Counters,
         limits::{Limits, share::Shares},
-        registry::{Peer, Registry},
+        registry::{Entry, Peer, Registry},
+        tap::Sides,
     },
     net::{hairpin::Hairpins, hops::Hops},
+    recorder::Recorder,
     runtime::drain::Drain,
     service::backend::ServiceInstance,
 };
@@ -45,6 +50,8 @@ pub(crate) struct ServerContext {
     pub(crate) loops: EventLoops,
     /// All live connections.
     pub(crate) registry: Registry,
+    /// The writer of recordings.
+    pub(crate) recorder: Recorder,
     /// Connections to the built-in services.
     pub(crate) services: ConnectionGroup,
     /// WebSocket connections.
@@ -79,6 +86,8 @@ pub(crate) struct ListenerService {
     pub(crate) kind: Kind,
     /// Each connection ends after the answer to its first message.
     pub(crate) once: bool,
+    /// The sides of its connections that are recorded.
+    pub(crate) record: Option<Sides>,
 }
 
 impl ServerContext {
@@ -99,6 +108,7 @@ impl ServerContext {
             hairpins: Hairpins::default(),
             loops: EventLoops::start()?,
             registry: Registry::default(),
+            recorder: Recorder::default(),
             services: group(),
             bridges: group(),
             http: group(),
@@ -121,6 +131,29 @@ impl ServerContext {
         let is_proxy = proxy_protocol_from.iter().any(|network| network.contains(at))
             || forwarded_from.iter().any(|proxy| proxy.is(peer));
         (!is_proxy).then(|| at.ip())
+    }
+
+    /// Whether a new connection, of which the sides `record` are recorded, is observed from its
+    /// beginning.
+    pub(crate) fn observes(&self, record: Option<Sides>) -> bool {
+        record.is_some() || self.keeps_history()
+    }
+
+    fn keeps_history(&self) -> bool {
+        self.settings.api && self.settings.tap && self.registry.has_room_for_history()
+    }
+
+    /// Begins the observation of a connection that has just been registered, before its first byte.
+    /// The sides `record` are recorded. `describe` completes its description.
+    pub(crate) fn observe(
+        &self,
+        entry: &Entry,
+        record: Option<Sides>,
+        describe: impl FnOnce(Opened) -> Opened,
+    ) {
+        let recorder = record.and_then(|sides| Some((self.recorder.queue()?, sides)));
+        let recorder = recorder.as_ref().map(|(queue, sides)| (queue, *sides));
+        entry.observe(self.keeps_history(), recorder, describe);
     }
 
     /// Carries a connection of `group` to its end on an event loop.

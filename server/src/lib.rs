@@ -10,6 +10,7 @@
 //! config                   settings: command line, environment, file
 //! service                  the built-in services
 //! net                      sockets, TLS, PROXY protocol, name resolution
+//! recorder                 the thread that writes recordings
 //! connections              registry, limits, counters
 //! recording                the events of a connection, and the files of recordings
 //! runtime  terminal  text  drain, timers, buffers; prompt and screen; escaping, error texts
@@ -24,6 +25,7 @@ mod context;
 mod gateway;
 mod http;
 mod net;
+mod recorder;
 mod recording;
 mod runtime;
 mod server;

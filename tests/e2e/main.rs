@@ -25,6 +25,7 @@
 //! - `key_log`: `SSLKEYLOGFILE`, and `RUST_LOG`
 //! - `certificates`: self-signed certificates, and error messages of TLS handshakes
 //! - `client_certificates`: the certificates of the native client, and of the gateway for upstreams
+//! - `recordings`: `--record` of the server
 //! - `reload`: SIGHUP, which reloads the configuration
 //! - `settings`: flags, environment, configuration file, defaults, and their errors
 //! - `api`: the HTTP API, health checks, metrics and the log
@@ -75,6 +76,7 @@ mod output;
 mod page;
 mod proxies;
 mod proxy;
+mod recordings;
 mod reload;
 mod replay;
 mod routes;

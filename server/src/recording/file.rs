@@ -5,7 +5,7 @@ use std::{
     fmt::{self, Display},
     fs::{File, OpenOptions},
     io::{self, Seek, SeekFrom, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::Path,
     str::FromStr,
 };
@@ -144,6 +144,11 @@ impl RecordingFile {
         self.written += complete;
         self.tail = tail;
         Ok(self.written + self.tail - before)
+    }
+
+    /// Whether the file has been removed from its directory.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
     }
 
     fn write(&mut self) -> io::Result<()> {

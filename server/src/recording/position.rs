@@ -3,14 +3,9 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use bytes::Bytes;
 use echogate_proto::{
     recording::{Direction, Opened, Place, Side},
-    ws::{
-        OpCode,
-        frame::{FrameHeader, MAX_HEADER},
-        scanner::RawHeader,
-    },
+    ws::scanner::FrameScanner,
 };
 
 use super::wire::{WireEvent, WireRecord};
@@ -32,18 +27,8 @@ struct Position {
     opened: Arc<Opened>,
     bytes: u64,
     /// In the order of [`PLACES`].
-    frames: [FramePosition; 4],
+    frames: [FrameScanner; 4],
     file: u64,
-}
-
-/// A position in the frames of a direction.
-#[derive(Debug, Default)]
-struct FramePosition {
-    /// The header of the present frame, as far as it has passed.
-    header: [u8; MAX_HEADER],
-    header_len: usize,
-    /// The present frame, and the payload bytes of it that have passed.
-    frame: Option<(RawHeader, u64)>,
 }
 
 impl Positions {
@@ -59,7 +44,8 @@ impl Positions {
                 self.0.insert(connection, position);
             }
             event => {
-                let Some(position) = self.0.get_mut(&connection) else { return };
+                // Without room in the queue for `Opened`, there are only losses.
+                let Some(position) = self.0.get_mut(&connection) else { return emit(record) };
                 if position.file != file {
                     position.file = file;
                     position
@@ -68,6 +54,9 @@ impl Positions {
                 }
                 match event {
                     WireEvent::Bytes(place, bytes) => position.bytes(*place, bytes),
+                    WireEvent::Position(place, scanner) => {
+                        position.frames[index(*place)] = (**scanner).clone();
+                    }
                     WireEvent::Datagram(_, bytes) => position.bytes += bytes.len() as u64,
                     WireEvent::Lost(lost) => position.bytes += lost.bytes,
                     WireEvent::Closed(_) => drop(self.0.remove(&connection)),
@@ -90,62 +79,30 @@ impl Position {
     fn bytes(&mut self, place: Place, bytes: &[u8]) {
         self.bytes += bytes.len() as u64;
         if self.has_frames(place.side) {
-            self.frames[place.side as usize * 2 + place.direction as usize].pass(bytes);
+            self.frames[index(place)].skip(bytes);
         }
     }
 
     /// The first events in a further file.
     fn resume(&self) -> impl Iterator<Item = WireEvent> {
         let opened = Opened { bytes_before: self.bytes, ..(*self.opened).clone() };
-        let rest = PLACES.into_iter().zip(&self.frames).map(|(place, at)| (place, at.rest()));
-        let rest = rest.filter(|(_, rest)| !rest.is_empty());
-        let rest = rest.map(|(place, rest)| WireEvent::Bytes(place, Bytes::from(rest)));
-        [WireEvent::Opened(opened.into())].into_iter().chain(rest)
+        let positions = PLACES.into_iter().zip(&self.frames);
+        let positions = positions.filter(|(_, scanner)| !scanner.is_at_boundary());
+        let positions =
+            positions.map(|(place, scanner)| WireEvent::Position(place, scanner.clone().into()));
+        [WireEvent::Opened(opened.into())].into_iter().chain(positions)
     }
 }
 
-impl FramePosition {
-    fn pass(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            if let Some((header, offset)) = &mut self.frame {
-                let left = usize::try_from(header.len - *offset).unwrap_or(usize::MAX);
-                let passed = left.min(bytes.len());
-                *offset += passed as u64;
-                bytes = &bytes[passed..];
-            } else {
-                self.header[self.header_len] = bytes[0];
-                self.header_len += 1;
-                bytes = &bytes[1..];
-                if let Some((header, _)) = RawHeader::parse(&self.header[..self.header_len]) {
-                    (self.frame, self.header_len) = (Some((header, 0)), 0);
-                }
-            }
-            self.frame = self.frame.filter(|(header, offset)| *offset < header.len);
-        }
-    }
-
-    /// The bytes in front of the next ones: a part of a header, or the header of a frame that has
-    /// the rest of the present payload.
-    fn rest(&self) -> Vec<u8> {
-        let Some((header, offset)) = self.frame else {
-            return self.header[..self.header_len].to_vec();
-        };
-        let opcode = header.opcode().filter(|opcode| opcode.is_control());
-        let opcode = opcode.unwrap_or(OpCode::Continuation);
-        let rest = FrameHeader::new(opcode, header.fin(), header.len - offset);
-        match header.key {
-            None => rest.as_bytes().to_vec(),
-            Some(mut key) => {
-                key.rotate_left((offset % 4) as usize);
-                rest.masked(key).as_bytes().to_vec()
-            }
-        }
-    }
+/// The index of a direction in [`PLACES`].
+fn index(Place { side, direction }: Place) -> usize {
+    side as usize * 2 + direction as usize
 }
 
 #[cfg(test)]
 mod tests {
-    use echogate_proto::ws::frame::masked_frame;
+    use bytes::Bytes;
+    use echogate_proto::ws::{OpCode, frame::masked_frame};
     use proptest::prelude::*;
 
     use super::*;

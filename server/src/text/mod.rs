@@ -1,5 +1,6 @@
-//! Text in messages: escaping, error texts, suggestions.
+//! Text in messages: escaping, error texts, secrets, suggestions.
 
 pub(crate) mod escape;
 pub(crate) mod io_error;
+pub(crate) mod secrets;
 pub(crate) mod suggest;

@@ -12,6 +12,7 @@
 //! - `proxies`: tinyproxy, microsocks and `ssh -D`, between echogate and what it connects to
 //! - `ssh`: sshd, and scp through `echogate connect`
 //! - `websockets`: the Python package
+//! - `wireshark`: tshark, capinfos and editcap on recordings
 //! - `wscat`: the terminal client
 
 mod captures;
@@ -25,6 +26,7 @@ mod sockets;
 mod ssh;
 mod vnc;
 mod websockets;
+mod wireshark;
 mod wscat;
 
 use std::{

@@ -7,7 +7,7 @@ use crate::close::CloseCode;
 pub const MAX_CONTROL: usize = 125;
 
 /// The longest frame header, in bytes: 2, a length of 8 bytes, and a masking key of 4.
-pub const MAX_HEADER: usize = 14;
+pub(super) const MAX_HEADER: usize = 14;
 
 /// The role of an endpoint: it decides which frames are masked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -152,6 +152,7 @@ impl ListenArgs {
             crlf: self.session.crlf,
             verbose: self.session.verbose,
             reset_when_cut: true,
+            recording: None,
         };
         Ok(ListenerSettings { address: address.clone(), at, tls, protocol, options })
     }

@@ -20,7 +20,7 @@ use crate::{
 /// The connection to the sender of the first datagram.
 pub(super) async fn connect(
     socket: Arc<DatagramSocket>,
-    options: TransportOptions,
+    options: &TransportOptions,
 ) -> io::Result<Connection> {
     let (peer, socket) = connect_socket(socket).await?;
     let connection = Connection::of_datagrams(socket, PeerRole::Client, options);

@@ -115,7 +115,7 @@ impl Listener {
                     }
                     Ok(Accepted::Datagrams(index)) => {
                         let Socket::Datagram(socket) = sockets.swap_remove(index) else { continue };
-                        let connected = datagrams::connect(socket, settings.options).await;
+                        let connected = datagrams::connect(socket, &settings.options).await;
                         let connection = connected.map_err(SessionError::Connection)?;
                         let peer = connection.peer.clone().unwrap_or_default();
                         return Ok(Incoming { peer, connection: Ok(connection) });
@@ -240,7 +240,7 @@ async fn handshakes(settings: &ListenerSettings, stream: Stream) -> Result<Conne
             Ok(websocket::accept(stream, tls.is_some(), rules).await?.connection(rules).await)
         }
         Protocol::Bytes | Protocol::Datagrams => {
-            Ok(Connection::of_stream(stream, PeerRole::Client, *options))
+            Ok(Connection::of_stream(stream, PeerRole::Client, options))
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 use bytes::Bytes;
 use echogate_proto::{
     recording::Direction,
-    ws::frame::{MAX_CONTROL, MAX_HEADER},
+    ws::frame::{FrameHeader, MAX_CONTROL},
 };
 
 use crate::recording::model::{Action, RecordedConnection};
@@ -70,8 +70,9 @@ impl Script {
             }
             longest_silence = longest_silence.max(at.saturating_sub(last));
             last = at;
+            // Four bytes are the masking key.
             let payload = event.action.payload().map_or(MAX_CONTROL, Bytes::len);
-            total_bytes += (payload + MAX_HEADER) as u64;
+            total_bytes += (payload + FrameHeader::MAX + 4) as u64;
             match &event.action {
                 Action::Bytes(bytes) => progress.units += bytes.len() as u64,
                 Action::Datagram(_) | Action::Message { .. } => progress.units += 1,

@@ -10,13 +10,13 @@ use echogate_proto::{close::CloseCode, ws::OpCode};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::PeerRole;
-use crate::{client::verbose, text::escape};
+use crate::{
+    client::verbose,
+    text::{escape, secrets},
+};
 
 /// The longest head that is shown.
 const MAX_HEAD: usize = 64 * 1024;
-
-/// The header fields whose values are secrets.
-const SECRETS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "set-cookie"];
 
 /// A stream whose heads and frames are shown as they pass.
 #[derive(Debug)]
@@ -152,14 +152,12 @@ impl Sender {
 }
 
 /// The lines of a head, without the values that are secrets.
-fn head_lines(head: &[u8]) -> impl Iterator<Item = String> {
+pub(super) fn head_lines(head: &[u8]) -> impl Iterator<Item = String> {
     let lines = head.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
     lines.map(|line| {
         let line = escape::bytes(line.trim_ascii());
         match line.split_once(':') {
-            Some((name, _)) if SECRETS.contains(&&*name.to_ascii_lowercase()) => {
-                format!("{name}: ***")
-            }
+            Some((name, _)) if secrets::is_secret(name) => format!("{name}: ***"),
             _ => line,
         }
     })

@@ -166,8 +166,11 @@ const END: [u8; 2] = [0x82, 0];
 
 #[test]
 fn a_bridge_is_small() {
-    use crate::net::stream::Stream;
+    use crate::net::{
+        stream::Stream,
+        tapped::{TappedClient, TappedUpstream},
+    };
     // Together with its tracking a task fits into an allocation of 448 bytes.
-    let size = size_of::<Bridge<Stream, Stream>>();
+    let size = size_of::<Bridge<TappedClient<Stream>, TappedUpstream<Stream>>>();
     assert!(size <= 448 - 2 * size_of::<usize>(), "{size}");
 }

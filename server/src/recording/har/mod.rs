@@ -99,8 +99,8 @@ impl HarEncoder {
         tail.extend(b"\n]");
         if self.others_count > 0 {
             let comment = format!(
-                "{} connections without WebSocket frames are not in this file (HAR): pcapng and \
-                 jsonl have them",
+                "connections without WebSocket frames, which HAR cannot hold: {} (pcapng and jsonl \
+                 have them)",
                 self.others_count
             );
             tail.extend(format!(",\"comment\":{}", json!(comment)).bytes());
@@ -112,11 +112,13 @@ impl HarEncoder {
     fn record(&mut self, record: Record, out: &mut Vec<u8>) {
         let Record { time, connection, event } = record;
         match event {
-            Event::Opened(opened) => self.opened(time, connection, (*opened).into()),
+            Event::Opened(opened) => self.opened(time, connection, &Arc::new(*opened)),
             Event::Data(data) => {
-                let Some(frame) = data.frame else { return };
-                self.message(time, connection, data.place, |direction, emit| {
-                    direction.data(frame, data.payload.as_bytes(), emit);
+                let payload = data.payload.as_bytes();
+                self.message(time, connection, data.place, |direction, emit| match data.frame {
+                    Some(frame) => direction.data(frame, payload, emit),
+                    // The rest of a frame whose beginning is not known.
+                    None => emit(Message { opcode: 0, payload }),
                 });
             }
             Event::Ping(control) => {
@@ -157,7 +159,7 @@ impl HarEncoder {
         }
     }
 
-    fn opened(&mut self, time: f64, connection: u64, opened: Arc<Opened>) {
+    fn opened(&mut self, time: f64, connection: u64, opened: &Arc<Opened>) {
         let sides = [
             (Side::Client, opened.client_has_frames),
             (Side::Upstream, opened.upstream_has_frames),

@@ -90,7 +90,7 @@ fn an_entry_has_the_messages_of_a_connection_whether_or_not_it_has_ended() {
     let comment = "client 127.0.0.1:4000; upstream tcp://127.0.0.1:7007; closed by the server";
     assert_eq!(entry["comment"], comment);
     let others = log["comment"].as_str().unwrap();
-    assert!(others.starts_with("1 connections without WebSocket frames"), "{others}");
+    assert!(others.contains("without WebSocket frames, which HAR cannot hold: 1 ("), "{others}");
 }
 
 #[test]
@@ -110,7 +110,9 @@ fn fragments_are_joined_and_long_messages_are_cut_between_characters() {
         file.add(1, bytes(DOWN, part));
     }
     let log = file.log();
-    let parts = &log["entries"][0]["_webSocketMessages"].as_array().unwrap()[2..];
+    let entries = log["entries"].as_array().unwrap().iter();
+    let parts: Vec<_> =
+        entries.flat_map(|e| e["_webSocketMessages"].as_array().unwrap()).skip(2).collect();
     let opcodes: Vec<_> = parts.iter().map(|part| part["opcode"].as_u64().unwrap()).collect();
     assert_eq!(opcodes, [1, 0, 0]);
     let rest = parts[1..].iter().flat_map(|part| {

@@ -49,7 +49,7 @@ pub(super) fn ends(connection: u64, opened: &Opened, side: Side) -> [SocketAddr;
 /// The address with this number.
 fn synthetic_ip(number: u64, is_v6: bool) -> IpAddr {
     if is_v6 {
-        return Ipv6Addr::from((0xfd00 << 112) | u128::from(number) + 1).into();
+        return Ipv6Addr::from((0xfd00 << 112) | (u128::from(number) + 1)).into();
     }
     let [.., b, c, d] = number.to_be_bytes();
     Ipv4Addr::new(127, 64 | b & 0x3f, c, d).into()

@@ -73,13 +73,13 @@ impl Flow {
         let [client, server] = [self.senders[0].next, self.senders[1].next];
         self.segment(
             0,
-            Segment { flags: SYN, sequence: client, acknowledgement: 0, payload: &[] },
+            &Segment { flags: SYN, sequence: client, acknowledgement: 0, payload: &[] },
             to,
         );
         self.senders[0].next = client.wrapping_add(1);
         let acknowledgement = self.senders[0].next;
         let syn = Segment { flags: SYN | ACK, sequence: server, acknowledgement, payload: &[] };
-        self.segment(1, syn, to);
+        self.segment(1, &syn, to);
         self.senders[0].acknowledged = acknowledgement;
         self.senders[1].next = server.wrapping_add(1);
         self.send(0, ACK, &[], to);
@@ -162,11 +162,11 @@ impl Flow {
         self.senders[1 - from].acknowledged = acknowledgement;
         let sequence = self.senders[from].next;
         self.senders[from].next = sequence.wrapping_add(payload.len() as u32);
-        self.segment(from, Segment { flags, sequence, acknowledgement, payload }, to);
+        self.segment(from, &Segment { flags, sequence, acknowledgement, payload }, to);
     }
 
-    fn segment(&self, from: usize, segment: Segment<'_>, to: &mut Packets<'_>) {
+    fn segment(&self, from: usize, segment: &Segment<'_>, to: &mut Packets<'_>) {
         let ends = [self.ends[from], self.ends[1 - from]];
-        to.add(|out| packet::tcp(out, ends, &segment));
+        to.add(|out| packet::tcp(out, ends, segment));
     }
 }

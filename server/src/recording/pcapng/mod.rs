@@ -67,6 +67,10 @@ impl PcapngEncoder {
                 let (flow, mut to) = conversation.flow(connection, place.side, time, out);
                 flow.data(place.direction, bytes, &mut to);
             }
+            WireEvent::Position(place, scanner) => {
+                let (flow, mut to) = conversation.flow(connection, place.side, time, out);
+                flow.data(place.direction, &scanner.prefix(), &mut to);
+            }
             WireEvent::EndOfInput(place) => {
                 let (flow, mut to) = conversation.flow(connection, place.side, time, out);
                 flow.fin(place.direction, &mut to);

@@ -303,8 +303,11 @@ const PONG: u8 = 0x8a;
 
 #[test]
 fn a_relay_is_small() {
-    use crate::net::stream::Stream;
+    use crate::net::{
+        stream::Stream,
+        tapped::{TappedClient, TappedUpstream},
+    };
     // Together with its tracking a task fits into an allocation of 512 bytes.
-    let size = size_of::<MessageRelay<Stream, Stream>>();
+    let size = size_of::<MessageRelay<TappedClient<Stream>, TappedUpstream<Stream>>>();
     assert!(size <= 512 - 2 * size_of::<usize>(), "{size}");
 }

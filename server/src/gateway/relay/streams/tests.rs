@@ -21,8 +21,11 @@ fn enter() -> (Arc<Entry>, RegistryGuard) {
 
 #[test]
 fn a_relay_is_small() {
-    use crate::net::stream::Stream;
+    use crate::net::{
+        stream::Stream,
+        tapped::{TappedClient, TappedUpstream},
+    };
     // Together with its tracking a task fits into an allocation of 256 bytes.
-    let size = size_of::<Relay<Stream, Stream>>();
+    let size = size_of::<Relay<TappedClient<Stream>, TappedUpstream<Stream>>>();
     assert!(size <= 256 - 2 * size_of::<usize>(), "{size}");
 }
