@@ -278,21 +278,21 @@ fn read_frame(stream: &mut impl Read, from_client: bool) -> io::Result<Option<Fr
 
 /// A WebSocket server behind the opening handshake of one client.
 #[derive(Debug)]
-pub struct RawWsServer {
+pub struct RawWsServer<S = TcpStream> {
     /// The connection.
-    pub stream: TcpStream,
+    pub stream: S,
     /// The lines of the request.
     pub request: Vec<String>,
 }
 
-impl RawWsServer {
+impl<S: Read + Write> RawWsServer<S> {
     /// Reads a client's opening handshake from `stream` and accepts it, with the header lines
     /// `more`.
     ///
     /// # Panics
     ///
     /// When the request is not an opening handshake.
-    pub fn accept(mut stream: TcpStream, more: &[&str]) -> RawWsServer {
+    pub fn accept(mut stream: S, more: &[&str]) -> RawWsServer<S> {
         let request = read_request(&mut stream);
         let key = request.iter().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "));
         let accept = derive_accept_key(key.expect("a key").as_bytes());
@@ -301,6 +301,7 @@ impl RawWsServer {
             ["HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", "Upgrade: websocket"];
         let head = [&head[..], &[&accept], more, &["\r\n"]].concat().join("\r\n");
         stream.write_all(head.as_bytes()).expect("the client reads");
+        stream.flush().expect("the client reads");
         RawWsServer { stream, request }
     }
 
@@ -326,6 +327,7 @@ impl RawWsServer {
         }
         bytes.extend_from_slice(payload);
         self.stream.write_all(&bytes).expect("the client reads");
+        self.stream.flush().expect("the client reads");
     }
 
     /// Sends a Close frame.
@@ -362,7 +364,7 @@ impl RawWsServer {
 /// # Panics
 ///
 /// When the stream ends within it.
-pub fn read_request(stream: &mut TcpStream) -> Vec<String> {
+pub fn read_request(stream: &mut impl Read) -> Vec<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];

@@ -24,7 +24,10 @@ use self::{
     check::CheckArgs,
     serve::{ForwardArgs, GatewayArgs, ServeCommand},
 };
-use crate::{client, config, text::io_error};
+use crate::{
+    client, config,
+    text::{credentials::without_credentials, io_error},
+};
 
 /// A socket workbench: TCP services, a WebSocket gateway to TCP services, and clients for the
 /// terminal and the browser.
@@ -136,6 +139,7 @@ fn fail(failure: Failure) -> ExitCode {
         Failure::Usage(line) => (line, 2),
         Failure::Run(line) => (line, 1),
     };
+    let line = without_credentials(&line);
     logging::show(format!("echogate: {line}\n").as_bytes());
     ExitCode::from(status)
 }

@@ -38,6 +38,7 @@ use crate::{
     context::ServerContext,
     gateway::datagram_sessions,
     service::chat::{Hub, Token},
+    text::credentials::without_credentials,
 };
 
 /// A server with its sockets bound.
@@ -142,6 +143,7 @@ impl Server {
                     () = self.commit(prepared, &announce) => {}
                 },
                 Err(why) => {
+                    let why = without_credentials(&why);
                     tracing::warn!("SIGHUP: reload rejected, configuration unchanged: {why}");
                 }
             }
