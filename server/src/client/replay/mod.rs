@@ -3,6 +3,7 @@
 //! - `args`: the command line
 //! - `script`: what one end of a connection does, and when; `order`: the order of connections
 //! - `player`: a script, played over a connection; `live`: what passes on it
+//! - `wire`: an open connection, and its halves
 //! - `serve`: the server's side
 
 mod args;
@@ -11,6 +12,7 @@ mod order;
 mod player;
 mod script;
 mod serve;
+mod wire;
 
 use std::{
     fs::OpenOptions,
@@ -32,8 +34,9 @@ use self::{
     args::Timing,
     live::{Live, recorded},
     order::Order,
-    player::{Player, Wire},
+    player::Player,
     script::Script,
+    wire::Wire,
 };
 use super::{
     Error,
