@@ -16,9 +16,10 @@ use crate::{
         counters::Counters,
         limits::{Limits, share::Shares},
         registry::{Entry, Peer, Registry},
-        tap::Budget,
+        tap::{Budget, Sides},
     },
     net::{hairpin::Hairpins, hops::Hops},
+    recorder::Recorder,
     runtime::drain::Drain,
     service::{backend::ServiceInstance, chat::Hub},
 };
@@ -55,6 +56,8 @@ pub(crate) struct ServerContext {
     pub(crate) loops: EventLoops,
     /// All live connections.
     pub(crate) registry: Registry,
+    /// The writer of recordings.
+    pub(crate) recorder: Recorder,
     /// Connections to the built-in services.
     pub(crate) services: ConnectionGroup,
     /// WebSocket connections.
@@ -95,6 +98,8 @@ pub(crate) struct ListenerService {
     pub(crate) kind: Kind,
     /// Each connection ends after the answer to its first message.
     pub(crate) once: bool,
+    /// The sides of its connections that are recorded.
+    pub(crate) record: Option<Sides>,
 }
 
 impl ServerContext {
@@ -115,6 +120,7 @@ impl ServerContext {
             hairpins: Hairpins::default(),
             loops: EventLoops::start()?,
             registry: Registry::default(),
+            recorder: Recorder::default(),
             services: group(),
             bridges: group(),
             http: group(),
@@ -142,15 +148,27 @@ impl ServerContext {
         (!is_proxy).then(|| at.ip())
     }
 
-    /// Whether a new connection is observed from its beginning.
-    pub(crate) fn observes(&self) -> bool {
+    /// Whether a new connection, of which the sides `record` are recorded, is observed from its
+    /// beginning.
+    pub(crate) fn observes(&self, record: Option<Sides>) -> bool {
+        record.is_some() || self.keeps_history()
+    }
+
+    fn keeps_history(&self) -> bool {
         self.settings.api && self.settings.tap && self.registry.has_room_for_history()
     }
 
     /// Begins the observation of a connection that has just been registered, before its first byte.
-    /// `describe` completes its description.
-    pub(crate) fn observe(&self, entry: &Entry, describe: impl FnOnce(Opened) -> Opened) {
-        entry.observe(self.observes(), None, describe);
+    /// The sides `record` are recorded. `describe` completes its description.
+    pub(crate) fn observe(
+        &self,
+        entry: &Entry,
+        record: Option<Sides>,
+        describe: impl FnOnce(Opened) -> Opened,
+    ) {
+        let recorder = record.and_then(|sides| Some((self.recorder.queue()?, sides)));
+        let recorder = recorder.as_ref().map(|(queue, sides)| (queue, *sides));
+        entry.observe(self.keeps_history(), recorder, describe);
     }
 
     /// Carries a connection of `group` to its end on an event loop.

@@ -15,6 +15,7 @@ mod listen;
 mod messages;
 mod output;
 mod pipe;
+mod record;
 mod terminal;
 mod upper;
 mod verbose;

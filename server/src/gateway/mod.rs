@@ -44,6 +44,7 @@ use crate::{
     connections::{
         limits::RouteLimit,
         registry::{Kind, Peer},
+        tap::Sides,
     },
     net::{
         forwarded::Forwarded,
@@ -79,6 +80,8 @@ pub(crate) struct Target {
     pub(crate) protocol: Option<String>,
     /// The version of the PROXY header that precedes the connection to the upstream.
     pub(crate) proxy: Option<proxy_protocol::Version>,
+    /// The sides of the connections that are recorded.
+    pub(crate) record: Option<Sides>,
     /// The limit on connections.
     pub(crate) limit: RouteLimit,
     /// The configuration of the relay.

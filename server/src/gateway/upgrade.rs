@@ -114,7 +114,9 @@ pub(crate) async fn upgrade(
             }
             let (label, half_close) = (label(&request.uri), handshake.half_close());
             let response = handshake.response();
-            let heads = context.observes().then(|| Heads::new(&request, &response).into());
+            let heads = context
+                .observes(route.target.record)
+                .then(|| Heads::new(&request, &response).into());
             let setup = BridgeSetup {
                 client,
                 label,
@@ -319,7 +321,7 @@ fn bridge_upgraded(
             entry.upstream_has_frames();
         }
         let is_http2 = matches!(stream, ClientStream::Http2(_));
-        context.observe(&entry, |opened| {
+        context.observe(&entry, route.target.record, |opened| {
             let opened = heads.into_iter().fold(opened, |opened, heads| heads.describe(opened));
             let local = client.local.map(|at| at.to_string());
             Opened { local, upstream: Some(route.target.upstream.to_string()), ..opened }

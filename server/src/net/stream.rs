@@ -218,6 +218,12 @@ impl Stream {
         self.socket().local_addr()
     }
 
+    /// The local address and that of the peer, of a TCP connection.
+    pub(crate) fn ends(&self) -> [Option<SocketAddr>; 2] {
+        let StreamSocket::Tcp(stream) = self.socket() else { return [None, None] };
+        [stream.local_addr().ok(), stream.peer_addr().ok()]
+    }
+
     /// Waits for the first byte of a TCP connection; false if it ends or fails without one. True
     /// at once for other streams.
     pub(crate) async fn has_begun(&mut self) -> bool {

@@ -2,7 +2,11 @@
 
 use std::ops::Range;
 
-use super::{OpCode, frame::MAX_HEADER, mask};
+use super::{
+    OpCode,
+    frame::{FrameHeader, MAX_HEADER},
+    mask,
+};
 
 /// A frame header as it was sent, valid or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +121,25 @@ impl FrameScanner {
     /// Whether the scanned bytes end with a complete frame.
     pub fn is_at_boundary(&self) -> bool {
         self.frame.is_none() && self.partial_len == 0
+    }
+
+    /// The bytes with which a reader begins that has seen none before: the part of a header that has
+    /// passed, or the header of a frame with the rest of the payload, a continuation frame if it
+    /// is not a control frame.
+    pub fn prefix(&self) -> Vec<u8> {
+        let Some((header, offset)) = self.frame else {
+            return self.partial[..self.partial_len].to_vec();
+        };
+        let opcode = header.opcode().filter(|opcode| opcode.is_control());
+        let opcode = opcode.unwrap_or(OpCode::Continuation);
+        let rest = FrameHeader::new(opcode, header.fin(), header.len - offset);
+        match header.key {
+            None => rest.as_bytes().to_vec(),
+            Some(mut key) => {
+                key.rotate_left((offset % 4) as usize);
+                rest.masked(key).as_bytes().to_vec()
+            }
+        }
     }
 
     /// Scans `bytes` without regard to their payload.

@@ -152,7 +152,7 @@ impl Sender {
 }
 
 /// The lines of a head, without the values that are secrets.
-fn head_lines(head: &[u8]) -> impl Iterator<Item = String> {
+pub(super) fn head_lines(head: &[u8]) -> impl Iterator<Item = String> {
     let lines = head.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
     lines.map(|line| {
         let line = escape::bytes(line.trim_ascii());

@@ -95,6 +95,24 @@ impl Sink {
         Poll::Pending
     }
 
+    /// Moves all events into `batch`. False if there are none: then `waker` is woken by the next.
+    pub(crate) fn take(&self, batch: &mut Vec<WireRecord>, waker: &Waker) -> bool {
+        let mut queue = self.queue();
+        let records = std::mem::take(&mut queue.records);
+        let lost = std::mem::take(&mut queue.lost);
+        self.0.budget.release(std::mem::take(&mut queue.bytes));
+        let is_empty = records.is_empty() && lost.is_empty();
+        queue.waker = is_empty.then(|| waker.clone());
+        drop(queue);
+        batch.extend(records.into_iter().map(|(record, _)| record));
+        batch.extend(lost.into_iter().map(|(connection, lost)| WireRecord {
+            time: wire::now(),
+            connection,
+            event: WireEvent::Lost(lost),
+        }));
+        !is_empty
+    }
+
     /// Ends the observation: nothing is queued any more.
     pub(crate) fn close(&self) {
         let mut queue = self.queue();
@@ -102,7 +120,8 @@ impl Sink {
         while queue.next(&self.0.budget).is_some() {}
     }
 
-    pub(super) fn is_closed(&self) -> bool {
+    /// Whether the observation has ended.
+    pub(crate) fn is_closed(&self) -> bool {
         self.queue().is_closed
     }
 

@@ -153,7 +153,9 @@ impl Server {
         match &flow {
             Some(flow) if flow.is_tapped() => flow.passed(input(Side::Client), &buffer[..len]),
             // The answer takes the place of the datagram.
-            None if snapshot.context.observes() => received = Some(buffer[..len].to_vec()),
+            None if snapshot.context.observes(service.record) => {
+                received = Some(buffer[..len].to_vec())
+            }
             _ => {}
         }
         let answer = service.instance.answer(buffer, len).ok_or(Dropped::Service)?;
