@@ -12,10 +12,7 @@ use std::{
 };
 
 use echogate_event_loop::{EventLoops, InFlight};
-use echogate_proto::{
-    framing::{Framing, FramingOptions},
-    ws::{FrameHeader, OpCode, Role, mask},
-};
+use echogate_proto::ws::{FrameHeader, OpCode, Role, mask};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -23,7 +20,6 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::bridge::BridgeConfig;
 use crate::{
     connections::registry::{ConnectionInfo, Entry, Kind, Peer, Registry, RegistryGuard},
     net::stream::{Stream, Transport},
@@ -35,18 +31,6 @@ pub(super) const HOUR: Duration = Duration::from_secs(3600);
 
 /// A result of [`read_to_end`].
 pub(super) const RESET: Result<(), io::ErrorKind> = Err(io::ErrorKind::ConnectionReset);
-
-/// The settings of a relay with a WebSocket side.
-pub(super) fn config(framing: Framing) -> BridgeConfig {
-    BridgeConfig {
-        framing,
-        framing_options: FramingOptions::default(),
-        max_message: 1 << 20,
-        ping_interval: INTERVAL,
-        ping_timeout: TIMEOUT,
-        idle_timeout: None,
-    }
-}
 
 /// An entry in a registry of its own.
 pub(super) fn enter() -> RegistryGuard {

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::gateway::test_rig::{self, HOUR, INTERVAL, Pipe, TIMEOUT, config, enter};
+use crate::gateway::test_rig::{self, HOUR, INTERVAL, Pipe, TIMEOUT, enter};
 
 /// A bridge, with the other end of each of its streams.
 struct Rig {
@@ -28,6 +28,18 @@ struct Rig {
     bridge: JoinHandle<End>,
     drain: Drain,
     start: Instant,
+}
+
+/// The settings of a relay with a WebSocket side, for tests.
+pub(in crate::gateway) fn config(framing: Framing) -> BridgeConfig {
+    BridgeConfig {
+        framing,
+        framing_options: FramingOptions::default(),
+        max_message: 1 << 20,
+        ping_interval: INTERVAL,
+        ping_timeout: TIMEOUT,
+        idle_timeout: None,
+    }
 }
 
 /// Streams that hold `room` bytes each way.

@@ -23,8 +23,9 @@ use tokio::{
 };
 
 use super::*;
-use crate::gateway::test_rig::{
-    self, HOUR, Pipe, PipeState, close_payload, enter, frame, read_frame,
+use crate::gateway::{
+    bridge,
+    test_rig::{self, HOUR, Pipe, PipeState, close_payload, enter, frame, read_frame},
 };
 
 /// The far end of a pipe: a client, or an upstream.
@@ -45,7 +46,7 @@ struct Rig {
 }
 
 fn config() -> BridgeConfig {
-    test_rig::config(Framing::Message)
+    bridge::tests::config(Framing::Message)
 }
 
 fn pipe(room: usize, role: Role) -> (Pipe, FarEnd) {
