@@ -14,7 +14,7 @@ fn assert_layers(sources: &str, layers: &[&[&str]]) {
 /// from the server's connections and the sessions down to texts and payloads.
 const WEB: &[&[&str]] = &[
     &["view::app"],
-    &["view::screen"],
+    &["view::painting", "view::screen"],
     &[
         "view::charts",
         "view::composer",

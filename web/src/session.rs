@@ -25,6 +25,7 @@ use std::collections::VecDeque;
 
 use echogate_proto::close::CloseCode;
 
+use self::exchange::{Handed, PendingReply};
 pub use self::{
     event::{Effect, Event, Refusal},
     state::{HALF_CLOSE, Halves, State},
@@ -76,25 +77,6 @@ pub struct Session {
     stats: Stats,
     position: Position,
     exchanges: Exchanges,
-}
-
-#[derive(Debug)]
-struct PendingReply {
-    id: u64,
-    sent: Payload,
-    /// The time at which the user sent it.
-    asked: Millis,
-    /// The time at which the socket sent it.
-    at: Millis,
-    /// The bytes sent over the connection, this message included.
-    position: Position,
-}
-
-#[derive(Debug)]
-struct Handed {
-    id: u64,
-    /// The message; `None` for the end of input.
-    payload: Option<Payload>,
 }
 
 impl Session {

@@ -8,25 +8,25 @@ const PART = 64 << 10; // Bytes of a file in one message.
 const READ = 1 << 20; // Bytes of a file that are read at once.
 const WINDOW = 4 << 20; // The most bytes of a file that are sent and not back, or not sent yet.
 const PROGRESS = 100; // Milliseconds between two reports of a file's progress.
+const LIST = 500; // The most events in one list: between two lists the page may draw.
 
 const sockets = new Map(); // WebSockets by number.
 const files = new Map(); // Files being sent, by the number of their socket.
-let events = [];
-let payloads = [];
+const events = [];
 let pageIsReady = true;
 
 const now = () => performance.timeOrigin + performance.now();
 
 function flush() {
-  pageIsReady = events.length === 0;
-  if (!pageIsReady) postMessage(events, payloads);
-  events = [];
-  payloads = [];
+  const list = events.splice(0, LIST);
+  pageIsReady = list.length === 0;
+  if (pageIsReady) return;
+  const payloads = list.map((event) => event[3]).filter((value) => value instanceof ArrayBuffer);
+  postMessage(list, payloads);
 }
 
-function report(event, payload) {
+function report(event) {
   events.push(event);
-  if (payload instanceof ArrayBuffer) payloads.push(payload);
   if (pageIsReady) flush();
 }
 
@@ -45,7 +45,7 @@ const commands = {
     socket.onmessage = (event) => {
       const at = now();
       const { data } = event;
-      if (!files.get(id)?.takes(data, at)) report([id, "received", at, data], data);
+      if (!files.get(id)?.takes(data, at)) report([id, "received", at, data]);
     };
     // No listener for `error`: it carries no detail, and `close` always follows.
     socket.onclose = ({ code, reason, wasClean }) => {
@@ -76,8 +76,9 @@ const commands = {
     sockets.delete(id);
   },
   file(id, file, reply) {
-    files.get(id)?.finish("stopped", now());
-    files.set(id, new Transfer(id, file, reply));
+    const before = files.get(id);
+    before?.finish("stopped", now());
+    files.set(id, new Transfer(id, file, reply, before?.expected));
     files.get(id).run();
   },
   stop(id) {
@@ -92,17 +93,18 @@ class Transfer {
   received = 0;
   receivedMessages = 0;
   verified = 0;
-  // Parts that are expected back, and the bytes of the first that are back.
+  // Parts that are expected back; `verified` is negative while some of a stopped file are.
   expected = [];
-  offset = 0;
   reported = now();
   counts = [0, 0, 0, 0];
   wake = () => {};
 
   // The reply is "upper", "same" or "anything".
-  constructor(id, file, reply) {
+  constructor(id, file, reply, expected = []) {
     Object.assign(this, { id, file, reply, socket: sockets.get(id) });
     this.compares = reply !== "anything";
+    if (this.compares) this.expected = expected;
+    for (const { bytes } of this.expected) this.verified -= bytes.length;
   }
 
   async run() {
@@ -119,7 +121,7 @@ class Transfer {
         while (!this.end && this.inFlight() + part.length > WINDOW) await this.change();
         if (this.end) return;
         if (socket?.readyState !== WebSocket.OPEN) return this.finish("lost", now());
-        if (this.compares) this.expected.push(part);
+        if (this.compares) this.expected.push({ bytes: part, upper: this.reply === "upper" });
         socket.send(part);
         this.sent += part.length;
         this.sentMessages++;
@@ -150,24 +152,23 @@ class Transfer {
     let compared = 0;
     while (compared < bytes.length && this.expected.length > 0) {
       const part = this.expected[0];
-      const length = Math.min(part.length - this.offset, bytes.length - compared);
+      const length = Math.min(part.bytes.length, bytes.length - compared);
       for (let n = 0; n < length; n++) {
-        let expected = part[this.offset + n];
-        if (this.reply === "upper" && expected >= 97 && expected <= 122) expected -= 32;
+        let expected = part.bytes[n];
+        if (part.upper && expected >= 97 && expected <= 122) expected -= 32;
         const found = bytes[compared + n];
         if (found !== expected) {
           this.finish("mismatch", at, this.verified + n, expected, found);
+          this.forget();
           return false;
         }
       }
       compared += length;
-      this.offset += length;
       this.verified += length;
-      if (this.offset === part.length) {
-        this.expected.shift();
-        this.offset = 0;
-      }
+      part.bytes = part.bytes.subarray(length);
+      if (part.bytes.length === 0) this.expected.shift();
     }
+    if (this.end && this.expected.length === 0) this.forget();
     // Bytes beyond those sent belong to another exchange.
     if (compared < bytes.length) return false;
     this.received += bytes.length;
@@ -179,21 +180,35 @@ class Transfer {
   }
 
   progress(at, end = "", ...details) {
-    if (!end && at - this.reported < PROGRESS) return;
+    const wait = this.reported + PROGRESS - at;
+    if (!end && wait > 0) {
+      this.timer ??= setTimeout(() => {
+        this.timer = undefined;
+        this.progress(now());
+      }, wait);
+      return;
+    }
+    clearTimeout(this.timer);
+    this.timer = undefined;
     this.reported = at;
     const counts = [this.sent, this.sentMessages, this.received, this.receivedMessages];
     const growth = counts.map((count, n) => count - this.counts[n]);
     this.counts = counts;
-    report([this.id, "file", at, ...growth, end, ...details]);
+    report([this.id, "file", at, ...growth, Math.max(this.verified, 0), end, ...details]);
   }
 
+  // The echo of a file that was stopped is still on its way, and is no message of the page's.
   finish(end, at, ...details) {
     if (this.end) return;
     this.end = end;
-    this.expected = [];
-    files.delete(this.id);
+    if (end !== "stopped" || this.expected.length === 0) this.forget();
     this.progress(at, end, ...details);
     this.wake();
+  }
+
+  forget() {
+    this.expected = [];
+    if (files.get(this.id) === this) files.delete(this.id);
   }
 }
 

@@ -77,6 +77,8 @@ fn the_waterfall_has_the_legs_of_the_latest_message_and_its_total() {
     let Some((_server, mut page)) = connected() else { return };
     page.wait_for_text(".client .mine", "you");
     page.wait_for_text("#latency-hint", "Send a message");
+    let height = "document.querySelector('#latency').offsetHeight";
+    let before = page.eval(height);
     say(&mut page, "go");
     wait_for_parts(&mut page, "network gateway transport service page");
     let names = page.text(".waterfall .leg-name");
@@ -86,6 +88,7 @@ fn the_waterfall_has_the_legs_of_the_latest_message_and_its_total() {
     );
     page.wait_for_text("#latency-total", "until drawn");
     page.wait_for_text("#latency-subject", "latest message");
+    assert_eq!(page.eval(height), before, "nothing below it moves");
 }
 
 #[test]

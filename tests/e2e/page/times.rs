@@ -107,6 +107,34 @@ fn an_echo_in_other_pieces_is_compared_and_one_wrong_byte_is_found() {
 }
 
 #[test]
+fn the_echo_of_a_stopped_file_is_no_message_and_does_not_disturb_the_next_file() {
+    let upstream = Upstream::new();
+    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/late", "bytes")]);
+    let Some(mut page) = open(&server, "/?path=late&autoconnect") else { return };
+    let mut stream = upstream.accept();
+    page.wait_for_text("#state-headline", "Connected");
+    page.click("label[for=mode-file]");
+    choose(&mut page, "#expect", "1");
+    let (_folder, path) = file(100_000);
+    send_file(&mut page, &path);
+    let mut first = vec![0; 100_000];
+    stream.read_exact(&mut first).unwrap();
+    page.wait_for_text("#file-start", "Stop");
+    page.click("#file-start");
+    page.wait_for_text("#file-status", "stopped");
+    stream.write_all(&first[..70_000]).unwrap();
+    page.click("#file-start");
+    stream.write_all(&first[70_000..]).unwrap();
+    let mut second = vec![0; 100_000];
+    stream.read_exact(&mut second).unwrap();
+    stream.write_all(&second).unwrap();
+    page.wait_for_text("#file-status", "every byte matches");
+    assert_eq!(count(&mut page, ".message"), 0);
+    stream.write_all(b"a message").unwrap();
+    page.wait_for("document.querySelectorAll('.message').length === 1");
+}
+
+#[test]
 fn a_file_whose_connection_is_lost_says_so() {
     let upstream = Upstream::new();
     let server = Server::start(ECHOGATE, &["--route", &upstream.route("/lost", "bytes")]);
@@ -121,4 +149,34 @@ fn a_file_whose_connection_is_lost_says_so() {
     drop(stream);
     page.wait_for_text("#file-status", "connection");
     page.wait_for("document.querySelector('#state-headline').innerText !== 'Connected'");
+}
+
+#[test]
+fn a_page_that_is_left_closes_its_connections_in_order() {
+    let Some((server, mut page)) = connected() else { return };
+    say(&mut page, "hello");
+    page.wait_for_text("#figure-received", "1 message");
+    page.reload_in_language("en");
+    let line = server.wait_for_log(&["target=\"/ws\""]);
+    assert!(line.contains("1001"), "{line}");
+}
+
+#[test]
+fn a_worker_that_does_not_load_is_named_and_is_loaded_by_the_next_attempt() {
+    let web = tempfile::tempdir().unwrap();
+    let dist = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../web/dist");
+    for file in fs::read_dir(&dist).unwrap().map(Result::unwrap) {
+        if file.file_name() != "sockets.js" {
+            fs::copy(file.path(), web.path().join(file.file_name())).unwrap();
+        }
+    }
+    let root = web.path().to_str().unwrap();
+    let server = Server::start(ECHOGATE, &["--web-root", root]);
+    let Some(mut page) = open(&server, "/") else { return };
+    page.expect_error("404");
+    page.click("#toggle");
+    page.wait_for_text("#state-details", "sockets.js did not load");
+    fs::copy(dist.join("sockets.js"), web.path().join("sockets.js")).unwrap();
+    page.click("#toggle");
+    page.wait_for_text("#state-headline", "Connected");
 }

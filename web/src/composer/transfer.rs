@@ -32,6 +32,8 @@ pub struct Progress {
     pub sent: Second,
     /// Messages received as expected since the previous report.
     pub received: Second,
+    /// The bytes of the file that have come back as expected.
+    pub verified: u64,
     /// The end, if the transfer has ended.
     pub end: Option<End>,
 }
@@ -79,10 +81,11 @@ impl Transfer {
 
     /// The worker reported progress.
     pub fn moved(&mut self, progress: &Progress, now: Millis) {
-        self.sent += progress.sent.bytes;
-        self.verified += progress.received.bytes;
-        if let (Some(end), None) = (progress.end, self.end) {
-            self.end = Some((end, now));
+        // The echo of a file that was stopped is still reported.
+        if self.end.is_none() {
+            self.sent += progress.sent.bytes;
+            self.verified = progress.verified;
+            self.end = progress.end.map(|end| (end, now));
         }
     }
 
@@ -128,9 +131,9 @@ impl Transfer {
 mod tests {
     use super::*;
 
-    fn progress(sent: u64, received: u64, end: Option<End>) -> Progress {
+    fn progress(sent: u64, verified: u64, end: Option<End>) -> Progress {
         let traffic = |bytes| Second { bytes, messages: 1 };
-        Progress { sent: traffic(sent), received: traffic(received), end }
+        Progress { sent: traffic(sent), received: traffic(verified), verified, end }
     }
 
     #[test]
@@ -138,7 +141,7 @@ mod tests {
         let mut transfer = Transfer::new("f".to_owned(), 10, Expect::Upper, 0.0);
         transfer.moved(&progress(10, 3, None), 500.0);
         assert_eq!((transfer.done(), transfer.percent(), transfer.end()), (3, 30, None));
-        transfer.moved(&progress(0, 7, Some(End::Done)), 1000.0);
+        transfer.moved(&progress(0, 10, Some(End::Done)), 1000.0);
         assert_eq!((transfer.done(), transfer.end()), (10, Some(End::Done)));
         assert_eq!(transfer.per_second(9e9), 10, "time after the end does not count");
     }

@@ -1,12 +1,33 @@
 //! Messages in both directions: the queue of those to send, and the replies outstanding.
 
-use super::{Effect, HALF_CLOSE, Halves, Handed, Pairing, PendingReply, Refusal, Session, State};
+use super::{Effect, HALF_CLOSE, Halves, Pairing, Refusal, Session, State};
 use crate::{
     exchanges::{Exchange, Position},
     payload::Payload,
     time::Millis,
     transcript::{Delivery, EntryKind},
 };
+
+/// A message whose reply is outstanding.
+#[derive(Debug)]
+pub(super) struct PendingReply {
+    pub(super) id: u64,
+    pub(super) sent: Payload,
+    /// The time at which the user sent it.
+    pub(super) asked: Millis,
+    /// The time at which the socket sent it.
+    pub(super) at: Millis,
+    /// The bytes sent over the connection, this message included.
+    pub(super) position: Position,
+}
+
+/// A message, or the end of input, that was handed to the socket.
+#[derive(Debug)]
+pub(super) struct Handed {
+    pub(super) id: u64,
+    /// The message; `None` for the end of input.
+    pub(super) payload: Option<Payload>,
+}
 
 impl Session {
     pub(super) fn send(&mut self, payload: Payload, now: Millis) -> Vec<Effect> {

@@ -15,6 +15,7 @@ use super::{
     file_panel, header,
     model::Model,
     operator_panel,
+    painting::Painting,
     screen::Screen,
     sidebar,
     socket::{self, ServerEvents, SocketEvent},
@@ -51,10 +52,6 @@ const PANELS: [fn(&mut Model, &UserEvent) -> Option<Command>; 7] = [
 /// the browser needs its part.
 const LONG_FRAME: Millis = 4.0;
 
-/// Replies that were received this long ago had to wait for a hidden page to be shown, not for its
-/// drawing.
-const UNSEEN: Millis = 10_000.0;
-
 /// The most characters or bytes of a message that are read out.
 const MAX_SPOKEN: usize = 100;
 
@@ -72,11 +69,7 @@ struct App {
     /// Whether the next frame is left to the browser.
     skip_frame: bool,
     clock: Closure<dyn FnMut()>,
-    /// Runs after the browser has painted a frame.
-    painted: Closure<dyn FnMut()>,
-    paint_awaited: bool,
-    /// The connection that is drawn, and since when.
-    drawn: (u32, Millis),
+    painting: Painting,
     /// The running timer and the time at which it fires.
     timer: Option<(i32, Millis)>,
     _listeners: Listeners,
@@ -144,9 +137,7 @@ impl App {
                     app.tick();
                 });
             }),
-            painted: Closure::new(|| with_app(App::on_painted)),
-            paint_awaited: false,
-            drawn: (u32::MAX, 0.0),
+            painting: Painting::new(|| with_app(|app| app.painting.painted(&mut app.model))),
             timer: None,
             _listeners: Listeners::new(
                 |event| with_app(|app| app.on_user_event(event)),
@@ -341,40 +332,14 @@ impl App {
         let start = browser::now();
         self.draw();
         self.skip_frame = browser::now() - start > LONG_FRAME;
-        self.await_paint(start);
-    }
-
-    /// Takes the time at which replies have been drawn: after the browser's own work for this frame.
-    fn await_paint(&mut self, now: Millis) {
-        if self.has_undrawn(now) && !std::mem::replace(&mut self.paint_awaited, true) {
-            browser::after(0.0, &self.painted);
-        }
-    }
-
-    /// Whether the chosen connection has replies that were received since it is shown, and that are
-    /// not drawn.
-    fn has_undrawn(&mut self, now: Millis) -> bool {
-        let connection = self.model.connection();
-        if self.drawn.0 != connection.id {
-            self.drawn = (connection.id, now);
-        }
-        connection.session.exchanges().has_undrawn(self.drawn.1.max(now - UNSEEN))
-    }
-
-    fn on_painted(&mut self) {
-        self.paint_awaited = false;
-        let ((id, since), now) = (self.drawn, browser::now());
-        let connection = self.model.connection();
-        if connection.id == id {
-            connection.session.exchanges_mut().drawn(since.max(now - UNSEEN), now);
-        }
+        self.painting.drew(&mut self.model, start);
     }
 
     /// Draws, and requests the next drawing at the earliest time that a part of the page wants.
     fn draw(&mut self) {
         let now = browser::now();
         self.model.connections.iter_mut().for_each(Connection::update_matches);
-        if self.has_undrawn(now) {
+        if self.painting.is_due(&mut self.model, now) {
             // The server may have reported their legs before the worker reported the replies.
             self.model.record_legs();
         }

@@ -44,7 +44,9 @@ impl LatencyPanel {
         let list = el("ol").class("waterfall").children(rows.iter().map(|row| &row.root));
         let total = el("p").id("latency-total").class("details");
         let hint = el("p").id("latency-hint").class("details");
-        let root = root.children([&list, &total, &hint]);
+        // Its height does not depend on the number of legs: what is below does not move.
+        let body = el("div").class("latency-body").children([&list, &total, &hint]);
+        let root = root.child(&body);
         LatencyPanel { root, subject, list, rows, total, hint }
     }
 

@@ -42,25 +42,36 @@ struct Sockets {
 
 thread_local! {
     static SOCKETS: RefCell<Option<Sockets>> = const { RefCell::new(None) };
-    static RESOLUTION: Cell<Millis> = const { Cell::new(0.1) };
+    static WORKER: Cell<WorkerState> = const { Cell::new(WorkerState::Loading) };
 }
+
+/// The state of the worker.
+#[derive(Clone, Copy)]
+enum WorkerState {
+    /// Its script is being loaded. Commands wait for it.
+    Loading,
+    /// It runs, and its clock has this resolution.
+    Running(Millis),
+    /// Its script did not load.
+    Failed,
+}
+
+/// The resolution of browsers' clocks, unless the page is isolated or the browser coarser.
+const USUAL_RESOLUTION: Millis = 0.1;
 
 /// Starts the worker.
 pub(super) fn start() {
+    WORKER.set(WorkerState::Loading);
     let worker = expect_ok(Worker::new("sockets.js"), "the page has a worker's script");
     let message = Closure::new(|event: MessageEvent| on_events(event.data().unchecked_ref()));
-    let error = Closure::new(|| {
-        for (_, handler) in with_sockets(|sockets| sockets.handlers.clone()) {
-            let rejected = Event::Rejected("sockets.js did not load".to_owned());
-            handler(SocketEvent::Session(rejected), Date::now());
-        }
-    });
+    let error = Closure::new(on_error);
     worker.set_onmessage(Some(message.as_ref().unchecked_ref()));
     worker.set_onerror(Some(error.as_ref().unchecked_ref()));
+    let last_id = SOCKETS.with_borrow(|sockets| sockets.as_ref().map_or(0, |it| it.last_id));
     SOCKETS.set(Some(Sockets {
         worker,
         handlers: Vec::new(),
-        last_id: 0,
+        last_id,
         _message: message,
         _error: error,
     }));
@@ -68,7 +79,10 @@ pub(super) fn start() {
 
 /// The shortest time that the worker's clock distinguishes from 0.
 pub(super) fn clock_resolution() -> Millis {
-    RESOLUTION.get()
+    match WORKER.get() {
+        WorkerState::Running(resolution) => resolution,
+        WorkerState::Loading | WorkerState::Failed => USUAL_RESOLUTION,
+    }
 }
 
 /// A WebSocket. Dropping it closes the socket.
@@ -83,6 +97,9 @@ impl Socket {
         protocols: &[String],
         handler: impl Fn(SocketEvent, Millis) + 'static,
     ) -> Socket {
+        if let WorkerState::Failed = WORKER.get() {
+            start();
+        }
         let protocols: Array = protocols.iter().map(|name| JsValue::from_str(name)).collect();
         let id = with_sockets(|sockets| {
             sockets.last_id += 1;
@@ -152,6 +169,18 @@ fn post(command: &Array, moved: &Array) {
     expect_ok(posted, "commands consist of values that can be posted");
 }
 
+/// Ends all sockets if the worker's script did not load. Errors of a running one are the browser's
+/// to report.
+fn on_error() {
+    if let WorkerState::Loading = WORKER.get() {
+        WORKER.set(WorkerState::Failed);
+        for (_, handler) in with_sockets(|sockets| sockets.handlers.clone()) {
+            let rejected = Event::Rejected("sockets.js did not load".to_owned());
+            handler(SocketEvent::Session(rejected), Date::now());
+        }
+    }
+}
+
 /// Passes a list of events to their handlers, and asks for the next.
 fn on_events(events: &Array) {
     for event in events.iter() {
@@ -180,7 +209,7 @@ fn on_event(fields: &Array) {
             clean: fields.get(5).is_truthy(),
         },
         "file" => return handle(id, SocketEvent::File(progress(fields)), at),
-        _ => return RESOLUTION.set(number(3)),
+        _ => return WORKER.set(WorkerState::Running(number(3))),
     };
     handle(id, SocketEvent::Session(event), at);
 }
@@ -199,19 +228,19 @@ fn handle(id: u32, event: SocketEvent, at: Millis) {
 fn progress(fields: &Array) -> Progress {
     let number = |at| fields.get(at).as_f64().unwrap_or_default() as u64;
     let traffic = |at| Second { bytes: number(at), messages: number(at + 1) as u32 };
-    let end = match &*fields.get(7).as_string().unwrap_or_default() {
+    let end = match &*fields.get(8).as_string().unwrap_or_default() {
         "done" => Some(End::Done),
         "mismatch" => Some(End::Mismatch {
-            at: number(8),
-            expected: number(9) as u8,
-            found: number(10) as u8,
+            at: number(9),
+            expected: number(10) as u8,
+            found: number(11) as u8,
         }),
         "stopped" => Some(End::Stopped),
         "lost" => Some(End::Lost),
         "unreadable" => Some(End::Unreadable),
         _ => None,
     };
-    Progress { sent: traffic(3), received: traffic(5), end }
+    Progress { sent: traffic(3), received: traffic(5), verified: number(7), end }
 }
 
 fn payload(data: &JsValue) -> Option<Payload> {
