@@ -2,6 +2,7 @@
 
 use futures_util::StreamExt;
 use proptest::prelude::*;
+use tokio::sync::Barrier;
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -40,24 +41,35 @@ async fn library(end: FarEnd) -> Library {
     WebSocketStream::from_raw_socket(end.stream, role, None).await
 }
 
-/// Sends the messages of a script, and receives those of the other side.
-async fn exchange(library: Library, script: Vec<Step>, expected: Vec<Step>) -> Library {
+/// Sends the messages of a script, and receives those of the other side. Reads until both sides have
+/// sent everything: a peer that does not read leaves Pings unanswered.
+async fn exchange(
+    library: Library,
+    script: Vec<Step>,
+    expected: Vec<Step>,
+    both_have_sent: Arc<Barrier>,
+) -> Library {
     let expected: Vec<Message> = expected.iter().filter_map(Step::message).collect();
     let (mut to, mut from) = library.split();
-    let sending = tokio::spawn(async move {
+    let mut sending = tokio::spawn(async move {
         script::play(&mut to, script).await;
+        both_have_sent.wait().await;
         to
     });
     let mut got = Vec::new();
-    while got.len() < expected.len() {
-        let message = timeout(HOUR, from.next()).await;
-        match message.expect("in time").expect("no end").expect("no error") {
-            Message::Pong(_) | Message::Ping(_) => {}
-            message => got.push(message),
+    let to = loop {
+        tokio::select! {
+            message = timeout(HOUR, from.next()) => {
+                match message.expect("in time").expect("no end").expect("no error") {
+                    Message::Pong(_) | Message::Ping(_) => {}
+                    message => got.push(message),
+                }
+            }
+            to = &mut sending, if got.len() == expected.len() => break to.unwrap(),
         }
-    }
+    };
     assert!(got == expected, "{got:?} and not {expected:?}");
-    sending.await.unwrap().reunite(from).unwrap()
+    to.reunite(from).unwrap()
 }
 
 /// The code and reason of the peer's Close; control frames before it are left out.
@@ -82,8 +94,9 @@ async fn play(mut scripts: [Vec<Step>; 2], room: usize, code: u16, reason: Strin
     let [up, down] = scripts;
     let Rig { client, upstream, relay, .. } = rig_with(config(), room, [vec![], vec![]]);
     let (client, upstream) = (library(client).await, library(upstream).await);
-    let client = tokio::spawn(exchange(client, up.clone(), down.clone()));
-    let upstream = tokio::spawn(exchange(upstream, down, up));
+    let both = Arc::new(Barrier::new(2));
+    let client = tokio::spawn(exchange(client, up.clone(), down.clone(), both.clone()));
+    let upstream = tokio::spawn(exchange(upstream, down, up, both));
     let (mut client, mut upstream) = (client.await.unwrap(), upstream.await.unwrap());
     let close = CloseFrame { code: code.into(), reason: reason.clone().into() };
     let closing = tokio::spawn(async move {
