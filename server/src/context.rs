@@ -3,7 +3,10 @@
 use std::{io, net::IpAddr, sync::Arc};
 
 use echogate_event_loop::EventLoops;
-use echogate_proto::api::{Endpoints, Kind};
+use echogate_proto::{
+    api::{Endpoints, Kind},
+    recording::Opened,
+};
 use futures_util::FutureExt;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -12,11 +15,13 @@ use crate::{
     connections::{
         counters::Counters,
         limits::{Limits, share::Shares},
-        registry::{Peer, Registry},
+        registry::{Entry, Peer, Registry},
+        tap::{Budget, Sides},
     },
     net::{hairpin::Hairpins, hops::Hops},
+    recorder::Recorder,
     runtime::drain::Drain,
-    service::backend::ServiceInstance,
+    service::{backend::ServiceInstance, chat::Hub},
 };
 
 /// Subscribers of `/api/events` at once: in all, and of one address.
@@ -24,6 +29,12 @@ const MAX_SUBSCRIBERS: (usize, usize) = (64, 16);
 
 /// Answers to `/api/connections` under way at once: in all, and to one address.
 const MAX_LISTINGS: (usize, usize) = (64, 16);
+
+/// Observers of connections by `/api/connections/ID/tap` at once: in all, and of one address.
+const MAX_TAPS: (usize, usize) = (64, 16);
+
+/// Bytes that wait for all of these observers together.
+const MAX_TAP_BYTES: usize = 16 << 20;
 
 /// What connections share. The first two fields belong to one configuration, the others live
 /// as long as the server. Clones share them.
@@ -45,6 +56,8 @@ pub(crate) struct ServerContext {
     pub(crate) loops: EventLoops,
     /// All live connections.
     pub(crate) registry: Registry,
+    /// The writer of recordings.
+    pub(crate) recorder: Recorder,
     /// Connections to the built-in services.
     pub(crate) services: ConnectionGroup,
     /// WebSocket connections.
@@ -55,6 +68,12 @@ pub(crate) struct ServerContext {
     pub(crate) subscribers: Arc<Shares>,
     /// Permits of answers to `/api/connections`.
     pub(crate) listings: Arc<Shares>,
+    /// Permits of the observers of connections.
+    pub(crate) taps: Arc<Shares>,
+    /// The events that wait for these observers.
+    pub(crate) tap_budget: Arc<Budget>,
+    /// The conversations of `chat`, for the token of the operators.
+    pub(crate) hub: Arc<Hub>,
     /// Cancelled when the server begins to shut down.
     pub(crate) shutting_down: CancellationToken,
 }
@@ -79,6 +98,8 @@ pub(crate) struct ListenerService {
     pub(crate) kind: Kind,
     /// Each connection ends after the answer to its first message.
     pub(crate) once: bool,
+    /// The sides of its connections that are recorded.
+    pub(crate) record: Option<Sides>,
 }
 
 impl ServerContext {
@@ -87,7 +108,7 @@ impl ServerContext {
     /// # Errors
     ///
     /// There are not enough threads or file descriptors for the event loops.
-    pub(crate) fn new(settings: Settings) -> io::Result<ServerContext> {
+    pub(crate) fn new(settings: Settings, hub: Arc<Hub>) -> io::Result<ServerContext> {
         let limits = Limits::new(settings.max_connections, settings.max_per_address);
         let group = || ConnectionGroup { drain: Drain::new(), tracker: TaskTracker::new() };
         Ok(ServerContext {
@@ -99,11 +120,15 @@ impl ServerContext {
             hairpins: Hairpins::default(),
             loops: EventLoops::start()?,
             registry: Registry::default(),
+            recorder: Recorder::default(),
             services: group(),
             bridges: group(),
             http: group(),
             subscribers: Arc::new(Shares::new(MAX_SUBSCRIBERS.0, MAX_SUBSCRIBERS.1)),
             listings: Arc::new(Shares::new(MAX_LISTINGS.0, MAX_LISTINGS.1)),
+            taps: Arc::new(Shares::new(MAX_TAPS.0, MAX_TAPS.1)),
+            tap_budget: Arc::new(Budget::new(MAX_TAP_BYTES)),
+            hub,
             shutting_down: CancellationToken::new(),
         })
     }
@@ -121,6 +146,29 @@ impl ServerContext {
         let is_proxy = proxy_protocol_from.iter().any(|network| network.contains(at))
             || forwarded_from.iter().any(|proxy| proxy.is(peer));
         (!is_proxy).then(|| at.ip())
+    }
+
+    /// Whether a new connection, of which the sides `record` are recorded, is observed from its
+    /// beginning.
+    pub(crate) fn observes(&self, record: Option<Sides>) -> bool {
+        record.is_some() || self.keeps_history()
+    }
+
+    fn keeps_history(&self) -> bool {
+        self.settings.api && self.settings.tap && self.registry.has_room_for_history()
+    }
+
+    /// Begins the observation of a connection that has just been registered, before its first byte.
+    /// The sides `record` are recorded. `describe` completes its description.
+    pub(crate) fn observe(
+        &self,
+        entry: &Entry,
+        record: Option<Sides>,
+        describe: impl FnOnce(Opened) -> Opened,
+    ) {
+        let recorder = record.and_then(|sides| Some((self.recorder.queue()?, sides)));
+        let recorder = recorder.as_ref().map(|(queue, sides)| (queue, *sides));
+        entry.observe(self.keeps_history(), recorder, describe);
     }
 
     /// Carries a connection of `group` to its end on an event loop.

@@ -10,6 +10,7 @@
 //! config                   settings: command line, environment, file
 //! service                  the built-in services
 //! net                      sockets, TLS, PROXY protocol, name resolution
+//! recorder                 the thread that writes recordings
 //! connections              registry, limits, counters
 //! recording                the events of a connection, and the files of recordings
 //! runtime  terminal  text  drain, timers, buffers; prompt and screen; escaping, error texts
@@ -24,6 +25,7 @@ mod context;
 mod gateway;
 mod http;
 mod net;
+mod recorder;
 mod recording;
 mod runtime;
 mod server;
@@ -61,6 +63,16 @@ pub mod internals {
         let ends = read_header(&mut rest).now_or_never().expect("a slice is always ready")?;
         let written = [Version::V1, Version::V2].map(|version| version.header(ends));
         Ok((written, bytes.len() - rest.len()))
+    }
+
+    /// The number of connections of a recording in any format.
+    ///
+    /// # Errors
+    ///
+    /// One line with the offset of the damage.
+    pub fn read_recording(bytes: &[u8]) -> Result<usize, String> {
+        let recording = crate::recording::read::read(bytes).map_err(|error| error.to_string())?;
+        Ok(recording.connections.len())
     }
 
     /// The answer of the service `upper` to a datagram of `bytes`, in their place.

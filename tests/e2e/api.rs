@@ -29,11 +29,11 @@ fn health_readiness_and_version_are_reported() {
 
 /// A stopped thread of the server, under ptrace until it is dropped.
 #[cfg(target_os = "linux")]
-struct StoppedThread(nix::unistd::Pid);
+pub(crate) struct StoppedThread(nix::unistd::Pid);
 
 #[cfg(target_os = "linux")]
 impl StoppedThread {
-    fn named(server: &Server, name: &str) -> StoppedThread {
+    pub(crate) fn named(server: &Server, name: &str) -> StoppedThread {
         use nix::sys::{
             ptrace,
             wait::{WaitPidFlag, waitpid},

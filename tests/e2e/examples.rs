@@ -32,6 +32,7 @@ fn example(name: &str, folder: &Path) -> String {
     let folder = folder.display();
     text.replace("/etc/echogate", &format!("{folder}"))
         .replace("/run/echogate", &format!("{folder}"))
+        .replace("/var/lib/echogate", &format!("{folder}"))
 }
 
 /// A server with an example as its only configuration.

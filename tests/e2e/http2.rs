@@ -32,7 +32,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream, rustls::pki_types::ServerName};
 
-use crate::{ECHOGATE, raise_own_limit};
+use crate::{ECHOGATE, raise_own_limit, tap::Observer};
 
 /// A server with HTTPS, and an HTTP/2 connection to it.
 async fn connect(arguments: &[&str]) -> (Server, SendRequest<String>) {
@@ -500,6 +500,25 @@ async fn a_list_of_many_connections_is_whole() {
     let listed: Vec<serde_json::Value> = serde_json::from_slice(&text).unwrap();
     let ids: Vec<_> = listed.iter().map(|one| one["id"].as_u64().unwrap()).collect();
     assert!(ids.is_sorted() && ids.len() == CONNECTIONS, "{ids:?}");
+}
+
+#[tokio::test]
+async fn a_tap_shows_the_frames_of_a_websocket_over_http_2() {
+    let (server, mut send) = connect(&["--http", "http://127.0.0.1:0"]).await;
+    let response = send.send_request(handshake("/ws/echo", &[VERSION])).await.unwrap();
+    let mut client = Client::over(response).await;
+    client.send(&ws::frame(first::TEXT, b"hello")).await;
+    assert_eq!(client.read().await.1, b"hello");
+    let plain = server.urls("http").last().unwrap();
+    let seen = spawn_blocking(move || {
+        let address = plain.trim_start_matches("http://").trim_end_matches('/');
+        let mut observer = Observer::at(address, 1, "client");
+        let request = observer.opened().request.unwrap();
+        assert!(request.starts_with("CONNECT /ws/echo HTTP/2\r\n"), "{request}");
+        observer.lines(2)
+    });
+    assert_eq!(seen.await.unwrap(), ["client > text FIN hello", "client < text FIN hello"]);
+    drop(server);
 }
 
 /// A WebSocket server behind the route `/x`, and a client of the route over HTTP/2. The connection

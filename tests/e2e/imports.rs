@@ -60,6 +60,7 @@ const SERVER: &[&[&str]] = &[
     &["config"],
     &["service"],
     &["net"],
+    &["recorder"],
     &["connections"],
     &["recording"],
     &["runtime", "terminal", "text"],

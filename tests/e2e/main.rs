@@ -25,11 +25,14 @@
 //! - `key_log`: `SSLKEYLOGFILE`, and `RUST_LOG`
 //! - `certificates`: self-signed certificates, and error messages of TLS handshakes
 //! - `client_certificates`: the certificates of the native client, and of the gateway for upstreams
+//! - `recordings`: `--record` of the server
 //! - `reload`: SIGHUP, which reloads the configuration
 //! - `settings`: flags, environment, configuration file, defaults, and their errors
 //! - `api`: the HTTP API, health checks, metrics and the log
 //! - `events`: the live list of connections, `/api/events`
+//! - `tap`: what passes on a live connection, for observers
 //! - `connect`: the native client
+//! - `replay`: recordings, replayed and compared: `echogate replay`, `echogate compare`
 //! - `bench`: the load generator, `echogate bench`
 //! - `help`: help, manual pages, completions
 //! - `third_party`: third-party programs: VNC, MQTT, PostgreSQL, SSH and more
@@ -74,10 +77,13 @@ mod output;
 mod page;
 mod proxies;
 mod proxy;
+mod recordings;
 mod reload;
+mod replay;
 mod routes;
 mod settings;
 mod shutdown;
+mod tap;
 mod tcp;
 mod third_party;
 mod tls;

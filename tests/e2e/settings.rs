@@ -413,7 +413,7 @@ fn a_listener_is_given_as_often_as_wanted() {
 type Setting = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
 
 /// All settings whose values can be checked alone. (The addresses are only parsed, not bound.)
-const SETTINGS: [Setting; 28] = [
+const SETTINGS: [Setting; 33] = [
     (
         "http",
         &["127.0.0.1:0", "[::1]:80", "localhost:1", "my_host-1.example.:65535"],
@@ -638,6 +638,12 @@ const SETTINGS: [Setting; 28] = [
     ("dial-timeout", &["1s"], &[("0h", "longer than 0s"), ("soon", "10s")]),
     ("idle-timeout", &["0s", "0", "1h"], &[("-1", "10s"), ("never", "10s")]),
     ("ping-interval", &["500ms"], &[("0s", "longer than 0s"), ("1 m", "10s")]),
+    ("record", &["."], &[("/missing", "no such directory"), ("/etc/passwd", "not a directory")]),
+    // The others have no effect without a directory.
+    ("record-format", &[], &[("pcap", "pcapng, jsonl or har"), ("har", "(--record DIR)")]),
+    ("record-rotate-size", &[], &[("0", "at least 1 byte"), ("1M", "(--record DIR)")]),
+    ("record-rotate-time", &[], &[("0s", "longer than 0s"), ("1h", "(--record DIR)")]),
+    ("record-limit", &[], &[("1T", "at least 1 byte"), ("1G", "(--record DIR)")]),
     ("ping-timeout", &["1m"], &[("0m", "longer than 0s"), ("1M", "10s")]),
 ];
 
@@ -714,7 +720,7 @@ fn every_setting_is_judged_above() {
     for (name, ..) in SETTINGS {
         assert!(variables.contains(&&*variable(name)), "{name}: {variables:?}");
     }
-    let others = ["ECHOGATE_CONFIG", "ECHOGATE_NO_API", "ECHOGATE_TLS_ONLY"];
+    let others = ["ECHOGATE_CONFIG", "ECHOGATE_NO_API", "ECHOGATE_NO_TAP", "ECHOGATE_TLS_ONLY"];
     assert_eq!(variables.len(), SETTINGS.len() + others.len(), "{variables:?}");
     assert!(others.iter().all(|other| variables.contains(other)), "{variables:?}");
 }

@@ -94,36 +94,9 @@ fn mixed() -> Vec<Message> {
         .collect()
 }
 
-#[tokio::test]
-async fn many_messages_in_flight_keep_their_order_and_their_boundaries() {
-    let server = Server::start(ECHOGATE, &["--listen", "echo=tcp://127.0.0.1:0"]);
-    // The routes to `upper` and `echo` differ only in the service.
-    for path in ["/ws", "/ws/echo"] {
-        let (mut to, mut from) = connect(&server, path).await.split();
-        let messages = mixed();
-        let sending = {
-            let messages = messages.clone();
-            tokio::spawn(async move {
-                for message in messages {
-                    to.send(message).await.unwrap();
-                }
-                to
-            })
-        };
-        for (i, message) in messages.iter().enumerate() {
-            let reply =
-                timeout(WAIT_TIMEOUT, from.next()).await.expect("in time").unwrap().unwrap();
-            let expected = if path == "/ws" { upper(message) } else { message.clone() };
-            assert!(reply == expected, "message {i} through {path}");
-        }
-        drop(sending.await.unwrap());
-    }
-}
-
-#[tokio::test]
-async fn the_same_holds_in_memory() {
-    let server = Server::start(ECHOGATE, &["--route", "/m=service:upper"]);
-    let (mut to, mut from) = connect(&server, "/m").await.split();
+/// Sends messages to the route `path` without waiting, and checks each reply.
+async fn assert_replies(server: &Server, path: &str, reply_to: fn(&Message) -> Message) {
+    let (mut to, mut from) = connect(server, path).await.split();
     let messages = mixed();
     let sending = {
         let messages = messages.clone();
@@ -136,9 +109,23 @@ async fn the_same_holds_in_memory() {
     };
     for (i, message) in messages.iter().enumerate() {
         let reply = timeout(WAIT_TIMEOUT, from.next()).await.expect("in time").unwrap().unwrap();
-        assert!(reply == upper(message), "message {i}");
+        assert!(reply == reply_to(message), "message {i} through {path}");
     }
     drop(sending.await.unwrap());
+}
+
+#[tokio::test]
+async fn many_messages_in_flight_keep_their_order_and_their_boundaries() {
+    let server = Server::start(ECHOGATE, &["--listen", "echo=tcp://127.0.0.1:0"]);
+    // The routes to `upper` and `echo` differ only in the service.
+    assert_replies(&server, "/ws", upper).await;
+    assert_replies(&server, "/ws/echo", Message::clone).await;
+}
+
+#[tokio::test]
+async fn the_same_holds_in_memory() {
+    let server = Server::start(ECHOGATE, &["--route", "/m=service:upper"]);
+    assert_replies(&server, "/m", upper).await;
 }
 
 #[tokio::test]

@@ -365,13 +365,7 @@ impl<S: Read + Write> RawWsServer<S> {
 ///
 /// When the stream ends within it.
 pub fn read_request(stream: &mut impl Read) -> Vec<String> {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).expect("a whole request");
-        head.push(byte[0]);
-    }
-    let head = String::from_utf8(head).expect("a request is ASCII");
+    let head = http::read_head(stream).expect("a whole request");
     head.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 

@@ -55,7 +55,7 @@ pub enum Event {
 }
 
 /// One of the two connections that a relay joins. A connection to a service has only the client's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Side {
     /// The connection from the client.

@@ -55,7 +55,7 @@ fn describe(settings: &Settings, out: &mut impl Write) -> io::Result<()> {
     for forward in &settings.forwards {
         writeln!(out, "forward    {forward}")?;
     }
-    for line in settings.proxy_lines() {
+    for line in settings.proxy_lines().into_iter().chain(settings.record_line()) {
         writeln!(out, "{line}")?;
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! The command line of `echogate connect`, and the mode that it selects.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::value_parser;
 use echogate_proto::endpoint::Endpoint;
@@ -28,6 +28,12 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     pub(super) session: SessionArgs,
+
+    /// Record what is sent and received into FILE, whose name ends in .pcapng (packets, for
+    /// Wireshark), .jsonl (an event a line) or .har (WebSocket messages, for browsers). A file of this
+    /// name is replaced
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(super) record: Option<PathBuf>,
 
     /// Send TEXT, as a typed line is sent, instead of the input
     #[arg(long, short, value_name = "TEXT", help_heading = "Messages", group = "given")]
@@ -165,6 +171,7 @@ impl Args {
                 crlf: self.session.crlf,
                 verbose: self.session.verbose,
                 reset_when_cut: false,
+                recording: None,
             },
         }
     }

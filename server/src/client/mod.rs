@@ -1,4 +1,4 @@
-//! The native client: `echogate connect` and `echogate bench`.
+//! The native client: `echogate connect`, `listen`, `bench` and `tap`.
 //!
 //! In reading order:
 //!
@@ -10,23 +10,32 @@
 //! - `transport`: a connection over any transport: a sender and a receiver
 //! - `session`: both directions of a connection, driven until they have ended
 //! - `pending_replies`: the replies that a session waits for, and their time limits
+//! - `recording`: the connections in a file, for `--record`
 //! - `verbose`: the steps of a connection, for `--verbose`
 //! - `modes`: the pipe mode and the messages mode
 //! - `reconnect`: sessions over several connections in turn
 //! - `listen`: the server's side: sessions with clients
+//! - `open`: connections without a message layer, for `bench` and `replay`
 //! - `bench`: the load generator
+//! - `tap`: what passes on a connection of a running server
+//! - `replay`: one side of a recording; `compare`: two recordings
 
 pub(crate) mod bench;
+pub(crate) mod compare;
 
 mod address_args;
 mod args;
 mod dial;
 pub(crate) mod listen;
 mod modes;
+mod open;
 mod pending_replies;
 mod reconnect;
+mod recording;
+pub(crate) mod replay;
 mod session;
 mod session_args;
+pub(crate) mod tap;
 mod target;
 mod target_args;
 mod target_endpoint;
@@ -36,7 +45,7 @@ mod verbose;
 use echogate_proto::endpoint::Endpoint;
 use thiserror::Error as ThisError;
 
-use self::modes::Mode;
+use self::{modes::Mode, recording::Recording};
 
 pub(crate) use self::args::Args;
 
@@ -71,6 +80,9 @@ pub(crate) async fn run(args: Args) -> Result<(), Error> {
         verbose::start();
     }
     let mut policy = args.policy();
+    let recording = args.record.as_deref().map(|path| Recording::start(path, &target, &url));
+    let recording = recording.transpose().map_err(Error::Usage)?;
+    policy.transport.recording = recording.clone();
     let ended = match args.mode(&target, &url).map_err(usage)? {
         Mode::Pipe(mut pipe) => {
             policy.transport.reset_when_cut = true;
@@ -84,5 +96,8 @@ pub(crate) async fn run(args: Args) -> Result<(), Error> {
             messages.close(ended)
         }
     };
+    if let Some(recording) = recording {
+        recording.flush();
+    }
     ended.map_err(|error| Error::Failed(format!("{url}: {error}")))
 }

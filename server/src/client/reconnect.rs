@@ -17,7 +17,7 @@ use super::{
 use crate::text::io_error::describe;
 
 /// The rules by which connections are made.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct ConnectionPolicy {
     /// Each message gets a new connection.
     pub(super) once: bool,
@@ -28,13 +28,13 @@ pub(super) struct ConnectionPolicy {
 
 impl ConnectionPolicy {
     /// Connects to `target`.
-    pub(super) async fn connect(self, target: &Target) -> Result<Connection, SessionError> {
-        Connection::open(target, self.transport).await.map_err(SessionError::Connection)
+    pub(super) async fn connect(&self, target: &Target) -> Result<Connection, SessionError> {
+        Connection::open(target, &self.transport).await.map_err(SessionError::Connection)
     }
 
     /// Sends all of `messages`, and returns the description of the last connection's end.
     pub(super) async fn run(
-        self,
+        &self,
         target: &Target,
         messages: &mut Messages,
     ) -> Result<String, SessionError> {
@@ -50,7 +50,7 @@ impl ConnectionPolicy {
 
     /// Sends the messages of one connection, over further ones where it is lost.
     async fn run_one(
-        self,
+        &self,
         target: &Target,
         messages: &mut Messages,
     ) -> Result<String, SessionError> {

@@ -12,7 +12,7 @@ use super::{
     sources::list,
     upstream::TargetSpec,
 };
-use crate::service::Service;
+use crate::{connections::tap::Sides, service::Service};
 
 /// The addresses and the base path of HTTP, the listeners, the routes and the forwards, given or by
 /// default.
@@ -77,6 +77,14 @@ impl Endpoints {
         }
         let base_path = base_path(sources, &routes)?;
         Ok(Endpoints { http, base_path, listeners, routes, forwards })
+    }
+
+    /// The sides that are recorded of the connections of each listener, route and forward.
+    pub(super) fn recorded(&mut self) -> impl Iterator<Item = &mut Option<Sides>> {
+        let listeners = self.listeners.iter_mut().map(|bind| &mut bind.spec.record);
+        let routes = self.routes.iter_mut().map(|route| &mut route.target.record);
+        let forwards = self.forwards.iter_mut().map(|forward| &mut forward.target.record);
+        listeners.chain(routes).chain(forwards)
     }
 
     /// Checks that a listener, a route or a passed socket uses `service`, which a setting is for.

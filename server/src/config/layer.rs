@@ -20,6 +20,7 @@ use crate::{
         networks::{Network, TrustedProxy},
         proxy::{Proxy, no_proxy::NoProxy},
     },
+    recording::file::Format,
     text::escape::escape,
 };
 
@@ -41,7 +42,8 @@ pub(crate) struct ConfigLayer {
 
     /// Run a built-in service on an endpoint, as upper=tcp://127.0.0.1:7007 (repeatable). The
     /// scheme is tcp, tls, unix, udp or unixgram. Options of the URL: ?once ends each connection
-    /// after one message; ?mode=660 sets the permissions of a Unix socket [default: upper on port
+    /// after one message; ?mode=660 sets the permissions of a Unix socket; ?record records its
+    /// connections (--record) [default: upper on port
     /// 7007, time on 7013, chat on 7017, each on 127.0.0.1 and ::1]
     #[arg(long, value_name = "SERVICE=URL")]
     pub(super) listen: Vec<ListenerSpec>,
@@ -55,8 +57,9 @@ pub(crate) struct ConfigLayer {
     /// crlf, the line ending towards the upstream (line); prefix=2 or 4, the bytes of a length
     /// (length); max=N, the most connections; protocol=NAME, the subprotocol; proxy=v1 or v2, send
     /// the client's address in a PROXY header; ca=FILE and server-name=NAME, the verification of a
-    /// tls or wss upstream; cert=FILE and key=FILE, the certificate for it; header=NAME:VALUE, add to
-    /// the request to a ws upstream (repeatable), and pass=NAME,NAME, pass on from the client's
+    /// tls or wss upstream; cert=FILE and key=FILE, the certificate for it; record or record=both,
+    /// record the client's side or both (--record); header=NAME:VALUE, add to the request to a ws
+    /// upstream (repeatable), and pass=NAME,NAME, pass on from the client's
     /// request [default: /ws to upper, /ws/echo, /ws/time, /ws/chat and /ws/operator]
     #[arg(long, value_name = "PATH=URL")]
     pub(super) route: Vec<RouteSpec>,
@@ -139,6 +142,32 @@ pub(crate) struct ConfigLayer {
     #[arg(long, value_name = "LIST")]
     pub(super) no_proxy: Option<NoProxy>,
 
+    /// Record connections into files in this directory: all of them, or only those of the listeners,
+    /// routes and forwards with the option record, where there are any. record is the client's side,
+    /// record=both that to the upstream as well. The files have everything that passes, including
+    /// passwords
+    #[arg(long, value_name = "DIR")]
+    pub(super) record: Option<PathBuf>,
+
+    /// Format of recordings: pcapng (packets, for Wireshark), jsonl (an event a line) or har
+    /// (WebSocket messages, for browsers) [default: pcapng]
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) record_format: Option<Format>,
+
+    /// Begin another file when one has this size, in bytes or with K, M or G [default: 64M, or a
+    /// quarter of --record-limit if that is less]
+    #[arg(long, value_name = "SIZE")]
+    pub(super) record_rotate_size: Option<Size>,
+
+    /// Begin another file after this time [default: 1h]
+    #[arg(long, value_name = "TIME")]
+    pub(super) record_rotate_time: Option<Timeout>,
+
+    /// Most disk space of all recordings in the directory: the oldest are removed. In bytes or with
+    /// K, M or G [default: 1G]
+    #[arg(long, value_name = "SIZE")]
+    pub(super) record_limit: Option<Size>,
+
     /// Time limit for ending all connections after SIGTERM or SIGINT, as 10s or 500ms [default:
     /// 10s]
     #[arg(long, value_name = "TIME")]
@@ -163,6 +192,11 @@ pub(crate) struct ConfigLayer {
     /// traffic of every client and the targets of the routes to anyone who can reach the HTTP port
     #[arg(long)]
     pub(super) no_api: bool,
+
+    /// Nobody may see what passes on a connection (/api/connections/ID/tap, echogate tap): without
+    /// this, users of this machine and the operator may
+    #[arg(long)]
+    pub(super) no_tap: bool,
 
     /// Time limit for the head of an HTTP request, a TLS handshake or a PROXY header [default: 10s]
     #[arg(long, value_name = "TIME")]

@@ -12,9 +12,9 @@ use echogate_proto::{
 
 use super::{
     Bind,
-    values::{SpecError, check_host, known_options, parse_endpoint},
+    values::{SpecError, check_host, known_options, parse_endpoint, parse_record},
 };
-use crate::service::Service;
+use crate::{connections::tap::Sides, service::Service};
 
 /// `SERVICE=URL`: a service on an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub(crate) struct ListenerSpec {
     pub(crate) at: ListenAddr,
     /// Whether each connection ends after the answer to one message.
     pub(crate) once: bool,
+    /// Whether connections are recorded: a listener has only the client's side.
+    pub(crate) record: Option<Sides>,
 }
 
 /// The endpoint of a listener.
@@ -94,7 +96,7 @@ pub(super) fn default_listeners() -> Vec<Bind<ListenerSpec>> {
     let ports = [(Service::Upper, 7007), (Service::Time, 7013), (Service::Chat, 7017)];
     let listeners = ports.into_iter().flat_map(|(service, port)| {
         loopback(port).map(|Bind { spec: at, required }| {
-            let spec = ListenerSpec { service, at: ListenAddr::Tcp(at), once: false };
+            let spec = ListenerSpec { service, at: ListenAddr::Tcp(at), once: false, record: None };
             Bind { spec, required }
         })
     });
@@ -127,10 +129,10 @@ impl ListenerSpec {
     fn at_url(service: Service, url: &str) -> Result<ListenerSpec, String> {
         let endpoint = parse_endpoint(url)?;
         let known: &[_] = match endpoint.address {
-            Address::Tcp(_) | Address::Tls(_) => &["once"],
-            Address::Unix(_) => &["mode", "once"],
-            Address::UnixGram(_) => &["mode"],
-            _ => &[],
+            Address::Tcp(_) | Address::Tls(_) => &["once", "record"],
+            Address::Unix(_) => &["mode", "once", "record"],
+            Address::UnixGram(_) => &["mode", "record"],
+            _ => &["record"],
         };
         known_options(&endpoint, known)?;
         let at = parse_address(&endpoint)?;
@@ -147,7 +149,8 @@ impl ListenerSpec {
         if once && service == Service::Operator {
             return Err(format!("{url}: once cannot be used with the service operator"));
         }
-        Ok(ListenerSpec { service, at, once })
+        let record = parse_record(&endpoint).map_err(|why| format!("{url}: {why}"))?;
+        Ok(ListenerSpec { service, at, once, record })
     }
 }
 

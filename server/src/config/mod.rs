@@ -9,7 +9,7 @@
 //!   `framing` and `headers` as its options, and `side` the kinds of its clients
 //! - `http_address`, `base_path`, `origin`, `values`: the other values; `secrets`, `tls`: token,
 //!   certificate, key
-//! - `proxies`: the proxies through which upstreams are connected to
+//! - `record`: recordings; `proxies`: the proxies through which upstreams are connected to
 //! - `activated`: sockets passed by a service manager
 
 mod activated;
@@ -27,6 +27,7 @@ mod listener;
 mod loops;
 mod origin;
 mod proxies;
+mod record;
 mod route;
 mod secrets;
 mod side;
@@ -72,6 +73,7 @@ use crate::{
         proxy::selection::Proxies,
         tls::server::ServerTls,
     },
+    recorder::RecorderSettings,
     service::{Service, chat::Token},
 };
 
@@ -108,6 +110,8 @@ pub(crate) struct Settings {
     pub(crate) forwarded_from: Vec<TrustedProxy>,
     /// The proxies through which upstreams are connected to.
     pub(crate) proxies: Proxies,
+    /// The recorder; None records nothing.
+    pub(crate) record: Option<RecorderSettings>,
     /// The time limit of a shutdown.
     pub(crate) drain: Duration,
     /// The largest accepted WebSocket message, in bytes.
@@ -119,6 +123,8 @@ pub(crate) struct Settings {
     pub(crate) max_per_address: Option<u32>,
     /// Whether `/api/*` is answered.
     pub(crate) api: bool,
+    /// Whether connections may be tapped.
+    pub(crate) tap: bool,
     /// The time limit of a request head, a TLS handshake or a PROXY header.
     pub(crate) header_timeout: Duration,
     /// The time for which an HTTP client may accept no byte of a response.
@@ -158,8 +164,9 @@ impl Settings {
     ///
     /// One line that names the setting and says what is wrong with it.
     pub(crate) fn load(sources: &Sources, activated: &ActivatedNames) -> Result<Settings, String> {
-        let Endpoints { http, base_path, listeners, routes, forwards } =
-            Endpoints::new(sources, activated)?;
+        let mut endpoints = Endpoints::new(sources, activated)?;
+        let record = record::load(sources, &mut endpoints)?;
+        let Endpoints { http, base_path, listeners, routes, forwards } = endpoints;
         let check_served = |service| {
             Endpoints::check_served(&listeners, targets(&routes, &forwards), service, activated)
         };
@@ -193,10 +200,12 @@ impl Settings {
             forwarded_from: sources.list(|layer| &layer.forwarded_from),
             drain: time(|layer| layer.drain).unwrap_or(seconds(10)),
             proxies,
+            record,
             max_message: max_message.map_or(16 << 20, |Size(bytes)| bytes),
             max_connections: count(|layer| layer.max_connections).unwrap_or(20_000),
             max_per_address: count(|layer| layer.max_per_address),
             api: sources.value(|layer| layer.no_api.then_some(())).is_none(),
+            tap: sources.value(|layer| layer.no_tap.then_some(())).is_none(),
             header_timeout: timeout(|layer| layer.header_timeout).unwrap_or(seconds(10)),
             write_timeout: timeout(|layer| layer.write_timeout).unwrap_or(seconds(30)),
             keep_alive_timeout: timeout(|layer| layer.keep_alive_timeout).unwrap_or(seconds(60)),
@@ -205,6 +214,11 @@ impl Settings {
             ping_interval: timeout(|layer| layer.ping_interval).unwrap_or(seconds(20)),
             ping_timeout: timeout(|layer| layer.ping_timeout).unwrap_or(seconds(20)),
         })
+    }
+
+    /// One line for the recorder, if there is one.
+    pub(crate) fn record_line(&self) -> Option<String> {
+        self.record.as_ref().map(|record| format!("record     {record}"))
     }
 
     /// One line for each upstream that is connected to through a proxy.

@@ -18,9 +18,10 @@ use super::{
     headers::{parse_headers, parse_names},
     secrets::warn_of_access,
     side::SideKind,
-    values::{Count, check_host, known_options},
+    values::{Count, check_host, known_options, parse_record},
 };
 use crate::{
+    connections::tap::Sides,
     net::{
         proxy::selection::Scheme,
         proxy_protocol,
@@ -46,6 +47,8 @@ pub(crate) struct TargetSpec {
     pub(crate) max: Option<u32>,
     /// The version of the PROXY header that is sent to the upstream.
     pub(crate) proxy: Option<proxy_protocol::Version>,
+    /// The sides of the connections that are recorded.
+    pub(crate) record: Option<Sides>,
 }
 
 /// The endpoint to which a route or a forward leads.
@@ -165,6 +168,7 @@ impl TargetSpec {
             protocol: None,
             max: None,
             proxy: None,
+            record: None,
         }
     }
 
@@ -197,7 +201,8 @@ impl TargetSpec {
         }
         let max = endpoint.option("max").map(parse_max).transpose()?;
         let proxy = endpoint.option("proxy").map(str::parse).transpose()?;
-        Ok(TargetSpec { upstream, framing, framing_options, protocol, max, proxy })
+        let record = parse_record(&endpoint).map_err(in_url)?;
+        Ok(TargetSpec { upstream, framing, framing_options, protocol, max, proxy, record })
     }
 }
 
@@ -218,6 +223,7 @@ fn options(address: &Address, client: SideKind, upstream: SideKind) -> Vec<&'sta
         (Stream, Datagrams) | (Datagrams, Stream) => vec!["framing", "prefix", "max"],
         (WebSocket | Datagrams, Datagrams) => vec!["max"],
     };
+    known.push("record");
     match address {
         Address::Tls(_) | Address::Wss(..) => known.extend(["ca", "server-name", "cert", "key"]),
         Address::Service(_) => known.retain(|option| *option != "proxy"),

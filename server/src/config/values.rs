@@ -5,7 +5,7 @@ use std::{str::FromStr, time::Duration};
 use echogate_proto::endpoint::{Endpoint, EndpointError, HostPort};
 use jiff::tz::TimeZone;
 
-use crate::{net::authority::Host, text::escape::escape};
+use crate::{connections::tap::Sides, net::authority::Host, text::escape::escape};
 
 /// An error in `SERVICE=URL`, `PATH=URL` or `LISTEN=URL`.
 #[derive(Debug)]
@@ -42,6 +42,16 @@ pub(super) fn known_options(endpoint: &Endpoint, known: &[&str]) -> Result<(), S
         }
     }
     Ok(())
+}
+
+/// Parses the option `record` of an endpoint: the sides to be recorded.
+pub(super) fn parse_record(endpoint: &Endpoint) -> Result<Option<Sides>, String> {
+    match endpoint.option("record") {
+        None | Some("false") => Ok(None),
+        Some("" | "true" | "client") => Ok(Some(Sides::Client)),
+        Some("both") => Ok(Some(Sides::Both)),
+        Some(other) => Err(format!("record=\"{other}\": expected client or both")),
+    }
 }
 
 /// Parses `[HOST:]PORT`, where a port alone is one of this machine only.

@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::http::{HeaderMap, HeaderValue, header};
-use echogate_proto::ws::{HALF_CLOSE, Role};
+use echogate_proto::{
+    recording::Opened,
+    ws::{HALF_CLOSE, Role},
+};
 use futures_util::FutureExt;
 
 use super::{
@@ -25,6 +28,7 @@ use crate::{
         length_prefix::LengthPrefixed,
         proxy_protocol::ProxiedAddresses,
         stream::{Stream, Transport},
+        tapped::{TappedClient, TappedUpstream},
     },
     runtime::drain::Drain,
 };
@@ -66,6 +70,16 @@ pub(crate) async fn forward(
         gateway: gateway.if_any(),
     };
     let entry = context.registry.enter(info, Some(permit));
+    let protocol = upstream.protocol().map(str::to_owned);
+    if upstream.has_frames() {
+        entry.upstream_has_frames();
+    }
+    context.observe(&entry, forward.target.record, |opened| Opened {
+        local: destination.map(|at| at.to_string()),
+        upstream: Some(forward.target.upstream.to_string()),
+        protocol,
+        ..opened
+    });
     relay(&context, client, upstream, &forward.target, entry);
 }
 
@@ -85,17 +99,24 @@ fn relay(
     let (idle, prefix) = (config.idle_timeout, config.framing_options.prefix);
     match (client, upstream) {
         (ForwardClient::Stream(client), Stream(UpstreamStream::Datagrams(upstream))) => {
-            let client = LengthPrefixed::new(client, prefix);
-            in_runtime(context, streams::run(client, *upstream, idle, entry, drain));
+            let client = LengthPrefixed::new(TappedClient::new(client, &entry, b""), prefix);
+            let upstream = TappedUpstream::new(*upstream, &entry, b"");
+            in_runtime(context, streams::run(client, upstream, idle, entry, drain));
         }
         (ForwardClient::Stream(client), Stream(upstream)) => {
+            let client = TappedClient::new(client, &entry, b"");
+            let upstream = TappedUpstream::new(upstream, &entry, b"");
             let relay = streams::run(client, upstream, idle, entry, drain);
             context.spawn_on_loop(&context.bridges, relay);
         }
         (Session(client), Stream(UpstreamStream::Datagrams(upstream))) => {
-            in_runtime(context, streams::run(client, *upstream, idle, entry, drain));
+            let client = TappedClient::new(client, &entry, b"");
+            let upstream = TappedUpstream::new(*upstream, &entry, b"");
+            in_runtime(context, streams::run(client, upstream, idle, entry, drain));
         }
         (Session(client), Stream(upstream)) => {
+            let client = TappedClient::new(client, &entry, b"");
+            let upstream = TappedUpstream::new(upstream, &entry, b"");
             let upstream = LengthPrefixed::new(upstream, prefix);
             in_runtime(context, streams::run(client, upstream, idle, entry, drain));
         }
@@ -120,7 +141,9 @@ fn bridge_to<C: Transport>(
     let WebSocketStream { stream, early, protocol } = upstream;
     let half_close = protocol.as_deref() == Some(HALF_CLOSE);
     let negotiated = Negotiated { config, half_close };
-    bridge::run(Role::Client, stream, client, &early, negotiated, entry, drain)
+    let client = TappedClient::new(client, &entry, b"");
+    let upstream = TappedUpstream::new(stream, &entry, &early);
+    bridge::run(Role::Client, upstream, client, &early, negotiated, entry, drain)
 }
 
 fn in_runtime(context: &ServerContext, relay: impl Future + Send + 'static) {

@@ -1,7 +1,8 @@
 //! The gateway: WebSocket on one side, an upstream on the other.
 //!
 //! - [`upgrade`]: a GET request on a route becomes a WebSocket connection
-//! - [`handshake`]: the opening handshake (RFC 6455 section 4.2.1)
+//! - [`handshake`]: the opening handshake (RFC 6455 section 4.2.1); `heads`: its heads, for
+//!   observers
 //! - [`origin`]: the pages that may connect, and the hosts under which requests are answered
 //! - [`switching`]: the head of a 101 response as it is written
 //! - [`forward`]: a connection that is passed to an upstream
@@ -20,12 +21,15 @@ pub(crate) mod dial;
 pub(in crate::gateway) mod failure;
 pub(crate) mod forward;
 pub(crate) mod handshake;
+mod heads;
 pub(crate) mod in_memory;
 pub(crate) mod masking_key;
 pub(crate) mod origin;
 pub(crate) mod relay;
 pub(crate) mod streams;
 pub(crate) mod switching;
+#[cfg(test)]
+mod test_rig;
 pub(crate) mod upgrade;
 pub(crate) mod upstream;
 pub(crate) mod websocket;
@@ -42,6 +46,7 @@ use crate::{
     connections::{
         limits::RouteLimit,
         registry::{Kind, Peer},
+        tap::Sides,
     },
     net::{
         forwarded::Forwarded,
@@ -77,6 +82,8 @@ pub(crate) struct Target {
     pub(crate) protocol: Option<String>,
     /// The version of the PROXY header that precedes the connection to the upstream.
     pub(crate) proxy: Option<proxy_protocol::Version>,
+    /// The sides of the connections that are recorded.
+    pub(crate) record: Option<Sides>,
     /// The limit on connections.
     pub(crate) limit: RouteLimit,
     /// The configuration of the relay.

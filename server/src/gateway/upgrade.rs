@@ -10,7 +10,7 @@ use axum::{
     http::{Extensions, HeaderMap, HeaderName, Request, StatusCode, Uri, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use echogate_proto::{close::CloseCode, ws::Role};
+use echogate_proto::{close::CloseCode, recording::Opened, ws::Role};
 use hyper::upgrade::OnUpgrade;
 use serde::Deserialize;
 
@@ -18,6 +18,7 @@ use super::{
     Client, Reclaim, Route,
     dial::DialRequest,
     handshake::{Handshake, ProtocolChoice},
+    heads::Heads,
     origin,
     relay::messages::{self, ReadAhead},
     streams::{ClientStream, Http2Stream},
@@ -35,6 +36,7 @@ use crate::{
     },
     context::ServerContext,
     gateway::{bridge, dial::DialError},
+    net::tapped::{TappedClient, TappedUpstream},
     text::escape::escape,
 };
 
@@ -111,10 +113,21 @@ pub(crate) async fn upgrade(
                 handshake.select(websocket.protocol.as_deref());
             }
             let (label, half_close) = (label(&request.uri), handshake.half_close());
-            let setup =
-                BridgeSetup { client, label, connection_permit, exemption, upstream, half_close };
+            let response = handshake.response();
+            let heads = context
+                .observes(route.target.record)
+                .then(|| Heads::new(&request, &response).into());
+            let setup = BridgeSetup {
+                client,
+                label,
+                connection_permit,
+                exemption,
+                upstream,
+                half_close,
+                heads,
+            };
             bridge_upgraded(&context, &route, upgrade, setup);
-            handshake.response()
+            response
         }
         Err(refused) => {
             request.extensions.insert(upgrade.on_upgrade);
@@ -280,6 +293,8 @@ struct BridgeSetup {
     exemption: Exemption,
     upstream: Connected,
     half_close: bool,
+    /// The heads of the handshake, if the connection may be observed.
+    heads: Option<Box<Heads>>,
 }
 
 /// Bridges the connection as soon as the 101 response is written.
@@ -292,8 +307,8 @@ fn bridge_upgraded(
     let (context, route) = (context.clone(), route.clone());
     context.bridges.tracker.clone().spawn(async move {
         let Some((stream, early)) = upgrade.finish().await else { return };
-        let BridgeSetup { client, label, connection_permit, exemption, upstream, half_close } =
-            setup;
+        let BridgeSetup { client, label, connection_permit, exemption, upstream, .. } = setup;
+        let (half_close, heads) = (setup.half_close, setup.heads);
         let gateway = GatewayInfo { label, upstream_from: upstream.local_addr() };
         let info = ConnectionInfo {
             kind: Kind::WebSocket,
@@ -302,7 +317,16 @@ fn bridge_upgraded(
             gateway: gateway.if_any(),
         };
         let entry = context.registry.enter(info, Some(connection_permit));
+        if upstream.has_frames() {
+            entry.upstream_has_frames();
+        }
         let is_http2 = matches!(stream, ClientStream::Http2(_));
+        context.observe(&entry, route.target.record, |opened| {
+            let opened = heads.into_iter().fold(opened, |opened, heads| heads.describe(opened));
+            let local = client.local.map(|at| at.to_string());
+            Opened { local, upstream: Some(route.target.upstream.to_string()), ..opened }
+        });
+        let stream = TappedClient::new(stream, &entry, &early);
         let has_datagrams = route.target.upstream.kind() == SideKind::Datagrams;
         let in_runtime = is_http2 || has_datagrams;
         let (config, drain) = (route.target.config.clone(), &context.bridges.drain);
@@ -312,11 +336,13 @@ fn bridge_upgraded(
             Connected::Stream(upstream) => {
                 let negotiated = bridge::Negotiated { config, half_close };
                 let role = Role::Server;
+                let upstream = TappedUpstream::new(upstream, &entry, b"");
                 let relay = bridge::run(role, stream, upstream, &early, negotiated, entry, drain);
                 spawn(&context, relay, exemption, in_runtime);
             }
             Connected::WebSocket(WebSocketStream { stream: upstream, early: behind, .. }) => {
                 let read_ahead = ReadAhead { client: &early, upstream: &behind };
+                let upstream = TappedUpstream::new(upstream, &entry, &behind);
                 let relay = messages::run(stream, upstream, read_ahead, config, entry, drain);
                 spawn(&context, relay, exemption, in_runtime);
             }

@@ -82,6 +82,19 @@ pub(crate) struct WebSocketStream {
 }
 
 impl Connected {
+    /// Whether there are frames of the WebSocket protocol on the connection.
+    pub(crate) fn has_frames(&self) -> bool {
+        matches!(self, Connected::WebSocket(_))
+    }
+
+    /// The subprotocol that a WebSocket server selected.
+    pub(crate) fn protocol(&self) -> Option<&str> {
+        match self {
+            Connected::Stream(_) => None,
+            Connected::WebSocket(websocket) => websocket.protocol.as_deref(),
+        }
+    }
+
     /// The local address, if this is a TCP connection.
     pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
         match self {

@@ -99,6 +99,36 @@ pub(super) async fn metrics(State(context): State<Arc<ServerContext>>) -> impl I
             dropped,
         ),
         (
+            "taps",
+            "gauge",
+            "Observers of connections (/api/connections/ID/tap).",
+            context.taps.in_use() as u64,
+        ),
+        (
+            "tap_lost_events_total",
+            "counter",
+            "Events that observers of connections lost because they were too slow.",
+            context.tap_budget.lost_events(),
+        ),
+        (
+            "recording",
+            "gauge",
+            "Whether connections are recorded (--record).",
+            context.recorder.is_recording().into(),
+        ),
+        (
+            "recorded_bytes_total",
+            "counter",
+            "Bytes of recordings.",
+            context.recorder.recorded_bytes(),
+        ),
+        (
+            "record_lost_events_total",
+            "counter",
+            "Events that are missing in recordings because their disk was too slow.",
+            context.recorder.lost_events(),
+        ),
+        (
             "log_lines_dropped_total",
             "counter",
             "Log lines that were dropped because standard error was not read.",

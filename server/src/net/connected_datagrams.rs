@@ -66,6 +66,12 @@ impl ConnectedSocket {
         }
     }
 
+    /// The local address and that of the peer, of a UDP socket.
+    pub(crate) fn ends(&self) -> [Option<SocketAddr>; 2] {
+        let ConnectedSocket::Udp(udp) = self else { return [None, None] };
+        [udp.socket.local_addr().ok(), udp.socket.peer_addr().ok()]
+    }
+
     /// Sends a datagram. Only the latest caller is woken.
     pub(crate) fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<()>> {
         match self {

@@ -3,7 +3,7 @@
 //! - [`listener`], [`datagram_socket`]: bound sockets of every family; [`connected_datagrams`]:
 //!   connected datagram sockets; [`datagram_upstream`]: one of them as an upstream; `packet_info`:
 //!   the local address of a datagram; [`socket_file`]: the files of Unix sockets; [`own_sockets`]: this server's datagram sockets
-//! - [`stream`]: byte streams of clients and upstreams; [`tls`]; [`length_prefix`]: the records of a
+//! - [`stream`]: byte streams of clients and upstreams; [`tapped`]: what observers see; [`tls`]; [`length_prefix`]: the records of a
 //!   byte stream
 //! - [`resolve`]: host names to addresses; [`happy_eyeballs`]: a TCP connection to one of a
 //!   host's addresses; [`proxy`]: one through a proxy
@@ -32,6 +32,7 @@ pub(crate) mod request_header;
 pub(crate) mod resolve;
 pub(crate) mod socket_file;
 pub(crate) mod stream;
+pub(crate) mod tapped;
 pub(crate) mod tls;
 pub(crate) mod websocket;
 

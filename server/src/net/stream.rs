@@ -3,6 +3,7 @@
 use std::{io, net::SocketAddr, time::Duration};
 
 use echogate_event_loop::{InFlight, StreamSocket};
+use echogate_proto::ws::scanner::FrameScanner;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
@@ -20,10 +21,15 @@ const UNSENT: u32 = 128 * 1024;
 pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin {
     /// Whether the connection is known to have failed, or the peer to have ended its side,
     /// although there may be bytes to read.
-    fn has_ended(&self) -> bool;
+    fn has_ended(&self) -> bool {
+        self.has_failed()
+    }
 
-    /// Whether the connection is known to have failed, although there may be bytes to read.
-    fn has_failed(&self) -> bool;
+    /// Whether the connection is known to have failed, although there may be bytes to read. False
+    /// where only a read or a write reports it.
+    fn has_failed(&self) -> bool {
+        false
+    }
 
     /// Whether a failure of the connection wakes the task that uses the stream. Where it does
     /// not, a flush reports it.
@@ -57,6 +63,12 @@ pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin {
     fn has_read_end(&self) -> bool {
         true
     }
+
+    /// Tells observers the `position` of the next read within the frames of the WebSocket protocol.
+    fn reads_at(&self, _position: impl FnOnce() -> FrameScanner) {}
+
+    /// Tells observers that the next write begins with a frame of the WebSocket protocol.
+    fn writes_a_frame(&self) {}
 }
 
 /// A stream over a socket. One type for all of them, so that code over streams is compiled once.
@@ -221,6 +233,12 @@ impl Stream {
     /// Those of getsockname(2); `Unsupported` for other sockets.
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket().local_addr()
+    }
+
+    /// The local address and that of the peer, of a TCP connection.
+    pub(crate) fn ends(&self) -> [Option<SocketAddr>; 2] {
+        let StreamSocket::Tcp(stream) = self.socket() else { return [None, None] };
+        [stream.local_addr().ok(), stream.peer_addr().ok()]
     }
 
     /// Waits for the first byte of a TCP connection; false if it ends or fails without one. True

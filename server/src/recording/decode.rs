@@ -31,6 +31,11 @@ struct FrameDirection {
 }
 
 impl RecordDecoder {
+    /// Whether there are frames in a direction of a connection.
+    pub(crate) fn has_frames(&self, connection: u64, place: Place) -> bool {
+        self.frames.contains_key(&(connection, place))
+    }
+
     /// Decodes an event, and calls `emit` with each event that it becomes: none while a frame header
     /// or a control frame is incomplete.
     pub(crate) fn decode(&mut self, record: WireRecord, mut emit: impl FnMut(Record)) {
@@ -57,8 +62,12 @@ impl RecordDecoder {
                 Some(direction) => direction.decode(place, &bytes, emit),
                 None => emit(data(place, DataKind::Bytes, None, &bytes)),
             },
+            WireEvent::Position(place, scanner) => {
+                let direction = FrameDirection { scanner: *scanner, control: Vec::new() };
+                self.frames.insert((connection, place), direction);
+            }
             WireEvent::Datagram(place, bytes) => {
-                emit(data(place, DataKind::Datagram, None, &bytes))
+                emit(data(place, DataKind::Datagram, None, &bytes));
             }
             WireEvent::EndOfInput(place) => emit(Event::EndOfInput(place)),
             WireEvent::Reset(place) => emit(Event::Reset(place)),
@@ -77,7 +86,11 @@ impl FrameDirection {
         while let Some(piece) = self.scanner.next(&mut bytes, &mut at) {
             let (payload, ends_frame) = (&bytes[piece.range.clone()], piece.ends_frame());
             match piece.header.opcode() {
-                Some(opcode) if opcode.is_control() && piece.header.len <= MAX_CONTROL as u64 => {
+                Some(opcode)
+                    if opcode.is_control()
+                        && piece.header.len <= MAX_CONTROL as u64
+                        && !piece.is_rest =>
+                {
                     self.control.extend(payload);
                     if ends_frame {
                         emit(control(place, opcode, &self.control));
@@ -85,7 +98,7 @@ impl FrameDirection {
                     }
                 }
                 opcode => {
-                    let frame = Some(frame(&piece));
+                    let frame = (!piece.is_rest).then(|| frame(&piece));
                     emit(data(place, kind(opcode), frame, payload));
                 }
             }
@@ -140,7 +153,10 @@ mod tests {
     use echogate_proto::{
         close::CloseCode,
         recording::Opened,
-        ws::frame::{close_frame, control_frame, masked_frame},
+        ws::{
+            Decoder,
+            frame::{close_frame, control_frame, masked_frame},
+        },
     };
 
     use super::*;
@@ -178,6 +194,43 @@ mod tests {
         );
         let single: Vec<&[u8]> = all.chunks(1).collect();
         assert_eq!(events(&single)[5..], whole[1..]);
+    }
+
+    /// The scanner of a decoder that has decoded `bytes`.
+    fn decoded_scanner(bytes: &[u8]) -> FrameScanner {
+        let (mut decoder, mut bytes, mut at) = (Decoder::new(100), bytes.to_vec(), 0);
+        while decoder.next(&mut bytes, &mut at).unwrap().is_some() {}
+        decoder.scanner()
+    }
+
+    #[test]
+    fn the_rest_of_a_frame_whose_header_was_not_observed_is_data_without_a_frame() {
+        let text = masked_frame(OpCode::Text, b"hello, world", [1, 2, 3, 4]);
+        let next = masked_frame(OpCode::Ping, b"abc", [5, 6, 7, 8]);
+        let mut scanner = FrameScanner::default();
+        scanner.skip(&text[..9]);
+        assert!(!scanner.is_at_boundary());
+        for (scanner, has_frame) in [(scanner, true), (decoded_scanner(&text[..9]), false)] {
+            let mut decoder = RecordDecoder::default();
+            let mut events = Vec::new();
+            let rest = [&text[9..], &next].concat();
+            for event in [
+                WireEvent::Position(TO_SERVER, scanner.into()),
+                WireEvent::Bytes(TO_SERVER, rest.into()),
+            ] {
+                let record = WireRecord { time: 1, connection: 1, event };
+                decoder.decode(record, |record| events.push(record.event));
+            }
+            let frame = Frame { fin: true, opcode: 1, rsv: 0, masked: true, length: 12, offset: 3 };
+            let frame = has_frame.then_some(frame);
+            assert_eq!(
+                events,
+                [
+                    data(TO_SERVER, DataKind::Text, frame, b"lo, world"),
+                    control(TO_SERVER, OpCode::Ping, b"abc"),
+                ]
+            );
+        }
     }
 
     #[test]

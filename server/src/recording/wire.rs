@@ -7,7 +7,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use echogate_proto::recording::{Lost, Opened, Place};
+use echogate_proto::{
+    recording::{Lost, Opened, Place},
+    ws::scanner::FrameScanner,
+};
 
 /// An event with its time and its connection.
 #[derive(Clone, Debug)]
@@ -27,6 +30,9 @@ pub(crate) enum WireEvent {
     Opened(Arc<Opened>),
     /// Bytes of a stream that were read, or that the system accepted for sending.
     Bytes(Place, Bytes),
+    /// The position of the next bytes within the frames of a direction, where the bytes before
+    /// were not observed: the scanner to continue with.
+    Position(Place, Box<FrameScanner>),
     /// A datagram.
     Datagram(Place, Bytes),
     /// The end of one direction.

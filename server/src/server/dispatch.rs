@@ -3,6 +3,7 @@
 
 use std::{future::poll_fn, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
+use echogate_proto::recording::Opened;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
@@ -26,6 +27,7 @@ use crate::{
     net::{
         datagram_socket::Sender,
         stream::{Stream, Transport},
+        tapped::TappedClient,
         tls::AppProtocol,
     },
     service::connection,
@@ -148,6 +150,9 @@ fn spawn_service(
     let idle = permit.as_ref().and(context.settings.idle_timeout);
     let entry = context.registry.enter(info, permit);
     let group = &context.services;
+    let local = || stream.local_addr().ok().map(|at| at.to_string());
+    context.observe(&entry, service.record, |opened| Opened { local: local(), ..opened });
+    let stream = TappedClient::new(stream, &entry, b"");
     let connection = connection::serve(stream, session, entry, idle, &group.drain);
     context.spawn_on_loop(group, connection);
 }

@@ -73,8 +73,12 @@ impl Server {
         let token = settings.operator_token.clone().map_or_else(Token::random, Ok)?;
         let hub = Arc::new(Hub::new(token));
         let sockets = BoundSockets::activated(activated)?.reconcile(&settings).await?;
-        let context = ServerContext::new(settings.clone())
+        let context = ServerContext::new(settings.clone(), hub.clone())
             .map_err(|e| format!("cannot start the event loops: {e}"))?;
+        context
+            .recorder
+            .apply(context.settings.record.as_ref())
+            .map_err(|e| format!("cannot start the recorder: {e}"))?;
         let first = Snapshot::new(settings, &sockets, &hub, &context)
             .map_err(|e| format!("cannot serve: {e}"))?;
         Ok(Server {
@@ -149,6 +153,7 @@ impl Server {
         context.shutting_down.cancel();
         drop(self.sockets);
         shutdown::end_connections(&context, &self.tasks, start).await;
+        context.recorder.end(shutdown::recording_limit(context.settings.drain, start)).await;
     }
 
     /// Serves the bound sockets that are not served yet.

@@ -51,6 +51,9 @@ impl Server {
         let backlog = (backlog != before.context.settings.backlog).then_some(backlog);
         sockets.apply_options(&self.sockets, backlog);
         self.sockets = sockets;
+        if let Err(e) = snapshot.context.recorder.apply(settings.record.as_ref()) {
+            tracing::warn!("SIGHUP: cannot start the recorder: {e}");
+        }
         snapshot.context.limits.set(settings.max_connections, settings.max_per_address);
         if let Some(token) = token {
             self.hub.set_token(token);

@@ -10,6 +10,7 @@
 //! | services, immediate | 0.9 | it ends after the answer that it is writing |
 //! | the rest, HTTP | 1 | whatever still runs may finish |
 //! | cut | + 200 ms | what is left is cut off, by a reset where bytes are owed |
+//! | recording | 1, and + 200 ms at least | what is queued for the recorder is written |
 //!
 //! The numbers are parts of `--drain`, counted from the signal. Bridges end before services,
 //! because the services answer what the bridges' clients have in flight.
@@ -70,6 +71,12 @@ pub(super) async fn end_connections(
     for entry in registry.entries() {
         entry.ended(&"cut off at the end of the shutdown (--drain)");
     }
+}
+
+/// The time in which the recorder has to write what is queued: what is left of `--drain`, which
+/// began at `start`, and at least [`CUT`].
+pub(super) fn recording_limit(drain: Duration, start: Instant) -> Duration {
+    drain.saturating_sub(start.elapsed()).max(CUT)
 }
 
 /// Ends the connections of a group: gracefully until `graceful`, the others at once until

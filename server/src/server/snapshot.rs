@@ -112,6 +112,7 @@ impl Snapshot {
                     target: service.name().into(),
                     kind,
                     once: bound.role.once,
+                    record: bound.role.record,
                 })),
                 Purpose::Forward(i) => {
                     let ForwardSpec { at, target: spec } = &settings.forwards[i];
@@ -149,6 +150,7 @@ impl Snapshot {
             sockets.iter().filter_map(|bound| bound.socket.datagrams()).collect();
         let mut lines = lines(sockets, &endpoints, &settings.base_path)?;
         lines.extend(settings.proxy_lines());
+        lines.extend(settings.record_line());
         lines.extend(reach_hint(sockets, &settings).map(str::to_owned));
         let context = Arc::new(before.with_settings(settings, endpoints));
         let site = Arc::new(Site::new(&context, &routes));
@@ -192,6 +194,7 @@ fn target_of(
         upstream,
         protocol: spec.protocol.clone(),
         proxy: spec.proxy,
+        record: spec.record,
         limit: limits.route(limited_as, spec.max),
         config: config.into(),
     }

@@ -1,6 +1,7 @@
 //! Third-party programs, unmodified, on both sides of the gateway. `.ci/third-party` installs them;
 //! tests without their programs are skipped, and fail in CI.
 //!
+//! - `captures`: tcpdump, whose capture of redis-cli is replayed
 //! - `forwards`: psql, redis-cli, scp, dig, nc and socat through forwards
 //! - `listen`: nc, socat, websocat and wscat, at the other end of `echogate listen`
 //! - `vnc`: Xtigervnc, and noVNC in the browser
@@ -11,8 +12,10 @@
 //! - `proxies`: tinyproxy, microsocks and `ssh -D`, between echogate and what it connects to
 //! - `ssh`: sshd, and scp through `echogate connect`
 //! - `websockets`: the Python package
+//! - `wireshark`: tshark, capinfos and editcap on recordings
 //! - `wscat`: the terminal client
 
+mod captures;
 mod forwards;
 mod listen;
 mod mqtt;
@@ -23,6 +26,7 @@ mod sockets;
 mod ssh;
 mod vnc;
 mod websockets;
+mod wireshark;
 mod wscat;
 
 use std::{

@@ -6,6 +6,7 @@ use super::{
     Kind, OpCode, Role, Violation,
     frame::{MAX_CONTROL, MAX_HEADER},
     mask,
+    scanner::{FrameScanner, RawHeader},
 };
 use crate::{close::CloseCode, utf8::Utf8Stream};
 
@@ -150,6 +151,18 @@ impl Decoder {
     /// Whether the bytes decoded so far end with a complete message.
     pub fn at_message_boundary(&self) -> bool {
         self.message.is_none() && self.frame.is_none()
+    }
+
+    /// A scanner that begins behind the bytes decoded so far.
+    pub fn scanner(&self) -> FrameScanner {
+        match &self.frame {
+            None => FrameScanner::behind(&self.header[..usize::from(self.header_len)]),
+            Some(frame) => FrameScanner::within(RawHeader {
+                first: u8::from(frame.fin) << 7 | frame.opcode.bits(),
+                key: (self.role == Role::Server).then_some(frame.key),
+                len: frame.left,
+            }),
+        }
     }
 
     /// Reads the header of the next frame, from `buf` alone or from `buf` and an earlier part.

@@ -2,7 +2,11 @@
 
 use std::ops::Range;
 
-use super::{OpCode, frame::MAX_HEADER, mask};
+use super::{
+    OpCode,
+    frame::{FrameHeader, MAX_HEADER},
+    mask,
+};
 
 /// A frame header as it was sent, valid or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +71,8 @@ pub struct Piece {
     pub offset: u64,
     /// The range of the payload in the scanned bytes, unmasked there.
     pub range: Range<usize>,
+    /// Whether the frame began before the scan: its length and the offset count from there.
+    pub is_rest: bool,
 }
 
 impl Piece {
@@ -93,9 +99,71 @@ pub struct FrameScanner {
     partial_len: usize,
     /// The current frame, and its payload bytes so far.
     frame: Option<(RawHeader, u64)>,
+    /// Whether the current frame began before the scan.
+    is_rest: bool,
 }
 
 impl FrameScanner {
+    /// A scanner that begins within the payload of a frame: `header` has the number of bytes left,
+    /// and the masking key of the next byte.
+    pub(super) fn within(header: RawHeader) -> FrameScanner {
+        FrameScanner { frame: Some((header, 0)), is_rest: true, ..FrameScanner::default() }
+    }
+
+    /// A scanner that begins behind a part of a frame header.
+    pub(super) fn behind(partial_header: &[u8]) -> FrameScanner {
+        let mut scanner = FrameScanner::default();
+        scanner.partial[..partial_header.len()].copy_from_slice(partial_header);
+        scanner.partial_len = partial_header.len();
+        scanner
+    }
+
+    /// Whether the scanned bytes end with a complete frame.
+    pub fn is_at_boundary(&self) -> bool {
+        self.frame.is_none() && self.partial_len == 0
+    }
+
+    /// The bytes with which a reader begins that has seen none before: the part of a header that has
+    /// passed, or the header of a frame with the rest of the payload, a continuation frame if it
+    /// is not a control frame.
+    pub fn prefix(&self) -> Vec<u8> {
+        let Some((header, offset)) = self.frame else {
+            return self.partial[..self.partial_len].to_vec();
+        };
+        let opcode = header.opcode().filter(|opcode| opcode.is_control());
+        let opcode = opcode.unwrap_or(OpCode::Continuation);
+        let rest = FrameHeader::new(opcode, header.fin(), header.len - offset);
+        match header.key {
+            None => rest.as_bytes().to_vec(),
+            Some(mut key) => {
+                key.rotate_left((offset % 4) as usize);
+                rest.masked(key).as_bytes().to_vec()
+            }
+        }
+    }
+
+    /// Scans `bytes` without regard to their payload.
+    pub fn skip(&mut self, bytes: &[u8]) {
+        let mut at = 0;
+        loop {
+            let (header, offset) = match self.frame.take() {
+                Some(frame) => frame,
+                None => match self.header(bytes, &mut at) {
+                    Some(header) => (header, 0),
+                    None => return,
+                },
+            };
+            let here = bytes.len() - at;
+            let left = usize::try_from(header.len - offset).unwrap_or(usize::MAX);
+            if left > here {
+                self.frame = Some((header, offset + here as u64));
+                return;
+            }
+            at += left;
+            self.is_rest = false;
+        }
+    }
+
     /// Scans `bytes` from `at`, which is set to the end of the piece: the next one, an empty one for
     /// a frame without payload; none if the bytes are used up.
     pub fn next(&mut self, bytes: &mut [u8], at: &mut usize) -> Option<Piece> {
@@ -114,13 +182,16 @@ impl FrameScanner {
             mask::apply(&mut bytes[range.clone()], &mut key);
         }
         *at = range.end;
-        let piece = Piece { header, offset, range };
-        if !piece.ends_frame() {
+        let piece = Piece { header, offset, range, is_rest: self.is_rest };
+        if piece.ends_frame() {
+            self.is_rest = false;
+        } else {
             self.frame = Some((header, offset + piece.range.len() as u64));
         }
         Some(piece)
     }
 
+    /// Reads the header of the next frame; none if it is incomplete.
     fn header(&mut self, bytes: &[u8], at: &mut usize) -> Option<RawHeader> {
         while let Some(byte) = bytes.get(*at) {
             self.partial[self.partial_len] = *byte;
@@ -185,6 +256,30 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic(bytes: Vec<u8>, cut in 0_usize..20) {
             frames(&bytes, &[cut.min(bytes.len())]);
+            FrameScanner::default().skip(&bytes);
+        }
+
+        #[test]
+        fn a_scan_that_skips_bytes_continues_as_one_that_does_not(
+            payloads in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..200), 1..6),
+            key: [u8; 4],
+            cut: proptest::sample::Index,
+        ) {
+            let frames = payloads.iter().map(|payload| masked_frame(OpCode::Text, payload, key));
+            let bytes: Vec<u8> = frames.flatten().collect();
+            let (before, after) = bytes.split_at(cut.index(bytes.len()));
+            let [mut scanned, mut skipped] = [FrameScanner::default(), FrameScanner::default()];
+            let (mut copy, mut at) = (before.to_vec(), 0);
+            while scanned.next(&mut copy, &mut at).is_some() {}
+            skipped.skip(before);
+            let rest = |mut scanner: FrameScanner| {
+                let (mut copy, mut at) = (after.to_vec(), 0);
+                let pieces = std::iter::from_fn(|| scanner.next(&mut copy, &mut at));
+                (pieces.collect::<Vec<_>>(), copy)
+            };
+            let pieces = rest(scanned);
+            prop_assert_eq!(&rest(skipped).1, &pieces.1);
+            prop_assert_eq!(pieces.0.iter().filter(|piece| piece.ends_frame()).count() > 0, true);
         }
     }
 }

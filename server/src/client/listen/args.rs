@@ -129,6 +129,7 @@ impl ListenArgs {
                     path: path.clone(),
                     allowed_origins: self.allow_origin.clone(),
                     binary: self.session.binary,
+                    protocol: None,
                 };
                 (ListenAddr::Tcp(at.clone()), Protocol::WebSocket(rules))
             }
@@ -151,6 +152,7 @@ impl ListenArgs {
             crlf: self.session.crlf,
             verbose: self.session.verbose,
             reset_when_cut: true,
+            recording: None,
         };
         Ok(ListenerSettings { address: address.clone(), at, tls, protocol, options })
     }

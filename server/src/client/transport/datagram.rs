@@ -10,10 +10,15 @@ use std::{
 };
 
 use bytes::Bytes;
+use echogate_proto::recording::{Opened, Place};
 use tokio::{io::ReadBuf, sync::Notify, time::timeout};
 
 use super::{CHUNK, Received, send_window::SendWindow};
-use crate::net::connected_datagrams::{ConnectedSocket, MAX_UDP};
+use crate::{
+    client::recording::{RecordedConnection, TO_CLIENT, TO_SERVER},
+    net::connected_datagrams::{ConnectedSocket, MAX_UDP},
+    recording::wire::WireEvent,
+};
 
 /// Unanswered datagrams at most. A Unix socket queues 10 by default on Linux, and the server's
 /// replies are lost if they find the queue full.
@@ -35,6 +40,7 @@ struct Shared {
     /// The error of the sender. The system reports an error once, to either half.
     send_error: RefCell<Option<io::Error>>,
     send_failed: Notify,
+    recorded: RefCell<Option<RecordedConnection>>,
 }
 
 /// The sending half.
@@ -57,11 +63,16 @@ pub(in crate::client) struct DatagramReceiver {
 pub(super) fn split(
     socket: ConnectedSocket,
     silence: Duration,
+    recorded: Option<(RecordedConnection, Opened)>,
 ) -> (DatagramSender, DatagramReceiver) {
     let window = match socket {
         ConnectedSocket::Udp(_) => WINDOW_UDP,
         ConnectedSocket::Unix { .. } => WINDOW_UNIX,
     };
+    let recorded = recorded.map(|(mut connection, opened)| {
+        connection.add(WireEvent::Opened(opened.into()));
+        connection
+    });
     let shared = Rc::new(Shared {
         socket,
         received: Notify::new(),
@@ -69,9 +80,18 @@ pub(super) fn split(
         receiving: Cell::new(false),
         send_error: RefCell::default(),
         send_failed: Notify::new(),
+        recorded: recorded.into(),
     });
     let sender = DatagramSender { shared: shared.clone(), silence };
     (sender, DatagramReceiver { shared, buffer: vec![0; RECEIVE_BUFFER].into() })
+}
+
+impl Shared {
+    fn record(&self, place: Place, bytes: &[u8]) {
+        if let Some(connection) = &mut *self.recorded.borrow_mut() {
+            connection.add(WireEvent::Datagram(place, Bytes::copy_from_slice(bytes)));
+        }
+    }
 }
 
 impl DatagramSender {
@@ -96,6 +116,9 @@ impl DatagramSender {
     pub(super) async fn send(&self, bytes: &[u8]) -> io::Result<()> {
         self.shared.window.borrow_mut().sent(bytes.len());
         let sent = poll_fn(|cx| self.shared.socket.poll_send(cx, bytes)).await;
+        if sent.is_ok() {
+            self.shared.record(TO_SERVER, bytes);
+        }
         sent.map_err(|error| {
             *self.shared.send_error.borrow_mut() = Some(error);
             self.shared.send_failed.notify_one();
@@ -107,7 +130,8 @@ impl DatagramSender {
 
 impl DatagramReceiver {
     pub(super) async fn receive(&mut self) -> io::Result<Received> {
-        let Shared { socket, received, window, receiving, send_error, send_failed } = &*self.shared;
+        let Shared { socket, received, window, receiving, send_error, send_failed, .. } =
+            &*self.shared;
         let failure = async {
             loop {
                 send_failed.notified().await;
@@ -124,6 +148,7 @@ impl DatagramReceiver {
             error = failure => return Err(error),
         }
         receiving.set(false);
+        self.shared.record(TO_CLIENT, buffer.filled());
         window.borrow_mut().received();
         received.notify_one();
         Ok(Received::Message(Bytes::copy_from_slice(buffer.filled())))

@@ -2,11 +2,12 @@
 //!
 //! - `stream`: byte streams (TCP, TLS, Unix sockets)
 //! - `websocket`: WebSocket messages; `handshake`: the opening handshake before them; `trace`: both
-//!   for `--verbose`
+//!   for `--verbose`; `recorded`: all of it for `--record`
 //! - `datagram`: UDP and Unix datagrams; `send_window`: the limit of unanswered datagrams
 
 mod datagram;
 pub(super) mod handshake;
+mod recorded;
 mod send_window;
 pub(super) mod stream;
 mod trace;
@@ -20,18 +21,20 @@ use std::{
 };
 
 use bytes::Bytes;
-use echogate_proto::{close::CloseCode, ws::HALF_CLOSE};
+use echogate_proto::{close::CloseCode, recording::Opened, ws::HALF_CLOSE};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub(super) use self::websocket::MessageFormat;
 use self::{
     datagram::{DatagramReceiver, DatagramSender},
+    recorded::Recorded,
     stream::{StreamReceiver, StreamSender},
     trace::Traced,
     websocket::{WebSocketReceiver, WebSocketSender},
 };
 use super::{
     dial,
+    recording::{RecordedConnection, Recording},
     target::{Target, Upgrade},
 };
 use crate::net::{connected_datagrams::ConnectedSocket, stream::Stream};
@@ -61,7 +64,7 @@ impl Display for PeerRole {
 }
 
 /// The options of a connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct TransportOptions {
     /// Before the peer is sent more datagrams than it may be able to buffer, its replies are awaited
     /// until nothing has come for this time.
@@ -73,12 +76,26 @@ pub(super) struct TransportOptions {
     /// A TCP connection is reset if this process ends before [`Sender::finish`] or
     /// [`Sender::set_complete`], so that the peer does not take a part of the input for all of it.
     pub(super) reset_when_cut: bool,
+    /// The recording of the connection.
+    pub(super) recording: Option<Recording>,
 }
 
 impl TransportOptions {
     /// The stream below a WebSocket.
-    pub(super) fn traced(self, stream: Stream, peer_role: PeerRole) -> Box<dyn ByteStream> {
+    pub(super) fn traced(
+        &self,
+        stream: impl ByteStream + 'static,
+        peer_role: PeerRole,
+    ) -> Box<dyn ByteStream> {
         if self.verbose { Box::new(Traced::new(stream, peer_role)) } else { Box::new(stream) }
+    }
+
+    /// A connection that is to be recorded, and what is known of it.
+    fn recorded(&self, ends: [Option<SocketAddr>; 2]) -> Option<(RecordedConnection, Opened)> {
+        let connection = self.recording.as_ref()?.connection();
+        let [peer, local] = ends.map(|address| address.map(|address| address.to_string()));
+        let opened = Opened { peer, local, ..connection.opened() };
+        Some((connection, opened))
     }
 }
 
@@ -137,7 +154,10 @@ pub(super) struct End {
 
 impl Connection {
     /// Connects to `target`.
-    pub(super) async fn open(target: &Target, options: TransportOptions) -> io::Result<Connection> {
+    pub(super) async fn open(
+        target: &Target,
+        options: &TransportOptions,
+    ) -> io::Result<Connection> {
         match target {
             Target::Tcp(_) | Target::Tls(..) | Target::Unix(_) => {
                 Ok(Connection::of_stream(dial::stream(target).await?, PeerRole::Server, options))
@@ -154,11 +174,17 @@ impl Connection {
 
     async fn open_websocket(
         upgrade: &Upgrade,
-        options: TransportOptions,
+        options: &TransportOptions,
     ) -> io::Result<Connection> {
         let stream = dial::host(&upgrade.to, upgrade.trust.as_ref()).await?;
         let local = stream.local_addr().ok();
-        let mut stream = options.traced(stream, PeerRole::Server);
+        let mut stream = match options.recorded(stream.ends()) {
+            Some((connection, opened)) => {
+                let recorded = Recorded::websocket(stream, connection, opened);
+                options.traced(recorded, PeerRole::Server)
+            }
+            None => options.traced(stream, PeerRole::Server),
+        };
         let agreed = handshake::open(&mut stream, upgrade).await?;
         let half_close = agreed.protocol.as_deref() == Some(HALF_CLOSE);
         if let Some(protocol) = agreed.protocol.filter(|_| upgrade.half_close && !half_close) {
@@ -189,11 +215,15 @@ impl Connection {
     pub(super) fn of_stream(
         stream: Stream,
         peer_role: PeerRole,
-        options: TransportOptions,
+        options: &TransportOptions,
     ) -> Connection {
         let local = stream.local_addr().ok();
         let guard = options.reset_when_cut.then(|| stream.reset_guard()).flatten();
-        let (sender, receiver) = stream::split(Box::new(stream), peer_role);
+        let stream: Box<dyn ByteStream> = match options.recorded(stream.ends()) {
+            Some((connection, opened)) => Box::new(Recorded::bytes(stream, connection, opened)),
+            None => Box::new(stream),
+        };
+        let (sender, receiver) = stream::split(stream, peer_role);
         let sender = Sender::Stream(sender.with_crlf(options.crlf).with_guard(guard));
         Connection { sender, receiver: Receiver::Stream(receiver), peer_role, local, peer: None }
     }
@@ -202,9 +232,10 @@ impl Connection {
     pub(super) fn of_datagrams(
         socket: ConnectedSocket,
         peer_role: PeerRole,
-        options: TransportOptions,
+        options: &TransportOptions,
     ) -> Connection {
-        let (sender, receiver) = datagram::split(socket, options.silence);
+        let recorded = options.recorded(socket.ends());
+        let (sender, receiver) = datagram::split(socket, options.silence, recorded);
         let (sender, receiver) = (Sender::Datagram(sender), Receiver::Datagram(receiver));
         Connection { sender, receiver, peer_role, local: None, peer: None }
     }

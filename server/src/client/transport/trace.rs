@@ -6,17 +6,20 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use echogate_proto::{close::CloseCode, ws::OpCode};
+use echogate_proto::{
+    close::CloseCode,
+    ws::{OpCode, scanner::RawHeader},
+};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::PeerRole;
-use crate::{client::verbose, text::escape};
+use crate::{
+    client::verbose,
+    text::{escape, secrets},
+};
 
 /// The longest head that is shown.
 const MAX_HEAD: usize = 64 * 1024;
-
-/// The header fields whose values are secrets.
-const SECRETS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "set-cookie"];
 
 /// A stream whose heads and frames are shown as they pass.
 #[derive(Debug)]
@@ -152,14 +155,12 @@ impl Sender {
 }
 
 /// The lines of a head, without the values that are secrets.
-fn head_lines(head: &[u8]) -> impl Iterator<Item = String> {
+pub(super) fn head_lines(head: &[u8]) -> impl Iterator<Item = String> {
     let lines = head.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
     lines.map(|line| {
         let line = escape::bytes(line.trim_ascii());
         match line.split_once(':') {
-            Some((name, _)) if SECRETS.contains(&&*name.to_ascii_lowercase()) => {
-                format!("{name}: ***")
-            }
+            Some((name, _)) if secrets::is_secret(name) => format!("{name}: ***"),
             _ => line,
         }
     })
@@ -179,28 +180,14 @@ struct Frame<'a> {
 impl Frame<'_> {
     /// Parses a header, with the payload of a control frame behind it; none if it is incomplete.
     fn parse(bytes: &[u8]) -> Option<Frame<'_>> {
-        let [first, second, rest @ ..] = bytes else { return None };
-        let (length, rest) = match second & 0x7f {
-            126 => {
-                let (digits, rest) = rest.split_first_chunk()?;
-                (u64::from(u16::from_be_bytes(*digits)), rest)
-            }
-            127 => {
-                let (digits, rest) = rest.split_first_chunk()?;
-                (u64::from_be_bytes(*digits), rest)
-            }
-            length => (u64::from(length), rest),
-        };
-        let (key, rest) = match second & 0x80 {
-            0 => ([0; 4], rest),
-            _ => rest.split_first_chunk().map(|(key, rest)| (*key, rest))?,
-        };
+        let (RawHeader { first, key, len: length }, header_len) = RawHeader::parse(bytes)?;
+        let (key, rest) = (key.unwrap_or_default(), &bytes[header_len..]);
         // A control frame with a longer payload is a violation.
         if first & 0x08 == 0 || length > 125 {
-            return Some(Frame { first: *first, length, left: length, key, control: &[] });
+            return Some(Frame { first, length, left: length, key, control: &[] });
         }
         let complete = rest.len() as u64 == length;
-        complete.then_some(Frame { first: *first, length, left: 0, key, control: rest })
+        complete.then_some(Frame { first, length, left: 0, key, control: rest })
     }
 
     fn payload(&self) -> Vec<u8> {

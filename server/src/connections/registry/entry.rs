@@ -4,15 +4,15 @@ use std::{
     fmt,
     ops::Deref,
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use echogate_proto::api::{Carried, Connection, Kind, Legs};
 
-use super::{Change, ConnectionInfo, GatewayInfo, Registry};
+use super::{Change, ConnectionInfo, GatewayInfo, Peer, Registry, tap::Tap};
 use crate::connections::limits::ConnectionPermit;
 
 /// The longest life of a connection that counts as a health check.
@@ -21,13 +21,25 @@ const HEALTH_CHECK_TIME: Duration = Duration::from_secs(5);
 /// A live connection. Its counters have one writer, the task of the connection.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    id: u64,
-    info: ConnectionInfo,
+    pub(super) id: u64,
+    kind: Kind,
+    /// The flags of tap.rs.
+    pub(super) flags: AtomicU8,
+    pub(super) peer: Peer,
+    target: Arc<str>,
+    pub(super) gateway: Option<Box<GatewayInfo>>,
     since: Instant,
     received: Counter,
     sent: Counter,
-    legs: Mutex<Option<Box<Legs>>>,
-    registry: Registry,
+    observed: Mutex<Option<Box<Observed>>>,
+    pub(super) registry: Registry,
+}
+
+/// The state that only an observed connection has, in one box.
+#[derive(Debug, Default)]
+pub(super) struct Observed {
+    legs: Option<Legs>,
+    pub(super) tap: Option<Tap>,
 }
 
 /// Payload of one direction.
@@ -60,12 +72,12 @@ impl Entry {
 
     /// The transport.
     pub(crate) fn kind(&self) -> Kind {
-        self.info.kind
+        self.kind
     }
 
     /// The name of the service or the path of the route.
     pub(crate) fn target(&self) -> &str {
-        &self.info.target
+        &self.target
     }
 
     /// Payload bytes in both directions so far.
@@ -96,7 +108,7 @@ impl Entry {
 
     /// Records the latency of the latest exchange.
     pub(crate) fn record_latency(&self, legs: Legs) {
-        *self.legs.lock().unwrap_or_else(PoisonError::into_inner) = Some(legs.into());
+        self.observed().get_or_insert_default().legs = Some(legs);
     }
 
     /// Removes the connection from the registry, writes its log line, and notifies subscribers.
@@ -111,7 +123,7 @@ impl Entry {
     }
 
     fn end(self: &Arc<Self>, end: &dyn fmt::Display, debug: bool) {
-        let ConnectionInfo { kind, peer, target, .. } = &self.info;
+        let Entry { kind, peer, target, .. } = &**self;
         macro_rules! log {
             ($level:ident) => {
                 tracing::$level!(
@@ -134,12 +146,13 @@ impl Entry {
         // Remove before notifying: a subscriber that starts in between sees neither a stale entry
         // nor the end of an unknown connection.
         self.registry.leave(self.id);
+        self.close_tap(end);
         self.registry.notify(|| Change::Closed(self.clone(), end.to_string().into()));
     }
 
     /// The connection as the API describes it.
     pub(crate) fn connection(&self) -> Connection {
-        let ConnectionInfo { kind, peer, target, gateway } = &self.info;
+        let Entry { kind, peer, target, gateway, .. } = self;
         let GatewayInfo { label, upstream_from } = gateway.as_deref().cloned().unwrap_or_default();
         let age = self.since.elapsed();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -163,8 +176,12 @@ impl Entry {
             bytes_sent: self.sent.bytes(),
             messages_received: self.received.messages.load(Ordering::Relaxed),
             messages_sent: self.sent.messages.load(Ordering::Relaxed),
-            legs: self.legs.lock().unwrap_or_else(PoisonError::into_inner).as_deref().copied(),
+            legs: self.observed().as_ref().and_then(|observed| observed.legs),
         }
+    }
+
+    pub(super) fn observed(&self) -> MutexGuard<'_, Option<Box<Observed>>> {
+        self.observed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -182,13 +199,18 @@ impl RegistryGuard {
         registry: Registry,
         permit: Option<ConnectionPermit>,
     ) -> RegistryGuard {
+        let ConnectionInfo { kind, peer, target, gateway } = info;
         let entry = Arc::new(Entry {
             id,
-            info,
+            kind,
+            flags: AtomicU8::default(),
+            peer,
+            target,
+            gateway,
             since: Instant::now(),
             received: Counter::default(),
             sent: Counter::default(),
-            legs: Mutex::default(),
+            observed: Mutex::default(),
             registry,
         });
         RegistryGuard { entry, _permit: permit }
@@ -206,5 +228,17 @@ impl Deref for RegistryGuard {
 impl Drop for RegistryGuard {
     fn drop(&mut self) {
         self.entry.registry.leave(self.entry.id);
+        self.entry.close_tap(&"cut off");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_small() {
+        // Together with the counts of its references it fits into an allocation of 160 bytes.
+        assert!(size_of::<Entry>() <= 160 - 2 * size_of::<usize>(), "{}", size_of::<Entry>());
     }
 }

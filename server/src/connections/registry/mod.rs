@@ -1,9 +1,11 @@
 //! The registry of live connections, for the API, the metrics and the log.
 //!
-//! - [`entry`]: one live connection; [`info`]: what is known of it when it is accepted
+//! - [`entry`]: one live connection; [`info`]: what is known of it when it is accepted; `tap`: its
+//!   observers
 
 mod entry;
 mod info;
+mod tap;
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +24,7 @@ pub(crate) use self::{
     entry::{Counter, Entry, RegistryGuard},
     info::{ConnectionInfo, GatewayInfo, Peer},
 };
-use crate::connections::limits::ConnectionPermit;
+use crate::connections::{limits::ConnectionPermit, tap::Histories};
 
 /// Changes that a subscriber may lag behind; after more it has to list all connections again.
 const MAX_LAG: usize = 1024;
@@ -37,6 +39,7 @@ struct Inner {
     live: Mutex<Live>,
     subscribers: AtomicUsize,
     changes: broadcast::Sender<Change>,
+    histories: Histories,
 }
 
 #[derive(Debug, Default)]
@@ -94,6 +97,16 @@ impl Registry {
     /// The live connections, oldest first.
     pub(crate) fn entries(&self) -> Vec<Arc<Entry>> {
         self.live().entries.values().cloned().collect()
+    }
+
+    /// The live connection with an identifier.
+    pub(crate) fn entry(&self, id: u64) -> Option<Arc<Entry>> {
+        self.live().entries.get(&id).cloned()
+    }
+
+    /// Whether a further connection may have a history.
+    pub(crate) fn has_room_for_history(&self) -> bool {
+        self.0.histories.has_room()
     }
 
     /// At most `most` live connections whose identifiers are greater than `id`, oldest first. The
@@ -160,6 +173,7 @@ impl Default for Registry {
             live: Mutex::default(),
             subscribers: AtomicUsize::new(0),
             changes: broadcast::Sender::new(MAX_LAG),
+            histories: Histories::default(),
         }))
     }
 }

@@ -82,6 +82,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
                 }
                 return false;
             }
+            self.ws.reads_at(|| self.decoder.scanner());
             let mut buf = ReadBuf::new(&mut scratch[HEADROOM..]);
             let read = Pin::new(&mut self.ws).poll_read(cx, &mut buf);
             let len = buf.filled().len();

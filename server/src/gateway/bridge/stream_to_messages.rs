@@ -85,7 +85,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
                 self.ws_not_writable();
                 return Poll::Ready(());
             }
-            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Ok(())) => self.ws.writes_a_frame(),
         }
         if let Some(reply) = self.partial_reply.as_mut().filter(|_| waiting > 0) {
             // The stream has not been read in the meantime.

@@ -6,9 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
+use echogate_proto::recording::Place;
+
 use crate::{
     connections::registry::{ConnectionInfo, Peer, Registry, RegistryGuard},
-    context::ListenerService,
+    context::{ListenerService, ServerContext},
 };
 
 /// The silence after which a flow has ended.
@@ -17,10 +20,16 @@ const FLOW_TIMEOUT: Duration = Duration::from_secs(30);
 /// Flows of one socket that are listed at most; the senders of others are answered as well.
 const MAX_FLOWS: usize = 1024;
 
-/// Recent senders, each with its registry entry and the time of its last datagram.
+/// Recent senders.
 pub(super) struct FlowTable {
     registry: Registry,
-    flows: HashMap<Peer, (RegistryGuard, Instant)>,
+    flows: HashMap<Peer, Flow>,
+}
+
+/// A recent sender: its registry entry and the time of its last datagram.
+pub(super) struct Flow {
+    entry: RegistryGuard,
+    last: Instant,
 }
 
 impl FlowTable {
@@ -28,50 +37,66 @@ impl FlowTable {
         FlowTable { registry, flows: HashMap::new() }
     }
 
-    /// Counts a datagram of `received` bytes, and its answer if that was sent.
-    pub(super) fn count(
-        &mut self,
-        service: &ListenerService,
-        peer: &Peer,
-        received: usize,
-        sent: Option<usize>,
-        now: Instant,
-    ) {
-        let is_full = self.flows.len() >= MAX_FLOWS;
-        let begin = || {
-            let (peer, target) = (peer.clone(), service.target.clone());
-            let info = ConnectionInfo { kind: service.kind, peer, target, gateway: None };
-            (self.registry.enter(info, None), now)
-        };
-        let (entry, last) = match self.flows.entry(peer.clone()) {
-            Entry::Occupied(mut flow) => {
-                if flow.get().0.target() != &*service.target {
-                    let (entry, _) = flow.insert(begin());
-                    entry.ended(&"the socket belongs to another service since a reload");
-                }
-                flow.into_mut()
-            }
-            Entry::Vacant(_) if is_full => return,
-            Entry::Vacant(new) => new.insert(begin()),
-        };
-        *last = now;
-        entry.received().add(received, 1);
-        if let Some(sent) = sent {
-            entry.sent().add(sent, 1);
+    /// The flow of a sender that is listed with this service.
+    pub(super) fn get(&mut self, service: &ListenerService, peer: &Peer) -> Option<&mut Flow> {
+        let Entry::Occupied(flow) = self.flows.entry(peer.clone()) else { return None };
+        if flow.get().entry.target() != &*service.target {
+            flow.remove().entry.ended(&"the socket belongs to another service since a reload");
+            return None;
         }
+        Some(flow.into_mut())
+    }
+
+    /// Lists a sender, unless there are too many.
+    pub(super) fn begin(
+        &mut self,
+        context: &ServerContext,
+        service: &ListenerService,
+        peer: Peer,
+        now: Instant,
+    ) -> Option<&mut Flow> {
+        if self.flows.len() >= MAX_FLOWS {
+            return None;
+        }
+        let target = service.target.clone();
+        let info = ConnectionInfo { kind: service.kind, peer: peer.clone(), target, gateway: None };
+        let entry = self.registry.enter(info, None);
+        context.observe(&entry, service.record, |opened| opened);
+        Some(self.flows.entry(peer).insert_entry(Flow { entry, last: now }).into_mut())
     }
 
     /// Removes flows that have ended.
     pub(super) fn sweep(&mut self) {
-        let has_ended =
-            |_: &Peer, (_, last): &mut (RegistryGuard, Instant)| last.elapsed() >= FLOW_TIMEOUT;
-        for (_, (entry, _)) in self.flows.extract_if(has_ended) {
-            entry.ended(&format_args!("no datagram for {FLOW_TIMEOUT:?}"));
+        let has_ended = |_: &Peer, flow: &mut Flow| flow.last.elapsed() >= FLOW_TIMEOUT;
+        for (_, flow) in self.flows.extract_if(has_ended) {
+            flow.entry.ended(&format_args!("no datagram for {FLOW_TIMEOUT:?}"));
         }
     }
 
     /// Removes all flows.
     pub(super) fn end_all(self, why: &dyn Display) {
-        self.flows.into_values().for_each(|(entry, _)| entry.ended(why));
+        self.flows.into_values().for_each(|flow| flow.entry.ended(why));
+    }
+}
+
+impl Flow {
+    /// Whether somebody observes the flow.
+    pub(super) fn is_tapped(&self) -> bool {
+        self.entry.is_tapped()
+    }
+
+    /// Event for the observers: a datagram was received, or one was sent.
+    pub(super) fn passed(&self, place: Place, datagram: &[u8]) {
+        let copy = || Bytes::copy_from_slice(datagram);
+        self.entry.passed(place, datagram.len(), true, copy);
+    }
+
+    /// Counts a datagram of `received` bytes, and its answer if that was sent.
+    pub(super) fn count(&mut self, received: usize, sent: Option<usize>, now: Instant) {
+        self.last = now;
+        self.entry.received().add(received, 1);
+        if let Some(sent) = sent {
+            self.entry.sent().add(sent, 1);
+        }
     }
 }

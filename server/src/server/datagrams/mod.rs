@@ -14,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use echogate_proto::recording::Side;
 use thiserror::Error;
 use tokio::time::{interval, sleep};
 use tokio_util::sync::CancellationToken;
@@ -27,7 +28,10 @@ use super::{
     snapshot::{Served, Snapshot},
 };
 use crate::{
-    connections::registry::Registry,
+    connections::{
+        registry::Registry,
+        tap::{input, output},
+    },
     net::{
         datagram_socket::{DatagramSocket, Sender},
         own_sockets::OwnSockets,
@@ -143,9 +147,34 @@ impl Server {
                 return Err(Dropped::Loop);
             }
         }
+        let peer = from.peer();
+        let flow = self.flows.get(service, &peer);
+        let mut received = None;
+        match &flow {
+            Some(flow) if flow.is_tapped() => flow.passed(input(Side::Client), &buffer[..len]),
+            // The answer takes the place of the datagram.
+            None if snapshot.context.observes(service.record) => {
+                received = Some(buffer[..len].to_vec())
+            }
+            _ => {}
+        }
         let answer = service.instance.answer(buffer, len).ok_or(Dropped::Service)?;
         let sent = self.socket.send(&buffer[..answer], from).await;
-        self.flows.count(service, &from.peer(), len, sent.is_ok().then_some(answer), now);
+        let flow = match flow {
+            Some(flow) => Some(flow),
+            None => self.flows.begin(&snapshot.context, service, peer, now),
+        };
+        if let Some(flow) = flow {
+            flow.count(len, sent.is_ok().then_some(answer), now);
+            if flow.is_tapped() {
+                if let Some(received) = received {
+                    flow.passed(input(Side::Client), &received);
+                }
+                if sent.is_ok() {
+                    flow.passed(output(Side::Client), &buffer[..answer]);
+                }
+            }
+        }
         sent?;
         self.returns.answered(watched, &buffer[..answer]);
         Ok(())

@@ -14,6 +14,7 @@ use self::{
 };
 use crate::{
     config::{Bind, ListenAddr, Settings},
+    connections::tap::Sides,
     service::Service,
     text::io_error,
 };
@@ -37,6 +38,9 @@ pub(crate) struct SocketRole {
     pub(crate) tls: bool,
     /// Each connection ends after the answer to its first message.
     pub(crate) once: bool,
+    /// The sides of its connections that are recorded; of HTTP and of forwards, their routes and
+    /// targets say it.
+    pub(crate) record: Option<Sides>,
 }
 
 impl SocketRole {
@@ -105,7 +109,11 @@ impl BoundSockets {
             .map_err(|e| format!("cannot use the passed sockets: {}", io_error::describe(&e)))?;
         let bound = |(service, socket): (Option<Service>, Socket)| {
             let purpose = service.map_or(Purpose::Http, Purpose::Service);
-            BoundSocket::new(socket, SocketRole { purpose, tls: false, once: false }, None)
+            BoundSocket::new(
+                socket,
+                SocketRole { purpose, tls: false, once: false, record: None },
+                None,
+            )
         };
         Ok(BoundSockets(sockets.into_iter().map(bound).collect()))
     }
@@ -122,20 +130,25 @@ impl BoundSockets {
         for bound in reconcile.iter_mut().filter(|bound| bound.role.purpose == Purpose::Http) {
             bound.role.tls = settings.tls.is_some() && bound.socket.tcp().is_some();
         }
+        let records_all = settings.record.as_ref().is_some_and(|record| record.records_all);
+        for bound in &mut reconcile {
+            bound.role.record = records_all.then_some(Sides::Client);
+        }
         let listeners = settings.listeners.iter().map(|Bind { spec, required }| {
             let within = matches!(spec.at, ListenAddr::Tls(_));
             let purpose = Purpose::Service(spec.service);
-            let role = SocketRole { purpose, tls: within, once: spec.once };
+            let role = SocketRole { purpose, tls: within, once: spec.once, record: spec.record };
             (spec.at.clone(), role, spec.to_string(), *required)
         });
         let forwards = settings.forwards.iter().enumerate().map(|(i, spec)| {
             let within = matches!(spec.at, ListenAddr::Tls(_));
-            let role = SocketRole { purpose: Purpose::Forward(i), tls: within, once: false };
+            let role =
+                SocketRole { purpose: Purpose::Forward(i), tls: within, once: false, record: None };
             (spec.at.clone(), role, spec.at.to_string(), true)
         });
         let http = settings.http.iter().map(|Bind { spec, required }| {
             let tls = matches!(spec, ListenAddr::Tls(_));
-            let role = SocketRole { purpose: Purpose::Http, tls, once: false };
+            let role = SocketRole { purpose: Purpose::Http, tls, once: false, record: None };
             (spec.clone(), role, spec.http_url(), *required)
         });
         for (at, role, what, required) in listeners.chain(forwards).chain(http) {

@@ -13,7 +13,7 @@ async fn connected() -> (DatagramSender, DatagramReceiver, UdpSocket) {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     socket.connect(peer.local_addr().unwrap()).await.unwrap();
     peer.connect(socket.local_addr().unwrap()).await.unwrap();
-    let (sender, receiver) = split(ConnectedSocket::Udp(Udp::new(socket)), SILENCE);
+    let (sender, receiver) = split(ConnectedSocket::Udp(Udp::new(socket)), SILENCE, None);
     (sender, receiver, peer)
 }
 

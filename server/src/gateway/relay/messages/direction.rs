@@ -63,6 +63,7 @@ pub(super) fn relay<F: Transport, T: Transport>(
             }
             return false;
         }
+        from.stream.reads_at(|| from.decoder.scanner());
         let scratch = std::mem::take(&mut turn.scratch);
         let mut buf = ReadBuf::new(&mut scratch[HEADROOM..]);
         let read = Pin::new(&mut from.stream).poll_read(turn.cx, &mut buf);

@@ -149,6 +149,7 @@ impl<S: Transport> Side<S> {
             self.fail();
             return Poll::Ready(());
         }
+        self.stream.writes_a_frame();
         self.send_control(cx);
         if !self.backlog.is_empty() {
             return Poll::Pending;

@@ -1,0 +1,166 @@
+//! `connect --record`: the connections of a session in a file.
+
+use std::{
+    fs::OpenOptions,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use echogate_proto::{
+    api::Kind,
+    recording::{Direction, Opened, Place, Side},
+};
+use tokio::time::sleep;
+
+use super::{
+    target::{Target, TransportKind},
+    verbose,
+};
+use crate::{
+    recording::{
+        file::{Format, RecordingFile},
+        wire::{WireEvent, WireRecord, now},
+    },
+    text::io_error::describe,
+};
+
+/// The bytes that are written at once.
+const CHUNK: usize = 256 * 1024;
+
+/// The interval at which fewer bytes are written.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// A recording of all connections of the process. Clones are the same.
+#[derive(Clone, Debug)]
+pub(super) struct Recording(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    path: PathBuf,
+    /// The target, as a URL without credentials.
+    url: String,
+    kind: Kind,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// The file; none after a failure.
+    file: Option<RecordingFile>,
+    connections: u64,
+}
+
+impl Recording {
+    /// Begins a recording of connections to `target`, and writes it from time to time.
+    ///
+    /// # Errors
+    ///
+    /// One line that names the file.
+    pub(super) fn start(path: &Path, target: &Target, url: &str) -> Result<Recording, String> {
+        let format = Format::of_file(path).map_err(|why| format!("--record {why}"))?;
+        let name = path.display();
+        if format == Format::Har && target.kind() != TransportKind::WebSocket {
+            return Err(format!(
+                "--record {name}: HAR has WebSocket connections only: use .pcapng or .jsonl"
+            ));
+        }
+        let file =
+            RecordingFile::open(path, format, OpenOptions::new().create(true).truncate(true));
+        let mut file = file.map_err(|e| format!("--record {name}: {}", describe(&e)))?;
+        file.flush().map_err(|e| format!("--record {name}: {}", describe(&e)))?;
+        let kind = match target {
+            Target::Tcp(_) => Kind::Tcp,
+            Target::Tls(..) => Kind::Tls,
+            Target::Unix(_) => Kind::Unix,
+            Target::Udp(..) => Kind::Udp,
+            Target::UnixGram(_) => Kind::UnixGram,
+            Target::WebSocket(_) => Kind::WebSocket,
+        };
+        let state = Mutex::new(State { file: Some(file), connections: 0 });
+        let path = path.to_owned();
+        let recording = Recording(Arc::new(Inner { path, url: url.to_owned(), kind, state }));
+        let in_background = recording.clone();
+        tokio::spawn(async move {
+            loop {
+                sleep(INTERVAL).await;
+                in_background.flush();
+            }
+        });
+        Ok(recording)
+    }
+
+    /// A further connection. Its first event is to be added.
+    pub(super) fn connection(&self) -> RecordedConnection {
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.connections += 1;
+        let number = state.connections;
+        RecordedConnection { recording: self.clone(), number, ended_by: None }
+    }
+
+    /// Writes what is pending.
+    pub(super) fn flush(&self) {
+        self.write(0, |_| {});
+    }
+
+    /// Adds events, and writes if at least so many bytes are pending then. After a failure nothing
+    /// is recorded any more.
+    fn write(&self, pending: usize, add: impl FnOnce(&mut RecordingFile)) {
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(file) = &mut state.file else { return };
+        add(file);
+        if file.pending() >= pending
+            && let Err(e) = file.flush()
+        {
+            state.file = None;
+            drop(state);
+            let path = self.0.path.display();
+            verbose::show(&format!(
+                "echogate: warning: the recording has ended: {path}: {}",
+                describe(&e)
+            ));
+        }
+    }
+}
+
+/// A connection that is recorded.
+#[derive(Debug)]
+pub(super) struct RecordedConnection {
+    recording: Recording,
+    number: u64,
+    /// The description of a failure, or of the first end.
+    ended_by: Option<&'static str>,
+}
+
+impl RecordedConnection {
+    /// The description of the connection, with no more than what the target says.
+    pub(super) fn opened(&self) -> Opened {
+        let Inner { kind, url, .. } = &*self.recording.0;
+        Opened { kind: Some(*kind), target: url.clone(), ..Opened::default() }
+    }
+
+    /// Adds an event.
+    pub(super) fn add(&mut self, event: WireEvent) {
+        self.ended_by = match &event {
+            WireEvent::Reset(_) => Some("the connection failed"),
+            WireEvent::EndOfInput(TO_CLIENT) => self.ended_by.or(Some("closed by the server")),
+            WireEvent::EndOfInput(_) => self.ended_by.or(Some("closed by the client")),
+            _ => self.ended_by,
+        };
+        let record = WireRecord { time: now(), connection: self.number, event };
+        self.recording.write(CHUNK, |file| file.add(record));
+    }
+}
+
+impl Drop for RecordedConnection {
+    fn drop(&mut self) {
+        let reason = self.ended_by.unwrap_or("closed by the client");
+        self.add(WireEvent::Closed(reason.into()));
+    }
+}
+
+/// What the client sends.
+pub(super) const TO_SERVER: Place = Place { side: Side::Client, direction: Direction::ToServer };
+
+/// What it receives.
+pub(super) const TO_CLIENT: Place = Place { side: Side::Client, direction: Direction::ToClient };

@@ -1,0 +1,209 @@
+//! A stream that is recorded as it passes, from the end of an opening handshake on.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use echogate_proto::recording::Opened;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::trace::head_lines;
+use crate::{
+    client::recording::{RecordedConnection, TO_CLIENT, TO_SERVER},
+    recording::wire::WireEvent,
+};
+
+/// The longest head that is recorded.
+const MAX_HEAD: usize = 64 * 1024;
+
+/// A stream that is recorded.
+#[derive(Debug)]
+pub(super) struct Recorded<S> {
+    stream: S,
+    connection: RecordedConnection,
+    phase: Phase,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// The opening handshake of a WebSocket, as far as it has passed.
+    Opening(Box<Opening>),
+    /// The handshake was refused: the body of the response is not recorded.
+    Refused,
+    /// What passes is recorded.
+    Open,
+}
+
+#[derive(Debug)]
+struct Opening {
+    opened: Opened,
+    request: Vec<u8>,
+    response: Vec<u8>,
+}
+
+impl<S> Recorded<S> {
+    /// A recorded byte stream.
+    pub(super) fn bytes(stream: S, mut connection: RecordedConnection, opened: Opened) -> Self {
+        connection.add(WireEvent::Opened(opened.into()));
+        Recorded { stream, connection, phase: Phase::Open }
+    }
+
+    /// A recorded stream that begins with an opening handshake.
+    pub(super) fn websocket(stream: S, connection: RecordedConnection, opened: Opened) -> Self {
+        let opening = Opening { opened, request: Vec::new(), response: Vec::new() };
+        Recorded { stream, connection, phase: Phase::Opening(opening.into()) }
+    }
+
+    fn received(&mut self, mut bytes: &[u8]) {
+        if let Phase::Opening(opening) = &mut self.phase {
+            let (opened, rest) = match opening.received(bytes) {
+                Some((opened, rest)) => (opened, &bytes[rest..]),
+                None => return,
+            };
+            bytes = rest;
+            self.phase = if opened.client_has_frames { Phase::Open } else { Phase::Refused };
+            self.connection.add(WireEvent::Opened(opened.into()));
+        }
+        if matches!(self.phase, Phase::Open) && !bytes.is_empty() {
+            self.connection.add(WireEvent::Bytes(TO_CLIENT, Bytes::copy_from_slice(bytes)));
+        }
+    }
+
+    fn sent(&mut self, bytes: &[u8]) {
+        match &mut self.phase {
+            Phase::Opening(opening) => opening.request.extend(bytes),
+            Phase::Open if !bytes.is_empty() => {
+                self.connection.add(WireEvent::Bytes(TO_SERVER, Bytes::copy_from_slice(bytes)));
+            }
+            Phase::Refused | Phase::Open => {}
+        }
+    }
+
+    fn ended(&mut self, event: WireEvent) {
+        if matches!(self.phase, Phase::Open) {
+            self.connection.add(event);
+        }
+    }
+}
+
+impl Opening {
+    /// Takes what was received. With the end of the response, returns what is known of the
+    /// connection, and the number of bytes that belong to the response.
+    fn received(&mut self, bytes: &[u8]) -> Option<(Opened, usize)> {
+        for (i, byte) in bytes.iter().enumerate() {
+            self.response.push(*byte);
+            let is_head = self.response.ends_with(b"\r\n\r\n");
+            let status = self.response.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+            match status {
+                b"101" if is_head => return Some((self.opened(true), i + 1)),
+                [b'1', ..] if is_head => self.response.clear(),
+                _ if is_head || self.response.len() > MAX_HEAD => {
+                    return Some((self.opened(false), i + 1));
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// The connection with the heads of the handshake, without secrets.
+    fn opened(&self, client_has_frames: bool) -> Opened {
+        let head = |bytes| head_lines(bytes).map(|line| line + "\r\n").collect::<String>() + "\r\n";
+        let (request, response) = (head(&self.request), head(&self.response));
+        let protocol = response.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            let is_protocol = name.eq_ignore_ascii_case("sec-websocket-protocol");
+            is_protocol.then(|| value.trim().to_owned())
+        });
+        Opened {
+            client_has_frames,
+            protocol,
+            request: Some(request),
+            response: Some(response),
+            ..self.opened.clone()
+        }
+    }
+}
+
+impl<S> Drop for Recorded<S> {
+    fn drop(&mut self) {
+        if let Phase::Opening(opening) = &self.phase {
+            let opened = opening.opened(false);
+            self.connection.add(WireEvent::Opened(opened.into()));
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Recorded<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
+        match &read {
+            Ok(()) if buf.filled().len() > before => self.received(&buf.filled()[before..]),
+            Ok(()) if buf.remaining() > 0 => self.ended(WireEvent::EndOfInput(TO_CLIENT)),
+            Err(e) if e.kind() == io::ErrorKind::ConnectionReset => {
+                self.ended(WireEvent::Reset(TO_CLIENT));
+            }
+            _ => {}
+        }
+        Poll::Ready(read)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Recorded<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
+        self.sent(&buf[..written]);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+        self.ended(WireEvent::EndOfInput(TO_SERVER));
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_heads_of_a_handshake_are_known_without_secrets_and_frames_follow_them() {
+        let request = b"GET / HTTP/1.1\r\nCookie: a=b\r\n\r\n".to_vec();
+        let response = b"HTTP/1.1 103 Hints\r\n\r\nHTTP/1.1 101 Switching\r\n\
+            Sec-WebSocket-Protocol: mqtt\r\n\r\n\x81\0";
+        let opening = || Opening {
+            opened: Opened::default(),
+            request: request.clone(),
+            response: Vec::new(),
+        };
+        for size in [1, response.len()] {
+            let mut opening = opening();
+            let mut found = response.chunks(size).filter_map(|piece| opening.received(piece));
+            let (opened, _) = found.next().unwrap();
+            assert!(opened.client_has_frames);
+            assert_eq!(opened.request.unwrap(), "GET / HTTP/1.1\r\nCookie: ***\r\n\r\n");
+            assert!(opened.response.unwrap().starts_with("HTTP/1.1 101 "));
+            assert_eq!(opened.protocol.unwrap(), "mqtt");
+        }
+        assert_eq!(opening().received(response).unwrap().1, response.len() - 2);
+        let (opened, _) = opening().received(b"HTTP/1.1 404 \r\n\r\n").unwrap();
+        assert!(!opened.client_has_frames);
+    }
+}

@@ -1,0 +1,189 @@
+//! The last events of a young connection, for an observer to come: somebody who types in `nc` and
+//! then opens the page sees what was typed. Connections that carry much, and numerous ones, have
+//! no history.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use echogate_proto::{
+    recording::{Place, Side},
+    ws::scanner::FrameScanner,
+};
+
+use super::{Places, index};
+use crate::recording::wire::{WireEvent, WireRecord};
+
+/// The payload bytes that a history holds at most.
+const MAX_BYTES: usize = 8 * 1024;
+
+/// The events that a history holds at most.
+const MAX_EVENTS: usize = 256;
+
+/// The bytes that a connection with a history may carry, on both of its sides together.
+const MAX_CARRIED: usize = 256 * 1024;
+
+/// The connections of a server that have a history at a time.
+const MAX_HISTORIES: usize = 256;
+
+/// The number of histories of a server. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Histories(Arc<AtomicUsize>);
+
+impl Histories {
+    /// Whether there may be a further one.
+    pub(crate) fn has_room(&self) -> bool {
+        self.0.load(Ordering::Relaxed) < MAX_HISTORIES
+    }
+
+    /// A history, unless there are too many. In the directions of `framed` there are frames.
+    pub(super) fn begin(&self, framed: Places) -> Option<History> {
+        let more = |count| (count < MAX_HISTORIES).then_some(count + 1);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(History {
+            records: VecDeque::new(),
+            bytes: 0,
+            carried: 0,
+            framed,
+            scanners: None,
+            evicted: [0; 2],
+            count: self.clone(),
+        })
+    }
+}
+
+/// The last events of a connection.
+#[derive(Debug)]
+pub(super) struct History {
+    records: VecDeque<WireRecord>,
+    bytes: usize,
+    carried: usize,
+    framed: Places,
+    /// The positions in front of the first event, once an event with frames has left.
+    scanners: Option<Box<[FrameScanner; 4]>>,
+    /// The bytes in front of the first event, by side.
+    evicted: [u64; 2],
+    count: Histories,
+}
+
+impl Drop for History {
+    fn drop(&mut self) {
+        self.count.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl History {
+    /// Adds an event. False if the connection has carried so much that its history has to go.
+    pub(super) fn push(&mut self, record: WireRecord) -> bool {
+        let len = payload(&record.event).map_or(0, |(_, bytes)| bytes.len());
+        self.bytes += len;
+        self.carried += len;
+        self.records.push_back(record);
+        while self.bytes > MAX_BYTES || self.records.len() > MAX_EVENTS {
+            self.evict();
+        }
+        self.carried <= MAX_CARRIED
+    }
+
+    /// Removes the oldest event, or of a single one the bytes that are too many.
+    fn evict(&mut self) {
+        let Some(mut record) = self.records.pop_front() else { return };
+        let Some((place, bytes)) = payload(&record.event) else { return };
+        let (place, bytes) = (*place, bytes.clone());
+        let is_stream = matches!(record.event, WireEvent::Bytes(..));
+        let too_many = match self.records.is_empty() && is_stream {
+            true => self.bytes - MAX_BYTES,
+            false => bytes.len(),
+        };
+        self.bytes -= too_many;
+        self.evicted[place.side as usize] += too_many as u64;
+        if self.framed.contains(place) {
+            let scanners = self.scanners.get_or_insert_default();
+            scanners[index(place)].skip(&bytes[..too_many]);
+        }
+        if too_many < bytes.len() {
+            // A copy: a slice would keep all of the memory.
+            let rest = Bytes::copy_from_slice(&bytes[too_many..]);
+            record.event = WireEvent::Bytes(place, rest);
+            self.records.push_front(record);
+        }
+    }
+
+    /// The bytes in front of the first event on a side.
+    pub(super) fn bytes_before(&self, side: Side) -> u64 {
+        self.evicted[side as usize]
+    }
+
+    /// The events, with the positions in front of them.
+    pub(super) fn records(&self) -> impl Iterator<Item = &WireRecord> {
+        self.records.iter()
+    }
+
+    /// The position in front of the first event of a direction, unless that is the beginning of a
+    /// frame.
+    pub(super) fn position(&self, place: Place) -> Option<FrameScanner> {
+        let scanner = &self.scanners.as_ref()?[index(place)];
+        (!scanner.is_at_boundary()).then(|| scanner.clone())
+    }
+}
+
+/// The payload of an event.
+pub(super) fn payload(event: &WireEvent) -> Option<(&Place, &Bytes)> {
+    match event {
+        WireEvent::Bytes(place, bytes) | WireEvent::Datagram(place, bytes) => Some((place, bytes)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use echogate_proto::ws::{OpCode, frame::masked_frame};
+
+    use super::*;
+    use crate::connections::tap::{input, output};
+
+    fn record(place: Place, bytes: Vec<u8>) -> WireRecord {
+        WireRecord { time: 1, connection: 1, event: WireEvent::Bytes(place, Bytes::from(bytes)) }
+    }
+
+    #[test]
+    fn the_oldest_bytes_go_and_the_position_behind_them_is_known() {
+        let histories = Histories::default();
+        let mut history = histories.begin(Places::of_side(Side::Client)).unwrap();
+        let place = input(Side::Client);
+        let frame = masked_frame(OpCode::Binary, &[7; 5000], [1, 2, 3, 4]);
+        assert!(history.push(record(place, frame[..3000].to_vec())));
+        assert!(history.push(record(output(Side::Client), b"answer".to_vec())));
+        assert!(history.position(place).is_none(), "nothing is missing");
+        assert!(history.push(record(place, frame[3000..].to_vec())));
+        assert!(history.push(record(place, frame.clone())));
+        assert_eq!(history.bytes_before(Side::Client), 3000);
+        assert!(history.position(place).is_some(), "a part of a frame is missing");
+        assert!(history.push(record(place, frame.clone())));
+        assert_eq!(history.bytes_before(Side::Client), 6 + 2 * frame.len() as u64);
+        assert!(history.position(place).is_none(), "whole frames are missing");
+        assert_eq!(history.records().count(), 1);
+
+        assert!(history.push(record(place, vec![0; 10_000])));
+        assert_eq!(history.bytes, MAX_BYTES, "the end of a long event is kept");
+    }
+
+    #[test]
+    fn a_history_goes_with_the_bytes_that_are_carried_and_makes_room_for_another() {
+        let histories = Histories::default();
+        let begin = || histories.begin(Places::default());
+        let mut all: Vec<_> = (0..MAX_HISTORIES).map(|_| begin().unwrap()).collect();
+        assert!(begin().is_none());
+        let mut history = all.pop().unwrap();
+        let pushed =
+            (0..).take_while(|_| history.push(record(input(Side::Upstream), vec![0; 1024])));
+        assert_eq!(pushed.count(), 256);
+        drop(history);
+        begin().unwrap();
+    }
+}

@@ -1,0 +1,100 @@
+//! Taps: observers of live connections.
+//!
+//! - [`sink`]: a bounded queue of events, from connections to one observer
+//! - [`observers`]: the observers of one connection
+//! - `history`: the last events of a young connection, for an observer to come
+//!
+//! A connection without an observer pays for one load of a flag for each read and write
+//! ([`Entry::is_tapped`](super::registry::Entry::is_tapped)). Nothing is decoded here.
+
+mod history;
+pub(crate) mod observers;
+pub(crate) mod sink;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use self::{
+    history::Histories,
+    observers::{Attach, Observers},
+    sink::{Budget, Sink, SinkLimits},
+};
+
+use echogate_proto::recording::{Direction, Place, Side};
+
+/// The sides of a connection that an observer wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sides {
+    /// The client's side.
+    Client,
+    /// The upstream's side.
+    Upstream,
+    /// Both sides.
+    Both,
+}
+
+impl Sides {
+    fn contains(self, side: Side) -> bool {
+        match self {
+            Sides::Client => side == Side::Client,
+            Sides::Upstream => side == Side::Upstream,
+            Sides::Both => true,
+        }
+    }
+}
+
+/// The side and direction of what is read from a side.
+pub(crate) fn input(side: Side) -> Place {
+    let direction = match side {
+        Side::Client => Direction::ToServer,
+        Side::Upstream => Direction::ToClient,
+    };
+    Place { side, direction }
+}
+
+/// The side and direction of what is written to a side.
+pub(crate) fn output(side: Side) -> Place {
+    let direction = match side {
+        Side::Client => Direction::ToClient,
+        Side::Upstream => Direction::ToServer,
+    };
+    Place { side, direction }
+}
+
+/// A set of sides and directions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Places(u8);
+
+impl Places {
+    /// Both directions of a side.
+    fn of_side(side: Side) -> Places {
+        Places(Places::bit(input(side)) | Places::bit(output(side)))
+    }
+
+    fn bit(place: Place) -> u8 {
+        1 << index(place)
+    }
+
+    fn contains(self, place: Place) -> bool {
+        self.0 & Places::bit(place) != 0
+    }
+
+    /// Adds an element; false if it was there.
+    fn insert(&mut self, place: Place) -> bool {
+        let is_new = !self.contains(place);
+        self.0 |= Places::bit(place);
+        is_new
+    }
+
+    fn remove(&mut self, place: Place) {
+        self.0 &= !Places::bit(place);
+    }
+
+    fn union(self, other: Places) -> Places {
+        Places(self.0 | other.0)
+    }
+}
+
+/// A number less than 4 for a side and direction.
+fn index(Place { side, direction }: Place) -> usize {
+    side as usize * 2 + direction as usize
+}

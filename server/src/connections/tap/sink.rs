@@ -1,0 +1,288 @@
+//! A bounded queue of events, from connections to one observer. A full queue loses events and
+//! counts them; a connection never waits.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    future::poll_fn,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use echogate_proto::recording::Lost;
+
+use crate::recording::wire::{self, WireEvent, WireRecord};
+
+/// The limits of a queue. Each event counts as its bytes and [`OVERHEAD`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SinkLimits {
+    /// The maximum number of bytes.
+    pub(crate) bytes: usize,
+}
+
+/// The bytes for which an event counts besides its payload: about those of its record.
+const OVERHEAD: usize = 96;
+
+/// The bytes that all queues of one kind may hold together, and the events that they have lost.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    max: usize,
+    used: AtomicUsize,
+    lost_events: AtomicU64,
+}
+
+impl Budget {
+    pub(crate) fn new(max: usize) -> Budget {
+        Budget { max, used: AtomicUsize::new(0), lost_events: AtomicU64::new(0) }
+    }
+
+    /// The number of events that were lost since the start.
+    pub(crate) fn lost_events(&self) -> u64 {
+        self.lost_events.load(Ordering::Relaxed)
+    }
+
+    fn take(&self, bytes: usize) -> bool {
+        let more = |used: usize| used.checked_add(bytes).filter(|used| *used <= self.max);
+        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    fn release(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// A queue of events. Clones are the same queue.
+#[derive(Clone, Debug)]
+pub(crate) struct Sink(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    queue: Mutex<Queue>,
+    limits: SinkLimits,
+    budget: Arc<Budget>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    records: VecDeque<(WireRecord, usize)>,
+    bytes: usize,
+    /// What each connection has lost since its last event in the queue.
+    lost: BTreeMap<u64, Lost>,
+    /// The task that waits for an event.
+    waker: Option<Waker>,
+    is_closed: bool,
+}
+
+impl Sink {
+    pub(crate) fn new(limits: SinkLimits, budget: Arc<Budget>) -> Sink {
+        Sink(Arc::new(Inner { queue: Mutex::default(), limits, budget }))
+    }
+
+    /// Waits for the next event.
+    pub(crate) async fn receive(&self) -> WireRecord {
+        poll_fn(|cx| self.poll_receive(cx)).await
+    }
+
+    /// The next event. One task may wait for it.
+    pub(crate) fn poll_receive(&self, cx: &mut Context<'_>) -> Poll<WireRecord> {
+        let mut queue = self.queue();
+        if let Some(record) = queue.next(&self.0.budget) {
+            return Poll::Ready(record);
+        }
+        queue.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Moves all events into `batch`. False if there are none: then `waker` is woken by the next.
+    pub(crate) fn take(&self, batch: &mut Vec<WireRecord>, waker: &Waker) -> bool {
+        let mut queue = self.queue();
+        let records = std::mem::take(&mut queue.records);
+        let lost = std::mem::take(&mut queue.lost);
+        self.0.budget.release(std::mem::take(&mut queue.bytes));
+        let is_empty = records.is_empty() && lost.is_empty();
+        queue.waker = is_empty.then(|| waker.clone());
+        drop(queue);
+        batch.extend(records.into_iter().map(|(record, _)| record));
+        batch.extend(lost.into_iter().map(|(connection, lost)| WireRecord {
+            time: wire::now(),
+            connection,
+            event: WireEvent::Lost(lost),
+        }));
+        !is_empty
+    }
+
+    /// Ends the observation: nothing is queued any more.
+    pub(crate) fn close(&self) {
+        let mut queue = self.queue();
+        queue.is_closed = true;
+        while queue.next(&self.0.budget).is_some() {}
+    }
+
+    /// Whether the observation has ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.queue().is_closed
+    }
+
+    /// Whether there is room for an event with `bytes` of payload.
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        let queue = self.queue();
+        !queue.is_closed && queue.bytes + bytes + OVERHEAD <= self.0.limits.bytes
+    }
+
+    /// Queues an event with `bytes` of payload if there is room; otherwise it is lost.
+    pub(super) fn push(&self, record: WireRecord, bytes: usize) -> bool {
+        let mut queue = self.queue();
+        let size = bytes + OVERHEAD;
+        let has_room = !queue.is_closed
+            && queue.bytes + size <= self.0.limits.bytes
+            && self.0.budget.take(size);
+        if !has_room {
+            self.lose_in(queue, record.connection, bytes);
+            return false;
+        }
+        if let Some(lost) = queue.lost.remove(&record.connection) {
+            let event = WireEvent::Lost(lost);
+            queue.records.push_back((WireRecord { event, ..record }, 0));
+        }
+        queue.put(record, size);
+        wake(queue);
+        true
+    }
+
+    /// Queues the last event of a connection, of which the queue always takes one.
+    pub(super) fn push_last(&self, record: WireRecord) {
+        let mut queue = self.queue();
+        if queue.is_closed {
+            return;
+        }
+        if let Some(lost) = queue.lost.remove(&record.connection) {
+            let event = WireEvent::Lost(lost);
+            queue.records.push_back((WireRecord { event, ..record }, 0));
+        }
+        queue.put(record, 0);
+        wake(queue);
+    }
+
+    /// Counts an event as lost.
+    pub(super) fn lose(&self, connection: u64, bytes: usize) {
+        self.lose_in(self.queue(), connection, bytes);
+    }
+
+    fn lose_in(&self, mut queue: MutexGuard<'_, Queue>, connection: u64, bytes: usize) {
+        if queue.is_closed {
+            return;
+        }
+        self.0.budget.lost_events.fetch_add(1, Ordering::Relaxed);
+        let lost = queue.lost.entry(connection).or_default();
+        lost.events += 1;
+        lost.bytes += bytes as u64;
+        wake(queue);
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Wakes the observer after the lock is released.
+fn wake(mut queue: MutexGuard<'_, Queue>) {
+    let waker = queue.waker.take();
+    drop(queue);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+impl Queue {
+    fn put(&mut self, record: WireRecord, size: usize) {
+        self.bytes += size;
+        self.records.push_back((record, size));
+    }
+
+    /// Takes the next event: behind all others the numbers of lost ones.
+    fn next(&mut self, budget: &Budget) -> Option<WireRecord> {
+        if let Some((record, size)) = self.records.pop_front() {
+            self.bytes -= size;
+            budget.release(size);
+            return Some(record);
+        }
+        let (connection, lost) = self.lost.pop_first()?;
+        Some(WireRecord { time: wire::now(), connection, event: WireEvent::Lost(lost) })
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let queue = self.queue.get_mut().unwrap_or_else(PoisonError::into_inner);
+        self.budget.release(queue.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use echogate_proto::recording::Side;
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::connections::tap::input;
+
+    fn record(connection: u64, len: usize) -> WireRecord {
+        let event = WireEvent::Bytes(input(Side::Client), Bytes::from(vec![b'x'; len]));
+        WireRecord { time: 1, connection, event }
+    }
+
+    fn received(sink: &Sink) -> Vec<(u64, WireEvent)> {
+        let next = || sink.receive().now_or_never().map(|record| (record.connection, record.event));
+        std::iter::from_fn(next).collect()
+    }
+
+    #[test]
+    fn a_full_queue_loses_events_and_says_how_many_before_the_next_and_at_its_end() {
+        let budget = Arc::new(Budget::new(10_000));
+        let sink = Sink::new(SinkLimits { bytes: 1000 }, budget.clone());
+        assert!(sink.push(record(1, 800), 800));
+        assert!(!sink.push(record(1, 100), 100));
+        assert!(!sink.push(record(2, 50), 50));
+        assert!(!sink.push(record(1, 100), 100));
+        let lost = |events, bytes| WireEvent::Lost(Lost { events, bytes });
+        let all = received(&sink);
+        let [(1, WireEvent::Bytes(_, first)), (1, lost_1), (2, lost_2)] = &all[..] else {
+            panic!("{all:?}")
+        };
+        assert_eq!(first.len(), 800);
+        assert_eq!(
+            format!("{lost_1:?} {lost_2:?}"),
+            format!("{:?} {:?}", lost(2, 200), lost(1, 50))
+        );
+        assert_eq!(budget.lost_events(), 3);
+        assert_eq!(budget.used.load(Ordering::Relaxed), 0);
+
+        assert!(sink.push(record(1, 900), 900));
+        assert!(!sink.push(record(1, 7), 7));
+        assert!(sink.receive().now_or_never().is_some());
+        assert!(sink.push(record(1, 8), 8));
+        let all = received(&sink);
+        assert!(matches!(
+            &all[..],
+            [(1, WireEvent::Lost(Lost { events: 1, bytes: 7 })), (1, WireEvent::Bytes(..))]
+        ));
+        sink.push(record(1, 5), 5);
+        drop(sink);
+        assert_eq!(budget.used.load(Ordering::Relaxed), 0, "a dropped queue holds nothing");
+    }
+
+    #[test]
+    fn queues_share_their_budget() {
+        let budget = Arc::new(Budget::new(1000));
+        let [one, other] = [(); 2].map(|()| Sink::new(SinkLimits { bytes: 800 }, budget.clone()));
+        assert!(one.push(record(1, 600), 600));
+        assert!(!other.push(record(1, 600), 600));
+        assert!(other.push(record(1, 100), 100));
+        one.close();
+        assert!(other.push(record(1, 300), 300));
+        assert!(!one.push(record(1, 1), 1));
+    }
+}

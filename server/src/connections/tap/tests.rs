@@ -1,0 +1,183 @@
+//! Observers of a connection in a registry: attachment, losses, ends.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use echogate_proto::{
+    api::Kind,
+    recording::{Data, Direction, Event, Opened, Place, Side},
+    ws::{
+        Decoder, OpCode,
+        frame::{control_frame, masked_frame},
+    },
+};
+use futures_util::FutureExt as _;
+use proptest::prelude::*;
+
+use super::{Attach, Budget, Sides, Sink, SinkLimits, output};
+use crate::{
+    connections::registry::{ConnectionInfo, Entry, Peer, Registry, RegistryGuard},
+    recording::decode::RecordDecoder,
+};
+
+const TO_SERVER: Place = Place { side: Side::Client, direction: Direction::ToServer };
+
+fn enter(registry: &Registry, kind: Kind) -> RegistryGuard {
+    let target = "test".into();
+    registry.enter(ConnectionInfo { kind, peer: Peer::Unknown, target, gateway: None }, None)
+}
+
+fn sink(bytes: usize) -> Sink {
+    Sink::new(SinkLimits { bytes }, Arc::new(Budget::new(1 << 20)))
+}
+
+/// The events that wait in a queue, with their frames.
+fn events(sink: &Sink) -> Vec<Event> {
+    let (mut decoder, mut events) = (RecordDecoder::default(), Vec::new());
+    while let Some(record) = sink.receive().now_or_never() {
+        decoder.decode(record, |record| events.push(record.event));
+    }
+    events
+}
+
+fn pass(entry: &Entry, place: Place, bytes: &[u8]) {
+    entry.passed(place, bytes.len(), false, || Bytes::copy_from_slice(bytes));
+}
+
+fn attach(entry: &Entry, sink: &Sink, sides: Sides) -> Result<(), Attach> {
+    entry.attach(sink, sides, |opened| opened)
+}
+
+fn texts(events: &[Event]) -> Vec<String> {
+    let text = |event: &Event| match event {
+        Event::Data(data) => String::from_utf8_lossy(data.payload.as_bytes()).into_owned(),
+        Event::Opened(opened) => format!("opened, {} before", opened.bytes_before),
+        other => format!("{other:?}"),
+    };
+    events.iter().map(text).collect()
+}
+
+#[test]
+fn an_observer_sees_the_history_and_then_what_passes_until_the_end() {
+    let registry = Registry::default();
+    let entry = enter(&registry, Kind::Tcp);
+    entry.observe(true, None, |opened| opened);
+    pass(&entry, TO_SERVER, b"before");
+    pass(&entry, output(Side::Upstream), b"upstream");
+    let (client, both) = (sink(10_000), sink(10_000));
+    attach(&entry, &client, Sides::Client).unwrap();
+    attach(&entry, &both, Sides::Both).unwrap();
+    pass(&entry, output(Side::Client), b"after");
+    entry.direction_ended(TO_SERVER);
+    entry.direction_ended(TO_SERVER);
+    entry.side_failed(TO_SERVER);
+    entry.ended(&"over");
+    let client = texts(&events(&client));
+    assert_eq!(client[..3], ["opened, 0 before", "before", "after"]);
+    assert!(client[3].starts_with("EndOfInput(") && client[4].starts_with("Reset("), "{client:?}");
+    assert_eq!(client[5..], [r#"Closed { reason: "over" }"#]);
+    assert_eq!(texts(&events(&both))[..4], ["opened, 0 before", "before", "upstream", "after"]);
+    assert!(!entry.is_tapped());
+    assert_eq!(attach(&entry, &sink(1000), Sides::Both), Err(Attach::Ended));
+}
+
+#[test]
+fn a_connection_without_history_says_what_was_before_and_is_untapped_with_its_last_observer() {
+    let registry = Registry::default();
+    let entry = enter(&registry, Kind::Tcp);
+    entry.observe(false, None, |_| panic!("not described"));
+    assert!(!entry.is_tapped());
+    entry.received().add(1000, 0);
+    let sinks: Vec<_> = (0..8).map(|_| sink(1000)).collect();
+    sinks.iter().for_each(|sink| attach(&entry, sink, Sides::Both).unwrap());
+    assert_eq!(attach(&entry, &sink(1000), Sides::Both), Err(Attach::TooMany));
+    assert_eq!(texts(&events(&sinks[0])), ["opened, 1000 before"]);
+    sinks[1..].iter().for_each(|sink| entry.detach(sink));
+    assert!(entry.is_tapped());
+    sinks[0].close();
+    pass(&entry, TO_SERVER, b"x");
+    assert!(!entry.is_tapped(), "a closed queue is removed by the next event");
+}
+
+#[test]
+fn frames_behind_lost_bytes_are_seen_again_once_their_position_is_known() {
+    let registry = Registry::default();
+    let entry = enter(&registry, Kind::WebSocket);
+    let sink = sink(1000);
+    entry.observe(false, Some((&sink, Sides::Client)), |opened| opened);
+    let [long, short] =
+        [&[b'x'; 2000][..], b"seen"].map(|it| masked_frame(OpCode::Text, it, [1, 2, 3, 4]));
+    pass(&entry, TO_SERVER, &short);
+    pass(&entry, TO_SERVER, &long);
+    pass(&entry, TO_SERVER, &short);
+    pass(&entry, output(Side::Client), &control_frame(OpCode::Ping, b"ping"));
+    let seen = texts(&events(&sink));
+    assert_eq!(seen[..2], ["opened, 0 before", "seen"]);
+    let bytes = long.len() + short.len();
+    assert_eq!(seen[2], format!("Lost(Lost {{ events: 2, bytes: {bytes} }})"));
+    assert!(seen[3].starts_with("Ping("), "the other direction is not affected: {seen:?}");
+    entry.is_at(TO_SERVER, Default::default);
+    pass(&entry, TO_SERVER, &short);
+    assert_eq!(texts(&events(&sink)), ["seen"]);
+}
+
+#[test]
+fn the_registry_drops_the_history_of_a_connection_that_carries_much() {
+    let registry = Registry::default();
+    let entry = enter(&registry, Kind::Tcp);
+    entry.observe(true, None, |opened| Opened { protocol: Some("p".to_owned()), ..opened });
+    while entry.is_tapped() {
+        entry.received().add(1000, 0);
+        pass(&entry, TO_SERVER, &[0; 1000]);
+    }
+    assert_eq!(entry.carried_bytes(), 263_000);
+}
+
+proptest! {
+    /// A relay reports the position of its decoder before each read. However the bytes of frames are
+    /// read, an observer that comes at any time sees the payload of all bytes behind.
+    #[test]
+    fn an_observer_that_comes_within_a_frame_sees_what_follows(
+        payloads in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..300), 1..8),
+        key: [u8; 4],
+        reads in proptest::collection::vec(1_usize..50, 1..100),
+        comes_at in 0_usize..50,
+    ) {
+        let registry = Registry::default();
+        let (entry, sink) = (enter(&registry, Kind::WebSocket), sink(1 << 20));
+        entry.received().add(1, 0);
+        let frames = payloads.iter().map(|payload| masked_frame(OpCode::Binary, payload, key));
+        let bytes: Vec<u8> = frames.flatten().collect();
+        let mut decoder = Decoder::new(u64::MAX);
+        let (mut rest, mut reads) = (&bytes[..], reads.iter().cycle().enumerate());
+        let mut expected = Vec::new();
+        let mut is_attached = false;
+        while let Some((number, len)) = reads.next().filter(|_| !rest.is_empty()) {
+            if number == comes_at {
+                attach(&entry, &sink, Sides::Client).unwrap();
+                is_attached = true;
+            }
+            entry.is_at(TO_SERVER, || decoder.scanner());
+            let (read, behind) = rest.split_at((*len).min(rest.len()));
+            rest = behind;
+            pass(&entry, TO_SERVER, read);
+            let (mut read, mut at) = (read.to_vec(), 0);
+            while let Some(event) = decoder.next(&mut read, &mut at).unwrap() {
+                use echogate_proto::ws::Event as Decoded;
+                if let Decoded::Message { range, .. } | Decoded::Payload { range, .. } = event
+                    && is_attached
+                {
+                    expected.extend_from_slice(&read[range]);
+                }
+            }
+        }
+        let seen = events(&sink);
+        let payload = |event: &Event| match event {
+            Event::Data(Data { payload, .. }) => payload.as_bytes().to_vec(),
+            Event::Opened(_) => Vec::new(),
+            other => panic!("{other:?}"),
+        };
+        prop_assert_eq!(seen.iter().flat_map(payload).collect::<Vec<_>>(), expected);
+        prop_assert_eq!(seen.is_empty(), !is_attached);
+    }
+}

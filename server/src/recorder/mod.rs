@@ -1,0 +1,113 @@
+//! The recorder: a thread that writes what passes on connections into files. Connections put events
+//! into its queue, and never wait for it.
+//!
+//! - [`writer`]: the files, one after the other; [`directory`]: their names, and their limit
+//! - `thread`: from the queue to the writer
+
+mod directory;
+mod thread;
+mod writer;
+
+use std::{
+    io,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::timeout;
+
+use self::thread::RecorderThread;
+pub(crate) use self::writer::RecorderSettings;
+use crate::connections::tap::{Budget, Sink, SinkLimits};
+
+/// The most bytes of events that wait to be written.
+const MAX_QUEUE: usize = 32 << 20;
+
+/// The recorder of a server. Clones are the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Recorder(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    thread: Mutex<Option<RecorderThread>>,
+    budget: Arc<Budget>,
+    recorded: Arc<AtomicU64>,
+}
+
+impl Default for Recorder {
+    fn default() -> Recorder {
+        Recorder(Arc::new(Inner {
+            thread: Mutex::default(),
+            // The batch that is being written does not count any more.
+            budget: Arc::new(Budget::new(MAX_QUEUE)),
+            recorded: Arc::default(),
+        }))
+    }
+}
+
+impl Recorder {
+    /// Starts the recorder, changes its settings, or stops it behind what is queued.
+    ///
+    /// # Errors
+    ///
+    /// The thread cannot be started.
+    pub(crate) fn apply(&self, settings: Option<&RecorderSettings>) -> io::Result<()> {
+        let mut thread = self.thread();
+        match (settings, &*thread) {
+            (None, Some(running)) => {
+                running.stop();
+                *thread = None;
+            }
+            (None, None) => {}
+            (Some(settings), Some(running)) if running.is_recording() => {
+                running.set(settings.clone());
+            }
+            (Some(settings), _) => {
+                let Inner { budget, recorded, .. } = &*self.0;
+                let queue = Sink::new(SinkLimits { bytes: MAX_QUEUE }, budget.clone());
+                let started = RecorderThread::start(settings.clone(), queue, recorded.clone())?;
+                *thread = Some(started);
+            }
+        }
+        Ok(())
+    }
+
+    /// The queue for events of connections that are recorded; none if the recorder does not run.
+    pub(crate) fn queue(&self) -> Option<Sink> {
+        self.thread().as_ref().map(|thread| thread.queue().clone())
+    }
+
+    /// Writes what is queued, and ends, within `limit`.
+    pub(crate) async fn end(&self, limit: Duration) {
+        let thread = self.thread().take();
+        let Some(thread) = thread else { return };
+        thread.stop();
+        if timeout(limit, thread.ended()).await.is_err() {
+            tracing::warn!(
+                "the recording is not complete: its disk takes longer than the shutdown"
+            );
+        }
+    }
+
+    /// Whether events are written.
+    pub(crate) fn is_recording(&self) -> bool {
+        self.thread().as_ref().is_some_and(RecorderThread::is_recording)
+    }
+
+    /// The bytes of all files so far.
+    pub(crate) fn recorded_bytes(&self) -> u64 {
+        self.0.recorded.load(Ordering::Relaxed)
+    }
+
+    /// The events that were lost so far.
+    pub(crate) fn lost_events(&self) -> u64 {
+        self.0.budget.lost_events()
+    }
+
+    fn thread(&self) -> MutexGuard<'_, Option<RecorderThread>> {
+        self.0.thread.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,143 @@
+//! The thread of the recorder.
+
+use std::{
+    io,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::{Wake, Waker},
+    thread::{self, Thread},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::oneshot;
+
+use super::writer::{RecorderSettings, Writer};
+use crate::connections::tap::Sink;
+
+/// The time from an event to the file at most.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The pause between two batches: while events come, connections do not have to wake the thread.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// A running thread.
+#[derive(Debug)]
+pub(super) struct RecorderThread {
+    queue: Sink,
+    control: Arc<Control>,
+    thread: Thread,
+    /// Dropped when the thread ends.
+    ended: oneshot::Receiver<()>,
+}
+
+/// Orders to the thread.
+#[derive(Debug, Default)]
+struct Control {
+    settings: Mutex<Option<RecorderSettings>>,
+    stop: AtomicBool,
+}
+
+impl RecorderThread {
+    /// Starts a thread that writes what comes from `queue`, and counts the bytes in `recorded`.
+    pub(super) fn start(
+        settings: RecorderSettings,
+        queue: Sink,
+        recorded: Arc<AtomicU64>,
+    ) -> io::Result<RecorderThread> {
+        let control = Arc::new(Control::default());
+        let (sender, ended) = oneshot::channel::<()>();
+        let (closing, own_control) = (Closing(queue.clone()), control.clone());
+        let run = move || {
+            let _sender = sender;
+            let mut writer = Writer::new(settings, recorded);
+            if let Err(why) = record(&mut writer, &closing.0, &own_control) {
+                tracing::warn!("the recording has ended: {why} (SIGHUP starts it again)");
+            }
+        };
+        let thread = thread::Builder::new().name("recorder".to_owned()).spawn(run)?;
+        Ok(RecorderThread { queue, control, thread: thread.thread().clone(), ended })
+    }
+
+    pub(super) fn queue(&self) -> &Sink {
+        &self.queue
+    }
+
+    /// Whether events are taken.
+    pub(super) fn is_recording(&self) -> bool {
+        !self.queue.is_closed()
+    }
+
+    /// Changes the settings.
+    pub(super) fn set(&self, settings: RecorderSettings) {
+        *self.control.settings.lock().unwrap_or_else(PoisonError::into_inner) = Some(settings);
+        self.thread.unpark();
+    }
+
+    /// Has the thread end behind what is queued.
+    pub(super) fn stop(&self) {
+        self.control.stop.store(true, Ordering::Release);
+        self.thread.unpark();
+    }
+
+    /// Waits for the end of the thread.
+    pub(super) async fn ended(self) {
+        self.ended.await.ok();
+    }
+}
+
+/// A queue that is closed at the end of the thread, also by a panic.
+struct Closing(Sink);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// Wakes a thread.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Writes events until the thread is to stop.
+///
+/// # Errors
+///
+/// One line: nothing more can be written.
+fn record(writer: &mut Writer, queue: &Sink, control: &Control) -> Result<(), String> {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let (mut batch, mut flushed) = (Vec::new(), Instant::now());
+    loop {
+        // Before the queue: what was queued before the order is written.
+        let stop = control.stop.load(Ordering::Acquire);
+        if let Some(settings) =
+            control.settings.lock().unwrap_or_else(PoisonError::into_inner).take()
+        {
+            writer.set(settings)?;
+        }
+        let has_events = queue.take(&mut batch, &waker);
+        for record in batch.drain(..) {
+            writer.add(record)?;
+        }
+        if stop {
+            return writer.end_file();
+        }
+        if flushed.elapsed() >= FLUSH_INTERVAL {
+            writer.flush()?;
+            flushed = Instant::now();
+        }
+        match (has_events, writer.is_flushed()) {
+            (true, _) => thread::park_timeout(PAUSE),
+            (false, false) => {
+                thread::park_timeout(FLUSH_INTERVAL.saturating_sub(flushed.elapsed()));
+            }
+            (false, true) => thread::park(),
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The files that the recorder writes, one after the other.
+
+use std::{
+    fmt::{self, Display},
+    fs::OpenOptions,
+    io,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+
+use super::directory::{Recordings, file_name};
+use crate::{
+    recording::{
+        file::{Format, RecordingFile},
+        position::Positions,
+        wire::WireRecord,
+    },
+    text::io_error,
+};
+
+/// The bytes that are written at once.
+const CHUNK: usize = 256 * 1024;
+
+/// The settings of the recorder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RecorderSettings {
+    /// The directory.
+    pub(crate) dir: PathBuf,
+    /// The format of the files.
+    pub(crate) format: Format,
+    /// The size of a file at which the next one begins, in bytes.
+    pub(crate) rotate_size: u64,
+    /// The age of a file at which the next one begins.
+    pub(crate) rotate_time: Duration,
+    /// The most bytes of all recordings in the directory.
+    pub(crate) limit: u64,
+    /// All connections are recorded, not only those of some endpoints.
+    pub(crate) records_all: bool,
+}
+
+impl Display for RecorderSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RecorderSettings { dir, format, rotate_size, rotate_time, limit, .. } = self;
+        let (dir, size, limit) = (dir.display(), Size(*rotate_size), Size(*limit));
+        write!(f, "{dir} ({format}, files of {size} or {rotate_time:?}, at most {limit})")
+    }
+}
+
+/// A number of bytes, as settings have it.
+struct Size(u64);
+
+impl Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [(30, "G"), (20, "M"), (10, "K")];
+        match units.into_iter().find(|(shift, _)| self.0.is_multiple_of(1 << shift)) {
+            Some((shift, unit)) => write!(f, "{}{unit}", self.0 >> shift),
+            None => write!(f, "{} bytes", self.0),
+        }
+    }
+}
+
+/// A writer of recordings.
+#[derive(Debug)]
+pub(super) struct Writer {
+    settings: RecorderSettings,
+    positions: Positions,
+    current: Option<Current>,
+    /// The number of the last file.
+    number: u32,
+    /// The bytes of all files.
+    recorded: Arc<AtomicU64>,
+}
+
+/// The file that is being written.
+#[derive(Debug)]
+struct Current {
+    file: RecordingFile,
+    path: PathBuf,
+    since: Instant,
+    /// The recordings before it.
+    before: Recordings,
+    is_flushed: bool,
+}
+
+impl Writer {
+    /// A writer that counts the bytes of its files in `recorded`.
+    pub(super) fn new(settings: RecorderSettings, recorded: Arc<AtomicU64>) -> Writer {
+        Writer { settings, positions: Positions::default(), current: None, number: 0, recorded }
+    }
+
+    /// Whether nothing is pending.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.current.as_ref().is_none_or(|current| current.is_flushed)
+    }
+
+    /// Uses other settings from now on.
+    pub(super) fn set(&mut self, settings: RecorderSettings) -> Result<(), String> {
+        if settings.dir != self.settings.dir || settings.format != self.settings.format {
+            self.end_file()?;
+        }
+        self.settings = settings;
+        Ok(())
+    }
+
+    /// Writes an event, soon.
+    ///
+    /// # Errors
+    ///
+    /// One line that names the file or the directory: nothing more can be written.
+    pub(super) fn add(&mut self, record: WireRecord) -> Result<(), String> {
+        let RecorderSettings { rotate_size, rotate_time, .. } = self.settings;
+        let is_over = |current: &Current| {
+            current.file.size() >= rotate_size || current.since.elapsed() >= rotate_time
+        };
+        if self.current.as_ref().is_some_and(is_over) {
+            self.end_file()?;
+        }
+        let current = match &mut self.current {
+            Some(current) => current,
+            None => {
+                let next = self.next_file()?;
+                self.current.insert(next)
+            }
+        };
+        let number = u64::from(self.number);
+        self.positions.pass(number, record, |record| current.file.add(record));
+        current.is_flushed = false;
+        if current.file.pending() >= CHUNK { self.flush() } else { Ok(()) }
+    }
+
+    /// Writes what is pending.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Writer::add`].
+    pub(super) fn flush(&mut self) -> Result<(), String> {
+        let Some(current) = &mut self.current else { return Ok(()) };
+        if current.is_flushed {
+            return Ok(());
+        }
+        current.is_flushed = true;
+        let failed =
+            |e: &io::Error| format!("{}: {}", current.path.display(), io_error::describe(e));
+        let grown = current.file.flush().map_err(|e| failed(&e))?;
+        self.recorded.fetch_add(grown, Ordering::Relaxed);
+        let own = current.file.size();
+        let left = self.settings.limit.saturating_sub(own);
+        current.before.limit(left)?;
+        if current.file.is_removed() {
+            // The next event begins another file.
+            self.current = None;
+        }
+        Ok(())
+    }
+
+    /// Ends the present file.
+    pub(super) fn end_file(&mut self) -> Result<(), String> {
+        self.flush()?;
+        self.current = None;
+        Ok(())
+    }
+
+    fn next_file(&mut self) -> Result<Current, String> {
+        let RecorderSettings { dir, format, limit, .. } = &self.settings;
+        let failed = |e: &io::Error| format!("{}: {}", dir.display(), io_error::describe(e));
+        let mut before = Recordings::list(dir).map_err(|e| failed(&e))?;
+        before.limit(*limit)?;
+        loop {
+            self.number += 1;
+            let path = dir.join(file_name(Timestamp::now(), self.number, *format));
+            let options = &mut OpenOptions::new();
+            return match RecordingFile::open(&path, *format, options.create_new(true)) {
+                // Of another process that began in the same second.
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => continue,
+                Err(e) => Err(format!("{}: {}", path.display(), io_error::describe(&e))),
+                Ok(file) => {
+                    Ok(Current { file, path, since: Instant::now(), before, is_flushed: false })
+                }
+            };
+        }
+    }
+}

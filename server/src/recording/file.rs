@@ -1,0 +1,229 @@
+//! A file of a recording, in any of the formats.
+
+use std::{
+    ffi::OsStr,
+    fmt::{self, Display},
+    fs::{File, OpenOptions},
+    io::{self, Seek, SeekFrom, Write},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::Path,
+    str::FromStr,
+};
+
+use super::{har::HarEncoder, jsonl::JsonlEncoder, pcapng::PcapngEncoder, wire::WireRecord};
+
+/// A format of recordings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// Packets, for Wireshark.
+    #[default]
+    Pcapng,
+    /// An event a line.
+    Jsonl,
+    /// WebSocket messages, for browsers.
+    Har,
+}
+
+impl Format {
+    const ALL: [Format; 3] = [Format::Pcapng, Format::Jsonl, Format::Har];
+
+    /// The name, which is also the extension of file names.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Format::Pcapng => "pcapng",
+            Format::Jsonl => "jsonl",
+            Format::Har => "har",
+        }
+    }
+
+    /// The format that the name of a file asks for.
+    ///
+    /// # Errors
+    ///
+    /// One line with the names that are possible.
+    pub(crate) fn of_file(path: &Path) -> Result<Format, String> {
+        let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default();
+        extension.parse().map_err(|_| {
+            format!("{}: expected a name that ends in .pcapng, .jsonl or .har", path.display())
+        })
+    }
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Format, String> {
+        let known = Format::ALL.into_iter().find(|format| format.name() == text);
+        known.ok_or_else(|| "expected pcapng, jsonl or har".to_owned())
+    }
+}
+
+impl Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The encoder of a file.
+#[derive(Debug)]
+enum Encoder {
+    Pcapng(PcapngEncoder),
+    Jsonl(JsonlEncoder),
+    Har(HarEncoder),
+}
+
+/// A recording that is being written. The file is complete after each [`RecordingFile::flush`],
+/// whether it succeeds or fails.
+#[derive(Debug)]
+pub(crate) struct RecordingFile {
+    file: File,
+    encoder: Encoder,
+    /// Bytes that are not written yet.
+    pending: Vec<u8>,
+    /// The number of bytes written, without those that are written again at the next flush.
+    written: u64,
+    /// The number of bytes that are written again.
+    tail: u64,
+}
+
+impl RecordingFile {
+    /// Opens the file at `path` with `options`. Only its owner may read it, since it has payload.
+    pub(crate) fn open(
+        path: &Path,
+        format: Format,
+        options: &mut OpenOptions,
+    ) -> io::Result<RecordingFile> {
+        let file = options.write(true).mode(0o600).open(path)?;
+        let mut pending = Vec::new();
+        let encoder = match format {
+            Format::Pcapng => Encoder::Pcapng(PcapngEncoder::new(&mut pending)),
+            Format::Jsonl => Encoder::Jsonl(JsonlEncoder::default()),
+            Format::Har => Encoder::Har(HarEncoder::new(&mut pending)),
+        };
+        Ok(RecordingFile { file, encoder, pending, written: 0, tail: 0 })
+    }
+
+    /// Encodes an event, to be written by a flush.
+    pub(crate) fn add(&mut self, record: WireRecord) {
+        match &mut self.encoder {
+            Encoder::Pcapng(encoder) => encoder.encode(&record, &mut self.pending),
+            Encoder::Jsonl(encoder) => encoder.encode(record, &mut self.pending),
+            Encoder::Har(encoder) => encoder.encode(record, &mut self.pending),
+        }
+    }
+
+    /// The number of bytes that a flush would write and not write again.
+    pub(crate) fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// The size of the file, with what is pending.
+    pub(crate) fn size(&self) -> u64 {
+        self.written + self.pending.len() as u64 + self.tail
+    }
+
+    /// Writes what is pending, and returns the number of bytes by which the file has grown.
+    pub(crate) fn flush(&mut self) -> io::Result<u64> {
+        let before = self.written + self.tail;
+        let complete = self.pending.len() as u64;
+        let mut tail = 0;
+        if let Encoder::Har(encoder) = &self.encoder {
+            self.pending.extend(&encoder.tail());
+            // The file never shrinks: a shorter tail is followed by spaces.
+            let length = self.tail.max(self.pending.len() as u64);
+            self.pending.resize(length as usize, b' ');
+            tail = length - complete;
+        }
+        let result = self.write();
+        self.pending.clear();
+        self.pending.shrink_to(1 << 20);
+        if let Err(e) = result {
+            self.cut();
+            return Err(e);
+        }
+        self.written += complete;
+        self.tail = tail;
+        Ok(self.written + self.tail - before)
+    }
+
+    /// Whether the file has been removed from its directory.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        if self.tail > 0 {
+            self.file.seek(SeekFrom::Start(self.written))?;
+        }
+        self.file.write_all(&self.pending)
+    }
+
+    /// Ends the file behind what is complete, after a write that failed. What a device or a pipe
+    /// has received cannot be taken back.
+    fn cut(&mut self) {
+        if self.file.set_len(self.written).is_ok() && self.tail > 0 {
+            self.file.seek(SeekFrom::Start(self.written)).ok();
+            self.file.write_all(HarEncoder::END).ok();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use bytes::Bytes;
+    use echogate_proto::{
+        recording::{Direction, Opened, Place, Side},
+        ws::{OpCode, frame::control_frame},
+    };
+
+    use super::*;
+    use crate::recording::wire::WireEvent;
+
+    const DOWN: Place = Place { side: Side::Client, direction: Direction::ToClient };
+
+    fn record(event: WireEvent) -> WireRecord {
+        WireRecord { time: 0, connection: 1, event }
+    }
+
+    #[test]
+    fn a_file_is_complete_after_each_flush() {
+        let dir = tempfile::tempdir().unwrap();
+        for format in Format::ALL {
+            let path = dir.path().join(format!("a.{format}"));
+            assert_eq!(Format::of_file(&path).unwrap(), format);
+            let mut file =
+                RecordingFile::open(&path, format, OpenOptions::new().create_new(true)).unwrap();
+            let opened = Opened { client_has_frames: true, ..Opened::default() };
+            file.add(record(WireEvent::Opened(opened.into())));
+            for n in 0..3 {
+                let frame = control_frame(OpCode::Text, format!("message {n}").as_bytes());
+                file.add(record(WireEvent::Bytes(DOWN, Bytes::from(frame))));
+                file.flush().unwrap();
+                let bytes = fs::read(&path).unwrap();
+                assert_eq!(file.size(), bytes.len() as u64);
+                let text = String::from_utf8_lossy(&bytes);
+                assert!(text.contains(&format!("message {n}")), "{text}");
+                match format {
+                    Format::Pcapng => assert_eq!(bytes.len() % 4, 0),
+                    Format::Jsonl => assert!(text.ends_with("}\n")),
+                    Format::Har => drop(serde_json::from_str::<serde_json::Value>(&text).unwrap()),
+                }
+            }
+        }
+        Format::of_file(Path::new("a.pcap")).unwrap_err();
+    }
+
+    #[test]
+    fn a_har_file_is_ended_where_the_disk_is_full() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.har");
+        let options = &mut OpenOptions::new();
+        let mut file = RecordingFile::open(&path, Format::Har, options.create_new(true)).unwrap();
+        file.flush().unwrap();
+        file.cut();
+        let text = fs::read_to_string(&path).unwrap();
+        serde_json::from_str::<serde_json::Value>(&text).unwrap();
+    }
+}

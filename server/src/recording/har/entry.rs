@@ -1,0 +1,175 @@
+//! The JSON of an entry.
+
+use std::{fmt::Write, net::SocketAddr};
+
+use data_encoding::BASE64;
+use echogate_proto::recording::{Direction, Opened, Side};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::Message;
+
+/// An entry of a connection that is open.
+#[derive(Debug)]
+pub(super) struct Entry {
+    side: Side,
+    /// The number of this entry among those of the connection, from 1.
+    part: u32,
+    started: f64,
+    ended: f64,
+    /// The elements of the array, separated by commas.
+    messages: String,
+    comment: String,
+}
+
+impl Entry {
+    pub(super) fn new(time: f64, side: Side, part: u32) -> Entry {
+        let (messages, comment) = (String::new(), String::new());
+        Entry { side, part, started: time, ended: time, messages, comment }
+    }
+
+    /// The approximate length of the JSON, in bytes.
+    pub(super) fn len(&self) -> usize {
+        1024 + self.messages.len()
+    }
+
+    /// Adds a message. Text is the text itself, everything else is in base64.
+    pub(super) fn add(&mut self, time: f64, direction: Direction, message: &Message<'_>) {
+        let kind = if direction == Direction::ToServer { "send" } else { "receive" };
+        let data = match message.opcode {
+            1 => String::from_utf8_lossy(message.payload),
+            _ => BASE64.encode(message.payload).into(),
+        };
+        let separator = if self.messages.is_empty() { "" } else { ",\n" };
+        write!(
+            self.messages,
+            r#"{separator}{{"type":"{kind}","time":{},"opcode":{},"data":{}}}"#,
+            json!(time),
+            message.opcode,
+            Value::String(data.into_owned()),
+        )
+        .expect("writing to a String cannot fail");
+        self.ended = time;
+    }
+
+    pub(super) fn comment(&mut self, text: &str) {
+        if !self.comment.is_empty() {
+            self.comment.push_str("; ");
+        }
+        self.comment.push_str(text);
+    }
+
+    /// The entry as it is so far.
+    pub(super) fn json(&self, connection: u64, opened: &Opened) -> String {
+        let request = Head::new(opened.request.as_deref(), self.side);
+        let response = Head::new(opened.response.as_deref(), self.side);
+        let url = url(opened, self.side, &request);
+        let query = url.split_once('?').map_or(Value::Array(Vec::new()), |(_, query)| {
+            query
+                .split('&')
+                .map(|pair| {
+                    let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+                    json!({ "name": name, "value": value })
+                })
+                .collect()
+        });
+        let milliseconds = ((self.ended - self.started) * 1e3).max(0.0);
+        let mut entry = json!({
+            "startedDateTime": date_time(self.started),
+            "time": milliseconds,
+            "request": {
+                "method": "GET", "url": url, "httpVersion": "HTTP/1.1", "cookies": [],
+                "headers": request.headers, "queryString": query, "headersSize": -1, "bodySize": 0,
+            },
+            "response": {
+                "status": 101, "statusText": "Switching Protocols", "httpVersion": "HTTP/1.1",
+                "cookies": [], "headers": response.headers,
+                "content": { "size": 0, "mimeType": "x-unknown" },
+                "redirectURL": "", "headersSize": -1, "bodySize": -1,
+            },
+            "cache": {},
+            "timings": { "send": 0, "wait": 0, "receive": milliseconds },
+            "connection": match self.side {
+                Side::Client => connection.to_string(),
+                Side::Upstream => format!("{connection} upstream"),
+            },
+            "_resourceType": "websocket",
+        });
+        if let Some(ip) = server_ip(opened, self.side) {
+            entry["serverIPAddress"] = ip.into();
+        }
+        let comment = self.description(opened);
+        if !comment.is_empty() {
+            entry["comment"] = comment.into();
+        }
+        if self.part > 1 {
+            entry["_part"] = self.part.into();
+        }
+        let mut entry = entry.to_string();
+        entry.pop();
+        entry + ",\"_webSocketMessages\":[\n" + &self.messages + "]}"
+    }
+
+    fn description(&self, opened: &Opened) -> String {
+        let mut parts = Vec::new();
+        if self.part > 1 {
+            parts.push("continues the entry before with the same connection".to_owned());
+        } else if opened.bytes_before > 0 {
+            parts.push(format!("{} bytes before are not in this file", opened.bytes_before));
+        }
+        if let (Some(peer), Side::Client) = (&opened.peer, self.side) {
+            parts.push(format!("client {peer}"));
+        }
+        if let Some(upstream) = &opened.upstream {
+            parts.push(format!("upstream {upstream}"));
+        }
+        if !self.comment.is_empty() {
+            parts.push(self.comment.clone());
+        }
+        parts.join("; ")
+    }
+}
+
+/// A head as it was sent.
+struct Head<'a> {
+    target: Option<&'a str>,
+    host: Option<&'a str>,
+    headers: Value,
+}
+
+impl<'a> Head<'a> {
+    /// The head on the client's side; that on the upstream's is not known.
+    fn new(text: Option<&'a str>, side: Side) -> Head<'a> {
+        let mut lines = text.filter(|_| side == Side::Client).unwrap_or_default().lines();
+        let target = lines.next().and_then(|line| line.strip_prefix("GET ")?.split(' ').next());
+        let fields = lines.filter_map(|line| line.split_once(':'));
+        let fields: Vec<_> = fields.map(|(name, value)| (name, value.trim())).collect();
+        let host = fields.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"));
+        let headers = fields.iter().map(|(name, value)| json!({ "name": name, "value": value }));
+        Head { target, host: host.map(|(_, host)| *host), headers: headers.collect() }
+    }
+}
+
+fn url(opened: &Opened, side: Side, request: &Head<'_>) -> String {
+    let is_url = |text: &str| text.starts_with("ws://") || text.starts_with("wss://");
+    match (side, &opened.upstream) {
+        (Side::Upstream, Some(url)) => return url.clone(),
+        _ if is_url(&opened.target) => return opened.target.clone(),
+        _ => {}
+    }
+    let host = request.host.or(opened.local.as_deref()).unwrap_or("localhost");
+    let path = request.target.unwrap_or(&opened.target);
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    format!("ws://{host}{slash}{path}")
+}
+
+fn server_ip(opened: &Opened, side: Side) -> Option<String> {
+    let local = opened.local.as_ref().filter(|_| side == Side::Client)?;
+    Some(local.parse::<SocketAddr>().ok()?.ip().to_string())
+}
+
+/// The time as in ISO 8601, with milliseconds.
+fn date_time(seconds: f64) -> String {
+    let timestamp = Timestamp::from_millisecond((seconds * 1e3) as i64).unwrap_or_default();
+    format!("{timestamp:.3}")
+}

@@ -1,0 +1,104 @@
+//! Blocks of a pcapng file, in little-endian byte order.
+
+/// The link type of packets that begin with an IPv4 or IPv6 header.
+const LINKTYPE_RAW: u16 = 101;
+
+/// Types of blocks.
+const SECTION_HEADER: u32 = 0x0a0d_0d0a;
+const INTERFACE_DESCRIPTION: u32 = 1;
+const ENHANCED_PACKET: u32 = 6;
+
+/// Options: of all blocks, of a section header, and of an interface.
+const OPT_COMMENT: u16 = 1;
+const SHB_USERAPPL: u16 = 4;
+const IF_NAME: u16 = 2;
+const IF_TSRESOL: u16 = 9;
+
+/// The longest comment, in bytes.
+const MAX_COMMENT: usize = 4096;
+
+/// The packets of an event.
+#[derive(Debug)]
+pub(super) struct Packets<'a> {
+    /// Their time, in nanoseconds since 1970.
+    pub(super) time: u64,
+    /// The comment of the first of them.
+    pub(super) comment: &'a mut String,
+    /// The file.
+    pub(super) out: &'a mut Vec<u8>,
+}
+
+/// Appends the start of a file: a section header and an interface.
+pub(super) fn start(out: &mut Vec<u8>) {
+    block(out, SECTION_HEADER, |out| {
+        out.extend(0x1a2b_3c4d_u32.to_le_bytes());
+        out.extend([1, 0, 0, 0]);
+        // The length of the section is not known.
+        out.extend(u64::MAX.to_le_bytes());
+        option(out, SHB_USERAPPL, concat!("echogate ", env!("CARGO_PKG_VERSION")).as_bytes());
+        end_of_options(out);
+    });
+    block(out, INTERFACE_DESCRIPTION, |out| {
+        out.extend(LINKTYPE_RAW.to_le_bytes());
+        // Reserved, and packets of any length.
+        out.extend([0; 6]);
+        option(out, IF_NAME, b"echogate");
+        // Nanoseconds: 10 to the power of -9.
+        option(out, IF_TSRESOL, &[9]);
+        end_of_options(out);
+    });
+}
+
+impl Packets<'_> {
+    /// Appends a packet that `write` appends to the file.
+    pub(super) fn add(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let Packets { time, comment, out } = self;
+        block(out, ENHANCED_PACKET, |out| {
+            out.extend([0; 4]);
+            out.extend(((*time >> 32) as u32).to_le_bytes());
+            out.extend((*time as u32).to_le_bytes());
+            let lengths = out.len();
+            out.extend([0; 8]);
+            let packet = out.len();
+            write(out);
+            let length = ((out.len() - packet) as u32).to_le_bytes();
+            out[lengths..lengths + 4].copy_from_slice(&length);
+            out[lengths + 4..packet].copy_from_slice(&length);
+            pad(out, packet);
+            if !comment.is_empty() {
+                let end = comment.floor_char_boundary(MAX_COMMENT);
+                option(out, OPT_COMMENT, &comment.as_bytes()[..end]);
+                end_of_options(out);
+                comment.clear();
+            }
+        });
+    }
+}
+
+fn block(out: &mut Vec<u8>, kind: u32, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.extend(kind.to_le_bytes());
+    out.extend([0; 4]);
+    write(out);
+    let length = ((out.len() - start + 4) as u32).to_le_bytes();
+    out.extend(length);
+    out[start + 4..start + 8].copy_from_slice(&length);
+}
+
+fn option(out: &mut Vec<u8>, code: u16, value: &[u8]) {
+    out.extend(code.to_le_bytes());
+    out.extend((value.len() as u16).to_le_bytes());
+    let start = out.len();
+    out.extend(value);
+    pad(out, start);
+}
+
+fn end_of_options(out: &mut Vec<u8>) {
+    out.extend([0; 4]);
+}
+
+/// Pads what begins at `start` to a multiple of 4 bytes.
+fn pad(out: &mut Vec<u8>, start: usize) {
+    let length = out.len() - start;
+    out.resize(start + length.next_multiple_of(4), 0);
+}

@@ -1,0 +1,156 @@
+//! The positions of connections that are being recorded: what a file needs that begins in their
+//! middle.
+
+use std::{collections::HashMap, sync::Arc};
+
+use echogate_proto::{
+    recording::{Direction, Opened, Place, Side},
+    ws::scanner::FrameScanner,
+};
+
+use super::wire::{WireEvent, WireRecord};
+
+/// The directions of a connection.
+const PLACES: [Place; 4] = [
+    Place { side: Side::Client, direction: Direction::ToServer },
+    Place { side: Side::Client, direction: Direction::ToClient },
+    Place { side: Side::Upstream, direction: Direction::ToServer },
+    Place { side: Side::Upstream, direction: Direction::ToClient },
+];
+
+/// The open connections, and the file that each was last written to.
+#[derive(Debug, Default)]
+pub(crate) struct Positions(HashMap<u64, Position>);
+
+#[derive(Debug)]
+struct Position {
+    opened: Arc<Opened>,
+    bytes: u64,
+    /// In the order of [`PLACES`].
+    frames: [FrameScanner; 4],
+    file: u64,
+}
+
+impl Positions {
+    /// Takes an event that is to be written to the file with the number `file`, and calls `emit`
+    /// with the events to be written: before those of a connection that is in another file, there
+    /// are `Opened`, and the rest of a frame as a frame of its own.
+    pub(crate) fn pass(&mut self, file: u64, record: WireRecord, mut emit: impl FnMut(WireRecord)) {
+        let WireRecord { time, connection, ref event } = record;
+        match event {
+            WireEvent::Opened(opened) => {
+                let (opened, frames) = (opened.clone(), Default::default());
+                let position = Position { bytes: opened.bytes_before, opened, frames, file };
+                self.0.insert(connection, position);
+            }
+            event => {
+                // Without room in the queue for `Opened`, there are only losses.
+                let Some(position) = self.0.get_mut(&connection) else { return emit(record) };
+                if position.file != file {
+                    position.file = file;
+                    position
+                        .resume()
+                        .for_each(|event| emit(WireRecord { time, connection, event }));
+                }
+                match event {
+                    WireEvent::Bytes(place, bytes) => position.bytes(*place, bytes),
+                    WireEvent::Position(place, scanner) => {
+                        position.frames[index(*place)] = (**scanner).clone();
+                    }
+                    WireEvent::Datagram(_, bytes) => position.bytes += bytes.len() as u64,
+                    WireEvent::Lost(lost) => position.bytes += lost.bytes,
+                    WireEvent::Closed(_) => drop(self.0.remove(&connection)),
+                    _ => {}
+                }
+            }
+        }
+        emit(record);
+    }
+}
+
+impl Position {
+    fn has_frames(&self, side: Side) -> bool {
+        match side {
+            Side::Client => self.opened.client_has_frames,
+            Side::Upstream => self.opened.upstream_has_frames,
+        }
+    }
+
+    fn bytes(&mut self, place: Place, bytes: &[u8]) {
+        self.bytes += bytes.len() as u64;
+        if self.has_frames(place.side) {
+            self.frames[index(place)].skip(bytes);
+        }
+    }
+
+    /// The first events in a further file.
+    fn resume(&self) -> impl Iterator<Item = WireEvent> {
+        let opened = Opened { bytes_before: self.bytes, ..(*self.opened).clone() };
+        let positions = PLACES.into_iter().zip(&self.frames);
+        let positions = positions.filter(|(_, scanner)| !scanner.is_at_boundary());
+        let positions =
+            positions.map(|(place, scanner)| WireEvent::Position(place, scanner.clone().into()));
+        [WireEvent::Opened(opened.into())].into_iter().chain(positions)
+    }
+}
+
+/// The index of a direction in [`PLACES`].
+fn index(Place { side, direction }: Place) -> usize {
+    side as usize * 2 + direction as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use echogate_proto::ws::{OpCode, frame::masked_frame};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::recording::decode::RecordDecoder;
+    use echogate_proto::recording::{Event, Record};
+
+    const TO_SERVER: Place = PLACES[0];
+
+    /// The payload bytes in the events that `wire` decodes to.
+    fn payload(wire: Vec<WireEvent>) -> Vec<u8> {
+        let (mut decoder, mut payload) = (RecordDecoder::default(), Vec::new());
+        for event in wire {
+            let record = WireRecord { time: 0, connection: 1, event };
+            decoder.decode(record, |Record { event, .. }| {
+                if let Event::Data(data) = event {
+                    payload.extend(data.payload.as_bytes());
+                }
+            });
+        }
+        payload
+    }
+
+    proptest! {
+        #[test]
+        fn a_connection_continues_in_a_further_file_with_the_bytes_that_follow(
+            lengths in prop::collection::vec(prop_oneof![0_usize..130, 200_usize..300, Just(70_000)], 1..8),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let messages: Vec<Vec<u8>> = lengths.iter().enumerate()
+                .map(|(n, length)| (0..*length).map(|i| (i + n) as u8).collect()).collect();
+            let frames = messages.iter().enumerate()
+                .map(|(n, message)| masked_frame(OpCode::Binary, message, [n as u8, 2, 3, 4]));
+            let bytes: Vec<u8> = frames.flatten().collect();
+            let (first, second) = bytes.split_at(cut.index(bytes.len() + 1));
+            let opened = Opened { client_has_frames: true, ..Opened::default() };
+            let events = [
+                (1, WireEvent::Opened(opened.into())),
+                (1, WireEvent::Bytes(TO_SERVER, Bytes::copy_from_slice(first))),
+                (2, WireEvent::Bytes(TO_SERVER, Bytes::copy_from_slice(second))),
+            ];
+            let (mut positions, mut files) = (Positions::default(), [Vec::new(), Vec::new()]);
+            for (file, event) in events {
+                let record = WireRecord { time: 0, connection: 1, event };
+                positions.pass(file, record, |record| files[file as usize - 1].push(record.event));
+            }
+            let WireEvent::Opened(opened) = &files[1][0] else { panic!() };
+            prop_assert_eq!(opened.bytes_before, first.len() as u64);
+            prop_assert_eq!(files.map(payload).concat(), messages.concat());
+        }
+    }
+}

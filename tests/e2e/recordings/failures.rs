@@ -1,0 +1,174 @@
+//! Failures: a crash, a full disk, a directory that is gone, a disk that is slow.
+
+use std::{fs, io::Write, process::Command};
+
+use echogate_tests::{
+    http::connect,
+    server::Server,
+    tcp::{noise, read_exactly},
+};
+use serde_json::Value;
+
+use super::{Recorded, events};
+use crate::ECHOGATE;
+
+#[test]
+fn a_killed_server_leaves_files_that_can_be_read() {
+    for format in ["pcapng", "jsonl", "har"] {
+        let mut recorded = Recorded::with_format(format, &["--route", "/ws=service:echo"]);
+        let mut ws = echogate_tests::ws::RawWs::connect(&recorded.server, "/ws");
+        ws.send_frame(echogate_tests::ws::first::TEXT, b"the last words");
+        ws.read();
+        // The words are masked in packets: those of the answer are not.
+        recorded.server.wait_for_metric("echogate_recorded_bytes_total", |bytes| bytes > 0);
+        let start = std::time::Instant::now();
+        let read = || fs::read(&recorded.files()[0]).unwrap();
+        while !String::from_utf8_lossy(&read()).contains("the last words") {
+            assert!(start.elapsed() < echogate_tests::server::WAIT_TIMEOUT);
+        }
+        recorded.server.signal("KILL");
+        recorded.server.wait();
+        let bytes = fs::read(&recorded.files()[0]).unwrap();
+        match format {
+            "pcapng" => {
+                let mut rest = &bytes[..];
+                while let [_, _, _, _, a, b, c, d, ..] = rest {
+                    let length = u32::from_le_bytes([*a, *b, *c, *d]) as usize;
+                    assert_eq!(
+                        rest[length - 4..length],
+                        rest[4..8],
+                        "a block ends with its length"
+                    );
+                    rest = &rest[length..];
+                }
+                assert!(rest.is_empty());
+            }
+            "jsonl" => assert!(events(str::from_utf8(&bytes).unwrap()).len() >= 3),
+            _ => {
+                let har: Value = serde_json::from_slice(&bytes).unwrap();
+                assert_eq!(har["log"]["entries"].as_array().unwrap().len(), 1);
+            }
+        }
+    }
+}
+
+/// Sends a line to `upper` and reads the answer.
+fn assert_answers(server: &Server) {
+    let mut client = connect(server.address("upper"));
+    client.write_all(b"hello\n").unwrap();
+    assert_eq!(read_exactly(&mut client, 6), b"HELLO\n");
+}
+
+#[test]
+fn a_full_disk_ends_the_recording_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    // A limit on the size of files, in blocks of 512 bytes; without the signal that comes with it.
+    let script = "trap '' XFSZ; ulimit -f 200; exec \"$@\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, "sh", ECHOGATE, "serve", "--http", "127.0.0.1:0"]);
+    command.args(["--listen", "upper=tcp://127.0.0.1:0", "--record-format", "jsonl"]);
+    command.arg("--record").arg(dir.path());
+    let server = Server::spawn(command);
+    assert_eq!(server.metric("echogate_recording"), 1);
+    assert_answers(&server);
+    server.wait_for_metric("echogate_recorded_bytes_total", |bytes| bytes > 0);
+    let mut client = connect(server.address("upper"));
+    let chunk = noise(50_000);
+    for _ in 0..20 {
+        client.write_all(&chunk).unwrap();
+        read_exactly(&mut client, chunk.len());
+    }
+    server.wait_for_log(&[
+        "WARN",
+        "the recording has ended: ",
+        "file too large (SIGHUP starts it again)",
+    ]);
+    server.wait_for_metric("echogate_recording", |recording| recording == 0);
+    client.write_all(b"more\n").unwrap();
+    assert_eq!(read_exactly(&mut client, 5), b"MORE\n");
+    assert_answers(&server);
+    let file = fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap().path();
+    let text = fs::read_to_string(file).unwrap();
+    assert!(events(&text).len() >= 3, "each line is whole");
+    assert_eq!(
+        server.log().iter().filter(|line| line.contains("the recording has ended")).count(),
+        1
+    );
+}
+
+#[test]
+fn a_directory_that_is_gone_ends_the_recording_and_a_reload_starts_it_again() {
+    let recorded = Recorded::start(&[]);
+    recorded.exchange();
+    recorded.wait_for_ends(1);
+    let dir = recorded.dir.path();
+    fs::remove_dir_all(dir).unwrap();
+    // The first exchange may still go to the file that has been removed.
+    let start = std::time::Instant::now();
+    while recorded.server.metric("echogate_recording") == 1 {
+        assert!(start.elapsed() < echogate_tests::server::WAIT_TIMEOUT);
+        recorded.exchange();
+    }
+    recorded.server.wait_for_log(&[
+        "WARN",
+        "the recording has ended: ",
+        "no such file or directory",
+    ]);
+    recorded.exchange();
+    fs::create_dir(dir).unwrap();
+    recorded.server.signal("HUP");
+    recorded.server.wait_for_log(&["configuration reloaded"]);
+    recorded.exchange();
+    recorded.wait_for_ends(1);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_disk_that_is_slow_loses_events_and_delays_no_connection() {
+    let recorded = Recorded::start(&[]);
+    recorded.exchange();
+    recorded.wait_for_ends(1);
+    let stopped = crate::api::StoppedThread::named(&recorded.server, "recorder");
+    let mut client = recorded.connect("upper");
+    let chunk = vec![b'x'; 1 << 20];
+    for _ in 0..24 {
+        client.write_all(&chunk).unwrap();
+        assert!(read_exactly(&mut client, chunk.len()) == chunk.to_ascii_uppercase());
+    }
+    assert_answers(&recorded.server);
+    let lost = recorded.server.metric("echogate_record_lost_events_total");
+    assert!(lost > 0);
+    drop(stopped);
+    drop(client);
+    let events = recorded.wait_for_ends(3);
+    let counted = events.iter().filter(|event| event["event"] == "lost");
+    assert_eq!(counted.map(|event| event["events"].as_u64().unwrap()).sum::<u64>(), lost);
+}
+
+#[test]
+fn a_long_recording_takes_little_memory() {
+    let recorded = Recorded::with_format("pcapng", &["--record-limit", "64M"]);
+    let mut client = recorded.connect("upper");
+    let chunk = vec![b'x'; 1 << 20];
+    for _ in 0..256 {
+        client.write_all(&chunk).unwrap();
+        read_exactly(&mut client, chunk.len());
+    }
+    drop(client);
+    recorded.server.wait_for_connections(<[_]>::is_empty);
+    let memory = recorded.server.memory("VmHWM");
+    assert!(memory < 150_000, "{memory} KiB");
+}
+
+#[test]
+fn a_shutdown_writes_what_is_queued() {
+    let mut recorded = Recorded::start(&[]);
+    let mut client = recorded.connect("upper");
+    client.write_all(b"hello\n").unwrap();
+    assert_eq!(read_exactly(&mut client, 6), b"HELLO\n");
+    recorded.server.signal("TERM");
+    assert!(recorded.server.wait().success());
+    let events: Vec<_> = recorded.events().iter().map(super::summary).collect();
+    assert!(events.contains(&"data client to-client bytes HELLO\n".to_owned()), "{events:?}");
+    assert_eq!(events.last().unwrap(), "closed");
+}
