@@ -115,7 +115,7 @@ fn a_websocket_over_tls_is_bridged_and_closed() {
         for message in [&b"one"[..], b"", &[b'a'; 70_000]] {
             client.send_frame(first::BINARY, message);
             let expected = if capitals { message.to_ascii_uppercase() } else { message.to_vec() };
-            assert_eq!(client.read().payload, expected, "{path}");
+            assert_eq!(client.read_message().payload, expected, "{path}");
         }
         client.send(&ws::close(1000, ""));
         assert_eq!(client.read_close().0, Some(1000));

@@ -222,6 +222,22 @@ impl<S: Read + Write> RawWs<S> {
         self.try_read().expect("no reset").expect("a frame, not the end")
     }
 
+    /// The next message, its fragments put together as one frame.
+    ///
+    /// # Panics
+    ///
+    /// When the stream ends or fails, or a fragment is followed by anything but a continuation.
+    pub fn read_message(&mut self) -> Frame {
+        let mut message = self.read();
+        while message.first & 0x80 == 0 {
+            let Frame { first, payload } = self.read();
+            assert_eq!(first & 0x7f, 0, "a continuation");
+            message.first |= first;
+            message.payload.extend(payload);
+        }
+        message
+    }
+
     /// Reads a Close frame, then the end of the stream.
     ///
     /// # Panics
