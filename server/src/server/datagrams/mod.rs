@@ -154,7 +154,7 @@ impl Server {
             Some(flow) if flow.is_tapped() => flow.passed(input(Side::Client), &buffer[..len]),
             // The answer takes the place of the datagram.
             None if snapshot.context.observes(service.record) => {
-                received = Some(buffer[..len].to_vec())
+                received = Some(buffer[..len].to_vec());
             }
             _ => {}
         }
