@@ -16,12 +16,12 @@ use crate::{
         counters::Counters,
         limits::{Limits, share::Shares},
         registry::{Entry, Peer, Registry},
-        tap::Sides,
+        tap::{Budget, Sides},
     },
     net::{hairpin::Hairpins, hops::Hops},
     recorder::Recorder,
     runtime::drain::Drain,
-    service::backend::ServiceInstance,
+    service::{backend::ServiceInstance, chat::Hub},
 };
 
 /// Subscribers of `/api/events` at once: in all, and of one address.
@@ -29,6 +29,12 @@ const MAX_SUBSCRIBERS: (usize, usize) = (64, 16);
 
 /// Answers to `/api/connections` under way at once: in all, and to one address.
 const MAX_LISTINGS: (usize, usize) = (64, 16);
+
+/// Observers of connections by `/api/connections/ID/tap` at once: in all, and of one address.
+const MAX_TAPS: (usize, usize) = (64, 16);
+
+/// Bytes that wait for all of these observers together.
+const MAX_TAP_BYTES: usize = 16 << 20;
 
 /// What connections share. The first two fields belong to one configuration, the others live
 /// as long as the server. Clones share them.
@@ -62,6 +68,12 @@ pub(crate) struct ServerContext {
     pub(crate) subscribers: Arc<Shares>,
     /// Permits of answers to `/api/connections`.
     pub(crate) listings: Arc<Shares>,
+    /// Permits of the observers of connections.
+    pub(crate) taps: Arc<Shares>,
+    /// The events that wait for these observers.
+    pub(crate) tap_budget: Arc<Budget>,
+    /// The conversations of `chat`, for the token of the operators.
+    pub(crate) hub: Arc<Hub>,
     /// Cancelled when the server begins to shut down.
     pub(crate) shutting_down: CancellationToken,
 }
@@ -96,7 +108,7 @@ impl ServerContext {
     /// # Errors
     ///
     /// There are not enough threads or file descriptors for the event loops.
-    pub(crate) fn new(settings: Settings) -> io::Result<ServerContext> {
+    pub(crate) fn new(settings: Settings, hub: Arc<Hub>) -> io::Result<ServerContext> {
         let limits = Limits::new(settings.max_connections, settings.max_per_address);
         let group = || ConnectionGroup { drain: Drain::new(), tracker: TaskTracker::new() };
         Ok(ServerContext {
@@ -114,6 +126,9 @@ impl ServerContext {
             http: group(),
             subscribers: Arc::new(Shares::new(MAX_SUBSCRIBERS.0, MAX_SUBSCRIBERS.1)),
             listings: Arc::new(Shares::new(MAX_LISTINGS.0, MAX_LISTINGS.1)),
+            taps: Arc::new(Shares::new(MAX_TAPS.0, MAX_TAPS.1)),
+            tap_budget: Arc::new(Budget::new(MAX_TAP_BYTES)),
+            hub,
             shutting_down: CancellationToken::new(),
         })
     }

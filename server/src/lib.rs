@@ -65,6 +65,16 @@ pub mod internals {
         Ok((written, bytes.len() - rest.len()))
     }
 
+    /// The number of connections of a recording in any format.
+    ///
+    /// # Errors
+    ///
+    /// One line with the offset of the damage.
+    pub fn read_recording(bytes: &[u8]) -> Result<usize, String> {
+        let recording = crate::recording::read::read(bytes).map_err(|error| error.to_string())?;
+        Ok(recording.connections.len())
+    }
+
     /// The answer of the service `upper` to a datagram of `bytes`, in their place.
     pub fn upper(bytes: &mut [u8]) {
         crate::service::backend::ServiceInstance::Upper.answer(bytes, bytes.len());

@@ -65,7 +65,7 @@ fn connect(arguments: &[&str]) -> Child {
 }
 
 /// The output and the exit status of `echogate connect` with this standard input.
-fn run(arguments: &[&str], input: &[u8]) -> Output {
+pub(crate) fn run(arguments: &[&str], input: &[u8]) -> Output {
     let mut client = connect(arguments);
     let mut stdin = client.stdin.take().unwrap();
     thread::scope(|scope| {

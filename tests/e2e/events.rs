@@ -1,6 +1,7 @@
 //! The live list of connections: `/api/events`, and its data on a connection.
 
 use std::{
+    collections::BTreeMap,
     io::{BufRead, BufReader, Write},
     net::{Shutdown, TcpStream},
     time::Instant,
@@ -101,7 +102,8 @@ fn a_connection_is_reported_when_it_opens_transfers_and_closes() {
         moved.iter().find(|moved| moved.id == came.id).map(|moved| moved.carried)
     });
     assert_eq!((carried.bytes_received, carried.bytes_sent), (5, 5));
-    assert!(matches!(carried.legs, Some(Legs::Service { service }) if service > 0.0));
+    let legs = carried.legs;
+    assert!(matches!(legs, Some(Legs::Service { service, received: 5 }) if service > 0.0));
     client.shutdown(Shutdown::Write).unwrap();
     let gone = subscriber.wait(|_, _, closed| closed.iter().find(|c| c.id == came.id).cloned());
     assert_eq!(gone.end, "the client closed the connection");
@@ -151,8 +153,70 @@ fn a_page_finds_its_connection_by_its_label_and_the_hop_behind_it() {
     let legs = subscriber.wait(|_, moved, _| {
         moved.iter().find(|moved| moved.id == bridge.id).and_then(|moved| moved.carried.legs)
     });
-    let Legs::Bridge { up, upstream, down } = legs else { panic!("{legs:?}") };
+    let Legs::Bridge { up, upstream, down, received: 5 } = legs else { panic!("{legs:?}") };
     assert!(up > 0.0 && upstream > 0.0 && down > 0.0, "{legs:?}");
+}
+
+#[test]
+fn the_leg_of_the_upstream_contains_that_of_the_service() {
+    const CLIENTS: usize = 30;
+    const ROUNDS: u64 = 10;
+    let server = server();
+    let mut subscriber = Subscriber::new(&server);
+    subscriber.all();
+    let mut clients: Vec<RawWs> = (0..CLIENTS).map(|_| RawWs::connect(&server, "/ws")).collect();
+    let mut connections: Vec<Connection> = Vec::new();
+    while connections.len() < 2 * CLIENTS {
+        connections.extend(subscriber.wait(|opened, _, _| Some(opened.to_vec())));
+    }
+    let bridges = connections.iter().filter(|it| it.kind == Kind::WebSocket);
+    let hops: Vec<(u64, u64)> = bridges
+        .map(|bridge| {
+            let hop = connections.iter().find(|it| it.peer == bridge.upstream_from);
+            (bridge.id, hop.expect("each route leads to a listener of this server").id)
+        })
+        .collect();
+    let mut legs = BTreeMap::new();
+    for round in 1..=ROUNDS {
+        for client in &mut clients {
+            client.send_frame(first::TEXT, b"x");
+            client.read();
+        }
+        // Whether the exchange of this round was reported of both connections.
+        let is_reported = |legs: &BTreeMap<u64, Legs>, id: u64| {
+            legs.get(&id).is_some_and(|legs| legs.received() == round)
+        };
+        while !hops
+            .iter()
+            .all(|&(bridge, hop)| is_reported(&legs, bridge) && is_reported(&legs, hop))
+        {
+            subscriber.wait(|_, moved, _| {
+                legs.extend(moved.iter().filter_map(|it| Some((it.id, it.carried.legs?))));
+                Some(())
+            });
+        }
+        for (bridge, hop) in &hops {
+            match (legs[bridge], legs[hop]) {
+                (Legs::Bridge { upstream, .. }, Legs::Service { service, .. }) => {
+                    assert!(service > 0.0 && upstream >= service, "{upstream} µs < {service} µs");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_service_in_memory_is_the_leg_of_the_upstream() {
+    let server = Server::start(ECHOGATE, &["--route", "/memory=service:upper"]);
+    let mut subscriber = Subscriber::new(&server);
+    subscriber.all();
+    let mut client = RawWs::connect(&server, "/memory");
+    subscriber.opened(Kind::WebSocket);
+    client.send_frame(first::TEXT, b"timed");
+    client.read();
+    let legs = subscriber.wait(|_, moved, _| moved.iter().find_map(|moved| moved.carried.legs));
+    assert!(matches!(legs, Legs::Bridge { upstream, .. } if upstream > 0.0), "{legs:?}");
 }
 
 #[test]
@@ -211,7 +275,7 @@ fn a_subscriber_that_does_not_read_costs_nothing_and_gets_a_new_list() {
     let last = connect(server.address("upper"));
     let peer = Some(last.local_addr().unwrap().to_string());
     // Whatever events were missed, the reported changes lead to the current list.
-    let mut known = std::collections::BTreeMap::new();
+    let mut known = BTreeMap::new();
     while known.values().collect::<Vec<_>>() != [&peer] {
         match subscriber.next().unwrap() {
             Event::All { connections, .. } => {

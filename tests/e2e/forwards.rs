@@ -2,14 +2,20 @@
 //! the tests control.
 //!
 //! - `streams`: byte streams to byte streams
+//! - `tls`: TLS on either side of a relay of bytes
 //! - `websocket`: a byte stream to a WebSocket server, and WebSocket to WebSocket
+//! - `wss`: WebSocket servers over TLS
 //! - `datagrams`: datagrams on one side or both
+//! - `pressure`: floods
 //! - `configuration`: settings that are refused at the start, loops, reloads
 
 mod configuration;
 mod datagrams;
+mod pressure;
 mod streams;
+mod tls;
 mod websocket;
+mod wss;
 
 use std::net::{Shutdown, TcpStream};
 

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 
 use echogate_tests::{
-    http::{Response, connect, exchange},
+    http::{Response, connect, exchange, read_head},
     server::Server,
     ws::{self, BROWSER, RawWs, UPGRADE, first},
 };
@@ -41,17 +41,6 @@ fn the_answer_proves_that_the_key_was_read() {
     assert_eq!(response.header("sec-websocket-protocol"), None);
 }
 
-/// The unparsed head of a response.
-fn raw_head(stream: &mut impl std::io::Read) -> String {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).unwrap();
-        head.push(byte[0]);
-    }
-    String::from_utf8(head).unwrap()
-}
-
 #[test]
 fn a_101_says_upgrade_alone_and_its_names_are_written_as_in_rfc_6455() {
     let server = server();
@@ -65,10 +54,10 @@ fn a_101_says_upgrade_alone_and_its_names_are_written_as_in_rfc_6455() {
             UPGRADE[1..].join("\r\n")
         );
         std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
-        let health = raw_head(&mut stream);
+        let health = read_head(&mut stream).unwrap();
         assert!(health.contains("\r\nContent-Length: 3\r\n"), "{health}");
         std::io::Read::read_exact(&mut stream, &mut [0; 3]).unwrap();
-        let head = raw_head(&mut stream);
+        let head = read_head(&mut stream).unwrap();
         let (status, lines) = head.trim_end().split_once("\r\n").unwrap();
         let mut lines: Vec<_> = lines.lines().collect();
         lines.sort_unstable();

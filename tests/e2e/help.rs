@@ -9,8 +9,8 @@ use echogate_tests::pty::Terminal;
 
 use crate::ECHOGATE;
 
-const COMMANDS: [&str; 7] =
-    ["serve", "gateway", "check", "connect", "listen", "bench", "completions"];
+const COMMANDS: [&str; 9] =
+    ["serve", "gateway", "check", "connect", "listen", "replay", "compare", "bench", "completions"];
 
 fn run(arguments: &[&str]) -> Output {
     Command::new(ECHOGATE).args(arguments).stdin(Stdio::null()).output().unwrap()

@@ -11,10 +11,10 @@ use std::{
 
 use echogate_tests::{
     server::{Server, WAIT_TIMEOUT},
-    tcp::{noise, read_exactly, write_until_blocked},
+    tcp::{noise, read_exactly, reset, write_until_blocked},
     tls::Authority,
     upstream::Upstream,
-    ws::{self, first},
+    ws::{self, RawWsServer, first},
 };
 use hyper::{
     Method, Request, Response, StatusCode,
@@ -32,7 +32,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream, rustls::pki_types::ServerName};
 
-use crate::{ECHOGATE, raise_own_limit};
+use crate::{ECHOGATE, raise_own_limit, tap::Observer};
 
 /// A server with HTTPS, and an HTTP/2 connection to it.
 async fn connect(arguments: &[&str]) -> (Server, SendRequest<String>) {
@@ -500,4 +500,98 @@ async fn a_list_of_many_connections_is_whole() {
     let listed: Vec<serde_json::Value> = serde_json::from_slice(&text).unwrap();
     let ids: Vec<_> = listed.iter().map(|one| one["id"].as_u64().unwrap()).collect();
     assert!(ids.is_sorted() && ids.len() == CONNECTIONS, "{ids:?}");
+}
+
+#[tokio::test]
+async fn a_tap_shows_the_frames_of_a_websocket_over_http_2() {
+    let (server, mut send) = connect(&["--http", "http://127.0.0.1:0"]).await;
+    let response = send.send_request(handshake("/ws/echo", &[VERSION])).await.unwrap();
+    let mut client = Client::over(response).await;
+    client.send(&ws::frame(first::TEXT, b"hello")).await;
+    assert_eq!(client.read().await.1, b"hello");
+    let plain = server.urls("http").last().unwrap();
+    let seen = spawn_blocking(move || {
+        let address = plain.trim_start_matches("http://").trim_end_matches('/');
+        let mut observer = Observer::at(address, 1, "client");
+        let request = observer.opened().request.unwrap();
+        assert!(request.starts_with("CONNECT /ws/echo HTTP/2\r\n"), "{request}");
+        observer.lines(2)
+    });
+    assert_eq!(seen.await.unwrap(), ["client > text FIN hello", "client < text FIN hello"]);
+    drop(server);
+}
+
+/// A WebSocket server behind the route `/x`, and a client of the route over HTTP/2. The connection
+/// lives as long as `SendRequest`.
+async fn connected_to_websocket(
+    arguments: &[&str],
+) -> (Client, RawWsServer, Server, SendRequest<String>) {
+    let upstream = Upstream::new();
+    let route = format!("/x=ws://{}/up", upstream.address());
+    let accepting =
+        upstream.serve(|stream| RawWsServer::accept(stream, &["Sec-WebSocket-Protocol: v2.chat"]));
+    let arguments = [&["--route", &*route][..], arguments].concat();
+    let (server, mut send) = connect(&arguments).await;
+    let headers = [VERSION, ("sec-websocket-protocol", "v1.chat, v2.chat")];
+    let response = send.send_request(handshake("/x", &headers)).await.unwrap();
+    assert_eq!(response.headers()["sec-websocket-protocol"], "v2.chat");
+    let client = Client::over(response).await;
+    let upstream = spawn_blocking(move || accepting.join().unwrap()).await.unwrap();
+    (client, upstream, server, send)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_pass_between_http_2_and_a_websocket_server() {
+    let (mut client, mut upstream, _server, _send) = connected_to_websocket(&[]).await;
+    assert_eq!(upstream.request[0], "GET /up HTTP/1.1");
+    client.send(&ws::frame(first::TEXT_BEGINS, b"in ")).await;
+    client.send(&ws::frame(first::PING, b"here")).await;
+    client.send(&ws::frame(first::LAST, b"parts")).await;
+    assert_eq!(client.read().await, (first::PONG, b"here".to_vec()));
+    let frames = [upstream.read(), upstream.read()].map(|frame| (frame.first, frame.payload));
+    assert_eq!(frames, [(first::TEXT_BEGINS, b"in ".to_vec()), (first::LAST, b"parts".to_vec())]);
+    let data = noise(50_000);
+    upstream.send_frame(first::BINARY, &data);
+    assert!(client.read_message().await == (first::BINARY, data));
+    upstream.close(1012, "back at noon");
+    assert_eq!(client.read_close().await, (1012, "back at noon".to_owned()));
+    client.send(&ws::close(1012, "seen")).await;
+    assert_eq!(upstream.read().close(), (Some(1012), "seen"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_abort_passes_between_http_2_and_a_websocket_server() {
+    let (mut client, mut upstream, _server, _send) = connected_to_websocket(&[]).await;
+    upstream.send_frame(first::TEXT, b"last words");
+    reset(upstream.stream);
+    assert_eq!(client.read().await.1, b"last words");
+    assert_eq!(client.read_close().await.0, 1011);
+
+    let (mut client, mut upstream, server, send) = connected_to_websocket(&[]).await;
+    client.send(&ws::frame(first::TEXT, b"last words")).await;
+    assert_eq!(upstream.read().payload, b"last words");
+    // RST_STREAM.
+    drop(client);
+    assert_eq!(upstream.try_read().unwrap_err().kind(), ErrorKind::ConnectionReset);
+    server.wait_for_log(&["id=1", "1006"]);
+    drop(send);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_http_2_client_of_a_websocket_server_is_pinged_and_given_up() {
+    let times = ["--ping-interval", "100ms", "--ping-timeout", "300ms"];
+    let (mut client, mut upstream, _server, _send) = connected_to_websocket(&times).await;
+    assert_eq!(client.read().await.0, first::PING);
+    let ended = spawn_blocking(move || {
+        loop {
+            match upstream.try_read() {
+                Ok(Some(ping)) => {
+                    assert_eq!(ping.first, first::PING);
+                    upstream.send_frame(first::PONG, &ping.payload);
+                }
+                end => break end.map_err(|e| e.kind()),
+            }
+        }
+    });
+    assert_eq!(ended.await.unwrap(), Err(ErrorKind::ConnectionReset));
 }

@@ -14,7 +14,7 @@ fn assert_layers(sources: &str, layers: &[&[&str]]) {
 /// from the server's connections and the sessions down to texts and payloads.
 const WEB: &[&[&str]] = &[
     &["view::app"],
-    &["view::screen"],
+    &["view::painting", "view::screen"],
     &[
         "view::charts",
         "view::composer",
@@ -37,8 +37,8 @@ const WEB: &[&[&str]] = &[
     &["export", "filter", "live"],
     &["composer", "session"],
     &["transcript"],
-    &["close_reason", "live_region", "location", "plot"],
-    &["hexdump", "i18n", "latency_path", "operator", "redraw", "stats", "virtual_list", "wire"],
+    &["close_reason", "live_region", "location", "plot", "waterfall"],
+    &["exchanges", "hexdump", "i18n", "operator", "redraw", "stats", "virtual_list", "wire"],
     &["format", "json"],
     &["payload", "time"],
 ];

@@ -30,7 +30,9 @@
 //! - `settings`: flags, environment, configuration file, defaults, and their errors
 //! - `api`: the HTTP API, health checks, metrics and the log
 //! - `events`: the live list of connections, `/api/events`
+//! - `tap`: what passes on a live connection, for observers
 //! - `connect`: the native client
+//! - `replay`: recordings, replayed and compared: `echogate replay`, `echogate compare`
 //! - `bench`: the load generator, `echogate bench`
 //! - `help`: help, manual pages, completions
 //! - `third_party`: third-party programs: VNC, MQTT, PostgreSQL, SSH and more
@@ -77,9 +79,11 @@ mod proxies;
 mod proxy;
 mod recordings;
 mod reload;
+mod replay;
 mod routes;
 mod settings;
 mod shutdown;
+mod tap;
 mod tcp;
 mod third_party;
 mod tls;

@@ -24,7 +24,7 @@ fn http_proxy(status: &'static str) -> (String, JoinHandle<String>) {
     let proxy = Upstream::new();
     let url = format!("http://{}", proxy.address());
     let serving = proxy.serve(move |mut stream: TcpStream| {
-        let request = read_request(&mut stream);
+        let request = ws::read_request(&mut stream).swap_remove(0);
         write!(stream, "HTTP/1.1 {status}\r\n\r\n").unwrap();
         if status.starts_with('2') {
             assert_eq!(tcp::read_exactly(&mut stream, 5), b"hello");
@@ -41,7 +41,7 @@ fn relaying_proxy(target: String) -> (String, JoinHandle<String>) {
     let proxy = Upstream::new();
     let url = format!("http://{}", proxy.address());
     let serving = proxy.serve(move |mut client: TcpStream| {
-        let request = read_request(&mut client);
+        let request = ws::read_request(&mut client).swap_remove(0);
         client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
         let mut server = http::connect(&target);
         let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
@@ -55,15 +55,6 @@ fn relaying_proxy(target: String) -> (String, JoinHandle<String>) {
         request
     });
     (url, serving)
-}
-
-/// The request line of a request, whose head is read to its end and no further.
-fn read_request(stream: &mut TcpStream) -> String {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.extend(tcp::read_exactly(stream, 1));
-    }
-    String::from_utf8(head).unwrap().lines().next().unwrap().to_owned()
 }
 
 /// Runs `echogate` with these variables in its environment.

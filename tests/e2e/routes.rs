@@ -50,22 +50,38 @@ fn messages_to_close(client: &mut RawWs) -> Delivered {
 /// The messages that a client gets when the upstream sends these pieces, each after the previous
 /// one has been read, and then ends the stream.
 fn delivered(framing: &str, pieces: &'static [&[u8]]) -> Delivered {
-    let upstream = Upstream::new();
-    let server = server(&upstream, framing);
-    let serving = upstream.serve(move |mut stream| {
+    delivered_by(framing, move |mut stream| {
         stream.set_nodelay(true).unwrap();
         for piece in pieces {
             stream.write_all(piece).unwrap();
             wait_until_read(&stream);
         }
         stream.shutdown(Shutdown::Write).unwrap();
-        read_to_end(&mut stream)
-    });
+        assert!(read_to_end(&mut stream).is_empty(), "the client sent nothing");
+    })
+}
+
+/// The messages that a silent client gets from an upstream that runs this script.
+fn delivered_by(framing: &str, script: impl FnOnce(TcpStream) + Send + 'static) -> Delivered {
+    let upstream = Upstream::new();
+    let server = server(&upstream, framing);
+    let serving = upstream.serve(script);
     let mut client = RawWs::connect(&server, "/x");
     let got = messages_to_close(&mut client);
     client.send(&ws::close(1000, ""));
-    assert!(serving.join().unwrap().is_empty(), "the client sent nothing");
+    serving.join().unwrap();
     got
+}
+
+/// The bytes that an upstream gets from a client that sends these frames and a Close.
+fn collected(framing: &str, frames: &[(u8, &[u8])]) -> Vec<u8> {
+    let upstream = Upstream::new();
+    let server = server(&upstream, framing);
+    let serving = upstream.serve(|mut stream| read_to_end(&mut stream));
+    let mut client = RawWs::connect(&server, "/x");
+    frames.iter().for_each(|(first, payload)| client.send_frame(*first, payload));
+    client.send(&ws::close(1000, ""));
+    serving.join().unwrap()
 }
 
 fn texts(texts: &[&str]) -> Vec<(u8, Vec<u8>)> {
@@ -106,18 +122,15 @@ fn bytes_arrive_all_in_binary_messages_of_at_most_64_kib() {
 
 #[test]
 fn bytes_take_the_payload_of_text_and_binary_messages_in_order() {
-    let upstream = Upstream::new();
-    let server = server(&upstream, "bytes");
-    let serving = upstream.serve(|mut stream| read_to_end(&mut stream));
-    let mut client = RawWs::connect(&server, "/x");
-    client.send_frame(first::TEXT, b"text,");
-    client.send_frame(first::BINARY, b"\x00\xff,");
-    client.send_frame(first::TEXT, b"");
-    client.send_frame(first::BINARY_BEGINS, b"in ");
-    client.send_frame(first::PING, b"not this");
-    client.send_frame(first::LAST, b"pieces");
-    client.send(&ws::close(1000, ""));
-    assert_eq!(serving.join().unwrap(), b"text,\x00\xff,in pieces");
+    let frames: &[(u8, &[u8])] = &[
+        (first::TEXT, b"text,"),
+        (first::BINARY, b"\x00\xff,"),
+        (first::TEXT, b""),
+        (first::BINARY_BEGINS, b"in "),
+        (first::PING, b"not this"),
+        (first::LAST, b"pieces"),
+    ];
+    assert_eq!(collected("bytes", frames), b"text,\x00\xff,in pieces");
 }
 
 #[test]
@@ -242,25 +255,22 @@ fn a_record_that_stalls_lets_control_frames_through() {
 
 #[test]
 fn with_newline_crlf_each_line_of_a_message_ends_in_it() {
-    let upstream = Upstream::new();
-    let server = server(&upstream, "line&newline=crlf");
-    let serving = upstream.serve(|mut stream| read_to_end(&mut stream));
-    let mut client = RawWs::connect(&server, "/x");
-    client.send_frame(first::TEXT, b"DATA");
-    client.send_frame(first::TEXT, b"Subject: x\n\nline\r\nlast");
-    client.send_frame(first::TEXT, b".\r\n");
-    client.send_frame(first::TEXT, b"");
-    client.send_frame(first::TEXT_BEGINS, b"in ");
-    client.send_frame(first::MORE, b"pieces\r");
-    client.send_frame(first::MORE, b"\nand ");
-    client.send_frame(first::LAST, b"more\r");
-    client.send_frame(first::BINARY, &b"\n".repeat(5000));
-    client.send(&ws::close(1000, ""));
+    let frames: &[(u8, &[u8])] = &[
+        (first::TEXT, b"DATA"),
+        (first::TEXT, b"Subject: x\n\nline\r\nlast"),
+        (first::TEXT, b".\r\n"),
+        (first::TEXT, b""),
+        (first::TEXT_BEGINS, b"in "),
+        (first::MORE, b"pieces\r"),
+        (first::MORE, b"\nand "),
+        (first::LAST, b"more\r"),
+        (first::BINARY, &b"\n".repeat(5000)),
+    ];
     let expected = [
         &b"DATA\r\nSubject: x\r\n\r\nline\r\nlast\r\n.\r\n\r\nin pieces\r\nand more\r\n"[..],
         &b"\r\n".repeat(5000),
     ];
-    assert!(serving.join().unwrap() == expected.concat());
+    assert!(collected("line&newline=crlf", frames) == expected.concat());
 }
 
 #[test]
@@ -376,20 +386,17 @@ fn the_agreed_subprotocol_fits_the_framing() {
 
 #[test]
 fn each_message_becomes_a_line() {
-    let upstream = Upstream::new();
-    let server = server(&upstream, "line");
-    let serving = upstream.serve(|mut stream| read_to_end(&mut stream));
-    let mut client = RawWs::connect(&server, "/x");
-    client.send_frame(first::TEXT, b"one");
-    client.send_frame(first::TEXT, b"two\n");
-    client.send_frame(first::TEXT, b"");
-    client.send_frame(first::TEXT_BEGINS, b"th");
-    client.send_frame(first::LAST, b"ree");
-    client.send_frame(first::TEXT_BEGINS, b"four\n");
-    client.send_frame(first::LAST, b"");
-    client.send_frame(first::BINARY, b"\xff");
-    client.send(&ws::close(1000, ""));
-    assert_eq!(serving.join().unwrap(), b"one\ntwo\n\nthree\nfour\n\xff\n");
+    let frames: &[(u8, &[u8])] = &[
+        (first::TEXT, b"one"),
+        (first::TEXT, b"two\n"),
+        (first::TEXT, b""),
+        (first::TEXT_BEGINS, b"th"),
+        (first::LAST, b"ree"),
+        (first::TEXT_BEGINS, b"four\n"),
+        (first::LAST, b""),
+        (first::BINARY, b"\xff"),
+    ];
+    assert_eq!(collected("line", frames), b"one\ntwo\n\nthree\nfour\n\xff\n");
 }
 
 #[test]
@@ -420,18 +427,6 @@ fn a_reply_to_no_message_is_an_error_of_the_upstream() {
     assert_eq!(messages, []);
     assert_eq!(code, Some(1011));
     assert_eq!(reason, "the upstream sent bytes that no message asked for (framing=message)");
-}
-
-/// The messages that a silent client gets from an upstream that runs this script.
-fn delivered_by(framing: &str, script: impl FnOnce(TcpStream) + Send + 'static) -> Delivered {
-    let upstream = Upstream::new();
-    let server = server(&upstream, framing);
-    let serving = upstream.serve(script);
-    let mut client = RawWs::connect(&server, "/x");
-    let got = messages_to_close(&mut client);
-    client.send(&ws::close(1000, ""));
-    serving.join().unwrap();
-    got
 }
 
 #[test]

@@ -26,7 +26,7 @@ use echogate_tests::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
 
-use crate::ECHOGATE;
+use crate::{ECHOGATE, connect::run as call};
 
 /// An authority, and a server with its certificate for 127.0.0.1: HTTPS, `upper` over TCP, and
 /// `echo` over TLS.
@@ -50,24 +50,6 @@ fn get(authority: &Authority, server: &Server, path: &str) -> Response {
     let mut client = authority.connect(server.address("http"));
     let host = format!("Host: {}", server.address("http"));
     http::exchange(&mut client, &[&format!("GET {path} HTTP/1.1"), &host])
-}
-
-/// The output and the exit status of `echogate connect` with this standard input.
-fn call(arguments: &[&str], input: &[u8]) -> Output {
-    let mut client = Command::new(ECHOGATE)
-        .arg("connect")
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = client.stdin.take().unwrap();
-    thread::scope(|scope| {
-        // A client that fails does not read all input.
-        scope.spawn(move || stdin.write_all(input).ok());
-        client.wait_with_output().unwrap()
-    })
 }
 
 #[track_caller]
@@ -133,7 +115,7 @@ fn a_websocket_over_tls_is_bridged_and_closed() {
         for message in [&b"one"[..], b"", &[b'a'; 70_000]] {
             client.send_frame(first::BINARY, message);
             let expected = if capitals { message.to_ascii_uppercase() } else { message.to_vec() };
-            assert_eq!(client.read().payload, expected, "{path}");
+            assert_eq!(client.read_message().payload, expected, "{path}");
         }
         client.send(&ws::close(1000, ""));
         assert_eq!(client.read_close().0, Some(1000));

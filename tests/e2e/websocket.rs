@@ -94,36 +94,9 @@ fn mixed() -> Vec<Message> {
         .collect()
 }
 
-#[tokio::test]
-async fn many_messages_in_flight_keep_their_order_and_their_boundaries() {
-    let server = Server::start(ECHOGATE, &["--listen", "echo=tcp://127.0.0.1:0"]);
-    // The routes to `upper` and `echo` differ only in the service.
-    for path in ["/ws", "/ws/echo"] {
-        let (mut to, mut from) = connect(&server, path).await.split();
-        let messages = mixed();
-        let sending = {
-            let messages = messages.clone();
-            tokio::spawn(async move {
-                for message in messages {
-                    to.send(message).await.unwrap();
-                }
-                to
-            })
-        };
-        for (i, message) in messages.iter().enumerate() {
-            let reply =
-                timeout(WAIT_TIMEOUT, from.next()).await.expect("in time").unwrap().unwrap();
-            let expected = if path == "/ws" { upper(message) } else { message.clone() };
-            assert!(reply == expected, "message {i} through {path}");
-        }
-        drop(sending.await.unwrap());
-    }
-}
-
-#[tokio::test]
-async fn the_same_holds_in_memory() {
-    let server = Server::start(ECHOGATE, &["--route", "/m=service:upper"]);
-    let (mut to, mut from) = connect(&server, "/m").await.split();
+/// Sends messages to the route `path` without waiting, and checks each reply.
+async fn assert_replies(server: &Server, path: &str, reply_to: fn(&Message) -> Message) {
+    let (mut to, mut from) = connect(server, path).await.split();
     let messages = mixed();
     let sending = {
         let messages = messages.clone();
@@ -136,9 +109,23 @@ async fn the_same_holds_in_memory() {
     };
     for (i, message) in messages.iter().enumerate() {
         let reply = timeout(WAIT_TIMEOUT, from.next()).await.expect("in time").unwrap().unwrap();
-        assert!(reply == upper(message), "message {i}");
+        assert!(reply == reply_to(message), "message {i} through {path}");
     }
     drop(sending.await.unwrap());
+}
+
+#[tokio::test]
+async fn many_messages_in_flight_keep_their_order_and_their_boundaries() {
+    let server = Server::start(ECHOGATE, &["--listen", "echo=tcp://127.0.0.1:0"]);
+    // The routes to `upper` and `echo` differ only in the service.
+    assert_replies(&server, "/ws", upper).await;
+    assert_replies(&server, "/ws/echo", Message::clone).await;
+}
+
+#[tokio::test]
+async fn the_same_holds_in_memory() {
+    let server = Server::start(ECHOGATE, &["--route", "/m=service:upper"]);
+    assert_replies(&server, "/m", upper).await;
 }
 
 #[tokio::test]
@@ -160,13 +147,14 @@ async fn large_messages_come_back_whole() {
 }
 
 #[test]
-fn each_message_comes_back_in_one_frame() {
+fn each_message_comes_back_as_one_message_and_a_short_one_in_one_frame() {
     let server = server();
     let mut client = RawWs::connect(&server, "/ws");
     for size in [0, 1, 125, 126, 65_535, 65_536, 100_000] {
         client.send_frame(first::BINARY, &noise(size));
         let expected = Frame { first: first::BINARY, payload: noise(size).to_ascii_uppercase() };
-        assert!(client.read() == expected, "{size} bytes");
+        let message = if size < 16_384 { client.read() } else { client.read_message() };
+        assert!(message == expected, "{size} bytes");
     }
 }
 
@@ -180,9 +168,9 @@ fn sixteen_messages_of_64_kib_sent_in_one_go_come_back_whole() {
     let mut writer = client.stream.try_clone().unwrap();
     let writing = thread::spawn(move || writer.write_all(&frames).unwrap());
     for (i, chunk) in all.chunks(65_536).enumerate() {
-        let frame = client.read();
-        assert_eq!(frame.first, first::BINARY);
-        assert!(frame.payload == chunk.to_ascii_uppercase(), "message {i}");
+        let message = client.read_message();
+        assert_eq!(message.first, first::BINARY);
+        assert!(message.payload == chunk.to_ascii_uppercase(), "message {i}");
     }
     writing.join().unwrap();
 }
@@ -322,7 +310,7 @@ fn pending_replies_come_before_the_reply_to_a_close() {
     bytes.extend(ws::close(1000, "done"));
     client.send(&bytes);
     for chunk in sent.chunks(50_000) {
-        assert!(client.read().payload == chunk.to_ascii_uppercase());
+        assert!(client.read_message().payload == chunk.to_ascii_uppercase());
     }
     assert_eq!(client.read(), Frame { first: first::TEXT, payload: vec![] });
     assert_eq!(client.read_close(), (Some(1000), String::new()));

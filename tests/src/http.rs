@@ -37,14 +37,8 @@ impl Response {
     /// An I/O error, `UnexpectedEof` at the end of the stream, `InvalidData` for a response that
     /// is not HTTP.
     pub fn read(stream: &mut impl Read) -> io::Result<Response> {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            stream.read_exact(&mut byte)?;
-            head.push(byte[0]);
-        }
         let bad = || io::Error::new(io::ErrorKind::InvalidData, "no HTTP answer");
-        let head = String::from_utf8_lossy(&head).into_owned();
+        let head = read_head(stream)?;
         let mut lines = head.lines();
         let status = lines.next().and_then(|line| line.split(' ').nth(1)).ok_or_else(bad)?;
         let status = status.parse().map_err(|_| bad())?;
@@ -59,6 +53,21 @@ impl Response {
         }
         Ok(response)
     }
+}
+
+/// Reads the head of a request or a response, with the empty line behind it and no further.
+///
+/// # Errors
+///
+/// An I/O error, `UnexpectedEof` at the end of the stream.
+pub fn read_head(stream: &mut impl Read) -> io::Result<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte)?;
+        head.push(byte[0]);
+    }
+    Ok(String::from_utf8_lossy(&head).into_owned())
 }
 
 /// Connects to `address` (`HOST:PORT`), with [`WAIT_TIMEOUT`](crate::server::WAIT_TIMEOUT) for

@@ -18,6 +18,7 @@ use tokio_rustls::rustls::{
     ClientConfig, ClientConnection, ConnectionCommon, RootCertStore, ServerConfig,
     ServerConnection, SideData, StreamOwned,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName},
+    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 
 use crate::http;
@@ -85,9 +86,23 @@ impl Authority {
     ///
     /// When a name is not valid.
     pub fn issue(&self, names: &[&str]) -> Issued {
+        self.issue_with(names, |_| {})
+    }
+
+    /// Issues a certificate that has expired.
+    ///
+    /// # Panics
+    ///
+    /// When a name is not valid.
+    pub fn issue_expired(&self, names: &[&str]) -> Issued {
+        self.issue_with(names, |params| params.not_after = rcgen::date_time_ymd(2020, 1, 1))
+    }
+
+    fn issue_with(&self, names: &[&str], change: impl Fn(&mut CertificateParams)) -> Issued {
         let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
         let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new(names).expect("names");
+        let mut params = CertificateParams::new(names).expect("names");
+        change(&mut params);
         let cert = params.signed_by(&key, &self.issuer).expect("a certificate");
         Issued { cert, key }
     }
@@ -116,9 +131,13 @@ impl Authority {
     ///
     /// Never: the authority's own certificate is valid.
     pub fn trusted(&self) -> Arc<ClientConfig> {
+        ClientConfig::builder().with_root_certificates(self.roots()).with_no_client_auth().into()
+    }
+
+    fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
         roots.add(self.root.der().clone()).expect("a certificate");
-        ClientConfig::builder().with_root_certificates(roots).with_no_client_auth().into()
+        roots
     }
 
     /// Connects to `address` and verifies its certificate for `127.0.0.1`.
@@ -142,9 +161,27 @@ impl Issued {
     ///
     /// When the handshake fails.
     pub fn accept(&self, stream: TcpStream) -> (ServerStream, Option<String>) {
+        self.accept_with(stream, WebPkiClientVerifier::no_client_auth())
+    }
+
+    /// As [`Issued::accept`], but requires a client certificate of `authority`.
+    ///
+    /// # Panics
+    ///
+    /// When the handshake fails.
+    pub fn accept_identified(&self, stream: TcpStream, authority: &Authority) -> ServerStream {
+        let verifier = WebPkiClientVerifier::builder(authority.roots().into()).build();
+        self.accept_with(stream, verifier.expect("a root")).0
+    }
+
+    fn accept_with(
+        &self,
+        stream: TcpStream,
+        verifier: Arc<dyn ClientCertVerifier>,
+    ) -> (ServerStream, Option<String>) {
         let key = PrivateKeyDer::try_from(self.key.serialize_der()).expect("a key");
         let config = ServerConfig::builder()
-            .with_no_client_auth()
+            .with_client_cert_verifier(verifier)
             .with_single_cert(vec![self.cert.der().clone()], key)
             .expect("a certificate and its key");
         let conn = ServerConnection::new(config.into()).expect("a server");

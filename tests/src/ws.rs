@@ -222,6 +222,22 @@ impl<S: Read + Write> RawWs<S> {
         self.try_read().expect("no reset").expect("a frame, not the end")
     }
 
+    /// The next message, its fragments put together as one frame.
+    ///
+    /// # Panics
+    ///
+    /// When the stream ends or fails, or a fragment is followed by anything but a continuation.
+    pub fn read_message(&mut self) -> Frame {
+        let mut message = self.read();
+        while message.first & 0x80 == 0 {
+            let Frame { first, payload } = self.read();
+            assert_eq!(first & 0x7f, 0, "a continuation");
+            message.first |= first;
+            message.payload.extend(payload);
+        }
+        message
+    }
+
     /// Reads a Close frame, then the end of the stream.
     ///
     /// # Panics
@@ -278,21 +294,21 @@ fn read_frame(stream: &mut impl Read, from_client: bool) -> io::Result<Option<Fr
 
 /// A WebSocket server behind the opening handshake of one client.
 #[derive(Debug)]
-pub struct RawWsServer {
+pub struct RawWsServer<S = TcpStream> {
     /// The connection.
-    pub stream: TcpStream,
+    pub stream: S,
     /// The lines of the request.
     pub request: Vec<String>,
 }
 
-impl RawWsServer {
+impl<S: Read + Write> RawWsServer<S> {
     /// Reads a client's opening handshake from `stream` and accepts it, with the header lines
     /// `more`.
     ///
     /// # Panics
     ///
     /// When the request is not an opening handshake.
-    pub fn accept(mut stream: TcpStream, more: &[&str]) -> RawWsServer {
+    pub fn accept(mut stream: S, more: &[&str]) -> RawWsServer<S> {
         let request = read_request(&mut stream);
         let key = request.iter().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "));
         let accept = derive_accept_key(key.expect("a key").as_bytes());
@@ -301,6 +317,7 @@ impl RawWsServer {
             ["HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", "Upgrade: websocket"];
         let head = [&head[..], &[&accept], more, &["\r\n"]].concat().join("\r\n");
         stream.write_all(head.as_bytes()).expect("the client reads");
+        stream.flush().expect("the client reads");
         RawWsServer { stream, request }
     }
 
@@ -326,6 +343,7 @@ impl RawWsServer {
         }
         bytes.extend_from_slice(payload);
         self.stream.write_all(&bytes).expect("the client reads");
+        self.stream.flush().expect("the client reads");
     }
 
     /// Sends a Close frame.
@@ -362,14 +380,8 @@ impl RawWsServer {
 /// # Panics
 ///
 /// When the stream ends within it.
-pub fn read_request(stream: &mut TcpStream) -> Vec<String> {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).expect("a whole request");
-        head.push(byte[0]);
-    }
-    let head = String::from_utf8(head).expect("a request is ASCII");
+pub fn read_request(stream: &mut impl Read) -> Vec<String> {
+    let head = http::read_head(stream).expect("a whole request");
     head.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 

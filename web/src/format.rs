@@ -6,17 +6,33 @@ use crate::{payload::Payload, time::Millis};
 
 /// A number of bytes: exact below 10,000, then in KiB and so on with one decimal.
 pub fn size(bytes: u64) -> String {
-    if bytes < 10_000 {
-        return format!("{} B", grouped(bytes));
+    let unit = size_unit(bytes);
+    let tenths = || bytes / unit * 10 + (bytes % unit * 10 + unit / 2) / unit;
+    match unit {
+        1 => format!("{} B", grouped(bytes)),
+        KIB => format!("{} KiB", one_decimal(tenths())),
+        MIB => format!("{} MiB", one_decimal(tenths())),
+        GIB => format!("{} GiB", one_decimal(tenths())),
+        _ => format!("{} TiB", grouped((bytes / unit).saturating_add(bytes % unit * 2 / unit))),
     }
-    let mut unit = 1024;
-    for name in ["KiB", "MiB", "GiB"] {
-        if bytes / unit < 1024 {
-            return format!("{} {name}", one_decimal(bytes / unit * 10 + bytes % unit * 10 / unit));
-        }
-        unit *= 1024;
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const TIB: u64 = 1 << 40;
+
+/// The bytes of the unit in which [`size`] writes a number of bytes.
+pub fn size_unit(bytes: u64) -> u64 {
+    // A number that would be rounded to 1,024.0 is 1.0 of the next unit.
+    let reaches = |unit: u64| bytes >= unit - unit / 20_480;
+    match bytes {
+        0..10_000 => 1,
+        _ if !reaches(MIB) => KIB,
+        _ if !reaches(GIB) => MIB,
+        _ if !reaches(TIB) => GIB,
+        _ => TIB,
     }
-    format!("{} TiB", grouped(bytes / unit))
 }
 
 /// A whole number with commas between its thousands.
@@ -44,8 +60,15 @@ pub fn span(millis: Millis) -> String {
     }
 }
 
-/// A duration measured by the server, in microseconds.
-pub fn micros(span: f64) -> String {
+/// A duration in microseconds, measured by a clock of this resolution. A shorter one is written as
+/// such: no measured time is 0.
+pub fn measured(span: f64, resolution: f64) -> String {
+    // Browsers' clocks have a resolution of 0.1 ms or coarser, unless the page is isolated.
+    let text = |span: f64| if resolution < 50.0 { micros(span) } else { self::span(span / 1000.0) };
+    if span < resolution { format!("< {}", text(resolution)) } else { text(span) }
+}
+
+fn micros(span: f64) -> String {
     let tenths = (span / 100.0).round() as u64;
     match span.round() as u64 {
         whole @ 0..1_000 => format!("{whole} µs"),
@@ -123,8 +146,11 @@ mod tests {
         assert_eq!(size(9_999), "9,999 B");
         assert_eq!(size(10_240), "10.0 KiB");
         assert_eq!(size(16 << 20), "16.0 MiB");
+        assert_eq!(size(19_992_000), "19.1 MiB", "19.07 is rounded");
+        assert_eq!(size((1 << 20) - 1), "1.0 MiB");
+        assert_eq!(size((1 << 20) - 52), "1,023.9 KiB");
         assert_eq!(size(1_234_567_890), "1.1 GiB");
-        assert_eq!(size(u64::MAX), "16,777,215 TiB");
+        assert_eq!(size(u64::MAX), "16,777,216 TiB");
     }
 
     #[test]
@@ -145,11 +171,14 @@ mod tests {
     }
 
     #[test]
-    fn durations_of_the_server_are_shown_in_microseconds() {
-        assert_eq!(micros(0.4), "0 µs");
-        assert_eq!(micros(81.6), "82 µs");
-        assert_eq!(micros(1_250.0), "1.3 ms");
-        assert_eq!(micros(2_500_000.0), "2.5 s");
+    fn durations_are_written_as_precisely_as_they_were_measured() {
+        assert_eq!(measured(0.4, 1.0), "< 1 µs");
+        assert_eq!(measured(81.6, 1.0), "82 µs");
+        assert_eq!(measured(1_250.0, 1.0), "1.3 ms");
+        assert_eq!(measured(2_500_000.0, 1.0), "2.5 s");
+        assert_eq!(measured(0.0, 100.0), "< 0.1 ms");
+        assert_eq!(measured(300.0, 100.0), "0.3 ms");
+        assert_eq!(measured(0.0, 1000.0), "< 1.0 ms");
     }
 
     #[test]

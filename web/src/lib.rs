@@ -6,7 +6,7 @@
 //! - [`payload`], [`transcript`], [`close_reason`], [`stats`], [`time`]: the parts of a session
 //! - [`composer`], [`location`]: typed text, and the messages and endpoints that it stands for
 //! - [`virtual_list`], [`filter`], [`export`]: a transcript scrolled, searched, and as a file
-//! - [`live`], [`latency_path`]: the server's connections, and the legs of a round trip
+//! - [`live`], [`exchanges`], [`waterfall`]: the server's connections, and the legs of a round trip
 //! - [`operator`]: the operator's side of the `chat` service
 //! - [`json`], [`wire`]: the server's JSON
 //! - [`mod@format`], [`hexdump`], [`plot`], [`live_region`], [`i18n`]: texts and drawings
@@ -17,13 +17,13 @@
 
 pub mod close_reason;
 pub mod composer;
+pub mod exchanges;
 pub mod export;
 pub mod filter;
 pub mod format;
 pub mod hexdump;
 pub mod i18n;
 pub mod json;
-pub mod latency_path;
 pub mod live;
 pub mod live_region;
 pub mod location;
@@ -36,6 +36,7 @@ pub mod stats;
 pub mod time;
 pub mod transcript;
 pub mod virtual_list;
+pub mod waterfall;
 pub mod wire;
 
 #[cfg(target_arch = "wasm32")]

@@ -2,7 +2,9 @@
 
 use echogate_proto::api::{Carried, Connection, Endpoints, Event, Kind, RouteInfo};
 
-use crate::{composer::transfer::Expect, redraw::earliest, session::Pairing, time::Millis};
+use crate::{
+    composer::transfer::Expect, redraw::earliest, session::Pairing, time::Millis, waterfall::Hops,
+};
 
 /// The connections that are open or ended a short while ago.
 #[derive(Debug, Default)]
@@ -154,11 +156,24 @@ pub fn route<'a>(endpoints: &'a Endpoints, path: &str) -> Option<&'a RouteInfo> 
 pub fn service_of_route<'a>(endpoints: &'a Endpoints, path: &str) -> Option<&'a str> {
     let route = route(endpoints, path)?;
     if let Some(name) = route.upstream.strip_prefix("service:") {
-        return Some(name);
+        return name.split('?').next();
     }
     let same = |url: &str| url.split('?').next() == route.upstream.split('?').next();
     let listener = endpoints.listeners.iter().find(|listener| same(&listener.url))?;
     Some(&listener.service)
+}
+
+/// The hops of the connections to a path, as far as the server's endpoints tell.
+pub fn hops<'a>(endpoints: &'a Endpoints, path: &str) -> Hops<'a> {
+    let Some(RouteInfo { upstream, .. }) = route(endpoints, path) else { return Hops::Unknown };
+    match (upstream.split_once(':'), service_of_route(endpoints, path)) {
+        (Some(("service", _)), Some(service)) => Hops::InMemory { service },
+        (Some((scheme, _)), Some(service)) => {
+            let kind = Kind::ALL.into_iter().find(|kind| kind.name() == scheme);
+            Hops::Socket { transport: kind.map_or("", transport_name), service }
+        }
+        _ => Hops::Elsewhere { upstream },
+    }
 }
 
 /// The answer that a service should give to a file.

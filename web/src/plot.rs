@@ -2,7 +2,11 @@
 
 use std::fmt::Write as _;
 
-use crate::{stats::histogram::Bar, time::Millis};
+use crate::{
+    format,
+    stats::{histogram::Bar, series::Range},
+    time::Millis,
+};
 
 /// The size of a plot, in tenths of a pixel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +40,13 @@ impl Axis {
         Axis { end: (most / step * 0.999).ceil().max(2.0) * step, step }
     }
 
+    /// An axis for bytes, whose marks are round numbers in the unit that [`format::size`] uses.
+    pub fn holding_bytes(most: u64) -> Axis {
+        let unit = format::size_unit(most) as f64;
+        let Axis { end, step } = Axis::holding(most as f64 / unit);
+        Axis { end: end * unit, step: step * unit }
+    }
+
     /// The values at its marks, 0 first.
     pub fn marks(&self) -> impl Iterator<Item = f64> + use<> {
         let step = self.step;
@@ -49,34 +60,23 @@ impl Axis {
     }
 }
 
-/// Points over time: for each pixel column a vertical stroke from the smallest to the largest value;
-/// round line caps make a dot of a single value.
-pub fn points(
-    points: impl Iterator<Item = (Millis, Millis)>,
+/// Values over time: for each range a vertical stroke from the smallest to the largest value; round
+/// line caps make a dot of a single value.
+pub fn ranges(
+    ranges: impl Iterator<Item = Range>,
     start: Millis,
     span: Millis,
     axis: Axis,
     size: PlotSize,
 ) -> String {
     let mut path = String::new();
-    let mut column: Option<(u32, f64, f64)> = None;
-    let mut stroke = |(x, least, most): (u32, f64, f64)| {
+    for Range { at, least, most } in ranges {
+        let share = ((at - start) / span).clamp(0.0, 1.0);
+        let x = (share * f64::from(size.width)).round() as u32;
         let (top, bottom) = (axis.y(most, size), axis.y(least, size));
         // Writing to a String does not fail.
         write!(path, "M{x} {top}V{bottom}").ok();
-    };
-    for (at, value) in points {
-        let share = ((at - start) / span).clamp(0.0, 1.0);
-        let x = (share * f64::from(size.width / 10)).round() as u32 * 10;
-        column = match column {
-            Some((here, least, most)) if here == x => Some((x, least.min(value), most.max(value))),
-            before => {
-                before.into_iter().for_each(&mut stroke);
-                Some((x, value, value))
-            }
-        };
     }
-    column.into_iter().for_each(&mut stroke);
     path
 }
 
@@ -135,11 +135,20 @@ mod tests {
     }
 
     #[test]
-    fn points_of_one_column_are_one_stroke() {
+    fn each_range_is_a_stroke() {
         let axis = Axis { end: 10.0, step: 5.0 };
-        let path =
-            points([(0.0, 1.0), (0.1, 5.0), (50.0, 10.0)].into_iter(), 0.0, 100.0, axis, SIZE);
-        assert_eq!(path, "M0 250V450M500 0V0");
+        let range = |at, least, most| Range { at, least, most };
+        let all = [range(0.0, 1.0, 5.0), range(50.0, 10.0, 10.0)];
+        assert_eq!(ranges(all.into_iter(), 0.0, 100.0, axis, SIZE), "M0 250V450M500 0V0");
+    }
+
+    #[test]
+    fn axes_of_bytes_end_at_round_numbers_of_their_unit() {
+        let end = |most| format::size(Axis::holding_bytes(most).end as u64);
+        assert_eq!(end(7_000), "8,000 B");
+        assert_eq!(end(700 << 10), "800.0 KiB");
+        assert_eq!(end(4_200_000), "5.0 MiB");
+        assert_eq!(end(0), "1 B");
     }
 
     #[test]

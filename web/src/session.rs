@@ -25,12 +25,14 @@ use std::collections::VecDeque;
 
 use echogate_proto::close::CloseCode;
 
+use self::exchange::{Handed, PendingReply};
 pub use self::{
     event::{Effect, Event, Refusal},
     state::{HALF_CLOSE, Halves, State},
 };
 use crate::{
     close_reason::{CloseReason, Outcome},
+    exchanges::{Exchanges, Position},
     payload::Payload,
     stats::Stats,
     time::Millis,
@@ -63,6 +65,8 @@ pub struct Session {
     was_open: bool,
     /// Messages handed to the socket whose reply is outstanding.
     unanswered: VecDeque<PendingReply>,
+    /// Messages handed to the socket that it has not reported as sent.
+    handed: VecDeque<Handed>,
     /// Messages not yet handed to the socket.
     queue: VecDeque<(u64, Payload)>,
     queued_bytes: usize,
@@ -71,13 +75,8 @@ pub struct Session {
     polled_buffered: bool,
     transcript: Transcript,
     stats: Stats,
-}
-
-#[derive(Debug)]
-struct PendingReply {
-    id: u64,
-    sent: Payload,
-    at: Millis,
+    position: Position,
+    exchanges: Exchanges,
 }
 
 impl Session {
@@ -101,12 +100,15 @@ impl Session {
             failures: 0,
             was_open: false,
             unanswered: VecDeque::new(),
+            handed: VecDeque::new(),
             queue: VecDeque::new(),
             queued_bytes: 0,
             buffered: 0,
             polled_buffered: false,
             transcript: Transcript::new(),
             stats: Stats::default(),
+            position: Position::default(),
+            exchanges: Exchanges::default(),
         }
     }
 
@@ -155,6 +157,16 @@ impl Session {
         &self.stats
     }
 
+    /// The latest exchanges of the current or last connection.
+    pub fn exchanges(&self) -> &Exchanges {
+        &self.exchanges
+    }
+
+    /// The latest exchanges, to complete their times.
+    pub fn exchanges_mut(&mut self) -> &mut Exchanges {
+        &mut self.exchanges
+    }
+
     /// The number of messages in the queue.
     pub fn queued(&self) -> usize {
         self.queue.len()
@@ -172,7 +184,13 @@ impl Session {
             Event::TimerExpired => self.woken(now),
             Event::Rejected(error) => self.end(Outcome::Rejected, CloseCode::ABNORMAL, error, now),
             Event::Opened { protocol } => self.opened(protocol, now),
+            Event::Sent { buffered } => self.sent(buffered, now),
             Event::Received(payload) => self.received(payload, now),
+            Event::FileMoved { sent, received } => {
+                self.position.payload += sent.bytes;
+                self.stats.moved(sent, received, now);
+                Vec::new()
+            }
             Event::Buffered(bytes) => self.drained_to(bytes, now),
             Event::Ended { code, reason, clean } => {
                 self.end(self.outcome(clean), code, reason, now)
@@ -236,6 +254,7 @@ impl Session {
             self.was_open = true;
             self.failures = 0;
             self.stats = Stats::default();
+            (self.position, self.exchanges) = (Position::default(), Exchanges::default());
             let (url, protocol_agreed) = (self.url.clone(), protocol.clone());
             self.transcript.push(now, EntryKind::Opened { url, protocol: protocol_agreed });
             self.state = State::Open { protocol, ended: Halves::default() };
@@ -265,10 +284,13 @@ impl Session {
         if self.state.is_at_rest() {
             return Vec::new();
         }
-        let (unsent, unanswered) = (self.queue.len(), self.unanswered.len());
-        for (id, _) in self.queue.drain(..) {
-            self.transcript.set_delivery(id, Delivery::NotSent);
+        let handed = self.handed.drain(..).map(|handed| handed.id);
+        let unsent: Vec<u64> = handed.chain(self.queue.drain(..).map(|(id, _)| id)).collect();
+        self.unanswered.retain(|awaited| unsent.binary_search(&awaited.id).is_err());
+        for id in &unsent {
+            self.transcript.set_delivery(*id, Delivery::NotSent);
         }
+        let (unsent, unanswered) = (unsent.len(), self.unanswered.len());
         self.queued_bytes = 0;
         while !self.unanswered.is_empty() {
             self.give_up_oldest();

@@ -8,7 +8,11 @@ pub mod histogram;
 pub mod rate;
 pub mod series;
 
-pub use self::{histogram::Histogram, rate::Rate, series::Series};
+pub use self::{
+    histogram::Histogram,
+    rate::{Rate, Second},
+    series::Series,
+};
 use crate::time::Millis;
 
 /// The measurements of one connection.
@@ -46,6 +50,12 @@ impl Stats {
         self.received.add(bytes, now);
     }
 
+    /// Counts messages in both directions.
+    pub fn moved(&mut self, sent: Second, received: Second, now: Millis) {
+        self.sent.add_many(sent, now);
+        self.received.add_many(received, now);
+    }
+
     /// Counts a reply.
     pub fn answered(&mut self, round_trip: Millis, now: Millis) {
         self.round_trips.add(round_trip);
@@ -55,8 +65,12 @@ impl Stats {
 
 impl Traffic {
     fn add(&mut self, bytes: usize, now: Millis) {
-        self.messages += 1;
-        self.bytes += bytes as u64;
-        self.rate.add(bytes, now);
+        self.add_many(Second { bytes: bytes as u64, messages: 1 }, now);
+    }
+
+    fn add_many(&mut self, traffic: Second, now: Millis) {
+        self.messages += u64::from(traffic.messages);
+        self.bytes += traffic.bytes;
+        self.rate.add(traffic, now);
     }
 }

@@ -62,6 +62,13 @@ impl Transcript {
         id
     }
 
+    /// Sets the time of a row, unless it was dropped.
+    pub fn set_time(&mut self, id: u64, at: Millis) {
+        if let Some(index) = self.index(id) {
+            self.rows[index].at = at;
+        }
+    }
+
     /// Updates the delivery of a sent message, unless its row was dropped.
     pub fn set_delivery(&mut self, id: u64, new: Delivery) {
         let Some(index) = self.index(id) else { return };

@@ -9,8 +9,9 @@
 //!   again; its `act` handles the user's events and returns a command
 //! - [`connection`]: a session with its socket and its [`forms`]; [`operator_session`]: the same for
 //!   the operator; callbacks [`dispatch`] their events to the application
+//! - [`painting`]: the times at which replies have been drawn
 //! - [`user_event`]s name an [`action`]; [`dom`], [`browser`] and [`socket`] are the calls to the
-//!   browser
+//!   browser; WebSockets live in a worker, `static/sockets.js`
 
 mod action;
 mod app;
@@ -32,6 +33,7 @@ mod latency_panel;
 mod model;
 mod operator_panel;
 mod operator_session;
+mod painting;
 mod row;
 mod screen;
 mod sidebar;

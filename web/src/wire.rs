@@ -120,11 +120,12 @@ fn carried(it: &Json) -> Option<Carried> {
 }
 
 fn legs(it: &Json) -> Option<Legs> {
+    let received = it.whole("received")?;
     if let Some(service) = it.number("service") {
-        return Some(Legs::Service { service });
+        return Some(Legs::Service { service, received });
     }
     let (up, upstream) = (it.number("up")?, it.number("upstream")?);
-    Some(Legs::Bridge { up, upstream, down: it.number("down")? })
+    Some(Legs::Bridge { up, upstream, down: it.number("down")?, received })
 }
 
 fn conversation(it: &Json) -> Option<Conversation> {
@@ -186,8 +187,8 @@ mod tests {
 
     #[test]
     fn events_are_read_as_the_server_writes_them() {
-        let service = Some(Legs::Service { service: 12.5 });
-        let bridge = Some(Legs::Bridge { up: 1.0, upstream: 2.5, down: 3.0 });
+        let service = Some(Legs::Service { service: 12.5, received: 5 });
+        let bridge = Some(Legs::Bridge { up: 1.0, upstream: 2.5, down: 3.0, received: 9 });
         let connections: Vec<Connection> =
             Kind::ALL.map(|kind| a_connection(kind, service)).into_iter().collect();
         let carried = a_connection(Kind::Tcp, bridge).carried;

@@ -93,18 +93,31 @@ pub struct Carried {
 pub enum Legs {
     /// The legs of a WebSocket connection.
     Bridge {
-        /// From reading the client's bytes to writing their payload to the upstream.
+        /// From reading the client's bytes to the beginning of their write to the upstream.
         up: f64,
-        /// From that write to reading the first bytes of the upstream's reply.
+        /// From there to reading the first bytes of the upstream's reply.
         upstream: f64,
-        /// From that read to writing the reply to the client.
+        /// From that read to the end of writing the reply to the client.
         down: f64,
+        /// `bytes_received` of the connection at this exchange, which tells it from others.
+        received: u64,
     },
     /// The leg of a connection to a service.
     Service {
-        /// From reading the client's bytes to writing the reply.
+        /// From reading the client's bytes to the beginning of the reply's write.
         service: f64,
+        /// `bytes_received` of the connection at this exchange, which tells it from others.
+        received: u64,
     },
+}
+
+impl Legs {
+    /// `bytes_received` of the connection at this exchange.
+    pub fn received(&self) -> u64 {
+        match *self {
+            Legs::Bridge { received, .. } | Legs::Service { received, .. } => received,
+        }
+    }
 }
 
 /// An event of `/api/events`: the data of one server-sent event.
@@ -202,14 +215,14 @@ mod tests {
 
     #[test]
     fn a_change_is_a_flat_object_and_is_read_back_the_same() {
-        let legs = Some(Legs::Bridge { up: 11.5, upstream: 80.0, down: 9.0 });
+        let legs = Some(Legs::Bridge { up: 11.5, upstream: 80.0, down: 9.0, received: 5 });
         let carried = Carried { bytes_received: 5, bytes_sent: 5, legs, ..Carried::default() };
         let moved = vec![Moved { id: 7, carried }];
         let changes = Event::Changes { total: 1, opened: vec![], moved, closed: vec![] };
         let json = concat!(
             r#"{"type":"changes","total":1,"opened":[],"moved":[{"id":7,"bytes_received":5,"#,
             r#""bytes_sent":5,"messages_received":0,"messages_sent":0,"#,
-            r#""legs":{"up":11.5,"upstream":80.0,"down":9.0}}],"closed":[]}"#,
+            r#""legs":{"up":11.5,"upstream":80.0,"down":9.0,"received":5}}],"closed":[]}"#,
         );
         assert_eq!(serde_json::to_string(&changes).unwrap(), json);
         assert_eq!(serde_json::from_str::<Event>(json).unwrap(), changes);

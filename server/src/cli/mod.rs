@@ -24,7 +24,10 @@ use self::{
     check::CheckArgs,
     serve::{ForwardArgs, GatewayArgs, ServeCommand},
 };
-use crate::{client, config, text::io_error};
+use crate::{
+    client, config,
+    text::{credentials::without_credentials, io_error},
+};
 
 /// A socket workbench: TCP services, a WebSocket gateway to TCP services, and clients for the
 /// terminal and the browser.
@@ -57,9 +60,15 @@ enum Command {
     Connect(client::Args),
     /// Listen on an endpoint for one client: a prompt on a terminal, bytes in and out in a pipe
     Listen(client::listen::ListenArgs),
+    /// Play one side of a recording: against an endpoint, or as a mock server
+    Replay(client::replay::ReplayArgs),
+    /// Show the first differences of two recordings
+    Compare(client::compare::CompareArgs),
     /// Load an endpoint that answers each message with as many bytes, and measure it
     #[command(after_help = help::BENCH_EXAMPLES)]
     Bench(client::bench::Args),
+    /// Show what passes on a connection of a running server
+    Tap(client::tap::Args),
     /// Print a shell completion script
     #[command(after_help = help::COMPLETIONS_EXAMPLES)]
     Completions {
@@ -80,6 +89,15 @@ enum Failure {
     Usage(String),
     /// Any other error: status 1.
     Run(String),
+}
+
+impl From<client::Error> for Failure {
+    fn from(error: client::Error) -> Failure {
+        match error {
+            client::Error::Usage(text) => Failure::Usage(text),
+            client::Error::Failed(text) => Failure::Run(text),
+        }
+    }
 }
 
 /// Runs the program: parses the command line, runs the command and returns the exit status.
@@ -105,6 +123,12 @@ pub fn main() -> ExitCode {
             runtime::raise_file_limit();
             run_client(client::bench::run(args))
         }
+        Command::Tap(args) => run_client(client::tap::run(args)),
+        Command::Replay(args) => {
+            runtime::raise_file_limit();
+            run_client(client::replay::run(args))
+        }
+        Command::Compare(args) => client::compare::run(&args).map_err(Failure::from),
         Command::Completions { shell } => {
             help::print_completions(Cli::whole_command(), shell).map_err(|e| output_failed(&e))
         }
@@ -118,6 +142,7 @@ fn fail(failure: Failure) -> ExitCode {
         Failure::Usage(line) => (line, 2),
         Failure::Run(line) => (line, 1),
     };
+    let line = without_credentials(&line);
     logging::show(format!("echogate: {line}\n").as_bytes());
     ExitCode::from(status)
 }
@@ -158,8 +183,5 @@ fn run_client(client: impl Future<Output = Result<(), client::Error>>) -> Result
     let result = runtime.block_on(client);
     // Does not wait for a thread that reads standard input: the read may never return.
     runtime.shutdown_background();
-    result.map_err(|e| match e {
-        client::Error::Usage(_) => Failure::Usage(e.to_string()),
-        client::Error::Failed(_) => Failure::Run(e.to_string()),
-    })
+    result.map_err(Failure::from)
 }

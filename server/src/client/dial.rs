@@ -84,7 +84,7 @@ pub(super) async fn host(to: &Destination, trust: Option<&ClientTls>) -> io::Res
 }
 
 /// Connects to a Unix stream socket.
-async fn unix(path: &UnixPath) -> io::Result<UnixStream> {
+pub(super) async fn unix(path: &UnixPath) -> io::Result<UnixStream> {
     in_time(UnixStream::connect(path)).await
 }
 

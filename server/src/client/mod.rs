@@ -1,4 +1,4 @@
-//! The native client: `echogate connect` and `echogate bench`.
+//! The native client: `echogate connect`, `listen`, `bench` and `tap`.
 //!
 //! In reading order:
 //!
@@ -15,20 +15,27 @@
 //! - `modes`: the pipe mode and the messages mode
 //! - `reconnect`: sessions over several connections in turn
 //! - `listen`: the server's side: sessions with clients
+//! - `open`: connections without a message layer, for `bench` and `replay`
 //! - `bench`: the load generator
+//! - `tap`: what passes on a connection of a running server
+//! - `replay`: one side of a recording; `compare`: two recordings
 
 pub(crate) mod bench;
+pub(crate) mod compare;
 
 mod address_args;
 mod args;
 mod dial;
 pub(crate) mod listen;
 mod modes;
+mod open;
 mod pending_replies;
 mod reconnect;
 mod recording;
+pub(crate) mod replay;
 mod session;
 mod session_args;
+pub(crate) mod tap;
 mod target;
 mod target_args;
 mod target_endpoint;

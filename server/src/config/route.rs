@@ -11,8 +11,15 @@ use crate::{service::Service, text::escape::escape};
 
 /// Paths of the page's files. A route may use only `/` of these: there the server answers an
 /// opening handshake by the route and any other request by the page.
-pub(crate) const PAGE_PATHS: [&str; 6] =
-    ["/", "/style.css", "/start.js", "/echogate.js", "/echogate_bg.wasm", "/favicon.svg"];
+pub(crate) const PAGE_PATHS: [&str; 7] = [
+    "/",
+    "/style.css",
+    "/start.js",
+    "/sockets.js",
+    "/echogate.js",
+    "/echogate_bg.wasm",
+    "/favicon.svg",
+];
 
 /// Further paths of the server itself, besides those below `/api/`, that no route may use.
 const RESERVED_PATHS: [&str; 5] = ["/healthz", "/readyz", "/metrics", "/version", "/api"];

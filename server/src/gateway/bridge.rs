@@ -252,4 +252,4 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::gateway) mod tests;

@@ -5,15 +5,17 @@ use axum::{
     response::Response,
 };
 
+use echogate_proto::recording::Opened;
+
 use crate::text::secrets;
 
 /// The heads of an opening handshake, without the values of secrets.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Heads {
-    pub(super) request: String,
-    pub(super) response: String,
+    request: String,
+    response: String,
     /// The selected subprotocol.
-    pub(super) protocol: Option<String>,
+    protocol: Option<String>,
 }
 
 impl Heads {
@@ -39,6 +41,12 @@ impl Heads {
             ),
             protocol: protocol.and_then(|name| name.to_str().ok()).map(str::to_owned),
         }
+    }
+
+    /// Adds the heads to the description of a connection.
+    pub(super) fn describe(self, opened: Opened) -> Opened {
+        let Heads { request, response, protocol } = self;
+        Opened { request: Some(request), response: Some(response), protocol, ..opened }
     }
 }
 

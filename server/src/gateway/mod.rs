@@ -28,6 +28,8 @@ pub(crate) mod origin;
 pub(crate) mod relay;
 pub(crate) mod streams;
 pub(crate) mod switching;
+#[cfg(test)]
+mod test_rig;
 pub(crate) mod upgrade;
 pub(crate) mod upstream;
 pub(crate) mod websocket;

@@ -65,14 +65,6 @@ impl Http2Stream {
 }
 
 impl Transport for Http2Stream {
-    fn has_ended(&self) -> bool {
-        false
-    }
-
-    fn has_failed(&self) -> bool {
-        false
-    }
-
     /// hyper reports RST_STREAM with CANCEL or NO_ERROR to a reader as an orderly end, and to a
     /// writer as an error, without a wake-up.
     fn wakes_on_failure(&self) -> bool {
@@ -132,14 +124,6 @@ impl AsyncWrite for Http2Stream {
 }
 
 impl Transport for InMemoryStream {
-    fn has_ended(&self) -> bool {
-        false
-    }
-
-    fn has_failed(&self) -> bool {
-        false
-    }
-
     fn in_flight(&self) -> Option<InFlight> {
         Some(self.unread())
     }

@@ -322,15 +322,9 @@ fn bridge_upgraded(
         }
         let is_http2 = matches!(stream, ClientStream::Http2(_));
         context.observe(&entry, route.target.record, |opened| {
-            let Heads { request, response, protocol } = *heads.unwrap_or_default();
-            Opened {
-                local: client.local.map(|at| at.to_string()),
-                upstream: Some(route.target.upstream.to_string()),
-                protocol,
-                request: Some(request),
-                response: Some(response),
-                ..opened
-            }
+            let opened = heads.into_iter().fold(opened, |opened, heads| heads.describe(opened));
+            let local = client.local.map(|at| at.to_string());
+            Opened { local, upstream: Some(route.target.upstream.to_string()), ..opened }
         });
         let stream = TappedClient::new(stream, &entry, &early);
         let has_datagrams = route.target.upstream.kind() == SideKind::Datagrams;

@@ -1,5 +1,5 @@
 //! The API: `/healthz`, `/readyz`, `/version`, `/metrics`,
-//! `/api/endpoints`, `/api/connections`, `/api/events`.
+//! `/api/endpoints`, `/api/connections`, `/api/connections/ID/tap`, `/api/events`.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use axum::{
 use futures_util::stream;
 use serde_json::json;
 
-use super::{events::events, metrics::metrics, too_many::too_many};
+use super::{events::events, metrics::metrics, tap::tap, too_many::too_many};
 use crate::{
     connections::{counters::Refusal, limits::share::Share, registry::Entry},
     context::ServerContext,
@@ -51,6 +51,7 @@ pub(super) fn router(context: &Arc<ServerContext>) -> Router<Arc<ServerContext>>
         router = router
             .route("/api/endpoints", get(endpoints))
             .route("/api/connections", get(connections))
+            .route("/api/connections/{id}/tap", get(tap))
             .route("/api/events", get(events));
     }
     router

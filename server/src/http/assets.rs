@@ -77,10 +77,11 @@ macro_rules! file {
     };
 }
 
-static FILES: [File; 6] = [
+static FILES: [File; 7] = [
     file!("/", "index.html", "text/html; charset=utf-8"),
     file!("/style.css", "style.css", "text/css; charset=utf-8"),
     file!("/start.js", "start.js", "text/javascript; charset=utf-8"),
+    file!("/sockets.js", "sockets.js", "text/javascript; charset=utf-8"),
     file!("/echogate.js", "echogate.js", "text/javascript; charset=utf-8"),
     file!("/echogate_bg.wasm", "echogate_bg.wasm", "application/wasm"),
     file!("/favicon.svg", "favicon.svg", "image/svg+xml"),

@@ -46,7 +46,8 @@ const REPORT_INTERVAL: Duration = Duration::from_millis(100);
 const MAX_REPORTED: usize = 1000;
 
 /// Keeps nginx from buffering events.
-const NO_BUFFERING: (HeaderName, &str) = (HeaderName::from_static("x-accel-buffering"), "no");
+pub(super) const NO_BUFFERING: (HeaderName, &str) =
+    (HeaderName::from_static("x-accel-buffering"), "no");
 
 /// Reports all connections, and then each change, until the shutdown. A subscriber is counted by
 /// the limits as a WebSocket is, and there is a limit on subscribers besides.

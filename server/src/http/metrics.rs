@@ -99,6 +99,18 @@ pub(super) async fn metrics(State(context): State<Arc<ServerContext>>) -> impl I
             dropped,
         ),
         (
+            "taps",
+            "gauge",
+            "Observers of connections (/api/connections/ID/tap).",
+            context.taps.in_use() as u64,
+        ),
+        (
+            "tap_lost_events_total",
+            "counter",
+            "Events that observers of connections lost because they were too slow.",
+            context.tap_budget.lost_events(),
+        ),
+        (
             "recording",
             "gauge",
             "Whether connections are recorded (--record).",

@@ -114,14 +114,6 @@ impl AsyncWrite for ConnectedDatagrams {
 }
 
 impl Transport for ConnectedDatagrams {
-    fn has_ended(&self) -> bool {
-        false
-    }
-
-    fn has_failed(&self) -> bool {
-        false
-    }
-
     fn in_flight(&self) -> Option<InFlight> {
         Some(InFlight::NOTHING)
     }

@@ -21,10 +21,15 @@ const UNSENT: u32 = 128 * 1024;
 pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin {
     /// Whether the connection is known to have failed, or the peer to have ended its side,
     /// although there may be bytes to read.
-    fn has_ended(&self) -> bool;
+    fn has_ended(&self) -> bool {
+        self.has_failed()
+    }
 
-    /// Whether the connection is known to have failed, although there may be bytes to read.
-    fn has_failed(&self) -> bool;
+    /// Whether the connection is known to have failed, although there may be bytes to read. False
+    /// where only a read or a write reports it.
+    fn has_failed(&self) -> bool {
+        false
+    }
 
     /// Whether a failure of the connection wakes the task that uses the stream. Where it does
     /// not, a flush reports it.

@@ -31,6 +31,11 @@ struct FrameDirection {
 }
 
 impl RecordDecoder {
+    /// Whether there are frames in a direction of a connection.
+    pub(crate) fn has_frames(&self, connection: u64, place: Place) -> bool {
+        self.frames.contains_key(&(connection, place))
+    }
+
     /// Decodes an event, and calls `emit` with each event that it becomes: none while a frame header
     /// or a control frame is incomplete.
     pub(crate) fn decode(&mut self, record: WireRecord, mut emit: impl FnMut(Record)) {

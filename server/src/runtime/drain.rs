@@ -67,8 +67,34 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Tables {
     wakers: Slab<Waker>,
-    /// The time of each timer and the key of the waker that it wakes; at most one timer each.
-    timers: BTreeSet<(Instant, usize)>,
+    /// At most one timer for each waker.
+    timers: BTreeSet<Timer>,
+}
+
+/// A time, in milliseconds since the start of the group, and behind it, in the lowest
+/// [`KEY_BITS`], the key of a waker: a third of the memory of both apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Timer(u64);
+
+/// The bits of a waker's key in a [`Timer`]: more than a process can have connections. The bits
+/// in front of them are enough for eight years.
+const KEY_BITS: u32 = 26;
+
+impl Timer {
+    /// The timer that expires when `after` has passed since the start, rounded up.
+    fn new(after: Duration, key: usize) -> Timer {
+        let millis = after.as_secs() * 1000 + u64::from(after.subsec_nanos().div_ceil(1_000_000));
+        Timer(millis << KEY_BITS | key as u64)
+    }
+
+    /// The time since the start.
+    fn after(self) -> Duration {
+        Duration::from_millis(self.0 >> KEY_BITS)
+    }
+
+    fn key(self) -> usize {
+        (self.0 & ((1 << KEY_BITS) - 1)) as usize
+    }
 }
 
 impl Drain {
@@ -133,16 +159,22 @@ impl Inner {
         self.start + Duration::from_millis(self.running_since.load(Ordering::Acquire))
     }
 
+    /// The timer that expires `at` this time.
+    fn timer(&self, at: Instant, key: usize) -> Timer {
+        Timer::new(at.saturating_duration_since(self.start), key)
+    }
+
     /// Wakes the tasks whose timers have expired, and returns the time of the next timer.
     fn run_expired(&self) -> Option<Instant> {
         let now = Instant::now();
         self.running_since(now);
         let Tables { wakers, timers } = &mut *self.tables();
-        while let Some(&(at, key)) = timers.first() {
+        while let Some(timer) = timers.first() {
+            let at = self.start + timer.after();
             if at > now {
                 return Some(at);
             }
-            wakers[key].wake_by_ref();
+            wakers[timer.key()].wake_by_ref();
             timers.pop_first();
         }
         None
@@ -186,7 +218,7 @@ impl ShutdownWatch {
 
     /// The current stage. The task that polls first is woken at each further stage.
     pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Stage {
-        self.key(cx);
+        self.ensure_registered(cx);
         self.drain.stage()
     }
 
@@ -211,23 +243,30 @@ impl ShutdownWatch {
         if self.timer.is_some_and(|timer| now < timer && timer <= at) {
             return;
         }
-        let key = self.key(cx);
+        self.ensure_registered(cx);
+        let (before, timer) = (self.table_entry(), self.drain.0.timer(at, self.key));
+        self.timer = Some(at);
         let mut tables = self.drain.0.tables();
-        if let Some(before) = self.timer.replace(at) {
-            tables.timers.remove(&(before, key));
+        if let Some(before) = before {
+            tables.timers.remove(&before);
         }
-        tables.timers.insert((at, key));
-        if tables.timers.first() == Some(&(at, key)) {
+        tables.timers.insert(timer);
+        if tables.timers.first() == Some(&timer) {
             self.drain.0.changed.notify_one();
         }
     }
 
+    /// The timer in the table, if it has not expired.
+    fn table_entry(&self) -> Option<Timer> {
+        self.timer.map(|at| self.drain.0.timer(at, self.key))
+    }
+
+    /// Puts the task's waker into the table, unless it is there.
     #[inline]
-    fn key(&mut self, cx: &Context<'_>) -> usize {
+    fn ensure_registered(&mut self, cx: &Context<'_>) {
         if self.key == NO_KEY {
             self.register(cx);
         }
-        self.key
     }
 
     #[cold]
@@ -242,9 +281,10 @@ impl Drop for ShutdownWatch {
         if key == NO_KEY {
             return;
         }
+        let timer = self.table_entry();
         let mut tables = self.drain.0.tables();
-        if let Some(timer) = self.timer {
-            tables.timers.remove(&(timer, key));
+        if let Some(timer) = timer {
+            tables.timers.remove(&timer);
         }
         let waker = tables.wakers.remove(key);
         // The waker may be the last owner of a task that holds a watch: drop it unlocked.

@@ -150,11 +150,8 @@ fn spawn_service(
     let idle = permit.as_ref().and(context.settings.idle_timeout);
     let entry = context.registry.enter(info, permit);
     let group = &context.services;
-    let local = stream.local_addr().ok();
-    context.observe(&entry, service.record, |opened| Opened {
-        local: local.map(|at| at.to_string()),
-        ..opened
-    });
+    let local = || stream.local_addr().ok().map(|at| at.to_string());
+    context.observe(&entry, service.record, |opened| Opened { local: local(), ..opened });
     let stream = TappedClient::new(stream, &entry, b"");
     let connection = connection::serve(stream, session, entry, idle, &group.drain);
     context.spawn_on_loop(group, connection);

@@ -38,6 +38,7 @@ use crate::{
     context::ServerContext,
     gateway::datagram_sessions,
     service::chat::{Hub, Token},
+    text::credentials::without_credentials,
 };
 
 /// A server with its sockets bound.
@@ -72,7 +73,7 @@ impl Server {
         let token = settings.operator_token.clone().map_or_else(Token::random, Ok)?;
         let hub = Arc::new(Hub::new(token));
         let sockets = BoundSockets::activated(activated)?.reconcile(&settings).await?;
-        let context = ServerContext::new(settings.clone())
+        let context = ServerContext::new(settings.clone(), hub.clone())
             .map_err(|e| format!("cannot start the event loops: {e}"))?;
         context
             .recorder
@@ -142,6 +143,7 @@ impl Server {
                     () = self.commit(prepared, &announce) => {}
                 },
                 Err(why) => {
+                    let why = without_credentials(&why);
                     tracing::warn!("SIGHUP: reload rejected, configuration unchanged: {why}");
                 }
             }

@@ -7,7 +7,6 @@ use std::{
     time::Instant,
 };
 
-use echogate_proto::api::Legs;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{end::End, line_reader::IdleFlush};
@@ -108,14 +107,12 @@ impl ByteConnection {
                 entry.received().add(bytes.len(), 0);
             }
             (self.transform)(bytes);
+            if let (Some(entry), Some(begun)) = (entry, begun) {
+                entry.record_service(begun.elapsed());
+            }
             self.backlog.write(cx, stream, &mut [IoSlice::new(bytes)])?;
             if let Some(entry) = entry {
                 entry.sent().add(bytes.len(), 0);
-                if let Some(begun) = begun {
-                    entry.record_latency(Legs::Service {
-                        service: begun.elapsed().as_secs_f64() * 1e6,
-                    });
-                }
             }
             Poll::Ready(Ok(bytes.len()))
         })

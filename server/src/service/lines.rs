@@ -8,7 +8,6 @@ use std::{
     time::Instant,
 };
 
-use echogate_proto::api::Legs;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
@@ -191,7 +190,7 @@ impl LineConnection {
         let begun = ready!(buffer_pool::with(|scratch| {
             let mut buf = ReadBuf::new(&mut scratch[..READ]);
             ready!(Pin::new(&mut *stream).poll_read(cx, &mut buf))?;
-            let begun = Instant::now();
+            let begun = entry.filter(|entry| entry.has_subscribers()).map(|_| Instant::now());
             let bytes = buf.filled();
             if bytes.is_empty() {
                 self.flush_partial(&mut out);
@@ -205,10 +204,10 @@ impl LineConnection {
             }
             Poll::Ready(io::Result::Ok(begun))
         }))?;
-        self.send(cx, stream, entry, &out);
-        if let Some(entry) = entry.filter(|entry| entry.has_subscribers() && !out.is_empty()) {
-            entry.record_latency(Legs::Service { service: begun.elapsed().as_secs_f64() * 1e6 });
+        if let (Some(entry), Some(begun), false) = (entry, begun, out.is_empty()) {
+            entry.record_service(begun.elapsed());
         }
+        self.send(cx, stream, entry, &out);
         Poll::Ready(Ok(()))
     }
 

@@ -1,5 +1,6 @@
-//! Text in messages: escaping, error texts, secrets, suggestions.
+//! Text in messages: escaping, credentials, error texts, secrets, suggestions.
 
+pub(crate) mod credentials;
 pub(crate) mod escape;
 pub(crate) mod io_error;
 pub(crate) mod secrets;

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use echogate_tests::http::read_head;
 use tokio_tungstenite::tungstenite::{Message, WebSocket, accept, protocol::Role};
 
 use super::{assert_fails, assert_prints, interop, run, serve};
@@ -91,7 +92,7 @@ fn a_greeting_does_not_count_as_the_reply() {
 fn a_greeting_before_the_first_message_is_no_reply_at_all() {
     // In the same segment as the 101, so that it certainly comes first.
     let greet = |mut stream: TcpStream, answers: bool| {
-        let request = interop::request(&mut stream);
+        let request = read_head(&mut stream).unwrap();
         let answer = interop::answer(&request, interop::HEAD) + "\r\n";
         stream.write_all(&[answer.as_bytes(), b"\x81\x07welcome"].concat()).unwrap();
         let mut socket = WebSocket::from_raw_socket(stream, Role::Server, None);

@@ -3,34 +3,23 @@
 use std::{
     ffi::OsStr,
     io::{Read, Write},
-    net::TcpStream,
     os::unix::{ffi::OsStrExt, net::UnixListener},
     process::Command,
     thread,
 };
 
+use echogate_tests::http::read_head;
 use echogate_tests::tls::{Authority, finish as finish_tls};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{assert_fails, assert_prints, connect, finish, run, serve};
 use crate::ECHOGATE;
 
-/// Reads the head of a request.
-pub(super) fn request(stream: &mut TcpStream) -> String {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).unwrap();
-        head.push(byte[0]);
-    }
-    String::from_utf8(head).unwrap()
-}
-
 /// Starts a server that answers a handshake with `head`, in which `KEY` stands for the correct
 /// `Sec-WebSocket-Accept`, and then sends `frames`; returns its `HOST:PORT`.
 fn serve_101(head: String, frames: Vec<u8>) -> String {
     serve(move |mut stream| {
-        let request = request(&mut stream);
+        let request = read_head(&mut stream).unwrap();
         let head = answer(&request, &head);
         stream.write_all(&[head.as_bytes(), &frames].concat()).unwrap();
         stream.read_to_end(&mut Vec::new()).ok();
@@ -101,7 +90,7 @@ fn bench_accepts_the_same_servers_and_reports_the_same_codes() {
 #[test]
 fn a_server_that_speaks_tls_is_named_as_such() {
     let address = serve(|mut stream| {
-        request(&mut stream);
+        read_head(&mut stream).unwrap();
         stream.write_all(b"\x15\x03\x03\x00\x02\x02\x46").unwrap();
     });
     let url = format!("ws://{address}/");
@@ -120,7 +109,7 @@ fn urls_are_requested_as_browsers_do() {
     ] {
         let (sender, requests) = std::sync::mpsc::channel();
         let address = serve(move |mut stream| {
-            sender.send(request(&mut stream)).unwrap();
+            sender.send(read_head(&mut stream).unwrap()).unwrap();
             stream.write_all(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n").unwrap();
         });
         let output = run(&[&url.replace("HOST", &address)], b"");
@@ -157,7 +146,7 @@ fn an_ipv6_zone_is_part_of_the_address_and_of_no_host_header() {
     thread::spawn(move || {
         for _ in 0..2 {
             let (mut stream, _) = listener.accept().unwrap();
-            let head = request(&mut stream);
+            let head = read_head(&mut stream).unwrap();
             let host = head.lines().find(|line| line.starts_with("Host: ")).unwrap();
             let answer =
                 format!("HTTP/1.1 400 Bad\r\nContent-Length: {}\r\n\r\n{host}", host.len());

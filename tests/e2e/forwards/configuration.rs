@@ -171,3 +171,19 @@ fn a_reload_adds_and_removes_forwards_and_ends_no_connection() {
     assert!(line.contains("forward: unknown key \"not\": expected listen and url"), "{line}");
     assert_eq!(http::get(server.address("http"), "/healthz").status, 200);
 }
+
+#[test]
+fn credentials_of_an_invalid_url_are_not_shown() {
+    for arguments in [
+        ["serve", "--route", "/x=ws://user:secret@host:port/"],
+        ["serve", "--forward", "127.0.0.1:0=ws://user:secret@host:port/"],
+        ["serve", "--proxy", "http://user:secret@host:port"],
+        ["connect", "ws://user:secret@host:port/", "-v"],
+        ["connect", "tcp://user:secret@host:1", "-v"],
+    ] {
+        let output = Command::new(ECHOGATE).args(arguments).output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(!text.contains("secret") && text.contains("host"), "{arguments:?}: {text}");
+    }
+}

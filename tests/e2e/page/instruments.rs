@@ -5,7 +5,10 @@ use std::{
     net::TcpStream,
 };
 
-use super::{LATEST, connected, count, fill, page, say};
+use echogate_tests::{browser::Page, server::Server};
+
+use super::{connected, count, fill, open, page, say};
+use crate::ECHOGATE;
 
 #[test]
 fn round_trips_are_drawn_and_listed_in_a_table() {
@@ -58,16 +61,74 @@ fn the_pages_own_connection_and_its_upstream_are_marked() {
     assert_eq!(count(&mut page, ".client[data-mine=true]"), 2);
 }
 
+/// Waits until these legs are shown, each with a time that is not 0.
+fn wait_for_parts(page: &mut Page, parts: &str) {
+    page.wait_for(&format!(
+        "[...document.querySelectorAll('.waterfall li')].filter((it) => it.checkVisibility())
+            .map((it) => it.dataset.part).join(' ') === '{parts}'"
+    ));
+    for time in page.text(".waterfall li .leg-time").lines().filter(|time| !time.is_empty()) {
+        assert!(time.ends_with('s') && !time.starts_with("0 "), "{time}");
+    }
+}
+
 #[test]
-fn the_latency_path_lights_up_and_shows_the_time_of_each_leg() {
+fn the_waterfall_has_the_legs_of_the_latest_message_and_its_total() {
     let Some((_server, mut page)) = connected() else { return };
     page.wait_for_text(".client .mine", "you");
+    page.wait_for_text("#latency-hint", "Send a message");
+    let height = "document.querySelector('#latency').offsetHeight";
+    let before = page.eval(height);
     say(&mut page, "go");
-    page.wait_for_text(LATEST, "GO");
-    page.wait_for("document.querySelector('.latency-path').dataset.lit");
-    say(&mut page, "again");
-    page.wait_for_text(LATEST, "AGAIN");
-    for part in ["page", "gateway", "upstream", "service"] {
-        page.wait_for_text(&format!("#latency-{part}"), "s");
+    wait_for_parts(&mut page, "network gateway transport service page");
+    let names = page.text(".waterfall .leg-name");
+    assert_eq!(
+        names.lines().collect::<Vec<_>>(),
+        ["network", "echogate", "TCP", "upper", "page (apart)"]
+    );
+    page.wait_for_text("#latency-total", "until drawn");
+    page.wait_for_text("#latency-subject", "latest message");
+    assert_eq!(page.eval(height), before, "nothing below it moves");
+}
+
+#[test]
+fn the_waterfall_of_a_chosen_message_stays() {
+    let Some((_server, mut page)) = connected() else { return };
+    page.wait_for_text(".client .mine", "you");
+    say(&mut page, "one");
+    wait_for_parts(&mut page, "network gateway transport service page");
+    let first = page.text("#latency-total");
+    page.click(".message");
+    page.wait_for_text("#latency-subject", "chosen message");
+    say(&mut page, "two");
+    page.wait_for_text("#figure-received", "2 messages");
+    assert_eq!(page.text("#latency-total"), first);
+}
+
+#[test]
+fn a_service_in_memory_has_no_leg_of_a_transport() {
+    let server = Server::start(ECHOGATE, &["--route", "/memory=service:upper"]);
+    let Some(mut page) = open(&server, "/?path=memory&autoconnect") else { return };
+    page.wait_for_text(".client .mine", "you");
+    say(&mut page, "go");
+    wait_for_parts(&mut page, "network gateway service page");
+}
+
+#[test]
+fn figures_appear_with_the_reply_that_they_are_of() {
+    let Some((_server, mut page)) = connected() else { return };
+    page.eval(
+        "window.contradictions = 0; new MutationObserver(() => {
+            const shown = (id) => document.querySelector(id)?.checkVisibility();
+            const measured = document.querySelector('#figure-round-trip').innerText !== '–';
+            if (measured && (shown('#charts > .details') || document.querySelector('#p50').innerText === '–'))
+                contradictions++;
+        }).observe(document.querySelector('#charts'), { subtree: true, childList: true, characterData: true, attributes: true })",
+    );
+    for n in 1..=3 {
+        say(&mut page, "go");
+        page.wait_for_text("#figure-received", &format!("{n} message"));
     }
+    assert_eq!(page.eval("contradictions"), 0);
+    page.wait_for_text("#spread figcaption", "3 replies in all");
 }

@@ -6,6 +6,7 @@
 //! - `instruments`: round trips, and the server's live view of connections
 //! - `chat`: both ends of a chat
 //! - `reach`: keyboard, screen readers, languages, small windows
+//! - `times`: the worker with the sockets: true times, and files
 //! - `weight`: size, frame rate and memory
 //! - `pictures`: screenshots for the documentation
 
@@ -15,6 +16,7 @@ mod connections;
 mod instruments;
 mod pictures;
 mod reach;
+mod times;
 mod transcript;
 mod weight;
 

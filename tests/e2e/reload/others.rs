@@ -17,7 +17,7 @@ use echogate_tests::{
 };
 
 use super::{Reloaded, handshake, http_and, listener, replies_in_upper_case, route};
-use crate::ECHOGATE;
+use crate::{ECHOGATE, tap::Observer};
 
 const UPPER: &str = "[[listener]]\nservice = \"upper\"\nurl = \"tcp://127.0.0.1:0\"\n";
 
@@ -240,4 +240,23 @@ fn a_gateway_reads_its_file_again_too() {
     assert!(printed.contains("frob"), "{printed}");
     page.parse::<SocketAddr>().unwrap();
     assert_eq!(http::get(&page, "/healthz").status, 200);
+}
+
+#[test]
+fn a_changed_no_tap_applies_to_new_taps() {
+    let reloaded = Reloaded::new(&http_and(UPPER));
+    let mut client = connect(reloaded.server.address("upper"));
+    let mut observer = Observer::of(&reloaded.server, "upper");
+    observer.opened();
+    reloaded.accept(&http_and(&format!("no-tap = true\n{UPPER}")));
+    let path = "/api/connections/1/tap";
+    assert_eq!(http::get(reloaded.server.address("http"), path).status, 403);
+    client.write_all(b"hello").unwrap();
+    assert_eq!(observer.lines(1), ["client > bytes hello"], "an open tap stays");
+    let mut new = connect(reloaded.server.address("upper"));
+    assert!(answers(&mut new, b"unseen", b"UNSEEN"));
+    reloaded.accept(&http_and(UPPER));
+    let id = reloaded.server.connections()[1]["id"].as_u64().unwrap();
+    let mut late = Observer::new(&reloaded.server, id, "both");
+    assert_eq!(late.opened().bytes_before, 12, "there was no history");
 }

@@ -1,6 +1,7 @@
 //! Third-party programs, unmodified, on both sides of the gateway. `.ci/third-party` installs them;
 //! tests without their programs are skipped, and fail in CI.
 //!
+//! - `captures`: tcpdump, whose capture of redis-cli is replayed
 //! - `forwards`: psql, redis-cli, scp, dig, nc and socat through forwards
 //! - `listen`: nc, socat, websocat and wscat, at the other end of `echogate listen`
 //! - `vnc`: Xtigervnc, and noVNC in the browser
@@ -14,6 +15,7 @@
 //! - `wireshark`: tshark, capinfos and editcap on recordings
 //! - `wscat`: the terminal client
 
+mod captures;
 mod forwards;
 mod listen;
 mod mqtt;

@@ -1,4 +1,4 @@
-//! `nc`, `socat` and a plain Python client, on every family of sockets.
+//! `nc`, `ncat`, `socat` and a plain Python client, on every family of sockets and through forwards.
 
 use std::process::{Command, Stdio};
 
@@ -115,4 +115,30 @@ fn a_tutorials_python_client_is_answered_without_newlines() {
         ]
     );
     assert_eq!(answered, expected);
+}
+
+#[test]
+fn datagram_clients_are_answered_through_forwards_and_routes() {
+    if programs(["nc", "ncat", "socat", "timeout"]).is_none() {
+        return;
+    }
+    let upstream = Server::start(ECHOGATE, &["--listen", "upper=udp://127.0.0.1:0"]);
+    let udp = upstream.urls("upper").find(|url| url.starts_with("udp:")).unwrap();
+    let route = format!("/u={udp}");
+    let back = Server::start(ECHOGATE, &["--route", &route]);
+    let forwards =
+        [format!("udp://127.0.0.1:0={udp}"), format!("udp://127.0.0.1:0={}", back.ws("/u"))];
+    let front = Server::start(ECHOGATE, &["--forward", &forwards[0], "--forward", &forwards[1]]);
+    for url in front.urls("forward") {
+        let at = url.strip_prefix("udp://").unwrap();
+        let spaced = at.replace(':', " ");
+        for (command, expected) in [
+            (format!("printf one | nc -u -W 1 {spaced}"), "ONE"),
+            // It ends with its input.
+            (format!("(printf two; sleep 1) | ncat -u {spaced}"), "TWO"),
+            (format!("printf three | timeout 20 socat -t 10 - UDP4:{at},readbytes=5"), "THREE"),
+        ] {
+            assert_eq!(shell(&command), expected, "{command} ({url})");
+        }
+    }
 }

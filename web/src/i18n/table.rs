@@ -225,6 +225,10 @@ table! {
     round_trips: "Round trips", "往返时间";
     last_minute: "the last minute", "最近一分钟";
     distribution: "Distribution", "分布";
+    distribution_about: "{0} in all", "共 {0}";
+    log_scale: "log scale · {0}", "对数刻度 · {0}";
+    one_reply: "{0} reply", "{0} 条回复";
+    many_replies: "{0} replies", "{0} 条回复";
     throughput: "Throughput", "吞吐量";
     throughput_unit: "per second", "每秒";
     no_round_trips: "Nothing measured yet: send something.", "尚无测量：发送点什么。";
@@ -248,10 +252,22 @@ table! {
     latency_tcp: "TCP", "TCP";
     latency_service: "service", "服务";
     latency_websocket: "WebSocket", "WebSocket";
-    latency_ws: "WS", "WS";
-    latency_upstream: "upstream", "上游";
     latency_none: "Send a message: each leg of the round trip shows its time.", "发送一条消息：往返的每一段会显示用时。";
-    latency_network: "browser and network (WebSocket)", "浏览器与网络（WebSocket）";
+    latency_unpaired: "No reply has been paired with a message yet: see the pairing of this connection.", "尚无回复与消息配对：请查看本连接的配对方式。";
+    latency_latest: "latest message", "最近一条消息";
+    latency_chosen: "chosen message", "所选消息";
+    latency_round_trip: "Round trip {0}", "往返 {0}";
+    latency_total: "Round trip {0} · {1} until drawn", "往返 {0} · 到绘制完成 {1}";
+    leg_page: "page (apart)", "页面（另计）";
+    leg_page_about: "From the command to the socket, and from the socket to the drawn reply; no part of the round trip", "从命令到套接字，以及从套接字到绘制出回复；不属于往返时间";
+    leg_round_trip: "round trip", "往返";
+    leg_round_trip_about: "From the socket's message to its reply. The server reports no legs of this exchange.", "从套接字发出消息到收到回复。服务器没有报告这次往返的分段。";
+    leg_network: "network", "网络";
+    leg_network_about: "Browser and network between the page's WebSocket and echogate, both directions together", "页面的 WebSocket 与 echogate 之间的浏览器与网络，双向合计";
+    leg_gateway_about: "echogate: frames to bytes and bytes to frames", "echogate：帧转换为字节，字节转换为帧";
+    leg_transport_about: "Between echogate and the service, both directions together", "echogate 与服务之间，双向合计";
+    leg_upstream_about: "The upstream and the network to it", "上游及到上游的网络";
+    leg_service_about: "The service, from reading the message to writing the reply", "服务，从读取消息到写出回复";
 
     // The server's connections
     clients: "Clients", "当前客户端";

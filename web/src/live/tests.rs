@@ -101,6 +101,10 @@ fn the_service_of_a_route_decides_pairing_and_expected_reply() {
     assert_eq!(service_of_route(&endpoints, "/ws/echo?a=b"), Some("echo"));
     assert_eq!(service_of_route(&endpoints, "/vnc"), None);
     assert_eq!(service_of_route(&endpoints, "/none"), None);
+    assert_eq!(hops(&endpoints, "/ws"), Hops::Socket { transport: "TCP", service: "upper" });
+    assert_eq!(hops(&endpoints, "/ws/echo?a"), Hops::InMemory { service: "echo" });
+    assert_eq!(hops(&endpoints, "/vnc"), Hops::Elsewhere { upstream: "tcp://127.0.0.1:5900" });
+    assert_eq!(hops(&endpoints, "/none"), Hops::Unknown);
     assert_eq!(expected_reply(Some("upper")), Expect::Upper);
     assert_eq!(expected_reply(None), Expect::Anything);
     assert_eq!(pairing_of(Some("chat")), Pairing::Never);

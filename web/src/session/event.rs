@@ -2,7 +2,7 @@
 
 use echogate_proto::close::CloseCode;
 
-use crate::{payload::Payload, time::Millis};
+use crate::{payload::Payload, stats::Second, time::Millis};
 
 /// An event that a session handles.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,8 +36,20 @@ pub enum Event {
         /// The subprotocol, empty for none.
         protocol: String,
     },
+    /// The socket took the message of the oldest [`Effect::Transmit`] that has no such event yet.
+    Sent {
+        /// The bytes that the browser has not sent.
+        buffered: usize,
+    },
     /// A message was received.
     Received(Payload),
+    /// Parts of a file were sent and came back, which are no messages of the transcript.
+    FileMoved {
+        /// The parts sent.
+        sent: Second,
+        /// The messages received.
+        received: Second,
+    },
     /// The number of bytes that the browser has not sent: the answer to [`Effect::PollBuffered`].
     Buffered(usize),
     /// The socket is closed.

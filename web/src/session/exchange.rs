@@ -1,11 +1,33 @@
 //! Messages in both directions: the queue of those to send, and the replies outstanding.
 
-use super::{Effect, HALF_CLOSE, Halves, Pairing, PendingReply, Refusal, Session, State};
+use super::{Effect, HALF_CLOSE, Halves, Pairing, Refusal, Session, State};
 use crate::{
+    exchanges::{Exchange, Position},
     payload::Payload,
     time::Millis,
     transcript::{Delivery, EntryKind},
 };
+
+/// A message whose reply is outstanding.
+#[derive(Debug)]
+pub(super) struct PendingReply {
+    pub(super) id: u64,
+    pub(super) sent: Payload,
+    /// The time at which the user sent it.
+    pub(super) asked: Millis,
+    /// The time at which the socket sent it.
+    pub(super) at: Millis,
+    /// The bytes sent over the connection, this message included.
+    pub(super) position: Position,
+}
+
+/// A message, or the end of input, that was handed to the socket.
+#[derive(Debug)]
+pub(super) struct Handed {
+    pub(super) id: u64,
+    /// The message; `None` for the end of input.
+    pub(super) payload: Option<Payload>,
+}
 
 impl Session {
     pub(super) fn send(&mut self, payload: Payload, now: Millis) -> Vec<Effect> {
@@ -62,11 +84,19 @@ impl Session {
             self.buffered += payload.len();
             let ends_input = self.queue.is_empty()
                 && matches!(self.state, State::Open { ended: Halves { ours: true, .. }, .. });
+            let message = (!ends_input).then(|| payload.clone());
+            self.handed.push_back(Handed { id, payload: message });
             if !ends_input {
-                self.stats.sent(payload.len(), now);
+                let asked = self.transcript.get(id).map_or(now, |row| row.at);
                 self.transcript.set_delivery(id, Delivery::Sent);
                 if self.pairing != Pairing::Never {
-                    self.unanswered.push_back(PendingReply { id, sent: payload.clone(), at: now });
+                    self.unanswered.push_back(PendingReply {
+                        id,
+                        sent: payload.clone(),
+                        asked,
+                        at: now,
+                        position: Position::default(),
+                    });
                 }
                 if self.unanswered.len() > Self::MAX_UNANSWERED {
                     self.give_up_oldest();
@@ -79,6 +109,24 @@ impl Session {
             effects.push(Effect::PollBuffered);
         }
         effects
+    }
+
+    /// The socket sent the oldest message that was handed to it: the round trip begins.
+    pub(super) fn sent(&mut self, buffered: usize, now: Millis) -> Vec<Effect> {
+        let Some(Handed { id, payload }) = self.handed.pop_front() else { return Vec::new() };
+        self.transcript.set_time(id, now);
+        if let Some(payload) = payload {
+            self.stats.sent(payload.len(), now);
+            self.position.add(payload.bytes());
+        }
+        if let Ok(at) = self.unanswered.binary_search_by_key(&id, |awaited| awaited.id) {
+            let awaited = &mut self.unanswered[at];
+            (awaited.at, awaited.position) = (now, self.position);
+        }
+        if self.handed.is_empty() {
+            self.buffered = buffered;
+        }
+        self.transmit(now)
     }
 
     pub(super) fn received(&mut self, payload: Payload, now: Millis) -> Vec<Effect> {
@@ -102,9 +150,19 @@ impl Session {
             self.give_up_oldest();
         }
         match answers.and_then(|_| self.unanswered.pop_front()) {
-            Some(PendingReply { id, at, .. }) => {
+            Some(PendingReply { id, asked, at, position, .. }) => {
                 let round_trip = now - at;
                 self.stats.answered(round_trip, now);
+                self.exchanges.push(Exchange {
+                    row: id,
+                    asked,
+                    sent: at,
+                    received: now,
+                    drawn: None,
+                    position,
+                    gateway: None,
+                    service: None,
+                });
                 self.transcript.set_delivery(id, Delivery::Answered { reply: payload, round_trip });
             }
             None => {

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::{exchange::is_end_of_input, *};
-use crate::transcript::Entry;
+use crate::{stats::Second, transcript::Entry};
 
 fn connect() -> Event {
     Event::Connect { url: "ws://h/ws".to_owned(), protocols: vec![] }
@@ -27,11 +27,16 @@ fn received(text: &str) -> Event {
     Event::Received(text.into())
 }
 
-/// A session that has handled these events, a millisecond apart, the first at 1 ms.
+/// A session that has handled these events, a millisecond apart, the first at 1 ms. Its socket
+/// sends each message at once, and keeps it in its buffer.
 fn after(events: impl IntoIterator<Item = Event>) -> Session {
     let mut session = Session::new();
     for (now, event) in (1..).zip(events) {
-        session.handle(event, f64::from(now));
+        for effect in session.handle(event, f64::from(now)) {
+            if let Effect::Transmit(payload) = effect {
+                session.handle(Event::Sent { buffered: payload.len() }, f64::from(now));
+            }
+        }
     }
     session
 }
@@ -168,6 +173,35 @@ fn replies_still_count_while_closing() {
     let session =
         after([connect(), opened(), send("a"), disconnect(), received("A"), ended(1000, true)]);
     assert_eq!(deliveries(&session), [(&b"a"[..], &answered("A", 2.0))]);
+}
+
+#[test]
+fn a_round_trip_begins_when_the_socket_sends() {
+    let mut session = after([connect(), opened()]);
+    session.handle(send("a"), 10.0);
+    session.handle(Event::Sent { buffered: 1 }, 25.0);
+    session.handle(received("A"), 26.0);
+    assert_eq!(deliveries(&session), [(&b"a"[..], &answered("A", 1.0))]);
+    assert_eq!(session.transcript().rows().last().map(|row| row.at), Some(25.0));
+}
+
+#[test]
+fn a_message_that_the_socket_had_not_taken_when_it_ended_was_not_sent() {
+    let mut session = after([connect(), opened(), send("a")]);
+    session.handle(send("b"), 10.0);
+    session.handle(ended(1006, false), 11.0);
+    let states: Vec<_> = deliveries(&session).into_iter().map(|(_, it)| it.clone()).collect();
+    assert_eq!(states, [Delivery::Unanswered, Delivery::NotSent]);
+    assert_eq!(session.stats().sent.messages, 1);
+}
+
+#[test]
+fn the_parts_of_a_file_are_counted_and_are_no_rows() {
+    let traffic = Second { bytes: 100, messages: 2 };
+    let moved = Event::FileMoved { sent: traffic, received: traffic };
+    let session = after([connect(), opened(), moved]);
+    assert_eq!((session.stats().sent.bytes, session.stats().received.messages), (100, 2));
+    assert_eq!(rows(&session).len(), 1);
 }
 
 #[test]
@@ -365,6 +399,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Rejected("no".to_owned())),
         2 => Just(opened()),
         4 => payload.prop_map(Event::Received),
+        4 => (0..9usize).prop_map(|buffered| Event::Sent { buffered }),
         3 => (0..2 * Session::MAX_BUFFERED).prop_map(Event::Buffered),
         1 => (any::<bool>(), 1000..1016u16).prop_map(|(clean, code)| ended(code, clean)),
     ]

@@ -8,6 +8,9 @@ const STEPS: u32 = 16;
 /// Powers of two of a microsecond, which reach beyond an hour.
 const DOUBLINGS: u32 = 32;
 
+/// The number of bars that a histogram has at least, empty ones included.
+const MIN_BARS: usize = 24;
+
 /// The number of durations in each bucket.
 #[derive(Clone, Debug, Default)]
 pub struct Histogram {
@@ -85,7 +88,8 @@ impl Histogram {
     }
 
     /// The durations in at most `most` bars, from the shortest to the longest; a bar is a power of two
-    /// of buckets wide.
+    /// of buckets wide. Around a few close durations there are empty bars, so that they do not look
+    /// like a wide distribution.
     pub fn bars(&self, most: usize) -> Vec<Bar> {
         let filled = |&count: &u32| count > 0;
         let Some(first) = self.buckets.iter().position(filled) else { return Vec::new() };
@@ -94,7 +98,11 @@ impl Histogram {
         while last / width - first / width >= most.max(1) {
             width *= 2;
         }
-        (first / width..=last / width)
+        let (mut first, mut last) = (first / width, last / width);
+        let missing = MIN_BARS.min(most).saturating_sub(last - first + 1);
+        first = first.saturating_sub(missing / 2);
+        last = (last + missing.div_ceil(2)).min((self.buckets.len() - 1) / width);
+        (first..=last)
             .map(|bar| {
                 let (from, to) = (bar * width, (bar + 1) * width);
                 let buckets = &self.buckets[from..to.min(self.buckets.len())];
@@ -168,6 +176,16 @@ mod tests {
             let (start, next) = (start(bucket), start(bucket + 1));
             assert!(start <= f64::from(micros) && f64::from(micros) < next, "{micros}");
         }
+    }
+
+    #[test]
+    fn a_single_duration_is_a_narrow_bar_in_the_middle() {
+        let mut histogram = Histogram::default();
+        histogram.add(1.0);
+        let bars = histogram.bars(40);
+        assert_eq!(bars.len(), MIN_BARS);
+        let at = bars.iter().position(|bar| bar.count == 1);
+        assert_eq!(at, Some(11));
     }
 
     #[test]

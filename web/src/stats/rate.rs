@@ -13,7 +13,7 @@ pub struct Rate {
     latest: u64,
 }
 
-/// The traffic of one second.
+/// The traffic of one second, or an addition to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Second {
     /// Bytes.
@@ -29,16 +29,16 @@ impl Default for Rate {
 }
 
 impl Rate {
-    /// Counts a message.
-    pub fn add(&mut self, bytes: usize, now: Millis) {
+    /// Counts messages.
+    pub fn add(&mut self, traffic: Second, now: Millis) {
         let second = (now / 1000.0) as u64;
         for gone in (self.latest + 1..=second).rev().take(SECONDS) {
             self.seconds[slot(gone)] = Second::default();
         }
         self.latest = self.latest.max(second);
         let this = &mut self.seconds[slot(self.latest)];
-        this.bytes += bytes as u64;
-        this.messages += 1;
+        this.bytes += traffic.bytes;
+        this.messages += traffic.messages;
     }
 
     /// The traffic of the last full second.
@@ -70,9 +70,9 @@ mod tests {
     #[test]
     fn the_last_full_second_is_the_rate() {
         let mut rate = Rate::default();
-        rate.add(10, 100_100.0);
-        rate.add(20, 100_900.0);
-        rate.add(40, 101_100.0);
+        rate.add(Second { bytes: 10, messages: 1 }, 100_100.0);
+        rate.add(Second { bytes: 20, messages: 1 }, 100_900.0);
+        rate.add(Second { bytes: 40, messages: 1 }, 101_100.0);
         assert_eq!(rate.last(101_500.0), Second { bytes: 30, messages: 2 });
         assert_eq!(rate.last(102_500.0), Second { bytes: 40, messages: 1 });
         assert_eq!(rate.last(103_500.0), Second::default());
@@ -88,7 +88,7 @@ mod tests {
             let (mut now, mut all) = (1e9, Vec::new());
             for (wait, bytes) in waits {
                 now += f64::from(wait);
-                rate.add(bytes, now);
+                rate.add(Second { bytes: bytes as u64, messages: 1 }, now);
                 all.push(((now / 1000.0) as u64, bytes as u64));
             }
             let this = (now / 1000.0) as u64;

@@ -15,9 +15,10 @@ use super::{
     file_panel, header,
     model::Model,
     operator_panel,
+    painting::Painting,
     screen::Screen,
     sidebar,
-    socket::ServerEvents,
+    socket::{self, ServerEvents, SocketEvent},
     transcript_file, transcript_input,
     user_event::{Listeners, UserEvent},
 };
@@ -68,6 +69,7 @@ struct App {
     /// Whether the next frame is left to the browser.
     skip_frame: bool,
     clock: Closure<dyn FnMut()>,
+    painting: Painting,
     /// The running timer and the time at which it fires.
     timer: Option<(i32, Millis)>,
     _listeners: Listeners,
@@ -75,6 +77,7 @@ struct App {
 
 /// Starts the page.
 pub(super) fn start() {
+    socket::start();
     let app = App::new(browser::language());
     APP.with(|slot| *slot.borrow_mut() = Some(app));
     dispatch::set_handler(|message| with_app(|app| app.on_message(message)));
@@ -134,6 +137,7 @@ impl App {
                     app.tick();
                 });
             }),
+            painting: Painting::new(|| with_app(|app| app.painting.painted(&mut app.model))),
             timer: None,
             _listeners: Listeners::new(
                 |event| with_app(|app| app.on_user_event(event)),
@@ -151,9 +155,11 @@ impl App {
 
     fn on_message(&mut self, message: Message) {
         match message {
-            Message::Connection(id, event) => self.on_event(id, event),
-            Message::FilePart(id, bytes) => {
-                self.with_connection(id, |connection| connection.file_part_read(bytes));
+            Message::Connection(id, SocketEvent::Session(event), at) => {
+                self.on_event(id, event, at);
+            }
+            Message::Connection(id, SocketEvent::File(progress), at) => {
+                self.with_connection(id, |connection| connection.file_moved(&progress, at));
             }
             Message::Operator(event) => self.model.operator.on_event(event, self.model.texts),
         }
@@ -165,7 +171,7 @@ impl App {
             Command::Connect => self.connect(),
             Command::Deliver(id, event) => {
                 self.with_connection(id, |connection| {
-                    connection.on_event(event);
+                    connection.on_event(event, browser::now());
                 });
             }
             Command::SetLanguage(language) => {
@@ -198,15 +204,15 @@ impl App {
         }
     }
 
-    /// An event of a connection's socket.
-    fn on_event(&mut self, id: u32, event: Event) {
+    /// An event of a connection's socket, which happened at this time.
+    fn on_event(&mut self, id: u32, event: Event, at: Millis) {
         if let Event::Received(payload) = &event
             && self.model.connection().id == id
         {
             self.model.announcer.received(format::preview(payload, MAX_SPOKEN));
         }
         self.with_connection(id, |connection| {
-            connection.on_event(event);
+            connection.on_event(event, at);
         });
     }
 
@@ -242,7 +248,7 @@ impl App {
         self.with_connection(id, |connection| {
             connection.loaded = None;
             connection.session.set_pairing(pairing);
-            connection.on_event(Event::Connect { url, protocols });
+            connection.on_event(Event::Connect { url, protocols }, browser::now());
         });
     }
 
@@ -263,6 +269,7 @@ impl App {
                 with_app(|app| {
                     if let Some(event) = wire::event(&text) {
                         app.model.live.apply(event, browser::now());
+                        app.model.record_legs();
                     }
                 });
             },
@@ -325,12 +332,17 @@ impl App {
         let start = browser::now();
         self.draw();
         self.skip_frame = browser::now() - start > LONG_FRAME;
+        self.painting.drew(&mut self.model, start);
     }
 
     /// Draws, and requests the next drawing at the earliest time that a part of the page wants.
     fn draw(&mut self) {
         let now = browser::now();
         self.model.connections.iter_mut().for_each(Connection::update_matches);
+        if self.painting.is_due(&mut self.model, now) {
+            // The server may have reported their legs before the worker reported the replies.
+            self.model.record_legs();
+        }
         let removal = self.model.live.remove_ended(now);
         match earliest([self.screen.draw(&mut self.model, now), removal]) {
             Some(at) if at <= now => self.request_frame(),

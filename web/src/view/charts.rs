@@ -3,20 +3,19 @@
 use super::{
     dom::{El, el, panel, svg, text},
     model::Model,
+    socket,
 };
 use crate::{
     format,
-    i18n::Texts,
+    i18n::{Texts, fill},
     plot::{self, Axis, PlotSize},
     redraw::{Throttle, next_second},
-    stats::{Stats, Traffic, rate::SECONDS},
+    stats::{Series, Stats, Traffic, rate::SECONDS},
     time::Millis,
 };
 
 /// The size of each plot.
 const SIZE: PlotSize = PlotSize { width: 3000, height: 700 };
-/// The time span of the plots.
-const SPAN: Millis = 60_000.0;
 /// The most bars of the histogram.
 const BARS: usize = 40;
 
@@ -43,6 +42,7 @@ pub(super) struct Charts {
 /// A plot: its grid, its curve and the labels of its axes.
 struct Plot {
     root: El,
+    about: El,
     grid: El,
     curve: El,
     top: El,
@@ -136,15 +136,20 @@ impl Charts {
         if std::mem::replace(&mut self.of, id) != id {
             self.throttle.reset();
         }
-        if let Err(at) = self.throttle.pass(now) {
-            return Some(at);
-        }
         let any = stats.sent.messages + stats.received.messages > 0;
         self.nothing.show(!any);
         self.plots.show(any);
+        for (cell, (_, per_mille)) in self.quantiles.iter_mut().zip(QUANTILES) {
+            cell.set_text(&span(stats.round_trips.quantile(per_mille)));
+        }
+        if let Err(at) = self.throttle.pass(now) {
+            return Some(at);
+        }
         if any {
+            self.trips.root.show(stats.round_trips.count() > 0);
+            self.spread.root.show(stats.round_trips.count() > 0);
             self.draw_trips(stats, now);
-            self.draw_spread(stats);
+            self.draw_spread(stats, texts);
             self.draw_flow(stats, now);
             self.draw_table(stats, texts);
         }
@@ -152,25 +157,29 @@ impl Charts {
     }
 
     fn draw_trips(&mut self, stats: &Stats, now: Millis) {
-        let start = now - SPAN;
-        let most = stats.recent.since(start).map(|(_, span)| span).fold(0.1, f64::max);
+        let start = now - Series::SPAN;
+        let most = stats.recent.since(start).map(|range| range.most).fold(0.1, f64::max);
         let axis = Axis::holding(most);
         self.trips.frame(axis, &format::span(axis.end), "−60 s", "0");
-        let points = plot::points(stats.recent.since(start), start, SPAN, axis, SIZE);
-        self.trips.curve.set("d", &points);
+        let ranges = stats.recent.since(start);
+        self.trips.curve.set("d", &plot::ranges(ranges, start, Series::SPAN, axis, SIZE));
     }
 
-    fn draw_spread(&mut self, stats: &Stats) {
+    fn draw_spread(&mut self, stats: &Stats, texts: &Texts) {
         let bars = stats.round_trips.bars(BARS);
         let ends = bars.first().zip(bars.last()).map(|(first, last)| (first.from, last.to));
         let labels =
             ends.map(|(from, to)| (format::span(from), format::span(to))).unwrap_or_default();
+        let count = stats.round_trips.count();
+        let replies = texts.counted(count, texts.one_reply, texts.many_replies);
+        self.spread.about.set_text(&fill(texts.distribution_about, &[&replies]));
+        let most = bars.iter().map(|bar| bar.count).max().unwrap_or(0);
+        self.spread.top.set_text(&format::grouped(most));
         self.spread.left.set_text(&labels.0);
-        self.spread.right.set_text(&labels.1);
+        self.spread.right.set_text(&fill(texts.log_scale, &[&labels.1]));
         self.spread.curve.set("d", &plot::bars(&bars, SIZE));
         for (at, (_, per_mille)) in QUANTILES.iter().enumerate() {
             let value = stats.round_trips.quantile(*per_mille);
-            self.quantiles[at].set_text(&span(value));
             let x = value.and_then(|value| plot::x_of(&bars, value, SIZE));
             let path = x.map(|x| format!("M{x} 0V{}", SIZE.height)).unwrap_or_default();
             self.marks[at].set("d", &path);
@@ -178,18 +187,18 @@ impl Charts {
     }
 
     fn draw_flow(&mut self, stats: &Stats, now: Millis) {
-        let both: Vec<f64> = stats
+        let both: Vec<u64> = stats
             .sent
             .rate
             .seconds(now)
             .zip(stats.received.rate.seconds(now))
-            .map(|(sent, received)| (sent.bytes + received.bytes) as f64)
+            .map(|(sent, received)| sent.bytes + received.bytes)
             .collect();
         // The current second is incomplete and would look like a drop.
         let full = &both[..SECONDS - 1];
-        let axis = Axis::holding(full.iter().copied().fold(10.0, f64::max));
+        let axis = Axis::holding_bytes(full.iter().copied().fold(10, u64::max));
         self.flow.frame(axis, &format::size(axis.end as u64), "−60 s", "0");
-        self.flow.curve.set("d", &plot::area(full.iter().copied(), axis, SIZE));
+        self.flow.curve.set("d", &plot::area(full.iter().map(|bytes| *bytes as f64), axis, SIZE));
         for (cell, arrow, traffic) in [
             (&mut self.sent_rate, "↑", &stats.sent),
             (&mut self.received_rate, "↓", &stats.received),
@@ -231,13 +240,14 @@ impl Plot {
         let canvas = canvas.attr("aria-hidden", "true").child(&grid).child(&curve);
         let label = |class: &str| el("span").class(class);
         let (top, left, right) = (label("axis top"), label("axis left"), label("axis right"));
-        let caption = text("figcaption", title).plain_text(" ").child(&text("small", about));
+        let about = text("small", about);
+        let caption = text("figcaption", title).plain_text(" ").child(&about);
         let field = el("div")
             .class("canvas")
             .attr("aria-hidden", "true")
             .children([&canvas, &top, &left, &right]);
         let root = el("figure").class("plot").id(id).child(&caption).child(&field);
-        Plot { root, grid, curve, top, left, right }
+        Plot { root, about, grid, curve, top, left, right }
     }
 
     fn curve_beside(&self, other: &El) {
@@ -271,5 +281,6 @@ fn traffic(traffic: &Traffic, texts: &Texts) -> String {
 }
 
 fn span(millis: Option<Millis>) -> String {
-    millis.map_or_else(|| "–".to_owned(), format::span)
+    let resolution = socket::clock_resolution() * 1000.0;
+    millis.map_or_else(|| "–".to_owned(), |span| format::measured(span * 1000.0, resolution))
 }

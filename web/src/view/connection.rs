@@ -11,7 +11,7 @@ use super::{
     socket::Socket,
 };
 use crate::{
-    composer::{self, transfer::End},
+    composer,
     i18n::{Texts, fill},
     location::StartOptions,
     payload::Payload,
@@ -34,8 +34,6 @@ pub(super) struct Connection {
     poll_at: Option<Millis>,
     /// The time at which the session's timer expires.
     timer_at: Option<Millis>,
-    /// Messages in both directions since the page was loaded.
-    pub(super) messages: u64,
     pub(super) form: ConnectionForm,
     pub(super) compose: MessageForm,
     pub(super) view: TranscriptView,
@@ -54,7 +52,6 @@ impl Connection {
             label: browser::random_label(),
             poll_at: None,
             timer_at: None,
-            messages: 0,
             form: ConnectionForm::new(options),
             compose: MessageForm::new(),
             view: TranscriptView::new(),
@@ -62,25 +59,19 @@ impl Connection {
         }
     }
 
-    /// Handles an event and carries out its effects; returns the refusal among them.
-    pub(super) fn on_event(&mut self, event: Event) -> Option<Refusal> {
+    /// Handles an event that happened at `at` and carries out its effects; returns the refusal
+    /// among them.
+    pub(super) fn on_event(&mut self, event: Event, at: Millis) -> Option<Refusal> {
         let now = browser::now();
-        if let Event::Received(payload) = &event {
-            self.messages += 1;
-            if let Some(transfer) = &mut self.compose.transfer {
-                transfer.received(payload.bytes(), now);
-            }
-        }
         let mut refusal = None;
-        for effect in self.session.handle(event, now) {
+        for effect in self.session.handle(event, at) {
             match effect {
                 Effect::Open { url, protocols } => self.open(&url, &protocols),
                 Effect::PollBuffered => self.poll_at = Some(now + POLL_INTERVAL),
                 Effect::StartTimer(span) => self.timer_at = Some(now + span),
-                Effect::DropSocket => self.drop_socket(now),
+                Effect::DropSocket => self.drop_socket(),
                 Effect::Refuse(reason) => refusal = Some(reason),
                 Effect::Transmit(payload) => {
-                    self.messages += 1;
                     self.with_socket(|socket| socket.send(&payload));
                 }
                 Effect::Close { code, reason } => {
@@ -118,7 +109,7 @@ impl Connection {
 
     /// Sends a message; a refusal is shown in the composer.
     fn send(&mut self, payload: Payload, texts: &Texts) -> bool {
-        let refusal = self.on_event(Event::Send(payload));
+        let refusal = self.on_event(Event::Send(payload), browser::now());
         self.compose.problem = match refusal {
             None => String::new(),
             Some(Refusal::NotOpen) => texts.not_connected_send.to_owned(),
@@ -132,15 +123,13 @@ impl Connection {
     pub(super) fn tick(&mut self, texts: &Texts) -> Option<Millis> {
         let now = browser::now();
         if self.poll_at.take_if(|at| *at <= now).is_some() {
-            let bytes = self.buffered();
-            self.on_event(Event::Buffered(bytes));
+            self.with_socket(Socket::poll);
         }
         if self.timer_at.take_if(|at| *at <= now).is_some() {
-            self.on_event(Event::TimerExpired);
+            self.on_event(Event::TimerExpired, now);
         }
-        let transfer = self.step_transfer(now);
         let repeat = self.step_repeat(texts, now);
-        earliest([self.poll_at, self.timer_at, transfer, repeat])
+        earliest([self.poll_at, self.timer_at, repeat])
     }
 
     /// Examines the transcript's new rows for the filter.
@@ -168,26 +157,14 @@ impl Connection {
         let id = self.id;
         self.label = browser::random_label();
         let url = browser::location().with_label(url, &self.label);
-        match Socket::open(&url, protocols, move |event| dispatch(Message::Connection(id, event))) {
-            Ok(socket) => self.socket = Some(socket),
-            Err(error) => {
-                self.on_event(Event::Rejected(error));
-            }
-        }
+        let handler = move |event, at| dispatch(Message::Connection(id, event, at));
+        self.socket = Some(Socket::open(&url, protocols, handler));
     }
 
-    fn drop_socket(&mut self, now: Millis) {
+    fn drop_socket(&mut self) {
         self.socket = None;
         self.poll_at = None;
         self.compose.pace = None;
-        if let Some(transfer) = &mut self.compose.transfer {
-            transfer.finish(End::Lost, now);
-        }
-    }
-
-    /// The bytes in the browser's send buffer.
-    fn buffered(&self) -> usize {
-        self.socket.as_ref().map_or(0, Socket::buffered)
     }
 
     fn with_socket(&self, act: impl FnOnce(&Socket)) {

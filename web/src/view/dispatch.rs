@@ -3,14 +3,13 @@
 
 use std::cell::Cell;
 
-use crate::session::Event;
+use super::socket::SocketEvent;
+use crate::{session::Event, time::Millis};
 
 /// An asynchronous event.
 pub(super) enum Message {
-    /// An event of the socket of the connection with this id.
-    Connection(u32, Event),
-    /// A part of the file that the connection with this id sends; `None` if it cannot be read.
-    FilePart(u32, Option<Vec<u8>>),
+    /// An event of the socket of the connection with this id, and its time.
+    Connection(u32, SocketEvent, Millis),
     /// An event of the operator's socket.
     Operator(Event),
 }

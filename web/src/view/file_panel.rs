@@ -4,7 +4,6 @@ use web_sys::File;
 
 use super::{
     action::Action,
-    browser,
     command::Command,
     dom::{self, El, button, el, id, text},
     forms::MessageForm,
@@ -134,10 +133,8 @@ pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
             let at = event.value().parse().ok();
             compose.expect = at.and_then(|at: usize| EXPECTED.get(at).copied());
         }
-        Action::ToggleTransfer => match &mut compose.transfer {
-            Some(transfer) if transfer.end().is_none() => {
-                transfer.finish(End::Stopped, browser::now());
-            }
+        Action::ToggleTransfer => match &compose.transfer {
+            Some(transfer) if transfer.end().is_none() => connection.stop_transfer(),
             _ => connection.start_transfer(expect),
         },
         Action::DragOver | Action::DragLeave | Action::DropFile if event.has_file() => {

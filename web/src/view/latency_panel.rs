@@ -1,95 +1,141 @@
-//! The latency panel: the legs of a round trip and their times; it lights up as messages pass.
+//! The latency panel: the waterfall of the chosen message, or else of the latest.
 
 use super::{
-    dom::{El, el, panel, text},
+    browser,
+    connection::Connection,
+    dom::{El, el, panel},
     model::Model,
+    socket,
 };
-use crate::{format, i18n::Texts, latency_path::LatencyPath, redraw::Throttle, time::Millis};
+use crate::{
+    format,
+    i18n::{Texts, fill},
+    live,
+    time::Millis,
+    waterfall::{Hops, Leg, Part, Waterfall},
+};
 
-/// The time for which the path is lit.
-const LIT: Millis = 600.0;
+/// The most legs of an exchange.
+const MAX_LEGS: usize = 5;
 
 pub(super) struct LatencyPanel {
     pub(super) root: El,
-    steps: El,
-    times: [El; 4],
-    bar: [El; 4],
+    subject: El,
+    list: El,
+    rows: [LegRow; MAX_LEGS],
+    total: El,
     hint: El,
-    share: El,
-    /// The connection and the number of its messages when the path was lit last.
-    seen: (u32, u64),
-    light: Throttle,
-    alternate: bool,
+}
+
+/// A leg: its name, its bars on the time axis of the exchange, and its time.
+struct LegRow {
+    root: El,
+    name: El,
+    bars: [El; 2],
+    time: El,
 }
 
 impl LatencyPanel {
     pub(super) fn new(texts: &'static Texts) -> LatencyPanel {
-        let (root, _) = panel("latency", texts.latency);
-        let times = ["page", "gateway", "upstream", "service"]
-            .map(|part| el("span").class("leg-time").id(&format!("latency-{part}")));
-        let steps = el("ol").class("latency-path");
-        let stop = |class: &str, name: &str| {
-            el("li").class(class).child(&text("span", name).class("stop"))
-        };
-        let leg = |name: &str, about: &str, took: &El| {
-            let name = text("span", name).class("leg-name").attr("title", about);
-            el("li").class("leg").child(&name).child(took)
-        };
-        steps.append(&stop("at-page", texts.latency_page));
-        steps.append(&leg(texts.latency_ws, texts.latency_network, &times[0]));
-        steps.append(&stop("at-gateway", texts.latency_gateway).child(&times[1]));
-        steps.append(&leg(texts.latency_tcp, texts.latency_upstream, &times[2]));
-        steps.append(&stop("at-service", texts.latency_service).child(&times[3]));
-        let bar = ["page", "gateway", "upstream", "service"].map(|part| el("span").class(part));
-        let share = el("div").class("share").attr("aria-hidden", "true").children(&bar);
-        let hint = text("p", texts.latency_none).class("details");
-        let root = root.child(&steps).child(&share).child(&hint);
-        LatencyPanel {
-            root,
-            steps,
-            times,
-            bar,
-            hint,
-            share,
-            seen: (u32::MAX, 0),
-            light: Throttle::new(LIT),
-            alternate: false,
-        }
+        let (root, header) = panel("latency", texts.latency);
+        let subject = el("span").id("latency-subject").class("details");
+        header.append(&subject);
+        let rows: [LegRow; MAX_LEGS] = std::array::from_fn(|_| LegRow::new());
+        let list = el("ol").class("waterfall").children(rows.iter().map(|row| &row.root));
+        let total = el("p").id("latency-total").class("details");
+        let hint = el("p").id("latency-hint").class("details");
+        // Its height does not depend on the number of legs: what is below does not move.
+        let body = el("div").class("latency-body").children([&list, &total, &hint]);
+        let root = root.child(&body);
+        LatencyPanel { root, subject, list, rows, total, hint }
     }
 
-    /// Draws; returns when messages that passed in the meantime light the path again.
+    /// Draws; returns when a later exchange is to be shown.
     pub(super) fn draw(&mut self, model: &mut Model, now: Millis) -> Option<Millis> {
-        let label = model.connection().label.clone();
-        let ours = model.live.with_label(&label);
-        let upstream = ours.and_then(|row| model.live.upstream_of(row));
-        let bridge_legs = ours.and_then(|row| row.connection.carried.legs);
-        let service_legs = upstream.and_then(|row| row.connection.carried.legs);
-        let connection = model.connection();
-        let round_trip = connection.session.stats().round_trips.last();
-        let path = LatencyPath::new(round_trip, bridge_legs, service_legs);
-        for (cell, leg) in self.times.iter_mut().zip(path.legs()) {
-            cell.set_text(&leg.map(format::micros).unwrap_or_default());
-        }
-        for (part, share) in self.bar.iter_mut().zip(path.shares()) {
-            part.style("flex-grow", &share.to_string());
-        }
-        let known = path.legs().iter().any(Option::is_some);
-        self.share.show(known);
-        self.hint.show(!known);
-
-        if self.seen.0 != connection.id {
-            self.seen = (connection.id, connection.messages);
-        }
-        if connection.messages == self.seen.1 {
+        let texts = model.texts;
+        let Model { connections, chosen, endpoints, .. } = model;
+        let connection = &connections[*chosen];
+        self.root.show(connection.loaded.is_none());
+        let exchanges = connection.session.exchanges();
+        let of_row = chosen_row(connection).and_then(|row| exchanges.of_row(row));
+        let (exchange, until) = match of_row {
+            Some(exchange) => (Some(exchange), None),
+            None => exchanges.latest(now),
+        };
+        self.list.show(exchange.is_some());
+        self.total.show(exchange.is_some());
+        self.subject.show(exchange.is_some());
+        self.hint.show(exchange.is_none());
+        let Some(exchange) = exchange else {
+            let sent = connection.session.stats().sent.messages > 0;
+            self.hint.set_text(if sent { texts.latency_unpaired } else { texts.latency_none });
             return None;
+        };
+        let subject = if of_row.is_some() { texts.latency_chosen } else { texts.latency_latest };
+        self.subject.set_text(subject);
+        let location = browser::location();
+        let hops = location.local_path(connection.session.url());
+        let hops = hops.map_or(Hops::Unknown, |path| live::hops(endpoints, path));
+        let waterfall = Waterfall::new(exchange, hops, socket::clock_resolution());
+        for (at, row) in self.rows.iter_mut().enumerate() {
+            row.draw(waterfall.legs.get(at), texts);
         }
-        if let Err(at) = self.light.pass(now) {
-            return Some(at);
-        }
-        // Two names of one animation, so that it starts anew.
-        self.alternate = !self.alternate;
-        self.seen.1 = connection.messages;
-        self.steps.set("data-lit", if self.alternate { "a" } else { "b" });
-        None
+        self.total.set_text(&total(&waterfall, texts));
+        until
     }
+}
+
+/// The row that the user has opened.
+fn chosen_row(connection: &Connection) -> Option<u64> {
+    connection.view.selected.filter(|_| connection.view.is_open)
+}
+
+fn total(waterfall: &Waterfall<'_>, texts: &Texts) -> String {
+    let resolution = socket::clock_resolution() * 1000.0;
+    let time = |span: Millis| format::measured(span * 1000.0, resolution);
+    let round_trip = time(waterfall.round_trip);
+    match waterfall.total {
+        Some(total) => fill(texts.latency_total, &[&round_trip, &time(total)]),
+        None => fill(texts.latency_round_trip, &[&round_trip]),
+    }
+}
+
+impl LegRow {
+    fn new() -> LegRow {
+        let (name, time) = (el("span").class("leg-name"), el("span").class("leg-time"));
+        let bars = [el("span"), el("span")];
+        let track = el("span").class("track").attr("aria-hidden", "true").children(&bars);
+        let root = el("li").children([&name, &track, &time]);
+        LegRow { root, name, bars, time }
+    }
+
+    fn draw(&mut self, leg: Option<&Leg<'_>>, texts: &Texts) {
+        self.root.show(leg.is_some());
+        let Some(leg) = leg else { return };
+        let (part, name, about) = match leg.part {
+            Part::Page => ("page", texts.leg_page, texts.leg_page_about),
+            Part::RoundTrip => ("round-trip", texts.leg_round_trip, texts.leg_round_trip_about),
+            Part::Network => ("network", texts.leg_network, texts.leg_network_about),
+            Part::Gateway => ("gateway", texts.latency_gateway, texts.leg_gateway_about),
+            Part::Transport(name) => ("transport", name, texts.leg_transport_about),
+            Part::Upstream(name) => ("upstream", name, texts.leg_upstream_about),
+            Part::Service(name) => ("service", name, texts.leg_service_about),
+        };
+        self.root.set("data-part", part);
+        self.name.set_text(name);
+        self.root.set("title", about);
+        self.time.set_text(&format::measured(leg.micros, leg.resolution));
+        for (at, bar) in self.bars.iter_mut().enumerate() {
+            let place = leg.bars.get(at);
+            bar.show(place.is_some());
+            if let Some((from, to)) = place {
+                bar.style("left", &per_mille(*from));
+                bar.style("width", &per_mille(to - from));
+            }
+        }
+    }
+}
+
+fn per_mille(share: u32) -> String {
+    format!("{}.{}%", share / 10, share % 10)
 }

@@ -56,6 +56,21 @@ impl Model {
         live::service_of_route(&self.endpoints, browser::location().local_path(url)?)
     }
 
+    /// Passes the legs that the server has reported to the exchanges of the connections.
+    pub(super) fn record_legs(&mut self) {
+        let Model { connections, live, endpoints, .. } = self;
+        for connection in connections {
+            let Some(row) = live.with_label(&connection.label) else { continue };
+            let route = live::route(endpoints, &row.connection.target);
+            let as_lines = route.is_some_and(|route| route.framing == "line");
+            for reported in [Some(row), live.upstream_of(row)].into_iter().flatten() {
+                if let Some(legs) = reported.connection.carried.legs {
+                    connection.session.exchanges_mut().reported(legs, as_lines);
+                }
+            }
+        }
+    }
+
     /// The chosen connection. There is always one.
     pub(super) fn connection(&mut self) -> &mut Connection {
         &mut self.connections[self.chosen]

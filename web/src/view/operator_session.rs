@@ -8,7 +8,7 @@ use echogate_proto::{
 use super::{
     browser,
     dispatch::{Message, dispatch},
-    socket::Socket,
+    socket::{Socket, SocketEvent},
 };
 use crate::{
     close_reason::{CloseReason, Outcome},
@@ -45,10 +45,11 @@ impl OperatorSession {
         }
         self.operator.signing_in();
         let url = browser::location().url_of(PATH);
-        match Socket::open(&url, &[], |event| dispatch(Message::Operator(event))) {
-            Ok(socket) => self.socket = Some(socket),
-            Err(error) => self.operator.ended(false, error),
-        }
+        let handler = |event, _| match event {
+            SocketEvent::Session(event) => dispatch(Message::Operator(event)),
+            SocketEvent::File(_) => {}
+        };
+        self.socket = Some(Socket::open(&url, &[], handler));
     }
 
     /// Sends the typed answer to the chosen conversation.
@@ -85,6 +86,10 @@ impl OperatorSession {
                 // Through a route the service's refusal may arrive as the end of its stream.
                 let refused = matches!(code, CloseCode::POLICY | CloseCode::NORMAL);
                 self.operator.ended(refused, sentence);
+                self.socket = None;
+            }
+            Event::Rejected(error) => {
+                self.operator.ended(false, error);
                 self.socket = None;
             }
             _ => {}

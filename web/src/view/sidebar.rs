@@ -217,7 +217,8 @@ pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
             return Some(Command::Deliver(connection.id, event));
         }
         Action::SetReconnect => {
-            connection.on_event(Event::Reconnect(dom::is_checked(&event.node)));
+            let wanted = dom::is_checked(&event.node);
+            connection.on_event(Event::Reconnect(wanted), browser::now());
         }
         Action::EditEndpoint => {
             connection.form.endpoint = event.value();

@@ -1,86 +1,254 @@
-//! The browser's `WebSocket` and `EventSource` as sources of events.
+//! WebSockets and the server's events as sources of events. WebSockets live in a worker
+//! (`static/sockets.js`), which takes the times of their events and sends files.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
 
 use echogate_proto::close::CloseCode;
-use js_sys::{Array, ArrayBuffer, JsString, Uint8Array};
+use js_sys::{Array, ArrayBuffer, Date, JsString, Uint8Array};
 use wasm_bindgen::{JsCast as _, JsValue, closure::Closure};
-use web_sys::{BinaryType, CloseEvent, EventSource, MessageEvent, WebSocket};
+use web_sys::{EventSource, File, MessageEvent, Worker};
 
 use super::dom::expect_ok;
-use crate::{payload::Payload, session::Event};
+use crate::{
+    composer::transfer::{End, Expect, Progress},
+    payload::Payload,
+    session::Event,
+    stats::Second,
+    time::Millis,
+};
 
-/// A WebSocket with its callbacks. Dropping it removes the callbacks and closes the socket.
+/// An event of a socket.
+pub(super) enum SocketEvent {
+    /// An event that a session handles.
+    Session(Event),
+    /// The progress of the file that is being sent.
+    File(Progress),
+}
+
+/// The handler of a socket's events, each with the time at which it happened.
+type Handler = Rc<dyn Fn(SocketEvent, Millis)>;
+
+/// The worker, with the handlers of all sockets.
+struct Sockets {
+    worker: Worker,
+    handlers: Vec<(u32, Handler)>,
+    last_id: u32,
+    _message: Closure<dyn FnMut(MessageEvent)>,
+    _error: Closure<dyn FnMut()>,
+}
+
+thread_local! {
+    static SOCKETS: RefCell<Option<Sockets>> = const { RefCell::new(None) };
+    static WORKER: Cell<WorkerState> = const { Cell::new(WorkerState::Loading) };
+}
+
+/// The state of the worker.
+#[derive(Clone, Copy)]
+enum WorkerState {
+    /// Its script is being loaded. Commands wait for it.
+    Loading,
+    /// It runs, and its clock has this resolution.
+    Running(Millis),
+    /// Its script did not load.
+    Failed,
+}
+
+/// The resolution of browsers' clocks, unless the page is isolated or the browser coarser.
+const USUAL_RESOLUTION: Millis = 0.1;
+
+/// Starts the worker.
+pub(super) fn start() {
+    WORKER.set(WorkerState::Loading);
+    let worker = expect_ok(Worker::new("sockets.js"), "the page has a worker's script");
+    let message = Closure::new(|event: MessageEvent| on_events(event.data().unchecked_ref()));
+    let error = Closure::new(on_error);
+    worker.set_onmessage(Some(message.as_ref().unchecked_ref()));
+    worker.set_onerror(Some(error.as_ref().unchecked_ref()));
+    let last_id = SOCKETS.with_borrow(|sockets| sockets.as_ref().map_or(0, |it| it.last_id));
+    SOCKETS.set(Some(Sockets {
+        worker,
+        handlers: Vec::new(),
+        last_id,
+        _message: message,
+        _error: error,
+    }));
+}
+
+/// The shortest time that the worker's clock distinguishes from 0.
+pub(super) fn clock_resolution() -> Millis {
+    match WORKER.get() {
+        WorkerState::Running(resolution) => resolution,
+        WorkerState::Loading | WorkerState::Failed => USUAL_RESOLUTION,
+    }
+}
+
+/// A WebSocket. Dropping it closes the socket.
 pub(super) struct Socket {
-    socket: WebSocket,
-    _opened: Closure<dyn FnMut()>,
-    _received: Closure<dyn FnMut(MessageEvent)>,
-    _ended: Closure<dyn FnMut(CloseEvent)>,
+    id: u32,
 }
 
 impl Socket {
-    /// Starts the opening handshake; `send` gets all events of the socket.
-    ///
-    /// # Errors
-    ///
-    /// The browser's message, if it rejects the URL or a subprotocol.
+    /// Starts the opening handshake; `handler` gets all events of the socket.
     pub(super) fn open(
         url: &str,
         protocols: &[String],
-        send: impl Fn(Event) + Copy + 'static,
-    ) -> Result<Socket, String> {
+        handler: impl Fn(SocketEvent, Millis) + 'static,
+    ) -> Socket {
+        if let WorkerState::Failed = WORKER.get() {
+            start();
+        }
         let protocols: Array = protocols.iter().map(|name| JsValue::from_str(name)).collect();
-        let socket = WebSocket::new_with_str_sequence(url, &protocols).map_err(message_of)?;
-        socket.set_binary_type(BinaryType::Arraybuffer);
-
-        let opened_socket = socket.clone();
-        let opened =
-            Closure::new(move || send(Event::Opened { protocol: opened_socket.protocol() }));
-        let received = Closure::new(move |event: MessageEvent| {
-            if let Some(payload) = payload(&event.data()) {
-                send(Event::Received(payload));
-            }
+        let id = with_sockets(|sockets| {
+            sockets.last_id += 1;
+            sockets.handlers.push((sockets.last_id, Rc::new(handler)));
+            sockets.last_id
         });
-        // No listener for `error`: it carries no detail, and `close` always follows.
-        let ended = Closure::new(move |event: CloseEvent| {
-            send(Event::Ended {
-                code: CloseCode(event.code()),
-                reason: event.reason(),
-                clean: event.was_clean(),
-            });
-        });
-        socket.set_onopen(Some(opened.as_ref().unchecked_ref()));
-        socket.set_onmessage(Some(received.as_ref().unchecked_ref()));
-        socket.set_onclose(Some(ended.as_ref().unchecked_ref()));
-        Ok(Socket { socket, _opened: opened, _received: received, _ended: ended })
+        let socket = Socket { id };
+        socket.command("open", &[url.into(), protocols.into()]);
+        socket
     }
 
     /// Sends a message. A closing socket discards it, and reports its end.
     pub(super) fn send(&self, payload: &Payload) {
-        let sent = match payload {
-            Payload::Text(text) => self.socket.send_with_str(text),
-            Payload::Binary(bytes) => self.socket.send_with_u8_array(bytes),
+        let message = match payload {
+            Payload::Text(text) => JsValue::from_str(text),
+            Payload::Binary(bytes) => Uint8Array::from(&**bytes).buffer().into(),
         };
-        expect_ok(sent, "the session sends only after the socket has opened");
+        self.command("send", &[message]);
     }
 
-    /// The bytes in the browser's send buffer.
-    pub(super) fn buffered(&self) -> usize {
-        self.socket.buffered_amount() as usize
+    /// Asks for the number of bytes in the browser's send buffer.
+    pub(super) fn poll(&self) {
+        self.command("poll", &[]);
     }
 
     /// Starts the closing handshake, with a code and a reason that browsers let pages send.
     pub(super) fn close(&self, code: CloseCode, reason: &str) {
-        let closed = self.socket.close_with_code_and_reason(code.0, reason);
-        expect_ok(closed, "the composer lets only such codes and reasons through");
+        self.command("close", &[code.0.into(), reason.into()]);
+    }
+
+    /// Sends a file, in place of one that is being sent.
+    pub(super) fn send_file(&self, file: &File, expect: Expect) {
+        self.command("file", &[file.into(), expect.name().into()]);
+    }
+
+    /// Stops sending the file.
+    pub(super) fn stop_file(&self) {
+        self.command("stop", &[]);
+    }
+
+    fn command(&self, name: &str, arguments: &[JsValue]) {
+        let command = Array::of2(&name.into(), &self.id.into());
+        let moved = Array::new();
+        for argument in arguments {
+            command.push(argument);
+            if argument.is_instance_of::<ArrayBuffer>() {
+                moved.push(argument);
+            }
+        }
+        post(&command, &moved);
     }
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        self.socket.set_onopen(None);
-        self.socket.set_onmessage(None);
-        self.socket.set_onclose(None);
-        self.close(CloseCode::NORMAL, "");
+        self.command("drop", &[]);
+        with_sockets(|sockets| sockets.handlers.retain(|(id, _)| *id != self.id));
     }
+}
+
+fn with_sockets<T>(act: impl FnOnce(&mut Sockets) -> T) -> T {
+    SOCKETS.with_borrow_mut(|sockets| act(sockets.as_mut().expect("the worker was started")))
+}
+
+fn post(command: &Array, moved: &Array) {
+    let posted = with_sockets(|it| it.worker.post_message_with_transfer(command, moved));
+    expect_ok(posted, "commands consist of values that can be posted");
+}
+
+/// Ends all sockets if the worker's script did not load. Errors of a running one are the browser's
+/// to report.
+fn on_error() {
+    if let WorkerState::Loading = WORKER.get() {
+        WORKER.set(WorkerState::Failed);
+        for (_, handler) in with_sockets(|sockets| sockets.handlers.clone()) {
+            let rejected = Event::Rejected("sockets.js did not load".to_owned());
+            handler(SocketEvent::Session(rejected), Date::now());
+        }
+    }
+}
+
+/// Passes a list of events to their handlers, and asks for the next.
+fn on_events(events: &Array) {
+    for event in events.iter() {
+        on_event(event.unchecked_ref());
+    }
+    post(&Array::of1(&"next".into()), &Array::new());
+}
+
+/// Passes an event to its handler.
+fn on_event(fields: &Array) {
+    let number = |at| fields.get(at).as_f64().unwrap_or_default();
+    let text = |at| fields.get(at).as_string().unwrap_or_default();
+    let (id, name, at) = (number(0) as u32, text(1), number(2));
+    let event = match &*name {
+        "sent" => Event::Sent { buffered: number(3) as usize },
+        "received" => match payload(&fields.get(3)) {
+            Some(payload) => Event::Received(payload),
+            None => return,
+        },
+        "opened" => Event::Opened { protocol: text(3) },
+        "buffered" => Event::Buffered(number(3) as usize),
+        "rejected" => Event::Rejected(text(3)),
+        "ended" => Event::Ended {
+            code: CloseCode(number(3) as u16),
+            reason: text(4),
+            clean: fields.get(5).is_truthy(),
+        },
+        "file" => return handle(id, SocketEvent::File(progress(fields)), at),
+        _ => return WORKER.set(WorkerState::Running(number(3))),
+    };
+    handle(id, SocketEvent::Session(event), at);
+}
+
+/// Calls the socket's handler, unless the socket was dropped.
+fn handle(id: u32, event: SocketEvent, at: Millis) {
+    let handler = with_sockets(|sockets| {
+        let of = sockets.handlers.iter().find(|(of, _)| *of == id);
+        of.map(|(_, handler)| handler.clone())
+    });
+    if let Some(handler) = handler {
+        handler(event, at);
+    }
+}
+
+fn progress(fields: &Array) -> Progress {
+    let number = |at| fields.get(at).as_f64().unwrap_or_default() as u64;
+    let traffic = |at| Second { bytes: number(at), messages: number(at + 1) as u32 };
+    let end = match &*fields.get(8).as_string().unwrap_or_default() {
+        "done" => Some(End::Done),
+        "mismatch" => Some(End::Mismatch {
+            at: number(9),
+            expected: number(10) as u8,
+            found: number(11) as u8,
+        }),
+        "stopped" => Some(End::Stopped),
+        "lost" => Some(End::Lost),
+        "unreadable" => Some(End::Unreadable),
+        _ => None,
+    };
+    Progress { sent: traffic(3), received: traffic(5), verified: number(7), end }
+}
+
+fn payload(data: &JsValue) -> Option<Payload> {
+    if let Some(text) = data.dyn_ref::<JsString>() {
+        return Some(Payload::Text(String::from(text).into()));
+    }
+    let buffer = data.dyn_ref::<ArrayBuffer>()?;
+    Some(Payload::Binary(Uint8Array::new(buffer).to_vec().into()))
 }
 
 /// A subscription to the server's events, which the browser renews by itself.
@@ -121,19 +289,4 @@ impl Drop for ServerEvents {
         self.source.set_onerror(None);
         self.source.close();
     }
-}
-
-fn payload(data: &JsValue) -> Option<Payload> {
-    if let Some(text) = data.dyn_ref::<JsString>() {
-        return Some(Payload::Text(String::from(text).into()));
-    }
-    let buffer = data.dyn_ref::<ArrayBuffer>()?;
-    Some(Payload::Binary(Uint8Array::new(buffer).to_vec().into()))
-}
-
-/// The message of an exception.
-fn message_of(thrown: JsValue) -> String {
-    thrown
-        .dyn_into::<js_sys::Error>()
-        .map_or_else(|_| String::new(), |error| error.message().into())
 }

@@ -3,7 +3,6 @@
 //!
 //! In reading order:
 //!
-//! - `open`: connections on which frames or bytes are written directly
 //! - `payload`: the messages and the expected replies
 //! - `schedule`: the times at which messages are sent
 //! - `stream_worker`: one stream connection under load
@@ -13,7 +12,6 @@
 //! - `report`: the report and the progress line
 
 mod datagram_worker;
-mod open;
 mod payload;
 mod report;
 mod schedule;
@@ -39,14 +37,19 @@ use tokio::{
 
 use self::{
     datagram_worker::DatagramWorker,
-    open::Opened,
     payload::Payload,
     report::{Progress, Report},
     schedule::{Schedule, Stage},
     stats::ShardedStats,
     stream_worker::StreamWorker,
 };
-use super::{Error, shown_url, target::Target, target_args::TargetArgs};
+use super::{
+    Error,
+    open::{self, Opened},
+    shown_url,
+    target::Target,
+    target_args::TargetArgs,
+};
 use crate::config::parse_duration;
 use crate::net::connected_datagrams::MAX_UDP;
 use crate::text::io_error::describe;

@@ -129,6 +129,7 @@ impl ListenArgs {
                     path: path.clone(),
                     allowed_origins: self.allow_origin.clone(),
                     binary: self.session.binary,
+                    protocol: None,
                 };
                 (ListenAddr::Tcp(at.clone()), Protocol::WebSocket(rules))
             }

@@ -17,14 +17,23 @@ use crate::{
     },
 };
 
-/// Connects the socket to the sender of its first datagram, which stays in the receive queue. From
-/// then on only datagrams of that sender are received.
+/// The connection to the sender of the first datagram.
 pub(super) async fn connect(
     socket: Arc<DatagramSocket>,
     options: &TransportOptions,
 ) -> io::Result<Connection> {
+    let (peer, socket) = connect_socket(socket).await?;
+    let connection = Connection::of_datagrams(socket, PeerRole::Client, options);
+    Ok(Connection { peer: Some(peer), ..connection })
+}
+
+/// Connects the socket to the sender of its first datagram, which stays in the receive queue. From
+/// then on only datagrams of that sender are received.
+pub(in crate::client) async fn connect_socket(
+    socket: Arc<DatagramSocket>,
+) -> io::Result<(String, ConnectedSocket)> {
     let socket = Arc::try_unwrap(socket).map_err(|_| io::Error::other("the socket is in use"))?;
-    let (peer, socket) = match socket {
+    Ok(match socket {
         DatagramSocket::Udp(socket) => {
             let sender = socket.peek_sender().await?;
             socket.connect(sender).await?;
@@ -39,9 +48,7 @@ pub(super) async fn connect(
             let socket = ConnectedSocket::Unix { socket, _file: file };
             (unix_peer(&sender).to_string(), socket)
         }
-    };
-    let connection = Connection::of_datagrams(socket, PeerRole::Client, options);
-    Ok(Connection { peer: Some(peer), ..connection })
+    })
 }
 
 /// The sender of the next datagram, which stays in the receive queue.

@@ -129,13 +129,7 @@ impl Listener {
 
     /// The endpoint, with the port that the system has chosen for port 0.
     pub(super) fn url(&self) -> Address {
-        let mut address = self.settings.address.clone();
-        let bound = self.sockets.first().and_then(|socket| socket.at().ok());
-        let bound = bound.and_then(|at| at.parse::<HostPort>().ok());
-        if let (Some(at), Some(bound)) = (host_port(&mut address), bound) {
-            at.port = bound.port;
-        }
-        address
+        bound(&self.settings.address, &self.sockets)
     }
 
     /// A hint for the user: the endpoint, and the command for the other side.
@@ -156,6 +150,17 @@ impl Listener {
     }
 }
 
+/// The address with the port of the bound sockets.
+pub(in crate::client) fn bound(address: &Address, sockets: &[Socket]) -> Address {
+    let mut address = address.clone();
+    let bound = sockets.first().and_then(|socket| socket.at().ok());
+    let bound = bound.and_then(|at| at.parse::<HostPort>().ok());
+    if let (Some(at), Some(bound)) = (host_port(&mut address), bound) {
+        at.port = bound.port;
+    }
+    address
+}
+
 /// The host and port of an address, if it has them.
 fn host_port(address: &mut Address) -> Option<&mut HostPort> {
     match address {
@@ -166,14 +171,14 @@ fn host_port(address: &mut Address) -> Option<&mut HostPort> {
 }
 
 /// A socket that a client has reached.
-enum Accepted {
+pub(in crate::client) enum Accepted {
     Stream(Stream, Peer),
     /// The datagram socket with this index has received a datagram.
     Datagrams(usize),
 }
 
 /// Waits for a client of any of `sockets`. Cancel safe.
-async fn accept(sockets: &[Socket]) -> io::Result<Accepted> {
+pub(in crate::client) async fn accept(sockets: &[Socket]) -> io::Result<Accepted> {
     let accept_one = |index: usize, socket: &Socket| {
         let socket = socket.clone();
         async move {
@@ -232,7 +237,7 @@ async fn handshakes(settings: &ListenerSettings, stream: Stream) -> Result<Conne
     match protocol {
         Protocol::WebSocket(rules) => {
             let stream = options.traced(stream, PeerRole::Client);
-            websocket::accept(stream, tls.is_some(), rules).await
+            Ok(websocket::accept(stream, tls.is_some(), rules).await?.connection(rules).await)
         }
         Protocol::Bytes | Protocol::Datagrams => {
             Ok(Connection::of_stream(stream, PeerRole::Client, options))

@@ -7,9 +7,9 @@
 //! - `websocket`: the server's side of the opening handshake
 
 mod args;
-mod datagrams;
-mod listener;
-mod websocket;
+pub(super) mod datagrams;
+pub(super) mod listener;
+pub(super) mod websocket;
 
 use std::io::{self, Write};
 

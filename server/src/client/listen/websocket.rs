@@ -6,6 +6,7 @@ use axum::{
     http::{Request, StatusCode},
     response::{IntoResponse, Response},
 };
+use echogate_proto::framing::Framing;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 
@@ -22,12 +23,32 @@ use crate::{
 
 /// The clients that are accepted, and the format of the messages to them.
 #[derive(Clone, Debug)]
-pub(super) struct Rules {
+pub(in crate::client) struct Rules {
     /// The path that clients must ask for; `/` stands for any.
-    pub(super) path: String,
+    pub(in crate::client) path: String,
     /// The pages that may connect besides those of the listener's own origin.
-    pub(super) allowed_origins: Vec<AllowedOrigin>,
-    pub(super) binary: bool,
+    pub(in crate::client) allowed_origins: Vec<AllowedOrigin>,
+    pub(in crate::client) binary: bool,
+    /// The subprotocol to select if it is offered.
+    pub(in crate::client) protocol: Option<String>,
+}
+
+/// An accepted WebSocket.
+#[derive(Debug)]
+pub(in crate::client) struct Accepted<S> {
+    pub(in crate::client) stream: S,
+    /// The bytes that were read with the request.
+    pub(in crate::client) early: Vec<u8>,
+    half_close: bool,
+}
+
+impl<S: ByteStream + 'static> Accepted<S> {
+    /// The connection, with messages as the rules say.
+    pub(super) async fn connection(self, rules: &Rules) -> Connection {
+        let Accepted { stream, early, half_close } = self;
+        let format = MessageFormat { half_close, binary: rules.binary };
+        Connection::of_websocket(Box::new(stream), early, PeerRole::Client, format).await
+    }
 }
 
 /// Accepts the WebSocket of a client.
@@ -35,11 +56,11 @@ pub(super) struct Rules {
 /// # Errors
 ///
 /// The reason why the client was refused, or has not asked for a WebSocket.
-pub(super) async fn accept(
-    stream: Box<dyn ByteStream>,
+pub(in crate::client) async fn accept<S: ByteStream + 'static>(
+    stream: S,
     is_tls: bool,
     rules: &Rules,
-) -> Result<Connection, String> {
+) -> Result<Accepted<S>, String> {
     let head = SwitchingHead::default();
     let outcome = Rc::new(Cell::new(None));
     let (set_outcome, set_head, set_rules) = (outcome.clone(), head.clone(), rules.clone());
@@ -71,9 +92,7 @@ pub(super) async fn accept(
         None => return Err("the client closed the connection without a request".to_owned()),
     };
     let stream = parts.io.into_inner().into_inner();
-    let format = MessageFormat { half_close, binary: rules.binary };
-    let early = parts.read_buf.to_vec();
-    Ok(Connection::of_websocket(stream, early, PeerRole::Client, format).await)
+    Ok(Accepted { stream, early: parts.read_buf.to_vec(), half_close })
 }
 
 /// The response that refuses a request, and the reason.
@@ -109,7 +128,8 @@ fn answer(
     if let Some(reason) = addressed.refusal(&request.headers) {
         return Err(refuse(StatusCode::FORBIDDEN, reason));
     }
-    Handshake::of(&request, ProtocolChoice::ANY).map_err(|why| {
+    let choice = ProtocolChoice::Framing(rules.protocol.as_deref(), Framing::Bytes);
+    Handshake::of(&request, choice).map_err(|why| {
         let response = why.into_response();
         let reason =
             format!("no WebSocket handshake (answered with {})", response.status().as_u16());

@@ -6,7 +6,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use echogate_proto::{close::CloseCode, ws::OpCode};
+use echogate_proto::{
+    close::CloseCode,
+    ws::{OpCode, scanner::RawHeader},
+};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::PeerRole;
@@ -177,28 +180,14 @@ struct Frame<'a> {
 impl Frame<'_> {
     /// Parses a header, with the payload of a control frame behind it; none if it is incomplete.
     fn parse(bytes: &[u8]) -> Option<Frame<'_>> {
-        let [first, second, rest @ ..] = bytes else { return None };
-        let (length, rest) = match second & 0x7f {
-            126 => {
-                let (digits, rest) = rest.split_first_chunk()?;
-                (u64::from(u16::from_be_bytes(*digits)), rest)
-            }
-            127 => {
-                let (digits, rest) = rest.split_first_chunk()?;
-                (u64::from_be_bytes(*digits), rest)
-            }
-            length => (u64::from(length), rest),
-        };
-        let (key, rest) = match second & 0x80 {
-            0 => ([0; 4], rest),
-            _ => rest.split_first_chunk().map(|(key, rest)| (*key, rest))?,
-        };
+        let (RawHeader { first, key, len: length }, header_len) = RawHeader::parse(bytes)?;
+        let (key, rest) = (key.unwrap_or_default(), &bytes[header_len..]);
         // A control frame with a longer payload is a violation.
         if first & 0x08 == 0 || length > 125 {
-            return Some(Frame { first: *first, length, left: length, key, control: &[] });
+            return Some(Frame { first, length, left: length, key, control: &[] });
         }
         let complete = rest.len() as u64 == length;
-        complete.then_some(Frame { first: *first, length, left: 0, key, control: rest })
+        complete.then_some(Frame { first, length, left: 0, key, control: rest })
     }
 
     fn payload(&self) -> Vec<u8> {

@@ -30,6 +30,11 @@ impl Shares {
         Shares { max, per_address, held: Mutex::default() }
     }
 
+    /// The number of permits that are held.
+    pub(crate) fn in_use(&self) -> usize {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+    }
+
     /// Takes a permit for a client at `address`, without an address as for loopback; `None` if its
     /// share is used up or no permit is free.
     pub(crate) fn take(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Share> {

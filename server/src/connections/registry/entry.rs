@@ -100,6 +100,12 @@ impl Entry {
         self.registry.has_subscribers()
     }
 
+    /// Records the time that a service took for the bytes received last.
+    pub(crate) fn record_service(&self, time: Duration) {
+        let (service, received) = (time.as_secs_f64() * 1e6, self.received.bytes());
+        self.record_latency(Legs::Service { service, received });
+    }
+
     /// Records the latency of the latest exchange.
     pub(crate) fn record_latency(&self, legs: Legs) {
         self.observed().get_or_insert_default().legs = Some(legs);

@@ -89,7 +89,8 @@ impl Entry {
 
     /// Removes an observer.
     pub(crate) fn detach(&self, sink: &Sink) {
-        self.tap(|observers| observers.detach(sink));
+        sink.close();
+        self.tap(Observers::remove_closed);
     }
 
     /// Event for the observers: `len` bytes of a stream, or a datagram, passed.

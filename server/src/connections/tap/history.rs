@@ -50,7 +50,7 @@ impl Histories {
             bytes: 0,
             carried: 0,
             framed,
-            scanners: Default::default(),
+            scanners: None,
             evicted: [0; 2],
             count: self.clone(),
         })
@@ -64,8 +64,8 @@ pub(super) struct History {
     bytes: usize,
     carried: usize,
     framed: Places,
-    /// The positions in front of the first event.
-    scanners: [FrameScanner; 4],
+    /// The positions in front of the first event, once an event with frames has left.
+    scanners: Option<Box<[FrameScanner; 4]>>,
     /// The bytes in front of the first event, by side.
     evicted: [u64; 2],
     count: Histories,
@@ -103,7 +103,8 @@ impl History {
         self.bytes -= too_many;
         self.evicted[place.side as usize] += too_many as u64;
         if self.framed.contains(place) {
-            self.scanners[index(place)].skip(&bytes[..too_many]);
+            let scanners = self.scanners.get_or_insert_default();
+            scanners[index(place)].skip(&bytes[..too_many]);
         }
         if too_many < bytes.len() {
             // A copy: a slice would keep all of the memory.
@@ -126,7 +127,8 @@ impl History {
     /// The position in front of the first event of a direction, unless that is the beginning of a
     /// frame.
     pub(super) fn position(&self, place: Place) -> Option<FrameScanner> {
-        Some(self.scanners[index(place)].clone()).filter(|scanner| !scanner.is_at_boundary())
+        let scanner = &self.scanners.as_ref()?[index(place)];
+        (!scanner.is_at_boundary()).then(|| scanner.clone())
     }
 }
 

@@ -38,7 +38,9 @@ pub(crate) enum Attach {
 #[derive(Debug)]
 pub(crate) struct Observers {
     connection: u64,
-    opened: Arc<Opened>,
+    opened: Opened,
+    /// The time at which the observation began.
+    since: u64,
     /// The directions in which there are frames.
     framed: Places,
     sinks: Vec<Attached>,
@@ -71,7 +73,8 @@ impl Observers {
         }
         Observers {
             connection,
-            opened: opened.into(),
+            opened,
+            since: wire::now(),
             framed,
             sinks: Vec::new(),
             history: None,
@@ -102,24 +105,27 @@ impl Observers {
         sides: Sides,
         bytes_before: u64,
     ) -> Result<(), Attach> {
-        self.sinks.retain(|attached| !attached.sink.is_closed());
+        self.remove_closed();
         if self.sinks.len() >= MAX_SINKS {
             return Err(Attach::TooMany);
         }
         let history = self.history.as_deref();
         let side = if sides == Sides::Upstream { Side::Upstream } else { Side::Client };
         let bytes_before = history.map_or(bytes_before, |history| history.bytes_before(side));
-        let opened = Opened { bytes_before, ..(*self.opened).clone() };
+        let opened = Opened { bytes_before, ..self.opened.clone() };
         let heads =
             [&opened.request, &opened.response].map(|head| head.as_ref().map_or(0, String::len));
-        let first = self.record(WireEvent::Opened(opened.into()));
+        let mut first = self.record(WireEvent::Opened(opened.into()));
+        if history.is_some() {
+            first.time = self.since;
+        }
         if !sink.push(first, heads.iter().sum()) {
             return Err(Attach::NoRoom);
         }
         let is_known = history.is_some() || bytes_before == 0;
         let unknown = if is_known { Places::default() } else { self.framed };
         let mut attached = Attached { sink: sink.clone(), sides, unknown };
-        for history in history {
+        if let Some(history) = history {
             for place in
                 [Side::Client, Side::Upstream].map(|side| [input(side), output(side)]).concat()
             {
@@ -139,9 +145,9 @@ impl Observers {
         Ok(())
     }
 
-    /// Removes an observer.
-    pub(crate) fn detach(&mut self, sink: &Sink) {
-        self.sinks.retain(|attached| !attached.sink.is_same(sink));
+    /// Removes observers whose queues are closed.
+    pub(crate) fn remove_closed(&mut self) {
+        self.sinks.retain(|attached| !attached.sink.is_closed());
     }
 
     /// Event: `len` bytes of a stream, or a datagram, passed. They are copied only if there is room
@@ -173,9 +179,12 @@ impl Observers {
         }
     }
 
-    /// Event: a side failed or is reset, reported once for each direction.
+    /// Event: a side failed or is reset, reported once for each direction, and not behind the ends
+    /// of both.
     pub(crate) fn failed(&mut self, place: Place) {
-        if self.failed.insert(place) {
+        let both = [input(place.side), output(place.side)];
+        let has_ended = both.iter().all(|place| self.ended.contains(*place));
+        if !has_ended && self.failed.insert(place) {
             self.emit(place, WireEvent::Reset(place), 0);
         }
     }
@@ -215,7 +224,7 @@ impl Observers {
             is_any_closed |= !is_taken && attached.sink.is_closed();
         }
         if is_any_closed {
-            self.sinks.retain(|attached| !attached.sink.is_closed());
+            self.remove_closed();
         }
         if let Some(history) = &mut self.history
             && !history.push(record)
@@ -229,7 +238,7 @@ impl Observers {
         for attached in &mut self.sinks {
             attached.lose(connection, place, bytes, self.framed);
         }
-        self.sinks.retain(|attached| !attached.sink.is_closed());
+        self.remove_closed();
     }
 }
 

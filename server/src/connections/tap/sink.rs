@@ -125,10 +125,6 @@ impl Sink {
         self.queue().is_closed
     }
 
-    pub(super) fn is_same(&self, other: &Sink) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-
     /// Whether there is room for an event with `bytes` of payload.
     pub(super) fn has_room(&self, bytes: usize) -> bool {
         let queue = self.queue();

@@ -163,10 +163,11 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         Gather::with(|payload| {
             let (taken, bytes) = self.decode(cx, buf, at, payload);
             // After the Close there is no payload, while earlier payload may still wait.
-            if !payload.is_empty()
-                && payload.write(buf, cx, &mut self.to_stream, &mut self.stream).is_err()
-            {
-                self.stream_broken();
+            if !payload.is_empty() {
+                self.stream_writes();
+                if payload.write(buf, cx, &mut self.to_stream, &mut self.stream).is_err() {
+                    self.stream_broken();
+                }
             }
             self.stream_written(bytes > 0 || !payload.is_empty());
             taken

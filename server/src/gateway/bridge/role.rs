@@ -42,10 +42,18 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         }
     }
 
+    /// Event, for the latency: their payload is about to be written to the stream.
+    #[inline]
+    pub(super) fn stream_writes(&mut self) {
+        if !self.is_ws_client() {
+            self.latency.upstream_writes();
+        }
+    }
+
     /// Event, for the latency: their payload, if there was `any`, was written to the stream.
     pub(super) fn stream_written(&mut self, any: bool) {
         match self.decoder.role() {
-            Role::Server => self.latency.upstream_written(any),
+            Role::Server => self.latency.client_handled(&self.entry),
             Role::Client if any => self.latency.client_written(&self.entry),
             Role::Client => {}
         }
@@ -59,13 +67,21 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         }
     }
 
+    /// Event, for the latency: frames of those bytes are about to be written to the WebSocket.
+    #[inline]
+    pub(super) fn ws_writes(&mut self) {
+        if self.is_ws_client() {
+            self.latency.upstream_writes();
+        }
+    }
+
     /// Event, for the latency: frames of those bytes, if there were `any`, were written to the
     /// WebSocket.
     pub(super) fn ws_written(&mut self, any: bool) {
         match self.decoder.role() {
             Role::Server if any => self.latency.client_written(&self.entry),
             Role::Server => {}
-            Role::Client => self.latency.upstream_written(any),
+            Role::Client => self.latency.client_handled(&self.entry),
         }
     }
 

@@ -26,6 +26,10 @@ use crate::{
 /// `length`). Most that arrive in parts have shorter pauses, and are sent in one frame.
 const PARTIAL_REPLY_TIME: Duration = Duration::from_millis(500);
 
+/// The size at which a part of a reply or record is sent at once, as a fragment. Keeping it would
+/// cost two copies and memory for each of many connections, which the caches do not hold.
+const FRAGMENT: usize = 16 * 1024;
+
 /// The maximum number of bytes of one read in framing `line`, where each byte may be a message.
 /// Framing them takes at most some 1 ms.
 const LINE_READ: usize = 4 * 1024;
@@ -145,6 +149,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
                 }
                 Poll::Ready(Ok(()))
                     if (1..room).contains(&len)
+                        && held + len < FRAGMENT
                         && self.framer.needs_more(held, &scratch[start..end]) =>
                 {
                     reply.append(&scratch[start..end], now);
@@ -175,6 +180,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
             Poll::Ready(Ok(())) if !self.stream.has_read_end() => {
                 self.stream_read();
                 self.ws_sent().add(0, 1);
+                self.ws_writes();
                 self.send_header(cx, &Framer::datagram(0).head);
                 self.ws_written(true);
             }
@@ -236,6 +242,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         let (mut bytes, mut messages) = (piece.payload_len(), u64::from(piece.ends_message));
         if at == scratch.len() && !self.framer.replies_at_once() {
             self.ws_sent().add(bytes, messages);
+            self.ws_writes();
             self.send(cx, &scratch[start..end]);
             return start < end;
         }
@@ -254,6 +261,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
                 messages += u64::from(piece.ends_message);
             };
             self.ws_sent().add(bytes, messages);
+            self.ws_writes();
             let sent = gather.write(scratch, cx, &mut self.to_ws, &mut self.ws);
             if sent.is_err() {
                 self.ws_not_writable();
@@ -279,7 +287,12 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
 
     /// The next piece, unless a Close is to be sent first.
     fn next_piece(&mut self, input: &[u8], rest: Rest) -> Result<Option<Outgoing>, FramingError> {
-        if self.close_is_due() { Ok(None) } else { self.framer.next(input, rest) }
+        if self.close_is_due() {
+            return Ok(None);
+        }
+        let is_line = self.framer.framing() == Framing::Line;
+        let is_fragment = input.len() >= FRAGMENT && !is_line;
+        self.framer.next(input, if is_fragment { Rest::Send } else { rest })
     }
 
     /// Writes `bytes` to the WebSocket, and buffers those that are not accepted.

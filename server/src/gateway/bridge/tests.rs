@@ -19,29 +19,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::connections::registry::{ConnectionInfo, Kind, Peer, Registry};
-use echogate_event_loop::InFlight;
-
-const INTERVAL: Duration = Duration::from_secs(20);
-const TIMEOUT: Duration = Duration::from_secs(15);
-const HOUR: Duration = Duration::from_secs(3600);
-
-impl Transport for DuplexStream {
-    fn has_ended(&self) -> bool {
-        false
-    }
-
-    fn has_failed(&self) -> bool {
-        false
-    }
-
-    fn in_flight(&self) -> Option<InFlight> {
-        Some(InFlight::NOTHING)
-    }
-
-    /// Does nothing: a stream in memory has no reset. Tests with sockets cover it.
-    fn reset_on_drop(&mut self) {}
-}
+use crate::gateway::test_rig::{self, HOUR, INTERVAL, Pipe, TIMEOUT, enter};
 
 /// A bridge, with the other end of each of its streams.
 struct Rig {
@@ -52,7 +30,8 @@ struct Rig {
     start: Instant,
 }
 
-fn config(framing: Framing) -> BridgeConfig {
+/// The settings of a relay with a WebSocket side, for tests.
+pub(in crate::gateway) fn config(framing: Framing) -> BridgeConfig {
     BridgeConfig {
         framing,
         framing_options: FramingOptions::default(),
@@ -61,17 +40,6 @@ fn config(framing: Framing) -> BridgeConfig {
         ping_timeout: TIMEOUT,
         idle_timeout: None,
     }
-}
-
-/// An entry in a registry of its own.
-fn enter() -> RegistryGuard {
-    let arrival = ConnectionInfo {
-        kind: Kind::WebSocket,
-        peer: Peer::Unknown,
-        target: "/test".into(),
-        gateway: None,
-    };
-    Registry::default().enter(arrival, None)
 }
 
 /// Streams that hold `room` bytes each way.
@@ -85,9 +53,9 @@ fn rig_on(negotiated: Negotiated, room: usize, read_ahead: &[u8]) -> Rig {
     let drain = Drain::new();
     let bridge = tokio::spawn({
         let (drain, read_ahead) = (drain.clone(), read_ahead.to_vec());
+        let (client, upstream) = (Pipe::new(client_end).0, Pipe::new(upstream_end).0);
         async move {
-            run(Role::Server, client_end, upstream_end, &read_ahead, negotiated, enter(), &drain)
-                .await
+            run(Role::Server, client, upstream, &read_ahead, negotiated, enter(), &drain).await
         }
     });
     Rig { client, upstream, bridge, drain, start: Instant::now() }
@@ -125,19 +93,9 @@ async fn exactly(stream: &mut DuplexStream, len: usize) -> Vec<u8> {
     bytes
 }
 
-/// A client's frame; the mask is 0, which changes nothing.
+/// A client's frame.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![first];
-    match payload.len() {
-        len @ 0..126 => bytes.push(0x80 | u8::try_from(len).unwrap()),
-        len => {
-            bytes.push(0xfe);
-            bytes.extend(u16::try_from(len).unwrap().to_be_bytes());
-        }
-    }
-    bytes.extend([0; 4]);
-    bytes.extend_from_slice(payload);
-    bytes
+    test_rig::frame(Role::Client, first, payload)
 }
 
 fn client_close(code: u16) -> Vec<u8> {

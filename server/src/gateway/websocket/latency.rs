@@ -1,7 +1,8 @@
 //! The latency of an exchange in three legs, measured while the connection has subscribers: from
-//! the read of the client's bytes to their write to the upstream, from there to the read of the
-//! first bytes of the reply, and from there to their write to the client. One exchange is measured
-//! at a time.
+//! the read of the client's bytes to the beginning of their write to the upstream, from there to the
+//! read of the first bytes of the reply, and from there to the end of their write to the client. So
+//! the upstream's leg contains all that the upstream does, even what it does during that write. One
+//! exchange is measured at a time.
 
 use std::time::{Duration, Instant};
 
@@ -17,8 +18,8 @@ pub(in crate::gateway) struct Latency(Option<Box<Leg>>);
 #[derive(Debug)]
 enum Leg {
     Up { since: Instant },
-    Upstream { since: Instant, up: Duration },
-    Down { since: Instant, up: Duration, upstream: Duration },
+    Upstream { since: Instant, up: Duration, received: Option<u64> },
+    Down { since: Instant, up: Duration, upstream: Duration, received: u64 },
 }
 
 impl Latency {
@@ -31,28 +32,44 @@ impl Latency {
         }
     }
 
-    /// Event: the payload of those bytes, if there was `any`, was written to the upstream.
-    pub(in crate::gateway) fn upstream_written(&mut self, any: bool) {
-        if let Some(Leg::Up { since }) = self.0.as_deref() {
-            let leg = Leg::Upstream { since: Instant::now(), up: since.elapsed() };
-            self.0 = any.then(|| leg.into());
+    /// Event: the payload of those bytes is about to be written to the upstream.
+    #[inline]
+    pub(in crate::gateway) fn upstream_writes(&mut self) {
+        if let Some(leg) = self.0.as_deref_mut()
+            && let Leg::Up { since } = *leg
+        {
+            let now = Instant::now();
+            *leg = Leg::Upstream { since: now, up: now - since, received: None };
+        }
+    }
+
+    /// Event: those bytes are handled and counted. Without payload they are no exchange.
+    pub(in crate::gateway) fn client_handled(&mut self, entry: &Entry) {
+        match self.0.as_deref_mut() {
+            Some(Leg::Up { .. }) => self.0 = None,
+            Some(Leg::Upstream { received, .. }) => {
+                received.get_or_insert_with(|| entry.received().bytes());
+            }
+            Some(Leg::Down { .. }) | None => {}
         }
     }
 
     /// Event: bytes of the upstream were read.
     pub(in crate::gateway) fn upstream_read(&mut self) {
-        if let Some(&Leg::Upstream { since, up }) = self.0.as_deref() {
-            let upstream = since.elapsed();
-            self.0 = Some(Leg::Down { since: Instant::now(), up, upstream }.into());
+        if let Some(leg) = self.0.as_deref_mut()
+            && let Leg::Upstream { since, up, received: Some(received) } = *leg
+        {
+            let now = Instant::now();
+            *leg = Leg::Down { since: now, up, upstream: now - since, received };
         }
     }
 
     /// Event: those bytes were written to the client.
     pub(in crate::gateway) fn client_written(&mut self, entry: &Entry) {
-        if let Some(&Leg::Down { since, up, upstream }) = self.0.as_deref() {
+        if let Some(&Leg::Down { since, up, upstream, received }) = self.0.as_deref() {
             let [up, upstream, down] =
                 [up, upstream, since.elapsed()].map(|time| time.as_secs_f64() * 1e6);
-            entry.record_latency(Legs::Bridge { up, upstream, down });
+            entry.record_latency(Legs::Bridge { up, upstream, down, received });
             self.0 = None;
         }
     }

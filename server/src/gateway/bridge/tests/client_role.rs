@@ -4,95 +4,22 @@ mod ends;
 mod framings;
 mod sockets;
 
-use std::{
-    io,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::{Context, Poll},
-};
+use std::sync::Arc;
 
-use echogate_proto::ws::{FrameHeader, OpCode, frame::control_frame, mask};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use echogate_proto::ws::{OpCode, frame::control_frame};
 
 use super::*;
-use crate::connections::registry::Entry;
-
-/// A stream in memory that records its reset. Its peer can let it fail: then a reset is read instead
-/// of the end.
-struct Resettable {
-    stream: DuplexStream,
-    flags: Flags,
-}
-
-/// The flags of a [`Resettable`] stream.
-#[derive(Clone, Debug, Default)]
-struct Flags {
-    /// The relay has reset the stream.
-    was_reset: Arc<AtomicBool>,
-    /// The peer resets the stream at its end.
-    resets: Arc<AtomicBool>,
-}
-
-impl Transport for Resettable {
-    fn has_ended(&self) -> bool {
-        false
-    }
-
-    fn has_failed(&self) -> bool {
-        false
-    }
-
-    fn in_flight(&self) -> Option<InFlight> {
-        Some(InFlight::NOTHING)
-    }
-
-    fn reset_on_drop(&mut self) {
-        self.flags.was_reset.store(true, Ordering::Relaxed);
-    }
-}
-
-impl AsyncRead for Resettable {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        let has_ended = read.is_ready() && buf.filled().is_empty();
-        if has_ended && self.flags.resets.load(Ordering::Relaxed) {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
-        }
-        read
-    }
-}
-
-impl AsyncWrite for Resettable {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
+use crate::{
+    connections::registry::Entry,
+    gateway::test_rig::{PipeState, ReceivedFrame, close_payload, read_frame},
+};
 
 /// A bridge in the client role, with the other end of each of its streams.
 struct ClientRig {
     client: DuplexStream,
     upstream: DuplexStream,
-    client_flags: Flags,
-    upstream_flags: Flags,
+    at_client: Arc<PipeState>,
+    at_upstream: Arc<PipeState>,
     bridge: JoinHandle<End>,
     entry: Arc<Entry>,
     drain: Drain,
@@ -107,9 +34,8 @@ fn client_rig(framing: Framing) -> ClientRig {
 fn client_rig_with(config: BridgeConfig, half_close: bool, room: usize) -> ClientRig {
     let (client, client_end) = duplex(room);
     let (upstream, upstream_end) = duplex(room);
-    let (client_flags, upstream_flags) = (Flags::default(), Flags::default());
-    let stream = Resettable { stream: client_end, flags: client_flags.clone() };
-    let ws = Resettable { stream: upstream_end, flags: upstream_flags.clone() };
+    let (stream, at_client) = Pipe::new(client_end);
+    let (ws, at_upstream) = Pipe::new(upstream_end);
     let drain = Drain::new();
     let registered = enter();
     let entry = registered.clone();
@@ -117,11 +43,8 @@ fn client_rig_with(config: BridgeConfig, half_close: bool, room: usize) -> Clien
     let bridge = run(Role::Client, ws, stream, b"", negotiated, registered, &drain);
     let bridge = tokio::spawn(bridge);
     let start = Instant::now();
-    ClientRig { client, upstream, client_flags, upstream_flags, bridge, entry, drain, start }
+    ClientRig { client, upstream, at_client, at_upstream, bridge, entry, drain, start }
 }
-
-/// A frame that the upstream received: its first byte, its masking key and its payload.
-type Masked = (u8, [u8; 4], Vec<u8>);
 
 impl ClientRig {
     /// Sends a frame as the upstream.
@@ -134,9 +57,10 @@ impl ClientRig {
         self.upstream.write_all(&close(CloseCode(code), reason)).await.unwrap();
     }
 
-    /// The next frame that the upstream receives; the test fails if it is not masked.
-    async fn masked_frame(&mut self) -> Masked {
-        read_masked(&mut self.upstream).await
+    /// The next frame that the upstream receives, with its masking key.
+    async fn masked_frame(&mut self) -> ReceivedFrame {
+        let frame = timeout(HOUR, read_frame(&mut self.upstream, Role::Client)).await;
+        frame.expect("it comes within the hour").expect("no end before")
     }
 
     /// The first byte and the payload of the next frame that the upstream receives.
@@ -162,36 +86,14 @@ impl ClientRig {
     /// reset.
     async fn end(self) -> (u16, String, bool, bool) {
         let end = timeout(HOUR, self.bridge).await.expect("it ends").expect("it does not panic");
-        let [client, upstream] = [self.client_flags, self.upstream_flags]
-            .map(|flags| flags.was_reset.load(Ordering::Relaxed));
+        let (client, upstream) = (self.at_client.is_reset(), self.at_upstream.is_reset());
         (end.code.0, end.why.into_owned(), client, upstream)
     }
 }
 
-async fn read_masked(stream: &mut DuplexStream) -> Masked {
-    let head = exactly(stream, 2).await;
-    assert_eq!(head[1] & 0x80, 0x80, "masked");
-    let len = match head[1] & 0x7f {
-        126 => exactly(stream, 2).await.into_iter().fold(0, |n, byte| n << 8 | usize::from(byte)),
-        127 => exactly(stream, 8).await.into_iter().fold(0, |n, byte| n << 8 | usize::from(byte)),
-        len => usize::from(len),
-    };
-    let key: [u8; 4] = exactly(stream, 4).await.try_into().unwrap();
-    let mut payload = exactly(stream, len).await;
-    mask::apply(&mut payload, &mut key.clone());
-    (head[0], key, payload)
-}
-
 /// A frame as a server sends it.
 fn server_frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let opcode = OpCode::from_bits(first & 0xf).unwrap();
-    let header = FrameHeader::new(opcode, first & 0x80 != 0, payload.len() as u64);
-    [header.as_bytes(), payload].concat()
-}
-
-/// The payload of a Close frame.
-fn close_payload(code: u16, reason: &str) -> Vec<u8> {
-    [&code.to_be_bytes(), reason.as_bytes()].concat()
+    test_rig::frame(Role::Server, first, payload)
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,6 +10,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use echogate_event_loop::InFlight;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
@@ -26,14 +27,6 @@ struct Datagrams {
 }
 
 impl Transport for Datagrams {
-    fn has_ended(&self) -> bool {
-        false
-    }
-
-    fn has_failed(&self) -> bool {
-        false
-    }
-
     fn in_flight(&self) -> Option<InFlight> {
         Some(InFlight::NOTHING)
     }
@@ -102,6 +95,7 @@ fn datagram_rig() -> DatagramRig {
     let datagrams = Datagrams { from, to, is_full: Arc::clone(&is_full) };
     let negotiated = Negotiated { config: config(Framing::Datagrams).into(), half_close: false };
     let drain = Drain::new();
+    let client_end = Pipe::new(client_end).0;
     let bridge = run(Role::Server, client_end, datagrams, b"", negotiated, enter(), &drain);
     DatagramRig { client, upstream, received, is_full, bridge: tokio::spawn(bridge), drain }
 }

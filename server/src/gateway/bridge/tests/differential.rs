@@ -1,71 +1,36 @@
 //! Differential tests with tungstenite as the client.
 
 use echogate_proto::framing::Newline;
+use futures_util::{SinkExt, StreamExt};
 use proptest::prelude::*;
 use tokio::time::advance;
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{Bytes, Message, protocol::Role as LibraryRole},
+};
 
 use super::*;
-
-/// A step of a client's script.
-#[derive(Clone, Debug)]
-enum Step {
-    Text(String),
-    Binary(Vec<u8>),
-    /// A message in fragments of these sizes, with a Ping behind each.
-    Fragments(bool, Vec<usize>),
-    Ping(Vec<u8>),
-    /// Time passes.
-    Wait(u8),
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        3 => ".{0,40}".prop_map(Step::Text),
-        3 => proptest::collection::vec(any::<u8>(), 0..300).prop_map(Step::Binary),
-        1 => (0..140_000_usize).prop_map(|len| Step::Binary(vec![b'z'; len])),
-        2 => (any::<bool>(), proptest::collection::vec(0..400_usize, 1..5))
-            .prop_map(|(text, sizes)| Step::Fragments(text, sizes)),
-        1 => proptest::collection::vec(any::<u8>(), 0..125).prop_map(Step::Ping),
-        1 => (0..50_u8).prop_map(Step::Wait),
-    ]
-}
+use crate::gateway::test_rig::{
+    in_paused_time,
+    script::{self, Step, script},
+};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn every_script_gets_its_replies_as_tungstenite_reads_them(
-        script in proptest::collection::vec(step(), 0..20),
+        script in script(20),
         room in prop_oneof![1..20_usize, 100..5_000_usize, Just(1 << 20)],
         pause in 1..3_000_usize,
     ) {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap()
-            .block_on(play(script, room, pause));
+        in_paused_time(play(script, room, pause));
     }
 }
 
 /// Plays `script` against an upstream that echoes in upper case and pauses after each `pause`
 /// bytes.
 async fn play(script: Vec<Step>, room: usize, pause: usize) {
-    use futures_util::{SinkExt, StreamExt};
-    use tokio_tungstenite::{
-        WebSocketStream,
-        tungstenite::{
-            Bytes, Message,
-            protocol::{
-                Role,
-                frame::{
-                    Frame,
-                    coding::{Data, OpCode as Op},
-                },
-            },
-        },
-    };
-
     let Rig { client, mut upstream, bridge, .. } = rig_with(Framing::Message, room, b"");
     let echo = tokio::spawn(async move {
         let mut buf = vec![0; pause];
@@ -80,49 +45,20 @@ async fn play(script: Vec<Step>, room: usize, pause: usize) {
             }
         }
     });
-    let client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
+    let client = WebSocketStream::from_raw_socket(client, LibraryRole::Client, None).await;
     let (mut to, mut from) = client.split();
-    let mut expected = Vec::new();
-    let mut last_ping = None;
-    for step in &script {
-        match step {
-            Step::Text(text) => expected.push(Message::text(text.to_ascii_uppercase())),
-            Step::Binary(bytes) => expected.push(Message::binary(bytes.to_ascii_uppercase())),
-            Step::Fragments(text, sizes) => {
-                let whole = vec![b'F'; sizes.iter().sum()];
-                expected.push(if *text {
-                    Message::text(String::from_utf8(whole).unwrap())
-                } else {
-                    Message::binary(whole)
-                });
-                last_ping = Some(Bytes::from_static(b"between"));
-            }
-            Step::Ping(payload) => last_ping = Some(payload.clone().into()),
-            Step::Wait(_) => {}
-        }
-    }
+    let expected = script.iter().filter_map(Step::message).map(|message| match message {
+        Message::Text(text) => Message::text(text.to_ascii_uppercase()),
+        message => Message::binary(message.into_data().to_ascii_uppercase()),
+    });
+    let expected: Vec<Message> = expected.collect();
+    let last_ping = script.iter().rev().find_map(|step| match step {
+        Step::Fragments(..) => Some(script::BETWEEN.into()),
+        Step::Ping(payload) => Some(Bytes::from(payload.clone())),
+        _ => None,
+    });
     let sending = tokio::spawn(async move {
-        for step in script {
-            match step {
-                Step::Text(text) => to.send(Message::text(text)).await.unwrap(),
-                Step::Binary(bytes) => to.send(Message::binary(bytes)).await.unwrap(),
-                Step::Ping(payload) => to.send(Message::Ping(payload.into())).await.unwrap(),
-                Step::Wait(ms) => sleep(Duration::from_millis(ms.into())).await,
-                Step::Fragments(text, sizes) => {
-                    for (i, &size) in sizes.iter().enumerate() {
-                        let opcode = match (i, text) {
-                            (0, true) => Data::Text,
-                            (0, false) => Data::Binary,
-                            _ => Data::Continue,
-                        };
-                        let fin = i + 1 == sizes.len();
-                        let frame = Frame::message(vec![b'f'; size], Op::Data(opcode), fin);
-                        to.send(Message::Frame(frame)).await.unwrap();
-                        to.send(Message::Ping("between".into())).await.unwrap();
-                    }
-                }
-            }
-        }
+        script::play(&mut to, script).await;
         to
     });
     let (mut got, mut last_pong) = (Vec::new(), None);
@@ -161,22 +97,11 @@ proptest! {
         room in prop_oneof![1..20_usize, 100..5_000_usize],
         framing in prop_oneof![Just(Framing::Bytes), Just(Framing::Text), Just(Framing::Line)],
     ) {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap()
-            .block_on(deliver(text, cuts, room, framing));
+        in_paused_time(deliver(text, cuts, room, framing));
     }
 }
 
 async fn deliver(text: String, cuts: Vec<usize>, room: usize, framing: Framing) {
-    use futures_util::StreamExt;
-    use tokio_tungstenite::{
-        WebSocketStream,
-        tungstenite::{Message, protocol::Role},
-    };
-
     let Rig { client, mut upstream, bridge, .. } = rig_with(framing, room, b"");
     let sent = text.clone();
     tokio::spawn(async move {
@@ -191,7 +116,7 @@ async fn deliver(text: String, cuts: Vec<usize>, room: usize, framing: Framing) 
         upstream.shutdown().await.unwrap();
         upstream.read_to_end(&mut vec![]).await.unwrap();
     });
-    let mut client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
+    let mut client = WebSocketStream::from_raw_socket(client, LibraryRole::Client, None).await;
     let mut got: Vec<Message> = Vec::new();
     let code = loop {
         match timeout(HOUR, client.next()).await.expect("in time").expect("a Close").unwrap() {
@@ -232,12 +157,7 @@ proptest! {
     fn with_crlf_every_line_ending_is_crlf_in_any_fragments(
         messages in proptest::collection::vec(proptest::collection::vec("[a\r\n]{0,4}", 1..4), 1..8),
     ) {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap()
-            .block_on(async {
+        in_paused_time(async {
                 let mut config = config(Framing::Line);
                 config.framing_options.newline = Newline::CrLf;
                 let negotiated = Negotiated { config: config.into(), half_close: false };

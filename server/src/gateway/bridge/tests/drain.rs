@@ -20,6 +20,7 @@ async fn a_quiet_client_gets_a_close_at_the_beginning_of_a_drain() {
 async fn a_bridge_that_begins_in_a_drain_ends_as_well() {
     let (client, client_end) = duplex(4096);
     let (_upstream, upstream_end) = duplex(4096);
+    let (client_end, upstream_end) = (Pipe::new(client_end).0, Pipe::new(upstream_end).0);
     let drain = Drain::new();
     drain.advance(Stage::Graceful);
     let negotiated = Negotiated { config: config(Framing::Message).into(), half_close: false };

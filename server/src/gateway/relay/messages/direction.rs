@@ -102,11 +102,16 @@ fn pass<F: Transport, T: Transport>(
         let last = batch.decode(from, to, buffer, &mut at);
         shared.counter(from.role).add(batch.bytes, batch.messages);
         let any = !batch.run.is_empty();
-        if any && batch.write(buffer, turn.cx, to).is_err() {
-            to.fail();
+        if any {
+            if from.role == Role::Server {
+                shared.latency.upstream_writes();
+            }
+            if batch.write(buffer, turn.cx, to).is_err() {
+                to.fail();
+            }
         }
         match from.role {
-            Role::Server => shared.latency.upstream_written(any),
+            Role::Server => shared.latency.client_handled(&shared.entry),
             Role::Client if any => shared.latency.client_written(&shared.entry),
             Role::Client => {}
         }

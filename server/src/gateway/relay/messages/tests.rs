@@ -10,98 +10,23 @@ mod sockets;
 mod timeouts;
 mod violations;
 
-use std::{
-    io,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{io, sync::Arc, time::Duration};
 
 use echogate_proto::{
-    framing::{Framing, FramingOptions},
-    ws::{Decoder, Event, FrameHeader, OpCode, frame::close_frame, mask},
+    framing::Framing,
+    ws::{Decoder, Event, frame::close_frame},
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex},
     task::JoinHandle,
     time::{sleep, timeout},
 };
 
 use super::*;
-use crate::connections::registry::{ConnectionInfo, Kind, Peer, Registry};
-use echogate_event_loop::InFlight;
-
-const INTERVAL: Duration = Duration::from_secs(20);
-const TIMEOUT: Duration = Duration::from_secs(15);
-const HOUR: Duration = Duration::from_secs(3600);
-
-/// The relay's end of a pipe.
-struct Pipe {
-    stream: DuplexStream,
-    state: Arc<PipeState>,
-}
-
-/// The state of a pipe that a stream in memory does not have.
-#[derive(Default)]
-struct PipeState {
-    /// The peer has reset the connection: a read fails where the stream ends.
-    is_broken: AtomicBool,
-    /// The relay has the connection end by a reset.
-    resets: AtomicBool,
-}
-
-impl AsyncRead for Pipe {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        if buf.filled().len() == before && self.state.is_broken.load(Ordering::Relaxed) {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Pipe {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-impl Transport for Pipe {
-    fn has_ended(&self) -> bool {
-        self.has_failed()
-    }
-
-    fn has_failed(&self) -> bool {
-        self.state.is_broken.load(Ordering::Relaxed)
-    }
-
-    fn in_flight(&self) -> Option<InFlight> {
-        Some(InFlight::NOTHING)
-    }
-
-    fn reset_on_drop(&mut self) {
-        self.state.resets.store(true, Ordering::Relaxed);
-    }
-}
+use crate::gateway::{
+    bridge,
+    test_rig::{self, HOUR, Pipe, PipeState, close_payload, enter, frame, read_frame},
+};
 
 /// The far end of a pipe: a client, or an upstream.
 struct FarEnd<S = DuplexStream> {
@@ -121,31 +46,13 @@ struct Rig {
 }
 
 fn config() -> BridgeConfig {
-    BridgeConfig {
-        framing: Framing::Message,
-        framing_options: FramingOptions::default(),
-        max_message: 1 << 20,
-        ping_interval: INTERVAL,
-        ping_timeout: TIMEOUT,
-        idle_timeout: None,
-    }
-}
-
-/// An entry in a registry of its own.
-fn enter() -> RegistryGuard {
-    let arrival = ConnectionInfo {
-        kind: Kind::WebSocket,
-        peer: Peer::Unknown,
-        target: "/test".into(),
-        gateway: None,
-    };
-    Registry::default().enter(arrival, None)
+    bridge::tests::config(Framing::Message)
 }
 
 fn pipe(room: usize, role: Role) -> (Pipe, FarEnd) {
-    let (near, far) = duplex(room);
-    let state = Arc::new(PipeState::default());
-    (Pipe { stream: near, state: state.clone() }, FarEnd { stream: far, state, role })
+    let (near, stream) = duplex(room);
+    let (near, state) = Pipe::new(near);
+    (near, FarEnd { stream, state, role })
 }
 
 /// Pipes that hold `room` bytes each way.
@@ -198,7 +105,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FarEnd<S> {
     }
 
     async fn send_close(&mut self, code: u16, reason: &str) {
-        self.send(CLOSE, &[&code.to_be_bytes(), reason.as_bytes()].concat()).await;
+        self.send(CLOSE, &close_payload(code, reason)).await;
     }
 
     /// The next frame, which must have the mask that its sender's role requires.
@@ -208,29 +115,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FarEnd<S> {
 
     /// The next frame; None at the end of the stream.
     async fn next(&mut self) -> Option<Frame> {
-        timeout(HOUR, self.read_frame()).await.expect("it comes within the hour")
-    }
-
-    async fn read_frame(&mut self) -> Option<Frame> {
-        let mut head = [0; 2];
-        if self.stream.read(&mut head[..1]).await.unwrap() == 0 {
-            return None;
-        }
-        self.stream.read_exact(&mut head[1..]).await.expect("the whole frame");
-        assert_eq!(head[1] & 0x80 != 0, self.role == Role::Server, "the mask");
-        let len = match head[1] & 0x7f {
-            126 => u64::from(self.stream.read_u16().await.unwrap()),
-            127 => self.stream.read_u64().await.unwrap(),
-            len => len.into(),
-        };
-        let mut key = [0; 4];
-        if self.role == Role::Server {
-            self.stream.read_exact(&mut key).await.unwrap();
-        }
-        let mut payload = vec![0; usize::try_from(len).unwrap()];
-        self.stream.read_exact(&mut payload).await.expect("the whole frame");
-        mask::apply(&mut payload, &mut key);
-        Some((head[0], payload))
+        let sender = if self.role == Role::Client { Role::Server } else { Role::Client };
+        let frame = timeout(HOUR, read_frame(&mut self.stream, sender)).await;
+        let (first, _, payload) = frame.expect("it comes within the hour")?;
+        Some((first, payload))
     }
 
     /// Asserts that the next frame is a Close with this code and reason, and the stream's end
@@ -259,12 +147,12 @@ impl FarEnd {
 
     /// Whether the relay ends the connection by a reset.
     fn resets(&self) -> bool {
-        self.state.resets.load(Ordering::Relaxed)
+        self.state.is_reset()
     }
 
     /// Resets the connection.
     fn reset(&mut self) {
-        self.state.is_broken.store(true, Ordering::Relaxed);
+        self.state.reset();
         self.vanish();
     }
 
@@ -272,23 +160,6 @@ impl FarEnd {
     fn vanish(&mut self) {
         self.stream = duplex(1).0;
     }
-}
-
-/// The bytes of a frame as an endpoint with this role sends it.
-fn frame(role: Role, first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut bytes =
-        FrameHeader::new(OpCode::Binary, true, payload.len() as u64).as_bytes().to_vec();
-    bytes[0] = first;
-    if role == Role::Server {
-        return [&bytes, payload].concat();
-    }
-    bytes[1] |= 0x80;
-    let mut key = [0x37, 0xfa, 0x21, payload.len() as u8];
-    bytes.extend(key);
-    let start = bytes.len();
-    bytes.extend_from_slice(payload);
-    mask::apply(&mut bytes[start..], &mut key);
-    bytes
 }
 
 const MORE: u8 = 0x00;

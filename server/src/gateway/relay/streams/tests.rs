@@ -9,15 +9,7 @@ mod transfers;
 use std::sync::Arc;
 
 use super::*;
-use crate::connections::registry::{ConnectionInfo, Entry, Kind, Peer, Registry};
-
-/// An entry in a registry of its own, and its guard.
-fn enter() -> (Arc<Entry>, RegistryGuard) {
-    let target = "tcp://test".into();
-    let info = ConnectionInfo { kind: Kind::Tcp, peer: Peer::Unknown, target, gateway: None };
-    let guard = Registry::default().enter(info, None);
-    (guard.clone(), guard)
-}
+use crate::{connections::registry::Entry, gateway::test_rig::enter};
 
 #[test]
 fn a_relay_is_small() {

@@ -1,5 +1,9 @@
 //! The ends of a connection in the client role.
 
+use std::io;
+
+use echogate_proto::ws::FrameHeader;
+
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -127,7 +131,9 @@ async fn an_upstream_that_vanishes_resets_the_client_behind_what_it_sent() {
         (true, "the upstream's connection failed"),
     ] {
         let mut rig = client_rig(Framing::Bytes);
-        rig.upstream_flags.resets.store(resets, Ordering::Relaxed);
+        if resets {
+            rig.at_upstream.set_read_error(io::ErrorKind::ConnectionReset);
+        }
         rig.send(0x82, &[7; 3000]).await;
         rig.send(0x02, b"half a message").await;
         rig.upstream.shutdown().await.unwrap();
@@ -170,7 +176,7 @@ async fn an_upstream_that_violates_the_protocol_gets_a_close_and_the_client_a_re
 async fn a_client_that_is_reset_resets_the_upstream_behind_what_it_sent() {
     for half_close in [true, false] {
         let mut rig = client_rig_with(config(Framing::Bytes), half_close, 100);
-        rig.client_flags.resets.store(true, Ordering::Relaxed);
+        rig.at_client.set_read_error(io::ErrorKind::ConnectionReset);
         let mut client = std::mem::replace(&mut rig.client, duplex(1).0);
         let sending = tokio::spawn(async move {
             client.write_all(&[7; 1000]).await.unwrap();

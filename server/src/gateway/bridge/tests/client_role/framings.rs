@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::gateway::test_rig::{in_paused_time, write_in_pieces};
 
 #[tokio::test(start_paused = true)]
 async fn a_client_whose_bytes_do_not_fit_the_framing_is_reset_and_the_upstream_told() {
@@ -111,12 +112,7 @@ proptest! {
         config.framing_options.prefix = prefix;
         // An empty record is no end of input.
         let half_close = half_close && framing.fits("half-close");
-        tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap()
-            .block_on(pass(config, both, rooms, cuts, half_close));
+        in_paused_time(pass(config, both, rooms, cuts, half_close));
     }
 }
 
@@ -131,6 +127,8 @@ async fn pass(
     let (client, client_end) = duplex(middle);
     let (ws_client, ws_server) = duplex(small);
     let (upstream, upstream_end) = duplex(large);
+    let [client_end, ws_client, ws_server, upstream_end] =
+        [client_end, ws_client, ws_server, upstream_end].map(|stream| Pipe::new(stream).0);
     let drain = Drain::new();
     let negotiated = Negotiated { config: config.into(), half_close };
     let forward =
@@ -143,14 +141,7 @@ async fn pass(
             let (mut read, mut write) = tokio::io::split(stream);
             let mut got = vec![0; expected.len()];
             let writing = async {
-                let (mut rest, mut cuts) = (&sent[..], cuts.iter().cycle());
-                while !rest.is_empty() {
-                    let cut = cuts.next().copied().unwrap_or(1);
-                    let (piece, behind) = rest.split_at(cut.min(rest.len()));
-                    write.write_all(piece).await.unwrap();
-                    rest = behind;
-                    tokio::task::yield_now().await;
-                }
+                write_in_pieces(&mut write, &sent, &cuts).await;
                 if half_close {
                     write.shutdown().await.unwrap();
                 }
@@ -189,12 +180,7 @@ proptest! {
         room in prop_oneof![1..40_usize, 100..100_000_usize],
         cuts in proptest::collection::vec(1..500_usize, 1..10),
     ) {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap()
-            .block_on(echo_lines(lines, room, cuts));
+        in_paused_time(echo_lines(lines, room, cuts));
     }
 }
 
@@ -226,14 +212,7 @@ async fn echo_lines(lines: Vec<String>, room: usize, cuts: Vec<usize>) {
     });
     let sent: String = lines.iter().map(|line| format!("{line}\n")).collect();
     let (mut read, mut write) = tokio::io::split(&mut client);
-    let sending = async {
-        let (mut rest, mut cuts) = (sent.as_bytes(), cuts.iter().cycle());
-        while !rest.is_empty() {
-            let (piece, behind) = rest.split_at(cuts.next().unwrap().min(&rest.len()).to_owned());
-            write.write_all(piece).await.unwrap();
-            rest = behind;
-        }
-    };
+    let sending = write_in_pieces(&mut write, sent.as_bytes(), &cuts);
     // A carriage return in front of a line's end is part of that.
     let expected = sent.replace("\r\n", "\n");
     let mut got = vec![0; expected.len()];

@@ -198,7 +198,7 @@ async fn an_upstream_that_reads_nothing_is_given_up_and_the_log_says_what_is_los
     // 1,008 bytes of a message and 8 of the Close, without 100 that the pipe holds.
     assert_eq!(why, "the client closed; 916 bytes were not delivered to the upstream");
     assert_eq!((code, start.elapsed().as_secs()), (1000, 65));
-    assert!(state.resets.load(Ordering::Relaxed));
+    assert!(state.is_reset());
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,81 +1,39 @@
 //! Differential tests with tungstenite at both ends.
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::StreamExt;
 use proptest::prelude::*;
+use tokio::sync::Barrier;
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
         Message,
-        protocol::{
-            CloseFrame,
-            frame::{
-                Frame as LibraryFrame,
-                coding::{Data, OpCode as Op},
-            },
-        },
+        protocol::{CloseFrame, Role as LibraryRole},
     },
 };
 
 use super::*;
-
-/// A step of a peer's script.
-#[derive(Clone, Debug)]
-enum Step {
-    Text(String),
-    Binary(Vec<u8>),
-    /// A binary message of this length, or as much of it as the pipe's room allows in some time.
-    Large(usize),
-    /// A message in these fragments, with a Ping behind each.
-    Fragments(bool, Vec<String>),
-    Ping(Vec<u8>),
-    /// Time passes.
-    Wait(u8),
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        3 => ".{0,40}".prop_map(Step::Text),
-        3 => proptest::collection::vec(any::<u8>(), 0..300).prop_map(Step::Binary),
-        1 => (0..140_000_usize).prop_map(Step::Large),
-        2 => (any::<bool>(), proptest::collection::vec(".{0,100}", 1..5))
-            .prop_map(|(text, parts)| Step::Fragments(text, parts)),
-        1 => proptest::collection::vec(any::<u8>(), 0..125).prop_map(Step::Ping),
-        1 => (0..50_u8).prop_map(Step::Wait),
-    ]
-}
-
-/// Bytes in which losses, repetitions and exchanges show.
-fn pattern(len: usize) -> Vec<u8> {
-    (0..len).map(|i| (i % 251) as u8).collect()
-}
-
-fn script() -> impl Strategy<Value = Vec<Step>> {
-    proptest::collection::vec(step(), 0..15)
-}
+use crate::gateway::test_rig::{
+    in_paused_time,
+    script::{self, Step, script},
+};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn both_scripts_arrive_as_tungstenite_sent_them(
-        scripts in [script(), script()],
+        scripts in [script(15), script(15)],
         room in prop_oneof![1..20_usize, 100..5_000_usize, Just(1 << 20)],
         code in prop_oneof![Just(1000_u16), 3000..5000_u16],
         reason in ".{0,30}",
     ) {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap()
-            .block_on(play(scripts, room, code, reason));
+        in_paused_time(play(scripts, room, code, reason));
     }
 }
 
 type Library = WebSocketStream<DuplexStream>;
 
 async fn library(end: FarEnd) -> Library {
-    use tokio_tungstenite::tungstenite::protocol::Role as LibraryRole;
     let role = match end.role {
         Role::Client => LibraryRole::Client,
         Role::Server => LibraryRole::Server,
@@ -83,57 +41,35 @@ async fn library(end: FarEnd) -> Library {
     WebSocketStream::from_raw_socket(end.stream, role, None).await
 }
 
-/// The messages of a script.
-fn messages(script: &[Step]) -> Vec<Message> {
-    let messages = script.iter().filter_map(|step| match step {
-        Step::Large(len) => Some(Message::binary(pattern(*len))),
-        Step::Text(text) => Some(Message::text(text)),
-        Step::Binary(bytes) => Some(Message::binary(bytes.clone())),
-        Step::Fragments(true, parts) => Some(Message::text(parts.concat())),
-        Step::Fragments(false, parts) => Some(Message::binary(parts.concat())),
-        Step::Ping(_) | Step::Wait(_) => None,
-    });
-    messages.collect()
-}
-
-/// Sends the messages of a script, and receives those of the other side.
-async fn exchange(library: Library, script: Vec<Step>, expected: Vec<Message>) -> Library {
+/// Sends the messages of a script, and receives those of the other side. Reads until both sides have
+/// sent everything: a peer that does not read leaves Pings unanswered.
+async fn exchange(
+    library: Library,
+    script: Vec<Step>,
+    expected: Vec<Step>,
+    both_have_sent: Arc<Barrier>,
+) -> Library {
+    let expected: Vec<Message> = expected.iter().filter_map(Step::message).collect();
     let (mut to, mut from) = library.split();
-    let sending = tokio::spawn(async move {
-        for step in script {
-            match step {
-                Step::Text(text) => to.send(Message::text(text)).await.unwrap(),
-                Step::Binary(bytes) => to.send(Message::binary(bytes)).await.unwrap(),
-                Step::Large(len) => to.send(Message::binary(pattern(len))).await.unwrap(),
-                Step::Ping(payload) => to.send(Message::Ping(payload.into())).await.unwrap(),
-                Step::Wait(ms) => sleep(Duration::from_millis(ms.into())).await,
-                Step::Fragments(text, parts) => {
-                    let last = parts.len() - 1;
-                    for (i, part) in parts.into_iter().enumerate() {
-                        let opcode = match (i, text) {
-                            (0, true) => Data::Text,
-                            (0, false) => Data::Binary,
-                            _ => Data::Continue,
-                        };
-                        let frame = LibraryFrame::message(part, Op::Data(opcode), i == last);
-                        to.send(Message::Frame(frame)).await.unwrap();
-                        to.send(Message::Ping("between".into())).await.unwrap();
-                    }
-                }
-            }
-        }
+    let mut sending = tokio::spawn(async move {
+        script::play(&mut to, script).await;
+        both_have_sent.wait().await;
         to
     });
     let mut got = Vec::new();
-    while got.len() < expected.len() {
-        let message = timeout(HOUR, from.next()).await;
-        match message.expect("in time").expect("no end").expect("no error") {
-            Message::Pong(_) | Message::Ping(_) => {}
-            message => got.push(message),
+    let to = loop {
+        tokio::select! {
+            message = timeout(HOUR, from.next()) => {
+                match message.expect("in time").expect("no end").expect("no error") {
+                    Message::Pong(_) | Message::Ping(_) => {}
+                    message => got.push(message),
+                }
+            }
+            to = &mut sending, if got.len() == expected.len() => break to.unwrap(),
         }
-    }
+    };
     assert!(got == expected, "{got:?} and not {expected:?}");
-    sending.await.unwrap().reunite(from).unwrap()
+    to.reunite(from).unwrap()
 }
 
 /// The code and reason of the peer's Close; control frames before it are left out.
@@ -158,8 +94,9 @@ async fn play(mut scripts: [Vec<Step>; 2], room: usize, code: u16, reason: Strin
     let [up, down] = scripts;
     let Rig { client, upstream, relay, .. } = rig_with(config(), room, [vec![], vec![]]);
     let (client, upstream) = (library(client).await, library(upstream).await);
-    let client = tokio::spawn(exchange(client, up.clone(), messages(&down)));
-    let upstream = tokio::spawn(exchange(upstream, down, messages(&up)));
+    let both = Arc::new(Barrier::new(2));
+    let client = tokio::spawn(exchange(client, up.clone(), down.clone(), both.clone()));
+    let upstream = tokio::spawn(exchange(upstream, down, up, both));
     let (mut client, mut upstream) = (client.await.unwrap(), upstream.await.unwrap());
     let close = CloseFrame { code: code.into(), reason: reason.clone().into() };
     let closing = tokio::spawn(async move {
@@ -187,12 +124,7 @@ proptest! {
         from_client: bool,
         room in prop_oneof![1..20_usize, Just(4096)],
     ) {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap()
-            .block_on(async {
+        in_paused_time(async {
                 let mut rig = rig_with(config(), room, [vec![], vec![]]);
                 let (from, to) = match from_client {
                     true => (&mut rig.client, &mut rig.upstream),

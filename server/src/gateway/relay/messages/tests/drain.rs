@@ -80,7 +80,7 @@ async fn the_end_of_a_drain_resets_a_side_to_which_bytes_are_owed() {
     rig.drain.advance(Stage::Cut);
     let states = [rig.client.state.clone(), rig.upstream.state.clone()];
     assert_eq!(rig.end().await, (1006, "cut off at the end of the shutdown (--drain)".to_owned()));
-    let [client, upstream] = states.map(|state| state.resets.load(Ordering::Relaxed));
+    let [client, upstream] = states.map(|state| state.is_reset());
     assert!(upstream && !client);
 }
 
@@ -92,5 +92,5 @@ async fn the_end_of_a_drain_resets_a_side_that_has_half_a_message() {
     rig.drain.advance(Stage::Cut);
     let state = rig.client.state.clone();
     rig.end().await;
-    assert!(state.resets.load(Ordering::Relaxed));
+    assert!(state.is_reset());
 }

@@ -1,6 +1,7 @@
 //! Messages, their types and their fragments.
 
 use super::*;
+use crate::gateway::test_rig::INTERVAL;
 
 #[tokio::test(start_paused = true)]
 async fn messages_pass_in_both_directions_with_their_type() {

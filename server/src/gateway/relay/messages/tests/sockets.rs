@@ -1,42 +1,29 @@
 //! Real sockets on an event loop.
 
-use echogate_event_loop::EventLoops;
 use tokio::{
     io::{join, sink, split},
-    net::{TcpListener, TcpStream},
-    sync::oneshot,
+    net::TcpStream,
 };
 
 use super::*;
-use crate::{connections::registry::Entry, net::stream::Stream};
+use crate::{
+    connections::registry::Entry,
+    gateway::test_rig::{OnEventLoop, has_received, in_time, reset, tcp},
+};
 
 /// A relay on an event loop, with the far ends of its two connections.
 struct SocketRig {
     client: FarEnd<TcpStream>,
     upstream: FarEnd<TcpStream>,
     entry: Arc<Entry>,
-    end: oneshot::Receiver<End>,
-    _loops: EventLoops,
-}
-
-/// A TCP connection: the far end, and the relay's.
-async fn tcp(role: Role) -> (FarEnd<TcpStream>, Stream) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let at = listener.local_addr().unwrap();
-    let (far, accepted) = tokio::join!(TcpStream::connect(at), listener.accept());
-    let (far, (accepted, _)) = (far.unwrap(), accepted.unwrap());
-    far.set_nodelay(true).unwrap();
-    accepted.set_nodelay(true).unwrap();
-    (FarEnd { stream: far, state: Arc::default(), role }, accepted.into())
+    relay: OnEventLoop<End>,
 }
 
 async fn socket_rig() -> SocketRig {
-    let ((client, near_client), (upstream, near_upstream)) =
-        tokio::join!(tcp(Role::Client), tcp(Role::Server));
-    let loops = EventLoops::start().unwrap();
+    let ((client, near_client), (upstream, near_upstream)) = (tcp().await, tcp().await);
+    let far_end = |stream, role| FarEnd { stream, state: Arc::default(), role };
     let guard = enter();
     let entry = guard.clone();
-    let (ended, end) = oneshot::channel();
     let relay = run(
         near_client,
         near_upstream,
@@ -45,31 +32,12 @@ async fn socket_rig() -> SocketRig {
         guard,
         &Drain::new(),
     );
-    loops.spawn(async move {
-        ended.send(relay.await).ok();
-    });
-    SocketRig { client, upstream, entry, end, _loops: loops }
-}
-
-/// The end of the relay, for the log.
-async fn ended(end: oneshot::Receiver<End>) -> String {
-    timeout(Duration::from_secs(20), end).await.expect("it ends in time").unwrap().to_string()
-}
-
-/// Closes the connection by a reset.
-fn reset(end: FarEnd<TcpStream>) {
-    end.stream.set_zero_linger().unwrap();
-    drop(end);
-}
-
-/// Waits until the relay has passed `len` payload bytes of the client.
-async fn has_received(entry: &Entry, len: usize) {
-    let received = async {
-        while entry.received().bytes() < len as u64 {
-            sleep(Duration::from_millis(1)).await;
-        }
-    };
-    timeout(Duration::from_secs(20), received).await.expect("in time");
+    SocketRig {
+        client: far_end(client, Role::Client),
+        upstream: far_end(upstream, Role::Server),
+        entry,
+        relay: OnEventLoop::spawn(relay),
+    }
 }
 
 /// Reads frames until the connection is reset; returns the number of payload bytes.
@@ -77,8 +45,7 @@ async fn read_until_reset(end: &mut FarEnd<TcpStream>) -> usize {
     let (mut decoder, mut got) = (Decoder::new(u64::MAX), 0);
     let mut buf = vec![0; 1 << 16];
     loop {
-        let read = timeout(Duration::from_secs(20), end.stream.read(&mut buf)).await;
-        let n = match read.expect("in time") {
+        let n = match in_time(end.stream.read(&mut buf)).await {
             Ok(0) => panic!("an end in order, after {got} bytes"),
             Ok(n) => n,
             Err(e) => {
@@ -110,7 +77,7 @@ async fn messages_and_both_closes_pass_and_both_connections_end_in_order() {
     rig.client.is_closed_by(4002, "too").await;
     rig.upstream.stream.shutdown().await.unwrap();
     assert_eq!(rig.upstream.next().await, None, "a FIN, no reset");
-    assert_eq!(ended(rig.end).await, "the client closed: done (4001)");
+    assert_eq!(rig.relay.end().await.to_string(), "the client closed: done (4001)");
 }
 
 #[tokio::test]
@@ -129,12 +96,12 @@ async fn all_that_a_client_sent_arrives_before_its_end_resets_the_upstream() {
         let client = sending.await.unwrap();
         has_received(&rig.entry, len).await;
         if resets {
-            reset(client);
+            reset(client.stream);
         } else {
             drop(client);
         }
         assert_eq!(reading.await.unwrap(), len);
-        assert!(ended(rig.end).await.starts_with("the client "));
+        assert!(rig.relay.end().await.to_string().starts_with("the client "));
     }
 }
 
@@ -143,17 +110,17 @@ async fn an_upstream_that_resets_its_connection_has_the_client_get_1011() {
     let mut rig = socket_rig().await;
     rig.upstream.send(TEXT, b"last").await;
     assert_eq!(rig.client.frame_in().await, (TEXT, b"last".to_vec()));
-    reset(rig.upstream);
+    reset(rig.upstream.stream);
     rig.client.gets_close(1011, "the upstream reset the connection").await;
     rig.client.send_close(1011, "").await;
     assert_eq!(rig.client.next().await, None);
-    assert_eq!(ended(rig.end).await, "the upstream reset the connection (1011)");
+    assert_eq!(rig.relay.end().await.to_string(), "the upstream reset the connection (1011)");
 }
 
 #[tokio::test]
 async fn megabytes_pass_in_both_directions_at_once() {
-    let SocketRig { client, upstream, end, _loops, .. } = socket_rig().await;
-    let payload: Vec<u8> = (0..70_000_u32).map(|i| (i % 251) as u8).collect();
+    let SocketRig { client, upstream, relay, .. } = socket_rig().await;
+    let payload = test_rig::pattern(70_000);
     let exchange = |end: FarEnd<TcpStream>, payload: Vec<u8>| {
         tokio::spawn(async move {
             let role = end.role;
@@ -182,7 +149,7 @@ async fn megabytes_pass_in_both_directions_at_once() {
     upstream.send_close(1000, "").await;
     drop(upstream);
     client.is_closed_by(1000, "").await;
-    assert_eq!(ended(end).await, "the client closed (1000)");
+    assert_eq!(relay.end().await.to_string(), "the client closed (1000)");
 }
 
 #[tokio::test]

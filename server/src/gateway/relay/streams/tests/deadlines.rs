@@ -1,85 +1,16 @@
 //! Streams in memory, in paused time: time advances as soon as nothing else can happen.
 
-use std::{
-    io,
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, Ordering::SeqCst},
-    },
-};
+use std::io;
 
 use echogate_event_loop::InFlight;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex},
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     task::JoinHandle,
     time::{sleep, timeout},
 };
 
 use super::*;
-
-/// The state of a stream in memory that a socket would have.
-#[derive(Debug, Default)]
-struct Known {
-    has_failed: AtomicBool,
-    is_reset: AtomicBool,
-    in_flight: Mutex<Option<InFlight>>,
-    read_error: Mutex<Option<io::ErrorKind>>,
-}
-
-/// The relay's end of a stream in memory.
-struct Socket(DuplexStream, Arc<Known>);
-
-impl AsyncRead for Socket {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.0).poll_read(cx, buf);
-        match *self.1.read_error.lock().unwrap() {
-            Some(kind) if read.is_ready() && buf.filled().is_empty() => {
-                Poll::Ready(Err(kind.into()))
-            }
-            _ => read,
-        }
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
-    }
-}
-
-impl Transport for Socket {
-    fn has_ended(&self) -> bool {
-        self.has_failed()
-    }
-
-    fn has_failed(&self) -> bool {
-        self.1.has_failed.load(SeqCst)
-    }
-
-    fn in_flight(&self) -> Option<InFlight> {
-        *self.1.in_flight.lock().unwrap()
-    }
-
-    fn reset_on_drop(&mut self) {
-        self.1.is_reset.store(true, SeqCst);
-    }
-}
+use crate::gateway::test_rig::{HOUR, Pipe, PipeState};
 
 struct Rig {
     client: DuplexStream,
@@ -89,8 +20,8 @@ struct Rig {
 
 /// A relay, and what its streams report.
 struct Control {
-    at_client: Arc<Known>,
-    at_upstream: Arc<Known>,
+    at_client: Arc<PipeState>,
+    at_upstream: Arc<PipeState>,
     task: JoinHandle<End>,
     drain: Drain,
     start: Instant,
@@ -100,12 +31,10 @@ struct Control {
 fn rig(room: usize, idle_timeout: Option<Duration>) -> Rig {
     let (client, client_end) = duplex(room);
     let (upstream, upstream_end) = duplex(room);
-    let known = || Known { in_flight: Some(InFlight::NOTHING).into(), ..Known::default() };
-    let (at_client, at_upstream) = (Arc::new(known()), Arc::new(known()));
+    let (client_end, at_client) = Pipe::new(client_end);
+    let (upstream_end, at_upstream) = Pipe::new(upstream_end);
     let drain = Drain::new();
-    let (client_end, upstream_end) =
-        (Socket(client_end, at_client.clone()), Socket(upstream_end, at_upstream.clone()));
-    let task = tokio::spawn(run(client_end, upstream_end, idle_timeout, enter().1, &drain));
+    let task = tokio::spawn(run(client_end, upstream_end, idle_timeout, enter(), &drain));
     let relay = Control { at_client, at_upstream, task, drain, start: Instant::now() };
     Rig { client, upstream, relay }
 }
@@ -113,9 +42,8 @@ fn rig(room: usize, idle_timeout: Option<Duration>) -> Rig {
 impl Control {
     /// The end of the relay, the seconds until then, and whether client and upstream were reset.
     async fn end(self) -> (String, u64, (bool, bool)) {
-        let end = timeout(Duration::from_secs(7200), self.task).await.expect("it ends");
-        let is_reset = |known: &Known| known.is_reset.load(SeqCst);
-        let resets = (is_reset(&self.at_client), is_reset(&self.at_upstream));
+        let end = timeout(2 * HOUR, self.task).await.expect("it ends");
+        let resets = (self.at_client.is_reset(), self.at_upstream.is_reset());
         (end.expect("no panic").to_string(), self.start.elapsed().as_secs(), resets)
     }
 }
@@ -164,8 +92,8 @@ async fn a_delivery_is_given_up_after_a_minute_without_progress_once_the_sender_
     rig.client.write_all(&[0; 100]).await.unwrap();
     sleep(Duration::from_secs(600)).await;
     // The connection fails; the relay is not reading it.
-    rig.relay.at_client.has_failed.store(true, SeqCst);
-    *rig.relay.at_client.read_error.lock().unwrap() = Some(io::ErrorKind::ConnectionReset);
+    rig.relay.at_client.set_failed();
+    rig.relay.at_client.set_read_error(io::ErrorKind::ConnectionReset);
     drop(rig.client);
     // Each byte that is taken counts as progress.
     rig.upstream.read_exact(&mut [0]).await.unwrap();
@@ -201,12 +129,12 @@ async fn a_reset_waits_until_bytes_in_flight_have_arrived() {
     let mut rig = rig(64, None);
     rig.client.write_all(b"last").await.unwrap();
     settle().await;
-    *rig.relay.at_upstream.in_flight.lock().unwrap() = Some(InFlight::unfinished(4));
-    *rig.relay.at_client.read_error.lock().unwrap() = Some(io::ErrorKind::UnexpectedEof);
+    rig.relay.at_upstream.set_in_flight(Some(InFlight::unfinished(4)));
+    rig.relay.at_client.set_read_error(io::ErrorKind::UnexpectedEof);
     drop(rig.client);
     sleep(Duration::from_secs(30)).await;
     assert!(!rig.relay.task.is_finished());
-    *rig.relay.at_upstream.in_flight.lock().unwrap() = Some(InFlight::NOTHING);
+    rig.relay.at_upstream.set_in_flight(Some(InFlight::NOTHING));
     let (end, seconds, resets) = rig.relay.end().await;
     assert_eq!(
         (&*end, resets),
@@ -218,8 +146,8 @@ async fn a_reset_waits_until_bytes_in_flight_have_arrived() {
 #[tokio::test(start_paused = true)]
 async fn bytes_in_flight_of_which_the_system_reports_nothing_have_a_moment_to_arrive() {
     let mut rig = rig(64, None);
-    *rig.relay.at_upstream.in_flight.lock().unwrap() = None;
-    *rig.relay.at_client.read_error.lock().unwrap() = Some(io::ErrorKind::ConnectionReset);
+    rig.relay.at_upstream.set_in_flight(None);
+    rig.relay.at_client.set_read_error(io::ErrorKind::ConnectionReset);
     rig.client.write_all(b"last").await.unwrap();
     let start = rig.relay.start;
     drop(rig.client);
@@ -232,7 +160,7 @@ async fn a_client_that_fails_after_its_end_of_input_resets_the_upstream() {
     let mut rig = rig(64, None);
     rig.client.shutdown().await.unwrap();
     assert_eq!(rig.upstream.read(&mut [0]).await.unwrap(), 0);
-    rig.relay.at_client.has_failed.store(true, SeqCst);
+    rig.relay.at_client.set_failed();
     // As readiness does on an event loop.
     rig.upstream.write_all(b"x").await.unwrap();
     let (end, _, resets) = rig.relay.end().await;

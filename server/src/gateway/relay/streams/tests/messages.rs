@@ -6,13 +6,15 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, UdpSocket},
     task::JoinHandle,
-    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
-    gateway::datagram_sessions::{self, DatagramSession},
+    gateway::{
+        datagram_sessions::{self, DatagramSession},
+        test_rig::in_time,
+    },
     net::{
         connected_datagrams::{ConnectedSocket, Udp},
         datagram_socket::DatagramSocket,
@@ -31,10 +33,6 @@ fn response(query: &[u8]) -> Vec<u8> {
     response
 }
 
-async fn in_time<T>(what: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(20), what).await.expect("it happens in time")
-}
-
 async fn bound() -> (UdpSocket, std::net::SocketAddr) {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let at = socket.local_addr().unwrap();
@@ -51,13 +49,14 @@ where
     let (socket, at) = bound().await;
     let socket = Arc::new(DatagramSocket::udp(socket).unwrap());
     let (ends, received) = tokio::sync::mpsc::unbounded_channel();
-    let (drain, (entry, guard)) = (Drain::new(), enter());
+    let (drain, guard) = (Drain::new(), enter());
+    let entry = guard.clone();
     let mut guard = Some(guard);
     let open = {
         let drain = drain.clone();
         move |_, session: DatagramSession| {
             let (dial, drain, ends) = (dial.clone(), drain.clone(), ends.clone());
-            let guard = guard.take().unwrap_or_else(|| enter().1);
+            let guard = guard.take().unwrap_or_else(enter);
             tokio::spawn(async move {
                 let end = run(session, dial().await, None, guard, &drain).await;
                 ends.send(end.to_string()).ok();
@@ -132,7 +131,7 @@ async fn a_query_over_tcp_reaches_a_server_over_udp_although_its_client_ends_its
     let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let records = LengthPrefixed::new(Stream::from(listener.accept().await.unwrap().0), 2);
     let drain = Drain::new();
-    let relay = run(records, udp_upstream(at).await, None, enter().1, &drain);
+    let relay = run(records, udp_upstream(at).await, None, enter(), &drain);
     let relay = tokio::spawn(relay);
     let record = [&[0, QUERY.len() as u8], QUERY].concat();
     client.write_all(&record).await.unwrap();
@@ -224,7 +223,7 @@ async fn a_record_that_is_too_long_resets_its_sender() {
     let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let records = LengthPrefixed::new(Stream::from(listener.accept().await.unwrap().0), 4);
     let drain = Drain::new();
-    let relay = tokio::spawn(run(records, udp_upstream(at).await, None, enter().1, &drain));
+    let relay = tokio::spawn(run(records, udp_upstream(at).await, None, enter(), &drain));
     client.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
     let end = in_time(relay).await.unwrap().to_string();
     let why = "the client's connection failed: a record of 1195725856 bytes is longer than 65536 \

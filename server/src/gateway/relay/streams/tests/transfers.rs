@@ -8,7 +8,8 @@ use tokio::{
     time::timeout,
 };
 
-use super::sockets::{Rig, ended, in_time, pattern, rig, to_end, unix_rig};
+use super::sockets::{Rig, rig, unix_rig};
+use crate::gateway::test_rig::{in_time, pattern, read_to_end, write_in_pieces};
 
 #[tokio::test]
 async fn a_blocked_direction_does_not_hold_up_the_other_one_and_memory_is_bounded() {
@@ -51,8 +52,8 @@ async fn large_transfers_in_both_directions_arrive_unchanged() {
     let (mut from_client, mut to_client) = rig.client.into_split();
     let (mut from_upstream, mut to_upstream) = rig.upstream.into_split();
     let (at_client, at_upstream, ..) = tokio::join!(
-        to_end(&mut from_client),
-        to_end(&mut from_upstream),
+        read_to_end(&mut from_client),
+        read_to_end(&mut from_upstream),
         async {
             to_client.write_all(&up).await.unwrap();
             to_client.shutdown().await.unwrap();
@@ -71,14 +72,8 @@ async fn large_transfers_in_both_directions_arrive_unchanged() {
 }
 
 /// Writes `bytes` in pieces of these sizes, and ends the output.
-async fn send(mut to: impl AsyncWrite + Unpin, bytes: &[u8], pieces: &[usize]) {
-    let (mut rest, mut pieces) = (bytes, pieces.iter().cycle());
-    while let (false, Some(&piece)) = (rest.is_empty(), pieces.next()) {
-        let (now, later) = rest.split_at(piece.min(rest.len()));
-        to.write_all(now).await.unwrap();
-        tokio::task::yield_now().await;
-        rest = later;
-    }
+async fn send(mut to: impl AsyncWrite + Unpin, bytes: &[u8], sizes: &[usize]) {
+    write_in_pieces(&mut to, bytes, sizes).await;
     to.shutdown().await.unwrap();
 }
 
@@ -109,7 +104,7 @@ proptest! {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
             let (up, down) = (pattern(lens.0), pattern(lens.1));
-            let Rig { client, upstream, end, entry, drain: _drain, _loops } = unix_rig();
+            let Rig { client, upstream, relay, entry, drain: _drain } = unix_rig();
             let (from_client, to_client) = client.into_split();
             let (from_upstream, to_upstream) = upstream.into_split();
             let (at_client, at_upstream, ..) = in_time(async {
@@ -122,7 +117,7 @@ proptest! {
             })
             .await;
             assert!(at_client == down && at_upstream == up);
-            ended(end).await;
+            relay.end().await;
             let carried = entry.carried();
             assert_eq!((carried.bytes_received, carried.bytes_sent), (up.len() as u64, down.len() as u64));
         });

@@ -2,10 +2,8 @@
 
 use std::io;
 
-use crate::{
-    client::{dial, target::Target, transport::handshake},
-    net::{connected_datagrams::ConnectedSocket, stream::Stream},
-};
+use super::{dial, target::Target, transport::handshake};
+use crate::net::{connected_datagrams::ConnectedSocket, stream::Stream};
 
 /// An open connection.
 pub(super) enum Opened {

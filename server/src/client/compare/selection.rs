@@ -1,0 +1,55 @@
+//! The connections of a recording that are meant.
+
+use std::path::Path;
+
+use clap::value_parser;
+
+use crate::{
+    client::Error,
+    recording::{model::Recording, read::read_file},
+    text::escape::first_line,
+};
+
+/// The most characters of a recorded target that are shown.
+pub(in crate::client) const MAX_TARGET: usize = 100;
+
+/// The connections that a command uses.
+#[derive(clap::Args, Clone, Debug)]
+pub(in crate::client) struct Selection {
+    /// Use only the connection with this number, in the order of their beginnings, from 1
+    /// (repeatable)
+    #[arg(long = "connection", short = 'n', value_name = "N")]
+    #[arg(value_parser = value_parser!(u32).range(1..))]
+    numbers: Vec<u32>,
+}
+
+impl Selection {
+    /// Reads the recording at `path`, and keeps the selected connections.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or a selected connection cannot be replayed or is not there.
+    pub(in crate::client) fn read(&self, path: &Path) -> Result<Recording, Error> {
+        let name = path.display();
+        let recording = read_file(path).map_err(Error::Usage)?;
+        let all = recording.connections.len();
+        if let Some(number) = self.numbers.iter().find(|number| **number as usize > all) {
+            let text = format!("{name}: no connection {number}: the recording has {all}");
+            return Err(Error::Usage(text));
+        }
+        let mut connections = Vec::new();
+        for (number, connection) in (1..).zip(recording.connections) {
+            if !self.numbers.is_empty() && !self.numbers.contains(&number) {
+                continue;
+            }
+            if let Some(refusal) = &connection.refusal {
+                let others = if all > 1 { "; select others with --connection" } else { "" };
+                let target = first_line(&connection.opened.target, MAX_TARGET);
+                let text = format!("{name}: connection {number} (to {target}): {refusal}{others}");
+                return Err(Error::Usage(text));
+            }
+            connections.push(connection);
+        }
+        Ok(Recording { connections })
+    }
+}

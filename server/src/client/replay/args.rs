@@ -1,0 +1,229 @@
+//! The command line of `echogate replay`.
+
+use std::{path::PathBuf, str::FromStr, time::Duration};
+
+use echogate_proto::endpoint::{Address, Endpoint};
+use tokio::time::Instant;
+
+use super::player::Pace;
+use crate::{
+    client::{
+        Error,
+        compare::{MAX_TARGET, OutputArgs, Selection},
+        target::{Target, TransportKind},
+        target_args::TargetArgs,
+    },
+    config::{AllowedOrigin, parse_duration},
+    recording::model::{RecordedConnection, Traffic},
+    text::escape::first_line,
+};
+
+/// The command line of `echogate replay`.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = EXAMPLES, after_long_help = LONG_EXAMPLES)]
+pub(crate) struct ReplayArgs {
+    /// The recording: pcap, pcapng, HAR or JSON Lines
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+
+    #[command(flatten)]
+    pub(super) target: TargetArgs,
+
+    #[command(flatten)]
+    pub(super) selection: Selection,
+
+    /// Play the server's side: listen on URL, and answer as the server did
+    #[arg(long, help_heading = "Server")]
+    pub(super) serve: bool,
+
+    /// Begin again after the last connection, until Ctrl-C
+    #[arg(long = "loop", help_heading = "Server", requires = "serve")]
+    pub(super) repeat: bool,
+
+    /// Accept web pages of this origin, as http://localhost:3000 (ws, wss; repeatable)
+    #[arg(long, value_name = "ORIGIN", help_heading = "Server", requires = "serve")]
+    pub(super) allow_origin: Vec<AllowedOrigin>,
+
+    /// Play at this many times the recorded speed, such as 10 or 0.5; max: without pauses, each
+    /// connection when those have ended that had ended before it began [default: 1]
+    #[arg(long, value_name = "N", help_heading = "Time", conflicts_with = "paced_by_peer")]
+    speed: Option<Speed>,
+
+    /// Send each message when as much has come from the other side as had come before it in the
+    /// recording (default with --serve)
+    #[arg(long, help_heading = "Time")]
+    paced_by_peer: bool,
+
+    /// Give up a connection when the other side is silent for TIME longer than in the recording
+    /// [default: 5s; with --serve never]
+    #[arg(long, value_name = "TIME", help_heading = "Time", value_parser = parse_duration)]
+    timeout: Option<Duration>,
+
+    /// Record what passes into FILE, whose name ends in .pcapng, .jsonl or .har. A file of this name
+    /// is replaced
+    #[arg(long, value_name = "FILE", help_heading = "Result")]
+    pub(super) record: Option<PathBuf>,
+
+    /// Compare what passes with the recording; differences are a failure
+    #[arg(long, help_heading = "Result", conflicts_with = "serve")]
+    pub(super) compare: bool,
+
+    #[command(flatten, next_help_heading = "Result")]
+    pub(super) output: OutputArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  echogate replay session.pcapng tcp://127.0.0.1:6379
+  echogate replay browser.har ws://127.0.0.1:8080 --compare --ignore '\"time\":[0-9.]+'
+  echogate replay --serve session.jsonl tcp://127.0.0.1:7000";
+
+const LONG_EXAMPLES: &str = "\
+The recording may be one of this program, a capture (tcpdump -w, Wireshark), or a HAR of Chrome or
+mitmproxy. Streams, WebSocket messages and datagrams need an endpoint of the same kind. A capture of
+TLS is encrypted, and refused.
+
+A WebSocket is opened with the recorded subprotocol, and with the recorded path and query unless the
+URL has a path. Other headers of the recording, such as cookies, are not sent: see --header. Pings are
+answered when they come, so that recorded answers to Pings are not sent.
+
+An end (half-close, Close, reset) waits for what had come before it in the recording, at any speed.
+Where the recording does not have the end of a connection, the connection is ended regularly.
+
+With --serve, the first client gets the first connection of the recording, the second client the second
+one, and so on; then this program exits, or begins again (--loop). What clients send is compared with
+the recording.
+
+Examples:
+  tcpdump -i lo -w session.pcap port 6379
+  echogate replay session.pcap tcp://127.0.0.1:6380 --paced-by-peer --compare
+      A capture of a client of Redis, played against another server.
+  echogate replay browser.har ws://127.0.0.1:8080 --speed max --compare --junit result.xml
+      WebSocket messages of a browser as a test in CI.
+  echogate replay session.jsonl wss://echo.example/ -H 'Authorization: Bearer x' --connection 2
+      One connection, with a token that recordings do not have.
+  echogate replay --serve session.jsonl ws://127.0.0.1:9000 --loop
+      A mock server out of a recording.
+
+Exit status: 0 success; 1 failure, among them a difference (--compare) and a client that has sent
+something else (--serve); 2 invalid usage, or a file that cannot be read.";
+
+/// The speed of a replay.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Speed {
+    Times(f64),
+    Max,
+}
+
+impl FromStr for Speed {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Speed, String> {
+        if text == "max" {
+            return Ok(Speed::Max);
+        }
+        let times = text.parse().ok().filter(|times| (1e-3..=1e6).contains(times));
+        times
+            .map(Speed::Times)
+            .ok_or_else(|| "expected a number from 0.001 to 1000000, or max".to_owned())
+    }
+}
+
+/// How the times of a recording are kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Timing {
+    Recorded(f64),
+    Immediate,
+    ByPeer,
+}
+
+impl Timing {
+    /// The pace of a connection that begins now.
+    pub(super) fn pace(self) -> Pace {
+        match self {
+            Timing::Recorded(speed) => Pace::Recorded { start: Instant::now(), speed },
+            Timing::Immediate => Pace::Immediate,
+            Timing::ByPeer => Pace::ByPeer,
+        }
+    }
+}
+
+impl ReplayArgs {
+    pub(super) fn timing(&self) -> Timing {
+        match self.speed {
+            Some(Speed::Times(speed)) => Timing::Recorded(speed),
+            Some(Speed::Max) => Timing::Immediate,
+            None if self.paced_by_peer || self.serve => Timing::ByPeer,
+            None => Timing::Recorded(1.0),
+        }
+    }
+
+    /// The limit of the other side's silence.
+    pub(super) fn silence(&self) -> Option<Duration> {
+        self.timeout.or((!self.serve).then_some(Duration::from_secs(5)))
+    }
+
+    /// Refuses options that have no effect.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let output = [
+            ("--ignore", !self.output.ignore.is_empty() && !self.serve),
+            ("--json", self.output.json),
+            ("--junit", self.output.junit.is_some()),
+        ];
+        match output.iter().find(|(_, given)| *given && !self.compare) {
+            Some((flag, _)) => Err(Error::Usage(format!("{flag} requires --compare"))),
+            None => Ok(()),
+        }
+    }
+
+    /// The target for a recorded connection: with its path and subprotocol, as far as the command
+    /// line has none.
+    pub(super) fn target(
+        &self,
+        endpoint: &Endpoint,
+        connection: &RecordedConnection,
+    ) -> Result<Target, String> {
+        let (mut endpoint, mut args) = (endpoint.clone(), self.target.clone());
+        if let Address::Ws(_, path) | Address::Wss(_, path) = &mut endpoint.address {
+            let request = connection.opened.request.as_deref().unwrap_or_default();
+            let recorded = request.strip_prefix("GET ").and_then(|rest| rest.split(' ').next());
+            if let Some(recorded) = recorded.filter(|recorded| path == "/" && is_target(recorded)) {
+                recorded.clone_into(path);
+            }
+            if args.protocol.is_empty() {
+                args.protocol.extend(connection.opened.protocol.clone());
+            }
+        }
+        Target::new(&endpoint, &args)
+    }
+
+    /// The connections whose traffic an endpoint of this kind cannot carry.
+    pub(super) fn check_traffic(
+        &self,
+        connections: &[RecordedConnection],
+        kind: TransportKind,
+    ) -> Result<(), Error> {
+        for connection in connections {
+            let (what, required) = match connection.traffic {
+                Traffic::Bytes => ("is a byte stream", TransportKind::Stream),
+                Traffic::Messages => ("is a WebSocket", TransportKind::WebSocket),
+                Traffic::Datagrams => ("is datagrams", TransportKind::Datagram),
+            };
+            if required != kind {
+                let (file, number) = (self.file.display(), connection.number);
+                let target = first_line(&connection.opened.target, MAX_TARGET);
+                return Err(Error::Usage(format!(
+                    "{file}: connection {number} (to {target}) {what}: give an endpoint of {}, or \
+                     select other connections with --connection",
+                    required.schemes()
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a recorded request target can be sent again.
+fn is_target(text: &str) -> bool {
+    text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic())
+}

@@ -1,0 +1,203 @@
+//! A connection that is replayed: what has passed on it so far.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    mem,
+};
+
+use bytes::Bytes;
+use echogate_proto::{
+    api::Kind,
+    recording::{Direction, Opened, Place, Side},
+    ws::{OpCode, frame::MAX_CONTROL, scanner::FrameScanner},
+};
+use tokio::sync::Notify;
+
+use super::script::Progress;
+use crate::recording::{
+    decode::RecordDecoder,
+    model::{RecordedConnection, Traffic},
+    read::Builder,
+    wire::{WireEvent, WireRecord, now},
+};
+
+/// What has passed on a connection.
+#[derive(Debug)]
+pub(super) struct Live {
+    number: u64,
+    /// The direction in which this program sends.
+    own: Direction,
+    traffic: Traffic,
+    records: RefCell<Vec<WireRecord>>,
+    /// What the peer has sent.
+    progress: Cell<Progress>,
+    /// Whether the connection has ended: nothing more will come.
+    has_ended: Cell<bool>,
+    frames: RefCell<Frames>,
+    /// The peer has sent something, or ended.
+    pub(super) changed: Notify,
+}
+
+/// The frames that the peer has sent.
+#[derive(Debug, Default)]
+struct Frames {
+    scanner: FrameScanner,
+    /// The payload of a control frame that has arrived in part.
+    control: Vec<u8>,
+    /// The payloads of Pings that are not answered.
+    pings: VecDeque<Vec<u8>>,
+    /// The payload of the Close.
+    close: Option<Vec<u8>>,
+}
+
+impl Live {
+    /// A connection that begins now. The kind in `opened` follows from the traffic.
+    pub(super) fn new(number: u64, own: Direction, traffic: Traffic, opened: Opened) -> Live {
+        let kind = match traffic {
+            Traffic::Bytes => Kind::Tcp,
+            Traffic::Messages => Kind::WebSocket,
+            Traffic::Datagrams => Kind::Udp,
+        };
+        let client_has_frames = traffic == Traffic::Messages;
+        let opened = Opened { kind: Some(kind), client_has_frames, ..opened };
+        let live = Live {
+            number,
+            own,
+            traffic,
+            records: RefCell::default(),
+            progress: Cell::default(),
+            has_ended: Cell::new(false),
+            frames: RefCell::default(),
+            changed: Notify::new(),
+        };
+        live.add(WireEvent::Opened(opened.into()));
+        live
+    }
+
+    pub(super) fn traffic(&self) -> Traffic {
+        self.traffic
+    }
+
+    /// What the peer has sent.
+    pub(super) fn progress(&self) -> Progress {
+        self.progress.get()
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended.get()
+    }
+
+    /// Notes what was sent.
+    pub(super) fn sent(&self, bytes: Bytes) {
+        self.add(self.payload(self.own, bytes));
+    }
+
+    /// Notes the end of the own direction.
+    pub(super) fn ended(&self, is_reset: bool) {
+        self.add(end(self.own, is_reset));
+    }
+
+    /// Notes what the peer has sent.
+    pub(super) fn received(&self, bytes: Bytes) {
+        let mut progress = self.progress.get();
+        match self.traffic {
+            Traffic::Bytes => progress.units += bytes.len() as u64,
+            Traffic::Datagrams => progress.units += 1,
+            Traffic::Messages => self.frames.borrow_mut().scan(&bytes, &mut progress),
+        }
+        self.progress.set(progress);
+        self.add(self.payload(opposite(self.own), bytes));
+        self.changed.notify_one();
+    }
+
+    /// Notes that the peer has ended.
+    pub(super) fn peer_ended(&self, is_reset: bool) {
+        self.progress.set(Progress { has_ended: true, ..self.progress.get() });
+        self.has_ended.set(true);
+        self.add(end(opposite(self.own), is_reset));
+        self.changed.notify_one();
+    }
+
+    /// The payload of the next Ping that is not answered.
+    pub(super) fn next_ping(&self) -> Option<Vec<u8>> {
+        self.frames.borrow_mut().pings.pop_front()
+    }
+
+    /// The payload of the peer's Close.
+    pub(super) fn close(&self) -> Option<Vec<u8>> {
+        self.frames.borrow().close.clone()
+    }
+
+    /// Everything that has passed, when the connection has ended.
+    pub(super) fn take(&self) -> Vec<WireRecord> {
+        self.add(WireEvent::Closed("replayed".into()));
+        mem::take(&mut self.records.borrow_mut())
+    }
+
+    fn payload(&self, direction: Direction, bytes: Bytes) -> WireEvent {
+        let place = Place { side: Side::Client, direction };
+        match self.traffic {
+            Traffic::Datagrams => WireEvent::Datagram(place, bytes),
+            Traffic::Bytes | Traffic::Messages => WireEvent::Bytes(place, bytes),
+        }
+    }
+
+    fn add(&self, event: WireEvent) {
+        let record = WireRecord { time: now(), connection: self.number, event };
+        self.records.borrow_mut().push(record);
+    }
+}
+
+impl Frames {
+    /// Takes the next bytes, and counts the messages that end there.
+    fn scan(&mut self, bytes: &[u8], progress: &mut Progress) {
+        let Frames { scanner, control, pings, close } = self;
+        let (mut bytes, mut at) = (bytes.to_vec(), 0);
+        while let Some(piece) = scanner.next(&mut bytes, &mut at) {
+            let opcode = piece.header.opcode();
+            let Some(opcode) = opcode.filter(|_| piece.header.len <= MAX_CONTROL as u64) else {
+                progress.units += u64::from(piece.ends_frame() && piece.header.fin());
+                continue;
+            };
+            if !opcode.is_control() {
+                progress.units += u64::from(piece.ends_frame() && piece.header.fin());
+                continue;
+            }
+            control.extend(&bytes[piece.range.clone()]);
+            if !piece.ends_frame() {
+                continue;
+            }
+            match (opcode, mem::take(control)) {
+                (OpCode::Ping, payload) => pings.push_back(payload),
+                (OpCode::Close, payload) => {
+                    *close = Some(payload);
+                    progress.has_ended = true;
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn end(direction: Direction, is_reset: bool) -> WireEvent {
+    let place = Place { side: Side::Client, direction };
+    if is_reset { WireEvent::Reset(place) } else { WireEvent::EndOfInput(place) }
+}
+
+/// The direction of the other end.
+pub(super) fn opposite(direction: Direction) -> Direction {
+    match direction {
+        Direction::ToServer => Direction::ToClient,
+        Direction::ToClient => Direction::ToServer,
+    }
+}
+
+/// The connection of these records, which must be of one connection.
+pub(super) fn recorded(records: &[WireRecord]) -> RecordedConnection {
+    let (mut decoder, mut builder) = (RecordDecoder::default(), Builder::default());
+    for record in records {
+        decoder.decode(record.clone(), |record| builder.add(record));
+    }
+    builder.finish().connections.pop().expect("the first record opens the connection")
+}

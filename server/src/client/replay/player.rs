@@ -1,0 +1,275 @@
+//! One end of a connection, played.
+
+use std::{io, time::Duration};
+
+use bytes::Bytes;
+use echogate_proto::{
+    close::CloseCode,
+    recording::Direction,
+    ws::{
+        OpCode,
+        frame::{FrameHeader, control_frame, masked_frame},
+    },
+};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::{
+    live::Live,
+    script::{Progress, Script, Step},
+    wire::{Sink, Source, Wire, reset},
+};
+use crate::{
+    gateway::masking_key,
+    recording::model::{Action, Traffic},
+    text::io_error::describe,
+};
+
+/// The most bytes that are read beyond those of the recording. They are kept in memory.
+const MAX_EXCESS: u64 = 16 << 20;
+
+/// The time for the end of the connection behind the last step.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The times of the steps.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Pace {
+    /// As recorded from this time on, this many times as fast.
+    Recorded { start: Instant, speed: f64 },
+    /// At once.
+    Immediate,
+    /// When as much has come from the peer as before the step in the recording.
+    ByPeer,
+}
+
+/// How the steps of a script have ended the own direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// Not at all.
+    Open,
+    /// By a Close, or an end of the stream.
+    Ended,
+    /// By a reset, which is to follow.
+    Reset,
+}
+
+/// One end of a connection.
+pub(super) struct Player<'a> {
+    pub(super) script: &'a Script,
+    pub(super) own: Direction,
+    pub(super) pace: Pace,
+    /// The limit of the peer's silence while something of it is awaited.
+    pub(super) timeout: Option<Duration>,
+    pub(super) live: &'a Live,
+}
+
+impl Player<'_> {
+    /// Plays the script over `wire`.
+    ///
+    /// # Errors
+    ///
+    /// One line about a peer that has not sent what it had in the recording.
+    pub(super) async fn play(&self, wire: Wire) -> Result<(), String> {
+        let (mut source, mut sink) = wire.split(self.live);
+        let played = tokio::select! {
+            played = self.write_all(&mut sink) => played,
+            never = source.read_all(self.live, self.script.total_bytes + MAX_EXCESS) => match never {},
+        };
+        if let Ok(Ending::Reset) = played
+            && let (Source::Stream(source, _), Sink::Stream(sink)) = (source, sink)
+        {
+            reset(source.unsplit(sink)).await;
+        }
+        played.map(drop)
+    }
+
+    async fn write_all(&self, sink: &mut Sink) -> Result<Ending, String> {
+        let mut played = self.steps(sink).await;
+        if matches!(played, Ok(Ending::Reset)) {
+            return played;
+        }
+        if played.is_ok() {
+            let rest = self.await_peer(self.script.total, sink).await;
+            played = rest.and(played);
+        }
+        let has_ended = matches!(played, Ok(Ending::Ended));
+        match self.live.traffic() {
+            Traffic::Bytes => self.end_stream(has_ended, sink).await,
+            Traffic::Messages => self.end_websocket(has_ended, sink).await,
+            Traffic::Datagrams => {}
+        }
+        played
+    }
+
+    async fn steps(&self, sink: &mut Sink) -> Result<Ending, String> {
+        let mut ending = Ending::Open;
+        for step in &self.script.steps {
+            self.wait(step, sink).await?;
+            if self.live.close().is_some() && !step.after.has_ended {
+                // The peer has closed the WebSocket before it did in the recording.
+                break;
+            }
+            match &step.action {
+                Action::Reset => {
+                    self.live.ended(true);
+                    return Ok(Ending::Reset);
+                }
+                Action::End => {
+                    self.live.ended(false);
+                    sink.shutdown().await;
+                    ending = Ending::Ended;
+                }
+                action => {
+                    match (self.send(self.encode(action), sink).await, self.live.traffic()) {
+                        (Ok(()), _) => {}
+                        (Err(error), Traffic::Datagrams) => return Err(describe(&error)),
+                        // The reader reports how the connection ended.
+                        (Err(_), _) => break,
+                    }
+                    if matches!(action, Action::Close { .. }) {
+                        ending = Ending::Ended;
+                    }
+                }
+            }
+        }
+        Ok(ending)
+    }
+
+    /// Waits for the time of a step.
+    async fn wait(&self, step: &Step, sink: &mut Sink) -> Result<(), String> {
+        if let Pace::Recorded { start, speed } = self.pace {
+            let at = start + step.at.div_f64(speed);
+            while Instant::now() < at && self.live.close().is_none() {
+                self.answer_pings(sink).await;
+                tokio::select! {
+                    () = sleep_until(at) => {}
+                    () = self.live.changed.notified() => {}
+                }
+            }
+        }
+        // An end must not cut what had come before it, however slow the peer is.
+        let is_end = matches!(step.action, Action::Close { .. } | Action::End | Action::Reset);
+        if is_end || matches!(self.pace, Pace::ByPeer) {
+            return self.await_peer(step.after, sink).await;
+        }
+        Ok(())
+    }
+
+    /// Waits until the peer has sent what it had in the recording.
+    ///
+    /// # Errors
+    ///
+    /// The peer has ended before, or is silent for too long.
+    async fn await_peer(&self, goal: Progress, sink: &mut Sink) -> Result<(), String> {
+        let peer = match self.own {
+            Direction::ToServer => "server",
+            Direction::ToClient => "client",
+        };
+        loop {
+            self.answer_pings(sink).await;
+            let progress = self.live.progress();
+            if progress.covers(goal) {
+                return Ok(());
+            }
+            if progress.has_ended {
+                return Err(format!("the {peer} ended early: {}", self.came(goal)));
+            }
+            let changed = self.live.changed.notified();
+            let Some(limit) = self.timeout else {
+                changed.await;
+                continue;
+            };
+            if timeout(limit + self.script.longest_silence, changed).await.is_err() {
+                let end = if progress.units >= goal.units { ", but not the end" } else { "" };
+                let came = self.came(goal);
+                return Err(format!("the {peer} is silent (--timeout {limit:?}): {came}{end}"));
+            }
+        }
+    }
+
+    fn came(&self, goal: Progress) -> String {
+        let unit = match self.live.traffic() {
+            Traffic::Bytes => "bytes",
+            Traffic::Messages => "messages",
+            Traffic::Datagrams => "datagrams",
+        };
+        format!("{} of {} {unit} came", self.live.progress().units, goal.units)
+    }
+
+    async fn answer_pings(&self, sink: &mut Sink) {
+        while let Some(payload) = self.live.next_ping() {
+            let frame = self.control(OpCode::Pong, &payload);
+            // The reader reports the end of the connection.
+            self.send(frame, sink).await.ok();
+        }
+    }
+
+    async fn send(&self, bytes: Bytes, sink: &mut Sink) -> io::Result<()> {
+        sink.send(&bytes).await?;
+        self.live.sent(bytes);
+        Ok(())
+    }
+
+    /// The bytes of an action.
+    fn encode(&self, action: &Action) -> Bytes {
+        match action {
+            Action::Bytes(bytes) | Action::Datagram(bytes) => bytes.clone(),
+            Action::Message { is_text, payload } => {
+                let opcode = if *is_text { OpCode::Text } else { OpCode::Binary };
+                if self.own == Direction::ToServer {
+                    return masked_frame(opcode, payload, masking_key::next()).into();
+                }
+                let header = FrameHeader::new(opcode, true, payload.len() as u64);
+                [header.as_bytes(), payload].concat().into()
+            }
+            Action::Ping(payload) => self.control(OpCode::Ping, payload),
+            Action::Pong(payload) => self.control(OpCode::Pong, payload),
+            Action::Close { code: None, .. } => self.control(OpCode::Close, &[]),
+            Action::Close { code: Some(code), reason } => {
+                let payload = [&code.to_be_bytes()[..], reason.as_bytes()].concat();
+                self.control(OpCode::Close, &payload)
+            }
+            Action::End | Action::Reset => Bytes::new(),
+        }
+    }
+
+    fn control(&self, opcode: OpCode, payload: &[u8]) -> Bytes {
+        match self.own {
+            Direction::ToServer => masked_frame(opcode, payload, masking_key::next()).into(),
+            Direction::ToClient => control_frame(opcode, payload).into(),
+        }
+    }
+
+    /// Ends the stream, unless the script has done so, and reads until the peer ends too.
+    async fn end_stream(&self, has_ended: bool, sink: &mut Sink) {
+        if !has_ended {
+            self.live.ended(false);
+            sink.shutdown().await;
+        }
+        self.until(Live::has_ended).await;
+    }
+
+    /// Performs the closing handshake, as far as the script has not done so.
+    async fn end_websocket(&self, has_closed: bool, sink: &mut Sink) {
+        if !has_closed && !self.live.has_ended() {
+            let normal = || CloseCode::NORMAL.0.to_be_bytes().to_vec();
+            let payload = self.live.close().unwrap_or_else(normal);
+            self.send(self.control(OpCode::Close, &payload), sink).await.ok();
+        }
+        self.until(|live| live.close().is_some() || live.has_ended()).await;
+        // The server ends the connection below (RFC 6455 section 7.1.1).
+        if self.own == Direction::ToServer {
+            self.until(Live::has_ended).await;
+        }
+        sink.shutdown().await;
+    }
+
+    /// Waits until something is the case, at most [`END_TIMEOUT`].
+    async fn until(&self, condition: impl Fn(&Live) -> bool) {
+        let met = async {
+            while !condition(self.live) {
+                self.live.changed.notified().await;
+            }
+        };
+        timeout(END_TIMEOUT, met).await.ok();
+    }
+}

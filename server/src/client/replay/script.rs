@@ -1,0 +1,150 @@
+//! The part of one end of a recorded connection: what it sends, and after what of the other end.
+
+use std::{collections::VecDeque, time::Duration};
+
+use bytes::Bytes;
+use echogate_proto::{
+    recording::Direction,
+    ws::frame::{FrameHeader, MAX_CONTROL},
+};
+
+use crate::recording::model::{Action, RecordedConnection};
+
+/// The part of one end.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Script {
+    pub(super) steps: Vec<Step>,
+    /// What the other end sends in all.
+    pub(super) total: Progress,
+    /// The bytes in it at most, with the headers of frames.
+    pub(super) total_bytes: u64,
+    /// The longest time in which the other end sends nothing.
+    pub(super) longest_silence: Duration,
+}
+
+/// An action of the end.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Step {
+    /// The time since the beginning of the connection.
+    pub(super) at: Duration,
+    /// What the other end had sent before.
+    pub(super) after: Progress,
+    pub(super) action: Action,
+}
+
+/// How much an end has sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Progress {
+    /// Bytes of a stream, messages or datagrams.
+    pub(super) units: u64,
+    /// Whether its direction has ended, by a Close or by an end of the stream.
+    pub(super) has_ended: bool,
+}
+
+impl Progress {
+    /// Whether everything up to `other` has been sent.
+    pub(super) fn covers(self, other: Progress) -> bool {
+        self.units >= other.units && (self.has_ended || !other.has_ended)
+    }
+}
+
+impl Script {
+    /// The part of the end that sends in the direction `own`. Pongs that answer a Ping are left out:
+    /// Pings are answered when they come.
+    pub(super) fn new(connection: &RecordedConnection, own: Direction) -> Script {
+        let (mut progress, mut last, mut longest_silence) = (Progress::default(), 0, 0);
+        let (mut pings, mut total_bytes) = (VecDeque::new(), 0);
+        let mut steps = Vec::new();
+        for event in &connection.events {
+            let at = event.time.saturating_sub(connection.start);
+            if event.direction == own {
+                if let Action::Pong(payload) = &event.action
+                    && let Some(at) = pings.iter().position(|ping| *ping == payload)
+                {
+                    pings.drain(..=at);
+                    continue;
+                }
+                let at = Duration::from_nanos(at);
+                steps.push(Step { at, after: progress, action: event.action.clone() });
+                continue;
+            }
+            longest_silence = longest_silence.max(at.saturating_sub(last));
+            last = at;
+            // Four bytes are the masking key.
+            let payload = event.action.payload().map_or(MAX_CONTROL, Bytes::len);
+            total_bytes += (payload + FrameHeader::MAX + 4) as u64;
+            match &event.action {
+                Action::Bytes(bytes) => progress.units += bytes.len() as u64,
+                Action::Datagram(_) | Action::Message { .. } => progress.units += 1,
+                Action::Ping(payload) => pings.push_back(payload),
+                Action::Pong(_) => {}
+                Action::Close { .. } | Action::End | Action::Reset => progress.has_ended = true,
+            }
+        }
+        let longest_silence = Duration::from_nanos(longest_silence);
+        Script { steps, total: progress, total_bytes, longest_silence }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use echogate_proto::recording::Opened;
+
+    use super::*;
+    use crate::recording::model::{TimedEvent, Traffic};
+
+    const UP: Direction = Direction::ToServer;
+    const DOWN: Direction = Direction::ToClient;
+
+    fn script(own: Direction, events: &[(Direction, Action)]) -> Vec<(u64, bool, Action)> {
+        let events = events.iter().map(|(direction, action)| TimedEvent {
+            time: 0,
+            direction: *direction,
+            action: action.clone(),
+        });
+        let connection = RecordedConnection {
+            number: 1,
+            opened: Opened::default(),
+            start: 0,
+            traffic: Traffic::Messages,
+            events: events.collect(),
+            defects: Vec::new(),
+            refusal: None,
+        };
+        let steps = Script::new(&connection, own).steps.into_iter();
+        steps.map(|step| (step.after.units, step.after.has_ended, step.action)).collect()
+    }
+
+    #[test]
+    fn each_step_follows_what_the_other_end_had_sent() {
+        let message = |text: &'static str| Action::Message { is_text: true, payload: text.into() };
+        let close = Action::Close { code: Some(1000), reason: String::new() };
+        let events = [
+            (UP, message("a")),
+            (DOWN, message("b")),
+            (DOWN, message("c")),
+            (UP, message("d")),
+            (DOWN, close.clone()),
+            (UP, close.clone()),
+        ];
+        assert_eq!(
+            script(UP, &events),
+            [(0, false, message("a")), (2, false, message("d")), (2, true, close.clone())]
+        );
+        assert_eq!(
+            script(DOWN, &events),
+            [(1, false, message("b")), (1, false, message("c")), (2, false, close)]
+        );
+    }
+
+    #[test]
+    fn a_pong_that_answers_a_ping_is_no_step() {
+        let events = [
+            (DOWN, Action::Ping("a".into())),
+            (DOWN, Action::Ping("b".into())),
+            (UP, Action::Pong("b".into())),
+            (UP, Action::Pong("x".into())),
+        ];
+        assert_eq!(script(UP, &events), [(0, false, Action::Pong("x".into()))]);
+    }
+}

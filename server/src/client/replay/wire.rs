@@ -1,0 +1,143 @@
+//! An open connection, and its halves.
+
+use std::{
+    convert::Infallible,
+    future::{pending, poll_fn},
+    io,
+    rc::Rc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf, split},
+    time::{sleep, timeout},
+};
+
+use super::live::Live;
+use crate::{
+    client::transport::CHUNK,
+    net::{
+        connected_datagrams::ConnectedSocket,
+        stream::{Stream, Transport},
+    },
+};
+
+/// The size of the buffer for datagrams, in bytes.
+const MAX_DATAGRAM: usize = 256 * 1024;
+
+/// The time for the peer to take what is written.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The time for bytes in flight to arrive before a reset, which would discard them, and the interval
+/// at which the kernel is asked.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(1);
+const DELIVERY_INTERVAL: Duration = Duration::from_millis(2);
+
+/// An open connection.
+pub(super) enum Wire {
+    /// A stream, and the bytes that were read with the opening handshake.
+    Stream(Stream, Vec<u8>),
+    Datagrams(ConnectedSocket),
+}
+
+/// The reading half.
+pub(super) enum Source {
+    Stream(ReadHalf<Stream>, Box<[u8]>),
+    Datagrams(Rc<ConnectedSocket>, Box<[u8]>),
+}
+
+/// The writing half.
+pub(super) enum Sink {
+    Stream(WriteHalf<Stream>),
+    Datagrams(Rc<ConnectedSocket>),
+}
+
+impl Wire {
+    /// The halves. What was read with the opening handshake is noted as received.
+    pub(super) fn split(self, live: &Live) -> (Source, Sink) {
+        match self {
+            Wire::Stream(stream, early) => {
+                if !early.is_empty() {
+                    live.received(early.into());
+                }
+                let (source, sink) = split(stream);
+                (Source::Stream(source, vec![0; CHUNK].into()), Sink::Stream(sink))
+            }
+            Wire::Datagrams(socket) => {
+                let socket = Rc::new(socket);
+                let buffer = vec![0; MAX_DATAGRAM].into();
+                (Source::Datagrams(socket.clone(), buffer), Sink::Datagrams(socket))
+            }
+        }
+    }
+}
+
+impl Source {
+    /// Reads until the peer ends or has sent `limit` bytes, and then waits forever.
+    pub(super) async fn read_all(&mut self, live: &Live, mut limit: u64) -> Infallible {
+        while limit > 0 {
+            let bytes = match self.read().await {
+                Ok(Some(bytes)) => bytes,
+                end => {
+                    live.peer_ended(end.is_err());
+                    break;
+                }
+            };
+            limit = limit.saturating_sub(bytes.len() as u64);
+            live.received(bytes);
+        }
+        pending().await
+    }
+
+    /// Reads what comes next; none at the end.
+    async fn read(&mut self) -> io::Result<Option<Bytes>> {
+        match self {
+            Source::Stream(half, buffer) => {
+                let read = half.read(buffer).await?;
+                // A copy: what is kept must not keep the whole buffer.
+                let bytes = Bytes::copy_from_slice(&buffer[..read]);
+                Ok(Some(bytes).filter(|bytes| !bytes.is_empty()))
+            }
+            Source::Datagrams(socket, buffer) => {
+                let mut buffer = ReadBuf::new(buffer);
+                poll_fn(|cx| socket.poll_receive(cx, &mut buffer)).await?;
+                Ok(Some(Bytes::copy_from_slice(buffer.filled())))
+            }
+        }
+    }
+}
+
+impl Sink {
+    pub(super) async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Sink::Stream(half) => {
+                for chunk in bytes.chunks(CHUNK) {
+                    timeout(WRITE_TIMEOUT, half.write_all(chunk)).await??;
+                }
+                timeout(WRITE_TIMEOUT, half.flush()).await?
+            }
+            Sink::Datagrams(socket) => {
+                timeout(WRITE_TIMEOUT, poll_fn(|cx| socket.poll_send(cx, bytes))).await?
+            }
+        }
+    }
+
+    /// Ends the direction. An error means that the connection has ended already.
+    pub(super) async fn shutdown(&mut self) {
+        if let Sink::Stream(half) = self {
+            timeout(WRITE_TIMEOUT, half.shutdown()).await.ok();
+        }
+    }
+}
+
+/// Resets a connection when its last bytes have arrived.
+pub(super) async fn reset(mut stream: Stream) {
+    let delivered = async {
+        while stream.in_flight().is_some_and(|bytes| !bytes.is_nothing()) {
+            sleep(DELIVERY_INTERVAL).await;
+        }
+    };
+    timeout(DELIVERY_TIMEOUT, delivered).await.ok();
+    stream.reset_on_drop();
+}

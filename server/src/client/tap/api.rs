@@ -1,0 +1,190 @@
+//! Requests to the API of a server.
+
+use std::path::Path;
+
+use axum::body::{Body, BodyDataStream};
+use echogate_proto::endpoint::{Address, Endpoint, HostPort, UnixPath};
+use futures_util::StreamExt as _;
+use http::{Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+
+use crate::{
+    client::dial,
+    net::{
+        proxy::{
+            Destination,
+            selection::{Proxies, Scheme},
+        },
+        stream::Stream,
+        tls::{AppProtocol, client::ClientTls},
+    },
+    text::{escape, io_error::describe},
+};
+
+/// The longest event, in bytes.
+const MAX_EVENT: usize = 16 << 20;
+
+/// The longest answer that is not a stream of events, in bytes.
+const MAX_ANSWER: usize = 64 << 20;
+
+/// The API of a server.
+pub(super) struct Api {
+    at: At,
+    /// The value of `Host`.
+    host: String,
+    /// The path below which the API is, ending in `/`.
+    base: String,
+    token: Option<String>,
+}
+
+/// The address of a server.
+enum At {
+    Host(Destination, Option<ClientTls>),
+    Unix(UnixPath),
+}
+
+impl Api {
+    /// The API at an HTTP address.
+    ///
+    /// # Errors
+    ///
+    /// A URL that is not one of an HTTP server, or options that do not go with it.
+    pub(super) fn new(
+        server: &Endpoint,
+        ca: Option<&Path>,
+        insecure: bool,
+        token: Option<&str>,
+    ) -> Result<Api, String> {
+        let Endpoint { address, options, credentials } = server;
+        if !options.is_empty() || credentials.is_some() {
+            return Err("expected a URL without options and credentials (--token)".to_owned());
+        }
+        let proxies = Proxies::of_client(None, None);
+        let host = |scheme, at: &HostPort, trust| {
+            Ok::<_, String>(At::Host(proxies.destination(scheme, at)?, trust))
+        };
+        let trust = |at: &HostPort| match insecure {
+            true => ClientTls::insecure(at.without_zone(), None, AppProtocol::WebSocket),
+            false => ClientTls::new(at.without_zone(), ca, None, AppProtocol::WebSocket),
+        };
+        let (connection, name, path) = match address {
+            Address::Tcp(at) => (host(Scheme::Ws, at, None)?, at.to_string(), "/"),
+            Address::Ws(at, path) => (host(Scheme::Ws, at, None)?, at.to_string(), &**path),
+            Address::Wss(at, path) => {
+                (host(Scheme::Wss, at, Some(trust(at)?))?, at.to_string(), &**path)
+            }
+            Address::Unix(path) => (At::Unix(path.clone()), "localhost".to_owned(), "/"),
+            _ => return Err("expected http://, https:// or unix://".to_owned()),
+        };
+        let has_tls = matches!(connection, At::Host(_, Some(_)));
+        if (ca.is_some() || insecure) && !has_tls {
+            let flag = if insecure { "--insecure" } else { "--ca" };
+            return Err(format!("{flag} is valid with https:// only"));
+        }
+        let base = format!("{}/", path.trim_end_matches('/'));
+        Ok(Api { at: connection, host: name, base, token: token.map(str::to_owned) })
+    }
+
+    /// Reads an answer.
+    ///
+    /// # Errors
+    ///
+    /// No connection, a refusal in the server's words, or an answer that is not as expected.
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, String> {
+        let body = self.request(path).await?;
+        let body =
+            axum::body::to_bytes(body, MAX_ANSWER).await.map_err(|error| error.to_string())?;
+        serde_json::from_slice(&body).map_err(|error| unexpected(path, &error))
+    }
+
+    /// Subscribes to events.
+    ///
+    /// # Errors
+    ///
+    /// No connection, or a refusal in the server's words.
+    pub(super) async fn events(&self, path: &str) -> Result<Events, String> {
+        let stream = self.request(path).await?.into_data_stream();
+        Ok(Events { stream, buffer: Vec::new(), path: path.to_owned() })
+    }
+
+    /// The body of a successful response.
+    async fn request(&self, path: &str) -> Result<Body, String> {
+        let stream = match &self.at {
+            At::Host(to, trust) => dial::host(to, trust.as_ref()).await,
+            At::Unix(path) => dial::unix(path).await.map(Stream::from),
+        };
+        let stream = stream.map_err(|error| describe(&error))?;
+        let mut request = Request::get(format!("{}{path}", self.base))
+            .header(header::HOST, &self.host)
+            .header(header::CONNECTION, "close");
+        if let Some(token) = &self.token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let request = request.body(Body::empty()).map_err(|error| error.to_string())?;
+        let failed = |error: hyper::Error| format!("HTTP: {error}");
+        let shaken = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+        let (mut sender, connection) = shaken.map_err(failed)?;
+        tokio::spawn(connection);
+        let response = sender.send_request(request).await.map_err(failed)?;
+        checked(response).await
+    }
+}
+
+/// The body of a successful response; the status and the first line of any other one.
+async fn checked(response: Response<Incoming>) -> Result<Body, String> {
+    let status = response.status();
+    let body = Body::new(response.into_body());
+    if status == StatusCode::OK {
+        return Ok(body);
+    }
+    let text = axum::body::to_bytes(body, 64 * 1024).await.unwrap_or_default();
+    let line = escape::first_line(&String::from_utf8_lossy(&text), 300);
+    let separator = if line.is_empty() { "" } else { ": " };
+    Err(format!("the server answered {}{separator}{line}", status.as_u16()))
+}
+
+fn unexpected(path: &str, error: &serde_json::Error) -> String {
+    format!("/{path}: not an answer of echogate: {error}")
+}
+
+/// Server-sent events with JSON.
+pub(super) struct Events {
+    stream: BodyDataStream,
+    /// The bytes of lines that have arrived.
+    buffer: Vec<u8>,
+    path: String,
+}
+
+impl Events {
+    /// The next event; none at the end of the stream.
+    ///
+    /// # Errors
+    ///
+    /// The connection fails, or the event is not as expected.
+    pub(super) async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, String> {
+        let mut searched = 0;
+        loop {
+            let end = self.buffer[searched..].iter().position(|byte| *byte == b'\n');
+            if let Some(end) = end {
+                let line: Vec<u8> = self.buffer.drain(..=searched + end).collect();
+                searched = 0;
+                if let Some(data) = line.strip_prefix(b"data:") {
+                    let event = serde_json::from_slice(data);
+                    return event.map(Some).map_err(|error| unexpected(&self.path, &error));
+                }
+                continue;
+            }
+            searched = self.buffer.len();
+            if searched > MAX_EVENT {
+                return Err(format!("/{}: an event of more than 16 MiB", self.path));
+            }
+            match self.stream.next().await {
+                Some(Ok(bytes)) => self.buffer.extend_from_slice(&bytes),
+                Some(Err(error)) => return Err(format!("the connection failed: {error}")),
+                None => return Ok(None),
+            }
+        }
+    }
+}

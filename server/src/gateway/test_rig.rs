@@ -1,0 +1,301 @@
+//! The parts that the tests of all relays share: streams in memory and over TCP, WebSocket frames,
+//! and an entry in a registry.
+
+pub(super) mod script;
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use echogate_event_loop::{EventLoops, InFlight};
+use echogate_proto::ws::{FrameHeader, OpCode, Role, mask};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf},
+    net::{TcpListener, TcpStream},
+    sync::oneshot,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    connections::registry::{ConnectionInfo, Entry, Kind, Peer, Registry, RegistryGuard},
+    net::stream::{Stream, Transport},
+};
+
+pub(super) const INTERVAL: Duration = Duration::from_secs(20);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(15);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
+
+/// A result of [`read_to_end`].
+pub(super) const RESET: Result<(), io::ErrorKind> = Err(io::ErrorKind::ConnectionReset);
+
+/// An entry in a registry of its own.
+pub(super) fn enter() -> RegistryGuard {
+    let info = ConnectionInfo {
+        kind: Kind::WebSocket,
+        peer: Peer::Unknown,
+        target: "/test".into(),
+        gateway: None,
+    };
+    Registry::default().enter(info, None)
+}
+
+/// The relay's end of a stream in memory.
+#[derive(Debug)]
+pub(super) struct Pipe {
+    stream: DuplexStream,
+    state: Arc<PipeState>,
+}
+
+/// The state of a pipe, as a socket would have it.
+#[derive(Debug)]
+pub(super) struct PipeState(Mutex<Known>);
+
+#[derive(Debug)]
+struct Known {
+    /// The error that a read returns in place of the end of the stream.
+    read_error: Option<io::ErrorKind>,
+    has_failed: bool,
+    in_flight: Option<InFlight>,
+    is_reset: bool,
+}
+
+impl Pipe {
+    /// The relay's end of `stream`, and its state.
+    pub(super) fn new(stream: DuplexStream) -> (Pipe, Arc<PipeState>) {
+        let state = Arc::<PipeState>::default();
+        (Pipe { stream, state: state.clone() }, state)
+    }
+}
+
+impl Default for PipeState {
+    fn default() -> PipeState {
+        let in_flight = Some(InFlight::NOTHING);
+        let known = Known { read_error: None, has_failed: false, in_flight, is_reset: false };
+        PipeState(known.into())
+    }
+}
+
+impl PipeState {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap()
+    }
+
+    /// Has the stream end by this error.
+    pub(super) fn set_read_error(&self, kind: io::ErrorKind) {
+        self.known().read_error = Some(kind);
+    }
+
+    /// Has the connection be known to have failed.
+    pub(super) fn set_failed(&self) {
+        self.known().has_failed = true;
+    }
+
+    /// Has the peer reset the connection.
+    pub(super) fn reset(&self) {
+        self.set_failed();
+        self.set_read_error(io::ErrorKind::ConnectionReset);
+    }
+
+    pub(super) fn set_in_flight(&self, in_flight: Option<InFlight>) {
+        self.known().in_flight = in_flight;
+    }
+
+    /// Whether the relay has the connection end by a reset.
+    pub(super) fn is_reset(&self) -> bool {
+        self.known().is_reset
+    }
+}
+
+impl AsyncRead for Pipe {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        match self.state.known().read_error {
+            Some(kind) if read.is_ready() && buf.filled().len() == before => {
+                Poll::Ready(Err(kind.into()))
+            }
+            _ => read,
+        }
+    }
+}
+
+impl AsyncWrite for Pipe {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl Transport for Pipe {
+    fn has_failed(&self) -> bool {
+        self.state.known().has_failed
+    }
+
+    fn in_flight(&self) -> Option<InFlight> {
+        self.state.known().in_flight
+    }
+
+    fn reset_on_drop(&mut self) {
+        self.state.known().is_reset = true;
+    }
+}
+
+/// A TCP connection: the peer's end, and the relay's.
+pub(super) async fn tcp() -> (TcpStream, Stream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let (peer, accepted) = tokio::join!(TcpStream::connect(at), listener.accept());
+    let (peer, (accepted, _)) = (peer.unwrap(), accepted.unwrap());
+    peer.set_nodelay(true).unwrap();
+    accepted.set_nodelay(true).unwrap();
+    (peer, accepted.into())
+}
+
+/// A relay on an event loop.
+#[derive(Debug)]
+pub(super) struct OnEventLoop<E> {
+    end: oneshot::Receiver<E>,
+    _loops: EventLoops,
+}
+
+impl<E: std::fmt::Debug + Send + 'static> OnEventLoop<E> {
+    pub(super) fn spawn(relay: impl Future<Output = E> + Send + 'static) -> OnEventLoop<E> {
+        let loops = EventLoops::start().unwrap();
+        let (ended, end) = oneshot::channel();
+        loops.spawn(async move {
+            ended.send(relay.await).ok();
+        });
+        OnEventLoop { end, _loops: loops }
+    }
+
+    /// The end of the relay.
+    pub(super) async fn end(self) -> E {
+        in_time(self.end).await.unwrap()
+    }
+}
+
+pub(super) async fn in_time<T>(what: impl Future<Output = T>) -> T {
+    timeout(Duration::from_secs(20), what).await.expect("it happens in time")
+}
+
+/// Runs a test in paused time: time advances as soon as nothing else can happen.
+pub(super) fn in_paused_time(test: impl Future<Output = ()>) {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_time().start_paused(true).build().unwrap().block_on(test);
+}
+
+/// Waits until the relay has counted `len` bytes of the client.
+pub(super) async fn has_received(entry: &Entry, len: usize) {
+    in_time(async {
+        while entry.received().bytes() < len as u64 {
+            sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+}
+
+/// Closes the connection by a reset.
+pub(super) fn reset(stream: TcpStream) {
+    stream.set_zero_linger().unwrap();
+    drop(stream);
+}
+
+/// Reads to the end of the stream: the bytes, and the end itself.
+pub(super) async fn read_to_end(
+    stream: &mut (impl AsyncRead + Unpin),
+) -> (Vec<u8>, Result<(), io::ErrorKind>) {
+    let mut bytes = Vec::new();
+    let end = in_time(stream.read_to_end(&mut bytes)).await;
+    (bytes, end.map(drop).map_err(|e| e.kind()))
+}
+
+/// Writes `bytes` in pieces of these sizes, in turn.
+pub(super) async fn write_in_pieces(
+    to: &mut (impl AsyncWrite + Unpin),
+    bytes: &[u8],
+    sizes: &[usize],
+) {
+    let (mut rest, mut sizes) = (bytes, sizes.iter().cycle());
+    while let (false, Some(&size)) = (rest.is_empty(), sizes.next()) {
+        let (piece, behind) = rest.split_at(size.min(rest.len()));
+        to.write_all(piece).await.unwrap();
+        tokio::task::yield_now().await;
+        rest = behind;
+    }
+}
+
+/// Bytes that differ from place to place, so that losses, repetitions and exchanges show.
+pub(super) fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|at| (at * 7 + at / 251) as u8).collect()
+}
+
+/// The bytes of a frame as an endpoint with this role sends it.
+pub(super) fn frame(role: Role, first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes =
+        FrameHeader::new(OpCode::Binary, true, payload.len() as u64).as_bytes().to_vec();
+    bytes[0] = first;
+    if role == Role::Server {
+        return [&bytes, payload].concat();
+    }
+    bytes[1] |= 0x80;
+    let mut key = [0x37, 0xfa, 0x21, payload.len() as u8];
+    bytes.extend(key);
+    let start = bytes.len();
+    bytes.extend_from_slice(payload);
+    mask::apply(&mut bytes[start..], &mut key);
+    bytes
+}
+
+/// A frame as it was received: its first byte, its masking key, and its payload without the mask.
+pub(super) type ReceivedFrame = (u8, [u8; 4], Vec<u8>);
+
+/// Reads a frame of an endpoint with this role, which decides whether there is a mask; none at the
+/// end of the stream.
+pub(super) async fn read_frame(
+    stream: &mut (impl AsyncRead + Unpin),
+    sender: Role,
+) -> Option<ReceivedFrame> {
+    let mut head = [0; 2];
+    if stream.read(&mut head[..1]).await.unwrap() == 0 {
+        return None;
+    }
+    stream.read_exact(&mut head[1..]).await.expect("the whole frame");
+    assert_eq!(head[1] & 0x80 != 0, sender == Role::Client, "the mask");
+    let len = match head[1] & 0x7f {
+        126 => u64::from(stream.read_u16().await.unwrap()),
+        127 => stream.read_u64().await.unwrap(),
+        len => len.into(),
+    };
+    let mut key = [0; 4];
+    if sender == Role::Client {
+        stream.read_exact(&mut key).await.unwrap();
+    }
+    let mut payload = vec![0; usize::try_from(len).unwrap()];
+    stream.read_exact(&mut payload).await.expect("the whole frame");
+    mask::apply(&mut payload, &mut key.clone());
+    Some((head[0], key, payload))
+}
+
+/// The payload of a Close frame.
+pub(super) fn close_payload(code: u16, reason: &str) -> Vec<u8> {
+    [&code.to_be_bytes(), reason.as_bytes()].concat()
+}

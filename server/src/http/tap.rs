@@ -1,0 +1,245 @@
+//! `/api/connections/ID/tap`: what passes on a live connection, as server-sent events. Those who may
+//! observe are in access.rs.
+
+mod access;
+
+use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Instant};
+
+use axum::{
+    Extension,
+    extract::{Path, RawQuery, State},
+    http::{HeaderMap, StatusCode},
+    response::{
+        IntoResponse, Response,
+        sse::{self, KeepAlive, Sse},
+    },
+};
+use bytes::Bytes;
+use echogate_proto::recording::{Event, Opened, Place, Record};
+use futures_util::stream;
+
+use super::{events::NO_BUFFERING, too_many::too_many};
+use crate::{
+    connections::{
+        counters::Refusal,
+        limits::{
+            ConnectionPermit,
+            http::{Exemption, HttpPermit},
+            share::Share,
+        },
+        registry::{Entry, Peer},
+        tap::{Attach, Sides, Sink, SinkLimits},
+    },
+    context::ServerContext,
+    gateway::Client,
+    recording::{
+        decode::RecordDecoder,
+        wire::{WireEvent, WireRecord},
+    },
+    runtime::drain::ShutdownWatch,
+    text::escape::escape,
+};
+
+/// The events that wait for one observer.
+const LIMITS: SinkLimits = SinkLimits { bytes: 1 << 20 };
+
+/// The bytes that are decoded at once, which bounds the number of frames in memory.
+const PIECE: usize = 16 * 1024;
+
+/// Reports what passes on a connection until that ends. An observer is counted by the limits as a
+/// WebSocket is, and there is a limit on observers besides.
+pub(super) async fn tap(
+    State(context): State<Arc<ServerContext>>,
+    Extension(client): Extension<Client>,
+    Extension(permit): Extension<Arc<HttpPermit>>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let refuse = |status: StatusCode, reason: String| {
+        tracing::info!(peer = %client.peer, "tap of connection {} refused: {reason}", escape(&id));
+        (status, format!("{reason}\n")).into_response()
+    };
+    let entry = id.parse().ok().and_then(|id| context.registry.entry(id));
+    if let Err(reason) = access::check(&context, &client.peer, &headers, entry.as_deref()) {
+        context.counters.refused(Refusal::Policy);
+        return refuse(StatusCode::FORBIDDEN, reason.to_owned());
+    }
+    let sides = match sides(query.as_deref().unwrap_or_default()) {
+        Ok(sides) => sides,
+        Err(reason) => return refuse(StatusCode::BAD_REQUEST, reason),
+    };
+    let observer = entry.ok_or(Refused::NoConnection);
+    match observer
+        .and_then(|entry| Observer::new(&context, client.peer.clone(), &permit, entry, sides))
+    {
+        Ok(observer) => observer.into_response(),
+        Err(Refused::NoConnection) => refuse(
+            StatusCode::NOT_FOUND,
+            format!("no open connection has the ID {} (/api/connections lists them)", escape(&id)),
+        ),
+        Err(Refused::TooMany(reason)) => too_many(&context, reason),
+    }
+}
+
+/// The refusal of an observer that has access.
+enum Refused {
+    NoConnection,
+    TooMany(&'static str),
+}
+
+impl From<Attach> for Refused {
+    fn from(refused: Attach) -> Refused {
+        match refused {
+            Attach::Ended => Refused::NoConnection,
+            Attach::TooMany => Refused::TooMany("the connection has 8 observers already\n"),
+            Attach::NoRoom => {
+                Refused::TooMany("16 MiB of events wait for the observers of connections\n")
+            }
+        }
+    }
+}
+
+/// The sides that a query asks for.
+fn sides(query: &str) -> Result<Sides, String> {
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    let mut sides = Sides::Both;
+    for pair in pairs {
+        sides = match pair {
+            "side=client" => Sides::Client,
+            "side=upstream" => Sides::Upstream,
+            "side=both" => Sides::Both,
+            other => {
+                let other = escape(other);
+                return Err(format!(
+                    "\"{other}\": expected side=client, side=upstream or side=both"
+                ));
+            }
+        };
+    }
+    Ok(sides)
+}
+
+/// An observer of a connection.
+struct Observer {
+    entry: Arc<Entry>,
+    sink: Sink,
+    peer: Peer,
+    since: Instant,
+    decoder: RecordDecoder,
+    /// The rest of an event that is decoded in pieces.
+    undecoded: Option<(WireRecord, Place, Bytes)>,
+    /// Events that are decoded and not sent.
+    decoded: VecDeque<Record>,
+    /// The number of events that were lost.
+    lost: u64,
+    has_ended: bool,
+    drain: ShutdownWatch,
+    _permit: ConnectionPermit,
+    _share: Share,
+    _exemption: Exemption,
+}
+
+impl Observer {
+    /// Attaches an observer, if the limits allow it.
+    fn new(
+        context: &ServerContext,
+        peer: Peer,
+        permit: &Arc<HttpPermit>,
+        entry: Arc<Entry>,
+        sides: Sides,
+    ) -> Result<Observer, Refused> {
+        let connection_permit = context.limits.enter(peer.ip(), None);
+        let (Ok(connection_permit), Some(share)) =
+            (connection_permit, context.taps.take(peer.ip()))
+        else {
+            let reason = "too many observers of connections (64, and 16 of one address)\n";
+            return Err(Refused::TooMany(reason));
+        };
+        let sink = Sink::new(LIMITS, context.tap_budget.clone());
+        entry.attach(&sink, sides, |opened| Opened {
+            upstream: access::upstream(context, &opened.target),
+            ..opened
+        })?;
+        tracing::info!(id = entry.id(), observer = %peer, "tap begins");
+        Ok(Observer {
+            entry,
+            sink,
+            peer,
+            since: Instant::now(),
+            decoder: RecordDecoder::default(),
+            undecoded: None,
+            decoded: VecDeque::new(),
+            lost: 0,
+            has_ended: false,
+            drain: context.http.drain.watch(),
+            _permit: connection_permit,
+            _share: share,
+            _exemption: permit.exempt(),
+        })
+    }
+
+    /// A response with the events.
+    fn into_response(self) -> Response {
+        let events = stream::unfold(self, |mut observer| async move {
+            let record = observer.next().await?;
+            let event =
+                sse::Event::default().json_data(record).expect("numbers and texts are JSON");
+            Some((Ok::<_, Infallible>(event), observer))
+        });
+        ([NO_BUFFERING], Sse::new(events).keep_alive(KeepAlive::default())).into_response()
+    }
+
+    /// The next event; none behind the end of the connection, and at the shutdown.
+    async fn next(&mut self) -> Option<Record> {
+        loop {
+            if let Some(record) = self.decoded.pop_front() {
+                match &record.event {
+                    Event::Closed { .. } => self.has_ended = true,
+                    Event::Lost(lost) => self.lost += lost.events,
+                    _ => {}
+                }
+                return Some(record);
+            }
+            if self.has_ended {
+                return None;
+            }
+            let record = match self.undecoded.take() {
+                Some(undecoded) => self.piece(undecoded),
+                None => tokio::select! {
+                    record = self.sink.receive() => record,
+                    () = self.drain.draining() => return None,
+                },
+            };
+            let record = match record.event {
+                WireEvent::Bytes(place, ref bytes)
+                    if bytes.len() > PIECE && self.decoder.has_frames(record.connection, place) =>
+                {
+                    let bytes = bytes.clone();
+                    self.piece((record, place, bytes))
+                }
+                _ => record,
+            };
+            self.decoder.decode(record, |record| self.decoded.push_back(record));
+        }
+    }
+
+    /// The first piece of an event. The rest is left for later.
+    fn piece(&mut self, (record, place, mut bytes): (WireRecord, Place, Bytes)) -> WireRecord {
+        let first = bytes.split_to(PIECE.min(bytes.len()));
+        let piece = WireRecord { event: WireEvent::Bytes(place, first), ..record.clone() };
+        if !bytes.is_empty() {
+            self.undecoded = Some((record, place, bytes));
+        }
+        piece
+    }
+}
+
+impl Drop for Observer {
+    fn drop(&mut self) {
+        self.entry.detach(&self.sink);
+        let Observer { entry, peer, lost, .. } = self;
+        let seconds = format_args!("{:.3}", self.since.elapsed().as_secs_f64());
+        tracing::info!(id = entry.id(), observer = %peer, seconds, lost, "tap ends");
+    }
+}

@@ -1,0 +1,67 @@
+//! Those who may observe connections.
+
+use axum::http::{HeaderMap, header};
+
+use crate::{
+    connections::registry::{Entry, Peer},
+    context::ServerContext,
+};
+
+/// The header fields by which proxies name their client.
+const PROXY_FIELDS: [&str; 3] = ["forwarded", "x-forwarded-for", "x-real-ip"];
+
+/// Checks that a client may observe connections: it is on this machine, or presents the operators'
+/// token. A connection on which that token passes needs it in any case.
+///
+/// # Errors
+///
+/// The reason for the refusal.
+pub(super) fn check(
+    context: &ServerContext,
+    peer: &Peer,
+    headers: &HeaderMap,
+    entry: Option<&Entry>,
+) -> Result<(), &'static str> {
+    if !context.settings.tap {
+        return Err("taps are disabled (--no-tap)");
+    }
+    if let Some(authorization) = headers.get(header::AUTHORIZATION) {
+        let token = authorization.to_str().ok().and_then(|value| value.split_once(' '));
+        let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        return match token {
+            Some((_, token)) if context.hub.token().matches(token.trim()) => Ok(()),
+            _ => Err("Authorization: expected Bearer and the operators' token"),
+        };
+    }
+    if entry.is_some_and(|entry| is_private(context, entry)) {
+        return Err("operators present their token on this connection: a tap needs the token \
+            (Authorization: Bearer TOKEN)");
+    }
+    // A client of a Unix socket is on this machine.
+    if !peer.ip().is_none_or(|ip| ip.to_canonical().is_loopback()) {
+        return Err("a tap from another machine needs the operators' token \
+            (Authorization: Bearer TOKEN)");
+    }
+    // A proxy on this machine that is not trusted would make all of its clients local ones.
+    let is_trusted = context.settings.forwarded_from.iter().any(|proxy| proxy.is(peer));
+    if !is_trusted && PROXY_FIELDS.iter().any(|field| headers.contains_key(*field)) {
+        return Err("a tap through a proxy needs --forwarded-from for the proxy, or the \
+            operators' token (Authorization: Bearer TOKEN)");
+    }
+    Ok(())
+}
+
+/// Whether the operators' token passes on a connection.
+fn is_private(context: &ServerContext, entry: &Entry) -> bool {
+    const OPERATOR: &str = "operator";
+    let leads_there =
+        |upstream: &str| upstream.strip_prefix("service:").is_some_and(|name| name == OPERATOR);
+    entry.target() == OPERATOR
+        || upstream(context, entry.target()).is_some_and(|url| leads_there(&url))
+}
+
+/// The upstream of a route or a forward under the current configuration.
+pub(super) fn upstream(context: &ServerContext, target: &str) -> Option<String> {
+    let routes = &context.endpoints.routes;
+    routes.iter().find(|route| *route.path == *target).map(|route| route.upstream.clone())
+}

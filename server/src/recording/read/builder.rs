@@ -1,0 +1,217 @@
+//! From records to connections with whole messages.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use echogate_proto::{
+    api::Kind,
+    recording::{Data, DataKind, Event, Lost, Opened, Payload, Place, Record, Side},
+};
+
+use super::head;
+use crate::recording::model::{Action, RecordedConnection, Recording, TimedEvent, Traffic};
+
+/// The connections of the records so far.
+#[derive(Debug, Default)]
+pub(crate) struct Builder {
+    /// The index of each connection.
+    indices: HashMap<u64, usize>,
+    connections: Vec<Pending>,
+}
+
+/// A connection whose records are not all there.
+#[derive(Debug, Default)]
+struct Pending {
+    opened: Opened,
+    start: u64,
+    sides: [PendingSide; 2],
+    /// All that is lost.
+    lost: Lost,
+    defects: Vec<String>,
+    refusal: Option<String>,
+}
+
+#[derive(Debug, Default)]
+struct PendingSide {
+    events: Vec<TimedEvent>,
+    /// The messages of each direction that have arrived in part.
+    partial: [Option<PartialMessage>; 2],
+}
+
+#[derive(Debug)]
+struct PartialMessage {
+    is_text: bool,
+    payload: Vec<u8>,
+}
+
+impl Builder {
+    /// Takes the next record.
+    pub(crate) fn add(&mut self, record: Record) {
+        let Record { time, connection, event } = record;
+        let time = (time.max(0.0) * 1e9) as u64;
+        let is_new = !self.indices.contains_key(&connection);
+        let pending = self.connection(connection);
+        if is_new {
+            pending.start = time;
+        }
+        match event {
+            Event::Opened(opened) if is_new => pending.opened = *opened,
+            // The connection continues from another file.
+            Event::Opened(_) => {}
+            Event::Data(data) => pending.data(time, data),
+            Event::Ping(ping) => pending.push(time, ping.place, Action::Ping(bytes(ping.payload))),
+            Event::Pong(pong) => pending.push(time, pong.place, Action::Pong(bytes(pong.payload))),
+            Event::Close(close) => {
+                let action = Action::Close { code: close.code, reason: close.reason };
+                pending.push(time, close.place, action);
+            }
+            Event::EndOfInput(place) => pending.push(time, place, Action::End),
+            Event::Reset(place) => pending.push(time, place, Action::Reset),
+            Event::Lost(lost) => {
+                pending.lost.bytes = pending.lost.bytes.saturating_add(lost.bytes);
+                pending.lost.events = pending.lost.events.saturating_add(lost.events);
+            }
+            Event::Closed { .. } => {}
+        }
+    }
+
+    /// Notes that something is missing in a connection.
+    pub(super) fn add_defect(&mut self, connection: u64, text: String) {
+        self.connection(connection).defects.push(text);
+    }
+
+    /// Notes that a connection cannot be replayed.
+    pub(super) fn refuse(&mut self, connection: u64, text: String) {
+        self.connection(connection).refusal.get_or_insert(text);
+    }
+
+    /// The recording of all records.
+    pub(crate) fn finish(self) -> Recording {
+        let mut connections: Vec<_> = self.connections.into_iter().map(Pending::finish).collect();
+        connections.sort_by_key(|connection| connection.start);
+        for (number, connection) in (1..).zip(&mut connections) {
+            connection.number = number;
+        }
+        Recording { connections }
+    }
+
+    fn connection(&mut self, connection: u64) -> &mut Pending {
+        let index = *self.indices.entry(connection).or_insert(self.connections.len());
+        if index == self.connections.len() {
+            self.connections.push(Pending::default());
+        }
+        &mut self.connections[index]
+    }
+}
+
+impl Pending {
+    fn push(&mut self, time: u64, place: Place, action: Action) {
+        let Place { side, direction } = place;
+        self.sides[side as usize].events.push(TimedEvent { time, direction, action });
+    }
+
+    fn data(&mut self, time: u64, data: Data) {
+        let Data { place, kind, frame, payload } = data;
+        let payload = bytes(payload);
+        match kind {
+            DataKind::Bytes => return self.push(time, place, Action::Bytes(payload)),
+            DataKind::Datagram => return self.push(time, place, Action::Datagram(payload)),
+            DataKind::Unknown => return self.refuse("it has frames that RFC 6455 does not define"),
+            DataKind::Text | DataKind::Binary | DataKind::Continuation => {}
+        }
+        if frame.is_some_and(|frame| frame.rsv != 0) {
+            self.refuse("it has frames with reserved bits, as of compression");
+        }
+        let partial = &mut self.sides[place.side as usize].partial[place.direction as usize];
+        let begins = kind != DataKind::Continuation && frame.is_none_or(|frame| frame.offset == 0);
+        let interrupted = begins
+            && partial
+                .replace(PartialMessage { is_text: kind == DataKind::Text, payload: Vec::new() })
+                .is_some();
+        let Some(message) = partial else {
+            return self.defect("a message begins before the recording");
+        };
+        message.payload.extend_from_slice(&payload);
+        let is_complete = frame.is_none_or(|frame| {
+            frame.fin && frame.offset.saturating_add(payload.len() as u64) >= frame.length
+        });
+        if is_complete && let Some(PartialMessage { is_text, payload }) = partial.take() {
+            self.push(time, place, Action::Message { is_text, payload: payload.into() });
+        }
+        if interrupted {
+            self.defect("a message has no end");
+        }
+    }
+
+    fn refuse(&mut self, text: &str) {
+        self.refusal.get_or_insert_with(|| text.to_owned());
+    }
+
+    fn defect(&mut self, text: &str) {
+        if !self.defects.iter().any(|known| known == text) {
+            self.defects.push(text.to_owned());
+        }
+    }
+
+    fn finish(mut self) -> RecordedConnection {
+        if self.opened.bytes_before > 0 {
+            self.defects.push(format!("{} bytes before are missing", self.opened.bytes_before));
+        }
+        let Lost { events, bytes } = self.lost;
+        if events > 0 {
+            self.defects.push(format!("{bytes} bytes are missing (in {events} events)"));
+        }
+        if let Some(refusal) = self.opened.response.as_deref().and_then(head::refusal) {
+            self.refusal.get_or_insert(refusal);
+        }
+        let is_upstream = self.sides[Side::Client as usize].events.is_empty()
+            && !self.sides[Side::Upstream as usize].events.is_empty();
+        let side = if is_upstream { Side::Upstream } else { Side::Client };
+        let PendingSide { mut events, partial } = std::mem::take(&mut self.sides[side as usize]);
+        if partial.iter().any(Option::is_some) {
+            self.defect("it ends within a message");
+        }
+        let traffic = self.traffic(side, &events);
+        if traffic == Traffic::Messages {
+            // The direction of a WebSocket ends with its Close: the end of the stream below adds
+            // nothing, and HAR has none.
+            let mut closed = [false; 2];
+            events.retain(|event| {
+                let closed = &mut closed[event.direction as usize];
+                *closed |= matches!(event.action, Action::Close { .. });
+                !(*closed && matches!(event.action, Action::End | Action::Reset))
+            });
+        }
+        let start = events.first().map_or(self.start, |first| first.time.min(self.start));
+        let Pending { opened, defects, refusal, .. } = self;
+        RecordedConnection { number: 0, opened, start, traffic, events, defects, refusal }
+    }
+
+    fn traffic(&self, side: Side, events: &[TimedEvent]) -> Traffic {
+        let has_frames = match side {
+            Side::Client => self.opened.client_has_frames,
+            Side::Upstream => self.opened.upstream_has_frames,
+        };
+        let of_event = events.iter().find_map(|event| match event.action {
+            Action::Bytes(_) => Some(Traffic::Bytes),
+            Action::Datagram(_) => Some(Traffic::Datagrams),
+            Action::Message { .. } | Action::Ping(_) | Action::Pong(_) | Action::Close { .. } => {
+                Some(Traffic::Messages)
+            }
+            Action::End | Action::Reset => None,
+        });
+        let is_datagrams = matches!(self.opened.kind, Some(Kind::Udp | Kind::UnixGram));
+        of_event.unwrap_or(match (has_frames, is_datagrams) {
+            (true, _) => Traffic::Messages,
+            (_, true) => Traffic::Datagrams,
+            _ => Traffic::Bytes,
+        })
+    }
+}
+
+fn bytes(payload: Payload) -> Bytes {
+    match payload {
+        Payload::Text(text) => text.into(),
+        Payload::Bytes(bytes) => bytes.into(),
+    }
+}

@@ -1,0 +1,95 @@
+//! The contents of the connections of a capture: WebSocket frames behind an opening handshake, TLS,
+//! or any other bytes.
+
+use bytes::Bytes;
+use echogate_proto::recording::{Direction, Opened};
+
+use super::flows::Flow;
+use crate::recording::{
+    decode::RecordDecoder,
+    read::{Builder, head},
+    wire::{WireEvent, WireRecord},
+};
+
+/// The longest head of an opening handshake, in bytes.
+const MAX_HEAD: usize = 64 * 1024;
+
+/// Adds the records of a flow to a recording, as the connection `number`.
+pub(super) fn add(number: u64, flow: &Flow, builder: &mut Builder) {
+    let heads = [Direction::ToServer, Direction::ToClient].map(|of| start(flow, of));
+    let mut opened = flow.opened();
+    let mut skip = [0; 2];
+    if is_tls(&heads[0]) {
+        let text = "it is TLS: record the plain side, or with echogate, which terminates TLS";
+        builder.refuse(number, text.to_owned());
+    } else if let Some(lengths) = websocket(&heads, &mut opened) {
+        skip = lengths;
+    }
+    for defect in &flow.defects {
+        builder.add_defect(number, (*defect).to_owned());
+    }
+    let has_frames = opened.client_has_frames;
+    let mut decoder = RecordDecoder::default();
+    let time = flow.events.first().map_or(0, |(time, _)| *time);
+    let opened = (time, WireEvent::Opened(opened.into()));
+    for (time, event) in [&opened].into_iter().chain(&flow.events) {
+        let event = match event {
+            WireEvent::Bytes(place, bytes) => {
+                let bytes = without(&mut skip[place.direction as usize], bytes);
+                if bytes.is_empty() {
+                    continue;
+                }
+                WireEvent::Bytes(*place, bytes)
+            }
+            WireEvent::Lost(lost) if has_frames => {
+                let text = format!("{} bytes are missing among its frames", lost.bytes);
+                builder.refuse(number, text);
+                event.clone()
+            }
+            event => event.clone(),
+        };
+        let record = WireRecord { time: *time, connection: number, event };
+        decoder.decode(record, |record| builder.add(record));
+    }
+}
+
+/// The bytes at the start of a direction.
+fn start(flow: &Flow, of: Direction) -> Vec<u8> {
+    let mut start = Vec::new();
+    for (_, event) in &flow.events {
+        match event {
+            WireEvent::Bytes(place, bytes) if place.direction == of => start.extend(bytes),
+            _ => {}
+        }
+        if start.len() >= MAX_HEAD || head::length(&start).is_some() {
+            break;
+        }
+    }
+    start
+}
+
+/// Whether a client begins with a handshake of TLS 1.0 or later.
+fn is_tls(start: &[u8]) -> bool {
+    matches!(start, [0x16, 3, 0..=4, ..])
+}
+
+/// The lengths of the heads of an opening handshake, if there is one, which is noted in `opened`.
+fn websocket(starts: &[Vec<u8>; 2], opened: &mut Opened) -> Option<[usize; 2]> {
+    let lengths = [head::length(&starts[0])?, head::length(&starts[1])?];
+    let text = |at: usize| String::from_utf8_lossy(&starts[at][..lengths[at]]).into_owned();
+    let (request, response) = (text(0), text(1));
+    if !head::is_opening(&request) || !response.starts_with("HTTP/1.1 101") {
+        return None;
+    }
+    opened.client_has_frames = true;
+    opened.protocol = head::field(&response, "sec-websocket-protocol").map(str::to_owned);
+    (opened.request, opened.response) = (Some(request), Some(response));
+    Some(lengths)
+}
+
+/// `bytes` without as many at their start as are to be skipped.
+fn without(skip: &mut usize, bytes: &Bytes) -> Bytes {
+    let skipped = bytes.len().min(*skip);
+    *skip -= skipped;
+    bytes.slice(skipped..)
+}

@@ -1,0 +1,216 @@
+//! From segments to connections.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::SocketAddr,
+};
+
+use bytes::Bytes;
+use echogate_proto::{
+    api::Kind,
+    recording::{Direction, Lost, Opened, Place, Side},
+};
+
+use super::{
+    Packet,
+    packet::{Segment, TcpHeader, segment},
+    reassembly::{Next, Reassembly},
+};
+use crate::recording::wire::WireEvent;
+
+/// Both ends of a flow, the lower address first, and whether it is TCP.
+type Key = (bool, SocketAddr, SocketAddr);
+
+/// The connections of a capture so far.
+#[derive(Debug, Default)]
+pub(super) struct Flows {
+    /// The latest connection between two ends.
+    latest: HashMap<Key, usize>,
+    flows: Vec<Flow>,
+}
+
+/// A TCP connection, or the datagrams between two ends.
+#[derive(Debug)]
+pub(super) struct Flow {
+    pub(super) client: SocketAddr,
+    pub(super) server: SocketAddr,
+    is_tcp: bool,
+    /// TCP from and to the client.
+    directions: [Option<Reassembly>; 2],
+    pub(super) events: Vec<(u64, WireEvent)>,
+    /// What is missing, in words.
+    pub(super) defects: Vec<&'static str>,
+    has_end: bool,
+    comment: Option<String>,
+}
+
+const BEGINS_BEFORE: &str = "it begins before the capture";
+const CUT: &str = "its packets are cut: capture whole packets (tcpdump -s 0)";
+
+impl Flows {
+    pub(super) fn is_empty(&self) -> bool {
+        self.flows.iter().all(|flow| flow.events.is_empty())
+    }
+
+    pub(super) fn add(&mut self, packet: &Packet<'_>) {
+        let Some(segment) = segment(packet.link, packet.bytes) else { return };
+        let (a, b) = (segment.source, segment.destination);
+        let key = (segment.tcp.is_some(), a.min(b), a.max(b));
+        let known = self.latest.get(&key).map(|index| &self.flows[*index]);
+        let index = match known {
+            Some(flow) if !flow.is_replaced_by(&segment) => self.latest[&key],
+            _ if !segment.may_begin() => return,
+            _ => {
+                self.flows.push(Flow::new(&segment, packet.comment));
+                self.latest.insert(key, self.flows.len() - 1);
+                self.flows.len() - 1
+            }
+        };
+        self.flows[index].add(packet.time, &segment);
+    }
+
+    /// The flows that have events, without the upstream's side of those whose client's is there.
+    pub(super) fn finish(mut self) -> Vec<Flow> {
+        for flow in &mut self.flows {
+            flow.finish(flow.events.last().map_or(0, |(time, _)| *time));
+        }
+        let clients = self.flows.iter().filter_map(|flow| flow.own_client().map(str::to_owned));
+        let clients: HashSet<String> = clients.collect();
+        self.flows.retain(|flow| {
+            let is_other_side = flow.own_upstream().is_some_and(|name| clients.contains(name));
+            !flow.events.is_empty() && !is_other_side
+        });
+        self.flows
+    }
+}
+
+impl Segment<'_> {
+    /// Whether a connection can begin with this segment: a SYN, or payload of one that is older than
+    /// the capture.
+    fn may_begin(&self) -> bool {
+        self.tcp.is_none_or(|tcp| tcp.syn || !self.payload.is_empty())
+    }
+}
+
+impl Flow {
+    fn new(segment: &Segment<'_>, comment: Option<&str>) -> Flow {
+        // The source of a SYN is the client. Otherwise servers have lower ports.
+        let is_server = match segment.tcp {
+            Some(tcp) if tcp.syn => tcp.ack,
+            Some(_) => segment.source.port() < segment.destination.port(),
+            None => false,
+        };
+        let (mut client, mut server) = (segment.source, segment.destination);
+        if is_server {
+            std::mem::swap(&mut client, &mut server);
+        }
+        let (is_tcp, comment) = (segment.tcp.is_some(), comment.map(str::to_owned));
+        let (events, directions) = (Vec::new(), [None, None]);
+        Flow {
+            client,
+            server,
+            is_tcp,
+            directions,
+            events,
+            defects: Vec::new(),
+            has_end: false,
+            comment,
+        }
+    }
+
+    /// Whether a segment begins another connection between the same ends.
+    fn is_replaced_by(&self, segment: &Segment<'_>) -> bool {
+        let Some(TcpHeader { syn: true, ack: false, sequence, .. }) = segment.tcp else {
+            return false;
+        };
+        let known = &self.directions[self.direction(segment) as usize];
+        known.as_ref().is_none_or(|known| !known.begins_with(sequence.wrapping_add(1)))
+            || self.client != segment.source
+    }
+
+    fn direction(&self, segment: &Segment<'_>) -> Direction {
+        if segment.source == self.client { Direction::ToServer } else { Direction::ToClient }
+    }
+
+    fn add(&mut self, time: u64, segment: &Segment<'_>) {
+        let direction = self.direction(segment);
+        let place = Place { side: Side::Client, direction };
+        if segment.is_cut {
+            self.add_defect(CUT);
+        }
+        let Some(tcp) = segment.tcp else {
+            let payload = Bytes::copy_from_slice(segment.payload);
+            self.events.push((time, WireEvent::Datagram(place, payload)));
+            return;
+        };
+        let sequence = if tcp.syn { tcp.sequence.wrapping_add(1) } else { tcp.sequence };
+        if self.directions[direction as usize].is_none() && (tcp.syn || !segment.payload.is_empty())
+        {
+            if !tcp.syn {
+                self.add_defect(BEGINS_BEFORE);
+            }
+            self.directions[direction as usize] = Some(Reassembly::new(sequence));
+        }
+        let Flow { directions, events, .. } = self;
+        if let Some(reassembly) = &mut directions[direction as usize] {
+            let emit = &mut |next| events.push((time, event(place, next)));
+            reassembly.add(sequence, segment.payload, tcp.fin, emit);
+        } else if tcp.fin {
+            events.push((time, WireEvent::EndOfInput(place)));
+        }
+        let is_over = self.directions.iter().flatten().filter(|d| d.has_ended()).count() == 2;
+        if tcp.rst && !self.has_end && !is_over {
+            self.has_end = true;
+            self.finish(time);
+            self.events.push((time, WireEvent::Reset(place)));
+        }
+    }
+
+    /// Passes on what waits for missing segments.
+    fn finish(&mut self, time: u64) {
+        for direction in [Direction::ToServer, Direction::ToClient] {
+            let place = Place { side: Side::Client, direction };
+            let Flow { directions, events, .. } = self;
+            if let Some(reassembly) = &mut directions[direction as usize] {
+                reassembly.finish(&mut |next| events.push((time, event(place, next))));
+            }
+        }
+    }
+
+    fn add_defect(&mut self, defect: &'static str) {
+        if !self.defects.contains(&defect) {
+            self.defects.push(defect);
+        }
+    }
+
+    /// The transport, for the recording.
+    pub(super) fn opened(&self) -> Opened {
+        Opened {
+            kind: Some(if self.is_tcp { Kind::Tcp } else { Kind::Udp }),
+            target: self.server.to_string(),
+            peer: Some(self.client.to_string()),
+            local: Some(self.server.to_string()),
+            ..Opened::default()
+        }
+    }
+
+    /// The name of a connection whose client's side this is, in a capture of this program.
+    fn own_client(&self) -> Option<&str> {
+        let name = self.comment.as_deref()?.strip_prefix("connection ")?.split(':').next()?;
+        (!name.contains(',')).then_some(name)
+    }
+
+    /// The name of a connection whose upstream's side this is.
+    fn own_upstream(&self) -> Option<&str> {
+        let name = self.comment.as_deref()?.strip_prefix("connection ")?.split(':').next()?;
+        name.strip_suffix(", upstream side")
+    }
+}
+
+fn event(place: Place, next: Next) -> WireEvent {
+    match next {
+        Next::Bytes(bytes) => WireEvent::Bytes(place, bytes),
+        Next::Missing(bytes) => WireEvent::Lost(Lost { events: 1, bytes }),
+        Next::End => WireEvent::EndOfInput(place),
+    }
+}

@@ -1,0 +1,232 @@
+//! HAR 1.2 with the WebSocket messages of Chrome, mitmproxy and this program
+//! (`_webSocketMessages`).
+
+use std::{collections::HashMap, io::BufRead};
+
+use data_encoding::BASE64;
+use echogate_proto::{
+    api::Kind,
+    recording::{
+        Close, Control, Data, DataKind, Direction, Event, Frame, Opened, Payload, Place, Record,
+        Side,
+    },
+};
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::{
+    Builder,
+    input::{Input, ReadError},
+};
+use crate::recording::model::Recording;
+
+#[derive(Deserialize)]
+struct Har {
+    log: Log,
+}
+
+#[derive(Deserialize)]
+struct Log {
+    #[serde(default)]
+    creator: Creator,
+    entries: Vec<Entry>,
+}
+
+#[derive(Deserialize, Default)]
+struct Creator {
+    #[serde(default)]
+    name: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry {
+    #[serde(default)]
+    started_date_time: String,
+    request: Request,
+    #[serde(default)]
+    response: Response,
+    connection: Option<String>,
+    #[serde(rename = "_part", default)]
+    part: u32,
+    #[serde(rename = "_webSocketMessages")]
+    messages: Option<Vec<Message>>,
+}
+
+#[derive(Deserialize)]
+struct Request {
+    url: String,
+}
+
+#[derive(Deserialize, Default)]
+struct Response {
+    #[serde(default)]
+    headers: Vec<Header>,
+}
+
+#[derive(Deserialize)]
+struct Header {
+    name: String,
+    value: String,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    #[serde(rename = "type")]
+    kind: String,
+    time: f64,
+    opcode: i32,
+    data: String,
+}
+
+pub(super) fn read(mut input: Input<impl BufRead>) -> Result<Recording, ReadError> {
+    let har: Har = serde_json::from_reader(&mut input).map_err(|error| {
+        let text = error.to_string();
+        if error.is_eof() {
+            return ReadError::new(input.offset(), "the file ends within the JSON of HAR");
+        }
+        let text = text.rsplit_once(" at line ").map_or(&*text, |(text, _)| text);
+        ReadError::new(input.offset(), format!("expected HAR 1.2: {text}"))
+    })?;
+    let Log { creator, entries } = har.log;
+    let mut builder = Builder::default();
+    // This program's files may have several entries of a connection.
+    let mut known: HashMap<String, u64> = HashMap::new();
+    let is_own = creator.name == "echogate";
+    let all = entries.len();
+    let mut others = 0;
+    for (number, entry) in (1..).zip(entries) {
+        let Some(messages) = &entry.messages else {
+            others += 1;
+            continue;
+        };
+        let name = entry.connection.as_deref().filter(|_| is_own);
+        let side = match name.and_then(|name| name.strip_suffix(" upstream")) {
+            Some(_) => Side::Upstream,
+            None => Side::Client,
+        };
+        let name = name.map(|name| name.trim_end_matches(" upstream"));
+        let connection = match name.and_then(|name| known.get(name)) {
+            Some(known) if side == Side::Upstream || entry.part > 1 => *known,
+            _ => number,
+        };
+        if let Some(name) = name {
+            known.insert(name.to_owned(), connection);
+        }
+        builder.add(entry.opened(connection, side));
+        let continued = continued(messages);
+        for (index, (message, continued)) in (1..).zip(messages.iter().zip(continued)) {
+            let added = message.add(connection, side, !continued, &mut builder);
+            added.map_err(|text| {
+                let place = format!("entry {number}, message {index}");
+                ReadError::new(input.offset(), format!("(before here) {place}: {text}"))
+            })?;
+        }
+    }
+    if others == all {
+        let text = format!("none of the {all} entries of this HAR has WebSocket messages");
+        return Err(ReadError::new(input.offset(), text));
+    }
+    Ok(builder.finish())
+}
+
+/// Whether each message goes on in another one: this program cuts long ones (opcode 0).
+fn continued(messages: &[Message]) -> Vec<bool> {
+    let mut next: HashMap<&str, i32> = HashMap::new();
+    let mut continued: Vec<_> = messages
+        .iter()
+        .rev()
+        .map(|message| match message.opcode {
+            8..=10 => false,
+            opcode => next.insert(&message.kind, opcode) == Some(0),
+        })
+        .collect();
+    continued.reverse();
+    continued
+}
+
+impl Entry {
+    /// The beginning of a connection.
+    fn opened(&self, connection: u64, side: Side) -> Record {
+        let started = self.started_date_time.parse::<Timestamp>().ok();
+        let first = self.messages.iter().flatten().map(|message| message.time).next();
+        let started = started.map(|at| at.as_nanosecond() as f64 / 1e9);
+        let time = started.into_iter().chain(first).reduce(f64::min).unwrap_or_default();
+        let rest = self.request.url.split_once("://").map_or("", |(_, rest)| rest);
+        let path = rest.find('/').map_or("/", |at| &rest[at..]);
+        let protocol = self
+            .response
+            .headers
+            .iter()
+            .find(|header| header.name.eq_ignore_ascii_case("sec-websocket-protocol"));
+        let opened = Opened {
+            kind: Some(Kind::WebSocket),
+            target: self.request.url.clone(),
+            client_has_frames: side == Side::Client,
+            upstream_has_frames: side == Side::Upstream,
+            protocol: protocol.map(|header| header.value.clone()),
+            request: Some(format!("GET {path} HTTP/1.1\r\n")),
+            ..Opened::default()
+        };
+        Record { time, connection, event: Event::Opened(Box::new(opened)) }
+    }
+}
+
+impl Message {
+    fn add(
+        &self,
+        connection: u64,
+        side: Side,
+        fin: bool,
+        builder: &mut Builder,
+    ) -> Result<(), String> {
+        let direction = match &*self.kind {
+            "send" => Direction::ToServer,
+            "receive" => Direction::ToClient,
+            // Chrome's note that the connection failed.
+            "error" => {
+                builder.add_defect(connection, format!("the browser reported: {}", self.data));
+                return Ok(());
+            }
+            other => return Err(format!("expected the type send or receive, found {other:?}")),
+        };
+        let place = Place { side, direction };
+        let payload = match self.opcode {
+            1 => self.data.clone().into_bytes(),
+            0 | 2 | 8..=10 => {
+                let decoded = BASE64.decode(self.data.as_bytes());
+                decoded.map_err(|error| format!("expected data in base64: {error}"))?
+            }
+            other => return Err(format!("expected an opcode of RFC 6455, found {other}")),
+        };
+        let control = || Control { place, payload: Payload::from(&payload[..]) };
+        let event = match (self.opcode, &payload[..]) {
+            (9, _) => Event::Ping(control()),
+            (10, _) => Event::Pong(control()),
+            (8, [high, low, reason @ ..]) => {
+                let reason = String::from_utf8_lossy(reason).into_owned();
+                Event::Close(Close { place, code: Some(u16::from_be_bytes([*high, *low])), reason })
+            }
+            (8, _) => Event::Close(Close { place, code: None, reason: String::new() }),
+            (opcode, _) => {
+                let kind = match opcode {
+                    0 => DataKind::Continuation,
+                    1 => DataKind::Text,
+                    _ => DataKind::Binary,
+                };
+                let frame = Frame {
+                    fin,
+                    opcode: opcode as u8,
+                    rsv: 0,
+                    masked: direction == Direction::ToServer,
+                    length: payload.len() as u64,
+                    offset: 0,
+                };
+                let payload = Payload::from(&payload[..]);
+                Event::Data(Data { place, kind, frame: Some(frame), payload })
+            }
+        };
+        builder.add(Record { time: self.time, connection, event });
+        Ok(())
+    }
+}

@@ -1,0 +1,41 @@
+//! JSON Lines: one [`Record`] a line.
+
+use std::io::BufRead;
+
+use echogate_proto::recording::Record;
+
+use super::{
+    Builder,
+    input::{Input, ReadError},
+};
+use crate::recording::model::Recording;
+
+/// The longest line, in bytes.
+const MAX_LINE: u64 = 256 << 20;
+
+pub(super) fn read(mut input: Input<impl BufRead>) -> Result<Recording, ReadError> {
+    let mut builder = Builder::default();
+    loop {
+        let start = input.offset();
+        let line = input.line(MAX_LINE)?;
+        if line.is_empty() {
+            return Ok(builder.finish());
+        }
+        let bom = if start == 0 && line.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+        let json = &line[bom..];
+        if json.trim_ascii().is_empty() {
+            continue;
+        }
+        let record: Record = serde_json::from_slice(json).map_err(|error| {
+            if !line.ends_with(b"\n") && error.is_eof() {
+                return ReadError::new(input.offset(), "the file ends within a line");
+            }
+            // The text without its position, which counts lines within the line.
+            let text = error.to_string();
+            let text = text.rsplit_once(" at line ").map_or(&*text, |(text, _)| text);
+            let offset = start + (bom + error.column().saturating_sub(1)) as u64;
+            ReadError::new(offset, format!("expected an event in JSON: {text}"))
+        })?;
+        builder.add(record);
+    }
+}

@@ -1,0 +1,289 @@
+use std::{fs, fs::OpenOptions};
+
+use bytes::Bytes;
+use echogate_proto::{
+    api::Kind,
+    close::CloseCode,
+    recording::{Direction, Lost, Opened, Place, Side},
+    ws::{
+        OpCode,
+        frame::{FrameHeader, close_frame, control_frame, masked_frame},
+    },
+};
+use proptest::prelude::*;
+
+use super::*;
+use crate::recording::{
+    file::{Format as FileFormat, RecordingFile},
+    model::{Action, RecordedConnection, Traffic},
+    wire::{WireEvent, WireRecord},
+};
+
+const UP: Place = Place { side: Side::Client, direction: Direction::ToServer };
+const DOWN: Place = Place { side: Side::Client, direction: Direction::ToClient };
+
+/// A file in `format` with these events of connections, one each microsecond.
+fn file(format: FileFormat, events: &[(u64, WireEvent)]) -> Vec<u8> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(format!("a.{format}"));
+    let options = &mut OpenOptions::new();
+    let mut file = RecordingFile::open(&path, format, options.create_new(true)).unwrap();
+    for (index, (connection, event)) in events.iter().enumerate() {
+        let time = 1_790_000_000_000_000_000 + index as u64 * 1000;
+        file.add(WireRecord { time, connection: *connection, event: event.clone() });
+    }
+    file.flush().unwrap();
+    fs::read(path).unwrap()
+}
+
+fn tcp() -> WireEvent {
+    let opened = Opened {
+        kind: Some(Kind::Tcp),
+        target: "upper".to_owned(),
+        peer: Some("192.0.2.1:50000".to_owned()),
+        local: Some("192.0.2.2:7007".to_owned()),
+        ..Opened::default()
+    };
+    WireEvent::Opened(opened.into())
+}
+
+fn websocket() -> WireEvent {
+    let opened = Opened {
+        kind: Some(Kind::WebSocket),
+        target: "/ws".to_owned(),
+        client_has_frames: true,
+        protocol: Some("chat".to_owned()),
+        request: Some("GET /ws?x=1 HTTP/1.1\r\nUpgrade: websocket\r\n".to_owned()),
+        response: Some(
+            "HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Protocol: chat\r\n".to_owned(),
+        ),
+        ..Opened::default()
+    };
+    WireEvent::Opened(opened.into())
+}
+
+fn data(place: Place, bytes: impl AsRef<[u8]>) -> WireEvent {
+    WireEvent::Bytes(place, Bytes::copy_from_slice(bytes.as_ref()))
+}
+
+fn connections(file: &[u8]) -> Vec<RecordedConnection> {
+    read(file).unwrap().connections
+}
+
+/// The actions of a connection, with adjacent bytes of a direction joined.
+fn actions(connection: &RecordedConnection) -> Vec<(Direction, Action)> {
+    let mut joined: Vec<(Direction, Action)> = Vec::new();
+    for event in &connection.events {
+        match (joined.last_mut(), &event.action) {
+            (Some((direction, Action::Bytes(before))), Action::Bytes(bytes))
+                if *direction == event.direction =>
+            {
+                *before = [&before[..], bytes].concat().into();
+            }
+            _ => joined.push((event.direction, event.action.clone())),
+        }
+    }
+    joined
+}
+
+#[test]
+fn a_stream_reads_the_same_from_packets_and_lines() {
+    let big = vec![b'x'; 200_000];
+    let events = [
+        (1, tcp()),
+        (1, data(UP, "hello")),
+        (1, data(DOWN, "HELLO")),
+        (1, data(UP, &big)),
+        (1, WireEvent::EndOfInput(UP)),
+        (1, data(DOWN, b"\xff\0")),
+        (1, WireEvent::EndOfInput(DOWN)),
+        (1, WireEvent::Closed("closed by the client".into())),
+    ];
+    for format in [FileFormat::Pcapng, FileFormat::Jsonl] {
+        let [connection] = &connections(&file(format, &events))[..] else { panic!("{format}") };
+        assert_eq!(connection.traffic, Traffic::Bytes);
+        assert_eq!((&connection.defects[..], &connection.refusal), (&[][..], &None), "{format}");
+        assert_eq!(connection.opened.peer.as_deref(), Some("192.0.2.1:50000"));
+        let (up, down) = (Direction::ToServer, Direction::ToClient);
+        let expected = [
+            (up, Action::Bytes("hello".into())),
+            (down, Action::Bytes("HELLO".into())),
+            (up, Action::Bytes(big.clone().into())),
+            (up, Action::End),
+            (down, Action::Bytes(Bytes::from_static(b"\xff\0"))),
+            (down, Action::End),
+        ];
+        assert_eq!(actions(connection), expected, "{format}");
+    }
+}
+
+#[test]
+fn messages_read_the_same_from_all_formats() {
+    let first = FrameHeader::new(OpCode::Binary, false, 2);
+    let fragments = [first.as_bytes(), b"ab", &control_frame(OpCode::Continuation, b"c")].concat();
+    let close = [&[0x88, 0x85][..], &[0; 4], &1000_u16.to_be_bytes(), b"bye"].concat();
+    let events = [
+        (1, websocket()),
+        (1, data(UP, masked_frame(OpCode::Text, "hällo".as_bytes(), [1, 2, 3, 4]))),
+        (1, data(DOWN, &fragments[..3])),
+        (1, data(DOWN, &fragments[3..])),
+        (1, data(UP, masked_frame(OpCode::Ping, b"p", [1, 2, 3, 4]))),
+        (1, data(DOWN, control_frame(OpCode::Pong, b"p"))),
+        (1, data(UP, close)),
+        (1, data(DOWN, close_frame(CloseCode::NORMAL, ""))),
+        (1, WireEvent::EndOfInput(DOWN)),
+        (1, WireEvent::EndOfInput(UP)),
+        (1, WireEvent::Closed("closed".into())),
+    ];
+    for format in [FileFormat::Pcapng, FileFormat::Jsonl, FileFormat::Har] {
+        let [connection] = &connections(&file(format, &events))[..] else { panic!("{format}") };
+        assert_eq!(connection.traffic, Traffic::Messages);
+        assert_eq!((&connection.defects[..], &connection.refusal), (&[][..], &None), "{format}");
+        assert_eq!(connection.opened.protocol.as_deref(), Some("chat"), "{format}");
+        let request = connection.opened.request.as_deref().unwrap();
+        assert!(request.starts_with("GET /ws?x=1 HTTP/1.1\r\n"), "{format}: {request}");
+        let (up, down) = (Direction::ToServer, Direction::ToClient);
+        let close = |reason: &str| Action::Close { code: Some(1000), reason: reason.to_owned() };
+        let expected = [
+            (up, Action::Message { is_text: true, payload: "hällo".into() }),
+            (down, Action::Message { is_text: false, payload: "abc".into() }),
+            (up, Action::Ping("p".into())),
+            (down, Action::Pong("p".into())),
+            (up, close("bye")),
+            (down, close("")),
+        ];
+        assert_eq!(actions(connection), expected, "{format}");
+    }
+}
+
+#[test]
+fn of_two_recorded_sides_the_clients_is_read() {
+    let opened = Opened {
+        kind: Some(Kind::Tcp),
+        upstream: Some("tcp://192.0.2.9:1".to_owned()),
+        ..Opened::default()
+    };
+    let upstream = Place { side: Side::Upstream, ..UP };
+    let events = [
+        (1, WireEvent::Opened(opened.into())),
+        (1, data(UP, "client")),
+        (1, data(upstream, "upstream")),
+        (1, WireEvent::Closed("closed".into())),
+    ];
+    for format in [FileFormat::Pcapng, FileFormat::Jsonl] {
+        let [connection] = &connections(&file(format, &events))[..] else { panic!("{format}") };
+        let first = &actions(connection)[0];
+        assert_eq!(first, &(Direction::ToServer, Action::Bytes("client".into())), "{format}");
+    }
+}
+
+#[test]
+fn what_is_missing_is_told() {
+    let lost = Lost { events: 2, bytes: 10 };
+    let events = [(1, tcp()), (1, data(UP, "a")), (1, WireEvent::Lost(lost)), (1, data(UP, "b"))];
+    let [connection] = &connections(&file(FileFormat::Jsonl, &events))[..] else { panic!() };
+    assert_eq!(connection.defects, ["10 bytes are missing (in 2 events)"]);
+    let [_, old @ ..] = &file(FileFormat::Pcapng, &[(1, tcp()), (1, data(UP, "a"))])[..] else {
+        panic!()
+    };
+    assert!(!old.is_empty());
+}
+
+#[test]
+fn tls_and_compression_are_refused_in_words() {
+    let hello = b"\x16\x03\x01\x00\x05hello";
+    let events = [(1, tcp()), (1, data(UP, hello)), (1, data(DOWN, hello))];
+    let [connection] = &connections(&file(FileFormat::Pcapng, &events))[..] else { panic!() };
+    assert!(connection.refusal.as_deref().unwrap().starts_with("it is TLS"));
+
+    let extension = "Sec-WebSocket-Extensions: permessage-deflate";
+    let request = format!("GET / HTTP/1.1\r\nUpgrade: websocket\r\n{extension}\r\n\r\n");
+    let response = format!("HTTP/1.1 101 Switching Protocols\r\n{extension}\r\n\r\n");
+    let events = [(1, tcp()), (1, data(UP, request)), (1, data(DOWN, response))];
+    let [connection] = &connections(&file(FileFormat::Pcapng, &events))[..] else { panic!() };
+    let refusal = connection.refusal.as_deref().unwrap();
+    assert!(refusal.contains("permessage-deflate"), "{refusal}");
+}
+
+#[test]
+fn a_file_that_is_cut_anywhere_is_refused_or_ends_between_its_parts() {
+    let events = [(1, tcp()), (1, data(UP, "hello")), (1, data(DOWN, "HELLO"))];
+    let websocket = [(1, websocket()), (1, data(DOWN, control_frame(OpCode::Text, b"hello")))];
+    for (format, events) in [
+        (FileFormat::Pcapng, &events[..]),
+        (FileFormat::Jsonl, &events),
+        (FileFormat::Har, &websocket),
+    ] {
+        let whole = file(format, events);
+        connections(&whole);
+        let mut refused = 0;
+        for length in 0..whole.len() {
+            match read(&whole[..length]) {
+                Ok(recording) => assert!(recording.connections.len() <= 1),
+                Err(error) => {
+                    let error = error.to_string();
+                    assert!(error.starts_with("byte ") && !error.contains('\n'), "{error}");
+                    refused += 1;
+                }
+            }
+        }
+        assert!(refused >= whole.len() - 12, "{format}: {refused} of {}", whole.len());
+    }
+}
+
+#[test]
+fn damage_is_named_with_its_offset() {
+    let pcapng = file(FileFormat::Pcapng, &[(1, tcp()), (1, data(UP, "hello"))]);
+    let block = u32::from_le_bytes(pcapng[4..8].try_into().unwrap()) as usize;
+    let mut damaged = pcapng.clone();
+    damaged[block + 4] = 7;
+    let expected = format!("byte {}: expected the length of a block, found 7", block + 4);
+    let error = |bytes: &[u8]| read(bytes).unwrap_err().to_string();
+    let found = error(&damaged);
+    assert!(found.starts_with(&expected[..expected.len() - 1]), "{found}");
+
+    let line = r#"{"time":1,"connection":1,"event":"opened","kind":"tcp","target":"","peer":null}"#;
+    let found = error(format!("{line}\n{{\"time\":x}}\n").as_bytes());
+    let at = line.len() + 1 + 8;
+    assert!(found.starts_with(&format!("byte {at}: expected an event in JSON")), "{found}");
+    let found = error(format!("{line}\n{{\"time\":1").as_bytes());
+    assert!(found.ends_with("the file ends within a line"), "{found}");
+
+    let found = error(b"{\"time\":1,\"connection\":1,\"event\":\"a\\nb\"}");
+    assert!(found.contains("unknown variant `a\\nb`") && !found.contains('\n'), "{found}");
+
+    assert_eq!(error(b""), "byte 0: the file is empty");
+    for (bytes, words) in [
+        (&b"\x1f\x8b\x08"[..], "found gzip: decompress the file first"),
+        (b"hello", "expected a recording (pcap, pcapng, HAR or JSON Lines)"),
+        (b"{\"log\":{\"entries\":[]}}", "none of the 0 entries of this HAR has WebSocket messages"),
+        (b"{\"log\":{\"entries\":[", "the file ends within the JSON of HAR"),
+        (b"\xd4\xc3\xb2\xa1\x02\0\x04\0", "the file ends within the header of the file"),
+        (b"\xa1\xb2\xc3\xd4\0\x02\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x93", "found link type 147"),
+    ] {
+        let found = error(bytes);
+        assert!(found.contains(words), "{found}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_a_reader_panic(
+        start in 0_usize..5,
+        bytes in proptest::collection::vec(any::<u8>(), 0..200),
+    ) {
+        let starts = [&b"\x0a\x0d\x0d\x0a"[..], b"\xd4\xc3\xb2\xa1", b"{\"log\":", b"{\"time\":", b""];
+        let bytes = [starts[start], &bytes].concat();
+        if let Err(error) = read(&bytes[..]) {
+            prop_assert!(!error.to_string().contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn damage_anywhere_in_a_capture_makes_no_reader_panic(at in 0_usize..2000, with: u8) {
+        let mut bytes = file(FileFormat::Pcapng, &[(1, websocket()), (1, data(UP, b"\x81\x80abcd"))]);
+        let at = at % bytes.len();
+        bytes[at] = with;
+        read(&bytes[..]).ok();
+    }
+}

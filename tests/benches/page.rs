@@ -1,0 +1,133 @@
+//! The page beside a bare `WebSocket` in the same tab: round trips of single messages, and the
+//! throughput of a file. Both take turns, so that whatever else the machine does affects both.
+//!
+//! `cargo bench -p echogate-tests --bench page` (with `--profile dev` for a debug build)
+
+use std::{fs, path::Path};
+
+use echogate_tests::{browser::Page, server::Server};
+use serde_json::{Value, json};
+
+const ECHOGATE: &str = env!("CARGO_BIN_EXE_echogate-under-test");
+
+/// Messages through each.
+const MESSAGES: usize = 200;
+/// The size of the file.
+const FILE: usize = 64 << 20;
+/// Transfers through each.
+const TRANSFERS: usize = 3;
+
+fn main() {
+    // Cargo passes `--bench`; with `--test` benchmarks are only to be built.
+    if std::env::args().any(|argument| argument == "--test") {
+        return;
+    }
+    let server = Server::start(ECHOGATE, &[]);
+    let url = format!("{}/?autoconnect", server.url("http"));
+    let Some(mut page) = Page::open(&url) else { return };
+    page.wait_for_text("#state-headline", "Connected");
+    page.eval(&bare(&server));
+    round_trips(&mut page);
+    throughput(&mut page);
+}
+
+/// Defines `bare.exchange(text)`, the round trip of a message in milliseconds, and
+/// `bare.transfer(size)`, the time of that many bytes and their echo, without a comparison.
+fn bare(server: &Server) -> String {
+    let url = json!(server.ws("/ws"));
+    format!(
+        "new Promise((ready) => {{
+            const socket = new WebSocket({url});
+            socket.binaryType = 'arraybuffer';
+            socket.onopen = ready;
+            const part = new Uint8Array(64 << 10);
+            window.bare = {{
+                exchange: (text) => new Promise((done) => {{
+                    let start;
+                    socket.onmessage = () => done(performance.now() - start);
+                    start = performance.now();
+                    socket.send(text);
+                }}),
+                transfer: (size) => new Promise((done) => {{
+                    const start = performance.now();
+                    let sent = 0, received = 0;
+                    const send = () => {{
+                        while (sent < size && sent - received < 4 << 20) {{
+                            socket.send(part);
+                            sent += part.length;
+                        }}
+                    }};
+                    socket.onmessage = (event) => {{
+                        received += event.data.byteLength;
+                        if (received >= size) done(performance.now() - start);
+                        else send();
+                    }};
+                    send();
+                }}),
+            }};
+        }}).then(() => null)"
+    )
+}
+
+fn round_trips(page: &mut Page) {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    page.download_to(folder.path());
+    let mut of_bare = Vec::new();
+    for n in 1..=MESSAGES {
+        let time = page.eval(&format!("bare.exchange('message {n}')"));
+        of_bare.push(time.as_f64().expect("a time") * 1000.0);
+        page.eval(&format!(
+            "(() => {{
+                const field = document.querySelector('#message');
+                field.value = 'message {n}';
+                field.dispatchEvent(new InputEvent('input', {{ bubbles: true }}));
+                field.form.requestSubmit();
+            }})()"
+        ));
+        page.wait_for_text("#figure-received", &format!("{n} message"));
+        // The page draws its figures until here; the bare socket is not to wait for that.
+        page.eval("new Promise((idle) => requestAnimationFrame(() => setTimeout(idle, 20)))");
+    }
+    page.click("[data-action=export]");
+    let transcript = fs::read_to_string(page.downloaded(folder.path())).expect("a text file");
+    let rows = transcript.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut of_page: Vec<f64> = rows.filter_map(|row| row["round_trip_us"].as_f64()).collect();
+    assert_eq!(of_page.len(), MESSAGES, "the export has each round trip: {transcript}");
+    println!("round trips of {MESSAGES} messages, in µs; the clock has a resolution of 100 µs");
+    println!("{:>12} {:>8} {:>8} {:>8} {:>8}", "", "p50", "p90", "p99", "mean");
+    let bare = summary("bare socket", &mut of_bare);
+    let page = summary("page", &mut of_page);
+    println!("{:>12} {:>8.2} {:>35.2}", "ratio", page.0 / bare.0, page.1 / bare.1);
+}
+
+/// Prints quantiles and the mean; returns the median and the mean.
+fn summary(name: &str, times: &mut [f64]) -> (f64, f64) {
+    times.sort_by(f64::total_cmp);
+    let at = |per_cent: usize| times[(times.len() * per_cent).div_ceil(100) - 1];
+    let mean = times.iter().sum::<f64>() / times.len() as f64;
+    let [p50, p90, p99] = [50, 90, 99].map(at);
+    println!("{name:>12} {p50:>8.0} {p90:>8.0} {p99:>8.0} {mean:>8.0}");
+    (p50, mean)
+}
+
+fn throughput(page: &mut Page) {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let path = folder.path().join("zeros.bin");
+    fs::write(&path, vec![0; FILE]).expect("a file can be written");
+    let (mut of_bare, mut of_page) = (0.0, 0.0);
+    page.click("label[for=mode-file]");
+    page.pick_file("#file", Path::new(&path));
+    for _ in 0..TRANSFERS {
+        let time = page.eval(&format!("bare.transfer({FILE})"));
+        of_bare += time.as_f64().expect("a time");
+        page.eval("window.started = performance.now()");
+        page.click("#file-start");
+        page.wait_for_text("#file-status", "every byte matches");
+        of_page += page.eval("performance.now() - started").as_f64().expect("a time");
+    }
+    let rate = |millis: f64| (FILE * TRANSFERS) as f64 / 1048.576 / millis;
+    println!("echo of {} MiB, {TRANSFERS} times, in MiB/s", FILE >> 20);
+    println!("{:>12} {:>8.1}", "bare socket", rate(of_bare));
+    println!("{:>12} {:>8.1}", "page", rate(of_page));
+    println!("{:>12} {:>8.2}", "ratio", of_bare / of_page);
+}

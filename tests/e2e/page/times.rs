@@ -1,0 +1,182 @@
+//! The worker with the sockets: true times, and files.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    path::PathBuf,
+};
+
+use echogate_tests::{browser::Page, server::Server, upstream::Upstream};
+use tempfile::TempDir;
+
+use super::{choose, connected, count, open, say};
+use crate::ECHOGATE;
+
+/// A file of this size.
+fn file(size: usize) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file.bin");
+    let bytes: Vec<u8> = (0..size).map(|n| (n % 251) as u8).collect();
+    fs::write(&path, bytes).unwrap();
+    (folder, path)
+}
+
+/// Starts sending a file.
+fn send_file(page: &mut Page, path: &std::path::Path) {
+    page.click("label[for=mode-file]");
+    page.pick_file("#file", path);
+    page.wait_for_text("#file-name", "file.bin");
+    page.click("#file-start");
+}
+
+#[test]
+fn a_page_that_is_busy_while_a_reply_arrives_does_not_lengthen_the_round_trip() {
+    let Some((_server, mut page)) = connected() else { return };
+    say(&mut page, "warm");
+    page.wait_for_text("#figure-received", "1 message");
+    page.eval(
+        "(() => {
+            const field = document.querySelector('#message');
+            field.value = 'busy';
+            field.dispatchEvent(new InputEvent('input', { bubbles: true }));
+            field.form.requestSubmit();
+            const end = performance.now() + 1500;
+            while (performance.now() < end);
+        })()",
+    );
+    page.wait_for_text("#figure-received", "2 messages");
+    let latest = page.text("#figure-round-trip");
+    assert!(latest.ends_with(" ms"), "{latest}: the page was busy for 1.5 s");
+}
+
+#[test]
+fn the_parts_of_a_file_are_counted_and_are_no_rows() {
+    let Some((_server, mut page)) = connected() else { return };
+    let (_folder, path) = file(3 << 20);
+    send_file(&mut page, &path);
+    page.wait_for_text("#file-status", "every byte matches");
+    page.wait_for_text("#figure-sent", "48 messages · 3.0 MiB");
+    page.wait_for_text("#figure-received", "3.0 MiB");
+    assert_eq!(count(&mut page, ".message"), 0);
+}
+
+#[test]
+fn a_large_file_takes_no_memory_of_the_page() {
+    let Some((_server, mut page)) = connected() else { return };
+    let memory = "import('/echogate.js').then((it) => it.default())
+        .then((wasm) => wasm.memory.buffer.byteLength)";
+    let before = page.eval(memory).as_u64().unwrap();
+    let (_folder, path) = file(24 << 20);
+    send_file(&mut page, &path);
+    page.wait_for_text("#file-status", "every byte matches");
+    let after = page.eval(memory).as_u64().unwrap();
+    assert!(after < before + (1 << 20), "{before} grew to {after}");
+}
+
+#[test]
+fn an_echo_in_other_pieces_is_compared_and_one_wrong_byte_is_found() {
+    let upstream = Upstream::new();
+    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/pieces", "bytes")]);
+    let Some(mut page) = open(&server, "/?path=pieces&autoconnect") else { return };
+    let mut stream = upstream.accept();
+    page.wait_for_text("#state-headline", "Connected");
+    page.click("label[for=mode-file]");
+    choose(&mut page, "#expect", "1");
+    let size = 300_000;
+    let echo = std::thread::spawn(move || {
+        for wrong in [None, Some(200_001)] {
+            let mut at = 0;
+            while at < size {
+                let mut bytes = [0; 777];
+                let length = stream.read(&mut bytes).unwrap();
+                for byte in &mut bytes[..length] {
+                    *byte ^= u8::from(Some(at) == wrong);
+                    at += 1;
+                }
+                stream.write_all(&bytes[..length]).unwrap();
+            }
+        }
+        stream
+    });
+    let (_folder, path) = file(size);
+    send_file(&mut page, &path);
+    page.wait_for_text("#file-status", "every byte matches");
+    page.click("#file-start");
+    page.wait_for_text("#file-status", "byte 200,001 came back as");
+    drop(echo.join().unwrap());
+}
+
+#[test]
+fn the_echo_of_a_stopped_file_is_no_message_and_does_not_disturb_the_next_file() {
+    let upstream = Upstream::new();
+    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/late", "bytes")]);
+    let Some(mut page) = open(&server, "/?path=late&autoconnect") else { return };
+    let mut stream = upstream.accept();
+    page.wait_for_text("#state-headline", "Connected");
+    page.click("label[for=mode-file]");
+    choose(&mut page, "#expect", "1");
+    let (_folder, path) = file(100_000);
+    send_file(&mut page, &path);
+    let mut first = vec![0; 100_000];
+    stream.read_exact(&mut first).unwrap();
+    page.wait_for_text("#file-start", "Stop");
+    page.click("#file-start");
+    page.wait_for_text("#file-status", "stopped");
+    stream.write_all(&first[..70_000]).unwrap();
+    page.click("#file-start");
+    stream.write_all(&first[70_000..]).unwrap();
+    let mut second = vec![0; 100_000];
+    stream.read_exact(&mut second).unwrap();
+    stream.write_all(&second).unwrap();
+    page.wait_for_text("#file-status", "every byte matches");
+    assert_eq!(count(&mut page, ".message"), 0);
+    stream.write_all(b"a message").unwrap();
+    page.wait_for("document.querySelectorAll('.message').length === 1");
+}
+
+#[test]
+fn a_file_whose_connection_is_lost_says_so() {
+    let upstream = Upstream::new();
+    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/lost", "bytes")]);
+    let Some(mut page) = open(&server, "/?path=lost&autoconnect") else { return };
+    let mut stream = upstream.accept();
+    page.wait_for_text("#state-headline", "Connected");
+    let (_folder, path) = file(8 << 20);
+    page.click("label[for=mode-file]");
+    choose(&mut page, "#expect", "1");
+    send_file(&mut page, &path);
+    stream.read_exact(&mut [0; 1000]).unwrap();
+    drop(stream);
+    page.wait_for_text("#file-status", "connection");
+    page.wait_for("document.querySelector('#state-headline').innerText !== 'Connected'");
+}
+
+#[test]
+fn a_page_that_is_left_closes_its_connections_in_order() {
+    let Some((server, mut page)) = connected() else { return };
+    say(&mut page, "hello");
+    page.wait_for_text("#figure-received", "1 message");
+    page.reload_in_language("en");
+    let line = server.wait_for_log(&["target=\"/ws\""]);
+    assert!(line.contains("1001"), "{line}");
+}
+
+#[test]
+fn a_worker_that_does_not_load_is_named_and_is_loaded_by_the_next_attempt() {
+    let web = tempfile::tempdir().unwrap();
+    let dist = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../web/dist");
+    for file in fs::read_dir(&dist).unwrap().map(Result::unwrap) {
+        if file.file_name() != "sockets.js" {
+            fs::copy(file.path(), web.path().join(file.file_name())).unwrap();
+        }
+    }
+    let root = web.path().to_str().unwrap();
+    let server = Server::start(ECHOGATE, &["--web-root", root]);
+    let Some(mut page) = open(&server, "/") else { return };
+    page.expect_error("404");
+    page.click("#toggle");
+    page.wait_for_text("#state-details", "sockets.js did not load");
+    fs::copy(dist.join("sockets.js"), web.path().join("sockets.js")).unwrap();
+    page.click("#toggle");
+    page.wait_for_text("#state-headline", "Connected");
+}

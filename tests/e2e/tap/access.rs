@@ -1,0 +1,129 @@
+//! Those who may observe; limits; the log and the metrics.
+
+use std::{fs, net::TcpStream};
+
+use echogate_tests::{
+    http::{self, Response, connect, exchange},
+    server::Server,
+    tcp::connect_from,
+    ws::{RawWs, first},
+};
+
+use super::{Observer, id_of};
+use crate::{ECHOGATE, server};
+
+/// The answer to a request for a tap of connection `id`.
+fn asked(mut stream: TcpStream, id: u64, head: &[&str]) -> Response {
+    let request = format!("GET /api/connections/{id}/tap HTTP/1.1");
+    exchange(&mut stream, &[&[&request, "Host: localhost"], head].concat())
+}
+
+/// A client of `upper`, and the identifier of its connection.
+fn client(server: &Server) -> (TcpStream, u64) {
+    let client = connect(server.address("upper"));
+    (client, id_of(server, "upper"))
+}
+
+#[test]
+fn users_of_this_machine_and_the_operator_may_observe_and_nobody_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let token = dir.path().join("token");
+    fs::write(&token, "0123456789abcdef\n").unwrap();
+    let server = Server::start(
+        ECHOGATE,
+        &[
+            "--listen",
+            "chat=tcp://127.0.0.1:0",
+            "--operator-token-file",
+            token.to_str().unwrap(),
+            "--forwarded-from",
+            "127.0.0.2",
+        ],
+    );
+    let (_client, id) = client(&server);
+    let http = || connect(server.address("http"));
+    let proxy = || connect_from([127, 0, 0, 2], server.address("http"));
+    let from = "X-Forwarded-For: 203.0.113.9";
+    let bearer = "Authorization: Bearer 0123456789abcdef";
+    for (stream, head, status, said) in [
+        (http(), &[][..], 200, ""),
+        (proxy(), &["X-Forwarded-For: 127.0.0.1"], 403, "through a proxy"),
+        (proxy(), &[from], 403, "from another machine needs the operators' token"),
+        (proxy(), &[from, bearer], 200, ""),
+        (proxy(), &[from, "Authorization: Bearer 0123456789abcdeF"], 403, "operators' token"),
+        (http(), &[from], 403, "--forwarded-from"),
+        (http(), &["Authorization: Basic 0123456789abcdef"], 403, "expected Bearer"),
+        (http(), &["Origin: https://evil.example", "Sec-Fetch-Site: cross-site"], 403, "origin"),
+    ] {
+        let response = asked(stream, id, head);
+        assert_eq!(response.status, status, "{head:?}: {}", response.text());
+        assert!(response.text().contains(said), "{head:?}: {}", response.text());
+    }
+    server.wait_for_log(&["tap begins", "observer=203.0.113.9:0"]);
+    server.wait_for_log(&["refused", "peer=203.0.113.9:0", "token"]);
+}
+
+#[test]
+fn behind_a_proxy_header_the_client_is_the_one_that_it_names() {
+    let server = Server::start(ECHOGATE, &["--proxy-protocol-from", "127.0.0.2"]);
+    let (_client, id) = client(&server);
+    let mut stream = connect_from([127, 0, 0, 2], server.address("http"));
+    use std::io::Write as _;
+    stream.write_all(b"PROXY TCP4 192.0.2.7 198.51.100.1 50000 443\r\n").unwrap();
+    assert_eq!(asked(stream, id, &[]).status, 403);
+}
+
+#[test]
+fn unknown_connections_and_sides_and_disabled_taps_are_refused_in_words() {
+    let server = server();
+    let (_client, id) = client(&server);
+    for (path, status, said) in [
+        ("12345/tap", 404, "no open connection has the ID 12345"),
+        ("x/tap", 404, "no open connection has the ID x"),
+        (&*format!("{id}/tap?side=left"), 400, "expected side=client, side=upstream or side=both"),
+    ] {
+        let response = http::get(server.address("http"), &format!("/api/connections/{path}"));
+        assert_eq!(response.status, status);
+        assert!(response.text().contains(said), "{}", response.text());
+    }
+    let server = Server::start(ECHOGATE, &["--no-tap"]);
+    let (_client, id) = client(&server);
+    let response = asked(connect(server.address("http")), id, &[]);
+    assert_eq!((response.status, &*response.text()), (403, "taps are disabled (--no-tap)\n"));
+    let server = Server::start(ECHOGATE, &["--no-api"]);
+    assert_eq!(asked(connect(server.address("http")), 1, &[]).status, 404);
+}
+
+#[test]
+fn the_connection_of_an_operator_is_observed_by_operators_only() {
+    let server = server();
+    let token = server.printed("operator   token ").unwrap();
+    let mut operator = RawWs::connect(&server, "/ws/operator");
+    operator.send_frame(first::TEXT, format!(r#"{{"type":"token","token":"{token}"}}"#).as_bytes());
+    let id = id_of(&server, "/ws/operator");
+    let refused = asked(connect(server.address("http")), id, &[]);
+    assert_eq!(refused.status, 403, "{}", refused.text());
+    let bearer = format!("Authorization: Bearer {token}");
+    assert_eq!(asked(connect(server.address("http")), id, &[&bearer]).status, 200);
+}
+
+#[test]
+fn observers_are_limited_and_counted_until_they_leave() {
+    let server = server();
+    let clients: Vec<_> = (0..9).map(|_| connect(server.address("upper"))).collect();
+    let all = server.wait_for_connections(|all| all.len() == clients.len());
+    let ids: Vec<_> = all.iter().map(|one| one["id"].as_u64().unwrap()).collect();
+    let mut observers: Vec<_> = (0..8).map(|_| Observer::new(&server, ids[0], "both")).collect();
+    let refused = asked(connect(server.address("http")), ids[0], &[]);
+    assert_eq!(refused.status, 503);
+    assert!(refused.text().contains("8 observers"), "{}", refused.text());
+    for id in &ids[1..8] {
+        observers.extend((0..8).map(|_| Observer::new(&server, *id, "both")));
+    }
+    assert_eq!(server.metric("echogate_taps"), 64);
+    let refused = asked(connect(server.address("http")), ids[8], &[]);
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("5")));
+    drop(observers);
+    server.wait_for_metric("echogate_taps", |taps| taps == 0);
+    Observer::new(&server, ids[8], "both").opened();
+}

@@ -1,0 +1,227 @@
+// The page's WebSockets, in a worker: the page's drawing delays neither sockets nor time stamps.
+//
+// The page posts commands, [name, socket, ...arguments]; the worker posts lists of events,
+// [socket, name, time, ...values]. A list is followed by the next one after the page's "next":
+// events of a busy page arrive in fewer and longer lists.
+
+const PART = 64 << 10; // Bytes of a file in one message.
+const READ = 1 << 20; // Bytes of a file that are read at once.
+const WINDOW = 4 << 20; // The most bytes of a file that are sent and not back, or not sent yet.
+const PROGRESS = 100; // Milliseconds between two reports of a file's progress.
+const LIST = 500; // The most events in one list: between two lists the page may draw.
+
+const sockets = new Map(); // WebSockets by number.
+const files = new Map(); // Files being sent, by the number of their socket.
+const events = [];
+let pageIsReady = true;
+
+const now = () => performance.timeOrigin + performance.now();
+
+function flush() {
+  const list = events.splice(0, LIST);
+  pageIsReady = list.length === 0;
+  if (pageIsReady) return;
+  const payloads = list.map((event) => event[3]).filter((value) => value instanceof ArrayBuffer);
+  postMessage(list, payloads);
+}
+
+function report(event) {
+  events.push(event);
+  if (pageIsReady) flush();
+}
+
+const commands = {
+  next: flush,
+  open(id, url, protocols) {
+    let socket;
+    try {
+      socket = new WebSocket(url, protocols);
+    } catch (error) {
+      return report([id, "rejected", now(), error.message]);
+    }
+    sockets.set(id, socket);
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () => report([id, "opened", now(), socket.protocol]);
+    socket.onmessage = (event) => {
+      const at = now();
+      const { data } = event;
+      if (!files.get(id)?.takes(data, at)) report([id, "received", at, data]);
+    };
+    // No listener for `error`: it carries no detail, and `close` always follows.
+    socket.onclose = ({ code, reason, wasClean }) => {
+      const at = now();
+      files.get(id)?.finish("lost", at);
+      report([id, "ended", at, code, reason, wasClean]);
+    };
+  },
+  send(id, data) {
+    const socket = sockets.get(id);
+    if (socket?.readyState !== WebSocket.OPEN) return;
+    const at = now();
+    socket.send(data);
+    report([id, "sent", at, socket.bufferedAmount]);
+  },
+  poll(id) {
+    report([id, "buffered", now(), sockets.get(id)?.bufferedAmount ?? 0]);
+  },
+  close(id, code, reason) {
+    sockets.get(id)?.close(code, reason);
+  },
+  drop(id) {
+    const socket = sockets.get(id);
+    if (!socket) return;
+    files.get(id)?.finish("lost", now());
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.close(1000);
+    sockets.delete(id);
+  },
+  file(id, file, reply) {
+    const before = files.get(id);
+    before?.finish("stopped", now());
+    files.set(id, new Transfer(id, file, reply, before?.expected));
+    files.get(id).run();
+  },
+  stop(id) {
+    files.get(id)?.finish("stopped", now());
+  },
+};
+
+// A file that is sent in parts. Its echo is a stream, whose message boundaries do not matter.
+class Transfer {
+  sent = 0;
+  sentMessages = 0;
+  received = 0;
+  receivedMessages = 0;
+  verified = 0;
+  // Parts that are expected back; `verified` is negative while some of a stopped file are.
+  expected = [];
+  reported = now();
+  counts = [0, 0, 0, 0];
+  wake = () => {};
+
+  // The reply is "upper", "same" or "anything".
+  constructor(id, file, reply, expected = []) {
+    Object.assign(this, { id, file, reply, socket: sockets.get(id) });
+    this.compares = reply !== "anything";
+    if (this.compares) this.expected = expected;
+    for (const { bytes } of this.expected) this.verified -= bytes.length;
+  }
+
+  async run() {
+    const { file, socket } = this;
+    for (let start = 0; start < file.size; start += READ) {
+      let block;
+      try {
+        block = new Uint8Array(await file.slice(start, start + READ).arrayBuffer());
+      } catch {
+        return this.finish("unreadable", now());
+      }
+      for (let at = 0; at < block.length; at += PART) {
+        const part = block.subarray(at, at + PART);
+        while (!this.end && this.inFlight() + part.length > WINDOW) await this.change();
+        if (this.end) return;
+        if (socket?.readyState !== WebSocket.OPEN) return this.finish("lost", now());
+        if (this.compares) this.expected.push({ bytes: part, upper: this.reply === "upper" });
+        socket.send(part);
+        this.sent += part.length;
+        this.sentMessages++;
+        this.progress(now());
+      }
+    }
+    while (!this.compares && !this.end && socket.bufferedAmount > 0) await this.change();
+    if (!this.compares || file.size === 0) this.finish("done", now());
+  }
+
+  inFlight() {
+    const unsent = this.socket.bufferedAmount;
+    return this.compares ? Math.max(this.sent - this.verified, unsent) : unsent;
+  }
+
+  // Waits for a message, or a moment.
+  change() {
+    return new Promise((done) => {
+      this.wake = done;
+      setTimeout(done, 10);
+    });
+  }
+
+  // Compares a received message; returns whether the page need not see it.
+  takes(data, at) {
+    if (!this.compares || data.byteLength === 0) return false;
+    const bytes = typeof data === "string" ? new TextEncoder().encode(data) : new Uint8Array(data);
+    let compared = 0;
+    while (compared < bytes.length && this.expected.length > 0) {
+      const part = this.expected[0];
+      const length = Math.min(part.bytes.length, bytes.length - compared);
+      for (let n = 0; n < length; n++) {
+        let expected = part.bytes[n];
+        if (part.upper && expected >= 97 && expected <= 122) expected -= 32;
+        const found = bytes[compared + n];
+        if (found !== expected) {
+          this.finish("mismatch", at, this.verified + n, expected, found);
+          this.forget();
+          return false;
+        }
+      }
+      compared += length;
+      this.verified += length;
+      part.bytes = part.bytes.subarray(length);
+      if (part.bytes.length === 0) this.expected.shift();
+    }
+    if (this.end && this.expected.length === 0) this.forget();
+    // Bytes beyond those sent belong to another exchange.
+    if (compared < bytes.length) return false;
+    this.received += bytes.length;
+    this.receivedMessages++;
+    if (this.verified === this.file.size) this.finish("done", at);
+    else this.progress(at);
+    this.wake();
+    return true;
+  }
+
+  progress(at, end = "", ...details) {
+    const wait = this.reported + PROGRESS - at;
+    if (!end && wait > 0) {
+      this.timer ??= setTimeout(() => {
+        this.timer = undefined;
+        this.progress(now());
+      }, wait);
+      return;
+    }
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    this.reported = at;
+    const counts = [this.sent, this.sentMessages, this.received, this.receivedMessages];
+    const growth = counts.map((count, n) => count - this.counts[n]);
+    this.counts = counts;
+    report([this.id, "file", at, ...growth, Math.max(this.verified, 0), end, ...details]);
+  }
+
+  // The echo of a file that was stopped is still on its way, and is no message of the page's.
+  finish(end, at, ...details) {
+    if (this.end) return;
+    this.end = end;
+    if (end !== "stopped" || this.expected.length === 0) this.forget();
+    this.progress(at, end, ...details);
+    this.wake();
+  }
+
+  forget() {
+    this.expected = [];
+    if (files.get(this.id) === this) files.delete(this.id);
+  }
+}
+
+onmessage = ({ data: [name, ...values] }) => commands[name](...values);
+
+// The resolution of the clock: the time between two of its steps.
+function tick() {
+  const start = now();
+  for (;;) {
+    const at = now();
+    if (at > start) return at;
+  }
+}
+const start = tick();
+const end = tick();
+report([0, "clock", end, end - start]);
