@@ -126,7 +126,10 @@ fn every_message_is_answered_over_tcp_and_through_the_gateway() {
         ] {
             let results = results(&[&[url], load].concat());
             if url.starts_with("ws") {
-                assert_eq!(results["frames_per_message"], 1.0, "{load:?}: {results}");
+                // A long reply may come in fragments.
+                let frames = results["frames_per_message"].as_f64().unwrap();
+                let is_long = results["size"].as_u64().unwrap() >= 16_384;
+                assert!(frames >= 1.0 && (is_long || frames <= 1.0), "{load:?}: {results}");
             }
         }
     }
