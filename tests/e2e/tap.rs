@@ -1,6 +1,6 @@
 //! Taps: what passes on a live connection, as `/api/connections/ID/tap` reports it.
 //!
-//! - `access`: those who may observe, limits, the log, metrics
+//! - `access`: access, limits, the log, metrics
 //! - `command`: `echogate tap`
 //! - `relays`: forwards, WebSocket servers as upstreams, datagrams
 //! - `load`: observers that are slow, and many connections

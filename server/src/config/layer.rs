@@ -193,8 +193,8 @@ pub(crate) struct ConfigLayer {
     #[arg(long)]
     pub(super) no_api: bool,
 
-    /// Nobody may see what passes on a connection (/api/connections/ID/tap, echogate tap): without
-    /// this, users of this machine and the operator may
+    /// Disable taps (/api/connections/ID/tap, echogate tap), by which users of this machine and the
+    /// operators see what passes on a connection
     #[arg(long)]
     pub(super) no_tap: bool,
 

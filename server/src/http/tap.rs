@@ -1,5 +1,5 @@
-//! `/api/connections/ID/tap`: what passes on a live connection, as server-sent events. Those who may
-//! observe are in access.rs.
+//! `/api/connections/ID/tap`: what passes on a live connection, as server-sent events. The rules of
+//! access are in access.rs.
 
 mod access;
 
@@ -28,7 +28,7 @@ use crate::{
             share::Share,
         },
         registry::{Entry, Peer},
-        tap::{Attach, Sides, Sink, SinkLimits},
+        tap::{Attach, Sides, Sink},
     },
     context::ServerContext,
     gateway::Client,
@@ -40,8 +40,8 @@ use crate::{
     text::escape::escape,
 };
 
-/// The events that wait for one observer.
-const LIMITS: SinkLimits = SinkLimits { bytes: 1 << 20 };
+/// The bytes of the events that wait for one observer at most.
+const MAX_QUEUE: usize = 1 << 20;
 
 /// The bytes that are decoded at once, which bounds the number of frames in memory.
 const PIECE: usize = 16 * 1024;
@@ -85,17 +85,14 @@ pub(super) async fn tap(
 /// The refusal of an observer that has access.
 enum Refused {
     NoConnection,
-    TooMany(&'static str),
+    TooMany(String),
 }
 
 impl From<Attach> for Refused {
     fn from(refused: Attach) -> Refused {
         match refused {
             Attach::Ended => Refused::NoConnection,
-            Attach::TooMany => Refused::TooMany("the connection has 8 observers already\n"),
-            Attach::NoRoom => {
-                Refused::TooMany("16 MiB of events wait for the observers of connections\n")
-            }
+            Attach::TooMany | Attach::NoRoom => Refused::TooMany(format!("{refused}\n")),
         }
     }
 }
@@ -154,9 +151,9 @@ impl Observer {
             (connection_permit, context.taps.take(peer.ip()))
         else {
             let reason = "too many observers of connections (64, and 16 of one address)\n";
-            return Err(Refused::TooMany(reason));
+            return Err(Refused::TooMany(reason.to_owned()));
         };
-        let sink = Sink::new(LIMITS, context.tap_budget.clone());
+        let sink = Sink::new(MAX_QUEUE, context.tap_budget.clone());
         entry.attach(&sink, sides, |opened| Opened {
             upstream: access::upstream(context, &opened.target),
             ..opened

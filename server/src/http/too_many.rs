@@ -8,7 +8,7 @@ use axum::{
 use crate::{connections::counters::Refusal, context::ServerContext};
 
 /// Answers 503: a limit on clients of this kind is reached.
-pub(super) fn too_many(context: &ServerContext, reason: &'static str) -> Response {
+pub(super) fn too_many(context: &ServerContext, reason: impl IntoResponse) -> Response {
     context.counters.refused(Refusal::MaxHttp);
     (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "5")], reason).into_response()
 }

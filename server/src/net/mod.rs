@@ -3,8 +3,8 @@
 //! - [`listener`], [`datagram_socket`]: bound sockets of every family; [`connected_datagrams`]:
 //!   connected datagram sockets; [`datagram_upstream`]: one of them as an upstream; `packet_info`:
 //!   the local address of a datagram; [`socket_file`]: the files of Unix sockets; [`own_sockets`]: this server's datagram sockets
-//! - [`stream`]: byte streams of clients and upstreams; [`tapped`]: what observers see; [`tls`]; [`length_prefix`]: the records of a
-//!   byte stream
+//! - [`stream`]: byte streams of clients and upstreams; [`tapped`]: transports whose bytes observers
+//!   see; [`tls`]; [`length_prefix`]: the records of a byte stream
 //! - [`resolve`]: host names to addresses; [`happy_eyeballs`]: a TCP connection to one of a
 //!   host's addresses; [`proxy`]: one through a proxy
 //! - [`hairpin`]: connections of the gateway to this server's own listeners

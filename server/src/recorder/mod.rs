@@ -21,7 +21,7 @@ use tokio::time::timeout;
 
 use self::thread::RecorderThread;
 pub(crate) use self::writer::RecorderSettings;
-use crate::connections::tap::{Budget, Sink, SinkLimits};
+use crate::connections::tap::{Budget, Sink};
 
 /// The most bytes of events that wait to be written.
 const MAX_QUEUE: usize = 32 << 20;
@@ -67,7 +67,7 @@ impl Recorder {
             }
             (Some(settings), _) => {
                 let Inner { budget, recorded, .. } = &*self.0;
-                let queue = Sink::new(SinkLimits { bytes: MAX_QUEUE }, budget.clone());
+                let queue = Sink::new(MAX_QUEUE, budget.clone());
                 let started = RecorderThread::start(settings.clone(), queue, recorded.clone())?;
                 *thread = Some(started);
             }

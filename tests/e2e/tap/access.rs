@@ -1,4 +1,4 @@
-//! Those who may observe; limits; the log and the metrics.
+//! Access to taps, their limits, the log and the metrics.
 
 use std::{fs, net::TcpStream};
 
@@ -96,7 +96,9 @@ fn unknown_connections_and_sides_and_disabled_taps_are_refused_in_words() {
 
 #[test]
 fn the_connection_of_an_operator_is_observed_by_operators_only() {
-    let server = server();
+    let route = ["--route", "/ws/operator=service:operator"];
+    let forward = ["--forward", "127.0.0.1:0=service:operator"];
+    let server = Server::start(ECHOGATE, &[route, forward].concat());
     let token = server.printed("operator   token ").unwrap();
     let mut operator = RawWs::connect(&server, "/ws/operator");
     operator.send_frame(first::TEXT, format!(r#"{{"type":"token","token":"{token}"}}"#).as_bytes());
@@ -105,6 +107,9 @@ fn the_connection_of_an_operator_is_observed_by_operators_only() {
     assert_eq!(refused.status, 403, "{}", refused.text());
     let bearer = format!("Authorization: Bearer {token}");
     assert_eq!(asked(connect(server.address("http")), id, &[&bearer]).status, 200);
+    let _forwarded = connect(server.address("forward"));
+    let id = id_of(&server, "service:operator");
+    assert_eq!(asked(connect(server.address("http")), id, &[]).status, 403);
 }
 
 #[test]

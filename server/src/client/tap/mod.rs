@@ -39,8 +39,9 @@ pub(crate) struct Args {
     any: bool,
 
     /// The side of the connection to show
-    #[arg(long, value_enum, default_value_t = Side::Both, value_name = "SIDE")]
-    side: Side,
+    #[arg(long, value_name = "SIDE", default_value = "both")]
+    #[arg(value_parser = ["client", "upstream", "both"])]
+    side: String,
 
     /// Show payload in hexadecimal
     #[arg(long, conflicts_with = "json")]
@@ -71,17 +72,6 @@ Examples:
   echogate tap unix:///run/echogate.sock 7 --json
   echogate tap https://gate.example 7 --token TOKEN";
 
-/// The sides of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Side {
-    /// The client's side
-    Client,
-    /// The upstream's side
-    Upstream,
-    /// Both sides
-    Both,
-}
-
 /// The address of a server where none is given.
 const DEFAULT: &str = "http://127.0.0.1:8080";
 
@@ -106,8 +96,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Error> {
             }
         }
     };
-    let side = format!("{:?}", args.side).to_lowercase();
-    let path = format!("api/connections/{id}/tap?side={side}");
+    let path = format!("api/connections/{id}/tap?side={}", args.side);
     let mut events = api.events(&path).await.map_err(failed)?;
     let format = match (args.json, args.hex) {
         (true, _) => Format::Json,

@@ -2,7 +2,6 @@
 
 use std::{
     env,
-    fmt::Write,
     io::{self, IsTerminal},
 };
 
@@ -116,15 +115,13 @@ fn opened_line(opened: &Opened) -> String {
     let peer = opened.peer.as_deref().unwrap_or("an unknown client");
     let mut line = format!("{} to {}", escape::escape(peer), escape::escape(&opened.target));
     if let Some(kind) = opened.kind {
-        write!(line, ", {kind}").expect("writing to a String cannot fail");
+        line.extend([", ", kind.name()]);
     }
     if let Some(upstream) = &opened.upstream {
-        write!(line, ", upstream {}", escape::escape(upstream))
-            .expect("writing to a String cannot fail");
+        line.extend([", upstream ", &escape::escape(upstream)]);
     }
     if opened.bytes_before > 0 {
-        write!(line, "; {} passed before", bytes(opened.bytes_before))
-            .expect("writing to a String cannot fail");
+        line.extend(["; ", &bytes(opened.bytes_before), " passed before"]);
     }
     line
 }
@@ -141,7 +138,7 @@ fn data_line(data: &Data, len: usize) -> String {
     let mut line = kind.to_owned();
     if let Some(Frame { fin, rsv, opcode, length, offset, .. }) = data.frame {
         if data.kind == DataKind::Unknown {
-            write!(line, " (opcode {opcode:#x})").expect("writing to a String cannot fail");
+            line += &format!(" (opcode {opcode:#x})");
         }
         for (is_set, name) in
             [(fin, "FIN"), (rsv & 4 != 0, "RSV1"), (rsv & 2 != 0, "RSV2"), (rsv & 1 != 0, "RSV3")]
@@ -177,8 +174,7 @@ fn hex_lines(lines: &mut String, payload: &[u8]) {
             _ => '.',
         });
         let (at, shown) = (number * HEX_LINE, shown.collect::<String>());
-        writeln!(lines, "  {at:08x}  {:47}  |{shown}|", hex::encode(line))
-            .expect("writing to a String cannot fail");
+        lines.push_str(&format!("  {at:08x}  {:47}  |{shown}|\n", hex::encode(line)));
     }
 }
 

@@ -16,7 +16,7 @@ mod tests;
 pub(crate) use self::{
     history::Histories,
     observers::{Attach, Observers},
-    sink::{Budget, Sink, SinkLimits},
+    sink::{Budget, Sink},
 };
 
 use echogate_proto::recording::{Direction, Place, Side};

@@ -30,7 +30,7 @@ pub(crate) enum Attach {
     #[error("the connection has {MAX_SINKS} observers already")]
     TooMany,
     /// The queue of the observer is full.
-    #[error("too many events wait to be sent")]
+    #[error("too many events wait for the observers of connections: one of them does not read")]
     NoRoom,
 }
 

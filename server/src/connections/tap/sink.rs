@@ -15,13 +15,6 @@ use echogate_proto::recording::Lost;
 
 use crate::recording::wire::{self, WireEvent, WireRecord};
 
-/// The limits of a queue. Each event counts as its bytes and [`OVERHEAD`].
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SinkLimits {
-    /// The maximum number of bytes.
-    pub(crate) bytes: usize,
-}
-
 /// The bytes for which an event counts besides its payload: about those of its record.
 const OVERHEAD: usize = 96;
 
@@ -60,7 +53,8 @@ pub(crate) struct Sink(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     queue: Mutex<Queue>,
-    limits: SinkLimits,
+    /// The maximum number of bytes.
+    max: usize,
     budget: Arc<Budget>,
 }
 
@@ -68,7 +62,7 @@ struct Inner {
 struct Queue {
     records: VecDeque<(WireRecord, usize)>,
     bytes: usize,
-    /// What each connection has lost since its last event in the queue.
+    /// The losses of each connection since its last event in the queue.
     lost: BTreeMap<u64, Lost>,
     /// The task that waits for an event.
     waker: Option<Waker>,
@@ -76,8 +70,9 @@ struct Queue {
 }
 
 impl Sink {
-    pub(crate) fn new(limits: SinkLimits, budget: Arc<Budget>) -> Sink {
-        Sink(Arc::new(Inner { queue: Mutex::default(), limits, budget }))
+    /// A queue of at most `max` bytes. Each event counts as its payload and [`OVERHEAD`].
+    pub(crate) fn new(max: usize, budget: Arc<Budget>) -> Sink {
+        Sink(Arc::new(Inner { queue: Mutex::default(), max, budget }))
     }
 
     /// Waits for the next event.
@@ -128,23 +123,18 @@ impl Sink {
     /// Whether there is room for an event with `bytes` of payload.
     pub(super) fn has_room(&self, bytes: usize) -> bool {
         let queue = self.queue();
-        !queue.is_closed && queue.bytes + bytes + OVERHEAD <= self.0.limits.bytes
+        !queue.is_closed && queue.bytes + bytes + OVERHEAD <= self.0.max
     }
 
     /// Queues an event with `bytes` of payload if there is room; otherwise it is lost.
     pub(super) fn push(&self, record: WireRecord, bytes: usize) -> bool {
         let mut queue = self.queue();
         let size = bytes + OVERHEAD;
-        let has_room = !queue.is_closed
-            && queue.bytes + size <= self.0.limits.bytes
-            && self.0.budget.take(size);
+        let has_room =
+            !queue.is_closed && queue.bytes + size <= self.0.max && self.0.budget.take(size);
         if !has_room {
             self.lose_in(queue, record.connection, bytes);
             return false;
-        }
-        if let Some(lost) = queue.lost.remove(&record.connection) {
-            let event = WireEvent::Lost(lost);
-            queue.records.push_back((WireRecord { event, ..record }, 0));
         }
         queue.put(record, size);
         wake(queue);
@@ -156,10 +146,6 @@ impl Sink {
         let mut queue = self.queue();
         if queue.is_closed {
             return;
-        }
-        if let Some(lost) = queue.lost.remove(&record.connection) {
-            let event = WireEvent::Lost(lost);
-            queue.records.push_back((WireRecord { event, ..record }, 0));
         }
         queue.put(record, 0);
         wake(queue);
@@ -196,7 +182,12 @@ fn wake(mut queue: MutexGuard<'_, Queue>) {
 }
 
 impl Queue {
+    /// Queues an event, behind the number of those that its connection has lost.
     fn put(&mut self, record: WireRecord, size: usize) {
+        if let Some(lost) = self.lost.remove(&record.connection) {
+            let event = WireEvent::Lost(lost);
+            self.records.push_back((WireRecord { event, ..record }, 0));
+        }
         self.bytes += size;
         self.records.push_back((record, size));
     }
@@ -242,7 +233,7 @@ mod tests {
     #[test]
     fn a_full_queue_loses_events_and_says_how_many_before_the_next_and_at_its_end() {
         let budget = Arc::new(Budget::new(10_000));
-        let sink = Sink::new(SinkLimits { bytes: 1000 }, budget.clone());
+        let sink = Sink::new(1000, budget.clone());
         assert!(sink.push(record(1, 800), 800));
         assert!(!sink.push(record(1, 100), 100));
         assert!(!sink.push(record(2, 50), 50));
@@ -277,7 +268,7 @@ mod tests {
     #[test]
     fn queues_share_their_budget() {
         let budget = Arc::new(Budget::new(1000));
-        let [one, other] = [(); 2].map(|()| Sink::new(SinkLimits { bytes: 800 }, budget.clone()));
+        let [one, other] = [(); 2].map(|()| Sink::new(800, budget.clone()));
         assert!(one.push(record(1, 600), 600));
         assert!(!other.push(record(1, 600), 600));
         assert!(other.push(record(1, 100), 100));

@@ -14,7 +14,7 @@ use echogate_proto::{
 use futures_util::FutureExt as _;
 use proptest::prelude::*;
 
-use super::{Attach, Budget, Sides, Sink, SinkLimits, output};
+use super::{Attach, Budget, Sides, Sink, output};
 use crate::{
     connections::registry::{ConnectionInfo, Entry, Peer, Registry, RegistryGuard},
     recording::decode::RecordDecoder,
@@ -28,7 +28,7 @@ fn enter(registry: &Registry, kind: Kind) -> RegistryGuard {
 }
 
 fn sink(bytes: usize) -> Sink {
-    Sink::new(SinkLimits { bytes }, Arc::new(Budget::new(1 << 20)))
+    Sink::new(bytes, Arc::new(Budget::new(1 << 20)))
 }
 
 /// The events that wait in a queue, with their frames.

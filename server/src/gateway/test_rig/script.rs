@@ -1,4 +1,4 @@
-//! What a peer sends in a differential test, by tungstenite.
+//! The script of a peer in a differential test, written by tungstenite.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Those who may observe connections.
+//! Access to taps: this machine, or the operators' token.
 
 use axum::http::{HeaderMap, header};
 
@@ -53,14 +53,13 @@ pub(super) fn check(
 
 /// Whether the operators' token passes on a connection.
 fn is_private(context: &ServerContext, entry: &Entry) -> bool {
-    const OPERATOR: &str = "operator";
-    let leads_there =
-        |upstream: &str| upstream.strip_prefix("service:").is_some_and(|name| name == OPERATOR);
-    entry.target() == OPERATOR
-        || upstream(context, entry.target()).is_some_and(|url| leads_there(&url))
+    // The target of a forward is the URL of its upstream.
+    let upstream = upstream(context, entry.target());
+    entry.target() == "operator"
+        || upstream.as_deref().unwrap_or(entry.target()) == "service:operator"
 }
 
-/// The upstream of a route or a forward under the current configuration.
+/// The upstream of a route under the current configuration.
 pub(super) fn upstream(context: &ServerContext, target: &str) -> Option<String> {
     let routes = &context.endpoints.routes;
     routes.iter().find(|route| *route.path == *target).map(|route| route.upstream.clone())
