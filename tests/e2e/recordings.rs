@@ -112,7 +112,7 @@ fn summary(event: &Value) -> String {
         .join(" ")
 }
 
-/// What passed on the connections to `target`.
+/// The events of the connections to `target`.
 fn of_target(events: &[Value], target: &str) -> Vec<String> {
     let opened = events.iter().filter(|event| event["target"] == target);
     let ids: Vec<_> = opened.map(|event| &event["connection"]).collect();

@@ -159,8 +159,8 @@ impl Drop for RecordedConnection {
     }
 }
 
-/// What the client sends.
+/// The place of the bytes that the client sends.
 pub(super) const TO_SERVER: Place = Place { side: Side::Client, direction: Direction::ToServer };
 
-/// What it receives.
+/// The place of the bytes that the client receives.
 pub(super) const TO_CLIENT: Place = Place { side: Side::Client, direction: Direction::ToClient };

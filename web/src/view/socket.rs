@@ -50,7 +50,7 @@ thread_local! {
 enum WorkerState {
     /// Its script is being loaded. Commands wait for it.
     Loading,
-    /// It runs, and its clock has this resolution.
+    /// The script runs. The worker's clock has this resolution.
     Running(Millis),
     /// Its script did not load.
     Failed,

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::recording::model::{Action, RecordedConnection, Traffic};
 
-/// What one end has sent.
+/// The payload of one direction.
 #[derive(Debug)]
 pub(super) enum Content<'a> {
     /// A stream, however it was cut.

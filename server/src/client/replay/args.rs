@@ -129,7 +129,7 @@ impl FromStr for Speed {
     }
 }
 
-/// How the times of a recording are kept.
+/// The times at which messages are sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Timing {
     Recorded(f64),

@@ -22,7 +22,7 @@ use crate::recording::{
     wire::{WireEvent, WireRecord, now},
 };
 
-/// What has passed on a connection.
+/// A connection that is played, with its events so far.
 #[derive(Debug)]
 pub(super) struct Live {
     number: u64,
@@ -30,7 +30,7 @@ pub(super) struct Live {
     own: Direction,
     traffic: Traffic,
     records: RefCell<Vec<WireRecord>>,
-    /// What the peer has sent.
+    /// The progress of the peer.
     progress: Cell<Progress>,
     /// Whether the connection has ended: nothing more will come.
     has_ended: Cell<bool>,
@@ -79,7 +79,7 @@ impl Live {
         self.traffic
     }
 
-    /// What the peer has sent.
+    /// The progress of the peer.
     pub(super) fn progress(&self) -> Progress {
         self.progress.get()
     }
@@ -88,17 +88,17 @@ impl Live {
         self.has_ended.get()
     }
 
-    /// Notes what was sent.
+    /// Records bytes that were sent.
     pub(super) fn sent(&self, bytes: Bytes) {
         self.add(self.payload(self.own, bytes));
     }
 
-    /// Notes the end of the own direction.
+    /// Records the end of the own direction.
     pub(super) fn ended(&self, is_reset: bool) {
         self.add(end(self.own, is_reset));
     }
 
-    /// Notes what the peer has sent.
+    /// Records bytes of the peer.
     pub(super) fn received(&self, bytes: Bytes) {
         let mut progress = self.progress.get();
         match self.traffic {

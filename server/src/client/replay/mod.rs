@@ -165,7 +165,7 @@ async fn play(
     Played { records: live.take(), result }
 }
 
-/// What a recording of a connection to `target` has of the opening handshake.
+/// The opening handshake of a connection to `target`, as a recording describes it.
 fn handshake(target: &Result<Target, String>) -> Opened {
     let Ok(Target::WebSocket(upgrade)) = target else { return Opened::default() };
     let protocol = upgrade.headers.get(SEC_WEBSOCKET_PROTOCOL).and_then(|name| name.to_str().ok());

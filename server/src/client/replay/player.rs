@@ -41,10 +41,10 @@ pub(super) enum Pace {
     ByPeer,
 }
 
-/// How the steps of a script have ended the own direction.
+/// The end of the own direction by the steps of a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ending {
-    /// Not at all.
+    /// No step has ended it.
     Open,
     /// By a Close, or an end of the stream.
     Ended,

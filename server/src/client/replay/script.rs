@@ -14,7 +14,7 @@ use crate::recording::model::{Action, RecordedConnection};
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Script {
     pub(super) steps: Vec<Step>,
-    /// What the other end sends in all.
+    /// The progress of the other end at the end of the recording.
     pub(super) total: Progress,
     /// The bytes in it at most, with the headers of frames.
     pub(super) total_bytes: u64,
@@ -27,12 +27,12 @@ pub(super) struct Script {
 pub(super) struct Step {
     /// The time since the beginning of the connection.
     pub(super) at: Duration,
-    /// What the other end had sent before.
+    /// The progress of the other end before this step.
     pub(super) after: Progress,
     pub(super) action: Action,
 }
 
-/// How much an end has sent.
+/// The amount that an end has sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Progress {
     /// Bytes of a stream, messages or datagrams.

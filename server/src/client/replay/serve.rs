@@ -272,7 +272,7 @@ fn check(args: &TargetArgs, endpoint: &Endpoint) -> Result<(), String> {
     Ok(())
 }
 
-/// Where to listen, and the path of WebSocket clients.
+/// The address to listen on, and the path of WebSocket clients.
 fn listen_address(address: &Address) -> Result<(ListenAddr, String), String> {
     let path = |path: &_| SocketPath { path: Clone::clone(path), mode: None };
     Ok(match address {

@@ -1,12 +1,14 @@
 //! A connection as the modes use it, over any transport: a sender and a receiver.
 //!
 //! - `stream`: byte streams (TCP, TLS, Unix sockets)
-//! - `websocket`: WebSocket messages; `handshake`: the opening handshake before them; `trace`: both
-//!   for `--verbose`; `recorded`: all of it for `--record`
+//! - `websocket`: WebSocket messages; `handshake`: the opening handshake before them
+//! - `observed`: a stream with an observer; `trace`: the observer for `--verbose`; `recorded`: that for
+//!   `--record`
 //! - `datagram`: UDP and Unix datagrams; `send_window`: the limit of unanswered datagrams
 
 mod datagram;
 pub(super) mod handshake;
+mod observed;
 mod recorded;
 mod send_window;
 pub(super) mod stream;
@@ -27,9 +29,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 pub(super) use self::websocket::MessageFormat;
 use self::{
     datagram::{DatagramReceiver, DatagramSender},
-    recorded::Recorded,
+    observed::Observed,
+    recorded::StreamRecorder,
     stream::{StreamReceiver, StreamSender},
-    trace::Traced,
+    trace::Trace,
     websocket::{WebSocketReceiver, WebSocketSender},
 };
 use super::{
@@ -87,7 +90,10 @@ impl TransportOptions {
         stream: impl ByteStream + 'static,
         peer_role: PeerRole,
     ) -> Box<dyn ByteStream> {
-        if self.verbose { Box::new(Traced::new(stream, peer_role)) } else { Box::new(stream) }
+        match self.verbose {
+            true => Box::new(Observed { stream, observer: Trace::new(peer_role) }),
+            false => Box::new(stream),
+        }
     }
 
     /// A connection that is to be recorded, and what is known of it.
@@ -180,8 +186,8 @@ impl Connection {
         let local = stream.local_addr().ok();
         let mut stream = match options.recorded(stream.ends()) {
             Some((connection, opened)) => {
-                let recorded = Recorded::websocket(stream, connection, opened);
-                options.traced(recorded, PeerRole::Server)
+                let observer = StreamRecorder::websocket(connection, opened);
+                options.traced(Observed { stream, observer }, PeerRole::Server)
             }
             None => options.traced(stream, PeerRole::Server),
         };
@@ -220,7 +226,9 @@ impl Connection {
         let local = stream.local_addr().ok();
         let guard = options.reset_when_cut.then(|| stream.reset_guard()).flatten();
         let stream: Box<dyn ByteStream> = match options.recorded(stream.ends()) {
-            Some((connection, opened)) => Box::new(Recorded::bytes(stream, connection, opened)),
+            Some((connection, opened)) => {
+                Box::new(Observed { stream, observer: StreamRecorder::bytes(connection, opened) })
+            }
             None => Box::new(stream),
         };
         let (sender, receiver) = stream::split(stream, peer_role);

@@ -1,16 +1,11 @@
-//! A stream that is recorded as it passes, from the end of an opening handshake on.
+//! The recording of a stream, from the end of an opening handshake on.
 
-use std::{
-    io,
-    pin::Pin,
-    task::{Context, Poll, ready},
-};
+use std::io;
 
 use bytes::Bytes;
 use echogate_proto::recording::Opened;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::trace::head_lines;
+use super::{observed::StreamObserver, trace::head_lines};
 use crate::{
     client::recording::{RecordedConnection, TO_CLIENT, TO_SERVER},
     recording::wire::WireEvent,
@@ -19,10 +14,9 @@ use crate::{
 /// The longest head that is recorded.
 const MAX_HEAD: usize = 64 * 1024;
 
-/// A stream that is recorded.
+/// An observer that records a stream.
 #[derive(Debug)]
-pub(super) struct Recorded<S> {
-    stream: S,
+pub(super) struct StreamRecorder {
     connection: RecordedConnection,
     phase: Phase,
 }
@@ -33,7 +27,7 @@ enum Phase {
     Opening(Box<Opening>),
     /// The handshake was refused: the body of the response is not recorded.
     Refused,
-    /// What passes is recorded.
+    /// All bytes are recorded.
     Open,
 }
 
@@ -44,20 +38,29 @@ struct Opening {
     response: Vec<u8>,
 }
 
-impl<S> Recorded<S> {
-    /// A recorded byte stream.
-    pub(super) fn bytes(stream: S, mut connection: RecordedConnection, opened: Opened) -> Self {
+impl StreamRecorder {
+    /// The recorder of a byte stream.
+    pub(super) fn bytes(mut connection: RecordedConnection, opened: Opened) -> StreamRecorder {
         connection.add(WireEvent::Opened(opened.into()));
-        Recorded { stream, connection, phase: Phase::Open }
+        StreamRecorder { connection, phase: Phase::Open }
     }
 
-    /// A recorded stream that begins with an opening handshake.
-    pub(super) fn websocket(stream: S, connection: RecordedConnection, opened: Opened) -> Self {
+    /// The recorder of a stream that begins with an opening handshake.
+    pub(super) fn websocket(connection: RecordedConnection, opened: Opened) -> StreamRecorder {
         let opening = Opening { opened, request: Vec::new(), response: Vec::new() };
-        Recorded { stream, connection, phase: Phase::Opening(opening.into()) }
+        StreamRecorder { connection, phase: Phase::Opening(opening.into()) }
     }
 
-    fn received(&mut self, mut bytes: &[u8]) {
+    fn ended(&mut self, event: WireEvent) {
+        if matches!(self.phase, Phase::Open) {
+            self.connection.add(event);
+        }
+    }
+}
+
+impl StreamObserver for StreamRecorder {
+    fn received(&mut self, bytes: &mut [u8]) {
+        let mut bytes = &*bytes;
         if let Phase::Opening(opening) = &mut self.phase {
             let (opened, rest) = match opening.received(bytes) {
                 Some((opened, rest)) => (opened, &bytes[rest..]),
@@ -82,16 +85,24 @@ impl<S> Recorded<S> {
         }
     }
 
-    fn ended(&mut self, event: WireEvent) {
-        if matches!(self.phase, Phase::Open) {
-            self.connection.add(event);
+    fn input_ended(&mut self) {
+        self.ended(WireEvent::EndOfInput(TO_CLIENT));
+    }
+
+    fn input_failed(&mut self, error: &io::Error) {
+        if error.kind() == io::ErrorKind::ConnectionReset {
+            self.ended(WireEvent::Reset(TO_CLIENT));
         }
+    }
+
+    fn output_ended(&mut self) {
+        self.ended(WireEvent::EndOfInput(TO_SERVER));
     }
 }
 
 impl Opening {
-    /// Takes what was received. With the end of the response, returns what is known of the
-    /// connection, and the number of bytes that belong to the response.
+    /// Takes received bytes. With the end of the response, returns the description of the connection,
+    /// and the number of bytes that belong to the response.
     fn received(&mut self, bytes: &[u8]) -> Option<(Opened, usize)> {
         for (i, byte) in bytes.iter().enumerate() {
             self.response.push(*byte);
@@ -128,54 +139,12 @@ impl Opening {
     }
 }
 
-impl<S> Drop for Recorded<S> {
+impl Drop for StreamRecorder {
     fn drop(&mut self) {
         if let Phase::Opening(opening) = &self.phase {
             let opened = opening.opened(false);
             self.connection.add(WireEvent::Opened(opened.into()));
         }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Recorded<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
-        match &read {
-            Ok(()) if buf.filled().len() > before => self.received(&buf.filled()[before..]),
-            Ok(()) if buf.remaining() > 0 => self.ended(WireEvent::EndOfInput(TO_CLIENT)),
-            Err(e) if e.kind() == io::ErrorKind::ConnectionReset => {
-                self.ended(WireEvent::Reset(TO_CLIENT));
-            }
-            _ => {}
-        }
-        Poll::Ready(read)
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Recorded<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
-        self.sent(&buf[..written]);
-        Poll::Ready(Ok(written))
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
-        self.ended(WireEvent::EndOfInput(TO_SERVER));
-        Poll::Ready(Ok(()))
     }
 }
 

@@ -1,18 +1,11 @@
 //! The opening handshake and the frames of a WebSocket for `--verbose`, as its stream carries them.
 
-use std::{
-    io,
-    pin::Pin,
-    task::{Context, Poll, ready},
-};
-
 use echogate_proto::{
     close::CloseCode,
     ws::{OpCode, scanner::RawHeader},
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::PeerRole;
+use super::{PeerRole, observed::StreamObserver};
 use crate::{
     client::verbose,
     text::{escape, secrets},
@@ -21,54 +14,30 @@ use crate::{
 /// The longest head that is shown.
 const MAX_HEAD: usize = 64 * 1024;
 
-/// A stream whose heads and frames are shown as they pass.
+/// An observer that shows heads and frames as they pass.
 #[derive(Debug)]
-pub(in crate::client) struct Traced<S> {
-    stream: S,
+pub(super) struct Trace {
     sent: Tracer,
     received: Tracer,
 }
 
-impl<S> Traced<S> {
-    pub(in crate::client) fn new(stream: S, peer_role: PeerRole) -> Traced<S> {
+impl Trace {
+    pub(super) fn new(peer_role: PeerRole) -> Trace {
         let (client, server) = (Tracer::new(Sender::Client), Tracer::new(Sender::Server));
         match peer_role {
-            PeerRole::Server => Traced { stream, sent: client, received: server },
-            PeerRole::Client => Traced { stream, sent: server, received: client },
+            PeerRole::Server => Trace { sent: client, received: server },
+            PeerRole::Client => Trace { sent: server, received: client },
         }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Traced<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        self.received.pass(&buf.filled()[before..], |line| verbose::show(&format!("< {line}")));
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Traced<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
-        self.sent.pass(&buf[..written], |line| verbose::show(&format!("> {line}")));
-        Poll::Ready(Ok(written))
+impl StreamObserver for Trace {
+    fn received(&mut self, bytes: &mut [u8]) {
+        self.received.pass(bytes, |line| verbose::show(&format!("< {line}")));
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    fn sent(&mut self, bytes: &[u8]) {
+        self.sent.pass(bytes, |line| verbose::show(&format!("> {line}")));
     }
 }
 

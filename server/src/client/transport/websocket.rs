@@ -3,9 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     io,
-    pin::Pin,
     rc::Rc,
-    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -18,10 +16,7 @@ use futures_util::{
     SinkExt, StreamExt,
     stream::{SplitSink, SplitStream},
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::timeout,
-};
+use tokio::time::timeout;
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -30,7 +25,10 @@ use tokio_tungstenite::{
     },
 };
 
-use super::{ByteStream, CHUNK, End, PeerRole, Received};
+use super::{
+    ByteStream, CHUNK, End, PeerRole, Received,
+    observed::{Observed, StreamObserver},
+};
 use crate::text::{
     escape::{escape, first_line},
     io_error::describe,
@@ -45,13 +43,13 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The most characters of a library error that are shown.
 const MAX_ERROR: usize = 200;
 
-/// A stream whose Close frame is recorded.
-type Recorded = CloseRecorder<Box<dyn ByteStream>>;
+/// A stream whose Close frame is kept.
+type ObservedStream = Observed<Box<dyn ByteStream>, CloseObserver>;
 
 /// The sending half of a WebSocket.
 #[derive(Debug)]
 pub(in crate::client) struct WebSocketSender {
-    sink: SplitSink<WebSocketStream<Recorded>, Message>,
+    sink: SplitSink<WebSocketStream<ObservedStream>, Message>,
     format: MessageFormat,
     peer_role: PeerRole,
     end: Rc<OurEnd>,
@@ -60,7 +58,7 @@ pub(in crate::client) struct WebSocketSender {
 /// The receiving half of a WebSocket.
 #[derive(Debug)]
 pub(in crate::client) struct WebSocketReceiver {
-    stream: SplitStream<WebSocketStream<Recorded>>,
+    stream: SplitStream<WebSocketStream<ObservedStream>>,
     half_close: bool,
     peer_role: PeerRole,
     end: Rc<OurEnd>,
@@ -99,14 +97,15 @@ pub(super) async fn split(
         .max_write_buffer_size(MAX_MESSAGE + 2 * CHUNK)
         .max_message_size(Some(MAX_MESSAGE))
         .max_frame_size(Some(MAX_MESSAGE));
-    let mut recorder = CloseRecorder::new(stream, peer_role);
-    recorder.record(&mut early);
-    let close = recorder.close.clone();
+    let mut observer = CloseObserver::new(peer_role);
+    observer.received(&mut early);
+    let close = observer.close.clone();
+    let stream = Observed { stream, observer };
     let role = match peer_role {
         PeerRole::Server => Role::Client,
         PeerRole::Client => Role::Server,
     };
-    let socket = WebSocketStream::from_partially_read(recorder, early, role, Some(limits)).await;
+    let socket = WebSocketStream::from_partially_read(stream, early, role, Some(limits)).await;
     let (sink, stream) = socket.split();
     let end = Rc::<OurEnd>::default();
     let half_close = format.half_close;
@@ -201,10 +200,9 @@ impl WebSocketReceiver {
     }
 }
 
-/// A stream that records the peer's Close frame as it was sent.
+/// An observer that keeps the peer's Close frame as it was sent.
 #[derive(Debug)]
-struct CloseRecorder<S> {
-    stream: S,
+struct CloseObserver {
     /// None after the Close or a violation, which the library reports.
     decoder: Option<Decoder>,
     /// The peer's frames are masked.
@@ -212,18 +210,19 @@ struct CloseRecorder<S> {
     close: Rc<RefCell<Option<Close>>>,
 }
 
-impl<S> CloseRecorder<S> {
-    fn new(stream: S, peer_role: PeerRole) -> CloseRecorder<S> {
+impl CloseObserver {
+    fn new(peer_role: PeerRole) -> CloseObserver {
         let (role, masked) = match peer_role {
             PeerRole::Server => (ws::Role::Client, false),
             PeerRole::Client => (ws::Role::Server, true),
         };
         let decoder = Some(Decoder::with_role(role, u64::MAX));
-        CloseRecorder { stream, decoder, masked, close: Rc::default() }
+        CloseObserver { decoder, masked, close: Rc::default() }
     }
+}
 
-    /// Decodes the next bytes from the peer, and leaves them as they are.
-    fn record(&mut self, bytes: &mut [u8]) {
+impl StreamObserver for CloseObserver {
+    fn received(&mut self, bytes: &mut [u8]) {
         let Some(decoder) = &mut self.decoder else { return };
         // The decoder unmasks in place.
         let mut copy;
@@ -247,37 +246,6 @@ impl<S> CloseRecorder<S> {
                 }
             }
         }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for CloseRecorder<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        self.record(&mut buf.filled_mut()[before..]);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for CloseRecorder<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) struct HarEncoder {
     /// Connections without frames.
     others: HashSet<u64>,
     others_count: u64,
-    /// What stands between the last complete entry and the next.
+    /// The text between the last complete entry and the next.
     separator: &'static str,
 }
 

@@ -38,7 +38,7 @@ pub(super) struct Flow {
     /// TCP from and to the client.
     directions: [Option<Reassembly>; 2],
     pub(super) events: Vec<(u64, WireEvent)>,
-    /// What is missing, in words.
+    /// Descriptions of what is missing.
     pub(super) defects: Vec<&'static str>,
     has_end: bool,
     comment: Option<String>,
