@@ -1,5 +1,5 @@
 //! The page beside a bare `WebSocket` in the same tab: round trips of single messages, and the
-//! throughput of a file. Both take turns, so that whatever else the machine does affects both.
+//! throughput of a file. They take turns, so that other load of the machine affects both.
 //!
 //! `cargo bench -p echogate-tests --bench page` (with `--profile dev` for a debug build)
 
@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 
 const ECHOGATE: &str = env!("CARGO_BIN_EXE_echogate-under-test");
 
-/// Messages through each.
+/// Messages through the page, and through the bare socket.
 const MESSAGES: usize = 200;
-/// The size of the file.
+/// The size of the file, in bytes.
 const FILE: usize = 64 << 20;
-/// Transfers through each.
+/// Transfers through the page, and through the bare socket.
 const TRANSFERS: usize = 3;
 
 fn main() {

@@ -91,7 +91,7 @@ impl CloseReason {
         }
     }
 
-    /// Whether this is an end in order: the user closed it, or the peer did with 1000.
+    /// Whether the connection ended in order: closed by the user, or by the peer with 1000.
     pub fn is_normal(&self) -> bool {
         match self.outcome {
             Outcome::ClosedHere | Outcome::Cancelled => true,

@@ -104,21 +104,21 @@ impl Exchanges {
         self.0.back().is_some_and(|exchange| exchange.is_undrawn(since))
     }
 
-    /// The page has drawn all replies that were received since this time.
+    /// Records that the page has drawn all replies that were received since this time.
     pub fn drawn(&mut self, since: Millis, now: Millis) {
         let undrawn = self.0.iter_mut().rev().take_while(|exchange| exchange.is_undrawn(since));
         undrawn.for_each(|exchange| exchange.drawn = Some(now));
     }
 
-    /// The server reported the legs of an exchange: of the page's connection, or of the connection
-    /// behind it, to which each message goes as a line if `as_lines`.
+    /// Records legs that the server reported: those of the page's connection, or those of the
+    /// connection behind the gateway, to which each message goes as a line if `as_lines`.
     pub fn reported(&mut self, legs: Legs, as_lines: bool) {
-        let is_it = |exchange: &&mut Exchange| match legs {
+        let is_reported = |exchange: &&mut Exchange| match legs {
             Legs::Bridge { received, .. } => exchange.position.payload == received,
             Legs::Service { received, .. } if as_lines => exchange.position.lines == received,
             Legs::Service { received, .. } => exchange.position.payload == received,
         };
-        let Some(exchange) = self.0.iter_mut().rev().find(is_it) else { return };
+        let Some(exchange) = self.0.iter_mut().rev().find(is_reported) else { return };
         match legs {
             Legs::Bridge { up, upstream, down, .. } => {
                 exchange.gateway = Some(GatewayLegs { up, upstream, down });

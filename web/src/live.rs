@@ -4,6 +4,7 @@ use echogate_proto::api::{Carried, Connection, Endpoints, Event, Kind, RouteInfo
 
 use crate::{
     composer::transfer::Expect, redraw::earliest, session::Pairing, time::Millis, waterfall::Hops,
+    wire,
 };
 
 /// The connections that are open or ended a short while ago.
@@ -151,10 +152,14 @@ pub fn route<'a>(endpoints: &'a Endpoints, path: &str) -> Option<&'a RouteInfo> 
     route(path).or_else(|| route("/*"))
 }
 
+/// The service that the route for a path leads to: see [`service`].
+pub fn service_of_path<'a>(endpoints: &'a Endpoints, path: &str) -> Option<&'a str> {
+    service(endpoints, route(endpoints, path)?)
+}
+
 /// The service that a route leads to, if the server's endpoints say: a built-in one, or one at an
 /// address where the server listens.
-pub fn service_of_route<'a>(endpoints: &'a Endpoints, path: &str) -> Option<&'a str> {
-    let route = route(endpoints, path)?;
+fn service<'a>(endpoints: &'a Endpoints, route: &'a RouteInfo) -> Option<&'a str> {
     if let Some(name) = route.upstream.strip_prefix("service:") {
         return name.split('?').next();
     }
@@ -165,12 +170,12 @@ pub fn service_of_route<'a>(endpoints: &'a Endpoints, path: &str) -> Option<&'a 
 
 /// The hops of the connections to a path, as far as the server's endpoints tell.
 pub fn hops<'a>(endpoints: &'a Endpoints, path: &str) -> Hops<'a> {
-    let Some(RouteInfo { upstream, .. }) = route(endpoints, path) else { return Hops::Unknown };
-    match (upstream.split_once(':'), service_of_route(endpoints, path)) {
+    let Some(route) = route(endpoints, path) else { return Hops::Unknown };
+    let upstream = &route.upstream;
+    match (upstream.split_once(':'), service(endpoints, route)) {
         (Some(("service", _)), Some(service)) => Hops::InMemory { service },
         (Some((scheme, _)), Some(service)) => {
-            let kind = Kind::ALL.into_iter().find(|kind| kind.name() == scheme);
-            Hops::Socket { transport: kind.map_or("", transport_name), service }
+            Hops::Socket { transport: wire::kind(scheme).map_or("", transport_name), service }
         }
         _ => Hops::Elsewhere { upstream },
     }

@@ -10,7 +10,7 @@ pub mod series;
 
 pub use self::{
     histogram::Histogram,
-    rate::{Rate, Second},
+    rate::{Rate, Volume},
     series::Series,
 };
 use crate::time::Millis;
@@ -33,7 +33,7 @@ pub struct Stats {
 pub struct Traffic {
     /// The number of messages.
     pub messages: u64,
-    /// Their payload bytes.
+    /// The payload bytes of the messages.
     pub bytes: u64,
     /// Bytes and messages per second.
     pub rate: Rate,
@@ -42,18 +42,18 @@ pub struct Traffic {
 impl Stats {
     /// Counts a sent message.
     pub fn sent(&mut self, bytes: usize, now: Millis) {
-        self.sent.add(bytes, now);
+        self.sent.add(Volume::message(bytes), now);
     }
 
     /// Counts a received message.
     pub fn received(&mut self, bytes: usize, now: Millis) {
-        self.received.add(bytes, now);
+        self.received.add(Volume::message(bytes), now);
     }
 
     /// Counts messages in both directions.
-    pub fn moved(&mut self, sent: Second, received: Second, now: Millis) {
-        self.sent.add_many(sent, now);
-        self.received.add_many(received, now);
+    pub fn moved(&mut self, sent: Volume, received: Volume, now: Millis) {
+        self.sent.add(sent, now);
+        self.received.add(received, now);
     }
 
     /// Counts a reply.
@@ -64,13 +64,9 @@ impl Stats {
 }
 
 impl Traffic {
-    fn add(&mut self, bytes: usize, now: Millis) {
-        self.add_many(Second { bytes: bytes as u64, messages: 1 }, now);
-    }
-
-    fn add_many(&mut self, traffic: Second, now: Millis) {
-        self.messages += u64::from(traffic.messages);
-        self.bytes += traffic.bytes;
-        self.rate.add(traffic, now);
+    fn add(&mut self, volume: Volume, now: Millis) {
+        self.messages += u64::from(volume.messages);
+        self.bytes += volume.bytes;
+        self.rate.add(volume, now);
     }
 }

@@ -5,8 +5,8 @@
 //! - panels: [`header`]; [`sidebar`] with its [`endpoint_form`]; [`transcript_panel`] with [`row`],
 //!   [`detail`], [`transcript_input`] and [`transcript_file`]; [`composer`] with [`keys`] and
 //!   [`file_panel`]; [`latency_panel`], [`charts`] and [`connection_list`]; [`operator_panel`].
-//!   A panel makes its elements once, draws what has changed and answers when it wants to be drawn
-//!   again; its `act` handles the user's events and returns a command
+//!   A panel makes its elements once, draws what has changed and returns the time at which it has to
+//!   be drawn again; its `act` handles the user's events and returns a command
 //! - [`connection`]: a session with its socket and its [`forms`]; [`operator_session`]: the same for
 //!   the operator; callbacks [`dispatch`] their events to the application
 //! - [`painting`]: the times at which replies have been drawn

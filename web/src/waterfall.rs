@@ -10,7 +10,7 @@ use crate::{
 /// tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hops<'a> {
-    /// A server that is not the page's own, or a route that it does not report.
+    /// A server other than the page's own, or a route that the server does not report.
     Unknown,
     /// A route to a service in the gateway's memory.
     InMemory {
@@ -26,7 +26,7 @@ pub enum Hops<'a> {
     },
     /// A route to a server elsewhere.
     Elsewhere {
-        /// Its URL.
+        /// The server's URL.
         upstream: &'a str,
     },
 }
@@ -56,11 +56,11 @@ pub enum Part<'a> {
 pub struct Leg<'a> {
     /// The part.
     pub part: Part<'a>,
-    /// Its time in both directions, in microseconds.
+    /// The part's time in both directions, in microseconds.
     pub micros: f64,
-    /// The resolution of the clock that measured it, in microseconds: a shorter time is not 0.
+    /// The resolution of the clock that measured the time, in microseconds: a shorter time is not 0.
     pub resolution: f64,
-    /// The beginnings and ends of its bars, in thousandths of the round trip.
+    /// The beginnings and ends of the leg's bars, in thousandths of the round trip.
     pub bars: Vec<(u32, u32)>,
 }
 
@@ -82,10 +82,11 @@ impl<'a> Waterfall<'a> {
     /// The legs of an exchange; `resolution` is that of the browser's clock. Legs inside another one
     /// are drawn in its middle, for only their sum in both directions is known.
     pub fn new(exchange: &Exchange, hops: Hops<'a>, resolution: Millis) -> Waterfall<'a> {
-        let micros = |from: Millis, to: Millis| ((to - from) * 1000.0).max(0.0);
-        let round_trip = micros(exchange.sent, exchange.received);
-        let resolution = resolution * 1000.0;
-        let mut nest = Nest { legs: Vec::new(), total: round_trip, start: 0.0, span: round_trip };
+        // The page and its worker have clocks of their own: a difference may be negative.
+        let between = |from: Millis, to: Millis| (to - from).max(0.0);
+        let round_trip = between(exchange.sent, exchange.received);
+        let (span, resolution) = (round_trip * 1000.0, resolution * 1000.0);
+        let mut nest = Nest { legs: Vec::new(), total: span, start: 0.0, span };
         match exchange.gateway {
             Some(gateway) if hops != Hops::Unknown => {
                 nest.server(&gateway, exchange.service, hops, resolution);
@@ -94,11 +95,12 @@ impl<'a> Waterfall<'a> {
         }
         let mut legs = nest.legs;
         if let Some(drawn) = exchange.drawn {
-            let page = micros(exchange.asked, exchange.sent) + micros(exchange.received, drawn);
-            legs.push(Leg { part: Part::Page, micros: page, resolution, bars: Vec::new() });
+            let page = between(exchange.asked, exchange.sent) + between(exchange.received, drawn);
+            let micros = page * 1000.0;
+            legs.push(Leg { part: Part::Page, micros, resolution, bars: Vec::new() });
         }
-        let total = exchange.drawn.map(|drawn| (drawn - exchange.asked).max(0.0));
-        Waterfall { legs, round_trip: (exchange.received - exchange.sent).max(0.0), total }
+        let total = exchange.drawn.map(|drawn| between(exchange.asked, drawn));
+        Waterfall { legs, round_trip, total }
     }
 }
 

@@ -105,7 +105,8 @@ fn connection(it: &Json) -> Option<Connection> {
     })
 }
 
-fn kind(name: &str) -> Option<Kind> {
+/// The transport of this name.
+pub(crate) fn kind(name: &str) -> Option<Kind> {
     Kind::ALL.into_iter().find(|kind| kind.name() == name)
 }
 

@@ -5,8 +5,8 @@
 // events of a busy page arrive in fewer and longer lists.
 
 const PART = 64 << 10; // Bytes of a file in one message.
-const READ = 1 << 20; // Bytes of a file that are read at once.
-const WINDOW = 4 << 20; // The most bytes of a file that are sent and not back, or not sent yet.
+const READ = 1 << 20; // Bytes of a file read at once.
+const WINDOW = 4 << 20; // The most bytes of a file in flight: without an echo, or in the send buffer.
 const PROGRESS = 100; // Milliseconds between two reports of a file's progress.
 const LIST = 500; // The most events in one list: between two lists the page may draw.
 
@@ -137,7 +137,7 @@ class Transfer {
     return this.compares ? Math.max(this.sent - this.verified, unsent) : unsent;
   }
 
-  // Waits for a message, or a moment.
+  // Waits for a message, for 10 ms at most.
   change() {
     return new Promise((done) => {
       this.wake = done;
@@ -145,7 +145,7 @@ class Transfer {
     });
   }
 
-  // Compares a received message; returns whether the page need not see it.
+  // Compares a received message; returns whether it is echo alone, which the page does not get.
   takes(data, at) {
     if (!this.compares || data.byteLength === 0) return false;
     const bytes = typeof data === "string" ? new TextEncoder().encode(data) : new Uint8Array(data);
@@ -197,7 +197,7 @@ class Transfer {
     report([this.id, "file", at, ...growth, Math.max(this.verified, 0), end, ...details]);
   }
 
-  // The echo of a file that was stopped is still on its way, and is no message of the page's.
+  // The echo of a stopped file still arrives: it is compared, and is no message for the page.
   finish(end, at, ...details) {
     if (this.end) return;
     this.end = end;

@@ -2,10 +2,9 @@
 
 use std::io::Write as _;
 
-use echogate_tests::{server::Server, tcp, upstream::Upstream};
+use echogate_tests::tcp;
 
-use super::{LATEST, choose, connected, count, fill, open, say};
-use crate::ECHOGATE;
+use super::{LATEST, choose, connected, connected_to_upstream, count, fill, say};
 
 #[test]
 fn what_is_typed_comes_back_in_upper_case() {
@@ -95,11 +94,7 @@ fn templates_are_sent_as_they_are() {
 
 #[test]
 fn the_time_is_refreshed_with_each_send() {
-    let upstream = Upstream::new();
-    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/time", "line")]);
-    let Some(mut page) = open(&server, "/?path=time&autoconnect") else { return };
-    let mut stream = upstream.accept();
-    page.wait_for_text("#state-headline", "Connected");
+    let Some((_server, mut page, mut stream)) = connected_to_upstream("line") else { return };
     choose(&mut page, "#template", "time");
     page.wait_for_text("#composer-problem", "refreshed with each send");
     fill(&mut page, "#interval", "400");
@@ -151,11 +146,7 @@ fn a_file_is_sent_in_pieces_and_its_echo_compared_byte_by_byte() {
 
 #[test]
 fn a_file_can_be_dropped_and_its_sending_stopped() {
-    let upstream = Upstream::new();
-    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/drop", "bytes")]);
-    let Some(mut page) = open(&server, "/?path=drop&autoconnect") else { return };
-    let mut stream = upstream.accept();
-    page.wait_for_text("#state-headline", "Connected");
+    let Some((_server, mut page, mut stream)) = connected_to_upstream("bytes") else { return };
     page.eval(
         "(() => { const data = new DataTransfer();
             data.items.add(new File([new Uint8Array(9 << 20)], 'dropped.bin'));

@@ -20,7 +20,9 @@ mod times;
 mod transcript;
 mod weight;
 
-use echogate_tests::{browser::Page, server::Server};
+use std::net::TcpStream;
+
+use echogate_tests::{browser::Page, server::Server, upstream::Upstream};
 
 use crate::ECHOGATE;
 
@@ -51,6 +53,16 @@ fn connected() -> Option<(Server, Page)> {
     Some((server, page))
 }
 
+/// A page connected to a route with this framing, and the upstream's end of the connection.
+fn connected_to_upstream(framing: &str) -> Option<(Server, Page, TcpStream)> {
+    let upstream = Upstream::new();
+    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/upstream", framing)]);
+    let mut page = open(&server, "/?path=upstream&autoconnect")?;
+    let stream = upstream.accept();
+    page.wait_for_text("#state-headline", "Connected");
+    Some((server, page, stream))
+}
+
 fn say(page: &mut Page, text: &str) {
     page.click("#message");
     page.type_text(text);
@@ -74,6 +86,13 @@ fn choose(page: &mut Page, list: &str, value: &str) {
 /// The number of elements of a selector.
 fn count(page: &mut Page, selector: &str) -> u64 {
     page.eval(&format!("document.querySelectorAll('{selector}').length")).as_u64().unwrap()
+}
+
+/// The size of the page's WebAssembly memory, in bytes.
+fn wasm_memory(page: &mut Page) -> u64 {
+    let size = "import('/echogate.js').then((it) => it.default())
+        .then((wasm) => wasm.memory.buffer.byteLength)";
+    page.eval(size).as_u64().unwrap()
 }
 
 /// The received column of the latest row.

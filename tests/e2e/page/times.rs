@@ -6,13 +6,13 @@ use std::{
     path::PathBuf,
 };
 
-use echogate_tests::{browser::Page, server::Server, upstream::Upstream};
+use echogate_tests::{browser::Page, server::Server};
 use tempfile::TempDir;
 
-use super::{choose, connected, count, open, say};
+use super::{choose, connected, connected_to_upstream, count, open, say, wasm_memory};
 use crate::ECHOGATE;
 
-/// A file of this size.
+/// A file of this size, in bytes, in a folder of its own.
 fn file(size: usize) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file.bin");
@@ -63,23 +63,17 @@ fn the_parts_of_a_file_are_counted_and_are_no_rows() {
 #[test]
 fn a_large_file_takes_no_memory_of_the_page() {
     let Some((_server, mut page)) = connected() else { return };
-    let memory = "import('/echogate.js').then((it) => it.default())
-        .then((wasm) => wasm.memory.buffer.byteLength)";
-    let before = page.eval(memory).as_u64().unwrap();
+    let before = wasm_memory(&mut page);
     let (_folder, path) = file(24 << 20);
     send_file(&mut page, &path);
     page.wait_for_text("#file-status", "every byte matches");
-    let after = page.eval(memory).as_u64().unwrap();
+    let after = wasm_memory(&mut page);
     assert!(after < before + (1 << 20), "{before} grew to {after}");
 }
 
 #[test]
 fn an_echo_in_other_pieces_is_compared_and_one_wrong_byte_is_found() {
-    let upstream = Upstream::new();
-    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/pieces", "bytes")]);
-    let Some(mut page) = open(&server, "/?path=pieces&autoconnect") else { return };
-    let mut stream = upstream.accept();
-    page.wait_for_text("#state-headline", "Connected");
+    let Some((_server, mut page, mut stream)) = connected_to_upstream("bytes") else { return };
     page.click("label[for=mode-file]");
     choose(&mut page, "#expect", "1");
     let size = 300_000;
@@ -108,11 +102,7 @@ fn an_echo_in_other_pieces_is_compared_and_one_wrong_byte_is_found() {
 
 #[test]
 fn the_echo_of_a_stopped_file_is_no_message_and_does_not_disturb_the_next_file() {
-    let upstream = Upstream::new();
-    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/late", "bytes")]);
-    let Some(mut page) = open(&server, "/?path=late&autoconnect") else { return };
-    let mut stream = upstream.accept();
-    page.wait_for_text("#state-headline", "Connected");
+    let Some((_server, mut page, mut stream)) = connected_to_upstream("bytes") else { return };
     page.click("label[for=mode-file]");
     choose(&mut page, "#expect", "1");
     let (_folder, path) = file(100_000);
@@ -136,11 +126,7 @@ fn the_echo_of_a_stopped_file_is_no_message_and_does_not_disturb_the_next_file()
 
 #[test]
 fn a_file_whose_connection_is_lost_says_so() {
-    let upstream = Upstream::new();
-    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/lost", "bytes")]);
-    let Some(mut page) = open(&server, "/?path=lost&autoconnect") else { return };
-    let mut stream = upstream.accept();
-    page.wait_for_text("#state-headline", "Connected");
+    let Some((_server, mut page, mut stream)) = connected_to_upstream("bytes") else { return };
     let (_folder, path) = file(8 << 20);
     page.click("label[for=mode-file]");
     choose(&mut page, "#expect", "1");

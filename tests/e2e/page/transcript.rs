@@ -1,21 +1,8 @@
 //! Tens of thousands of rows, search, pins, saving and loading.
 
-use std::{fmt::Write as _, io::Write as _, net::TcpStream};
+use std::{fmt::Write as _, io::Write as _};
 
-use echogate_tests::{browser::Page, server::Server, upstream::Upstream};
-
-use super::{LATEST, choose, connected, count, fill, open, say};
-use crate::ECHOGATE;
-
-/// A page on a route with framing `line`, and its upstream.
-fn lines() -> Option<(Server, Page, TcpStream)> {
-    let upstream = Upstream::new();
-    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/flood", "line")]);
-    let mut page = open(&server, "/?path=flood&autoconnect")?;
-    let stream = upstream.accept();
-    page.wait_for_text("#state-headline", "Connected");
-    Some((server, page, stream))
-}
+use super::{LATEST, choose, connected, connected_to_upstream, count, fill, say};
 
 fn numbered(range: std::ops::RangeInclusive<u32>) -> String {
     range.fold(String::new(), |mut lines, n| {
@@ -26,7 +13,7 @@ fn numbered(range: std::ops::RangeInclusive<u32>) -> String {
 
 #[test]
 fn of_tens_of_thousands_of_rows_few_are_drawn_and_what_is_let_go_is_counted() {
-    let Some((_server, mut page, mut stream)) = lines() else { return };
+    let Some((_server, mut page, mut stream)) = connected_to_upstream("line") else { return };
     stream.write_all(numbered(1..=60_000).as_bytes()).unwrap();
     page.wait_for_text(LATEST, "line 60000");
     // The row of the opened connection precedes the lines.
@@ -44,7 +31,7 @@ fn of_tens_of_thousands_of_rows_few_are_drawn_and_what_is_let_go_is_counted() {
 
 #[test]
 fn who_reads_older_rows_is_left_where_they_are() {
-    let Some((_server, mut page, mut stream)) = lines() else { return };
+    let Some((_server, mut page, mut stream)) = connected_to_upstream("line") else { return };
     stream.write_all(numbered(1..=50_100).as_bytes()).unwrap();
     page.wait_for_text(LATEST, "line 50100");
     page.eval("document.querySelector('#transcript').scrollTop = 400000");

@@ -5,10 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use echogate_tests::{browser::Page, server::Server, upstream::Upstream};
+use echogate_tests::browser::Page;
 
-use super::{LATEST, connected, fill, open, page};
-use crate::ECHOGATE;
+use super::{LATEST, connected, connected_to_upstream, fill, page, wasm_memory};
 
 /// The limit on the transfer size of the first view, in bytes.
 const BUDGET: u64 = 160 << 10;
@@ -35,18 +34,8 @@ fn the_first_view_is_small_and_comes_from_this_server_alone() {
 /// The frame rate while `rate` messages a second arrive for this time, and the memory in bytes at
 /// the beginning and at the end.
 fn stream(rate: u32, span: Duration) -> Option<(f64, [u64; 2])> {
-    let upstream = Upstream::new();
-    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/rate", "line")]);
-    let mut page = open(&server, "/?path=rate&autoconnect")?;
-    let mut stream = upstream.accept();
-    page.wait_for_text("#state-headline", "Connected");
-    let idle = page.eval(
-        "new Promise((done) => { const start = performance.now(); let frames = 0;
-            (function frame() { const span = performance.now() - start;
-                if (span > 2000) done(frames * 1000 / span);
-                else { frames++; requestAnimationFrame(frame); } })(); })",
-    );
-    eprintln!("  idle: {:.1} frames a second", idle.as_f64().unwrap());
+    let (_server, mut page, mut stream) = connected_to_upstream("line")?;
+    eprintln!("  idle: {:.1} frames a second", frame_rate(&mut page, Duration::from_secs(2)));
     let mut sent = 0;
     let mut send = |until: Instant, start: Instant| {
         while Instant::now() < until {
@@ -72,19 +61,34 @@ fn stream(rate: u32, span: Duration) -> Option<(f64, [u64; 2])> {
     let seconds = counted.elapsed().as_secs_f64();
     let frames = page.eval("frames_drawn").as_f64().unwrap() / seconds;
     let after = page.cpu_seconds();
-    for (what, n) in ["scripts", "styles", "layout", "everything"].iter().zip(0..) {
-        eprintln!("  {what}: {:.1} ms a second", (after[n] - before[n]) * 1000.0 / seconds);
-    }
+    print_cpu(before, after, seconds);
     page.wait_for_text(LATEST, &format!("message {} of", sent - 1));
     let last = memory(&mut page);
     Some((frames, [first, last]))
 }
 
+/// The frame rate over this time.
+fn frame_rate(page: &mut Page, span: Duration) -> f64 {
+    let rate = page.eval(&format!(
+        "new Promise((done) => {{ const start = performance.now(); let frames = 0;
+            (function frame() {{ const span = performance.now() - start;
+                if (span > {}) done(frames * 1000 / span);
+                else {{ frames++; requestAnimationFrame(frame); }} }})(); }})",
+        span.as_millis()
+    ));
+    rate.as_f64().unwrap()
+}
+
+/// Prints the time that the browser's threads took between two measurements, by kind of work.
+fn print_cpu(before: [f64; 4], after: [f64; 4], seconds: f64) {
+    for (what, n) in ["scripts", "styles", "layout", "everything"].iter().zip(0..) {
+        eprintln!("  {what}: {:.1} ms a second", (after[n] - before[n]) * 1000.0 / seconds);
+    }
+}
+
 /// The memory of the page's objects and of its WebAssembly, in bytes.
 fn memory(page: &mut Page) -> u64 {
-    let wasm = "import('/echogate.js').then((it) => it.default())
-        .then((wasm) => wasm.memory.buffer.byteLength)";
-    page.memory() + page.eval(wasm).as_u64().unwrap()
+    page.memory() + wasm_memory(page)
 }
 
 #[test]
@@ -104,18 +108,12 @@ fn the_frames_a_second_while_a_thousand_messages_a_second_are_sent_and_answered(
     page.click("#repeat");
     page.wait_for_text("#figure-received", "000 messages");
     let before = page.cpu_seconds();
-    let frames = page.eval(
-        "new Promise((done) => { const start = performance.now(); let frames = 0;
-            (function frame() { const span = performance.now() - start;
-                if (span > 10000) done(frames * 1000 / span);
-                else { frames++; requestAnimationFrame(frame); } })(); })",
-    );
+    let span = Duration::from_secs(10);
+    let frames = frame_rate(&mut page, span);
     let after = page.cpu_seconds();
-    for (what, n) in ["scripts", "styles", "layout", "everything"].iter().zip(0..) {
-        eprintln!("  {what}: {:.1} ms a second", (after[n] - before[n]) * 100.0);
-    }
+    print_cpu(before, after, span.as_secs_f64());
     eprintln!("  {}", page.text("#flow .rates"));
-    eprintln!("1,000 messages a second each way: {:.1} frames a second", frames.as_f64().unwrap());
+    eprintln!("1,000 messages a second each way: {frames:.1} frames a second");
     page.click("#repeat");
 }
 

@@ -1,7 +1,7 @@
 //! A file sent in parts, and the comparison of its echo. Both happen in the page's worker
 //! (`static/sockets.js`), which reports their progress.
 
-use crate::{stats::Second, time::Millis};
+use crate::{stats::Volume, time::Millis};
 
 /// The answer that a service should give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub enum Expect {
 }
 
 impl Expect {
-    /// The name by which the worker knows it.
+    /// The name of the expected answer in the worker's commands.
     pub fn name(self) -> &'static str {
         match self {
             Expect::Upper => "upper",
@@ -29,9 +29,9 @@ impl Expect {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// Parts sent since the previous report.
-    pub sent: Second,
+    pub sent: Volume,
     /// Messages received as expected since the previous report.
-    pub received: Second,
+    pub received: Volume,
     /// The bytes of the file that have come back as expected.
     pub verified: u64,
     /// The end, if the transfer has ended.
@@ -79,7 +79,7 @@ impl Transfer {
         Transfer { name, size, expect, started: now, sent: 0, verified: 0, end: None }
     }
 
-    /// The worker reported progress.
+    /// Applies a report of the worker.
     pub fn moved(&mut self, progress: &Progress, now: Millis) {
         // The echo of a file that was stopped is still reported.
         if self.end.is_none() {
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     fn progress(sent: u64, verified: u64, end: Option<End>) -> Progress {
-        let traffic = |bytes| Second { bytes, messages: 1 };
+        let traffic = |bytes| Volume { bytes, messages: 1 };
         Progress { sent: traffic(sent), received: traffic(verified), verified, end }
     }
 

@@ -253,7 +253,7 @@ table! {
     latency_service: "service", "服务";
     latency_websocket: "WebSocket", "WebSocket";
     latency_none: "Send a message: each leg of the round trip shows its time.", "发送一条消息：往返的每一段会显示用时。";
-    latency_unpaired: "No reply has been paired with a message yet: see the pairing of this connection.", "尚无回复与消息配对：请查看本连接的配对方式。";
+    latency_unpaired: "No reply has been paired with a message yet: there is no round trip to show.", "尚无回复与消息配对：没有可显示的往返耗时。";
     latency_latest: "latest message", "最近一条消息";
     latency_chosen: "chosen message", "所选消息";
     latency_round_trip: "Round trip {0}", "往返 {0}";

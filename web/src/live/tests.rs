@@ -97,10 +97,10 @@ fn the_service_of_a_route_decides_pairing_and_expected_reply() {
         listeners: vec![listener],
         forwards: Vec::new(),
     };
-    assert_eq!(service_of_route(&endpoints, "/ws"), Some("upper"));
-    assert_eq!(service_of_route(&endpoints, "/ws/echo?a=b"), Some("echo"));
-    assert_eq!(service_of_route(&endpoints, "/vnc"), None);
-    assert_eq!(service_of_route(&endpoints, "/none"), None);
+    assert_eq!(service_of_path(&endpoints, "/ws"), Some("upper"));
+    assert_eq!(service_of_path(&endpoints, "/ws/echo?a=b"), Some("echo"));
+    assert_eq!(service_of_path(&endpoints, "/vnc"), None);
+    assert_eq!(service_of_path(&endpoints, "/none"), None);
     assert_eq!(hops(&endpoints, "/ws"), Hops::Socket { transport: "TCP", service: "upper" });
     assert_eq!(hops(&endpoints, "/ws/echo?a"), Hops::InMemory { service: "echo" });
     assert_eq!(hops(&endpoints, "/vnc"), Hops::Elsewhere { upstream: "tcp://127.0.0.1:5900" });

@@ -2,7 +2,7 @@
 
 use echogate_proto::close::CloseCode;
 
-use crate::{payload::Payload, stats::Second, time::Millis};
+use crate::{payload::Payload, stats::Volume, time::Millis};
 
 /// An event that a session handles.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,9 +46,9 @@ pub enum Event {
     /// Parts of a file were sent and came back, which are no messages of the transcript.
     FileMoved {
         /// The parts sent.
-        sent: Second,
+        sent: Volume,
         /// The messages received.
-        received: Second,
+        received: Volume,
     },
     /// The number of bytes that the browser has not sent: the answer to [`Effect::PollBuffered`].
     Buffered(usize),

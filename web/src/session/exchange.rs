@@ -111,7 +111,7 @@ impl Session {
         effects
     }
 
-    /// The socket sent the oldest message that was handed to it: the round trip begins.
+    /// Handles the report that the socket sent the oldest message handed to it: the round trip begins.
     pub(super) fn sent(&mut self, buffered: usize, now: Millis) -> Vec<Effect> {
         let Some(Handed { id, payload }) = self.handed.pop_front() else { return Vec::new() };
         self.transcript.set_time(id, now);

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::{exchange::is_end_of_input, *};
-use crate::{stats::Second, transcript::Entry};
+use crate::{stats::Volume, transcript::Entry};
 
 fn connect() -> Event {
     Event::Connect { url: "ws://h/ws".to_owned(), protocols: vec![] }
@@ -197,7 +197,7 @@ fn a_message_that_the_socket_had_not_taken_when_it_ended_was_not_sent() {
 
 #[test]
 fn the_parts_of_a_file_are_counted_and_are_no_rows() {
-    let traffic = Second { bytes: 100, messages: 2 };
+    let traffic = Volume { bytes: 100, messages: 2 };
     let moved = Event::FileMoved { sent: traffic, received: traffic };
     let session = after([connect(), opened(), moved]);
     assert_eq!((session.stats().sent.bytes, session.stats().received.messages), (100, 2));

@@ -8,53 +8,60 @@ pub const SECONDS: usize = 60;
 /// Bytes and messages of the last [`SECONDS`] seconds, in a ring.
 #[derive(Clone, Debug)]
 pub struct Rate {
-    seconds: [Second; SECONDS],
+    seconds: [Volume; SECONDS],
     /// The latest second with a message, counted from 1970.
     latest: u64,
 }
 
-/// The traffic of one second, or an addition to it.
+/// A number of messages, and the bytes in them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Second {
-    /// Bytes.
+pub struct Volume {
+    /// Payload bytes.
     pub bytes: u64,
     /// Messages.
     pub messages: u32,
 }
 
+impl Volume {
+    /// One message with this many bytes.
+    pub fn message(bytes: usize) -> Volume {
+        Volume { bytes: bytes as u64, messages: 1 }
+    }
+}
+
 impl Default for Rate {
     fn default() -> Self {
-        Rate { seconds: [Second::default(); SECONDS], latest: 0 }
+        Rate { seconds: [Volume::default(); SECONDS], latest: 0 }
     }
 }
 
 impl Rate {
     /// Counts messages.
-    pub fn add(&mut self, traffic: Second, now: Millis) {
+    pub fn add(&mut self, volume: Volume, now: Millis) {
         let second = (now / 1000.0) as u64;
         for gone in (self.latest + 1..=second).rev().take(SECONDS) {
-            self.seconds[slot(gone)] = Second::default();
+            self.seconds[slot(gone)] = Volume::default();
         }
         self.latest = self.latest.max(second);
         let this = &mut self.seconds[slot(self.latest)];
-        this.bytes += traffic.bytes;
-        this.messages += traffic.messages;
+        this.bytes += volume.bytes;
+        this.messages += volume.messages;
     }
 
     /// The traffic of the last full second.
-    pub fn last(&self, now: Millis) -> Second {
+    pub fn last(&self, now: Millis) -> Volume {
         self.at((now / 1000.0) as u64 - 1)
     }
 
     /// The last [`SECONDS`] seconds, the current one included, oldest first.
-    pub fn seconds(&self, now: Millis) -> impl Iterator<Item = Second> {
+    pub fn seconds(&self, now: Millis) -> impl Iterator<Item = Volume> {
         let second = (now / 1000.0) as u64;
         (second.saturating_sub(SECONDS as u64 - 1)..=second).map(|second| self.at(second))
     }
 
-    fn at(&self, second: u64) -> Second {
+    fn at(&self, second: u64) -> Volume {
         let is_known = second <= self.latest && second + SECONDS as u64 > self.latest;
-        if is_known { self.seconds[slot(second)] } else { Second::default() }
+        if is_known { self.seconds[slot(second)] } else { Volume::default() }
     }
 }
 
@@ -70,13 +77,13 @@ mod tests {
     #[test]
     fn the_last_full_second_is_the_rate() {
         let mut rate = Rate::default();
-        rate.add(Second { bytes: 10, messages: 1 }, 100_100.0);
-        rate.add(Second { bytes: 20, messages: 1 }, 100_900.0);
-        rate.add(Second { bytes: 40, messages: 1 }, 101_100.0);
-        assert_eq!(rate.last(101_500.0), Second { bytes: 30, messages: 2 });
-        assert_eq!(rate.last(102_500.0), Second { bytes: 40, messages: 1 });
-        assert_eq!(rate.last(103_500.0), Second::default());
-        assert_eq!(rate.last(100_500.0 + 60_000.0), Second::default(), "a minute later");
+        rate.add(Volume { bytes: 10, messages: 1 }, 100_100.0);
+        rate.add(Volume { bytes: 20, messages: 1 }, 100_900.0);
+        rate.add(Volume { bytes: 40, messages: 1 }, 101_100.0);
+        assert_eq!(rate.last(101_500.0), Volume { bytes: 30, messages: 2 });
+        assert_eq!(rate.last(102_500.0), Volume { bytes: 40, messages: 1 });
+        assert_eq!(rate.last(103_500.0), Volume::default());
+        assert_eq!(rate.last(100_500.0 + 60_000.0), Volume::default(), "a minute later");
     }
 
     proptest! {
@@ -88,7 +95,7 @@ mod tests {
             let (mut now, mut all) = (1e9, Vec::new());
             for (wait, bytes) in waits {
                 now += f64::from(wait);
-                rate.add(Second { bytes: bytes as u64, messages: 1 }, now);
+                rate.add(Volume::message(bytes), now);
                 all.push(((now / 1000.0) as u64, bytes as u64));
             }
             let this = (now / 1000.0) as u64;

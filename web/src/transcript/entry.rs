@@ -34,7 +34,7 @@ pub enum EntryKind {
     },
     /// One side has finished sending and goes on receiving.
     HalfClosed {
-        /// Whether it was this side.
+        /// Whether this side has, not the peer.
         by_us: bool,
     },
     /// The connection ended, or could not be opened.

@@ -25,7 +25,6 @@ use super::{
 use crate::{
     format,
     i18n::Language,
-    live,
     location::parse_subprotocols,
     redraw::earliest,
     session::{Event, State},
@@ -196,7 +195,7 @@ impl App {
             }
             Command::ReadTranscript(file) => {
                 let name = file.name();
-                browser::read(&file, 0, file.size() as u64, move |bytes| {
+                browser::read(&file, move |bytes| {
                     let bytes = bytes.unwrap_or_default();
                     with_app(|app| transcript_file::open(&mut app.model, &name, &bytes));
                 });
@@ -244,7 +243,7 @@ impl App {
         let Ok(url) = parsed else { return browser::focus(id::ENDPOINT) };
         let protocols = parse_subprotocols(&connection.form.protocols);
         let id = connection.id;
-        let pairing = live::pairing_of(self.model.service(&url));
+        let pairing = self.model.pairing(&url);
         self.with_connection(id, |connection| {
             connection.loaded = None;
             connection.session.set_pairing(pairing);
@@ -256,7 +255,7 @@ impl App {
     fn update_pairing(&mut self) {
         for at in 0..self.model.connections.len() {
             let url = self.model.connections[at].session.url().to_owned();
-            let pairing = live::pairing_of(self.model.service(&url));
+            let pairing = self.model.pairing(&url);
             self.model.connections[at].session.set_pairing(pairing);
         }
     }

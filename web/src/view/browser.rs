@@ -122,7 +122,8 @@ pub(super) fn cancel(timer: i32) {
     window().clear_timeout_with_handle(timer);
 }
 
-/// Requests a resource of this server, at a path relative to the page; `then` gets the body of a successful response.
+/// Requests a resource of this server, at a path relative to the page; `then` gets the body of a
+/// successful response.
 pub(super) fn get(path: &'static str, then: impl FnOnce(String) + 'static) {
     settled(window().fetch_with_str(path), move |answer| {
         let response: Option<Response> = answer.and_then(|answer| answer.dyn_into().ok());
@@ -136,19 +137,11 @@ pub(super) fn get(path: &'static str, then: impl FnOnce(String) + 'static) {
     });
 }
 
-/// Reads a part of a file; `then` gets `None` if that fails.
-pub(super) fn read(
-    file: &File,
-    start: u64,
-    end: u64,
-    then: impl FnOnce(Option<Vec<u8>>) + 'static,
-) {
-    match file.slice_with_f64_and_f64(start as f64, end as f64) {
-        Ok(part) => settled(part.array_buffer(), |bytes| {
-            then(bytes.map(|bytes| Uint8Array::new(&bytes).to_vec()));
-        }),
-        Err(_) => then(None),
-    }
+/// Reads a file; `then` gets `None` if that fails.
+pub(super) fn read(file: &File, then: impl FnOnce(Option<Vec<u8>>) + 'static) {
+    settled(file.array_buffer(), |bytes| {
+        then(bytes.map(|bytes| Uint8Array::new(&bytes).to_vec()));
+    });
 }
 
 /// Copies text to the clipboard; `then` learns whether that succeeded.

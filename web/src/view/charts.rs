@@ -125,7 +125,7 @@ impl Charts {
         }
     }
 
-    /// Draws; returns when the plots have to be drawn again.
+    /// Draws; returns the time at which the plots have to be drawn again.
     pub(super) fn draw(&mut self, model: &mut Model, now: Millis) -> Option<Millis> {
         let texts = model.texts;
         let connection = model.connection();
@@ -281,6 +281,5 @@ fn traffic(traffic: &Traffic, texts: &Texts) -> String {
 }
 
 fn span(millis: Option<Millis>) -> String {
-    let resolution = socket::clock_resolution() * 1000.0;
-    millis.map_or_else(|| "–".to_owned(), |span| format::measured(span * 1000.0, resolution))
+    millis.map_or_else(|| "–".to_owned(), socket::measured)
 }

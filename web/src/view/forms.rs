@@ -102,6 +102,11 @@ impl TranscriptView {
         }
     }
 
+    /// The number of the row that the user has opened.
+    pub(super) fn opened(&self) -> Option<u64> {
+        self.selected.filter(|_| self.is_open)
+    }
+
     /// Shows the rows of this kind in which this text occurs, and scrolls to the end.
     pub(super) fn set_filter(&mut self, show: Show, text: &str) {
         self.show = show;

@@ -2,7 +2,6 @@
 
 use super::{
     browser,
-    connection::Connection,
     dom::{El, el, panel},
     model::Model,
     socket,
@@ -44,20 +43,20 @@ impl LatencyPanel {
         let list = el("ol").class("waterfall").children(rows.iter().map(|row| &row.root));
         let total = el("p").id("latency-total").class("details");
         let hint = el("p").id("latency-hint").class("details");
-        // Its height does not depend on the number of legs: what is below does not move.
+        // The body's height does not depend on the number of legs: the panels below do not move.
         let body = el("div").class("latency-body").children([&list, &total, &hint]);
         let root = root.child(&body);
         LatencyPanel { root, subject, list, rows, total, hint }
     }
 
-    /// Draws; returns when a later exchange is to be shown.
+    /// Draws; returns the time at which a later exchange replaces the one shown.
     pub(super) fn draw(&mut self, model: &mut Model, now: Millis) -> Option<Millis> {
         let texts = model.texts;
         let Model { connections, chosen, endpoints, .. } = model;
         let connection = &connections[*chosen];
         self.root.show(connection.loaded.is_none());
         let exchanges = connection.session.exchanges();
-        let of_row = chosen_row(connection).and_then(|row| exchanges.of_row(row));
+        let of_row = connection.view.opened().and_then(|row| exchanges.of_row(row));
         let (exchange, until) = match of_row {
             Some(exchange) => (Some(exchange), None),
             None => exchanges.latest(now),
@@ -74,8 +73,8 @@ impl LatencyPanel {
         let subject = if of_row.is_some() { texts.latency_chosen } else { texts.latency_latest };
         self.subject.set_text(subject);
         let location = browser::location();
-        let hops = location.local_path(connection.session.url());
-        let hops = hops.map_or(Hops::Unknown, |path| live::hops(endpoints, path));
+        let path = location.local_path(connection.session.url());
+        let hops = path.map_or(Hops::Unknown, |path| live::hops(endpoints, path));
         let waterfall = Waterfall::new(exchange, hops, socket::clock_resolution());
         for (at, row) in self.rows.iter_mut().enumerate() {
             row.draw(waterfall.legs.get(at), texts);
@@ -85,17 +84,10 @@ impl LatencyPanel {
     }
 }
 
-/// The row that the user has opened.
-fn chosen_row(connection: &Connection) -> Option<u64> {
-    connection.view.selected.filter(|_| connection.view.is_open)
-}
-
 fn total(waterfall: &Waterfall<'_>, texts: &Texts) -> String {
-    let resolution = socket::clock_resolution() * 1000.0;
-    let time = |span: Millis| format::measured(span * 1000.0, resolution);
-    let round_trip = time(waterfall.round_trip);
+    let round_trip = socket::measured(waterfall.round_trip);
     match waterfall.total {
-        Some(total) => fill(texts.latency_total, &[&round_trip, &time(total)]),
+        Some(total) => fill(texts.latency_total, &[&round_trip, &socket::measured(total)]),
         None => fill(texts.latency_round_trip, &[&round_trip]),
     }
 }
@@ -126,9 +118,9 @@ impl LegRow {
         self.root.set("title", about);
         self.time.set_text(&format::measured(leg.micros, leg.resolution));
         for (at, bar) in self.bars.iter_mut().enumerate() {
-            let place = leg.bars.get(at);
-            bar.show(place.is_some());
-            if let Some((from, to)) = place {
+            let span = leg.bars.get(at);
+            bar.show(span.is_some());
+            if let Some((from, to)) = span {
                 bar.style("left", &per_mille(*from));
                 bar.style("width", &per_mille(to - from));
             }

@@ -8,6 +8,7 @@ use crate::{
     live::{self, Live},
     live_region::Announcer,
     location::StartOptions,
+    session::Pairing,
 };
 
 /// The most connections side by side.
@@ -53,7 +54,12 @@ impl Model {
 
     /// The service that a URL leads to, if the server's endpoints say.
     pub(super) fn service(&self, url: &str) -> Option<&str> {
-        live::service_of_route(&self.endpoints, browser::location().local_path(url)?)
+        live::service_of_path(&self.endpoints, browser::location().local_path(url)?)
+    }
+
+    /// The rule for pairing the replies of the service that a URL leads to.
+    pub(super) fn pairing(&self, url: &str) -> Pairing {
+        live::pairing_of(self.service(url))
     }
 
     /// Passes the legs that the server has reported to the exchanges of the connections.

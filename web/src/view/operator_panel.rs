@@ -100,7 +100,7 @@ impl OperatorPanel {
         }
     }
 
-    /// Draws; returns when the waiting times change.
+    /// Draws; returns the time at which a waiting time changes.
     pub(super) fn draw(&mut self, model: &Model, now: Millis) -> Option<Millis> {
         let (texts, session) = (model.texts, &model.operator);
         let operator = &session.operator;

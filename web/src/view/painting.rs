@@ -14,7 +14,7 @@ pub(super) struct Painting {
     /// Runs after the browser has painted.
     painted: Closure<dyn FnMut()>,
     is_awaited: bool,
-    /// The connection that is shown, and since when.
+    /// The chosen connection, and the time since which it has been shown.
     shown: (u32, Millis),
 }
 
@@ -24,7 +24,7 @@ impl Painting {
         Painting { painted: Closure::new(painted), is_awaited: false, shown: (u32::MAX, 0.0) }
     }
 
-    /// Whether the chosen connection has replies that are not drawn, received since it is shown.
+    /// Whether the chosen connection has replies that are not drawn, received while it was shown.
     pub(super) fn is_due(&mut self, model: &mut Model, now: Millis) -> bool {
         let connection = model.connection();
         if self.shown.0 != connection.id {
@@ -33,14 +33,14 @@ impl Painting {
         connection.session.exchanges().has_undrawn(self.since(now))
     }
 
-    /// A frame was drawn: waits for the browser to paint it, if it has new replies.
+    /// Waits for the browser to paint the frame drawn at `now`, if it has new replies.
     pub(super) fn drew(&mut self, model: &mut Model, now: Millis) {
         if self.is_due(model, now) && !std::mem::replace(&mut self.is_awaited, true) {
             browser::after(0.0, &self.painted);
         }
     }
 
-    /// The browser has painted.
+    /// Records that the browser has painted.
     pub(super) fn painted(&mut self, model: &mut Model) {
         self.is_awaited = false;
         let now = browser::now();

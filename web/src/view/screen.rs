@@ -61,7 +61,7 @@ impl Screen {
         screen
     }
 
-    /// Draws what has changed; returns when to draw again without an event.
+    /// Draws what has changed; returns the time of the next drawing without an event.
     pub(super) fn draw(&mut self, model: &mut Model, now: Millis) -> Option<Millis> {
         let at_operator = browser::fragment() == "operator";
         self.header.draw(at_operator);
@@ -91,7 +91,7 @@ impl Screen {
         earliest([sidebar, latency, charts, connection_list, transcript])
     }
 
-    /// Writes a due announcement to the live region; returns when the next one is due.
+    /// Writes a due announcement to the live region; returns the time of the next one.
     fn announce(&mut self, model: &mut Model, now: Millis) -> Option<Millis> {
         if let Some(mut sentence) = model.announcer.announce(model.texts, now) {
             // Screen readers read changes only: a repeated sentence has to differ.

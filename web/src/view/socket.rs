@@ -14,9 +14,10 @@ use web_sys::{EventSource, File, MessageEvent, Worker};
 use super::dom::expect_ok;
 use crate::{
     composer::transfer::{End, Expect, Progress},
+    format,
     payload::Payload,
     session::Event,
-    stats::Second,
+    stats::Volume,
     time::Millis,
 };
 
@@ -48,11 +49,11 @@ thread_local! {
 /// The state of the worker.
 #[derive(Clone, Copy)]
 enum WorkerState {
-    /// Its script is being loaded. Commands wait for it.
+    /// The worker's script is being loaded. The browser holds commands back until then.
     Loading,
     /// The script runs. The worker's clock has this resolution.
     Running(Millis),
-    /// Its script did not load.
+    /// The worker's script did not load.
     Failed,
 }
 
@@ -85,7 +86,12 @@ pub(super) fn clock_resolution() -> Millis {
     }
 }
 
-/// A WebSocket. Dropping it closes the socket.
+/// A time measured by the worker, as precisely as its clock is.
+pub(super) fn measured(span: Millis) -> String {
+    format::measured(span * 1000.0, clock_resolution() * 1000.0)
+}
+
+/// A WebSocket, closed when the value is dropped.
 pub(super) struct Socket {
     id: u32,
 }
@@ -209,7 +215,8 @@ fn on_event(fields: &Array) {
             clean: fields.get(5).is_truthy(),
         },
         "file" => return handle(id, SocketEvent::File(progress(fields)), at),
-        _ => return WORKER.set(WorkerState::Running(number(3))),
+        "clock" => return WORKER.set(WorkerState::Running(number(3))),
+        _ => return,
     };
     handle(id, SocketEvent::Session(event), at);
 }
@@ -227,7 +234,7 @@ fn handle(id: u32, event: SocketEvent, at: Millis) {
 
 fn progress(fields: &Array) -> Progress {
     let number = |at| fields.get(at).as_f64().unwrap_or_default() as u64;
-    let traffic = |at| Second { bytes: number(at), messages: number(at + 1) as u32 };
+    let traffic = |at| Volume { bytes: number(at), messages: number(at + 1) as u32 };
     let end = match &*fields.get(8).as_string().unwrap_or_default() {
         "done" => Some(End::Done),
         "mismatch" => Some(End::Mismatch {

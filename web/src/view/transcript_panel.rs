@@ -148,7 +148,7 @@ impl TranscriptPanel {
         let shown = view.matches.len(transcript);
         self.draw_around(transcript, view, shown, texts);
 
-        let open = view.selected.filter(|_| view.is_open).and_then(|id| transcript.get(id));
+        let open = view.opened().and_then(|id| transcript.get(id));
         let pinned = open.is_some_and(|row| transcript.is_pinned(row.id));
         let opened = self.detail.draw(open, pinned, texts);
         let reveal =

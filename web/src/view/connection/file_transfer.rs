@@ -17,7 +17,7 @@ impl Connection {
         }
     }
 
-    /// The worker reported progress.
+    /// Applies a report of the worker to the session and the transfer.
     pub(in super::super) fn file_moved(&mut self, progress: &Progress, at: Millis) {
         let Progress { sent, received, .. } = *progress;
         self.on_event(Event::FileMoved { sent, received }, at);

@@ -5,7 +5,7 @@ use crate::{i18n::Texts, time::Millis};
 
 impl Connection {
     /// Sends the repetitions that are due, and ends the repetition with the connection; returns
-    /// when the next is due.
+    /// the time of the next one.
     pub(super) fn step_repeat(&mut self, texts: &Texts, now: Millis) -> Option<Millis> {
         let mut pace = self.compose.pace.take()?;
         let due = pace.due(now);
