@@ -58,6 +58,10 @@ function __wbg_get_imports() {
             const ret = arg0.altKey;
             return ret;
         },
+        __wbg_anchorNode_81b774a750031386: function(arg0) {
+            const ret = arg0.anchorNode;
+            return isLikeNone(ret) ? 0 : addToExternrefTable0(ret);
+        },
         __wbg_appendChild_dbf7ad2f48413560: function() { return handleError(function (arg0, arg1) {
             const ret = arg0.appendChild(arg1);
             return ret;
@@ -88,6 +92,10 @@ function __wbg_get_imports() {
             const ret = arg0.clientHeight;
             return ret;
         },
+        __wbg_clientWidth_269ea87f17b863bf: function(arg0) {
+            const ret = arg0.clientWidth;
+            return ret;
+        },
         __wbg_clipboard_047ad3d952a13066: function(arg0) {
             const ret = arg0.clipboard;
             return ret;
@@ -99,6 +107,10 @@ function __wbg_get_imports() {
             const ret = arg0.closest(getStringFromWasm0(arg1, arg2));
             return isLikeNone(ret) ? 0 : addToExternrefTable0(ret);
         }, arguments); },
+        __wbg_contains_743aa7c94499c269: function(arg0, arg1) {
+            const ret = arg0.contains(arg1);
+            return ret;
+        },
         __wbg_createElementNS_2f7464180077e8e4: function() { return handleError(function (arg0, arg1, arg2, arg3, arg4) {
             const ret = arg0.createElementNS(arg1 === 0 ? undefined : getStringFromWasm0(arg1, arg2), getStringFromWasm0(arg3, arg4));
             return ret;
@@ -141,6 +153,10 @@ function __wbg_get_imports() {
         __wbg_error_d1fc0193610e0e39: function(arg0) {
             console.error(arg0);
         },
+        __wbg_exec_38bb1a359b290234: function(arg0, arg1, arg2) {
+            const ret = arg0.exec(getStringFromWasm0(arg1, arg2));
+            return isLikeNone(ret) ? 0 : addToExternrefTable0(ret);
+        },
         __wbg_fetch_c30fc2ed77d76a76: function(arg0, arg1, arg2) {
             const ret = arg0.fetch(getStringFromWasm0(arg1, arg2));
             return ret;
@@ -155,6 +171,10 @@ function __wbg_get_imports() {
         },
         __wbg_firstChild_8ba00f6fe3423297: function(arg0) {
             const ret = arg0.firstChild;
+            return isLikeNone(ret) ? 0 : addToExternrefTable0(ret);
+        },
+        __wbg_firstElementChild_a60f6eaf7d453487: function(arg0) {
+            const ret = arg0.firstElementChild;
             return isLikeNone(ret) ? 0 : addToExternrefTable0(ret);
         },
         __wbg_focus_d5e2fdbdb56416f0: function() { return handleError(function (arg0) {
@@ -181,6 +201,10 @@ function __wbg_get_imports() {
             var len1 = WASM_VECTOR_LEN;
             getDataViewMemory0().setInt32((arg0 >>> 0) + 4 * 1, len1, true);
             getDataViewMemory0().setInt32((arg0 >>> 0) + 4 * 0, ptr1, true);
+        }, arguments); },
+        __wbg_getSelection_ebbf228892c36d69: function() { return handleError(function (arg0) {
+            const ret = arg0.getSelection();
+            return isLikeNone(ret) ? 0 : addToExternrefTable0(ret);
         }, arguments); },
         __wbg_getTimezoneOffset_87127d92c2c117e9: function(arg0) {
             const ret = arg0.getTimezoneOffset();
@@ -356,6 +380,10 @@ function __wbg_get_imports() {
             const ret = result;
             return ret;
         },
+        __wbg_isCollapsed_94539f24146e499c: function(arg0) {
+            const ret = arg0.isCollapsed;
+            return ret;
+        },
         __wbg_isComposing_b1e74068b6ff27e2: function(arg0) {
             const ret = arg0.isComposing;
             return ret;
@@ -374,6 +402,10 @@ function __wbg_get_imports() {
             getDataViewMemory0().setInt32((arg0 >>> 0) + 4 * 1, len1, true);
             getDataViewMemory0().setInt32((arg0 >>> 0) + 4 * 0, ptr1, true);
         },
+        __wbg_last_index_004b76870bb2bd00: function(arg0) {
+            const ret = arg0.lastIndex;
+            return ret;
+        },
         __wbg_length_186163212ffe79c3: function(arg0) {
             const ret = arg0.length;
             return ret;
@@ -388,6 +420,10 @@ function __wbg_get_imports() {
         }, arguments); },
         __wbg_location_7320782274fc691b: function(arg0) {
             const ret = arg0.location;
+            return ret;
+        },
+        __wbg_message_43d8c8f1d543a349: function(arg0) {
+            const ret = arg0.message;
             return ret;
         },
         __wbg_metaKey_33c588e07fd74724: function(arg0) {
@@ -429,6 +465,10 @@ function __wbg_get_imports() {
             const ret = new EventSource(getStringFromWasm0(arg0, arg1));
             return ret;
         }, arguments); },
+        __wbg_new_f9d7ab5d4092b810: function() { return handleError(function (arg0, arg1, arg2, arg3) {
+            const ret = new RegExp(getStringFromWasm0(arg0, arg1), getStringFromWasm0(arg2, arg3));
+            return ret;
+        }, arguments); },
         __wbg_new_from_slice_b8daf545a41c6aa0: function(arg0, arg1) {
             const ret = new Uint8Array(getArrayU8FromWasm0(arg0, arg1));
             return ret;
@@ -437,7 +477,7 @@ function __wbg_get_imports() {
             const ret = new URLSearchParams(getStringFromWasm0(arg0, arg1));
             return ret;
         }, arguments); },
-        __wbg_new_with_str_sequence_and_options_ea4ce88081790553: function() { return handleError(function (arg0, arg1) {
+        __wbg_new_with_u8_array_sequence_and_options_ca80bf9b8bbc67cf: function() { return handleError(function (arg0, arg1) {
             const ret = new Blob(arg0, arg1);
             return ret;
         }, arguments); },
@@ -460,6 +500,10 @@ function __wbg_get_imports() {
         __wbg_ok_670a05555db5f713: function(arg0) {
             const ret = arg0.ok;
             return ret;
+        },
+        __wbg_parentElement_300cdd39ce1d95f8: function(arg0) {
+            const ret = arg0.parentElement;
+            return isLikeNone(ret) ? 0 : addToExternrefTable0(ret);
         },
         __wbg_pathname_19fb9627ab2b1180: function() { return handleError(function (arg0, arg1) {
             const ret = arg1.pathname;
@@ -493,6 +537,10 @@ function __wbg_get_imports() {
             return ret;
         },
         __wbg_querySelector_1555c239948f2bf0: function() { return handleError(function (arg0, arg1, arg2) {
+            const ret = arg0.querySelector(getStringFromWasm0(arg1, arg2));
+            return isLikeNone(ret) ? 0 : addToExternrefTable0(ret);
+        }, arguments); },
+        __wbg_querySelector_72201b7c62dc196b: function() { return handleError(function (arg0, arg1, arg2) {
             const ret = arg0.querySelector(getStringFromWasm0(arg1, arg2));
             return isLikeNone(ret) ? 0 : addToExternrefTable0(ret);
         }, arguments); },
@@ -563,6 +611,9 @@ function __wbg_get_imports() {
         },
         __wbg_set_id_861bcd7afe9f86ad: function(arg0, arg1, arg2) {
             arg0.id = getStringFromWasm0(arg1, arg2);
+        },
+        __wbg_set_last_index_14652348574b1390: function(arg0, arg1) {
+            arg0.lastIndex = arg1 >>> 0;
         },
         __wbg_set_nodeValue_7e9217115013d873: function(arg0, arg1, arg2) {
             arg0.nodeValue = arg1 === 0 ? undefined : getStringFromWasm0(arg1, arg2);
@@ -648,6 +699,10 @@ function __wbg_get_imports() {
             const ret = arg0.timeOrigin;
             return ret;
         },
+        __wbg_toISOString_51ebc75332aba76a: function(arg0) {
+            const ret = arg0.toISOString();
+            return ret;
+        },
         __wbg_toggle_4ad9c24ed28f124e: function() { return handleError(function (arg0, arg1, arg2, arg3) {
             const ret = arg0.toggle(getStringFromWasm0(arg1, arg2), arg3 !== 0);
             return ret;
@@ -689,23 +744,23 @@ function __wbg_get_imports() {
             return ret;
         },
         __wbindgen_generic_0000000000000001: function(arg0, arg1) {
-            // Cast intrinsic for `Closure(Closure { owned: true, function: Function { arguments: [Externref], shim_idx: 4, ret: Unit, inner_ret: Some(Unit) }, mutable: true }) -> Externref`.
-            const ret = makeMutClosure(arg0, arg1, wasm_bindgen__convert__closures_____invoke__h7e2854d3aa5d63b7);
+            // Cast intrinsic for `Closure(Closure { owned: true, function: Function { arguments: [Externref], shim_idx: 3, ret: Unit, inner_ret: Some(Unit) }, mutable: true }) -> Externref`.
+            const ret = makeMutClosure(arg0, arg1, wasm_bindgen__convert__closures_____invoke__h583c6c3298417418);
             return ret;
         },
         __wbindgen_generic_0000000000000002: function(arg0, arg1) {
-            // Cast intrinsic for `Closure(Closure { owned: true, function: Function { arguments: [NamedExternref("Event")], shim_idx: 3, ret: Unit, inner_ret: Some(Unit) }, mutable: true }) -> Externref`.
-            const ret = makeMutClosure(arg0, arg1, wasm_bindgen__convert__closures_____invoke__h93ba86958c36cdc7);
+            // Cast intrinsic for `Closure(Closure { owned: true, function: Function { arguments: [NamedExternref("Event")], shim_idx: 4, ret: Unit, inner_ret: Some(Unit) }, mutable: true }) -> Externref`.
+            const ret = makeMutClosure(arg0, arg1, wasm_bindgen__convert__closures_____invoke__h866ef07c089fa77d);
             return ret;
         },
         __wbindgen_generic_0000000000000003: function(arg0, arg1) {
-            // Cast intrinsic for `Closure(Closure { owned: true, function: Function { arguments: [NamedExternref("MessageEvent")], shim_idx: 3, ret: Unit, inner_ret: Some(Unit) }, mutable: true }) -> Externref`.
-            const ret = makeMutClosure(arg0, arg1, wasm_bindgen__convert__closures_____invoke__h93ba86958c36cdc7_3);
+            // Cast intrinsic for `Closure(Closure { owned: true, function: Function { arguments: [NamedExternref("MessageEvent")], shim_idx: 4, ret: Unit, inner_ret: Some(Unit) }, mutable: true }) -> Externref`.
+            const ret = makeMutClosure(arg0, arg1, wasm_bindgen__convert__closures_____invoke__h866ef07c089fa77d_3);
             return ret;
         },
         __wbindgen_generic_0000000000000004: function(arg0, arg1) {
             // Cast intrinsic for `Closure(Closure { owned: true, function: Function { arguments: [], shim_idx: 2, ret: Unit, inner_ret: Some(Unit) }, mutable: true }) -> Externref`.
-            const ret = makeMutClosure(arg0, arg1, wasm_bindgen__convert__closures_____invoke__hbc5e494a075cba35);
+            const ret = makeMutClosure(arg0, arg1, wasm_bindgen__convert__closures_____invoke__hc965ac4615eb6ed7);
             return ret;
         },
         __wbindgen_generic_0000000000000005: function(arg0) {
@@ -733,20 +788,20 @@ function __wbg_get_imports() {
     };
 }
 
-function wasm_bindgen__convert__closures_____invoke__hbc5e494a075cba35(arg0, arg1) {
-    wasm.wasm_bindgen__convert__closures_____invoke__hbc5e494a075cba35(arg0, arg1);
+function wasm_bindgen__convert__closures_____invoke__hc965ac4615eb6ed7(arg0, arg1) {
+    wasm.wasm_bindgen__convert__closures_____invoke__hc965ac4615eb6ed7(arg0, arg1);
 }
 
-function wasm_bindgen__convert__closures_____invoke__h7e2854d3aa5d63b7(arg0, arg1, arg2) {
-    wasm.wasm_bindgen__convert__closures_____invoke__h7e2854d3aa5d63b7(arg0, arg1, arg2);
+function wasm_bindgen__convert__closures_____invoke__h583c6c3298417418(arg0, arg1, arg2) {
+    wasm.wasm_bindgen__convert__closures_____invoke__h583c6c3298417418(arg0, arg1, arg2);
 }
 
-function wasm_bindgen__convert__closures_____invoke__h93ba86958c36cdc7(arg0, arg1, arg2) {
-    wasm.wasm_bindgen__convert__closures_____invoke__h93ba86958c36cdc7(arg0, arg1, arg2);
+function wasm_bindgen__convert__closures_____invoke__h866ef07c089fa77d(arg0, arg1, arg2) {
+    wasm.wasm_bindgen__convert__closures_____invoke__h866ef07c089fa77d(arg0, arg1, arg2);
 }
 
-function wasm_bindgen__convert__closures_____invoke__h93ba86958c36cdc7_3(arg0, arg1, arg2) {
-    wasm.wasm_bindgen__convert__closures_____invoke__h93ba86958c36cdc7_3(arg0, arg1, arg2);
+function wasm_bindgen__convert__closures_____invoke__h866ef07c089fa77d_3(arg0, arg1, arg2) {
+    wasm.wasm_bindgen__convert__closures_____invoke__h866ef07c089fa77d_3(arg0, arg1, arg2);
 }
 
 function addToExternrefTable0(obj) {

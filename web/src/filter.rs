@@ -1,20 +1,18 @@
-//! A filter for the rows of a transcript: by kind, and by a text or bytes in them.
-
-use echogate_proto::hex;
+//! A filter for the rows of a transcript: by kind, and by a text, bytes or a regular expression in
+//! them.
 
 use crate::{
-    payload::Payload,
+    search::Query,
     transcript::{Entry, EntryKind, Transcript},
 };
 
 /// The rows that the user wants to see.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub struct Filter {
-    show: Show,
-    /// The text to find, in lower case; empty to find everything.
-    text: String,
-    /// The bytes that the text stands for, if it is hexadecimal digits: searched in binary messages.
-    bytes: Option<Vec<u8>>,
+    /// The kind of rows.
+    pub show: Show,
+    /// The text in them.
+    pub query: Query,
 }
 
 /// A kind of rows.
@@ -23,9 +21,9 @@ pub enum Show {
     /// Every row.
     #[default]
     All,
-    /// Sent messages and their replies.
+    /// Sent messages.
     Sent,
-    /// Received messages that are no replies.
+    /// Received messages.
     Received,
     /// Connects and closes.
     Events,
@@ -39,15 +37,9 @@ impl Show {
 }
 
 impl Filter {
-    /// A filter for rows of this kind in which the text occurs, in upper or lower case.
-    pub fn new(show: Show, text: &str) -> Filter {
-        let bytes = hex::decode(text).ok().filter(|bytes| !bytes.is_empty());
-        Filter { show, text: text.to_lowercase(), bytes }
-    }
-
     /// Whether every row passes.
     pub fn is_off(&self) -> bool {
-        self.show == Show::All && self.text.is_empty()
+        self.show == Show::All && self.query.is_any()
     }
 
     /// Whether a row passes.
@@ -55,46 +47,32 @@ impl Filter {
         let shown = match (self.show, &row.kind) {
             (Show::All, _)
             | (Show::Sent, EntryKind::Sent(..))
-            | (Show::Received, EntryKind::Received(_)) => true,
-            (Show::Events, EntryKind::Sent(..) | EntryKind::Received(_)) => false,
+            | (Show::Received, EntryKind::Received(..)) => true,
+            (Show::Events, EntryKind::Sent(..) | EntryKind::Received(..)) => false,
             (Show::Events, _) => true,
             (Show::Pinned, _) => pinned,
             _ => false,
         };
-        shown && (self.text.is_empty() || self.occurs(&row.kind))
+        shown && (self.query.is_any() || self.occurs(&row.kind))
     }
 
     fn occurs(&self, kind: &EntryKind) -> bool {
         match kind {
-            EntryKind::Opened { url, .. } => self.in_text(url),
+            EntryKind::Opened { url, .. } => self.query.is_in_text(url),
             EntryKind::Ended(cause) => {
-                self.in_text(&cause.reason) || self.text == cause.code.0.to_string()
+                self.query.is_in_text(&cause.reason)
+                    || self.query.is_in_text(&cause.code.0.to_string())
             }
             EntryKind::HalfClosed { .. } => false,
-            EntryKind::Sent(..) | EntryKind::Received(_) => [kind.sent(), kind.received()]
-                .into_iter()
-                .flatten()
-                .any(|payload| self.in_payload(payload)),
+            EntryKind::Sent(payload, _) | EntryKind::Received(payload, _) => {
+                self.query.is_in(payload)
+            }
         }
-    }
-
-    fn in_payload(&self, payload: &Payload) -> bool {
-        match payload {
-            Payload::Text(text) => self.in_text(text),
-            Payload::Binary(bytes) => self
-                .bytes
-                .as_ref()
-                .is_some_and(|wanted| bytes.windows(wanted.len()).any(|window| window == wanted)),
-        }
-    }
-
-    fn in_text(&self, text: &str) -> bool {
-        text.to_lowercase().contains(&self.text)
     }
 }
 
 /// The rows that pass a filter, updated incrementally.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Matches {
     filter: Filter,
     ids: Vec<u64>,
@@ -113,17 +91,13 @@ impl Matches {
         &self.filter
     }
 
-    /// Examines the rows that were added or changed since the last call.
-    pub fn update(&mut self, transcript: &mut Transcript) {
-        let changed = transcript.take_oldest_changed();
+    /// Examines the rows that were added since the last call.
+    pub fn update(&mut self, transcript: &Transcript) {
         if self.filter.is_off() {
             return;
         }
+        // Matching rows may have been dropped.
         let first = transcript.first_id();
-        // A late reply may match, and matching rows may have been dropped.
-        self.examined = changed.map_or(self.examined, |changed| self.examined.min(changed));
-        let stale = self.ids.partition_point(|&id| id < self.examined);
-        self.ids.truncate(stale);
         self.ids.retain(|&id| id >= first || transcript.is_pinned(id));
         let passing = |row: &&Entry| self.filter.passes(row, transcript.is_pinned(row.id));
         for row in transcript.rows_from(self.examined).filter(passing) {
@@ -169,16 +143,16 @@ mod tests {
         transcript
             .push(0.0, EntryKind::Opened { url: "ws://h/ws".into(), protocol: String::new() });
         transcript.push(0.0, EntryKind::Sent("Hello".into(), Delivery::Sent));
-        transcript.push(0.0, EntryKind::Received("world".into()));
-        transcript.push(0.0, EntryKind::Received(vec![0, 0x61, 0xff].into()));
+        transcript.push(0.0, EntryKind::Received("world".into(), None));
+        transcript.push(0.0, EntryKind::Received(vec![0, 0x61, 0xff].into(), None));
         transcript
     }
 
     fn found(show: Show, text: &str) -> Vec<u64> {
         let (mut transcript, mut matches) = (filled(), Matches::default());
         transcript.toggle_pin(2);
-        matches.set_filter(Filter::new(show, text));
-        matches.update(&mut transcript);
+        matches.set_filter(Filter { show, query: Query::text(text) });
+        matches.update(&transcript);
         shown(&matches, &transcript)
     }
 
@@ -195,27 +169,26 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_that_comes_later_is_found() {
+    fn rows_that_are_added_later_are_found() {
         let (mut transcript, mut matches) = (filled(), Matches::default());
-        matches.set_filter(Filter::new(Show::All, "late"));
-        matches.update(&mut transcript);
+        matches.set_filter(Filter { show: Show::Received, query: Query::text("late") });
+        matches.update(&transcript);
         assert_eq!(shown(&matches, &transcript), [0u64; 0]);
-        transcript.set_delivery(1, Delivery::Answered { reply: "LATER".into(), round_trip: 1.0 });
-        let new = transcript.push(0.0, EntryKind::Received("too late".into()));
-        matches.update(&mut transcript);
-        assert_eq!(shown(&matches, &transcript), [1, new]);
-        assert_eq!(matches.position(&transcript, new), Some(1));
+        let new = transcript.push(0.0, EntryKind::Received("too late".into(), None));
+        matches.update(&transcript);
+        assert_eq!(shown(&matches, &transcript), [new]);
+        assert_eq!(matches.position(&transcript, new), Some(0));
     }
 
     #[test]
     fn dropped_rows_are_not_found_any_more() {
         let (mut transcript, mut matches) = (filled(), Matches::default());
-        matches.set_filter(Filter::new(Show::All, "world"));
-        matches.update(&mut transcript);
+        matches.set_filter(Filter { show: Show::All, query: Query::text("world") });
+        matches.update(&transcript);
         for _ in 0..Transcript::MAX_ROWS {
-            transcript.push(0.0, EntryKind::Received("".into()));
+            transcript.push(0.0, EntryKind::Received("".into(), None));
         }
-        matches.update(&mut transcript);
+        matches.update(&transcript);
         assert_eq!(matches.len(&transcript), 0);
     }
 }

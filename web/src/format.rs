@@ -101,26 +101,26 @@ pub fn clock(at: Millis, minutes_ahead: i32) -> String {
     format!("{hours:02}:{minutes:02}:{seconds:02}.{millis:03}")
 }
 
-/// A payload on one line: text with visible control characters, bytes as hexadecimal digits; cut
-/// after `most` characters or bytes.
-pub fn preview(payload: &Payload, most: usize) -> String {
-    match payload {
-        Payload::Text(text) => {
-            let mut characters = text.chars();
-            let mut line: String = characters.by_ref().take(most).map(visible).collect();
-            if characters.next().is_some() {
-                line.push('…');
-            }
-            line
+/// A payload on one line: text with visible control characters, also where a binary message is text;
+/// other bytes as hexadecimal digits. It begins at the character or byte `from`, and is cut after
+/// `most`.
+pub fn preview(payload: &Payload, from: usize, most: usize) -> String {
+    let start = if from > 0 { "… " } else { "" };
+    if let Some(text) = payload.as_text() {
+        let mut characters = text.chars().skip(from);
+        let mut line = start.to_owned();
+        line.extend(characters.by_ref().take(most).map(visible));
+        if characters.next().is_some() {
+            line.push('…');
         }
-        Payload::Binary(bytes) => {
-            let mut line = hex::encode(&bytes[..bytes.len().min(most)]);
-            if bytes.len() > most {
-                line.push_str(" …");
-            }
-            line
-        }
+        return line;
     }
+    let bytes = payload.bytes().get(from..).unwrap_or_default();
+    let mut line = format!("{start}{}", hex::encode(&bytes[..bytes.len().min(most)]));
+    if bytes.len() > most {
+        line.push_str(" …");
+    }
+    line
 }
 
 /// A visible substitute for a control character: arrows for line ends and tabs, which every font
@@ -198,9 +198,11 @@ mod tests {
 
     #[test]
     fn a_preview_stays_on_one_line_and_says_that_it_is_cut() {
-        assert_eq!(preview(&"a\nb\tc\r".into(), 9), "a↵b⇥c␍");
-        assert_eq!(preview(&"世界世界".into(), 3), "世界世…");
-        assert_eq!(preview(&vec![0, 0x61, 0xff].into(), 3), "00 61 ff");
-        assert_eq!(preview(&vec![0, 0x61, 0xff].into(), 2), "00 61 …");
+        assert_eq!(preview(&"a\nb\tc\r".into(), 0, 9), "a↵b⇥c␍");
+        assert_eq!(preview(&"世界世界".into(), 0, 3), "世界世…");
+        assert_eq!(preview(&vec![0, 0x61, 0xff].into(), 0, 3), "00 61 ff");
+        assert_eq!(preview(&vec![0, 0x61, 0xff].into(), 0, 2), "00 61 …");
+        assert_eq!(preview(&vec![0, 0x61, 0xff].into(), 1, 2), "… 61 ff");
+        assert_eq!(preview(&b"a\r\n".to_vec().into(), 0, 9), "a␍↵");
     }
 }

@@ -2,9 +2,6 @@
 
 use echogate_proto::hex;
 
-/// Bytes per line.
-pub const WIDTH: usize = 8;
-
 /// One line of a dump.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
@@ -27,13 +24,13 @@ pub struct Run {
     pub changed: bool,
 }
 
-/// The dump of the first `most` bytes, compared with `other` if there is one.
-pub fn lines(bytes: &[u8], other: Option<&[u8]>, most: usize) -> Vec<Line> {
+/// The dump of the first `most` bytes, `width` to a line, compared with `other` if there is one.
+pub fn lines(bytes: &[u8], other: Option<&[u8]>, most: usize, width: usize) -> Vec<Line> {
     let shown = &bytes[..bytes.len().min(most)];
     let changed = |at: usize| other.is_some_and(|other| other.get(at).copied() != Some(bytes[at]));
     shown
-        .chunks(WIDTH)
-        .zip((0..).step_by(WIDTH))
+        .chunks(width)
+        .zip((0..).step_by(width))
         .map(|(chunk, offset)| {
             let cells = || (offset..).zip(chunk).map(|(at, &byte)| (byte, changed(at)));
             Line {
@@ -44,7 +41,7 @@ pub fn lines(bytes: &[u8], other: Option<&[u8]>, most: usize) -> Vec<Line> {
                     }
                     text.extend(hex::pair(byte));
                 }),
-                padding: " ".repeat(3 * (WIDTH - chunk.len())),
+                padding: " ".repeat(3 * (width - chunk.len())),
                 ascii: runs(cells(), |byte, text| {
                     let shows = byte.is_ascii_graphic() || byte == b' ';
                     text.push(if shows { char::from(byte) } else { '·' });
@@ -52,6 +49,21 @@ pub fn lines(bytes: &[u8], other: Option<&[u8]>, most: usize) -> Vec<Line> {
             }
         })
         .collect()
+}
+
+/// A text, with its characters marked whose bytes differ from `other` at the same offsets.
+pub fn text(text: &str, other: Option<&[u8]>) -> Vec<Run> {
+    let mut all: Vec<Run> = Vec::new();
+    for (at, c) in text.char_indices() {
+        let bytes = at..at + c.len_utf8();
+        let changed =
+            other.is_some_and(|other| other.get(bytes.clone()) != Some(&text.as_bytes()[bytes]));
+        match all.last_mut() {
+            Some(run) if run.changed == changed => run.text.push(c),
+            _ => all.push(Run { text: c.into(), changed }),
+        }
+    }
+    all
 }
 
 /// The number of offsets at which two payloads differ, those that only one has included.
@@ -87,7 +99,7 @@ mod tests {
     #[test]
     fn changed_bytes_are_marked_in_both_columns() {
         assert_eq!(
-            lines(b"A, B\xff", Some(b"a, b\xff"), 100),
+            lines(b"A, B\xff", Some(b"a, b\xff"), 100, 8),
             [Line {
                 offset: 0,
                 digits: vec![
@@ -103,14 +115,21 @@ mod tests {
     }
 
     #[test]
+    fn changed_characters_are_marked_in_text() {
+        let runs = text("HI ß!", Some("hI ß".as_bytes()));
+        assert_eq!(runs, [run("H", true), run("I ß", false), run("!", true)]);
+        assert_eq!(text("a", None), [run("a", false)]);
+    }
+
+    #[test]
     fn without_another_payload_nothing_is_marked() {
-        assert_eq!(lines(b"ab", None, 100)[0].ascii, [run("ab", false)]);
-        assert_eq!(lines(b"", None, 100), []);
+        assert_eq!(lines(b"ab", None, 100, 8)[0].ascii, [run("ab", false)]);
+        assert_eq!(lines(b"", None, 100, 8), []);
     }
 
     #[test]
     fn a_byte_that_only_one_payload_has_is_a_difference() {
-        assert_eq!(lines(b"ab", Some(b"a"), 100)[0].ascii, [run("a", false), run("b", true)]);
+        assert_eq!(lines(b"ab", Some(b"a"), 100, 8)[0].ascii, [run("a", false), run("b", true)]);
         assert_eq!(differences(b"ab", b"a"), 1);
         assert_eq!(differences(b"ab", b"AB"), 2);
         assert_eq!(differences(b"", b""), 0);
@@ -119,7 +138,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_requested_byte_is_shown_once(bytes: Vec<u8>, other: Vec<u8>, most in 0..99usize) {
-            let lines = lines(&bytes, Some(&other), most);
+            let lines = lines(&bytes, Some(&other), most, 8);
             let runs = lines.iter().flat_map(|line| &line.digits);
             let digits: Vec<&str> = runs.map(|run| &*run.text).collect();
             prop_assert_eq!(hex::decode(&digits.join(" ")).unwrap(), &bytes[..bytes.len().min(most)]);

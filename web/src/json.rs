@@ -10,8 +10,8 @@ pub enum Json {
     Null,
     /// `true` or `false`.
     Bool(bool),
-    /// A number, exact to about fifteen digits.
-    Number(f64),
+    /// A number, exact to about fifteen digits, and its text.
+    Number(f64, Box<str>),
     /// A string.
     Text(String),
     /// An array.
@@ -50,7 +50,7 @@ impl Json {
     /// The member of this name, if it is a number.
     pub fn number(&self, name: &str) -> Option<f64> {
         match self.get(name)? {
-            Json::Number(number) => Some(*number),
+            Json::Number(number, _) => Some(*number),
             _ => None,
         }
     }
@@ -193,6 +193,18 @@ impl Reader<'_> {
     }
 
     fn number(&mut self) -> Option<Json> {
+        let start = self.position();
+        let number = self.float()?;
+        let text = &self.text[start..self.position()];
+        Some(Json::Number(number, text.into()))
+    }
+
+    /// The position of the next character, in bytes.
+    fn position(&mut self) -> usize {
+        self.rest.peek().map_or(self.text.len(), |(at, _)| *at)
+    }
+
+    fn float(&mut self) -> Option<f64> {
         let sign = if self.take('-').is_some() { -1.0 } else { 1.0 };
         let (mut digits, mut power) = (0u64, 0i32);
         let whole = self.digits(&mut digits, &mut power, false)?;
@@ -214,9 +226,9 @@ impl Reader<'_> {
         let number = digits as f64;
         if digits == 0 {
             // 0 times a power beyond all numbers would be none.
-            return Some(Json::Number(sign * 0.0));
+            return Some(sign * 0.0);
         }
-        Some(Json::Number(sign * if power < 0 { number / scale } else { number * scale }))
+        Some(sign * if power < 0 { number / scale } else { number * scale })
     }
 
     /// Reads at least one digit. Digits beyond the eighteenth only raise the power of ten.

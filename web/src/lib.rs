@@ -5,16 +5,20 @@
 //! - [`session`]: one connection as a state machine: events in, effects out
 //! - [`payload`], [`transcript`], [`close_reason`], [`stats`], [`time`]: the parts of a session
 //! - [`composer`], [`location`]: typed text, and the messages and endpoints that it stands for
-//! - [`virtual_list`], [`filter`], [`export`]: a transcript scrolled, searched, and as a file
+//! - [`pairing`]: the rules by which replies are recognised
+//! - [`virtual_list`], [`filter`], [`search`], [`export`], [`base64`]: a transcript scrolled,
+//!   searched, and as a file
 //! - [`live`], [`exchanges`], [`waterfall`]: the server's connections, and the legs of a round trip
 //! - [`operator`]: the operator's side of the `chat` service
 //! - [`json`], [`wire`]: the server's JSON
-//! - [`mod@format`], [`hexdump`], [`plot`], [`live_region`], [`i18n`]: texts and drawings
+//! - [`payload_view`], [`hexdump`], [`literal`]: a message shown, and copied
+//! - [`mod@format`], [`plot`], [`live_region`], [`i18n`]: texts and drawings
 //! - [`redraw`]: the time of the next drawing without an event
 //!
 //! The elements of the page and its calls to the browser are `view`, compiled for WebAssembly
 //! alone.
 
+pub mod base64;
 pub mod close_reason;
 pub mod composer;
 pub mod exchanges;
@@ -24,13 +28,17 @@ pub mod format;
 pub mod hexdump;
 pub mod i18n;
 pub mod json;
+pub mod literal;
 pub mod live;
 pub mod live_region;
 pub mod location;
 pub mod operator;
+pub mod pairing;
 pub mod payload;
+pub mod payload_view;
 pub mod plot;
 pub mod redraw;
+pub mod search;
 pub mod session;
 pub mod stats;
 pub mod time;

@@ -3,7 +3,7 @@
 use echogate_proto::api::{Carried, Connection, Endpoints, Event, Kind, RouteInfo};
 
 use crate::{
-    composer::transfer::Expect, redraw::earliest, session::Pairing, time::Millis, waterfall::Hops,
+    composer::transfer::Expect, pairing::Pairing, redraw::earliest, time::Millis, waterfall::Hops,
     wire,
 };
 
@@ -190,12 +190,13 @@ pub fn expected_reply(service: Option<&str>) -> Expect {
     }
 }
 
-/// The rule for pairing the replies of a service.
-pub fn pairing_of(service: Option<&str>) -> Pairing {
-    match service {
-        Some("time") => Pairing::Order,
-        Some("chat" | "operator") => Pairing::Never,
-        _ => Pairing::Shape,
+/// The rule for pairing the replies to messages of a path: in order for services of this server that
+/// answer each message with one, none for anything else.
+pub fn pairing_of(endpoints: &Endpoints, path: &str) -> Pairing {
+    let Some(route) = route(endpoints, path) else { return Pairing::None };
+    match (service(endpoints, route), &*route.framing) {
+        (Some("upper" | "echo"), "message") | (Some("time"), "line") => Pairing::Order,
+        _ => Pairing::None,
     }
 }
 

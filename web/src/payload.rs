@@ -38,10 +38,17 @@ impl Payload {
         }
     }
 
-    /// Whether both have the same type and length, as a request and the reply of a service that
-    /// answers byte for byte.
-    pub fn has_shape_of(&self, other: &Payload) -> bool {
-        self.kind() == other.kind() && self.len() == other.len()
+    /// The message as text: that of a text message, and bytes that are text as
+    /// [`echogate_proto::recording::Payload`] defines it.
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Payload::Text(text) => Some(text),
+            Payload::Binary(bytes) => {
+                let is_shown = |c: char| !c.is_control() || matches!(c, '\t' | '\r' | '\n');
+                let text = str::from_utf8(bytes).ok()?;
+                text.chars().all(is_shown).then_some(text)
+            }
+        }
     }
 }
 

@@ -11,10 +11,7 @@
 //! With reconnection enabled, a lost connection is not `Closed` but `Waiting`, and then `Connecting`
 //! again.
 //!
-//! A reply is recognised by its order and its shape: `upper` and `echo` answer in order, each message
-//! with one of the same type and length. A received message answers the oldest message of its shape
-//! that has no reply yet; older ones count as unanswered. A message that answers none is a row of its
-//! own. [`Pairing`] selects another rule for other services.
+//! Received messages are paired with sent ones by the connection's [`Pairing`].
 
 pub mod backoff;
 mod event;
@@ -25,31 +22,21 @@ use std::collections::VecDeque;
 
 use echogate_proto::close::CloseCode;
 
-use self::exchange::{Handed, PendingReply};
+use self::exchange::Handed;
+pub use self::exchange::is_end_of_input;
 pub use self::{
     event::{Effect, Event, Refusal},
     state::{HALF_CLOSE, Halves, State},
 };
 use crate::{
     close_reason::{CloseReason, Outcome},
-    exchanges::{Exchanges, Position},
+    exchanges::{Exchange, Exchanges, Position},
+    pairing::{Pairing, Pairs},
     payload::Payload,
     stats::Stats,
     time::Millis,
-    transcript::{Delivery, EntryKind, Transcript},
+    transcript::{Delivery, Direction, EntryKind, Transcript},
 };
-
-/// The rule by which received messages are paired with sent ones.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Pairing {
-    /// The oldest sent message of the same type and length.
-    #[default]
-    Shape,
-    /// The oldest sent message.
-    Order,
-    /// None.
-    Never,
-}
 
 /// A series of connections to one endpoint, and their transcript.
 #[derive(Debug)]
@@ -57,14 +44,13 @@ pub struct Session {
     state: State,
     url: String,
     protocols: Vec<String>,
-    pairing: Pairing,
     reconnect: bool,
     /// Failed or lost connections in a row.
     failures: u32,
     /// Whether the current connection has been open.
     was_open: bool,
     /// Messages handed to the socket whose reply is outstanding.
-    unanswered: VecDeque<PendingReply>,
+    pairs: Pairs,
     /// Messages handed to the socket that it has not reported as sent.
     handed: VecDeque<Handed>,
     /// Messages not yet handed to the socket.
@@ -86,8 +72,6 @@ impl Session {
     pub const MAX_QUEUED_BYTES: usize = 16 << 20;
     /// The most messages in the queue.
     pub const MAX_QUEUED: usize = 1000;
-    /// The most messages whose reply is outstanding; beyond it the oldest counts as unanswered.
-    pub const MAX_UNANSWERED: usize = 1000;
 
     /// A session that has not connected yet.
     pub fn new() -> Self {
@@ -95,11 +79,10 @@ impl Session {
             state: State::Idle,
             url: String::new(),
             protocols: Vec::new(),
-            pairing: Pairing::default(),
             reconnect: false,
             failures: 0,
             was_open: false,
-            unanswered: VecDeque::new(),
+            pairs: Pairs::default(),
             handed: VecDeque::new(),
             queue: VecDeque::new(),
             queued_bytes: 0,
@@ -112,9 +95,20 @@ impl Session {
         }
     }
 
-    /// A session that has not connected yet, with a transcript from a file.
-    pub fn from_transcript(transcript: Transcript) -> Self {
-        Session { transcript, ..Session::new() }
+    /// A session that has not connected yet, with a transcript from a file and its statistics.
+    pub fn from_transcript(transcript: Transcript, pairing: Pairing) -> Self {
+        let mut session = Session { transcript, ..Session::new() };
+        for row in session.transcript.rows() {
+            match row.kind.message() {
+                Some((Direction::Sent, payload)) => session.stats.sent(payload.len(), row.at),
+                Some((Direction::Received, payload)) => {
+                    session.stats.received(payload.len(), row.at);
+                }
+                None => {}
+            }
+        }
+        session.set_pairing(pairing);
+        session
     }
 
     /// The state of the connection.
@@ -127,14 +121,9 @@ impl Session {
         &self.url
     }
 
-    /// Sets the rule for pairing replies.
-    pub fn set_pairing(&mut self, pairing: Pairing) {
-        self.pairing = pairing;
-    }
-
     /// The rule for pairing replies.
-    pub fn pairing(&self) -> Pairing {
-        self.pairing
+    pub fn pairing(&self) -> &Pairing {
+        self.pairs.rule()
     }
 
     /// Whether a lost connection is opened again.
@@ -160,6 +149,15 @@ impl Session {
     /// The latest exchanges of the current or last connection.
     pub fn exchanges(&self) -> &Exchanges {
         &self.exchanges
+    }
+
+    /// The exchange of the message in this row, sent or received, if it is among the latest.
+    pub fn exchange_of(&self, row: u64) -> Option<&Exchange> {
+        let sent = match &self.transcript.get(row)?.kind {
+            EntryKind::Received(_, answer) => answer.as_ref()?.row,
+            _ => row,
+        };
+        self.exchanges.of_row(sent)
     }
 
     /// The latest exchanges, to complete their times.
@@ -286,15 +284,14 @@ impl Session {
         }
         let handed = self.handed.drain(..).map(|handed| handed.id);
         let unsent: Vec<u64> = handed.chain(self.queue.drain(..).map(|(id, _)| id)).collect();
-        self.unanswered.retain(|awaited| unsent.binary_search(&awaited.id).is_err());
+        self.pairs.remove(|row| unsent.binary_search(&row).is_ok());
         for id in &unsent {
             self.transcript.set_delivery(*id, Delivery::NotSent);
         }
-        let (unsent, unanswered) = (unsent.len(), self.unanswered.len());
+        let (unsent, unanswered) = (unsent.len(), self.pairs.len());
         self.queued_bytes = 0;
-        while !self.unanswered.is_empty() {
-            self.give_up_oldest();
-        }
+        self.pairs.give_up_all();
+        self.mark_given_up();
         let cause = CloseReason { outcome, code, reason, unsent, unanswered };
         self.transcript.push(now, EntryKind::Ended(cause.clone()));
         if !self.reconnect || !backoff::is_worthwhile(&cause) {

@@ -56,6 +56,11 @@ impl Stats {
         self.received.add(received, now);
     }
 
+    /// Forgets all replies.
+    pub fn forget_replies(&mut self) {
+        (self.round_trips, self.recent) = (Histogram::default(), Series::default());
+    }
+
     /// Counts a reply.
     pub fn answered(&mut self, round_trip: Millis, now: Millis) {
         self.round_trips.add(round_trip);

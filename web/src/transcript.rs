@@ -4,7 +4,7 @@ mod entry;
 
 use std::collections::VecDeque;
 
-pub use self::entry::{Delivery, Entry, EntryKind};
+pub use self::entry::{Answer, Delivery, Direction, Entry, EntryKind};
 use crate::time::Millis;
 
 /// Rows that the transcript has dropped to stay within its bounds.
@@ -24,8 +24,6 @@ pub struct Transcript {
     older_pins: Vec<Entry>,
     /// The numbers of pinned rows, ascending.
     pins: Vec<u64>,
-    /// The oldest row whose delivery changed since the last [`Self::take_oldest_changed`].
-    oldest_changed: Option<u64>,
     next_id: u64,
     bytes: usize,
     dropped: Dropped,
@@ -45,7 +43,6 @@ impl Transcript {
             rows: VecDeque::new(),
             older_pins: Vec::new(),
             pins: Vec::new(),
-            oldest_changed: None,
             next_id: 0,
             bytes: 0,
             dropped: Dropped::default(),
@@ -71,18 +68,20 @@ impl Transcript {
 
     /// Updates the delivery of a sent message, unless its row was dropped.
     pub fn set_delivery(&mut self, id: u64, new: Delivery) {
-        let Some(index) = self.index(id) else { return };
-        if let EntryKind::Sent(_, delivery) = &mut self.rows[index].kind {
-            self.bytes = self.bytes - delivery.bytes() + new.bytes();
+        if let Some(index) = self.index(id)
+            && let EntryKind::Sent(_, delivery) = &mut self.rows[index].kind
+        {
             *delivery = new;
-            self.oldest_changed = Some(self.oldest_changed.map_or(id, |oldest| oldest.min(id)));
         }
-        self.keep_within_bounds();
     }
 
-    /// The oldest row whose delivery changed since the last call.
-    pub fn take_oldest_changed(&mut self) -> Option<u64> {
-        self.oldest_changed.take()
+    /// Sets the message that a received one answers, unless its row was dropped.
+    pub fn set_answer(&mut self, id: u64, new: Option<Answer>) {
+        if let Some(index) = self.index(id)
+            && let EntryKind::Received(_, answer) = &mut self.rows[index].kind
+        {
+            *answer = new;
+        }
     }
 
     /// Pins or unpins a row; returns whether it is pinned now.
@@ -170,7 +169,6 @@ impl Transcript {
         self.rows.clear();
         self.older_pins.clear();
         self.pins.clear();
-        self.oldest_changed = None;
         self.bytes = 0;
         self.dropped = Dropped::default();
     }

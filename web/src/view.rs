@@ -28,6 +28,7 @@ mod endpoint_form;
 mod file_panel;
 mod forms;
 mod header;
+mod json_tree;
 mod keys;
 mod latency_panel;
 mod model;

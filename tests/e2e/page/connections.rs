@@ -41,7 +41,7 @@ fn each_connection_has_a_transcript_of_its_own() {
     page.wait_for_text("#state-details", &server.ws("/ws/echo"));
     say(&mut page, "two");
     page.wait_for_text(LATEST, "two");
-    assert_eq!(count(&mut page, ".rows .message"), 1);
+    assert_eq!(count(&mut page, ".rows .message"), 2);
     assert_eq!(
         count(&mut page, ".connections [data-state=open]"),
         2,
@@ -95,7 +95,7 @@ fn half_a_connection_can_be_ended_where_both_speak_half_close() {
     page.wait_for_text("#state-headline", "Connected · you have finished sending");
     assert_eq!(tcp::read_to_end(&mut stream), b"all I have");
     stream.write_all(b"and the answer").unwrap();
-    page.wait_for_text(".rows > .message:last-child .received", "61 6e 64");
+    page.wait_for_text(LATEST, "and the answer");
     say(&mut page, "more");
     page.wait_for_text("#composer-problem", "You have finished sending");
     drop(stream);

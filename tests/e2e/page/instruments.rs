@@ -98,7 +98,7 @@ fn the_waterfall_of_a_chosen_message_stays() {
     say(&mut page, "one");
     wait_for_parts(&mut page, "network gateway transport service page");
     let first = page.text("#latency-total");
-    page.click(".message");
+    page.click(".message.received");
     page.wait_for_text("#latency-subject", "chosen message");
     say(&mut page, "two");
     page.wait_for_text("#figure-received", "2 messages");

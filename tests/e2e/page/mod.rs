@@ -95,5 +95,5 @@ fn wasm_memory(page: &mut Page) -> u64 {
     page.eval(size).as_u64().unwrap()
 }
 
-/// The received column of the latest row.
-const LATEST: &str = ".rows > .message:last-child .received";
+/// The latest row, if it is of a received message.
+const LATEST: &str = ".rows > .received:last-child .payload";

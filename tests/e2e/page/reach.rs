@@ -38,6 +38,7 @@ fn the_keyboard_alone_is_enough() {
     page.press("Enter");
     page.wait_for_text(".summary", "differs in 3 of 3 bytes");
     page.press("ArrowUp");
+    page.press("ArrowUp");
     page.wait_for_text("#detail", "Connected to");
     page.press("Escape");
     page.wait_for("document.querySelector('#detail').hidden");
@@ -65,6 +66,7 @@ fn nothing_is_wider_than_a_small_phone() {
     say(&mut page, &"a long message without any space in it ".repeat(9).replace(' ', "_"));
     page.wait_for_text(LATEST, "A_LONG");
     page.click(".message");
+    page.click("#view-hex");
     page.wait_for("document.querySelector('.hexdump')");
     // 720 pixels are 1440 at 200 % zoom, 320 are 1280 at 400 %.
     for width in [1024, 720, 390, 320] {

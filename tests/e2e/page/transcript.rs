@@ -1,8 +1,11 @@
 //! Tens of thousands of rows, search, pins, saving and loading.
 
-use std::{fmt::Write as _, io::Write as _};
+use std::{fmt::Write as _, io::Write as _, process::Command};
+
+use serde_json::json;
 
 use super::{LATEST, choose, connected, connected_to_upstream, count, fill, say};
+use crate::ECHOGATE;
 
 fn numbered(range: std::ops::RangeInclusive<u32>) -> String {
     range.fold(String::new(), |mut lines, n| {
@@ -57,18 +60,19 @@ fn rows_are_found_by_their_kind_their_text_and_their_bytes() {
     say(&mut page, "de ad be ef");
     page.wait_for_text(LATEST, "de ad be ef");
     fill(&mut page, "#search", "NEEDLE");
-    page.wait_for_text("#row-count", "1 of 4 rows");
+    page.wait_for_text("#row-count", "2 of 7 rows");
     page.wait_for_text(LATEST, "NEEDLE IN A HAYSTACK");
+    assert_eq!(page.text(".rows .received mark"), "NEEDLE");
     fill(&mut page, "#search", "ad be");
-    page.wait_for_text("#row-count", "1 of 4 rows");
+    page.wait_for_text("#row-count", "2 of 7 rows");
     page.wait_for_text(LATEST, "de ad be ef");
     fill(&mut page, "#search", "nowhere");
     page.wait_for_text(".view", "No matching rows.");
     page.eval("document.querySelector('#search').select()");
     page.press("Delete");
-    page.wait_for_text("#row-count", "4 rows");
+    page.wait_for_text("#row-count", "7 rows");
     choose(&mut page, "#show", "3");
-    page.wait_for_text("#row-count", "1 of 4 rows");
+    page.wait_for_text("#row-count", "1 of 7 rows");
     assert_eq!(count(&mut page, ".rows .note"), 1);
 }
 
@@ -99,10 +103,10 @@ fn a_pinned_row_is_found_again() {
     page.click("#pin");
     page.wait_for_text("#pin", "Unpin");
     choose(&mut page, "#show", "4");
-    page.wait_for_text("#row-count", "1 of 4 rows");
-    page.wait_for_text(LATEST, "A");
+    page.wait_for_text("#row-count", "1 of 7 rows");
+    page.wait_for_text(".rows > .sent .payload", "a");
     page.click("#pin");
-    page.wait_for_text("#row-count", "0 of 4 rows");
+    page.wait_for_text("#row-count", "0 of 7 rows");
 }
 
 #[test]
@@ -112,10 +116,18 @@ fn a_row_is_copied() {
     say(&mut page, "keep this");
     page.wait_for_text(LATEST, "KEEP THIS");
     page.click(".message");
-    page.wait_for_text("#copy", "Copy");
-    page.click("#copy");
-    page.wait_for_text("#transcript-note", "Copied");
-    assert_eq!(page.eval("navigator.clipboard.readText()"), "keep this\nKEEP THIS");
+    for (form, copied) in [
+        ("#copy-text", "keep this"),
+        ("#copy-base64", "a2VlcCB0aGlz"),
+        ("#copy-python", "b\"keep this\""),
+    ] {
+        page.wait_for_text("#copy", "Copy");
+        page.click("#copy");
+        page.click(form);
+        page.wait_for_text("#transcript-note", "Copied");
+        let clipboard = "navigator.clipboard.readText()";
+        page.wait_for(&format!("{clipboard}.then((text) => text === '{copied}')"));
+    }
 }
 
 #[test]
@@ -128,21 +140,135 @@ fn a_transcript_is_kept_as_json_lines_and_loaded_again() {
     page.click("#toggle");
     page.wait_for_text("#state-headline", "Disconnected");
     page.click("#export");
+    page.click("#export-jsonl");
     let file = page.downloaded(folder.path());
     let kept = std::fs::read_to_string(&file).unwrap();
     let rows: Vec<serde_json::Value> =
         kept.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(rows.len(), 3);
-    assert_eq!(rows[1]["sent"]["text"], "keep, 世界");
-    assert_eq!(rows[1]["received"]["text"], "KEEP, 世界");
-    assert_eq!(rows[2]["closed"]["code"], 1000);
+    assert_eq!(rows.len(), 5);
+    assert_eq!(rows[1]["direction"], "to-server");
+    assert_eq!(rows[1]["text"], "keep, 世界");
+    assert_eq!(rows[2]["text"], "KEEP, 世界");
+    assert_eq!(rows[3]["code"], 1000);
 
     page.pick_file("#load", &file);
     page.wait_for_text("#state-headline", "From a file");
-    page.wait_for_text(".rows .message .received", "KEEP, 世界");
+    page.wait_for_text(".rows .received .payload", "KEEP, 世界");
+    page.wait_for_text(".rows .received .reply", "ms");
+    page.wait_for_text("#figure-round-trip", "ms");
+    let date = page.eval("new Date().toISOString().slice(0, 4)");
+    assert!(page.text(".rows .time").starts_with(date.as_str().unwrap()));
     assert_eq!(count(&mut page, ".connections li"), 2);
     let other = folder.path().join("other.txt");
     std::fs::write(&other, "no JSON").unwrap();
     page.pick_file("#load", &other);
     page.wait_for_text("#transcript-note", "other.txt is not an echogate transcript (line 1).");
+}
+
+#[test]
+fn both_forms_of_an_export_are_recordings_with_the_same_messages() {
+    let Some((_server, mut page)) = connected() else { return };
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    say(&mut page, "text \"quoted\"");
+    page.wait_for_text(LATEST, "QUOTED");
+    page.click("label[for=mode-hex]");
+    say(&mut page, "00 61 ff");
+    page.wait_for_text(LATEST, "00 41 ff");
+    page.click("#toggle");
+    page.wait_for_text("#state-headline", "Disconnected");
+    let files = [("#export-jsonl", folders[0].path()), ("#export-har", folders[1].path())];
+    let files = files.map(|(form, folder)| {
+        page.download_to(folder);
+        page.click("#export");
+        page.click(form);
+        page.downloaded(folder)
+    });
+    let output = Command::new(ECHOGATE).arg("compare").args(&files).output().unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn messages_of_an_unknown_server_are_rows_in_order_without_a_claim() {
+    let Some((_server, mut page, mut stream)) = connected_to_upstream("line") else { return };
+    stream.write_all(b"10001\n").unwrap();
+    page.wait_for_text(LATEST, "10001");
+    say(&mut page, "hello");
+    page.wait_for_text(".rows .sent .payload", "hello");
+    stream.write_all(b"10002\n").unwrap();
+    page.wait_for_text(LATEST, "10002");
+    let texts =
+        "[...document.querySelectorAll('.rows .payload')].slice(1).map((it) => it.innerText)";
+    assert_eq!(page.eval(texts), json!(["10001", "hello", "10002"]));
+    let replies =
+        "[...document.querySelectorAll('.rows .reply')].map((it) => it.innerText).join('')";
+    assert_eq!(page.eval(replies), "");
+    assert_eq!(page.text("#figure-round-trip"), "–");
+    choose(&mut page, "#show", "2");
+    page.wait_for_text("#row-count", "2 of 4 rows");
+
+    choose(&mut page, "#show", "0");
+    choose(&mut page, "#pairing", "length");
+    page.wait_for_text(".rows .received:last-child .reply", "ms");
+    page.wait_for_text("#figure-round-trip", "ms");
+    choose(&mut page, "#pairing", "none");
+    page.wait_for_text("#figure-round-trip", "–");
+}
+
+#[test]
+fn replies_in_json_are_paired_by_a_member() {
+    let Some((_server, mut page, mut stream)) = connected_to_upstream("line") else { return };
+    choose(&mut page, "#pairing", "field");
+    for id in [1, 2] {
+        say(&mut page, &format!("{{\"id\":{id},\"method\":\"get\"}}"));
+    }
+    page.wait_for("document.querySelectorAll('.rows .sent').length === 2");
+    stream.write_all(b"{\"tick\":1}\n{\"result\":[],\"id\":2}\n").unwrap();
+    page.wait_for_text(".rows .received:last-child .reply", "ms");
+    assert_eq!(page.text(".rows .sent .reply").trim(), "no reply yet");
+    page.click(".rows .received:last-child");
+    page.wait_for_text("#detail .json", "\"method\"");
+    page.wait_for("document.querySelector('[data-partner=true] .payload').innerText.includes('2')");
+    fill(&mut page, "#pairing-field", "sequence");
+    page.wait_for_text("#figure-round-trip", "–");
+    page.press("Tab");
+}
+
+#[test]
+fn text_in_binary_messages_is_shown_and_found() {
+    let Some((_server, mut page, mut stream)) = connected_to_upstream("bytes") else { return };
+    stream.write_all("HTTP/1.1 200 OK\r\n\r\nhé".as_bytes()).unwrap();
+    page.wait_for_text(LATEST, "HTTP/1.1 200 OK␍↵␍↵hé");
+    stream.write_all(b"\xffhello\0").unwrap();
+    page.wait_for_text(LATEST, "ff 68 65 6c 6c 6f 00");
+    fill(&mut page, "#search", "hello");
+    page.wait_for_text("#row-count", "1 of 3 rows");
+    page.click("#pattern");
+    fill(&mut page, "#search", "http/\\d\\.\\d (2..)");
+    page.wait_for_text("#row-count", "1 of 3 rows");
+    assert_eq!(page.text(".rows mark"), "HTTP/1.1 200");
+    fill(&mut page, "#search", "(");
+    page.wait_for_text("#search-problem", "Invalid regular expression");
+}
+
+#[test]
+fn a_message_is_read_in_full_and_saved() {
+    let Some((_server, mut page, mut stream)) = connected_to_upstream("line") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    page.download_to(folder.path());
+    let long = "0123456789".repeat(6000);
+    stream.write_all(format!("{long}end\n").as_bytes()).unwrap();
+    page.wait_for_text(LATEST, "0123456789");
+    page.click(".rows .received");
+    page.wait_for_text("#detail", "The first 19.5 KiB of 58.6 KiB.");
+    page.click("#detail [data-action=show-in-full]");
+    page.wait_for("document.querySelector('#detail .text').innerText.endsWith('9end')");
+    page.click("#view-hex");
+    page.wait_for_text("#detail .hexdump", "30 31 32 33");
+    page.click("#save");
+    let saved = std::fs::read_to_string(page.downloaded(folder.path())).unwrap();
+    assert_eq!(saved, format!("{long}end"));
+    page.press("Escape");
+    page.wait_for("document.querySelector('#detail').hidden");
+    assert_eq!(page.eval("document.activeElement.id"), "transcript");
 }

@@ -32,7 +32,7 @@ fn same(ours: &Json, theirs: &Value) -> bool {
         (Json::Null, Value::Null) => true,
         (Json::Bool(ours), Value::Bool(theirs)) => ours == theirs,
         (Json::Text(ours), Value::String(theirs)) => ours == theirs,
-        (Json::Number(ours), Value::Number(theirs)) => {
+        (Json::Number(ours, _), Value::Number(theirs)) => {
             let theirs = theirs.as_f64().unwrap();
             // Numbers close to 0, which have fewer digits, may become 0.
             (ours - theirs).abs() <= theirs.abs() * 1e-14 + 1e-290

@@ -145,6 +145,16 @@ table! {
     show_pinned: "pinned", "已固定";
     shown_of: "{0} of {1} rows", "{1} 行中的 {0} 行";
     rows: "{0} rows", "{0} 行";
+    one_row: "1 row", "1 行";
+    pattern: "Regular expression", "正则表达式";
+    pairing: "Pair replies", "回复配对";
+    pairing_about: "Which received message answers a sent one. Round trips are those of pairs.", "哪条接收的消息回复哪条发送的消息。往返耗时按配对计算。";
+    pairing_none: "no pairing", "不配对";
+    pairing_order: "pairs in order", "按顺序配对";
+    pairing_next: "pairs: next message", "配对：下一条消息";
+    pairing_length: "pairs: same length", "配对：相同长度";
+    pairing_field: "pairs: JSON field", "配对：JSON 字段";
+    pairing_field_name: "JSON field that pairs replies", "用于配对的 JSON 字段";
     nothing_found: "No matching rows.", "没有匹配的行。";
     to_end: "Newest", "最新";
     rows_dropped: "{0} older rows ({1}) were dropped; at most 50,000 rows and 32 MiB are kept.", "较早的 {0} 行（{1}）已丢弃；最多保留 50,000 行和 32 MiB。";
@@ -158,7 +168,20 @@ table! {
     binary: "binary", "二进制";
 
     // An opened row
-    row: "Row {0}", "第 {0} 行";
+    row_title: "{0} · {1} {2}", "{0} · {1} {2}";
+    event: "Event", "事件";
+    view: "View", "查看方式";
+    view_text: "Text", "文本";
+    view_json: "JSON", "JSON";
+    view_hex: "Hex", "十六进制";
+    save: "Save", "保存";
+    copy_text: "Text", "文本";
+    copy_hex: "Hex", "十六进制";
+    copy_base64: "Base64", "Base64";
+    copy_c: "C array", "C 数组";
+    copy_python: "Python bytes", "Python 字节串";
+    show_more: "Show more", "显示更多";
+    first_values: "The first {0} values.", "前 {0} 个值。";
     pin: "Pin", "固定";
     unpin: "Unpin", "取消固定";
     copy: "Copy", "复制";
@@ -168,7 +191,7 @@ table! {
     close: "Close", "关闭";
     same_reply: "The reply is the same, byte for byte.", "回复逐字节相同。";
     changed_bytes: "The reply differs in {0} of {1}.", "回复与{1}中的 {0} 个不同。";
-    first_bytes: "The first {0} of {1} bytes.", "{1} 字节中的前 {0} 字节。";
+    first_bytes: "The first {0} of {1}.", "{1} 中的前 {0}。";
 
     // Composer
     composer: "Composer", "输入";

@@ -107,6 +107,8 @@ fn the_service_of_a_route_decides_pairing_and_expected_reply() {
     assert_eq!(hops(&endpoints, "/none"), Hops::Unknown);
     assert_eq!(expected_reply(Some("upper")), Expect::Upper);
     assert_eq!(expected_reply(None), Expect::Anything);
-    assert_eq!(pairing_of(Some("chat")), Pairing::Never);
-    assert_eq!(pairing_of(None), Pairing::Shape);
+    assert_eq!(pairing_of(&endpoints, "/ws"), Pairing::Order);
+    assert_eq!(pairing_of(&endpoints, "/ws/echo?a=b"), Pairing::Order);
+    assert_eq!(pairing_of(&endpoints, "/vnc"), Pairing::None);
+    assert_eq!(pairing_of(&endpoints, "/none"), Pairing::None);
 }

@@ -1,25 +1,13 @@
 //! Messages in both directions: the queue of those to send, and the replies outstanding.
 
-use super::{Effect, HALF_CLOSE, Halves, Pairing, Refusal, Session, State};
+use super::{Effect, HALF_CLOSE, Halves, Refusal, Session, State};
 use crate::{
-    exchanges::{Exchange, Position},
+    exchanges::{Exchange, Exchanges},
+    pairing::{Awaited, Pairing, Pairs},
     payload::Payload,
     time::Millis,
-    transcript::{Delivery, EntryKind},
+    transcript::{Answer, Delivery, EntryKind},
 };
-
-/// A message whose reply is outstanding.
-#[derive(Debug)]
-pub(super) struct PendingReply {
-    pub(super) id: u64,
-    pub(super) sent: Payload,
-    /// The time at which the user sent it.
-    pub(super) asked: Millis,
-    /// The time at which the socket sent it.
-    pub(super) at: Millis,
-    /// The bytes sent over the connection, this message included.
-    pub(super) position: Position,
-}
 
 /// A message, or the end of input, that was handed to the socket.
 #[derive(Debug)]
@@ -88,19 +76,7 @@ impl Session {
             self.handed.push_back(Handed { id, payload: message });
             if !ends_input {
                 let asked = self.transcript.get(id).map_or(now, |row| row.at);
-                self.transcript.set_delivery(id, Delivery::Sent);
-                if self.pairing != Pairing::Never {
-                    self.unanswered.push_back(PendingReply {
-                        id,
-                        sent: payload.clone(),
-                        asked,
-                        at: now,
-                        position: Position::default(),
-                    });
-                }
-                if self.unanswered.len() > Self::MAX_UNANSWERED {
-                    self.give_up_oldest();
-                }
+                self.await_reply(id, &payload, asked, now);
             }
             effects.push(Effect::Transmit(payload));
         }
@@ -119,9 +95,8 @@ impl Session {
             self.stats.sent(payload.len(), now);
             self.position.add(payload.bytes());
         }
-        if let Ok(at) = self.unanswered.binary_search_by_key(&id, |awaited| awaited.id) {
-            let awaited = &mut self.unanswered[at];
-            (awaited.at, awaited.position) = (now, self.position);
+        if let Some(awaited) = self.pairs.of_row(id) {
+            (awaited.sent, awaited.position) = (now, self.position);
         }
         if self.handed.is_empty() {
             self.buffered = buffered;
@@ -142,44 +117,87 @@ impl Session {
             return Vec::new();
         }
         self.stats.received(payload.len(), now);
-        let fits = |awaited: &PendingReply| {
-            self.pairing == Pairing::Order || awaited.sent.has_shape_of(&payload)
-        };
-        let answers = self.unanswered.iter().position(fits);
-        for _ in 0..answers.unwrap_or(0) {
-            self.give_up_oldest();
-        }
-        match answers.and_then(|_| self.unanswered.pop_front()) {
-            Some(PendingReply { id, asked, at, position, .. }) => {
-                let round_trip = now - at;
-                self.stats.answered(round_trip, now);
-                self.exchanges.push(Exchange {
-                    row: id,
-                    asked,
-                    sent: at,
-                    received: now,
-                    drawn: None,
-                    position,
-                    gateway: None,
-                    service: None,
-                });
-                self.transcript.set_delivery(id, Delivery::Answered { reply: payload, round_trip });
-            }
-            None => {
-                self.transcript.push(now, EntryKind::Received(payload));
-            }
+        let message = self.pairs.received(&payload);
+        self.mark_given_up();
+        let row = self.transcript.push(now, EntryKind::Received(payload, None));
+        if let Some(message) = message {
+            self.pair(&message, row, now);
         }
         Vec::new()
     }
 
-    pub(super) fn give_up_oldest(&mut self) {
-        if let Some(awaited) = self.unanswered.pop_front() {
-            self.transcript.set_delivery(awaited.id, Delivery::Unanswered);
+    /// Sets the rule for pairing replies, and pairs the messages of the transcript anew.
+    pub fn set_pairing(&mut self, rule: Pairing) {
+        if *self.pairs.rule() == rule {
+            return;
+        }
+        self.pairs = Pairs::new(rule);
+        self.stats.forget_replies();
+        self.exchanges = Exchanges::default();
+        let rows = self.transcript.first_id()..self.transcript.next_id();
+        for id in rows {
+            let Some(row) = self.transcript.get(id) else { continue };
+            let at = row.at;
+            match &row.kind {
+                EntryKind::Sent(_, Delivery::Queued | Delivery::NotSent) => {}
+                EntryKind::Sent(payload, _) => {
+                    let payload = payload.clone();
+                    self.await_reply(id, &payload, at, at);
+                }
+                EntryKind::Received(payload, _) => {
+                    let message = self.pairs.received(payload);
+                    self.transcript.set_answer(id, None);
+                    if let Some(message) = message {
+                        self.pair(&message, id, at);
+                    }
+                }
+                EntryKind::Opened { .. } => {
+                    self.stats.forget_replies();
+                    self.exchanges = Exchanges::default();
+                    self.pairs.give_up_all();
+                }
+                EntryKind::Ended(_) => self.pairs.give_up_all(),
+                EntryKind::HalfClosed { .. } => {}
+            }
+            self.mark_given_up();
+        }
+    }
+
+    /// Notes that a message was handed to the socket.
+    fn await_reply(&mut self, row: u64, payload: &Payload, asked: Millis, sent: Millis) {
+        let expected = self.pairs.sent(row, payload, asked, sent);
+        let delivery = if expected { Delivery::Awaiting } else { Delivery::Sent };
+        self.transcript.set_delivery(row, delivery);
+        self.mark_given_up();
+    }
+
+    /// Records that the message in row `reply`, received at this time, answers a sent one.
+    fn pair(&mut self, message: &Awaited, reply: u64, received: Millis) {
+        let Awaited { row, asked, sent, position, .. } = *message;
+        let round_trip = received - sent;
+        self.stats.answered(round_trip, received);
+        self.exchanges.push(Exchange {
+            row,
+            asked,
+            sent,
+            received,
+            drawn: None,
+            position,
+            gateway: None,
+            service: None,
+        });
+        self.transcript.set_delivery(row, Delivery::Answered(reply));
+        self.transcript.set_answer(reply, Some(Answer { row, round_trip }));
+    }
+
+    pub(super) fn mark_given_up(&mut self) {
+        for row in self.pairs.take_given_up() {
+            self.transcript.set_delivery(row, Delivery::Unanswered);
         }
     }
 }
 
 /// Whether a message is the end of input under the [`HALF_CLOSE`] subprotocol.
-pub(super) fn is_end_of_input(payload: &Payload) -> bool {
+pub fn is_end_of_input(payload: &Payload) -> bool {
     matches!(payload, Payload::Binary(bytes) if bytes.is_empty())
 }

@@ -27,10 +27,16 @@ fn received(text: &str) -> Event {
     Event::Received(text.into())
 }
 
-/// A session that has handled these events, a millisecond apart, the first at 1 ms. Its socket
+fn paired(pairing: Pairing) -> Session {
+    let mut session = Session::new();
+    session.set_pairing(pairing);
+    session
+}
+
+/// A session that pairs by length and has handled these events, a millisecond apart, the first at 1 ms. Its socket
 /// sends each message at once, and keeps it in its buffer.
 fn after(events: impl IntoIterator<Item = Event>) -> Session {
-    let mut session = Session::new();
+    let mut session = paired(Pairing::Length);
     for (now, event) in (1..).zip(events) {
         for effect in session.handle(event, f64::from(now)) {
             if let Effect::Transmit(payload) = effect {
@@ -53,23 +59,37 @@ fn rows(session: &Session) -> Vec<&EntryKind> {
 }
 
 /// The sent messages: payload and delivery.
-fn deliveries(session: &Session) -> Vec<(&[u8], &Delivery)> {
+fn deliveries(session: &Session) -> Vec<(&[u8], Delivery)> {
     rows(session)
         .into_iter()
         .filter_map(|kind| match kind {
-            EntryKind::Sent(payload, delivery) => Some((payload.bytes(), delivery)),
+            EntryKind::Sent(payload, delivery) => Some((payload.bytes(), *delivery)),
             _ => None,
         })
         .collect()
 }
 
-fn answered(reply: &str, round_trip: Millis) -> Delivery {
-    Delivery::Answered { reply: reply.into(), round_trip }
+/// The replies: payload, the message in the row that it answers, and its round trip.
+fn replies(session: &Session) -> Vec<(&[u8], &[u8], Millis)> {
+    let transcript = session.transcript();
+    let reply = |kind: &'_ EntryKind| match kind {
+        EntryKind::Received(_, answer) => *answer,
+        _ => None,
+    };
+    let replies = transcript.rows().filter_map(|row| Some((row, reply(&row.kind)?)));
+    let message = |id| transcript.get(id).and_then(|row| row.kind.message()).unwrap().1.bytes();
+    replies
+        .map(|(row, answer)| {
+            let delivery = transcript.get(answer.row).map(|row| &row.kind);
+            assert!(matches!(delivery, Some(EntryKind::Sent(_, Delivery::Answered(id))) if *id == row.id));
+            (message(row.id), message(answer.row), answer.round_trip)
+        })
+        .collect()
 }
 
 #[test]
 fn a_connection_opens_carries_a_message_and_closes() {
-    let mut session = Session::new();
+    let mut session = paired(Pairing::Length);
     assert_eq!(session.state(), &State::Idle);
     let effects = session.handle(connect(), 0.0);
     assert_eq!(effects, [Effect::Open { url: "ws://h/ws".to_owned(), protocols: vec![] }]);
@@ -81,7 +101,7 @@ fn a_connection_opens_carries_a_message_and_closes() {
     );
     assert_eq!(session.handle(send("abc"), 2.0), [Effect::Transmit("abc".into())]);
     assert_eq!(session.handle(received("ABC"), 2.5), []);
-    assert_eq!(deliveries(&session), [(&b"abc"[..], &answered("ABC", 0.5))]);
+    assert_eq!(replies(&session), [(&b"ABC"[..], &b"abc"[..], 0.5)]);
     assert_eq!(
         session.handle(disconnect(), 3.0),
         [Effect::Close { code: CloseCode::NORMAL, reason: String::new() }]
@@ -118,7 +138,7 @@ fn a_new_connection_has_new_counters() {
     ]);
     assert_eq!(session.stats().sent.messages, 0);
     assert_eq!(session.stats().received.messages, 1);
-    assert_eq!(rows(&session).len(), 5, "the transcript goes on");
+    assert_eq!(rows(&session).len(), 6, "the transcript goes on");
 }
 
 #[test]
@@ -132,47 +152,42 @@ fn replies_in_flight_are_matched_in_order() {
         received("AA"),
         received("BB"),
     ]);
-    assert_eq!(
-        deliveries(&session),
-        [
-            (&b"aa"[..], &answered("AA", 3.0)),
-            (b"bb", &answered("BB", 3.0)),
-            (b"cc", &Delivery::Sent)
-        ]
-    );
+    assert_eq!(replies(&session), [(&b"AA"[..], &b"aa"[..], 3.0), (b"BB", b"bb", 3.0)]);
+    assert_eq!(deliveries(&session)[2], (&b"cc"[..], Delivery::Awaiting));
 }
 
 #[test]
 fn an_empty_message_is_answered_by_an_empty_message() {
     let session = after([connect(), opened(), send(""), received("")]);
-    assert_eq!(deliveries(&session), [(&b""[..], &answered("", 1.0))]);
+    assert_eq!(replies(&session), [(&b""[..], &b""[..], 1.0)]);
 }
 
 #[test]
 fn a_message_of_another_type_or_length_answers_nothing() {
     let binary = Event::Received(b"ABC".to_vec().into());
     let session = after([connect(), opened(), send("abc"), binary, received("ABCD")]);
-    assert_eq!(deliveries(&session), [(&b"abc"[..], &Delivery::Sent)]);
+    assert_eq!(deliveries(&session), [(&b"abc"[..], Delivery::Awaiting)]);
     assert_eq!(
         rows(&session)[2..],
-        [&EntryKind::Received(b"ABC".to_vec().into()), &EntryKind::Received("ABCD".into())]
+        [
+            &EntryKind::Received(b"ABC".to_vec().into(), None),
+            &EntryKind::Received("ABCD".into(), None)
+        ]
     );
 }
 
 #[test]
 fn a_skipped_message_counts_as_unanswered() {
     let session = after([connect(), opened(), send("a"), send("bb"), received("BB")]);
-    assert_eq!(
-        deliveries(&session),
-        [(&b"a"[..], &Delivery::Unanswered), (b"bb", &answered("BB", 1.0))]
-    );
+    assert_eq!(deliveries(&session)[0], (&b"a"[..], Delivery::Unanswered));
+    assert_eq!(replies(&session), [(&b"BB"[..], &b"bb"[..], 1.0)]);
 }
 
 #[test]
 fn replies_still_count_while_closing() {
     let session =
         after([connect(), opened(), send("a"), disconnect(), received("A"), ended(1000, true)]);
-    assert_eq!(deliveries(&session), [(&b"a"[..], &answered("A", 2.0))]);
+    assert_eq!(replies(&session), [(&b"A"[..], &b"a"[..], 2.0)]);
 }
 
 #[test]
@@ -181,8 +196,8 @@ fn a_round_trip_begins_when_the_socket_sends() {
     session.handle(send("a"), 10.0);
     session.handle(Event::Sent { buffered: 1 }, 25.0);
     session.handle(received("A"), 26.0);
-    assert_eq!(deliveries(&session), [(&b"a"[..], &answered("A", 1.0))]);
-    assert_eq!(session.transcript().rows().last().map(|row| row.at), Some(25.0));
+    assert_eq!(replies(&session), [(&b"A"[..], &b"a"[..], 1.0)]);
+    assert_eq!(session.transcript().get(1).map(|row| row.at), Some(25.0));
 }
 
 #[test]
@@ -190,7 +205,7 @@ fn a_message_that_the_socket_had_not_taken_when_it_ended_was_not_sent() {
     let mut session = after([connect(), opened(), send("a")]);
     session.handle(send("b"), 10.0);
     session.handle(ended(1006, false), 11.0);
-    let states: Vec<_> = deliveries(&session).into_iter().map(|(_, it)| it.clone()).collect();
+    let states: Vec<_> = deliveries(&session).into_iter().map(|(_, it)| it).collect();
     assert_eq!(states, [Delivery::Unanswered, Delivery::NotSent]);
     assert_eq!(session.stats().sent.messages, 1);
 }
@@ -232,11 +247,8 @@ fn a_full_browser_is_given_no_more_until_it_has_sent_some() {
     );
     session.handle(Event::Received(vec![0; Session::MAX_BUFFERED].into()), 8.0);
     session.handle(received("A"), 9.0);
-    assert_eq!(
-        deliveries(&session)[1],
-        (&b"a"[..], &answered("A", 2.0)),
-        "the wait here is no part of the round trip"
-    );
+    let reply = replies(&session)[1];
+    assert_eq!(reply, (&b"A"[..], &b"a"[..], 2.0), "the wait here is no part of the round trip");
 }
 
 #[test]
@@ -256,7 +268,7 @@ fn the_queue_is_bounded() {
 
 #[test]
 fn beyond_the_bound_the_oldest_message_counts_as_unanswered() {
-    let sends = (0..=Session::MAX_UNANSWERED).map(|_| send("a"));
+    let sends = (0..=Pairs::MAX).map(|_| send("a"));
     let session = after([connect(), opened()].into_iter().chain(sends));
     let unanswered = session
         .transcript()
@@ -264,7 +276,7 @@ fn beyond_the_bound_the_oldest_message_counts_as_unanswered() {
         .filter(|row| matches!(row.kind, EntryKind::Sent(_, Delivery::Unanswered)))
         .count();
     assert_eq!(unanswered, 1);
-    assert_eq!(session.unanswered.len(), Session::MAX_UNANSWERED);
+    assert_eq!(session.pairs.len(), Pairs::MAX);
 }
 
 #[test]
@@ -274,22 +286,38 @@ fn the_close_reason_counts_unsent_and_unanswered_messages() {
     let State::Closed(cause) = session.state() else { panic!("{:?}", session.state()) };
     assert_eq!((cause.unsent, cause.unanswered), (1, 2));
     let deliveries: Vec<_> =
-        deliveries(&session).into_iter().map(|(_, delivery)| delivery.clone()).collect();
+        deliveries(&session).into_iter().map(|(_, delivery)| delivery).collect();
     assert_eq!(deliveries, [Delivery::Unanswered, Delivery::Unanswered, Delivery::NotSent]);
 }
 
 #[test]
-fn replies_are_paired_by_order_or_not_at_all_where_that_is_set() {
-    let mut session = after([connect(), opened()]);
-    session.set_pairing(Pairing::Order);
-    session.handle(send("1532345678"), 3.0);
-    session.handle(received("2018-07-23 11:34:38"), 4.0);
-    assert_eq!(deliveries(&session)[0].1, &answered("2018-07-23 11:34:38", 1.0));
-    session.set_pairing(Pairing::Never);
+fn without_pairing_nothing_is_said_of_replies() {
+    let mut session = paired(Pairing::None);
+    session.handle(connect(), 1.0);
+    session.handle(opened(), 2.0);
     session.handle(send("hello"), 5.0);
     session.handle(received("howdy"), 6.0);
-    assert_eq!(deliveries(&session)[1].1, &Delivery::Sent);
-    assert_eq!(rows(&session).last(), Some(&&EntryKind::Received("howdy".into())));
+    assert_eq!(deliveries(&session), [(&b"hello"[..], Delivery::Sent)]);
+    assert_eq!(rows(&session).last(), Some(&&EntryKind::Received("howdy".into(), None)));
+    session.handle(ended(1000, true), 7.0);
+    let State::Closed(cause) = session.state() else { panic!("{:?}", session.state()) };
+    assert_eq!(cause.unanswered, 0);
+}
+
+#[test]
+fn a_change_of_the_pairing_pairs_the_messages_anew() {
+    let events = [connect(), opened(), send("a"), send("b"), received("1234"), received("5")];
+    let mut session = after(events);
+    assert_eq!(replies(&session), [(&b"5"[..], &b"a"[..], 3.0)]);
+    session.set_pairing(Pairing::Order);
+    assert_eq!(replies(&session), [(&b"1234"[..], &b"a"[..], 2.0), (b"5", b"b", 2.0)]);
+    assert_eq!(session.stats().round_trips.count(), 2);
+    assert_eq!(session.exchanges().of_row(1).map(|it| it.received), Some(5.0));
+    session.handle(send("c"), 7.0);
+    session.set_pairing(Pairing::None);
+    assert_eq!(replies(&session), []);
+    assert_eq!(session.stats().round_trips.count(), 0);
+    assert!(deliveries(&session).iter().all(|(_, delivery)| *delivery == Delivery::Sent));
 }
 
 fn half_close_agreed() -> Event {
@@ -306,15 +334,13 @@ fn after_a_half_close_the_other_direction_goes_on() {
     assert_eq!(session.handle(Event::HalfClose, 4.0), [Effect::Transmit(nothing())]);
     assert_eq!(session.handle(send("b"), 5.0), [Effect::Refuse(Refusal::InputEnded)]);
     session.handle(received("A"), 6.0);
-    assert_eq!(deliveries(&session), [(&b"a"[..], &answered("A", 3.0))], "replies still come");
+    assert_eq!(replies(&session), [(&b"A"[..], &b"a"[..], 3.0)], "replies still come");
     session.handle(Event::Received(nothing()), 7.0);
     let State::Open { ended, .. } = session.state() else { panic!("{:?}", session.state()) };
     assert_eq!(*ended, Halves { ours: true, theirs: true });
     let rows = rows(&session);
-    assert_eq!(
-        rows[2..],
-        [&EntryKind::HalfClosed { by_us: true }, &EntryKind::HalfClosed { by_us: false }]
-    );
+    assert_eq!(rows[2], &EntryKind::HalfClosed { by_us: true });
+    assert_eq!(rows[4], &EntryKind::HalfClosed { by_us: false });
 }
 
 #[test]
@@ -412,7 +438,7 @@ proptest! {
     fn whatever_happens_effects_fit_the_state_and_every_message_has_one_delivery(
         events in prop::collection::vec(any_event(), 0..60),
     ) {
-        let mut session = Session::new();
+        let mut session = paired(Pairing::Length);
         let (mut accepted, mut sockets) = (0, 0);
         for (now, event) in (1..).zip(events) {
             let asked_to_send = matches!(event, Event::Send(_));
@@ -429,7 +455,7 @@ proptest! {
             }
             let has_socket = !session.state().is_at_rest();
             prop_assert_eq!(sockets, i32::from(has_socket));
-            prop_assert!(has_socket || (session.queue.is_empty() && session.unanswered.is_empty()));
+            prop_assert!(has_socket || (session.queue.is_empty() && session.pairs.is_empty()));
             let queued: usize = session.queue.iter().map(|(_, payload)| payload.len()).sum();
             prop_assert_eq!(session.queued_bytes, queued);
         }
@@ -437,11 +463,11 @@ proptest! {
             prop_assert_eq!(deliveries(&session).len(), accepted);
             let waiting = deliveries(&session)
                 .iter()
-                .filter(|(_, delivery)| matches!(delivery, Delivery::Queued | Delivery::Sent))
+                .filter(|(_, delivery)| matches!(delivery, Delivery::Queued | Delivery::Awaiting))
                 .count();
             let end_of_input = session.queue.iter().filter(|(_, it)| is_end_of_input(it));
             let queued = session.queue.len() - end_of_input.count();
-            prop_assert_eq!(waiting, queued + session.unanswered.len());
+            prop_assert_eq!(waiting, queued + session.pairs.len());
         }
     }
 }

@@ -23,8 +23,8 @@ pub struct Entry {
 pub enum EntryKind {
     /// A message sent by the page, and its delivery.
     Sent(Payload, Delivery),
-    /// A received message that is no reply.
-    Received(Payload),
+    /// A received message, and the message that it answers if that is known.
+    Received(Payload, Option<Answer>),
     /// The connection opened.
     Opened {
         /// The URL.
@@ -41,20 +41,35 @@ pub enum EntryKind {
     Ended(CloseReason),
 }
 
+/// The message that a received one answers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Answer {
+    /// The row of the message.
+    pub row: u64,
+    /// The time since the socket sent that message.
+    pub round_trip: Millis,
+}
+
+/// The direction of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the page.
+    Sent,
+    /// To the page.
+    Received,
+}
+
 /// The progress of a sent message.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
     /// In the page's queue: the browser holds enough unsent bytes.
     Queued,
-    /// Handed to the browser; no reply yet.
+    /// Handed to the browser; the pairing of the connection expects no reply.
     Sent,
-    /// Answered.
-    Answered {
-        /// The reply.
-        reply: Payload,
-        /// The time since the message was handed to the browser.
-        round_trip: Millis,
-    },
+    /// Handed to the browser; no reply yet.
+    Awaiting,
+    /// Answered by the message in this row.
+    Answered(u64),
     /// There was no reply, and none is expected any more.
     Unanswered,
     /// The connection ended before the message was sent.
@@ -62,36 +77,42 @@ pub enum Delivery {
 }
 
 impl EntryKind {
-    /// The sent message.
-    pub fn sent(&self) -> Option<&Payload> {
+    /// The message, and its direction.
+    pub fn message(&self) -> Option<(Direction, &Payload)> {
         match self {
-            EntryKind::Sent(payload, _) => Some(payload),
+            EntryKind::Sent(payload, _) => Some((Direction::Sent, payload)),
+            EntryKind::Received(payload, _) => Some((Direction::Received, payload)),
             _ => None,
         }
     }
 
-    /// The received message.
-    pub fn received(&self) -> Option<&Payload> {
+    /// Whether the event happened on the connection: a message that was not sent did not.
+    pub fn was_on_the_wire(&self) -> bool {
+        !matches!(self, EntryKind::Sent(_, Delivery::Queued | Delivery::NotSent))
+    }
+
+    /// The row of the other message of the exchange.
+    pub fn partner(&self) -> Option<u64> {
         match self {
-            EntryKind::Sent(_, Delivery::Answered { reply, .. }) => Some(reply),
-            EntryKind::Received(payload) => Some(payload),
+            EntryKind::Sent(_, Delivery::Answered(row)) => Some(*row),
+            EntryKind::Received(_, Some(Answer { row, .. })) => Some(*row),
             _ => None,
         }
     }
 
-    /// The round trip of the reply.
+    /// The round trip of a reply.
     pub fn round_trip(&self) -> Option<Millis> {
         match self {
-            EntryKind::Sent(_, Delivery::Answered { round_trip, .. }) => Some(*round_trip),
+            EntryKind::Received(_, answer) => answer.map(|answer| answer.round_trip),
             _ => None,
         }
     }
 
-    /// The reason why there is no reply, shown in its place.
+    /// The state of a message that has not been sent, or whose reply has not come.
     pub fn remark(&self, texts: &Texts) -> Option<&'static str> {
         match self {
             EntryKind::Sent(_, Delivery::Queued) => Some(texts.waiting_to_be_sent),
-            EntryKind::Sent(_, Delivery::Sent) => Some(texts.no_reply_yet),
+            EntryKind::Sent(_, Delivery::Awaiting) => Some(texts.no_reply_yet),
             EntryKind::Sent(_, Delivery::Unanswered) => Some(texts.no_reply),
             EntryKind::Sent(_, Delivery::NotSent) => Some(texts.not_sent),
             _ => None,
@@ -110,33 +131,11 @@ impl EntryKind {
             EntryKind::HalfClosed { by_us: true } => Some(texts.we_half_closed.to_owned()),
             EntryKind::HalfClosed { by_us: false } => Some(texts.they_half_closed.to_owned()),
             EntryKind::Ended(cause) => Some(cause.sentences(texts)),
-            EntryKind::Sent(..) | EntryKind::Received(_) => None,
-        }
-    }
-
-    /// A number that rises whenever the row's content changes.
-    pub fn revision(&self) -> u8 {
-        match self {
-            EntryKind::Sent(_, Delivery::Queued) => 0,
-            EntryKind::Sent(_, Delivery::Sent) => 1,
-            _ => 2,
+            EntryKind::Sent(..) | EntryKind::Received(..) => None,
         }
     }
 
     pub(super) fn bytes(&self) -> usize {
-        match self {
-            EntryKind::Sent(payload, delivery) => payload.len() + delivery.bytes(),
-            EntryKind::Received(payload) => payload.len(),
-            EntryKind::Opened { .. } | EntryKind::HalfClosed { .. } | EntryKind::Ended(_) => 0,
-        }
-    }
-}
-
-impl Delivery {
-    pub(super) fn bytes(&self) -> usize {
-        match self {
-            Delivery::Answered { reply, .. } => reply.len(),
-            _ => 0,
-        }
+        self.message().map_or(0, |(_, payload)| payload.len())
     }
 }

@@ -50,10 +50,17 @@ actions! {
     ToggleRow: "row" on "click";
     ScrollToEnd: "to-end" on "click";
     Search: "search" on "input";
+    TogglePattern: "pattern" on "click";
+    SetPairing: "pairing" on "change";
+    EditPairingField: "pairing-field" on "input";
     ShowRows: "show" on "change";
     ClearTranscript: "clear" on "click";
     PinRow: "pin" on "click";
     CopyRow: "copy" on "click";
+    SaveRow: "save" on "click";
+    ChoosePayloadView: "payload-view" on "click";
+    ShowInFull: "show-in-full" on "click";
+    DetailKey: "detail" on "keydown";
     EditRow: "edit-row" on "click";
     CloseRow: "close-detail" on "click";
     ExportTranscript: "export" on "click";

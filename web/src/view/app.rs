@@ -189,9 +189,9 @@ impl App {
                     });
                 });
             }
-            Command::Download { name, text } => {
+            Command::Download { name, kind, bytes } => {
                 // There is no more to do if the browser refuses.
-                let _offered = browser::download(&name, &text);
+                let _offered = browser::download(&name, kind, &bytes);
             }
             Command::ReadTranscript(file) => {
                 let name = file.name();
@@ -208,7 +208,7 @@ impl App {
         if let Event::Received(payload) = &event
             && self.model.connection().id == id
         {
-            self.model.announcer.received(format::preview(payload, MAX_SPOKEN));
+            self.model.announcer.received(format::preview(payload, 0, MAX_SPOKEN));
         }
         self.with_connection(id, |connection| {
             connection.on_event(event, at);
@@ -243,10 +243,10 @@ impl App {
         let Ok(url) = parsed else { return browser::focus(id::ENDPOINT) };
         let protocols = parse_subprotocols(&connection.form.protocols);
         let id = connection.id;
-        let pairing = self.model.pairing(&url);
+        let default = self.model.pairing(&url);
         self.with_connection(id, |connection| {
             connection.loaded = None;
-            connection.session.set_pairing(pairing);
+            connection.set_pairing(default);
             connection.on_event(Event::Connect { url, protocols }, browser::now());
         });
     }
@@ -254,9 +254,8 @@ impl App {
     /// Sets the pairing of connections that were opened before the endpoints were known.
     fn update_pairing(&mut self) {
         for at in 0..self.model.connections.len() {
-            let url = self.model.connections[at].session.url().to_owned();
-            let pairing = self.model.pairing(&url);
-            self.model.connections[at].session.set_pairing(pairing);
+            let default = self.model.pairing(self.model.connections[at].session.url());
+            self.model.connections[at].set_pairing(default);
         }
     }
 

@@ -5,14 +5,15 @@ use std::{cell::Cell, rc::Rc};
 use js_sys::{Array, Date, Math, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
 use web_sys::{
-    Blob, BlobPropertyBag, File, HtmlAnchorElement, HtmlElement, Response, Url, UrlSearchParams,
-    Window,
+    Blob, BlobPropertyBag, Element, File, HtmlAnchorElement, HtmlElement, Response, Url,
+    UrlSearchParams, Window,
 };
 
 use super::dom::document;
 use crate::{
     i18n::Language,
     location::{Location, StartOptions},
+    search::Find,
     time::Millis,
 };
 
@@ -144,6 +145,60 @@ pub(super) fn read(file: &File, then: impl FnOnce(Option<Vec<u8>>) + 'static) {
     });
 }
 
+/// The hits of a regular expression (ECMAScript, with the flags `i` and `u`); the error is the
+/// browser's message.
+pub(super) fn pattern(source: &str) -> Result<Box<Find>, String> {
+    let pattern = Pattern::new(source, "giu").map_err(|error| String::from(error.message()))?;
+    Ok(Box::new(move |text, most| {
+        pattern.set_last_index(0);
+        let mut hits = Vec::new();
+        // Positions in JavaScript count UTF-16 code units.
+        let (mut at, mut unit) = (0, 0);
+        let mut advance_to = |wanted: u32| {
+            let rest = text.get(at..).unwrap_or_default().chars();
+            for c in rest {
+                if unit >= wanted {
+                    break;
+                }
+                unit += c.len_utf16() as u32;
+                at += c.len_utf8();
+            }
+            at
+        };
+        while hits.len() < most
+            && let Some(found) = pattern.exec(text)
+        {
+            let length = found.get(0).as_string().map_or(0, |hit| hit.len());
+            let end = pattern.last_index();
+            if length == 0 {
+                pattern.set_last_index(end + 1);
+                if hits.is_empty() && most == 1 {
+                    hits.push(0..0);
+                }
+                continue;
+            }
+            let end = advance_to(end);
+            hits.push(end - length..end);
+        }
+        hits
+    }))
+}
+
+#[wasm_bindgen]
+extern "C" {
+    /// A regular expression, whose constructor may throw.
+    #[wasm_bindgen(js_name = RegExp)]
+    type Pattern;
+    #[wasm_bindgen(constructor, js_class = "RegExp", catch)]
+    fn new(source: &str, flags: &str) -> Result<Pattern, js_sys::Error>;
+    #[wasm_bindgen(method)]
+    fn exec(this: &Pattern, text: &str) -> Option<Array>;
+    #[wasm_bindgen(method, getter = lastIndex)]
+    fn last_index(this: &Pattern) -> u32;
+    #[wasm_bindgen(method, setter = lastIndex)]
+    fn set_last_index(this: &Pattern, index: u32);
+}
+
 /// Copies text to the clipboard; `then` learns whether that succeeded.
 pub(super) fn copy(text: &str, then: impl FnOnce(bool) + 'static) {
     // Pages over plain http from another host have no clipboard.
@@ -181,18 +236,38 @@ fn settled<P: JsCast>(promise: P, then: impl FnOnce(Option<JsValue>) + 'static) 
     promise.then(&once(then.clone(), Some), &once(then, |_| None));
 }
 
-/// Offers a text as a file to save.
-pub(super) fn download(name: &str, text: &str) -> Option<()> {
-    let kind = BlobPropertyBag::new();
-    kind.set_type("application/x-ndjson");
-    let parts = Array::of1(&JsValue::from_str(text));
-    let blob = Blob::new_with_str_sequence_and_options(&parts, &kind).ok()?;
+/// Offers bytes as a file to save.
+pub(super) fn download(name: &str, kind: &str, bytes: &[u8]) -> Option<()> {
+    let options = BlobPropertyBag::new();
+    options.set_type(kind);
+    let parts = Array::of1(&Uint8Array::from(bytes));
+    let blob = Blob::new_with_u8_array_sequence_and_options(&parts, &options).ok()?;
     let url = Url::create_object_url_with_blob(&blob).ok()?;
     let link: HtmlAnchorElement = document().create_element("a").ok()?.dyn_into().ok()?;
     link.set_href(&url);
     link.set_download(name);
     link.click();
     Url::revoke_object_url(&url).ok()
+}
+
+/// Whether the user has selected text in an element.
+pub(super) fn has_selection_in(element: &Element) -> bool {
+    let selection = window().get_selection().ok().flatten();
+    selection.is_some_and(|it| {
+        !it.is_collapsed() && it.anchor_node().is_some_and(|node| element.contains(Some(&node)))
+    })
+}
+
+/// A point in time as ISO 8601 in UTC.
+pub(super) fn iso_time(at: Millis) -> String {
+    Date::new(&JsValue::from_f64(at)).to_iso_string().into()
+}
+
+/// The date of a point in time in the local time zone, as ISO 8601.
+pub(super) fn local_date(at: Millis) -> String {
+    let mut date = iso_time(at + f64::from(minutes_ahead(at)) * 60_000.0);
+    date.truncate(10);
+    date
 }
 
 fn window() -> Window {

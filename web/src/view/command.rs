@@ -20,8 +20,8 @@ pub(super) enum Command {
     Click(&'static str),
     /// Copies text to the clipboard; the connection with this id shows the result.
     Copy(u32, String),
-    /// Offers a text as a file to save.
-    Download { name: String, text: String },
+    /// Offers bytes of this media type as a file to save.
+    Download { name: String, kind: &'static str, bytes: Vec<u8> },
     /// Reads an exported transcript into a connection of its own.
     ReadTranscript(File),
 }

@@ -14,6 +14,7 @@ use crate::{
     composer,
     i18n::{Texts, fill},
     location::StartOptions,
+    pairing::Pairing,
     payload::Payload,
     redraw::earliest,
     session::{Effect, Event, Refusal, Session, State},
@@ -132,9 +133,22 @@ impl Connection {
         earliest([self.poll_at, self.timer_at, repeat])
     }
 
+    /// Sets the rule for pairing replies: the user's choice, or else this default.
+    pub(super) fn set_pairing(&mut self, default: Pairing) {
+        if self.loaded.is_none() {
+            self.session.set_pairing(self.view.pairing.clone().unwrap_or(default));
+        }
+    }
+
+    /// Sets the rule for pairing replies that the user chose.
+    pub(super) fn choose_pairing(&mut self, rule: Pairing) {
+        self.view.pairing = Some(rule.clone());
+        self.session.set_pairing(rule);
+    }
+
     /// Examines the transcript's new rows for the filter.
     pub(super) fn update_matches(&mut self) {
-        self.view.matches.update(self.session.transcript_mut());
+        self.view.matches.update(self.session.transcript());
     }
 
     /// The state as a heading of a few words.

@@ -232,6 +232,22 @@ pub(super) fn set_value(node: &Element, text: &str) {
     }
 }
 
+/// Closes the menu of this entry, and moves the focus to its button.
+pub(super) fn close_menu(entry: &Element) {
+    let Some(menu) = entry.closest("details").ok().flatten() else { return };
+    menu.remove_attribute("open").ok();
+    let button = menu.first_element_child().and_then(|it| it.dyn_into::<HtmlElement>().ok());
+    button.map(|button| button.focus());
+}
+
+/// Closes the open menu, unless this element is in it.
+pub(super) fn close_menus_outside(element: &Element) {
+    let open = document().query_selector(".menu-button[open]").ok().flatten();
+    if let Some(menu) = open.filter(|menu| !menu.contains(Some(element))) {
+        menu.remove_attribute("open").ok();
+    }
+}
+
 /// Takes the chosen file out of a file field, which is ready for the same file again.
 pub(super) fn take_file(node: &Element) -> Option<File> {
     let field = node.dyn_ref::<HtmlInputElement>()?;

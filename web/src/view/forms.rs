@@ -2,6 +2,7 @@
 
 use web_sys::File;
 
+use super::browser;
 use crate::{
     composer::{
         Mode,
@@ -12,6 +13,9 @@ use crate::{
     },
     filter::{Filter, Matches, Show},
     location::{EndpointError, StartOptions},
+    pairing::Pairing,
+    payload_view::PayloadView,
+    search::Query,
 };
 
 /// The form for the endpoint and the Close frame.
@@ -46,6 +50,18 @@ pub(super) struct TranscriptView {
     pub(super) show: Show,
     /// The text that is searched.
     pub(super) text: String,
+    /// Whether the text is a regular expression.
+    pub(super) is_pattern: bool,
+    /// The browser's error message about the regular expression.
+    pub(super) pattern_error: Option<String>,
+    /// The number of changes of the filter.
+    pub(super) filter_version: u32,
+    /// The rule for pairing replies that the user chose.
+    pub(super) pairing: Option<Pairing>,
+    /// The view of opened messages that the user chose.
+    pub(super) payload_view: Option<PayloadView>,
+    /// The row whose message is shown in full, however long it is.
+    pub(super) in_full: Option<u64>,
     /// The scroll position, in CSS pixels.
     pub(super) top: f64,
     /// The number of the oldest row at that scroll position.
@@ -93,6 +109,12 @@ impl TranscriptView {
             matches: Matches::default(),
             show: Show::All,
             text: String::new(),
+            is_pattern: false,
+            pattern_error: None,
+            filter_version: 0,
+            pairing: None,
+            payload_view: None,
+            in_full: None,
             top: 0.0,
             first: 0,
             follow: true,
@@ -107,16 +129,22 @@ impl TranscriptView {
         self.selected.filter(|_| self.is_open)
     }
 
-    /// Shows the rows of this kind in which this text occurs, and scrolls to the end.
-    pub(super) fn set_filter(&mut self, show: Show, text: &str) {
-        self.show = show;
-        text.clone_into(&mut self.text);
-        self.matches.set_filter(Filter::new(show, text));
+    /// Applies a changed filter, and scrolls to the end.
+    pub(super) fn filter_changed(&mut self) {
+        self.refresh_filter();
         self.follow = true;
     }
 
     /// Applies the filter anew, after a change of the rows that it depends on.
     pub(super) fn refresh_filter(&mut self) {
-        self.matches.set_filter(Filter::new(self.show, &self.text));
+        let query = match self.is_pattern && !self.text.is_empty() {
+            false => Ok(Query::text(&self.text)),
+            true => browser::pattern(&self.text).map(|find| Query::Pattern(find.into())),
+        };
+        self.pattern_error = query.as_ref().err().cloned();
+        // A regular expression that is not complete finds everything.
+        let query = query.unwrap_or_default();
+        self.matches.set_filter(Filter { show: self.show, query });
+        self.filter_version += 1;
     }
 }

@@ -56,7 +56,8 @@ impl LatencyPanel {
         let connection = &connections[*chosen];
         self.root.show(connection.loaded.is_none());
         let exchanges = connection.session.exchanges();
-        let of_row = connection.view.opened().and_then(|row| exchanges.of_row(row));
+        let opened = connection.view.opened();
+        let of_row = opened.and_then(|row| connection.session.exchange_of(row));
         let (exchange, until) = match of_row {
             Some(exchange) => (Some(exchange), None),
             None => exchanges.latest(now),

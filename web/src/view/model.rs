@@ -8,7 +8,7 @@ use crate::{
     live::{self, Live},
     live_region::Announcer,
     location::StartOptions,
-    session::Pairing,
+    pairing::Pairing,
 };
 
 /// The most connections side by side.
@@ -57,9 +57,10 @@ impl Model {
         live::service_of_path(&self.endpoints, browser::location().local_path(url)?)
     }
 
-    /// The rule for pairing the replies of the service that a URL leads to.
+    /// The rule for pairing the replies at a URL, unless the user chooses another one.
     pub(super) fn pairing(&self, url: &str) -> Pairing {
-        live::pairing_of(self.service(url))
+        let path = browser::location().local_path(url).map(str::to_owned);
+        path.map_or(Pairing::None, |path| live::pairing_of(&self.endpoints, &path))
     }
 
     /// Passes the legs that the server has reported to the exchanges of the connections.

@@ -3,32 +3,60 @@
 use super::{
     action::Action,
     browser,
-    dom::{El, el},
+    dom::{El, el, text},
 };
 use crate::{
     format,
     i18n::Texts,
     payload::Payload,
-    transcript::{Entry, EntryKind},
+    search::Query,
+    transcript::{Delivery, Direction, Entry, EntryKind},
 };
 
 /// The most characters or bytes of a message in its row.
-const MAX_PREVIEW: usize = 160;
+const MAX_PREVIEW: usize = 300;
+/// The characters before a hit, where the row does not begin with the message.
+const BEFORE_HIT: usize = 20;
+/// The most hits that are marked in a row.
+const MAX_MARKS: usize = 50;
 
 /// A drawn row.
 pub(super) struct Row {
-    /// The number of the drawn entry, and its revision.
-    drawn: Option<(u64, u8)>,
+    drawn: Option<Drawn>,
     pub(super) root: El,
     cells: [El; 6],
+    direction: El,
+    spoken: El,
+}
+
+/// The way in which rows are drawn.
+pub(super) struct Style<'a> {
+    /// The search whose hits are marked.
+    pub(super) query: &'a Query,
+    pub(super) filter_version: u32,
+    /// Whether times have a date.
+    pub(super) dated: bool,
+}
+
+/// All that a row's content depends on.
+#[derive(PartialEq)]
+struct Drawn {
+    id: u64,
+    delivery: Option<Delivery>,
+    partner: Option<u64>,
+    filter_version: u32,
 }
 
 impl Row {
     pub(super) fn new() -> Row {
-        let classes = ["time", "sent", "received", "kind", "size", "round-trip"];
+        let classes = ["time", "direction", "kind", "size", "payload", "reply"];
         let cells = classes.map(|class| el("span").class(class).attr("role", "gridcell"));
+        let (direction, spoken) =
+            (el("span").attr("aria-hidden", "true"), el("span").class("unseen"));
+        cells[1].append(&direction);
+        cells[1].append(&spoken);
         let root = el("div").attr("role", "row").action(Action::ToggleRow).children(&cells);
-        Row { drawn: None, root, cells }
+        Row { drawn: None, root, cells, direction, spoken }
     }
 
     /// Forgets the drawn entry, as when the rows of another connection are drawn.
@@ -36,32 +64,77 @@ impl Row {
         self.drawn = None;
     }
 
-    pub(super) fn draw(&mut self, entry: &Entry, texts: &Texts) {
-        let wanted = Some((entry.id, entry.kind.revision()));
-        if std::mem::replace(&mut self.drawn, wanted) == wanted {
+    pub(super) fn draw(&mut self, entry: &Entry, style: &Style<'_>, texts: &Texts) {
+        let Style { query, filter_version, dated } = *style;
+        let delivery = match &entry.kind {
+            EntryKind::Sent(_, delivery) => Some(*delivery),
+            _ => None,
+        };
+        let partner = entry.kind.partner();
+        let drawn = Some(Drawn { id: entry.id, delivery, partner, filter_version });
+        if self.drawn == drawn {
             return;
         }
+        self.drawn = drawn;
         self.root.set("id", &format!("row-{}", entry.id));
         self.root.set("data-argument", &entry.id.to_string());
-        let [time, sent, received, kind, size, trip] = &mut self.cells;
-        time.set_text(&format::clock(entry.at, browser::minutes_ahead(entry.at)));
-        let sentence = entry.kind.sentence(texts);
-        self.root.set("class", if sentence.is_some() { "line note" } else { "line message" });
         let normal = !matches!(&entry.kind, EntryKind::Ended(cause) if !cause.is_normal());
         self.root.set_flag("data-normal", normal);
-        let remark = entry.kind.remark(texts);
-        let shown = |payload: Option<&Payload>| match payload {
-            Some(payload) if payload.is_empty() => texts.empty_message.to_owned(),
-            Some(payload) => format::preview(payload, MAX_PREVIEW),
-            None => String::new(),
+        let [time, _, kind, size, payload, reply] = &mut self.cells;
+        time.set_text(&written_time(entry, dated));
+        let Some((direction, message)) = entry.kind.message() else {
+            self.root.set("class", "line note");
+            set_marked(payload, &entry.kind.sentence(texts).unwrap_or_default(), query);
+            reply.set_text("");
+            return;
         };
-        let is_note = sentence.is_some();
-        sent.set_text(&sentence.unwrap_or_else(|| shown(entry.kind.sent())));
-        received.set_text(&remark.map_or_else(|| shown(entry.kind.received()), str::to_owned));
-        received.set_flag("data-remark", remark.is_some());
-        let any = entry.kind.sent().or(entry.kind.received()).filter(|_| !is_note);
-        kind.set_text(any.map_or("", |payload| texts.message_type(payload)));
-        size.set_text(&any.map(|payload| format::size(payload.len() as u64)).unwrap_or_default());
-        trip.set_text(&entry.kind.round_trip().map(format::span).unwrap_or_default());
+        let (class, arrow, spoken) = match direction {
+            Direction::Sent => ("line message sent", "↑", texts.sent),
+            Direction::Received => ("line message received", "↓", texts.received),
+        };
+        self.root.set("class", class);
+        self.direction.set_text(arrow);
+        self.spoken.set_text(spoken);
+        kind.set_text(texts.message_type(message));
+        size.set_text(&format::size(message.len() as u64));
+        if message.is_empty() {
+            payload.set_text(texts.empty_message);
+        } else {
+            let from = first_shown(message, query);
+            set_marked(payload, &format::preview(message, from, MAX_PREVIEW), query);
+        }
+        let remark = entry.kind.remark(texts);
+        let round_trip = entry.kind.round_trip().map(|trip| format!("+{}", format::span(trip)));
+        reply.set_text(remark.unwrap_or(round_trip.as_deref().unwrap_or_default()));
     }
+}
+
+fn written_time(entry: &Entry, dated: bool) -> String {
+    let clock = format::clock(entry.at, browser::minutes_ahead(entry.at));
+    if dated { format!("{} {clock}", browser::local_date(entry.at)) } else { clock }
+}
+
+/// The first character of a message that its row shows: one before the first hit, if that would be
+/// cut.
+fn first_shown(message: &Payload, query: &Query) -> usize {
+    let Some(text) = message.as_text().filter(|text| text.len() > MAX_PREVIEW) else { return 0 };
+    let hits = query.hits(text, 1);
+    let hit = hits.first().map_or(0, |hit| text[..hit.start].chars().count());
+    if hit < MAX_PREVIEW / 2 { 0 } else { hit - BEFORE_HIT }
+}
+
+/// Writes a text with the hits of a search marked.
+pub(super) fn set_marked(cell: &mut El, written: &str, query: &Query) {
+    let hits = query.hits(written, MAX_MARKS);
+    if hits.is_empty() {
+        return cell.set_text(written);
+    }
+    cell.empty();
+    let mut end = 0;
+    for hit in hits {
+        let cell = cell.clone().plain_text(&written[end..hit.start]);
+        cell.append(&text("mark", &written[hit.clone()]));
+        end = hit.end;
+    }
+    let _written = cell.clone().plain_text(&written[end..]);
 }

@@ -8,7 +8,12 @@ use super::{
     model::{MAX_CONNECTIONS, Model},
     user_event::UserEvent,
 };
-use crate::{export, i18n::fill, session::Session};
+use crate::{
+    export::{har, jsonl},
+    format,
+    i18n::fill,
+    session::Session,
+};
 
 /// The largest file that is imported, in bytes.
 const MAX_IMPORT: f64 = 256.0 * 1024.0 * 1024.0;
@@ -16,9 +21,23 @@ const MAX_IMPORT: f64 = 256.0 * 1024.0 * 1024.0;
 pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
     match event.action {
         Action::ExportTranscript => {
-            let name = format!("echogate-{}.jsonl", browser::now() as u64 / 1000);
-            let text = export::write(model.connection().session.transcript());
-            Some(Command::Download { name, text })
+            dom::close_menu(&event.node);
+            let session = &model.connection().session;
+            let (text, kind) = match &*event.argument {
+                "har" => {
+                    let version = env!("CARGO_PKG_VERSION");
+                    let text = har::write(session.transcript(), version, browser::iso_time);
+                    (text, "application/json")
+                }
+                _ => {
+                    (jsonl::write(session.transcript(), session.pairing()), "application/x-ndjson")
+                }
+            };
+            let now = browser::now();
+            let time = format::clock(now, browser::minutes_ahead(now)).replace(':', "");
+            let name =
+                format!("echogate-{}-{}.{}", browser::local_date(now), &time[..6], event.argument);
+            Some(Command::Download { name, kind, bytes: text.into_bytes() })
         }
         Action::PickTranscript => Some(Command::Click(id::LOAD)),
         Action::TranscriptPicked => {
@@ -32,7 +51,7 @@ pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
 /// Shows an imported transcript in a connection of its own.
 pub(super) fn open(model: &mut Model, name: &str, bytes: &[u8]) {
     let texts = model.texts;
-    match export::read(&String::from_utf8_lossy(bytes)) {
+    match jsonl::read(&String::from_utf8_lossy(bytes)) {
         Err(line) => {
             let note = fill(texts.not_a_transcript, &[name, &line.to_string()]);
             model.connection().view.note = note;
@@ -40,9 +59,9 @@ pub(super) fn open(model: &mut Model, name: &str, bytes: &[u8]) {
         Ok(_) if model.connections.len() >= MAX_CONNECTIONS => {
             texts.too_many_connections.clone_into(&mut model.connection().view.note);
         }
-        Ok(transcript) => {
+        Ok((transcript, pairing)) => {
             let connection = model.add_connection();
-            connection.session = Session::from_transcript(transcript);
+            connection.session = Session::from_transcript(transcript, pairing);
             connection.loaded = Some(name.to_owned());
         }
     }

@@ -3,10 +3,18 @@
 use web_sys::Element;
 
 use super::{
-    action::Action, command::Command, connection::Connection, dom::id, model::Model,
+    action::Action,
+    browser,
+    command::Command,
+    connection::Connection,
+    dom::{self, id},
+    model::Model,
     user_event::UserEvent,
 };
-use crate::{composer::history::Draft, filter::Show, virtual_list::Viewport};
+use crate::{
+    composer::history::Draft, filter::Show, literal::Form, pairing::Pairing, payload::Payload,
+    payload_view::PayloadView, virtual_list::Viewport,
+};
 
 /// The rows that a page key moves by.
 const PAGE_ROWS: usize = 10;
@@ -15,12 +23,13 @@ const DEFAULT_ROW_HEIGHT: f64 = 36.0;
 
 pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
     let connection = model.connection();
-    let Connection { session, view, compose, .. } = connection;
+    let Connection { session, view, .. } = connection;
     let id = event.argument.parse().ok();
-    let row = id.and_then(|id| session.transcript().get(id));
     match event.action {
         Action::ScrollTranscript => on_scroll(connection, &event.node),
         Action::TranscriptKey => return on_key(connection, event),
+        // A click that ends a selection of text opens nothing.
+        Action::ToggleRow if browser::has_selection_in(&event.node) => {}
         Action::ToggleRow => {
             view.is_open = view.selected != id || !view.is_open;
             view.selected = id;
@@ -29,32 +38,62 @@ pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
             view.follow = true;
             return Some(Command::Focus(id::TRANSCRIPT));
         }
-        Action::Search => view.set_filter(view.show, &event.value()),
+        Action::Search => {
+            view.text = event.value();
+            view.filter_changed();
+        }
+        Action::TogglePattern => {
+            view.is_pattern = !view.is_pattern;
+            view.filter_changed();
+        }
         Action::ShowRows => {
             let show = event.value().parse().ok().and_then(|at: usize| Show::ALL.get(at).copied());
-            let text = view.text.clone();
-            view.set_filter(show.unwrap_or_default(), &text);
+            view.show = show.unwrap_or_default();
+            view.filter_changed();
         }
+        Action::SetPairing => connection.choose_pairing(Pairing::of_name(&event.value())?),
+        Action::EditPairingField => connection.choose_pairing(Pairing::Field(event.value())),
         Action::ClearTranscript => {
             session.transcript_mut().clear();
             (view.selected, view.note, view.follow) = (None, String::new(), true);
             view.refresh_filter();
         }
         Action::PinRow => {
-            id.map(|id| session.transcript_mut().toggle_pin(id));
+            view.opened().map(|id| session.transcript_mut().toggle_pin(id));
             view.refresh_filter();
         }
         Action::CopyRow => {
-            let payloads = row.map(|row| [row.kind.sent(), row.kind.received()]);
-            let payloads = payloads.into_iter().flatten().flatten();
-            let lines: Vec<String> = payloads.map(|payload| Draft::of(payload).text).collect();
-            return Some(Command::Copy(connection.id, lines.join("\n")));
+            let (_, payload) = opened(connection)?;
+            let form = Form::ALL.into_iter().find(|form| form.name() == event.argument)?;
+            let copied = form.write(payload).unwrap_or_else(|| Draft::of(payload).text);
+            let id = connection.id;
+            dom::close_menu(&event.node);
+            return Some(Command::Copy(id, copied));
+        }
+        Action::SaveRow => {
+            let (id, payload) = opened(connection)?;
+            let (extension, kind) = match payload {
+                Payload::Text(_) => ("txt", "text/plain"),
+                Payload::Binary(_) => ("bin", "application/octet-stream"),
+            };
+            let name = format!("echogate-message-{}.{extension}", id + 1);
+            return Some(Command::Download { name, kind, bytes: payload.bytes().to_vec() });
         }
         Action::EditRow => {
-            let sent = row.and_then(|row| row.kind.sent())?;
-            compose.draft = Draft::of(sent);
-            (compose.template, compose.is_file) = (None, false);
+            let (_, payload) = opened(connection)?;
+            let draft = Draft::of(payload);
+            let compose = &mut connection.compose;
+            (compose.draft, compose.template, compose.is_file) = (draft, None, false);
             return Some(Command::Focus(id::MESSAGE));
+        }
+        Action::ChoosePayloadView => {
+            view.payload_view = PayloadView::ALL.into_iter().find(|it| it.name() == event.argument);
+        }
+        Action::ShowInFull => view.in_full = view.opened(),
+        Action::DetailKey if event.key().as_deref() != Some("Escape") => return None,
+        Action::DetailKey => {
+            view.is_open = false;
+            return Some(Command::Focus(id::TRANSCRIPT));
         }
         Action::CloseRow => {
             view.is_open = false;
@@ -63,6 +102,13 @@ pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
         _ => return None,
     }
     Some(Command::Draw)
+}
+
+/// The message of the opened row, and the row's number.
+fn opened(connection: &Connection) -> Option<(u64, &Payload)> {
+    let id = connection.view.opened()?;
+    let (_, payload) = connection.session.transcript().get(id)?.kind.message()?;
+    Some((id, payload))
 }
 
 fn on_scroll(connection: &mut Connection, list: &Element) {

@@ -2,18 +2,19 @@
 
 use super::{
     action::Action,
+    browser,
     connection::Connection,
     detail::Detail,
     dom::{self, El, button, el, id, panel, text},
     forms::TranscriptView,
     model::Model,
-    row::Row,
+    row::{Row, Style},
 };
 use crate::{
     filter::Show,
     format,
     i18n::{Texts, fill},
-    session::Pairing,
+    pairing::Pairing,
     transcript::{Entry, Transcript},
     virtual_list::Viewport,
 };
@@ -22,7 +23,11 @@ pub(super) struct TranscriptPanel {
     pub(super) root: El,
     count: El,
     search: El,
+    pattern: El,
+    problem: El,
     show: El,
+    pairing: El,
+    field: El,
     list: El,
     head: El,
     sizer: El,
@@ -36,6 +41,8 @@ pub(super) struct TranscriptPanel {
     detail: Detail,
     /// The connection whose rows are drawn.
     of: Option<u32>,
+    /// Whether times have a date.
+    dated: bool,
     /// The height of a row, and of the viewport.
     row_height: f64,
     height: f64,
@@ -49,6 +56,10 @@ impl TranscriptPanel {
         let count = el("span").id("row-count").class("soft");
         let search = el("input").id("search").attr("type", "search").action(Action::Search);
         let search = search.attr("placeholder", texts.search).attr("aria-label", texts.search);
+        let search = search.attr("aria-describedby", "search-problem");
+        let pattern = button(".*", Action::TogglePattern).id("pattern").class("quiet");
+        let pattern = pattern.attr("title", texts.pattern).attr("aria-label", texts.pattern);
+        let problem = el("p").id("search-problem").class("notice problem").attr("role", "status");
         let show = el("select").id("show").action(Action::ShowRows).attr("aria-label", texts.show);
         let labels = [
             texts.show_all,
@@ -67,10 +78,21 @@ impl TranscriptPanel {
             .action(Action::TranscriptPicked);
         let load =
             load.attr("accept", ".jsonl").attr("aria-label", texts.load).attr("tabindex", "-1");
+        let (pairing, field) = pairing_fields(texts);
+        let export = [("export-jsonl", "JSON Lines", "jsonl"), ("export-har", "HAR", "har")];
+        let export = export.map(|(id, label, format)| {
+            button(label, Action::ExportTranscript).id(id).attr("data-argument", format)
+        });
+        let menu = el("div").class("menu").children(&export);
+        let export = text("summary", texts.export).id("export");
+        let export = el("details").class("menu-button").child(&export).child(&menu);
         let tools = el("div").class("tools").children([
             &search,
+            &pattern,
             &show,
-            &button(texts.export, Action::ExportTranscript).id("export").class("quiet"),
+            &pairing,
+            &field,
+            &export,
             &button(texts.load, Action::PickTranscript).id("pick-load").class("quiet"),
             &load,
             &button(texts.clear, Action::ClearTranscript).id("clear").class("quiet"),
@@ -78,9 +100,7 @@ impl TranscriptPanel {
         head_bar.append(&count);
         head_bar.append(&tools);
         let head = el("div").class("columns line").attr("role", "row");
-        for title in
-            [texts.time, texts.sent, texts.received, texts.kind, texts.size, texts.round_trip]
-        {
+        for title in [texts.time, "", texts.kind, texts.size, texts.message, texts.round_trip] {
             head.append(&text("span", title).attr("role", "columnheader"));
         }
         let body = el("div").class("rows").attr("role", "rowgroup");
@@ -96,13 +116,23 @@ impl TranscriptPanel {
         let area = el("div").class("view").children([&list, &empty, &nothing, &to_end]);
         let dropped = el("p").id("dropped").class("notice");
         let note = el("p").id("transcript-note").class("notice").attr("role", "status");
-        let detail = Detail::new();
-        let root = root.class("panel transcript").children([&area, &dropped, &note, &detail.root]);
+        let detail = Detail::new(texts);
+        let root = root.class("panel transcript").children([
+            &problem,
+            &area,
+            &dropped,
+            &note,
+            &detail.root,
+        ]);
         TranscriptPanel {
             root,
             count,
             search,
+            pattern,
+            problem,
             show,
+            pairing,
+            field,
             list,
             head,
             sizer,
@@ -115,6 +145,7 @@ impl TranscriptPanel {
             to_end,
             detail,
             of: None,
+            dated: false,
             row_height: 36.0,
             height: 0.0,
             scrolled: -1.0,
@@ -140,19 +171,21 @@ impl TranscriptPanel {
         if self.of.replace(connection.id) != Some(connection.id) {
             self.rows.iter_mut().for_each(Row::forget);
         }
+        self.dated = connection.loaded.is_some();
+        self.list.set_flag("data-dated", self.dated);
         let Connection { session, view, .. } = connection;
-        // Without pairs of request and reply the transcript is shown as a conversation.
-        let talk = session.pairing() == Pairing::Never;
-        self.list.set_flag("data-conversation", talk);
         let transcript = session.transcript();
         let shown = view.matches.len(transcript);
+        self.draw_tools(view, session.pairing());
         self.draw_around(transcript, view, shown, texts);
+        if view.follow && browser::has_selection_in(&self.list.node) {
+            // New rows would change the text that the user has selected.
+            view.follow = false;
+        }
 
-        let open = view.opened().and_then(|id| transcript.get(id));
-        let pinned = open.is_some_and(|row| transcript.is_pinned(row.id));
-        let opened = self.detail.draw(open, pinned, texts);
-        let reveal =
-            open.filter(|_| opened).and_then(|row| view.matches.position(transcript, row.id));
+        let opened = self.detail.draw(view, transcript, texts);
+        let reveal = view.opened().filter(|_| opened);
+        let reveal = reveal.and_then(|id| view.matches.position(transcript, id));
 
         let mut viewport = Viewport {
             rows: shown,
@@ -184,7 +217,7 @@ impl TranscriptPanel {
         );
         let entries: Vec<&Entry> =
             drawn.clone().filter_map(|at| view.matches.at(transcript, at)).collect();
-        self.draw_rows(&entries, drawn.start, transcript, view.selected, texts);
+        self.draw_rows(&entries, drawn.start, transcript, view, texts);
         self.to_end.show(!view.follow && shown > 0);
     }
 
@@ -203,16 +236,12 @@ impl TranscriptPanel {
         let all = format::grouped(transcript.len() as u64);
         let some = format::grouped(shown as u64);
         let off = view.matches.filter().is_off();
-        let (sentence, parts) =
-            if off { (texts.rows, vec![&*all]) } else { (texts.shown_of, vec![&*some, &*all]) };
-        self.count.set_text(&if transcript.is_empty() {
-            String::new()
-        } else {
-            fill(sentence, &parts)
+        self.count.set_text(&match transcript.len() {
+            0 => String::new(),
+            1 if off => texts.one_row.to_owned(),
+            _ if off => fill(texts.rows, &[&all]),
+            _ => fill(texts.shown_of, &[&some, &all]),
         });
-        dom::set_value(&self.search.node, &view.text);
-        let chosen = Show::ALL.iter().position(|show| *show == view.show).unwrap_or(0);
-        dom::set_value(&self.show.node, &chosen.to_string());
         self.empty.show(transcript.is_empty());
         self.nothing.show(!transcript.is_empty() && shown == 0);
         self.head.set_flag("data-empty", shown == 0);
@@ -228,6 +257,22 @@ impl TranscriptPanel {
         self.list.set_if("aria-activedescendant", &active, !active.is_empty());
     }
 
+    fn draw_tools(&mut self, view: &TranscriptView, pairing: &Pairing) {
+        dom::set_value(&self.search.node, &view.text);
+        self.pattern.set_flag("aria-pressed", view.is_pattern);
+        let error = view.pattern_error.as_deref().unwrap_or_default();
+        self.problem.set_text(error);
+        self.problem.show(!error.is_empty());
+        self.search.set_if("aria-invalid", "true", !error.is_empty());
+        let chosen = Show::ALL.iter().position(|show| *show == view.show).unwrap_or(0);
+        dom::set_value(&self.show.node, &chosen.to_string());
+        dom::set_value(&self.pairing.node, pairing.name());
+        self.field.show(matches!(pairing, Pairing::Field(_)));
+        if let Pairing::Field(name) = pairing {
+            dom::set_value(&self.field.node, name);
+        }
+    }
+
     /// Makes the rows on the screen show these entries. Rows stay in place and change their content,
     /// which costs less than moving them.
     fn draw_rows(
@@ -235,7 +280,7 @@ impl TranscriptPanel {
         entries: &[&Entry],
         first: usize,
         transcript: &Transcript,
-        selected: Option<u64>,
+        view: &TranscriptView,
         texts: &Texts,
     ) {
         while self.rows.len() < entries.len() {
@@ -246,14 +291,51 @@ impl TranscriptPanel {
         for row in self.rows.drain(entries.len()..) {
             row.root.node.remove();
         }
+        let query = &view.matches.filter().query;
+        let style = Style { query, filter_version: view.filter_version, dated: self.dated };
+        let selected = view.selected.and_then(|id| transcript.get(id));
+        let partner = selected.and_then(|entry| entry.kind.partner());
         for (at, (row, entry)) in self.rows.iter_mut().zip(entries).enumerate() {
-            row.draw(entry, texts);
+            row.draw(entry, &style, texts);
             row.root.set("aria-rowindex", &(first + at + 2).to_string());
-            let pinned = transcript.is_pinned(entry.id);
-            row.root.set_flag("aria-selected", selected == Some(entry.id));
-            row.root.set_flag("data-pinned", pinned);
+            let (id, other) = (entry.id, entry.kind.partner());
+            let neighbour = |at: Option<usize>| at.and_then(|at| entries.get(at)).map(|it| it.id);
+            let pair = match other {
+                None => "none",
+                Some(_) if other == neighbour(Some(at + 1)) => "first",
+                Some(_) if other == neighbour(at.checked_sub(1)) => "second",
+                Some(_) => "apart",
+            };
+            row.root.set("data-pair", pair);
+            row.root.set_flag("aria-selected", view.selected == Some(id));
+            row.root.set_flag("aria-expanded", view.opened() == Some(id));
+            row.root.set_flag("data-partner", partner == Some(id));
+            row.root.set_flag("data-pinned", transcript.is_pinned(id));
         }
     }
+}
+
+/// The choice of the rule for pairing replies, and the field for the name of a JSON member.
+fn pairing_fields(texts: &Texts) -> (El, El) {
+    let pairing = el("select").id("pairing").action(Action::SetPairing);
+    let pairing = pairing.attr("aria-label", texts.pairing).attr("title", texts.pairing_about);
+    for (rule, label) in [
+        (Pairing::None, texts.pairing_none),
+        (Pairing::Order, texts.pairing_order),
+        (Pairing::Next, texts.pairing_next),
+        (Pairing::Length, texts.pairing_length),
+        (Pairing::Field(String::new()), texts.pairing_field),
+    ] {
+        pairing.append(&text("option", label).attr("value", rule.name()));
+    }
+    let field =
+        el("input").id("pairing-field").attr("type", "text").action(Action::EditPairingField);
+    let field = field
+        .attr("aria-label", texts.pairing_field_name)
+        .attr("placeholder", Pairing::USUAL_FIELD)
+        .attr("autocapitalize", "off")
+        .attr("spellcheck", "false");
+    (pairing, field)
 }
 
 fn px(length: f64) -> String {

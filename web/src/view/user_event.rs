@@ -52,11 +52,21 @@ impl UserEvent {
     fn of(event: Event) -> Option<UserEvent> {
         let kind = event.type_();
         let target = event.target()?.dyn_into::<Element>().ok()?;
+        if kind == "click" {
+            dom::close_menus_outside(&target);
+        }
         let is_drag = kind.starts_with("dr");
         let selector = if is_drag { "[data-drop]" } else { "[data-action]" };
-        let node = target.closest(selector).ok().flatten()?;
-        let name = if is_drag { "drop".to_owned() } else { node.get_attribute("data-action")? };
-        let action = Action::of(&name, &kind)?;
+        let mut node = target.closest(selector).ok().flatten()?;
+        // An element may have an action for this event though one within it has others.
+        let action = loop {
+            let name =
+                if is_drag { Some("drop".to_owned()) } else { node.get_attribute("data-action") };
+            if let Some(action) = name.and_then(|name| Action::of(&name, &kind)) {
+                break action;
+            }
+            node = node.parent_element()?.closest(selector).ok().flatten()?;
+        };
         if kind == "click" && node.get_attribute("aria-disabled").as_deref() == Some("true") {
             return None;
         }

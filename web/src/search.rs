@@ -1,0 +1,130 @@
+//! The search for a text, for bytes, or for a regular expression in messages.
+
+use std::{ops::Range, rc::Rc};
+
+use echogate_proto::hex;
+
+use crate::payload::Payload;
+
+/// Finds a regular expression in a text: the byte ranges of at most so many hits, in order.
+pub type Find = dyn Fn(&str, usize) -> Vec<Range<usize>>;
+
+/// The text, bytes or regular expression that is searched.
+#[derive(Clone, Default)]
+pub enum Query {
+    /// Nothing: every message matches.
+    #[default]
+    Any,
+    /// A text, in upper or lower case, and in binary messages also the bytes that it stands for if
+    /// it consists of hexadecimal digits.
+    Text {
+        /// The text in lower case.
+        text: String,
+        /// The bytes.
+        bytes: Option<Vec<u8>>,
+    },
+    /// A regular expression.
+    Pattern(Rc<Find>),
+}
+
+impl Query {
+    /// A search for a text, or for everything if it is empty.
+    pub fn text(text: &str) -> Query {
+        if text.is_empty() {
+            return Query::Any;
+        }
+        let bytes = hex::decode(text).ok().filter(|bytes| !bytes.is_empty());
+        Query::Text { text: text.to_lowercase(), bytes }
+    }
+
+    /// Whether every message matches.
+    pub fn is_any(&self) -> bool {
+        matches!(self, Query::Any)
+    }
+
+    /// Whether the query occurs in a message: in its characters or, if it is binary, in its bytes.
+    pub fn is_in(&self, payload: &Payload) -> bool {
+        match (payload, self) {
+            (Payload::Text(text), _) => self.is_in_text(text),
+            (Payload::Binary(bytes), Query::Text { bytes: Some(wanted), .. })
+                if bytes.windows(wanted.len()).any(|window| window == wanted) =>
+            {
+                true
+            }
+            (Payload::Binary(bytes), _) => self.is_in_text(&String::from_utf8_lossy(bytes)),
+        }
+    }
+
+    /// Whether the query occurs in a text.
+    pub fn is_in_text(&self, text: &str) -> bool {
+        match self {
+            Query::Any => true,
+            Query::Text { text: wanted, .. } => text.to_lowercase().contains(wanted),
+            Query::Pattern(find) => !find(text, 1).is_empty(),
+        }
+    }
+
+    /// The byte ranges of the first hits in a text, at most so many.
+    pub fn hits(&self, text: &str, most: usize) -> Vec<Range<usize>> {
+        match self {
+            Query::Any => Vec::new(),
+            Query::Text { text: wanted, .. } => hits(text, wanted, most),
+            Query::Pattern(find) => find(text, most),
+        }
+    }
+}
+
+/// The hits of a text in lower case. Lower case may have another length than the original.
+fn hits(text: &str, wanted: &str, most: usize) -> Vec<Range<usize>> {
+    let mut lower = String::with_capacity(text.len());
+    // The range in the original of the character of each byte of the lower case.
+    let mut origins = Vec::with_capacity(text.len());
+    for (at, c) in text.char_indices() {
+        lower.extend(c.to_lowercase());
+        origins.resize(lower.len(), at..at + c.len_utf8());
+    }
+    let found = lower.match_indices(wanted).take(most);
+    found.map(|(at, hit)| origins[at].start..origins[at + hit.len() - 1].end).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn text_is_found_in_any_case_and_in_binary_messages() {
+        let query = Query::text("hELLO");
+        assert!(query.is_in(&"say Hello".into()));
+        assert!(query.is_in(&b"\xffhello\0".to_vec().into()));
+        assert!(!query.is_in(&"hell".into()));
+        assert_eq!(query.hits("Hello, hello", 9), [0..5, 7..12]);
+        assert_eq!(query.hits("Hello, hello", 1).len(), 1);
+    }
+
+    #[test]
+    fn hexadecimal_digits_are_found_as_bytes() {
+        assert!(Query::text("61 FF").is_in(&vec![0, 0x61, 0xff].into()));
+        assert!(!Query::text("61 FF").is_in(&"aÿ".into()));
+    }
+
+    #[test]
+    fn a_pattern_is_asked() {
+        let find = |text: &str, most: usize| {
+            text.match_indices('x').take(most).map(|(at, _)| at..at + 1).collect()
+        };
+        let query = Query::Pattern(Rc::new(find));
+        assert!(query.is_in_text("axbx") && !query.is_in_text("ab"));
+        assert_eq!(query.hits("axbx", 9), [1..2, 3..4]);
+    }
+
+    proptest! {
+        #[test]
+        fn hits_are_ranges_of_characters_that_contain_the_text(text: String, from in 0..9usize) {
+            let wanted: String = text.chars().skip(from).take(2).collect();
+            for hit in Query::text(&wanted).hits(&text, usize::MAX) {
+                prop_assert!(text[hit].to_lowercase().contains(&wanted.to_lowercase()));
+            }
+        }
+    }
+}
