@@ -9,9 +9,12 @@ use crate::i18n::{self, Texts, fill};
 pub struct CloseReason {
     /// The state that the connection had reached, and the side that ended it.
     pub outcome: Outcome,
-    /// The status code as the browser reports it.
+    /// The URL of the connection.
+    pub url: String,
+    /// The status code: of the page's Close frame if the page closed, or else as the browser reports
+    /// it.
     pub code: CloseCode,
-    /// The reason in the Close frame, often empty. For [`Outcome::Rejected`] the browser's error
+    /// The reason in that Close frame, often empty. For [`Outcome::Rejected`] the browser's error
     /// message.
     pub reason: String,
     /// Messages that were not handed to the browser.
@@ -54,9 +57,9 @@ impl CloseReason {
     /// The reason in sentences.
     pub fn sentences(&self, texts: &Texts) -> String {
         let code = self.code.0.to_string();
-        let parts = [i18n::close_code(texts.language, self.code), &code, &self.reason];
+        let parts = [i18n::close_code(texts.language, self.code), &code, &self.reason, &self.url];
         let mut text = match self.outcome {
-            Outcome::Rejected => fill(texts.browser_rejected, &[&self.reason]),
+            Outcome::Rejected => fill(texts.browser_rejected, &parts),
             Outcome::Cancelled => texts.cancelled_before.to_owned(),
             Outcome::NotOpened => fill(texts.no_connection, &parts),
             Outcome::ClosedHere => fill(texts.you_disconnected, &parts),
@@ -114,6 +117,7 @@ mod tests {
     fn reason(outcome: Outcome, code: u16) -> CloseReason {
         CloseReason {
             outcome,
+            url: "ws://h/ws".to_owned(),
             code: CloseCode(code),
             reason: String::new(),
             unsent: 0,
@@ -146,6 +150,18 @@ mod tests {
             reason.sentences(ENGLISH.texts()),
             "The server closed the connection: the server or its upstream failed (code \
              1011). Reason: \"upstream refused\". 1 message was not sent. 12 messages got no reply."
+        );
+    }
+
+    #[test]
+    fn a_failed_attempt_names_the_url_and_a_close_of_the_page_its_reason() {
+        let failed = reason(Outcome::NotOpened, 1006).sentences(ENGLISH.texts());
+        assert!(failed.starts_with("No connection to ws://h/ws: the server is not running"));
+        let closed =
+            CloseReason { reason: "done testing".to_owned(), ..reason(Outcome::ClosedHere, 4000) };
+        assert_eq!(
+            closed.sentences(ENGLISH.texts()),
+            "You disconnected: a code private to the application (code 4000). Reason: \"done testing\"."
         );
     }
 

@@ -49,6 +49,8 @@ pub struct Session {
     failures: u32,
     /// Whether the current connection has been open.
     was_open: bool,
+    /// The code and the reason of the page's Close frame.
+    closed_with: Option<(CloseCode, String)>,
     /// Messages handed to the socket whose reply is outstanding.
     pairs: Pairs,
     /// Messages handed to the socket that it has not reported as sent.
@@ -82,6 +84,7 @@ impl Session {
             reconnect: false,
             failures: 0,
             was_open: false,
+            closed_with: None,
             pairs: Pairs::default(),
             handed: VecDeque::new(),
             queue: VecDeque::new(),
@@ -209,6 +212,7 @@ impl Session {
     fn open(&mut self) -> Vec<Effect> {
         self.state = State::Connecting;
         self.was_open = false;
+        self.closed_with = None;
         self.buffered = 0;
         self.polled_buffered = false;
         vec![Effect::Open { url: self.url.clone(), protocols: self.protocols.clone() }]
@@ -218,6 +222,7 @@ impl Session {
         match &self.state {
             State::Connecting | State::Open { .. } => {
                 self.state = State::Closing;
+                self.closed_with = Some((code, reason.clone()));
                 vec![Effect::Close { code, reason }]
             }
             State::Waiting { cause, .. } => {
@@ -292,7 +297,11 @@ impl Session {
         self.queued_bytes = 0;
         self.pairs.give_up_all();
         self.mark_given_up();
-        let cause = CloseReason { outcome, code, reason, unsent, unanswered };
+        let by_us = matches!(outcome, Outcome::ClosedHere | Outcome::ClosedHereUnanswered);
+        let ours = self.closed_with.take().filter(|_| by_us);
+        let (code, reason) = ours.unwrap_or((code, reason));
+        let url = self.url.clone();
+        let cause = CloseReason { outcome, url, code, reason, unsent, unanswered };
         self.transcript.push(now, EntryKind::Ended(cause.clone()));
         if !self.reconnect || !backoff::is_worthwhile(&cause) {
             self.state = State::Closed(cause);

@@ -96,7 +96,8 @@ fn write_entry(connection: u64, entry: &Entry, pairing: &Pairing, text: &mut Str
                 }
             }
         }
-        EntryKind::Ended(CloseReason { outcome, code, reason, .. }) => {
+        EntryKind::Ended(close) => {
+            let CloseReason { outcome, code, reason, .. } = close;
             let by = match outcome {
                 Outcome::ClosedHere | Outcome::ClosedHereUnanswered => Some(Direction::Sent),
                 Outcome::ClosedByPeer => Some(Direction::Received),
@@ -117,6 +118,7 @@ fn write_entry(connection: u64, entry: &Entry, pairing: &Pairing, text: &mut Str
             if by.is_none() {
                 text.push_str(&format!(",\"code\":{}", code.0));
                 member("error", reason, text);
+                member("target", &close.url, text);
             }
         }
     }
@@ -160,6 +162,7 @@ struct Reader {
     transcript: Transcript,
     pairing: Pairing,
     protocol: String,
+    url: String,
     /// The latest Close frame.
     close: Option<(Direction, CloseCode, String)>,
     /// A message whose frames have not all been read, and its direction.
@@ -180,8 +183,8 @@ impl Reader {
                 self.pairing = read_pairing(event);
                 self.protocol = event.text("protocol").unwrap_or_default().to_owned();
                 self.close = None;
-                let url = event.text("target")?.to_owned();
-                EntryKind::Opened { url, protocol: self.protocol.clone() }
+                self.url = event.text("target")?.to_owned();
+                EntryKind::Opened { url: self.url.clone(), protocol: self.protocol.clone() }
             }
             "data" => match self.data(event)? {
                 Some(kind) => kind,
@@ -262,7 +265,8 @@ impl Reader {
             },
             |(_, code, reason)| (code, reason),
         );
-        Some(CloseReason { outcome, code, reason, unsent: 0, unanswered: 0 })
+        let url = event.text("target").unwrap_or(&self.url).to_owned();
+        Some(CloseReason { outcome, url, code, reason, unsent: 0, unanswered: 0 })
     }
 }
 
@@ -297,7 +301,15 @@ mod tests {
         (prop::sample::select(&OUTCOMES[..]), any::<u16>(), "\\PC{0,9}").prop_map(
             |((outcome, _), code, reason)| {
                 let code = CloseCode(code);
-                EntryKind::Ended(CloseReason { outcome, code, reason, unsent: 0, unanswered: 0 })
+                let url = String::new();
+                EntryKind::Ended(CloseReason {
+                    outcome,
+                    url,
+                    code,
+                    reason,
+                    unsent: 0,
+                    unanswered: 0,
+                })
             },
         )
     }
@@ -314,6 +326,16 @@ mod tests {
                 if pin {
                     transcript.toggle_pin(id);
                 }
+            }
+            // A connection that was open has its URL in the row of its beginning.
+            let mut end = end;
+            let opened = transcript.rows().filter_map(|row| match &row.kind {
+                EntryKind::Opened { url, .. } => Some(url.clone()),
+                _ => None,
+            });
+            let url = opened.last().unwrap_or_default();
+            if let EntryKind::Ended(reason) = &mut end {
+                reason.url = url;
             }
             transcript.push(1.0, end);
             let text = write(&transcript, &Pairing::None);
@@ -380,6 +402,7 @@ mod tests {
         let kinds: Vec<_> = transcript.rows().map(|row| &row.kind).collect();
         let end = CloseReason {
             outcome: Outcome::ClosedByPeer,
+            url: String::new(),
             code: CloseCode::NO_STATUS,
             reason: String::new(),
             unsent: 0,

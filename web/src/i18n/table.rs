@@ -108,9 +108,9 @@ table! {
     disconnected: "Disconnected", "已断开";
     closed_by_server: "Closed by the server", "被服务器关闭";
     connection_lost: "Connection lost", "连接丢失";
-    browser_rejected: "The browser rejected this URL: {0}", "浏览器拒绝了此 URL：{0}";
+    browser_rejected: "The browser rejected {3}: {2}", "浏览器拒绝了 {3}：{2}";
     cancelled_before: "Cancelled before it connected.", "在连接建立之前已取消。";
-    no_connection: "No connection: the server is not running, not reachable, or it refused. Browsers do not say which (code {1}).", "没有连接：服务器未运行、无法到达或拒绝了连接。浏览器不说明是哪一种（代码 {1}）。";
+    no_connection: "No connection to {3}: the server is not running, not reachable, or it refused. Browsers do not say which (code {1}).", "无法连接到 {3}：服务器未运行、无法到达或拒绝了连接。浏览器不说明是哪一种（代码 {1}）。";
     you_disconnected: "You disconnected: {0} (code {1}).", "你断开了连接：{0}（代码 {1}）。";
     no_close_frame: "You disconnected; the server sent no Close frame (code {1}).", "你断开了连接，未收到服务器的关闭帧（代码 {1}）。";
     server_closed: "The server closed the connection: {0} (code {1}).", "服务器关闭了连接：{0}（代码 {1}）。";

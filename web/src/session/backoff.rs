@@ -39,6 +39,7 @@ mod tests {
     fn an_end_by_the_user_or_a_refusal_for_good_is_not_tried_again() {
         let cause = |outcome, code| CloseReason {
             outcome,
+            url: String::new(),
             code: CloseCode(code),
             reason: String::new(),
             unsent: 0,
