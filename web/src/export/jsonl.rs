@@ -333,7 +333,7 @@ mod tests {
                 EntryKind::Opened { url, .. } => Some(url.clone()),
                 _ => None,
             });
-            let url = opened.last().unwrap_or_default();
+            let url = { opened }.next_back().unwrap_or_default();
             if let EntryKind::Ended(reason) = &mut end {
                 reason.url = url;
             }
