@@ -5,6 +5,7 @@
 //! - [`session`]: one connection as a state machine: events in, effects out
 //! - [`payload`], [`transcript`], [`close_reason`], [`stats`], [`time`]: the parts of a session
 //! - [`composer`], [`location`]: typed text, and the messages and endpoints that it stands for
+//! - [`cards`]: the server's routes and listeners, to try them
 //! - [`pairing`]: the rules by which replies are recognised
 //! - [`virtual_list`], [`filter`], [`search`], [`export`], [`base64`]: a transcript scrolled,
 //!   searched, and as a file
@@ -19,6 +20,7 @@
 //! alone.
 
 pub mod base64;
+pub mod cards;
 pub mod close_reason;
 pub mod composer;
 pub mod exchanges;

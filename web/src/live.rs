@@ -152,14 +152,14 @@ pub fn route<'a>(endpoints: &'a Endpoints, path: &str) -> Option<&'a RouteInfo> 
     route(path).or_else(|| route("/*"))
 }
 
-/// The service that the route for a path leads to: see [`service`].
+/// The service that the route for a path leads to: see [`service_of`].
 pub fn service_of_path<'a>(endpoints: &'a Endpoints, path: &str) -> Option<&'a str> {
-    service(endpoints, route(endpoints, path)?)
+    service_of(endpoints, route(endpoints, path)?)
 }
 
 /// The service that a route leads to, if the server's endpoints say: a built-in one, or one at an
 /// address where the server listens.
-fn service<'a>(endpoints: &'a Endpoints, route: &'a RouteInfo) -> Option<&'a str> {
+pub fn service_of<'a>(endpoints: &'a Endpoints, route: &'a RouteInfo) -> Option<&'a str> {
     if let Some(name) = route.upstream.strip_prefix("service:") {
         return name.split('?').next();
     }
@@ -172,7 +172,7 @@ fn service<'a>(endpoints: &'a Endpoints, route: &'a RouteInfo) -> Option<&'a str
 pub fn hops<'a>(endpoints: &'a Endpoints, path: &str) -> Hops<'a> {
     let Some(route) = route(endpoints, path) else { return Hops::Unknown };
     let upstream = &route.upstream;
-    match (upstream.split_once(':'), service(endpoints, route)) {
+    match (upstream.split_once(':'), service_of(endpoints, route)) {
         (Some(("service", _)), Some(service)) => Hops::InMemory { service },
         (Some((scheme, _)), Some(service)) => {
             Hops::Socket { transport: wire::kind(scheme).map_or("", transport_name), service }
@@ -194,7 +194,7 @@ pub fn expected_reply(service: Option<&str>) -> Expect {
 /// answer each message with one, none for anything else.
 pub fn pairing_of(endpoints: &Endpoints, path: &str) -> Pairing {
     let Some(route) = route(endpoints, path) else { return Pairing::None };
-    match (service(endpoints, route), &*route.framing) {
+    match (service_of(endpoints, route), &*route.framing) {
         (Some("upper" | "echo"), "message") | (Some("time"), "line") => Pairing::Order,
         _ => Pairing::None,
     }

@@ -17,9 +17,9 @@ pub struct Location {
 /// The parameters of the page's URL, named as those of noVNC, and their defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartOptions {
-    /// `path`: the endpoint on this server, `/ws` by default. A link can choose the path, never
-    /// another server.
-    pub endpoint: String,
+    /// `path`: the endpoint on this server, by default the first route that the server reports. A
+    /// link can choose the path, never another server.
+    pub endpoint: Option<String>,
     /// `protocol`: the subprotocols to offer.
     pub protocol: String,
     /// `autoconnect`: whether to connect when the page has loaded.
@@ -37,7 +37,7 @@ pub enum EndpointError {
     NoHost,
     /// The text contains white space.
     WhiteSpace,
-    /// The text begins neither with `ws://` or `wss://` nor with `/`.
+    /// The text has a scheme other than those of WebSocket and HTTP.
     OtherScheme,
 }
 
@@ -56,32 +56,56 @@ impl EndpointError {
 impl Location {
     /// Reads the parameters of the page's URL.
     pub fn start_options(&self, parameter: impl Fn(&str) -> Option<String>) -> StartOptions {
-        let path = parameter("path").unwrap_or_else(|| "ws".to_owned());
         let on = |value: String| !matches!(&*value, "0" | "false" | "no" | "off");
         StartOptions {
-            endpoint: self.url_of(path.trim()),
+            endpoint: parameter("path").map(|path| self.url_of(path.trim())),
             protocol: parameter("protocol").unwrap_or_default(),
             autoconnect: parameter("autoconnect").is_some_and(on),
             reconnect: parameter("reconnect").is_some_and(on),
         }
     }
 
-    /// The URL of a typed endpoint: a `ws://` or `wss://` URL, or a path on this server.
+    /// The URL of a typed endpoint: a URL (`ws://`, `wss://`, `http://`, `https://`), a path on this
+    /// server, or a host with an optional port and path, which is one with a dot or a colon in it or
+    /// `localhost`.
     pub fn parse_endpoint(&self, typed: &str) -> Result<String, EndpointError> {
         let typed = typed.trim();
+        if typed.is_empty() {
+            return Err(EndpointError::Empty);
+        }
         if typed.starts_with('/') {
             return Ok(self.url_of(typed));
         }
-        let rest = ["ws://", "wss://"].into_iter().find_map(|scheme| typed.strip_prefix(scheme));
-        match rest {
-            Some(rest) if rest.is_empty() || rest.starts_with(['/', '?', '#', ':']) => {
-                Err(EndpointError::NoHost)
+        let (secure, rest) = match typed.split_once("://") {
+            Some(("ws" | "http", rest)) => (false, rest),
+            Some(("wss" | "https", rest)) => (true, rest),
+            Some(_) => return Err(EndpointError::OtherScheme),
+            None => {
+                let host = typed.split(['/', '?', '#']).next().unwrap_or_default();
+                if host != "localhost" && !host.contains(['.', ':']) {
+                    return Ok(self.url_of(typed));
+                }
+                (self.secure, typed)
             }
-            Some(rest) if rest.contains(char::is_whitespace) => Err(EndpointError::WhiteSpace),
-            Some(_) => Ok(typed.to_owned()),
-            None if typed.is_empty() => Err(EndpointError::Empty),
-            None => Err(EndpointError::OtherScheme),
+        };
+        if rest.is_empty() || rest.starts_with(['/', '?', '#', ':']) {
+            return Err(EndpointError::NoHost);
         }
+        if rest.contains(char::is_whitespace) {
+            return Err(EndpointError::WhiteSpace);
+        }
+        Ok(format!("{}://{rest}", if secure { "wss" } else { "ws" }))
+    }
+
+    /// The host without the port.
+    pub fn host_name(&self) -> &str {
+        let host = self.host.rsplit_once(':').filter(|(_, port)| !port.ends_with(']'));
+        host.map_or(&*self.host, |(host, _)| host)
+    }
+
+    /// An endpoint as it is shown: a path on this server, another server's URL.
+    pub fn short<'a>(&self, url: &'a str) -> &'a str {
+        self.local_path(url).unwrap_or(url)
     }
 
     /// The path and query of a URL on this server; `None` for another server's.
@@ -138,21 +162,20 @@ mod tests {
     }
 
     #[test]
-    fn the_default_endpoint_is_on_the_pages_own_server() {
+    fn the_default_endpoint_is_left_to_the_server() {
         let expected = StartOptions {
-            endpoint: "ws://h:8080/ws".to_owned(),
+            endpoint: None,
             protocol: String::new(),
             autoconnect: false,
             reconnect: false,
         };
         assert_eq!(start(&[]), expected);
-        assert_eq!(location(true).start_options(|_| None).endpoint, "wss://h:8080/ws");
     }
 
     #[test]
     fn parameters_choose_path_and_protocol_and_whether_to_connect() {
-        assert_eq!(start(&[("path", "ws/echo")]).endpoint, "ws://h:8080/ws/echo");
-        assert_eq!(start(&[("path", "/ws/echo")]).endpoint, "ws://h:8080/ws/echo");
+        assert_eq!(start(&[("path", "ws/echo")]).endpoint.as_deref(), Some("ws://h:8080/ws/echo"));
+        assert_eq!(start(&[("path", "/ws/echo")]).endpoint.as_deref(), Some("ws://h:8080/ws/echo"));
         assert_eq!(start(&[("protocol", "binary")]).protocol, "binary");
         assert!(start(&[("autoconnect", "")]).autoconnect);
         assert!(start(&[("autoconnect", "true")]).autoconnect);
@@ -163,9 +186,15 @@ mod tests {
 
     #[test]
     fn no_path_leads_to_another_server() {
-        assert_eq!(start(&[("path", "//evil/ws")]).endpoint, "ws://h:8080//evil/ws");
-        assert_eq!(start(&[("path", "wss://evil/")]).endpoint, "ws://h:8080/wss://evil/");
-        assert_eq!(start(&[("path", "@evil/")]).endpoint, "ws://h:8080/@evil/");
+        assert_eq!(
+            start(&[("path", "//evil/ws")]).endpoint.as_deref(),
+            Some("ws://h:8080//evil/ws")
+        );
+        assert_eq!(
+            start(&[("path", "wss://evil/")]).endpoint.as_deref(),
+            Some("ws://h:8080/wss://evil/")
+        );
+        assert_eq!(start(&[("path", "@evil/")]).endpoint.as_deref(), Some("ws://h:8080/@evil/"));
     }
 
     #[test]
@@ -176,8 +205,18 @@ mod tests {
         assert_eq!(location.parse_endpoint(""), Err(EndpointError::Empty));
         assert_eq!(location.parse_endpoint("ws://"), Err(EndpointError::NoHost));
         assert_eq!(location.parse_endpoint("ws://a b"), Err(EndpointError::WhiteSpace));
-        for wrong in ["localhost:8080", "http://h/", "tcp://h:1"] {
-            assert_eq!(location.parse_endpoint(wrong), Err(EndpointError::OtherScheme), "{wrong}");
+        assert_eq!(location.parse_endpoint("ws:///x"), Err(EndpointError::NoHost));
+        assert_eq!(location.parse_endpoint("tcp://h:1"), Err(EndpointError::OtherScheme));
+        for (typed, url) in [
+            ("ws/echo", "ws://h:8080/ws/echo"),
+            ("localhost:24080/ws", "ws://localhost:24080/ws"),
+            ("localhost", "ws://localhost"),
+            ("example.net/chat?a", "ws://example.net/chat?a"),
+            ("[::1]:80/", "ws://[::1]:80/"),
+            ("http://h/", "ws://h/"),
+            ("https://h/x", "wss://h/x"),
+        ] {
+            assert_eq!(location.parse_endpoint(typed).as_deref(), Ok(url));
         }
     }
 
@@ -199,7 +238,6 @@ mod tests {
         let location = Location { base: "/tools/echogate".to_owned(), ..location(true) };
         let url = "wss://h:8080/tools/echogate/ws";
         assert_eq!(location.parse_endpoint("/ws").unwrap(), url);
-        assert_eq!(location.start_options(|_| None).endpoint, url);
         assert_eq!(location.local_path(url), Some("/ws"));
         assert_eq!(location.local_path("wss://h:8080/ws"), None);
     }

@@ -2,7 +2,7 @@
 //!
 //! - [`app`]: the page's state and clock; draws the [`model`] on the [`screen`] at most once per
 //!   frame, carries out [`command`]s
-//! - panels: [`header`]; [`sidebar`] with its [`endpoint_form`]; [`transcript_panel`] with [`row`],
+//! - panels: [`header`]; [`url_bar`]; [`sidebar`]; [`transcript_panel`] with [`first_run`], [`row`],
 //!   [`detail`], [`transcript_input`] and [`transcript_file`]; [`composer`] with [`keys`] and
 //!   [`file_panel`]; [`latency_panel`], [`charts`] and [`connection_list`]; [`operator_panel`].
 //!   A panel makes its elements once, draws what has changed and returns the time at which it has to
@@ -24,8 +24,8 @@ mod connection_list;
 mod detail;
 mod dispatch;
 mod dom;
-mod endpoint_form;
 mod file_panel;
+mod first_run;
 mod forms;
 mod header;
 mod json_tree;
@@ -42,6 +42,7 @@ mod socket;
 mod transcript_file;
 mod transcript_input;
 mod transcript_panel;
+mod url_bar;
 mod user_event;
 
 use wasm_bindgen::prelude::wasm_bindgen;

@@ -13,7 +13,9 @@
 mod chat;
 mod composer;
 mod connections;
+mod first_run;
 mod instruments;
+mod layout;
 mod pictures;
 mod reach;
 mod times;

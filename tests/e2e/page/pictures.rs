@@ -53,6 +53,7 @@ fn pictures_of_the_main_states() {
     let mut client = TcpStream::connect(server.address("upper")).unwrap();
     client.write_all(b"hello by nc\n").unwrap();
     page.click("#add");
+    page.wait_for_text("#state-headline", "Not connected");
     fill(&mut page, "#endpoint", "/ws/echo");
     page.press("Enter");
     page.wait_for_text("#state-headline", "Connected");

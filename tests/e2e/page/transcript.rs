@@ -139,7 +139,7 @@ fn a_transcript_is_kept_as_json_lines_and_loaded_again() {
     page.wait_for_text(LATEST, "KEEP, 世界");
     page.click("#toggle");
     page.wait_for_text("#state-headline", "Disconnected");
-    page.click("#export");
+    page.click("#transcript-menu");
     page.click("#export-jsonl");
     let file = page.downloaded(folder.path());
     let kept = std::fs::read_to_string(&file).unwrap();
@@ -179,7 +179,7 @@ fn both_forms_of_an_export_are_recordings_with_the_same_messages() {
     let files = [("#export-jsonl", folders[0].path()), ("#export-har", folders[1].path())];
     let files = files.map(|(form, folder)| {
         page.download_to(folder);
-        page.click("#export");
+        page.click("#transcript-menu");
         page.click(form);
         page.downloaded(folder)
     });

@@ -58,12 +58,11 @@ table! {
     // Connections
     connections: "Connections", "连接";
     new_connection: "New connection", "新建连接";
+    remove: "Remove", "移除";
     remove_connection: "Remove this connection", "移除此连接";
     endpoint: "Endpoint", "端点";
-    endpoint_hint: "/path on this server, or ws://…", "本服务器的 /路径，或 ws://…";
+    endpoint_hint: "/path on this server, host:port/path, or ws://…", "本服务器的 /路径、主机:端口/路径，或 ws://…";
     subprotocols: "Subprotocols", "子协议";
-    optional: "optional", "可选";
-    none: "none", "无";
     reconnect: "Reconnect when lost", "断开后自动重连";
     connect: "Connect", "连接";
     connect_again: "Connect again", "重新连接";
@@ -79,8 +78,18 @@ table! {
     endpoint_empty: "Enter an endpoint.", "请输入端点。";
     endpoint_no_host: "The host is missing after the scheme.", "协议后缺少主机名。";
     endpoint_space: "An endpoint contains no white space.", "端点中不能有空白字符。";
-    endpoint_scheme: "An endpoint begins with ws:// or wss://, or with / for a path on this server.", "端点以 ws:// 或 wss:// 开头，或以 / 开头表示本服务器的路径。";
-    route: "→ {0} · framing {1}", "→ {0} · 分帧 {1}";
+    endpoint_scheme: "An endpoint is a path on this server, or begins with ws:// or wss://. Raw sockets need a route (--route).", "端点是本服务器的路径，或以 ws:// 或 wss:// 开头。原始套接字需要路由（--route）。";
+    connection: "Connection", "连接";
+    route: "→ {0}", "→ {0}";
+    service_at: "{0} at {1}", "{1} 上的 {0}";
+    framing_message: "one reply per message", "每条消息一个回复";
+    framing_line: "one message per line", "每行一条消息";
+    framing_text: "text messages", "文本消息";
+    framing_bytes: "bytes as binary messages", "字节作为二进制消息";
+    framing_length: "messages with a length prefix", "带长度前缀的消息";
+    routes_are: "This server’s routes: {0}", "本服务器的路由：{0}";
+    with_subprotocol: "subprotocol {0}", "子协议 {0}";
+    subprotocols_about: "Subprotocols to offer, separated by commas; none if empty", "要提供的子协议，用逗号分隔；留空则不提供";
     too_many_connections: "Limit: 12 connections.", "最多 12 个连接。";
 
     // States
@@ -92,9 +101,6 @@ table! {
     closing: "Closing", "正在关闭";
     reconnecting: "Reconnecting", "等待重连";
     from_file: "From a file", "来自文件";
-    press_connect: "Press Connect, then send something.", "点“连接”，然后发送点什么。";
-    to_url: "to {0}", "到 {0}";
-    to_url_protocol: "to {0}, subprotocol {1}", "到 {0}，子协议 {1}";
     waiting_close_frame: "waiting for the server’s Close frame", "等待服务器的关闭帧";
     attempt_in: "Attempt {0} in {1} s.", "第 {0} 次尝试，{1} 秒后。";
     connected_to: "Connected to {0}", "已连接到 {0}";
@@ -132,8 +138,10 @@ table! {
     kind: "Type", "类型";
     size: "Size", "大小";
     round_trip: "Round trip", "往返";
-    clear: "Clear", "清空";
-    export: "Export", "导出";
+    clear: "Clear transcript", "清空记录";
+    more: "More", "更多";
+    export_jsonl: "Export JSON Lines", "导出 JSON Lines";
+    export_har: "Export HAR", "导出 HAR";
     load: "Import…", "导入…";
     not_a_transcript: "{0} is not an echogate transcript (line {1}).", "{0} 不是 echogate 记录（第 {1} 行）。";
     search: "Search text or hex", "搜索文本或十六进制";
@@ -162,8 +170,13 @@ table! {
     no_reply_yet: "no reply yet", "尚无回复";
     no_reply: "no reply", "无回复";
     not_sent: "not sent", "未发送";
+    first_run: "Pick a service and see its reply, or type a message: Enter connects and sends it.", "选择一个服务查看其回复，或输入消息：按 Enter 连接并发送。";
+    try_it: "Try it", "试一试";
+    about_upper: "Replies with your bytes in upper case.", "以大写形式返回你的字节。";
+    about_echo: "Replies with your bytes unchanged.", "原样返回你的字节。";
+    about_time: "Replies to a Unix timestamp with the date and time.", "把 Unix 时间戳转换为日期和时间。";
+    about_chat: "A person answers, at the Chat desk or the server’s terminal. bye ends the chat.", "由客服台或服务器终端上的人回答。发送 bye 结束会话。";
     empty_message: "(empty)", "（空）";
-    empty_text: "Connect and send hello. The gateway passes the bytes to a TCP service, which replies in upper case: HELLO.", "连接并发送 hello。网关把字节转发给 TCP 服务，服务以大写回复：HELLO。";
     text: "text", "文本";
     binary: "binary", "二进制";
 
@@ -295,7 +308,8 @@ table! {
     // The server's connections
     clients: "Clients", "当前客户端";
     clients_total: "{0} connected", "{0} 个连接";
-    clients_none: "No clients. Try: printf hello | nc -N 127.0.0.1 7007", "没有客户端。试试：printf hello | nc -N 127.0.0.1 7007";
+    clients_none: "No clients.", "没有客户端。";
+    clients_try: "No clients. Try: {0}", "没有客户端。试试：{0}";
     clients_more: "and {0} more", "还有 {0} 个";
     clients_unknown: "Waiting for the server’s list…", "等待服务器的列表…";
     clients_lost: "Live updates lost; reconnecting.", "实时更新中断；正在重新连接。";
@@ -314,7 +328,8 @@ table! {
     op_wrong_token: "Wrong token.", "令牌错误。";
     op_lost: "The connection ended. {0}", "连接已结束。{0}";
     conversations: "Conversations", "会话";
-    op_nobody: "No conversations yet. Clients connect with nc 127.0.0.1 7017, or with this page at /ws/chat.", "还没有会话。客户端可用 nc 127.0.0.1 7017，或本页面的 /ws/chat 连接。";
+    op_nobody: "No conversations yet.", "还没有会话。";
+    op_nobody_try: "No conversations yet. A client connects with: {0}", "还没有会话。客户端可以这样连接：{0}";
     op_choose: "Choose a conversation.", "请选择一个会话。";
     op_waits: "waiting {0}", "已等 {0}";
     op_answered: "answered", "已回答";

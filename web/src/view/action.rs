@@ -27,6 +27,9 @@ actions! {
     EditCloseReason: "close-reason" on "input";
     SetReconnect: "reconnect" on "change";
 
+    TryCard: "try" on "click";
+    CopyCommand: "copy-command" on "click";
+
     Send: "send" on "submit";
     EditMessage: "message" on "input";
     MessageKey: "message" on "keydown";

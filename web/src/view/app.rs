@@ -12,14 +12,14 @@ use super::{
     connection::Connection,
     dispatch::{self, Message},
     dom::id,
-    file_panel, header,
+    file_panel, first_run, header,
     model::Model,
     operator_panel,
     painting::Painting,
     screen::Screen,
     sidebar,
     socket::{self, ServerEvents, SocketEvent},
-    transcript_file, transcript_input,
+    transcript_file, transcript_input, url_bar,
     user_event::{Listeners, UserEvent},
 };
 use crate::{
@@ -37,9 +37,11 @@ thread_local! {
 }
 
 /// The panels' handlers: the first that knows an action handles it.
-const PANELS: [fn(&mut Model, &UserEvent) -> Option<Command>; 7] = [
+const PANELS: [fn(&mut Model, &UserEvent) -> Option<Command>; 9] = [
     header::act,
+    url_bar::act,
     sidebar::act,
+    first_run::act,
     transcript_input::act,
     transcript_file::act,
     composer::act,
@@ -81,16 +83,23 @@ pub(super) fn start() {
     APP.with(|slot| *slot.borrow_mut() = Some(app));
     dispatch::set_handler(|message| with_app(|app| app.on_message(message)));
     with_app(|app| {
-        if app.model.options.autoconnect {
-            app.connect();
-        }
         app.listen();
         app.tick();
+        if browser::fragment().is_empty() && !browser::has_touch() {
+            browser::focus(id::MESSAGE);
+        }
+        if app.model.options.endpoint.is_some() {
+            app.connect_at_start();
+        }
     });
     browser::get("api/endpoints", |text| {
         with_app(|app| {
-            app.model.endpoints = wire::endpoints(&text).unwrap_or_default();
+            app.model
+                .set_endpoints(text.and_then(|text| wire::endpoints(&text)).unwrap_or_default());
             app.update_pairing();
+            if app.model.options.endpoint.is_none() {
+                app.connect_at_start();
+            }
         });
     });
 }
@@ -168,6 +177,10 @@ impl App {
         match command {
             Command::Draw => {}
             Command::Connect => self.connect(),
+            Command::ConnectAndSend => {
+                self.model.connection().sends_draft = true;
+                self.connect();
+            }
             Command::Deliver(id, event) => {
                 self.with_connection(id, |connection| {
                     connection.on_event(event, browser::now());
@@ -224,15 +237,29 @@ impl App {
         let connection = &mut connections[at];
         let before = connection.session.state().name();
         change(connection);
+        let opened = matches!(connection.session.state(), State::Open { .. });
+        if connection.sends_draft && connection.session.state().name() != before {
+            connection.sends_draft &= matches!(connection.session.state(), State::Connecting);
+            if opened {
+                connection.send_message(texts);
+            }
+        }
         let state = connection.session.state();
         if state.name() != before {
             announcer.set_state(connection.announcement(texts));
             // A user who has just connected writes a message next.
-            let opened = matches!(state, State::Open { .. }) && at == *chosen;
-            if opened && [id::TOGGLE, id::ENDPOINT, id::PROTOCOL].contains(&&*browser::focused()) {
+            let in_bar = [id::TOGGLE, id::ENDPOINT, id::PROTOCOL].contains(&&*browser::focused());
+            if opened && at == *chosen && in_bar {
                 browser::focus(id::MESSAGE);
             }
             self.tick();
+        }
+    }
+
+    /// Connects if the page's URL says so.
+    fn connect_at_start(&mut self) {
+        if self.model.options.autoconnect {
+            self.connect();
         }
     }
 
@@ -240,7 +267,10 @@ impl App {
         let connection = self.model.connection();
         let parsed = browser::location().parse_endpoint(&connection.form.endpoint);
         connection.form.problem = parsed.as_ref().err().copied();
-        let Ok(url) = parsed else { return browser::focus(id::ENDPOINT) };
+        let Ok(url) = parsed else {
+            connection.sends_draft = false;
+            return browser::focus(id::ENDPOINT);
+        };
         let protocols = parse_subprotocols(&connection.form.protocols);
         let id = connection.id;
         let default = self.model.pairing(&url);
@@ -251,10 +281,17 @@ impl App {
         });
     }
 
-    /// Sets the pairing of connections that were opened before the endpoints were known.
+    /// Sets the pairing of connections that were made before the endpoints were known.
     fn update_pairing(&mut self) {
         for at in 0..self.model.connections.len() {
-            let default = self.model.pairing(self.model.connections[at].session.url());
+            let connection = &self.model.connections[at];
+            let url = match connection.session.url() {
+                "" => browser::location()
+                    .parse_endpoint(&connection.form.endpoint)
+                    .unwrap_or_default(),
+                url => url.to_owned(),
+            };
+            let default = self.model.pairing(&url);
             self.model.connections[at].set_pairing(default);
         }
     }

@@ -93,6 +93,12 @@ pub(super) fn focus(id: &str) {
     }
 }
 
+/// Whether the main pointing device is a finger: the focus on a field opens a keyboard on the screen.
+pub(super) fn has_touch() -> bool {
+    let query = window().match_media("(pointer: coarse)").ok().flatten();
+    query.is_some_and(|query| query.matches())
+}
+
 /// Clicks the element of this id.
 pub(super) fn click(id: &str) {
     if let Some(element) = element(id) {
@@ -124,16 +130,13 @@ pub(super) fn cancel(timer: i32) {
 }
 
 /// Requests a resource of this server, at a path relative to the page; `then` gets the body of a
-/// successful response.
-pub(super) fn get(path: &'static str, then: impl FnOnce(String) + 'static) {
+/// successful response, and `None` after a failure.
+pub(super) fn get(path: &'static str, then: impl FnOnce(Option<String>) + 'static) {
     settled(window().fetch_with_str(path), move |answer| {
         let response: Option<Response> = answer.and_then(|answer| answer.dyn_into().ok());
-        if let Some(text) = response.filter(Response::ok).and_then(|it| it.text().ok()) {
-            settled(text, |text| {
-                if let Some(text) = text.and_then(|text| text.as_string()) {
-                    then(text);
-                }
-            });
+        match response.filter(Response::ok).and_then(|it| it.text().ok()) {
+            Some(text) => settled(text, |text| then(text.and_then(|text| text.as_string()))),
+            None => then(None),
         }
     });
 }

@@ -10,6 +10,8 @@ pub(super) enum Command {
     Draw,
     /// Connects the chosen connection to the endpoint in its form.
     Connect,
+    /// Connects the chosen connection, and sends the draft as soon as it is open.
+    ConnectAndSend,
     /// Passes an event to the connection with this id.
     Deliver(u32, Event),
     /// Switches the page to another language.

@@ -155,7 +155,8 @@ impl Composer {
             payload.as_ref().is_err_and(|&problem| composer::is_unfinished(text, problem));
         let wrong = payload.is_err() && !unfinished;
         self.field.set_if("aria-invalid", "true", wrong);
-        self.send.set_flag("aria-disabled", !(open && payload.is_ok()));
+        let may_send = open || connection.can_connect();
+        self.send.set_flag("aria-disabled", !(may_send && payload.is_ok()));
         dom::set_value(&self.interval.node, &compose.interval);
         dom::set_value(&self.burst.node, &compose.burst);
         self.repeat.set_text(if compose.pace.is_some() { texts.stop } else { texts.repeat });
@@ -209,8 +210,7 @@ pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
             event.prevent_default();
             // Enter in any field submits the form.
             if !compose.is_file {
-                connection.send_message(texts);
-                return Some(Command::Focus(id::MESSAGE));
+                return Some(connection.send_or_connect(texts));
             }
         }
         Action::MessageKey => return keys::on_key(connection, event, texts),

@@ -6,7 +6,9 @@ mod repeat;
 
 use super::{
     browser,
+    command::Command,
     dispatch::{Message, dispatch},
+    dom::id,
     forms::{ConnectionForm, MessageForm, TranscriptView},
     socket::Socket,
 };
@@ -38,12 +40,14 @@ pub(super) struct Connection {
     pub(super) form: ConnectionForm,
     pub(super) compose: MessageForm,
     pub(super) view: TranscriptView,
+    /// Whether the draft is sent as soon as the connection is open.
+    pub(super) sends_draft: bool,
     /// The name of the file that the transcript was imported from.
     pub(super) loaded: Option<String>,
 }
 
 impl Connection {
-    pub(super) fn new(id: u32, options: &StartOptions) -> Connection {
+    pub(super) fn new(id: u32, options: &StartOptions, default: &str) -> Connection {
         let mut session = Session::new();
         session.handle(Event::Reconnect(options.reconnect), 0.0);
         Connection {
@@ -53,9 +57,10 @@ impl Connection {
             label: browser::random_label(),
             poll_at: None,
             timer_at: None,
-            form: ConnectionForm::new(options),
+            form: ConnectionForm::new(options, default),
             compose: MessageForm::new(),
             view: TranscriptView::new(),
+            sends_draft: false,
             loaded: None,
         }
     }
@@ -88,6 +93,24 @@ impl Connection {
         if self.send_draft(texts, true) && self.compose.template.is_none() {
             self.compose.draft.text.clear();
         }
+    }
+
+    /// Whether sending may open the connection first: there is none and none is awaited.
+    pub(super) fn can_connect(&self) -> bool {
+        let state = self.session.state();
+        self.loaded.is_none() && state.is_at_rest() && !matches!(state, State::Waiting { .. })
+    }
+
+    /// Sends the composer's draft, over a new connection if there is none.
+    pub(super) fn send_or_connect(&mut self, texts: &Texts) -> Command {
+        if self.can_connect() {
+            let draft = &self.compose.draft;
+            if composer::payload(draft.mode, &draft.text).is_ok() {
+                return Command::ConnectAndSend;
+            }
+        }
+        self.send_message(texts);
+        Command::Focus(id::MESSAGE)
     }
 
     /// Sends the composer's draft, and adds it to the history if `remember`; returns whether it was

@@ -59,12 +59,15 @@ impl ConnectionList {
             String::new()
         });
         let note = match (live.has_data(), live.is_connected()) {
-            (false, _) => texts.clients_unknown,
-            (true, false) => texts.clients_lost,
-            (true, true) if live.total() == 0 => texts.clients_none,
-            (true, true) => "",
+            (false, _) => texts.clients_unknown.to_owned(),
+            (true, false) => texts.clients_lost.to_owned(),
+            (true, true) if live.total() == 0 => match model.command_for("upper") {
+                Some(command) => fill(texts.clients_try, &[&command]),
+                None => texts.clients_none.to_owned(),
+            },
+            (true, true) => String::new(),
         };
-        self.note.set_text(note);
+        self.note.set_text(&note);
         self.note.show(!note.is_empty());
         let listed: Vec<&ConnectionRow> = live.rows().take(MAX_LISTED).collect();
         let mine = |row: &ConnectionRow| {
@@ -124,10 +127,10 @@ impl Row {
         let peer = el("bdi").class("peer");
         let [kind, mine, target, inward, outward, age] =
             ["kind", "mine", "target", "in", "out", "age"].map(|class| el("span").class(class));
-        let first_line = el("div").children([&kind, &peer, &mine, &age]);
+        let first_line = el("div").children([&kind, &mine, &age]);
         let second_line = el("div").children([&target, &inward, &outward]);
         let root = el("li").class("client").attr("data-kind", connection.kind.name());
-        let root = root.child(&first_line).child(&second_line);
+        let root = root.children([&first_line, &peer, &second_line]);
         Row { id: connection.id, root, kind, peer, mine, target, inward, outward, age }
     }
 

@@ -21,6 +21,8 @@ use crate::{
 /// The form for the endpoint and the Close frame.
 pub(super) struct ConnectionForm {
     pub(super) endpoint: String,
+    /// Whether the endpoint is the default, which the server's endpoints may change.
+    pub(super) is_default: bool,
     pub(super) protocols: String,
     pub(super) problem: Option<EndpointError>,
     pub(super) code: String,
@@ -74,9 +76,13 @@ pub(super) struct TranscriptView {
 }
 
 impl ConnectionForm {
-    pub(super) fn new(options: &StartOptions) -> ConnectionForm {
+    /// The form with the endpoint of the page's URL, or else with this default.
+    pub(super) fn new(options: &StartOptions, default: &str) -> ConnectionForm {
+        let location = browser::location();
+        let endpoint = options.endpoint.as_deref().map(|url| location.short(url));
         ConnectionForm {
-            endpoint: options.endpoint.clone(),
+            endpoint: endpoint.unwrap_or(default).to_owned(),
+            is_default: endpoint.is_none(),
             protocols: options.protocol.clone(),
             problem: None,
             code: String::new(),

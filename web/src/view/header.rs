@@ -45,7 +45,9 @@ impl Header {
         Header { workbench, chat }
     }
 
-    pub(super) fn draw(&mut self, at_operator: bool) {
+    /// Draws. The operator's view is offered where the server has a route to it.
+    pub(super) fn draw(&mut self, at_operator: bool, has_operator: bool) {
+        self.chat.show(has_operator || at_operator);
         self.workbench.set_if("aria-current", "page", !at_operator);
         self.chat.set_if("aria-current", "page", at_operator);
     }

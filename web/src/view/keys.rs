@@ -23,10 +23,10 @@ pub(super) fn on_key(
     let recalled = match &*key {
         "Enter" => {
             event.prevent_default();
-            if !compose.draft.text.is_empty() {
-                connection.send_message(texts);
+            if compose.draft.text.is_empty() {
+                return Some(Command::Draw);
             }
-            return Some(Command::Draw);
+            return Some(connection.send_or_connect(texts));
         }
         "ArrowUp" if !has_line_break(before) => compose.history.older(compose.draft.clone()),
         "ArrowDown" if !has_line_break(after) => compose.history.newer(),

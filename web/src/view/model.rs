@@ -1,9 +1,10 @@
 //! The page's model.
 
-use echogate_proto::api::Endpoints;
+use echogate_proto::api::{Endpoints, RouteInfo};
 
 use super::{browser, connection::Connection, operator_session::OperatorSession};
 use crate::{
+    cards,
     i18n::Texts,
     live::{self, Live},
     live_region::Announcer,
@@ -24,15 +25,19 @@ pub(super) struct Model {
     next_id: u32,
     pub(super) live: Live,
     pub(super) endpoints: Endpoints,
+    /// The endpoint of new connections.
+    default_endpoint: String,
     pub(super) announcer: Announcer,
     pub(super) operator: OperatorSession,
 }
 
 impl Model {
     pub(super) fn new(texts: &'static Texts, options: StartOptions) -> Model {
+        let default_endpoint = "/ws".to_owned();
         Model {
             texts,
-            connections: vec![Connection::new(0, &options)],
+            connections: vec![Connection::new(0, &options, &default_endpoint)],
+            default_endpoint,
             options,
             chosen: 0,
             next_id: 1,
@@ -47,9 +52,35 @@ impl Model {
     pub(super) fn add_connection(&mut self) -> &mut Connection {
         let id = self.next_id;
         self.next_id += 1;
-        self.connections.push(Connection::new(id, &self.options));
+        self.connections.push(Connection::new(id, &self.options, &self.default_endpoint));
         self.chosen = self.connections.len() - 1;
         self.connection()
+    }
+
+    /// Takes the server's endpoints. The first route is the default of connections whose endpoint was
+    /// not chosen.
+    pub(super) fn set_endpoints(&mut self, endpoints: Endpoints) {
+        if let Some(route) = endpoints.routes.first() {
+            route.path.trim_end_matches('*').clone_into(&mut self.default_endpoint);
+        }
+        self.endpoints = endpoints;
+        for connection in &mut self.connections {
+            if connection.form.is_default {
+                connection.form.endpoint.clone_from(&self.default_endpoint);
+            }
+        }
+    }
+
+    /// Whether the server has a route to the operators' side of `chat`.
+    pub(super) fn has_operator(&self) -> bool {
+        let leads =
+            |route: &RouteInfo| live::service_of(&self.endpoints, route) == Some("operator");
+        self.endpoints.routes.iter().any(leads)
+    }
+
+    /// The command by which a client reaches a service, if the server listens for it.
+    pub(super) fn command_for(&self, service: &str) -> Option<String> {
+        cards::command_for(&self.endpoints, &browser::location(), service)
     }
 
     /// The service that a URL leads to, if the server's endpoints say.

@@ -108,7 +108,7 @@ impl OperatorPanel {
         // Drawn only after a change: otherwise the log keeps its scroll position and selection, and
         // the list its elements, so that a click is not lost between press and release.
         if std::mem::replace(&mut self.drawn, version) != version {
-            self.draw_sign_in(session, texts);
+            self.draw_sign_in(model, texts);
             self.draw_list(operator, texts, now);
             self.draw_conversation(session, texts);
         } else {
@@ -118,7 +118,8 @@ impl OperatorPanel {
         waits.then(|| next_second(now))
     }
 
-    fn draw_sign_in(&mut self, session: &OperatorSession, texts: &Texts) {
+    fn draw_sign_in(&mut self, model: &Model, texts: &Texts) {
+        let session = &model.operator;
         let operator = &session.operator;
         dom::set_value(&self.token.node, &session.token);
         let connected = session.is_connected();
@@ -134,6 +135,10 @@ impl OperatorPanel {
         let any = operator.conversations().next().is_some();
         self.desk.show(operator.is_signed_in() || any);
         self.nobody.show(!any);
+        self.nobody.set_text(&match model.command_for("chat") {
+            Some(command) => fill(texts.op_nobody_try, &[&command]),
+            None => texts.op_nobody.to_owned(),
+        });
     }
 
     fn draw_list(&mut self, operator: &Operator, texts: &Texts, now: Millis) {

@@ -80,7 +80,9 @@ impl OperatorSession {
             }
             Event::Ended { code, reason, clean } => {
                 let outcome = if clean { Outcome::ClosedByPeer } else { Outcome::Lost };
-                let close_reason = CloseReason { outcome, code, reason, unsent: 0, unanswered: 0 };
+                let url = browser::location().url_of(PATH);
+                let close_reason =
+                    CloseReason { outcome, url, code, reason, unsent: 0, unanswered: 0 };
                 let advice = i18n::advice(texts.language, code);
                 let sentence = format!("{} {advice}", close_reason.sentences(texts));
                 // Through a route the service's refusal may arrive as the end of its stream.

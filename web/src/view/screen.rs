@@ -5,18 +5,20 @@ use super::{
     charts::Charts,
     composer::Composer,
     connection_list::ConnectionList,
-    dom::{El, el, expect_ok},
+    dom::{El, document, el, expect_ok},
     header::Header,
     latency_panel::LatencyPanel,
     model::Model,
     operator_panel::OperatorPanel,
     sidebar::Sidebar,
     transcript_panel::TranscriptPanel,
+    url_bar::UrlBar,
 };
 use crate::{i18n::Texts, redraw::earliest, time::Millis};
 
 pub(super) struct Screen {
     header: Header,
+    url_bar: UrlBar,
     sidebar: Sidebar,
     transcript: TranscriptPanel,
     composer: Composer,
@@ -26,12 +28,15 @@ pub(super) struct Screen {
     operator: OperatorPanel,
     workbench: El,
     live_region: El,
+    /// The title of the browser's tab.
+    title: String,
 }
 
 impl Screen {
     pub(super) fn new(texts: &'static Texts) -> Screen {
         let screen = Screen {
             header: Header::new(texts),
+            url_bar: UrlBar::new(texts),
             sidebar: Sidebar::new(texts),
             transcript: TranscriptPanel::new(texts),
             composer: Composer::new(texts),
@@ -41,16 +46,16 @@ impl Screen {
             operator: OperatorPanel::new(texts),
             workbench: el("div").id("workbench"),
             live_region: el("p").id("announcer").class("unseen").attr("role", "status"),
+            title: String::new(),
         };
         let middle = el("div").class("main-column").attr("data-drop", "");
         let middle = middle.children([&screen.transcript.root, &screen.composer.root]);
-        let meters = el("div").class("meters").children([
-            &screen.latency.root,
-            &screen.charts.root,
-            &screen.connection_list.root,
-        ]);
-        for column in [&screen.sidebar.root, &middle, &meters] {
-            screen.workbench.append(column);
+        let rail =
+            el("div").class("rail").children([&screen.sidebar.root, &screen.connection_list.root]);
+        let meters =
+            el("div").class("meters").children([&screen.latency.root, &screen.charts.root]);
+        for part in [&screen.url_bar.root, &rail, &middle, &meters] {
+            screen.workbench.append(part);
         }
         if let Some(page) = browser::element("page") {
             page.set_text_content(None);
@@ -64,7 +69,12 @@ impl Screen {
     /// Draws what has changed; returns the time of the next drawing without an event.
     pub(super) fn draw(&mut self, model: &mut Model, now: Millis) -> Option<Millis> {
         let at_operator = browser::fragment() == "operator";
-        self.header.draw(at_operator);
+        let title = title(model, at_operator);
+        if title != self.title {
+            document().set_title(&title);
+            self.title = title;
+        }
+        self.header.draw(at_operator, model.has_operator());
         self.workbench.show(!at_operator);
         self.operator.root.show(at_operator);
         let panels = if at_operator {
@@ -78,7 +88,8 @@ impl Screen {
     fn draw_workbench(&mut self, model: &mut Model, now: Millis) -> Option<Millis> {
         let height_is_unchanged = self.transcript.measure();
         let was_open = self.transcript.is_open();
-        let sidebar = self.sidebar.draw(model, now);
+        let url_bar = self.url_bar.draw(model, now);
+        self.sidebar.draw(model);
         self.composer.draw(model, now);
         let latency = self.latency.draw(model, now);
         let charts = self.charts.draw(model, now);
@@ -88,7 +99,7 @@ impl Screen {
         // A change of the transcript's height becomes visible to `measure` in the next frame.
         let is_settled = height_is_unchanged && was_open == self.transcript.is_open();
         let transcript = (!is_settled).then_some(now);
-        earliest([sidebar, latency, charts, connection_list, transcript])
+        earliest([url_bar, latency, charts, connection_list, transcript])
     }
 
     /// Writes a due announcement to the live region; returns the time of the next one.
@@ -102,4 +113,15 @@ impl Screen {
         }
         model.announcer.due()
     }
+}
+
+/// The state and the endpoint of the chosen connection, for the browser's tab.
+fn title(model: &mut Model, at_operator: bool) -> String {
+    let texts = model.texts;
+    if at_operator {
+        return format!("{} · echogate", texts.operator);
+    }
+    let connection = model.connection();
+    let name = connection.loaded.as_deref().unwrap_or(&connection.form.endpoint);
+    format!("{name} · {} · echogate", connection.headline(texts))
 }

@@ -39,7 +39,10 @@ pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
                 format!("echogate-{}-{}.{}", browser::local_date(now), &time[..6], event.argument);
             Some(Command::Download { name, kind, bytes: text.into_bytes() })
         }
-        Action::PickTranscript => Some(Command::Click(id::LOAD)),
+        Action::PickTranscript => {
+            dom::close_menu(&event.node);
+            Some(Command::Click(id::LOAD))
+        }
         Action::TranscriptPicked => {
             let file = dom::take_file(&event.node).filter(|file| file.size() <= MAX_IMPORT);
             Some(file.map_or(Command::Draw, Command::ReadTranscript))

@@ -54,6 +54,7 @@ pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
         Action::SetPairing => connection.choose_pairing(Pairing::of_name(&event.value())?),
         Action::EditPairingField => connection.choose_pairing(Pairing::Field(event.value())),
         Action::ClearTranscript => {
+            dom::close_menu(&event.node);
             session.transcript_mut().clear();
             (view.selected, view.note, view.follow) = (None, String::new(), true);
             view.refresh_filter();

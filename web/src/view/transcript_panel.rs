@@ -6,6 +6,7 @@ use super::{
     connection::Connection,
     detail::Detail,
     dom::{self, El, button, el, id, panel, text},
+    first_run::FirstRun,
     forms::TranscriptView,
     model::Model,
     row::{Row, Style},
@@ -33,7 +34,7 @@ pub(super) struct TranscriptPanel {
     sizer: El,
     body: El,
     rows: Vec<Row>,
-    empty: El,
+    first_run: FirstRun,
     nothing: El,
     dropped: El,
     note: El,
@@ -79,24 +80,20 @@ impl TranscriptPanel {
         let load =
             load.attr("accept", ".jsonl").attr("aria-label", texts.load).attr("tabindex", "-1");
         let (pairing, field) = pairing_fields(texts);
-        let export = [("export-jsonl", "JSON Lines", "jsonl"), ("export-har", "HAR", "har")];
-        let export = export.map(|(id, label, format)| {
-            button(label, Action::ExportTranscript).id(id).attr("data-argument", format)
-        });
-        let menu = el("div").class("menu").children(&export);
-        let export = text("summary", texts.export).id("export");
-        let export = el("details").class("menu-button").child(&export).child(&menu);
-        let tools = el("div").class("tools").children([
-            &search,
-            &pattern,
-            &show,
-            &pairing,
-            &field,
-            &export,
-            &button(texts.load, Action::PickTranscript).id("pick-load").class("quiet"),
-            &load,
-            &button(texts.clear, Action::ClearTranscript).id("clear").class("quiet"),
+        let entry = |label: &str, id: &str, action: Action| button(label, action).id(id);
+        let menu = el("div").class("menu").children([
+            &entry(texts.export_jsonl, "export-jsonl", Action::ExportTranscript)
+                .attr("data-argument", "jsonl"),
+            &entry(texts.export_har, "export-har", Action::ExportTranscript)
+                .attr("data-argument", "har"),
+            &entry(texts.load, "pick-load", Action::PickTranscript),
+            &entry(texts.clear, "clear", Action::ClearTranscript),
         ]);
+        let summary = text("summary", texts.more).id("transcript-menu");
+        let more = el("details").class("menu-button").child(&summary).child(&menu);
+        let tools = el("div")
+            .class("tools")
+            .children([&search, &pattern, &show, &pairing, &field, &more, &load]);
         head_bar.append(&count);
         head_bar.append(&tools);
         let head = el("div").class("columns line").attr("role", "row");
@@ -110,10 +107,10 @@ impl TranscriptPanel {
         let list = list
             .child(&el("div").class("head").attr("role", "rowgroup").child(&head))
             .child(&sizer);
-        let empty = empty(texts);
+        let first_run = FirstRun::new(texts);
         let nothing = text("p", texts.nothing_found).class("empty");
         let to_end = button(texts.to_end, Action::ScrollToEnd).id("to-end").class("to-end");
-        let area = el("div").class("view").children([&list, &empty, &nothing, &to_end]);
+        let area = el("div").class("view").children([&list, &first_run.root, &nothing, &to_end]);
         let dropped = el("p").id("dropped").class("notice");
         let note = el("p").id("transcript-note").class("notice").attr("role", "status");
         let detail = Detail::new(texts);
@@ -138,7 +135,7 @@ impl TranscriptPanel {
             sizer,
             body,
             rows: Vec::new(),
-            empty,
+            first_run,
             nothing,
             dropped,
             note,
@@ -167,6 +164,8 @@ impl TranscriptPanel {
 
     pub(super) fn draw(&mut self, model: &mut Model) {
         let texts = model.texts;
+        let is_empty = model.connection().session.transcript().is_empty();
+        self.first_run.draw(model, is_empty);
         let connection = model.connection();
         if self.of.replace(connection.id) != Some(connection.id) {
             self.rows.iter_mut().for_each(Row::forget);
@@ -242,7 +241,6 @@ impl TranscriptPanel {
             _ if off => fill(texts.rows, &[&all]),
             _ => fill(texts.shown_of, &[&some, &all]),
         });
-        self.empty.show(transcript.is_empty());
         self.nothing.show(!transcript.is_empty() && shown == 0);
         self.head.set_flag("data-empty", shown == 0);
         let dropped = transcript.dropped();
@@ -340,20 +338,4 @@ fn pairing_fields(texts: &Texts) -> (El, El) {
 
 fn px(length: f64) -> String {
     format!("{}px", length.round() as i64)
-}
-
-/// The content of an empty transcript.
-fn empty(texts: &Texts) -> El {
-    let picture = el("p").class("picture").attr("aria-hidden", "true");
-    for (stop, leg) in [
-        (texts.latency_page, texts.latency_websocket),
-        (texts.latency_gateway, texts.latency_tcp),
-        (texts.latency_service, ""),
-    ] {
-        picture.append(&text("span", stop).class("stop"));
-        if !leg.is_empty() {
-            picture.append(&text("span", leg).class("leg"));
-        }
-    }
-    el("div").id("empty").class("empty").child(&picture).child(&text("p", texts.empty_text))
 }

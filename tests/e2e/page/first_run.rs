@@ -1,0 +1,75 @@
+//! The page before anything was sent: endpoints as the server reports them, and ways to try them.
+
+use echogate_tests::{server::Server, tcp, upstream::Upstream};
+
+use super::{LATEST, count, open, page};
+use crate::ECHOGATE;
+
+#[test]
+fn six_keystrokes_lead_from_the_loaded_page_to_a_reply() {
+    let Some((_server, mut page)) = page() else { return };
+    page.wait_for("document.activeElement.id === 'message'");
+    page.type_text("hello");
+    page.press("Enter");
+    page.wait_for_text(LATEST, "HELLO");
+    page.type_text("again");
+    page.press("Enter");
+    page.wait_for_text(LATEST, "AGAIN");
+}
+
+#[test]
+fn each_route_is_tried_with_one_click() {
+    let Some((_server, mut page)) = page() else { return };
+    page.wait_for_text("#empty", "Replies with your bytes in upper case.");
+    page.wait_for("document.querySelectorAll('.card').length === 4");
+    page.click(".card:nth-child(3) .primary");
+    page.wait_for_text(LATEST, "2018-07-23");
+    assert_eq!(page.eval("document.querySelector('#endpoint').value"), "/ws/time");
+    assert!(page.eval("document.querySelector('#empty').hidden").as_bool().unwrap());
+}
+
+#[test]
+fn the_commands_have_the_addresses_of_this_server() {
+    let Some((server, mut page)) = page() else { return };
+    page.allow_clipboard();
+    let address = server.address("upper").replace(':', " ");
+    let command = format!("echo hello | nc -N {address}");
+    page.wait_for_text(".card .command", &command);
+    page.wait_for_text("#clients-note", &command);
+    page.click(".card .command button");
+    page.wait_for_text("#transcript-note", "Copied");
+    let clipboard = "navigator.clipboard.readText()";
+    page.wait_for(&format!("{clipboard}.then((text) => text === '{command}')"));
+    assert!(
+        page.text(".card:nth-child(2)").contains(&format!("websocat {}", server.ws("/ws/echo")))
+    );
+}
+
+#[test]
+fn the_first_connect_of_a_gateway_leads_to_its_route() {
+    let upstream = Upstream::new();
+    let route = format!("/*=tcp://{}", upstream.address());
+    let server = Server::start(ECHOGATE, &["--route", &route]);
+    let Some(mut page) = open(&server, "/") else { return };
+    page.wait_for("document.querySelector('#endpoint').value === '/'");
+    page.wait_for_text(".card", &format!("tcp://{}", upstream.address()));
+    assert!(
+        page.eval("document.querySelector('nav a[href=\"#operator\"]').hidden").as_bool().unwrap()
+    );
+    page.click("#toggle");
+    let mut stream = upstream.accept();
+    page.wait_for_text("#state-headline", "Connected");
+    page.click("#toggle");
+    assert_eq!(tcp::read_to_end(&mut stream), b"");
+}
+
+#[test]
+fn a_route_that_does_not_exist_is_answered_by_those_that_do() {
+    let Some((_server, mut page)) = page() else { return };
+    page.click("#endpoint");
+    page.eval("document.querySelector('#endpoint').select()");
+    page.type_text("ws/nope");
+    page.press("Enter");
+    page.wait_for_text("#state-advice", "This server’s routes: /ws, /ws/echo");
+    assert_eq!(count(&mut page, ".rows .message"), 0);
+}

@@ -1,0 +1,97 @@
+//! The geometry of the page at all widths, in both languages: nothing is cut, nothing overlaps.
+
+use echogate_tests::browser::{Page, Scheme};
+
+use super::{LATEST, choose, connected, say};
+
+/// Widths and heights of windows in CSS pixels; 720 is 1440 at 200 % zoom.
+const SIZES: [(u32, u32); 7] =
+    [(1920, 1080), (1440, 900), (1280, 720), (768, 1024), (720, 450), (390, 844), (320, 640)];
+
+/// The elements whose text is cut, and those that overlap a neighbour. A text may be cut where it can
+/// be read in full: in rows, which open, and in elements with a title. Elements that scroll are
+/// complete.
+const DEFECTS: &str = r"(() => {
+    const defects = [];
+    const seen = (it) => it.checkVisibility({ visibilityProperty: true }) && !it.closest('.unseen, .skip');
+    const name = (it) => it.tagName.toLowerCase() + (it.id ? '#' + it.id : '') +
+        (it.classList.length ? '.' + [...it.classList].join('.') : '');
+    if (document.documentElement.scrollWidth > innerWidth) defects.push('the page scrolls sideways');
+    for (const it of document.querySelectorAll('body *')) {
+        if (!seen(it) || it.closest('svg, .line, pre, .columns, select')) continue;
+        const style = getComputedStyle(it);
+        const cuts = style.overflowX === 'hidden' || style.overflowX === 'clip';
+        const complete = it.closest('[title]') || it.querySelector('[title]');
+        const own = [...it.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+        if (own && it.scrollWidth > it.clientWidth + 1 && style.display !== 'inline' &&
+            style.overflowX !== 'auto' && !(cuts && complete)) defects.push('cut: ' + name(it));
+        if (['INPUT', 'TEXTAREA', 'BUTTON', 'SUMMARY'].includes(it.tagName) && !it.matches('[type=radio]')) {
+            const box = it.getBoundingClientRect();
+            if (box.width && (box.right > innerWidth + 1 || box.left < -1)) defects.push('outside: ' + name(it));
+        }
+    }
+    const parents = document.querySelectorAll('body, main, main div, main section, main header, main form, header, ul, p, li');
+    for (const parent of parents) {
+        if (!seen(parent) || parent.closest('svg, .rows, .track')) continue;
+        const boxes = [...parent.children].filter((it) => seen(it) && !['absolute', 'fixed', 'sticky']
+            .includes(getComputedStyle(it).position) && it.tagName !== 'INPUT' || it.matches('input:not(.unseen, [type=radio])'))
+            .map((it) => [it, it.getBoundingClientRect()]).filter(([, box]) => box.width > 1 && box.height > 1);
+        for (let i = 0; i < boxes.length; i++) for (let j = i + 1; j < boxes.length; j++) {
+            const [[a, p], [b, q]] = [boxes[i], boxes[j]];
+            const x = Math.min(p.right, q.right) - Math.max(p.left, q.left);
+            const y = Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top);
+            if (x > 1.5 && y > 1.5 && getComputedStyle(a).display !== 'inline' && getComputedStyle(b).display !== 'inline')
+                defects.push('overlap: ' + name(a) + ' and ' + name(b));
+        }
+    }
+    return defects;
+})()";
+
+fn expect_no_defects(page: &mut Page, state: &str) {
+    for language in ["en", "zh-Hans"] {
+        choose(page, "#language", language);
+        page.wait_for(&format!("document.documentElement.lang === '{language}'"));
+        for (width, height) in SIZES {
+            page.set_viewport(width, height, Scheme::Light);
+            page.wait_for(&format!("innerWidth === {width}"));
+            page.eval(
+                "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))",
+            );
+            let defects = page.eval(DEFECTS);
+            assert_eq!(defects, serde_json::json!([]), "{state}, {language}, {width} x {height}");
+        }
+    }
+    choose(page, "#language", "en");
+}
+
+#[test]
+fn nothing_is_cut_or_overlaps_before_a_connection() {
+    let Some((_server, mut page)) = super::page() else { return };
+    page.wait_for("document.querySelectorAll('.card').length === 4");
+    expect_no_defects(&mut page, "first view");
+}
+
+#[test]
+fn nothing_is_cut_or_overlaps_with_an_opened_message() {
+    let Some((_server, mut page)) = connected() else { return };
+    say(&mut page, &"a long message without any space ".repeat(9).replace(' ', "_"));
+    page.wait_for_text(LATEST, "A_LONG");
+    page.click(".rows .received");
+    page.wait_for_text("#detail", "differs");
+    expect_no_defects(&mut page, "opened message");
+    page.click("#toggle");
+    page.wait_for_text("#state-headline", "Disconnected");
+    expect_no_defects(&mut page, "disconnected");
+}
+
+#[test]
+fn the_reply_is_visible_after_sending_on_a_phone() {
+    let Some((_server, mut page)) = super::page() else { return };
+    page.set_viewport(390, 844, Scheme::Light);
+    page.wait_for("innerWidth === 390");
+    say(&mut page, "hello");
+    page.wait_for_text(LATEST, "HELLO");
+    let visible = "(() => { const box = document.querySelector('.rows > .received:last-child')
+        .getBoundingClientRect(); return box.top >= 0 && box.bottom <= innerHeight; })()";
+    page.wait_for(visible);
+}

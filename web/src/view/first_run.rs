@@ -1,0 +1,96 @@
+//! The content of an empty transcript: a card for each route and listener of the server.
+
+use super::{
+    action::Action,
+    browser,
+    command::Command,
+    dom::{El, button, el, text},
+    model::Model,
+    user_event::UserEvent,
+};
+use crate::{
+    cards::{self, Card, Service},
+    composer::{Mode, history::Draft},
+    i18n::Texts,
+};
+
+pub(super) struct FirstRun {
+    pub(super) root: El,
+    cards: El,
+    /// The cards that are drawn.
+    drawn: Vec<Card>,
+}
+
+impl FirstRun {
+    pub(super) fn new(texts: &Texts) -> FirstRun {
+        let cards = el("ul").class("cards");
+        let intro = text("p", texts.first_run);
+        let root = el("div").id("empty").class("empty").child(&intro).child(&cards);
+        FirstRun { root, cards, drawn: Vec::new() }
+    }
+
+    pub(super) fn draw(&mut self, model: &Model, shown: bool) {
+        self.root.show(shown);
+        if !shown {
+            return;
+        }
+        let cards = cards::cards(&model.endpoints, &browser::location());
+        if cards != self.drawn {
+            self.cards.empty();
+            for (at, card) in cards.iter().enumerate() {
+                self.cards.append(&draw_card(at, card, model.texts));
+            }
+            self.drawn = cards;
+        }
+    }
+}
+
+fn draw_card(at: usize, card: &Card, texts: &Texts) -> El {
+    let path = card.path.as_deref().unwrap_or_default();
+    let name = card.service.map_or(path, |service| service.name());
+    let title = el("h3").child(&text("span", name));
+    let at = at.to_string();
+    let mut head = el("div").class("card-head").child(&title);
+    if card.path.is_some() {
+        let try_it =
+            button(texts.try_it, Action::TryCard).class("primary").attr("data-argument", &at);
+        let try_it = try_it.attr("aria-label", &format!("{}: {name}", texts.try_it));
+        head = head.child(&text("small", path)).child(&try_it);
+    }
+    let about = match card.service {
+        Some(Service::Upper) => texts.about_upper,
+        Some(Service::Echo) => texts.about_echo,
+        Some(Service::Time) => texts.about_time,
+        Some(Service::Chat) => texts.about_chat,
+        None => &card.target,
+    };
+    let root = el("li").class("card").child(&head).child(&text("p", about));
+    for command in &card.commands {
+        let copy = button(texts.copy, Action::CopyCommand).class("quiet");
+        let copy = copy.attr("data-argument", command);
+        let copy = copy.attr("aria-label", &format!("{}: {command}", texts.copy));
+        root.append(&el("div").class("command").child(&text("code", command)).child(&copy));
+    }
+    root
+}
+
+pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
+    match event.action {
+        Action::TryCard => {
+            let cards = cards::cards(&model.endpoints, &browser::location());
+            let card = cards.get(event.argument.parse::<usize>().ok()?)?;
+            let connection = model.connection();
+            connection.form.endpoint = card.path.clone()?;
+            connection.form.is_default = false;
+            let compose = &mut connection.compose;
+            compose.draft = Draft { mode: Mode::Text, text: card.message().to_owned() };
+            (compose.template, compose.is_file) = (None, false);
+            Some(Command::ConnectAndSend)
+        }
+        Action::CopyCommand => {
+            let id = model.connection().id;
+            Some(Command::Copy(id, event.argument.clone()))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,314 @@
+//! The bar of the chosen connection: the endpoint, the state in one line, and the rarer settings.
+
+use echogate_proto::close::CloseCode;
+
+use super::{
+    action::Action,
+    browser,
+    command::Command,
+    connection::Connection,
+    dom::{self, El, button, el, id, text},
+    model::Model,
+    user_event::UserEvent,
+};
+use crate::{
+    composer::{self, CloseError},
+    i18n::{Texts, fill},
+    live,
+    session::{Event, State},
+    time::Millis,
+};
+
+pub(super) struct UrlBar {
+    pub(super) root: El,
+    endpoint: El,
+    protocol: El,
+    toggle: El,
+    problem: El,
+    state: El,
+    headline: El,
+    details: El,
+    advice: El,
+    half_close: El,
+    reconnect: El,
+    closing: El,
+    code: El,
+    reason: El,
+    code_problem: El,
+    /// The number of routes in `options`.
+    routes: usize,
+    options: El,
+}
+
+impl UrlBar {
+    pub(super) fn new(texts: &'static Texts) -> UrlBar {
+        let field = |action: Action, label: &str| {
+            let field = el("input").id(action.name()).attr("type", "text").action(action);
+            field
+                .attr("aria-label", label)
+                .attr("autocomplete", "off")
+                .attr("autocapitalize", "off")
+                .attr("spellcheck", "false")
+        };
+        let endpoint = field(Action::EditEndpoint, texts.endpoint)
+            .attr("list", "endpoints")
+            .attr("inputmode", "url")
+            .attr("placeholder", texts.endpoint_hint)
+            .attr("aria-describedby", "endpoint-problem state-details");
+        let protocol = field(Action::EditSubprotocols, texts.subprotocols)
+            .attr("placeholder", texts.subprotocols)
+            .attr("title", texts.subprotocols_about);
+        let toggle = el("button").id(id::TOGGLE).attr("type", "submit");
+        let options = el("datalist").id("endpoints");
+        let form = el("form")
+            .id("connection")
+            .action(Action::ToggleConnection)
+            .attr("novalidate", "")
+            .children([&endpoint, &options, &protocol, &toggle]);
+        let problem = el("p").id("endpoint-problem").class("problem").attr("role", "alert");
+        let lamp = el("span").class("lamp").attr("aria-hidden", "true");
+        let headline = el("strong").id("state-headline");
+        let chip = el("span").class("chip").child(&lamp).child(&headline);
+        let details = el("span").id("state-details");
+        let advice = el("span").id("state-advice").class("advice");
+        let half_close =
+            button(texts.finish_sending, Action::HalfClose).id("half-close").class("quiet");
+        let reconnect =
+            el("input").id("reconnect").attr("type", "checkbox").action(Action::SetReconnect);
+        let check = el("label").class("check").child(&reconnect).plain_text(texts.reconnect);
+        let code = field(Action::EditCloseCode, texts.close_code)
+            .attr("inputmode", "numeric")
+            .attr("placeholder", "1000");
+        let reason = field(Action::EditCloseReason, texts.close_reason)
+            .attr("placeholder", texts.close_reason)
+            .attr("maxlength", "123");
+        let code_problem = el("p").id("close-problem").class("problem").attr("role", "alert");
+        let pair = el("div").class("close-with").children([&code, &reason, &code_problem]);
+        let summary = text("summary", texts.close_with);
+        let closing = el("details").id("closing").child(&summary).child(&pair);
+        let rare = el("div").class("rare").children([&half_close, &check, &closing]);
+        let words = el("p").class("state-line").children([&details, &advice]);
+        let state = el("div").id("state").children([&chip, &words, &rare]);
+        let root = el("section").class("panel url-bar").attr("aria-label", texts.connection);
+        let root = root.children([&form, &problem, &state]);
+        UrlBar {
+            root,
+            endpoint,
+            protocol,
+            toggle,
+            problem,
+            state,
+            headline,
+            details,
+            advice,
+            half_close,
+            reconnect,
+            closing,
+            code,
+            reason,
+            code_problem,
+            routes: 0,
+            options,
+        }
+    }
+
+    /// Draws; returns the time at which a shown countdown changes.
+    pub(super) fn draw(&mut self, model: &mut Model, now: Millis) -> Option<Millis> {
+        let texts = model.texts;
+        self.draw_endpoints(model);
+        let details = details(model, now);
+        let advice = advice(model);
+        let connection = model.connection();
+        let state = connection.session.state();
+        self.state.set("data-state", state.name());
+        self.state.set_flag("data-normal", state.is_normal());
+        self.headline.set_text(connection.headline(texts));
+        self.details.set_text(&details);
+        self.advice.set_text(&advice);
+        self.draw_form(connection, texts);
+        self.draw_rare(connection, texts);
+        countdown_change(connection.session.state(), now)
+    }
+
+    fn draw_form(&mut self, connection: &Connection, texts: &Texts) {
+        let state = connection.session.state();
+        let rest = state.is_at_rest();
+        dom::set_value(&self.endpoint.node, &connection.form.endpoint);
+        dom::set_value(&self.protocol.node, &connection.form.protocols);
+        self.endpoint.set_if("readonly", "", !rest);
+        self.protocol.set_if("readonly", "", !rest);
+        let problem = connection.form.problem.map_or("", |problem| problem.sentence(texts));
+        self.problem.set_text(problem);
+        self.endpoint.set_if("aria-invalid", "true", !problem.is_empty());
+        self.toggle.set_text(match state {
+            State::Idle => texts.connect,
+            State::Closed(_) => texts.connect_again,
+            State::Waiting { .. } => texts.connect_now,
+            State::Connecting => texts.cancel,
+            State::Open { .. } => texts.disconnect,
+            State::Closing => texts.closing,
+        });
+        self.toggle.set("class", if rest { "primary" } else { "" });
+    }
+
+    fn draw_rare(&mut self, connection: &Connection, texts: &Texts) {
+        let state = connection.session.state();
+        let waiting = matches!(state, State::Waiting { .. });
+        self.half_close.set_text(if waiting { texts.cancel } else { texts.finish_sending });
+        self.half_close.show(waiting || state.can_half_close());
+        dom::set_checked(&self.reconnect.node, connection.session.reconnects());
+        dom::set_value(&self.code.node, &connection.form.code);
+        dom::set_value(&self.reason.node, &connection.form.reason);
+        let problem = match composer::parse_close(&connection.form.code, &connection.form.reason) {
+            Ok(_) => "",
+            Err(CloseError::Code) => texts.close_code_wrong,
+            Err(CloseError::Reason) => texts.close_reason_long,
+        };
+        self.code_problem.set_text(problem);
+        self.code.set_if("aria-invalid", "true", !problem.is_empty());
+        self.closing.show(matches!(state, State::Open { .. }));
+    }
+
+    fn draw_endpoints(&mut self, model: &Model) {
+        let routes = &model.endpoints.routes;
+        if routes.len() != self.routes {
+            self.routes = routes.len();
+            self.options.empty();
+            for route in routes {
+                let path = route.path.trim_end_matches('*');
+                let label = fill(model.texts.route, &[&route.upstream]);
+                self.options.append(&text("option", &label).attr("value", path));
+            }
+        }
+    }
+}
+
+/// The state in words: the route of a connection, or the reason why there is none.
+fn details(model: &mut Model, now: Millis) -> String {
+    let texts = model.texts;
+    let route = described_route(model);
+    let connection = model.connection();
+    if let Some(file) = &connection.loaded {
+        return file.clone();
+    }
+    match connection.session.state() {
+        State::Idle | State::Connecting => route,
+        State::Open { protocol, .. } if protocol.is_empty() => route,
+        State::Open { protocol, .. } => {
+            let protocol = fill(texts.with_subprotocol, &[protocol]);
+            if route.is_empty() { protocol } else { format!("{route} · {protocol}") }
+        }
+        State::Closing => texts.waiting_close_frame.to_owned(),
+        State::Waiting { cause, attempt, until } => {
+            let seconds = ((until - now).max(0.0) / 1000.0).ceil() as u64;
+            let next = fill(texts.attempt_in, &[&attempt.to_string(), &seconds.to_string()]);
+            format!("{next} {}", cause.sentences(texts))
+        }
+        State::Closed(cause) => cause.sentences(texts),
+    }
+}
+
+/// The route of the endpoint, if the server's endpoints list it.
+fn described_route(model: &mut Model) -> String {
+    let texts = model.texts;
+    let connection = model.connection();
+    let location = browser::location();
+    let typed = location.parse_endpoint(&connection.form.endpoint);
+    let url = match connection.session.state().is_at_rest() {
+        true => typed.unwrap_or_default(),
+        false => connection.session.url().to_owned(),
+    };
+    let path = location.local_path(&url);
+    let route = path.and_then(|path| live::route(&model.endpoints, path));
+    let Some(route) = route else { return String::new() };
+    let framing = match &*route.framing {
+        "message" => texts.framing_message,
+        "line" => texts.framing_line,
+        "text" => texts.framing_text,
+        "bytes" => texts.framing_bytes,
+        "length" => texts.framing_length,
+        _ => "",
+    };
+    let service = live::service_of(&model.endpoints, route);
+    let at = match (service, route.upstream.starts_with("service:")) {
+        (Some(service), true) => service.to_owned(),
+        (Some(service), false) => fill(texts.service_at, &[service, &route.upstream]),
+        (None, _) => route.upstream.clone(),
+    };
+    let leads = fill(texts.route, &[&at]);
+    if framing.is_empty() { leads } else { format!("{leads} · {framing}") }
+}
+
+/// Advice after the end of a connection. A route that this server does not have is answered by those
+/// that it has.
+fn advice(model: &mut Model) -> String {
+    let texts = model.texts;
+    let connection = model.connection();
+    let Some(reason) = connection.session.state().close_reason() else { return String::new() };
+    let (advice, code) = (reason.advice(texts), reason.code);
+    let location = browser::location();
+    let path = location.local_path(connection.session.url()).map(str::to_owned);
+    let is_unknown = |path: &str| live::route(&model.endpoints, path).is_none();
+    if code == CloseCode::POLICY && path.is_some_and(|path| is_unknown(&path)) {
+        let routes: Vec<_> = model.endpoints.routes.iter().map(|route| &*route.path).collect();
+        return fill(texts.routes_are, &[&routes.join(", ")]);
+    }
+    advice.to_owned()
+}
+
+/// The time at which the shown seconds until the next attempt change.
+fn countdown_change(state: &State, now: Millis) -> Option<Millis> {
+    let State::Waiting { until, .. } = state else { return None };
+    let seconds = ((until - now).max(0.0) / 1000.0).ceil();
+    (seconds > 1.0).then_some(until - (seconds - 1.0) * 1000.0)
+}
+
+pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
+    let connection = model.connection();
+    match event.action {
+        Action::ToggleConnection => {
+            event.prevent_default();
+            return Some(toggle(connection));
+        }
+        Action::HalfClose => {
+            let waiting = matches!(connection.session.state(), State::Waiting { .. });
+            let event = if waiting { cancel() } else { Event::HalfClose };
+            return Some(Command::Deliver(connection.id, event));
+        }
+        Action::SetReconnect => {
+            let wanted = dom::is_checked(&event.node);
+            connection.on_event(Event::Reconnect(wanted), browser::now());
+        }
+        Action::EditEndpoint => {
+            connection.form.endpoint = event.value();
+            connection.form.is_default = false;
+            connection.form.problem = None;
+        }
+        Action::EditSubprotocols => connection.form.protocols = event.value(),
+        Action::EditCloseCode => connection.form.code = event.value(),
+        Action::EditCloseReason => connection.form.reason = event.value(),
+        _ => return None,
+    }
+    Some(Command::Draw)
+}
+
+fn toggle(connection: &Connection) -> Command {
+    if connection.session.state().is_at_rest() {
+        return Command::Connect;
+    }
+    match composer::parse_close(&connection.form.code, &connection.form.reason) {
+        Ok((code, reason)) => Command::Deliver(connection.id, Event::Disconnect { code, reason }),
+        Err(_) => {
+            // The fields with the error may be folded.
+            if let Some(closing) = browser::element("closing") {
+                closing.set_attribute("open", "").ok();
+            }
+            Command::Focus(Action::EditCloseCode.name())
+        }
+    }
+}
+
+/// Cancels the wait for a new attempt.
+fn cancel() -> Event {
+    Event::Disconnect { code: CloseCode::NORMAL, reason: String::new() }
+}
