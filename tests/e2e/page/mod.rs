@@ -18,6 +18,7 @@ mod instruments;
 mod layout;
 mod pictures;
 mod reach;
+mod stream;
 mod times;
 mod transcript;
 mod weight;

@@ -103,6 +103,49 @@ fn pictures_of_the_main_states() {
 
 #[test]
 #[ignore = "writes pictures, into the folder that ECHOGATE_PICTURES names"]
+fn pictures_of_followed_clients() {
+    let folder = std::env::var_os("ECHOGATE_PICTURES").expect("ECHOGATE_PICTURES names a folder");
+    let folder = Path::new(&folder);
+    let Some((server, mut page)) = page() else { return };
+    let mut client = TcpStream::connect(server.address("upper")).unwrap();
+    page.wait_for("document.querySelector('.client')");
+    page.click(".client button");
+    page.wait_for_text("#state-headline", "Following");
+    for (line, reply) in
+        [("hello from nc", "HELLO FROM NC"), ("GET / HTTP/1.1\r", "GET"), ("Grüße, 世界", "世界")]
+    {
+        client.write_all(format!("{line}\n").as_bytes()).unwrap();
+        page.wait_for_text(LATEST, reply);
+        std::io::Read::read(&mut client, &mut [0; 100]).unwrap();
+    }
+    client.write_all(b"\xff\x00\x01").unwrap();
+    page.wait_for_text(LATEST, "ff 00 01");
+    for (name, size, scheme) in [
+        ("stream-light", (1440, 900), Scheme::Light),
+        ("stream-dark", (1440, 900), Scheme::Dark),
+        ("stream-phone", (390, 844), Scheme::Light),
+    ] {
+        shoot(&mut page, folder, name, size, scheme);
+    }
+    page.set_viewport(1440, 900, Scheme::Light);
+    page.click(".connections li:first-child button");
+    say(&mut page, "hello");
+    page.wait_for_text(LATEST, "HELLO");
+    page.wait_for("!document.querySelector('#show-ladder').hidden");
+    page.click("#show-ladder");
+    page.wait_for_text("#ladder-list", "hello");
+    page.click(".step:nth-child(5) summary");
+    for (name, size, scheme) in [
+        ("ladder-light", (1440, 900), Scheme::Light),
+        ("ladder-dark", (1440, 900), Scheme::Dark),
+        ("ladder-phone", (390, 844), Scheme::Light),
+    ] {
+        shoot(&mut page, folder, name, size, scheme);
+    }
+}
+
+#[test]
+#[ignore = "writes pictures, into the folder that ECHOGATE_PICTURES names"]
 fn pictures_of_the_operators_view() {
     let folder = std::env::var_os("ECHOGATE_PICTURES").expect("ECHOGATE_PICTURES names a folder");
     let folder = Path::new(&folder);

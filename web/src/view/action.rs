@@ -20,6 +20,7 @@ actions! {
     RemoveConnection: "remove" on "click";
     ChooseConnection: "choose" on "click";
     ToggleConnection: "toggle" on "submit";
+    FollowClient: "follow" on "click";
     HalfClose: "half-close" on "click";
     EditEndpoint: "endpoint" on "input";
     EditSubprotocols: "protocol" on "input";
@@ -51,6 +52,9 @@ actions! {
     ScrollTranscript: "transcript" on "scroll";
     TranscriptKey: "transcript" on "keydown";
     ToggleRow: "row" on "click";
+    ShowLadder: "ladder" on "click";
+    ShowTranscript: "show-transcript" on "click";
+    PauseTranscript: "pause" on "click";
     ScrollToEnd: "to-end" on "click";
     Search: "search" on "input";
     TogglePattern: "pattern" on "click";

@@ -12,7 +12,7 @@ use super::{
     connection::Connection,
     dispatch::{self, Message},
     dom::id,
-    file_panel, first_run, header,
+    file_panel, first_run, header, ladder_panel,
     model::Model,
     operator_panel,
     painting::Painting,
@@ -37,11 +37,12 @@ thread_local! {
 }
 
 /// The panels' handlers: the first that knows an action handles it.
-const PANELS: [fn(&mut Model, &UserEvent) -> Option<Command>; 9] = [
+const PANELS: [fn(&mut Model, &UserEvent) -> Option<Command>; 10] = [
     header::act,
     url_bar::act,
     sidebar::act,
     first_run::act,
+    ladder_panel::act,
     transcript_input::act,
     transcript_file::act,
     composer::act,
@@ -169,6 +170,9 @@ impl App {
             Message::Connection(id, SocketEvent::File(progress), at) => {
                 self.with_connection(id, |connection| connection.file_moved(&progress, at));
             }
+            Message::Connection(id, SocketEvent::Tap(event), _) => {
+                self.with_connection(id, |connection| connection.on_tap(event));
+            }
             Message::Operator(event) => self.model.operator.on_event(event, self.model.texts),
         }
     }
@@ -275,7 +279,6 @@ impl App {
         let id = connection.id;
         let default = self.model.pairing(&url);
         self.with_connection(id, |connection| {
-            connection.loaded = None;
             connection.set_pairing(default);
             connection.on_event(Event::Connect { url, protocols }, browser::now());
         });

@@ -9,8 +9,9 @@ use super::{
     command::Command,
     dispatch::{Message, dispatch},
     dom::id,
+    following::{FollowState, Following},
     forms::{ConnectionForm, MessageForm, TranscriptView},
-    socket::Socket,
+    socket::{Socket, TapEvent},
 };
 use crate::{
     composer,
@@ -42,8 +43,17 @@ pub(super) struct Connection {
     pub(super) view: TranscriptView,
     /// Whether the draft is sent as soon as the connection is open.
     pub(super) sends_draft: bool,
-    /// The name of the file that the transcript was imported from.
-    pub(super) loaded: Option<String>,
+    pub(super) source: Source,
+}
+
+/// The source of a connection's rows.
+pub(super) enum Source {
+    /// A socket of the page.
+    Socket,
+    /// The file of this name.
+    File(String),
+    /// A client of the server.
+    Client(Following),
 }
 
 impl Connection {
@@ -61,8 +71,46 @@ impl Connection {
             compose: MessageForm::new(),
             view: TranscriptView::new(),
             sends_draft: false,
-            loaded: None,
+            source: Source::Socket,
         }
+    }
+
+    /// Whether the rows are not those of a socket of the page: nothing can be sent.
+    pub(super) fn is_read_only(&self) -> bool {
+        !matches!(self.source, Source::Socket)
+    }
+
+    /// The state's name in the page's attributes, and whether it is normal.
+    pub(super) fn state_name(&self) -> (&'static str, bool) {
+        match &self.source {
+            Source::Client(following) if following.is_live() => ("open", true),
+            Source::Client(following) => {
+                ("closed", !matches!(following.state, FollowState::Refused(_)))
+            }
+            Source::Socket | Source::File(_) => {
+                (self.session.state().name(), self.session.state().is_normal())
+            }
+        }
+    }
+
+    /// The name of the file or client that the rows come from.
+    pub(super) fn source_name(&self) -> Option<&str> {
+        match &self.source {
+            Source::Socket => None,
+            Source::File(name) => Some(name),
+            Source::Client(following) => Some(&following.name),
+        }
+    }
+
+    /// The time at which measurements end: now, or that of the latest row of what has ended.
+    pub(super) fn measured_until(&self, now: Millis) -> Millis {
+        let ended = match &self.source {
+            Source::Socket => false,
+            Source::File(_) => true,
+            Source::Client(following) => !following.is_live(),
+        };
+        let last = self.session.transcript().rows().next_back().map(|row| row.at);
+        last.filter(|_| ended).unwrap_or(now)
     }
 
     /// Handles an event that happened at `at` and carries out its effects; returns the refusal
@@ -88,6 +136,13 @@ impl Connection {
         refusal
     }
 
+    /// Handles an event of the tap of the client that is followed.
+    pub(super) fn on_tap(&mut self, event: TapEvent) {
+        if let Source::Client(following) = &mut self.source {
+            following.on_event(event, &mut self.session);
+        }
+    }
+
     /// Sends the composer's draft, and empties the field unless it holds a template.
     pub(super) fn send_message(&mut self, texts: &Texts) {
         if self.send_draft(texts, true) && self.compose.template.is_none() {
@@ -98,7 +153,7 @@ impl Connection {
     /// Whether sending may open the connection first: there is none and none is awaited.
     pub(super) fn can_connect(&self) -> bool {
         let state = self.session.state();
-        self.loaded.is_none() && state.is_at_rest() && !matches!(state, State::Waiting { .. })
+        !self.is_read_only() && state.is_at_rest() && !matches!(state, State::Waiting { .. })
     }
 
     /// Sends the composer's draft, over a new connection if there is none.
@@ -158,7 +213,7 @@ impl Connection {
 
     /// Sets the rule for pairing replies: the user's choice, or else this default.
     pub(super) fn set_pairing(&mut self, default: Pairing) {
-        if self.loaded.is_none() {
+        if !self.is_read_only() {
             self.session.set_pairing(self.view.pairing.clone().unwrap_or(default));
         }
     }
@@ -176,7 +231,11 @@ impl Connection {
 
     /// The state as a heading of a few words.
     pub(super) fn headline(&self, texts: &Texts) -> &'static str {
-        if self.loaded.is_some() { texts.from_file } else { self.session.state().headline(texts) }
+        match &self.source {
+            Source::Socket => self.session.state().headline(texts),
+            Source::File(_) => texts.from_file,
+            Source::Client(following) => following.headline(texts),
+        }
     }
 
     /// The state as a sentence for screen readers.

@@ -73,6 +73,8 @@ pub(super) struct TranscriptView {
     pub(super) selected: Option<u64>,
     pub(super) is_open: bool,
     pub(super) note: String,
+    /// Whether the ladder is shown instead.
+    pub(super) is_ladder: bool,
 }
 
 impl ConnectionForm {
@@ -127,6 +129,7 @@ impl TranscriptView {
             selected: None,
             is_open: false,
             note: String::new(),
+            is_ladder: false,
         }
     }
 

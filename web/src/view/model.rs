@@ -2,7 +2,12 @@
 
 use echogate_proto::api::{Endpoints, RouteInfo};
 
-use super::{browser, connection::Connection, operator_session::OperatorSession};
+use super::{
+    browser,
+    connection::{Connection, Source},
+    following::Following,
+    operator_session::OperatorSession,
+};
 use crate::{
     cards,
     i18n::Texts,
@@ -55,6 +60,29 @@ impl Model {
         self.connections.push(Connection::new(id, &self.options, &self.default_endpoint));
         self.chosen = self.connections.len() - 1;
         self.connection()
+    }
+
+    /// Follows a client of the server, in a tab of its own.
+    pub(super) fn follow(&mut self, client: u64) {
+        let is_of = |connection: &Connection| match &connection.source {
+            Source::Client(following) => following.client == client && following.is_live(),
+            _ => false,
+        };
+        if let Some(at) = self.connections.iter().position(is_of) {
+            self.chosen = at;
+            return;
+        }
+        if self.connections.len() >= MAX_CONNECTIONS {
+            self.texts.too_many_connections.clone_into(&mut self.connection().view.note);
+            return;
+        }
+        let Some(row) = self.live.rows().find(|row| row.connection.id == client) else { return };
+        let (kind, peer) = (row.connection.kind, row.connection.peer.as_deref());
+        let target = &row.connection.target;
+        let name = format!("{} {} → {target}", live::transport_name(kind), peer.unwrap_or("–"));
+        let client = row.connection.clone();
+        let connection = self.add_connection();
+        connection.source = Source::Client(Following::start(&client, name, connection.id));
     }
 
     /// Takes the server's endpoints. The first route is the default of connections whose endpoint was

@@ -7,6 +7,7 @@ use super::{
     connection_list::ConnectionList,
     dom::{El, document, el, expect_ok},
     header::Header,
+    ladder_panel::LadderPanel,
     latency_panel::LatencyPanel,
     model::Model,
     operator_panel::OperatorPanel,
@@ -21,6 +22,7 @@ pub(super) struct Screen {
     url_bar: UrlBar,
     sidebar: Sidebar,
     transcript: TranscriptPanel,
+    ladder: LadderPanel,
     composer: Composer,
     latency: LatencyPanel,
     charts: Charts,
@@ -39,6 +41,7 @@ impl Screen {
             url_bar: UrlBar::new(texts),
             sidebar: Sidebar::new(texts),
             transcript: TranscriptPanel::new(texts),
+            ladder: LadderPanel::new(texts),
             composer: Composer::new(texts),
             latency: LatencyPanel::new(texts),
             charts: Charts::new(texts),
@@ -49,7 +52,8 @@ impl Screen {
             title: String::new(),
         };
         let middle = el("div").class("main-column").attr("data-drop", "");
-        let middle = middle.children([&screen.transcript.root, &screen.composer.root]);
+        let middle =
+            middle.children([&screen.transcript.root, &screen.ladder.root, &screen.composer.root]);
         let rail =
             el("div").class("rail").children([&screen.sidebar.root, &screen.connection_list.root]);
         let meters =
@@ -90,10 +94,12 @@ impl Screen {
         let was_open = self.transcript.is_open();
         let url_bar = self.url_bar.draw(model, now);
         self.sidebar.draw(model);
+        self.composer.root.show(!model.connection().is_read_only());
         self.composer.draw(model, now);
         let latency = self.latency.draw(model, now);
         let charts = self.charts.draw(model, now);
         let connection_list = self.connection_list.draw(model, now);
+        self.ladder.draw(model);
         // Last, because scrolling computes the layout of all changes before it.
         self.transcript.draw(model);
         // A change of the transcript's height becomes visible to `measure` in the next frame.
@@ -122,6 +128,6 @@ fn title(model: &mut Model, at_operator: bool) -> String {
         return format!("{} · echogate", texts.operator);
     }
     let connection = model.connection();
-    let name = connection.loaded.as_deref().unwrap_or(&connection.form.endpoint);
+    let name = connection.source_name().unwrap_or(&connection.form.endpoint);
     format!("{name} · {} · echogate", connection.headline(texts))
 }

@@ -34,6 +34,7 @@ pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
             view.is_open = view.selected != id || !view.is_open;
             view.selected = id;
         }
+        Action::PauseTranscript => view.follow = !view.follow,
         Action::ScrollToEnd => {
             view.follow = true;
             return Some(Command::Focus(id::TRANSCRIPT));
