@@ -3,7 +3,7 @@
 //! - [`app`]: the page's state and clock; draws the [`model`] on the [`screen`] at most once per
 //!   frame, carries out [`command`]s
 //! - panels: [`header`]; [`url_bar`]; [`sidebar`]; [`transcript_panel`] with [`first_run`], [`row`],
-//!   [`detail`], [`transcript_input`] and [`transcript_file`]; [`composer`] with [`keys`] and
+//!   [`detail`], [`transcript_input`] and [`transcript_file`]; [`composer`] with [`keys`], [`share_menu`] and
 //!   [`file_panel`]; [`ladder_panel`]; [`latency_panel`], [`charts`] and [`connection_list`]; [`operator_panel`].
 //!   A panel makes its elements once, draws what has changed and returns the time at which it has to
 //!   be drawn again; its `act` handles the user's events and returns a command
@@ -39,6 +39,7 @@ mod operator_session;
 mod painting;
 mod row;
 mod screen;
+mod share_menu;
 mod sidebar;
 mod socket;
 mod transcript_file;

@@ -15,6 +15,7 @@ mod composer;
 mod connections;
 mod first_run;
 mod instruments;
+mod keep;
 mod layout;
 mod pictures;
 mod reach;

@@ -36,6 +36,13 @@ actions! {
     MessageKey: "message" on "keydown";
     ChooseMode: "mode" on "change";
     ChooseTemplate: "template" on "change";
+    SaveMessage: "save-message" on "click";
+    DeleteMessage: "delete-message" on "click";
+    ChooseLineEnding: "line-ending" on "change";
+    SetEscapes: "escapes" on "change";
+    CopyLink: "copy-link" on "click";
+    CopySnippet: "copy-snippet" on "click";
+    Forget: "forget" on "click";
     EditInterval: "interval" on "input";
     ToggleRepeat: "repeat" on "click";
     EditBurst: "burst" on "input";

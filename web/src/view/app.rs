@@ -16,8 +16,8 @@ use super::{
     model::Model,
     operator_panel,
     painting::Painting,
-    screen::Screen,
-    sidebar,
+    screen::{OPERATOR, Screen},
+    share_menu, sidebar,
     socket::{self, ServerEvents, SocketEvent},
     transcript_file, transcript_input, url_bar,
     user_event::{Listeners, UserEvent},
@@ -37,7 +37,7 @@ thread_local! {
 }
 
 /// The panels' handlers: the first that knows an action handles it.
-const PANELS: [fn(&mut Model, &UserEvent) -> Option<Command>; 10] = [
+const PANELS: [fn(&mut Model, &UserEvent) -> Option<Command>; 11] = [
     header::act,
     url_bar::act,
     sidebar::act,
@@ -46,6 +46,7 @@ const PANELS: [fn(&mut Model, &UserEvent) -> Option<Command>; 10] = [
     transcript_input::act,
     transcript_file::act,
     composer::act,
+    share_menu::act,
     file_panel::act,
     operator_panel::act,
 ];
@@ -86,7 +87,7 @@ pub(super) fn start() {
     with_app(|app| {
         app.listen();
         app.tick();
-        if browser::fragment().is_empty() && !browser::has_touch() {
+        if browser::fragment() != OPERATOR && !browser::has_touch() {
             browser::focus(id::MESSAGE);
         }
         if app.model.options.endpoint.is_some() {
@@ -159,6 +160,7 @@ impl App {
         if let Some(command) = PANELS.iter().find_map(|act| act(&mut self.model, event)) {
             self.carry_out(command);
             self.tick();
+            self.model.store();
         }
     }
 
@@ -245,7 +247,7 @@ impl App {
         if connection.sends_draft && connection.session.state().name() != before {
             connection.sends_draft &= matches!(connection.session.state(), State::Connecting);
             if opened {
-                connection.send_message(texts);
+                connection.send_draft(texts);
             }
         }
         let state = connection.session.state();

@@ -4,6 +4,8 @@
 mod file_transfer;
 mod repeat;
 
+use std::{cell::RefCell, rc::Rc};
+
 use super::{
     browser,
     command::Command,
@@ -14,11 +16,10 @@ use super::{
     socket::{Socket, TapEvent},
 };
 use crate::{
-    composer,
+    composer::{Draft, history::History},
     i18n::{Texts, fill},
     location::StartOptions,
     pairing::Pairing,
-    payload::Payload,
     redraw::earliest,
     session::{Effect, Event, Refusal, Session, State},
     time::Millis,
@@ -57,7 +58,12 @@ pub(super) enum Source {
 }
 
 impl Connection {
-    pub(super) fn new(id: u32, options: &StartOptions, default: &str) -> Connection {
+    pub(super) fn new(
+        id: u32,
+        options: &StartOptions,
+        default: &str,
+        history: Rc<RefCell<History>>,
+    ) -> Connection {
         let mut session = Session::new();
         session.handle(Event::Reconnect(options.reconnect), 0.0);
         Connection {
@@ -68,7 +74,7 @@ impl Connection {
             poll_at: None,
             timer_at: None,
             form: ConnectionForm::new(options, default),
-            compose: MessageForm::new(),
+            compose: MessageForm::new(history),
             view: TranscriptView::new(),
             sends_draft: false,
             source: Source::Socket,
@@ -143,13 +149,6 @@ impl Connection {
         }
     }
 
-    /// Sends the composer's draft, and empties the field unless it holds a template.
-    pub(super) fn send_message(&mut self, texts: &Texts) {
-        if self.send_draft(texts, true) && self.compose.template.is_none() {
-            self.compose.draft.text.clear();
-        }
-    }
-
     /// Whether sending may open the connection first: there is none and none is awaited.
     pub(super) fn can_connect(&self) -> bool {
         let state = self.session.state();
@@ -159,35 +158,35 @@ impl Connection {
     /// Sends the composer's draft, over a new connection if there is none.
     pub(super) fn send_or_connect(&mut self, texts: &Texts) -> Command {
         if self.can_connect() {
-            let draft = &self.compose.draft;
-            if composer::payload(draft.mode, &draft.text).is_ok() {
+            if self.compose.draft.payload().is_ok() {
                 return Command::ConnectAndSend;
             }
         }
-        self.send_message(texts);
+        self.send_draft(texts);
         Command::Focus(id::MESSAGE)
     }
 
-    /// Sends the composer's draft, and adds it to the history if `remember`; returns whether it was
-    /// sent.
-    pub(super) fn send_draft(&mut self, texts: &Texts, remember: bool) -> bool {
+    /// Sends the composer's draft, adds it to the history, and empties the field unless it holds a
+    /// template; returns whether it was sent.
+    pub(super) fn send_draft(&mut self, texts: &Texts) -> bool {
         let compose = &mut self.compose;
         if let Some(template) = compose.template.filter(|template| template.is_refreshed()) {
             compose.draft = template.draft(browser::now());
         }
-        let Ok(payload) = composer::payload(compose.draft.mode, &compose.draft.text) else {
-            return false;
-        };
         let draft = compose.draft.clone();
-        let sent = self.send(payload, texts);
-        if sent && remember {
-            self.compose.history.push(draft);
+        let sent = self.send_message(&draft, texts);
+        if sent {
+            self.compose.history.borrow_mut().push(draft);
+            if self.compose.template.is_none() {
+                self.compose.draft.text.clear();
+            }
         }
         sent
     }
 
     /// Sends a message; a refusal is shown in the composer.
-    fn send(&mut self, payload: Payload, texts: &Texts) -> bool {
+    pub(super) fn send_message(&mut self, draft: &Draft, texts: &Texts) -> bool {
+        let Ok(payload) = draft.payload() else { return false };
         let refusal = self.on_event(Event::Send(payload), browser::now());
         self.compose.problem = match refusal {
             None => String::new(),
@@ -260,7 +259,6 @@ impl Connection {
     fn drop_socket(&mut self) {
         self.socket = None;
         self.poll_at = None;
-        self.compose.pace = None;
     }
 
     fn with_socket(&self, act: impl FnOnce(&Socket)) {

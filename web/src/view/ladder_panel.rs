@@ -72,7 +72,7 @@ impl LadderPanel {
                 self.lanes[2].set_text(event.text("upstream").unwrap_or(target));
             }
             for step in ladder::steps(&event, texts) {
-                self.list.append(&draw_step(&step, texts));
+                self.list.append(&draw_step(&step));
                 self.steps += 1;
             }
         }
@@ -91,7 +91,7 @@ impl LadderPanel {
     }
 }
 
-fn draw_step(step: &Step, texts: &Texts) -> El {
+fn draw_step(step: &Step) -> El {
     let arrow = match step.arrow {
         None => "none",
         Some(arrow) => match (arrow.upstream, arrow.to_server) {
@@ -106,7 +106,7 @@ fn draw_step(step: &Step, texts: &Texts) -> El {
     let summary = el("summary").child(&text("span", &time).class("time")).child(&label);
     let about = el("div").class("about").child(&text("p", step.about));
     if !step.detail.is_empty() {
-        about.append(&text("pre", &step.detail).class("text").attr("aria-label", texts.message));
+        about.append(&text("pre", &step.detail).class("text").attr("tabindex", "0"));
     }
     let details = el("details").child(&summary).child(&about);
     el("li").class("step").attr("data-arrow", arrow).child(&details)

@@ -17,6 +17,9 @@ use super::{
 };
 use crate::{i18n::Texts, redraw::earliest, time::Millis};
 
+/// The fragment of the page's URL that shows the operators' view.
+pub(super) const OPERATOR: &str = "operator";
+
 pub(super) struct Screen {
     header: Header,
     url_bar: UrlBar,
@@ -72,7 +75,7 @@ impl Screen {
 
     /// Draws what has changed; returns the time of the next drawing without an event.
     pub(super) fn draw(&mut self, model: &mut Model, now: Millis) -> Option<Millis> {
-        let at_operator = browser::fragment() == "operator";
+        let at_operator = browser::fragment() == OPERATOR;
         let title = title(model, at_operator);
         if title != self.title {
             document().set_title(&title);

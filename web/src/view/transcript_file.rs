@@ -45,6 +45,11 @@ pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
                 format!("echogate-{}-{}.{}", browser::local_date(now), &time[..6], event.argument);
             Some(Command::Download { name, kind, bytes: text.into_bytes() })
         }
+        Action::Forget => {
+            dom::close_menu(&event.node);
+            model.forget();
+            Some(Command::Draw)
+        }
         Action::PickTranscript => {
             dom::close_menu(&event.node);
             Some(Command::Click(id::LOAD))

@@ -12,7 +12,7 @@ use super::{
     user_event::UserEvent,
 };
 use crate::{
-    composer::history::Draft, filter::Show, literal::Form, pairing::Pairing, payload::Payload,
+    composer::Draft, filter::Show, literal::Form, pairing::Pairing, payload::Payload,
     payload_view::PayloadView, virtual_list::Viewport,
 };
 

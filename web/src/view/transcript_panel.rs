@@ -92,6 +92,7 @@ impl TranscriptPanel {
                 .attr("data-argument", "har"),
             &entry(texts.load, "pick-load", Action::PickTranscript),
             &entry(texts.clear, "clear", Action::ClearTranscript),
+            &entry(texts.forget, "forget", Action::Forget),
         ]);
         let summary = text("summary", texts.more).id("transcript-menu");
         let more = el("details").class("menu-button").child(&summary).child(&menu);
@@ -104,12 +105,17 @@ impl TranscriptPanel {
         head_bar.append(&count);
         head_bar.append(&tools);
         let head = el("div").class("columns line").attr("role", "row");
-        for title in [texts.time, "", texts.kind, texts.size, texts.message, texts.round_trip] {
-            head.append(&text("span", title).attr("role", "columnheader"));
+        for title in
+            [texts.time, texts.direction, texts.kind, texts.size, texts.message, texts.round_trip]
+        {
+            // The arrows of the second column need a title for screen readers alone.
+            let class = if title == texts.direction { "unseen" } else { "" };
+            let cell = el("span").attr("role", "columnheader");
+            head.append(&cell.child(&text("span", title).class(class)));
         }
         let body = el("div").class("rows").attr("role", "rowgroup");
         let sizer = el("div").class("sizer").attr("role", "presentation").child(&body);
-        let list = el("div").id(id::TRANSCRIPT).attr("role", "grid").attr("tabindex", "0");
+        let list = el("div").id(id::TRANSCRIPT).attr("role", "treegrid").attr("tabindex", "0");
         let list = list.action(Action::ScrollTranscript).attr("aria-label", texts.messages_region);
         let list = list
             .child(&el("div").class("head").attr("role", "rowgroup").child(&head))
