@@ -231,7 +231,7 @@ impl MockServer<'_> {
             return true;
         };
         let [a, b] = [self.connections[*index].clone(), recorded(records)]
-            .map(|connection| Recording { connections: vec![connection] });
+            .map(|connection| Recording::from(vec![connection]));
         let comparison = Comparison::new([&a, &b], &self.args.output.ignore);
         let lines = of_clients(&comparison);
         let mut text = format!("{client}: connection {}: ", a.connections[0].number);
