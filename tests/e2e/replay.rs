@@ -6,6 +6,7 @@
 mod compare;
 mod formats;
 mod serve;
+mod transports;
 
 use std::{
     io::{Read, Write},

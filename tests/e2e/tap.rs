@@ -4,11 +4,13 @@
 //! - `command`: `echogate tap`
 //! - `relays`: forwards, WebSocket servers as upstreams, datagrams
 //! - `load`: observers that are slow, and many connections
+//! - `shutdown`: SIGTERM
 
 mod access;
 mod command;
 mod load;
 mod relays;
+mod shutdown;
 
 use std::{
     io::{BufRead, BufReader, Write},

@@ -42,10 +42,13 @@ mod target_endpoint;
 mod transport;
 mod verbose;
 
+use std::io::{self, Write};
+
 use echogate_proto::endpoint::Endpoint;
 use thiserror::Error as ThisError;
 
 use self::{modes::Mode, recording::Recording};
+use crate::text::escape::escape;
 
 pub(crate) use self::args::Args;
 
@@ -63,6 +66,11 @@ pub(crate) enum Error {
 /// The URL of `endpoint` for errors and reports: without credentials.
 fn shown_url(endpoint: &Endpoint) -> String {
     Endpoint { credentials: None, ..endpoint.clone() }.to_string()
+}
+
+/// Prints a line on the standard error.
+fn notice(text: &str) {
+    writeln!(io::stderr(), "echogate: {}", escape(text)).ok();
 }
 
 /// Runs `echogate connect`: connects, sends the input and writes the replies until both directions

@@ -36,7 +36,6 @@ use crate::{
         decode::RecordDecoder,
         wire::{WireEvent, WireRecord},
     },
-    runtime::drain::ShutdownWatch,
     text::escape::escape,
 };
 
@@ -131,7 +130,6 @@ struct Observer {
     /// The number of events that were lost.
     lost: u64,
     has_ended: bool,
-    drain: ShutdownWatch,
     _permit: ConnectionPermit,
     _share: Share,
     _exemption: Exemption,
@@ -169,7 +167,6 @@ impl Observer {
             decoded: VecDeque::new(),
             lost: 0,
             has_ended: false,
-            drain: context.http.drain.watch(),
             _permit: connection_permit,
             _share: share,
             _exemption: permit.exempt(),
@@ -187,7 +184,7 @@ impl Observer {
         ([NO_BUFFERING], Sse::new(events).keep_alive(KeepAlive::default())).into_response()
     }
 
-    /// The next event; none behind the end of the connection, and at the shutdown.
+    /// The next event; none behind the end of the connection, which the shutdown brings as well.
     async fn next(&mut self) -> Option<Record> {
         loop {
             if let Some(record) = self.decoded.pop_front() {
@@ -203,10 +200,7 @@ impl Observer {
             }
             let record = match self.undecoded.take() {
                 Some(undecoded) => self.piece(undecoded),
-                None => tokio::select! {
-                    record = self.sink.receive() => record,
-                    () = self.drain.draining() => return None,
-                },
+                None => self.sink.receive().await,
             };
             let record = match record.event {
                 WireEvent::Bytes(place, ref bytes)

@@ -7,6 +7,8 @@ use echogate_proto::recording::{Direction, Opened};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Recording {
     pub(crate) connections: Vec<RecordedConnection>,
+    /// Descriptions of what is missing, where no connection is known for it.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// One side of a recorded connection: the client's if both are in the file.
@@ -76,6 +78,12 @@ impl Action {
             Action::Ping(_) | Action::Pong(_) => None,
             Action::Close { .. } | Action::End | Action::Reset => None,
         }
+    }
+}
+
+impl From<Vec<RecordedConnection>> for Recording {
+    fn from(connections: Vec<RecordedConnection>) -> Recording {
+        Recording { connections, warnings: Vec::new() }
     }
 }
 

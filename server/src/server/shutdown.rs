@@ -10,6 +10,7 @@
 //! | services, immediate | 0.9 | it ends after the answer that it is writing |
 //! | the rest, HTTP | 1 | whatever still runs may finish |
 //! | cut | + 200 ms | what is left is cut off, by a reset where bytes are owed |
+//! | taps | + 200 ms | observers of connections that were cut off are sent their ends |
 //! | recording | 1, and + 200 ms at least | what is queued for the recorder is written |
 //!
 //! The numbers are parts of `--drain`, counted from the signal. Bridges end before services,
@@ -37,7 +38,8 @@ const SERVICES_BY: (f64, f64) = (0.8, 0.9);
 /// The time in which the runtime learns what has arrived.
 const NOTICE: Duration = Duration::from_millis(20);
 
-/// The time that connections have which are cut off: each needs one turn on its event loop.
+/// The time that connections have which are cut off: each needs one turn on its event loop. Their
+/// observers have as much behind it.
 const CUT: Duration = Duration::from_millis(200);
 
 /// Ends all connections within `--drain` from `start`. `accepting` are the loops of the
@@ -70,6 +72,9 @@ pub(super) async fn end_connections(
     }
     for entry in registry.entries() {
         entry.ended(&"cut off at the end of the shutdown (--drain)");
+    }
+    if context.taps.in_use() > 0 {
+        timeout_at(Instant::now() + CUT, http.tracker.wait()).await.ok();
     }
 }
 

@@ -17,13 +17,13 @@ use super::{DOWN, Recording, UP, assert_status, hello, replay, stdout};
 use crate::ECHOGATE;
 
 /// A running mock server.
-struct Mock {
-    child: Child,
-    url: String,
+pub(super) struct Mock {
+    pub(super) child: Child,
+    pub(super) url: String,
 }
 
 impl Mock {
-    fn start(recording: &Recording, arguments: &[&str]) -> Mock {
+    pub(super) fn start(recording: &Recording, arguments: &[&str]) -> Mock {
         let mut command = Command::new(ECHOGATE);
         command.args(["replay", "--serve"]).arg(recording.file()).args(arguments);
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -34,14 +34,19 @@ impl Mock {
         Mock { child, url }
     }
 
+    /// The address, without the scheme.
+    pub(super) fn address(&self) -> &str {
+        self.url.split_once("://").unwrap().1
+    }
+
     fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.url.split_once("://").unwrap().1).unwrap();
+        let stream = TcpStream::connect(self.address()).unwrap();
         stream.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
         stream
     }
 
     /// The exit status and the standard output.
-    fn finish(self) -> (Option<i32>, String) {
+    pub(super) fn finish(self) -> (Option<i32>, String) {
         let output = self.child.wait_with_output().unwrap();
         (output.status.code(), String::from_utf8(output.stdout).unwrap())
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::value_parser;
 
 use crate::{
-    client::Error,
+    client::{Error, notice},
     recording::{model::Recording, read::read_file},
     text::escape::first_line,
 };
@@ -32,6 +32,9 @@ impl Selection {
     pub(in crate::client) fn read(&self, path: &Path) -> Result<Recording, Error> {
         let name = path.display();
         let recording = read_file(path).map_err(Error::Usage)?;
+        for warning in &recording.warnings {
+            notice(&format!("warning: {name}: {warning}"));
+        }
         let all = recording.connections.len();
         if let Some(number) = self.numbers.iter().find(|number| **number as usize > all) {
             let text = format!("{name}: no connection {number}: the recording has {all}");
@@ -50,6 +53,6 @@ impl Selection {
             }
             connections.push(connection);
         }
-        Ok(Recording { connections })
+        Ok(connections.into())
     }
 }

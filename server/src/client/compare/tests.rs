@@ -48,7 +48,7 @@ fn patterns(patterns: &[&str]) -> Vec<Regex> {
 
 /// The report of two connections, without the figures.
 fn report(a: RecordedConnection, b: RecordedConnection, ignored: &[&str]) -> String {
-    let [a, b] = [a, b].map(|connection| Recording { connections: vec![connection] });
+    let [a, b] = [a, b].map(|connection| Recording::from(vec![connection]));
     let comparison = Comparison::new([&a, &b], &patterns(ignored));
     let text = report::text(&comparison, ["a", "b"]);
     let lines: Vec<_> = text.lines().filter(|line| !line.contains(" to the server, ")).collect();
@@ -104,8 +104,8 @@ fn ignored_parts_do_not_differ_and_offsets_are_those_of_the_file() {
 
 #[test]
 fn a_connection_that_only_one_has_is_a_difference() {
-    let a = Recording { connections: vec![stream(&[]), stream(&[])] };
-    let b = Recording { connections: vec![stream(&[])] };
+    let a = Recording::from(vec![stream(&[]), stream(&[])]);
+    let b = Recording::from(vec![stream(&[])]);
     let comparison = Comparison::new([&a, &b], &[]);
     assert_eq!(comparison.different(), 1);
     let xml = junit::xml(&comparison, ["a<b>", "\"c\""]);
@@ -124,7 +124,7 @@ fn reply_times_are_compared() {
         Traffic::Bytes,
         vec![(Direction::ToServer, exchange("a")), (Direction::ToClient, exchange("b"))],
     );
-    let recording = Recording { connections: vec![a] };
+    let recording = Recording::from(vec![a]);
     let text = report::text(&Comparison::new([&recording, &recording], &[]), ["a", "b"]);
     assert!(text.contains("1 replies after 1.000 ms (median), 1.000 ms (90 %)"), "{text}");
 }

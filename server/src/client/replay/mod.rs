@@ -14,12 +14,7 @@ mod script;
 mod serve;
 mod wire;
 
-use std::{
-    fs::OpenOptions,
-    io::{self, Write},
-    path::Path,
-    time::Duration,
-};
+use std::{fs::OpenOptions, path::Path, time::Duration};
 
 use echogate_proto::{
     endpoint::{Address, Endpoint},
@@ -41,7 +36,7 @@ use self::{
 use super::{
     Error,
     compare::Comparison,
-    open, shown_url,
+    notice, open, shown_url,
     target::{Target, TransportKind},
 };
 use crate::{
@@ -50,7 +45,7 @@ use crate::{
         model::{RecordedConnection, Recording},
         wire::WireRecord,
     },
-    text::{escape::escape, io_error::describe},
+    text::io_error::describe,
 };
 
 /// A connection that was played.
@@ -95,8 +90,8 @@ fn report(
 ) -> Result<(), Error> {
     let all = played.len();
     if args.compare {
-        let connections = played.iter().map(|played| recorded(&played.records)).collect();
-        let replayed = Recording { connections };
+        let connections: Vec<_> = played.iter().map(|played| recorded(&played.records)).collect();
+        let replayed = Recording::from(connections);
         let mut comparison = Comparison::new([recording, &replayed], &args.output.ignore);
         for (index, played) in played.iter().enumerate() {
             if let Err(text) = &played.result {
@@ -175,10 +170,6 @@ fn handshake(target: &Result<Target, String>) -> Opened {
         protocol: protocol.filter(|name| !name.contains(',')).map(str::to_owned),
         ..Opened::default()
     }
-}
-
-fn notice(text: &str) {
-    writeln!(io::stderr(), "echogate: {}", escape(text)).ok();
 }
 
 /// Warns of what is missing in the recording.

@@ -82,6 +82,18 @@ impl Player<'_> {
         played.map(drop)
     }
 
+    /// The result of a script that is stopped.
+    ///
+    /// # Errors
+    ///
+    /// One line about what the peer has not sent so far.
+    pub(super) fn stopped(&self) -> Result<(), String> {
+        match self.live.progress().covers(self.script.total) {
+            true => Ok(()),
+            false => Err(format!("stopped: {}", self.came(self.script.total))),
+        }
+    }
+
     async fn write_all(&self, sink: &mut Sink) -> Result<Ending, String> {
         let mut played = self.steps(sink).await;
         if matches!(played, Ok(Ending::Reset)) {
@@ -179,9 +191,8 @@ impl Player<'_> {
                 continue;
             };
             if timeout(limit + self.script.longest_silence, changed).await.is_err() {
-                let end = if progress.units >= goal.units { ", but not the end" } else { "" };
                 let came = self.came(goal);
-                return Err(format!("the {peer} is silent (--timeout {limit:?}): {came}{end}"));
+                return Err(format!("the {peer} is silent (--timeout {limit:?}): {came}"));
             }
         }
     }
@@ -192,7 +203,10 @@ impl Player<'_> {
             Traffic::Messages => "messages",
             Traffic::Datagrams => "datagrams",
         };
-        format!("{} of {} {unit} came", self.live.progress().units, goal.units)
+        let Progress { units, has_ended } = self.live.progress();
+        let is_end_missing = units >= goal.units && goal.has_ended && !has_ended;
+        let end = if is_end_missing { ", but not the end" } else { "" };
+        format!("{units} of {} {unit} came{end}", goal.units)
     }
 
     async fn answer_pings(&self, sink: &mut Sink) {

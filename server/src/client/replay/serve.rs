@@ -1,9 +1,11 @@
-//! The server's side of a recording: a mock server.
+//! The server's side of a recording: a mock server. Its endpoint and options are in options.rs.
+
+mod options;
 
 use std::{cell::Cell, io, io::Write, pin::Pin, time::Duration};
 
 use echogate_proto::{
-    endpoint::{Address, Endpoint},
+    endpoint::Endpoint,
     recording::{Direction, Opened},
 };
 use futures_util::{StreamExt, stream::FuturesUnordered};
@@ -11,7 +13,9 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     time::timeout,
 };
+use tokio_util::sync::CancellationToken;
 
+use self::options::{check, listen_address, tls};
 use super::{Live, Player, ReplayArgs, Script, Wire, kind, notice, recorded, write_record};
 use crate::{
     client::{
@@ -23,9 +27,7 @@ use crate::{
             websocket::{self, Rules},
         },
         target::TransportKind,
-        target_args::TargetArgs,
     },
-    config::{ListenAddr, SocketPath},
     net::{
         listener::belongs_to_connection,
         stream::Stream,
@@ -33,7 +35,7 @@ use crate::{
     },
     recording::{
         file::RecordingFile,
-        model::{RecordedConnection, Recording, Traffic},
+        model::{Action, RecordedConnection, Recording, Traffic},
         wire::WireRecord,
     },
     server::sockets::bind::{BindAddr, Socket},
@@ -54,6 +56,8 @@ struct MockServer<'a> {
     rules: Rules,
     /// The number of clients so far.
     clients: Cell<usize>,
+    /// Cancelled by a signal: what clients have not sent by then is reported as missing.
+    stopped: CancellationToken,
     url: String,
 }
 
@@ -103,6 +107,7 @@ pub(super) async fn run(
         tls: tls(&args.target, &endpoint.address).map_err(usage)?,
         rules,
         clients: Cell::new(0),
+        stopped: CancellationToken::new(),
         url,
     };
     let all = recording.connections.len();
@@ -130,8 +135,8 @@ impl MockServer<'_> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut serving: FuturesUnordered<Serving<'_>> = FuturesUnordered::new();
         let (mut records, mut deviations, mut left) = (Vec::new(), 0, self.connections.len());
-        while left > 0 {
-            let accepts = !sockets.is_empty() && self.has_next();
+        while left > 0 && !(self.stopped.is_cancelled() && serving.is_empty()) {
+            let accepts = !sockets.is_empty() && self.has_next() && !self.stopped.is_cancelled();
             tokio::select! {
                 Some(served) = serving.next() => {
                     if served.played.is_some() && !self.args.repeat {
@@ -154,8 +159,8 @@ impl MockServer<'_> {
                     Err(error) if belongs_to_connection(&error) => {}
                     Err(error) => return Err(error),
                 },
-                _ = interrupt.recv() => break,
-                _ = terminate.recv() => break,
+                _ = interrupt.recv() => self.stopped.cancel(),
+                _ = terminate.recv() => self.stopped.cancel(),
             }
         }
         Ok((records, deviations))
@@ -167,11 +172,13 @@ impl MockServer<'_> {
     }
 
     async fn serve_stream(&self, stream: Stream, client: String) -> Served {
-        let opened = timeout(HANDSHAKE_TIMEOUT, self.handshakes(stream)).await;
         let limit = HANDSHAKE_TIMEOUT.as_secs();
-        let opened = opened.unwrap_or_else(|_| {
-            Err(format!("the handshake was not completed within {limit} seconds"))
-        });
+        let opened = tokio::select! {
+            opened = timeout(HANDSHAKE_TIMEOUT, self.handshakes(stream)) => opened.unwrap_or_else(|_| {
+                Err(format!("the handshake was not completed within {limit} seconds"))
+            }),
+            () = self.stopped.cancelled() => Err("stopped within the handshake".to_owned()),
+        };
         match opened {
             Ok(wire) => self.play(wire, client).await,
             Err(reason) => Served { client, played: None, reason },
@@ -219,7 +226,10 @@ impl MockServer<'_> {
             timeout: self.args.silence(),
             live: &live,
         };
-        let result = player.play(wire).await;
+        let result = tokio::select! {
+            result = player.play(wire) => result,
+            () = self.stopped.cancelled() => player.stopped(),
+        };
         Served { client, played: Some((index, live.take(), result)), reason: String::new() }
     }
 
@@ -230,12 +240,20 @@ impl MockServer<'_> {
             notice(&format!("{client}: {reason}"));
             return true;
         };
-        let [a, b] = [self.connections[*index].clone(), recorded(records)]
-            .map(|connection| Recording { connections: vec![connection] });
+        let [a, b] = [self.connections[*index].clone(), recorded(records)].map(|mut connection| {
+            if self.tls.is_some() {
+                end_without_resets(&mut connection);
+            }
+            Recording::from(vec![connection])
+        });
         let comparison = Comparison::new([&a, &b], &self.args.output.ignore);
         let lines = of_clients(&comparison);
         let mut text = format!("{client}: connection {}: ", a.connections[0].number);
-        text += if lines.is_empty() { "as recorded" } else { "something else was sent" };
+        text += match (lines.is_empty(), result.is_ok()) {
+            (true, true) => "as recorded",
+            (true, false) => "not as recorded",
+            (false, _) => "something else was sent",
+        };
         for line in &lines {
             text += &format!("\n  {line}");
         }
@@ -247,57 +265,12 @@ impl MockServer<'_> {
     }
 }
 
-/// Refuses options that only a client has.
-fn check(args: &TargetArgs, endpoint: &Endpoint) -> Result<(), String> {
-    let given = [
-        ("--header", !args.header.is_empty()),
-        ("--origin", args.origin.is_some()),
-        ("--protocol", !args.protocol.is_empty()),
-        ("--ca", args.ca.is_some()),
-        ("--insecure", args.insecure),
-        ("--server-name", args.server_name.is_some()),
-        ("--proxy", args.proxy.is_some()),
-        ("--no-proxy", args.no_proxy.is_some()),
-    ];
-    let flag = given.iter().find(|(_, given)| *given).map(|(flag, _)| *flag);
-    if let Some(flag) = flag.or(args.address.flag()) {
-        return Err(format!("{flag} is for clients, not for --serve"));
-    }
-    if let Some((key, _)) = endpoint.options.first() {
-        return Err(format!("unknown option \"{key}\": the URL of --serve has none"));
-    }
-    if endpoint.credentials.is_some() {
-        return Err("a user name is for clients, not for --serve".to_owned());
-    }
-    Ok(())
-}
-
-/// The address to listen on, and the path of WebSocket clients.
-fn listen_address(address: &Address) -> Result<(ListenAddr, String), String> {
-    let path = |path: &_| SocketPath { path: Clone::clone(path), mode: None };
-    Ok(match address {
-        Address::Tcp(at) | Address::Tls(at) => (ListenAddr::Tcp(at.clone()), String::new()),
-        Address::Unix(at) => (ListenAddr::Unix(path(at)), String::new()),
-        Address::Udp(at) => (ListenAddr::Udp(at.clone()), String::new()),
-        Address::UnixGram(at) => (ListenAddr::UnixGram(path(at)), String::new()),
-        Address::Ws(at, path) | Address::Wss(at, path) => {
-            (ListenAddr::Tcp(at.clone()), path.clone())
+/// Makes the resets of a client ends of its direction: over TLS the end of one that sends no
+/// close_notify, as of ncat and of Python, is recorded as a reset.
+fn end_without_resets(connection: &mut RecordedConnection) {
+    for event in &mut connection.events {
+        if event.direction == Direction::ToServer && event.action == Action::Reset {
+            event.action = Action::End;
         }
-        Address::Service(_) => {
-            return Err("a service: URL is valid as the upstream of a route only".to_owned());
-        }
-    })
-}
-
-/// The certificate of an endpoint with TLS.
-fn tls(args: &TargetArgs, address: &Address) -> Result<Option<ServerTls>, String> {
-    let required = matches!(address, Address::Tls(_) | Address::Wss(..));
-    match (&args.cert, required) {
-        (Some(cert), true) => {
-            ServerTls::read(cert, args.key.as_deref().unwrap_or(cert), false).map(Some)
-        }
-        (None, false) => Ok(None),
-        (None, true) => Err("--cert is required".to_owned()),
-        (Some(_), false) => Err("--cert is valid with tls:// and wss:// only".to_owned()),
     }
 }

@@ -3,7 +3,7 @@
 use std::{fmt::Write, net::SocketAddr};
 
 use data_encoding::BASE64;
-use echogate_proto::recording::{Direction, Opened, Side};
+use echogate_proto::recording::{Direction, Lost, Opened, Side};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -20,12 +20,21 @@ pub(super) struct Entry {
     /// The elements of the array, separated by commas.
     messages: String,
     comment: String,
+    /// The events that are missing in this entry.
+    lost: Lost,
 }
 
 impl Entry {
     pub(super) fn new(time: f64, side: Side, part: u32) -> Entry {
-        let (messages, comment) = (String::new(), String::new());
-        Entry { side, part, started: time, ended: time, messages, comment }
+        Entry {
+            side,
+            part,
+            started: time,
+            ended: time,
+            messages: String::new(),
+            comment: String::new(),
+            lost: Lost::default(),
+        }
     }
 
     /// The approximate length of the JSON, in bytes.
@@ -43,13 +52,21 @@ impl Entry {
         let separator = if self.messages.is_empty() { "" } else { ",\n" };
         write!(
             self.messages,
-            r#"{separator}{{"type":"{kind}","time":{},"opcode":{},"data":{}}}"#,
+            r#"{separator}{{"type":"{kind}","time":{},"opcode":{},"data":{}{}}}"#,
             json!(time),
             message.opcode,
             Value::String(data.into_owned()),
+            if message.fin { "" } else { r#","_fin":false"# },
         )
         .expect("writing to a String cannot fail");
         self.ended = time;
+    }
+
+    /// Notes that events are missing.
+    pub(super) fn lose(&mut self, lost: &Lost) {
+        self.comment(&format!("{} events ({} bytes) are lost", lost.events, lost.bytes));
+        self.lost.events = self.lost.events.saturating_add(lost.events);
+        self.lost.bytes = self.lost.bytes.saturating_add(lost.bytes);
     }
 
     pub(super) fn comment(&mut self, text: &str) {
@@ -104,6 +121,11 @@ impl Entry {
         }
         if self.part > 1 {
             entry["_part"] = self.part.into();
+        } else if opened.bytes_before > 0 {
+            entry["_bytesBefore"] = opened.bytes_before.into();
+        }
+        if self.lost.events > 0 {
+            entry["_lost"] = json!(self.lost);
         }
         let mut entry = entry.to_string();
         entry.pop();

@@ -2,14 +2,16 @@
 
 use echogate_proto::recording::Frame;
 
-/// The most bytes of a message that are kept: a longer one becomes several, the further ones with
-/// the opcode of continuation frames.
+/// The most bytes of a message that are kept: a longer one becomes several, as fragments do.
 const MAX_MESSAGE: usize = 1 << 20;
 
-/// A message.
+/// A message, or a part of a long one.
 #[derive(Debug)]
 pub(super) struct Message<'a> {
+    /// That of continuation frames if it is not the first part.
     pub(super) opcode: u8,
+    /// No further part follows.
+    pub(super) fin: bool,
     pub(super) payload: &'a [u8],
 }
 
@@ -28,7 +30,7 @@ impl MessageAssembler {
         }
         let is_complete = frame.fin && frame.offset + payload.len() as u64 == frame.length;
         if self.payload.is_empty() && is_complete {
-            emit(Message { opcode: self.opcode, payload });
+            emit(Message { opcode: self.opcode, fin: true, payload });
             self.opcode = 0;
             return;
         }
@@ -43,7 +45,7 @@ impl MessageAssembler {
             }
             _ => self.payload.len(),
         };
-        emit(Message { opcode: self.opcode, payload: &self.payload[..end] });
+        emit(Message { opcode: self.opcode, fin: is_complete, payload: &self.payload[..end] });
         self.payload.drain(..end);
         self.opcode = 0;
     }

@@ -118,7 +118,7 @@ impl HarEncoder {
                 self.message(time, connection, data.place, |direction, emit| match data.frame {
                     Some(frame) => direction.data(frame, payload, emit),
                     // The rest of a frame whose beginning is not known.
-                    None => emit(Message { opcode: 0, payload }),
+                    None => emit(Message { opcode: 0, fin: true, payload }),
                 });
             }
             Event::Ping(control) => {
@@ -135,19 +135,24 @@ impl HarEncoder {
             }
             Event::Reset(Place { side, direction }) => {
                 let sender = if direction == Direction::ToServer { "client" } else { "server" };
-                self.comment(time, (connection, side), &format!("reset by the {sender}"));
+                if let Some(entry) = self.described(time, (connection, side)) {
+                    entry.comment(&format!("reset by the {sender}"));
+                }
             }
             Event::Lost(lost) => {
-                let text = format!("{} events ({} bytes) are lost", lost.events, lost.bytes);
                 for side in [Side::Client, Side::Upstream] {
-                    self.comment(time, (connection, side), &text);
+                    if let Some(entry) = self.described(time, (connection, side)) {
+                        entry.lose(&lost);
+                    }
                 }
             }
             Event::EndOfInput(_) => {}
             Event::Closed { reason } => {
                 self.others.remove(&connection);
                 for side in [Side::Client, Side::Upstream] {
-                    self.comment(time, (connection, side), &reason);
+                    if let Some(entry) = self.described(time, (connection, side)) {
+                        entry.comment(&reason);
+                    }
                     let socket = self.open.remove(&(connection, side));
                     let Some(WebSocket { opened, entry: Some(entry), .. }) = socket else {
                         continue;
@@ -183,7 +188,9 @@ impl HarEncoder {
     }
 
     fn control(&mut self, time: f64, connection: u64, place: Place, opcode: u8, payload: &[u8]) {
-        self.message(time, connection, place, |_, emit| emit(Message { opcode, payload }));
+        self.message(time, connection, place, |_, emit| {
+            emit(Message { opcode, fin: true, payload });
+        });
     }
 
     /// Adds the messages that `assemble` emits to the entry of a side.
@@ -205,12 +212,11 @@ impl HarEncoder {
         socket.directions[direction as usize] = assembler;
     }
 
-    fn comment(&mut self, time: f64, key: (u64, Side), text: &str) {
-        if let Some(socket) = self.open.get_mut(&key)
-            && (key.1 == Side::Client || socket.parts > 0)
-        {
-            socket.entry(time, key.1).comment(text);
-        }
+    /// The entry for what is known of a side besides its messages. The upstream's side has one only
+    /// if it has messages.
+    fn described(&mut self, time: f64, key: (u64, Side)) -> Option<&mut Entry> {
+        let socket = self.open.get_mut(&key)?;
+        (key.1 == Side::Client || socket.parts > 0).then(|| socket.entry(time, key.1))
     }
 }
 

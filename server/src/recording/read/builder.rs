@@ -92,7 +92,7 @@ impl Builder {
         for (number, connection) in (1..).zip(&mut connections) {
             connection.number = number;
         }
-        Recording { connections }
+        connections.into()
     }
 
     fn connection(&mut self, connection: u64) -> &mut Pending {

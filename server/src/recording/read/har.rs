@@ -7,8 +7,8 @@ use data_encoding::BASE64;
 use echogate_proto::{
     api::Kind,
     recording::{
-        Close, Control, Data, DataKind, Direction, Event, Frame, Opened, Payload, Place, Record,
-        Side,
+        Close, Control, Data, DataKind, Direction, Event, Frame, Lost, Opened, Payload, Place,
+        Record, Side,
     },
 };
 use jiff::Timestamp;
@@ -49,6 +49,10 @@ struct Entry {
     connection: Option<String>,
     #[serde(rename = "_part", default)]
     part: u32,
+    #[serde(rename = "_bytesBefore", default)]
+    bytes_before: u64,
+    #[serde(rename = "_lost")]
+    lost: Option<Lost>,
     #[serde(rename = "_webSocketMessages")]
     messages: Option<Vec<Message>>,
 }
@@ -77,6 +81,13 @@ struct Message {
     time: f64,
     opcode: i32,
     data: String,
+    /// False where this program has cut a long message: its next part follows.
+    #[serde(rename = "_fin", default = "whole")]
+    fin: bool,
+}
+
+fn whole() -> bool {
+    true
 }
 
 pub(super) fn read(mut input: Input<impl BufRead>) -> Result<Recording, ReadError> {
@@ -90,8 +101,9 @@ pub(super) fn read(mut input: Input<impl BufRead>) -> Result<Recording, ReadErro
     })?;
     let Log { creator, entries } = har.log;
     let mut builder = Builder::default();
-    // This program's files may have several entries of a connection.
-    let mut known: HashMap<String, u64> = HashMap::new();
+    // This program's files may have several entries of a connection: the number of each, and the
+    // side that began it.
+    let mut known: HashMap<String, (u64, Side)> = HashMap::new();
     let is_own = creator.name == "echogate";
     let all = entries.len();
     let mut others = 0;
@@ -106,18 +118,20 @@ pub(super) fn read(mut input: Input<impl BufRead>) -> Result<Recording, ReadErro
             None => Side::Client,
         };
         let name = name.map(|name| name.trim_end_matches(" upstream"));
-        let connection = match name.and_then(|name| known.get(name)) {
+        let (connection, first) = match name.and_then(|name| known.get(name)) {
             Some(known) if side == Side::Upstream || entry.part > 1 => *known,
-            _ => number,
+            _ => (number, side),
         };
         if let Some(name) = name {
-            known.insert(name.to_owned(), connection);
+            known.insert(name.to_owned(), (connection, first));
         }
-        builder.add(entry.opened(connection, side));
-        let continued = continued(messages);
-        for (index, (message, continued)) in (1..).zip(messages.iter().zip(continued)) {
-            let added = message.add(connection, side, !continued, &mut builder);
-            added.map_err(|text| {
+        let opened = entry.opened(connection, side);
+        // Each side has the losses of the connection.
+        let lost = entry.lost.filter(|_| side == first);
+        let lost = lost.map(|lost| Record { event: Event::Lost(lost), ..opened.clone() });
+        [Some(opened), lost].into_iter().flatten().for_each(|record| builder.add(record));
+        for (index, message) in (1..).zip(messages) {
+            message.add(connection, side, &mut builder).map_err(|text| {
                 let place = format!("entry {number}, message {index}");
                 ReadError::new(input.offset(), format!("(before here) {place}: {text}"))
             })?;
@@ -128,21 +142,6 @@ pub(super) fn read(mut input: Input<impl BufRead>) -> Result<Recording, ReadErro
         return Err(ReadError::new(input.offset(), text));
     }
     Ok(builder.finish())
-}
-
-/// Whether each message goes on in another one: this program cuts long ones (opcode 0).
-fn continued(messages: &[Message]) -> Vec<bool> {
-    let mut next: HashMap<&str, i32> = HashMap::new();
-    let mut continued: Vec<_> = messages
-        .iter()
-        .rev()
-        .map(|message| match message.opcode {
-            8..=10 => false,
-            opcode => next.insert(&message.kind, opcode) == Some(0),
-        })
-        .collect();
-    continued.reverse();
-    continued
 }
 
 impl Entry {
@@ -166,6 +165,7 @@ impl Entry {
             upstream_has_frames: side == Side::Upstream,
             protocol: protocol.map(|header| header.value.clone()),
             request: Some(format!("GET {path} HTTP/1.1\r\n")),
+            bytes_before: self.bytes_before,
             ..Opened::default()
         };
         Record { time, connection, event: Event::Opened(Box::new(opened)) }
@@ -173,13 +173,7 @@ impl Entry {
 }
 
 impl Message {
-    fn add(
-        &self,
-        connection: u64,
-        side: Side,
-        fin: bool,
-        builder: &mut Builder,
-    ) -> Result<(), String> {
+    fn add(&self, connection: u64, side: Side, builder: &mut Builder) -> Result<(), String> {
         let direction = match &*self.kind {
             "send" => Direction::ToServer,
             "receive" => Direction::ToClient,
@@ -215,7 +209,7 @@ impl Message {
                     _ => DataKind::Binary,
                 };
                 let frame = Frame {
-                    fin,
+                    fin: self.fin,
                     opcode: opcode as u8,
                     rsv: 0,
                     masked: direction == Direction::ToServer,

@@ -157,6 +157,43 @@ fn messages_read_the_same_from_all_formats() {
 }
 
 #[test]
+fn a_long_connection_reads_the_same_from_har_and_lines() {
+    let text = |payload: &str| masked_frame(OpCode::Text, payload.as_bytes(), [1, 2, 3, 4]);
+    let binary = |payload: &[u8]| {
+        let header = FrameHeader::new(OpCode::Binary, true, payload.len() as u64);
+        [header.as_bytes(), payload].concat()
+    };
+    // Longer than a message of the file, and than its entries.
+    let (up, down) = (text(&"ä€".repeat(700_000)), binary(&[7; 3_000_000]));
+    let mut events = vec![(1, websocket()), (2, websocket())];
+    for (up, down) in up.chunks(35_000).zip(down.chunks(30_000)) {
+        events.extend([(1, data(UP, up)), (1, data(DOWN, down)), (2, data(UP, text("short")))]);
+    }
+    for _ in 0..15_000 {
+        events.push((1, data(UP, text("a request"))));
+        events.push((1, data(DOWN, binary(b"a reply"))));
+    }
+    events.push((1, WireEvent::Lost(Lost { events: 2, bytes: 10 })));
+    events.push((2, data(DOWN, close_frame(CloseCode::NORMAL, "bye"))));
+    // The rest of this message is not in the file.
+    events.push((2, data(UP, &up[..1_500_000])));
+    let har = file(FileFormat::Har, &events);
+    let parts = String::from_utf8_lossy(&har).matches("\"_part\"").count();
+    assert!(parts > 2, "{parts}");
+    let [har, lines] = [har, file(FileFormat::Jsonl, &events)].map(|file| connections(&file));
+    for (har, lines) in har.iter().zip(&lines) {
+        assert_eq!(har.defects, lines.defects);
+        assert!(har.events == lines.events, "connection {}", har.number);
+    }
+    let facts = |connections: &[RecordedConnection]| {
+        let facts = connections.iter().map(|c| (c.events.len(), c.defects.concat()));
+        facts.collect::<Vec<_>>()
+    };
+    let missing = "10 bytes are missing (in 2 events)".to_owned();
+    assert_eq!(facts(&har), [(30_002, missing), (102, "it ends within a message".to_owned())]);
+}
+
+#[test]
 fn of_two_recorded_sides_the_clients_is_read() {
     let opened = Opened {
         kind: Some(Kind::Tcp),

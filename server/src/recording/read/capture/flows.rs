@@ -13,7 +13,7 @@ use echogate_proto::{
 
 use super::{
     Packet,
-    packet::{Segment, TcpHeader, segment},
+    packet::{Segment, TcpHeader, is_fragment, layers, segment},
     reassembly::{Next, Reassembly},
 };
 use crate::recording::wire::WireEvent;
@@ -27,6 +27,8 @@ pub(super) struct Flows {
     /// The latest connection between two ends.
     latest: HashMap<Key, usize>,
     flows: Vec<Flow>,
+    /// The number of fragments of IP packets, which are skipped.
+    fragments: u64,
 }
 
 /// A TCP connection, or the datagrams between two ends.
@@ -52,8 +54,20 @@ impl Flows {
         self.flows.iter().all(|flow| flow.events.is_empty())
     }
 
+    /// The warning that fragments of IP packets are missing, if there were any.
+    pub(super) fn warning(&self) -> Option<String> {
+        let (number, are) = match self.fragments {
+            0 => return None,
+            1 => ("1 IP fragment".to_owned(), "was"),
+            many => (format!("{many} IP fragments"), "were"),
+        };
+        Some(format!("{number} {are} skipped: the datagrams that they belong to are missing"))
+    }
+
     pub(super) fn add(&mut self, packet: &Packet<'_>) {
-        let Some(segment) = segment(packet.link, packet.bytes) else { return };
+        let Some(layers) = layers(packet.link, packet.bytes) else { return };
+        self.fragments += u64::from(is_fragment(&layers));
+        let Some(segment) = segment(&layers) else { return };
         let (a, b) = (segment.source, segment.destination);
         let key = (segment.tcp.is_some(), a.min(b), a.max(b));
         let known = self.latest.get(&key).map(|index| &self.flows[*index]);

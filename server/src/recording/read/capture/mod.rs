@@ -53,12 +53,57 @@ fn read<R: BufRead>(
     let mut flows = Flows::default();
     packets(&mut input, &mut flows)?;
     if flows.is_empty() {
-        let text = "the capture has no TCP segment with payload and no UDP datagram";
+        let mut text = "the capture has no TCP segment with payload and no UDP datagram".to_owned();
+        if let Some(warning) = flows.warning() {
+            text += &format!("; {warning}");
+        }
         return Err(ReadError::new(input.offset(), text));
     }
+    let warnings = flows.warning().into_iter().collect();
     let mut builder = Builder::default();
     for (number, flow) in (1..).zip(&flows.finish()) {
         contents::add(number, flow, &mut builder);
     }
-    Ok(builder.finish())
+    Ok(Recording { warnings, ..builder.finish() })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    /// An IPv4 packet with a UDP datagram of 8 bytes of payload, with these bits of fragmentation.
+    fn packet(fragment: u16) -> Vec<u8> {
+        let mut packet = vec![0x45, 0, 0, 36, 0, 1, 0, 0, 64, 17, 0, 0];
+        packet[6..8].copy_from_slice(&fragment.to_be_bytes());
+        packet.extend([192, 0, 2, 1, 192, 0, 2, 2]);
+        packet.extend([0xc3, 0x50, 0x1b, 0x5f, 0, 16, 0, 0]);
+        packet.extend(b"datagram");
+        packet
+    }
+
+    fn pcap(fragments: &[u16]) -> Result<Recording, ReadError> {
+        // Little endian, microseconds, raw IP.
+        let mut file =
+            b"\xd4\xc3\xb2\xa1\x02\0\x04\0\0\0\0\0\0\0\0\0\xff\xff\0\0\x65\0\0\0".to_vec();
+        for packet in fragments.iter().map(|fragment| packet(*fragment)) {
+            let length = (packet.len() as u32).to_le_bytes();
+            file.extend([[1, 0, 0, 0], [0; 4], length, length].concat());
+            file.extend(packet);
+        }
+        read_pcap(Input::new(Cursor::new(file)))
+    }
+
+    #[test]
+    fn fragments_of_ip_packets_are_counted() {
+        let (whole, first, last) = (0x4000, 0x2000, 0x0002);
+        let recording = pcap(&[whole, first, last, whole]).unwrap();
+        assert_eq!(recording.connections[0].events.len(), 2);
+        let expected = "2 IP fragments were skipped: the datagrams that they belong to are missing";
+        assert_eq!(recording.warnings, [expected]);
+        assert!(pcap(&[whole]).unwrap().warnings.is_empty());
+        let error = pcap(&[last]).unwrap_err().to_string();
+        assert!(error.contains("no UDP datagram; 1 IP fragment was skipped: "), "{error}");
+    }
 }

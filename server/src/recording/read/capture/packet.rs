@@ -67,9 +67,9 @@ pub(super) struct TcpHeader {
     pub(super) rst: bool,
 }
 
-/// The segment of a packet; none for other protocols, and for fragments of IP packets.
-pub(super) fn segment(link: Link, bytes: &[u8]) -> Option<Segment<'_>> {
-    let packet = match link {
+/// The layers of a packet, as far as they can be told.
+pub(super) fn layers(link: Link, bytes: &[u8]) -> Option<LaxSlicedPacket<'_>> {
+    Some(match link {
         Link::Ethernet => LaxSlicedPacket::from_ethernet(bytes).ok()?,
         Link::Loopback => LaxSlicedPacket::from_ip(bytes.get(4..)?).ok()?,
         Link::Ip => LaxSlicedPacket::from_ip(bytes).ok()?,
@@ -81,9 +81,19 @@ pub(super) fn segment(link: Link, bytes: &[u8]) -> Option<Segment<'_>> {
             let (header, rest) = bytes.split_first_chunk::<COOKED_2>()?;
             LaxSlicedPacket::from_ether_type(ether_type(*header.first_chunk()?), rest)
         }
-    };
-    let net = packet.net?;
-    let (source, destination): (IpAddr, IpAddr) = match &net {
+    })
+}
+
+/// Whether a packet is a fragment of an IP packet.
+pub(super) fn is_fragment(packet: &LaxSlicedPacket<'_>) -> bool {
+    let payload = packet.net.as_ref().and_then(LaxNetSlice::ip_payload_ref);
+    payload.is_some_and(|payload| payload.fragmented)
+}
+
+/// The segment of a packet; none for other protocols, and for fragments of IP packets.
+pub(super) fn segment<'a>(packet: &LaxSlicedPacket<'a>) -> Option<Segment<'a>> {
+    let net = packet.net.as_ref()?;
+    let (source, destination): (IpAddr, IpAddr) = match net {
         LaxNetSlice::Ipv4(ip) => {
             let header = ip.header();
             (Ipv4Addr::from(header.source()).into(), Ipv4Addr::from(header.destination()).into())
@@ -95,7 +105,7 @@ pub(super) fn segment(link: Link, bytes: &[u8]) -> Option<Segment<'_>> {
         LaxNetSlice::Arp(_) => return None,
     };
     let is_cut = net.ip_payload_ref().is_some_and(|payload| payload.incomplete);
-    let (ports, tcp, payload) = match packet.transport? {
+    let (ports, tcp, payload) = match packet.transport.as_ref()? {
         TransportSlice::Tcp(tcp) => {
             let header = TcpHeader {
                 sequence: tcp.sequence_number(),

@@ -1,0 +1,64 @@
+//! The endpoint and the options of a mock server.
+
+use echogate_proto::endpoint::{Address, Endpoint};
+
+use crate::{
+    client::target_args::TargetArgs,
+    config::{ListenAddr, SocketPath},
+    net::tls::server::ServerTls,
+};
+
+/// Refuses options that only a client has.
+pub(super) fn check(args: &TargetArgs, endpoint: &Endpoint) -> Result<(), String> {
+    let given = [
+        ("--header", !args.header.is_empty()),
+        ("--origin", args.origin.is_some()),
+        ("--protocol", !args.protocol.is_empty()),
+        ("--ca", args.ca.is_some()),
+        ("--insecure", args.insecure),
+        ("--server-name", args.server_name.is_some()),
+        ("--proxy", args.proxy.is_some()),
+        ("--no-proxy", args.no_proxy.is_some()),
+    ];
+    let flag = given.iter().find(|(_, given)| *given).map(|(flag, _)| *flag);
+    if let Some(flag) = flag.or(args.address.flag()) {
+        return Err(format!("{flag} is for clients, not for --serve"));
+    }
+    if let Some((key, _)) = endpoint.options.first() {
+        return Err(format!("unknown option \"{key}\": the URL of --serve has none"));
+    }
+    if endpoint.credentials.is_some() {
+        return Err("a user name is for clients, not for --serve".to_owned());
+    }
+    Ok(())
+}
+
+/// The address to listen on, and the path of WebSocket clients.
+pub(super) fn listen_address(address: &Address) -> Result<(ListenAddr, String), String> {
+    let path = |path: &_| SocketPath { path: Clone::clone(path), mode: None };
+    Ok(match address {
+        Address::Tcp(at) | Address::Tls(at) => (ListenAddr::Tcp(at.clone()), String::new()),
+        Address::Unix(at) => (ListenAddr::Unix(path(at)), String::new()),
+        Address::Udp(at) => (ListenAddr::Udp(at.clone()), String::new()),
+        Address::UnixGram(at) => (ListenAddr::UnixGram(path(at)), String::new()),
+        Address::Ws(at, path) | Address::Wss(at, path) => {
+            (ListenAddr::Tcp(at.clone()), path.clone())
+        }
+        Address::Service(_) => {
+            return Err("a service: URL is valid as the upstream of a route only".to_owned());
+        }
+    })
+}
+
+/// The certificate of an endpoint with TLS.
+pub(super) fn tls(args: &TargetArgs, address: &Address) -> Result<Option<ServerTls>, String> {
+    let required = matches!(address, Address::Tls(_) | Address::Wss(..));
+    match (&args.cert, required) {
+        (Some(cert), true) => {
+            ServerTls::read(cert, args.key.as_deref().unwrap_or(cert), false).map(Some)
+        }
+        (None, false) => Ok(None),
+        (None, true) => Err("--cert is required".to_owned()),
+        (Some(_), false) => Err("--cert is valid with tls:// and wss:// only".to_owned()),
+    }
+}
