@@ -95,3 +95,18 @@ fn the_reply_is_visible_after_sending_on_a_phone() {
         .getBoundingClientRect(); return box.top >= 0 && box.bottom <= innerHeight; })()";
     page.wait_for(visible);
 }
+
+#[test]
+fn nothing_is_cut_or_overlaps_where_a_client_is_followed() {
+    let Some((_server, mut page)) = connected() else { return };
+    say(&mut page, &"long_".repeat(60));
+    page.wait_for_text(LATEST, "LONG_");
+    page.wait_for("!document.querySelector('#show-ladder').hidden");
+    page.click("#show-ladder");
+    page.wait_for_text("#ladder-list", "LONG_");
+    page.click(".step:nth-child(5) summary");
+    expect_no_defects(&mut page, "ladder");
+    page.click("#show-transcript");
+    page.wait_for_text(LATEST, "LONG_");
+    expect_no_defects(&mut page, "followed client");
+}

@@ -259,10 +259,9 @@ table! {
     mode_hex: "Hex", "十六进制";
     mode_file: "File", "文件";
     message: "Message", "消息";
-    type_message: "Type a message", "输入消息";
+    type_message: "Type a message: Enter sends, Shift Enter begins a line, ↑ brings back", "输入消息：Enter 发送，Shift Enter 换行，↑ 历史";
     type_bytes: "Type bytes, as in 00 61 ff", "输入字节，例如 00 61 ff";
     send: "Send", "发送";
-    keys_hint: "Enter sends · Shift Enter new line · ↑ history", "Enter 发送 · Shift Enter 换行 · ↑ 历史";
     template: "Template", "模板";
     template_pick: "Templates…", "模板…";
     template_time: "Unix time", "Unix 时间";

@@ -111,7 +111,6 @@ impl Composer {
         let check = check.child(&escapes).plain_text(texts.escapes);
         let plain = el("div").class("repetition").child(&ending).child(&check);
         let share = ShareMenu::new(texts);
-        let keys = text("p", texts.keys_hint).class("keys").attr("aria-hidden", "true");
         let field = el("textarea").id(id::MESSAGE).attr("rows", "2").action(Action::EditMessage);
         let field = field.attr("autocomplete", "off").attr("autocapitalize", "off");
         let field = field.attr("spellcheck", "false").attr("aria-label", texts.message);
@@ -138,9 +137,8 @@ impl Composer {
             &label(Action::EditBurst.name(), texts.burst_of),
             &burst,
         ]);
-        let above = el("div")
-            .class("above")
-            .children([&fieldset, &templates, &save, &delete, &plain, &keys]);
+        let above =
+            el("div").class("above").children([&fieldset, &templates, &save, &delete, &plain]);
         let field_row = el("div").class("field-row").child(&field).child(&send);
         let below =
             el("div").class("below").children([&repetition, &bursts, &share.root, &problem, &size]);
@@ -208,6 +206,7 @@ impl Composer {
         }
         self.field_row.show(!compose.is_file);
         self.plain.show(is_text && !compose.is_file);
+        self.share.root.show(!compose.is_file);
         self.save.show(!compose.is_file);
         self.delete.show(compose.saved.is_some());
         // What is being repeated can be stopped at any time.

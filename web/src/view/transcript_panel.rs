@@ -183,6 +183,7 @@ impl TranscriptPanel {
         let connection = model.connection();
         let is_empty = connection.session.transcript().is_empty() && !connection.is_read_only();
         self.first_run.draw(model, is_empty);
+        self.root.set_flag("data-empty", is_empty);
         let is_seen = match &model.connection().source {
             Source::Socket => {
                 let label = model.connection().label.clone();
