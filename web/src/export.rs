@@ -8,7 +8,21 @@ pub mod har;
 pub mod jsonl;
 pub mod reader;
 
-use crate::transcript::{Entry, EntryKind, Observed, Transcript};
+use crate::{
+    close_reason::Outcome,
+    transcript::{Entry, EntryKind, Observed, Transcript},
+};
+
+/// The reasons of `closed` events.
+const OUTCOMES: [(Outcome, &str); 7] = [
+    (Outcome::Rejected, "URL rejected by the browser"),
+    (Outcome::Cancelled, "cancelled by the page"),
+    (Outcome::NotOpened, "opening handshake failed"),
+    (Outcome::ClosedHere, "closed by the page"),
+    (Outcome::ClosedHereUnanswered, "closed by the page, no Close frame from the server"),
+    (Outcome::ClosedByPeer, "closed by the server"),
+    (Outcome::Lost, "connection lost, no Close frame"),
+];
 
 /// The rows of a transcript, each with the number of its connection, from 1. Messages that were not
 /// sent are left out.

@@ -110,3 +110,31 @@ fn nothing_is_cut_or_overlaps_where_a_client_is_followed() {
     page.wait_for_text(LATEST, "LONG_");
     expect_no_defects(&mut page, "followed client");
 }
+
+#[test]
+fn the_entries_of_every_menu_are_seen_and_reached() {
+    let Some((_server, mut page)) = connected() else { return };
+    say(&mut page, "hello");
+    page.wait_for_text(LATEST, "HELLO");
+    page.click(".rows .received");
+    page.wait_for_text("#detail", "differs");
+    for (width, height) in SIZES {
+        page.set_viewport(width, height, Scheme::Light);
+        page.wait_for(&format!("innerWidth === {width}"));
+        for menu in ["#transcript-menu", "#copy", "#share"] {
+            page.click(menu);
+            page.wait_for("document.querySelector('.menu-button[open]')");
+            let covered = page.eval(
+                "[...document.querySelectorAll('.menu-button[open] .menu button')].filter((it) => {
+                    if (it.hidden) return false;
+                    it.scrollIntoView({ block: 'nearest' });
+                    const box = it.getBoundingClientRect();
+                    const at = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+                    return at !== it; }).map((it) => it.innerText)",
+            );
+            assert_eq!(covered, serde_json::json!([]), "{menu}, {width} x {height}");
+            page.click(menu);
+            page.wait_for("!document.querySelector('.menu-button[open]')");
+        }
+    }
+}

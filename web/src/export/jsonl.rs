@@ -5,7 +5,7 @@
 
 use echogate_proto::{close::CloseCode, hex};
 
-use super::{numbered, reader::Reader};
+use super::{OUTCOMES, numbered, reader::Reader};
 use crate::{
     close_reason::{CloseReason, Outcome},
     json::{Json, quote},
@@ -13,17 +13,6 @@ use crate::{
     payload::Payload,
     transcript::{Direction, Entry, EntryKind, Observed, Transcript},
 };
-
-/// The reasons of `closed` events.
-pub(super) const OUTCOMES: [(Outcome, &str); 7] = [
-    (Outcome::Rejected, "URL rejected by the browser"),
-    (Outcome::Cancelled, "cancelled by the page"),
-    (Outcome::NotOpened, "opening handshake failed"),
-    (Outcome::ClosedHere, "closed by the page"),
-    (Outcome::ClosedHereUnanswered, "closed by the page, no Close frame from the server"),
-    (Outcome::ClosedByPeer, "closed by the server"),
-    (Outcome::Lost, "connection lost, no Close frame"),
-];
 
 /// Writes a transcript whose messages are paired by this rule.
 pub fn write(transcript: &Transcript, pairing: &Pairing) -> String {

@@ -2,7 +2,7 @@
 
 use echogate_proto::{close::CloseCode, hex};
 
-use super::jsonl::OUTCOMES;
+use super::OUTCOMES;
 use crate::{
     close_reason::CloseReason,
     json::Json,
