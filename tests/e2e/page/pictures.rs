@@ -69,7 +69,7 @@ fn pictures_of_the_main_states() {
     page.click("label[for=mode-text]");
     page.click("#message");
     page.type_text("One more, to be sent");
-    page.wait_for_text(".client .in", "↓");
+    page.wait_for_text(".client .in", "↑");
     for (name, size, scheme) in [
         ("wide-light", wide, Scheme::Light),
         ("wide-dark", wide, Scheme::Dark),

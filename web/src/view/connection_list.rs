@@ -152,8 +152,8 @@ impl Row {
             Some((end, _)) => fill(texts.clients_ended, &[end]),
             None => connection.target.to_string(),
         });
-        self.inward.set_text(&flow("↓", carried.bytes_received, carried.messages_received));
-        self.outward.set_text(&flow("↑", carried.bytes_sent, carried.messages_sent));
+        self.inward.set_text(&flow("↑", carried.bytes_received, carried.messages_received));
+        self.outward.set_text(&flow("↓", carried.bytes_sent, carried.messages_sent));
         self.age.set_text(&format::age(shown.age(now)));
     }
 }
