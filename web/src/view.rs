@@ -2,13 +2,16 @@
 //!
 //! - [`app`]: the page's state and clock; draws the [`model`] on the [`screen`] at most once per
 //!   frame, carries out [`command`]s
-//! - panels: [`header`]; [`url_bar`]; [`sidebar`]; [`transcript_panel`] with [`first_run`], [`row`],
-//!   [`detail`], [`transcript_input`] and [`transcript_file`]; [`composer`] with [`keys`], [`share_menu`] and
-//!   [`file_panel`]; [`ladder_panel`]; [`latency_panel`], [`charts`] and [`connection_list`]; [`operator_panel`].
+//! - panels: [`header`]; [`url_bar`]; [`sidebar`] and [`connection_list`]; [`transcript_panel`] with
+//!   [`transcript_tools`], [`first_run`], [`row`], [`detail`], [`json_tree`], [`transcript_input`] and
+//!   [`transcript_file`]; [`ladder_panel`]; [`composer`] with [`draft_settings`], [`keys`],
+//!   [`repetition`], [`share_menu`] and [`file_panel`]; [`latency_panel`] and [`charts`];
+//!   [`operator_panel`].
 //!   A panel makes its elements once, draws what has changed and returns the time at which it has to
 //!   be drawn again; its `act` handles the user's events and returns a command
-//! - [`connection`]: a session with its socket and its [`forms`], or a client that it is [`following`]; [`operator_session`]: the same for
-//!   the operator; callbacks [`dispatch`] their events to the application
+//! - [`connection`]: a session with its socket and its [`forms`], or a client that it is
+//!   [`following`]; [`operator_session`]: the same for the operator; callbacks [`dispatch`] their
+//!   events to the application
 //! - [`painting`]: the times at which replies have been drawn
 //! - [`user_event`]s name an [`action`]; [`dom`], [`browser`] and [`socket`] are the calls to the
 //!   browser; WebSockets live in a worker, `static/sockets.js`
@@ -24,6 +27,7 @@ mod connection_list;
 mod detail;
 mod dispatch;
 mod dom;
+mod draft_settings;
 mod file_panel;
 mod first_run;
 mod following;
@@ -37,6 +41,7 @@ mod model;
 mod operator_panel;
 mod operator_session;
 mod painting;
+mod repetition;
 mod row;
 mod screen;
 mod share_menu;
@@ -45,6 +50,7 @@ mod socket;
 mod transcript_file;
 mod transcript_input;
 mod transcript_panel;
+mod transcript_tools;
 mod url_bar;
 mod user_event;
 

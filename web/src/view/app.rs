@@ -12,10 +12,11 @@ use super::{
     connection::Connection,
     dispatch::{self, Message},
     dom::id,
-    file_panel, first_run, header, ladder_panel,
+    draft_settings, file_panel, first_run, header, ladder_panel,
     model::Model,
     operator_panel,
     painting::Painting,
+    repetition,
     screen::{OPERATOR, Screen},
     share_menu, sidebar,
     socket::{self, ServerEvents, SocketEvent},
@@ -37,7 +38,7 @@ thread_local! {
 }
 
 /// The panels' handlers: the first that knows an action handles it.
-const PANELS: [fn(&mut Model, &UserEvent) -> Option<Command>; 11] = [
+const PANELS: [fn(&mut Model, &UserEvent) -> Option<Command>; 13] = [
     header::act,
     url_bar::act,
     sidebar::act,
@@ -46,6 +47,8 @@ const PANELS: [fn(&mut Model, &UserEvent) -> Option<Command>; 11] = [
     transcript_input::act,
     transcript_file::act,
     composer::act,
+    draft_settings::act,
+    repetition::act,
     share_menu::act,
     file_panel::act,
     operator_panel::act,

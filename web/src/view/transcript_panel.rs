@@ -5,17 +5,16 @@ use super::{
     browser,
     connection::{Connection, Source},
     detail::Detail,
-    dom::{self, El, button, el, id, panel, text},
+    dom::{El, button, el, id, panel, text},
     first_run::FirstRun,
     forms::TranscriptView,
     model::Model,
     row::{Row, Style},
+    transcript_tools::TranscriptTools,
 };
 use crate::{
-    filter::Show,
     format,
     i18n::{Texts, fill},
-    pairing::Pairing,
     transcript::{Entry, Transcript},
     virtual_list::Viewport,
 };
@@ -23,14 +22,7 @@ use crate::{
 pub(super) struct TranscriptPanel {
     pub(super) root: El,
     count: El,
-    ladder: El,
-    pause: El,
-    search: El,
-    pattern: El,
-    problem: El,
-    show: El,
-    pairing: El,
-    field: El,
+    tools: TranscriptTools,
     list: El,
     head: El,
     sizer: El,
@@ -59,51 +51,9 @@ impl TranscriptPanel {
     pub(super) fn new(texts: &'static Texts) -> TranscriptPanel {
         let (root, head_bar) = panel("transcript-panel", texts.transcript);
         let count = el("span").id("row-count").class("soft");
-        let search = el("input").id("search").attr("type", "search").action(Action::Search);
-        let search = search.attr("placeholder", texts.search).attr("aria-label", texts.search);
-        let search = search.attr("aria-describedby", "search-problem");
-        let pattern = button(".*", Action::TogglePattern).id("pattern").class("quiet");
-        let pattern = pattern.attr("title", texts.pattern).attr("aria-label", texts.pattern);
-        let problem = el("p").id("search-problem").class("notice problem").attr("role", "status");
-        let show = el("select").id("show").action(Action::ShowRows).attr("aria-label", texts.show);
-        let labels = [
-            texts.show_all,
-            texts.show_sent,
-            texts.show_received,
-            texts.show_events,
-            texts.show_pinned,
-        ];
-        for (at, label) in labels.into_iter().enumerate() {
-            show.append(&text("option", label).attr("value", &at.to_string()));
-        }
-        let load = el("input")
-            .id(id::LOAD)
-            .class("unseen")
-            .attr("type", "file")
-            .action(Action::TranscriptPicked);
-        let load =
-            load.attr("accept", ".jsonl").attr("aria-label", texts.load).attr("tabindex", "-1");
-        let (pairing, field) = pairing_fields(texts);
-        let entry = |label: &str, id: &str, action: Action| button(label, action).id(id);
-        let menu = el("div").class("menu").children([
-            &entry(texts.export_jsonl, "export-jsonl", Action::ExportTranscript)
-                .attr("data-argument", "jsonl"),
-            &entry(texts.export_har, "export-har", Action::ExportTranscript)
-                .attr("data-argument", "har"),
-            &entry(texts.load, "pick-load", Action::PickTranscript),
-            &entry(texts.clear, "clear", Action::ClearTranscript),
-            &entry(texts.forget, "forget", Action::Forget),
-        ]);
-        let summary = text("summary", texts.more).id("transcript-menu");
-        let more = el("details").class("menu-button").child(&summary).child(&menu);
-        let ladder = button(texts.ladder, Action::ShowLadder).id("show-ladder").class("quiet");
-        let ladder = ladder.attr("title", texts.ladder_about);
-        let pause = button(texts.pause, Action::PauseTranscript).id("pause").class("quiet");
-        let tools = el("div")
-            .class("tools")
-            .children([&ladder, &pause, &search, &pattern, &show, &pairing, &field, &more, &load]);
+        let tools = TranscriptTools::new(texts);
         head_bar.append(&count);
-        head_bar.append(&tools);
+        head_bar.append(&tools.root);
         let head = el("div").class("columns line").attr("role", "row");
         for title in
             [texts.time, texts.direction, texts.kind, texts.size, texts.message, texts.round_trip]
@@ -128,7 +78,7 @@ impl TranscriptPanel {
         let note = el("p").id("transcript-note").class("notice").attr("role", "status");
         let detail = Detail::new(texts);
         let root = root.class("panel transcript").children([
-            &problem,
+            &tools.problem,
             &area,
             &dropped,
             &note,
@@ -137,14 +87,7 @@ impl TranscriptPanel {
         TranscriptPanel {
             root,
             count,
-            ladder,
-            pause,
-            search,
-            pattern,
-            problem,
-            show,
-            pairing,
-            field,
+            tools,
             list,
             head,
             sizer,
@@ -184,15 +127,7 @@ impl TranscriptPanel {
         let is_empty = connection.session.transcript().is_empty() && !connection.is_read_only();
         self.first_run.draw(model, is_empty);
         self.root.set_flag("data-empty", is_empty);
-        let is_seen = match &model.connection().source {
-            Source::Socket => {
-                let label = model.connection().label.clone();
-                model.live.with_label(&label).is_some_and(|row| row.ended.is_none())
-            }
-            Source::File(_) => false,
-            Source::Client(_) => true,
-        };
-        self.ladder.show(is_seen);
+        self.tools.draw(model);
         let connection = model.connection();
         self.root.show(!connection.view.is_ladder);
         if self.of.replace(connection.id) != Some(connection.id) {
@@ -207,7 +142,6 @@ impl TranscriptPanel {
         let Connection { session, view, .. } = connection;
         let transcript = session.transcript();
         let shown = view.matches.len(transcript);
-        self.draw_tools(view, session.pairing());
         self.draw_around(transcript, view, shown, texts);
         if view.follow && browser::has_selection_in(&self.list.node) {
             // New rows would change the text that the user has selected.
@@ -287,23 +221,6 @@ impl TranscriptPanel {
         self.list.set_if("aria-activedescendant", &active, !active.is_empty());
     }
 
-    fn draw_tools(&mut self, view: &TranscriptView, pairing: &Pairing) {
-        self.pause.set_flag("aria-pressed", !view.follow);
-        dom::set_value(&self.search.node, &view.text);
-        self.pattern.set_flag("aria-pressed", view.is_pattern);
-        let error = view.pattern_error.as_deref().unwrap_or_default();
-        self.problem.set_text(error);
-        self.problem.show(!error.is_empty());
-        self.search.set_if("aria-invalid", "true", !error.is_empty());
-        let chosen = Show::ALL.iter().position(|show| *show == view.show).unwrap_or(0);
-        dom::set_value(&self.show.node, &chosen.to_string());
-        dom::set_value(&self.pairing.node, pairing.name());
-        self.field.show(matches!(pairing, Pairing::Field(_)));
-        if let Pairing::Field(name) = pairing {
-            dom::set_value(&self.field.node, name);
-        }
-    }
-
     /// Makes the rows on the screen show these entries. Rows stay in place and change their content,
     /// which costs less than moving them.
     fn draw_rows(
@@ -349,29 +266,6 @@ impl TranscriptPanel {
             row.root.set_flag("data-pinned", transcript.is_pinned(id));
         }
     }
-}
-
-/// The choice of the rule for pairing replies, and the field for the name of a JSON member.
-fn pairing_fields(texts: &Texts) -> (El, El) {
-    let pairing = el("select").id("pairing").action(Action::SetPairing);
-    let pairing = pairing.attr("aria-label", texts.pairing).attr("title", texts.pairing_about);
-    for (rule, label) in [
-        (Pairing::None, texts.pairing_none),
-        (Pairing::Order, texts.pairing_order),
-        (Pairing::Next, texts.pairing_next),
-        (Pairing::Length, texts.pairing_length),
-        (Pairing::Field(String::new()), texts.pairing_field),
-    ] {
-        pairing.append(&text("option", label).attr("value", rule.name()));
-    }
-    let field =
-        el("input").id("pairing-field").attr("type", "text").action(Action::EditPairingField);
-    let field = field
-        .attr("aria-label", texts.pairing_field_name)
-        .attr("placeholder", Pairing::USUAL_FIELD)
-        .attr("autocapitalize", "off")
-        .attr("spellcheck", "false");
-    (pairing, field)
 }
 
 fn px(length: f64) -> String {
