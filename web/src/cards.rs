@@ -88,6 +88,20 @@ pub fn command_for(endpoints: &Endpoints, location: &Location, service: &str) ->
     of_listener(listener, location).commands.into_iter().next()
 }
 
+/// Host and port of a TCP listener of this service, if there is one.
+pub fn tcp_listener(
+    endpoints: &Endpoints,
+    location: &Location,
+    service: &str,
+) -> Option<(String, String)> {
+    let at = endpoints.listeners.iter().find_map(|listener| {
+        let at = listener.url.strip_prefix("tcp://").filter(|_| listener.service == service)?;
+        at.split(['?', '#']).next()
+    })?;
+    let [host, port] = split(at, location);
+    Some((host.trim_matches(['[', ']']).to_owned(), port.to_owned()))
+}
+
 fn of_route(
     route: &RouteInfo,
     service: Option<&str>,

@@ -3,7 +3,7 @@
 
 use crate::{
     search::Query,
-    transcript::{Entry, EntryKind, Transcript},
+    transcript::{Entry, EntryKind, Observed, Transcript},
 };
 
 /// The rows that the user wants to see.
@@ -63,7 +63,10 @@ impl Filter {
                 self.query.is_in_text(&cause.reason)
                     || self.query.is_in_text(&cause.code.0.to_string())
             }
-            EntryKind::HalfClosed { .. } => false,
+            EntryKind::Observed(Observed::Close(_, _, text) | Observed::Closed(text)) => {
+                self.query.is_in_text(text)
+            }
+            EntryKind::HalfClosed { .. } | EntryKind::Observed(_) => false,
             EntryKind::Sent(payload, _) | EntryKind::Received(payload, _) => {
                 self.query.is_in(payload)
             }

@@ -32,6 +32,17 @@ impl Json {
         reader.rest.next().is_none().then_some(value)
     }
 
+    /// The position of the first character, counted from 1, at which a text is no JSON.
+    pub fn error_at(text: &str) -> Option<usize> {
+        let mut reader = Reader { text, rest: text.char_indices().peekable() };
+        let is_value = reader.value(MAX_DEPTH).is_some();
+        if is_value {
+            reader.space();
+        }
+        let at = reader.position();
+        (!is_value || at < text.len()).then(|| text[..at].chars().count() + 1)
+    }
+
     /// The object's member of this name.
     pub fn get(&self, name: &str) -> Option<&Json> {
         match self {

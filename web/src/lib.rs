@@ -5,11 +5,13 @@
 //! - [`session`]: one connection as a state machine: events in, effects out
 //! - [`payload`], [`transcript`], [`close_reason`], [`stats`], [`time`]: the parts of a session
 //! - [`composer`], [`location`]: typed text, and the messages and endpoints that it stands for
-//! - [`cards`]: the server's routes and listeners, to try them
+//! - [`cards`], [`snippets`]: the server's routes and listeners, and programs that reach them
+//! - [`storage`]: the settings that survive a reload
 //! - [`pairing`]: the rules by which replies are recognised
 //! - [`virtual_list`], [`filter`], [`search`], [`export`], [`base64`]: a transcript scrolled,
 //!   searched, and as a file
 //! - [`live`], [`exchanges`], [`waterfall`]: the server's connections, and the legs of a round trip
+//! - [`ladder`]: the events of a connection as a sequence diagram
 //! - [`operator`]: the operator's side of the `chat` service
 //! - [`json`], [`wire`]: the server's JSON
 //! - [`payload_view`], [`hexdump`], [`literal`]: a message shown, and copied
@@ -30,6 +32,7 @@ pub mod format;
 pub mod hexdump;
 pub mod i18n;
 pub mod json;
+pub mod ladder;
 pub mod literal;
 pub mod live;
 pub mod live_region;
@@ -42,7 +45,9 @@ pub mod plot;
 pub mod redraw;
 pub mod search;
 pub mod session;
+pub mod snippets;
 pub mod stats;
+pub mod storage;
 pub mod time;
 pub mod transcript;
 pub mod virtual_list;

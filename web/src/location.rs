@@ -1,6 +1,6 @@
 //! The page's own address, and endpoints relative to it.
 
-use crate::i18n::Texts;
+use crate::{composer::Draft, i18n::Texts};
 
 /// The origin and the folder that the page was loaded from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,17 @@ pub struct StartOptions {
     pub autoconnect: bool,
     /// `reconnect`: whether to connect again when a connection is lost.
     pub reconnect: bool,
+}
+
+/// The parameters of a shared link, in the fragment of the page's URL: the server does not see them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedLink {
+    /// `endpoint`, as it was typed.
+    pub endpoint: String,
+    /// `subprotocol`, as it was typed.
+    pub protocols: String,
+    /// `message` or `hex`, `ending` and `escapes`.
+    pub draft: Draft,
 }
 
 /// The reason why a typed text is not an endpoint.

@@ -4,7 +4,7 @@ mod entry;
 
 use std::collections::VecDeque;
 
-pub use self::entry::{Answer, Delivery, Direction, Entry, EntryKind};
+pub use self::entry::{Answer, Delivery, Direction, Entry, EntryKind, Observed};
 use crate::time::Millis;
 
 /// Rows that the transcript has dropped to stay within its bounds.

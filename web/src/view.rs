@@ -3,11 +3,11 @@
 //! - [`app`]: the page's state and clock; draws the [`model`] on the [`screen`] at most once per
 //!   frame, carries out [`command`]s
 //! - panels: [`header`]; [`url_bar`]; [`sidebar`]; [`transcript_panel`] with [`first_run`], [`row`],
-//!   [`detail`], [`transcript_input`] and [`transcript_file`]; [`composer`] with [`keys`] and
-//!   [`file_panel`]; [`latency_panel`], [`charts`] and [`connection_list`]; [`operator_panel`].
+//!   [`detail`], [`transcript_input`] and [`transcript_file`]; [`composer`] with [`keys`], [`share_menu`] and
+//!   [`file_panel`]; [`ladder_panel`]; [`latency_panel`], [`charts`] and [`connection_list`]; [`operator_panel`].
 //!   A panel makes its elements once, draws what has changed and returns the time at which it has to
 //!   be drawn again; its `act` handles the user's events and returns a command
-//! - [`connection`]: a session with its socket and its [`forms`]; [`operator_session`]: the same for
+//! - [`connection`]: a session with its socket and its [`forms`], or a client that it is [`following`]; [`operator_session`]: the same for
 //!   the operator; callbacks [`dispatch`] their events to the application
 //! - [`painting`]: the times at which replies have been drawn
 //! - [`user_event`]s name an [`action`]; [`dom`], [`browser`] and [`socket`] are the calls to the
@@ -26,10 +26,12 @@ mod dispatch;
 mod dom;
 mod file_panel;
 mod first_run;
+mod following;
 mod forms;
 mod header;
 mod json_tree;
 mod keys;
+mod ladder_panel;
 mod latency_panel;
 mod model;
 mod operator_panel;
@@ -37,6 +39,7 @@ mod operator_session;
 mod painting;
 mod row;
 mod screen;
+mod share_menu;
 mod sidebar;
 mod socket;
 mod transcript_file;

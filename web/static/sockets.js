@@ -1,4 +1,5 @@
-// The page's WebSockets, in a worker: the page's drawing delays neither sockets nor time stamps.
+// The page's WebSockets and taps, in a worker: the page's drawing delays neither sockets nor time
+// stamps.
 //
 // The page posts commands, [name, socket, ...arguments]; the worker posts lists of events,
 // [socket, name, time, ...values]. A list is followed by the next one after the page's "next":
@@ -11,6 +12,7 @@ const PROGRESS = 100; // Milliseconds between two reports of a file's progress.
 const LIST = 500; // The most events in one list: between two lists the page may draw.
 
 const sockets = new Map(); // WebSockets by number.
+const taps = new Map(); // The AbortControllers of taps, by number.
 const files = new Map(); // Files being sent, by the number of their socket.
 const events = [];
 let pageIsReady = true;
@@ -67,7 +69,33 @@ const commands = {
   close(id, code, reason) {
     sockets.get(id)?.close(code, reason);
   },
+  // Server-sent events. An EventSource would not tell why the server refused.
+  async tap(id, path) {
+    const abort = new AbortController();
+    taps.set(id, abort);
+    const tell = (name, text) => taps.has(id) && report([id, name, now(), text]);
+    try {
+      const response = await fetch(path, { signal: abort.signal });
+      if (!response.ok) return tell("tap-refused", await response.text());
+      const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+      let rest = "";
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (done) break;
+        const lines = (rest + value).split("\n");
+        rest = lines.pop();
+        for (const line of lines) if (line.startsWith("data: ")) tell("tap", line.slice(6));
+        // A page that is slower than the connection leaves the rest to the server, which counts it.
+        while (events.length > LIST) await new Promise((done) => setTimeout(done, 10));
+      }
+      tell("tap-ended");
+    } catch (error) {
+      tell("tap-refused", error.message);
+    }
+  },
   drop(id) {
+    taps.get(id)?.abort();
+    taps.delete(id);
     const socket = sockets.get(id);
     if (!socket) return;
     files.get(id)?.finish("lost", now());

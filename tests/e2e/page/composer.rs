@@ -39,10 +39,12 @@ fn bad_hex_is_named_as_it_is_typed_and_is_not_sent() {
 }
 
 #[test]
-fn an_empty_message_is_sent_by_the_button_and_comes_back_empty() {
+fn an_empty_message_is_sent_if_it_was_chosen_and_comes_back_empty() {
     let Some((_server, mut page)) = connected() else { return };
     page.click("#message");
     page.press("Enter");
+    assert_eq!(page.eval("document.querySelector('#send').ariaDisabled"), "true");
+    choose(&mut page, "#template", "empty");
     page.click("#send");
     page.wait_for_text(LATEST, "(empty)");
     assert_eq!(count(&mut page, ".message"), 2);
@@ -162,4 +164,65 @@ fn a_file_can_be_dropped_and_its_sending_stopped() {
     page.wait_for_text("#file-status", "64.0 KiB of 9.0 MiB");
     page.click("#file-start");
     page.wait_for_text("#file-status", "dropped.bin: stopped after 64.0 KiB");
+}
+
+#[test]
+fn a_request_is_typed_with_its_line_endings() {
+    let Some((_server, mut page, mut stream)) = connected_to_upstream("bytes") else { return };
+    choose(&mut page, "#line-ending", "CR LF");
+    page.click("#message");
+    page.type_text("GET / HTTP/1.1");
+    page.press("Shift+Enter");
+    page.type_text("Host: h");
+    page.wait_for_text("#composer-size", "25 bytes, text, CR LF");
+    page.press("Enter");
+    assert_eq!(tcp::read_exactly(&mut stream, 25), b"GET / HTTP/1.1\r\nHost: h\r\n");
+    choose(&mut page, "#line-ending", "");
+    page.click("#escapes");
+    say(&mut page, r"a\0\x41");
+    assert_eq!(tcp::read_exactly(&mut stream, 3), b"a\0A");
+    page.click("#message");
+    page.type_text(r"b\q");
+    page.wait_for_text("#composer-problem", "The backslash at character 2");
+}
+
+#[test]
+fn json_is_checked_as_it_is_typed() {
+    let Some((_server, mut page)) = connected() else { return };
+    page.click("#message");
+    page.type_text("{\"a\":[1,]}");
+    page.wait_for_text("#composer-size", "not JSON from character 9 on");
+    page.eval("document.querySelector('#message').select()");
+    page.type_text("{\"a\":[1]}");
+    page.wait_for_text("#composer-size", "valid JSON");
+}
+
+#[test]
+fn a_repetition_keeps_its_message_and_can_be_stopped_in_any_mode() {
+    let Some((_server, mut page)) = connected() else { return };
+    fill(&mut page, "#interval", "20");
+    page.click("#message");
+    page.type_text("steady");
+    page.click("#repeat");
+    page.wait_for_text(LATEST, "STEADY");
+    page.click("#message");
+    page.type_text(" and changed");
+    page.wait_for("document.querySelectorAll('.rows .received').length > 5");
+    assert!(!page.text(".rows").contains("CHANGED"));
+    page.click("label[for=mode-file]");
+    page.wait_for_text("#repeat", "Stop");
+    page.click("#repeat");
+    page.wait_for("document.querySelector('#repeat').ariaPressed === 'false'");
+}
+
+#[test]
+fn bytes_that_are_no_text_stay_hexadecimal() {
+    let Some((_server, mut page)) = connected() else { return };
+    page.click("label[for=mode-hex]");
+    page.click("#message");
+    page.type_text("ff fe 00");
+    page.click("label[for=mode-text]");
+    page.wait_for_text("#composer-problem", "These bytes are not UTF-8");
+    assert_eq!(page.eval("document.querySelector('#mode-hex').checked"), true);
+    assert_eq!(page.eval("document.querySelector('#message').value"), "ff fe 00");
 }

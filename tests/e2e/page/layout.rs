@@ -95,3 +95,46 @@ fn the_reply_is_visible_after_sending_on_a_phone() {
         .getBoundingClientRect(); return box.top >= 0 && box.bottom <= innerHeight; })()";
     page.wait_for(visible);
 }
+
+#[test]
+fn nothing_is_cut_or_overlaps_where_a_client_is_followed() {
+    let Some((_server, mut page)) = connected() else { return };
+    say(&mut page, &"long_".repeat(60));
+    page.wait_for_text(LATEST, "LONG_");
+    page.wait_for("!document.querySelector('#show-ladder').hidden");
+    page.click("#show-ladder");
+    page.wait_for_text("#ladder-list", "LONG_");
+    page.click(".step:nth-child(5) summary");
+    expect_no_defects(&mut page, "ladder");
+    page.click("#show-transcript");
+    page.wait_for_text(LATEST, "LONG_");
+    expect_no_defects(&mut page, "followed client");
+}
+
+#[test]
+fn the_entries_of_every_menu_are_seen_and_reached() {
+    let Some((_server, mut page)) = connected() else { return };
+    say(&mut page, "hello");
+    page.wait_for_text(LATEST, "HELLO");
+    page.click(".rows .received");
+    page.wait_for_text("#detail", "differs");
+    for (width, height) in SIZES {
+        page.set_viewport(width, height, Scheme::Light);
+        page.wait_for(&format!("innerWidth === {width}"));
+        for menu in ["#transcript-menu", "#copy", "#share"] {
+            page.click(menu);
+            page.wait_for("document.querySelector('.menu-button[open]')");
+            let covered = page.eval(
+                "[...document.querySelectorAll('.menu-button[open] .menu button')].filter((it) => {
+                    if (it.hidden) return false;
+                    it.scrollIntoView({ block: 'nearest' });
+                    const box = it.getBoundingClientRect();
+                    const at = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+                    return at !== it; }).map((it) => it.innerText)",
+            );
+            assert_eq!(covered, serde_json::json!([]), "{menu}, {width} x {height}");
+            page.click(menu);
+            page.wait_for("!document.querySelector('.menu-button[open]')");
+        }
+    }
+}

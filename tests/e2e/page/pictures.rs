@@ -1,7 +1,12 @@
 //! Screenshots of the page's main states: `ECHOGATE_PICTURES=FOLDER cargo test pictures --
 //! --ignored` writes them to a folder. Those in `web/screenshots` come from here.
 
-use std::{io::Write as _, net::TcpStream, path::Path};
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    net::TcpStream,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use echogate_tests::browser::{Page, Scheme};
 
@@ -99,6 +104,71 @@ fn pictures_of_the_main_states() {
     page.click("#toggle");
     page.wait_for_text("#state-headline", "Could not connect");
     shoot(&mut page, folder, "refused", wide, Scheme::Light);
+}
+
+#[test]
+#[ignore = "writes pictures, into the folder that ECHOGATE_PICTURES names"]
+fn pictures_of_followed_clients() {
+    let folder = std::env::var_os("ECHOGATE_PICTURES").expect("ECHOGATE_PICTURES names a folder");
+    let folder = Path::new(&folder);
+    let Some((server, mut page)) = page() else { return };
+    let address = server.address("upper").replace(':', " ");
+    let mut nc = Command::new("nc")
+        .args(address.split(' '))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("nc is installed");
+    let mut terminal = format!("$ nc {address}\n");
+    page.wait_for("document.querySelector('.client')");
+    page.click(".client button");
+    page.wait_for_text("#state-headline", "Following");
+    let mut printed = BufReader::new(nc.stdout.take().unwrap());
+    for line in ["hello from nc", "GET / HTTP/1.1", "Grüße, 世界"] {
+        let typed = format!("{line}\n");
+        terminal.push_str(&typed);
+        nc.stdin.as_mut().unwrap().write_all(typed.as_bytes()).unwrap();
+        let start = terminal.len();
+        printed.read_line(&mut terminal).unwrap();
+        page.wait_for_text(LATEST, terminal[start..].trim_end());
+    }
+    for (name, size, scheme) in [
+        ("stream-light", (1440, 900), Scheme::Light),
+        ("stream-dark", (1440, 900), Scheme::Dark),
+        ("stream-phone", (390, 844), Scheme::Light),
+        ("stream-narrow", (1000, 700), Scheme::Light),
+    ] {
+        shoot(&mut page, folder, name, size, scheme);
+    }
+    nc.kill().unwrap();
+    nc.wait().unwrap();
+    let beside = format!(
+        "<meta charset=utf-8><style>body {{ margin: 0; display: flex; background: #d9d7d0 }}
+        pre {{ width: 22rem; margin: 24px; padding: 16px; border-radius: 10px; background: #16181d;
+        color: #e6e6e6; font: 15px/1.6 'DejaVu Sans Mono', monospace }}
+        img {{ width: 1000px; margin: 24px 24px 24px 0; border-radius: 10px }}</style>
+        <pre>{terminal}█</pre><img src=stream-narrow.png>"
+    );
+    let file = folder.join("nc.html");
+    std::fs::write(&file, beside).unwrap();
+    let mut composed = Page::open(&format!("file://{}", file.display())).unwrap();
+    composed.wait_for("document.images[0].complete");
+    shoot(&mut composed, folder, "nc", (1440, 748), Scheme::Light);
+    page.set_viewport(1440, 900, Scheme::Light);
+    page.click(".connections li:first-child button");
+    say(&mut page, "hello");
+    page.wait_for_text(LATEST, "HELLO");
+    page.wait_for("!document.querySelector('#show-ladder').hidden");
+    page.click("#show-ladder");
+    page.wait_for_text("#ladder-list", "hello");
+    page.click(".step:nth-child(5) summary");
+    for (name, size, scheme) in [
+        ("ladder-light", (1440, 900), Scheme::Light),
+        ("ladder-dark", (1440, 900), Scheme::Dark),
+        ("ladder-phone", (390, 844), Scheme::Light),
+    ] {
+        shoot(&mut page, folder, name, size, scheme);
+    }
 }
 
 #[test]

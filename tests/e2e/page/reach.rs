@@ -163,6 +163,21 @@ fn axe_finds_nothing_in_either_scheme() {
         page.wait_for(&format!("innerWidth === {width}"));
         assert_accessible(&mut page, &axe, &format!("connected, {width}, {scheme:?}"));
     }
+    page.set_viewport(1440, 900, Scheme::Light);
+    page.wait_for("!document.querySelector('#show-ladder').hidden");
+    page.click("#show-ladder");
+    page.wait_for_text("#ladder-list", "GET /ws");
+    page.click(".step:nth-child(2) summary");
+    for scheme in [Scheme::Light, Scheme::Dark] {
+        page.set_viewport(1440, 900, scheme);
+        assert_accessible(&mut page, &axe, &format!("ladder, {scheme:?}"));
+    }
+    page.click("#show-transcript");
+    page.wait_for("!document.querySelector('#transcript-panel').hidden");
+    page.click("#transcript-menu");
+    assert_accessible(&mut page, &axe, "a client that is followed");
+    page.click(".connections li:first-child button");
+    page.wait_for("!document.querySelector('.composer').hidden");
     page.click("label[for=mode-file]");
     page.wait_for("!document.querySelector('#file-panel').hidden");
     page.click("#toggle");

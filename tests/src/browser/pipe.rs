@@ -112,12 +112,13 @@ impl Pipe {
         }
     }
 
-    /// Waits for an event that `wanted` accepts, among the events not taken yet and new ones.
+    /// Waits for an event that `wanted` accepts, among the events not taken yet and new ones, and
+    /// takes it.
     pub(super) fn wait_for_event(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
         let start = Instant::now();
         loop {
-            if let Some(event) = self.events.iter().find(|event| wanted(event)) {
-                return event.clone();
+            if let Some(at) = self.events.iter().position(&wanted) {
+                return self.events.remove(at);
             }
             let left = WAIT_TIMEOUT.saturating_sub(start.elapsed());
             let event = self.from.recv_timeout(left);

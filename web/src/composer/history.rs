@@ -2,10 +2,7 @@
 
 use std::collections::VecDeque;
 
-use echogate_proto::hex;
-
-use super::Mode;
-use crate::payload::Payload;
+use super::Draft;
 
 /// Sent messages and the position among them.
 #[derive(Debug, Default)]
@@ -15,25 +12,6 @@ pub struct History {
     back: usize,
     /// The unsent draft while an older message is shown.
     draft: Option<Draft>,
-}
-
-/// The text in the composer and its notation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Draft {
-    /// The notation.
-    pub mode: Mode,
-    /// The text.
-    pub text: String,
-}
-
-impl Draft {
-    /// A message as it would be typed.
-    pub fn of(payload: &Payload) -> Draft {
-        match payload {
-            Payload::Text(text) => Draft { mode: Mode::Text, text: text.to_string() },
-            Payload::Binary(bytes) => Draft { mode: Mode::Hex, text: hex::encode(bytes) },
-        }
-    }
 }
 
 impl History {
@@ -54,6 +32,11 @@ impl History {
             self.sent.pop_front();
         }
         self.sent.push_back(draft);
+    }
+
+    /// The messages, oldest first.
+    pub fn messages(&self) -> impl DoubleEndedIterator<Item = &Draft> {
+        self.sent.iter()
     }
 
     /// The message before the one shown, `shown`; `None` at the oldest.
@@ -81,7 +64,7 @@ mod tests {
     use super::*;
 
     fn draft(text: &str) -> Draft {
-        Draft { mode: Mode::Text, text: text.to_owned() }
+        Draft::text(text)
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Ready-made messages.
 
-use super::Mode;
-use crate::{composer::history::Draft, time::Millis};
+use super::Draft;
+use crate::time::Millis;
 
 /// A ready-made message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,12 +14,14 @@ pub enum Template {
     Emoji,
     /// Bytes that are not UTF-8.
     Invalid,
+    /// An empty message.
+    Empty,
 }
 
 impl Template {
     /// All templates.
-    pub const ALL: [Template; 4] =
-        [Template::UnixTime, Template::Large, Template::Emoji, Template::Invalid];
+    pub const ALL: [Template; 5] =
+        [Template::UnixTime, Template::Large, Template::Emoji, Template::Invalid, Template::Empty];
 
     /// The template's name in the page's attributes.
     pub fn name(self) -> &'static str {
@@ -28,18 +30,22 @@ impl Template {
             Template::Large => "large",
             Template::Emoji => "emoji",
             Template::Invalid => "invalid",
+            Template::Empty => "empty",
         }
     }
 
     /// The draft that the template puts into the composer.
     pub fn draft(self, now: Millis) -> Draft {
-        let (mode, text) = match self {
-            Template::UnixTime => (Mode::Text, ((now / 1000.0) as u64).to_string()),
-            Template::Large => (Mode::Text, ('a'..='z').cycle().take(64 << 10).collect()),
-            Template::Emoji => (Mode::Text, "é ß 世界 👋 👩🏽‍🚀 🏳️‍🌈".to_owned()),
-            Template::Invalid => (Mode::Hex, "68 69 20 c0 af ed a0 80 f5 ff fe".to_owned()),
-        };
-        Draft { mode, text }
+        match self {
+            Template::UnixTime => Draft::text(&((now / 1000.0) as u64).to_string()),
+            Template::Large => {
+                let letters: String = ('a'..='z').cycle().take(64 << 10).collect();
+                Draft::text(&letters)
+            }
+            Template::Emoji => Draft::text("é ß 世界 👋 👩🏽‍🚀 🏳️‍🌈"),
+            Template::Invalid => Draft::hex("68 69 20 c0 af ed a0 80 f5 ff fe"),
+            Template::Empty => Draft::default(),
+        }
     }
 
     /// Whether the draft is refreshed with each send.
@@ -51,13 +57,11 @@ impl Template {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::composer;
 
     #[test]
     fn templates_are_what_their_names_say() {
         let bytes = |template: Template| {
-            let draft = template.draft(1_700_000_000_999.0);
-            composer::payload(draft.mode, &draft.text).unwrap().bytes().to_vec()
+            template.draft(1_700_000_000_999.0).payload().unwrap().bytes().to_vec()
         };
         assert_eq!(bytes(Template::UnixTime), b"1700000000");
         assert_eq!(bytes(Template::Large).len(), 65536);

@@ -1,32 +1,18 @@
 //! A transcript as JSON Lines, in the form of the server's recordings
-//! ([`echogate_proto::recording`]): written for export, read on import. A recording of the server is
-//! read as the transcript of its clients.
+//! ([`echogate_proto::recording`]): written for export, read on import by [`super::reader`].
 //!
 //! Members of the page's own: `pairing` of an opened connection, and `pinned`.
 
 use echogate_proto::{close::CloseCode, hex};
 
-use super::numbered;
+use super::{OUTCOMES, numbered, reader::Reader};
 use crate::{
     close_reason::{CloseReason, Outcome},
     json::{Json, quote},
     pairing::Pairing,
     payload::Payload,
-    session::{HALF_CLOSE, is_end_of_input},
-    time::Millis,
-    transcript::{Delivery, Direction, Entry, EntryKind, Transcript},
+    transcript::{Direction, Entry, EntryKind, Observed, Transcript},
 };
-
-/// The reasons of `closed` events.
-const OUTCOMES: [(Outcome, &str); 7] = [
-    (Outcome::Rejected, "URL rejected by the browser"),
-    (Outcome::Cancelled, "cancelled by the page"),
-    (Outcome::NotOpened, "opening handshake failed"),
-    (Outcome::ClosedHere, "closed by the page"),
-    (Outcome::ClosedHereUnanswered, "closed by the page, no Close frame from the server"),
-    (Outcome::ClosedByPeer, "closed by the server"),
-    (Outcome::Lost, "connection lost, no Close frame"),
-];
 
 /// Writes a transcript whose messages are paired by this rule.
 pub fn write(transcript: &Transcript, pairing: &Pairing) -> String {
@@ -43,14 +29,20 @@ pub fn write(transcript: &Transcript, pairing: &Pairing) -> String {
 }
 
 /// Reads JSON Lines; the error is the number, from 1, of the first line that is not an event. Empty
-/// lines are skipped, and so are events that a transcript does not have, such as Pings, and those of
-/// the upstream's side.
+/// lines are skipped.
 pub fn read(text: &str) -> Result<(Transcript, Pairing), usize> {
-    let mut reader = Reader::default();
+    let (mut reader, mut transcript) = (Reader::default(), Transcript::new());
     for (number, line) in (1usize..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
-        Json::read(line).and_then(|event| reader.read(&event)).ok_or(number)?;
+        let event = Json::read(line).ok_or(number)?;
+        let row = reader.read(&event).ok_or(number)?;
+        if let Some((at, kind)) = row {
+            let id = transcript.push(at, kind);
+            if event.get("pinned") == Some(&Json::Bool(true)) {
+                transcript.toggle_pin(id);
+            }
+        }
     }
-    Ok((reader.transcript, reader.pairing))
+    Ok((transcript, reader.into_pairing()))
 }
 
 fn write_entry(connection: u64, entry: &Entry, pairing: &Pairing, text: &mut String) {
@@ -59,10 +51,6 @@ fn write_entry(connection: u64, entry: &Entry, pairing: &Pairing, text: &mut Str
         let micros = (entry.at * 1000.0).round() as u64;
         text.push_str(&format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000));
         text.push_str(&format!(",\"connection\":{connection},\"event\":\"{event}\""));
-    };
-    let member = |name: &str, value: &str, text: &mut String| {
-        text.push_str(&format!(",\"{name}\":"));
-        quote(value, text);
     };
     match &entry.kind {
         EntryKind::Opened { url, protocol } => {
@@ -75,29 +63,25 @@ fn write_entry(connection: u64, entry: &Entry, pairing: &Pairing, text: &mut Str
             }
             write_pairing(pairing, text);
         }
-        EntryKind::Sent(..) | EntryKind::Received(..) | EntryKind::HalfClosed { .. } => {
+        EntryKind::Sent(payload, _) => {
             begin("data", text);
-            let end = Payload::from(Vec::new());
-            let by_us = if matches!(entry.kind, EntryKind::HalfClosed { by_us: true }) {
-                Direction::Sent
-            } else {
-                Direction::Received
-            };
-            let (direction, payload) = entry.kind.message().unwrap_or((by_us, &end));
-            member("side", "client", text);
-            member("direction", name_of(direction), text);
+            write_place(Direction::Sent, text);
             member("kind", payload.kind(), text);
-            match payload.as_text().filter(|text| !text.chars().any(is_hidden)) {
-                Some(written) => member("text", written, text),
-                None => {
-                    let digits: String =
-                        payload.bytes().iter().copied().flat_map(hex::pair).collect();
-                    member("hex", &digits, text);
-                }
-            }
+            write_payload(payload, text);
+        }
+        EntryKind::Received(payload, _) => {
+            begin("data", text);
+            write_place(Direction::Received, text);
+            member("kind", payload.kind(), text);
+            write_payload(payload, text);
+        }
+        EntryKind::HalfClosed { by_us } => {
+            begin("data", text);
+            write_place(if *by_us { Direction::Sent } else { Direction::Received }, text);
+            text.push_str(",\"kind\":\"binary\",\"hex\":\"\"");
         }
         EntryKind::Ended(close) => {
-            let CloseReason { outcome, code, reason, .. } = close;
+            let CloseReason { outcome, url, code, reason, .. } = close;
             let by = match outcome {
                 Outcome::ClosedHere | Outcome::ClosedHereUnanswered => Some(Direction::Sent),
                 Outcome::ClosedByPeer => Some(Direction::Received),
@@ -105,11 +89,8 @@ fn write_entry(connection: u64, entry: &Entry, pairing: &Pairing, text: &mut Str
             };
             if let Some(direction) = by {
                 begin("close", text);
-                member("side", "client", text);
-                member("direction", name_of(direction), text);
-                let code = (*code != CloseCode::NO_STATUS).then(|| code.0.to_string());
-                text.push_str(&format!(",\"code\":{}", code.as_deref().unwrap_or("null")));
-                member("reason", reason, text);
+                let code = (*code != CloseCode::NO_STATUS).then_some(code.0);
+                write_close(direction, code, reason, text);
                 text.push_str("}\n");
             }
             begin("closed", text);
@@ -118,23 +99,80 @@ fn write_entry(connection: u64, entry: &Entry, pairing: &Pairing, text: &mut Str
             if by.is_none() {
                 text.push_str(&format!(",\"code\":{}", code.0));
                 member("error", reason, text);
-                member("target", &close.url, text);
+                member("target", url, text);
             }
+        }
+        EntryKind::Observed(event) => {
+            begin(event_name(event), text);
+            write_observed(event, text);
         }
     }
     text.push_str("}\n");
 }
 
+fn event_name(event: &Observed) -> &'static str {
+    match event {
+        Observed::Ping(..) => "ping",
+        Observed::Pong(..) => "pong",
+        Observed::Close(..) => "close",
+        Observed::EndOfInput(_) => "end-of-input",
+        Observed::Reset(_) => "reset",
+        Observed::Lost(..) | Observed::Before(_) => "lost",
+        Observed::Closed(_) => "closed",
+    }
+}
+
+fn write_observed(event: &Observed, text: &mut String) {
+    match event {
+        Observed::Ping(direction, payload) | Observed::Pong(direction, payload) => {
+            write_place(*direction, text);
+            write_payload(payload, text);
+        }
+        Observed::Close(direction, code, reason) => write_close(*direction, *code, reason, text),
+        Observed::EndOfInput(direction) | Observed::Reset(direction) => {
+            write_place(*direction, text);
+        }
+        Observed::Lost(events, bytes) => {
+            text.push_str(&format!(",\"events\":{events},\"bytes\":{bytes}"));
+        }
+        Observed::Before(bytes) => text.push_str(&format!(",\"events\":0,\"bytes\":{bytes}")),
+        Observed::Closed(reason) => member("reason", reason, text),
+    }
+}
+
+fn member(name: &str, value: &str, text: &mut String) {
+    text.push_str(&format!(",\"{name}\":"));
+    quote(value, text);
+}
+
+fn write_place(direction: Direction, text: &mut String) {
+    let direction = match direction {
+        Direction::Sent => "to-server",
+        Direction::Received => "to-client",
+    };
+    text.push_str(&format!(",\"side\":\"client\",\"direction\":\"{direction}\""));
+}
+
+fn write_payload(payload: &Payload, text: &mut String) {
+    match payload.as_text().filter(|written| !written.chars().any(is_hidden)) {
+        Some(written) => member("text", written, text),
+        None => {
+            let digits: String = payload.bytes().iter().copied().flat_map(hex::pair).collect();
+            member("hex", &digits, text);
+        }
+    }
+}
+
+fn write_close(direction: Direction, code: Option<u16>, reason: &str, text: &mut String) {
+    write_place(direction, text);
+    let code = code.map_or_else(|| "null".to_owned(), |code| code.to_string());
+    text.push_str(&format!(",\"code\":{code}"));
+    member("reason", reason, text);
+}
+
 /// Whether the form of recordings has a text with this character as hexadecimal digits.
 fn is_hidden(c: char) -> bool {
     c.is_control() && !matches!(c, '\t' | '\r' | '\n')
-}
-
-fn name_of(direction: Direction) -> &'static str {
-    match direction {
-        Direction::Sent => "to-server",
-        Direction::Received => "to-client",
-    }
 }
 
 fn write_pairing(pairing: &Pairing, text: &mut String) {
@@ -149,139 +187,10 @@ fn write_pairing(pairing: &Pairing, text: &mut String) {
     }
 }
 
-fn read_pairing(opened: &Json) -> Pairing {
-    let Some(pairing) = opened.get("pairing") else { return Pairing::None };
-    match pairing.text("field") {
-        Some(name) => Pairing::Field(name.to_owned()),
-        None => pairing.as_text().and_then(Pairing::of_name).unwrap_or_default(),
-    }
-}
-
-#[derive(Default)]
-struct Reader {
-    transcript: Transcript,
-    pairing: Pairing,
-    protocol: String,
-    url: String,
-    /// The latest Close frame.
-    close: Option<(Direction, CloseCode, String)>,
-    /// A message whose frames have not all been read, and its direction.
-    partial: Option<(Direction, bool, Vec<u8>)>,
-}
-
-impl Reader {
-    /// Reads an event; `None` if it is not one.
-    fn read(&mut self, event: &Json) -> Option<()> {
-        let at = event.number("time")? * 1000.0;
-        event.number("connection")?;
-        let name = event.text("event")?;
-        if event.text("side") == Some("upstream") {
-            return Some(());
-        }
-        let kind = match name {
-            "opened" => {
-                self.pairing = read_pairing(event);
-                self.protocol = event.text("protocol").unwrap_or_default().to_owned();
-                self.close = None;
-                self.url = event.text("target")?.to_owned();
-                EntryKind::Opened { url: self.url.clone(), protocol: self.protocol.clone() }
-            }
-            "data" => match self.data(event)? {
-                Some(kind) => kind,
-                None => return Some(()),
-            },
-            "close" => {
-                let code = event.whole("code").and_then(|code| code.try_into().ok());
-                let code = code.map_or(CloseCode::NO_STATUS, CloseCode);
-                let reason = event.text("reason").unwrap_or_default().to_owned();
-                // The first Close frame is that of the side that closes.
-                self.close.get_or_insert((direction(event)?, code, reason));
-                return Some(());
-            }
-            "closed" => EntryKind::Ended(self.closed(event)?),
-            "ping" | "pong" | "end-of-input" | "reset" | "lost" => return Some(()),
-            _ => return None,
-        };
-        self.push(at, kind, event);
-        Some(())
-    }
-
-    fn push(&mut self, at: Millis, kind: EntryKind, event: &Json) {
-        let id = self.transcript.push(at, kind);
-        if event.get("pinned") == Some(&Json::Bool(true)) {
-            self.transcript.toggle_pin(id);
-        }
-    }
-
-    /// The message that an event completes.
-    fn data(&mut self, event: &Json) -> Option<Option<EntryKind>> {
-        let direction = direction(event)?;
-        let bytes = match event.text("text") {
-            Some(text) => text.as_bytes().to_vec(),
-            None => hex::decode(event.text("hex")?).ok()?,
-        };
-        let length = bytes.len() as u64;
-        let (mut is_text, mut all) = (event.text("kind")? == "text", bytes);
-        if let Some(frame) = event.get("frame") {
-            if let Some((_, was_text, before)) = self.partial.take_if(|it| it.0 == direction) {
-                is_text = was_text;
-                all.splice(0..0, before);
-            }
-            let end = frame.whole("offset").unwrap_or(0) + length;
-            if frame.get("fin") != Some(&Json::Bool(true)) || end < frame.whole("length")? {
-                self.partial = Some((direction, is_text, all));
-                return Some(None);
-            }
-        }
-        let text = if is_text { str::from_utf8(&all).ok().map(Payload::from) } else { None };
-        let payload = text.unwrap_or_else(|| Payload::from(all));
-        Some(Some(match direction {
-            _ if self.protocol == HALF_CLOSE && is_end_of_input(&payload) => {
-                EntryKind::HalfClosed { by_us: direction == Direction::Sent }
-            }
-            Direction::Sent => EntryKind::Sent(payload, Delivery::Sent),
-            Direction::Received => EntryKind::Received(payload, None),
-        }))
-    }
-
-    fn closed(&mut self, event: &Json) -> Option<CloseReason> {
-        let text = event.text("reason")?;
-        let close = self.close.take();
-        let by = close.as_ref().map(|(direction, ..)| *direction);
-        let known = OUTCOMES.iter().find(|(_, name)| *name == text);
-        let outcome = known.map_or(
-            match by {
-                Some(Direction::Sent) => Outcome::ClosedHere,
-                Some(Direction::Received) => Outcome::ClosedByPeer,
-                None => Outcome::Lost,
-            },
-            |(outcome, _)| *outcome,
-        );
-        let (code, reason) = close.map_or_else(
-            || {
-                let code = event.whole("code").and_then(|code| code.try_into().ok());
-                let error = event.text("error").unwrap_or_default().to_owned();
-                (code.map_or(CloseCode::ABNORMAL, CloseCode), error)
-            },
-            |(_, code, reason)| (code, reason),
-        );
-        let url = event.text("target").unwrap_or(&self.url).to_owned();
-        Some(CloseReason { outcome, url, code, reason, unsent: 0, unanswered: 0 })
-    }
-}
-
-fn direction(event: &Json) -> Option<Direction> {
-    match event.text("direction")? {
-        "to-server" => Some(Direction::Sent),
-        "to-client" => Some(Direction::Received),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::Session;
+    use crate::{session::Session, transcript::Delivery};
     use proptest::prelude::*;
 
     fn any_kind() -> impl Strategy<Value = EntryKind> {
@@ -383,14 +292,12 @@ mod tests {
     fn frames_of_a_recording_are_messages_and_its_upstream_is_left_out() {
         let event = |rest: &str| format!(r#"{{"time":1,"connection":7,"event":{rest}}}"#);
         let part = |kind: &str, fin: bool, text: &str| {
-            event(&format!(
-                r#""data","side":"client","direction":"to-server","kind":"{kind}",
-                "frame":{{"fin":{fin},"opcode":1,"length":{}}},"text":"{text}""#,
-                text.len()
-            ))
-            .replace('\n', "")
+            let frame = format!(r#"{{"fin":{fin},"opcode":1,"length":{}}}"#, text.len());
+            let place = r#""side":"client","direction":"to-server""#;
+            event(&format!(r#""data",{place},"kind":"{kind}","frame":{frame},"text":"{text}""#))
         };
         let text = [
+            event(r#""opened","target":"/ws","peer":"127.0.0.1:9""#),
             part("text", false, "he"),
             event(r#""ping","side":"client","direction":"to-client","text":"""#),
             part("continuation", true, "llo"),
@@ -399,17 +306,19 @@ mod tests {
             event(r#""closed","reason":"closed by the service""#),
         ];
         let (transcript, _) = read(&text.join("\n")).unwrap();
-        let kinds: Vec<_> = transcript.rows().map(|row| &row.kind).collect();
-        let end = CloseReason {
-            outcome: Outcome::ClosedByPeer,
-            url: String::new(),
-            code: CloseCode::NO_STATUS,
-            reason: String::new(),
-            unsent: 0,
-            unanswered: 0,
-        };
-        let hello = EntryKind::Sent("hello".into(), Delivery::Sent);
-        assert_eq!(kinds, [&hello, &EntryKind::Ended(end)]);
+        let kinds: Vec<_> = transcript.rows().map(|row| row.kind.clone()).collect();
+        assert_eq!(
+            kinds,
+            [
+                EntryKind::Opened { url: "/ws".into(), protocol: String::new() },
+                EntryKind::Observed(Observed::Ping(Direction::Received, vec![].into())),
+                EntryKind::Sent("hello".into(), Delivery::Sent),
+                EntryKind::Observed(Observed::Close(Direction::Received, None, String::new())),
+                EntryKind::Observed(Observed::Closed("closed by the service".into())),
+            ]
+        );
+        let again = read(&write(&transcript, &Pairing::None)).unwrap().0;
+        assert_eq!(again.len(), transcript.len() - 1, "a Close of the page is part of the end");
     }
 
     #[test]

@@ -108,6 +108,50 @@ table! {
     we_half_closed: "You finished sending; still receiving.", "你已结束发送；仍在接收。";
     they_half_closed: "The server has finished sending; you can still send.", "服务器已结束发送；你仍可发送。";
 
+    // A client that is followed
+    follow: "Follow: show what passes on this connection", "跟踪：显示此连接上经过的数据";
+    following: "Following", "跟踪中";
+    follow_ended: "Connection ended", "连接已结束";
+    follow_refused: "Cannot follow", "无法跟踪";
+    pause: "Pause", "暂停";
+
+    // The ladder
+    ladder: "Ladder", "时序图";
+    ladder_about: "Each step of this connection between client, echogate and upstream", "此连接在客户端、echogate 与上游之间的每一步";
+    show_transcript: "Transcript", "记录";
+    ladder_hidden: "{0} older steps are not shown.", "较早的 {0} 步未显示。";
+    ladder_from: "{0} from {1}", "来自 {1} 的 {0}";
+    ladder_accept: "The listener accepted the connection: for TCP, the kernel has completed the three-way handshake (RFC 9293, section 3.5).", "监听套接字接受了连接：对 TCP 而言，内核已完成三次握手（RFC 9293 第 3.5 节）。";
+    ladder_request: "Opening handshake: an HTTP request that asks for an upgrade. Sec-WebSocket-Key proves that the server speaks WebSocket (RFC 6455, section 4.1).", "打开握手：请求升级的 HTTP 请求。Sec-WebSocket-Key 用来证明服务器支持 WebSocket（RFC 6455 第 4.1 节）。";
+    ladder_response: "101: both sides speak WebSocket frames from here on. Sec-WebSocket-Accept answers the key (RFC 6455, section 4.2.2).", "101：此后双方使用 WebSocket 帧。Sec-WebSocket-Accept 是对密钥的应答（RFC 6455 第 4.2.2 节）。";
+    ladder_dial: "echogate connected to the upstream of this route.", "echogate 连接到此路由的上游。";
+    ladder_before: "Only the latest bytes of a connection are kept for those who begin to look.", "只为后来的观察者保留连接最近的字节。";
+    ladder_text: "A text frame carries UTF-8. FIN ends the message; a client masks its frames, a server does not (RFC 6455, section 5.2).", "文本帧携带 UTF-8。FIN 表示消息结束；客户端的帧有掩码，服务器的没有（RFC 6455 第 5.2 节）。";
+    ladder_binary: "A binary frame carries any bytes (RFC 6455, section 5.6).", "二进制帧携带任意字节（RFC 6455 第 5.6 节）。";
+    ladder_continuation: "A continuation frame goes on with a message that was sent in fragments (RFC 6455, section 5.4).", "延续帧继续一条分片发送的消息（RFC 6455 第 5.4 节）。";
+    ladder_bytes: "Bytes as one read or write took them. TCP keeps their order, not the boundaries between writes (RFC 9293, section 3.7).", "一次读或写所取得的字节。TCP 保持顺序，但不保留写操作之间的边界（RFC 9293 第 3.7 节）。";
+    ladder_datagram: "A datagram: it arrives whole or not at all (RFC 768).", "数据报：要么完整到达，要么不到达（RFC 768）。";
+    ladder_ping: "A Ping asks whether the peer is there (RFC 6455, section 5.5.2).", "Ping 询问对方是否在线（RFC 6455 第 5.5.2 节）。";
+    ladder_pong: "A Pong answers a Ping with the same payload (RFC 6455, section 5.5.3).", "Pong 以相同的载荷应答 Ping（RFC 6455 第 5.5.3 节）。";
+    ladder_close: "A Close frame with a status code; the peer answers with its own, then the TCP connection ends (RFC 6455, section 7.1).", "带状态码的关闭帧；对方以自己的关闭帧应答，然后 TCP 连接结束（RFC 6455 第 7.1 节）。";
+    ladder_end: "This direction has ended in order; the other one may go on: a half-closed connection (RFC 9293, section 3.6).", "此方向已正常结束，另一方向仍可继续：半关闭的连接（RFC 9293 第 3.6 节）。";
+    ladder_reset: "Both directions end at once, and bytes on their way are lost (RFC 9293, section 3.5.3).", "两个方向立即结束，在途的字节丢失（RFC 9293 第 3.5.3 节）。";
+    ladder_lost: "Following never slows the connection: what the page could not take in time is left out and counted.", "跟踪不会减慢连接：页面来不及接收的内容会被略去并计数。";
+    ladder_closed: "The connection is over; this is the reason in the server’s log.", "连接已结束；这是服务器日志中的原因。";
+
+    // Events that the server sees
+    by_client: "client", "客户端";
+    by_server: "server", "服务器";
+    no_code: "no code", "无代码";
+    seen_ping: "Ping by the {0}, {1}", "{0}的 Ping，{1}";
+    seen_pong: "Pong by the {0}, {1}", "{0}的 Pong，{1}";
+    seen_close: "Close frame by the {0}: {1}", "{0}的关闭帧：{1}";
+    seen_end: "The {0} has finished sending (end of input).", "{0}已结束发送（输入结束）。";
+    seen_reset: "Connection reset by the {0}.", "连接被{0}重置。";
+    seen_lost: "{0} events ({1}) are missing: the page was slower than the connection.", "缺少 {0} 个事件（{1}）：页面比连接慢。";
+    seen_before: "{0} passed before you looked and are gone.", "在你查看之前已有 {0} 经过，无法再显示。";
+    seen_closed: "Ended: {0}", "结束：{0}";
+
     // Close reasons
     could_not_connect: "Could not connect", "无法连接";
     cancelled: "Cancelled", "已取消";
@@ -135,6 +179,7 @@ table! {
     time: "Time", "时间";
     sent: "Sent", "发送";
     received: "Received", "接收";
+    direction: "Direction", "方向";
     kind: "Type", "类型";
     size: "Size", "大小";
     round_trip: "Round trip", "往返";
@@ -179,6 +224,7 @@ table! {
     empty_message: "(empty)", "（空）";
     text: "text", "文本";
     binary: "binary", "二进制";
+    bytes_type: "bytes", "字节";
 
     // An opened row
     row_title: "{0} · {1} {2}", "{0} · {1} {2}";
@@ -213,16 +259,33 @@ table! {
     mode_hex: "Hex", "十六进制";
     mode_file: "File", "文件";
     message: "Message", "消息";
-    type_message: "Type a message", "输入消息";
+    type_message: "Type a message: Enter sends, Shift Enter begins a line, ↑ brings back", "输入消息：Enter 发送，Shift Enter 换行，↑ 历史";
     type_bytes: "Type bytes, as in 00 61 ff", "输入字节，例如 00 61 ff";
     send: "Send", "发送";
-    keys_hint: "Enter sends · Shift Enter new line · ↑ history", "Enter 发送 · Shift Enter 换行 · ↑ 历史";
     template: "Template", "模板";
     template_pick: "Templates…", "模板…";
     template_time: "Unix time", "Unix 时间";
     template_large: "64 KiB", "64 KiB";
     template_emoji: "Emoji", "表情符号";
     template_invalid: "Invalid UTF-8", "无效的 UTF-8";
+    template_empty: "Empty message", "空消息";
+    save_message: "Save message", "保存消息";
+    delete_message: "Delete", "删除";
+    line_ending: "Line ending", "行尾";
+    no_line_ending: "no line ending", "无行尾";
+    escapes: "\\r \\n \\xNN", "\\r \\n \\xNN";
+    escapes_about: "Escape sequences: \\r \\n \\t \\0 \\xNN \\u{…} \\\\", "转义序列：\\r \\n \\t \\0 \\xNN \\u{…} \\\\";
+    no_escape: "The backslash at character {0} begins no escape sequence; a backslash itself is \\\\.", "第 {0} 个字符处的反斜杠不是转义序列；反斜杠本身写作 \\\\。";
+    escape_not_utf8: "The bytes at character {0} are not UTF-8: send them as Hex.", "第 {0} 个字符处的字节不是 UTF-8：请以十六进制发送。";
+    not_text: "These bytes are not UTF-8: they stay hexadecimal.", "这些字节不是 UTF-8：保持十六进制。";
+    json_valid: "valid JSON", "有效的 JSON";
+    json_wrong: "not JSON from character {0} on", "从第 {0} 个字符起不是 JSON";
+    repeat_ended: "Repeat ended with the connection.", "重复已随连接结束。";
+    share: "Share", "分享";
+    copy_link: "Copy link to this endpoint and message", "复制包含端点与消息的链接";
+    copy_as: "Copy as {0}", "复制为 {0}";
+    forget: "Forget saved settings", "清除保存的设置";
+    forgotten: "Saved messages, history and settings were removed from this browser.", "已从此浏览器清除保存的消息、历史和设置。";
     refreshed: "Current Unix time, refreshed with each send.", "当前 Unix 时间，每次发送时更新。";
     repeat: "Repeat", "重复";
     repeat_every: "every", "每隔";

@@ -39,6 +39,20 @@ fn any_value() -> impl Strategy<Value = Value> {
 }
 
 #[test]
+fn the_position_of_an_error_is_named() {
+    for (text, at) in [
+        ("[1]", None),
+        ("{\"ä\":1} ", None),
+        ("[1,]", Some(4)),
+        ("{\"ä\" 1}", Some(6)),
+        ("[1", Some(3)),
+        ("1 2", Some(3)),
+    ] {
+        assert_eq!(Json::error_at(text), at, "{text}");
+    }
+}
+
+#[test]
 fn what_is_no_json_is_not_read() {
     for wrong in [
         "",

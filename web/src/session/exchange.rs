@@ -6,7 +6,7 @@ use crate::{
     pairing::{Awaited, Pairing, Pairs},
     payload::Payload,
     time::Millis,
-    transcript::{Answer, Delivery, EntryKind},
+    transcript::{Answer, Delivery, EntryKind, Observed},
 };
 
 /// A message, or the end of input, that was handed to the socket.
@@ -116,6 +116,11 @@ impl Session {
             self.transcript.push(now, EntryKind::HalfClosed { by_us: false });
             return Vec::new();
         }
+        self.add_received(payload, now);
+        Vec::new()
+    }
+
+    fn add_received(&mut self, payload: Payload, now: Millis) {
         self.stats.received(payload.len(), now);
         let message = self.pairs.received(&payload);
         self.mark_given_up();
@@ -123,7 +128,22 @@ impl Session {
         if let Some(message) = message {
             self.pair(&message, row, now);
         }
-        Vec::new()
+    }
+
+    /// Adds a row of a connection that is not the page's own.
+    pub fn observe(&mut self, kind: EntryKind, at: Millis) {
+        match kind {
+            EntryKind::Sent(payload, _) => {
+                self.stats.sent(payload.len(), at);
+                let kind = EntryKind::Sent(payload.clone(), Delivery::Sent);
+                let row = self.transcript.push(at, kind);
+                self.await_reply(row, &payload, at, at);
+            }
+            EntryKind::Received(payload, _) => self.add_received(payload, at),
+            kind => {
+                self.transcript.push(at, kind);
+            }
+        }
     }
 
     /// Sets the rule for pairing replies, and pairs the messages of the transcript anew.
@@ -156,8 +176,10 @@ impl Session {
                     self.exchanges = Exchanges::default();
                     self.pairs.give_up_all();
                 }
-                EntryKind::Ended(_) => self.pairs.give_up_all(),
-                EntryKind::HalfClosed { .. } => {}
+                EntryKind::Ended(_) | EntryKind::Observed(Observed::Closed(_)) => {
+                    self.pairs.give_up_all();
+                }
+                EntryKind::HalfClosed { .. } | EntryKind::Observed(_) => {}
             }
             self.mark_given_up();
         }

@@ -2,6 +2,7 @@
 
 use crate::{
     close_reason::CloseReason,
+    format,
     i18n::{Texts, fill},
     payload::Payload,
     time::Millis,
@@ -39,6 +40,30 @@ pub enum EntryKind {
     },
     /// The connection ended, or could not be opened.
     Ended(CloseReason),
+    /// An event that a page does not see on its own connections: from the server's view of one.
+    Observed(Observed),
+}
+
+/// An event of a connection as the server sees it, apart from messages. A direction is that of the
+/// client's messages or of those to the client.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Observed {
+    /// A Ping frame.
+    Ping(Direction, Payload),
+    /// A Pong frame.
+    Pong(Direction, Payload),
+    /// A Close frame, with its code if it has one, and its reason.
+    Close(Direction, Option<u16>, String),
+    /// The end of one direction: FIN, or close_notify with TLS.
+    EndOfInput(Direction),
+    /// A reset, or a failure of the connection.
+    Reset(Direction),
+    /// Events that are missing, because the observer was slower than the connection, and their bytes.
+    Lost(u64, u64),
+    /// Bytes that passed before the first event.
+    Before(u64),
+    /// The end, in the server's words.
+    Closed(String),
 }
 
 /// The message that a received one answers.
@@ -131,11 +156,42 @@ impl EntryKind {
             EntryKind::HalfClosed { by_us: true } => Some(texts.we_half_closed.to_owned()),
             EntryKind::HalfClosed { by_us: false } => Some(texts.they_half_closed.to_owned()),
             EntryKind::Ended(cause) => Some(cause.sentences(texts)),
+            EntryKind::Observed(event) => Some(event.sentence(texts)),
             EntryKind::Sent(..) | EntryKind::Received(..) => None,
         }
     }
 
     pub(super) fn bytes(&self) -> usize {
         self.message().map_or(0, |(_, payload)| payload.len())
+    }
+}
+
+impl Observed {
+    fn sentence(&self, texts: &Texts) -> String {
+        let sender = |direction: &Direction| match direction {
+            Direction::Sent => texts.by_client,
+            Direction::Received => texts.by_server,
+        };
+        let bytes = |payload: &Payload| texts.bytes(payload.len() as u64);
+        match self {
+            Observed::Ping(from, payload) => {
+                fill(texts.seen_ping, &[sender(from), &bytes(payload)])
+            }
+            Observed::Pong(from, payload) => {
+                fill(texts.seen_pong, &[sender(from), &bytes(payload)])
+            }
+            Observed::Close(from, code, reason) => {
+                let code = code.map_or_else(|| texts.no_code.to_owned(), |code| code.to_string());
+                let text = fill(texts.seen_close, &[sender(from), &code]);
+                if reason.is_empty() { text } else { format!("{text} \"{reason}\"") }
+            }
+            Observed::EndOfInput(from) => fill(texts.seen_end, &[sender(from)]),
+            Observed::Reset(from) => fill(texts.seen_reset, &[sender(from)]),
+            Observed::Lost(events, bytes) => {
+                fill(texts.seen_lost, &[&format::grouped(*events), &format::size(*bytes)])
+            }
+            Observed::Before(bytes) => fill(texts.seen_before, &[&format::size(*bytes)]),
+            Observed::Closed(reason) => fill(texts.seen_closed, &[reason]),
+        }
     }
 }

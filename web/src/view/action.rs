@@ -20,6 +20,7 @@ actions! {
     RemoveConnection: "remove" on "click";
     ChooseConnection: "choose" on "click";
     ToggleConnection: "toggle" on "submit";
+    FollowClient: "follow" on "click";
     HalfClose: "half-close" on "click";
     EditEndpoint: "endpoint" on "input";
     EditSubprotocols: "protocol" on "input";
@@ -35,6 +36,13 @@ actions! {
     MessageKey: "message" on "keydown";
     ChooseMode: "mode" on "change";
     ChooseTemplate: "template" on "change";
+    SaveMessage: "save-message" on "click";
+    DeleteMessage: "delete-message" on "click";
+    ChooseLineEnding: "line-ending" on "change";
+    SetEscapes: "escapes" on "change";
+    CopyLink: "copy-link" on "click";
+    CopySnippet: "copy-snippet" on "click";
+    Forget: "forget" on "click";
     EditInterval: "interval" on "input";
     ToggleRepeat: "repeat" on "click";
     EditBurst: "burst" on "input";
@@ -51,6 +59,9 @@ actions! {
     ScrollTranscript: "transcript" on "scroll";
     TranscriptKey: "transcript" on "keydown";
     ToggleRow: "row" on "click";
+    ShowLadder: "ladder" on "click";
+    ShowTranscript: "show-transcript" on "click";
+    PauseTranscript: "pause" on "click";
     ScrollToEnd: "to-end" on "click";
     Search: "search" on "input";
     TogglePattern: "pattern" on "click";

@@ -12,12 +12,12 @@ use super::{
     connection::Connection,
     dispatch::{self, Message},
     dom::id,
-    file_panel, first_run, header,
+    file_panel, first_run, header, ladder_panel,
     model::Model,
     operator_panel,
     painting::Painting,
-    screen::Screen,
-    sidebar,
+    screen::{OPERATOR, Screen},
+    share_menu, sidebar,
     socket::{self, ServerEvents, SocketEvent},
     transcript_file, transcript_input, url_bar,
     user_event::{Listeners, UserEvent},
@@ -37,14 +37,16 @@ thread_local! {
 }
 
 /// The panels' handlers: the first that knows an action handles it.
-const PANELS: [fn(&mut Model, &UserEvent) -> Option<Command>; 9] = [
+const PANELS: [fn(&mut Model, &UserEvent) -> Option<Command>; 11] = [
     header::act,
     url_bar::act,
     sidebar::act,
     first_run::act,
+    ladder_panel::act,
     transcript_input::act,
     transcript_file::act,
     composer::act,
+    share_menu::act,
     file_panel::act,
     operator_panel::act,
 ];
@@ -85,7 +87,7 @@ pub(super) fn start() {
     with_app(|app| {
         app.listen();
         app.tick();
-        if browser::fragment().is_empty() && !browser::has_touch() {
+        if browser::fragment() != OPERATOR && !browser::has_touch() {
             browser::focus(id::MESSAGE);
         }
         if app.model.options.endpoint.is_some() {
@@ -158,6 +160,7 @@ impl App {
         if let Some(command) = PANELS.iter().find_map(|act| act(&mut self.model, event)) {
             self.carry_out(command);
             self.tick();
+            self.model.store();
         }
     }
 
@@ -168,6 +171,9 @@ impl App {
             }
             Message::Connection(id, SocketEvent::File(progress), at) => {
                 self.with_connection(id, |connection| connection.file_moved(&progress, at));
+            }
+            Message::Connection(id, SocketEvent::Tap(event), _) => {
+                self.with_connection(id, |connection| connection.on_tap(event));
             }
             Message::Operator(event) => self.model.operator.on_event(event, self.model.texts),
         }
@@ -241,7 +247,7 @@ impl App {
         if connection.sends_draft && connection.session.state().name() != before {
             connection.sends_draft &= matches!(connection.session.state(), State::Connecting);
             if opened {
-                connection.send_message(texts);
+                connection.send_draft(texts);
             }
         }
         let state = connection.session.state();
@@ -275,7 +281,6 @@ impl App {
         let id = connection.id;
         let default = self.model.pairing(&url);
         self.with_connection(id, |connection| {
-            connection.loaded = None;
             connection.set_pairing(default);
             connection.on_event(Event::Connect { url, protocols }, browser::now());
         });

@@ -11,14 +11,18 @@ use web_sys::{
 
 use super::dom::document;
 use crate::{
+    composer::{Draft, LineEnding, Mode},
     i18n::Language,
-    location::{Location, StartOptions},
+    location::{Location, SharedLink, StartOptions},
     search::Find,
+    storage::{self, Stored},
     time::Millis,
 };
 
 /// The storage key of the chosen language.
 const LANGUAGE: &str = "echogate-language";
+/// The storage key of the other settings.
+const SETTINGS: &str = "echogate-settings";
 
 /// The current time.
 pub(super) fn now() -> Millis {
@@ -53,6 +57,61 @@ pub(super) fn start_options() -> StartOptions {
 /// The fragment of the page's URL.
 pub(super) fn fragment() -> String {
     window().location().hash().unwrap_or_default().trim_start_matches('#').to_owned()
+}
+
+/// The parameters in the fragment of the page's URL: those of a shared link.
+pub(super) fn shared() -> Option<SharedLink> {
+    let parameters = UrlSearchParams::new_with_str(&fragment()).ok()?;
+    let draft = match (parameters.get("message"), parameters.get("hex")) {
+        (Some(text), _) => Draft::text(&text),
+        (None, Some(digits)) => Draft::hex(&digits),
+        (None, None) => Draft::default(),
+    };
+    let ending = LineEnding::of_name(&parameters.get("ending").unwrap_or_default());
+    let escapes = parameters.get("escapes").is_some();
+    Some(SharedLink {
+        endpoint: parameters.get("endpoint")?,
+        protocols: parameters.get("subprotocol").unwrap_or_default(),
+        draft: Draft { ending, escapes, ..draft },
+    })
+}
+
+/// A link to the page with an endpoint, subprotocols and a draft.
+pub(super) fn link(endpoint: &str, protocols: &str, draft: &Draft) -> String {
+    let location = window().location();
+    let page = location.href().unwrap_or_default();
+    let page = page.split(['?', '#']).next().unwrap_or_default().to_owned();
+    let Ok(parameters) = UrlSearchParams::new() else { return page };
+    parameters.append("endpoint", endpoint);
+    if !protocols.is_empty() {
+        parameters.append("subprotocol", protocols);
+    }
+    if !draft.text.is_empty() {
+        let name = if draft.mode == Mode::Hex { "hex" } else { "message" };
+        parameters.append(name, &draft.text);
+    }
+    if draft.ending != LineEnding::None {
+        parameters.append("ending", draft.ending.name());
+    }
+    if draft.escapes {
+        parameters.append("escapes", "");
+    }
+    format!("{page}#{}", String::from(parameters.to_string()))
+}
+
+/// The settings that were stored.
+pub(super) fn stored() -> Option<Stored> {
+    storage::read(&window().local_storage().ok()??.get_item(SETTINGS).ok()??)
+}
+
+/// Stores settings, or removes them, if the browser has storage.
+pub(super) fn store(settings: Option<&str>) {
+    if let Some(storage) = window().local_storage().ok().flatten() {
+        match settings {
+            Some(settings) => storage.set_item(SETTINGS, settings).ok(),
+            None => storage.remove_item(SETTINGS).ok(),
+        };
+    }
 }
 
 /// The language that the user chose before, or else the browser's.

@@ -130,6 +130,7 @@ impl Charts {
         let texts = model.texts;
         let connection = model.connection();
         let (stats, id) = (connection.session.stats(), connection.id);
+        let end = connection.measured_until(now);
         self.sent.set_text(&traffic(&stats.sent, texts));
         self.received.set_text(&traffic(&stats.received, texts));
         self.latest.set_text(&span(stats.round_trips.last()));
@@ -148,9 +149,9 @@ impl Charts {
         if any {
             self.trips.root.show(stats.round_trips.count() > 0);
             self.spread.root.show(stats.round_trips.count() > 0);
-            self.draw_trips(stats, now);
+            self.draw_trips(stats, end);
             self.draw_spread(stats, texts);
-            self.draw_flow(stats, now);
+            self.draw_flow(stats, end);
             self.draw_table(stats, texts);
         }
         any.then(|| next_second(now))

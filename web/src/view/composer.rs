@@ -2,8 +2,6 @@
 
 use std::ops::RangeInclusive;
 
-use echogate_proto::hex::HexError;
-
 use super::{
     action::Action,
     browser,
@@ -14,17 +12,19 @@ use super::{
     forms::MessageForm,
     keys,
     model::Model,
+    share_menu::ShareMenu,
     user_event::UserEvent,
 };
 use crate::{
     composer::{
-        self, Mode,
-        history::Draft,
+        Draft, DraftError, LineEnding, Mode,
         pace::{self, Pace},
         template::Template,
     },
     format,
     i18n::{Texts, fill},
+    json::Json,
+    payload::Payload,
     time::Millis,
 };
 
@@ -32,6 +32,15 @@ pub(super) struct Composer {
     pub(super) root: El,
     modes: [El; 3],
     templates: El,
+    /// The number of saved messages in `templates`.
+    saved: usize,
+    save: El,
+    delete: El,
+    ending: El,
+    escapes: El,
+    /// The settings of plain text.
+    plain: El,
+    share: ShareMenu,
     field: El,
     field_row: El,
     send: El,
@@ -39,11 +48,19 @@ pub(super) struct Composer {
     size: El,
     interval: El,
     repeat: El,
+    repeat_label: &'static str,
+    stop_label: &'static str,
     burst: El,
     /// The controls for repetitions and bursts, which are hidden for files.
     repetition: [El; 2],
     file: FilePanel,
 }
+
+/// Longer messages are not checked as JSON, in bytes.
+const MAX_CHECKED: usize = 256 << 10;
+
+/// The most saved messages.
+const MAX_SAVED: usize = 50;
 
 const MODES: [&str; 3] = ["text", "hex", "file"];
 
@@ -76,10 +93,24 @@ impl Composer {
             texts.template_large,
             texts.template_emoji,
             texts.template_invalid,
+            texts.template_empty,
         ]) {
             templates.append(&text("option", label).attr("value", template.name()));
         }
-        let keys = text("p", texts.keys_hint).class("keys").attr("aria-hidden", "true");
+        let save = button(texts.save_message, Action::SaveMessage).id("save-message");
+        let delete = button(texts.delete_message, Action::DeleteMessage).id("delete-message");
+        let (save, delete) = (save.class("quiet"), delete.class("quiet"));
+        let ending = el("select").id("line-ending").action(Action::ChooseLineEnding);
+        let ending = ending.attr("aria-label", texts.line_ending).attr("title", texts.line_ending);
+        for it in LineEnding::ALL {
+            let label = if it == LineEnding::None { texts.no_line_ending } else { it.name() };
+            ending.append(&text("option", label).attr("value", it.name()));
+        }
+        let escapes = el("input").id("escapes").attr("type", "checkbox").action(Action::SetEscapes);
+        let check = el("label").class("check").attr("title", texts.escapes_about);
+        let check = check.child(&escapes).plain_text(texts.escapes);
+        let plain = el("div").class("repetition").child(&ending).child(&check);
+        let share = ShareMenu::new(texts);
         let field = el("textarea").id(id::MESSAGE).attr("rows", "2").action(Action::EditMessage);
         let field = field.attr("autocomplete", "off").attr("autocapitalize", "off");
         let field = field.attr("spellcheck", "false").attr("aria-label", texts.message);
@@ -106,9 +137,11 @@ impl Composer {
             &label(Action::EditBurst.name(), texts.burst_of),
             &burst,
         ]);
-        let above = el("div").class("above").children([&fieldset, &templates, &keys]);
+        let above =
+            el("div").class("above").children([&fieldset, &templates, &save, &delete, &plain]);
         let field_row = el("div").class("field-row").child(&field).child(&send);
-        let below = el("div").class("below").children([&repetition, &bursts, &problem, &size]);
+        let below =
+            el("div").class("below").children([&repetition, &bursts, &share.root, &problem, &size]);
         let file = FilePanel::new(texts);
         let root = el("form").class("composer panel").action(Action::Send).attr("novalidate", "");
         let root = root
@@ -118,6 +151,13 @@ impl Composer {
             root,
             modes,
             templates,
+            saved: 0,
+            save,
+            delete,
+            ending,
+            escapes,
+            plain,
+            share,
             field,
             field_row,
             send,
@@ -125,6 +165,8 @@ impl Composer {
             size,
             interval,
             repeat,
+            repeat_label: texts.repeat,
+            stop_label: texts.stop,
             burst,
             repetition: [repetition, bursts],
             file,
@@ -134,66 +176,108 @@ impl Composer {
     pub(super) fn draw(&mut self, model: &mut Model, now: Millis) {
         let texts = model.texts;
         self.file.draw(model, now);
+        self.share.draw(model);
+        self.draw_saved(&model.saved, texts);
         let connection = model.connection();
+        self.draw_settings(&connection.compose);
         let open = connection.session.state().takes_messages();
         let compose = &connection.compose;
-        let Draft { mode, text } = &compose.draft;
-        let chosen = if compose.is_file { 2 } else { usize::from(*mode == Mode::Hex) };
+        dom::set_value(&self.field.node, &compose.draft.text);
+        let is_text = compose.draft.mode == Mode::Text;
+        self.field.set("placeholder", if is_text { texts.type_message } else { texts.type_bytes });
+        let payload = compose.draft.payload();
+        let error = payload.as_ref().err().copied();
+        let unfinished = error.is_some_and(|error| compose.draft.is_unfinished(error));
+        self.field.set_if("aria-invalid", "true", error.is_some() && !unfinished);
+        let may_send = (open || connection.can_connect()) && !compose.is_nothing();
+        self.send.set_flag("aria-disabled", !(may_send && payload.is_ok()));
+        let quiet = unfinished || compose.problem.is_empty() && payload.is_ok();
+        self.problem.set("class", if quiet { "" } else { "problem" });
+        self.problem.set_text(&status(connection, error, texts));
+        let size = payload.as_ref().map(|payload| size(&compose.draft, payload, texts));
+        self.size.set_text(&if compose.is_file { String::new() } else { size.unwrap_or_default() });
+    }
+
+    fn draw_settings(&mut self, compose: &MessageForm) {
+        let is_text = compose.draft.mode == Mode::Text;
+        let chosen = if compose.is_file { 2 } else { usize::from(!is_text) };
         for (at, input) in self.modes.iter().enumerate() {
             dom::set_checked(&input.node, at == chosen);
         }
         self.field_row.show(!compose.is_file);
-        self.repetition.iter_mut().for_each(|row| row.show(!compose.is_file));
-        dom::set_value(&self.templates.node, compose.template.map_or("", Template::name));
-        dom::set_value(&self.field.node, text);
-        self.field.set(
-            "placeholder",
-            if *mode == Mode::Text { texts.type_message } else { texts.type_bytes },
-        );
-        let payload = composer::payload(*mode, text);
-        let unfinished =
-            payload.as_ref().is_err_and(|&problem| composer::is_unfinished(text, problem));
-        let wrong = payload.is_err() && !unfinished;
-        self.field.set_if("aria-invalid", "true", wrong);
-        let may_send = open || connection.can_connect();
-        self.send.set_flag("aria-disabled", !(may_send && payload.is_ok()));
+        self.plain.show(is_text && !compose.is_file);
+        self.share.root.show(!compose.is_file);
+        self.save.show(!compose.is_file);
+        self.delete.show(compose.saved.is_some());
+        // What is being repeated can be stopped at any time.
+        let repeats = compose.repeated.is_some();
+        self.repetition[0].show(!compose.is_file || repeats);
+        self.repetition[1].show(!compose.is_file);
+        let saved = compose.saved.map(|at| format!("saved-{at}"));
+        let template = compose.template.map_or("", Template::name);
+        dom::set_value(&self.templates.node, saved.as_deref().unwrap_or(template));
+        dom::set_value(&self.ending.node, compose.draft.ending.name());
+        dom::set_checked(&self.escapes.node, compose.draft.escapes);
         dom::set_value(&self.interval.node, &compose.interval);
         dom::set_value(&self.burst.node, &compose.burst);
-        self.repeat.set_text(if compose.pace.is_some() { texts.stop } else { texts.repeat });
-        self.repeat.set_flag("aria-pressed", compose.pace.is_some());
-        self.problem.set(
-            "class",
-            if unfinished || compose.problem.is_empty() && payload.is_ok() {
-                ""
-            } else {
-                "problem"
-            },
-        );
-        self.problem.set_text(&status(connection, payload.as_ref().err().copied(), texts));
-        let size = payload.as_ref().map(|payload| match payload.len() {
-            0 => fill(texts.empty_of, &[texts.message_type(payload)]),
-            bytes => {
-                fill(texts.size_of, &[&texts.bytes(bytes as u64), texts.message_type(payload)])
-            }
-        });
-        self.size.set_text(&if compose.is_file { String::new() } else { size.unwrap_or_default() });
+        self.repeat.set_flag("aria-pressed", repeats);
+        let label = if repeats { self.stop_label } else { self.repeat_label };
+        self.repeat.set_text(label);
+    }
+
+    fn draw_saved(&mut self, saved: &[Draft], texts: &Texts) {
+        if saved.len() == self.saved {
+            return;
+        }
+        self.saved = saved.len();
+        while let Some(option) = self.templates.node.query_selector("[data-saved]").ok().flatten() {
+            option.remove();
+        }
+        for (at, draft) in saved.iter().enumerate() {
+            let name: String = draft.text.chars().take(40).collect();
+            let name = if name.is_empty() { texts.empty_message } else { &name };
+            let option = text("option", name).attr("value", &format!("saved-{at}"));
+            self.templates.append(&option.attr("data-saved", ""));
+        }
     }
 }
 
+/// The size and the kind of the message, its line ending, and whether it is JSON.
+fn size(draft: &Draft, payload: &Payload, texts: &Texts) -> String {
+    let kind = texts.message_type(payload);
+    let mut size = match payload.len() {
+        0 => return fill(texts.empty_of, &[kind]),
+        bytes => fill(texts.size_of, &[&texts.bytes(bytes as u64), kind]),
+    };
+    if draft.mode == Mode::Text && draft.ending != LineEnding::None {
+        size.push_str(&format!(", {}", draft.ending.name()));
+    }
+    if let Some(text) = payload.as_text().filter(|text| text.len() < MAX_CHECKED)
+        && text.trim_start().starts_with(['{', '['])
+    {
+        let check = match Json::error_at(text) {
+            None => texts.json_valid.to_owned(),
+            Some(at) => fill(texts.json_wrong, &[&at.to_string()]),
+        };
+        size.push_str(&format!(", {check}"));
+    }
+    size
+}
+
 /// The status of the draft: an error, or else what is waiting or being repeated.
-fn status(connection: &Connection, error: Option<HexError>, texts: &Texts) -> String {
+fn status(connection: &Connection, error: Option<DraftError>, texts: &Texts) -> String {
     let compose = &connection.compose;
     let waiting = connection.session.queued() as u64;
-    if compose.is_file {
+    if let Some((_, pace)) = &compose.repeated {
+        fill(texts.repeating, &[&format::grouped(pace.sent())])
+    } else if compose.is_file {
         String::new()
     } else if let Some(error) = error {
-        composer::hex_error(texts, error)
+        error.sentence(texts)
     } else if !compose.problem.is_empty() {
         compose.problem.clone()
     } else if waiting > 0 {
         fill(texts.waiting_here, &[&texts.messages(waiting)])
-    } else if let Some(pace) = &compose.pace {
-        fill(texts.repeating, &[&format::grouped(pace.sent())])
     } else if compose.template.is_some_and(Template::is_refreshed) {
         texts.refreshed.to_owned()
     } else {
@@ -216,16 +300,39 @@ pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
         Action::MessageKey => return keys::on_key(connection, event, texts),
         Action::EditMessage => {
             compose.draft.text = event.value();
-            (compose.template, compose.problem) = (None, String::new());
+            compose.edited();
         }
-        Action::ChooseMode => choose_mode(compose, &event.argument),
+        Action::ChooseMode => choose_mode(compose, &event.argument, texts),
+        Action::ChooseLineEnding => compose.draft.ending = LineEnding::of_name(&event.value()),
+        Action::SetEscapes => compose.draft.escapes = dom::is_checked(&event.node),
         Action::ChooseTemplate => {
             let name = event.value();
+            let saved = name.strip_prefix("saved-").and_then(|at| at.parse::<usize>().ok());
+            let draft = saved.and_then(|at| model.saved.get(at)).cloned();
+            let compose = &mut model.connection().compose;
+            compose.edited();
             compose.template = Template::ALL.into_iter().find(|template| template.name() == name);
-            if let Some(template) = compose.template {
-                compose.draft = template.draft(browser::now());
+            let template = compose.template.map(|template| template.draft(browser::now()));
+            if let Some(draft) = draft.or(template) {
+                compose.draft = draft;
+                compose.saved = saved;
                 compose.is_file = false;
                 return Some(Command::Focus(id::MESSAGE));
+            }
+        }
+        Action::SaveMessage => {
+            let draft = compose.draft.clone();
+            model.saved.retain(|saved| *saved != draft);
+            model.saved.push(draft);
+            if model.saved.len() > MAX_SAVED {
+                model.saved.remove(0);
+            }
+            let last = model.saved.len() - 1;
+            model.connection().compose.saved = Some(last);
+        }
+        Action::DeleteMessage => {
+            if let Some(at) = compose.saved.take().filter(|at| *at < model.saved.len()) {
+                model.saved.remove(at);
             }
         }
         Action::EditInterval => compose.interval = event.value(),
@@ -233,7 +340,9 @@ pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
         Action::ToggleRepeat => toggle_repeat(connection, texts),
         Action::SendBurst => match pace::parse_number(&compose.burst, &pace::BURST) {
             Some(number) => {
-                let _all = (0..number).all(|at| connection.send_draft(texts, at == 0));
+                let draft = compose.draft.clone();
+                compose.history.borrow_mut().push(draft.clone());
+                let _all = (0..number).all(|_| connection.send_message(&draft, texts));
             }
             None => compose.problem = range_error(texts, &pace::BURST),
         },
@@ -244,7 +353,7 @@ pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
 
 fn toggle_repeat(connection: &mut Connection, texts: &Texts) {
     let compose = &mut connection.compose;
-    if compose.pace.take().is_some() {
+    if compose.repeated.take().is_some() {
         return;
     }
     match pace::parse_number(&compose.interval, &pace::EVERY) {
@@ -253,7 +362,9 @@ fn toggle_repeat(connection: &mut Connection, texts: &Texts) {
         }
         Some(interval) => {
             compose.problem.clear();
-            compose.pace = Some(Pace::new(f64::from(interval), browser::now()));
+            let pace = Pace::new(f64::from(interval), browser::now());
+            compose.repeated = Some((compose.draft.clone(), pace));
+            compose.repeated_template = compose.template.filter(|template| template.is_refreshed());
         }
         None => compose.problem = range_error(texts, &pace::EVERY),
     }
@@ -264,16 +375,20 @@ fn range_error(texts: &Texts, range: &RangeInclusive<u32>) -> String {
     fill(texts.number_wrong, &[&ends[0], &ends[1]])
 }
 
-fn choose_mode(compose: &mut MessageForm, mode: &str) {
+fn choose_mode(compose: &mut MessageForm, mode: &str, texts: &Texts) {
     compose.is_file = mode == "file";
-    if compose.is_file {
+    compose.problem.clear();
+    let to = if mode == "hex" { Mode::Hex } else { Mode::Text };
+    if compose.is_file || compose.draft.mode == to {
         return;
     }
-    let to = if mode == "hex" { Mode::Hex } else { Mode::Text };
-    let Draft { mode: from, text } = &compose.draft;
-    if *from != to {
-        let text = composer::convert(text, *from, to).unwrap_or_else(|| text.clone());
-        compose.draft = Draft { mode: to, text };
-        compose.template = None;
+    match compose.draft.convert(to) {
+        Some(draft) => {
+            compose.draft = draft;
+            compose.template = None;
+        }
+        // Digits that are no bytes yet are not lost either.
+        None if to == Mode::Hex => compose.draft.mode = to,
+        None => texts.not_text.clone_into(&mut compose.problem),
     }
 }

@@ -4,20 +4,22 @@
 mod file_transfer;
 mod repeat;
 
+use std::{cell::RefCell, rc::Rc};
+
 use super::{
     browser,
     command::Command,
     dispatch::{Message, dispatch},
     dom::id,
+    following::{FollowState, Following},
     forms::{ConnectionForm, MessageForm, TranscriptView},
-    socket::Socket,
+    socket::{Socket, TapEvent},
 };
 use crate::{
-    composer,
+    composer::{Draft, history::History},
     i18n::{Texts, fill},
     location::StartOptions,
     pairing::Pairing,
-    payload::Payload,
     redraw::earliest,
     session::{Effect, Event, Refusal, Session, State},
     time::Millis,
@@ -42,12 +44,26 @@ pub(super) struct Connection {
     pub(super) view: TranscriptView,
     /// Whether the draft is sent as soon as the connection is open.
     pub(super) sends_draft: bool,
-    /// The name of the file that the transcript was imported from.
-    pub(super) loaded: Option<String>,
+    pub(super) source: Source,
+}
+
+/// The source of a connection's rows.
+pub(super) enum Source {
+    /// A socket of the page.
+    Socket,
+    /// The file of this name.
+    File(String),
+    /// A client of the server.
+    Client(Following),
 }
 
 impl Connection {
-    pub(super) fn new(id: u32, options: &StartOptions, default: &str) -> Connection {
+    pub(super) fn new(
+        id: u32,
+        options: &StartOptions,
+        default: &str,
+        history: Rc<RefCell<History>>,
+    ) -> Connection {
         let mut session = Session::new();
         session.handle(Event::Reconnect(options.reconnect), 0.0);
         Connection {
@@ -58,11 +74,49 @@ impl Connection {
             poll_at: None,
             timer_at: None,
             form: ConnectionForm::new(options, default),
-            compose: MessageForm::new(),
+            compose: MessageForm::new(history),
             view: TranscriptView::new(),
             sends_draft: false,
-            loaded: None,
+            source: Source::Socket,
         }
+    }
+
+    /// Whether the rows are not those of a socket of the page: nothing can be sent.
+    pub(super) fn is_read_only(&self) -> bool {
+        !matches!(self.source, Source::Socket)
+    }
+
+    /// The state's name in the page's attributes, and whether it is normal.
+    pub(super) fn state_name(&self) -> (&'static str, bool) {
+        match &self.source {
+            Source::Client(following) if following.is_live() => ("open", true),
+            Source::Client(following) => {
+                ("closed", !matches!(following.state, FollowState::Refused(_)))
+            }
+            Source::Socket | Source::File(_) => {
+                (self.session.state().name(), self.session.state().is_normal())
+            }
+        }
+    }
+
+    /// The name of the file or client that the rows come from.
+    pub(super) fn source_name(&self) -> Option<&str> {
+        match &self.source {
+            Source::Socket => None,
+            Source::File(name) => Some(name),
+            Source::Client(following) => Some(&following.name),
+        }
+    }
+
+    /// The time at which measurements end: now, or that of the latest row of what has ended.
+    pub(super) fn measured_until(&self, now: Millis) -> Millis {
+        let ended = match &self.source {
+            Source::Socket => false,
+            Source::File(_) => true,
+            Source::Client(following) => !following.is_live(),
+        };
+        let last = self.session.transcript().rows().next_back().map(|row| row.at);
+        last.filter(|_| ended).unwrap_or(now)
     }
 
     /// Handles an event that happened at `at` and carries out its effects; returns the refusal
@@ -88,51 +142,51 @@ impl Connection {
         refusal
     }
 
-    /// Sends the composer's draft, and empties the field unless it holds a template.
-    pub(super) fn send_message(&mut self, texts: &Texts) {
-        if self.send_draft(texts, true) && self.compose.template.is_none() {
-            self.compose.draft.text.clear();
+    /// Handles an event of the tap of the client that is followed.
+    pub(super) fn on_tap(&mut self, event: TapEvent) {
+        if let Source::Client(following) = &mut self.source {
+            following.on_event(event, &mut self.session);
         }
     }
 
     /// Whether sending may open the connection first: there is none and none is awaited.
     pub(super) fn can_connect(&self) -> bool {
         let state = self.session.state();
-        self.loaded.is_none() && state.is_at_rest() && !matches!(state, State::Waiting { .. })
+        !self.is_read_only() && state.is_at_rest() && !matches!(state, State::Waiting { .. })
     }
 
     /// Sends the composer's draft, over a new connection if there is none.
     pub(super) fn send_or_connect(&mut self, texts: &Texts) -> Command {
         if self.can_connect() {
-            let draft = &self.compose.draft;
-            if composer::payload(draft.mode, &draft.text).is_ok() {
+            if self.compose.draft.payload().is_ok() {
                 return Command::ConnectAndSend;
             }
         }
-        self.send_message(texts);
+        self.send_draft(texts);
         Command::Focus(id::MESSAGE)
     }
 
-    /// Sends the composer's draft, and adds it to the history if `remember`; returns whether it was
-    /// sent.
-    pub(super) fn send_draft(&mut self, texts: &Texts, remember: bool) -> bool {
+    /// Sends the composer's draft, adds it to the history, and empties the field unless it holds a
+    /// template; returns whether it was sent.
+    pub(super) fn send_draft(&mut self, texts: &Texts) -> bool {
         let compose = &mut self.compose;
         if let Some(template) = compose.template.filter(|template| template.is_refreshed()) {
             compose.draft = template.draft(browser::now());
         }
-        let Ok(payload) = composer::payload(compose.draft.mode, &compose.draft.text) else {
-            return false;
-        };
         let draft = compose.draft.clone();
-        let sent = self.send(payload, texts);
-        if sent && remember {
-            self.compose.history.push(draft);
+        let sent = self.send_message(&draft, texts);
+        if sent {
+            self.compose.history.borrow_mut().push(draft);
+            if self.compose.template.is_none() {
+                self.compose.draft.text.clear();
+            }
         }
         sent
     }
 
     /// Sends a message; a refusal is shown in the composer.
-    fn send(&mut self, payload: Payload, texts: &Texts) -> bool {
+    pub(super) fn send_message(&mut self, draft: &Draft, texts: &Texts) -> bool {
+        let Ok(payload) = draft.payload() else { return false };
         let refusal = self.on_event(Event::Send(payload), browser::now());
         self.compose.problem = match refusal {
             None => String::new(),
@@ -158,7 +212,7 @@ impl Connection {
 
     /// Sets the rule for pairing replies: the user's choice, or else this default.
     pub(super) fn set_pairing(&mut self, default: Pairing) {
-        if self.loaded.is_none() {
+        if !self.is_read_only() {
             self.session.set_pairing(self.view.pairing.clone().unwrap_or(default));
         }
     }
@@ -176,7 +230,11 @@ impl Connection {
 
     /// The state as a heading of a few words.
     pub(super) fn headline(&self, texts: &Texts) -> &'static str {
-        if self.loaded.is_some() { texts.from_file } else { self.session.state().headline(texts) }
+        match &self.source {
+            Source::Socket => self.session.state().headline(texts),
+            Source::File(_) => texts.from_file,
+            Source::Client(following) => following.headline(texts),
+        }
     }
 
     /// The state as a sentence for screen readers.
@@ -201,7 +259,6 @@ impl Connection {
     fn drop_socket(&mut self) {
         self.socket = None;
         self.poll_at = None;
-        self.compose.pace = None;
     }
 
     fn with_socket(&self, act: impl FnOnce(&Socket)) {

@@ -1,7 +1,8 @@
 //! The list of the server's connections.
 
 use super::{
-    dom::{El, el, panel},
+    action::Action,
+    dom::{El, button, el, panel},
     model::Model,
 };
 use crate::{
@@ -82,7 +83,7 @@ impl ConnectionList {
             .filter_map(|connection| live.upstream_of(live.with_label(&connection.label)?))
             .map(|row| row.connection.id)
             .collect();
-        self.arrange(&listed);
+        self.arrange(&listed, texts);
         for (row, shown) in self.rows.iter_mut().zip(&listed) {
             let role = match (mine(shown), upstreams.contains(&shown.connection.id)) {
                 (true, _) => texts.clients_you,
@@ -101,7 +102,7 @@ impl ConnectionList {
     }
 
     /// Makes and removes rows so that there is one for each connection, in order; existing rows stay.
-    fn arrange(&mut self, listed: &[&ConnectionRow]) {
+    fn arrange(&mut self, listed: &[&ConnectionRow], texts: &Texts) {
         let stays = |row: &Row| listed.iter().any(|shown| shown.connection.id == row.id);
         self.rows.retain(|row| {
             let stays = stays(row);
@@ -112,7 +113,7 @@ impl ConnectionList {
         });
         for (at, shown) in listed.iter().enumerate() {
             if self.rows.get(at).is_none_or(|row| row.id != shown.connection.id) {
-                let row = Row::new(shown);
+                let row = Row::new(shown, texts);
                 let next = self.rows.get(at).map(|row| row.root.node.clone());
                 self.list.node.insert_before(&row.root.node, next.as_deref()).ok();
                 self.rows.insert(at, row);
@@ -122,15 +123,18 @@ impl ConnectionList {
 }
 
 impl Row {
-    fn new(shown: &ConnectionRow) -> Row {
+    fn new(shown: &ConnectionRow, texts: &Texts) -> Row {
         let connection = &shown.connection;
         let peer = el("bdi").class("peer");
         let [kind, mine, target, inward, outward, age] =
             ["kind", "mine", "target", "in", "out", "age"].map(|class| el("span").class(class));
-        let first_line = el("div").children([&kind, &mine, &age]);
-        let second_line = el("div").children([&target, &inward, &outward]);
+        let line = |parts: [&El; 3]| el("span").class("parts").children(parts);
+        let follow = button("", Action::FollowClient)
+            .attr("data-argument", &connection.id.to_string())
+            .attr("title", texts.follow)
+            .children([&line([&kind, &mine, &age]), &peer, &line([&target, &inward, &outward])]);
         let root = el("li").class("client").attr("data-kind", connection.kind.name());
-        let root = root.children([&first_line, &peer, &second_line]);
+        let root = root.child(&follow);
         Row { id: connection.id, root, kind, peer, mine, target, inward, outward, age }
     }
 

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     cards::{self, Card, Service},
-    composer::{Mode, history::Draft},
+    composer::Draft,
     i18n::Texts,
 };
 
@@ -83,7 +83,7 @@ pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
             connection.form.endpoint = card.path.clone()?;
             connection.form.is_default = false;
             let compose = &mut connection.compose;
-            compose.draft = Draft { mode: Mode::Text, text: card.message().to_owned() };
+            compose.draft = Draft::text(card.message());
             (compose.template, compose.is_file) = (None, false);
             Some(Command::ConnectAndSend)
         }

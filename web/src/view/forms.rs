@@ -1,12 +1,14 @@
 //! The state of a connection's forms: endpoint, message and transcript view.
 
+use std::{cell::RefCell, rc::Rc};
+
 use web_sys::File;
 
 use super::browser;
 use crate::{
     composer::{
-        Mode,
-        history::{Draft, History},
+        Draft,
+        history::History,
         pace::Pace,
         template::Template,
         transfer::{Expect, Transfer},
@@ -34,16 +36,22 @@ pub(super) struct MessageForm {
     pub(super) draft: Draft,
     /// The template that the draft came from, until it is edited.
     pub(super) template: Option<Template>,
+    /// The index of the saved message that the draft came from, until it is edited.
+    pub(super) saved: Option<usize>,
     pub(super) is_file: bool,
     pub(super) file: Option<File>,
     pub(super) transfer: Option<Transfer>,
     pub(super) expect: Option<Expect>,
-    pub(super) history: History,
+    /// The history, which all connections share.
+    pub(super) history: Rc<RefCell<History>>,
     pub(super) problem: String,
     /// The interval of repetitions, in milliseconds, as typed.
     pub(super) interval: String,
     pub(super) burst: String,
-    pub(super) pace: Option<Pace>,
+    /// The message that is repeated, and its schedule.
+    pub(super) repeated: Option<(Draft, Pace)>,
+    /// The template of the message that is repeated, if it is refreshed with each send.
+    pub(super) repeated_template: Option<Template>,
 }
 
 /// The view of the transcript: filter, scroll position and selection.
@@ -73,6 +81,8 @@ pub(super) struct TranscriptView {
     pub(super) selected: Option<u64>,
     pub(super) is_open: bool,
     pub(super) note: String,
+    /// Whether the ladder is shown instead.
+    pub(super) is_ladder: bool,
 }
 
 impl ConnectionForm {
@@ -92,20 +102,34 @@ impl ConnectionForm {
 }
 
 impl MessageForm {
-    pub(super) fn new() -> MessageForm {
+    pub(super) fn new(history: Rc<RefCell<History>>) -> MessageForm {
         MessageForm {
-            draft: Draft { mode: Mode::Text, text: String::new() },
+            draft: Draft::default(),
             template: None,
+            saved: None,
             is_file: false,
             file: None,
             transfer: None,
             expect: None,
-            history: History::default(),
+            history,
             problem: String::new(),
             interval: "1000".to_owned(),
             burst: "100".to_owned(),
-            pace: None,
+            repeated: None,
+            repeated_template: None,
         }
+    }
+}
+
+impl MessageForm {
+    /// Notes that the draft is not what it came from any more.
+    pub(super) fn edited(&mut self) {
+        (self.template, self.saved, self.problem) = (None, None, String::new());
+    }
+
+    /// Whether there is no message: an empty one is sent only if it was chosen.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.draft.text.is_empty() && self.template.is_none()
     }
 }
 
@@ -127,6 +151,7 @@ impl TranscriptView {
             selected: None,
             is_open: false,
             note: String::new(),
+            is_ladder: false,
         }
     }
 

@@ -23,13 +23,15 @@ pub(super) fn on_key(
     let recalled = match &*key {
         "Enter" => {
             event.prevent_default();
-            if compose.draft.text.is_empty() {
+            if compose.is_nothing() {
                 return Some(Command::Draw);
             }
             return Some(connection.send_or_connect(texts));
         }
-        "ArrowUp" if !has_line_break(before) => compose.history.older(compose.draft.clone()),
-        "ArrowDown" if !has_line_break(after) => compose.history.newer(),
+        "ArrowUp" if !has_line_break(before) => {
+            compose.history.borrow_mut().older(compose.draft.clone())
+        }
+        "ArrowDown" if !has_line_break(after) => compose.history.borrow_mut().newer(),
         _ => return None,
     };
     if let Some(draft) = recalled {

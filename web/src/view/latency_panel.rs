@@ -54,7 +54,7 @@ impl LatencyPanel {
         let texts = model.texts;
         let Model { connections, chosen, endpoints, .. } = model;
         let connection = &connections[*chosen];
-        self.root.show(connection.loaded.is_none());
+        self.root.show(!connection.is_read_only());
         let exchanges = connection.session.exchanges();
         let opened = connection.view.opened();
         let of_row = opened.and_then(|row| connection.session.exchange_of(row));

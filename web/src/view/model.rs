@@ -1,15 +1,25 @@
 //! The page's model.
 
+use std::{cell::RefCell, rc::Rc};
+
 use echogate_proto::api::{Endpoints, RouteInfo};
 
-use super::{browser, connection::Connection, operator_session::OperatorSession};
+use super::{
+    browser,
+    connection::{Connection, Source},
+    following::Following,
+    operator_session::OperatorSession,
+};
 use crate::{
     cards,
+    composer::{Draft, history::History},
     i18n::Texts,
     live::{self, Live},
     live_region::Announcer,
-    location::StartOptions,
+    location::{SharedLink, StartOptions},
     pairing::Pairing,
+    session::Event,
+    storage::{self, Stored, StoredConnection},
 };
 
 /// The most connections side by side.
@@ -27,34 +37,130 @@ pub(super) struct Model {
     pub(super) endpoints: Endpoints,
     /// The endpoint of new connections.
     default_endpoint: String,
+    /// The messages that the user saved.
+    pub(super) saved: Vec<Draft>,
+    history: Rc<RefCell<History>>,
+    /// The settings as they were stored last.
+    stored: String,
     pub(super) announcer: Announcer,
     pub(super) operator: OperatorSession,
 }
 
 impl Model {
     pub(super) fn new(texts: &'static Texts, options: StartOptions) -> Model {
-        let default_endpoint = "/ws".to_owned();
-        Model {
+        let mut model = Model {
             texts,
-            connections: vec![Connection::new(0, &options, &default_endpoint)],
-            default_endpoint,
+            connections: Vec::new(),
+            default_endpoint: "/ws".to_owned(),
+            saved: Vec::new(),
+            history: Rc::default(),
+            stored: String::new(),
             options,
             chosen: 0,
-            next_id: 1,
+            next_id: 0,
             live: Live::default(),
             endpoints: Endpoints::default(),
             announcer: Announcer::default(),
             operator: OperatorSession::default(),
+        };
+        model.restore();
+        model
+    }
+
+    /// Makes the connections: that of the page's URL, and those that were stored.
+    fn restore(&mut self) {
+        let stored = browser::stored().unwrap_or_default();
+        stored.history.into_iter().for_each(|draft| self.history.borrow_mut().push(draft));
+        self.saved = stored.saved;
+        let shared = browser::shared();
+        if shared.is_some() || self.options.endpoint.is_some() || stored.connections.is_empty() {
+            let connection = self.add_connection();
+            if let Some(SharedLink { endpoint, protocols, draft }) = shared {
+                let form = &mut connection.form;
+                (form.endpoint, form.protocols, form.is_default) = (endpoint, protocols, false);
+                connection.compose.draft = draft;
+            }
         }
+        for stored in stored.connections.into_iter().take(MAX_CONNECTIONS - 1) {
+            let StoredConnection { endpoint, protocols, reconnect, pairing, ending, escapes } =
+                stored;
+            let connection = self.add_connection();
+            let form = &mut connection.form;
+            (form.endpoint, form.protocols, form.is_default) = (endpoint, protocols, false);
+            connection.session.handle(Event::Reconnect(reconnect), 0.0);
+            connection.view.pairing = pairing;
+            let draft = &mut connection.compose.draft;
+            (draft.ending, draft.escapes) = (ending, escapes);
+        }
+        self.chosen = 0;
+    }
+
+    /// Stores the settings that survive a reload, if they have changed.
+    pub(super) fn store(&mut self) {
+        let sockets = self.connections.iter().filter(|connection| !connection.is_read_only());
+        let connections = sockets.map(|connection| {
+            let Draft { ending, escapes, .. } = connection.compose.draft;
+            StoredConnection {
+                endpoint: connection.form.endpoint.clone(),
+                protocols: connection.form.protocols.clone(),
+                reconnect: connection.session.reconnects(),
+                pairing: connection.view.pairing.clone(),
+                ending,
+                escapes,
+            }
+        });
+        let connections = connections.collect();
+        let history = self.history.borrow().messages().cloned().collect();
+        let settings = storage::write(&Stored { connections, saved: self.saved.clone(), history });
+        if settings != self.stored {
+            browser::store(Some(&settings));
+            self.stored = settings;
+        }
+    }
+
+    /// Forgets what is stored: saved messages, the history, and the settings of connections.
+    pub(super) fn forget(&mut self) {
+        self.saved.clear();
+        *self.history.borrow_mut() = History::default();
+        browser::store(None);
+        self.texts.forgotten.clone_into(&mut self.connection().view.note);
     }
 
     /// Adds a connection and chooses it.
     pub(super) fn add_connection(&mut self) -> &mut Connection {
         let id = self.next_id;
         self.next_id += 1;
-        self.connections.push(Connection::new(id, &self.options, &self.default_endpoint));
+        self.connections.push(Connection::new(
+            id,
+            &self.options,
+            &self.default_endpoint,
+            self.history.clone(),
+        ));
         self.chosen = self.connections.len() - 1;
         self.connection()
+    }
+
+    /// Follows a client of the server, in a tab of its own.
+    pub(super) fn follow(&mut self, client: u64) {
+        let is_of = |connection: &Connection| match &connection.source {
+            Source::Client(following) => following.client == client && following.is_live(),
+            _ => false,
+        };
+        if let Some(at) = self.connections.iter().position(is_of) {
+            self.chosen = at;
+            return;
+        }
+        if self.connections.len() >= MAX_CONNECTIONS {
+            self.texts.too_many_connections.clone_into(&mut self.connection().view.note);
+            return;
+        }
+        let Some(row) = self.live.rows().find(|row| row.connection.id == client) else { return };
+        let (kind, peer) = (row.connection.kind, row.connection.peer.as_deref());
+        let target = &row.connection.target;
+        let name = format!("{} {} → {target}", live::transport_name(kind), peer.unwrap_or("–"));
+        let client = row.connection.clone();
+        let connection = self.add_connection();
+        connection.source = Source::Client(Following::start(&client, name, connection.id));
     }
 
     /// Takes the server's endpoints. The first route is the default of connections whose endpoint was

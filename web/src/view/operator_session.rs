@@ -47,7 +47,7 @@ impl OperatorSession {
         let url = browser::location().url_of(PATH);
         let handler = |event, _| match event {
             SocketEvent::Session(event) => dispatch(Message::Operator(event)),
-            SocketEvent::File(_) => {}
+            SocketEvent::File(_) | SocketEvent::Tap(_) => {}
         };
         self.socket = Some(Socket::open(&url, &[], handler));
     }

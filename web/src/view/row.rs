@@ -36,6 +36,8 @@ pub(super) struct Style<'a> {
     pub(super) filter_version: u32,
     /// Whether times have a date.
     pub(super) dated: bool,
+    /// Whether the rows are bytes of a stream, which has no messages.
+    pub(super) is_stream: bool,
 }
 
 /// All that a row's content depends on.
@@ -65,7 +67,7 @@ impl Row {
     }
 
     pub(super) fn draw(&mut self, entry: &Entry, style: &Style<'_>, texts: &Texts) {
-        let Style { query, filter_version, dated } = *style;
+        let Style { query, filter_version, dated, is_stream } = *style;
         let delivery = match &entry.kind {
             EntryKind::Sent(_, delivery) => Some(*delivery),
             _ => None,
@@ -95,7 +97,7 @@ impl Row {
         self.root.set("class", class);
         self.direction.set_text(arrow);
         self.spoken.set_text(spoken);
-        kind.set_text(texts.message_type(message));
+        kind.set_text(if is_stream { texts.bytes_type } else { texts.message_type(message) });
         size.set_text(&format::size(message.len() as u64));
         if message.is_empty() {
             payload.set_text(texts.empty_message);

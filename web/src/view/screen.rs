@@ -7,6 +7,7 @@ use super::{
     connection_list::ConnectionList,
     dom::{El, document, el, expect_ok},
     header::Header,
+    ladder_panel::LadderPanel,
     latency_panel::LatencyPanel,
     model::Model,
     operator_panel::OperatorPanel,
@@ -16,11 +17,15 @@ use super::{
 };
 use crate::{i18n::Texts, redraw::earliest, time::Millis};
 
+/// The fragment of the page's URL that shows the operators' view.
+pub(super) const OPERATOR: &str = "operator";
+
 pub(super) struct Screen {
     header: Header,
     url_bar: UrlBar,
     sidebar: Sidebar,
     transcript: TranscriptPanel,
+    ladder: LadderPanel,
     composer: Composer,
     latency: LatencyPanel,
     charts: Charts,
@@ -39,6 +44,7 @@ impl Screen {
             url_bar: UrlBar::new(texts),
             sidebar: Sidebar::new(texts),
             transcript: TranscriptPanel::new(texts),
+            ladder: LadderPanel::new(texts),
             composer: Composer::new(texts),
             latency: LatencyPanel::new(texts),
             charts: Charts::new(texts),
@@ -49,7 +55,8 @@ impl Screen {
             title: String::new(),
         };
         let middle = el("div").class("main-column").attr("data-drop", "");
-        let middle = middle.children([&screen.transcript.root, &screen.composer.root]);
+        let middle =
+            middle.children([&screen.transcript.root, &screen.ladder.root, &screen.composer.root]);
         let rail =
             el("div").class("rail").children([&screen.sidebar.root, &screen.connection_list.root]);
         let meters =
@@ -68,7 +75,7 @@ impl Screen {
 
     /// Draws what has changed; returns the time of the next drawing without an event.
     pub(super) fn draw(&mut self, model: &mut Model, now: Millis) -> Option<Millis> {
-        let at_operator = browser::fragment() == "operator";
+        let at_operator = browser::fragment() == OPERATOR;
         let title = title(model, at_operator);
         if title != self.title {
             document().set_title(&title);
@@ -90,10 +97,12 @@ impl Screen {
         let was_open = self.transcript.is_open();
         let url_bar = self.url_bar.draw(model, now);
         self.sidebar.draw(model);
+        self.composer.root.show(!model.connection().is_read_only());
         self.composer.draw(model, now);
         let latency = self.latency.draw(model, now);
         let charts = self.charts.draw(model, now);
         let connection_list = self.connection_list.draw(model, now);
+        self.ladder.draw(model);
         // Last, because scrolling computes the layout of all changes before it.
         self.transcript.draw(model);
         // A change of the transcript's height becomes visible to `measure` in the next frame.
@@ -122,6 +131,6 @@ fn title(model: &mut Model, at_operator: bool) -> String {
         return format!("{} · echogate", texts.operator);
     }
     let connection = model.connection();
-    let name = connection.loaded.as_deref().unwrap_or(&connection.form.endpoint);
+    let name = connection.source_name().unwrap_or(&connection.form.endpoint);
     format!("{name} · {} · echogate", connection.headline(texts))
 }

@@ -76,17 +76,17 @@ impl Item {
     }
 
     fn draw(&mut self, connection: &Connection, chosen: bool, texts: &Texts) {
-        let state = connection.session.state();
+        let (state, is_normal) = connection.state_name();
         self.button.set("data-argument", &connection.id.to_string());
-        self.button.set("data-state", state.name());
-        self.button.set_flag("data-normal", state.is_normal());
+        self.button.set("data-state", state);
+        self.button.set_flag("data-normal", is_normal);
         self.button.set_if("aria-current", "true", chosen);
         let location = browser::location();
         let url = match connection.session.url() {
             "" => &connection.form.endpoint,
             url => location.short(url),
         };
-        let name = connection.loaded.as_deref().unwrap_or(url);
+        let name = connection.source_name().unwrap_or(url);
         self.name.set_text(name);
         self.button.set("title", name);
         self.headline.set_text(connection.headline(texts));
@@ -101,6 +101,10 @@ pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
         Action::AddConnection if model.connections.len() < MAX_CONNECTIONS => {
             model.add_connection();
             return Some(Command::Focus(id::ENDPOINT));
+        }
+        Action::FollowClient => {
+            model.follow(event.argument.parse().ok()?);
+            return Some(Command::Focus(id::TRANSCRIPT));
         }
         Action::RemoveConnection if model.connections.len() > 1 => {
             model.connections.remove(model.chosen);

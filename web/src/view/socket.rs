@@ -27,6 +27,18 @@ pub(super) enum SocketEvent {
     Session(Event),
     /// The progress of the file that is being sent.
     File(Progress),
+    /// An event of a tap.
+    Tap(TapEvent),
+}
+
+/// An event of a tap.
+pub(super) enum TapEvent {
+    /// Something passed, as JSON.
+    Event(String),
+    /// The server refused, in its words.
+    Refused(String),
+    /// The end of the stream.
+    Ended,
 }
 
 /// The handler of a socket's events, each with the time at which it happened.
@@ -91,7 +103,7 @@ pub(super) fn measured(span: Millis) -> String {
     format::measured(span * 1000.0, clock_resolution() * 1000.0)
 }
 
-/// A WebSocket, closed when the value is dropped.
+/// A WebSocket or a tap, closed when the value is dropped.
 pub(super) struct Socket {
     id: u32,
 }
@@ -107,14 +119,25 @@ impl Socket {
             start();
         }
         let protocols: Array = protocols.iter().map(|name| JsValue::from_str(name)).collect();
+        let socket = Socket::new(handler);
+        socket.command("open", &[url.into(), protocols.into()]);
+        socket
+    }
+
+    /// Opens a tap of the server, at a path relative to the page; `handler` gets its events.
+    pub(super) fn tap(path: &str, handler: impl Fn(SocketEvent, Millis) + 'static) -> Socket {
+        let socket = Socket::new(handler);
+        socket.command("tap", &[path.into()]);
+        socket
+    }
+
+    fn new(handler: impl Fn(SocketEvent, Millis) + 'static) -> Socket {
         let id = with_sockets(|sockets| {
             sockets.last_id += 1;
             sockets.handlers.push((sockets.last_id, Rc::new(handler)));
             sockets.last_id
         });
-        let socket = Socket { id };
-        socket.command("open", &[url.into(), protocols.into()]);
-        socket
+        Socket { id }
     }
 
     /// Sends a message. A closing socket discards it, and reports its end.
@@ -214,6 +237,9 @@ fn on_event(fields: &Array) {
             reason: text(4),
             clean: fields.get(5).is_truthy(),
         },
+        "tap" => return handle(id, SocketEvent::Tap(TapEvent::Event(text(3))), at),
+        "tap-refused" => return handle(id, SocketEvent::Tap(TapEvent::Refused(text(3))), at),
+        "tap-ended" => return handle(id, SocketEvent::Tap(TapEvent::Ended), at),
         "file" => return handle(id, SocketEvent::File(progress(fields)), at),
         "clock" => return WORKER.set(WorkerState::Running(number(3))),
         _ => return,

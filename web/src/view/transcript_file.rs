@@ -4,6 +4,7 @@ use super::{
     action::Action,
     browser,
     command::Command,
+    connection::Source,
     dom::{self, id},
     model::{MAX_CONNECTIONS, Model},
     user_event::UserEvent,
@@ -22,7 +23,8 @@ pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
     match event.action {
         Action::ExportTranscript => {
             dom::close_menu(&event.node);
-            let session = &model.connection().session;
+            let connection = model.connection();
+            let session = &connection.session;
             let (text, kind) = match &*event.argument {
                 "har" => {
                     let version = env!("CARGO_PKG_VERSION");
@@ -30,7 +32,11 @@ pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
                     (text, "application/json")
                 }
                 _ => {
-                    (jsonl::write(session.transcript(), session.pairing()), "application/x-ndjson")
+                    let text = match &connection.source {
+                        Source::Client(following) => following.events.text(),
+                        _ => jsonl::write(session.transcript(), session.pairing()),
+                    };
+                    (text, "application/x-ndjson")
                 }
             };
             let now = browser::now();
@@ -38,6 +44,11 @@ pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
             let name =
                 format!("echogate-{}-{}.{}", browser::local_date(now), &time[..6], event.argument);
             Some(Command::Download { name, kind, bytes: text.into_bytes() })
+        }
+        Action::Forget => {
+            dom::close_menu(&event.node);
+            model.forget();
+            Some(Command::Draw)
         }
         Action::PickTranscript => {
             dom::close_menu(&event.node);
@@ -65,7 +76,7 @@ pub(super) fn open(model: &mut Model, name: &str, bytes: &[u8]) {
         Ok((transcript, pairing)) => {
             let connection = model.add_connection();
             connection.session = Session::from_transcript(transcript, pairing);
-            connection.loaded = Some(name.to_owned());
+            connection.source = Source::File(name.to_owned());
         }
     }
 }

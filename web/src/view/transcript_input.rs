@@ -12,7 +12,7 @@ use super::{
     user_event::UserEvent,
 };
 use crate::{
-    composer::history::Draft, filter::Show, literal::Form, pairing::Pairing, payload::Payload,
+    composer::Draft, filter::Show, literal::Form, pairing::Pairing, payload::Payload,
     payload_view::PayloadView, virtual_list::Viewport,
 };
 
@@ -34,6 +34,7 @@ pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
             view.is_open = view.selected != id || !view.is_open;
             view.selected = id;
         }
+        Action::PauseTranscript => view.follow = !view.follow,
         Action::ScrollToEnd => {
             view.follow = true;
             return Some(Command::Focus(id::TRANSCRIPT));

@@ -3,7 +3,7 @@
 use super::{
     action::Action,
     browser,
-    connection::Connection,
+    connection::{Connection, Source},
     detail::Detail,
     dom::{self, El, button, el, id, panel, text},
     first_run::FirstRun,
@@ -23,6 +23,8 @@ use crate::{
 pub(super) struct TranscriptPanel {
     pub(super) root: El,
     count: El,
+    ladder: El,
+    pause: El,
     search: El,
     pattern: El,
     problem: El,
@@ -44,6 +46,8 @@ pub(super) struct TranscriptPanel {
     of: Option<u32>,
     /// Whether times have a date.
     dated: bool,
+    /// Whether the rows are bytes of a stream.
+    is_stream: bool,
     /// The height of a row, and of the viewport.
     row_height: f64,
     height: f64,
@@ -88,21 +92,30 @@ impl TranscriptPanel {
                 .attr("data-argument", "har"),
             &entry(texts.load, "pick-load", Action::PickTranscript),
             &entry(texts.clear, "clear", Action::ClearTranscript),
+            &entry(texts.forget, "forget", Action::Forget),
         ]);
         let summary = text("summary", texts.more).id("transcript-menu");
         let more = el("details").class("menu-button").child(&summary).child(&menu);
+        let ladder = button(texts.ladder, Action::ShowLadder).id("show-ladder").class("quiet");
+        let ladder = ladder.attr("title", texts.ladder_about);
+        let pause = button(texts.pause, Action::PauseTranscript).id("pause").class("quiet");
         let tools = el("div")
             .class("tools")
-            .children([&search, &pattern, &show, &pairing, &field, &more, &load]);
+            .children([&ladder, &pause, &search, &pattern, &show, &pairing, &field, &more, &load]);
         head_bar.append(&count);
         head_bar.append(&tools);
         let head = el("div").class("columns line").attr("role", "row");
-        for title in [texts.time, "", texts.kind, texts.size, texts.message, texts.round_trip] {
-            head.append(&text("span", title).attr("role", "columnheader"));
+        for title in
+            [texts.time, texts.direction, texts.kind, texts.size, texts.message, texts.round_trip]
+        {
+            // The arrows of the second column need a title for screen readers alone.
+            let class = if title == texts.direction { "unseen" } else { "" };
+            let cell = el("span").attr("role", "columnheader");
+            head.append(&cell.child(&text("span", title).class(class)));
         }
         let body = el("div").class("rows").attr("role", "rowgroup");
         let sizer = el("div").class("sizer").attr("role", "presentation").child(&body);
-        let list = el("div").id(id::TRANSCRIPT).attr("role", "grid").attr("tabindex", "0");
+        let list = el("div").id(id::TRANSCRIPT).attr("role", "treegrid").attr("tabindex", "0");
         let list = list.action(Action::ScrollTranscript).attr("aria-label", texts.messages_region);
         let list = list
             .child(&el("div").class("head").attr("role", "rowgroup").child(&head))
@@ -124,6 +137,8 @@ impl TranscriptPanel {
         TranscriptPanel {
             root,
             count,
+            ladder,
+            pause,
             search,
             pattern,
             problem,
@@ -143,6 +158,7 @@ impl TranscriptPanel {
             detail,
             of: None,
             dated: false,
+            is_stream: false,
             row_height: 36.0,
             height: 0.0,
             scrolled: -1.0,
@@ -164,14 +180,30 @@ impl TranscriptPanel {
 
     pub(super) fn draw(&mut self, model: &mut Model) {
         let texts = model.texts;
-        let is_empty = model.connection().session.transcript().is_empty();
-        self.first_run.draw(model, is_empty);
         let connection = model.connection();
+        let is_empty = connection.session.transcript().is_empty() && !connection.is_read_only();
+        self.first_run.draw(model, is_empty);
+        self.root.set_flag("data-empty", is_empty);
+        let is_seen = match &model.connection().source {
+            Source::Socket => {
+                let label = model.connection().label.clone();
+                model.live.with_label(&label).is_some_and(|row| row.ended.is_none())
+            }
+            Source::File(_) => false,
+            Source::Client(_) => true,
+        };
+        self.ladder.show(is_seen);
+        let connection = model.connection();
+        self.root.show(!connection.view.is_ladder);
         if self.of.replace(connection.id) != Some(connection.id) {
             self.rows.iter_mut().for_each(Row::forget);
         }
-        self.dated = connection.loaded.is_some();
+        self.dated = matches!(connection.source, Source::File(_));
         self.list.set_flag("data-dated", self.dated);
+        self.is_stream = match &connection.source {
+            Source::Client(following) => following.is_stream,
+            Source::Socket | Source::File(_) => false,
+        };
         let Connection { session, view, .. } = connection;
         let transcript = session.transcript();
         let shown = view.matches.len(transcript);
@@ -256,6 +288,7 @@ impl TranscriptPanel {
     }
 
     fn draw_tools(&mut self, view: &TranscriptView, pairing: &Pairing) {
+        self.pause.set_flag("aria-pressed", !view.follow);
         dom::set_value(&self.search.node, &view.text);
         self.pattern.set_flag("aria-pressed", view.is_pattern);
         let error = view.pattern_error.as_deref().unwrap_or_default();
@@ -290,7 +323,12 @@ impl TranscriptPanel {
             row.root.node.remove();
         }
         let query = &view.matches.filter().query;
-        let style = Style { query, filter_version: view.filter_version, dated: self.dated };
+        let style = Style {
+            query,
+            filter_version: view.filter_version,
+            dated: self.dated,
+            is_stream: self.is_stream,
+        };
         let selected = view.selected.and_then(|id| transcript.get(id));
         let partner = selected.and_then(|entry| entry.kind.partner());
         for (at, (row, entry)) in self.rows.iter_mut().zip(entries).enumerate() {

@@ -6,8 +6,9 @@ use super::{
     action::Action,
     browser,
     command::Command,
-    connection::Connection,
+    connection::{Connection, Source},
     dom::{self, El, button, el, id, text},
+    following::{FollowState, Following},
     model::Model,
     user_event::UserEvent,
 };
@@ -21,6 +22,8 @@ use crate::{
 
 pub(super) struct UrlBar {
     pub(super) root: El,
+    form: El,
+    rare: El,
     endpoint: El,
     protocol: El,
     toggle: El,
@@ -93,6 +96,8 @@ impl UrlBar {
         let root = root.children([&form, &problem, &state]);
         UrlBar {
             root,
+            form,
+            rare,
             endpoint,
             protocol,
             toggle,
@@ -119,9 +124,11 @@ impl UrlBar {
         let details = details(model, now);
         let advice = advice(model);
         let connection = model.connection();
-        let state = connection.session.state();
-        self.state.set("data-state", state.name());
-        self.state.set_flag("data-normal", state.is_normal());
+        let (name, is_normal) = connection.state_name();
+        self.state.set("data-state", name);
+        self.state.set_flag("data-normal", is_normal);
+        self.form.show(!connection.is_read_only());
+        self.rare.show(!connection.is_read_only());
         self.headline.set_text(connection.headline(texts));
         self.details.set_text(&details);
         self.advice.set_text(&advice);
@@ -188,8 +195,12 @@ fn details(model: &mut Model, now: Millis) -> String {
     let texts = model.texts;
     let route = described_route(model);
     let connection = model.connection();
-    if let Some(file) = &connection.loaded {
-        return file.clone();
+    if let Source::Client(Following { state: FollowState::Refused(text), .. }) = &connection.source
+    {
+        return text.clone();
+    }
+    if let Some(name) = connection.source_name() {
+        return name.to_owned();
     }
     match connection.session.state() {
         State::Idle | State::Connecting => route,

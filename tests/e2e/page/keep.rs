@@ -1,0 +1,164 @@
+//! Settings that survive a reload, links to the page, and messages as programs.
+
+use std::{
+    os::unix::fs::symlink,
+    process::{Command, Stdio},
+};
+
+use echogate_tests::{
+    browser::Page,
+    program::{programs, python},
+};
+
+use super::{LATEST, choose, count, fill, open, page, say};
+use crate::ECHOGATE;
+
+fn value(page: &mut Page, id: &str) -> String {
+    page.eval(&format!("document.getElementById('{id}').value")).as_str().unwrap().to_owned()
+}
+
+fn reload(page: &mut Page) {
+    page.eval("window.before = true, location.reload()");
+    page.wait_for("!window.before && document.querySelector('.card')");
+}
+
+#[test]
+fn connections_history_and_saved_messages_survive_a_reload_until_they_are_forgotten() {
+    let Some((_server, mut page)) = page() else { return };
+    fill(&mut page, "#endpoint", "/ws/echo");
+    fill(&mut page, "#protocol", "binary");
+    choose(&mut page, "#line-ending", "CR LF");
+    page.click("#escapes");
+    say(&mut page, "once");
+    page.wait_for_text(LATEST, "once");
+    page.type_text("kept");
+    page.click("#save-message");
+    page.wait_for("document.querySelector('#template [data-saved]')");
+    reload(&mut page);
+    assert_eq!(value(&mut page, "endpoint"), "/ws/echo");
+    assert_eq!(value(&mut page, "protocol"), "binary");
+    assert_eq!(value(&mut page, "line-ending"), "CR LF");
+    assert_eq!(page.eval("document.querySelector('#escapes').checked"), true);
+    assert_eq!(count(&mut page, ".rows .message"), 0, "messages are not stored");
+    page.click("#message");
+    page.press("ArrowUp");
+    page.wait_for("document.querySelector('#message').value === 'once'");
+    choose(&mut page, "#template", "saved-0");
+    page.wait_for("document.querySelector('#message').value === 'kept'");
+    page.click("#transcript-menu");
+    page.click("#forget");
+    page.wait_for_text("#transcript-note", "were removed from this browser");
+    page.wait_for("!document.querySelector('#template [data-saved]')");
+}
+
+#[test]
+fn a_link_carries_endpoint_subprotocol_and_message_and_waits_for_the_user() {
+    let Some((server, mut page)) = page() else { return };
+    page.allow_clipboard();
+    fill(&mut page, "#endpoint", "/ws/echo");
+    fill(&mut page, "#protocol", "binary");
+    page.click("#message");
+    page.type_text("a & b = 世界 #1");
+    page.click("#share");
+    page.click("#copy-link");
+    page.wait_for_text("#transcript-note", "Copied");
+    let link = page.eval("navigator.clipboard.readText()").as_str().unwrap().to_owned();
+    let (_, fragment) = link.split_once('#').unwrap();
+    let Some(mut page) = open(&server, &format!("/#{fragment}")) else { return };
+    page.wait_for("document.querySelector('#message').value === 'a & b = 世界 #1'");
+    assert_eq!(value(&mut page, "endpoint"), "/ws/echo");
+    assert_eq!(value(&mut page, "protocol"), "binary");
+    assert_eq!(page.text("#state-headline"), "Not connected");
+    page.press("Enter");
+    page.wait_for_text(LATEST, "a & b = 世界 #1");
+}
+
+/// The program that the page copies for its draft.
+fn copied(page: &mut Page, name: &str) -> String {
+    page.eval("navigator.clipboard.writeText('')");
+    page.click("#share");
+    page.wait_for(&format!("!document.querySelector('[data-argument=\"{name}\"]').hidden"));
+    page.click(&format!("[data-argument='{name}']"));
+    page.wait_for("navigator.clipboard.readText().then((text) => text !== '')");
+    page.eval("navigator.clipboard.readText()").as_str().unwrap().to_owned()
+}
+
+/// The output of a shell command, with `echogate` on the path.
+fn shell(command: &str) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    symlink(ECHOGATE, folder.path().join("echogate")).unwrap();
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+    let output = Command::new("timeout")
+        .args(["20", "sh", "-c", command])
+        .env("PATH", path)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+/// A page whose draft is this text or, as hexadecimal digits, these bytes.
+fn drafted(mode: &str, draft: &str) -> Option<(echogate_tests::server::Server, Page)> {
+    let (server, mut page) = page()?;
+    page.allow_clipboard();
+    page.click(&format!("label[for=mode-{mode}]"));
+    page.click("#message");
+    page.type_text(draft);
+    Some((server, page))
+}
+
+const QUOTES: &str = r#"it's 100% "\ 世界"#;
+const UPPER: &str = r#"IT'S 100% "\ 世界"#;
+
+#[test]
+fn the_copied_nc_command_prints_the_reply() {
+    if programs(["nc", "timeout"]).is_none() {
+        return;
+    }
+    let Some((_server, mut page)) = drafted("text", QUOTES) else { return };
+    assert_eq!(shell(&copied(&mut page, "nc")), UPPER.as_bytes());
+}
+
+#[test]
+fn the_copied_echogate_command_prints_the_reply() {
+    let Some((_server, mut page)) = drafted("text", QUOTES) else { return };
+    let printed = shell(&copied(&mut page, "echogate connect"));
+    assert_eq!(String::from_utf8(printed).unwrap().trim_end(), UPPER);
+    let Some((_server, mut page)) = drafted("hex", "00 61 ff") else { return };
+    assert_eq!(shell(&copied(&mut page, "echogate connect")), b"\0A\xff");
+}
+
+#[test]
+fn the_copied_websocat_command_prints_the_reply() {
+    if programs(["websocat", "timeout"]).is_none() {
+        return;
+    }
+    let Some((_server, mut page)) = drafted("text", QUOTES) else { return };
+    let printed = shell(&copied(&mut page, "websocat"));
+    assert_eq!(String::from_utf8(printed).unwrap().trim_end(), UPPER);
+    let Some((_server, mut page)) = drafted("hex", "00 61 ff") else { return };
+    assert_eq!(shell(&copied(&mut page, "websocat")), b"\0A\xff");
+}
+
+#[test]
+fn the_copied_python_program_prints_the_reply() {
+    let Some(python) = python() else { return };
+    let Some((_server, mut page)) = drafted("text", QUOTES) else { return };
+    let program = copied(&mut page, "Python");
+    let output = Command::new(python).args(["-c", &program]).output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap().trim_end(), UPPER, "{program}");
+}
+
+#[test]
+fn the_copied_javascript_prints_the_reply_in_a_browser() {
+    let Some((_server, mut page)) = drafted("text", QUOTES) else { return };
+    let program = copied(&mut page, "JavaScript");
+    let run = format!(
+        "(() => {{ window.printed = []; const console = {{ log: (it) => printed.push(it) }};
+            {program} }})()"
+    );
+    page.eval(&run);
+    page.wait_for("window.printed.length === 1");
+    assert_eq!(page.eval("window.printed[0]"), UPPER);
+}

@@ -1,0 +1,163 @@
+//! The events of a recording, or of a tap, as rows of a transcript.
+
+use echogate_proto::{close::CloseCode, hex};
+
+use super::OUTCOMES;
+use crate::{
+    close_reason::CloseReason,
+    json::Json,
+    pairing::Pairing,
+    payload::Payload,
+    session::{HALF_CLOSE, is_end_of_input},
+    time::Millis,
+    transcript::{Delivery, Direction, EntryKind, Observed},
+};
+
+fn read_pairing(opened: &Json) -> Pairing {
+    let Some(pairing) = opened.get("pairing") else { return Pairing::None };
+    match pairing.text("field") {
+        Some(name) => Pairing::Field(name.to_owned()),
+        None => pairing.as_text().and_then(Pairing::of_name).unwrap_or_default(),
+    }
+}
+
+/// A reader of events.
+#[derive(Default)]
+pub struct Reader {
+    pairing: Pairing,
+    protocol: String,
+    url: String,
+    /// Whether the server has recorded the connection: Close frames are rows. Those of a page are
+    /// parts of the connection's end.
+    is_observed: bool,
+    /// The latest Close frame.
+    close: Option<(CloseCode, String)>,
+    /// A message whose frames have not all been read, and its direction.
+    partial: Option<(Direction, bool, Vec<u8>)>,
+}
+
+impl Reader {
+    /// The pairing of the connection that was read last.
+    pub fn into_pairing(self) -> Pairing {
+        self.pairing
+    }
+
+    /// Reads an event; `None` if it is not one. The result is the row that it makes, with its time:
+    /// parts of messages make none, and neither does the side to the upstream.
+    pub fn read(&mut self, event: &Json) -> Option<Option<(Millis, EntryKind)>> {
+        let at = event.number("time")? * 1000.0;
+        event.number("connection")?;
+        let name = event.text("event")?;
+        if event.text("side") == Some("upstream") {
+            return Some(None);
+        }
+        let kind = match name {
+            "opened" => self.opened(event)?,
+            "data" => match self.data(event)? {
+                Some(kind) => kind,
+                None => return Some(None),
+            },
+            "close" => match self.close(event)? {
+                Some(kind) => kind,
+                None => return Some(None),
+            },
+            "closed" => self.closed(event)?,
+            "ping" => {
+                EntryKind::Observed(Observed::Ping(direction(event)?, payload(event)?.into()))
+            }
+            "pong" => {
+                EntryKind::Observed(Observed::Pong(direction(event)?, payload(event)?.into()))
+            }
+            "end-of-input" => EntryKind::Observed(Observed::EndOfInput(direction(event)?)),
+            "reset" => EntryKind::Observed(Observed::Reset(direction(event)?)),
+            "lost" => {
+                EntryKind::Observed(Observed::Lost(event.whole("events")?, event.whole("bytes")?))
+            }
+            _ => return None,
+        };
+        Some(Some((at, kind)))
+    }
+
+    fn opened(&mut self, event: &Json) -> Option<EntryKind> {
+        self.pairing = read_pairing(event);
+        self.protocol = event.text("protocol").unwrap_or_default().to_owned();
+        self.is_observed = event.get("peer").is_some();
+        self.close = None;
+        self.url = event.text("target")?.to_owned();
+        if let Some(before) = event.whole("bytes_before").filter(|bytes| *bytes > 0) {
+            return Some(EntryKind::Observed(Observed::Before(before)));
+        }
+        Some(EntryKind::Opened { url: self.url.clone(), protocol: self.protocol.clone() })
+    }
+
+    /// The message that an event completes.
+    fn data(&mut self, event: &Json) -> Option<Option<EntryKind>> {
+        let direction = direction(event)?;
+        let bytes = payload(event)?;
+        let length = bytes.len() as u64;
+        let (mut is_text, mut all) = (event.text("kind")? == "text", bytes);
+        if let Some(frame) = event.get("frame") {
+            if let Some((_, was_text, before)) = self.partial.take_if(|it| it.0 == direction) {
+                is_text = was_text;
+                all.splice(0..0, before);
+            }
+            let end = frame.whole("offset").unwrap_or(0) + length;
+            if frame.get("fin") != Some(&Json::Bool(true)) || end < frame.whole("length")? {
+                self.partial = Some((direction, is_text, all));
+                return Some(None);
+            }
+        }
+        let text = if is_text { str::from_utf8(&all).ok().map(Payload::from) } else { None };
+        let payload = text.unwrap_or_else(|| Payload::from(all));
+        Some(Some(match direction {
+            _ if self.protocol == HALF_CLOSE && is_end_of_input(&payload) => {
+                EntryKind::HalfClosed { by_us: direction == Direction::Sent }
+            }
+            Direction::Sent => EntryKind::Sent(payload, Delivery::Sent),
+            Direction::Received => EntryKind::Received(payload, None),
+        }))
+    }
+
+    /// A Close frame: part of the end of a connection of the page, otherwise a row.
+    fn close(&mut self, event: &Json) -> Option<Option<EntryKind>> {
+        let direction = direction(event)?;
+        let code = event.whole("code").and_then(|code| code.try_into().ok());
+        let reason = event.text("reason").unwrap_or_default().to_owned();
+        if self.is_observed {
+            return Some(Some(EntryKind::Observed(Observed::Close(direction, code, reason))));
+        }
+        self.close = Some((code.map_or(CloseCode::NO_STATUS, CloseCode), reason));
+        Some(None)
+    }
+
+    fn closed(&mut self, event: &Json) -> Option<EntryKind> {
+        let text = event.text("reason")?;
+        let close = self.close.take();
+        let Some((outcome, _)) = OUTCOMES.iter().find(|(_, name)| *name == text) else {
+            return Some(EntryKind::Observed(Observed::Closed(text.to_owned())));
+        };
+        let (code, reason) = close.unwrap_or_else(|| {
+            let code = event.whole("code").and_then(|code| code.try_into().ok());
+            let error = event.text("error").unwrap_or_default().to_owned();
+            (code.map_or(CloseCode::ABNORMAL, CloseCode), error)
+        });
+        let url = event.text("target").unwrap_or(&self.url).to_owned();
+        let (outcome, unsent, unanswered) = (*outcome, 0, 0);
+        Some(EntryKind::Ended(CloseReason { outcome, url, code, reason, unsent, unanswered }))
+    }
+}
+
+fn payload(event: &Json) -> Option<Vec<u8>> {
+    match event.text("text") {
+        Some(text) => Some(text.as_bytes().to_vec()),
+        None => hex::decode(event.text("hex")?).ok(),
+    }
+}
+
+fn direction(event: &Json) -> Option<Direction> {
+    match event.text("direction")? {
+        "to-server" => Some(Direction::Sent),
+        "to-client" => Some(Direction::Received),
+        _ => None,
+    }
+}
