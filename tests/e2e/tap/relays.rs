@@ -24,7 +24,9 @@ fn resets_and_half_closed_directions_of_a_forward_are_seen() {
     let server = Server::start(ECHOGATE, &["--forward", &forward]);
     let mut client = connect(server.address("forward"));
     let mut accepted = upstream.accept();
-    let target = server.connections()[0]["target"].as_str().unwrap().to_owned();
+    // The upstream accepts before the connection is registered.
+    let all = server.wait_for_connections(|all| all.len() == 1);
+    let target = all[0]["target"].as_str().unwrap().to_owned();
     let mut observer = Observer::of(&server, &target);
     assert_eq!(observer.opened().upstream.unwrap(), format!("tcp://{}", upstream.address()));
     client.write_all(b"request").unwrap();
@@ -74,7 +76,9 @@ fn a_forward_to_a_websocket_server_shows_bytes_on_one_side_and_frames_on_the_oth
     let mut accepted = RawWsServer::accept(upstream.accept(), &[]);
     accepted.send_frame(first::TEXT, b"welcome");
     assert_eq!(read_exactly(&mut client, 7), b"welcome");
-    let target = server.connections()[0]["target"].as_str().unwrap().to_owned();
+    // The upstream accepts before the connection is registered.
+    let all = server.wait_for_connections(|all| all.len() == 1);
+    let target = all[0]["target"].as_str().unwrap().to_owned();
     let mut observer = Observer::of(&server, &target);
     let opened = observer.opened();
     let url = opened.upstream.unwrap();

@@ -1,6 +1,6 @@
-//! The last events of a young connection, for an observer to come: somebody who types in `nc` and
-//! then opens the page sees what was typed. Connections that carry much, and numerous ones, have
-//! no history.
+//! The last events of a slow connection, for an observer to come: somebody who types in `nc` and
+//! then opens the page sees what was typed. A busy connection loses its history, and pays for no
+//! further event; numerous connections have none.
 
 use std::{
     collections::VecDeque,
@@ -8,6 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -25,7 +26,12 @@ const MAX_BYTES: usize = 8 * 1024;
 /// The events that a history holds at most.
 const MAX_EVENTS: usize = 256;
 
-/// The bytes that a connection with a history may carry, on both of its sides together.
+/// The time in which a connection with a history may have [`MAX_EVENTS`] events, and carry
+/// [`MAX_CARRIED`] bytes: more than anybody types.
+const WINDOW: Duration = Duration::from_secs(5);
+
+/// The bytes that a connection with a history may carry within a [`WINDOW`], on both of its sides
+/// together.
 const MAX_CARRIED: usize = 256 * 1024;
 
 /// The connections of a server that have a history at a time.
@@ -48,7 +54,7 @@ impl Histories {
         Some(History {
             records: VecDeque::new(),
             bytes: 0,
-            carried: 0,
+            window: Window::default(),
             framed,
             scanners: None,
             evicted: [0; 2],
@@ -62,13 +68,34 @@ impl Histories {
 pub(super) struct History {
     records: VecDeque<WireRecord>,
     bytes: usize,
-    carried: usize,
+    window: Window,
     framed: Places,
     /// The positions in front of the first event, once an event with frames has left.
     scanners: Option<Box<[FrameScanner; 4]>>,
     /// The bytes in front of the first event, by side.
     evicted: [u64; 2],
     count: Histories,
+}
+
+/// The events and bytes of a connection since the start of a [`WINDOW`].
+#[derive(Debug, Default)]
+struct Window {
+    /// In nanoseconds since 1970.
+    start: u64,
+    events: usize,
+    carried: usize,
+}
+
+impl Window {
+    /// Counts an event. False if there were too many, or too many bytes.
+    fn count(&mut self, time: u64, bytes: usize) -> bool {
+        if Duration::from_nanos(time.saturating_sub(self.start)) >= WINDOW {
+            *self = Window { start: time, events: 0, carried: 0 };
+        }
+        self.events += 1;
+        self.carried += bytes;
+        self.events <= MAX_EVENTS && self.carried <= MAX_CARRIED
+    }
 }
 
 impl Drop for History {
@@ -78,16 +105,18 @@ impl Drop for History {
 }
 
 impl History {
-    /// Adds an event. False if the connection has carried so much that its history has to go.
+    /// Adds an event. False if the connection is so busy that its history has to go.
     pub(super) fn push(&mut self, record: WireRecord) -> bool {
         let len = payload(&record.event).map_or(0, |(_, bytes)| bytes.len());
+        if !self.window.count(record.time, len) {
+            return false;
+        }
         self.bytes += len;
-        self.carried += len;
         self.records.push_back(record);
         while self.bytes > MAX_BYTES || self.records.len() > MAX_EVENTS {
             self.evict();
         }
-        self.carried <= MAX_CARRIED
+        true
     }
 
     /// Removes the oldest event, or of a single one the bytes that are too many.
@@ -171,6 +200,26 @@ mod tests {
 
         assert!(history.push(record(place, vec![0; 10_000])));
         assert_eq!(history.bytes, MAX_BYTES, "the end of a long event is kept");
+    }
+
+    #[test]
+    fn the_history_of_a_busy_connection_goes_and_that_of_a_slow_one_stays() {
+        let histories = Histories::default();
+        let window = WINDOW.as_nanos() as u64;
+        for (interval, length, kept) in [
+            (1, 1, Some(MAX_EVENTS)),
+            (1, 64 * 1024, Some(4)),
+            (window / 200, 1, None),
+            (window / 20, 8 * 1024, None),
+            (window * 100, 1024 * 1024, Some(0)),
+        ] {
+            let mut history = histories.begin(Places::default()).unwrap();
+            let pushed = (0..1000).take_while(|index| {
+                let record = record(input(Side::Client), vec![0; length]);
+                history.push(WireRecord { time: window * 1000 + index * interval, ..record })
+            });
+            assert_eq!(pushed.count(), kept.unwrap_or(1000), "{length} bytes each {interval} ns");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! - [`sink`]: a bounded queue of events, from connections to one observer
 //! - [`observers`]: the observers of one connection
-//! - `history`: the last events of a young connection, for an observer to come
+//! - `history`: the last events of a slow connection, for an observer to come
 //!
 //! A connection without an observer pays for one load of a flag for each read and write
 //! ([`Entry::is_tapped`](super::registry::Entry::is_tapped)). Nothing is decoded here.
