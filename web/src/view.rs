@@ -3,18 +3,17 @@
 //! - [`app`]: the page's state and clock; draws the [`model`] on the [`screen`] at most once per
 //!   frame, carries out [`command`]s
 //! - panels: [`header`]; [`url_bar`]; [`sidebar`] and [`connection_list`]; [`transcript_panel`] with
-//!   [`transcript_tools`], [`first_run`], [`row`], [`detail`], [`json_tree`], [`transcript_input`] and
-//!   [`transcript_file`]; [`ladder_panel`]; [`composer`] with [`draft_settings`], [`keys`],
-//!   [`repetition`], [`share_menu`] and [`file_panel`]; [`latency_panel`] and [`charts`];
-//!   [`operator_panel`].
-//!   A panel makes its elements once, draws what has changed and returns the time at which it has to
+//!   [`transcript_tools`], [`first_run`], [`row`], [`detail`], [`payload_figure`], [`json_tree`],
+//!   [`transcript_input`] and [`transcript_file`]; [`ladder_panel`]; [`composer`] with
+//!   [`draft_settings`], [`keys`], [`repetition`], [`share_menu`] and [`file_panel`];
+//!   [`latency_panel`] and [`charts`]; [`operator_panel`]. A panel makes its elements once, draws what has changed and returns the time at which it has to
 //!   be drawn again; its `act` handles the user's events and returns a command
 //! - [`connection`]: a session with its socket and its [`forms`], or a client that it is
 //!   [`following`]; [`operator_session`]: the same for the operator; callbacks [`dispatch`] their
 //!   events to the application
 //! - [`painting`]: the times at which replies have been drawn
-//! - [`user_event`]s name an [`action`]; [`dom`], [`browser`] and [`socket`] are the calls to the
-//!   browser; WebSockets live in a worker, `static/sockets.js`
+//! - [`user_event`]s name an [`action`]; [`dom`], [`browser`], [`pattern`] and [`socket`] are the calls
+//!   to the browser; WebSockets live in a worker, `static/sockets.js`
 
 mod action;
 mod app;
@@ -41,6 +40,8 @@ mod model;
 mod operator_panel;
 mod operator_session;
 mod painting;
+mod pattern;
+mod payload_figure;
 mod repetition;
 mod row;
 mod screen;

@@ -6,24 +6,18 @@ use super::{
     browser,
     dom::{El, button, el, text},
     forms::TranscriptView,
-    json_tree,
-    row::set_marked,
+    payload_figure::{self, Style},
 };
 use crate::{
-    format,
-    hexdump::{self, Run},
+    format, hexdump,
     i18n::{Texts, fill},
     literal::Form,
     payload::Payload,
-    payload_view::{self, PayloadView},
+    payload_view::PayloadView,
     search::Query,
     transcript::{Delivery, Direction, Entry, EntryKind, Transcript},
 };
 
-/// The most bytes of a message in a dump, and in one that was asked for in full.
-const MAX_DUMPED: [usize; 2] = [2048, 64 << 10];
-/// The most characters of a message as text, likewise.
-const MAX_WRITTEN: [usize; 2] = [20_000, 1 << 20];
 /// The width of the panel from which dumps have 16 bytes to a line, in CSS pixels: with one message,
 /// and with two.
 const WIDE: [i32; 2] = [600, 1180];
@@ -202,21 +196,11 @@ impl Detail {
             [(texts.sent, sent, received), (texts.received, received, sent)]
         {
             if let Some(payload) = payload {
-                both.append(&figure(title, payload, other, &style, texts));
+                both.append(&payload_figure::figure(title, payload, other, &style, texts));
             }
         }
         self.body.append(&both);
     }
-}
-
-/// The way in which messages are shown.
-struct Style<'a> {
-    choice: Option<PayloadView>,
-    query: &'a Query,
-    /// 1 for a message that was asked for in full, otherwise 0.
-    in_full: usize,
-    /// Bytes to a line of a dump.
-    width: usize,
 }
 
 /// `Received on 2026-09-21 at 14:13:20.123`.
@@ -236,94 +220,6 @@ fn summary(sent: &Payload, received: &Payload, texts: &Texts) -> String {
         n => {
             let all = texts.bytes(sent.len().max(received.len()) as u64);
             fill(texts.changed_bytes, &[&format::grouped(n as u64), &all])
-        }
-    }
-}
-
-/// One message.
-fn figure(
-    title: &str,
-    payload: &Payload,
-    other: Option<&Payload>,
-    style: &Style<'_>,
-    texts: &Texts,
-) -> El {
-    let about = format!("{} · {}", texts.message_type(payload), texts.bytes(payload.len() as u64));
-    let caption = text("figcaption", title).plain_text(" ").child(&text("small", &about));
-    let figure = el("figure").child(&caption);
-    match PayloadView::of(payload, style.choice) {
-        PayloadView::Json => {
-            if let Some(value) = payload_view::json(payload) {
-                figure.append(&json_tree::tree(&value, texts));
-            }
-        }
-        PayloadView::Text => draw_text(&figure, payload, other, style, texts),
-        PayloadView::Hex => draw_dump(&figure, payload, other, style, texts),
-    }
-    figure
-}
-
-fn draw_text(
-    figure: &El,
-    payload: &Payload,
-    other: Option<&Payload>,
-    style: &Style<'_>,
-    texts: &Texts,
-) {
-    let most = MAX_WRITTEN[style.in_full];
-    let all = payload.as_text().unwrap_or_default();
-    let end = all.char_indices().nth(most).map_or(all.len(), |(at, _)| at);
-    let mut pre = el("pre").class("text").attr("dir", "auto").attr("tabindex", "0");
-    if style.query.is_any() {
-        runs(&pre, hexdump::text(&all[..end], other.map(Payload::bytes)), "");
-    } else {
-        set_marked(&mut pre, &all[..end], style.query);
-    }
-    figure.append(&pre);
-    draw_cut(figure, end, all.len(), style, texts);
-}
-
-fn draw_dump(
-    figure: &El,
-    payload: &Payload,
-    other: Option<&Payload>,
-    style: &Style<'_>,
-    texts: &Texts,
-) {
-    let (bytes, most) = (payload.bytes(), MAX_DUMPED[style.in_full]);
-    let pre = el("pre").class("hexdump").attr("tabindex", "0");
-    for line in hexdump::lines(bytes, other.map(Payload::bytes), most, style.width) {
-        pre.append(&text("span", &format!("{:04x}  ", line.offset)).class("offset"));
-        runs(&pre, line.digits, " ");
-        let pre = pre.clone().plain_text(&line.padding).plain_text("  ");
-        runs(&pre, line.ascii, "");
-        let _ended = pre.plain_text("\n");
-    }
-    figure.append(&pre);
-    draw_cut(figure, bytes.len().min(most), bytes.len(), style, texts);
-}
-
-/// Says where a message is cut, and offers more of it.
-fn draw_cut(figure: &El, shown: usize, all: usize, style: &Style<'_>, texts: &Texts) {
-    if shown == all {
-        return;
-    }
-    let parts = [format::size(shown as u64), format::size(all as u64)];
-    let cut = fill(texts.first_bytes, &[&parts[0], &parts[1]]);
-    let notice = text("p", &cut).class("details").plain_text(" ");
-    if style.in_full == 0 {
-        notice.append(&button(texts.show_more, Action::ShowInFull).class("quiet"));
-    }
-    figure.append(&notice);
-}
-
-fn runs(pre: &El, runs: Vec<Run>, between: &str) {
-    for (at, run) in runs.into_iter().enumerate() {
-        let before = if at == 0 { "" } else { between };
-        if run.changed {
-            pre.clone().plain_text(before).append(&text("mark", &run.text));
-        } else {
-            let _added = pre.clone().plain_text(&format!("{before}{}", run.text));
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{cell::RefCell, rc::Rc};
 
 use web_sys::File;
 
-use super::browser;
+use super::{browser, pattern};
 use crate::{
     composer::{
         Draft,
@@ -170,7 +170,7 @@ impl TranscriptView {
     pub(super) fn refresh_filter(&mut self) {
         let query = match self.is_pattern && !self.text.is_empty() {
             false => Ok(Query::text(&self.text)),
-            true => browser::pattern(&self.text).map(|find| Query::Pattern(find.into())),
+            true => pattern::compile(&self.text).map(|find| Query::Pattern(find.into())),
         };
         self.pattern_error = query.as_ref().err().cloned();
         // A regular expression that is not complete finds everything.
