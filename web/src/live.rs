@@ -13,7 +13,8 @@ pub struct Live {
     /// Ordered by number, which is the order of arrival.
     rows: Vec<ConnectionRow>,
     total: usize,
-    is_connected: bool,
+    /// The time at which the stream of events was interrupted, while it is.
+    interrupted: Option<Millis>,
     /// Whether any event has been received.
     has_data: bool,
 }
@@ -40,7 +41,7 @@ impl Live {
 
     /// Applies an event received at `now`.
     pub fn apply(&mut self, event: Event, now: Millis) {
-        (self.is_connected, self.has_data) = (true, true);
+        (self.has_data, self.interrupted) = (true, None);
         match event {
             Event::All { total, connections } => {
                 self.total = total;
@@ -64,13 +65,18 @@ impl Live {
     }
 
     /// The stream of events is interrupted; the browser reconnects it.
-    pub fn disconnected(&mut self) {
-        self.is_connected = false;
+    pub fn disconnected(&mut self, now: Millis) {
+        self.interrupted.get_or_insert(now);
+    }
+
+    /// The time of the data: now, or the time at which the stream of events was interrupted.
+    pub fn as_of(&self, now: Millis) -> Millis {
+        self.interrupted.unwrap_or(now)
     }
 
     /// Whether the rows are up to date.
     pub fn is_connected(&self) -> bool {
-        self.is_connected
+        self.has_data && self.interrupted.is_none()
     }
 
     /// Whether any event has been received.

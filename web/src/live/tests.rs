@@ -48,8 +48,10 @@ fn a_connection_appears_carries_bytes_and_is_removed_a_while_after_its_end() {
 fn a_full_list_replaces_the_rows() {
     let mut live = Live::default();
     live.apply(opened(vec![connection(1, Kind::Tcp, "a:1")]), 0.0);
-    live.disconnected();
+    live.disconnected(7.0);
+    live.disconnected(8.0);
     assert!(!live.is_connected());
+    assert_eq!(live.as_of(9.0), 7.0, "what is shown does not age any further");
     let connections = vec![connection(2, Kind::Udp, "b:1")];
     live.apply(Event::All { total: 5000, connections }, 1.0);
     assert!(live.is_connected());

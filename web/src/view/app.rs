@@ -318,7 +318,7 @@ impl App {
             },
             || {
                 with_app(|app| {
-                    app.model.live.disconnected();
+                    app.model.live.disconnected(browser::now());
                     app.retry_events();
                 });
             },

@@ -54,7 +54,7 @@ impl ConnectionList {
     /// Draws; returns the time at which a highlight ends or an age changes.
     pub(super) fn draw(&mut self, model: &Model, now: Millis) -> Option<Millis> {
         let (texts, live) = (model.texts, &model.live);
-        self.total.set_text(&if live.has_data() {
+        self.total.set_text(&if live.is_connected() {
             fill(texts.clients_total, &[&format::grouped(live.total() as u64)])
         } else {
             String::new()
@@ -90,7 +90,7 @@ impl ConnectionList {
                 (_, true) => texts.clients_upstream,
                 _ => "",
             };
-            row.draw(shown, role, texts, now);
+            row.draw(shown, role, texts, live.as_of(now));
         }
         let more =
             live.total().saturating_sub(listed.iter().filter(|it| it.ended.is_none()).count());
