@@ -74,6 +74,9 @@ pub(crate) struct ServerContext {
     pub(crate) tap_budget: Arc<Budget>,
     /// The conversations of `chat`, for the token of the operators.
     pub(crate) hub: Arc<Hub>,
+    /// Cancelled when clients should turn to other servers: `--drain-delay` before the server begins
+    /// to shut down.
+    pub(crate) not_ready: CancellationToken,
     /// Cancelled when the server begins to shut down.
     pub(crate) shutting_down: CancellationToken,
 }
@@ -129,6 +132,7 @@ impl ServerContext {
             taps: Arc::new(Shares::new(MAX_TAPS.0, MAX_TAPS.1)),
             tap_budget: Arc::new(Budget::new(MAX_TAP_BYTES)),
             hub,
+            not_ready: CancellationToken::new(),
             shutting_down: CancellationToken::new(),
         })
     }

@@ -609,6 +609,11 @@ const SETTINGS: [Setting; 33] = [
         ],
     ),
     (
+        "drain-delay",
+        &["0s", "9s", "500ms"],
+        &[("-1s", "10s"), ("10s", "less than --drain (10s)"), ("1d", "10s")],
+    ),
+    (
         "max-message",
         &["1", "16M", "16MiB", "16m", "1G", "64K", "64KiB"],
         &[

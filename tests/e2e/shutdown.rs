@@ -15,7 +15,7 @@ use std::{
 };
 
 use echogate_tests::{
-    http::{Response, connect},
+    http::{self, Response, connect},
     server::{Server, WAIT_TIMEOUT},
     tcp::{
         connect_with_small_buffer, enlarge_receive_buffer, noise, read_exactly, read_to_end,
@@ -268,6 +268,37 @@ fn an_http_connection_between_requests_or_within_a_head_is_ended_at_once() {
         assert!(read_to_end(&mut http).is_empty(), "an orderly end");
         assert_eq!(server.wait().code(), Some(0));
     }
+}
+
+#[test]
+fn during_the_drain_delay_the_server_is_not_ready_and_serves_everybody() {
+    let mut server = Server::start(ECHOGATE, &["--drain", "1h", "--drain-delay", "59m"]);
+    let mut before = RawWs::connect(&server, "/ws");
+    server.signal("TERM");
+    server.wait_for_log(&["shutting down; a second signal exits immediately"]);
+    let ready = http::get(server.address("http"), "/readyz");
+    assert_eq!((ready.status, ready.text()), (503, "draining\n".to_owned()));
+    assert_eq!(http::get(server.address("http"), "/healthz").status, 200);
+    let mut late = connect(server.address("upper"));
+    late.write_all(b"late").unwrap();
+    assert_eq!(read_exactly(&mut late, 4), b"LATE");
+    before.send_frame(first::TEXT, b"open");
+    assert_eq!(before.read().payload, b"OPEN");
+    RawWs::connect(&server, "/ws");
+    server.signal("TERM");
+    server.wait();
+}
+
+#[test]
+fn after_the_drain_delay_connections_end_in_order() {
+    let mut server = Server::start(ECHOGATE, &["--drain", "5s", "--drain-delay", "100ms"]);
+    let mut client = connect(server.address("upper"));
+    client.write_all(b"a").unwrap();
+    assert_eq!(read_exactly(&mut client, 1), b"A");
+    server.signal("TERM");
+    assert_eq!(read_to_end(&mut client), b"");
+    drop(client);
+    assert_eq!(server.wait().code(), Some(0));
 }
 
 #[test]

@@ -173,6 +173,11 @@ pub(crate) struct ConfigLayer {
     #[arg(long, value_name = "TIME")]
     pub(super) drain: Option<Time>,
 
+    /// Time after SIGTERM or SIGINT for which connections are still accepted, while /readyz answers
+    /// 503, so that load balancers turn away first; a part of --drain [default: 0]
+    #[arg(long, value_name = "TIME")]
+    pub(super) drain_delay: Option<Time>,
+
     /// Largest WebSocket message to accept, in bytes or with K, M or G (powers of 1024) [default:
     /// 16M]
     #[arg(long, value_name = "SIZE")]

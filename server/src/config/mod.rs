@@ -112,8 +112,10 @@ pub(crate) struct Settings {
     pub(crate) proxies: Proxies,
     /// The recorder; None records nothing.
     pub(crate) record: Option<RecorderSettings>,
-    /// The time limit of a shutdown.
+    /// The time limit of a shutdown, from the signal.
     pub(crate) drain: Duration,
+    /// The time at the beginning of a shutdown for which connections are still accepted.
+    pub(crate) drain_delay: Duration,
     /// The largest accepted WebSocket message, in bytes.
     pub(crate) max_message: u64,
     /// The most simultaneous connections.
@@ -183,6 +185,8 @@ impl Settings {
         let time = |get: fn(&ConfigLayer) -> Option<Time>| sources.value(get).map(|Time(t)| t);
         let count = |get: fn(&ConfigLayer) -> Option<Count>| sources.value(get).map(|Count(n)| n);
         let max_message = sources.value(|layer| layer.max_message);
+        let drain = time(|layer| layer.drain).unwrap_or(seconds(10));
+        let drain_delay = load_drain_delay(sources, drain)?;
         Ok(Settings {
             http,
             base_path,
@@ -198,7 +202,8 @@ impl Settings {
             allow_host: sources.list(|layer| &layer.allow_host),
             proxy_protocol_from: sources.list(|layer| &layer.proxy_protocol_from),
             forwarded_from: sources.list(|layer| &layer.forwarded_from),
-            drain: time(|layer| layer.drain).unwrap_or(seconds(10)),
+            drain,
+            drain_delay,
             proxies,
             record,
             max_message: max_message.map_or(16 << 20, |Size(bytes)| bytes),
@@ -292,6 +297,15 @@ fn load_operator_token(
     let Some((file, setting)) = file else { return Ok(None) };
     check_served(Service::Operator).map_err(|why| format!("{setting} {why}"))?;
     operator_token(&file).map(Some).map_err(|why| format!("{setting}: {why}"))
+}
+
+fn load_drain_delay(sources: &Sources, drain: Duration) -> Result<Duration, String> {
+    match sources.find("drain-delay", |layer| layer.drain_delay) {
+        Some((Time(delay), setting)) if !delay.is_zero() && delay >= drain => {
+            Err(format!("{setting}: expected less than --drain ({drain:?}), which includes it"))
+        }
+        found => Ok(found.map_or(Duration::ZERO, |(Time(delay), _)| delay)),
+    }
 }
 
 fn load_web_root(sources: &Sources) -> Result<Option<PathBuf>, String> {

@@ -100,10 +100,10 @@ async fn healthy(State(context): State<Arc<ServerContext>>) -> (StatusCode, Stri
     }
 }
 
-/// Readiness: 503 from the start of the shutdown.
+/// Readiness: 503 from the signal on that ends the server.
 async fn ready(State(context): State<Arc<ServerContext>>) -> impl IntoResponse {
-    if context.shutting_down.is_cancelled() {
-        (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n")
+    if context.not_ready.is_cancelled() {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
     } else {
         (StatusCode::OK, "ready\n")
     }

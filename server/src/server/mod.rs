@@ -24,7 +24,11 @@ pub(crate) mod sockets;
 
 use std::{collections::HashMap, pin::pin, sync::Arc};
 
-use tokio::{sync::watch, task::JoinHandle, time::Instant};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) use self::sockets::systemd::ActivatedSockets;
@@ -114,8 +118,8 @@ impl Server {
         self.current.borrow().clone()
     }
 
-    /// Serves until `stop` is ready, and then ends every connection within `--drain`, counted
-    /// from there. `reload` is ready whenever a reload is asked for, with the new settings or
+    /// Serves until `stop` is ready and `--drain-delay` is over, and then ends every connection within
+    /// `--drain`, counted from the former. `reload` is ready whenever a reload is asked for, with the new settings or
     /// what is wrong with them. `announce` receives lines that are not for the log, and must
     /// not block.
     pub(crate) async fn run(
@@ -150,6 +154,8 @@ impl Server {
         }
         let start = Instant::now();
         let context = self.snapshot().context.clone();
+        context.not_ready.cancel();
+        sleep(context.settings.drain_delay).await;
         context.shutting_down.cancel();
         drop(self.sockets);
         shutdown::end_connections(&context, &self.tasks, start).await;

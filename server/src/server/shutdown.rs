@@ -13,7 +13,8 @@
 //! | taps | + 200 ms | observers of connections that were cut off are sent their ends |
 //! | recording | 1, and + 200 ms at least | what is queued for the recorder is written |
 //!
-//! The numbers are parts of `--drain`, counted from the signal. Bridges end before services,
+//! The numbers are parts of `--drain`, counted from the signal, or of what `--drain-delay` leaves of
+//! it: before these phases connections are still accepted. Bridges end before services,
 //! because the services answer what the bridges' clients have in flight.
 
 use std::time::Duration;
@@ -42,15 +43,16 @@ const NOTICE: Duration = Duration::from_millis(20);
 /// observers have as much behind it.
 const CUT: Duration = Duration::from_millis(200);
 
-/// Ends all connections within `--drain` from `start`. `accepting` are the loops of the
+/// Ends all connections within `--drain` from `signal`. `accepting` are the loops of the
 /// listeners and the connections that are not dispatched yet.
 pub(super) async fn end_connections(
     context: &ServerContext,
     accepting: &TaskTracker,
-    start: Instant,
+    signal: Instant,
 ) {
-    let within = context.settings.drain;
-    let at = |part: f64| start + within.mul_f64(part);
+    let (drain, delay) = (context.settings.drain, context.settings.drain_delay);
+    let within = drain.saturating_sub(delay);
+    let at = |part: f64| signal + delay + within.mul_f64(part);
     accepting.close();
     // Connections that are not accepted by then are reset when the process ends.
     timeout_at(at(ACCEPTED_BY), accepting.wait()).await.ok();
@@ -64,7 +66,7 @@ pub(super) async fn end_connections(
     let count = registry.count();
     if count > 0 {
         tracing::warn!(
-            "{count} connections did not end within {within:?} (--drain) and are cut off"
+            "{count} connections did not end within {drain:?} (--drain) and are cut off"
         );
         let until = Instant::now() + CUT;
         reach_stage(bridges, Stage::Cut, until).await;
