@@ -32,8 +32,8 @@ pub struct Reader {
     is_observed: bool,
     /// The latest Close frame.
     close: Option<(CloseCode, String)>,
-    /// A message whose frames have not all been read, and its direction.
-    partial: Option<(Direction, bool, Vec<u8>)>,
+    /// The message of each direction whose frames have not all been read, and whether it is text.
+    partial: [Option<(bool, Vec<u8>)>; 2],
 }
 
 impl Reader {
@@ -83,6 +83,7 @@ impl Reader {
         self.protocol = event.text("protocol").unwrap_or_default().to_owned();
         self.is_observed = event.get("peer").is_some();
         self.close = None;
+        self.partial = Default::default();
         self.url = event.text("target")?.to_owned();
         if let Some(before) = event.whole("bytes_before").filter(|bytes| *bytes > 0) {
             return Some(EntryKind::Observed(Observed::Before(before)));
@@ -97,13 +98,15 @@ impl Reader {
         let length = bytes.len() as u64;
         let (mut is_text, mut all) = (event.text("kind")? == "text", bytes);
         if let Some(frame) = event.get("frame") {
-            if let Some((_, was_text, before)) = self.partial.take_if(|it| it.0 == direction) {
+            let partial = &mut self.partial[direction as usize];
+            if let Some((was_text, mut before)) = partial.take() {
                 is_text = was_text;
-                all.splice(0..0, before);
+                before.append(&mut all);
+                all = before;
             }
-            let end = frame.whole("offset").unwrap_or(0) + length;
+            let end = frame.whole("offset").unwrap_or(0).saturating_add(length);
             if frame.get("fin") != Some(&Json::Bool(true)) || end < frame.whole("length")? {
-                self.partial = Some((direction, is_text, all));
+                *partial = Some((is_text, all));
                 return Some(None);
             }
         }
@@ -159,5 +162,52 @@ fn direction(event: &Json) -> Option<Direction> {
         "to-server" => Some(Direction::Sent),
         "to-client" => Some(Direction::Received),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(lines: &[&str]) -> Vec<EntryKind> {
+        let mut reader = Reader::default();
+        let read = |line: &&str| reader.read(&Json::read(line).unwrap()).unwrap();
+        lines.iter().filter_map(read).map(|(_, kind)| kind).collect()
+    }
+
+    fn data(direction: &str, text: &str, frame: &str) -> String {
+        format!(
+            r#"{{"time":1,"connection":1,"event":"data","direction":"{direction}","kind":"text","text":"{text}","frame":{{{frame}}}}}"#
+        )
+    }
+
+    #[test]
+    fn fragments_of_both_directions_that_alternate_are_joined_by_direction() {
+        let (part, end) = (r#""fin":false,"length":1"#, r#""fin":true,"length":1"#);
+        let lines = [
+            data("to-server", "a", part),
+            data("to-client", "x", part),
+            data("to-server", "b", end),
+            data("to-client", "y", end),
+        ];
+        let sent = EntryKind::Sent("ab".into(), Delivery::Sent);
+        let received = EntryKind::Received("xy".into(), None);
+        assert_eq!(rows(&lines.each_ref().map(String::as_str)), [sent, received]);
+    }
+
+    #[test]
+    fn a_message_cut_by_the_end_of_its_connection_is_no_part_of_the_next_one() {
+        let opened = r#"{"time":1,"connection":2,"event":"opened","target":"ws://h/"}"#;
+        let part = data("to-server", "a", r#""fin":false,"length":1"#);
+        let whole = data("to-server", "b", r#""fin":true,"length":1"#);
+        let sent = EntryKind::Sent("b".into(), Delivery::Sent);
+        assert_eq!(rows(&[&part, opened, &whole]).last(), Some(&sent));
+    }
+
+    #[test]
+    fn an_offset_beyond_all_bounds_does_not_overflow() {
+        let line =
+            data("to-server", "ab", r#""fin":true,"length":2,"offset":18446744073709551615"#);
+        let _ = Reader::default().read(&Json::read(&line).unwrap());
     }
 }
