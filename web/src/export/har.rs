@@ -22,11 +22,13 @@ pub fn write(transcript: &Transcript, version: &str, iso: impl Fn(Millis) -> Str
                 0 => "\n",
                 _ => "]},\n",
             });
-            let url = match &entry.kind {
-                EntryKind::Opened { url, .. } => url,
-                _ => "",
+            let (url, status) = match &entry.kind {
+                EntryKind::Opened { url, .. } => (&**url, "101"),
+                // An attempt that failed: developer tools write 0 for it.
+                EntryKind::Ended(reason) => (&*reason.url, "0"),
+                _ => ("", "101"),
             };
-            begin(&mut text, url, &iso(entry.at));
+            begin(&mut text, url, status, &iso(entry.at));
             (current, has_message) = (connection, false);
         }
         if let Some((direction, payload)) = entry.kind.message() {
@@ -40,19 +42,19 @@ pub fn write(transcript: &Transcript, version: &str, iso: impl Fn(Millis) -> Str
 }
 
 /// The beginning of an entry, up to its messages.
-fn begin(text: &mut String, url: &str, started: &str) {
+fn begin(text: &mut String, url: &str, status: &str, started: &str) {
     text.push_str(&format!(
         "{{\"startedDateTime\":\"{started}\",\"time\":0,\"request\":{{\"method\":\"GET\",\"url\":"
     ));
     quote(url, text);
-    text.push_str(
+    text.push_str(&format!(
         ",\"httpVersion\":\"HTTP/1.1\",\"cookies\":[],\"headers\":[],\"queryString\":[],\
-         \"headersSize\":-1,\"bodySize\":0},\"response\":{\"status\":101,\"statusText\":\
-         \"Switching Protocols\",\"httpVersion\":\"HTTP/1.1\",\"cookies\":[],\"headers\":[],\
-         \"content\":{\"size\":0,\"mimeType\":\"x-unknown\"},\"redirectURL\":\"\",\
-         \"headersSize\":-1,\"bodySize\":-1},\"cache\":{},\"timings\":{\"send\":0,\"wait\":0,\
-         \"receive\":0},\"_resourceType\":\"websocket\",\"_webSocketMessages\":[",
-    );
+         \"headersSize\":-1,\"bodySize\":0}},\"response\":{{\"status\":{status},\"statusText\":\"\",\
+         \"httpVersion\":\"HTTP/1.1\",\"cookies\":[],\"headers\":[],\
+         \"content\":{{\"size\":0,\"mimeType\":\"x-unknown\"}},\"redirectURL\":\"\",\
+         \"headersSize\":-1,\"bodySize\":-1}},\"cache\":{{}},\"timings\":{{\"send\":0,\"wait\":0,\
+         \"receive\":0}},\"_resourceType\":\"websocket\",\"_webSocketMessages\":["
+    ));
 }
 
 fn message(text: &mut String, direction: Direction, payload: &Payload, at: Millis) {
@@ -79,7 +81,11 @@ fn message(text: &mut String, direction: Direction, payload: &Payload, at: Milli
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transcript::Delivery;
+    use crate::{
+        close_reason::{CloseReason, Outcome},
+        transcript::Delivery,
+    };
+    use echogate_proto::close::CloseCode;
     use serde_json::{Value, json};
 
     fn read(transcript: &Transcript) -> Value {
@@ -108,6 +114,26 @@ mod tests {
                 { "type": "receive", "time": 1.5, "opcode": 2, "data": "AP8=" },
             ])
         );
+    }
+
+    #[test]
+    fn an_attempt_that_failed_is_an_entry_without_a_response() {
+        let mut transcript = Transcript::new();
+        transcript.push(
+            1.0,
+            EntryKind::Ended(CloseReason {
+                outcome: Outcome::NotOpened,
+                url: "ws://h/none".to_owned(),
+                code: CloseCode::ABNORMAL,
+                reason: String::new(),
+                unsent: 0,
+                unanswered: 0,
+            }),
+        );
+        let har = read(&transcript);
+        let entry = &har["log"]["entries"][0];
+        assert_eq!(entry["request"]["url"], "ws://h/none");
+        assert_eq!(entry["response"]["status"], 0);
     }
 
     #[test]

@@ -346,11 +346,7 @@ table! {
 
     // Latency by legs
     latency: "Where the time goes", "往返耗时分解";
-    latency_page: "browser", "浏览器";
     latency_gateway: "echogate", "echogate";
-    latency_tcp: "TCP", "TCP";
-    latency_service: "service", "服务";
-    latency_websocket: "WebSocket", "WebSocket";
     latency_none: "Send a message: each leg of the round trip shows its time.", "发送一条消息：往返的每一段会显示用时。";
     latency_unpaired: "No reply has been paired with a message yet: there is no round trip to show.", "尚无回复与消息配对：没有可显示的往返耗时。";
     latency_latest: "latest message", "最近一条消息";
