@@ -8,12 +8,14 @@
 //! - `reach`: keyboard, screen readers, languages, small windows
 //! - `times`: the worker with the sockets: true times, and files
 //! - `weight`: size, frame rate and memory
+//! - `hostile`: hostile and damaged input, actions at unusual moments
 //! - `pictures`: screenshots for the documentation
 
 mod chat;
 mod composer;
 mod connections;
 mod first_run;
+mod hostile;
 mod instruments;
 mod keep;
 mod layout;

@@ -91,6 +91,7 @@ table! {
     with_subprotocol: "subprotocol {0}", "子协议 {0}";
     subprotocols_about: "Subprotocols to offer, separated by commas; none if empty", "要提供的子协议，用逗号分隔；留空则不提供";
     too_many_connections: "Limit: 12 connections.", "最多 12 个连接。";
+    too_many_followed: "Limit: 4 clients followed at once, because a browser opens 6 connections to a server. Remove one first.", "最多同时跟踪 4 个客户端，因为浏览器对一台服务器最多建立 6 个连接。请先移除一个。";
 
     // States
     not_connected: "Not connected", "未连接";

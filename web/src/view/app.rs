@@ -200,7 +200,7 @@ impl App {
                 self.screen = Screen::new(self.model.texts);
                 browser::focus(id::LANGUAGE);
             }
-            Command::Focus(id) => browser::focus(id),
+            Command::Focus(id) => self.focus(id),
             Command::Click(id) => browser::click(id),
             Command::Copy(id, text) => {
                 let texts = self.model.texts;
@@ -222,6 +222,15 @@ impl App {
                     with_app(|app| transcript_file::open(&mut app.model, &name, &bytes));
                 });
             }
+        }
+    }
+
+    /// Moves the focus to the element with this id, which may be hidden until it is drawn.
+    fn focus(&mut self, id: &str) {
+        browser::focus(id);
+        if browser::focused() != id {
+            self.draw();
+            browser::focus(id);
         }
     }
 

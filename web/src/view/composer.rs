@@ -82,7 +82,8 @@ impl Composer {
         let error = payload.as_ref().err().copied();
         let unfinished = error.is_some_and(|error| compose.draft.is_unfinished(error));
         self.field.set_if("aria-invalid", "true", error.is_some() && !unfinished);
-        let may_send = (open || connection.can_connect()) && !compose.is_nothing();
+        let may_send = (open || connection.is_connecting() || connection.can_connect())
+            && !compose.is_nothing();
         self.send.set_flag("aria-disabled", !(may_send && payload.is_ok()));
         let quiet = unfinished || compose.problem.is_empty() && payload.is_ok();
         self.problem.set("class", if quiet { "" } else { "problem" });

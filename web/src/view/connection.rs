@@ -86,6 +86,11 @@ impl Connection {
         !matches!(self.source, Source::Socket)
     }
 
+    /// The endpoint and the subprotocols as they were typed.
+    pub(super) fn address(&self) -> (&str, &str) {
+        (&self.form.endpoint, &self.form.protocols)
+    }
+
     /// The state's name in the page's attributes, and whether it is normal.
     pub(super) fn state_name(&self) -> (&'static str, bool) {
         match &self.source {
@@ -155,12 +160,20 @@ impl Connection {
         !self.is_read_only() && state.is_at_rest() && !matches!(state, State::Waiting { .. })
     }
 
+    /// Whether the opening handshake has begun and not ended.
+    pub(super) fn is_connecting(&self) -> bool {
+        matches!(self.session.state(), State::Connecting)
+    }
+
     /// Sends the composer's draft, over a new connection if there is none.
     pub(super) fn send_or_connect(&mut self, texts: &Texts) -> Command {
-        if self.can_connect() {
-            if self.compose.draft.payload().is_ok() {
-                return Command::ConnectAndSend;
-            }
+        let is_sendable = self.compose.draft.payload().is_ok();
+        if self.can_connect() && is_sendable {
+            return Command::ConnectAndSend;
+        }
+        if self.is_connecting() {
+            self.sends_draft = is_sendable;
+            return Command::Draw;
         }
         self.send_draft(texts);
         Command::Focus(id::MESSAGE)

@@ -15,7 +15,7 @@ use crate::{
     payload::Payload,
     payload_view::PayloadView,
     search::Query,
-    transcript::{Delivery, Direction, Entry, EntryKind, Transcript},
+    transcript::{Direction, Entry, EntryKind, Transcript},
 };
 
 /// The width of the panel from which dumps have 16 bytes to a line, in CSS pixels: with one message,
@@ -37,7 +37,6 @@ pub(super) struct Detail {
 #[derive(PartialEq)]
 struct Drawn {
     id: u64,
-    delivery: Option<Delivery>,
     partner: Option<u64>,
     view: Option<PayloadView>,
     filter_version: u32,
@@ -100,23 +99,15 @@ impl Detail {
         self.drawn.is_some()
     }
 
-    /// Draws the opened row; returns whether it is another one than before.
-    pub(super) fn draw(
-        &mut self,
-        view: &TranscriptView,
-        transcript: &Transcript,
-        texts: &Texts,
-    ) -> bool {
-        let before = self.drawn.as_ref().map(|drawn| drawn.id);
+    /// Draws the opened row.
+    pub(super) fn draw(&mut self, view: &TranscriptView, transcript: &Transcript, texts: &Texts) {
         let Some(entry) = view.opened().and_then(|id| transcript.get(id)) else {
             self.drawn = None;
-            self.root.show(false);
-            return false;
+            return self.root.show(false);
         };
         let pinned = transcript.is_pinned(entry.id);
         self.pin.set_text(if pinned { texts.unpin } else { texts.pin });
         self.redraw(entry, view, transcript, texts);
-        before != Some(entry.id)
     }
 
     fn redraw(
@@ -126,13 +117,8 @@ impl Detail {
         transcript: &Transcript,
         texts: &Texts,
     ) {
-        let delivery = match &entry.kind {
-            EntryKind::Sent(_, delivery) => Some(*delivery),
-            _ => None,
-        };
         let drawn = Some(Drawn {
             id: entry.id,
-            delivery,
             partner: entry.kind.partner(),
             view: view.payload_view,
             filter_version: view.filter_version,

@@ -73,7 +73,9 @@ impl DraftSettings {
 
     pub(super) fn draw(&mut self, model: &mut Model) {
         self.draw_saved(&model.saved, model.texts);
-        let compose = &model.connection().compose;
+        let Model { connections, chosen, saved, .. } = model;
+        let compose = &connections[*chosen].compose;
+        let saved = saved_at(compose, saved);
         let is_text = compose.draft.mode == Mode::Text;
         let chosen = if compose.is_file { 2 } else { usize::from(!is_text) };
         for (at, input) in self.modes.iter().enumerate() {
@@ -81,8 +83,8 @@ impl DraftSettings {
         }
         self.plain.show(is_text && !compose.is_file);
         self.save.show(!compose.is_file);
-        self.delete.show(compose.saved.is_some());
-        let saved = compose.saved.map(|at| format!("saved-{at}"));
+        self.delete.show(saved.is_some());
+        let saved = saved.map(|at| format!("saved-{at}"));
         let template = compose.template.map_or("", Template::name);
         dom::set_value(&self.templates.node, saved.as_deref().unwrap_or(template));
         dom::set_value(&self.ending.node, compose.draft.ending.name());
@@ -104,6 +106,11 @@ impl DraftSettings {
             self.templates.append(&option.attr("data-saved", ""));
         }
     }
+}
+
+/// The index of the draft among the saved messages.
+fn saved_at(compose: &MessageForm, saved: &[Draft]) -> Option<usize> {
+    saved.iter().position(|saved| *saved == compose.draft)
 }
 
 /// The choice of the notation, and its three switches.
@@ -145,25 +152,22 @@ pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
             let template = compose.template.map(|template| template.draft(browser::now()));
             if let Some(draft) = draft.or(template) {
                 compose.draft = draft;
-                compose.saved = saved;
                 compose.is_file = false;
                 return Some(Command::Focus(id::MESSAGE));
             }
         }
         Action::SaveMessage => {
             let draft = compose.draft.clone();
-            model.saved.retain(|saved| *saved != draft);
-            model.saved.push(draft);
+            if !model.saved.contains(&draft) {
+                model.saved.push(draft);
+            }
             if model.saved.len() > MAX_SAVED {
                 model.saved.remove(0);
             }
-            let last = model.saved.len() - 1;
-            model.connection().compose.saved = Some(last);
         }
         Action::DeleteMessage => {
-            if let Some(at) = compose.saved.take().filter(|at| *at < model.saved.len()) {
-                model.saved.remove(at);
-            }
+            let draft = compose.draft.clone();
+            model.saved.retain(|saved| *saved != draft);
         }
         _ => return None,
     }

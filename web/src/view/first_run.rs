@@ -75,17 +75,26 @@ fn draw_card(at: usize, card: &Card, texts: &Texts) -> El {
 }
 
 pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
+    let texts = model.texts;
     match event.action {
         Action::TryCard => {
             let cards = cards::cards(&model.endpoints, &browser::location());
             let card = cards.get(event.argument.parse::<usize>().ok()?)?;
+            let path = card.path.clone()?;
             let connection = model.connection();
-            connection.form.endpoint = card.path.clone()?;
+            if !connection.session.state().is_at_rest() && connection.form.endpoint != path {
+                if !model.has_room() {
+                    return Some(Command::Draw);
+                }
+                model.add_connection();
+            }
+            let connection = model.connection();
+            connection.form.endpoint = path;
             connection.form.is_default = false;
             let compose = &mut connection.compose;
             compose.draft = Draft::text(card.message());
             (compose.template, compose.is_file) = (None, false);
-            Some(Command::ConnectAndSend)
+            Some(connection.send_or_connect(texts))
         }
         Action::CopyCommand => {
             let id = model.connection().id;

@@ -36,8 +36,6 @@ pub(super) struct MessageForm {
     pub(super) draft: Draft,
     /// The template that the draft came from, until it is edited.
     pub(super) template: Option<Template>,
-    /// The index of the saved message that the draft came from, until it is edited.
-    pub(super) saved: Option<usize>,
     pub(super) is_file: bool,
     pub(super) file: Option<File>,
     pub(super) transfer: Option<Transfer>,
@@ -80,6 +78,8 @@ pub(super) struct TranscriptView {
     pub(super) follow: bool,
     pub(super) selected: Option<u64>,
     pub(super) is_open: bool,
+    /// The opened row to which the list has been scrolled.
+    pub(super) revealed: Option<u64>,
     pub(super) note: String,
     /// Whether the ladder is shown instead.
     pub(super) is_ladder: bool,
@@ -106,7 +106,6 @@ impl MessageForm {
         MessageForm {
             draft: Draft::default(),
             template: None,
-            saved: None,
             is_file: false,
             file: None,
             transfer: None,
@@ -122,9 +121,9 @@ impl MessageForm {
 }
 
 impl MessageForm {
-    /// Notes that the draft is not what it came from any more.
+    /// Notes that the draft is not what its template made any more.
     pub(super) fn edited(&mut self) {
-        (self.template, self.saved, self.problem) = (None, None, String::new());
+        (self.template, self.problem) = (None, String::new());
     }
 
     /// Whether there is no message: an empty one is sent only if it was chosen.
@@ -150,6 +149,7 @@ impl TranscriptView {
             follow: true,
             selected: None,
             is_open: false,
+            revealed: None,
             note: String::new(),
             is_ladder: false,
         }

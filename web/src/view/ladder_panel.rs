@@ -65,7 +65,10 @@ impl LadderPanel {
         let new =
             usize::try_from(total - self.drawn).unwrap_or(usize::MAX).min(events.iter().len());
         let at_end = is_at_end(&self.list);
-        for line in events.iter().skip(events.iter().len() - new.min(MAX_STEPS)) {
+        let skipped = new.saturating_sub(MAX_STEPS);
+        // An event has at least one step.
+        self.steps += skipped as u64;
+        for line in events.iter().skip(events.iter().len() - new + skipped) {
             let Some(event) = Json::read(line) else { continue };
             if let Some(target) = event.text("target") {
                 self.lanes[0].set_text(event.text("peer").unwrap_or(texts.by_client));
@@ -136,9 +139,12 @@ pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
             if model.connection().is_read_only() {
                 model.connection().view.is_ladder = true;
             }
+            Some(Command::Focus("show-transcript"))
         }
-        Action::ShowTranscript => model.connection().view.is_ladder = false,
-        _ => return None,
+        Action::ShowTranscript => {
+            model.connection().view.is_ladder = false;
+            Some(Command::Focus("show-ladder"))
+        }
+        _ => None,
     }
-    Some(Command::Draw)
 }

@@ -25,6 +25,10 @@ use crate::{
 /// The most connections side by side.
 pub(super) const MAX_CONNECTIONS: usize = 12;
 
+/// The most clients that are followed at once. A browser opens 6 HTTP/1.1 connections to a server:
+/// one carries the server's events, and one is left for other requests.
+const MAX_FOLLOWED: usize = 4;
+
 /// The page's model.
 pub(super) struct Model {
     pub(super) texts: &'static Texts,
@@ -81,7 +85,12 @@ impl Model {
                 connection.compose.draft = draft;
             }
         }
-        for stored in stored.connections.into_iter().take(MAX_CONNECTIONS - 1) {
+        let linked = self.connections.first().map(Connection::address);
+        let is_new = |it: &StoredConnection| linked != Some((&*it.endpoint, &*it.protocols));
+        let room = MAX_CONNECTIONS - self.connections.len();
+        // A reload of a link's page does not add the connection of the link again.
+        let others: Vec<_> = stored.connections.into_iter().filter(is_new).take(room).collect();
+        for stored in others {
             let StoredConnection { endpoint, protocols, reconnect, pairing, ending, escapes } =
                 stored;
             let connection = self.add_connection();
@@ -97,6 +106,14 @@ impl Model {
 
     /// Stores the settings that survive a reload, if they have changed.
     pub(super) fn store(&mut self) {
+        let settings = self.settings();
+        if settings != self.stored {
+            browser::store(Some(&settings));
+            self.stored = settings;
+        }
+    }
+
+    fn settings(&self) -> String {
         let sockets = self.connections.iter().filter(|connection| !connection.is_read_only());
         let connections = sockets.map(|connection| {
             let Draft { ending, escapes, .. } = connection.compose.draft;
@@ -111,11 +128,7 @@ impl Model {
         });
         let connections = connections.collect();
         let history = self.history.borrow().messages().cloned().collect();
-        let settings = storage::write(&Stored { connections, saved: self.saved.clone(), history });
-        if settings != self.stored {
-            browser::store(Some(&settings));
-            self.stored = settings;
-        }
+        storage::write(&Stored { connections, saved: self.saved.clone(), history })
     }
 
     /// Forgets what is stored: saved messages, the history, and the settings of connections.
@@ -123,6 +136,8 @@ impl Model {
         self.saved.clear();
         *self.history.borrow_mut() = History::default();
         browser::store(None);
+        // Stored again after the next change only.
+        self.stored = self.settings();
         self.texts.forgotten.clone_into(&mut self.connection().view.note);
     }
 
@@ -140,6 +155,15 @@ impl Model {
         self.connection()
     }
 
+    /// Whether there may be one more connection; notes the limit if there may not.
+    pub(super) fn has_room(&mut self) -> bool {
+        let has_room = self.connections.len() < MAX_CONNECTIONS;
+        if !has_room {
+            self.texts.too_many_connections.clone_into(&mut self.connection().view.note);
+        }
+        has_room
+    }
+
     /// Follows a client of the server, in a tab of its own.
     pub(super) fn follow(&mut self, client: u64) {
         let is_of = |connection: &Connection| match &connection.source {
@@ -150,8 +174,12 @@ impl Model {
             self.chosen = at;
             return;
         }
-        if self.connections.len() >= MAX_CONNECTIONS {
-            self.texts.too_many_connections.clone_into(&mut self.connection().view.note);
+        let followed = |it: &&Connection| matches!(&it.source, Source::Client(it) if it.is_live());
+        if self.connections.iter().filter(followed).count() >= MAX_FOLLOWED {
+            self.texts.too_many_followed.clone_into(&mut self.connection().view.note);
+            return;
+        }
+        if !self.has_room() {
             return;
         }
         let Some(row) = self.live.rows().find(|row| row.connection.id == client) else { return };

@@ -109,6 +109,10 @@ pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
         Action::RemoveConnection if model.connections.len() > 1 => {
             model.connections.remove(model.chosen);
             model.chosen = model.chosen.min(model.connections.len() - 1);
+            if model.connections.len() == 1 {
+                // The button that has the focus disappears.
+                return Some(Command::Focus(Action::AddConnection.name()));
+            }
         }
         Action::ChooseConnection => {
             let chosen = |it: &Connection| it.id.to_string() == event.argument;

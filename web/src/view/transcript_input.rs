@@ -8,12 +8,13 @@ use super::{
     command::Command,
     connection::Connection,
     dom::{self, id},
+    forms::TranscriptView,
     model::Model,
     user_event::UserEvent,
 };
 use crate::{
     composer::Draft, filter::Show, literal::Form, pairing::Pairing, payload::Payload,
-    payload_view::PayloadView, virtual_list::Viewport,
+    payload_view::PayloadView, session::Session, virtual_list::Viewport,
 };
 
 /// The rows that a page key moves by.
@@ -61,8 +62,7 @@ pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
             view.refresh_filter();
         }
         Action::PinRow => {
-            view.opened().map(|id| session.transcript_mut().toggle_pin(id));
-            view.refresh_filter();
+            view.opened().map(|id| toggle_pin(session, view, id));
         }
         Action::CopyRow => {
             let (_, payload) = opened(connection)?;
@@ -113,6 +113,14 @@ fn opened(connection: &Connection) -> Option<(u64, &Payload)> {
     Some((id, payload))
 }
 
+/// Pins or unpins a row. Only a list of pinned rows changes by it.
+fn toggle_pin(session: &mut Session, view: &mut TranscriptView, id: u64) {
+    session.transcript_mut().toggle_pin(id);
+    if view.show == Show::Pinned {
+        view.refresh_filter();
+    }
+}
+
 fn on_scroll(connection: &mut Connection, list: &Element) {
     let top = f64::from(list.scroll_top());
     let bottom = f64::from(list.scroll_height() - list.client_height());
@@ -149,7 +157,7 @@ fn on_key(connection: &mut Connection, event: &UserEvent) -> Option<Command> {
             return Some(Command::Draw);
         }
         "p" => {
-            view.selected.map(|id| session.transcript_mut().toggle_pin(id));
+            view.selected.map(|id| toggle_pin(session, view, id));
             return Some(Command::Draw);
         }
         _ => return None,

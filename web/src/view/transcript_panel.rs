@@ -148,8 +148,10 @@ impl TranscriptPanel {
             view.follow = false;
         }
 
-        let opened = self.detail.draw(view, transcript, texts);
-        let reveal = view.opened().filter(|_| opened);
+        self.detail.draw(view, transcript, texts);
+        let opened = view.opened();
+        let reveal = opened.filter(|_| opened != view.revealed);
+        view.revealed = opened;
         let reveal = reveal.and_then(|id| view.matches.position(transcript, id));
 
         let mut viewport = Viewport {
