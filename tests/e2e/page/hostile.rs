@@ -183,7 +183,7 @@ fn a_pin_by_keyboard_keeps_the_focus_and_what_is_selected() {
 #[test]
 fn the_focus_moves_to_what_takes_the_place_of_a_hidden_button() {
     let Some((_server, mut page)) = connected() else { return };
-    page.wait_for("!document.querySelector('#show-ladder').hidden");
+    page.wait_for("document.querySelector('#show-ladder').ariaDisabled === 'false'");
     page.click("#show-ladder");
     page.wait_for("!document.querySelector('#ladder').hidden");
     assert_eq!(focused(&mut page), "show-transcript");

@@ -101,7 +101,7 @@ fn nothing_is_cut_or_overlaps_where_a_client_is_followed() {
     let Some((_server, mut page)) = connected() else { return };
     say(&mut page, &"long_".repeat(60));
     page.wait_for_text(LATEST, "LONG_");
-    page.wait_for("!document.querySelector('#show-ladder').hidden");
+    page.wait_for("document.querySelector('#show-ladder').ariaDisabled === 'false'");
     page.click("#show-ladder");
     page.wait_for_text("#ladder-list", "LONG_");
     page.click(".step:nth-child(5) summary");

@@ -158,7 +158,7 @@ fn pictures_of_followed_clients() {
     page.click(".connections li:first-child button");
     say(&mut page, "hello");
     page.wait_for_text(LATEST, "HELLO");
-    page.wait_for("!document.querySelector('#show-ladder').hidden");
+    page.wait_for("document.querySelector('#show-ladder').ariaDisabled === 'false'");
     page.click("#show-ladder");
     page.wait_for_text("#ladder-list", "hello");
     page.click(".step:nth-child(5) summary");

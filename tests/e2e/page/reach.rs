@@ -164,7 +164,7 @@ fn axe_finds_nothing_in_either_scheme() {
         assert_accessible(&mut page, &axe, &format!("connected, {width}, {scheme:?}"));
     }
     page.set_viewport(1440, 900, Scheme::Light);
-    page.wait_for("!document.querySelector('#show-ladder').hidden");
+    page.wait_for("document.querySelector('#show-ladder').ariaDisabled === 'false'");
     page.click("#show-ladder");
     page.wait_for_text("#ladder-list", "GET /ws");
     page.click(".step:nth-child(2) summary");

@@ -100,7 +100,7 @@ fn the_ladder_shows_the_handshake_the_frames_and_the_end_of_the_own_connection()
     let Some((_server, mut page)) = connected() else { return };
     say(&mut page, "hello");
     page.wait_for_text(LATEST, "HELLO");
-    page.wait_for("!document.querySelector('#show-ladder').hidden");
+    page.wait_for("document.querySelector('#show-ladder').ariaDisabled === 'false'");
     page.click("#show-ladder");
     page.wait_for_text("#ladder-list", "GET /ws?label=");
     page.wait_for_text("#ladder-list", "HTTP/1.1 101 Switching Protocols");

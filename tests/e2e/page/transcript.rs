@@ -246,7 +246,7 @@ fn text_in_binary_messages_is_shown_and_found() {
     page.click("#pattern");
     fill(&mut page, "#search", "http/\\d\\.\\d (2..)");
     page.wait_for_text("#row-count", "1 of 3 rows");
-    assert_eq!(page.text(".rows mark"), "HTTP/1.1 200");
+    page.wait_for_text(".rows mark", "HTTP/1.1 200");
     fill(&mut page, "#search", "(");
     page.wait_for_text("#search-problem", "Invalid regular expression");
 }

@@ -68,7 +68,8 @@ impl TranscriptTools {
             Source::File(_) => false,
             Source::Client(_) => true,
         };
-        self.ladder.show(is_seen);
+        // Disabled, not hidden: the tools beside it do not move.
+        self.ladder.set_flag("aria-disabled", !is_seen);
         let Connection { session, view, .. } = model.connection();
         let pairing = session.pairing();
         self.pause.set_flag("aria-pressed", !view.follow);
