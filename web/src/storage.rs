@@ -78,7 +78,7 @@ pub fn write(stored: &Stored) -> String {
     text
 }
 
-/// Reads what [`write`] wrote; `None` for anything else.
+/// Reads the output of [`write()`]; `None` for anything else.
 pub fn read(text: &str) -> Option<Stored> {
     let it = Json::read(text)?;
     (it.whole("version")? == VERSION).then_some(())?;
