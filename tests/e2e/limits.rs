@@ -45,7 +45,7 @@ fn a_client_that_floods_and_does_not_read_is_held_back_and_then_gets_everything(
     let expected = message.to_ascii_uppercase();
     let mut last = None;
     for i in 0..whole {
-        let frame = client.read();
+        let frame = client.read_message();
         if frame.first == first::CLOSE {
             last = Some((i, frame));
             break;

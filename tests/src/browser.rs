@@ -141,14 +141,15 @@ impl Page {
         self.eval(&format!("{all}.join('\\n')")).as_str().unwrap_or_default().to_owned()
     }
 
-    /// Clicks in the middle of an element once it has not moved for two frames: a hint above it that
-    /// disappears moves it.
+    /// Clicks in the middle of an element once it is shown and has not moved for two frames: a menu
+    /// opens after the click on its button, and a hint above that disappears moves what is below.
     ///
     /// # Panics
     ///
-    /// When there is no such element.
+    /// When there is no such element, or it is not shown in time.
     pub fn click(&mut self, selector: &str) {
         let quoted = json!(selector);
+        self.wait_for(&format!("document.querySelector({quoted})?.getClientRects().length > 0"));
         let at = self.eval(&format!(
             "(async () => {{
                 const element = document.querySelector({quoted});

@@ -27,6 +27,9 @@ pub(super) struct Closing {
     pub(super) close: Option<PendingClose>,
     /// The deadline of the current step, in which the WebSocket peer ends or replies are awaited.
     pub(super) ws_deadline: Option<Instant>,
+    /// A count of the bytes that the peers had taken when that deadline was set, where replies are
+    /// awaited for as long as it grows.
+    pub(super) progress: Option<u64>,
     pub(super) replies: Replies,
     /// The number of the WebSocket peer's bytes that are known to be lost.
     pub(super) undelivered: usize,

@@ -87,8 +87,14 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
     /// already.
     fn limit_ws(&mut self, grace: Duration) {
         if !self.close_is_sent() {
-            self.closing().ws_deadline = Some(Instant::now() + grace);
+            self.limit_ws_from(Instant::now(), grace);
         }
+    }
+
+    /// Sets the peer's deadline to `grace` from `now` on.
+    pub(super) fn limit_ws_from(&mut self, now: Instant, grace: Duration) {
+        let closing = self.closing();
+        (closing.ws_deadline, closing.progress) = (Some(now + grace), None);
     }
 
     /// Handles the loss of the peer: nothing more is read from it or written to it. Its earlier

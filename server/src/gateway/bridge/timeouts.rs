@@ -7,12 +7,13 @@ use tokio::time::Instant;
 
 use super::{
     Bridge,
-    state::{CloseStage, Disconnect, Replies, StreamEnd, WsIn},
+    state::{CloseStage, Disconnect, Replies, StreamEnd, WsIn, WsOut},
 };
 use crate::{gateway::websocket::heartbeat::Beat, net::stream::Transport};
 
 /// The time for which an upstream may continue to send after its client's end, and in which the
-/// WebSocket peer must read what is sent before a Close.
+/// WebSocket peer must read what is sent before a Close. Where the framing counts replies, they are
+/// awaited for as long as each such time sees some of them delivered.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
 
 /// The time for an upstream's replies to a client that violated the protocol, where the framing does
@@ -27,6 +28,9 @@ pub(in crate::gateway) const IDLE: &str = "idle timeout (--idle-timeout)";
 impl<W: Transport, S: Transport> Bridge<W, S> {
     /// The time at which [`Bridge::poll_all`] is to be called although neither side is ready.
     pub(super) fn deadline(&mut self, now: Instant) -> Instant {
+        if self.closing.as_ref().is_some_and(|closing| closing.progress.is_none()) {
+            self.record_progress();
+        }
         let deadline = self.connection_deadline(now);
         // A partial reply is not sent while earlier bytes wait for the WebSocket.
         let reply = self.partial_reply.as_ref().filter(|_| self.to_ws.is_empty());
@@ -133,9 +137,37 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         self.close_with(CloseCode::GOING_AWAY, IDLE);
     }
 
+    /// Whether the stream is known to owe replies that the WebSocket peer can still be sent.
+    fn awaits_replies(&self) -> bool {
+        let stage = self.pending_close().map(|close| close.stage);
+        self.counts_replies()
+            && matches!(stage, None | Some(CloseStage::AfterReplies))
+            && self.ws_out == WsOut::Open
+            && !self.replies_are_done()
+    }
+
+    /// Records the progress from which the deadline of the WebSocket peer is measured, if it depends
+    /// on progress.
+    fn record_progress(&mut self) {
+        if self.awaits_replies() {
+            let progress = self.progress();
+            self.closing().progress = Some(progress);
+        }
+    }
+
+    /// A count that changes whenever either peer takes bytes.
+    fn progress(&self) -> u64 {
+        let in_flight = [self.ws.in_flight(), self.stream.in_flight()];
+        let acknowledged = in_flight.into_iter().flatten().map(|side| side.acknowledged);
+        acknowledged.fold(self.delivered_bytes(), u64::wrapping_add)
+    }
+
     /// Handles the deadline of the WebSocket peer: it has not ended, or its replies have not arrived.
     fn ws_is_overdue(&mut self, now: Instant) {
         let stage = self.pending_close().map(|close| close.stage);
+        if self.awaits_replies() && Some(self.progress()) != self.closing().progress {
+            return self.limit_ws_from(now, GRACE);
+        }
         let waits_for_replies = match (&self.ws_in, stage) {
             (_, Some(CloseStage::Sent)) if self.waits_with_close() => {
                 self.closing().ws_deadline = Some(now + CLOSE_TIMEOUT);

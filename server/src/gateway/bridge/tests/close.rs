@@ -27,6 +27,57 @@ async fn replies_that_are_owed_come_before_the_answer_to_a_close() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn replies_are_awaited_for_as_long_as_some_arrive_after_each_kind_of_end() {
+    let ends = [
+        (client_close(1000), close(CloseCode::NORMAL, "")),
+        (frame(0x83, b"bad"), close(CloseCode::PROTOCOL_ERROR, "reserved opcode 3")),
+        (vec![], vec![]),
+    ];
+    for (end, answer) in ends {
+        let mut rig = rig(Framing::Message);
+        let bytes = [frame(0x81, b"ab").repeat(100), end.clone()].concat();
+        rig.client.write_all(&bytes).await.unwrap();
+        if end.is_empty() {
+            rig.client.shutdown().await.unwrap();
+        }
+        assert_eq!(rig.at_upstream(200).await, b"ab".repeat(100));
+        for _ in 0..100 {
+            sleep(Duration::from_millis(1500)).await;
+            rig.upstream.write_all(b"AB").await.unwrap();
+            assert_eq!(rig.at_client(4).await, [0x81, 2, b'A', b'B']);
+        }
+        assert_eq!(rig.at_client(answer.len()).await, answer);
+        assert_eq!(rig.elapsed().as_secs(), 150);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_slowly_gets_its_replies_before_the_answer_to_its_close() {
+    let mut rig = rig_with(Framing::Message, 40, b"");
+    let mut upstream = std::mem::replace(&mut rig.upstream, duplex(1).0);
+    let echo = tokio::spawn(async move {
+        let mut buf = [0; 10];
+        while upstream.read_exact(&mut buf).await.is_ok() {
+            upstream.write_all(&buf).await.unwrap();
+        }
+    });
+    let (mut reader, mut writer) = tokio::io::split(rig.client);
+    let sent = [frame(0x82, &[7; 10]).repeat(50), client_close(1000)].concat();
+    tokio::spawn(async move { writer.write_all(&sent).await });
+    for _ in 0..50 {
+        sleep(Duration::from_millis(1900)).await;
+        let mut reply = [0; 12];
+        reader.read_exact(&mut reply).await.unwrap();
+        assert_eq!(reply, [0x82, 10, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7]);
+    }
+    let mut last = [0; 4];
+    reader.read_exact(&mut last).await.unwrap();
+    assert_eq!(last[..], close(CloseCode::NORMAL, ""));
+    drop(reader);
+    echo.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_upstream_that_never_ends_is_closed_after_the_grace_time() {
     for framing in [Framing::Bytes, Framing::Message] {
         let mut rig = rig(framing);
