@@ -77,8 +77,9 @@ fn a_link_carries_endpoint_subprotocol_and_message_and_waits_for_the_user() {
 fn copied(page: &mut Page, name: &str) -> String {
     page.eval("navigator.clipboard.writeText('')");
     page.click("#share");
-    page.wait_for(&format!("!document.querySelector('[data-argument=\"{name}\"]').hidden"));
-    page.click(&format!("[data-argument='{name}']"));
+    let possible = format!("[data-argument='{name}'][aria-disabled='false']");
+    page.wait_for(&format!("document.querySelector(`{possible}`)"));
+    page.click(&possible);
     page.wait_for("navigator.clipboard.readText().then((text) => text !== '')");
     page.eval("navigator.clipboard.readText()").as_str().unwrap().to_owned()
 }

@@ -40,6 +40,7 @@ actions! {
     DeleteMessage: "delete-message" on "click";
     ChooseLineEnding: "line-ending" on "change";
     SetEscapes: "escapes" on "change";
+    OpenShareMenu: "share" on "click";
     CopyLink: "copy-link" on "click";
     CopySnippet: "copy-snippet" on "click";
     Forget: "forget" on "click";

@@ -29,18 +29,19 @@ impl ShareMenu {
             button(&label, Action::CopySnippet).attr("data-argument", snippet.name())
         });
         let menu = el("div").class("menu upwards").child(&link).children(&snippets);
-        let summary = text("summary", texts.share).id("share");
+        let summary = text("summary", texts.share).id("share").action(Action::OpenShareMenu);
         let root = el("details").class("menu-button").child(&summary).child(&menu);
         ShareMenu { root, snippets }
     }
 
-    /// Draws. Programs that cannot send the draft are not offered.
+    /// Draws. Programs that cannot send the draft are disabled, and not hidden, so that no entry moves
+    /// in the menu that has just opened.
     pub(super) fn draw(&mut self, model: &mut Model) {
         if !self.root.node.has_attribute("open") {
             return;
         }
         for (entry, snippet) in self.snippets.iter_mut().zip(Snippet::ALL) {
-            entry.show(program(model, snippet).is_some());
+            entry.set_flag("aria-disabled", program(model, snippet).is_none());
         }
     }
 }
@@ -62,6 +63,8 @@ fn program(model: &mut Model, snippet: Snippet) -> Option<String> {
 
 pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
     let copied = match event.action {
+        // The browser opens the menu; its entries are drawn then.
+        Action::OpenShareMenu => return Some(Command::Draw),
         Action::CopyLink => {
             let connection = model.connection();
             let form = &connection.form;
