@@ -10,7 +10,7 @@ use std::{
 use clap::{Arg, ArgAction, Args, Command, FromArgMatches};
 
 use super::{
-    BasePath, ForwardSpec, HttpAddress, ListenerSpec, RouteSpec, Zone,
+    BasePath, ForwardSpec, HandoverPath, HttpAddress, ListenerSpec, RouteSpec, Zone,
     origin::AllowedOrigin,
     values::{Count, Size, Time, Timeout},
 };
@@ -177,6 +177,12 @@ pub(crate) struct ConfigLayer {
     /// 503, so that load balancers turn away first; a part of --drain [default: 0]
     #[arg(long, value_name = "TIME")]
     pub(super) drain_delay: Option<Time>,
+
+    /// Take over the listening sockets of the server that answers on this Unix socket, so that an
+    /// upgrade refuses no client; that server then ends its connections as on SIGTERM. This server
+    /// listens there for the next one. Only processes of the same user and root may connect
+    #[arg(long, value_name = "PATH")]
+    pub(super) handover: Option<HandoverPath>,
 
     /// Largest WebSocket message to accept, in bytes or with K, M or G (powers of 1024) [default:
     /// 16M]

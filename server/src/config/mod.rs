@@ -9,7 +9,7 @@
 //!   `framing` and `headers` as its options, and `side` the kinds of its clients
 //! - `http_address`, `base_path`, `origin`, `values`: the other values; `secrets`, `tls`: token,
 //!   certificate, key
-//! - `record`: recordings; `proxies`: the proxies through which upstreams are connected to
+//! - `handover`: the socket of the handover; `record`: recordings; `proxies`: the proxies through which upstreams are connected to
 //! - `activated`: sockets passed by a service manager
 
 mod activated;
@@ -20,6 +20,7 @@ mod environment;
 mod file;
 mod forward;
 mod framing;
+mod handover;
 mod headers;
 mod http_address;
 mod layer;
@@ -49,6 +50,7 @@ pub(crate) use self::{
     base_path::BasePath,
     environment::with_variables,
     forward::ForwardSpec,
+    handover::HandoverPath,
     http_address::HttpAddress,
     layer::ConfigLayer,
     listener::{ListenAddr, ListenerSpec, SocketPath},
@@ -116,6 +118,8 @@ pub(crate) struct Settings {
     pub(crate) drain: Duration,
     /// The time at the beginning of a shutdown for which connections are still accepted.
     pub(crate) drain_delay: Duration,
+    /// The socket of the handover; None hands over nothing.
+    pub(crate) handover: Option<HandoverPath>,
     /// The largest accepted WebSocket message, in bytes.
     pub(crate) max_message: u64,
     /// The most simultaneous connections.
@@ -204,6 +208,7 @@ impl Settings {
             forwarded_from: sources.list(|layer| &layer.forwarded_from),
             drain,
             drain_delay,
+            handover: sources.value(|layer| layer.handover.clone()),
             proxies,
             record,
             max_message: max_message.map_or(16 << 20, |Size(bytes)| bytes),
