@@ -167,7 +167,7 @@ fn a_drain_that_the_api_was_asked_for_is_that_of_sigterm() {
         (asked.status, asked.text()),
         (202, "the server ends within 60s (--drain)\n".to_owned())
     );
-    let reason = "the server restarts: reconnect after 5 to 30 s, at a random time";
+    let reason = "the server restarts: reconnect in a moment";
     assert_eq!(client.read().close(), (Some(1012), reason));
     client.send(&ws::close(1012, ""));
     assert_eq!(server.wait().code(), Some(0));

@@ -96,14 +96,12 @@ pub(super) fn recording_limit(drain: Duration, start: Instant) -> Duration {
     drain.saturating_sub(start.elapsed()).max(CUT)
 }
 
-/// The Close of the shutdown. Its code tells clients whether they may come back, and when: for 1012
-/// the registry of close codes (IANA) says, after 5 to 30 s.
+/// The Close of the shutdown. Its code tells clients whether they are to come back.
 fn shutdown_close(code: CloseCode) -> ServerClose {
     match code {
-        CloseCode::SERVICE_RESTART => ServerClose {
-            code,
-            reason: "the server restarts: reconnect after 5 to 30 s, at a random time".into(),
-        },
+        CloseCode::SERVICE_RESTART => {
+            ServerClose { code, reason: "the server restarts: reconnect in a moment".into() }
+        }
         _ => ServerClose { code, ..ServerClose::SHUTDOWN },
     }
 }
