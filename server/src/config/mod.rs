@@ -43,6 +43,7 @@ use std::{
     time::Duration,
 };
 
+use echogate_proto::close::CloseCode;
 use jiff::tz::TimeZone;
 
 pub(crate) use self::{
@@ -118,6 +119,8 @@ pub(crate) struct Settings {
     pub(crate) drain: Duration,
     /// The time at the beginning of a shutdown for which connections are still accepted.
     pub(crate) drain_delay: Duration,
+    /// The close code of a shutdown.
+    pub(crate) drain_code: CloseCode,
     /// The socket of the handover; None hands over nothing.
     pub(crate) handover: Option<HandoverPath>,
     /// The largest accepted WebSocket message, in bytes.
@@ -208,6 +211,7 @@ impl Settings {
             forwarded_from: sources.list(|layer| &layer.forwarded_from),
             drain,
             drain_delay,
+            drain_code: sources.value(|layer| layer.drain_code).unwrap_or_default().0,
             handover: sources.value(|layer| layer.handover.clone()),
             proxies,
             record,
