@@ -132,7 +132,7 @@ fn clients_of_the_bench_see_no_error_while_the_process_behind_a_default_route_is
     let unix = format!("unix://{}", folder.path("upper.sock").display());
     let benches = [server.ws("/ws"), server.url("upper").to_owned(), unix].map(bench);
     let passed = |server: &Server| {
-        for kind in ["tcp", "unix", "ws"] {
+        for kind in ["tcp", "unix", "websocket"] {
             let connections = format!("echogate_connections_total{{kind=\"{kind}\"}}");
             server.wait_for_metric(&connections, |count| count >= 200);
         }

@@ -59,7 +59,7 @@ pub(crate) struct Server {
     sockets: watch::Sender<BoundSockets>,
     /// The process whose sockets are taken over, until it has stopped.
     predecessor: Option<Predecessor>,
-    /// Receives the process that is ready to take over.
+    /// Passes the process that is ready to take over from the task of the handover to `run`.
     successors: (mpsc::Sender<Successor>, Option<mpsc::Receiver<Successor>>),
     hub: Arc<Hub>,
     /// The sockets that are served, by their identifiers.
@@ -143,7 +143,8 @@ impl Server {
     }
 
     /// Serves until `stop` is ready, or the API is asked for a drain, and `--drain-delay` is over, and
-    /// then ends every connection within `--drain`, counted from the former. `reload` is ready whenever a reload is asked for, with the new settings or
+    /// then ends every connection within `--drain`, counted from the former; or until a successor has
+    /// taken over the sockets, and then without `--drain-delay`. `reload` is ready whenever a reload is asked for, with the new settings or
     /// what is wrong with them. `announce` receives lines that are not for the log, and must
     /// not block.
     pub(crate) async fn run(
