@@ -1,13 +1,17 @@
 //! The Unix socket on which a server hands its sockets over to the next one.
 
-use std::{os::unix::ffi::OsStringExt, path, str::FromStr};
+use std::{os::unix::ffi::OsStrExt, path, str::FromStr};
 
-use echogate_proto::endpoint::UnixPath;
+use echogate_proto::endpoint::{Address, Endpoint, UnixPath};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
 use super::{ListenAddr, SocketPath};
 
 /// The permissions of the socket's file: only this user and root may connect.
 const MODE: u32 = 0o600;
+
+/// The bytes of a path that a URL encodes: here all but those of usual paths.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
 
 /// The path of the socket of the handover.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +38,28 @@ impl FromStr for HandoverPath {
         }
         // A successor may be started in another directory.
         let absolute = path::absolute(text).map_err(|e| format!("{text}: {e}"))?;
-        let path = UnixPath::new(absolute.into_os_string().into_vec());
-        path.map(HandoverPath).map_err(|e| e.to_string())
+        let encoded = percent_encode(absolute.as_os_str().as_bytes(), ENCODED);
+        let endpoint =
+            format!("unix://{encoded}").parse::<Endpoint>().map_err(|e| e.to_string())?;
+        match endpoint.address {
+            Address::Unix(path) => Ok(HandoverPath(path)),
+            _ => Err("expected the path of a Unix socket".to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_path_is_taken_as_it_is_and_a_relative_one_from_the_current_directory() {
+        let path = |text: &str| text.parse::<HandoverPath>().map(|path| path.path().to_owned());
+        for text in ["/run/a b?c=d%41#e.sock", "/run/é"] {
+            assert_eq!(path(text).unwrap(), path::Path::new(text));
+        }
+        assert_eq!(path("x.sock").unwrap(), std::env::current_dir().unwrap().join("x.sock"));
+        let long = format!("/{}", "x".repeat(200));
+        assert!(["", "/", "unix:///run/x.sock", &long].into_iter().all(|text| path(text).is_err()));
     }
 }
