@@ -8,6 +8,7 @@
 //! - `mqtt`: mosquitto, and MQTT.js in Node
 //! - `nginx`: in front of the server, below a path
 //! - `postgres`: PostgreSQL, and Neon's serverless driver in Node
+//! - `replicas`: HAProxy, before replicas that are restarted
 //! - `sockets`: nc, socat and Python's `socket`
 //! - `proxies`: tinyproxy, microsocks and `ssh -D`, between echogate and what it connects to
 //! - `ssh`: sshd, and scp through `echogate connect`
@@ -22,6 +23,7 @@ mod mqtt;
 mod nginx;
 mod postgres;
 mod proxies;
+mod replicas;
 mod sockets;
 mod ssh;
 mod vnc;
