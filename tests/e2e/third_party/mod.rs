@@ -9,6 +9,7 @@
 //! - `nginx`: in front of the server, below a path
 //! - `postgres`: PostgreSQL, and Neon's serverless driver in Node
 //! - `sockets`: nc, socat and Python's `socket`
+//! - `prometheus`: promtool on `/metrics`
 //! - `proxies`: tinyproxy, microsocks and `ssh -D`, between echogate and what it connects to
 //! - `ssh`: sshd, and scp through `echogate connect`
 //! - `websockets`: the Python package
@@ -21,6 +22,7 @@ mod listen;
 mod mqtt;
 mod nginx;
 mod postgres;
+mod prometheus;
 mod proxies;
 mod sockets;
 mod ssh;
