@@ -17,6 +17,7 @@ use crate::{
         limits::{Limits, share::Shares},
         registry::{Entry, Peer, Registry},
         tap::{Budget, Sides},
+        target::{ConnectionTarget, TargetMetrics},
     },
     net::{hairpin::Hairpins, hops::Hops},
     recorder::Recorder,
@@ -36,7 +37,7 @@ const MAX_TAPS: (usize, usize) = (64, 16);
 /// Bytes that wait for all of these observers together.
 const MAX_TAP_BYTES: usize = 16 << 20;
 
-/// What connections share. The first two fields belong to one configuration, the others live
+/// What connections share. The first three fields belong to one configuration, the others live
 /// as long as the server. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct ServerContext {
@@ -44,6 +45,8 @@ pub(crate) struct ServerContext {
     pub(crate) settings: Settings,
     /// The listeners and routes under these settings.
     pub(crate) endpoints: Endpoints,
+    /// The metrics of these routes and forwards.
+    pub(crate) targets: Vec<Arc<TargetMetrics>>,
     /// The limits on connections.
     pub(crate) limits: Arc<Limits>,
     /// Counters of what was refused or lost.
@@ -95,8 +98,8 @@ pub(crate) struct ConnectionGroup {
 pub(crate) struct ListenerService {
     /// The service.
     pub(crate) instance: ServiceInstance,
-    /// Its name.
-    pub(crate) target: Arc<str>,
+    /// The service, as the registry has it.
+    pub(crate) target: Arc<ConnectionTarget>,
     /// The listener's transport.
     pub(crate) kind: Kind,
     /// Each connection ends after the answer to its first message.
@@ -117,6 +120,7 @@ impl ServerContext {
         Ok(ServerContext {
             settings,
             endpoints: Endpoints::default(),
+            targets: Vec::new(),
             limits: Arc::new(limits),
             counters: Arc::default(),
             hops: Hops::random()?,
@@ -138,8 +142,13 @@ impl ServerContext {
     }
 
     /// The same context under another configuration. The limits stay until they are set.
-    pub(crate) fn with_settings(&self, settings: Settings, endpoints: Endpoints) -> ServerContext {
-        ServerContext { settings, endpoints, ..self.clone() }
+    pub(crate) fn with_settings(
+        &self,
+        settings: Settings,
+        endpoints: Endpoints,
+        targets: Vec<Arc<TargetMetrics>>,
+    ) -> ServerContext {
+        ServerContext { settings, endpoints, targets, ..self.clone() }
     }
 
     /// The address by which an HTTP connection is counted; none for a Unix socket, and where it

@@ -29,6 +29,7 @@
 //! - `reload`: SIGHUP, which reloads the configuration
 //! - `settings`: flags, environment, configuration file, defaults, and their errors
 //! - `api`: the HTTP API, health checks, metrics and the log
+//! - `metrics`: the metrics of routes and forwards, event loops and the process
 //! - `events`: the live list of connections, `/api/events`
 //! - `tap`: what passes on a live connection, for observers
 //! - `connect`: the native client
@@ -73,6 +74,7 @@ mod imports;
 mod isolation;
 mod key_log;
 mod limits;
+mod metrics;
 mod output;
 mod page;
 mod proxies;

@@ -10,14 +10,14 @@ use prometheus_client::{
 /// The labels of a metric that has one sample.
 const NO_LABELS: [(&str, &str); 0] = [];
 
-/// Writes a gauge or a counter with a sample for each set of labels. `help` ends without a full
-/// stop, and the name of a counter without `_total`: the encoder adds both.
+/// Writes a gauge or a counter with a sample for each set of labels. `help` is given
+/// without its full stop, and the name of a counter without `_total`.
 pub(super) fn family<L: EncodeLabelSet>(
     encoder: &mut DescriptorEncoder<'_>,
     (name, kind, help): (&str, MetricType, &str),
     samples: impl IntoIterator<Item = (L, u64)>,
 ) -> fmt::Result {
-    let mut family = encoder.encode_descriptor(name, help, None, kind)?;
+    let mut family = encoder.encode_descriptor(name, &format!("{help}."), None, kind)?;
     for (labels, value) in samples {
         let mut sample = family.encode_family(&labels)?;
         match kind {

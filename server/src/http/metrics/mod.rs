@@ -1,6 +1,7 @@
 //! `/metrics`: totals since the start, in the text format of Prometheus (version 0.0.4).
 
 mod encode;
+mod targets;
 
 use std::{
     fmt,
@@ -15,7 +16,10 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use self::encode::{family, single};
+use self::{
+    encode::{family, single},
+    targets::TargetsMetrics,
+};
 use crate::{
     connections::{counters::LOG_LINES_DROPPED, registry::Totals},
     context::ServerContext,
@@ -37,7 +41,8 @@ const BY_KIND: [ByKind; 6] = [
 pub(super) async fn metrics(State(context): State<Arc<ServerContext>>) -> impl IntoResponse {
     let mut registry = Registry::default();
     let server = registry.sub_registry_with_prefix("echogate");
-    server.register_collector(Box::new(ServerMetrics(context)));
+    server.register_collector(Box::new(ServerMetrics(context.clone())));
+    server.register_collector(Box::new(TargetsMetrics(context)));
     let mut text = String::new();
     prometheus_text::encode(&mut text, &registry).expect("a String takes what is written");
     ([(header::CONTENT_TYPE, prometheus_text::CONTENT_TYPE)], text)
