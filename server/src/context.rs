@@ -1,6 +1,6 @@
 //! The server context: what all connections share.
 
-use std::{io, net::IpAddr, sync::Arc};
+use std::{io, net::IpAddr, sync::Arc, time::SystemTime};
 
 use echogate_event_loop::EventLoops;
 use echogate_proto::{
@@ -21,7 +21,7 @@ use crate::{
     },
     net::{hairpin::Hairpins, hops::Hops},
     recorder::Recorder,
-    runtime::drain::Drain,
+    runtime::{drain::Drain, loop_lag::LoopLag},
     service::{backend::ServiceInstance, chat::Hub},
 };
 
@@ -57,6 +57,8 @@ pub(crate) struct ServerContext {
     pub(crate) hairpins: Hairpins,
     /// The threads that carry established connections.
     pub(crate) loops: EventLoops,
+    /// The time that these threads take to answer.
+    pub(crate) loop_lag: LoopLag,
     /// All live connections.
     pub(crate) registry: Registry,
     /// The writer of recordings.
@@ -77,6 +79,8 @@ pub(crate) struct ServerContext {
     pub(crate) tap_budget: Arc<Budget>,
     /// The conversations of `chat`, for the token of the operators.
     pub(crate) hub: Arc<Hub>,
+    /// The start of the server.
+    pub(crate) started: SystemTime,
     /// Cancelled when clients should turn to other servers: `--drain-delay` before the server begins
     /// to shut down.
     pub(crate) not_ready: CancellationToken,
@@ -126,6 +130,7 @@ impl ServerContext {
             hops: Hops::random()?,
             hairpins: Hairpins::default(),
             loops: EventLoops::start()?,
+            loop_lag: LoopLag::new(),
             registry: Registry::default(),
             recorder: Recorder::default(),
             services: group(),
@@ -136,6 +141,7 @@ impl ServerContext {
             taps: Arc::new(Shares::new(MAX_TAPS.0, MAX_TAPS.1)),
             tap_budget: Arc::new(Budget::new(MAX_TAP_BYTES)),
             hub,
+            started: SystemTime::now(),
             not_ready: CancellationToken::new(),
             shutting_down: CancellationToken::new(),
         })

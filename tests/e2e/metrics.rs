@@ -1,11 +1,17 @@
 //! The metrics of routes and forwards, event loops and the process.
 
-use std::{fs, io::Write, net::Shutdown, process::Command};
+use std::{
+    fs,
+    io::Write,
+    net::Shutdown,
+    process::Command,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use echogate_tests::{
     http::{self, Response, connect},
     program::free_port,
-    server::Server,
+    server::{Server, WAIT_TIMEOUT},
     tcp::{read_exactly, read_to_end},
     upstream::{Unresponsive, Upstream},
     ws::{self, RawWs, RawWsServer, first},
@@ -253,4 +259,82 @@ fn a_reload_keeps_the_metrics_of_routes_that_stay_and_drops_the_others() {
     reload(format!("{http}{x}{}", route("/y", "service:upper")), 1);
     wait_for(&server, "connections_total", 2);
     assert_eq!(server.metric(&of_route("/y", "connections")), 0);
+}
+
+#[test]
+fn event_loop_lag_is_measured_by_health_checks_and_while_metrics_are_read() {
+    let server = Server::start(ECHOGATE, &[]);
+    let metric = "echogate_event_loop_lag_seconds_count";
+    assert_eq!(http::get(server.address("http"), "/healthz").status, 200);
+    let loops = server.metric(metric);
+    assert!(loops > 0);
+    // Three more of each loop, without another health check.
+    server.wait_for_metric(metric, |count| count >= 4 * loops);
+}
+
+#[test]
+fn the_process_has_the_usual_metrics() {
+    let server = Server::start(ECHOGATE, &[]);
+    let text = http::get(server.address("http"), "/metrics").text();
+    let value = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in {text}")).parse::<f64>().unwrap()
+    };
+    let kib = |name| server.memory(name) as f64 * 1024.0;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let age = now.as_secs_f64() - value("process_start_time_seconds");
+    assert!((0.0..600.0).contains(&age), "{age}");
+    let fds = format!("/proc/{}/fd", server.pid());
+    let fds = fs::read_dir(fds).unwrap().count() as f64;
+    assert!((value("process_open_fds") - fds).abs() < 8.0, "{fds}");
+    assert!(value("process_max_fds") >= fds);
+    assert!(value("process_resident_memory_bytes") > kib("VmRSS") / 4.0);
+    assert!(value("process_virtual_memory_bytes") > kib("VmSize") / 4.0);
+    let threads = format!("/proc/{}/task", server.pid());
+    let threads = fs::read_dir(threads).unwrap().count() as f64;
+    assert!((value("process_threads") - threads).abs() < 8.0, "{threads}");
+    let cpu = || {
+        let text = http::get(server.address("http"), "/metrics").text();
+        let line = text.lines().find_map(|line| line.strip_prefix("process_cpu_seconds_total "));
+        line.unwrap().parse::<f64>().unwrap()
+    };
+    let before = cpu();
+    let start = std::time::Instant::now();
+    while cpu() <= before {
+        assert!(start.elapsed() < WAIT_TIMEOUT, "requests take CPU time");
+    }
+}
+
+const DASHBOARD: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../server/examples/grafana-dashboard.json");
+
+/// The queries of all panels of the dashboard.
+pub(crate) fn dashboard_queries() -> Vec<String> {
+    let text = fs::read_to_string(DASHBOARD).unwrap();
+    let dashboard: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    let targets = panels.filter_map(|panel| panel["targets"].as_array()).flatten();
+    targets.map(|target| target["expr"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn each_metric_of_the_dashboard_is_served() {
+    let server = Server::start(ECHOGATE, &[]);
+    let text = http::get(server.address("http"), "/metrics").text();
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let queries = dashboard_queries();
+    assert!(queries.len() > 20, "{queries:?}");
+    for query in &queries {
+        let names: Vec<_> = query
+            .split(|c| !is_part(c))
+            .filter(|word| word.starts_with("echogate_") || word.starts_with("process_"))
+            .collect();
+        assert!(!names.is_empty(), "{query}");
+        for name in names {
+            let is_sample = |line: &str| {
+                line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
+            };
+            assert!(text.lines().any(is_sample), "{name} of {query} is not served");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! `/metrics`: totals since the start, in the text format of Prometheus (version 0.0.4).
 
 mod encode;
+mod process;
 mod targets;
 
 use std::{
@@ -11,13 +12,15 @@ use std::{
 use axum::{extract::State, http::header, response::IntoResponse};
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, prometheus_text},
+    encoding::{DescriptorEncoder, EncodeMetric, prometheus_text},
     metrics::MetricType::{self, Counter, Gauge},
     registry::Registry,
 };
+use tokio::task::spawn_blocking;
 
 use self::{
     encode::{family, single},
+    process::Process,
     targets::TargetsMetrics,
 };
 use crate::{
@@ -39,7 +42,14 @@ const BY_KIND: [ByKind; 6] = [
 
 /// Answers with all metrics.
 pub(super) async fn metrics(State(context): State<Arc<ServerContext>>) -> impl IntoResponse {
+    let ServerContext { loops, loop_lag, http, shutting_down, started, .. } = &*context;
+    loop_lag.keep_measuring(loops, &http.tracker, shutting_down);
     let mut registry = Registry::default();
+    // Counting open files takes some milliseconds where there are many.
+    let started = *started;
+    if let Ok(process) = spawn_blocking(move || Process::read(started)).await {
+        registry.sub_registry_with_prefix("process").register_collector(Box::new(process));
+    }
     let server = registry.sub_registry_with_prefix("echogate");
     server.register_collector(Box::new(ServerMetrics(context.clone())));
     server.register_collector(Box::new(TargetsMetrics(context)));
@@ -66,6 +76,10 @@ impl Collector for ServerMetrics {
         let refusals = context.counters.refusals();
         let refusals = refusals.map(|(why, count)| ([("reason", why.label())], count));
         family(encoder, ("refused", Counter, "Refused clients, by reason"), refusals)?;
+        let help = "Time that an event loop takes to answer.";
+        let kind = MetricType::Histogram;
+        let lag = encoder.encode_descriptor("event_loop_lag_seconds", help, None, kind)?;
+        context.loop_lag.seconds.encode(lag)?;
         limits(encoder, context)?;
         losses(encoder, context)
     }
