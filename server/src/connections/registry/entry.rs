@@ -141,6 +141,7 @@ impl Entry {
 
     fn end(self: &Arc<Self>, end: &dyn fmt::Display, debug: bool) {
         let Entry { kind, peer, target, .. } = &**self;
+        let seconds = self.since.elapsed().as_millis() as f64 / 1e3;
         macro_rules! log {
             ($level:ident) => {
                 tracing::$level!(
@@ -150,7 +151,7 @@ impl Entry {
                     target = &*target.name,
                     received = self.received.bytes(),
                     sent = self.sent.bytes(),
-                    seconds = format_args!("{:.3}", self.since.elapsed().as_secs_f64()),
+                    seconds,
                     "{end}"
                 )
             };
