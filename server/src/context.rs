@@ -81,6 +81,8 @@ pub(crate) struct ServerContext {
     pub(crate) hub: Arc<Hub>,
     /// The start of the server.
     pub(crate) started: SystemTime,
+    /// Cancelled when a client of the API asks for the shutdown.
+    pub(crate) drain_requested: CancellationToken,
     /// Cancelled when clients should turn to other servers: `--drain-delay` before the server begins
     /// to shut down.
     pub(crate) not_ready: CancellationToken,
@@ -142,6 +144,7 @@ impl ServerContext {
             tap_budget: Arc::new(Budget::new(MAX_TAP_BYTES)),
             hub,
             started: SystemTime::now(),
+            drain_requested: CancellationToken::new(),
             not_ready: CancellationToken::new(),
             shutting_down: CancellationToken::new(),
         })
