@@ -29,6 +29,8 @@
 //! - `reload`: SIGHUP, which reloads the configuration
 //! - `settings`: flags, environment, configuration file, defaults, and their errors
 //! - `api`: the HTTP API, health checks, metrics and the log
+//! - `log_format`: the log as JSON
+//! - `metrics`: the metrics of routes and forwards, event loops and the process
 //! - `events`: the live list of connections, `/api/events`
 //! - `tap`: what passes on a live connection, for observers
 //! - `connect`: the native client
@@ -74,6 +76,8 @@ mod imports;
 mod isolation;
 mod key_log;
 mod limits;
+mod log_format;
+mod metrics;
 mod output;
 mod page;
 mod proxies;

@@ -10,6 +10,7 @@
 //! - `http_address`, `base_path`, `origin`, `values`: the other values; `secrets`, `tls`: token,
 //!   certificate, key
 //! - `record`: recordings; `proxies`: the proxies through which upstreams are connected to
+//! - `log_format`: the format of the log, in force for the whole process
 //! - `activated`: sockets passed by a service manager
 
 mod activated;
@@ -24,6 +25,7 @@ mod headers;
 mod http_address;
 mod layer;
 mod listener;
+mod log_format;
 mod loops;
 mod origin;
 mod proxies;
@@ -53,6 +55,7 @@ pub(crate) use self::{
     http_address::HttpAddress,
     layer::ConfigLayer,
     listener::{ListenAddr, ListenerSpec, SocketPath},
+    log_format::LogFormat,
     origin::{AllowedOrigin, Origin, default_port},
     route::{ANY_PATH, PAGE_PATHS, RouteSpec, is_reserved},
     side::SideKind,
@@ -95,6 +98,8 @@ pub(crate) struct Settings {
     pub(crate) backlog: u32,
     /// The time zone of the service `time`.
     pub(crate) timezone: TimeZone,
+    /// The format of the log.
+    pub(crate) log_format: LogFormat,
     /// The token of chat's operators; None generates one.
     pub(crate) operator_token: Option<Token>,
     /// The certificate and key of HTTPS and of the TLS listeners.
@@ -198,6 +203,7 @@ impl Settings {
             forwards,
             backlog: count(|layer| layer.backlog).unwrap_or(4096),
             timezone,
+            log_format: sources.log_format(),
             operator_token,
             tls,
             web_root,

@@ -10,6 +10,7 @@
 //! - `postgres`: PostgreSQL, and Neon's serverless driver in Node
 //! - `replicas`: HAProxy, before replicas that are restarted
 //! - `sockets`: nc, socat and Python's `socket`
+//! - `prometheus`: promtool on `/metrics`
 //! - `proxies`: tinyproxy, microsocks and `ssh -D`, between echogate and what it connects to
 //! - `ssh`: sshd, and scp through `echogate connect`
 //! - `websockets`: the Python package
@@ -22,6 +23,7 @@ mod listen;
 mod mqtt;
 mod nginx;
 mod postgres;
+mod prometheus;
 mod proxies;
 mod replicas;
 mod sockets;
