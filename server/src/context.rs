@@ -1,8 +1,8 @@
 //! The server context: what all connections share.
 
-use std::{io, net::IpAddr, sync::Arc};
+use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
-use echogate_event_loop::EventLoops;
+use echogate_event_loop::{EventLoops, StuckLoop};
 use echogate_proto::{
     api::{Endpoints, Kind},
     recording::Opened,
@@ -23,6 +23,9 @@ use crate::{
     runtime::drain::Drain,
     service::{backend::ServiceInstance, chat::Hub},
 };
+
+/// The time in which each event loop must answer a health check.
+const LOOP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Subscribers of `/api/events` at once: in all, and of one address.
 const MAX_SUBSCRIBERS: (usize, usize) = (64, 16);
@@ -173,6 +176,15 @@ impl ServerContext {
         let recorder = record.and_then(|sides| Some((self.recorder.queue()?, sides)));
         let recorder = recorder.as_ref().map(|(queue, sides)| (queue, *sides));
         entry.observe(self.keeps_history(), recorder, describe);
+    }
+
+    /// Liveness: waits until every event loop has answered.
+    ///
+    /// # Errors
+    ///
+    /// An event loop that does not answer, so that its connections are stalled.
+    pub(crate) async fn check_loops(&self) -> Result<(), StuckLoop> {
+        self.loops.ping(LOOP_TIMEOUT).await
     }
 
     /// Carries a connection of `group` to its end on an event loop.

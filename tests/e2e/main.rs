@@ -27,6 +27,7 @@
 //! - `client_certificates`: the certificates of the native client, and of the gateway for upstreams
 //! - `recordings`: `--record` of the server
 //! - `reload`: SIGHUP, which reloads the configuration
+//! - `service_manager`: messages to systemd
 //! - `settings`: flags, environment, configuration file, defaults, and their errors
 //! - `api`: the HTTP API, health checks, metrics and the log
 //! - `events`: the live list of connections, `/api/events`
@@ -81,6 +82,7 @@ mod recordings;
 mod reload;
 mod replay;
 mod routes;
+mod service_manager;
 mod settings;
 mod shutdown;
 mod tap;

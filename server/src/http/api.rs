@@ -1,7 +1,7 @@
 //! The API: `/healthz`, `/readyz`, `/version`, `/metrics`,
 //! `/api/endpoints`, `/api/connections`, `/api/connections/ID/tap`, `/api/events`.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc};
 
 use axum::{
     Extension, Json, Router,
@@ -21,9 +21,6 @@ use crate::{
     context::ServerContext,
     gateway::{Client, upgrade::refused_by_policy},
 };
-
-/// The time in which each event loop must answer a health check.
-const LOOP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Connections in one part of the answer to `/api/connections`, which takes some 20 KB.
 const PART: usize = 64;
@@ -94,7 +91,7 @@ fn foreign(context: &ServerContext, client: &Client, headers: &HeaderMap) -> Opt
 
 /// Liveness: 503 names an event loop that does not answer, so that its connections are stalled.
 async fn healthy(State(context): State<Arc<ServerContext>>) -> (StatusCode, String) {
-    match context.loops.ping(LOOP_TIMEOUT).await {
+    match context.check_loops().await {
         Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
         Err(stuck) => (StatusCode::SERVICE_UNAVAILABLE, format!("{stuck}\n")),
     }
