@@ -41,6 +41,7 @@
 //! - `dependencies`: the minimum Rust version of all dependencies
 //! - `imports`: modules import only modules of lower layers
 //! - `dist`: the committed page is up to date with its sources
+//! - `packaging`: systemd units, container image, Kubernetes manifests
 //! - `page`: the page in a browser
 //! - `examples`: the configuration files of `server/examples`
 //! - `documents`: examples, links and paths in the documentation
@@ -75,6 +76,7 @@ mod isolation;
 mod key_log;
 mod limits;
 mod output;
+mod packaging;
 mod page;
 mod proxies;
 mod proxy;
