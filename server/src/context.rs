@@ -2,7 +2,7 @@
 
 use std::{io, net::IpAddr, sync::Arc, time::SystemTime};
 
-use echogate_event_loop::EventLoops;
+use echogate_event_loop::{EventLoops, StuckLoop};
 use echogate_proto::{
     api::{Endpoints, Kind},
     recording::Opened,
@@ -191,6 +191,15 @@ impl ServerContext {
         let recorder = record.and_then(|sides| Some((self.recorder.queue()?, sides)));
         let recorder = recorder.as_ref().map(|(queue, sides)| (queue, *sides));
         entry.observe(self.keeps_history(), recorder, describe);
+    }
+
+    /// Liveness: waits until every event loop has answered.
+    ///
+    /// # Errors
+    ///
+    /// An event loop that does not answer, so that its connections are stalled.
+    pub(crate) async fn check_loops(&self) -> Result<(), StuckLoop> {
+        self.loop_lag.measure(&self.loops).await
     }
 
     /// Carries a connection of `group` to its end on an event loop.

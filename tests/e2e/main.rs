@@ -27,6 +27,7 @@
 //! - `client_certificates`: the certificates of the native client, and of the gateway for upstreams
 //! - `recordings`: `--record` of the server
 //! - `reload`: SIGHUP, which reloads the configuration
+//! - `service_manager`: messages to systemd
 //! - `settings`: flags, environment, configuration file, defaults, and their errors
 //! - `api`: the HTTP API, health checks, metrics and the log
 //! - `log_format`: the log as JSON
@@ -42,6 +43,7 @@
 //! - `dependencies`: the minimum Rust version of all dependencies
 //! - `imports`: modules import only modules of lower layers
 //! - `dist`: the committed page is up to date with its sources
+//! - `packaging`: systemd units, container image, Kubernetes manifests
 //! - `page`: the page in a browser
 //! - `examples`: the configuration files of `server/examples`
 //! - `documents`: examples, links and paths in the documentation
@@ -79,6 +81,7 @@ mod limits;
 mod log_format;
 mod metrics;
 mod output;
+mod packaging;
 mod page;
 mod proxies;
 mod proxy;
@@ -86,6 +89,7 @@ mod recordings;
 mod reload;
 mod replay;
 mod routes;
+mod service_manager;
 mod settings;
 mod shutdown;
 mod tap;

@@ -21,7 +21,7 @@ use crate::{
     },
     console::ConsoleOperator,
     net::tls,
-    server::{ActivatedSockets, Server},
+    server::{ActivatedSockets, Server, ServiceManager},
     service::Service,
 };
 
@@ -154,8 +154,13 @@ async fn serve(
         }
         None => None,
     };
-    let reload = async || next_reload(&mut reload, names.clone()).await;
-    server.run(reload, stop.cancelled(), announce).await;
+    let service_manager = ServiceManager::from_env();
+    let watch = service_manager.watch(&server);
+    let reload = async || next_reload(&mut reload, &service_manager, names.clone()).await;
+    tokio::select! {
+        () = server.run(&service_manager, reload, stop.cancelled(), announce) => {}
+        () = watch => {}
+    }
     if let Some(operator) = operator {
         operator.stop().await;
     }
@@ -165,12 +170,14 @@ async fn serve(
 /// Waits for SIGHUP and reads the settings anew.
 async fn next_reload(
     hangups: &mut Receiver<()>,
+    service_manager: &ServiceManager,
     names: ActivatedNames,
 ) -> Result<Settings, String> {
     if hangups.recv().await.is_none() {
         // The signal thread has ended: no SIGHUP will be reported any more.
         pending::<()>().await;
     }
+    service_manager.reloading();
     // Reading files may block.
     let settings = spawn_blocking(move || reread_settings(&names)).await;
     settings.unwrap_or_else(|e| Err(e.to_string()))

@@ -11,6 +11,7 @@
 //! - [`snapshot`]: one configuration and what is derived from it; [`reload`]: from one to the
 //!   next
 //! - [`sockets`]: the sockets that the settings name
+//! - [`service_manager`]: messages to systemd
 //! - [`shutdown`]: the end of all connections, in phases
 
 mod accept;
@@ -18,6 +19,7 @@ mod admission;
 mod datagrams;
 mod dispatch;
 mod reload;
+mod service_manager;
 mod shutdown;
 mod snapshot;
 pub(crate) mod sockets;
@@ -31,12 +33,12 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub(crate) use self::sockets::systemd::ActivatedSockets;
 use self::{
     admission::Admission,
     snapshot::{CurrentSnapshot, Snapshot},
     sockets::{BoundSockets, bind::Socket},
 };
+pub(crate) use self::{service_manager::ServiceManager, sockets::systemd::ActivatedSockets};
 use crate::{
     config::Settings,
     context::ServerContext,
@@ -121,9 +123,10 @@ impl Server {
     /// Serves until `stop` is ready, or the API is asked for a drain, and `--drain-delay` is over, and
     /// then ends every connection within `--drain`, counted from the former. `reload` is ready whenever a reload is asked for, with the new settings or
     /// what is wrong with them. `announce` receives lines that are not for the log, and must
-    /// not block.
+    /// not block. `service_manager` is notified of all this.
     pub(crate) async fn run(
         mut self,
+        service_manager: &ServiceManager,
         mut reload: impl AsyncFnMut() -> Result<Settings, String>,
         stop: impl Future<Output = ()>,
         announce: impl Fn(&[u8]),
@@ -136,7 +139,9 @@ impl Server {
             }
         });
         self.start_listeners();
+        let mut rejected = None;
         loop {
+            service_manager.ready(&self, rejected.as_deref());
             let prepared = async {
                 let settings = reload().await?;
                 self.prepare(settings).await
@@ -146,20 +151,22 @@ impl Server {
                 () = &mut stop => break,
                 prepared = prepared => prepared,
             };
-            match prepared {
+            rejected = match prepared {
                 Ok(prepared) => tokio::select! {
                     biased;
                     () = &mut stop => break,
-                    () = self.commit(prepared, &announce) => {}
+                    () = self.commit(prepared, &announce) => None,
                 },
                 Err(why) => {
                     let why = without_credentials(&why);
                     tracing::warn!("SIGHUP: reload rejected, configuration unchanged: {why}");
+                    Some(why)
                 }
-            }
+            };
         }
         let start = Instant::now();
         let context = self.snapshot().context.clone();
+        service_manager.stopping(&context);
         context.not_ready.cancel();
         sleep(context.settings.drain_delay).await;
         context.shutting_down.cancel();
