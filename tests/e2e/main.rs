@@ -21,6 +21,7 @@
 //! - `output`: a standard output or standard error that is not read
 //! - `isolation`: clients that occupy HTTP connections do not exclude others
 //! - `shutdown`: SIGTERM, and the drain of connections of all kinds
+//! - `handover`: `--handover`, by which a process takes over the sockets of another
 //! - `tls`: TLS of listeners, upstreams and the native client; reload of certificates
 //! - `key_log`: `SSLKEYLOGFILE`, and `RUST_LOG`
 //! - `certificates`: self-signed certificates, and error messages of TLS handshakes
@@ -71,6 +72,7 @@ mod examples;
 mod families;
 mod forwards;
 mod gateway;
+mod handover;
 mod handshake;
 mod help;
 mod http2;

@@ -616,6 +616,11 @@ const SETTINGS: [Setting; 36] = [
     ),
     ("drain-code", &["1001", "1012"], &[("1000", "1001 (going away) or 1012"), ("x", "1012")]),
     (
+        "handover",
+        &["/run/echogate/handover.sock", "handover.sock"],
+        &[("unix:///run/handover.sock", "not a URL"), ("/", "absolute path")],
+    ),
+    (
         "max-message",
         &["1", "16M", "16MiB", "16m", "1G", "64K", "64KiB"],
         &[

@@ -139,10 +139,11 @@ async fn serve(
     names: ActivatedNames,
     console_log: Option<Receiver<String>>,
 ) -> Result<(), String> {
-    let server = Server::bind(settings, activated).await?;
+    let mut server = Server::bind(settings, activated).await?;
     // Before the announcement: a program that waits for it may send a signal at once.
     let Signals { stop, mut reload } =
         signals::handle().map_err(|e| format!("cannot handle signals: {e}"))?;
+    server.take_over().await?;
     stdout::print(server.announcement().as_bytes());
     // The console owns the terminal from here on: later announcements go through it.
     let announce: fn(&[u8]) = if console_log.is_some() { logging::show } else { stdout::print };

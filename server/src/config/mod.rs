@@ -9,7 +9,8 @@
 //!   `framing` and `headers` as its options, and `side` the kinds of its clients
 //! - `http_address`, `base_path`, `origin`, `values`: the other values; `secrets`, `tls`: token,
 //!   certificate, key
-//! - `record`: recordings; `proxies`: the proxies through which upstreams are connected to
+//! - `handover`: the socket of the handover; `record`: recordings; `proxies`: the proxies through
+//!   which upstreams are connected to
 //! - `log_format`: the format of the log, in force for the whole process
 //! - `activated`: sockets passed by a service manager
 
@@ -21,6 +22,7 @@ mod environment;
 mod file;
 mod forward;
 mod framing;
+mod handover;
 mod headers;
 mod http_address;
 mod layer;
@@ -52,6 +54,7 @@ pub(crate) use self::{
     base_path::BasePath,
     environment::with_variables,
     forward::ForwardSpec,
+    handover::HandoverPath,
     http_address::HttpAddress,
     layer::ConfigLayer,
     listener::{ListenAddr, ListenerSpec, SocketPath},
@@ -124,6 +127,8 @@ pub(crate) struct Settings {
     pub(crate) drain_delay: Duration,
     /// The close code of a shutdown.
     pub(crate) drain_code: CloseCode,
+    /// The socket of the handover; None hands over nothing.
+    pub(crate) handover: Option<HandoverPath>,
     /// The largest accepted WebSocket message, in bytes.
     pub(crate) max_message: u64,
     /// The most simultaneous connections.
@@ -214,6 +219,7 @@ impl Settings {
             drain,
             drain_delay,
             drain_code: sources.value(|layer| layer.drain_code).unwrap_or_default().0,
+            handover: sources.value(|layer| layer.handover.clone()),
             proxies,
             record,
             max_message: max_message.map_or(16 << 20, |Size(bytes)| bytes),

@@ -60,7 +60,7 @@ impl ServiceManager {
         if self.socket.is_none() {
             return;
         }
-        let sockets = server.sockets.iter().count();
+        let sockets = server.sockets.borrow().iter().count();
         let rejected = rejected.map_or_else(String::new, |why| {
             format!("; reload rejected, configuration unchanged: {}", why.replace('\n', " "))
         });

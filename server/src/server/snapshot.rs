@@ -109,9 +109,10 @@ impl Snapshot {
             let metrics = by_label[label].clone();
             Ok::<_, io::Error>(target_of(spec, upstream, metrics, &settings, &before.limits))
         };
-        let served = |bound: &BoundSocket| -> io::Result<Served> {
+        let served = |bound: &BoundSocket| -> io::Result<Option<Served>> {
             let kind = bound.socket.kind(bound.role.tls);
-            Ok(match bound.role.purpose {
+            Ok(Some(match bound.role.purpose {
+                Purpose::Handover => return Ok(None),
                 Purpose::Http => Served::Http { is_https: bound.role.tls },
                 Purpose::Service(service) => Served::Service(Arc::new(ListenerService {
                     instance: instance(service),
@@ -126,11 +127,11 @@ impl Snapshot {
                     let name = target.upstream.to_string().into();
                     Served::Forward(Arc::new(Forward { name, kind, target }))
                 }
-            })
+            }))
         };
         let served: HashMap<u64, Served> = sockets
             .iter()
-            .map(|bound| Ok((bound.id, served(bound)?)))
+            .filter_map(|bound| Some(served(bound).transpose()?.map(|served| (bound.id, served))))
             .collect::<io::Result<_>>()?;
         let routes: Vec<Arc<Route>> = settings
             .routes
@@ -240,7 +241,7 @@ fn endpoints(
     let mut endpoints = Endpoints { routes: routes.collect(), ..Endpoints::default() };
     for bound in sockets.iter() {
         match bound.role.purpose {
-            Purpose::Http => {}
+            Purpose::Http | Purpose::Handover => {}
             Purpose::Service(service) => {
                 let service = service.name().to_owned();
                 endpoints.listeners.push(ListenerInfo { service, url: bound.url()? });
@@ -277,6 +278,10 @@ fn lines(
             .iter()
             .map(|ForwardInfo { url, upstream }| format!("forward    {url} -> {upstream}")),
     );
+    let handover = sockets.iter().filter(|bound| bound.role.purpose == Purpose::Handover);
+    for bound in handover {
+        lines.push(format!("handover   {}", bound.url()?));
+    }
     let page = http.iter().find(|url| url.starts_with("http"));
     lines.extend(page.map(|url| format!("page       {url}{base_path}/")));
     Ok(lines)
