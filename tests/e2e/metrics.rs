@@ -163,8 +163,8 @@ fn failed_dials_are_told_apart() {
 
 #[test]
 fn a_dial_whose_client_goes_away_is_cancelled() {
-    let full = Unresponsive::new();
-    let server = routed(&format!("tcp://{}", full.address()), &[]);
+    let upstream = Upstream::new();
+    let server = routed(&format!("ws://{}", upstream.address()), &[]);
     let mut client = connect(server.address("http"));
     let head = [
         "GET /x HTTP/1.1",
@@ -176,6 +176,8 @@ fn a_dial_whose_client_goes_away_is_cancelled() {
         "\r\n",
     ];
     client.write_all(head.join("\r\n").as_bytes()).unwrap();
+    // The dial is under way: its opening handshake is not answered.
+    let _silent = upstream.accept();
     drop(client);
     wait_for(&server, "dials_total outcome=\"cancelled\"", 1);
 }
