@@ -30,6 +30,8 @@
 //! - `service_manager`: messages to systemd
 //! - `settings`: flags, environment, configuration file, defaults, and their errors
 //! - `api`: the HTTP API, health checks, metrics and the log
+//! - `log_format`: the log as JSON
+//! - `metrics`: the metrics of routes and forwards, event loops and the process
 //! - `events`: the live list of connections, `/api/events`
 //! - `tap`: what passes on a live connection, for observers
 //! - `connect`: the native client
@@ -63,6 +65,7 @@ mod dependencies;
 mod dist;
 mod documents;
 mod endings;
+mod ends;
 mod events;
 mod examples;
 mod families;
@@ -75,6 +78,8 @@ mod imports;
 mod isolation;
 mod key_log;
 mod limits;
+mod log_format;
+mod metrics;
 mod output;
 mod packaging;
 mod page;

@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     config::{
-        ANY_PATH, ActivatedNames, ConfigLayer, ForwardSpec, HttpAddress, RouteSpec, Settings,
-        Sources,
+        ANY_PATH, ActivatedNames, ConfigLayer, ForwardSpec, HttpAddress, LogFormat, RouteSpec,
+        Settings, Sources,
     },
     console::ConsoleOperator,
     net::tls,
@@ -76,7 +76,9 @@ fn parse_upstream(text: &str) -> Result<RouteSpec, String> {
 
 impl ServeArgs {
     fn sources(self) -> Result<Sources, String> {
-        Sources::read(self.layer, self.config.as_deref())
+        let sources = Sources::read(self.layer, self.config.as_deref())?;
+        sources.log_format().begin();
+        Ok(sources)
     }
 
     pub(super) fn settings(self, activated: &ActivatedNames) -> Result<Settings, String> {
@@ -113,6 +115,10 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
     let names = activated.names();
     let settings = settings_of(command, &names).map_err(Failure::Usage)?;
     if console {
+        if settings.log_format == LogFormat::Json {
+            let why = "--console shows the log as text: it cannot be used with --log-format json";
+            return Err(Failure::Usage(why.to_owned()));
+        }
         let served = settings.check_served(Service::Chat, &names);
         served.map_err(|why| Failure::Usage(format!("--console {why}")))?;
     }

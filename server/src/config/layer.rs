@@ -10,9 +10,9 @@ use std::{
 use clap::{Arg, ArgAction, Args, Command, FromArgMatches};
 
 use super::{
-    BasePath, ForwardSpec, HttpAddress, ListenerSpec, RouteSpec, Zone,
+    BasePath, ForwardSpec, HttpAddress, ListenerSpec, LogFormat, RouteSpec, Zone,
     origin::AllowedOrigin,
-    values::{Count, Size, Time, Timeout},
+    values::{Count, DrainCode, Size, Time, Timeout},
 };
 use crate::{
     net::{
@@ -83,6 +83,10 @@ pub(crate) struct ConfigLayer {
     /// Time zone of the service time, as Europe/Berlin [default: the system's]
     #[arg(long, value_name = "NAME")]
     pub(super) timezone: Option<Zone>,
+
+    /// Format of the log on standard error: text, or json with one object a line [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) log_format: Option<LogFormat>,
 
     /// Read the token of chat's operators from the first line of this file, at least 16 characters
     /// [default: generate a token and print it]
@@ -177,6 +181,11 @@ pub(crate) struct ConfigLayer {
     /// 503, so that load balancers turn away first; a part of --drain [default: 0]
     #[arg(long, value_name = "TIME")]
     pub(super) drain_delay: Option<Time>,
+
+    /// Code of the Close that WebSocket clients get at the shutdown: 1001, or 1012 at a restart, by
+    /// which clients know that they may come back [default: 1001]
+    #[arg(long, value_name = "CODE")]
+    pub(super) drain_code: Option<DrainCode>,
 
     /// Largest WebSocket message to accept, in bytes or with K, M or G (powers of 1024) [default:
     /// 16M]

@@ -10,6 +10,7 @@
 //! - `http_address`, `base_path`, `origin`, `values`: the other values; `secrets`, `tls`: token,
 //!   certificate, key
 //! - `record`: recordings; `proxies`: the proxies through which upstreams are connected to
+//! - `log_format`: the format of the log, in force for the whole process
 //! - `activated`: sockets passed by a service manager
 
 mod activated;
@@ -24,6 +25,7 @@ mod headers;
 mod http_address;
 mod layer;
 mod listener;
+mod log_format;
 mod loops;
 mod origin;
 mod proxies;
@@ -42,6 +44,7 @@ use std::{
     time::Duration,
 };
 
+use echogate_proto::close::CloseCode;
 use jiff::tz::TimeZone;
 
 pub(crate) use self::{
@@ -52,6 +55,7 @@ pub(crate) use self::{
     http_address::HttpAddress,
     layer::ConfigLayer,
     listener::{ListenAddr, ListenerSpec, SocketPath},
+    log_format::LogFormat,
     origin::{AllowedOrigin, Origin, default_port},
     route::{ANY_PATH, PAGE_PATHS, RouteSpec, is_reserved},
     side::SideKind,
@@ -94,6 +98,8 @@ pub(crate) struct Settings {
     pub(crate) backlog: u32,
     /// The time zone of the service `time`.
     pub(crate) timezone: TimeZone,
+    /// The format of the log.
+    pub(crate) log_format: LogFormat,
     /// The token of chat's operators; None generates one.
     pub(crate) operator_token: Option<Token>,
     /// The certificate and key of HTTPS and of the TLS listeners.
@@ -116,6 +122,8 @@ pub(crate) struct Settings {
     pub(crate) drain: Duration,
     /// The time at the beginning of a shutdown for which connections are still accepted.
     pub(crate) drain_delay: Duration,
+    /// The close code of a shutdown.
+    pub(crate) drain_code: CloseCode,
     /// The largest accepted WebSocket message, in bytes.
     pub(crate) max_message: u64,
     /// The most simultaneous connections.
@@ -195,6 +203,7 @@ impl Settings {
             forwards,
             backlog: count(|layer| layer.backlog).unwrap_or(4096),
             timezone,
+            log_format: sources.log_format(),
             operator_token,
             tls,
             web_root,
@@ -204,6 +213,7 @@ impl Settings {
             forwarded_from: sources.list(|layer| &layer.forwarded_from),
             drain,
             drain_delay,
+            drain_code: sources.value(|layer| layer.drain_code).unwrap_or_default().0,
             proxies,
             record,
             max_message: max_message.map_or(16 << 20, |Size(bytes)| bytes),

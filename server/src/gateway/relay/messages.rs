@@ -86,11 +86,12 @@ where
     U: Transport,
 {
     let now = Instant::now();
+    let watch = drain.watch_connection(entry.id());
     MessageRelay {
         client: Side::new(client, Role::Server, read_ahead.client, &config, now),
         upstream: Side::new(upstream, Role::Client, read_ahead.upstream, &config, now),
         idle: IdleTimeout::new(config.idle_timeout),
-        watch: drain.watch(),
+        watch,
         shared: Shared { entry, config, latency: Latency::default(), end: None },
     }
 }
@@ -142,6 +143,7 @@ impl<C: Transport, U: Transport> Future for MessageRelay<C, U> {
         let end = ready!(buffer_pool::with(|scratch| {
             relay.poll_all(&mut Turn { cx, scratch, now: Instant::now() })
         }));
+        relay.shared.entry.websocket_closed(end.code);
         relay.shared.entry.ended(&end);
         Poll::Ready(end)
     }
