@@ -100,7 +100,7 @@ impl ServiceManager {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 ticks.tick().await;
-                match context.check_loops().await {
+                match context.loop_lag.measure(&context.loops).await {
                     Ok(()) => self.send("WATCHDOG=1"),
                     Err(stuck) => tracing::error!("watchdog (WATCHDOG_USEC): {stuck}"),
                 }
