@@ -1,12 +1,14 @@
 //! The texts, each beside its translation. `{0}`, `{1}` … are placeholders.
 
+use echogate_proto::close::CloseCode;
+
 use super::{Language, fill};
 use crate::{format, payload::Payload};
 
 macro_rules! table {
-    ($($name:ident: $english:literal, $chinese:literal;)*) => {
+    ($($name:ident: $english:expr, $chinese:literal;)*) => {
         /// The page's texts in one language.
-        #[derive(Debug)]
+        #[derive(Clone, Copy, Debug)]
         #[expect(missing_docs, reason = "the table shows each text")]
         pub struct Texts {
             pub language: Language,
@@ -14,14 +16,34 @@ macro_rules! table {
         }
 
         pub(super) static ENGLISH: Texts = Texts { language: Language::English, $($name: $english,)* };
-        pub(super) static CHINESE: Texts = Texts { language: Language::Chinese, $($name: $chinese,)* };
 
-        #[cfg(test)]
+        /// Each name, its text in English, and in Chinese. Not part of the WebAssembly module, which
+        /// loads a translation when it is wanted.
+        #[cfg(not(target_arch = "wasm32"))]
         pub(super) const ALL: &[(&str, &str, &str)] = &[$((stringify!($name), $english, $chinese),)*];
+
+        impl Texts {
+            fn fields(&mut self) -> impl ExactSizeIterator<Item = &mut &'static str> {
+                [$(&mut self.$name,)*].into_iter()
+            }
+        }
     };
 }
 
 impl Texts {
+    /// The texts of a translation: a line for each one of the table. `None` if the file has another
+    /// number of lines, as that of another version.
+    pub(super) fn read(language: Language, file: &'static str) -> Option<Texts> {
+        let mut texts = ENGLISH;
+        texts.language = language;
+        let (fields, lines) = (texts.fields(), file.lines());
+        if fields.len() != lines.clone().count() {
+            return None;
+        }
+        fields.zip(lines).for_each(|(field, line)| *field = line);
+        Some(texts)
+    }
+
     /// A text with a number, in the singular or plural; `{0}` is the number.
     pub fn counted(&self, number: u64, one: &str, many: &str) -> String {
         fill(if number == 1 { one } else { many }, &[&format::grouped(number)])
@@ -53,6 +75,7 @@ table! {
     operator: "Chat desk", "客服台";
     views: "Views", "视图";
     language_label: "Language", "语言";
+    language_missing: "The texts in {0} could not be loaded from the server. Choose the language again to retry.", "无法从服务器加载{0}文本。请重新选择语言再试。";
     skip: "Skip to the composer", "跳到输入框";
 
     // Connections
@@ -173,6 +196,39 @@ table! {
     many_without_reply: " {0} messages got no reply.", "有 {0} 条消息没有回复。";
     check_endpoint: "Check the endpoint; from a page over https only wss:// works.", "请检查端点；从 https 页面只能用 wss://。";
     check_server: "Check that the server is running and allows this page (--allow-origin).", "请检查服务器是否在运行，以及是否允许本页面（--allow-origin）。";
+
+    // Status codes
+    code_1000: CloseCode(1000).description(), "正常关闭";
+    code_1001: CloseCode(1001).description(), "对方即将离开";
+    code_1002: CloseCode(1002).description(), "协议错误";
+    code_1003: CloseCode(1003).description(), "对方不接受这种数据";
+    code_1005: CloseCode(1005).description(), "关闭时没有给出代码";
+    code_1006: CloseCode(1006).description(), "连接中断，未收到关闭帧";
+    code_1007: CloseCode(1007).description(), "文本不是有效的 UTF-8";
+    code_1008: CloseCode(1008).description(), "被策略拒绝";
+    code_1009: CloseCode(1009).description(), "消息太大";
+    code_1010: CloseCode(1010).description(), "缺少必需的扩展";
+    code_1011: CloseCode(1011).description(), "服务器或其上游出错";
+    code_1012: CloseCode(1012).description(), "服务器正在重启";
+    code_1013: CloseCode(1013).description(), "服务器过载，请稍后再试";
+    code_1014: CloseCode(1014).description(), "网关从上游收到无效的响应";
+    code_1015: CloseCode(1015).description(), "TLS 握手失败";
+    code_registered: CloseCode(3000).description(), "由库或框架登记的代码";
+    code_private: CloseCode(4000).description(), "应用程序自定的代码";
+    code_unknown: CloseCode(0).description(), "RFC 6455 没有定义的代码";
+
+    // Advice after a status code
+    advice_1001: "The server restarts or shuts down, or the connection was idle for too long: connect again in a moment.", "服务器正在重启或关闭，或者连接空闲太久：稍后重新连接。";
+    advice_1002: "One side violated RFC 6455: compare the last messages with the reason.", "有一方违反了 RFC 6455：请对照最后几条消息和给出的原因。";
+    advice_1003: "Send the other type: text instead of binary, or binary instead of text.", "换一种类型发送：文本改二进制，或二进制改文本。";
+    advice_1006: "Check the network and that the server is running, then connect again.", "请检查网络，并确认服务器在运行，然后重新连接。";
+    advice_1007: "Bytes that are not UTF-8 came through a text route: use a route with framing=bytes.", "非 UTF-8 字节经过了文本路由：请使用 framing=bytes 的路由。";
+    advice_1008: "The server does not allow this page (--allow-origin), or it has no such route (--route).", "服务器不允许本页面（--allow-origin），或者没有这条路由（--route）。";
+    advice_1009: "Send smaller messages, or raise --max-message.", "发送较小的消息，或调高 --max-message。";
+    advice_1011: "Check that the upstream is running and that its address is right.", "请检查上游是否在运行，地址是否正确。";
+    advice_1013: "Try again later; automatic reconnection waits longer each time.", "请稍后再试；自动重连每次会多等一会儿。";
+    advice_1014: "The upstream’s response to the gateway was invalid.", "上游对网关的响应无效。";
+    advice_1015: "The certificate is not trusted or not valid for this name: open the address in a new tab to see why.", "证书不受信任或不属于这个名字：在新标签页中打开该地址查看原因。";
 
     // Transcript
     transcript: "Transcript", "记录";

@@ -68,6 +68,8 @@ const EVENTS_RETRY: Millis = 1000.0;
 struct App {
     model: Model,
     screen: Screen,
+    /// The language that was chosen last; its texts may be on their way.
+    language: Language,
     server_events: Option<ServerEvents>,
     retry_events_at: Option<Millis>,
     frame: Closure<dyn FnMut()>,
@@ -81,10 +83,24 @@ struct App {
     _listeners: Listeners,
 }
 
-/// Starts the page.
+/// Starts the page, in the language of the user if its texts can be loaded.
 pub(super) fn start() {
     socket::start();
-    let app = App::new(browser::language());
+    let language = browser::language();
+    load_texts(language, move || begin(language));
+}
+
+/// Loads the texts of a language unless they are there; `then` is called after a failure, too.
+fn load_texts(language: Language, then: impl FnOnce() + 'static) {
+    let Some(name) = language.file_to_load() else { return then() };
+    browser::get(name, move |file| {
+        file.into_iter().for_each(|file| language.load(file));
+        then();
+    });
+}
+
+fn begin(language: Language) {
+    let app = App::new(language);
     APP.with(|slot| *slot.borrow_mut() = Some(app));
     dispatch::set_handler(|message| with_app(|app| app.on_message(message)));
     with_app(|app| {
@@ -130,10 +146,11 @@ fn with_app_undrawn(change: impl FnOnce(&mut App)) {
 
 impl App {
     fn new(language: Language) -> App {
-        let model = Model::new(language.texts(), browser::start_options());
+        let model = Model::new(language, browser::start_options());
         App {
             screen: Screen::new(model.texts),
             model,
+            language,
             server_events: None,
             retry_events_at: None,
             frame: Closure::new(|| {
@@ -196,9 +213,11 @@ impl App {
                 });
             }
             Command::SetLanguage(language) => {
-                self.model.texts = language.texts();
-                self.screen = Screen::new(self.model.texts);
-                browser::focus(id::LANGUAGE);
+                self.language = language;
+                match language.file_to_load() {
+                    None => self.use_language(),
+                    Some(_) => load_texts(language, || with_app(App::use_language)),
+                }
             }
             Command::Focus(id) => self.focus(id),
             Command::Click(id) => browser::click(id),
@@ -223,6 +242,14 @@ impl App {
                 });
             }
         }
+    }
+
+    /// Makes the screen anew, in the chosen language. The focus stays.
+    fn use_language(&mut self) {
+        let focused = browser::focused();
+        self.model.set_language(self.language);
+        self.screen = Screen::new(self.model.texts);
+        self.focus(&focused);
     }
 
     /// Moves the focus to the element with this id, which may be hidden until it is drawn.

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     cards,
     composer::{Draft, history::History},
-    i18n::Texts,
+    i18n::{Language, Texts, fill},
     live::{self, Live},
     live_region::Announcer,
     location::{SharedLink, StartOptions},
@@ -51,9 +51,9 @@ pub(super) struct Model {
 }
 
 impl Model {
-    pub(super) fn new(texts: &'static Texts, options: StartOptions) -> Model {
+    pub(super) fn new(language: Language, options: StartOptions) -> Model {
         let mut model = Model {
-            texts,
+            texts: language.texts(),
             connections: Vec::new(),
             default_endpoint: "/ws".to_owned(),
             saved: Vec::new(),
@@ -68,7 +68,18 @@ impl Model {
             operator: OperatorSession::default(),
         };
         model.restore();
+        model.set_language(language);
         model
+    }
+
+    /// Uses the texts of a language; notes it if they could not be loaded.
+    pub(super) fn set_language(&mut self, language: Language) {
+        self.texts = language.texts();
+        self.connection().view.note.clear();
+        if self.texts.language != language {
+            let note = fill(self.texts.language_missing, &[language.name()]);
+            self.connection().view.note = note;
+        }
     }
 
     /// Makes the connections: that of the page's URL, and those that were stored.
