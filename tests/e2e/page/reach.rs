@@ -129,6 +129,7 @@ fn a_translation_is_loaded_when_it_is_wanted_and_its_failure_is_reported() {
     let server = Server::start(ECHOGATE, &["--web-root", web.path().to_str().unwrap()]);
     let Some(mut page) = open(&server, "/") else { return };
     page.expect_error("404");
+    page.eval("document.querySelector('#language').focus()");
     choose(&mut page, "#language", "zh-Hans");
     page.wait_for_text("#transcript-note", "texts in 简体中文 could not be loaded");
     page.wait_for("document.querySelector('#language').value === 'en'");
@@ -140,7 +141,7 @@ fn a_translation_is_loaded_when_it_is_wanted_and_its_failure_is_reported() {
 }
 
 /// The source of axe-core; `None`, with a notice on stderr, if it is not installed.
-fn axe() -> Option<String> {
+pub(super) fn axe() -> Option<String> {
     let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let file = root.join(target).join("third-party/node_modules/axe-core/axe.min.js");
@@ -153,7 +154,7 @@ fn axe() -> Option<String> {
     script
 }
 
-fn assert_accessible(page: &mut Page, axe: &str, when: &str) {
+pub(super) fn assert_accessible(page: &mut Page, axe: &str, when: &str) {
     page.eval(&format!("{axe}; undefined"));
     let findings = page.eval(
         "(async () => {

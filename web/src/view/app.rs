@@ -12,7 +12,7 @@ use super::{
     connection::Connection,
     dispatch::{self, Message},
     dom::id,
-    draft_settings, file_panel, first_run, header, ladder_panel,
+    draft_settings, file_panel, first_run, header, ladder_panel, lesson_panel,
     model::Model,
     operator_panel,
     painting::Painting,
@@ -38,12 +38,13 @@ thread_local! {
 }
 
 /// The panels' handlers: the first that knows an action handles it.
-const PANELS: [fn(&mut Model, &UserEvent) -> Option<Command>; 13] = [
+const PANELS: [fn(&mut Model, &UserEvent) -> Option<Command>; 14] = [
     header::act,
     url_bar::act,
     sidebar::act,
     first_run::act,
     ladder_panel::act,
+    lesson_panel::act,
     transcript_input::act,
     transcript_file::act,
     composer::act,
@@ -275,7 +276,11 @@ impl App {
 
     /// Changes a connection, and announces its state if that has changed.
     fn with_connection(&mut self, id: u32, change: impl FnOnce(&mut Connection)) {
-        let Model { texts, connections, announcer, chosen, .. } = &mut self.model;
+        let Model { texts, connections, announcer, chosen, lesson, .. } = &mut self.model;
+        if let Some(session) = lesson.as_mut().filter(|session| session.socket.id == id) {
+            change(&mut session.socket);
+            return self.tick();
+        }
         let Some(at) = connections.iter().position(|connection| connection.id == id) else {
             return;
         };
@@ -377,8 +382,10 @@ impl App {
         if self.retry_events_at.take_if(|at| *at <= browser::now()).is_some() {
             self.listen();
         }
-        let connections = &mut self.model.connections;
-        let next = earliest(connections.iter_mut().map(|connection| connection.tick(texts)));
+        let Model { connections, lesson, .. } = &mut self.model;
+        let lesson = lesson.iter_mut().map(|session| &mut session.socket);
+        let sockets = connections.iter_mut().chain(lesson);
+        let next = earliest(sockets.map(|connection| connection.tick(texts)));
         if let Some(at) = earliest([next, self.retry_events_at]) {
             self.wake_at(at);
         }
@@ -417,6 +424,7 @@ impl App {
     /// Draws, and requests the next drawing at the earliest time that a part of the page wants.
     fn draw(&mut self) {
         let now = browser::now();
+        self.model.update_lesson();
         self.model.connections.iter_mut().for_each(Connection::update_matches);
         if self.painting.is_due(&mut self.model, now) {
             // The server may have reported their legs before the worker reported the replies.

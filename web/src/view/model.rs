@@ -8,6 +8,7 @@ use super::{
     browser,
     connection::{Connection, Source},
     following::Following,
+    lesson::LessonSession,
     operator_session::OperatorSession,
 };
 use crate::{
@@ -48,6 +49,7 @@ pub(super) struct Model {
     stored: String,
     pub(super) announcer: Announcer,
     pub(super) operator: OperatorSession,
+    pub(super) lesson: Option<LessonSession>,
 }
 
 impl Model {
@@ -66,6 +68,7 @@ impl Model {
             endpoints: Endpoints::default(),
             announcer: Announcer::default(),
             operator: OperatorSession::default(),
+            lesson: None,
         };
         model.restore();
         model.set_language(language);
@@ -154,16 +157,22 @@ impl Model {
 
     /// Adds a connection and chooses it.
     pub(super) fn add_connection(&mut self) -> &mut Connection {
-        let id = self.next_id;
-        self.next_id += 1;
-        self.connections.push(Connection::new(
-            id,
-            &self.options,
-            &self.default_endpoint,
-            self.history.clone(),
-        ));
+        let connection = self.unlisted_connection();
+        self.connections.push(connection);
         self.chosen = self.connections.len() - 1;
         self.connection()
+    }
+
+    /// A new connection that is not in the list.
+    pub(super) fn unlisted_connection(&mut self) -> Connection {
+        let id = self.next_id;
+        self.next_id += 1;
+        Connection::new(id, &self.options, &self.default_endpoint, self.history.clone())
+    }
+
+    /// The page's connections with sockets, that of the lesson included.
+    pub(super) fn sockets(&self) -> impl Iterator<Item = &Connection> {
+        self.connections.iter().chain(self.lesson.as_ref().map(|lesson| &lesson.socket))
     }
 
     /// Whether there may be one more connection; notes the limit if there may not.
@@ -185,12 +194,7 @@ impl Model {
             self.chosen = at;
             return;
         }
-        let followed = |it: &&Connection| matches!(&it.source, Source::Client(it) if it.is_live());
-        if self.connections.iter().filter(followed).count() >= MAX_FOLLOWED {
-            self.texts.too_many_followed.clone_into(&mut self.connection().view.note);
-            return;
-        }
-        if !self.has_room() {
+        if !self.may_follow() {
             return;
         }
         let Some(row) = self.live.rows().find(|row| row.connection.id == client) else { return };
@@ -200,6 +204,16 @@ impl Model {
         let client = row.connection.clone();
         let connection = self.add_connection();
         connection.source = Source::Client(Following::start(&client, name, connection.id));
+    }
+
+    /// Whether one more client may be followed in a tab of its own; notes the limit if not.
+    pub(super) fn may_follow(&mut self) -> bool {
+        let followed = |it: &&Connection| matches!(&it.source, Source::Client(it) if it.is_live());
+        if self.connections.iter().filter(followed).count() >= MAX_FOLLOWED {
+            self.texts.too_many_followed.clone_into(&mut self.connection().view.note);
+            return false;
+        }
+        self.has_room()
     }
 
     /// Takes the server's endpoints. The first route is the default of connections whose endpoint was
