@@ -74,6 +74,8 @@ pub(crate) struct ServerContext {
     pub(crate) tap_budget: Arc<Budget>,
     /// The conversations of `chat`, for the token of the operators.
     pub(crate) hub: Arc<Hub>,
+    /// Cancelled when a client of the API asks for the shutdown.
+    pub(crate) drain_requested: CancellationToken,
     /// Cancelled when clients should turn to other servers: `--drain-delay` before the server begins
     /// to shut down.
     pub(crate) not_ready: CancellationToken,
@@ -132,6 +134,7 @@ impl ServerContext {
             taps: Arc::new(Shares::new(MAX_TAPS.0, MAX_TAPS.1)),
             tap_budget: Arc::new(Budget::new(MAX_TAP_BYTES)),
             hub,
+            drain_requested: CancellationToken::new(),
             not_ready: CancellationToken::new(),
             shutting_down: CancellationToken::new(),
         })

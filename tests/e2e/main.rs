@@ -61,6 +61,7 @@ mod dependencies;
 mod dist;
 mod documents;
 mod endings;
+mod ends;
 mod events;
 mod examples;
 mod families;

@@ -413,7 +413,7 @@ fn a_listener_is_given_as_often_as_wanted() {
 type Setting = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
 
 /// All settings whose values can be checked alone. (The addresses are only parsed, not bound.)
-const SETTINGS: [Setting; 34] = [
+const SETTINGS: [Setting; 35] = [
     (
         "http",
         &["127.0.0.1:0", "[::1]:80", "localhost:1", "my_host-1.example.:65535"],
@@ -613,6 +613,7 @@ const SETTINGS: [Setting; 34] = [
         &["0s", "9s", "500ms"],
         &[("-1s", "10s"), ("10s", "less than --drain (10s)"), ("1d", "10s")],
     ),
+    ("drain-code", &["1001", "1012"], &[("1000", "1001 (going away) or 1012"), ("x", "1012")]),
     (
         "max-message",
         &["1", "16M", "16MiB", "16m", "1G", "64K", "64KiB"],

@@ -238,6 +238,38 @@ fn a_busy_client_is_ended_between_two_messages() {
 }
 
 #[test]
+fn many_clients_are_closed_one_after_the_other() {
+    raise_own_limit();
+    // So much time that only some are closed while this test looks.
+    let mut server = Server::start(ECHOGATE, &["--drain", "1h"]);
+    let mut clients: Vec<_> = (0..120).map(|_| RawWs::connect(&server, "/ws")).collect();
+    server.signal("TERM");
+    let mut first = clients.remove(0);
+    assert_eq!(first.read().close(), (Some(1001), GOODBYE));
+    let last = clients.last_mut().unwrap();
+    last.send_frame(first::TEXT, b"not yet");
+    assert_eq!(last.read().payload, b"NOT YET");
+    server.signal("TERM");
+    server.wait();
+
+    let mut server = Server::start(ECHOGATE, &["--drain", "5s"]);
+    let mut tcp: Vec<_> = (0..120).map(|_| connect(server.address("upper"))).collect();
+    let mut clients: Vec<_> = (0..120).map(|_| RawWs::connect(&server, "/ws")).collect();
+    server.wait_for_connections(|all| all.len() == 360);
+    server.signal("TERM");
+    for client in &mut clients {
+        assert_eq!(client.read().close(), (Some(1001), GOODBYE));
+        client.send(&ws::close(1001, ""));
+    }
+    for client in &mut tcp {
+        assert_eq!(read_to_end(client), b"");
+    }
+    drop(tcp);
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(!server.log().iter().any(|line| line.contains(CUT)), "{:#?}", server.log());
+}
+
+#[test]
 fn clients_that_neither_read_nor_answer_are_cut_off_when_time_is_up() {
     let mut server = Server::start(ECHOGATE, &["--drain", "500ms"]);
     let mut deaf = connect_with_small_buffer(server.address("upper"));

@@ -45,6 +45,8 @@ pub struct Session {
     url: String,
     protocols: Vec<String>,
     reconnect: bool,
+    /// A random number from 0 to 1, which spreads the attempts of several pages.
+    jitter: f64,
     /// Failed or lost connections in a row.
     failures: u32,
     /// Whether the current connection has been open.
@@ -82,6 +84,7 @@ impl Session {
             url: String::new(),
             protocols: Vec::new(),
             reconnect: false,
+            jitter: 0.0,
             failures: 0,
             was_open: false,
             closed_with: None,
@@ -132,6 +135,11 @@ impl Session {
     /// Whether a lost connection is opened again.
     pub fn reconnects(&self) -> bool {
         self.reconnect
+    }
+
+    /// Sets the random number from 0 to 1 by which the next wait before an attempt is shortened.
+    pub fn set_jitter(&mut self, jitter: f64) {
+        self.jitter = jitter;
     }
 
     /// The transcript.
@@ -308,7 +316,7 @@ impl Session {
             return vec![Effect::DropSocket];
         }
         self.failures += 1;
-        let wait = backoff::wait(self.failures);
+        let wait = backoff::wait(self.failures, self.jitter);
         self.state = State::Waiting { cause, attempt: self.failures, until: now + wait };
         vec![Effect::DropSocket, Effect::StartTimer(wait)]
     }

@@ -23,6 +23,8 @@ impl CloseCode {
     pub const TOO_BIG: Self = Self(1009);
     /// 1011: an internal error; here: the upstream failed.
     pub const INTERNAL_ERROR: Self = Self(1011);
+    /// 1012: the server restarts (IANA registry, not in the RFC).
+    pub const SERVICE_RESTART: Self = Self(1012);
     /// 1013: the server is overloaded (IANA registry, not in the RFC).
     pub const TRY_AGAIN_LATER: Self = Self(1013);
 

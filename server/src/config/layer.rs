@@ -12,7 +12,7 @@ use clap::{Arg, ArgAction, Args, Command, FromArgMatches};
 use super::{
     BasePath, ForwardSpec, HttpAddress, ListenerSpec, RouteSpec, Zone,
     origin::AllowedOrigin,
-    values::{Count, Size, Time, Timeout},
+    values::{Count, DrainCode, Size, Time, Timeout},
 };
 use crate::{
     net::{
@@ -177,6 +177,11 @@ pub(crate) struct ConfigLayer {
     /// 503, so that load balancers turn away first; a part of --drain [default: 0]
     #[arg(long, value_name = "TIME")]
     pub(super) drain_delay: Option<Time>,
+
+    /// Code of the Close that WebSocket clients get at the shutdown: 1001, or 1012 at a restart, by
+    /// which clients know that they may come back [default: 1001]
+    #[arg(long, value_name = "CODE")]
+    pub(super) drain_code: Option<DrainCode>,
 
     /// Largest WebSocket message to accept, in bytes or with K, M or G (powers of 1024) [default:
     /// 16M]

@@ -42,6 +42,7 @@ use std::{
     time::Duration,
 };
 
+use echogate_proto::close::CloseCode;
 use jiff::tz::TimeZone;
 
 pub(crate) use self::{
@@ -116,6 +117,8 @@ pub(crate) struct Settings {
     pub(crate) drain: Duration,
     /// The time at the beginning of a shutdown for which connections are still accepted.
     pub(crate) drain_delay: Duration,
+    /// The close code of a shutdown.
+    pub(crate) drain_code: CloseCode,
     /// The largest accepted WebSocket message, in bytes.
     pub(crate) max_message: u64,
     /// The most simultaneous connections.
@@ -204,6 +207,7 @@ impl Settings {
             forwarded_from: sources.list(|layer| &layer.forwarded_from),
             drain,
             drain_delay,
+            drain_code: sources.value(|layer| layer.drain_code).unwrap_or_default().0,
             proxies,
             record,
             max_message: max_message.map_or(16 << 20, |Size(bytes)| bytes),

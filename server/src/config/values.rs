@@ -2,7 +2,10 @@
 
 use std::{str::FromStr, time::Duration};
 
-use echogate_proto::endpoint::{Endpoint, EndpointError, HostPort};
+use echogate_proto::{
+    close::CloseCode,
+    endpoint::{Endpoint, EndpointError, HostPort},
+};
 use jiff::tz::TimeZone;
 
 use crate::{connections::tap::Sides, net::authority::Host, text::escape::escape};
@@ -160,6 +163,28 @@ impl FromStr for Count {
         match parse_number(text).and_then(|number| u32::try_from(number).ok()) {
             Some(number) if number > 0 => Ok(Count(number)),
             _ => Err(format!("expected a number from 1 to {}", u32::MAX)),
+        }
+    }
+}
+
+/// The close code of a shutdown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct DrainCode(pub(super) CloseCode);
+
+impl Default for DrainCode {
+    fn default() -> DrainCode {
+        DrainCode(CloseCode::GOING_AWAY)
+    }
+}
+
+impl FromStr for DrainCode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<DrainCode, String> {
+        match text {
+            "1001" => Ok(DrainCode(CloseCode::GOING_AWAY)),
+            "1012" => Ok(DrainCode(CloseCode::SERVICE_RESTART)),
+            _ => Err("expected 1001 (going away) or 1012 (service restart)".to_owned()),
         }
     }
 }

@@ -53,15 +53,12 @@ use echogate_proto::{
 };
 use tokio::time::Instant;
 
+pub(in crate::gateway) use self::timeouts::{CLOSE_TIMEOUT, IDLE};
 use self::{
     close::Closing,
     messages_to_stream::Undecoded,
     state::{StreamEnd, StreamIn, StreamOut, WsIn, WsOut},
     stream_to_messages::PartialReply,
-};
-pub(in crate::gateway) use self::{
-    close::SHUTDOWN,
-    timeouts::{CLOSE_TIMEOUT, IDLE},
 };
 pub(crate) use self::{close::reject, state::End};
 use crate::{
@@ -135,6 +132,7 @@ where
     let Negotiated { config, half_close } = negotiated;
     debug_assert_eq!(stream.reads_messages(), config.framing == Framing::Datagrams);
     let framer = Framer::with_options(config.framing, &config.framing_options);
+    let watch = drain.watch_connection(entry.id());
     Bridge {
         ws,
         stream,
@@ -160,7 +158,7 @@ where
         heartbeat: Heartbeat::new(Instant::now()),
         latency: Latency::default(),
         idle: IdleTimeout::new(config.idle_timeout),
-        watch: drain.watch(),
+        watch,
         config,
     }
 }

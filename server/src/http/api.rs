@@ -1,5 +1,6 @@
 //! The API: `/healthz`, `/readyz`, `/version`, `/metrics`,
-//! `/api/endpoints`, `/api/connections`, `/api/connections/ID/tap`, `/api/events`.
+//! `/api/endpoints`, `/api/connections`, `/api/connections/ID/tap`, `/api/connections/ID/close`,
+//! `/api/drain`, `/api/events`.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -10,12 +11,18 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use futures_util::stream;
 use serde_json::json;
 
-use super::{events::events, metrics::metrics, tap::tap, too_many::too_many};
+use super::{
+    ends::{close, drain},
+    events::events,
+    metrics::metrics,
+    tap::tap,
+    too_many::too_many,
+};
 use crate::{
     connections::{counters::Refusal, limits::share::Share, registry::Entry},
     context::ServerContext,
@@ -52,6 +59,8 @@ pub(super) fn router(context: &Arc<ServerContext>) -> Router<Arc<ServerContext>>
             .route("/api/endpoints", get(endpoints))
             .route("/api/connections", get(connections))
             .route("/api/connections/{id}/tap", get(tap))
+            .route("/api/connections/{id}/close", post(close))
+            .route("/api/drain", post(drain))
             .route("/api/events", get(events));
     }
     router

@@ -6,11 +6,13 @@
 //!   reports it
 //! - [`assets`]: the files of the page; [`base_path`]: requests below `--base-path`
 
+mod access;
 mod answer;
 mod api;
 mod assets;
 mod base_path;
 mod connection;
+mod ends;
 mod events;
 mod metrics;
 mod stream;

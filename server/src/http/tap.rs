@@ -1,8 +1,6 @@
 //! `/api/connections/ID/tap`: what passes on a live connection, as server-sent events. The rules of
 //! access are in access.rs.
 
-mod access;
-
 use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Instant};
 
 use axum::{
@@ -18,7 +16,7 @@ use bytes::Bytes;
 use echogate_proto::recording::{Event, Opened, Place, Record};
 use futures_util::stream;
 
-use super::{events::NO_BUFFERING, too_many::too_many};
+use super::{access, events::NO_BUFFERING, too_many::too_many};
 use crate::{
     connections::{
         counters::Refusal,
@@ -60,9 +58,14 @@ pub(super) async fn tap(
         (status, format!("{reason}\n")).into_response()
     };
     let entry = id.parse().ok().and_then(|id| context.registry.entry(id));
-    if let Err(reason) = access::check(&context, &client.peer, &headers, entry.as_deref()) {
+    let access = if context.settings.tap {
+        access::check(&context, &client.peer, &headers, "a tap", entry.as_deref())
+    } else {
+        Err("taps are disabled (--no-tap)".to_owned())
+    };
+    if let Err(reason) = access {
         context.counters.refused(Refusal::Policy);
-        return refuse(StatusCode::FORBIDDEN, reason.to_owned());
+        return refuse(StatusCode::FORBIDDEN, reason);
     }
     let sides = match sides(query.as_deref().unwrap_or_default()) {
         Ok(sides) => sides,

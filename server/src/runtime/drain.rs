@@ -4,16 +4,25 @@
 //! Serving --> Graceful --> Immediate --> Cut
 //! ```
 //!
-//! All connections of a group share one [`Drain`] with two tables, of wakers and of timers. An
+//! All connections of a group share one [`Drain`] with two tables, of watchers and of timers. An
 //! idle connection has one entry in each, a third of the memory that a tokio timer and a
 //! notification of its own would take.
+//!
+//! A group moves from stage to stage as a whole, or evenly over a time ([`Drain::advance_evenly`]).
+//! One connection can be asked to end before ([`Drain::request_end`]).
+
+mod end_request;
+#[cfg(test)]
+mod tests;
+mod timer;
 
 use std::{
-    collections::BTreeSet,
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
     future::poll_fn,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
     time::Duration,
@@ -22,8 +31,11 @@ use std::{
 use slab::Slab;
 use tokio::{
     sync::Notify,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
+
+pub(crate) use self::end_request::{EndRequest, ServerClose};
+use self::timer::Timer;
 
 /// How far the shutdown of a group of connections is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,8 +56,15 @@ const TICK: Duration = Duration::from_millis(500);
 /// A time without a look at the clock after which the process is taken to have been stopped.
 const STOPPED: Duration = Duration::from_secs(1);
 
-/// The key of a watch that is not in the tables. (An `Option` would take twice the memory.)
-const NO_KEY: usize = usize::MAX;
+/// The bit in the key of a watch that is not in the tables; the other bits are the identifier of its
+/// connection. (An enum would take twice the memory.)
+const UNREGISTERED: usize = 1 << (usize::BITS - 1);
+
+/// The bit beside the stage of a group in which one connection at least was asked to end.
+const HAS_REQUESTS: u8 = 1 << 7;
+
+/// The interval at which an even advance moves some connections on.
+const EVEN_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The shutdown stage of a group of connections, and their timers. Clones are the same.
 #[derive(Clone, Debug)]
@@ -53,7 +72,10 @@ pub(crate) struct Drain(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    /// The stage, and [`HAS_REQUESTS`].
     stage: AtomicU8,
+    /// The key from which on watches do not follow the stage yet.
+    held_from: AtomicUsize,
     start: Instant,
     /// The last look at the clock, and the time since which the process has been running
     /// without a break: both in milliseconds since `start`.
@@ -66,35 +88,20 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct Tables {
-    wakers: Slab<Waker>,
-    /// At most one timer for each waker.
+    watchers: Slab<Watcher>,
+    /// At most one timer for each watcher.
     timers: BTreeSet<Timer>,
+    /// Connections that were asked to end, by the keys of their watchers.
+    requests: BTreeMap<usize, EndRequest>,
+    /// The Close of the shutdown; `None` is [`ServerClose::SHUTDOWN`].
+    close: Option<ServerClose>,
 }
 
-/// A time, in milliseconds since the start of the group, and behind it, in the lowest
-/// [`KEY_BITS`], the key of a waker: a third of the memory of both apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Timer(u64);
-
-/// The bits of a waker's key in a [`Timer`]: more than a process can have connections. The bits
-/// in front of them are enough for eight years.
-const KEY_BITS: u32 = 26;
-
-impl Timer {
-    /// The timer that expires when `after` has passed since the start, rounded up.
-    fn new(after: Duration, key: usize) -> Timer {
-        let millis = after.as_secs() * 1000 + u64::from(after.subsec_nanos().div_ceil(1_000_000));
-        Timer(millis << KEY_BITS | key as u64)
-    }
-
-    /// The time since the start.
-    fn after(self) -> Duration {
-        Duration::from_millis(self.0 >> KEY_BITS)
-    }
-
-    fn key(self) -> usize {
-        (self.0 & ((1 << KEY_BITS) - 1)) as usize
-    }
+#[derive(Debug)]
+struct Watcher {
+    waker: Waker,
+    /// The identifier of the connection; 0 for none.
+    id: u64,
 }
 
 impl Drain {
@@ -107,6 +114,7 @@ impl Drain {
         let changed = Arc::new(Notify::new());
         let inner = Arc::new(Inner {
             stage: AtomicU8::new(Stage::Serving as u8),
+            held_from: AtomicUsize::new(usize::MAX),
             start: Instant::now(),
             last_look: AtomicU64::new(0),
             running_since: AtomicU64::new(0),
@@ -117,25 +125,75 @@ impl Drain {
         Drain(inner)
     }
 
-    /// The current stage.
-    pub(crate) fn stage(&self) -> Stage {
-        match self.0.stage.load(Ordering::Acquire) {
+    /// Sets the Close that the shutdown sends to WebSocket peers.
+    pub(crate) fn set_close(&self, close: ServerClose) {
+        self.0.tables().close = Some(close);
+    }
+
+    /// Moves on to `stage`, never back, and wakes all watching tasks.
+    pub(crate) fn advance(&self, stage: Stage) {
+        self.0.advance(stage);
+        self.0.held_from.store(usize::MAX, Ordering::Release);
+        self.0.tables().watchers.iter().for_each(|(_, watcher)| watcher.waker.wake_by_ref());
+    }
+
+    /// Moves the connections on to `stage` one after the other, evenly until `until`, so that their
+    /// clients do not come back all at once.
+    pub(crate) async fn advance_evenly(&self, stage: Stage, until: Instant) {
+        let keys: Vec<_> = self.0.tables().watchers.iter().map(|(key, _)| key).collect();
+        self.0.held_from.store(0, Ordering::Release);
+        self.0.advance(stage);
+        let start = Instant::now();
+        let time = until.saturating_duration_since(start);
+        let mut released = 0;
+        while released < keys.len() && start.elapsed() < time {
+            let part = start.elapsed().div_duration_f64(time);
+            let due = (keys.len() as f64 * part) as usize + 1;
+            self.0.release(&keys[released..due.min(keys.len())]);
+            released = due;
+            sleep(EVEN_INTERVAL).await;
+        }
+        self.advance(stage);
+    }
+
+    /// Asks a connection to end, unless it was asked before. False if no connection of the group has
+    /// the identifier.
+    pub(crate) fn request_end(&self, id: u64, request: EndRequest) -> bool {
+        let mut tables = self.0.tables();
+        let Some((key, watcher)) = tables.watchers.iter().find(|(_, watcher)| watcher.id == id)
+        else {
+            return false;
+        };
+        let waker = watcher.waker.clone();
+        match tables.requests.get(&key) {
+            Some(before) if before.stage >= request.stage => {}
+            _ => drop(tables.requests.insert(key, request)),
+        }
+        self.0.stage.fetch_or(HAS_REQUESTS, Ordering::AcqRel);
+        drop(tables);
+        waker.wake();
+        true
+    }
+
+    /// A view for one task that is no registered connection.
+    pub(crate) fn watch(&self) -> ShutdownWatch {
+        self.watch_connection(0)
+    }
+
+    /// A view for the task of the connection with the identifier `id`.
+    pub(crate) fn watch_connection(&self, id: u64) -> ShutdownWatch {
+        ShutdownWatch { drain: self.clone(), key: UNREGISTERED | id as usize, timer: None }
+    }
+}
+
+impl Stage {
+    fn of(bits: u8) -> Stage {
+        match bits & !HAS_REQUESTS {
             0 => Stage::Serving,
             1 => Stage::Graceful,
             2 => Stage::Immediate,
             _ => Stage::Cut,
         }
-    }
-
-    /// Moves on to `stage`, never back, and wakes all watching tasks.
-    pub(crate) fn advance(&self, stage: Stage) {
-        self.0.stage.fetch_max(stage as u8, Ordering::AcqRel);
-        self.0.tables().wakers.iter().for_each(|(_, waker)| waker.wake_by_ref());
-    }
-
-    /// A view for one task.
-    pub(crate) fn watch(&self) -> ShutdownWatch {
-        ShutdownWatch { drain: self.clone(), key: NO_KEY, timer: None }
     }
 }
 
@@ -143,6 +201,33 @@ impl Inner {
     /// No code panics while it holds the lock.
     fn tables(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn advance(&self, stage: Stage) {
+        let further = |bits| Some((Stage::of(bits).max(stage)) as u8 | bits & HAS_REQUESTS);
+        self.stage.fetch_update(Ordering::AcqRel, Ordering::Acquire, further).ok();
+    }
+
+    /// Has the watches with these keys, and those before them, follow the stage.
+    fn release(&self, keys: &[usize]) {
+        let Some(last) = keys.last() else { return };
+        self.held_from.store(last + 1, Ordering::Release);
+        let tables = self.tables();
+        for watcher in keys.iter().filter_map(|&key| tables.watchers.get(key)) {
+            watcher.waker.wake_by_ref();
+        }
+    }
+
+    /// The stage of the watch with this key, where the group is not simply serving.
+    #[cold]
+    fn stage_of(&self, key: usize, bits: u8) -> Stage {
+        let is_held = key >= self.held_from.load(Ordering::Acquire);
+        let stage = if is_held { Stage::Serving } else { Stage::of(bits) };
+        if bits & HAS_REQUESTS == 0 {
+            return stage;
+        }
+        let tables = self.tables();
+        tables.requests.get(&key).map_or(stage, |request| request.stage.max(stage))
     }
 
     /// The time since which the process has been running without a break. While there are
@@ -168,13 +253,13 @@ impl Inner {
     fn run_expired(&self) -> Option<Instant> {
         let now = Instant::now();
         self.running_since(now);
-        let Tables { wakers, timers } = &mut *self.tables();
+        let Tables { watchers, timers, .. } = &mut *self.tables();
         while let Some(timer) = timers.first() {
             let at = self.start + timer.after();
             if at > now {
                 return Some(at);
             }
-            wakers[timer.key()].wake_by_ref();
+            watchers[timer.key()].waker.wake_by_ref();
             timers.pop_first();
         }
         None
@@ -204,7 +289,8 @@ async fn run_timers(inner: Weak<Inner>, changed: Arc<Notify>) {
 #[derive(Debug)]
 pub(crate) struct ShutdownWatch {
     drain: Drain,
-    /// The key of its waker, which the first poll registers; [`NO_KEY`] until then.
+    /// The key of its watcher, which the first poll registers; [`UNREGISTERED`] and the identifier
+    /// of the connection until then.
     key: usize,
     /// The timer that is set, or was.
     timer: Option<Instant>,
@@ -212,14 +298,42 @@ pub(crate) struct ShutdownWatch {
 
 impl ShutdownWatch {
     /// The current stage, without a wake-up at the next.
+    #[inline]
     pub(crate) fn stage(&self) -> Stage {
-        self.drain.stage()
+        match self.drain.0.stage.load(Ordering::Acquire) {
+            0 => Stage::Serving,
+            bits => self.drain.0.stage_of(self.key, bits),
+        }
+    }
+
+    /// The request to end this connection, if there is one.
+    pub(crate) fn request(&self) -> Option<EndRequest> {
+        if self.drain.0.stage.load(Ordering::Acquire) & HAS_REQUESTS == 0 {
+            return None;
+        }
+        self.drain.0.tables().requests.get(&self.key).cloned()
+    }
+
+    /// The Close for a WebSocket peer whose connection the server ends.
+    pub(crate) fn close(&self) -> ServerClose {
+        match self.request() {
+            Some(request) => request.close,
+            None => self.drain.0.tables().close.clone().unwrap_or(ServerClose::SHUTDOWN),
+        }
+    }
+
+    /// The reason in the log for a connection that reached [`Stage::Cut`].
+    pub(crate) fn cut_reason(&self) -> Cow<'static, str> {
+        match self.request() {
+            Some(request) => request.close.reason,
+            None => "cut off at the end of the shutdown (--drain)".into(),
+        }
     }
 
     /// The current stage. The task that polls first is woken at each further stage.
     pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Stage {
         self.ensure_registered(cx);
-        self.drain.stage()
+        self.stage()
     }
 
     /// The time since which the process has been running without a break. Time in which it was
@@ -264,21 +378,22 @@ impl ShutdownWatch {
     /// Puts the task's waker into the table, unless it is there.
     #[inline]
     fn ensure_registered(&mut self, cx: &Context<'_>) {
-        if self.key == NO_KEY {
+        if self.key & UNREGISTERED != 0 {
             self.register(cx);
         }
     }
 
     #[cold]
     fn register(&mut self, cx: &Context<'_>) {
-        self.key = self.drain.0.tables().wakers.insert(cx.waker().clone());
+        let id = (self.key & !UNREGISTERED) as u64;
+        self.key = self.drain.0.tables().watchers.insert(Watcher { waker: cx.waker().clone(), id });
     }
 }
 
 impl Drop for ShutdownWatch {
     fn drop(&mut self) {
         let key = self.key;
-        if key == NO_KEY {
+        if key & UNREGISTERED != 0 {
             return;
         }
         let timer = self.table_entry();
@@ -286,70 +401,10 @@ impl Drop for ShutdownWatch {
         if let Some(timer) = timer {
             tables.timers.remove(&timer);
         }
-        let waker = tables.wakers.remove(key);
+        let waker = tables.watchers.remove(key);
+        tables.requests.remove(&key);
         // The waker may be the last owner of a task that holds a watch: drop it unlocked.
         drop(tables);
         drop(waker);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{future::poll_fn, task::Poll};
-
-    use super::*;
-
-    /// The seconds after which a task is woken that sets its timer to each of `asked` in turn.
-    async fn woken_after(drain: &Drain, asked: &'static [u64]) -> u64 {
-        let mut watch = drain.watch();
-        let start = Instant::now();
-        let task = tokio::spawn(async move {
-            let mut first = true;
-            poll_fn(|cx| {
-                if !std::mem::take(&mut first) {
-                    return Poll::Ready(());
-                }
-                for &after in asked {
-                    watch.wake_at(cx, start, start + Duration::from_secs(after));
-                }
-                Poll::Pending
-            })
-            .await;
-        });
-        task.await.unwrap();
-        start.elapsed().as_secs()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn timers_expire_at_their_time() {
-        let drain = Drain::new();
-        let all = tokio::join!(
-            woken_after(&drain, &[30]),
-            woken_after(&drain, &[10]),
-            woken_after(&drain, &[20, 25]),
-            woken_after(&drain, &[20, 5]),
-        );
-        assert_eq!(all, (30, 10, 20, 5));
-        let tables = drain.0.tables();
-        assert!(tables.timers.is_empty() && tables.wakers.is_empty());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_stage_wakes_all_tasks() {
-        let drain = Drain::new();
-        let tasks = [1, 2].map(|_| {
-            let mut watch = drain.watch();
-            tokio::spawn(poll_fn(move |cx| match watch.poll(cx) {
-                Stage::Serving => Poll::Pending,
-                stage => Poll::Ready(stage),
-            }))
-        });
-        tokio::task::yield_now().await;
-        drain.advance(Stage::Graceful);
-        for task in tasks {
-            assert_eq!(task.await.unwrap(), Stage::Graceful);
-        }
-        drain.advance(Stage::Serving);
-        assert_eq!(drain.stage(), Stage::Graceful, "stages never go back");
     }
 }

@@ -118,8 +118,8 @@ impl Server {
         self.current.borrow().clone()
     }
 
-    /// Serves until `stop` is ready and `--drain-delay` is over, and then ends every connection within
-    /// `--drain`, counted from the former. `reload` is ready whenever a reload is asked for, with the new settings or
+    /// Serves until `stop` is ready, or the API is asked for a drain, and `--drain-delay` is over, and
+    /// then ends every connection within `--drain`, counted from the former. `reload` is ready whenever a reload is asked for, with the new settings or
     /// what is wrong with them. `announce` receives lines that are not for the log, and must
     /// not block.
     pub(crate) async fn run(
@@ -128,7 +128,13 @@ impl Server {
         stop: impl Future<Output = ()>,
         announce: impl Fn(&[u8]),
     ) {
-        let mut stop = pin!(stop);
+        let requested = self.snapshot().context.drain_requested.clone();
+        let mut stop = pin!(async {
+            tokio::select! {
+                () = stop => {}
+                () = requested.cancelled() => {}
+            }
+        });
         self.start_listeners();
         loop {
             let prepared = async {

@@ -15,16 +15,19 @@
 //!
 //! The numbers are parts of `--drain`, counted from the signal, or of what `--drain-delay` leaves of
 //! it: before these phases connections are still accepted. Bridges end before services,
-//! because the services answer what the bridges' clients have in flight.
+//! because the services answer what the bridges' clients have in flight. From [`MANY`] connections on
+//! a graceful phase begins for one connection after the other, evenly over the first part of its time
+//! ([`EVENLY`]), so that their clients do not come back all at once.
 
 use std::time::Duration;
 
+use echogate_proto::close::CloseCode;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use crate::{
     context::{ConnectionGroup, ServerContext},
-    runtime::drain::Stage,
+    runtime::drain::{ServerClose, Stage},
 };
 
 /// The end of the final accepts, as a part of `--drain`.
@@ -35,6 +38,12 @@ const BRIDGES_BY: (f64, f64) = (0.4, 0.5);
 
 /// The ends of the graceful and the immediate phase of connections to services.
 const SERVICES_BY: (f64, f64) = (0.8, 0.9);
+
+/// The number of connections of a group from which on they end one after the other.
+const MANY: usize = 100;
+
+/// The part of a graceful phase over which it begins for these connections.
+const EVENLY: f64 = 0.75;
 
 /// The time in which the runtime learns what has arrived.
 const NOTICE: Duration = Duration::from_millis(20);
@@ -58,6 +67,7 @@ pub(super) async fn end_connections(
     timeout_at(at(ACCEPTED_BY), accepting.wait()).await.ok();
     sleep(NOTICE.min(within / 10)).await;
     let ServerContext { http, bridges, services, registry, .. } = context;
+    bridges.drain.set_close(shutdown_close(context.settings.drain_code));
     http.drain.advance(Stage::Graceful);
     end_group(bridges, at(BRIDGES_BY.0), at(BRIDGES_BY.1)).await;
     end_group(services, at(SERVICES_BY.0), at(SERVICES_BY.1)).await;
@@ -86,10 +96,28 @@ pub(super) fn recording_limit(drain: Duration, start: Instant) -> Duration {
     drain.saturating_sub(start.elapsed()).max(CUT)
 }
 
+/// The Close of the shutdown. Its code tells clients whether they are to come back.
+fn shutdown_close(code: CloseCode) -> ServerClose {
+    match code {
+        CloseCode::SERVICE_RESTART => {
+            ServerClose { code, reason: "the server restarts: reconnect in a moment".into() }
+        }
+        _ => ServerClose { code, ..ServerClose::SHUTDOWN },
+    }
+}
+
 /// Ends the connections of a group: gracefully until `graceful`, the others at once until
 /// `immediate`.
 async fn end_group(group: &ConnectionGroup, graceful: Instant, immediate: Instant) {
     group.tracker.close();
+    if group.tracker.len() >= MANY {
+        let now = Instant::now();
+        let evenly = now + graceful.saturating_duration_since(now).mul_f64(EVENLY);
+        tokio::select! {
+            () = group.tracker.wait() => return,
+            () = group.drain.advance_evenly(Stage::Graceful, evenly) => {}
+        }
+    }
     if !reach_stage(group, Stage::Graceful, graceful).await {
         reach_stage(group, Stage::Immediate, immediate).await;
     }

@@ -47,7 +47,7 @@ pub(crate) fn serve<S>(
 where
     S: Transport,
 {
-    let mut watch = drain.watch();
+    let mut watch = drain.watch_connection(entry.id());
     let mut idle = IdleTimeout::new(idle_timeout);
     async move {
         let served = poll_fn(|cx| {
@@ -73,6 +73,16 @@ where
             polled
         });
         let mut end = served.await;
+        if let Some(request) = watch.request()
+            && matches!(end, Ok(End::Drained | End::Cut))
+        {
+            if request.stage == Stage::Cut {
+                stream.reset_on_drop();
+                entry.ended(&request.close.reason);
+                return End::Cut;
+            }
+            end = Ok(End::Requested(request.close.reason));
+        }
         if let Ok(cut @ (End::Idle | End::Cut)) = &end
             && let Some(lost) = undelivered(&connection, &stream)
         {
@@ -86,7 +96,8 @@ where
             let shut = poll_fn(|cx| poll_shutdown(cx, &mut stream, &mut watch, until)).await;
             end = shut.map(|()| reached);
         }
-        if matches!(end, Ok(End::Drained | End::Idle | End::Once | End::Closed)) {
+        if matches!(end, Ok(End::Drained | End::Requested(_) | End::Idle | End::Once | End::Closed))
+        {
             let until = Instant::now() + LINGER;
             poll_fn(|cx| poll_to_end(cx, &mut stream, &mut watch, until)).await;
         }

@@ -1,6 +1,6 @@
 //! The ends of a connection to a service, with their texts in the log.
 
-use std::{fmt, io};
+use std::{borrow::Cow, fmt, io};
 
 /// The reason for which a connection ended.
 #[derive(Debug)]
@@ -9,6 +9,8 @@ pub(crate) enum End {
     InputEnded,
     /// The server shuts down, and all answers were written.
     Drained,
+    /// The server was asked to end this connection, for the given reason, and all answers were written.
+    Requested(Cow<'static, str>),
     /// The idle timeout has passed.
     Idle,
     /// The one message of the connection was answered.
@@ -26,6 +28,7 @@ impl fmt::Display for End {
         match self {
             End::InputEnded => f.write_str("the client closed the connection"),
             End::Drained => f.write_str("the server shut down"),
+            End::Requested(reason) => f.write_str(reason),
             End::Idle => f.write_str("idle timeout (--idle-timeout)"),
             End::Once => f.write_str("the only message was answered (?once)"),
             End::Closed => f.write_str("the service closed the connection"),

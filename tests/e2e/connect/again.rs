@@ -43,8 +43,8 @@ fn ticks_go_on_over_a_connection_that_is_lost() {
     let printed: Vec<&str> = printed.lines().collect();
     assert_eq!(printed.len(), 5, "{printed:?}");
     assert!(printed[4].ends_with(": standard output: broken pipe"), "{printed:?}");
-    assert!(printed[0].contains("; reconnecting in 0."), "{printed:?}");
-    assert!(printed[2].starts_with("closed by the server; reconnecting in 0."), "{printed:?}");
+    assert!(printed[0].contains("; reconnecting in "), "{printed:?}");
+    assert!(printed[2].starts_with("closed by the server; reconnecting in "), "{printed:?}");
     assert_eq!((printed[1], printed[3]), ("reconnected", "reconnected"));
     assert_eq!(server.join().unwrap(), "tick\ntick\n");
 }
@@ -57,7 +57,7 @@ fn a_server_that_is_not_there_yet_is_waited_for() {
     let mut stderr = BufReader::new(client.stderr.take().unwrap());
     let mut line = String::new();
     stderr.read_line(&mut line).unwrap();
-    assert!(line.starts_with("connection refused; reconnecting in 0."), "{line}");
+    assert!(line.starts_with("connection refused; reconnecting in "), "{line}");
     let listener = TcpListener::bind(free).unwrap();
     thread::spawn(move || upper(listener.accept().unwrap().0));
     client.stdin.as_mut().unwrap().write_all(b"hello\n").unwrap();
@@ -86,7 +86,7 @@ fn the_delay_grows_with_each_failure_after_a_connection_with_replies() {
         delay.strip_suffix(" s\n").unwrap().parse::<f64>().unwrap()
     };
     let (first, second) = (delay(), delay());
-    assert!(first <= 0.5 && second > 0.7, "{first} {second}");
+    assert!(first <= 1.5 && second >= 1.5, "{first} {second}");
     client.kill().unwrap();
     client.wait().unwrap();
 }

@@ -372,24 +372,25 @@ fn a_lost_connection_is_opened_again_after_growing_waits() {
     let mut session = after([Event::Reconnect(true), connect(), opened()]);
     assert_eq!(
         session.handle(ended(1006, false), 1000.0),
-        [Effect::DropSocket, Effect::StartTimer(backoff::wait(1))]
+        [Effect::DropSocket, Effect::StartTimer(1500.0)]
     );
     assert_eq!(
         session.handle(Event::TimerExpired, 1100.0),
-        [Effect::StartTimer(400.0)],
+        [Effect::StartTimer(1400.0)],
         "too early"
     );
     let open = Effect::Open { url: "ws://h/ws".to_owned(), protocols: vec![] };
-    assert_eq!(session.handle(Event::TimerExpired, 1500.0), [open]);
-    let effects = session.handle(ended(1006, false), 1600.0);
-    assert_eq!(effects, [Effect::DropSocket, Effect::StartTimer(backoff::wait(2))]);
-    session.handle(connect(), 1700.0);
-    session.handle(opened(), 1800.0);
-    let effects = session.handle(ended(1011, true), 1900.0);
+    assert_eq!(session.handle(Event::TimerExpired, 2500.0), [open]);
+    let effects = session.handle(ended(1006, false), 2600.0);
+    assert_eq!(effects, [Effect::DropSocket, Effect::StartTimer(3000.0)]);
+    session.handle(connect(), 2700.0);
+    session.handle(opened(), 2800.0);
+    session.set_jitter(0.5);
+    let effects = session.handle(ended(1011, true), 2900.0);
     assert_eq!(
         effects,
-        [Effect::DropSocket, Effect::StartTimer(backoff::wait(1))],
-        "it was open since"
+        [Effect::DropSocket, Effect::StartTimer(750.0)],
+        "it was open since, and shortened by half"
     );
 }
 

@@ -127,6 +127,11 @@ pub(super) fn store_language(language: Language) {
     }
 }
 
+/// A random number from 0 to 1.
+pub(super) fn random() -> f64 {
+    Math::random()
+}
+
 /// A random label.
 pub(super) fn random_label() -> String {
     let half = || (Math::random() * f64::from(u32::MAX)) as u32;

@@ -264,6 +264,7 @@ impl Connection {
     fn open(&mut self, url: &str, protocols: &[String]) {
         let id = self.id;
         self.label = browser::random_label();
+        self.session.set_jitter(browser::random());
         let url = browser::location().with_label(url, &self.label);
         let handler = move |event, at| dispatch(Message::Connection(id, event, at));
         self.socket = Some(Socket::open(&url, protocols, handler));

@@ -16,10 +16,11 @@ use super::{
     state::{CloseCause, CloseStage, PendingClose, Replies, StreamIn, StreamOut, WsIn},
     timeouts::{CLOSE_TIMEOUT, GRACE},
 };
-use crate::{net::stream::Transport, runtime::drain::Stage};
+use crate::{
+    net::stream::Transport,
+    runtime::drain::{ServerClose, Stage},
+};
 use echogate_event_loop::has_turn;
-
-pub(in crate::gateway) const SHUTDOWN: &str = "the server is shutting down";
 
 /// The state of the closing handshake, and of the delivery of the last bytes.
 #[derive(Debug, Default)]
@@ -152,7 +153,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
             && has_turn()
             && self.decoder.at_message_boundary()
             && !(self.is_ws_client() && self.partial_reply.is_some());
-        if let Some((code, reason)) = self.next_close(stage, is_quiet) {
+        if let Some(ServerClose { code, reason }) = self.next_close(stage, is_quiet) {
             self.close_with(code, reason);
         } else if is_quiet
             && self.ws_in.is_open()
@@ -167,19 +168,18 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         true
     }
 
-    fn next_close(&self, stage: Stage, is_quiet: bool) -> Option<(CloseCode, &'static str)> {
-        let shutdown = (CloseCode::GOING_AWAY, SHUTDOWN);
+    fn next_close(&self, stage: Stage, is_quiet: bool) -> Option<ServerClose> {
+        let normal =
+            |reason: &'static str| ServerClose { code: CloseCode::NORMAL, reason: reason.into() };
         let stream_has_ended = self.half_close && self.stream_in == StreamIn::Ended;
         match self.ws_in {
-            WsIn::Closed { .. } => self.all_is_answered().then_some((CloseCode::NORMAL, "")),
+            WsIn::Closed { .. } => self.all_is_answered().then(|| normal("")),
             WsIn::Violated | WsIn::Gone(_) => None,
-            WsIn::InputEnded if stream_has_ended => {
-                Some((CloseCode::NORMAL, "both sides ended the stream"))
-            }
-            WsIn::Open if stream_has_ended => (stage > Stage::Serving).then_some(shutdown),
+            WsIn::InputEnded if stream_has_ended => Some(normal("both sides ended the stream")),
+            WsIn::Open if stream_has_ended => (stage > Stage::Serving).then(|| self.watch.close()),
             WsIn::Open | WsIn::InputEnded => {
                 let is_due = stage >= Stage::Immediate || is_quiet && self.all_is_answered();
-                is_due.then_some(shutdown)
+                is_due.then(|| self.watch.close())
             }
         }
     }

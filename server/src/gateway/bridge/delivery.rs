@@ -188,15 +188,16 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         self.end()
     }
 
-    /// Ends a connection at once, at the end of the server's shutdown.
+    /// Ends a connection at once, at the end of the server's shutdown or by resets at a request.
     pub(super) fn cut(&mut self) -> End {
-        if !self.stream_is_done(Instant::now()) {
+        let is_requested = self.watch.request().is_some();
+        if is_requested || !self.stream_is_done(Instant::now()) {
             self.stream_end = StreamEnd::Reset;
         }
         self.discard_to_ws();
-        End {
-            code: CloseCode::ABNORMAL,
-            why: "cut off at the end of the shutdown (--drain)".into(),
+        if is_requested {
+            self.ws.reset_on_drop();
         }
+        End { code: CloseCode::ABNORMAL, why: self.watch.cut_reason() }
     }
 }

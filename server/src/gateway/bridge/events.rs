@@ -13,12 +13,15 @@ use tokio::time::Instant;
 
 use super::{
     Bridge,
-    close::SHUTDOWN,
     delivery::STALL,
     state::{CloseCause, CloseStage, Disconnect, StreamEnd, StreamIn, StreamOut, WsIn, WsOut},
     timeouts::{GRACE, VIOLATION_GRACE},
 };
-use crate::{gateway::failure, net::stream::Transport, runtime::drain::Stage};
+use crate::{
+    gateway::failure,
+    net::stream::Transport,
+    runtime::drain::{ServerClose, Stage},
+};
 
 /// Events of the WebSocket.
 impl<W: Transport, S: Transport> Bridge<W, S> {
@@ -146,7 +149,8 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
             // The peer may continue to send; when it has ended too, advance_close() closes.
             self.send_header(cx, &FrameHeader::new(OpCode::Binary, true, 0));
         } else if self.watch.stage() > Stage::Serving && !self.is_ws_client() {
-            self.close_with(CloseCode::GOING_AWAY, SHUTDOWN);
+            let ServerClose { code, reason } = self.watch.close();
+            self.close_with(code, reason);
         } else {
             self.close_with(CloseCode::NORMAL, format!("{} ended the stream", self.stream_peer()));
         }

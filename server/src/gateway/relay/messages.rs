@@ -86,11 +86,12 @@ where
     U: Transport,
 {
     let now = Instant::now();
+    let watch = drain.watch_connection(entry.id());
     MessageRelay {
         client: Side::new(client, Role::Server, read_ahead.client, &config, now),
         upstream: Side::new(upstream, Role::Client, read_ahead.upstream, &config, now),
         idle: IdleTimeout::new(config.idle_timeout),
-        watch: drain.watch(),
+        watch,
         shared: Shared { entry, config, latency: Latency::default(), end: None },
     }
 }

@@ -67,12 +67,13 @@ where
     C: Transport,
     U: Transport,
 {
+    let watch = drain.watch_connection(entry.id());
     Relay {
         client: Side::new(client),
         upstream: Side::new(upstream),
         entry,
         idle: IdleTimeout::new(idle_timeout),
-        watch: drain.watch(),
+        watch,
         is_asked: false,
     }
 }

@@ -14,10 +14,7 @@ use super::{
     state::{Input, Output},
 };
 use crate::{
-    gateway::{
-        bridge::{End, SHUTDOWN},
-        failure,
-    },
+    gateway::{bridge::End, failure},
     net::stream::Transport,
     text::escape::escape,
 };
@@ -191,6 +188,7 @@ fn answer<S: Transport>(side: &mut Side<S>, turn: &mut Turn<'_, '_>) {
 pub(super) fn is_overdue<F: Transport, T: Transport>(
     from: &mut Side<F>,
     to: &mut Side<T>,
+    shared: &Shared,
     turn: &mut Turn<'_, '_>,
 ) {
     let before = std::mem::replace(&mut from.input, Input::Ended);
@@ -201,7 +199,10 @@ pub(super) fn is_overdue<F: Transport, T: Transport>(
     match (to.input, to.role) {
         (Input::Closed, _) => answer(to, turn),
         (_, Role::Server) if to.passes() => {
-            to.send_close(turn.cx, turn.now, CloseCode::GOING_AWAY, SHUTDOWN);
+            let end = shared.end.as_deref();
+            let (code, reason) =
+                end.map_or((CloseCode::GOING_AWAY, ""), |end| (end.code, &end.why));
+            to.send_close(turn.cx, turn.now, code, reason);
         }
         (_, Role::Client) if to.passes() => to.end_after_delivery(true),
         _ => {}

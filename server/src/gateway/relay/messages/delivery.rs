@@ -29,10 +29,11 @@ impl<C: Transport, U: Transport> MessageRelay<C, U> {
     pub(super) fn cut(&mut self) -> End {
         cut_side(&mut self.client, &self.upstream);
         cut_side(&mut self.upstream, &self.client);
-        End {
-            code: CloseCode::ABNORMAL,
-            why: "cut off at the end of the shutdown (--drain)".into(),
+        if self.watch.request().is_some() {
+            self.client.stream.reset_on_drop();
+            self.upstream.stream.reset_on_drop();
         }
+        End { code: CloseCode::ABNORMAL, why: self.watch.cut_reason() }
     }
 }
 

@@ -13,11 +13,11 @@ use super::{
 };
 use crate::{
     gateway::{
-        bridge::{CLOSE_TIMEOUT, IDLE, SHUTDOWN},
+        bridge::{CLOSE_TIMEOUT, IDLE},
         websocket::heartbeat::{Beat, PingTimes},
     },
     net::stream::Transport,
-    runtime::drain::Stage,
+    runtime::drain::{ServerClose, Stage},
 };
 use echogate_event_loop::has_turn;
 
@@ -102,18 +102,19 @@ impl<C: Transport, U: Transport> MessageRelay<C, U> {
             && self.quiet_from() <= turn.now;
         let [to_upstream, to_client] =
             if stage >= Stage::Immediate { at_boundary } else { [is_quiet; 2] };
-        let MessageRelay { client, upstream, shared, .. } = self;
+        let MessageRelay { client, upstream, shared, watch, .. } = self;
+        let ServerClose { code, reason } = watch.close();
         let mut is_sent = false;
         if to_client && client.states() == (Input::Open, Output::Open) {
-            client.send_close(turn.cx, turn.now, CloseCode::GOING_AWAY, SHUTDOWN);
+            client.send_close(turn.cx, turn.now, code, &reason);
             is_sent = true;
         }
         if to_upstream && upstream.states() == (Input::Open, Output::Open) {
-            upstream.send_close(turn.cx, turn.now, CloseCode::GOING_AWAY, SHUTDOWN);
+            upstream.send_close(turn.cx, turn.now, code, &reason);
             is_sent = true;
         }
         if is_sent {
-            shared.ends(CloseCode::GOING_AWAY, SHUTDOWN);
+            shared.ends(code, reason);
         }
     }
 }
@@ -169,7 +170,7 @@ fn on_timer<S: Transport, O: Transport>(
             } else if side.is_moving() {
                 side.awaits_end(now);
             } else {
-                close::is_overdue(side, other, turn);
+                close::is_overdue(side, other, shared, turn);
             }
         }
         Output::Open | Output::Failed if side.input == Input::Open => {

@@ -93,7 +93,12 @@ impl<C: Transport, U: Transport> Relay<C, U> {
 
     /// Ends a connection at once, at the end of the server's shutdown.
     pub(super) fn cut(&mut self) -> End {
-        self.end_by_resets("cut off at the end of the shutdown (--drain)")
+        if self.watch.request().is_some() {
+            self.client.stream.reset_on_drop();
+            self.upstream.stream.reset_on_drop();
+        }
+        let why = self.watch.cut_reason();
+        self.end_by_resets(why)
     }
 
     /// Ends the connection. A side that was not sent an end of input is reset, and so is one whose
@@ -107,7 +112,7 @@ impl<C: Transport, U: Transport> Relay<C, U> {
             (_, Some(failure)) if !self.client.has_ended_first => of("upstream", failure).into(),
             (Some(failure), _) => of("client", failure).into(),
             (None, Some(failure)) => of("upstream", failure).into(),
-            (None, None) if self.is_asked => "the server is shutting down".into(),
+            (None, None) if self.is_asked => self.watch.close().reason,
             (None, None) if self.client.has_ended_first => "the client ended the stream".into(),
             (None, None) => "the upstream ended the stream".into(),
         };
@@ -115,7 +120,7 @@ impl<C: Transport, U: Transport> Relay<C, U> {
     }
 
     /// Ends the connection by a reset of each side that has not got everything.
-    fn end_by_resets(&mut self, why: &'static str) -> End {
+    fn end_by_resets(&mut self, why: impl Into<Cow<'static, str>>) -> End {
         self.client.give_up();
         self.upstream.give_up();
         self.describe(why)

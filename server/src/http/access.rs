@@ -1,4 +1,4 @@
-//! Access to taps: this machine, or the operators' token.
+//! Access to taps and to the requests that end connections: this machine, or the operators' token.
 
 use axum::http::{HeaderMap, header};
 
@@ -10,8 +10,9 @@ use crate::{
 /// The header fields by which proxies name their client.
 const PROXY_FIELDS: [&str; 3] = ["forwarded", "x-forwarded-for", "x-real-ip"];
 
-/// Checks that a client may observe connections: it is on this machine, or presents the operators'
-/// token. A connection on which that token passes needs it in any case.
+/// Checks that a client may observe or end connections: it is on this machine, or presents the
+/// operators' token. `what` names that in the reason. To observe `entry` needs the token in any case if
+/// the token passes on that connection.
 ///
 /// # Errors
 ///
@@ -20,33 +21,36 @@ pub(super) fn check(
     context: &ServerContext,
     peer: &Peer,
     headers: &HeaderMap,
+    what: &str,
     entry: Option<&Entry>,
-) -> Result<(), &'static str> {
-    if !context.settings.tap {
-        return Err("taps are disabled (--no-tap)");
-    }
+) -> Result<(), String> {
     if let Some(authorization) = headers.get(header::AUTHORIZATION) {
         let token = authorization.to_str().ok().and_then(|value| value.split_once(' '));
         let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
         return match token {
             Some((_, token)) if context.hub.token().matches(token.trim()) => Ok(()),
-            _ => Err("Authorization: expected Bearer and the operators' token"),
+            _ => Err("Authorization: expected Bearer and the operators' token".to_owned()),
         };
     }
     if entry.is_some_and(|entry| is_private(context, entry)) {
-        return Err("operators present their token on this connection: a tap needs the token \
-            (Authorization: Bearer TOKEN)");
+        return Err(format!(
+            "operators present their token on this connection: {what} needs the token \
+             (Authorization: Bearer TOKEN)"
+        ));
     }
     // A client of a Unix socket is on this machine.
     if !peer.ip().is_none_or(|ip| ip.to_canonical().is_loopback()) {
-        return Err("a tap from another machine needs the operators' token \
-            (Authorization: Bearer TOKEN)");
+        return Err(format!(
+            "{what} from another machine needs the operators' token (Authorization: Bearer TOKEN)"
+        ));
     }
     // A proxy on this machine that is not trusted would make all of its clients local ones.
     let is_trusted = context.settings.forwarded_from.iter().any(|proxy| proxy.is(peer));
     if !is_trusted && PROXY_FIELDS.iter().any(|field| headers.contains_key(*field)) {
-        return Err("a tap through a proxy needs --forwarded-from for the proxy, or the \
-            operators' token (Authorization: Bearer TOKEN)");
+        return Err(format!(
+            "{what} through a proxy needs --forwarded-from for the proxy, or the operators' token \
+             (Authorization: Bearer TOKEN)"
+        ));
     }
     Ok(())
 }

@@ -1,0 +1,145 @@
+//! `POST /api/connections/ID/close` and `POST /api/drain`: the end of one connection, and of the server.
+
+use std::sync::Arc;
+
+use axum::{
+    Extension,
+    extract::{Path, RawQuery, State},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+};
+use echogate_proto::{api::Kind, close::CloseCode};
+use percent_encoding::percent_decode_str;
+
+use super::access;
+use crate::{
+    connections::{counters::Refusal, registry::Entry},
+    context::ServerContext,
+    gateway::Client,
+    runtime::drain::{EndRequest, ServerClose, Stage},
+    text::escape::escape,
+};
+
+/// The longest reason of a Close frame, in bytes (RFC 6455 section 5.5, less the code).
+const MAX_REASON: usize = 123;
+
+/// Begins the shutdown, as SIGTERM does.
+pub(super) async fn drain(
+    State(context): State<Arc<ServerContext>>,
+    Extension(client): Extension<Client>,
+    headers: HeaderMap,
+) -> Response {
+    if let Some(refused) = refused(&context, &client, &headers, "a drain") {
+        return refused;
+    }
+    let drain = context.settings.drain;
+    tracing::info!(peer = %client.peer, "shutdown requested (POST /api/drain)");
+    context.drain_requested.cancel();
+    (StatusCode::ACCEPTED, format!("the server ends within {drain:?} (--drain)\n")).into_response()
+}
+
+/// Ends a connection: in order, or by resets.
+pub(super) async fn close(
+    State(context): State<Arc<ServerContext>>,
+    Extension(client): Extension<Client>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    if let Some(refused) = refused(&context, &client, &headers, "closing a connection") {
+        return refused;
+    }
+    let Some(entry) = id.parse().ok().and_then(|id| context.registry.entry(id)) else {
+        let id = escape(&id);
+        let reason = format!("no open connection has the ID {id} (/api/connections lists them)\n");
+        return (StatusCode::NOT_FOUND, reason).into_response();
+    };
+    match request(query.as_deref().unwrap_or_default(), &entry) {
+        Ok(request) => end(&context, &client, &entry, &request),
+        Err(reason) => (StatusCode::BAD_REQUEST, format!("{reason}\n")).into_response(),
+    }
+}
+
+fn refused(
+    context: &ServerContext,
+    client: &Client,
+    headers: &HeaderMap,
+    what: &str,
+) -> Option<Response> {
+    let reason = access::check(context, &client.peer, headers, what, None).err()?;
+    context.counters.refused(Refusal::Policy);
+    tracing::info!(peer = %client.peer, "{what} refused: {reason}");
+    Some((StatusCode::FORBIDDEN, format!("{reason}\n")).into_response())
+}
+
+fn end(context: &ServerContext, client: &Client, entry: &Entry, request: &EndRequest) -> Response {
+    let id = entry.id();
+    let ServerClose { code, reason } = &request.close;
+    let how = match request.stage {
+        Stage::Cut => "a reset".to_owned(),
+        _ if is_websocket(entry) => format!("Close {} \"{}\"", code.0, escape(reason)),
+        _ => "its end of output".to_owned(),
+    };
+    let groups = [&context.bridges, &context.services];
+    if !groups.into_iter().any(|group| group.drain.request_end(id, request.clone())) {
+        let reason = format!(
+            "connection {id} cannot be closed: datagrams have no connection, or it has just begun or ended\n"
+        );
+        return (StatusCode::CONFLICT, reason).into_response();
+    }
+    tracing::info!(id, peer = %client.peer, "end by {how} requested (POST /api/connections/{id}/close)");
+    (StatusCode::ACCEPTED, format!("connection {id} is ended by {how}\n")).into_response()
+}
+
+fn is_websocket(entry: &Entry) -> bool {
+    entry.kind() == Kind::WebSocket
+}
+
+/// The end that a query asks for: `code` and `reason` of a Close, or `reset`.
+fn request(query: &str, entry: &Entry) -> Result<EndRequest, String> {
+    let (mut code, mut reason, mut reset) = (None, None, false);
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        match pair.split_once('=') {
+            Some(("code", value)) => code = Some(close_code(value)?),
+            Some(("reason", value)) => reason = Some(close_reason(value)?),
+            None if pair == "reset" => reset = true,
+            _ => {
+                let pair = escape(pair);
+                return Err(format!("\"{pair}\": expected code=CODE, reason=TEXT or reset"));
+            }
+        }
+    }
+    let has_close = code.is_some() || reason.is_some();
+    if has_close && reset {
+        return Err("a reset sends no Close: code and reason do not go with reset".to_owned());
+    }
+    if has_close && !is_websocket(entry) {
+        return Err(format!(
+            "connection {} is no WebSocket: it has no code and no reason",
+            entry.id()
+        ));
+    }
+    let close = ServerClose {
+        code: code.unwrap_or(CloseCode::GOING_AWAY),
+        reason: reason.unwrap_or_else(|| "closed by an operator".to_owned()).into(),
+    };
+    Ok(EndRequest { stage: if reset { Stage::Cut } else { Stage::Immediate }, close })
+}
+
+fn close_code(value: &str) -> Result<CloseCode, String> {
+    let code = value.parse().ok().map(CloseCode).filter(|code| code.may_be_sent());
+    code.ok_or_else(|| {
+        let value = escape(value);
+        format!("code={value}: expected 1000 to 1003, 1007 to 1014 or 3000 to 4999")
+    })
+}
+
+fn close_reason(value: &str) -> Result<String, String> {
+    let bytes = value.replace('+', " ");
+    let text = percent_decode_str(&bytes).decode_utf8();
+    let text = text.map_err(|_| "reason: expected percent-encoded UTF-8".to_owned())?;
+    if text.len() > MAX_REASON {
+        return Err(format!("reason: {} bytes, expected {MAX_REASON} at most", text.len()));
+    }
+    Ok(text.into_owned())
+}

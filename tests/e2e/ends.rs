@@ -1,0 +1,175 @@
+//! `POST /api/connections/ID/close` and `POST /api/drain`.
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::TcpStream,
+};
+
+use echogate_tests::{
+    http::{self, Response, connect},
+    server::Server,
+    tcp::{connect_from, read_exactly, read_to_end},
+    upstream::Upstream,
+    ws::{self, RawWs, first},
+};
+
+use crate::{ECHOGATE, server};
+
+/// The response to a POST of nothing.
+fn post(mut stream: TcpStream, path: &str, head: &[&str]) -> Response {
+    let request = format!("POST {path} HTTP/1.1");
+    let fixed = [&request, "Host: localhost", "Content-Length: 0", "Connection: close"];
+    http::exchange(&mut stream, &[&fixed, head].concat())
+}
+
+/// Asks the server to end the connection with this target.
+fn end(server: &Server, target: &str, query: &str) -> Response {
+    let listed = |all: &[serde_json::Value]| all.iter().any(|one| one["target"] == target);
+    let all = server.wait_for_connections(listed);
+    let id = &all.iter().find(|one| one["target"] == target).unwrap()["id"];
+    post(connect(server.address("http")), &format!("/api/connections/{id}/close{query}"), &[])
+}
+
+#[test]
+fn a_websocket_is_closed_with_a_code_and_a_reason_and_others_stay() {
+    let server = server();
+    let mut other = RawWs::connect(&server, "/ws/time");
+    let mut client = RawWs::connect(&server, "/ws/echo");
+    let asked = end(&server, "/ws/echo", "?code=4000&reason=for%20a+test%21");
+    assert_eq!(asked.status, 202, "{}", asked.text());
+    assert!(asked.text().contains("Close 4000 \"for a test!\""), "{}", asked.text());
+    assert_eq!(client.read().close(), (Some(4000), "for a test!"));
+    client.send(&ws::close(4000, ""));
+    assert_eq!(client.try_read().unwrap(), None, "and the end");
+    server.wait_for_log(&["end by Close 4000", "requested", "peer=127.0.0.1"]);
+    server.wait_for_log(&["target=\"/ws/echo\"", "for a test!"]);
+    let mut again = RawWs::connect(&server, "/ws/echo");
+    assert_eq!(end(&server, "/ws/echo", "").status, 202);
+    assert_eq!(again.read().close(), (Some(1001), "closed by an operator"));
+    other.send_frame(first::TEXT, b"0");
+    assert_eq!(other.read().payload, b"1970-01-01 00:00:00");
+}
+
+#[test]
+fn replies_come_before_the_close_of_a_relay_of_messages_and_both_sides_get_it() {
+    let upstream = server();
+    let target = format!("/x=ws://{}/ws", upstream.address("http"));
+    let server = Server::start(ECHOGATE, &["--route", &target]);
+    let mut client = RawWs::connect(&server, "/x");
+    client.send_frame(first::TEXT, b"hello");
+    assert_eq!(client.read().payload, b"HELLO");
+    assert_eq!(end(&server, "/x", "?code=1012&reason=later").status, 202);
+    assert_eq!(client.read().close(), (Some(1012), "later"));
+    client.send(&ws::close(1012, ""));
+    assert_eq!(client.try_read().unwrap(), None);
+    upstream.wait_for_log(&["target=\"/ws\"", "client closed", "1012"]);
+}
+
+#[test]
+fn a_tcp_client_is_ended_by_fin_or_by_a_reset() {
+    let server = server();
+    let mut client = connect(server.address("upper"));
+    client.write_all(b"a").unwrap();
+    assert_eq!(read_exactly(&mut client, 1), b"A");
+    let refused = end(&server, "upper", "?code=1000");
+    assert_eq!((refused.status, refused.text().contains("no WebSocket")), (400, true));
+    assert_eq!(end(&server, "upper", "").status, 202);
+    assert_eq!(read_to_end(&mut client), b"");
+    drop(client);
+    server.wait_for_log(&["target=\"upper\"", "closed by an operator"]);
+    server.wait_for_connections(<[_]>::is_empty);
+    let mut client = connect(server.address("upper"));
+    assert_eq!(end(&server, "upper", "?reset").status, 202);
+    assert_eq!(client.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn a_reset_reaches_both_sides_of_a_route_and_of_a_forward() {
+    let upstream = Upstream::new();
+    let forward = format!("0=tcp://{}", upstream.address());
+    let route = upstream.route("/x", "bytes");
+    let server = Server::start(ECHOGATE, &["--route", &route, "--forward", &forward]);
+    let mut client = RawWs::connect(&server, "/x");
+    let mut stream = upstream.accept();
+    assert_eq!(end(&server, "/x", "?reset").status, 202);
+    assert_eq!(client.try_read().unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+
+    let mut client = connect(server.address("forward"));
+    let mut stream = upstream.accept();
+    let target = format!("tcp://{}", upstream.address());
+    assert_eq!(end(&server, &target, "?reset").status, 202);
+    assert_eq!(client.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn requests_that_make_no_sense_are_refused_and_end_nothing() {
+    let server = server();
+    let mut client = RawWs::connect(&server, "/ws");
+    let long = format!("?reason={}", "x".repeat(124));
+    for (query, said) in [
+        ("?code=1006", "code=1006: expected 1000 to 1003"),
+        ("?code=1e3", "code=1e3"),
+        ("?reason=%ff", "percent-encoded UTF-8"),
+        (&long, "124 bytes, expected 123 at most"),
+        ("?reset&code=1000", "do not go with reset"),
+        ("?how", "\"how\": expected code=CODE, reason=TEXT or reset"),
+    ] {
+        let refused = end(&server, "/ws", query);
+        assert_eq!(refused.status, 400, "{query}: {}", refused.text());
+        assert!(refused.text().contains(said), "{query}: {}", refused.text());
+    }
+    let http = || connect(server.address("http"));
+    for id in ["0", "99999", "x", "-1", "%0a"] {
+        let refused = post(http(), &format!("/api/connections/{id}/close"), &[]);
+        assert_eq!(refused.status, 404, "{id}: {}", refused.text());
+    }
+    assert_eq!(http::get(server.address("http"), "/api/connections/1/close").status, 405);
+    assert_eq!(http::get(server.address("http"), "/api/drain").status, 405);
+    client.send_frame(first::TEXT, b"still here");
+    assert_eq!(client.read().payload, b"STILL HERE");
+}
+
+#[test]
+fn other_machines_need_the_token_and_pages_of_other_origins_end_nothing() {
+    let token = "0123456789abcdef";
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, token).unwrap();
+    let arguments =
+        ["--operator-token-file", file.to_str().unwrap(), "--forwarded-from", "127.0.0.2"];
+    let mut server = Server::start(
+        ECHOGATE,
+        &[&arguments[..], &["--route", "/ws/operator=service:operator"]].concat(),
+    );
+    let proxy = || connect_from([127, 0, 0, 2], server.address("http"));
+    let from = "X-Forwarded-For: 203.0.113.9";
+    let wrong = "Authorization: Bearer 0123456789abcdeF";
+    let evil = ["Origin: https://evil.example", "Sec-Fetch-Site: cross-site"];
+    for path in ["/api/drain", "/api/connections/1/close"] {
+        assert_eq!(post(proxy(), path, &[from]).status, 403);
+        assert_eq!(post(proxy(), path, &[from, wrong]).status, 403);
+        assert_eq!(post(connect(server.address("http")), path, &evil).status, 403);
+    }
+    assert_eq!(http::get(server.address("http"), "/readyz").status, 200);
+    let right = "Authorization: Bearer 0123456789abcdef";
+    assert_eq!(post(proxy(), "/api/drain", &[from, right]).status, 202);
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn a_drain_that_the_api_was_asked_for_is_that_of_sigterm() {
+    let mut server = Server::start(ECHOGATE, &["--drain", "1m", "--drain-code", "1012"]);
+    let mut client = RawWs::connect(&server, "/ws");
+    let asked = post(connect(server.address("http")), "/api/drain", &[]);
+    assert_eq!(
+        (asked.status, asked.text()),
+        (202, "the server ends within 60s (--drain)\n".to_owned())
+    );
+    let reason = "the server restarts: reconnect in a moment";
+    assert_eq!(client.read().close(), (Some(1012), reason));
+    client.send(&ws::close(1012, ""));
+    assert_eq!(server.wait().code(), Some(0));
+    server.wait_for_log(&["shutdown requested (POST /api/drain)"]);
+}
