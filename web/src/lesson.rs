@@ -18,7 +18,7 @@ pub enum Step {
     HalfClose,
     /// The page closes another connection with a status code.
     Close,
-    /// A native client resets its connection.
+    /// The server resets a third connection of the page, at its request.
     Reset,
 }
 
@@ -33,8 +33,8 @@ pub enum Act {
     HalfClose,
     /// Close with [`CLOSE_CODE`].
     Close,
-    /// Follow the next native client.
-    Follow,
+    /// Request a reset by the server.
+    Reset,
 }
 
 /// The status code of [`Step::Close`], one of those for applications.
@@ -63,11 +63,10 @@ impl Step {
     /// What begins the step.
     fn begins(self) -> Act {
         match self {
-            Step::Connect | Step::Close => Act::Open,
+            Step::Connect | Step::Close | Step::Reset => Act::Open,
             Step::Send => Act::Send(SHORT),
             Step::Pieces => Act::Send(LONG),
             Step::HalfClose => Act::HalfClose,
-            Step::Reset => Act::Follow,
         }
     }
 }
@@ -167,24 +166,19 @@ impl Lesson {
         if is_reply {
             self.replied += length(event);
         }
-        self.is_done |= match Step::ALL[self.begins.len() - 1] {
+        let step = Step::ALL[self.begins.len() - 1];
+        if name == "opened" {
+            self.due = match step {
+                Step::Close => Some(Act::Close),
+                Step::Reset => Some(Act::Reset),
+                _ => None,
+            };
+        }
+        self.is_done |= match step {
             Step::Connect => name == "opened",
             Step::Send => self.replied >= SHORT,
             Step::Pieces => self.replied >= LONG,
-            Step::HalfClose => name == "closed",
-            Step::Close => {
-                if name == "opened" {
-                    self.due = Some(Act::Close);
-                }
-                name == "closed"
-            }
-            Step::Reset => {
-                // A client that ended in order did not show a reset: the next one may.
-                if name == "closed" && !self.is_done {
-                    self.due = Some(Act::Follow);
-                }
-                name == "reset"
-            }
+            Step::HalfClose | Step::Close | Step::Reset => name == "closed",
         };
     }
 }
@@ -234,10 +228,9 @@ mod tests {
         see(&mut lesson, CLOSED);
         lesson.next();
         assert_eq!(lesson.shown(), (Step::Reset, 6));
-        assert_eq!(lesson.take_due(), Some(Act::Follow));
-        see(&mut lesson, CLOSED);
-        assert_eq!(lesson.take_due(), Some(Act::Follow), "it ended without a reset");
-        see(&mut lesson, r#"{"event":"reset"}"#);
+        assert_eq!(lesson.take_due(), Some(Act::Open));
+        see(&mut lesson, OPENED);
+        assert_eq!(lesson.take_due(), Some(Act::Reset));
         see(&mut lesson, CLOSED);
         assert!(lesson.is_done() && !lesson.has_next());
         assert_eq!(lesson.take_due(), None);

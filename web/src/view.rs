@@ -9,7 +9,7 @@
 //!   [`latency_panel`] and [`charts`]; [`operator_panel`]. A panel makes its elements once, draws what has changed and returns the time at which it has to
 //!   be drawn again; its `act` handles the user's events and returns a command
 //! - [`connection`]: a session with its socket and its [`forms`], or a client that it is
-//!   [`following`]; [`lesson`]: a connection that the lesson opens and follows; [`operator_session`]: the same for the operator; callbacks [`dispatch`] their
+//!   [`following`]; [`lesson`]: a connection that the lesson opens and follows, by [`lesson_run`]; [`operator_session`]: the same for the operator; callbacks [`dispatch`] their
 //!   events to the application
 //! - [`painting`]: the times at which replies have been drawn
 //! - [`user_event`]s name an [`action`]; [`dom`], [`browser`], [`pattern`] and [`socket`] are the calls
@@ -38,6 +38,7 @@ mod ladder_panel;
 mod latency_panel;
 mod lesson;
 mod lesson_panel;
+mod lesson_run;
 mod model;
 mod operator_panel;
 mod operator_session;

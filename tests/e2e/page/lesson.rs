@@ -1,10 +1,5 @@
 //! The lesson: six steps in the life of a connection.
 
-use std::{
-    io::{BufRead as _, BufReader, Write as _},
-    process::{Child, Command, Stdio},
-};
-
 use echogate_tests::{
     browser::{Page, Scheme},
     server::Server,
@@ -34,33 +29,6 @@ fn shows(page: &mut Page, step: usize, arrow: &str, label: &str) {
         "[...document.querySelectorAll('[data-lesson=\"{step}\"][data-arrow={arrow}]')]
             .some((it) => it.innerText.includes('{label}'))"
     ));
-}
-
-/// The native client of the last step, after its first reply.
-fn native_client(page: &mut Page) -> Child {
-    let command = page.text("#lesson .command code");
-    let (input, program) = command.split_once(" | ").unwrap();
-    assert_eq!(input, "(echo hello; cat)");
-    let mut words = program.split(' ');
-    assert_eq!(words.next(), Some("echogate"));
-    let mut client = Command::new(ECHOGATE)
-        .args(words)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    client.stdin.as_mut().unwrap().write_all(b"hello\n").unwrap();
-    let mut reply = String::new();
-    BufReader::new(client.stdout.as_mut().unwrap()).read_line(&mut reply).unwrap();
-    assert_eq!(reply, "HELLO\n");
-    client
-}
-
-fn interrupt(client: &mut Child) {
-    let done = Command::new("kill").args(["-INT", &client.id().to_string()]).status().unwrap();
-    assert!(done.success());
-    client.wait().unwrap();
 }
 
 #[test]
@@ -110,13 +78,9 @@ fn the_six_steps_are_played_by_keyboard_alone() {
     shows(&mut page, 5, "client-left", "Close 4000");
 
     page.press("Enter");
-    page.wait_for_text("#lesson-state", "Waiting for a client that is reset");
-    let mut client = native_client(&mut page);
-    shows(&mut page, 6, "client-right", "tcp from 127.0.0.1");
-    shows(&mut page, 6, "client-left", "HELLO");
-    interrupt(&mut client);
     is_done(&mut page, 6);
-    shows(&mut page, 6, "client-right", "RST");
+    shows(&mut page, 6, "client-left", "RST");
+    shows(&mut page, 6, "upstream-right", "RST");
     page.wait_for("document.querySelector('#lesson-next').ariaDisabled === 'true'");
 
     page.press("Shift+Tab");
@@ -135,29 +99,6 @@ fn the_six_steps_are_played_by_keyboard_alone() {
     page.wait_for("document.activeElement.id === 'message'");
     page.wait_for("document.querySelector('#ladder').hidden");
     assert_eq!(count(&mut page, ".connections li"), 1);
-}
-
-#[test]
-fn a_client_that_ends_in_order_is_no_reset_and_the_next_one_is_followed() {
-    let Some((_server, mut page)) = playing() else { return };
-    for step in 2..=5 {
-        page.click("#lesson-next");
-        is_done(&mut page, step);
-    }
-    page.click("#lesson-next");
-    page.wait_for_text("#lesson-state", "Waiting for a client");
-    let mut client = native_client(&mut page);
-    shows(&mut page, 6, "client-left", "HELLO");
-    drop(client.stdin.take());
-    client.wait().unwrap();
-    shows(&mut page, 6, "none", "Ended");
-    page.wait_for_text("#lesson-state", "Waiting for a client");
-    let mut client = native_client(&mut page);
-    page.wait_for(
-        "document.querySelectorAll('[data-lesson=\"6\"][data-arrow=client-left]').length === 3",
-    );
-    interrupt(&mut client);
-    is_done(&mut page, 6);
 }
 
 #[test]
@@ -191,7 +132,7 @@ fn nothing_is_cut_or_overlaps_in_the_lesson() {
     }
     layout::expect_no_defects(&mut page, "lesson, step 5");
     page.click("#lesson-next");
-    page.wait_for_text("#lesson-state", "Waiting for a client");
+    is_done(&mut page, 6);
     layout::expect_no_defects(&mut page, "lesson, step 6");
 }
 
@@ -209,6 +150,6 @@ fn axe_finds_nothing_in_the_lesson() {
         }
     }
     page.click("#lesson-next");
-    page.wait_for_text("#lesson-state", "Waiting for a client");
+    is_done(&mut page, 6);
     reach::assert_accessible(&mut page, &axe, "step 6");
 }

@@ -186,7 +186,8 @@ fn pictures_of_the_lesson() {
         shoot(&mut page, folder, &format!("lesson-{step}"), (1440, 900), Scheme::Light);
         page.click("#lesson-next");
     }
-    page.wait_for_text("#lesson-state", "Waiting for a client");
+    page.wait_for_text("#lesson-title", "Step 6 of");
+    page.wait_for_text("#lesson-state", "Done");
     shoot(&mut page, folder, "lesson-6-dark", (1440, 900), Scheme::Dark);
     shoot(&mut page, folder, "lesson-6-phone", (390, 844), Scheme::Light);
     page.click("#lesson-back");

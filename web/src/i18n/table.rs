@@ -171,7 +171,6 @@ table! {
     lesson_next: "Next", "下一步";
     lesson_back: "Back", "上一步";
     lesson_wait: "Waiting for the server…", "等待服务器…";
-    lesson_await: "Waiting for a client that is reset…", "等待一个被重置的客户端…";
     lesson_done: "Done: the marked arrows are what passed.", "完成：突出显示的箭头就是经过的数据。";
     lesson_lost: "The connection ended before this step was complete. Stop, and play the lesson again.", "连接在此步完成之前已结束。请停止，然后重新播放。";
     lesson_pieces_title: "Cut into pieces", "切成片段";
@@ -182,7 +181,7 @@ table! {
     lesson_pieces: "The page sent 65,536 bytes as one message. A read takes what has arrived, so that the message came in several pieces: TCP is a stream, and keeps no boundaries (RFC 9293, section 3.7). WebSocket keeps them: FIN marks the last frame of a message that is sent in fragments (RFC 6455, section 5.4).", "页面把 65,536 字节作为一条消息发送。每次读取只取得已到达的字节，所以消息分成几段到达：TCP 是字节流，不保留边界（RFC 9293 第 3.7 节）。WebSocket 保留边界：FIN 标记分片消息的最后一帧（RFC 6455 第 5.4 节）。";
     lesson_half_close: "The page said that it has finished sending: an empty message, under the subprotocol half-close. Towards the service it became a FIN, which ends one direction; the other one stayed open until the service had ended it, too (RFC 9293, section 3.6). Then echogate closed the WebSocket with 1000.", "页面表示已结束发送：在 half-close 子协议下发送一条空消息。对服务来说它成为 FIN，只结束一个方向；另一方向保持打开，直到服务也结束它（RFC 9293 第 3.6 节）。然后 echogate 以 1000 关闭了 WebSocket。";
     lesson_close: "On a new connection the page sent a Close frame with the code 4000 and a reason. The answer is a Close frame, too; then TCP ends in order, in both directions (RFC 6455, sections 5.5.1 and 7.4). Codes from 4000 to 4999 are those of applications.", "页面在一个新连接上发送了关闭帧，带代码 4000 和原因。应答也是关闭帧；然后 TCP 的两个方向正常结束（RFC 6455 第 5.5.1 和 7.4 节）。4000 到 4999 的代码由应用程序自定。";
-    lesson_reset: "A reset ends both directions at once, and bytes on their way are lost (RFC 9293, section 3.5.3). A page cannot send one: the browser always closes in order. A program that is interrupted in the middle of its input can: run this command in a terminal, wait for HELLO, and press Ctrl+C.", "重置立即结束两个方向，在途的字节丢失（RFC 9293 第 3.5.3 节）。网页不能发送重置：浏览器总是正常关闭。输入中途被中断的程序则可以：在终端运行此命令，等 HELLO 出现后按 Ctrl+C。";
+    lesson_reset: "On a third connection the page asked the server for a reset, because a page cannot send one: a browser closes in order. A reset ends both directions at once, without a Close, and bytes on their way are lost (RFC 9293, section 3.5.3). A page sees the code 1006, a program the error connection reset by peer.", "在第三个连接上，页面请求服务器重置连接，因为网页自己不能发送重置：浏览器总是正常关闭。重置立即结束两个方向，没有关闭帧，在途的字节丢失（RFC 9293 第 3.5.3 节）。网页看到代码 1006，程序看到错误 connection reset by peer。";
 
     // Events that the server sees
     by_client: "client", "客户端";

@@ -16,9 +16,6 @@ pub(super) struct LessonPanel {
     pub(super) root: El,
     title: El,
     about: El,
-    command: El,
-    code: El,
-    copy: El,
     state: El,
     back: El,
     next: El,
@@ -28,9 +25,6 @@ impl LessonPanel {
     pub(super) fn new(texts: &Texts) -> LessonPanel {
         let title = el("h3").id("lesson-title");
         let about = el("p").id("lesson-about");
-        let code = el("code");
-        let copy = button(texts.copy, Action::CopyCommand).class("quiet");
-        let command = el("div").class("command").child(&code).child(&copy);
         let state = el("span").id("lesson-state").class("soft");
         let back = button(texts.lesson_back, Action::LessonBack).id("lesson-back");
         let next = button(texts.lesson_next, Action::LessonNext).id(id::LESSON_NEXT);
@@ -38,8 +32,8 @@ impl LessonPanel {
         let stop = button(texts.stop, Action::StopLesson).id("lesson-stop").class("quiet");
         let ways = el("div").class("ways").children([&back, &next, &stop, &state]);
         let root = el("section").id("lesson").attr("aria-labelledby", "lesson-title");
-        let root = root.children([&title, &about, &command, &ways]);
-        LessonPanel { root, title, about, command, code, copy, state, back, next }
+        let root = root.children([&title, &about, &ways]);
+        LessonPanel { root, title, about, state, back, next }
     }
 
     /// Draws the lesson of the connection with this id, if it has one.
@@ -51,16 +45,9 @@ impl LessonPanel {
         self.title.set_text(&title(model));
         let [_, about] = lesson.shown().0.texts(texts);
         self.about.set_text(about);
-        let command = model.lesson_command().filter(|_| lesson.shown().0 == Step::Reset);
-        self.command.show(command.is_some());
-        let command = command.unwrap_or_default();
-        self.code.set_text(&command);
-        self.copy.set("data-argument", &command);
-        self.copy.set("aria-label", &format!("{}: {command}", texts.copy));
         self.state.set_text(match (lesson.is_done(), session.is_lost) {
             (true, _) => texts.lesson_done,
             (false, true) => texts.lesson_lost,
-            (false, false) if lesson.shown().0 == Step::Reset => texts.lesson_await,
             (false, false) => texts.lesson_wait,
         });
         self.state.set_flag("data-done", lesson.is_done());
