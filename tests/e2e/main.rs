@@ -21,14 +21,18 @@
 //! - `output`: a standard output or standard error that is not read
 //! - `isolation`: clients that occupy HTTP connections do not exclude others
 //! - `shutdown`: SIGTERM, and the drain of connections of all kinds
+//! - `handover`: `--handover`, by which a process takes over the sockets of another
 //! - `tls`: TLS of listeners, upstreams and the native client; reload of certificates
 //! - `key_log`: `SSLKEYLOGFILE`, and `RUST_LOG`
 //! - `certificates`: self-signed certificates, and error messages of TLS handshakes
 //! - `client_certificates`: the certificates of the native client, and of the gateway for upstreams
 //! - `recordings`: `--record` of the server
 //! - `reload`: SIGHUP, which reloads the configuration
+//! - `service_manager`: messages to systemd
 //! - `settings`: flags, environment, configuration file, defaults, and their errors
 //! - `api`: the HTTP API, health checks, metrics and the log
+//! - `log_format`: the log as JSON
+//! - `metrics`: the metrics of routes and forwards, event loops and the process
 //! - `events`: the live list of connections, `/api/events`
 //! - `tap`: what passes on a live connection, for observers
 //! - `connect`: the native client
@@ -40,6 +44,7 @@
 //! - `dependencies`: the minimum Rust version of all dependencies
 //! - `imports`: modules import only modules of lower layers
 //! - `dist`: the committed page is up to date with its sources
+//! - `packaging`: systemd units, container image, Kubernetes manifests
 //! - `page`: the page in a browser
 //! - `examples`: the configuration files of `server/examples`
 //! - `documents`: examples, links and paths in the documentation
@@ -67,6 +72,7 @@ mod examples;
 mod families;
 mod forwards;
 mod gateway;
+mod handover;
 mod handshake;
 mod help;
 mod http2;
@@ -74,7 +80,10 @@ mod imports;
 mod isolation;
 mod key_log;
 mod limits;
+mod log_format;
+mod metrics;
 mod output;
+mod packaging;
 mod page;
 mod proxies;
 mod proxy;
@@ -82,6 +91,7 @@ mod recordings;
 mod reload;
 mod replay;
 mod routes;
+mod service_manager;
 mod settings;
 mod shutdown;
 mod tap;

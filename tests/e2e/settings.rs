@@ -413,7 +413,7 @@ fn a_listener_is_given_as_often_as_wanted() {
 type Setting = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
 
 /// All settings whose values can be checked alone. (The addresses are only parsed, not bound.)
-const SETTINGS: [Setting; 35] = [
+const SETTINGS: [Setting; 36] = [
     (
         "http",
         &["127.0.0.1:0", "[::1]:80", "localhost:1", "my_host-1.example.:65535"],
@@ -596,6 +596,7 @@ const SETTINGS: [Setting; 35] = [
         &["Asia/Shanghai", "UTC"],
         &[("Asia/Atlantis", "not a time zone"), ("+8", "not a time zone")],
     ),
+    ("log-format", &["text", "json"], &[("xml", "text or json"), ("JSON", "text or json")]),
     (
         "drain",
         &["1s", "0s", "500ms", "1"],
@@ -614,6 +615,11 @@ const SETTINGS: [Setting; 35] = [
         &[("-1s", "10s"), ("10s", "less than --drain (10s)"), ("1d", "10s")],
     ),
     ("drain-code", &["1001", "1012"], &[("1000", "1001 (going away) or 1012"), ("x", "1012")]),
+    (
+        "handover",
+        &["/run/echogate/handover.sock", "handover.sock"],
+        &[("unix:///run/handover.sock", "not a URL"), ("/", "absolute path")],
+    ),
     (
         "max-message",
         &["1", "16M", "16MiB", "16m", "1G", "64K", "64KiB"],

@@ -117,6 +117,22 @@ impl HostPort {
     }
 }
 
+impl UnixPath {
+    /// The path in `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// The path is not absolute, contains a 0 or is too long for a socket.
+    pub fn new(bytes: Vec<u8>) -> Result<UnixPath, EndpointError> {
+        match bytes.len() {
+            0 | 1 => Err(EndpointError::NoPath),
+            _ if bytes[0] != b'/' || bytes.contains(&0) => Err(EndpointError::NoPath),
+            len if len > MAX_UNIX_PATH => Err(EndpointError::LongPath(len)),
+            _ => Ok(UnixPath(bytes)),
+        }
+    }
+}
+
 impl AsRef<[u8]> for UnixPath {
     fn as_ref(&self) -> &[u8] {
         &self.0

@@ -10,7 +10,7 @@ use std::{
 use clap::{Arg, ArgAction, Args, Command, FromArgMatches};
 
 use super::{
-    BasePath, ForwardSpec, HttpAddress, ListenerSpec, RouteSpec, Zone,
+    BasePath, ForwardSpec, HandoverPath, HttpAddress, ListenerSpec, LogFormat, RouteSpec, Zone,
     origin::AllowedOrigin,
     values::{Count, DrainCode, Size, Time, Timeout},
 };
@@ -83,6 +83,10 @@ pub(crate) struct ConfigLayer {
     /// Time zone of the service time, as Europe/Berlin [default: the system's]
     #[arg(long, value_name = "NAME")]
     pub(super) timezone: Option<Zone>,
+
+    /// Format of the log on standard error: text, or json with one object a line [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) log_format: Option<LogFormat>,
 
     /// Read the token of chat's operators from the first line of this file, at least 16 characters
     /// [default: generate a token and print it]
@@ -182,6 +186,12 @@ pub(crate) struct ConfigLayer {
     /// which clients know that they may come back [default: 1001]
     #[arg(long, value_name = "CODE")]
     pub(super) drain_code: Option<DrainCode>,
+
+    /// Take over the listening sockets of the server that answers on this Unix socket, so that an
+    /// upgrade refuses no client; that server then ends its connections as on SIGTERM. This server
+    /// listens there for the next one. Only processes of the same user and root may connect
+    #[arg(long, value_name = "PATH")]
+    pub(super) handover: Option<HandoverPath>,
 
     /// Largest WebSocket message to accept, in bytes or with K, M or G (powers of 1024) [default:
     /// 16M]

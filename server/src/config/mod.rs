@@ -9,7 +9,9 @@
 //!   `framing` and `headers` as its options, and `side` the kinds of its clients
 //! - `http_address`, `base_path`, `origin`, `values`: the other values; `secrets`, `tls`: token,
 //!   certificate, key
-//! - `record`: recordings; `proxies`: the proxies through which upstreams are connected to
+//! - `handover`: the socket of the handover; `record`: recordings; `proxies`: the proxies through
+//!   which upstreams are connected to
+//! - `log_format`: the format of the log, in force for the whole process
 //! - `activated`: sockets passed by a service manager
 
 mod activated;
@@ -20,10 +22,12 @@ mod environment;
 mod file;
 mod forward;
 mod framing;
+mod handover;
 mod headers;
 mod http_address;
 mod layer;
 mod listener;
+mod log_format;
 mod loops;
 mod origin;
 mod proxies;
@@ -50,9 +54,11 @@ pub(crate) use self::{
     base_path::BasePath,
     environment::with_variables,
     forward::ForwardSpec,
+    handover::HandoverPath,
     http_address::HttpAddress,
     layer::ConfigLayer,
     listener::{ListenAddr, ListenerSpec, SocketPath},
+    log_format::LogFormat,
     origin::{AllowedOrigin, Origin, default_port},
     route::{ANY_PATH, PAGE_PATHS, RouteSpec, is_reserved},
     side::SideKind,
@@ -95,6 +101,8 @@ pub(crate) struct Settings {
     pub(crate) backlog: u32,
     /// The time zone of the service `time`.
     pub(crate) timezone: TimeZone,
+    /// The format of the log.
+    pub(crate) log_format: LogFormat,
     /// The token of chat's operators; None generates one.
     pub(crate) operator_token: Option<Token>,
     /// The certificate and key of HTTPS and of the TLS listeners.
@@ -119,6 +127,8 @@ pub(crate) struct Settings {
     pub(crate) drain_delay: Duration,
     /// The close code of a shutdown.
     pub(crate) drain_code: CloseCode,
+    /// The socket of the handover; None hands over nothing.
+    pub(crate) handover: Option<HandoverPath>,
     /// The largest accepted WebSocket message, in bytes.
     pub(crate) max_message: u64,
     /// The most simultaneous connections.
@@ -198,6 +208,7 @@ impl Settings {
             forwards,
             backlog: count(|layer| layer.backlog).unwrap_or(4096),
             timezone,
+            log_format: sources.log_format(),
             operator_token,
             tls,
             web_root,
@@ -208,6 +219,7 @@ impl Settings {
             drain,
             drain_delay,
             drain_code: sources.value(|layer| layer.drain_code).unwrap_or_default().0,
+            handover: sources.value(|layer| layer.handover.clone()),
             proxies,
             record,
             max_message: max_message.map_or(16 << 20, |Size(bytes)| bytes),

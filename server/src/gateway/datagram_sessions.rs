@@ -17,13 +17,14 @@ mod session;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, interval, sleep, timeout};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 
 pub(crate) use self::session::DatagramSession;
 use self::session::Inbox;
 use crate::{
     connections::counters::Counters,
     net::datagram_socket::{DatagramSocket, Flow, Sender},
+    runtime::reception::Reception,
 };
 
 /// The largest datagram that is passed on, in bytes: more than UDP allows, and more than the usual
@@ -46,15 +47,15 @@ const FINAL_DATAGRAMS: usize = 1024;
 /// The time for replies to the last datagrams when the socket is closed.
 const LAST_REPLIES: Duration = Duration::from_secs(2);
 
-/// Receives datagrams until `stop`, and passes each to its sender's session. `open` is called with
+/// Receives datagrams until the reception is stopped, and passes each to its sender's session. `open` is called with
 /// the first datagram of a session. It returns true if a relay of the session was started, and
 /// false if the session was refused. Then the datagram is dropped, and the next one is asked about
-/// again. After `stop` the sessions end, and those that are left two seconds later have failed.
+/// again. Then the sessions end, and those that are left two seconds later have failed.
 pub(crate) async fn serve(
     socket: Arc<DatagramSocket>,
     open: impl FnMut(Sender, DatagramSession) -> bool,
     counters: Arc<Counters>,
-    stop: CancellationToken,
+    reception: Reception,
 ) {
     let mut buffer = vec![0; MAX_DATAGRAM];
     let mut sessions = Sessions {
@@ -76,10 +77,11 @@ pub(crate) async fn serve(
                 }
             },
             _ = sweep.tick() => sessions.sweep(),
-            () = stop.cancelled() => break,
+            () = reception.stopped() => break,
         }
     }
-    for _ in 0..FINAL_DATAGRAMS {
+    let last = if reception.is_left() { 0 } else { FINAL_DATAGRAMS };
+    for _ in 0..last {
         let received = tokio::select! {
             biased;
             received = socket.receive(&mut buffer) => received,
@@ -88,7 +90,7 @@ pub(crate) async fn serve(
         let Ok((len, from)) = received else { break };
         sessions.pass_on(&buffer, len, from);
     }
-    drop(buffer);
+    drop((buffer, reception));
     sessions.end_all().await;
 }
 

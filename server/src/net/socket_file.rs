@@ -4,28 +4,42 @@ use std::{
     fs, io,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use nix::sys::stat::{Mode, umask};
 
-/// The file of a Unix socket that this process created. Dropping the value removes the file, unless
-/// another file has replaced it.
+/// The file of a Unix socket that this process created or took over. Dropping the value removes the
+/// file, unless another file has replaced it or another process owns it.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     path: PathBuf,
     device: u64,
     inode: u64,
+    is_owned: AtomicBool,
 }
 
 impl SocketFile {
     pub(crate) fn of(path: impl AsRef<Path>) -> io::Result<SocketFile> {
         let path = path.as_ref();
         let (device, inode) = fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))?;
-        Ok(SocketFile { path: path.into(), device, inode })
+        Ok(SocketFile { path: path.into(), device, inode, is_owned: AtomicBool::new(true) })
     }
 
-    /// Whether the path still leads to the file that this process created.
-    fn is_ours(&self) -> bool {
+    /// The file at `path`, which another process owns so far.
+    pub(crate) fn of_other(path: impl AsRef<Path>) -> io::Result<SocketFile> {
+        let file = SocketFile::of(path)?;
+        file.set_owned(false);
+        Ok(file)
+    }
+
+    /// Whether the file is removed when the value is dropped.
+    pub(crate) fn set_owned(&self, is_owned: bool) {
+        self.is_owned.store(is_owned, Ordering::Relaxed);
+    }
+
+    /// Whether the path still leads to the same file.
+    pub(crate) fn is_ours(&self) -> bool {
         let ours = |file: fs::Metadata| file.dev() == self.device && file.ino() == self.inode;
         fs::symlink_metadata(&self.path).is_ok_and(ours)
     }
@@ -47,7 +61,7 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if self.is_ours() {
+        if *self.is_owned.get_mut() && self.is_ours() {
             fs::remove_file(&self.path).ok();
         }
     }

@@ -21,6 +21,7 @@ use crate::{
         proxy_protocol,
         stream::Stream,
     },
+    runtime::reception::Reception,
 };
 
 /// The pause of accepting when file descriptors or memory have run out.
@@ -47,7 +48,7 @@ const FINAL_ACCEPTS_TIMEOUT: Duration = Duration::from_secs(1);
 /// Final accepts before other tasks have a turn.
 const FINAL_ACCEPTS_BATCH: usize = 64;
 
-/// Accepts connections until `stop`, and dispatches each in a task of its own.
+/// Accepts connections until the reception is stopped, and dispatches each in a task of its own.
 ///
 /// Where the connection limit is reached, up to [`MAX_WAITING`] accepted connections wait for a
 /// permit. Permits are taken after accept(2), not before: a listener that waits for a client
@@ -55,12 +56,12 @@ const FINAL_ACCEPTS_BATCH: usize = 64;
 ///
 /// No error ends the loop: an error that belongs to a connection is skipped; a shortage of file
 /// descriptors or memory is logged and waited out. Closing a listener resets the connections in
-/// its backlog, so after `stop` those that the kernel has accepted are still accepted. In
-/// `tasks` are connections that wait for a permit or for a PROXY header.
+/// its backlog, so those that the kernel has accepted are still accepted, unless they are left to
+/// another process. In `tasks` are connections that wait for a permit or for a PROXY header.
 pub(super) async fn accept(
     listener: Arc<Listener>,
     admission: Admission,
-    stop: CancellationToken,
+    reception: Reception,
     tasks: TaskTracker,
 ) {
     let mut is_short = false;
@@ -69,7 +70,7 @@ pub(super) async fn accept(
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = stop.cancelled() => break,
+            () = reception.stopped() => break,
         };
         match accepted {
             Ok((stream, peer)) => {
@@ -83,7 +84,7 @@ pub(super) async fn accept(
                 }
                 let is_waiting = tokio::select! {
                     is_waiting = waiting.clone().acquire_owned() => is_waiting.ok(),
-                    () = stop.cancelled() => None,
+                    () = reception.stopped() => None,
                 };
                 let shutting_down = admission.shutting_down();
                 let served = wait_for_permit(stream, peer, admitted, shutting_down, tasks.clone());
@@ -100,12 +101,14 @@ pub(super) async fn accept(
                 }
                 tokio::select! {
                     () = sleep(SHORTAGE_PAUSE) => {}
-                    () = stop.cancelled() => break,
+                    () = reception.stopped() => break,
                 }
             }
         }
     }
-    accept_final(&listener, &admission, &tasks).await;
+    if !reception.is_left() {
+        accept_final(&listener, &admission, &tasks).await;
+    }
 }
 
 /// Accepts the connections that the kernel has accepted, without waiting for any.
@@ -195,7 +198,7 @@ async fn read_proxy_header(
         // A health check of the proxy.
         Ok(None) => tracing::debug!(%proxy, "the connection ended before its PROXY header"),
         Ok(Some(Err(e))) => {
-            admitted.context().counters.refused(Refusal::ProxyHeader);
+            admitted.refused(Refusal::ProxyHeader);
             match e.kind() {
                 io::ErrorKind::UnexpectedEof => {
                     tracing::warn!(%proxy, "the connection ended within its PROXY header");
@@ -204,7 +207,7 @@ async fn read_proxy_header(
             }
         }
         Err(_) => {
-            admitted.context().counters.refused(Refusal::ProxyHeader);
+            admitted.refused(Refusal::ProxyHeader);
             tracing::warn!(%proxy, "no PROXY header within {within:?} (--header-timeout)");
         }
     }

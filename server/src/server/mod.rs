@@ -10,14 +10,18 @@
 //! - [`dispatch`]: TLS, then HTTP or a service
 //! - [`snapshot`]: one configuration and what is derived from it; [`reload`]: from one to the
 //!   next
-//! - [`sockets`]: the sockets that the settings name
+//! - [`sockets`]: the sockets that the settings name; [`handover`]: the sockets of one process pass to
+//!   the next
+//! - [`service_manager`]: messages to systemd
 //! - [`shutdown`]: the end of all connections, in phases
 
 mod accept;
 mod admission;
 mod datagrams;
 mod dispatch;
+mod handover;
 mod reload;
+mod service_manager;
 mod shutdown;
 mod snapshot;
 pub(crate) mod sockets;
@@ -25,22 +29,27 @@ pub(crate) mod sockets;
 use std::{collections::HashMap, pin::pin, sync::Arc};
 
 use tokio::{
-    sync::watch,
+    sync::{mpsc, watch},
     task::JoinHandle,
     time::{Instant, sleep},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 
-pub(crate) use self::sockets::systemd::ActivatedSockets;
 use self::{
     admission::Admission,
+    handover::{
+        predecessor::Predecessor,
+        successor::{self, Successor},
+    },
     snapshot::{CurrentSnapshot, Snapshot},
-    sockets::{BoundSockets, bind::Socket},
+    sockets::{BoundSockets, Purpose, bind::Socket},
 };
+pub(crate) use self::{service_manager::ServiceManager, sockets::systemd::ActivatedSockets};
 use crate::{
     config::Settings,
     context::ServerContext,
     gateway::datagram_sessions,
+    runtime::reception::{Reception, ReceptionEnd},
     service::chat::{Hub, Token},
     text::credentials::without_credentials,
 };
@@ -49,7 +58,11 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Server {
     current: Arc<CurrentSnapshot>,
-    sockets: BoundSockets,
+    sockets: watch::Sender<BoundSockets>,
+    /// The process whose sockets are taken over, until it has stopped.
+    predecessor: Option<Predecessor>,
+    /// Passes the process that is ready to take over from the task of the handover to `run`.
+    successors: (mpsc::Sender<Successor>, Option<mpsc::Receiver<Successor>>),
     hub: Arc<Hub>,
     /// The sockets that are served, by their identifiers.
     running: HashMap<u64, RunningSocket>,
@@ -60,12 +73,13 @@ pub(crate) struct Server {
 /// A socket that is served.
 #[derive(Debug)]
 struct RunningSocket {
-    stop: CancellationToken,
+    reception: ReceptionEnd,
     task: JoinHandle<()>,
 }
 
 impl Server {
-    /// Binds the sockets that `settings` name, beside those that a service manager passed.
+    /// Binds the sockets that `settings` name, beside those that a service manager and the process
+    /// before passed.
     ///
     /// # Errors
     ///
@@ -76,7 +90,16 @@ impl Server {
     ) -> Result<Server, String> {
         let token = settings.operator_token.clone().map_or_else(Token::random, Ok)?;
         let hub = Arc::new(Hub::new(token));
-        let sockets = BoundSockets::activated(activated)?.reconcile(&settings).await?;
+        let predecessor = match &settings.handover {
+            Some(path) => Predecessor::connect(path).await?,
+            None => None,
+        };
+        let mut passed = BoundSockets::activated(activated)?;
+        if let Some(predecessor) = &predecessor {
+            passed = passed.with(&predecessor.sockets);
+        }
+        let sockets = passed.reconcile(&settings).await?;
+        drop(passed);
         let context = ServerContext::new(settings.clone(), hub.clone())
             .map_err(|e| format!("cannot start the event loops: {e}"))?;
         context
@@ -85,9 +108,12 @@ impl Server {
             .map_err(|e| format!("cannot start the recorder: {e}"))?;
         let first = Snapshot::new(settings, &sockets, &hub, &context)
             .map_err(|e| format!("cannot serve: {e}"))?;
+        let (ready, successors) = mpsc::channel(1);
         Ok(Server {
             current: Arc::new(watch::Sender::new(first.into())),
-            sockets,
+            sockets: watch::Sender::new(sockets),
+            predecessor,
+            successors: (ready, Some(successors)),
             hub,
             running: HashMap::new(),
             tasks: TaskTracker::new(),
@@ -119,11 +145,13 @@ impl Server {
     }
 
     /// Serves until `stop` is ready, or the API is asked for a drain, and `--drain-delay` is over, and
-    /// then ends every connection within `--drain`, counted from the former. `reload` is ready whenever a reload is asked for, with the new settings or
+    /// then ends every connection within `--drain`, counted from the former; or until a successor has
+    /// taken over the sockets, and then without `--drain-delay`. `reload` is ready whenever a reload is asked for, with the new settings or
     /// what is wrong with them. `announce` receives lines that are not for the log, and must
-    /// not block.
+    /// not block. `service_manager` is notified of all this.
     pub(crate) async fn run(
         mut self,
+        service_manager: &ServiceManager,
         mut reload: impl AsyncFnMut() -> Result<Settings, String>,
         stop: impl Future<Output = ()>,
         announce: impl Fn(&[u8]),
@@ -136,32 +164,45 @@ impl Server {
             }
         });
         self.start_listeners();
-        loop {
+        let mut rejected = None;
+        let mut successors = self.successors.1.take();
+        let is_handed_over = loop {
+            service_manager.ready(&self, rejected.as_deref());
             let prepared = async {
                 let settings = reload().await?;
                 self.prepare(settings).await
             };
             let prepared = tokio::select! {
                 biased;
-                () = &mut stop => break,
+                () = &mut stop => break false,
+                Some(successor) = next(&mut successors) => match self.hand_over(successor).await {
+                    true => break true,
+                    false => continue,
+                },
                 prepared = prepared => prepared,
             };
-            match prepared {
+            rejected = match prepared {
                 Ok(prepared) => tokio::select! {
                     biased;
-                    () = &mut stop => break,
-                    () = self.commit(prepared, &announce) => {}
+                    () = &mut stop => break false,
+                    () = self.commit(prepared, &announce) => None,
                 },
                 Err(why) => {
                     let why = without_credentials(&why);
                     tracing::warn!("SIGHUP: reload rejected, configuration unchanged: {why}");
+                    Some(why)
                 }
-            }
-        }
+            };
+        };
         let start = Instant::now();
         let context = self.snapshot().context.clone();
-        context.not_ready.cancel();
-        sleep(context.settings.drain_delay).await;
+        if is_handed_over {
+            shutdown::wait_for_short_connections(&context, &self.tasks, start).await;
+        } else {
+            service_manager.stopping(&context);
+            context.not_ready.cancel();
+            sleep(context.settings.drain_delay).await;
+        }
         context.shutting_down.cancel();
         drop(self.sockets);
         shutdown::end_connections(&context, &self.tasks, start).await;
@@ -171,12 +212,17 @@ impl Server {
     /// Serves the bound sockets that are not served yet.
     fn start_listeners(&mut self) {
         let context = self.snapshot().context.clone();
-        for bound in self.sockets.iter() {
+        for bound in self.sockets.borrow().iter() {
             self.running.entry(bound.id).or_insert_with(|| {
-                let stop = context.shutting_down.child_token();
+                let (until, reception) = Reception::until(context.shutting_down.child_token());
                 let admission = Admission { socket: bound.id, current: self.current.clone() };
-                let (until, tasks) = (stop.clone(), self.tasks.clone());
+                let tasks = self.tasks.clone();
                 let task = match bound.socket.clone() {
+                    Socket::Stream(listener) if bound.role.purpose == Purpose::Handover => {
+                        let (sockets, ready) =
+                            (self.sockets.subscribe(), self.successors.0.clone());
+                        self.tasks.spawn(successor::serve(listener, sockets, ready, until))
+                    }
                     Socket::Stream(listener) => {
                         self.tasks.spawn(accept::accept(listener, admission, until, tasks))
                     }
@@ -192,8 +238,13 @@ impl Server {
                         self.tasks.spawn(datagrams::serve(socket, admission, registry, until))
                     }
                 };
-                RunningSocket { stop, task }
+                RunningSocket { reception, task }
             });
         }
     }
+}
+
+/// The next process that is ready to take over.
+async fn next(successors: &mut Option<mpsc::Receiver<Successor>>) -> Option<Successor> {
+    successors.as_mut()?.recv().await
 }

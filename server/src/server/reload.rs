@@ -28,7 +28,9 @@ impl Server {
             // The generated token stays.
             (None, None) => None,
         };
-        let sockets = self.sockets.reconcile(&settings).await?;
+        let before = self.sockets.borrow().clone();
+        let sockets = before.reconcile(&settings).await?;
+        sockets.check_kept(&before)?;
         let snapshot = Snapshot::new(settings, &sockets, &self.hub, &now.context)
             .map_err(|e| format!("cannot serve: {e}"))?;
         Ok(Prepared { sockets, snapshot, token })
@@ -47,10 +49,11 @@ impl Server {
             snapshot.keep_served(*id, &before);
         }
         let settings = &snapshot.context.settings;
+        settings.log_format.apply();
         let backlog = settings.backlog;
         let backlog = (backlog != before.context.settings.backlog).then_some(backlog);
-        sockets.apply_options(&self.sockets, backlog);
-        self.sockets = sockets;
+        sockets.apply_options(&self.sockets.borrow(), backlog);
+        self.sockets.send_replace(sockets);
         if let Err(e) = snapshot.context.recorder.apply(settings.record.as_ref()) {
             tracing::warn!("SIGHUP: cannot start the recorder: {e}");
         }
@@ -60,7 +63,7 @@ impl Server {
         }
         self.current.send_replace(snapshot.into());
         self.start_listeners();
-        closed.iter().for_each(|(_, running)| running.stop.cancel());
+        closed.iter().for_each(|(_, running)| running.reception.close());
         if let Some(line) = self.token_line()
             && token_line_before.as_ref() != Some(&line)
         {

@@ -13,6 +13,9 @@
 //! | taps | + 200 ms | observers of connections that were cut off are sent their ends |
 //! | recording | 1, and + 200 ms at least | what is queued for the recorder is written |
 //!
+//! Behind a handover there are no final accepts; connections go on unchanged in the time for them
+//! ([`wait_for_short_connections`]).
+//!
 //! The numbers are parts of `--drain`, counted from the signal, or of what `--drain-delay` leaves of
 //! it: before these phases connections are still accepted. Bridges end before services,
 //! because the services answer what the bridges' clients have in flight. From [`MANY`] connections on
@@ -88,6 +91,27 @@ pub(super) async fn end_connections(
     if context.taps.in_use() > 0 {
         timeout_at(Instant::now() + CUT, http.tracker.wait()).await.ok();
     }
+}
+
+/// Waits behind a handover until all connections have ended by themselves, for as long as the phase
+/// of the final accepts takes at most, which a handover has not.
+pub(super) async fn wait_for_short_connections(
+    context: &ServerContext,
+    accepting: &TaskTracker,
+    start: Instant,
+) {
+    let (drain, delay) = (context.settings.drain, context.settings.drain_delay);
+    let until = start + delay + drain.saturating_sub(delay).mul_f64(ACCEPTED_BY);
+    let groups = [&context.http, &context.bridges, &context.services];
+    let trackers = groups.map(|group| &group.tracker);
+    timeout_at(until, async {
+        for tracker in [accepting].into_iter().chain(trackers) {
+            tracker.close();
+            tracker.wait().await;
+        }
+    })
+    .await
+    .ok();
 }
 
 /// The time in which the recorder has to write what is queued: what is left of `--drain`, which

@@ -3,7 +3,7 @@
 use std::{net::Ipv6Addr, str::FromStr};
 
 use super::{
-    Address, Credentials, Endpoint, EndpointError, HostPort, MAX_UNIX_PATH, UnixPath,
+    Address, Credentials, Endpoint, EndpointError, HostPort, UnixPath,
     percent::{decode, decode_text, encode},
 };
 
@@ -111,8 +111,7 @@ fn absolute_path(path: &str) -> Result<UnixPath, EndpointError> {
     match path {
         path if path.starts_with('/') && path.len() > 1 => match decode(path)? {
             bytes if bytes.contains(&0) => Err(EndpointError::BadEscape(path.to_owned())),
-            bytes if bytes.len() > MAX_UNIX_PATH => Err(EndpointError::LongPath(bytes.len())),
-            bytes => Ok(UnixPath(bytes)),
+            bytes => UnixPath::new(bytes),
         },
         _ => Err(EndpointError::NoPath),
     }

@@ -5,22 +5,24 @@ use tokio::{
     net::{UdpSocket, UnixDatagram},
     task::JoinHandle,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::net::stream::Transport;
+use crate::{net::stream::Transport, runtime::reception::ReceptionEnd};
 
 /// A socket with sessions, which are put aside instead of relayed.
 struct Rig {
     socket: Arc<DatagramSocket>,
     counters: Arc<Counters>,
     opened: Arc<Mutex<Vec<DatagramSession>>>,
-    stop: CancellationToken,
+    stop: ReceptionEnd,
     task: JoinHandle<()>,
 }
 
 fn rig(socket: DatagramSocket, max: usize) -> Rig {
     let (socket, counters) = (Arc::new(socket), Arc::<Counters>::default());
-    let (opened, stop) = (Arc::<Mutex<Vec<_>>>::default(), CancellationToken::new());
+    let opened = Arc::<Mutex<Vec<_>>>::default();
+    let (reception, stop) = Reception::until(CancellationToken::new());
     let sessions = opened.clone();
     let open = move |_: Sender, session| {
         let mut sessions = sessions.lock().unwrap();
@@ -30,7 +32,7 @@ fn rig(socket: DatagramSocket, max: usize) -> Rig {
         }
         has_room
     };
-    let task = tokio::spawn(serve(socket.clone(), open, counters.clone(), stop.clone()));
+    let task = tokio::spawn(serve(socket.clone(), open, counters.clone(), reception));
     Rig { socket, counters, opened, stop, task }
 }
 
@@ -188,7 +190,7 @@ async fn sessions_end_when_the_socket_is_closed_and_may_still_reply() {
     let client = rig.client().await;
     client.send(b"question").await.unwrap();
     let mut session = rig.session().await;
-    rig.stop.cancel();
+    rig.stop.close();
     assert_eq!(next(&mut session).await.unwrap(), b"question");
     assert_eq!(next(&mut session).await, None);
     send(&mut session, b"answer").await.unwrap();
@@ -203,7 +205,7 @@ async fn a_session_that_outlives_its_socket_fails() {
     let rig = udp("127.0.0.1:0", 10).await;
     rig.client().await.send(b"question").await.unwrap();
     let mut session = rig.session().await;
-    rig.stop.cancel();
+    rig.stop.close();
     rig.task.await.unwrap();
     assert!(session.has_failed());
     let error = send(&mut session, b"answer").await.unwrap_err();

@@ -17,7 +17,6 @@ use std::{
 use echogate_proto::recording::Side;
 use thiserror::Error;
 use tokio::time::{interval, sleep};
-use tokio_util::sync::CancellationToken;
 
 use self::{
     flow_table::FlowTable,
@@ -36,6 +35,7 @@ use crate::{
         datagram_socket::{DatagramSocket, Sender},
         own_sockets::OwnSockets,
     },
+    runtime::reception::Reception,
 };
 
 /// The largest datagram that is answered, in bytes: more than UDP allows, and more than the
@@ -51,12 +51,12 @@ const ERROR_PAUSE: Duration = Duration::from_millis(100);
 /// Datagrams that are still answered when the socket is closed.
 const FINAL_DATAGRAMS: usize = 1024;
 
-/// Answers datagrams until `stop`, each by the service that the socket has when it is received.
+/// Answers datagrams until the reception is stopped, each by the service that the socket has when it is received.
 pub(super) async fn serve(
     socket: Arc<DatagramSocket>,
     admission: Admission,
     registry: Registry,
-    stop: CancellationToken,
+    reception: Reception,
 ) {
     let mut buffer = vec![0; MAX_DATAGRAM];
     let flows = FlowTable::new(registry);
@@ -72,10 +72,11 @@ pub(super) async fn serve(
                 }
             },
             _ = sweep.tick() => server.flows.sweep(),
-            () = stop.cancelled() => break,
+            () = reception.stopped() => break,
         }
     }
-    for _ in 0..FINAL_DATAGRAMS {
+    let last = if reception.is_left() { 0 } else { FINAL_DATAGRAMS };
+    for _ in 0..last {
         let received = tokio::select! {
             biased;
             received = socket.receive(&mut buffer) => received,

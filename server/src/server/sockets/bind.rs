@@ -1,6 +1,15 @@
 //! Binding of sockets.
 
-use std::{fs, io, net::SocketAddr, os::unix::fs::FileTypeExt, path::Path, sync::Arc};
+use std::{
+    fs, io,
+    net::SocketAddr,
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::fs::FileTypeExt,
+    },
+    path::Path,
+    sync::Arc,
+};
 
 use echogate_proto::{api::Kind, endpoint::HostPort};
 use nix::sys::stat::{Mode, umask};
@@ -108,17 +117,36 @@ impl Socket {
     ///
     /// Those of chmod(2).
     pub(crate) fn set_mode(&self, mode: Option<u32>) -> io::Result<()> {
-        let file = match self {
+        self.file().map_or(Ok(()), |file| file.set_mode(mode))
+    }
+
+    /// The file of a Unix socket, unless a service manager created it.
+    pub(crate) fn file(&self) -> Option<&SocketFile> {
+        match self {
             Socket::Stream(listener) => match &**listener {
-                Listener::Unix(_, file) => file,
-                Listener::Tcp(_) => return Ok(()),
+                Listener::Unix(_, file) => file.as_ref(),
+                Listener::Tcp(_) => None,
             },
             Socket::Datagram(socket) => match &**socket {
-                DatagramSocket::UnixGram(_, file) => file,
-                DatagramSocket::Udp(_) => return Ok(()),
+                DatagramSocket::UnixGram(_, file) => file.as_ref(),
+                DatagramSocket::Udp(_) => None,
             },
-        };
-        file.as_ref().map_or(Ok(()), |file| file.set_mode(mode))
+        }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Socket::Stream(listener) => match &**listener {
+                Listener::Tcp(listener) => listener.as_fd(),
+                Listener::Unix(listener, _) => listener.as_fd(),
+            },
+            Socket::Datagram(socket) => match &**socket {
+                DatagramSocket::Udp(socket) => socket.as_fd(),
+                DatagramSocket::UnixGram(socket, _) => socket.as_fd(),
+            },
+        }
     }
 }
 
@@ -163,6 +191,14 @@ impl BindAddr {
             (BindAddr::Unix(at), BindAddr::Unix(before))
             | (BindAddr::UnixGram(at), BindAddr::UnixGram(before)) => at.path == before.path,
             _ => false,
+        }
+    }
+
+    /// The path of the socket's file.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            BindAddr::Unix(at) | BindAddr::UnixGram(at) => Some(at.path.as_ref()),
+            BindAddr::Tcp(_) | BindAddr::Udp(_) => None,
         }
     }
 

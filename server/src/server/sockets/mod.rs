@@ -1,6 +1,9 @@
-//! The sockets that the settings name: newly bound, or taken over from the configuration before.
+//! The sockets that the settings name: newly bound, or taken over from the configuration or the
+//! process before.
 
 pub(crate) mod bind;
+mod description;
+mod raw;
 pub(crate) mod systemd;
 
 use std::{
@@ -59,6 +62,8 @@ pub(crate) enum Purpose {
     Service(Service),
     /// Connections are passed to an upstream; the position of the forward in the settings.
     Forward(usize),
+    /// The sockets are handed over to another process.
+    Handover,
 }
 
 /// All sockets that are served, those passed by a service manager first.
@@ -151,7 +156,14 @@ impl BoundSockets {
             let role = SocketRole { purpose: Purpose::Http, tls, once: false, record: None };
             (spec.clone(), role, spec.http_url(), *required)
         });
-        for (at, role, what, required) in listeners.chain(forwards).chain(http) {
+        let handover = settings.handover.iter().map(|path| {
+            let role =
+                SocketRole { purpose: Purpose::Handover, tls: false, once: false, record: None };
+            let at = path.address();
+            (at.clone(), role, format!("{at} (--handover)"), true)
+        });
+        let all = listeners.chain(forwards).chain(http).chain(handover);
+        for (at, role, what, required) in all {
             match take_or_bind(&at, role, &mut before, settings.backlog).await {
                 Ok(bound) => reconcile.extend(bound),
                 Err(e) if !required && no_such_family(&e) => {
@@ -163,6 +175,37 @@ impl BoundSockets {
             }
         }
         Ok(BoundSockets(reconcile))
+    }
+
+    /// Checks that each socket that was served as one of `before` can be served in its new role.
+    ///
+    /// # Errors
+    ///
+    /// One line that names a socket that cannot.
+    pub(crate) fn check_kept(&self, before: &BoundSockets) -> Result<(), String> {
+        let changes = |bound: &&BoundSocket| {
+            bound.socket.datagrams().is_some()
+                && before.iter().any(|old| {
+                    old.id == bound.id && old.role.is_forward() != bound.role.is_forward()
+                })
+        };
+        let Some(changed) = self.iter().find(changes) else { return Ok(()) };
+        let url = changed.url().map_err(|e| io_error::describe(&e))?;
+        Err(format!(
+            "cannot listen on {url}: a datagram socket cannot change between a service and a \
+             forward in a reload: restart the server"
+        ))
+    }
+
+    /// Adds a socket of another process.
+    pub(crate) fn push(&mut self, socket: BoundSocket) {
+        self.0.push(socket);
+    }
+
+    /// These sockets and `others`.
+    pub(crate) fn with(mut self, others: &BoundSockets) -> BoundSockets {
+        self.0.extend(others.iter().cloned());
+        self
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &BoundSocket> {
@@ -204,15 +247,6 @@ async fn take_or_bind(
     for binding in BindAddr::all(at).await? {
         let found = before.iter().position(|bound| bound.matches(&binding, role));
         all.push(match found.map(|found| before.remove(found)) {
-            Some(bound)
-                if bound.socket.datagrams().is_some()
-                    && bound.role.is_forward() != role.is_forward() =>
-            {
-                return Err(io::Error::other(
-                    "a datagram socket cannot change between a service and a forward in a reload: \
-                     restart the server",
-                ));
-            }
             Some(bound) => BoundSocket { role, binding: Some(binding), ..bound },
             None => BoundSocket::new(binding.bind(backlog).await?, role, Some(binding)),
         });

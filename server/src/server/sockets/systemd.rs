@@ -4,29 +4,15 @@
 use std::{env, io};
 
 use listenfd::ListenFd;
-use tokio::net::{TcpListener, UdpSocket, UnixDatagram, UnixListener};
 
-use super::bind::Socket;
-use crate::{
-    config::ActivatedNames,
-    net::{datagram_socket::DatagramSocket, listener::Listener},
-    service::Service,
-};
+use super::{bind::Socket, raw::RawSocket};
+use crate::{config::ActivatedNames, service::Service};
 
 /// Sockets passed by a service manager.
 #[derive(Debug, Default)]
 pub(crate) struct ActivatedSockets {
     /// Each with its service; none for HTTP.
-    sockets: Vec<(Option<Service>, Raw)>,
-}
-
-/// A passed socket that is not registered with a runtime yet.
-#[derive(Debug)]
-enum Raw {
-    Tcp(std::net::TcpListener),
-    Unix(std::os::unix::net::UnixListener),
-    Udp(std::net::UdpSocket),
-    UnixGram(std::os::unix::net::UnixDatagram),
+    sockets: Vec<(Option<Service>, RawSocket)>,
 }
 
 impl ActivatedSockets {
@@ -53,7 +39,7 @@ impl ActivatedSockets {
                     wrong(format!("{e}, or http; FileDescriptorName= gives it one"))
                 })?),
             };
-            let fits = matches!(raw, Raw::Tcp(_) | Raw::Unix(_))
+            let fits = matches!(raw, RawSocket::Tcp(_) | RawSocket::Unix(_))
                 || service.is_some_and(Service::answers_datagrams);
             if !fits {
                 return Err(wrong("not a socket that this can be served on".to_owned()));
@@ -81,38 +67,15 @@ impl ActivatedSockets {
     ///
     /// A socket cannot be made non-blocking or registered with the runtime.
     pub(crate) fn into_sockets(self) -> io::Result<Vec<(Option<Service>, Socket)>> {
-        let socket = |(service, raw): (_, Raw)| Ok((service, raw.into_socket()?));
+        let socket = |(service, raw): (_, RawSocket)| Ok((service, raw.into_socket(None)?));
         self.sockets.into_iter().map(socket).collect()
     }
 }
 
 /// The socket at `i`, if it is of a kind that can be served.
-fn raw(fds: &mut ListenFd, i: usize) -> Option<Raw> {
-    let tcp = fds.take_tcp_listener(i).ok().flatten().map(Raw::Tcp);
-    tcp.or_else(|| fds.take_unix_listener(i).ok().flatten().map(Raw::Unix))
-        .or_else(|| fds.take_udp_socket(i).ok().flatten().map(Raw::Udp))
-        .or_else(|| fds.take_unix_datagram(i).ok().flatten().map(Raw::UnixGram))
-}
-
-impl Raw {
-    fn into_socket(self) -> io::Result<Socket> {
-        Ok(match self {
-            Raw::Tcp(listener) => {
-                listener.set_nonblocking(true)?;
-                Listener::Tcp(TcpListener::from_std(listener)?).into()
-            }
-            Raw::Unix(listener) => {
-                listener.set_nonblocking(true)?;
-                Listener::Unix(UnixListener::from_std(listener)?, None).into()
-            }
-            Raw::Udp(socket) => {
-                socket.set_nonblocking(true)?;
-                DatagramSocket::udp(UdpSocket::from_std(socket)?)?.into()
-            }
-            Raw::UnixGram(socket) => {
-                socket.set_nonblocking(true)?;
-                DatagramSocket::UnixGram(UnixDatagram::from_std(socket)?, None).into()
-            }
-        })
-    }
+fn raw(fds: &mut ListenFd, i: usize) -> Option<RawSocket> {
+    let tcp = fds.take_tcp_listener(i).ok().flatten().map(RawSocket::Tcp);
+    tcp.or_else(|| fds.take_unix_listener(i).ok().flatten().map(RawSocket::Unix))
+        .or_else(|| fds.take_udp_socket(i).ok().flatten().map(RawSocket::Udp))
+        .or_else(|| fds.take_unix_datagram(i).ok().flatten().map(RawSocket::UnixGram))
 }

@@ -22,6 +22,7 @@ use crate::{
         length_prefix::LengthPrefixed,
         stream::Stream,
     },
+    runtime::reception::{Reception, ReceptionEnd},
 };
 
 /// A DNS query for `example.com` as `dig` sends it, and a response of the same form.
@@ -64,8 +65,8 @@ where
             true
         }
     };
-    let stop = CancellationToken::new();
-    let task = tokio::spawn(datagram_sessions::serve(socket, open, Arc::default(), stop.clone()));
+    let (reception, stop) = Reception::until(CancellationToken::new());
+    let task = tokio::spawn(datagram_sessions::serve(socket, open, Arc::default(), reception));
     let (client, _) = bound().await;
     client.connect(at).await.unwrap();
     (client, Forward { entry, stop, task, ends: received, _drain: drain })
@@ -73,7 +74,7 @@ where
 
 struct Forward {
     entry: Arc<Entry>,
-    stop: CancellationToken,
+    stop: ReceptionEnd,
     task: JoinHandle<()>,
     ends: tokio::sync::mpsc::UnboundedReceiver<String>,
     _drain: Drain,
@@ -160,7 +161,7 @@ async fn datagrams_keep_their_boundaries_between_two_sockets() {
     }
     let carried = forward.entry.carried();
     assert_eq!((carried.messages_received, carried.messages_sent), (6, 6));
-    forward.stop.cancel();
+    forward.stop.close();
     assert_eq!(in_time(forward.ends.recv()).await.unwrap(), "the client ended the stream");
     in_time(forward.task).await.unwrap();
 }
