@@ -1,8 +1,8 @@
 //! The server context: what all connections share.
 
-use std::{io, net::IpAddr, sync::Arc};
+use std::{io, net::IpAddr, sync::Arc, time::SystemTime};
 
-use echogate_event_loop::EventLoops;
+use echogate_event_loop::{EventLoops, StuckLoop};
 use echogate_proto::{
     api::{Endpoints, Kind},
     recording::Opened,
@@ -17,10 +17,11 @@ use crate::{
         limits::{Limits, share::Shares},
         registry::{Entry, Peer, Registry},
         tap::{Budget, Sides},
+        target::{ConnectionTarget, TargetMetrics},
     },
     net::{hairpin::Hairpins, hops::Hops},
     recorder::Recorder,
-    runtime::drain::Drain,
+    runtime::{drain::Drain, loop_lag::LoopLag},
     service::{backend::ServiceInstance, chat::Hub},
 };
 
@@ -36,7 +37,7 @@ const MAX_TAPS: (usize, usize) = (64, 16);
 /// Bytes that wait for all of these observers together.
 const MAX_TAP_BYTES: usize = 16 << 20;
 
-/// What connections share. The first two fields belong to one configuration, the others live
+/// What connections share. The first three fields belong to one configuration, the others live
 /// as long as the server. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct ServerContext {
@@ -44,6 +45,8 @@ pub(crate) struct ServerContext {
     pub(crate) settings: Settings,
     /// The listeners and routes under these settings.
     pub(crate) endpoints: Endpoints,
+    /// The metrics of these routes and forwards.
+    pub(crate) targets: Vec<Arc<TargetMetrics>>,
     /// The limits on connections.
     pub(crate) limits: Arc<Limits>,
     /// Counters of what was refused or lost.
@@ -54,6 +57,8 @@ pub(crate) struct ServerContext {
     pub(crate) hairpins: Hairpins,
     /// The threads that carry established connections.
     pub(crate) loops: EventLoops,
+    /// The time that these threads take to answer.
+    pub(crate) loop_lag: LoopLag,
     /// All live connections.
     pub(crate) registry: Registry,
     /// The writer of recordings.
@@ -74,6 +79,8 @@ pub(crate) struct ServerContext {
     pub(crate) tap_budget: Arc<Budget>,
     /// The conversations of `chat`, for the token of the operators.
     pub(crate) hub: Arc<Hub>,
+    /// The start of the server.
+    pub(crate) started: SystemTime,
     /// Cancelled when a client of the API asks for the shutdown.
     pub(crate) drain_requested: CancellationToken,
     /// Cancelled when clients should turn to other servers: `--drain-delay` before the server begins
@@ -97,8 +104,8 @@ pub(crate) struct ConnectionGroup {
 pub(crate) struct ListenerService {
     /// The service.
     pub(crate) instance: ServiceInstance,
-    /// Its name.
-    pub(crate) target: Arc<str>,
+    /// The service, as the registry has it.
+    pub(crate) target: Arc<ConnectionTarget>,
     /// The listener's transport.
     pub(crate) kind: Kind,
     /// Each connection ends after the answer to its first message.
@@ -119,11 +126,13 @@ impl ServerContext {
         Ok(ServerContext {
             settings,
             endpoints: Endpoints::default(),
+            targets: Vec::new(),
             limits: Arc::new(limits),
             counters: Arc::default(),
             hops: Hops::random()?,
             hairpins: Hairpins::default(),
             loops: EventLoops::start()?,
+            loop_lag: LoopLag::new(),
             registry: Registry::default(),
             recorder: Recorder::default(),
             services: group(),
@@ -134,6 +143,7 @@ impl ServerContext {
             taps: Arc::new(Shares::new(MAX_TAPS.0, MAX_TAPS.1)),
             tap_budget: Arc::new(Budget::new(MAX_TAP_BYTES)),
             hub,
+            started: SystemTime::now(),
             drain_requested: CancellationToken::new(),
             not_ready: CancellationToken::new(),
             shutting_down: CancellationToken::new(),
@@ -141,8 +151,13 @@ impl ServerContext {
     }
 
     /// The same context under another configuration. The limits stay until they are set.
-    pub(crate) fn with_settings(&self, settings: Settings, endpoints: Endpoints) -> ServerContext {
-        ServerContext { settings, endpoints, ..self.clone() }
+    pub(crate) fn with_settings(
+        &self,
+        settings: Settings,
+        endpoints: Endpoints,
+        targets: Vec<Arc<TargetMetrics>>,
+    ) -> ServerContext {
+        ServerContext { settings, endpoints, targets, ..self.clone() }
     }
 
     /// The address by which an HTTP connection is counted; none for a Unix socket, and where it
@@ -176,6 +191,15 @@ impl ServerContext {
         let recorder = record.and_then(|sides| Some((self.recorder.queue()?, sides)));
         let recorder = recorder.as_ref().map(|(queue, sides)| (queue, *sides));
         entry.observe(self.keeps_history(), recorder, describe);
+    }
+
+    /// Liveness: waits until every event loop has answered.
+    ///
+    /// # Errors
+    ///
+    /// An event loop that does not answer, so that its connections are stalled.
+    pub(crate) async fn check_loops(&self) -> Result<(), StuckLoop> {
+        self.loop_lag.measure(&self.loops).await
     }
 
     /// Carries a connection of `group` to its end on an event loop.

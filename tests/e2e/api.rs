@@ -155,7 +155,10 @@ fn totals_since_the_start_are_exported_to_prometheus() {
     let server = server();
     let metric = |line: &str| {
         let metrics = http::get(server.address("http"), "/metrics");
-        assert_eq!(metrics.header("content-type"), Some("text/plain; version=0.0.4"));
+        assert_eq!(
+            metrics.header("content-type"),
+            Some("text/plain; version=0.0.4; charset=utf-8")
+        );
         metrics.text().lines().find_map(|found| found.strip_prefix(line)?.trim().parse().ok())
     };
     assert_eq!(metric("echogate_connections_total{kind=\"tcp\"}"), Some(0));

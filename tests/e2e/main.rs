@@ -28,8 +28,11 @@
 //! - `client_certificates`: the certificates of the native client, and of the gateway for upstreams
 //! - `recordings`: `--record` of the server
 //! - `reload`: SIGHUP, which reloads the configuration
+//! - `service_manager`: messages to systemd
 //! - `settings`: flags, environment, configuration file, defaults, and their errors
 //! - `api`: the HTTP API, health checks, metrics and the log
+//! - `log_format`: the log as JSON
+//! - `metrics`: the metrics of routes and forwards, event loops and the process
 //! - `events`: the live list of connections, `/api/events`
 //! - `tap`: what passes on a live connection, for observers
 //! - `connect`: the native client
@@ -41,6 +44,7 @@
 //! - `dependencies`: the minimum Rust version of all dependencies
 //! - `imports`: modules import only modules of lower layers
 //! - `dist`: the committed page is up to date with its sources
+//! - `packaging`: systemd units, container image, Kubernetes manifests
 //! - `page`: the page in a browser
 //! - `examples`: the configuration files of `server/examples`
 //! - `documents`: examples, links and paths in the documentation
@@ -76,7 +80,10 @@ mod imports;
 mod isolation;
 mod key_log;
 mod limits;
+mod log_format;
+mod metrics;
 mod output;
+mod packaging;
 mod page;
 mod proxies;
 mod proxy;
@@ -84,6 +91,7 @@ mod recordings;
 mod reload;
 mod replay;
 mod routes;
+mod service_manager;
 mod settings;
 mod shutdown;
 mod tap;

@@ -413,7 +413,7 @@ fn a_listener_is_given_as_often_as_wanted() {
 type Setting = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
 
 /// All settings whose values can be checked alone. (The addresses are only parsed, not bound.)
-const SETTINGS: [Setting; 36] = [
+const SETTINGS: [Setting; 37] = [
     (
         "http",
         &["127.0.0.1:0", "[::1]:80", "localhost:1", "my_host-1.example.:65535"],
@@ -596,6 +596,7 @@ const SETTINGS: [Setting; 36] = [
         &["Asia/Shanghai", "UTC"],
         &[("Asia/Atlantis", "not a time zone"), ("+8", "not a time zone")],
     ),
+    ("log-format", &["text", "json"], &[("xml", "text or json"), ("JSON", "text or json")]),
     (
         "drain",
         &["1s", "0s", "500ms", "1"],

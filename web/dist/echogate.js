@@ -164,6 +164,10 @@ function __wbg_get_imports() {
             const ret = arg0.exec(getStringFromWasm0(arg1, arg2));
             return isLikeNone(ret) ? 0 : addToExternrefTable0(ret);
         },
+        __wbg_fetch_21015a0a4570ab44: function(arg0, arg1, arg2, arg3) {
+            const ret = arg0.fetch(getStringFromWasm0(arg1, arg2), arg3);
+            return ret;
+        },
         __wbg_fetch_c30fc2ed77d76a76: function(arg0, arg1, arg2) {
             const ret = arg0.fetch(getStringFromWasm0(arg1, arg2));
             return ret;
@@ -507,6 +511,10 @@ function __wbg_get_imports() {
             const ret = new Blob(arg0, arg1);
             return ret;
         }, arguments); },
+        __wbg_nextElementSibling_758a2a7370bec999: function(arg0) {
+            const ret = arg0.nextElementSibling;
+            return isLikeNone(ret) ? 0 : addToExternrefTable0(ret);
+        },
         __wbg_now_043d245551b22f9c: function(arg0) {
             const ret = arg0.now();
             return ret;
@@ -644,6 +652,9 @@ function __wbg_get_imports() {
         __wbg_set_last_index_14652348574b1390: function(arg0, arg1) {
             arg0.lastIndex = arg1 >>> 0;
         },
+        __wbg_set_method_639e69af35614d36: function(arg0, arg1, arg2) {
+            arg0.method = getStringFromWasm0(arg1, arg2);
+        },
         __wbg_set_nodeValue_7e9217115013d873: function(arg0, arg1, arg2) {
             arg0.nodeValue = arg1 === 0 ? undefined : getStringFromWasm0(arg1, arg2);
         },
@@ -743,6 +754,10 @@ function __wbg_get_imports() {
             const ret = arg0.toggle(getStringFromWasm0(arg1, arg2), arg3 !== 0);
             return ret;
         }, arguments); },
+        __wbg_top_2d45cda4e060d8bf: function(arg0) {
+            const ret = arg0.top;
+            return ret;
+        },
         __wbg_type_5f9ceabba7ef7a1a: function(arg0, arg1) {
             const ret = arg1.type;
             const ptr1 = passStringToWasm0(ret, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
@@ -780,23 +795,23 @@ function __wbg_get_imports() {
             return ret;
         },
         __wbindgen_generic_0000000000000001: function(arg0, arg1) {
-            // Cast intrinsic for `Closure(Closure { owned: true, function: Function { arguments: [Externref], shim_idx: 5, ret: Unit, inner_ret: Some(Unit) }, mutable: true }) -> Externref`.
-            const ret = makeMutClosure(arg0, arg1, wasm_bindgen__convert__closures_____invoke__h583c6c3298417418);
+            // Cast intrinsic for `Closure(Closure { owned: true, function: Function { arguments: [Externref], shim_idx: 6, ret: Unit, inner_ret: Some(Unit) }, mutable: true }) -> Externref`.
+            const ret = makeMutClosure(arg0, arg1, wasm_bindgen__convert__closures_____invoke__h4c70abe1ecd24b0a);
             return ret;
         },
         __wbindgen_generic_0000000000000002: function(arg0, arg1) {
-            // Cast intrinsic for `Closure(Closure { owned: true, function: Function { arguments: [NamedExternref("Event")], shim_idx: 6, ret: Unit, inner_ret: Some(Unit) }, mutable: true }) -> Externref`.
-            const ret = makeMutClosure(arg0, arg1, wasm_bindgen__convert__closures_____invoke__h866ef07c089fa77d);
+            // Cast intrinsic for `Closure(Closure { owned: true, function: Function { arguments: [NamedExternref("Event")], shim_idx: 4, ret: Unit, inner_ret: Some(Unit) }, mutable: true }) -> Externref`.
+            const ret = makeMutClosure(arg0, arg1, wasm_bindgen__convert__closures_____invoke__h2ab368461cb165a6);
             return ret;
         },
         __wbindgen_generic_0000000000000003: function(arg0, arg1) {
-            // Cast intrinsic for `Closure(Closure { owned: true, function: Function { arguments: [NamedExternref("MessageEvent")], shim_idx: 6, ret: Unit, inner_ret: Some(Unit) }, mutable: true }) -> Externref`.
-            const ret = makeMutClosure(arg0, arg1, wasm_bindgen__convert__closures_____invoke__h866ef07c089fa77d_3);
+            // Cast intrinsic for `Closure(Closure { owned: true, function: Function { arguments: [NamedExternref("MessageEvent")], shim_idx: 4, ret: Unit, inner_ret: Some(Unit) }, mutable: true }) -> Externref`.
+            const ret = makeMutClosure(arg0, arg1, wasm_bindgen__convert__closures_____invoke__h2ab368461cb165a6_3);
             return ret;
         },
         __wbindgen_generic_0000000000000004: function(arg0, arg1) {
-            // Cast intrinsic for `Closure(Closure { owned: true, function: Function { arguments: [], shim_idx: 4, ret: Unit, inner_ret: Some(Unit) }, mutable: true }) -> Externref`.
-            const ret = makeMutClosure(arg0, arg1, wasm_bindgen__convert__closures_____invoke__hc965ac4615eb6ed7);
+            // Cast intrinsic for `Closure(Closure { owned: true, function: Function { arguments: [], shim_idx: 5, ret: Unit, inner_ret: Some(Unit) }, mutable: true }) -> Externref`.
+            const ret = makeMutClosure(arg0, arg1, wasm_bindgen__convert__closures_____invoke__h7764ef54d57cd482);
             return ret;
         },
         __wbindgen_generic_0000000000000005: function(arg0) {
@@ -824,20 +839,20 @@ function __wbg_get_imports() {
     };
 }
 
-function wasm_bindgen__convert__closures_____invoke__hc965ac4615eb6ed7(arg0, arg1) {
-    wasm.wasm_bindgen__convert__closures_____invoke__hc965ac4615eb6ed7(arg0, arg1);
+function wasm_bindgen__convert__closures_____invoke__h7764ef54d57cd482(arg0, arg1) {
+    wasm.wasm_bindgen__convert__closures_____invoke__h7764ef54d57cd482(arg0, arg1);
 }
 
-function wasm_bindgen__convert__closures_____invoke__h583c6c3298417418(arg0, arg1, arg2) {
-    wasm.wasm_bindgen__convert__closures_____invoke__h583c6c3298417418(arg0, arg1, arg2);
+function wasm_bindgen__convert__closures_____invoke__h4c70abe1ecd24b0a(arg0, arg1, arg2) {
+    wasm.wasm_bindgen__convert__closures_____invoke__h4c70abe1ecd24b0a(arg0, arg1, arg2);
 }
 
-function wasm_bindgen__convert__closures_____invoke__h866ef07c089fa77d(arg0, arg1, arg2) {
-    wasm.wasm_bindgen__convert__closures_____invoke__h866ef07c089fa77d(arg0, arg1, arg2);
+function wasm_bindgen__convert__closures_____invoke__h2ab368461cb165a6(arg0, arg1, arg2) {
+    wasm.wasm_bindgen__convert__closures_____invoke__h2ab368461cb165a6(arg0, arg1, arg2);
 }
 
-function wasm_bindgen__convert__closures_____invoke__h866ef07c089fa77d_3(arg0, arg1, arg2) {
-    wasm.wasm_bindgen__convert__closures_____invoke__h866ef07c089fa77d_3(arg0, arg1, arg2);
+function wasm_bindgen__convert__closures_____invoke__h2ab368461cb165a6_3(arg0, arg1, arg2) {
+    wasm.wasm_bindgen__convert__closures_____invoke__h2ab368461cb165a6_3(arg0, arg1, arg2);
 }
 
 function addToExternrefTable0(obj) {

@@ -57,7 +57,7 @@ impl CloseReason {
     /// The reason in sentences.
     pub fn sentences(&self, texts: &Texts) -> String {
         let code = self.code.0.to_string();
-        let parts = [i18n::close_code(texts.language, self.code), &code, &self.reason, &self.url];
+        let parts = [i18n::close_code(texts, self.code), &code, &self.reason, &self.url];
         let mut text = match self.outcome {
             Outcome::Rejected => fill(texts.browser_rejected, &parts),
             Outcome::Cancelled => texts.cancelled_before.to_owned(),
@@ -90,7 +90,7 @@ impl CloseReason {
             Outcome::ClosedHere | Outcome::ClosedHereUnanswered | Outcome::Cancelled => "",
             Outcome::Rejected => texts.check_endpoint,
             Outcome::NotOpened => texts.check_server,
-            Outcome::ClosedByPeer | Outcome::Lost => i18n::advice(texts.language, self.code),
+            Outcome::ClosedByPeer | Outcome::Lost => i18n::advice(texts, self.code),
         }
     }
 

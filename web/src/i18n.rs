@@ -1,8 +1,11 @@
 //! The page's texts in all languages: each stands beside its translation, so that none can be
-//! missing.
+//! missing. English is part of the WebAssembly module; a translation is a file that the page loads
+//! when it is wanted.
 
 mod close_codes;
 mod table;
+
+use std::sync::OnceLock;
 
 pub use self::{
     close_codes::{advice, close_code},
@@ -46,13 +49,39 @@ impl Language {
         }
     }
 
-    /// The texts of the language.
+    /// The name of the file with the translation, beside the page; `None` if there is nothing to
+    /// load.
+    pub fn file_to_load(self) -> Option<&'static str> {
+        (self == Language::Chinese && CHINESE.get().is_none()).then_some(CHINESE_FILE)
+    }
+
+    /// Takes the file with the translation, unless it is that of another version.
+    pub fn load(self, file: String) {
+        if self.file_to_load().is_some()
+            && let Some(texts) = Texts::read(self, file.leak())
+        {
+            CHINESE.set(texts).ok();
+        }
+    }
+
+    /// The texts of the language, or else English until they are loaded.
     pub fn texts(self) -> &'static Texts {
         match self {
             Language::English => &table::ENGLISH,
-            Language::Chinese => &table::CHINESE,
+            Language::Chinese => CHINESE.get().unwrap_or(&table::ENGLISH),
         }
     }
+}
+
+/// The name of the file with the Chinese texts.
+pub const CHINESE_FILE: &str = "zh-Hans.txt";
+
+static CHINESE: OnceLock<Texts> = OnceLock::new();
+
+/// The file with the Chinese texts: one per line, in the order of the table.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn chinese_file() -> String {
+    table::ALL.iter().flat_map(|(_, _, chinese)| [*chinese, "\n"]).collect()
 }
 
 /// A text with its placeholders filled: `{0}` by the first of `parts`, and so on.
@@ -72,6 +101,8 @@ pub fn fill(sentence: &str, parts: &[&str]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use echogate_proto::close::CloseCode;
+
     use super::*;
 
     #[test]
@@ -104,6 +135,19 @@ mod tests {
         for (name, english, chinese) in table::ALL {
             assert_eq!(gaps(english), gaps(chinese), "{name}");
             assert!(!english.is_empty() && !chinese.is_empty(), "{name}");
+            assert!(!chinese.contains(['\r', '\n']), "{name}: the file has a line for each text");
         }
+    }
+
+    #[test]
+    fn a_translation_is_loaded_whole_or_not_at_all() {
+        Language::Chinese.load("连接\n".to_owned());
+        assert_eq!(Language::Chinese.file_to_load(), Some(CHINESE_FILE));
+        assert_eq!(Language::Chinese.texts().connect, "Connect");
+        Language::Chinese.load(chinese_file());
+        assert_eq!(Language::Chinese.file_to_load(), None);
+        let texts = Language::Chinese.texts();
+        assert_eq!((texts.language, texts.connect), (Language::Chinese, "连接"));
+        assert_eq!(close_code(texts, CloseCode(1000)), "正常关闭");
     }
 }

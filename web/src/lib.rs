@@ -11,7 +11,7 @@
 //! - [`virtual_list`], [`filter`], [`search`], [`export`], [`base64`]: a transcript scrolled,
 //!   searched, and as a file
 //! - [`live`], [`exchanges`], [`waterfall`]: the server's connections, and the legs of a round trip
-//! - [`ladder`]: the events of a connection as a sequence diagram
+//! - [`ladder`]: the events of a connection as a sequence diagram; [`lesson`]: its steps, one by one
 //! - [`operator`]: the operator's side of the `chat` service
 //! - [`json`], [`wire`]: the server's JSON
 //! - [`payload_view`], [`hexdump`], [`literal`]: a message shown, and copied
@@ -33,6 +33,7 @@ pub mod hexdump;
 pub mod i18n;
 pub mod json;
 pub mod ladder;
+pub mod lesson;
 pub mod literal;
 pub mod live;
 pub mod live_region;

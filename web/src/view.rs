@@ -4,12 +4,12 @@
 //!   frame, carries out [`command`]s
 //! - panels: [`header`]; [`url_bar`]; [`sidebar`] and [`connection_list`]; [`transcript_panel`] with
 //!   [`transcript_tools`], [`first_run`], [`row`], [`detail`], [`payload_figure`], [`json_tree`],
-//!   [`transcript_input`] and [`transcript_file`]; [`ladder_panel`]; [`composer`] with
+//!   [`transcript_input`] and [`transcript_file`]; [`ladder_panel`] and [`lesson_panel`]; [`composer`] with
 //!   [`draft_settings`], [`keys`], [`repetition`], [`share_menu`] and [`file_panel`];
 //!   [`latency_panel`] and [`charts`]; [`operator_panel`]. A panel makes its elements once, draws what has changed and returns the time at which it has to
 //!   be drawn again; its `act` handles the user's events and returns a command
 //! - [`connection`]: a session with its socket and its [`forms`], or a client that it is
-//!   [`following`]; [`operator_session`]: the same for the operator; callbacks [`dispatch`] their
+//!   [`following`]; [`lesson`]: a connection that the lesson opens and follows, by [`lesson_run`]; [`operator_session`]: the same for the operator; callbacks [`dispatch`] their
 //!   events to the application
 //! - [`painting`]: the times at which replies have been drawn
 //! - [`user_event`]s name an [`action`]; [`dom`], [`browser`], [`pattern`] and [`socket`] are the calls
@@ -36,6 +36,9 @@ mod json_tree;
 mod keys;
 mod ladder_panel;
 mod latency_panel;
+mod lesson;
+mod lesson_panel;
+mod lesson_run;
 mod model;
 mod operator_panel;
 mod operator_session;

@@ -104,7 +104,7 @@ impl EventLoop {
                 pending.new.into_iter().for_each(|future| self.begin(future));
                 for ping in pending.pings {
                     // A receiver that is gone has waited for too long.
-                    ping.send(()).ok();
+                    ping.send(tokio::time::Instant::now()).ok();
                 }
                 woken = pending.woken.into();
                 // Two events for each socket, as kqueue reports reading and writing apart.

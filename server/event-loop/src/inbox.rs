@@ -11,7 +11,7 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use mio::{Registry, Token};
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 /// The token of an inbox. Tokens of sockets are keys of registrations.
 pub(crate) const INBOX: Token = Token(usize::MAX);
@@ -31,7 +31,8 @@ pub(crate) struct Pending {
     pub(crate) new: Vec<BoxFuture<'static, ()>>,
     /// Keys of tasks.
     pub(crate) woken: Vec<usize>,
-    pub(crate) pings: Vec<oneshot::Sender<()>>,
+    /// Senders of the time at which they are answered.
+    pub(crate) pings: Vec<oneshot::Sender<Instant>>,
     /// The last handle to the loops was dropped.
     pub(crate) is_shut_down: bool,
 }

@@ -93,19 +93,23 @@ impl EventLoops {
         inbox.push(|pending| pending.new.push(Box::pin(task)));
     }
 
-    /// Waits until every loop has answered, between two tasks of its own.
+    /// Waits until every loop has answered, between two tasks of its own. Returns the time that each
+    /// of them took.
     ///
     /// # Errors
     ///
     /// The first loop that has not answered `within` this time.
-    pub async fn ping(&self, within: Duration) -> Result<(), StuckLoop> {
-        let until = Instant::now() + within;
+    pub async fn ping(&self, within: Duration) -> Result<Vec<Duration>, StuckLoop> {
+        let asked = Instant::now();
+        let until = asked + within;
         let answers: Vec<_> = self.0.iter().map(LoopHandle::ping).collect();
+        let mut times = Vec::with_capacity(answers.len());
         for (LoopHandle { number, .. }, answer) in self.0.iter().zip(answers) {
-            let answered = timeout_at(until, answer).await;
-            answered.ok().and_then(Result::ok).ok_or(StuckLoop { number: *number })?;
+            let answered = timeout_at(until, answer).await.ok().and_then(Result::ok);
+            let answered = answered.ok_or(StuckLoop { number: *number })?;
+            times.push(answered.duration_since(asked));
         }
-        Ok(())
+        Ok(times)
     }
 }
 
@@ -123,8 +127,8 @@ impl LoopHandle {
         Ok(LoopHandle { number, inbox })
     }
 
-    /// Asks the loop for an answer.
-    fn ping(&self) -> oneshot::Receiver<()> {
+    /// Asks the loop for an answer: the time of the answer.
+    fn ping(&self) -> oneshot::Receiver<Instant> {
         let (ping, answer) = oneshot::channel();
         self.inbox.push(|pending| {
             // A loop that is stuck does not pile up those that were given up.

@@ -35,7 +35,7 @@ impl CloseCode {
     }
 
     /// The meaning of the code, as part of a sentence for users.
-    pub fn description(self) -> &'static str {
+    pub const fn description(self) -> &'static str {
         match self.0 {
             1000 => "closed normally",
             1001 => "the other side is going away",

@@ -143,7 +143,7 @@ fn fail(failure: Failure) -> ExitCode {
         Failure::Run(line) => (line, 1),
     };
     let line = without_credentials(&line);
-    logging::show(format!("echogate: {line}\n").as_bytes());
+    logging::show_error(&line);
     ExitCode::from(status)
 }
 

@@ -16,12 +16,12 @@ use super::{
 };
 use crate::{
     config::{
-        ANY_PATH, ActivatedNames, ConfigLayer, ForwardSpec, HttpAddress, RouteSpec, Settings,
-        Sources,
+        ANY_PATH, ActivatedNames, ConfigLayer, ForwardSpec, HttpAddress, LogFormat, RouteSpec,
+        Settings, Sources,
     },
     console::ConsoleOperator,
     net::tls,
-    server::{ActivatedSockets, Server},
+    server::{ActivatedSockets, Server, ServiceManager},
     service::Service,
 };
 
@@ -76,7 +76,9 @@ fn parse_upstream(text: &str) -> Result<RouteSpec, String> {
 
 impl ServeArgs {
     fn sources(self) -> Result<Sources, String> {
-        Sources::read(self.layer, self.config.as_deref())
+        let sources = Sources::read(self.layer, self.config.as_deref())?;
+        sources.log_format().begin();
+        Ok(sources)
     }
 
     pub(super) fn settings(self, activated: &ActivatedNames) -> Result<Settings, String> {
@@ -113,6 +115,10 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
     let names = activated.names();
     let settings = settings_of(command, &names).map_err(Failure::Usage)?;
     if console {
+        if settings.log_format == LogFormat::Json {
+            let why = "--console shows the log as text: it cannot be used with --log-format json";
+            return Err(Failure::Usage(why.to_owned()));
+        }
         let served = settings.check_served(Service::Chat, &names);
         served.map_err(|why| Failure::Usage(format!("--console {why}")))?;
     }
@@ -149,8 +155,13 @@ async fn serve(
         }
         None => None,
     };
-    let reload = async || next_reload(&mut reload, names.clone()).await;
-    server.run(reload, stop.cancelled(), announce).await;
+    let service_manager = ServiceManager::from_env();
+    let watch = service_manager.watch(&server);
+    let reload = async || next_reload(&mut reload, &service_manager, names.clone()).await;
+    tokio::select! {
+        () = server.run(&service_manager, reload, stop.cancelled(), announce) => {}
+        () = watch => {}
+    }
     if let Some(operator) = operator {
         operator.stop().await;
     }
@@ -160,12 +171,14 @@ async fn serve(
 /// Waits for SIGHUP and reads the settings anew.
 async fn next_reload(
     hangups: &mut Receiver<()>,
+    service_manager: &ServiceManager,
     names: ActivatedNames,
 ) -> Result<Settings, String> {
     if hangups.recv().await.is_none() {
         // The signal thread has ended: no SIGHUP will be reported any more.
         pending::<()>().await;
     }
+    service_manager.reloading();
     // Reading files may block.
     let settings = spawn_blocking(move || reread_settings(&names)).await;
     settings.unwrap_or_else(|e| Err(e.to_string()))

@@ -10,7 +10,7 @@ use std::{
 use clap::{Arg, ArgAction, Args, Command, FromArgMatches};
 
 use super::{
-    BasePath, ForwardSpec, HandoverPath, HttpAddress, ListenerSpec, RouteSpec, Zone,
+    BasePath, ForwardSpec, HandoverPath, HttpAddress, ListenerSpec, LogFormat, RouteSpec, Zone,
     origin::AllowedOrigin,
     values::{Count, DrainCode, Size, Time, Timeout},
 };
@@ -83,6 +83,10 @@ pub(crate) struct ConfigLayer {
     /// Time zone of the service time, as Europe/Berlin [default: the system's]
     #[arg(long, value_name = "NAME")]
     pub(super) timezone: Option<Zone>,
+
+    /// Format of the log on standard error: text, or json with one object a line [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) log_format: Option<LogFormat>,
 
     /// Read the token of chat's operators from the first line of this file, at least 16 characters
     /// [default: generate a token and print it]

@@ -9,7 +9,9 @@
 //!   `framing` and `headers` as its options, and `side` the kinds of its clients
 //! - `http_address`, `base_path`, `origin`, `values`: the other values; `secrets`, `tls`: token,
 //!   certificate, key
-//! - `handover`: the socket of the handover; `record`: recordings; `proxies`: the proxies through which upstreams are connected to
+//! - `handover`: the socket of the handover; `record`: recordings; `proxies`: the proxies through
+//!   which upstreams are connected to
+//! - `log_format`: the format of the log, in force for the whole process
 //! - `activated`: sockets passed by a service manager
 
 mod activated;
@@ -25,6 +27,7 @@ mod headers;
 mod http_address;
 mod layer;
 mod listener;
+mod log_format;
 mod loops;
 mod origin;
 mod proxies;
@@ -55,6 +58,7 @@ pub(crate) use self::{
     http_address::HttpAddress,
     layer::ConfigLayer,
     listener::{ListenAddr, ListenerSpec, SocketPath},
+    log_format::LogFormat,
     origin::{AllowedOrigin, Origin, default_port},
     route::{ANY_PATH, PAGE_PATHS, RouteSpec, is_reserved},
     side::SideKind,
@@ -97,6 +101,8 @@ pub(crate) struct Settings {
     pub(crate) backlog: u32,
     /// The time zone of the service `time`.
     pub(crate) timezone: TimeZone,
+    /// The format of the log.
+    pub(crate) log_format: LogFormat,
     /// The token of chat's operators; None generates one.
     pub(crate) operator_token: Option<Token>,
     /// The certificate and key of HTTPS and of the TLS listeners.
@@ -202,6 +208,7 @@ impl Settings {
             forwards,
             backlog: count(|layer| layer.backlog).unwrap_or(4096),
             timezone,
+            log_format: sources.log_format(),
             operator_token,
             tls,
             web_root,

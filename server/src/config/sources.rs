@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use super::{ConfigLayer, ForwardSpec, HttpAddress, RouteSpec, environment, file};
+use super::{ConfigLayer, ForwardSpec, HttpAddress, LogFormat, RouteSpec, environment, file};
 
 /// The layers of all sources, in descending priority.
 #[derive(Debug)]
@@ -119,6 +119,11 @@ impl Sources {
             return Err(format!("{name} cannot be used with {command}: {instead}"));
         }
         Ok(())
+    }
+
+    /// The format of the log.
+    pub(crate) fn log_format(&self) -> LogFormat {
+        self.value(|layer| layer.log_format).unwrap_or_default()
     }
 
     /// The value of a setting from the first source that gives it.

@@ -77,17 +77,33 @@ impl Refusal {
 /// error was too slow or gone.
 pub(crate) static LOG_LINES_DROPPED: AtomicU64 = AtomicU64::new(0);
 
+/// The number of refused clients, by reason.
+#[derive(Debug, Default)]
+pub(crate) struct Refusals([AtomicU64; Refusal::ALL.len()]);
+
+impl Refusals {
+    /// Counts one refused client.
+    pub(crate) fn count(&self, why: Refusal) {
+        self.0[why as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Clients refused so far, by reason.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Refusal, u64)> {
+        Refusal::ALL.into_iter().zip(self.0.iter().map(|count| count.load(Ordering::Relaxed)))
+    }
+}
+
 /// Counters that all connections share.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    refused: [AtomicU64; Refusal::ALL.len()],
+    refused: Refusals,
     datagrams_dropped: AtomicU64,
 }
 
 impl Counters {
     /// Counts one refused client.
     pub(crate) fn refused(&self, why: Refusal) {
-        self.refused[why as usize].fetch_add(1, Ordering::Relaxed);
+        self.refused.count(why);
     }
 
     /// Counts one datagram that was received and is not answered or not passed on.
@@ -97,9 +113,7 @@ impl Counters {
 
     /// Clients refused so far, by reason.
     pub(crate) fn refusals(&self) -> impl Iterator<Item = (Refusal, u64)> {
-        Refusal::ALL
-            .into_iter()
-            .map(|why| (why, self.refused[why as usize].load(Ordering::Relaxed)))
+        self.refused.iter()
     }
 
     /// Datagrams that were received and not answered or not passed on so far.

@@ -213,6 +213,7 @@ impl<W: Transport, S: Transport> Future for Bridge<W, S> {
         if bridge.stream_end == StreamEnd::Reset {
             bridge.stream.reset_on_drop();
         }
+        bridge.entry.websocket_closed(end.code);
         bridge.entry.ended(&end);
         Poll::Ready(end)
     }

@@ -12,16 +12,15 @@ use tokio::{
 };
 
 use super::{
+    Target,
     streams::UpstreamStream,
     upstream::{Connected, Upstream, WebSocketStream},
 };
 use crate::text::io_error::describe;
 use crate::{
     config::WebSocketSpec,
-    connections::{
-        counters::{Counters, Refusal},
-        registry::Peer,
-    },
+    connections::{counters::Counters, dial_outcome::DialOutcome, registry::Peer},
+    context::ServerContext,
     gateway::in_memory::InMemoryStream,
     net::{
         connected_datagrams::{ConnectedSocket, Udp},
@@ -58,8 +57,23 @@ pub(crate) struct DialError {
     pub(crate) reason: String,
     /// Header fields of the response, from that of a WebSocket server.
     pub(crate) headers: HeaderMap,
-    /// The counter of `/metrics` that the failure belongs to.
-    pub(crate) refusal: Refusal,
+    /// The kind of the failure.
+    pub(crate) outcome: DialOutcome,
+}
+
+impl Target {
+    /// Connects to the upstream for a client ([`Upstream::dial`]), and counts the outcome.
+    pub(crate) async fn dial(
+        &self,
+        request: DialRequest,
+        context: &ServerContext,
+    ) -> Result<Connected, DialError> {
+        let dial = self.metrics.dial();
+        let within = context.settings.dial_timeout;
+        let dialled = self.upstream.dial(request, within, &context.counters).await;
+        dial.ended(dialled.as_ref().map_or_else(|e| e.outcome, |_| DialOutcome::Connected));
+        dialled
+    }
 }
 
 impl Upstream {
@@ -69,8 +83,8 @@ impl Upstream {
     /// # Errors
     ///
     /// When the host name cannot be resolved, the upstream refuses the connection or does not
-    /// answer in time, or its certificate is not trusted ([`DialError::refusal`]).
-    pub(crate) async fn dial(
+    /// answer in time, or its certificate is not trusted ([`DialError::outcome`]).
+    async fn dial(
         &self,
         request: DialRequest,
         within: Duration,
@@ -146,7 +160,7 @@ impl Limit {
             ProxyFailure::TimedOut => self.timed_out(),
             failure => {
                 let reason = format!("the proxy cannot connect to the upstream: {failure}");
-                DialError::new(StatusCode::BAD_GATEWAY, Refusal::UpstreamFailed, reason)
+                DialError::new(StatusCode::BAD_GATEWAY, DialOutcome::Proxy, reason)
             }
         }
     }
@@ -217,7 +231,7 @@ impl Limit {
             OpeningError::Rejected(rejection) => DialError::rejected(&rejection),
             error => {
                 let reason = error.to_string();
-                DialError::new(StatusCode::BAD_GATEWAY, Refusal::UpstreamFailed, reason)
+                DialError::new(StatusCode::BAD_GATEWAY, DialOutcome::Handshake, reason)
             }
         }
     }
@@ -244,24 +258,25 @@ impl Limit {
         if tried > 1 {
             reason += &format!(" ({tried} addresses tried)");
         }
-        let refusal = match error.kind() {
-            io::ErrorKind::ConnectionRefused => Refusal::UpstreamRefused,
-            _ => Refusal::UpstreamFailed,
+        let outcome = match error.kind() {
+            io::ErrorKind::ConnectionRefused => DialOutcome::Refused,
+            _ if is_tls_error => DialOutcome::Tls,
+            _ => DialOutcome::Unreachable,
         };
-        DialError::new(StatusCode::BAD_GATEWAY, refusal, reason)
+        DialError::new(StatusCode::BAD_GATEWAY, outcome, reason)
     }
 
     fn timed_out(&self) -> DialError {
         let reason =
             format!("the upstream did not answer within {:?} (--dial-timeout)", self.within);
-        DialError::new(StatusCode::GATEWAY_TIMEOUT, Refusal::UpstreamTimeout, reason)
+        DialError::new(StatusCode::GATEWAY_TIMEOUT, DialOutcome::TimedOut, reason)
     }
 }
 
 impl DialError {
-    fn new(status: StatusCode, refusal: Refusal, reason: String) -> DialError {
+    fn new(status: StatusCode, outcome: DialOutcome, reason: String) -> DialError {
         let headers = HeaderMap::new();
-        DialError { status, code: CloseCode::INTERNAL_ERROR, reason, refusal, headers }
+        DialError { status, code: CloseCode::INTERNAL_ERROR, reason, outcome, headers }
     }
 
     /// The error for a response other than 101: its status and what belongs to the status are
@@ -285,12 +300,12 @@ impl DialError {
             }
         }
         let reason = rejection.to_string();
-        DialError { status, code, reason, refusal: Refusal::UpstreamRefused, headers }
+        DialError { status, code, reason, outcome: DialOutcome::Rejected, headers }
     }
 
     fn unresolved(cause: &impl fmt::Display) -> DialError {
         let reason = format!("the upstream's host name cannot be resolved: {cause}");
-        DialError::new(StatusCode::BAD_GATEWAY, Refusal::UpstreamUnresolved, reason)
+        DialError::new(StatusCode::BAD_GATEWAY, DialOutcome::Unresolved, reason)
     }
 }
 
@@ -314,36 +329,36 @@ mod tests {
     fn failures_differ_in_status_reason_and_counter() {
         let limit = Limit { within: Duration::from_secs(10), deadline: Instant::now() };
         let described = |error: io::Error, tried| {
-            let DialError { status, refusal, reason, .. } = limit.error(&error, tried);
-            (status.as_u16(), refusal, reason)
+            let DialError { status, outcome, reason, .. } = limit.error(&error, tried);
+            (status.as_u16(), outcome, reason)
         };
         let kind = |kind: io::ErrorKind| described(kind.into(), 1);
         assert_eq!(
             described(io::ErrorKind::ConnectionRefused.into(), 2),
             (
                 502,
-                Refusal::UpstreamRefused,
+                DialOutcome::Refused,
                 "the upstream refused the connection (2 addresses tried)".to_owned()
             )
         );
         let silent = "the upstream did not answer within 10s (--dial-timeout)".to_owned();
-        assert_eq!(kind(io::ErrorKind::TimedOut), (504, Refusal::UpstreamTimeout, silent));
+        assert_eq!(kind(io::ErrorKind::TimedOut), (504, DialOutcome::TimedOut, silent));
         assert_eq!(
             kind(io::ErrorKind::NetworkUnreachable),
             (
                 502,
-                Refusal::UpstreamFailed,
+                DialOutcome::Unreachable,
                 "the upstream cannot be reached: network unreachable".to_owned()
             )
         );
         let full = "the upstream's listen backlog is full".to_owned();
-        assert_eq!(kind(io::ErrorKind::WouldBlock), (502, Refusal::UpstreamFailed, full));
+        assert_eq!(kind(io::ErrorKind::WouldBlock), (502, DialOutcome::Unreachable, full));
         let unresolved = DialError::unresolved(&"no such name");
         assert_eq!(
-            (unresolved.status.as_u16(), unresolved.refusal, &*unresolved.reason),
+            (unresolved.status.as_u16(), unresolved.outcome, &*unresolved.reason),
             (
                 502,
-                Refusal::UpstreamUnresolved,
+                DialOutcome::Unresolved,
                 "the upstream's host name cannot be resolved: no such name"
             )
         );

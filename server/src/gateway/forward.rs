@@ -54,8 +54,8 @@ pub(crate) async fn forward(
 ) {
     let upstream = match dial(&context, &forward, &peer, destination).await {
         Ok(upstream) => upstream,
-        Err(DialError { reason, refusal, .. }) => {
-            context.counters.refused(refusal);
+        Err(DialError { reason, outcome, .. }) => {
+            forward.target.refused(&context.counters, outcome.refusal());
             if let ForwardClient::Stream(stream) = &mut client {
                 stream.reset_on_drop();
             }
@@ -66,7 +66,7 @@ pub(crate) async fn forward(
     let info = ConnectionInfo {
         kind: forward.kind,
         peer,
-        target: forward.name.clone(),
+        target: forward.target.registered_as.clone(),
         gateway: gateway.if_any(),
     };
     let entry = context.registry.enter(info, Some(permit));
@@ -173,5 +173,5 @@ async fn dial(
     }
     let request =
         DialRequest { client: peer.clone(), prelude: prelude.unwrap_or_default(), headers };
-    target.upstream.dial(request, context.settings.dial_timeout, &context.counters).await
+    target.dial(request, context).await
 }

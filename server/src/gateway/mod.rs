@@ -44,9 +44,11 @@ use hyper::upgrade::Upgraded;
 use self::upstream::Upstream;
 use crate::{
     connections::{
+        counters::{Counters, Refusal},
         limits::RouteLimit,
         registry::{Kind, Peer},
         tap::Sides,
+        target::{ConnectionTarget, TargetMetrics},
     },
     net::{
         forwarded::Forwarded,
@@ -84,10 +86,22 @@ pub(crate) struct Target {
     pub(crate) proxy: Option<proxy_protocol::Version>,
     /// The sides of the connections that are recorded.
     pub(crate) record: Option<Sides>,
+    /// The target as registry entries refer to it.
+    pub(crate) registered_as: Arc<ConnectionTarget>,
+    /// The metrics of its connections.
+    pub(crate) metrics: Arc<TargetMetrics>,
     /// The limit on connections.
     pub(crate) limit: RouteLimit,
     /// The configuration of the relay.
     pub(crate) config: Arc<bridge::BridgeConfig>,
+}
+
+impl Target {
+    /// Counts a refused client, for the server and for this target.
+    pub(crate) fn refused(&self, counters: &Counters, why: Refusal) {
+        counters.refused(why);
+        self.metrics.refused.count(why);
+    }
 }
 
 /// The client of a request, with the information of trusted proxies applied.

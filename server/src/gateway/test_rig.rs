@@ -37,7 +37,7 @@ pub(super) fn enter() -> RegistryGuard {
     let info = ConnectionInfo {
         kind: Kind::WebSocket,
         peer: Peer::Unknown,
-        target: "/test".into(),
+        target: Arc::new("/test".into()),
         gateway: None,
     };
     Registry::default().enter(info, None)

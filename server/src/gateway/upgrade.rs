@@ -60,8 +60,8 @@ impl Refused {
 
 impl From<DialError> for Refused {
     fn from(e: DialError) -> Refused {
-        let DialError { status, code, reason, refusal, headers } = e;
-        Refused { status, code, reason, counted_as: refusal, headers }
+        let DialError { status, code, reason, outcome, headers } = e;
+        Refused { status, code, reason, counted_as: outcome.refusal(), headers }
     }
 }
 
@@ -102,6 +102,7 @@ pub(crate) async fn upgrade(
         Err(error) => return error.into_response(),
     };
     if let Some(refused) = refused_by_policy(&context, &client, &request.headers) {
+        target.metrics.refused.count(refused.counted_as);
         return refuse(&context, &client, permit, request, refused);
     }
     let Some(upgrade) = Upgrade::take(&mut request.extensions) else {
@@ -130,6 +131,7 @@ pub(crate) async fn upgrade(
             response
         }
         Err(refused) => {
+            target.metrics.refused.count(refused.counted_as);
             request.extensions.insert(upgrade.on_upgrade);
             refuse(&context, &client, permit, request, refused)
         }
@@ -176,8 +178,7 @@ async fn admit(
     };
     let request =
         DialRequest { client: client.peer.clone(), prelude: prelude.unwrap_or_default(), headers };
-    let (within, counters) = (context.settings.dial_timeout, &context.counters);
-    let upstream = target.upstream.dial(request, within, counters).await?;
+    let upstream = target.dial(request, context).await?;
     Ok((connection_permit, exemption, upstream))
 }
 
@@ -313,7 +314,7 @@ fn bridge_upgraded(
         let info = ConnectionInfo {
             kind: Kind::WebSocket,
             peer: client.peer,
-            target: route.path.clone(),
+            target: route.target.registered_as.clone(),
             gateway: gateway.if_any(),
         };
         let entry = context.registry.enter(info, Some(connection_permit));

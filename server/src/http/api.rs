@@ -2,7 +2,7 @@
 //! `/api/endpoints`, `/api/connections`, `/api/connections/ID/tap`, `/api/connections/ID/close`,
 //! `/api/drain`, `/api/events`.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc};
 
 use axum::{
     Extension, Json, Router,
@@ -28,9 +28,6 @@ use crate::{
     context::ServerContext,
     gateway::{Client, upgrade::refused_by_policy},
 };
-
-/// The time in which each event loop must answer a health check.
-const LOOP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Connections in one part of the answer to `/api/connections`, which takes some 20 KB.
 const PART: usize = 64;
@@ -103,7 +100,7 @@ fn foreign(context: &ServerContext, client: &Client, headers: &HeaderMap) -> Opt
 
 /// Liveness: 503 names an event loop that does not answer, so that its connections are stalled.
 async fn healthy(State(context): State<Arc<ServerContext>>) -> (StatusCode, String) {
-    match context.loops.ping(LOOP_TIMEOUT).await {
+    match context.check_loops().await {
         Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
         Err(stuck) => (StatusCode::SERVICE_UNAVAILABLE, format!("{stuck}\n")),
     }

@@ -77,13 +77,14 @@ macro_rules! file {
     };
 }
 
-static FILES: [File; 7] = [
+static FILES: [File; 8] = [
     file!("/", "index.html", "text/html; charset=utf-8"),
     file!("/style.css", "style.css", "text/css; charset=utf-8"),
     file!("/start.js", "start.js", "text/javascript; charset=utf-8"),
     file!("/sockets.js", "sockets.js", "text/javascript; charset=utf-8"),
     file!("/echogate.js", "echogate.js", "text/javascript; charset=utf-8"),
     file!("/echogate_bg.wasm", "echogate_bg.wasm", "application/wasm"),
+    file!("/zh-Hans.txt", "zh-Hans.txt", "text/plain; charset=utf-8"),
     file!("/favicon.svg", "favicon.svg", "image/svg+xml"),
 ];
 

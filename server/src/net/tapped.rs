@@ -1,4 +1,5 @@
-//! A transport whose reads, writes and ends the observers of its connection see.
+//! A transport whose reads, writes and ends the observers of its connection see, and whose first
+//! bytes from and to an upstream are timed.
 
 use std::{
     io::{self, IoSlice},
@@ -39,15 +40,33 @@ impl<T: Transport, const IS_UPSTREAM: bool> Tapped<T, IS_UPSTREAM> {
     /// opening handshake.
     pub(crate) fn new(stream: T, entry: &Arc<Entry>, read_ahead: &[u8]) -> Self {
         let tapped = Tapped { stream, entry: entry.clone() };
-        if !read_ahead.is_empty() && entry.is_tapped() {
+        if !read_ahead.is_empty() {
             tapped.read(read_ahead);
         }
         tapped
     }
 
     fn read(&self, bytes: &[u8]) {
+        if IS_UPSTREAM && !bytes.is_empty() {
+            self.entry.upstream_read();
+        }
+        if !self.entry.is_tapped() {
+            return;
+        }
         let copy = || Bytes::copy_from_slice(bytes);
         self.entry.passed(input(Self::SIDE), bytes.len(), self.stream.reads_messages(), copy);
+    }
+
+    /// Whether a read is to be reported: to observers, or as the first of the upstream.
+    #[inline]
+    fn watches_reads(&self) -> bool {
+        if IS_UPSTREAM { self.entry.watches_upstream_reads() } else { self.entry.is_tapped() }
+    }
+
+    /// Whether a write is to be reported: to observers, or as the first to the upstream.
+    #[inline]
+    fn watches_writes(&self) -> bool {
+        if IS_UPSTREAM { self.entry.watches_upstream_writes() } else { self.entry.is_tapped() }
     }
 
     /// Reports a read.
@@ -72,6 +91,12 @@ impl<T: Transport, const IS_UPSTREAM: bool> Tapped<T, IS_UPSTREAM> {
             Poll::Pending => {}
             Poll::Ready(Err(_)) => self.entry.side_failed(input(Self::SIDE)),
             Poll::Ready(Ok(len)) => {
+                if IS_UPSTREAM && *len > 0 {
+                    self.entry.upstream_written();
+                }
+                if !self.entry.is_tapped() {
+                    return;
+                }
                 let copy = || {
                     let mut left = *len;
                     let mut copied = Vec::with_capacity(left);
@@ -109,7 +134,7 @@ impl<T: Transport, const IS_UPSTREAM: bool> AsyncRead for Tapped<T, IS_UPSTREAM>
         let tapped = self.get_mut();
         let before = buf.filled().len();
         let read = Pin::new(&mut tapped.stream).poll_read(cx, buf);
-        if tapped.entry.is_tapped() {
+        if tapped.watches_reads() {
             tapped.on_read(&read, &buf.filled()[before..], buf.capacity() > before);
         }
         read
@@ -125,7 +150,7 @@ impl<T: Transport, const IS_UPSTREAM: bool> AsyncWrite for Tapped<T, IS_UPSTREAM
     ) -> Poll<io::Result<usize>> {
         let tapped = self.get_mut();
         let written = Pin::new(&mut tapped.stream).poll_write(cx, buf);
-        if tapped.entry.is_tapped() {
+        if tapped.watches_writes() {
             tapped.on_write(&written, &[IoSlice::new(buf)]);
         }
         written
@@ -139,7 +164,7 @@ impl<T: Transport, const IS_UPSTREAM: bool> AsyncWrite for Tapped<T, IS_UPSTREAM
     ) -> Poll<io::Result<usize>> {
         let tapped = self.get_mut();
         let written = Pin::new(&mut tapped.stream).poll_write_vectored(cx, bufs);
-        if tapped.entry.is_tapped() {
+        if tapped.watches_writes() {
             tapped.on_write(&written, bufs);
         }
         written

@@ -5,5 +5,6 @@ pub(crate) mod buffer_pool;
 pub(crate) mod delivery;
 pub(crate) mod drain;
 pub(crate) mod idle_timeout;
+pub(crate) mod loop_lag;
 pub(crate) mod reception;
 pub(crate) mod write_buffer;

@@ -198,7 +198,7 @@ async fn read_proxy_header(
         // A health check of the proxy.
         Ok(None) => tracing::debug!(%proxy, "the connection ended before its PROXY header"),
         Ok(Some(Err(e))) => {
-            admitted.context().counters.refused(Refusal::ProxyHeader);
+            admitted.refused(Refusal::ProxyHeader);
             match e.kind() {
                 io::ErrorKind::UnexpectedEof => {
                     tracing::warn!(%proxy, "the connection ended within its PROXY header");
@@ -207,7 +207,7 @@ async fn read_proxy_header(
             }
         }
         Err(_) => {
-            admitted.context().counters.refused(Refusal::ProxyHeader);
+            admitted.refused(Refusal::ProxyHeader);
             tracing::warn!(%proxy, "no PROXY header within {within:?} (--header-timeout)");
         }
     }

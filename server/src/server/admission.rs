@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::snapshot::{CurrentSnapshot, Served, Snapshot};
 use crate::{
     connections::{
+        counters::Refusal,
         limits::{ConnectionPermit, http::HttpPermit},
         registry::Peer,
     },
@@ -110,6 +111,15 @@ impl Admitted {
     pub(super) fn begin(&self) {
         if let Destination::Http(permit, _) = &self.destination {
             permit.begin();
+        }
+    }
+
+    /// Counts the client as refused, for the server and for the forward that it called.
+    pub(super) fn refused(&self, why: Refusal) {
+        let counters = &self.context().counters;
+        match &self.destination {
+            Destination::Forward(forward, _) => forward.target.refused(counters, why),
+            Destination::Service(..) | Destination::Http(..) => counters.refused(why),
         }
     }
 

@@ -170,7 +170,7 @@ fn serve_forward(
     let permit = match permit.and_then(|permit| permit.for_route(&forward.target.limit)) {
         Ok(permit) => permit,
         Err(limit) => {
-            context.counters.refused(limit.refusal());
+            forward.target.refused(&context.counters, limit.refusal());
             stream.reset_on_drop();
             return tracing::info!(%peer, forward = %forward.name, "refused: {limit}");
         }
@@ -182,7 +182,7 @@ fn serve_forward(
             let within = context.settings.header_timeout;
             match accept_tls(&context, AppProtocol::Bytes, stream, &peer, within).await {
                 Some(secured) => stream = secured,
-                None => return,
+                None => return forward.target.metrics.refused.count(Refusal::Tls),
             }
         }
         let client = ForwardClient::Stream(stream);
@@ -212,7 +212,7 @@ pub(super) fn open_session(
             true
         }
         Err(limit) => {
-            context.counters.refused(limit.refusal());
+            forward.target.refused(&context.counters, limit.refusal());
             // At a level that is off by default: each datagram of a flood may come here.
             tracing::debug!(%peer, forward = %forward.name, "refused: {limit}");
             false

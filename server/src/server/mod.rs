@@ -12,6 +12,7 @@
 //!   next
 //! - [`sockets`]: the sockets that the settings name; [`handover`]: the sockets of one process pass to
 //!   the next
+//! - [`service_manager`]: messages to systemd
 //! - [`shutdown`]: the end of all connections, in phases
 
 mod accept;
@@ -20,6 +21,7 @@ mod datagrams;
 mod dispatch;
 mod handover;
 mod reload;
+mod service_manager;
 mod shutdown;
 mod snapshot;
 pub(crate) mod sockets;
@@ -33,7 +35,6 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-pub(crate) use self::sockets::systemd::ActivatedSockets;
 use self::{
     admission::Admission,
     handover::{
@@ -43,6 +44,7 @@ use self::{
     snapshot::{CurrentSnapshot, Snapshot},
     sockets::{BoundSockets, Purpose, bind::Socket},
 };
+pub(crate) use self::{service_manager::ServiceManager, sockets::systemd::ActivatedSockets};
 use crate::{
     config::Settings,
     context::ServerContext,
@@ -146,9 +148,10 @@ impl Server {
     /// then ends every connection within `--drain`, counted from the former; or until a successor has
     /// taken over the sockets, and then without `--drain-delay`. `reload` is ready whenever a reload is asked for, with the new settings or
     /// what is wrong with them. `announce` receives lines that are not for the log, and must
-    /// not block.
+    /// not block. `service_manager` is notified of all this.
     pub(crate) async fn run(
         mut self,
+        service_manager: &ServiceManager,
         mut reload: impl AsyncFnMut() -> Result<Settings, String>,
         stop: impl Future<Output = ()>,
         announce: impl Fn(&[u8]),
@@ -161,8 +164,10 @@ impl Server {
             }
         });
         self.start_listeners();
+        let mut rejected = None;
         let mut successors = self.successors.1.take();
         let is_handed_over = loop {
+            service_manager.ready(&self, rejected.as_deref());
             let prepared = async {
                 let settings = reload().await?;
                 self.prepare(settings).await
@@ -176,23 +181,25 @@ impl Server {
                 },
                 prepared = prepared => prepared,
             };
-            match prepared {
+            rejected = match prepared {
                 Ok(prepared) => tokio::select! {
                     biased;
                     () = &mut stop => break false,
-                    () = self.commit(prepared, &announce) => {}
+                    () = self.commit(prepared, &announce) => None,
                 },
                 Err(why) => {
                     let why = without_credentials(&why);
                     tracing::warn!("SIGHUP: reload rejected, configuration unchanged: {why}");
+                    Some(why)
                 }
-            }
+            };
         };
         let start = Instant::now();
         let context = self.snapshot().context.clone();
         if is_handed_over {
             shutdown::wait_for_short_connections(&context, &self.tasks, start).await;
         } else {
+            service_manager.stopping(&context);
             context.not_ready.cancel();
             sleep(context.settings.drain_delay).await;
         }

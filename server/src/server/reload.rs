@@ -49,6 +49,7 @@ impl Server {
             snapshot.keep_served(*id, &before);
         }
         let settings = &snapshot.context.settings;
+        settings.log_format.apply();
         let backlog = settings.backlog;
         let backlog = (backlog != before.context.settings.backlog).then_some(backlog);
         sockets.apply_options(&self.sockets.borrow(), backlog);

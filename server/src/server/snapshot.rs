@@ -17,7 +17,10 @@ use tokio::sync::watch;
 use super::sockets::{BoundSocket, BoundSockets, Purpose};
 use crate::{
     config::{BasePath, ForwardSpec, RouteSpec, Settings, SideKind, TargetSpec, UpstreamSpec},
-    connections::limits::Limits,
+    connections::{
+        limits::Limits,
+        target::{ConnectionTarget, TargetLabel, TargetMetrics},
+    },
     context::{ListenerService, ServerContext},
     gateway::{Forward, Route, Target, bridge, upstream::Upstream},
     http::Site,
@@ -99,9 +102,12 @@ impl Snapshot {
                     .map_or_else(|| Upstream::Service(instance(*service)), here),
             })
         };
-        let target = |spec: &TargetSpec, limited_as: &str| {
+        let targets = TargetMetrics::of_labels(labels(&settings), &before.targets);
+        let by_label: HashMap<_, _> = targets.iter().map(|it| (it.label.clone(), it)).collect();
+        let target = |spec: &TargetSpec, label: &TargetLabel| {
             let upstream = upstream(&spec.upstream)?;
-            Ok::<_, io::Error>(target_of(spec, upstream, limited_as, &settings, &before.limits))
+            let metrics = by_label[label].clone();
+            Ok::<_, io::Error>(target_of(spec, upstream, metrics, &settings, &before.limits))
         };
         let served = |bound: &BoundSocket| -> io::Result<Option<Served>> {
             let kind = bound.socket.kind(bound.role.tls);
@@ -110,14 +116,14 @@ impl Snapshot {
                 Purpose::Http => Served::Http { is_https: bound.role.tls },
                 Purpose::Service(service) => Served::Service(Arc::new(ListenerService {
                     instance: instance(service),
-                    target: service.name().into(),
+                    target: Arc::new(service.name().into()),
                     kind,
                     once: bound.role.once,
                     record: bound.role.record,
                 })),
                 Purpose::Forward(i) => {
                     let ForwardSpec { at, target: spec } = &settings.forwards[i];
-                    let target = target(spec, &at.to_string())?;
+                    let target = target(spec, &TargetLabel::Forward(at.to_string()))?;
                     let name = target.upstream.to_string().into();
                     Served::Forward(Arc::new(Forward { name, kind, target }))
                 }
@@ -131,7 +137,8 @@ impl Snapshot {
             .routes
             .iter()
             .map(|RouteSpec { path, target: spec }| {
-                Ok(Arc::new(Route { path: path.as_str().into(), target: target(spec, path)? }))
+                let target = target(spec, &TargetLabel::Route(path.clone()))?;
+                Ok(Arc::new(Route { path: path.as_str().into(), target }))
             })
             .collect::<io::Result<_>>()?;
         let is_operator =
@@ -153,7 +160,7 @@ impl Snapshot {
         lines.extend(settings.proxy_lines());
         lines.extend(settings.record_line());
         lines.extend(reach_hint(sockets, &settings).map(str::to_owned));
-        let context = Arc::new(before.with_settings(settings, endpoints));
+        let context = Arc::new(before.with_settings(settings, endpoints, targets));
         let site = Arc::new(Site::new(&context, &routes));
         Ok(Snapshot { context, site, served, own_datagram_sockets, lines, has_operators })
     }
@@ -174,15 +181,27 @@ impl Snapshot {
     }
 }
 
-/// The target that `spec` describes. Targets that are `limited_as` the same, before and after a
-/// reload, share one count of connections.
+/// The labels of all routes and forwards.
+fn labels(settings: &Settings) -> impl Iterator<Item = TargetLabel> {
+    let routes = settings.routes.iter().map(|route| TargetLabel::Route(route.path.clone()));
+    let forwards = settings.forwards.iter();
+    routes.chain(forwards.map(|forward| TargetLabel::Forward(forward.at.to_string())))
+}
+
+/// The target that `spec` describes. Targets with the same label, before and after a reload, share
+/// one count of connections.
 fn target_of(
     spec: &TargetSpec,
     upstream: Upstream,
-    limited_as: &str,
+    metrics: Arc<TargetMetrics>,
     settings: &Settings,
     limits: &Limits,
 ) -> Target {
+    let (_, label) = metrics.label.pair();
+    let name = match &metrics.label {
+        TargetLabel::Route(path) => path.as_str().into(),
+        TargetLabel::Forward(_) => upstream.to_string().into(),
+    };
     let config = bridge::BridgeConfig {
         framing: spec.framing,
         framing_options: spec.framing_options,
@@ -196,7 +215,9 @@ fn target_of(
         protocol: spec.protocol.clone(),
         proxy: spec.proxy,
         record: spec.record,
-        limit: limits.route(limited_as, spec.max),
+        limit: limits.route(label, spec.max),
+        registered_as: Arc::new(ConnectionTarget { name, metrics: Some(metrics.clone()) }),
+        metrics,
         config: config.into(),
     }
 }

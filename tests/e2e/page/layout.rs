@@ -47,7 +47,7 @@ const DEFECTS: &str = r"(() => {
     return defects;
 })()";
 
-fn expect_no_defects(page: &mut Page, state: &str) {
+pub(super) fn expect_no_defects(page: &mut Page, state: &str) {
     for language in ["en", "zh-Hans"] {
         choose(page, "#language", language);
         page.wait_for(&format!("document.documentElement.lang === '{language}'"));

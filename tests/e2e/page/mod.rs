@@ -9,6 +9,7 @@
 //! - `times`: the worker with the sockets: true times, and files
 //! - `weight`: size, frame rate and memory
 //! - `hostile`: hostile and damaged input, actions at unusual moments
+//! - `lesson`: the six steps in the life of a connection
 //! - `pictures`: screenshots for the documentation
 
 mod chat;
@@ -19,6 +20,7 @@ mod hostile;
 mod instruments;
 mod keep;
 mod layout;
+mod lesson;
 mod pictures;
 mod reach;
 mod stream;

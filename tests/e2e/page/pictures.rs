@@ -173,6 +173,34 @@ fn pictures_of_followed_clients() {
 
 #[test]
 #[ignore = "writes pictures, into the folder that ECHOGATE_PICTURES names"]
+fn pictures_of_the_lesson() {
+    let folder = std::env::var_os("ECHOGATE_PICTURES").expect("ECHOGATE_PICTURES names a folder");
+    let folder = Path::new(&folder);
+    let Some((_server, mut page)) = page() else { return };
+    page.wait_for("!document.querySelector('#play-first').hidden");
+    shoot(&mut page, folder, "lesson-0", (1440, 900), Scheme::Light);
+    page.click("#play-first");
+    for step in 1..=5 {
+        page.wait_for_text("#lesson-title", &format!("Step {step} of"));
+        page.wait_for_text("#lesson-state", "Done");
+        shoot(&mut page, folder, &format!("lesson-{step}"), (1440, 900), Scheme::Light);
+        page.click("#lesson-next");
+    }
+    page.wait_for_text("#lesson-title", "Step 6 of");
+    page.wait_for_text("#lesson-state", "Done");
+    shoot(&mut page, folder, "lesson-6-dark", (1440, 900), Scheme::Dark);
+    shoot(&mut page, folder, "lesson-6-phone", (390, 844), Scheme::Light);
+    page.click("#lesson-back");
+    shoot(&mut page, folder, "lesson-5-phone-dark", (390, 844), Scheme::Dark);
+    choose(&mut page, "#language", "zh-Hans");
+    page.wait_for("document.documentElement.lang === 'zh-Hans'");
+    shoot(&mut page, folder, "lesson-5-chinese", (1440, 900), Scheme::Light);
+    page.click("#lesson-next");
+    shoot(&mut page, folder, "lesson-6-chinese-phone", (390, 844), Scheme::Light);
+}
+
+#[test]
+#[ignore = "writes pictures, into the folder that ECHOGATE_PICTURES names"]
 fn pictures_of_the_operators_view() {
     let folder = std::env::var_os("ECHOGATE_PICTURES").expect("ECHOGATE_PICTURES names a folder");
     let folder = Path::new(&folder);

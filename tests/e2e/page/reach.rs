@@ -113,8 +113,35 @@ fn the_page_speaks_the_browsers_language_and_the_one_that_was_chosen() {
     page.wait_for_text("#state-headline", "Not connected");
 }
 
+#[test]
+fn a_translation_is_loaded_when_it_is_wanted_and_its_failure_is_reported() {
+    let Some((_server, mut page)) = page() else { return };
+    let is_loaded =
+        "performance.getEntriesByType('resource').some((it) => it.name.endsWith('zh-Hans.txt'))";
+    assert_eq!(page.eval(is_loaded), false, "English needs no translation");
+    let web = tempfile::tempdir().unwrap();
+    let dist = Path::new(env!("CARGO_MANIFEST_DIR")).join("../web/dist");
+    for file in fs::read_dir(&dist).unwrap().map(Result::unwrap) {
+        fs::copy(file.path(), web.path().join(file.file_name())).unwrap();
+    }
+    let translation = web.path().join("zh-Hans.txt");
+    fs::remove_file(&translation).unwrap();
+    let server = Server::start(ECHOGATE, &["--web-root", web.path().to_str().unwrap()]);
+    let Some(mut page) = open(&server, "/") else { return };
+    page.expect_error("404");
+    page.eval("document.querySelector('#language').focus()");
+    choose(&mut page, "#language", "zh-Hans");
+    page.wait_for_text("#transcript-note", "texts in 简体中文 could not be loaded");
+    page.wait_for("document.querySelector('#language').value === 'en'");
+    assert_eq!(page.eval("document.documentElement.lang"), "en");
+    fs::copy(dist.join("zh-Hans.txt"), &translation).unwrap();
+    choose(&mut page, "#language", "zh-Hans");
+    page.wait_for_text("#state-headline", "未连接");
+    page.wait_for("document.activeElement.id === 'language'");
+}
+
 /// The source of axe-core; `None`, with a notice on stderr, if it is not installed.
-fn axe() -> Option<String> {
+pub(super) fn axe() -> Option<String> {
     let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let file = root.join(target).join("third-party/node_modules/axe-core/axe.min.js");
@@ -127,7 +154,7 @@ fn axe() -> Option<String> {
     script
 }
 
-fn assert_accessible(page: &mut Page, axe: &str, when: &str) {
+pub(super) fn assert_accessible(page: &mut Page, axe: &str, when: &str) {
     page.eval(&format!("{axe}; undefined"));
     let findings = page.eval(
         "(async () => {

@@ -8,7 +8,9 @@
 //! - `mqtt`: mosquitto, and MQTT.js in Node
 //! - `nginx`: in front of the server, below a path
 //! - `postgres`: PostgreSQL, and Neon's serverless driver in Node
+//! - `replicas`: HAProxy, before replicas that are restarted
 //! - `sockets`: nc, socat and Python's `socket`
+//! - `prometheus`: promtool on `/metrics`
 //! - `proxies`: tinyproxy, microsocks and `ssh -D`, between echogate and what it connects to
 //! - `ssh`: sshd, and scp through `echogate connect`
 //! - `websockets`: the Python package
@@ -21,7 +23,9 @@ mod listen;
 mod mqtt;
 mod nginx;
 mod postgres;
+mod prometheus;
 mod proxies;
+mod replicas;
 mod sockets;
 mod ssh;
 mod vnc;

@@ -3,6 +3,7 @@
 use std::{fs, io::Write as _, path::Path};
 
 use anyhow::{Context as _, Result};
+use echogate_web::i18n;
 use echogate_web_bundle::{
     record,
     sources::{self, STATIC},
@@ -30,6 +31,7 @@ pub(crate) fn build(root: &Path, to: &Path, toolchain: &Toolchain) -> Result<()>
     for name in sources::names(&from)? {
         fs::copy(from.join(&name), to.join(&name)).with_context(|| name)?;
     }
+    fs::write(to.join(i18n::CHINESE_FILE), i18n::chinese_file())?;
     for name in sources::names(to)? {
         compress(&to.join(&name)).with_context(|| name)?;
     }

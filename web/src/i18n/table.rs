@@ -1,12 +1,14 @@
 //! The texts, each beside its translation. `{0}`, `{1}` … are placeholders.
 
+use echogate_proto::close::CloseCode;
+
 use super::{Language, fill};
 use crate::{format, payload::Payload};
 
 macro_rules! table {
-    ($($name:ident: $english:literal, $chinese:literal;)*) => {
+    ($($name:ident: $english:expr, $chinese:literal;)*) => {
         /// The page's texts in one language.
-        #[derive(Debug)]
+        #[derive(Clone, Copy, Debug)]
         #[expect(missing_docs, reason = "the table shows each text")]
         pub struct Texts {
             pub language: Language,
@@ -14,14 +16,34 @@ macro_rules! table {
         }
 
         pub(super) static ENGLISH: Texts = Texts { language: Language::English, $($name: $english,)* };
-        pub(super) static CHINESE: Texts = Texts { language: Language::Chinese, $($name: $chinese,)* };
 
-        #[cfg(test)]
+        /// Each name, its text in English, and in Chinese. Not part of the WebAssembly module, which
+        /// loads a translation when it is wanted.
+        #[cfg(not(target_arch = "wasm32"))]
         pub(super) const ALL: &[(&str, &str, &str)] = &[$((stringify!($name), $english, $chinese),)*];
+
+        impl Texts {
+            fn fields(&mut self) -> impl ExactSizeIterator<Item = &mut &'static str> {
+                [$(&mut self.$name,)*].into_iter()
+            }
+        }
     };
 }
 
 impl Texts {
+    /// The texts of a translation: a line for each one of the table. `None` if the file has another
+    /// number of lines, as that of another version.
+    pub(super) fn read(language: Language, file: &'static str) -> Option<Texts> {
+        let mut texts = ENGLISH;
+        texts.language = language;
+        let (fields, lines) = (texts.fields(), file.lines());
+        if fields.len() != lines.clone().count() {
+            return None;
+        }
+        fields.zip(lines).for_each(|(field, line)| *field = line);
+        Some(texts)
+    }
+
     /// A text with a number, in the singular or plural; `{0}` is the number.
     pub fn counted(&self, number: u64, one: &str, many: &str) -> String {
         fill(if number == 1 { one } else { many }, &[&format::grouped(number)])
@@ -53,6 +75,7 @@ table! {
     operator: "Chat desk", "客服台";
     views: "Views", "视图";
     language_label: "Language", "语言";
+    language_missing: "The texts in {0} could not be loaded from the server. Choose the language again to retry.", "无法从服务器加载{0}文本。请重新选择语言再试。";
     skip: "Skip to the composer", "跳到输入框";
 
     // Connections
@@ -140,6 +163,26 @@ table! {
     ladder_lost: "Following never slows the connection: what the page could not take in time is left out and counted.", "跟踪不会减慢连接：页面来不及接收的内容会被略去并计数。";
     ladder_closed: "The connection is over; this is the reason in the server’s log.", "连接已结束；这是服务器日志中的原因。";
 
+    // The lesson
+    lesson: "Lesson", "课程";
+    lesson_play: "Play", "播放";
+    lesson_about: "Play the life of a connection, in six steps", "播放：连接的一生，共六步";
+    lesson_step: "Step {0} of {1}: {2}", "第 {0} 步，共 {1} 步：{2}";
+    lesson_next: "Next", "下一步";
+    lesson_back: "Back", "上一步";
+    lesson_wait: "Waiting for the server…", "等待服务器…";
+    lesson_done: "Done: the marked arrows are what passed.", "完成：突出显示的箭头就是经过的数据。";
+    lesson_lost: "The connection ended before this step was complete. Stop, and play the lesson again.", "连接在此步完成之前已结束。请停止，然后重新播放。";
+    lesson_pieces_title: "Cut into pieces", "切成片段";
+    lesson_half_close_title: "Half-close", "半关闭";
+    lesson_reset_title: "Reset", "重置";
+    lesson_connect: "The page opened a WebSocket. First the kernels of both sides connected over TCP (RFC 9293, section 3.5); then an HTTP request asked for an upgrade, and 101 granted it (RFC 6455, section 4). Behind the route, echogate connected to the service, which speaks plain TCP.", "页面打开了一个 WebSocket。首先双方内核建立 TCP 连接（RFC 9293 第 3.5 节）；然后 HTTP 请求要求升级，101 表示同意（RFC 6455 第 4 节）。echogate 再连接到路由后面的服务，该服务只使用普通 TCP。";
+    lesson_send: "The page sent the text hello in one frame. A client masks its frames, a server does not (RFC 6455, section 5.3). Towards the service echogate sent the five bytes alone: TCP has no frames. The reply came back in a frame without a mask.", "页面在一个帧中发送了文本 hello。客户端的帧有掩码，服务器的没有（RFC 6455 第 5.3 节）。echogate 只把五个字节发给服务：TCP 没有帧。回复装在没有掩码的帧中返回。";
+    lesson_pieces: "The page sent 65,536 bytes as one message. A read takes what has arrived, so that the message came in several pieces: TCP is a stream, and keeps no boundaries (RFC 9293, section 3.7). WebSocket keeps them: FIN marks the last frame of a message that is sent in fragments (RFC 6455, section 5.4).", "页面把 65,536 字节作为一条消息发送。每次读取只取得已到达的字节，所以消息分成几段到达：TCP 是字节流，不保留边界（RFC 9293 第 3.7 节）。WebSocket 保留边界：FIN 标记分片消息的最后一帧（RFC 6455 第 5.4 节）。";
+    lesson_half_close: "The page said that it has finished sending: an empty message, under the subprotocol half-close. Towards the service it became a FIN, which ends one direction; the other one stayed open until the service had ended it, too (RFC 9293, section 3.6). Then echogate closed the WebSocket with 1000.", "页面表示已结束发送：在 half-close 子协议下发送一条空消息。对服务来说它成为 FIN，只结束一个方向；另一方向保持打开，直到服务也结束它（RFC 9293 第 3.6 节）。然后 echogate 以 1000 关闭了 WebSocket。";
+    lesson_close: "On a new connection the page sent a Close frame with the code 4000 and a reason. The answer is a Close frame, too; then TCP ends in order, in both directions (RFC 6455, sections 5.5.1 and 7.4). Codes from 4000 to 4999 are those of applications.", "页面在一个新连接上发送了关闭帧，带代码 4000 和原因。应答也是关闭帧；然后 TCP 的两个方向正常结束（RFC 6455 第 5.5.1 和 7.4 节）。4000 到 4999 的代码由应用程序自定。";
+    lesson_reset: "On a third connection the page asked the server for a reset, because a page cannot send one: a browser closes in order. A reset ends both directions at once, without a Close, and bytes on their way are lost (RFC 9293, section 3.5.3). A page sees the code 1006, a program the error connection reset by peer.", "在第三个连接上，页面请求服务器重置连接，因为网页自己不能发送重置：浏览器总是正常关闭。重置立即结束两个方向，没有关闭帧，在途的字节丢失（RFC 9293 第 3.5.3 节）。网页看到代码 1006，程序看到错误 connection reset by peer。";
+
     // Events that the server sees
     by_client: "client", "客户端";
     by_server: "server", "服务器";
@@ -173,6 +216,39 @@ table! {
     many_without_reply: " {0} messages got no reply.", "有 {0} 条消息没有回复。";
     check_endpoint: "Check the endpoint; from a page over https only wss:// works.", "请检查端点；从 https 页面只能用 wss://。";
     check_server: "Check that the server is running and allows this page (--allow-origin).", "请检查服务器是否在运行，以及是否允许本页面（--allow-origin）。";
+
+    // Status codes
+    code_1000: CloseCode(1000).description(), "正常关闭";
+    code_1001: CloseCode(1001).description(), "对方即将离开";
+    code_1002: CloseCode(1002).description(), "协议错误";
+    code_1003: CloseCode(1003).description(), "对方不接受这种数据";
+    code_1005: CloseCode(1005).description(), "关闭时没有给出代码";
+    code_1006: CloseCode(1006).description(), "连接中断，未收到关闭帧";
+    code_1007: CloseCode(1007).description(), "文本不是有效的 UTF-8";
+    code_1008: CloseCode(1008).description(), "被策略拒绝";
+    code_1009: CloseCode(1009).description(), "消息太大";
+    code_1010: CloseCode(1010).description(), "缺少必需的扩展";
+    code_1011: CloseCode(1011).description(), "服务器或其上游出错";
+    code_1012: CloseCode(1012).description(), "服务器正在重启";
+    code_1013: CloseCode(1013).description(), "服务器过载，请稍后再试";
+    code_1014: CloseCode(1014).description(), "网关从上游收到无效的响应";
+    code_1015: CloseCode(1015).description(), "TLS 握手失败";
+    code_registered: CloseCode(3000).description(), "由库或框架登记的代码";
+    code_private: CloseCode(4000).description(), "应用程序自定的代码";
+    code_unknown: CloseCode(0).description(), "RFC 6455 没有定义的代码";
+
+    // Advice after a status code
+    advice_1001: "The server restarts or shuts down, or the connection was idle for too long: connect again in a moment.", "服务器正在重启或关闭，或者连接空闲太久：稍后重新连接。";
+    advice_1002: "One side violated RFC 6455: compare the last messages with the reason.", "有一方违反了 RFC 6455：请对照最后几条消息和给出的原因。";
+    advice_1003: "Send the other type: text instead of binary, or binary instead of text.", "换一种类型发送：文本改二进制，或二进制改文本。";
+    advice_1006: "Check the network and that the server is running, then connect again.", "请检查网络，并确认服务器在运行，然后重新连接。";
+    advice_1007: "Bytes that are not UTF-8 came through a text route: use a route with framing=bytes.", "非 UTF-8 字节经过了文本路由：请使用 framing=bytes 的路由。";
+    advice_1008: "The server does not allow this page (--allow-origin), or it has no such route (--route).", "服务器不允许本页面（--allow-origin），或者没有这条路由（--route）。";
+    advice_1009: "Send smaller messages, or raise --max-message.", "发送较小的消息，或调高 --max-message。";
+    advice_1011: "Check that the upstream is running and that its address is right.", "请检查上游是否在运行，地址是否正确。";
+    advice_1013: "Try again later; automatic reconnection waits longer each time.", "请稍后再试；自动重连每次会多等一会儿。";
+    advice_1014: "The upstream’s response to the gateway was invalid.", "上游对网关的响应无效。";
+    advice_1015: "The certificate is not trusted or not valid for this name: open the address in a new tab to see why.", "证书不受信任或不属于这个名字：在新标签页中打开该地址查看原因。";
 
     // Transcript
     transcript: "Transcript", "记录";

@@ -61,6 +61,10 @@ actions! {
     TranscriptKey: "transcript" on "keydown";
     ToggleRow: "row" on "click";
     ShowLadder: "ladder" on "click";
+    PlayLesson: "play" on "click";
+    LessonBack: "lesson-back" on "click";
+    LessonNext: "lesson-next" on "click";
+    StopLesson: "lesson-stop" on "click";
     ShowTranscript: "show-transcript" on "click";
     PauseTranscript: "pause" on "click";
     ScrollToEnd: "to-end" on "click";

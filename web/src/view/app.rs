@@ -12,7 +12,7 @@ use super::{
     connection::Connection,
     dispatch::{self, Message},
     dom::id,
-    draft_settings, file_panel, first_run, header, ladder_panel,
+    draft_settings, file_panel, first_run, header, ladder_panel, lesson_panel,
     model::Model,
     operator_panel,
     painting::Painting,
@@ -38,12 +38,13 @@ thread_local! {
 }
 
 /// The panels' handlers: the first that knows an action handles it.
-const PANELS: [fn(&mut Model, &UserEvent) -> Option<Command>; 13] = [
+const PANELS: [fn(&mut Model, &UserEvent) -> Option<Command>; 14] = [
     header::act,
     url_bar::act,
     sidebar::act,
     first_run::act,
     ladder_panel::act,
+    lesson_panel::act,
     transcript_input::act,
     transcript_file::act,
     composer::act,
@@ -68,6 +69,8 @@ const EVENTS_RETRY: Millis = 1000.0;
 struct App {
     model: Model,
     screen: Screen,
+    /// The language that was chosen last; its texts may be on their way.
+    language: Language,
     server_events: Option<ServerEvents>,
     retry_events_at: Option<Millis>,
     frame: Closure<dyn FnMut()>,
@@ -81,10 +84,24 @@ struct App {
     _listeners: Listeners,
 }
 
-/// Starts the page.
+/// Starts the page, in the language of the user if its texts can be loaded.
 pub(super) fn start() {
     socket::start();
-    let app = App::new(browser::language());
+    let language = browser::language();
+    load_texts(language, move || begin(language));
+}
+
+/// Loads the texts of a language unless they are there; `then` is called after a failure, too.
+fn load_texts(language: Language, then: impl FnOnce() + 'static) {
+    let Some(name) = language.file_to_load() else { return then() };
+    browser::get(name, move |file| {
+        file.into_iter().for_each(|file| language.load(file));
+        then();
+    });
+}
+
+fn begin(language: Language) {
+    let app = App::new(language);
     APP.with(|slot| *slot.borrow_mut() = Some(app));
     dispatch::set_handler(|message| with_app(|app| app.on_message(message)));
     with_app(|app| {
@@ -130,10 +147,11 @@ fn with_app_undrawn(change: impl FnOnce(&mut App)) {
 
 impl App {
     fn new(language: Language) -> App {
-        let model = Model::new(language.texts(), browser::start_options());
+        let model = Model::new(language, browser::start_options());
         App {
             screen: Screen::new(model.texts),
             model,
+            language,
             server_events: None,
             retry_events_at: None,
             frame: Closure::new(|| {
@@ -196,9 +214,11 @@ impl App {
                 });
             }
             Command::SetLanguage(language) => {
-                self.model.texts = language.texts();
-                self.screen = Screen::new(self.model.texts);
-                browser::focus(id::LANGUAGE);
+                self.language = language;
+                match language.file_to_load() {
+                    None => self.use_language(),
+                    Some(_) => load_texts(language, || with_app(App::use_language)),
+                }
             }
             Command::Focus(id) => self.focus(id),
             Command::Click(id) => browser::click(id),
@@ -225,6 +245,14 @@ impl App {
         }
     }
 
+    /// Makes the screen anew, in the chosen language. The focus stays.
+    fn use_language(&mut self) {
+        let focused = browser::focused();
+        self.model.set_language(self.language);
+        self.screen = Screen::new(self.model.texts);
+        self.focus(&focused);
+    }
+
     /// Moves the focus to the element with this id, which may be hidden until it is drawn.
     fn focus(&mut self, id: &str) {
         browser::focus(id);
@@ -248,7 +276,11 @@ impl App {
 
     /// Changes a connection, and announces its state if that has changed.
     fn with_connection(&mut self, id: u32, change: impl FnOnce(&mut Connection)) {
-        let Model { texts, connections, announcer, chosen, .. } = &mut self.model;
+        let Model { texts, connections, announcer, chosen, lesson, .. } = &mut self.model;
+        if let Some(session) = lesson.as_mut().filter(|session| session.socket.id == id) {
+            change(&mut session.socket);
+            return self.tick();
+        }
         let Some(at) = connections.iter().position(|connection| connection.id == id) else {
             return;
         };
@@ -350,8 +382,10 @@ impl App {
         if self.retry_events_at.take_if(|at| *at <= browser::now()).is_some() {
             self.listen();
         }
-        let connections = &mut self.model.connections;
-        let next = earliest(connections.iter_mut().map(|connection| connection.tick(texts)));
+        let Model { connections, lesson, .. } = &mut self.model;
+        let lesson = lesson.iter_mut().map(|session| &mut session.socket);
+        let sockets = connections.iter_mut().chain(lesson);
+        let next = earliest(sockets.map(|connection| connection.tick(texts)));
         if let Some(at) = earliest([next, self.retry_events_at]) {
             self.wake_at(at);
         }
@@ -390,6 +424,7 @@ impl App {
     /// Draws, and requests the next drawing at the earliest time that a part of the page wants.
     fn draw(&mut self) {
         let now = browser::now();
+        self.model.update_lesson();
         self.model.connections.iter_mut().for_each(Connection::update_matches);
         if self.painting.is_due(&mut self.model, now) {
             // The server may have reported their legs before the worker reported the replies.

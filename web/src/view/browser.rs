@@ -5,8 +5,8 @@ use std::{cell::Cell, rc::Rc};
 use js_sys::{Array, Date, Math, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
 use web_sys::{
-    Blob, BlobPropertyBag, Element, File, HtmlAnchorElement, HtmlElement, Response, Url,
-    UrlSearchParams, Window,
+    Blob, BlobPropertyBag, Element, File, HtmlAnchorElement, HtmlElement, RequestInit, Response,
+    Url, UrlSearchParams, Window,
 };
 
 use super::dom::document;
@@ -202,6 +202,13 @@ pub(super) fn get(path: &'static str, then: impl FnOnce(Option<String>) + 'stati
             None => then(None),
         }
     });
+}
+
+/// Posts to this server, at a path relative to the page. The effect shows in the server's events.
+pub(super) fn post(path: &str) {
+    let options = RequestInit::new();
+    options.set_method("POST");
+    settled(window().fetch_with_str_and_init(path, &options), |_| {});
 }
 
 /// Reads a file; `then` gets `None` if that fails.

@@ -73,13 +73,10 @@ impl ConnectionList {
         let listed: Vec<&ConnectionRow> = live.rows().take(MAX_LISTED).collect();
         let mine = |row: &ConnectionRow| {
             let label = row.connection.label.as_deref();
-            label.is_some_and(|label| {
-                model.connections.iter().any(|connection| connection.label == label)
-            })
+            label.is_some_and(|label| model.sockets().any(|connection| connection.label == label))
         };
         let upstreams: Vec<u64> = model
-            .connections
-            .iter()
+            .sockets()
             .filter_map(|connection| live.upstream_of(live.with_label(&connection.label)?))
             .map(|row| row.connection.id)
             .collect();

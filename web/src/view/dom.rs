@@ -13,6 +13,7 @@ pub(super) mod id {
     pub(in super::super) const ENDPOINT: &str = "endpoint";
     pub(in super::super) const FILE: &str = "file";
     pub(in super::super) const LANGUAGE: &str = "language";
+    pub(in super::super) const LESSON_NEXT: &str = "lesson-next";
     pub(in super::super) const LOAD: &str = "load";
     pub(in super::super) const MESSAGE: &str = "message";
     pub(in super::super) const PROTOCOL: &str = "protocol";

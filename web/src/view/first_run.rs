@@ -17,6 +17,7 @@ use crate::{
 pub(super) struct FirstRun {
     pub(super) root: El,
     cards: El,
+    play: El,
     /// The cards that are drawn.
     drawn: Vec<Card>,
 }
@@ -25,8 +26,9 @@ impl FirstRun {
     pub(super) fn new(texts: &Texts) -> FirstRun {
         let cards = el("ul").class("cards");
         let intro = text("p", texts.first_run);
-        let root = el("div").id("empty").class("empty").child(&intro).child(&cards);
-        FirstRun { root, cards, drawn: Vec::new() }
+        let play = button(texts.lesson_about, Action::PlayLesson).id("play-first").class("quiet");
+        let root = el("div").id("empty").class("empty").children([&intro, &cards, &play]);
+        FirstRun { root, cards, play, drawn: Vec::new() }
     }
 
     pub(super) fn draw(&mut self, model: &Model, shown: bool) {
@@ -34,6 +36,7 @@ impl FirstRun {
         if !shown {
             return;
         }
+        self.play.show(model.lesson_path().is_some());
         let cards = cards::cards(&model.endpoints, &browser::location());
         if cards != self.drawn {
             self.cards.empty();

@@ -22,7 +22,7 @@ pub(super) struct Following {
     pub(super) events: Events,
     reader: Reader,
     /// Dropped to stop following.
-    _tap: Option<Socket>,
+    tap: Option<Socket>,
 }
 
 /// The state of following.
@@ -76,17 +76,32 @@ impl Events {
 impl Following {
     /// Follows a client from now on; the events go to the connection of this id.
     pub(super) fn start(client: &Client, name: String, id: u32) -> Following {
-        let handler = move |event, at| dispatch(Message::Connection(id, event, at));
-        let tap = Socket::tap(&format!("api/connections/{}/tap", client.id), handler);
+        let mut following = Following::later(name);
+        following.go_on(client, id);
+        following
+    }
+
+    /// Follows no client yet.
+    pub(super) fn later(name: String) -> Following {
         Following {
-            client: client.id,
-            is_stream: matches!(client.kind, Kind::Tcp | Kind::Tls | Kind::Unix),
+            client: 0,
+            is_stream: false,
             name,
             state: FollowState::Asked,
             events: Events::default(),
             reader: Reader::default(),
-            _tap: Some(tap),
+            tap: None,
         }
+    }
+
+    /// Follows a client from now on, instead of the one before, whose events stay.
+    pub(super) fn go_on(&mut self, client: &Client, id: u32) {
+        let handler = move |event, at| dispatch(Message::Connection(id, event, at));
+        self.client = client.id;
+        self.is_stream = matches!(client.kind, Kind::Tcp | Kind::Tls | Kind::Unix);
+        self.state = FollowState::Asked;
+        self.reader = Reader::default();
+        self.tap = Some(Socket::tap(&format!("api/connections/{}/tap", client.id), handler));
     }
 
     /// Handles an event of the tap.

@@ -1,12 +1,15 @@
 //! The ladder of a client that is followed: its events as arrows between client, echogate and
 //! upstream.
 
+use web_sys::Element;
+
 use super::{
     action::Action,
     browser,
     command::Command,
     connection::{Connection, Source},
     dom::{El, button, el, panel, text},
+    lesson_panel::LessonPanel,
     model::Model,
     user_event::UserEvent,
 };
@@ -22,6 +25,10 @@ const MAX_STEPS: usize = 500;
 
 pub(super) struct LadderPanel {
     pub(super) root: El,
+    play: El,
+    lesson: LessonPanel,
+    /// The lesson's step that is drawn.
+    lesson_step: usize,
     lanes: [El; 3],
     note: El,
     list: El,
@@ -36,30 +43,48 @@ impl LadderPanel {
     pub(super) fn new(texts: &Texts) -> LadderPanel {
         let (root, head) = panel("ladder", texts.ladder);
         let back = button(texts.show_transcript, Action::ShowTranscript).id("show-transcript");
-        head.append(&back.class("quiet"));
+        let play = button(texts.lesson_play, Action::PlayLesson).id("play").class("quiet");
+        let play = play.attr("title", texts.lesson_about);
+        head.append(&el("div").class("tools").child(&play).child(&back.class("quiet")));
+        let lesson = LessonPanel::new(texts);
         let lanes = ["", "echogate", ""].map(|lane| text("span", lane));
         let note = el("p").class("notice");
         let list = el("ol").class("steps");
         let heads = el("div").class("lanes").children(&lanes);
         let scroll = el("div").id("ladder-list").attr("tabindex", "0").child(&heads).child(&list);
-        let root = root.class("panel ladder").child(&note).child(&scroll);
-        LadderPanel { root, lanes, note, list, of: None, drawn: 0, steps: 0 }
+        let root = root.class("panel ladder").child(&lesson.root).child(&note).child(&scroll);
+        LadderPanel {
+            root,
+            play,
+            lesson,
+            lesson_step: 0,
+            lanes,
+            note,
+            list,
+            of: None,
+            drawn: 0,
+            steps: 0,
+        }
     }
 
     pub(super) fn draw(&mut self, model: &mut Model) {
         let texts = model.texts;
-        let connection = model.connection();
-        let shown = connection.view.is_ladder;
-        let id = connection.id;
-        let Source::Client(following) = &connection.source else { return self.root.show(false) };
+        let Connection { id, view, .. } = model.connection();
+        let (id, shown) = (*id, view.is_ladder);
+        let Source::Client(following) = &model.connections[model.chosen].source else {
+            return self.root.show(false);
+        };
         self.root.show(shown);
         if !shown {
             return;
         }
         if self.of.replace(id) != Some(id) {
             self.list.empty();
-            (self.drawn, self.steps) = (0, 0);
+            (self.drawn, self.steps, self.lesson_step) = (0, 0, 0);
         }
+        let lesson = model.lesson.as_ref().filter(|it| it.tab == id).map(|it| &it.lesson);
+        self.lesson.draw(model, id);
+        self.play.show(lesson.is_none() && model.lesson_path().is_some());
         let events = &following.events;
         let total = events.dropped + events.iter().len() as u64;
         let new =
@@ -68,14 +93,19 @@ impl LadderPanel {
         let skipped = new.saturating_sub(MAX_STEPS);
         // An event has at least one step.
         self.steps += skipped as u64;
-        for line in events.iter().skip(events.iter().len() - new + skipped) {
+        let first = total - (new - skipped) as u64;
+        for (number, line) in (first..).zip(events.iter().skip(events.iter().len() - new + skipped))
+        {
             let Some(event) = Json::read(line) else { continue };
             if let Some(target) = event.text("target") {
                 self.lanes[0].set_text(event.text("peer").unwrap_or(texts.by_client));
                 self.lanes[2].set_text(event.text("upstream").unwrap_or(target));
             }
             for step in ladder::steps(&event, texts) {
-                self.list.append(&draw_step(&step));
+                let mut step = draw_step(&step);
+                let of = lesson.map_or(0, |lesson| lesson.step_of(number));
+                step.set("data-lesson", &of.to_string());
+                self.list.append(&step);
                 self.steps += 1;
             }
         }
@@ -88,9 +118,40 @@ impl LadderPanel {
         let hidden = self.steps.saturating_sub(MAX_STEPS as u64);
         self.note.show(hidden > 0);
         self.note.set_text(&fill(texts.ladder_hidden, &[&format::grouped(hidden)]));
-        if new > 0 && at_end {
+        let is_at_latest = lesson.is_none_or(|lesson| !lesson.has_next() || !lesson.is_done());
+        if new > 0 && at_end && is_at_latest {
             scroll_to_end(&self.list);
         }
+        if let Some(lesson) = lesson {
+            self.show_step(lesson.shown().1, new > 0);
+        }
+    }
+}
+
+impl LadderPanel {
+    /// Marks the arrows of a step of the lesson, and scrolls to the first one, or to the end if there
+    /// is none yet.
+    fn show_step(&mut self, step: usize, is_new: bool) {
+        if std::mem::replace(&mut self.lesson_step, step) == step && !is_new {
+            return;
+        }
+        let name = step.to_string();
+        let mut first = None;
+        let mut next = self.list.node.first_element_child();
+        while let Some(item) = next {
+            if item.get_attribute("data-lesson").as_deref() == Some(&name) {
+                item.set_attribute("aria-current", "step").ok();
+                first.get_or_insert_with(|| item.clone());
+            } else {
+                item.remove_attribute("aria-current").ok();
+            }
+            next = item.next_element_sibling();
+        }
+        let scroll = self.list.node.parent_element();
+        let (Some(first), Some(scroll)) = (first, scroll) else { return scroll_to_end(&self.list) };
+        let top = |it: &Element| it.get_bounding_client_rect().top();
+        let offset = top(&first) - top(&self.list.node);
+        scroll.set_scroll_top(offset as i32);
     }
 }
 

@@ -8,12 +8,13 @@ use super::{
     browser,
     connection::{Connection, Source},
     following::Following,
+    lesson::LessonSession,
     operator_session::OperatorSession,
 };
 use crate::{
     cards,
     composer::{Draft, history::History},
-    i18n::Texts,
+    i18n::{Language, Texts, fill},
     live::{self, Live},
     live_region::Announcer,
     location::{SharedLink, StartOptions},
@@ -48,12 +49,13 @@ pub(super) struct Model {
     stored: String,
     pub(super) announcer: Announcer,
     pub(super) operator: OperatorSession,
+    pub(super) lesson: Option<LessonSession>,
 }
 
 impl Model {
-    pub(super) fn new(texts: &'static Texts, options: StartOptions) -> Model {
+    pub(super) fn new(language: Language, options: StartOptions) -> Model {
         let mut model = Model {
-            texts,
+            texts: language.texts(),
             connections: Vec::new(),
             default_endpoint: "/ws".to_owned(),
             saved: Vec::new(),
@@ -66,9 +68,21 @@ impl Model {
             endpoints: Endpoints::default(),
             announcer: Announcer::default(),
             operator: OperatorSession::default(),
+            lesson: None,
         };
         model.restore();
+        model.set_language(language);
         model
+    }
+
+    /// Uses the texts of a language; notes it if they could not be loaded.
+    pub(super) fn set_language(&mut self, language: Language) {
+        self.texts = language.texts();
+        self.connection().view.note.clear();
+        if self.texts.language != language {
+            let note = fill(self.texts.language_missing, &[language.name()]);
+            self.connection().view.note = note;
+        }
     }
 
     /// Makes the connections: that of the page's URL, and those that were stored.
@@ -143,16 +157,22 @@ impl Model {
 
     /// Adds a connection and chooses it.
     pub(super) fn add_connection(&mut self) -> &mut Connection {
-        let id = self.next_id;
-        self.next_id += 1;
-        self.connections.push(Connection::new(
-            id,
-            &self.options,
-            &self.default_endpoint,
-            self.history.clone(),
-        ));
+        let connection = self.unlisted_connection();
+        self.connections.push(connection);
         self.chosen = self.connections.len() - 1;
         self.connection()
+    }
+
+    /// A new connection that is not in the list.
+    pub(super) fn unlisted_connection(&mut self) -> Connection {
+        let id = self.next_id;
+        self.next_id += 1;
+        Connection::new(id, &self.options, &self.default_endpoint, self.history.clone())
+    }
+
+    /// The page's connections with sockets, that of the lesson included.
+    pub(super) fn sockets(&self) -> impl Iterator<Item = &Connection> {
+        self.connections.iter().chain(self.lesson.as_ref().map(|lesson| &lesson.socket))
     }
 
     /// Whether there may be one more connection; notes the limit if there may not.
@@ -174,12 +194,7 @@ impl Model {
             self.chosen = at;
             return;
         }
-        let followed = |it: &&Connection| matches!(&it.source, Source::Client(it) if it.is_live());
-        if self.connections.iter().filter(followed).count() >= MAX_FOLLOWED {
-            self.texts.too_many_followed.clone_into(&mut self.connection().view.note);
-            return;
-        }
-        if !self.has_room() {
+        if !self.may_follow() {
             return;
         }
         let Some(row) = self.live.rows().find(|row| row.connection.id == client) else { return };
@@ -189,6 +204,16 @@ impl Model {
         let client = row.connection.clone();
         let connection = self.add_connection();
         connection.source = Source::Client(Following::start(&client, name, connection.id));
+    }
+
+    /// Whether one more client may be followed in a tab of its own; notes the limit if not.
+    pub(super) fn may_follow(&mut self) -> bool {
+        let followed = |it: &&Connection| matches!(&it.source, Source::Client(it) if it.is_live());
+        if self.connections.iter().filter(followed).count() >= MAX_FOLLOWED {
+            self.texts.too_many_followed.clone_into(&mut self.connection().view.note);
+            return false;
+        }
+        self.has_room()
     }
 
     /// Takes the server's endpoints. The first route is the default of connections whose endpoint was

@@ -83,7 +83,7 @@ impl OperatorSession {
                 let url = browser::location().url_of(PATH);
                 let close_reason =
                     CloseReason { outcome, url, code, reason, unsent: 0, unanswered: 0 };
-                let advice = i18n::advice(texts.language, code);
+                let advice = i18n::advice(texts, code);
                 let sentence = format!("{} {advice}", close_reason.sentences(texts));
                 // Through a route the service's refusal may arrive as the end of its stream.
                 let refused = matches!(code, CloseCode::POLICY | CloseCode::NORMAL);

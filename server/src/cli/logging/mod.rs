@@ -1,6 +1,7 @@
 //! The log: `ECHOGATE_LOG` or `RUST_LOG`, and lines on standard error or the console that block no
 //! thread.
 
+mod format;
 mod levels;
 
 use std::{
@@ -16,8 +17,9 @@ use std::{
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tracing_subscriber::{filter::LevelFilter, fmt, prelude::*, registry};
 
+use self::format::EventFormat;
 use super::output::{FLUSH_TIMEOUT, Output, Unwritten, duplicate, write_all};
-use crate::connections::counters::LOG_LINES_DROPPED;
+use crate::{config::LogFormat, connections::counters::LOG_LINES_DROPPED};
 
 /// The most bytes of the log that are queued for a slow reader. Lines that exceed it are dropped.
 const LOG_QUEUE: usize = 1024 * 1024;
@@ -50,7 +52,8 @@ pub(super) fn start(console: bool) -> Result<Option<Receiver<String>>, String> {
     let mut sink = LogSink { stderr, console: console.then_some(to_console), reported: 0 };
     let output = Output::start("log", LOG_QUEUE, move |text| sink.write(text)).map_err(failed)?;
     LOG.set(output.clone()).map_err(|_| failed(io::ErrorKind::AlreadyExists.into()))?;
-    let layer = fmt::layer().with_ansi(!console && use_colours());
+    let layer = fmt::layer().event_format(EventFormat::default());
+    let layer = layer.with_ansi(!console && use_colours());
     registry()
         .with(layer.with_writer(move || LogWriter(output.clone())).with_filter(levels))
         .init();
@@ -71,6 +74,17 @@ pub(super) fn show(text: &[u8]) {
         Some(log) => drop(log.push(text)),
         None => drop(io::stderr().write_all(text)),
     }
+}
+
+/// Writes the error that ends the program.
+pub(super) fn show_error(error: &str) {
+    show(
+        match LogFormat::in_force() {
+            LogFormat::Text => format!("echogate: {error}\n"),
+            LogFormat::Json => format::error_line(error),
+        }
+        .as_bytes(),
+    );
 }
 
 /// Waits until the queued lines are written, at most [`FLUSH_TIMEOUT`].

@@ -5,15 +5,18 @@ use std::{
     ops::Deref,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use echogate_proto::api::{Carried, Connection, Kind, Legs};
+use echogate_proto::{
+    api::{Carried, Connection, Kind, Legs},
+    close::CloseCode,
+};
 
-use super::{Change, ConnectionInfo, GatewayInfo, Peer, Registry, tap::Tap};
-use crate::connections::limits::ConnectionPermit;
+use super::{Change, ConnectionInfo, GatewayInfo, Peer, Registry, tap::Tap, timing::first_flags};
+use crate::connections::{limits::ConnectionPermit, target::ConnectionTarget};
 
 /// The longest life of a connection that counts as a health check.
 const HEALTH_CHECK_TIME: Duration = Duration::from_secs(5);
@@ -23,12 +26,14 @@ const HEALTH_CHECK_TIME: Duration = Duration::from_secs(5);
 pub(crate) struct Entry {
     pub(super) id: u64,
     kind: Kind,
-    /// The flags of tap.rs.
+    /// The flags of tap.rs and timing.rs.
     pub(super) flags: AtomicU8,
+    /// The time of the first write to the upstream (timing.rs).
+    pub(super) first_write: AtomicU32,
     pub(super) peer: Peer,
-    target: Arc<str>,
+    pub(super) target: Arc<ConnectionTarget>,
     pub(super) gateway: Option<Box<GatewayInfo>>,
-    since: Instant,
+    pub(super) since: Instant,
     received: Counter,
     sent: Counter,
     observed: Mutex<Option<Box<Observed>>>,
@@ -77,12 +82,17 @@ impl Entry {
 
     /// The name of the service or the path of the route.
     pub(crate) fn target(&self) -> &str {
-        &self.target
+        &self.target.name
     }
 
     /// Payload bytes in both directions so far.
     pub(crate) fn carried_bytes(&self) -> u64 {
         self.received.bytes() + self.sent.bytes()
+    }
+
+    /// Payload bytes from and to the client so far.
+    pub(super) fn bytes(&self) -> [u64; 2] {
+        [self.received.bytes(), self.sent.bytes()]
     }
 
     /// Payload from the client.
@@ -111,6 +121,13 @@ impl Entry {
         self.observed().get_or_insert_default().legs = Some(legs);
     }
 
+    /// Counts the end of a WebSocket by its code.
+    pub(crate) fn websocket_closed(&self, code: CloseCode) {
+        if let Some(metrics) = &self.target.metrics {
+            metrics.closed(code);
+        }
+    }
+
     /// Removes the connection from the registry, writes its log line, and notifies subscribers.
     pub(crate) fn ended(self: &Arc<Self>, end: &dyn fmt::Display) {
         self.end(end, false);
@@ -124,16 +141,17 @@ impl Entry {
 
     fn end(self: &Arc<Self>, end: &dyn fmt::Display, debug: bool) {
         let Entry { kind, peer, target, .. } = &**self;
+        let seconds = self.since.elapsed().as_millis() as f64 / 1e3;
         macro_rules! log {
             ($level:ident) => {
                 tracing::$level!(
                     id = self.id,
                     %kind,
                     peer = peer.to_string(),
-                    target = &**target,
+                    target = &*target.name,
                     received = self.received.bytes(),
                     sent = self.sent.bytes(),
-                    seconds = format_args!("{:.3}", self.since.elapsed().as_secs_f64()),
+                    seconds,
                     "{end}"
                 )
             };
@@ -160,7 +178,7 @@ impl Entry {
             id: self.id,
             kind: *kind,
             peer: peer.description(),
-            target: target.clone(),
+            target: target.name.clone(),
             label: label.map(String::from),
             upstream_from: upstream_from.map(|address| address.to_string()),
             since: now.saturating_sub(age).as_secs_f64(),
@@ -203,7 +221,8 @@ impl RegistryGuard {
         let entry = Arc::new(Entry {
             id,
             kind,
-            flags: AtomicU8::default(),
+            flags: AtomicU8::new(first_flags(target.metrics.is_some())),
+            first_write: AtomicU32::default(),
             peer,
             target,
             gateway,

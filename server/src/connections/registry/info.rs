@@ -8,6 +8,8 @@ use std::{
 
 use echogate_proto::api::Kind;
 
+use crate::connections::target::ConnectionTarget;
+
 /// A client, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Peer {
@@ -54,8 +56,8 @@ pub(crate) struct ConnectionInfo {
     pub(crate) kind: Kind,
     /// The client.
     pub(crate) peer: Peer,
-    /// The service's name, or the route's path.
-    pub(crate) target: Arc<str>,
+    /// The service, route or forward.
+    pub(crate) target: Arc<ConnectionTarget>,
     /// Further information about a client of the gateway.
     pub(crate) gateway: Option<Box<GatewayInfo>>,
 }

@@ -1,14 +1,15 @@
 //! The registry of live connections, for the API, the metrics and the log.
 //!
 //! - [`entry`]: one live connection; [`info`]: what is known of it when it is accepted; `tap`: its
-//!   observers
+//!   observers; `timing`: the time to the upstream's first byte
 
 mod entry;
 mod info;
 mod tap;
+mod timing;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     ops::Bound,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -24,7 +25,7 @@ pub(crate) use self::{
     entry::{Counter, Entry, RegistryGuard},
     info::{ConnectionInfo, GatewayInfo, Peer},
 };
-use crate::connections::{limits::ConnectionPermit, tap::Histories};
+use crate::connections::{limits::ConnectionPermit, tap::Histories, target::TargetMetrics};
 
 /// Changes that a subscriber may lag behind; after more it has to list all connections again.
 const MAX_LAG: usize = 1024;
@@ -88,6 +89,9 @@ impl Registry {
         permit: Option<ConnectionPermit>,
     ) -> RegistryGuard {
         let id = self.0.next.fetch_add(1, Ordering::Relaxed) + 1;
+        if let Some(metrics) = &info.target.metrics {
+            metrics.connection_opened();
+        }
         let registered = RegistryGuard::new(id, info, self.clone(), permit);
         self.live().entries.insert(id, registered.clone());
         self.notify(|| Change::Opened(registered.clone()));
@@ -153,11 +157,33 @@ impl Registry {
         Kind::ALL.map(|kind| (kind, totals[kind as usize]))
     }
 
+    /// Payload bytes from and to the clients of each of `targets` since their metrics began.
+    pub(crate) fn bytes_of(&self, targets: &[Arc<TargetMetrics>]) -> Vec<[u64; 2]> {
+        let indices = targets.iter().enumerate().map(|(index, it)| (Arc::as_ptr(it), index));
+        let indices: HashMap<_, _> = indices.collect();
+        let live = self.live();
+        let mut sums: Vec<_> = targets.iter().map(|metrics| metrics.ended_bytes()).collect();
+        for entry in live.entries.values() {
+            let metrics = entry.target.metrics.as_ref().map(Arc::as_ptr);
+            if let Some(index) = metrics.and_then(|metrics| indices.get(&metrics)) {
+                let [received, sent] = entry.bytes();
+                sums[*index][0] += received;
+                sums[*index][1] += sent;
+            }
+        }
+        sums
+    }
+
     /// Takes a connection out, unless it is out already.
     fn leave(&self, id: u64) {
         let mut live = self.live();
-        if let Some(entry) = live.entries.remove(&id) {
-            live.ended[entry.kind() as usize].add(&entry);
+        let Some(entry) = live.entries.remove(&id) else { return };
+        live.ended[entry.kind() as usize].add(&entry);
+        if let Some(metrics) = &entry.target.metrics {
+            let bytes = entry.bytes();
+            metrics.add_ended_bytes(bytes);
+            drop(live);
+            metrics.connection_ended(entry.since.elapsed().as_secs_f64(), bytes);
         }
     }
 

@@ -16,7 +16,7 @@ use super::Entry;
 use crate::connections::tap::{Attach, Observers, Sides, Sink};
 
 /// The flags of an entry: there are observers or a history.
-const TAPPED: u8 = 1;
+pub(super) const TAPPED: u8 = 1;
 
 /// There are frames of the WebSocket protocol on the upstream's side.
 const UPSTREAM_HAS_FRAMES: u8 = 2;

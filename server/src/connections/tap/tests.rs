@@ -23,7 +23,7 @@ use crate::{
 const TO_SERVER: Place = Place { side: Side::Client, direction: Direction::ToServer };
 
 fn enter(registry: &Registry, kind: Kind) -> RegistryGuard {
-    let target = "test".into();
+    let target = Arc::new("test".into());
     registry.enter(ConnectionInfo { kind, peer: Peer::Unknown, target, gateway: None }, None)
 }
 

@@ -143,6 +143,7 @@ impl<C: Transport, U: Transport> Future for MessageRelay<C, U> {
         let end = ready!(buffer_pool::with(|scratch| {
             relay.poll_all(&mut Turn { cx, scratch, now: Instant::now() })
         }));
+        relay.shared.entry.websocket_closed(end.code);
         relay.shared.entry.ended(&end);
         Poll::Ready(end)
     }

@@ -43,6 +43,7 @@ async fn every_file_is_served_with_its_type() {
         ("/style.css", "text/css; charset=utf-8"),
         ("/echogate.js", "text/javascript; charset=utf-8"),
         ("/echogate_bg.wasm", "application/wasm"),
+        ("/zh-Hans.txt", "text/plain; charset=utf-8"),
         ("/favicon.svg", "image/svg+xml"),
     ] {
         let response = get(path, &[]).await;

@@ -40,7 +40,7 @@ impl FlowTable {
     /// The flow of a sender that is listed with this service.
     pub(super) fn get(&mut self, service: &ListenerService, peer: &Peer) -> Option<&mut Flow> {
         let Entry::Occupied(flow) = self.flows.entry(peer.clone()) else { return None };
-        if flow.get().entry.target() != &*service.target {
+        if flow.get().entry.target() != &*service.target.name {
             flow.remove().entry.ended(&"the socket belongs to another service since a reload");
             return None;
         }

@@ -1,0 +1,70 @@
+//! The outcomes of dialling an upstream.
+
+use super::counters::Refusal;
+
+/// The outcome of a dial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DialOutcome {
+    /// The upstream is connected, with TLS and opening handshake where they belong to it.
+    Connected,
+    /// The upstream refused the connection.
+    Refused,
+    /// The upstream did not answer within `--dial-timeout`.
+    TimedOut,
+    /// The host name could not be resolved.
+    Unresolved,
+    /// The connection failed for another reason, such as a network that cannot be reached.
+    Unreachable,
+    /// The TLS handshake failed, or the certificate is not trusted.
+    Tls,
+    /// The answer to the opening handshake is no valid one.
+    Handshake,
+    /// The WebSocket server answered the opening handshake with another status than 101.
+    Rejected,
+    /// The proxy in between refused the connection or could not be used.
+    Proxy,
+    /// The client went away before the dial had ended.
+    Cancelled,
+}
+
+impl DialOutcome {
+    /// All outcomes.
+    pub(crate) const ALL: [DialOutcome; 10] = [
+        DialOutcome::Connected,
+        DialOutcome::Refused,
+        DialOutcome::TimedOut,
+        DialOutcome::Unresolved,
+        DialOutcome::Unreachable,
+        DialOutcome::Tls,
+        DialOutcome::Handshake,
+        DialOutcome::Rejected,
+        DialOutcome::Proxy,
+        DialOutcome::Cancelled,
+    ];
+
+    /// The value of the label `outcome` in `/metrics`.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            DialOutcome::Connected => "ok",
+            DialOutcome::Refused => "refused",
+            DialOutcome::TimedOut => "timeout",
+            DialOutcome::Unresolved => "name",
+            DialOutcome::Unreachable => "unreachable",
+            DialOutcome::Tls => "tls",
+            DialOutcome::Handshake => "handshake",
+            DialOutcome::Rejected => "rejected",
+            DialOutcome::Proxy => "proxy",
+            DialOutcome::Cancelled => "cancelled",
+        }
+    }
+
+    /// The reason for which the client is refused.
+    pub(crate) fn refusal(self) -> Refusal {
+        match self {
+            DialOutcome::Refused | DialOutcome::Rejected => Refusal::UpstreamRefused,
+            DialOutcome::TimedOut => Refusal::UpstreamTimeout,
+            DialOutcome::Unresolved => Refusal::UpstreamUnresolved,
+            _ => Refusal::UpstreamFailed,
+        }
+    }
+}

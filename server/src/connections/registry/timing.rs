@@ -1,0 +1,56 @@
+//! The time that the upstream of a connection takes to its first byte: from the first write to it,
+//! or from the beginning of the connection if the upstream speaks first.
+//!
+//! A flag for each of the two events is set until the event has occurred. Reads and writes test
+//! them together with that of the observers, so that they cost nothing of their own.
+
+use std::sync::atomic::Ordering;
+
+use super::{Entry, tap::TAPPED};
+
+/// The flags of an entry: nothing was written to the upstream yet, and its connection has metrics.
+const AWAITS_WRITE: u8 = 8;
+
+/// Nothing was read from the upstream yet, and its connection has metrics.
+const AWAITS_READ: u8 = 16;
+
+/// The flags of a connection that begins.
+pub(super) fn first_flags(has_metrics: bool) -> u8 {
+    if has_metrics { AWAITS_WRITE | AWAITS_READ } else { 0 }
+}
+
+impl Entry {
+    /// Whether a read from the upstream is to be reported.
+    #[inline]
+    pub(crate) fn watches_upstream_reads(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & (TAPPED | AWAITS_READ) != 0
+    }
+
+    /// Whether a write to the upstream is to be reported.
+    #[inline]
+    pub(crate) fn watches_upstream_writes(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & (TAPPED | AWAITS_WRITE) != 0
+    }
+
+    /// Records that bytes were written to the upstream.
+    pub(crate) fn upstream_written(&self) {
+        if self.flags.load(Ordering::Relaxed) & AWAITS_WRITE != 0 {
+            let after = u32::try_from(self.since.elapsed().as_micros()).unwrap_or(u32::MAX);
+            self.first_write.store(after, Ordering::Relaxed);
+            self.flags.fetch_and(!AWAITS_WRITE, Ordering::Relaxed);
+        }
+    }
+
+    /// Records that bytes were read from the upstream.
+    pub(crate) fn upstream_read(&self) {
+        if self.flags.load(Ordering::Relaxed) & AWAITS_READ == 0 {
+            return;
+        }
+        self.flags.fetch_and(!AWAITS_READ, Ordering::Relaxed);
+        if let Some(metrics) = &self.target.metrics {
+            let written = f64::from(self.first_write.load(Ordering::Relaxed)) / 1e6;
+            let seconds = self.since.elapsed().as_secs_f64() - written;
+            metrics.first_byte_seconds.observe(seconds.max(0.0));
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! `/metrics`: totals since the start, in the text format of Prometheus (version 0.0.4).
+
+mod encode;
+mod process;
+mod targets;
+
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering},
+};
+
+use axum::{extract::State, http::header, response::IntoResponse};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric, prometheus_text},
+    metrics::MetricType::{self, Counter, Gauge},
+    registry::Registry,
+};
+use tokio::task::spawn_blocking;
+
+use self::{
+    encode::{family, single},
+    process::Process,
+    targets::TargetsMetrics,
+};
+use crate::{
+    connections::{counters::LOG_LINES_DROPPED, registry::Totals},
+    context::ServerContext,
+};
+
+/// A metric with a value for each kind of connection.
+type ByKind = ((&'static str, MetricType, &'static str), fn(&Totals) -> u64);
+
+const BY_KIND: [ByKind; 6] = [
+    (("connections", Gauge, "Open connections"), |of| of.live),
+    (("connections", Counter, "Connections accepted since the start"), |of| of.opened),
+    (("received_bytes", Counter, "Payload bytes from clients"), |of| of.carried.bytes_received),
+    (("sent_bytes", Counter, "Payload bytes to clients"), |of| of.carried.bytes_sent),
+    (("received_messages", Counter, "Messages from clients"), |of| of.carried.messages_received),
+    (("sent_messages", Counter, "Messages to clients"), |of| of.carried.messages_sent),
+];
+
+/// Answers with all metrics.
+pub(super) async fn metrics(State(context): State<Arc<ServerContext>>) -> impl IntoResponse {
+    let ServerContext { loops, loop_lag, http, shutting_down, started, .. } = &*context;
+    loop_lag.keep_measuring(loops, &http.tracker, shutting_down);
+    let mut registry = Registry::default();
+    // Counting open files takes some milliseconds where there are many.
+    let started = *started;
+    if let Ok(process) = spawn_blocking(move || Process::read(started)).await {
+        registry.sub_registry_with_prefix("process").register_collector(Box::new(process));
+    }
+    let server = registry.sub_registry_with_prefix("echogate");
+    server.register_collector(Box::new(ServerMetrics(context.clone())));
+    server.register_collector(Box::new(TargetsMetrics(context)));
+    let mut text = String::new();
+    prometheus_text::encode(&mut text, &registry).expect("a String takes what is written");
+    ([(header::CONTENT_TYPE, prometheus_text::CONTENT_TYPE)], text)
+}
+
+/// The metrics of the whole server.
+#[derive(Debug)]
+struct ServerMetrics(Arc<ServerContext>);
+
+impl Collector for ServerMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let encoder = &mut encoder;
+        let context = &*self.0;
+        let version = [("version", env!("CARGO_PKG_VERSION"))];
+        family(encoder, ("info", Gauge, "The program"), [(version, 1)])?;
+        let totals = context.registry.totals();
+        for (metric, value) in BY_KIND {
+            let samples = totals.iter().map(|(kind, of)| ([("kind", kind.to_string())], value(of)));
+            family(encoder, metric, samples)?;
+        }
+        let refusals = context.counters.refusals();
+        let refusals = refusals.map(|(why, count)| ([("reason", why.label())], count));
+        family(encoder, ("refused", Counter, "Refused clients, by reason"), refusals)?;
+        let help = "Time that an event loop takes to answer.";
+        let kind = MetricType::Histogram;
+        let lag = encoder.encode_descriptor("event_loop_lag_seconds", help, None, kind)?;
+        context.loop_lag.seconds.encode(lag)?;
+        limits(encoder, context)?;
+        losses(encoder, context)
+    }
+}
+
+/// The limits on connections, and their use.
+fn limits(encoder: &mut DescriptorEncoder<'_>, context: &ServerContext) -> fmt::Result {
+    let usage = context.limits.usage();
+    for (name, help, value) in [
+        ("connections_limit", "Limit on connections (--max-connections)", usage.max.into()),
+        (
+            "connections_per_address_limit",
+            "Limit on connections of one address (--max-per-address)",
+            usage.max_per_address.into(),
+        ),
+        (
+            "waiting_clients",
+            "Accepted TCP clients that wait for a connection permit",
+            usage.waiting as u64,
+        ),
+        ("http_connections", "Open HTTP connections after their first request", usage.http as u64),
+        (
+            "http_connections_limit",
+            "Limit on HTTP connections after their first request",
+            usage.max_http as u64,
+        ),
+        (
+            "http_set_ups",
+            "Open HTTP connections before their first request",
+            usage.http_set_ups as u64,
+        ),
+        (
+            "http_set_ups_limit",
+            "Limit on HTTP connections before their first request",
+            usage.max_http_set_ups as u64,
+        ),
+    ] {
+        single(encoder, (name, Gauge, help), value)?;
+    }
+    Ok(())
+}
+
+/// Observers and recordings, and everything that was lost.
+fn losses(encoder: &mut DescriptorEncoder<'_>, context: &ServerContext) -> fmt::Result {
+    let recorder = &context.recorder;
+    for (name, kind, help, value) in [
+        (
+            "datagrams_dropped",
+            Counter,
+            "Datagrams that were received and not answered or not passed on",
+            context.counters.datagrams_dropped(),
+        ),
+        (
+            "taps",
+            Gauge,
+            "Observers of connections (/api/connections/ID/tap)",
+            context.taps.in_use() as u64,
+        ),
+        (
+            "tap_lost_events",
+            Counter,
+            "Events that observers of connections lost because they were too slow",
+            context.tap_budget.lost_events(),
+        ),
+        (
+            "recording",
+            Gauge,
+            "Whether connections are recorded (--record)",
+            recorder.is_recording().into(),
+        ),
+        ("recorded_bytes", Counter, "Bytes of recordings", recorder.recorded_bytes()),
+        (
+            "record_lost_events",
+            Counter,
+            "Events that are missing in recordings because their disk was too slow",
+            recorder.lost_events(),
+        ),
+        (
+            "log_lines_dropped",
+            Counter,
+            "Log lines that were dropped because standard error was not read",
+            LOG_LINES_DROPPED.load(Ordering::Relaxed),
+        ),
+    ] {
+        single(encoder, (name, kind, help), value)?;
+    }
+    Ok(())
+}

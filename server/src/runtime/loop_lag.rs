@@ -1,0 +1,112 @@
+//! Event-loop lag: the time that a loop takes to answer, between two tasks of its own.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use echogate_event_loop::{EventLoops, StuckLoop};
+use prometheus_client::metrics::histogram::Histogram;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// The time in which each event loop must answer.
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The interval of measurements while the metrics are read.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// The time after the metrics were read for which measurements go on: some intervals of Prometheus.
+const ATTENTION: Duration = Duration::from_secs(120);
+
+/// Upper bounds of the buckets, in seconds.
+const LAGS: [f64; 13] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
+
+/// The lag of all event loops. Clones are the same.
+#[derive(Clone, Debug)]
+pub(crate) struct LoopLag {
+    /// The measured times, in seconds.
+    pub(crate) seconds: Histogram,
+    /// The end of the regular measurements, while there are some.
+    until: Arc<Mutex<Option<Instant>>>,
+}
+
+impl LoopLag {
+    /// No measurements yet.
+    pub(crate) fn new() -> LoopLag {
+        LoopLag { seconds: Histogram::new(LAGS), until: Arc::default() }
+    }
+
+    /// Measures the lag of each loop.
+    ///
+    /// # Errors
+    ///
+    /// The first loop that does not answer in time; measured as this time.
+    pub(crate) async fn measure(&self, loops: &EventLoops) -> Result<(), StuckLoop> {
+        let answered = loops.ping(TIMEOUT).await;
+        let times = answered.as_ref().map_or(&[TIMEOUT][..], Vec::as_slice);
+        times.iter().for_each(|time| self.seconds.observe(time.as_secs_f64()));
+        answered.map(drop)
+    }
+
+    /// Measures in regular intervals, for [`ATTENTION`] from now on or until `stop`.
+    pub(crate) fn keep_measuring(
+        &self,
+        loops: &EventLoops,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) {
+        let until = Instant::now() + ATTENTION;
+        let mut running = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        if running.replace(until).is_some() {
+            return;
+        }
+        drop(running);
+        let (lag, loops, stop) = (self.clone(), loops.clone(), stop.clone());
+        tasks.spawn(async move {
+            let measurements = async {
+                let mut ticks = interval(INTERVAL);
+                ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                while !lag.is_over() {
+                    ticks.tick().await;
+                    // A loop that does not answer is in the histogram.
+                    lag.measure(&loops).await.ok();
+                }
+            };
+            tokio::select! {
+                () = measurements => {}
+                () = stop.cancelled() => {}
+            }
+        });
+    }
+
+    /// Whether the regular measurements are to end; then the next reader begins them anew.
+    fn is_over(&self) -> bool {
+        let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.take_if(|until| *until <= Instant::now()).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn measurements_end_when_nobody_reads_them_and_begin_again() {
+        let (lag, tasks, stop) = (LoopLag::new(), TaskTracker::new(), CancellationToken::new());
+        let loops = EventLoops::start().unwrap();
+        let begun = Instant::now();
+        tasks.close();
+        for _ in 0..2 {
+            lag.keep_measuring(&loops, &tasks, &stop);
+            lag.keep_measuring(&loops, &tasks, &stop);
+            assert_eq!(tasks.len(), 1);
+            tasks.wait().await;
+        }
+        assert!(begun.elapsed() >= 2 * ATTENTION, "{:?}", begun.elapsed());
+        lag.keep_measuring(&loops, &tasks, &stop);
+        stop.cancel();
+        tasks.wait().await;
+    }
+}

@@ -1,0 +1,17 @@
+//! The lesson under way: its connection, and the tab in which that is followed.
+
+use super::connection::Connection;
+use crate::lesson::Lesson;
+
+/// The lesson under way.
+pub(super) struct LessonSession {
+    /// The id of the connection whose ladder shows the lesson.
+    pub(super) tab: u32,
+    /// The page's connection, which has no tab of its own.
+    pub(super) socket: Connection,
+    pub(super) lesson: Lesson,
+    /// Whether the connection is to be followed as soon as the server reports it.
+    pub(super) is_awaited: bool,
+    /// Whether the connection ended before a step was complete.
+    pub(super) is_lost: bool,
+}

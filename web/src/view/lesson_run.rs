@@ -1,0 +1,128 @@
+//! The run of the lesson: its connections are opened, followed, and led from step to step.
+
+use echogate_proto::{api::RouteInfo, close::CloseCode};
+
+use super::{
+    browser,
+    connection::{Connection, Source},
+    following::Following,
+    lesson::LessonSession,
+    model::Model,
+};
+use crate::{
+    json::Json,
+    lesson::{Act, CLOSE_CODE, Lesson},
+    live,
+    session::{Event, HALF_CLOSE},
+};
+
+impl Model {
+    /// The path of the lesson's route: one to a TCP listener of `upper`, if the server has it.
+    pub(super) fn lesson_path(&self) -> Option<&str> {
+        let leads = |route: &&RouteInfo| {
+            route.upstream.starts_with("tcp:")
+                && live::service_of(&self.endpoints, route) == Some("upper")
+        };
+        let route = self.endpoints.routes.iter().find(leads)?;
+        Some(route.path.trim_end_matches('*'))
+    }
+
+    /// Starts the lesson in a tab of its own.
+    pub(super) fn start_lesson(&mut self) {
+        if self.lesson_path().is_none() || !self.may_follow() {
+            return;
+        }
+        self.stop_lesson();
+        let name = self.texts.lesson.to_owned();
+        let socket = self.unlisted_connection();
+        let tab = self.add_connection();
+        tab.source = Source::Client(Following::later(name));
+        tab.view.is_ladder = true;
+        let tab = tab.id;
+        let lesson = Lesson::start();
+        self.lesson =
+            Some(LessonSession { tab, socket, lesson, is_awaited: false, is_lost: false });
+    }
+
+    /// Ends the lesson, its connection and its tab.
+    pub(super) fn stop_lesson(&mut self) {
+        let Some(session) = self.lesson.take() else { return };
+        if self.connections.len() == 1 {
+            self.add_connection();
+        }
+        self.connections.retain(|connection| connection.id != session.tab);
+        self.chosen = self.chosen.min(self.connections.len() - 1);
+    }
+
+    /// Takes the lesson's new events, and does what is due.
+    pub(super) fn update_lesson(&mut self) {
+        let Some(mut session) = self.lesson.take() else { return };
+        let tab = self.connections.iter_mut().find(|connection| connection.id == session.tab);
+        // The user has removed the tab.
+        let Some(Connection { source: Source::Client(following), .. }) = tab else { return };
+        self.texts.lesson.clone_into(&mut following.name);
+        let was_done = session.lesson.is_done();
+        let events = &following.events;
+        let new = events.dropped + events.iter().len() as u64 - session.lesson.seen();
+        let skipped = events.iter().len().saturating_sub(new as usize);
+        for line in events.iter().skip(skipped) {
+            session.lesson.observe(&Json::read(line).unwrap_or(Json::Null));
+        }
+        let has_ended = match session.is_awaited {
+            true => session.socket.session.state().close_reason().is_some(),
+            false => !following.is_live(),
+        };
+        session.is_lost = has_ended && !session.lesson.is_done();
+        if !was_done && session.lesson.is_done() {
+            self.announcer.set_state(self.texts.lesson_done.to_owned());
+        }
+        if let Some(act) = session.lesson.take_due() {
+            self.act(&mut session, act);
+        }
+        if session.is_awaited {
+            self.follow_awaited(&mut session);
+        }
+        self.lesson = Some(session);
+    }
+
+    fn act(&mut self, session: &mut LessonSession, act: Act) {
+        let now = browser::now();
+        let event = match act {
+            Act::Open => {
+                let location = browser::location();
+                let path = self.lesson_path().unwrap_or_default();
+                let Ok(url) = location.parse_endpoint(path) else { return };
+                session.socket = self.unlisted_connection();
+                session.is_awaited = true;
+                Event::Connect { url, protocols: vec![HALF_CLOSE.to_owned()] }
+            }
+            Act::Send(length) => {
+                let text = "hello".chars().cycle().take(length).collect::<String>();
+                Event::Send(text.as_str().into())
+            }
+            Act::HalfClose => Event::HalfClose,
+            Act::Close => {
+                let reason = self.texts.lesson.to_owned();
+                Event::Disconnect { code: CloseCode(CLOSE_CODE), reason }
+            }
+            Act::Reset => {
+                let row = self.live.with_label(&session.socket.label);
+                if let Some(id) = row.map(|row| row.connection.id) {
+                    browser::post(&format!("api/connections/{id}/close?reset"));
+                }
+                return;
+            }
+        };
+        session.socket.on_event(event, now);
+    }
+
+    /// Follows the connection of a step as soon as the server reports it.
+    fn follow_awaited(&mut self, session: &mut LessonSession) {
+        let tab = self.connections.iter_mut().find(|connection| connection.id == session.tab);
+        let Some(Connection { source: Source::Client(following), .. }) = tab else { return };
+        if let Some(row) = self.live.with_label(&session.socket.label) {
+            following.go_on(&row.connection, session.tab);
+            session.is_awaited = false;
+        }
+    }
+}
