@@ -51,7 +51,7 @@ fn a_websocket_is_closed_with_a_code_and_a_reason_and_others_stay() {
 }
 
 #[test]
-fn replies_come_before_the_close_of_a_relay_of_messages_and_both_sides_get_it() {
+fn a_relay_of_messages_closes_both_sides() {
     let upstream = server();
     let target = format!("/x=ws://{}/ws", upstream.address("http"));
     let server = Server::start(ECHOGATE, &["--route", &target]);
@@ -148,6 +148,7 @@ fn other_machines_need_the_token_and_pages_of_other_origins_end_nothing() {
     let wrong = "Authorization: Bearer 0123456789abcdeF";
     let evil = ["Origin: https://evil.example", "Sec-Fetch-Site: cross-site"];
     for path in ["/api/drain", "/api/connections/1/close"] {
+        assert_eq!(post(proxy(), path, &[]).status, 403, "the proxy names no client");
         assert_eq!(post(proxy(), path, &[from]).status, 403);
         assert_eq!(post(proxy(), path, &[from, wrong]).status, 403);
         assert_eq!(post(connect(server.address("http")), path, &evil).status, 403);
@@ -156,6 +157,28 @@ fn other_machines_need_the_token_and_pages_of_other_origins_end_nothing() {
     let right = "Authorization: Bearer 0123456789abcdef";
     assert_eq!(post(proxy(), "/api/drain", &[from, right]).status, 202);
     assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn nobody_ends_anything_where_that_is_disabled() {
+    let server = Server::start(ECHOGATE, &["--no-control"]);
+    let mut client = RawWs::connect(&server, "/ws");
+    let refused = end(&server, "/ws", "?reset");
+    assert_eq!((refused.status, refused.text().contains("--no-control")), (403, true));
+    assert_eq!(post(connect(server.address("http")), "/api/drain", &[]).status, 403);
+    client.send_frame(first::TEXT, b"on");
+    assert_eq!(client.read().payload, b"ON");
+}
+
+#[test]
+fn an_orderly_end_that_was_requested_becomes_no_reset_at_the_end_of_the_drain() {
+    let mut server = Server::start(ECHOGATE, &["--drain", "500ms"]);
+    let mut client = RawWs::connect(&server, "/ws/echo");
+    assert_eq!(end(&server, "/ws/echo", "?code=4000").status, 202);
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+    // The client has not answered the Close, and still finds it.
+    assert_eq!(client.read().close(), (Some(4000), "closed by an operator"));
 }
 
 #[test]

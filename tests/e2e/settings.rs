@@ -732,7 +732,13 @@ fn every_setting_is_judged_above() {
     for (name, ..) in SETTINGS {
         assert!(variables.contains(&&*variable(name)), "{name}: {variables:?}");
     }
-    let others = ["ECHOGATE_CONFIG", "ECHOGATE_NO_API", "ECHOGATE_NO_TAP", "ECHOGATE_TLS_ONLY"];
+    let others = [
+        "ECHOGATE_CONFIG",
+        "ECHOGATE_NO_API",
+        "ECHOGATE_NO_TAP",
+        "ECHOGATE_NO_CONTROL",
+        "ECHOGATE_TLS_ONLY",
+    ];
     assert_eq!(variables.len(), SETTINGS.len() + others.len(), "{variables:?}");
     assert!(others.iter().all(|other| variables.contains(other)), "{variables:?}");
 }

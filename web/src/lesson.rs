@@ -60,7 +60,7 @@ impl Step {
         }
     }
 
-    /// What begins the step.
+    /// The act that begins the step.
     fn begins(self) -> Act {
         match self {
             Step::Connect | Step::Close | Step::Reset => Act::Open,
@@ -178,7 +178,8 @@ impl Lesson {
             Step::Connect => name == "opened",
             Step::Send => self.replied >= SHORT,
             Step::Pieces => self.replied >= LONG,
-            Step::HalfClose | Step::Close | Step::Reset => name == "closed",
+            Step::Reset => name == "reset",
+            Step::HalfClose | Step::Close => name == "closed",
         };
     }
 }
@@ -231,7 +232,7 @@ mod tests {
         assert_eq!(lesson.take_due(), Some(Act::Open));
         see(&mut lesson, OPENED);
         assert_eq!(lesson.take_due(), Some(Act::Reset));
-        see(&mut lesson, CLOSED);
+        see(&mut lesson, r#"{"event":"reset"}"#);
         assert!(lesson.is_done() && !lesson.has_next());
         assert_eq!(lesson.take_due(), None);
     }

@@ -218,6 +218,11 @@ pub(crate) struct ConfigLayer {
     #[arg(long)]
     pub(super) no_tap: bool,
 
+    /// Disable /api/drain and /api/connections/ID/close, by which users of this machine and the
+    /// operators end the server or a connection
+    #[arg(long)]
+    pub(super) no_control: bool,
+
     /// Time limit for the head of an HTTP request, a TLS handshake or a PROXY header [default: 10s]
     #[arg(long, value_name = "TIME")]
     pub(super) header_timeout: Option<Timeout>,

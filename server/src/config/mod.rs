@@ -140,6 +140,8 @@ pub(crate) struct Settings {
     pub(crate) api: bool,
     /// Whether connections may be tapped.
     pub(crate) tap: bool,
+    /// Whether the API ends connections and the server.
+    pub(crate) control: bool,
     /// The time limit of a request head, a TLS handshake or a PROXY header.
     pub(crate) header_timeout: Duration,
     /// The time for which an HTTP client may accept no byte of a response.
@@ -227,6 +229,7 @@ impl Settings {
             max_per_address: count(|layer| layer.max_per_address),
             api: sources.value(|layer| layer.no_api.then_some(())).is_none(),
             tap: sources.value(|layer| layer.no_tap.then_some(())).is_none(),
+            control: sources.value(|layer| layer.no_control.then_some(())).is_none(),
             header_timeout: timeout(|layer| layer.header_timeout).unwrap_or(seconds(10)),
             write_timeout: timeout(|layer| layer.write_timeout).unwrap_or(seconds(30)),
             keep_alive_timeout: timeout(|layer| layer.keep_alive_timeout).unwrap_or(seconds(60)),

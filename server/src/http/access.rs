@@ -44,9 +44,10 @@ pub(super) fn check(
             "{what} from another machine needs the operators' token (Authorization: Bearer TOKEN)"
         ));
     }
-    // A proxy on this machine that is not trusted would make all of its clients local ones.
-    let is_trusted = context.settings.forwarded_from.iter().any(|proxy| proxy.is(peer));
-    if !is_trusted && PROXY_FIELDS.iter().any(|field| headers.contains_key(*field)) {
+    // A proxy on this machine would make all of its clients local ones, unless it is trusted and
+    // names them.
+    let is_proxy = context.settings.forwarded_from.iter().any(|proxy| proxy.is(peer));
+    if is_proxy || PROXY_FIELDS.iter().any(|field| headers.contains_key(*field)) {
         return Err(format!(
             "{what} through a proxy needs --forwarded-from for the proxy, or the operators' token \
              (Authorization: Bearer TOKEN)"

@@ -1,4 +1,5 @@
-//! `POST /api/connections/ID/close` and `POST /api/drain`: the end of one connection, and of the server.
+//! `POST /api/connections/ID/close` and `POST /api/drain`: the end of one connection, and of the
+//! server.
 
 use std::sync::Arc;
 
@@ -66,7 +67,12 @@ fn refused(
     headers: &HeaderMap,
     what: &str,
 ) -> Option<Response> {
-    let reason = access::check(context, &client.peer, headers, what, None).err()?;
+    let access = if context.settings.control {
+        access::check(context, &client.peer, headers, what, None)
+    } else {
+        Err("ends by the API are disabled (--no-control)".to_owned())
+    };
+    let reason = access.err()?;
     context.counters.refused(Refusal::Policy);
     tracing::info!(peer = %client.peer, "{what} refused: {reason}");
     Some((StatusCode::FORBIDDEN, format!("{reason}\n")).into_response())
@@ -78,7 +84,7 @@ fn end(context: &ServerContext, client: &Client, entry: &Entry, request: &EndReq
     let how = match request.stage {
         Stage::Cut => "a reset".to_owned(),
         _ if is_websocket(entry) => format!("Close {} \"{}\"", code.0, escape(reason)),
-        _ => "its end of output".to_owned(),
+        _ => "an end of output".to_owned(),
     };
     let groups = [&context.bridges, &context.services];
     if !groups.into_iter().any(|group| group.drain.request_end(id, request.clone())) {
@@ -88,7 +94,7 @@ fn end(context: &ServerContext, client: &Client, entry: &Entry, request: &EndReq
         return (StatusCode::CONFLICT, reason).into_response();
     }
     tracing::info!(id, peer = %client.peer, "end by {how} requested (POST /api/connections/{id}/close)");
-    (StatusCode::ACCEPTED, format!("connection {id} is ended by {how}\n")).into_response()
+    (StatusCode::ACCEPTED, format!("connection {id} is asked to end by {how}\n")).into_response()
 }
 
 fn is_websocket(entry: &Entry) -> bool {

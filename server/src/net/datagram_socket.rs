@@ -66,7 +66,7 @@ impl Sender {
 /// The sender of a Unix datagram as shown in the registry and the log.
 pub(crate) fn unix_peer(from: &UnixAddr) -> Peer {
     match (from.path(), from.as_abstract()) {
-        (Some(path), _) => Peer::Path(path.to_string_lossy().into()),
+        (Some(path), _) => Peer::Path(escape::bytes(path.as_os_str().as_encoded_bytes()).into()),
         (None, Some(name)) => Peer::Path(format!("@{}", escape::bytes(name)).into()),
         (None, None) => Peer::Unknown,
     }

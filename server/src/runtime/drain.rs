@@ -140,6 +140,10 @@ impl Drain {
     /// Moves the connections on to `stage` one after the other, evenly until `until`, so that their
     /// clients do not come back all at once.
     pub(crate) async fn advance_evenly(&self, stage: Stage, until: Instant) {
+        if self.0.stage() >= stage {
+            // The group has that stage, and connections never go back.
+            return self.advance(stage);
+        }
         let keys: Vec<_> = self.0.tables().watchers.iter().map(|(key, _)| key).collect();
         self.0.held_from.store(0, Ordering::Release);
         self.0.advance(stage);
@@ -201,6 +205,11 @@ impl Inner {
     /// No code panics while it holds the lock.
     fn tables(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The stage of the group.
+    fn stage(&self) -> Stage {
+        Stage::of(self.stage.load(Ordering::Acquire))
     }
 
     fn advance(&self, stage: Stage) {
@@ -322,9 +331,14 @@ impl ShutdownWatch {
         }
     }
 
+    /// Whether this connection is to be reset, at a request.
+    pub(crate) fn is_reset_requested(&self) -> bool {
+        self.request().is_some_and(|request| request.stage == Stage::Cut)
+    }
+
     /// The reason in the log for a connection that reached [`Stage::Cut`].
     pub(crate) fn cut_reason(&self) -> Cow<'static, str> {
-        match self.request() {
+        match self.request().filter(|request| request.stage == Stage::Cut) {
             Some(request) => request.close.reason,
             None => "cut off at the end of the shutdown (--drain)".into(),
         }
@@ -402,7 +416,9 @@ impl Drop for ShutdownWatch {
             tables.timers.remove(&timer);
         }
         let waker = tables.watchers.remove(key);
-        tables.requests.remove(&key);
+        if tables.requests.remove(&key).is_some() && tables.requests.is_empty() {
+            self.drain.0.stage.fetch_and(!HAS_REQUESTS, Ordering::AcqRel);
+        }
         // The waker may be the last owner of a task that holds a watch: drop it unlocked.
         drop(tables);
         drop(waker);

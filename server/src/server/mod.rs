@@ -197,7 +197,10 @@ impl Server {
         let start = Instant::now();
         let context = self.snapshot().context.clone();
         if is_handed_over {
-            shutdown::wait_for_short_connections(&context, &self.tasks, start).await;
+            tokio::select! {
+                () = shutdown::wait_for_short_connections(&context, &self.tasks, start) => {}
+                () = &mut stop => {}
+            }
         } else {
             service_manager.stopping(&context);
             context.not_ready.cancel();

@@ -93,8 +93,8 @@ pub(super) async fn end_connections(
     }
 }
 
-/// Waits behind a handover until all connections have ended by themselves, for as long as the phase
-/// of the final accepts takes at most, which a handover has not.
+/// Waits behind a handover until all connections have ended by themselves, at most for the time of the
+/// phase of the final accepts, which a handover skips.
 pub(super) async fn wait_for_short_connections(
     context: &ServerContext,
     accepting: &TaskTracker,
@@ -138,7 +138,7 @@ async fn end_group(group: &ConnectionGroup, graceful: Instant, immediate: Instan
         let now = Instant::now();
         let evenly = now + graceful.saturating_duration_since(now).mul_f64(EVENLY);
         tokio::select! {
-            () = group.tracker.wait() => return,
+            () = group.tracker.wait() => group.drain.advance(Stage::Graceful),
             () = group.drain.advance_evenly(Stage::Graceful, evenly) => {}
         }
     }

@@ -73,14 +73,12 @@ where
             polled
         });
         let mut end = served.await;
-        if let Some(request) = watch.request()
-            && matches!(end, Ok(End::Drained | End::Cut))
-        {
-            if request.stage == Stage::Cut {
-                stream.reset_on_drop();
-                entry.ended(&request.close.reason);
-                return End::Cut;
-            }
+        if matches!(end, Ok(End::Cut)) && watch.is_reset_requested() {
+            stream.reset_on_drop();
+            entry.ended(&watch.cut_reason());
+            return End::Cut;
+        }
+        if let (Ok(End::Drained), Some(request)) = (&end, watch.request()) {
             end = Ok(End::Requested(request.close.reason));
         }
         if let Ok(cut @ (End::Idle | End::Cut)) = &end
@@ -100,6 +98,9 @@ where
         {
             let until = Instant::now() + LINGER;
             poll_fn(|cx| poll_to_end(cx, &mut stream, &mut watch, until)).await;
+        }
+        if watch.is_reset_requested() {
+            stream.reset_on_drop();
         }
         let end = end.unwrap_or_else(End::Failed);
         match end {
@@ -136,7 +137,7 @@ fn poll_shutdown(
     shut
 }
 
-/// Reads and discards input until it ends or `until` passes.
+/// Reads and discards input until it ends, `until` passes or the drain reaches [`Stage::Cut`].
 fn poll_to_end(
     cx: &mut Context<'_>,
     stream: &mut (impl AsyncRead + Unpin),
@@ -144,7 +145,7 @@ fn poll_to_end(
     until: Instant,
 ) -> Poll<()> {
     let now = Instant::now();
-    if now >= until {
+    if now >= until || watch.poll(cx) == Stage::Cut {
         return Poll::Ready(());
     }
     watch.wake_at(cx, now, until);

@@ -173,6 +173,7 @@ table! {
     lesson_wait: "Waiting for the server…", "等待服务器…";
     lesson_done: "Done: the marked arrows are what passed.", "完成：突出显示的箭头就是经过的数据。";
     lesson_lost: "The connection ended before this step was complete. Stop, and play the lesson again.", "连接在此步完成之前已结束。请停止，然后重新播放。";
+    lesson_refused: "The server refused this step (--no-control, or a proxy); its log says why.", "服务器拒绝了此步骤（--no-control 或代理），原因见其日志。";
     lesson_pieces_title: "Cut into pieces", "切成片段";
     lesson_half_close_title: "Half-close", "半关闭";
     lesson_reset_title: "Reset", "重置";

@@ -196,6 +196,12 @@ impl App {
             Message::Connection(id, SocketEvent::Tap(event), _) => {
                 self.with_connection(id, |connection| connection.on_tap(event));
             }
+            Message::LessonRefused => {
+                if let Some(mut session) = self.model.lesson.take() {
+                    self.model.refuse_step(&mut session);
+                    self.model.lesson = Some(session);
+                }
+            }
             Message::Operator(event) => self.model.operator.on_event(event, self.model.texts),
         }
     }

@@ -204,11 +204,17 @@ pub(super) fn get(path: &'static str, then: impl FnOnce(Option<String>) + 'stati
     });
 }
 
-/// Posts to this server, at a path relative to the page. The effect shows in the server's events.
-pub(super) fn post(path: &str) {
+/// Posts to this server, at a path relative to the page; `failed` is called without a successful
+/// response. The effect shows in the server's events.
+pub(super) fn post(path: &str, failed: impl FnOnce() + 'static) {
     let options = RequestInit::new();
     options.set_method("POST");
-    settled(window().fetch_with_str_and_init(path, &options), |_| {});
+    settled(window().fetch_with_str_and_init(path, &options), |answer| {
+        let response: Option<Response> = answer.and_then(|answer| answer.dyn_into().ok());
+        if !response.is_some_and(|response| response.ok()) {
+            failed();
+        }
+    });
 }
 
 /// Reads a file; `then` gets `None` if that fails.

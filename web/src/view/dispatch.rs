@@ -12,6 +12,8 @@ pub(super) enum Message {
     Connection(u32, SocketEvent, Millis),
     /// An event of the operator's socket.
     Operator(Event),
+    /// The server refused a step of the lesson.
+    LessonRefused,
 }
 
 thread_local! {

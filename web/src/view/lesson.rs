@@ -12,6 +12,6 @@ pub(super) struct LessonSession {
     pub(super) lesson: Lesson,
     /// Whether the connection is to be followed as soon as the server reports it.
     pub(super) is_awaited: bool,
-    /// Whether the connection ended before a step was complete.
-    pub(super) is_lost: bool,
+    /// Why the latest step is not completed, if it is known that it never is.
+    pub(super) failure: Option<String>,
 }

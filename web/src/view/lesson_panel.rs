@@ -45,10 +45,10 @@ impl LessonPanel {
         self.title.set_text(&title(model));
         let [_, about] = lesson.shown().0.texts(texts);
         self.about.set_text(about);
-        self.state.set_text(match (lesson.is_done(), session.is_lost) {
-            (true, _) => texts.lesson_done,
-            (false, true) => texts.lesson_lost,
-            (false, false) => texts.lesson_wait,
+        self.state.set_text(match &session.failure {
+            _ if lesson.is_done() => texts.lesson_done,
+            Some(failure) => failure,
+            None => texts.lesson_wait,
         });
         self.state.set_flag("data-done", lesson.is_done());
         self.back.set_flag("aria-disabled", !lesson.has_back());

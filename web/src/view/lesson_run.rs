@@ -5,7 +5,8 @@ use echogate_proto::{api::RouteInfo, close::CloseCode};
 use super::{
     browser,
     connection::{Connection, Source},
-    following::Following,
+    dispatch::{Message, dispatch},
+    following::{FollowState, Following},
     lesson::LessonSession,
     model::Model,
 };
@@ -40,8 +41,7 @@ impl Model {
         tab.view.is_ladder = true;
         let tab = tab.id;
         let lesson = Lesson::start();
-        self.lesson =
-            Some(LessonSession { tab, socket, lesson, is_awaited: false, is_lost: false });
+        self.lesson = Some(LessonSession { tab, socket, lesson, is_awaited: false, failure: None });
     }
 
     /// Ends the lesson, its connection and its tab.
@@ -72,7 +72,12 @@ impl Model {
             true => session.socket.session.state().close_reason().is_some(),
             false => !following.is_live(),
         };
-        session.is_lost = has_ended && !session.lesson.is_done();
+        if has_ended && !session.lesson.is_done() && session.failure.is_none() {
+            session.failure = Some(match &following.state {
+                FollowState::Refused(reason) => reason.clone(),
+                _ => self.texts.lesson_lost.to_owned(),
+            });
+        }
         if !was_done && session.lesson.is_done() {
             self.announcer.set_state(self.texts.lesson_done.to_owned());
         }
@@ -107,13 +112,22 @@ impl Model {
             }
             Act::Reset => {
                 let row = self.live.with_label(&session.socket.label);
-                if let Some(id) = row.map(|row| row.connection.id) {
-                    browser::post(&format!("api/connections/{id}/close?reset"));
+                match row.map(|row| row.connection.id) {
+                    Some(id) => {
+                        let path = format!("api/connections/{id}/close?reset");
+                        browser::post(&path, || dispatch(Message::LessonRefused));
+                    }
+                    None => self.refuse_step(session),
                 }
                 return;
             }
         };
         session.socket.on_event(event, now);
+    }
+
+    /// Handles the server's refusal of a step.
+    pub(super) fn refuse_step(&self, session: &mut LessonSession) {
+        session.failure = Some(self.texts.lesson_refused.to_owned());
     }
 
     /// Follows the connection of a step as soon as the server reports it.

@@ -47,8 +47,10 @@ impl Entry {
             return;
         }
         self.flags.fetch_and(!AWAITS_READ, Ordering::Relaxed);
-        if let Some(metrics) = &self.target.metrics {
-            let written = f64::from(self.first_write.load(Ordering::Relaxed)) / 1e6;
+        let first_write = self.first_write.load(Ordering::Relaxed);
+        // A write after more than 71 minutes has no time.
+        if let Some(metrics) = self.target.metrics.as_ref().filter(|_| first_write < u32::MAX) {
+            let written = f64::from(first_write) / 1e6;
             let seconds = self.since.elapsed().as_secs_f64() - written;
             metrics.first_byte_seconds.observe(seconds.max(0.0));
         }

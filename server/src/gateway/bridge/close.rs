@@ -2,7 +2,7 @@
 //!
 //! The states are in state.rs, with their diagram.
 
-use std::{borrow::Cow, io};
+use std::{borrow::Cow, io, time::Duration};
 
 use echogate_proto::{close::CloseCode, framing::Framing, ws::frame::close_frame};
 use tokio::{
@@ -28,6 +28,8 @@ pub(super) struct Closing {
     pub(super) close: Option<PendingClose>,
     /// The deadline of the current step, in which the WebSocket peer ends or replies are awaited.
     pub(super) ws_deadline: Option<Instant>,
+    /// The time that was given by that deadline, by which it is renewed.
+    pub(super) grace: Duration,
     /// A count of the bytes that the peers had taken when that deadline was set, where replies are
     /// awaited for as long as it grows.
     pub(super) progress: Option<u64>,
@@ -134,6 +136,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         self.all_is_answered()
             || closing.is_some_and(|closing| closing.replies == Replies::GivenUp)
             || self.stream_in != StreamIn::Open
+            || self.watch.stage() >= Stage::Immediate
     }
 
     /// Decides on the Close, or ends the stream's input, if the states of both sides or the
@@ -173,7 +176,9 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
             |reason: &'static str| ServerClose { code: CloseCode::NORMAL, reason: reason.into() };
         let stream_has_ended = self.half_close && self.stream_in == StreamIn::Ended;
         match self.ws_in {
-            WsIn::Closed { .. } => self.all_is_answered().then(|| normal("")),
+            WsIn::Closed { .. } => {
+                (stage >= Stage::Immediate || self.all_is_answered()).then(|| normal(""))
+            }
             WsIn::Violated | WsIn::Gone(_) => None,
             WsIn::InputEnded if stream_has_ended => Some(normal("both sides ended the stream")),
             WsIn::Open if stream_has_ended => (stage > Stage::Serving).then(|| self.watch.close()),

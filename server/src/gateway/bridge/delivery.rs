@@ -190,7 +190,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
 
     /// Ends a connection at once, at the end of the server's shutdown or by resets at a request.
     pub(super) fn cut(&mut self) -> End {
-        let is_requested = self.watch.request().is_some();
+        let is_requested = self.watch.is_reset_requested();
         if is_requested || !self.stream_is_done(Instant::now()) {
             self.stream_end = StreamEnd::Reset;
         }

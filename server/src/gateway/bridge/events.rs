@@ -97,7 +97,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
     /// Sets the peer's deadline to `grace` from `now` on.
     pub(super) fn limit_ws_from(&mut self, now: Instant, grace: Duration) {
         let closing = self.closing();
-        (closing.ws_deadline, closing.progress) = (Some(now + grace), None);
+        (closing.ws_deadline, closing.grace, closing.progress) = (Some(now + grace), grace, None);
     }
 
     /// Handles the loss of the peer: nothing more is read from it or written to it. Its earlier

@@ -166,7 +166,8 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
     fn ws_is_overdue(&mut self, now: Instant) {
         let stage = self.pending_close().map(|close| close.stage);
         if self.awaits_replies() && Some(self.progress()) != self.closing().progress {
-            return self.limit_ws_from(now, GRACE);
+            let grace = self.closing().grace;
+            return self.limit_ws_from(now, grace);
         }
         let waits_for_replies = match (&self.ws_in, stage) {
             (_, Some(CloseStage::Sent)) if self.waits_with_close() => {

@@ -3,7 +3,7 @@
 use std::{future::poll_fn, task::Poll};
 
 use echogate_proto::close::CloseCode;
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 
 use super::*;
 
@@ -100,6 +100,16 @@ async fn an_even_advance_takes_the_same_time_for_each_part_of_the_connections() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_even_advance_takes_no_connection_back() {
+    let drain = Drain::new();
+    drain.advance(Stage::Immediate);
+    let hour = Instant::now() + Duration::from_secs(3600);
+    let advancing = drain.advance_evenly(Stage::Graceful, hour);
+    timeout(Duration::from_secs(1), advancing).await.unwrap();
+    assert_eq!(drain.watch().stage(), Stage::Immediate);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connection_that_comes_during_an_even_advance_follows_at_its_end() {
     let drain = Drain::new();
     let before = watchers(&drain, 10).await;
@@ -128,6 +138,7 @@ async fn a_request_reaches_one_connection() {
     assert!(drain.request_end(2, request(Stage::Immediate)));
     assert_eq!(tasks.remove(1).await.unwrap().0, Stage::Immediate);
     assert!(!drain.request_end(2, request(Stage::Cut)), "it has ended");
+    assert_eq!(drain.0.stage.load(Ordering::Relaxed), 0, "there is no request any more");
     assert!(tasks.iter().all(|task| !task.is_finished()));
     let mut watch = drain.watch_connection(7);
     poll_fn(|cx| Poll::Ready(watch.poll(cx))).await;

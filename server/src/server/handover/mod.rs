@@ -91,7 +91,9 @@ impl Server {
                 running.reception.ended().await;
             }
         };
-        timeout(STOP, ended).await.ok();
+        if timeout(STOP, ended).await.is_err() {
+            tracing::warn!("sockets still accept {STOP:?} after the handover began");
+        }
         let used = sockets.iter().filter(|bound| successor.uses(bound.id));
         let files: Vec<_> = used.filter_map(|bound| bound.socket.file()).collect();
         files.iter().for_each(|file| file.set_owned(false));

@@ -52,8 +52,10 @@ pub(crate) async fn serve(
             Ok((stream, _)) => stream,
             Err(e) => {
                 tracing::warn!("cannot accept connections of --handover, trying again: {e}");
-                sleep(STEP).await;
-                continue;
+                tokio::select! {
+                    () = sleep(STEP) => continue,
+                    () = reception.stopped() => return,
+                }
             }
         };
         let successor = tokio::select! {

@@ -25,11 +25,11 @@ impl<C: Transport, U: Transport> MessageRelay<C, U> {
         poll_side(client, upstream, shared, turn) && upstream_is_done
     }
 
-    /// Ends the connection at once, at the end of the server's shutdown.
+    /// Ends the connection at once, at the end of the server's shutdown or by resets at a request.
     pub(super) fn cut(&mut self) -> End {
         cut_side(&mut self.client, &self.upstream);
         cut_side(&mut self.upstream, &self.client);
-        if self.watch.request().is_some() {
+        if self.watch.is_reset_requested() {
             self.client.stream.reset_on_drop();
             self.upstream.stream.reset_on_drop();
         }

@@ -91,9 +91,9 @@ impl<C: Transport, U: Transport> Relay<C, U> {
         [idle, next(debts.0), next(debts.1)].into_iter().flatten().min()
     }
 
-    /// Ends a connection at once, at the end of the server's shutdown.
+    /// Ends a connection at once, at the end of the server's shutdown or by resets at a request.
     pub(super) fn cut(&mut self) -> End {
-        if self.watch.request().is_some() {
+        if self.watch.is_reset_requested() {
             self.client.stream.reset_on_drop();
             self.upstream.stream.reset_on_drop();
         }
