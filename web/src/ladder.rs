@@ -125,16 +125,23 @@ fn data(event: &Json, payload: &Payload, texts: &Texts) -> (String, &'static str
         _ => texts.ladder_bytes,
     };
     let mut label = kind.to_owned();
+    let mut bytes = texts.bytes(payload.len() as u64);
     if let Some(frame) = event.get("frame") {
         let is = |name: &str| frame.get(name) == Some(&Json::Bool(true));
-        label.push_str(if is("fin") { " · FIN" } else { " · no FIN" });
-        if is("masked") {
-            label.push_str(" · mask");
+        // The header came with the first part.
+        if frame.whole("offset").is_none_or(|offset| offset == 0) {
+            label.push_str(if is("fin") { " · FIN" } else { " · no FIN" });
+            if is("masked") {
+                label.push_str(" · mask");
+            }
+            let opcode = frame.whole("opcode").unwrap_or(0);
+            label.push_str(&format!(" · opcode {opcode}"));
         }
-        let opcode = frame.whole("opcode").unwrap_or(0);
-        label.push_str(&format!(" · opcode {opcode}"));
+        let length = frame.whole("length").unwrap_or_default();
+        if length > payload.len() as u64 {
+            bytes = format!("{bytes} / {}", texts.bytes(length));
+        }
     }
-    let bytes = texts.bytes(payload.len() as u64);
     (format!("{label} · {bytes} · {}", shown(payload)), about)
 }
 
@@ -192,6 +199,11 @@ mod tests {
             format!(r#"{{{place},"event":"data","kind":"text","frame":{frame},"text":"hi"}}"#);
         let expected = "text · FIN · mask · opcode 1 · 2 bytes · hi";
         assert_eq!(labels(&read(&text)), [(Some((false, true)), expected)]);
+        let rest = r#"{"fin":true,"opcode":1,"masked":true,"length":5,"offset":3}"#;
+        let part =
+            format!(r#"{{{place},"event":"data","kind":"text","frame":{rest},"text":"lo"}}"#);
+        let expected = "text · 2 bytes / 5 bytes · lo";
+        assert_eq!(labels(&read(&part)), [(Some((false, true)), expected)]);
         let bytes = r#"{"time":1,"connection":7,"event":"data","side":"upstream",
             "direction":"to-client","kind":"bytes","hex":"00ff"}"#;
         assert_eq!(labels(&read(bytes)), [(Some((true, false)), "bytes · 2 bytes · 00 ff")]);
