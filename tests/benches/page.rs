@@ -88,10 +88,15 @@ fn round_trips(page: &mut Page) {
         // The page draws its figures until here; the bare socket is not to wait for that.
         page.eval("new Promise((idle) => requestAnimationFrame(() => setTimeout(idle, 20)))");
     }
+    page.click("#transcript-menu");
     page.click("[data-action=export]");
     let transcript = fs::read_to_string(page.downloaded(folder.path())).expect("a text file");
     let rows = transcript.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mut of_page: Vec<f64> = rows.filter_map(|row| row["round_trip_us"].as_f64()).collect();
+    let times: Vec<f64> =
+        rows.filter(|row| row["event"] == "data").filter_map(|row| row["time"].as_f64()).collect();
+    // Each message is followed by its reply.
+    let mut of_page: Vec<f64> =
+        times.chunks_exact(2).map(|pair| (pair[1] - pair[0]) * 1e6).collect();
     assert_eq!(of_page.len(), MESSAGES, "the export has each round trip: {transcript}");
     println!("round trips of {MESSAGES} messages, in µs; the clock has a resolution of 100 µs");
     println!("{:>12} {:>8} {:>8} {:>8} {:>8}", "", "p50", "p90", "p99", "mean");
