@@ -2,7 +2,7 @@
 
 use std::{io, net::IpAddr, sync::Arc, time::SystemTime};
 
-use echogate_event_loop::{EventLoops, StuckLoop};
+use echogate_event_loop::EventLoops;
 use echogate_proto::{
     api::{Endpoints, Kind},
     recording::Opened,
@@ -37,8 +37,8 @@ const MAX_TAPS: (usize, usize) = (64, 16);
 /// Bytes that wait for all of these observers together.
 const MAX_TAP_BYTES: usize = 16 << 20;
 
-/// What connections share. The first three fields belong to one configuration, the others live
-/// as long as the server. Clones share them.
+/// The state that all connections share. The first three fields belong to one configuration, the
+/// others live as long as the server. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct ServerContext {
     /// The settings in force when the connection was accepted.
@@ -122,6 +122,7 @@ impl ServerContext {
     /// There are not enough threads or file descriptors for the event loops.
     pub(crate) fn new(settings: Settings, hub: Arc<Hub>) -> io::Result<ServerContext> {
         let limits = Limits::new(settings.max_connections, settings.max_per_address);
+        let loops = EventLoops::start()?;
         let group = || ConnectionGroup { drain: Drain::new(), tracker: TaskTracker::new() };
         Ok(ServerContext {
             settings,
@@ -131,8 +132,8 @@ impl ServerContext {
             counters: Arc::default(),
             hops: Hops::random()?,
             hairpins: Hairpins::default(),
-            loops: EventLoops::start()?,
-            loop_lag: LoopLag::new(),
+            loop_lag: LoopLag::new(loops.clone()),
+            loops,
             registry: Registry::default(),
             recorder: Recorder::default(),
             services: group(),
@@ -191,15 +192,6 @@ impl ServerContext {
         let recorder = record.and_then(|sides| Some((self.recorder.queue()?, sides)));
         let recorder = recorder.as_ref().map(|(queue, sides)| (queue, *sides));
         entry.observe(self.keeps_history(), recorder, describe);
-    }
-
-    /// Liveness: waits until every event loop has answered.
-    ///
-    /// # Errors
-    ///
-    /// An event loop that does not answer, so that its connections are stalled.
-    pub(crate) async fn check_loops(&self) -> Result<(), StuckLoop> {
-        self.loop_lag.measure(&self.loops).await
     }
 
     /// Carries a connection of `group` to its end on an event loop.

@@ -134,7 +134,7 @@ fn failed_dials_are_told_apart() {
             "timeout",
             "upstream_timeout",
         ),
-        ("tcp://name.invalid:7".to_owned(), &[], "name", "unresolved"),
+        ("tcp://name.invalid:7".to_owned(), &[], "unresolved", "unresolved"),
         ("unix:///nowhere/at/all".to_owned(), &[], "unreachable", "upstream_failed"),
         (format!("tls://{at}"), &[], "tls", "upstream_failed"),
         (format!("ws://{at}"), &[], "handshake", "upstream_failed"),

@@ -22,9 +22,9 @@ pub enum Step {
     Reset,
 }
 
-/// What a step needs to be done.
+/// An action of the page that a step consists of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Act {
+pub enum StepAction {
     /// Open a connection of the page, and follow it.
     Open,
     /// Send a text of this many bytes.
@@ -60,13 +60,13 @@ impl Step {
         }
     }
 
-    /// The act that begins the step.
-    fn begins(self) -> Act {
+    /// The action that begins the step.
+    fn first_action(self) -> StepAction {
         match self {
-            Step::Connect | Step::Close | Step::Reset => Act::Open,
-            Step::Send => Act::Send(SHORT),
-            Step::Pieces => Act::Send(LONG),
-            Step::HalfClose => Act::HalfClose,
+            Step::Connect | Step::Close | Step::Reset => StepAction::Open,
+            Step::Send => StepAction::Send(SHORT),
+            Step::Pieces => StepAction::Send(LONG),
+            Step::HalfClose => StepAction::HalfClose,
         }
     }
 }
@@ -83,7 +83,7 @@ pub struct Lesson {
     /// The bytes of replies in the latest step.
     replied: usize,
     is_done: bool,
-    due: Option<Act>,
+    due: Option<StepAction>,
 }
 
 impl Lesson {
@@ -99,7 +99,7 @@ impl Lesson {
         self.shown = self.begins.len();
         self.begins.push(self.seen);
         (self.replied, self.is_done) = (0, false);
-        self.due = Some(Step::ALL[self.shown].begins());
+        self.due = Some(Step::ALL[self.shown].first_action());
     }
 
     /// The step that is shown, and its number from 1.
@@ -151,8 +151,8 @@ impl Lesson {
         self.seen
     }
 
-    /// Takes what has to be done now.
-    pub fn take_due(&mut self) -> Option<Act> {
+    /// Takes the action that is due.
+    pub fn take_due(&mut self) -> Option<StepAction> {
         self.due.take()
     }
 
@@ -169,8 +169,8 @@ impl Lesson {
         let step = Step::ALL[self.begins.len() - 1];
         if name == "opened" {
             self.due = match step {
-                Step::Close => Some(Act::Close),
-                Step::Reset => Some(Act::Reset),
+                Step::Close => Some(StepAction::Close),
+                Step::Reset => Some(StepAction::Reset),
                 _ => None,
             };
         }
@@ -207,31 +207,31 @@ mod tests {
     #[test]
     fn each_step_is_done_once_and_complete_when_the_server_has_seen_it() {
         let mut lesson = Lesson::start();
-        assert_eq!((lesson.take_due(), lesson.take_due()), (Some(Act::Open), None));
+        assert_eq!((lesson.take_due(), lesson.take_due()), (Some(StepAction::Open), None));
         lesson.next();
         assert_eq!(lesson.shown(), (Step::Connect, 1), "it is not complete");
         see(&mut lesson, OPENED);
         lesson.next();
-        assert_eq!(lesson.take_due(), Some(Act::Send(SHORT)));
+        assert_eq!(lesson.take_due(), Some(StepAction::Send(SHORT)));
         see(&mut lesson, &reply("HELLO"));
         lesson.next();
-        assert_eq!(lesson.take_due(), Some(Act::Send(LONG)));
+        assert_eq!(lesson.take_due(), Some(StepAction::Send(LONG)));
         see(&mut lesson, &reply("HELLO"));
         assert!(!lesson.is_done());
         see(&mut lesson, &reply(&"X".repeat(LONG - 5)));
         lesson.next();
-        assert_eq!(lesson.take_due(), Some(Act::HalfClose));
+        assert_eq!(lesson.take_due(), Some(StepAction::HalfClose));
         see(&mut lesson, CLOSED);
         lesson.next();
-        assert_eq!(lesson.take_due(), Some(Act::Open));
+        assert_eq!(lesson.take_due(), Some(StepAction::Open));
         see(&mut lesson, OPENED);
-        assert_eq!(lesson.take_due(), Some(Act::Close));
+        assert_eq!(lesson.take_due(), Some(StepAction::Close));
         see(&mut lesson, CLOSED);
         lesson.next();
         assert_eq!(lesson.shown(), (Step::Reset, 6));
-        assert_eq!(lesson.take_due(), Some(Act::Open));
+        assert_eq!(lesson.take_due(), Some(StepAction::Open));
         see(&mut lesson, OPENED);
-        assert_eq!(lesson.take_due(), Some(Act::Reset));
+        assert_eq!(lesson.take_due(), Some(StepAction::Reset));
         see(&mut lesson, r#"{"event":"reset"}"#);
         assert!(lesson.is_done() && !lesson.has_next());
         assert_eq!(lesson.take_due(), None);

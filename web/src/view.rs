@@ -4,13 +4,14 @@
 //!   frame, carries out [`command`]s
 //! - panels: [`header`]; [`url_bar`]; [`sidebar`] and [`connection_list`]; [`transcript_panel`] with
 //!   [`transcript_tools`], [`first_run`], [`row`], [`detail`], [`payload_figure`], [`json_tree`],
-//!   [`transcript_input`] and [`transcript_file`]; [`ladder_panel`] and [`lesson_panel`]; [`composer`] with
-//!   [`draft_settings`], [`keys`], [`repetition`], [`share_menu`] and [`file_panel`];
+//!   [`transcript_input`] and [`transcript_file`]; [`ladder_panel`] and [`lesson_panel`];
+//!   [`composer`] with [`draft_settings`], [`keys`], [`repetition`], [`share_menu`] and [`file_panel`];
 //!   [`latency_panel`] and [`charts`]; [`operator_panel`]. A panel makes its elements once, draws what has changed and returns the time at which it has to
 //!   be drawn again; its `act` handles the user's events and returns a command
 //! - [`connection`]: a session with its socket and its [`forms`], or a client that it is
-//!   [`following`]; [`lesson`]: a connection that the lesson opens and follows, by [`lesson_run`]; [`operator_session`]: the same for the operator; callbacks [`dispatch`] their
-//!   events to the application
+//!   [`following`]; [`lesson`]: a connection that the lesson opens and follows, by [`lesson_run`];
+//!   [`operator_session`]: the same for the operator; callbacks [`dispatch`] their events to the
+//!   application
 //! - [`painting`]: the times at which replies have been drawn
 //! - [`user_event`]s name an [`action`]; [`dom`], [`browser`], [`pattern`] and [`socket`] are the calls
 //!   to the browser; WebSockets live in a worker, `static/sockets.js`

@@ -1,5 +1,11 @@
 //! WebSocket close codes (RFC 6455 section 7.4) and their descriptions.
 
+use crate::ws::frame::MAX_CONTROL;
+
+/// The longest reason of a Close frame, in bytes: a control frame without the code (RFC 6455 section
+/// 5.5.1).
+pub const MAX_REASON: usize = MAX_CONTROL - 2;
+
 /// A close code, as a Close frame carries it or an endpoint reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CloseCode(pub u16);
@@ -27,6 +33,9 @@ impl CloseCode {
     pub const SERVICE_RESTART: Self = Self(1012);
     /// 1013: the server is overloaded (IANA registry, not in the RFC).
     pub const TRY_AGAIN_LATER: Self = Self(1013);
+
+    /// The codes for which [`CloseCode::may_be_sent`] is true, as part of a sentence for users.
+    pub const SENDABLE: &str = "1000 to 1003, 1007 to 1014, or 3000 to 4999";
 
     /// Whether an endpoint may send this code in a Close frame (RFC 6455 section 7.4, with the
     /// codes 1012 to 1014 of the IANA registry).

@@ -48,7 +48,7 @@ impl DialOutcome {
             DialOutcome::Connected => "ok",
             DialOutcome::Refused => "refused",
             DialOutcome::TimedOut => "timeout",
-            DialOutcome::Unresolved => "name",
+            DialOutcome::Unresolved => "unresolved",
             DialOutcome::Unreachable => "unreachable",
             DialOutcome::Tls => "tls",
             DialOutcome::Handshake => "handshake",

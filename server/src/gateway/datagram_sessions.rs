@@ -47,10 +47,11 @@ const FINAL_DATAGRAMS: usize = 1024;
 /// The time for replies to the last datagrams when the socket is closed.
 const LAST_REPLIES: Duration = Duration::from_secs(2);
 
-/// Receives datagrams until the reception is stopped, and passes each to its sender's session. `open` is called with
-/// the first datagram of a session. It returns true if a relay of the session was started, and
-/// false if the session was refused. Then the datagram is dropped, and the next one is asked about
-/// again. Then the sessions end, and those that are left two seconds later have failed.
+/// Receives datagrams until the reception is stopped, and passes each to its sender's session. `open`
+/// is called with the first datagram of a session. It returns true if a relay of the session was
+/// started, and false if the session was refused; then the datagram is dropped, and `open` is called
+/// with the next one. After the reception the sessions end, and those that are left two seconds
+/// later have failed.
 pub(crate) async fn serve(
     socket: Arc<DatagramSocket>,
     open: impl FnMut(Sender, DatagramSession) -> bool,

@@ -59,7 +59,7 @@ pub(crate) async fn forward(
             if let ForwardClient::Stream(stream) = &mut client {
                 stream.reset_on_drop();
             }
-            return tracing::info!(%peer, forward = %forward.name, "refused: {reason}");
+            return tracing::info!(%peer, forward = %forward.name(), "refused: {reason}");
         }
     };
     let gateway = GatewayInfo { label: None, upstream_from: upstream.local_addr() };
@@ -153,10 +153,11 @@ fn in_runtime(context: &ServerContext, relay: impl Future + Send + 'static) {
 /// Connects to the upstream of a forward for a client.
 async fn dial(
     context: &ServerContext,
-    Forward { name, target, .. }: &Forward,
+    forward: &Forward,
     peer: &Peer,
     destination: Option<SocketAddr>,
 ) -> Result<Connected, DialError> {
+    let target = &forward.target;
     let addresses = match (peer, destination) {
         (Peer::Address(source), Some(destination)) => {
             Some(ProxiedAddresses { source: *source, destination })
@@ -169,7 +170,7 @@ async fn dial(
         let protocol = target.protocol.as_deref().map(HeaderValue::from_str);
         headers
             .extend(protocol.and_then(Result::ok).map(|it| (header::SEC_WEBSOCKET_PROTOCOL, it)));
-        context.hops.add(name, &mut headers);
+        context.hops.add(forward.name(), &mut headers);
     }
     let request =
         DialRequest { client: peer.clone(), prelude: prelude.unwrap_or_default(), headers };

@@ -68,11 +68,16 @@ pub(crate) struct Route {
 /// A socket whose connections are passed to an upstream.
 #[derive(Debug)]
 pub(crate) struct Forward {
-    /// The URL of the upstream, as the registry shows it.
-    pub(crate) name: Arc<str>,
     /// The transport of the socket.
     pub(crate) kind: Kind,
     pub(crate) target: Target,
+}
+
+impl Forward {
+    /// The URL of the upstream, as the registry shows it.
+    pub(crate) fn name(&self) -> &str {
+        &self.target.registered_as.name
+    }
 }
 
 /// The upstream of a route or a forward, and the terms of its connections.

@@ -3,16 +3,51 @@
 use axum::http::{HeaderMap, header};
 
 use crate::{
-    connections::registry::{Entry, Peer},
+    config::Settings,
+    connections::{
+        counters::Refusal,
+        registry::{Entry, Peer},
+    },
     context::ServerContext,
 };
 
 /// The header fields by which proxies name their client.
 const PROXY_FIELDS: [&str; 3] = ["forwarded", "x-forwarded-for", "x-real-ip"];
 
-/// Checks that a client may observe or end connections: it is on this machine, or presents the
-/// operators' token. `what` names that in the reason. To observe `entry` needs the token in any case if
-/// the token passes on that connection.
+/// A request that is not open to everyone.
+pub(super) enum Action<'a> {
+    /// Observing this connection; `None` if there is no such connection.
+    Tap(Option<&'a Entry>),
+    /// Ending a connection.
+    Close,
+    /// Ending the server.
+    Drain,
+}
+
+impl Action<'_> {
+    /// The reason for the refusal where a setting disables the action.
+    fn disabled(&self, settings: &Settings) -> Option<&'static str> {
+        match self {
+            Action::Tap(_) => (!settings.tap).then_some("taps are disabled (--no-tap)"),
+            Action::Close | Action::Drain => {
+                (!settings.control).then_some("ends by the API are disabled (--no-control)")
+            }
+        }
+    }
+
+    /// The action as the subject of a sentence.
+    fn subject(&self) -> &'static str {
+        match self {
+            Action::Tap(_) => "a tap",
+            Action::Close => "closing a connection",
+            Action::Drain => "a drain",
+        }
+    }
+}
+
+/// Checks that a client may do this: it is on this machine, or presents the operators' token. To
+/// observe a connection on which that token passes, it presents the token in any case. A refusal is
+/// counted.
 ///
 /// # Errors
 ///
@@ -21,9 +56,25 @@ pub(super) fn check(
     context: &ServerContext,
     peer: &Peer,
     headers: &HeaderMap,
-    what: &str,
-    entry: Option<&Entry>,
+    action: &Action<'_>,
 ) -> Result<(), String> {
+    let checked = check_uncounted(context, peer, headers, action);
+    if checked.is_err() {
+        context.counters.refused(Refusal::Policy);
+    }
+    checked
+}
+
+fn check_uncounted(
+    context: &ServerContext,
+    peer: &Peer,
+    headers: &HeaderMap,
+    action: &Action<'_>,
+) -> Result<(), String> {
+    if let Some(reason) = action.disabled(&context.settings) {
+        return Err(reason.to_owned());
+    }
+    let what = action.subject();
     if let Some(authorization) = headers.get(header::AUTHORIZATION) {
         let token = authorization.to_str().ok().and_then(|value| value.split_once(' '));
         let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
@@ -32,7 +83,7 @@ pub(super) fn check(
             _ => Err("Authorization: expected Bearer and the operators' token".to_owned()),
         };
     }
-    if entry.is_some_and(|entry| is_private(context, entry)) {
+    if matches!(action, Action::Tap(Some(entry)) if is_private(context, entry)) {
         return Err(format!(
             "operators present their token on this connection: {what} needs the token \
              (Authorization: Bearer TOKEN)"

@@ -100,7 +100,7 @@ fn foreign(context: &ServerContext, client: &Client, headers: &HeaderMap) -> Opt
 
 /// Liveness: 503 names an event loop that does not answer, so that its connections are stalled.
 async fn healthy(State(context): State<Arc<ServerContext>>) -> (StatusCode, String) {
-    match context.check_loops().await {
+    match context.loop_lag.measure().await {
         Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
         Err(stuck) => (StatusCode::SERVICE_UNAVAILABLE, format!("{stuck}\n")),
     }

@@ -9,20 +9,20 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
-use echogate_proto::{api::Kind, close::CloseCode};
+use echogate_proto::{
+    api::Kind,
+    close::{CloseCode, MAX_REASON},
+};
 use percent_encoding::percent_decode_str;
 
-use super::access;
+use super::access::{self, Action};
 use crate::{
-    connections::{counters::Refusal, registry::Entry},
+    connections::registry::Entry,
     context::ServerContext,
     gateway::Client,
     runtime::drain::{EndRequest, ServerClose, Stage},
     text::escape::escape,
 };
-
-/// The longest reason of a Close frame, in bytes (RFC 6455 section 5.5, less the code).
-const MAX_REASON: usize = 123;
 
 /// Begins the shutdown, as SIGTERM does.
 pub(super) async fn drain(
@@ -30,7 +30,7 @@ pub(super) async fn drain(
     Extension(client): Extension<Client>,
     headers: HeaderMap,
 ) -> Response {
-    if let Some(refused) = refused(&context, &client, &headers, "a drain") {
+    if let Some(refused) = refused(&context, &client, &headers, &Action::Drain) {
         return refused;
     }
     let drain = context.settings.drain;
@@ -47,7 +47,7 @@ pub(super) async fn close(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    if let Some(refused) = refused(&context, &client, &headers, "closing a connection") {
+    if let Some(refused) = refused(&context, &client, &headers, &Action::Close) {
         return refused;
     }
     let Some(entry) = id.parse().ok().and_then(|id| context.registry.entry(id)) else {
@@ -61,20 +61,15 @@ pub(super) async fn close(
     }
 }
 
+/// The response to a client that may not do this.
 fn refused(
     context: &ServerContext,
     client: &Client,
     headers: &HeaderMap,
-    what: &str,
+    action: &Action<'_>,
 ) -> Option<Response> {
-    let access = if context.settings.control {
-        access::check(context, &client.peer, headers, what, None)
-    } else {
-        Err("ends by the API are disabled (--no-control)".to_owned())
-    };
-    let reason = access.err()?;
-    context.counters.refused(Refusal::Policy);
-    tracing::info!(peer = %client.peer, "{what} refused: {reason}");
+    let reason = access::check(context, &client.peer, headers, action).err()?;
+    tracing::info!(peer = %client.peer, "end by the API refused: {reason}");
     Some((StatusCode::FORBIDDEN, format!("{reason}\n")).into_response())
 }
 
@@ -89,11 +84,13 @@ fn end(context: &ServerContext, client: &Client, entry: &Entry, request: &EndReq
     let groups = [&context.bridges, &context.services];
     if !groups.into_iter().any(|group| group.drain.request_end(id, request.clone())) {
         let reason = format!(
-            "connection {id} cannot be closed: datagrams have no connection, or it has just begun or ended\n"
+            "connection {id} cannot be closed: datagrams have no connection, or it has just begun \
+             or ended\n"
         );
         return (StatusCode::CONFLICT, reason).into_response();
     }
-    tracing::info!(id, peer = %client.peer, "end by {how} requested (POST /api/connections/{id}/close)");
+    let path = format!("/api/connections/{id}/close");
+    tracing::info!(id, peer = %client.peer, "end by {how} requested (POST {path})");
     (StatusCode::ACCEPTED, format!("connection {id} is asked to end by {how}\n")).into_response()
 }
 
@@ -134,10 +131,7 @@ fn request(query: &str, entry: &Entry) -> Result<EndRequest, String> {
 
 fn close_code(value: &str) -> Result<CloseCode, String> {
     let code = value.parse().ok().map(CloseCode).filter(|code| code.may_be_sent());
-    code.ok_or_else(|| {
-        let value = escape(value);
-        format!("code={value}: expected 1000 to 1003, 1007 to 1014 or 3000 to 4999")
-    })
+    code.ok_or_else(|| format!("code={}: expected {}", escape(value), CloseCode::SENDABLE))
 }
 
 fn close_reason(value: &str) -> Result<String, String> {

@@ -16,10 +16,13 @@ use bytes::Bytes;
 use echogate_proto::recording::{Event, Opened, Place, Record};
 use futures_util::stream;
 
-use super::{access, events::NO_BUFFERING, too_many::too_many};
+use super::{
+    access::{self, Action},
+    events::NO_BUFFERING,
+    too_many::too_many,
+};
 use crate::{
     connections::{
-        counters::Refusal,
         limits::{
             ConnectionPermit,
             http::{Exemption, HttpPermit},
@@ -58,13 +61,8 @@ pub(super) async fn tap(
         (status, format!("{reason}\n")).into_response()
     };
     let entry = id.parse().ok().and_then(|id| context.registry.entry(id));
-    let access = if context.settings.tap {
-        access::check(&context, &client.peer, &headers, "a tap", entry.as_deref())
-    } else {
-        Err("taps are disabled (--no-tap)".to_owned())
-    };
-    if let Err(reason) = access {
-        context.counters.refused(Refusal::Policy);
+    let tap = Action::Tap(entry.as_deref());
+    if let Err(reason) = access::check(&context, &client.peer, &headers, &tap) {
         return refuse(StatusCode::FORBIDDEN, reason);
     }
     let sides = match sides(query.as_deref().unwrap_or_default()) {

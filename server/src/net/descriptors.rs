@@ -44,7 +44,7 @@ impl DescriptorStream {
     ///
     /// # Errors
     ///
-    /// Those of send(2).
+    /// The errors of send(2).
     pub(crate) async fn send(&mut self, line: &str) -> io::Result<()> {
         self.stream.write_all(format!("{line}\n").as_bytes()).await
     }
@@ -53,7 +53,7 @@ impl DescriptorStream {
     ///
     /// # Errors
     ///
-    /// Those of sendmsg(2).
+    /// The errors of sendmsg(2).
     pub(crate) async fn send_with(
         &mut self,
         line: &str,
@@ -76,7 +76,7 @@ impl DescriptorStream {
     ///
     /// # Errors
     ///
-    /// Those of recvmsg(2); the line is too long or no UTF-8, or has too many descriptors.
+    /// The errors of recvmsg(2); the line is too long or no UTF-8, or has too many descriptors.
     pub(crate) async fn receive(&mut self) -> io::Result<Option<String>> {
         loop {
             if let Some(end) = self.received.iter().position(|byte| *byte == b'\n') {

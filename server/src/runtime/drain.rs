@@ -331,17 +331,20 @@ impl ShutdownWatch {
         }
     }
 
+    /// The reason for which this connection is to be reset, if that was requested.
+    fn reset_reason(&self) -> Option<Cow<'static, str>> {
+        let request = self.request().filter(|request| request.stage == Stage::Cut)?;
+        Some(request.close.reason)
+    }
+
     /// Whether this connection is to be reset, at a request.
     pub(crate) fn is_reset_requested(&self) -> bool {
-        self.request().is_some_and(|request| request.stage == Stage::Cut)
+        self.reset_reason().is_some()
     }
 
     /// The reason in the log for a connection that reached [`Stage::Cut`].
     pub(crate) fn cut_reason(&self) -> Cow<'static, str> {
-        match self.request().filter(|request| request.stage == Stage::Cut) {
-            Some(request) => request.close.reason,
-            None => "cut off at the end of the shutdown (--drain)".into(),
-        }
+        self.reset_reason().unwrap_or("cut off at the end of the shutdown (--drain)".into())
     }
 
     /// The current stage. The task that polls first is woken at each further stage.

@@ -17,7 +17,7 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The time after the metrics were read for which measurements go on: some intervals of Prometheus.
-const ATTENTION: Duration = Duration::from_secs(120);
+const MEASURED_AFTER_READ: Duration = Duration::from_secs(120);
 
 /// Upper bounds of the buckets, in seconds.
 const LAGS: [f64; 13] =
@@ -26,6 +26,7 @@ const LAGS: [f64; 13] =
 /// The lag of all event loops. Clones are the same.
 #[derive(Clone, Debug)]
 pub(crate) struct LoopLag {
+    loops: EventLoops,
     /// The measured times, in seconds.
     pub(crate) seconds: Histogram,
     /// The end of the regular measurements, while there are some.
@@ -34,36 +35,32 @@ pub(crate) struct LoopLag {
 
 impl LoopLag {
     /// No measurements yet.
-    pub(crate) fn new() -> LoopLag {
-        LoopLag { seconds: Histogram::new(LAGS), until: Arc::default() }
+    pub(crate) fn new(loops: EventLoops) -> LoopLag {
+        LoopLag { loops, seconds: Histogram::new(LAGS), until: Arc::default() }
     }
 
-    /// Measures the lag of each loop.
+    /// Measures the lag of each loop. This is the check of liveness, too.
     ///
     /// # Errors
     ///
-    /// The first loop that does not answer in time; measured as this time.
-    pub(crate) async fn measure(&self, loops: &EventLoops) -> Result<(), StuckLoop> {
-        let answered = loops.ping(TIMEOUT).await;
+    /// The first loop that does not answer within [`TIMEOUT`], so that its connections are stalled;
+    /// measured as this time.
+    pub(crate) async fn measure(&self) -> Result<(), StuckLoop> {
+        let answered = self.loops.ping(TIMEOUT).await;
         let times = answered.as_ref().map_or(&[TIMEOUT][..], Vec::as_slice);
         times.iter().for_each(|time| self.seconds.observe(time.as_secs_f64()));
         answered.map(drop)
     }
 
-    /// Measures in regular intervals, for [`ATTENTION`] from now on or until `stop`.
-    pub(crate) fn keep_measuring(
-        &self,
-        loops: &EventLoops,
-        tasks: &TaskTracker,
-        stop: &CancellationToken,
-    ) {
-        let until = Instant::now() + ATTENTION;
+    /// Measures in regular intervals, for [`MEASURED_AFTER_READ`] from now on or until `stop`.
+    pub(crate) fn keep_measuring(&self, tasks: &TaskTracker, stop: &CancellationToken) {
+        let until = Instant::now() + MEASURED_AFTER_READ;
         let mut running = self.until.lock().unwrap_or_else(PoisonError::into_inner);
         if running.replace(until).is_some() {
             return;
         }
         drop(running);
-        let (lag, loops, stop) = (self.clone(), loops.clone(), stop.clone());
+        let (lag, stop) = (self.clone(), stop.clone());
         tasks.spawn(async move {
             let measurements = async {
                 let mut ticks = interval(INTERVAL);
@@ -71,7 +68,7 @@ impl LoopLag {
                 while !lag.is_over() {
                     ticks.tick().await;
                     // A loop that does not answer is in the histogram.
-                    lag.measure(&loops).await.ok();
+                    lag.measure().await.ok();
                 }
             };
             tokio::select! {
@@ -94,18 +91,18 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn measurements_end_when_nobody_reads_them_and_begin_again() {
-        let (lag, tasks, stop) = (LoopLag::new(), TaskTracker::new(), CancellationToken::new());
-        let loops = EventLoops::start().unwrap();
+        let lag = LoopLag::new(EventLoops::start().unwrap());
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let begun = Instant::now();
         tasks.close();
         for _ in 0..2 {
-            lag.keep_measuring(&loops, &tasks, &stop);
-            lag.keep_measuring(&loops, &tasks, &stop);
+            lag.keep_measuring(&tasks, &stop);
+            lag.keep_measuring(&tasks, &stop);
             assert_eq!(tasks.len(), 1);
             tasks.wait().await;
         }
-        assert!(begun.elapsed() >= 2 * ATTENTION, "{:?}", begun.elapsed());
-        lag.keep_measuring(&loops, &tasks, &stop);
+        assert!(begun.elapsed() >= 2 * MEASURED_AFTER_READ, "{:?}", begun.elapsed());
+        lag.keep_measuring(&tasks, &stop);
         stop.cancel();
         tasks.wait().await;
     }

@@ -172,7 +172,7 @@ fn serve_forward(
         Err(limit) => {
             forward.target.refused(&context.counters, limit.refusal());
             stream.reset_on_drop();
-            return tracing::info!(%peer, forward = %forward.name, "refused: {limit}");
+            return tracing::info!(%peer, forward = %forward.name(), "refused: {limit}");
         }
     };
     let destination = destination.or_else(|| stream.local_addr().ok());
@@ -201,7 +201,7 @@ pub(super) fn open_session(
     let Some(Served::Forward(forward)) = snapshot.served(admission.socket) else { return false };
     let (context, peer) = (snapshot.context.clone(), sender.peer());
     if let Err(why) = check_sender(sender, &snapshot.own_datagram_sockets) {
-        tracing::debug!(%peer, forward = %forward.name, "a datagram is not passed on: {why}");
+        tracing::debug!(%peer, forward = %forward.name(), "a datagram is not passed on: {why}");
         return false;
     }
     match context.limits.enter(peer.ip(), Some(&forward.target.limit)) {
@@ -214,7 +214,7 @@ pub(super) fn open_session(
         Err(limit) => {
             forward.target.refused(&context.counters, limit.refusal());
             // At a level that is off by default: each datagram of a flood may come here.
-            tracing::debug!(%peer, forward = %forward.name, "refused: {limit}");
+            tracing::debug!(%peer, forward = %forward.name(), "refused: {limit}");
             false
         }
     }

@@ -144,11 +144,13 @@ impl Server {
         self.current.borrow().clone()
     }
 
-    /// Serves until `stop` is ready, or the API is asked for a drain, and `--drain-delay` is over, and
-    /// then ends every connection within `--drain`, counted from the former; or until a successor has
-    /// taken over the sockets, and then without `--drain-delay`. `reload` is ready whenever a reload is asked for, with the new settings or
-    /// what is wrong with them. `announce` receives lines that are not for the log, and must
-    /// not block. `service_manager` is notified of all this.
+    /// Serves until the shutdown begins: `stop` is ready, the API is asked for a drain, or a successor
+    /// has taken over the sockets. Connections are accepted for `--drain-delay` more, unless there is
+    /// a successor, and all have ended within `--drain` from the beginning of the shutdown on.
+    ///
+    /// `reload` is ready whenever a reload is asked for, with the new settings or their error.
+    /// `announce` receives lines that are not for the log, and must not block. `service_manager` is
+    /// notified of start, reloads and shutdown.
     pub(crate) async fn run(
         mut self,
         service_manager: &ServiceManager,

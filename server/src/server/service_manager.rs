@@ -91,7 +91,7 @@ impl ServiceManager {
 
     /// Sends watchdog messages as long as all event loops of `server` answer. Never ready.
     pub(crate) fn watch<'a>(&'a self, server: &Server) -> impl Future<Output = ()> + use<'a> {
-        let context = server.snapshot().context.clone();
+        let loop_lag = server.snapshot().context.loop_lag.clone();
         async move {
             let (Some(watchdog), Some(_)) = (self.watchdog, &self.socket) else {
                 return pending().await;
@@ -100,7 +100,7 @@ impl ServiceManager {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 ticks.tick().await;
-                match context.loop_lag.measure(&context.loops).await {
+                match loop_lag.measure().await {
                     Ok(()) => self.send("WATCHDOG=1"),
                     Err(stuck) => tracing::error!("watchdog (WATCHDOG_USEC): {stuck}"),
                 }

@@ -124,8 +124,7 @@ impl Snapshot {
                 Purpose::Forward(i) => {
                     let ForwardSpec { at, target: spec } = &settings.forwards[i];
                     let target = target(spec, &TargetLabel::Forward(at.to_string()))?;
-                    let name = target.upstream.to_string().into();
-                    Served::Forward(Arc::new(Forward { name, kind, target }))
+                    Served::Forward(Arc::new(Forward { kind, target }))
                 }
             }))
         };

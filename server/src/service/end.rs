@@ -9,7 +9,8 @@ pub(crate) enum End {
     InputEnded,
     /// The server shuts down, and all answers were written.
     Drained,
-    /// The server was asked to end this connection, for the given reason, and all answers were written.
+    /// The server was asked to end this connection, for the given reason, and all answers were
+    /// written.
     Requested(Cow<'static, str>),
     /// The idle timeout has passed.
     Idle,
@@ -17,7 +18,7 @@ pub(crate) enum End {
     Once,
     /// The service closed the connection.
     Closed,
-    /// The deadline of the shutdown has passed.
+    /// The deadline of the shutdown has passed, or a reset of this connection was requested.
     Cut,
     /// The stream failed.
     Failed(io::Error),

@@ -197,9 +197,9 @@ impl App {
                 self.with_connection(id, |connection| connection.on_tap(event));
             }
             Message::LessonRefused => {
-                if let Some(mut session) = self.model.lesson.take() {
-                    self.model.refuse_step(&mut session);
-                    self.model.lesson = Some(session);
+                let Model { lesson, texts, .. } = &mut self.model;
+                if let Some(session) = lesson {
+                    session.failure = Some(texts.lesson_refused.to_owned());
                 }
             }
             Message::Operator(event) => self.model.operator.on_event(event, self.model.texts),

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     json::Json,
-    lesson::{Act, CLOSE_CODE, Lesson},
+    lesson::{CLOSE_CODE, Lesson, StepAction},
     live,
     session::{Event, HALF_CLOSE},
 };
@@ -90,10 +90,10 @@ impl Model {
         self.lesson = Some(session);
     }
 
-    fn act(&mut self, session: &mut LessonSession, act: Act) {
+    fn act(&mut self, session: &mut LessonSession, act: StepAction) {
         let now = browser::now();
         let event = match act {
-            Act::Open => {
+            StepAction::Open => {
                 let location = browser::location();
                 let path = self.lesson_path().unwrap_or_default();
                 let Ok(url) = location.parse_endpoint(path) else { return };
@@ -101,33 +101,28 @@ impl Model {
                 session.is_awaited = true;
                 Event::Connect { url, protocols: vec![HALF_CLOSE.to_owned()] }
             }
-            Act::Send(length) => {
+            StepAction::Send(length) => {
                 let text = "hello".chars().cycle().take(length).collect::<String>();
                 Event::Send(text.as_str().into())
             }
-            Act::HalfClose => Event::HalfClose,
-            Act::Close => {
+            StepAction::HalfClose => Event::HalfClose,
+            StepAction::Close => {
                 let reason = self.texts.lesson.to_owned();
                 Event::Disconnect { code: CloseCode(CLOSE_CODE), reason }
             }
-            Act::Reset => {
+            StepAction::Reset => {
                 let row = self.live.with_label(&session.socket.label);
                 match row.map(|row| row.connection.id) {
                     Some(id) => {
                         let path = format!("api/connections/{id}/close?reset");
                         browser::post(&path, || dispatch(Message::LessonRefused));
                     }
-                    None => self.refuse_step(session),
+                    None => session.failure = Some(self.texts.lesson_refused.to_owned()),
                 }
                 return;
             }
         };
         session.socket.on_event(event, now);
-    }
-
-    /// Handles the server's refusal of a step.
-    pub(super) fn refuse_step(&self, session: &mut LessonSession) {
-        session.failure = Some(self.texts.lesson_refused.to_owned());
     }
 
     /// Follows the connection of a step as soon as the server reports it.

@@ -1,8 +1,8 @@
 //! The time that the upstream of a connection takes to its first byte: from the first write to it,
 //! or from the beginning of the connection if the upstream speaks first.
 //!
-//! A flag for each of the two events is set until the event has occurred. Reads and writes test
-//! them together with that of the observers, so that they cost nothing of their own.
+//! A flag for each of the two events is set until the event has occurred. A read or write tests it
+//! in the byte that has the flag of the observers, by one load and one mask for both.
 
 use std::sync::atomic::Ordering;
 

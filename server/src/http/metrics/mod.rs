@@ -42,8 +42,8 @@ const BY_KIND: [ByKind; 6] = [
 
 /// Answers with all metrics.
 pub(super) async fn metrics(State(context): State<Arc<ServerContext>>) -> impl IntoResponse {
-    let ServerContext { loops, loop_lag, http, shutting_down, started, .. } = &*context;
-    loop_lag.keep_measuring(loops, &http.tracker, shutting_down);
+    let ServerContext { loop_lag, http, shutting_down, started, .. } = &*context;
+    loop_lag.keep_measuring(&http.tracker, shutting_down);
     let mut registry = Registry::default();
     // Counting open files takes some milliseconds where there are many.
     let started = *started;

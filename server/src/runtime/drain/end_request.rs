@@ -1,4 +1,4 @@
-//! The end of a connection at the server's own decision: its shutdown, or a request for one connection.
+//! The end of a connection by the server: at its shutdown, or at a request for one connection.
 
 use std::borrow::Cow;
 

@@ -51,7 +51,8 @@ const ERROR_PAUSE: Duration = Duration::from_millis(100);
 /// Datagrams that are still answered when the socket is closed.
 const FINAL_DATAGRAMS: usize = 1024;
 
-/// Answers datagrams until the reception is stopped, each by the service that the socket has when it is received.
+/// Answers datagrams until the reception is stopped, each by the service that the socket has when the
+/// datagram is received.
 pub(super) async fn serve(
     socket: Arc<DatagramSocket>,
     admission: Admission,

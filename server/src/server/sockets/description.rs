@@ -47,8 +47,7 @@ impl BoundSocket {
         }
         let file = binding.path().map(SocketFile::of_other).transpose();
         let socket = file.and_then(|file| raw.into_socket(file)).map_err(|e| unusable(&e))?;
-        let role = SocketRole { purpose, tls: false, once: false, record: None };
-        Ok(BoundSocket::new(socket, role, Some(binding)))
+        Ok(BoundSocket::new(socket, SocketRole::plain(purpose), Some(binding)))
     }
 }
 

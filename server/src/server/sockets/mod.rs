@@ -47,6 +47,11 @@ pub(crate) struct SocketRole {
 }
 
 impl SocketRole {
+    /// The role of a socket without TLS whose connections last and are not recorded.
+    fn plain(purpose: Purpose) -> SocketRole {
+        SocketRole { purpose, tls: false, once: false, record: None }
+    }
+
     /// Whether connections are passed to an upstream.
     pub(crate) fn is_forward(self) -> bool {
         matches!(self.purpose, Purpose::Forward(_))
@@ -114,11 +119,7 @@ impl BoundSockets {
             .map_err(|e| format!("cannot use the passed sockets: {}", io_error::describe(&e)))?;
         let bound = |(service, socket): (Option<Service>, Socket)| {
             let purpose = service.map_or(Purpose::Http, Purpose::Service);
-            BoundSocket::new(
-                socket,
-                SocketRole { purpose, tls: false, once: false, record: None },
-                None,
-            )
+            BoundSocket::new(socket, SocketRole::plain(purpose), None)
         };
         Ok(BoundSockets(sockets.into_iter().map(bound).collect()))
     }
@@ -147,20 +148,17 @@ impl BoundSockets {
         });
         let forwards = settings.forwards.iter().enumerate().map(|(i, spec)| {
             let within = matches!(spec.at, ListenAddr::Tls(_));
-            let role =
-                SocketRole { purpose: Purpose::Forward(i), tls: within, once: false, record: None };
+            let role = SocketRole { tls: within, ..SocketRole::plain(Purpose::Forward(i)) };
             (spec.at.clone(), role, spec.at.to_string(), true)
         });
         let http = settings.http.iter().map(|Bind { spec, required }| {
             let tls = matches!(spec, ListenAddr::Tls(_));
-            let role = SocketRole { purpose: Purpose::Http, tls, once: false, record: None };
+            let role = SocketRole { tls, ..SocketRole::plain(Purpose::Http) };
             (spec.clone(), role, spec.http_url(), *required)
         });
         let handover = settings.handover.iter().map(|path| {
-            let role =
-                SocketRole { purpose: Purpose::Handover, tls: false, once: false, record: None };
             let at = path.address();
-            (at.clone(), role, format!("{at} (--handover)"), true)
+            (at.clone(), SocketRole::plain(Purpose::Handover), format!("{at} (--handover)"), true)
         });
         let all = listeners.chain(forwards).chain(http).chain(handover);
         for (at, role, what, required) in all {

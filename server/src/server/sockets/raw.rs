@@ -49,7 +49,7 @@ impl RawSocket {
     ///
     /// # Errors
     ///
-    /// Those of fcntl(2) and epoll_ctl(2).
+    /// The errors of fcntl(2) and epoll_ctl(2).
     pub(super) fn into_socket(self, file: Option<SocketFile>) -> io::Result<Socket> {
         Ok(match self {
             RawSocket::Tcp(listener) => {

@@ -1,13 +1,13 @@
 //! The commands of a prompt over WebSocket: control frames.
 
 use bytes::Bytes;
-use echogate_proto::{close::CloseCode, ws::frame::MAX_CONTROL};
+use echogate_proto::{
+    close::{CloseCode, MAX_REASON},
+    ws::frame::MAX_CONTROL,
+};
 
 use super::source::Message;
 use crate::text::{escape::escape, suggest::suggestion};
-
-/// The longest reason of a Close, in bytes: a control frame without the code.
-const MAX_REASON: usize = MAX_CONTROL - 2;
 
 const COMMANDS: [&str; 3] = ["/ping", "/pong", "/close"];
 
@@ -62,13 +62,14 @@ fn parse_close(arguments: &str) -> Result<Message, String> {
         return Ok(Message::Close(CloseCode::NORMAL, String::new()));
     }
     let (code, reason) = arguments.split_once(' ').unwrap_or((arguments, ""));
-    let code = code.parse().map(CloseCode).ok().filter(|code| code.may_be_sent()).ok_or_else(|| {
-        format!(
-            "/close: \"{}\" is not a code that may be sent: expected 1000 to 1003, 1007 to 1014, or \
-             3000 to 4999",
-            escape(code)
-        )
-    })?;
+    let code =
+        code.parse().map(CloseCode).ok().filter(|code| code.may_be_sent()).ok_or_else(|| {
+            format!(
+                "/close: \"{}\" is not a code that may be sent: expected {}",
+                escape(code),
+                CloseCode::SENDABLE
+            )
+        })?;
     match reason.trim() {
         reason if reason.len() > MAX_REASON => {
             Err(format!("/close: the reason has {} bytes: at most {MAX_REASON}", reason.len()))

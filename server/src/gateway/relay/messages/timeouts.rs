@@ -88,7 +88,7 @@ impl<C: Transport, U: Transport> MessageRelay<C, U> {
         give_up_idle(&mut self.upstream, turn);
     }
 
-    /// Closes both sides for the server's shutdown, as far as the stage and their states allow it.
+    /// Closes both sides for the server's shutdown or at a request, as far as the stage and their states allow it.
     /// `is_idle` says that nothing more could be read from either.
     pub(super) fn shut_down(&mut self, turn: &mut Turn<'_, '_>, stage: Stage, is_idle: bool) {
         let MessageRelay { client, upstream, .. } = self;
@@ -103,19 +103,19 @@ impl<C: Transport, U: Transport> MessageRelay<C, U> {
         let [to_upstream, to_client] =
             if stage >= Stage::Immediate { at_boundary } else { [is_quiet; 2] };
         let MessageRelay { client, upstream, shared, watch, .. } = self;
+        let to_client = to_client && client.states() == (Input::Open, Output::Open);
+        let to_upstream = to_upstream && upstream.states() == (Input::Open, Output::Open);
+        if !to_client && !to_upstream {
+            return;
+        }
         let ServerClose { code, reason } = watch.close();
-        let mut is_sent = false;
-        if to_client && client.states() == (Input::Open, Output::Open) {
+        if to_client {
             client.send_close(turn.cx, turn.now, code, &reason);
-            is_sent = true;
         }
-        if to_upstream && upstream.states() == (Input::Open, Output::Open) {
+        if to_upstream {
             upstream.send_close(turn.cx, turn.now, code, &reason);
-            is_sent = true;
         }
-        if is_sent {
-            shared.ends(code, reason);
-        }
+        shared.ends(code, reason);
     }
 }
 
