@@ -127,6 +127,8 @@ fn throughput(page: &mut Page) {
         of_bare += time.as_f64().expect("a time");
         page.eval("window.started = performance.now()");
         page.click("#file-start");
+        // The status of the transfer before stays until the next drawing.
+        page.wait_for("!document.querySelector('#file-status').innerText.includes('every byte')");
         page.wait_for_text("#file-status", "every byte matches");
         of_page += page.eval("performance.now() - started").as_f64().expect("a time");
     }
