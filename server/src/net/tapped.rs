@@ -15,7 +15,7 @@ use echogate_proto::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::stream::Transport;
+use super::stream::{Transport, is_end};
 use crate::connections::{
     registry::Entry,
     tap::{Passed, input, output},
@@ -85,6 +85,7 @@ impl<T: Transport, const IS_UPSTREAM: bool> Tapped<T, IS_UPSTREAM> {
     fn on_read(&self, read: &Poll<io::Result<()>>, bytes: &[u8], had_room: bool) {
         match read {
             Poll::Pending => {}
+            Poll::Ready(Err(e)) if is_end(e) => self.entry.direction_ended(input(Self::SIDE)),
             Poll::Ready(Err(_)) => self.entry.side_failed(input(Self::SIDE)),
             Poll::Ready(Ok(())) if !bytes.is_empty() => self.read(bytes),
             Poll::Ready(Ok(())) if !had_room => {}
