@@ -220,6 +220,21 @@ def gateway(name, echogate, target, tls=None):
     return Server(name, url, command + identity(tls), True, tls and tls.cert)
 
 
+def recorders(echogate, to, folder):
+    """Gateways with the routes `/ws` and `/beside`: one that does not record, and others that
+    record `/ws` in each format, into folders of their own."""
+    for form in (None, "pcapng", "jsonl", "har"):
+        target = f"tcp://127.0.0.1:{to}?framing=message"
+        recorded = target + ("&record" if form else "")
+        server = gateway(f"echogate --record ({form})" if form else "echogate", echogate, recorded)
+        server.command += ["--route", f"/beside={target}"]
+        if form:
+            directory = os.path.join(folder, form)
+            os.mkdir(directory)
+            server.command += ["--record", directory, "--record-format", form]
+        yield server
+
+
 def identity(tls):
     return ["--tls-cert", tls.cert, "--tls-key", tls.key] if tls else []
 
