@@ -308,8 +308,10 @@ def forward(name, echogate, target):
 
 
 def websocket_upstream(echogate):
-    """The upstream of pairs that end in a WebSocket."""
-    return gateway("upstream", echogate, "service:upper")
+    """The upstream of pairs that end in a WebSocket. wstunnel adds `/events` to a path."""
+    server = gateway("upstream", echogate, "service:upper")
+    server.command += ["--route", "/ws/events=service:upper"]
+    return server
 
 
 def tcp_to_tcp(echogate, upstream, folder):
@@ -348,6 +350,15 @@ def tcp_to_ws(echogate, upstream, folder):
         port = free_port()
         command = [path, "--binary", "-E", f"tcp-l:127.0.0.1:{port}", upstream.url]
         yield Server("websocat", f"tcp://127.0.0.1:{port}", command)
+    if path := program("wstunnel", "https://github.com/erebe/wstunnel"):
+        # The destination is for a server of wstunnel; echogate ignores it.
+        port = free_port()
+        command = [
+            path, "--log-lvl", "WARN", "client", "--http-upgrade-path-prefix", "ws",
+            "--local-to-remote", f"tcp://127.0.0.1:{port}:127.0.0.1:1",
+            f"ws://127.0.0.1:{upstream.port}",
+        ]
+        yield Server("wstunnel client", f"tcp://127.0.0.1:{port}", command)
 
 
 # The pairs of sides besides WebSocket to TCP: the upstream and the servers.
