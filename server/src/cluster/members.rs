@@ -23,6 +23,8 @@ pub(crate) struct Beat {
     pub(crate) name: String,
     /// The operators of `chat` that are connected to this replica.
     pub(crate) operators: usize,
+    /// The sequence number of the last event of its conversations.
+    pub(crate) sequence: u64,
     /// The replica leaves: this is its last heartbeat.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) leaves: bool,
@@ -94,7 +96,7 @@ mod tests {
     use super::*;
 
     fn beat(operators: usize) -> Beat {
-        Beat { name: "a/1".to_owned(), operators, leaves: false }
+        Beat { name: "a/1".to_owned(), operators, sequence: 0, leaves: false }
     }
 
     #[test]

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! Cluster ── task ── connection ── session ┬─ heartbeats ── members
-//!   │                                      └─ what replicas exchange, a future each
+//!   │                                      └─ chat: the exchange of events and messages
 //!   └─ state, counters, members: for /readyz and /metrics
 //! ```
 //!
 //! All of it runs in tokio. Without a broker a replica is a server of its own, and the task connects
 //! again for ever. Queues are bounded, and nothing on the data path waits for the broker.
 
+mod chat;
 mod connection;
 mod members;
 mod session;
@@ -30,6 +31,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    chat::Exchange,
     connection::{Connection, connect},
     session::Session,
 };
@@ -37,7 +39,7 @@ pub(crate) use self::{
     members::Member,
     state::{ClusterState, Counters},
 };
-use crate::{config::ClusterSettings, connections::replica::ReplicaId};
+use crate::{config::ClusterSettings, connections::replica::ReplicaId, service::chat::Hub};
 
 /// The time in which the last heartbeat must be written.
 const LEAVE: Duration = Duration::from_millis(500);
@@ -64,8 +66,9 @@ struct Shared {
     name: String,
     state: watch::Sender<ClusterState>,
     members: watch::Sender<Vec<Member>>,
-    /// The operators of `chat` that are connected to this process.
-    operators: watch::Sender<usize>,
+    hub: Arc<Hub>,
+    /// What this replica has exchanged with others of `chat`, once it has joined a cluster.
+    exchange: tokio::sync::Mutex<Option<Exchange>>,
     counters: Counters,
 }
 
@@ -75,7 +78,7 @@ impl Cluster {
     /// # Errors
     ///
     /// The system has no random numbers.
-    pub(crate) fn new() -> io::Result<Cluster> {
+    pub(crate) fn new(hub: Arc<Hub>) -> io::Result<Cluster> {
         let host = gethostname().map(|name| name.to_string_lossy().into_owned());
         let host = host.unwrap_or_else(|_| "localhost".to_owned());
         let shared = Shared {
@@ -83,7 +86,8 @@ impl Cluster {
             name: format!("{host}/{}", process::id()),
             state: watch::Sender::default(),
             members: watch::Sender::default(),
-            operators: watch::Sender::default(),
+            hub,
+            exchange: tokio::sync::Mutex::default(),
             counters: Counters::default(),
         };
         Ok(Cluster { shared: shared.into(), running: Arc::default() })
@@ -158,6 +162,8 @@ impl Shared {
 async fn run(shared: &Arc<Shared>, settings: &ClusterSettings, stop: &CancellationToken) {
     let url = &settings.url;
     shared.state.send_replace(ClusterState::connecting(url));
+    let mut exchange = shared.exchange.lock().await;
+    let exchange = exchange.get_or_insert_with(|| Exchange::new(shared.hub.join(shared.id)));
     let mut attempt = 0;
     let session = async {
         for server in url.servers.iter().cycle() {
@@ -171,7 +177,7 @@ async fn run(shared: &Arc<Shared>, settings: &ClusterSettings, stop: &Cancellati
                         shared.id,
                         url.name
                     );
-                    let reason = hold(shared, connection, &url.name, stop).await;
+                    let reason = hold(shared, exchange, connection, &url.name, stop).await;
                     if stop.is_cancelled() {
                         return;
                     }
@@ -192,18 +198,20 @@ async fn run(shared: &Arc<Shared>, settings: &ClusterSettings, stop: &Cancellati
         }
     }
     shared.members.send_replace(Vec::new());
+    shared.hub.remove_gone(&[]);
     shared.state.send_replace(ClusterState::Off);
 }
 
 /// Runs a session until the connection is lost or `stop`. Returns why it has ended.
 async fn hold(
     shared: &Arc<Shared>,
+    exchange: &mut Exchange,
     connection: Connection,
     cluster: &str,
     stop: &CancellationToken,
 ) -> String {
     let Connection { client, lost, mut problem, mut unread } = connection;
-    let session = Session::new(shared, client, cluster);
+    let session = Session::new(shared, client, cluster, exchange.feed.operators.clone());
     let reports = async {
         loop {
             tokio::select! {
@@ -212,20 +220,23 @@ async fn hold(
                     tracing::warn!("cluster: the broker reports: {problem}");
                     shared.state.send_if_modified(|state| state.report(&format!("the broker reports: {problem}")));
                 }
-                Ok(()) = unread.changed() => shared.counters.dropped(),
+                Ok(()) = unread.changed() => shared.counters.dropped(1),
                 else => std::future::pending().await,
             }
         }
     };
     let ended = tokio::select! {
         () = lost.cancelled() => Ok(()),
-        () = stop.cancelled() => {
-            session.leave().await;
-            Ok(())
-        }
+        () = stop.cancelled() => Ok(()),
         ended = session.beat() => ended,
+        ended = exchange.run(&session) => ended,
         () = reports => Ok(()),
     };
+    if stop.is_cancelled() {
+        exchange.finish(&session).await;
+        session.leave().await;
+    }
+    exchange.disconnected(&session);
     let reason = "the connection is lost: the broker has closed it, or does not answer";
     ended.err().unwrap_or_else(|| reason.to_owned())
 }

@@ -17,7 +17,10 @@ use serde::{
     Deserialize, Serialize,
     de::{DeserializeOwned, IgnoredAny},
 };
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval},
+};
 
 use super::{
     Shared,
@@ -50,11 +53,24 @@ pub(super) struct Session<'a> {
     cluster: String,
     /// The senders of invalid messages that were logged.
     reported: Mutex<BTreeSet<String>>,
+    /// The number of operators here.
+    operators: watch::Receiver<usize>,
 }
 
 impl Session<'_> {
-    pub(super) fn new<'a>(shared: &'a Arc<Shared>, client: Client, cluster: &str) -> Session<'a> {
-        Session { shared, client, cluster: cluster.to_owned(), reported: Mutex::default() }
+    pub(super) fn new<'a>(
+        shared: &'a Arc<Shared>,
+        client: Client,
+        cluster: &str,
+        operators: watch::Receiver<usize>,
+    ) -> Session<'a> {
+        Session {
+            shared,
+            client,
+            cluster: cluster.to_owned(),
+            reported: Mutex::default(),
+            operators,
+        }
     }
 
     /// Publishes a message to all that subscribe to the subject `what`. A broker that is too slow
@@ -120,7 +136,7 @@ impl Session<'_> {
         // Of all versions, so that replicas of others are reported.
         let mut beats = self.subscribe("*", "beat").await?;
         let mut members = Members::default();
-        let mut operators = self.shared.operators.subscribe();
+        let mut operators = self.operators.clone();
         let mut ticks = interval(BEAT);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -152,8 +168,8 @@ impl Session<'_> {
 
     /// Sends a heartbeat; with `leaves`, the last one.
     pub(super) async fn send_beat(&self, leaves: bool) -> Result<(), String> {
-        let operators = *self.shared.operators.borrow();
-        let beat = Beat { name: self.shared.name.clone(), operators, leaves };
+        let (name, operators) = (self.shared.name.clone(), *self.operators.borrow());
+        let beat = Beat { name, operators, sequence: self.shared.hub.sequence(), leaves };
         self.publish("beat", beat).await
     }
 
@@ -175,7 +191,8 @@ impl Session<'_> {
             self.invalid(&from, &message.subject, &why);
             return None;
         }
-        let (id, beat) = self.open(message)?;
+        let (id, beat): (_, Beat) = self.open(message)?;
+        self.shared.hub.claim(id, beat.sequence);
         members.beat(id, &beat, Instant::now())
     }
 }

@@ -113,8 +113,8 @@ impl Counters {
         self.received.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn dropped(&self) {
-        self.dropped.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn dropped(&self, count: u64) {
+        self.dropped.fetch_add(count, Ordering::Relaxed);
     }
 
     pub(super) fn invalid(&self) {

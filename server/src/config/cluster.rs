@@ -73,7 +73,7 @@ impl FromStr for ClusterUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<ClusterUrl, String> {
-        const EXPECTED: &str = "expected nats:// or tls://, as nats://[USER:PASSWORD@|TOKEN@]HOST[:PORT][,HOST[:PORT]]";
+        const EXPECTED: &str = "expected nats:// or tls://, and a host";
 
         let (scheme, rest) = text.split_once("://").ok_or(EXPECTED)?;
         let is_tls = match &*scheme.to_ascii_lowercase() {

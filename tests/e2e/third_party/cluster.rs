@@ -17,17 +17,19 @@ use nix::sys::signal::Signal;
 
 use crate::ECHOGATE;
 
+mod chat;
+
 /// A nats-server on a port that stays the same when it is started again.
-pub(super) struct Broker {
+struct Broker {
     program: PathBuf,
-    pub(super) port: u16,
+    port: u16,
     arguments: Vec<&'static str>,
     running: Option<Program>,
 }
 
 impl Broker {
     /// Starts a broker; `None`, with a notice, if there is no nats-server.
-    pub(super) fn start(arguments: &[&'static str]) -> Option<Broker> {
+    fn start(arguments: &[&'static str]) -> Option<Broker> {
         let [program] = programs(["nats-server"])?;
         let arguments = arguments.to_vec();
         let mut broker = Broker { program, port: free_port(), arguments, running: None };
@@ -35,23 +37,23 @@ impl Broker {
         Some(broker)
     }
 
-    pub(super) fn start_again(&mut self) {
+    fn start_again(&mut self) {
         let mut command = Command::new(&self.program);
         command.args(["--addr", "127.0.0.1", "--port", &self.port.to_string()]);
         command.args(&self.arguments);
         self.running = Some(Program::serve(command, self.port));
     }
 
-    pub(super) fn kill(&mut self) {
+    fn kill(&mut self) {
         self.signal(Signal::SIGKILL);
         self.running = None;
     }
 
-    pub(super) fn signal(&self, signal: Signal) {
+    fn signal(&self, signal: Signal) {
         self.running.as_ref().unwrap().signal(signal);
     }
 
-    pub(super) fn url(&self) -> String {
+    fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
@@ -65,9 +67,9 @@ impl Broker {
     }
 }
 
-/// A replica with `chat` and the routes for operators.
-pub(super) fn replica(url: &str) -> Server {
-    Server::start(ECHOGATE, &["--listen", "chat=tcp://127.0.0.1:0", "--cluster", url])
+/// A replica.
+fn replica(url: &str) -> Server {
+    Server::start(ECHOGATE, &["--cluster", url])
 }
 
 fn ready(replica: &Server) -> String {
@@ -77,7 +79,7 @@ fn ready(replica: &Server) -> String {
 }
 
 /// Waits until `/readyz`, which stays 200, contains `text`.
-pub(super) fn wait_until_ready_says(replica: &Server, text: &str) {
+fn wait_until_ready_says(replica: &Server, text: &str) {
     let start = Instant::now();
     while !ready(replica).contains(text) {
         assert!(start.elapsed() < WAIT_TIMEOUT, "{text}: {}", ready(replica));

@@ -181,9 +181,13 @@ fn cluster(encoder: &mut DescriptorEncoder<'_>, context: &ServerContext) -> fmt:
     let connected = u64::from(state.is_connected());
     let help = "Whether there is a connection to the broker (--cluster)";
     single(encoder, ("cluster_connected", Gauge, help), connected)?;
-    let others = cluster.members().len() as u64;
+    let members = cluster.members();
+    let others = members.len() as u64;
     let help = "Replicas of the cluster that are known, this one included";
     single(encoder, ("cluster_replicas", Gauge, help), others + connected)?;
+    let operators = members.iter().map(|member| member.operators as u64).sum();
+    let help = "Operators of chat at other replicas";
+    single(encoder, ("cluster_operators", Gauge, help), operators)?;
     let [sent, received, dropped, invalid] = cluster.counters().get();
     let by_direction = [("sent", sent), ("received", received)];
     let by_direction = by_direction.map(|(name, count)| ([("direction", name)], count));
