@@ -11,6 +11,7 @@ use futures_util::FutureExt;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    cluster::Cluster,
     config::Settings,
     connections::{
         counters::Counters,
@@ -79,6 +80,8 @@ pub(crate) struct ServerContext {
     pub(crate) tap_budget: Arc<Budget>,
     /// The conversations of `chat`, for the token of the operators.
     pub(crate) hub: Arc<Hub>,
+    /// This process as a replica (`--cluster`).
+    pub(crate) cluster: Cluster,
     /// The start of the server.
     pub(crate) started: SystemTime,
     /// Cancelled when a client of the API asks for the shutdown.
@@ -143,6 +146,7 @@ impl ServerContext {
             listings: Arc::new(Shares::new(MAX_LISTINGS.0, MAX_LISTINGS.1)),
             taps: Arc::new(Shares::new(MAX_TAPS.0, MAX_TAPS.1)),
             tap_budget: Arc::new(Budget::new(MAX_TAP_BYTES)),
+            cluster: Cluster::new(hub.clone())?,
             hub,
             started: SystemTime::now(),
             drain_requested: CancellationToken::new(),

@@ -7,6 +7,7 @@
 //! http                     the page, the API, HTTP connections
 //! gateway                  routes: handshake, dial, and the relay between client and upstream
 //! context                  what all connections share
+//! cluster                  replicas that know each other over a broker
 //! config                   settings: command line, environment, file
 //! service                  the built-in services
 //! net                      sockets, TLS, PROXY protocol, name resolution
@@ -18,6 +19,7 @@
 
 mod cli;
 mod client;
+mod cluster;
 mod config;
 mod connections;
 mod console;

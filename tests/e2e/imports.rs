@@ -76,6 +76,7 @@ const SERVER: &[&[&str]] = &[
     &["http"],
     &["gateway"],
     &["context"],
+    &["cluster"],
     &["config"],
     &["service"],
     &["net"],

@@ -172,6 +172,16 @@ impl Program {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// Sends a signal.
+    ///
+    /// # Panics
+    ///
+    /// When the program has ended and was waited for.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).expect("a process ID is small");
+        kill(Pid::from_raw(pid), signal).expect("the program runs");
+    }
+
     fn wait(&mut self, timeout: Duration) -> Option<ExitStatus> {
         let start = Instant::now();
         while start.elapsed() < timeout {

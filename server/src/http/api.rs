@@ -24,6 +24,7 @@ use super::{
     too_many::too_many,
 };
 use crate::{
+    cluster::ClusterState,
     connections::{counters::Refusal, limits::share::Share, registry::Entry},
     context::ServerContext,
     gateway::{Client, upgrade::refused_by_policy},
@@ -106,13 +107,25 @@ async fn healthy(State(context): State<Arc<ServerContext>>) -> (StatusCode, Stri
     }
 }
 
-/// Readiness: 503 from the signal on that ends the server.
-async fn ready(State(context): State<Arc<ServerContext>>) -> impl IntoResponse {
+/// Readiness: 503 from the signal on that ends the server. A broker that cannot be reached is
+/// named and changes nothing, since connections live on.
+async fn ready(State(context): State<Arc<ServerContext>>) -> (StatusCode, String) {
     if context.not_ready.is_cancelled() {
-        (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
-    } else {
-        (StatusCode::OK, "ready\n")
+        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned());
     }
+    let mut text = "ready\n".to_owned();
+    let state = context.cluster.state();
+    match state {
+        ClusterState::Off => {}
+        ClusterState::Connecting { .. } => {
+            text += &format!("cluster: {state}; this replica serves its own clients meanwhile\n");
+        }
+        ClusterState::Connected { .. } => {
+            let others = context.cluster.members().len();
+            text += &format!("cluster: {state}; other replicas: {others}\n");
+        }
+    }
+    (StatusCode::OK, text)
 }
 
 async fn version() -> impl IntoResponse {

@@ -166,6 +166,8 @@ impl Server {
             }
         });
         self.start_listeners();
+        let context = self.snapshot().context.clone();
+        context.cluster.apply(context.settings.cluster.as_ref());
         let mut rejected = None;
         let mut successors = self.successors.1.take();
         let is_handed_over = loop {
@@ -211,6 +213,7 @@ impl Server {
         context.shutting_down.cancel();
         drop(self.sockets);
         shutdown::end_connections(&context, &self.tasks, start).await;
+        context.cluster.leave().await;
         context.recorder.end(shutdown::recording_limit(context.settings.drain, start)).await;
     }
 

@@ -2,6 +2,7 @@
 //! tests without their programs are skipped, and fail in CI.
 //!
 //! - `captures`: tcpdump, whose capture of redis-cli is replayed
+//! - `cluster`: nats-server, the broker of replicas
 //! - `forwards`: psql, redis-cli, scp, dig, nc and socat through forwards
 //! - `listen`: nc, socat, websocat and wscat, at the other end of `echogate listen`
 //! - `vnc`: Xtigervnc, and noVNC in the browser
@@ -18,6 +19,7 @@
 //! - `wscat`: the terminal client
 
 mod captures;
+mod cluster;
 mod forwards;
 mod listen;
 mod mqtt;

@@ -24,6 +24,7 @@ use self::{
     targets::TargetsMetrics,
 };
 use crate::{
+    cluster::ClusterState,
     connections::{counters::LOG_LINES_DROPPED, registry::Totals},
     context::ServerContext,
 };
@@ -81,7 +82,8 @@ impl Collector for ServerMetrics {
         let lag = encoder.encode_descriptor("event_loop_lag_seconds", help, None, kind)?;
         context.loop_lag.seconds.encode(lag)?;
         limits(encoder, context)?;
-        losses(encoder, context)
+        losses(encoder, context)?;
+        cluster(encoder, context)
     }
 }
 
@@ -167,4 +169,32 @@ fn losses(encoder: &mut DescriptorEncoder<'_>, context: &ServerContext) -> fmt::
         single(encoder, (name, kind, help), value)?;
     }
     Ok(())
+}
+
+/// The connection to the broker of the replicas, where one is set.
+fn cluster(encoder: &mut DescriptorEncoder<'_>, context: &ServerContext) -> fmt::Result {
+    let cluster = &context.cluster;
+    let state = cluster.state();
+    if state == ClusterState::Off {
+        return Ok(());
+    }
+    let connected = u64::from(state.is_connected());
+    let help = "Whether there is a connection to the broker (--cluster)";
+    single(encoder, ("cluster_connected", Gauge, help), connected)?;
+    let members = cluster.members();
+    let others = members.len() as u64;
+    let help = "Replicas of the cluster that are known, this one included";
+    single(encoder, ("cluster_replicas", Gauge, help), others + connected)?;
+    let operators = members.iter().map(|member| member.operators as u64).sum();
+    let help = "Operators of chat at other replicas";
+    single(encoder, ("cluster_operators", Gauge, help), operators)?;
+    let [sent, received, dropped, invalid] = cluster.counters().get();
+    let by_direction = [("sent", sent), ("received", received)];
+    let by_direction = by_direction.map(|(name, count)| ([("direction", name)], count));
+    let help = "Messages to and from the broker";
+    family(encoder, ("cluster_messages", Counter, help), by_direction)?;
+    let help = "Messages of the cluster that were lost because a queue was full";
+    single(encoder, ("cluster_dropped", Counter, help), dropped)?;
+    let help = "Messages of the cluster that were ignored: of another version, or invalid";
+    single(encoder, ("cluster_invalid", Counter, help), invalid)
 }
