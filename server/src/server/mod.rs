@@ -26,8 +26,9 @@ mod shutdown;
 mod snapshot;
 pub(crate) mod sockets;
 
-use std::{collections::HashMap, pin::pin, sync::Arc};
+use std::{collections::HashMap, future::pending, pin::pin, sync::Arc};
 
+use futures_util::{StreamExt, stream};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -41,6 +42,7 @@ use self::{
         predecessor::Predecessor,
         successor::{self, Successor},
     },
+    shutdown::Phases,
     snapshot::{CurrentSnapshot, Snapshot},
     sockets::{BoundSockets, Purpose, bind::Socket},
 };
@@ -154,7 +156,7 @@ impl Server {
     pub(crate) async fn run(
         mut self,
         service_manager: &ServiceManager,
-        mut reload: impl AsyncFnMut() -> Result<Settings, String>,
+        reload: impl AsyncFnMut() -> Result<Settings, String>,
         stop: impl Future<Output = ()>,
         announce: impl Fn(&[u8]),
     ) {
@@ -166,13 +168,23 @@ impl Server {
             }
         });
         self.start_listeners();
+        // Settings that are being read, or have been read, outlive a handover that fails.
+        let mut readings =
+            pin!(stream::unfold(reload, async |mut reload| { Some((reload().await, reload)) }));
+        let mut settings = None;
         let mut rejected = None;
         let mut successors = self.successors.1.take();
         let is_handed_over = loop {
             service_manager.ready(&self, rejected.as_deref());
             let prepared = async {
-                let settings = reload().await?;
-                self.prepare(settings).await
+                if settings.is_none() {
+                    settings = readings.next().await;
+                }
+                match &settings {
+                    Some(Ok(settings)) => self.prepare(settings.clone()).await,
+                    Some(Err(why)) => Err(why.clone()),
+                    None => pending().await,
+                }
             };
             let prepared = tokio::select! {
                 biased;
@@ -183,6 +195,7 @@ impl Server {
                 },
                 prepared = prepared => prepared,
             };
+            settings = None;
             rejected = match prepared {
                 Ok(prepared) => tokio::select! {
                     biased;
@@ -198,20 +211,24 @@ impl Server {
         };
         let start = Instant::now();
         let context = self.snapshot().context.clone();
-        if is_handed_over {
+        let Settings { drain, drain_delay, .. } = context.settings;
+        let phases = if is_handed_over {
+            let phases = Phases::of_a_handover(drain, start);
             tokio::select! {
-                () = shutdown::wait_for_short_connections(&context, &self.tasks, start) => {}
+                () = shutdown::wait_for_short_connections(&context, &self.tasks, &phases) => {}
                 () = &mut stop => {}
             }
+            phases
         } else {
             service_manager.stopping(&context);
             context.not_ready.cancel();
-            sleep(context.settings.drain_delay).await;
-        }
+            sleep(drain_delay).await;
+            Phases::of_a_signal(drain, drain_delay, start)
+        };
         context.shutting_down.cancel();
         drop(self.sockets);
-        shutdown::end_connections(&context, &self.tasks, start).await;
-        context.recorder.end(shutdown::recording_limit(context.settings.drain, start)).await;
+        shutdown::end_connections(&context, &self.tasks, &phases).await;
+        context.recorder.end(shutdown::recording_limit(drain, start)).await;
     }
 
     /// Serves the bound sockets that are not served yet.
