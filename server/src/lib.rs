@@ -13,6 +13,7 @@
 //! recorder                 the thread that writes recordings
 //! connections              registry, limits, counters
 //! recording                the events of a connection, and the files of recordings
+//! trace                    trace context of requests, spans
 //! runtime  terminal  text  drain, timers, buffers; prompt and screen; escaping, error texts
 //! ```
 
@@ -32,6 +33,7 @@ mod server;
 mod service;
 mod terminal;
 mod text;
+mod trace;
 
 pub use cli::main;
 

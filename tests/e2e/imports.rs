@@ -82,6 +82,7 @@ const SERVER: &[&[&str]] = &[
     &["recorder"],
     &["connections"],
     &["recording"],
+    &["trace"],
     &["runtime", "terminal", "text"],
 ];
 

@@ -47,6 +47,8 @@ use self::{
     sockets::{BoundSockets, Purpose, bind::Socket},
 };
 pub(crate) use self::{service_manager::ServiceManager, sockets::systemd::ActivatedSockets};
+#[cfg(feature = "otlp")]
+use crate::net::otlp_client::OtlpClient;
 use crate::{
     config::Settings,
     context::ServerContext,
@@ -54,6 +56,7 @@ use crate::{
     runtime::reception::{Reception, ReceptionEnd},
     service::chat::{Hub, Token},
     text::credentials::without_credentials,
+    trace::Spans,
 };
 
 /// A server with its sockets bound.
@@ -102,7 +105,7 @@ impl Server {
         }
         let sockets = passed.reconcile(&settings).await?;
         drop(passed);
-        let context = ServerContext::new(settings.clone(), hub.clone())
+        let context = ServerContext::new(settings.clone(), hub.clone(), spans()?)
             .map_err(|e| format!("cannot start the event loops: {e}"))?;
         context
             .recorder
@@ -228,7 +231,8 @@ impl Server {
         context.shutting_down.cancel();
         drop(self.sockets);
         shutdown::end_connections(&context, &self.tasks, &phases).await;
-        context.recorder.end(shutdown::recording_limit(drain, start)).await;
+        let limit = shutdown::recording_limit(drain, start);
+        tokio::join!(context.recorder.end(limit), context.spans.export_rest(limit));
     }
 
     /// Serves the bound sockets that are not served yet.
@@ -264,6 +268,24 @@ impl Server {
             });
         }
     }
+}
+
+/// The spans of this process, exported to the receiver that the environment names.
+///
+/// # Errors
+///
+/// One line that says which variable cannot be used.
+#[cfg(feature = "otlp")]
+fn spans() -> Result<Spans, String> {
+    let ca = ["OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"];
+    let ca = ca.into_iter().find_map(std::env::var_os).map(Into::into);
+    Spans::from_env(OtlpClient::new(tokio::runtime::Handle::current(), ca))
+}
+
+#[cfg(not(feature = "otlp"))]
+#[expect(clippy::unnecessary_wraps, reason = "with the feature it fails")]
+fn spans() -> Result<Spans, String> {
+    Ok(Spans)
 }
 
 /// The next process that is ready to take over.
