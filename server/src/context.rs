@@ -24,6 +24,7 @@ use crate::{
     recorder::Recorder,
     runtime::{drain::Drain, loop_lag::LoopLag},
     service::{backend::ServiceInstance, chat::Hub},
+    trace::Spans,
 };
 
 /// Subscribers of `/api/events` at once: in all, and of one address.
@@ -62,6 +63,8 @@ pub(crate) struct ServerContext {
     pub(crate) loop_lag: LoopLag,
     /// All live connections.
     pub(crate) registry: Registry,
+    /// The spans of connections.
+    pub(crate) spans: Spans,
     /// The writer of recordings.
     pub(crate) recorder: Recorder,
     /// Connections to the built-in services.
@@ -123,7 +126,11 @@ impl ServerContext {
     /// # Errors
     ///
     /// There are not enough threads or file descriptors for the event loops.
-    pub(crate) fn new(settings: Settings, hub: Arc<Hub>) -> io::Result<ServerContext> {
+    pub(crate) fn new(
+        settings: Settings,
+        hub: Arc<Hub>,
+        spans: Spans,
+    ) -> io::Result<ServerContext> {
         let limits = Limits::new(settings.max_connections, settings.max_per_address);
         let loops = EventLoops::start()?;
         let group = || ConnectionGroup { drain: Drain::new(), tracker: TaskTracker::new() };
@@ -138,6 +145,7 @@ impl ServerContext {
             loop_lag: LoopLag::new(loops.clone()),
             loops,
             registry: Registry::default(),
+            spans,
             recorder: Recorder::default(),
             services: group(),
             bridges: group(),

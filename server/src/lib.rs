@@ -14,6 +14,7 @@
 //! recorder                 the thread that writes recordings
 //! connections              registry, limits, counters
 //! recording                the events of a connection, and the files of recordings
+//! trace                    trace context of requests, spans
 //! runtime  terminal  text  drain, timers, buffers; prompt and screen; escaping, error texts
 //! ```
 
@@ -34,6 +35,7 @@ mod server;
 mod service;
 mod terminal;
 mod text;
+mod trace;
 
 pub use cli::main;
 

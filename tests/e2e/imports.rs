@@ -83,6 +83,7 @@ const SERVER: &[&[&str]] = &[
     &["recorder"],
     &["connections"],
     &["recording"],
+    &["trace"],
     &["runtime", "terminal", "text"],
 ];
 

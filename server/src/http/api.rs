@@ -13,7 +13,9 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use echogate_proto::api::Connection;
 use futures_util::stream;
+use serde::Serialize;
 use serde_json::json;
 
 use super::{
@@ -187,10 +189,21 @@ impl Iterator for Listing {
     }
 }
 
+/// An object of the array.
+#[derive(Serialize)]
+struct Listed {
+    #[serde(flatten)]
+    connection: Connection,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<String>,
+}
+
 /// The objects of an array, without its brackets.
 fn joined(entries: &[Arc<Entry>]) -> String {
     let objects = entries.iter().map(|entry| {
-        serde_json::to_string(&entry.connection()).expect("numbers and texts are JSON")
+        let trace_id = entry.trace().map(|trace| trace.id.to_string());
+        let listed = Listed { connection: entry.connection(), trace_id };
+        serde_json::to_string(&listed).expect("numbers and texts are JSON")
     });
     objects.collect::<Vec<_>>().join(",")
 }

@@ -59,6 +59,9 @@ use crate::{
 /// The largest head of a request, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
 
+/// The media type of the answers that end with their clients: server-sent events.
+const EVENT_STREAM: &str = "text/event-stream";
+
 /// Streams of an HTTP/2 connection: more than the WebSockets that a browser opens to one host,
 /// which it opens on one connection.
 const STREAMS: u32 = 256;
@@ -182,7 +185,8 @@ pub(crate) async fn serve(
     let (head, began) = (switching.clone(), switching.clone());
     let (requests, connected) = (activity.clone(), peer.clone());
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        requests.request_received();
+        let is_handshake = handshake::wants_upgrade(&request);
+        requests.request_received(!is_handshake);
         let site = site();
         let trusted = &site.context.settings.forwarded_from;
         let forwarded = forwarded::resolve(request.headers(), &connected, trusted);
@@ -199,9 +203,9 @@ pub(crate) async fn serve(
             normalize_host(&mut request);
             let checked = checked.and_then(|()| origin::check_host(request.headers(), false));
             // A WebSocket is counted by its own limits.
-            let answering = match handshake::wants_upgrade(&request) {
+            let answering = match is_handshake {
                 true => None,
-                false => Some(Answering::begin(activity).await),
+                false => Some(Answering::begin(activity.clone()).await),
             };
             let response = match checked {
                 Ok(()) => site.answer(request).await?,
@@ -209,6 +213,9 @@ pub(crate) async fn serve(
             };
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 head.set(response.headers());
+            }
+            if response.headers().get(header::CONTENT_TYPE).is_some_and(|of| of == EVENT_STREAM) {
+                activity.follows_client();
             }
             Ok::<Response<Answer>, Infallible>(response.map(|body| match answering {
                 Some(answering) => answering.with(body),

@@ -8,6 +8,7 @@
 //! - `vnc`: Xtigervnc, and noVNC in the browser
 //! - `mqtt`: mosquitto, and MQTT.js in Node
 //! - `nginx`: in front of the server, below a path
+//! - `otlp`: Python's `opentelemetry-proto`, which receives spans (feature `otlp`)
 //! - `postgres`: PostgreSQL, and Neon's serverless driver in Node
 //! - `replicas`: HAProxy, before replicas that are restarted
 //! - `sockets`: nc, socat and Python's `socket`
@@ -24,6 +25,8 @@ mod forwards;
 mod listen;
 mod mqtt;
 mod nginx;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod postgres;
 mod prometheus;
 mod proxies;

@@ -7,9 +7,14 @@ mod targets;
 use std::{
     fmt,
     sync::{Arc, atomic::Ordering},
+    time::SystemTime,
 };
 
-use axum::{extract::State, http::header, response::IntoResponse};
+use axum::{
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, prometheus_text},
@@ -42,21 +47,28 @@ const BY_KIND: [ByKind; 6] = [
 ];
 
 /// Answers with all metrics.
-pub(super) async fn metrics(State(context): State<Arc<ServerContext>>) -> impl IntoResponse {
+pub(super) async fn metrics(State(context): State<Arc<ServerContext>>) -> Response {
     let ServerContext { loop_lag, http, shutting_down, started, .. } = &*context;
     loop_lag.keep_measuring(&http.tracker, shutting_down);
-    let mut registry = Registry::default();
-    // Counting open files takes some milliseconds where there are many.
     let started = *started;
-    if let Ok(process) = spawn_blocking(move || Process::read(started)).await {
-        registry.sub_registry_with_prefix("process").register_collector(Box::new(process));
+    // Counting open files takes some milliseconds where there are many, and so do many routes.
+    match spawn_blocking(move || encode(context, started)).await {
+        Ok(text) => ([(header::CONTENT_TYPE, prometheus_text::CONTENT_TYPE)], text).into_response(),
+        Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{e}\n")).into_response(),
     }
+}
+
+/// The text of all metrics; blocks.
+fn encode(context: Arc<ServerContext>, started: SystemTime) -> String {
+    let mut registry = Registry::default();
+    let process = Process::read(started);
+    registry.sub_registry_with_prefix("process").register_collector(Box::new(process));
     let server = registry.sub_registry_with_prefix("echogate");
     server.register_collector(Box::new(ServerMetrics(context.clone())));
     server.register_collector(Box::new(TargetsMetrics(context)));
     let mut text = String::new();
     prometheus_text::encode(&mut text, &registry).expect("a String takes what is written");
-    ([(header::CONTENT_TYPE, prometheus_text::CONTENT_TYPE)], text)
+    text
 }
 
 /// The metrics of the whole server.
