@@ -17,6 +17,7 @@ use crate::{
         counters::Counters,
         limits::{Limits, share::Shares},
         registry::{Entry, Peer, Registry},
+        replicas::Replicas,
         tap::{Budget, Sides},
         target::{ConnectionTarget, TargetMetrics},
     },
@@ -62,6 +63,8 @@ pub(crate) struct ServerContext {
     pub(crate) loop_lag: LoopLag,
     /// All live connections.
     pub(crate) registry: Registry,
+    /// The connections of other replicas.
+    pub(crate) replicas: Replicas,
     /// The writer of recordings.
     pub(crate) recorder: Recorder,
     /// Connections to the built-in services.
@@ -126,6 +129,9 @@ impl ServerContext {
     pub(crate) fn new(settings: Settings, hub: Arc<Hub>) -> io::Result<ServerContext> {
         let limits = Limits::new(settings.max_connections, settings.max_per_address);
         let loops = EventLoops::start()?;
+        let registry = Registry::default();
+        let replicas = Replicas::new(registry.clone());
+        let cluster = Cluster::new(&replicas)?;
         let group = || ConnectionGroup { drain: Drain::new(), tracker: TaskTracker::new() };
         Ok(ServerContext {
             settings,
@@ -137,7 +143,8 @@ impl ServerContext {
             hairpins: Hairpins::default(),
             loop_lag: LoopLag::new(loops.clone()),
             loops,
-            registry: Registry::default(),
+            replicas,
+            registry,
             recorder: Recorder::default(),
             services: group(),
             bridges: group(),
@@ -147,7 +154,7 @@ impl ServerContext {
             taps: Arc::new(Shares::new(MAX_TAPS.0, MAX_TAPS.1)),
             tap_budget: Arc::new(Budget::new(MAX_TAP_BYTES)),
             hub,
-            cluster: Cluster::new()?,
+            cluster,
             started: SystemTime::now(),
             drain_requested: CancellationToken::new(),
             not_ready: CancellationToken::new(),

@@ -11,13 +11,14 @@
 
 mod connection;
 mod members;
+mod reports;
 mod session;
 mod state;
 
 use std::{
     io, process,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use echogate_proto::backoff;
@@ -37,7 +38,10 @@ pub(crate) use self::{
     members::Member,
     state::{ClusterState, Counters},
 };
-use crate::{config::ClusterSettings, connections::replica::ReplicaId};
+use crate::{
+    config::ClusterSettings,
+    connections::{replica::ReplicaId, replicas::Replicas},
+};
 
 /// The time in which the last heartbeat must be written.
 const LEAVE: Duration = Duration::from_millis(500);
@@ -67,6 +71,8 @@ struct Shared {
     /// The operators of `chat` that are connected to this process.
     operators: watch::Sender<usize>,
     counters: Counters,
+    /// The connections of replicas.
+    replicas: Replicas,
 }
 
 impl Cluster {
@@ -75,7 +81,7 @@ impl Cluster {
     /// # Errors
     ///
     /// The system has no random numbers.
-    pub(crate) fn new() -> io::Result<Cluster> {
+    pub(crate) fn new(replicas: &Replicas) -> io::Result<Cluster> {
         let host = gethostname().map(|name| name.to_string_lossy().into_owned());
         let host = host.unwrap_or_else(|_| "localhost".to_owned());
         let shared = Shared {
@@ -85,6 +91,7 @@ impl Cluster {
             members: watch::Sender::default(),
             operators: watch::Sender::default(),
             counters: Counters::default(),
+            replicas: replicas.clone(),
         };
         Ok(Cluster { shared: shared.into(), running: Arc::default() })
     }
@@ -142,6 +149,7 @@ impl Shared {
     /// Reports that there is no connection, in the log where the reason is another one than before.
     fn disconnected(&self, reason: &str) {
         self.members.send_replace(Vec::new());
+        self.replicas.set_connected(false, Instant::now());
         let is_new = self.state.send_if_modified(|state| state.disconnect(reason));
         if is_new {
             tracing::warn!("cluster: no connection to the broker: {reason}");
@@ -158,6 +166,7 @@ impl Shared {
 async fn run(shared: &Arc<Shared>, settings: &ClusterSettings, stop: &CancellationToken) {
     let url = &settings.url;
     shared.state.send_replace(ClusterState::connecting(url));
+    shared.replicas.set_own(Some((*shared.name).into()));
     let mut attempt = 0;
     let session = async {
         for server in url.servers.iter().cycle() {
@@ -193,6 +202,7 @@ async fn run(shared: &Arc<Shared>, settings: &ClusterSettings, stop: &Cancellati
     }
     shared.members.send_replace(Vec::new());
     shared.state.send_replace(ClusterState::Off);
+    shared.replicas.set_own(None);
 }
 
 /// Runs a session until the connection is lost or `stop`. Returns why it has ended.
@@ -204,6 +214,7 @@ async fn hold(
 ) -> String {
     let Connection { client, lost, mut problem, mut unread } = connection;
     let session = Session::new(shared, client, cluster);
+    shared.replicas.set_connected(true, Instant::now());
     let reports = async {
         loop {
             tokio::select! {
@@ -224,6 +235,8 @@ async fn hold(
             Ok(())
         }
         ended = session.beat() => ended,
+        ended = reports::watch(&session, &shared.replicas) => ended,
+        ended = reports::report(&session, &shared.replicas) => ended,
         () = reports => Ok(()),
     };
     let reason = "the connection is lost: the broker has closed it, or does not answer";

@@ -3,13 +3,14 @@
 //!
 //! - `captures`: tcpdump, whose capture of redis-cli is replayed
 //! - `cluster`: nats-server, the broker of replicas
+//! - `cluster_connections`: the same, for the list of connections
 //! - `forwards`: psql, redis-cli, scp, dig, nc and socat through forwards
 //! - `listen`: nc, socat, websocat and wscat, at the other end of `echogate listen`
 //! - `vnc`: Xtigervnc, and noVNC in the browser
 //! - `mqtt`: mosquitto, and MQTT.js in Node
 //! - `nginx`: in front of the server, below a path
 //! - `postgres`: PostgreSQL, and Neon's serverless driver in Node
-//! - `replicas`: HAProxy, before replicas that are restarted
+//! - `replicas`: HAProxy and nats-server, with replicas that are restarted
 //! - `sockets`: nc, socat and Python's `socket`
 //! - `prometheus`: promtool on `/metrics`
 //! - `proxies`: tinyproxy, microsocks and `ssh -D`, between echogate and what it connects to
@@ -20,6 +21,7 @@
 
 mod captures;
 mod cluster;
+mod cluster_connections;
 mod forwards;
 mod listen;
 mod mqtt;
