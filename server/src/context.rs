@@ -17,6 +17,7 @@ use crate::{
         counters::Counters,
         limits::{Limits, share::Shares},
         registry::{Entry, Peer, Registry},
+        replicas::Replicas,
         tap::{Budget, Sides},
         target::{ConnectionTarget, TargetMetrics},
     },
@@ -65,6 +66,8 @@ pub(crate) struct ServerContext {
     pub(crate) registry: Registry,
     /// The spans of connections.
     pub(crate) spans: Spans,
+    /// The connections of other replicas.
+    pub(crate) replicas: Replicas,
     /// The writer of recordings.
     pub(crate) recorder: Recorder,
     /// Connections to the built-in services.
@@ -133,6 +136,9 @@ impl ServerContext {
     ) -> io::Result<ServerContext> {
         let limits = Limits::new(settings.max_connections, settings.max_per_address);
         let loops = EventLoops::start()?;
+        let registry = Registry::default();
+        let replicas = Replicas::new(registry.clone());
+        let cluster = Cluster::new(hub.clone(), &replicas)?;
         let group = || ConnectionGroup { drain: Drain::new(), tracker: TaskTracker::new() };
         Ok(ServerContext {
             settings,
@@ -144,7 +150,8 @@ impl ServerContext {
             hairpins: Hairpins::default(),
             loop_lag: LoopLag::new(loops.clone()),
             loops,
-            registry: Registry::default(),
+            replicas,
+            registry,
             spans,
             recorder: Recorder::default(),
             services: group(),
@@ -154,8 +161,8 @@ impl ServerContext {
             listings: Arc::new(Shares::new(MAX_LISTINGS.0, MAX_LISTINGS.1)),
             taps: Arc::new(Shares::new(MAX_TAPS.0, MAX_TAPS.1)),
             tap_budget: Arc::new(Budget::new(MAX_TAP_BYTES)),
-            cluster: Cluster::new(hub.clone())?,
             hub,
+            cluster,
             started: SystemTime::now(),
             drain_requested: CancellationToken::new(),
             not_ready: CancellationToken::new(),

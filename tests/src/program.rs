@@ -75,9 +75,17 @@ pub fn python() -> Option<PathBuf> {
 }
 
 fn skip(missing: &str) {
-    assert!(env::var_os("CI").is_none(), "{missing}: .ci/third-party installs it");
-    let notice =
-        format!("\n*** SKIPPED a third-party test: {missing}; .ci/third-party installs it ***\n");
+    skip_because(&format!("{missing}; .ci/third-party installs it"));
+}
+
+/// Prints a notice on stderr that a third-party test is skipped.
+///
+/// # Panics
+///
+/// In CI.
+pub fn skip_because(reason: &str) {
+    assert!(env::var_os("CI").is_none(), "{reason}");
+    let notice = format!("\n*** SKIPPED a third-party test: {reason} ***\n");
     // Not eprintln: the test runner captures it.
     std::io::stderr().write_all(notice.as_bytes()).ok();
 }

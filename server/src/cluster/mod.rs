@@ -12,13 +12,14 @@
 mod chat;
 mod connection;
 mod members;
+mod reports;
 mod session;
 mod state;
 
 use std::{
     io, process,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use echogate_proto::backoff;
@@ -39,7 +40,11 @@ pub(crate) use self::{
     members::Member,
     state::{ClusterState, Counters},
 };
-use crate::{config::ClusterSettings, connections::replica::ReplicaId, service::chat::Hub};
+use crate::{
+    config::ClusterSettings,
+    connections::{replica::ReplicaId, replicas::Replicas},
+    service::chat::Hub,
+};
 
 /// The time in which the last heartbeat must be written.
 const LEAVE: Duration = Duration::from_millis(500);
@@ -70,6 +75,8 @@ struct Shared {
     /// What this replica has exchanged with others of `chat`, once it has joined a cluster.
     exchange: tokio::sync::Mutex<Option<Exchange>>,
     counters: Counters,
+    /// The connections of replicas.
+    replicas: Replicas,
 }
 
 impl Cluster {
@@ -78,7 +85,7 @@ impl Cluster {
     /// # Errors
     ///
     /// The system has no random numbers.
-    pub(crate) fn new(hub: Arc<Hub>) -> io::Result<Cluster> {
+    pub(crate) fn new(hub: Arc<Hub>, replicas: &Replicas) -> io::Result<Cluster> {
         let host = gethostname().map(|name| name.to_string_lossy().into_owned());
         let host = host.unwrap_or_else(|_| "localhost".to_owned());
         let shared = Shared {
@@ -89,6 +96,7 @@ impl Cluster {
             hub,
             exchange: tokio::sync::Mutex::default(),
             counters: Counters::default(),
+            replicas: replicas.clone(),
         };
         Ok(Cluster { shared: shared.into(), running: Arc::default() })
     }
@@ -146,6 +154,7 @@ impl Shared {
     /// Reports that there is no connection, in the log where the reason is another one than before.
     fn disconnected(&self, reason: &str) {
         self.members.send_replace(Vec::new());
+        self.replicas.set_connected(false, Instant::now());
         let is_new = self.state.send_if_modified(|state| state.disconnect(reason));
         if is_new {
             tracing::warn!("cluster: no connection to the broker: {reason}");
@@ -164,6 +173,7 @@ async fn run(shared: &Arc<Shared>, settings: &ClusterSettings, stop: &Cancellati
     shared.state.send_replace(ClusterState::connecting(url));
     let mut exchange = shared.exchange.lock().await;
     let exchange = exchange.get_or_insert_with(|| Exchange::new(shared.hub.join(shared.id)));
+    shared.replicas.set_own(Some((*shared.name).into()));
     let mut attempt = 0;
     let session = async {
         for server in url.servers.iter().cycle() {
@@ -200,6 +210,7 @@ async fn run(shared: &Arc<Shared>, settings: &ClusterSettings, stop: &Cancellati
     shared.members.send_replace(Vec::new());
     shared.hub.remove_gone(&[]);
     shared.state.send_replace(ClusterState::Off);
+    shared.replicas.set_own(None);
 }
 
 /// Runs a session until the connection is lost or `stop`. Returns why it has ended.
@@ -212,6 +223,7 @@ async fn hold(
 ) -> String {
     let Connection { client, lost, mut problem, mut unread } = connection;
     let session = Session::new(shared, client, cluster, exchange.feed.operators.clone());
+    shared.replicas.set_connected(true, Instant::now());
     let reports = async {
         loop {
             tokio::select! {
@@ -230,6 +242,8 @@ async fn hold(
         () = stop.cancelled() => Ok(()),
         ended = session.beat() => ended,
         ended = exchange.run(&session) => ended,
+        ended = reports::watch(&session, &shared.replicas) => ended,
+        ended = reports::report(&session, &shared.replicas) => ended,
         () = reports => Ok(()),
     };
     if stop.is_cancelled() {

@@ -24,9 +24,12 @@ use tokio::{
 
 use super::{
     Shared,
-    members::{Beat, Change, Members},
+    members::{Beat, Change, Member, Members},
 };
-use crate::{connections::replica::ReplicaId, text::escape::escape};
+use crate::{
+    connections::{replica::ReplicaId, replicas::Identity},
+    text::escape::escape,
+};
 
 /// The version of subjects and messages. Replicas of different versions ignore each other.
 pub(super) const VERSION: u32 = 1;
@@ -156,13 +159,28 @@ impl Session<'_> {
                 }
             };
             if !changes.is_empty() {
-                changes.iter().for_each(log);
+                for change in &changes {
+                    log(change);
+                    self.update_replicas(change);
+                }
                 self.shared.members.send_replace(members.list());
             }
             if changes.iter().any(|change| matches!(change, Change::Joined(_))) {
                 // A new replica learns of this one at once.
                 self.send_beat(false).await?;
             }
+        }
+    }
+
+    fn update_replicas(&self, change: &Change) {
+        let (replicas, now) = (&self.shared.replicas, std::time::Instant::now());
+        match change {
+            Change::Joined(Member { id, name, .. }) => {
+                replicas.add(Identity { id: *id, name: (**name).into() }, now);
+            }
+            Change::Left(member) => replicas.remove(member.id, None),
+            Change::Silent(member) => replicas.remove(member.id, Some(now)),
+            Change::Operators(_) => {}
         }
     }
 

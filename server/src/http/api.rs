@@ -7,7 +7,7 @@ use std::{convert::Infallible, sync::Arc};
 use axum::{
     Extension, Json, Router,
     body::Body,
-    extract::{Request, State},
+    extract::{RawQuery, Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -22,6 +22,7 @@ use super::{
     ends::{close, drain},
     events::events,
     metrics::metrics,
+    replicas,
     tap::tap,
     too_many::too_many,
 };
@@ -140,9 +141,11 @@ async fn endpoints(State(context): State<Arc<ServerContext>>) -> impl IntoRespon
 
 /// Lists the live connections, oldest first, as a JSON array. The array is generated in parts
 /// while the client reads it: it is not a snapshot, and an answer holds one part in memory.
+/// `?cluster` lists those of all replicas.
 async fn connections(
     State(context): State<Arc<ServerContext>>,
     Extension(client): Extension<Client>,
+    RawQuery(query): RawQuery,
 ) -> Response {
     let Some(share) = context.listings.take(client.peer.ip()) else {
         return too_many(
@@ -150,6 +153,9 @@ async fn connections(
             "too many answers to /api/connections under way (64, and 16 to one address)\n",
         );
     };
+    if replicas::is_asked_for(query.as_deref()) {
+        return replicas::list(&context).await;
+    }
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),

@@ -1,7 +1,7 @@
 //! HTTP: the page, the API, and the connections on which WebSocket routes are asked for.
 //!
 //! - [`api`]: `/healthz`, `/readyz`, `/version`, `/api/endpoints`, `/api/connections`
-//! - `events`: `/api/events`; `tap`: `/api/connections/ID/tap`; `metrics`: `/metrics`
+//! - `events`: `/api/events`; `replicas`: the connections of all replicas; `tap`: `/api/connections/ID/tap`; `metrics`: `/metrics`
 //! - [`connection`]: the activity and the deadlines of a connection; [`stream`], [`answer`]: what
 //!   reports it
 //! - [`assets`]: the files of the page; [`base_path`]: requests below `--base-path`
@@ -15,6 +15,7 @@ mod connection;
 mod ends;
 mod events;
 mod metrics;
+mod replicas;
 mod stream;
 mod tap;
 mod too_many;

@@ -149,6 +149,12 @@ impl Server {
         self.current.borrow().clone()
     }
 
+    /// Connects to the broker of `context`, and tells other replicas the URL of the API.
+    fn join_cluster(&self, context: &ServerContext) {
+        context.replicas.set_url(self.sockets.borrow().http_url());
+        context.cluster.apply(context.settings.cluster.as_ref());
+    }
+
     /// Serves until the shutdown begins: `stop` is ready, the API is asked for a drain, or a successor
     /// has taken over the sockets. Connections are accepted for `--drain-delay` more, unless there is
     /// a successor, and all have ended within `--drain` from the beginning of the shutdown on.
@@ -172,7 +178,7 @@ impl Server {
         });
         self.start_listeners();
         let context = self.snapshot().context.clone();
-        context.cluster.apply(context.settings.cluster.as_ref());
+        self.join_cluster(&context);
         // Settings that are being read, or have been read, outlive a handover that fails.
         let mut readings =
             pin!(stream::unfold(reload, async |mut reload| { Some((reload().await, reload)) }));

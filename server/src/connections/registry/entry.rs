@@ -190,6 +190,7 @@ impl Entry {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Connection {
             id: self.id,
+            replica: None,
             kind: *kind,
             peer: peer.description(),
             target: target.name.clone(),
