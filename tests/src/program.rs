@@ -6,7 +6,7 @@
 use std::{
     env,
     fs::{self, File},
-    io::Write as _,
+    io::{self, Write as _},
     net::{TcpListener, TcpStream},
     os::unix::fs::FileExt as _,
     path::PathBuf,
@@ -87,7 +87,7 @@ pub fn skip_because(reason: &str) {
     assert!(env::var_os("CI").is_none(), "{reason}");
     let notice = format!("\n*** SKIPPED a third-party test: {reason} ***\n");
     // Not eprintln: the test runner captures it.
-    std::io::stderr().write_all(notice.as_bytes()).ok();
+    io::stderr().write_all(notice.as_bytes()).ok();
 }
 
 /// The folder `third-party` of the target folder that contains this test binary.
@@ -188,6 +188,9 @@ impl Program {
     pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).expect("a process ID is small");
         kill(Pid::from_raw(pid), signal).expect("the program runs");
+        if signal == Signal::SIGSTOP {
+            wait_until_stopped(self.child.id());
+        }
     }
 
     fn wait(&mut self, timeout: Duration) -> Option<ExitStatus> {
@@ -234,4 +237,27 @@ pub fn run(command: Command) -> String {
         program.output()
     );
     program.output()
+}
+
+/// Waits until all threads of a process are stopped: `kill` returns before they are.
+///
+/// # Panics
+///
+/// When they are not within [`WAIT_TIMEOUT`].
+pub(crate) fn wait_until_stopped(process: u32) {
+    let is_stopped = |thread: io::Result<fs::DirEntry>| {
+        let status = fs::read_to_string(thread?.path().join("stat"))?;
+        // The state follows the name, which is in parentheses.
+        io::Result::Ok(status.rsplit_once(')').is_some_and(|(_, rest)| rest.starts_with(" T")))
+    };
+    let all_are = || {
+        let mut threads = fs::read_dir(format!("/proc/{process}/task"))?;
+        threads.try_fold(true, |all, thread| io::Result::Ok(is_stopped(thread)? && all))
+    };
+    let start = Instant::now();
+    // A thread that ends in between is an error; the next look is without it.
+    while !all_are().unwrap_or(false) {
+        assert!(start.elapsed() < WAIT_TIMEOUT, "process {process} is not stopped");
+        thread::sleep(Duration::from_millis(1));
+    }
 }

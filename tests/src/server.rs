@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::http;
+use crate::{http, program::wait_until_stopped};
 
 /// The timeout of a test's waits for events that normally take milliseconds. Generous, for loaded
 /// machines.
@@ -245,6 +245,9 @@ impl Server {
             .status()
             .expect("kill runs");
         assert!(status.success(), "kill -{name}: {status}");
+        if name == "STOP" {
+            wait_until_stopped(self.pid());
+        }
     }
 
     /// Waits for the process to end.
