@@ -143,12 +143,12 @@ impl Charts {
         for (cell, (_, per_mille)) in self.quantiles.iter_mut().zip(QUANTILES) {
             cell.set_text(&span(stats.round_trips.quantile(per_mille)));
         }
-        if let Err(at) = self.throttle.pass(now) {
-            return Some(at);
-        }
+        self.trips.root.show(stats.round_trips.count() > 0);
+        self.spread.root.show(stats.round_trips.count() > 0);
         if any {
-            self.trips.root.show(stats.round_trips.count() > 0);
-            self.spread.root.show(stats.round_trips.count() > 0);
+            if let Err(at) = self.throttle.pass(now) {
+                return Some(at);
+            }
             self.draw_trips(stats, end);
             self.draw_spread(stats, texts);
             self.draw_flow(stats, end);
