@@ -6,9 +6,9 @@
 // events of a busy page arrive in fewer and longer lists.
 
 const PART = 64 << 10; // Bytes of a file in one message.
-const READ = 1 << 20; // Bytes of a file read at once.
+const READ = 4 << 20; // Bytes of a file read at once.
 const WINDOW = 4 << 20; // The most bytes of a file in flight: without an echo, or in the send buffer.
-const PROGRESS = 100; // Milliseconds between two reports of a file's progress.
+const PROGRESS = 250; // Milliseconds between two reports of a file's progress, each of which is drawn.
 const SOON = 4; // Milliseconds that a report which only the drawing needs may wait for others.
 const LIST = 500; // The most events in one list: between two lists the page may draw.
 
