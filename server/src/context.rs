@@ -178,7 +178,7 @@ impl ServerContext {
     }
 
     fn keeps_history(&self) -> bool {
-        self.settings.api && self.settings.tap && self.registry.has_room_for_history()
+        self.settings.api && self.settings.tap
     }
 
     /// Begins the observation of a connection that has just been registered, before its first byte.

@@ -220,6 +220,21 @@ def gateway(name, echogate, target, tls=None):
     return Server(name, url, command + identity(tls), True, tls and tls.cert)
 
 
+def recorders(echogate, to, folder):
+    """Gateways with the routes `/ws` and `/beside`: one that does not record, and others that
+    record `/ws` in each format, into folders of their own."""
+    for form in (None, "pcapng", "jsonl", "har"):
+        target = f"tcp://127.0.0.1:{to}?framing=message"
+        recorded = target + ("&record" if form else "")
+        server = gateway(f"echogate --record ({form})" if form else "echogate", echogate, recorded)
+        server.command += ["--route", f"/beside={target}"]
+        if form:
+            directory = os.path.join(folder, form)
+            os.mkdir(directory)
+            server.command += ["--record", directory, "--record-format", form]
+        yield server
+
+
 def identity(tls):
     return ["--tls-cert", tls.cert, "--tls-key", tls.key] if tls else []
 
@@ -293,8 +308,10 @@ def forward(name, echogate, target):
 
 
 def websocket_upstream(echogate):
-    """The upstream of pairs that end in a WebSocket."""
-    return gateway("upstream", echogate, "service:upper")
+    """The upstream of pairs that end in a WebSocket. wstunnel adds `/events` to a path."""
+    server = gateway("upstream", echogate, "service:upper")
+    server.command += ["--route", "/ws/events=service:upper"]
+    return server
 
 
 def tcp_to_tcp(echogate, upstream, folder):
@@ -333,6 +350,15 @@ def tcp_to_ws(echogate, upstream, folder):
         port = free_port()
         command = [path, "--binary", "-E", f"tcp-l:127.0.0.1:{port}", upstream.url]
         yield Server("websocat", f"tcp://127.0.0.1:{port}", command)
+    if path := program("wstunnel", "https://github.com/erebe/wstunnel"):
+        # The destination is for a server of wstunnel; echogate ignores it.
+        port = free_port()
+        command = [
+            path, "--log-lvl", "WARN", "client", "--http-upgrade-path-prefix", "ws",
+            "--local-to-remote", f"tcp://127.0.0.1:{port}:127.0.0.1:1",
+            f"ws://127.0.0.1:{upstream.port}",
+        ]
+        yield Server("wstunnel client", f"tcp://127.0.0.1:{port}", command)
 
 
 # The pairs of sides besides WebSocket to TCP: the upstream and the servers.

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "the servers of tests are tests")]
 
+mod chrome;
 mod compare;
 mod formats;
 mod serve;

@@ -126,8 +126,8 @@ fn list(names: &[String]) -> String {
 
 /// A word of a POSIX shell, in quotes where it needs them.
 fn shell(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/:.-_=,@[]".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) && !word.contains(['[', ']']) {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/:.-_=,@".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
         return word.to_owned();
     }
     format!("'{}'", word.replace('\'', r"'\''"))

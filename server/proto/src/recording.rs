@@ -41,7 +41,7 @@ pub enum Event {
     Pong(Control),
     /// A Close frame.
     Close(Close),
-    /// The end of one direction: FIN, or close_notify with TLS.
+    /// The end of one direction: FIN, with TLS also one without close_notify.
     EndOfInput(Place),
     /// The end of one side by a reset, or by a failure of the connection.
     Reset(Place),

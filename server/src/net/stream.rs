@@ -71,6 +71,12 @@ pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin {
     fn writes_a_frame(&self) {}
 }
 
+/// Whether a read has failed because the peer ended its direction too early: TLS without
+/// close_notify, or within a record of a stream of records.
+pub(crate) fn is_end(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::UnexpectedEof
+}
+
 /// A stream over a socket. One type for all of them, so that code over streams is compiled once.
 #[derive(Debug)]
 pub(crate) enum Stream {

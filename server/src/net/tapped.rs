@@ -8,15 +8,17 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
 use echogate_event_loop::InFlight;
-use echogate_proto::{recording::Side, ws::scanner::FrameScanner};
+use echogate_proto::{
+    recording::{Place, Side},
+    ws::scanner::FrameScanner,
+};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::stream::Transport;
+use super::stream::{Transport, is_end};
 use crate::connections::{
     registry::Entry,
-    tap::{input, output},
+    tap::{Passed, input, output},
 };
 
 /// A transport at one side of a connection. Without observers each read and write costs the load
@@ -50,23 +52,32 @@ impl<T: Transport, const IS_UPSTREAM: bool> Tapped<T, IS_UPSTREAM> {
         if IS_UPSTREAM && !bytes.is_empty() {
             self.entry.upstream_read();
         }
-        if !self.entry.is_tapped() {
-            return;
+        self.passed(input(Self::SIDE), &[IoSlice::new(bytes)], bytes.len());
+    }
+
+    /// Reports the first `len` bytes of `parts` to the observers.
+    fn passed(&self, place: Place, parts: &[IoSlice<'_>], len: usize) {
+        if self.is_tapped() {
+            let is_datagram = self.stream.reads_messages();
+            self.entry.passed(&Passed { place, parts, len, is_datagram });
         }
-        let copy = || Bytes::copy_from_slice(bytes);
-        self.entry.passed(input(Self::SIDE), bytes.len(), self.stream.reads_messages(), copy);
+    }
+
+    #[inline]
+    fn is_tapped(&self) -> bool {
+        self.entry.is_tapped(Self::SIDE)
     }
 
     /// Whether a read is to be reported: to observers, or as the first of the upstream.
     #[inline]
     fn watches_reads(&self) -> bool {
-        if IS_UPSTREAM { self.entry.watches_upstream_reads() } else { self.entry.is_tapped() }
+        if IS_UPSTREAM { self.entry.watches_upstream_reads() } else { self.is_tapped() }
     }
 
     /// Whether a write is to be reported: to observers, or as the first to the upstream.
     #[inline]
     fn watches_writes(&self) -> bool {
-        if IS_UPSTREAM { self.entry.watches_upstream_writes() } else { self.entry.is_tapped() }
+        if IS_UPSTREAM { self.entry.watches_upstream_writes() } else { self.is_tapped() }
     }
 
     /// Reports a read.
@@ -74,6 +85,7 @@ impl<T: Transport, const IS_UPSTREAM: bool> Tapped<T, IS_UPSTREAM> {
     fn on_read(&self, read: &Poll<io::Result<()>>, bytes: &[u8], had_room: bool) {
         match read {
             Poll::Pending => {}
+            Poll::Ready(Err(e)) if is_end(e) => self.entry.direction_ended(input(Self::SIDE)),
             Poll::Ready(Err(_)) => self.entry.side_failed(input(Self::SIDE)),
             Poll::Ready(Ok(())) if !bytes.is_empty() => self.read(bytes),
             Poll::Ready(Ok(())) if !had_room => {}
@@ -94,21 +106,7 @@ impl<T: Transport, const IS_UPSTREAM: bool> Tapped<T, IS_UPSTREAM> {
                 if IS_UPSTREAM && *len > 0 {
                     self.entry.upstream_written();
                 }
-                if !self.entry.is_tapped() {
-                    return;
-                }
-                let copy = || {
-                    let mut left = *len;
-                    let mut copied = Vec::with_capacity(left);
-                    for part in parts {
-                        let taken = left.min(part.len());
-                        copied.extend_from_slice(&part[..taken]);
-                        left -= taken;
-                    }
-                    copied.into()
-                };
-                let is_datagram = self.stream.reads_messages();
-                self.entry.passed(output(Self::SIDE), *len, is_datagram, copy);
+                self.passed(output(Self::SIDE), parts, *len);
             }
         }
     }
@@ -178,7 +176,7 @@ impl<T: Transport, const IS_UPSTREAM: bool> AsyncWrite for Tapped<T, IS_UPSTREAM
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let tapped = self.get_mut();
         let flushed = Pin::new(&mut tapped.stream).poll_flush(cx);
-        if tapped.entry.is_tapped() {
+        if tapped.is_tapped() {
             tapped.on_end(&flushed, false);
         }
         flushed
@@ -187,7 +185,7 @@ impl<T: Transport, const IS_UPSTREAM: bool> AsyncWrite for Tapped<T, IS_UPSTREAM
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let tapped = self.get_mut();
         let shut = Pin::new(&mut tapped.stream).poll_shutdown(cx);
-        if tapped.entry.is_tapped() {
+        if tapped.is_tapped() {
             tapped.on_end(&shut, true);
         }
         shut
@@ -201,7 +199,7 @@ impl<T: Transport, const IS_UPSTREAM: bool> Transport for Tapped<T, IS_UPSTREAM>
 
     fn has_failed(&self) -> bool {
         let has_failed = self.stream.has_failed();
-        if has_failed && self.entry.is_tapped() {
+        if has_failed && self.is_tapped() {
             self.entry.side_failed(input(Self::SIDE));
         }
         has_failed
@@ -217,7 +215,7 @@ impl<T: Transport, const IS_UPSTREAM: bool> Transport for Tapped<T, IS_UPSTREAM>
 
     fn reset_on_drop(&mut self) {
         self.stream.reset_on_drop();
-        if self.entry.is_tapped() {
+        if self.is_tapped() {
             self.entry.side_failed(output(Self::SIDE));
         }
     }
@@ -237,14 +235,14 @@ impl<T: Transport, const IS_UPSTREAM: bool> Transport for Tapped<T, IS_UPSTREAM>
 
     #[inline]
     fn reads_at(&self, position: impl FnOnce() -> FrameScanner) {
-        if self.entry.is_tapped() {
+        if self.entry.awaits_position() {
             self.entry.is_at(input(Self::SIDE), position);
         }
     }
 
     #[inline]
     fn writes_a_frame(&self) {
-        if self.entry.is_tapped() {
+        if self.entry.awaits_position() {
             self.entry.is_at(output(Self::SIDE), FrameScanner::default);
         }
     }

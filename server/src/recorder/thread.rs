@@ -14,7 +14,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::writer::{RecorderSettings, Writer};
-use crate::connections::tap::Sink;
+use crate::connections::tap::{Batch, Sink};
 
 /// The time from an event to the file at most.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
@@ -112,7 +112,7 @@ impl Wake for Unpark {
 /// One line: nothing more can be written.
 fn record(writer: &mut Writer, queue: &Sink, control: &Control) -> Result<(), String> {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let (mut batch, mut flushed) = (Vec::new(), Instant::now());
+    let (mut batch, mut flushed) = (Batch::default(), Instant::now());
     loop {
         // Before the queue: what was queued before the order is written.
         let stop = control.stop.load(Ordering::Acquire);
@@ -122,7 +122,7 @@ fn record(writer: &mut Writer, queue: &Sink, control: &Control) -> Result<(), St
             writer.set(settings)?;
         }
         let has_events = queue.take(&mut batch, &waker);
-        for record in batch.drain(..) {
+        for record in batch.drain() {
             writer.add(record)?;
         }
         if stop {

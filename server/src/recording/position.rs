@@ -1,7 +1,7 @@
 //! The positions of connections that are being recorded: what a file needs that begins in their
 //! middle.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use echogate_proto::{
     recording::{Direction, Opened, Place, Side},
@@ -20,7 +20,7 @@ const PLACES: [Place; 4] = [
 
 /// The open connections, and the file that each was last written to.
 #[derive(Debug, Default)]
-pub(crate) struct Positions(HashMap<u64, Position>);
+pub(crate) struct Positions(BTreeMap<u64, Position>);
 
 #[derive(Debug)]
 struct Position {

@@ -112,6 +112,37 @@ fn clients_that_end_tls_with_and_without_close_notify_are_as_recorded() {
 }
 
 #[test]
+fn over_tls_a_reset_is_not_an_end() {
+    let authority = authority();
+    for (recorded_reset, resets) in [(false, false), (false, true), (true, false), (true, true)] {
+        let recording = Recording::new().tcp(1).bytes(1, UP, "hello").bytes(1, DOWN, "HELLO");
+        let end = if recorded_reset { Event::Reset(UP) } else { Event::EndOfInput(UP) };
+        let mock = tls_mock(&recording.add(1, end), &authority, "tls://127.0.0.1:0");
+        let mut client = authority.connect(mock.address());
+        client.write_all(b"hello").unwrap();
+        assert_eq!(tcp::read_exactly(&mut client, 5), b"HELLO");
+        if resets {
+            tcp::reset(client.sock);
+        } else {
+            drop(client);
+        }
+        let (status, text) = mock.finish();
+        let is_same = recorded_reset == resets;
+        assert_eq!(status, Some(i32::from(!is_same)), "{recorded_reset} {resets}: {text}");
+        assert_eq!(text.contains("the end:"), !is_same, "{text}");
+    }
+}
+
+#[test]
+fn a_client_that_only_sends_ends_tls_without_a_reset() {
+    let authority = authority();
+    let recording = Recording::new().tcp(1).bytes(1, UP, "hello").add(1, Event::EndOfInput(UP));
+    let mock = tls_mock(&recording, &authority, "tls://127.0.0.1:0");
+    authority.connect(mock.address()).write_all(b"hello").unwrap();
+    assert_as_recorded(mock);
+}
+
+#[test]
 fn a_client_whose_tls_handshake_fails_has_none_of_the_recorded_connections() {
     let (recording, authority) = (hello(), authority());
     let mock = tls_mock(&recording, &authority, "tls://127.0.0.1:0");

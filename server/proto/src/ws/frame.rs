@@ -145,6 +145,24 @@ impl FrameHeader {
         &self.bytes[..usize::from(self.len)]
     }
 
+    /// Writes the header, which holds no payload, in front of the position `end` of `buffer`; with
+    /// a `key`, as the header of a masked frame. Returns the header's position.
+    #[inline]
+    pub fn write_before(&self, buffer: &mut [u8], end: usize, key: Option<[u8; 4]>) -> usize {
+        let end = key.map_or(end, |key| {
+            buffer[end - 4..end].copy_from_slice(&key);
+            end - 4
+        });
+        let start = end - usize::from(self.len);
+        // A copy of constant length compiles to one store; most frames are short.
+        match &mut buffer[start..end] {
+            [first, second] => [*first, *second] = [self.bytes[0], self.bytes[1]],
+            longer => longer.copy_from_slice(self.as_bytes()),
+        }
+        buffer[start + 1] |= u8::from(key.is_some()) << 7;
+        start
+    }
+
     /// Appends the bytes to send to `out`.
     #[inline]
     pub fn append_to(&self, out: &mut Vec<u8>) {
@@ -270,6 +288,23 @@ mod tests {
         assert_eq!(header.key(), &[4, 1, 2, 3], "the key for the rest");
         let header = FrameHeader::new(OpCode::Binary, true, 1 << 16).with(b"abc").masked(key);
         assert_eq!(header.as_bytes().len(), 17);
+    }
+
+    #[test]
+    fn a_header_in_front_of_its_payload_is_the_same_and_leaves_what_lies_before_it() {
+        for len in [0, 125, 126, 65535, 65536] {
+            let header = FrameHeader::new(OpCode::Text, true, len);
+            for key in [None, Some([1, 2, 3, 4])] {
+                let expected = key.map_or_else(
+                    || header.as_bytes().to_vec(),
+                    |key| header.masked(key).as_bytes().to_vec(),
+                );
+                let mut buffer = [0xaa; 20];
+                let start = header.write_before(&mut buffer, 16, key);
+                assert_eq!(buffer[start..16], expected);
+                assert!(buffer[..start].iter().chain(&buffer[16..]).all(|byte| *byte == 0xaa));
+            }
+        }
     }
 
     #[test]

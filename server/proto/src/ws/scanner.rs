@@ -146,6 +146,9 @@ impl FrameScanner {
     pub fn skip(&mut self, bytes: &[u8]) {
         let mut at = 0;
         loop {
+            if self.is_at_boundary() {
+                at += whole_short_frames(&bytes[at..]);
+            }
             let (header, offset) = match self.frame.take() {
                 Some(frame) => frame,
                 None => match self.header(bytes, &mut at) {
@@ -193,6 +196,12 @@ impl FrameScanner {
 
     /// Reads the header of the next frame; none if it is incomplete.
     fn header(&mut self, bytes: &[u8], at: &mut usize) -> Option<RawHeader> {
+        if self.partial_len == 0
+            && let Some((header, len)) = RawHeader::parse(&bytes[*at..])
+        {
+            *at += len;
+            return Some(header);
+        }
         while let Some(byte) = bytes.get(*at) {
             self.partial[self.partial_len] = *byte;
             self.partial_len += 1;
@@ -204,6 +213,21 @@ impl FrameScanner {
         }
         None
     }
+}
+
+/// The number of bytes of the whole frames with less than 126 bytes of payload that `bytes` begin
+/// with.
+fn whole_short_frames(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some([_, second]) = bytes.get(at..at + 2) {
+        let len = usize::from(second & 0x7f);
+        let end = at + 2 + usize::from(second >> 7) * 4 + len;
+        if len >= 126 || end > bytes.len() {
+            break;
+        }
+        at = end;
+    }
+    at
 }
 
 #[cfg(test)]

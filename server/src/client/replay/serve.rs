@@ -35,7 +35,7 @@ use crate::{
     },
     recording::{
         file::RecordingFile,
-        model::{Action, RecordedConnection, Recording, Traffic},
+        model::{RecordedConnection, Recording, Traffic},
         wire::WireRecord,
     },
     server::sockets::bind::{BindAddr, Socket},
@@ -240,12 +240,8 @@ impl MockServer<'_> {
             notice(&format!("{client}: {reason}"));
             return true;
         };
-        let [a, b] = [self.connections[*index].clone(), recorded(records)].map(|mut connection| {
-            if self.tls.is_some() {
-                end_without_resets(&mut connection);
-            }
-            Recording::from(vec![connection])
-        });
+        let [a, b] = [self.connections[*index].clone(), recorded(records)]
+            .map(|connection| Recording::from(vec![connection]));
         let comparison = Comparison::new([&a, &b], &self.args.output.ignore);
         let lines = of_clients(&comparison);
         let mut text = format!("{client}: connection {}: ", a.connections[0].number);
@@ -262,15 +258,5 @@ impl MockServer<'_> {
         }
         writeln!(io::stdout(), "{text}").ok();
         lines.is_empty() && result.is_ok()
-    }
-}
-
-/// Makes the resets of a client ends of its direction: over TLS the end of one that sends no
-/// close_notify, as of ncat and of Python, is recorded as a reset.
-fn end_without_resets(connection: &mut RecordedConnection) {
-    for event in &mut connection.events {
-        if event.direction == Direction::ToServer && event.action == Action::Reset {
-            event.action = Action::End;
-        }
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     client::transport::CHUNK,
     net::{
         connected_datagrams::ConnectedSocket,
-        stream::{Stream, Transport},
+        stream::{Stream, Transport, is_end},
     },
 };
 
@@ -80,7 +80,7 @@ impl Source {
             let bytes = match self.read().await {
                 Ok(Some(bytes)) => bytes,
                 end => {
-                    live.peer_ended(end.is_err());
+                    live.peer_ended(end.is_err_and(|error| !is_end(&error)));
                     break;
                 }
             };

@@ -8,6 +8,7 @@ use echogate_proto::recording::Opened;
 use super::{observed::StreamObserver, trace::head_lines};
 use crate::{
     client::recording::{RecordedConnection, TO_CLIENT, TO_SERVER},
+    net::stream::is_end,
     recording::wire::WireEvent,
 };
 
@@ -92,6 +93,8 @@ impl StreamObserver for StreamRecorder {
     fn input_failed(&mut self, error: &io::Error) {
         if error.kind() == io::ErrorKind::ConnectionReset {
             self.ended(WireEvent::Reset(TO_CLIENT));
+        } else if is_end(error) {
+            self.input_ended();
         }
     }
 

@@ -108,11 +108,6 @@ impl Registry {
         self.live().entries.get(&id).cloned()
     }
 
-    /// Whether a further connection may have a history.
-    pub(crate) fn has_room_for_history(&self) -> bool {
-        self.0.histories.has_room()
-    }
-
     /// At most `most` live connections whose identifiers are greater than `id`, oldest first. The
     /// first identifier is 1.
     pub(crate) fn entries_after(&self, id: u64, most: usize) -> Vec<Arc<Entry>> {

@@ -5,18 +5,23 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use bytes::Bytes;
 use echogate_proto::{
     api::Kind,
-    recording::{Opened, Place},
+    recording::{Opened, Place, Side},
     ws::scanner::FrameScanner,
 };
 
 use super::Entry;
-use crate::connections::tap::{Attach, Observers, Sides, Sink};
+use crate::connections::tap::{Attach, Observers, Passed, Sides, Sink};
 
-/// The flags of an entry: there are observers or a history.
-pub(super) const TAPPED: u8 = 1;
+/// The flags of an entry: the client's side has observers or a history.
+const CLIENT_TAPPED: u8 = 1;
+
+/// The same for the upstream's side.
+pub(super) const UPSTREAM_TAPPED: u8 = 32;
+
+/// An observer does not know the position within the frames of a direction.
+const AWAITS_POSITION: u8 = 64;
 
 /// There are frames of the WebSocket protocol on the upstream's side.
 const UPSTREAM_HAS_FRAMES: u8 = 2;
@@ -24,14 +29,31 @@ const UPSTREAM_HAS_FRAMES: u8 = 2;
 /// The connection has ended, or its task is gone: nobody can observe it any more.
 const ENDED: u8 = 4;
 
+/// The flags that follow from the observers.
+const OBSERVED: u8 = CLIENT_TAPPED | UPSTREAM_TAPPED | AWAITS_POSITION;
+
+/// The flag of a side.
+fn tapped(side: Side) -> u8 {
+    match side {
+        Side::Client => CLIENT_TAPPED,
+        Side::Upstream => UPSTREAM_TAPPED,
+    }
+}
+
 /// The observers, in a box: an entry has none of them, or few.
 pub(super) type Tap = Box<Observers>;
 
 impl Entry {
-    /// Whether somebody observes the connection, or it has a history.
+    /// Whether somebody observes a side of the connection, or it has a history.
     #[inline]
-    pub(crate) fn is_tapped(&self) -> bool {
-        self.flags.load(Ordering::Relaxed) & TAPPED != 0
+    pub(crate) fn is_tapped(&self, side: Side) -> bool {
+        self.flags.load(Ordering::Relaxed) & tapped(side) != 0
+    }
+
+    /// Whether the position within the frames of a direction is to be reported.
+    #[inline]
+    pub(crate) fn awaits_position(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & AWAITS_POSITION != 0
     }
 
     /// Records that there are frames of the WebSocket protocol on the upstream's side.
@@ -39,8 +61,8 @@ impl Entry {
         self.flags.fetch_or(UPSTREAM_HAS_FRAMES, Ordering::Relaxed);
     }
 
-    /// Begins the observation before the first byte: a history, if one is to be kept and there are
-    /// not too many, and `recorder`. `describe` completes the description of the connection.
+    /// Begins the observation before the first byte: a history, if one is to be kept, and
+    /// `recorder`. `describe` completes the description of the connection.
     pub(crate) fn observe(
         &self,
         keeps_history: bool,
@@ -58,10 +80,10 @@ impl Entry {
             // An error means that the queue is full, which counts what it loses.
             observers.attach(sink, sides, 0).ok();
         }
-        if !observers.is_empty() {
-            self.observed().get_or_insert_default().tap = Some(observers.into());
-            self.flags.fetch_or(TAPPED, Ordering::Relaxed);
-        }
+        let mut observed = self.observed();
+        self.set_tap(&mut observed.get_or_insert_default().tap, observers.into());
+        drop(observed);
+        self.limit_histories();
     }
 
     /// Adds an observer of the live connection: `sink` gets its description, its history, and what
@@ -81,10 +103,11 @@ impl Entry {
             return Err(Attach::Ended);
         }
         let tap = &mut observed.get_or_insert_default().tap;
-        let new = || Observers::new(self.id, describe(self.describe())).into();
-        tap.get_or_insert_with(new).attach(sink, sides, self.carried_bytes())?;
-        self.flags.fetch_or(TAPPED, Ordering::Relaxed);
-        Ok(())
+        let mut observers =
+            tap.take().unwrap_or_else(|| Observers::new(self.id, describe(self.describe())).into());
+        let attached = observers.attach(sink, sides, self.carried_bytes());
+        self.set_tap(tap, observers);
+        attached
     }
 
     /// Removes an observer.
@@ -93,16 +116,11 @@ impl Entry {
         self.tap(Observers::remove_closed);
     }
 
-    /// Event for the observers: `len` bytes of a stream, or a datagram, passed.
+    /// Event for the observers: payload passed.
     #[cold]
-    pub(crate) fn passed(
-        &self,
-        place: Place,
-        len: usize,
-        is_datagram: bool,
-        copy: impl FnOnce() -> Bytes,
-    ) {
-        self.tap(|observers| observers.passed(place, len, is_datagram, copy));
+    pub(crate) fn passed(&self, passed: &Passed<'_>) {
+        self.tap(|observers| observers.passed(passed));
+        self.limit_histories();
     }
 
     /// Event for the observers: a direction ended.
@@ -132,7 +150,7 @@ impl Entry {
         let mut observed = self.observed();
         let tap = observed.as_mut().and_then(|observed| observed.tap.take());
         if let Some(mut observers) = tap {
-            self.flags.fetch_and(!TAPPED, Ordering::Relaxed);
+            self.flags.fetch_and(!OBSERVED, Ordering::Relaxed);
             observers.closed(&Arc::from(end.to_string()));
         }
     }
@@ -140,11 +158,33 @@ impl Entry {
     fn tap(&self, event: impl FnOnce(&mut Observers)) {
         let mut observed = self.observed();
         let Some(tap) = observed.as_mut().map(|observed| &mut observed.tap) else { return };
-        let Some(observers) = tap else { return };
-        event(observers);
-        if observers.is_empty() {
-            *tap = None;
-            self.flags.fetch_and(!TAPPED, Ordering::Relaxed);
+        let Some(mut observers) = tap.take() else { return };
+        event(&mut observers);
+        self.set_tap(tap, observers);
+    }
+
+    /// Sets the observers of the connection, which are dropped if there are none.
+    fn set_tap(&self, tap: &mut Option<Tap>, observers: Tap) {
+        let flag = |flag, is_set| if is_set { flag } else { 0 };
+        let flags = flag(CLIENT_TAPPED, observers.contains(Side::Client))
+            | flag(UPSTREAM_TAPPED, observers.contains(Side::Upstream))
+            | flag(AWAITS_POSITION, observers.await_position());
+        if flags != self.flags.load(Ordering::Relaxed) & OBSERVED {
+            self.flags.fetch_or(flags, Ordering::Relaxed);
+            self.flags.fetch_and(!OBSERVED | flags, Ordering::Relaxed);
+        }
+        if flags != 0 {
+            *tap = Some(observers);
+        }
+    }
+
+    /// Has the connections that were silent for the longest time give up their histories while all
+    /// of these have too many bytes.
+    fn limit_histories(&self) {
+        while let Some(connection) = self.registry.0.histories.surplus() {
+            if let Some(entry) = self.registry.entry(connection) {
+                entry.tap(Observers::give_history_up);
+            }
         }
     }
 

@@ -6,7 +6,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{Entry, tap::TAPPED};
+use super::{Entry, tap::UPSTREAM_TAPPED};
 
 /// The flags of an entry: nothing was written to the upstream yet, and its connection has metrics.
 const AWAITS_WRITE: u8 = 8;
@@ -23,13 +23,13 @@ impl Entry {
     /// Whether a read from the upstream is to be reported.
     #[inline]
     pub(crate) fn watches_upstream_reads(&self) -> bool {
-        self.flags.load(Ordering::Relaxed) & (TAPPED | AWAITS_READ) != 0
+        self.flags.load(Ordering::Relaxed) & (UPSTREAM_TAPPED | AWAITS_READ) != 0
     }
 
     /// Whether a write to the upstream is to be reported.
     #[inline]
     pub(crate) fn watches_upstream_writes(&self) -> bool {
-        self.flags.load(Ordering::Relaxed) & (TAPPED | AWAITS_WRITE) != 0
+        self.flags.load(Ordering::Relaxed) & (UPSTREAM_TAPPED | AWAITS_WRITE) != 0
     }
 
     /// Records that bytes were written to the upstream.

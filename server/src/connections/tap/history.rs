@@ -1,15 +1,8 @@
 //! The last events of a slow connection, for an observer to come: somebody who types in `nc` and
 //! then opens the page sees what was typed. A busy connection loses its history, and pays for no
-//! further event; numerous connections have none.
+//! further event.
 
-use std::{
-    collections::VecDeque,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
 use echogate_proto::{
@@ -17,7 +10,7 @@ use echogate_proto::{
     ws::scanner::FrameScanner,
 };
 
-use super::{Places, index};
+use super::{Places, histories::Share, index, sink::OVERHEAD};
 use crate::recording::wire::{WireEvent, WireRecord};
 
 /// The payload bytes that a history holds at most.
@@ -34,35 +27,6 @@ const WINDOW: Duration = Duration::from_secs(5);
 /// together.
 const MAX_CARRIED: usize = 256 * 1024;
 
-/// The connections of a server that have a history at a time.
-const MAX_HISTORIES: usize = 256;
-
-/// The number of histories of a server. Clones are the same.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Histories(Arc<AtomicUsize>);
-
-impl Histories {
-    /// Whether there may be a further one.
-    pub(crate) fn has_room(&self) -> bool {
-        self.0.load(Ordering::Relaxed) < MAX_HISTORIES
-    }
-
-    /// A history, unless there are too many. In the directions of `framed` there are frames.
-    pub(super) fn begin(&self, framed: Places) -> Option<History> {
-        let more = |count| (count < MAX_HISTORIES).then_some(count + 1);
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        Some(History {
-            records: VecDeque::new(),
-            bytes: 0,
-            window: Window::default(),
-            framed,
-            scanners: None,
-            evicted: [0; 2],
-            count: self.clone(),
-        })
-    }
-}
-
 /// The last events of a connection.
 #[derive(Debug)]
 pub(super) struct History {
@@ -74,7 +38,7 @@ pub(super) struct History {
     scanners: Option<Box<[FrameScanner; 4]>>,
     /// The bytes in front of the first event, by side.
     evicted: [u64; 2],
-    count: Histories,
+    share: Share,
 }
 
 /// The events and bytes of a connection since the start of a [`WINDOW`].
@@ -98,24 +62,33 @@ impl Window {
     }
 }
 
-impl Drop for History {
-    fn drop(&mut self) {
-        self.count.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl History {
+    /// A history without events. In the directions of `framed` there are frames.
+    pub(super) fn new(framed: Places, share: Share) -> History {
+        History {
+            records: VecDeque::new(),
+            bytes: 0,
+            window: Window::default(),
+            framed,
+            scanners: None,
+            evicted: [0; 2],
+            share,
+        }
+    }
+
     /// Adds an event. False if the connection is so busy that its history has to go.
     pub(super) fn push(&mut self, record: WireRecord) -> bool {
         let len = payload(&record.event).map_or(0, |(_, bytes)| bytes.len());
         if !self.window.count(record.time, len) {
             return false;
         }
+        let time = record.time;
         self.bytes += len;
         self.records.push_back(record);
         while self.bytes > MAX_BYTES || self.records.len() > MAX_EVENTS {
             self.evict();
         }
+        self.share.changed(time, self.bytes + self.records.len() * OVERHEAD);
         true
     }
 
@@ -174,7 +147,11 @@ mod tests {
     use echogate_proto::ws::{OpCode, frame::masked_frame};
 
     use super::*;
-    use crate::connections::tap::{input, output};
+    use crate::connections::tap::{Histories, input, output};
+
+    fn history(framed: Places) -> History {
+        History::new(framed, Histories::default().begin(1, 0, 0))
+    }
 
     fn record(place: Place, bytes: Vec<u8>) -> WireRecord {
         WireRecord { time: 1, connection: 1, event: WireEvent::Bytes(place, Bytes::from(bytes)) }
@@ -182,8 +159,7 @@ mod tests {
 
     #[test]
     fn the_oldest_bytes_go_and_the_position_behind_them_is_known() {
-        let histories = Histories::default();
-        let mut history = histories.begin(Places::of_side(Side::Client)).unwrap();
+        let mut history = history(Places::of_side(Side::Client));
         let place = input(Side::Client);
         let frame = masked_frame(OpCode::Binary, &[7; 5000], [1, 2, 3, 4]);
         assert!(history.push(record(place, frame[..3000].to_vec())));
@@ -204,7 +180,6 @@ mod tests {
 
     #[test]
     fn the_history_of_a_busy_connection_goes_and_that_of_a_slow_one_stays() {
-        let histories = Histories::default();
         let window = WINDOW.as_nanos() as u64;
         for (interval, length, kept) in [
             (1, 1, Some(MAX_EVENTS)),
@@ -213,26 +188,12 @@ mod tests {
             (window / 20, 8 * 1024, None),
             (window * 100, 1024 * 1024, Some(0)),
         ] {
-            let mut history = histories.begin(Places::default()).unwrap();
+            let mut history = history(Places::default());
             let pushed = (0..1000).take_while(|index| {
                 let record = record(input(Side::Client), vec![0; length]);
                 history.push(WireRecord { time: window * 1000 + index * interval, ..record })
             });
             assert_eq!(pushed.count(), kept.unwrap_or(1000), "{length} bytes each {interval} ns");
         }
-    }
-
-    #[test]
-    fn a_history_goes_with_the_bytes_that_are_carried_and_makes_room_for_another() {
-        let histories = Histories::default();
-        let begin = || histories.begin(Places::default());
-        let mut all: Vec<_> = (0..MAX_HISTORIES).map(|_| begin().unwrap()).collect();
-        assert!(begin().is_none());
-        let mut history = all.pop().unwrap();
-        let pushed =
-            (0..).take_while(|_| history.push(record(input(Side::Upstream), vec![0; 1024])));
-        assert_eq!(pushed.count(), 256);
-        drop(history);
-        begin().unwrap();
     }
 }

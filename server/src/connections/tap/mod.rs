@@ -2,11 +2,13 @@
 //!
 //! - [`sink`]: a bounded queue of events, from connections to one observer
 //! - [`observers`]: the observers of one connection
-//! - `history`: the last events of a slow connection, for an observer to come
+//! - `history`: the last events of a slow connection, for an observer to come; `histories`: the
+//!   memory that all of them share
 //!
-//! A connection without an observer pays for one load of a flag for each read and write
+//! A side without an observer pays for one load of a flag for each read and write
 //! ([`Entry::is_tapped`](super::registry::Entry::is_tapped)). Nothing is decoded here.
 
+mod histories;
 mod history;
 pub(crate) mod observers;
 pub(crate) mod sink;
@@ -14,12 +16,17 @@ pub(crate) mod sink;
 mod tests;
 
 pub(crate) use self::{
-    history::Histories,
+    histories::Histories,
     observers::{Attach, Observers},
-    sink::{Budget, Sink},
+    sink::{Batch, Budget, Sink},
 };
 
+use std::io::IoSlice;
+
+use bytes::Bytes;
 use echogate_proto::recording::{Direction, Place, Side};
+
+use crate::recording::wire::WireEvent;
 
 /// The sides of a connection that an observer wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +45,32 @@ impl Sides {
             Sides::Client => side == Side::Client,
             Sides::Upstream => side == Side::Upstream,
             Sides::Both => true,
+        }
+    }
+}
+
+/// Payload that was read or written: the first `len` bytes of `parts`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Passed<'a> {
+    pub(crate) place: Place,
+    pub(crate) parts: &'a [IoSlice<'a>],
+    pub(crate) len: usize,
+    pub(crate) is_datagram: bool,
+}
+
+impl Passed<'_> {
+    /// The event, with a copy of the payload.
+    fn event(&self) -> WireEvent {
+        let Passed { place, parts, len, is_datagram } = *self;
+        let mut copied = Vec::with_capacity(len);
+        for part in parts {
+            copied.extend_from_slice(&part[..part.len().min(len - copied.len())]);
+        }
+        let copied = Bytes::from(copied);
+        if is_datagram {
+            WireEvent::Datagram(place, copied)
+        } else {
+            WireEvent::Bytes(place, copied)
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use echogate_proto::{
     recording::{Opened, Place, Side},
     ws::scanner::FrameScanner,
@@ -10,8 +9,8 @@ use echogate_proto::{
 use thiserror::Error;
 
 use super::{
-    Places, Sides,
-    history::{Histories, History, payload},
+    Histories, Passed, Places, Sides,
+    history::{History, payload},
     input, output,
     sink::Sink,
 };
@@ -53,6 +52,7 @@ pub(crate) struct Observers {
 /// An observer of one connection.
 #[derive(Debug)]
 struct Attached {
+    connection: u64,
     sink: Sink,
     sides: Sides,
     /// The directions in which the position within the frames is not known, because bytes before
@@ -83,14 +83,25 @@ impl Observers {
         }
     }
 
-    /// Keeps a history from now on, the beginning of the connection, if there may be a further one.
+    /// Keeps a history from now on, the beginning of the connection.
     pub(crate) fn keep_history(&mut self, histories: &Histories) {
-        self.history = histories.begin(self.framed).map(Box::new);
+        let share = histories.begin(self.connection, self.since, head_bytes(&self.opened));
+        self.history = Some(History::new(self.framed, share).into());
     }
 
-    /// Whether nobody observes the connection, and it has no history.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.sinks.is_empty() && self.history.is_none()
+    /// Gives the history up.
+    pub(crate) fn give_history_up(&mut self) {
+        self.history = None;
+    }
+
+    /// Whether a side is observed, or part of a history.
+    pub(crate) fn contains(&self, side: Side) -> bool {
+        self.history.is_some() || self.sinks.iter().any(|attached| attached.sides.contains(side))
+    }
+
+    /// Whether an observer does not know the position within the frames of a direction.
+    pub(crate) fn await_position(&self) -> bool {
+        self.sinks.iter().any(|attached| attached.unknown != Places::default())
     }
 
     /// Adds an observer. It is sent the description of the connection, its history, and what
@@ -113,31 +124,31 @@ impl Observers {
         let side = if sides == Sides::Upstream { Side::Upstream } else { Side::Client };
         let bytes_before = history.map_or(bytes_before, |history| history.bytes_before(side));
         let opened = Opened { bytes_before, ..self.opened.clone() };
-        let heads =
-            [&opened.request, &opened.response].map(|head| head.as_ref().map_or(0, String::len));
+        let bytes = head_bytes(&opened);
         let mut first = self.record(WireEvent::Opened(opened.into()));
         if history.is_some() {
             first.time = self.since;
         }
-        if !sink.push(first, heads.iter().sum()) {
+        if !sink.push(first, bytes) {
             return Err(Attach::NoRoom);
         }
         let is_known = history.is_some() || bytes_before == 0;
         let unknown = if is_known { Places::default() } else { self.framed };
-        let mut attached = Attached { sink: sink.clone(), sides, unknown };
+        let mut attached =
+            Attached { connection: self.connection, sink: sink.clone(), sides, unknown };
         if let Some(history) = history {
             for place in
                 [Side::Client, Side::Upstream].map(|side| [input(side), output(side)]).concat()
             {
                 if let Some(position) = history.position(place) {
                     let record = self.record(WireEvent::Position(place, position.into()));
-                    attached.push(place, record, 0, self.framed);
+                    attached.push(place, 0, self.framed, || record);
                 }
             }
             for record in history.records() {
                 let bytes = payload(&record.event).map_or(0, |(_, bytes)| bytes.len());
                 if let Some(place) = place(&record.event) {
-                    attached.push(place, record.clone(), bytes, self.framed);
+                    attached.push(place, bytes, self.framed, || record.clone());
                 }
             }
         }
@@ -150,32 +161,18 @@ impl Observers {
         self.sinks.retain(|attached| !attached.sink.is_closed());
     }
 
-    /// Event: `len` bytes of a stream, or a datagram, passed. They are copied only if there is room
-    /// for them.
-    pub(crate) fn passed(
-        &mut self,
-        place: Place,
-        len: usize,
-        is_datagram: bool,
-        copy: impl FnOnce() -> Bytes,
-    ) {
-        let has_room = |attached: &Attached| {
-            attached.sides.contains(place.side)
-                && !attached.unknown.contains(place)
-                && attached.sink.has_room(len)
-        };
-        if self.history.is_some() || self.sinks.iter().any(has_room) {
-            let event = if is_datagram { WireEvent::Datagram } else { WireEvent::Bytes };
-            self.emit(place, event(place, copy()), len);
-        } else {
-            self.emit_lost(place, len);
-        }
+    /// Event: payload passed. It is copied for those who have room for it.
+    pub(crate) fn passed(&mut self, passed: &Passed<'_>) {
+        let (time, connection) = (wire::now(), self.connection);
+        let record = || WireRecord { time, connection, event: passed.event() };
+        self.emit(passed.place, passed.len, record);
     }
 
     /// Event: a direction ended, reported once.
     pub(crate) fn ended(&mut self, place: Place) {
         if !self.failed.contains(place) && self.ended.insert(place) {
-            self.emit(place, WireEvent::EndOfInput(place), 0);
+            let record = self.record(WireEvent::EndOfInput(place));
+            self.emit(place, 0, || record.clone());
         }
     }
 
@@ -185,7 +182,8 @@ impl Observers {
         let both = [input(place.side), output(place.side)];
         let has_ended = both.iter().all(|place| self.ended.contains(*place));
         if !has_ended && self.failed.insert(place) {
-            self.emit(place, WireEvent::Reset(place), 0);
+            let record = self.record(WireEvent::Reset(place));
+            self.emit(place, 0, || record.clone());
         }
     }
 
@@ -199,7 +197,7 @@ impl Observers {
         let record = self.record(WireEvent::Position(place, scanner().into()));
         for attached in self.sinks.iter_mut().filter(|attached| is_unknown(attached)) {
             attached.unknown.remove(place);
-            attached.push(place, record.clone(), 0, self.framed);
+            attached.push(place, 0, self.framed, || record.clone());
         }
     }
 
@@ -216,57 +214,55 @@ impl Observers {
         WireRecord { time: wire::now(), connection: self.connection, event }
     }
 
-    fn emit(&mut self, place: Place, event: WireEvent, bytes: usize) {
-        let record = self.record(event);
+    /// Queues an event with `bytes` of payload for each observer of its side, and adds it to the
+    /// history.
+    fn emit(&mut self, place: Place, bytes: usize, record: impl Fn() -> WireRecord) {
         let mut is_any_closed = false;
         for attached in &mut self.sinks {
-            let is_taken = attached.push(place, record.clone(), bytes, self.framed);
-            is_any_closed |= !is_taken && attached.sink.is_closed();
+            attached.push(place, bytes, self.framed, &record);
+            is_any_closed |= attached.sink.is_closed();
         }
         if is_any_closed {
             self.remove_closed();
         }
         if let Some(history) = &mut self.history
-            && !history.push(record)
+            && !history.push(record())
         {
             self.history = None;
         }
     }
-
-    fn emit_lost(&mut self, place: Place, bytes: usize) {
-        let connection = self.connection;
-        for attached in &mut self.sinks {
-            attached.lose(connection, place, bytes, self.framed);
-        }
-        self.remove_closed();
-    }
 }
 
 impl Attached {
-    /// Queues an event if its side is observed; false if it is lost.
-    fn push(&mut self, place: Place, record: WireRecord, bytes: usize, framed: Places) -> bool {
+    /// Queues an event with `bytes` of payload if its side is observed; otherwise it is lost.
+    fn push(
+        &mut self,
+        place: Place,
+        bytes: usize,
+        framed: Places,
+        record: impl FnOnce() -> WireRecord,
+    ) {
         if !self.sides.contains(place.side) {
-            return true;
+            return;
         }
-        if bytes > 0 && self.unknown.contains(place) {
-            self.lose(record.connection, place, bytes, framed);
-            return false;
-        }
-        let is_taken = self.sink.push(record, bytes);
+        let is_useless = bytes > 0 && self.unknown.contains(place);
+        // Without room the payload is not copied.
+        let is_taken = if is_useless || !self.sink.has_room(bytes) {
+            self.sink.lose(self.connection, bytes);
+            false
+        } else {
+            self.sink.push(record(), bytes)
+        };
         if !is_taken && framed.contains(place) {
             self.unknown.insert(place);
         }
-        is_taken
     }
+}
 
-    fn lose(&mut self, connection: u64, place: Place, bytes: usize, framed: Places) {
-        if self.sides.contains(place.side) {
-            self.sink.lose(connection, bytes);
-            if framed.contains(place) {
-                self.unknown.insert(place);
-            }
-        }
-    }
+/// The bytes of the opening handshake in a description.
+fn head_bytes(opened: &Opened) -> usize {
+    let heads = [&opened.request, &opened.response];
+    heads.map(|head| head.as_ref().map_or(0, String::len)).iter().sum()
 }
 
 /// The side and direction of an event, if it has one.

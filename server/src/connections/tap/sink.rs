@@ -6,7 +6,7 @@ use std::{
     future::poll_fn,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
 };
@@ -16,7 +16,10 @@ use echogate_proto::recording::Lost;
 use crate::recording::wire::{self, WireEvent, WireRecord};
 
 /// The bytes for which an event counts besides its payload: about those of its record.
-const OVERHEAD: usize = 96;
+pub(super) const OVERHEAD: usize = 96;
+
+/// The events for which an empty [`Batch`] keeps memory.
+const MAX_IDLE_BATCH: usize = 1024;
 
 /// The bytes that all queues of one kind may hold together, and the events that they have lost.
 #[derive(Debug)]
@@ -53,6 +56,9 @@ pub(crate) struct Sink(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     queue: Mutex<Queue>,
+    /// The bytes in the queue, which change under its lock.
+    bytes: AtomicUsize,
+    is_closed: AtomicBool,
     /// The maximum number of bytes.
     max: usize,
     budget: Arc<Budget>,
@@ -61,18 +67,33 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Queue {
     records: VecDeque<(WireRecord, usize)>,
-    bytes: usize,
     /// The losses of each connection since its last event in the queue.
     lost: BTreeMap<u64, Lost>,
     /// The task that waits for an event.
     waker: Option<Waker>,
-    is_closed: bool,
+}
+
+/// Events that were taken together.
+#[derive(Debug, Default)]
+pub(crate) struct Batch(VecDeque<(WireRecord, usize)>);
+
+impl Batch {
+    /// Takes the events out.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = WireRecord> {
+        self.0.drain(..).map(|(record, _)| record)
+    }
 }
 
 impl Sink {
     /// A queue of at most `max` bytes. Each event counts as its payload and [`OVERHEAD`].
     pub(crate) fn new(max: usize, budget: Arc<Budget>) -> Sink {
-        Sink(Arc::new(Inner { queue: Mutex::default(), max, budget }))
+        Sink(Arc::new(Inner {
+            queue: Mutex::default(),
+            bytes: AtomicUsize::new(0),
+            is_closed: AtomicBool::new(false),
+            max,
+            budget,
+        }))
     }
 
     /// Waits for the next event.
@@ -83,60 +104,57 @@ impl Sink {
     /// The next event. One task may wait for it.
     pub(crate) fn poll_receive(&self, cx: &mut Context<'_>) -> Poll<WireRecord> {
         let mut queue = self.queue();
-        if let Some(record) = queue.next(&self.0.budget) {
+        if let Some(record) = self.next(&mut queue) {
             return Poll::Ready(record);
         }
         queue.waker = Some(cx.waker().clone());
         Poll::Pending
     }
 
-    /// Moves all events into `batch`. False if there are none: then `waker` is woken by the next.
-    pub(crate) fn take(&self, batch: &mut Vec<WireRecord>, waker: &Waker) -> bool {
+    /// Exchanges all events for an empty `batch`, whose memory is used again. False if there are
+    /// none: then `waker` is woken by the next.
+    pub(crate) fn take(&self, batch: &mut Batch, waker: &Waker) -> bool {
         let mut queue = self.queue();
-        let records = std::mem::take(&mut queue.records);
+        std::mem::swap(&mut queue.records, &mut batch.0);
         let lost = std::mem::take(&mut queue.lost);
-        self.0.budget.release(std::mem::take(&mut queue.bytes));
-        let is_empty = records.is_empty() && lost.is_empty();
+        self.0.budget.release(self.0.bytes.swap(0, Ordering::Relaxed));
+        let is_empty = batch.0.is_empty() && lost.is_empty();
         queue.waker = is_empty.then(|| waker.clone());
         drop(queue);
-        batch.extend(records.into_iter().map(|(record, _)| record));
-        batch.extend(lost.into_iter().map(|(connection, lost)| WireRecord {
-            time: wire::now(),
-            connection,
-            event: WireEvent::Lost(lost),
-        }));
+        batch.0.extend(lost.into_iter().map(|lost| (lost_record(lost), 0)));
+        if is_empty {
+            batch.0.shrink_to(MAX_IDLE_BATCH);
+        }
         !is_empty
     }
 
     /// Ends the observation: nothing is queued any more.
     pub(crate) fn close(&self) {
         let mut queue = self.queue();
-        queue.is_closed = true;
-        while queue.next(&self.0.budget).is_some() {}
+        self.0.is_closed.store(true, Ordering::Relaxed);
+        while self.next(&mut queue).is_some() {}
     }
 
     /// Whether the observation has ended.
     pub(crate) fn is_closed(&self) -> bool {
-        self.queue().is_closed
+        self.0.is_closed.load(Ordering::Relaxed)
     }
 
     /// Whether there is room for an event with `bytes` of payload.
     pub(super) fn has_room(&self, bytes: usize) -> bool {
-        let queue = self.queue();
-        !queue.is_closed && queue.bytes + bytes + OVERHEAD <= self.0.max
+        !self.is_closed() && self.0.bytes.load(Ordering::Relaxed) + bytes + OVERHEAD <= self.0.max
     }
 
     /// Queues an event with `bytes` of payload if there is room; otherwise it is lost.
     pub(super) fn push(&self, record: WireRecord, bytes: usize) -> bool {
         let mut queue = self.queue();
         let size = bytes + OVERHEAD;
-        let has_room =
-            !queue.is_closed && queue.bytes + size <= self.0.max && self.0.budget.take(size);
-        if !has_room {
+        if !self.has_room(bytes) || !self.0.budget.take(size) {
             self.lose_in(queue, record.connection, bytes);
             return false;
         }
         queue.put(record, size);
+        self.0.bytes.fetch_add(size, Ordering::Relaxed);
         wake(queue);
         true
     }
@@ -144,7 +162,7 @@ impl Sink {
     /// Queues the last event of a connection, of which the queue always takes one.
     pub(super) fn push_last(&self, record: WireRecord) {
         let mut queue = self.queue();
-        if queue.is_closed {
+        if self.is_closed() {
             return;
         }
         queue.put(record, 0);
@@ -157,7 +175,7 @@ impl Sink {
     }
 
     fn lose_in(&self, mut queue: MutexGuard<'_, Queue>, connection: u64, bytes: usize) {
-        if queue.is_closed {
+        if self.is_closed() {
             return;
         }
         self.0.budget.lost_events.fetch_add(1, Ordering::Relaxed);
@@ -165,6 +183,16 @@ impl Sink {
         lost.events += 1;
         lost.bytes += bytes as u64;
         wake(queue);
+    }
+
+    /// Takes the next event: behind all others the numbers of lost ones.
+    fn next(&self, queue: &mut Queue) -> Option<WireRecord> {
+        if let Some((record, size)) = queue.records.pop_front() {
+            self.0.bytes.fetch_sub(size, Ordering::Relaxed);
+            self.0.budget.release(size);
+            return Some(record);
+        }
+        queue.lost.pop_first().map(lost_record)
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -188,26 +216,17 @@ impl Queue {
             let event = WireEvent::Lost(lost);
             self.records.push_back((WireRecord { event, ..record }, 0));
         }
-        self.bytes += size;
         self.records.push_back((record, size));
     }
+}
 
-    /// Takes the next event: behind all others the numbers of lost ones.
-    fn next(&mut self, budget: &Budget) -> Option<WireRecord> {
-        if let Some((record, size)) = self.records.pop_front() {
-            self.bytes -= size;
-            budget.release(size);
-            return Some(record);
-        }
-        let (connection, lost) = self.lost.pop_first()?;
-        Some(WireRecord { time: wire::now(), connection, event: WireEvent::Lost(lost) })
-    }
+fn lost_record((connection, lost): (u64, Lost)) -> WireRecord {
+    WireRecord { time: wire::now(), connection, event: WireEvent::Lost(lost) }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let queue = self.queue.get_mut().unwrap_or_else(PoisonError::into_inner);
-        self.budget.release(queue.bytes);
+        self.budget.release(*self.bytes.get_mut());
     }
 }
 

@@ -1,8 +1,7 @@
 //! Observers of a connection in a registry: attachment, losses, ends.
 
-use std::sync::Arc;
+use std::{io::IoSlice, sync::Arc};
 
-use bytes::Bytes;
 use echogate_proto::{
     api::Kind,
     recording::{Data, Direction, Event, Opened, Place, Side},
@@ -14,7 +13,7 @@ use echogate_proto::{
 use futures_util::FutureExt as _;
 use proptest::prelude::*;
 
-use super::{Attach, Budget, Sides, Sink, output};
+use super::{Attach, Budget, Passed, Sides, Sink, output};
 use crate::{
     connections::registry::{ConnectionInfo, Entry, Peer, Registry, RegistryGuard},
     recording::decode::RecordDecoder,
@@ -41,7 +40,8 @@ fn events(sink: &Sink) -> Vec<Event> {
 }
 
 fn pass(entry: &Entry, place: Place, bytes: &[u8]) {
-    entry.passed(place, bytes.len(), false, || Bytes::copy_from_slice(bytes));
+    let parts = &[IoSlice::new(bytes)];
+    entry.passed(&Passed { place, parts, len: bytes.len(), is_datagram: false });
 }
 
 fn attach(entry: &Entry, sink: &Sink, sides: Sides) -> Result<(), Attach> {
@@ -77,7 +77,7 @@ fn an_observer_sees_the_history_and_then_what_passes_until_the_end() {
     assert!(client[3].starts_with("EndOfInput(") && client[4].starts_with("Reset("), "{client:?}");
     assert_eq!(client[5..], [r#"Closed { reason: "over" }"#]);
     assert_eq!(texts(&events(&both))[..4], ["opened, 0 before", "before", "upstream", "after"]);
-    assert!(!entry.is_tapped());
+    assert!(!entry.is_tapped(Side::Client));
     assert_eq!(attach(&entry, &sink(1000), Sides::Both), Err(Attach::Ended));
 }
 
@@ -86,17 +86,17 @@ fn a_connection_without_history_says_what_was_before_and_is_untapped_with_its_la
     let registry = Registry::default();
     let entry = enter(&registry, Kind::Tcp);
     entry.observe(false, None, |_| panic!("not described"));
-    assert!(!entry.is_tapped());
+    assert!(!entry.is_tapped(Side::Client));
     entry.received().add(1000, 0);
     let sinks: Vec<_> = (0..8).map(|_| sink(1000)).collect();
     sinks.iter().for_each(|sink| attach(&entry, sink, Sides::Both).unwrap());
     assert_eq!(attach(&entry, &sink(1000), Sides::Both), Err(Attach::TooMany));
     assert_eq!(texts(&events(&sinks[0])), ["opened, 1000 before"]);
     sinks[1..].iter().for_each(|sink| entry.detach(sink));
-    assert!(entry.is_tapped());
+    assert!(entry.is_tapped(Side::Client));
     sinks[0].close();
     pass(&entry, TO_SERVER, b"x");
-    assert!(!entry.is_tapped(), "a closed queue is removed by the next event");
+    assert!(!entry.is_tapped(Side::Client), "a closed queue is removed by the next event");
 }
 
 #[test]
@@ -126,11 +126,53 @@ fn the_registry_drops_the_history_of_a_connection_that_carries_much() {
     let registry = Registry::default();
     let entry = enter(&registry, Kind::Tcp);
     entry.observe(true, None, |opened| Opened { protocol: Some("p".to_owned()), ..opened });
-    while entry.is_tapped() {
+    while entry.is_tapped(Side::Client) {
         entry.received().add(2000, 0);
         pass(&entry, TO_SERVER, &[0; 2000]);
     }
     assert_eq!(entry.carried_bytes(), 264_000);
+}
+
+#[test]
+fn a_side_that_nobody_observes_costs_nothing() {
+    let registry = Registry::default();
+    let entry = enter(&registry, Kind::WebSocket);
+    let (client, upstream) = (sink(1000), sink(1000));
+    entry.observe(false, Some((&client, Sides::Client)), |opened| opened);
+    assert!(entry.is_tapped(Side::Client) && !entry.is_tapped(Side::Upstream));
+    attach(&entry, &upstream, Sides::Upstream).unwrap();
+    entry.detach(&client);
+    assert!(entry.is_tapped(Side::Upstream) && !entry.is_tapped(Side::Client));
+}
+
+#[test]
+fn connections_that_are_silent_give_up_their_histories_for_those_that_speak() {
+    let registry = Registry::default();
+    let slow = |_| {
+        let entry = enter(&registry, Kind::Tcp);
+        entry.observe(true, None, |opened| opened);
+        pass(&entry, TO_SERVER, &[b'x'; 8 * 1024]);
+        entry
+    };
+    let has_history = |entry: &RegistryGuard| entry.is_tapped(Side::Client);
+    let first: Vec<_> = (0..200).map(slow).collect();
+    assert!(first.iter().all(has_history));
+    // The first of them goes on.
+    let others: Vec<_> = (0..240)
+        .map(|number| {
+            pass(&first[0], TO_SERVER, b"y");
+            slow(number)
+        })
+        .collect();
+    assert!(has_history(&first[0]) && !first[1..].iter().any(has_history));
+    let count = others.iter().filter(|entry| has_history(entry)).count();
+    assert!((200..240).contains(&count), "{count} connections have a history");
+    assert!(has_history(others.last().unwrap()));
+    drop((first, others));
+    let newcomer = slow(0);
+    let observer = sink(20_000);
+    attach(&newcomer, &observer, Sides::Client).unwrap();
+    assert_eq!(texts(&events(&observer)).len(), 2);
 }
 
 proptest! {

@@ -51,6 +51,15 @@ impl ServerTls {
         })
     }
 
+    /// The same without session tickets. A client that has not read them when it closes its socket
+    /// ends the connection by a reset, whatever it wanted.
+    pub(crate) fn without_tickets(mut self) -> ServerTls {
+        for config in [&mut self.http, &mut self.websocket, &mut self.bytes] {
+            Arc::make_mut(config).send_tls13_tickets = 0;
+        }
+        self
+    }
+
     /// Runs the handshake with a client, which may take `limit`. None if it fails; the reason is
     /// logged.
     pub(crate) async fn accept(

@@ -31,17 +31,17 @@ pub(super) struct Packets<'a> {
 /// Appends the start of a file: a section header and an interface.
 pub(super) fn start(out: &mut Vec<u8>) {
     block(out, SECTION_HEADER, |out| {
-        out.extend(0x1a2b_3c4d_u32.to_le_bytes());
-        out.extend([1, 0, 0, 0]);
+        out.extend_from_slice(&0x1a2b_3c4d_u32.to_le_bytes());
+        out.extend_from_slice(&[1, 0, 0, 0]);
         // The length of the section is not known.
-        out.extend(u64::MAX.to_le_bytes());
+        out.extend_from_slice(&u64::MAX.to_le_bytes());
         option(out, SHB_USERAPPL, concat!("echogate ", env!("CARGO_PKG_VERSION")).as_bytes());
         end_of_options(out);
     });
     block(out, INTERFACE_DESCRIPTION, |out| {
-        out.extend(LINKTYPE_RAW.to_le_bytes());
+        out.extend_from_slice(&LINKTYPE_RAW.to_le_bytes());
         // Reserved, and packets of any length.
-        out.extend([0; 6]);
+        out.extend_from_slice(&[0; 6]);
         option(out, IF_NAME, b"echogate");
         // Nanoseconds: 10 to the power of -9.
         option(out, IF_TSRESOL, &[9]);
@@ -54,11 +54,11 @@ impl Packets<'_> {
     pub(super) fn add(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let Packets { time, comment, out } = self;
         block(out, ENHANCED_PACKET, |out| {
-            out.extend([0; 4]);
-            out.extend(((*time >> 32) as u32).to_le_bytes());
-            out.extend((*time as u32).to_le_bytes());
+            out.extend_from_slice(&[0; 4]);
+            out.extend_from_slice(&((*time >> 32) as u32).to_le_bytes());
+            out.extend_from_slice(&(*time as u32).to_le_bytes());
             let lengths = out.len();
-            out.extend([0; 8]);
+            out.extend_from_slice(&[0; 8]);
             let packet = out.len();
             write(out);
             let length = ((out.len() - packet) as u32).to_le_bytes();
@@ -77,24 +77,24 @@ impl Packets<'_> {
 
 fn block(out: &mut Vec<u8>, kind: u32, write: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
-    out.extend(kind.to_le_bytes());
-    out.extend([0; 4]);
+    out.extend_from_slice(&kind.to_le_bytes());
+    out.extend_from_slice(&[0; 4]);
     write(out);
     let length = ((out.len() - start + 4) as u32).to_le_bytes();
-    out.extend(length);
+    out.extend_from_slice(&length);
     out[start + 4..start + 8].copy_from_slice(&length);
 }
 
 fn option(out: &mut Vec<u8>, code: u16, value: &[u8]) {
-    out.extend(code.to_le_bytes());
-    out.extend((value.len() as u16).to_le_bytes());
+    out.extend_from_slice(&code.to_le_bytes());
+    out.extend_from_slice(&(value.len() as u16).to_le_bytes());
     let start = out.len();
     out.extend(value);
     pad(out, start);
 }
 
 fn end_of_options(out: &mut Vec<u8>) {
-    out.extend([0; 4]);
+    out.extend_from_slice(&[0; 4]);
 }
 
 /// Pads what begins at `start` to a multiple of 4 bytes.

@@ -12,7 +12,7 @@ mod packet;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use echogate_proto::{
     api::Kind,
@@ -26,7 +26,7 @@ use super::wire::{WireEvent, WireRecord};
 #[derive(Debug, Default)]
 pub(crate) struct PcapngEncoder {
     /// The open connections.
-    connections: HashMap<u64, Conversation>,
+    connections: BTreeMap<u64, Conversation>,
 }
 
 /// A connection of one or two sides.
@@ -55,9 +55,11 @@ impl PcapngEncoder {
                 flows: [None, None],
                 comment: String::new(),
             };
-            let conversation = self.connections.entry(connection).insert_entry(conversation);
-            if transport(opened, Side::Client) == Transport::Tcp {
-                conversation.into_mut().flow(connection, Side::Client, time, out);
+            self.connections.insert(connection, conversation);
+            if transport(opened, Side::Client) == Transport::Tcp
+                && let Some(conversation) = self.connections.get_mut(&connection)
+            {
+                conversation.flow(connection, Side::Client, time, out);
             }
             return;
         }

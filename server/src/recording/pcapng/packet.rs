@@ -37,15 +37,15 @@ pub(super) fn tcp(out: &mut Vec<u8>, [from, to]: [SocketAddr; 2], segment: &Segm
     let options: &[u8] = if segment.flags & SYN == 0 { &[] } else { &SYN_OPTIONS };
     let header = 20 + options.len();
     ip(out, [from, to], TCP, header + segment.payload.len(), 16, |out| {
-        out.extend(from.port().to_be_bytes());
-        out.extend(to.port().to_be_bytes());
-        out.extend(segment.sequence.to_be_bytes());
-        out.extend(segment.acknowledgement.to_be_bytes());
-        out.extend([(header as u8 / 4) << 4, segment.flags]);
-        out.extend(WINDOW.to_be_bytes());
-        out.extend([0; 4]);
-        out.extend(options);
-        out.extend(segment.payload);
+        out.extend_from_slice(&from.port().to_be_bytes());
+        out.extend_from_slice(&to.port().to_be_bytes());
+        out.extend_from_slice(&segment.sequence.to_be_bytes());
+        out.extend_from_slice(&segment.acknowledgement.to_be_bytes());
+        out.extend_from_slice(&[(header as u8 / 4) << 4, segment.flags]);
+        out.extend_from_slice(&WINDOW.to_be_bytes());
+        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(options);
+        out.extend_from_slice(segment.payload);
     });
 }
 
@@ -53,11 +53,11 @@ pub(super) fn tcp(out: &mut Vec<u8>, [from, to]: [SocketAddr; 2], segment: &Segm
 pub(super) fn udp(out: &mut Vec<u8>, [from, to]: [SocketAddr; 2], payload: &[u8]) {
     let length = 8 + payload.len();
     ip(out, [from, to], UDP, length, 6, |out| {
-        out.extend(from.port().to_be_bytes());
-        out.extend(to.port().to_be_bytes());
-        out.extend((length as u16).to_be_bytes());
-        out.extend([0; 2]);
-        out.extend(payload);
+        out.extend_from_slice(&from.port().to_be_bytes());
+        out.extend_from_slice(&to.port().to_be_bytes());
+        out.extend_from_slice(&(length as u16).to_be_bytes());
+        out.extend_from_slice(&[0; 2]);
+        out.extend_from_slice(payload);
     });
 }
 
@@ -74,12 +74,12 @@ fn ip(
     let start = out.len();
     let addresses = match (from.ip(), to.ip()) {
         (IpAddr::V4(from), IpAddr::V4(to)) => {
-            out.extend([0x45, 0]);
-            out.extend((20 + length as u16).to_be_bytes());
+            out.extend_from_slice(&[0x45, 0]);
+            out.extend_from_slice(&(20 + length as u16).to_be_bytes());
             // No identification; not to be fragmented; 64 hops.
-            out.extend([0, 0, 0x40, 0, 64, protocol, 0, 0]);
-            out.extend(from.octets());
-            out.extend(to.octets());
+            out.extend_from_slice(&[0, 0, 0x40, 0, 64, protocol, 0, 0]);
+            out.extend_from_slice(&from.octets());
+            out.extend_from_slice(&to.octets());
             let sum = checksum(sum(&out[start..]));
             out[start + 10..start + 12].copy_from_slice(&sum);
             start + 12
@@ -89,18 +89,19 @@ fn ip(
                 IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
                 IpAddr::V6(ip) => ip.octets(),
             };
-            out.extend([0x60, 0, 0, 0]);
-            out.extend((length as u16).to_be_bytes());
-            out.extend([protocol, 64]);
-            out.extend(octets(from));
-            out.extend(octets(to));
+            out.extend_from_slice(&[0x60, 0, 0, 0]);
+            out.extend_from_slice(&(length as u16).to_be_bytes());
+            out.extend_from_slice(&[protocol, 64]);
+            out.extend_from_slice(&octets(from));
+            out.extend_from_slice(&octets(to));
             start + 8
         }
     };
     let payload = out.len();
     write(out);
     // The pseudo-header: both addresses, the length and the protocol.
-    let sum = sum(&out[addresses..]) + length as u64 + u64::from(protocol);
+    let word = |number: u16| u64::from(u16::from_ne_bytes(number.to_be_bytes()));
+    let sum = sum(&out[addresses..]) + word(length as u16) + word(u16::from(protocol));
     let mut sum = checksum(sum);
     if protocol == UDP && sum == [0; 2] {
         // A checksum of zero would mean that there is none.
@@ -109,14 +110,15 @@ fn ip(
     out[payload + checksum_at..payload + checksum_at + 2].copy_from_slice(&sum);
 }
 
-/// The sum of all 16-bit words.
+/// The sum of all 16-bit words in the byte order of the machine, whose bytes are those of the sum in
+/// any other order (RFC 1071 section 2 (B)).
 fn sum(bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<4>();
     // The two halves of a 32-bit word are added by `checksum`.
-    let sum: u64 = words.iter().map(|word| u64::from(u32::from_be_bytes(*word))).sum();
+    let sum: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
     let mut last = [0; 4];
     last[..rest.len()].copy_from_slice(rest);
-    sum + u64::from(u32::from_be_bytes(last))
+    sum + u64::from(u32::from_ne_bytes(last))
 }
 
 /// The complement of the folded sum (RFC 1071).
@@ -124,5 +126,5 @@ fn checksum(mut sum: u64) -> [u8; 2] {
     while sum > 0xffff {
         sum = (sum >> 16) + (sum & 0xffff);
     }
-    (!(sum as u16)).to_be_bytes()
+    (!(sum as u16)).to_ne_bytes()
 }

@@ -3,14 +3,17 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     fmt::Display,
+    io::IoSlice,
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use echogate_proto::recording::Place;
+use echogate_proto::recording::{Place, Side};
 
 use crate::{
-    connections::registry::{ConnectionInfo, Peer, Registry, RegistryGuard},
+    connections::{
+        registry::{ConnectionInfo, Peer, Registry, RegistryGuard},
+        tap::Passed,
+    },
     context::{ListenerService, ServerContext},
 };
 
@@ -82,13 +85,13 @@ impl FlowTable {
 impl Flow {
     /// Whether somebody observes the flow.
     pub(super) fn is_tapped(&self) -> bool {
-        self.entry.is_tapped()
+        self.entry.is_tapped(Side::Client)
     }
 
     /// Event for the observers: a datagram was received, or one was sent.
     pub(super) fn passed(&self, place: Place, datagram: &[u8]) {
-        let copy = || Bytes::copy_from_slice(datagram);
-        self.entry.passed(place, datagram.len(), true, copy);
+        let (parts, len) = (&[IoSlice::new(datagram)], datagram.len());
+        self.entry.passed(&Passed { place, parts, len, is_datagram: true });
     }
 
     /// Counts a datagram of `received` bytes, and its answer if that was sent.

@@ -55,7 +55,8 @@ pub(super) fn tls(args: &TargetArgs, address: &Address) -> Result<Option<ServerT
     let required = matches!(address, Address::Tls(_) | Address::Wss(..));
     match (&args.cert, required) {
         (Some(cert), true) => {
-            ServerTls::read(cert, args.key.as_deref().unwrap_or(cert), false).map(Some)
+            let tls = ServerTls::read(cert, args.key.as_deref().unwrap_or(cert), false)?;
+            Ok(Some(tls.without_tickets()))
         }
         (None, false) => Ok(None),
         (None, true) => Err("--cert is required".to_owned()),

@@ -20,20 +20,12 @@ pub(super) fn put_head(
     role: Role,
 ) -> Range<usize> {
     let header = FrameHeader::new(opcode, fin, payload.len() as u64);
-    let mut put = |head: &[u8]| {
-        let start = payload.start - head.len();
-        buffer[start..payload.start].copy_from_slice(head);
-        start..payload.end
-    };
-    match role {
-        Role::Server => put(header.as_bytes()),
-        Role::Client => {
-            let mut header = header.masked(masking_key::next());
-            let frame = put(header.as_bytes());
-            mask::apply(&mut buffer[payload], header.key());
-            frame
-        }
+    let key = (role == Role::Client).then(masking_key::next);
+    let start = header.write_before(buffer, payload.start, key);
+    if let Some(mut key) = key {
+        mask::apply(&mut buffer[payload.clone()], &mut key);
     }
+    start..payload.end
 }
 
 /// Control frames, given as a server sends them, as an endpoint with this `role` sends them.
