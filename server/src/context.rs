@@ -11,11 +11,13 @@ use futures_util::FutureExt;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    cluster::Cluster,
     config::Settings,
     connections::{
         counters::Counters,
         limits::{Limits, share::Shares},
         registry::{Entry, Peer, Registry},
+        replicas::Replicas,
         tap::{Budget, Sides},
         target::{ConnectionTarget, TargetMetrics},
     },
@@ -23,6 +25,7 @@ use crate::{
     recorder::Recorder,
     runtime::{drain::Drain, loop_lag::LoopLag},
     service::{backend::ServiceInstance, chat::Hub},
+    trace::Spans,
 };
 
 /// Subscribers of `/api/events` at once: in all, and of one address.
@@ -61,6 +64,10 @@ pub(crate) struct ServerContext {
     pub(crate) loop_lag: LoopLag,
     /// All live connections.
     pub(crate) registry: Registry,
+    /// The spans of connections.
+    pub(crate) spans: Spans,
+    /// The connections of other replicas.
+    pub(crate) replicas: Replicas,
     /// The writer of recordings.
     pub(crate) recorder: Recorder,
     /// Connections to the built-in services.
@@ -79,6 +86,8 @@ pub(crate) struct ServerContext {
     pub(crate) tap_budget: Arc<Budget>,
     /// The conversations of `chat`, for the token of the operators.
     pub(crate) hub: Arc<Hub>,
+    /// This process as a replica (`--cluster`).
+    pub(crate) cluster: Cluster,
     /// The start of the server.
     pub(crate) started: SystemTime,
     /// Cancelled when a client of the API asks for the shutdown.
@@ -120,9 +129,16 @@ impl ServerContext {
     /// # Errors
     ///
     /// There are not enough threads or file descriptors for the event loops.
-    pub(crate) fn new(settings: Settings, hub: Arc<Hub>) -> io::Result<ServerContext> {
+    pub(crate) fn new(
+        settings: Settings,
+        hub: Arc<Hub>,
+        spans: Spans,
+    ) -> io::Result<ServerContext> {
         let limits = Limits::new(settings.max_connections, settings.max_per_address);
         let loops = EventLoops::start()?;
+        let registry = Registry::default();
+        let replicas = Replicas::new(registry.clone());
+        let cluster = Cluster::new(hub.clone(), &replicas)?;
         let group = || ConnectionGroup { drain: Drain::new(), tracker: TaskTracker::new() };
         Ok(ServerContext {
             settings,
@@ -134,7 +150,9 @@ impl ServerContext {
             hairpins: Hairpins::default(),
             loop_lag: LoopLag::new(loops.clone()),
             loops,
-            registry: Registry::default(),
+            replicas,
+            registry,
+            spans,
             recorder: Recorder::default(),
             services: group(),
             bridges: group(),
@@ -144,6 +162,7 @@ impl ServerContext {
             taps: Arc::new(Shares::new(MAX_TAPS.0, MAX_TAPS.1)),
             tap_budget: Arc::new(Budget::new(MAX_TAP_BYTES)),
             hub,
+            cluster,
             started: SystemTime::now(),
             drain_requested: CancellationToken::new(),
             not_ready: CancellationToken::new(),

@@ -7,17 +7,20 @@
 //! http                     the page, the API, HTTP connections
 //! gateway                  routes: handshake, dial, and the relay between client and upstream
 //! context                  what all connections share
+//! cluster                  replicas that know each other over a broker
 //! config                   settings: command line, environment, file
 //! service                  the built-in services
 //! net                      sockets, TLS, PROXY protocol, name resolution
 //! recorder                 the thread that writes recordings
 //! connections              registry, limits, counters
 //! recording                the events of a connection, and the files of recordings
+//! trace                    trace context of requests, spans
 //! runtime  terminal  text  drain, timers, buffers; prompt and screen; escaping, error texts
 //! ```
 
 mod cli;
 mod client;
+mod cluster;
 mod config;
 mod connections;
 mod console;
@@ -32,6 +35,7 @@ mod server;
 mod service;
 mod terminal;
 mod text;
+mod trace;
 
 pub use cli::main;
 

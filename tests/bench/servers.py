@@ -354,7 +354,8 @@ def tcp_to_ws(echogate, upstream, folder):
         # The destination is for a server of wstunnel; echogate ignores it.
         port = free_port()
         command = [
-            path, "--log-lvl", "WARN", "client", "--http-upgrade-path-prefix", "ws",
+            path, "--log-lvl", "WARN", "client", "--websocket-mask-frame",
+            "--http-upgrade-path-prefix", "ws",
             "--local-to-remote", f"tcp://127.0.0.1:{port}:127.0.0.1:1",
             f"ws://127.0.0.1:{upstream.port}",
         ]

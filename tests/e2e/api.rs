@@ -77,6 +77,30 @@ fn health_names_an_event_loop_that_does_not_answer() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_client_that_half_closes_behind_its_request_gets_the_answer() {
+    let server = server();
+    // The answer takes longer than the client's end.
+    let _stopped = StoppedThread::named(&server, "loop-0");
+    let mut client = connect(server.address("http"));
+    client.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    let answer = read_to_end(&mut client);
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(answer.ends_with("event loop 0 does not answer\n"), "{answer}");
+}
+
+#[test]
+fn an_event_stream_ends_with_its_client_even_if_that_one_half_closes() {
+    let server = server();
+    let mut client = connect(server.address("http"));
+    client.write_all(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    read_to_end(&mut client);
+}
+
+#[test]
 fn other_methods_are_not_allowed_and_other_paths_not_found() {
     let server = server();
     let mut stream = connect(server.address("http"));

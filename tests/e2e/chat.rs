@@ -19,7 +19,7 @@ use echogate_tests::{
 
 use crate::ECHOGATE;
 
-const TOKEN: &str = "correct-horse-battery-staple";
+pub(crate) const TOKEN: &str = "correct-horse-battery-staple";
 
 /// A server with `chat` on a port, whose operators know [`TOKEN`].
 fn server() -> Server {
@@ -31,25 +31,25 @@ fn server() -> Server {
 }
 
 /// A TCP client.
-struct Client {
+pub(crate) struct Client {
     stream: BufReader<TcpStream>,
 }
 
 impl Client {
-    fn new(server: &Server) -> Client {
+    pub(crate) fn new(server: &Server) -> Client {
         Client { stream: BufReader::new(connect(server.address("chat"))) }
     }
 
-    fn peer(&self) -> String {
+    pub(crate) fn peer(&self) -> String {
         self.stream.get_ref().local_addr().unwrap().to_string()
     }
 
-    fn say(&mut self, text: &[u8]) {
+    pub(crate) fn say(&mut self, text: &[u8]) {
         self.stream.get_mut().write_all(text).unwrap();
     }
 
     /// The next line, without its line break; empty at the end of the stream.
-    fn read_line(&mut self) -> String {
+    pub(crate) fn read_line(&mut self) -> String {
         let mut line = String::new();
         self.stream.read_line(&mut line).unwrap();
         line.trim_end_matches('\n').to_owned()
@@ -57,14 +57,14 @@ impl Client {
 }
 
 /// An operator at `/ws/operator`.
-struct Operator {
+pub(crate) struct Operator {
     socket: RawWs,
-    id: u64,
-    conversations: Vec<Conversation>,
+    pub(crate) id: u64,
+    pub(crate) conversations: Vec<Conversation>,
 }
 
 impl Operator {
-    fn new(server: &Server) -> Operator {
+    pub(crate) fn new(server: &Server) -> Operator {
         let mut socket = RawWs::connect(server, "/ws/operator");
         send(&mut socket, &FromOperator::Token { token: TOKEN.to_owned() });
         match receive(&mut socket) {
@@ -75,16 +75,16 @@ impl Operator {
         }
     }
 
-    fn say(&mut self, conversation: u64, text: &str) {
+    pub(crate) fn say(&mut self, conversation: u64, text: &str) {
         send(&mut self.socket, &FromOperator::Say { conversation, text: text.to_owned() });
     }
 
-    fn receive(&mut self) -> ToOperator {
+    pub(crate) fn receive(&mut self) -> ToOperator {
         receive(&mut self.socket)
     }
 
     /// The next event, a new conversation: its number, and its client's address.
-    fn receive_opened(&mut self) -> (u64, String) {
+    pub(crate) fn receive_opened(&mut self) -> (u64, String) {
         match self.receive() {
             ToOperator::Opened { conversation } => (conversation.id, conversation.peer),
             other => panic!("{other:?}"),
@@ -92,7 +92,7 @@ impl Operator {
     }
 
     /// The next event, a message: its conversation, author and text.
-    fn receive_said(&mut self) -> (u64, Author, String) {
+    pub(crate) fn receive_said(&mut self) -> (u64, Author, String) {
         match self.receive() {
             ToOperator::Said { conversation, message } => {
                 (conversation, message.from, message.text)
@@ -101,14 +101,14 @@ impl Operator {
         }
     }
 
-    fn receive_ended(&mut self) -> (u64, Ending) {
+    pub(crate) fn receive_ended(&mut self) -> (u64, Ending) {
         match self.receive() {
             ToOperator::Ended { conversation, ending } => (conversation, ending),
             other => panic!("{other:?}"),
         }
     }
 
-    fn receive_error(&mut self) -> String {
+    pub(crate) fn receive_error(&mut self) -> String {
         match self.receive() {
             ToOperator::Error { text } => text,
             other => panic!("{other:?}"),

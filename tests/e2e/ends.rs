@@ -3,6 +3,7 @@
 use std::{
     io::{ErrorKind, Read, Write},
     net::TcpStream,
+    time::Duration,
 };
 
 use echogate_tests::{
@@ -101,6 +102,19 @@ fn a_reset_reaches_both_sides_of_a_route_and_of_a_forward() {
     assert_eq!(end(&server, &target, "?reset").status, 202);
     assert_eq!(client.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
     assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn a_client_that_does_not_read_is_reset_some_seconds_after_it_was_to_end() {
+    let server = server();
+    let mut client = connect(server.address("upper"));
+    client.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+    while client.write(&[b'a'; 1 << 16]).is_ok() {}
+    assert_eq!(end(&server, "upper", "").status, 202);
+    server.wait_for_log(&["target=\"upper\"", "closed by an operator", "bytes were not delivered"]);
+    let mut answers = Vec::new();
+    let error = client.read_to_end(&mut answers).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
 }
 
 #[test]

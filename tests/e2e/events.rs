@@ -18,14 +18,20 @@ use echogate_tests::{
 use crate::{ECHOGATE, raise_own_limit, server};
 
 /// A client of `/api/events`.
-struct Subscriber {
+pub(crate) struct Subscriber {
     stream: BufReader<TcpStream>,
 }
 
 impl Subscriber {
     fn new(server: &Server) -> Subscriber {
+        Subscriber::at(server, "/api/events")
+    }
+
+    /// A client of a path with events.
+    pub(crate) fn at(server: &Server, path: &str) -> Subscriber {
         let mut stream = connect(server.address("http"));
-        let request = ["GET /api/events HTTP/1.1", "Host: localhost", "Accept: text/event-stream"];
+        let request =
+            [&format!("GET {path} HTTP/1.1"), "Host: localhost", "Accept: text/event-stream"];
         stream.write_all(format!("{}\r\n\r\n", request.join("\r\n")).as_bytes()).unwrap();
         let head = Response::read(&mut stream).unwrap();
         assert_eq!(head.status, 200);
@@ -35,7 +41,7 @@ impl Subscriber {
     }
 
     /// The next event; `None` at the end of the stream.
-    fn next(&mut self) -> Option<Event> {
+    pub(crate) fn next(&mut self) -> Option<Event> {
         let start = Instant::now();
         loop {
             // Comments are sent without events, too.
@@ -54,7 +60,7 @@ impl Subscriber {
     /// The first event: all connections.
     fn all(&mut self) -> (usize, Vec<Connection>) {
         match self.next() {
-            Some(Event::All { total, connections }) => (total, connections),
+            Some(Event::All { total, connections, .. }) => (total, connections),
             other => panic!("{other:?}"),
         }
     }

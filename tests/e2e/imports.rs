@@ -76,12 +76,14 @@ const SERVER: &[&[&str]] = &[
     &["http"],
     &["gateway"],
     &["context"],
+    &["cluster"],
     &["config"],
     &["service"],
     &["net"],
     &["recorder"],
     &["connections"],
     &["recording"],
+    &["trace"],
     &["runtime", "terminal", "text"],
 ];
 

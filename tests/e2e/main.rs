@@ -33,6 +33,7 @@
 //! - `api`: the HTTP API, health checks, metrics and the log
 //! - `log_format`: the log as JSON
 //! - `metrics`: the metrics of routes and forwards, event loops and the process
+//! - `traces`: the traces that connections are a part of
 //! - `events`: the live list of connections, `/api/events`
 //! - `tap`: what passes on a live connection, for observers
 //! - `connect`: the native client
@@ -98,6 +99,7 @@ mod tap;
 mod tcp;
 mod third_party;
 mod tls;
+mod traces;
 mod tutorials;
 mod unix_http;
 mod websocket;

@@ -83,15 +83,17 @@ fn a_route_counts_its_own_connections() {
 fn codes_that_clients_choose_add_no_metrics() {
     let server = routed("service:echo", &[]);
     let lines = || http::get(server.address("http"), "/metrics").text().lines().count();
-    let before = lines();
-    for code in [3000, 3001, 4000, 4999] {
-        let mut client = RawWs::connect(&server, "/x");
-        client.send(&ws::close(code, ""));
-        client.read_close();
+    let mut before = None;
+    for (count, codes) in (1..).zip([[3000, 4000], [3001, 4321], [3999, 4999]]) {
+        for code in codes {
+            let mut client = RawWs::connect(&server, "/x");
+            client.send(&ws::close(code, ""));
+            client.read_close();
+        }
+        wait_for(&server, "closes_total code=\"3xxx\"", count);
+        wait_for(&server, "closes_total code=\"4xxx\"", count);
+        assert_eq!(lines(), *before.get_or_insert_with(lines), "{codes:?}");
     }
-    wait_for(&server, "closes_total code=\"3xxx\"", 2);
-    wait_for(&server, "closes_total code=\"4xxx\"", 2);
-    assert_eq!(lines(), before);
 }
 
 #[test]
@@ -264,6 +266,23 @@ fn a_reload_keeps_the_metrics_of_routes_that_stay_and_drops_the_others() {
 }
 
 #[test]
+fn routes_that_are_not_used_take_little_of_the_metrics() {
+    let routes = (0..1000).flat_map(|n| ["--route".to_owned(), format!("/{n}=service:echo")]);
+    let routes: Vec<String> = routes.collect();
+    let server = Server::start(ECHOGATE, &routes.iter().map(String::as_str).collect::<Vec<_>>());
+    let length = || http::get(server.address("http"), "/metrics").body.len();
+    let before = length();
+    assert!(before < 500_000, "{before}");
+    let mut client = RawWs::connect(&server, "/7");
+    client.send(&ws::close(1000, ""));
+    client.read_close();
+    let name = "echogate_target_connection_seconds_count{route=\"/7\"}";
+    server.wait_for_metric(name, |count| count == 1);
+    let more = length() - before;
+    assert!(more < 10_000, "{more}");
+}
+
+#[test]
 fn event_loop_lag_is_measured_by_health_checks_and_while_metrics_are_read() {
     let server = Server::start(ECHOGATE, &[]);
     let metric = "echogate_event_loop_lag_seconds_count";
@@ -321,7 +340,15 @@ pub(crate) fn dashboard_queries() -> Vec<String> {
 
 #[test]
 fn each_metric_of_the_dashboard_is_served() {
-    let server = Server::start(ECHOGATE, &[]);
+    let server = routed("service:echo?max=1", &[]);
+    // The metrics of a route begin with what happens on it.
+    let mut client = RawWs::connect(&server, "/x");
+    assert_eq!(handshake(&server, "/x", &[]).status, 503);
+    client.send_frame(first::TEXT, b"hello");
+    client.read();
+    client.send(&ws::close(1000, ""));
+    client.read_close();
+    wait_for(&server, "connection_seconds_count", 1);
     let text = http::get(server.address("http"), "/metrics").text();
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let queries = dashboard_queries();

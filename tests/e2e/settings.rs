@@ -413,7 +413,7 @@ fn a_listener_is_given_as_often_as_wanted() {
 type Setting = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
 
 /// All settings whose values can be checked alone. (The addresses are only parsed, not bound.)
-const SETTINGS: [Setting; 37] = [
+const SETTINGS: [Setting; 38] = [
     (
         "http",
         &["127.0.0.1:0", "[::1]:80", "localhost:1", "my_host-1.example.:65535"],
@@ -615,6 +615,28 @@ const SETTINGS: [Setting; 37] = [
         &[("-1s", "10s"), ("10s", "less than --drain (10s)"), ("1d", "10s")],
     ),
     ("drain-code", &["1001", "1012"], &[("1000", "1001 (going away) or 1012"), ("x", "1012")]),
+    (
+        "cluster",
+        &[
+            "nats://h",
+            "nats://u:p%40@h:4222,[::1]:4223?name=blue-1",
+            "nats://token@h",
+            "tls://localhost/",
+        ],
+        &[
+            ("h:4222", "expected nats://"),
+            ("http://h", "http:// is not supported"),
+            ("nats://", "no host"),
+            ("nats://h:0", "port 0"),
+            ("nats://h,", "no host"),
+            ("nats://h?name=a.b", "letters, digits"),
+            ("nats://h?name=", "letters, digits"),
+            ("nats://h?nam=a", "expected name or ca"),
+            ("nats://h?ca=/x.pem", "tls://"),
+            ("tls://h?ca=/nowhere/at/all.pem", "/nowhere/at/all.pem"),
+            ("nats://u:p@h,v:q@i", "stand once"),
+        ],
+    ),
     (
         "handover",
         &["/run/echogate/handover.sock", "handover.sock"],

@@ -75,9 +75,17 @@ pub fn python() -> Option<PathBuf> {
 }
 
 fn skip(missing: &str) {
-    assert!(env::var_os("CI").is_none(), "{missing}: .ci/third-party installs it");
-    let notice =
-        format!("\n*** SKIPPED a third-party test: {missing}; .ci/third-party installs it ***\n");
+    skip_because(&format!("{missing}; .ci/third-party installs it"));
+}
+
+/// Prints a notice on stderr that a third-party test is skipped.
+///
+/// # Panics
+///
+/// In CI.
+pub fn skip_because(reason: &str) {
+    assert!(env::var_os("CI").is_none(), "{reason}");
+    let notice = format!("\n*** SKIPPED a third-party test: {reason} ***\n");
     // Not eprintln: the test runner captures it.
     std::io::stderr().write_all(notice.as_bytes()).ok();
 }
@@ -170,6 +178,16 @@ impl Program {
         // The file position is shared with the program, which appends there.
         self.output.read_exact_at(&mut bytes, 0).expect("it is a file");
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Panics
+    ///
+    /// When the program has ended and was waited for.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).expect("a process ID is small");
+        kill(Pid::from_raw(pid), signal).expect("the program runs");
     }
 
     fn wait(&mut self, timeout: Duration) -> Option<ExitStatus> {

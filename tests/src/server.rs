@@ -13,6 +13,9 @@ use crate::http;
 /// machines.
 pub const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The start of the names of metrics of which a series appears when its value is no longer 0.
+const TARGETS: &str = "echogate_target_";
+
 /// A running server, its standard output and its log.
 #[derive(Debug)]
 pub struct Server {
@@ -203,7 +206,14 @@ impl Server {
     pub fn metric(&self, name: &str) -> u64 {
         let metrics = http::get(self.address("http"), "/metrics").text();
         let figure = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        let figure = figure.and_then(|figure| figure.parse().ok());
+        let is_family = |line: &str| {
+            let family = line.strip_prefix("# TYPE ").and_then(|rest| rest.split(' ').next());
+            family.is_some_and(|family| family.starts_with(TARGETS) && name.starts_with(family))
+        };
+        let figure = match figure {
+            Some(figure) => figure.parse().ok(),
+            None => metrics.lines().any(is_family).then_some(0),
+        };
         figure.unwrap_or_else(|| panic!("no {name} in {metrics}"))
     }
 

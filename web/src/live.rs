@@ -1,5 +1,7 @@
 //! The server's connections, kept up to date by the events of `/api/events`.
 
+use std::sync::Arc;
+
 use echogate_proto::api::{Carried, Connection, Endpoints, Event, Kind, RouteInfo};
 
 use crate::{
@@ -13,6 +15,7 @@ pub struct Live {
     /// Ordered by number, which is the order of arrival.
     rows: Vec<ConnectionRow>,
     total: usize,
+    missing: Vec<Arc<str>>,
     /// The time at which the stream of events was interrupted, while it is.
     interrupted: Option<Millis>,
     /// Whether any event has been received.
@@ -43,13 +46,13 @@ impl Live {
     pub fn apply(&mut self, event: Event, now: Millis) {
         (self.has_data, self.interrupted) = (true, None);
         match event {
-            Event::All { total, connections } => {
-                self.total = total;
+            Event::All { total, connections, missing } => {
+                (self.total, self.missing) = (total, missing);
                 self.rows.clear();
                 connections.into_iter().for_each(|connection| self.open(connection, now));
             }
-            Event::Changes { total, opened, moved, closed } => {
-                self.total = total;
+            Event::Changes { total, opened, moved, closed, missing } => {
+                (self.total, self.missing) = (total, missing);
                 opened.into_iter().for_each(|connection| self.open(connection, now));
                 for change in moved {
                     self.update_traffic(change.id, change.carried, now);
@@ -87,6 +90,11 @@ impl Live {
     /// The number of open connections, those included that are not kept here.
     pub fn total(&self) -> usize {
         self.total
+    }
+
+    /// The names of the replicas that do not answer.
+    pub fn missing(&self) -> &[Arc<str>] {
+        &self.missing
     }
 
     /// Removes connections that ended a while ago; returns the time at which the next one is due.

@@ -16,8 +16,9 @@ use crate::json::{Json, quote};
 pub fn event(text: &str) -> Option<Event> {
     let it = Json::read(text)?;
     let total = it.whole("total")? as usize;
+    let missing = it.list("missing", |it| Some(it.as_text()?.into())).unwrap_or_default();
     Some(match it.text("type")? {
-        "all" => Event::All { total, connections: it.list("connections", connection)? },
+        "all" => Event::All { total, connections: it.list("connections", connection)?, missing },
         "changes" => Event::Changes {
             total,
             opened: it.list("opened", connection)?,
@@ -27,6 +28,7 @@ pub fn event(text: &str) -> Option<Event> {
                 let end = it.text("end")?.to_owned();
                 Some(Closed { id: it.whole("id")?, end, carried: carried(it)? })
             })?,
+            missing,
         },
         _ => return None,
     })
@@ -94,6 +96,7 @@ pub fn from_operator(message: &FromOperator) -> String {
 fn connection(it: &Json) -> Option<Connection> {
     Some(Connection {
         id: it.whole("id")?,
+        replica: it.text("replica").map(Into::into),
         kind: kind(it.text("kind")?)?,
         peer: owned(it, "peer"),
         target: it.text("target")?.into(),
@@ -175,6 +178,7 @@ mod tests {
     fn a_connection(kind: Kind, legs: Option<Legs>) -> Connection {
         Connection {
             id: 7,
+            replica: (kind == Kind::WebSocket).then(|| "b".into()),
             kind,
             peer: Some("127.0.0.1:9".into()),
             target: "/ws".into(),
@@ -194,12 +198,13 @@ mod tests {
             Kind::ALL.map(|kind| a_connection(kind, service)).into_iter().collect();
         let carried = a_connection(Kind::Tcp, bridge).carried;
         for sent in [
-            Event::All { total: 9, connections: connections.clone() },
+            Event::All { total: 9, connections: connections.clone(), missing: vec!["c".into()] },
             Event::Changes {
                 total: 3,
                 opened: connections,
                 moved: vec![Moved { id: 1, carried }],
                 closed: vec![Closed { id: 2, end: "the client \"left\"".into(), carried }],
+                missing: vec![],
             },
         ] {
             assert_eq!(event(&to_string(&sent).unwrap()), Some(sent));

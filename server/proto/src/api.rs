@@ -49,8 +49,12 @@ impl fmt::Display for Kind {
 /// A live connection: an element of the array at `/api/connections`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Connection {
-    /// The identifier, unique since the start of the server.
+    /// The identifier, unique since the start of the server. A connection of another replica has
+    /// one in the events of this server, by which it can be neither tapped nor closed.
     pub id: u64,
+    /// The name of the replica that has the connection, if it is not the server that answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replica: Option<Arc<str>>,
     /// The transport.
     pub kind: Kind,
     /// The address of the client, or another description; null if unknown.
@@ -130,6 +134,9 @@ pub enum Event {
         total: usize,
         /// The connections; if there are more than 1,000, the oldest.
         connections: Vec<Connection>,
+        /// The names of the replicas that do not answer, with `?cluster`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        missing: Vec<Arc<str>>,
     },
     /// The changes since the previous event.
     Changes {
@@ -141,6 +148,9 @@ pub enum Event {
         moved: Vec<Moved>,
         /// Connections that ended.
         closed: Vec<Closed>,
+        /// The names of the replicas that do not answer, with `?cluster`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        missing: Vec<Arc<str>>,
     },
 }
 
@@ -164,6 +174,27 @@ pub struct Closed {
     /// Its total traffic.
     #[serde(flatten)]
     pub carried: Carried,
+}
+
+/// The replicas of a cluster and their connections: the object at `/api/connections?cluster`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ClusterConnections {
+    /// The replicas; the first is the server that answers.
+    pub replicas: Vec<ReplicaConnections>,
+}
+
+/// The connections of a replica.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReplicaConnections {
+    /// The name of the replica.
+    pub name: Arc<str>,
+    /// The replica has not answered, so that its connections are not known.
+    pub missing: bool,
+    /// The number of connections.
+    pub total: usize,
+    /// The connections, with the identifiers of the replica. Of more than 1,000 divided by the number
+    /// of replicas the oldest.
+    pub connections: Vec<Connection>,
 }
 
 /// The routes, listeners and forwards of the server: the object at `/api/endpoints`.
@@ -218,7 +249,8 @@ mod tests {
         let legs = Some(Legs::Bridge { up: 11.5, upstream: 80.0, down: 9.0, received: 5 });
         let carried = Carried { bytes_received: 5, bytes_sent: 5, legs, ..Carried::default() };
         let moved = vec![Moved { id: 7, carried }];
-        let changes = Event::Changes { total: 1, opened: vec![], moved, closed: vec![] };
+        let (opened, closed, missing) = (vec![], vec![], vec![]);
+        let changes = Event::Changes { total: 1, opened, moved, closed, missing };
         let json = concat!(
             r#"{"type":"changes","total":1,"opened":[],"moved":[{"id":7,"bytes_received":5,"#,
             r#""bytes_sent":5,"messages_received":0,"messages_sent":0,"#,

@@ -55,7 +55,8 @@ fn describe(settings: &Settings, out: &mut impl Write) -> io::Result<()> {
     for forward in &settings.forwards {
         writeln!(out, "forward    {forward}")?;
     }
-    for line in settings.proxy_lines().into_iter().chain(settings.record_line()) {
+    let lines = settings.proxy_lines().into_iter();
+    for line in lines.chain(settings.record_line()).chain(settings.cluster_line()) {
         writeln!(out, "{line}")?;
     }
     Ok(())

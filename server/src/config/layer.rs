@@ -11,6 +11,7 @@ use clap::{Arg, ArgAction, Args, Command, FromArgMatches};
 
 use super::{
     BasePath, ForwardSpec, HandoverPath, HttpAddress, ListenerSpec, LogFormat, RouteSpec, Zone,
+    cluster::ClusterUrl,
     origin::AllowedOrigin,
     values::{Count, DrainCode, Size, Time, Timeout},
 };
@@ -192,6 +193,13 @@ pub(crate) struct ConfigLayer {
     /// listens there for the next one. Only processes of the same user and root may connect
     #[arg(long, value_name = "PATH")]
     pub(super) handover: Option<HandoverPath>,
+
+    /// Join other replicas over a NATS broker: nats://[USER:PASSWORD@|TOKEN@]HOST[:PORT], or tls://;
+    /// several servers of one broker are separated by commas. Options: ?name=NAME, replicas with
+    /// the same name form a cluster [default: default]; ?ca=FILE, the verification of a tls broker.
+    /// Whoever may use the broker can act as an operator
+    #[arg(long, value_name = "URL")]
+    pub(super) cluster: Option<ClusterUrl>,
 
     /// Largest WebSocket message to accept, in bytes or with K, M or G (powers of 1024) [default:
     /// 16M]

@@ -10,13 +10,14 @@
 //! - `http_address`, `base_path`, `origin`, `values`: the other values; `secrets`, `tls`: token,
 //!   certificate, key
 //! - `handover`: the socket of the handover; `record`: recordings; `proxies`: the proxies through
-//!   which upstreams are connected to
+//!   which upstreams are connected to; `cluster`: the broker of the replicas
 //! - `log_format`: the format of the log, in force for the whole process
 //! - `activated`: sockets passed by a service manager
 
 mod activated;
 mod addresses;
 mod base_path;
+mod cluster;
 mod endpoints;
 mod environment;
 mod file;
@@ -52,6 +53,7 @@ use jiff::tz::TimeZone;
 pub(crate) use self::{
     activated::ActivatedNames,
     base_path::BasePath,
+    cluster::{ClusterSettings, ClusterUrl, Login},
     environment::with_variables,
     forward::ForwardSpec,
     handover::HandoverPath,
@@ -129,6 +131,8 @@ pub(crate) struct Settings {
     pub(crate) drain_code: CloseCode,
     /// The socket of the handover; None hands over nothing.
     pub(crate) handover: Option<HandoverPath>,
+    /// The broker of the replicas; None joins no others.
+    pub(crate) cluster: Option<ClusterSettings>,
     /// The largest accepted WebSocket message, in bytes.
     pub(crate) max_message: u64,
     /// The most simultaneous connections.
@@ -192,6 +196,7 @@ impl Settings {
         let operator_token = load_operator_token(sources, check_served)?;
         let tls = load_tls(sources, &listeners, &forwards, &http)?;
         let web_root = load_web_root(sources)?;
+        let cluster = cluster::load(sources)?;
         let proxies = proxies::load(sources, targets(&routes, &forwards))?;
         let seconds = Duration::from_secs;
         let timeout = |get: fn(&ConfigLayer) -> Option<Timeout>| {
@@ -224,6 +229,7 @@ impl Settings {
             handover: sources.value(|layer| layer.handover.clone()),
             proxies,
             record,
+            cluster,
             max_message: max_message.map_or(16 << 20, |Size(bytes)| bytes),
             max_connections: count(|layer| layer.max_connections).unwrap_or(20_000),
             max_per_address: count(|layer| layer.max_per_address),
@@ -243,6 +249,12 @@ impl Settings {
     /// One line for the recorder, if there is one.
     pub(crate) fn record_line(&self) -> Option<String> {
         self.record.as_ref().map(|record| format!("record     {record}"))
+    }
+
+    /// One line for the broker, if there is one.
+    pub(crate) fn cluster_line(&self) -> Option<String> {
+        let url = &self.cluster.as_ref()?.url;
+        Some(format!("cluster    {} through {url}", url.name))
     }
 
     /// One line for each upstream that is connected to through a proxy.

@@ -181,6 +181,11 @@ impl TargetMetrics {
         DialOutcome::ALL.into_iter().zip(dials)
     }
 
+    /// Whether a dial has ended.
+    pub(crate) fn has_been_dialled(&self) -> bool {
+        self.dials().any(|(_, count)| count > 0)
+    }
+
     /// Payload bytes from and to clients whose connections have ended.
     pub(crate) fn ended_bytes(&self) -> [u64; 2] {
         self.ended_bytes.each_ref().map(|bytes| bytes.load(Ordering::Relaxed))

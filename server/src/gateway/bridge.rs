@@ -53,7 +53,7 @@ use echogate_proto::{
 };
 use tokio::time::Instant;
 
-pub(in crate::gateway) use self::timeouts::{CLOSE_TIMEOUT, IDLE};
+pub(in crate::gateway) use self::timeouts::CLOSE_TIMEOUT;
 use self::{
     close::Closing,
     messages_to_stream::Undecoded,

@@ -34,12 +34,14 @@ use crate::{
         tls::client::{ClientTls, TlsError},
         websocket::{Opened, Opening, OpeningError, Rejection},
     },
+    trace::Trace,
 };
 
 /// The client for whom an upstream is dialled, and what is sent to the upstream first.
 #[derive(Debug)]
-pub(crate) struct DialRequest {
+pub(crate) struct DialRequest<'a> {
     pub(crate) client: Peer,
+    pub(crate) trace: &'a Trace,
     /// A PROXY header or nothing: precedes even the TLS handshake.
     pub(crate) prelude: Vec<u8>,
     /// Header fields of the opening handshake with a WebSocket server, besides those of the URL.
@@ -65,13 +67,18 @@ impl Target {
     /// Connects to the upstream for a client ([`Upstream::dial`]), and counts the outcome.
     pub(crate) async fn dial(
         &self,
-        request: DialRequest,
+        mut request: DialRequest<'_>,
         context: &ServerContext,
     ) -> Result<Connected, DialError> {
         let dial = self.metrics.dial();
+        let span = request.trace.dial(&self.upstream);
+        if let Upstream::WebSocket(..) = self.upstream {
+            request.trace.pass(&span, &mut request.headers);
+        }
         let within = context.settings.dial_timeout;
         let dialled = self.upstream.dial(request, within, &context.counters).await;
         dial.ended(dialled.as_ref().map_or_else(|e| e.outcome, |_| DialOutcome::Connected));
+        span.end(dialled.as_ref().map(drop).map_err(|e| &*e.reason));
         dialled
     }
 }
@@ -86,12 +93,12 @@ impl Upstream {
     /// answer in time, or its certificate is not trusted ([`DialError::outcome`]).
     async fn dial(
         &self,
-        request: DialRequest,
+        request: DialRequest<'_>,
         within: Duration,
         counters: &Arc<Counters>,
     ) -> Result<Connected, DialError> {
         let limit = Limit { within, deadline: Instant::now() + within };
-        let DialRequest { client, prelude, headers } = request;
+        let DialRequest { client, prelude, headers, .. } = request;
         let stream: Stream = match self {
             Upstream::Tcp(to) => limit.tcp(to, &prelude).await?.into(),
             Upstream::Listener(at, hairpins) => {

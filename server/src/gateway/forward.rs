@@ -31,6 +31,7 @@ use crate::{
         tapped::{TappedClient, TappedUpstream},
     },
     runtime::drain::Drain,
+    trace::Trace,
 };
 
 /// The client of a forward.
@@ -52,9 +53,13 @@ pub(crate) async fn forward(
     destination: Option<SocketAddr>,
     permit: ConnectionPermit,
 ) {
-    let upstream = match dial(&context, &forward, &peer, destination).await {
+    let trace = Trace::begin(&context.spans, None, forward.name(), || {
+        vec![("client.address", peer.to_string()), ("echogate.kind", forward.kind.to_string())]
+    });
+    let upstream = match dial(&context, &forward, &peer, destination, &trace).await {
         Ok(upstream) => upstream,
         Err(DialError { reason, outcome, .. }) => {
+            trace.refused(&reason);
             forward.target.refused(&context.counters, outcome.refusal());
             if let ForwardClient::Stream(stream) = &mut client {
                 stream.reset_on_drop();
@@ -62,7 +67,11 @@ pub(crate) async fn forward(
             return tracing::info!(%peer, forward = %forward.name(), "refused: {reason}");
         }
     };
-    let gateway = GatewayInfo { label: None, upstream_from: upstream.local_addr() };
+    let gateway = GatewayInfo {
+        label: None,
+        upstream_from: upstream.local_addr(),
+        trace: trace.of_connection(),
+    };
     let info = ConnectionInfo {
         kind: forward.kind,
         peer,
@@ -156,6 +165,7 @@ async fn dial(
     forward: &Forward,
     peer: &Peer,
     destination: Option<SocketAddr>,
+    trace: &Trace,
 ) -> Result<Connected, DialError> {
     let target = &forward.target;
     let addresses = match (peer, destination) {
@@ -172,7 +182,7 @@ async fn dial(
             .extend(protocol.and_then(Result::ok).map(|it| (header::SEC_WEBSOCKET_PROTOCOL, it)));
         context.hops.add(forward.name(), &mut headers);
     }
-    let request =
-        DialRequest { client: peer.clone(), prelude: prelude.unwrap_or_default(), headers };
+    let prelude = prelude.unwrap_or_default();
+    let request = DialRequest { client: peer.clone(), trace, prelude, headers };
     target.dial(request, context).await
 }

@@ -13,6 +13,7 @@ use axum::{
 use echogate_proto::{close::CloseCode, recording::Opened, ws::Role};
 use hyper::upgrade::OnUpgrade;
 use serde::Deserialize;
+use tracing::field::display;
 
 use super::{
     Client, Reclaim, Route,
@@ -38,6 +39,7 @@ use crate::{
     gateway::{bridge, dial::DialError},
     net::tapped::{TappedClient, TappedUpstream},
     text::escape::escape,
+    trace::{Trace, context::TraceContext},
 };
 
 /// The refusal of a handshake.
@@ -108,7 +110,8 @@ pub(crate) async fn upgrade(
     let Some(upgrade) = Upgrade::take(&mut request.extensions) else {
         return (StatusCode::BAD_REQUEST, "this connection cannot be upgraded\n").into_response();
     };
-    match admit(&context, &route, &client, &permit, &request.headers).await {
+    let trace = begin_trace(&context, &route, &client, &request.headers);
+    match admit(&context, &route, &client, &permit, &request.headers, &trace).await {
         Ok((connection_permit, exemption, upstream)) => {
             if let Connected::WebSocket(websocket) = &upstream {
                 handshake.select(websocket.protocol.as_deref());
@@ -126,12 +129,14 @@ pub(crate) async fn upgrade(
                 upstream,
                 half_close,
                 heads,
+                trace,
             };
             bridge_upgraded(&context, &route, upgrade, setup);
             response
         }
         Err(refused) => {
             target.metrics.refused.count(refused.counted_as);
+            trace.refused(&refused.reason);
             request.extensions.insert(upgrade.on_upgrade);
             refuse(&context, &client, permit, request, refused)
         }
@@ -155,6 +160,22 @@ pub(crate) fn refused_by_policy(
     Some(Refused::new(StatusCode::FORBIDDEN, CloseCode::POLICY, reason, Refusal::Policy))
 }
 
+/// Begins the trace of a client's connection.
+fn begin_trace(
+    context: &ServerContext,
+    route: &Route,
+    client: &Client,
+    headers: &HeaderMap,
+) -> Trace {
+    Trace::begin(&context.spans, TraceContext::of(headers), &route.path, || {
+        vec![
+            ("client.address", client.peer.to_string()),
+            ("http.route", route.path.to_string()),
+            ("echogate.kind", Kind::WebSocket.to_string()),
+        ]
+    })
+}
+
 /// Takes a permit for a client, exempts its connection from the limits on HTTP connections, and
 /// dials the upstream.
 async fn admit(
@@ -163,6 +184,7 @@ async fn admit(
     client: &Client,
     permit: &Arc<HttpPermit>,
     headers: &HeaderMap,
+    trace: &Trace,
 ) -> Result<(ConnectionPermit, Exemption, Connected), Refused> {
     if context.hops.has_passed(path, headers) {
         let reason = "this request has passed this route already: the route leads to itself";
@@ -176,8 +198,8 @@ async fn admit(
         Upstream::WebSocket(spec, _) => passed_headers(context, path, &spec.pass, headers),
         _ => HeaderMap::new(),
     };
-    let request =
-        DialRequest { client: client.peer.clone(), prelude: prelude.unwrap_or_default(), headers };
+    let (client, prelude) = (client.peer.clone(), prelude.unwrap_or_default());
+    let request = DialRequest { client, trace, prelude, headers };
     let upstream = target.dial(request, context).await?;
     Ok((connection_permit, exemption, upstream))
 }
@@ -246,7 +268,10 @@ fn refuse(
     let Refused { status, code, reason, counted_as, headers } = refused;
     context.counters.refused(counted_as);
     let path = format!("\"{}\"", escape(request.uri.path()));
-    tracing::info!(peer = %client.peer, %path, status = status.as_u16(), "refused: {reason}");
+    let trace = TraceContext::of(&request.headers);
+    let trace_id = trace.map(|trace| display(trace.parent.trace));
+    let status_code = status.as_u16();
+    tracing::info!(peer = %client.peer, %path, status = status_code, trace_id, "refused: {reason}");
     let is_page = origin::is_page(&request.headers);
     let upgrade = Upgrade::take(&mut request.extensions).filter(|_| is_page);
     // The route's own subprotocol is left out: the response must be the same on every path.
@@ -296,6 +321,7 @@ struct BridgeSetup {
     half_close: bool,
     /// The heads of the handshake, if the connection may be observed.
     heads: Option<Box<Heads>>,
+    trace: Trace,
 }
 
 /// Bridges the connection as soon as the 101 response is written.
@@ -310,7 +336,8 @@ fn bridge_upgraded(
         let Some((stream, early)) = upgrade.finish().await else { return };
         let BridgeSetup { client, label, connection_permit, exemption, upstream, .. } = setup;
         let (half_close, heads) = (setup.half_close, setup.heads);
-        let gateway = GatewayInfo { label, upstream_from: upstream.local_addr() };
+        let trace = setup.trace.of_connection();
+        let gateway = GatewayInfo { label, upstream_from: upstream.local_addr(), trace };
         let info = ConnectionInfo {
             kind: Kind::WebSocket,
             peer: client.peer,

@@ -7,23 +7,27 @@ use std::{convert::Infallible, sync::Arc};
 use axum::{
     Extension, Json, Router,
     body::Body,
-    extract::{Request, State},
+    extract::{RawQuery, Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use echogate_proto::api::Connection;
 use futures_util::stream;
+use serde::Serialize;
 use serde_json::json;
 
 use super::{
     ends::{close, drain},
     events::events,
     metrics::metrics,
+    replicas,
     tap::tap,
     too_many::too_many,
 };
 use crate::{
+    cluster::ClusterState,
     connections::{counters::Refusal, limits::share::Share, registry::Entry},
     context::ServerContext,
     gateway::{Client, upgrade::refused_by_policy},
@@ -106,13 +110,25 @@ async fn healthy(State(context): State<Arc<ServerContext>>) -> (StatusCode, Stri
     }
 }
 
-/// Readiness: 503 from the signal on that ends the server.
-async fn ready(State(context): State<Arc<ServerContext>>) -> impl IntoResponse {
+/// Readiness: 503 from the signal on that ends the server. A broker that cannot be reached is
+/// named and changes nothing, since connections live on.
+async fn ready(State(context): State<Arc<ServerContext>>) -> (StatusCode, String) {
     if context.not_ready.is_cancelled() {
-        (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
-    } else {
-        (StatusCode::OK, "ready\n")
+        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned());
     }
+    let mut text = "ready\n".to_owned();
+    let state = context.cluster.state();
+    match state {
+        ClusterState::Off => {}
+        ClusterState::Connecting { .. } => {
+            text += &format!("cluster: {state}; this replica serves its own clients meanwhile\n");
+        }
+        ClusterState::Connected { .. } => {
+            let others = context.cluster.members().len();
+            text += &format!("cluster: {state}; other replicas: {others}\n");
+        }
+    }
+    (StatusCode::OK, text)
 }
 
 async fn version() -> impl IntoResponse {
@@ -125,9 +141,11 @@ async fn endpoints(State(context): State<Arc<ServerContext>>) -> impl IntoRespon
 
 /// Lists the live connections, oldest first, as a JSON array. The array is generated in parts
 /// while the client reads it: it is not a snapshot, and an answer holds one part in memory.
+/// `?cluster` lists those of all replicas.
 async fn connections(
     State(context): State<Arc<ServerContext>>,
     Extension(client): Extension<Client>,
+    RawQuery(query): RawQuery,
 ) -> Response {
     let Some(share) = context.listings.take(client.peer.ip()) else {
         return too_many(
@@ -135,6 +153,9 @@ async fn connections(
             "too many answers to /api/connections under way (64, and 16 to one address)\n",
         );
     };
+    if replicas::is_asked_for(query.as_deref()) {
+        return replicas::list(&context).await;
+    }
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
@@ -174,10 +195,21 @@ impl Iterator for Listing {
     }
 }
 
+/// An object of the array.
+#[derive(Serialize)]
+struct Listed {
+    #[serde(flatten)]
+    connection: Connection,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<String>,
+}
+
 /// The objects of an array, without its brackets.
 fn joined(entries: &[Arc<Entry>]) -> String {
     let objects = entries.iter().map(|entry| {
-        serde_json::to_string(&entry.connection()).expect("numbers and texts are JSON")
+        let trace_id = entry.trace().map(|trace| trace.id.to_string());
+        let listed = Listed { connection: entry.connection(), trace_id };
+        serde_json::to_string(&listed).expect("numbers and texts are JSON")
     });
     objects.collect::<Vec<_>>().join(",")
 }

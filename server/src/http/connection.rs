@@ -72,6 +72,8 @@ pub(super) struct Activity {
     /// A part of a request's head has been read since the last request (HTTP/1.1).
     has_head: AtomicBool,
     head_begun: Timestamp,
+    /// An answer that ends by itself is under way (HTTP/1.1).
+    owes_answer: AtomicBool,
     /// A write waits for the client.
     is_writing: AtomicBool,
     written: Timestamp,
@@ -95,6 +97,7 @@ impl Activity {
             has_requests: AtomicBool::new(false),
             has_head: AtomicBool::new(false),
             head_begun: Timestamp::now(),
+            owes_answer: AtomicBool::new(false),
             is_writing: AtomicBool::new(false),
             written: Timestamp::now(),
             answers: Arc::new(Semaphore::new(ANSWERS)),
@@ -119,7 +122,19 @@ impl Activity {
 
     /// Notes the end of an answer.
     pub(super) fn answered(&self) {
+        self.follows_client();
+    }
+
+    /// Has the connection end with the client's end: what is under way does not end by itself.
+    pub(super) fn follows_client(&self) {
+        self.owes_answer.store(false, Ordering::Relaxed);
         self.changed.notify_one();
+    }
+
+    /// Whether HTTP must not learn yet that the client has ended its side: it would drop an answer
+    /// for which a client that half-closes still waits.
+    pub(super) fn withholds_end(&self) -> bool {
+        !self.is_http2 && (self.owes_answer.load(Ordering::Relaxed) || self.is_writing())
     }
 
     /// Whether a write waits for the client.
@@ -132,9 +147,11 @@ impl Activity {
         self.is_writing.store(false, Ordering::Relaxed);
     }
 
-    /// Notes that the head of a request is complete.
-    pub(super) fn request_received(&self) {
+    /// Notes that the head of a request is complete. `owes_answer` says that the answer ends by
+    /// itself, as far as the request shows.
+    pub(super) fn request_received(&self, owes_answer: bool) {
         self.has_head.store(false, Ordering::Relaxed);
+        self.owes_answer.store(owes_answer, Ordering::Relaxed);
         self.permit.touch();
         if !self.has_requests.swap(true, Ordering::Relaxed) {
             self.permit.establish(self.counted_by);

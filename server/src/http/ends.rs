@@ -15,7 +15,10 @@ use echogate_proto::{
 };
 use percent_encoding::percent_decode_str;
 
-use super::access::{self, Action};
+use super::{
+    access::{self, Action},
+    replicas::no_connection,
+};
 use crate::{
     connections::registry::Entry,
     context::ServerContext,
@@ -51,9 +54,8 @@ pub(super) async fn close(
         return refused;
     }
     let Some(entry) = id.parse().ok().and_then(|id| context.registry.entry(id)) else {
-        let id = escape(&id);
-        let reason = format!("no open connection has the ID {id} (/api/connections lists them)\n");
-        return (StatusCode::NOT_FOUND, reason).into_response();
+        let reason = no_connection(&context, &id);
+        return (StatusCode::NOT_FOUND, format!("{reason}\n")).into_response();
     };
     match request(query.as_deref().unwrap_or_default(), &entry) {
         Ok(request) => end(&context, &client, &entry, &request),

@@ -1,7 +1,7 @@
 //! HTTP: the page, the API, and the connections on which WebSocket routes are asked for.
 //!
 //! - [`api`]: `/healthz`, `/readyz`, `/version`, `/api/endpoints`, `/api/connections`
-//! - `events`: `/api/events`; `tap`: `/api/connections/ID/tap`; `metrics`: `/metrics`
+//! - `events`: `/api/events`; `replicas`: the connections of all replicas; `tap`: `/api/connections/ID/tap`; `metrics`: `/metrics`
 //! - [`connection`]: the activity and the deadlines of a connection; [`stream`], [`answer`]: what
 //!   reports it
 //! - [`assets`]: the files of the page; [`base_path`]: requests below `--base-path`
@@ -15,6 +15,7 @@ mod connection;
 mod ends;
 mod events;
 mod metrics;
+mod replicas;
 mod stream;
 mod tap;
 mod too_many;
@@ -58,6 +59,9 @@ use crate::{
 
 /// The largest head of a request, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
+
+/// The media type of the answers that end with their clients: server-sent events.
+const EVENT_STREAM: &str = "text/event-stream";
 
 /// Streams of an HTTP/2 connection: more than the WebSockets that a browser opens to one host,
 /// which it opens on one connection.
@@ -182,7 +186,8 @@ pub(crate) async fn serve(
     let (head, began) = (switching.clone(), switching.clone());
     let (requests, connected) = (activity.clone(), peer.clone());
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        requests.request_received();
+        let is_handshake = handshake::wants_upgrade(&request);
+        requests.request_received(!is_handshake);
         let site = site();
         let trusted = &site.context.settings.forwarded_from;
         let forwarded = forwarded::resolve(request.headers(), &connected, trusted);
@@ -199,9 +204,9 @@ pub(crate) async fn serve(
             normalize_host(&mut request);
             let checked = checked.and_then(|()| origin::check_host(request.headers(), false));
             // A WebSocket is counted by its own limits.
-            let answering = match handshake::wants_upgrade(&request) {
+            let answering = match is_handshake {
                 true => None,
-                false => Some(Answering::begin(activity).await),
+                false => Some(Answering::begin(activity.clone()).await),
             };
             let response = match checked {
                 Ok(()) => site.answer(request).await?,
@@ -209,6 +214,9 @@ pub(crate) async fn serve(
             };
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 head.set(response.headers());
+            }
+            if response.headers().get(header::CONTENT_TYPE).is_some_and(|of| of == EVENT_STREAM) {
+                activity.follows_client();
             }
             Ok::<Response<Answer>, Infallible>(response.map(|body| match answering {
                 Some(answering) => answering.with(body),

@@ -5,7 +5,7 @@ use std::{
     mem,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use echogate_event_loop::StreamSocket;
@@ -14,18 +14,32 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::connection::Activity;
 use crate::net::stream::{Stream, Transport};
 
-/// The stream under an HTTP connection, which reports reads and writes as activity. A connection
-/// that is dropped while a write waits is reset, so that the kernel does not keep the bytes of a
-/// client that does not read.
+/// The stream under an HTTP connection, which reports reads and writes as activity. The end of the
+/// client's side is withheld from HTTP until the answer that the client is owed is written. A
+/// connection that is dropped while a write waits is reset, so that the kernel does not keep the
+/// bytes of a client that does not read.
 #[derive(Debug)]
 pub(super) struct HttpStream {
     stream: Stream,
     activity: Arc<Activity>,
+    /// The task that reads, while the end is withheld from it.
+    withheld_from: Option<Waker>,
 }
 
 impl HttpStream {
     pub(super) fn new(stream: Stream, activity: Arc<Activity>) -> HttpStream {
-        HttpStream { stream, activity }
+        HttpStream { stream, activity, withheld_from: None }
+    }
+
+    /// Notes the result of a write.
+    fn wrote(&mut self, result: &Poll<io::Result<usize>>) {
+        self.activity.wrote(result);
+        if self.withheld_from.is_some()
+            && !self.activity.withholds_end()
+            && let Some(reader) = self.withheld_from.take()
+        {
+            reader.wake();
+        }
     }
 
     /// The stream itself.
@@ -49,10 +63,14 @@ impl AsyncRead for HttpStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.withheld_from = None;
         let before = buf.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(cx, buf);
         if buf.filled().len() > before {
             self.activity.read();
+        } else if matches!(result, Poll::Ready(Ok(()))) && self.activity.withholds_end() {
+            self.withheld_from = Some(cx.waker().clone());
+            return Poll::Pending;
         }
         result
     }
@@ -65,7 +83,7 @@ impl AsyncWrite for HttpStream {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.activity.wrote(&result);
+        self.wrote(&result);
         result
     }
 
@@ -75,7 +93,7 @@ impl AsyncWrite for HttpStream {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.activity.wrote(&result);
+        self.wrote(&result);
         result
     }
 
@@ -85,13 +103,13 @@ impl AsyncWrite for HttpStream {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = Pin::new(&mut self.stream).poll_flush(cx);
-        self.activity.wrote(&map_len(&result));
+        self.wrote(&map_len(&result));
         result
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = Pin::new(&mut self.stream).poll_shutdown(cx);
-        self.activity.wrote(&map_len(&result));
+        self.wrote(&map_len(&result));
         result
     }
 }

@@ -19,6 +19,7 @@ use futures_util::stream;
 use super::{
     access::{self, Action},
     events::NO_BUFFERING,
+    replicas::no_connection,
     too_many::too_many,
 };
 use crate::{
@@ -74,10 +75,7 @@ pub(super) async fn tap(
         .and_then(|entry| Observer::new(&context, client.peer.clone(), &permit, entry, sides))
     {
         Ok(observer) => observer.into_response(),
-        Err(Refused::NoConnection) => refuse(
-            StatusCode::NOT_FOUND,
-            format!("no open connection has the ID {} (/api/connections lists them)", escape(&id)),
-        ),
+        Err(Refused::NoConnection) => refuse(StatusCode::NOT_FOUND, no_connection(&context, &id)),
         Err(Refused::TooMany(reason)) => too_many(&context, reason),
     }
 }

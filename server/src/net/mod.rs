@@ -13,6 +13,7 @@
 //!   [`networks`]: the networks of trusted proxies
 //! - [`authority`]: hosts and ports as in the headers `Host` and `Origin`
 //! - [`websocket`]: the opening handshake of a WebSocket as its client
+//! - `otlp_client`: the HTTP client that sends spans (feature `otlp`)
 
 pub(crate) mod authority;
 pub(crate) mod connected_datagrams;
@@ -26,6 +27,8 @@ pub(crate) mod hops;
 pub(crate) mod length_prefix;
 pub(crate) mod listener;
 pub(crate) mod networks;
+#[cfg(feature = "otlp")]
+pub(crate) mod otlp_client;
 pub(crate) mod own_sockets;
 mod packet_info;
 pub(crate) mod proxy;

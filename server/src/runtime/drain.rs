@@ -36,6 +36,7 @@ use tokio::{
 
 pub(crate) use self::end_request::{EndRequest, ServerClose};
 use self::timer::Timer;
+use super::idle_timeout::IdleTimeout;
 
 /// How far the shutdown of a group of connections is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,6 +63,10 @@ const UNREGISTERED: usize = 1 << (usize::BITS - 1);
 
 /// The bit beside the stage of a group in which one connection at least was asked to end.
 const HAS_REQUESTS: u8 = 1 << 7;
+
+/// The time without progress after which a connection that was asked to end is ended whatever it
+/// waits for: by a reset where bytes are owed.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The interval at which an even advance moves some connections on.
 const EVEN_INTERVAL: Duration = Duration::from_millis(10);
@@ -335,6 +340,24 @@ impl ShutdownWatch {
     fn reset_reason(&self) -> Option<Cow<'static, str>> {
         let request = self.request().filter(|request| request.stage == Stage::Cut)?;
         Some(request.close.reason)
+    }
+
+    /// Limits the idle timeout of a connection that was asked to end to [`END_TIMEOUT`].
+    pub(crate) fn limit_idle(
+        &self,
+        stage: Stage,
+        idle: &mut Option<Box<IdleTimeout>>,
+        now: Instant,
+    ) {
+        if stage >= Stage::Immediate && self.request().is_some() {
+            IdleTimeout::limit(idle, END_TIMEOUT, now);
+        }
+    }
+
+    /// The Close of a connection whose idle timeout has passed: that of the request to end it, if
+    /// there is one.
+    pub(crate) fn idle_close(&self) -> ServerClose {
+        self.request().map_or(ServerClose::IDLE, |request| request.close)
     }
 
     /// Whether this connection is to be reset, at a request.

@@ -23,6 +23,16 @@ impl IdleTimeout {
             .map(|timeout| Box::new(IdleTimeout { timeout, since, delivered: 0, acknowledged: 0 }))
     }
 
+    /// Limits the idle timeout of a connection, which may have none, to `limit` from `now` on.
+    pub(crate) fn limit(idle: &mut Option<Box<IdleTimeout>>, limit: Duration, now: Instant) {
+        if idle.as_ref().is_none_or(|idle| idle.timeout > limit) {
+            let (delivered, acknowledged) =
+                idle.as_ref().map_or((0, 0), |idle| (idle.delivered, idle.acknowledged));
+            let limited = IdleTimeout { timeout: limit, since: now, delivered, acknowledged };
+            *idle = Some(Box::new(limited));
+        }
+    }
+
     /// The time at which the idle timeout passes. `delivered` are the bytes that were read from
     /// the peers and written to them so far, without those that wait to be written: a slow
     /// transfer is not idle.

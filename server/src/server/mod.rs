@@ -26,8 +26,9 @@ mod shutdown;
 mod snapshot;
 pub(crate) mod sockets;
 
-use std::{collections::HashMap, pin::pin, sync::Arc};
+use std::{collections::HashMap, future::pending, pin::pin, sync::Arc};
 
+use futures_util::{StreamExt, stream};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -41,10 +42,13 @@ use self::{
         predecessor::Predecessor,
         successor::{self, Successor},
     },
+    shutdown::Phases,
     snapshot::{CurrentSnapshot, Snapshot},
     sockets::{BoundSockets, Purpose, bind::Socket},
 };
 pub(crate) use self::{service_manager::ServiceManager, sockets::systemd::ActivatedSockets};
+#[cfg(feature = "otlp")]
+use crate::net::otlp_client::OtlpClient;
 use crate::{
     config::Settings,
     context::ServerContext,
@@ -52,6 +56,7 @@ use crate::{
     runtime::reception::{Reception, ReceptionEnd},
     service::chat::{Hub, Token},
     text::credentials::without_credentials,
+    trace::Spans,
 };
 
 /// A server with its sockets bound.
@@ -100,7 +105,7 @@ impl Server {
         }
         let sockets = passed.reconcile(&settings).await?;
         drop(passed);
-        let context = ServerContext::new(settings.clone(), hub.clone())
+        let context = ServerContext::new(settings.clone(), hub.clone(), spans()?)
             .map_err(|e| format!("cannot start the event loops: {e}"))?;
         context
             .recorder
@@ -144,6 +149,12 @@ impl Server {
         self.current.borrow().clone()
     }
 
+    /// Connects to the broker of `context`, and tells other replicas the URL of the API.
+    fn join_cluster(&self, context: &ServerContext) {
+        context.replicas.set_url(self.sockets.borrow().http_url());
+        context.cluster.apply(context.settings.cluster.as_ref());
+    }
+
     /// Serves until the shutdown begins: `stop` is ready, the API is asked for a drain, or a successor
     /// has taken over the sockets. Connections are accepted for `--drain-delay` more, unless there is
     /// a successor, and all have ended within `--drain` from the beginning of the shutdown on.
@@ -154,7 +165,7 @@ impl Server {
     pub(crate) async fn run(
         mut self,
         service_manager: &ServiceManager,
-        mut reload: impl AsyncFnMut() -> Result<Settings, String>,
+        reload: impl AsyncFnMut() -> Result<Settings, String>,
         stop: impl Future<Output = ()>,
         announce: impl Fn(&[u8]),
     ) {
@@ -166,13 +177,25 @@ impl Server {
             }
         });
         self.start_listeners();
+        let context = self.snapshot().context.clone();
+        self.join_cluster(&context);
+        // Settings that are being read, or have been read, outlive a handover that fails.
+        let mut readings =
+            pin!(stream::unfold(reload, async |mut reload| { Some((reload().await, reload)) }));
+        let mut settings = None;
         let mut rejected = None;
         let mut successors = self.successors.1.take();
         let is_handed_over = loop {
             service_manager.ready(&self, rejected.as_deref());
             let prepared = async {
-                let settings = reload().await?;
-                self.prepare(settings).await
+                if settings.is_none() {
+                    settings = readings.next().await;
+                }
+                match &settings {
+                    Some(Ok(settings)) => self.prepare(settings.clone()).await,
+                    Some(Err(why)) => Err(why.clone()),
+                    None => pending().await,
+                }
             };
             let prepared = tokio::select! {
                 biased;
@@ -183,6 +206,7 @@ impl Server {
                 },
                 prepared = prepared => prepared,
             };
+            settings = None;
             rejected = match prepared {
                 Ok(prepared) => tokio::select! {
                     biased;
@@ -198,20 +222,26 @@ impl Server {
         };
         let start = Instant::now();
         let context = self.snapshot().context.clone();
-        if is_handed_over {
+        let Settings { drain, drain_delay, .. } = context.settings;
+        let phases = if is_handed_over {
+            let phases = Phases::of_a_handover(drain, start);
             tokio::select! {
-                () = shutdown::wait_for_short_connections(&context, &self.tasks, start) => {}
+                () = shutdown::wait_for_short_connections(&context, &self.tasks, &phases) => {}
                 () = &mut stop => {}
             }
+            phases
         } else {
             service_manager.stopping(&context);
             context.not_ready.cancel();
-            sleep(context.settings.drain_delay).await;
-        }
+            sleep(drain_delay).await;
+            Phases::of_a_signal(drain, drain_delay, start)
+        };
         context.shutting_down.cancel();
         drop(self.sockets);
-        shutdown::end_connections(&context, &self.tasks, start).await;
-        context.recorder.end(shutdown::recording_limit(context.settings.drain, start)).await;
+        shutdown::end_connections(&context, &self.tasks, &phases).await;
+        context.cluster.leave().await;
+        let limit = shutdown::recording_limit(drain, start);
+        tokio::join!(context.recorder.end(limit), context.spans.export_rest(limit));
     }
 
     /// Serves the bound sockets that are not served yet.
@@ -247,6 +277,24 @@ impl Server {
             });
         }
     }
+}
+
+/// The spans of this process, exported to the receiver that the environment names.
+///
+/// # Errors
+///
+/// One line that says which variable cannot be used.
+#[cfg(feature = "otlp")]
+fn spans() -> Result<Spans, String> {
+    let ca = ["OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"];
+    let ca = ca.into_iter().find_map(std::env::var_os).map(Into::into);
+    Spans::from_env(OtlpClient::new(tokio::runtime::Handle::current(), ca))
+}
+
+#[cfg(not(feature = "otlp"))]
+#[expect(clippy::unnecessary_wraps, reason = "with the feature it fails")]
+fn spans() -> Result<Spans, String> {
+    Ok(Spans)
 }
 
 /// The next process that is ready to take over.

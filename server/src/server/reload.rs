@@ -57,6 +57,7 @@ impl Server {
         if let Err(e) = snapshot.context.recorder.apply(settings.record.as_ref()) {
             tracing::warn!("SIGHUP: cannot start the recorder: {e}");
         }
+        self.join_cluster(&snapshot.context);
         snapshot.context.limits.set(settings.max_connections, settings.max_per_address);
         if let Some(token) = token {
             self.hub.set_token(token);

@@ -13,8 +13,9 @@
 //! | taps | + 200 ms | observers of connections that were cut off are sent their ends |
 //! | recording | 1, and + 200 ms at least | what is queued for the recorder is written |
 //!
-//! Behind a handover there are no final accepts; connections go on unchanged in the time for them
-//! ([`wait_for_short_connections`]).
+//! Behind a handover there are no final accepts: connections go on unchanged for [`UNCHANGED`]
+//! ([`wait_for_short_connections`]), and the phases behind that end later by this time, the last ones
+//! at 1.
 //!
 //! The numbers are parts of `--drain`, counted from the signal, or of what `--drain-delay` leaves of
 //! it: before these phases connections are still accepted. Bridges end before services,
@@ -42,6 +43,9 @@ const BRIDGES_BY: (f64, f64) = (0.4, 0.5);
 /// The ends of the graceful and the immediate phase of connections to services.
 const SERVICES_BY: (f64, f64) = (0.8, 0.9);
 
+/// The part of `--drain` in which connections go on unchanged behind a handover.
+const UNCHANGED: f64 = 0.1;
+
 /// The number of connections of a group from which on they end one after the other.
 const MANY: usize = 100;
 
@@ -55,20 +59,51 @@ const NOTICE: Duration = Duration::from_millis(20);
 /// observers have as much behind it.
 const CUT: Duration = Duration::from_millis(200);
 
-/// Ends all connections within `--drain` from `signal`. `accepting` are the loops of the
-/// listeners and the connections that are not dispatched yet.
+/// The times of the phases.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Phases {
+    /// The beginning of the first phase, and the end of the last one.
+    start: Instant,
+    end: Instant,
+    /// The part of the time before these phases, in which connections go on unchanged.
+    unchanged: f64,
+}
+
+impl Phases {
+    /// The phases of the time `drain` behind a signal, without the `delay` in which connections are
+    /// still accepted.
+    pub(super) fn of_a_signal(drain: Duration, delay: Duration, signal: Instant) -> Phases {
+        Phases { start: signal + delay.min(drain), end: signal + drain, unchanged: 0.0 }
+    }
+
+    /// The phases of the time `drain` behind a handover.
+    pub(super) fn of_a_handover(drain: Duration, start: Instant) -> Phases {
+        Phases { start, end: start + drain, unchanged: UNCHANGED }
+    }
+
+    /// The end of a phase, from the part of the time by which it ends behind a signal.
+    fn at(&self, part: f64) -> Instant {
+        self.start + self.time().mul_f64((self.unchanged + part).min(1.0))
+    }
+
+    fn time(&self) -> Duration {
+        self.end - self.start
+    }
+}
+
+/// Ends all connections within `phases`. `accepting` are the loops of the listeners and the
+/// connections that are not dispatched yet.
 pub(super) async fn end_connections(
     context: &ServerContext,
     accepting: &TaskTracker,
-    signal: Instant,
+    phases: &Phases,
 ) {
-    let (drain, delay) = (context.settings.drain, context.settings.drain_delay);
-    let within = drain.saturating_sub(delay);
-    let at = |part: f64| signal + delay + within.mul_f64(part);
+    let drain = context.settings.drain;
+    let at = |part| phases.at(part);
     accepting.close();
     // Connections that are not accepted by then are reset when the process ends.
     timeout_at(at(ACCEPTED_BY), accepting.wait()).await.ok();
-    sleep(NOTICE.min(within / 10)).await;
+    sleep(NOTICE.min(phases.time() / 10)).await;
     let ServerContext { http, bridges, services, registry, .. } = context;
     bridges.drain.set_close(shutdown_close(context.settings.drain_code));
     http.drain.advance(Stage::Graceful);
@@ -93,18 +128,15 @@ pub(super) async fn end_connections(
     }
 }
 
-/// Waits behind a handover until all connections have ended by themselves, at most for the time of the
-/// phase of the final accepts, which a handover skips.
+/// Waits behind a handover until all connections have ended by themselves, at most for [`UNCHANGED`].
 pub(super) async fn wait_for_short_connections(
     context: &ServerContext,
     accepting: &TaskTracker,
-    start: Instant,
+    phases: &Phases,
 ) {
-    let (drain, delay) = (context.settings.drain, context.settings.drain_delay);
-    let until = start + delay + drain.saturating_sub(delay).mul_f64(ACCEPTED_BY);
     let groups = [&context.http, &context.bridges, &context.services];
     let trackers = groups.map(|group| &group.tracker);
-    timeout_at(until, async {
+    timeout_at(phases.at(0.0), async {
         for tracker in [accepting].into_iter().chain(trackers) {
             tracker.close();
             tracker.wait().await;
@@ -151,4 +183,23 @@ async fn end_group(group: &ConnectionGroup, graceful: Instant, immediate: Instan
 async fn reach_stage(group: &ConnectionGroup, stage: Stage, until: Instant) -> bool {
     group.drain.advance(stage);
     timeout_at(until, group.tracker.wait()).await.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn behind_a_handover_all_phases_that_end_clients_last_as_long_as_behind_a_signal() {
+        let (now, seconds) = (Instant::now(), Duration::from_secs);
+        let signal = Phases::of_a_signal(seconds(110), seconds(10), now);
+        let handover = Phases::of_a_handover(seconds(100), now);
+        let at = |phases: Phases, part| (phases.at(part) - now).as_secs_f64().round();
+        for (part, behind_a_signal, behind_a_handover) in
+            [(0.0, 10.0, 10.0), (0.4, 50.0, 50.0), (0.8, 90.0, 90.0), (1.0, 110.0, 100.0)]
+        {
+            assert_eq!(at(signal, part), behind_a_signal, "{part}");
+            assert_eq!(at(handover, part), behind_a_handover, "{part}");
+        }
+    }
 }

@@ -56,6 +56,9 @@ where
                 return Poll::Ready(Ok(End::Cut));
             }
             let polled = connection.poll(cx, &mut stream, Some(&entry), stage);
+            if stage > Stage::Serving {
+                watch.limit_idle(stage, &mut idle, Instant::now());
+            }
             if let (Some(idle), Poll::Pending) = (&mut idle, &polled) {
                 let now = Instant::now();
                 let delivered = entry.carried_bytes().wrapping_sub(connection.unsent() as u64);
@@ -78,12 +81,14 @@ where
             entry.ended(&watch.cut_reason());
             return End::Cut;
         }
-        if let (Ok(End::Drained), Some(request)) = (&end, watch.request()) {
+        let lost = match end {
+            Ok(End::Idle | End::Cut) => undelivered(&connection, &stream),
+            _ => None,
+        };
+        if let (Ok(End::Drained | End::Idle), Some(request)) = (&end, watch.request()) {
             end = Ok(End::Requested(request.close.reason));
         }
-        if let Ok(cut @ (End::Idle | End::Cut)) = &end
-            && let Some(lost) = undelivered(&connection, &stream)
-        {
+        if let (Ok(cut), Some(lost)) = (&end, lost) {
             // An orderly end would tell the client that the output is complete.
             stream.reset_on_drop();
             entry.ended(&format_args!("{cut}; {lost} bytes were not delivered"));

@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, fmt, io};
 
+use crate::runtime::drain::ServerClose;
+
 /// The reason for which a connection ended.
 #[derive(Debug)]
 pub(crate) enum End {
@@ -30,7 +32,7 @@ impl fmt::Display for End {
             End::InputEnded => f.write_str("the client closed the connection"),
             End::Drained => f.write_str("the server shut down"),
             End::Requested(reason) => f.write_str(reason),
-            End::Idle => f.write_str("idle timeout (--idle-timeout)"),
+            End::Idle => f.write_str(&ServerClose::IDLE.reason),
             End::Once => f.write_str("the only message was answered (?once)"),
             End::Closed => f.write_str("the service closed the connection"),
             End::Cut => f.write_str("cut off at the end of the shutdown (--drain)"),

@@ -6,8 +6,7 @@ pub(crate) fn without_credentials(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, url)) = rest.split_once("//") {
-        let end =
-            url.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ',' | '?' | '#'));
+        let end = url.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '?' | '#'));
         let end = end.unwrap_or(url.len());
         // A second URL, as in LISTEN=URL, is taken in the next turn.
         let end = url[..end].find("//").unwrap_or(end);
@@ -40,6 +39,7 @@ mod tests {
             ("tcp://h:1 to tls://u@h", "tcp://h:1 to tls://***@h"),
             ("ws://h/?to=a@b", "ws://h/?to=a@b"),
             ("tcp://u:1@h=ws://v:2@w/", "tcp://***@h=ws://***@w/"),
+            ("nats://u:p@a,v:q@b", "nats://***@b"),
             ("nothing // here", "nothing // here"),
         ] {
             assert_eq!(without_credentials(given), shown);

@@ -1,6 +1,7 @@
 //! A handover that fails changes nothing.
 
 use std::{
+    fs::{self, OpenOptions},
     io::{BufRead, BufReader, Write},
     os::unix::net::{UnixListener, UnixStream},
     process::Output,
@@ -95,6 +96,33 @@ fn a_successor_that_is_gone_when_the_old_process_has_stopped_is_not_waited_for()
 }
 
 #[test]
+fn settings_that_are_read_while_a_handover_fails_come_into_force() {
+    let folder = Folder::new();
+    let file = folder.path("echogate.toml");
+    nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let write = {
+        let file = file.clone();
+        move || fs::write(&file, "max-connections = 1234\n").unwrap()
+    };
+    let first = thread::spawn(write.clone());
+    let old = folder.server(&["--config", file.to_str().unwrap()]);
+    first.join().unwrap();
+    let mut successor = BufReader::new(UnixStream::connect(folder.path("handover.sock")).unwrap());
+    successor.get_mut().write_all(b"echogate handover 1\n").unwrap();
+    while line(&mut successor) != "end\n" {}
+    old.signal("HUP");
+    // Opens as soon as the server waits for the settings.
+    let mut settings = OpenOptions::new().write(true).open(&file).unwrap();
+    successor.get_mut().write_all(b"ready 0 1 2\n").unwrap();
+    drop(successor);
+    old.wait_for_log(&["failed, serving on"]);
+    settings.write_all(b"max-connections = 4321\n").unwrap();
+    drop(settings);
+    old.wait_for_log(&["configuration reloaded"]);
+    assert_eq!(old.metric("echogate_connections_limit"), 4321);
+}
+
+#[test]
 fn a_successor_of_another_version_is_refused_in_one_line_that_names_both() {
     let folder = Folder::new();
     let old = folder.server(&[]);
@@ -150,7 +178,7 @@ fn a_socket_file_that_no_process_answers_on_is_replaced() {
 #[test]
 fn a_file_that_is_not_a_socket_is_kept_and_reported() {
     let folder = Folder::new();
-    std::fs::write(folder.path("handover.sock"), "notes").unwrap();
+    fs::write(folder.path("handover.sock"), "notes").unwrap();
     let (status, log) = fails(&folder, &[]);
     assert_eq!(status, Some(1));
     assert!(log.contains("--handover") && log.contains("not a socket"), "{log}");

@@ -45,7 +45,8 @@ fn page_at(path: &str) -> Option<(Server, Page)> {
     Some((server, page))
 }
 
-fn open(server: &Server, path: &str) -> Option<Page> {
+/// The page of a server, not yet connected; `None` without a browser.
+pub(crate) fn open(server: &Server, path: &str) -> Option<Page> {
     let mut page = Page::open(&format!("{}{path}", server.url("http")))?;
     page.wait_for("document.querySelector('#toggle')");
     // The workbench has loaded the server's routes: the layout is stable.

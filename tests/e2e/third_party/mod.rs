@@ -2,13 +2,16 @@
 //! tests without their programs are skipped, and fail in CI.
 //!
 //! - `captures`: tcpdump, whose capture of redis-cli is replayed
+//! - `cluster`: nats-server, the broker of replicas
+//! - `cluster_connections`: the same, for the list of connections
 //! - `forwards`: psql, redis-cli, scp, dig, nc and socat through forwards
 //! - `listen`: nc, socat, websocat and wscat, at the other end of `echogate listen`
 //! - `vnc`: Xtigervnc, and noVNC in the browser
 //! - `mqtt`: mosquitto, and MQTT.js in Node
 //! - `nginx`: in front of the server, below a path
+//! - `otlp`: Python's `opentelemetry-proto`, which receives spans (feature `otlp`)
 //! - `postgres`: PostgreSQL, and Neon's serverless driver in Node
-//! - `replicas`: HAProxy, before replicas that are restarted
+//! - `replicas`: HAProxy and nats-server, with replicas that are restarted
 //! - `sockets`: nc, socat and Python's `socket`
 //! - `prometheus`: promtool on `/metrics`
 //! - `proxies`: tinyproxy, microsocks and `ssh -D`, between echogate and what it connects to
@@ -18,10 +21,14 @@
 //! - `wscat`: the terminal client
 
 mod captures;
+mod cluster;
+mod cluster_connections;
 mod forwards;
 mod listen;
 mod mqtt;
 mod nginx;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod postgres;
 mod prometheus;
 mod proxies;

@@ -475,6 +475,7 @@ table! {
     clients_more: "and {0} more", "还有 {0} 个";
     clients_unknown: "Waiting for the server’s list…", "等待服务器的列表…";
     clients_lost: "Live updates lost; reconnecting.", "实时更新中断；正在重新连接。";
+    clients_missing: "No answer from replica {0}.", "副本 {0} 没有应答。";
     clients_you: "you", "你";
     clients_upstream: "your upstream", "你的上游连接";
     clients_ended: "ended: {0}", "结束：{0}";

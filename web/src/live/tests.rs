@@ -5,6 +5,7 @@ use super::*;
 fn connection(id: u64, kind: Kind, peer: &str) -> Connection {
     Connection {
         id,
+        replica: None,
         kind,
         peer: Some(peer.to_owned()),
         target: "upper".into(),
@@ -18,12 +19,18 @@ fn connection(id: u64, kind: Kind, peer: &str) -> Connection {
 
 fn opened(connections: Vec<Connection>) -> Event {
     let total = connections.len();
-    Event::Changes { total, opened: connections, moved: vec![], closed: vec![] }
+    Event::Changes { total, opened: connections, moved: vec![], closed: vec![], missing: vec![] }
 }
 
 fn moved(id: u64, bytes: u64) -> Event {
     let carried = Carried { bytes_received: bytes, ..Carried::default() };
-    Event::Changes { total: 1, opened: vec![], moved: vec![Moved { id, carried }], closed: vec![] }
+    Event::Changes {
+        total: 1,
+        opened: vec![],
+        moved: vec![Moved { id, carried }],
+        closed: vec![],
+        missing: vec![],
+    }
 }
 
 #[test]
@@ -35,7 +42,13 @@ fn a_connection_appears_carries_bytes_and_is_removed_a_while_after_its_end() {
     assert_eq!((row.last_traffic, row.connection.carried.bytes_received), (10.0, 5));
     assert_eq!(row.age(4000.0), 5.0);
     let end = Closed { id: 7, end: "end of stream".into(), carried: Carried::default() };
-    let event = Event::Changes { total: 0, opened: vec![], moved: vec![], closed: vec![end] };
+    let event = Event::Changes {
+        total: 0,
+        opened: vec![],
+        moved: vec![],
+        closed: vec![end],
+        missing: vec![],
+    };
     live.apply(event, 20.0);
     assert_eq!(live.rows().next().unwrap().age(9999.0), 1.02, "it grows no older");
     let due = 20.0 + Live::ENDED_SHOWN;
@@ -53,9 +66,10 @@ fn a_full_list_replaces_the_rows() {
     assert!(!live.is_connected());
     assert_eq!(live.as_of(9.0), 7.0, "what is shown does not age any further");
     let connections = vec![connection(2, Kind::Udp, "b:1")];
-    live.apply(Event::All { total: 5000, connections }, 1.0);
+    live.apply(Event::All { total: 5000, connections, missing: vec!["b".into()] }, 1.0);
     assert!(live.is_connected());
     assert_eq!(live.total(), 5000);
+    assert_eq!(live.missing(), ["b".into()]);
     assert_eq!(live.rows().map(|row| row.connection.id).collect::<Vec<_>>(), [2]);
 }
 

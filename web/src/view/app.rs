@@ -362,7 +362,7 @@ impl App {
     /// Subscribes to the server's events.
     fn listen(&mut self) {
         self.server_events = ServerEvents::listen(
-            "api/events",
+            "api/events?cluster",
             |text| {
                 with_app(|app| {
                     if let Some(event) = wire::event(&text) {

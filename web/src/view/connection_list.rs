@@ -31,6 +31,7 @@ struct Row {
     id: u64,
     root: El,
     kind: El,
+    replica: El,
     peer: El,
     mine: El,
     target: El,
@@ -62,6 +63,9 @@ impl ConnectionList {
         let note = match (live.has_data(), live.is_connected()) {
             (false, _) => texts.clients_unknown.to_owned(),
             (true, false) => texts.clients_lost.to_owned(),
+            (true, true) if !live.missing().is_empty() => {
+                fill(texts.clients_missing, &[&live.missing().join(", ")])
+            }
             (true, true) if live.total() == 0 => match model.command_for("upper") {
                 Some(command) => fill(texts.clients_try, &[&command]),
                 None => texts.clients_none.to_owned(),
@@ -70,7 +74,11 @@ impl ConnectionList {
         };
         self.note.set_text(&note);
         self.note.show(!note.is_empty());
-        let listed: Vec<&ConnectionRow> = live.rows().take(MAX_LISTED).collect();
+        let of_others =
+            |others| move |row: &&ConnectionRow| row.connection.replica.is_some() == others;
+        let own = live.rows().filter(of_others(false));
+        let listed = own.chain(live.rows().filter(of_others(true)));
+        let listed: Vec<&ConnectionRow> = listed.take(MAX_LISTED).collect();
         let mine = |row: &ConnectionRow| {
             let label = row.connection.label.as_deref();
             label.is_some_and(|label| model.sockets().any(|connection| connection.label == label))
@@ -123,22 +131,29 @@ impl Row {
     fn new(shown: &ConnectionRow, texts: &Texts) -> Row {
         let connection = &shown.connection;
         let peer = el("bdi").class("peer");
-        let [kind, mine, target, inward, outward, age] =
-            ["kind", "mine", "target", "in", "out", "age"].map(|class| el("span").class(class));
-        let line = |parts: [&El; 3]| el("span").class("parts").children(parts);
+        let [kind, replica, mine, target, inward, outward, age] =
+            ["kind", "replica", "mine", "target", "in", "out", "age"]
+                .map(|class| el("span").class(class));
+        let line = |parts: &[&El]| el("span").class("parts").children(parts.iter().copied());
         let follow = button("", Action::FollowClient)
             .attr("data-argument", &connection.id.to_string())
             .attr("title", texts.follow)
-            .children([&line([&kind, &mine, &age]), &peer, &line([&target, &inward, &outward])]);
+            .children([
+                &line(&[&kind, &replica, &mine, &age]),
+                &peer,
+                &line(&[&target, &inward, &outward]),
+            ]);
         let root = el("li").class("client").attr("data-kind", connection.kind.name());
         let root = root.child(&follow);
-        Row { id: connection.id, root, kind, peer, mine, target, inward, outward, age }
+        Row { id: connection.id, root, kind, replica, peer, mine, target, inward, outward, age }
     }
 
     fn draw(&mut self, shown: &ConnectionRow, role: &str, texts: &Texts, now: Millis) {
         let connection = &shown.connection;
         let carried = &connection.carried;
         self.kind.set_text(live::transport_name(connection.kind));
+        self.replica.set_text(connection.replica.as_deref().unwrap_or_default());
+        self.replica.show(connection.replica.is_some());
         self.peer.set_text(connection.peer.as_deref().unwrap_or("–"));
         self.mine.set_text(role);
         self.mine.show(!role.is_empty());

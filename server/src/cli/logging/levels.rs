@@ -10,7 +10,10 @@ use crate::text::suggest;
 const MODULES: &str = env!("ECHOGATE_MODULES");
 
 /// Dependencies that log through tracing, too.
-const OTHER_CRATES: [&str; 1] = ["h2"];
+const OTHER_CRATES: [&str; 2] = ["async_nats", "h2"];
+
+/// A dependency whose log is off unless it is named: `cluster` logs the same in its own words.
+const BROKER_CLIENT: &str = "async_nats";
 
 /// The names of the levels, in increasing verbosity.
 const LEVELS: [(&str, LevelFilter); 7] = [
@@ -24,7 +27,6 @@ const LEVELS: [(&str, LevelFilter); 7] = [
 ];
 
 /// Levels as they are parsed.
-#[derive(Default)]
 struct Levels {
     of_modules: Targets,
     /// The level of all other modules.
@@ -32,6 +34,11 @@ struct Levels {
 }
 
 impl Levels {
+    fn new() -> Levels {
+        let of_modules = Targets::new().with_target(BROKER_CLIENT, LevelFilter::OFF);
+        Levels { of_modules, general: None }
+    }
+
     /// Adds a level or `MODULE=LEVEL`.
     fn add(&mut self, part: &str) -> Result<(), String> {
         let Some((module, word)) = part.split_once('=') else {
@@ -61,7 +68,7 @@ fn parts(text: &str) -> impl Iterator<Item = &str> {
 ///
 /// One line that names the invalid part and the expected form.
 pub(super) fn parse(text: &str, default: LevelFilter) -> Result<Targets, String> {
-    let mut levels = Levels::default();
+    let mut levels = Levels::new();
     parts(text).try_for_each(|part| levels.add(part))?;
     Ok(levels.or(default))
 }
@@ -69,7 +76,7 @@ pub(super) fn parse(text: &str, default: LevelFilter) -> Result<Targets, String>
 /// Parses the value of a variable that other programs read, too: parts that are invalid here are
 /// for them, and ignored.
 pub(super) fn parse_shared(text: &str, default: LevelFilter) -> Targets {
-    let mut levels = Levels::default();
+    let mut levels = Levels::new();
     for part in parts(text) {
         levels.add(part).ok();
     }

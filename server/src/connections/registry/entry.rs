@@ -16,7 +16,12 @@ use echogate_proto::{
 };
 
 use super::{Change, ConnectionInfo, GatewayInfo, Peer, Registry, tap::Tap, timing::first_flags};
-use crate::connections::{limits::ConnectionPermit, target::ConnectionTarget};
+use tracing::field::display;
+
+use crate::{
+    connections::{limits::ConnectionPermit, target::ConnectionTarget},
+    trace::ConnectionTrace,
+};
 
 /// The longest life of a connection that counts as a health check.
 const HEALTH_CHECK_TIME: Duration = Duration::from_secs(5);
@@ -126,6 +131,9 @@ impl Entry {
         if let Some(metrics) = &self.target.metrics {
             metrics.closed(code);
         }
+        if let Some(trace) = self.trace() {
+            trace.closed(code);
+        }
     }
 
     /// Removes the connection from the registry, writes its log line, and notifies subscribers.
@@ -141,6 +149,7 @@ impl Entry {
 
     fn end(self: &Arc<Self>, end: &dyn fmt::Display, debug: bool) {
         let Entry { kind, peer, target, .. } = &**self;
+        let trace_id = self.trace().map(|trace| display(trace.id));
         let seconds = self.since.elapsed().as_millis() as f64 / 1e3;
         macro_rules! log {
             ($level:ident) => {
@@ -152,6 +161,7 @@ impl Entry {
                     received = self.received.bytes(),
                     sent = self.sent.bytes(),
                     seconds,
+                    trace_id,
                     "{end}"
                 )
             };
@@ -164,27 +174,37 @@ impl Entry {
         // Remove before notifying: a subscriber that starts in between sees neither a stale entry
         // nor the end of an unknown connection.
         self.registry.leave(self.id);
+        if let Some(trace) = self.trace() {
+            trace.ended(self.bytes(), end);
+        }
         self.close_tap(end);
         self.registry.notify(|| Change::Closed(self.clone(), end.to_string().into()));
     }
 
     /// The connection as the API describes it.
     pub(crate) fn connection(&self) -> Connection {
-        let Entry { kind, peer, target, gateway, .. } = self;
-        let GatewayInfo { label, upstream_from } = gateway.as_deref().cloned().unwrap_or_default();
+        let Entry { kind, peer, target, .. } = self;
+        let gateway = self.gateway.as_deref();
+        let upstream_from = gateway.and_then(|gateway| gateway.upstream_from);
         let age = self.since.elapsed();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Connection {
             id: self.id,
+            replica: None,
             kind: *kind,
             peer: peer.description(),
             target: target.name.clone(),
-            label: label.map(String::from),
+            label: gateway.and_then(|gateway| gateway.label.clone()).map(String::from),
             upstream_from: upstream_from.map(|address| address.to_string()),
             since: now.saturating_sub(age).as_secs_f64(),
             age: age.as_secs_f64(),
             carried: self.carried(),
         }
+    }
+
+    /// The trace that the connection is a part of.
+    pub(crate) fn trace(&self) -> Option<&ConnectionTrace> {
+        self.gateway.as_ref()?.trace.as_deref()
     }
 
     /// The traffic so far.

@@ -8,7 +8,7 @@ use std::{
 
 use echogate_proto::api::Kind;
 
-use crate::connections::target::ConnectionTarget;
+use crate::{connections::target::ConnectionTarget, trace::ConnectionTrace};
 
 /// A client, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -50,7 +50,7 @@ impl fmt::Display for Peer {
 }
 
 /// Information about a connection that is known when it is accepted.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct ConnectionInfo {
     /// The transport.
     pub(crate) kind: Kind,
@@ -64,17 +64,20 @@ pub(crate) struct ConnectionInfo {
 
 /// Further information about a client of the gateway. In a box, so that other connections do not
 /// pay for it.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct GatewayInfo {
     /// The name that the client gave itself (`?label=`).
     pub(crate) label: Option<Box<str>>,
     /// The local address of the connection to the upstream.
     pub(crate) upstream_from: Option<SocketAddr>,
+    /// The trace that the connection is a part of.
+    pub(crate) trace: Option<Box<ConnectionTrace>>,
 }
 
 impl GatewayInfo {
     /// The information in a box, if there is any.
     pub(crate) fn if_any(self) -> Option<Box<GatewayInfo>> {
-        (self.label.is_some() || self.upstream_from.is_some()).then(|| self.into())
+        let has_any = self.label.is_some() || self.upstream_from.is_some() || self.trace.is_some();
+        has_any.then(|| self.into())
     }
 }

@@ -2,9 +2,11 @@
 //!
 //! - [`entry`]: one live connection; [`info`]: what is known of it when it is accepted; `tap`: its
 //!   observers; `timing`: the time to the upstream's first byte
+//! - [`reporter`]: what has changed since the last report to a subscriber
 
 mod entry;
 mod info;
+pub(crate) mod reporter;
 mod tap;
 mod timing;
 
@@ -88,7 +90,7 @@ impl Registry {
         info: ConnectionInfo,
         permit: Option<ConnectionPermit>,
     ) -> RegistryGuard {
-        let id = self.0.next.fetch_add(1, Ordering::Relaxed) + 1;
+        let id = self.next_id();
         if let Some(metrics) = &info.target.metrics {
             metrics.connection_opened();
         }
@@ -96,6 +98,11 @@ impl Registry {
         self.live().entries.insert(id, registered.clone());
         self.notify(|| Change::Opened(registered.clone()));
         registered
+    }
+
+    /// An identifier that no other connection has.
+    pub(in crate::connections) fn next_id(&self) -> u64 {
+        self.0.next.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// The live connections, oldest first.

@@ -9,7 +9,9 @@ use super::{
     Bridge,
     state::{CloseStage, Disconnect, Replies, StreamEnd, WsIn, WsOut},
 };
-use crate::{gateway::websocket::heartbeat::Beat, net::stream::Transport};
+use crate::{
+    gateway::websocket::heartbeat::Beat, net::stream::Transport, runtime::drain::ServerClose,
+};
 
 /// The time for which an upstream may continue to send after its client's end, and in which the
 /// WebSocket peer must read what is sent before a Close. Where the framing counts replies, they are
@@ -22,8 +24,6 @@ pub(super) const VIOLATION_GRACE: Duration = Duration::from_millis(200);
 
 /// The time in which the WebSocket peer must answer a Close.
 pub(in crate::gateway) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-
-pub(in crate::gateway) const IDLE: &str = "idle timeout (--idle-timeout)";
 
 impl<W: Transport, S: Transport> Bridge<W, S> {
     /// The time at which [`Bridge::poll_all`] is to be called although neither side is ready.
@@ -134,7 +134,8 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
             // The peer does not read, so a Close would not reach it.
             return self.ws_lost(Disconnect::NoCloseReply);
         }
-        self.close_with(CloseCode::GOING_AWAY, IDLE);
+        let ServerClose { code, reason } = ServerClose::IDLE;
+        self.close_with(code, reason);
     }
 
     /// Whether the stream is known to owe replies that the WebSocket peer can still be sent.

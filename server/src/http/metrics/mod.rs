@@ -7,9 +7,14 @@ mod targets;
 use std::{
     fmt,
     sync::{Arc, atomic::Ordering},
+    time::SystemTime,
 };
 
-use axum::{extract::State, http::header, response::IntoResponse};
+use axum::{
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, prometheus_text},
@@ -24,6 +29,7 @@ use self::{
     targets::TargetsMetrics,
 };
 use crate::{
+    cluster::ClusterState,
     connections::{counters::LOG_LINES_DROPPED, registry::Totals},
     context::ServerContext,
 };
@@ -41,21 +47,28 @@ const BY_KIND: [ByKind; 6] = [
 ];
 
 /// Answers with all metrics.
-pub(super) async fn metrics(State(context): State<Arc<ServerContext>>) -> impl IntoResponse {
+pub(super) async fn metrics(State(context): State<Arc<ServerContext>>) -> Response {
     let ServerContext { loop_lag, http, shutting_down, started, .. } = &*context;
     loop_lag.keep_measuring(&http.tracker, shutting_down);
-    let mut registry = Registry::default();
-    // Counting open files takes some milliseconds where there are many.
     let started = *started;
-    if let Ok(process) = spawn_blocking(move || Process::read(started)).await {
-        registry.sub_registry_with_prefix("process").register_collector(Box::new(process));
+    // Counting open files takes some milliseconds where there are many, and so do many routes.
+    match spawn_blocking(move || encode(context, started)).await {
+        Ok(text) => ([(header::CONTENT_TYPE, prometheus_text::CONTENT_TYPE)], text).into_response(),
+        Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{e}\n")).into_response(),
     }
+}
+
+/// The text of all metrics; blocks.
+fn encode(context: Arc<ServerContext>, started: SystemTime) -> String {
+    let mut registry = Registry::default();
+    let process = Process::read(started);
+    registry.sub_registry_with_prefix("process").register_collector(Box::new(process));
     let server = registry.sub_registry_with_prefix("echogate");
     server.register_collector(Box::new(ServerMetrics(context.clone())));
     server.register_collector(Box::new(TargetsMetrics(context)));
     let mut text = String::new();
     prometheus_text::encode(&mut text, &registry).expect("a String takes what is written");
-    ([(header::CONTENT_TYPE, prometheus_text::CONTENT_TYPE)], text)
+    text
 }
 
 /// The metrics of the whole server.
@@ -81,7 +94,8 @@ impl Collector for ServerMetrics {
         let lag = encoder.encode_descriptor("event_loop_lag_seconds", help, None, kind)?;
         context.loop_lag.seconds.encode(lag)?;
         limits(encoder, context)?;
-        losses(encoder, context)
+        losses(encoder, context)?;
+        cluster(encoder, context)
     }
 }
 
@@ -167,4 +181,32 @@ fn losses(encoder: &mut DescriptorEncoder<'_>, context: &ServerContext) -> fmt::
         single(encoder, (name, kind, help), value)?;
     }
     Ok(())
+}
+
+/// The connection to the broker of the replicas, where one is set.
+fn cluster(encoder: &mut DescriptorEncoder<'_>, context: &ServerContext) -> fmt::Result {
+    let cluster = &context.cluster;
+    let state = cluster.state();
+    if state == ClusterState::Off {
+        return Ok(());
+    }
+    let connected = u64::from(state.is_connected());
+    let help = "Whether there is a connection to the broker (--cluster)";
+    single(encoder, ("cluster_connected", Gauge, help), connected)?;
+    let members = cluster.members();
+    let others = members.len() as u64;
+    let help = "Replicas of the cluster that are known, this one included";
+    single(encoder, ("cluster_replicas", Gauge, help), others + connected)?;
+    let operators = members.iter().map(|member| member.operators as u64).sum();
+    let help = "Operators of chat at other replicas";
+    single(encoder, ("cluster_operators", Gauge, help), operators)?;
+    let [sent, received, dropped, invalid] = cluster.counters().get();
+    let by_direction = [("sent", sent), ("received", received)];
+    let by_direction = by_direction.map(|(name, count)| ([("direction", name)], count));
+    let help = "Messages to and from the broker";
+    family(encoder, ("cluster_messages", Counter, help), by_direction)?;
+    let help = "Messages of the cluster that were lost because a queue was full";
+    single(encoder, ("cluster_dropped", Counter, help), dropped)?;
+    let help = "Messages of the cluster that were ignored: of another version, or invalid";
+    single(encoder, ("cluster_invalid", Counter, help), invalid)
 }

@@ -70,6 +70,15 @@ impl ClientTls {
         Ok(ClientTls { name, config: Ok(finish(config, identity, protocol)?) })
     }
 
+    /// The configuration, for a client that runs the handshake itself.
+    ///
+    /// # Errors
+    ///
+    /// The system has no root certificates.
+    pub(crate) fn config(&self) -> Result<ClientConfig, String> {
+        self.config.as_deref().cloned().map_err(Clone::clone)
+    }
+
     /// Runs the handshake with the server at the other end of `stream`, which errors call `role`
     /// ("server", "upstream").
     ///

@@ -19,6 +19,12 @@ impl ServerClose {
         code: CloseCode::GOING_AWAY,
         reason: Cow::Borrowed("the server is shutting down"),
     };
+
+    /// The Close of a connection whose idle timeout has passed.
+    pub(crate) const IDLE: ServerClose = ServerClose {
+        code: CloseCode::GOING_AWAY,
+        reason: Cow::Borrowed("idle timeout (--idle-timeout)"),
+    };
 }
 
 /// A request to end one connection.

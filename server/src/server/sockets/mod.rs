@@ -124,6 +124,15 @@ impl BoundSockets {
         Ok(BoundSockets(sockets.into_iter().map(bound).collect()))
     }
 
+    /// The URL of the first HTTP socket with an address by which others may reach it.
+    pub(crate) fn http_url(&self) -> Option<String> {
+        let is_http = |bound: &&BoundSocket| {
+            let at = bound.socket.tcp().filter(|at| !at.ip().is_unspecified());
+            bound.role.purpose == Purpose::Http && at.is_some()
+        };
+        self.iter().find(is_http)?.url().ok()
+    }
+
     /// The sockets that `settings` name, and those passed by a service manager. Sockets that are
     /// bound already are taken over, the others are bound.
     ///

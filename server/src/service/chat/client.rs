@@ -17,7 +17,7 @@ use tokio::{
 use tokio_util::sync::PollSemaphore;
 
 use super::{
-    conversations::{Delivery, ToClient},
+    delivery::{Delivery, ToClient},
     hub::Hub,
     operator_queues::{IN_FLIGHT_PER_CLIENT, InFlightPermit},
 };

@@ -6,10 +6,14 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use echogate_proto::chat::{BYE, Conversation, Ending, Message};
+use echogate_proto::chat::{Author, BYE, Conversation, Ending, Message};
 use tokio::sync::mpsc::{Sender, error::TrySendError};
 
-use super::memory_shares::{Holder, MemoryShares};
+use super::{
+    delivery::{Delivery, Online, ToClient, Undelivered},
+    kept::{Kept, size},
+    memory_shares::{Holder, MemoryShares},
+};
 use crate::connections::registry::Peer;
 
 /// The latest messages that are kept of a conversation.
@@ -55,30 +59,12 @@ struct ConversationState {
     unseen: usize,
     /// The client knows that unseen messages were discarded.
     knows_of_discards: bool,
-}
-
-/// A message to a client.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum ToClient {
-    /// A line from an operator.
-    Line(String),
-    /// A line from the server.
-    Notice(&'static str),
-    /// An operator ended the conversation.
-    Bye,
-}
-
-/// The fate of a client's message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Delivery {
-    /// Operators receive the message.
-    Delivered,
-    /// The message waits until an operator connects.
-    Queued,
-    /// The message was discarded: too many others wait.
-    Dropped,
-    /// The message was discarded: an operator has just ended the conversation.
-    Ended,
+    /// The number of all messages so far.
+    total: u64,
+    /// The last event of this conversation in the sequence of a cluster.
+    sequence: u64,
+    /// The client is connected to another replica.
+    is_remote: bool,
 }
 
 impl Conversations {
@@ -93,15 +79,85 @@ impl Conversations {
             messages: Vec::new(),
             ending: None,
         };
-        let state = ConversationState {
-            conversation: conversation.clone(),
-            holder: Holder::of(peer),
-            to_client: Some(to_client),
-            unseen: 0,
-            knows_of_discards: false,
-        };
+        let state = ConversationState::new(conversation.clone(), Holder::of(peer), Some(to_client));
         self.by_id.insert(self.last_id, state);
         conversation
+    }
+
+    /// Opens a conversation with a client of another replica.
+    pub(super) fn open_remote(&mut self, peer: String, since: f64) -> Conversation {
+        self.last_id += 1;
+        let id = self.last_id;
+        let (waiting_since, messages, ending) = (None, Vec::new(), None);
+        let conversation = Conversation { id, peer, since, waiting_since, messages, ending };
+        let state = ConversationState::new(conversation.clone(), Holder::of(&Peer::Unknown), None);
+        self.by_id.insert(id, ConversationState { is_remote: true, ..state });
+        conversation
+    }
+
+    /// Whether the client of a conversation is connected to another replica.
+    pub(super) fn is_remote(&self, id: u64) -> bool {
+        self.by_id.get(&id).is_some_and(|state| state.is_remote)
+    }
+
+    /// Removes all conversations with clients of other replicas.
+    pub(super) fn remove_remote(&mut self) {
+        for (id, state) in self.by_id.extract_if(.., |_, state| state.is_remote) {
+            let bytes: usize = state.conversation.messages.iter().map(size).sum();
+            if bytes > 0 {
+                self.memory.remove(state.holder, id, bytes);
+            }
+        }
+        self.ended.retain(|id| self.by_id.contains_key(id));
+    }
+
+    /// Takes note of a message in a conversation of another replica, which is to be
+    /// [kept](Conversations::keep).
+    pub(super) fn said_remotely(&mut self, id: u64, message: &Message) {
+        let Some(state) = self.by_id.get_mut(&id) else { return };
+        match message.from {
+            Author::Client => _ = state.conversation.waiting_since.get_or_insert(message.at),
+            Author::Operator(_) => state.conversation.waiting_since = None,
+        }
+    }
+
+    /// The conversations with clients of this replica.
+    pub(super) fn own(&self) -> Vec<Kept> {
+        let own = self.by_id.values().filter(|state| !state.is_remote);
+        own.map(|state| Kept { conversation: state.conversation.clone(), total: state.total })
+            .collect()
+    }
+
+    /// Sets the place of the last event of a conversation in the sequence of a cluster.
+    pub(super) fn set_sequence(&mut self, id: u64, sequence: u64) {
+        if let Some(state) = self.by_id.get_mut(&id) {
+            state.sequence = sequence;
+        }
+    }
+
+    /// Another replica's operators have seen the oldest unseen message of a conversation.
+    pub(super) fn seen(&mut self, id: u64) {
+        if let Some(state) = self.by_id.get_mut(&id) {
+            state.unseen = state.unseen.saturating_sub(1);
+        }
+    }
+
+    /// Another replica's operators have seen all events up to `sequence`.
+    pub(super) fn all_seen(&mut self, sequence: u64) {
+        for state in self.by_id.values_mut().filter(|state| state.sequence <= sequence) {
+            state.unseen = 0;
+            state.knows_of_discards = false;
+        }
+    }
+
+    /// Sends a notice to the clients of this replica that have talked with operators.
+    pub(super) fn notify(&self, notice: &'static str) {
+        let states = self.by_id.values();
+        for state in states.filter(|state| !state.conversation.messages.is_empty()) {
+            if let Some(to_client) = &state.to_client {
+                to_client.try_send(ToClient::Notice(notice)).ok();
+            }
+        }
     }
 
     /// All conversations, for an operator that connects: no message is unseen from then on.
@@ -114,8 +170,9 @@ impl Conversations {
     }
 
     /// Decides on a client's message, which is to be [kept](Conversations::keep) if it is
-    /// delivered or queued. `seen`: an operator is connected.
-    pub(super) fn receive(&mut self, id: u64, message: &Message, seen: bool) -> Delivery {
+    /// delivered or queued.
+    pub(super) fn receive(&mut self, id: u64, message: &Message, online: Online) -> Delivery {
+        let seen = online == Online::Here;
         let has_room = self.make_room(id, size(message));
         let Some(state) = self.by_id.get_mut(&id).filter(|state| state.to_client.is_some()) else {
             return Delivery::Ended;
@@ -125,27 +182,21 @@ impl Conversations {
         }
         state.unseen = if seen { 0 } else { state.unseen + 1 };
         state.conversation.waiting_since.get_or_insert(message.at);
-        if seen { Delivery::Delivered } else { Delivery::Queued }
+        if online == Online::Nowhere { Delivery::Queued } else { Delivery::Delivered }
     }
 
     /// Sends an operator's line to a client.
     ///
     /// # Errors
     ///
-    /// The reason why the client cannot receive it, in one line.
-    pub(super) fn send(&mut self, id: u64, text: &str) -> Result<(), String> {
-        let Some(state) = self.by_id.get_mut(&id) else {
-            return Err(format!("conversation {id} does not exist"));
-        };
+    /// The reason why the client cannot receive it.
+    pub(super) fn send(&mut self, id: u64, text: &str) -> Result<(), Undelivered> {
+        let state = self.by_id.get_mut(&id).ok_or(Undelivered::Unknown)?;
         let line = if text == BYE { ToClient::Bye } else { ToClient::Line(text.to_owned()) };
         match state.to_client.as_ref().map(|to_client| to_client.try_send(line)) {
             Some(Ok(())) => {}
-            Some(Err(TrySendError::Full(_))) => {
-                return Err(format!("not sent: client {id} does not read its messages"));
-            }
-            Some(Err(TrySendError::Closed(_))) | None => {
-                return Err(format!("conversation {id} has ended"));
-            }
+            Some(Err(TrySendError::Full(_))) => return Err(Undelivered::Unread),
+            Some(Err(TrySendError::Closed(_))) | None => return Err(Undelivered::Ended),
         }
         state.conversation.waiting_since = None;
         Ok(())
@@ -156,7 +207,8 @@ impl Conversations {
     pub(super) fn keep(&mut self, id: u64, message: Message) {
         let size = size(&message);
         self.make_room(id, size);
-        let Some(state) = self.by_id.get(&id) else { return };
+        let Some(state) = self.by_id.get_mut(&id) else { return };
+        state.total += 1;
         let mut count = state.conversation.messages.len();
         while count > 0 && (count == HISTORY || self.lacks(size)) {
             self.discard_oldest(id);
@@ -234,14 +286,27 @@ impl Conversations {
     }
 }
 
-/// The memory that a message takes, in bytes.
-fn size(message: &Message) -> usize {
-    size_of::<Message>() + message.text.len()
+impl ConversationState {
+    fn new(
+        conversation: Conversation,
+        holder: Holder,
+        to_client: Option<Sender<ToClient>>,
+    ) -> ConversationState {
+        ConversationState {
+            conversation,
+            holder,
+            to_client,
+            unseen: 0,
+            knows_of_discards: false,
+            total: 0,
+            sequence: 0,
+            is_remote: false,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use echogate_proto::chat::Author;
     use tokio::sync::mpsc::{Receiver, channel};
 
     use super::*;
@@ -258,7 +323,7 @@ mod tests {
 
         fn say(&mut self, id: u64, text: &str) -> Delivery {
             let message = Message { from: Author::Client, at: 0.0, text: text.to_owned() };
-            let delivery = self.0.receive(id, &message, false);
+            let delivery = self.0.receive(id, &message, Online::Nowhere);
             if delivery == Delivery::Queued {
                 self.0.keep(id, message);
             }

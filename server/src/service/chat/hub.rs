@@ -12,8 +12,10 @@ use tokio::sync::{
 };
 
 use super::{
-    conversations::{Conversations, Delivery, ToClient, unix_time},
+    conversations::{Conversations, unix_time},
+    delivery::{Delivery, Online, ToClient, Undelivered},
     operator_queues::{Event, IN_FLIGHT, InFlightPermit, Operators},
+    remote::Remote,
     token::Token,
 };
 use crate::{connections::registry::Peer, text::escape};
@@ -29,10 +31,13 @@ pub(crate) struct Hub {
     in_flight: Arc<Semaphore>,
 }
 
+/// The state of the hub.
 #[derive(Debug, Default)]
-struct State {
-    conversations: Conversations,
-    operators: Operators,
+pub(super) struct State {
+    pub(super) conversations: Conversations,
+    pub(super) operators: Operators,
+    /// The other replicas, if this one is in a cluster.
+    pub(super) remote: Option<Box<Remote>>,
 }
 
 impl Hub {
@@ -66,7 +71,7 @@ impl Hub {
         self.change(|state| {
             let conversation = state.conversations.open(peer, to_client);
             let id = conversation.id;
-            state.operators.report(ToOperator::Opened { conversation }, None);
+            state.report(id, ToOperator::Opened { conversation }, None);
             (id, receiver)
         })
     }
@@ -81,10 +86,16 @@ impl Hub {
     ) -> Delivery {
         self.change(|state| {
             let message = Message { from: Author::Client, at: unix_time(), text };
-            let seen = !state.operators.is_empty();
-            let delivery = state.conversations.receive(conversation, &message, seen);
+            let online = state.online();
+            let delivery = state.conversations.receive(conversation, &message, online);
             if matches!(delivery, Delivery::Delivered | Delivery::Queued) {
-                state.record(conversation, message, permit);
+                let event = state.record(conversation, message, permit);
+                match &mut state.remote {
+                    Some(remote) if online == Online::Elsewhere => {
+                        remote.confirm_later(conversation, event);
+                    }
+                    _ => state.operators.defer_drop(event),
+                }
             }
             delivery
         })
@@ -127,30 +138,28 @@ impl Hub {
         conversation: u64,
         text: &str,
     ) -> Result<(), String> {
-        if text.contains(['\n', '\r']) {
-            return Err("a message must be a single line".to_owned());
-        }
-        // Clients and the console may be terminals, which act on control characters.
-        if text.split('\t').any(|part| escape::escape(part) != part) {
-            return Err("a message must not contain control characters".to_owned());
-        }
+        check_text(text)?;
         self.change(|state| {
-            state.conversations.send(conversation, text)?;
-            let from = Author::Operator(operator);
-            let message = Message { from, at: unix_time(), text: text.to_owned() };
-            state.record(conversation, message, None);
-            if text == BYE {
-                state.end(conversation, Ending::Operator(operator));
+            if state.conversations.is_remote(conversation)
+                && let Some(remote) = &state.remote
+            {
+                return remote.send(operator, conversation, text);
             }
+            let sent = state.conversations.send(conversation, text);
+            sent.map_err(|why: Undelivered| why.describe(conversation))?;
+            state.operator_said(operator, conversation, text);
             Ok(())
         })
     }
 
     /// Changes the state, then runs the deferred effects without holding the lock.
-    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         // No code panics while it holds the lock.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = change(&mut state);
+        if let Some(remote) = &state.remote {
+            remote.count_operators(state.operators.len());
+        }
         let deferred = state.operators.take_deferred();
         drop(state);
         deferred.run();
@@ -159,18 +168,76 @@ impl Hub {
 }
 
 impl State {
+    /// Where operators are online.
+    fn online(&self) -> Online {
+        match &self.remote {
+            _ if !self.operators.is_empty() => Online::Here,
+            Some(remote) if remote.is_online() => Online::Elsewhere,
+            _ => Online::Nowhere,
+        }
+    }
+
+    /// Reports an event of a conversation with a client of this replica to all operators.
+    fn report(
+        &mut self,
+        conversation: u64,
+        event: ToOperator,
+        permit: Option<InFlightPermit>,
+    ) -> Arc<Event> {
+        let event = self.operators.report(event, permit);
+        if let Some(remote) = &mut self.remote {
+            if let Some(event) = remote.publish(event.clone()) {
+                self.operators.defer_drop(event);
+            }
+            self.conversations.set_sequence(conversation, remote.sequence());
+        }
+        event
+    }
+
     /// Reports a message to the operators, and keeps it.
-    fn record(&mut self, conversation: u64, message: Message, permit: Option<InFlightPermit>) {
+    fn record(
+        &mut self,
+        conversation: u64,
+        message: Message,
+        permit: Option<InFlightPermit>,
+    ) -> Arc<Event> {
         let said = ToOperator::Said { conversation, message: message.clone() };
-        self.operators.report(said, permit);
+        let event = self.report(conversation, said, permit);
         self.conversations.keep(conversation, message);
+        event
+    }
+
+    /// Records a message of an operator that was sent to its client.
+    pub(super) fn operator_said(&mut self, operator: u64, conversation: u64, text: &str) {
+        let from = Author::Operator(operator);
+        let message = Message { from, at: unix_time(), text: text.to_owned() };
+        self.record(conversation, message, None);
+        if text == BYE {
+            self.end(conversation, Ending::Operator(operator));
+        }
     }
 
     fn end(&mut self, conversation: u64, ending: Ending) {
         if self.conversations.end(conversation, ending) {
-            self.operators.report(ToOperator::Ended { conversation, ending }, None);
+            self.report(conversation, ToOperator::Ended { conversation, ending }, None);
         }
     }
+}
+
+/// Checks a message of an operator.
+///
+/// # Errors
+///
+/// The reason why it cannot be sent, in one line.
+pub(super) fn check_text(text: &str) -> Result<(), String> {
+    if text.contains(['\n', '\r']) {
+        return Err("a message must be a single line".to_owned());
+    }
+    // Clients and the console may be terminals, which act on control characters.
+    if text.split('\t').any(|part| escape::escape(part) != part) {
+        return Err("a message must not contain control characters".to_owned());
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -9,8 +9,11 @@
 //! The [`Hub`] keeps the conversations and reports every change to every operator. Its parts, each
 //! using only those below it:
 //!
+//! - `replicas`: the operations of a cluster; `mirrored`: events of other replicas, applied here
 //! - `hub`: the operations of clients and operators
+//! - `remote`: the other replicas; `mirror`: the conversations of one of them, their order and numbers
 //! - `conversations`: conversations and the messages that are kept of them
+//! - `delivery`: the fate of messages; `kept`: a conversation for other replicas
 //! - `memory_shares`: the memory for messages, shared fairly between clients
 //! - `operator_queues`: events for operators, queued until an operator takes them
 //! - `token`: the secret that operators present
@@ -19,12 +22,26 @@
 
 mod client;
 mod conversations;
+mod delivery;
 mod hub;
+mod kept;
 mod memory_shares;
+mod mirror;
+mod mirrored;
 mod operator;
 mod operator_queues;
+mod remote;
+mod replicas;
 mod token;
 
 pub(crate) use self::{
-    client::Client, conversations::unix_time, hub::Hub, operator::Operator, token::Token,
+    client::Client,
+    conversations::unix_time,
+    delivery::Undelivered,
+    hub::Hub,
+    mirror::{Recent, RemoteOperator},
+    operator::Operator,
+    remote::{Feed, OperatorMessage, Published},
+    replicas::Part,
+    token::Token,
 };

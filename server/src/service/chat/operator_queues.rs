@@ -83,6 +83,17 @@ impl Operators {
         self.queues.is_empty()
     }
 
+    /// The number of operators.
+    pub(super) fn len(&self) -> usize {
+        self.queues.len()
+    }
+
+    /// A number that no operator has had.
+    pub(super) fn new_number(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
     /// Adds an operator and returns its number.
     pub(super) fn add(&mut self) -> u64 {
         self.last_id += 1;
@@ -101,24 +112,38 @@ impl Operators {
     }
 
     /// Queues an event for every operator. Operators whose queues are full are disconnected.
-    pub(super) fn report(&mut self, message: ToOperator, permit: Option<InFlightPermit>) {
+    /// Returns the event, which must not be dropped while the hub is locked ([`Self::defer_drop`]) if
+    /// it has a permit.
+    pub(super) fn report(
+        &mut self,
+        message: ToOperator,
+        permit: Option<InFlightPermit>,
+    ) -> Arc<Event> {
         let event = Arc::new(Event { message, _permit: permit });
-        let size = event.size();
         let mut full = Vec::new();
         for (id, queue) in &mut self.queues {
-            if queue.bytes + size > QUEUE_BYTES {
+            if !queue.push(&event, &mut self.deferred) {
                 full.push(*id);
-                continue;
             }
-            if queue.events.is_empty() {
-                queue.last_taken = Instant::now();
-            }
-            queue.bytes += size;
-            queue.events.push_back(event.clone());
-            self.deferred.wake.extend(queue.waker.take());
         }
-        self.deferred.drop.push(event);
+        self.deferred.drop.push(event.clone());
         full.into_iter().for_each(|id| self.disconnect(id));
+        event
+    }
+
+    /// Queues an event for one operator.
+    pub(super) fn tell(&mut self, operator: u64, message: ToOperator) {
+        let event = Arc::new(Event { message, _permit: None });
+        if let Some(queue) = self.queues.get_mut(&operator)
+            && !queue.push(&event, &mut self.deferred)
+        {
+            self.disconnect(operator);
+        }
+    }
+
+    /// Drops an event after the hub's lock is released.
+    pub(super) fn defer_drop(&mut self, event: Arc<Event>) {
+        self.deferred.drop.push(event);
     }
 
     /// Disconnects operators that have taken no event of their queues for [`STALL_TIMEOUT`].
@@ -157,6 +182,23 @@ impl Operators {
     /// The effects to run when the hub's lock is released.
     pub(super) fn take_deferred(&mut self) -> Deferred {
         take(&mut self.deferred)
+    }
+}
+
+impl Queue {
+    /// Queues an event. False if the queue is full.
+    fn push(&mut self, event: &Arc<Event>, deferred: &mut Deferred) -> bool {
+        let size = event.size();
+        if self.bytes + size > QUEUE_BYTES {
+            return false;
+        }
+        if self.events.is_empty() {
+            self.last_taken = Instant::now();
+        }
+        self.bytes += size;
+        self.events.push_back(event.clone());
+        deferred.wake.extend(self.waker.take());
+        true
     }
 }
 

@@ -1,7 +1,6 @@
 //! The deadlines of a connection, and the shutdown: heartbeat, idle timeout, and the steps of the
 //! end.
 
-use echogate_proto::close::CloseCode;
 use tokio::time::Instant;
 
 use super::{
@@ -13,7 +12,7 @@ use super::{
 };
 use crate::{
     gateway::{
-        bridge::{CLOSE_TIMEOUT, IDLE},
+        bridge::CLOSE_TIMEOUT,
         websocket::heartbeat::{Beat, PingTimes},
     },
     net::stream::Transport,
@@ -83,9 +82,10 @@ impl<C: Transport, U: Transport> MessageRelay<C, U> {
     }
 
     fn idle_timed_out(&mut self, turn: &mut Turn<'_, '_>) {
-        self.shared.ends(CloseCode::GOING_AWAY, IDLE);
-        give_up_idle(&mut self.client, turn);
-        give_up_idle(&mut self.upstream, turn);
+        let close = self.watch.idle_close();
+        give_up_idle(&mut self.client, turn, &close);
+        give_up_idle(&mut self.upstream, turn, &close);
+        self.shared.ends(close.code, close.reason);
     }
 
     /// Closes both sides for the server's shutdown or at a request, as far as the stage and their states allow it.
@@ -120,9 +120,9 @@ impl<C: Transport, U: Transport> MessageRelay<C, U> {
 }
 
 /// Closes a side after the idle timeout.
-fn give_up_idle<S: Transport>(side: &mut Side<S>, turn: &mut Turn<'_, '_>) {
+fn give_up_idle<S: Transport>(side: &mut Side<S>, turn: &mut Turn<'_, '_>, close: &ServerClose) {
     if side.backlog.is_empty() {
-        side.send_close(turn.cx, turn.now, CloseCode::GOING_AWAY, IDLE);
+        side.send_close(turn.cx, turn.now, close.code, &close.reason);
     } else {
         // The peer does not read, so a Close would not reach it.
         side.fail();

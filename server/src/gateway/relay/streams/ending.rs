@@ -72,7 +72,7 @@ impl<C: Transport, U: Transport> Relay<C, U> {
         idle.is_over(now, self.watch.running_since(now), acknowledged).then(|| {
             self.client.end_or_reset();
             self.upstream.end_or_reset();
-            self.describe("idle timeout (--idle-timeout)")
+            self.describe(self.watch.idle_close().reason)
         })
     }
 

@@ -1,6 +1,7 @@
 //! The server's shutdown.
 
 use super::*;
+use crate::runtime::drain::{EndRequest, ServerClose};
 
 const SHUTDOWN: &str = "the server is shutting down";
 
@@ -50,6 +51,28 @@ async fn an_immediate_drain_closes_each_side_at_its_next_message_boundary() {
     rig.client.vanish();
     rig.upstream.vanish();
     assert_eq!(rig.end().await, (1001, SHUTDOWN.to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_was_requested_waits_for_messages_as_long_as_something_moves() {
+    let mut rig = rig();
+    rig.client.send(TEXT_BEGINS, b"a").await;
+    rig.upstream.frame_in().await;
+    rig.upstream.send(TEXT_BEGINS, b"b").await;
+    rig.client.frame_in().await;
+    let close = ServerClose { code: CloseCode(4000), reason: "enough".into() };
+    assert!(rig.drain.request_end(1, EndRequest { stage: Stage::Immediate, close }));
+    for _ in 0..3 {
+        sleep(Duration::from_secs(4)).await;
+        rig.client.send(MORE, b"a").await;
+        assert_eq!(rig.upstream.frame_in().await, (MORE, b"a".to_vec()));
+    }
+    rig.client.gets_close(4000, "enough").await;
+    rig.upstream.gets_close(4000, "enough").await;
+    assert_eq!(rig.elapsed().as_secs(), 17);
+    rig.client.send_close(4000, "").await;
+    rig.upstream.vanish();
+    assert_eq!(rig.end().await, (4000, "enough".to_owned()));
 }
 
 #[tokio::test(start_paused = true)]

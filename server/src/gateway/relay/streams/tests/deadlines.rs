@@ -3,6 +3,7 @@
 use std::io;
 
 use echogate_event_loop::InFlight;
+use echogate_proto::close::CloseCode;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     task::JoinHandle,
@@ -10,7 +11,10 @@ use tokio::{
 };
 
 use super::*;
-use crate::gateway::test_rig::{HOUR, Pipe, PipeState};
+use crate::{
+    gateway::test_rig::{HOUR, Pipe, PipeState},
+    runtime::drain::{EndRequest, ServerClose},
+};
 
 struct Rig {
     client: DuplexStream,
@@ -73,6 +77,32 @@ async fn an_idle_connection_that_owes_bytes_is_reset_where_it_owes_them() {
     rig.client.write_all(&[0; 100]).await.unwrap();
     let why = "idle timeout (--idle-timeout); 36 bytes were not delivered to the upstream";
     assert_eq!(rig.relay.end().await, (why.to_owned(), 50, (false, true)));
+}
+
+/// Asks the relay to end.
+fn request_end(relay: &Control) {
+    let close = ServerClose { code: CloseCode(4000), reason: "enough".into() };
+    assert!(relay.drain.request_end(1, EndRequest { stage: Stage::Immediate, close }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_was_requested_does_not_wait_for_an_upstream_that_stays_silent() {
+    let mut rig = rig(64, None);
+    settle().await;
+    request_end(&rig.relay);
+    assert_eq!(rig.upstream.read(&mut [0]).await.unwrap(), 0);
+    assert_eq!(rig.client.read(&mut [0]).await.unwrap(), 0);
+    assert_eq!(rig.relay.end().await, ("enough".to_owned(), 5, (false, false)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_was_requested_resets_a_side_that_does_not_take_its_bytes() {
+    let mut rig = rig(64, None);
+    rig.client.write_all(&[0; 100]).await.unwrap();
+    settle().await;
+    request_end(&rig.relay);
+    let why = "enough; 36 bytes were not delivered to the upstream";
+    assert_eq!(rig.relay.end().await, (why.to_owned(), 5, (false, true)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,132 @@
+//! The replicas that are known by their heartbeats. No socket and no clock.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use crate::{connections::replica::ReplicaId, text::escape::escape};
+
+/// The time of silence after which a replica is gone.
+pub(super) const SILENCE: Duration = Duration::from_secs(3);
+
+/// The most replicas that are known. Heartbeats of others are ignored.
+const MAX_MEMBERS: usize = 256;
+
+/// The longest name of a replica that is shown, in characters.
+const MAX_NAME: usize = 80;
+
+/// What a replica says of itself every second.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Beat {
+    /// The name: that of the machine, and the process ID.
+    pub(crate) name: String,
+    /// The operators of `chat` that are connected to this replica.
+    pub(crate) operators: usize,
+    /// The sequence number of the last event of its conversations.
+    pub(crate) sequence: u64,
+    /// The replica leaves: this is its last heartbeat.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) leaves: bool,
+}
+
+/// A replica other than this one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Member {
+    /// Its identifier.
+    pub(crate) id: ReplicaId,
+    /// Its name.
+    pub(crate) name: String,
+    /// The operators that are connected to it.
+    pub(crate) operators: usize,
+}
+
+/// A change of the replicas.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// A replica is new.
+    Joined(Member),
+    /// A replica has another number of operators.
+    Operators(Member),
+    /// A replica has said that it leaves.
+    Left(Member),
+    /// Nothing was heard of a replica for [`SILENCE`].
+    Silent(Member),
+}
+
+/// The other replicas.
+#[derive(Debug, Default)]
+pub(super) struct Members(BTreeMap<ReplicaId, (Member, Instant)>);
+
+impl Members {
+    /// All replicas, in the order of their identifiers.
+    pub(super) fn list(&self) -> Vec<Member> {
+        self.0.values().map(|(member, _)| member.clone()).collect()
+    }
+
+    /// Takes a heartbeat that arrived at `now`.
+    pub(super) fn beat(&mut self, id: ReplicaId, beat: &Beat, now: Instant) -> Option<Change> {
+        if beat.leaves {
+            return self.0.remove(&id).map(|(member, _)| Change::Left(member));
+        }
+        if let Some((member, heard)) = self.0.get_mut(&id) {
+            *heard = now;
+            let is_same = member.operators == beat.operators;
+            member.operators = beat.operators;
+            return (!is_same).then(|| Change::Operators(member.clone()));
+        }
+        if self.0.len() == MAX_MEMBERS {
+            return None;
+        }
+        let name = escape(&beat.name).chars().take(MAX_NAME).collect();
+        let member = Member { id, name, operators: beat.operators };
+        self.0.insert(id, (member.clone(), now));
+        Some(Change::Joined(member))
+    }
+
+    /// Removes the replicas that are silent at `now`.
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<Change> {
+        let is_silent = |_: &_, (_, heard): &mut (Member, Instant)| now - *heard >= SILENCE;
+        self.0.extract_if(.., is_silent).map(|(_, (member, _))| Change::Silent(member)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn beat(operators: usize) -> Beat {
+        Beat { name: "a/1".to_owned(), operators, sequence: 0, leaves: false }
+    }
+
+    #[test]
+    fn a_replica_is_known_from_its_first_heartbeat_until_it_leaves_or_is_silent() {
+        let (mut members, start) = (Members::default(), Instant::now());
+        let id = ReplicaId::of(1);
+        let member = |operators| Member { id, name: "a/1".to_owned(), operators };
+        assert_eq!(members.beat(id, &beat(0), start), Some(Change::Joined(member(0))));
+        assert_eq!(members.beat(id, &beat(0), start), None);
+        assert_eq!(members.beat(id, &beat(2), start), Some(Change::Operators(member(2))));
+        assert_eq!(members.list(), [member(2)]);
+        assert_eq!(members.expire(start + SILENCE - Duration::from_millis(1)), []);
+        assert_eq!(members.expire(start + SILENCE), [Change::Silent(member(2))]);
+        members.beat(id, &beat(1), start);
+        let leaving = Beat { leaves: true, ..beat(0) };
+        assert_eq!(members.beat(id, &leaving, start), Some(Change::Left(member(1))));
+        assert_eq!(members.beat(id, &leaving, start), None);
+        assert_eq!(members.list(), []);
+    }
+
+    #[test]
+    fn the_number_of_replicas_and_their_names_are_bounded() {
+        let (mut members, now) = (Members::default(), Instant::now());
+        for number in 0..MAX_MEMBERS as u64 + 1 {
+            let beat = Beat { name: "\x1b".repeat(100), ..beat(0) };
+            let joined = members.beat(ReplicaId::of(number), &beat, now);
+            assert_eq!(joined.is_some(), number < MAX_MEMBERS as u64);
+        }
+        assert!(
+            members.list().iter().all(|it| it.name.len() == MAX_NAME && !it.name.contains('\x1b'))
+        );
+    }
+}

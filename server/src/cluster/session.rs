@@ -1,0 +1,232 @@
+//! The session of a replica over one connection to the broker: subjects, messages, heartbeats.
+//!
+//! A subject is `echogate.VERSION.CLUSTER.WHAT`, a message a JSON object with its sender:
+//! `{"from":ID,"body":...}`. What replicas exchange beside heartbeats is in modules of its own, each
+//! a future that runs as long as the session does.
+
+use std::{
+    collections::BTreeSet,
+    fmt::Display,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_nats::{Client, Message, Subscriber};
+use futures_util::StreamExt;
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval},
+};
+
+use super::{
+    Shared,
+    members::{Beat, Change, Member, Members},
+};
+use crate::{
+    connections::{replica::ReplicaId, replicas::Identity},
+    text::escape::escape,
+};
+
+/// The version of subjects and messages. Replicas of different versions ignore each other.
+pub(super) const VERSION: u32 = 1;
+
+/// The interval of heartbeats.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// The most senders of invalid messages that are remembered, so that each is logged once.
+const MAX_REPORTED: usize = 64;
+
+/// A message with its sender.
+#[derive(Debug, Serialize, Deserialize)]
+struct Envelope<T> {
+    from: ReplicaId,
+    body: T,
+}
+
+/// A session.
+#[derive(Debug)]
+pub(super) struct Session<'a> {
+    pub(super) shared: &'a Arc<Shared>,
+    client: Client,
+    /// The name of the cluster.
+    cluster: String,
+    /// The senders of invalid messages that were logged.
+    reported: Mutex<BTreeSet<String>>,
+    /// The number of operators here.
+    operators: watch::Receiver<usize>,
+}
+
+impl Session<'_> {
+    pub(super) fn new<'a>(
+        shared: &'a Arc<Shared>,
+        client: Client,
+        cluster: &str,
+        operators: watch::Receiver<usize>,
+    ) -> Session<'a> {
+        Session {
+            shared,
+            client,
+            cluster: cluster.to_owned(),
+            reported: Mutex::default(),
+            operators,
+        }
+    }
+
+    /// Publishes a message to all that subscribe to the subject `what`. A broker that is too slow
+    /// is waited for.
+    ///
+    /// # Errors
+    ///
+    /// The connection is lost, or the message is too large for the broker.
+    pub(super) async fn publish(&self, what: &str, body: impl Serialize) -> Result<(), String> {
+        let message = Envelope { from: self.shared.id, body };
+        let payload = serde_json::to_vec(&message).map_err(|e| e.to_string())?;
+        let subject = format!("echogate.{VERSION}.{}.{what}", self.cluster);
+        self.client.publish(subject, payload.into()).await.map_err(|e| e.to_string())?;
+        self.shared.counters.sent();
+        Ok(())
+    }
+
+    /// Subscribes to the subject `what` of messages of `version`: [`VERSION`], or `*` for all.
+    ///
+    /// # Errors
+    ///
+    /// The connection is lost.
+    pub(super) async fn subscribe(
+        &self,
+        version: impl Display,
+        what: &str,
+    ) -> Result<Subscriber, String> {
+        let subject = format!("echogate.{version}.{}.{what}", self.cluster);
+        self.client.subscribe(subject).await.map_err(|e| e.to_string())
+    }
+
+    /// The sender and the body of a message; None, counted and logged once for each sender, if it is
+    /// invalid.
+    pub(super) fn open<T: DeserializeOwned>(&self, message: &Message) -> Option<(ReplicaId, T)> {
+        self.shared.counters.received();
+        match serde_json::from_slice::<Envelope<T>>(&message.payload) {
+            Ok(envelope) => Some((envelope.from, envelope.body)),
+            Err(error) => {
+                let from = serde_json::from_slice::<Envelope<IgnoredAny>>(&message.payload);
+                let from = from.map_or_else(|_| "unknown".to_owned(), |it| it.from.to_string());
+                self.invalid(&from, &message.subject, &error.to_string());
+                None
+            }
+        }
+    }
+
+    /// Counts an invalid message, and logs the first one of each sender.
+    fn invalid(&self, from: &str, subject: &str, why: &str) {
+        self.shared.counters.invalid();
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        if reported.len() < MAX_REPORTED && reported.insert(from.to_owned()) {
+            tracing::warn!(
+                "cluster: messages of replica {} on {} are ignored: {}",
+                escape(from),
+                escape(subject),
+                escape(why)
+            );
+        }
+    }
+
+    /// Sends heartbeats and takes those of others, until the connection is lost.
+    pub(super) async fn beat(&self) -> Result<(), String> {
+        // Of all versions, so that replicas of others are reported.
+        let mut beats = self.subscribe("*", "beat").await?;
+        let mut members = Members::default();
+        let mut operators = self.operators.clone();
+        let mut ticks = interval(BEAT);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let changes: Vec<Change> = tokio::select! {
+                _ = ticks.tick() => {
+                    self.send_beat(false).await?;
+                    members.expire(Instant::now())
+                }
+                // Others learn at once whether there are operators.
+                Ok(()) = operators.changed() => {
+                    self.send_beat(false).await?;
+                    continue;
+                }
+                message = beats.next() => {
+                    let message = message.ok_or("the subscription has ended")?;
+                    self.take_beat(&mut members, &message).into_iter().collect()
+                }
+            };
+            if !changes.is_empty() {
+                for change in &changes {
+                    log(change);
+                    self.update_replicas(change);
+                }
+                self.shared.members.send_replace(members.list());
+            }
+            if changes.iter().any(|change| matches!(change, Change::Joined(_))) {
+                // A new replica learns of this one at once.
+                self.send_beat(false).await?;
+            }
+        }
+    }
+
+    fn update_replicas(&self, change: &Change) {
+        let (replicas, now) = (&self.shared.replicas, std::time::Instant::now());
+        match change {
+            Change::Joined(Member { id, name, .. }) => {
+                replicas.add(Identity { id: *id, name: (**name).into() }, now);
+            }
+            Change::Left(member) => replicas.remove(member.id, None),
+            Change::Silent(member) => replicas.remove(member.id, Some(now)),
+            Change::Operators(_) => {}
+        }
+    }
+
+    /// Sends a heartbeat; with `leaves`, the last one.
+    pub(super) async fn send_beat(&self, leaves: bool) -> Result<(), String> {
+        let (name, operators) = (self.shared.name.clone(), *self.operators.borrow());
+        let beat = Beat { name, operators, sequence: self.shared.hub.sequence(), leaves };
+        self.publish("beat", beat).await
+    }
+
+    /// Sends the last heartbeat, and waits until it is written.
+    pub(super) async fn leave(&self) {
+        if self.send_beat(true).await.is_ok() {
+            self.client.flush().await.ok();
+        }
+    }
+
+    fn take_beat(&self, members: &mut Members, message: &Message) -> Option<Change> {
+        let version = message.subject.split('.').nth(1).unwrap_or_default();
+        if version != VERSION.to_string() {
+            self.shared.counters.received();
+            let why = format!("its messages have version {version}, those here {VERSION}");
+            let from = serde_json::from_slice::<Envelope<IgnoredAny>>(&message.payload);
+            let from = from.map_or_else(|_| version.to_owned(), |it| it.from.to_string());
+            self.shared.incompatible(&format!("incompatible replica {from}: {why}"));
+            self.invalid(&from, &message.subject, &why);
+            return None;
+        }
+        let (id, beat): (_, Beat) = self.open(message)?;
+        self.shared.hub.claim(id, beat.sequence);
+        members.beat(id, &beat, Instant::now())
+    }
+}
+
+fn log(change: &Change) {
+    match change {
+        Change::Joined(it) => tracing::info!("cluster: replica {} ({}) has joined", it.name, it.id),
+        Change::Left(it) => tracing::info!("cluster: replica {} ({}) has left", it.name, it.id),
+        Change::Silent(it) => tracing::warn!(
+            "cluster: replica {} ({}) is gone: no heartbeat for {:?}",
+            it.name,
+            it.id,
+            super::members::SILENCE
+        ),
+        Change::Operators(it) => {
+            tracing::debug!("cluster: replica {} has {} operators", it.name, it.operators);
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The state of the connection to the broker, and the counters of messages.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Instant,
+};
+
+use echogate_proto::endpoint::HostPort;
+
+use crate::config::ClusterUrl;
+
+/// The state of the connection to the broker. Displayed as a line of `/readyz`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum ClusterState {
+    /// No broker is set.
+    #[default]
+    Off,
+    /// There is no connection.
+    Connecting {
+        /// The servers.
+        url: String,
+        /// The time since when there is none.
+        since: Instant,
+        /// The failure of the last attempt.
+        reason: Option<String>,
+    },
+    /// There is a connection.
+    Connected {
+        /// All servers.
+        url: String,
+        /// The server.
+        server: String,
+        /// What goes wrong although there is a connection.
+        problem: Option<String>,
+    },
+}
+
+impl ClusterState {
+    pub(super) fn connecting(url: &ClusterUrl) -> ClusterState {
+        ClusterState::Connecting { url: url.to_string(), since: Instant::now(), reason: None }
+    }
+
+    /// Whether there is a connection.
+    pub(crate) fn is_connected(&self) -> bool {
+        matches!(self, ClusterState::Connected { .. })
+    }
+
+    pub(super) fn connect(&mut self, server: &HostPort) {
+        if let ClusterState::Connecting { url, .. } = self {
+            let url = std::mem::take(url);
+            *self = ClusterState::Connected { url, server: server.to_string(), problem: None };
+        }
+    }
+
+    /// Changes to a state without connection. False if it was one for the same reason before.
+    pub(super) fn disconnect(&mut self, why: &str) -> bool {
+        match self {
+            ClusterState::Off => false,
+            ClusterState::Connecting { reason, .. } => {
+                reason.replace(why.to_owned()).as_deref() != Some(why)
+            }
+            ClusterState::Connected { url, .. } => {
+                let (url, reason) = (std::mem::take(url), Some(why.to_owned()));
+                *self = ClusterState::Connecting { url, since: Instant::now(), reason };
+                true
+            }
+        }
+    }
+
+    /// Adds a problem to a connection. False if there is none, or if the problem is known.
+    pub(super) fn report(&mut self, what: &str) -> bool {
+        match self {
+            ClusterState::Connected { problem, .. } => {
+                problem.replace(what.to_owned()).as_deref() != Some(what)
+            }
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for ClusterState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ClusterState::Off => f.write_str("no cluster"),
+            ClusterState::Connecting { url, since, reason } => {
+                let reason = reason.as_deref().unwrap_or("the first attempt is under way");
+                write!(f, "connecting to {url} for {} s: {reason}", since.elapsed().as_secs())
+            }
+            ClusterState::Connected { server, problem, .. } => {
+                write!(f, "connected to {server}")?;
+                problem.as_ref().map_or(Ok(()), |problem| write!(f, "; {problem}"))
+            }
+        }
+    }
+}
+
+/// The counters of messages to and from the broker.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    sent: AtomicU64,
+    received: AtomicU64,
+    dropped: AtomicU64,
+    invalid: AtomicU64,
+}
+
+impl Counters {
+    pub(super) fn sent(&self) {
+        self.sent.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn received(&self) {
+        self.received.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn dropped(&self, count: u64) {
+        self.dropped.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(super) fn invalid(&self) {
+        self.invalid.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The numbers of messages that were sent, received, lost because a queue was full, and ignored
+    /// because they are of another version or invalid.
+    pub(crate) fn get(&self) -> [u64; 4] {
+        let counters = [&self.sent, &self.received, &self.dropped, &self.invalid];
+        counters.map(|counter| counter.load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_reported_once_and_the_duration_counts_from_the_loss() {
+        let mut state = ClusterState::connecting(&"nats://u:p@h".parse().unwrap());
+        assert!(state.disconnect("refused") && !state.disconnect("refused"));
+        assert_eq!(state.to_string(), "connecting to nats://h:4222 for 0 s: refused");
+        state.connect(&"h:4222".parse().unwrap());
+        assert_eq!(state.to_string(), "connected to h:4222");
+        assert!(state.report("no") && !state.report("no"));
+        assert_eq!(state.to_string(), "connected to h:4222; no");
+        assert!(state.disconnect("lost") && !state.is_connected());
+    }
+}

@@ -1,0 +1,276 @@
+//! The connections of the other replicas of a cluster, as these report them while somebody watches.
+//!
+//! The cluster feeds this module; the API reads it. Each connection of another replica has a number
+//! among the identifiers of this server, so that both are in one list.
+
+mod replica;
+mod watch;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use echogate_proto::api::{Connection, ReplicaConnections};
+use tokio::sync::{broadcast, watch as watch_channel};
+
+use self::replica::Replica;
+pub(crate) use self::{
+    replica::{Change, Report},
+    watch::Watch,
+};
+use super::{
+    registry::{Registry, reporter::MAX_REPORTED},
+    replica::ReplicaId,
+};
+
+/// The time after which a replica that has reported nothing is missing.
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The time for which a replica that has vanished is named as missing.
+const VANISHED_SHOWN: Duration = Duration::from_secs(60);
+
+/// Changes that a subscriber may lag behind; after more it lists all connections again.
+const MAX_LAG: usize = 256;
+
+/// A replica.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    pub(crate) id: ReplicaId,
+    pub(crate) name: Arc<str>,
+}
+
+/// The replicas of the cluster and their connections. Clones are the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Replicas(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    registry: Registry,
+    others: Mutex<Others>,
+    watchers: watch_channel::Sender<usize>,
+    changes: broadcast::Sender<Arc<Change>>,
+}
+
+#[derive(Debug, Default)]
+struct Others {
+    /// The name of this replica; none outside of a cluster.
+    own: Option<Arc<str>>,
+    /// The URL of an HTTP socket of this replica.
+    url: Option<String>,
+    replicas: BTreeMap<ReplicaId, Replica>,
+    /// The names of replicas that have vanished, and the times of it.
+    vanished: BTreeMap<Arc<str>, Instant>,
+    /// There is a connection to the broker, so that each replica would be heard.
+    is_connected: bool,
+    /// The time since which somebody watches.
+    watched_since: Option<Instant>,
+}
+
+impl Replicas {
+    pub(crate) fn new(registry: Registry) -> Replicas {
+        Replicas(Arc::new(Inner {
+            registry,
+            others: Mutex::default(),
+            watchers: watch_channel::Sender::new(0),
+            changes: broadcast::Sender::new(MAX_LAG),
+        }))
+    }
+
+    /// Takes the name of this replica; none outside of a cluster.
+    pub(crate) fn set_own(&self, name: Option<Arc<str>>) {
+        let mut others = self.others();
+        if name.is_none() {
+            others.replicas.clear();
+            others.vanished.clear();
+        }
+        others.own = name;
+    }
+
+    /// The name of this replica; none outside of a cluster.
+    pub(crate) fn own(&self) -> Option<Arc<str>> {
+        self.others().own.clone()
+    }
+
+    /// Takes the URL by which others reach the API of this replica.
+    pub(crate) fn set_url(&self, url: Option<String>) {
+        self.others().url = url;
+    }
+
+    /// The URL by which others reach the API of this replica.
+    pub(crate) fn url(&self) -> Option<String> {
+        self.others().url.clone()
+    }
+
+    /// The connections of this replica.
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.0.registry
+    }
+
+    /// The most connections that one replica reports.
+    pub(crate) fn share(&self) -> usize {
+        MAX_REPORTED / (self.others().replicas.len() + 1)
+    }
+
+    /// Watches the other replicas until the result is dropped.
+    pub(crate) fn watch(&self, now: Instant) -> Watch {
+        let mut others = self.others();
+        others.watched_since.get_or_insert(now);
+        self.0.watchers.send_modify(|watchers| *watchers += 1);
+        Watch::new(self.clone(), self.0.changes.subscribe())
+    }
+
+    fn stop_watching(&self) {
+        let mut others = self.others();
+        self.0.watchers.send_modify(|watchers| *watchers -= 1);
+        if *self.0.watchers.borrow() == 0 {
+            others.watched_since = None;
+            for replica in others.replicas.values_mut() {
+                *replica = Replica::new(replica.identity.clone(), replica.heard);
+            }
+        }
+    }
+
+    /// The number of watchers.
+    pub(crate) fn watchers(&self) -> watch_channel::Receiver<usize> {
+        self.0.watchers.subscribe()
+    }
+
+    /// Adds a replica.
+    pub(crate) fn add(&self, identity: Identity, now: Instant) {
+        let mut others = self.others();
+        others.vanished.remove(&identity.name);
+        others.replicas.insert(identity.id, Replica::new(identity, now));
+    }
+
+    /// Removes a replica. One that has `vanished` is named as missing for a while.
+    pub(crate) fn remove(&self, id: ReplicaId, vanished: Option<Instant>) {
+        let mut others = self.others();
+        let Some(replica) = others.replicas.remove(&id) else { return };
+        if let Some(at) = vanished {
+            others.vanished.insert(replica.name().clone(), at);
+        }
+        drop(others);
+        self.notify(Change::All);
+    }
+
+    /// Takes whether there is a connection to the broker. Without one all replicas are missing.
+    pub(crate) fn set_connected(&self, is_connected: bool, now: Instant) {
+        let mut others = self.others();
+        others.is_connected = is_connected;
+        let names: Vec<_> = others.replicas.values().map(|it| it.name().clone()).collect();
+        others.replicas.clear();
+        others.vanished.extend(names.into_iter().map(|name| (name, now)));
+        others.vanished.values_mut().for_each(|at| *at = now);
+        drop(others);
+        self.notify(Change::All);
+    }
+
+    /// The identifiers of the replicas whose connections are not known.
+    pub(crate) fn unknown(&self) -> Vec<ReplicaId> {
+        let others = self.others();
+        let unknown = others.replicas.iter().filter(|(_, replica)| replica.next.is_none());
+        unknown.map(|(&id, _)| id).collect()
+    }
+
+    /// Takes a report of a replica. Without the one before it only a complete one counts; returns
+    /// whether this one did.
+    pub(crate) fn apply(&self, id: ReplicaId, report: Report, now: Instant) -> bool {
+        let mut others = self.others();
+        if others.watched_since.is_none() {
+            return false;
+        }
+        let Some(replica) = others.replicas.get_mut(&id) else { return false };
+        let change = replica.apply(report, &self.0.registry, now);
+        drop(others);
+        match change {
+            Some(change) if !change.is_empty() => self.notify(change),
+            Some(_) => {}
+            None => return false,
+        }
+        true
+    }
+
+    /// The names of the replicas that do not answer.
+    pub(crate) fn missing(&self, now: Instant) -> Vec<Arc<str>> {
+        let others = self.others();
+        let silent = others.replicas.values().filter(|replica| others.is_missing(replica, now));
+        let silent = silent.map(Replica::name);
+        silent.chain(others.vanished(now)).cloned().collect()
+    }
+
+    /// Whether every replica has reported its connections, or is missing.
+    pub(crate) fn is_complete(&self, now: Instant) -> bool {
+        let others = self.others();
+        others.replicas.values().all(|it| it.is_complete || others.is_missing(it, now))
+    }
+
+    /// The number of connections of the other replicas.
+    pub(crate) fn total(&self) -> usize {
+        self.others().replicas.values().map(|replica| replica.total).sum()
+    }
+
+    /// The connections of the other replicas, under their numbers here.
+    pub(crate) fn connections(&self, now: Instant) -> Vec<Connection> {
+        let others = self.others();
+        let all = others.replicas.values().flat_map(|replica| replica.connections.values());
+        all.map(|known| known.at(now)).collect()
+    }
+
+    /// The connections of the other replicas, by replica.
+    pub(crate) fn list(&self, now: Instant) -> Vec<ReplicaConnections> {
+        let others = self.others();
+        let listed = others.replicas.values().map(|replica| ReplicaConnections {
+            name: replica.name().clone(),
+            missing: !replica.is_complete || others.is_missing(replica, now),
+            total: replica.total,
+            connections: replica.own_connections(now).collect(),
+        });
+        let vanished = others.vanished(now).map(|name| ReplicaConnections {
+            name: name.clone(),
+            missing: true,
+            total: 0,
+            connections: Vec::new(),
+        });
+        listed.chain(vanished).collect()
+    }
+
+    /// The connection that has a number here: the name and the URL of its replica, and its identifier
+    /// there.
+    pub(crate) fn find(&self, number: u64) -> Option<(Arc<str>, Option<String>, u64)> {
+        let others = self.others();
+        others.replicas.values().find_map(|replica| {
+            let mut connections = replica.connections.iter();
+            let (&id, _) = connections.find(|(_, known)| known.connection.id == number)?;
+            Some((replica.name().clone(), replica.url.clone(), id))
+        })
+    }
+
+    fn notify(&self, change: Change) {
+        // An error means that nobody watches any more.
+        self.0.changes.send(Arc::new(change)).ok();
+    }
+
+    fn others(&self) -> MutexGuard<'_, Others> {
+        self.0.others.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Others {
+    /// The names of the replicas that have vanished a short while ago.
+    fn vanished(&self, now: Instant) -> impl Iterator<Item = &Arc<str>> {
+        let is_shown = move |at: &Instant| !self.is_connected || now - *at < VANISHED_SHOWN;
+        self.vanished.iter().filter(move |(_, at)| is_shown(at)).map(|(name, _)| name)
+    }
+
+    fn is_missing(&self, replica: &Replica, now: Instant) -> bool {
+        self.watched_since.is_some_and(|watched_since| {
+            let since = replica.heard.max(watched_since);
+            now.saturating_duration_since(since) >= ANSWER_TIMEOUT
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

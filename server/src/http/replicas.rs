@@ -1,0 +1,127 @@
+//! The connections of all replicas of a cluster: `/api/connections?cluster`, and the changes for
+//! `/api/events?cluster`.
+
+use std::{sync::Arc, time::Instant};
+
+use axum::{
+    Json,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use echogate_proto::api::{ClusterConnections, Connection, Event, ReplicaConnections};
+use tokio::time::timeout;
+
+use crate::{
+    connections::{
+        registry::reporter::Reporter,
+        replicas::{ANSWER_TIMEOUT, Change, Replicas, Watch},
+    },
+    context::ServerContext,
+    text::escape::escape,
+};
+
+/// Whether a query asks for all replicas.
+pub(super) fn is_asked_for(query: Option<&str>) -> bool {
+    query.is_some_and(|query| query.split('&').any(|pair| pair == "cluster"))
+}
+
+/// Lists the connections of all replicas, by replica. One that does not answer within
+/// [`ANSWER_TIMEOUT`] is listed as missing.
+pub(super) async fn list(context: &ServerContext) -> Response {
+    let replicas = &context.replicas;
+    let Some(own) = replicas.own() else {
+        let reason = "cluster: this server is no replica of a cluster (--cluster)\n";
+        return (StatusCode::BAD_REQUEST, reason).into_response();
+    };
+    let mut watch = replicas.watch(Instant::now());
+    let complete = async {
+        while !replicas.is_complete(Instant::now()) {
+            watch.changed().await;
+        }
+    };
+    // A replica that is too late is missing in the list.
+    timeout(ANSWER_TIMEOUT, complete).await.ok();
+    let entries = context.registry.entries_after(0, replicas.share());
+    let own = ReplicaConnections {
+        name: own,
+        missing: false,
+        total: context.registry.count(),
+        connections: entries.iter().map(|entry| entry.connection()).collect(),
+    };
+    let others = replicas.list(Instant::now());
+    let all = ClusterConnections { replicas: [own].into_iter().chain(others).collect() };
+    ([(header::CACHE_CONTROL, "no-store")], Json(all)).into_response()
+}
+
+/// The reason for which there is no connection `id` to observe or to end.
+pub(super) fn no_connection(context: &ServerContext, id: &str) -> String {
+    let elsewhere = id.parse().ok().and_then(|number| context.replicas.find(number));
+    let id = escape(id);
+    let Some((replica, url, there)) = elsewhere else {
+        return format!("no open connection has the ID {id} (/api/connections lists them)");
+    };
+    let at = url.map(|url| format!(" at {}", escape(&url))).unwrap_or_default();
+    format!(
+        "connection {id} is connection {there} of replica \"{}\": ask that replica{at}",
+        escape(&replica)
+    )
+}
+
+/// The reports on the connections to one subscriber: those of this server, or of all replicas.
+#[derive(Debug)]
+pub(super) struct ClusterReporter {
+    own: Reporter,
+    others: Option<(Replicas, Watch)>,
+    /// The missing replicas of the last report.
+    missing: Vec<Arc<str>>,
+}
+
+impl ClusterReporter {
+    /// A new subscriber. Without `--cluster` it gets the connections of this server alone.
+    pub(super) fn new(context: &ServerContext, is_cluster: bool) -> ClusterReporter {
+        let replicas = &context.replicas;
+        let is_cluster = is_cluster && replicas.own().is_some();
+        let others = is_cluster.then(|| (replicas.clone(), replicas.watch(Instant::now())));
+        ClusterReporter { own: Reporter::new(&context.registry), others, missing: Vec::new() }
+    }
+
+    /// What has changed since the last report; `None` if nothing has.
+    pub(super) fn report(&mut self) -> Option<Event> {
+        let Some((replicas, watch)) = &mut self.others else { return self.own.report() };
+        self.own.set_most(replicas.share());
+        let missing = replicas.missing(Instant::now());
+        let is_new = missing != self.missing;
+        self.missing.clone_from(&missing);
+        let (own, others) = match (self.own.report(), watch.changes()) {
+            (None, Some(others)) if others.is_empty() && !is_new => return None,
+            (Some(Event::Changes { opened, moved, closed, .. }), Some(others)) => {
+                ((opened, moved, closed), others)
+            }
+            (None, Some(others)) => (Default::default(), others),
+            (Some(Event::All { total, connections, .. }), _) => {
+                return Some(with_others((total, connections), replicas, missing));
+            }
+            (_, None) => return Some(with_others(self.own.list(), replicas, missing)),
+        };
+        let (mut opened, mut moved, mut closed) = own;
+        for change in &others {
+            if let Change::Some { opened: more, moved: bytes, closed: ended } = &**change {
+                opened.extend_from_slice(more);
+                moved.extend_from_slice(bytes);
+                closed.extend_from_slice(ended);
+            }
+        }
+        let total = self.own.total() + replicas.total();
+        Some(Event::Changes { total, opened, moved, closed, missing })
+    }
+}
+
+/// An event with all connections: those of this server, and then those of other replicas.
+fn with_others(
+    (total, mut connections): (usize, Vec<Connection>),
+    replicas: &Replicas,
+    missing: Vec<Arc<str>>,
+) -> Event {
+    connections.extend(replicas.connections(Instant::now()));
+    Event::All { total: total + replicas.total(), connections, missing }
+}

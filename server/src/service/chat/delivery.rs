@@ -1,0 +1,66 @@
+//! The fate of messages between clients and operators.
+
+use serde::{Deserialize, Serialize};
+
+/// A message to a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum ToClient {
+    /// A line from an operator.
+    Line(String),
+    /// A line from the server.
+    Notice(&'static str),
+    /// An operator ended the conversation.
+    Bye,
+}
+
+/// The fate of a client's message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Delivery {
+    /// Operators receive the message.
+    Delivered,
+    /// The message waits until an operator connects.
+    Queued,
+    /// The message was discarded: too many others wait.
+    Dropped,
+    /// The message was discarded: an operator has just ended the conversation.
+    Ended,
+}
+
+/// The operators that receive a client's message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Online {
+    /// Some at this replica.
+    Here,
+    /// Only some at other replicas, which have to confirm it.
+    Elsewhere,
+    /// None.
+    Nowhere,
+}
+
+/// The reason why a client does not receive an operator's message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Undelivered {
+    /// The conversation does not exist.
+    Unknown,
+    /// The conversation has ended.
+    Ended,
+    /// The client does not read.
+    Unread,
+    /// The text is not one line, or has control characters.
+    Invalid,
+}
+
+impl Undelivered {
+    /// The reason in one line, for the conversation `id`.
+    pub(crate) fn describe(self, id: u64) -> String {
+        match self {
+            Undelivered::Unknown => format!("conversation {id} does not exist"),
+            Undelivered::Ended => format!("conversation {id} has ended"),
+            Undelivered::Unread => format!("not sent: client {id} does not read its messages"),
+            Undelivered::Invalid => {
+                "a message must be a single line without control characters".to_owned()
+            }
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The other replicas of a cluster, as the hub knows them.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use echogate_proto::chat::{Author, Ending, Message, ToOperator};
+use tokio::sync::{mpsc, watch};
+
+use super::{
+    delivery::Undelivered,
+    mirror::{Mirror, OperatorNumbers, RemoteOperator},
+    operator_queues::Event,
+};
+use crate::connections::replica::ReplicaId;
+
+/// Events that wait to be published. Those that exceed it are lost, and a snapshot replaces them.
+const PUBLISHED: usize = 1024;
+
+/// Messages of operators that wait to be sent to other replicas.
+const OPERATOR_MESSAGES: usize = 64;
+
+/// An event with its sequence number, and the operators of other replicas in it.
+pub(crate) type Published<E> = (u64, E, Vec<(u64, RemoteOperator)>);
+
+/// A message of an operator here for a client of another replica.
+#[derive(Debug)]
+pub(crate) struct OperatorMessage {
+    /// The operator's number here.
+    pub(crate) operator: u64,
+    /// The conversation's number here.
+    pub(crate) local: u64,
+    /// The replica of the client.
+    pub(crate) owner: ReplicaId,
+    /// The conversation's number there.
+    pub(crate) conversation: u64,
+    /// The text.
+    pub(crate) text: String,
+}
+
+/// What the hub passes to the cluster.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    /// Events of the conversations of this replica.
+    pub(crate) events: mpsc::Receiver<Published<Arc<Event>>>,
+    /// Messages of operators here.
+    pub(crate) messages: mpsc::Receiver<OperatorMessage>,
+    /// The number of operators here.
+    pub(crate) operators: watch::Receiver<usize>,
+}
+
+/// The other replicas, as the hub knows them.
+#[derive(Debug)]
+pub(super) struct Remote {
+    pub(super) me: ReplicaId,
+    events: mpsc::Sender<Published<Arc<Event>>>,
+    messages: mpsc::Sender<OperatorMessage>,
+    operators: watch::Sender<usize>,
+    /// The sequence number of the last event.
+    sequence: u64,
+    /// Events that were lost because too many waited.
+    pub(super) unpublished: u64,
+    /// Other replicas want the events.
+    pub(super) is_wanted: bool,
+    /// The replica is connected to the broker.
+    pub(super) is_connected: bool,
+    /// The operators of other replicas.
+    pub(super) online: usize,
+    /// Client messages that no operator here sees and no other replica has confirmed: their sequence
+    /// numbers, and their events, which keep the permits of their clients.
+    pub(super) unconfirmed: VecDeque<(u64, u64, Arc<Event>)>,
+    pub(super) numbers: OperatorNumbers,
+    pub(super) mirrors: BTreeMap<ReplicaId, Mirror>,
+}
+
+impl Remote {
+    /// A cluster without other replicas, in which this one is `me`.
+    pub(super) fn new(me: ReplicaId) -> (Remote, Feed) {
+        let (events, event_receiver) = mpsc::channel(PUBLISHED);
+        let (messages, message_receiver) = mpsc::channel(OPERATOR_MESSAGES);
+        let operators = watch::Sender::default();
+        let feed = Feed {
+            events: event_receiver,
+            messages: message_receiver,
+            operators: operators.subscribe(),
+        };
+        let remote = Remote {
+            me,
+            events,
+            messages,
+            operators,
+            sequence: 0,
+            unpublished: 0,
+            is_wanted: false,
+            is_connected: false,
+            online: 0,
+            unconfirmed: VecDeque::new(),
+            numbers: OperatorNumbers::default(),
+            mirrors: BTreeMap::new(),
+        };
+        (remote, feed)
+    }
+
+    /// Whether an operator of another replica is online.
+    pub(super) fn is_online(&self) -> bool {
+        self.online > 0
+    }
+
+    /// Publishes an event of a conversation of this replica. Returns the event if nobody else has it.
+    pub(super) fn publish(&mut self, event: Arc<Event>) -> Option<Arc<Event>> {
+        self.sequence += 1;
+        if !self.is_wanted {
+            return Some(event);
+        }
+        let operators = self.foreign(of_event(&event.message));
+        let published = (self.sequence, event, operators);
+        let (_, event, _) = self.events.try_send(published).err()?.into_inner();
+        self.unpublished += 1;
+        Some(event)
+    }
+
+    /// Keeps the event of a client's message until another replica confirms it.
+    pub(super) fn confirm_later(&mut self, conversation: u64, event: Arc<Event>) {
+        self.unconfirmed.push_back((self.sequence, conversation, event));
+    }
+
+    /// The sequence number of the last event.
+    pub(super) fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// The operators of other replicas among `numbers`.
+    pub(super) fn foreign(&self, numbers: impl Iterator<Item = u64>) -> Vec<(u64, RemoteOperator)> {
+        numbers.filter_map(|number| Some((number, self.numbers.operator(number)?))).collect()
+    }
+
+    /// Sets the number of operators here, of which other replicas learn.
+    pub(super) fn count_operators(&self, count: usize) {
+        self.operators.send_if_modified(|before| std::mem::replace(before, count) != count);
+    }
+
+    /// Passes a message for a client of another replica to the cluster.
+    ///
+    /// # Errors
+    ///
+    /// The reason why it cannot be sent, in one line.
+    pub(super) fn send(&self, operator: u64, local: u64, text: &str) -> Result<(), String> {
+        let here = |(id, mirror): (&ReplicaId, &Mirror)| {
+            let conversation = mirror.open().find(|(number, _)| *number == local)?.1;
+            Some((*id, conversation))
+        };
+        let Some((owner, conversation)) = self.mirrors.iter().find_map(here) else {
+            return Err(Undelivered::Ended.describe(local));
+        };
+        if !self.is_connected {
+            return Err(format!(
+                "not sent: the broker that leads to client {local} cannot be reached (--cluster)"
+            ));
+        }
+        let text = text.to_owned();
+        let message = OperatorMessage { operator, local, owner, conversation, text };
+        self.messages
+            .try_send(message)
+            .map_err(|_| "not sent: too many messages wait for the broker (--cluster)".to_owned())
+    }
+}
+
+/// The operators that an event names.
+fn of_event(event: &ToOperator) -> impl Iterator<Item = u64> {
+    let number = match event {
+        ToOperator::Said { message, .. } => of_message(message),
+        ToOperator::Ended { ending: Ending::Operator(number), .. } => Some(*number),
+        _ => None,
+    };
+    number.into_iter()
+}
+
+pub(super) fn of_message(message: &Message) -> Option<u64> {
+    match message.from {
+        Author::Operator(number) => Some(number),
+        Author::Client => None,
+    }
+}
