@@ -18,6 +18,7 @@ use nix::sys::signal::Signal;
 use crate::ECHOGATE;
 
 mod chat;
+mod connections;
 
 /// A nats-server on a port that stays the same when it is started again.
 struct Broker {

@@ -3,7 +3,6 @@
 //!
 //! - `captures`: tcpdump, whose capture of redis-cli is replayed
 //! - `cluster`: nats-server, the broker of replicas
-//! - `cluster_connections`: the same, for the list of connections
 //! - `forwards`: psql, redis-cli, scp, dig, nc and socat through forwards
 //! - `listen`: nc, socat, websocat and wscat, at the other end of `echogate listen`
 //! - `vnc`: Xtigervnc, and noVNC in the browser
@@ -22,7 +21,6 @@
 
 mod captures;
 mod cluster;
-mod cluster_connections;
 mod forwards;
 mod listen;
 mod mqtt;

@@ -14,7 +14,7 @@ use echogate_tests::{
     tcp::read_exactly,
 };
 
-use super::cluster::{Broker, replica};
+use super::{Broker, replica};
 use crate::{ECHOGATE, events::Subscriber, page};
 
 /// A broker and three replicas that know each other.
