@@ -1,11 +1,19 @@
 //! The page beside a bare `WebSocket` in the same tab: round trips of single messages, and the
-//! throughput of a file. They take turns, so that other load of the machine affects both.
+//! throughput of a file. They take turns, so that other load of the machine affects both. Then the
+//! frames a second that the page draws while messages come in.
 //!
 //! `cargo bench -p echogate-tests --bench page` (with `--profile dev` for a debug build)
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::Write as _,
+    net::TcpStream,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
-use echogate_tests::{browser::Page, server::Server};
+use echogate_tests::{browser::Page, server::Server, upstream::Upstream};
 use serde_json::{Value, json};
 
 const ECHOGATE: &str = env!("CARGO_BIN_EXE_echogate-under-test");
@@ -16,6 +24,10 @@ const MESSAGES: usize = 200;
 const FILE: usize = 64 << 20;
 /// Transfers through the page, and through the bare socket.
 const TRANSFERS: usize = 3;
+/// Messages a second while frames are counted.
+const STREAM: u32 = 1000;
+/// The time for which frames are counted.
+const FRAMES_FOR: Duration = Duration::from_secs(10);
 
 fn main() {
     // Cargo passes `--bench`; with `--test` benchmarks are only to be built.
@@ -29,6 +41,9 @@ fn main() {
     page.eval(&bare(&server));
     round_trips(&mut page);
     throughput(&mut page);
+    drop(page);
+    frames_of_a_stream();
+    frames_of_exchanges(&server);
 }
 
 /// Defines `bare.exchange(text)`, the round trip of a message in milliseconds, and
@@ -69,6 +84,24 @@ fn bare(server: &Server) -> String {
     )
 }
 
+/// The time from a script to the change by which an element contains this text. Nothing is evaluated
+/// in each frame, as waits of the harness are, which would take the page's time.
+fn shown_after(script: &str, selector: &str, text: &str) -> String {
+    let (selector, text) = (json!(selector), json!(text));
+    format!(
+        "new Promise((done) => {{
+            const element = document.querySelector({selector});
+            const start = performance.now();
+            new MutationObserver((_, observer) => {{
+                if (!element.textContent.includes({text})) return;
+                observer.disconnect();
+                done(performance.now() - start);
+            }}).observe(element, {{ subtree: true, childList: true, characterData: true }});
+            {script}
+        }})"
+    )
+}
+
 fn round_trips(page: &mut Page) {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     page.download_to(folder.path());
@@ -76,15 +109,13 @@ fn round_trips(page: &mut Page) {
     for n in 1..=MESSAGES {
         let time = page.eval(&format!("bare.exchange('message {n}')"));
         of_bare.push(time.as_f64().expect("a time") * 1000.0);
-        page.eval(&format!(
-            "(() => {{
-                const field = document.querySelector('#message');
-                field.value = 'message {n}';
-                field.dispatchEvent(new InputEvent('input', {{ bubbles: true }}));
-                field.form.requestSubmit();
-            }})()"
-        ));
-        page.wait_for_text("#figure-received", &format!("{n} message"));
+        let submit = format!(
+            "const field = document.querySelector('#message');
+            field.value = 'message {n}';
+            field.dispatchEvent(new InputEvent('input', {{ bubbles: true }}));
+            field.form.requestSubmit();"
+        );
+        page.eval(&shown_after(&submit, "#figure-received", &format!("{n} message")));
         // The page draws its figures until here; the bare socket is not to wait for that.
         page.eval("new Promise((idle) => requestAnimationFrame(() => setTimeout(idle, 20)))");
     }
@@ -98,7 +129,7 @@ fn round_trips(page: &mut Page) {
     let mut of_page: Vec<f64> =
         times.chunks_exact(2).map(|pair| (pair[1] - pair[0]) * 1e6).collect();
     assert_eq!(of_page.len(), MESSAGES, "the export has each round trip: {transcript}");
-    println!("round trips of {MESSAGES} messages, in µs; the clock has a resolution of 100 µs");
+    println!("round trips of {MESSAGES} messages, in µs; the clock has a resolution of 5 µs");
     println!("{:>12} {:>8} {:>8} {:>8} {:>8}", "", "p50", "p90", "p99", "mean");
     let bare = summary("bare socket", &mut of_bare);
     let page = summary("page", &mut of_page);
@@ -125,16 +156,97 @@ fn throughput(page: &mut Page) {
     for _ in 0..TRANSFERS {
         let time = page.eval(&format!("bare.transfer({FILE})"));
         of_bare += time.as_f64().expect("a time");
-        page.eval("window.started = performance.now()");
-        page.click("#file-start");
-        // The status of the transfer before stays until the next drawing.
-        page.wait_for("!document.querySelector('#file-status').innerText.includes('every byte')");
-        page.wait_for_text("#file-status", "every byte matches");
-        of_page += page.eval("performance.now() - started").as_f64().expect("a time");
+        let start = "document.querySelector('#file-start').click()";
+        let time = page.eval(&shown_after(start, "#file-status", "every byte matches"));
+        of_page += time.as_f64().expect("a time");
     }
     let rate = |millis: f64| (FILE * TRANSFERS) as f64 / 1048.576 / millis;
     println!("echo of {} MiB, {TRANSFERS} times, in MiB/s", FILE >> 20);
     println!("{:>12} {:>8.1}", "bare socket", rate(of_bare));
     println!("{:>12} {:>8.1}", "page", rate(of_page));
     println!("{:>12} {:>8.2}", "ratio", of_bare / of_page);
+}
+
+/// The frame rate of an idle page, and of one to which messages come.
+fn frames_of_a_stream() {
+    let upstream = Upstream::new();
+    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/stream", "line")]);
+    let url = format!("{}/?path=stream&autoconnect", server.url("http"));
+    let Some(mut page) = Page::open(&url) else { return };
+    let stream = upstream.accept();
+    page.wait_for_text("#state-headline", "Connected");
+    println!("frames a second, over {FRAMES_FOR:?}, and the share of all cores that was busy");
+    count_frames(&mut page, "idle");
+    let span = FRAMES_FOR + Duration::from_secs(5);
+    let sender = thread::spawn(move || send_lines(stream, span));
+    page.wait_for_text("#figure-received", "3,");
+    count_frames(&mut page, &format!("{STREAM} messages/s"));
+    sender.join().expect("the stream was sent");
+}
+
+/// The frame rate of a page that sends messages, each of which is answered.
+fn frames_of_exchanges(server: &Server) {
+    let url = format!("{}/?autoconnect", server.url("http"));
+    let Some(mut page) = Page::open(&url) else { return };
+    page.wait_for_text("#state-headline", "Connected");
+    for (field, text) in [("message", "a message that is sent over and over"), ("interval", "1")] {
+        page.eval(&format!(
+            "(() => {{ const field = document.querySelector('#{field}'); field.value = '{text}';
+                field.dispatchEvent(new InputEvent('input', {{ bubbles: true }})); }})()"
+        ));
+    }
+    page.click("#repeat");
+    page.wait_for_text("#figure-received", "2,");
+    count_frames(&mut page, &format!("{STREAM}/s each way"));
+    page.click("#repeat");
+}
+
+/// Writes numbered lines at the rate of [`STREAM`].
+fn send_lines(mut stream: TcpStream, span: Duration) {
+    let (start, mut sent) = (Instant::now(), 0);
+    while start.elapsed() < span {
+        let due = (start.elapsed().as_secs_f64() * f64::from(STREAM)) as u32;
+        for n in sent..due {
+            writeln!(stream, "message {n} of a stream that goes on and on").expect("a reader");
+        }
+        sent = due;
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn count_frames(page: &mut Page, name: &str) {
+    let before = (cpu_ticks(), page.cpu_seconds());
+    let rate = page.eval(&format!(
+        "new Promise((done) => {{ const start = performance.now(); let frames = 0;
+            (function frame() {{ const span = performance.now() - start;
+                if (span > {}) done(frames * 1000 / span);
+                else {{ frames++; requestAnimationFrame(frame); }} }})(); }})",
+        FRAMES_FOR.as_millis()
+    ));
+    let after = (cpu_ticks(), page.cpu_seconds());
+    let [busy, all] = [0, 1].map(|at| (after.0[at] - before.0[at]) as f64);
+    let main = (after.1[3] - before.1[3]) / FRAMES_FOR.as_secs_f64();
+    let rate = rate.as_f64().expect("a rate");
+    println!(
+        "{name:>20} {rate:>6.1}   machine {:>3.0} %, the page's main thread {:>3.0} %",
+        busy * 100.0 / all,
+        main * 100.0
+    );
+}
+
+/// The ticks that all cores were busy, and all ticks, since the machine was started (proc_stat(5));
+/// zeros where the system does not tell.
+fn cpu_ticks() -> [u64; 2] {
+    let Ok(stat) = fs::read_to_string("/proc/stat") else { return [0, 0] };
+    let ticks: Vec<u64> = stat
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .skip(1)
+        .filter_map(|it| it.parse().ok())
+        .collect();
+    let all = ticks.iter().take(8).sum();
+    let idle: u64 = ticks.iter().skip(3).take(2).sum();
+    [all - idle, all]
 }

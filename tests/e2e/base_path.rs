@@ -31,7 +31,7 @@ fn everything_is_served_below_the_base_path_and_at_the_root() {
     for base in [BASE, ""] {
         let page = http::get(address, &format!("{base}/"));
         assert!(page.status == 200 && page.text().contains("<html"), "{base}: {page:?}");
-        for path in ["/start.js", "/api/endpoints", "/api/connections", "/metrics", "/version"] {
+        for path in ["/echogate.js", "/api/endpoints", "/api/connections", "/metrics", "/version"] {
             assert_eq!(http::get(address, &format!("{base}{path}")).status, 200, "{base}{path}");
         }
         assert_eq!(http::get(address, &format!("{base}/healthz")).text(), "ok\n");

@@ -58,7 +58,7 @@ impl Language {
     /// Takes the file with the translation, unless it is that of another version.
     pub fn load(self, file: String) {
         if self.file_to_load().is_some()
-            && let Some(texts) = Texts::read(self, file.leak())
+            && let Some(texts) = Texts::read(file.leak())
         {
             CHINESE.set(texts).ok();
         }
@@ -143,6 +143,9 @@ mod tests {
     fn a_translation_is_loaded_whole_or_not_at_all() {
         Language::Chinese.load("连接\n".to_owned());
         assert_eq!(Language::Chinese.file_to_load(), Some(CHINESE_FILE));
+        assert_eq!(Language::Chinese.texts().connect, "Connect");
+        let other_order: String = chinese_file().lines().rev().flat_map(|it| [it, "\n"]).collect();
+        Language::Chinese.load(other_order);
         assert_eq!(Language::Chinese.texts().connect, "Connect");
         Language::Chinese.load(chinese_file());
         assert_eq!(Language::Chinese.file_to_load(), None);

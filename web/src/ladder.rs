@@ -142,7 +142,11 @@ fn data(event: &Json, payload: &Payload, texts: &Texts) -> (String, &'static str
             bytes = format!("{bytes} / {}", texts.bytes(length));
         }
     }
-    (format!("{label} · {bytes} · {}", shown(payload)), about)
+    label = format!("{label} · {bytes}");
+    if !payload.is_empty() {
+        label.push_str(&format!(" · {}", shown(payload)));
+    }
+    (label, about)
 }
 
 fn payload(event: &Json) -> Payload {
@@ -204,6 +208,8 @@ mod tests {
             format!(r#"{{{place},"event":"data","kind":"text","frame":{rest},"text":"lo"}}"#);
         let expected = "text · 2 bytes / 5 bytes · lo";
         assert_eq!(labels(&read(&part)), [(Some((false, true)), expected)]);
+        let empty = format!(r#"{{{place},"event":"data","kind":"binary","hex":""}}"#);
+        assert_eq!(labels(&read(&empty)), [(Some((false, true)), "binary · 0 bytes")]);
         let bytes = r#"{"time":1,"connection":7,"event":"data","side":"upstream",
             "direction":"to-client","kind":"bytes","hex":"00ff"}"#;
         assert_eq!(labels(&read(bytes)), [(Some((true, false)), "bytes · 2 bytes · 00 ff")]);

@@ -12,6 +12,7 @@ pub struct Announcer {
     state: Option<String>,
     messages: u64,
     latest: String,
+    /// The time of the latest announcement of messages.
     announced_at: Option<Millis>,
 }
 
@@ -41,7 +42,9 @@ impl Announcer {
             1 => Some(fill(texts.received_this, &[&std::mem::take(&mut self.latest)])),
             many => Some(texts.counted(many, texts.received_many, texts.received_many)),
         };
-        self.announced_at = Some(now);
+        if messages.is_some() {
+            self.announced_at = Some(now);
+        }
         let sentences: Vec<String> = messages.into_iter().chain(self.state.take()).collect();
         Some(sentences.join(". "))
     }
@@ -93,5 +96,14 @@ mod tests {
         announcer.received("B".to_owned());
         announcer.set_state("Connection lost".to_owned());
         assert_eq!(announce(&mut announcer, 1.0).as_deref(), Some("Received B. Connection lost"));
+    }
+
+    #[test]
+    fn the_first_message_after_a_change_of_state_does_not_wait() {
+        let mut announcer = Announcer::default();
+        announcer.set_state("Connected".to_owned());
+        announce(&mut announcer, 0.0);
+        announcer.received("HELLO".to_owned());
+        assert_eq!(announce(&mut announcer, 1.0).as_deref(), Some("Received HELLO"));
     }
 }

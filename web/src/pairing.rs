@@ -31,6 +31,8 @@ pub struct Awaited {
     pub sent: Millis,
     /// The bytes sent over the connection, this message included.
     pub position: Position,
+    /// Whether other replies were outstanding at that time: the message may wait behind others.
+    pub overlaps: bool,
     mark: Mark,
 }
 
@@ -121,8 +123,8 @@ impl Pairs {
     /// whether a reply is expected.
     pub fn sent(&mut self, row: u64, payload: &Payload, asked: Millis, sent: Millis) -> bool {
         let Some(mark) = self.rule.mark(payload) else { return false };
-        let position = Position::default();
-        self.awaited.push_back(Awaited { row, asked, sent, position, mark });
+        let (position, overlaps) = (Position::default(), !self.awaited.is_empty());
+        self.awaited.push_back(Awaited { row, asked, sent, position, overlaps, mark });
         if self.awaited.len() > Self::MAX {
             self.give_up(1);
         }

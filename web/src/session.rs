@@ -55,6 +55,8 @@ pub struct Session {
     closed_with: Option<(CloseCode, String)>,
     /// Messages handed to the socket whose reply is outstanding.
     pairs: Pairs,
+    /// The first row to which a new rule for pairing is not applied yet; `None` if it is to all.
+    unpaired_from: Option<u64>,
     /// Messages handed to the socket that it has not reported as sent.
     handed: VecDeque<Handed>,
     /// Messages not yet handed to the socket.
@@ -89,6 +91,7 @@ impl Session {
             was_open: false,
             closed_with: None,
             pairs: Pairs::default(),
+            unpaired_from: None,
             handed: VecDeque::new(),
             queue: VecDeque::new(),
             queued_bytes: 0,
@@ -114,6 +117,7 @@ impl Session {
             }
         }
         session.set_pairing(pairing);
+        session.pair_anew(u64::MAX);
         session
     }
 
@@ -295,6 +299,7 @@ impl Session {
         if self.state.is_at_rest() {
             return Vec::new();
         }
+        self.pair_anew(u64::MAX);
         let handed = self.handed.drain(..).map(|handed| handed.id);
         let unsent: Vec<u64> = handed.chain(self.queue.drain(..).map(|(id, _)| id)).collect();
         self.pairs.remove(|row| unsent.binary_search(&row).is_ok());

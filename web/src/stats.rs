@@ -26,6 +26,8 @@ pub struct Stats {
     pub round_trips: Histogram,
     /// Recent round trips over time.
     pub recent: Series,
+    /// The number of replies whose message was sent while others were outstanding.
+    pub overlapping: u64,
 }
 
 /// Messages in one direction.
@@ -59,10 +61,12 @@ impl Stats {
     /// Forgets all replies.
     pub fn forget_replies(&mut self) {
         (self.round_trips, self.recent) = (Histogram::default(), Series::default());
+        self.overlapping = 0;
     }
 
-    /// Counts a reply.
-    pub fn answered(&mut self, round_trip: Millis, now: Millis) {
+    /// Counts a reply; `overlaps` says whether others were outstanding when its message was sent.
+    pub fn answered(&mut self, round_trip: Millis, now: Millis, overlaps: bool) {
+        self.overlapping += u64::from(overlaps);
         self.round_trips.add(round_trip);
         self.recent.add(now, round_trip);
     }

@@ -6,9 +6,10 @@
 // events of a busy page arrive in fewer and longer lists.
 
 const PART = 64 << 10; // Bytes of a file in one message.
-const READ = 1 << 20; // Bytes of a file read at once.
+const READ = 4 << 20; // Bytes of a file read at once.
 const WINDOW = 4 << 20; // The most bytes of a file in flight: without an echo, or in the send buffer.
-const PROGRESS = 100; // Milliseconds between two reports of a file's progress.
+const PROGRESS = 250; // Milliseconds between two reports of a file's progress, each of which is drawn.
+const SOON = 4; // Milliseconds that a report which only the drawing needs may wait for others.
 const LIST = 500; // The most events in one list: between two lists the page may draw.
 
 const sockets = new Map(); // WebSockets by number.
@@ -16,10 +17,13 @@ const taps = new Map(); // The AbortControllers of taps, by number.
 const files = new Map(); // Files being sent, by the number of their socket.
 const events = [];
 let pageIsReady = true;
+let flushSoon;
 
 const now = () => performance.timeOrigin + performance.now();
 
 function flush() {
+  clearTimeout(flushSoon);
+  flushSoon = undefined;
   const list = events.splice(0, LIST);
   pageIsReady = list.length === 0;
   if (pageIsReady) return;
@@ -30,6 +34,12 @@ function flush() {
 function report(event) {
   events.push(event);
   if (pageIsReady) flush();
+}
+
+// Reports an event together with others: the page is not woken while a reply is on its way.
+function reportSoon(event) {
+  events.push(event);
+  if (pageIsReady) flushSoon ??= setTimeout(flush, SOON);
 }
 
 const commands = {
@@ -61,7 +71,7 @@ const commands = {
     if (socket?.readyState !== WebSocket.OPEN) return;
     const at = now();
     socket.send(data);
-    report([id, "sent", at, socket.bufferedAmount]);
+    reportSoon([id, "sent", at, socket.bufferedAmount]);
   },
   poll(id) {
     report([id, "buffered", now(), sockets.get(id)?.bufferedAmount ?? 0]);
@@ -137,13 +147,18 @@ class Transfer {
 
   async run() {
     const { file, socket } = this;
+    const read = (start) => file.slice(start, start + READ).arrayBuffer();
+    let next = read(0);
     for (let start = 0; start < file.size; start += READ) {
       let block;
       try {
-        block = new Uint8Array(await file.slice(start, start + READ).arrayBuffer());
+        block = new Uint8Array(await next);
       } catch {
         return this.finish("unreadable", now());
       }
+      // The next block is read while this one is sent.
+      next = read(start + READ);
+      next.catch(() => {});
       for (let at = 0; at < block.length; at += PART) {
         const part = block.subarray(at, at + PART);
         while (!this.end && this.inFlight() + part.length > WINDOW) await this.change();
@@ -161,15 +176,14 @@ class Transfer {
   }
 
   inFlight() {
-    const unsent = this.socket.bufferedAmount;
-    return this.compares ? Math.max(this.sent - this.verified, unsent) : unsent;
+    return this.compares ? this.sent - this.verified : this.socket.bufferedAmount;
   }
 
-  // Waits for a message, for 10 ms at most.
+  // Waits for an echo or the end; no event tells of a shorter send buffer.
   change() {
     return new Promise((done) => {
       this.wake = done;
-      setTimeout(done, 10);
+      if (!this.compares) setTimeout(done, 10);
     });
   }
 
@@ -181,15 +195,13 @@ class Transfer {
     while (compared < bytes.length && this.expected.length > 0) {
       const part = this.expected[0];
       const length = Math.min(part.bytes.length, bytes.length - compared);
-      for (let n = 0; n < length; n++) {
-        let expected = part.bytes[n];
-        if (part.upper && expected >= 97 && expected <= 122) expected -= 32;
-        const found = bytes[compared + n];
-        if (found !== expected) {
-          this.finish("mismatch", at, this.verified + n, expected, found);
-          this.forget();
-          return false;
-        }
+      const expected = part.bytes.subarray(0, length);
+      const n = mismatch(expected, bytes.subarray(compared, compared + length), part.upper);
+      if (n < length) {
+        const wanted = part.upper ? upperCase(expected[n]) : expected[n];
+        this.finish("mismatch", at, this.verified + n, wanted, bytes[compared + n]);
+        this.forget();
+        return false;
       }
       compared += length;
       this.verified += length;
@@ -238,6 +250,32 @@ class Transfer {
     this.expected = [];
     if (files.get(this.id) === this) files.delete(this.id);
   }
+}
+
+// The index of the first byte that is not the expected one, or the number of bytes. Words are
+// compared, and bytes from the first word that differs.
+function mismatch(expected, found, upper) {
+  const [wanted, words] = [inWords(expected), inWords(found)];
+  let n = 0;
+  if (upper) while (n < words.length && upperCase(wanted[n]) === words[n]) n++;
+  else while (n < words.length && wanted[n] === words[n]) n++;
+  n *= 4;
+  while (n < found.length && (upper ? upperCase(expected[n]) : expected[n]) === found[n]) n++;
+  return n;
+}
+
+// The bytes as words of four, without those of an incomplete one.
+function inWords(bytes) {
+  const { buffer, byteOffset } = bytes.byteOffset % 4 ? bytes.slice() : bytes;
+  return new Int32Array(buffer, byteOffset, bytes.length >> 2);
+}
+
+// The four bytes of a word with `a` to `z` as `A` to `Z`. Bit 7 of a sum tells whether a byte is
+// `a` or above, and above `z`; bit 5 of a letter is its case.
+function upperCase(word) {
+  const low = word & 0x7f7f7f7f;
+  const letters = ((low + 0x1f1f1f1f) ^ (low + 0x05050505)) & ~word & 0x80808080;
+  return word ^ (letters >>> 2);
 }
 
 onmessage = ({ data: [name, ...values] }) => commands[name](...values);

@@ -11,10 +11,9 @@ use crate::{service::Service, text::escape::escape};
 
 /// Paths of the page's files. A route may use only `/` of these: there the server answers an
 /// opening handshake by the route and any other request by the page.
-pub(crate) const PAGE_PATHS: [&str; 8] = [
+pub(crate) const PAGE_PATHS: [&str; 7] = [
     "/",
     "/style.css",
-    "/start.js",
     "/sockets.js",
     "/echogate.js",
     "/echogate_bg.wasm",

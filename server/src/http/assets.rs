@@ -23,6 +23,14 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
     script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' data:; \
     connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/// Headers that isolate the built-in page from other origins (it loads nothing of theirs, and no
+/// window of theirs refers to it), so that browsers give it a clock of 5 µs instead of 100 µs or
+/// more; its round trips are measured with that clock.
+const ISOLATION: [(HeaderName, &str); 2] = [
+    (HeaderName::from_static("cross-origin-embedder-policy"), "require-corp"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+];
+
 /// Headers of every answer.
 const HEADERS: [(HeaderName, &str); 4] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -77,10 +85,9 @@ macro_rules! file {
     };
 }
 
-static FILES: [File; 8] = [
+static FILES: [File; 7] = [
     file!("/", "index.html", "text/html; charset=utf-8"),
     file!("/style.css", "style.css", "text/css; charset=utf-8"),
-    file!("/start.js", "start.js", "text/javascript; charset=utf-8"),
     file!("/sockets.js", "sockets.js", "text/javascript; charset=utf-8"),
     file!("/echogate.js", "echogate.js", "text/javascript; charset=utf-8"),
     file!("/echogate_bg.wasm", "echogate_bg.wasm", "application/wasm"),
@@ -119,7 +126,7 @@ pub(crate) fn router<S: Clone + Send + Sync + 'static>(web_root: Option<&Path>) 
                     }),
                 )
             })
-            .layer(middleware::map_response(with_policy)),
+            .layer(middleware::from_fn(with_policy)),
     };
     router.layer(middleware::map_response(with_headers))
 }
@@ -136,19 +143,30 @@ fn is_public(path: &str) -> bool {
         && (path.is_empty() || names.all(|name| !name.is_empty() && !is_hidden(name)))
 }
 
-/// Adds the policy of the built-in page. A folder's pages are other programs', with needs of
-/// their own (inline scripts, fonts, media, frames): the policy would stop them.
-async fn with_policy(mut response: Response) -> Response {
-    let policy = HeaderValue::from_static(CONTENT_SECURITY_POLICY);
-    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+/// Adds the policy of the built-in page, and its isolation. A folder's pages are other programs',
+/// with needs of their own (inline scripts, fonts, media, frames): both would stop them.
+async fn with_policy(request: Request, next: Next) -> Response {
+    // Browsers send this header to the origins that they isolate (https and loopback), and write an
+    // error to the console where another one asks for isolation.
+    let isolates = request.headers().contains_key("sec-fetch-mode");
+    let mut response = next.run(request).await;
+    let policy = (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
+    add(&mut response, [policy]);
+    if isolates {
+        add(&mut response, ISOLATION);
+    }
     response
 }
 
 async fn with_headers(mut response: Response) -> Response {
-    for (name, value) in HEADERS {
+    add(&mut response, HEADERS);
+    response
+}
+
+fn add<const N: usize>(response: &mut Response, headers: [(HeaderName, &'static str); N]) {
+    for (name, value) in headers {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
-    response
 }
 
 impl File {

@@ -89,7 +89,7 @@ fn templates_are_sent_as_they_are() {
         choose(&mut page, "#template", template);
         page.wait_for("document.querySelector('#message').value.length > 9");
         page.click("#send");
-        page.wait_for_text(".rows > .received:last-child .reply", "ms");
+        page.wait_for_text(".rows > .received:last-child .reply", "s");
         page.wait_for_text(".rows > .received:last-child .size", size);
     }
 }
@@ -124,6 +124,8 @@ fn a_burst_is_answered_message_for_message() {
     fill(&mut page, "#burst", "0");
     page.click("#burst-send");
     page.wait_for_text("#composer-problem", "Enter a number from 1 to 1,000.");
+    assert_eq!(page.eval("document.querySelector('#burst').ariaLabel"), "Burst messages");
+    assert_eq!(page.eval("document.querySelector('#interval').ariaLabel"), "Repeat every ms");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use echogate_tests::{server::Server, tcp, upstream::Upstream};
+use echogate_tests::{browser::Scheme, server::Server, tcp, upstream::Upstream};
 
 use super::{LATEST, connected, count, fill, open, page, page_at, say};
 use crate::ECHOGATE;
@@ -50,9 +50,36 @@ fn each_connection_has_a_transcript_of_its_own() {
     page.wait_for_text(LATEST, "ONE");
     assert_eq!(page.text(".connections [aria-current] .name"), "/ws");
     page.click("#remove");
+    page.wait_for_text("#remove", "Close and remove");
+    page.wait_for_text("#transcript-note", "This connection is open.");
+    page.click(".connections li:first-child button");
+    page.wait_for_text("#remove", "Remove");
+    assert_eq!(count(&mut page, ".connections li"), 2, "it was not confirmed");
+    page.click("#remove");
+    page.wait_for_text("#remove", "Close and remove");
+    page.click("#remove");
     page.wait_for_text(LATEST, "two");
     assert_eq!(count(&mut page, ".connections li"), 1);
     server.wait_for_connections(|all| all.iter().all(|one| one["target"] != "/ws"));
+}
+
+#[test]
+fn the_limit_on_connections_is_named_and_leaves_the_url_bar_in_view() {
+    let Some((_server, mut page)) = page() else { return };
+    for connections in 2..=12 {
+        page.click("#add");
+        page.wait_for(&format!(
+            "document.querySelectorAll('.connections li').length === {connections}"
+        ));
+    }
+    page.click("#add");
+    page.wait_for_text("#transcript-note", "Limit: 12 connections.");
+    assert_eq!(count(&mut page, ".connections li"), 12);
+    for (width, height) in [(1440, 900), (1280, 720), (390, 844)] {
+        page.set_viewport(width, height, Scheme::Light);
+        page.wait_for(&format!("innerWidth === {width}"));
+        page.wait_for("document.querySelector('#toggle').getBoundingClientRect().bottom < 200");
+    }
 }
 
 #[test]
@@ -146,6 +173,8 @@ fn a_lost_connection_comes_back_by_itself_where_that_is_wanted() {
     page.wait_for_text("#state-headline", "Connected");
     stream.write_all(b"again\n").unwrap();
     page.wait_for_text(LATEST, "again");
+    // Without the upstream no attempt succeeds.
+    drop(upstream);
     tcp::reset(stream);
     page.wait_for_text("#state-headline", "Reconnecting");
     page.click("#half-close");

@@ -27,6 +27,7 @@ fn round_trips_are_drawn_and_listed_in_a_table() {
     page.click("#charts summary");
     page.wait_for_text("#charts-table", "p99");
     page.wait_for_text("#charts-table tr:nth-child(3)", "200");
+    page.wait_for_text("#spread figcaption", "200 replies in all, 199 overlapping");
     let scopes = count(&mut page, "#charts-table th[scope=row]");
     assert_eq!(scopes, 10);
 }

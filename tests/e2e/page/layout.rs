@@ -1,5 +1,7 @@
 //! The geometry of the page at all widths, in both languages: nothing is cut, nothing overlaps.
 
+use std::net::TcpStream;
+
 use echogate_tests::browser::{Page, Scheme};
 
 use super::{LATEST, choose, connected, say};
@@ -17,6 +19,9 @@ const DEFECTS: &str = r"(() => {
     const name = (it) => it.tagName.toLowerCase() + (it.id ? '#' + it.id : '') +
         (it.classList.length ? '.' + [...it.classList].join('.') : '');
     if (document.documentElement.scrollWidth > innerWidth) defects.push('the page scrolls sideways');
+    for (const it of document.querySelectorAll('.panel')) {
+        if (seen(it) && it.scrollWidth > it.clientWidth + 1) defects.push('wider than its panel: in ' + name(it));
+    }
     for (const it of document.querySelectorAll('body *')) {
         if (!seen(it) || it.closest('svg, .line, pre, .columns, select')) continue;
         const style = getComputedStyle(it);
@@ -48,12 +53,18 @@ const DEFECTS: &str = r"(() => {
 })()";
 
 pub(super) fn expect_no_defects(page: &mut Page, state: &str) {
+    expect_no_defects_after(page, state, "");
+}
+
+/// The same, after a script that runs before each look.
+fn expect_no_defects_after(page: &mut Page, state: &str, script: &str) {
     for language in ["en", "zh-Hans"] {
         choose(page, "#language", language);
         page.wait_for(&format!("document.documentElement.lang === '{language}'"));
         for (width, height) in SIZES {
             page.set_viewport(width, height, Scheme::Light);
             page.wait_for(&format!("innerWidth === {width}"));
+            page.eval(script);
             page.eval(
                 "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))",
             );
@@ -94,6 +105,39 @@ fn the_reply_is_visible_after_sending_on_a_phone() {
     let visible = "(() => { const box = document.querySelector('.rows > .received:last-child')
         .getBoundingClientRect(); return box.top >= 0 && box.bottom <= innerHeight; })()";
     page.wait_for(visible);
+}
+
+#[test]
+fn nothing_is_cut_or_overlaps_in_the_row_of_an_ended_client_with_wide_figures() {
+    let Some((server, mut page)) = super::page() else { return };
+    let _client = TcpStream::connect(server.address("upper")).unwrap();
+    page.wait_for("document.querySelector('.client')");
+    // Ended clients are shown for a few seconds, and such figures take hours.
+    let wide = "(() => {
+        const row = document.querySelector('.client');
+        row.dataset.ended = 'true';
+        const texts = { '.peer': '[2001:db8:1234:5678:9abc:def0:1234:5678]:65535', '.mine': 'your upstream',
+            '.age': '59 min', '.target': 'ended: the client reset the connection in the middle of a message',
+            '.in': '↑ 1,023.9 GiB · 1,234,567,890', '.out': '↓ 1,023.9 GiB · 9,876,543,210' };
+        for (const [of, text] of Object.entries(texts)) {
+            row.querySelector(of).hidden = false;
+            row.querySelector(of).textContent = text;
+        }
+    })()";
+    expect_no_defects_after(&mut page, "ended client", wide);
+}
+
+#[test]
+fn the_header_and_the_panels_are_aligned_on_the_widest_windows() {
+    let Some((_server, mut page)) = super::page() else { return };
+    page.set_viewport(2560, 1440, Scheme::Light);
+    page.wait_for("innerWidth === 2560");
+    let edges = "['.page-header h1', '#controls', '.url-bar'].map((it) => {
+        const { left, right } = document.querySelector(it).getBoundingClientRect();
+        return [left, right]; })";
+    let edges = page.eval(edges);
+    assert_eq!(edges[0][0], edges[2][0], "{edges}");
+    assert_eq!(edges[1][1], edges[2][1], "{edges}");
 }
 
 #[test]

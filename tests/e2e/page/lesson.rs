@@ -1,7 +1,10 @@
 //! The lesson: six steps in the life of a connection.
 
+use std::io::Write as _;
+
 use echogate_tests::{
     browser::{Page, Scheme},
+    http,
     server::Server,
 };
 
@@ -120,6 +123,27 @@ fn the_lesson_is_offered_where_the_server_has_what_it_needs() {
     let Some(mut page) = open(&server, "/") else { return };
     page.wait_for_text(".cards", "echo");
     assert_eq!(page.eval("document.querySelector('#play-first').hidden"), true);
+}
+
+#[test]
+fn a_connection_that_the_server_does_not_report_is_explained() {
+    let server = Server::start(ECHOGATE, &[]);
+    // The server reports to as many pages at once.
+    let _others: Vec<_> = (0..64)
+        .map(|_| {
+            let address = server.address("http");
+            let mut stream = http::connect(address);
+            write!(stream, "GET /api/events HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
+            let head = http::read_head(&mut stream).unwrap();
+            assert!(head.contains("200"), "{head}");
+            stream
+        })
+        .collect();
+    let Some(mut page) = open(&server, "/") else { return };
+    page.expect_error("503");
+    page.expect_error("/api/events");
+    page.click("#play-first");
+    page.wait_for_text("#lesson-state", "The server does not report this connection");
 }
 
 #[test]

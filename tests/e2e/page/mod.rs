@@ -7,7 +7,7 @@
 //! - `chat`: both ends of a chat
 //! - `reach`: keyboard, screen readers, languages, small windows
 //! - `times`: the worker with the sockets: true times, and files
-//! - `weight`: size, frame rate and memory
+//! - `weight`: size and memory
 //! - `hostile`: hostile and damaged input, actions at unusual moments
 //! - `lesson`: the six steps in the life of a connection
 //! - `pictures`: screenshots for the documentation

@@ -154,8 +154,8 @@ fn a_transcript_is_kept_as_json_lines_and_loaded_again() {
     page.pick_file("#load", &file);
     page.wait_for_text("#state-headline", "From a file");
     page.wait_for_text(".rows .received .payload", "KEEP, 世界");
-    page.wait_for_text(".rows .received .reply", "ms");
-    page.wait_for_text("#figure-round-trip", "ms");
+    page.wait_for_text(".rows .received .reply", "s");
+    page.wait_for_text("#figure-round-trip", "s");
     let date = page.eval("new Date().toISOString().slice(0, 4)");
     assert!(page.text(".rows .time").starts_with(date.as_str().unwrap()));
     assert_eq!(count(&mut page, ".connections li"), 2);
@@ -209,8 +209,8 @@ fn messages_of_an_unknown_server_are_rows_in_order_without_a_claim() {
 
     choose(&mut page, "#show", "0");
     choose(&mut page, "#pairing", "length");
-    page.wait_for_text(".rows .received:last-child .reply", "ms");
-    page.wait_for_text("#figure-round-trip", "ms");
+    page.wait_for_text(".rows .received:last-child .reply", "s");
+    page.wait_for_text("#figure-round-trip", "s");
     choose(&mut page, "#pairing", "none");
     page.wait_for_text("#figure-round-trip", "–");
 }
@@ -224,7 +224,7 @@ fn replies_in_json_are_paired_by_a_member() {
     }
     page.wait_for("document.querySelectorAll('.rows .sent').length === 2");
     stream.write_all(b"{\"tick\":1}\n{\"result\":[],\"id\":2}\n").unwrap();
-    page.wait_for_text(".rows .received:last-child .reply", "ms");
+    page.wait_for_text(".rows .received:last-child .reply", "s");
     assert_eq!(page.text(".rows .sent .reply").trim(), "no reply yet");
     page.click(".rows .received:last-child");
     page.wait_for_text("#detail .json", "\"method\"");

@@ -86,7 +86,7 @@ fn nginx_publishes_the_server_below_a_path_that_it_strips_or_passes_on() {
         let get = |path: &str| http::get(&address, &format!("/tools/echogate{path}"));
         let page = get("/");
         assert!(page.status == 200 && page.text().contains("<html"), "{pass}: {page:?}");
-        for path in ["/start.js", "/api/connections", "/metrics", "/healthz"] {
+        for path in ["/echogate.js", "/api/connections", "/metrics", "/healthz"] {
             assert_eq!(get(path).status, 200, "{pass} {path}");
         }
         // nginx itself adds the slash.

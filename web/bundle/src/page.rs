@@ -14,6 +14,9 @@ use wasm_bindgen_cli_support::Bindgen;
 
 use crate::toolchain::Toolchain;
 
+/// The end of the module's JavaScript, which starts it. A file of its own would cost a request.
+const START: &str = include_str!("start.js");
+
 /// Builds the page into `to`, an empty folder.
 pub(crate) fn build(root: &Path, to: &Path, toolchain: &Toolchain) -> Result<()> {
     let module = toolchain.compile(root)?;
@@ -27,6 +30,8 @@ pub(crate) fn build(root: &Path, to: &Path, toolchain: &Toolchain) -> Result<()>
         .out_name("echogate")
         .generate(to)
         .context("wasm-bindgen")?;
+    let module = to.join("echogate.js");
+    fs::write(&module, fs::read_to_string(&module)? + START)?;
     let from = root.join(STATIC);
     for name in sources::names(&from)? {
         fs::copy(from.join(&name), to.join(&name)).with_context(|| name)?;

@@ -22,25 +22,45 @@ macro_rules! table {
         #[cfg(not(target_arch = "wasm32"))]
         pub(super) const ALL: &[(&str, &str, &str)] = &[$((stringify!($name), $english, $chinese),)*];
 
+        /// The checksum of the file with the Chinese texts. The order of the texts is part of it.
+        const CHINESE_SUM: u32 = {
+            let mut sum = EMPTY_SUM;
+            $(sum = checksum(checksum(sum, $chinese), "\n");)*
+            sum
+        };
+
         impl Texts {
-            fn fields(&mut self) -> impl ExactSizeIterator<Item = &mut &'static str> {
+            fn fields(&mut self) -> impl Iterator<Item = &mut &'static str> {
                 [$(&mut self.$name,)*].into_iter()
             }
         }
     };
 }
 
+/// The checksum of an empty text.
+const EMPTY_SUM: u32 = 0x811c_9dc5;
+
+/// The checksum (FNV-1a) of a text that follows others.
+const fn checksum(mut sum: u32, text: &str) -> u32 {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        sum = (sum ^ bytes[at] as u32).wrapping_mul(0x0100_0193);
+        at += 1;
+    }
+    sum
+}
+
 impl Texts {
-    /// The texts of a translation: a line for each one of the table. `None` if the file has another
-    /// number of lines, as that of another version.
-    pub(super) fn read(language: Language, file: &'static str) -> Option<Texts> {
-        let mut texts = ENGLISH;
-        texts.language = language;
-        let (fields, lines) = (texts.fields(), file.lines());
-        if fields.len() != lines.clone().count() {
+    /// The Chinese texts: a line for each one of the table. `None` if the file is not the one that
+    /// belongs to this table, as that of another version.
+    pub(super) fn read(file: &'static str) -> Option<Texts> {
+        if checksum(EMPTY_SUM, file) != CHINESE_SUM {
             return None;
         }
-        fields.zip(lines).for_each(|(field, line)| *field = line);
+        let mut texts = ENGLISH;
+        texts.language = Language::Chinese;
+        texts.fields().zip(file.lines()).for_each(|(field, line)| *field = line);
         Some(texts)
     }
 
@@ -83,6 +103,8 @@ table! {
     new_connection: "New connection", "新建连接";
     remove: "Remove", "移除";
     remove_connection: "Remove this connection", "移除此连接";
+    remove_open: "Close and remove", "断开并移除";
+    remove_asks: "This connection is open. Press again to close and remove it.", "此连接仍然打开。再按一次将断开并移除它。";
     endpoint: "Endpoint", "端点";
     endpoint_hint: "/path on this server, host:port/path, or ws://…", "本服务器的 /路径、主机:端口/路径，或 ws://…";
     subprotocols: "Subprotocols", "子协议";
@@ -171,6 +193,7 @@ table! {
     lesson_next: "Next", "下一步";
     lesson_back: "Back", "上一步";
     lesson_wait: "Waiting for the server…", "等待服务器…";
+    lesson_unreported: "The server does not report this connection: it reports 1,000 connections at most, and to 64 pages, 16 of them of one address. Close some, reload this page, and play the lesson again.", "服务器没有报告此连接：它最多报告 1,000 个连接，并且最多报告给 64 个页面，其中每个地址 16 个。请关闭一些，刷新本页面，然后重新播放。";
     lesson_done: "Done: the marked arrows are what passed.", "完成：突出显示的箭头就是经过的数据。";
     lesson_lost: "The connection ended before this step was complete. Stop, and play the lesson again.", "连接在此步完成之前已结束。请停止，然后重新播放。";
     lesson_refused: "The server refused this step (--no-control, or a proxy); its log says why.", "服务器拒绝了此步骤（--no-control 或代理），原因见其日志。";
@@ -403,6 +426,8 @@ table! {
     last_minute: "the last minute", "最近一分钟";
     distribution: "Distribution", "分布";
     distribution_about: "{0} in all", "共 {0}";
+    distribution_overlaps: "{0} in all, {1} overlapping", "共 {0}，其中 {1} 条重叠";
+    overlaps_about: "Overlapping: sent while other replies were outstanding, so that the time includes a wait behind them", "重叠：发出时还有其他回复未到，因此用时包含排队等待";
     log_scale: "log scale · {0}", "对数刻度 · {0}";
     one_reply: "{0} reply", "{0} 条回复";
     many_replies: "{0} replies", "{0} 条回复";

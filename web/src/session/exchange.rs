@@ -122,7 +122,8 @@ impl Session {
 
     fn add_received(&mut self, payload: Payload, now: Millis) {
         self.stats.received(payload.len(), now);
-        let message = self.pairs.received(&payload);
+        let is_early = self.unpaired_from.is_some();
+        let message = if is_early { None } else { self.pairs.received(&payload) };
         self.mark_given_up();
         let row = self.transcript.push(now, EntryKind::Received(payload, None));
         if let Some(message) = message {
@@ -146,7 +147,8 @@ impl Session {
         }
     }
 
-    /// Sets the rule for pairing replies, and pairs the messages of the transcript anew.
+    /// Sets the rule for pairing replies. [`Self::pair_anew`] applies it to the messages of the
+    /// transcript.
     pub fn set_pairing(&mut self, rule: Pairing) {
         if *self.pairs.rule() == rule {
             return;
@@ -154,14 +156,24 @@ impl Session {
         self.pairs = Pairs::new(rule);
         self.stats.forget_replies();
         self.exchanges = Exchanges::default();
-        let rows = self.transcript.first_id()..self.transcript.next_id();
-        for id in rows {
+        let first = self.transcript.first_id();
+        self.unpaired_from = (first < self.transcript.next_id()).then_some(first);
+    }
+
+    /// Applies a new rule to the next rows of the transcript, at most this many; returns whether
+    /// there are more.
+    pub fn pair_anew(&mut self, rows: u64) -> bool {
+        let Some(from) = self.unpaired_from else { return false };
+        let last = self.transcript.next_id();
+        let end = from.max(self.transcript.first_id()).saturating_add(rows).min(last);
+        for id in from..end {
             let Some(row) = self.transcript.get(id) else { continue };
             let at = row.at;
             match &row.kind {
                 EntryKind::Sent(_, Delivery::Queued | Delivery::NotSent) => {}
                 EntryKind::Sent(payload, _) => {
                     let payload = payload.clone();
+                    self.unpaired_from = Some(id + 1);
                     self.await_reply(id, &payload, at, at);
                 }
                 EntryKind::Received(payload, _) => {
@@ -183,11 +195,14 @@ impl Session {
             }
             self.mark_given_up();
         }
+        self.unpaired_from = (end < last).then_some(end);
+        end < last
     }
 
     /// Notes that a message was handed to the socket.
     fn await_reply(&mut self, row: u64, payload: &Payload, asked: Millis, sent: Millis) {
-        let expected = self.pairs.sent(row, payload, asked, sent);
+        let is_early = self.unpaired_from.is_some_and(|from| row >= from);
+        let expected = !is_early && self.pairs.sent(row, payload, asked, sent);
         let delivery = if expected { Delivery::Awaiting } else { Delivery::Sent };
         self.transcript.set_delivery(row, delivery);
         self.mark_given_up();
@@ -195,9 +210,9 @@ impl Session {
 
     /// Records that the message in row `reply`, received at this time, answers a sent one.
     fn pair(&mut self, message: &Awaited, reply: u64, received: Millis) {
-        let Awaited { row, asked, sent, position, .. } = *message;
+        let Awaited { row, asked, sent, position, overlaps, .. } = *message;
         let round_trip = received - sent;
-        self.stats.answered(round_trip, received);
+        self.stats.answered(round_trip, received, overlaps);
         self.exchanges.push(Exchange {
             row,
             asked,

@@ -310,14 +310,36 @@ fn a_change_of_the_pairing_pairs_the_messages_anew() {
     let mut session = after(events);
     assert_eq!(replies(&session), [(&b"5"[..], &b"a"[..], 3.0)]);
     session.set_pairing(Pairing::Order);
+    assert!(!session.pair_anew(100));
     assert_eq!(replies(&session), [(&b"1234"[..], &b"a"[..], 2.0), (b"5", b"b", 2.0)]);
     assert_eq!(session.stats().round_trips.count(), 2);
     assert_eq!(session.exchanges().of_row(1).map(|it| it.received), Some(5.0));
     session.handle(send("c"), 7.0);
     session.set_pairing(Pairing::None);
+    assert!(!session.pair_anew(100));
     assert_eq!(replies(&session), []);
     assert_eq!(session.stats().round_trips.count(), 0);
     assert!(deliveries(&session).iter().all(|(_, delivery)| *delivery == Delivery::Sent));
+}
+
+#[test]
+fn a_new_rule_is_applied_in_parts_while_messages_go_on() {
+    let mut session = after([connect(), opened(), send("a"), send("b"), received("1234")]);
+    session.set_pairing(Pairing::Order);
+    assert_eq!(session.stats().round_trips.count(), 0);
+    assert!(session.pair_anew(2), "the Opened row and the first message");
+    session.handle(received("5"), 6.0);
+    for effect in session.handle(send("c"), 7.0) {
+        assert!(matches!(effect, Effect::Transmit(_)));
+        session.handle(Event::Sent { buffered: 0 }, 7.0);
+    }
+    assert_eq!(replies(&session), [], "its turn comes after that of older rows");
+    assert!(session.pair_anew(2));
+    assert!(!session.pair_anew(2));
+    session.handle(received("6"), 9.0);
+    let expected = [(&b"1234"[..], &b"a"[..], 2.0), (b"5", b"b", 2.0), (b"6", b"c", 2.0)];
+    assert_eq!(replies(&session), expected);
+    assert_eq!(session.stats().round_trips.count(), 3);
 }
 
 fn half_close_agreed() -> Event {

@@ -62,6 +62,10 @@ const LONG_FRAME: Millis = 4.0;
 /// The most characters or bytes of a message that are read out.
 const MAX_SPOKEN: usize = 100;
 
+/// The wait after an action of the user before the settings are stored: not while a message that was
+/// just sent is on its way.
+const STORE_AFTER: Millis = 200.0;
+
 /// The wait before the server's events are requested again after a refusal.
 const EVENTS_RETRY: Millis = 1000.0;
 
@@ -73,6 +77,8 @@ struct App {
     language: Language,
     server_events: Option<ServerEvents>,
     retry_events_at: Option<Millis>,
+    /// The time at which the settings are stored, if they may have changed.
+    store_at: Option<Millis>,
     frame: Closure<dyn FnMut()>,
     frame_requested: bool,
     /// Whether the next frame is left to the browser.
@@ -154,6 +160,7 @@ impl App {
             language,
             server_events: None,
             retry_events_at: None,
+            store_at: None,
             frame: Closure::new(|| {
                 with_app_undrawn(|app| {
                     app.frame_requested = false;
@@ -172,16 +179,17 @@ impl App {
             timer: None,
             _listeners: Listeners::new(
                 |event| with_app(|app| app.on_user_event(event)),
-                || with_app(|_| {}),
+                || with_app(|app| app.model.store()),
             ),
         }
     }
 
     fn on_user_event(&mut self, event: &UserEvent) {
+        self.model.begin_action(event.action);
         if let Some(command) = PANELS.iter().find_map(|act| act(&mut self.model, event)) {
             self.carry_out(command);
+            self.store_at = self.store_at.or(Some(browser::now() + STORE_AFTER));
             self.tick();
-            self.model.store();
         }
     }
 
@@ -388,11 +396,14 @@ impl App {
         if self.retry_events_at.take_if(|at| *at <= browser::now()).is_some() {
             self.listen();
         }
+        if self.store_at.take_if(|at| *at <= browser::now()).is_some() {
+            self.model.store();
+        }
         let Model { connections, lesson, .. } = &mut self.model;
         let lesson = lesson.iter_mut().map(|session| &mut session.socket);
         let sockets = connections.iter_mut().chain(lesson);
         let next = earliest(sockets.map(|connection| connection.tick(texts)));
-        if let Some(at) = earliest([next, self.retry_events_at]) {
+        if let Some(at) = earliest([next, self.retry_events_at, self.store_at]) {
             self.wake_at(at);
         }
     }
@@ -430,14 +441,17 @@ impl App {
     /// Draws, and requests the next drawing at the earliest time that a part of the page wants.
     fn draw(&mut self) {
         let now = browser::now();
-        self.model.update_lesson();
+        let overdue = self.model.update_lesson(now);
+        if self.model.pair_anew() {
+            self.request_frame();
+        }
         self.model.connections.iter_mut().for_each(Connection::update_matches);
         if self.painting.is_due(&mut self.model, now) {
             // The server may have reported their legs before the worker reported the replies.
             self.model.record_legs();
         }
         let removal = self.model.live.remove_ended(now);
-        match earliest([self.screen.draw(&mut self.model, now), removal]) {
+        match earliest([self.screen.draw(&mut self.model, now), removal, overdue]) {
             Some(at) if at <= now => self.request_frame(),
             Some(at) => self.wake_at(at),
             None => {}

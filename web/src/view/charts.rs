@@ -143,12 +143,12 @@ impl Charts {
         for (cell, (_, per_mille)) in self.quantiles.iter_mut().zip(QUANTILES) {
             cell.set_text(&span(stats.round_trips.quantile(per_mille)));
         }
-        if let Err(at) = self.throttle.pass(now) {
-            return Some(at);
-        }
+        self.trips.root.show(stats.round_trips.count() > 0);
+        self.spread.root.show(stats.round_trips.count() > 0);
         if any {
-            self.trips.root.show(stats.round_trips.count() > 0);
-            self.spread.root.show(stats.round_trips.count() > 0);
+            if let Err(at) = self.throttle.pass(now) {
+                return Some(at);
+            }
             self.draw_trips(stats, end);
             self.draw_spread(stats, texts);
             self.draw_flow(stats, end);
@@ -173,7 +173,12 @@ impl Charts {
             ends.map(|(from, to)| (format::span(from), format::span(to))).unwrap_or_default();
         let count = stats.round_trips.count();
         let replies = texts.counted(count, texts.one_reply, texts.many_replies);
-        self.spread.about.set_text(&fill(texts.distribution_about, &[&replies]));
+        let overlapping = format::grouped(stats.overlapping);
+        self.spread.about.set_text(&match stats.overlapping {
+            0 => fill(texts.distribution_about, &[&replies]),
+            _ => fill(texts.distribution_overlaps, &[&replies, &overlapping]),
+        });
+        self.spread.about.set_if("title", texts.overlaps_about, stats.overlapping > 0);
         let most = bars.iter().map(|bar| bar.count).max().unwrap_or(0);
         self.spread.top.set_text(&format::grouped(most));
         self.spread.left.set_text(&labels.0);

@@ -29,6 +29,7 @@ pub(super) struct Composer {
     field_row: El,
     send: El,
     share: ShareMenu,
+    below: El,
     problem: El,
     size: El,
     repetition: Repetition,
@@ -61,7 +62,19 @@ impl Composer {
             &file.root,
             &below,
         ]);
-        Composer { root, settings, field, field_row, send, share, problem, size, repetition, file }
+        Composer {
+            root,
+            settings,
+            field,
+            field_row,
+            send,
+            share,
+            below,
+            problem,
+            size,
+            repetition,
+            file,
+        }
     }
 
     pub(super) fn draw(&mut self, model: &mut Model, now: Millis) {
@@ -73,6 +86,7 @@ impl Composer {
         self.repetition.draw(&connection.compose, texts);
         self.field_row.show(!connection.compose.is_file);
         self.share.root.show(!connection.compose.is_file);
+        self.below.show(!connection.compose.is_file || connection.compose.repeated.is_some());
         let open = connection.session.state().takes_messages();
         let compose = &connection.compose;
         dom::set_value(&self.field.node, &compose.draft.text);

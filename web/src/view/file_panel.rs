@@ -35,9 +35,8 @@ impl FilePanel {
         let pick = el("input")
             .id(id::FILE)
             .attr("type", "file")
-            .class("unseen")
+            .attr("hidden", "")
             .action(Action::FilePicked);
-        let pick = pick.attr("aria-label", texts.file_pick).attr("tabindex", "-1");
         let name = el("bdi").id("file-name").class("name");
         let drop = el("p").class("drop").plain_text(texts.file_drop).plain_text(" ");
         let drop =

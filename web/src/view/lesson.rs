@@ -1,7 +1,7 @@
 //! The lesson under way: its connection, and the tab in which that is followed.
 
 use super::connection::Connection;
-use crate::lesson::Lesson;
+use crate::{lesson::Lesson, time::Millis};
 
 /// The lesson under way.
 pub(super) struct LessonSession {
@@ -12,6 +12,8 @@ pub(super) struct LessonSession {
     pub(super) lesson: Lesson,
     /// Whether the connection is to be followed as soon as the server reports it.
     pub(super) is_awaited: bool,
+    /// The time since which the open connection has been awaited.
+    pub(super) awaited_since: Option<Millis>,
     /// Why the latest step is not completed, if it is known that it never is.
     pub(super) failure: Option<String>,
 }

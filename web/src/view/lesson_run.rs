@@ -14,8 +14,12 @@ use crate::{
     json::Json,
     lesson::{CLOSE_CODE, Lesson, StepAction},
     live,
-    session::{Event, HALF_CLOSE},
+    session::{Event, HALF_CLOSE, State},
+    time::Millis,
 };
+
+/// The time within which the server reports a connection.
+const REPORTED_WITHIN: Millis = 5000.0;
 
 impl Model {
     /// The path of the lesson's route: one to a TCP listener of `upper`, if the server has it.
@@ -41,7 +45,14 @@ impl Model {
         tab.view.is_ladder = true;
         let tab = tab.id;
         let lesson = Lesson::start();
-        self.lesson = Some(LessonSession { tab, socket, lesson, is_awaited: false, failure: None });
+        self.lesson = Some(LessonSession {
+            tab,
+            socket,
+            lesson,
+            is_awaited: false,
+            awaited_since: None,
+            failure: None,
+        });
     }
 
     /// Ends the lesson, its connection and its tab.
@@ -54,12 +65,13 @@ impl Model {
         self.chosen = self.chosen.min(self.connections.len() - 1);
     }
 
-    /// Takes the lesson's new events, and does what is due.
-    pub(super) fn update_lesson(&mut self) {
-        let Some(mut session) = self.lesson.take() else { return };
+    /// Takes the lesson's new events, and does what is due; returns the time at which a report of the
+    /// server is overdue.
+    pub(super) fn update_lesson(&mut self, now: Millis) -> Option<Millis> {
+        let mut session = self.lesson.take()?;
         let tab = self.connections.iter_mut().find(|connection| connection.id == session.tab);
         // The user has removed the tab.
-        let Some(Connection { source: Source::Client(following), .. }) = tab else { return };
+        let Some(Connection { source: Source::Client(following), .. }) = tab else { return None };
         self.texts.lesson.clone_into(&mut following.name);
         let was_done = session.lesson.is_done();
         let events = &following.events;
@@ -84,10 +96,12 @@ impl Model {
         if let Some(act) = session.lesson.take_due() {
             self.act(&mut session, act);
         }
-        if session.is_awaited {
-            self.follow_awaited(&mut session);
-        }
+        let overdue = match session.is_awaited {
+            true => self.follow_awaited(&mut session, now),
+            false => None,
+        };
         self.lesson = Some(session);
+        overdue
     }
 
     fn act(&mut self, session: &mut LessonSession, act: StepAction) {
@@ -98,7 +112,7 @@ impl Model {
                 let path = self.lesson_path().unwrap_or_default();
                 let Ok(url) = location.parse_endpoint(path) else { return };
                 session.socket = self.unlisted_connection();
-                session.is_awaited = true;
+                (session.is_awaited, session.awaited_since) = (true, None);
                 Event::Connect { url, protocols: vec![HALF_CLOSE.to_owned()] }
             }
             StepAction::Send(length) => {
@@ -125,13 +139,25 @@ impl Model {
         session.socket.on_event(event, now);
     }
 
-    /// Follows the connection of a step as soon as the server reports it.
-    fn follow_awaited(&mut self, session: &mut LessonSession) {
+    /// Follows the connection of a step as soon as the server reports it; returns the time at which
+    /// that is overdue.
+    fn follow_awaited(&mut self, session: &mut LessonSession, now: Millis) -> Option<Millis> {
         let tab = self.connections.iter_mut().find(|connection| connection.id == session.tab);
-        let Some(Connection { source: Source::Client(following), .. }) = tab else { return };
+        let Some(Connection { source: Source::Client(following), .. }) = tab else { return None };
         if let Some(row) = self.live.with_label(&session.socket.label) {
             following.go_on(&row.connection, session.tab);
-            session.is_awaited = false;
+            (session.is_awaited, session.failure) = (false, None);
+            return None;
         }
+        if !matches!(session.socket.session.state(), State::Open { .. })
+            || session.failure.is_some()
+        {
+            return None;
+        }
+        let overdue = *session.awaited_since.get_or_insert(now) + REPORTED_WITHIN;
+        if now >= overdue {
+            session.failure = Some(self.texts.lesson_unreported.to_owned());
+        }
+        (now < overdue).then_some(overdue)
     }
 }

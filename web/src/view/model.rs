@@ -5,6 +5,7 @@ use std::{cell::RefCell, rc::Rc};
 use echogate_proto::api::{Endpoints, RouteInfo};
 
 use super::{
+    action::Action,
     browser,
     connection::{Connection, Source},
     following::Following,
@@ -21,14 +22,20 @@ use crate::{
     pairing::Pairing,
     session::Event,
     storage::{self, Stored, StoredConnection},
+    time::Millis,
 };
 
 /// The most connections side by side.
-pub(super) const MAX_CONNECTIONS: usize = 12;
+const MAX_CONNECTIONS: usize = 12;
 
 /// The most clients that are followed at once. A browser opens 6 HTTP/1.1 connections to a server:
 /// one carries the server's events, and one is left for other requests.
 const MAX_FOLLOWED: usize = 4;
+
+/// The part of a frame in which rows are paired anew: a JSON field is searched in each.
+const PAIRING_TIME: Millis = 8.0;
+/// The rows that are paired between two looks at the clock.
+const PAIRED_AT_ONCE: u64 = 200;
 
 /// The page's model.
 pub(super) struct Model {
@@ -50,6 +57,8 @@ pub(super) struct Model {
     pub(super) announcer: Announcer,
     pub(super) operator: OperatorSession,
     pub(super) lesson: Option<LessonSession>,
+    /// Whether the next command to remove the chosen connection removes it though it is open.
+    pub(super) asks_before_removal: bool,
 }
 
 impl Model {
@@ -69,6 +78,7 @@ impl Model {
             announcer: Announcer::default(),
             operator: OperatorSession::default(),
             lesson: None,
+            asks_before_removal: false,
         };
         model.restore();
         model.set_language(language);
@@ -153,6 +163,14 @@ impl Model {
         // Stored again after the next change only.
         self.stored = self.settings();
         self.texts.forgotten.clone_into(&mut self.connection().view.note);
+    }
+
+    /// Ends what lasts until the user's next action: notes, and a removal that has to be confirmed.
+    pub(super) fn begin_action(&mut self, action: Action) {
+        if action != Action::ScrollTranscript {
+            self.connection().view.note.clear();
+            self.asks_before_removal &= action == Action::RemoveConnection;
+        }
     }
 
     /// Adds a connection and chooses it.
@@ -266,6 +284,20 @@ impl Model {
                 }
             }
         }
+    }
+
+    /// Applies new rules for pairing to rows of the connections, for a part of a frame; returns
+    /// whether rows are left.
+    pub(super) fn pair_anew(&mut self) -> bool {
+        let end = browser::now() + PAIRING_TIME;
+        self.connections.iter_mut().any(|connection| {
+            while connection.session.pair_anew(PAIRED_AT_ONCE) {
+                if browser::now() > end {
+                    return true;
+                }
+            }
+            false
+        })
     }
 
     /// The chosen connection. There is always one.

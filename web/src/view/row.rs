@@ -4,6 +4,7 @@ use super::{
     action::Action,
     browser,
     dom::{El, el, text},
+    socket,
 };
 use crate::{
     format,
@@ -106,7 +107,7 @@ impl Row {
             set_marked(payload, &format::preview(message, from, MAX_PREVIEW), query);
         }
         let remark = entry.kind.remark(texts);
-        let round_trip = entry.kind.round_trip().map(|trip| format!("+{}", format::span(trip)));
+        let round_trip = entry.kind.round_trip().map(|trip| format!("+{}", socket::measured(trip)));
         reply.set_text(remark.unwrap_or(round_trip.as_deref().unwrap_or_default()));
     }
 }

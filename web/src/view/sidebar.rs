@@ -5,17 +5,16 @@ use super::{
     browser,
     command::Command,
     connection::Connection,
-    dom::{El, button, el, id, panel},
-    model::{MAX_CONNECTIONS, Model},
+    dom::{El, button, el, id, panel, text},
+    model::Model,
     user_event::UserEvent,
 };
-use crate::{format, i18n::Texts};
+use crate::{format, i18n::Texts, session::State};
 
 pub(super) struct Sidebar {
     pub(super) root: El,
     list: El,
     items: Vec<Item>,
-    add: El,
     remove: El,
 }
 
@@ -30,24 +29,26 @@ struct Item {
 impl Sidebar {
     pub(super) fn new(texts: &'static Texts) -> Sidebar {
         let (root, head) = panel("connections", texts.connections);
-        let add = button("+", Action::AddConnection)
-            .id("add")
-            .class("quiet")
-            .attr("aria-label", texts.new_connection);
+        let add = button("", Action::AddConnection).id("add").class("quiet");
+        // A name in the title alone, with a sign that is not read, is read once.
         let add = add.attr("title", texts.new_connection);
-        let remove = button(texts.remove, Action::RemoveConnection)
-            .id("remove")
-            .class("quiet")
-            .attr("aria-label", texts.remove_connection);
+        let add = add.child(&text("span", "+").attr("aria-hidden", "true"));
+        let remove = button(texts.remove, Action::RemoveConnection).id("remove").class("quiet");
         head.append(&el("div").class("tools").child(&remove).child(&add));
         let list = el("ul").class("connections");
         let root = root.class("panel side").child(&list);
-        Sidebar { root, list, items: Vec::new(), add, remove }
+        Sidebar { root, list, items: Vec::new(), remove }
     }
 
     pub(super) fn draw(&mut self, model: &Model) {
-        self.add.set_flag("aria-disabled", model.connections.len() >= MAX_CONNECTIONS);
+        let texts = model.texts;
         self.remove.show(model.connections.len() > 1);
+        let [label, name] = match model.asks_before_removal {
+            true => [texts.remove_open; 2],
+            false => [texts.remove, texts.remove_connection],
+        };
+        self.remove.set_text(label);
+        self.remove.set("aria-label", name);
         while self.items.len() > model.connections.len() {
             if let Some(item) = self.items.pop() {
                 item.root.node.remove();
@@ -59,7 +60,7 @@ impl Sidebar {
             self.items.push(item);
         }
         for (at, (item, connection)) in self.items.iter_mut().zip(&model.connections).enumerate() {
-            item.draw(connection, at == model.chosen, model.texts);
+            item.draw(connection, at == model.chosen, texts);
         }
     }
 }
@@ -98,15 +99,22 @@ impl Item {
 
 pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
     match event.action {
-        Action::AddConnection if model.connections.len() < MAX_CONNECTIONS => {
+        Action::AddConnection if model.has_room() => {
             model.add_connection();
             return Some(Command::Focus(id::ENDPOINT));
         }
+        Action::AddConnection => {}
         Action::FollowClient => {
             model.follow(event.argument.parse().ok()?);
             return Some(Command::Focus(id::TRANSCRIPT));
         }
         Action::RemoveConnection if model.connections.len() > 1 => {
+            let is_open = matches!(model.connection().session.state(), State::Open { .. });
+            if is_open && !std::mem::replace(&mut model.asks_before_removal, true) {
+                model.texts.remove_asks.clone_into(&mut model.connection().view.note);
+                return Some(Command::Draw);
+            }
+            model.asks_before_removal = false;
             model.connections.remove(model.chosen);
             model.chosen = model.chosen.min(model.connections.len() - 1);
             if model.connections.len() == 1 {

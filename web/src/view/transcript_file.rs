@@ -6,7 +6,7 @@ use super::{
     command::Command,
     connection::Source,
     dom::{self, id},
-    model::{MAX_CONNECTIONS, Model},
+    model::Model,
     user_event::UserEvent,
 };
 use crate::{
@@ -70,13 +70,11 @@ pub(super) fn open(model: &mut Model, name: &str, bytes: &[u8]) {
             let note = fill(texts.not_a_transcript, &[name, &line.to_string()]);
             model.connection().view.note = note;
         }
-        Ok(_) if model.connections.len() >= MAX_CONNECTIONS => {
-            texts.too_many_connections.clone_into(&mut model.connection().view.note);
-        }
-        Ok((transcript, pairing)) => {
+        Ok((transcript, pairing)) if model.has_room() => {
             let connection = model.add_connection();
             connection.session = Session::from_transcript(transcript, pairing);
             connection.source = Source::File(name.to_owned());
         }
+        Ok(_) => {}
     }
 }

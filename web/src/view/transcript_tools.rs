@@ -53,7 +53,7 @@ impl TranscriptTools {
             &pairing,
             &field,
             &menu(texts),
-            &file_field(texts),
+            &file_field(),
         ]);
         TranscriptTools { root, problem, ladder, pause, search, pattern, show, pairing, field }
     }
@@ -129,11 +129,7 @@ fn menu(texts: &Texts) -> El {
 }
 
 /// The hidden field of the file to import.
-fn file_field(texts: &Texts) -> El {
-    let load = el("input")
-        .id(id::LOAD)
-        .class("unseen")
-        .attr("type", "file")
-        .action(Action::TranscriptPicked);
-    load.attr("accept", ".jsonl").attr("aria-label", texts.load).attr("tabindex", "-1")
+fn file_field() -> El {
+    let load = el("input").id(id::LOAD).attr("hidden", "").attr("type", "file");
+    load.attr("accept", ".jsonl").action(Action::TranscriptPicked)
 }

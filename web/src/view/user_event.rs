@@ -23,8 +23,8 @@ pub(super) struct Listeners {
 const EVENTS: [&str; 9] =
     ["click", "input", "change", "submit", "keydown", "scroll", "dragover", "dragleave", "drop"];
 
-/// The events of the window after which the page is drawn again.
-const WINDOW_EVENTS: [&str; 2] = ["hashchange", "resize"];
+/// The events of the window after which the page is drawn again, and its settings are stored.
+const WINDOW_EVENTS: [&str; 3] = ["hashchange", "resize", "pagehide"];
 
 impl Listeners {
     pub(super) fn new(on_user: fn(&UserEvent), on_window: fn()) -> Listeners {

@@ -141,3 +141,14 @@ async fn every_answer_says_what_the_page_may_do() {
         assert_eq!(header_of(&response, "cross-origin-resource-policy"), Some("same-origin"));
     }
 }
+
+#[tokio::test]
+async fn the_page_is_isolated_where_browsers_isolate_pages() {
+    for (headers, isolated) in [(&[("sec-fetch-mode", "navigate")][..], true), (&[], false)] {
+        let response = get("/", headers).await;
+        let opener = header_of(&response, "cross-origin-opener-policy");
+        let embedder = header_of(&response, "cross-origin-embedder-policy");
+        assert_eq!(opener == Some("same-origin"), isolated, "{opener:?}");
+        assert_eq!(embedder == Some("require-corp"), isolated, "{embedder:?}");
+    }
+}

@@ -1,0 +1,5 @@
+
+__wbg_init().catch((error) => {
+  document.getElementById("page").textContent = `The page failed to start: ${error}`;
+  throw error;
+});
