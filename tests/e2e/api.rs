@@ -116,7 +116,7 @@ fn an_event_stream_ends_with_its_client_even_if_that_one_half_closes() {
     let answer = read_to_end(&mut client);
     let answer = String::from_utf8_lossy(&answer);
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    assert!(answer.contains("content-type: text/event-stream"), "{answer}");
+    assert!(answer.contains("Content-Type: text/event-stream"), "{answer}");
 }
 
 #[test]
