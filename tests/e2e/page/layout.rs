@@ -188,12 +188,12 @@ fn clients_are_in_view_on_a_laptop_and_panels_in_one_column_have_one_width() {
 
 #[test]
 fn controls_are_large_enough_for_fingers() {
-    let Some((_server, mut page)) = super::page() else { return };
+    let Some((_server, mut page)) = connected() else { return };
     page.emulate_touch();
     page.set_viewport(390, 844, Scheme::Light);
     page.wait_for("matchMedia('(pointer: coarse)').matches && innerWidth === 390");
     let small = page.eval(
-        "[...document.querySelectorAll('button, select, nav a, .modes label, input:not([type=checkbox])')]
+        "[...document.querySelectorAll('button, select, nav a, .modes label, .menu-button summary, input:not([type=checkbox])')]
             .filter((it) => it.checkVisibility() && getComputedStyle(it).opacity !== '0')
             .filter((it) => { const box = it.getBoundingClientRect(); return box.width < 40 || box.height < 44; })
             .map((it) => it.outerHTML)",
