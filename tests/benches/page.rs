@@ -129,7 +129,10 @@ fn round_trips(page: &mut Page) {
     let mut of_page: Vec<f64> =
         times.chunks_exact(2).map(|pair| (pair[1] - pair[0]) * 1e6).collect();
     assert_eq!(of_page.len(), MESSAGES, "the export has each round trip: {transcript}");
-    println!("round trips of {MESSAGES} messages, in µs; the clock has a resolution of 5 µs");
+    let resolution = page.worker_resolution() * 1e6;
+    println!(
+        "round trips of {MESSAGES} messages, in µs; the clock has a resolution of {resolution:.1} µs"
+    );
     println!("{:>12} {:>8} {:>8} {:>8} {:>8}", "", "p50", "p90", "p99", "mean");
     let bare = summary("bare socket", &mut of_bare);
     let page = summary("page", &mut of_page);

@@ -45,7 +45,7 @@ const WEB: &[&[&str]] = &[
     &["view::model"],
     &["view::lesson"],
     &["view::connection", "view::operator_session"],
-    &["view::following"],
+    &["view::following", "view::server_events"],
     &["view::command", "view::dispatch", "view::forms"],
     &["view::socket", "view::browser", "view::pattern", "view::user_event"],
     &["view::dom"],

@@ -107,9 +107,6 @@ function __wbg_get_imports() {
             const ret = arg0.clipboard;
             return ret;
         },
-        __wbg_close_8fd1fa1823bd1120: function(arg0) {
-            arg0.close();
-        },
         __wbg_closest_39824b16065066bc: function() { return handleError(function (arg0, arg1, arg2) {
             const ret = arg0.closest(getStringFromWasm0(arg1, arg2));
             return isLikeNone(ret) ? 0 : addToExternrefTable0(ret);
@@ -491,10 +488,6 @@ function __wbg_get_imports() {
             const ret = new Worker(getStringFromWasm0(arg0, arg1));
             return ret;
         }, arguments); },
-        __wbg_new_e7d0531ccb4ed9c3: function() { return handleError(function (arg0, arg1) {
-            const ret = new EventSource(getStringFromWasm0(arg0, arg1));
-            return ret;
-        }, arguments); },
         __wbg_new_f9d7ab5d4092b810: function() { return handleError(function (arg0, arg1, arg2, arg3) {
             const ret = new RegExp(getStringFromWasm0(arg0, arg1), getStringFromWasm0(arg2, arg3));
             return ret;
@@ -582,10 +575,6 @@ function __wbg_get_imports() {
             const ret = Math.random();
             return ret;
         },
-        __wbg_readyState_a65a606eda346fdd: function(arg0) {
-            const ret = arg0.readyState;
-            return ret;
-        },
         __wbg_removeAttribute_735f25a801a701e1: function() { return handleError(function (arg0, arg1, arg2) {
             arg0.removeAttribute(getStringFromWasm0(arg1, arg2));
         }, arguments); },
@@ -658,14 +647,8 @@ function __wbg_get_imports() {
         __wbg_set_nodeValue_7e9217115013d873: function(arg0, arg1, arg2) {
             arg0.nodeValue = arg1 === 0 ? undefined : getStringFromWasm0(arg1, arg2);
         },
-        __wbg_set_onerror_357687340e1d996a: function(arg0, arg1) {
-            arg0.onerror = arg1;
-        },
         __wbg_set_onerror_8346fd6e80c876c8: function(arg0, arg1) {
             arg0.onerror = arg1;
-        },
-        __wbg_set_onmessage_45059e68f5e382fa: function(arg0, arg1) {
-            arg0.onmessage = arg1;
         },
         __wbg_set_onmessage_fb42c85f5237566a: function(arg0, arg1) {
             arg0.onmessage = arg1;
@@ -795,23 +778,23 @@ function __wbg_get_imports() {
             return ret;
         },
         __wbindgen_generic_0000000000000001: function(arg0, arg1) {
-            // Cast intrinsic for `Closure(Closure { owned: true, function: Function { arguments: [Externref], shim_idx: 5, ret: Unit, inner_ret: Some(Unit) }, mutable: true }) -> Externref`.
-            const ret = makeMutClosure(arg0, arg1, wasm_bindgen__convert__closures_____invoke__h4c70abe1ecd24b0a);
+            // Cast intrinsic for `Closure(Closure { owned: true, function: Function { arguments: [Externref], shim_idx: 4, ret: Unit, inner_ret: Some(Unit) }, mutable: true }) -> Externref`.
+            const ret = makeMutClosure(arg0, arg1, wasm_bindgen__convert__closures_____invoke__h803e70e4093d9e8a);
             return ret;
         },
         __wbindgen_generic_0000000000000002: function(arg0, arg1) {
             // Cast intrinsic for `Closure(Closure { owned: true, function: Function { arguments: [NamedExternref("Event")], shim_idx: 3, ret: Unit, inner_ret: Some(Unit) }, mutable: true }) -> Externref`.
-            const ret = makeMutClosure(arg0, arg1, wasm_bindgen__convert__closures_____invoke__h2ab368461cb165a6);
+            const ret = makeMutClosure(arg0, arg1, wasm_bindgen__convert__closures_____invoke__h289bc4eba166f1f4);
             return ret;
         },
         __wbindgen_generic_0000000000000003: function(arg0, arg1) {
             // Cast intrinsic for `Closure(Closure { owned: true, function: Function { arguments: [NamedExternref("MessageEvent")], shim_idx: 3, ret: Unit, inner_ret: Some(Unit) }, mutable: true }) -> Externref`.
-            const ret = makeMutClosure(arg0, arg1, wasm_bindgen__convert__closures_____invoke__h2ab368461cb165a6_3);
+            const ret = makeMutClosure(arg0, arg1, wasm_bindgen__convert__closures_____invoke__h289bc4eba166f1f4_3);
             return ret;
         },
         __wbindgen_generic_0000000000000004: function(arg0, arg1) {
-            // Cast intrinsic for `Closure(Closure { owned: true, function: Function { arguments: [], shim_idx: 4, ret: Unit, inner_ret: Some(Unit) }, mutable: true }) -> Externref`.
-            const ret = makeMutClosure(arg0, arg1, wasm_bindgen__convert__closures_____invoke__h7764ef54d57cd482);
+            // Cast intrinsic for `Closure(Closure { owned: true, function: Function { arguments: [], shim_idx: 5, ret: Unit, inner_ret: Some(Unit) }, mutable: true }) -> Externref`.
+            const ret = makeMutClosure(arg0, arg1, wasm_bindgen__convert__closures_____invoke__h1d8174cff72ee0c2);
             return ret;
         },
         __wbindgen_generic_0000000000000005: function(arg0) {
@@ -839,20 +822,20 @@ function __wbg_get_imports() {
     };
 }
 
-function wasm_bindgen__convert__closures_____invoke__h7764ef54d57cd482(arg0, arg1) {
-    wasm.wasm_bindgen__convert__closures_____invoke__h7764ef54d57cd482(arg0, arg1);
+function wasm_bindgen__convert__closures_____invoke__h1d8174cff72ee0c2(arg0, arg1) {
+    wasm.wasm_bindgen__convert__closures_____invoke__h1d8174cff72ee0c2(arg0, arg1);
 }
 
-function wasm_bindgen__convert__closures_____invoke__h4c70abe1ecd24b0a(arg0, arg1, arg2) {
-    wasm.wasm_bindgen__convert__closures_____invoke__h4c70abe1ecd24b0a(arg0, arg1, arg2);
+function wasm_bindgen__convert__closures_____invoke__h803e70e4093d9e8a(arg0, arg1, arg2) {
+    wasm.wasm_bindgen__convert__closures_____invoke__h803e70e4093d9e8a(arg0, arg1, arg2);
 }
 
-function wasm_bindgen__convert__closures_____invoke__h2ab368461cb165a6(arg0, arg1, arg2) {
-    wasm.wasm_bindgen__convert__closures_____invoke__h2ab368461cb165a6(arg0, arg1, arg2);
+function wasm_bindgen__convert__closures_____invoke__h289bc4eba166f1f4(arg0, arg1, arg2) {
+    wasm.wasm_bindgen__convert__closures_____invoke__h289bc4eba166f1f4(arg0, arg1, arg2);
 }
 
-function wasm_bindgen__convert__closures_____invoke__h2ab368461cb165a6_3(arg0, arg1, arg2) {
-    wasm.wasm_bindgen__convert__closures_____invoke__h2ab368461cb165a6_3(arg0, arg1, arg2);
+function wasm_bindgen__convert__closures_____invoke__h289bc4eba166f1f4_3(arg0, arg1, arg2) {
+    wasm.wasm_bindgen__convert__closures_____invoke__h289bc4eba166f1f4_3(arg0, arg1, arg2);
 }
 
 function addToExternrefTable0(obj) {

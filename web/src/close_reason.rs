@@ -89,6 +89,7 @@ impl CloseReason {
         match self.outcome {
             Outcome::ClosedHere | Outcome::ClosedHereUnanswered | Outcome::Cancelled => "",
             Outcome::Rejected => texts.check_endpoint,
+            Outcome::NotOpened if self.url.starts_with("wss:") => texts.check_tls_server,
             Outcome::NotOpened => texts.check_server,
             Outcome::ClosedByPeer | Outcome::Lost => i18n::advice(texts, self.code),
         }
@@ -157,6 +158,11 @@ mod tests {
     fn a_failed_attempt_names_the_url_and_a_close_of_the_page_its_reason() {
         let failed = reason(Outcome::NotOpened, 1006).sentences(ENGLISH.texts());
         assert!(failed.starts_with("No connection to ws://h/ws: the server is not running"));
+        let tls = CloseReason { url: "wss://h/".to_owned(), ..reason(Outcome::NotOpened, 1006) };
+        assert!(
+            tls.advice(ENGLISH.texts()).contains("TLS"),
+            "a server without TLS gets no request"
+        );
         let closed =
             CloseReason { reason: "done testing".to_owned(), ..reason(Outcome::ClosedHere, 4000) };
         assert_eq!(

@@ -48,8 +48,8 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
-/// A duration measured by the browser, whose clock has a resolution of 0.1 ms or coarser.
-pub fn span(millis: Millis) -> String {
+/// A duration to a tenth of a millisecond.
+fn span(millis: Millis) -> String {
     // Integers from here on: the formatting of floats would add a tenth to the page's size.
     let tenths = (millis * 10.0).round() as u64;
     match tenths {
@@ -63,7 +63,7 @@ pub fn span(millis: Millis) -> String {
 /// A duration in microseconds, measured by a clock of this resolution. A shorter one is written as
 /// such: no measured time is 0.
 pub fn measured(span: f64, resolution: f64) -> String {
-    // Browsers' clocks have a resolution of 0.1 ms or coarser, unless the page is isolated.
+    // The clock of an isolated page has a resolution of 5 µs, others one of 0.1 ms or coarser.
     let text = |span: f64| if resolution < 50.0 { micros(span) } else { self::span(span / 1000.0) };
     if span < resolution { format!("< {}", text(resolution)) } else { text(span) }
 }

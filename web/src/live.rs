@@ -5,7 +5,12 @@ use std::sync::Arc;
 use echogate_proto::api::{Carried, Connection, Endpoints, Event, Kind, RouteInfo};
 
 use crate::{
-    composer::transfer::Expect, pairing::Pairing, redraw::earliest, time::Millis, waterfall::Hops,
+    composer::transfer::Expect,
+    i18n::{Texts, fill},
+    pairing::Pairing,
+    redraw::earliest,
+    time::Millis,
+    waterfall::Hops,
     wire,
 };
 
@@ -18,8 +23,26 @@ pub struct Live {
     missing: Vec<Arc<str>>,
     /// The time at which the stream of events was interrupted, while it is.
     interrupted: Option<Millis>,
+    /// The refusal of the latest subscription, while there are no events.
+    refusal: Option<Refusal>,
     /// Whether any event has been received.
     has_data: bool,
+}
+
+/// The refusal of a subscription to the server's events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The HTTP status; 0 without an answer.
+    pub status: u16,
+    /// The reason, in the server's or the browser's words.
+    pub reason: String,
+}
+
+impl Refusal {
+    /// Whether a later attempt may succeed.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self.status, 0 | 429 | 500..)
+    }
 }
 
 /// A connection that is open or ended a short while ago.
@@ -44,7 +67,7 @@ impl Live {
 
     /// Applies an event received at `now`.
     pub fn apply(&mut self, event: Event, now: Millis) {
-        (self.has_data, self.interrupted) = (true, None);
+        (self.has_data, self.interrupted, self.refusal) = (true, None, None);
         match event {
             Event::All { total, connections, missing } => {
                 (self.total, self.missing) = (total, missing);
@@ -67,9 +90,25 @@ impl Live {
         }
     }
 
-    /// The stream of events is interrupted; the browser reconnects it.
-    pub fn disconnected(&mut self, now: Millis) {
+    /// Notes that the stream of events ended, or was refused.
+    pub fn disconnected(&mut self, refusal: Option<Refusal>, now: Millis) {
         self.interrupted.get_or_insert(now);
+        self.refusal = refusal;
+    }
+
+    /// The reason for which there are no events, unless they are about to come; `None` while they
+    /// come.
+    pub fn trouble(&self, texts: &Texts) -> Option<String> {
+        Some(match &self.refusal {
+            Some(Refusal { status: 404, .. }) => texts.clients_no_api.to_owned(),
+            Some(refusal) if !refusal.is_temporary() => {
+                fill(texts.clients_refused, &[&refusal.reason])
+            }
+            Some(refusal) if !self.has_data => fill(texts.clients_retried, &[&refusal.reason]),
+            None if !self.has_data => texts.clients_unknown.to_owned(),
+            _ if self.interrupted.is_some() => texts.clients_lost.to_owned(),
+            _ => return None,
+        })
     }
 
     /// The time of the data: now, or the time at which the stream of events was interrupted.

@@ -12,6 +12,7 @@
 //!   [`following`]; [`lesson`]: a connection that the lesson opens and follows, by [`lesson_run`];
 //!   [`operator_session`]: the same for the operator; callbacks [`dispatch`] their events to the
 //!   application
+//! - [`server_events`]: the subscription to the server's events
 //! - [`painting`]: the times at which replies have been drawn
 //! - [`user_event`]s name an [`action`]; [`dom`], [`browser`], [`pattern`] and [`socket`] are the calls
 //!   to the browser; WebSockets live in a worker, `static/sockets.js`
@@ -49,6 +50,7 @@ mod payload_figure;
 mod repetition;
 mod row;
 mod screen;
+mod server_events;
 mod share_menu;
 mod sidebar;
 mod socket;

@@ -83,10 +83,16 @@ const commands = {
   async tap(id, path) {
     const abort = new AbortController();
     taps.set(id, abort);
-    const tell = (name, text) => taps.has(id) && report([id, name, now(), text]);
+    const tell = (name, ...values) => taps.has(id) && report([id, name, now(), ...values]);
     try {
       const response = await fetch(path, { signal: abort.signal });
-      if (!response.ok) return tell("tap-refused", await response.text());
+      const { ok, status, statusText, headers } = response;
+      if (!ok) {
+        // A proxy's refusal may be a page.
+        const isText = headers.get("content-type")?.startsWith("text/plain");
+        const reason = isText ? (await response.text()).trim() : `${status} ${statusText}`;
+        return tell("tap-refused", reason, status);
+      }
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       let rest = "";
       for (;;) {
@@ -100,7 +106,7 @@ const commands = {
       }
       tell("tap-ended");
     } catch (error) {
-      tell("tap-refused", error.message);
+      tell("tap-refused", error.message, 0);
     }
   },
   drop(id) {
@@ -209,14 +215,16 @@ class Transfer {
       if (part.bytes.length === 0) this.expected.shift();
     }
     if (this.end && this.expected.length === 0) this.forget();
-    // Bytes beyond those sent belong to another exchange.
-    if (compared < bytes.length) return false;
-    this.received += bytes.length;
-    this.receivedMessages++;
+    // Bytes beyond those sent belong to another exchange: the page gets and counts the whole message.
+    const isEcho = compared === bytes.length;
+    if (isEcho) {
+      this.received += bytes.length;
+      this.receivedMessages++;
+    }
     if (this.verified === this.file.size) this.finish("done", at);
     else this.progress(at);
     this.wake();
-    return true;
+    return isEcho;
   }
 
   progress(at, end = "", ...details) {

@@ -39,6 +39,9 @@ const HEADERS: [(HeaderName, &str); 4] = [
     (header::CACHE_CONTROL, "no-cache"),
 ];
 
+/// Request headers on which an answer depends: the encoding, and the isolation by [`with_policy`].
+const VARY: &str = "accept-encoding, sec-fetch-mode";
+
 /// Bytes that are read of a folder's file at once.
 const READ: usize = 16 * 1024;
 
@@ -173,10 +176,8 @@ impl File {
     fn answer(&self, tags: &[HeaderValue; 3], headers: &HeaderMap) -> Response {
         let chosen = choose(headers, self.variants.each_ref().map(|variant| variant.encoding));
         let (variant, tag) = (&self.variants[chosen], &tags[chosen]);
-        let validators = [
-            (header::ETAG, tag.clone()),
-            (header::VARY, HeaderValue::from_static("accept-encoding")),
-        ];
+        let validators =
+            [(header::ETAG, tag.clone()), (header::VARY, HeaderValue::from_static(VARY))];
         if is_known(headers, tag) {
             return (StatusCode::NOT_MODIFIED, validators).into_response();
         }

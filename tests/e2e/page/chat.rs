@@ -27,9 +27,10 @@ fn a_client_and_an_operator_talk_until_one_says_bye() {
     let server = server();
     let Some(mut operator) = open(&server, "/#operator") else { return };
     sign_in(&mut operator, "wrong-horse-battery-staple");
-    operator.wait_for_text("#operator-status", "Wrong token.");
+    operator.wait_for_text("#operator-status.problem", "Wrong token.");
     sign_in(&mut operator, TOKEN);
-    operator.wait_for_text("#operator-status", "You are operator 1.");
+    operator.wait_for_text("#operator-status.details", "You are operator 1.");
+    operator.wait_for("document.activeElement.id === 'answer'");
     operator.wait_for_text("#conversations", "No conversations yet.");
 
     let Some(mut client) = open(&server, "/?path=ws/chat&autoconnect") else { return };

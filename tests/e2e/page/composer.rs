@@ -169,6 +169,20 @@ fn a_file_can_be_dropped_and_its_sending_stopped() {
 }
 
 #[test]
+fn a_file_that_is_dropped_beside_the_transcript_does_not_replace_the_page() {
+    let Some((_server, mut page)) = connected() else { return };
+    let prevented = page.eval(
+        "['dragover', 'drop'].map((kind) => {
+            const data = new DataTransfer();
+            data.items.add(new File(['x'], 'dropped.bin'));
+            const event = new DragEvent(kind, { dataTransfer: data, bubbles: true, cancelable: true });
+            document.querySelector('#clients').dispatchEvent(event);
+            return event.defaultPrevented; })",
+    );
+    assert_eq!(prevented, serde_json::json!([true, true]));
+}
+
+#[test]
 fn a_request_is_typed_with_its_line_endings() {
     let Some((_server, mut page, mut stream)) = connected_to_upstream("bytes") else { return };
     choose(&mut page, "#line-ending", "CR LF");
@@ -214,7 +228,7 @@ fn a_repetition_keeps_its_message_and_can_be_stopped_in_any_mode() {
     page.click("label[for=mode-file]");
     page.wait_for_text("#repeat", "Stop");
     page.click("#repeat");
-    page.wait_for("document.querySelector('#repeat').ariaPressed === 'false'");
+    page.wait_for("document.querySelector('#repeat').dataset.pressed === 'false'");
 }
 
 #[test]

@@ -48,6 +48,8 @@ fn each_connection_has_a_transcript_of_its_own() {
     );
     page.click(".connections li:first-child button");
     page.wait_for_text(LATEST, "ONE");
+    let animations = page.eval("document.getAnimations().length");
+    assert_eq!(animations, 0, "what has been shown before does not light up again");
     assert_eq!(page.text(".connections [aria-current] .name"), "/ws");
     page.click("#remove");
     page.wait_for_text("#remove", "Close and remove");

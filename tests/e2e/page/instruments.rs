@@ -7,7 +7,7 @@ use std::{
 
 use echogate_tests::{browser::Page, server::Server};
 
-use super::{connected, count, fill, open, page, say};
+use super::{connected, count, fill, open, page, say, subscribers};
 use crate::ECHOGATE;
 
 #[test]
@@ -33,6 +33,37 @@ fn round_trips_are_drawn_and_listed_in_a_table() {
 }
 
 #[test]
+fn the_axes_are_as_precise_as_the_clock() {
+    let Some((_server, mut page)) = connected() else { return };
+    fill(&mut page, "#message", "measure me");
+    fill(&mut page, "#interval", "10");
+    page.click("#repeat");
+    page.wait_for_text("#figure-round-trip", "µs");
+    page.wait_for_text("#spread .left", "µs");
+    page.click("#repeat");
+}
+
+#[test]
+fn a_list_of_clients_that_the_server_does_not_serve_says_so() {
+    let server = Server::start(ECHOGATE, &["--no-api"]);
+    let Some(mut page) = Page::open(server.url("http")) else { return };
+    page.expect_error("404");
+    page.wait_for_text("#clients-note", "no list of clients (--no-api");
+}
+
+#[test]
+fn a_list_of_clients_that_is_refused_for_now_comes_later() {
+    let server = Server::start(ECHOGATE, &[]);
+    let others = subscribers(&server);
+    let Some(mut page) = open(&server, "/") else { return };
+    page.expect_error("503");
+    page.wait_for_text("#clients-note", "too many subscribers of /api/events");
+    page.wait_for_text("#clients-note", "trying again");
+    drop(others);
+    page.wait_for_text("#clients-note", "No clients");
+}
+
+#[test]
 fn a_client_that_connects_with_nc_appears_and_its_traffic_moves() {
     let Some((server, mut page)) = page() else { return };
     page.wait_for_text("#clients-note", "No clients");
@@ -48,6 +79,9 @@ fn a_client_that_connects_with_nc_appears_and_its_traffic_moves() {
     client.read_exact(&mut reply).unwrap();
     drop(client);
     page.wait_for_text(".client[data-ended=true] .target", "ended:");
+    page.wait_for(
+        "document.querySelector('.client[data-ended=true]') && document.querySelector('#clients-note').hidden",
+    );
     page.wait_for_text("#clients-note", "No clients");
     page.wait_for("!document.querySelector('.client')");
 }
@@ -60,6 +94,19 @@ fn the_pages_own_connection_and_its_upstream_are_marked() {
     page.wait_for_text(".client[data-kind=websocket] .mine", "you");
     page.wait_for_text(".client[data-kind=tcp][data-mine=true] .mine", "your upstream");
     assert_eq!(count(&mut page, ".client[data-mine=true]"), 2);
+}
+
+#[test]
+fn the_pages_own_connection_is_in_the_list_however_many_others_there_are() {
+    let Some((server, mut page)) = connected() else { return };
+    let address = server.address("upper");
+    let others: Vec<_> = (0..70).map(|_| TcpStream::connect(address).unwrap()).collect();
+    page.wait_for_text("#clients-total", "72 connected");
+    assert_eq!(count(&mut page, ".client"), 60);
+    assert_eq!(page.text(".client:first-child .mine"), "you");
+    assert_eq!(page.text(".client:nth-child(2) .mine"), "your upstream");
+    drop(others);
+    page.wait_for("document.querySelectorAll('.client').length === 2");
 }
 
 /// Waits until these legs are shown, each with a time that is not 0.

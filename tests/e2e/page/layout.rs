@@ -2,9 +2,12 @@
 
 use std::net::TcpStream;
 
-use echogate_tests::browser::{Page, Scheme};
+use echogate_tests::{
+    browser::{Page, Scheme},
+    program::free_port,
+};
 
-use super::{LATEST, choose, connected, say};
+use super::{LATEST, choose, connected, fill, say};
 
 /// Widths and heights of windows in CSS pixels; 720 is 1440 at 200 % zoom.
 const SIZES: [(u32, u32); 7] =
@@ -138,6 +141,71 @@ fn the_header_and_the_panels_are_aligned_on_the_widest_windows() {
     let edges = page.eval(edges);
     assert_eq!(edges[0][0], edges[2][0], "{edges}");
     assert_eq!(edges[1][1], edges[2][1], "{edges}");
+}
+
+#[test]
+fn the_button_stays_in_its_place_in_every_state() {
+    let Some((_server, mut page)) = super::page() else { return };
+    page.expect_error("WebSocket connection to");
+    let top = "document.querySelector('#toggle').getBoundingClientRect().top";
+    let before = page.eval(top);
+    for state in ["Connected", "Disconnected"] {
+        page.click("#toggle");
+        page.wait_for_text("#state-headline", state);
+        assert_eq!(page.eval(top), before, "{state}");
+    }
+    let nobody = format!("ws://127.0.0.1:{}/{}", free_port(), "long".repeat(60));
+    fill(&mut page, "#endpoint", &nobody);
+    page.press("Enter");
+    page.wait_for_text("#state-headline", "Could not connect");
+    assert_eq!(page.eval(top), before, "could not connect");
+}
+
+#[test]
+fn clients_are_in_view_on_a_laptop_and_panels_in_one_column_have_one_width() {
+    let Some((_server, mut page)) = connected() else { return };
+    page.wait_for("document.querySelectorAll('.client').length === 2");
+    page.set_viewport(1280, 720, Scheme::Light);
+    page.wait_for("innerWidth === 1280");
+    page.wait_for(
+        "[...document.querySelectorAll('.client')]
+            .every((it) => it.getBoundingClientRect().bottom < innerHeight)",
+    );
+    for width in [768, 390] {
+        page.set_viewport(width, 900, Scheme::Light);
+        page.wait_for(&format!("innerWidth === {width}"));
+        // The meters may be side by side.
+        for panels in
+            ["#workbench > :not(.meters), .rail .panel, .main-column .panel", ".meters .panel"]
+        {
+            page.wait_for(&format!(
+                "new Set([...document.querySelectorAll('{panels}')].filter((it) => it.checkVisibility())
+                    .map((it) => Math.round(it.getBoundingClientRect().width))).size === 1",
+            ));
+        }
+    }
+}
+
+#[test]
+fn controls_are_large_enough_for_fingers() {
+    let Some((_server, mut page)) = connected() else { return };
+    page.emulate_touch();
+    page.set_viewport(390, 844, Scheme::Light);
+    page.wait_for("matchMedia('(pointer: coarse)').matches && innerWidth === 390");
+    let small = page.eval(
+        "[...document.querySelectorAll('button, select, nav a, .modes label, .menu-button summary, input:not([type=checkbox])')]
+            .filter((it) => it.checkVisibility() && getComputedStyle(it).opacity !== '0')
+            .filter((it) => { const box = it.getBoundingClientRect(); return box.width < 40 || box.height < 44; })
+            .map((it) => it.outerHTML)",
+    );
+    assert_eq!(small, serde_json::json!([]));
+    let above = page.eval(
+        "(() => { const link = document.querySelector('nav a'), range = document.createRange();
+            range.selectNodeContents(link);
+            const [text, box] = [range.getBoundingClientRect(), link.getBoundingClientRect()];
+            return Math.abs((text.top - box.top) - (box.bottom - text.bottom)); })()",
+    );
+    assert!(above.as_f64().unwrap() < 3.0, "the text is in the middle: {above}");
 }
 
 #[test]

@@ -1,14 +1,11 @@
 //! The lesson: six steps in the life of a connection.
 
-use std::io::Write as _;
-
 use echogate_tests::{
     browser::{Page, Scheme},
-    http,
     server::Server,
 };
 
-use super::{count, layout, open, page, reach};
+use super::{count, layout, open, page, reach, subscribers};
 use crate::ECHOGATE;
 
 /// A page that plays the lesson, at its first step.
@@ -128,17 +125,7 @@ fn the_lesson_is_offered_where_the_server_has_what_it_needs() {
 #[test]
 fn a_connection_that_the_server_does_not_report_is_explained() {
     let server = Server::start(ECHOGATE, &[]);
-    // The server reports to as many pages at once.
-    let _others: Vec<_> = (0..64)
-        .map(|_| {
-            let address = server.address("http");
-            let mut stream = http::connect(address);
-            write!(stream, "GET /api/events HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
-            let head = http::read_head(&mut stream).unwrap();
-            assert!(head.contains("200"), "{head}");
-            stream
-        })
-        .collect();
+    let _others = subscribers(&server);
     let Some(mut page) = open(&server, "/") else { return };
     page.expect_error("503");
     page.expect_error("/api/events");

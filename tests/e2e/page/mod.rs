@@ -28,9 +28,9 @@ mod times;
 mod transcript;
 mod weight;
 
-use std::net::TcpStream;
+use std::{io::Write as _, net::TcpStream};
 
-use echogate_tests::{browser::Page, server::Server, upstream::Upstream};
+use echogate_tests::{browser::Page, http, server::Server, upstream::Upstream};
 
 use crate::ECHOGATE;
 
@@ -70,6 +70,19 @@ fn connected_to_upstream(framing: &str) -> Option<(Server, Page, TcpStream)> {
     let stream = upstream.accept();
     page.wait_for_text("#state-headline", "Connected");
     Some((server, page, stream))
+}
+
+/// The clients to which a server reports its events at most, each subscribed.
+fn subscribers(server: &Server) -> Vec<TcpStream> {
+    let subscribe = |_| {
+        let address = server.address("http");
+        let mut stream = http::connect(address);
+        write!(stream, "GET /api/events HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
+        let head = http::read_head(&mut stream).unwrap();
+        assert!(head.contains("200"), "{head}");
+        stream
+    };
+    (0..64).map(subscribe).collect()
 }
 
 fn say(page: &mut Page, text: &str) {

@@ -102,6 +102,7 @@ fn a_pinned_row_is_found_again() {
     page.wait_for_text("#detail", "Pin");
     page.click("#pin");
     page.wait_for_text("#pin", "Unpin");
+    page.wait_for("document.querySelector('.rows .sent').ariaDescription === 'pinned'");
     choose(&mut page, "#show", "4");
     page.wait_for_text("#row-count", "1 of 7 rows");
     page.wait_for_text(".rows > .sent .payload", "a");

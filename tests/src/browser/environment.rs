@@ -1,4 +1,4 @@
-//! The environment of a page: language, colours, files, clipboard, CPU time and memory.
+//! The environment of a page: language, colours, files, clipboard, clock, CPU time and memory.
 
 use std::{
     fs,
@@ -24,6 +24,11 @@ impl Page {
     pub fn force_colours(&mut self) {
         let features = json!([{ "name": "forced-colors", "value": "active" }]);
         self.call("Emulation.setEmulatedMedia", json!({ "features": features }));
+    }
+
+    /// Makes the main pointing device a finger (`pointer: coarse`).
+    pub fn emulate_touch(&mut self) {
+        self.call("Emulation.setTouchEmulationEnabled", json!({ "enabled": true }));
     }
 
     /// Chooses a file in a file input.
@@ -64,6 +69,19 @@ impl Page {
             let mut files = fs::read_dir(folder).expect("the folder is there");
             files.next().expect("a file came").expect("it can be read").path()
         })
+    }
+
+    /// The resolution of the clock in the page's worker, in seconds, as a new worker reports it.
+    ///
+    /// # Panics
+    ///
+    /// When the page has no worker.
+    pub fn worker_resolution(&mut self) -> f64 {
+        let report = "new Promise((done) => {
+            const worker = new Worker('sockets.js');
+            worker.onmessage = ({ data: [[, , , resolution]] }) => done(resolution);
+        })";
+        self.eval(report).as_f64().expect("a number of milliseconds") / 1000.0
     }
 
     /// The CPU time that the page has used so far, in seconds: scripts, styles, layout, total.

@@ -53,6 +53,9 @@ pub enum DraftError {
     NotUtf8(usize),
 }
 
+/// The characters of the longest escape sequence behind its backslash: `u{10ffff}`.
+const LONGEST_ESCAPE: usize = 9;
+
 impl LineEnding {
     /// All line endings.
     pub const ALL: [LineEnding; 3] = [LineEnding::None, LineEnding::Lf, LineEnding::CrLf];
@@ -123,7 +126,7 @@ impl Draft {
             DraftError::Hex(HexError::HalfAByte { at, .. }) => at == length,
             DraftError::Escape(at) => {
                 let rest: String = self.text.chars().skip(at).collect();
-                rest.is_empty() || rest.len() < 8 && rest.starts_with(['x', 'u'])
+                rest.is_empty() || rest.len() < LONGEST_ESCAPE && rest.starts_with(['x', 'u'])
             }
             DraftError::Hex(_) | DraftError::NotUtf8(_) => false,
         }
@@ -248,6 +251,8 @@ mod tests {
         assert_eq!(escaped(r"a\xff").payload(), Err(DraftError::NotUtf8(2)));
         assert!(escaped("a\\").is_unfinished(DraftError::Escape(2)));
         assert!(escaped(r"a\x4").is_unfinished(DraftError::Escape(2)));
+        assert!(escaped(r"a\u{10ffff").is_unfinished(DraftError::Escape(2)));
+        assert!(!escaped(r"a\u{10ffff0").is_unfinished(DraftError::Escape(2)));
         assert!(!escaped(r"a\q").is_unfinished(DraftError::Escape(2)));
         assert_eq!(bytes(&Draft::text(r"\n")), br"\n", "without the switch a backslash is itself");
     }

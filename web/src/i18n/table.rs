@@ -240,6 +240,7 @@ table! {
     many_without_reply: " {0} messages got no reply.", "有 {0} 条消息没有回复。";
     check_endpoint: "Check the endpoint; from a page over https only wss:// works.", "请检查端点；从 https 页面只能用 wss://。";
     check_server: "Check that the server is running and allows this page (--allow-origin).", "请检查服务器是否在运行，以及是否允许本页面（--allow-origin）。";
+    check_tls_server: "Check that the server is running, speaks TLS (or else use ws://), and allows this page (--allow-origin).", "请检查服务器是否在运行、是否使用 TLS（否则请用 ws://），以及是否允许本页面（--allow-origin）。";
 
     // Status codes
     code_1000: CloseCode(1000).description(), "正常关闭";
@@ -475,6 +476,9 @@ table! {
     clients_more: "and {0} more", "还有 {0} 个";
     clients_unknown: "Waiting for the server’s list…", "等待服务器的列表…";
     clients_lost: "Live updates lost; reconnecting.", "实时更新中断；正在重新连接。";
+    clients_retried: "No list of clients: {0}; trying again.", "没有客户端列表：{0}；正在重试。";
+    clients_refused: "No list of clients: {0}.", "没有客户端列表：{0}。";
+    clients_no_api: "The server has no list of clients (--no-api, or a proxy).", "服务器不提供客户端列表（--no-api 或代理）。";
     clients_missing: "No answer from replica {0}.", "副本 {0} 没有应答。";
     clients_you: "you", "你";
     clients_upstream: "your upstream", "你的上游连接";

@@ -1,6 +1,7 @@
 use echogate_proto::api::{Closed, ListenerInfo, Moved, RouteInfo};
 
 use super::*;
+use crate::i18n::Language;
 
 fn connection(id: u64, kind: Kind, peer: &str) -> Connection {
     Connection {
@@ -61,8 +62,8 @@ fn a_connection_appears_carries_bytes_and_is_removed_a_while_after_its_end() {
 fn a_full_list_replaces_the_rows() {
     let mut live = Live::default();
     live.apply(opened(vec![connection(1, Kind::Tcp, "a:1")]), 0.0);
-    live.disconnected(7.0);
-    live.disconnected(8.0);
+    live.disconnected(None, 7.0);
+    live.disconnected(None, 8.0);
     assert!(!live.is_connected());
     assert_eq!(live.as_of(9.0), 7.0, "what is shown does not age any further");
     let connections = vec![connection(2, Kind::Udp, "b:1")];
@@ -71,6 +72,30 @@ fn a_full_list_replaces_the_rows() {
     assert_eq!(live.total(), 5000);
     assert_eq!(live.missing(), ["b".into()]);
     assert_eq!(live.rows().map(|row| row.connection.id).collect::<Vec<_>>(), [2]);
+}
+
+#[test]
+fn a_list_that_does_not_come_has_a_reason() {
+    let texts = Language::English.texts();
+    let refusal = |status, reason: &str| Some(Refusal { status, reason: reason.into() });
+    let mut live = Live::default();
+    let trouble = |live: &Live| live.trouble(texts).unwrap_or_default();
+    assert_eq!(trouble(&live), "Waiting for the server’s list…");
+    live.disconnected(refusal(429, "too many"), 0.0);
+    assert_eq!(trouble(&live), "No list of clients: too many; trying again.");
+    live.disconnected(refusal(404, "no such path"), 0.0);
+    assert!(trouble(&live).contains("--no-api"), "{}", trouble(&live));
+    live.disconnected(refusal(403, "another origin"), 0.0);
+    assert_eq!(trouble(&live), "No list of clients: another origin.");
+    live.apply(opened(vec![]), 1.0);
+    assert_eq!(live.trouble(texts), None);
+    live.disconnected(None, 2.0);
+    assert_eq!(trouble(&live), "Live updates lost; reconnecting.");
+    live.disconnected(refusal(0, "Failed to fetch"), 3.0);
+    assert_eq!(trouble(&live), "Live updates lost; reconnecting.");
+    let temporary = |status| refusal(status, "").unwrap().is_temporary();
+    assert_eq!([0, 429, 500, 503].map(temporary), [true; 4]);
+    assert_eq!([400, 403, 404].map(temporary), [false; 3]);
 }
 
 #[test]

@@ -18,8 +18,9 @@ use super::{
     painting::Painting,
     repetition,
     screen::{OPERATOR, Screen},
+    server_events::ServerEvents,
     share_menu, sidebar,
-    socket::{self, ServerEvents, SocketEvent},
+    socket::{self, SocketEvent},
     transcript_file, transcript_input, url_bar,
     user_event::{Listeners, UserEvent},
 };
@@ -66,17 +67,13 @@ const MAX_SPOKEN: usize = 100;
 /// just sent is on its way.
 const STORE_AFTER: Millis = 200.0;
 
-/// The wait before the server's events are requested again after a refusal.
-const EVENTS_RETRY: Millis = 1000.0;
-
 /// The page.
 struct App {
     model: Model,
     screen: Screen,
     /// The language that was chosen last; its texts may be on their way.
     language: Language,
-    server_events: Option<ServerEvents>,
-    retry_events_at: Option<Millis>,
+    server_events: ServerEvents,
     /// The time at which the settings are stored, if they may have changed.
     store_at: Option<Millis>,
     frame: Closure<dyn FnMut()>,
@@ -111,7 +108,6 @@ fn begin(language: Language) {
     APP.with(|slot| *slot.borrow_mut() = Some(app));
     dispatch::set_handler(|message| with_app(|app| app.on_message(message)));
     with_app(|app| {
-        app.listen();
         app.tick();
         if browser::fragment() != OPERATOR && !browser::has_touch() {
             browser::focus(id::MESSAGE);
@@ -158,8 +154,7 @@ impl App {
             screen: Screen::new(model.texts),
             model,
             language,
-            server_events: None,
-            retry_events_at: None,
+            server_events: ServerEvents::new(),
             store_at: None,
             frame: Closure::new(|| {
                 with_app_undrawn(|app| {
@@ -204,13 +199,29 @@ impl App {
             Message::Connection(id, SocketEvent::Tap(event), _) => {
                 self.with_connection(id, |connection| connection.on_tap(event));
             }
+            Message::Server(event) => {
+                self.server_events.on_event(event, &mut self.model.live, browser::now());
+                self.model.record_legs();
+                self.tick();
+            }
             Message::LessonRefused => {
                 let Model { lesson, texts, .. } = &mut self.model;
                 if let Some(session) = lesson {
                     session.failure = Some(texts.lesson_refused.to_owned());
                 }
             }
-            Message::Operator(event) => self.model.operator.on_event(event, self.model.texts),
+            Message::Operator(event) => self.on_operator_event(event),
+        }
+    }
+
+    fn on_operator_event(&mut self, event: Event) {
+        let Model { operator: session, texts, .. } = &mut self.model;
+        let was_signed_in = session.operator.is_signed_in();
+        session.on_event(event, texts);
+        let signs_in = session.operator.is_signed_in() && !was_signed_in;
+        // An operator who has just signed in answers next.
+        if signs_in && [id::TOKEN, id::SIGN_IN].contains(&&*browser::focused()) {
+            self.focus(id::ANSWER);
         }
     }
 
@@ -359,43 +370,10 @@ impl App {
         }
     }
 
-    /// Subscribes to the server's events.
-    fn listen(&mut self) {
-        self.server_events = ServerEvents::listen(
-            "api/events?cluster",
-            |text| {
-                with_app(|app| {
-                    if let Some(event) = wire::event(&text) {
-                        app.model.live.apply(event, browser::now());
-                        app.model.record_legs();
-                    }
-                });
-            },
-            || {
-                with_app(|app| {
-                    app.model.live.disconnected(browser::now());
-                    app.retry_events();
-                });
-            },
-        );
-    }
-
-    /// Schedules a new subscription where the browser makes no attempt itself: after an error of
-    /// the server, as one that shuts down.
-    fn retry_events(&mut self) {
-        let is_closed = self.server_events.as_ref().is_none_or(ServerEvents::is_closed);
-        if is_closed && self.model.live.has_data() {
-            self.retry_events_at = Some(browser::now() + EVENTS_RETRY);
-            self.tick();
-        }
-    }
-
     /// Does what is due, and sets the timer for what is due next.
     fn tick(&mut self) {
         let texts = self.model.texts;
-        if self.retry_events_at.take_if(|at| *at <= browser::now()).is_some() {
-            self.listen();
-        }
+        let attempt = self.server_events.tick(browser::now());
         if self.store_at.take_if(|at| *at <= browser::now()).is_some() {
             self.model.store();
         }
@@ -403,7 +381,7 @@ impl App {
         let lesson = lesson.iter_mut().map(|session| &mut session.socket);
         let sockets = connections.iter_mut().chain(lesson);
         let next = earliest(sockets.map(|connection| connection.tick(texts)));
-        if let Some(at) = earliest([next, self.retry_events_at, self.store_at]) {
+        if let Some(at) = earliest([next, attempt, self.store_at]) {
             self.wake_at(at);
         }
     }

@@ -159,9 +159,9 @@ impl Charts {
 
     fn draw_trips(&mut self, stats: &Stats, now: Millis) {
         let start = now - Series::SPAN;
-        let most = stats.recent.since(start).map(|range| range.most).fold(0.1, f64::max);
-        let axis = Axis::holding(most);
-        self.trips.frame(axis, &format::span(axis.end), "−60 s", "0");
+        let highest = stats.recent.since(start).map(|range| range.most);
+        let axis = Axis::holding(highest.fold(socket::clock_resolution(), f64::max));
+        self.trips.frame(axis, &socket::measured(axis.end), "−60 s", "0");
         let ranges = stats.recent.since(start);
         self.trips.curve.set("d", &plot::ranges(ranges, start, Series::SPAN, axis, SIZE));
     }
@@ -169,8 +169,8 @@ impl Charts {
     fn draw_spread(&mut self, stats: &Stats, texts: &Texts) {
         let bars = stats.round_trips.bars(BARS);
         let ends = bars.first().zip(bars.last()).map(|(first, last)| (first.from, last.to));
-        let labels =
-            ends.map(|(from, to)| (format::span(from), format::span(to))).unwrap_or_default();
+        let labels = ends.map(|(from, to)| (socket::measured(from), socket::measured(to)));
+        let labels = labels.unwrap_or_default();
         let count = stats.round_trips.count();
         let replies = texts.counted(count, texts.one_reply, texts.many_replies);
         let overlapping = format::grouped(stats.overlapping);

@@ -60,37 +60,38 @@ impl ConnectionList {
         } else {
             String::new()
         });
-        let note = match (live.has_data(), live.is_connected()) {
-            (false, _) => texts.clients_unknown.to_owned(),
-            (true, false) => texts.clients_lost.to_owned(),
-            (true, true) if !live.missing().is_empty() => {
+        let note = match live.trouble(texts) {
+            Some(trouble) => trouble,
+            None if !live.missing().is_empty() => {
                 fill(texts.clients_missing, &[&live.missing().join(", ")])
             }
-            (true, true) if live.total() == 0 => match model.command_for("upper") {
-                Some(command) => fill(texts.clients_try, &[&command]),
-                None => texts.clients_none.to_owned(),
-            },
-            (true, true) => String::new(),
+            None if live.total() == 0 && live.rows().next().is_none() => {
+                match model.command_for("upper") {
+                    Some(command) => fill(texts.clients_try, &[&command]),
+                    None => texts.clients_none.to_owned(),
+                }
+            }
+            None => String::new(),
         };
         self.note.set_text(&note);
         self.note.show(!note.is_empty());
-        let of_others =
-            |others| move |row: &&ConnectionRow| row.connection.replica.is_some() == others;
-        let own = live.rows().filter(of_others(false));
-        let listed = own.chain(live.rows().filter(of_others(true)));
-        let listed: Vec<&ConnectionRow> = listed.take(MAX_LISTED).collect();
-        let mine = |row: &ConnectionRow| {
-            let label = row.connection.label.as_deref();
-            label.is_some_and(|label| model.sockets().any(|connection| connection.label == label))
+        let mine: Vec<&ConnectionRow> =
+            model.sockets().filter_map(|connection| live.with_label(&connection.label)).collect();
+        let upstreams: Vec<&ConnectionRow> =
+            mine.iter().filter_map(|row| live.upstream_of(row)).collect();
+        let is_in = |rows: &[&ConnectionRow], row: &ConnectionRow| {
+            rows.iter().any(|one| one.connection.id == row.connection.id)
         };
-        let upstreams: Vec<u64> = model
-            .sockets()
-            .filter_map(|connection| live.upstream_of(live.with_label(&connection.label)?))
-            .map(|row| row.connection.id)
-            .collect();
+        let mut listed: Vec<&ConnectionRow> = live.rows().collect();
+        // The page's own connections are in the list however many others there are.
+        listed.sort_by_cached_key(|row| {
+            let is_remote = row.connection.replica.is_some();
+            (!is_in(&mine, row), !is_in(&upstreams, row), is_remote)
+        });
+        listed.truncate(MAX_LISTED);
         self.arrange(&listed, texts);
         for (row, shown) in self.rows.iter_mut().zip(&listed) {
-            let role = match (mine(shown), upstreams.contains(&shown.connection.id)) {
+            let role = match (is_in(&mine, shown), is_in(&upstreams, shown)) {
                 (true, _) => texts.clients_you,
                 (_, true) => texts.clients_upstream,
                 _ => "",
@@ -106,7 +107,7 @@ impl ConnectionList {
         earliest(highlights.filter(|at| *at > now).map(Some).chain([ages]))
     }
 
-    /// Makes and removes rows so that there is one for each connection, in order; existing rows stay.
+    /// Makes, moves and removes rows so that there is one for each connection, in order.
     fn arrange(&mut self, listed: &[&ConnectionRow], texts: &Texts) {
         let stays = |row: &Row| listed.iter().any(|shown| shown.connection.id == row.id);
         self.rows.retain(|row| {
@@ -117,12 +118,14 @@ impl ConnectionList {
             stays
         });
         for (at, shown) in listed.iter().enumerate() {
-            if self.rows.get(at).is_none_or(|row| row.id != shown.connection.id) {
-                let row = Row::new(shown, texts);
-                let next = self.rows.get(at).map(|row| row.root.node.clone());
-                self.list.node.insert_before(&row.root.node, next.as_deref()).ok();
-                self.rows.insert(at, row);
+            let before = self.rows.iter().position(|row| row.id == shown.connection.id);
+            if before == Some(at) {
+                continue;
             }
+            let row = before.map_or_else(|| Row::new(shown, texts), |from| self.rows.remove(from));
+            let next = self.rows.get(at).map(|row| row.root.node.clone());
+            self.list.node.insert_before(&row.root.node, next.as_deref()).ok();
+            self.rows.insert(at, row);
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 
-use super::socket::SocketEvent;
+use super::socket::{SocketEvent, TapEvent};
 use crate::{session::Event, time::Millis};
 
 /// An asynchronous event.
@@ -12,6 +12,8 @@ pub(super) enum Message {
     Connection(u32, SocketEvent, Millis),
     /// An event of the operator's socket.
     Operator(Event),
+    /// An event of the subscription to the server's events.
+    Server(TapEvent),
     /// The server refused a step of the lesson.
     LessonRefused,
 }

@@ -10,6 +10,7 @@ use super::action::Action;
 
 /// Ids of elements that are used outside the panel that makes them.
 pub(super) mod id {
+    pub(in super::super) const ANSWER: &str = "answer";
     pub(in super::super) const ENDPOINT: &str = "endpoint";
     pub(in super::super) const FILE: &str = "file";
     pub(in super::super) const LANGUAGE: &str = "language";
@@ -17,7 +18,9 @@ pub(super) mod id {
     pub(in super::super) const LOAD: &str = "load";
     pub(in super::super) const MESSAGE: &str = "message";
     pub(in super::super) const PROTOCOL: &str = "protocol";
+    pub(in super::super) const SIGN_IN: &str = "sign-in";
     pub(in super::super) const TOGGLE: &str = "toggle";
+    pub(in super::super) const TOKEN: &str = "token";
     pub(in super::super) const TRANSCRIPT: &str = "transcript";
 }
 

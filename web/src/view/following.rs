@@ -117,10 +117,10 @@ impl Following {
                 self.events.push(line);
             }
             // Events that came before show that the server did not refuse: their stream broke.
-            TapEvent::Refused(_) if matches!(self.state, FollowState::Live) => {
+            TapEvent::Refused { .. } if matches!(self.state, FollowState::Live) => {
                 self.state = FollowState::Ended;
             }
-            TapEvent::Refused(text) => self.state = FollowState::Refused(text),
+            TapEvent::Refused { text, .. } => self.state = FollowState::Refused(text),
             TapEvent::Ended => self.state = FollowState::Ended,
         }
     }

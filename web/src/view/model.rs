@@ -1,5 +1,7 @@
 //! The page's model.
 
+mod settings;
+
 use std::{cell::RefCell, rc::Rc};
 
 use echogate_proto::api::{Endpoints, RouteInfo};
@@ -18,10 +20,8 @@ use crate::{
     i18n::{Language, Texts, fill},
     live::{self, Live},
     live_region::Announcer,
-    location::{SharedLink, StartOptions},
+    location::StartOptions,
     pairing::Pairing,
-    session::Event,
-    storage::{self, Stored, StoredConnection},
     time::Millis,
 };
 
@@ -93,76 +93,6 @@ impl Model {
             let note = fill(self.texts.language_missing, &[language.name()]);
             self.connection().view.note = note;
         }
-    }
-
-    /// Makes the connections: that of the page's URL, and those that were stored.
-    fn restore(&mut self) {
-        let stored = browser::stored().unwrap_or_default();
-        stored.history.into_iter().for_each(|draft| self.history.borrow_mut().push(draft));
-        self.saved = stored.saved;
-        let shared = browser::shared();
-        if shared.is_some() || self.options.endpoint.is_some() || stored.connections.is_empty() {
-            let connection = self.add_connection();
-            if let Some(SharedLink { endpoint, protocols, draft }) = shared {
-                let form = &mut connection.form;
-                (form.endpoint, form.protocols, form.is_default) = (endpoint, protocols, false);
-                connection.compose.draft = draft;
-            }
-        }
-        let linked = self.connections.first().map(Connection::address);
-        let is_new = |it: &StoredConnection| linked != Some((&*it.endpoint, &*it.protocols));
-        let room = MAX_CONNECTIONS - self.connections.len();
-        // A reload of a link's page does not add the connection of the link again.
-        let others: Vec<_> = stored.connections.into_iter().filter(is_new).take(room).collect();
-        for stored in others {
-            let StoredConnection { endpoint, protocols, reconnect, pairing, ending, escapes } =
-                stored;
-            let connection = self.add_connection();
-            let form = &mut connection.form;
-            (form.endpoint, form.protocols, form.is_default) = (endpoint, protocols, false);
-            connection.session.handle(Event::Reconnect(reconnect), 0.0);
-            connection.view.pairing = pairing;
-            let draft = &mut connection.compose.draft;
-            (draft.ending, draft.escapes) = (ending, escapes);
-        }
-        self.chosen = 0;
-    }
-
-    /// Stores the settings that survive a reload, if they have changed.
-    pub(super) fn store(&mut self) {
-        let settings = self.settings();
-        if settings != self.stored {
-            browser::store(Some(&settings));
-            self.stored = settings;
-        }
-    }
-
-    fn settings(&self) -> String {
-        let sockets = self.connections.iter().filter(|connection| !connection.is_read_only());
-        let connections = sockets.map(|connection| {
-            let Draft { ending, escapes, .. } = connection.compose.draft;
-            StoredConnection {
-                endpoint: connection.form.endpoint.clone(),
-                protocols: connection.form.protocols.clone(),
-                reconnect: connection.session.reconnects(),
-                pairing: connection.view.pairing.clone(),
-                ending,
-                escapes,
-            }
-        });
-        let connections = connections.collect();
-        let history = self.history.borrow().messages().cloned().collect();
-        storage::write(&Stored { connections, saved: self.saved.clone(), history })
-    }
-
-    /// Forgets what is stored: saved messages, the history, and the settings of connections.
-    pub(super) fn forget(&mut self) {
-        self.saved.clear();
-        *self.history.borrow_mut() = History::default();
-        browser::store(None);
-        // Stored again after the next change only.
-        self.stored = self.settings();
-        self.texts.forgotten.clone_into(&mut self.connection().view.note);
     }
 
     /// Ends what lasts until the user's next action: notes, and a removal that has to be confirmed.

@@ -6,7 +6,7 @@ use super::{
     action::Action,
     browser,
     command::Command,
-    dom::{self, El, button, el, panel, text},
+    dom::{self, El, button, el, id, panel, text},
     model::Model,
     operator_session::OperatorSession,
     user_event::UserEvent,
@@ -42,12 +42,12 @@ pub(super) struct OperatorPanel {
 
 impl OperatorPanel {
     pub(super) fn new(texts: &'static Texts) -> OperatorPanel {
-        let token = el("input").id("token").attr("type", "password").action(Action::EditToken);
+        let token = el("input").id(id::TOKEN).attr("type", "password").action(Action::EditToken);
         let token = token.attr("autocomplete", "off").attr("aria-describedby", "token-hint");
-        let sign_in = text("button", texts.sign_in).id("sign-in").attr("type", "submit");
+        let sign_in = text("button", texts.sign_in).id(id::SIGN_IN).attr("type", "submit");
         let status = el("p").id("operator-status").class("details").attr("role", "status");
         let form = el("form").id("sign-in-form").action(Action::SignIn).children([
-            &text("label", texts.token).attr("for", "token"),
+            &text("label", texts.token).attr("for", id::TOKEN),
             &token,
             &sign_in,
             &text("p", texts.token_hint).id("token-hint").class("details"),
@@ -65,7 +65,7 @@ impl OperatorPanel {
             .attr("role", "log")
             .attr("tabindex", "0")
             .attr("aria-labelledby", "conversation-title");
-        let answer = el("input").id("answer").attr("type", "text").action(Action::EditAnswer);
+        let answer = el("input").id(id::ANSWER).attr("type", "text").action(Action::EditAnswer);
         let answer = answer.attr("autocomplete", "off").attr("aria-label", texts.op_answer);
         let send =
             text("button", texts.send).id("send-answer").class("primary").attr("type", "submit");
@@ -125,6 +125,8 @@ impl OperatorPanel {
         let connected = session.is_connected();
         self.sign_in.set_text(if connected { texts.sign_out } else { texts.sign_in });
         self.sign_in.set("class", if connected { "" } else { "primary" });
+        let failed = matches!(operator.sign_in(), SignIn::WrongToken | SignIn::Disconnected(_));
+        self.status.set("class", if failed { "problem" } else { "details" });
         self.status.set_text(&match operator.sign_in() {
             SignIn::SignedOut => texts.op_signed_out.to_owned(),
             SignIn::SigningIn => texts.op_signing_in.to_owned(),

@@ -62,7 +62,8 @@ impl Repetition {
         self.roots[1].show(!compose.is_file);
         dom::set_value(&self.interval.node, &compose.interval);
         dom::set_value(&self.burst.node, &compose.burst);
-        self.repeat.set_flag("aria-pressed", repeats);
+        // The label says what the button does: "Stop, pressed" would be read otherwise.
+        self.repeat.set_flag("data-pressed", repeats);
         self.repeat.set_text(if repeats { texts.stop } else { texts.repeat });
     }
 }

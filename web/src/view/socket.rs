@@ -1,5 +1,5 @@
-//! WebSockets and the server's events as sources of events. WebSockets live in a worker
-//! (`static/sockets.js`), which takes the times of their events and sends files.
+//! WebSockets and taps as sources of events. They live in a worker (`static/sockets.js`), which takes
+//! the times of their events and sends files.
 
 use std::{
     cell::{Cell, RefCell},
@@ -9,7 +9,7 @@ use std::{
 use echogate_proto::close::CloseCode;
 use js_sys::{Array, ArrayBuffer, Date, JsString, Uint8Array};
 use wasm_bindgen::{JsCast as _, JsValue, closure::Closure};
-use web_sys::{EventSource, File, MessageEvent, Worker};
+use web_sys::{File, MessageEvent, Worker};
 
 use super::dom::expect_ok;
 use crate::{
@@ -27,16 +27,17 @@ pub(super) enum SocketEvent {
     Session(Event),
     /// The progress of the file that is being sent.
     File(Progress),
-    /// An event of a tap.
+    /// An event of a tap, or of another stream of the server's events.
     Tap(TapEvent),
 }
 
-/// An event of a tap.
+/// An event of a tap, or of another stream of the server's events.
 pub(super) enum TapEvent {
-    /// Something passed, as JSON.
+    /// An event as JSON.
     Event(String),
-    /// The server refused, in its words.
-    Refused(String),
+    /// The server refused, with this status and text; status 0 without an answer, or after a broken
+    /// stream.
+    Refused { status: u16, text: String },
     /// The end of the stream.
     Ended,
 }
@@ -98,6 +99,11 @@ pub(super) fn clock_resolution() -> Millis {
     }
 }
 
+/// Whether the worker's script did not load. [`Socket::open`] loads it again.
+pub(super) fn has_failed() -> bool {
+    matches!(WORKER.get(), WorkerState::Failed)
+}
+
 /// A time measured by the worker, as precisely as its clock is.
 pub(super) fn measured(span: Millis) -> String {
     format::measured(span * 1000.0, clock_resolution() * 1000.0)
@@ -115,7 +121,7 @@ impl Socket {
         protocols: &[String],
         handler: impl Fn(SocketEvent, Millis) + 'static,
     ) -> Socket {
-        if let WorkerState::Failed = WORKER.get() {
+        if has_failed() {
             start();
         }
         let protocols: Array = protocols.iter().map(|name| JsValue::from_str(name)).collect();
@@ -124,7 +130,7 @@ impl Socket {
         socket
     }
 
-    /// Opens a tap of the server, at a path relative to the page; `handler` gets its events.
+    /// Opens a stream of the server's events, at a path relative to the page; `handler` gets them.
     pub(super) fn tap(path: &str, handler: impl Fn(SocketEvent, Millis) + 'static) -> Socket {
         let socket = Socket::new(handler);
         socket.command("tap", &[path.into()]);
@@ -238,7 +244,10 @@ fn on_event(fields: &Array) {
             clean: fields.get(5).is_truthy(),
         },
         "tap" => return handle(id, SocketEvent::Tap(TapEvent::Event(text(3))), at),
-        "tap-refused" => return handle(id, SocketEvent::Tap(TapEvent::Refused(text(3))), at),
+        "tap-refused" => {
+            let refused = TapEvent::Refused { status: number(4) as u16, text: text(3) };
+            return handle(id, SocketEvent::Tap(refused), at);
+        }
         "tap-ended" => return handle(id, SocketEvent::Tap(TapEvent::Ended), at),
         "file" => return handle(id, SocketEvent::File(progress(fields)), at),
         "clock" => return WORKER.set(WorkerState::Running(number(3))),
@@ -282,44 +291,4 @@ fn payload(data: &JsValue) -> Option<Payload> {
     }
     let buffer = data.dyn_ref::<ArrayBuffer>()?;
     Some(Payload::Binary(Uint8Array::new(buffer).to_vec().into()))
-}
-
-/// A subscription to the server's events, which the browser renews by itself.
-pub(super) struct ServerEvents {
-    source: EventSource,
-    _message: Closure<dyn FnMut(MessageEvent)>,
-    _lost: Closure<dyn FnMut()>,
-}
-
-impl ServerEvents {
-    /// Subscribes; `None` if the browser rejects the URL.
-    pub(super) fn listen(
-        path: &str,
-        send: impl Fn(String) + 'static,
-        lost: impl Fn() + 'static,
-    ) -> Option<ServerEvents> {
-        let source = EventSource::new(path).ok()?;
-        let message = Closure::new(move |event: MessageEvent| {
-            if let Some(text) = event.data().as_string() {
-                send(text);
-            }
-        });
-        let lost = Closure::new(lost);
-        source.set_onmessage(Some(message.as_ref().unchecked_ref()));
-        source.set_onerror(Some(lost.as_ref().unchecked_ref()));
-        Some(ServerEvents { source, _message: message, _lost: lost })
-    }
-
-    /// Whether the browser has stopped reconnecting.
-    pub(super) fn is_closed(&self) -> bool {
-        self.source.ready_state() == EventSource::CLOSED
-    }
-}
-
-impl Drop for ServerEvents {
-    fn drop(&mut self) {
-        self.source.set_onmessage(None);
-        self.source.set_onerror(None);
-        self.source.close();
-    }
 }

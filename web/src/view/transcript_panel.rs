@@ -265,7 +265,9 @@ impl TranscriptPanel {
             row.root.set_flag("aria-selected", view.selected == Some(id));
             row.root.set_flag("aria-expanded", view.opened() == Some(id));
             row.root.set_flag("data-partner", partner == Some(id));
-            row.root.set_flag("data-pinned", transcript.is_pinned(id));
+            let is_pinned = transcript.is_pinned(id);
+            row.root.set_flag("data-pinned", is_pinned);
+            row.root.set_if("aria-description", texts.show_pinned, is_pinned);
         }
     }
 }

@@ -57,7 +57,12 @@ impl UserEvent {
         }
         let is_drag = kind.starts_with("dr");
         let selector = if is_drag { "[data-drop]" } else { "[data-action]" };
-        let mut node = target.closest(selector).ok().flatten()?;
+        let found = target.closest(selector).ok().flatten();
+        if is_drag && found.is_none() && has_file(&event) {
+            // A browser opens a file that is dropped elsewhere, in place of the page.
+            event.prevent_default();
+        }
+        let mut node = found?;
         // An element may have an action for this event though one within it has others.
         let action = loop {
             let name =
@@ -96,15 +101,19 @@ impl UserEvent {
 
     /// Whether a file is being dragged.
     pub(super) fn has_file(&self) -> bool {
-        self.data_transfer().is_some_and(|data| data.types().includes(&"Files".into(), 0))
+        has_file(&self.event)
     }
 
     /// The dropped file.
     pub(super) fn file(&self) -> Option<File> {
-        self.data_transfer()?.files()?.get(0)
+        data_transfer(&self.event)?.files()?.get(0)
     }
+}
 
-    fn data_transfer(&self) -> Option<web_sys::DataTransfer> {
-        self.event.dyn_ref::<DragEvent>()?.data_transfer()
-    }
+fn has_file(event: &Event) -> bool {
+    data_transfer(event).is_some_and(|data| data.types().includes(&"Files".into(), 0))
+}
+
+fn data_transfer(event: &Event) -> Option<web_sys::DataTransfer> {
+    event.dyn_ref::<DragEvent>()?.data_transfer()
 }

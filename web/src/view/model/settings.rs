@@ -1,0 +1,81 @@
+//! The settings that survive a reload of the page.
+
+use super::{Connection, MAX_CONNECTIONS, Model, browser};
+use crate::{
+    composer::{Draft, history::History},
+    location::SharedLink,
+    session::Event,
+    storage::{self, Stored, StoredConnection},
+};
+
+impl Model {
+    /// Makes the connections: that of the page's URL, and those that were stored.
+    pub(super) fn restore(&mut self) {
+        let stored = browser::stored().unwrap_or_default();
+        stored.history.into_iter().for_each(|draft| self.history.borrow_mut().push(draft));
+        self.saved = stored.saved;
+        let shared = browser::shared();
+        if shared.is_some() || self.options.endpoint.is_some() || stored.connections.is_empty() {
+            let connection = self.add_connection();
+            if let Some(SharedLink { endpoint, protocols, draft }) = shared {
+                let form = &mut connection.form;
+                (form.endpoint, form.protocols, form.is_default) = (endpoint, protocols, false);
+                connection.compose.draft = draft;
+            }
+        }
+        let linked = self.connections.first().map(Connection::address);
+        let is_new = |it: &StoredConnection| linked != Some((&*it.endpoint, &*it.protocols));
+        let room = MAX_CONNECTIONS - self.connections.len();
+        // A reload of a link's page does not add the connection of the link again.
+        let others: Vec<_> = stored.connections.into_iter().filter(is_new).take(room).collect();
+        for stored in others {
+            let StoredConnection { endpoint, protocols, reconnect, pairing, ending, escapes } =
+                stored;
+            let connection = self.add_connection();
+            let form = &mut connection.form;
+            (form.endpoint, form.protocols, form.is_default) = (endpoint, protocols, false);
+            connection.session.handle(Event::Reconnect(reconnect), 0.0);
+            connection.view.pairing = pairing;
+            let draft = &mut connection.compose.draft;
+            (draft.ending, draft.escapes) = (ending, escapes);
+        }
+        self.chosen = 0;
+    }
+
+    /// Stores the settings that survive a reload, if they have changed.
+    pub(in crate::view) fn store(&mut self) {
+        let settings = self.settings();
+        if settings != self.stored {
+            browser::store(Some(&settings));
+            self.stored = settings;
+        }
+    }
+
+    fn settings(&self) -> String {
+        let sockets = self.connections.iter().filter(|connection| !connection.is_read_only());
+        let connections = sockets.map(|connection| {
+            let Draft { ending, escapes, .. } = connection.compose.draft;
+            StoredConnection {
+                endpoint: connection.form.endpoint.clone(),
+                protocols: connection.form.protocols.clone(),
+                reconnect: connection.session.reconnects(),
+                pairing: connection.view.pairing.clone(),
+                ending,
+                escapes,
+            }
+        });
+        let connections = connections.collect();
+        let history = self.history.borrow().messages().cloned().collect();
+        storage::write(&Stored { connections, saved: self.saved.clone(), history })
+    }
+
+    /// Forgets what is stored: saved messages, the history, and the settings of connections.
+    pub(in crate::view) fn forget(&mut self) {
+        self.saved.clear();
+        *self.history.borrow_mut() = History::default();
+        browser::store(None);
+        // Stored again after the next change only.
+        self.stored = self.settings();
+        self.texts.forgotten.clone_into(&mut self.connection().view.note);
+    }
+}
