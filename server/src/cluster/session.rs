@@ -91,6 +91,11 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// The largest payload that the broker takes, in bytes.
+    pub(super) fn max_payload(&self) -> usize {
+        self.client.max_payload()
+    }
+
     /// Subscribes to the subject `what` of messages of `version`: [`VERSION`], or `*` for all.
     ///
     /// # Errors
