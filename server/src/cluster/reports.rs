@@ -116,7 +116,7 @@ async fn report_while_requested(
         if Instant::now() >= until {
             return Ok(());
         }
-        reporter.set_most(replicas.share());
+        reporter.set_most(replicas.reported());
         let event = match mem::take(&mut is_unknown) {
             true => Some(reporter.all()),
             false => reporter.report(),

@@ -151,7 +151,7 @@ impl Server {
 
     /// Connects to the broker of `context`, and tells other replicas the URL of the API.
     fn join_cluster(&self, context: &ServerContext) {
-        context.replicas.set_url(self.sockets.borrow().http_url());
+        context.replicas.set_api(context.settings.api, self.sockets.borrow().http_url());
         context.cluster.apply(context.settings.cluster.as_ref());
     }
 
