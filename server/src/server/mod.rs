@@ -239,9 +239,12 @@ impl Server {
         context.shutting_down.cancel();
         drop(self.sockets);
         shutdown::end_connections(&context, &self.tasks, &phases).await;
-        context.cluster.leave().await;
         let limit = shutdown::recording_limit(drain, start);
-        tokio::join!(context.recorder.end(limit), context.spans.export_rest(limit));
+        tokio::join!(
+            context.cluster.leave(),
+            context.recorder.end(limit),
+            context.spans.export_rest(limit),
+        );
     }
 
     /// Serves the bound sockets that are not served yet.
