@@ -15,7 +15,7 @@ const UNREACHABLE: &str =
     "* the operators cannot be reached at the moment; your messages are kept until they can";
 
 /// A replica with `chat`, whose operators know [`TOKEN`].
-fn replica(broker: &Broker) -> Server {
+pub(super) fn replica(broker: &Broker) -> Server {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), format!("{TOKEN}\n")).unwrap();
     let token = ["--operator-token-file", file.path().to_str().unwrap()];
