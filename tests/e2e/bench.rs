@@ -1,5 +1,6 @@
 //! `echogate bench`: its counts, its checks of replies, its output. The tests measure no speed.
 
+mod compare;
 mod datagrams;
 
 use std::{
