@@ -1,65 +1,43 @@
 //! `chat` over all replicas: events of conversations, snapshots, and messages of operators.
 //!
 //! On the subject `events` a replica publishes what happens in the conversations of its clients, and
-//! snapshots of them, in one order. On `to.ID` it takes what others have for it alone.
+//! snapshots of them, in one order. On `to.ID` it takes what others have for it alone. Events are
+//! confirmed to their replica when operators have taken them, and wait with the broker's client while
+//! operators are slow.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    future::pending,
-    time::Duration,
-};
+use std::{future::pending, time::Duration};
 
 use async_nats::{Message, Subscriber};
 use echogate_proto::chat::ToOperator;
 use futures_util::{FutureExt, StreamExt};
-use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{
-    members::SILENCE,
+    Shared,
+    members::{Member, SILENCE},
+    messages::{Broadcast, Direct, to},
+    outbox::Outbox,
     session::{Session, VERSION},
 };
-use crate::{
-    connections::replica::ReplicaId,
-    service::chat::{Feed, OperatorMessage, Part, Published, Recent, RemoteOperator, Undelivered},
-};
+use crate::service::chat::{Feed, Recent, RemoteOperator, Undelivered};
 
 /// The interval of checks: snapshots that are missing, messages that are not confirmed.
 const TICK: Duration = Duration::from_millis(200);
 
-/// The times after which a message to another replica is sent again, and after which it is given up.
-const CONFIRM: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(3)];
+/// The interval at which the last confirmation of events is repeated: it may be lost.
+const CONFIRM_AGAIN: Duration = Duration::from_secs(1);
 
-/// The most messages to other replicas that wait for confirmation.
-const MAX_PENDING: usize = 256;
+/// The time between two snapshots of this replica. One serves all that have requested it.
+const SNAPSHOTS: Duration = Duration::from_secs(1);
 
-/// Events that are applied before they are confirmed to their owners.
+/// The size of a snapshot's part besides conversations.
+const REST: usize = 512;
+
+/// Events that are applied before other work.
 const BATCH: usize = 64;
 
 /// The time from the beginning of a session in which the heartbeats of all replicas arrive.
 const SETTLED: Duration = SILENCE.saturating_add(Duration::from_secs(1));
-
-/// A message for all replicas with operators.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Broadcast<E> {
-    Event(Published<E>),
-    Part(Part),
-}
-
-/// A message for one replica.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Direct {
-    /// An operator's message to a client.
-    Say { id: u64, operator: u64, conversation: u64, text: String },
-    /// The answer to it.
-    Done { id: u64, error: Option<Undelivered> },
-    /// A request for a snapshot.
-    Snapshot,
-    /// Events up to `sequence` have been shown to operators; with `all`, those of a snapshot.
-    Seen { sequence: u64, all: bool },
-}
 
 /// The part of a replica in the exchange. It outlives a connection to the broker.
 #[derive(Debug)]
@@ -67,21 +45,36 @@ pub(super) struct Exchange {
     pub(super) feed: Feed,
     /// The answers to messages of other replicas' operators.
     answers: Recent<Option<Undelivered>>,
-    /// Messages to other replicas that are not confirmed yet, by their identifiers.
-    pending: HashMap<u64, Pending>,
-    last_id: u64,
+    outbox: Outbox,
+    snapshots: Snapshots,
 }
 
-#[derive(Debug)]
-struct Pending {
-    message: OperatorMessage,
-    attempts: usize,
-    deadline: Instant,
+/// The snapshots of this replica, which are published at most every [`SNAPSHOTS`].
+#[derive(Debug, Default)]
+struct Snapshots {
+    is_requested: bool,
+    last: Option<Instant>,
+}
+
+impl Snapshots {
+    /// Whether a snapshot is to be published at `now`.
+    fn is_due(&self, now: Instant) -> bool {
+        self.is_requested && self.last.is_none_or(|last| now - last >= SNAPSHOTS)
+    }
+
+    fn published(&mut self, now: Instant) {
+        *self = Snapshots { is_requested: false, last: Some(now) };
+    }
 }
 
 impl Exchange {
     pub(super) fn new(feed: Feed) -> Exchange {
-        Exchange { feed, answers: Recent::new(), pending: HashMap::new(), last_id: 0 }
+        Exchange {
+            feed,
+            answers: Recent::new(),
+            outbox: Outbox::default(),
+            snapshots: Snapshots::default(),
+        }
     }
 
     /// Exchanges messages until the connection is lost.
@@ -92,18 +85,17 @@ impl Exchange {
         let mut members = session.shared.members.subscribe();
         members.mark_changed();
         self.feed.operators.mark_changed();
-        let (start, mut replicas) = (Instant::now(), 0);
-        let mut ticks = interval(TICK);
+        let (start, mut known) = (Instant::now(), Vec::new());
+        let (mut ticks, mut repeats) = (interval(TICK), interval(CONFIRM_AGAIN));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        repeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         hub.set_connected(true);
         loop {
             tokio::select! {
                 Some(event) = self.feed.events.recv() => {
-                    let (sequence, event, operators) = event;
-                    let event = Broadcast::Event((sequence, &event.message, operators));
-                    session.publish("events", event).await?;
+                    session.publish("events", Broadcast::Event(event)).await?;
                 }
-                Some(message) = self.feed.messages.recv() => self.say(session, message).await?,
+                Some(message) = self.feed.messages.recv() => self.outbox.say(session, message).await?,
                 Ok(()) = self.feed.operators.changed() => {
                     if *self.feed.operators.borrow_and_update() == 0 {
                         events = None;
@@ -114,32 +106,36 @@ impl Exchange {
                         events = Some(session.subscribe(VERSION, "events").await?);
                     }
                     mirror_all(session);
-                    ask(session).await?;
+                    request_snapshots(session).await?;
                 }
                 Ok(()) = members.changed() => {
-                    let online = members.borrow_and_update().iter().map(|it| it.operators).sum();
-                    let count = members.borrow().len();
-                    hub.set_online(online, count < replicas);
-                    replicas = count;
+                    let now = members.borrow_and_update().clone();
+                    let online = now.iter().map(|it| it.operators).fold(0, usize::saturating_add);
+                    hub.set_online(online, is_operator_lost(&known, &now));
+                    known = now;
                     mirror_all(session);
-                    ask(session).await?;
+                    request_snapshots(session).await?;
                 }
                 message = direct.next() => {
                     let message = message.ok_or("the subscription has ended")?;
                     self.take(session, &message).await?;
                 }
-                message = next(&mut events) => {
-                    let message = message.ok_or("the subscription has ended")?;
-                    take_events(session, message, &mut events).await?;
+                message = next(&mut events), if hub.has_room() => {
+                    apply_events(session, message.ok_or("the subscription has ended")?, &mut events);
                 }
+                () = self.feed.taken.notified() => confirm(session, false).await?,
+                _ = repeats.tick() => confirm(session, true).await?,
                 _ = ticks.tick() => {
                     if start.elapsed() > SETTLED {
-                        let known: Vec<_> = members.borrow().iter().map(|it| it.id).collect();
+                        let known: Vec<_> = known.iter().map(|it| it.id).collect();
                         hub.remove_gone(&known);
                     }
                     session.shared.counters.dropped(hub.take_unpublished());
-                    ask(session).await?;
-                    self.send_again(session).await?;
+                    hub.expire_unconfirmed(std::time::Instant::now());
+                    hub.disconnect_operators_stalled_for_others();
+                    request_snapshots(session).await?;
+                    self.publish_snapshot(session).await?;
+                    self.outbox.send_again(session).await?;
                 }
             }
         }
@@ -147,50 +143,31 @@ impl Exchange {
 
     /// Publishes the events that are left.
     pub(super) async fn finish(&mut self, session: &Session<'_>) {
-        while let Ok((sequence, event, operators)) = self.feed.events.try_recv() {
-            let event = Broadcast::Event((sequence, &event.message, operators));
-            if session.publish("events", event).await.is_err() {
+        while let Ok(event) = self.feed.events.try_recv() {
+            if session.publish("events", Broadcast::Event(event)).await.is_err() {
                 return;
             }
         }
     }
 
-    /// Gives up the messages that are not confirmed: the connection is lost.
-    pub(super) fn disconnected(&mut self, session: &Session<'_>) {
-        session.shared.hub.set_connected(false);
-        for (_, Pending { message, .. }) in self.pending.drain() {
-            give_up(session, &message, "the connection to the broker was lost");
-        }
+    /// Gives up what is not sent or not confirmed: the connection is lost.
+    pub(super) fn disconnected(&mut self, shared: &Shared) {
+        shared.hub.set_connected(false);
+        // A snapshot replaces them.
+        while self.feed.events.try_recv().is_ok() {}
+        let unsent = std::iter::from_fn(|| self.feed.messages.try_recv().ok());
+        self.outbox.disconnected(shared, unsent);
     }
 
-    /// Sends an operator's message to the replica of its client.
-    async fn say(&mut self, session: &Session<'_>, message: OperatorMessage) -> Result<(), String> {
-        if self.pending.len() == MAX_PENDING {
-            let text = "not sent: too many messages to other replicas are not confirmed";
-            session.shared.hub.tell_operator(message.operator, text.to_owned());
-            return Ok(());
-        }
-        self.last_id += 1;
-        let id = self.last_id;
-        session.publish(&to(message.owner), request(id, &message)).await?;
-        let deadline = Instant::now() + CONFIRM[0];
-        self.pending.insert(id, Pending { message, attempts: 1, deadline });
-        Ok(())
-    }
-
-    /// Sends messages again that are not confirmed, under the same identifiers, or gives them up.
-    async fn send_again(&mut self, session: &Session<'_>) -> Result<(), String> {
-        let now = Instant::now();
-        let is_over = |pending: &Pending| pending.deadline <= now;
-        let given_up =
-            |_: &u64, pending: &mut Pending| is_over(pending) && pending.attempts == CONFIRM.len();
-        for (_, Pending { message, .. }) in self.pending.extract_if(given_up) {
-            give_up(session, &message, "its replica does not answer");
-        }
-        for (id, pending) in self.pending.iter_mut().filter(|(_, pending)| is_over(pending)) {
-            pending.deadline = now + CONFIRM[pending.attempts];
-            pending.attempts += 1;
-            session.publish(&to(pending.message.owner), request(*id, &pending.message)).await?;
+    /// Publishes a snapshot, if one is requested and due. Events that follow it are published behind
+    /// it.
+    async fn publish_snapshot(&mut self, session: &Session<'_>) -> Result<(), String> {
+        if self.snapshots.is_due(Instant::now()) {
+            let most = session.max_payload().saturating_sub(REST);
+            for part in session.shared.hub.snapshot(most) {
+                session.publish("events", Broadcast::<ToOperator>::Part(part)).await?;
+            }
+            self.snapshots.published(Instant::now());
         }
         Ok(())
     }
@@ -206,40 +183,15 @@ impl Exchange {
                 let error = self.answers.answer(from, id, execute);
                 session.publish(&to(from), Direct::Done { id, error }).await?;
             }
-            Direct::Done { id, error } => {
-                if let Some(pending) = self.pending.remove(&id)
-                    && let Some(error) = error
-                {
-                    let OperatorMessage { operator, local, .. } = pending.message;
-                    hub.tell_operator(operator, error.describe(local));
-                }
-            }
+            Direct::Done { id, error } => self.outbox.answered(session.shared, from, id, error),
             Direct::Snapshot => {
-                for part in hub.snapshot() {
-                    session.publish("events", Broadcast::<ToOperator>::Part(part)).await?;
-                }
+                self.snapshots.is_requested = true;
+                self.publish_snapshot(session).await?;
             }
-            Direct::Seen { sequence, all } => hub.confirm(sequence, all),
+            Direct::Seen(seen) => hub.confirm(seen),
         }
         Ok(())
     }
-}
-
-/// The subject of messages for one replica.
-fn to(id: ReplicaId) -> String {
-    format!("to.{id}")
-}
-
-fn request(id: u64, message: &OperatorMessage) -> Direct {
-    let OperatorMessage { operator, conversation, ref text, .. } = *message;
-    Direct::Say { id, operator, conversation, text: text.clone() }
-}
-
-/// Tells an operator that nobody knows whether the client has a message.
-fn give_up(session: &Session<'_>, message: &OperatorMessage, why: &str) {
-    let OperatorMessage { operator, local, text, .. } = message;
-    let text = format!("not confirmed, client {local} may not have received it ({why}): {text}");
-    session.shared.hub.tell_operator(*operator, text);
 }
 
 /// The next message of a subscription, if there is one.
@@ -257,40 +209,69 @@ fn mirror_all(session: &Session<'_>) {
     }
 }
 
-/// Asks for the snapshots that are needed.
-async fn ask(session: &Session<'_>) -> Result<(), String> {
-    for owner in session.shared.hub.snapshots_to_ask_for() {
+/// Whether a replica with operators is not among `now` any more.
+fn is_operator_lost(before: &[Member], now: &[Member]) -> bool {
+    let is_gone = |member: &&Member| now.iter().all(|it| it.id != member.id);
+    before.iter().filter(is_gone).any(|member| member.operators > 0)
+}
+
+/// Requests the snapshots that are needed.
+async fn request_snapshots(session: &Session<'_>) -> Result<(), String> {
+    for owner in session.shared.hub.snapshots_to_request(std::time::Instant::now()) {
         session.publish(&to(owner), Direct::Snapshot).await?;
     }
     Ok(())
 }
 
-/// Applies an event and those that have arrived behind it, then confirms them to their owners.
-async fn take_events(
-    session: &Session<'_>,
-    first: Message,
-    events: &mut Option<Subscriber>,
-) -> Result<(), String> {
-    let hub = &session.shared.hub;
-    let mut seen: BTreeMap<ReplicaId, (u64, bool)> = BTreeMap::new();
-    let mut message = Some(first);
-    let mut count = 0;
-    while let Some(taken) = message {
-        if let Some((owner, broadcast)) = session.open::<Broadcast<ToOperator>>(&taken) {
-            let (sequence, all) = match broadcast {
-                Broadcast::Event(event) => (hub.apply(owner, event), false),
-                Broadcast::Part(part) => (hub.apply_part(owner, part), true),
-            };
-            if let Some(sequence) = sequence {
-                let entry = seen.entry(owner).or_default();
-                *entry = (sequence, entry.1 || all);
-            }
-        }
-        count += 1;
-        message = (count < BATCH).then(|| next(events).now_or_never().flatten()).flatten();
-    }
-    for (owner, (sequence, all)) in seen {
-        session.publish(&to(owner), Direct::Seen { sequence, all }).await?;
+/// Confirms to other replicas which of their events operators have seen.
+async fn confirm(session: &Session<'_>, repeats: bool) -> Result<(), String> {
+    for (owner, seen) in session.shared.hub.seen(repeats) {
+        session.publish(&to(owner), Direct::Seen(seen)).await?;
     }
     Ok(())
+}
+
+/// Applies an event and those that have arrived behind it, as far as operators have room.
+fn apply_events(session: &Session<'_>, first: Message, events: &mut Option<Subscriber>) {
+    let hub = &session.shared.hub;
+    let mut message = Some(first);
+    for count in 1.. {
+        let Some(taken) = message else { return };
+        match session.open::<Broadcast<ToOperator>>(&taken) {
+            Some((owner, Broadcast::Event(event))) => hub.apply(owner, event),
+            Some((owner, Broadcast::Part(part))) => {
+                hub.apply_part(owner, part, std::time::Instant::now());
+            }
+            None => {}
+        }
+        let continues = count < BATCH && hub.has_room();
+        message = continues.then(|| next(events).now_or_never().flatten()).flatten();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connections::replica::ReplicaId;
+
+    #[test]
+    fn snapshots_that_are_requested_at_the_same_time_are_one() {
+        let (mut snapshots, now) = (Snapshots::default(), Instant::now());
+        assert!(!snapshots.is_due(now));
+        snapshots.is_requested = true;
+        assert!(snapshots.is_due(now));
+        snapshots.published(now);
+        assert!(!snapshots.is_due(now + SNAPSHOTS));
+        snapshots.is_requested = true;
+        assert!(!snapshots.is_due(now) && snapshots.is_due(now + SNAPSHOTS));
+    }
+
+    #[test]
+    fn operators_are_lost_with_the_replica_that_had_them_even_if_another_one_joins() {
+        let member =
+            |id, operators| Member { id: ReplicaId::of(id), name: String::new(), operators };
+        let before = [member(1, 0), member(2, 1)];
+        assert!(is_operator_lost(&before, &[member(1, 0), member(3, 0)]));
+        assert!(!is_operator_lost(&before, &[member(2, 0), member(3, 0)]));
+    }
 }

@@ -18,7 +18,7 @@ const MAX_NAME: usize = 80;
 
 /// What a replica says of itself every second.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Beat {
+pub(crate) struct Heartbeat {
     /// The name: that of the machine, and the process ID.
     pub(crate) name: String,
     /// The operators of `chat` that are connected to this replica.
@@ -65,21 +65,26 @@ impl Members {
     }
 
     /// Takes a heartbeat that arrived at `now`.
-    pub(super) fn beat(&mut self, id: ReplicaId, beat: &Beat, now: Instant) -> Option<Change> {
-        if beat.leaves {
+    pub(super) fn take(
+        &mut self,
+        id: ReplicaId,
+        heartbeat: &Heartbeat,
+        now: Instant,
+    ) -> Option<Change> {
+        if heartbeat.leaves {
             return self.0.remove(&id).map(|(member, _)| Change::Left(member));
         }
         if let Some((member, heard)) = self.0.get_mut(&id) {
             *heard = now;
-            let is_same = member.operators == beat.operators;
-            member.operators = beat.operators;
+            let is_same = member.operators == heartbeat.operators;
+            member.operators = heartbeat.operators;
             return (!is_same).then(|| Change::Operators(member.clone()));
         }
         if self.0.len() == MAX_MEMBERS {
             return None;
         }
-        let name = escape(&beat.name).chars().take(MAX_NAME).collect();
-        let member = Member { id, name, operators: beat.operators };
+        let name = escape(&heartbeat.name).chars().take(MAX_NAME).collect();
+        let member = Member { id, name, operators: heartbeat.operators };
         self.0.insert(id, (member.clone(), now));
         Some(Change::Joined(member))
     }
@@ -95,8 +100,8 @@ impl Members {
 mod tests {
     use super::*;
 
-    fn beat(operators: usize) -> Beat {
-        Beat { name: "a/1".to_owned(), operators, sequence: 0, leaves: false }
+    fn heartbeat(operators: usize) -> Heartbeat {
+        Heartbeat { name: "a/1".to_owned(), operators, sequence: 0, leaves: false }
     }
 
     #[test]
@@ -104,16 +109,16 @@ mod tests {
         let (mut members, start) = (Members::default(), Instant::now());
         let id = ReplicaId::of(1);
         let member = |operators| Member { id, name: "a/1".to_owned(), operators };
-        assert_eq!(members.beat(id, &beat(0), start), Some(Change::Joined(member(0))));
-        assert_eq!(members.beat(id, &beat(0), start), None);
-        assert_eq!(members.beat(id, &beat(2), start), Some(Change::Operators(member(2))));
+        assert_eq!(members.take(id, &heartbeat(0), start), Some(Change::Joined(member(0))));
+        assert_eq!(members.take(id, &heartbeat(0), start), None);
+        assert_eq!(members.take(id, &heartbeat(2), start), Some(Change::Operators(member(2))));
         assert_eq!(members.list(), [member(2)]);
         assert_eq!(members.expire(start + SILENCE - Duration::from_millis(1)), []);
         assert_eq!(members.expire(start + SILENCE), [Change::Silent(member(2))]);
-        members.beat(id, &beat(1), start);
-        let leaving = Beat { leaves: true, ..beat(0) };
-        assert_eq!(members.beat(id, &leaving, start), Some(Change::Left(member(1))));
-        assert_eq!(members.beat(id, &leaving, start), None);
+        members.take(id, &heartbeat(1), start);
+        let leaving = Heartbeat { leaves: true, ..heartbeat(0) };
+        assert_eq!(members.take(id, &leaving, start), Some(Change::Left(member(1))));
+        assert_eq!(members.take(id, &leaving, start), None);
         assert_eq!(members.list(), []);
     }
 
@@ -121,8 +126,8 @@ mod tests {
     fn the_number_of_replicas_and_their_names_are_bounded() {
         let (mut members, now) = (Members::default(), Instant::now());
         for number in 0..MAX_MEMBERS as u64 + 1 {
-            let beat = Beat { name: "\x1b".repeat(100), ..beat(0) };
-            let joined = members.beat(ReplicaId::of(number), &beat, now);
+            let heartbeat = Heartbeat { name: "\x1b".repeat(100), ..heartbeat(0) };
+            let joined = members.take(ReplicaId::of(number), &heartbeat, now);
             assert_eq!(joined.is_some(), number < MAX_MEMBERS as u64);
         }
         assert!(

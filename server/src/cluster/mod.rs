@@ -12,6 +12,8 @@
 mod chat;
 mod connection;
 mod members;
+mod messages;
+mod outbox;
 mod reports;
 mod session;
 mod state;
@@ -170,6 +172,7 @@ impl Shared {
 /// Connects to the broker, again for ever, until `stop`.
 async fn run(shared: &Arc<Shared>, settings: &ClusterSettings, stop: &CancellationToken) {
     let url = &settings.url;
+    let _membership = Membership(shared);
     shared.state.send_replace(ClusterState::connecting(url));
     let mut exchange = shared.exchange.lock().await;
     let exchange = exchange.get_or_insert_with(|| Exchange::new(shared.hub.join(shared.id)));
@@ -187,7 +190,7 @@ async fn run(shared: &Arc<Shared>, settings: &ClusterSettings, stop: &Cancellati
                         shared.id,
                         url.name
                     );
-                    let reason = hold(shared, exchange, connection, &url.name, stop).await;
+                    let reason = run_session(shared, exchange, connection, &url.name, stop).await;
                     if stop.is_cancelled() {
                         return;
                     }
@@ -207,14 +210,35 @@ async fn run(shared: &Arc<Shared>, settings: &ClusterSettings, stop: &Cancellati
             timeout(LEAVE, &mut session).await.ok();
         }
     }
-    shared.members.send_replace(Vec::new());
-    shared.hub.remove_gone(&[]);
-    shared.state.send_replace(ClusterState::Off);
-    shared.replicas.set_own(None);
+}
+
+/// The membership in a cluster. When it is dropped, after a panic too, no other replica is known.
+struct Membership<'a>(&'a Shared);
+
+impl Drop for Membership<'_> {
+    fn drop(&mut self) {
+        self.0.members.send_replace(Vec::new());
+        self.0.hub.remove_gone(&[]);
+        self.0.state.send_replace(ClusterState::Off);
+        self.0.replicas.set_own(None);
+    }
+}
+
+/// The exchange over one connection. When it is dropped, after a panic or by a broker that is not
+/// waited for too, what is not confirmed is given up.
+struct Connected<'a> {
+    shared: &'a Shared,
+    exchange: &'a mut Exchange,
+}
+
+impl Drop for Connected<'_> {
+    fn drop(&mut self) {
+        self.exchange.disconnected(self.shared);
+    }
 }
 
 /// Runs a session until the connection is lost or `stop`. Returns why it has ended.
-async fn hold(
+async fn run_session(
     shared: &Arc<Shared>,
     exchange: &mut Exchange,
     connection: Connection,
@@ -223,6 +247,7 @@ async fn hold(
 ) -> String {
     let Connection { client, lost, mut problem, mut unread } = connection;
     let session = Session::new(shared, client, cluster, exchange.feed.operators.clone());
+    let connected = Connected { shared, exchange };
     shared.replicas.set_connected(true, Instant::now());
     let reports = async {
         loop {
@@ -240,17 +265,17 @@ async fn hold(
     let ended = tokio::select! {
         () = lost.cancelled() => Ok(()),
         () = stop.cancelled() => Ok(()),
-        ended = session.beat() => ended,
-        ended = exchange.run(&session) => ended,
+        ended = session.exchange_heartbeats() => ended,
+        ended = connected.exchange.run(&session) => ended,
         ended = reports::watch(&session, &shared.replicas) => ended,
         ended = reports::report(&session, &shared.replicas) => ended,
         () = reports => Ok(()),
     };
     if stop.is_cancelled() {
-        exchange.finish(&session).await;
+        connected.exchange.finish(&session).await;
         session.leave().await;
     }
-    exchange.disconnected(&session);
+    drop(connected);
     let reason = "the connection is lost: the broker has closed it, or does not answer";
     ended.err().unwrap_or_else(|| reason.to_owned())
 }

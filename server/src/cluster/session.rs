@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use async_nats::{Client, Message, Subscriber};
+use async_nats::{Client, Message, Subscriber, client::PublishErrorKind};
 use futures_util::StreamExt;
 use serde::{
     Deserialize, Serialize,
@@ -24,7 +24,7 @@ use tokio::{
 
 use super::{
     Shared,
-    members::{Beat, Change, Member, Members},
+    members::{Change, Heartbeat, Member, Members},
 };
 use crate::{
     connections::{replica::ReplicaId, replicas::Identity},
@@ -35,7 +35,7 @@ use crate::{
 pub(super) const VERSION: u32 = 1;
 
 /// The interval of heartbeats.
-const BEAT: Duration = Duration::from_secs(1);
+const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// The most senders of invalid messages that are remembered, so that each is logged once.
 const MAX_REPORTED: usize = 64;
@@ -77,18 +77,37 @@ impl Session<'_> {
     }
 
     /// Publishes a message to all that subscribe to the subject `what`. A broker that is too slow
-    /// is waited for.
+    /// is waited for. False, which is reported, if the message is too large for the broker.
     ///
     /// # Errors
     ///
-    /// The connection is lost, or the message is too large for the broker.
-    pub(super) async fn publish(&self, what: &str, body: impl Serialize) -> Result<(), String> {
+    /// The connection is lost.
+    pub(super) async fn publish(&self, what: &str, body: impl Serialize) -> Result<bool, String> {
         let message = Envelope { from: self.shared.id, body };
         let payload = serde_json::to_vec(&message).map_err(|e| e.to_string())?;
         let subject = format!("echogate.{VERSION}.{}.{what}", self.cluster);
-        self.client.publish(subject, payload.into()).await.map_err(|e| e.to_string())?;
-        self.shared.counters.sent();
-        Ok(())
+        let size = payload.len();
+        match self.client.publish(subject, payload.into()).await {
+            Ok(()) => self.shared.counters.sent(),
+            Err(error) if error.kind() == PublishErrorKind::MaxPayloadExceeded => {
+                self.too_large(what, size);
+                return Ok(false);
+            }
+            Err(error) => return Err(error.to_string()),
+        }
+        Ok(true)
+    }
+
+    /// Counts a message that the broker does not take, and reports it.
+    fn too_large(&self, what: &str, size: usize) {
+        self.shared.counters.dropped(1);
+        let problem = format!(
+            "a message of {size} bytes for {what} is not sent: the broker takes at most {} (max_payload)",
+            self.max_payload()
+        );
+        if self.shared.state.send_if_modified(|state| state.report(&problem)) {
+            tracing::warn!("cluster: {problem}");
+        }
     }
 
     /// The largest payload that the broker takes, in bytes.
@@ -140,27 +159,27 @@ impl Session<'_> {
     }
 
     /// Sends heartbeats and takes those of others, until the connection is lost.
-    pub(super) async fn beat(&self) -> Result<(), String> {
+    pub(super) async fn exchange_heartbeats(&self) -> Result<(), String> {
         // Of all versions, so that replicas of others are reported.
-        let mut beats = self.subscribe("*", "beat").await?;
+        let mut heartbeats = self.subscribe("*", "beat").await?;
         let mut members = Members::default();
         let mut operators = self.operators.clone();
-        let mut ticks = interval(BEAT);
+        let mut ticks = interval(HEARTBEAT);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let changes: Vec<Change> = tokio::select! {
                 _ = ticks.tick() => {
-                    self.send_beat(false).await?;
+                    self.send_heartbeat(false).await?;
                     members.expire(Instant::now())
                 }
                 // Others learn at once whether there are operators.
                 Ok(()) = operators.changed() => {
-                    self.send_beat(false).await?;
+                    self.send_heartbeat(false).await?;
                     continue;
                 }
-                message = beats.next() => {
+                message = heartbeats.next() => {
                     let message = message.ok_or("the subscription has ended")?;
-                    self.take_beat(&mut members, &message).into_iter().collect()
+                    self.take_heartbeat(&mut members, &message).into_iter().collect()
                 }
             };
             if !changes.is_empty() {
@@ -172,7 +191,7 @@ impl Session<'_> {
             }
             if changes.iter().any(|change| matches!(change, Change::Joined(_))) {
                 // A new replica learns of this one at once.
-                self.send_beat(false).await?;
+                self.send_heartbeat(false).await?;
             }
         }
     }
@@ -190,20 +209,20 @@ impl Session<'_> {
     }
 
     /// Sends a heartbeat; with `leaves`, the last one.
-    pub(super) async fn send_beat(&self, leaves: bool) -> Result<(), String> {
+    pub(super) async fn send_heartbeat(&self, leaves: bool) -> Result<(), String> {
         let (name, operators) = (self.shared.name.clone(), *self.operators.borrow());
-        let beat = Beat { name, operators, sequence: self.shared.hub.sequence(), leaves };
-        self.publish("beat", beat).await
+        let sequence = self.shared.hub.sequence();
+        self.publish("beat", Heartbeat { name, operators, sequence, leaves }).await.map(drop)
     }
 
     /// Sends the last heartbeat, and waits until it is written.
     pub(super) async fn leave(&self) {
-        if self.send_beat(true).await.is_ok() {
+        if self.send_heartbeat(true).await.is_ok() {
             self.client.flush().await.ok();
         }
     }
 
-    fn take_beat(&self, members: &mut Members, message: &Message) -> Option<Change> {
+    fn take_heartbeat(&self, members: &mut Members, message: &Message) -> Option<Change> {
         let version = message.subject.split('.').nth(1).unwrap_or_default();
         if version != VERSION.to_string() {
             self.shared.counters.received();
@@ -214,9 +233,9 @@ impl Session<'_> {
             self.invalid(&from, &message.subject, &why);
             return None;
         }
-        let (id, beat): (_, Beat) = self.open(message)?;
-        self.shared.hub.claim(id, beat.sequence);
-        members.beat(id, &beat, Instant::now())
+        let (id, heartbeat): (_, Heartbeat) = self.open(message)?;
+        self.shared.hub.announce(id, heartbeat.sequence);
+        members.take(id, &heartbeat, Instant::now())
     }
 }
 

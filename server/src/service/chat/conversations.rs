@@ -13,6 +13,7 @@ use super::{
     delivery::{Delivery, Online, ToClient, Undelivered},
     kept::{Kept, size},
     memory_shares::{Holder, MemoryShares},
+    mirror::Seen,
 };
 use crate::connections::registry::Peer;
 
@@ -55,14 +56,14 @@ struct ConversationState {
     holder: Holder,
     /// None after the conversation's end.
     to_client: Option<Sender<ToClient>>,
-    /// The number of messages that arrived since an operator was last connected.
-    unseen: usize,
+    /// The last messages, which no operator has seen: their numbers in the sequence of a cluster.
+    unseen: VecDeque<u64>,
     /// The client knows that unseen messages were discarded.
     knows_of_discards: bool,
+    /// The client knows that operators cannot be reached.
+    knows_of_loss: bool,
     /// The number of all messages so far.
     total: u64,
-    /// The last event of this conversation in the sequence of a cluster.
-    sequence: u64,
     /// The client is connected to another replica.
     is_remote: bool,
 }
@@ -128,59 +129,65 @@ impl Conversations {
             .collect()
     }
 
-    /// Sets the place of the last event of a conversation in the sequence of a cluster.
-    pub(super) fn set_sequence(&mut self, id: u64, sequence: u64) {
+    /// Operators of another replica have seen the events up to `sequence` in a conversation.
+    pub(super) fn seen(&mut self, id: u64, sequence: u64) {
         if let Some(state) = self.by_id.get_mut(&id) {
-            state.sequence = sequence;
+            state.seen(sequence);
         }
     }
 
-    /// Another replica's operators have seen the oldest unseen message of a conversation.
-    pub(super) fn seen(&mut self, id: u64) {
-        if let Some(state) = self.by_id.get_mut(&id) {
-            state.unseen = state.unseen.saturating_sub(1);
-        }
-    }
-
-    /// Another replica's operators have seen all events up to `sequence`.
-    pub(super) fn all_seen(&mut self, sequence: u64) {
-        for state in self.by_id.values_mut().filter(|state| state.sequence <= sequence) {
-            state.unseen = 0;
-            state.knows_of_discards = false;
+    /// Operators of another replica have seen these events.
+    pub(super) fn all_seen(&mut self, seen: Seen) {
+        for (_, state) in self.by_id.iter_mut().filter(|(id, _)| seen.shows(**id)) {
+            state.seen(seen.sequence);
         }
     }
 
     /// Sends a notice to the clients of this replica that have talked with operators.
-    pub(super) fn notify(&self, notice: &'static str) {
-        let states = self.by_id.values();
+    pub(super) fn notify(&mut self, notice: &'static str) {
+        let states = self.by_id.values_mut();
         for state in states.filter(|state| !state.conversation.messages.is_empty()) {
-            if let Some(to_client) = &state.to_client {
-                to_client.try_send(ToClient::Notice(notice)).ok();
-            }
+            state.notify(notice);
+        }
+    }
+
+    /// Sends a notice to the client of a conversation in which messages are unseen, once.
+    pub(super) fn notify_of_loss(&mut self, id: u64, notice: &'static str) {
+        if let Some(state) = self.by_id.get_mut(&id)
+            && !state.unseen.is_empty()
+            && !replace(&mut state.knows_of_loss, true)
+        {
+            state.notify(notice);
         }
     }
 
     /// All conversations, for an operator that connects: no message is unseen from then on.
     pub(super) fn show(&mut self) -> Vec<Conversation> {
-        for state in self.by_id.values_mut() {
-            state.unseen = 0;
-            state.knows_of_discards = false;
-        }
+        self.by_id.values_mut().for_each(|state| state.seen(u64::MAX));
         self.by_id.values().map(|state| state.conversation.clone()).collect()
     }
 
     /// Decides on a client's message, which is to be [kept](Conversations::keep) if it is
-    /// delivered or queued.
-    pub(super) fn receive(&mut self, id: u64, message: &Message, online: Online) -> Delivery {
+    /// delivered or queued. Its event has the number `sequence` in a cluster.
+    pub(super) fn receive(
+        &mut self,
+        id: u64,
+        message: &Message,
+        online: Online,
+        sequence: u64,
+    ) -> Delivery {
         let seen = online == Online::Here;
         let has_room = self.make_room(id, size(message));
         let Some(state) = self.by_id.get_mut(&id).filter(|state| state.to_client.is_some()) else {
             return Delivery::Ended;
         };
-        if !seen && (state.unseen == UNSEEN || !has_room) {
+        if !seen && (state.unseen.len() >= UNSEEN || !has_room) {
             return Delivery::Dropped;
         }
-        state.unseen = if seen { 0 } else { state.unseen + 1 };
+        match seen {
+            true => state.seen(u64::MAX),
+            false => state.unseen.push_back(sequence),
+        }
         state.conversation.waiting_since.get_or_insert(message.at);
         if online == Online::Nowhere { Delivery::Queued } else { Delivery::Delivered }
     }
@@ -265,12 +272,10 @@ impl Conversations {
             return;
         }
         self.memory.remove(state.holder, id, size(&messages.remove(0)));
-        if state.unseen > messages.len() {
-            state.unseen = messages.len();
-            if !replace(&mut state.knows_of_discards, true)
-                && let Some(to_client) = &state.to_client
-            {
-                to_client.try_send(ToClient::Notice(DISCARDED)).ok();
+        if state.unseen.len() > messages.len() {
+            state.unseen.pop_front();
+            if !replace(&mut state.knows_of_discards, true) {
+                state.notify(DISCARDED);
             }
         }
     }
@@ -296,121 +301,30 @@ impl ConversationState {
             conversation,
             holder,
             to_client,
-            unseen: 0,
+            unseen: VecDeque::new(),
             knows_of_discards: false,
+            knows_of_loss: false,
             total: 0,
-            sequence: 0,
             is_remote: false,
+        }
+    }
+
+    /// Operators have seen the events up to `sequence`.
+    fn seen(&mut self, sequence: u64) {
+        while self.unseen.front().is_some_and(|unseen| *unseen <= sequence) {
+            self.unseen.pop_front();
+        }
+        if self.unseen.is_empty() {
+            (self.knows_of_discards, self.knows_of_loss) = (false, false);
+        }
+    }
+
+    fn notify(&self, notice: &'static str) {
+        if let Some(to_client) = &self.to_client {
+            to_client.try_send(ToClient::Notice(notice)).ok();
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::sync::mpsc::{Receiver, channel};
-
-    use super::*;
-
-    /// Conversations whose clients send messages while no operator is connected.
-    #[derive(Default)]
-    struct Clients(Conversations);
-
-    impl Clients {
-        fn open(&mut self, peer: &Peer) -> (u64, Receiver<ToClient>) {
-            let (to_client, receiver) = channel(64);
-            (self.0.open(peer, to_client).id, receiver)
-        }
-
-        fn say(&mut self, id: u64, text: &str) -> Delivery {
-            let message = Message { from: Author::Client, at: 0.0, text: text.to_owned() };
-            let delivery = self.0.receive(id, &message, Online::Nowhere);
-            if delivery == Delivery::Queued {
-                self.0.keep(id, message);
-            }
-            delivery
-        }
-
-        /// The number of messages that are kept of a conversation.
-        fn kept(&self, id: u64) -> usize {
-            self.0.by_id[&id].conversation.messages.len()
-        }
-
-        /// The memory of all messages, in bytes.
-        fn bytes(&self) -> usize {
-            let states = self.0.by_id.values();
-            let all = states.flat_map(|state| &state.conversation.messages).map(size).sum();
-            assert_eq!(self.0.memory.total(), all);
-            all
-        }
-    }
-
-    #[test]
-    fn the_memory_for_messages_is_bounded_and_each_client_has_a_share() {
-        let mut clients = Clients::default();
-        let mut open: Vec<_> = (0..20).map(|_| clients.open(&Peer::Unknown)).collect();
-        for round in 0..UNSEEN {
-            for (id, _) in &open {
-                let delivery = clients.say(*id, &"x".repeat(4096));
-                assert!(delivery == Delivery::Queued || round > HISTORY_BYTES / 20 / 5000);
-            }
-        }
-        assert!((HISTORY_BYTES * 9 / 10..=HISTORY_BYTES).contains(&clients.bytes()));
-        // A new client has room nevertheless, up to as much as the others have.
-        let (newcomer, _receiver) = clients.open(&Peer::Unknown);
-        let queued = (0..UNSEEN)
-            .filter(|_| clients.say(newcomer, &"y".repeat(4096)) == Delivery::Queued)
-            .count();
-        assert_eq!(clients.kept(newcomer), queued);
-        let others = open.iter().map(|(id, _)| clients.kept(*id));
-        let (least, most) = others.fold((UNSEEN, 0), |(a, b), n| (a.min(n), b.max(n)));
-        assert!(
-            least.abs_diff(queued) <= 2 && most.abs_diff(queued) <= 2,
-            "{least} {queued} {most}"
-        );
-        // Clients whose messages were discarded for it know.
-        let notices = open.iter_mut().filter_map(|(_, receiver)| receiver.try_recv().ok());
-        assert!(notices.count() > 0);
-        // Ended conversations are removed first.
-        clients.0.end(1, Ending::Left);
-        assert_eq!(clients.say(newcomer, "hello"), Delivery::Queued);
-        let conversations = clients.0.show();
-        assert_eq!(conversations.last().unwrap().messages.last().unwrap().text, "hello");
-        clients.bytes();
-    }
-
-    #[test]
-    fn one_address_cannot_take_the_memory_of_another() {
-        let mut clients = Clients::default();
-        let address = |host: u8| Peer::Address(([192, 0, 2, host], 5).into());
-        let mut open = Vec::new();
-        for _ in 0..30 {
-            let (id, receiver) = clients.open(&address(1));
-            for _ in 0..UNSEEN {
-                clients.say(id, &"x".repeat(4096));
-            }
-            open.push(receiver);
-        }
-        let (id, _receiver) = clients.open(&address(2));
-        for _ in 0..UNSEEN {
-            assert_eq!(clients.say(id, &"y".repeat(4096)), Delivery::Queued);
-        }
-        let (other, _receiver) = clients.open(&address(1));
-        for _ in 0..UNSEEN {
-            clients.say(other, &"x".repeat(4096));
-        }
-        assert_eq!(clients.kept(id), UNSEEN);
-    }
-
-    #[test]
-    fn the_conversations_that_ended_last_are_kept() {
-        let mut clients = Clients::default();
-        let ids: Vec<_> = (0..ENDED as u64 + 2).map(|_| clients.open(&Peer::Unknown).0).collect();
-        let (first, others) = ids.split_first().unwrap();
-        for id in others.iter().chain([first]) {
-            assert!(clients.0.end(*id, Ending::Left) && !clients.0.end(*id, Ending::Client));
-        }
-        let kept: Vec<_> = clients.0.show().iter().map(|conversation| conversation.id).collect();
-        assert_eq!(kept.len(), ENDED);
-        assert!(kept.contains(first) && !kept.contains(&others[0]) && !kept.contains(&others[1]));
-    }
-}
+mod tests;

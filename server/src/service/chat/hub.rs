@@ -14,7 +14,7 @@ use tokio::sync::{
 use super::{
     conversations::{Conversations, unix_time},
     delivery::{Delivery, Online, ToClient, Undelivered},
-    operator_queues::{Event, IN_FLIGHT, InFlightPermit, Operators},
+    operator_queues::{Event, Guard, IN_FLIGHT, InFlightPermit, Operators},
     remote::Remote,
     token::Token,
 };
@@ -71,7 +71,7 @@ impl Hub {
         self.change(|state| {
             let conversation = state.conversations.open(peer, to_client);
             let id = conversation.id;
-            state.report(id, ToOperator::Opened { conversation }, None);
+            state.report(ToOperator::Opened { conversation }, None);
             (id, receiver)
         })
     }
@@ -87,7 +87,8 @@ impl Hub {
         self.change(|state| {
             let message = Message { from: Author::Client, at: unix_time(), text };
             let online = state.online();
-            let delivery = state.conversations.receive(conversation, &message, online);
+            let sequence = state.remote.as_ref().map_or(0, |remote| remote.sequence() + 1);
+            let delivery = state.conversations.receive(conversation, &message, online, sequence);
             if matches!(delivery, Delivery::Delivered | Delivery::Queued) {
                 let event = state.record(conversation, message, permit);
                 match &mut state.remote {
@@ -108,7 +109,10 @@ impl Hub {
 
     /// Adds an operator. Returns its number and the conversations so far.
     pub(crate) fn add_operator(&self) -> (u64, Vec<Conversation>) {
-        self.change(|state| (state.operators.add(), state.conversations.show()))
+        self.change(|state| {
+            state.drop_unconfirmed();
+            (state.operators.add(), state.conversations.show())
+        })
     }
 
     /// Removes an operator that leaves.
@@ -178,20 +182,11 @@ impl State {
     }
 
     /// Reports an event of a conversation with a client of this replica to all operators.
-    fn report(
-        &mut self,
-        conversation: u64,
-        event: ToOperator,
-        permit: Option<InFlightPermit>,
-    ) -> Arc<Event> {
-        let event = self.operators.report(event, permit);
+    fn report(&mut self, event: ToOperator, permit: Option<InFlightPermit>) -> Arc<Event> {
         if let Some(remote) = &mut self.remote {
-            if let Some(event) = remote.publish(event.clone()) {
-                self.operators.defer_drop(event);
-            }
-            self.conversations.set_sequence(conversation, remote.sequence());
+            remote.publish(&event);
         }
-        event
+        self.operators.report(event, permit.map(|_permit| Guard::InFlight { _permit }))
     }
 
     /// Reports a message to the operators, and keeps it.
@@ -202,7 +197,7 @@ impl State {
         permit: Option<InFlightPermit>,
     ) -> Arc<Event> {
         let said = ToOperator::Said { conversation, message: message.clone() };
-        let event = self.report(conversation, said, permit);
+        let event = self.report(said, permit);
         self.conversations.keep(conversation, message);
         event
     }
@@ -219,7 +214,7 @@ impl State {
 
     fn end(&mut self, conversation: u64, ending: Ending) {
         if self.conversations.end(conversation, ending) {
-            self.report(conversation, ToOperator::Ended { conversation, ending }, None);
+            self.report(ToOperator::Ended { conversation, ending }, None);
         }
     }
 }

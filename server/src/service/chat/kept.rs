@@ -1,7 +1,13 @@
 //! A conversation as its replica keeps it, for the others of a cluster.
 
-use echogate_proto::chat::{Conversation, Message};
+use echogate_proto::chat::{Author, Conversation, Ending, Message};
 use serde::{Deserialize, Serialize};
+
+/// The most bytes of JSON that a conversation takes without its texts, and the operator that ended it.
+const CONVERSATION: usize = 320;
+
+/// The most bytes of JSON that a message takes without its text, and its author.
+const MESSAGE: usize = 200;
 
 /// A conversation, and the number of its messages, those that are not kept any more included.
 #[derive(Debug, Serialize, Deserialize)]
@@ -11,30 +17,62 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    /// The bytes of its text.
-    pub(super) fn size(&self) -> usize {
-        let messages = &self.conversation.messages;
-        self.conversation.peer.len() + messages.iter().map(size).sum::<usize>()
+    /// The most bytes that it takes in JSON.
+    pub(super) fn json_size(&self) -> usize {
+        let messages = self.conversation.messages.iter();
+        self.json_size_without_messages() + messages.map(json_size).sum::<usize>()
     }
 
-    /// Pieces of at most `bytes` each, and one message more. The last one has the ending.
-    pub(super) fn split(mut self, bytes: usize) -> Vec<Kept> {
+    fn json_size_without_messages(&self) -> usize {
+        CONVERSATION + json_text(&self.conversation.peer)
+    }
+
+    /// Pieces of at most `most` bytes of JSON each. The last one has the ending. Messages that are
+    /// larger are left out, as if they were not kept any more.
+    pub(super) fn split(mut self, most: usize) -> Vec<Kept> {
         let messages = std::mem::take(&mut self.conversation.messages);
         let ending = self.conversation.ending.take();
-        let piece = |before: u64| Kept { conversation: self.conversation.clone(), total: before };
-        let mut pieces = vec![piece(self.total - messages.len() as u64)];
+        let empty = self.json_size_without_messages();
+        let piece = |total: u64| Kept { conversation: self.conversation.clone(), total };
+        let mut last = piece(self.total.saturating_sub(messages.len() as u64));
+        let (mut pieces, mut size) = (Vec::new(), empty);
         for message in messages {
-            let last = pieces.last_mut().expect("there is at least one");
-            if last.size() > bytes {
-                let before = last.total;
-                pieces.push(piece(before));
+            let bytes = json_size(&message);
+            let total = last.total + 1;
+            if empty + bytes > most {
+                pieces.push(std::mem::replace(&mut last, piece(total)));
+                size = empty;
+                continue;
             }
-            let last = pieces.last_mut().expect("there is at least one");
-            last.total += 1;
+            if size + bytes > most {
+                let next = piece(last.total);
+                pieces.push(std::mem::replace(&mut last, next));
+                size = empty;
+            }
+            last.total = total;
             last.conversation.messages.push(message);
+            size += bytes;
         }
-        pieces.last_mut().expect("there is at least one").conversation.ending = ending;
+        last.conversation.ending = ending;
+        pieces.push(last);
         pieces
+    }
+
+    /// The operators that it names.
+    pub(super) fn operators(&self) -> impl Iterator<Item = u64> {
+        let ended = match self.conversation.ending {
+            Some(Ending::Operator(number)) => Some(number),
+            _ => None,
+        };
+        self.conversation.messages.iter().filter_map(author).chain(ended)
+    }
+}
+
+/// The operator that wrote a message, unless its client did.
+pub(super) fn author(message: &Message) -> Option<u64> {
+    match message.from {
+        Author::Operator(number) => Some(number),
+        Author::Client => None,
     }
 }
 
@@ -43,32 +81,37 @@ pub(super) fn size(message: &Message) -> usize {
     size_of::<Message>() + message.text.len()
 }
 
+fn json_size(message: &Message) -> usize {
+    MESSAGE + json_text(&message.text)
+}
+
+/// The most bytes that a text takes in JSON: it has no control characters but tabs.
+fn json_text(text: &str) -> usize {
+    2 * text.len()
+}
+
 #[cfg(test)]
 mod tests {
-    use echogate_proto::chat::{Author, Ending};
-
     use super::*;
 
+    fn message(number: u64) -> Message {
+        Message { from: Author::Client, at: 0.0, text: format!("{number} {}", "x".repeat(1000)) }
+    }
+
+    fn kept(messages: Vec<Message>, total: u64) -> Kept {
+        let (peer, waiting_since, ending) = ("a".to_owned(), None, Some(Ending::Left));
+        let conversation =
+            Conversation { id: 7, peer, since: 0.0, waiting_since, messages, ending };
+        Kept { conversation, total }
+    }
+
     #[test]
-    fn the_pieces_of_a_conversation_have_its_messages_in_order_and_their_places() {
-        let message = |number: u64| Message {
-            from: Author::Client,
-            at: 0.0,
-            text: format!("{number} {}", "x".repeat(1000)),
-        };
-        let conversation = Conversation {
-            id: 7,
-            peer: "a".to_owned(),
-            since: 0.0,
-            waiting_since: None,
-            messages: (10..30).map(message).collect(),
-            ending: Some(Ending::Left),
-        };
-        let pieces = Kept { conversation, total: 30 }.split(3000);
+    fn the_pieces_of_a_conversation_have_its_messages_in_order_and_their_positions() {
+        let pieces = kept((10..30).map(message).collect(), 30).split(7000);
         assert!(pieces.len() > 5, "{}", pieces.len());
         let mut next = 10;
         for (index, piece) in pieces.iter().enumerate() {
-            assert!(piece.size() < 4200, "{}", piece.size());
+            assert!(piece.json_size() <= 7000, "{}", piece.json_size());
             for said in &piece.conversation.messages {
                 assert_eq!(*said, message(next));
                 next += 1;
@@ -77,5 +120,24 @@ mod tests {
             assert_eq!(piece.conversation.ending.is_some(), index == pieces.len() - 1);
         }
         assert_eq!(next, 30);
+    }
+
+    #[test]
+    fn a_message_that_is_too_large_is_left_out_as_one_that_is_not_kept() {
+        let mut messages: Vec<_> = (0..5).map(message).collect();
+        messages[2].text = "x".repeat(10_000);
+        let pieces = kept(messages, 5).split(7000);
+        let positions = pieces.iter().map(|it| (it.total, it.conversation.messages.len()));
+        assert_eq!(positions.collect::<Vec<_>>(), [(2, 2), (5, 2)]);
+    }
+
+    #[test]
+    fn the_size_in_json_is_not_more_than_is_counted() {
+        let from = Author::Operator(u64::MAX);
+        let said = Message { from, at: 1_795_781_160.123_456_7, text: "\"\\\t".repeat(100) };
+        let mut kept = kept(vec![said; 100], u64::MAX);
+        kept.conversation.waiting_since = Some(1_795_781_160.123_456_7);
+        kept.conversation.ending = Some(Ending::Operator(u64::MAX));
+        assert!(serde_json::to_vec(&kept).unwrap().len() < kept.json_size());
     }
 }

@@ -1,55 +1,38 @@
-//! What a replica knows of the conversations of another one, in which order events arrive, and what
-//! is known already. No socket and no clock.
+//! The conversations of another replica as they are known here: the order in which its events
+//! arrive, and the messages that are known already. No socket and no clock.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 
-use crate::connections::replica::ReplicaId;
+use super::untaken::{Untaken, UntakenGuard};
 
-/// The time after which a snapshot that has not come is asked for again.
-const ASK_AGAIN: Duration = Duration::from_secs(2);
+/// The time without a part of a snapshot after which it is requested again.
+const REQUEST_AGAIN: Duration = Duration::from_secs(3);
 
-/// Ended conversations of a replica that are remembered, so that a snapshot does not show them anew:
-/// more than a replica keeps.
-const ENDED: usize = 64;
+/// The time after which conversations that were not shown for want of room are requested again.
+const HIDDEN_AGAIN: Duration = Duration::from_secs(5);
 
-/// Operators of other replicas that have numbers here.
-const MAX_OPERATORS: usize = 4096;
-
-/// An operator of any replica.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(crate) struct RemoteOperator {
-    /// The replica that the operator is connected to.
-    pub(crate) replica: ReplicaId,
-    /// The operator's number there.
-    pub(crate) number: u64,
+/// The events of a replica that operators of another one have seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Seen {
+    /// The sequence number of the last one.
+    pub(super) sequence: u64,
+    /// A snapshot is among them.
+    pub(super) all: bool,
+    /// The last conversation that is shown: those behind it are too many.
+    pub(super) through: u64,
 }
 
-/// The numbers that operators of other replicas have on this one.
-#[derive(Debug, Default)]
-pub(super) struct OperatorNumbers {
-    by_operator: HashMap<RemoteOperator, u64>,
-    by_number: HashMap<u64, RemoteOperator>,
-}
-
-impl OperatorNumbers {
-    /// The number of an operator; `new` if it has none yet.
-    pub(super) fn number(&mut self, operator: RemoteOperator, new: impl FnOnce() -> u64) -> u64 {
-        if self.by_operator.len() == MAX_OPERATORS {
-            *self = OperatorNumbers::default();
-        }
-        let number = *self.by_operator.entry(operator).or_insert_with(new);
-        self.by_number.insert(number, operator);
-        number
-    }
-
-    /// The operator of another replica that has `number` here, if there is one.
-    pub(super) fn operator(&self, number: u64) -> Option<RemoteOperator> {
-        self.by_number.get(&number).copied()
+impl Seen {
+    /// Whether a conversation is among those that are shown.
+    pub(super) fn shows(&self, conversation: u64) -> bool {
+        conversation <= self.through
     }
 }
 
@@ -61,15 +44,24 @@ pub(super) struct Mirror {
     /// The sequence number of the last event that was applied.
     sequence: u64,
     /// The sequence number of the replica's last event by its last heartbeat but one.
-    claimed: u64,
+    announced: u64,
     /// The snapshot that is waited for; None while events arrive in order.
     waiting: Option<Waiting>,
+    /// The last event of the last complete snapshot, and the time when it was complete.
+    snapshot: (u64, Option<Instant>),
     /// The open conversations, by their numbers there.
     open: HashMap<u64, Mirrored>,
-    /// The conversations that ended last.
-    ended: VecDeque<u64>,
+    /// The highest number of a conversation that was opened here. Numbers ascend: a conversation at or
+    /// below it that is not open has ended.
+    highest: u64,
+    /// Conversations above the highest one are not shown: there are too many.
+    pub(super) is_limited: bool,
     /// Operators know that there are too many conversations.
     pub(super) knows_of_limit: bool,
+    /// The applied events that operators have not taken.
+    untaken: Untaken,
+    /// The last event of which the replica knows that operators have taken it.
+    confirmed: u64,
 }
 
 /// An open conversation of another replica.
@@ -83,94 +75,150 @@ pub(super) struct Mirrored {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    asked: Option<Instant>,
+    /// The time of the request, or of the last part.
+    since: Option<Instant>,
     /// The parts that have come, and the last event that they include.
     parts: u32,
     sequence: u64,
     /// The conversations in them.
     listed: HashSet<u64>,
+    /// Kept by every event that comes from the snapshot.
+    guard: Option<Arc<UntakenGuard>>,
 }
 
 impl Mirror {
-    /// A replica of which nothing is known.
-    pub(super) fn new(name: &str) -> Mirror {
+    /// A replica of which nothing is known. `taken` is notified when operators take events.
+    pub(super) fn new(name: &str, taken: Arc<Notify>) -> Mirror {
         Mirror {
             name: name.to_owned(),
             sequence: 0,
-            claimed: 0,
+            announced: 0,
             waiting: Some(Waiting::default()),
+            snapshot: (0, None),
             open: HashMap::new(),
-            ended: VecDeque::new(),
+            highest: 0,
+            is_limited: false,
             knows_of_limit: false,
+            untaken: Untaken::new(taken),
+            confirmed: 0,
         }
     }
 
-    /// Whether the next event is the one with this sequence number. One that is ahead shows that
-    /// others are missing: a snapshot is needed.
-    pub(super) fn is_next(&mut self, sequence: u64) -> bool {
+    /// The guard of the event with this sequence number, if it is the next one. One that is ahead
+    /// shows that others are missing: a snapshot is needed.
+    pub(super) fn next(&mut self, sequence: u64) -> Option<Arc<UntakenGuard>> {
         if self.waiting.is_some() || sequence <= self.sequence {
-            return false;
+            return None;
         }
-        if sequence > self.sequence + 1 {
-            self.lose_track();
-            return false;
+        if sequence - self.sequence > 1 {
+            self.resynchronize();
+            return None;
         }
         self.sequence = sequence;
-        true
+        Some(self.untaken.guard(sequence))
     }
 
     /// Takes the sequence number of a heartbeat. An event that was sent before the heartbeat before
     /// and has not arrived is missing.
-    pub(super) fn claim(&mut self, sequence: u64) {
-        if self.waiting.is_none() && self.sequence < self.claimed {
-            self.lose_track();
+    pub(super) fn announce(&mut self, sequence: u64) {
+        if self.waiting.is_none() && self.sequence < self.announced {
+            self.resynchronize();
         }
-        self.claimed = sequence;
+        self.announced = sequence;
     }
 
     /// Ignores events until a snapshot has come.
-    pub(super) fn lose_track(&mut self) {
+    pub(super) fn resynchronize(&mut self) {
         self.waiting = Some(Waiting::default());
     }
 
-    /// Whether a snapshot is to be asked for at `now`.
-    pub(super) fn asks(&mut self, now: Instant) -> bool {
+    /// Whether a snapshot is to be requested at `now`.
+    pub(super) fn needs_snapshot(&mut self, now: Instant) -> bool {
         let Some(waiting) = &mut self.waiting else { return false };
-        let is_due = waiting.asked.is_none_or(|asked| now - asked >= ASK_AGAIN);
+        let is_due = waiting.since.is_none_or(|since| now - since >= REQUEST_AGAIN);
         if is_due {
-            *waiting = Waiting { asked: Some(now), ..Waiting::default() };
+            *waiting = Waiting { since: Some(now), ..Waiting::default() };
         }
         is_due
     }
 
-    /// Whether a part of a snapshot as of `sequence` is the next one. The first part of another
-    /// snapshot begins anew.
-    pub(super) fn is_next_part(&mut self, index: u32, sequence: u64) -> bool {
-        let Some(waiting) = &mut self.waiting else { return false };
-        if index == 0 {
-            *waiting = Waiting { asked: waiting.asked, sequence, ..Waiting::default() };
+    /// Waits for the requested snapshot from `now` on: parts of it may have come and are not applied
+    /// because operators are slow.
+    pub(super) fn postpone(&mut self, now: Instant) {
+        if let Some(Waiting { since: Some(since), .. }) = &mut self.waiting {
+            *since = now;
         }
-        let is_next = index == waiting.parts && sequence == waiting.sequence;
-        waiting.parts += u32::from(is_next);
-        is_next
     }
 
-    /// Notes that a snapshot has a conversation. False if it ended before and is known.
+    /// There is room for further conversations: a snapshot shows those that are not shown.
+    pub(super) fn show_hidden(&mut self, now: Instant) {
+        let is_old = self.snapshot.1.is_none_or(|at| now - at >= HIDDEN_AGAIN);
+        if self.is_limited && self.waiting.is_none() && is_old {
+            self.resynchronize();
+        }
+    }
+
+    /// The guard of a part of a snapshot as of `sequence`, if it is the next one. The first part of
+    /// another snapshot begins anew.
+    pub(super) fn next_part(
+        &mut self,
+        index: u32,
+        sequence: u64,
+        now: Instant,
+    ) -> Option<Arc<UntakenGuard>> {
+        let waiting = self.waiting.as_mut()?;
+        if index == 0 {
+            // It stands for all events behind the last one that was applied.
+            let first = sequence.min(self.sequence.saturating_add(1));
+            let guard = Some(self.untaken.guard(first));
+            *waiting = Waiting { sequence, guard, ..Waiting::default() };
+            self.is_limited = false;
+        }
+        if index != waiting.parts || sequence != waiting.sequence {
+            return None;
+        }
+        waiting.since = Some(now);
+        waiting.parts = waiting.parts.saturating_add(1);
+        waiting.guard.clone()
+    }
+
+    /// Notes that a snapshot has a conversation. False if it has ended and is known.
     pub(super) fn list(&mut self, id: u64) -> bool {
         if let Some(waiting) = &mut self.waiting {
             waiting.listed.insert(id);
         }
-        !self.ended.contains(&id)
+        id > self.highest || self.open.contains_key(&id)
     }
 
     /// The last part of a snapshot as of `sequence` has come. Returns the conversations that are not
     /// in it: they ended before.
-    pub(super) fn complete(&mut self, sequence: u64) -> Vec<u64> {
+    pub(super) fn complete(&mut self, sequence: u64, now: Instant) -> Vec<u64> {
         let listed = self.waiting.take().unwrap_or_default().listed;
         self.sequence = sequence;
-        self.claimed = self.claimed.min(sequence);
+        self.snapshot = (sequence, Some(now));
+        self.announced = self.announced.min(sequence);
         let missing = self.open.keys().filter(|id| !listed.contains(id));
         missing.copied().collect()
+    }
+
+    /// The events that operators have taken, if they are more than the replica knows; with
+    /// `repeats`, in any case.
+    pub(super) fn seen(&mut self, repeats: bool) -> Option<Seen> {
+        let before_first = self.untaken.first().map(|first| first.saturating_sub(1));
+        let taken = before_first.map_or(self.sequence, |before| before.min(self.sequence));
+        let before = self.confirmed;
+        let sequence = taken.max(before);
+        if sequence == 0 || (sequence == before && !repeats) {
+            return None;
+        }
+        self.confirmed = sequence;
+        let all = repeats || (before < self.snapshot.0 && self.snapshot.0 <= sequence);
+        Some(Seen { sequence, all, through: self.highest })
+    }
+
+    /// Whether operators have to take events.
+    pub(super) fn has_untaken(&self) -> bool {
+        self.untaken.first().is_some()
     }
 
     /// An open conversation.
@@ -188,145 +236,30 @@ impl Mirror {
         self.open.len()
     }
 
-    /// Adds an open conversation, of which nothing is known.
-    pub(super) fn add(&mut self, id: u64, local: u64) {
-        self.open.insert(id, Mirrored { local, messages: 0 });
+    /// Adds an open conversation, with `messages` that are not kept any more.
+    pub(super) fn add(&mut self, id: u64, local: u64, messages: u64) {
+        self.highest = self.highest.max(id);
+        self.open.insert(id, Mirrored { local, messages });
     }
 
     /// Ends a conversation. Returns its number here.
     pub(super) fn end(&mut self, id: u64) -> Option<u64> {
-        let mirrored = self.open.remove(&id)?;
-        self.ended.push_back(id);
-        if self.ended.len() > ENDED {
-            self.ended.pop_front();
-        }
-        Some(mirrored.local)
+        self.open.remove(&id).map(|mirrored| mirrored.local)
     }
 }
 
 impl Mirrored {
-    /// The number of those messages that are known already, of the last `count` of `total` in the
-    /// conversation. All are known from then on.
-    pub(super) fn known(&mut self, total: u64, count: usize) -> usize {
+    /// Of the last `count` of `total` messages in the conversation, the number of those that are
+    /// known already; and the number of messages before them that are missing. All are known from
+    /// then on.
+    pub(super) fn known(&mut self, total: u64, count: usize) -> (usize, u64) {
         let first = total.saturating_sub(count as u64);
         let known = self.messages.saturating_sub(first).min(count as u64);
+        let missing = first.saturating_sub(self.messages);
         self.messages = self.messages.max(total);
-        usize::try_from(known).unwrap_or(count)
-    }
-}
-
-/// The answers to the last requests of other replicas: one that is repeated is not executed again.
-#[derive(Debug)]
-pub(crate) struct Recent<T> {
-    answers: HashMap<(ReplicaId, u64), T>,
-    order: VecDeque<(ReplicaId, u64)>,
-}
-
-impl<T: Clone> Recent<T> {
-    /// The most answers that are kept.
-    const MAX: usize = 1024;
-
-    pub(crate) fn new() -> Recent<T> {
-        Recent { answers: HashMap::new(), order: VecDeque::new() }
-    }
-
-    /// The answer to request `id` of `from`, which is executed if it is new.
-    pub(crate) fn answer(&mut self, from: ReplicaId, id: u64, execute: impl FnOnce() -> T) -> T {
-        if let Some(answer) = self.answers.get(&(from, id)) {
-            return answer.clone();
-        }
-        let answer = execute();
-        self.answers.insert((from, id), answer.clone());
-        self.order.push_back((from, id));
-        if self.order.len() > Self::MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.answers.remove(&oldest);
-        }
-        answer
+        (usize::try_from(known).unwrap_or(count), missing)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A mirror that has the snapshot as of `sequence`.
-    fn live(sequence: u64) -> Mirror {
-        let mut mirror = Mirror::new("a/1");
-        assert!(mirror.asks(Instant::now()) && mirror.is_next_part(0, sequence));
-        assert!(mirror.complete(sequence).is_empty());
-        mirror
-    }
-
-    #[test]
-    fn events_are_applied_once_and_in_order_and_a_gap_asks_for_a_snapshot() {
-        let (mut mirror, now) = (live(5), Instant::now());
-        assert!(!mirror.is_next(5) && mirror.is_next(6) && !mirror.is_next(6));
-        assert!(!mirror.asks(now));
-        assert!(!mirror.is_next(8), "7 is missing");
-        assert!(!mirror.is_next(7), "a snapshot has to come first");
-        assert!(mirror.asks(now) && !mirror.asks(now));
-        assert!(mirror.asks(now + ASK_AGAIN));
-        assert!(mirror.is_next_part(0, 8) && !mirror.is_next_part(2, 8));
-        assert!(mirror.is_next_part(0, 9) && !mirror.is_next_part(1, 8));
-        assert!(mirror.is_next_part(1, 9));
-        mirror.complete(9);
-        assert!(!mirror.is_next(9) && mirror.is_next(10));
-    }
-
-    #[test]
-    fn a_last_event_that_is_lost_is_noticed_by_heartbeats() {
-        let (mut mirror, now) = (live(5), Instant::now());
-        mirror.claim(6);
-        assert!(!mirror.asks(now), "it may be under way");
-        mirror.claim(6);
-        assert!(mirror.asks(now));
-        let mut mirror = live(5);
-        mirror.claim(6);
-        assert!(mirror.is_next(6));
-        mirror.claim(6);
-        assert!(!mirror.asks(now));
-    }
-
-    #[test]
-    fn a_snapshot_adds_what_is_not_known_and_ends_what_it_does_not_have() {
-        let mut mirror = live(0);
-        mirror.add(1, 11);
-        mirror.add(2, 12);
-        mirror.get_mut(1).unwrap().messages = 3;
-        mirror.lose_track();
-        assert!(mirror.asks(Instant::now()) && mirror.is_next_part(0, 9));
-        assert!(mirror.list(1));
-        // The last 4 of 5 messages: 2 to 5, of which 2 and 3 are known.
-        assert_eq!(mirror.get_mut(1).unwrap().known(5, 4), 2);
-        assert_eq!(mirror.get_mut(1).unwrap().known(5, 4), 4);
-        assert_eq!(mirror.get_mut(1).unwrap().known(20, 2), 0);
-        assert_eq!(mirror.complete(9), [2]);
-        assert_eq!((mirror.end(2), mirror.end(2)), (Some(12), None));
-        assert!(!mirror.list(2) && mirror.list(3));
-    }
-
-    #[test]
-    fn an_operator_of_another_replica_keeps_its_number() {
-        let mut numbers = OperatorNumbers::default();
-        let operator = |replica, number| RemoteOperator { replica: ReplicaId::of(replica), number };
-        assert_eq!(numbers.number(operator(1, 1), || 7), 7);
-        assert_eq!(numbers.number(operator(2, 1), || 8), 8);
-        assert_eq!(numbers.number(operator(1, 1), || 9), 7);
-        assert_eq!(numbers.operator(8), Some(operator(2, 1)));
-        assert_eq!(numbers.operator(9), None);
-    }
-
-    #[test]
-    fn a_repeated_request_is_executed_once() {
-        let (mut recent, mut executed) = (Recent::new(), 0);
-        let mut ask = |replica, id| {
-            recent.answer(ReplicaId::of(replica), id, || {
-                executed += 1;
-                executed
-            })
-        };
-        assert_eq!([ask(1, 1), ask(1, 1), ask(2, 1), ask(1, 2), ask(1, 1)], [1, 1, 2, 3, 1]);
-    }
-}
+mod tests;

@@ -11,7 +11,9 @@
 //!
 //! - `replicas`: the operations of a cluster; `mirrored`: events of other replicas, applied here
 //! - `hub`: the operations of clients and operators
-//! - `remote`: the other replicas; `mirror`: the conversations of one of them, their order and numbers
+//! - `remote`: the other replicas; `mirror`: the conversations of one of them, the order of its events
+//! - `untaken`: events of another replica that operators have not taken; `requests`: the answers to
+//!   requests of others, the numbers of their operators; `snapshot`: conversations for other replicas
 //! - `conversations`: conversations and the messages that are kept of them
 //! - `delivery`: the fate of messages; `kept`: a conversation for other replicas
 //! - `memory_shares`: the memory for messages, shared fairly between clients
@@ -32,16 +34,22 @@ mod operator;
 mod operator_queues;
 mod remote;
 mod replicas;
+mod requests;
+mod snapshot;
+#[cfg(test)]
+mod tests;
 mod token;
+mod untaken;
 
 pub(crate) use self::{
     client::Client,
     conversations::unix_time,
     delivery::Undelivered,
     hub::Hub,
-    mirror::{Recent, RemoteOperator},
+    mirror::Seen,
     operator::Operator,
     remote::{Feed, OperatorMessage, Published},
-    replicas::Part,
+    requests::{Recent, RemoteOperator},
+    snapshot::Part,
     token::Token,
 };

@@ -11,6 +11,8 @@ use std::{
 use echogate_proto::chat::ToOperator;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::untaken::UntakenGuard;
+
 /// Client messages in flight: queued for at least one operator. Clients are read no faster than
 /// operators take their messages.
 pub(super) const IN_FLIGHT: usize = 512;
@@ -18,10 +20,14 @@ pub(super) const IN_FLIGHT: usize = 512;
 /// Client messages in flight from one client.
 pub(super) const IN_FLIGHT_PER_CLIENT: usize = 32;
 
-/// The limit of an operator's queue, in bytes: 16 MiB. Client messages are limited by
-/// [`IN_FLIGHT`]; the beginnings and ends of conversations, and the messages of operators, are
-/// not.
+/// The limit of an operator's queue, in bytes: 16 MiB. Messages of clients of this replica are limited
+/// by [`IN_FLIGHT`], events of other replicas are applied only while at most [`ROOM_BYTES`] are queued.
+/// The beginnings and ends of conversations of this replica, and the messages of operators, are not
+/// limited.
 const QUEUE_BYTES: usize = 16 << 20;
+
+/// The bytes in an operator's queue above which events of other replicas have to wait: 8 MiB.
+const ROOM_BYTES: usize = QUEUE_BYTES / 2;
 
 /// Time after which an operator that takes no event of its queue is disconnected, if clients wait.
 const STALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -60,8 +66,17 @@ struct Queue {
 #[derive(Debug)]
 pub(crate) struct Event {
     pub(crate) message: ToOperator,
-    /// Returned when the last operator has taken the event.
-    _permit: Option<InFlightPermit>,
+    /// Dropped when the last operator has taken the event.
+    _guard: Option<Guard>,
+}
+
+/// The party that waits until all operators have taken an event.
+#[derive(Debug)]
+pub(super) enum Guard {
+    /// A client of this replica.
+    InFlight { _permit: InFlightPermit },
+    /// Another replica.
+    Mirrored { _guard: Arc<UntakenGuard> },
 }
 
 /// A client's permission to have one message in flight.
@@ -86,6 +101,11 @@ impl Operators {
     /// The number of operators.
     pub(super) fn len(&self) -> usize {
         self.queues.len()
+    }
+
+    /// Whether events of other replicas can be queued.
+    pub(super) fn has_room(&self) -> bool {
+        self.queues.values().all(|queue| queue.bytes <= ROOM_BYTES)
     }
 
     /// A number that no operator has had.
@@ -113,13 +133,9 @@ impl Operators {
 
     /// Queues an event for every operator. Operators whose queues are full are disconnected.
     /// Returns the event, which must not be dropped while the hub is locked ([`Self::defer_drop`]) if
-    /// it has a permit.
-    pub(super) fn report(
-        &mut self,
-        message: ToOperator,
-        permit: Option<InFlightPermit>,
-    ) -> Arc<Event> {
-        let event = Arc::new(Event { message, _permit: permit });
+    /// it has a guard.
+    pub(super) fn report(&mut self, message: ToOperator, guard: Option<Guard>) -> Arc<Event> {
+        let event = Arc::new(Event { message, _guard: guard });
         let mut full = Vec::new();
         for (id, queue) in &mut self.queues {
             if !queue.push(&event, &mut self.deferred) {
@@ -133,7 +149,7 @@ impl Operators {
 
     /// Queues an event for one operator.
     pub(super) fn tell(&mut self, operator: u64, message: ToOperator) {
-        let event = Arc::new(Event { message, _permit: None });
+        let event = Arc::new(Event { message, _guard: None });
         if let Some(queue) = self.queues.get_mut(&operator)
             && !queue.push(&event, &mut self.deferred)
         {
@@ -244,11 +260,24 @@ mod tests {
             operators.report(said(), None);
             assert!(matches!(next(operators, quick), Poll::Ready(Some(_))));
         };
-        let size = Event { message: said(), _permit: None }.size();
+        let size = Event { message: said(), _guard: None }.size();
         (0..QUEUE_BYTES / size).for_each(|_| report(&mut operators));
         assert_eq!(operators.queues.len(), 2, "not before");
         report(&mut operators);
         assert!(matches!(next(&mut operators, slow), Poll::Ready(None)));
         assert!(next(&mut operators, quick).is_pending());
+    }
+
+    #[test]
+    fn events_of_other_replicas_have_room_until_half_of_a_queue_is_taken() {
+        let mut operators = Operators::default();
+        let slow = operators.add();
+        let size = Event { message: said(), _guard: None }.size();
+        (0..ROOM_BYTES / size).for_each(|_| _ = operators.report(said(), None));
+        assert!(operators.has_room());
+        operators.report(said(), None);
+        assert!(!operators.has_room());
+        assert!(matches!(next(&mut operators, slow), Poll::Ready(Some(_))));
+        assert!(operators.has_room());
     }
 }

@@ -3,20 +3,27 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
-use echogate_proto::chat::{Author, Ending, Message, ToOperator};
-use tokio::sync::{mpsc, watch};
+use echogate_proto::chat::{Ending, ToOperator};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::{
     delivery::Undelivered,
-    mirror::{Mirror, OperatorNumbers, RemoteOperator},
+    kept::author,
+    mirror::{Mirror, Seen},
     operator_queues::Event,
+    requests::{OperatorNumbers, RemoteOperator},
 };
 use crate::connections::replica::ReplicaId;
 
 /// Events that wait to be published. Those that exceed it are lost, and a snapshot replaces them.
 const PUBLISHED: usize = 1024;
+
+/// The time without any confirmation after which a client's message counts as queued. It is longer
+/// than an operator that does not read is waited for.
+const UNCONFIRMED: Duration = Duration::from_secs(12);
 
 /// Messages of operators that wait to be sent to other replicas.
 const OPERATOR_MESSAGES: usize = 64;
@@ -43,20 +50,34 @@ pub(crate) struct OperatorMessage {
 #[derive(Debug)]
 pub(crate) struct Feed {
     /// Events of the conversations of this replica.
-    pub(crate) events: mpsc::Receiver<Published<Arc<Event>>>,
+    pub(crate) events: mpsc::Receiver<Published<ToOperator>>,
     /// Messages of operators here.
     pub(crate) messages: mpsc::Receiver<OperatorMessage>,
     /// The number of operators here.
     pub(crate) operators: watch::Receiver<usize>,
+    /// Notified when operators here have taken events of other replicas.
+    pub(crate) taken: Arc<Notify>,
+}
+
+/// A client's message that no operator here sees and no other replica has confirmed.
+#[derive(Debug)]
+pub(super) struct Unconfirmed {
+    pub(super) sequence: u64,
+    pub(super) conversation: u64,
+    /// The time from which on a confirmation is waited for.
+    since: Instant,
+    /// The event, which keeps the client's permit; None if a replica does not show the conversation.
+    event: Option<Arc<Event>>,
 }
 
 /// The other replicas, as the hub knows them.
 #[derive(Debug)]
 pub(super) struct Remote {
     pub(super) me: ReplicaId,
-    events: mpsc::Sender<Published<Arc<Event>>>,
+    events: mpsc::Sender<Published<ToOperator>>,
     messages: mpsc::Sender<OperatorMessage>,
     operators: watch::Sender<usize>,
+    pub(super) taken: Arc<Notify>,
     /// The sequence number of the last event.
     sequence: u64,
     /// Events that were lost because too many waited.
@@ -67,9 +88,7 @@ pub(super) struct Remote {
     pub(super) is_connected: bool,
     /// The operators of other replicas.
     pub(super) online: usize,
-    /// Client messages that no operator here sees and no other replica has confirmed: their sequence
-    /// numbers, and their events, which keep the permits of their clients.
-    pub(super) unconfirmed: VecDeque<(u64, u64, Arc<Event>)>,
+    unconfirmed: VecDeque<Unconfirmed>,
     pub(super) numbers: OperatorNumbers,
     pub(super) mirrors: BTreeMap<ReplicaId, Mirror>,
 }
@@ -80,16 +99,19 @@ impl Remote {
         let (events, event_receiver) = mpsc::channel(PUBLISHED);
         let (messages, message_receiver) = mpsc::channel(OPERATOR_MESSAGES);
         let operators = watch::Sender::default();
+        let taken = Arc::<Notify>::default();
         let feed = Feed {
             events: event_receiver,
             messages: message_receiver,
             operators: operators.subscribe(),
+            taken: taken.clone(),
         };
         let remote = Remote {
             me,
             events,
             messages,
             operators,
+            taken,
             sequence: 0,
             unpublished: 0,
             is_wanted: false,
@@ -102,27 +124,70 @@ impl Remote {
         (remote, feed)
     }
 
+    /// The number of open conversations of other replicas.
+    pub(super) fn mirrored(&self) -> usize {
+        self.mirrors.values().map(Mirror::len).sum()
+    }
+
     /// Whether an operator of another replica is online.
     pub(super) fn is_online(&self) -> bool {
         self.online > 0
     }
 
-    /// Publishes an event of a conversation of this replica. Returns the event if nobody else has it.
-    pub(super) fn publish(&mut self, event: Arc<Event>) -> Option<Arc<Event>> {
+    /// Publishes an event of a conversation of this replica.
+    pub(super) fn publish(&mut self, event: &ToOperator) {
         self.sequence += 1;
         if !self.is_wanted {
-            return Some(event);
+            return;
         }
-        let operators = self.foreign(of_event(&event.message));
-        let published = (self.sequence, event, operators);
-        let (_, event, _) = self.events.try_send(published).err()?.into_inner();
-        self.unpublished += 1;
-        Some(event)
+        let operators = self.foreign(of_event(event));
+        if self.events.try_send((self.sequence, event.clone(), operators)).is_err() {
+            self.unpublished += 1;
+        }
     }
 
     /// Keeps the event of a client's message until another replica confirms it.
     pub(super) fn confirm_later(&mut self, conversation: u64, event: Arc<Event>) {
-        self.unconfirmed.push_back((self.sequence, conversation, event));
+        let (sequence, since) = (self.sequence, Instant::now());
+        self.unconfirmed.push_back(Unconfirmed {
+            sequence,
+            conversation,
+            since,
+            event: Some(event),
+        });
+    }
+
+    /// Removes the messages that another replica's operators have seen: calls `on_seen` with their
+    /// conversations. Returns the events that are to be dropped.
+    pub(super) fn confirm(&mut self, seen: Seen, mut on_seen: impl FnMut(u64)) -> Vec<Arc<Event>> {
+        let (now, mut dropped, mut has_progress) = (Instant::now(), Vec::new(), false);
+        self.unconfirmed.retain_mut(|message| {
+            let is_shown = seen.shows(message.conversation);
+            if message.sequence > seen.sequence {
+                // Operators read, if slowly.
+                if is_shown && has_progress {
+                    message.since = now;
+                }
+                return true;
+            }
+            dropped.extend(message.event.take());
+            if is_shown {
+                on_seen(message.conversation);
+                has_progress = true;
+            }
+            !is_shown
+        });
+        dropped
+    }
+
+    /// Removes the messages that were not confirmed in time by `now`, or all of them.
+    pub(super) fn expire(&mut self, now: Option<Instant>) -> Vec<(u64, Option<Arc<Event>>)> {
+        let is_over =
+            |message: &Unconfirmed| now.is_none_or(|now| now - message.since >= UNCONFIRMED);
+        let (over, kept): (VecDeque<_>, _) =
+            self.unconfirmed.drain(..).partition(|message| is_over(message));
+        self.unconfirmed = kept;
+        over.into_iter().map(|message| (message.conversation, message.event)).collect()
     }
 
     /// The sequence number of the last event.
@@ -169,16 +234,9 @@ impl Remote {
 /// The operators that an event names.
 fn of_event(event: &ToOperator) -> impl Iterator<Item = u64> {
     let number = match event {
-        ToOperator::Said { message, .. } => of_message(message),
+        ToOperator::Said { message, .. } => author(message),
         ToOperator::Ended { ending: Ending::Operator(number), .. } => Some(*number),
         _ => None,
     };
     number.into_iter()
-}
-
-pub(super) fn of_message(message: &Message) -> Option<u64> {
-    match message.from {
-        Author::Operator(number) => Some(number),
-        Author::Client => None,
-    }
 }

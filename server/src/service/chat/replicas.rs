@@ -8,37 +8,23 @@
 use std::time::Instant;
 
 use echogate_proto::chat::{Ending, ToOperator};
-use serde::{Deserialize, Serialize};
 
 use super::{
     delivery::Undelivered,
     hub::{Hub, State, check_text},
     kept::Kept,
-    mirror::{Mirror, RemoteOperator},
-    mirrored::Authors,
-    remote::{Feed, Published, Remote, of_message},
+    mirror::{Mirror, Seen},
+    mirrored::{MIRRORED, Origin},
+    operator_queues::Guard,
+    remote::{Feed, Published, Remote},
+    requests::RemoteOperator,
+    snapshot::{Part, parts},
 };
 use crate::connections::replica::ReplicaId;
-
-/// Bytes of text in one part of a snapshot. In JSON, at most twice as many, and one message more.
-const PART: usize = 128 << 10;
 
 /// The notice to clients whose operators cannot be reached any more.
 const UNREACHABLE: &str =
     "* the operators cannot be reached at the moment; your messages are kept until they can";
-
-/// A part of a snapshot of the conversations of one replica.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Part {
-    /// The last event that the snapshot includes.
-    sequence: u64,
-    /// The number of the part, from 0.
-    index: u32,
-    /// There is no further part.
-    is_last: bool,
-    conversations: Vec<Kept>,
-    operators: Vec<(u64, RemoteOperator)>,
-}
 
 impl Hub {
     /// Takes part in a cluster as `me`, from now on.
@@ -69,7 +55,7 @@ impl Hub {
                 state.operators.report(ToOperator::Error { text }, None);
             }
             remote.is_connected = is_connected;
-            remote.mirrors.values_mut().for_each(Mirror::lose_track);
+            remote.mirrors.values_mut().for_each(Mirror::resynchronize);
             set_online(state, remote, 0, !is_connected);
         });
     }
@@ -83,7 +69,7 @@ impl Hub {
     pub(crate) fn mirror(&self, id: ReplicaId, name: &str) {
         self.with_remote(|state, remote| {
             if !state.operators.is_empty() {
-                remote.mirrors.entry(id).or_insert_with(|| Mirror::new(name));
+                remote.mirrors.entry(id).or_insert_with(|| Mirror::new(name, remote.taken.clone()));
             }
         });
     }
@@ -110,82 +96,102 @@ impl Hub {
                     );
                     state.operators.report(ToOperator::Error { text }, None);
                 }
-                ids.into_iter().for_each(|id| state.end_mirrored(&mut mirror, id, Ending::Vanished));
+                for id in ids {
+                    state.end_mirrored(&mut mirror, id, Ending::Vanished, None);
+                }
             }
         });
     }
 
     /// Takes the sequence number of a replica's heartbeat.
-    pub(crate) fn claim(&self, id: ReplicaId, sequence: u64) {
+    pub(crate) fn announce(&self, id: ReplicaId, sequence: u64) {
         self.with_remote(|_, remote| {
             if let Some(mirror) = remote.mirrors.get_mut(&id) {
-                mirror.claim(sequence);
+                mirror.announce(sequence);
             }
         });
     }
 
-    /// The replicas whose snapshots are to be asked for.
-    pub(crate) fn snapshots_to_ask_for(&self) -> Vec<ReplicaId> {
-        let now = Instant::now();
-        self.with_remote(|_, remote| {
+    /// The replicas whose snapshots are to be requested at `now`.
+    pub(crate) fn snapshots_to_request(&self, now: Instant) -> Vec<ReplicaId> {
+        self.with_remote(|state, remote| {
+            let has_room = state.operators.has_room();
+            let is_limited = remote.mirrored() >= MIRRORED;
             let mirrors = remote.mirrors.iter_mut();
-            mirrors.filter_map(|(id, mirror)| mirror.asks(now).then_some(*id)).collect()
+            mirrors
+                .filter_map(|(id, mirror)| {
+                    if !has_room {
+                        mirror.postpone(now);
+                    } else if !is_limited {
+                        mirror.show_hidden(now);
+                    }
+                    mirror.needs_snapshot(now).then_some(*id)
+                })
+                .collect()
         })
         .unwrap_or_default()
     }
 
-    /// A snapshot of the conversations of this replica. Events are published from then on.
-    pub(crate) fn snapshot(&self) -> Vec<Part> {
+    /// A snapshot of the conversations of this replica, in parts of at most `most` bytes of JSON. Events
+    /// are published from then on.
+    pub(crate) fn snapshot(&self, most: usize) -> Vec<Part> {
         let (sequence, kept, operators) = self
             .with_remote(|state, remote| {
                 remote.is_wanted = true;
                 let kept = state.conversations.own();
-                let numbers = kept.iter().flat_map(|kept| {
-                    let ended = kept.conversation.ending.map(|ending| match ending {
-                        Ending::Operator(number) => Some(number),
-                        _ => None,
-                    });
-                    kept.conversation.messages.iter().map(of_message).chain(ended)
-                });
-                let mut operators = remote.foreign(numbers.flatten());
-                operators.sort_unstable_by_key(|(number, _)| *number);
-                operators.dedup_by_key(|(number, _)| *number);
+                let operators = remote.foreign(kept.iter().flat_map(Kept::operators));
                 (remote.sequence(), kept, operators)
             })
             .unwrap_or_default();
-        let mut parts = vec![Vec::new()];
-        let mut size = 0;
-        for piece in kept.into_iter().flat_map(|kept| kept.split(PART)) {
-            if size > PART {
-                parts.push(Vec::new());
-                size = 0;
-            }
-            size += piece.size();
-            parts.last_mut().expect("there is at least one").push(piece);
-        }
-        let last = parts.len() - 1;
-        let part = |(index, conversations)| Part {
-            sequence,
-            index: u32::try_from(index).unwrap_or(u32::MAX),
-            is_last: index == last,
-            conversations,
-            operators: operators.clone(),
-        };
-        parts.into_iter().enumerate().map(part).collect()
+        parts(sequence, kept, &operators.into_iter().collect(), most)
     }
 
-    /// Another replica has shown this replica's events up to `sequence` to its operators; with `all`,
-    /// those of a snapshot.
-    pub(crate) fn confirm(&self, sequence: u64, all: bool) {
+    /// Operators of another replica have seen events of this one.
+    pub(crate) fn confirm(&self, seen: Seen) {
         self.with_remote(|state, remote| {
-            while remote.unconfirmed.front().is_some_and(|(number, ..)| *number <= sequence) {
-                if let Some((_, conversation, event)) = remote.unconfirmed.pop_front() {
-                    state.conversations.seen(conversation);
-                    state.operators.defer_drop(event);
-                }
+            let State { conversations, operators, .. } = state;
+            let dropped = remote.confirm(seen, |id| conversations.seen(id, seen.sequence));
+            dropped.into_iter().for_each(|event| operators.defer_drop(event));
+            if seen.all {
+                conversations.all_seen(seen);
             }
-            if all {
-                state.conversations.all_seen(sequence);
+        });
+    }
+
+    /// Clients whose messages were not confirmed in time learn that they are queued.
+    pub(crate) fn expire_unconfirmed(&self, now: Instant) {
+        self.with_remote(|state, remote| {
+            for (conversation, event) in remote.expire(Some(now)) {
+                state.conversations.notify_of_loss(conversation, UNREACHABLE);
+                event.into_iter().for_each(|event| state.operators.defer_drop(event));
+            }
+        });
+    }
+
+    /// The events of other replicas that operators here have seen, if they are more than before;
+    /// with `repeats`, in any case.
+    pub(crate) fn seen(&self, repeats: bool) -> Vec<(ReplicaId, Seen)> {
+        self.with_remote(|state, remote| {
+            // The events of operators that were removed are dropped, and seen by nobody.
+            if state.operators.is_empty() {
+                return Vec::new();
+            }
+            let mirrors = remote.mirrors.iter_mut();
+            mirrors.filter_map(|(id, mirror)| Some((*id, mirror.seen(repeats)?))).collect()
+        })
+        .unwrap_or_default()
+    }
+
+    /// Whether operators have room for events of other replicas.
+    pub(crate) fn has_room(&self) -> bool {
+        self.change(|state| state.operators.has_room())
+    }
+
+    /// Disconnects operators that do not read while clients of other replicas wait for them.
+    pub(crate) fn disconnect_operators_stalled_for_others(&self) {
+        self.with_remote(|state, remote| {
+            if remote.mirrors.values().any(Mirror::has_untaken) {
+                state.operators.disconnect_stalled();
             }
         });
     }
@@ -223,57 +229,46 @@ impl Hub {
         self.change(|state| state.operators.tell(operator, ToOperator::Error { text }));
     }
 
-    /// Applies an event of another replica. Returns its sequence number if it was the next one.
+    /// Applies an event of another replica, if it is the next one.
     pub(crate) fn apply(
         &self,
         owner: ReplicaId,
         (sequence, event, operators): Published<ToOperator>,
-    ) -> Option<u64> {
-        self.with_remote(|state, remote| {
-            let mirrored = remote.mirrors.values().map(Mirror::len).sum();
+    ) {
+        // The guard must not be dropped while the hub is locked.
+        let _guard = self.with_remote(|state, remote| {
+            let mirrored = remote.mirrored();
             let Remote { me, mirrors, numbers, .. } = remote;
             let mirror = mirrors.get_mut(&owner)?;
-            if !mirror.is_next(sequence) {
-                return None;
-            }
-            let authors = Authors { me: *me, owner, operators: &operators, numbers };
-            state.apply(mirror, event, authors, mirrored);
-            Some(sequence)
-        })
-        .flatten()
+            let guard = mirror.next(sequence)?;
+            let operators = &operators;
+            let origin = Origin { me: *me, owner, operators, numbers, guard: &guard };
+            state.apply(mirror, event, origin, mirrored);
+            Some(guard)
+        });
     }
 
-    /// Applies a part of a snapshot of another replica. Returns the last event that it includes, if
-    /// the snapshot is complete.
-    pub(crate) fn apply_part(&self, owner: ReplicaId, part: Part) -> Option<u64> {
-        self.with_remote(|state, remote| {
-            let mut mirrored = remote.mirrors.values().map(Mirror::len).sum();
+    /// Applies a part of a snapshot of another replica, if it is the next one.
+    pub(crate) fn apply_part(&self, owner: ReplicaId, part: Part, now: Instant) {
+        let _guard = self.with_remote(|state, remote| {
+            let others = remote.mirrored() - remote.mirrors.get(&owner).map_or(0, Mirror::len);
             let Remote { me, mirrors, numbers, .. } = remote;
             let mirror = mirrors.get_mut(&owner)?;
-            if !mirror.is_next_part(part.index, part.sequence) {
-                return None;
+            let guard = mirror.next_part(part.index, part.sequence, now)?;
+            let operators = &part.operators;
+            for kept in part.conversations {
+                let origin = Origin { me: *me, owner, operators, numbers, guard: &guard };
+                let mirrored = others + mirror.len();
+                state.apply_kept(mirror, kept, origin, mirrored);
             }
-            for Kept { mut conversation, total } in part.conversations {
-                let (id, ending) = (conversation.id, conversation.ending);
-                if !mirror.list(id) {
-                    continue;
+            if part.is_last {
+                for id in mirror.complete(part.sequence, now) {
+                    let guard = Some(Guard::Mirrored { _guard: guard.clone() });
+                    state.end_mirrored(mirror, id, Ending::Vanished, guard);
                 }
-                let messages = std::mem::take(&mut conversation.messages);
-                let authors = Authors { me: *me, owner, operators: &part.operators, numbers };
-                if mirror.get_mut(id).is_none() {
-                    state.open_mirrored(mirror, &conversation, mirrored);
-                    mirrored += 1;
-                }
-                state.complete(mirror, id, messages, total, ending, authors);
             }
-            part.is_last.then(|| {
-                for id in mirror.complete(part.sequence) {
-                    state.end_mirrored(mirror, id, Ending::Vanished);
-                }
-                part.sequence
-            })
-        })
-        .flatten()
+            Some(guard)
+        });
     }
 
     /// Changes the state together with what is known of other replicas, if this replica is in a
@@ -288,6 +283,16 @@ impl Hub {
     }
 }
 
+impl State {
+    /// Drops the events that other replicas have not confirmed: operators here see all.
+    pub(super) fn drop_unconfirmed(&mut self) {
+        let unconfirmed = self.remote.iter_mut().flat_map(|remote| remote.expire(None));
+        for event in unconfirmed.filter_map(|(_, event)| event) {
+            self.operators.defer_drop(event);
+        }
+    }
+}
+
 /// Sets the number of operators of other replicas. Clients learn if the last ones are `lost`.
 fn set_online(state: &mut State, remote: &mut Remote, online: usize, lost: bool) {
     let before = std::mem::replace(&mut remote.online, online);
@@ -295,9 +300,8 @@ fn set_online(state: &mut State, remote: &mut Remote, online: usize, lost: bool)
     if online > 0 {
         return;
     }
-    for (.., event) in remote.unconfirmed.drain(..) {
-        state.operators.defer_drop(event);
-    }
+    let unconfirmed = remote.expire(None).into_iter().filter_map(|(_, event)| event);
+    unconfirmed.for_each(|event| state.operators.defer_drop(event));
     if lost && before > 0 && state.operators.is_empty() {
         state.conversations.notify(UNREACHABLE);
     }

@@ -1,10 +1,16 @@
 //! `chat` over replicas: clients at one of them, operators at another.
 
+use std::{process::Command, time::Instant};
+
 use echogate_proto::chat::{Author, BYE, Ending, ToOperator};
-use echogate_tests::server::Server;
+use echogate_tests::{
+    http::connect,
+    server::{Server, WAIT_TIMEOUT},
+    tcp::write_until_blocked,
+};
 use nix::sys::signal::Signal;
 
-use super::{Broker, wait_until_ready_says};
+use super::{Broker, ready, wait_until_ready_says};
 use crate::{
     ECHOGATE,
     chat::{Client, Operator, TOKEN},
@@ -159,6 +165,104 @@ fn thousands_of_lines_at_once_reach_an_operator_at_another_replica_in_order() {
     for number in 0..LINES {
         assert_eq!(operator.receive_said().2, format!("line {number}"));
     }
+}
+
+#[test]
+fn a_flood_waits_for_an_operator_at_another_replica_that_reads_late() {
+    const LINES: usize = 8000;
+    let Some(broker) = Broker::start(&[]) else { return };
+    let [a, b] = replicas(&broker);
+    let mut operator = operator(&b, &[&a]);
+    let mut client = connect(a.address("chat"));
+    operator.receive_opened();
+    let line = |number: usize| format!("{number:0>3999}");
+    let lines: String = (0..LINES).map(|number| line(number) + "\n").collect();
+    let sent = write_until_blocked(&mut client, lines.as_bytes());
+    assert!(sent < lines.len(), "nothing waits for the operator");
+    for number in 0..sent / 4000 {
+        assert_eq!(operator.receive_said().2, line(number));
+    }
+}
+
+#[test]
+fn messages_that_are_too_large_for_the_broker_are_reported_and_the_rest_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("nats.conf");
+    std::fs::write(&file, "max_payload: 4096\n").unwrap();
+    let file: &'static str = file.to_str().unwrap().to_owned().leak();
+    let Some(broker) = Broker::start(&["--config", file]) else { return };
+    let [a, b] = replicas(&broker);
+    let mut silent: Vec<_> = (0..50).map(|_| Client::new(&a)).collect();
+    silent[0].say(format!("{}\n", "x".repeat(4000)).as_bytes());
+    assert_eq!(silent[0].read_line(), QUEUED);
+    silent[0].say(b"small\n");
+    silent[1].say(b"hello\n");
+    assert_eq!(silent[1].read_line(), QUEUED);
+    // The snapshot is in parts, and has all but the large message.
+    let mut operator = operator(&b, &[&a]);
+    let (mut opened, mut said) = (Vec::new(), Vec::new());
+    while opened.len() < 50 || said.len() < 2 {
+        match operator.receive() {
+            ToOperator::Opened { conversation } => opened.push(conversation.id),
+            ToOperator::Said { message, .. } => said.push(message.text),
+            ToOperator::Error { text } => assert!(text.starts_with("1 messages"), "{text}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    said.sort_unstable();
+    assert_eq!(said, ["hello", "small"]);
+    operator.say(opened[0], &"y".repeat(5000));
+    assert!(operator.receive_error().contains("too large for the broker (max_payload)"));
+    // A large message of a client is a gap, which a snapshot closes.
+    silent[0].say(format!("{}\nafter\n", "x".repeat(4000)).as_bytes());
+    let error = operator.receive_error();
+    assert!(error.starts_with("1 messages of conversation"), "{error}");
+    assert_eq!(operator.receive_said().2, "after");
+    a.wait_for_log(&["cluster: a message of", "for events", "max_payload"]);
+    assert_eq!(a.metric("echogate_cluster_connected"), 1);
+}
+
+#[test]
+fn a_client_goes_on_where_a_reload_leaves_a_broker_that_hangs() {
+    let Some(broker) = Broker::start(&[]) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("echogate.toml");
+    let token = folder.path().join("token");
+    std::fs::write(&token, format!("{TOKEN}\n")).unwrap();
+    let http = "http = [\"127.0.0.1:0\"]\n";
+    std::fs::write(&file, format!("{http}cluster = \"{}\"\n", broker.url())).unwrap();
+    let mut command = Command::new(ECHOGATE);
+    command.args(["serve", "--listen", "chat=tcp://127.0.0.1:0", "--operator-token-file"]);
+    command.arg(&token).arg("--config").arg(&file);
+    let a = Server::spawn(command);
+    let b = replica(&broker);
+    wait_for_others(&a, 1);
+    let _at_b = operator(&b, &[&a]);
+    let mut here = Operator::new(&a);
+    let mut client = Client::new(&a);
+    here.receive_opened();
+    client.say(b"hello\n");
+    here.receive_said();
+    // More than the buffers between the replica and the broker take.
+    broker.signal(Signal::SIGSTOP);
+    let reader = std::thread::spawn(move || {
+        while here.receive_said().2 != "last" {}
+        here
+    });
+    client.say(format!("{}\n", "x".repeat(3999)).repeat(6000).as_bytes());
+    client.say(b"last\n");
+    let here = reader.join().unwrap();
+    std::fs::write(&file, http).unwrap();
+    a.signal("HUP");
+    let start = Instant::now();
+    while ready(&a) != "ready\n" {
+        assert!(start.elapsed() < WAIT_TIMEOUT, "{}", ready(&a));
+    }
+    drop(here);
+    a.wait_for_log(&["operator disconnected"]);
+    client.say(b"anybody?\n");
+    assert_eq!(client.read_line(), QUEUED);
+    broker.signal(Signal::SIGCONT);
 }
 
 #[test]

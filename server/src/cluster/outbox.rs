@@ -1,0 +1,124 @@
+//! Messages of operators here to clients of other replicas, until they are confirmed.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{
+    Shared,
+    messages::{Direct, to},
+    session::Session,
+};
+use crate::{
+    connections::replica::ReplicaId,
+    service::chat::{OperatorMessage, Undelivered},
+};
+
+/// The times after which a message to another replica is sent again, and after which it is given up.
+const CONFIRM: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(3)];
+
+/// The most messages to other replicas that wait for confirmation.
+const MAX_PENDING: usize = 256;
+
+/// The messages that are not confirmed.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    /// By their identifiers.
+    pending: HashMap<u64, Pending>,
+    last_id: u64,
+}
+
+#[derive(Debug)]
+struct Pending {
+    message: OperatorMessage,
+    attempts: usize,
+    deadline: Instant,
+}
+
+impl Outbox {
+    /// Sends an operator's message to the replica of its client.
+    pub(super) async fn say(
+        &mut self,
+        session: &Session<'_>,
+        message: OperatorMessage,
+    ) -> Result<(), String> {
+        if self.pending.len() == MAX_PENDING {
+            let text = "not sent: too many messages to other replicas are not confirmed";
+            session.shared.hub.tell_operator(message.operator, text.to_owned());
+            return Ok(());
+        }
+        self.last_id += 1;
+        let (id, operator) = (self.last_id, message.operator);
+        let (to, request) = (to(message.owner), request(id, &message));
+        let deadline = Instant::now() + CONFIRM[0];
+        // From here on it is reported where the connection is lost.
+        self.pending.insert(id, Pending { message, attempts: 1, deadline });
+        if !session.publish(&to, request).await? {
+            self.pending.remove(&id);
+            let text = "not sent: the message is too large for the broker (max_payload)";
+            session.shared.hub.tell_operator(operator, text.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Sends messages again that are not confirmed, under the same identifiers, or gives them up.
+    pub(super) async fn send_again(&mut self, session: &Session<'_>) -> Result<(), String> {
+        let now = Instant::now();
+        let is_over = |pending: &Pending| pending.deadline <= now;
+        let given_up =
+            |_: &u64, pending: &mut Pending| is_over(pending) && pending.attempts == CONFIRM.len();
+        for (_, Pending { message, .. }) in self.pending.extract_if(given_up) {
+            give_up(session.shared, &message, "its replica does not answer");
+        }
+        for (id, pending) in self.pending.iter_mut().filter(|(_, pending)| is_over(pending)) {
+            pending.deadline = now + CONFIRM[pending.attempts];
+            pending.attempts += 1;
+            session.publish(&to(pending.message.owner), request(*id, &pending.message)).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes the answer of a replica to a message.
+    pub(super) fn answered(
+        &mut self,
+        shared: &Shared,
+        from: ReplicaId,
+        id: u64,
+        error: Option<Undelivered>,
+    ) {
+        let Entry::Occupied(pending) = self.pending.entry(id) else { return };
+        if pending.get().message.owner == from {
+            let OperatorMessage { operator, local, .. } = pending.remove().message;
+            if let Some(error) = error {
+                shared.hub.tell_operator(operator, error.describe(local));
+            }
+        }
+    }
+
+    /// Gives up all messages, and those that are `unsent`: the connection is lost.
+    pub(super) fn disconnected(
+        &mut self,
+        shared: &Shared,
+        unsent: impl Iterator<Item = OperatorMessage>,
+    ) {
+        let unconfirmed = self.pending.drain().map(|(_, pending)| pending.message);
+        for message in unconfirmed.chain(unsent) {
+            give_up(shared, &message, "the connection to the broker was lost");
+        }
+    }
+}
+
+fn request(id: u64, message: &OperatorMessage) -> Direct {
+    let OperatorMessage { operator, conversation, ref text, .. } = *message;
+    Direct::Say { id, operator, conversation, text: text.clone() }
+}
+
+/// Tells an operator that nobody knows whether the client has a message.
+fn give_up(shared: &Shared, message: &OperatorMessage, why: &str) {
+    let OperatorMessage { operator, local, text, .. } = message;
+    let text = format!("not confirmed, client {local} may not have received it ({why}): {text}");
+    shared.hub.tell_operator(*operator, text);
+}

@@ -1,0 +1,59 @@
+//! The events of another replica that operators here have not taken yet.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::sync::Notify;
+
+/// The sequence numbers of events that are queued for operators. Clones are the same.
+#[derive(Clone, Debug)]
+pub(super) struct Untaken {
+    /// The number of guards of each sequence number.
+    guards: Arc<Mutex<BTreeMap<u64, usize>>>,
+    changed: Arc<Notify>,
+}
+
+/// One event, or one snapshot, until the last operator has taken or dropped all that it consists of.
+#[derive(Debug)]
+pub(super) struct UntakenGuard {
+    untaken: Untaken,
+    sequence: u64,
+}
+
+impl Untaken {
+    /// No events. `changed` is notified whenever operators have taken one.
+    pub(super) fn new(changed: Arc<Notify>) -> Untaken {
+        Untaken { guards: Arc::default(), changed }
+    }
+
+    /// Adds the event with a sequence number.
+    pub(super) fn guard(&self, sequence: u64) -> Arc<UntakenGuard> {
+        self.change(|guards| *guards.entry(sequence).or_default() += 1);
+        Arc::new(UntakenGuard { untaken: self.clone(), sequence })
+    }
+
+    /// The sequence number of the first event that an operator has not taken.
+    pub(super) fn first(&self) -> Option<u64> {
+        self.change(|guards| guards.first_key_value().map(|(sequence, _)| *sequence))
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut BTreeMap<u64, usize>) -> T) -> T {
+        change(&mut self.guards.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Drop for UntakenGuard {
+    fn drop(&mut self) {
+        self.untaken.change(|guards| {
+            if let Some(count) = guards.get_mut(&self.sequence) {
+                *count -= 1;
+                if *count == 0 {
+                    guards.remove(&self.sequence);
+                }
+            }
+        });
+        self.untaken.changed.notify_one();
+    }
+}
