@@ -10,9 +10,9 @@ use async_nats::Subscriber;
 use echogate_proto::api::{Closed, Connection, Event, Moved};
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::Instant;
 
-use super::session::{Session, VERSION};
+use super::session::{ENDED, Session, VERSION, ticks};
 use crate::connections::{
     registry::reporter::Reporter,
     replica::ReplicaId,
@@ -89,8 +89,6 @@ pub(super) async fn report(session: &Session<'_>, replicas: &Replicas) -> Result
     }
 }
 
-const ENDED: &str = "a subscription has ended";
-
 async fn report_while_requested(
     session: &Session<'_>,
     replicas: &Replicas,
@@ -139,12 +137,6 @@ async fn report_while_requested(
             session.publish(REPORTS, report).await?;
         }
     }
-}
-
-fn ticks(period: Duration) -> tokio::time::Interval {
-    let mut ticks = interval(period);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
 }
 
 /// The connections that began, moved bytes and ended.
