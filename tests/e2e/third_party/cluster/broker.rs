@@ -1,18 +1,54 @@
-//! Brokers that take only small messages, or have other certificates.
+//! Brokers that stop, take only small messages, or have other certificates.
 
-use std::{fs, process::Command, time::Instant};
+use std::{
+    fs,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use echogate_tests::{
     server::{Server, WAIT_TIMEOUT},
     tls::Authority,
 };
+use nix::sys::signal::Signal;
 
 use super::{
-    Broker,
+    Broker, chat,
     connections::{client, list},
-    replica, wait_until_ready_says,
+    ready, replica, wait_until_ready_says,
 };
-use crate::ECHOGATE;
+use crate::{
+    ECHOGATE,
+    chat::{Client, Operator},
+};
+
+#[test]
+fn a_broker_that_stops_answering_delays_no_flood_from_a_client_to_an_operator_of_its_replica() {
+    const LINES: usize = 16;
+    let Some(broker) = Broker::start(&[]) else { return };
+    let [a, b] = chat::replicas(&broker);
+    let mut elsewhere = chat::operator(&b, &[&a]);
+    let mut operator = Operator::new(&a);
+    let mut client = Client::new(&a);
+    client.say(b"published\n");
+    elsewhere.receive_opened();
+    elsewhere.receive_said();
+    operator.receive_opened();
+    operator.receive_said();
+    broker.signal(Signal::SIGSTOP);
+    let lines = format!("{}\n", "x".repeat(4000)).repeat(LINES);
+    let mut slowest = Duration::ZERO;
+    while ready(&a).contains("connected to") {
+        let start = Instant::now();
+        client.say(lines.as_bytes());
+        for _ in 0..LINES {
+            operator.receive_said();
+        }
+        slowest = slowest.max(start.elapsed());
+    }
+    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+    broker.signal(Signal::SIGCONT);
+}
 
 #[test]
 fn all_connections_are_listed_over_a_broker_that_takes_small_messages_only() {
