@@ -6,6 +6,7 @@ use echogate_tests::{
     http::{self, connect},
     server::{Server, WAIT_TIMEOUT},
     tcp::{connect_from, read_exactly, read_to_end, reset},
+    tls::Authority,
     ws::{self, BROWSER, RawWs, first},
 };
 use serde_json::{Value, json};
@@ -92,12 +93,30 @@ fn a_client_that_half_closes_behind_its_request_gets_the_answer() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_client_that_ends_tcp_before_tls_behind_its_request_gets_the_answer() {
+    let authority = Authority::new();
+    authority.install(&authority.issue(&["127.0.0.1"]));
+    let flags = authority.flags();
+    let server = Server::start(ECHOGATE, &flags.each_ref().map(String::as_str));
+    let _stopped = StoppedThread::named(&server, "loop-0");
+    let mut client = authority.connect(server.address("http"));
+    client.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    // Without close_notify.
+    client.sock.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(http::Response::read(&mut client).unwrap().status, 503);
+}
+
+#[test]
 fn an_event_stream_ends_with_its_client_even_if_that_one_half_closes() {
     let server = server();
     let mut client = connect(server.address("http"));
     client.write_all(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     client.shutdown(Shutdown::Write).unwrap();
-    read_to_end(&mut client);
+    let answer = read_to_end(&mut client);
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(answer.contains("Content-Type: text/event-stream"), "{answer}");
 }
 
 #[test]

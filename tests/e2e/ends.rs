@@ -3,12 +3,12 @@
 use std::{
     io::{ErrorKind, Read, Write},
     net::TcpStream,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use echogate_tests::{
     http::{self, Response, connect},
-    server::Server,
+    server::{Server, WAIT_TIMEOUT},
     tcp::{connect_from, read_exactly, read_to_end},
     upstream::Upstream,
     ws::{self, RawWs, first},
@@ -23,12 +23,19 @@ fn post(mut stream: TcpStream, path: &str, head: &[&str]) -> Response {
     http::exchange(&mut stream, &[&fixed, head].concat())
 }
 
-/// Asks the server to end the connection with this target.
+/// Asks the server to end the connection with this target, again while it has just begun (409).
 fn end(server: &Server, target: &str, query: &str) -> Response {
     let listed = |all: &[serde_json::Value]| all.iter().any(|one| one["target"] == target);
     let all = server.wait_for_connections(listed);
     let id = &all.iter().find(|one| one["target"] == target).unwrap()["id"];
-    post(connect(server.address("http")), &format!("/api/connections/{id}/close{query}"), &[])
+    let path = format!("/api/connections/{id}/close{query}");
+    let until = Instant::now() + WAIT_TIMEOUT;
+    loop {
+        let response = post(connect(server.address("http")), &path, &[]);
+        if response.status != 409 || Instant::now() > until {
+            return response;
+        }
+    }
 }
 
 #[test]
@@ -44,6 +51,7 @@ fn a_websocket_is_closed_with_a_code_and_a_reason_and_others_stay() {
     assert_eq!(client.try_read().unwrap(), None, "and the end");
     server.wait_for_log(&["end by Close 4000", "requested", "peer=127.0.0.1"]);
     server.wait_for_log(&["target=\"/ws/echo\"", "for a test!"]);
+    server.wait_for_connections(|all| all.iter().all(|one| one["target"] != "/ws/echo"));
     let mut again = RawWs::connect(&server, "/ws/echo");
     assert_eq!(end(&server, "/ws/echo", "").status, 202);
     assert_eq!(again.read().close(), (Some(1001), "closed by an operator"));

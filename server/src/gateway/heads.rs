@@ -30,9 +30,9 @@ impl Heads {
         };
         let protocol = response.headers().get(header::SEC_WEBSOCKET_PROTOCOL);
         Heads {
-            request: head(format!("{method} {path} {version}"), headers),
+            request: head(&format!("{method} {path} {version}"), headers),
             response: head(
-                format!(
+                &format!(
                     "{version} {} {}",
                     status.as_u16(),
                     status.canonical_reason().unwrap_or_default()
@@ -51,8 +51,10 @@ impl Heads {
 }
 
 /// A head: its first line, and the fields.
-fn head(first: String, headers: &HeaderMap) -> String {
-    let mut head = first + "\r\n";
+fn head(first: &str, headers: &HeaderMap) -> String {
+    let fields = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    let mut head = String::with_capacity(first.len() + fields.sum::<usize>() + 4);
+    head.extend([first, "\r\n"]);
     for (name, value) in headers {
         let value = match secrets::is_secret(name.as_str()) {
             true => "***".into(),
@@ -60,5 +62,6 @@ fn head(first: String, headers: &HeaderMap) -> String {
         };
         head.extend([name.as_str(), ": ", &value, "\r\n"]);
     }
-    head + "\r\n"
+    head.push_str("\r\n");
+    head
 }

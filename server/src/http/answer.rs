@@ -136,7 +136,7 @@ impl Answering {
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        self.activity.answered();
+        self.activity.stops_withholding_end();
     }
 }
 

@@ -120,13 +120,8 @@ impl Activity {
         permit.expect("the semaphore is never closed")
     }
 
-    /// Notes the end of an answer.
-    pub(super) fn answered(&self) {
-        self.follows_client();
-    }
-
-    /// Has the connection end with the client's end: what is under way does not end by itself.
-    pub(super) fn follows_client(&self) {
+    /// Has HTTP learn of the client's end: no answer is owed that ends by itself.
+    pub(super) fn stops_withholding_end(&self) {
         self.owes_answer.store(false, Ordering::Relaxed);
         self.changed.notify_one();
     }

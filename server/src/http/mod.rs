@@ -1,7 +1,8 @@
 //! HTTP: the page, the API, and the connections on which WebSocket routes are asked for.
 //!
 //! - [`api`]: `/healthz`, `/readyz`, `/version`, `/api/endpoints`, `/api/connections`
-//! - `events`: `/api/events`; `replicas`: the connections of all replicas; `tap`: `/api/connections/ID/tap`; `metrics`: `/metrics`
+//! - `events`: `/api/events`; `replicas`: the connections of all replicas; `tap`:
+//!   `/api/connections/ID/tap`; `metrics`: `/metrics`
 //! - [`connection`]: the activity and the deadlines of a connection; [`stream`], [`answer`]: what
 //!   reports it
 //! - [`assets`]: the files of the page; [`base_path`]: requests below `--base-path`
@@ -216,7 +217,7 @@ pub(crate) async fn serve(
                 head.set(response.headers());
             }
             if response.headers().get(header::CONTENT_TYPE).is_some_and(|of| of == EVENT_STREAM) {
-                activity.follows_client();
+                activity.stops_withholding_end();
             }
             Ok::<Response<Answer>, Infallible>(response.map(|body| match answering {
                 Some(answering) => answering.with(body),

@@ -12,7 +12,7 @@ use echogate_event_loop::StreamSocket;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connection::Activity;
-use crate::net::stream::{Stream, Transport};
+use crate::net::stream::{self, Stream, Transport};
 
 /// The stream under an HTTP connection, which reports reads and writes as activity. The end of the
 /// client's side is withheld from HTTP until the answer that the client is owed is written. A
@@ -68,7 +68,7 @@ impl AsyncRead for HttpStream {
         let result = Pin::new(&mut self.stream).poll_read(cx, buf);
         if buf.filled().len() > before {
             self.activity.read();
-        } else if matches!(result, Poll::Ready(Ok(()))) && self.activity.withholds_end() {
+        } else if is_end(&result) && self.activity.withholds_end() {
             self.withheld_from = Some(cx.waker().clone());
             return Poll::Pending;
         }
@@ -111,6 +111,16 @@ impl AsyncWrite for HttpStream {
         let result = Pin::new(&mut self.stream).poll_shutdown(cx);
         self.wrote(&map_len(&result));
         result
+    }
+}
+
+/// Whether a read without bytes reports the end of the client's side, over TLS also one without
+/// close_notify.
+fn is_end(result: &Poll<io::Result<()>>) -> bool {
+    match result {
+        Poll::Pending => false,
+        Poll::Ready(Ok(())) => true,
+        Poll::Ready(Err(e)) => stream::is_end(e),
     }
 }
 

@@ -11,12 +11,13 @@ use std::{
 };
 
 use axum::body::{Body, to_bytes};
-use echogate_proto::endpoint::HostPort;
+use echogate_proto::endpoint::{Credentials, HostPort};
 use futures_util::future::{self, Either};
 use http::{HeaderValue, Uri, header, uri::Scheme};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
+use percent_encoding::percent_decode_str;
 use tokio::{
     runtime::Handle,
     time::{Instant, timeout},
@@ -24,10 +25,11 @@ use tokio::{
 
 use super::{
     happy_eyeballs::{self, ConnectError, ConnectOptions},
+    request_header::basic_authorization,
     stream::Stream,
     tls::{AppProtocol, client::ClientTls},
 };
-use crate::text::io_error::describe;
+use crate::text::{credentials::without_credentials, io_error::describe};
 
 /// The time limit of one request.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -42,7 +44,7 @@ pub(crate) struct OtlpClient {
     runtime: Handle,
     /// The file with the certificates that the receiver's is checked by.
     ca: Option<PathBuf>,
-    tls: Arc<OnceLock<Result<ClientTls, String>>>,
+    tls: Arc<OnceLock<ClientTls>>,
     /// The last request failed: one message of the log says so, and one that it is over.
     is_failing: Arc<AtomicBool>,
 }
@@ -53,13 +55,19 @@ impl OtlpClient {
         OtlpClient { runtime, ca, tls: Arc::default(), is_failing: Arc::default() }
     }
 
-    /// The TLS settings for a receiver. Reads certificates: the caller is the thread that exports.
+    /// The TLS settings for a receiver, set up again while that fails. Reads certificates: the caller
+    /// is the thread that exports.
     fn tls(&self, host: &str) -> Result<ClientTls, String> {
-        let new = || ClientTls::new(host, self.ca.as_deref(), None, AppProtocol::WebSocket);
-        self.tls.get_or_init(new).clone()
+        if let Some(tls) = self.tls.get() {
+            return Ok(tls.clone());
+        }
+        let tls = ClientTls::new(host, self.ca.as_deref(), None, AppProtocol::WebSocket)?;
+        tls.config()?;
+        Ok(self.tls.get_or_init(|| tls).clone())
     }
 
     fn log(&self, to: &Uri, failure: Option<&str>) {
+        let to = without_credentials(&to.to_string());
         let failed_before = self.is_failing.swap(failure.is_some(), Ordering::Relaxed);
         match failure {
             Some(why) if !failed_before => {
@@ -90,7 +98,7 @@ impl OtlpClient {
         let to = request.uri().clone();
         let sent = async {
             let tls = match to.scheme() == Some(&Scheme::HTTPS) {
-                true => Some(self.tls(to.host().unwrap_or_default())?),
+                true => Some(self.tls(host(&to)?)?),
                 false => None,
             };
             // Timers and sockets belong to the runtime, and the thread that exports does not.
@@ -117,9 +125,8 @@ impl OtlpClient {
 /// Sends one request, over TLS if there are settings for it.
 async fn send(request: Request<Bytes>, tls: Option<ClientTls>) -> Result<Response<Bytes>, String> {
     let (mut head, body) = request.into_parts();
-    let host = head.uri.host().ok_or("the URL has no host")?.to_owned();
     let port = head.uri.port_u16().unwrap_or(if tls.is_some() { 443 } else { 80 });
-    let at = HostPort { host: host.trim_matches(['[', ']']).to_owned(), port };
+    let at = HostPort { host: host(&head.uri)?.to_owned(), port };
     let deadline = Instant::now() + TIMEOUT;
     let stream = happy_eyeballs::connect(&at, ConnectOptions::default(), deadline).await;
     let stream = stream.map_err(|error| match error {
@@ -133,6 +140,11 @@ async fn send(request: Request<Bytes>, tls: Option<ClientTls>) -> Result<Respons
     };
     let authority = HeaderValue::try_from(at.to_string()).map_err(|e| e.to_string())?;
     head.headers.insert(header::HOST, authority);
+    if let Some(credentials) = credentials(&head.uri)
+        && !head.headers.contains_key(header::AUTHORIZATION)
+    {
+        head.headers.insert(header::AUTHORIZATION, basic_authorization(&credentials));
+    }
     head.uri = head.uri.path_and_query().map_or_else(Uri::default, |path| path.clone().into());
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
@@ -146,5 +158,37 @@ async fn send(request: Request<Bytes>, tls: Option<ClientTls>) -> Result<Respons
         Either::Left((response, _)) => response,
         // The connection has ended: the response is complete, or never will be.
         Either::Right((_, exchange)) => exchange.await,
+    }
+}
+
+/// The host of a URL, an IPv6 address without its brackets.
+fn host(url: &Uri) -> Result<&str, String> {
+    let host = url.host().ok_or("the URL has no host")?;
+    Ok(host.trim_matches(['[', ']']))
+}
+
+/// The user name and the password of a URL.
+fn credentials(url: &Uri) -> Option<Credentials> {
+    let (user_info, _) = url.authority()?.as_str().rsplit_once('@')?;
+    let (user, password) = user_info.split_once(':').unwrap_or((user_info, ""));
+    let decode = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    Some(Credentials { user: decode(user), password: decode(password) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receiver_may_have_an_ipv6_address_and_credentials() {
+        let url = |text: &str| text.parse::<Uri>().unwrap();
+        for (text, expected) in
+            [("https://[::1]:4318/v1", "::1"), ("http://localhost", "localhost")]
+        {
+            assert_eq!(host(&url(text)).unwrap(), expected);
+        }
+        assert!(credentials(&url("http://localhost")).is_none());
+        let Credentials { user, password } = credentials(&url("http://a%40b:c:d@h/")).unwrap();
+        assert_eq!([user, password], ["a@b", "c:d"]);
     }
 }

@@ -15,16 +15,15 @@ mod end_request;
 #[cfg(test)]
 mod tests;
 mod timer;
+mod watch;
 
 use std::{
-    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
-    future::poll_fn,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
-    task::{Context, Poll, Waker},
+    task::Waker,
     time::Duration,
 };
 
@@ -34,9 +33,11 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-pub(crate) use self::end_request::{EndRequest, ServerClose};
 use self::timer::Timer;
-use super::idle_timeout::IdleTimeout;
+pub(crate) use self::{
+    end_request::{EndRequest, ServerClose},
+    watch::{END_TIMEOUT, ShutdownWatch},
+};
 
 /// How far the shutdown of a group of connections is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,16 +58,8 @@ const TICK: Duration = Duration::from_millis(500);
 /// A time without a look at the clock after which the process is taken to have been stopped.
 const STOPPED: Duration = Duration::from_secs(1);
 
-/// The bit in the key of a watch that is not in the tables; the other bits are the identifier of its
-/// connection. (An enum would take twice the memory.)
-const UNREGISTERED: usize = 1 << (usize::BITS - 1);
-
 /// The bit beside the stage of a group in which one connection at least was asked to end.
 const HAS_REQUESTS: u8 = 1 << 7;
-
-/// The time without progress after which a connection that was asked to end is ended whatever it
-/// waits for: by a reset where bytes are owed.
-const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The interval at which an even advance moves some connections on.
 const EVEN_INTERVAL: Duration = Duration::from_millis(10);
@@ -191,7 +184,7 @@ impl Drain {
 
     /// A view for the task of the connection with the identifier `id`.
     pub(crate) fn watch_connection(&self, id: u64) -> ShutdownWatch {
-        ShutdownWatch { drain: self.clone(), key: UNREGISTERED | id as usize, timer: None }
+        ShutdownWatch::new(self.clone(), id)
     }
 }
 
@@ -295,158 +288,5 @@ async fn run_timers(inner: Weak<Inner>, changed: Arc<Notify>) {
                 () = changed.notified() => {}
             },
         }
-    }
-}
-
-/// A task's view of a [`Drain`]. A poll costs one atomic load; the shared tables are touched at
-/// the first poll and to set a timer only.
-#[derive(Debug)]
-pub(crate) struct ShutdownWatch {
-    drain: Drain,
-    /// The key of its watcher, which the first poll registers; [`UNREGISTERED`] and the identifier
-    /// of the connection until then.
-    key: usize,
-    /// The timer that is set, or was.
-    timer: Option<Instant>,
-}
-
-impl ShutdownWatch {
-    /// The current stage, without a wake-up at the next.
-    #[inline]
-    pub(crate) fn stage(&self) -> Stage {
-        match self.drain.0.stage.load(Ordering::Acquire) {
-            0 => Stage::Serving,
-            bits => self.drain.0.stage_of(self.key, bits),
-        }
-    }
-
-    /// The request to end this connection, if there is one.
-    pub(crate) fn request(&self) -> Option<EndRequest> {
-        if self.drain.0.stage.load(Ordering::Acquire) & HAS_REQUESTS == 0 {
-            return None;
-        }
-        self.drain.0.tables().requests.get(&self.key).cloned()
-    }
-
-    /// The Close for a WebSocket peer whose connection the server ends.
-    pub(crate) fn close(&self) -> ServerClose {
-        match self.request() {
-            Some(request) => request.close,
-            None => self.drain.0.tables().close.clone().unwrap_or(ServerClose::SHUTDOWN),
-        }
-    }
-
-    /// The reason for which this connection is to be reset, if that was requested.
-    fn reset_reason(&self) -> Option<Cow<'static, str>> {
-        let request = self.request().filter(|request| request.stage == Stage::Cut)?;
-        Some(request.close.reason)
-    }
-
-    /// Limits the idle timeout of a connection that was asked to end to [`END_TIMEOUT`].
-    pub(crate) fn limit_idle(
-        &self,
-        stage: Stage,
-        idle: &mut Option<Box<IdleTimeout>>,
-        now: Instant,
-    ) {
-        if stage >= Stage::Immediate && self.request().is_some() {
-            IdleTimeout::limit(idle, END_TIMEOUT, now);
-        }
-    }
-
-    /// The Close of a connection whose idle timeout has passed: that of the request to end it, if
-    /// there is one.
-    pub(crate) fn idle_close(&self) -> ServerClose {
-        self.request().map_or(ServerClose::IDLE, |request| request.close)
-    }
-
-    /// Whether this connection is to be reset, at a request.
-    pub(crate) fn is_reset_requested(&self) -> bool {
-        self.reset_reason().is_some()
-    }
-
-    /// The reason in the log for a connection that reached [`Stage::Cut`].
-    pub(crate) fn cut_reason(&self) -> Cow<'static, str> {
-        self.reset_reason().unwrap_or("cut off at the end of the shutdown (--drain)".into())
-    }
-
-    /// The current stage. The task that polls first is woken at each further stage.
-    pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Stage {
-        self.ensure_registered(cx);
-        self.stage()
-    }
-
-    /// The time since which the process has been running without a break. Time in which it was
-    /// stopped does not count as a peer's silence.
-    pub(crate) fn running_since(&self, now: Instant) -> Instant {
-        self.drain.0.running_since(now)
-    }
-
-    /// Waits until the shutdown begins.
-    pub(crate) async fn draining(&mut self) {
-        poll_fn(|cx| match self.poll(cx) {
-            Stage::Serving => Poll::Pending,
-            Stage::Graceful | Stage::Immediate | Stage::Cut => Poll::Ready(()),
-        })
-        .await;
-    }
-
-    /// Sets the timer to `at`. A timer that expires between `now` and then stays as it is:
-    /// deadlines mostly move away, and the early wake-up sets the timer again.
-    pub(crate) fn wake_at(&mut self, cx: &Context<'_>, now: Instant, at: Instant) {
-        if self.timer.is_some_and(|timer| now < timer && timer <= at) {
-            return;
-        }
-        self.ensure_registered(cx);
-        let (before, timer) = (self.table_entry(), self.drain.0.timer(at, self.key));
-        self.timer = Some(at);
-        let mut tables = self.drain.0.tables();
-        if let Some(before) = before {
-            tables.timers.remove(&before);
-        }
-        tables.timers.insert(timer);
-        if tables.timers.first() == Some(&timer) {
-            self.drain.0.changed.notify_one();
-        }
-    }
-
-    /// The timer in the table, if it has not expired.
-    fn table_entry(&self) -> Option<Timer> {
-        self.timer.map(|at| self.drain.0.timer(at, self.key))
-    }
-
-    /// Puts the task's waker into the table, unless it is there.
-    #[inline]
-    fn ensure_registered(&mut self, cx: &Context<'_>) {
-        if self.key & UNREGISTERED != 0 {
-            self.register(cx);
-        }
-    }
-
-    #[cold]
-    fn register(&mut self, cx: &Context<'_>) {
-        let id = (self.key & !UNREGISTERED) as u64;
-        self.key = self.drain.0.tables().watchers.insert(Watcher { waker: cx.waker().clone(), id });
-    }
-}
-
-impl Drop for ShutdownWatch {
-    fn drop(&mut self) {
-        let key = self.key;
-        if key & UNREGISTERED != 0 {
-            return;
-        }
-        let timer = self.table_entry();
-        let mut tables = self.drain.0.tables();
-        if let Some(timer) = timer {
-            tables.timers.remove(&timer);
-        }
-        let waker = tables.watchers.remove(key);
-        if tables.requests.remove(&key).is_some() && tables.requests.is_empty() {
-            self.drain.0.stage.fetch_and(!HAS_REQUESTS, Ordering::AcqRel);
-        }
-        // The waker may be the last owner of a task that holds a watch: drop it unlocked.
-        drop(tables);
-        drop(waker);
     }
 }

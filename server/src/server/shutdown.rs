@@ -14,8 +14,7 @@
 //! | recording | 1, and + 200 ms at least | what is queued for the recorder is written |
 //!
 //! Behind a handover there are no final accepts: connections go on unchanged for [`UNCHANGED`]
-//! ([`wait_for_short_connections`]), and the phases behind that end later by this time, the last ones
-//! at 1.
+//! ([`wait_for_short_connections`]), and the phases share the time behind that in the same way.
 //!
 //! The numbers are parts of `--drain`, counted from the signal, or of what `--drain-delay` leaves of
 //! it: before these phases connections are still accepted. Bridges end before services,
@@ -83,7 +82,7 @@ impl Phases {
 
     /// The end of a phase, from the part of the time by which it ends behind a signal.
     fn at(&self, part: f64) -> Instant {
-        self.start + self.time().mul_f64((self.unchanged + part).min(1.0))
+        self.start + self.time().mul_f64(self.unchanged + part * (1.0 - self.unchanged))
     }
 
     fn time(&self) -> Duration {
@@ -190,13 +189,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn behind_a_handover_all_phases_that_end_clients_last_as_long_as_behind_a_signal() {
+    fn behind_a_handover_the_phases_share_the_time_in_which_connections_do_not_go_on() {
         let (now, seconds) = (Instant::now(), Duration::from_secs);
         let signal = Phases::of_a_signal(seconds(110), seconds(10), now);
         let handover = Phases::of_a_handover(seconds(100), now);
         let at = |phases: Phases, part| (phases.at(part) - now).as_secs_f64().round();
         for (part, behind_a_signal, behind_a_handover) in
-            [(0.0, 10.0, 10.0), (0.4, 50.0, 50.0), (0.8, 90.0, 90.0), (1.0, 110.0, 100.0)]
+            [(0.0, 10.0, 10.0), (0.4, 50.0, 46.0), (0.9, 100.0, 91.0), (1.0, 110.0, 100.0)]
         {
             assert_eq!(at(signal, part), behind_a_signal, "{part}");
             assert_eq!(at(handover, part), behind_a_handover, "{part}");

@@ -1,12 +1,14 @@
 //! Distributed traces: the trace context that clients send, and the spans of connections.
 //!
 //! - [`context`]: `traceparent` and `tracestate` of a request
-//! - `spans`: spans that are exported by OTLP (feature `otlp`); `no_spans`: what takes their place
-//!   without the feature, and does nothing
+//! - `spans`: spans that are exported by OTLP (feature `otlp`); `span_queue`: those that wait for it;
+//!   `no_spans`: what takes their place without the feature, and does nothing
 
 pub(crate) mod context;
 #[cfg(not(feature = "otlp"))]
 mod no_spans;
+#[cfg(feature = "otlp")]
+mod span_queue;
 #[cfg(feature = "otlp")]
 mod spans;
 

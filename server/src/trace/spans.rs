@@ -20,6 +20,7 @@ use tokio::task::spawn_blocking;
 use super::{
     Attributes,
     context::{self, SpanReference, TraceContext},
+    span_queue::SpanQueue,
 };
 
 /// The variables that name the receiver. Without them no span is made.
@@ -58,7 +59,7 @@ impl Spans {
         }
         let provider = SdkTracerProvider::builder()
             .with_resource(resource.build())
-            .with_batch_exporter(exporter)
+            .with_span_processor(SpanQueue::new(exporter))
             .build();
         let tracer = provider.tracer(env!("CARGO_PKG_NAME"));
         Ok(Spans(Some(Exported { provider, tracer })))

@@ -40,8 +40,8 @@ fn a_har_of_mitmproxy_replays_with_no_difference() {
     assert!(stdout(&output).ends_with("the same: 2 connections\n"), "{}", stdout(&output));
 }
 
-/// `chrome.har` has the form of the Network panel of Chrome's developer tools ("Save all as HAR"). Module
-/// `chrome` uses the writer of these tools.
+/// `chrome.har` has the form of the Network panel of Chrome's developer tools ("Save all as HAR").
+/// Module `chrome` uses the writer of these tools.
 #[test]
 fn a_har_of_chrome_replays_with_no_difference() {
     let server = crate::server();

@@ -2,15 +2,19 @@
 //! feature `otlp` only.
 
 use std::{
+    fs,
+    io::Write,
+    net::TcpListener,
     process::Command,
     thread,
     time::{Duration, Instant},
 };
 
 use echogate_tests::{
-    http::connect,
+    http::{self, connect},
     program::{Program, free_port, python},
     server::{Server, WAIT_TIMEOUT},
+    tls::Authority,
     upstream::Upstream,
     ws::{self, RawWs, first, handshake},
 };
@@ -130,22 +134,95 @@ fn spans_that_are_left_at_the_end_of_the_server_are_exported() {
     assert_eq!(receiver.spans(2)[1]["attributes"]["websocket.close.code"], 1001);
 }
 
-#[test]
-fn a_receiver_that_does_not_answer_is_reported_once_and_delays_nothing() {
+/// A server that exports its spans to the receiver at `url`.
+fn server_for(url: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(ECHOGATE);
     command
         .args(["serve", "--http", "127.0.0.1:0", "--route", "/x=service:upper"])
-        .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+        .args(arguments)
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", url)
         .env("OTEL_BSP_SCHEDULE_DELAY", "20");
-    let mut server = Server::spawn(command);
+    command
+}
+
+/// A connection whose span ends.
+fn connect_and_leave(server: &Server) {
+    let mut client = RawWs::connect(server, "/x");
+    client.send_frame(first::TEXT, b"hello");
+    assert_eq!(client.read().payload, b"HELLO");
+    client.send(&ws::close(1000, ""));
+    client.read_close();
+}
+
+#[test]
+fn a_receiver_that_refuses_connections_is_reported_once() {
+    let mut server = Server::spawn(server_for("http://127.0.0.1:1", &[]));
     for _ in 0..3 {
-        let mut client = RawWs::connect(&server, "/x");
-        client.send_frame(first::TEXT, b"hello");
-        assert_eq!(client.read().payload, b"HELLO");
+        connect_and_leave(&server);
         server.wait_for_log(&["spans are lost", "127.0.0.1:1", "connection refused"]);
     }
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0));
     let lines = server.log();
     assert_eq!(lines.iter().filter(|line| line.contains("spans are lost")).count(), 1);
+}
+
+/// The time of one request to a receiver: what a receiver that does not answer must not delay takes
+/// less.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+#[test]
+fn a_receiver_that_does_not_answer_delays_neither_replies_nor_the_end() {
+    let receiver = Upstream::new();
+    let url = format!("http://{}", receiver.address());
+    let mut server = Server::spawn(server_for(&url, &["--drain", "1s"]));
+    connect_and_leave(&server);
+    let _request = receiver.accept();
+    let start = Instant::now();
+    for _ in 0..3 {
+        connect_and_leave(&server);
+    }
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(start.elapsed() < REQUEST_TIMEOUT, "{:?}", start.elapsed());
+}
+
+#[test]
+fn spans_that_find_the_queue_full_are_counted() {
+    let receiver = Upstream::new();
+    let mut command = server_for(&format!("http://{}", receiver.address()), &["--drain", "1s"]);
+    command.env("OTEL_BSP_MAX_QUEUE_SIZE", "2");
+    let mut server = Server::spawn(command);
+    // Each connection has two spans. The first ones wait for an answer.
+    connect_and_leave(&server);
+    let _request = receiver.accept();
+    for _ in 0..3 {
+        connect_and_leave(&server);
+    }
+    server.wait_for_log(&["spans are lost: 2 wait for their receiver (OTEL_BSP_MAX_QUEUE_SIZE)"]);
+    server.signal("TERM");
+    server.wait();
+    server.wait_for_log(&["spans were lost because too many waited (OTEL_BSP_MAX_QUEUE_SIZE)"]);
+}
+
+#[test]
+fn a_receiver_may_have_tls_an_ipv6_address_and_credentials_and_its_ca_may_come_later() {
+    let authority = Authority::new();
+    let issued = authority.issue(&["::1"]);
+    let listener = TcpListener::bind("[::1]:0").unwrap();
+    let url = format!("https://user:secret@{}", listener.local_addr().unwrap());
+    let ca = authority.file("later.pem");
+    let mut command = server_for(&url, &[]);
+    command.env("OTEL_EXPORTER_OTLP_CERTIFICATE", &ca);
+    let server = Server::spawn(command);
+    connect_and_leave(&server);
+    server.wait_for_log(&["spans are lost: https://***@[::1]", "later.pem"]);
+    fs::copy(authority.ca(), &ca).unwrap();
+    connect_and_leave(&server);
+    let (mut receiver, _) = issued.accept(listener.accept().unwrap().0);
+    let head = http::read_head(&mut receiver).unwrap();
+    assert!(head.contains("authorization: Basic dXNlcjpzZWNyZXQ="), "{head}");
+    receiver.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+    server.wait_for_log(&["spans are exported to https://***@[::1]"]);
+    assert!(!server.log().iter().any(|line| line.contains("secret")), "{:?}", server.log());
 }

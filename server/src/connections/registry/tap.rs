@@ -73,6 +73,8 @@ impl Entry {
             return;
         }
         let mut observers = Observers::new(self.id, describe(self.describe()));
+        // Locked before the history is listed: whoever is to evict it finds the observers.
+        let mut observed = self.observed();
         if keeps_history {
             observers.keep_history(&self.registry.0.histories);
         }
@@ -80,7 +82,6 @@ impl Entry {
             // An error means that the queue is full, which counts what it loses.
             observers.attach(sink, sides, 0).ok();
         }
-        let mut observed = self.observed();
         self.set_tap(&mut observed.get_or_insert_default().tap, observers.into());
         drop(observed);
         self.limit_histories();
@@ -181,7 +182,7 @@ impl Entry {
     /// Has the connections that were silent for the longest time give up their histories while all
     /// of these have too many bytes.
     fn limit_histories(&self) {
-        while let Some(connection) = self.registry.0.histories.surplus() {
+        while let Some(connection) = self.registry.0.histories.next_to_evict() {
             if let Some(entry) = self.registry.entry(connection) {
                 entry.tap(Observers::give_history_up);
             }

@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
+    time::Instant,
 };
 
 /// The bytes of all histories at most.
@@ -20,24 +21,38 @@ const OVERHEAD: usize = 512;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Histories(Arc<Inner>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
+    start: Instant,
     bytes: AtomicUsize,
-    /// By the time of an event, which may not be the last one, and the connection.
-    holders: Mutex<BTreeMap<(u64, u64), Arc<Times>>>,
+    /// The connections with a history, by the time of an event, which may not be the last one.
+    by_last_event: Mutex<BTreeMap<(u64, u64), Arc<Times>>>,
 }
 
-/// Times of a connection, in nanoseconds since 1970.
+impl Default for Inner {
+    fn default() -> Inner {
+        Inner { start: Instant::now(), bytes: AtomicUsize::new(0), by_last_event: Mutex::default() }
+    }
+}
+
+impl Inner {
+    /// A time in nanoseconds since the start.
+    fn nanoseconds(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.start).as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Times of a connection, in nanoseconds since the start.
 #[derive(Debug)]
 struct Times {
     last_event: AtomicU64,
-    /// The time in the list of holders, which changes under its lock.
+    /// The time in the list of connections, which changes under its lock.
     listed: AtomicU64,
 }
 
 /// The memory of one history.
 #[derive(Debug)]
-pub(super) struct Share {
+pub(super) struct HistoryMemory {
     histories: Histories,
     connection: u64,
     /// The bytes of its description, and those of its events.
@@ -47,42 +62,44 @@ pub(super) struct Share {
 }
 
 impl Histories {
-    /// The memory of a history of `connection` from `time` on, whose description has about `bytes`.
-    pub(super) fn begin(&self, connection: u64, time: u64, bytes: usize) -> Share {
+    /// The memory of a history of `connection` from `at` on, whose description has about `bytes`.
+    pub(super) fn begin(&self, connection: u64, at: Instant, bytes: usize) -> HistoryMemory {
+        let time = self.0.nanoseconds(at);
         let description = OVERHEAD + bytes;
         let [last_event, listed] = [time, time].map(AtomicU64::new);
         let times = Arc::new(Times { last_event, listed });
         self.0.bytes.fetch_add(description, Ordering::Relaxed);
-        self.holders().insert((time, connection), times.clone());
-        Share { histories: self.clone(), connection, description, events: 0, times }
+        self.by_last_event().insert((time, connection), times.clone());
+        HistoryMemory { histories: self.clone(), connection, description, events: 0, times }
     }
 
     /// The connection whose history is to be given up, if all of them have too many bytes. It is
     /// returned once.
-    pub(crate) fn surplus(&self) -> Option<u64> {
+    pub(crate) fn next_to_evict(&self) -> Option<u64> {
         if self.0.bytes.load(Ordering::Relaxed) <= MAX_BYTES {
             return None;
         }
-        let mut holders = self.holders();
+        let mut by_last_event = self.by_last_event();
         loop {
-            let ((listed, connection), times) = holders.pop_first()?;
+            let ((listed, connection), times) = by_last_event.pop_first()?;
             let last = times.last_event.load(Ordering::Relaxed);
             if last <= listed {
                 return Some(connection);
             }
             times.listed.store(last, Ordering::Relaxed);
-            holders.insert((last, connection), times);
+            by_last_event.insert((last, connection), times);
         }
     }
 
-    fn holders(&self) -> MutexGuard<'_, BTreeMap<(u64, u64), Arc<Times>>> {
-        self.0.holders.lock().unwrap_or_else(PoisonError::into_inner)
+    fn by_last_event(&self) -> MutexGuard<'_, BTreeMap<(u64, u64), Arc<Times>>> {
+        self.0.by_last_event.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Share {
-    /// Event at `time`: the history has `bytes` of events now.
-    pub(super) fn changed(&mut self, time: u64, bytes: usize) {
+impl HistoryMemory {
+    /// Event `at` this time: the history has `bytes` of events now.
+    pub(super) fn changed(&mut self, at: Instant, bytes: usize) {
+        let time = self.histories.0.nanoseconds(at);
         self.times.last_event.store(time, Ordering::Relaxed);
         let total = &self.histories.0.bytes;
         total.fetch_add(bytes, Ordering::Relaxed);
@@ -90,33 +107,38 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for HistoryMemory {
     fn drop(&mut self) {
         self.histories.0.bytes.fetch_sub(self.description + self.events, Ordering::Relaxed);
-        let mut holders = self.histories.holders();
-        holders.remove(&(self.times.listed.load(Ordering::Relaxed), self.connection));
+        let mut by_last_event = self.histories.by_last_event();
+        by_last_event.remove(&(self.times.listed.load(Ordering::Relaxed), self.connection));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
     fn the_connection_that_was_silent_for_the_longest_time_is_given_up_first() {
         let histories = Histories::default();
-        let mut shares: Vec<_> = (1..=4).map(|number| histories.begin(number, number, 0)).collect();
-        assert_eq!(histories.surplus(), None);
-        shares[3].changed(5, MAX_BYTES);
-        shares[0].changed(6, 10);
-        assert_eq!(histories.surplus(), Some(2));
-        shares[2].changed(7, 10);
-        assert_eq!(histories.surplus(), Some(4));
-        assert_eq!(histories.surplus(), Some(1), "nobody is given up twice");
-        shares.truncate(3);
-        assert_eq!(histories.surplus(), None);
-        shares.clear();
+        let start = histories.0.start;
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut all: Vec<_> =
+            (1..=4).map(|number| histories.begin(number, at(number), 0)).collect();
+        assert_eq!(histories.next_to_evict(), None);
+        all[3].changed(at(5), MAX_BYTES);
+        all[0].changed(at(6), 10);
+        assert_eq!(histories.next_to_evict(), Some(2));
+        all[2].changed(at(7), 10);
+        assert_eq!(histories.next_to_evict(), Some(4));
+        assert_eq!(histories.next_to_evict(), Some(1), "nobody is given up twice");
+        all.truncate(3);
+        assert_eq!(histories.next_to_evict(), None);
+        all.clear();
         assert_eq!(histories.0.bytes.load(Ordering::Relaxed), 0);
-        assert!(histories.holders().is_empty());
+        assert!(histories.by_last_event().is_empty());
     }
 }

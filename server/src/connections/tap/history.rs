@@ -2,7 +2,10 @@
 //! then opens the page sees what was typed. A busy connection loses its history, and pays for no
 //! further event.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use echogate_proto::{
@@ -10,7 +13,7 @@ use echogate_proto::{
     ws::scanner::FrameScanner,
 };
 
-use super::{Places, histories::Share, index, sink::OVERHEAD};
+use super::{Places, histories::HistoryMemory, index, sink::OVERHEAD};
 use crate::recording::wire::{WireEvent, WireRecord};
 
 /// The payload bytes that a history holds at most.
@@ -38,23 +41,22 @@ pub(super) struct History {
     scanners: Option<Box<[FrameScanner; 4]>>,
     /// The bytes in front of the first event, by side.
     evicted: [u64; 2],
-    share: Share,
+    memory: HistoryMemory,
 }
 
 /// The events and bytes of a connection since the start of a [`WINDOW`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Window {
-    /// In nanoseconds since 1970.
-    start: u64,
+    start: Instant,
     events: usize,
     carried: usize,
 }
 
 impl Window {
     /// Counts an event. False if there were too many, or too many bytes.
-    fn count(&mut self, time: u64, bytes: usize) -> bool {
-        if Duration::from_nanos(time.saturating_sub(self.start)) >= WINDOW {
-            *self = Window { start: time, events: 0, carried: 0 };
+    fn count(&mut self, at: Instant, bytes: usize) -> bool {
+        if at.saturating_duration_since(self.start) >= WINDOW {
+            *self = Window { start: at, events: 0, carried: 0 };
         }
         self.events += 1;
         self.carried += bytes;
@@ -63,32 +65,31 @@ impl Window {
 }
 
 impl History {
-    /// A history without events. In the directions of `framed` there are frames.
-    pub(super) fn new(framed: Places, share: Share) -> History {
+    /// A history without events, which begins at `start`. In the directions of `framed` there are frames.
+    pub(super) fn new(framed: Places, start: Instant, memory: HistoryMemory) -> History {
         History {
             records: VecDeque::new(),
             bytes: 0,
-            window: Window::default(),
+            window: Window { start, events: 0, carried: 0 },
             framed,
             scanners: None,
             evicted: [0; 2],
-            share,
+            memory,
         }
     }
 
-    /// Adds an event. False if the connection is so busy that its history has to go.
-    pub(super) fn push(&mut self, record: WireRecord) -> bool {
+    /// Adds an event `at` a time that no step of the clock changes. False if the connection is so busy that its history has to go.
+    pub(super) fn push(&mut self, record: WireRecord, at: Instant) -> bool {
         let len = payload(&record.event).map_or(0, |(_, bytes)| bytes.len());
-        if !self.window.count(record.time, len) {
+        if !self.window.count(at, len) {
             return false;
         }
-        let time = record.time;
         self.bytes += len;
         self.records.push_back(record);
         while self.bytes > MAX_BYTES || self.records.len() > MAX_EVENTS {
             self.evict();
         }
-        self.share.changed(time, self.bytes + self.records.len() * OVERHEAD);
+        self.memory.changed(at, self.bytes + self.records.len() * OVERHEAD);
         true
     }
 
@@ -149,8 +150,9 @@ mod tests {
     use super::*;
     use crate::connections::tap::{Histories, input, output};
 
-    fn history(framed: Places) -> History {
-        History::new(framed, Histories::default().begin(1, 0, 0))
+    fn history(framed: Places) -> (History, Instant) {
+        let start = Instant::now();
+        (History::new(framed, start, Histories::default().begin(1, start, 0)), start)
     }
 
     fn record(place: Place, bytes: Vec<u8>) -> WireRecord {
@@ -159,41 +161,42 @@ mod tests {
 
     #[test]
     fn the_oldest_bytes_go_and_the_position_behind_them_is_known() {
-        let mut history = history(Places::of_side(Side::Client));
+        let (mut history, start) = history(Places::of_side(Side::Client));
+        let push = |history: &mut History, record| history.push(record, start);
         let place = input(Side::Client);
         let frame = masked_frame(OpCode::Binary, &[7; 5000], [1, 2, 3, 4]);
-        assert!(history.push(record(place, frame[..3000].to_vec())));
-        assert!(history.push(record(output(Side::Client), b"answer".to_vec())));
+        assert!(push(&mut history, record(place, frame[..3000].to_vec())));
+        assert!(push(&mut history, record(output(Side::Client), b"answer".to_vec())));
         assert!(history.position(place).is_none(), "nothing is missing");
-        assert!(history.push(record(place, frame[3000..].to_vec())));
-        assert!(history.push(record(place, frame.clone())));
+        assert!(push(&mut history, record(place, frame[3000..].to_vec())));
+        assert!(push(&mut history, record(place, frame.clone())));
         assert_eq!(history.bytes_before(Side::Client), 3000);
         assert!(history.position(place).is_some(), "a part of a frame is missing");
-        assert!(history.push(record(place, frame.clone())));
+        assert!(push(&mut history, record(place, frame.clone())));
         assert_eq!(history.bytes_before(Side::Client), 6 + 2 * frame.len() as u64);
         assert!(history.position(place).is_none(), "whole frames are missing");
         assert_eq!(history.records().count(), 1);
 
-        assert!(history.push(record(place, vec![0; 10_000])));
+        assert!(push(&mut history, record(place, vec![0; 10_000])));
         assert_eq!(history.bytes, MAX_BYTES, "the end of a long event is kept");
     }
 
     #[test]
     fn the_history_of_a_busy_connection_goes_and_that_of_a_slow_one_stays() {
-        let window = WINDOW.as_nanos() as u64;
         for (interval, length, kept) in [
-            (1, 1, Some(MAX_EVENTS)),
-            (1, 64 * 1024, Some(4)),
-            (window / 200, 1, None),
-            (window / 20, 8 * 1024, None),
-            (window * 100, 1024 * 1024, Some(0)),
+            (Duration::ZERO, 1, Some(MAX_EVENTS)),
+            (Duration::ZERO, 64 * 1024, Some(4)),
+            (WINDOW / 200, 1, None),
+            (WINDOW / 20, 8 * 1024, None),
+            (WINDOW * 100, 1024 * 1024, Some(0)),
         ] {
-            let mut history = history(Places::default());
+            let (mut history, start) = history(Places::default());
+            // The time of the records, which a step of the clock changes, does not matter.
             let pushed = (0..1000).take_while(|index| {
                 let record = record(input(Side::Client), vec![0; length]);
-                history.push(WireRecord { time: window * 1000 + index * interval, ..record })
+                history.push(record, start + interval * *index)
             });
-            assert_eq!(pushed.count(), kept.unwrap_or(1000), "{length} bytes each {interval} ns");
+            assert_eq!(pushed.count(), kept.unwrap_or(1000), "{length} bytes each {interval:?}");
         }
     }
 }

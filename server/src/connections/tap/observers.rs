@@ -1,6 +1,6 @@
 //! The observers of one connection.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use echogate_proto::{
     recording::{Opened, Place, Side},
@@ -12,7 +12,7 @@ use super::{
     Histories, Passed, Places, Sides,
     history::{History, payload},
     input, output,
-    sink::Sink,
+    sink::{OVERHEAD, Sink},
 };
 use crate::recording::wire::{self, WireEvent, WireRecord};
 
@@ -37,7 +37,7 @@ pub(crate) enum Attach {
 #[derive(Debug)]
 pub(crate) struct Observers {
     connection: u64,
-    opened: Opened,
+    opened: Arc<Opened>,
     /// The time at which the observation began.
     since: u64,
     /// The directions in which there are frames.
@@ -73,7 +73,7 @@ impl Observers {
         }
         Observers {
             connection,
-            opened,
+            opened: opened.into(),
             since: wire::now(),
             framed,
             sinks: Vec::new(),
@@ -85,8 +85,9 @@ impl Observers {
 
     /// Keeps a history from now on, the beginning of the connection.
     pub(crate) fn keep_history(&mut self, histories: &Histories) {
-        let share = histories.begin(self.connection, self.since, head_bytes(&self.opened));
-        self.history = Some(History::new(self.framed, share).into());
+        let start = Instant::now();
+        let memory = histories.begin(self.connection, start, head_bytes(&self.opened));
+        self.history = Some(History::new(self.framed, start, memory).into());
     }
 
     /// Gives the history up.
@@ -123,9 +124,13 @@ impl Observers {
         let history = self.history.as_deref();
         let side = if sides == Sides::Upstream { Side::Upstream } else { Side::Client };
         let bytes_before = history.map_or(bytes_before, |history| history.bytes_before(side));
-        let opened = Opened { bytes_before, ..self.opened.clone() };
-        let bytes = head_bytes(&opened);
-        let mut first = self.record(WireEvent::Opened(opened.into()));
+        let opened = match bytes_before {
+            0 => self.opened.clone(),
+            _ => Arc::new(Opened { bytes_before, ..(*self.opened).clone() }),
+        };
+        // The last event, which the queue always takes, is counted together with the first.
+        let bytes = head_bytes(&opened) + OVERHEAD;
+        let mut first = self.record(WireEvent::Opened(opened));
         if history.is_some() {
             first.time = self.since;
         }
@@ -161,7 +166,7 @@ impl Observers {
         self.sinks.retain(|attached| !attached.sink.is_closed());
     }
 
-    /// Event: payload passed. It is copied for those who have room for it.
+    /// Event: payload passed. It is copied once, if anybody has room for it.
     pub(crate) fn passed(&mut self, passed: &Passed<'_>) {
         let (time, connection) = (wire::now(), self.connection);
         let record = || WireRecord { time, connection, event: passed.event() };
@@ -215,20 +220,26 @@ impl Observers {
     }
 
     /// Queues an event with `bytes` of payload for each observer of its side, and adds it to the
-    /// history.
+    /// history. All of them share one copy of the payload.
     fn emit(&mut self, place: Place, bytes: usize, record: impl Fn() -> WireRecord) {
+        let recipients = self.sinks.len() + usize::from(self.history.is_some());
+        let mut shared = None;
+        let mut record = || match recipients {
+            0 | 1 => record(),
+            _ => shared.get_or_insert_with(&record).clone(),
+        };
         let mut is_any_closed = false;
         for attached in &mut self.sinks {
-            attached.push(place, bytes, self.framed, &record);
+            attached.push(place, bytes, self.framed, &mut record);
             is_any_closed |= attached.sink.is_closed();
+        }
+        if let Some(history) = &mut self.history
+            && !history.push(record(), Instant::now())
+        {
+            self.history = None;
         }
         if is_any_closed {
             self.remove_closed();
-        }
-        if let Some(history) = &mut self.history
-            && !history.push(record())
-        {
-            self.history = None;
         }
     }
 }

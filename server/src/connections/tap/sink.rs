@@ -18,8 +18,12 @@ use crate::recording::wire::{self, WireEvent, WireRecord};
 /// The bytes for which an event counts besides its payload: about those of its record.
 pub(super) const OVERHEAD: usize = 96;
 
-/// The events for which an empty [`Batch`] keeps memory.
+/// The events for which a [`Batch`] and its queue keep memory when there are fewer.
 const MAX_IDLE_BATCH: usize = 1024;
+
+/// The identifier under which the connections are counted together whose first event was lost: they
+/// are not observed, and there may be any number of them.
+const UNOBSERVED: u64 = 0;
 
 /// The bytes that all queues of one kind may hold together, and the events that they have lost.
 #[derive(Debug)]
@@ -67,7 +71,8 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Queue {
     records: VecDeque<(WireRecord, usize)>,
-    /// The losses of each connection since its last event in the queue.
+    /// The losses of each observed connection since its last event in the queue, and of those that
+    /// are [`UNOBSERVED`].
     lost: BTreeMap<u64, Lost>,
     /// The task that waits for an event.
     waker: Option<Waker>,
@@ -120,7 +125,12 @@ impl Sink {
         self.0.budget.release(self.0.bytes.swap(0, Ordering::Relaxed));
         let is_empty = batch.0.is_empty() && lost.is_empty();
         queue.waker = is_empty.then(|| waker.clone());
+        // The memory of a burst, which is released behind the lock.
+        let has_few = batch.0.len() <= MAX_IDLE_BATCH;
+        let is_large = queue.records.capacity() > 2 * MAX_IDLE_BATCH;
+        let burst = (has_few && is_large).then(|| std::mem::take(&mut queue.records));
         drop(queue);
+        drop(burst);
         batch.0.extend(lost.into_iter().map(|lost| (lost_record(lost), 0)));
         if is_empty {
             batch.0.shrink_to(MAX_IDLE_BATCH);
@@ -150,7 +160,9 @@ impl Sink {
         let mut queue = self.queue();
         let size = bytes + OVERHEAD;
         if !self.has_room(bytes) || !self.0.budget.take(size) {
-            self.lose_in(queue, record.connection, bytes);
+            let is_first = matches!(record.event, WireEvent::Opened(_));
+            let connection = if is_first { UNOBSERVED } else { record.connection };
+            self.lose_in(queue, connection, bytes);
             return false;
         }
         queue.put(record, size);
@@ -159,7 +171,7 @@ impl Sink {
         true
     }
 
-    /// Queues the last event of a connection, of which the queue always takes one.
+    /// Queues the last event of a connection, for which the first one has made room.
     pub(super) fn push_last(&self, record: WireRecord) {
         let mut queue = self.queue();
         if self.is_closed() {
@@ -294,5 +306,40 @@ mod tests {
         one.close();
         assert!(other.push(record(1, 300), 300));
         assert!(!one.push(record(1, 1), 1));
+    }
+
+    #[test]
+    fn connections_that_find_no_room_for_their_first_event_are_counted_together() {
+        let sink = Sink::new(0, Arc::new(Budget::new(0)));
+        for connection in 1..=10_000 {
+            let event = WireEvent::Opened(Arc::default());
+            assert!(!sink.push(WireRecord { time: 1, connection, event }, 7));
+        }
+        assert!(!sink.push(record(9, 5), 5));
+        let all = received(&sink);
+        let [(UNOBSERVED, WireEvent::Lost(all)), (9, WireEvent::Lost(one))] = &all[..] else {
+            panic!("{all:?}")
+        };
+        assert_eq!([all.events, all.bytes, one.events, one.bytes], [10_000, 70_000, 1, 5]);
+    }
+
+    #[test]
+    fn the_memory_of_a_burst_is_released_although_some_events_follow() {
+        let sink = Sink::new(1 << 20, Arc::new(Budget::new(1 << 20)));
+        let (mut batch, waker) = (Batch::default(), Waker::noop());
+        let mut take = |events| {
+            for _ in 0..events {
+                assert!(sink.push(record(1, 0), 0));
+            }
+            assert_eq!(sink.take(&mut batch, waker), events > 0);
+            assert_eq!(batch.drain().count(), events);
+            batch.0.capacity().max(sink.queue().records.capacity())
+        };
+        assert!(take(10_000) >= 10_000);
+        assert!(take(10_000) >= 10_000);
+        take(1);
+        assert!(take(1) <= 2 * MAX_IDLE_BATCH);
+        take(10_000);
+        assert!(take(0) <= 2 * MAX_IDLE_BATCH);
     }
 }

@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use super::{Attach, Budget, Passed, Sides, Sink, output};
 use crate::{
     connections::registry::{ConnectionInfo, Entry, Peer, Registry, RegistryGuard},
-    recording::decode::RecordDecoder,
+    recording::{decode::RecordDecoder, wire::WireEvent},
 };
 
 const TO_SERVER: Place = Place { side: Side::Client, direction: Direction::ToServer };
@@ -173,6 +173,29 @@ fn connections_that_are_silent_give_up_their_histories_for_those_that_speak() {
     let observer = sink(20_000);
     attach(&newcomer, &observer, Sides::Client).unwrap();
     assert_eq!(texts(&events(&observer)).len(), 2);
+}
+
+#[test]
+fn observers_and_the_history_share_one_copy_of_the_payload() {
+    let registry = Registry::default();
+    let entry = enter(&registry, Kind::Tcp);
+    entry.observe(true, None, |opened| opened);
+    let payload = |sink: &Sink| {
+        let records = std::iter::from_fn(|| sink.receive().now_or_never());
+        let bytes = records.filter_map(|record| match record.event {
+            WireEvent::Bytes(_, bytes) => Some(bytes),
+            _ => None,
+        });
+        bytes.last().unwrap()
+    };
+    let sinks = [(); 2].map(|()| sink(10_000));
+    sinks.iter().for_each(|sink| attach(&entry, sink, Sides::Client).unwrap());
+    pass(&entry, TO_SERVER, b"once");
+    let late = sink(10_000);
+    attach(&entry, &late, Sides::Client).unwrap();
+    let [first, others @ ..] = [&sinks[0], &sinks[1], &late].map(payload);
+    assert_eq!(&first[..], b"once");
+    assert!(others.iter().all(|other| other.as_ptr() == first.as_ptr()));
 }
 
 proptest! {

@@ -30,8 +30,8 @@ pub(super) struct Closing {
     pub(super) ws_deadline: Option<Instant>,
     /// The time that was given by that deadline, by which it is renewed.
     pub(super) grace: Duration,
-    /// A count of the bytes that the peers had taken when that deadline was set, where replies are
-    /// awaited for as long as it grows.
+    /// A count of the bytes that the peers had taken when that deadline was set, where the deadline
+    /// is renewed for as long as it changes.
     pub(super) progress: Option<u64>,
     pub(super) replies: Replies,
     /// The number of the WebSocket peer's bytes that are known to be lost.
@@ -90,7 +90,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         };
         let closing = self.closing();
         closing.close = Some(PendingClose { code, reason, cause, stage: CloseStage::Due });
-        closing.ws_deadline = Some(Instant::now() + GRACE);
+        (closing.ws_deadline, closing.progress) = (Some(Instant::now() + GRACE), None);
     }
 
     /// The frame of the Close, if it is to be sent now. The Close is then recorded as sent.

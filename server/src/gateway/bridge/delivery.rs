@@ -4,6 +4,7 @@
 use std::{
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use echogate_proto::close::CloseCode;
@@ -13,8 +14,8 @@ use super::{
     Bridge,
     state::{Disconnect, End, StreamEnd, StreamIn, StreamOut, WsIn, WsOut},
 };
-use crate::net::stream::Transport;
 pub(super) use crate::runtime::delivery::{Delivery, Polling, STALL};
+use crate::{net::stream::Transport, runtime::drain::END_TIMEOUT};
 
 impl<W: Transport, S: Transport> Bridge<W, S> {
     /// The end of the connection, once the WebSocket peer has ended and its bytes are delivered or
@@ -49,6 +50,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
             WsIn::Violated | WsIn::Gone(_) => false,
         };
         let stall = if may_be_clean { STALL } else { STALL.min(self.config.ping_timeout) };
+        let stall = self.limit_stall(stall);
         let expected = if ws_done { 0 } else { self.framer.expected() };
         let (unwritten, in_flight) = (self.to_stream.len(), self.stream.in_flight());
         let new = || Delivery::new(now, stall);
@@ -75,8 +77,10 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
     /// acknowledged or given up.
     fn poll_abort(&mut self, now: Instant) -> Option<End> {
         let (unwritten, in_flight) = (self.to_ws.len(), self.ws.in_flight());
-        let new = || Delivery::new(now, STALL);
+        let stall = self.limit_stall(STALL);
+        let new = || Delivery::new(now, stall);
         let delivery = self.closing().delivery.get_or_insert_with(new);
+        delivery.set_stall(now, stall);
         delivery.update(now, unwritten, 0, in_flight);
         let is_over = delivery.has_stalled(now);
         let has_waited = delivery.has_waited_blindly(now);
@@ -87,6 +91,12 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         }
         self.ws.reset_on_drop();
         Some(self.end())
+    }
+
+    /// The time without progress after which a delivery is given up, where that is `stall` for a
+    /// connection that was not asked to end.
+    fn limit_stall(&self, stall: Duration) -> Duration {
+        if self.watch.is_asked_to_end() { stall.min(END_TIMEOUT) } else { stall }
     }
 
     /// Checks whether the connection of a WebSocket peer that has ended its side has failed since:

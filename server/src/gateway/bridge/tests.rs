@@ -10,6 +10,7 @@ mod half_close;
 mod heartbeat;
 mod idle_timeout;
 mod replies;
+mod requested_end;
 
 use echogate_proto::{close::CloseCode, ws::frame::close_frame};
 use tokio::{
@@ -48,8 +49,12 @@ fn rig_with(framing: Framing, room: usize, read_ahead: &[u8]) -> Rig {
 }
 
 fn rig_on(negotiated: Negotiated, room: usize, read_ahead: &[u8]) -> Rig {
-    let (client, client_end) = duplex(room);
-    let (upstream, upstream_end) = duplex(room);
+    rig_between(negotiated, [room; 2], read_ahead)
+}
+
+/// Streams to the client and to the upstream that hold so many bytes each way.
+fn rig_between(negotiated: Negotiated, rooms: [usize; 2], read_ahead: &[u8]) -> Rig {
+    let [(client, client_end), (upstream, upstream_end)] = rooms.map(duplex);
     let drain = Drain::new();
     let bridge = tokio::spawn({
         let (drain, read_ahead) = (drain.clone(), read_ahead.to_vec());

@@ -10,7 +10,9 @@ use super::{
     state::{CloseStage, Disconnect, Replies, StreamEnd, WsIn, WsOut},
 };
 use crate::{
-    gateway::websocket::heartbeat::Beat, net::stream::Transport, runtime::drain::ServerClose,
+    gateway::websocket::heartbeat::Beat,
+    net::stream::Transport,
+    runtime::drain::{END_TIMEOUT, ServerClose},
 };
 
 /// The time for which an upstream may continue to send after its client's end, and in which the
@@ -29,7 +31,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
     /// The time at which [`Bridge::poll_all`] is to be called although neither side is ready.
     pub(super) fn deadline(&mut self, now: Instant) -> Instant {
         if self.closing.as_ref().is_some_and(|closing| closing.progress.is_none()) {
-            self.record_progress();
+            self.record_progress(now);
         }
         let deadline = self.connection_deadline(now);
         // A partial reply is not sent while earlier bytes wait for the WebSocket.
@@ -149,11 +151,30 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
 
     /// Records the progress from which the deadline of the WebSocket peer is measured, if it depends
     /// on progress.
-    fn record_progress(&mut self) {
+    fn record_progress(&mut self, now: Instant) {
         if self.awaits_replies() {
             let progress = self.progress();
             self.closing().progress = Some(progress);
+        } else if self.awaits_room() {
+            self.limit_ws_from(now, END_TIMEOUT);
+            let taken = self.taken_by_ws();
+            self.closing().progress = Some(taken);
         }
+    }
+
+    /// Whether the connection was asked to end, and its Close waits behind bytes that the WebSocket
+    /// peer does not take. What that peer sends meanwhile is no progress.
+    fn awaits_room(&self) -> bool {
+        let stage = self.pending_close().map(|close| close.stage);
+        !self.to_ws.is_empty()
+            && !matches!(stage, Some(CloseStage::Sent | CloseStage::Reset))
+            && self.watch.is_asked_to_end()
+    }
+
+    /// A count that changes whenever the WebSocket peer takes bytes, while none are added.
+    fn taken_by_ws(&self) -> u64 {
+        let acknowledged = self.ws.in_flight().map_or(0, |in_flight| in_flight.acknowledged);
+        acknowledged.wrapping_sub(self.to_ws.len() as u64)
     }
 
     /// A count that changes whenever either peer takes bytes.
@@ -185,9 +206,13 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
             closing.ws_deadline = Some(now + GRACE);
             return;
         }
+        let is_awaited = self.awaits_room();
+        if is_awaited && Some(self.taken_by_ws()) != self.closing().progress {
+            return self.limit_ws_from(now, END_TIMEOUT);
+        }
         // A peer that reads slowly is not cut off as long as it makes progress.
         let patience_ends = self.heartbeat.patience_ends(self.config.ping_times());
-        if !self.to_ws.is_empty() && now < patience_ends {
+        if !self.to_ws.is_empty() && now < patience_ends && !is_awaited {
             self.closing().ws_deadline = Some(patience_ends);
         } else if let WsIn::Gone(how) = self.ws_in {
             self.ws_lost(how);

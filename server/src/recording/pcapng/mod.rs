@@ -50,17 +50,15 @@ impl PcapngEncoder {
     pub(crate) fn encode(&mut self, record: &WireRecord, out: &mut Vec<u8>) {
         let WireRecord { time, connection, ref event } = *record;
         if let WireEvent::Opened(opened) = event {
-            let conversation = Conversation {
+            let mut conversation = Conversation {
                 opened: opened.clone(),
                 flows: [None, None],
                 comment: String::new(),
             };
-            self.connections.insert(connection, conversation);
-            if transport(opened, Side::Client) == Transport::Tcp
-                && let Some(conversation) = self.connections.get_mut(&connection)
-            {
+            if transport(opened, Side::Client) == Transport::Tcp {
                 conversation.flow(connection, Side::Client, time, out);
             }
+            self.connections.insert(connection, conversation);
             return;
         }
         let Some(conversation) = self.connections.get_mut(&connection) else { return };

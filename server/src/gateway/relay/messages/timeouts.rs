@@ -88,8 +88,8 @@ impl<C: Transport, U: Transport> MessageRelay<C, U> {
         self.shared.ends(close.code, close.reason);
     }
 
-    /// Closes both sides for the server's shutdown or at a request, as far as the stage and their states allow it.
-    /// `is_idle` says that nothing more could be read from either.
+    /// Closes both sides for the server's shutdown or at a request, as far as the stage and their
+    /// states allow it. `is_idle` says that nothing more could be read from either.
     pub(super) fn shut_down(&mut self, turn: &mut Turn<'_, '_>, stage: Stage, is_idle: bool) {
         let MessageRelay { client, upstream, .. } = self;
         let at_boundary = [client.is_at_boundary(), upstream.is_at_boundary()];
