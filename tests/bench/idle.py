@@ -3,7 +3,7 @@
 import multiprocessing
 import select
 
-from client import KEY, Client, masked
+from client import KEY, Client, masked, parse
 from load import Failed, raise_file_limit
 
 # Connections that are opened at once.
@@ -33,8 +33,8 @@ class Holder:
         try:
             self.pipe.send(count)
             answer = self.pipe.recv()
-        except EOFError:
-            answer = "a server has closed an idle connection"
+        except (EOFError, OSError) as error:
+            raise Failed("a process that holds idle connections has ended") from error
         if isinstance(answer, str):
             raise Failed(answer)
         return answer
@@ -46,13 +46,17 @@ class Holder:
 
 def hold(server, pipe):
     raise_file_limit()
-    clients, pings = {}, 0
+    clients, pings, failure = {}, 0, None
     readable = select.epoll()
     readable.register(pipe.fileno(), select.EPOLLIN)
     while True:
         for descriptor, _ in readable.poll():
             if descriptor != pipe.fileno():
-                pings += answer(clients[descriptor].socket)
+                try:
+                    pings += answer(clients[descriptor])
+                except OSError as error:
+                    failure = f"an idle connection has ended: {error}"
+                    readable.unregister(descriptor)
                 continue
             try:
                 for _ in range(pipe.recv()):
@@ -60,16 +64,20 @@ def hold(server, pipe):
                     client.exchange(b"x" * 64)
                     clients[client.socket.fileno()] = client
                     readable.register(client.socket.fileno(), select.EPOLLIN)
-                pipe.send(pings)
+                pipe.send(failure or pings)
             except OSError as error:
                 pipe.send(str(error))
 
 
-def answer(socket):
-    """Answers the Ping that has arrived; returns the number of Pings."""
-    frame = socket.recv(4096)
-    if not frame or frame[0] != 0x89:
-        raise OSError(f"no Ping: {frame[:16]!r}")
-    payload = frame[2 : 2 + frame[1]]
-    socket.sendall(bytes([0x8A, 0x80 | len(payload)]) + KEY + masked(payload))
-    return 1
+def answer(client):
+    """Answers the Pings that have arrived; returns their number."""
+    client.rest += client.receive()
+    pings = 0
+    while (frame := parse(client.rest)) and len(client.rest) >= sum(frame[1:]):
+        if client.rest[0] != 0x89:
+            raise OSError(f"no Ping: {client.rest[:16]!r}")
+        _, start, length = frame
+        payload, client.rest = client.rest[start : start + length], client.rest[start + length :]
+        client.socket.sendall(bytes([0x8A, 0x80 | length]) + KEY + masked(payload))
+        pings += 1
+    return pings

@@ -18,6 +18,9 @@ RESTART = 1012
 
 ANSWER = "answer to "
 
+# The beginnings of the errors by which an operator learns that a client may not have an answer.
+UNDELIVERED = ("not sent", "not confirmed")
+
 
 class Ended(Exception):
     """The end of a connection: the code of its Close, or none."""
@@ -91,8 +94,10 @@ class Counts:
     def __init__(self):
         self.open = collections.Counter()
         self.refusals = collections.Counter()
-        self.replies = self.restarts = self.losses = self.unanswered = 0
+        self.replies = self.restarts = self.losses = 0
         self.opened = []
+        # Of messages without a reply, the time until the Close, without `lag`.
+        self.crossed = []
         self.wrong = []
         self.lag = 0.0
 
@@ -135,11 +140,13 @@ async def echo_client(number, address, counts, interval):
     async def conversation(socket):
         for turn in range(1 << 30):
             text = f"client {number}: {turn}"
+            sent = time.monotonic()
             socket.send(text)
             try:
                 reply = await socket.receive()
             except Ended as end:
-                counts.unanswered += end.code == RESTART
+                if end.code == RESTART:
+                    counts.crossed.append(time.monotonic() - sent - counts.lag)
                 raise
             if reply != text.upper():
                 counts.wrong.append(f"{reply!r} is not the reply to {text!r}")
@@ -169,7 +176,9 @@ class Chat:
         self.reported = 0
         # The number of answers to each message that operators have sent, and clients received.
         self.answers, self.received = collections.Counter(), collections.Counter()
+        # The errors told to operators, and the number of answers that may be lost by them.
         self.errors = []
+        self.undelivered = 0
         self.sending = True
 
     async def client(self, number, address, interval):
@@ -229,6 +238,7 @@ class Chat:
                     self.answer(socket, event["conversation"], event["message"]["text"], seen)
                 elif event["type"] == "error":
                     self.errors.append(event["text"])
+                    self.undelivered += event["text"].startswith(UNDELIVERED)
 
         await stay_connected("operator", address, "/ws/operator", self.counts, conversation)
 

@@ -10,14 +10,14 @@ use std::{future::pending, time::Duration};
 use async_nats::{Message, Subscriber};
 use echogate_proto::chat::ToOperator;
 use futures_util::{FutureExt, StreamExt};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::Instant;
 
 use super::{
     Shared,
     members::{Member, SILENCE},
     messages::{Broadcast, Direct, to},
     outbox::Outbox,
-    session::{Session, VERSION},
+    session::{ENDED, Session, VERSION, ticks},
 };
 use crate::service::chat::{Feed, Recent, RemoteOperator, Undelivered};
 
@@ -86,9 +86,7 @@ impl Exchange {
         members.mark_changed();
         self.feed.operators.mark_changed();
         let (start, mut known) = (Instant::now(), Vec::new());
-        let (mut ticks, mut repeats) = (interval(TICK), interval(CONFIRM_AGAIN));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        repeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut ticks, mut repeats) = (ticks(TICK), ticks(CONFIRM_AGAIN));
         hub.set_connected(true);
         loop {
             tokio::select! {
@@ -117,11 +115,11 @@ impl Exchange {
                     request_snapshots(session).await?;
                 }
                 message = direct.next() => {
-                    let message = message.ok_or("the subscription has ended")?;
+                    let message = message.ok_or(ENDED)?;
                     self.take(session, &message).await?;
                 }
                 message = next(&mut events), if hub.has_room() => {
-                    apply_events(session, message.ok_or("the subscription has ended")?, &mut events);
+                    apply_events(session, message.ok_or(ENDED)?, &mut events);
                 }
                 () = self.feed.taken.notified() => confirm(session, false).await?,
                 _ = repeats.tick() => confirm(session, true).await?,

@@ -21,7 +21,9 @@ const PING: Duration = Duration::from_secs(1);
 /// Messages that the client has taken and not written yet.
 const UNWRITTEN: usize = 64;
 
-/// Messages of one subscription that wait to be read. Those that exceed it are lost.
+/// Messages of one subscription that wait to be read. Those that exceed it are lost. Heartbeats and
+/// events of chat take at most 16 MiB in all, reports and snapshots 256 MiB; messages of a stranger
+/// that may use the broker, 1,024 times its `max_payload`: 1 GiB, unless that is configured.
 const UNREAD: usize = 1024;
 
 /// A connection to a server of the broker.

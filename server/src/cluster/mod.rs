@@ -107,7 +107,7 @@ impl Cluster {
     /// another one.
     pub(crate) fn apply(&self, settings: Option<&ClusterSettings>) {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if running.as_ref().map(|it| &it.settings.url) == settings.map(|it| &it.url) {
+        if running.as_ref().map(|it| &it.settings) == settings {
             return;
         }
         let before = running.take();

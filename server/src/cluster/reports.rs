@@ -7,12 +7,12 @@
 use std::{mem, time::Duration};
 
 use async_nats::Subscriber;
-use echogate_proto::api::{Connection, Event};
+use echogate_proto::api::{Closed, Connection, Event, Moved};
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::Instant;
 
-use super::session::{Session, VERSION};
+use super::session::{ENDED, Session, VERSION, ticks};
 use crate::connections::{
     registry::reporter::Reporter,
     replica::ReplicaId,
@@ -37,12 +37,12 @@ const REPORT: Duration = Duration::from_millis(250);
 /// The intervals without changes after which an empty report says that the replica is alive.
 const QUIET: u32 = 2;
 
-/// The size of the connections in one report, in bytes of JSON: a broker takes 1 MiB, unless it is
-/// configured otherwise.
+/// The size of the connections and changes in one report, in bytes of JSON, where the broker takes
+/// as many.
 const PART: usize = 128 << 10;
 
-/// The size of a connection in JSON without its texts, at most.
-const CONNECTION: usize = 400;
+/// The size of the rest of a report, at most.
+const REST: usize = 512;
 
 /// A request for reports.
 #[derive(Debug, Serialize, Deserialize)]
@@ -89,8 +89,6 @@ pub(super) async fn report(session: &Session<'_>, replicas: &Replicas) -> Result
     }
 }
 
-const ENDED: &str = "a subscription has ended";
-
 async fn report_while_requested(
     session: &Session<'_>,
     replicas: &Replicas,
@@ -116,7 +114,7 @@ async fn report_while_requested(
         if Instant::now() >= until {
             return Ok(());
         }
-        reporter.set_most(replicas.share());
+        reporter.set_most(replicas.reported());
         let event = match mem::take(&mut is_unknown) {
             true => Some(reporter.all()),
             false => reporter.report(),
@@ -126,11 +124,12 @@ async fn report_while_requested(
             Some(event) => event,
             None if quiet >= QUIET => {
                 quiet = 0;
-                changes(reporter.total(), Vec::new())
+                changes(reporter.total(), Lists::default())
             }
             None => continue,
         };
-        let mut parts = parts(event).into_iter().peekable();
+        let most = PART.min(session.max_payload().saturating_sub(REST));
+        let mut parts = parts(event, most).into_iter().peekable();
         while let Some(event) = parts.next() {
             *number += 1;
             let more = parts.peek().is_some();
@@ -140,55 +139,62 @@ async fn report_while_requested(
     }
 }
 
-fn ticks(period: Duration) -> tokio::time::Interval {
-    let mut ticks = interval(period);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
+/// The connections that began, moved bytes and ended.
+type Lists = (Vec<Connection>, Vec<Moved>, Vec<Closed>);
+
+fn changes(total: usize, (opened, moved, closed): Lists) -> Event {
+    Event::Changes { total, opened, moved, closed, missing: Vec::new() }
 }
 
-fn changes(total: usize, opened: Vec<Connection>) -> Event {
-    Event::Changes { total, opened, moved: Vec::new(), closed: Vec::new(), missing: Vec::new() }
-}
-
-/// The event, or several ones in its place, so that none is too large.
-fn parts(event: Event) -> Vec<Event> {
-    let (connections, total, mut moved, mut closed, is_all) = match event {
-        Event::All { total, connections, .. } => (connections, total, Vec::new(), Vec::new(), true),
+/// The event, or several ones in its place, so that the lists of each take at most `most` bytes of
+/// JSON, or have one element.
+fn parts(event: Event, most: usize) -> Vec<Event> {
+    let (total, (opened, moved, closed), is_all) = match event {
+        Event::All { total, connections, .. } => (total, (connections, vec![], vec![]), true),
         Event::Changes { total, opened, moved, closed, .. } => {
-            (opened, total, moved, closed, false)
+            (total, (opened, moved, closed), false)
         }
     };
-    let mut chunks = vec![Vec::new()];
-    let mut size = 0;
-    for connection in connections {
-        let Connection { peer, target, label, .. } = &connection;
-        let texts = [peer.as_deref(), Some(target), label.as_deref()];
-        // A control character takes six bytes.
-        size += CONNECTION + texts.into_iter().flatten().map(|text| 6 * text.len()).sum::<usize>();
-        if size > PART {
-            chunks.push(Vec::new());
-            size = 0;
+    let mut parts = Parts { most, full: Vec::new(), last: Lists::default(), size: 0 };
+    opened.into_iter().for_each(|it| parts.with_room_for(&it).0.push(it));
+    moved.into_iter().for_each(|it| parts.with_room_for(&it).1.push(it));
+    // A connection may have begun and ended meanwhile: the ends come last.
+    closed.into_iter().for_each(|it| parts.with_room_for(&it).2.push(it));
+    let Parts { mut full, last, .. } = parts;
+    full.push(last);
+    let event = |(index, lists): (usize, Lists)| match index {
+        0 if is_all => Event::All { total, connections: lists.0, missing: Vec::new() },
+        _ => changes(total, lists),
+    };
+    full.into_iter().enumerate().map(event).collect()
+}
+
+/// The lists of several events.
+struct Parts {
+    /// The most bytes of JSON.
+    most: usize,
+    full: Vec<Lists>,
+    last: Lists,
+    /// The size of the last lists in JSON.
+    size: usize,
+}
+
+impl Parts {
+    /// The lists to which an element is to be added.
+    fn with_room_for(&mut self, element: &impl Serialize) -> &mut Lists {
+        let size = serde_json::to_vec(element).map_or(0, |json| json.len() + 1);
+        if self.size > 0 && self.size + size > self.most {
+            self.full.push(mem::take(&mut self.last));
+            self.size = 0;
         }
-        if let Some(last) = chunks.last_mut() {
-            last.push(connection);
-        }
+        self.size += size;
+        &mut self.last
     }
-    let last = chunks.len() - 1;
-    let part = |(index, connections)| match index {
-        0 if is_all => Event::All { total, connections, missing: Vec::new() },
-        // A connection may have begun and ended meanwhile: the ends come last.
-        index if index == last => {
-            let (moved, closed) = (mem::take(&mut moved), mem::take(&mut closed));
-            Event::Changes { total, opened: connections, moved, closed, missing: Vec::new() }
-        }
-        _ => changes(total, connections),
-    };
-    chunks.into_iter().enumerate().map(part).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use echogate_proto::api::{Carried, Closed, Kind};
+    use echogate_proto::api::{Carried, Kind};
 
     use super::*;
 
@@ -208,33 +214,44 @@ mod tests {
     }
 
     #[test]
-    fn a_long_list_is_sent_in_parts_of_which_none_is_too_large_for_a_broker() {
-        let connections: Vec<_> =
-            (0..1000).map(|id| connection(id, &"\u{1}".repeat(500))).collect();
-        let sent =
-            parts(Event::All { total: 1000, connections: connections.clone(), missing: vec![] });
-        let mut got = Vec::new();
-        for (index, part) in sent.into_iter().enumerate() {
-            assert!(serde_json::to_string(&part).unwrap().len() < 1 << 20);
-            match part {
-                Event::All { connections, .. } if index == 0 => got.extend(connections),
-                Event::Changes { opened, .. } if index > 0 => got.extend(opened),
-                other => panic!("{index}: {other:?}"),
+    fn a_long_list_is_sent_in_parts_of_which_none_is_too_large_for_the_broker() {
+        let connections: Vec<_> = (0..300).map(|id| connection(id, &"\u{1}".repeat(500))).collect();
+        let all = Event::All { total: 300, connections: connections.clone(), missing: vec![] };
+        for max_payload in [4 << 10, PART] {
+            let mut got = Vec::new();
+            for (index, part) in parts(all.clone(), max_payload - REST).into_iter().enumerate() {
+                assert!(serde_json::to_string(&part).unwrap().len() < max_payload - REST / 2);
+                match part {
+                    Event::All { connections, .. } if index == 0 => got.extend(connections),
+                    Event::Changes { opened, .. } if index > 0 => got.extend(opened),
+                    other => panic!("{index}: {other:?}"),
+                }
             }
+            assert_eq!(got, connections);
         }
-        assert_eq!(got, connections);
+        assert_eq!(parts(all, 0).len(), 300, "one connection in each");
     }
 
     #[test]
-    fn ends_are_in_the_last_part() {
-        let opened = (0..2000).map(|id| connection(id, "/ws")).collect();
-        let closed = vec![Closed { id: 1999, end: "end".into(), carried: Carried::default() }];
-        let (moved, missing) = (Vec::new(), Vec::new());
-        let sent = parts(Event::Changes { total: 1, opened, moved, closed, missing });
-        assert!(sent.len() > 1);
-        for (index, part) in sent.iter().enumerate() {
-            let Event::Changes { closed, .. } = part else { panic!("{part:?}") };
-            assert_eq!(closed.len(), usize::from(index == sent.len() - 1));
+    fn changes_are_split_too_and_ends_come_last() {
+        const MOST: usize = 10_000;
+
+        let carried = Carried::default();
+        let opened: Vec<_> = (0..100).map(|id| connection(id, "/ws")).collect();
+        let moved: Vec<_> = (0..100).map(|id| Moved { id, carried }).collect();
+        let closed: Vec<_> = (0..100).map(|id| Closed { id, end: "end".into(), carried }).collect();
+        let lists = (opened.clone(), moved.clone(), closed.clone());
+        let mut got = Lists::default();
+        for part in parts(changes(7, lists), MOST) {
+            assert!(serde_json::to_string(&part).unwrap().len() < MOST + REST / 2);
+            let Event::Changes { total: 7, opened, moved, closed, .. } = part else {
+                panic!("{part:?}");
+            };
+            assert!(opened.is_empty() || got.2.is_empty(), "an end before a beginning");
+            got.0.extend(opened);
+            got.1.extend(moved);
+            got.2.extend(closed);
         }
+        assert_eq!(got, (opened, moved, closed));
     }
 }

@@ -19,7 +19,7 @@ use serde::{
 };
 use tokio::{
     sync::watch,
-    time::{Instant, MissedTickBehavior, interval},
+    time::{Instant, Interval, MissedTickBehavior, interval},
 };
 
 use super::{
@@ -36,6 +36,9 @@ pub(super) const VERSION: u32 = 1;
 
 /// The interval of heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// The error of a subscription without further messages.
+pub(super) const ENDED: &str = "a subscription has ended";
 
 /// The most senders of invalid messages that are remembered, so that each is logged once.
 const MAX_REPORTED: usize = 64;
@@ -164,8 +167,7 @@ impl Session<'_> {
         let mut heartbeats = self.subscribe("*", "beat").await?;
         let mut members = Members::default();
         let mut operators = self.operators.clone();
-        let mut ticks = interval(HEARTBEAT);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = ticks(HEARTBEAT);
         loop {
             let changes: Vec<Change> = tokio::select! {
                 _ = ticks.tick() => {
@@ -178,7 +180,7 @@ impl Session<'_> {
                     continue;
                 }
                 message = heartbeats.next() => {
-                    let message = message.ok_or("the subscription has ended")?;
+                    let message = message.ok_or(ENDED)?;
                     self.take_heartbeat(&mut members, &message).into_iter().collect()
                 }
             };
@@ -237,6 +239,13 @@ impl Session<'_> {
         self.shared.hub.announce(id, heartbeat.sequence);
         members.take(id, &heartbeat, Instant::now())
     }
+}
+
+/// Ticks of a period; one that is missed delays those behind it.
+pub(super) fn ticks(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 fn log(change: &Change) {

@@ -3,12 +3,15 @@
 use std::{
     fmt,
     sync::atomic::{AtomicU64, Ordering},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use echogate_proto::endpoint::HostPort;
 
 use crate::config::ClusterUrl;
+
+/// The time for which a problem is reported that does not occur again.
+const PROBLEM_SHOWN: Duration = Duration::from_secs(60);
 
 /// The state of the connection to the broker. Displayed as a line of `/readyz`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,8 +34,8 @@ pub(crate) enum ClusterState {
         url: String,
         /// The server.
         server: String,
-        /// What goes wrong although there is a connection.
-        problem: Option<String>,
+        /// A problem although there is a connection, and the time when it occurred last.
+        problem: Option<(String, Instant)>,
     },
 }
 
@@ -68,14 +71,12 @@ impl ClusterState {
         }
     }
 
-    /// Adds a problem to a connection. False if there is none, or if the problem is known.
+    /// Adds a problem to a connection, in place of the one before. False if there is no connection, or
+    /// if it is the same problem.
     pub(super) fn report(&mut self, what: &str) -> bool {
-        match self {
-            ClusterState::Connected { problem, .. } => {
-                problem.replace(what.to_owned()).as_deref() != Some(what)
-            }
-            _ => false,
-        }
+        let ClusterState::Connected { problem, .. } = self else { return false };
+        let before = problem.replace((what.to_owned(), Instant::now()));
+        before.is_none_or(|(before, _)| before != what)
     }
 }
 
@@ -89,7 +90,9 @@ impl fmt::Display for ClusterState {
             }
             ClusterState::Connected { server, problem, .. } => {
                 write!(f, "connected to {server}")?;
-                problem.as_ref().map_or(Ok(()), |problem| write!(f, "; {problem}"))
+                let is_shown = |(_, at): &&(String, Instant)| at.elapsed() < PROBLEM_SHOWN;
+                let problem = problem.as_ref().filter(is_shown);
+                problem.map_or(Ok(()), |(problem, _)| write!(f, "; {problem}"))
             }
         }
     }
@@ -143,5 +146,17 @@ mod tests {
         assert!(state.report("no") && !state.report("no"));
         assert_eq!(state.to_string(), "connected to h:4222; no");
         assert!(state.disconnect("lost") && !state.is_connected());
+    }
+
+    #[test]
+    fn a_problem_is_shown_until_it_has_not_occurred_for_a_while() {
+        let mut state = ClusterState::connecting(&"nats://h".parse().unwrap());
+        state.connect(&"h:4222".parse().unwrap());
+        state.report("no");
+        let ClusterState::Connected { problem: Some((_, at)), .. } = &mut state else { panic!() };
+        *at = at.checked_sub(PROBLEM_SHOWN).unwrap();
+        assert_eq!(state.to_string(), "connected to h:4222");
+        state.report("no");
+        assert_eq!(state.to_string(), "connected to h:4222; no");
     }
 }

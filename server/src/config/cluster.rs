@@ -56,6 +56,18 @@ pub(crate) struct ClusterSettings {
     pub(crate) tls: Option<ClientTls>,
 }
 
+/// Settings are the same if the certificates that the broker's is verified with are, too: the file
+/// may have changed.
+impl PartialEq for ClusterSettings {
+    fn eq(&self, other: &ClusterSettings) -> bool {
+        let has_same_tls = match (&self.tls, &other.tls) {
+            (Some(tls), Some(other)) => tls.has_authorities_of(other),
+            (tls, other) => tls.is_none() == other.is_none(),
+        };
+        self.url == other.url && has_same_tls
+    }
+}
+
 /// The broker that the sources name, if they do. Reads the file of the option `ca`.
 pub(super) fn load(sources: &Sources) -> Result<Option<ClusterSettings>, String> {
     let Some((url, setting)) = sources.find("cluster", |layer| layer.cluster.clone()) else {

@@ -103,13 +103,17 @@ pub(crate) async fn guard_host(
     request: Request,
     next: Next,
 ) -> Response {
-    let refusal = match host_of(request.headers()) {
-        Some(addressed) => host_refusal(&addressed, &context.settings.allow_host),
-        None => Some("the request has no Host header".to_owned()),
-    };
-    match refusal {
+    match refused_host(request.headers(), &context.settings.allow_host) {
         Some(reason) => (StatusCode::FORBIDDEN, format!("{reason}\n")).into_response(),
         None => next.run(request).await,
+    }
+}
+
+/// The reason why `Host` is not a name of this server; `None` if it is one.
+pub(crate) fn refused_host(headers: &HeaderMap, hosts: &[AllowedHost]) -> Option<String> {
+    match host_of(headers) {
+        Some(addressed) => host_refusal(&addressed, hosts),
+        None => Some("the request has no Host header".to_owned()),
     }
 }
 

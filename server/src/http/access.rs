@@ -1,4 +1,5 @@
-//! Access to taps and to the requests that end connections: this machine, or the operators' token.
+//! Access to taps, to the requests that end connections, and to the details of `/readyz`: this machine,
+//! or the operators' token.
 
 use axum::http::{HeaderMap, header};
 
@@ -22,6 +23,8 @@ pub(super) enum Action<'a> {
     Close,
     /// Ending the server.
     Drain,
+    /// Reading the details of `/readyz`.
+    Details,
 }
 
 impl Action<'_> {
@@ -32,6 +35,7 @@ impl Action<'_> {
             Action::Close | Action::Drain => {
                 (!settings.control).then_some("ends by the API are disabled (--no-control)")
             }
+            Action::Details => None,
         }
     }
 
@@ -41,6 +45,7 @@ impl Action<'_> {
             Action::Tap(_) => "a tap",
             Action::Close => "closing a connection",
             Action::Drain => "a drain",
+            Action::Details => "a detailed answer",
         }
     }
 }
@@ -63,6 +68,11 @@ pub(super) fn check(
         context.counters.refused(Refusal::Policy);
     }
     checked
+}
+
+/// Whether a client may read the details of `/readyz`.
+pub(super) fn reads_details(context: &ServerContext, peer: &Peer, headers: &HeaderMap) -> bool {
+    check_uncounted(context, peer, headers, &Action::Details).is_ok()
 }
 
 fn check_uncounted(

@@ -19,6 +19,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{
+    access,
     ends::{close, drain},
     events::events,
     metrics::metrics,
@@ -30,7 +31,7 @@ use crate::{
     cluster::ClusterState,
     connections::{counters::Refusal, limits::share::Share, registry::Entry},
     context::ServerContext,
-    gateway::{Client, upgrade::refused_by_policy},
+    gateway::{Client, origin::refused_host, upgrade::refused_by_policy},
 };
 
 /// Connections in one part of the answer to `/api/connections`, which takes some 20 KB.
@@ -111,24 +112,32 @@ async fn healthy(State(context): State<Arc<ServerContext>>) -> (StatusCode, Stri
 }
 
 /// Readiness: 503 from the signal on that ends the server. A broker that cannot be reached is
-/// named and changes nothing, since connections live on.
-async fn ready(State(context): State<Arc<ServerContext>>) -> (StatusCode, String) {
+/// reported and changes nothing, since connections live on; the broker and the reason are named to
+/// clients of this machine and to operators.
+async fn ready(
+    State(context): State<Arc<ServerContext>>,
+    Extension(client): Extension<Client>,
+    headers: HeaderMap,
+) -> (StatusCode, String) {
     if context.not_ready.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned());
     }
-    let mut text = "ready\n".to_owned();
+    // Health checks may use any host name, by which a page of another origin learns no details.
+    let reads_details = refused_host(&headers, &context.settings.allow_host).is_none()
+        && access::reads_details(&context, &client.peer, &headers);
     let state = context.cluster.state();
-    match state {
-        ClusterState::Off => {}
+    let cluster = match &state {
+        ClusterState::Off => return (StatusCode::OK, "ready\n".to_owned()),
+        ClusterState::Connecting { .. } if !reads_details => "not connected".to_owned(),
+        ClusterState::Connected { .. } if !reads_details => "connected".to_owned(),
         ClusterState::Connecting { .. } => {
-            text += &format!("cluster: {state}; this replica serves its own clients meanwhile\n");
+            format!("{state}; this replica serves its own clients meanwhile")
         }
         ClusterState::Connected { .. } => {
-            let others = context.cluster.members().len();
-            text += &format!("cluster: {state}; other replicas: {others}\n");
+            format!("{state}; other replicas: {}", context.cluster.members().len())
         }
-    }
-    (StatusCode::OK, text)
+    };
+    (StatusCode::OK, format!("ready\ncluster: {cluster}\n"))
 }
 
 async fn version() -> impl IntoResponse {

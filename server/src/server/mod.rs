@@ -151,7 +151,7 @@ impl Server {
 
     /// Connects to the broker of `context`, and tells other replicas the URL of the API.
     fn join_cluster(&self, context: &ServerContext) {
-        context.replicas.set_url(self.sockets.borrow().http_url());
+        context.replicas.set_api(context.settings.api, self.sockets.borrow().http_url());
         context.cluster.apply(context.settings.cluster.as_ref());
     }
 
@@ -239,9 +239,12 @@ impl Server {
         context.shutting_down.cancel();
         drop(self.sockets);
         shutdown::end_connections(&context, &self.tasks, &phases).await;
-        context.cluster.leave().await;
         let limit = shutdown::recording_limit(drain, start);
-        tokio::join!(context.recorder.end(limit), context.spans.export_rest(limit));
+        tokio::join!(
+            context.cluster.leave(),
+            context.recorder.end(limit),
+            context.spans.export_rest(limit),
+        );
     }
 
     /// Serves the bound sockets that are not served yet.

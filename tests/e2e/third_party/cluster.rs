@@ -15,8 +15,9 @@ use echogate_tests::{
 };
 use nix::sys::signal::Signal;
 
-use crate::ECHOGATE;
+use crate::{ECHOGATE, chat::TOKEN};
 
+mod broker;
 mod chat;
 mod connections;
 
@@ -24,15 +25,15 @@ mod connections;
 struct Broker {
     program: PathBuf,
     port: u16,
-    arguments: Vec<&'static str>,
+    arguments: Vec<String>,
     running: Option<Program>,
 }
 
 impl Broker {
     /// Starts a broker; `None`, with a notice, if there is no nats-server.
-    fn start(arguments: &[&'static str]) -> Option<Broker> {
+    fn start(arguments: &[&str]) -> Option<Broker> {
         let [program] = programs(["nats-server"])?;
-        let arguments = arguments.to_vec();
+        let arguments = arguments.iter().map(ToString::to_string).collect();
         let mut broker = Broker { program, port: free_port(), arguments, running: None };
         broker.start_again();
         Some(broker)
@@ -140,6 +141,26 @@ fn credentials_are_asked_for_checked_and_never_shown() {
         let shown = [replica.log().join("\n"), ready(replica), replica.printed("cluster").unwrap()];
         assert!(shown.iter().all(|text| !text.contains("s3cret") && !text.contains("wr0ng")));
     }
+}
+
+#[test]
+fn the_broker_is_named_to_this_machine_and_to_operators_alone() {
+    let Some(mut broker) = Broker::start(&[]) else { return };
+    let a = chat::replica(&broker);
+    wait_until_ready_says(&a, "connected to 127.0.0.1:");
+    let answer = |fields: &[&str]| {
+        let request = [&["GET /readyz HTTP/1.1"][..], fields].concat();
+        http::exchange(&mut http::connect(a.address("http")), &request).text()
+    };
+    let (host, proxied) = ("Host: localhost", "X-Forwarded-For: 192.0.2.1");
+    let token = format!("Authorization: Bearer {TOKEN}");
+    assert!(answer(&[host, proxied, &token]).contains("connected to 127.0.0.1:"));
+    for others in [&[host, proxied], &["Host: other.example", "Accept: */*"]] {
+        assert_eq!(answer(others), "ready\ncluster: connected\n");
+    }
+    broker.kill();
+    wait_until_ready_says(&a, "connecting to nats://");
+    assert_eq!(answer(&[host, proxied]), "ready\ncluster: not connected\n");
 }
 
 #[test]

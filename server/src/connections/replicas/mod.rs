@@ -31,6 +31,9 @@ pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 /// The time for which a replica that has vanished is named as missing.
 const VANISHED_SHOWN: Duration = Duration::from_secs(60);
 
+/// The most replicas that are named as missing because they have vanished: the latest.
+const MAX_VANISHED: usize = 256;
+
 /// Changes that a subscriber may lag behind; after more it lists all connections again.
 const MAX_LAG: usize = 256;
 
@@ -57,13 +60,15 @@ struct Inner {
 struct Others {
     /// The name of this replica; none outside of a cluster.
     own: Option<Arc<str>>,
+    /// The API of this replica lists its connections, so that others may.
+    lists: bool,
     /// The URL of an HTTP socket of this replica.
     url: Option<String>,
     replicas: BTreeMap<ReplicaId, Replica>,
     /// The names of replicas that have vanished, and the times of it.
     vanished: BTreeMap<Arc<str>, Instant>,
-    /// There is a connection to the broker, so that each replica would be heard.
-    is_connected: bool,
+    /// The time since which there is no connection to the broker, so that no replica is heard.
+    disconnected: Option<Instant>,
     /// The time since which somebody watches.
     watched_since: Option<Instant>,
 }
@@ -93,9 +98,10 @@ impl Replicas {
         self.others().own.clone()
     }
 
-    /// Takes the URL by which others reach the API of this replica.
-    pub(crate) fn set_url(&self, url: Option<String>) {
-        self.others().url = url;
+    /// Takes whether this replica has an API, and the URL by which others reach it.
+    pub(crate) fn set_api(&self, has_api: bool, url: Option<String>) {
+        let mut others = self.others();
+        (others.lists, others.url) = (has_api, url.filter(|_| has_api));
     }
 
     /// The URL by which others reach the API of this replica.
@@ -111,6 +117,12 @@ impl Replicas {
     /// The most connections that one replica reports.
     pub(crate) fn share(&self) -> usize {
         MAX_REPORTED / (self.others().replicas.len() + 1)
+    }
+
+    /// The most connections that this replica reports to others: none without an API, which would list
+    /// them.
+    pub(crate) fn reported(&self) -> usize {
+        if self.others().lists { self.share() } else { 0 }
     }
 
     /// Watches the other replicas until the result is dropped.
@@ -149,7 +161,7 @@ impl Replicas {
         let mut others = self.others();
         let Some(replica) = others.replicas.remove(&id) else { return };
         if let Some(at) = vanished {
-            others.vanished.insert(replica.name().clone(), at);
+            others.vanish(vec![replica.name().clone()], at);
         }
         drop(others);
         self.notify(Change::All);
@@ -158,11 +170,17 @@ impl Replicas {
     /// Takes whether there is a connection to the broker. Without one all replicas are missing.
     pub(crate) fn set_connected(&self, is_connected: bool, now: Instant) {
         let mut others = self.others();
-        others.is_connected = is_connected;
-        let names: Vec<_> = others.replicas.values().map(|it| it.name().clone()).collect();
+        let names = others.replicas.values().map(|it| it.name().clone()).collect();
         others.replicas.clear();
-        others.vanished.extend(names.into_iter().map(|name| (name, now)));
-        others.vanished.values_mut().for_each(|at| *at = now);
+        if is_connected {
+            // Replicas that were lost with the broker have a while to be heard again.
+            if let Some(lost) = others.disconnected.take() {
+                others.vanished.values_mut().filter(|at| **at >= lost).for_each(|at| *at = now);
+            }
+        } else {
+            others.disconnected.get_or_insert(now);
+        }
+        others.vanish(names, now);
         drop(others);
         self.notify(Change::All);
     }
@@ -174,22 +192,18 @@ impl Replicas {
         unknown.map(|(&id, _)| id).collect()
     }
 
-    /// Takes a report of a replica. Without the one before it only a complete one counts; returns
-    /// whether this one did.
-    pub(crate) fn apply(&self, id: ReplicaId, report: Report, now: Instant) -> bool {
+    /// Takes a report of a replica. Without the one before it only a complete one counts.
+    pub(crate) fn apply(&self, id: ReplicaId, report: Report, now: Instant) {
         let mut others = self.others();
         if others.watched_since.is_none() {
-            return false;
+            return;
         }
-        let Some(replica) = others.replicas.get_mut(&id) else { return false };
+        let Some(replica) = others.replicas.get_mut(&id) else { return };
         let change = replica.apply(report, &self.0.registry, now);
         drop(others);
-        match change {
-            Some(change) if !change.is_empty() => self.notify(change),
-            Some(_) => {}
-            None => return false,
+        if let Some(change) = change.filter(|change| !change.is_empty()) {
+            self.notify(change);
         }
-        true
     }
 
     /// The names of the replicas that do not answer.
@@ -237,13 +251,13 @@ impl Replicas {
     }
 
     /// The connection that has a number here: the name and the URL of its replica, and its identifier
-    /// there.
+    /// there. No URL with a loopback address of another machine.
     pub(crate) fn find(&self, number: u64) -> Option<(Arc<str>, Option<String>, u64)> {
         let others = self.others();
         others.replicas.values().find_map(|replica| {
             let mut connections = replica.connections.iter();
             let (&id, _) = connections.find(|(_, known)| known.connection.id == number)?;
-            Some((replica.name().clone(), replica.url.clone(), id))
+            Some((replica.name().clone(), replica.url_at(others.own.as_deref()), id))
         })
     }
 
@@ -258,10 +272,23 @@ impl Replicas {
 }
 
 impl Others {
-    /// The names of the replicas that have vanished a short while ago.
+    /// The names of the replicas that have vanished a short while ago, and of those that were lost
+    /// with the broker.
     fn vanished(&self, now: Instant) -> impl Iterator<Item = &Arc<str>> {
-        let is_shown = move |at: &Instant| !self.is_connected || now - *at < VANISHED_SHOWN;
+        let is_shown = is_shown(self.disconnected, now);
         self.vanished.iter().filter(move |(_, at)| is_shown(at)).map(|(name, _)| name)
+    }
+
+    /// Adds replicas that have vanished at `now`, and forgets those that are not named any more.
+    fn vanish(&mut self, names: Vec<Arc<str>>, now: Instant) {
+        self.vanished.extend(names.into_iter().map(|name| (name, now)));
+        let is_shown = is_shown(self.disconnected, now);
+        self.vanished.retain(|_, at| is_shown(at));
+        while self.vanished.len() > MAX_VANISHED {
+            let Some((oldest, _)) = self.vanished.iter().min_by_key(|(_, at)| **at) else { return };
+            let oldest = oldest.clone();
+            self.vanished.remove(&oldest);
+        }
     }
 
     fn is_missing(&self, replica: &Replica, now: Instant) -> bool {
@@ -269,6 +296,14 @@ impl Others {
             let since = replica.heard.max(watched_since);
             now.saturating_duration_since(since) >= ANSWER_TIMEOUT
         })
+    }
+}
+
+/// Whether a replica that has vanished at a time is named at `now`.
+fn is_shown(disconnected: Option<Instant>, now: Instant) -> impl Fn(&Instant) -> bool {
+    move |at| {
+        disconnected.is_some_and(|since| *at >= since)
+            || now.saturating_duration_since(*at) < VANISHED_SHOWN
     }
 }
 

@@ -1,6 +1,6 @@
 //! The connections of one other replica.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Instant};
 
 use echogate_proto::api::{Closed, Connection, Event, Moved};
 
@@ -94,6 +94,13 @@ impl Replica {
         &self.identity.name
     }
 
+    /// The URL of an HTTP socket, as clients of the replica `own` may use it: a loopback address is
+    /// that of their own machine.
+    pub(super) fn url_at(&self, own: Option<&str>) -> Option<String> {
+        let is_here = own.map(host) == Some(host(self.name()));
+        self.url.clone().filter(|url| is_here || !is_loopback(url))
+    }
+
     /// Takes a report; `None` if one before it is missing.
     pub(super) fn apply(
         &mut self,
@@ -182,4 +189,15 @@ impl Replica {
         };
         self.connections.iter().map(own)
     }
+}
+
+/// The host name in the name of a replica, `HOST/PID`.
+fn host(name: &str) -> &str {
+    name.rsplit_once('/').map_or(name, |(host, _)| host)
+}
+
+/// Whether the URL of an address is that of a loopback interface.
+fn is_loopback(url: &str) -> bool {
+    let address = url.split_once("://").and_then(|(_, address)| address.parse().ok());
+    address.is_some_and(|address: SocketAddr| address.ip().to_canonical().is_loopback())
 }

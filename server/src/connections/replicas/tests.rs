@@ -55,7 +55,8 @@ fn connections_of_another_replica_have_numbers_of_this_server_which_stay() {
     let other = ReplicaId::of(OTHER);
     let mut watch = replicas.watch(now);
     assert!(!replicas.is_complete(now));
-    assert!(replicas.apply(other, all(1, &[40, 50]), now) && replicas.is_complete(now));
+    replicas.apply(other, all(1, &[40, 50]), now);
+    assert!(replicas.is_complete(now));
     assert!(watch.changes().is_none(), "they are to be listed again");
     let listed = replicas.connections(now);
     assert_eq!(ids(&listed), [1, 2]);
@@ -64,13 +65,13 @@ fn connections_of_another_replica_have_numbers_of_this_server_which_stay() {
     let listed = &replicas.list(now + ANSWER_TIMEOUT)[0].connections;
     assert_eq!((ids(listed), listed[0].age), (vec![40, 50], 2.0));
 
-    assert!(replicas.apply(other, changes(2, &[60], &[50], &[40]), now));
+    replicas.apply(other, changes(2, &[60], &[50], &[40]), now);
     let seen = watch.changes().unwrap();
     let Change::Some { opened, moved, closed } = &*seen[0] else { panic!("{seen:?}") };
     assert_eq!((ids(opened), moved[0].id, closed[0].id), (vec![3], 2, 1));
-    assert!(replicas.apply(other, changes(3, &[], &[], &[]), now));
+    replicas.apply(other, changes(3, &[], &[], &[]), now);
     assert!(watch.changes().is_some_and(|changes| changes.is_empty()), "it is alive");
-    assert!(replicas.apply(other, all(9, &[50, 60, 70]), now));
+    replicas.apply(other, all(9, &[50, 60, 70]), now);
     assert_eq!(ids(&replicas.connections(now)), [2, 3, 4]);
 }
 
@@ -79,14 +80,17 @@ fn a_report_behind_a_gap_does_not_count_until_a_complete_one_comes() {
     let (replicas, now) = (replicas(), Instant::now());
     let other = ReplicaId::of(OTHER);
     let _watch = replicas.watch(now);
-    assert!(!replicas.apply(other, changes(1, &[1], &[], &[]), now));
-    assert_eq!(replicas.unknown(), [other]);
-    assert!(replicas.apply(other, all(2, &[1]), now));
-    assert!(!replicas.apply(other, changes(4, &[2], &[], &[]), now), "3 is lost");
-    assert_eq!((replicas.unknown(), replicas.list(now)[0].missing), (vec![other], true));
-    assert!(!replicas.apply(other, changes(5, &[3], &[], &[]), now));
-    assert!(replicas.apply(other, all(6, &[1, 2, 3]), now));
-    assert!(replicas.unknown().is_empty());
+    let is_known = |report| {
+        replicas.apply(other, report, now);
+        assert_eq!(replicas.list(now)[0].missing, !replicas.unknown().is_empty());
+        replicas.unknown().is_empty()
+    };
+    assert!(!is_known(changes(1, &[1], &[], &[])));
+    assert!(is_known(all(2, &[1])));
+    assert!(!is_known(changes(4, &[2], &[], &[])), "3 is lost");
+    assert!(!is_known(changes(5, &[3], &[], &[])));
+    assert_eq!(replicas.connections(now).len(), 1, "those behind the gap do not count");
+    assert!(is_known(all(6, &[1, 2, 3])));
 }
 
 #[test]
@@ -146,4 +150,64 @@ fn what_a_replica_reports_is_bounded() {
     replicas.apply(other, changes(2, &[5000], &[], &[]), now);
     assert_eq!(replicas.connections(now).len(), MAX_REPORTED);
     assert_eq!(replicas.share(), MAX_REPORTED / 2);
+}
+
+#[test]
+fn replicas_that_have_vanished_are_forgotten_however_often_the_broker_is_lost() {
+    let (replicas, start) = (replicas(), Instant::now());
+    let _watch = replicas.watch(start);
+    replicas.remove(ReplicaId::of(OTHER), Some(start));
+    for seconds in (20..=180).step_by(20) {
+        let now = start + Duration::from_secs(seconds);
+        replicas.set_connected(false, now);
+        // Each failure to connect is one more loss.
+        replicas.set_connected(false, now + Duration::from_secs(1));
+        replicas.set_connected(true, now + Duration::from_secs(2));
+        assert_eq!(replicas.missing(now).is_empty(), seconds >= 60, "{seconds}");
+    }
+    assert!(replicas.others().vanished.is_empty());
+}
+
+#[test]
+fn the_number_of_replicas_that_have_vanished_is_bounded() {
+    let (replicas, now) = (replicas(), Instant::now());
+    let _watch = replicas.watch(now);
+    for number in 0..2 * MAX_VANISHED as u64 {
+        let (id, at) = (ReplicaId::of(number), now + Duration::from_millis(number));
+        replicas.add(Identity { id, name: format!("b/{number}").into() }, at);
+        replicas.remove(id, Some(at));
+    }
+    let named = replicas.missing(now);
+    assert_eq!(named.len(), MAX_VANISHED);
+    assert!(named.contains(&format!("b/{}", 2 * MAX_VANISHED - 1).into()));
+}
+
+#[test]
+fn a_loopback_address_is_the_url_of_a_replica_of_the_same_host_only() {
+    let now = Instant::now();
+    let url = |own: &str, other: &str, url: &str| {
+        let replicas = Replicas::new(Registry::default());
+        replicas.set_own(Some(own.into()));
+        replicas.set_connected(true, now);
+        let id = ReplicaId::of(OTHER);
+        replicas.add(Identity { id, name: other.into() }, now);
+        let _watch = replicas.watch(now);
+        replicas.apply(id, Report { url: Some(url.to_owned()), ..all(1, &[40]) }, now);
+        replicas.find(1).unwrap().1
+    };
+    for loopback in ["http://127.0.0.1:80", "https://[::1]:80", "http://[::ffff:127.0.0.1]:80"] {
+        assert_eq!(url("a/1", "a/2", loopback).as_deref(), Some(loopback));
+        assert_eq!(url("a/1", "b/1", loopback), None);
+    }
+    assert!(url("a/1", "b/1", "http://192.0.2.1:80").is_some());
+}
+
+#[test]
+fn a_replica_without_an_api_reports_no_connections_and_no_url() {
+    let replicas = replicas();
+    let url = Some("http://192.0.2.1:80".to_owned());
+    replicas.set_api(true, url.clone());
+    assert_eq!((replicas.reported(), replicas.url()), (replicas.share(), url.clone()));
+    replicas.set_api(false, url);
+    assert_eq!((replicas.reported(), replicas.url()), (0, None));
 }

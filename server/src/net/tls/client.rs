@@ -27,6 +27,8 @@ pub(crate) struct ClientTls {
     name: ServerName<'static>,
     /// The configuration, or the error of every handshake if the system has no roots.
     config: Result<Arc<ClientConfig>, String>,
+    /// The certificates of the CA file, if there is one.
+    authorities: Arc<Vec<CertificateDer<'static>>>,
 }
 
 impl ClientTls {
@@ -44,15 +46,16 @@ impl ClientTls {
         protocol: AppProtocol,
     ) -> Result<ClientTls, String> {
         let name = parse_name(name)?;
+        let authorities = ca.map_or_else(|| Ok(Vec::new()), certificates)?;
         let config = match ca {
-            Some(file) => Ok(builder_with_ca(file)?),
+            Some(file) => Ok(builder_with_ca(file, &authorities)?),
             None => system_roots().map(|roots| builder().with_root_certificates(roots)),
         };
         let config = match config {
             Ok(config) => Ok(finish(config, identity, protocol)?),
             Err(why) => Err(why),
         };
-        Ok(ClientTls { name, config })
+        Ok(ClientTls { name, config, authorities: authorities.into() })
     }
 
     /// Accepts any certificate (`--insecure`); `name` is only sent.
@@ -67,7 +70,14 @@ impl ClientTls {
     ) -> Result<ClientTls, String> {
         let name = parse_name(name)?;
         let config = builder_with_verifier(Verifier::insecure());
-        Ok(ClientTls { name, config: Ok(finish(config, identity, protocol)?) })
+        let config = Ok(finish(config, identity, protocol)?);
+        Ok(ClientTls { name, config, authorities: Arc::default() })
+    }
+
+    /// Whether another client verifies with the same certificates of a CA file, or also with those of
+    /// the system.
+    pub(crate) fn has_authorities_of(&self, other: &ClientTls) -> bool {
+        self.authorities == other.authorities
     }
 
     /// The configuration, for a client that runs the handshake itself.
@@ -150,14 +160,16 @@ fn builder_with_verifier(verifier: Verifier) -> ConfigBuilder<ClientConfig, Want
     builder().dangerous().with_custom_certificate_verifier(Arc::new(verifier))
 }
 
-fn builder_with_ca(file: &Path) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, String> {
+fn builder_with_ca(
+    file: &Path,
+    certificates: &[CertificateDer<'static>],
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, String> {
     let invalid = |e: &dyn fmt::Display| format!("{}: not a certificate: {e}", file.display());
-    let certificates = certificates(file)?;
     let mut roots = RootCertStore::empty();
-    for certificate in &certificates {
+    for certificate in certificates {
         roots.add(certificate.clone()).map_err(|e| invalid(&e))?;
     }
-    let verifier = Verifier::with_ca(roots, certificates).map_err(|e| invalid(&e))?;
+    let verifier = Verifier::with_ca(roots, certificates.to_vec()).map_err(|e| invalid(&e))?;
     Ok(builder_with_verifier(verifier))
 }
 

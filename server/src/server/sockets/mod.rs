@@ -124,13 +124,16 @@ impl BoundSockets {
         Ok(BoundSockets(sockets.into_iter().map(bound).collect()))
     }
 
-    /// The URL of the first HTTP socket with an address by which others may reach it.
+    /// The URL of an HTTP socket with an address by which others may reach it; one of the loopback
+    /// interface only if there is no other.
     pub(crate) fn http_url(&self) -> Option<String> {
-        let is_http = |bound: &&BoundSocket| {
-            let at = bound.socket.tcp().filter(|at| !at.ip().is_unspecified());
-            bound.role.purpose == Purpose::Http && at.is_some()
-        };
-        self.iter().find(is_http)?.url().ok()
+        let http = self.iter().filter(|bound| bound.role.purpose == Purpose::Http);
+        let with_address = http.filter_map(|bound| {
+            let ip = bound.socket.tcp()?.ip();
+            (!ip.is_unspecified()).then_some((ip.is_loopback(), bound))
+        });
+        let (_, bound) = with_address.min_by_key(|(is_loopback, _)| *is_loopback)?;
+        bound.url().ok()
     }
 
     /// The sockets that `settings` name, and those passed by a service manager. Sockets that are

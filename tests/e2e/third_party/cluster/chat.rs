@@ -21,7 +21,7 @@ const UNREACHABLE: &str =
     "* the operators cannot be reached at the moment; your messages are kept until they can";
 
 /// A replica with `chat`, whose operators know [`TOKEN`].
-fn replica(broker: &Broker) -> Server {
+pub(super) fn replica(broker: &Broker) -> Server {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), format!("{TOKEN}\n")).unwrap();
     let token = ["--operator-token-file", file.path().to_str().unwrap()];
@@ -30,7 +30,7 @@ fn replica(broker: &Broker) -> Server {
 }
 
 /// `N` replicas that know each other.
-fn replicas<const N: usize>(broker: &Broker) -> [Server; N] {
+pub(super) fn replicas<const N: usize>(broker: &Broker) -> [Server; N] {
     let replicas = std::array::from_fn(|_| replica(broker));
     replicas.iter().for_each(|it| wait_for_others(it, N - 1));
     replicas
@@ -41,7 +41,7 @@ fn wait_for_others(replica: &Server, count: usize) {
 }
 
 /// An operator at one replica, of which `others` know.
-fn operator(at: &Server, others: &[&Server]) -> Operator {
+pub(super) fn operator(at: &Server, others: &[&Server]) -> Operator {
     let operator = Operator::new(at);
     for other in others {
         other.wait_for_metric("echogate_cluster_operators", |count| count > 0);
@@ -85,7 +85,7 @@ fn a_client_at_one_replica_and_an_operator_at_another_talk_until_either_says_bye
 }
 
 #[test]
-fn operators_at_three_replicas_see_one_another_under_numbers_of_their_own() {
+pub(super) fn operators_at_three_replicas_see_one_another_under_numbers_of_their_own() {
     let Some(broker) = Broker::start(&[]) else { return };
     let [a, b, c] = replicas(&broker);
     let mut at_b = operator(&b, &[&a, &c]);

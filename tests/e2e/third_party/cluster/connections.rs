@@ -28,14 +28,14 @@ fn three_replicas() -> Option<(Broker, [Server; 3])> {
 }
 
 /// The answer of a replica to `/api/connections?cluster`.
-fn list(replica: &Server) -> Vec<ReplicaConnections> {
+pub(super) fn list(replica: &Server) -> Vec<ReplicaConnections> {
     let response = http::get(replica.address("http"), "/api/connections?cluster");
     assert_eq!(response.status, 200, "{response:?}");
     serde_json::from_slice::<ClusterConnections>(&response.body).unwrap().replicas
 }
 
 /// A client of a replica's `upper`, after an exchange.
-fn client(replica: &Server) -> TcpStream {
+pub(super) fn client(replica: &Server) -> TcpStream {
     let mut client = connect(replica.address("upper"));
     client.write_all(b"hello").unwrap();
     read_exactly(&mut client, 5);
@@ -226,6 +226,22 @@ fn replicas_send_their_connections_only_while_somebody_watches() {
     while beats(6) > 0 {
         assert!(start.elapsed() < WAIT_TIMEOUT, "they go on");
     }
+}
+
+#[test]
+fn a_replica_without_an_api_has_its_connections_counted_and_not_listed() {
+    let Some(broker) = Broker::start(&[]) else { return };
+    let here = replica(&broker.url());
+    let there = Server::start(ECHOGATE, &["--no-api", "--cluster", &broker.url()]);
+    here.wait_for_metric("echogate_cluster_replicas", |known| known == 2);
+    let _clients = [client(&there), client(&there)];
+    let (mut known, mut subscriber) =
+        (Known::default(), Subscriber::at(&here, "/api/events?cluster"));
+    known.wait(&mut subscriber, |known| (known.total == 2).then_some(()));
+    assert!(known.connections.is_empty() && known.missing == 0, "{known:?}");
+    let listed = list(&here);
+    let other = &listed[1];
+    assert_eq!((other.missing, other.total, &*other.connections), (false, 2, [].as_slice()));
 }
 
 #[test]
