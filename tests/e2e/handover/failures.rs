@@ -3,6 +3,7 @@
 use std::{
     fs::{self, OpenOptions},
     io::{BufRead, BufReader, Write},
+    net::Shutdown,
     os::unix::net::{UnixListener, UnixStream},
     process::Output,
     thread,
@@ -87,6 +88,8 @@ fn a_successor_that_is_gone_when_the_old_process_has_stopped_is_not_waited_for()
     let mut successor = BufReader::new(UnixStream::connect(folder.path("handover.sock")).unwrap());
     successor.get_mut().write_all(b"echogate handover 1\n").unwrap();
     while line(&mut successor) != "end\n" {}
+    // The answer to the successor cannot be written, whenever the old process comes to it.
+    successor.get_ref().shutdown(Shutdown::Read).unwrap();
     successor.get_mut().write_all(b"ready 0 1 2\n").unwrap();
     drop(successor);
     old.wait_for_log(&["failed, serving on"]);
@@ -113,8 +116,9 @@ fn settings_that_are_read_while_a_handover_fails_come_into_force() {
     old.signal("HUP");
     // Opens as soon as the server waits for the settings.
     let mut settings = OpenOptions::new().write(true).open(&file).unwrap();
+    // The answer to the successor cannot be written.
+    successor.get_ref().shutdown(Shutdown::Read).unwrap();
     successor.get_mut().write_all(b"ready 0 1 2\n").unwrap();
-    drop(successor);
     old.wait_for_log(&["failed, serving on"]);
     settings.write_all(b"max-connections = 4321\n").unwrap();
     drop(settings);
