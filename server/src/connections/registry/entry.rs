@@ -14,10 +14,9 @@ use echogate_proto::{
     api::{Carried, Connection, Kind, Legs},
     close::CloseCode,
 };
-
-use super::{Change, ConnectionInfo, GatewayInfo, Peer, Registry, tap::Tap, timing::first_flags};
 use tracing::field::display;
 
+use super::{Change, ConnectionInfo, GatewayInfo, Peer, Registry, tap::Tap, timing::first_flags};
 use crate::{
     connections::{limits::ConnectionPermit, target::ConnectionTarget},
     trace::ConnectionTrace,

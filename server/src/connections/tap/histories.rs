@@ -14,8 +14,8 @@ use std::{
 const MAX_BYTES: usize = 1 << 20;
 
 /// The bytes for which a history counts besides its events and the opening handshake: about those of
-/// the observers of a connection.
-const OVERHEAD: usize = 512;
+/// the observers of a connection with their description, and of the entry in the list.
+const OVERHEAD: usize = 768;
 
 /// The histories of a server. Clones are the same.
 #[derive(Clone, Debug, Default)]

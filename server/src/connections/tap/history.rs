@@ -65,7 +65,7 @@ impl Window {
 }
 
 impl History {
-    /// A history without events, which begins at `start`. In the directions of `framed` there are frames.
+    /// A history without events, which begins at `start`. The directions of `framed` have frames.
     pub(super) fn new(framed: Places, start: Instant, memory: HistoryMemory) -> History {
         History {
             records: VecDeque::new(),
@@ -78,7 +78,8 @@ impl History {
         }
     }
 
-    /// Adds an event `at` a time that no step of the clock changes. False if the connection is so busy that its history has to go.
+    /// Adds an event, `at` a time of the monotonic clock. False if the connection is so busy that its
+    /// history has to go.
     pub(super) fn push(&mut self, record: WireRecord, at: Instant) -> bool {
         let len = payload(&record.event).map_or(0, |(_, bytes)| bytes.len());
         if !self.window.count(at, len) {
