@@ -1,19 +1,18 @@
 //! `echogate check`: validates settings, prints the resulting listeners and routes, and says how
 //! a connection attempt would be answered.
 
-use std::io::{self, Write};
-
 use axum::http::{HeaderMap, HeaderValue, header};
 use clap::Args;
 use echogate_proto::endpoint::{Address, Endpoint};
 
-use super::{Failure, logging, output_failed, serve::ServeArgs, stdout};
+use super::{Error, logging, output_failed, serve::ServeArgs};
 use crate::{
     config::{
         ANY_PATH, ActivatedNames, Bind, ListenAddr, RouteSpec, Settings, SideKind, is_reserved,
     },
     gateway::origin,
     net::authority::host_header,
+    terminal::print,
 };
 
 #[derive(Args, Debug)]
@@ -29,33 +28,32 @@ pub(super) struct CheckArgs {
     serve: ServeArgs,
 }
 
-pub(super) fn run(args: CheckArgs) -> Result<(), Failure> {
-    logging::start(false).map_err(Failure::Usage)?;
-    let settings = args.serve.settings(&ActivatedNames::default()).map_err(Failure::Usage)?;
-    let mut text = Vec::new();
-    describe(&settings, &mut text)
-        .and_then(|()| stdout::write(&text))
-        .map_err(|e| output_failed(&e))?;
+pub(super) fn run(args: CheckArgs) -> Result<(), Error> {
+    logging::start(false).map_err(Error::Usage)?;
+    let settings = args.serve.settings(&ActivatedNames::default()).map_err(Error::Usage)?;
+    print(describe(&settings)).map_err(|e| output_failed(&e))?;
     let Some(url) = args.url else { return Ok(()) };
-    let answer = attempt(&settings, &url, args.origin.as_deref()).map_err(Failure::Run)?;
-    stdout::write(format!("{answer}\n").as_bytes()).map_err(|e| output_failed(&e))
+    let answer = attempt(&settings, &url, args.origin.as_deref()).map_err(Error::Failed)?;
+    print(format!("{answer}\n")).map_err(|e| output_failed(&e))
 }
 
-/// Writes the listeners, the routes and the forwards, one per line.
-fn describe(settings: &Settings, out: &mut impl Write) -> io::Result<()> {
+/// The listeners, the routes and the forwards, one per line.
+fn describe(settings: &Settings) -> String {
+    let mut lines = Vec::new();
     for Bind { spec, .. } in &settings.listeners {
-        writeln!(out, "listen     {:<6} {}", spec.service, spec.at)?;
+        lines.push(format!("listen     {:<6} {}", spec.service, spec.at));
     }
     for Bind { spec: at, .. } in &settings.http {
-        writeln!(out, "listen     http   {}", at.http_url())?;
+        lines.push(format!("listen     http   {}", at.http_url()));
     }
     for route in &settings.routes {
-        writeln!(out, "route      {}", describe_route(route))?;
+        lines.push(format!("route      {}", describe_route(route)));
     }
     for forward in &settings.forwards {
-        writeln!(out, "forward    {forward}")?;
+        lines.push(format!("forward    {forward}"));
     }
-    settings.lines().iter().try_for_each(|line| writeln!(out, "{line}"))
+    lines.extend(settings.lines());
+    lines.into_iter().map(|line| line + "\n").collect()
 }
 
 /// Describes the route that accepts a connection to `url`, opened by a page of `origin` or, without

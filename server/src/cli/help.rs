@@ -6,8 +6,8 @@ use clap::Command;
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use super::{Failure, output_failed, stdout};
-use crate::text::suggest::suggestion;
+use super::{Error, output_failed};
+use crate::{terminal::print, text::suggest::suggestion};
 
 /// The environment of a server, beside its settings.
 macro_rules! environment {
@@ -80,18 +80,18 @@ Examples:
   echogate completions fish >~/.config/fish/completions/echogate.fish";
 
 /// Prints the manual page of a command, or of the whole program.
-pub(super) fn print_manual(mut program: Command, name: Option<&str>) -> Result<(), Failure> {
+pub(super) fn print_manual(mut program: Command, name: Option<&str>) -> Result<(), Error> {
     program.build();
     let command = match name {
         None => &program,
         Some(name) => program.find_subcommand(name).ok_or_else(|| {
             let names = program.get_subcommands().map(Command::get_name);
-            Failure::Usage(format!("no command \"{name}\"{}", suggestion(name, names)))
+            Error::Usage(format!("no command \"{name}\"{}", suggestion(name, names)))
         })?,
     };
     let page = Man::new(command.clone()).source(concat!("echogate ", env!("CARGO_PKG_VERSION")));
     let mut text = Vec::new();
-    let printed = page.render(&mut text).and_then(|()| stdout::write(&text));
+    let printed = page.render(&mut text).and_then(|()| print(&text));
     printed.map_err(|e| output_failed(&e))
 }
 
@@ -99,5 +99,5 @@ pub(super) fn print_manual(mut program: Command, name: Option<&str>) -> Result<(
 pub(super) fn print_completions(mut program: Command, shell: Shell) -> io::Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut program, "echogate", &mut script);
-    stdout::write(&script)
+    print(&script)
 }

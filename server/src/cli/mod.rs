@@ -25,7 +25,8 @@ use self::{
     serve::{ForwardArgs, GatewayArgs, ServeCommand},
 };
 use crate::{
-    client, config,
+    client::{self, Error},
+    config,
     text::{credentials::without_credentials, io_error},
 };
 
@@ -83,23 +84,6 @@ enum Command {
     },
 }
 
-/// An error that ends the program, as one line, and its exit status.
-enum Failure {
-    /// Wrong arguments, settings or environment: status 2.
-    Usage(String),
-    /// Any other error: status 1.
-    Run(String),
-}
-
-impl From<client::Error> for Failure {
-    fn from(error: client::Error) -> Failure {
-        match error {
-            client::Error::Usage(text) => Failure::Usage(text),
-            client::Error::Failed(text) => Failure::Run(text),
-        }
-    }
-}
-
 /// Runs the program: parses the command line, runs the command and returns the exit status.
 pub fn main() -> ExitCode {
     let _flush = FlushAtExit;
@@ -110,7 +94,7 @@ pub fn main() -> ExitCode {
             let printed = e.print().map_err(|e| output_failed(&e));
             return printed.map_or_else(fail, |()| ExitCode::SUCCESS);
         }
-        Err(e) => return fail(Failure::Usage(usage::one_line(&e, &Cli::whole_command()))),
+        Err(e) => return fail(Error::Usage(usage::one_line(&e, &Cli::whole_command()))),
     };
     let result = match cli.into_command() {
         command @ (Command::Serve(_) | Command::Gateway(_) | Command::Forward(_)) => {
@@ -128,7 +112,7 @@ pub fn main() -> ExitCode {
             runtime::raise_file_limit();
             run_client(client::replay::run(args))
         }
-        Command::Compare(args) => client::compare::run(&args).map_err(Failure::from),
+        Command::Compare(args) => client::compare::run(&args),
         Command::Completions { shell } => {
             help::print_completions(Cli::whole_command(), shell).map_err(|e| output_failed(&e))
         }
@@ -137,18 +121,18 @@ pub fn main() -> ExitCode {
     result.map_or_else(fail, |()| ExitCode::SUCCESS)
 }
 
-fn fail(failure: Failure) -> ExitCode {
+fn fail(failure: Error) -> ExitCode {
     let (line, status) = match failure {
-        Failure::Usage(line) => (line, 2),
-        Failure::Run(line) => (line, 1),
+        Error::Usage(line) => (line, 2),
+        Error::Failed(line) => (line, 1),
     };
     let line = without_credentials(&line);
     logging::show_error(&line);
     ExitCode::from(status)
 }
 
-fn output_failed(error: &io::Error) -> Failure {
-    Failure::Run(format!("standard output: {}", io_error::describe(error)))
+fn output_failed(error: &io::Error) -> Error {
+    Error::Failed(format!("standard output: {}", io_error::describe(error)))
 }
 
 /// Flushes standard output and the log when dropped, also after a panic.
@@ -178,10 +162,10 @@ impl Cli {
     }
 }
 
-fn run_client(client: impl Future<Output = Result<(), client::Error>>) -> Result<(), Failure> {
-    let runtime = runtime::start().map_err(Failure::Run)?;
+fn run_client(client: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
+    let runtime = runtime::start().map_err(Error::Failed)?;
     let result = runtime.block_on(client);
     // Does not wait for a thread that reads standard input: the read may never return.
     runtime.shutdown_background();
-    result.map_err(Failure::from)
+    result
 }

@@ -10,7 +10,7 @@ use clap::Args;
 use tokio::{sync::mpsc::Receiver, task::spawn_blocking};
 
 use super::{
-    Cli, Command, Failure, logging, runtime,
+    Cli, Command, Error, logging, runtime,
     signals::{self, Signals},
     stdout, usage,
 };
@@ -103,32 +103,32 @@ impl ForwardArgs {
 
 /// Serves by the settings of `command` (`serve`, `gateway` or `forward`), the environment and the file until
 /// a signal stops the server.
-pub(super) fn run(command: Command) -> Result<(), Failure> {
+pub(super) fn run(command: Command) -> Result<(), Error> {
     let console = matches!(&command, Command::Serve(args) if args.console);
     if console && !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
-        return Err(Failure::Usage(
+        return Err(Error::Usage(
             "--console needs a terminal on standard input and standard output".to_owned(),
         ));
     }
-    let console_log = logging::start(console).map_err(Failure::Usage)?;
-    let activated = ActivatedSockets::from_env().map_err(Failure::Usage)?;
+    let console_log = logging::start(console).map_err(Error::Usage)?;
+    let activated = ActivatedSockets::from_env().map_err(Error::Usage)?;
     let names = activated.names();
-    let settings = settings_of(command, &names).map_err(Failure::Usage)?;
+    let settings = settings_of(command, &names).map_err(Error::Usage)?;
     if console {
         if settings.log_format == LogFormat::Json {
             let why = "--console shows the log as text: it cannot be used with --log-format json";
-            return Err(Failure::Usage(why.to_owned()));
+            return Err(Error::Usage(why.to_owned()));
         }
         let served = settings.check_served(Service::Chat, &names);
-        served.map_err(|why| Failure::Usage(format!("--console {why}")))?;
+        served.map_err(|why| Error::Usage(format!("--console {why}")))?;
     }
-    stdout::start().map_err(Failure::Run)?;
+    stdout::start().map_err(Error::Failed)?;
     runtime::raise_file_limit();
-    let runtime = runtime::start().map_err(Failure::Run)?;
+    let runtime = runtime::start().map_err(Error::Failed)?;
     let served = runtime.block_on(serve(settings, activated, names, console_log));
     // Does not wait for tasks that missed the shutdown deadline.
     runtime.shutdown_background();
-    served.map_err(Failure::Run)
+    served.map_err(Error::Failed)
 }
 
 /// Binds the sockets and serves until a signal. `console_log` carries the log to the console;

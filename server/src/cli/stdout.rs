@@ -1,11 +1,6 @@
-//! Standard output: queued for the server, which waits for no reader, and direct for commands
-//! that print and exit.
+//! Standard output of the server, queued: the server waits for no reader.
 
-use std::{
-    io::{self, Write},
-    os::fd::AsFd,
-    sync::OnceLock,
-};
+use std::{io, os::fd::AsFd, sync::OnceLock};
 
 use super::output::{FLUSH_TIMEOUT, Output, duplicate, write_all};
 
@@ -38,11 +33,4 @@ pub(super) fn flush() {
     if let Some(stdout) = STDOUT.get() {
         stdout.flush(FLUSH_TIMEOUT);
     }
-}
-
-/// Writes all of `text` to standard output, and waits for its reader.
-pub(super) fn write(text: &[u8]) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(text)?;
-    out.flush()
 }

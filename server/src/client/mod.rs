@@ -45,21 +45,18 @@ mod verbose;
 use std::io::{self, Write};
 
 use echogate_proto::endpoint::Endpoint;
-use thiserror::Error as ThisError;
 
 use self::{modes::Mode, recording::Recording};
 use crate::text::escape::escape;
 
 pub(crate) use self::args::Args;
 
-/// A failure of the client, as one line that names the endpoint and the reason.
-#[derive(Debug, ThisError)]
+/// An error that ends the program, as one line.
+#[derive(Debug)]
 pub(crate) enum Error {
-    /// The command line is invalid.
-    #[error("{0}")]
+    /// Wrong arguments, settings or environment: status 2.
     Usage(String),
-    /// The connection could not be made, or failed.
-    #[error("{0}")]
+    /// Any other error: status 1.
     Failed(String),
 }
 

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::commands::{Action, Console};
 use crate::{
     service::chat::{Hub, unix_time},
-    terminal::{self, FatalSignals, Screen, history},
+    terminal::{self, Screen, history},
 };
 
 /// Time for the terminal to take the last output. A terminal that is stopped (Ctrl-S) takes none.
@@ -40,7 +40,7 @@ impl ConsoleOperator {
     ///
     /// The terminal cannot be set up.
     pub(crate) fn start(hub: Arc<Hub>, log: Receiver<String>) -> io::Result<ConsoleOperator> {
-        let (input, screen) = terminal::start(history::file(), FatalSignals::Handled)?;
+        let (input, screen) = terminal::start(history::file(), &[])?;
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let runtime = Handle::current();

@@ -22,11 +22,7 @@ use tokio::sync::{
     oneshot,
 };
 
-use super::{
-    history::MAX_LINES,
-    screen::Screen,
-    signals::{self, FatalSignals},
-};
+use super::{history::MAX_LINES, screen::Screen, signals};
 
 const PROMPT: &str = "> ";
 
@@ -59,11 +55,8 @@ pub(crate) enum Stopped {
 }
 
 /// Starts the editor, with the history in the file `history`. `fatal` signals terminate the
-/// process after the terminal has been restored.
-pub(crate) fn start(
-    history: Option<PathBuf>,
-    fatal: FatalSignals,
-) -> io::Result<(Typed, Arc<Screen>)> {
+/// process after the terminal has been restored; a program that handles them itself closes the screen.
+pub(crate) fn start(history: Option<PathBuf>, fatal: &[i32]) -> io::Result<(Typed, Arc<Screen>)> {
     let mut config = Config::builder()
         .behavior(Behavior::Stdio)
         .auto_add_history(true)

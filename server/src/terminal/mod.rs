@@ -10,8 +10,17 @@ pub(crate) mod history;
 mod screen;
 mod signals;
 
+use std::io::{self, Write};
+
 pub(crate) use self::{
     editor::{Stopped, Typed, start},
     screen::Screen,
-    signals::FatalSignals,
+    signals::FATAL,
 };
+
+/// Writes all of `text` to standard output, and waits for its reader.
+pub(crate) fn print(text: impl AsRef<[u8]>) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_ref())?;
+    out.flush()
+}

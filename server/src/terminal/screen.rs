@@ -9,7 +9,7 @@
 //! text that comes when a line ends.
 
 use std::{
-    io::{self, Write},
+    io,
     sync::{
         Condvar, Mutex, MutexGuard, PoisonError,
         mpsc::{SyncSender, sync_channel},
@@ -20,6 +20,8 @@ use std::{
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 use rustyline::ExternalPrinter;
 use tokio::sync::Notify;
+
+use super::print;
 
 /// The most bytes in the queue; beyond that [`Screen::show`] waits.
 const MAX_QUEUED: usize = 256 * 1024;
@@ -105,7 +107,7 @@ impl Screen {
             {
                 let mut state = self.lock();
                 match state.mode {
-                    Mode::Open => return write(lines),
+                    Mode::Open => return print(lines),
                     Mode::Closed => return Ok(()),
                     Mode::Editing | Mode::Closing if state.queue.len() < MAX_QUEUED => {
                         state.queue.push_str(lines);
@@ -126,7 +128,7 @@ impl Screen {
         match state.mode {
             Mode::Closed => return false,
             // An error is reported by the next write that can report it.
-            Mode::Open => write(lines).unwrap_or_default(),
+            Mode::Open => print(lines).unwrap_or_default(),
             Mode::Editing | Mode::Closing => {
                 if state.queue.len() < 2 * MAX_QUEUED {
                     state.queue.push_str(lines);
@@ -142,7 +144,7 @@ impl Screen {
     /// Writes complete lines, if no line is being edited.
     pub(super) fn write_between(&self, lines: &str) -> io::Result<()> {
         let state = self.lock();
-        if state.mode == Mode::Open { write(lines) } else { Ok(()) }
+        if state.mode == Mode::Open { print(lines) } else { Ok(()) }
     }
 
     /// Enters [`Mode::Editing`]. Returns false if the screen is closed.
@@ -185,22 +187,15 @@ impl Screen {
             Mode::Open | Mode::Editing => {
                 state.mode = Mode::Open;
                 self.drawn.notify_one();
-                write(&std::mem::take(&mut state.queue))
+                print(std::mem::take(&mut state.queue))
             }
         }
     }
 
-    /// Restores the original terminal settings.
+    /// Restores the original terminal settings, at any time.
     pub(super) fn restore(&self) -> io::Result<()> {
         let original = self.original.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(tcsetattr(io::stdin(), SetArg::TCSANOW, &original)?)
-    }
-
-    /// Restores the original terminal settings before a signal stops or terminates the process, at
-    /// any time.
-    pub(super) fn restore_for_signal(&self) {
-        // A terminal that has been closed needs no settings.
-        self.restore().ok();
     }
 
     /// Sets the editor's terminal settings again when the process continues after a stop, since the
@@ -236,7 +231,7 @@ impl Screen {
         state.mode = Mode::Closed;
         self.closed.notify_all();
         self.drawn.notify_one();
-        let written = write(&std::mem::take(&mut state.queue));
+        let written = print(std::mem::take(&mut state.queue));
         self.restore()?;
         written
     }
@@ -262,10 +257,4 @@ fn spawn_redraw(mut printer: impl ExternalPrinter + Send + 'static) -> SyncSende
         while requests.recv().is_ok() && printer.print(REDRAW.to_owned()).is_ok() {}
     });
     redraw
-}
-
-fn write(text: &str) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
-    stdout.flush()
 }

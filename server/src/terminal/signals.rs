@@ -11,28 +11,20 @@ use signal_hook::{
 
 use super::Screen;
 
-/// The signals that terminate the process after the terminal has been restored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FatalSignals {
-    /// The signals that terminate a process by default.
-    Default,
-    /// None: the program handles them itself, and closes the screen.
-    Handled,
-}
+/// The signals that terminate a process by default.
+pub(crate) const FATAL: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
 
-/// Starts the thread that handles the signals.
-pub(super) fn handle(screen: Arc<Screen>, fatal: FatalSignals) -> io::Result<()> {
-    let fatal: &[i32] = match fatal {
-        FatalSignals::Default => &[SIGHUP, SIGINT, SIGQUIT, SIGTERM],
-        FatalSignals::Handled => &[],
-    };
+/// Starts the thread that handles the signals. Those in `fatal` terminate the process after the
+/// terminal has been restored.
+pub(super) fn handle(screen: Arc<Screen>, fatal: &[i32]) -> io::Result<()> {
     let mut signals = Signals::new([&[SIGTSTP, SIGCONT], fatal].concat())?;
     thread::Builder::new().name("terminal-signals".to_owned()).spawn(move || {
         for signal in signals.forever() {
             match signal {
                 SIGCONT => screen.resume(),
                 signal => {
-                    screen.restore_for_signal();
+                    // A terminal that has been closed needs no settings.
+                    screen.restore().ok();
                     // Returns after SIGTSTP only, when the process continues.
                     emulate_default_handler(signal).ok();
                 }

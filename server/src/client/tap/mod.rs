@@ -22,7 +22,10 @@ use self::{
     output::{Format, Output},
 };
 use super::{Error, target_endpoint::TargetEndpoint};
-use crate::text::{escape::escape, io_error::describe};
+use crate::{
+    terminal,
+    text::{escape::escape, io_error::describe},
+};
 
 /// The command line of `echogate tap`.
 #[derive(clap::Args, Clone, Debug)]
@@ -187,9 +190,8 @@ fn list(open: &[Connection]) -> String {
 }
 
 fn print(text: &str) -> Result<(), Error> {
-    let mut output = io::stdout().lock();
-    let written = output.write_all(text.as_bytes()).and_then(|()| output.flush());
-    written.map_err(|error| Error::Failed(format!("standard output: {}", describe(&error))))
+    let printed = terminal::print(text);
+    printed.map_err(|error| Error::Failed(format!("standard output: {}", describe(&error))))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use signal_hook::{consts::SIGINT, low_level::emulate_default_handler};
 
 use crate::{
     client::session::SessionError,
-    terminal::{self, FatalSignals, Screen, Typed, history},
+    terminal::{self, Screen, Typed, history},
 };
 
 /// A prompt that has not been opened yet.
@@ -27,7 +27,7 @@ impl Prompt {
         if let Some(greeting) = greeting {
             writeln!(io::stderr(), "{greeting}").ok();
         }
-        terminal::start(self.history.then(history::file).flatten(), FatalSignals::Default)
+        terminal::start(self.history.then(history::file).flatten(), &terminal::FATAL)
     }
 }
 
