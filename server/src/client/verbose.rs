@@ -8,9 +8,15 @@ use std::{
 };
 
 use tracing::{
-    Event, Level, Metadata, Subscriber,
+    Event, Subscriber,
     field::{Field, Visit},
-    span,
+};
+use tracing_subscriber::{
+    Layer,
+    filter::{LevelFilter, Targets},
+    layer::Context,
+    prelude::*,
+    registry,
 };
 
 use crate::terminal::Screen;
@@ -29,8 +35,9 @@ static SCREEN: Mutex<Option<Arc<Screen>>> = Mutex::new(None);
 
 /// Shows the debug events of [`MODULES`] from now on.
 pub(super) fn start() {
+    let modules = Targets::new().with_targets(MODULES.map(|module| (module, LevelFilter::DEBUG)));
     // Fails if another subscriber has been set, which the client never does.
-    tracing::subscriber::set_global_default(Steps).ok();
+    tracing::subscriber::set_global_default(registry().with(Steps.with_filter(modules))).ok();
 }
 
 /// Shows further lines above a prompt.
@@ -47,34 +54,15 @@ pub(super) fn show(line: &str) {
     }
 }
 
-/// A subscriber that shows the messages of events.
+/// A layer that shows the messages of events.
 struct Steps;
 
-impl Subscriber for Steps {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        let target = metadata.target();
-        *metadata.level() <= Level::DEBUG
-            && !metadata.is_span()
-            && MODULES.iter().any(|module| target.starts_with(module))
-    }
-
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-
-    fn event(&self, event: &Event<'_>) {
+impl<S: Subscriber> Layer<S> for Steps {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut line = Line("*".to_owned());
         event.record(&mut line);
         show(&line.0);
     }
-
-    fn enter(&self, _: &span::Id) {}
-
-    fn exit(&self, _: &span::Id) {}
 }
 
 /// The message of an event, and its fields.
