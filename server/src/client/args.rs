@@ -156,7 +156,7 @@ impl Args {
         if self.count.is_some() && self.is_given() && self.every.is_none() {
             return Err("--count with --message or --now requires --every".to_owned());
         }
-        self.session.check(target.kind())?;
+        self.session.check(target.traffic())?;
         let target = if self.session.binary { target.with_binary() } else { target };
         if self.half_close { target.with_half_close() } else { Ok(target) }
     }
@@ -185,7 +185,7 @@ impl Args {
     pub(super) fn mode(&self, target: &Target, url: &str) -> Result<Mode, String> {
         let message = self.is_given().then(|| self.given()).transpose()?;
         Ok(self.session.mode(SessionPlan {
-            transport: target.kind(),
+            traffic: target.traffic(),
             url: url.to_owned(),
             timer: message.map(|message| Timer::new(message, self.every)),
             count: self.count,

@@ -23,27 +23,26 @@ use crate::text::io_error::describe;
 /// same limit of its own.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Connects to a byte stream target.
-pub(super) async fn stream(target: &Target) -> io::Result<Stream> {
-    match target {
-        Target::Tcp(to) => host(to, None).await,
-        Target::Tls(to, trust) => host(to, Some(trust)).await,
-        Target::Unix(path) => Ok(unix(path).await?.into()),
-        Target::Udp(..) | Target::UnixGram(_) | Target::WebSocket(_) => {
-            Err(io::ErrorKind::Unsupported.into())
-        }
-    }
+/// An open connection.
+pub(super) enum Opened {
+    /// A stream, and the bytes that were read together with the opening handshake.
+    Stream(Stream, Vec<u8>),
+    Datagrams(ConnectedSocket),
 }
 
-/// Opens a socket for a datagram target.
-pub(super) async fn datagrams(target: &Target) -> io::Result<ConnectedSocket> {
-    match target {
-        Target::Udp(at, options) => Ok(ConnectedSocket::Udp(udp(at, *options).await?)),
-        Target::UnixGram(path) => ConnectedSocket::unix(path),
-        Target::Tcp(_) | Target::Tls(..) | Target::Unix(_) | Target::WebSocket(_) => {
-            Err(io::ErrorKind::Unsupported.into())
+/// Connects to `target`, without the opening handshake of a WebSocket.
+pub(super) async fn dial(target: &Target) -> io::Result<Opened> {
+    let stream = match target {
+        Target::Tcp(to) => host(to, None).await?,
+        Target::Tls(to, trust) => host(to, Some(trust)).await?,
+        Target::WebSocket(upgrade) => host(&upgrade.to, upgrade.trust.as_ref()).await?,
+        Target::Unix(path) => unix(path).await?.into(),
+        Target::Udp(at, options) => {
+            return Ok(Opened::Datagrams(ConnectedSocket::Udp(udp(at, *options).await?)));
         }
-    }
+        Target::UnixGram(path) => return ConnectedSocket::unix(path).map(Opened::Datagrams),
+    };
+    Ok(Opened::Stream(stream, Vec::new()))
 }
 
 /// Connects to the first address of a host that accepts, or through the proxy.

@@ -13,13 +13,11 @@ use echogate_proto::{
 };
 use tokio::time::sleep;
 
-use super::{
-    target::{Target, TransportKind},
-    verbose,
-};
+use super::{target::Target, verbose};
 use crate::{
     recording::{
         file::{Format, RecordingFile},
+        model::Traffic,
         wire::{WireEvent, WireRecord, now},
     },
     text::io_error::describe,
@@ -60,7 +58,7 @@ impl Recording {
     pub(super) fn start(path: &Path, target: &Target, url: &str) -> Result<Recording, String> {
         let format = Format::of_file(path).map_err(|why| format!("--record {why}"))?;
         let name = path.display();
-        if format == Format::Har && target.kind() != TransportKind::WebSocket {
+        if format == Format::Har && target.traffic() != Traffic::Messages {
             return Err(format!(
                 "--record {name}: HAR has WebSocket connections only: use .pcapng or .jsonl"
             ));

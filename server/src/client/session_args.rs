@@ -15,8 +15,9 @@ use super::{
         pipe::Pipe,
     },
     pending_replies::Wait,
-    target::TransportKind,
+    target::schemes,
 };
+use crate::recording::model::Traffic;
 
 /// The advice for an input whose lines are not text: over WebSocket, and over other transports.
 const SEND_BINARY: &str = "use --binary to send the input as it is, or --hex";
@@ -59,7 +60,7 @@ pub(super) struct SessionArgs {
 /// The choices of a command beyond [`SessionArgs`].
 #[derive(Debug)]
 pub(super) struct SessionPlan {
-    pub(super) transport: TransportKind,
+    pub(super) traffic: Traffic,
     /// The endpoint, for the greeting of the prompt.
     pub(super) url: String,
     /// The messages of a timer instead of those of the input.
@@ -72,16 +73,16 @@ pub(super) struct SessionPlan {
 }
 
 impl SessionArgs {
-    /// Refuses options that the transport has no use for.
-    pub(super) fn check(&self, transport: TransportKind) -> Result<(), String> {
+    /// Refuses options that have no effect with this traffic.
+    pub(super) fn check(&self, traffic: Traffic) -> Result<(), String> {
         let flags = [
-            ("--text", self.text, TransportKind::WebSocket),
-            ("--binary", self.binary, TransportKind::WebSocket),
-            ("--crlf", self.crlf, TransportKind::Stream),
+            ("--text", self.text, Traffic::Messages),
+            ("--binary", self.binary, Traffic::Messages),
+            ("--crlf", self.crlf, Traffic::Bytes),
         ];
-        let wrong = flags.iter().find(|(_, given, kind)| *given && *kind != transport);
+        let wrong = flags.iter().find(|(_, given, kind)| *given && *kind != traffic);
         match wrong {
-            Some((flag, _, kind)) => Err(format!("{flag} is valid with {} only", kind.schemes())),
+            Some((flag, _, kind)) => Err(format!("{flag} is valid with {} only", schemes(*kind))),
             None => Ok(()),
         }
     }
@@ -91,7 +92,7 @@ impl SessionArgs {
         let (input, output) = (io::stdin().is_terminal(), io::stdout().is_terminal());
         let options = MessageOptions {
             format: OutputFormat { terminal: output, hex: self.hex },
-            commands: plan.transport == TransportKind::WebSocket,
+            commands: plan.traffic == Traffic::Messages,
             timing: plan.timing,
             quiet: self.quiet,
             verbose: self.verbose,
@@ -111,7 +112,7 @@ impl SessionArgs {
             let lines = InputLines::new(tokio::io::stdin(), advice);
             Messages::new(Source::Lines(lines), plan.count, options)
         } else {
-            return Mode::Pipe(Pipe::new(plan.wait));
+            return Mode::Pipe(Pipe::new(plan.wait, self.quiet));
         };
         Mode::Messages(Box::new(messages))
     }
@@ -124,10 +125,10 @@ impl SessionArgs {
             || reconnect
             || self.hex
             || plan.count.is_some()
-            || match plan.transport {
-                TransportKind::WebSocket => !self.binary,
-                TransportKind::Datagram => typed,
-                TransportKind::Stream => false,
+            || match plan.traffic {
+                Traffic::Messages => !self.binary,
+                Traffic::Datagrams => typed,
+                Traffic::Bytes => false,
             }
     }
 }

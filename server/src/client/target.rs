@@ -9,14 +9,17 @@ use echogate_proto::{
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::target_args::TargetArgs;
-use crate::net::{
-    happy_eyeballs::ConnectOptions,
-    proxy::{
-        Destination,
-        selection::{Proxies, Scheme},
+use crate::{
+    net::{
+        happy_eyeballs::ConnectOptions,
+        proxy::{
+            Destination,
+            selection::{Proxies, Scheme},
+        },
+        request_header::{RequestHeader, basic_authorization},
+        tls::{AppProtocol, client::ClientTls, identity::Identity},
     },
-    request_header::{RequestHeader, basic_authorization},
-    tls::{AppProtocol, client::ClientTls, identity::Identity},
+    recording::model::Traffic,
 };
 
 /// The target of a connection.
@@ -30,22 +33,23 @@ pub(super) enum Target {
     WebSocket(Upgrade),
 }
 
-/// The kinds of transports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TransportKind {
-    Stream,
-    WebSocket,
-    Datagram,
+/// The traffic of an endpoint.
+pub(super) fn traffic_of(address: &Address) -> Traffic {
+    match address {
+        Address::Ws(..) | Address::Wss(..) => Traffic::Messages,
+        Address::Udp(_) | Address::UnixGram(_) => Traffic::Datagrams,
+        Address::Tcp(_) | Address::Tls(_) | Address::Unix(_) | Address::Service(_) => {
+            Traffic::Bytes
+        }
+    }
 }
 
-impl TransportKind {
-    /// The schemes of the kind, for errors.
-    pub(super) fn schemes(self) -> &'static str {
-        match self {
-            TransportKind::Stream => "tcp://, tls:// and unix://",
-            TransportKind::WebSocket => "ws:// and wss://",
-            TransportKind::Datagram => "udp:// and unixgram://",
-        }
+/// The schemes of endpoints with this traffic, for errors.
+pub(super) fn schemes(traffic: Traffic) -> &'static str {
+    match traffic {
+        Traffic::Bytes => "tcp://, tls:// and unix://",
+        Traffic::Messages => "ws:// and wss://",
+        Traffic::Datagrams => "udp:// and unixgram://",
     }
 }
 
@@ -117,12 +121,12 @@ impl Target {
         }
     }
 
-    /// The kind of transport.
-    pub(super) fn kind(&self) -> TransportKind {
+    /// What passes on a connection to the target.
+    pub(super) fn traffic(&self) -> Traffic {
         match self {
-            Target::Tcp(_) | Target::Tls(..) | Target::Unix(_) => TransportKind::Stream,
-            Target::Udp(..) | Target::UnixGram(_) => TransportKind::Datagram,
-            Target::WebSocket(_) => TransportKind::WebSocket,
+            Target::Tcp(_) | Target::Tls(..) | Target::Unix(_) => Traffic::Bytes,
+            Target::Udp(..) | Target::UnixGram(_) => Traffic::Datagrams,
+            Target::WebSocket(_) => Traffic::Messages,
         }
     }
 
@@ -150,7 +154,7 @@ impl Target {
 }
 
 fn websocket_only(flag: &str) -> String {
-    format!("{flag} is valid with {} only", TransportKind::WebSocket.schemes())
+    format!("{flag} is valid with {} only", schemes(Traffic::Messages))
 }
 
 /// The verification of the server at `at`, and the certificate for it.

@@ -43,16 +43,11 @@ use self::{
     stats::ShardedStats,
     stream_worker::StreamWorker,
 };
-use super::{
-    Error,
-    open::{self, Opened},
-    shown_url,
-    target::Target,
-    target_args::TargetArgs,
+use super::{Error, dial::Opened, open, shown_url, target::Target, target_args::TargetArgs};
+use crate::{
+    config::parse_duration, net::connected_datagrams::MAX_UDP, recording::model::Traffic,
+    text::io_error::describe,
 };
-use crate::config::parse_duration;
-use crate::net::connected_datagrams::MAX_UDP;
-use crate::text::io_error::describe;
 
 /// The most connection attempts at once.
 const MAX_DIALS: usize = 128;
@@ -136,8 +131,7 @@ enum Expect {
 struct Load {
     url: String,
     connections: u32,
-    websocket: bool,
-    datagrams: bool,
+    traffic: Traffic,
     in_flight: u64,
     rate: Option<u64>,
     once: bool,
@@ -187,7 +181,7 @@ fn check(args: &Args, target: &Target) -> Result<(), String> {
     if matches!(target, Target::Udp(..)) && args.size > MAX_UDP as u64 {
         return Err(format!("--size exceeds the largest UDP datagram: {MAX_UDP} bytes"));
     }
-    if args.once && matches!(target, Target::Udp(..) | Target::UnixGram(_)) {
+    if args.once && target.traffic() == Traffic::Datagrams {
         return Err("--once requires connections, which datagram sockets do not have".to_owned());
     }
     if args.duration.is_zero() {
@@ -203,16 +197,15 @@ fn check(args: &Args, target: &Target) -> Result<(), String> {
 impl Load {
     /// Creates the load, which begins now.
     fn new(args: &Args, target: &Target, url: String) -> Load {
-        let websocket = matches!(target, Target::WebSocket(_));
-        let datagrams = matches!(target, Target::Udp(..) | Target::UnixGram(_));
-        let payload = Payload::new(args.size, args.in_flight, args.expect, websocket);
+        let traffic = target.traffic();
+        let is_websocket = traffic == Traffic::Messages;
+        let payload = Payload::new(args.size, args.in_flight, args.expect, is_websocket);
         let schedule = Schedule::new(args.connections as usize, args.rate);
         let measured_from = schedule.start + args.warm_up;
         Load {
             url,
             connections: args.connections,
-            websocket,
-            datagrams,
+            traffic,
             in_flight: args.in_flight,
             rate: args.rate,
             once: args.once,

@@ -9,6 +9,7 @@ use std::{
 use serde::Serialize;
 
 use super::Load;
+use crate::recording::model::Traffic;
 
 /// The results. The serialized form is the output of `--json`.
 #[derive(Debug, Serialize)]
@@ -61,7 +62,8 @@ impl Report {
         let messages_per_second = if seconds > 0.0 { messages as f64 / seconds } else { 0.0 };
         let micros = |nanos: u64| nanos as f64 / 1000.0;
         let at = |quantile| micros(stats.latency.value_at_quantile(quantile));
-        let frames = load.websocket && stats.answered > 0;
+        let has_frames = load.traffic == Traffic::Messages && stats.answered > 0;
+        let has_datagrams = load.traffic == Traffic::Datagrams;
         Report {
             url: load.url.clone(),
             connections: load.connections,
@@ -81,10 +83,10 @@ impl Report {
                 max: micros(stats.latency.max()),
             },
             errors,
-            lost: load.datagrams.then_some(stats.lost),
-            stray: load.datagrams.then_some(stats.stray),
+            lost: has_datagrams.then_some(stats.lost),
+            stray: has_datagrams.then_some(stats.stray),
             unsent: load.schedule.waiting(),
-            frames_per_message: frames.then(|| stats.frames as f64 / stats.answered as f64),
+            frames_per_message: has_frames.then(|| stats.frames as f64 / stats.answered as f64),
         }
     }
 

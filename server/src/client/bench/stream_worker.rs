@@ -26,6 +26,7 @@ use crate::{
         websocket::{Close, abnormal_closure},
     },
     net::stream::Stream,
+    recording::model::Traffic,
     runtime::buffer_pool,
 };
 
@@ -63,7 +64,8 @@ pub(super) struct StreamWorker {
 impl StreamWorker {
     /// Creates the worker of the connection `number`, counted from 0.
     pub(super) fn new(number: usize, stream: Stream, load: Arc<Load>) -> StreamWorker {
-        let decoder = load.websocket.then(|| Decoder::with_role(Role::Client, u64::MAX));
+        let is_websocket = load.traffic == Traffic::Messages;
+        let decoder = is_websocket.then(|| Decoder::with_role(Role::Client, u64::MAX));
         StreamWorker {
             number,
             stream,

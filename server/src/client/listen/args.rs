@@ -6,7 +6,7 @@ use clap::value_parser;
 use echogate_proto::endpoint::{Address, Endpoint};
 
 use super::{
-    listener::{ListenerSettings, Protocol},
+    listener::{ListenerSettings, listen_address},
     websocket::Rules,
 };
 use crate::{
@@ -14,12 +14,13 @@ use crate::{
         modes::Mode,
         pending_replies::Wait,
         session_args::{SessionArgs, SessionPlan},
-        target::TransportKind,
+        target::traffic_of,
         target_endpoint::TargetEndpoint,
         transport::TransportOptions,
     },
-    config::{AllowedOrigin, ListenAddr, SocketPath},
+    config::AllowedOrigin,
     net::tls::server::ServerTls,
+    recording::model::Traffic,
 };
 
 /// The command line of `echogate listen`.
@@ -118,31 +119,19 @@ impl ListenArgs {
             return Err("a user name is possible in the URLs of connect only".to_owned());
         }
         let tls = self.tls(matches!(address, Address::Tls(_) | Address::Wss(..)))?;
-        let path = |path: &_| SocketPath { path: Clone::clone(path), mode: None };
-        let (at, protocol) = match address {
-            Address::Tcp(at) | Address::Tls(at) => (ListenAddr::Tcp(at.clone()), Protocol::Bytes),
-            Address::Unix(at) => (ListenAddr::Unix(path(at)), Protocol::Bytes),
-            Address::Udp(at) => (ListenAddr::Udp(at.clone()), Protocol::Datagrams),
-            Address::UnixGram(at) => (ListenAddr::UnixGram(path(at)), Protocol::Datagrams),
-            Address::Ws(at, path) | Address::Wss(at, path) => {
-                let rules = Rules {
-                    path: path.clone(),
-                    allowed_origins: self.allow_origin.clone(),
-                    binary: self.session.binary,
-                    protocol: None,
-                };
-                (ListenAddr::Tcp(at.clone()), Protocol::WebSocket(rules))
-            }
-            Address::Service(_) => {
-                return Err("a service: URL is valid as the upstream of a route only".to_owned());
-            }
-        };
-        let kind = protocol.kind();
-        self.session.check(kind)?;
-        if !self.allow_origin.is_empty() && kind != TransportKind::WebSocket {
+        let (at, path) = listen_address(address)?;
+        let traffic = traffic_of(address);
+        let rules = (traffic == Traffic::Messages).then(|| Rules {
+            path,
+            allowed_origins: self.allow_origin.clone(),
+            binary: self.session.binary,
+            protocol: None,
+        });
+        self.session.check(traffic)?;
+        if !self.allow_origin.is_empty() && rules.is_none() {
             return Err("--allow-origin is valid with ws:// and wss:// only".to_owned());
         }
-        if self.keep_open && kind == TransportKind::Datagram {
+        if self.keep_open && traffic == Traffic::Datagrams {
             return Err("--keep-open requires connections, which datagrams have not: their end \
                         cannot be seen"
                 .to_owned());
@@ -154,7 +143,7 @@ impl ListenArgs {
             reset_when_cut: true,
             recording: None,
         };
-        Ok(ListenerSettings { address: address.clone(), at, tls, protocol, options })
+        Ok(ListenerSettings { address: address.clone(), at, tls, rules, options })
     }
 
     fn tls(&self, required: bool) -> Result<Option<ServerTls>, String> {
@@ -171,10 +160,10 @@ impl ListenArgs {
     }
 
     /// The mode that the options and the standard streams select.
-    pub(super) fn mode(&self, transport: TransportKind, url: &str) -> Mode {
+    pub(super) fn mode(&self, address: &Address) -> Mode {
         self.session.mode(SessionPlan {
-            transport,
-            url: url.to_owned(),
+            traffic: traffic_of(address),
+            url: address.to_string(),
             timer: None,
             count: None,
             once: false,

@@ -13,10 +13,9 @@ use super::{
 use crate::{
     client::{
         session::SessionError,
-        target::TransportKind,
         transport::{Connection, PeerRole, TransportOptions},
     },
-    config::ListenAddr,
+    config::{ListenAddr, SocketPath},
     connections::registry::Peer,
     net::{
         datagram_socket::DatagramSocket,
@@ -36,24 +35,6 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most clients in a handshake at the same time: a silent one does not keep others out.
 const MAX_HANDSHAKES: usize = 64;
 
-/// The protocol above TCP, TLS or the socket.
-#[derive(Debug)]
-pub(super) enum Protocol {
-    Bytes,
-    WebSocket(Rules),
-    Datagrams,
-}
-
-impl Protocol {
-    pub(super) fn kind(&self) -> TransportKind {
-        match self {
-            Protocol::Bytes => TransportKind::Stream,
-            Protocol::WebSocket(_) => TransportKind::WebSocket,
-            Protocol::Datagrams => TransportKind::Datagram,
-        }
-    }
-}
-
 /// The settings of a listener.
 #[derive(Debug)]
 pub(super) struct ListenerSettings {
@@ -61,7 +42,8 @@ pub(super) struct ListenerSettings {
     pub(super) address: Address,
     pub(super) at: ListenAddr,
     pub(super) tls: Option<ServerTls>,
-    pub(super) protocol: Protocol,
+    /// The WebSocket clients that are accepted; none for other endpoints.
+    pub(super) rules: Option<Rules>,
     pub(super) options: TransportOptions,
 }
 
@@ -86,16 +68,8 @@ pub(super) struct Listener {
 impl Listener {
     /// Binds all addresses of the endpoint.
     pub(super) async fn bind(settings: ListenerSettings) -> io::Result<Listener> {
-        let mut sockets = Vec::new();
-        for address in BindAddr::all(&settings.at).await? {
-            sockets.push(address.bind(BACKLOG).await?);
-        }
-        let handshakes = FuturesUnordered::new();
-        Ok(Listener { settings: settings.into(), sockets, handshakes })
-    }
-
-    pub(super) fn kind(&self) -> TransportKind {
-        self.settings.protocol.kind()
+        let sockets = bind(&settings.at).await?;
+        Ok(Listener { settings: settings.into(), sockets, handshakes: FuturesUnordered::new() })
     }
 
     /// Waits for the next client that has completed its handshakes, or failed to.
@@ -148,6 +122,32 @@ impl Listener {
         let clients = if keep_open { "clients, one after the other" } else { "one client" };
         format!("listening on {url} for {clients}; connect with: echogate connect {target}")
     }
+}
+
+/// The address to listen on, and the path of WebSocket clients.
+pub(in crate::client) fn listen_address(address: &Address) -> Result<(ListenAddr, String), String> {
+    let path = |path: &_| SocketPath { path: Clone::clone(path), mode: None };
+    Ok(match address {
+        Address::Tcp(at) | Address::Tls(at) => (ListenAddr::Tcp(at.clone()), String::new()),
+        Address::Unix(at) => (ListenAddr::Unix(path(at)), String::new()),
+        Address::Udp(at) => (ListenAddr::Udp(at.clone()), String::new()),
+        Address::UnixGram(at) => (ListenAddr::UnixGram(path(at)), String::new()),
+        Address::Ws(at, path) | Address::Wss(at, path) => {
+            (ListenAddr::Tcp(at.clone()), path.clone())
+        }
+        Address::Service(_) => {
+            return Err("a service: URL is valid as the upstream of a route only".to_owned());
+        }
+    })
+}
+
+/// Binds all addresses of an endpoint.
+pub(in crate::client) async fn bind(at: &ListenAddr) -> io::Result<Vec<Socket>> {
+    let mut sockets = Vec::new();
+    for address in BindAddr::all(at).await? {
+        sockets.push(address.bind(BACKLOG).await?);
+    }
+    Ok(sockets)
 }
 
 /// The address with the port of the bound sockets.
@@ -212,35 +212,41 @@ async fn open(settings: Rc<ListenerSettings>, stream: Stream, peer: Peer) -> Inc
         Peer::Unknown => "a client".to_owned(),
         peer => peer.to_string(),
     };
-    let opened = timeout(HANDSHAKE_TIMEOUT, handshakes(&settings, stream)).await;
-    let connection = opened.unwrap_or_else(|_| {
-        let limit = HANDSHAKE_TIMEOUT.as_secs();
-        Err(format!("the handshake was not completed within {limit} seconds"))
-    });
+    let connection = in_time(handshakes(&settings, stream)).await;
     let connection =
         connection.map(|connection| Connection { peer: Some(name.clone()), ..connection });
     Incoming { peer: name, connection }
 }
 
-async fn handshakes(settings: &ListenerSettings, stream: Stream) -> Result<Connection, String> {
-    let ListenerSettings { tls, protocol, options, .. } = settings;
-    let stream = match (tls, stream) {
-        (Some(tls), Stream::Plain(socket)) => {
-            let app = match protocol {
-                Protocol::WebSocket(_) => AppProtocol::WebSocket,
-                Protocol::Bytes | Protocol::Datagrams => AppProtocol::Bytes,
-            };
-            Stream::from(tls.handshake(app, socket).await?)
-        }
-        (_, stream) => stream,
-    };
-    match protocol {
-        Protocol::WebSocket(rules) => {
-            let stream = options.traced(stream, PeerRole::Client);
-            Ok(websocket::accept(stream, tls.is_some(), rules).await?.connection(rules).await)
-        }
-        Protocol::Bytes | Protocol::Datagrams => {
-            Ok(Connection::of_stream(stream, PeerRole::Client, options))
-        }
+/// The result of `handshakes`, unless they take longer than [`HANDSHAKE_TIMEOUT`].
+pub(in crate::client) async fn in_time<T>(
+    handshakes: impl Future<Output = Result<T, String>>,
+) -> Result<T, String> {
+    timeout(HANDSHAKE_TIMEOUT, handshakes).await.unwrap_or_else(|_| {
+        let limit = HANDSHAKE_TIMEOUT.as_secs();
+        Err(format!("the handshake was not completed within {limit} seconds"))
+    })
+}
+
+/// Performs the TLS handshake with a client, where the endpoint has TLS.
+pub(in crate::client) async fn tls_handshake(
+    tls: Option<&ServerTls>,
+    is_websocket: bool,
+    stream: Stream,
+) -> Result<Stream, String> {
+    let app = if is_websocket { AppProtocol::WebSocket } else { AppProtocol::Bytes };
+    match (tls, stream) {
+        (Some(tls), Stream::Plain(socket)) => Ok(tls.handshake(app, socket).await?.into()),
+        (_, stream) => Ok(stream),
     }
+}
+
+async fn handshakes(settings: &ListenerSettings, stream: Stream) -> Result<Connection, String> {
+    let ListenerSettings { tls, rules, options, .. } = settings;
+    let stream = tls_handshake(tls.as_ref(), rules.is_some(), stream).await?;
+    let Some(rules) = rules else {
+        return Ok(Connection::of_stream(stream, PeerRole::Client, options));
+    };
+    let stream = options.traced(stream, PeerRole::Client);
+    Ok(websocket::accept(stream, tls.is_some(), rules).await?.connection(rules).await)
 }

@@ -14,14 +14,7 @@ pub(super) mod websocket;
 use std::io::{self, Write};
 
 use self::listener::{Incoming, Listener};
-use super::{
-    Error,
-    modes::{Mode, messages::Messages, pipe::Pipe},
-    session::SessionError,
-    shown_url,
-    transport::Connection,
-    verbose,
-};
+use super::{Error, modes::Mode, session::SessionError, shown_url, verbose};
 use crate::text::io_error::describe;
 
 pub(crate) use self::args::ListenArgs;
@@ -37,90 +30,35 @@ pub(crate) async fn run(args: ListenArgs) -> Result<(), Error> {
     let listener = Listener::bind(settings).await;
     let listener =
         listener.map_err(|error| Error::Failed(format!("{url}: {}", describe(&error))))?;
-    let url = listener.url().to_string();
+    let url = listener.url();
     if args.session.verbose {
         verbose::start();
     }
-    let notices = Notices { quiet: args.session.quiet };
-    notices.show(&listener.hint(args.keep_open));
-    let ended = match args.mode(listener.kind(), &url) {
-        Mode::Pipe(pipe) => serve_pipe(pipe, listener, args.keep_open, notices).await,
-        Mode::Messages(messages) => serve_messages(*messages, listener, args.keep_open).await,
-    };
-    ended.map_err(|error| Error::Failed(format!("{url}: {error}")))
-}
-
-/// Notices on the standard error, without `--quiet`.
-#[derive(Clone, Copy, Debug)]
-struct Notices {
-    quiet: bool,
-}
-
-impl Notices {
-    fn show(self, text: &str) {
-        if !self.quiet {
-            writeln!(io::stderr(), "{text}").ok();
-        }
+    if !args.session.quiet {
+        writeln!(io::stderr(), "{}", listener.hint(args.keep_open)).ok();
     }
+    let mut mode = args.mode(&url);
+    let ended = serve(&mut mode, listener, args.keep_open).await;
+    mode.close(ended).map_err(|error| Error::Failed(format!("{url}: {error}")))
 }
 
-/// Pipes the standard streams through the connection of the first client; with `keep_open` of each
-/// client.
-async fn serve_pipe(
-    mut pipe: Pipe,
-    mut listener: Listener,
-    keep_open: bool,
-    notices: Notices,
-) -> Result<(), SessionError> {
-    loop {
-        let Incoming { peer, connection } = listener.next().await?;
-        let connection = match connection {
-            Ok(connection) => connection,
-            Err(reason) => {
-                notices.show(&format!("{peer}: {reason}"));
-                continue;
-            }
-        };
-        notices.show(&format!("{peer} connected"));
-        if !keep_open {
-            drop(listener);
-            return pipe.run(connection).await.map(drop);
-        }
-        if let Some(text) = end_of(&peer, pipe.run(connection).await)? {
-            notices.show(&text);
-        }
-    }
-}
-
-/// Exchanges messages with the first client; with `keep_open` with each client.
-async fn serve_messages(
-    mut messages: Messages,
-    listener: Listener,
-    keep_open: bool,
-) -> Result<(), SessionError> {
-    let ended = run_messages(&mut messages, listener, keep_open).await;
-    messages.close(ended)
-}
-
-async fn run_messages(
-    messages: &mut Messages,
+/// Exchanges the standard streams with the first client; with `keep_open` with each client.
+async fn serve(
+    mode: &mut Mode,
     mut listener: Listener,
     keep_open: bool,
 ) -> Result<String, SessionError> {
-    while let Some(Incoming { peer, connection }) = messages.until_done(listener.next()).await? {
-        let connection: Connection = match connection {
-            Ok(connection) => connection,
-            Err(reason) => {
-                messages.notice(&format!("{peer}: {reason}")).await?;
-                continue;
+    while let Some(Incoming { peer, connection }) = mode.until_done(listener.next()).await? {
+        let notice = match connection {
+            Ok(connection) if keep_open => end_of(&peer, mode.run(connection).await)?,
+            Ok(connection) => {
+                drop(listener);
+                return mode.run(connection).await;
             }
+            Err(reason) => Some(format!("{peer}: {reason}")),
         };
-        if !keep_open {
-            drop(listener);
-            return messages.run(connection).await;
-        }
-        if let Some(text) = end_of(&peer, messages.run(connection).await)? {
-            messages.notice(&text).await?;
+        if let Some(notice) = notice {
+            mode.notice(&notice).await?;
         }
     }
     Ok(String::new())
@@ -132,10 +70,11 @@ fn end_of(peer: &str, ended: Result<String, SessionError>) -> Result<Option<Stri
     match ended {
         Ok(description) if description.is_empty() => Ok(None),
         Ok(text) => Ok(Some(format!("{peer}: {text}"))),
-        Err(error @ (SessionError::Connection(_) | SessionError::Unsent(_))) => {
-            Ok(Some(format!("{peer}: {error}")))
-        }
-        Err(SessionError::NoReply(text)) => Ok(Some(format!("{peer}: {text}"))),
+        Err(
+            error @ (SessionError::Connection(_)
+            | SessionError::Unsent(_)
+            | SessionError::NoReply(_)),
+        ) => Ok(Some(format!("{peer}: {error}"))),
         Err(error) => Err(error),
     }
 }

@@ -1,6 +1,9 @@
 //! The pipe mode: the standard input is sent, and what is received goes to the standard output.
 
-use std::time::Duration;
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
 
 use bytes::BytesMut;
 use tokio::{
@@ -27,11 +30,20 @@ pub(in crate::client) struct Pipe {
     input: Stdin,
     /// The limit of the wait for replies when the input has ended.
     wait: Wait,
+    /// Show nothing but what is received.
+    quiet: bool,
 }
 
 impl Pipe {
-    pub(in crate::client) fn new(wait: Wait) -> Pipe {
-        Pipe { input: tokio::io::stdin(), wait }
+    pub(in crate::client) fn new(wait: Wait, quiet: bool) -> Pipe {
+        Pipe { input: tokio::io::stdin(), wait, quiet }
+    }
+
+    /// Writes a notice to the standard error, unless `--quiet` is given.
+    pub(super) fn notice(&self, text: &str) {
+        if !self.quiet {
+            writeln!(io::stderr(), "{text}").ok();
+        }
     }
 
     /// Sends all of the standard input, and writes all that is received to the standard output,
@@ -41,8 +53,11 @@ impl Pipe {
     /// Over a transport of messages each read of the input is one message.
     pub(in crate::client) async fn run(
         &mut self,
-        Connection { mut sender, receiver, peer_role, .. }: Connection,
+        Connection { mut sender, receiver, peer_role, peer, .. }: Connection,
     ) -> Result<String, SessionError> {
+        if let Some(peer) = peer {
+            self.notice(&format!("{peer} connected"));
+        }
         let (peer, pending) = (Peer::new(peer_role), PendingReplies::default());
         let upload = upload(&mut self.input, &mut sender, &peer, &pending, self.wait);
         let ended = session::run(upload, download(receiver, &peer, &pending), &peer).await;
@@ -80,11 +95,11 @@ async fn upload(
         let sent = tokio::select! {
             biased;
             sent = sender.send_bytes(bytes) => sent,
-            () = peer.closed() => Err(std::io::ErrorKind::BrokenPipe.into()),
+            () = peer.closed() => Err(io::ErrorKind::BrokenPipe.into()),
         };
         match sent {
             Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                 return Err(SessionError::Unsent(unsent(length, input, peer.role).await));
             }
             Err(error) => return Err(SessionError::Connection(error)),

@@ -1,16 +1,14 @@
 //! The command line of `echogate replay`.
 
-use std::{path::PathBuf, str::FromStr, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use echogate_proto::endpoint::{Address, Endpoint};
-use tokio::time::Instant;
 
-use super::player::Pace;
 use crate::{
     client::{
         Error,
         compare::{MAX_TARGET, OutputArgs, Selection},
-        target::{Target, TransportKind},
+        target::{Target, schemes},
         target_args::TargetArgs,
     },
     config::{AllowedOrigin, parse_duration},
@@ -47,7 +45,8 @@ pub(crate) struct ReplayArgs {
     /// Play at this many times the recorded speed, such as 10 or 0.5; max: without pauses, each
     /// connection when those have ended that had ended before it began [default: 1]
     #[arg(long, value_name = "N", help_heading = "Time", conflicts_with = "paced_by_peer")]
-    speed: Option<Speed>,
+    #[arg(value_parser = parse_speed)]
+    speed: Option<Pace>,
 
     /// Send each message when as much has come from the other side as had come before it in the
     /// recording (default with --serve)
@@ -108,54 +107,31 @@ Examples:
 Exit status: 0 success; 1 failure, among them a difference (--compare) and a client that has sent
 something else (--serve); 2 invalid usage, or a file that cannot be read.";
 
-/// The speed of a replay.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Speed {
-    Times(f64),
-    Max,
-}
-
-impl FromStr for Speed {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Speed, String> {
-        if text == "max" {
-            return Ok(Speed::Max);
-        }
-        let times = text.parse().ok().filter(|times| (1e-3..=1e6).contains(times));
-        times
-            .map(Speed::Times)
-            .ok_or_else(|| "expected a number from 0.001 to 1000000, or max".to_owned())
-    }
-}
-
-/// The times at which messages are sent.
+/// The times of the steps.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Timing {
+pub(super) enum Pace {
+    /// As recorded, this many times as fast.
     Recorded(f64),
+    /// At once.
     Immediate,
+    /// When as much has come from the peer as before the step in the recording.
     ByPeer,
 }
 
-impl Timing {
-    /// The pace of a connection that begins now.
-    pub(super) fn pace(self) -> Pace {
-        match self {
-            Timing::Recorded(speed) => Pace::Recorded { start: Instant::now(), speed },
-            Timing::Immediate => Pace::Immediate,
-            Timing::ByPeer => Pace::ByPeer,
-        }
+/// Parses `--speed`.
+fn parse_speed(text: &str) -> Result<Pace, String> {
+    if text == "max" {
+        return Ok(Pace::Immediate);
     }
+    let times = text.parse().ok().filter(|times| (1e-3..=1e6).contains(times));
+    let expected = || "expected a number from 0.001 to 1000000, or max".to_owned();
+    times.map(Pace::Recorded).ok_or_else(expected)
 }
 
 impl ReplayArgs {
-    pub(super) fn timing(&self) -> Timing {
-        match self.speed {
-            Some(Speed::Times(speed)) => Timing::Recorded(speed),
-            Some(Speed::Max) => Timing::Immediate,
-            None if self.paced_by_peer || self.serve => Timing::ByPeer,
-            None => Timing::Recorded(1.0),
-        }
+    pub(super) fn pace(&self) -> Pace {
+        let by_peer = self.paced_by_peer || self.serve;
+        self.speed.unwrap_or(if by_peer { Pace::ByPeer } else { Pace::Recorded(1.0) })
     }
 
     /// The limit of the other side's silence.
@@ -197,25 +173,25 @@ impl ReplayArgs {
         Target::new(&endpoint, &args)
     }
 
-    /// The connections whose traffic an endpoint of this kind cannot carry.
+    /// Refuses connections with another traffic than that of the endpoint.
     pub(super) fn check_traffic(
         &self,
         connections: &[RecordedConnection],
-        kind: TransportKind,
+        traffic: Traffic,
     ) -> Result<(), Error> {
         for connection in connections {
-            let (what, required) = match connection.traffic {
-                Traffic::Bytes => ("is a byte stream", TransportKind::Stream),
-                Traffic::Messages => ("is a WebSocket", TransportKind::WebSocket),
-                Traffic::Datagrams => ("is datagrams", TransportKind::Datagram),
+            let what = match connection.traffic {
+                Traffic::Bytes => "is a byte stream",
+                Traffic::Messages => "is a WebSocket",
+                Traffic::Datagrams => "is datagrams",
             };
-            if required != kind {
+            if connection.traffic != traffic {
                 let (file, number) = (self.file.display(), connection.number);
                 let target = first_line(&connection.opened.target, MAX_TARGET);
                 return Err(Error::Usage(format!(
                     "{file}: connection {number} (to {target}) {what}: give an endpoint of {}, or \
                      select other connections with --connection",
-                    required.schemes()
+                    schemes(connection.traffic)
                 )));
             }
         }

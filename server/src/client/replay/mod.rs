@@ -3,7 +3,7 @@
 //! - `args`: the command line
 //! - `script`: what one end of a connection does, and when; `order`: the order of connections
 //! - `player`: a script, played over a connection; `live`: what passes on it
-//! - `wire`: an open connection, and its halves
+//! - `wire`: the halves of an open connection
 //! - `serve`: the server's side
 
 mod args;
@@ -17,7 +17,7 @@ mod wire;
 use std::{fs::OpenOptions, path::Path, time::Duration};
 
 use echogate_proto::{
-    endpoint::{Address, Endpoint},
+    endpoint::Endpoint,
     recording::{Direction, Opened},
 };
 use futures_util::future::join_all;
@@ -25,20 +25,8 @@ use http::header::SEC_WEBSOCKET_PROTOCOL;
 use tokio::time::sleep;
 
 pub(crate) use self::args::ReplayArgs;
-use self::{
-    args::Timing,
-    live::{Live, recorded},
-    order::Order,
-    player::Player,
-    script::Script,
-    wire::Wire,
-};
-use super::{
-    Error,
-    compare::Comparison,
-    notice, open, shown_url,
-    target::{Target, TransportKind},
-};
+use self::{args::Pace, live::recorded, order::Order, player::Player};
+use super::{Error, compare::Comparison, notice, open, shown_url, target::Target};
 use crate::{
     recording::{
         file::{Format, RecordingFile},
@@ -68,7 +56,7 @@ pub(crate) async fn run(args: ReplayArgs) -> Result<(), Error> {
     let usage = |text| Error::Usage(format!("{url}: {text}"));
     // The connections are checked before the first one is made.
     let first = args.target(&endpoint, &recording.connections[0]).map_err(usage)?;
-    args.check_traffic(&recording.connections, first.kind())?;
+    args.check_traffic(&recording.connections, first.traffic())?;
     args.target.warn();
     let order = Order::new(&recording.connections);
     let plays = (0..recording.connections.len())
@@ -125,39 +113,24 @@ async fn play(
     order: &Order,
 ) -> Played {
     let connection = &connections[index];
-    let timing = args.timing();
-    match timing {
-        Timing::Recorded(speed) => {
+    match args.pace() {
+        Pace::Recorded(speed) => {
             let first = connections.iter().map(|connection| connection.start).min();
             let offset = connection.start - first.unwrap_or_default();
             sleep(Duration::from_nanos(offset).div_f64(speed)).await;
         }
-        Timing::Immediate | Timing::ByPeer => order.may_begin(index).await,
+        Pace::Immediate | Pace::ByPeer => order.may_begin(index).await,
     }
-    let number = connection.number as u64;
     let target = args.target(endpoint, connection);
     let opened = Opened { target: shown_url(endpoint), ..handshake(&target) };
-    let live = Live::new(number, Direction::ToServer, connection.traffic, opened);
-    let script = Script::new(connection, Direction::ToServer);
+    let player = Player::new(args, connection, Direction::ToServer, connection.number, opened);
     let result = async {
-        let target = target?;
-        let opened = open::open(&target).await.map_err(|error| describe(&error))?;
-        let wire = match opened {
-            open::Opened::Stream(stream, early) => Wire::Stream(stream, early),
-            open::Opened::Datagrams(socket) => Wire::Datagrams(socket),
-        };
-        let player = Player {
-            script: &script,
-            own: Direction::ToServer,
-            pace: timing.pace(),
-            timeout: args.silence(),
-            live: &live,
-        };
+        let wire = open::open(&target?).await.map_err(|error| describe(&error))?;
         player.play(wire).await
     };
     let result = result.await;
     order.set_ended(index);
-    Played { records: live.take(), result }
+    Played { records: player.take(), result }
 }
 
 /// The opening handshake of a connection to `target`, as a recording describes it.
@@ -204,15 +177,4 @@ fn write_record(
     let name = path.unwrap_or(Path::new("-")).display();
     let written = output.flush();
     written.map(drop).map_err(|error| Error::Failed(format!("{name}: {}", describe(&error))))
-}
-
-/// The kind of endpoint for a command that listens.
-fn kind(endpoint: &Endpoint) -> TransportKind {
-    match endpoint.address {
-        Address::Ws(..) | Address::Wss(..) => TransportKind::WebSocket,
-        Address::Udp(_) | Address::UnixGram(_) => TransportKind::Datagram,
-        Address::Tcp(_) | Address::Tls(_) | Address::Unix(_) | Address::Service(_) => {
-            TransportKind::Stream
-        }
-    }
 }

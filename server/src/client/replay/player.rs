@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 use bytes::Bytes;
 use echogate_proto::{
     close::CloseCode,
-    recording::Direction,
+    recording::{self, Direction},
     ws::{
         OpCode,
         frame::{FrameHeader, control_frame, masked_frame},
@@ -14,13 +14,18 @@ use echogate_proto::{
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
+    args::{Pace, ReplayArgs},
     live::Live,
     script::{Progress, Script, Step},
-    wire::{Sink, Source, Wire, reset},
+    wire::{Sink, Source, reset},
 };
 use crate::{
+    client::dial::Opened,
     gateway::masking_key,
-    recording::model::{Action, Traffic},
+    recording::{
+        model::{Action, RecordedConnection, Traffic},
+        wire::WireRecord,
+    },
     text::io_error::describe,
 };
 
@@ -29,17 +34,6 @@ const MAX_EXCESS: u64 = 16 << 20;
 
 /// The time for the end of the connection behind the last step.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// The times of the steps.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Pace {
-    /// As recorded from this time on, this many times as fast.
-    Recorded { start: Instant, speed: f64 },
-    /// At once.
-    Immediate,
-    /// When as much has come from the peer as before the step in the recording.
-    ByPeer,
-}
 
 /// The end of the own direction by the steps of a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,26 +47,49 @@ enum Ending {
 }
 
 /// One end of a connection.
-pub(super) struct Player<'a> {
-    pub(super) script: &'a Script,
-    pub(super) own: Direction,
-    pub(super) pace: Pace,
+pub(super) struct Player {
+    script: Script,
+    own: Direction,
+    pace: Pace,
     /// The limit of the peer's silence while something of it is awaited.
-    pub(super) timeout: Option<Duration>,
-    pub(super) live: &'a Live,
+    timeout: Option<Duration>,
+    live: Live,
 }
 
-impl Player<'_> {
+impl Player {
+    /// The player of the end of `connection` that sends in the direction `own`. What passes is
+    /// kept under `number`.
+    pub(super) fn new(
+        args: &ReplayArgs,
+        connection: &RecordedConnection,
+        own: Direction,
+        number: usize,
+        opened: recording::Opened,
+    ) -> Player {
+        Player {
+            script: Script::new(connection, own),
+            own,
+            pace: args.pace(),
+            timeout: args.silence(),
+            live: Live::new(number as u64, own, connection.traffic, opened),
+        }
+    }
+
+    /// Everything that has passed, when the connection has ended.
+    pub(super) fn take(&self) -> Vec<WireRecord> {
+        self.live.take()
+    }
+
     /// Plays the script over `wire`.
     ///
     /// # Errors
     ///
     /// One line about a peer that has not sent what it had in the recording.
-    pub(super) async fn play(&self, wire: Wire) -> Result<(), String> {
-        let (mut source, mut sink) = wire.split(self.live);
+    pub(super) async fn play(&self, wire: Opened) -> Result<(), String> {
+        let (mut source, mut sink) = wire.split(&self.live);
         let played = tokio::select! {
             played = self.write_all(&mut sink) => played,
-            never = source.read_all(self.live, self.script.total_bytes + MAX_EXCESS) => match never {},
+            never = source.read_all(&self.live, self.script.total_bytes + MAX_EXCESS) => match never {},
         };
         if let Ok(Ending::Reset) = played
             && let (Source::Stream(source, _), Sink::Stream(sink)) = (source, sink)
@@ -113,9 +130,9 @@ impl Player<'_> {
     }
 
     async fn steps(&self, sink: &mut Sink) -> Result<Ending, String> {
-        let mut ending = Ending::Open;
+        let (start, mut ending) = (Instant::now(), Ending::Open);
         for step in &self.script.steps {
-            self.wait(step, sink).await?;
+            self.wait(step, start, sink).await?;
             if self.live.close().is_some() && !step.after.has_ended {
                 // The peer has closed the WebSocket before it did in the recording.
                 break;
@@ -146,9 +163,9 @@ impl Player<'_> {
         Ok(ending)
     }
 
-    /// Waits for the time of a step.
-    async fn wait(&self, step: &Step, sink: &mut Sink) -> Result<(), String> {
-        if let Pace::Recorded { start, speed } = self.pace {
+    /// Waits for the time of a step of a connection that has begun at `start`.
+    async fn wait(&self, step: &Step, start: Instant, sink: &mut Sink) -> Result<(), String> {
+        if let Pace::Recorded(speed) = self.pace {
             let at = start + step.at.div_f64(speed);
             while Instant::now() < at && self.live.close().is_none() {
                 self.answer_pings(sink).await;
@@ -280,7 +297,7 @@ impl Player<'_> {
     /// Waits until something is the case, at most [`END_TIMEOUT`].
     async fn until(&self, condition: impl Fn(&Live) -> bool) {
         let met = async {
-            while !condition(self.live) {
+            while !condition(&self.live) {
                 self.live.changed.notified().await;
             }
         };

@@ -2,51 +2,39 @@
 
 mod options;
 
-use std::{cell::Cell, io, io::Write, pin::Pin, time::Duration};
+use std::{cell::Cell, io, io::Write, pin::Pin};
 
 use echogate_proto::{
     endpoint::Endpoint,
-    recording::{Direction, Opened},
+    recording::{self, Direction},
 };
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    time::timeout,
-};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use self::options::{check, listen_address, tls};
-use super::{Live, Player, ReplayArgs, Script, Wire, kind, notice, recorded, write_record};
+use self::options::{check, tls};
+use super::{Player, ReplayArgs, notice, recorded, write_record};
 use crate::{
     client::{
         Error,
         compare::{Comparison, of_clients},
+        dial::Opened,
         listen::{
             datagrams,
-            listener::{Accepted, accept, bound},
+            listener::{Accepted, accept, bind, bound, in_time, listen_address, tls_handshake},
             websocket::{self, Rules},
         },
-        target::TransportKind,
+        target::traffic_of,
     },
-    net::{
-        listener::belongs_to_connection,
-        stream::Stream,
-        tls::{AppProtocol, server::ServerTls},
-    },
+    net::{listener::belongs_to_connection, stream::Stream, tls::server::ServerTls},
     recording::{
         file::RecordingFile,
         model::{RecordedConnection, Recording, Traffic},
         wire::WireRecord,
     },
-    server::sockets::bind::{BindAddr, Socket},
+    server::sockets::bind::Socket,
     text::io_error::describe,
 };
-
-/// The listen backlog.
-const BACKLOG: u32 = 128;
-
-/// The time that a client has for the TLS and the WebSocket handshake.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A mock server.
 struct MockServer<'a> {
@@ -83,8 +71,9 @@ pub(super) async fn run(
     let failed =
         |error: io::Error| Error::Failed(format!("{}: {}", endpoint.address, describe(&error)));
     check(&args.target, endpoint).map_err(usage)?;
-    args.check_traffic(&recording.connections, kind(endpoint))?;
-    if kind(endpoint) == TransportKind::Datagram {
+    let traffic = traffic_of(&endpoint.address);
+    args.check_traffic(&recording.connections, traffic)?;
+    if traffic == Traffic::Datagrams {
         if args.repeat {
             return Err(usage("--loop requires connections, which datagrams have not".to_owned()));
         }
@@ -96,10 +85,7 @@ pub(super) async fn run(
     let (at, path) = listen_address(&endpoint.address).map_err(usage)?;
     let protocol = recording.connections[0].opened.protocol.clone();
     let rules = Rules { path, allowed_origins: args.allow_origin.clone(), binary: false, protocol };
-    let mut sockets = Vec::new();
-    for address in BindAddr::all(&at).await.map_err(failed)? {
-        sockets.push(address.bind(BACKLOG).await.map_err(failed)?);
-    }
+    let sockets = bind(&at).await.map_err(failed)?;
     let url = bound(&endpoint.address, &sockets).to_string();
     let server = MockServer {
         args,
@@ -154,7 +140,7 @@ impl MockServer<'_> {
                     Ok(Accepted::Datagrams(index)) => {
                         let Socket::Datagram(socket) = sockets.swap_remove(index) else { continue };
                         let (peer, socket) = datagrams::connect_socket(socket).await?;
-                        serving.push(Box::pin(self.play(Wire::Datagrams(socket), peer)));
+                        serving.push(Box::pin(self.play(Opened::Datagrams(socket), peer)));
                     }
                     Err(error) if belongs_to_connection(&error) => {}
                     Err(error) => return Err(error),
@@ -172,11 +158,8 @@ impl MockServer<'_> {
     }
 
     async fn serve_stream(&self, stream: Stream, client: String) -> Served {
-        let limit = HANDSHAKE_TIMEOUT.as_secs();
         let opened = tokio::select! {
-            opened = timeout(HANDSHAKE_TIMEOUT, self.handshakes(stream)) => opened.unwrap_or_else(|_| {
-                Err(format!("the handshake was not completed within {limit} seconds"))
-            }),
+            opened = in_time(self.handshakes(stream)) => opened,
             () = self.stopped.cancelled() => Err("stopped within the handshake".to_owned()),
         };
         match opened {
@@ -185,25 +168,18 @@ impl MockServer<'_> {
         }
     }
 
-    async fn handshakes(&self, stream: Stream) -> Result<Wire, String> {
+    async fn handshakes(&self, stream: Stream) -> Result<Opened, String> {
         let is_websocket = self.connections[0].traffic == Traffic::Messages;
-        let stream = match (&self.tls, stream) {
-            (Some(tls), Stream::Plain(socket)) => {
-                let websocket = AppProtocol::WebSocket;
-                let app = if is_websocket { websocket } else { AppProtocol::Bytes };
-                Stream::from(tls.handshake(app, socket).await?)
-            }
-            (_, stream) => stream,
-        };
+        let stream = tls_handshake(self.tls.as_ref(), is_websocket, stream).await?;
         if !is_websocket {
-            return Ok(Wire::Stream(stream, Vec::new()));
+            return Ok(Opened::Stream(stream, Vec::new()));
         }
         let accepted = websocket::accept(stream, self.tls.is_some(), &self.rules).await?;
-        Ok(Wire::Stream(accepted.stream, accepted.early))
+        Ok(Opened::Stream(accepted.stream, accepted.early))
     }
 
     /// Plays the next recorded connection.
-    async fn play(&self, wire: Wire, client: String) -> Served {
+    async fn play(&self, wire: Opened, client: String) -> Served {
         if !self.has_next() {
             let reason = "the recording has no other connection".to_owned();
             return Served { client, played: None, reason };
@@ -212,25 +188,14 @@ impl MockServer<'_> {
         self.clients.set(number + 1);
         let index = number % self.connections.len();
         let connection = &self.connections[index];
-        let script = Script::new(connection, Direction::ToClient);
-        let live = Live::new(
-            number as u64 + 1,
-            Direction::ToClient,
-            connection.traffic,
-            Opened { target: self.url.clone(), peer: Some(client.clone()), ..Opened::default() },
-        );
-        let player = Player {
-            script: &script,
-            own: Direction::ToClient,
-            pace: self.args.timing().pace(),
-            timeout: self.args.silence(),
-            live: &live,
-        };
+        let (target, peer) = (self.url.clone(), Some(client.clone()));
+        let opened = recording::Opened { target, peer, ..recording::Opened::default() };
+        let player = Player::new(self.args, connection, Direction::ToClient, number + 1, opened);
         let result = tokio::select! {
             result = player.play(wire) => result,
             () = self.stopped.cancelled() => player.stopped(),
         };
-        Served { client, played: Some((index, live.take(), result)), reason: String::new() }
+        Served { client, played: Some((index, player.take(), result)), reason: String::new() }
     }
 
     /// Prints how a client has behaved. Returns whether it was as recorded.

@@ -1,4 +1,4 @@
-//! An open connection, and its halves.
+//! The halves of an open connection.
 
 use std::{
     convert::Infallible,
@@ -16,7 +16,7 @@ use tokio::{
 
 use super::live::Live;
 use crate::{
-    client::transport::CHUNK,
+    client::{dial::Opened, transport::CHUNK},
     net::{
         connected_datagrams::ConnectedSocket,
         stream::{Stream, Transport, is_end},
@@ -34,13 +34,6 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(1);
 const DELIVERY_INTERVAL: Duration = Duration::from_millis(2);
 
-/// An open connection.
-pub(super) enum Wire {
-    /// A stream, and the bytes that were read with the opening handshake.
-    Stream(Stream, Vec<u8>),
-    Datagrams(ConnectedSocket),
-}
-
 /// The reading half.
 pub(super) enum Source {
     Stream(ReadHalf<Stream>, Box<[u8]>),
@@ -53,18 +46,18 @@ pub(super) enum Sink {
     Datagrams(Rc<ConnectedSocket>),
 }
 
-impl Wire {
+impl Opened {
     /// The halves. What was read with the opening handshake is noted as received.
     pub(super) fn split(self, live: &Live) -> (Source, Sink) {
         match self {
-            Wire::Stream(stream, early) => {
+            Opened::Stream(stream, early) => {
                 if !early.is_empty() {
                     live.received(early.into());
                 }
                 let (source, sink) = split(stream);
                 (Source::Stream(source, vec![0; CHUNK].into()), Sink::Stream(sink))
             }
-            Wire::Datagrams(socket) => {
+            Opened::Datagrams(socket) => {
                 let socket = Rc::new(socket);
                 let buffer = vec![0; MAX_DATAGRAM].into();
                 (Source::Datagrams(socket.clone(), buffer), Sink::Datagrams(socket))

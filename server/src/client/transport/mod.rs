@@ -23,8 +23,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use echogate_proto::{close::CloseCode, recording::Opened, ws::HALF_CLOSE};
+use echogate_proto::{close::CloseCode, recording, ws::HALF_CLOSE};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::tungstenite::Message;
 
 pub(super) use self::websocket::MessageFormat;
 use self::{
@@ -36,7 +37,7 @@ use self::{
     websocket::{WebSocketReceiver, WebSocketSender},
 };
 use super::{
-    dial,
+    dial::{Opened, dial},
     recording::{RecordedConnection, Recording},
     target::{Target, Upgrade},
 };
@@ -97,10 +98,13 @@ impl TransportOptions {
     }
 
     /// A connection that is to be recorded, and what is known of it.
-    fn recorded(&self, ends: [Option<SocketAddr>; 2]) -> Option<(RecordedConnection, Opened)> {
+    fn recorded(
+        &self,
+        ends: [Option<SocketAddr>; 2],
+    ) -> Option<(RecordedConnection, recording::Opened)> {
         let connection = self.recording.as_ref()?.connection();
         let [peer, local] = ends.map(|address| address.map(|address| address.to_string()));
-        let opened = Opened { peer, local, ..connection.opened() };
+        let opened = recording::Opened { peer, local, ..connection.opened() };
         Some((connection, opened))
     }
 }
@@ -164,25 +168,24 @@ impl Connection {
         target: &Target,
         options: &TransportOptions,
     ) -> io::Result<Connection> {
-        match target {
-            Target::Tcp(_) | Target::Tls(..) | Target::Unix(_) => {
-                Ok(Connection::of_stream(dial::stream(target).await?, PeerRole::Server, options))
+        match (dial(target).await?, target) {
+            (Opened::Stream(stream, _), Target::WebSocket(upgrade)) => {
+                Connection::open_websocket(stream, upgrade, options).await
             }
-            Target::Udp(..) | Target::UnixGram(_) => {
-                let socket = dial::datagrams(target).await?;
-                let local = socket.local_addr();
-                let connection = Connection::of_datagrams(socket, PeerRole::Server, options);
-                Ok(Connection { local, ..connection })
+            (Opened::Stream(stream, _), _) => {
+                Ok(Connection::of_stream(stream, PeerRole::Server, options))
             }
-            Target::WebSocket(upgrade) => Connection::open_websocket(upgrade, options).await,
+            (Opened::Datagrams(socket), _) => {
+                Ok(Connection::of_datagrams(socket, PeerRole::Server, options))
+            }
         }
     }
 
     async fn open_websocket(
+        stream: Stream,
         upgrade: &Upgrade,
         options: &TransportOptions,
     ) -> io::Result<Connection> {
-        let stream = dial::host(&upgrade.to, upgrade.trust.as_ref()).await?;
         let local = stream.local_addr().ok();
         let mut stream = match options.recorded(stream.ends()) {
             Some((connection, opened)) => {
@@ -242,10 +245,10 @@ impl Connection {
         peer_role: PeerRole,
         options: &TransportOptions,
     ) -> Connection {
-        let recorded = options.recorded(socket.ends());
+        let (recorded, local) = (options.recorded(socket.ends()), socket.local_addr());
         let (sender, receiver) = datagram::split(socket, options.silence, recorded);
         let (sender, receiver) = (Sender::Datagram(sender), Receiver::Datagram(receiver));
-        Connection { sender, receiver, peer_role, local: None, peer: None }
+        Connection { sender, receiver, peer_role, local, peer: None }
     }
 }
 
@@ -290,7 +293,7 @@ impl Sender {
     pub(super) async fn send_bytes(&mut self, bytes: Bytes) -> io::Result<()> {
         match self {
             Sender::Stream(sender) => sender.send(&bytes).await,
-            Sender::WebSocket(sender) => sender.send_bytes(bytes).await,
+            Sender::WebSocket(sender) => sender.send(Message::Binary(bytes)).await,
             Sender::Datagram(sender) => sender.send(&bytes).await,
         }
     }
@@ -326,26 +329,20 @@ impl Sender {
 
     /// Sends a Close with `code` and `reason`, where the transport has Close frames.
     pub(super) async fn close(&mut self, code: CloseCode, reason: &str) -> io::Result<()> {
-        match self {
-            Sender::WebSocket(sender) => sender.close(code, reason).await,
-            Sender::Stream(_) | Sender::Datagram(_) => Ok(()),
-        }
+        let Sender::WebSocket(sender) = self else { return Ok(()) };
+        sender.close(code, reason).await
     }
 
     /// Sends a Ping, where the transport has Pings.
     pub(super) async fn ping(&mut self, payload: Bytes) -> io::Result<()> {
-        match self {
-            Sender::WebSocket(sender) => sender.ping(payload).await,
-            Sender::Stream(_) | Sender::Datagram(_) => Ok(()),
-        }
+        let Sender::WebSocket(sender) = self else { return Ok(()) };
+        sender.send(Message::Ping(payload)).await
     }
 
     /// Sends a Pong, where the transport has Pongs.
     pub(super) async fn pong(&mut self, payload: Bytes) -> io::Result<()> {
-        match self {
-            Sender::WebSocket(sender) => sender.pong(payload).await,
-            Sender::Stream(_) | Sender::Datagram(_) => Ok(()),
-        }
+        let Sender::WebSocket(sender) = self else { return Ok(()) };
+        sender.send(Message::Pong(payload)).await
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) struct Trace {
 
 impl Trace {
     pub(super) fn new(peer_role: PeerRole) -> Trace {
-        let (client, server) = (Tracer::new(Sender::Client), Tracer::new(Sender::Server));
+        let [client, server] = [PeerRole::Client, PeerRole::Server].map(Tracer::new);
         match peer_role {
             PeerRole::Server => Trace { sent: client, received: server },
             PeerRole::Client => Trace { sent: server, received: client },
@@ -41,17 +41,10 @@ impl StreamObserver for Trace {
     }
 }
 
-/// The sender of one direction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sender {
-    Client,
-    Server,
-}
-
 /// The tracer of one direction.
 #[derive(Debug)]
 struct Tracer {
-    sender: Sender,
+    sender: PeerRole,
     state: State,
 }
 
@@ -68,7 +61,7 @@ enum State {
 }
 
 impl Tracer {
-    fn new(sender: Sender) -> Tracer {
+    fn new(sender: PeerRole) -> Tracer {
         Tracer { sender, state: State::Head(Vec::new()) }
     }
 
@@ -90,7 +83,7 @@ impl Tracer {
                     bytes = &bytes[1..];
                     if head.ends_with(b"\r\n\r\n") {
                         head_lines(head).for_each(|line| show(&line));
-                        self.state = self.sender.after(head);
+                        self.state = after(self.sender, head);
                     } else if head.len() > MAX_HEAD {
                         self.state = State::Body;
                     }
@@ -110,16 +103,13 @@ impl Tracer {
     }
 }
 
-impl Sender {
-    /// The state after a head.
-    fn after(self, head: &[u8]) -> State {
-        let status = || head.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
-        match self {
-            Sender::Client => State::Frame(Vec::new()),
-            Sender::Server if status() == b"101" => State::Frame(Vec::new()),
-            Sender::Server if status().starts_with(b"1") => State::Head(Vec::new()),
-            Sender::Server => State::Body,
-        }
+/// The state after a head.
+fn after(sender: PeerRole, head: &[u8]) -> State {
+    let status = head.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+    match (sender, status) {
+        (PeerRole::Client, _) | (_, b"101") => State::Frame(Vec::new()),
+        (_, [b'1', ..]) => State::Head(Vec::new()),
+        _ => State::Body,
     }
 }
 
@@ -206,7 +196,7 @@ mod tests {
 
     use super::*;
 
-    fn lines(sender: Sender, pieces: &[&[u8]]) -> Vec<String> {
+    fn lines(sender: PeerRole, pieces: &[&[u8]]) -> Vec<String> {
         let (mut tracer, mut lines) = (Tracer::new(sender), Vec::new());
         pieces.iter().for_each(|piece| tracer.pass(piece, |line| lines.push(line.to_owned())));
         lines
@@ -231,9 +221,9 @@ mod tests {
             "Ping FIN, 6 bytes: \"there?\"",
             "Close FIN, 9 bytes: 4321 (a code private to the application) \"enough\\x07\"",
         ];
-        assert_eq!(lines(Sender::Client, &[&bytes]), expected);
+        assert_eq!(lines(PeerRole::Client, &[&bytes]), expected);
         let single: Vec<&[u8]> = bytes.chunks(1).collect();
-        assert_eq!(lines(Sender::Client, &single), expected);
+        assert_eq!(lines(PeerRole::Client, &single), expected);
     }
 
     #[test]
@@ -242,7 +232,7 @@ mod tests {
         let accepted = b"HTTP/1.1 101 Switching Protocols\r\n\r\n\x02\x01a\xc0\x00\x88\x00";
         let refused = b"HTTP/1.1 404 Not Found\r\nSet-Cookie: x\r\n\r\nno such route\r\n\r\n";
         assert_eq!(
-            lines(Sender::Server, &[interim, accepted]),
+            lines(PeerRole::Server, &[interim, accepted]),
             [
                 "HTTP/1.1 103 Early Hints",
                 "HTTP/1.1 101 Switching Protocols",
@@ -252,7 +242,7 @@ mod tests {
             ]
         );
         assert_eq!(
-            lines(Sender::Server, &[refused]),
+            lines(PeerRole::Server, &[refused]),
             ["HTTP/1.1 404 Not Found", "Set-Cookie: ***"]
         );
     }
@@ -263,7 +253,7 @@ mod tests {
         let long = [&b"\x82\x7e\x01\x2c"[..], &[b'x'; 300], b"\x81\x7f\0\0\0\0\0\x01\0\0"].concat();
         let rest = [&[b'x'; 65536][..], b"\x8a\0"].concat();
         assert_eq!(
-            lines(Sender::Server, &[head, &long, &rest])[1..],
+            lines(PeerRole::Server, &[head, &long, &rest])[1..],
             ["binary FIN, 300 bytes", "text FIN, 65536 bytes", "Pong FIN, 0 bytes"]
         );
     }
@@ -272,7 +262,7 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic(bytes: Vec<u8>) {
             let head = &b"HTTP/1.1 101 \r\n\r\n"[..];
-            lines(Sender::Server, &[head, &bytes]);
+            lines(PeerRole::Server, &[head, &bytes]);
         }
     }
 }

@@ -123,7 +123,7 @@ impl WebSocketSender {
         self.peer_role == PeerRole::Client
     }
 
-    async fn send(&mut self, message: Message) -> io::Result<()> {
+    pub(super) async fn send(&mut self, message: Message) -> io::Result<()> {
         self.sink.send(message).await.map_err(|error| match error {
             // The receiver reports how the connection ended.
             Error::Io(_) | Error::Protocol(ProtocolError::SendAfterClosing) => {
@@ -131,10 +131,6 @@ impl WebSocketSender {
             }
             error => io_error(error),
         })
-    }
-
-    pub(super) async fn send_bytes(&mut self, bytes: Bytes) -> io::Result<()> {
-        self.send(Message::Binary(bytes)).await
     }
 
     pub(super) async fn send_line(&mut self, line: String) -> io::Result<()> {
@@ -154,14 +150,6 @@ impl WebSocketSender {
         self.end.closed.set(Some(code));
         let close = CloseFrame { code: code.0.into(), reason: reason.into() };
         self.send(Message::Close(Some(close))).await
-    }
-
-    pub(super) async fn ping(&mut self, payload: Bytes) -> io::Result<()> {
-        self.send(Message::Ping(payload)).await
-    }
-
-    pub(super) async fn pong(&mut self, payload: Bytes) -> io::Result<()> {
-        self.send(Message::Pong(payload)).await
     }
 }
 

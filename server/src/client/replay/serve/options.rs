@@ -2,11 +2,7 @@
 
 use echogate_proto::endpoint::{Address, Endpoint};
 
-use crate::{
-    client::target_args::TargetArgs,
-    config::{ListenAddr, SocketPath},
-    net::tls::server::ServerTls,
-};
+use crate::{client::target_args::TargetArgs, net::tls::server::ServerTls};
 
 /// Refuses options that only a client has.
 pub(super) fn check(args: &TargetArgs, endpoint: &Endpoint) -> Result<(), String> {
@@ -31,23 +27,6 @@ pub(super) fn check(args: &TargetArgs, endpoint: &Endpoint) -> Result<(), String
         return Err("a user name is for clients, not for --serve".to_owned());
     }
     Ok(())
-}
-
-/// The address to listen on, and the path of WebSocket clients.
-pub(super) fn listen_address(address: &Address) -> Result<(ListenAddr, String), String> {
-    let path = |path: &_| SocketPath { path: Clone::clone(path), mode: None };
-    Ok(match address {
-        Address::Tcp(at) | Address::Tls(at) => (ListenAddr::Tcp(at.clone()), String::new()),
-        Address::Unix(at) => (ListenAddr::Unix(path(at)), String::new()),
-        Address::Udp(at) => (ListenAddr::Udp(at.clone()), String::new()),
-        Address::UnixGram(at) => (ListenAddr::UnixGram(path(at)), String::new()),
-        Address::Ws(at, path) | Address::Wss(at, path) => {
-            (ListenAddr::Tcp(at.clone()), path.clone())
-        }
-        Address::Service(_) => {
-            return Err("a service: URL is valid as the upstream of a route only".to_owned());
-        }
-    })
 }
 
 /// The certificate of an endpoint with TLS.
