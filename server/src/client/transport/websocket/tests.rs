@@ -31,10 +31,11 @@ async fn an_invalid_close_code_is_reported_as_sent_in_either_order_of_closing() 
 
 #[tokio::test]
 async fn a_close_of_the_peer_is_answered() {
-    let (_sender, mut receiver, mut peer) = connected().await;
+    let (sender, mut receiver, mut peer) = connected().await;
     peer.write_all(b"\x88\x04\x03\xf3no").await.unwrap();
     let error = receiver.receive().await.unwrap_err().to_string();
     assert_eq!(error, "closed by the server (1011, the server or its upstream failed): no");
+    drop((sender, receiver));
     let mut answer = [0; 10];
     peer.read_exact(&mut answer).await.unwrap();
     let (head, key) = (&answer[..2], &answer[2..6]);
