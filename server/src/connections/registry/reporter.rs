@@ -1,4 +1,4 @@
-//! What has changed in the registry since the last report to one subscriber.
+//! Reports on the connections of this server to one subscriber.
 
 use std::{
     collections::{BTreeMap, btree_map},
@@ -29,7 +29,7 @@ pub(crate) struct Reporter {
 }
 
 impl Reporter {
-    /// A new subscriber.
+    /// Subscribes to the changes of `registry`. The first report has all connections.
     pub(crate) fn new(registry: &Registry) -> Reporter {
         Reporter {
             registry: registry.clone(),
@@ -52,7 +52,7 @@ impl Reporter {
         self.registry.count()
     }
 
-    /// What has changed; `None` if nothing has.
+    /// The changes since the last report; `None` if there are none.
     pub(crate) fn report(&mut self) -> Option<Event> {
         let Some(reported) = &mut self.reported else { return Some(self.all()) };
         let (mut opened, mut closed) = (Vec::new(), Vec::new());

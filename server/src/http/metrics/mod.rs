@@ -197,9 +197,12 @@ fn cluster(encoder: &mut DescriptorEncoder<'_>, context: &ServerContext) -> fmt:
     let others = members.len() as u64;
     let help = "Replicas of the cluster that are known, this one included";
     single(encoder, ("cluster_replicas", Gauge, help), others + connected)?;
-    let operators = members.iter().map(|member| member.operators as u64).sum();
+    let operators = members.iter().map(|member| member.operators as u64);
+    let operators = operators.fold(0, u64::saturating_add);
     let help = "Operators of chat at other replicas";
     single(encoder, ("cluster_operators", Gauge, help), operators)?;
+    let help = "Messages of chat clients here that operators of other replicas have not confirmed";
+    single(encoder, ("cluster_unconfirmed", Gauge, help), cluster.unconfirmed() as u64)?;
     let [sent, received, dropped, invalid] = cluster.counters().get();
     let by_direction = [("sent", sent), ("received", received)];
     let by_direction = by_direction.map(|(name, count)| ([("direction", name)], count));
