@@ -236,7 +236,7 @@ impl Stream {
     ///
     /// # Errors
     ///
-    /// Those of getsockname(2); `Unsupported` for other sockets.
+    /// The errors of getsockname(2); `Unsupported` for other sockets.
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket().local_addr()
     }

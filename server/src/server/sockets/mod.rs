@@ -94,7 +94,7 @@ impl BoundSocket {
     ///
     /// # Errors
     ///
-    /// Those of getsockname(2).
+    /// The errors of getsockname(2).
     pub(crate) fn url(&self) -> io::Result<String> {
         let at = self.socket.at()?;
         Ok(match self.role {
@@ -212,7 +212,7 @@ impl BoundSockets {
         self.0.push(socket);
     }
 
-    /// These sockets and `others`.
+    /// Adds `others` to these sockets.
     pub(crate) fn with(mut self, others: &BoundSockets) -> BoundSockets {
         self.0.extend(others.iter().cloned());
         self
