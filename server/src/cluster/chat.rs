@@ -10,16 +10,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_nats::{Message, Subscriber};
+use async_nats::Message;
 use echogate_proto::chat::ToOperator;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::FutureExt;
 
 use super::{
     Shared,
+    inbox::Inbox,
     members::{Member, SILENCE},
     messages::{Broadcast, Direct, to},
     outbox::Outbox,
-    session::{ENDED, Session, VERSION, ticks},
+    session::{Session, VERSION, ticks},
 };
 use crate::service::chat::{Feed, Recent, RemoteOperator, Undelivered};
 
@@ -80,7 +81,7 @@ impl Exchange {
     pub(super) async fn run(&mut self, session: &Session<'_>) -> Result<(), String> {
         let hub = &session.shared.hub;
         let mut direct = session.subscribe(VERSION, &to(session.shared.id)).await?;
-        let mut events: Option<Subscriber> = None;
+        let mut events: Option<Inbox> = None;
         let mut members = session.shared.members.subscribe();
         members.mark_changed();
         self.feed.operators.mark_changed();
@@ -113,12 +114,9 @@ impl Exchange {
                     mirror_all(session);
                     request_snapshots(session).await?;
                 }
-                message = direct.next() => {
-                    let message = message.ok_or(ENDED)?;
-                    self.take(session, &message).await?;
-                }
+                message = direct.next() => self.take(session, &message?).await?,
                 message = next(&mut events), if hub.has_room() => {
-                    apply_events(session, message.ok_or(ENDED)?, &mut events);
+                    apply_events(session, message?, &mut events);
                 }
                 () = self.feed.taken.notified() => confirm(session, false).await?,
                 _ = repeats.tick() => confirm(session, true).await?,
@@ -189,10 +187,10 @@ impl Exchange {
     }
 }
 
-/// The next message of a subscription, if there is one.
-async fn next(subscriber: &mut Option<Subscriber>) -> Option<Message> {
-    match subscriber {
-        Some(subscriber) => subscriber.next().await,
+/// The next message of a subscription, for which a call without a subscription waits for ever.
+async fn next(inbox: &mut Option<Inbox>) -> Result<Message, String> {
+    match inbox {
+        Some(inbox) => inbox.next().await,
         None => pending().await,
     }
 }
@@ -228,7 +226,7 @@ async fn confirm(session: &Session<'_>, repeats: bool) -> Result<(), String> {
 
 /// Applies an event and those that have arrived behind it, as far as the queues of operators have
 /// room.
-fn apply_events(session: &Session<'_>, first: Message, events: &mut Option<Subscriber>) {
+fn apply_events(session: &Session<'_>, first: Message, events: &mut Option<Inbox>) {
     let hub = &session.shared.hub;
     let mut message = Some(first);
     for count in 1.. {
@@ -241,7 +239,7 @@ fn apply_events(session: &Session<'_>, first: Message, events: &mut Option<Subsc
             None => {}
         }
         let continues = count < BATCH && hub.has_room();
-        message = continues.then(|| next(events).now_or_never().flatten()).flatten();
+        message = continues.then(|| next(events).now_or_never()?.ok()).flatten();
     }
 }
 

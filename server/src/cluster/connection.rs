@@ -21,11 +21,8 @@ const PING: Duration = Duration::from_secs(1);
 /// The most messages that the client has taken and not written yet.
 const UNWRITTEN: usize = 64;
 
-/// The most messages of one subscription that wait to be read; further ones are lost. Heartbeats and
-/// events of chat take at most 16 MiB in all, reports and parts of snapshots 128 MiB each. Any other
-/// client of the broker can fill a subscription with 1,024 times the broker's `max_payload`: 1 GiB by
-/// default.
-const UNREAD: usize = 1024;
+/// The most messages of one subscription that wait until its inbox takes them; further ones are lost.
+const UNTAKEN: usize = 1024;
 
 /// A connection to a server of the broker.
 #[derive(Debug)]
@@ -37,7 +34,7 @@ pub(super) struct Connection {
 }
 
 /// Connects to one server. Errors that the server reports later, and messages that are lost because
-/// [`UNREAD`] others wait, are reported to `shared`.
+/// [`UNTAKEN`] others wait, are reported to `shared`.
 ///
 /// # Errors
 ///
@@ -56,7 +53,7 @@ pub(super) async fn connect(
         .connection_timeout(CONNECT)
         .ping_interval(PING)
         .client_capacity(UNWRITTEN)
-        .subscription_capacity(UNREAD)
+        .subscription_capacity(UNTAKEN)
         // The client makes one more attempt to connect, after which this connection is given up.
         .max_reconnects(1)
         .reconnect_delay_callback(|_| Duration::ZERO)

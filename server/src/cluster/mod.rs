@@ -11,6 +11,7 @@
 //! again for ever. Queues are bounded, and nothing on the data path waits for the broker.
 //!
 //! - `connection`: the connection to a server of the broker; `state`: its state, and the counters
+//! - `inbox`: the messages of a subscription that wait to be read
 //! - `session`: subjects, messages, heartbeats; `members`: the replicas that are known by heartbeats
 //! - `chat`: events and snapshots of conversations, with the `messages` of that exchange; `outbox`:
 //!   messages of operators that are not confirmed
@@ -18,6 +19,7 @@
 
 mod chat;
 mod connection;
+mod inbox;
 mod members;
 mod messages;
 mod outbox;

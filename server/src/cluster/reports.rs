@@ -9,12 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_nats::Subscriber;
 use echogate_proto::api::{Closed, Connection, Event, Moved};
-use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 
-use super::session::{ENDED, Session, VERSION, ticks};
+use super::{
+    inbox::Inbox,
+    session::{Session, VERSION, ticks},
+};
 use crate::connections::{
     registry::reporter::Reporter,
     replicas::{PartSize, ReplicaId, Replicas, Report},
@@ -61,8 +62,7 @@ pub(super) async fn watch(session: &Session<'_>, replicas: &Replicas) -> Result<
                     session.publish(REQUESTS, request).await?;
                 }
                 report = reports.next() => {
-                    let report = report.ok_or(ENDED)?;
-                    if let Some((from, report)) = session.open::<Report>(&report) {
+                    if let Some((from, report)) = session.open::<Report>(&report?) {
                         replicas.apply(from, report, Instant::now());
                     }
                 }
@@ -78,8 +78,7 @@ pub(super) async fn report(session: &Session<'_>, replicas: &Replicas) -> Result
     let mut requests = session.subscribe(VERSION, REQUESTS).await?;
     let mut number = 0;
     loop {
-        let request = requests.next().await.ok_or(ENDED)?;
-        if session.open::<Request>(&request).is_some() {
+        if session.open::<Request>(&requests.next().await?).is_some() {
             report_while_requested(session, replicas, &mut requests, &mut number).await?;
         }
     }
@@ -88,7 +87,7 @@ pub(super) async fn report(session: &Session<'_>, replicas: &Replicas) -> Result
 async fn report_while_requested(
     session: &Session<'_>,
     replicas: &Replicas,
-    requests: &mut Subscriber,
+    requests: &mut Inbox,
     number: &mut u64,
 ) -> Result<(), String> {
     let mut reporter = Reporter::new(replicas.registry());
@@ -98,8 +97,7 @@ async fn report_while_requested(
     loop {
         tokio::select! {
             request = requests.next() => {
-                let request = request.ok_or(ENDED)?;
-                if let Some((_, Request { unknown })) = session.open(&request) {
+                if let Some((_, Request { unknown })) = session.open(&request?) {
                     until = Instant::now() + WATCHED;
                     is_unknown |= unknown.contains(&session.shared.id);
                 }

@@ -11,8 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_nats::{Client, Message, Subscriber, client::PublishErrorKind};
-use futures_util::StreamExt;
+use async_nats::{Client, Message, client::PublishErrorKind};
 use serde::{
     Deserialize, Serialize,
     de::{DeserializeOwned, IgnoredAny},
@@ -24,6 +23,7 @@ use tokio::{
 
 use super::{
     Shared,
+    inbox::Inbox,
     members::{Change, Heartbeat, Member, Members},
 };
 use crate::{
@@ -42,9 +42,6 @@ pub(super) const PART: usize = 128 << 10;
 
 /// The most bytes of JSON that the rest of such a message takes: sender, numbers, names of fields.
 pub(super) const REST: usize = 512;
-
-/// The error of a subscription without further messages.
-pub(super) const ENDED: &str = "a subscription has ended";
 
 /// The most senders of invalid messages that are remembered, so that each is logged once.
 const MAX_REPORTED: usize = 64;
@@ -130,9 +127,11 @@ impl Session<'_> {
         &self,
         version: impl Display,
         topic: &str,
-    ) -> Result<Subscriber, String> {
+    ) -> Result<Inbox, String> {
         let subject = format!("echogate.{version}.{}.{topic}", self.cluster);
-        self.client.subscribe(subject).await.map_err(|e| e.to_string())
+        let subscription = self.client.subscribe(subject).await.map_err(|e| e.to_string())?;
+        let shared = self.shared.clone();
+        Ok(Inbox::new(subscription, move || shared.counters.dropped(1)))
     }
 
     /// The sender and the body of a message; `None` if it is invalid, which is counted, and logged once
@@ -183,8 +182,7 @@ impl Session<'_> {
                     continue;
                 }
                 message = heartbeats.next() => {
-                    let message = message.ok_or(ENDED)?;
-                    self.take_heartbeat(&mut members, &message).into_iter().collect()
+                    self.take_heartbeat(&mut members, &message?).into_iter().collect()
                 }
             };
             if !changes.is_empty() {
