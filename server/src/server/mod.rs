@@ -26,7 +26,12 @@ mod shutdown;
 mod snapshot;
 pub(crate) mod sockets;
 
-use std::{collections::HashMap, future::pending, pin::pin, sync::Arc};
+use std::{
+    collections::HashMap,
+    future::pending,
+    pin::{Pin, pin},
+    sync::Arc,
+};
 
 use futures_util::{StreamExt, stream};
 use tokio::{
@@ -156,10 +161,10 @@ impl Server {
     }
 
     /// Serves until the shutdown begins: `stop` is ready, the API is asked for a drain, or a successor
-    /// has taken over the sockets. Connections are accepted for `--drain-delay` more, unless there is
-    /// a successor, and all have ended within `--drain` from the beginning of the shutdown on.
+    /// has taken over the sockets. Without a successor, connections are accepted for `--drain-delay` more.
+    /// All connections have ended within `--drain` from the beginning of the shutdown.
     ///
-    /// `reload` is ready whenever a reload is asked for, with the new settings or their error.
+    /// `reload` is ready whenever a reload is requested, with the new settings or their error.
     /// `announce` receives lines that are not for the log, and must not block. `service_manager` is
     /// notified of start, reloads and shutdown.
     pub(crate) async fn run(
@@ -177,16 +182,28 @@ impl Server {
             }
         });
         self.start_listeners();
-        let context = self.snapshot().context.clone();
-        self.join_cluster(&context);
+        self.join_cluster(&self.snapshot().context);
+        let is_handed_over = self.serve(service_manager, reload, stop.as_mut(), announce).await;
+        self.shut_down(service_manager, is_handed_over, stop).await;
+    }
+
+    /// Serves, reloads and hands over, until the shutdown begins. Returns whether a successor has the
+    /// sockets.
+    async fn serve(
+        &mut self,
+        service_manager: &ServiceManager,
+        reload: impl AsyncFnMut() -> Result<Settings, String>,
+        mut stop: Pin<&mut impl Future<Output = ()>>,
+        announce: impl Fn(&[u8]),
+    ) -> bool {
         // Settings that are being read, or have been read, outlive a handover that fails.
         let mut readings =
             pin!(stream::unfold(reload, async |mut reload| { Some((reload().await, reload)) }));
         let mut settings = None;
         let mut rejected = None;
         let mut successors = self.successors.1.take();
-        let is_handed_over = loop {
-            service_manager.ready(&self, rejected.as_deref());
+        loop {
+            service_manager.ready(self, rejected.as_deref());
             let prepared = async {
                 if settings.is_none() {
                     settings = readings.next().await;
@@ -199,9 +216,9 @@ impl Server {
             };
             let prepared = tokio::select! {
                 biased;
-                () = &mut stop => break false,
+                () = &mut stop => return false,
                 Some(successor) = next(&mut successors) => match self.hand_over(successor).await {
-                    true => break true,
+                    true => return true,
                     false => continue,
                 },
                 prepared = prepared => prepared,
@@ -210,7 +227,7 @@ impl Server {
             rejected = match prepared {
                 Ok(prepared) => tokio::select! {
                     biased;
-                    () = &mut stop => break false,
+                    () = &mut stop => return false,
                     () = self.commit(prepared, &announce) => None,
                 },
                 Err(why) => {
@@ -219,7 +236,16 @@ impl Server {
                     Some(why)
                 }
             };
-        };
+        }
+    }
+
+    /// Ends all connections within `--drain`, with final accepts unless a successor has the sockets.
+    async fn shut_down(
+        self,
+        service_manager: &ServiceManager,
+        is_handed_over: bool,
+        stop: Pin<&mut impl Future<Output = ()>>,
+    ) {
         let start = Instant::now();
         let context = self.snapshot().context.clone();
         let Settings { drain, drain_delay, .. } = context.settings;
@@ -227,7 +253,7 @@ impl Server {
             let phases = Phases::of_a_handover(drain, start);
             tokio::select! {
                 () = shutdown::wait_for_short_connections(&context, &self.tasks, &phases) => {}
-                () = &mut stop => {}
+                () = stop => {}
             }
             phases
         } else {
