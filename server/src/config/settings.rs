@@ -65,7 +65,7 @@ pub(crate) struct Settings {
     pub(crate) drain_code: CloseCode,
     /// The socket of the handover; None hands over nothing.
     pub(crate) handover: Option<HandoverPath>,
-    /// The broker of the replicas; None joins no others.
+    /// The broker of the replicas; `None` joins no cluster.
     pub(crate) cluster: Option<ClusterSettings>,
     /// The largest accepted WebSocket message, in bytes.
     pub(crate) max_message: u64,

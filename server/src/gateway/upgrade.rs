@@ -1,6 +1,7 @@
 //! The upgrade of a request on a route to a WebSocket connection: handshake, policy, permits,
-//! dial, 101 response, bridge. `refusal`: what is answered instead; `taken`: the connection of the
-//! request.
+//! dial, 101 response, bridge.
+//!
+//! - `refusal`: the response to a handshake that is refused; `taken`: the connection of the request
 
 mod refusal;
 mod taken;
