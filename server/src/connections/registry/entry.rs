@@ -47,7 +47,7 @@ pub(crate) struct Entry {
 /// The state that only an observed connection has, in one box.
 #[derive(Debug, Default)]
 pub(super) struct Observed {
-    legs: Option<Legs>,
+    pub(super) legs: Option<Legs>,
     pub(super) tap: Option<Tap>,
 }
 
