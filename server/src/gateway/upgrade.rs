@@ -225,12 +225,11 @@ fn bridge_upgraded(
         let BridgeSetup { client, label, connection_permit, exemption, upstream, .. } = setup;
         let (half_close, heads) = (setup.half_close, setup.heads);
         let trace = setup.trace.of_connection();
-        let gateway = GatewayInfo { label, upstream_from: upstream.local_addr(), trace };
         let info = ConnectionInfo {
             kind: Kind::WebSocket,
             peer: client.peer,
             target: route.target.registered_as.clone(),
-            gateway: gateway.if_any(),
+            gateway: GatewayInfo::if_any(upstream.local_addr(), label, trace),
         };
         let entry = context.registry.enter(info, Some(connection_permit));
         if upstream.has_frames() {

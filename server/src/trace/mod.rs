@@ -67,9 +67,9 @@ impl Trace {
     }
 
     /// The part that an established connection keeps, if there is any.
-    pub(crate) fn of_connection(self) -> Option<Box<ConnectionTrace>> {
+    pub(crate) fn of_connection(self) -> Option<ConnectionTrace> {
         let id = self.id()?;
-        Some(Box::new(ConnectionTrace { id, span: self.span }))
+        Some(ConnectionTrace { id, span: self.span })
     }
 }
 

@@ -11,7 +11,7 @@ use echogate_proto::{
     ws::scanner::FrameScanner,
 };
 
-use super::Entry;
+use super::{Entry, entry::Observed};
 use crate::connections::tap::{Attach, Observers, Passed, Sides, Sink};
 
 /// The flags of an entry: the client's side has observers or a history.
@@ -82,7 +82,7 @@ impl Entry {
             // An error means that the queue is full, which counts what it loses.
             observers.attach(sink, sides, 0).ok();
         }
-        self.set_tap(&mut observed.get_or_insert_default().tap, observers.into());
+        self.set_tap(&mut observed, observers.into());
         drop(observed);
         self.limit_histories();
     }
@@ -103,11 +103,11 @@ impl Entry {
         if self.flags.load(Ordering::Relaxed) & ENDED != 0 {
             return Err(Attach::Ended);
         }
-        let tap = &mut observed.get_or_insert_default().tap;
+        let tap = observed.as_mut().and_then(|observed| observed.tap.take());
         let mut observers =
-            tap.take().unwrap_or_else(|| Observers::new(self.id, describe(self.describe())).into());
+            tap.unwrap_or_else(|| Observers::new(self.id, describe(self.describe())).into());
         let attached = observers.attach(sink, sides, self.carried_bytes());
-        self.set_tap(tap, observers);
+        self.set_tap(&mut observed, observers);
         attached
     }
 
@@ -158,14 +158,15 @@ impl Entry {
 
     fn tap(&self, event: impl FnOnce(&mut Observers)) {
         let mut observed = self.observed();
-        let Some(tap) = observed.as_mut().map(|observed| &mut observed.tap) else { return };
-        let Some(mut observers) = tap.take() else { return };
+        let tap = observed.as_mut().and_then(|observed| observed.tap.take());
+        let Some(mut observers) = tap else { return };
         event(&mut observers);
-        self.set_tap(tap, observers);
+        self.set_tap(&mut observed, observers);
     }
 
-    /// Sets the observers of the connection, which are dropped if there are none.
-    fn set_tap(&self, tap: &mut Option<Tap>, observers: Tap) {
+    /// Sets the observers of the connection, which are dropped if there are none, with the box that
+    /// nobody needs then.
+    fn set_tap(&self, observed: &mut Option<Box<Observed>>, observers: Tap) {
         let flag = |flag, is_set| if is_set { flag } else { 0 };
         let flags = flag(CLIENT_TAPPED, observers.contains(Side::Client))
             | flag(UPSTREAM_TAPPED, observers.contains(Side::Upstream))
@@ -175,7 +176,9 @@ impl Entry {
             self.flags.fetch_and(!OBSERVED | flags, Ordering::Relaxed);
         }
         if flags != 0 {
-            *tap = Some(observers);
+            observed.get_or_insert_default().tap = Some(observers);
+        } else if observed.as_ref().is_some_and(|observed| observed.legs.is_none()) {
+            *observed = None;
         }
     }
 
