@@ -2,8 +2,8 @@
 //!
 //! On the topic `events` a replica publishes the events and snapshots of its clients' conversations, in
 //! one order. On `to.ID` it receives requests, answers and confirmations for this replica alone. Events
-//! are confirmed to their replica when operators have taken them, and wait in the subscription while
-//! operators are slow.
+//! are confirmed to their replica when operators have taken them, and wait in the inbox of the
+//! subscription while operators are slow.
 
 use std::{
     future::pending,

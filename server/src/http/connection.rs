@@ -67,14 +67,14 @@ pub(super) struct Activity {
     is_http2: bool,
     /// The start of the wait for the first request.
     since: Instant,
-    /// The head of a request has been received.
+    /// Whether the head of a request has been received.
     has_requests: AtomicBool,
-    /// A part of a request's head has been read since the last request (HTTP/1.1).
+    /// Whether a part of a request's head has been read since the last request (HTTP/1.1).
     has_head: AtomicBool,
     head_begun: Timestamp,
     /// Whether an answer that ends by itself is under way (HTTP/1.1).
     owes_answer: AtomicBool,
-    /// A write waits for the client.
+    /// Whether a write waits for the client.
     is_writing: AtomicBool,
     written: Timestamp,
     answers: Arc<Semaphore>,
