@@ -55,11 +55,7 @@ fn describe(settings: &Settings, out: &mut impl Write) -> io::Result<()> {
     for forward in &settings.forwards {
         writeln!(out, "forward    {forward}")?;
     }
-    let lines = settings.proxy_lines().into_iter();
-    for line in lines.chain(settings.record_line()).chain(settings.cluster_line()) {
-        writeln!(out, "{line}")?;
-    }
-    Ok(())
+    settings.lines().iter().try_for_each(|line| writeln!(out, "{line}"))
 }
 
 /// Describes the route that accepts a connection to `url`, opened by a page of `origin` or, without

@@ -132,33 +132,3 @@ pub(super) fn write_all(mut file: &File, text: &[u8]) -> Result<(), Unwritten> {
 pub(super) fn duplicate(stream: BorrowedFd<'_>) -> io::Result<File> {
     stream.try_clone_to_owned().map(File::from)
 }
-
-#[cfg(test)]
-mod tests {
-    use std::sync::mpsc;
-
-    use super::*;
-
-    const PATIENCE: Duration = Duration::from_secs(30);
-
-    #[test]
-    fn a_stalled_reader_blocks_no_writer_and_loses_only_text_beyond_the_limit() {
-        let (to_reader, reader) = mpsc::sync_channel::<Vec<u8>>(0);
-        let (taken, started) = mpsc::channel();
-        let output = Output::start("test", 10, move |text| {
-            taken.send(()).unwrap();
-            to_reader.send(text.to_vec()).unwrap();
-        })
-        .unwrap();
-        assert!(output.push(b"being written\n"[4..].as_ref()));
-        started.recv_timeout(PATIENCE).unwrap();
-        assert!(output.push(b"12345") && output.push(b"67890"));
-        assert!(!output.push(b"x"), "the queue is full");
-        assert!(!output.flush(Duration::ZERO));
-        assert_eq!(reader.recv_timeout(PATIENCE).unwrap(), b"g written\n");
-        assert_eq!(reader.recv_timeout(PATIENCE).unwrap(), b"1234567890");
-        assert!(output.flush(PATIENCE));
-        assert!(output.push(b"again"));
-        assert_eq!(reader.recv_timeout(PATIENCE).unwrap(), b"again");
-    }
-}

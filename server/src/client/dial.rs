@@ -136,12 +136,4 @@ mod tests {
         let error = in_time(std::future::pending::<io::Result<()>>()).await.unwrap_err();
         assert_eq!(error.to_string(), "no answer within 10 seconds");
     }
-
-    #[tokio::test]
-    async fn udp_to_localhost_prefers_ipv4() {
-        let at = HostPort { host: "localhost".to_owned(), port: 9 };
-        let socket = udp(&at, ConnectOptions::default()).await.unwrap();
-        let socket = ConnectedSocket::Udp(socket);
-        assert!(socket.local_addr().is_some_and(|local| local.is_ipv4()));
-    }
 }

@@ -323,14 +323,6 @@ mod tests {
         run(ready(failed(broken)), late(end(true)), &peer).await.unwrap();
     }
 
-    #[tokio::test]
-    async fn an_input_that_cannot_be_read_ends_both_directions() {
-        let upload = ready(Err(SessionError::Input(io::ErrorKind::IsADirectory.into())));
-        let download = pending::<Result<End, SessionError>>();
-        let error = run(upload, download, &Peer::new(PeerRole::Server)).await.unwrap_err();
-        assert_eq!(error.to_string(), "standard input: is a directory");
-    }
-
     #[tokio::test(start_paused = true)]
     async fn an_input_that_pauses_after_the_peers_end_is_waited_for_as_long_as_asked() {
         let peer = Peer::new(PeerRole::Server);

@@ -247,12 +247,6 @@ mod tests {
     }
 
     #[test]
-    fn a_websocket_keeps_its_path_and_query() {
-        assert_eq!(upgrade(&["ws://h/a/b?token&x=y"]).path, "/a/b?token&x=y");
-        assert_eq!(upgrade(&["ws://h"]).path, "/");
-    }
-
-    #[test]
     fn headers_origin_and_protocols_are_collected() {
         let headers = upgrade(&[
             "ws://h",

@@ -1,50 +1,36 @@
-//! A check that no two sockets have the same address.
+//! The sockets to be bound, and the checks of their addresses.
 
 use std::{
     fmt::{self, Display},
     net::IpAddr,
 };
 
-use echogate_proto::endpoint::HostPort;
-
-use super::{Bind, ForwardSpec, ListenAddr, ListenerSpec, SocketPath, sources::Setting};
+use super::{
+    Bind, ForwardSpec,
+    ListenAddr::{self, Tcp, Tls, Udp, Unix, UnixGram},
+    ListenerSpec, Sources,
+    sources::Setting,
+};
 
 /// A socket to be bound.
-struct Socket<'a> {
-    address: Address<'a>,
+pub(super) struct Socket<'a> {
+    at: &'a ListenAddr,
     /// The setting that gives the socket; None for a default.
     setting: Option<Setting<'a>>,
     /// The socket in error messages.
     description: String,
 }
 
-/// The address of a socket before it is bound: a host name is not resolved.
-enum Address<'a> {
-    Tcp(&'a HostPort),
-    Udp(&'a HostPort),
-    Path(&'a SocketPath),
-}
-
-impl<'a> From<&'a ListenAddr> for Address<'a> {
-    fn from(at: &'a ListenAddr) -> Address<'a> {
-        match at {
-            ListenAddr::Tcp(at) | ListenAddr::Tls(at) => Address::Tcp(at),
-            ListenAddr::Udp(at) => Address::Udp(at),
-            ListenAddr::Unix(at) | ListenAddr::UnixGram(at) => Address::Path(at),
-        }
-    }
-}
-
-impl Address<'_> {
+impl Socket<'_> {
     /// Whether both sockets cannot be bound at once. Conflicts that only the resolution of a host
     /// name reveals are reported by bind(2).
-    fn clashes_with(&self, other: &Address<'_>) -> bool {
-        match (self, other) {
-            (Address::Tcp(at), Address::Tcp(other)) | (Address::Udp(at), Address::Udp(other)) => {
+    fn clashes_with(&self, other: &Socket<'_>) -> bool {
+        match (self.at, other.at) {
+            (Tcp(at) | Tls(at), Tcp(other) | Tls(other)) | (Udp(at), Udp(other)) => {
                 // Port 0 is a different free port each time.
                 at.port != 0 && at.port == other.port && is_same_host(&at.host, &other.host)
             }
-            (Address::Path(at), Address::Path(other)) => at.path == other.path,
+            (Unix(at) | UnixGram(at), Unix(other) | UnixGram(other)) => at.path == other.path,
             _ => false,
         }
     }
@@ -66,38 +52,54 @@ impl Display for Socket<'_> {
     }
 }
 
-/// Checks that no two sockets have the same address. Each list comes with its setting, unless it is
-/// the default.
+/// The sockets of listeners, forwards and HTTP.
+pub(super) fn sockets<'a>(
+    sources: &'a Sources,
+    listeners: &'a [Bind<ListenerSpec>],
+    forwards: &'a [ForwardSpec],
+    http: &'a [Bind<ListenAddr>],
+) -> Vec<Socket<'a>> {
+    let listen = sources.list_setting("listen");
+    let listeners = listeners.iter().enumerate().map(|(i, Bind { spec, .. })| Socket {
+        at: &spec.at,
+        setting: listen.map(|setting| setting.element(i)),
+        description: spec.to_string(),
+    });
+    let forward = sources.list_setting("forward");
+    let forwards = forwards.iter().enumerate().map(|(i, spec)| Socket {
+        at: &spec.at,
+        setting: forward.map(|setting| setting.element(i)),
+        description: spec.at.to_string(),
+    });
+    let http_setting = sources.list_setting("http");
+    let http = http.iter().enumerate().map(|(i, Bind { spec, .. })| Socket {
+        at: spec,
+        setting: http_setting.map(|setting| setting.element(i)),
+        description: spec.http_url(),
+    });
+    listeners.chain(forwards).chain(http).collect()
+}
+
+/// Checks that no two sockets have the same address.
 ///
 /// # Errors
 ///
 /// One line that names both sockets and their settings.
-pub(super) fn check_addresses(
-    (listeners, listen): (&[Bind<ListenerSpec>], Option<Setting<'_>>),
-    (forwards, forward): (&[ForwardSpec], Option<Setting<'_>>),
-    (http, http_setting): (&[Bind<ListenAddr>], Option<Setting<'_>>),
-) -> Result<(), String> {
-    let listeners = listeners.iter().enumerate().map(|(i, Bind { spec, .. })| Socket {
-        address: (&spec.at).into(),
-        setting: listen.map(|setting| setting.element(i)),
-        description: spec.to_string(),
-    });
-    let forwards = forwards.iter().enumerate().map(|(i, spec)| Socket {
-        address: (&spec.at).into(),
-        setting: forward.map(|setting| setting.element(i)),
-        description: spec.at.to_string(),
-    });
-    let http = http.iter().enumerate().map(|(i, Bind { spec, .. })| Socket {
-        address: spec.into(),
-        setting: http_setting.map(|setting| setting.element(i)),
-        description: spec.http_url(),
-    });
-    let all: Vec<Socket<'_>> = listeners.chain(forwards).chain(http).collect();
-    for (i, socket) in all.iter().enumerate() {
-        if let Some(before) = all[..i].iter().find(|one| one.address.clashes_with(&socket.address))
-        {
+pub(super) fn check_addresses(sockets: &[Socket<'_>]) -> Result<(), String> {
+    for (i, socket) in sockets.iter().enumerate() {
+        if let Some(before) = sockets[..i].iter().find(|one| one.clashes_with(socket)) {
             return Err(format!("{socket} and {before} have the same address"));
         }
     }
     Ok(())
+}
+
+/// Checks that no socket that a setting gives needs a certificate.
+pub(super) fn check_plain(sockets: &[Socket<'_>]) -> Result<(), String> {
+    match sockets.iter().find(|socket| matches!(socket.at, Tls(_))) {
+        Some(Socket { setting: Some(setting), description, .. }) => {
+            Err(format!("{setting}: {description} needs tls-cert and tls-key"))
+        }
+        _ => Ok(()),
+    }
 }

@@ -3,7 +3,7 @@
 
 use super::{
     ActivatedNames, Bind, ForwardSpec, ListenAddr, ListenerSpec, RouteSpec, Sources, UpstreamSpec,
-    addresses::check_addresses,
+    addresses::{check_addresses, sockets},
     base_path::BasePath,
     http_address::HttpAddress,
     listener::{default_listeners, loopback},
@@ -27,9 +27,9 @@ pub(super) struct Endpoints {
 impl Endpoints {
     pub(super) fn new(sources: &Sources, activated: &ActivatedNames) -> Result<Endpoints, String> {
         let (routes, route) = sources.find("route", |layer| list(&layer.route)).unzip();
-        let (listeners, listen) = sources.find("listen", |layer| list(&layer.listen)).unzip();
+        let listeners = sources.value(|layer| list(&layer.listen));
         let (forwards, forward) = sources.find("forward", |layer| list(&layer.forward)).unzip();
-        let (http, http_setting) = sources.find("http", |layer| list(&layer.http)).unzip();
+        let http = sources.value(|layer| list(&layer.http));
 
         // A server with routes or forwards of its own is a gateway: it has no default service ports,
         // and with forwards no default routes.
@@ -51,7 +51,7 @@ impl Endpoints {
             .collect();
         let routes = routes.or_else(|| forwards.is_some().then(Vec::new));
         let forwards = forwards.unwrap_or_default();
-        check_addresses((&listeners, listen), (&forwards, forward), (&http, http_setting))?;
+        check_addresses(&sockets(sources, &listeners, &forwards, &http))?;
         let is_plain = |bind: &Bind<ListenerSpec>| {
             matches!(bind.spec.at, ListenAddr::Tcp(_)) && !bind.spec.once
         };

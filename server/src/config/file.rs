@@ -99,9 +99,15 @@ fn parse(table: &DeTable<'_>) -> Result<ConfigLayer, Located> {
         let in_key = |error: Located| Located { why: format!("{name}: {}", error.why), ..error };
         let flag = flags.iter().find(|flag| flag.get_long() == Some(name) && name != "listen");
         match (name, flag) {
-            ("listener", _) => listen = parse_tables(value, parse_listener).map_err(in_key)?,
-            ("route", _) => route = parse_tables(value, parse_route).map_err(in_key)?,
-            ("forward", _) => forward = parse_tables(value, parse_forward).map_err(in_key)?,
+            ("listener", _) => {
+                listen = tables(value, ["service", "url"], ListenerSpec::new).map_err(in_key)?;
+            }
+            ("route", _) => {
+                route = tables(value, ["path", "url"], RouteSpec::new).map_err(in_key)?;
+            }
+            ("forward", _) => {
+                forward = tables(value, ["listen", "url"], ForwardSpec::new).map_err(in_key)?;
+            }
             (_, Some(flag)) => add(&mut arguments, flag, value).map_err(in_key)?,
             (_, None) => {
                 let flags = flags.iter().filter_map(Arg::get_long);
@@ -153,10 +159,19 @@ fn add(arguments: &mut Arguments, flag: &Arg, value: &Spanned<DeValue<'_>>) -> R
     Ok(())
 }
 
-type ParseTable<T> = fn(&Spanned<DeValue<'_>>) -> Result<T, Located>;
-
-/// Parses the tables of `[[listener]]`, `[[route]]` or `[[forward]]`.
-fn parse_tables<T>(value: &Spanned<DeValue<'_>>, parse: ParseTable<T>) -> Result<Vec<T>, Located> {
+/// Parses the tables of `[[listener]]`, `[[route]]` or `[[forward]]`, each with these two keys.
+fn tables<T>(
+    value: &Spanned<DeValue<'_>>,
+    keys: [&str; 2],
+    new: fn(&str, &str) -> Result<T, SpecError>,
+) -> Result<Vec<T>, Located> {
+    let parse = |table| {
+        let [(name_at, name), (url_at, url)] = strings(table, keys)?;
+        new(name, url).map_err(|error| match error {
+            SpecError::Name(why) => Located { at: name_at, why },
+            SpecError::Url(why) => Located { at: url_at, why },
+        })
+    };
     match value.get_ref() {
         DeValue::Array(tables) if tables.is_empty() => {
             Err(Located::new(value, "empty list: remove the key to use the default"))
@@ -166,28 +181,6 @@ fn parse_tables<T>(value: &Spanned<DeValue<'_>>, parse: ParseTable<T>) -> Result
             let why = format!("expected a list of tables, found {}", other.type_str());
             Err(Located::new(value, why))
         }
-    }
-}
-
-fn parse_listener(table: &Spanned<DeValue<'_>>) -> Result<ListenerSpec, Located> {
-    let [(service_at, service), (url_at, url)] = strings(table, ["service", "url"])?;
-    ListenerSpec::new(service, url).map_err(|error| locate(error, service_at, url_at))
-}
-
-fn parse_route(table: &Spanned<DeValue<'_>>) -> Result<RouteSpec, Located> {
-    let [(path_at, path), (url_at, url)] = strings(table, ["path", "url"])?;
-    RouteSpec::new(path, url).map_err(|error| locate(error, path_at, url_at))
-}
-
-fn parse_forward(table: &Spanned<DeValue<'_>>) -> Result<ForwardSpec, Located> {
-    let [(listen_at, listen), (url_at, url)] = strings(table, ["listen", "url"])?;
-    ForwardSpec::new(listen, url).map_err(|error| locate(error, listen_at, url_at))
-}
-
-fn locate(error: SpecError, name_at: usize, url_at: usize) -> Located {
-    match error {
-        SpecError::Name(why) => Located { at: name_at, why },
-        SpecError::Url(why) => Located { at: url_at, why },
     }
 }
 

@@ -5,15 +5,20 @@ use std::{
     error::Error,
     ffi::{OsStr, OsString},
     path::PathBuf,
+    time::Duration,
 };
 
 use clap::{Arg, ArgAction, Args, Command, FromArgMatches};
+use echogate_proto::close::CloseCode;
+use jiff::tz::TimeZone;
 
 use super::{
-    BasePath, ForwardSpec, HandoverPath, HttpAddress, ListenerSpec, LogFormat, RouteSpec, Zone,
+    BasePath, ForwardSpec, HandoverPath, HttpAddress, ListenerSpec, LogFormat, RouteSpec,
     cluster::ClusterUrl,
     origin::AllowedOrigin,
-    values::{Count, DrainCode, Size, Time, Timeout},
+    values::{
+        parse_count, parse_drain_code, parse_duration, parse_size, parse_timeout, parse_zone,
+    },
 };
 use crate::{
     net::{
@@ -78,12 +83,12 @@ pub(crate) struct ConfigLayer {
 
     /// Listen backlog: connections that the kernel queues until they are accepted; it refuses
     /// further ones. Limited by net.core.somaxconn [default: 4096]
-    #[arg(long, value_name = "N")]
-    pub(super) backlog: Option<Count>,
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    pub(super) backlog: Option<u32>,
 
     /// Time zone of the service time, as Europe/Berlin [default: the system's]
-    #[arg(long, value_name = "NAME")]
-    pub(super) timezone: Option<Zone>,
+    #[arg(long, value_name = "NAME", value_parser = parse_zone)]
+    pub(super) timezone: Option<TimeZone>,
 
     /// Format of the log on standard error: text, or json with one object a line [default: text]
     #[arg(long, value_name = "FORMAT")]
@@ -161,32 +166,32 @@ pub(crate) struct ConfigLayer {
 
     /// Begin another file when one has this size, in bytes or with K, M or G [default: 64M, or a
     /// quarter of --record-limit if that is less]
-    #[arg(long, value_name = "SIZE")]
-    pub(super) record_rotate_size: Option<Size>,
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(super) record_rotate_size: Option<u64>,
 
     /// Begin another file after this time [default: 1h]
-    #[arg(long, value_name = "TIME")]
-    pub(super) record_rotate_time: Option<Timeout>,
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout)]
+    pub(super) record_rotate_time: Option<Duration>,
 
     /// Most disk space of all recordings in the directory: the oldest are removed. In bytes or with
     /// K, M or G [default: 1G]
-    #[arg(long, value_name = "SIZE")]
-    pub(super) record_limit: Option<Size>,
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(super) record_limit: Option<u64>,
 
     /// Time limit for ending all connections after SIGTERM or SIGINT, as 10s or 500ms [default:
     /// 10s]
-    #[arg(long, value_name = "TIME")]
-    pub(super) drain: Option<Time>,
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(super) drain: Option<Duration>,
 
     /// Time after SIGTERM or SIGINT for which connections are still accepted, while /readyz answers
     /// 503, so that load balancers turn away first; a part of --drain [default: 0]
-    #[arg(long, value_name = "TIME")]
-    pub(super) drain_delay: Option<Time>,
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(super) drain_delay: Option<Duration>,
 
     /// Code of the Close that WebSocket clients get at the shutdown: 1001, or 1012 at a restart, by
     /// which clients know that they may come back [default: 1001]
-    #[arg(long, value_name = "CODE")]
-    pub(super) drain_code: Option<DrainCode>,
+    #[arg(long, value_name = "CODE", value_parser = parse_drain_code)]
+    pub(super) drain_code: Option<CloseCode>,
 
     /// Take over the listening sockets of the server that answers on this Unix socket, so that an
     /// upgrade refuses no client; that server then ends its connections as on SIGTERM. This server
@@ -203,18 +208,18 @@ pub(crate) struct ConfigLayer {
 
     /// Largest WebSocket message to accept, in bytes or with K, M or G (powers of 1024) [default:
     /// 16M]
-    #[arg(long, value_name = "SIZE")]
-    pub(super) max_message: Option<Size>,
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(super) max_message: Option<u64>,
 
     /// Most simultaneous connections, TCP and WebSocket together. A WebSocket connection and its
     /// connection to a listener of this server count once [default: 20000]
-    #[arg(long, value_name = "N")]
-    pub(super) max_connections: Option<Count>,
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    pub(super) max_connections: Option<u32>,
 
     /// Most simultaneous connections from one IPv4 address or IPv6 /64 network, and as many HTTP
     /// connections besides [default: 1000; unlimited from loopback]
-    #[arg(long, value_name = "N")]
-    pub(super) max_per_address: Option<Count>,
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    pub(super) max_per_address: Option<u32>,
 
     /// Disable /api/connections, /api/events and /api/endpoints, which show the address, label and
     /// traffic of every client and the targets of the routes to anyone who can reach the HTTP port
@@ -232,35 +237,35 @@ pub(crate) struct ConfigLayer {
     pub(super) no_control: bool,
 
     /// Time limit for the head of an HTTP request, a TLS handshake or a PROXY header [default: 10s]
-    #[arg(long, value_name = "TIME")]
-    pub(super) header_timeout: Option<Timeout>,
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout)]
+    pub(super) header_timeout: Option<Duration>,
 
     /// Reset an HTTP connection whose client accepts no byte of a response for this long [default:
     /// 30s]
-    #[arg(long, value_name = "TIME")]
-    pub(super) write_timeout: Option<Timeout>,
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout)]
+    pub(super) write_timeout: Option<Duration>,
 
     /// Close an HTTP connection that is idle between requests for this long [default: 60s]
-    #[arg(long, value_name = "TIME")]
-    pub(super) keep_alive_timeout: Option<Timeout>,
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout)]
+    pub(super) keep_alive_timeout: Option<Duration>,
 
     /// Time limit for connecting to an upstream, including name resolution and TLS [default: 10s]
-    #[arg(long, value_name = "TIME")]
-    pub(super) dial_timeout: Option<Timeout>,
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout)]
+    pub(super) dial_timeout: Option<Duration>,
 
     /// Close a connection on which no data has passed for this long; 0s disables the limit
     /// [default: 0s]
-    #[arg(long, value_name = "TIME")]
-    pub(super) idle_timeout: Option<Time>,
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(super) idle_timeout: Option<Duration>,
 
     /// Send a WebSocket Ping to a client that has been silent for this long [default: 20s]
-    #[arg(long, value_name = "TIME")]
-    pub(super) ping_interval: Option<Timeout>,
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout)]
+    pub(super) ping_interval: Option<Duration>,
 
     /// Close a WebSocket connection whose client stays silent for this long after a Ping [default:
     /// 20s]
-    #[arg(long, value_name = "TIME")]
-    pub(super) ping_timeout: Option<Timeout>,
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout)]
+    pub(super) ping_timeout: Option<Duration>,
 }
 
 /// The flags of a [`ConfigLayer`], and the arguments collected for them from another source.

@@ -2,17 +2,13 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use echogate_proto::close::CloseCode;
 use jiff::tz::TimeZone;
 
 use super::{
-    ActivatedNames, Bind, ConfigLayer, ListenAddr, Settings, Sources, Zone, cluster,
-    endpoints::Endpoints,
-    proxies, record,
-    secrets::operator_token,
-    settings::targets,
-    sources::list,
-    tls::load_tls,
-    values::{Count, Size, Time, Timeout},
+    ActivatedNames, Bind, ConfigLayer, ListenAddr, Settings, Sources, addresses::sockets, cluster,
+    endpoints::Endpoints, proxies, record, secrets::operator_token, settings::targets,
+    sources::list, tls::load_tls,
 };
 use crate::{
     net::networks::TrustedProxy,
@@ -36,17 +32,12 @@ impl Settings {
         check_forwarded_from(sources, &http, activated)?;
         let timezone = load_timezone(sources, check_served)?;
         let operator_token = load_operator_token(sources, check_served)?;
-        let tls = load_tls(sources, &listeners, &forwards, &http)?;
+        let tls = load_tls(sources, &sockets(sources, &listeners, &forwards, &http), &http)?;
         let web_root = load_web_root(sources)?;
         let cluster = cluster::load(sources)?;
         let proxies = proxies::load(sources, targets(&routes, &forwards))?;
         let seconds = Duration::from_secs;
-        let timeout = |get: fn(&ConfigLayer) -> Option<Timeout>| {
-            sources.value(get).map(|Timeout(timeout)| timeout)
-        };
-        let time = |get: fn(&ConfigLayer) -> Option<Time>| sources.value(get).map(|Time(t)| t);
-        let count = |get: fn(&ConfigLayer) -> Option<Count>| sources.value(get).map(|Count(n)| n);
-        let max_message = sources.value(|layer| layer.max_message);
+        let time = |get: fn(&ConfigLayer) -> Option<Duration>| sources.value(get);
         let drain = time(|layer| layer.drain).unwrap_or(seconds(10));
         let drain_delay = load_drain_delay(sources, drain)?;
         Ok(Settings {
@@ -55,7 +46,7 @@ impl Settings {
             listeners,
             routes,
             forwards,
-            backlog: count(|layer| layer.backlog).unwrap_or(4096),
+            backlog: sources.value(|layer| layer.backlog).unwrap_or(4096),
             timezone,
             log_format: sources.log_format(),
             operator_token,
@@ -67,24 +58,24 @@ impl Settings {
             forwarded_from: sources.list(|layer| &layer.forwarded_from),
             drain,
             drain_delay,
-            drain_code: sources.value(|layer| layer.drain_code).unwrap_or_default().0,
+            drain_code: sources.value(|layer| layer.drain_code).unwrap_or(CloseCode::GOING_AWAY),
             handover: sources.value(|layer| layer.handover.clone()),
             proxies,
             record,
             cluster,
-            max_message: max_message.map_or(16 << 20, |Size(bytes)| bytes),
-            max_connections: count(|layer| layer.max_connections).unwrap_or(20_000),
-            max_per_address: count(|layer| layer.max_per_address),
+            max_message: sources.value(|layer| layer.max_message).unwrap_or(16 << 20),
+            max_connections: sources.value(|layer| layer.max_connections).unwrap_or(20_000),
+            max_per_address: sources.value(|layer| layer.max_per_address),
             api: sources.value(|layer| layer.no_api.then_some(())).is_none(),
             tap: sources.value(|layer| layer.no_tap.then_some(())).is_none(),
             control: sources.value(|layer| layer.no_control.then_some(())).is_none(),
-            header_timeout: timeout(|layer| layer.header_timeout).unwrap_or(seconds(10)),
-            write_timeout: timeout(|layer| layer.write_timeout).unwrap_or(seconds(30)),
-            keep_alive_timeout: timeout(|layer| layer.keep_alive_timeout).unwrap_or(seconds(60)),
-            dial_timeout: timeout(|layer| layer.dial_timeout).unwrap_or(seconds(10)),
+            header_timeout: time(|layer| layer.header_timeout).unwrap_or(seconds(10)),
+            write_timeout: time(|layer| layer.write_timeout).unwrap_or(seconds(30)),
+            keep_alive_timeout: time(|layer| layer.keep_alive_timeout).unwrap_or(seconds(60)),
+            dial_timeout: time(|layer| layer.dial_timeout).unwrap_or(seconds(10)),
             idle_timeout: time(|layer| layer.idle_timeout).filter(|time| !time.is_zero()),
-            ping_interval: timeout(|layer| layer.ping_interval).unwrap_or(seconds(20)),
-            ping_timeout: timeout(|layer| layer.ping_timeout).unwrap_or(seconds(20)),
+            ping_interval: time(|layer| layer.ping_interval).unwrap_or(seconds(20)),
+            ping_timeout: time(|layer| layer.ping_timeout).unwrap_or(seconds(20)),
         })
     }
 }
@@ -115,8 +106,7 @@ fn load_timezone(
     sources: &Sources,
     check_served: impl Fn(Service) -> Result<(), String>,
 ) -> Result<TimeZone, String> {
-    let Some((Zone(zone), setting)) = sources.find("timezone", |layer| layer.timezone.clone())
-    else {
+    let Some((zone, setting)) = sources.find("timezone", |layer| layer.timezone.clone()) else {
         return Ok(TimeZone::system());
     };
     check_served(Service::Time).map_err(|why| format!("{setting} {why}"))?;
@@ -135,10 +125,10 @@ fn load_operator_token(
 
 fn load_drain_delay(sources: &Sources, drain: Duration) -> Result<Duration, String> {
     match sources.find("drain-delay", |layer| layer.drain_delay) {
-        Some((Time(delay), setting)) if !delay.is_zero() && delay >= drain => {
+        Some((delay, setting)) if !delay.is_zero() && delay >= drain => {
             Err(format!("{setting}: expected less than --drain ({drain:?}), which includes it"))
         }
-        found => Ok(found.map_or(Duration::ZERO, |(Time(delay), _)| delay)),
+        found => Ok(found.map_or(Duration::ZERO, |(delay, _)| delay)),
     }
 }
 

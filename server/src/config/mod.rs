@@ -64,7 +64,7 @@ pub(crate) use self::{
     side::SideKind,
     sources::Sources,
     upstream::{TargetSpec, UpstreamSpec, WebSocketSpec},
-    values::{Zone, parse_duration},
+    values::parse_duration,
 };
 
 /// Checks the settings of a file that need neither the environment nor other files.

@@ -4,15 +4,8 @@ use std::{path::Path, time::Duration};
 
 use nix::unistd::{AccessFlags, access};
 
-use super::{
-    Sources,
-    endpoints::Endpoints,
-    sources::list,
-    values::{Size, Timeout},
-};
-use crate::{
-    connections::tap::Sides, recorder::RecorderSettings, recording::file::Format, text::io_error,
-};
+use super::{Sources, endpoints::Endpoints};
+use crate::{connections::tap::Sides, recorder::RecorderSettings, text::io_error};
 
 /// The default of `--record-limit`.
 const LIMIT: u64 = 1 << 30;
@@ -40,24 +33,22 @@ pub(super) fn load(
     if records_all {
         endpoints.recorded().for_each(|sides| *sides = Some(Sides::Client));
     }
-    let limit = sources.value(|layer| layer.record_limit).map_or(LIMIT, |Size(bytes)| bytes);
+    let limit = sources.value(|layer| layer.record_limit).unwrap_or(LIMIT);
     let rotate_size = match sources.find("record-rotate-size", |layer| layer.record_rotate_size) {
-        Some((Size(size), setting)) if size > limit => {
+        Some((size, setting)) if size > limit => {
             return Err(format!(
                 "{setting}: a file of {size} bytes is above the limit on all files of {limit} bytes \
                  (--record-limit)"
             ));
         }
-        Some((Size(size), _)) => size,
+        Some((size, _)) => size,
         None => ROTATE_SIZE.min(limit / MIN_FILES).max(1),
     };
-    let time = sources.value(|layer| layer.record_rotate_time);
-    let format: Option<Format> = sources.value(|layer| layer.record_format);
     Ok(Some(RecorderSettings {
         dir,
-        format: format.unwrap_or_default(),
+        format: sources.value(|layer| layer.record_format).unwrap_or_default(),
         rotate_size,
-        rotate_time: time.map_or(ROTATE_TIME, |Timeout(time)| time),
+        rotate_time: sources.value(|layer| layer.record_rotate_time).unwrap_or(ROTATE_TIME),
         limit,
         records_all,
     }))
@@ -65,26 +56,17 @@ pub(super) fn load(
 
 /// The error of a setting that has no effect without a directory.
 fn needs_directory(sources: &Sources) -> Option<String> {
-    let flags = [
-        sources.find("record-format", |l| l.record_format.map(|_| 0)),
-        sources.find("record-rotate-size", |l| l.record_rotate_size.map(|_| 0)),
-        sources.find("record-rotate-time", |l| l.record_rotate_time.map(|_| 0)),
-        sources.find("record-limit", |l| l.record_limit.map(|_| 0)),
-    ];
-    let flag = flags.into_iter().flatten().next();
-    let position = |list: Vec<bool>| list.iter().position(|is_recorded| *is_recorded);
-    let endpoint = [
-        sources.find("listen", |l| {
-            position(list(&l.listen)?.iter().map(|spec| spec.record.is_some()).collect())
-        }),
-        sources.find("route", |l| {
-            position(list(&l.route)?.iter().map(|spec| spec.target.record.is_some()).collect())
-        }),
-        sources.find("forward", |l| {
-            position(list(&l.forward)?.iter().map(|spec| spec.target.record.is_some()).collect())
-        }),
-    ];
-    let endpoint = endpoint.into_iter().flatten().next();
+    let flag = sources
+        .find("record-format", |l| l.record_format.map(drop))
+        .or(sources.find("record-rotate-size", |l| l.record_rotate_size.map(drop)))
+        .or(sources.find("record-rotate-time", |l| l.record_rotate_time.map(drop)))
+        .or(sources.find("record-limit", |l| l.record_limit.map(drop)));
+    let endpoint =
+        sources
+            .find("listen", |l| l.listen.iter().position(|spec| spec.record.is_some()))
+            .or(sources.find("route", |l| l.route.iter().position(|it| it.target.record.is_some())))
+            .or(sources
+                .find("forward", |l| l.forward.iter().position(|it| it.target.record.is_some())));
     if let Some((index, setting)) = endpoint {
         let setting = setting.element(index);
         return Some(format!("{setting}: record needs a directory for the files (--record DIR)"));

@@ -112,20 +112,17 @@ impl<T> Bind<T> {
 }
 
 impl Settings {
-    /// One line for the recorder, if there is one.
-    pub(crate) fn record_line(&self) -> Option<String> {
-        self.record.as_ref().map(|record| format!("record     {record}"))
-    }
-
-    /// One line for the broker, if there is one.
-    pub(crate) fn cluster_line(&self) -> Option<String> {
-        let url = &self.cluster.as_ref()?.url;
-        Some(format!("cluster    {} through {url}", url.name))
-    }
-
-    /// One line for each upstream that is connected to through a proxy.
-    pub(crate) fn proxy_lines(&self) -> Vec<String> {
-        proxies::lines(&self.proxies, targets(&self.routes, &self.forwards))
+    /// One line for each upstream that is connected to through a proxy, for the recorder, and for
+    /// the broker.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let mut lines = proxies::lines(&self.proxies, targets(&self.routes, &self.forwards));
+        lines.extend(self.record.iter().map(|record| format!("record     {record}")));
+        lines.extend(
+            self.cluster.iter().map(|ClusterSettings { url, .. }| {
+                format!("cluster    {} through {url}", url.name)
+            }),
+        );
+        lines
     }
 
     /// Checks that a listener, a route or a passed socket uses `service`, which a flag is for.

@@ -70,7 +70,15 @@ impl Sources {
         address: HttpAddress,
         route: RouteSpec,
     ) -> Result<Sources, String> {
-        self.reject("gateway", &["http", "listen", "route", "forward"])?;
+        self.reject(
+            "gateway",
+            &[
+                ("http", "its first argument is the address to listen on"),
+                ("listen", "only serve runs services"),
+                ("route", "its second argument is the upstream; only serve takes routes"),
+                ("forward", "only serve takes routes and forwards"),
+            ],
+        )?;
         let [(_, flags), ..] = &mut self.0;
         flags.http = vec![address];
         flags.route = vec![route];
@@ -83,7 +91,14 @@ impl Sources {
     ///
     /// One line that names a setting in conflict with the arguments of the command.
     pub(crate) fn into_forward(mut self, forward: ForwardSpec) -> Result<Sources, String> {
-        self.reject("forward", &["listen", "route", "forward"])?;
+        self.reject(
+            "forward",
+            &[
+                ("listen", "only serve runs services"),
+                ("route", "only serve takes routes and forwards"),
+                ("forward", "its arguments are the forward; serve takes more than one"),
+            ],
+        )?;
         let [(_, flags), ..] = &mut self.0;
         flags.forward = vec![forward];
         flags.without_http = true;
@@ -95,30 +110,26 @@ impl Sources {
         self.0.iter().any(|(_, layer)| layer.without_http)
     }
 
-    /// Rejects the settings `flags`, which the command `command` replaces.
-    fn reject(&self, command: &str, flags: &[&str]) -> Result<(), String> {
-        let given = [
-            ("http", self.find("http", |layer| list(&layer.http)).map(|(_, name)| name)),
-            ("listen", self.find("listen", |layer| list(&layer.listen)).map(|(_, name)| name)),
-            ("route", self.find("route", |layer| list(&layer.route)).map(|(_, name)| name)),
-            ("forward", self.find("forward", |layer| list(&layer.forward)).map(|(_, name)| name)),
-        ];
-        for (flag, name) in given.into_iter().filter(|(flag, _)| flags.contains(flag)) {
-            let Some(name) = name else { continue };
-            let instead = match (command, flag) {
-                ("gateway", "http") => "its first argument is the address to listen on",
-                ("gateway", "route") => {
-                    "its second argument is the upstream; only serve takes routes"
-                }
-                ("forward", "forward") => {
-                    "its arguments are the forward; serve takes more than one"
-                }
-                (_, "listen") => "only serve runs services",
-                _ => "only serve takes routes and forwards",
-            };
-            return Err(format!("{name} cannot be used with {command}: {instead}"));
+    /// Rejects the lists that the command `command` replaces; each has its reason.
+    fn reject(&self, command: &str, lists: &[(&'static str, &str)]) -> Result<(), String> {
+        for (flag, reason) in lists {
+            if let Some(name) = self.list_setting(flag) {
+                return Err(format!("{name} cannot be used with {command}: {reason}"));
+            }
         }
         Ok(())
+    }
+
+    /// The name of a list of endpoints (`http`, `listen`, `route` or `forward`) in the first source
+    /// that gives it.
+    pub(super) fn list_setting(&self, flag: &'static str) -> Option<Setting<'_>> {
+        let is_empty = |layer: &ConfigLayer| match flag {
+            "http" => layer.http.is_empty(),
+            "listen" => layer.listen.is_empty(),
+            "route" => layer.route.is_empty(),
+            _ => layer.forward.is_empty(),
+        };
+        self.find(flag, |layer| (!is_empty(layer)).then_some(())).map(|((), setting)| setting)
     }
 
     /// The format of the log.

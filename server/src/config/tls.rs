@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use super::{
-    Bind, ForwardSpec, ListenAddr, ListenerSpec, Sources,
+    Bind, ListenAddr, Sources,
+    addresses::{Socket, check_plain},
     secrets::server_tls,
-    sources::{Setting, list},
+    sources::Setting,
 };
 use crate::net::tls::server::ServerTls;
 
 /// Reads the certificate and the key, and checks them and `--tls-only` against the addresses.
 pub(super) fn load_tls(
     sources: &Sources,
-    listeners: &[Bind<ListenerSpec>],
-    forwards: &[ForwardSpec],
+    sockets: &[Socket<'_>],
     http: &[Bind<ListenAddr>],
 ) -> Result<Option<Arc<ServerTls>>, String> {
     let tls_only = sources.find("tls-only", |layer| layer.tls_only.then_some(()));
@@ -26,7 +26,7 @@ pub(super) fn load_tls(
         check_tls_only(setting, tls.is_some(), http)?;
     }
     if tls.is_none() {
-        check_plain(sources, listeners, forwards, http)?;
+        check_plain(sockets)?;
     }
     Ok(tls)
 }
@@ -42,35 +42,6 @@ fn check_tls_only(
     }
     match http.iter().find(|bind| matches!(bind.spec, ListenAddr::Tcp(_))) {
         Some(bind) => Err(format!("{setting} cannot be used with {}", bind.spec.http_url())),
-        None => Ok(()),
-    }
-}
-
-/// Checks that no address needs a certificate.
-fn check_plain(
-    sources: &Sources,
-    listeners: &[Bind<ListenerSpec>],
-    forwards: &[ForwardSpec],
-    http: &[Bind<ListenAddr>],
-) -> Result<(), String> {
-    let is_tls = |at: &ListenAddr| matches!(at, ListenAddr::Tls(_));
-    let of_listener = || {
-        let (specs, setting) = sources.find("listen", |layer| list(&layer.listen))?;
-        let i = listeners.iter().position(|bind| is_tls(&bind.spec.at))?;
-        Some((setting.element(i), specs[i].to_string()))
-    };
-    let of_http = || {
-        let (_, setting) = sources.find("http", |layer| list(&layer.http))?;
-        let i = http.iter().position(|bind| is_tls(&bind.spec))?;
-        Some((setting.element(i), http[i].spec.http_url()))
-    };
-    let of_forward = || {
-        let (_, setting) = sources.find("forward", |layer| list(&layer.forward))?;
-        let i = forwards.iter().position(|forward| is_tls(&forward.at))?;
-        Some((setting.element(i), forwards[i].at.to_string()))
-    };
-    match of_listener().or_else(of_forward).or_else(of_http) {
-        Some((setting, what)) => Err(format!("{setting}: {what} needs tls-cert and tls-key")),
         None => Ok(()),
     }
 }

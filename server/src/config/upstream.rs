@@ -18,7 +18,7 @@ use super::{
     headers::{parse_headers, parse_names},
     secrets::warn_of_access,
     side::SideKind,
-    values::{Count, check_host, known_options, parse_record},
+    values::{check_host, known_options, parse_count, parse_record},
 };
 use crate::{
     connections::tap::Sides,
@@ -282,7 +282,7 @@ fn check_remote(HostPort { host, port }: &HostPort) -> Result<(), String> {
 
 /// Parses `max`.
 fn parse_max(text: &str) -> Result<u32, String> {
-    text.parse().map(|Count(max)| max).map_err(|why| format!("max=\"{text}\": {why}"))
+    parse_count(text).map_err(|why| format!("max=\"{text}\": {why}"))
 }
 
 /// Parses a subprotocol: a token (RFC 6455 section 4.1).

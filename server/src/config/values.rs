@@ -1,6 +1,6 @@
 //! Values of settings.
 
-use std::{str::FromStr, time::Duration};
+use std::time::Duration;
 
 use echogate_proto::{
     close::CloseCode,
@@ -125,107 +125,54 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     number.map(Duration::from_millis).ok_or_else(|| "the time is too long".to_owned())
 }
 
-/// A duration that may be zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Time(pub(super) Duration);
-
-impl FromStr for Time {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Time, String> {
-        parse_duration(text).map(Time)
+/// Parses a duration longer than zero.
+pub(super) fn parse_timeout(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        Duration::ZERO => Err("the time must be longer than 0s".to_owned()),
+        time => Ok(time),
     }
 }
 
-/// A duration longer than zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Timeout(pub(super) Duration);
+/// Parses a number of connections, at least 1.
+pub(super) fn parse_count(text: &str) -> Result<u32, String> {
+    match parse_number(text).and_then(|number| u32::try_from(number).ok()) {
+        Some(number) if number > 0 => Ok(number),
+        _ => Err(format!("expected a number from 1 to {}", u32::MAX)),
+    }
+}
 
-impl FromStr for Timeout {
-    type Err = String;
+/// Parses the close code of a shutdown.
+pub(super) fn parse_drain_code(text: &str) -> Result<CloseCode, String> {
+    match text {
+        "1001" => Ok(CloseCode::GOING_AWAY),
+        "1012" => Ok(CloseCode::SERVICE_RESTART),
+        _ => Err("expected 1001 (going away) or 1012 (service restart)".to_owned()),
+    }
+}
 
-    fn from_str(text: &str) -> Result<Timeout, String> {
-        match parse_duration(text)? {
-            Duration::ZERO => Err("the time must be longer than 0s".to_owned()),
-            time => Ok(Timeout(time)),
+/// Parses a size in bytes, at least 1.
+pub(super) fn parse_size(text: &str) -> Result<u64, String> {
+    let (number, unit) = split_unit(text);
+    let shift = match unit.to_ascii_lowercase().as_str() {
+        "" => Some(0),
+        "k" | "kib" => Some(10),
+        "m" | "mib" => Some(20),
+        "g" | "gib" => Some(30),
+        _ => None,
+    };
+    let bytes = |(number, shift): (u64, u32)| number.checked_mul(1 << shift);
+    match parse_number(number).zip(shift).and_then(bytes) {
+        Some(bytes) if bytes > 0 => Ok(bytes),
+        _ => {
+            Err("expected a size of at least 1 byte: a number, alone or with K, M or G (KiB, MiB, \
+                  GiB), as 16M"
+                .to_owned())
         }
     }
 }
 
-/// A number of connections, at least 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Count(pub(super) u32);
-
-impl FromStr for Count {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Count, String> {
-        match parse_number(text).and_then(|number| u32::try_from(number).ok()) {
-            Some(number) if number > 0 => Ok(Count(number)),
-            _ => Err(format!("expected a number from 1 to {}", u32::MAX)),
-        }
-    }
-}
-
-/// The close code of a shutdown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct DrainCode(pub(super) CloseCode);
-
-impl Default for DrainCode {
-    fn default() -> DrainCode {
-        DrainCode(CloseCode::GOING_AWAY)
-    }
-}
-
-impl FromStr for DrainCode {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<DrainCode, String> {
-        match text {
-            "1001" => Ok(DrainCode(CloseCode::GOING_AWAY)),
-            "1012" => Ok(DrainCode(CloseCode::SERVICE_RESTART)),
-            _ => Err("expected 1001 (going away) or 1012 (service restart)".to_owned()),
-        }
-    }
-}
-
-/// A size in bytes, at least 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Size(pub(super) u64);
-
-impl FromStr for Size {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Size, String> {
-        let (number, unit) = split_unit(text);
-        let shift = match unit.to_ascii_lowercase().as_str() {
-            "" => Some(0),
-            "k" | "kib" => Some(10),
-            "m" | "mib" => Some(20),
-            "g" | "gib" => Some(30),
-            _ => None,
-        };
-        let bytes = |(number, shift): (u64, u32)| number.checked_mul(1 << shift);
-        match parse_number(number).zip(shift).and_then(bytes) {
-            Some(bytes) if bytes > 0 => Ok(Size(bytes)),
-            _ => {
-                Err("expected a size of at least 1 byte: a number, alone or with K, M or G (KiB, \
-                      MiB, GiB), as 16M"
-                    .to_owned())
-            }
-        }
-    }
-}
-
-/// A time zone by its IANA name, as `Europe/Berlin`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Zone(pub TimeZone);
-
-impl FromStr for Zone {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Zone, String> {
-        let unknown = |_| "not a time zone: expected an IANA name, as Europe/Berlin".to_owned();
-        TimeZone::get(name).map(Zone).map_err(unknown)
-    }
+/// Parses the IANA name of a time zone.
+pub(super) fn parse_zone(name: &str) -> Result<TimeZone, String> {
+    let unknown = |_| "not a time zone: expected an IANA name, as Europe/Berlin".to_owned();
+    TimeZone::get(name).map_err(unknown)
 }

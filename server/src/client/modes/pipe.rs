@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt, Stdin},
+    io::{AsyncWriteExt, Stdin},
     time::{Instant, timeout},
 };
 
@@ -34,36 +34,26 @@ impl Pipe {
         Pipe { input: tokio::io::stdin(), wait }
     }
 
-    /// Pipes the standard streams through `connection`.
+    /// Sends all of the standard input, and writes all that is received to the standard output,
+    /// until both directions have ended. After the end of the input the peer is still read from.
+    /// After the end of the peer's direction the input is still sent, until it pauses or the peer
+    /// refuses it. One chunk is held in memory for each direction, so that backpressure is passed on.
+    /// Over a transport of messages each read of the input is one message.
     pub(in crate::client) async fn run(
         &mut self,
-        connection: Connection,
+        Connection { mut sender, receiver, peer_role, .. }: Connection,
     ) -> Result<String, SessionError> {
-        run(&mut self.input, tokio::io::stdout(), connection, self.wait).await
+        let (peer, pending) = (Peer::new(peer_role), PendingReplies::default());
+        let upload = upload(&mut self.input, &mut sender, &peer, &pending, self.wait);
+        let ended = session::run(upload, download(receiver, &peer, &pending), &peer).await;
+        let ended = ended.and_then(|description| check_replies(description, &pending));
+        session::close(&mut sender, ended.as_ref().err()).await;
+        ended
     }
 }
 
-/// Sends all of `input`, and writes all that is received to `output`, until both directions have
-/// ended. After the end of the input the peer is still read from. After the end of the peer's
-/// direction the input is still sent, until it pauses or the peer refuses it. One chunk is held in
-/// memory for each direction, so that backpressure is passed on. Over a transport of messages each
-/// read of the input is one message.
-async fn run(
-    input: impl AsyncRead + Unpin,
-    output: impl AsyncWrite + Unpin,
-    Connection { mut sender, receiver, peer_role, .. }: Connection,
-    wait: Wait,
-) -> Result<String, SessionError> {
-    let (peer, pending) = (Peer::new(peer_role), PendingReplies::default());
-    let upload = upload(input, &mut sender, &peer, &pending, wait);
-    let ended = session::run(upload, download(receiver, output, &peer, &pending), &peer).await;
-    let ended = ended.and_then(|description| check_replies(description, &pending));
-    session::close(&mut sender, ended.as_ref().err()).await;
-    ended
-}
-
 async fn upload(
-    mut input: impl AsyncRead + Unpin,
+    input: &mut Stdin,
     sender: &mut Sender,
     peer: &Peer,
     pending: &PendingReplies,
@@ -77,7 +67,7 @@ async fn upload(
         sender.ready().await;
         let bytes = tokio::select! {
             biased;
-            bytes = read_chunk(&mut input, &mut buffer, sender.max_chunk()) => {
+            bytes = read_chunk(input, &mut buffer, sender.max_chunk()) => {
                 bytes.map_err(SessionError::Input)?
             }
             () = peer.done(wait.for_input()) => return close_upload(sender).await,
@@ -95,7 +85,7 @@ async fn upload(
         match sent {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
-                return Err(SessionError::Unsent(unsent(length, &mut input, peer.role).await));
+                return Err(SessionError::Unsent(unsent(length, input, peer.role).await));
             }
             Err(error) => return Err(SessionError::Connection(error)),
         }
@@ -109,11 +99,7 @@ async fn upload(
 
 /// Describes how much of the input could not be sent: `length` bytes, and the bytes that can be
 /// read from `input` without a pause.
-async fn unsent(
-    mut length: u64,
-    input: &mut (impl AsyncRead + Unpin),
-    peer_role: PeerRole,
-) -> String {
+async fn unsent(mut length: u64, input: &mut Stdin, peer_role: PeerRole) -> String {
     let mut buffer = BytesMut::new();
     let start = Instant::now();
     let mut at_least = "at least ";
@@ -135,10 +121,10 @@ async fn unsent(
 
 async fn download(
     mut receiver: Receiver,
-    mut output: impl AsyncWrite + Unpin,
     peer: &Peer,
     pending: &PendingReplies,
 ) -> Result<End, SessionError> {
+    let mut output = tokio::io::stdout();
     loop {
         let received = receiver.receive().await.map_err(SessionError::Connection)?;
         if let Received::Bytes(bytes) | Received::Message(bytes) = &received {
@@ -152,117 +138,5 @@ async fn download(
             Received::HalfClosed => peer.set_ended(true),
             Received::End(end) => return Ok(end),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io;
-
-    use tokio::io::{AsyncReadExt, DuplexStream, duplex, sink, split};
-
-    use super::*;
-    use crate::client::transport::stream;
-
-    async fn run_over(
-        stream: DuplexStream,
-        input: impl AsyncRead + Unpin,
-        output: impl AsyncWrite + Unpin,
-    ) -> Result<String, SessionError> {
-        let peer_role = PeerRole::Server;
-        let (sender, receiver) = stream::split(Box::new(stream), peer_role);
-        let (sender, receiver) = (Sender::Stream(sender), Receiver::Stream(receiver));
-        let connection = Connection { sender, receiver, peer_role, local: None, peer: None };
-        run(input, output, connection, Wait::Default).await
-    }
-
-    #[tokio::test]
-    async fn the_end_of_the_input_is_signalled_and_the_rest_is_read_to_the_end() {
-        let (ours, mut theirs) = duplex(4);
-        let peer = async move {
-            let mut received = Vec::new();
-            theirs.read_to_end(&mut received).await.unwrap();
-            theirs.write_all(b"and the rest").await.unwrap();
-            received
-        };
-        let mut output = Vec::new();
-        let (ended, received) = tokio::join!(run_over(ours, &b"all of it"[..], &mut output), peer);
-        ended.unwrap();
-        assert_eq!(received, b"all of it");
-        assert_eq!(output, b"and the rest");
-    }
-
-    #[tokio::test]
-    async fn a_peer_that_reads_only_as_fast_as_it_writes_does_not_deadlock() {
-        let (ours, theirs) = duplex(16);
-        let (mut reader, mut writer) = split(theirs);
-        let peer = async move {
-            tokio::io::copy(&mut reader, &mut writer).await.unwrap();
-            writer.shutdown().await.unwrap();
-        };
-        let data: Vec<u8> = (0..1_000_000_u32).map(|i| i as u8).collect();
-        let mut output = Vec::new();
-        let (ended, ()) = tokio::join!(run_over(ours, &data[..], &mut output), peer);
-        ended.unwrap();
-        assert!(output == data);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_open_input_does_not_delay_the_end_after_the_peers_end() {
-        let (ours, mut theirs) = duplex(64);
-        let (_open, input) = duplex(1);
-        theirs.write_all(b"bye").await.unwrap();
-        drop(theirs);
-        let mut output = Vec::new();
-        run_over(ours, input, &mut output).await.unwrap();
-        assert_eq!(output, b"bye");
-    }
-
-    #[tokio::test]
-    async fn a_peer_that_ends_first_gets_the_rest_of_the_input() {
-        let (ours, theirs) = duplex(16);
-        let (mut reader, mut writer) = split(theirs);
-        let peer = async move {
-            writer.shutdown().await.unwrap();
-            let mut received = Vec::new();
-            reader.read_to_end(&mut received).await.unwrap();
-            received
-        };
-        let data: Vec<u8> = (0..1_000_000_u32).map(|i| i as u8).collect();
-        let (ended, received) = tokio::join!(run_over(ours, &data[..], sink()), peer);
-        ended.unwrap();
-        assert!(received == data);
-    }
-
-    #[tokio::test]
-    async fn an_input_that_cannot_be_sent_is_a_failure_that_names_its_size() {
-        let (ours, theirs) = duplex(16);
-        drop(theirs);
-        let error = run_over(ours, &[b'x'; 200_000][..], sink()).await.unwrap_err();
-        let text = "closed by the server before all input was sent: 200000 bytes were not sent";
-        assert_eq!(error.to_string(), text);
-    }
-
-    #[tokio::test]
-    async fn a_failure_of_the_input_is_reported() {
-        let (ours, _theirs) = duplex(64);
-        let input = failing_reader(io::ErrorKind::IsADirectory);
-        let error = run_over(ours, input, sink()).await.unwrap_err();
-        assert_eq!(error.to_string(), "standard input: is a directory");
-    }
-
-    /// A reader whose first read fails.
-    fn failing_reader(kind: io::ErrorKind) -> impl AsyncRead + Unpin {
-        struct Failing(io::ErrorKind);
-        impl AsyncRead for Failing {
-            fn poll_read(
-                self: std::pin::Pin<&mut Self>,
-                _: &mut std::task::Context<'_>,
-                _: &mut tokio::io::ReadBuf<'_>,
-            ) -> std::task::Poll<io::Result<()>> {
-                std::task::Poll::Ready(Err(self.0.into()))
-            }
-        }
-        Failing(kind)
     }
 }

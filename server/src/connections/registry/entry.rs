@@ -17,7 +17,8 @@ use echogate_proto::{
 use tracing::field::display;
 
 use super::{
-    Change, ConnectionInfo, GatewayInfo, Peer, Registry, info::Tags, tap::Tap, timing::first_flags,
+    Change, ConnectionInfo, GatewayInfo, Peer, Registry, info::Tags, tap::Observed,
+    timing::first_flags,
 };
 use crate::{
     connections::{limits::ConnectionPermit, target::ConnectionTarget},
@@ -44,13 +45,6 @@ pub(crate) struct Entry {
     sent: Counter,
     observed: Mutex<Option<Box<Observed>>>,
     pub(super) registry: Registry,
-}
-
-/// The state that only an observed connection has, in one box.
-#[derive(Debug, Default)]
-pub(super) struct Observed {
-    pub(super) legs: Option<Legs>,
-    pub(super) tap: Option<Tap>,
 }
 
 /// Payload of one direction.

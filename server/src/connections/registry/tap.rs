@@ -6,12 +6,12 @@ use std::{
 };
 
 use echogate_proto::{
-    api::Kind,
+    api::{Kind, Legs},
     recording::{Opened, Place, Side},
     ws::scanner::FrameScanner,
 };
 
-use super::{Entry, entry::Observed};
+use super::Entry;
 use crate::connections::tap::{Attach, Observers, Passed, Sides, Sink};
 
 /// The flags of an entry: the client's side has observers or a history.
@@ -40,8 +40,12 @@ fn tapped(side: Side) -> u8 {
     }
 }
 
-/// The observers, in a box: an entry has none of them, or few.
-pub(super) type Tap = Box<Observers>;
+/// The state that only an observed connection has, in one box.
+#[derive(Debug, Default)]
+pub(super) struct Observed {
+    pub(super) legs: Option<Legs>,
+    tap: Option<Box<Observers>>,
+}
 
 impl Entry {
     /// Whether somebody observes a side of the connection, or it has a history.
@@ -166,7 +170,7 @@ impl Entry {
 
     /// Sets the observers of the connection, which are dropped if there are none, with the box that
     /// nobody needs then.
-    fn set_tap(&self, observed: &mut Option<Box<Observed>>, observers: Tap) {
+    fn set_tap(&self, observed: &mut Option<Box<Observed>>, observers: Box<Observers>) {
         let flag = |flag, is_set| if is_set { flag } else { 0 };
         let flags = flag(CLIENT_TAPPED, observers.contains(Side::Client))
             | flag(UPSTREAM_TAPPED, observers.contains(Side::Upstream))
