@@ -11,8 +11,8 @@ use echogate_proto::api::{Closed, Connection, Endpoints, Event, Kind, Legs, Move
 use echogate_tests::{
     http::{self, Response, connect},
     server::{Server, WAIT_TIMEOUT},
-    tcp::{read_exactly, read_to_end},
-    ws::{RawWs, first},
+    tcp::{read_to_end, round_trip},
+    ws::RawWs,
 };
 
 use crate::{ECHOGATE, raise_own_limit, server};
@@ -91,8 +91,7 @@ impl Subscriber {
 fn a_connection_is_reported_when_it_opens_transfers_and_closes() {
     let server = server();
     let mut early = connect(server.address("upper"));
-    early.write_all(b"early").unwrap();
-    read_exactly(&mut early, 5);
+    round_trip(&mut early, b"early");
     let mut subscriber = Subscriber::new(&server);
     let (total, connections) = subscriber.all();
     assert_eq!((total, connections.len()), (1, 1));
@@ -154,8 +153,7 @@ fn a_page_finds_its_connection_by_its_label_and_the_hop_behind_it() {
     assert_eq!(bridge.upstream_from, hop.peer);
     assert_eq!((&*bridge.target, &*hop.target), ("/ws", "upper"));
 
-    client.send_frame(first::TEXT, b"timed");
-    client.read();
+    client.exchange(b"timed");
     let legs = subscriber.wait(|_, moved, _| {
         moved.iter().find(|moved| moved.id == bridge.id).and_then(|moved| moved.carried.legs)
     });
@@ -185,8 +183,7 @@ fn the_leg_of_the_upstream_contains_that_of_the_service() {
     let mut legs = BTreeMap::new();
     for round in 1..=ROUNDS {
         for client in &mut clients {
-            client.send_frame(first::TEXT, b"x");
-            client.read();
+            client.exchange(b"x");
         }
         // Whether the exchange of this round was reported of both connections.
         let is_reported = |legs: &BTreeMap<u64, Legs>, id: u64| {
@@ -219,8 +216,7 @@ fn a_service_in_memory_is_the_leg_of_the_upstream() {
     subscriber.all();
     let mut client = RawWs::connect(&server, "/memory");
     subscriber.opened(Kind::WebSocket);
-    client.send_frame(first::TEXT, b"timed");
-    client.read();
+    client.exchange(b"timed");
     let legs = subscriber.wait(|_, moved, _| moved.iter().find_map(|moved| moved.carried.legs));
     assert!(matches!(legs, Legs::Bridge { upstream, .. } if upstream > 0.0), "{legs:?}");
 }

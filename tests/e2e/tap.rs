@@ -181,8 +181,7 @@ fn frames_of_a_websocket_are_seen_with_their_opcodes_and_its_close() {
     assert!(opened.response.unwrap().starts_with("HTTP/1.1 101 Switching Protocols\r\n"));
     assert!(opened.client_has_frames && !opened.upstream_has_frames);
     assert_eq!(opened.upstream.as_deref(), Some("service:echo"));
-    client.send_frame(first::TEXT, b"hello");
-    assert_eq!(client.read().payload, b"hello");
+    assert_eq!(client.exchange(b"hello"), b"hello");
     assert_eq!(
         observer.lines(4),
         [
@@ -223,8 +222,7 @@ fn one_side_is_observed_if_that_is_asked_for() {
     let id = id_of(&server, "/x");
     let mut observers = ["client", "upstream"].map(|side| Observer::new(&server, id, side));
     observers.iter_mut().for_each(|observer| drop(observer.opened()));
-    client.send_frame(first::TEXT, b"hello");
-    assert_eq!(client.read().payload, b"HELLO");
+    assert_eq!(client.exchange(b"hello"), b"HELLO");
     let [of_client, of_upstream] = &mut observers;
     assert_eq!(of_client.lines(2), ["client > text FIN hello", "client < text FIN HELLO"]);
     assert_eq!(of_upstream.lines(2), ["upstream > bytes hello", "upstream < bytes HELLO"]);

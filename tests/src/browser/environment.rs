@@ -32,10 +32,6 @@ impl Page {
     }
 
     /// Chooses a file in a file input.
-    ///
-    /// # Panics
-    ///
-    /// When there is no such field.
     pub fn pick_file(&mut self, selector: &str, file: &Path) {
         let field = json!({ "expression": format!("document.querySelector({})", json!(selector)) });
         let field = self.call("Runtime.evaluate", field);
@@ -56,10 +52,6 @@ impl Page {
     }
 
     /// Waits for a download into that folder to complete, and returns its path.
-    ///
-    /// # Panics
-    ///
-    /// When no download completes within [`WAIT_TIMEOUT`](crate::server::WAIT_TIMEOUT).
     pub fn downloaded(&mut self, folder: &Path) -> PathBuf {
         let done = self.pipe.wait_for_event(|event| {
             event["method"] == "Browser.downloadProgress" && event["params"]["state"] == "completed"
@@ -72,10 +64,6 @@ impl Page {
     }
 
     /// The resolution of the clock in the page's worker, in seconds, as a new worker reports it.
-    ///
-    /// # Panics
-    ///
-    /// When the page has no worker.
     pub fn worker_resolution(&mut self) -> f64 {
         let report = "new Promise((done) => {
             const worker = new Worker('sockets.js');
