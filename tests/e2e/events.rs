@@ -17,6 +17,23 @@ use echogate_tests::{
 
 use crate::{ECHOGATE, raise_own_limit, server};
 
+/// The data of the next event on a stream; `None` at its end.
+pub(crate) fn next_data(stream: &mut impl BufRead) -> Option<String> {
+    let start = Instant::now();
+    loop {
+        // Comments are sent without events, too.
+        assert!(start.elapsed() < WAIT_TIMEOUT, "no event comes");
+        let mut line = String::new();
+        if stream.read_line(&mut line).unwrap() == 0 {
+            return None;
+        }
+        // Lines with the lengths of chunks and empty lines are skipped.
+        if let Some(data) = line.strip_prefix("data: ") {
+            return Some(data.to_owned());
+        }
+    }
+}
+
 /// A client of `/api/events`.
 pub(crate) struct Subscriber {
     stream: BufReader<TcpStream>,
@@ -42,19 +59,7 @@ impl Subscriber {
 
     /// The next event; `None` at the end of the stream.
     pub(crate) fn next(&mut self) -> Option<Event> {
-        let start = Instant::now();
-        loop {
-            // Comments are sent without events, too.
-            assert!(start.elapsed() < WAIT_TIMEOUT, "no event comes");
-            let mut line = String::new();
-            if self.stream.read_line(&mut line).unwrap() == 0 {
-                return None;
-            }
-            // Lines with the lengths of chunks and empty lines are skipped.
-            if let Some(data) = line.strip_prefix("data: ") {
-                return Some(serde_json::from_str(data).unwrap());
-            }
-        }
+        next_data(&mut self.stream).map(|data| serde_json::from_str(&data).unwrap())
     }
 
     /// The first event: all connections.

@@ -151,14 +151,8 @@ fn a_standard_output_that_is_not_read_blocks_nothing() {
     let mut running = Running(command.spawn().unwrap());
     drop(command);
     let address = format!("127.0.0.1:{port}");
-    let start = Instant::now();
-    let mut client = loop {
-        match TcpStream::connect(&address) {
-            Ok(client) => break client,
-            Err(e) => assert!(start.elapsed() < WAIT_TIMEOUT, "{e}"),
-        }
-    };
-    client.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
+    wait_until("it never listens", || TcpStream::connect(&address).is_ok());
+    let mut client = connect(&address);
     assert!(is_served(&mut client));
     // A generated token has to be printed; that must not block the reload.
     settings("");

@@ -13,22 +13,21 @@ mod relays;
 mod shutdown;
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufReader, Write},
     net::TcpStream,
     process::{Command, Stdio},
-    time::Instant,
 };
 
 use echogate_proto::recording::{Direction, Event, Opened, Payload, Place, Record, Side};
 use echogate_tests::{
     http::{Response, connect},
     program::programs,
-    server::{Server, WAIT_TIMEOUT},
+    server::Server,
     tcp::read_exactly,
     ws::{self, RawWs, first},
 };
 
-use crate::{ECHOGATE, server};
+use crate::{ECHOGATE, events::next_data, server};
 
 /// An observer of a connection.
 pub(crate) struct Observer {
@@ -64,19 +63,8 @@ impl Observer {
 
     /// The next event; none at the end of the stream.
     fn next(&mut self) -> Option<Event> {
-        let start = Instant::now();
-        loop {
-            // Comments are sent without events, too.
-            assert!(start.elapsed() < WAIT_TIMEOUT, "no event comes");
-            let mut line = String::new();
-            if self.stream.read_line(&mut line).unwrap() == 0 {
-                return None;
-            }
-            // Lines with the lengths of chunks and empty lines are skipped.
-            if let Some(data) = line.strip_prefix("data: ") {
-                return Some(serde_json::from_str::<Record>(data).unwrap().event);
-            }
-        }
+        let data = next_data(&mut self.stream)?;
+        Some(serde_json::from_str::<Record>(&data).unwrap().event)
     }
 
     /// The first event.
