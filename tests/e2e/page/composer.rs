@@ -252,7 +252,7 @@ fn a_message_of_a_megabyte_is_recalled_and_what_is_not_stored_is_said() {
             field.dispatchEvent(new Event('input', { bubbles: true })); })()",
     );
     page.press("Enter");
-    page.wait_for_text("#transcript-note", "until the page is reloaded: longer ones than 4.00 KiB");
+    page.wait_for_text("#transcript-note", "until the page is reloaded: longer ones than 4,096 B");
     page.wait_for("document.querySelector('#message').value === ''");
     page.press("ArrowUp");
     page.wait_for("document.querySelector('#message').value.length === 1e6");

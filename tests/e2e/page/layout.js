@@ -1,6 +1,6 @@
 // The defects of the page's geometry: text that is cut, boxes and texts that overlap, controls outside
-// the window. A text may be cut where it can be read in full: the parts of a row, which opens, and an
-// element with a title. What is in an element that scrolls is complete.
+// the window. A text may be cut where it can be read in full: the parts of a row and the preview of a
+// conversation, which open, and an element with a title. What is in an element that scrolls is complete.
 (() => {
     const defects = new Set();
     const style = (it) => getComputedStyle(it);
@@ -46,7 +46,7 @@
         const [node, it] = [walker.currentNode, walker.currentNode.parentElement];
         if (!node.data.trim() || !seen(it) || it.closest('script, noscript, option, textarea, .rows .note .kind')) continue;
         range.selectNodeContents(node);
-        const excused = it.closest('[title], .line :is(.payload, .kind), [data-dated=true] .time, bdi.name');
+        const excused = it.closest('[title], .line :is(.payload, .kind), [data-dated=true] .time, bdi.name, .preview');
         for (const box of range.getClientRects()) {
             if (box.width < 1 || box.height < 1) continue;
             let [left, top, right, bottom] = [box.left, box.top, box.right, box.bottom];

@@ -285,7 +285,7 @@ fn a_cleared_transcript_comes_back_with_its_pins() {
     page.click("#transcript-menu");
     page.click("#clear");
     page.wait_for_text("#cleared", "Cleared.");
-    assert_eq!(count(&mut page, ".rows .line"), 0);
+    page.wait_for("document.querySelectorAll('.rows .line').length === 0");
     say(&mut page, "two");
     page.wait_for_text(LATEST, "TWO");
     page.click("#undo-clear");
@@ -300,7 +300,10 @@ fn text_is_selected_in_a_row_and_stays_selected_while_rows_come() {
     for n in 0..100 {
         writeln!(stream, "select this text {n}").unwrap();
     }
+    page.wait_for_text("#row-count", "101 rows");
     page.wait_for_text(LATEST, "select this text 99");
+    // The rows of the last frames may still be drawn.
+    page.eval("new Promise((drawn) => setTimeout(() => requestAnimationFrame(drawn), 100))");
     let row = ".rows > .received:last-child .payload";
     page.eval(&format!("document.querySelector('{row}').id = 'selected'"));
     page.press_mouse("#selected", 0.001);

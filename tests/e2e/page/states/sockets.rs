@@ -31,8 +31,8 @@ pub(in super::super) fn endpoints(look: &mut Look<'_>) {
     page.click("#toggle");
     page.wait_for_text("#state-headline", "Cancelled");
     drop(stalled);
-    go_to(&mut page, "/nope", "Closed by the server");
-    page.wait_for_text("#state-advice", "routes");
+    go_to(&mut page, "/nope", "No such route");
+    page.wait_for_text("#routes", "/ws/echo");
     look(&mut page, "no such route", "");
     let nobody = format!("ws://127.0.0.1:{}/{}", free_port(), "long".repeat(60));
     go_to(&mut page, &nobody, "Could not connect");
